@@ -45,8 +45,8 @@ from gateway.runtime.turns import Turns
 from gateway.telemetry import Telemetry
 from gateway.upstream.framing import MASK_BYTES
 from gateway.upstream.link import OsccLink, Terms
+from gateway.upstream.readings import Readings
 from gateway.upstream.socket import LinkSocket
-from gateway.upstream.wire_pool import PartPool
 
 SETTLING: Final = 3
 """Rounds before it is measured; a round is one update of every user."""
@@ -219,7 +219,7 @@ class House:
         self.scheduler: Scheduler[PhoneSocket] = Scheduler(self.clock)
         self.servers = [_Server(user, queues) for user in range(1, users + 1)]
         self._node = _Node()
-        self._pool, self._composer = PartPool(), Composer()
+        self._pool, self._composer = Readings(), Composer()
         self._null = os.open(os.devnull, os.O_WRONLY)
         self._numbers = count(1)
 
@@ -266,7 +266,7 @@ class House:
         socket = PhoneSocket(session, channel, services, cast("SessionCredentials", credentials), stats)
         channel.begin()
         socket.begin(cast("Any", SimpleNamespace(on_evicted=lambda _: None, release=lambda: None)))
-        hello = {"kind": "hello", "token": "t", "topics": ["queues"]}
+        hello: dict[str, Any] = {"kind": "hello", "token": "t", "topics": ["queues"]}
         hello |= {"client": {"app": "bench", "platform": "web", "version": "1"}}
         now, wall_ms = self.clock.now(), self.clock.wall_ms()
         session.receive(_text(hello).encode(), now, wall_ms)
@@ -291,7 +291,7 @@ class House:
             for link, data in some:
                 link.data_received(data)
             sent += len(some)
-            while self.telemetry.updates.value - before < sent:
+            while self.telemetry.updates.value - before < sent:  # noqa: ASYNC110 - an event would be measured, too
                 await asyncio.sleep(0)
         return time.thread_time() - began
 
@@ -345,7 +345,7 @@ async def measure(options: argparse.Namespace) -> None:
         each = [seconds / options.users * 1e6 for seconds in took]
         per_update = calls.total() / options.users / 2
         print(
-            f"CPU {min(each):.1f} µs best, {statistics.median(each):.1f} median; {per_update:.0f} calls each; "
+            f"CPU {min(each):.1f} µs best, {statistics.median(each):.1f} median, {per_update:.0f} calls; "
             f"RSS per user {(idle - before) / options.users / 1024:.1f} KB, "
             f"{(loaded - before) / options.users / 1024:.1f} after load"
         )
@@ -358,7 +358,8 @@ async def measure(options: argparse.Namespace) -> None:
 def _show_memory(users: int) -> None:
     """Print which files hold the most, per user."""
     for held in tracemalloc.take_snapshot().statistics("filename")[:25]:
-        print(f"{held.size / users / 1024:9.2f} KB {held.count / users:9.1f} blocks  {held.traceback[0].filename}")
+        name = held.traceback[0].filename
+        print(f"{held.size / users / 1024:9.2f} KB {held.count / users:9.1f} blocks  {name}")
 
 
 def main() -> None:

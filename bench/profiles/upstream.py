@@ -27,7 +27,7 @@ from gateway.domain.model import UserId
 from gateway.runtime.clock import SystemClock
 from gateway.upstream.framing import Heard
 from gateway.upstream.link import OsccLink, Terms
-from gateway.upstream.wire_pool import PartPool
+from gateway.upstream.readings import Readings
 
 SETTLING = 6
 """Readings before it is measured: what happens once has happened when the pools have turned twice."""
@@ -122,7 +122,7 @@ class Site:
         self._centre = centre
         self._links = links
         self._apart = apart
-        self.pool = PartPool()
+        self.pool = Readings()
         self.supervisors: list[tuple[Supervisor, Socket]] = []
         self.running: list[asyncio.Task[None]] = []
         self._composer = Composer()

@@ -68,7 +68,7 @@ from gateway.runtime.ports import (
 from gateway.runtime.tally import Detector, Gift, Part, Resync, Takeover, Tally
 from gateway.runtime.turns import Turns
 from gateway.telemetry import Family, M, Telemetry
-from gateway.upstream.wire_pool import PartPool
+from gateway.upstream.readings import Readings
 
 MOVE_REASONS: Final[Mapping[Takeover, str]] = {"early": "deaf", "expired": "expired", "assumed": "island"}
 """Why a user moved whom this node took. One who was offered is counted by the node that gave him."""
@@ -316,7 +316,7 @@ def measure_functions(node: Node, sites: Iterable[str], telemetry: Telemetry) ->
 
 def measure_late(node: Node, telemetry: Telemetry) -> None:
     """Note how many elements were too old to be taken in."""
-    telemetry.late_elements.value = node.composer.tellings.late
+    telemetry.late_elements.value = node.composer.late
 
 
 def measure_owned(node: Node, telemetry: Telemetry) -> None:
@@ -365,7 +365,7 @@ def measure_turns(turns: Iterable[Turns], telemetry: Telemetry) -> None:
     telemetry.upstream_skipped.value = sum(one.skipped for one in each)
 
 
-def measure_shared(pools: Iterable[PartPool], telemetry: Telemetry) -> None:
+def measure_shared(pools: Iterable[Readings], telemetry: Telemetry) -> None:
     """Note how much of what came was known already, and what could not be shown."""
     shared = parsed = giants = 0
     for pool in pools:

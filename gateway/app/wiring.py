@@ -222,7 +222,7 @@ class Gateway:
         clock = self.node.clock
         watching = log_status(self.surroundings, self.node, self.telemetry, clock)
         pools = [server.pool for server in self._servers.values() if isinstance(server, OsccServer)]
-        forgetting = forget_by_time((*pools, self.node.composer.tellings), clock), collect_when_idle(clock)
+        forgetting = forget_by_time(pools, clock), collect_when_idle(clock)
         return self.node.run(), self.scheduler.run(), self.vitals.run(), watching, *forgetting
 
     def administration(self, settings: Settings, stopping: StopRequest) -> AdminOperations:

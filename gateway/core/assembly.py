@@ -11,31 +11,47 @@ more is forgotten.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from itertools import product
+from typing import Final
 
-from gateway.core.compose import Parts
+from gateway.core.compose import (
+    NOTHING,
+    Address,
+    Composer,
+    NewestElement,
+    ReadingStep,
+    converged,
+    part_of,
+    with_part,
+)
+from gateway.core.element import Element, Parts
 from gateway.core.link import Query
-from gateway.core.told import PASTS_MOST, Address, News, Tellings, Told
 from gateway.domain.link_requests import Listen
-from gateway.domain.model import Kind, Scope
+from gateway.domain.model import Kind, Scope, key_of
 from gateway.domain.upstream import Part, Reading, Source
+
+PASTS_MOST: Final = 4
+"""Places whose steps are kept of one reading: links that came lately differ from the others for a while."""
 
 
 class Assembly:
     """The parts that one link has told.
 
     Invariant: of each resource and source it holds the part with the greatest reading time,
-    the last of equal ones.
+    the last of equal ones; where that differs from what is shown by no more than instants that jitter, it may
+    be the part of which that was composed.
 
     Args:
-        tellings: Shared by all links of a node.
+        composer: Shared by all links of a node.
     """
 
-    def __init__(self, tellings: Tellings | None = None) -> None:
+    def __init__(self, composer: Composer | None = None) -> None:
         self.late = 0
-        self._tellings = Tellings() if tellings is None else tellings
-        self._told: dict[Kind, dict[int, Told]] = {kind: {} for kind in Kind}
+        self._composer = Composer() if composer is None else composer
+        self._told: dict[Kind, dict[int, Parts]] = {kind: {} for kind in Kind}
+        self._shown: dict[Address, NewestElement] = {}
+        """What is shown of each resource of which anything was told."""
         self._read_ms: defaultdict[tuple[Kind, Source], dict[int, int]] = defaultdict(dict)
         """When each source was last read, also when it said that there is nothing."""
         self._newest_ms: defaultdict[tuple[Kind, Source], int] = defaultdict(int)
@@ -83,7 +99,7 @@ class Assembly:
         others = [q for q in self._queries.values() if q.listen.source is source and not q.refused]
         for kind, number in covered:
             if source is not Source.DIRECTORY and not any(other.covers(kind, number) for other in others):
-                self._told[kind][number] = self._told[kind][number].with_part(source, None)
+                self._told[kind][number] = with_part(self._told[kind][number], source, None)
                 self._read_ms[kind, source].pop(number, None)
         return covered
 
@@ -138,8 +154,16 @@ class Assembly:
                 changed.add(address)
         return changed
 
-    def follow(self, reading: Reading) -> News | None:
-        """Take in a reading as :meth:`read` does, when all it says is what some resources are now.
+    def follow(
+        self, reading: Reading, shown: Mapping[str, Element], offset_ms: int, scope: Scope
+    ) -> ReadingStep | None:
+        """Take in a reading as :meth:`read` does, when all it says is what some shown resources are now.
+
+        Args:
+            reading: What the link told.
+            shown: The newest element of each key that is shown.
+            offset_ms: Gateway minus server clock.
+            scope: What may be shown.
 
         Returns:
             What has changed. None, and nothing was taken in, when the reading has to be read.
@@ -147,30 +171,44 @@ class Assembly:
         kind, source, time_ms = reading.kind, reading.source, reading.time_ms
         if kind is None or not self._is_plain(reading, kind) or time_ms < self._newest_ms[kind, source]:
             return None
-        told, known = self._told[kind], self._tellings.news(reading)
-        numbers = known[0].order if known else [part.number for part in reading.parts]
-        before = list(map(told.get, numbers))
-        news = next((news for news in known if news.before == before), None)
-        if news is None:
-            after = {
-                part.number: (old or self._tellings.nothing((kind, part.number))).after(part)
-                for old, part in zip(before, reading.parts, strict=True)
-            }
-            if len(after) < len(before):
-                return None
-            news = News(before, after, time_ms)
-            known.append(news)
-            del known[:-PASTS_MOST]
-        told.update(news.after)
-        self._read_ms[kind, source].update(news.read_ms)
+        told = self._told[kind]
+        step = self._step(reading, kind, shown, offset_ms)
+        if step is None or not step.changed <= scope.of(kind):
+            return None
+        told.update(step.afters)
+        self._read_ms[kind, source].update(step.read_ms)
         self._newest_ms[kind, source] = time_ms
-        return news
+        return step
+
+    def _step(
+        self, reading: Reading, kind: Kind, shown: Mapping[str, Element], offset_ms: int
+    ) -> ReadingStep | None:
+        """Return the step from where this link stands, as worked out before if some link stood there."""
+        first = reading.steps[0] if reading.steps else None
+        if isinstance(first, ReadingStep):
+            numbers, keys = first.numbers, first.keys
+        else:
+            numbers = [part.number for part in reading.parts]
+            keys = [key_of(kind, number) for number in numbers]
+        befores, held = list(map(self._told[kind].get, numbers)), list(map(shown.get, keys))
+        for step in reading.steps:
+            if isinstance(step, ReadingStep) and step.applies(befores, held, offset_ms):
+                return step
+        place = ReadingStep(numbers, keys, befores, held, offset_ms)
+        made = self._composer.step(reading, place, self._shown, kind)
+        if made is not None:
+            reading.steps.append(made)
+            del reading.steps[:-PASTS_MOST]
+        return made
 
     def directory(self, parts: Iterable[Part]) -> set[Address]:
         """Take in the whole directory; objects absent from it are gone."""
         known = {(part.kind, part.number): part for part in parts}
         lost = {
-            told.address for told in self._all() if told.part(Source.DIRECTORY) is not None
+            (kind, number)
+            for kind, told in self._told.items()
+            for number, each in told.items()
+            if each.directory is not None
         } - known.keys()
         for address, part in known.items():
             self._know(address, part)
@@ -180,7 +218,7 @@ class Assembly:
 
     def object(self, address: Address, part: Part | None) -> set[Address]:
         """Take in that one directory object was added, changed, or removed (None)."""
-        if part is not None or self._find(address) is not None:
+        if part is not None or address in self._shown:
             self._know(address, part)
         return {address}
 
@@ -196,7 +234,7 @@ class Assembly:
             gone = told.keys() - scope.of(kind)
             outside.update((kind, number) for number in gone)
             for number in gone:
-                del told[number]
+                del told[number], self._shown[kind, number]
             for number, source in product(gone, Source):
                 self._read_ms[kind, source].pop(number, None)
         return outside
@@ -205,40 +243,39 @@ class Assembly:
 
     def parts(self, address: Address) -> Parts | None:
         """Return what a resource is made of now, or None when there is no such resource."""
-        told = self._find(address)
-        directory = None if told is None else told.part(Source.DIRECTORY)
-        if told is None or directory is None:
-            return None
         kind, number = address
+        told = self._told[kind].get(number)
+        if told is None or told.directory is None:
+            return None
+        if told.realtime is not None and self._covers_all(kind):
+            return told
         queries = [query for query in self._realtime[kind] if query.complete and query.covers(kind, number)]
         if not queries:
             return None
         readable = not all(query.refused for query in queries)
-        realtime = told.part(Source.REALTIME)
-        if realtime is None and readable and (kind is not Kind.AGENT or number in self._unread):
+        if told.realtime is None and readable and (kind is not Kind.AGENT or number in self._unread):
             return None
-        return Parts(
-            directory,
-            realtime,
-            told.part(Source.CUMULATIVE),
-            told.part(Source.CONFIGURATION),
-            readable,
-            told.left_at_ms,
-        )
+        return told if readable else told._replace(readable=False)
 
-    def plain(self, address: Address) -> Told | None:
-        """Return what is told of a resource that is there for sure; None: ask :meth:`parts`."""
-        told = self._find(address)
-        return told if told is not None and told.is_plain and self._covers_all(address[0]) else None
+    def shown(self, address: Address) -> NewestElement:
+        """Return the place of what is shown of a resource of which something was told."""
+        return self._shown[address]
+
+    def show(self, address: Address, parts: Parts, element: Element) -> None:
+        """Note that a resource made of *parts*, as :meth:`parts` returned them, is shown as *element*."""
+        kind, number = address
+        if parts.readable:
+            self._told[kind][number] = converged(parts, element)
 
     def addresses(self) -> set[Address]:
         """Return what anything is known of."""
-        return {told.address for told in self._all()}
+        return set(self._shown)
 
     def part(self, address: Address, source: Source) -> Part | None:
         """Return the newest part of one source."""
-        told = self._find(address)
-        return None if told is None else told.part(source)
+        kind, number = address
+        told = self._told[kind].get(number)
+        return None if told is None else part_of(told, source)
 
     # ---- inner ----
 
@@ -249,7 +286,7 @@ class Assembly:
 
     def _note_late(self, elements: int) -> None:
         self.late += elements
-        self._tellings.late += elements
+        self._composer.late += elements
 
     def _is_plain(self, reading: Reading, kind: Kind) -> bool:
         """Tell whether a reading only says what resources are now, all of which are read by some query."""
@@ -275,22 +312,15 @@ class Assembly:
         self._unread -= told
         return {(Kind.AGENT, number) for number in told}
 
-    def _all(self) -> Iterator[Told]:
-        for told in self._told.values():
-            yield from told.values()
-
-    def _find(self, address: Address) -> Told | None:
+    def _keep(self, address: Address, told: Parts) -> None:
         kind, number = address
-        return self._told[kind].get(number)
-
-    def _known(self, address: Address) -> Told:
-        return self._find(address) or self._tellings.nothing(address)
+        self._told[kind][number] = told
+        if address not in self._shown:
+            self._shown[address] = self._composer.shown(address)
 
     def _know(self, address: Address, part: Part | None) -> None:
         kind, number = address
-        before = self._known(address)
-        after = before.with_part(Source.DIRECTORY, None) if part is None else before.after(part)
-        self._told[kind][number] = after
+        self._keep(address, with_part(self._told[kind].get(number, NOTHING), Source.DIRECTORY, part))
 
     def _take(self, address: Address, source: Source, part: Part | None, time_ms: int) -> bool:
         kind, number = address
@@ -299,12 +329,13 @@ class Assembly:
             self._note_late(1)
             return False
         read_ms[number] = time_ms
-        before = after = self._known(address)
-        if part is not None:
-            after = before.after(part)
-        elif before.part(source) is not None:
-            after = before.with_part(source, None, time_ms)
-        self._told[kind][number] = after
+        before = after = self._told[kind].get(number, NOTHING)
+        held = part_of(before, source)
+        if part is not None and part is not held:
+            after = with_part(before, source, part)
+        elif part is None and held is not None:
+            after = with_part(before, source, None, time_ms)
+        self._keep(address, after)
         return after is not before
 
     def _absent(self, query: Query, reading: Reading) -> list[Address]:
@@ -320,15 +351,15 @@ class Assembly:
                 (kind, number)
                 for kind, told in self._told.items()
                 for number in told.keys() - present[kind]
-                if told[number].part(reading.source) is not None and query.covers(kind, number)
+                if part_of(told[number], reading.source) is not None and query.covers(kind, number)
             ]
         return absent
 
     def _covered(self, query: Query) -> set[Address]:
         return {
-            each.address
+            (kind, number)
             for kind, told in self._told.items()
             if query.listen.kind in (None, kind)
-            for number, each in told.items()
+            for number in told
             if query.covers(kind, number)
         }

@@ -7,33 +7,108 @@ per node, however many links tell it.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 
-from gateway.core.element import Element
-from gateway.core.told import News, Tellings, Told
+from gateway.core.element import Element, Parts
 from gateway.domain.model import Kind
 from gateway.domain.resources import Agent, Aggregate, Group, Queue, RoutingState
 from gateway.domain.steady import Composed, steady
-from gateway.domain.upstream import Part, Source
+from gateway.domain.upstream import Part, Reading, Source
 
 OFFSET_STEP_MS: Final = 250
 """Granularity of the clock offset, so that links of one server share their elements."""
 
 R = TypeVar("R", Agent, Queue, Group, Aggregate)
+Address = tuple[Kind, int]
+
+NOTHING: Final = Parts(None, None, None, None, readable=True, absent_since_ms=None)
 
 
-class Parts(NamedTuple):
-    """What is known of one resource. *since_ms* (server clock): when an absent user left."""
+def with_part(parts: Parts, source: Source, part: Part | None, left_at_ms: int | None = None) -> Parts:
+    """Return *parts* with another part of one source, or without.
 
-    directory: Part
-    realtime: Part | None
-    cumulative: Part | None
-    configuration: Part | None
-    readable: bool
-    """Whether realtime data can be had at all; a user absent from it is logged off only then."""
-    absent_since_ms: int | None
+    Args:
+        parts: What was told before.
+        source: Whose part it is.
+        part: The part; None for none.
+        left_at_ms: When a realtime part that is no more left.
+    """
+    directory, realtime, cumulative, configuration, readable, left = parts
+    if source is Source.REALTIME:
+        return Parts(directory, part, cumulative, configuration, readable, left_at_ms)
+    if source is Source.CUMULATIVE:
+        return Parts(directory, realtime, part, configuration, readable, left)
+    if source is Source.CONFIGURATION:
+        return Parts(directory, realtime, cumulative, part, readable, left)
+    return Parts(part, realtime, cumulative, configuration, readable, left)
+
+
+def part_of(parts: Parts, source: Source) -> Part | None:
+    """Return the part of one source."""
+    match source:
+        case Source.DIRECTORY:
+            return parts.directory
+        case Source.REALTIME:
+            return parts.realtime
+        case Source.CUMULATIVE:
+            return parts.cumulative
+        case Source.CONFIGURATION:
+            return parts.configuration
+
+
+class ReadingStep:
+    """What one reading leads to.
+
+    A step applies only to a link that received the reading's bytes, was told *befores* and shows *held*, with
+    a clock *offset_ms* ahead of the server's.
+
+    Args:
+        numbers: The numbers of the reading's parts, in order.
+        keys: Their keys in a ledger.
+        befores: What was told of them before.
+        held: What is shown of them.
+    """
+
+    __slots__ = ("afters", "befores", "changed", "changes", "held", "keys", "numbers", "offset_ms", "read_ms")
+
+    def __init__(
+        self,
+        numbers: list[int],
+        keys: list[str],
+        befores: list[Parts | None],
+        held: list[Element | None],
+        offset_ms: int,
+    ) -> None:
+        self.numbers = numbers
+        self.keys = keys
+        self.befores = befores
+        self.held = held
+        self.offset_ms = offset_ms
+        self.afters: dict[int, Parts] = {}
+        """What is told of them now, by number."""
+        self.read_ms: dict[int, int] = {}
+        self.changed: frozenset[int] = frozenset()
+        """Of which something else is shown now."""
+        self.changes: list[tuple[str, Element, Element]] = []
+        """The key of each, what was shown and what is."""
+
+    def applies(self, befores: list[Parts | None], held: list[Element | None], offset_ms: int) -> bool:
+        """Return whether a link stands where this step begins."""
+        return self.held == held and self.befores == befores and self.offset_ms == offset_ms
+
+
+class NewestElement:
+    """What some link of the node showed last of one resource.
+
+    It lives as long as some link that was told of the resource holds it.
+    """
+
+    __slots__ = ("__weakref__", "element")
+
+    def __init__(self) -> None:
+        self.element: Element | None = None
 
 
 class Composer:
@@ -44,49 +119,103 @@ class Composer:
     """
 
     def __init__(self) -> None:
-        self.tellings = Tellings()
-        """What all links of the node have told."""
-        self._shown: weakref.WeakValueDictionary[tuple[Kind, int], Element] = weakref.WeakValueDictionary()
-        """What some link of the node made last of each resource."""
+        self.late = 0
+        """How many elements were older than what was known already, and ignored."""
+        self._shown: weakref.WeakValueDictionary[Address, NewestElement]
+        self._shown = weakref.WeakValueDictionary()
 
-    def element(self, parts: Parts, before: Element | None, offset_ms: int) -> Element:
+    def shown(self, address: Address) -> NewestElement:
+        """Return the one place for what is shown of a resource, for as long as anybody holds it."""
+        found = self._shown.get(address)
+        if found is None:
+            found = self._shown[address] = NewestElement()
+        return found
+
+    def element(
+        self, parts: Parts, before: Element | None, offset_ms: int, shown: NewestElement | None = None
+    ) -> Element:
         """Return the element of *parts*, following *before*; *offset_ms* is gateway minus server clock.
 
         A link keeps its own instants as long as nothing changes. What changes, or is shown first, becomes
         what others show, where that is the same but for jitter: a thousand links that come one after the
         other hold one element.
+
+        Args:
+            parts: What the link was told.
+            before: What the link shows.
+            offset_ms: Gateway minus server clock.
+            shown: What is shown of the resource; None: what :meth:`shown` returns.
         """
-        key = (parts.directory.kind, parts.directory.number)
+        if shown is None:
+            shown = self.shown(_address(parts))
+        other = shown.element
+        if other is not None and other is not before:
+            if before is None and other.parts == parts and other.offset_ms == offset_ms:
+                return other
+        else:
+            other = None
         said = value = compose(parts, offset_ms)
-        if before is not None and isinstance(before.value, Composed):
+        if before is not None and type(before.value) is type(said):
             value = steady(before.value, said)
             if value == before.value:
                 return before
-        shown = self._shown.get(key)
-        if shown is not None and shown is not before and _is_jitter(shown, said):
-            return shown
-        made = self._shown[key] = Element(value)
+        if other is not None and _is_jitter(other, said):
+            return other
+        made = shown.element = Element(value, parts, offset_ms)
         return made
 
-    def elements(
-        self, told: Iterable[Told], befores: Iterable[Element | None], offset_ms: int
-    ) -> list[Element]:
-        """Return the elements of what is told of resources that are there, each as :meth:`element` does."""
-        elements: list[Element] = []
-        for each, before in zip(told, befores, strict=True):
-            element = each.element
-            if element is None or each.before is not before or each.offset_ms != offset_ms:
-                element = self.element(_parts(each), before, offset_ms)
-                each.before, each.offset_ms, each.element = before, offset_ms, element
-            elements.append(element)
-        return elements
+    def step(
+        self, reading: Reading, place: ReadingStep, shown: Mapping[Address, NewestElement], kind: Kind
+    ) -> ReadingStep | None:
+        """Work out what *reading* leads to from *place*; None: it is no plain change of what is shown.
 
-    def elements_of(self, news: News, befores: list[Element | None], offset_ms: int) -> list[Element]:
-        """Return the elements of what has changed, where all of it is there."""
-        if news.befores != befores or news.offset_ms != offset_ms:
-            news.elements = self.elements(news.changed, befores, offset_ms)
-            news.befores, news.offset_ms = befores, offset_ms
-        return news.elements
+        Args:
+            reading: Some parts of one kind and source.
+            place: Where a link stands.
+            shown: What is shown of all resources that the link was told of.
+            kind: The reading's.
+        """
+        changed: list[int] = []
+        is_realtime = reading.source is Source.REALTIME
+        for part, key, before, held in zip(reading.parts, place.keys, place.befores, place.held, strict=True):
+            if before is None or held is None or before.directory is None:
+                return None
+            if not is_realtime and before.realtime is None:
+                return None
+            after = with_part(before, reading.source, part)
+            element = self.element(after, held, place.offset_ms, shown[kind, part.number])
+            place.afters[part.number] = converged(after, element)
+            place.read_ms[part.number] = reading.time_ms
+            if element is not held:
+                place.changes.append((key, held, element))
+                changed.append(part.number)
+        place.changed = frozenset(changed)
+        return place if len(place.afters) == len(place.numbers) else None
+
+
+def converged(parts: Parts, element: Element) -> Parts:
+    """Return what a link was told whose resource is shown as *element*: that of which it was composed.
+
+    So links that are told the same at other instants soon stand at the same place. It stays what the link was
+    told where the two differ by more than *element* shows.
+    """
+    others = element.parts
+    if others is None or others is parts:
+        return parts
+    directory, realtime, cumulative, configuration, readable, _ = parts
+    mine = directory is None, realtime is None, cumulative is None, configuration is None, readable
+    theirs = others[0] is None, others[1] is None, others[2] is None, others[3] is None, others[4]
+    if mine != theirs:
+        return parts
+    if realtime is not None and others[1] is not None and realtime.remote_number != others[1].remote_number:
+        return parts
+    return others
+
+
+def _address(parts: Parts) -> Address:
+    if parts.directory is None:
+        raise ValueError("nothing is a resource before its directory object is known")
+    return parts.directory.kind, parts.directory.number
 
 
 def _is_jitter(shown: Element, said: Composed) -> bool:
@@ -95,23 +224,9 @@ def _is_jitter(shown: Element, said: Composed) -> bool:
     return isinstance(value, Composed) and steady(value, said) == value
 
 
-def _parts(told: Told) -> Parts:
-    directory = told.part(Source.DIRECTORY)
-    if directory is None:
-        raise ValueError("nothing is a resource before its directory object is known")
-    return Parts(
-        directory,
-        told.part(Source.REALTIME),
-        told.part(Source.CUMULATIVE),
-        told.part(Source.CONFIGURATION),
-        readable=True,
-        absent_since_ms=told.left_at_ms,
-    )
-
-
 def compose(parts: Parts, offset_ms: int) -> Composed:
     """Put the parts of one resource together, in gateway time."""
-    match parts.directory.kind:
+    match _address(parts)[0]:
         case Kind.AGENT:
             return _agent(parts, offset_ms)
         case Kind.QUEUE:

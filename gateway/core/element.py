@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from itertools import count
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway.domain.resources import Resource
+from gateway.domain.upstream import Part
 from gateway.protocol.codec import Codec
 from gateway.protocol.envelopes import SessionFacts, Value
 
 _NUMBERS: Final = count(1)
+
+
+class Parts(NamedTuple):
+    """What one link has told of one resource: the newest part of each source."""
+
+    directory: Part | None
+    realtime: Part | None
+    cumulative: Part | None
+    configuration: Part | None
+    readable: bool
+    """Whether realtime data can be had at all; a user absent from it is logged off only then."""
+    absent_since_ms: int | None
+    """When the realtime part was last seen to be there no more (server clock)."""
 
 
 class _Patch:
@@ -31,10 +45,13 @@ class Element:
     is kept from the second time it is asked for, as most are asked for once.
     """
 
-    __slots__ = ("__weakref__", "_fragments", "_patches", "number", "value")
+    __slots__ = ("_fragments", "_patches", "number", "offset_ms", "parts", "value")
 
-    def __init__(self, value: Value) -> None:
+    def __init__(self, value: Value, parts: Parts | None = None, offset_ms: int = 0) -> None:
         self.value = value
+        self.parts = parts
+        """What it was composed of, under :attr:`offset_ms`; None: it was not composed."""
+        self.offset_ms = offset_ms
         self.number: Final = next(_NUMBERS)
         """Its own, for as long as the process lives."""
         self._fragments: dict[str, bytes | None] | str | None = None

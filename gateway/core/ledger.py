@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from gateway.core.element import Element
@@ -120,9 +120,10 @@ class Ledger:
         """Return every key that is not one session's own, and has a value, with its element."""
         return list(self._shared.elements.items())
 
-    def held(self, keys: Iterable[str]) -> list[Element | None]:
-        """Return the newest elements of keys that are not one session's own."""
-        return list(map(self._shared.elements.get, keys))
+    @property
+    def elements(self) -> Mapping[str, Element]:
+        """The newest element of each key that is not one session's own, and has a value."""
+        return self._shared.elements
 
     def seen_by(self, me: str) -> list[tuple[str, Element]]:
         """Return the same, and with it what is one session's own: the value of *me*."""
@@ -154,25 +155,22 @@ class Ledger:
         self._store(Update(key, seq, element))
         return True
 
-    def record_all(self, keys: Sequence[str], elements: Sequence[Element]) -> None:
+    def record_all(self, changes: Sequence[tuple[str, Element | None, Element]]) -> None:
         """Write the values of several shared keys, for the owner only, as :meth:`record` does one by one.
 
-        Whoever gives them has compared them: an element that equals the held one is the held one.
+        Args:
+            changes: Each key with the element that it holds, None for none, and one of another value.
         """
-        told = [
-            (key, before, element)
-            for key, before, element in zip(keys, self.held(keys), elements, strict=True)
-            if element is not before
-        ]
-        if not told:
+        if not changes:
             return
         epoch, seq = self.position
-        self._shared.store_all({key: element for key, _, element in told}, seq)
-        self._move(Position(epoch, seq + len(told)), seq + len(told))
+        upto = seq + len(changes)
+        self._shared.store_all({key: element for key, _, element in changes}, seq)
+        self._move(Position(epoch, upto), upto)
         self._has_news = True
-        for reader in list(self.readers):
+        for reader in tuple(self.readers):
             mark = reader.mark
-            for key, before, _ in told:
+            for key, before, _ in changes:
                 mark(key, before)
 
     def receive(self, delta: Delta) -> Receipt:

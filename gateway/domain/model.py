@@ -48,6 +48,8 @@ class Right(enum.StrEnum):
 class Kind(enum.StrEnum):
     """Kinds of resources that have ids. The value is the prefix of their keys."""
 
+    __hash__ = str.__hash__  # an enumeration's own is a call of Python, and each update needs some
+
     AGENT = "agent"
     QUEUE = "queue"
     GROUP = "group"

@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 from gateway.domain.catalogue import Parameter, Reasons, RoutingParameters, Skills
 from gateway.domain.model import Right
-from gateway.domain.privacy import neutral, personal, realtime
+from gateway.domain.privacy import neutral, personal, realtime, value
 
 
 class RoutingState(enum.StrEnum):
@@ -61,7 +61,7 @@ class AgentSkill:
     active: bool | None = personal()
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Handling:
     """One contact that an agent has in hand."""
 
@@ -73,7 +73,7 @@ class Handling:
     queue_id: str | None = realtime()
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class PostProcessing:
     """What follows an agent's contact."""
 
@@ -92,7 +92,7 @@ class AutoPostProcessing:
     duration_s: int | None = personal()
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Media:
     """Which media an agent is logged on to."""
 
@@ -103,7 +103,7 @@ class Media:
     open_media: Switch | None = realtime()
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Agent:
     """A user to whom contacts are routed."""
 
@@ -132,7 +132,7 @@ class Agent:
     version: int | None = neutral()
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Queue:
     """A queue and its figures."""
 
@@ -162,7 +162,7 @@ class Queue:
     version: int | None = neutral()
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Group:
     """A group of agents and its figures."""
 
@@ -178,7 +178,7 @@ class Group:
     version: int | None = neutral()
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Aggregate:
     """Figures over several queues."""
 

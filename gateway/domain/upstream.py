@@ -22,6 +22,7 @@ from gateway.domain.model import (
     SessionSecret,
     User,
 )
+from gateway.domain.privacy import value
 from gateway.domain.resources import (
     Agent,
     Aggregate,
@@ -112,18 +113,20 @@ class SessionInfo:
 class Source(enum.StrEnum):
     """Which piece of a resource a part carries."""
 
+    __hash__ = str.__hash__  # as of Kind
+
     DIRECTORY = "directory"
     REALTIME = "realtime"
     CUMULATIVE = "cumulative"
     CONFIGURATION = "configuration"
 
 
-@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+@value(eq=False)
 class Part:
     """One piece of one resource, as one server message carried it.
 
-    *value* holds the fields of its source only; the others are at their defaults. Two links
-    that received the same, but for instants that jitter, share one Part: identity means equality.
+    *value* holds the fields of its source only; the others are at their defaults. Links that received the
+    same bytes share one Part.
     """
 
     kind: Kind
@@ -160,7 +163,7 @@ class Opened:
     """The server's instance, when it is told."""
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Reading:
     """Parts of one kind and source, read at *time_ms*.
 
@@ -176,6 +179,8 @@ class Reading:
     complete: bool
     parts: tuple[Part, ...]
     removed: tuple[int, ...] = ()
+    steps: list[object] = field(default_factory=list, compare=False, repr=False)
+    """What it has led to for links that received its bytes: :class:`gateway.core.compose.ReadingStep`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final, Protocol
 
+from gateway.core.compose import Address
 from gateway.core.interest import wanted
-from gateway.core.told import Address
 from gateway.core.user_sessions import Member, UserSessions
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.link_requests import (

@@ -13,11 +13,10 @@ from dataclasses import replace
 from typing import Final
 
 from gateway.core.assembly import Assembly
-from gateway.core.compose import OFFSET_STEP_MS, Composer
+from gateway.core.compose import OFFSET_STEP_MS, Address, Composer, ReadingStep
 from gateway.core.early import Early
 from gateway.core.element import Element
 from gateway.core.interest import wanted_by
-from gateway.core.told import Address, News, Told
 from gateway.core.user_sessions import Member, UserSessions
 from gateway.domain.catalogue import Reasons, RoutingParameters, Skills
 from gateway.domain.link_requests import Directory, Listen
@@ -104,7 +103,7 @@ class Mirror:
         clock: Clock,
         shown: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self.assembly = Assembly(composer.tellings)
+        self.assembly = Assembly(composer)
         self.early = Early()
         self.live = False
         """Whether the present link has answered every first question."""
@@ -151,7 +150,7 @@ class Mirror:
 
     def begin(self, about: About, time_ms: int, last_end: LastEnd | None) -> None:
         """Start afresh with a new link; what is shown stays until :meth:`settle`."""
-        self.assembly, self.early = Assembly(self._composer.tellings), Early()
+        self.assembly, self.early = Assembly(self._composer), Early()
         self.live = False
         self._functions = _UNKNOWN_FUNCTIONS
         self._about = about
@@ -192,13 +191,16 @@ class Mirror:
     def read(self, reading: Reading) -> None:
         """Take in a reading."""
         self._see_clock(reading.time_ms)
-        news = self.assembly.follow(reading) if self.live else None
-        if news is None or reading.kind is None:
-            if self.early.is_expecting and not self.assembly.runs(reading.query):
-                self.early.keep(reading)
-            self.show(self.assembly.read(reading))
-        else:
-            self._show_news(news, reading.kind)
+        if self.live:
+            step = self.assembly.follow(
+                reading, self._feed.ledger.elements, self._server.offset_ms, self._user_sessions.scope
+            )
+            if step is not None:
+                self._show_step(step, reading.kind)
+                return
+        if self.early.is_expecting and not self.assembly.runs(reading.query):
+            self.early.keep(reading)
+        self.show(self.assembly.read(reading))
 
     def listening(self, query: int, listen: Listen) -> None:
         """Take in that *query* runs, and what it told before that was known."""
@@ -265,31 +267,27 @@ class Mirror:
         owns = False
         for address in addresses:
             kind, number = address
-            told = self.assembly.plain(address)
-            key = key_of(kind, number) if told is None else told.key
-            element = self._element(address, told, ledger.get(key)) if number in scope.of(kind) else None
+            key = key_of(kind, number)
+            element = self._element(address, ledger.get(key)) if number in scope.of(kind) else None
             ledger.record(key, element)
             owns = owns or (kind is Kind.AGENT and number in own)
         if owns:
             self._show_number()
 
-    def _show_news(self, news: News, kind: Kind) -> None:
+    def _show_step(self, step: ReadingStep, kind: Kind | None) -> None:
         """Record what resources of one kind have become, as :meth:`show` does."""
-        if not (news.is_plain and news.numbers <= self._user_sessions.scope.of(kind)):
-            self.show([told.address for told in news.changed])
-            return
-        ledger, own = self._feed.ledger, self._user_sessions.own_agents
-        befores = ledger.held(news.keys)
-        elements = self._composer.elements_of(news, befores, self.offset_ms)
-        ledger.record_all(news.keys, elements)
-        if kind is Kind.AGENT and not own.isdisjoint(news.numbers):
+        self._feed.ledger.record_all(step.changes)
+        if kind is Kind.AGENT and not self._user_sessions.own_agents.isdisjoint(step.numbers):
             self._show_number()
 
-    def _element(self, address: Address, told: Told | None, before: Element | None) -> Element | None:
-        if told is not None:
-            return self._composer.elements((told,), (before,), self.offset_ms)[0]
-        parts = self.assembly.parts(address)
-        return None if parts is None else self._composer.element(parts, before, self.offset_ms)
+    def _element(self, address: Address, before: Element | None) -> Element | None:
+        assembly = self.assembly
+        parts = assembly.parts(address)
+        if parts is None:
+            return None
+        element = self._composer.element(parts, before, self.offset_ms, assembly.shown(address))
+        assembly.show(address, parts, element)
+        return element
 
     def _show_number(self) -> None:
         """Have each session shown the user's number, if that is another one than they were shown."""

@@ -36,11 +36,11 @@ from gateway.runtime.turns import Turns
 from gateway.upstream import wire_http
 from gateway.upstream.answers import RefusedAnswer, answer_of, unreached
 from gateway.upstream.link import OsccLink, Terms
+from gateway.upstream.readings import Readings
 from gateway.upstream.socket import LinkSocket
 from gateway.upstream.upgrade import upgrade
 from gateway.upstream.wire_errors import WireError
 from gateway.upstream.wire_http import Answer
-from gateway.upstream.wire_pool import PartPool
 
 T = TypeVar("T")
 
@@ -103,11 +103,11 @@ class OsccServer:
         *,
         tls: ssl.SSLContext | None = None,
         deadlines: Deadlines | None = None,
-        pool: PartPool | None = None,
+        pool: Readings | None = None,
         turns: Turns | None = None,
         trace: aiohttp.TraceConfig | None = None,
     ) -> None:
-        self.pool = pool or PartPool()
+        self.pool = pool or Readings()
         self._site = site
         self._root = base_url.rstrip("/") + "/oscce/v1/"
         self._clock = clock

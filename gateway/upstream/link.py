@@ -36,10 +36,10 @@ from gateway.domain.upstream import (
 from gateway.protocol.websocket import PongFrame, Violation, WebSocketPing
 from gateway.runtime.ports import Clock
 from gateway.upstream.framing import Heard
+from gateway.upstream.readings import Readings
 from gateway.upstream.server_clock import ServerClock, SetBackError
 from gateway.upstream.wire import LinkReader, Response
 from gateway.upstream.wire_errors import WireError
-from gateway.upstream.wire_pool import PartPool
 from gateway.upstream.wire_requests import answer, render
 
 MOST_IN_FLIGHT: Final = 64
@@ -90,7 +90,7 @@ class Terms:
     """
 
     user: UserId
-    pool: PartPool
+    pool: Readings
     clock: Clock
     keys: bool
     open_s: float
@@ -255,7 +255,7 @@ class OsccLink:
         if self._hear is None or not self._opened:
             return False
         now = self._terms.clock.now()
-        reading = self._reader.glance(text, now)
+        reading = self._reader.glance(text)
         if reading is None:
             return False
         self.heard_at = now
@@ -268,7 +268,7 @@ class OsccLink:
         Raises:
             WireError: It cannot be read, or cannot be ordered; then all of it is to be forgotten.
         """
-        for said in self._reader.read(text, self.heard_at):
+        for said in self._reader.read(text):
             if isinstance(said, Response):
                 self._settle(said)
             else:

@@ -28,6 +28,7 @@ from gateway.domain.upstream import (
     SessionEnded,
     Source,
 )
+from gateway.upstream.readings import Readings
 from gateway.upstream.wire_directory import changes, display_name
 from gateway.upstream.wire_elements import EVENT_TYPES, SHAPES
 from gateway.upstream.wire_errors import UNREADABLE, WireError
@@ -45,7 +46,6 @@ from gateway.upstream.wire_names import (
     instance,
 )
 from gateway.upstream.wire_notices import Notice, announced
-from gateway.upstream.wire_pool import PartPool
 from gateway.upstream.wire_scope import Scoped, rights, scope
 
 
@@ -149,8 +149,6 @@ _HEAD: Final = re.compile(
     r'[ \t\r\n]*\{~"Type"~:~"Event"~,~"QueryID"~:~(0|[1-9][0-9]{0,14})~,'.replace("~", r"[ \t\r\n]*")
 )
 """How an event begins that may go on alike on many links: the query's number is each link's own."""
-_ONCE: Final = ("QueryID", "\\")
-"""What may not stand in the rest of it: another number of the query, however it is spelled."""
 
 
 class LinkReader:
@@ -163,59 +161,59 @@ class LinkReader:
 
     __slots__ = ("_pool", "_routing", "_site")
 
-    def __init__(self, site: str, pool: PartPool) -> None:
+    def __init__(self, site: str, pool: Readings) -> None:
         self._site = site
         self._pool = pool
         self._routing: dict[str, FunctionState] = {}
 
-    def read(self, message: str | bytes, now: float) -> Said:
-        """Read one message, received at *now* (monotonic seconds).
+    def read(self, message: str | bytes) -> Said:
+        """Read one message.
 
         Raises:
             WireError: It cannot be read, or says what cannot be.
         """
         head = _HEAD.match(message) if isinstance(message, str) else None
-        return self._read(message, now) if head is None else self._said_once(head, now)
+        return self._read(message) if head is None else self._said_once(head)
 
-    def glance(self, message: str, now: float) -> Reading | None:
+    def glance(self, message: str) -> Reading | None:
         """Read *message* if it is a reading, and written as most are; None: it is for :meth:`read`."""
         head = _HEAD.match(message)
         if head is None:
             return None
         try:
-            said = self._said_once(head, now)
+            said = self._said_once(head)
         except WireError:
             return None
         return said[0] if said and isinstance(said[0], Reading) else None
 
-    def _said_once(self, head: re.Match[str], now: float) -> Said:
+    def _said_once(self, head: re.Match[str]) -> Said:
         """Read an event, of which other links may have been told the rest."""
         query, rest = int(head[1]), head.string[head.end() :]
-        known = self._pool.reading(rest, now)
+        known = self._pool.reading(rest)
         if known is not None:
             return (known if known.query == query else _of_query(query, known),)
-        said = self._read(head.string, now)
-        if said and isinstance(said[0], Reading) and not any(word in rest for word in _ONCE):
+        said = self._read(head.string)
+        if said and type(said[0]) is Reading and "QueryID" not in rest and "\\" not in rest:
             self._pool.note(rest, said[0])
         return said
 
-    def _read(self, message: str | bytes, now: float) -> Said:
+    def _read(self, message: str | bytes) -> Said:
         try:
-            return self._said(_decode(message), message, now)
+            return self._said(_decode(message), message)
         except UNREADABLE as error:
             fault = WireError(_place(error))
         meant = as_meant(message)
         if meant is not None:
             with suppress(*UNREADABLE):
-                return self._said(_decode(meant), meant, now)
+                return self._said(_decode(meant), meant)
         if _is_foreign(meant or message):
             return ()
         raise fault from None
 
-    def _said(self, told: _Message, message: str | bytes, now: float) -> Said:
+    def _said(self, told: _Message, message: str | bytes) -> Said:
         match told:
             case _Event():
-                return self._event(told, now)
+                return self._event(told)
             case _Response():
                 time_ms = told.time if isinstance(told.time, int) and 0 <= told.time <= MOST else None
                 return (Response(told.request_id, message, time_ms),)
@@ -230,11 +228,11 @@ class LinkReader:
             case Notice():
                 return announced(told)
 
-    def _event(self, told: _Event, now: float) -> Said:
+    def _event(self, told: _Event) -> Said:
         shape = SHAPES.get(told.event_type)
         if shape is None:
             return changes(told.elements, self._pool) if told.event_type == _ADMINISTRATION else ()
-        parts = self._pool.parts(told.event_type, shape, told.time, told.elements, now)
+        parts = self._pool.parts(shape, told.time, told.elements)
         removed = told.removed or ()
         return (Reading(told.query_id, shape.kind, shape.source, told.time, told.complete, parts, removed),)
 
@@ -261,7 +259,16 @@ class LinkReader:
 
 def _of_query(query: int, known: Reading) -> Reading:
     """Return what another link was told, as said of *query*."""
-    return Reading(query, known.kind, known.source, known.time_ms, known.complete, known.parts, known.removed)
+    return Reading(
+        query,
+        known.kind,
+        known.source,
+        known.time_ms,
+        known.complete,
+        known.parts,
+        known.removed,
+        known.steps,
+    )
 
 
 def routing_state(local: FunctionState | None, network: FunctionState | None) -> FunctionState:
@@ -273,7 +280,7 @@ def routing_state(local: FunctionState | None, network: FunctionState | None) ->
     return local
 
 
-def attached(told: AttachedSession, pool: PartPool) -> Attached:
+def attached(told: AttachedSession, pool: Readings) -> Attached:
     """Map an attached session; what is not told of it gives nothing."""
     return Attached(
         alias=told.session,

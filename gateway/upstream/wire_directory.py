@@ -15,6 +15,7 @@ from gateway.domain.model import Kind
 from gateway.domain.resources import Agent, Aggregate, Group, Queue
 from gateway.domain.texts import WORD_CHARS, readable, readable_or_none
 from gateway.domain.upstream import CatalogueChanged, LinkEvent, ObjectChanged, Part, ScopeChanged, Source
+from gateway.upstream.readings import Readings
 from gateway.upstream.wire_agents import UserSkill, skills
 from gateway.upstream.wire_elements import Read, References, Shape
 from gateway.upstream.wire_errors import UNREADABLE, WireError, why_unreadable
@@ -32,7 +33,6 @@ from gateway.upstream.wire_names import (
     own_name,
     parameter,
 )
-from gateway.upstream.wire_pool import PartPool
 from gateway.upstream.wire_scope import Scoped, rights, scope
 
 T = TypeVar("T")
@@ -121,7 +121,7 @@ def _aggregate(told: _Aggregate) -> Part:
 def _shape(kind: Kind, element: type[ElementT], part: Callable[[ElementT], Part]) -> Shape:
     decode = msgspec.json.Decoder(element).decode
     read: Read = lambda raw, _, __: part(decode(raw))  # noqa: E731 - its type is the interface
-    return Shape(kind, Source.DIRECTORY, False, read)
+    return Shape(kind, Source.DIRECTORY, read)
 
 
 _OBJECTS: Final[dict[str, Shape]] = {
@@ -212,7 +212,7 @@ class _Sieve:
         return rows
 
 
-def directory(body: str | bytes, pool: PartPool) -> Directory:
+def directory(body: str | bytes, pool: Readings) -> Directory:
     """Read the answer to ``QueryDirectory``; the pool learns which routing parameters are references."""
     told, sieve = _decode_queried(body).objects, _Sieve()
     parameters = sieve.read("RoutingParameter", told.routing_parameter, _decode_parameter)
@@ -231,7 +231,7 @@ def directory(body: str | bytes, pool: PartPool) -> Directory:
     )
 
 
-def _objects(told: _Catalogues, sieve: _Sieve, pool: PartPool) -> Iterator[Part]:
+def _objects(told: _Catalogues, sieve: _Sieve, pool: Readings) -> Iterator[Part]:
     rows = {"User": told.user, "Queue": told.queue, "Group": told.group, "Aggregate": told.aggregate}
     for name, listed in rows.items():
         for part in sieve.read(name, listed, partial(_object, name, pool)):
@@ -239,7 +239,7 @@ def _objects(told: _Catalogues, sieve: _Sieve, pool: PartPool) -> Iterator[Part]
                 yield part
 
 
-def _object(name: str, pool: PartPool, raw: str | bytes) -> Part | None:
+def _object(name: str, pool: Readings, raw: str | bytes) -> Part | None:
     return pool.part(name, _OBJECTS[name], raw if isinstance(raw, bytes) else raw.encode())
 
 
@@ -324,7 +324,7 @@ class _Change(Element):
 _decode_change: Final = msgspec.json.Decoder(_Change).decode
 
 
-def changes(raws: tuple[msgspec.Raw, ...], pool: PartPool) -> tuple[LinkEvent, ...]:
+def changes(raws: tuple[msgspec.Raw, ...], pool: Readings) -> tuple[LinkEvent, ...]:
     """Map the elements of one ``Administration`` event; the catalogues are told once however many changed."""
     events: list[LinkEvent] = []
     for raw in raws:
@@ -334,7 +334,7 @@ def changes(raws: tuple[msgspec.Raw, ...], pool: PartPool) -> tuple[LinkEvent, .
     return tuple(events)
 
 
-def _change(told: _Change, pool: PartPool) -> LinkEvent | None:
+def _change(told: _Change, pool: Readings) -> LinkEvent | None:
     if told.object_type == "Session":
         return _rescoped(told, pool)
     if told.object_type in CATALOGUES:
@@ -351,7 +351,7 @@ def _change(told: _Change, pool: PartPool) -> LinkEvent | None:
     return CatalogueChanged() if part is None else ObjectChanged(kind, told.key, part)
 
 
-def _rescoped(told: _Change, pool: PartPool) -> ScopeChanged:
+def _rescoped(told: _Change, pool: Readings) -> ScopeChanged:
     if told.session is None or told.rights is None or told.scope is None:
         raise WireError("a session changed that has no alias, rights or scope")
     return ScopeChanged(told.session, rights(told.rights), scope(told.scope, pool))

@@ -48,11 +48,10 @@ Read = Callable[[bytes, int, References], Part | None]
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What the elements of one event type are about. *dated*: a part depends on the reading's time."""
+    """What the elements of one event type are about."""
 
     kind: Kind | None
     source: Source
-    dated: bool
     read: Read
 
 
@@ -108,17 +107,15 @@ def _reader(element: type[ElementT], part: Callable[[ElementT, int], Part]) -> R
 
 
 SHAPES: Final[dict[str, Shape]] = {
-    "UserRealtime": Shape(Kind.AGENT, Source.REALTIME, True, _reader(UserRealtime, user_realtime)),
-    "QueueRealtime": Shape(Kind.QUEUE, Source.REALTIME, True, _reader(QueueRealtime, queue_realtime)),
-    "GroupRealtime": Shape(Kind.GROUP, Source.REALTIME, True, _reader(GroupRealtime, group_realtime)),
+    "UserRealtime": Shape(Kind.AGENT, Source.REALTIME, _reader(UserRealtime, user_realtime)),
+    "QueueRealtime": Shape(Kind.QUEUE, Source.REALTIME, _reader(QueueRealtime, queue_realtime)),
+    "GroupRealtime": Shape(Kind.GROUP, Source.REALTIME, _reader(GroupRealtime, group_realtime)),
     "AggregateRealtime": Shape(
-        Kind.AGGREGATE, Source.REALTIME, True, _reader(AggregateRealtime, aggregate_realtime)
+        Kind.AGGREGATE, Source.REALTIME, _reader(AggregateRealtime, aggregate_realtime)
     ),
-    "UserCumulative": Shape(Kind.AGENT, Source.CUMULATIVE, False, _reader(UserCumulative, user_cumulative)),
-    "QueueCumulative": Shape(
-        Kind.QUEUE, Source.CUMULATIVE, False, _reader(QueueCumulative, queue_cumulative)
-    ),
-    "Configuration": Shape(None, Source.CONFIGURATION, False, _read_configuration),
+    "UserCumulative": Shape(Kind.AGENT, Source.CUMULATIVE, _reader(UserCumulative, user_cumulative)),
+    "QueueCumulative": Shape(Kind.QUEUE, Source.CUMULATIVE, _reader(QueueCumulative, queue_cumulative)),
+    "Configuration": Shape(None, Source.CONFIGURATION, _read_configuration),
 }
 """Event type → shape of its elements."""
 EVENT_TYPES: Final[dict[tuple[Kind | None, Source], str]] = {

@@ -20,6 +20,7 @@ from gateway.domain.link_requests import (
     QueryDirectory,
     StopListening,
 )
+from gateway.upstream.readings import Readings
 from gateway.upstream.wire import AttachedSession, attached
 from gateway.upstream.wire_commands import Fields, executed, render_command
 from gateway.upstream.wire_directory import DIRECTORY_KINDS, directory
@@ -27,7 +28,6 @@ from gateway.upstream.wire_elements import EVENT_TYPES, References
 from gateway.upstream.wire_errors import NAMES, UNREADABLE, WireError, refusal
 from gateway.upstream.wire_mending import read_as_meant
 from gateway.upstream.wire_names import Count, Element
-from gateway.upstream.wire_pool import PartPool
 
 
 def render(
@@ -97,7 +97,7 @@ _decode_attached: Final = msgspec.json.Decoder(AttachedSession).decode
 _decode_query: Final = msgspec.json.Decoder(_Query).decode
 
 
-def answer(request: LinkRequest, body: str | bytes, pool: PartPool) -> LinkAnswer:
+def answer(request: LinkRequest, body: str | bytes, pool: Readings) -> LinkAnswer:
     """Read the answer to *request*.
 
     Raises:
@@ -110,7 +110,7 @@ def answer(request: LinkRequest, body: str | bytes, pool: PartPool) -> LinkAnswe
         raise WireError("an answer cannot be read") from None
 
 
-def _answer(request: LinkRequest, body: str | bytes, pool: PartPool) -> LinkAnswer:
+def _answer(request: LinkRequest, body: str | bytes, pool: Readings) -> LinkAnswer:
     outcome = _decode_outcome(body)
     if outcome.error != 0 or outcome.error_name:
         raise refusal(outcome.error_name or NAMES.get(outcome.error, f"Error{outcome.error}"), body)

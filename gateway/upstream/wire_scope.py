@@ -8,8 +8,8 @@ from typing import Final
 import msgspec
 
 from gateway.domain.model import Right, Scope
+from gateway.upstream.readings import Readings
 from gateway.upstream.wire_names import RIGHTS, Element
-from gateway.upstream.wire_pool import PartPool
 
 _NO_KEYS: Final = msgspec.Raw(b"[]")
 
@@ -23,7 +23,7 @@ class Scoped(Element):
     aggregates: msgspec.Raw = _NO_KEYS
 
 
-def scope(told: Scoped, pool: PartPool) -> Scope:
+def scope(told: Scoped, pool: Readings) -> Scope:
     """Map a scope.
 
     Raises:

@@ -27,7 +27,7 @@ from gateway.domain.model import Kind
 from gateway.domain.resources import FunctionState, Queue
 from gateway.domain.upstream import Part, Source
 from gateway.telemetry import Telemetry
-from gateway.upstream.wire_pool import PartPool
+from gateway.upstream.readings import Readings
 from tests.bus.peer import Peer, door
 from tests.doubles.clock import ManualClock
 from tests.runtime.scene import scene, user
@@ -136,7 +136,7 @@ async def test_what_a_site_can_do_is_told_by_whoever_has_a_link() -> None:
 async def test_elements_that_came_late_are_told() -> None:
     telemetry = Telemetry()
     async with scene() as at:
-        at.node.composer.tellings.late = 3
+        at.node.composer.late = 3
         measure_late(at.node, telemetry)
     assert _values(telemetry)["late_elements_total"] == 3
 
@@ -232,7 +232,7 @@ def test_the_offset_of_the_clock_is_that_of_the_store_and_none_without_one() -> 
 
 
 def test_what_was_known_already_is_a_share_of_all() -> None:
-    telemetry, pool, other = Telemetry(), PartPool(), PartPool()
+    telemetry, pool, other = Telemetry(), Readings(), Readings()
     measure_shared([pool], telemetry)
     assert _values(telemetry)["pool_hit_ratio"] == 0
     pool.shared, pool.parsed, other.parsed = 6, 1, 1

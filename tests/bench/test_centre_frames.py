@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,17 +14,17 @@ from bench.load.soft_wire import Frames
 from gateway.domain.model import Kind
 from gateway.domain.resources import Agent, Queue
 from gateway.domain.upstream import Reading, Source
+from gateway.upstream.readings import Readings
 from gateway.upstream.wire import LinkReader
 from gateway.upstream.wire_directory import directory
-from gateway.upstream.wire_pool import PartPool
 
 LAYOUT = Layout(2, queues=3, agents=2)
 
 
 def read(frames: bytes) -> list[object]:
     """Return what the gateway reads of *frames*."""
-    reader = LinkReader("main", PartPool())
-    return [said for _, payload in Frames().feed(frames) for said in reader.read(payload, 0.0)]
+    reader = LinkReader("main", Readings())
+    return [said for _, payload in Frames().feed(frames) for said in reader.read(payload)]
 
 
 @pytest.mark.parametrize(("key", "kind"), [(7, Kind.QUEUE), (FIRST_AGENT + 7, Kind.AGENT)])
@@ -61,7 +63,7 @@ def test_a_changed_element_differs_in_its_news_only() -> None:
     was, now = old.parts[0].value, new.parts[0].value
     assert isinstance(was, Agent)
     assert isinstance(now, Agent)
-    different = [name for name in Agent.__slots__ if getattr(was, name) != getattr(now, name)]
+    different = [each.name for each in fields(Agent) if getattr(was, each.name) != getattr(now, each.name)]
     assert different == ["presence_state"]
 
 
@@ -76,7 +78,7 @@ def test_the_directory_can_be_read() -> None:
     kinds = ["User", "Queue", "Group", "Skill"]
     frames = say.response(1, Objects=say.directory(LAYOUT, 0, kinds))
     (payload,) = (payload for _, payload in Frames().feed(frames))
-    found = directory(payload, PartPool())
+    found = directory(payload, Readings())
     assert [part.kind for part in found.parts] == [Kind.AGENT] * 2 + [Kind.QUEUE] * 3
 
 

@@ -12,8 +12,8 @@ from bench.centre_requests import answer
 from bench.layout import Layout
 from bench.load.soft_wire import Frames
 from gateway.domain.upstream import FunctionChanged, Opened, Reading
+from gateway.upstream.readings import Readings
 from gateway.upstream.wire import LinkReader
-from gateway.upstream.wire_pool import PartPool
 
 
 class Wire:
@@ -35,9 +35,9 @@ class Wire:
 
     def readings(self) -> list[Reading]:
         """Return what the gateway reads of it."""
-        reader, frames = LinkReader("main", PartPool()), Frames()
+        reader, frames = LinkReader("main", Readings()), Frames()
         payloads = [payload for _, payload in frames.feed(b"".join(self.written))]
-        said = [each for payload in payloads for each in reader.read(payload, 0.0)]
+        said = [each for payload in payloads for each in reader.read(payload)]
         return [each for each in said if isinstance(each, Reading)]
 
 
@@ -127,9 +127,9 @@ def test_who_stopped_listening_hears_nothing() -> None:
 def test_a_link_begins_with_what_the_gateway_waits_for() -> None:
     layout = Layout(1, queues=2)
     link, _ = enter(Links(layout), 0)
-    reader = LinkReader("main", PartPool())
+    reader = LinkReader("main", Readings())
     payloads = [payload for _, payload in Frames().feed(opened(link, 1, "device", layout))]
-    said = [each for payload in payloads for each in reader.read(payload, 0.0)]
+    said = [each for payload in payloads for each in reader.read(payload)]
     assert [type(each) for each in said] == [Opened, FunctionChanged]
 
 

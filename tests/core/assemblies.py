@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.core.assembly import Assembly
-from gateway.core.told import Tellings
+from gateway.core.compose import Composer
 from gateway.domain.link_requests import Listen
 from gateway.domain.model import Kind
 from gateway.domain.resources import Agent, RoutingState
@@ -32,9 +32,9 @@ def available(number: int = 5) -> Part:
     return part(Kind.AGENT, number, REALTIME, Agent(routing_state=RoutingState.AVAILABLE))
 
 
-def known(*listens: Listen, tellings: Tellings | None = None) -> Assembly:
+def known(*listens: Listen, composer: Composer | None = None) -> Assembly:
     """Return an assembly that knows agents 5 and 6 and queue 1, with queries 1 and up."""
-    assembly = Assembly(tellings)
+    assembly = Assembly(composer)
     for query, listen in enumerate(listens, start=1):
         assembly.listening(query, listen)
     assembly.directory(

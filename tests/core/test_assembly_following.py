@@ -1,13 +1,15 @@
-"""Does a link take over what another made of the same reading, and only when it knew the same?"""
+"""Does a link take over what another made of the same reading, and only when it stood at the same place?"""
 
 from __future__ import annotations
 
 import pytest
 
-from gateway.core.assembly import Assembly
-from gateway.core.told import PASTS_MOST, Tellings
+from gateway.core.assembly import PASTS_MOST, Assembly
+from gateway.core.compose import Composer, ReadingStep
+from gateway.core.element import Element
 from gateway.domain.link_requests import Listen
-from gateway.domain.model import Kind
+from gateway.domain.model import Kind, Scope, key_of
+from gateway.domain.resources import Agent, RoutingState
 from gateway.domain.upstream import Reading
 from tests.core.assemblies import (
     AGENT,
@@ -23,32 +25,111 @@ from tests.core.assemblies import (
 )
 from tests.core.samples import part
 
+SCOPE = Scope(agents=frozenset({5, 6}), queues=frozenset({1}))
+WORK = part(*AGENT, REALTIME, Agent(routing_state=RoutingState.WORK))
 
-def test_what_one_link_told_is_news_for_another_that_knew_the_same() -> None:
-    tellings = Tellings()
-    links = [known(ALL_AGENTS, tellings=tellings) for _ in range(2)]
-    directory = [part(Kind.AGENT, number, DIRECTORY) for number in (5, 6)]
-    first, now = reading(5, available(5), available(6), whole=True), reading(10, available(5))
+
+class Link:
+    """An assembly whose agents are shown, as a mirror does it."""
+
+    def __init__(self, composer: Composer, *, scope: Scope = SCOPE) -> None:
+        self.composer = composer
+        self.assembly = known(ALL_AGENTS, composer=composer)
+        self.assembly.directory([part(Kind.AGENT, number, DIRECTORY) for number in (5, 6)])
+        self.scope = scope
+        self.shown: dict[str, Element] = {}
+
+    def read(self, whole: Reading) -> None:
+        for address in self.assembly.read(whole):
+            parts = self.assembly.parts(address)
+            assert parts is not None
+            element = self.composer.element(parts, None, 0, self.assembly.shown(address))
+            self.assembly.show(address, parts, element)
+            self.shown[key_of(*address)] = element
+
+    def follow(self, now: Reading, offset_ms: int = 0) -> ReadingStep | None:
+        step = self.assembly.follow(now, self.shown, offset_ms, self.scope)
+        if step is not None:
+            self.shown.update((key, element) for key, _, element in step.changes)
+        return step
+
+
+def whole() -> Reading:
+    return reading(5, available(5), available(6), whole=True)
+
+
+def test_what_one_link_told_is_a_step_for_another_that_stood_at_the_same_place() -> None:
+    composer = Composer()
+    links = [Link(composer) for _ in range(2)]
     for link in links:
-        link.directory(directory)
-        link.read(first)
+        link.read(whole())
+    now = reading(10, WORK)
     one, other = (link.follow(now) for link in links)
     assert one is not None
     assert one is other
-    assert [told.address for told in one.changed] == [AGENT]
-    assert [realtime(link) is now.parts[0] for link in links] == [True, True]
+    assert [key for key, _, _ in one.changes] == ["agent:5"]
+    assert (set(one.changed), one.numbers) == ({5}, [5])
+    assert [realtime(link.assembly) is WORK for link in links] == [True, True]
+    assert links[0].shown["agent:5"] is links[1].shown["agent:5"]
 
 
-def test_a_link_that_knew_otherwise_has_news_of_its_own() -> None:
-    tellings = Tellings()
-    links = [known(ALL_AGENTS, tellings=tellings) for _ in range(6)]
-    now = reading(10, available(5))
+def test_links_that_were_told_the_same_at_other_times_stand_at_the_same_place() -> None:
+    composer = Composer()
+    links = [Link(composer) for _ in range(2)]
+    for time_ms, link in enumerate(links, 5):
+        link.read(reading(time_ms, available(5), available(6), whole=True))
+    now = reading(10, WORK)
+    one, other = (link.follow(now) for link in links)
+    assert one is not None
+    assert one is other
+
+
+def test_a_link_that_stood_elsewhere_takes_a_step_of_its_own() -> None:
+    composer = Composer()
+    links = [Link(composer) for _ in range(6)]
+    now = reading(20, WORK)
+    for number, link in enumerate(links):
+        link.read(whole())
+        told = Agent(routing_state=RoutingState.AVAILABLE, reason_id=str(number))
+        link.follow(reading(10, part(*AGENT, REALTIME, told)))
+    steps = [link.follow(now) for link in links]
+    assert len({id(step) for step in steps}) == 6
+    assert {link.shown["agent:5"] for link in links} == {links[0].shown["agent:5"]}, "then all show the same"
+    assert len(now.steps) == PASTS_MOST
+
+
+def test_other_clocks_make_other_steps() -> None:
+    composer = Composer()
+    links = [Link(composer) for _ in range(2)]
     for link in links:
-        link.read(reading(5, available(5), whole=True))
-    news = [link.follow(now) for link in links]
-    assert len({id(each) for each in news}) == 6
-    assert [realtime(link) is now.parts[0] for link in links] == [True] * 6
-    assert len(tellings.news(now)) == PASTS_MOST
+        link.read(whole())
+    now = reading(10, WORK)
+    one, other = (link.follow(now, offset_ms) for link, offset_ms in zip(links, (0, 5_000), strict=True))
+    assert one is not other
+
+
+def test_what_only_jitters_leaves_a_link_where_it_stands() -> None:
+    link = Link(Composer())
+    link.read(whole())
+    before = link.assembly.parts(AGENT)
+    step = link.follow(reading(10, available()))
+    assert step is not None
+    assert step.changes == []
+    assert link.assembly.parts(AGENT) is before
+
+
+def test_what_is_outside_the_scope_has_to_be_read() -> None:
+    link = Link(Composer(), scope=Scope(agents=frozenset({6})))
+    link.read(whole())
+    assert link.follow(reading(10, WORK)) is None
+    assert realtime(link.assembly) is not WORK
+
+
+def test_what_is_not_shown_yet_has_to_be_read() -> None:
+    link = Link(Composer())
+    link.read(whole())
+    link.shown.clear()
+    assert link.follow(reading(10, WORK)) is None
 
 
 @pytest.mark.parametrize(
@@ -66,20 +147,18 @@ def test_a_link_that_knew_otherwise_has_news_of_its_own() -> None:
     ids=["whole", "removed", "late", "twice", "unknown", "unread", "configuration", "of many kinds"],
 )
 def test_whatever_says_more_than_what_is_has_to_be_read(other: Reading) -> None:
-    assembly = known(ALL_AGENTS)
-    now = available()
-    assembly.read(reading(10, now, whole=True))
-    assert assembly.follow(other) is None
-    assert realtime(assembly) is now
-    assert assembly.late == 0
+    link, now = Link(Composer()), available()
+    link.read(reading(10, now, whole=True))
+    assert link.follow(other) is None
+    assert realtime(link.assembly) is now
+    assert link.assembly.late == 0
 
 
 def test_nothing_is_followed_before_the_whole_set() -> None:
-    assembly = known(ALL_AGENTS)
-    assert assembly.follow(reading(10, available())) is None
+    assert Link(Composer()).follow(reading(10, available())) is None
     refused = known()
     refused.refused(1, ALL_AGENTS)
-    assert refused.follow(reading(10, available())) is None
+    assert refused.follow(reading(10, available()), {}, 0, SCOPE) is None
 
 
 def test_it_has_told_what_queries_that_are_complete_cover() -> None:

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.compose import Composer, Parts, compose
-from gateway.core.element import Element
+from gateway.core.compose import NOTHING, Composer, compose, converged, part_of, with_part
+from gateway.core.element import Element, Parts
 from gateway.domain.model import Kind
 from gateway.domain.resources import (
     Agent,
@@ -25,6 +25,7 @@ from gateway.domain.steady import Composed
 from gateway.domain.upstream import Part, Source
 from tests.core.samples import part
 
+QUEUE = (Kind.QUEUE, 5)
 KINDS: dict[type, Kind] = {Agent: Kind.AGENT, Queue: Kind.QUEUE, Group: Kind.GROUP, Aggregate: Kind.AGGREGATE}
 TALKING = Handling("c1", "voice", "talking", 1_000, False, "1")
 AVAILABLE = Agent(routing_state=RoutingState.AVAILABLE, routing_state_since_ms=1_000)
@@ -181,23 +182,35 @@ def test_of_two_skill_sets_the_one_of_the_higher_version_is_right(
 
 def test_the_same_parts_are_one_element_for_everybody() -> None:
     composer, told = Composer(), parts(Queue(name="Sales"), Queue(contacts_waiting=3))
+    held = composer.shown(QUEUE)
     first = composer.element(told, None, 0)
-    assert composer.element(told, None, 0) is first
+    assert composer.element(told, None, 0) is first is held.element
+
+
+def test_what_nobody_shows_any_more_is_forgotten() -> None:
+    composer = Composer()
+    held = composer.shown(QUEUE)
+    assert composer.shown(QUEUE) is held
+    composer.element(parts(Queue(name="Sales")), None, 0)
+    del held
+    assert composer.shown(QUEUE).element is None
 
 
 def test_what_changes_becomes_what_others_show_but_for_jitter() -> None:
     composer = Composer()
+    held = composer.shown(QUEUE)
     mine, others = (
         composer.element(parts(Queue(), Queue(oldest_since_ms=at_ms)), None, 0) for at_ms in (1_000, 9_000)
     )
     shown = composer.element(parts(Queue(), Queue(oldest_since_ms=5_000)), others, 0)
-    assert composer.element(parts(Queue(), Queue(oldest_since_ms=5_500)), mine, 0) is shown
+    assert composer.element(parts(Queue(), Queue(oldest_since_ms=5_500)), mine, 0) is shown is held.element
 
 
 def test_equal_values_of_other_parts_are_one_element_too() -> None:
     composer = Composer()
+    held = composer.shown(QUEUE)
     first = composer.element(parts(Queue(name="Sales")), None, 0)
-    assert composer.element(parts(Queue(name="Sales")), None, 0) is first
+    assert composer.element(parts(Queue(name="Sales")), None, 0) is first is held.element
 
 
 def test_other_values_are_other_elements() -> None:
@@ -228,22 +241,64 @@ def test_what_was_of_another_kind_is_no_predecessor() -> None:
     assert composer.element(parts(Queue(name="Sales")), before, 0).value == Queue(name="Sales")
 
 
-def test_what_is_told_is_made_once_for_all_that_showed_the_same() -> None:
-    composer = Composer()
-    known, now = (
-        part(Kind.QUEUE, 5, Source.DIRECTORY),
-        part(Kind.QUEUE, 5, Source.REALTIME, Queue(received=1)),
-    )
-    told = composer.tellings.nothing((Kind.QUEUE, 5)).after(known).after(now)
-    (first,) = composer.elements([told], [None], 0)
-    assert first.value == Queue()
-    (second,) = composer.elements([told], [None], 0)
-    assert second is first
-    before = Element(Queue(contacts_waiting=1))
-    assert composer.elements([told, told], [before, None], 0) == [first, first]
-
-
 def test_nothing_is_made_of_what_the_directory_does_not_know() -> None:
-    composer = Composer()
     with pytest.raises(ValueError, match="directory"):
-        composer.elements([composer.tellings.nothing((Kind.QUEUE, 5))], [None], 0)
+        Composer().element(NOTHING, None, 0)
+
+
+# ---- where links that are told the same at other instants stand ----
+
+
+def composed(told: Parts) -> Element:
+    return Element(compose(told, 0), told)
+
+
+def test_a_link_stands_where_what_it_shows_was_composed() -> None:
+    one, other = (parts(Queue(), Queue(oldest_since_ms=at_ms)) for at_ms in (1_000, 1_500))
+    assert converged(other, composed(one)) is one
+    assert converged(one, composed(one)) is one
+    assert converged(one, Element(Queue())) is one
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        parts(Queue()),
+        parts(Queue(), Queue(), Queue()),
+        parts(Queue(), Queue(), None, Queue()),
+        parts(Queue(), Queue(), readable=False),
+    ],
+)
+def test_a_link_does_not_stand_where_other_sources_told(others: Parts) -> None:
+    mine = parts(Queue(), Queue())
+    assert converged(mine, composed(others)) is mine
+
+
+def test_a_link_does_not_stand_where_another_number_was_told() -> None:
+    mine, others = (
+        parts(Agent(), Agent())._replace(
+            realtime=Part(Kind.AGENT, 5, Source.REALTIME, Agent(), remote_number=number)
+        )
+        for number in ("+49", None)
+    )
+    assert converged(mine, composed(others)) is mine
+    assert converged(others, composed(mine)) is others
+
+
+@pytest.mark.parametrize("source", Source)
+def test_each_source_has_one_part(source: Source) -> None:
+    (one, other) = (part(Kind.AGENT, 5, source) for _ in range(2))
+    told = with_part(with_part(NOTHING, source, one), source, other)
+    assert part_of(told, source) is other
+    assert [part_of(told, each) for each in Source if each is not source] == [None] * 3
+    assert part_of(with_part(told, source, None), source) is None
+
+
+def test_when_somebody_left_is_kept_until_they_are_back() -> None:
+    left = with_part(
+        with_part(NOTHING, Source.REALTIME, part(Kind.AGENT, 5, Source.REALTIME)), Source.REALTIME, None, 7
+    )
+    known = with_part(left, Source.DIRECTORY, part(Kind.AGENT, 5, Source.DIRECTORY))
+    assert (left.absent_since_ms, known.absent_since_ms) == (7, 7)
+    back = with_part(known, Source.REALTIME, part(Kind.AGENT, 5, Source.REALTIME))
+    assert back.absent_since_ms is None

@@ -82,7 +82,7 @@ FRAME_BUGS: Final = {
 }  # fmt: skip
 LINK_BUGS: Final = {
     "a fault tells what came": ('_VALUE.sub("", str(error))', "str(error)"),
-    "the number of a query comes twice": ("and not any(word in rest for word in _ONCE)", ""),
+    "the number of a query comes twice": ('and "QueryID" not in rest and', "and"),
     "names are shown as they came": ("readable_or_none(told.by)", "told.by"),
 }
 

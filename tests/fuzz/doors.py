@@ -26,8 +26,8 @@ from gateway.protocol import http_form, json_form, wire_form
 from gateway.protocol.bodies import LOG_ON, LogOnBody
 from gateway.protocol.websocket import POLICY, TOO_BIG, Violation
 from gateway.upstream import framing, wire
+from gateway.upstream.readings import Readings
 from gateway.upstream.wire_errors import WireError
-from gateway.upstream.wire_pool import PartPool
 from tests.domain.test_texts import faults
 from tests.fuzz.second_reader import second_reading
 
@@ -173,7 +173,6 @@ def _judged(text: str) -> TokenFault:
 
 # ---- messages of a link: what an OSCC-E Server may say ----
 
-_NOW: Final = 100.0
 _PLACE: Final = re.compile(r"[\x20-\x7e]{1,300}")
 
 
@@ -184,12 +183,12 @@ def messages_of_a_link(data: bytes) -> None:
     link was told the same before; and no text in it can deceive whoever reads it.
     """
     text = data.decode(errors="ignore")
-    alone = _read(wire.LinkReader("main", PartPool()), text)
-    pool = PartPool()
+    alone = _read(wire.LinkReader("main", Readings()), text)
+    pool = Readings()
     for _ in range(3):  # the first is met, the second kept, the third found
         reader = wire.LinkReader("main", pool)
         assert repr(_read(reader, text)) == repr(alone), "it matters who was told before"
-        glanced = reader.glance(text, _NOW)
+        glanced = reader.glance(text)
         assert glanced is None or repr((glanced,)) == repr(alone)
     if isinstance(alone, str):
         assert _PLACE.fullmatch(alone), "a fault that cannot be logged"
@@ -202,7 +201,7 @@ def messages_of_a_link(data: bytes) -> None:
 
 def _read(reader: wire.LinkReader, text: str) -> wire.Said | str:
     try:
-        return reader.read(text, _NOW)
+        return reader.read(text)
     except WireError as fault:
         return str(fault)
 

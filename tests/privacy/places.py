@@ -68,13 +68,13 @@ PLACES: Final[dict[str, str]] = {
             bus/lives.py Lives._held;
             bus/memory.py MemoryChannels.receivers;
             bus/redis.py Pipeline._pending; bus/redis.py RedisClient._queue;
-            core/assembly.py Assembly._told _read_ms _newest_ms _queries _realtime _missing _unread;
+            core/assembly.py Assembly._told _shown _read_ms _newest_ms _queries _realtime _missing _unread;
             core/ref_counter.py RefCounter._held;
-            core/compose.py Composer._shown; core/fanout_group.py FanoutGroup._dirty _members;
+                        core/compose.py Composer._shown; core/compose.py ReadingStep.afters read_ms changes;
+            core/fanout_group.py FanoutGroup._dirty _members;
             core/element.py Element._fragments;
             core/versioned_map.py VersionedMap.elements gone _seqs;
             core/ledger.py Ledger.readers meeting firsts _own_news; core/outbox.py Outbox._control _dirty;
-            core/told.py News.befores elements; core/told.py Tellings._told _first_steps _news;
             core/early.py Early._kept;
             runtime/queries.py Queries._queries _again _asked_at _unanswered _stopping _stopped _down;
             runtime/questions.py Questions._under_way;
@@ -91,8 +91,7 @@ PLACES: Final[dict[str, str]] = {
             upstream/framing.py Frames._held _parts;
             upstream/link.py OsccLink._pending _given_up _strays _ready _own_agents;
             upstream/intake.py Unread._kept; upstream/socket.py LinkSocket._inbox;
-            upstream/wire_pool.py TextPool._young _old _met;
-            upstream/wire_pool.py PartPool._lasting _newest _sets
+            upstream/readings.py Readings._young _old _sets
         """,
         "token": """
             upstream/asterisk/link.py AsteriskLink.attached;

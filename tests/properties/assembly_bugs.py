@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.properties.seeded import SeededBug
 
-ASSEMBLY, COMPOSE, TOLD = "core/assembly.py", "core/compose.py", "core/told.py"
+ASSEMBLY, COMPOSE = "core/assembly.py", "core/compose.py"
 
 
 def bug(name: str, file: str, old: str, new: str, *, quick: bool = False) -> SeededBug:
@@ -41,13 +41,13 @@ SEEDED = [
     bug(
         "a whole set speaks for other queries",
         ASSEMBLY,
-        "if told[number].part(reading.source) is not None and query.covers(kind, number)",
-        "if told[number].part(reading.source) is not None",
+        "if part_of(told[number], reading.source) is not None and query.covers(kind, number)",
+        "if part_of(told[number], reading.source) is not None",
     ),
     bug(
         "what no query covers is remembered",
         ASSEMBLY,
-        "self._told[kind][number] = self._told[kind][number].with_part(source, None)\n",
+        "self._told[kind][number] = with_part(self._told[kind][number], source, None)\n",
         "pass\n",
     ),
     bug(
@@ -63,7 +63,10 @@ SEEDED = [
         "            pass\n",
     ),
     bug(
-        "what left the scope stays", ASSEMBLY, "                del told[number]\n", "                pass\n"
+        "what left the scope stays",
+        ASSEMBLY,
+        "                del told[number], self._shown[kind, number]\n",
+        "                pass\n",
     ),
     bug("whoever cannot be read is logged off", COMPOSE, "if not parts.readable:", "if False:"),
     bug("instants jitter", "domain/steady.py", "STEADY_MS: Final = 2_000", "STEADY_MS: Final = 3_000"),
@@ -101,13 +104,13 @@ SEEDED = [
     bug(
         "whoever is told twice to be gone left the second time",
         ASSEMBLY,
-        "        elif before.part(source) is not None:\n",
-        "        else:\n",
+        "        elif part is None and held is not None:\n",
+        "        elif part is None:\n",
     ),
     bug(
         "when somebody left is forgotten with the next directory object",
-        TOLD,
-        "left = left_at_ms if source is Source.REALTIME else self.left_at_ms",
-        "left = left_at_ms",
+        COMPOSE,
+        "return Parts(part, realtime, cumulative, configuration, readable, left)",
+        "return Parts(part, realtime, cumulative, configuration, readable, left_at_ms)",
     ),
 ]

@@ -24,7 +24,7 @@ from gateway.simulator.session import LogOn as Asked
 from gateway.upstream import wire_http
 from gateway.upstream.framing import Closed, Heard
 from gateway.upstream.link import OsccLink, Terms
-from gateway.upstream.wire_pool import PartPool
+from gateway.upstream.readings import Readings
 
 CLOSED = Closed()
 """A line that was cut; a good-bye is another one."""
@@ -141,7 +141,7 @@ class Doors:
         self._site = site
         self._server = server
         self._clock = clock
-        self._pool = PartPool()
+        self._pool = Readings()
 
     def cut(self, user: int) -> None:
         """Cut a user's link, and let no other through."""

@@ -60,8 +60,8 @@ class Asked:
 class Links(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.assembly = Assembly()
         self.composer = Composer()
+        self.assembly = Assembly(self.composer)
         self.now = 0.0
         self.queries: dict[int, Asked] = {}
         self.asked = 0
@@ -215,7 +215,8 @@ class Links(RuleBasedStateMachine):
             parts = self.assembly.parts(address)
             before = self.shown.pop(address, None)
             if parts is not None:
-                self.shown[address] = self.composer.element(parts, before, 0)
+                element = self.composer.element(parts, before, 0, self.assembly.shown(address))
+                self.shown[address] = element
                 self.check_steady(before, self.shown[address])
         self.dirty = set()
         for address in ADDRESSES:

@@ -18,9 +18,9 @@ from gateway.domain.upstream import Part, Reading, Source
 from gateway.protocol import websocket
 from gateway.runtime.turns import Turns
 from gateway.upstream.framing import Closed
+from gateway.upstream.readings import Readings
 from gateway.upstream.socket import LinkSocket
 from gateway.upstream.wire import LinkReader
-from gateway.upstream.wire_pool import PartPool
 from tests.properties.intake_bugs import SEEDED  # noqa: F401 - the seeded bugs of this file
 from tests.runtime.mirror_room import Room
 
@@ -77,27 +77,27 @@ class Shown:
         self.room.mirror.directory(Directory((*queues, *agents), (), (), ()))
         for query, (_, kind, source) in QUERIES.items():
             self.room.mirror.listening(query, Listen(kind, source, None))
-        reader = LinkReader("main", PartPool())
+        reader = LinkReader("main", Readings())
         for query in QUERIES:
             first = {"Type": "Event", "QueryID": query, "EventType": QUERIES[query][0], "Time": TIME_MS}
             keys = AGENTS if query == 1 else QUEUES
             text = json.dumps(
                 {**first, "Complete": True, "Elements": [element(query, key, 0) for key in keys]}
             )
-            self.read(*cast("tuple[Reading]", reader.read(text, 0.0)))
+            self.read(*cast("tuple[Reading]", reader.read(text)))
         self.room.mirror.settle()
         self._reader = reader
 
     def take(self, text: str) -> bool:
         """Read a text as a link does; False when it is no reading."""
-        reading = self._reader.glance(text, 0.0)
+        reading = self._reader.glance(text)
         if reading is not None:
             self.read(reading)
         return reading is not None
 
     def receive(self, text: str) -> None:
         """Read a text as whoever waits for a link's messages does."""
-        for each in self._reader.read(text, 0.0):
+        for each in self._reader.read(text):
             if isinstance(each, Reading):
                 self.read(each)
             else:

@@ -107,4 +107,4 @@ async def test_an_element_that_comes_late_is_counted() -> None:
         part = Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=99))
         link.push(Reading(query, Kind.QUEUE, Source.REALTIME, old_ms, False, (part,), ()))
         await at.clock.settle()
-        assert at.node.composer.tellings.late == 1
+        assert at.node.composer.late == 1

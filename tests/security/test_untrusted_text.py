@@ -17,10 +17,10 @@ from gateway.domain import texts
 from gateway.protocol.bodies import LOG_ON
 from gateway.protocol.http_form import read_body
 from gateway.upstream import wire_agents, wire_directory, wire_elements, wire_http, wire_queues
+from gateway.upstream.readings import Readings
 from gateway.upstream.wire import LinkReader
 from gateway.upstream.wire_errors import refusal
 from gateway.upstream.wire_names import server_name
-from gateway.upstream.wire_pool import PartPool
 from tests.domain.test_texts import faults
 
 POISON = "A\u202e\x1b[2J\n\u2066B" + "x" * 9_000
@@ -96,7 +96,7 @@ def test_no_element_deceives(event_type: str, object_type: str) -> None:
     element = _struct(ELEMENTS[event_type])
     if "ObjectType" in element:
         element["ObjectType"] = object_type
-    (said,) = LinkReader("main", PartPool()).read(_event(event_type, element), 0.0)
+    (said,) = LinkReader("main", Readings()).read(_event(event_type, element))
     assert list(strings(said)) != []
     assert deceiving(said) == []
 
@@ -114,18 +114,18 @@ def test_no_directory_deceives() -> None:
         "Group": [_struct(wire_directory._Group)],
         "Aggregate": [_struct(wire_directory._Aggregate)],
     }
-    read = wire_directory.directory(json.dumps({"Objects": objects}), PartPool())
+    read = wire_directory.directory(json.dumps({"Objects": objects}), Readings())
     assert len(read.parts) == 4
     assert [each.name for each in read.parameters] == ["Plain"]
     assert deceiving(read) == []
 
 
 def test_no_announcement_and_no_ending_deceives() -> None:
-    reader = LinkReader("main", PartPool())
+    reader = LinkReader("main", Readings())
     notice = dict.fromkeys(("ID", "Category", "Title", "Summary", "Link"), POISON)
     said = [
-        *reader.read(json.dumps({"Type": "Notice", **notice, "Version": 1}), 0.0),
-        *reader.read(json.dumps({"Type": "SessionEnded", "Session": 1, "Reason": POISON, "By": POISON}), 0.0),
+        *reader.read(json.dumps({"Type": "Notice", **notice, "Version": 1})),
+        *reader.read(json.dumps({"Type": "SessionEnded", "Session": 1, "Reason": POISON, "By": POISON})),
     ]
     assert len(said) == 2
     assert deceiving(said) == []
@@ -134,7 +134,7 @@ def test_no_announcement_and_no_ending_deceives() -> None:
 @pytest.mark.parametrize("link", ["https://a.example/\u202e", "https://a.example/ x", "javascript:alert(1)"])
 def test_no_link_of_a_notice_deceives(link: str) -> None:
     told = {"Type": "Notice", "ID": "1", "Version": 1, "Title": "T", "Link": link}
-    (said,) = LinkReader("main", PartPool()).read(json.dumps(told), 0.0)
+    (said,) = LinkReader("main", Readings()).read(json.dumps(told))
     assert getattr(said, "link", "") is None
 
 

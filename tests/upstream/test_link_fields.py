@@ -10,7 +10,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import pytest
 
-from gateway.core.compose import Parts, compose
+from gateway.core.compose import compose
+from gateway.core.element import Parts
 from gateway.domain.model import Kind
 from gateway.domain.privacy import Privacy
 from gateway.domain.resources import Aggregate, Group, Queue

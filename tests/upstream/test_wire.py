@@ -22,13 +22,12 @@ from gateway.domain.upstream import (
     SessionEnded,
     Source,
 )
+from gateway.upstream.readings import Readings
 from gateway.upstream.wire import LinkReader, Response, Said, routing_state
 from gateway.upstream.wire_errors import WireError
-from gateway.upstream.wire_pool import PartPool
 from tests.upstream import samples
 from tests.upstream.samples import LINK_OPENED, TIME_MS, event, message
 
-NOW = 100.0
 UP, DEGRADED, DOWN, UNKNOWN = (
     FunctionState.UP,
     FunctionState.DEGRADED,
@@ -38,11 +37,11 @@ UP, DEGRADED, DOWN, UNKNOWN = (
 
 
 def reader() -> LinkReader:
-    return LinkReader("main", PartPool())
+    return LinkReader("main", Readings())
 
 
 def read(text: str | bytes) -> Said:
-    return reader().read(text, NOW)
+    return reader().read(text)
 
 
 def test_the_opening_is_mapped_whole() -> None:
@@ -103,9 +102,9 @@ def test_configuration_covers_several_kinds() -> None:
 
 
 def test_links_of_one_node_share_parts() -> None:
-    pool = PartPool()
-    text = event("UserRealtime", samples.USER_REALTIME)
-    (first,), (second,) = (LinkReader("main", pool).read(text, NOW) for _ in range(2))
+    pool = Readings()
+    text = event("UserRealtime", samples.USER_REALTIME).decode()
+    (first,), (second,) = (LinkReader("main", pool).read(text) for _ in range(2))
     assert isinstance(first, Reading)
     assert isinstance(second, Reading)
     assert first.parts[0] is second.parts[0]
@@ -212,7 +211,7 @@ def test_a_link_remembers_both_kinds_of_routing() -> None:
     states = []
     for function, state in (("NetworkRouting", "Down"), ("LocalRouting", "Up"), ("NetworkRouting", "Up")):
         text = message("ManagerStateChanged", Manager="Routing", Function=function, State=state)
-        (changed,) = link.read(text, NOW)
+        (changed,) = link.read(text)
         assert isinstance(changed, FunctionChanged)
         states.append(changed.state)
     assert states == [DOWN, DEGRADED, UP]

@@ -13,10 +13,10 @@ from gateway.domain.link_requests import Dropped
 from gateway.domain.model import Kind, Right, Scope
 from gateway.domain.resources import Agent, AgentSkill, Aggregate, Group, Queue
 from gateway.domain.upstream import CatalogueChanged, LinkEvent, ObjectChanged, ScopeChanged, Source
+from gateway.upstream.readings import Readings
 from gateway.upstream.wire_directory import DIRECTORY_KINDS, changes, directory, display_name
 from gateway.upstream.wire_elements import References
 from gateway.upstream.wire_errors import WireError
-from gateway.upstream.wire_pool import PartPool
 from tests.upstream.samples import SESSION, USER
 
 SKILLS = (AgentSkill("61", 3, 2, active=True), AgentSkill("62"))
@@ -70,11 +70,11 @@ def body(objects: dict[str, Any]) -> bytes:
 def administer(*elements: dict[str, Any]) -> tuple[LinkEvent, ...]:
     """Read the elements of an ``Administration`` event."""
     told = msgspec.json.decode(json.dumps(elements), type=tuple[msgspec.Raw, ...])
-    return changes(told, PartPool())
+    return changes(told, Readings())
 
 
 def test_objects_become_parts() -> None:
-    read = directory(body(OBJECTS), PartPool())
+    read = directory(body(OBJECTS), Readings())
     assert {(part.kind, part.number): part.value for part in read.parts} == {
         (Kind.AGENT, 7): ANA,
         (Kind.QUEUE, 3): Queue(name="Sales", media="voice"),
@@ -86,7 +86,7 @@ def test_objects_become_parts() -> None:
 
 
 def test_catalogues_are_mapped() -> None:
-    read = directory(body(OBJECTS), PartPool())
+    read = directory(body(OBJECTS), Readings())
     assert read.skills == (Skill("61", "French", 1, 10, 1),)
     assert read.reasons == (
         Reason("31", "unavailable", "Lunch"),
@@ -107,7 +107,7 @@ def test_catalogues_are_mapped() -> None:
 def test_words_of_the_catalogues_that_are_not_known_become_unknown() -> None:
     reason = {"Key": 31, "Name": "Rest", "RequiredFor": ["Nap", "Unavailable", "LoggedOff"]}
     row = {"Name": "Tides", "AppliesTo": "Moon", "DataType": "Quark"}
-    read = directory(body({"UnavailableReason": [reason], "RoutingParameter": [row]}), PartPool())
+    read = directory(body({"UnavailableReason": [reason], "RoutingParameter": [row]}), Readings())
     assert read.reasons[0].required_for == ("unknown", "unavailable", "logged_off")
     assert read.parameters[0].applies_to == "unknown"
     assert read.parameters[0].data_type == "quark", "the page names no data types"
@@ -116,7 +116,7 @@ def test_words_of_the_catalogues_that_are_not_known_become_unknown() -> None:
 @pytest.mark.parametrize("fields", [{}, {"Name": None}, {"Name": ""}, {"Name": "\u0000"}])
 def test_what_has_no_name_is_told_without(fields: dict[str, Any]) -> None:
     nameless = {"Key": 61} | fields
-    read = directory(body({"Skill": [nameless], "WorkReason": [nameless], "Queue": [nameless]}), PartPool())
+    read = directory(body({"Skill": [nameless], "WorkReason": [nameless], "Queue": [nameless]}), Readings())
     assert read.skills == (Skill("61"),)
     assert read.reasons == (Reason("61", "work"),)
     assert read.parts[0].value == Queue()
@@ -126,7 +126,7 @@ def test_what_has_no_name_is_told_without(fields: dict[str, Any]) -> None:
 def test_bounds_that_no_frame_can_carry_are_none(beyond: int) -> None:
     row = {"Name": "Limit", "AppliesTo": "Queue", "DataType": "Integer"}
     (told,) = directory(
-        body({"RoutingParameter": [row | {"Min": beyond, "Max": beyond, "Step": beyond}]}), PartPool()
+        body({"RoutingParameter": [row | {"Min": beyond, "Max": beyond, "Step": beyond}]}), Readings()
     ).parameters
     assert (told.min, told.max, told.step) == (None, None, None)
 
@@ -134,12 +134,12 @@ def test_bounds_that_no_frame_can_carry_are_none(beyond: int) -> None:
 def test_the_largest_bounds_are_told() -> None:
     row = {"Name": "Limit", "AppliesTo": "Queue", "DataType": "Integer"}
     bounds = {"Min": -(2**53) + 1, "Max": 2**53 - 1, "Step": 0.5}
-    (told,) = directory(body({"RoutingParameter": [row | bounds]}), PartPool()).parameters
+    (told,) = directory(body({"RoutingParameter": [row | bounds]}), Readings()).parameters
     assert (told.min, told.max, told.step) == (-(2**53) + 1, 2**53 - 1, 0.5)
 
 
 def test_the_pool_learns_the_references_and_shares_objects() -> None:
-    pool = PartPool()
+    pool = Readings()
     first, second = directory(body(OBJECTS), pool), directory(body(OBJECTS), pool)
     assert pool.references == References(queue=frozenset({"OverflowQueue"}))
     assert all(one is other for one, other in zip(first.parts, second.parts, strict=True))
@@ -159,8 +159,8 @@ def test_the_pool_learns_the_references_and_shares_objects() -> None:
     ],
 )
 def test_a_row_that_cannot_be_read_is_dropped_and_nothing_else(kind: str, row: Any) -> None:  # noqa: ANN401 - JSON
-    whole, odd = directory(body(OBJECTS), PartPool()), dict(OBJECTS) | {kind: [row, *OBJECTS[kind], row]}
-    read = directory(body(odd), PartPool())
+    whole, odd = directory(body(OBJECTS), Readings()), dict(OBJECTS) | {kind: [row, *OBJECTS[kind], row]}
+    read = directory(body(odd), Readings())
     assert [part.value for part in read.parts] == [part.value for part in whole.parts]
     assert (read.skills, read.reasons, read.parameters) == (whole.skills, whole.reasons, whole.parameters)
     assert whole.dropped == ()
@@ -172,7 +172,7 @@ def test_it_is_said_which_rows_are_dropped_and_why_but_no_value_of_theirs() -> N
         "Queue": [{"Key": "secret"}, {"Name": "x"}, {"Name": "y"}, {"Key": -1}],
         "RoutingParameter": [{"Name": "n", "AppliesTo": 7, "DataType": "Integer"}],
     }
-    assert directory(body(rows), PartPool()).dropped == (
+    assert directory(body(rows), Readings()).dropped == (
         Dropped("Queue", "Key missing", 2),
         Dropped("RoutingParameter", "AppliesTo wrong_type", 1),
         Dropped("Queue", "Key wrong_type", 1),
@@ -182,29 +182,29 @@ def test_it_is_said_which_rows_are_dropped_and_why_but_no_value_of_theirs() -> N
 
 def test_a_parameter_of_several_object_types_is_one_of_each() -> None:
     row = {"Name": "Next", "AppliesTo": ["Queue", "Group"], "DataType": "QueueReference", "Default": 3}
-    pool = PartPool()
+    pool = Readings()
     told = directory(body({"RoutingParameter": [row]}), pool).parameters
     assert [(each.name, each.applies_to, each.default) for each in told] == [
         ("Next", "queue", "3"),
         ("Next", "group", "3"),
     ]
     assert pool.references == References(frozenset({"Next"}), frozenset({"Next"}))
-    odd = directory(body({"RoutingParameter": [row | {"AppliesTo": ["Group", "Site", "User"]}]}), PartPool())
+    odd = directory(body({"RoutingParameter": [row | {"AppliesTo": ["Group", "Site", "User"]}]}), Readings())
     assert [each.applies_to for each in odd.parameters] == ["group", "unknown"]
     assert odd.dropped == ()
 
 
 def test_a_row_is_read_as_it_was_meant() -> None:
-    read = directory(body({"Queue": [{"Key": 3.0, "Name": "Sales"}], "Skill": [{"Key": 6.1e1}]}), PartPool())
+    read = directory(body({"Queue": [{"Key": 3.0, "Name": "Sales"}], "Skill": [{"Key": 6.1e1}]}), Readings())
     assert (read.parts[0].number, read.skills, read.dropped) == (3, (Skill("61"),), ())
 
 
 def test_a_kind_that_is_null_is_empty() -> None:
-    assert directory(body({"User": None, "Skill": None}), PartPool()).parts == ()
+    assert directory(body({"User": None, "Skill": None}), Readings()).parts == ()
 
 
 def test_kinds_that_are_missing_are_empty() -> None:
-    read = directory(body({}), PartPool())
+    read = directory(body({}), Readings())
     assert (read.parts, read.skills, read.reasons, read.parameters) == ((), (), (), ())
 
 

@@ -38,15 +38,6 @@ def test_a_part_is_of_its_event_types_kind_and_source(event_type: str, sample: d
     assert EVENT_TYPES[shape.kind, shape.source] == event_type
 
 
-def test_only_realtime_depends_on_the_readings_time() -> None:
-    assert {name for name, shape in SHAPES.items() if shape.dated} == {
-        "UserRealtime",
-        "QueueRealtime",
-        "GroupRealtime",
-        "AggregateRealtime",
-    }
-
-
 def test_the_live_directory_is_an_event_type_too() -> None:
     assert EVENT_TYPES[None, Source.DIRECTORY] == "Administration"
 

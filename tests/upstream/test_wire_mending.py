@@ -16,11 +16,11 @@ from gateway.domain.model import SessionSecret
 from gateway.domain.resources import Agent, Queue
 from gateway.domain.upstream import Attached, Reading
 from gateway.upstream import wire_http
+from gateway.upstream.readings import Readings
 from gateway.upstream.wire import LinkReader, Said
 from gateway.upstream.wire_elements import SHAPES
 from gateway.upstream.wire_errors import WireError
 from gateway.upstream.wire_mending import as_meant, read_as_meant
-from gateway.upstream.wire_pool import PartPool
 from gateway.upstream.wire_requests import answer
 from tests.upstream.samples import LINK_OPENED, SESSION, TIME_MS, USER, USER_REALTIME, event
 
@@ -36,7 +36,7 @@ _JSON = st.recursive(
 
 
 def read(text: str | bytes) -> Said:
-    return LinkReader("main", PartPool()).read(text, 100.0)
+    return LinkReader("main", Readings()).read(text)
 
 
 @pytest.mark.parametrize(
@@ -118,12 +118,12 @@ def test_an_opening_and_answers_are_read_as_meant() -> None:
     assert read(json.dumps(LINK_OPENED | {"LinkID": "\ud800"})) == read(json.dumps(LINK_OPENED))
     told = {"Type": "Response", "RequestID": 1, "Error": 0.0}
     found = answer(
-        AttachSession(SessionSecret("s")), json.dumps(told | SESSION | {"Session": 2.0}), PartPool()
+        AttachSession(SessionSecret("s")), json.dumps(told | SESSION | {"Session": 2.0}), Readings()
     )
     assert isinstance(found, Attached)
     assert found.alias == 2
     body = json.dumps(told | {"Objects": {"User": [USER | {"FirstName": "\udfffAna"}]}})
-    directory = answer(QueryDirectory(), body, PartPool())
+    directory = answer(QueryDirectory(), body, Readings())
     assert isinstance(directory, Directory)
     agent = directory.parts[0].value
     assert isinstance(agent, Agent)
@@ -143,13 +143,13 @@ def test_http_bodies_are_read_as_meant() -> None:
 
 @pytest.mark.parametrize("giant", ["9007199254740993", "1e300", "1e400", "-1e16", "1" * 40, "1" * 5000])
 def test_a_figure_beyond_all_bounds_is_unknown_and_counted(giant: str) -> None:
-    pool = PartPool()
+    pool = Readings()
     element = f'{{"QueueKey": 3, "Contacts": {giant}, "OldestContactWaitTime": {giant}, "WorkUsers": 2.0}}'
     message = (
         '{"Type": "Event", "QueryID": 1, "EventType": "QueueRealtime", "Time": 1700000000000,'
         f' "Complete": true, "Elements": [{element}, {{"QueueKey": 4, "Contacts": 7}}]}}'
     )
-    (reading,) = LinkReader("main", pool).read(message, 1.0)
+    (reading,) = LinkReader("main", pool).read(message)
     assert isinstance(reading, Reading)
     first, second = (part.value for part in reading.parts)
     assert first == Queue(agents_work=2)
@@ -158,11 +158,11 @@ def test_a_figure_beyond_all_bounds_is_unknown_and_counted(giant: str) -> None:
 
 
 def test_a_figure_deep_in_an_element_is_dropped_alone() -> None:
-    pool = PartPool()
+    pool = Readings()
     states = [{"HandlingState": "Talking", "TimeInHandlingState": 1e300, "CallID": "c", "Media": "Voice"}]
     written = json.dumps([USER_REALTIME | {"HandlingStates": states}])
     raws = msgspec.json.decode(written, type=tuple[msgspec.Raw, ...])
-    (part,) = pool.parts("UserRealtime", SHAPES["UserRealtime"], TIME_MS, raws, 1.0)
+    (part,) = pool.parts(SHAPES["UserRealtime"], TIME_MS, raws)
     assert isinstance(part.value, Agent)
     assert part.value.handling is not None
     assert [(each.state, each.since_ms) for each in part.value.handling] == [("talking", None)]
@@ -176,4 +176,4 @@ def test_a_key_that_is_none_stays_unreadable(key: str) -> None:
         f' "Elements": [{{"QueueKey": {key}, "Contacts": 1e300}}]}}'
     )
     with pytest.raises(WireError):
-        LinkReader("main", PartPool()).read(message, 1.0)
+        LinkReader("main", Readings()).read(message)

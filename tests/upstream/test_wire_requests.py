@@ -28,10 +28,10 @@ from gateway.domain.link_requests import (
 )
 from gateway.domain.model import Application, Kind, SessionSecret
 from gateway.domain.upstream import Attached, Source
+from gateway.upstream.readings import Readings
 from gateway.upstream.wire_directory import DIRECTORY_KINDS
 from gateway.upstream.wire_elements import References
 from gateway.upstream.wire_errors import WireError
-from gateway.upstream.wire_pool import PartPool
 from gateway.upstream.wire_requests import answer, render
 from tests.upstream.samples import SESSION
 
@@ -54,7 +54,7 @@ def execute(command: Command) -> Execute:
 
 def answered(request: LinkRequest, **fields: Any) -> LinkAnswer:  # noqa: ANN401 - JSON
     body = json.dumps({"Type": "Response", "RequestID": 5, "Error": 0} | fields)
-    return answer(request, body, PartPool())
+    return answer(request, body, Readings())
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_refusals_have_the_codes_of_clients(
 
 
 def test_an_answer_that_names_no_error_has_none() -> None:
-    assert answer(KeepAlive(), b'{"Type":"Response","RequestID":5}', PartPool()) is None
+    assert answer(KeepAlive(), b'{"Type":"Response","RequestID":5}', Readings()) is None
 
 
 @pytest.mark.parametrize(
@@ -196,6 +196,6 @@ def test_answers_that_cannot_be_read_are_errors(request_: LinkRequest, fields: d
 )
 def test_arbitrary_answers_are_harmless(request: LinkRequest, fields: dict[str, Any]) -> None:
     try:
-        answer(request, json.dumps(fields), PartPool())
+        answer(request, json.dumps(fields), Readings())
     except (WireError, GatewayError):
         return

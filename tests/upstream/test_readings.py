@@ -1,0 +1,149 @@
+"""Is each distinct text and object read once per node, and forgotten in time?"""
+
+from __future__ import annotations
+
+import gc
+import json
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import pytest
+
+from gateway.domain.model import Kind
+from gateway.domain.resources import Queue
+from gateway.domain.upstream import Part, Reading, Source
+from gateway.upstream.readings import ENTRY_BYTES, GENERATION_S, Readings
+from gateway.upstream.wire_elements import SHAPES, References
+from tests.upstream.samples import QUEUE_CONFIGURATION, TIME_MS, USER_REALTIME
+
+READING = Reading(1, Kind.QUEUE, Source.REALTIME, TIME_MS, complete=False, parts=())
+CONFIGURATION = json.dumps(QUEUE_CONFIGURATION).encode()
+
+
+def raws(*elements: dict[str, Any]) -> tuple[msgspec.Raw, ...]:
+    """Split elements as a message's reader does."""
+    return msgspec.json.decode(json.dumps(elements), type=tuple[msgspec.Raw, ...])
+
+
+def configured(readings: Readings) -> Part:
+    """Read the sample configuration of a queue."""
+    part = readings.part("Queue", SHAPES["Configuration"], CONFIGURATION)
+    assert part is not None
+    return part
+
+
+def test_a_text_is_known_for_one_to_two_periods_after_it_was_looked_for() -> None:
+    readings = Readings()
+    assert readings.reading("a") is None
+    readings.turn(0.0)
+    readings.note("a", READING)
+    readings.turn(GENERATION_S)
+    assert readings.reading("a") is READING
+    assert readings.reading("b") is None
+    readings.turn(2 * GENERATION_S)
+    readings.turn(3 * GENERATION_S - 0.1)
+    assert readings.reading("a") is READING
+    for periods in (4, 5):
+        readings.turn(periods * GENERATION_S)
+    assert readings.reading("a") is None
+
+
+def test_no_more_is_kept_than_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    most = 3 * ENTRY_BYTES
+    monkeypatch.setattr("gateway.upstream.readings.GENERATION_BYTES", most)
+    readings = Readings()
+    for number in range(200):
+        readings.note(f"{number:10}", READING)
+        assert readings.reading(f"{number:10}") is READING
+        if number:
+            readings.reading(f"{number - 1:10}")
+    assert sum(len(held) for held in (readings._young, readings._old)) <= 2 * 3
+
+
+def test_order_is_kept_and_repetitions_too() -> None:
+    elements = raws(USER_REALTIME | {"UserKey": 8}, USER_REALTIME, USER_REALTIME | {"UserKey": 8})
+    parts = Readings().parts(SHAPES["UserRealtime"], TIME_MS, elements)
+    assert [part.number for part in parts] == [8, 7, 8]
+
+
+def test_an_object_is_read_once_for_links_that_come_soon() -> None:
+    readings = Readings()
+    first = configured(readings)
+    assert configured(readings) is first
+    assert (readings.parsed, readings.shared) == (1, 1)
+    readings.turn(0.0)
+    readings.turn(GENERATION_S)
+    assert configured(readings) is first
+    readings.turn(2 * GENERATION_S)
+    assert configured(readings) is first
+    for periods in (3, 4):
+        readings.turn(periods * GENERATION_S)
+    assert configured(readings) is not first
+
+
+def test_equal_bytes_of_two_labels_are_two_parts() -> None:
+    readings, raw = Readings(), b'{"QueueKey":1,"UserKey":1}'
+    user = readings.part("User", SHAPES["UserCumulative"], raw)
+    queue = readings.part("Queue", SHAPES["QueueCumulative"], raw)
+    assert user is not None
+    assert queue is not None
+    assert user.kind is not queue.kind
+
+
+def test_learning_of_references_reads_again() -> None:
+    readings = Readings()
+    before = configured(readings)
+    readings.note("a", READING)
+    readings.refer(References(queue=frozenset({"OverflowQueue"})))
+    assert readings.reading("a") is None
+    after = configured(readings)
+    assert isinstance(before.value, Queue)
+    assert isinstance(after.value, Queue)
+    assert before.value.routing_parameters is not None
+    assert after.value.routing_parameters is not None
+    assert before.value.routing_parameters["OverflowQueue"] == 9
+    assert after.value.routing_parameters["OverflowQueue"] == "9"
+    readings.refer(References(queue=frozenset({"OverflowQueue"})))
+    assert configured(readings) is after
+
+
+def test_objects_of_no_kind_are_left_out() -> None:
+    elements = raws({"ObjectType": "Balloon", "Key": 1}, QUEUE_CONFIGURATION)
+    (part,) = Readings().parts(SHAPES["Configuration"], TIME_MS, elements)
+    assert part.number == 3
+
+
+def test_dated_elements_about_nothing_known_are_left_out_too() -> None:
+    users = SHAPES["UserRealtime"]
+
+    def even_only(raw: bytes, time_ms: int, references: References) -> Part | None:
+        part = users.read(raw, time_ms, references)
+        return part if part is not None and part.number % 2 == 0 else None
+
+    shape = replace(users, read=even_only)
+    elements = raws(USER_REALTIME, USER_REALTIME | {"UserKey": 8})
+    (part,) = Readings().parts(shape, TIME_MS, elements)
+    assert part.number == 8
+
+
+def test_equal_lists_of_keys_are_one_set_while_anybody_holds_it() -> None:
+    readings = Readings()
+    first = readings.keys(b"[1,2]")
+    assert first == {1, 2}
+    assert readings.keys(b"[1,2]") is first
+    assert readings.keys(b"[1,2,3]") is not first
+    del first
+    gc.collect()
+    assert len(readings._sets) == 0
+
+
+@pytest.mark.parametrize("raw", [b"{}", b'["1"]', b"[-1]"])
+def test_what_is_no_list_of_keys_is_refused(raw: bytes) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        Readings().keys(raw)
+
+
+@pytest.mark.parametrize(("raw", "keys"), [(b"null", set()), (b"[null]", set()), (b"[3, null, 5]", {3, 5})])
+def test_null_is_no_key(raw: bytes, keys: set[int]) -> None:
+    assert Readings().keys(raw) == keys
