@@ -3,7 +3,7 @@ import {dialog} from './dialog.js';
 import {able, attribute, button, h, icon, NONE, num, refusal, t, toast} from './ui.js';
 
 /**
- * @typedef {{id: string, label: string, before: any,
+ * @typedef {{id: string, label: string, help?: string, before: any,
  *   control: {element: HTMLElement, read: () => any, valid?: () => boolean, hint?: string}}} Item
  *   a value is plain data; undefined: not there
  * @typedef {{key: string, title: string, what: string, kind: string, items: () => Item[],
@@ -33,11 +33,12 @@ class Editor {
     this.dialog = dialog({title: spec.title, body: this.body});
   }
 
-  row({id, label, control}) {
+  row({id, label, help, control}) {
+    const hint = [help, control.hint].filter(Boolean).join(' ');
     return h(
       'div',
       {class: 'edit-row', 'data-id': id},
-      h('span', {class: 'edit-label'}, label, control.hint && h('small', {class: 'muted'}, control.hint)),
+      h('span', {class: 'edit-label'}, label, hint && h('small', {class: 'muted'}, hint)),
       control.element,
     );
   }

@@ -18,7 +18,7 @@ import {
   pct,
   put,
   shown,
-  spaced,
+  parameterName,
   span,
   t,
   tOr,
@@ -207,7 +207,7 @@ export class Place {
     if (this.kind === 'queue') this.drawQueue(value);
     else this.drawGroup(value);
     const entries = Object.entries(value.routing_parameters ?? {}).map(([name, each]) => [
-      spaced(name),
+      parameterName(name),
       this.text(each, name),
     ]);
     fill(this.parameters, entries, () => entries.map((each) => fact(...each)));
@@ -375,7 +375,7 @@ export class Place {
     if (known?.data_type === 'queue_reference')
       return this.live.get(`queue:${value}`)?.name ?? t('out.of.sight');
     if (typeof value === 'number') return `${num(value)}${known?.unit ? ` ${known.unit}` : ''}`;
-    return known?.data_type === 'enum' ? spaced(String(value)) : String(value);
+    return known?.data_type === 'enum' ? parameterName(String(value)) : String(value);
   }
 
   change() {
@@ -393,7 +393,8 @@ export class Place {
       items: () =>
         changeable.map((each) => ({
           id: each.name,
-          label: spaced(each.name),
+          label: parameterName(each.name),
+          help: tOr(`parameter.help.${each.name}`, ''),
           before: values()[each.name],
           control: this.control(each, values()[each.name]),
         })),
@@ -405,7 +406,7 @@ export class Place {
   }
 
   control(parameter, value) {
-    const label = spaced(parameter.name);
+    const label = parameterName(parameter.name);
     switch (parameter.data_type) {
       case 'integer':
       case 'number':
@@ -416,7 +417,7 @@ export class Place {
         return choiceControl(
           label,
           value,
-          (parameter.values ?? []).map((each) => [each, spaced(String(each))]),
+          (parameter.values ?? []).map((each) => [each, parameterName(String(each))]),
         );
       case 'queue_reference':
         return choiceControl(label, value, this.references(value));

@@ -25,6 +25,7 @@ const MODES = {
 };
 /** An age that says nothing is not said. */
 const AGE_SHOWN_MS = 5000;
+const BRIEF_CHARS = 120;
 
 /** Show the session's application until it ends. */
 export async function open(session, gateway, doors) {
@@ -49,6 +50,9 @@ function styled() {
     document.head.append(h('link', {rel: 'stylesheet', href: 'work.css', onload: resolve, onerror: resolve})),
   );
 }
+
+/** As much of a text as a message holds; the bell opens the whole. */
+const brief = (text) => (text.length > BRIEF_CHARS ? `${text.slice(0, BRIEF_CHARS - 1)}…` : text);
 
 export class Shell {
   constructor(session, gateway, doors, live) {
@@ -306,7 +310,7 @@ export class Shell {
   notice(notice) {
     this.notices.set(notice.id, notice);
     this.countNotices();
-    if (!notice.must_acknowledge) toast(`${notice.title}`);
+    if (!notice.must_acknowledge) toast(brief([notice.title, notice.summary].filter(Boolean).join(': ')));
   }
 
   countNotices() {

@@ -81,6 +81,9 @@ export function spaced(name) {
   return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
+/** The name of a routing parameter or of one of its values, in this language where it is a published one. */
+export const parameterName = (name) => tOr(`parameter.${name}`, spaced(name));
+
 /** A refusal in words: ours, else the gateway's. @param {import('./oscc-client.js').GatewayError|null} */
 export function refusal(error) {
   if (!error) return t('error.unknown');

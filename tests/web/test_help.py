@@ -116,6 +116,17 @@ async def test_a_change_is_listed_and_taken_back() -> None:
         await expect(page.get_by_role("button", name=re.compile("^Undo"))).to_have_count(0)
 
 
+async def test_parameters_have_names_and_a_line_of_help_in_ones_language() -> None:
+    async with opened(warm_up_s=0) as stage, stage.page(**WIDE, locale="de-DE") as page:
+        await stage.live(page, DASHBOARD, "supervisor1")
+        await page.locator(".tile").first.click()
+        await page.locator(".detail summary").click()
+        await expect(page.locator(".detail .facts").last).to_contain_text("Servicelevel-Schwelle")
+        await page.locator(".detail").get_by_role("button", name="Ändern").click()
+        dialog = page.get_by_role("dialog")
+        await expect(dialog).to_contain_text("Ein in dieser Zeit angenommener Kontakt zählt als rechtzeitig.")
+
+
 async def test_what_somebody_else_has_changed_since_is_not_taken_back() -> None:
     async with opened(users=2, warm_up_s=0) as stage, stage.page(**WIDE) as page, stage.page(**WIDE) as other:
         await stage.live(page, DASHBOARD, "supervisor1")

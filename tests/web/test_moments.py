@@ -335,6 +335,12 @@ async def test_a_message_covers_no_figure() -> None:
         assert box["y"] + box["height"] <= strip["y"] + strip["height"] + 1
 
 
+async def test_what_the_contact_centre_says_to_all_is_read_at_once() -> None:
+    async with far(ASSISTANT, "agent1") as (stage, page, _):
+        stage.simulator.faults.notice(None, "Fire drill at noon")
+        await expect(page.locator(".toast").last).to_contain_text("Fire drill at noon")
+
+
 async def test_the_keyboard_hides_no_button_of_a_sheet() -> None:
     async with far(ASSISTANT, "agent1", 0.0) as (_, page, _way):
         await page.get_by_role("button", name="Change number").click()
