@@ -150,7 +150,13 @@ diagrams: $(DEV) ## generate docs/diagrams, docs/rooms.md, tables of docs/cluste
 sbom: $(DEV) ## write the software bill of materials of an installed gateway to build/sbom.cdx.json
 	@$(BIN)/python -m docs._generate.sbom build/sbom.cdx.json
 
-.PHONY: venv lock clean
+.PHONY: release ci venv lock clean
+release: $(DEV) ## build wheel, sdist, bill of materials, chart, image and checksums in dist/; ARGS=--check builds twice
+	@$(BIN)/python -m docs._generate.release $(ARGS)
+
+ci: ## what CI runs on a clean machine: install what is missing, then checks, tests and scenarios
+	@.ci/run
+
 venv: $(DEV) ## make .venv with everything for development, from the hashed locks
 
 lock: $(DEV) ## write requirements/*.txt from pyproject.toml

@@ -4,4 +4,17 @@ Floors, from the top: app, client, edge | bus | upstream | simulator, runtime, t
 protocol, domain. Imports only ever point down; ``docs/architecture.md`` says why.
 """
 
-__version__ = "0.1.0"
+from pathlib import Path
+
+__version__ = "1.0.0rc1"
+
+
+def _revision() -> str:
+    """Return the commit that this package was built from; ``source`` when it runs from a checkout."""
+    try:
+        return (Path(__file__).parent / "revision.txt").read_text("ascii").strip() or "source"
+    except OSError:
+        return "source"
+
+
+__revision__ = _revision()

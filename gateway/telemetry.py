@@ -408,7 +408,7 @@ class Telemetry:
             "1 while changed files cannot be used: authorities, certificate, keys or notices.",
             "what",
         )
-        self.build_info = self._gauges("build_info", "Always 1.", "version", "loop", "python")
+        self.build_info = self._gauges("build_info", "Always 1.", "version", "revision", "loop", "python")
 
     def _counter(self, name: str, text: str) -> Counter:
         self.labels[name] = ()

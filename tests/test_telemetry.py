@@ -80,7 +80,7 @@ ASKED = [
     "fds{kind}",
     "drain_state",
     "certificate_expiry_timestamp_seconds",
-    "build_info{version,loop,python}",
+    "build_info{version,revision,loop,python}",
 ]
 """What the page of operations of the design lists."""
 NAME = re.compile(r"`([a-z_]+)(?:\{([a-z_,]+)\})?`")

@@ -47,6 +47,7 @@ VALUES: Final[Mapping[str, tuple[str, ...]]] = {
     "budget_wait_seconds.class": tuple(URGENCY_NAMES.values()),
     "build_info.loop": (ANY,),
     "build_info.python": (ANY,),
+    "build_info.revision": (ANY,),
     "build_info.version": (ANY,),
     "closes.code": (*(str(code.value) for code in CloseCode), *map(str, sorted(PEER_CODES)), OTHER),
     "closes.initiator": get_args(Initiator),
@@ -102,6 +103,7 @@ _LOG_OFFS: Final = (
 _SAID: Final[Mapping[str, str]] = {
     "build_info.loop": "the event loop's package",
     "build_info.python": "Python's version",
+    "build_info.revision": "the commit that it was built from; `source`: it runs from a checkout",
     "build_info.version": "the gateway's version",
     "closes.code": "a [close code](protocol.md#close-codes), a code of RFC 6455, or `other`",
     "handshakes.result": _HANDSHAKES,

@@ -270,7 +270,8 @@ class Gateway:
         create_startup_series(self.telemetry)
         self.telemetry.drain_limit_seconds.set(drain_limit_s(settings.limits))
         loop = type(asyncio.get_running_loop()).__module__.partition(".")[0]
-        self.telemetry.build_info[gateway.__version__, loop, platform.python_version()].set(1)
+        about = gateway.__version__, gateway.__revision__, loop, platform.python_version()
+        self.telemetry.build_info[about].set(1)
 
 
 def _audited(

@@ -1,0 +1,157 @@
+"""Does a release hold what it should, and are two builds the same bytes?"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+import gateway
+from docs._generate import release
+from tests.deploy.helm_programs import helm
+from tests.deploy.manifests import CHART, values_file
+from tests.deploy.programs import ROOT, ask
+
+VERSION = gateway.__version__
+
+
+@pytest.fixture(scope="module")
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A release, without its image."""
+    folder = tmp_path_factory.mktemp("release") / "dist"
+    release.release(folder, with_image=False)
+    return folder
+
+
+def chart_archive(dist: Path) -> Path:
+    (found,) = dist.glob("oscc-gateway-*.tgz")
+    return found
+
+
+def test_it_is_complete_and_its_checksums_hold(dist: Path) -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text("utf-8"))["version"]
+    assert {path.name for path in dist.iterdir()} == {
+        f"oscc_gateway-{VERSION}-py3-none-any.whl",
+        f"oscc_gateway-{VERSION}.tar.gz",
+        f"oscc-gateway-{VERSION}.cdx.json",
+        f"oscc-gateway-{chart}.tgz",
+        release.SUMS,
+    }
+    for line in (dist / release.SUMS).read_text("ascii").splitlines():
+        found, name = line.split("  ")
+        assert hashlib.sha256((dist / name).read_bytes()).hexdigest() == found
+
+
+def test_two_builds_give_the_same_bytes(dist: Path, tmp_path: Path) -> None:
+    again = tmp_path / "elsewhere" / "dist"
+    release.release(again, with_image=False)
+    for path in dist.iterdir():
+        assert (again / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_a_wheel_has_the_gateway_alone_and_its_revision(dist: Path) -> None:
+    with zipfile.ZipFile(next(dist.glob("*.whl"))) as wheel:
+        names = wheel.namelist()
+        assert {name.partition("/")[0] for name in names} == {"gateway", f"oscc_gateway-{VERSION}.dist-info"}
+        assert wheel.read("gateway/revision.txt").decode().strip() == release.revision()
+        assert "gateway/web/oscc-client.js" in names
+
+
+def test_an_sdist_has_what_is_needed_to_check_it(dist: Path) -> None:
+    with tarfile.open(next(dist.glob("*.tar.gz"))) as sdist:
+        names = {name.partition("/")[2] for name in sdist.getnames()}
+    assert {"Makefile", "pyproject.toml", "requirements/runtime.txt", "helm/oscc-gateway/Chart.yaml"} <= names
+    assert {"tests/conftest.py", "bench/__main__.py", "deploy/Dockerfile", "gateway/revision.txt"} <= names
+
+
+def test_helm_takes_the_packed_chart_as_the_folder(dist: Path) -> None:
+    archive = chart_archive(dist)
+    for major in ("3", "4"):
+        said = ask(helm(major), "lint", "--strict", "--quiet", "--values", values_file("least"), archive)
+        assert (said.code, said.text.strip()) == (0, "")
+        packed, plain = (
+            ask(helm(major), "template", "demo", chart, "--values", values_file("ingress-tls")).text
+            for chart in (archive, CHART)
+        )
+        assert packed == plain
+    with tarfile.open(archive) as found:
+        names = found.getnames()
+    assert names[0] == "oscc-gateway/Chart.yaml"
+    assert "oscc-gateway/README.md" in names
+    assert not [name for name in names if "/ci/" in name]
+
+
+def test_it_has_the_files_that_helm_would_pack(dist: Path, tmp_path: Path) -> None:
+    assert ask(helm("4"), "package", CHART, "--destination", tmp_path).code == 0
+    with tarfile.open(chart_archive(tmp_path)) as theirs, tarfile.open(chart_archive(dist)) as ours:
+        assert set(theirs.getnames()) == set(ours.getnames())
+
+
+def test_the_bill_is_of_this_version(dist: Path) -> None:
+    bill = json.loads((dist / f"oscc-gateway-{VERSION}.cdx.json").read_text("utf-8"))
+    assert bill["metadata"]["component"]["version"] == VERSION
+
+
+# ---- one version, in one place ----
+
+
+def test_the_chart_has_the_same_version_as_semantic_versioning_writes_it() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text("utf-8"))
+    assert chart["appVersion"] == VERSION
+    assert chart["version"] == re.sub(r"rc(\d+)$", r"-rc.\1", VERSION)
+
+
+def test_the_changelog_knows_it() -> None:
+    assert re.search(rf"(?m)^## \[{re.escape(VERSION)}\]", (ROOT / "CHANGELOG.md").read_text("utf-8"))
+
+
+# ---- the image ----
+
+
+def test_a_machine_without_a_builder_is_told_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(release, "builder", lambda: None)
+    told = release.build_image(tmp_path, tmp_path)
+    assert told.startswith("no image: this machine has no builder")
+    assert f"--build-arg REVISION={release.revision()}" in told
+
+
+@pytest.mark.parametrize("name", ["docker", "podman", "buildah"])
+def test_an_image_bears_the_version_the_revision_and_the_time_of_the_commit(
+    name: str, tmp_path: Path
+) -> None:
+    commands = list(release.image_commands(name, tmp_path, tmp_path / "image.oci.tar"))
+    words = " ".join(word for command in commands for word in command)
+    for wanted in (f"VERSION={VERSION}", f"REVISION={release.revision()}", str(release.build_time())):
+        assert wanted in words
+    assert f"{tmp_path}/image.oci.tar" in words
+
+
+# ---- pipelines ----
+
+PIPELINES = sorted([*(ROOT / ".github" / "workflows").glob("*.yml"), ROOT / ".gitlab-ci.yml"])
+
+
+def commands(node: object) -> list[str]:
+    """Return the commands of a pipeline, however deep they stand."""
+    if isinstance(node, dict):
+        own = [node["run"]] if isinstance(node.get("run"), str) else []
+        own += [word for word in node.get("script", []) if isinstance(word, str)]
+        return own + [found for value in node.values() for found in commands(value)]
+    return [found for value in node for found in commands(value)] if isinstance(node, list) else []
+
+
+@pytest.mark.parametrize("file", PIPELINES, ids=lambda file: file.name)
+def test_pipelines_do_nothing_but_call_make(file: Path) -> None:
+    found = commands(yaml.safe_load(file.read_text("utf-8")))
+    assert found
+    targets = set(re.findall(r"(?m)^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8")))
+    for command in found:
+        match = re.fullmatch(r"make ([a-z-]+)( [A-Z_]+=\S+)*", command)
+        assert match is not None, command
+        assert match[1] in targets
