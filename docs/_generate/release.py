@@ -44,7 +44,7 @@ class ReleaseError(Exception):
 def git(*words: str) -> str:
     """Return what git says of this checkout."""
     command = ["git", *words]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603 - words of our own
     if done.returncode:
         raise ReleaseError(f"git {words[0]} failed: a release is built from a checkout of the repository.")
     return done.stdout
@@ -81,7 +81,7 @@ def build_python(source: Path, dist: Path) -> None:
     """Build wheel and sdist; hatchling writes the same bytes for the same time."""
     environ = {**os.environ, "SOURCE_DATE_EPOCH": str(build_time()), "PYTHONPATH": ""}
     words = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-t", "wheel", "-d", str(dist)]
-    done = subprocess.run(words, cwd=source, env=environ, capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run(words, cwd=source, env=environ, capture_output=True, text=True, check=False)  # noqa: S603 - words of our own
     if done.returncode:
         raise ReleaseError(f"hatchling failed:\n{done.stdout}{done.stderr}")
 
@@ -120,7 +120,7 @@ def builder() -> str | None:
     for name, asks in (("podman", "info"), ("buildah", "info"), ("docker", "info")):
         program = shutil.which(name)
         if program is not None:
-            done = subprocess.run([program, asks], capture_output=True, check=False)  # noqa: S603
+            done = subprocess.run([program, asks], capture_output=True, check=False)  # noqa: S603 - words of our own
             if done.returncode == 0:
                 return name
     return None
@@ -149,7 +149,7 @@ def build_image(source: Path, dist: Path) -> str:
         return NO_BUILDER.format(revision=revision(), version=gateway.__version__)
     archive = (dist / f"oscc-gateway-{gateway.__version__}.oci.tar").absolute()
     for words in image_commands(name, source, archive):
-        if subprocess.run(words, check=False).returncode:  # noqa: S603
+        if subprocess.run(words, check=False).returncode:  # noqa: S603 - words of our own
             raise ReleaseError(f"{' '.join(words[:2])} failed: the image was not built.")
     return f"image: {archive.name}, built by {name}"
 
