@@ -13,7 +13,7 @@ from itertools import accumulate
 from typing import Final, Generic, TypeVar
 
 import prometheus_client
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.registry import Collector
@@ -137,6 +137,10 @@ class Spreads(Collector):
         yield family
 
 
+_PROCESS: Final = ProcessCollector(registry=None)
+"""CPU time, memory and descriptors under the names that every dashboard of processes has."""
+
+
 class _Collected(Collector):
     """Metrics that were collected before."""
 
@@ -149,8 +153,11 @@ class _Collected(Collector):
 
 
 def written(families: Families) -> bytes:
-    """Return *families* in the text format of Prometheus. Any thread may do it."""
-    return prometheus_client.generate_latest(_Collected(families))
+    """Return *families* and the client library's ``process_*`` in the text format of Prometheus.
+
+    Any thread may do it.
+    """
+    return prometheus_client.generate_latest(_Collected([*families, *_PROCESS.collect()]))
 
 
 class Telemetry:
@@ -387,6 +394,9 @@ class Telemetry:
         )
         self.tasks = self._gauge("tasks", "Tasks of the event loop.")
         self.rss_bytes = self._gauge("rss_bytes", "Resident memory.")
+        self.memory_limit_bytes = self._gauge(
+            "memory_limit_bytes", "Memory limit of the node's control group; NaN without one."
+        )
         self.fds = self._gauges("fds", "File descriptors: open ones and limit.", "kind")
         self.drain_state = self._gauge("drain_state", "1 while the node drains.")
         self.drain_limit_seconds = self._gauge("drain_limit_seconds", "Limit of the duration of a drain.")

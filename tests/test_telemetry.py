@@ -180,7 +180,7 @@ def test_what_is_rendered_can_be_read_by_prometheus() -> None:
 
 def test_metrics_are_named_as_promtool_wants() -> None:
     for family in text_string_to_metric_families(Telemetry().render().decode()):
-        assert re.fullmatch(r"oscc_gateway_[a-z_]+", family.name)
+        assert re.fullmatch(r"(oscc_gateway|process)_[a-z_]+", family.name)
         assert str(family.documentation)[-1] == "."
         assert not family.name.endswith(("_milliseconds", "_ms", "_total", "_count", "_sum", "_bucket"))
 

@@ -385,6 +385,8 @@ STUCK_S: Final = 10.0
 
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 _STATM: Final = Path("/proc/self/statm")
+_CGROUP: Final = Path("/proc/self/cgroup")
+_CGROUPS: Final = Path("/sys/fs/cgroup")
 _FDS: Final = "/proc/self/fd"
 
 
@@ -399,6 +401,7 @@ class ProcessMetrics:
         self._clock = clock
         self._telemetry = telemetry
         self._turned_at = clock.now()
+        telemetry.memory_limit_bytes.set(memory_limit_bytes(_CGROUP, _CGROUPS))
 
     async def run(self) -> None:
         """Measure the loop's lag until cancelled."""
@@ -421,6 +424,20 @@ class ProcessMetrics:
         with os.scandir(_FDS) as found:
             telemetry.fds["open"].set(sum(1 for _ in found))
         telemetry.fds["limit"].set(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
+def memory_limit_bytes(cgroup: Path, cgroups: Path) -> float:
+    """Return the memory limit of the control group that *cgroup* names, or of one around it; NaN without."""
+    try:
+        own = next(line[3:] for line in cgroup.read_text("ascii").splitlines() if line.startswith("0::"))
+        inside = Path(own.lstrip("/"))
+        limits = [(cgroups / one / "memory.max") for one in (inside, *inside.parents)]
+        found = [
+            int(text) for one in limits if one.exists() and (text := one.read_text("ascii").strip()) != "max"
+        ]
+    except (OSError, ValueError, StopIteration):
+        return math.nan
+    return float(min(found, default=math.nan))
 
 
 # ---- log-ons and log-offs ----

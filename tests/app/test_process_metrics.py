@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
+from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.app.metrics import LOOP_CHECK_S, STUCK_S, ProcessMetrics
+from gateway.app.metrics import LOOP_CHECK_S, STUCK_S, ProcessMetrics, memory_limit_bytes
 from gateway.telemetry import Telemetry
 from tests.doubles.clock import ManualClock
 
@@ -48,3 +50,24 @@ async def test_the_process_is_measured_when_asked_for() -> None:
     assert values["tasks"] >= 1
     assert values["rss_bytes"] > 10_000_000
     assert 3 <= values["fdsopen"] <= values["fdslimit"]
+
+
+def test_the_client_librarys_own_names_are_there() -> None:
+    values = _values(Telemetry())
+    assert values["process_cpu_seconds_total"] > 0
+    assert values["process_resident_memory_bytes"] > 10_000_000
+    assert 3 <= values["process_open_fds"] <= values["process_max_fds"]
+
+
+def test_the_limit_of_memory_is_the_tightest_of_the_groups_around(tmp_path: Path) -> None:
+    named, groups = tmp_path / "cgroup", tmp_path / "cgroups"
+    (groups / "pods" / "one").mkdir(parents=True)
+    named.write_text("1:cpu:/else\n0::/pods/one\n")
+    assert math.isnan(memory_limit_bytes(named, groups))
+    (groups / "pods" / "one" / "memory.max").write_text("max\n")
+    assert math.isnan(memory_limit_bytes(named, groups))
+    (groups / "pods" / "memory.max").write_text("2048\n")
+    assert memory_limit_bytes(named, groups) == 2048
+    (groups / "pods" / "one" / "memory.max").write_text("1024\n")
+    assert memory_limit_bytes(named, groups) == 1024
+    assert math.isnan(memory_limit_bytes(tmp_path / "none", groups))

@@ -19,8 +19,8 @@ RULES: Final = DEPLOY / "prometheus" / "rules.yaml"
 DASHBOARD: Final = DEPLOY / "grafana" / "dashboard.json"
 _SERIES: Final = re.compile(rf"\b{PREFIX}(_[a-z_]+|:[a-z0-9_:]+)(?:\{{([^}}]*)\}})?")
 _MATCHER: Final = re.compile(r'(\w+)\s*(=~|!~|!=|=)\s*"([^"]*)"')
-_OF_PROMETHEUS: Final = {"instance", "job", "slo", "le"}
-_OF_GRAFANA: Final = {"$__rate_interval": "5m", "$node": ".*"}
+_OF_PROMETHEUS: Final = {"instance", "job", "namespace", "slo", "le"}
+_OF_GRAFANA: Final = {"$__rate_interval": "5m", "$namespace": ".*", "$job": ".*", "$node": ".*"}
 _SUFFIXES: Final = {"histogram": ("_bucket", "_sum", "_count"), "counter": ("_total",), "gauge": ("",)}
 
 

@@ -55,7 +55,8 @@ def test_a_panel_can_be_read(panel: dict[str, Any]) -> None:
     assert panel["title"]
     assert panel["fieldConfig"]["defaults"]["unit"]
     assert all(target["legendFormat"] for target in panel["targets"])
-    assert panel["datasource"]["uid"] == "prometheus"
+    assert panel["datasource"]["uid"] == "${datasource}"
+    assert panel["description"].endswith(".")
 
 
 def test_panels_stand_beside_each_other_and_have_numbers_of_their_own() -> None:
@@ -70,7 +71,18 @@ def test_panels_stand_beside_each_other_and_have_numbers_of_their_own() -> None:
 
 
 def test_one_can_look_at_single_nodes() -> None:
-    (variable,) = BOARD["templating"]["list"]
-    assert (variable["name"], variable["multi"], variable["includeAll"]) == ("node", True, True)
+    source, *variables = BOARD["templating"]["list"]
+    assert (source["name"], source["type"]) == ("datasource", "datasource")
+    assert [one["name"] for one in variables] == ["namespace", "job", "node"]
+    assert all(one["multi"] and one["includeAll"] for one in variables)
     apart = [one for one in shown() if f"{PREFIX}_" in one and 'instance=~".*"' not in one]
     assert apart == []
+
+
+def test_several_gateways_can_be_told_apart() -> None:
+    for panel in PANELS:
+        for target in panel["targets"]:
+            asked = target["expr"].count(f"{PREFIX}_") + len(
+                re.findall(rf"{PREFIX}:(?!slo_budget)", target["expr"])
+            )
+            assert target["expr"].count('namespace=~"$namespace",job=~"$job"') >= asked, target["expr"]
