@@ -21,17 +21,20 @@ pytestmark = [pytest.mark.scenario, pytest.mark.timeout(120)]
 
 SIZE: Final = Size(users=6, phones=2, agents=20, queues=4, fault_s=0, nodes=2)
 LIMITS: Final = {"drain_notice_s": 3, "drain_s": 5, "log_ons_per_s": 4.0}
+EACH: Final = 'namespace=~".*",job=~".*",instance=~".*"'
 EMPTY: Final = {
     # there is none before the first fault, and no reason while Redis refuses nothing
-    'sum by (part) (increase(oscc_gateway_faults_total{instance=~".*"}[10m]))',
-    'max by (instance, reason) (oscc_gateway_bus_refused{instance=~".*"}) > 0',
-    'oscc_gateway_drain_state{instance=~".*"} == 1',
-    'max by (instance) (time() - oscc_gateway_drain_began_timestamp_seconds{instance=~".*"})',
-    'ALERTS{alertname=~"OsccGateway.*", alertstate="firing"}',
+    f"sum by (part) (increase(oscc_gateway_faults_total{{{EACH}}}[10m]))",
+    f"max by (instance, reason) (oscc_gateway_bus_refused{{{EACH}}}) > 0",
+    f"oscc_gateway_drain_state{{{EACH}}} == 1",
+    f"max by (instance) (time() - oscc_gateway_drain_began_timestamp_seconds{{{EACH}}})",
+    'ALERTS{namespace=~".*|",alertname=~"OsccGateway.*", alertstate="firing"}',
     # these nodes speak clear text
-    'min (oscc_gateway_certificate_expiry_timestamp_seconds{instance=~".*"}) - time()',
+    f"min (oscc_gateway_certificate_expiry_timestamp_seconds{{{EACH}}}) - time()",
 }
 """What has no value while all is well."""
+PERHAPS: Final = "oscc_gateway_memory_limit_bytes"
+"""What has one only where the machine gives its processes a limit."""
 CRITICAL: Final = 'ALERTS{severity="critical"}'
 
 
@@ -70,7 +73,7 @@ async def everything_is_shown(seer: Prometheus) -> None:
     found: dict[str, set[str]] = {}
 
     async def is_so() -> bool:
-        empty = await seer.empty({*shown(), *recorded()})
+        empty = {one for one in await seer.empty({*shown(), *recorded()}) if PERHAPS not in one}
         found.update(nothing=empty - EMPTY, something=EMPTY - empty)
         return empty == EMPTY
 

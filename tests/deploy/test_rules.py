@@ -165,7 +165,10 @@ def test_alertmanager_takes_it() -> None:
 
 def test_burn_rates_are_those_of_the_book() -> None:
     burning = {name: rule["expr"] for name, rule in alerts().items() if "BurnsBudget" in name}
-    found = [re.findall(r"ratio_rate(\w+) > on \(slo\) group_left \(\) \(([\d.]+)", one) for one in burning.values()]
+    found = [
+        re.findall(r"ratio_rate(\w+) > on \(slo\) group_left \(\) \(([\d.]+)", one)
+        for one in burning.values()
+    ]
     assert found == [
         [("1h", "14.4"), ("5m", "14.4")],
         [("6h", "6"), ("30m", "6")],
