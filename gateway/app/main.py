@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import gateway
-from gateway.app.cli import admin, check, demo, demo_cluster, doctor, keys, serve, watch
+from gateway.app.cli import admin, check, demo, demo_cluster, doctor, keys, serve, size, watch
 from gateway.app.cli.command import Command
 from gateway.app.config.errors import ConfigError
 from gateway.simulator.options import add_arguments as add_simulate_arguments
@@ -80,6 +80,13 @@ COMMANDS: Final = {
         doctor.add_doctor_arguments,
         doctor.run_doctor,
         "oscc-gateway doctor --config gateway.toml",
+    ),
+    "size": Command(
+        "compute how many nodes a number of phones needs, and which limits to set",
+        size.add_size_arguments,
+        size.run_size,
+        "oscc-gateway size --phones 50000\n"
+        "  oscc-gateway size --phones 12000 --users 4000 --dashboards 300 --tls",
     ),
     "nodes": Command(
         "list the live nodes of a gateway",

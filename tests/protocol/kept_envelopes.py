@@ -14,6 +14,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Final, get_args
 
+from hypothesis import strategies as st
+
 import gateway
 from gateway.bus.sealing import Seals
 from gateway.domain.errors import GatewayError
@@ -53,12 +55,13 @@ def shallow(value: Any) -> dict[str, object]:  # noqa: ANN401 - any dataclass
 
 def samples() -> Iterator[dict[str, object]]:
     """Yield some envelopes of every kind."""
-    special = {envelopes.Publication: strategies.publications, envelopes.Publications: strategies.together}
+    special: dict[object, st.SearchStrategy[Any]] = {envelopes.Publication: strategies.publications, envelopes.Publications: strategies.together}
     for cls in get_args(envelopes.Envelope):
         for _ in range(EACH):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                envelope = special.get(cls, strategies.of(cls)).example()
+                made: st.SearchStrategy[envelopes.Envelope] = special.get(cls) or strategies.of(cls)
+                envelope = made.example()
             yield {"kind": cls.__name__, "bytes": encode(envelope).hex(), "says": plain(envelope)}
 
 
