@@ -29,6 +29,8 @@ EMPTY: Final = {
     f"oscc_gateway_drain_state{{{EACH}}} == 1",
     f"max by (instance) (time() - oscc_gateway_drain_began_timestamp_seconds{{{EACH}}})",
     'ALERTS{namespace=~".*|",alertname=~"OsccGateway.*", alertstate="firing"}',
+    # no site is an Asterisk
+    f"max by (site, what) (oscc_gateway_asterisk_waiting{{{EACH}}})",
     # these nodes speak clear text
     f"min (oscc_gateway_certificate_expiry_timestamp_seconds{{{EACH}}}) - time()",
 }

@@ -55,7 +55,10 @@ def shallow(value: Any) -> dict[str, object]:  # noqa: ANN401 - any dataclass
 
 def samples() -> Iterator[dict[str, object]]:
     """Yield some envelopes of every kind."""
-    special: dict[object, st.SearchStrategy[Any]] = {envelopes.Publication: strategies.publications, envelopes.Publications: strategies.together}
+    special: dict[object, st.SearchStrategy[Any]] = {
+        envelopes.Publication: strategies.publications,
+        envelopes.Publications: strategies.together,
+    }
     for cls in get_args(envelopes.Envelope):
         for _ in range(EACH):
             with warnings.catch_warnings():
