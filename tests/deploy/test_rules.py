@@ -12,6 +12,8 @@ import yaml
 from tests.deploy.expressions import RULES, alerts, judged, rules, strangers
 from tests.deploy.programs import ask, machine
 
+pytestmark = pytest.mark.timeout(600)
+
 INHIBITION = RULES.with_name("alertmanager.yml")
 CASES = RULES.with_name("rules.test.yaml")
 EACH = pytest.mark.parametrize("alert", alerts())
