@@ -5,7 +5,7 @@ import {NAMES, share} from './levels.js';
 import {Place} from './place.js';
 import {Queues} from './queues.js';
 import {Sheet} from './sheet.js';
-import {isNarrow, TOPICS} from './shell.js';
+import {FIRST, isNarrow, TOPICS} from './shell.js';
 import {attribute, h, icon, pct, put, reicon, shown, since, t, whole} from './ui.js';
 
 const TABS = [
@@ -48,6 +48,7 @@ class Dashboard {
       {signal: shell.stop.signal},
     );
     if (history.state?.oscc) this.at = history.state.oscc;
+    shell.narrow = () => this.looksAtAgents || live.only(FIRST);
     addEventListener('resize', () => this.want(), {signal: shell.stop.signal});
     this.draw();
   }
@@ -119,7 +120,11 @@ class Dashboard {
 
   /** Agents are followed once they are looked at. */
   want() {
-    if (this.at.tab === 'agents' || this.at.detail || !isNarrow()) this.live.want(TOPICS);
+    if (this.looksAtAgents) this.live.want(TOPICS);
+  }
+
+  get looksAtAgents() {
+    return this.at.tab === 'agents' || Boolean(this.at.detail) || !isNarrow();
   }
 
   draw() {

@@ -108,6 +108,15 @@ export class Live {
     this.arrive();
   }
 
+  /** Come back with fewer topics, when all that was held has to be sent again anyway. @param {string[]} topics */
+  only(topics) {
+    if (this.wanted.size === topics.length) return;
+    this.wanted = new Set(topics);
+    this.coming = null;
+    this.topics = null;
+    this.connection.follow(topics).catch(() => {});
+  }
+
   arrive() {
     const {coming, connection} = this;
     if (!coming?.granted || !this.whole || connection.position?.stream === coming.stream) return;

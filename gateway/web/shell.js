@@ -11,7 +11,7 @@ import {
 
 const PING_S = 15;
 /** What is seen at first on a phone; the agents of a contact centre are most of its bytes. */
-const FIRST = ['queues', 'groups', 'aggregates'];
+export const FIRST = ['queues', 'groups', 'aggregates'];
 export const TOPICS = [...FIRST, 'agents'];
 export const isNarrow = () => matchMedia('(max-width: 759px)').matches;
 const PARTS = {dashboard: () => import('./dashboard.js'), remote_assistant: () => import('./assistant.js')};
@@ -26,6 +26,8 @@ const MODES = {
 /** An age that says nothing is not said. */
 const AGE_SHOWN_MS = 5000;
 const BRIEF_CHARS = 120;
+/** About as long as a gateway remembers what a phone has missed. */
+const REMEMBERED_MS = 75_000;
 
 /** Show the session's application until it ends. */
 export async function open(session, gateway, doors) {
@@ -204,8 +206,13 @@ export class Shell {
     document.addEventListener(
       'visibilitychange',
       () => {
-        if (!document.hidden) connection.foreground();
-        else if (!this.stays) connection.background();
+        if (document.hidden) {
+          this.hiddenAt = Date.now();
+          if (!this.stays) connection.background();
+          return;
+        }
+        if (!this.stays && Date.now() - this.hiddenAt > REMEMBERED_MS) this.narrow?.();
+        connection.foreground();
       },
       {signal},
     );

@@ -409,6 +409,26 @@ async def test_a_phone_asks_for_agents_when_they_are_looked_at() -> None:
         assert way.received - before > 100_000
 
 
+async def test_a_phone_that_was_away_for_long_comes_back_for_few_bytes() -> None:
+    centre = {"agents": 1500, "queues": 100, "groups": 20}
+    async with far(DASHBOARD, "supervisor1", 0.0, centre) as (stage, page, way):
+        await page.locator(".tabs button").nth(1).click()
+        await expect(page.locator(".agents .pane-head .muted")).to_have_text("1,500", timeout=20_000)
+        await page.locator(".tabs button").first.click()
+        await page.evaluate(HIDE, True)
+        await stage.stop()  # all of it has to be sent again
+        await stage.start()
+        await page.evaluate("() => { const now = Date.now; Date.now = () => now() + 91_000; }")
+        before = way.received
+        await page.evaluate(HIDE, False)
+        await expect(page.locator(".health-text")).to_have_text("Live", timeout=20_000)
+        await page.wait_for_timeout(500)
+        assert 10_000 < way.received - before <= 120_000
+        await expect(page.locator(".kpi dd").nth(3)).to_have_text("–")
+        await page.locator(".tabs button").nth(1).click()
+        await expect(page.locator(".agents .pane-head .muted")).to_have_text("1,500", timeout=20_000)
+
+
 CROWDED = """() => {
   const faults = [];
   const texts = [];
