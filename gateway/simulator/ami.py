@@ -122,7 +122,7 @@ class Session:
 
     async def run(self) -> None:
         """Serve until either side hangs up."""
-        self._writer.write(f"Asterisk Call Manager/{AMI}\r\n".encode())
+        self._writer.write(f"Asterisk Call Manager/{self._asterisk.ami}\r\n".encode())
         with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             while True:
                 raw = await self._reader.readuntil(b"\r\n\r\n")
@@ -139,7 +139,8 @@ class Session:
     def say(self, headers: Headers) -> None:
         """Send one message."""
         if not self._writer.is_closing():
-            text = "".join(f"{name}: {value}\r\n" for name, value in headers)
+            lacks = self._asterisk.lacks
+            text = "".join(f"{name}: {value}\r\n" for name, value in headers if name not in lacks)
             self._writer.write(f"{text}\r\n".encode())
 
     def hang_up(self) -> None:
@@ -175,6 +176,9 @@ class Session:
         if account is None or not self._proves(account, fields):
             await asyncio.sleep(self._asterisk.wrong_secret_s)
             self._answer("Error", number, [("Message", "Authentication failed")])
+            return False
+        if not self._asterisk.allows_many and any(one.account is account for one in self._asterisk.sessions):
+            self._answer("Error", number, [("Message", "Login Already In Use")])
             return False
         self.account = account
         self.events = fields.get("Events", "on") != "off"
@@ -254,6 +258,11 @@ class FakeAsterisk:
         self.forgets_caller = False
         """Whether the next ``AgentComplete`` lacks its caller."""
         self.version = VERSION
+        self.ami = AMI
+        self.lacks: frozenset[str] = frozenset()
+        """Headers that it never sends, as old versions do not."""
+        self.allows_many = True
+        """Whether an account may be logged in more than once: ``allowmultiplelogin`` of manager.conf."""
         self.contexts = {"desk", "oscc-remote", "from-queue"}
         """Contexts of the dialplan."""
         self.port = 0

@@ -196,6 +196,7 @@ async def live() -> AsyncIterator[Site]:
         async with AsteriskServer("main", settings, clock, jitter=lambda: 0.5, draw=token_bytes) as server:
             assert await server.reached(), server.monitor.last_failure
             monitor = server.monitor
+            assert len(monitor.queues.queues) >= 2, "it needs two queues"
             own = ", ".join(f'"{name}"' for name in sorted(monitor.queues.queues)[:2])
             people.write_text(PEOPLE.replace('"sales", "support"', own), "utf-8")
             monitor.look_at_people()

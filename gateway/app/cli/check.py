@@ -41,7 +41,9 @@ from gateway.app.status import check_bus
 from gateway.domain.errors import GatewayError
 from gateway.runtime.clock import SystemClock
 from gateway.runtime.ports import Clock
-from gateway.upstream.asterisk.people import PeopleError, read_people
+from gateway.upstream.asterisk.monitor import is_recent
+from gateway.upstream.asterisk.people import PeopleError, PeopleFile, read_people
+from gateway.upstream.asterisk.publisher import EVERYTHING
 from gateway.upstream.asterisk.server import AsteriskServer
 from gateway.upstream.client import Deadlines, OsccServer
 
@@ -108,13 +110,30 @@ async def _ask_asterisk(
             return SiteCheck(None, advice, f"Site {site.id} at {site.url}: {why}.")
         told = f"site {site.id} answers: Asterisk {server.monitor.version}, AMI {server.monitor.ami_version}"
         counts = f"{len(server.monitor.queues.queues)} queues, {len(people.by_login)} people"
-        missing = [name for name in _AMI_WANTED if not server.monitor.may(name)]
-    if missing:
-        lacks = (
-            f"Site {site.id}: the AMI account may not use {', '.join(missing)}: what needs it is not offered."
-        )
-        advice = lacks if advice is None else f"{advice} {lacks}"
+        advices = [] if advice is None else [advice]
+        advices += _asterisk_advices(site.id, server, people)
+        advice = " ".join(advices) or None
     return SiteCheck(f"{told}, {counts}", advice)
+
+
+def _asterisk_advices(site: str, server: AsteriskServer, people: PeopleFile) -> Iterator[str]:
+    """Yield what an Asterisk that was read does not have, and the configuration wants."""
+    monitor = server.monitor
+    missing = [name for name in _AMI_WANTED if not monitor.may(name)]
+    if missing:
+        yield (
+            f"Site {site}: its AMI account may not use {', '.join(missing)}, or this version lacks it: what "
+            "needs it is not offered."
+        )
+    if not is_recent(monitor.ami_version):
+        yield f"Site {site}: AMI {monitor.ami_version} is older than Asterisk 16: some fields are unknown."
+    named = {one for person in people.by_login.values() for one in (*person.queues, *person.sees)}
+    unknown = sorted(named - {EVERYTHING} - monitor.queues.queues.keys())
+    if unknown:
+        shown = ", ".join(unknown[:5])
+        yield f"Site {site}: the file of people names queues that Asterisk does not have: {shown}."
+    if not monitor.queues.queues:
+        yield f"Site {site}: Asterisk has no queues."
 
 
 _AMI_WANTED: Final = ("QueuePause", "QueuePenalty", "QueueAdd", "QueueRemove", "DBPut", "DBDel", "DBGetTree")
@@ -125,7 +144,8 @@ _AMI_FAULTS: Final = {
     "tls": "TLS with it fails",
     "protocol": "what listens there is no Asterisk",
     "wrong_secret": "it refuses the user or the secret",
-    "rights": "its AMI account may not read queues",
+    "login_in_use": "its AMI account is logged in already, and manager.conf has allowmultiplelogin = no",
+    "rights": "its AMI account may not read queues, or the module app_queue is not loaded",
 }
 """Why an Asterisk is not reached, as the end of a sentence."""
 

@@ -34,6 +34,7 @@ from gateway.domain.model import Application
 from gateway.edge.settings import AdmissionLimits
 
 MEMORY: Final = "memory://"
+REASON_BYTES: Final = 79
 SCHEMES: Final = ("memory", "redis", "rediss", "redis+sentinel", "rediss+sentinel")
 HIDDEN: Final = "********"
 
@@ -213,6 +214,12 @@ def _node_name(text: str) -> str:
     return text
 
 
+def _reason(text: str) -> str:
+    if len(text.encode()) > REASON_BYTES:
+        raise ValueError(f"has more than {REASON_BYTES} bytes in UTF-8, which Asterisk would cut")
+    return text
+
+
 def _wrap_up_times(value: object) -> object:
     """Read ``queue=seconds`` words, as the environment has them; a table of the file stays as it is."""
     if not isinstance(value, list | tuple | str):
@@ -242,7 +249,9 @@ Network = Annotated[
     PlainSerializer(str),
     WithJsonSchema({"type": "string"}),
 ]
-Reason = Annotated[str, Field(min_length=1, max_length=79, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Reason = Annotated[
+    str, Field(min_length=1, max_length=79, pattern=r"^[^\x00-\x1f\x7f]+$"), AfterValidator(_reason)
+]
 """A reason of an agent's state; Asterisk keeps 79 bytes."""
 WrapUpTimes = Annotated[
     dict[Annotated[str, Field(min_length=1, max_length=128)], Annotated[int, Field(ge=0, le=3600)]],

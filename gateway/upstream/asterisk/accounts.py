@@ -10,7 +10,7 @@ import asyncio
 import base64
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -47,6 +47,9 @@ AHEAD_S: Final = 90
 MOVED_ON_S: Final = 30.0
 AT_ONCE: Final = 4
 """Passwords that are checked at a time, each 32 MiB and 75 ms of a thread."""
+_DATABASE: Final = ("DBPut", "DBDel", "DBGetTree")
+_INVALID: Final = 4
+"""The device state of an interface whose context or extension the dialplan lacks."""
 _NUMBER: Final = re.compile(r"\+[1-9][0-9]{1,14}")
 
 Ended = Callable[[AsteriskSession, EndReason, str | None], None]
@@ -119,9 +122,14 @@ class AsteriskAccounts:
         number = self._number(credentials)
         async with self._changing:
             with _answered():
-                await self.read()
+                await self._read()
                 await self._make_room(person, credentials, number)
                 return await self._open(person, credentials, number)
+
+    @property
+    def _is_kept(self) -> bool:
+        """Whether the account may use AstDB; without it Dashboards' sessions are in memory of this node."""
+        return self._monitor.may(*_DATABASE)
 
     async def _judged(self, credentials: LogOn) -> Person:
         person = self._monitor.view.people.by_login.get(credentials.user_name.strip().lower())
@@ -144,7 +152,7 @@ class AsteriskAccounts:
             raise GatewayError(ErrorCode.REMOTE_NUMBER_MISSING, "A remote number is needed.")
         if _NUMBER.fullmatch(credentials.remote_number) is None:
             raise GatewayError(ErrorCode.REMOTE_NUMBER_INVALID, "This is no complete telephone number.")
-        if not self._monitor.may("DBPut", "DBDel", "DBGetTree", "QueueAdd", "QueueRemove"):
+        if not self._monitor.may(*_DATABASE, "QueueAdd", "QueueRemove"):
             raise GatewayError(
                 ErrorCode.FUNCTION_UNAVAILABLE, "The gateway's account may not log on remote agents."
             )
@@ -184,12 +192,17 @@ class AsteriskAccounts:
             expires_ms=now_ms + 1000 * self._session_s,
         )
         # a session in line() and parse() is the same: what other nodes read is what is known here
-        await self._put(SESSIONS, session.key, session.line())
+        if self._is_kept:
+            await self._put(SESSIONS, session.key, session.line())
         self.sessions.put(parse(session.key, session.line()) or session)
         if number is not None:
             try:
                 await self._join(person, number)
-            except (GatewayError, LostError):
+            except GatewayError:
+                with suppress(GatewayError):
+                    await self._drop(session, EndReason.LOGGED_OFF, None)
+                raise
+            except LostError:
                 self.sessions.drop(session.key)
                 raise
         return LoggedOn(
@@ -235,6 +248,13 @@ class AsteriskAccounts:
             raise GatewayError(ErrorCode.FUNCTION_UNAVAILABLE, "None of the person's queues is there.")
         self._show(person)
         await monitor.see(steps, (agent_number(person),))
+        held = monitor.queues.memberships.get(interface, {}).values()
+        if held and all(one.status == _INVALID for one in held):
+            context = rules.remote_context
+            _LOG.error("remote_context_unusable", site=self._site, context=context)
+            raise GatewayError(
+                ErrorCode.FUNCTION_UNAVAILABLE, "The contact centre has no way to ring remote agents."
+            )
 
     def _show(self, person: Person) -> None:
         """Have the view show a person's Remote Assistant as it is now."""
@@ -313,9 +333,13 @@ class AsteriskAccounts:
         """Give a session a whole life from now; returns its end, ms."""
         session = await self.known(secret)
         longer = replace(session, expires_ms=self._clock.wall_ms() + 1000 * self._session_s)
-        with _answered():
-            await self._put(SESSIONS, longer.key, longer.line())
-        self.sessions.put(longer)
+        async with self._changing:
+            if self.sessions.get(session.key, 0) is None:
+                raise GatewayError(ErrorCode.SESSION_ENDED, "The session has ended.")
+            with _answered():
+                if self._is_kept:
+                    await self._put(SESSIONS, longer.key, longer.line())
+            self.sessions.put(longer)
         return longer.expires_ms
 
     def listed(self, session: AsteriskSession, attached: frozenset[str]) -> tuple[SessionInfo, ...]:
@@ -333,7 +357,8 @@ class AsteriskAccounts:
             await self._delete(UNTIL, session.login)
             self._numbers.pop(session.login, None)
             self._until_s.pop(session.login, None)
-        await self._delete(SESSIONS, session.key)
+        if self._is_kept:
+            await self._delete(SESSIONS, session.key)
         self.sessions.drop(session.key)
         self._present.pop(session.key, None)
         if person is not None and session.is_assistant:
@@ -349,7 +374,7 @@ class AsteriskAccounts:
         joined = set(monitor.queues.memberships.get(interface, {}))
         joined.update(person.queues if person is not None else ())
         for queue in sorted(joined):
-            await monitor.action("QueueRemove", {"Queue": queue, "Interface": interface})
+            _refuse_denied(await monitor.action("QueueRemove", {"Queue": queue, "Interface": interface}))
 
     # ---- presence and time ----
 
@@ -380,10 +405,11 @@ class AsteriskAccounts:
             GatewayError: Asterisk refused it or is away.
             LostError: Nobody knows.
         """
-        if self._numbers.get(person.login) == number:
-            return False
-        await self._put(NUMBERS, person.login, number)
-        self._numbers[person.login] = number
+        async with self._changing:
+            if self._numbers.get(person.login) == number:
+                return False
+            await self._put(NUMBERS, person.login, number)
+            self._numbers[person.login] = number
         self._show(person)
         self._monitor.publisher.publish_agents((agent_number(person),), self._clock.wall_ms())
         return True
@@ -439,7 +465,12 @@ class AsteriskAccounts:
             GatewayError: ``upstream_unavailable``.
             LostError: The connection went.
         """
-        if not self._monitor.may("DBGetTree"):
+        async with self._changing:
+            await self._read()
+
+    async def _read(self) -> None:
+        """Read them; *_changing* is held, so that nothing written meanwhile is taken for missing."""
+        if not self._is_kept:
             return
         fresh = {key: one for key, text in (await self._tree(SESSIONS)).items() if (one := parse(key, text))}
         numbers, until = await self._tree(NUMBERS), await self._tree(UNTIL)
@@ -449,9 +480,40 @@ class AsteriskAccounts:
         for session in self.sessions.replace(fresh.values()):
             self._present.pop(session.key, None)
             self._ended(session, EndReason.LOGGED_OFF, None)
+        await self._end_doubles()
         for person in self._monitor.view.people.by_number.values():
             if self.sessions.assistant_of(person.login) or agent_number(person) in self._monitor.view.facts:
                 self._show(person)
+
+    async def _end_doubles(self) -> None:
+        """End all but the newest Remote Assistant of a person: two nodes may have let in one each."""
+        for session in self.sessions:
+            newest = self.sessions.assistant_of(session.login)
+            if session.is_assistant and newest is not None and newest.key != session.key:
+                await self._delete(SESSIONS, session.key)
+                self.sessions.drop(session.key)
+                self._present.pop(session.key, None)
+                self._ended(session, EndReason.TAKEN_OVER, None)
+
+    async def refresh(self, session: AsteriskSession) -> None:
+        """Read the number of a Remote Assistant: another node may have changed it lately.
+
+        Raises:
+            GatewayError: ``upstream_unavailable``.
+        """
+        if not session.is_assistant:
+            return
+        rows: list[Message] = []
+        async with self._changing:
+            with _answered():
+                await self._monitor.action("DBGet", {"Family": NUMBERS, "Key": session.login}, rows.append)
+        number = rows[0].get("Val", "") if rows else ""
+        if _NUMBER.fullmatch(number) is not None and self._numbers.get(session.login) != number:
+            self._numbers[session.login] = number
+            person = self._monitor.view.people.by_login.get(session.login)
+            if person is not None:
+                self._show(person)
+                self._monitor.publisher.publish_agents((agent_number(person),), self._clock.wall_ms())
 
     async def _tree(self, family: str) -> dict[str, str]:
         found: dict[str, str] = {}
@@ -459,8 +521,10 @@ class AsteriskAccounts:
         def take(row: Message) -> None:
             found[row.get("Key", "").rpartition("/")[2]] = row.get("Val", "")
 
-        # an empty family is an error in Asterisk's words: then there is nothing
-        await self._monitor.action("DBGetTree", {"Family": family}, take)
+        answer = await self._monitor.action("DBGetTree", {"Family": family}, take)
+        # an empty family is an error in Asterisk's words; any other error says nothing of what is there
+        if not is_success(answer) and "not found" not in answer.get("Message", ""):
+            raise commands.refusal(answer)
         return found
 
     async def _put(self, family: str, key: str, value: str) -> None:
@@ -470,10 +534,16 @@ class AsteriskAccounts:
 
     async def _delete(self, family: str, key: str) -> None:
         # "could not be deleted" is what Asterisk says of a key that is not there
-        await self._monitor.action("DBDel", {"Family": family, "Key": key})
+        _refuse_denied(await self._monitor.action("DBDel", {"Family": family, "Key": key}))
 
     def _asterisk_s(self, gateway_s: int) -> int:
         return gateway_s - self._monitor.view.offset_ms // 1000
+
+
+def _refuse_denied(answer: Message) -> None:
+    """Raise when an action was not carried out for lack of a right."""
+    if not is_success(answer) and "Permission denied" in answer.get("Message", ""):
+        raise commands.refusal(answer)
 
 
 def rights_of(monitor: Monitor, application: Application) -> frozenset[Right]:

@@ -11,6 +11,8 @@ from gateway.upstream.asterisk.ami import Message
 from gateway.upstream.asterisk.state import Membership, Queues
 from gateway.upstream.asterisk.view import AsteriskView, Rules, skills_version
 
+REASON_BYTES: Final = 79
+
 
 class Step(NamedTuple):
     """One action, and the test of the state that says that its effect was seen."""
@@ -59,7 +61,16 @@ def _reason(view: AsteriskView, command: SetRoutingState | SetAgentRoutingState)
 
 
 def _is(member: Membership, *, paused: bool, reason: str) -> bool:
-    return member.paused == paused and (not paused or member.reason == reason)
+    return member.paused == paused and (not paused or is_same_reason(member.reason, reason))
+
+
+def is_same_reason(one: str, other: str) -> bool:
+    """Return whether two reasons are one in Asterisk, which keeps 79 bytes and may cut a character."""
+    return _kept(one) == _kept(other)
+
+
+def _kept(reason: str) -> str:
+    return reason.encode()[:REASON_BYTES].decode("utf-8", "ignore").rstrip("\ufffd")
 
 
 def _all_are(interface: str, *, paused: bool, reason: str) -> Callable[[Queues], bool]:

@@ -26,6 +26,7 @@ ROWS: Final = 200_000
 """Of one list; more end the connection."""
 ANSWER_S: Final = 10.0
 LOG_IN_S: Final = 10.0
+_NUMBER_DIGITS: Final = 18
 
 
 _TROUBLES: Final[Mapping[str, Trouble]] = {
@@ -45,7 +46,7 @@ class LostError(UnreachedError):
 
     Args:
         reason: A token for logs: ``refused``, ``timeout``, ``name_unknown``, ``tls``, ``protocol``,
-            ``closed``, ``wrong_secret``, ``rights``, ``starting`` or ``unreachable``.
+            ``closed``, ``wrong_secret``, ``login_in_use``, ``rights``, ``starting`` or ``unreachable``.
     """
 
     def __init__(self, reason: str) -> None:
@@ -181,21 +182,29 @@ class AmiConnection:
             self.version = message["Greeting"]
             return
         number = message.get("ActionID", "")
-        pending = self._pending.get(int(number)) if number.isascii() and number.isdecimal() else None
+        is_ours = number.isascii() and number.isdecimal() and len(number) <= _NUMBER_DIGITS
+        pending = self._pending.get(int(number)) if is_ours else None
         if pending is not None:
             _answer(pending, message)
         elif "Event" in message and not number:
             self._event(message)
 
 
+_LIST_ENDS: Final = frozenset({"complete", "cancelled"})
+
+
 def _answer(pending: _Pending, message: Message) -> None:
-    """Take one message of an action's answer: the answer itself, a row of its list, or the list's end."""
+    """Take one message of an action's answer: the answer itself, a row of its list, or the list's end.
+
+    Old versions mark neither the beginning nor the end of a list with ``EventList``.
+    """
     of_list = message.get("EventList", "").lower()
-    if "Response" in message and of_list == "start":
+    begins = of_list == "start" or "will follow" in message.get("Message", "")
+    if "Response" in message and begins and is_success(message):
         pending.first = message
     elif "Response" in message:
         _settle(pending, message)
-    elif of_list == "complete":
+    elif of_list in _LIST_ENDS or message.get("Event", "").endswith("Complete"):
         if pending.end is not None:
             pending.end()
         _settle(pending, pending.first)
@@ -243,12 +252,15 @@ async def log_in(connection: AmiConnection, address: AmiAddress) -> None:
     """Log in.
 
     Raises:
-        LostError: ``wrong_secret``, or the connection is gone.
+        LostError: ``wrong_secret``, ``login_in_use``, or the connection is gone.
     """
     answer = await connection.action("Login", {"Username": address.user, "Secret": address.secret})
     if not is_success(answer):
-        connection.drop("wrong_secret")
-        raise LostError("wrong_secret")
+        # with allowmultiplelogin = no, a second node finds the account in use
+        is_in_use = "in use" in answer.get("Message", "").lower()
+        reason = "login_in_use" if is_in_use else "wrong_secret"
+        connection.drop(reason)
+        raise LostError(reason)
 
 
 def failure(error: OSError) -> str:

@@ -38,6 +38,8 @@ EFFECT_S: Final = 2.0
 BACK_OFF_S: Final = (0.25, 15.0)
 WRONG_SECRET_S: Final = 60.0
 TICK_S: Final = 0.1
+AMI_LEAST: Final = 5
+"""The major version of Asterisk 16: older ones lack fields, which are shown as unknown."""
 _NEEDED: Final = frozenset({"QueueStatus", "ListCommands", "Ping"})
 
 
@@ -85,6 +87,8 @@ class Monitor:
         """Actions that the account may use."""
         self.last_failure = "starting"
         """Why it is not reached, as a token."""
+        self.connections = 0
+        """How often it was connected and read whole."""
         self.wants_reading = False
         """Whether everything is to be read soon."""
         self._site = site
@@ -96,6 +100,9 @@ class Monitor:
         self._jitter = jitter
         self._connection: AmiConnection | None = None
         self._changed = asyncio.Event()
+        self._tells_events = False
+        """Whether this connection has brought an event of a queue."""
+        self._left_out = 0
         self._heard_at = clock.now()
 
     # ---- what others see ----
@@ -184,6 +191,10 @@ class Monitor:
                     await self._changed.wait()
         except TimeoutError:
             await self.read_queues()
+            if not self._tells_events and all(step.is_seen(self.queues) for step in steps):
+                # it was done, and no event said so: the account has no read=agent
+                _LOG.warning("asterisk_sends_no_events", site=self._site, missing="read=agent")
+                self._tells_events = True
 
     async def read_queues(self, *, with_members: bool = True, only: str | None = None) -> None:
         """Read the state: all of it, without members, or of one queue.
@@ -257,9 +268,12 @@ class Monitor:
         settings = await connection.action("CoreSettings")
         self.version = settings.get("AsteriskVersion", "")
         self.ami_version = connection.version
+        if not is_recent(self.ami_version):
+            _LOG.warning("asterisk_too_old", site=self._site, ami=self.ami_version)
         await self._see_clock(connection)
         self.look_at_people()
         self._connection = connection
+        self._tells_events, self.wants_reading, self._left_out = False, False, 0
         self.queues.forget_contacts()
         await self.read_queues()
         now_ms = self._clock.wall_ms()
@@ -270,6 +284,7 @@ class Monitor:
 
     def _note_up(self) -> None:
         self.last_failure = ""
+        self.connections += 1
         _LOG.info(
             "asterisk_connected",
             site=self._site,
@@ -356,14 +371,27 @@ class Monitor:
 
     def _event(self, event: Message) -> None:
         self.queues.event(event, self._clock.wall_ms())
-        if event.get("Event") == "Reload":
+        self._tells_events = self._tells_events or "Queue" in event
+        # at the end of its start Asterisk has more queues than it had when it accepted the connection
+        if event.get("Event") in {"Reload", "FullyBooted"}:
             self.wants_reading = True
 
     def _chunk(self) -> None:
         """Publish what a piece of the stream has changed; what is more waits for its turn."""
         self._changed.set()
-        if self._connection is not None and not self.last_failure:
-            self.publisher.publish(self._clock.wall_ms())
+        connection = self._connection
+        if connection is None or self.last_failure:
+            return
+        if connection.framer.left_out > self._left_out:
+            _LOG.warning("asterisk_message_too_long", site=self._site, count=connection.framer.left_out)
+            self._left_out, self.wants_reading = connection.framer.left_out, True
+        self.publisher.publish(self._clock.wall_ms())
+
+
+def is_recent(ami_version: str) -> bool:
+    """Return whether an AMI version has all the fields that are needed."""
+    major = ami_version.partition(".")[0]
+    return major.isascii() and major.isdecimal() and int(major[:9]) >= AMI_LEAST
 
 
 def unavailable(reason: str) -> GatewayError:

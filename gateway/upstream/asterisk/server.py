@@ -193,6 +193,8 @@ class AsteriskServer:
             if not self.monitor.is_up:
                 raise unavailable(self.monitor.last_failure)
             session = await self.accounts.known(secret)
+            if not self._is_alone:
+                await self.accounts.refresh(session)
         except GatewayError as error:
             is_over = error.code is ErrorCode.SESSION_ENDED
             raise LinkClosed("session_unknown" if is_over else "unavailable") from error

@@ -104,7 +104,7 @@ class AsteriskSessions:
 
     def of(self, login: str) -> list[AsteriskSession]:
         """Return the sessions of a person, the oldest first."""
-        return sorted(self._of.get(login, {}).values(), key=lambda one: one.since_ms)
+        return sorted(self._of.get(login, {}).values(), key=lambda one: (one.since_ms, one.key))
 
     def assistant_of(self, login: str) -> AsteriskSession | None:
         """Return the Remote Assistant of a person: there is one at most."""

@@ -171,11 +171,11 @@ class Queues:
             self._contact_event(kind, queue, event, now_ms)
 
     def _member_event(self, kind: str, queue: QueueState, event: Message, now_ms: int) -> None:
-        interface = event.get("Interface", "")
+        interface = interface_of(event)
         if kind == "QueueMemberRemoved":
             self.drop_member(queue, interface)
         else:
-            self.member(event, interface, event.get("MemberName", ""), now_ms)
+            self.member(event, interface, now_ms)
             for one in self._passes:
                 one.saw_member(queue.name, interface)
 
@@ -197,7 +197,7 @@ class Queues:
                 self._over(queue.name, caller)
 
     def _contact_event(self, kind: str, queue: QueueState, event: Message, now_ms: int) -> None:
-        interface, caller = event.get("Interface", ""), event.get("Uniqueid", "")
+        interface, caller = interface_of(event), event.get("Uniqueid", "")
         match kind:
             case "AgentCalled":
                 self._contact(interface, Contact(caller, queue.name, "ringing", now_ms))
@@ -226,8 +226,8 @@ class Queues:
 
     # ---- inside ----
 
-    def member(self, told: Message, interface: str, name: str, now_ms: int) -> Membership | None:
-        """Take in what a row or an event says of a membership; None where its queue is not known."""
+    def member(self, told: Message, interface: str, now_ms: int) -> Membership | None:
+        """Apply what a row or an event says of a membership; None where its queue is not known."""
         queue = self.queues.get(told.get("Queue", ""))
         if queue is None or not interface:
             return None
@@ -236,23 +236,8 @@ class Queues:
             member = queue.members[interface] = Membership(queue.name, interface)
             self.memberships.setdefault(interface, {})[queue.name] = member
             self.shape += 1
-            was_paused = False
-        else:
-            was_paused = member.paused
-        before = _values(member)
-        member.name = name
-        member.dynamic = told.get("Membership") != "static"
-        member.penalty = whole(told, "Penalty")
-        member.calls_taken = whole(told, "CallsTaken")
-        member.last_call_s = whole(told, "LastCall")
-        member.last_pause_s = whole(told, "LastPause")
-        member.login_s = whole(told, "LoginTime")
-        member.in_call = told.get("InCall") == "1"
-        member.status = whole(told, "Status")
-        member.paused = told.get("Paused") == "1"
-        # what is said at an unpause is said once and kept nowhere
-        member.reason = told.get("PausedReason", "") if member.paused else ""
-        member.wrapup_s = whole(told, "Wrapuptime")
+        was_paused, before = member.paused, _values(member)
+        _apply(member, told)
         if member.paused:
             member.unpaused_ms = None
         elif was_paused:
@@ -327,7 +312,7 @@ class Pass:
                 self._end_queue()
                 self._begin_queue(row)
             case "QueueMember" if self._listed is not None:
-                member = self._queues.member(row, row.get("Location", ""), row.get("Name", ""), now_ms)
+                member = self._queues.member(row, interface_of(row), now_ms)
                 if member is not None:
                     self._members.add(member.interface)
             case "QueueEntry" if self._listed is not None:
@@ -400,6 +385,32 @@ _OF_CONTACTS: Final = frozenset(
     {"AgentCalled", "AgentConnect", "AgentRingNoAnswer", "AgentComplete", "AgentDump"}
 )
 _EVENTS: Final = _OF_MEMBERS | _OF_CALLERS | _OF_CONTACTS
+
+
+def interface_of(message: Message) -> str:
+    """Return the interface that a row or an event is about: rows and old versions call it its location."""
+    return message.get("Interface") or message.get("Location", "")
+
+
+def _apply(member: Membership, told: Message) -> None:
+    """Store what is said of *member*; a field that a version does not send stays as it is."""
+    member.name = told.get("MemberName") or told.get("Name") or member.name
+    if "Membership" in told:
+        member.dynamic = told["Membership"] != "static"
+    member.penalty = whole(told, "Penalty", member.penalty)
+    member.calls_taken = whole(told, "CallsTaken", member.calls_taken)
+    member.last_call_s = whole(told, "LastCall", member.last_call_s)
+    member.last_pause_s = whole(told, "LastPause", member.last_pause_s)
+    member.login_s = whole(told, "LoginTime", member.login_s)
+    member.in_call = told.get("InCall", "1" if member.in_call else "0") == "1"
+    member.status = whole(told, "Status", member.status)
+    member.wrapup_s = whole(told, "Wrapuptime", member.wrapup_s)
+    member.paused = told.get("Paused", "1" if member.paused else "0") == "1"
+    said = told.get("PausedReason")
+    if said is None and told.get("Event") == "QueueMemberPause":
+        said = told.get("Reason")
+    # what is said at an unpause is said once and kept nowhere
+    member.reason = (member.reason if said is None else said) if member.paused else ""
 
 
 def _values(member: Membership) -> tuple[object, ...]:

@@ -1,0 +1,221 @@
+"""Asterisks that are older, say less, or allow less: each is served, or refused with a clear fault."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from structlog.testing import capture_logs
+
+from gateway.domain.commands import SetAgentRoutingState, SetRoutingState
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.link_requests import Executed
+from gateway.domain.model import Kind
+from gateway.domain.resources import Agent, RoutingState
+from gateway.domain.upstream import Source
+from gateway.runtime.clock import SystemClock
+from gateway.upstream.asterisk.ami import Framer, Message
+from gateway.upstream.asterisk.commands import is_same_reason
+from gateway.upstream.asterisk.connection import AmiAddress, LostError, connect
+from gateway.upstream.asterisk.keys import number_of
+from gateway.upstream.asterisk.state import Queues
+from gateway.upstream.asterisk.view import Rules
+from tests.asterisk.site import NUMBER, Ear, Place, place
+
+DESK = "Local/2005@desk/n"
+REMOTE = "Local/ana@oscc-remote/n"
+ANA, CEM = number_of("person", "ana"), number_of("person", "cem")
+LUNCH = str(number_of("reason", "Lunch"))
+
+
+def agent(ear: Ear, number: int) -> Agent | None:
+    part = ear.shown(Kind.AGENT, Source.REALTIME).get(number)
+    return part.value if part is not None and isinstance(part.value, Agent) else None
+
+
+async def again(at: Place) -> None:
+    """Have the connection made again."""
+    before = at.server.monitor.connections
+    at.fake.cut()
+    while at.server.monitor.connections == before or not at.server.monitor.is_up:
+        await at.clock.sleep(0.02)
+
+
+async def test_lists_without_eventlist_are_read() -> None:
+    async with asyncio.timeout(30), place() as at:
+        at.fake.lacks = frozenset({"EventList", "LoginTime", "LastPause", "Wrapuptime", "InCall"})
+        at.fake.add_queue("late night: support")
+        await again(at)
+        async with at.linked(await at.boss()) as ear:
+            await ear.until(lambda: agent(ear, CEM))
+            assert number_of("queue", "late night: support") in ear.shown(Kind.QUEUE, Source.REALTIME)
+            answer = await ear.command(SetAgentRoutingState(str(CEM), "unavailable", LUNCH))
+            assert answer == Executed("applied")
+        async with at.linked(await at.assistant()) as ear:
+            assert await ear.command(SetRoutingState("available")) == Executed("applied")
+
+
+async def test_an_old_version_is_said() -> None:
+    async with asyncio.timeout(30), place() as at:
+        at.fake.ami = "2.10.6"
+        with capture_logs() as logs:
+            await again(at)
+        assert [one["ami"] for one in logs if one["event"] == "asterisk_too_old"] == ["2.10.6"]
+        assert (await at.server.about()).extensions_version == "AMI 2.10.6"
+
+
+async def test_dashboards_need_no_right_to_write() -> None:
+    async with asyncio.timeout(30), place() as at:
+        at.fake.accounts["oscc"].write = frozenset()
+        await again(at)
+        session = await at.boss()
+        async with at.linked(session) as ear:
+            await ear.until(lambda: agent(ear, CEM))
+            assert await at.server.keep_alive(session.secret) > at.clock.wall_ms()
+        with pytest.raises(GatewayError) as refused:
+            await at.assistant()
+        assert refused.value.code is ErrorCode.FUNCTION_UNAVAILABLE
+        assert at.fake.db == {}
+        await at.server.log_off(session.secret)
+        with pytest.raises(GatewayError) as ended:
+            await at.server.keep_alive(session.secret)
+        assert ended.value.code is ErrorCode.SESSION_ENDED
+
+
+async def test_a_right_that_is_taken_away_ends_no_session() -> None:
+    async with asyncio.timeout(30), place() as at:
+        session = await at.boss()
+        at.fake.accounts["oscc"].write = frozenset({"agent"})
+        with pytest.raises(GatewayError):
+            await at.server.accounts.read()
+        assert len(await at.server.sessions(session.secret)) == 1
+
+
+async def test_an_account_that_is_sent_no_events_is_said_and_its_commands_take_effect() -> None:
+    async with asyncio.timeout(30), place() as at:
+        at.fake.accounts["oscc"].read = frozenset()
+        await again(at)
+        async with at.linked(await at.boss()) as ear:
+            await ear.until(lambda: agent(ear, CEM))
+            with capture_logs() as logs:
+                answer = await ear.command(SetAgentRoutingState(str(CEM), "unavailable", LUNCH))
+            assert answer == Executed("applied")
+            shown = agent(ear, CEM)
+            assert shown is not None
+            assert shown.routing_state is RoutingState.UNAVAILABLE
+        missing = [one["missing"] for one in logs if one["event"] == "asterisk_sends_no_events"]
+        assert missing == ["read=agent"]
+
+
+async def test_an_account_that_may_log_in_once_is_told_apart_from_a_wrong_secret() -> None:
+    async with asyncio.timeout(30), place() as at:
+        at.fake.allows_many = False
+        settings = at.server.settings
+        other = type(at.server)("main", settings, at.clock, jitter=lambda: 0.0, draw=bytes)
+        async with other:
+            assert not await other.reached(0.5)
+            assert other.monitor.last_failure == "login_in_use"
+
+
+async def test_a_dialplan_without_the_context_refuses_remote_agents() -> None:
+    async with asyncio.timeout(30), place() as at:
+        at.fake.contexts.discard("oscc-remote")
+        with capture_logs() as logs, pytest.raises(GatewayError) as refused:
+            await at.assistant()
+        assert refused.value.code is ErrorCode.FUNCTION_UNAVAILABLE
+        assert "remote_context_unusable" in {one["event"] for one in logs}
+        assert REMOTE not in at.fake.queues["sales"].members
+        assert [family for family, held in at.fake.db.items() if held] == []
+        assert NUMBER not in repr(logs)
+
+
+async def test_a_long_reason_is_not_set_twice() -> None:
+    long = "Ü" * 39 + "ber"  # 81 bytes; Asterisk keeps 79
+    async with (
+        asyncio.timeout(30),
+        place(rules=Rules(unavailable_reasons=(long,))) as at,
+        at.linked(await at.boss()) as ear,
+    ):
+        await ear.until(lambda: agent(ear, CEM))
+        command = SetAgentRoutingState(str(CEM), "unavailable", str(number_of("reason", long)))
+        assert await ear.command(command) == Executed("applied")
+        assert await ear.command(command) == Executed("unchanged")
+
+
+def test_a_reason_that_was_cut_within_a_character_is_the_same() -> None:
+    long = "a" * 78 + "ü"
+    assert is_same_reason(long, long.encode()[:79].decode("utf-8", "replace"))
+    assert not is_same_reason("Lunch", "Lunch break")
+
+
+# ---- what versions leave out ----
+
+ROW: Message = {
+    "Event": "QueueMember", "Queue": "sales", "Name": "Cem", "Location": DESK, "Membership": "dynamic",
+    "Penalty": "3", "CallsTaken": "4", "LastCall": "5", "LastPause": "6", "LoginTime": "7", "InCall": "0",
+    "Status": "1", "Paused": "0", "PausedReason": "", "Wrapuptime": "9",
+}  # fmt: skip
+
+
+@pytest.fixture
+def queues() -> Queues:
+    made = Queues()
+    one = made.begin(with_members=True)
+    one.row({"Event": "QueueParams", "Queue": "sales"}, 0)
+    one.row(ROW, 0)
+    one.end()
+    return made
+
+
+@pytest.mark.parametrize("where", ["Interface", "Location"])
+@pytest.mark.parametrize("why", ["PausedReason", "Reason"])
+def test_an_event_with_few_fields_changes_only_what_it_says(queues: Queues, where: str, why: str) -> None:
+    event = {"Event": "QueueMemberPause", "Queue": "sales", where: DESK, "Paused": "1", why: "Lunch"}
+    queues.event(event, 1)
+    member = queues.queues["sales"].members[DESK]
+    assert (member.paused, member.reason) == (True, "Lunch")
+    kept = member.name, member.penalty, member.calls_taken, member.login_s, member.status, member.wrapup_s
+    assert kept == ("Cem", 3, 4, 7, 1, 9)
+    assert member.dynamic
+
+
+def test_a_row_with_few_fields_is_a_member(queues: Queues) -> None:
+    one = queues.begin(with_members=True)
+    one.row({"Event": "QueueParams", "Queue": "sales"}, 0)
+    one.row({"Event": "QueueMember", "Queue": "sales", "Location": "SIP/7", "Paused": "1"}, 0)
+    one.end()
+    member = queues.queues["sales"].members["SIP/7"]
+    assert (member.paused, member.status, member.reason, member.name) == (True, 0, "", "")
+
+
+def pieces(data: bytes, size: int) -> Iterator[bytes]:
+    return (data[at : at + size] for at in range(0, len(data), size))
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+@pytest.mark.parametrize("banner", ["1.1", "2.10.6", "5.0.2", "13.0.0"])
+def test_any_banner_and_values_with_colons_and_line_feeds_are_read(banner: str, size: int) -> None:
+    framer, read = Framer(), list[Message]()
+    text = f"Asterisk Call Manager/{banner}\r\nEvent: X\r\nQueue: a: b\nc\r\nLong: {'y' * 5000}\r\n\r\n"
+    for piece in pieces(text.encode(), size):
+        read += framer.feed(piece)
+    assert read == [{"Greeting": banner}, {"Event": "X", "Queue": "a: b\nc", "Long": "y" * 5000}]
+
+
+async def test_an_actionid_that_nobody_gave_is_ignored() -> None:
+    texts = [f"Event: X\r\nActionID: {number}\r\n\r\n" for number in ("9" * 5000, "²", "-1", "7")]
+    texts += ["Event: QueueCallerJoin\r\n\r\n"]
+
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write("".join(["Asterisk Call Manager/13.0.0\r\n", *texts]).encode())
+        writer.close()
+
+    seen: list[Message] = []
+    async with asyncio.timeout(10), await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        address = AmiAddress("127.0.0.1", port, "oscc", "secret")
+        connection = await connect(address, SystemClock(), seen.append, lambda: None)
+        with pytest.raises(LostError):
+            await connection.read()
+    assert [one["Event"] for one in seen] == ["QueueCallerJoin"]
