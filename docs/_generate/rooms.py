@@ -16,17 +16,17 @@ PAGE = ROOT / "docs" / "rooms.md"
 FLOORS = {
     "app": "composition root, CLI, settings, logging",
     "client": "the Python SDK",
-    "edge": "adapter: HTTP and WebSocket towards phones",
-    "bus": "adapter: between nodes",
-    "upstream": "adapter: towards an OSCC-E Server",
-    "simulator": "adapter: an OSCC-E Server of our own",
-    "runtime": "who runs it: tasks, timers, ports",
-    "telemetry": "every metric",
-    "core": "what happens next: pure state machines",
-    "protocol": "how it is written down; pure",
-    "domain": "what is true however it travels",
+    "edge": "adapter for phones, over HTTP and WebSocket",
+    "bus": "adapter for messages between nodes",
+    "upstream": "adapters for contact centres",
+    "simulator": "a simulated OSCC-E Server",
+    "runtime": "tasks, timers and ports around the core",
+    "telemetry": "all metrics",
+    "core": "state machines and their data; pure",
+    "protocol": "frames, envelopes and codecs; pure",
+    "domain": "values, commands and errors; standard library only",
 }
-"""From the top of the house to its ground."""
+"""The floors, from the top down."""
 
 
 def sources() -> dict[str, str]:
@@ -39,8 +39,8 @@ def sources() -> dict[str, str]:
 def render(files: Mapping[str, str]) -> str:
     """Return the page: a table of modules per floor."""
     lines = ["# The modules", ""]
-    lines += ["Written by `make diagrams` from the first line of each module; do not edit.", ""]
-    lines += ["[Architecture](architecture.md) says why the floors are as they are.", ""]
+    lines += ["`make diagrams` writes this page from the first line of each module; do not edit.", ""]
+    lines += ["[Architecture](architecture.md) describes the floors.", ""]
     for floor, purpose in FLOORS.items():
         rooms = {
             path: text for path, text in files.items() if path.removesuffix(".py").split("/")[0] == floor

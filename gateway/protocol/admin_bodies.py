@@ -27,7 +27,7 @@ _Digest = Annotated[str, StringConstraints(strict=True, pattern=r"^[0-9a-f]{64}$
 
 @dataclass(frozen=True, slots=True)
 class NodeBody:
-    """``POST /drain`` and ``POST /reload``: which node is meant."""
+    """``POST /drain`` and ``POST /reload``: the node, if not the default."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
     node: _NodeName | None = None
@@ -62,7 +62,7 @@ BUNDLE: Final[TypeAdapter[BundleBody]] = TypeAdapter(BundleBody)
 
 @dataclass(frozen=True, slots=True)
 class Unreached:
-    """A node that did not answer, and why: it was not heard of, said nothing in time, or the bus is away."""
+    """A node that did not answer, and the reason."""
 
     node: str
     reason: Literal["not_heard", "no_answer", "bus_down", "refused"]
@@ -88,7 +88,7 @@ class AttachedSession:
 
 @dataclass(frozen=True, slots=True)
 class AttachedBody:
-    """``GET /sessions``. *next*: ask for what is after it; absent on the last page."""
+    """``GET /sessions``. *next*: the key for the next page; absent on the last page."""
 
     sessions: tuple[AttachedSession, ...]
     unreached: tuple[Unreached, ...]
@@ -134,7 +134,7 @@ class HeldBody:
 
 @dataclass(frozen=True, slots=True)
 class NodeView:
-    """What a node says of itself. *here*: it is the one that answers.
+    """A node's own record. *here*: it is the answering node.
 
     *sealing_keys*: ids and check values of its keys, the one that seals first.
     """
@@ -158,7 +158,7 @@ class NodesBody:
 
 @dataclass(frozen=True, slots=True)
 class CloseView:
-    """A connection that ended, as the log tells it: *user* is a keyed hash, *address* a network."""
+    """A connection that ended, as in the log: *user* is a keyed hash, *address* a network."""
 
     id: str
     node: str
@@ -180,7 +180,7 @@ class CloseView:
 
 @dataclass(frozen=True, slots=True)
 class ClosesBody:
-    """``GET /closes``, the newest first. *next*: ask for what was before it; absent on the last page."""
+    """``GET /closes``, the newest first. *next*: the key for the next page; absent on the last page."""
 
     closes: tuple[CloseView, ...]
     unreached: tuple[Unreached, ...]
@@ -189,7 +189,7 @@ class ClosesBody:
 
 @dataclass(frozen=True, slots=True)
 class KeptOld:
-    """A node that reads anew and cannot use all that it read, and *what* stays old there."""
+    """A node that could not use everything after a reload, and *what* stays old there."""
 
     node: str
     what: tuple[str, ...]
@@ -205,7 +205,7 @@ class KeysInForce:
 
 @dataclass(frozen=True, slots=True)
 class DoneBody:
-    """``POST /log-level`` and ``POST /reload``: the nodes that did it, and those that were not reached.
+    """``POST /log-level`` and ``POST /reload``: the nodes that did it, and the unreached ones.
 
     *kept*: those that were reached and did not do all of it; absent when there are none. *sealing_keys*: what
     each node that was reached has after a reload; absent after other acts.
@@ -218,7 +218,7 @@ class DoneBody:
 
     @property
     def keys_differ(self) -> bool:
-        """Whether nodes have different sealing keys, or another one of them seals."""
+        """Whether the sealing keys of nodes differ, or their order does."""
         return len({each.keys for each in self.sealing_keys or ()}) > 1
 
 

@@ -29,7 +29,7 @@ _Password = Annotated[str, Strict(), Field(max_length=1024, json_schema_extra={"
 
 @dataclass(frozen=True, slots=True)
 class DeviceBody:
-    """The phone as it names itself. *id* stays the same as long as the app is installed."""
+    """The phone's own description. *id* stays the same as long as the app is installed."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
     id: _Id
@@ -49,7 +49,7 @@ class NoticeReference:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class LogOnBody:
-    """``POST /v1/sessions``. Its repr shows none of what identifies or admits a person."""
+    """``POST /v1/sessions``. Its repr shows nothing that identifies or authenticates a person."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
     site: _Word
@@ -73,7 +73,7 @@ LOG_ON: Final[TypeAdapter[LogOnBody]] = TypeAdapter(LogOnBody)
 
 @dataclass(frozen=True, slots=True)
 class SiteView:
-    """A site that phones may name."""
+    """A site that phones may log on to."""
 
     id: str
     display_name: str
@@ -82,7 +82,7 @@ class SiteView:
 
 @dataclass(frozen=True, slots=True)
 class PrivacyView:
-    """Whom to ask about personal data, and where it is explained."""
+    """Contact for questions about personal data, and the address of the statement."""
 
     contact: str | None
     statement_url: str | None
@@ -90,7 +90,7 @@ class PrivacyView:
 
 @dataclass(frozen=True, slots=True)
 class AboutBody:
-    """``GET /v1/about``. *trusted_transport*: this connection is encrypted as far as the gateway can tell."""
+    """``GET /v1/about``. *trusted_transport*: this connection is encrypted as far as the gateway can see."""
 
     name: str
     version: str
@@ -106,7 +106,7 @@ class AboutBody:
 
 @dataclass(frozen=True, slots=True)
 class NoticeView:
-    """A message to the users of the system."""
+    """A message for people."""
 
     id: str
     version: int
@@ -140,7 +140,7 @@ class SessionCreated:
 
 @dataclass(frozen=True, slots=True)
 class SessionBody:
-    """``GET /v1/session``: who am I, until when."""
+    """``GET /v1/session``: user, application and end of life of the session."""
 
     session: SessionView
     user: UserView
@@ -156,7 +156,7 @@ class DeviceView:
 
 @dataclass(frozen=True, slots=True)
 class SessionEntry:
-    """One of the user's sessions. *attached*: a link serves it; *current*: it is the one that asks."""
+    """One of the user's sessions. *attached*: a link serves it; *current*: it sent the request."""
 
     id: str
     application: Application
@@ -175,7 +175,7 @@ class SessionsBody:
 
 @dataclass(frozen=True, slots=True)
 class LogOffPending:
-    """A session was ended → 202: calls may come until *routed_until_ms*; None when nobody knows."""
+    """A session was ended → 202: calls may come until *routed_until_ms*; None is unknown."""
 
     routed_until_ms: int | None
     state: Literal["pending"] = "pending"
@@ -183,7 +183,7 @@ class LogOffPending:
 
 @dataclass(frozen=True, slots=True)
 class ExportEntry:
-    """What is held of one category of the data inventory, as plain members."""
+    """Data of one category of the data inventory, as plain members."""
 
     category: str
     held: tuple[dict[str, Any], ...]

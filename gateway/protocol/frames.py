@@ -47,7 +47,7 @@ _IGNORE_UNKNOWN: Final = ConfigDict(extra="ignore")
 
 @dataclass(frozen=True, slots=True)
 class StreamPosition:
-    """Where a phone stands: *stream* is opaque to it, *seq* the last `upto` it took in."""
+    """A phone's position: *stream* is opaque to it, *seq* is the last `upto` that it applied."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
     stream: Annotated[str, Strict(), Field(max_length=64)]
@@ -56,7 +56,7 @@ class StreamPosition:
 
 @dataclass(frozen=True, slots=True)
 class ClientInfo:
-    """Which program speaks."""
+    """The client program."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
     app: Annotated[str, Strict(), Field(max_length=64)]
@@ -143,7 +143,7 @@ COMMANDS: Final[dict[str, type[Command]]] = {
 
 ClientFrame = Hello | Follow | Pace | CommandFrame | Pong | Resync | ClientBye
 Serviceable = Follow | Pace | CommandFrame | Resync
-"""What a session serves once it is live; the other frames only move the connection."""
+"""Frames that a session serves once it is live; the others concern the connection only."""
 CLIENT_FRAME: Final[TypeAdapter[ClientFrame]] = TypeAdapter(
     Annotated[ClientFrame, Field(discriminator="kind")]
 )
@@ -154,7 +154,7 @@ CLIENT_FRAME: Final[TypeAdapter[ClientFrame]] = TypeAdapter(
 
 @dataclass(frozen=True, slots=True)
 class RefusedTopic:
-    """A topic that is not served, and why."""
+    """A refused topic and the reason."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
     topic: str
@@ -163,7 +163,7 @@ class RefusedTopic:
 
 @dataclass(frozen=True, slots=True)
 class GrantedTopics:
-    """What became of the topics asked for."""
+    """The granted and the refused topics."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
     granted: tuple[str, ...]
@@ -191,7 +191,7 @@ class UserView:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What this gateway takes from one connection."""
+    """Limits of one connection."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
     frame_bytes_in: int
@@ -205,7 +205,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """The session is served; a `changes` frame follows always."""
+    """The session is served. A `changes` frame always follows."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
     session: SessionView
@@ -243,7 +243,7 @@ BusHealth = Literal["live", "degraded", "down"]
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """An empty `changes` that says how old the data is. *as_of_ms* is None before the first snapshot."""
+    """An empty `changes` with the age of the data. *as_of_ms* is None before the first snapshot."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
     after: int
@@ -268,7 +268,7 @@ class Followed:
 
 @dataclass(frozen=True, slots=True)
 class OutcomeView:
-    """What became of a command. *error* is ``{code, message, …details}``."""
+    """The outcome of a command. *error* is ``{code, message, …details}``."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
     status: Literal["applied", "pending", "unchanged", "rejected", "unknown"]
@@ -288,7 +288,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class NoticeFrame:
-    """A message inside the system."""
+    """A message for people."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
     id: str

@@ -112,7 +112,7 @@ def _open_paths() -> dict[str, Schema]:
         },
         "/v1/about": {
             "get": _operation(
-                "getAbout", "What this gateway is and offers", {"200": _answer("About it", bodies.AboutBody)}
+                "getAbout", "Sites and capabilities", {"200": _answer("About the gateway", bodies.AboutBody)}
             )
         },
         "/v1/notices": {
@@ -126,7 +126,7 @@ def _open_paths() -> dict[str, Schema]:
         "/v1/privacy/inventory": {
             "get": _operation(
                 "getInventory",
-                "The data inventory, made from the class of every field",
+                "The data inventory, generated from the class of every field",
                 {"200": _answer("The inventory", InventoryBody)},
             )
         },
@@ -134,24 +134,24 @@ def _open_paths() -> dict[str, Schema]:
 
 
 def _session_paths() -> dict[str, Schema]:
-    pending = "Calls may still come: a contact is handled, or nothing is confirmed yet; repeat"
+    pending = "Calls may still come: a contact is handled, or the log-off is not confirmed yet; repeat"
     ended: dict[str, Schema] = {
         "202": _answer(pending, bodies.LogOffPending),
-        "204": {"description": "Confirmed: nothing is routed to the remote number any more"},
+        "204": {"description": "Confirmed: nothing is routed to the remote number"},
     }
-    listed = {"200": _answer("My sessions, as the contact centre knows them", bodies.SessionsBody)}
-    me = {"200": _answer("Who I am, until when", bodies.SessionBody)}
+    listed = {"200": _answer("The user's sessions, as the contact centre lists them", bodies.SessionsBody)}
+    me = {"200": _answer("User, application and end of life of the session", bodies.SessionBody)}
     held = {"200": _answer("One entry for each category of the inventory", bodies.ExportBody)}
     return {
         "/v1/sessions": {
             "post": _log_on(),
-            "get": _operation("getSessions", "My sessions", listed, *TOKEN, *UPSTREAM, token=True),
+            "get": _operation("getSessions", "The user's sessions", listed, *TOKEN, *UPSTREAM, token=True),
         },
         "/v1/sessions/{id}": {
             "parameters": [_in_path("id")],
             "delete": _operation(
                 "endSession",
-                "End one of my sessions",
+                "End a session of the user",
                 ended,
                 ErrorCode.NOT_FOUND,
                 *TOKEN,
@@ -160,18 +160,16 @@ def _session_paths() -> dict[str, Schema]:
             ),
         },
         "/v1/session": {
-            "get": _operation("getSession", "My session", me, *TOKEN, token=True),
+            "get": _operation("getSession", "Get this session", me, *TOKEN, token=True),
             "delete": _operation(
                 "logOff",
-                "Log off; also a session that has ended, and up to 24 h after the token expired",
+                "Log off; also for an ended session, and up to 24 h after the token expired",
                 ended,
                 ErrorCode.UNAUTHENTICATED,
                 token=True,
             ),
         },
-        "/v1/me/export": {
-            "get": _operation("exportMe", "All that the gateway holds about me", held, *TOKEN, token=True)
-        },
+        "/v1/me/export": {"get": _operation("exportMe", "All data about the user", held, *TOKEN, token=True)},
     }
 
 
@@ -179,7 +177,7 @@ def _log_on() -> Schema:
     body = {"required": True, "content": {JSON_TYPE: {"schema": ref(bodies.LogOnBody.__name__)}}}
     return _operation(
         "logOn",
-        "Log on; a Remote Assistant's agent too",
+        "Log on; for a Remote Assistant also the agent",
         {"201": _answer("Logged on", bodies.SessionCreated)},
         *LOG_ON,
         statuses=(413, 415),
