@@ -166,20 +166,32 @@ def frames_of(
     parts = _split(changes, frame_bytes)
     for index, part in enumerate(parts):
         first, last = index == 0, index == len(parts) - 1
+        put: list[tuple[str, bytes]] = []
+        patch: list[tuple[str, bytes]] = []
+        gone: list[str] = []
+        for verb, key, fragment in part:
+            if verb == "patch":
+                patch.append((key, fragment))
+            elif verb == "put":
+                put.append((key, fragment))
+            else:
+                gone.append(key)
         yield codec.changes(
             after=after,
             upto=head.seq if last else after,
             stream=head.stream if announce and first else None,
             reset=reset and first,
             more=not last,
-            put=[(key, fragment) for verb, key, fragment in part if verb == "put"],
-            patch=[(key, fragment) for verb, key, fragment in part if verb == "patch"],
-            gone=[key for verb, key, _ in part if verb == "gone"],
+            put=put,
+            patch=patch,
+            gone=gone,
         )
 
 
 def _split(changes: list[Change], size_bytes: int) -> list[list[Change]]:
     """Cut into parts whose frames stay within *size_bytes*, as far as single values allow."""
+    if len(changes) < 2:
+        return [changes]
     parts: list[list[Change]] = [[]]
     room = size_bytes - _FRAME_HEAD_BYTES
     for change in changes:

@@ -226,7 +226,9 @@ def _is_jitter(shown: Element, said: Composed) -> bool:
 
 def compose(parts: Parts, offset_ms: int) -> Composed:
     """Put the parts of one resource together, in gateway time."""
-    match _address(parts)[0]:
+    if parts.directory is None:
+        raise ValueError("nothing is a resource before its directory object is known")
+    match parts.directory.kind:
         case Kind.AGENT:
             return _agent(parts, offset_ms)
         case Kind.QUEUE:
@@ -295,10 +297,9 @@ def _newest(known: Agent, configured: Agent, *, has_configuration: bool) -> Agen
 
 
 def _queue(parts: Parts, offset_ms: int) -> Queue:
-    known = _value(parts.directory, _NO_QUEUE)
-    now = _value(parts.realtime, _NO_QUEUE)
-    window = _value(parts.cumulative, _NO_QUEUE)
-    configured = _value(parts.configuration, _NO_QUEUE)
+    known, now, window, configured = [
+        each.value if each is not None and isinstance(each.value, Queue) else _NO_QUEUE for each in parts[:4]
+    ]
     return Queue(
         name=known.name,
         media=known.media,

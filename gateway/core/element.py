@@ -80,9 +80,12 @@ class Element:
         made = _Patch(
             before.number, codec.name, codec.patch_fragment(_framed(before.value), _framed(self.value))
         )
-        others = (kept,) if isinstance(kept, _Patch) else kept
-        others = tuple(each for each in others if each.number == made.number)
-        self._patches = (made, *others) if others else made
+        if kept:  # () most of the time
+            others = (kept,) if isinstance(kept, _Patch) else kept
+            others = tuple(each for each in others if each.number == made.number)
+            self._patches = (made, *others) if others else made
+        else:
+            self._patches = made
         return made.fragment
 
 

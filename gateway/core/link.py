@@ -126,7 +126,7 @@ class Heartbeat:
 
     def due(self, now: float) -> bool:
         """Tell whether it is time for a ping."""
-        return now >= self._due_at
+        return now >= self._asked_at + self._rhythm.every_s or (self._is_asked and now >= self._due_at)
 
     def ping(self, now: float) -> str:
         """Note that a ping leaves; returns its nonce."""
@@ -149,7 +149,7 @@ class Heartbeat:
     def next_at(self) -> float:
         """When one of the above may change by time alone."""
         if self._waiting_since is None:
-            return self._due_at
+            return self._due_at if self._is_asked else self._asked_at + self._rhythm.every_s
         return min(self._due_at, self._waiting_since + self._rhythm.pong_s)
 
     @property

@@ -57,7 +57,8 @@ class PaceLadder:
 
     def due_at(self, now: float) -> float:
         """Return when state may leave: *now*, or later."""
-        return max(now, self.sent_at + self.interval_s)
+        interval_s = self.interval_s if self._to_go else max(self.every_s, self._least_s)
+        return max(now, self.sent_at + interval_s)
 
     def sent(self, now: float) -> None:
         """Note that state leaves."""
@@ -289,7 +290,7 @@ class Outbox(GroupMember):
 
     def waiting(self) -> str | None:
         """Return the key of what is told to this session alone, when anything waits."""
-        return self.view.me if self._control or self._ping or self._has_state() else None
+        return self.view.me if self._dirty or self._control or self._ping or self._has_state() else None
 
     def ride(self, fanout_group: FanoutGroup) -> None:
         """Go on in *fanout group*, which is where this is."""
@@ -341,7 +342,7 @@ class Outbox(GroupMember):
             return None
         if self._control or self._ping or self._owed:
             return now
-        return self.pace.due_at(now) if self._has_state() else None
+        return self.pace.due_at(now) if self._dirty or self._has_state() else None
 
     def take(self, now: float) -> list[bytes]:
         """Remove and return the frames that leave now, in order.
@@ -391,22 +392,26 @@ class Outbox(GroupMember):
             return True
         return self._told_epoch != self.ledger.position.epoch
 
-    @property
-    def _head(self) -> int:
-        """The seq up to which its phone is told now, if all that waits is: never lower in one stream."""
+    def _head(self, *, is_new: bool) -> int:
+        """Return the seq up to which all is sent, if all that waits is: never lower in one stream.
+
+        Args:
+            is_new: Whether a stream begins.
+        """
         head = self.ledger.seen_upto(self.view.me)
-        return head if self._reset or self._is_renamed() else max(head, self._seq)
+        return head if is_new else max(head, self._seq)
 
     def _take_ping(self, make: PingMaker) -> bytes:
         after = self._seq
         if not self._has_state():
-            self._seq = self._head
+            self._seq = self._head(is_new=False)
         return make(after, self._seq)
 
     def _state(self, now: float) -> list[bytes]:
-        if not self._has_state():
+        is_new = self._reset or self._is_renamed()
+        if not (is_new or self._dirty or self._owed):
             return []
-        head = Cursor(self.stream if self._reset or self._is_renamed() else "", self._head)
+        head = Cursor(self.stream if is_new else "", self._head(is_new=is_new))
         ledger, view, codec, size = self.ledger, self.view, self.codec, self._frame_bytes
         if self._reset:
             frames = first_of(ledger, view, codec, head=head, frame_bytes=size)

@@ -429,7 +429,9 @@ class Session:
         """Take in that time has passed."""
         if self.state is State.HELLO and self._greeting is not None and now >= self._greeting.by:
             return self._close(Close(CloseCode.HELLO_TIMEOUT, "no hello in time"))
-        return self._run(self.live.tick(now)) if self._is_live(self.live) else ()
+        live = self.live
+        effects = live.tick(now) if live is not None and self.state is State.LIVE else ()
+        return self._run(effects) if effects else ()
 
     def close(
         self,
@@ -477,7 +479,8 @@ class Session:
             return now
         if self.state is State.HELLO and self._greeting is not None:
             return self._greeting.by
-        return self.live.due_at(now, health) if self._is_live(self.live) else None
+        live = self.live
+        return live.due_at(now, health) if live is not None and self.state is State.LIVE else None
 
     def take(self, now: float, wall_ms: int, health: Health) -> list[bytes]:
         """Remove and return the frames that leave now, in order; a `bye` is the last ever.

@@ -25,6 +25,8 @@ def steady(before: Composed, after: Composed) -> Composed:
     if isinstance(before, Agent) and isinstance(after, Agent):
         return _agent(before, after)
     if isinstance(before, Queue) and isinstance(after, Queue):
+        if (before.oldest_since_ms, before.window_start_ms) == (after.oldest_since_ms, after.window_start_ms):
+            return after
         oldest_ms = _kept(before.oldest_since_ms, after.oldest_since_ms)
         window_ms = _kept(before.window_start_ms, after.window_start_ms)
         if (oldest_ms, window_ms) != (after.oldest_since_ms, after.window_start_ms):

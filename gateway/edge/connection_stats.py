@@ -156,12 +156,13 @@ class ConnectionStats:
             size_bytes = sum(map(len, frames))
             self._frames_out += len(frames)
             self._bytes_out += size_bytes
-            self.telemetry.frames.inc(len(frames))
-            self.telemetry.frame_bytes.inc(size_bytes)
+            telemetry = self._output.telemetry
+            telemetry.frames.value += len(frames)
+            telemetry.frame_bytes.value += size_bytes
             if waited is not None and outbox is not None:
                 names = waited[0] and waited[0] - outbox.dirty
-                self.telemetry.updates.inc(names)
-                record_update_latency(self.telemetry, outbox.ledger, waited[1] if names else math.inf, now)
+                telemetry.updates.value += names
+                record_update_latency(telemetry, outbox.ledger, waited[1] if names else math.inf, now)
         if outbox is not None:
             self._count_conflated(outbox.conflated)
 

@@ -322,25 +322,28 @@ class PhoneSocket:
         """Do what is due, unless the send buffer is full."""
         if self._is_over:
             return
-        self._carry_out(self.session.tick(now))
+        effects = self.session.tick(now)
+        if effects:
+            self._carry_out(effects)
         if self._stall is not None:
             self._look(self._stall, now)
         if self._ending is not None:
             self._end(self._ending)
             return
-        due_at = self.session.due_at(now, self._health())
+        health = self._health()
+        due_at = self.session.due_at(now, health)
         if due_at is not None and due_at <= now and self._stall is None:
-            if self._write_all() and self._stall is None:
+            if self._write_all(health) and self._stall is None:
                 self.session.flushed(drained=True)
-            due_at = self.session.due_at(now, self._health())
+            due_at = self.session.due_at(now, health)
         if due_at is not None and self._stall is None:
             self._services.scheduler.at(self, due_at)
 
-    def _write_all(self) -> bool:
+    def _write_all(self, health: Health) -> bool:
         """Write all frames that are due. Return whether there were any."""
         live = self.session.live  # taking the last frames ends it
         now, waited = self._services.scheduler.clock.now(), None if live is None else live.outbox.waits
-        frames = self.session.take(now, self._services.scheduler.clock.wall_ms(), self._health())
+        frames = self.session.take(now, self._services.scheduler.clock.wall_ms(), health)
         if frames:
             self.channel.write(frames)
         self.stats.frames_written(frames, now, waited, None if live is None else live.outbox)
@@ -393,7 +396,7 @@ class PhoneSocket:
             steps.callback(self._over)
             self.stats.shared_frames_written(self.session.live)
             if isinstance(ending, Close):
-                self._write_all()
+                self._write_all(self._health())
 
     def _start_close(self, ending: Close | Disconnect) -> None:
         if self._services.scheduler.start(guarded(self._close(ending), self)) is None:

@@ -74,7 +74,7 @@ def changed_fields(before: object, after: object) -> Plain:
     """Return the fields of *after* that differ from *before*, of the same type; cleared ones are None."""
     names, values, _ = _SHAPES[type(after)]
     return {
-        name: plain(new)
+        name: new if type(new) in _SCALARS else plain(new)
         for name, old, new in zip(names, values(before), values(after), strict=True)
         if new is not old and new != old
     }

@@ -12,7 +12,6 @@ from typing import Final, NamedTuple, TypeAlias
 from gateway.protocol.websocket import (
     CLOSE,
     CONTINUATION,
-    CONTROL_BYTES_MAX,
     FRAMES_BETWEEN_MAX,
     INVALID_TEXT,
     PING,
@@ -121,13 +120,16 @@ class Frames:
                     self._needed = start - at
                     break
                 size = _length(data[at + 2 : start])
-            if size > CONTROL_BYTES_MAX or first != _WHOLE_TEXT or self._parts is not None:
+            if first != _WHOLE_TEXT or size > self._message_bytes or self._parts is not None:
                 self._check(first, size)
             stop = start + size
             if stop > end:
                 self._needed = stop - at
                 break
-            self._take(first, data[start:stop], heard)
+            if first == _WHOLE_TEXT:
+                heard.append(_text(data[start:stop]))
+            else:
+                self._take(first, data[start:stop], heard)
             at = stop
         return at
 
@@ -147,9 +149,7 @@ class Frames:
 
     def _take(self, first: int, payload: bytes, heard: list[Heard]) -> None:
         """Take in a frame."""
-        if first == _WHOLE_TEXT:
-            heard.append(_text(payload))
-        elif first & _CONTROL:
+        if first & _CONTROL:
             heard.append(self._control(first & _OPCODE, payload))
         else:
             self._fragment(first, payload, heard)

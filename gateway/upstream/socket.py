@@ -154,7 +154,7 @@ class LinkSocket(asyncio.Protocol):
     def digest(self) -> None:
         """Have whoever waits take what is unread; with nobody there it waits, too."""
         is_share_read, self._read_bytes = self._read_bytes > READ_BYTES, 0
-        if self._unread and not self._inbox and self._arrival is not None:
+        if self._unread.chars and not self._inbox and self._arrival is not None:
             self._turns.skipped += self._unread.skipped
             self._unread.skipped = 0
             texts = self._unread.take()
@@ -180,7 +180,7 @@ class LinkSocket(asyncio.Protocol):
             if type(said) is not str or not unread.add(said):
                 self._flush()
                 self._keep(said)
-        if unread:
+        if unread.chars:
             self._turns.want(self)
         self._bound(len(data))
 

@@ -40,20 +40,32 @@ class QueueRealtime(Element):
 
 def queue_realtime(told: QueueRealtime, time_ms: int) -> Part:
     """Map a queue; the oldest contact's waiting time becomes an instant in the server's clock."""
+    contacts, logged_on, available, handling, post_processing, unavailable, work = [
+        None if figure is None or figure < 0 else figure  # as :func:`count`, in one call
+        for figure in (
+            told.contacts,
+            told.logged_on_users,
+            told.available_users,
+            told.handling_users,
+            told.post_processing_users,
+            told.unavailable_users,
+            told.work_users,
+        )
+    ]
     queue = Queue(
-        contacts_waiting=count(told.contacts),
+        contacts_waiting=contacts,
         oldest_since_ms=since(time_ms, told.oldest_contact_wait_time),
         service_level_pct=percentage(told.service_level),
         service_level_threshold_s=duration(told.service_level_threshold),
         service_level_formula=readable_or_none(told.service_level_formula, VALUE_CHARS),
         abandoned_rate_pct=percentage(told.abandoned_rate),
         estimated_wait_s=duration(told.estimated_wait_time),
-        agents_logged_on=count(told.logged_on_users),
-        agents_available=count(told.available_users),
-        agents_handling=count(told.handling_users),
-        agents_post_processing=count(told.post_processing_users),
-        agents_unavailable=count(told.unavailable_users),
-        agents_work=count(told.work_users),
+        agents_logged_on=logged_on,
+        agents_available=available,
+        agents_handling=handling,
+        agents_post_processing=post_processing,
+        agents_unavailable=unavailable,
+        agents_work=work,
         level=None if told.level is None else _LEVELS.get(told.level, "unknown"),
     )
     return Part(Kind.QUEUE, told.queue_key, Source.REALTIME, queue)
