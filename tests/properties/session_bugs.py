@@ -135,7 +135,12 @@ SEEDED = [
         "        if self._waiting_since is None:\n            self._waiting_since = now",
         "        self._waiting_since = now",
     ),
-    bug("pings are never due", HEARTBEAT, "return now >= self._due_at", "return False"),
+    bug(
+        "pings are never due",
+        HEARTBEAT,
+        "return now >= self._asked_at + self._rhythm.every_s or (self._is_asked and now >= self._due_at)",
+        "return False",
+    ),
     bug("dropped frames are told of each time", DISCIPLINE, "now - self._told_at < _TELL_EVERY_S", "False"),
     bug("a flood is dropped for ever", DISCIPLINE, "if self._dropped > limits.dropped_max:", "if False:"),
     bug(
