@@ -18,7 +18,7 @@ from tests.app.processes import run
 def test_the_commands_are_those_of_the_page() -> None:
     shows, checks = (
         ["demo", "demo-cluster", "simulate", "watch"],
-        ["check-config", "doctor", "nodes", "keys", "person"],
+        ["check-config", "doctor", "size", "nodes", "keys", "person"],
     )
     assert list(COMMANDS) == ["serve", *shows, *checks, *admin.ADMIN_COMMANDS]
 
