@@ -144,9 +144,12 @@ def read(path: Path | None, values: Mapping[str, str], **override: Any) -> Drive
         if "both" in said:
             known["both"] = _user(said["both"])
         known |= {name: value for name, value in override.items() if value is not None}
+        if "server" not in known:
+            raise DriverError("no server is named: --server URL, or server in the driver file")
         return Driver(**{**known, "server": str(known["server"]).rstrip("/")})
     except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
-        raise DriverError(f"the driver file cannot be used: {error!r}") from error
+        why = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise DriverError(f"the driver file {path} cannot be used: {why}") from error
 
 
 _FIELDS: Final = frozenset(Driver.__dataclass_fields__)

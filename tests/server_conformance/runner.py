@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+import aiohttp
+
 from tests.server_conformance import shapes
 from tests.server_conformance.driver import HOOKS, Driver, DriverError, User
 from tests.server_conformance.registry import Check
@@ -65,9 +67,15 @@ class Run:
     async def _look(self) -> None:
         try:
             async with Stage(self._driver, {}, (), (), self._tokens) as stage:
-                reply = await stage.http("GET", "/about")
+                patience = aiohttp.ClientTimeout(total=self._driver.patience_s)
+                reply = await stage.http("GET", "/about", timeout=patience)
         except Failed as lost:
             raise DriverError(f"no server answers: {lost}") from lost
+        if reply.status in {404, 405} and not isinstance(reply.body, dict):
+            raise DriverError(
+                f"GET {self._driver.server}/oscce/v1/about is answered {reply.status}: no server of the "
+                "reference link is at this address"
+            )
         self._about = reply.body if isinstance(reply.body, dict) else {}
         if not isinstance(self._about.get("Features", []), list):
             self._about = {}

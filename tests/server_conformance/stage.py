@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, Self
 import aiohttp
 
 from tests.server_conformance import shapes
-from tests.server_conformance.driver import Driver, User
+from tests.server_conformance.driver import Driver, DriverError, User
 from tests.server_conformance.link import FIRST, Link, Message, of_type
 from tests.server_conformance.verdicts import Failed, Skipped, expect
 
@@ -68,6 +68,27 @@ class Tokens:
         """Return the next one."""
         self._last += 10
         return self._last
+
+
+def reason(error: Exception) -> str:
+    """Return why there was no answer, in words."""
+    match error:
+        case TimeoutError():
+            return "the server accepts the connection, or drops it, and says nothing in time (--patience)"
+        case aiohttp.ClientConnectorCertificateError():
+            return f"its certificate is not accepted ({error.certificate_error}); --ca names the authority"
+        case aiohttp.ClientConnectorSSLError():
+            return "TLS fails: does it speak https at this port?"
+        case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
+            return "this is no address; it begins with http:// or https://, as in https://server.example:8443"
+        case aiohttp.ClientConnectorError():
+            return f"no connection to {error.host}:{error.port}: {error.os_error.strerror or error.os_error}"
+        case aiohttp.ServerDisconnectedError():
+            return "the server closed the connection without an answer"
+        case aiohttp.ClientResponseError() | aiohttp.ClientPayloadError():
+            return "what it answers is no HTTP; does it want https:// instead of http://?"
+        case _:
+            return f"{type(error).__name__}: {error}"
 
 
 class Stage:
@@ -135,7 +156,7 @@ class Stage:
                 text = b"" if response.status == 101 else await response.read()
                 return Reply(response.status, response.headers.copy(), _json(text))
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise Failed(f"{method} {path} is not answered: {error!r}") from error
+            raise Failed(f"{method} {path} is not answered: {reason(error)}") from error
 
     async def success(
         self, method: str, path: str, secret: str | None = None, status: int = 200
@@ -330,7 +351,13 @@ def client(driver: Driver) -> aiohttp.ClientSession:
     """Return what speaks HTTPS with the server; each check has its own."""
     connector = aiohttp.TCPConnector()
     if driver.authority is not None:
-        connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=driver.authority))
+        try:
+            context = ssl.create_default_context(cafile=driver.authority)
+        except OSError as error:  # ssl.SSLError is one
+            raise DriverError(
+                f"the certificates of {driver.authority} cannot be used: {error.strerror or error}"
+            ) from error
+        connector = aiohttp.TCPConnector(ssl=context)
     return aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
