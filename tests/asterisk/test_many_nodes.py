@@ -25,7 +25,7 @@ from tests.cluster.programs import Node
 from tests.doubles.fake_ami import FakeAsterisk
 from tests.doubles.servers import Server, free_port, redis_server
 
-pytestmark = [pytest.mark.scenario, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.scenario, pytest.mark.timeout(300)]
 
 REMOTE = "Local/ana@oscc-remote/n"
 ANA = f"agent:{number_of('person', 'ana')}"
