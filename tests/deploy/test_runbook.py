@@ -31,6 +31,7 @@ WORDS: Final = {
     "tls",
     "doctor",
     "log_offs_unconfirmed",
+    "login_in_use",
     "serve",
     "reason",
     "refused",
