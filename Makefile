@@ -58,8 +58,8 @@ model: ## check with Spin that a command runs at most once, in every order of ha
 		gcc -w -O2 -DSAFETY -DCOLLAPSE -o pan pan.c && ./pan -m400000 -w27
 
 .PHONY: simulate-cluster
-simulate-cluster: $(DEV) ## run random failures of a simulated cluster; SCHEDULES=20000 SEED=0
-	SIMULATION_SCHEDULES=$(or $(SCHEDULES),20000) SIMULATION_SEED=$(or $(SEED),0) \
+simulate-cluster: $(DEV) ## run random failures of a simulated cluster; SCHEDULES=20000 AIMED=5000 of each sort, SEED=0
+	SIMULATION_SCHEDULES=$(or $(SCHEDULES),20000) SIMULATION_AIMED=$(or $(AIMED),5000) SIMULATION_SEED=$(or $(SEED),0) \
 		$(BIN)/python -m pytest tests/simulation -k schedule --timeout=36000 $(PYTEST_ARGS)
 
 scenarios: $(DEV) ## run whole gateways under failures; SCENARIO_SIZE=light|full

@@ -25,9 +25,10 @@ from gateway.client import (
     Outcome,
     Reconnecting,
     SetAgentRoutingState,
+    SetRoutingState,
     Wishes,
 )
-from gateway.domain.commands import TargetState
+from gateway.domain.commands import OwnTargetState, TargetState
 from tests.cluster.centre import BEACON
 
 PING_S = 10.0
@@ -173,6 +174,12 @@ class Phone:
         outcome = await self.client.command(command)
         code = "" if outcome.error is None else f":{outcome.error.code.value}"
         self.seen.outcomes[f"{outcome.status.value}{code}"] += 1
+        return outcome
+
+    async def own_state(self, state: OwnTargetState) -> Outcome:
+        """Ask for another state of the agent whose Remote Assistant it is."""
+        outcome = await self.client.command(SetRoutingState(state=state))
+        self.seen.outcomes[outcome.status.value] += 1
         return outcome
 
     # ---- how old what it shows is ----

@@ -14,7 +14,8 @@ HEAD = """\
 
 Written by `make chaos-report` from the scenarios of `tests/cluster`, at the size *{size}*: three nodes as
 processes, a real Redis, a simulated OSCC-E Server, phones on the SDK. Every figure was measured; a scenario
-that fails has none.
+that fails has none. At *light* 10 to 30 users have two phones each and a fault lasts some seconds. At *full*
+up to 1,000 users have two phones each and a fault lasts half a minute, as `make chaos-report` has it.
 
 - *converge*: from the fault (or the end of one that lasts) until the last phone saw newer data.
 - *blind*: the age of the oldest view on any phone. *lie*: the age of the oldest view that was shown as live.
@@ -22,6 +23,7 @@ that fails has none.
 - *links*: most links of one user at once, as OSCC-E counted them. It lets the higher token replace a link at
   once, so two owners would show as kicks. *gap*: the longest time between two links.
   *kicks*: replaced links of one user.
+- *commands*: carried out meanwhile, as OSCC-E counted them. Phones give some in every scenario.
 - *broken*: connections that phones lost, except by their own roaming.
 - *log-ons*: in the busiest second, against the budget per second (one second's worth more may come at once).
 - *routed*: remote numbers left in OSCC-E's routing table.

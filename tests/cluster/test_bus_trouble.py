@@ -30,6 +30,8 @@ LIE_MAX_S = 5.5
 ALONE_S = 15.0
 LIVE_S = 3.0
 """A view on the owner's node is never older, whatever the bus does."""
+COMMAND_S = 4.0
+"""Between two commands of a phone, while something is broken."""
 LOSS = 0.2
 LATE_S = 0.5
 LOST_QUIET_S = 45.0
@@ -62,7 +64,9 @@ async def opens(play: Stage) -> int:
 async def judged(play: Stage, fault: str, cause: Callable[[], Awaitable[object]]) -> Figures:
     """Bring about a fault of the Redis that is over in the end; judge what all of them have in common."""
     since, before = await play.crowd.anew(), await opens(play)
+    play.crowd.bustle(roam_s=None, command_s=COMMAND_S)
     await cause()
+    await play.crowd.rest()
     over = play.now
     converge_s = await play.crowd.fresh(over, within_s=60)
     reopened = await opens(play) - before
@@ -79,6 +83,7 @@ async def judged(play: Stage, fault: str, cause: Callable[[], Awaitable[object]]
     assert max(freshest) <= LIVE_S, "no phone of some user stayed live"
     assert figures.kicks_max <= 1
     assert (figures.links_max, figures.twice, figures.without_link) == (1, 0, 0)
+    assert figures.outcomes, "nobody gave a command"
     figures.keep()
     return figures
 
@@ -170,6 +175,7 @@ async def test_a_node_that_is_cut_off_from_the_bus_alone_sends_its_phones_to_the
 ) -> None:
     async with redis_server() as redis, stage(tmp_path, SIZE, redis, with_roads=True) as play:
         since = await play.crowd.anew()
+        play.crowd.bustle(roam_s=None, command_s=COMMAND_S)
         most = await play.cluster.busiest()
         alone, way = play.cluster.nodes[most], play.cluster.bus_roads[most]
         elsewhere = [phone for phone in play.crowd.phones if phone.client.address != alone.base]
@@ -180,6 +186,7 @@ async def test_a_node_that_is_cut_off_from_the_bus_alone_sends_its_phones_to_the
             await asyncio.sleep(0.2)  # between two looks
         blind_s = max(phone.age_s(play.now, play.crowd.beacon.lit) for phone in elsewhere)
         way.heal()
+        await play.crowd.rest()
         over = play.now
         await play.crowd.until_async(alone.ready, within_s=20)
         converge_s = await play.crowd.fresh(over, within_s=30)

@@ -1,4 +1,4 @@
-"""Scenario 2: kill -9 a node that owns links, with commands in flight."""
+"""Scenario 2: kill -9 or freeze a node that owns links, with commands in flight."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from gateway.client import Outcome, Status
+from gateway.simulator.settings import ALL_FEATURES
 from tests.cluster.cluster import Size, size
+from tests.cluster.figures import Figures
+from tests.cluster.phones import PING_S
 from tests.cluster.programs import Node
 from tests.cluster.sizes import IS_FULL
 from tests.cluster.stage import Stage, stage
@@ -20,6 +23,12 @@ SIZE = size(Size(30, 2, agents=80, queues=12, fault_s=0.0), Size(200, 2, agents=
 CONVERGED_WITHIN_S = 5.0
 TRUSTED_S = 6.0
 """A node takes users from a deaf one once its own probes have come back for 5 s: not right after a start."""
+COMMAND_S = 4.0
+"""Between two commands of a phone."""
+FROZEN_S = 40.0
+"""Longer than a lease and than a phone bears silence."""
+NOTICED_S = 2.5 * PING_S
+"""A phone takes a connection for dead after 1.5 intervals of pings; then it has to connect again."""
 HELD_S = 4.0
 """So long OSCC-E holds back what it answers, so that commands are in flight."""
 ALLOWED = {Status.APPLIED, Status.PENDING, Status.UNCHANGED, Status.REJECTED, Status.UNKNOWN}
@@ -30,15 +39,55 @@ async def test_phones_converge_after_an_owner_was_killed_and_commands_in_flight_
         dead = await killed(play)
         await dead.restart()
         await asyncio.sleep(TRUSTED_S)
-        await killed_with_commands_in_flight(play)
+        await killed_with_commands_in_flight(play, "kill -9 with commands in flight")
+
+
+async def test_commands_run_at_most_once_also_where_the_server_knows_no_request_keys(tmp_path: Path) -> None:
+    async with redis_server() as redis, stage(tmp_path, SIZE, redis) as play:
+        await play.cluster.centre.fault("Features", Features=sorted({*ALL_FEATURES} - {"RequestKeys"}))
+        since = play.now
+        await play.cluster.centre.fault("DropLinks")  # the next ones are opened without keys
+        await play.crowd.fresh(since, within_s=30)
+        await asyncio.sleep(TRUSTED_S)
+        figures = await killed_with_commands_in_flight(play, "kill -9, commands in flight, no request keys")
+        refused = sum(count for name, count in figures.outcomes.items() if name.startswith("rejected"))
+        assert figures.executed <= sum(figures.outcomes.values()) - refused, figures.outcomes
+
+
+async def test_users_of_a_frozen_node_are_served_by_the_others_and_it_goes_on_in_peace(
+    tmp_path: Path,
+) -> None:
+    async with redis_server() as redis, stage(tmp_path, SIZE, redis) as play:
+        node = play.cluster.nodes[await play.cluster.busiest()]
+        since = await play.crowd.anew()
+        play.crowd.bustle(roam_s=None, command_s=COMMAND_S)
+        await asyncio.sleep(COMMAND_S)
+        began = play.now
+        node.freeze()
+        try:
+            converge_s = await play.crowd.fresh(began, within_s=FROZEN_S)
+            await asyncio.sleep(max(0.0, began + FROZEN_S - play.now))
+        finally:
+            node.thaw()
+        await play.crowd.rest()
+        await play.crowd.fresh(play.now, within_s=30)
+        figures = await play.end("a node frozen (SIGSTOP)", 2, since, quiet_s=20, converge_s=converge_s)
+        assert figures.lie_s is not None
+        assert figures.lie_s <= NOTICED_S, "its phones notice that it is silent"
+        assert (figures.links_max, figures.twice, figures.without_link) == (1, 0, 0)
+        assert figures.executed > 0
+        figures.keep()
 
 
 async def killed(play: Stage) -> Node:
     """Kill the node that owns most users; returns it."""
     node = play.cluster.nodes[await play.cluster.busiest()]
     since = await play.crowd.anew()
+    play.crowd.bustle(roam_s=None, command_s=COMMAND_S)
+    await asyncio.sleep(COMMAND_S)
+    over = play.now
     await node.kill9()
-    converge_s = await play.crowd.fresh(since, within_s=30)
+    converge_s = await play.crowd.fresh(over, within_s=30)
     figures = await play.end("kill -9 of an owner", 2, since, quiet_s=15, converge_s=converge_s)
     assert converge_s <= CONVERGED_WITHIN_S
     assert figures.lie_s is not None
@@ -49,7 +98,7 @@ async def killed(play: Stage) -> Node:
     return node
 
 
-async def killed_with_commands_in_flight(play: Stage) -> None:
+async def killed_with_commands_in_flight(play: Stage, fault: str) -> Figures:
     node = play.cluster.nodes[await play.cluster.busiest()]
     since = await play.crowd.anew()
     await play.cluster.centre.fault("Delay", Seconds=HELD_S)
@@ -60,13 +109,14 @@ async def killed_with_commands_in_flight(play: Stage) -> None:
     await play.cluster.centre.fault("Delay", Seconds=0)
     outcomes = await asyncio.wait_for(asyncio.gather(*handover), 20)
     converge_s = await play.crowd.fresh(over, within_s=30)
-    figures = await play.end("kill -9 with commands in flight", 2, since, 15, converge_s=converge_s)
+    figures = await play.end(fault, 2, since, 15, converge_s=converge_s)
     assert {outcome.status for outcome in outcomes} <= ALLOWED
     assert any(outcome.status is Status.UNKNOWN for outcome in outcomes), figures.outcomes
     applied = sum(outcome.status in {Status.APPLIED, Status.PENDING} for outcome in outcomes)
     assert applied <= figures.executed <= len(outcomes)
     assert figures.twice == 0
     figures.keep()
+    return figures
 
 
 async def _give(play: Stage, number: int) -> Outcome:

@@ -13,7 +13,7 @@ from tests.cluster.sizes import IS_FULL
 from tests.cluster.stage import Stage, stage
 from tests.doubles.servers import redis_server
 
-pytestmark = [pytest.mark.scenario, pytest.mark.timeout(1500 if IS_FULL else 150)]
+pytestmark = [pytest.mark.scenario, pytest.mark.timeout(1500 if IS_FULL else 400)]
 
 SIZE = size(
     Size(20, 2, agents=60, queues=10, fault_s=5.0), Size(1000, 2, agents=400, queues=40, fault_s=30.0)

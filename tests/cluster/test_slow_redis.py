@@ -44,6 +44,7 @@ async def test_commands_reach_the_owner_over_a_redis_that_is_250_ms_away(tmp_pat
             for way in road.ways:
                 way.latency_s = ROUND_TRIP_S / 2
         await asyncio.sleep(STEADY_S)
+        since = await play.crowd.anew()
         lost = await play.cluster.sum("bus_gaps_total")
         async with asyncio.TaskGroup() as tasks:
             asking = [
@@ -55,4 +56,8 @@ async def test_commands_reach_the_owner_over_a_redis_that_is_250_ms_away(tmp_pat
         print(
             f"\nat a round trip of {ROUND_TRIP_S * 1000:.0f} ms: {dict(outcomes)}, gaps {lost_meanwhile:.0f}"
         )
+        figures = await play.end("Redis 250 ms away", 4, since, quiet_s=45)
+        figures.notes = {"commands asked": outcomes.total(), "gaps in what followers got": lost_meanwhile}
         assert outcomes["unknown"] == outcomes["bus_down"] == 0
+        assert (figures.links_max, figures.twice, figures.without_link) == (1, 0, 0), figures
+        figures.keep()
