@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 
 from gateway.core.element import Element, Parts
 from gateway.domain.model import Kind
-from gateway.domain.resources import Agent, Aggregate, Group, Queue, RoutingState
+from gateway.domain.resources import Agent, Aggregate, Group, Handling, Queue, RoutingState
 from gateway.domain.steady import Composed, steady
 from gateway.domain.upstream import Part, Reading, Source
 
@@ -258,7 +258,12 @@ def _agent(parts: Parts, offset_ms: int) -> Agent:
         pending_routing_state=now.pending_routing_state,
         pending_by=now.pending_by,
         handling=now.handling
-        and tuple([replace(h, since_ms=_shift(h.since_ms, offset_ms)) for h in now.handling]),
+        and tuple(
+            [
+                Handling(h.contact_id, h.media, h.state, _shift(h.since_ms, offset_ms), h.direct, h.queue_id)
+                for h in now.handling
+            ]
+        ),
         post_processing=now.post_processing
         and replace(
             now.post_processing,

@@ -69,10 +69,14 @@ def _contacts(before: tuple[Handling, ...], after: tuple[Handling, ...]) -> tupl
     if not (before and after):
         return after
     held = {(contact.contact_id, contact.state): contact.since_ms for contact in before}
-    return tuple(
-        replace(each, since_ms=_kept(held.get((each.contact_id, each.state)), each.since_ms))
-        for each in after
-    )
+    return tuple([_contact(each, held.get((each.contact_id, each.state))) for each in after])
+
+
+def _contact(after: Handling, before_ms: int | None) -> Handling:
+    since_ms = _kept(before_ms, after.since_ms)
+    if since_ms == after.since_ms:
+        return after
+    return Handling(after.contact_id, after.media, after.state, since_ms, after.direct, after.queue_id)
 
 
 def _post_processing(before: PostProcessing | None, post: PostProcessing | None) -> PostProcessing | None:
