@@ -195,9 +195,12 @@ class PendingConnections:
     A connection costs a descriptor before the first byte of a request, so it is counted before any other
     limit. An upgraded connection has left.
 
+    A connection is silent until the head of its first request is complete.
+
     Invariants: there are at most *most* of them, and of one address, or one IPv6 subscriber, at most
-    *most_of_address*, unless it is a trusted proxy. Beyond the limit of an address the newcomer is refused;
-    beyond the limit of all the oldest is closed, as an honest client is done long before.
+    *most_of_address*, unless it is a trusted proxy. Beyond the limit of an address its oldest silent
+    connection is closed, the new one when all others have sent a request. Beyond the limit of all the
+    oldest is closed: an honest client is done long before.
     """
 
     def __init__(self, most: int, most_of_address: int, trusted: Networks = ()) -> None:
@@ -208,6 +211,8 @@ class PendingConnections:
         self._trusted = trusted
         self._open: dict[object, tuple[AddressGroup | None, PendingTransport]] = {}
         self._of: Counter[AddressGroup] = Counter()
+        self._silent: dict[AddressGroup, dict[object, None]] = {}
+        """Silent connections by address, the oldest first."""
 
     def __len__(self) -> int:
         return len(self._open)
@@ -222,16 +227,32 @@ class PendingConnections:
         self._open[caller] = (where, line)
         if where is not None:
             self._of[where] += 1
+            silent = self._silent.setdefault(where, {})
+            silent[caller] = None
             if self._of[where] > self._most_of_address:
-                self._drop(caller)
+                self._drop(next(iter(silent)))
                 return
         if len(self._open) > self._most:
             self._drop(next(iter(self._open)))
+
+    def head_received(self, caller: object) -> None:
+        """Note that the head of a request of *caller* is complete: it is not silent."""
+        where, _ = self._open.get(caller, (None, None))
+        if where is not None:
+            self._speak(where, caller)
+
+    def _speak(self, where: AddressGroup, caller: object) -> None:
+        silent = self._silent.get(where)
+        if silent is not None:
+            silent.pop(caller, None)
+            if not silent:
+                del self._silent[where]
 
     def closed(self, caller: object) -> None:
         """Forget *caller*, which has closed or become a WebSocket."""
         where, _ = self._open.pop(caller, (None, None))
         if where is not None:
+            self._speak(where, caller)
             self._of[where] -= 1
             if not self._of[where]:
                 del self._of[where]

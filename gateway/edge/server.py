@@ -195,6 +195,7 @@ class _HttpConnection(web.RequestHandler):
         """Count received bytes of a head, or of what surrounds a body. Return whether there are too many."""
         if self._request_count != self._heads:
             self._heads, self._head_bytes, self._body_bytes = self._request_count, 0, 0
+            cast(_CountingServer, self._manager).callers.head_received(self)
             self._body = self._messages[-1][1] if self._messages else None
             return False
         body = self._body

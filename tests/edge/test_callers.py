@@ -40,17 +40,31 @@ def cut(lines: list[Line]) -> list[int]:
     return [number for number, line in enumerate(lines) if line.cut]
 
 
-def test_the_newcomer_of_a_crowded_address_is_refused() -> None:
+def test_the_oldest_silent_connection_of_a_crowded_address_makes_way() -> None:
     callers = PendingConnections(10, 2)
-    assert cut(come(callers, "192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2")) == [2]
+    assert cut(come(callers, "192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2")) == [0]
     assert (len(callers), callers.dropped) == (3, 1)
+
+
+def test_who_has_sent_a_request_makes_way_for_nobody() -> None:
+    callers = PendingConnections(10, 2)
+    lines = come(callers, "192.0.2.1", "192.0.2.1")
+    callers.head_received(lines[0])
+    assert cut(come(callers, "192.0.2.1")) == []
+    assert cut(lines) == [1]
+    (third,) = [each for each in callers._open if each not in lines]
+    callers.head_received(third)
+    assert cut(come(callers, "192.0.2.1")) == [0], "all others have sent one: the newcomer is refused"
+    for line in list(callers._open):
+        callers.closed(line)
+    assert (len(callers), callers._silent, callers._of.total()) == (0, {}, 0)
 
 
 def test_a_subscriber_has_one_share_however_many_addresses_are_his() -> None:
     lines = come(
         PendingConnections(10, 2), "2001:db8::1", "2001:db8::2", "2001:db8:0:0:ffff::3", "2001:db8:0:1::1"
     )
-    assert cut(lines) == [2]
+    assert cut(lines) == [0]
 
 
 def test_who_waits_longest_goes_when_all_are_too_many() -> None:
