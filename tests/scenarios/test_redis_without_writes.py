@@ -29,13 +29,13 @@ class _RealClock(SystemClock):
 
 
 @asynccontextmanager
-async def nodes(server: Server, count: int) -> AsyncIterator[tuple[FakeUpstream, list[Scene]]]:
-    """Run nodes on a real server, and one OSCC-E Server in memory."""
+async def nodes(*servers: Server) -> AsyncIterator[tuple[FakeUpstream, list[Scene]]]:
+    """Run a node on each of some real servers, or more of one, and one OSCC-E Server in memory."""
     clock = _RealClock()
     upstream = FakeUpstream(clock)
     people(upstream)
     async with AsyncExitStack() as stack:
-        sites = [await stack.enter_async_context(node(server.url)) for _ in range(count)]
+        sites = [await stack.enter_async_context(node(server.url)) for server in servers]
         for site in sites:
             await connected(site)
         scenes = [
@@ -71,7 +71,7 @@ async def live(phone: PhoneLine) -> None:
 async def test_nodes_of_a_server_that_takes_no_writes_serve_newcomers_and_keep_owners(
     trouble: Trouble,
 ) -> None:
-    async with redis_server() as server, nodes(server, 2) as (upstream, scenes):
+    async with redis_server() as server, nodes(server, server) as (upstream, scenes):
         old = await scenes[0].served()
         await live(old)
         owner = scenes[0].owner()
