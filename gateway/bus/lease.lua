@@ -1,11 +1,12 @@
 -- Who owns a user? Runs on Redis 7.2+, Valkey 8+ and fakeredis[lua].
 --
--- KEYS: own (hash: node, holder, token; lives as long as a lease), tok (string: the last token granted).
--- ARGV: verb, node, holder, token, lease ms, floor ms; then for acquire: floor, expected ("" for none).
+-- KEYS: own (hash: node, holder, token; lives as long as a lease), tok (string: the last token granted); to renew
+-- the leases of several users, these two of each.
+-- ARGV: verb, node, holder, token, lease ms, floor ms; then for acquire: floor, expected ("" for none); for renew:
+-- the tokens of the second user and on.
 -- Answers: seconds, microseconds of this server's clock, then what the verb says.
 -- Numbers are exact: microseconds since 1970 stay below 2^53 until the year 2255.
 
-local own, tok = KEYS[1], KEYS[2]
 local verb, node, holder, token = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local time = redis.call('TIME')
 
@@ -16,11 +17,16 @@ local function sane(text)
   return number and number <= 9007194959773696 and text or false
 end
 
-local present = redis.call('HMGET', own, 'node', 'holder', 'token')
-if not sane(present[3]) then
-  present = {false, false, false}
+local own, tok, present, floor
+
+local function read(first)
+  own, tok = KEYS[first], KEYS[first + 1]
+  present = redis.call('HMGET', own, 'node', 'holder', 'token')
+  if not sane(present[3]) then
+    present = {false, false, false}
+  end
+  floor = tonumber(sane(redis.call('GET', tok)) or 0)
 end
-local floor = tonumber(sane(redis.call('GET', tok)) or 0)
 
 local function grant(number)
   redis.call('HSET', own, 'node', node, 'holder', holder, 'token', number)
@@ -31,6 +37,8 @@ end
 local function mine()
   return present[2] == holder and present[3] == token
 end
+
+read(1)
 
 -- Granted when nobody holds, or the present token is the expected one, or the holder asks, who has lost count.
 -- Says who holds now.
@@ -47,14 +55,24 @@ end
 
 -- Extends what is mine, makes it anew when it is gone and nobody was granted anything since, and takes in
 -- a token above all granted ones: its holder took the user while no server answered. Says whether.
-if verb == 'renew' then
+local function renew()
   local last = math.max(floor, tonumber(present[3] or 0))
   local number = tonumber(token)
   local renewed = mine() or number > last or (number == last and not present[3])
   if renewed then
     grant(token)
   end
-  return {time[1], time[2], renewed and 1 or 0}
+  return renewed and 1 or 0
+end
+
+if verb == 'renew' then
+  local answers = {time[1], time[2], renew()}
+  for user = 2, #KEYS / 2 do
+    read(2 * user - 1)
+    token = ARGV[5 + user]
+    answers[user + 2] = renew()
+  end
+  return answers
 end
 
 -- Gives up what is mine. The floor stays.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
@@ -102,6 +102,10 @@ class MemoryLeases:
             return False
         self._grant(user, Grant(node, holder, token))
         return True
+
+    async def renew_many(self, node: NodeId, holder: str, held: Sequence[tuple[UserId, int]]) -> list[bool]:
+        """See :meth:`gateway.runtime.ports.Leases.renew_many`."""
+        return [await self.renew(user, node, holder, token) for user, token in held]
 
     async def release(self, user: UserId, holder: str, token: int) -> None:
         """See :meth:`gateway.runtime.ports.Leases.release`."""

@@ -82,6 +82,19 @@ class RedisLeases:
             self._renewed(self._clock.now() - asked_at)
         return answer[-1] == 1
 
+    async def renew_many(self, node: NodeId, holder: str, held: Sequence[tuple[UserId, int]]) -> list[bool]:
+        """See :meth:`gateway.runtime.ports.Leases.renew_many`."""
+        names = [self._names.user(user) for user, _ in held]
+        keys = tuple(key for name in names for key in (name.own, name.tok))
+        tokens = [token for _, token in held]
+        asked_at = self._clock.now()
+        answer = await self._run(keys, "renew", node, holder, tokens[0], *self._ttls_ms, *tokens[1:])
+        if len(answer) != 2 + len(held):
+            raise bus_down(UNEXPECTED)
+        if self._renewed is not None:
+            self._renewed(self._clock.now() - asked_at)
+        return [each == 1 for each in answer[2:]]
+
     async def release(self, user: UserId, holder: str, token: int) -> None:
         """See :meth:`gateway.runtime.ports.Leases.release`."""
         await self._ask("release", user, "", holder, token)
@@ -97,10 +110,11 @@ class RedisLeases:
         self, verb: str, user: UserId, node: str, holder: str, token: int, *more: int | str
     ) -> Sequence[Reply]:
         names = self._names.user(user)
+        return await self._run((names.own, names.tok), verb, node, holder, token, *self._ttls_ms, *more)
+
+    async def _run(self, keys: tuple[bytes, ...], *arguments: int | str) -> Sequence[Reply]:
         asked_ms = self._clock.wall_ms()
-        answer = await LEASE.run(
-            self._client, (names.own, names.tok), verb, node, holder, token, *self._ttls_ms, *more
-        )
+        answer = await LEASE.run(self._client, keys, *arguments)
         match answer:
             case [bytes(seconds), bytes(micros), *_]:
                 # read at some moment between these two: the middle is the best estimate

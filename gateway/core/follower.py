@@ -193,6 +193,14 @@ class FollowMachine:
             return self._due_at
         return min(self._due_at, self._lower_since + LOWER_S)
 
+    @property
+    def stale_at(self) -> float:
+        """When :meth:`health` gets worse by time alone; in the past while it is."""
+        if self.is_unsure:
+            return -math.inf
+        stale_at = self._heard_at + STALE_S
+        return stale_at if self._gap_since is None else min(stale_at, self._gap_since + GAP_S)
+
     def health(self, now: float, said: frames.Health) -> frames.Health:
         """Tell how fresh the data is: as the owner *said*.
 

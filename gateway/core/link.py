@@ -333,6 +333,14 @@ class LinkMachine:
             return "keep_alive"
         return "nothing"
 
+    @property
+    def due_at(self) -> float:
+        """When :meth:`need` or :meth:`health` changes by time alone; in the past while it is not live."""
+        if self._heard_at is None or self.state is not LinkState.LIVE or self._listen_anew:
+            return -math.inf
+        stale_at = self._heard_at + _STALE_AFTER * self._keep_alive_s
+        return min(self._asked_at + self._keep_alive_s / 2, stale_at)
+
     def health(self, now: float) -> Literal["live", "stale", "down"]:
         """Tell how fresh the data is: stale after 1.5 keep-alives of silence, down without a link."""
         if self._heard_at is None:

@@ -208,6 +208,18 @@ class UserSessions:
             if member.left_at is not None and now - member.left_at >= linger.of(member.ticket.application)
         ]
 
+    def lingers_until(self, linger: Linger) -> float:
+        """Return when :meth:`lingered` names the next session."""
+        left = self._left.values()
+        return min(
+            ((each.left_at or 0.0) + linger.of(each.ticket.application) for each in left), default=math.inf
+        )
+
+    @property
+    def renewal_ms(self) -> float:
+        """Before which time :meth:`expiring` names no session, ms since 1970."""
+        return self._renewal_ms
+
     def expiring(self, now: float, wall_ms: int) -> list[Member]:
         """Return the sessions with a phone of whose life a third or less is left."""
         if wall_ms < self._renewal_ms:

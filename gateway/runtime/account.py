@@ -88,7 +88,10 @@ class Accounts:
         """
         under_way = self._listing.get(ticket.handle)
         if under_way is not None:
-            return await asyncio.shield(under_way)
+            try:
+                return await asyncio.shield(under_way)
+            finally:
+                del under_way  # what it raises has this frame in its traceback
         waiting = self._listing[ticket.handle] = asyncio.get_running_loop().create_future()
         waiting.add_done_callback(asyncio.Future.exception)  # there may be nobody else who waits
         try:
@@ -101,7 +104,7 @@ class Accounts:
             waiting.set_result(listed)
             return listed
         finally:
-            del self._listing[ticket.handle]
+            del self._listing[ticket.handle], waiting  # what it raises has this frame in its traceback
 
     async def end(self, ticket: Ticket, session: SessionId, by: str | None = None) -> LoggedOff:
         """End a session of the user; his own as :meth:`log_off` does.

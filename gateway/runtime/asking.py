@@ -30,7 +30,7 @@ from gateway.runtime.mirror import Mirror
 from gateway.runtime.ports import Clock, Link
 from gateway.runtime.queries import Queries
 from gateway.runtime.questions import Questions
-from gateway.runtime.spawn import spawn, weakly
+from gateway.runtime.spawn import TaskGroup, spawn, weakly
 
 AT_ONCE: Final = 32
 """Of so many sessions it is asked at once: half of what a link takes, which is for commands, too."""
@@ -175,6 +175,12 @@ class Asking:
             self.ask_refused_again()
             self.need()
 
+    @property
+    def due_at(self) -> float:
+        """When :meth:`tick` has something to do; in the past: each time."""
+        is_waiting = not self.settled or self._gained or self._queries.awaits
+        return -math.inf if is_waiting else self._again_at
+
     def settle(self) -> None:
         """Note it when everything that is followed has been read once, or is done without."""
         if self.settled or not self._is_told or (self._asking and self._pause is None):
@@ -266,7 +272,7 @@ class Asking:
             for member in left:
                 await ask(member)
 
-        async with asyncio.TaskGroup() as tasks:
+        async with TaskGroup() as tasks:
             for _ in members[:AT_ONCE]:
                 tasks.create_task(work())
 

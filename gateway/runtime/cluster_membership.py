@@ -161,6 +161,10 @@ class ClusterMembership:
         known = self._known.get(holder)
         return known is not None and known[0].draining and not known[0].accepts_per_s
 
+    def leaving_holders(self) -> frozenset[str]:
+        """Return the lives of nodes that have begun to leave."""
+        return frozenset(filter(self.is_leaving, self._known))
+
     async def say(self) -> None:
         """Say what this node is now, and look who else is there."""
         record = self._record()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final
@@ -37,7 +37,7 @@ from gateway.runtime.handover import Takeover
 from gateway.runtime.ports import Grant
 from gateway.runtime.remote_owner import OwnerDiscovery, RemoteAttach, RemoteCommands
 from gateway.runtime.role import Local, RoleOverError, Start, patience_s
-from gateway.runtime.spawn import spawn, weakly
+from gateway.runtime.spawn import TaskGroup, spawn, weakly
 from gateway.runtime.world import World
 
 AHEAD_MS: Final = 1_000
@@ -138,15 +138,24 @@ class Follower:
         world: The outside.
         grant: Who owns him.
         local: The sessions with a phone on this node, as they are now.
+        touch: Called when :meth:`due_at` may return another time.
     """
 
-    def __init__(self, feed: Feed, world: World, grant: Grant, local: Mapping[str, Local]) -> None:
+    def __init__(
+        self,
+        feed: Feed,
+        world: World,
+        grant: Grant,
+        local: Mapping[str, Local],
+        touch: Callable[[], None] = lambda: None,
+    ) -> None:
         me: Follower = proxy(self)  # no collaborator keeps its follower in memory
         now = world.clock.now()
         self.feed = feed
         self.start: Start | None = None
         """How this node is to own the user; None when he is not needed here any more."""
         self._world = world
+        self._touch = touch
         self._grant = grant
         self._local = local
         # a replica of a higher epoch takes in nothing of the owner's until the lease is read to be right
@@ -171,6 +180,7 @@ class Follower:
 
     def turn_to(self, grant: Grant, now: float) -> None:
         """Follow whom the lease names."""
+        self._touch()
         is_other = grant.token != self._grant.token
         self._grant = grant
         if is_other:
@@ -213,6 +223,7 @@ class Follower:
 
     def follow(self, handle: str, topics: tuple[str, ...]) -> None:
         """Have the owner listen to what the session follows now."""
+        self._touch()
         local = self._local.get(handle)
         if local is not None:
             self._remote_attach.follow(local._replace(topics=topics), self._tasks)
@@ -263,6 +274,7 @@ class Follower:
         """
         if self._is_over:
             return
+        self._touch()
         now, wall_ms, receipt = self._world.clock.now(), self._world.clock.wall_ms(), Receipt.STALE
         admitted = self.machine.admits(told.epoch)
         if admitted:
@@ -285,6 +297,7 @@ class Follower:
 
     def _look(self) -> None:
         """Have it seen to that what is due earlier than it was is done then."""
+        self._touch()
         if self.machine.due_at < self._rests_until:
             self._news.set()
 
@@ -326,6 +339,7 @@ class Follower:
     def not_mine(self, holder: str | None = None) -> None:
         """Note that who was asked denies to be the owner; *holder*: which life of the node does."""
         now = self._world.clock.now()
+        self._touch()
         self._owner_discovery.denied(now, holder)
         self.machine.not_mine(now)
         self._news.set()
@@ -352,6 +366,7 @@ class Follower:
 
     def look(self) -> None:
         """Have it seen to soon what is due, as when the owner leaves."""
+        self._touch()
         self._news.set()
 
     # ---- life ----
@@ -377,7 +392,7 @@ class Follower:
         """Follow until the user is not needed here any more, or this node is to own him."""
         exchange, user = self._world.exchange, self.feed.user
         try:
-            async with asyncio.TaskGroup() as tasks:
+            async with TaskGroup() as tasks:
                 self._tasks = tasks
                 await exchange.follow(user, self.receive)
                 self._remote_attach.turned(tasks)
@@ -423,6 +438,16 @@ class Follower:
         self._remote_attach.tick(now, self._tasks)
         if self._takeover.is_open(now):
             self.look()
+
+    def due_at(self, now: float) -> float:
+        """See :meth:`gateway.runtime.role.Role.due_at`."""
+        exchange, owner = self._world.exchange, self._grant
+        is_reached = exchange.machine.state is BusState.LIVE and owner.node not in exchange.peers.deaf(now)
+        if self._tasks is None or not is_reached or self._owner_discovery.is_deaf:
+            return now
+        if self._world.is_leaving(owner.holder) or not self._remote_attach.are_all_accepted:
+            return now
+        return self.machine.stale_at
 
     def _say(self, as_of: float | None) -> None:
         now, bus = self._world.clock.now(), self._world.exchange.machine.health

@@ -94,6 +94,11 @@ class LinkHealth:
             case "nothing":
                 linked.tick(now)
 
+    def due_at(self, linked: Linked) -> float:
+        """Return when the link needs something by time alone; in the past: in each tick."""
+        is_odd = self._is_doubted or self.is_taking_over
+        return -math.inf if is_odd else min(self._machine.due_at, linked.due_at)
+
     def _date(self) -> None:
         """Move the age of the data if all that is shown was read on this link since its last silence."""
         mirror, came_at = self._mirror, self._feed.ledger.came_at

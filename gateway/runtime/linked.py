@@ -171,6 +171,11 @@ class Linked:
         if self._asking is not None:
             self._asking.tick(now)
 
+    @property
+    def due_at(self) -> float:
+        """When :meth:`tick` has something to do; in the past: each time."""
+        return -math.inf if self._asking is None else self._asking.due_at
+
     async def _keep_alive(self) -> None:
         try:
             await self.link.request(KeepAlive())

@@ -15,6 +15,7 @@ from gateway.core.bus_health import BusState, StoreWrites
 from gateway.core.commands import CommandHistory
 from gateway.core.compose import Composer
 from gateway.core.effects import Health
+from gateway.core.lease import AssumedTokens
 from gateway.core.ledger import Ledger
 from gateway.core.rate_limits import AdmissionQueue
 from gateway.core.registry import NotAdmitted, Quota, Registry, Seat
@@ -33,6 +34,7 @@ from gateway.runtime.cluster_membership import ClusterMembership
 from gateway.runtime.cluster_receiver import ClusterReceiver
 from gateway.runtime.cluster_transport import Exchange
 from gateway.runtime.feed import Connection
+from gateway.runtime.lease_renewals import LeaseRenewals
 from gateway.runtime.log_off import LogOffs, Others
 from gateway.runtime.parts import Cluster, NodeSettings, SiteParts
 from gateway.runtime.ports import WRITE_REFUSALS, Clock
@@ -74,6 +76,9 @@ class Node:
     is_overloaded: Callable[[], bool] = staticmethod(bool)
     """Whether more comes on links than the node keeps up with; set by what reads them."""
 
+    _outside: tuple[object, ...] = ()
+    """How the bus and the owners' nodes were in the last tick."""
+
     is_draining = False
     is_cut_off = False
     """Whether others live that this node does not reach."""
@@ -88,12 +93,10 @@ class Node:
         audit: Callable[[NumberAct | OrderAct], None],
         tally: Tally | None = None,
     ) -> None:
-        self.clock = clock
-        self.composer = Composer()
+        self.clock, self.composer = clock, Composer()
         self._tally = tally or Tally()
         self.exchange = Exchange(settings.node, cluster.bus, clock, int(jitter() * _FIRST), self._tally)
-        self._settings = settings
-        self._cluster = cluster
+        self._settings, self._cluster = settings, cluster
         self._writes = StoreWrites()
         self._audit, self._jitter = audit, jitter
         self._queues = {name: AdmissionQueue(settings.budget(site)) for name, site in sites.items()}
@@ -113,6 +116,8 @@ class Node:
         self._cluster_receiver = ClusterReceiver(
             settings.node, settings.holder, self, self.exchange, self._tally
         )
+        self._assumed = AssumedTokens(settings.holder)
+        self._renewals = LeaseRenewals(cluster.leases, settings.node, settings.holder)
         self._worlds = {name: self._world(name, site) for name, site in sites.items()}
         self._registry: Registry[Connection] = Registry(settings.limits, settings.linger)
         self._user_states = UserStates(self.composer)
@@ -317,9 +322,11 @@ class Node:
                 tasks.create_task(self._cluster_receiver.run())
                 tasks.create_task(self.membership.run())
                 tasks.create_task(self.session_revocations.run())
+                self._renewals.run_in(tasks)
                 await self._serve()
         finally:
             self._tasks = None
+            self._renewals.run_in(None)
 
     async def _serve(self) -> None:
         """Serve users until cancelled: they end before what they speak through."""
@@ -337,18 +344,26 @@ class Node:
 
     async def _tick(self) -> None:
         now = self.clock.now()
-        followed = {home.follower.owner.node for home in self._user_states if home.follower is not None}
-        self.exchange.tick(now, followed)
+        self.exchange.tick(now, self._user_states.followed())
         self._writes.look(now, refused=self._refuses_writes())
         if self.exchange.machine.state is BusState.LIVE and not self._writes.is_away(now):
             self.is_cut_off = False
         for admission_queue in self._queues.values():
             admission_queue.slow(now, is_slowed=self.is_overloaded())
+        self._look_outside(now)
         await self._user_states.tick(self.clock)
         for user in self._registry.due(now):
             gone = self._user_states.get(user)
             if gone is not None and not gone.is_kept:
                 gone.stop()
+
+    def _look_outside(self, now: float) -> None:
+        """Have all users looked at when the bus, or what is known of other nodes, is not what it was."""
+        machine, leaving = self.exchange.machine, self.membership.leaving_holders()
+        outside = (machine.state, machine.health, self.exchange.peers.deaf(now), leaving)
+        if outside != self._outside:
+            self._outside = outside
+            self._user_states.touch_all()
 
     def _living(self) -> Collection[str]:
         return [node.holder for node in self.membership.nodes if not self.membership.is_leaving(node.holder)]
@@ -377,6 +392,8 @@ class Node:
             is_draining=lambda: self.is_draining,
             is_leaving=self.membership.is_leaving,
             cut_off=self._cut_off,
+            renewals=self._renewals,
+            assumed=self._assumed,
             refuses_writes=self._refuses_writes,
             writes=self._writes,
             devices=settings.limits.devices,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 from weakref import proxy
@@ -27,13 +28,13 @@ from gateway.runtime.handover import Handover
 from gateway.runtime.link_health import LinkHealth
 from gateway.runtime.linked import Linked
 from gateway.runtime.mirror import Mirror
-from gateway.runtime.ownership import LinkDialer
+from gateway.runtime.ownership import Answer, LinkDialer
 from gateway.runtime.ports import Grant, Link
 from gateway.runtime.role import RECONNECT_WINDOW_S, Local, Start
 from gateway.runtime.session_admission import SessionAdmission
 from gateway.runtime.session_renewal import SessionRenewal
 from gateway.runtime.sharing import Sharing
-from gateway.runtime.spawn import spawn
+from gateway.runtime.spawn import TaskGroup, spawn
 from gateway.runtime.world import World
 
 STRANGERS_S: Final = 30.0
@@ -56,7 +57,12 @@ class Owner:
         calls: What is known of the user's commands; outlives the owner.
         start: How the ownership begins.
         local: The sessions with a phone on this node.
+        touch: Called when :meth:`due_at` may return another time.
     """
+
+    _is_renewing = False
+    """Whether a renewal of the lease is under way that a tick began."""
+    _stopped = False
 
     def __init__(
         self,
@@ -66,6 +72,7 @@ class Owner:
         calls: Calls[asyncio.Future[Outcome]],
         start: Start = _PLAIN,
         local: tuple[Local, ...] = (),
+        touch: Callable[[], None] = lambda: None,
     ) -> None:
         me: Owner = proxy(self)  # whoever is gone leaves memory at once: no collaborator keeps its owner
         self.clock = world.clock
@@ -78,7 +85,7 @@ class Owner:
         self.epoch = 0
         self.owned_by: Grant | None = None
         """Who has the user, once that is known to be another node."""
-        self._world = world
+        self._world, self._touch = world, touch
         self._start = start
         self._machine = LinkMachine()
         self._link_dialer = LinkDialer(feed.user, world, self._machine, me, start)
@@ -88,7 +95,6 @@ class Owner:
         self._renewing = SessionRenewal(me, world)
         self._linked: Linked | None = None
         self._tasks: asyncio.TaskGroup | None = None
-        self._stopped = False
         self._began_at = math.inf
         self._history_by = -math.inf
         """Until when the history of the owner who gave may come."""
@@ -118,6 +124,7 @@ class Owner:
             SessionRefused: It has ended, or nobody can tell in time.
             RoleOverError: Another node has the user by now.
         """
+        self._touch()
         if self._link_dialer.gives_way:
             raise SessionRefused(CloseCode.REBALANCE, "owned elsewhere", window_s=RECONNECT_WINDOW_S)
         return await self.session_admission.attach(ticket, topics, node)
@@ -175,6 +182,7 @@ class Owner:
 
     def look(self) -> None:
         """Have it seen to that what is asked of OSCC-E is what is wanted now."""
+        self._touch()
         if self._linked is not None and self.is_over:
             self._linked.close()
         elif self._linked is not None:
@@ -185,10 +193,12 @@ class Owner:
 
     def heard(self) -> None:
         """Note that a message came."""
+        self._touch()
         self.pulse.heard()
 
     def sees(self, *, regained: bool) -> None:
         """Note that the server may have begun or ceased to tell realtime data."""
+        self._touch()
         self.pulse.sees(regained=regained)
 
     def agreed(self, keep_alive_s: float) -> None:
@@ -197,6 +207,7 @@ class Owner:
 
     def synced(self) -> None:
         """Note that every question asked so far is answered, and the mirror shows it."""
+        self._touch()
         self.mirror.synced()
         self.pulse.synced()
         self.sharing.light()
@@ -223,6 +234,7 @@ class Owner:
 
     def epoch_began(self, epoch: int) -> None:
         """Write under a new lease: OSCC-E must accept each session again; phones keep what they show."""
+        self._touch()
         self.epoch = epoch
         self._began_at = self.clock.now()
         self.user_sessions.forget_acceptances()
@@ -242,6 +254,7 @@ class Owner:
         try:
             await linked.run()
         finally:
+            self._touch()
             self._linked = None
             self.user_sessions.unlinked(replaced=linked.replaced_by is not None)
             self.mirror.live = False
@@ -249,6 +262,7 @@ class Owner:
 
     def unreached(self) -> None:
         """Note that there is no link now."""
+        self._touch()
         self.pulse.unreached()
         if self._linked is None:
             self._handover.unreached()
@@ -326,7 +340,7 @@ class Owner:
     async def run(self) -> None:
         """Own the user until no session is left, :meth:`stop`, or another node has him."""
         try:
-            async with asyncio.TaskGroup() as tasks:
+            async with TaskGroup() as tasks:
                 self._tasks = tasks
                 self.sharing.run_in(tasks)
                 try:
@@ -352,6 +366,7 @@ class Owner:
 
     def asked(self, node: NodeId, since: Since) -> None:
         """Note that another node follows, whose phones are there, and whether it would speak for the user."""
+        self._touch()
         self.sharing.interested(node, self.clock.now())
         if self.user_sessions.seen(node, since.phones, self.clock.now()):
             self.look()
@@ -369,13 +384,29 @@ class Owner:
         self.pulse.tend(self._linked, now)
         due_at = self.lease.due_at
         if due_at is not None and due_at <= now and self._link_dialer.may_ask():
-            spawn(self._tasks, self._renew_lease())
+            self._is_renewing = self._link_dialer.renew()
         if self._linked is not None and self._link_dialer.is_outbid(now):
             spawn(self._tasks, self._link_dialer.reconsider())
         self._renewing.tick(now, self._tasks)
         self._handover.tick(now)
         self._see_who_left(now)
         self.pulse.say()
+
+    def due_at(self, now: float) -> float:
+        """See :meth:`gateway.runtime.role.Role.due_at`."""
+        linked, lease_at = self._linked, self.lease.due_at
+        if self._is_renewing:
+            lease_at = now + self.lease.renew_s
+        if self._tasks is None or linked is None or lease_at is None:
+            return now
+        return min(
+            lease_at,
+            self.pulse.due_at(linked),
+            self._began_at + STRANGERS_S,
+            self.sharing.due_at,
+            self.user_sessions.lingers_until(self._world.linger),
+            now + (self.user_sessions.renewal_ms - self.clock.wall_ms()) / 1000,
+        )
 
     def _see_who_left(self, now: float) -> None:
         if now - self._began_at > STRANGERS_S:
@@ -393,11 +424,15 @@ class Owner:
         """
         was_ours = self.lease.is_ours
         answer = await self._link_dialer.lease_keeper.renew()
-        if was_ours and answer == "refused":
-            self.pulse.doubted(self._linked)
-        self._link_dialer.look()
+        self.renewed(answer, was_ours=was_ours)
         is_alone = self._linked is not None and self._linked.fenced and self._world.refuses_writes()
         return answer == "ours" or (answer == "unanswered" and is_alone)
 
-    async def _renew_lease(self) -> None:
-        await self.renew()
+    def renewed(self, answer: Answer, *, was_ours: bool) -> None:
+        """Take in the answer to a renewal; *was_ours*: whether anything was held when it was asked for."""
+        self._is_renewing = False
+        if was_ours and answer == "refused":
+            self.pulse.doubted(self._linked)
+        if answer != "ours" or not self.lease.may_dial:
+            self._touch()
+        self._link_dialer.look()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from contextlib import suppress
 from typing import Final, Literal, Protocol
 
 from gateway.core.bus_health import BusState
@@ -18,8 +19,10 @@ from gateway.domain.errors import EndReason, GatewayError
 from gateway.domain.model import UserId
 from gateway.domain.upstream import About, Feature, LinkClosed
 from gateway.protocol.envelopes import Control, Owned, Sought
+from gateway.runtime.lease_renewals import Renewal
 from gateway.runtime.ports import Grant, Link
 from gateway.runtime.role import Start
+from gateway.runtime.spawn import spawn
 from gateway.runtime.world import World
 
 Answer = Literal["ours", "refused", "unanswered"]
@@ -33,8 +36,8 @@ _SPREAD: Final = 0.2
 class LeaseKeeper:
     """One user's lease in the store.
 
-    Invariant: one question at a time; every question ends in an answer or in none, also when
-    whoever asked is cancelled.
+    Invariant: one question at a time; every question ends in an answer or in none, also when the task that
+    asked is cancelled.
 
     Args:
         user: Whose lease.
@@ -48,7 +51,10 @@ class LeaseKeeper:
         """Who had the user when this node was last refused."""
         self._user = user
         self._world = world
-        self._asking = asyncio.Lock()
+        self._answered: asyncio.Event | None = None
+        """Set when the question under way has ended; None: none is under way."""
+        self._is_together = False
+        """Whether it left together with those of other users."""
         self._good_epoch = 0
         """The epoch of the last answer by which the lease was held."""
 
@@ -58,8 +64,11 @@ class LeaseKeeper:
         Args:
             expected: Take it from the holder of that token.
         """
-        async with self._asking:
+        await self._begin()
+        try:
             return await self._ask(expected)
+        finally:
+            self._end()
 
     async def renew(self) -> Answer:
         """Ask to extend the lease, as :meth:`ask`; what is not held any more is not asked for anew.
@@ -67,8 +76,57 @@ class LeaseKeeper:
         A lease beside a link of an earlier token serves nobody: other nodes go by the lease's token,
         and all that this link says is of the earlier one.
         """
-        async with self._asking:
+        await self._begin()
+        try:
             return await self._ask(None) if self.lease.is_ours else "refused"
+        finally:
+            self._end()
+
+    def renewing(self) -> Renewal | None:
+        """Note that a renewal leaves together with others, and return it; :meth:`renewed` must follow.
+
+        None: a question is under way, or nothing is held.
+        """
+        now = self._world.clock.now()
+        question = self.lease.ask(now) if self._answered is None and self.lease.is_ours else None
+        if not isinstance(question, Renew):
+            return None
+        self._answered, self._is_together = asyncio.Event(), True
+        self._note_lapse(question.token, now)
+        return Renewal(self._user, question.token)
+
+    def renewed(self, token: int, is_renewed: bool | None, tasks: asyncio.TaskGroup | None) -> Answer:
+        """Take in the answer to a renewal that left together with others; None: there was none.
+
+        Args:
+            token: What was to be renewed.
+            is_renewed: The answer.
+            tasks: Where it is released when it is not wanted any longer.
+        """
+        if is_renewed is None:
+            self.lease.unanswered(self._world.clock.now())
+        answer = "unanswered" if is_renewed is None else self._heed(token, is_renewed=is_renewed)
+        if answer is None and spawn(tasks, self._give_back(token)):
+            return "unanswered"
+        self._end()
+        return answer or "unanswered"
+
+    async def _give_back(self, token: int) -> None:
+        try:
+            await self._release(token)
+        finally:
+            self._end()
+
+    async def _begin(self) -> None:
+        """Wait until no question is under way, and begin one."""
+        while self._answered is not None:
+            await self._answered.wait()
+        self._answered = asyncio.Event()
+
+    def _end(self) -> None:
+        answered, self._answered, self._is_together = self._answered, None, False
+        if answered is not None:
+            answered.set()
 
     async def read(self) -> Grant | None:
         """Return who has the user, as the store knows it.
@@ -84,7 +142,9 @@ class LeaseKeeper:
             await self._release(self.lease.epoch)
 
     async def release(self) -> None:
-        """Give it up."""
+        """Give it up: at once, or after a renewal that is under way together with those of other users."""
+        while self._is_together and self._answered is not None:
+            await self._answered.wait()
         if self.lease.release():
             await self._release(self.lease.epoch)
 
@@ -123,17 +183,25 @@ class LeaseKeeper:
         return "unanswered"
 
     async def _renew(self, question: Renew) -> Answer:
-        world, is_doubted = self._world, not self.lease.may_dial
-        if not await world.leases.renew(self._user, world.node, world.holder, question.token):
+        world = self._world
+        is_renewed = await world.leases.renew(self._user, world.node, world.holder, question.token)
+        answer = self._heed(question.token, is_renewed=is_renewed)
+        if answer is None:
+            await self._release(question.token)
+        return answer or "unanswered"
+
+    def _heed(self, token: int, *, is_renewed: bool) -> Answer | None:
+        """Take in whether the lease was extended; None: it is not wanted any longer, release it."""
+        is_doubted = not self.lease.may_dial
+        if not is_renewed:
             self.lease.refused()
             return "refused"
-        if self.lease.renewed():
-            self._good_epoch = question.token
-            if is_doubted and self.lease.may_dial:  # the lease is ours, and the link another's
-                world.tally.saw_two_owners()
-            return "ours"
-        await self._release(question.token)
-        return "unanswered"
+        if not self.lease.renewed():
+            return None
+        self._good_epoch = token
+        if is_doubted and self.lease.may_dial:  # the lease is ours, and the link another's
+            self._world.tally.saw_two_owners()
+        return "ours"
 
     def _note_lapse(self, token: int, now: float) -> None:
         if self._good_epoch == token and not self.lease.holds(now):
@@ -189,6 +257,10 @@ class Served(Protocol):
 
     def ended(self, member: Member, reason: EndReason, by: str | None) -> None:
         """Take out a session that OSCC-E refused."""
+        ...
+
+    def renewed(self, answer: Answer, *, was_ours: bool) -> None:
+        """Take in the answer to a renewal."""
         ...
 
     def redial(self) -> None:
@@ -263,6 +335,21 @@ class LinkDialer:
     def look(self) -> None:
         """Note that somebody came or left, or that the life is over."""
         self._news.set()
+
+    def renew(self) -> bool:
+        """Have the lease renewed together with those of other users; tells whether that began."""
+        renewal = self.lease_keeper.renewing()
+        if renewal is None:
+            return False
+        self._world.renewals.add(renewal, self)
+        return True
+
+    def renewed(self, token: int, is_renewed: bool | None, tasks: asyncio.TaskGroup | None) -> None:
+        """See :meth:`gateway.runtime.lease_renewals.Renewer.renewed`."""
+        was_ours = self.lease_keeper.lease.is_ours
+        answer = self.lease_keeper.renewed(token, is_renewed, tasks)
+        with suppress(ReferenceError):  # the owner is gone
+            self._served.renewed(answer, was_ours=was_ours)
 
     async def run(self) -> None:
         """Keep a link open until none is needed any more, or another node has the user."""
@@ -348,7 +435,7 @@ class LinkDialer:
 
     def _assume(self) -> bool:
         """Take the user without the store, which is away; whoever was replaced does not come back so."""
-        if self.lease_keeper.lease.assume(self._world.clock.wall_ms() * 1000) is None:
+        if self.lease_keeper.lease.assume(self._world.assumed.take(self._world.clock.wall_ms())) is None:
             return False
         self._start = self._start._replace(kind="assumed")
         return True

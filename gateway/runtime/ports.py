@@ -5,7 +5,7 @@ Every adapter passes the contract suite of its port in ``tests/contracts``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Final, NamedTuple, Protocol
 
@@ -115,6 +115,16 @@ class Leases(Protocol):
 
         A token above every one that was granted wins in any case: its holder took the user while the
         store was away, and OSCC-E has let him.
+        """
+        ...
+
+    async def renew_many(self, node: NodeId, holder: str, held: Sequence[tuple[UserId, int]]) -> list[bool]:
+        """Extend many of one's own leases by one request: as :meth:`renew` each, answered in order.
+
+        Args:
+            node: Who asks.
+            holder: Its life.
+            held: The users and the tokens of their leases.
         """
         ...
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import count
@@ -16,6 +15,7 @@ from gateway.domain.upstream import FunctionChanged, FunctionName, Source
 from gateway.runtime.mirror import Mirror
 from gateway.runtime.ports import Clock, Link
 from gateway.runtime.questions import Questions
+from gateway.runtime.spawn import TaskGroup
 
 DIRECTORY: Final = Listen(None, Source.DIRECTORY, None)
 SERVED_S: Final = 10.0
@@ -145,10 +145,10 @@ class Queries:
         for listen in self._queries.keys() - wanted:
             self._drop(listen)
         stopping, self._stopping = self._stopping, []
-        async with asyncio.TaskGroup() as tasks:
+        async with TaskGroup() as tasks:
             for query in stopping:
                 tasks.create_task(self._stop(query))
-        async with asyncio.TaskGroup() as tasks:
+        async with TaskGroup() as tasks:
             for listen in sorted(filter(self._is_to_ask, wanted), key=repr):
                 tasks.create_task(self._listen_to(listen))
 

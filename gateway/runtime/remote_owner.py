@@ -128,6 +128,11 @@ class OwnerDiscovery:
             spawn(tasks, self._take())
 
     @property
+    def is_deaf(self) -> bool:
+        """Whether the owner did not listen in the last tick."""
+        return self._deaf_since is not None
+
+    @property
     def _grounds(self) -> _Grounds:
         return _Grounds(self._subject.owner.token, self.denied_since, self._deaf_since)
 
@@ -260,6 +265,12 @@ class RemoteAttach:
             if not (is_known and self.is_accepted(handle)) and now >= self._again_at.get(handle, now):
                 self._again_at[handle] = now + ANSWER_S + AGAIN_S
                 self.follow(local, tasks)
+
+    @property
+    def are_all_accepted(self) -> bool:
+        """Whether this owner has accepted each session, and the replica shows it."""
+        facts = self._subject.feed.facts
+        return all(self.is_accepted(handle) and facts(handle) is not None for handle in self._local)
 
     async def _ask_in_passing(self, local: Local) -> None:
         try:

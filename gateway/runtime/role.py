@@ -85,6 +85,10 @@ class Role(Protocol):
         """Do what is due by time."""
         ...
 
+    def due_at(self, now: float) -> float:
+        """Return when :meth:`tick` has something to do if nothing happens before; *now*: each time."""
+        ...
+
     def stop(self) -> None:
         """End: :meth:`run` returns soon."""
         ...

@@ -91,6 +91,11 @@ class Sharing:
             self._read(False)
         return gone
 
+    @property
+    def due_at(self) -> float:
+        """When :meth:`silent` may name a node."""
+        return min(self._asked_at.values(), default=math.inf) + INTEREST_S
+
     def answer(self, since: Since) -> Publication:
         """Return what whoever asks is missing; of an epoch that is not lit, its number alone."""
         if not self._is_lit:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from traceback import clear_frames
+from types import TracebackType
 from typing import ParamSpec
 from weakref import WeakMethod
 
@@ -26,6 +27,27 @@ def spawn(tasks: asyncio.TaskGroup | None, work: Coroutine[None, None, None]) ->
             return True
     work.close()
     return False
+
+
+class TaskGroup(asyncio.TaskGroup):
+    """A task group that leaves memory when it is over, also when it was cancelled or has failed.
+
+    A frame of :class:`asyncio.TaskGroup` holds what it has raised, and so, through the traceback, itself, and
+    through its group the task and all that the task's frames hold.
+    """
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Wait for the tasks."""
+        try:
+            await super().__aexit__(kind, error, trace)
+        except BaseException as raised:
+            forget_frames(raised)
+            raise
+        finally:
+            vars(self).pop("_parent_task", None)  # it holds its last error, whose traceback holds this group
+            del error, trace
 
 
 def heed_cancellation() -> None:

@@ -16,9 +16,10 @@ from typing import Final
 
 from gateway.core.commands import Calls, CommandHistory
 from gateway.core.compose import Composer
+from gateway.core.due_times import DueTime, DueTimes
 from gateway.domain.commands import Call, Outcome
 from gateway.domain.errors import CloseCode, ErrorCode, SessionRefused
-from gateway.domain.model import Ticket, UserId
+from gateway.domain.model import NodeId, Ticket, UserId
 from gateway.protocol.envelopes import SessionFacts
 from gateway.runtime.faults import log_fault
 from gateway.runtime.feed import Feed
@@ -51,12 +52,19 @@ class UserState:
         user: Who.
         world: The outside.
         composer: Shares elements between the users of the node.
-        calls: What is known of his commands.
+        calls: What is known of the user's commands.
+        due: When :meth:`tick` is to be called next.
     """
 
     def __init__(
-        self, user: UserId, world: World, composer: Composer, calls: Calls[asyncio.Future[Outcome]]
+        self,
+        user: UserId,
+        world: World,
+        composer: Composer,
+        calls: Calls[asyncio.Future[Outcome]],
+        due: DueTime[UserId],
     ) -> None:
+        self.due = due
         self.feed = Feed(user)
         self.local: dict[str, Local] = {}
         """The sessions with a phone here, served or about to be."""
@@ -100,6 +108,7 @@ class UserState:
         """
         topics = _same(topics)
         self.local[ticket.handle] = Local(ticket, topics)
+        self.due.touch()
         until = self._world.clock.now() + ATTACH_S + _SLACK_S
         try:
             if isinstance(self.role, Owner):  # that is bounded by itself, in less
@@ -117,6 +126,8 @@ class UserState:
         except SessionRefused:
             self.leave(ticket.handle)
             raise
+        finally:
+            self.due.touch()
 
     def follow(self, handle: str, topics: tuple[str, ...]) -> None:
         """Listen to what the session follows now."""
@@ -127,11 +138,13 @@ class UserState:
 
     def leave(self, handle: str) -> None:
         """Note that the session's phone left this node."""
+        self.due.touch()
         if self.local.pop(handle, None) is not None:
             self.role.leave(handle)
 
     def let_go(self, handle: str) -> None:
         """Speak for a session no longer: it is over."""
+        self.due.touch()
         self.local.pop(handle, None)
         self.role.let_go(handle)
 
@@ -185,7 +198,7 @@ class UserState:
                     case Start() as start:
                         self.role = self._own(start)
                     case Grant() as grant:
-                        self.role = Follower(self.feed, self._world, grant, self.local)
+                        self.role = Follower(self.feed, self._world, grant, self.local, self.due.touch)
                 self._wake()
         finally:
             self._is_stopped = True
@@ -196,6 +209,7 @@ class UserState:
             self._wake()
 
     def _wake(self) -> None:
+        self.due.touch()
         self._turned.set()
         self._turned = asyncio.Event()
 
@@ -209,7 +223,7 @@ class UserState:
 
     def _own(self, start: Start) -> Owner:
         local = tuple(self.local.values())
-        return Owner(self.feed, self._world, self._composer, self._calls, start, local)
+        return Owner(self.feed, self._world, self._composer, self._calls, start, local, self.due.touch)
 
     def stop(self) -> None:
         """Let the user go."""
@@ -225,6 +239,11 @@ class UserState:
             self._empty_since = now
         elif now - self._empty_since >= UNFOLLOW_S:
             self.stop()
+
+    def due_at(self, now: float) -> float:
+        """Return when :meth:`tick` has something to do unless the user is touched; *now*: in each tick."""
+        role_at = self.role.due_at(now)
+        return role_at if self._empty_since is None else min(role_at, self._empty_since + UNFOLLOW_S)
 
 
 _LOG: Final = logging.getLogger(__name__)
@@ -245,6 +264,8 @@ class UserStates:
     def __init__(self, composer: Composer) -> None:
         self._composer = composer
         self._user_states: dict[UserId, UserState] = {}
+        self._due_times: DueTimes[UserId] = DueTimes()
+        self._followed: frozenset[NodeId] = frozenset()
         self.command_history: CommandHistory[UserId, asyncio.Future[Outcome]] = CommandHistory()
 
     def __iter__(self) -> Iterator[UserState]:
@@ -270,25 +291,51 @@ class UserStates:
     def begin(self, user: UserId, world: World, tasks: asyncio.TaskGroup) -> UserState:
         """Begin to serve a user who is not served."""
         before = self._user_states.get(user)
-        user_state = UserState(user, world, self._composer, self.command_history.came(user))
+        calls, due = self.command_history.came(user), self._due_times.add(user)
+        user_state = UserState(user, world, self._composer, calls, due)
         self._user_states[user] = user_state
         tasks.create_task(self._serve(user, user_state, before))
         return user_state
 
     async def tick(self, clock: Clock) -> None:
-        """Do what is due by time for all users, in slices: between two of them everybody else has a turn."""
+        """Do what is due by time, in slices: between two of them everything else has a turn.
+
+        Users for whom nothing is due, and nothing happened since the last tick, are not looked at.
+        """
         began = clock.now()
-        for user, user_state in tuple(self._user_states.items()):
-            if self._user_states.get(user) is not user_state:
-                continue  # it ended between two slices
-            try:
-                user_state.tick(clock.now())
-            except Exception as fault:  # noqa: BLE001 - one user's fault must not end the node
-                log_fault(_LOG, "user_tick_failed", fault)
+        for due in self._due_times.take(began):
+            self._tick(due, clock.now())
             if clock.now() - began >= SLICE_S:
                 await clock.sleep(0)
                 began = clock.now()
         self.command_history.expire(clock.now())
+
+    def _tick(self, due: DueTime[UserId], now: float) -> None:
+        user_state = None if due.is_over else self._user_states.get(due.key)
+        if user_state is None or user_state.due is not due:
+            return  # it ended between two slices
+        at = now
+        try:
+            user_state.tick(now)
+            at = user_state.due_at(now)
+        except Exception as fault:  # noqa: BLE001 - one user's fault must not end the node
+            log_fault(_LOG, "user_tick_failed", fault)
+        finally:
+            self._due_times.put(due, at)
+
+    def touch_all(self) -> None:
+        """Have all users looked at in the next tick: something changed that concerns each."""
+        for user_state in self._user_states.values():
+            user_state.due.touch()
+
+    def followed(self) -> frozenset[NodeId]:
+        """Return the nodes that own users who are followed here."""
+        if self._due_times.are_touched:  # else nobody has another role or owner than before
+            states = self._user_states.values()
+            self._followed = frozenset(
+                home.follower.owner.node for home in states if home.follower is not None
+            )
+        return self._followed
 
     async def _serve(self, user: UserId, user_state: UserState, before: UserState | None) -> None:
         try:
@@ -301,6 +348,7 @@ class UserStates:
                 connection.close(CloseCode.INTERNAL, "internal")
         finally:
             user_state.over.set()
+            self._due_times.drop(user_state.due)
             if self._user_states.get(user) is user_state:
                 del self._user_states[user]
                 self.command_history.left(user)

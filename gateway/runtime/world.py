@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gateway.core.bus_health import StoreWrites
+from gateway.core.lease import AssumedTokens
 from gateway.core.link import Linger
 from gateway.core.rate_limits import AdmissionQueue
 from gateway.core.registry import Quota
@@ -14,6 +15,7 @@ from gateway.domain.audit import NumberAct
 from gateway.domain.errors import CloseCode, EndReason, SessionRefused, close_for
 from gateway.domain.model import Application, NodeId, Ticket, UserId
 from gateway.runtime.cluster_transport import Exchange
+from gateway.runtime.lease_renewals import LeaseRenewals
 from gateway.runtime.ports import Authority, Clock, Leases, Upstream
 from gateway.runtime.tally import Tally
 
@@ -44,6 +46,10 @@ class World:
     """Tells whether another node has begun to leave, by its holder."""
     cut_off: Callable[[], None]
     """Told when others live and this node does not reach them."""
+    renewals: LeaseRenewals
+    """Renews leases together with those of the node's other users."""
+    assumed: AssumedTokens
+    """Tokens of users that are taken without the store."""
     refuses_writes: Callable[[], bool] = lambda: False
     """Tells whether the store of leases is there and takes no writes."""
     writes: StoreWrites = field(default_factory=StoreWrites)

@@ -162,6 +162,8 @@ class OsccLink:
             said = await self._said(None if hear is None else self._glance)
         except TimeoutError:
             raise await self._lost(NORMAL) from None
+        finally:
+            self._hear = None  # it holds whose link this is, who holds the link
         self.heard_at = self._terms.clock.now()
         code = NORMAL
         match said:
@@ -217,7 +219,10 @@ class OsccLink:
         finally:
             del self._pending[number]
         if isinstance(told, GatewayError | LinkClosed):
-            raise told
+            try:
+                raise told
+            finally:
+                del told, pending  # its traceback holds this frame: both would hold each other, and the link
         return told
 
     def _render(self, request: LinkRequest, number: int) -> str:
@@ -284,7 +289,7 @@ class OsccLink:
         try:
             told = answer(pending.request, response.body, self._terms.pool)
         except GatewayError as error:
-            pending.tell(error)
+            pending.tell(error.with_traceback(None))  # which holds this frame, and so whoever waits
             return
         match pending.request, told:
             case _, Attached():

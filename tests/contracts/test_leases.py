@@ -86,6 +86,26 @@ async def test_whoever_took_the_user_while_the_store_was_away_has_him(site: BusS
     assert (await granted(site)).token > taken
 
 
+async def test_many_are_renewed_by_one_request_each_as_it_would_be_alone(site: BusSite) -> None:
+    users = [UserId("main", key) for key in range(1, 6)]
+    grants = [await granted(site, user) for user in users]
+    await site.pass_time(site.ttl_s * 0.8)
+    other = await site.leases[1].acquire(users[1], N2, "h2", floor=0, expected=grants[1].token)
+    held = [(user, grant.token) for user, grant in zip(users, grants, strict=True)]
+    held[2] = (users[2], grants[2].token - 1)
+    held[3] = (users[3], grants[3].token + 10**9)
+    assert await site.leases[0].renew_many(N1, "h1", held) == [True, False, False, True, True]
+    await site.pass_time(site.ttl_s * 0.8)
+    present = [await site.leases[1].read(user) for user in users]
+    assert present == [grants[0], other, None, grants[3]._replace(token=held[3][1]), grants[4]]
+
+
+async def test_one_of_many_is_renewed_like_one(site: BusSite) -> None:
+    grant = await granted(site)
+    assert await site.leases[0].renew_many(N1, "h1", [(ANN, grant.token)]) == [True]
+    assert await site.leases[1].renew_many(N2, "h2", [(ANN, grant.token)]) == [False]
+
+
 async def test_what_is_given_up_is_free_at_once(site: BusSite) -> None:
     grant = await granted(site)
     await site.leases[0].release(ANN, "h1", grant.token)

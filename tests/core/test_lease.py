@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.core.lease import TRANSITIONS, Acquire, Lease, LeaseState, Renew
+from gateway.core.lease import TRANSITIONS, Acquire, AssumedTokens, Lease, LeaseState, Renew
 
 EVENTS: dict[str, Callable[[Lease], object]] = {
     "ask": lambda lease: lease.ask(100.0),
@@ -280,3 +280,12 @@ def test_who_was_refused_or_kicked_is_overtaken_until_he_is_granted_more() -> No
     lease.refused()
     said.append(lease.is_overtaken)
     assert said == [False, True, True, False, True]
+
+
+def test_no_two_tokens_that_are_assumed_are_equal_in_a_millisecond_or_after_a_clock_that_went_back() -> None:
+    here, there = AssumedTokens("n1-17"), AssumedTokens("n2-4")
+    tokens = [here.take(1_000), here.take(1_000), there.take(1_000), here.take(999), here.take(1_001)]
+    assert len(set(tokens)) == 5
+    mine = [token for at, token in enumerate(tokens) if at != 2]
+    assert mine == sorted(mine)
+    assert all(1_000_000 <= token < 1_002_000 for token in tokens)

@@ -11,7 +11,7 @@ import asyncio
 import copy
 import heapq
 import itertools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple, TypeVar
 
@@ -283,6 +283,10 @@ class LossyLeases(_Door):
     async def renew(self, user: UserId, node: NodeId, holder: str, token: int) -> bool:
         """Extend."""
         return await self._write(lambda store: store.leases.renew(user, node, holder, token))
+
+    async def renew_many(self, node: NodeId, holder: str, held: Sequence[tuple[UserId, int]]) -> list[bool]:
+        """Extend many at once."""
+        return await self._write(lambda store: store.leases.renew_many(node, holder, held))
 
     async def release(self, user: UserId, holder: str, token: int) -> None:
         """Give up."""

@@ -104,6 +104,7 @@ PLACES: Final[dict[str, str]] = {
             runtime/feed.py Feed.connections; runtime/user_state.py UserState.local;
             core/rate_limits.py AdmissionQueue._queue;
             runtime/user_state.py UserStates._user_states; runtime/node.py Node._tickets;
+            core/due_times.py DueTimes._heap _touched; runtime/lease_renewals.py LeaseRenewals._waiting;
             runtime/remote_owner.py RemoteAttach._accepted _again_at;
             runtime/session_renewal.py SessionRenewal._under_way
         """,
@@ -114,7 +115,7 @@ PLACES: Final[dict[str, str]] = {
         "people_file": "upstream/asterisk/people.py PeopleFile.by_interface by_login by_number",
         "connection": """
             core/rate_limits.py Buckets._buckets; core/log_on_queue.py LogOnQueue._addresses;
-            edge/limits.py PendingConnections._open _of; app/listeners.py _Acceptor._listening _rests;
+            edge/limits.py PendingConnections._open _of _silent; app/listeners.py _Acceptor._listening _rests;
             edge/limits.py SocketAdmission._silent _rate_of; edge/limits.py KeyedRates._full_at;
             runtime/epoll_transport.py Wires._wires;
             upstream/client.py OsccServer._links_open

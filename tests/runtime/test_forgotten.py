@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import cast
 from weakref import ref
 
 import pytest
 
 from gateway.core.link import Linger
 from gateway.domain.model import NodeId, Ticket, UserId
-from gateway.runtime.parts import NodeSettings
+from gateway.runtime.clock import SystemClock
+from gateway.runtime.parts import NodeSettings, SiteParts
+from gateway.runtime.turns import Turns
 from gateway.runtime.user_state import UNFOLLOW_S
+from gateway.simulator import Simulator, SimulatorSettings
+from gateway.upstream.client import OsccServer
+from gateway.upstream.link import OsccLink
+from tests.doubles.clock import ManualClock
+from tests.doubles.fake_upstream import FakeUpstream
 from tests.runtime.scene import PhoneLine, Scene, scene
 from tests.runtime.street import street
 
 LINGER_S = 2.0
 SETTINGS = NodeSettings(NodeId("n1"), "n1-1", linger=Linger(LINGER_S, LINGER_S))
 GONE_S = LINGER_S + 5
+LINGER_REAL_S = 0.2
+SETTINGS_REAL = NodeSettings(NodeId("n1"), "n1-1", linger=Linger(LINGER_REAL_S, LINGER_REAL_S))
 OF_OTHERS: dict[int, Ticket] = {}
 """Tickets that tests before this one have left."""
 
@@ -55,6 +67,8 @@ class Traces:
             "link": link,
             "asking": link._asking,
         }
+        if isinstance(link.link, OsccLink):
+            held |= {"connection": link.link, "socket": link.link._socket}
         self._refs = {name: ref(each) for name, each in held.items()}
 
     @property
@@ -169,3 +183,64 @@ async def test_who_was_followed_from_another_node_is_gone_there_and_then_at_the_
         await at.pass_time(GONE_S)
         at.said.clear()
         assert traces.there == []
+
+
+# ---- over a real link: the adapter and the simulator, over TCP ----
+
+
+@asynccontextmanager
+async def simulated(agents: int = 10) -> AsyncIterator[tuple[Scene, OsccServer]]:
+    clock = SystemClock()
+    settings = SimulatorSettings(
+        agents=agents, queues=2, users=1, warm_up_s=0, start_paused=True, on_change=True, password="secret"
+    )
+    async with (
+        Simulator(settings) as simulator,
+        OsccServer("main", simulator.url, clock, turns=Turns(clock, rest_s=0.002)) as server,
+    ):
+        outside = (clock, server, SiteParts(server, server))
+        at = Scene(SETTINGS_REAL, cast("tuple[ManualClock, FakeUpstream, SiteParts]", outside))
+        async with asyncio.TaskGroup() as tasks:
+            at.tasks = tasks
+            running = tasks.create_task(at.node.run())
+            yield at, server
+            running.cancel()
+
+
+async def until(holds: Callable[[], object], within_s: float) -> bool:
+    """Wait until *holds*, and tell whether it did in time."""
+    clock = SystemClock()
+    end = clock.now() + within_s
+    while not holds() and clock.now() < end:
+        await clock.sleep(0.05)
+    return bool(holds())
+
+
+async def served(at: Scene) -> PhoneLine:
+    phone = await at.phone("agent10")
+    phone.hello()
+    assert await until(lambda: phone.health == "live" if phone.of_kind("ping") else False, 10)
+    return phone
+
+
+def drop_links(server: OsccServer) -> None:
+    for socket in list(server._links_open):
+        socket.abort()
+
+
+@pytest.mark.parametrize("ending", ["log-off", "linger", "lost link", "lost under way"])
+async def test_over_a_real_link_who_is_gone_is_gone(ending: str) -> None:
+    async with simulated() as (at, server):
+        phone = await served(at)
+        traces = Traces(at, phone.ticket.user)
+        if ending.startswith("lost"):
+            for turn in range(5 if ending == "lost under way" else 1):
+                drop_links(server)
+                phone.command(f"c{turn}", str(turn + 1))
+                await SystemClock().sleep(0.05 * turn)
+            assert await until(lambda: {"link", "connection", "socket"}.isdisjoint(traces.there), 5)
+        if ending != "linger":
+            await at.node.account.log_off(phone.ticket)
+        leave(at, phone)
+        del phone
+        assert await until(lambda: traces.there == [], LINGER_REAL_S + 5), traces.there

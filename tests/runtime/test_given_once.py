@@ -167,7 +167,8 @@ async def test_a_store_that_forgets_while_a_user_is_given_lets_no_command_run_tw
         at.scenes[0].node.drain()
         await at.pass_time(0.5)
         assert at.owners() == [0, 1], "the taker has the lease, and no link yet"
-        monkeypatch.setattr(at.scenes[1].node._cluster.leases, "renew", unanswered)
+        for way in ("renew", "renew_many"):
+            monkeypatch.setattr(at.scenes[1].node._cluster.leases, way, unanswered)
         at.trouble.flush()
         at.scenes[0].node.is_draining = False
         for number in range(40):

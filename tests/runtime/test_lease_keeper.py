@@ -8,12 +8,13 @@ import pytest
 
 from gateway.bus.memory import MemoryBus, MemoryLeases
 from gateway.bus.memory import MemoryChannels as BusExchange
-from gateway.core.lease import LeaseState
+from gateway.core.lease import AssumedTokens, LeaseState
 from gateway.core.rate_limits import AdmissionQueue, Budget
 from gateway.core.registry import Quota
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
 from gateway.runtime.cluster_transport import Exchange
+from gateway.runtime.lease_renewals import LeaseRenewals
 from gateway.runtime.ownership import LeaseKeeper
 from gateway.runtime.ports import Grant
 from gateway.runtime.world import World
@@ -78,6 +79,8 @@ class Place:
             lambda: False,
             lambda _: False,
             lambda: None,
+            LeaseRenewals(self.store, NodeId("n1"), "n1-1"),
+            AssumedTokens("n1-1"),
         )
         self.lease_keeper = LeaseKeeper(USER, world)
 

@@ -132,7 +132,9 @@ async def test_a_fault_over_what_is_due_for_one_user_keeps_no_other_from_what_is
         anna, bert = at.node._user_states
         monkeypatch.setattr(anna, "tick", fail)
         monkeypatch.setattr(bert, "tick", ticked.append)
-        await at.pass_time(2)
+        for _ in range(2):
+            bert.due.touch()
+            await at.pass_time(1)
         assert len(ticked) == 2
         here = [record for record in caplog.records if record.name == "gateway.runtime.user_state"]
         assert {record.getMessage() for record in here} == {"user_tick_failed"}
@@ -157,16 +159,59 @@ class Worked(ManualClock):
 async def test_what_is_due_for_thousands_of_users_is_done_in_slices_of_two_milliseconds() -> None:
     clock, homes, ticked = Worked(), UserStates(Composer()), list[int]()
 
-    def home(number: int) -> UserState:
+    def home(user: UserId) -> UserState:
         def tick(_: float) -> None:
-            ticked.append(number)
+            ticked.append(user.key)
             clock.worked_s += 0.0001
 
-        return cast("UserState", SimpleNamespace(tick=tick))
+        due = homes._due_times.add(user)
+        return cast("UserState", SimpleNamespace(tick=tick, due=due, due_at=lambda now: now + 60))
 
-    homes._user_states.update({UserId("main", number): home(number) for number in range(3_000)})
+    users = [UserId("main", number) for number in range(3_000)]
+    homes._user_states.update({each: home(each) for each in users})
     await homes.tick(clock)
     assert ticked == list(range(3_000))
     slices = [after - before for before, after in pairwise([0.0, *clock.turns])]
     assert len(slices) > 100
     assert max(slices) <= SLICE_S + 0.0002
+    await homes.tick(clock)
+    assert len(ticked) == 3_000, "nothing is due for anybody"
+
+
+async def test_nothing_is_done_for_an_idle_user_until_something_is_due(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with scene() as at:
+        await at.served("anna")
+        await at.served("bert")
+        await at.pass_time(10)
+        ticked: list[float] = []
+        (anna, _) = at.node._user_states
+        tick = anna.tick
+
+        def count(now: float) -> None:
+            ticked.append(now)
+            tick(now)
+
+        monkeypatch.setattr(anna, "tick", count)
+        await at.pass_time(60)
+        # the lease is renewed every 4 to 5 s, and the link shows a sign of life every 10 s
+        assert 12 <= len(ticked) <= 24
+        at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=9)))
+        await at.pass_time(1)
+        assert ticked[-1] > at.clock.now() - 2, "after news the user is looked at in the next tick"
+
+
+@pytest.mark.parametrize("seconds", [0.0, 40.0])
+async def test_a_followed_user_costs_nothing_until_something_is_due(
+    seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with street() as at:
+        await at.scenes[0].served()
+        await at.scenes[1].served(device="d2")
+        await at.pass_time(10 + seconds)
+        ticked: list[float] = []
+        home = next(at.home(n) for n in (0, 1) if at.home(n).follower is not None)
+        monkeypatch.setattr(home, "tick", ticked.append)
+        await at.pass_time(30)
+        assert len(ticked) <= 10

@@ -8,7 +8,7 @@ may or may not have been heard.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from gateway.bus.pubsub import SLOW_S
@@ -222,6 +222,13 @@ class Door:
     async def renew(self, user: UserId, node: NodeId, holder: str, token: int) -> bool:
         """See :meth:`gateway.runtime.ports.Leases.renew`."""
         return await self._write(lambda server: server.renew(user, Grant(node, holder, token)), script=True)
+
+    async def renew_many(self, node: NodeId, holder: str, held: Sequence[tuple[UserId, int]]) -> list[bool]:
+        """See :meth:`gateway.runtime.ports.Leases.renew_many`."""
+        return await self._write(
+            lambda server: [server.renew(user, Grant(node, holder, token)) for user, token in held],
+            script=True,
+        )
 
     async def release(self, user: UserId, holder: str, token: int) -> None:
         """See :meth:`gateway.runtime.ports.Leases.release`."""

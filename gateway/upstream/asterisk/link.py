@@ -12,6 +12,7 @@ from gateway.domain.link_requests import Execute, LinkAnswer, LinkRequest, Liste
 from gateway.domain.model import Kind, Right, Scope, UserId
 from gateway.domain.upstream import LinkClosed, LinkEvent, LinkReplaced, Reading, Source
 from gateway.runtime.ports import Clock
+from gateway.runtime.spawn import TaskGroup
 from gateway.upstream.asterisk.sessions import AsteriskSession
 
 EVENTS: Final = 10_000
@@ -88,7 +89,7 @@ class AsteriskLink:
         self._came = asyncio.Event()
         self._hear: Callable[[Reading], None] | None = None
         self._pending: set[asyncio.Future[LinkAnswer]] = set()
-        self._closed: LinkClosed | None = None
+        self._is_closed = False
 
     @property
     def heard_at(self) -> float:
@@ -108,7 +109,7 @@ class AsteriskLink:
     @property
     def is_open(self) -> bool:
         """Whether neither side has closed it."""
-        return self._closed is None
+        return not self._is_closed
 
     async def receive(self, hear: Callable[[Reading], None] | None = None) -> LinkEvent | None:
         """Return the next event; None for an answer. Readings that come meanwhile go to *hear*.
@@ -117,8 +118,8 @@ class AsteriskLink:
             LinkClosed: ``lost``.
         """
         while not self._inbox:
-            if self._closed is not None:
-                raise self._closed
+            if self._is_closed:
+                raise LinkClosed("lost")
             self._came.clear()
             self._hear = hear
             try:
@@ -138,8 +139,8 @@ class AsteriskLink:
             GatewayError: It was refused, or Asterisk did not answer.
             LinkClosed: The link went before the answer came.
         """
-        if self._closed is not None:
-            raise self._closed
+        if self._is_closed:
+            raise LinkClosed("lost")
         if len(self._pending) >= UNDER_WAY:
             raise GatewayError(ErrorCode.BUSY, "Too many requests of this user are under way.")
         answer: asyncio.Future[LinkAnswer] = asyncio.get_running_loop().create_future()
@@ -148,13 +149,14 @@ class AsteriskLink:
             if not isinstance(request, Execute):
                 self._serve(request, answer)
                 return await answer
-            async with asyncio.TaskGroup() as tasks:
+            async with TaskGroup() as tasks:
                 executing = tasks.create_task(self._execute(request, answer))
                 await asyncio.wait((answer,))
                 executing.cancel()  # the link went: what was sent may be carried out all the same
             return answer.result()
         finally:
             self._pending.discard(answer)
+            del answer  # what it raised has this frame in its traceback
 
     def _serve(self, request: LinkRequest, answer: asyncio.Future[LinkAnswer]) -> None:
         try:
@@ -183,7 +185,7 @@ class AsteriskLink:
 
     def push(self, event: LinkEvent) -> None:
         """Bring *event* to who receives; too many that wait end the link."""
-        if self._closed is not None:
+        if self._is_closed:
             return
         if self._hear is not None and not self._inbox and isinstance(event, Reading):
             self._hear(event)
@@ -201,8 +203,8 @@ class AsteriskLink:
 
     def end(self) -> None:
         """End it; what was pushed before is still received."""
-        if self._closed is None:
-            self._closed = LinkClosed("lost")
+        if not self._is_closed:
+            self._is_closed = True
             self._server.left(self)
         for pending in self._pending:
             _fail(pending, LinkClosed("lost"))
@@ -230,7 +232,7 @@ class AsteriskLink:
         self.asks_alone = any(listen.numbers is not None for listen in self.queries.values())
 
     def _put(self, one: LinkEvent | Callable[[], None]) -> None:
-        if self._closed is None:
+        if not self._is_closed:
             self._inbox.append(one)
             self._came.set()
 

@@ -1,0 +1,112 @@
+"""Due times: which of many things need attention now, at no cost for all others.
+
+Pure. *now* is monotonic seconds.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from typing import Final, Generic, TypeVar
+
+KeyT = TypeVar("KeyT")
+
+_SLACK: Final = 64
+"""Outdated entries that the heap may hold beside one for each thing."""
+
+
+class DueTime(Generic[KeyT]):
+    """When one thing is due next. It holds nothing of the thing but its key.
+
+    Args:
+        key: Names the thing.
+        touched: Collects what is due at once.
+    """
+
+    __slots__ = ("_touched", "at", "entry_at", "is_over", "is_touched", "key")
+
+    def __init__(self, key: KeyT, touched: list[DueTime[KeyT]]) -> None:
+        self.key = key
+        self.at = math.inf
+        self.entry_at = math.inf
+        """The time of its entry in the heap; infinity without one."""
+        self.is_touched = False
+        self.is_over = False
+        self._touched = touched
+
+    def touch(self) -> None:
+        """Note that something happened, so that its due time may be earlier: it is due at once."""
+        if not self.is_touched:
+            self.is_touched = True
+            self._touched.append(self)
+
+
+class DueTimes(Generic[KeyT]):
+    """The due times of all things of one kind.
+
+    Invariants: each thing is due once at most in one :meth:`take`; the heap has at most twice as many entries
+    as there are things, and :data:`_SLACK`.
+    """
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, DueTime[KeyT]]] = []
+        self._touched: list[DueTime[KeyT]] = []
+        self._count = 0
+        self._serial = 0
+
+    def __len__(self) -> int:
+        """Return the number of entries in the heap, for tests and gauges."""
+        return len(self._heap)
+
+    def add(self, key: KeyT) -> DueTime[KeyT]:
+        """Return the due time of a new thing: at once."""
+        due = DueTime(key, self._touched)
+        due.touch()
+        self._count += 1
+        return due
+
+    def drop(self, due: DueTime[KeyT]) -> None:
+        """Forget a thing: it is never due again. An entry that is left in the heap does not name it."""
+        if not due.is_over:
+            due.is_over, due.at, due.entry_at = True, math.inf, math.inf
+            del due.key
+            self._count -= 1
+
+    @property
+    def are_touched(self) -> bool:
+        """Whether anything was touched since the last :meth:`take`."""
+        return bool(self._touched)
+
+    def put(self, due: DueTime[KeyT], at: float) -> None:
+        """Set when a thing is due next; it is due earlier when it is touched."""
+        if due.is_over:
+            return
+        due.at = at
+        if at < due.entry_at:  # a later time is found when the entry's has come
+            self._push(due)
+
+    def take(self, now: float) -> list[DueTime[KeyT]]:
+        """Return what is due, and expect :meth:`put` for each: until then it is not due again."""
+        taken = [due for due in self._touched if not due.is_over]
+        self._touched.clear()
+        for due in taken:
+            due.is_touched, due.at = False, math.inf
+        while self._heap and self._heap[0][0] <= now:
+            at, _, due = heapq.heappop(self._heap)
+            if due.entry_at != at:
+                continue
+            due.entry_at = math.inf
+            if due.at <= now:
+                due.at = math.inf
+                taken.append(due)
+            elif due.at < math.inf:
+                self._push(due)
+        return taken
+
+    def _push(self, due: DueTime[KeyT]) -> None:
+        if len(self._heap) >= 2 * self._count + _SLACK:
+            self._heap = [entry for entry in self._heap if entry[2].entry_at == entry[0]]
+            heapq.heapify(self._heap)
+        self._serial += 1
+        due.entry_at = due.at
+        heapq.heappush(self._heap, (due.at, self._serial, due))

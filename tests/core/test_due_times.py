@@ -1,0 +1,87 @@
+"""Which of many things are due?"""
+
+from __future__ import annotations
+
+import math
+import random  # noqa: TID251 - seeded
+
+import pytest
+
+from gateway.core.due_times import DueTime, DueTimes
+
+
+def keys(taken: list[DueTime[str]]) -> list[str]:
+    return [due.key for due in taken]
+
+
+def test_a_new_thing_is_due_at_once_and_then_when_it_is_put() -> None:
+    times: DueTimes[str] = DueTimes()
+    due = times.add("a")
+    assert keys(times.take(0)) == ["a"]
+    assert keys(times.take(100)) == []
+    times.put(due, 105)
+    assert keys(times.take(104.9)) == []
+    assert keys(times.take(105)) == ["a"]
+    assert keys(times.take(105)) == []
+
+
+def test_what_is_touched_is_due_in_the_next_take_and_only_once() -> None:
+    times: DueTimes[str] = DueTimes()
+    due = times.add("a")
+    times.take(0)
+    times.put(due, 5)
+    due.touch()
+    due.touch()
+    assert times.are_touched
+    assert keys(times.take(5)) == ["a"], "touched and due by time is due once"
+    times.put(due, 9)
+    assert keys(times.take(8)) == []
+    assert keys(times.take(9)) == ["a"]
+
+
+def test_a_later_time_outdates_the_entry_of_an_earlier_one_and_the_other_way_round() -> None:
+    times: DueTimes[str] = DueTimes()
+    due = times.add("a")
+    times.take(0)
+    times.put(due, 5)
+    times.put(due, 50)
+    assert keys(times.take(49)) == []
+    times.put(due, 20)
+    assert keys(times.take(20)) == ["a"]
+    times.put(due, math.inf)
+    assert keys(times.take(1e9)) == []
+
+
+def test_what_is_dropped_is_never_due_again() -> None:
+    times: DueTimes[str] = DueTimes()
+    due, other = times.add("a"), times.add("b")
+    times.take(0)
+    times.put(due, 1)
+    times.put(other, 1)
+    due.touch()
+    times.drop(due)
+    times.put(due, 2)
+    assert keys(times.take(100)) == ["b"]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_each_is_due_exactly_when_it_should_be_and_the_heap_stays_small(seed: int) -> None:
+    dice, times = random.Random(seed), DueTimes[int]()
+    wanted: dict[int, float] = {}
+    dues = {key: times.add(key) for key in range(50)}
+    times.take(0)
+    for now in range(1, 400):
+        for key in dice.sample(range(50), 10):
+            if dice.random() < 0.3:
+                dues[key].touch()
+                wanted[key] = -math.inf
+            elif wanted.get(key, math.inf) > -math.inf:
+                wanted[key] = now + dice.choice([0, 1, 5, 50, math.inf])
+                times.put(dues[key], wanted[key])
+        taken = [due.key for due in times.take(now)]
+        assert len(set(taken)) == len(taken)
+        assert set(taken) == {key for key, at in wanted.items() if at <= now}
+        for key in taken:
+            wanted[key] = now + dice.choice([1, 7, 30])
+            times.put(dues[key], wanted[key])
+        assert len(times) <= 2 * 50 + 65
