@@ -35,7 +35,7 @@ async def test_a_line_that_is_too_long_is_not_read(tmp_path: Path) -> None:
 
 
 async def test_where_none_runs_it_is_said_how_to_start_one(tmp_path: Path) -> None:
-    with pytest.raises(NoDemoRunning, match="start it with `oscc-gateway demo-cluster`"):
+    with pytest.raises(NoDemoRunning, match="start it with `make demo-cluster`"):
         await ask_demo(tmp_path / "s", "kill", "n1")
 
 

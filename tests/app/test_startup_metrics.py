@@ -31,10 +31,10 @@ def begun() -> Telemetry:
 
 
 def counters(telemetry: Telemetry) -> dict[str, dict[Labels, float]]:
-    """Return name → labels → value."""
+    """Return name → labels → value, without what the process itself has used."""
     found: dict[str, dict[Labels, float]] = {}
     for family in text_string_to_metric_families(telemetry.render().decode()):
-        for sample in family.samples:
+        for sample in family.samples if not family.name.startswith("process_") else ():
             found.setdefault(sample.name, {})[frozenset(sample.labels.items())] = sample.value
     return found
 
