@@ -257,13 +257,7 @@ def _agent(parts: Parts, offset_ms: int) -> Agent:
         reason_id=now.reason_id,
         pending_routing_state=now.pending_routing_state,
         pending_by=now.pending_by,
-        handling=now.handling
-        and tuple(
-            [
-                Handling(h.contact_id, h.media, h.state, _shift(h.since_ms, offset_ms), h.direct, h.queue_id)
-                for h in now.handling
-            ]
-        ),
+        handling=now.handling and _handling(now.handling, offset_ms),
         post_processing=now.post_processing
         and replace(
             now.post_processing,
@@ -281,6 +275,15 @@ def _agent(parts: Parts, offset_ms: int) -> Agent:
         day_start_ms=_shift(day.day_start_ms, offset_ms),
         allowed_actions=now.allowed_actions,
         version=skilled.version,
+    )
+
+
+def _handling(contacts: tuple[Handling, ...], offset_ms: int) -> tuple[Handling, ...]:
+    return tuple(
+        [
+            Handling(h.contact_id, h.media, h.state, _shift(h.since_ms, offset_ms), h.direct, h.queue_id)
+            for h in contacts
+        ]
     )
 
 
