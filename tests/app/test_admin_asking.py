@@ -64,7 +64,7 @@ async def test_nobody_there_is_told_with_the_place(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("told", "sentence"),
     [
-        ({"detail": "No node has that user.", "code": "not_found"}, "No node knows that user. [not_found]"),
+        ({"detail": "No node has that user.", "code": "not_found"}, "No node has that user. [not_found]"),
         (
             {"detail": "Too many wrong tokens.", "code": "rate_limited", "retry_after_s": 1.5},
             "Too many wrong tokens. [rate_limited] Try again in 1.5 s.",
