@@ -59,8 +59,8 @@ SEEDED = [
     SeededBug(
         "a reference to what is out of sight passes",
         CHOICES,
-        "if parsed is None or parsed[1] not in scope.of(kind):",
-        "if parsed is None:",
+        "if parsed is None or parsed[1] not in scope.of(kind):\n        raise _refusal",
+        "if parsed is None:\n        raise _refusal",
         "test_parameters_pass_exactly_when_their_values_are_as_declared",
     ),
     SeededBug(

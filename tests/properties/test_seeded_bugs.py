@@ -79,7 +79,7 @@ def test_quick() -> None:
 )
 def test_only_an_assertion_that_fails_kills(new: str, killed: bool, tmp_path: Path) -> None:
     bug = SeededBug(
-        "sample", "core/outbox.py", "return max(now, self.sent_at + self.interval_s)", new, "test_quick"
+        "sample", "core/outbox.py", "return max(now, self.sent_at + interval_s)", new, "test_quick"
     )
     assert seeded.occurrences(bug) == 1
     seeded.copy(tmp_path)

@@ -178,8 +178,8 @@ SEEDED = [
     SeededBug(
         "any agent may be commanded",
         "core/command_checks.py",
-        "if parsed is None or parsed[1] not in scope.of(kind):",
-        "if parsed is None:",
+        "if parsed is None or parsed[1] not in scope.of(kind):\n        if parsed is not",
+        "if parsed is None:\n        if parsed is not",
         "test_a_command_for_anything_outside_the_scope_is_refused",
     ),
 ]
