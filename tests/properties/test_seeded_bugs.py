@@ -60,11 +60,11 @@ def test_the_property_finds_the_bug(one: Planted, tmp_path: Path) -> None:
 SEEDED = pytest.mark.seeded
 SAMPLE = '''"""A sample."""
 
-from gateway.core.outbox import Pace
+from gateway.core.outbox import PaceLadder
 
 
 def test_quick() -> None:
-    assert Pace().due_at(1.0) == 1.0
+    assert PaceLadder().due_at(1.0) == 1.0
 '''
 
 
