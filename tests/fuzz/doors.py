@@ -256,7 +256,11 @@ def _breaks(data: bytes) -> bool:
 
 
 def _plain(heard: framing.Heard) -> tuple[object, ...]:
-    return ("Message", heard.encode()) if isinstance(heard, str) else (type(heard).__name__, *heard)
+    return (
+        ("Message", heard.encode())
+        if isinstance(heard, str)
+        else (type(heard).__name__.removeprefix("WebSocket"), *heard)
+    )
 
 
 def _hold_against(ours: list[framing.Heard], data: bytes) -> None:

@@ -85,7 +85,9 @@ def _compare(ours: list[websocket.Event], seen: bytes) -> None:
     """Hold what was read against somebody else's reading of the bytes that it took: *seen*."""
     theirs = second_reading(seen)
     breach = ours[-1] if ours and isinstance(ours[-1], websocket.Violation) else None
-    plain = [(type(event).__name__, *event) for event in ours if event is not breach]
+    plain = [
+        (type(event).__name__.removeprefix("WebSocket"), *event) for event in ours if event is not breach
+    ]
     assert plain == theirs.events, "others read something else"
     if breach is None or breach.code in {websocket.TOO_BIG, websocket.POLICY}:  # limits of our own
         assert theirs.failed is None, "a breach, for others"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -88,7 +89,7 @@ class PhoneCall:
         self.ledger = Ledger(7)
         self.ticket = ticket_of(application)
         self.facts = facts_of(self.ticket)
-        self.health = LIVE
+        self.health = replace(LIVE, as_of=self.now)
         self.ledger.record(me_key(self.ticket.handle), Element(Me(user_id="7")))
         for key, value in RESOURCES.items():
             self.ledger.record(key, Element(value))

@@ -12,7 +12,7 @@ from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError
 from gateway.domain.model import Application, Scope
 from gateway.domain.resources import Agent, Queue, RoutingState
 from gateway.protocol.frames import NoticeFrame, Renewed
-from tests.core.samples import LIVE, SCOPE
+from tests.core.samples import SCOPE
 from tests.transcripts.recorder import FOLDER, PhoneCall, check
 
 WORK = Agent(display_name="Cleo", routing_state=RoutingState.WORK, reason_id="3")
@@ -228,7 +228,7 @@ def pings() -> PhoneCall:
     call.drain()
     call.send("pong", nonce="2")
     call.wait(2)
-    call.say(replace(LIVE, upstream="stale"), "has heard nothing from OSCC-E")
+    call.say(replace(call.health, upstream="stale"), "has heard nothing from OSCC-E")
     call.drain()
     call.change("queue:2", None)
     call.wait(0.1)
