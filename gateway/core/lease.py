@@ -71,7 +71,8 @@ class AssumedTokens:
     """Tokens of users that one node takes without the store.
 
     Invariant: each is above all before. Two nodes that take a user in the same millisecond take different
-    ones, so that the server never has to refuse the second for an equal token.
+    tokens, unless their holders have the same three digits (1 pair in 1,000): then the server refuses the
+    second as stale, and it takes another.
 
     Args:
         holder: The node's life.
