@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import ssl
 import time
@@ -83,7 +84,7 @@ def reason(error: Exception) -> str:
             return "this is no address; it begins with http:// or https://, as in https://server.example:8443"
         case aiohttp.ClientConnectorError():
             return f"no connection to {error.host}:{error.port}: {error.os_error.strerror or error.os_error}"
-        case aiohttp.ServerDisconnectedError():
+        case aiohttp.ServerDisconnectedError() | OSError(errno=errno.ECONNRESET):
             return "the server closed the connection without an answer"
         case aiohttp.ClientResponseError() | aiohttp.ClientPayloadError():
             return "what it answers is no HTTP; does it want https:// instead of http://?"

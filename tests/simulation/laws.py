@@ -250,15 +250,25 @@ def _tidy(process: Process) -> list[str]:
     return missing
 
 
-def when_all_are_gone(world: World) -> None:
-    """Look whether nodes that have lived on hold anything of users who have logged off."""
-    for process in world.processes:
-        process.site.forget_closed()
+def objects_of_users() -> dict[int, str]:
+    """Return what there is in this process of users of a gateway: identity → class."""
     gc.collect()
-    held = Counter(
-        type(each).__name__
+    return {
+        id(each): type(each).__name__
         for each in gc.get_objects()
         if type(each).__name__ in OF_A_USER and type(each).__module__.startswith("gateway.")
-    )
+    }
+
+
+def when_all_are_gone(world: World, strangers: frozenset[int]) -> None:
+    """Look whether nodes that have lived on hold anything of users who have logged off.
+
+    Args:
+        world: What has lived.
+        strangers: Identities of what was there before the simulation: other tests may run in this process.
+    """
+    for process in world.processes:
+        process.site.forget_closed()
+    held = Counter(name for identity, name in objects_of_users().items() if identity not in strangers)
     if held:
         world.broken("memory is back at its baseline", str(dict(held)))

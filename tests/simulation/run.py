@@ -91,6 +91,7 @@ def run(setup: Setup, actions: tuple[Action, ...]) -> Report:
 
 
 async def _live(setup: Setup, actions: tuple[Action, ...], loop: VirtualLoop, heard: _Heard) -> Report:
+    strangers = frozenset(laws.objects_of_users()) if setup.patient else frozenset[int]()
     async with asyncio.TaskGroup() as tasks:
         world = World(setup, frozenset(action.what for action in actions), loop, tasks)
         try:
@@ -102,7 +103,7 @@ async def _live(setup: Setup, actions: tuple[Action, ...], loop: VirtualLoop, he
                     break
                 apply(world, action)
             if not world.broken_laws:
-                await _become_quiet(world, heard)
+                await _become_quiet(world, heard, strangers)
         finally:
             world.end()
             await asyncio.sleep(60)
@@ -123,7 +124,7 @@ async def _pass(world: World, heard: _Heard, seconds: float) -> None:
             return
 
 
-async def _become_quiet(world: World, heard: _Heard) -> None:
+async def _become_quiet(world: World, heard: _Heard, strangers: frozenset[int]) -> None:
     world.calm()
     world.note("calm")
     began, well_since = world.now(), None
@@ -141,12 +142,12 @@ async def _become_quiet(world: World, heard: _Heard) -> None:
             well_since = world.now()
         elif world.now() - well_since >= still_s:
             laws.in_the_end(world)
-            await _leave(world, heard)
+            await _leave(world, heard, strangers)
             return
     world.broken("all is well in the end", "; ".join(missing))
 
 
-async def _leave(world: World, heard: _Heard) -> None:
+async def _leave(world: World, heard: _Heard, strangers: frozenset[int]) -> None:
     """In a life that is watched for long and in which no node has ended: let everybody log off, and look."""
     are_alive = all(process.is_alive for process in world.processes)
     has_ended = world.lives > world.setup.nodes or not are_alive
@@ -155,7 +156,7 @@ async def _leave(world: World, heard: _Heard) -> None:
     for phone in world.phones:
         phone.log_off()
     await _pass(world, heard, laws.GONE_S)
-    laws.when_all_are_gone(world)
+    laws.when_all_are_gone(world, strangers)
 
 
 def shrink(setup: Setup, actions: tuple[Action, ...], law: str) -> tuple[Action, ...]:
