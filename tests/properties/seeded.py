@@ -132,7 +132,16 @@ def plant(bug: SeededBug, tree: Path) -> None:
 
 def run(tree: Path, test_file: str, test: str) -> Verdict:
     """Run one property on a copy, in a process of its own."""
-    options = ["-x", "-q", "--tb=short", "-p", "no:cacheprovider", f"--timeout={GIVE_UP_S:.0f}"]
+    options = [
+        "-x",
+        "-q",
+        "--tb=short",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:schemathesis",
+        f"--timeout={GIVE_UP_S:.0f}",
+    ]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *options, f"tests/properties/{test_file}::{test}"],
         cwd=tree,
