@@ -59,6 +59,10 @@ async def test_those_who_are_free_stand_first_and_counts_are_filters() -> None:
         await states.click()
         await expect(states).to_have_attribute("aria-pressed", "true")
         listed = page.locator(".detail .rows .agent")
+        await page.locator(".detail .rows").evaluate(
+            "list => list.scrollIntoView()"
+        )  # only rows in sight exist
+        await expect(listed.first).to_have_attribute("data-state", "unavailable")
         found = await listed.evaluate_all("rows => rows.map((row) => row.dataset.state)")
         assert set(found) == {"unavailable"}
 
