@@ -85,12 +85,16 @@ class Requests:
     ) -> tuple[CommandFrame | Follow, ...]:
         """Note that a new connection is served; returns what to send on it.
 
-        *asked* are the topics of its `hello`: they answer every follow that asked for the same.
+        *asked* are the topics of its `hello`, the newest wish of then: they answer the last follow that asked
+        for the same, and those that it replaced.
         """
-        for id_, (frame, granted) in tuple(self._follows.items()):
-            if frame.topics == asked:
-                del self._follows[id_]
-                granted(topics)
+        follows = tuple(self._follows.items())
+        answered = max(
+            (at for at, (_, (frame, _)) in enumerate(follows) if frame.topics == asked), default=-1
+        )
+        for id_, (_, granted) in follows[: answered + 1]:
+            del self._follows[id_]
+            granted(topics)
         commands = (dataclasses.replace(waiting.frame, retry=True) for waiting in self._commands.values())
         return (*(follow.frame for follow in self._follows.values()), *commands)
 

@@ -851,8 +851,11 @@ export class Connection extends EventTarget {
     this.#time.heard(welcome.server_time_ms, this.#env.now());
     const {topics, paceS} = live.hello;
     if (this.#wishes.paceS !== undefined && this.#wishes.paceS !== paceS) this.pace(this.#wishes.paceS);
-    for (const [id, {frame, settle}] of [...this.#follows]) {
-      if (!same(frame.topics, topics)) this.#send(frame);
+    const follows = [...this.#follows];
+    // the hello asked for the newest wish of then: it answers that one, and what it replaced
+    const answered = follows.map(([, {frame}]) => same(frame.topics, topics)).lastIndexOf(true);
+    for (const [at, [id, {frame, settle}]] of follows.entries()) {
+      if (at > answered) this.#send(frame);
       else if (this.#follows.delete(id)) settle(welcome.topics);
     }
     for (const [id, {frame}] of [...this.#commands]) {

@@ -102,6 +102,15 @@ def test_a_follow_is_answered_by_a_hello_that_asked_the_same_and_sent_again_othe
     assert grants == [TOPICS, OTHER]
 
 
+def test_a_follow_that_was_replaced_does_not_overtake_the_newer_one(
+    requests: Requests, grants: list[GrantedTopics | GatewayError]
+) -> None:
+    requests.follow(Follow("1", ("queues",)), grants.append)
+    requests.follow(Follow("2", ("agents",)), grants.append)
+    assert requests.welcomed(TOPICS, ("agents",)) == ()
+    assert grants == [TOPICS, TOPICS]
+
+
 def test_a_refused_follow_gets_the_error(
     requests: Requests, grants: list[GrantedTopics | GatewayError]
 ) -> None:

@@ -129,6 +129,20 @@ test('the difference of the clocks is known from the least late reading', async 
   assert.equal(live.serverTimeMs(), SERVER_MS + 1000, 'a late frame does not turn the clock back');
 });
 
+test('a follow that was replaced does not overtake the newer one after a reconnect', async () => {
+  const {live, sockets, clock} = await connected();
+  sockets[0].serve();
+  const follows = [live.follow(['queues']), live.follow(['agents'])];
+  sockets[0].onclose({code: 1006});
+  await clock.advance(60_000);
+  const socket = sockets.at(-1);
+  assert.notEqual(socket, sockets[0]);
+  socket.serve();
+  assert.deepEqual(socket.last('hello').topics, ['agents']);
+  assert.equal(socket.last('follow'), undefined);
+  await Promise.all(follows);
+});
+
 test('a refused resume ends the wait for it', async () => {
   const {live, sockets} = await connected();
   sockets[0].onopen();
