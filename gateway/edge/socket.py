@@ -76,7 +76,7 @@ class FanoutWriter:
     Members may join and leave while it writes.
 
     Args:
-        fanout group: The group.
+        fanout_group: The group.
         scheduler: Gives it turns.
         telemetry: Counts frames.
     """
@@ -98,16 +98,14 @@ class FanoutWriter:
         if due_at > now:
             self._scheduler.at(self, due_at)
             return
-        sinks = [
-            member.sink for member in self._fanout_group.members
-        ]  # members may leave while they are written to
+        # members may leave while they are written to
+        sinks = [member.sink for member in self._fanout_group.members]
         names, since = self._fanout_group.waits
         frames = self._fanout_group.take(now)
         if frames:
             data = packed(frames, self._fanout_group.codec)
-            self._count(
-                frames, len(sinks)
-            )  # before it is written: a member that leaves meanwhile gets it, too
+            # before it is written: a member that leaves meanwhile gets it, too
+            self._count(frames, len(sinks))
             self._write(data, sinks)
             self._fanout_group.meet(now)
             self._telemetry.updates.inc(names * len(sinks))
@@ -140,7 +138,7 @@ class FanoutWriter:
 def fanout_writer_of(
     fanout_group: FanoutGroup, scheduler: TurnScheduler, telemetry: Telemetry
 ) -> FanoutWriter:
-    """Return the writer of *fanout group*, the only one at any time."""
+    """Return the writer of *fanout_group*, the only one at any time."""
     if not isinstance(fanout_group.herald, FanoutWriter):
         fanout_group.herald = FanoutWriter(fanout_group, scheduler, telemetry)
     return fanout_group.herald

@@ -40,7 +40,12 @@ export class Alerts {
   /** On a desk, from a page that stays connected. It names a queue and figures, never a person. */
   notify(text) {
     if (!this.shell.stays || globalThis.Notification?.permission !== 'granted') return;
-    const note = new Notification(this.shell.titled, {body: text, tag: 'oscc', icon: 'icon-192.png'});
+    let note;
+    try {
+      note = new Notification(this.shell.titled, {body: text, tag: 'oscc', icon: 'icon-192.png'});
+    } catch {
+      return; // browsers of phones and tablets have the name only
+    }
     note.addEventListener('click', () => {
       focus();
       note.close();
@@ -62,9 +67,15 @@ export class Alerts {
   }
 }
 
-/** A short tone. Browsers let a page sound once it was touched. */
+/** The only one of the page: browsers allow few. */
+let sound = null;
+
+/** A short tone. Browsers let a page sound once it was touched; before that there is none. */
 export function tone(hz = TONE_HZ.note) {
-  const context = new AudioContext();
+  sound ??= new AudioContext();
+  const context = sound;
+  context.resume().catch(() => {});
+  if (context.state !== 'running' && !navigator.userActivation?.isActive) return;
   const [source, volume] = [context.createOscillator(), context.createGain()];
   source.frequency.value = hz;
   volume.gain.setValueAtTime(0.2, context.currentTime);
@@ -72,7 +83,6 @@ export function tone(hz = TONE_HZ.note) {
   source.connect(volume).connect(context.destination);
   source.start();
   source.stop(context.currentTime + TONE_S);
-  source.addEventListener('ended', () => context.close());
 }
 
 /** What a person may choose. @param {import('./shell.js').Shell} shell @param {boolean} desk */
@@ -84,7 +94,7 @@ export function alertRows(shell, desk) {
       checked: shell.choices[name] === true,
       onchange: () => {
         shell.choose({[name]: input.checked});
-        changed(input.checked);
+        changed(input.checked, input);
       },
     });
     return h(
@@ -94,6 +104,11 @@ export function alertRows(shell, desk) {
       h('span', {}, t(`alert.${name}`), h('small', {}, t(`alert.${name}.hint`))),
     );
   };
-  const stay = (on) => on && globalThis.Notification?.requestPermission();
+  /** Without the right to notify, to stay connected would do nothing but cost. */
+  const stay = async (on, input) => {
+    if (!on || (await globalThis.Notification?.requestPermission()) === 'granted') return;
+    input.checked = false;
+    shell.choose({stay: false});
+  };
   return [box('tone', (on) => on && tone()), desk ? box('stay', stay) : null];
 }

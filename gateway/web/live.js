@@ -100,12 +100,17 @@ export class Live {
   async want(topics) {
     const {connection} = this;
     if (topics.every((topic) => this.wanted.has(topic))) return;
+    const before = this.wanted;
     this.wanted = new Set(topics);
     // they are known once the stream that has them has begun
-    this.coming = {stream: connection.position?.stream ?? null, granted: null};
+    const coming = {stream: connection.position?.stream ?? null, granted: null};
+    this.coming = coming;
     const {granted} = await connection.follow(topics).catch(() => ({granted: null}));
-    this.coming.granted = granted;
-    this.arrive();
+    if (this.coming !== coming) return; // something else is wanted by now
+    coming.granted = granted;
+    if (granted) return this.arrive();
+    this.wanted = before; // refused: it may be wanted again
+    this.coming = null;
   }
 
   /** Come back with fewer topics, when all that was held has to be sent again anyway. @param {string[]} topics */
@@ -131,7 +136,7 @@ export class Live {
     if (this.whole) this.everything();
     return () => this.readers.delete(call);
   }
-  /** Call each second while data is live, and once when it stops. */
+  /** Call each second while somebody sees the page, or it stays connected. @returns {() => void} ends it */
   each(call) {
     this.tickers.add(call);
     return () => this.tickers.delete(call);

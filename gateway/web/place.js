@@ -67,7 +67,7 @@ export class Place {
       id: 'own-limit',
       min: 5,
       max: 3600,
-      step: 5,
+      step: 1,
       inputmode: 'numeric',
       onchange: () => this.setLimit(),
     });
@@ -130,7 +130,7 @@ export class Place {
 
   /** One's own longest wait for this queue; empty: that of the service level. */
   setLimit() {
-    if (!this.limit.validity.valid) return;
+    if (!this.limit.reportValidity()) return;
     const limits = {...this.shell.choices.limits};
     if (this.limit.value) limits[this.id] = Number(this.limit.value);
     else delete limits[this.id];

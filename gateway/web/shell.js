@@ -77,7 +77,7 @@ export class Shell {
   }
   /** Whether this page stays connected while nobody sees it: on a desk, for who wants to be alerted. */
   get stays() {
-    return this.choices.stay === true && !isNarrow();
+    return this.session.application === 'dashboard' && this.choices.stay === true && !isNarrow();
   }
 
   build() {
