@@ -197,7 +197,7 @@ def converged(parts: Parts, element: Element) -> Parts:
     """Return what a link was told whose resource is shown as *element*: that of which it was composed.
 
     So links that are told the same at other instants soon stand at the same place. It stays what the link was
-    told where the two differ by more than *element* shows.
+    told where the two differ in what *element* does not show, but a later one may.
     """
     others = element.parts
     if others is None or others is parts:
@@ -205,11 +205,26 @@ def converged(parts: Parts, element: Element) -> Parts:
     directory, realtime, cumulative, configuration, readable, _ = parts
     mine = directory is None, realtime is None, cumulative is None, configuration is None, readable
     theirs = others[0] is None, others[1] is None, others[2] is None, others[3] is None, others[4]
-    if mine != theirs:
-        return parts
-    if realtime is not None and others[1] is not None and realtime.remote_number != others[1].remote_number:
+    if mine != theirs or not all(map(_hide_the_same, parts[:4], others[:4])):
         return parts
     return others
+
+
+def _hide_the_same(mine: Part | None, theirs: Part | None) -> bool:
+    """Whether two parts of one source agree in what :func:`compose` may leave out.
+
+    That is the remote number, an extension that stands behind another one, and skills of a lower version.
+    """
+    if mine is theirs:
+        return True
+    if mine is None or theirs is None:
+        return False
+    if mine.remote_number != theirs.remote_number:
+        return False
+    one, other = mine.value, theirs.value
+    if not isinstance(one, Agent) or not isinstance(other, Agent):
+        return True
+    return (one.extension, one.version, one.skills) == (other.extension, other.version, other.skills)
 
 
 def _address(parts: Parts) -> Address:

@@ -285,6 +285,32 @@ def test_a_link_does_not_stand_where_another_number_was_told() -> None:
     assert converged(others, composed(mine)) is others
 
 
+@pytest.mark.parametrize(
+    ("mine", "others"),
+    [
+        pytest.param(
+            parts(Agent(extension="12"), Agent()),
+            parts(Agent(extension="12"), Agent(extension="12")),
+            id="an extension told twice",
+        ),
+        pytest.param(
+            parts(Agent(extension="11"), Agent(extension="12")),
+            parts(Agent(extension="12"), Agent(extension="12")),
+            id="an extension behind another",
+        ),
+        pytest.param(
+            parts(Agent(version=3), Agent(), None, Agent(version=5)),
+            parts(Agent(version=4), Agent(), None, Agent(version=5)),
+            id="skills of a lower version",
+        ),
+    ],
+)
+def test_a_link_does_not_stand_where_something_that_is_not_shown_differs(mine: Parts, others: Parts) -> None:
+    assert compose(mine, 0) == compose(others, 0)
+    assert converged(mine, composed(others)) is mine
+    assert converged(others, composed(mine)) is others
+
+
 @pytest.mark.parametrize("source", Source)
 def test_each_source_has_one_part(source: Source) -> None:
     (one, other) = (part(Kind.AGENT, 5, source) for _ in range(2))
