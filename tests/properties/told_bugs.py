@@ -50,7 +50,7 @@ SEEDED = [
     bug(
         "a link stands where others stand, whatever sources told",
         COMPOSE,
-        "    if mine != theirs:\n",
+        "    if mine != theirs or not all(map(_hide_the_same, parts[:4], others[:4])):\n",
         "    if False:\n",
     ),
     bug(
