@@ -92,6 +92,19 @@ async def test_a_right_that_is_taken_away_ends_no_session() -> None:
         assert len(await at.server.sessions(session.secret)) == 1
 
 
+async def test_a_session_that_cannot_be_ended_for_lack_of_a_right_costs_no_connection() -> None:
+    async with asyncio.timeout(30), place(idle_s=1) as at:
+        session = await at.assistant()
+        async with at.linked(session):
+            before = at.server.monitor.connections
+            at.fake.accounts["oscc"].write -= {"agent"}
+            with capture_logs() as logs:
+                while not any(one["event"] == "session_not_ended" for one in logs):
+                    await at.clock.sleep(0.02)
+            assert at.server.monitor.is_up
+            assert at.server.monitor.connections == before
+
+
 async def test_an_account_that_is_sent_no_events_is_said_and_its_commands_take_effect() -> None:
     async with asyncio.timeout(30), place() as at:
         at.fake.accounts["oscc"].read = frozenset()

@@ -453,8 +453,18 @@ class AsteriskAccounts:
                     await self._over(session, EndReason.EXPIRED)
 
     async def _over(self, session: AsteriskSession, reason: EndReason) -> None:
+        """End a session by time; where Asterisk refuses it, it is tried again with the next sweep.
+
+        Raises:
+            LostError: The connection went.
+        """
         async with self._changing:
-            await self._drop(session, reason, None)
+            if self.sessions.get(session.key, 0) != session:
+                return  # it was ended, replaced or made longer meanwhile
+            try:
+                await self._drop(session, reason, None)
+            except GatewayError as error:
+                _LOG.warning("session_not_ended", site=self._site, code=error.code.value)
 
     # ---- AstDB ----
 

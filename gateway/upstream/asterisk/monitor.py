@@ -16,6 +16,7 @@ import structlog
 
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.runtime.ports import Clock
+from gateway.runtime.spawn import heed_cancellation
 from gateway.upstream.asterisk.ami import Message, decimal
 from gateway.upstream.asterisk.commands import Step, refusal
 from gateway.upstream.asterisk.connection import (
@@ -248,11 +249,12 @@ class Monitor:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(connection.read())
                 await self._begin(connection)
-                tasks.create_task(self._watch())
                 tasks.create_task(self._publish())
                 for one in beside:
                     tasks.create_task(one())
+                await self._watch()  # in the body: there a child's failure leaves no request to cancel behind
         except* (LostError, GatewayError) as group:
+            heed_cancellation()
             error = _first(group)
             raise LostError(error.reason if isinstance(error, LostError) else "protocol") from error
         finally:
