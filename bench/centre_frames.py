@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bench.layout import FIRST_AGENT, Layout, Sight
-from gateway.domain.texts import VALUE_CHARS
+from gateway.domain.model import VALUE_CHARS
 
 SUBPROTOCOL = "oscce.link.v1"
 SEQUENCE, STAMP = "S:", ",T:"

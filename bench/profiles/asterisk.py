@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, cast
 
-from gateway.domain.link_requests import Listen
+from gateway.domain.commands import Listen
 from gateway.domain.model import Kind, Scope, UserId
 from gateway.domain.upstream import Reading, Source
 from gateway.runtime.clock import SystemClock

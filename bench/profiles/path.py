@@ -43,10 +43,9 @@ from gateway.protocol.codec import JSON
 from gateway.runtime.clock import SystemClock
 from gateway.runtime.turns import Turns
 from gateway.telemetry import Telemetry
-from gateway.upstream.framing import MASK_BYTES
-from gateway.upstream.link import OsccLink, Terms
-from gateway.upstream.readings import Readings
-from gateway.upstream.socket import LinkSocket
+from gateway.upstream.oscce.link import OsccLink, Terms
+from gateway.upstream.oscce.readings import Readings
+from gateway.upstream.oscce.socket import MASK_BYTES, LinkSocket
 
 SETTLING: Final = 3
 """Rounds before it is measured; a round is one update of every user."""

@@ -25,7 +25,7 @@ from gateway.app.process import run_loop
 from gateway.core.compose import Composer
 from gateway.domain.model import SessionSecret, UserId
 from gateway.runtime.clock import SystemClock
-from gateway.upstream.client import OsccServer
+from gateway.upstream.oscce.client import OsccServer
 
 ABOUT = {
     "Product": "OSCC-E",

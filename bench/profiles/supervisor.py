@@ -9,9 +9,8 @@ from gateway.core.user_sessions import Member, UserSessions
 from gateway.domain.errors import EndReason
 from gateway.domain.model import Application, Device, SessionId, SessionSecret, Ticket, UserId
 from gateway.domain.upstream import About
-from gateway.runtime.feed import Feed
-from gateway.runtime.linked import Linked
-from gateway.runtime.mirror import Mirror
+from gateway.runtime.link_session import Linked
+from gateway.runtime.mirror import Feed, Mirror
 from gateway.runtime.ports import Clock, Link
 
 ABOUT = About("V2R1", "V8R2", frozenset())

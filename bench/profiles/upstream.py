@@ -25,9 +25,9 @@ from gateway.app.process import run_loop
 from gateway.core.compose import Composer
 from gateway.domain.model import UserId
 from gateway.runtime.clock import SystemClock
-from gateway.upstream.framing import Heard
-from gateway.upstream.link import OsccLink, Terms
-from gateway.upstream.readings import Readings
+from gateway.upstream.oscce.link import OsccLink, Terms
+from gateway.upstream.oscce.readings import Readings
+from gateway.upstream.oscce.socket import Heard
 
 SETTLING = 6
 """Readings before it is measured: what happens once has happened when the pools have turned twice."""

@@ -18,7 +18,7 @@ from gateway.core import bus_health, follower, lease
 from gateway.core.bus_health import BusMachine, BusState
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import Control, Events, Inbox, NodeRecord
-from gateway.runtime import cluster_membership, handover, ports, remote_owner, sharing
+from gateway.runtime import cluster, handover, ports, remote_owner, sharing
 
 PAGE = Path(__file__).parents[1] / "cluster.md"
 
@@ -116,7 +116,7 @@ def times_table() -> Iterable[str]:
     spans = (
         (lease.TTL_S, "a lease expires without a renewal"),
         (ports.NODE_TTL_S, "a node's record expires without a renewal"),
-        (cluster_membership.SAY_S, "between two renewals of that record"),
+        (cluster.SAY_S, "between two renewals of that record"),
         (bus_health.PROBE_S, "between two probes that a node sends to itself through the bus"),
         (bus_health.ROUND_TRIP_S, "an unanswered probe makes the bus `degraded`"),
         (bus_health.DOWN_S, "a bus that delivers no probe is `down`"),

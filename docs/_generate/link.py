@@ -18,28 +18,16 @@ import msgspec
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from gateway.upstream import (
-    wire,
-    wire_agents,
-    wire_commands,
-    wire_directory,
-    wire_elements,
-    wire_errors,
-    wire_http,
-    wire_names,
-    wire_notices,
-    wire_queues,
-    wire_requests,
-)
-from gateway.upstream.wire_names import Element, Key, Millis, Seconds
+from gateway.upstream.oscce import commands, decode, directory, errors, http, messages, resources
+from gateway.upstream.oscce.decode import Element, Key, Millis, Seconds
 
 # ruff: noqa: SLF001 - the schema shows the adapter's own types
 
 FILE: Final = Path(__file__).parents[1] / "oscce-link.schema.json"
 Schema = dict[str, Any]
 
-Alias = Annotated[int, msgspec.Meta(ge=-wire_names.MOST, le=wire_names.MOST)]
-Number = Annotated[int, msgspec.Meta(ge=1, le=wire_names.MOST)]
+Alias = Annotated[int, msgspec.Meta(ge=-decode.MOST, le=decode.MOST)]
+Number = Annotated[int, msgspec.Meta(ge=1, le=decode.MOST)]
 Word = Annotated[str, msgspec.Meta(min_length=1)]
 Scalar = bool | int | float | str | None
 Target = Literal["Available", "Unavailable", "Work", "LoggedOff"]
@@ -201,40 +189,40 @@ class LogOn(Element, kw_only=True):
 # ---- what the server says ----
 
 MESSAGES: Final = (
-    wire._LinkOpened,
-    wire._Event,
-    wire._Response,
-    wire._SessionEnded,
-    wire._ManagerStateChanged,
-    wire._LinkReplaced,
-    wire_notices.Notice,
+    messages._LinkOpened,
+    messages._Event,
+    messages._Response,
+    messages._SessionEnded,
+    messages._ManagerStateChanged,
+    messages._LinkReplaced,
+    messages.Notice,
 )
 ELEMENTS: Final[Mapping[str, type[Element]]] = {
-    "UserRealtime": wire_agents.UserRealtime,
-    "QueueRealtime": wire_queues.QueueRealtime,
-    "GroupRealtime": wire_queues.GroupRealtime,
-    "AggregateRealtime": wire_queues.AggregateRealtime,
-    "UserCumulative": wire_agents.UserCumulative,
-    "QueueCumulative": wire_queues.QueueCumulative,
-    "Configuration": wire_elements._Configuration,
-    "Administration": wire_directory._Change,
+    "UserRealtime": resources.UserRealtime,
+    "QueueRealtime": resources.QueueRealtime,
+    "GroupRealtime": resources.GroupRealtime,
+    "AggregateRealtime": resources.AggregateRealtime,
+    "UserCumulative": resources.UserCumulative,
+    "QueueCumulative": resources.QueueCumulative,
+    "Configuration": resources._Configuration,
+    "Administration": directory._Change,
 }
 """Event type → its elements."""
 OBJECTS: Final[Mapping[str, type[Element]]] = {
-    "User": wire_directory._User,
-    "Queue": wire_directory._Queue,
-    "Group": wire_directory._Group,
-    "Aggregate": wire_directory._Aggregate,
-    "Skill": wire_directory._Skill,
-    **dict.fromkeys(wire_directory.REASON_KINDS, wire_directory._Reason),
-    "RoutingParameter": wire_directory._RoutingParameter,
+    "User": directory._User,
+    "Queue": directory._Queue,
+    "Group": directory._Group,
+    "Aggregate": directory._Aggregate,
+    "Skill": directory._Skill,
+    **dict.fromkeys(directory.REASON_KINDS, directory._Reason),
+    "RoutingParameter": directory._RoutingParameter,
 }
 """Kind of the directory → its objects."""
-DONE: Final = wire_commands._Done
+DONE: Final = commands._Done
 ANSWERS: Final[Mapping[str, type[Element] | None]] = {
-    "AttachSession": wire.AttachedSession,
-    "ListenForEvents": wire_requests._Query,
-    "QueryDirectory": wire_directory._Queried,
+    "AttachSession": messages.AttachedSession,
+    "ListenForEvents": commands._Query,
+    "QueryDirectory": directory._Queried,
     **dict.fromkeys(("DetachSession", "Presence", "StopListeningForEvents", "KeepAlive"), None),
     **dict.fromkeys(
         ("SetRoutingState", "SetSkills", "SetRoutingParameters", "PostProcessing", "ChangeRemoteNumber"), DONE
@@ -242,49 +230,49 @@ ANSWERS: Final[Mapping[str, type[Element] | None]] = {
 }
 """Method → what its answer holds beside a response's own fields."""
 BODIES: Final[Mapping[str, type[BaseModel]]] = {
-    "GET /oscce/v1/about": wire_http._About,
-    "POST /oscce/v1/sessions": wire_http._LoggedOn,
-    "DELETE /oscce/v1/sessions/current": wire_http._LoggedOff,
-    "DELETE /oscce/v1/sessions/{ID}": wire_http._Ended,
-    "GET /oscce/v1/sessions": wire_http._Sessions,
-    "POST /oscce/v1/sessions/current/keepalive": wire_http._KeptAlive,
+    "GET /oscce/v1/about": http._About,
+    "POST /oscce/v1/sessions": http._LoggedOn,
+    "DELETE /oscce/v1/sessions/current": http._LoggedOff,
+    "DELETE /oscce/v1/sessions/{ID}": http._Ended,
+    "GET /oscce/v1/sessions": http._Sessions,
+    "POST /oscce/v1/sessions/current/keepalive": http._KeptAlive,
 }
 """Route → the body of its success."""
 NAMES: Final[Mapping[type[Element], str]] = {
-    wire_directory._User: "DirectoryUser",
-    wire_directory._Queue: "DirectoryQueue",
-    wire_directory._Group: "DirectoryGroup",
-    wire_directory._Aggregate: "DirectoryAggregate",
-    wire_directory._Change: "Administration",
-    wire_agents._PostProcessing: "PresentPostProcessing",
-    wire_directory._Queried: "DirectoryAnswer",
-    wire_directory._Catalogues: "DirectoryObjects",
-    wire_requests._Query: "ListeningAnswer",
+    directory._User: "DirectoryUser",
+    directory._Queue: "DirectoryQueue",
+    directory._Group: "DirectoryGroup",
+    directory._Aggregate: "DirectoryAggregate",
+    directory._Change: "Administration",
+    resources._PostProcessing: "PresentPostProcessing",
+    directory._Queried: "DirectoryAnswer",
+    directory._Catalogues: "DirectoryObjects",
+    commands._Query: "ListeningAnswer",
     DONE: "CommandAnswer",
     Attach: "AttachSession",
     Detach: "DetachSession",
-    wire_errors.WireRefusal: "ErrorDetails",
+    errors.WireRefusal: "ErrorDetails",
 }
-_STATES: Final = tuple(wire_names.ROUTING_STATES)
+_STATES: Final = tuple(decode.ROUTING_STATES)
 WORDS: Final[Mapping[str, Iterable[str]]] = {
-    "Application": wire_names.APPLICATIONS,
-    "SessionEnded.Reason": wire_names.END_REASONS,
-    "LastEnd.Reason": wire_names.END_REASONS,
-    "Function": wire_names.FUNCTIONS,
-    "ManagerStateChanged.State": wire_names.FUNCTION_STATES,
+    "Application": decode.APPLICATIONS,
+    "SessionEnded.Reason": decode.END_REASONS,
+    "LastEnd.Reason": decode.END_REASONS,
+    "Function": decode.FUNCTIONS,
+    "ManagerStateChanged.State": decode.FUNCTION_STATES,
     "EventType": ELEMENTS,
     "RoutingState": _STATES,
     "PendingRoutingState": _STATES,
-    "PendingBy": wire_names.ACTORS,
-    "HandlingState": wire_names.HANDLING_STATES,
-    "Handling.Media": wire_names.MEDIA,
-    "DirectoryQueue.Media": wire_names.MEDIA,
+    "PendingBy": decode.ACTORS,
+    "HandlingState": decode.HANDLING_STATES,
+    "Handling.Media": decode.MEDIA,
+    "DirectoryQueue.Media": decode.MEDIA,
     "Level": ("Ok", "Attention", "Action"),
     "Change": ("Added", "Changed", "Removed"),
     "CommandAnswer.State": ("Applied", "Pending", "Unchanged"),
     "Configuration.ObjectType": ("User", "Queue", "Group"),
-    "Administration.ObjectType": (*wire_directory.DIRECTORY_KINDS, "Session"),
-    "Category": wire_names.CATEGORIES,
+    "Administration.ObjectType": (*directory.DIRECTORY_KINDS, "Session"),
+    "Category": decode.CATEGORIES,
 }
 """Field → words that the gateway knows; another one counts as unknown."""
 
@@ -304,8 +292,8 @@ FIELDS: Final[Mapping[str, Schema]] = {
         "examples": ["Administration", "Routing", "Media", "Statistics"],
     },
     "Response.Time": _INSTANT,
-    "Response.Error": {"type": "integer", "default": 0, "examples": sorted({0, *wire_errors.NAMES})},
-    "Response.ErrorName": _TEXT | {"examples": list(wire_errors.NAMES.values())},
+    "Response.Error": {"type": "integer", "default": 0, "examples": sorted({0, *errors.NAMES})},
+    "Response.ErrorName": _TEXT | {"examples": list(errors.NAMES.values())},
     "AttachedSession.Rights": {"type": ["array", "null"], "items": {"type": "string"}},
     "Administration.Rights": {"type": ["array", "null"], "items": {"type": "string"}},
     "RoutingParameter.Default": _VALUE,
@@ -314,7 +302,7 @@ FIELDS: Final[Mapping[str, Schema]] = {
     "ListenForEvents.EventType": {"enum": list(ELEMENTS)},
     "QueryDirectory.Kinds": {"type": "array", "items": {"enum": list(OBJECTS)}},
     "BodyAbout.Product": _TEXT,
-    "BodyAbout.Protocol": {"const": wire_http.PROTOCOL},
+    "BodyAbout.Protocol": {"const": http.PROTOCOL},
     "BodyAbout.ExtensionsVersion": _VERSION,
     "BodyAbout.ContactCenterVersion": _VERSION,
     "BodyAbout.ServerInstance": _INSTANCE,
@@ -370,7 +358,7 @@ class Types:
                 rows = {"type": "array", "items": self.ref(OBJECTS[field])}
                 return {"anyOf": [rows, {"type": "null"}]}
             case "Administration", "Object":
-                objects = [self.ref(OBJECTS[kind]) for kind in wire_names.KINDS]
+                objects = [self.ref(OBJECTS[kind]) for kind in decode.KINDS]
                 return {"anyOf": [*objects, {"type": "null"}]}
             case _:
                 return None
@@ -430,7 +418,7 @@ def schema() -> Schema:
     elements = {name: made.ref(of) for name, of in ELEMENTS.items()}
     answers = {method: None if of is None else made.ref(of) for method, of in ANSWERS.items()}
     made.ref(LogOn)
-    made.ref(wire_errors.WireRefusal)
+    made.ref(errors.WireRefusal)
     bodies, definitions = _bodies()
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -27,10 +27,10 @@ from gateway.core.effects import SessionLimits
 from gateway.core.link import Linger
 from gateway.core.registry import RegistryLimits
 from gateway.domain.model import NodeId
-from gateway.edge.remote_numbers import NumberPolicies, NumberPolicy
-from gateway.edge.settings import AdmissionLimits, EdgeSettings
+from gateway.edge.command_runner import NumberPolicies, NumberPolicy
+from gateway.edge.request_context import AdmissionLimits, EdgeSettings
 from gateway.protocol.bodies import SiteView
-from gateway.runtime.parts import Cluster, SiteParts
+from gateway.runtime.node import Cluster, SiteParts
 from gateway.runtime.ports import Clock
 from gateway.runtime.turns import Turns
 from gateway.telemetry import Telemetry
@@ -38,7 +38,7 @@ from gateway.upstream.asterisk.connection import AmiAddress
 from gateway.upstream.asterisk.monitor import Timing
 from gateway.upstream.asterisk.server import AsteriskServer, AsteriskSettings
 from gateway.upstream.asterisk.view import Rules
-from gateway.upstream.client import OsccServer
+from gateway.upstream.oscce.client import OsccServer
 
 HOST_CHARACTERS: Final = 48
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9._-]")

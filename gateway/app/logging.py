@@ -24,12 +24,11 @@ from typing import Any, Final, Literal, NamedTuple, TextIO
 import structlog
 
 from gateway.app.keys import SecretKey
-from gateway.domain.audit import Act, NumberAct, OperatorAct, OrderAct, UserHash
-from gateway.domain.model import NodeId, UserId
+from gateway.domain.model import Act, NodeId, NumberAct, OperatorAct, OrderAct, UserHash, UserId
 from gateway.edge.connection_stats import PEER_CODES, ConnectionSummary
 from gateway.runtime.clock import SystemClock
-from gateway.runtime.faults import FRAMES_MAX, first_of, frames
 from gateway.runtime.ports import Clock
+from gateway.runtime.spawn import FRAMES_MAX, first_of, frames
 
 REPETITION_WINDOW_S: Final = 10.0
 LINES_PER_WINDOW: Final = 50

@@ -15,7 +15,7 @@ import gateway
 from gateway.app.cli import admin, check, demo, demo_cluster, doctor, keys, serve, size, watch
 from gateway.app.cli.command import Command
 from gateway.app.config.errors import ConfigError
-from gateway.simulator.options import add_arguments as add_simulate_arguments
+from gateway.simulator.settings import add_arguments as add_simulate_arguments
 
 UNUSABLE: Final = 2
 INTERRUPTED: Final = 130

@@ -26,9 +26,8 @@ from gateway.core.fanout_group import FanoutGroup
 from gateway.core.ledger import Ledger
 from gateway.core.outbox import Outbox
 from gateway.core.rate_limits import Urgency
-from gateway.domain.commands import Status
+from gateway.domain.commands import Directory, LinkAnswer, LinkRequest, Status
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError
-from gateway.domain.link_requests import Directory, LinkAnswer, LinkRequest
 from gateway.domain.model import SITE, Application, SessionId, SessionSecret, UserId
 from gateway.domain.resources import Functions, FunctionState, Site
 from gateway.domain.upstream import (
@@ -68,7 +67,7 @@ from gateway.runtime.ports import (
 from gateway.runtime.tally import Detector, Gift, Part, Resync, Takeover, Tally
 from gateway.runtime.turns import Turns
 from gateway.telemetry import Family, M, Telemetry
-from gateway.upstream.readings import Readings
+from gateway.upstream.oscce.readings import Readings
 
 MOVE_REASONS: Final[Mapping[Takeover, str]] = {"early": "deaf", "expired": "expired", "assumed": "island"}
 """Why a user moved whom this node took. One who was offered is counted by the node that gave him."""

@@ -28,11 +28,11 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 import gateway
 from gateway.app.metrics import CountingTally
 from gateway.app.tracing import Tracing
+from gateway.domain.commands import Execute, LinkAnswer, LinkRequest
 from gateway.domain.errors import GatewayError
-from gateway.domain.link_requests import Execute, LinkAnswer, LinkRequest
 from gateway.domain.model import SessionSecret, UserId
 from gateway.domain.upstream import About, LinkClosed, LinkEvent, Reading
-from gateway.edge.problems import Handler
+from gateway.edge.request_context import Handler
 from gateway.runtime.ports import Clock, Link, Upstream
 from gateway.telemetry import Telemetry
 

@@ -67,22 +67,20 @@ from gateway.app.status import (
 from gateway.app.tracing import Tracing, open_tracing
 from gateway.domain.model import NodeId
 from gateway.edge.connection_stats import ConnectionSummary
-from gateway.edge.credentials import renew_tokens
+from gateway.edge.credentials import Tokens, renew_tokens
 from gateway.edge.export import OwnDataExport
 from gateway.edge.limits import SocketAdmission
 from gateway.edge.notices import NoticeBroadcast
+from gateway.edge.request_context import EdgeSettings
 from gateway.edge.scheduler import Scheduler
 from gateway.edge.server import EdgeParts, OpsParts, make_app, make_ops_app
-from gateway.edge.settings import EdgeSettings
 from gateway.edge.socket import PhoneSocket
-from gateway.edge.token import Tokens
-from gateway.runtime.node import Node
-from gateway.runtime.parts import Cluster, NodeSettings, SiteParts
+from gateway.runtime.node import Cluster, Node, NodeSettings, SiteParts
 from gateway.runtime.ports import ENTRY_REFUSALS, Clock
 from gateway.runtime.tally import Tally
 from gateway.runtime.turns import REST_S, Turns
 from gateway.telemetry import Families, Telemetry, written
-from gateway.upstream.client import OsccServer
+from gateway.upstream.oscce.client import OsccServer
 
 _LOG: Final = structlog.get_logger("gateway.app")
 

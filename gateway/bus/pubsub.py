@@ -18,8 +18,7 @@ from gateway.bus.lives import Freshness, Head, Lives, WaitingMessage, opened, re
 from gateway.bus.redis import Pipeline, RedisClient, RedisLimits
 from gateway.bus.sealing import DropReason, Seals
 from gateway.domain.errors import GatewayError
-from gateway.protocol.envelope_codec import BadEnvelope, decode, encode
-from gateway.protocol.envelopes import Channel, Envelope, aged
+from gateway.protocol.envelopes import BadEnvelope, Channel, Envelope, aged, decode, encode
 from gateway.runtime.ports import Clock
 
 SUBSCRIBE_MAX: Final = 512

@@ -5,7 +5,6 @@ Everything that a program needs is named here; :class:`GatewayClient` is where t
 
 from gateway.client.account import AskCredentials, Credentials, KeptSession
 from gateway.client.client import GatewayClient
-from gateway.client.clock import Clock
 from gateway.client.dialogue import Wishes
 from gateway.client.events import (
     Connected,
@@ -18,8 +17,8 @@ from gateway.client.events import (
     Refused,
     Renewed,
 )
+from gateway.client.http import Clock, Unreachable
 from gateway.client.mirror import Listener, Mirror, Value
-from gateway.client.refusal import Unreachable
 from gateway.domain.commands import (
     AcknowledgeNotice,
     ChangeRemoteNumber,

@@ -11,8 +11,7 @@ from urllib.parse import quote
 from pydantic import TypeAdapter
 
 from gateway.client import events
-from gateway.client.clock import Clock
-from gateway.client.http import Api
+from gateway.client.http import Api, Clock
 from gateway.client.reconnect import Backoff
 from gateway.domain.errors import ERRORS, ErrorCode, GatewayError
 from gateway.domain.model import Application

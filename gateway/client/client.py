@@ -11,13 +11,11 @@ from types import TracebackType
 from typing import Final, Self, TypeVar
 
 from gateway.client.account import Account, AskCredentials, Credentials, KeptSession
-from gateway.client.clock import MACHINE_CLOCK, Clock, jitter
 from gateway.client.dialogue import Wishes
 from gateway.client.events import Ended, Event, HealthChanged, LogOffPending
-from gateway.client.http import Api, open_http
+from gateway.client.http import MACHINE_CLOCK, Api, Clock, Unreachable, jitter, open_http
 from gateway.client.realtime import Access, Means, Realtime
 from gateway.client.reconnect import Ending
-from gateway.client.refusal import Unreachable
 from gateway.domain.commands import Command, Outcome, Status
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError
 from gateway.domain.model import Application

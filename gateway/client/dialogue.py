@@ -7,6 +7,8 @@ requests, the gateway's time, wishes) are lent to it.
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple, assert_never
@@ -15,13 +17,219 @@ from pydantic import ValidationError
 
 import gateway
 from gateway.client import events
-from gateway.client.liveness import Liveness
+from gateway.client.http import error_of
 from gateway.client.mirror import Mirror, Took
 from gateway.client.reconnect import LOST, Ending, window_of
-from gateway.client.requests import Requests
-from gateway.client.server_time import ServerTime
+from gateway.domain.commands import Outcome, Status
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.protocol import frames, wire_form
+from gateway.protocol.frames import (
+    CommandFrame,
+    ErrorFrame,
+    Follow,
+    Followed,
+    GrantedTopics,
+    OutcomeView,
+    Result,
+)
+
+GRACE_S: Final = 10.0
+"""How much longer than `ping_s` a gateway may be silent."""
+PROBE_S: Final = 3.0
+"""How long a gateway may be silent after the network changed."""
+
+
+class Liveness:
+    """When a silent connection is given up. Any frame counts as a sign of life.
+
+    Args:
+        now: Monotonic seconds, here and below.
+        ping_s: How often the gateway pings.
+    """
+
+    __slots__ = ("_heard_at", "_ping_s", "_probe_by")
+
+    def __init__(self, now: float, ping_s: float) -> None:
+        self._heard_at = now
+        self._ping_s = ping_s
+        self._probe_by: float | None = None
+
+    def heard(self, now: float) -> None:
+        """Note that a frame came."""
+        self._heard_at = now
+        self._probe_by = None
+
+    def pings_every(self, ping_s: float) -> None:
+        """Take over what `welcome` says."""
+        self._ping_s = ping_s
+
+    def probe(self, now: float) -> None:
+        """Note that the network changed: something must be heard soon."""
+        self._probe_by = now + PROBE_S
+
+    @property
+    def over_at(self) -> float:
+        """When the connection is given up unless something is heard before."""
+        silent_until = self._heard_at + self._ping_s + GRACE_S
+        return silent_until if self._probe_by is None else min(silent_until, self._probe_by)
+
+
+WAITING_MAX: Final = 64
+"""Requests of one kind that wait at once."""
+
+Settle = Callable[[Outcome], None]
+Granted = Callable[[GrantedTopics | GatewayError], None]
+
+
+class _Command(NamedTuple):
+    frame: CommandFrame
+    settle: Settle
+
+
+class _Follow(NamedTuple):
+    frame: Follow
+    granted: Granted
+
+
+class Requests:
+    """Commands and follows on their way, over any number of connections.
+
+    Invariant: each is answered at most once; a command is repeated with the same key, stream and
+    deadline, so it is carried out at most once whatever happens in between.
+    """
+
+    __slots__ = ("_commands", "_count", "_follows")
+
+    def __init__(self) -> None:
+        self._commands: dict[str, _Command] = {}
+        self._follows: dict[str, _Follow] = {}
+        self._count = 0
+
+    def next_id(self) -> str:
+        """Return an id that no other request of this client has."""
+        self._count += 1
+        return str(self._count)
+
+    def command(self, frame: CommandFrame, settle: Settle) -> None:
+        """Wait for what becomes of a command.
+
+        Raises:
+            GatewayError: ``overloaded``; :data:`WAITING_MAX` wait already.
+        """
+        self._check(len(self._commands))
+        self._commands[frame.id] = _Command(frame, settle)
+
+    def follow(self, frame: Follow, granted: Granted) -> None:
+        """Wait for the topics granted.
+
+        Raises:
+            GatewayError: ``overloaded``; :data:`WAITING_MAX` wait already.
+        """
+        self._check(len(self._follows))
+        self._follows[frame.id] = _Follow(frame, granted)
+
+    def withdraw(self, id_: str) -> None:
+        """Stop waiting."""
+        self._commands.pop(id_, None)
+        self._follows.pop(id_, None)
+
+    # ---- what is told to it ----
+
+    def welcomed(
+        self, topics: GrantedTopics, asked: tuple[str, ...] | None
+    ) -> tuple[CommandFrame | Follow, ...]:
+        """Note that a new connection is served; returns what to send on it.
+
+        *asked* are the topics of its `hello`, the newest wish of then: they answer the last follow that asked
+        for the same, and those that it replaced.
+        """
+        follows = tuple(self._follows.items())
+        answered = max(
+            (at for at, (_, (frame, _)) in enumerate(follows) if frame.topics == asked), default=-1
+        )
+        for id_, (_, granted) in follows[: answered + 1]:
+            del self._follows[id_]
+            granted(topics)
+        commands = (dataclasses.replace(waiting.frame, retry=True) for waiting in self._commands.values())
+        return (*(follow.frame for follow in self._follows.values()), *commands)
+
+    def result(self, frame: Result) -> None:
+        """Take in what became of a command; one that nobody waits for is ignored."""
+        self._settle(frame.id, outcome_of(frame.outcome))
+
+    def followed(self, frame: Followed) -> None:
+        """Take in the topics granted."""
+        if follow := self._follows.pop(frame.id, None):
+            follow.granted(frame.topics)
+
+    def refused(self, frame: ErrorFrame) -> bool:
+        """Take in that a frame was not served; returns whether somebody waited for it."""
+        if frame.id is None:
+            return False
+        error = error_of({"code": frame.code, "message": frame.message, "retry_after_s": frame.retry_after_s})
+        if follow := self._follows.pop(frame.id, None):
+            follow.granted(error)
+            return True
+        return self._settle(frame.id, Outcome(Status.REJECTED, error))
+
+    def ended(self, error: GatewayError) -> None:
+        """Answer everything that waits: no connection will follow."""
+        follows, self._follows = self._follows, {}
+        for follow in follows.values():
+            follow.granted(error)
+        lost = GatewayError(ErrorCode.OWNER_LOST, "The session ended before the result came.")
+        for id_ in tuple(self._commands):
+            self._settle(id_, Outcome(Status.UNKNOWN, lost))
+
+    # ---- inner ----
+
+    def _check(self, waiting: int) -> None:
+        if waiting >= WAITING_MAX:
+            raise GatewayError(ErrorCode.OVERLOADED, "Too many requests wait for their answer.")
+
+    def _settle(self, id_: str, outcome: Outcome) -> bool:
+        waiting = self._commands.pop(id_, None)
+        if waiting is None:
+            return False
+        waiting.settle(outcome)
+        return True
+
+
+def outcome_of(view: OutcomeView) -> Outcome:
+    """Return an outcome as the domain names it."""
+    error = None if view.error is None else error_of(view.error)
+    return Outcome(Status(view.status), error, view.version)
+
+
+SAMPLES: Final = 16
+"""As many readings are compared: about seven minutes of pings, so that drift and jumps pass."""
+
+
+class ServerTime:
+    """Estimates the gateway's wall clock from the times in its frames.
+
+    A frame takes a while to arrive, so each reading is late and the least late one is the best:
+    the estimate is never ahead of the clock that it reads, and deadlines made from it stay
+    within their bounds.
+    """
+
+    __slots__ = ("_offsets_ms",)
+
+    def __init__(self) -> None:
+        self._offsets_ms: deque[float] = deque(maxlen=SAMPLES)
+
+    def reset(self) -> None:
+        """Forget all readings: another node has another clock."""
+        self._offsets_ms.clear()
+
+    def heard(self, server_time_ms: int, now: float) -> None:
+        """Note a reading that came at *now*, in monotonic seconds."""
+        self._offsets_ms.append(server_time_ms - now * 1000)
+
+    def at(self, now: float) -> int | None:
+        """Return ms since 1970 UTC at the gateway; None before the first reading."""
+        return math.floor(max(self._offsets_ms) + now * 1000) if self._offsets_ms else None
+
 
 RESYNC_S: Final = 5.0
 """A gateway serves one `resync` in this time."""

@@ -1,19 +1,120 @@
-"""Requests to the gateway's HTTP API."""
+"""Requests to the gateway's HTTP API, and its refusals."""
 
 from __future__ import annotations
 
+import asyncio
 import json
+import random  # noqa: TID251 - the SDK is used without the gateway's wiring; its jitter starts here
+import time
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, Protocol, TypeVar
 
 import aiohttp
 from pydantic import TypeAdapter, ValidationError
 
-from gateway.client.clock import Clock
-from gateway.client.refusal import Unreachable, error_of
+from gateway.domain.errors import Detail, ErrorCode, GatewayError
 from gateway.protocol.http_form import JSON_TYPE, PROBLEM_TYPE
+
+_OWN_MEMBERS: Final = frozenset(
+    {"self", "code", "message", "retry_after_s", "type", "title", "status", "detail", "instance"}
+)
+"""Members of RFC 9457 §3.1 and of every error, and what no keyword can be; the others are details."""
+
+
+class Unreachable(GatewayError):  # noqa: N818 - names what happened
+    """No gateway answered. What was asked by HTTP may have happened; a command was not sent."""
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(ErrorCode.UPSTREAM_UNAVAILABLE, message, retry_after_s=retry_after_s)
+
+
+def error_of(
+    members: Mapping[str, object], status: int = 400, *, retry_after_s: float | None = None
+) -> GatewayError:
+    """Return the error that *members* describe: problem+json, an outcome's error, an error frame.
+
+    A code that this version does not know becomes ``internal`` or ``bad_request`` by its *status*,
+    and stands in the details as ``unknown_code``. *retry_after_s* holds when the members say nothing.
+    """
+    said, text = members.get("code"), members.get("message") or members.get("detail") or members.get("title")
+    details = {name: _detail(value) for name, value in members.items() if name not in _OWN_MEMBERS}
+    code = ErrorCode.INTERNAL if status >= 500 else ErrorCode.BAD_REQUEST
+    if isinstance(said, str):
+        try:
+            code = ErrorCode(said)
+        except ValueError:
+            details["unknown_code"] = said
+    wait = members.get("retry_after_s")
+    return GatewayError(
+        code,
+        text if isinstance(text, str) else code.value,
+        retry_after_s=float(wait) if isinstance(wait, int | float) else retry_after_s,
+        **details,
+    )
+
+
+def _detail(value: object) -> Detail:
+    match value:
+        case None | bool() | int() | float() | str():
+            return value
+        case list():
+            return [
+                {str(name): _plain(member) for name, member in record.items()}
+                for record in value
+                if isinstance(record, dict)
+            ]
+        case _:
+            return str(value)
+
+
+def _plain(member: object) -> str | int | bool | None:
+    return member if isinstance(member, str | int | bool | None) else str(member)
+
+
+class Clock(Protocol):
+    """Time, and the only way to wait for it."""
+
+    def now(self) -> float:
+        """Return monotonic seconds. Never goes back."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after *seconds* of :meth:`now` have passed."""
+        ...
+
+    def timeout(self, seconds: float) -> AbstractAsyncContextManager[object]:
+        """Bound the block: :class:`TimeoutError` when *seconds* of :meth:`now` passed inside it."""
+        ...
+
+
+class MachineClock:
+    """The machine's own clock."""
+
+    __slots__ = ()
+
+    def now(self) -> float:
+        """Return monotonic seconds."""
+        return time.monotonic()  # noqa: TID251 - the SDK's own clock adapter
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after *seconds*."""
+        await asyncio.sleep(seconds)
+
+    def timeout(self, seconds: float) -> AbstractAsyncContextManager[object]:
+        """Bound the block."""
+        return asyncio.timeout(seconds)
+
+
+MACHINE_CLOCK: Final = MachineClock()
+
+
+def jitter() -> float:
+    """Return a random number in [0, 1)."""
+    return random.random()  # noqa: S311 - spreads reconnecting clients; no secret
+
 
 ANSWER_S: Final = 15.0
 """How long an answer may take."""

@@ -27,7 +27,7 @@ from gateway.core.compose import (
 )
 from gateway.core.element import Element, Parts
 from gateway.core.link import Query
-from gateway.domain.link_requests import Listen
+from gateway.domain.commands import Listen
 from gateway.domain.model import Kind, Scope, key_of
 from gateway.domain.upstream import Part, Reading, Source
 

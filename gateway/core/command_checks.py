@@ -1,4 +1,4 @@
-"""Checks of a command before it is sent: rights of the session, values that OSCC-E declared.
+"""Checks of a command before it is sent, and the frames that answer it.
 
 Skills with their levels, reasons with their kinds, routing parameters with their types and bounds.
 Steps are a hint for editors and are not checked. Only OSCC-E can judge what depends on more than one
@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import Final
 
 from gateway.core.ledger import Ledger
-from gateway.core.view import me_key
+from gateway.core.view import View, me_key
 from gateway.domain.catalogue import (
     Parameter,
     Reason,
@@ -31,6 +31,7 @@ from gateway.domain.commands import (
     Command,
     ExtendPostProcessing,
     FinishPostProcessing,
+    Outcome,
     SetAgentRoutingState,
     SetAutoPostProcessing,
     SetGroupParameters,
@@ -39,11 +40,30 @@ from gateway.domain.commands import (
     SetSkills,
     StartPostProcessing,
 )
-from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.model import REASONS, ROUTING_PARAMETERS, SITE, SKILLS, Kind, Scope, key_of, parse_key
+from gateway.domain.errors import ErrorCode, GatewayError, tenths
+from gateway.domain.model import (
+    REASONS,
+    ROUTING_PARAMETERS,
+    SITE,
+    SKILLS,
+    Kind,
+    Scope,
+    Ticket,
+    key_of,
+    parse_key,
+)
 from gateway.domain.resources import Agent, FunctionState, Group, Me, Queue, Resource, Site
 from gateway.domain.upstream import FunctionName
 from gateway.protocol.envelopes import SessionFacts
+from gateway.protocol.frames import (
+    GrantedTopics,
+    Limits,
+    OutcomeView,
+    RefusedTopic,
+    SessionView,
+    UserView,
+    Welcome,
+)
 
 
 def check_command(command: Command, facts: SessionFacts, declared: Declared) -> None:
@@ -409,3 +429,52 @@ class Declared:
         element = self._ledger.get(key)
         value = None if element is None else element.value
         return value if isinstance(value, Resource) else None
+
+
+REFUSED = "not_found"
+"""Why a topic is refused: unknown and foreign ones alike."""
+
+
+def topics_of(view: View) -> GrantedTopics:
+    """Return what became of the topics asked for."""
+    return GrantedTopics(view.granted, tuple(RefusedTopic(topic, REFUSED) for topic in view.refused))
+
+
+def outcome_view(outcome: Outcome) -> OutcomeView:
+    """Return an outcome as phones see it."""
+    error = None if outcome.error is None else error_members(outcome.error)
+    return OutcomeView(outcome.status.value, error, outcome.version)
+
+
+def error_members(error: GatewayError) -> dict[str, object]:
+    """Return an error's members: code, message, retry_after_s and its details."""
+    members: dict[str, object] = {"code": error.code.value, "message": error.message, **error.details}
+    if error.retry_after_s is not None:
+        members["retry_after_s"] = tenths(error.retry_after_s)
+    return members
+
+
+def welcome_frame(
+    ticket: Ticket,
+    facts: SessionFacts,
+    view: View,
+    limits: Limits,
+    *,
+    resumed: bool,
+    server_time_ms: int,
+    ping_s: float,
+    pace_s: float,
+) -> Welcome:
+    """Return the frame that opens a served session."""
+    return Welcome(
+        session=SessionView(ticket.session, ticket.application, facts.expires_at_ms),
+        user=UserView(str(ticket.user.key), ticket.display_name),
+        rights=facts.rights,
+        application=facts.application,
+        topics=topics_of(view),
+        resumed=resumed,
+        server_time_ms=server_time_ms,
+        ping_s=ping_s,
+        pace_s=pace_s,
+        limits=limits,
+    )

@@ -13,8 +13,7 @@ from typing import Final, TypeVar
 
 from gateway.core.element import Element, Parts
 from gateway.domain.model import Kind
-from gateway.domain.resources import Agent, Aggregate, Group, Handling, Queue, RoutingState
-from gateway.domain.steady import Composed, steady
+from gateway.domain.resources import Agent, Aggregate, Composed, Group, Handling, Queue, RoutingState, steady
 from gateway.domain.upstream import Part, Reading, Source
 
 OFFSET_STEP_MS: Final = 250
@@ -115,7 +114,7 @@ class Composer:
     """Makes elements from parts and shares them between all users of a node.
 
     Sharing is by value with what some link of the node made last of a resource, so nobody can be shown
-    what their own link did not deliver, but for instants within :data:`gateway.domain.steady.STEADY_MS`.
+    what their own link did not deliver, but for instants within :data:`gateway.domain.resources.STEADY_MS`.
     """
 
     def __init__(self) -> None:

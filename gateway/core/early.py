@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from gateway.domain.link_requests import Listen
+from gateway.domain.commands import Listen
 from gateway.domain.upstream import Reading
 
 MOST: Final = 32

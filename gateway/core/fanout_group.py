@@ -7,9 +7,8 @@ import math
 from collections.abc import Collection, Hashable
 from typing import Final, Protocol
 
-from gateway.core.changes import Base, Cursor, Held, Waiting, changes_of, frames_of, waiting
 from gateway.core.element import Element
-from gateway.core.ledger import Ledger
+from gateway.core.ledger import Base, Cursor, Held, Ledger, Waiting, changes_of, frames_of, waiting
 from gateway.core.view import ME_PREFIX, View
 from gateway.protocol.codec import Codec
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 
-from gateway.domain.link_requests import Listen
+from gateway.domain.commands import Listen
 from gateway.domain.model import Application, Kind
 
 

@@ -11,10 +11,19 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Final, NamedTuple
 
-from gateway.core.changes import FRAME_BYTES_MAX, Base, Cursor, Held, Waiting, first_of, news_of, waiting
 from gateway.core.element import Element
 from gateway.core.fanout_group import FanoutGroup, GroupMember, Sink, place_of
-from gateway.core.ledger import Ledger
+from gateway.core.ledger import (
+    FRAME_BYTES_MAX,
+    Base,
+    Cursor,
+    Held,
+    Ledger,
+    Waiting,
+    first_of,
+    news_of,
+    waiting,
+)
 from gateway.core.view import View
 from gateway.domain.model import Position
 from gateway.protocol.codec import Codec

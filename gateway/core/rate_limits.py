@@ -16,7 +16,7 @@ from itertools import count, islice
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from gateway.core.effects import SessionLimits
-from gateway.domain.texts import normalised
+from gateway.domain.model import normalised
 
 KeyT = TypeVar("KeyT", bound=Hashable)
 

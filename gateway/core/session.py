@@ -9,7 +9,14 @@ import enum
 import math
 from typing import Final, TypeGuard, assert_never
 
-from gateway.core.command_checks import Declared, check_command, deadline_ms
+from gateway.core.command_checks import (
+    Declared,
+    check_command,
+    deadline_ms,
+    outcome_view,
+    topics_of,
+    welcome_frame,
+)
 from gateway.core.effects import (
     Answered,
     AttachSession,
@@ -25,7 +32,6 @@ from gateway.core.ledger import Ledger
 from gateway.core.link import Heartbeat
 from gateway.core.outbox import Outbox, PaceLadder, PingMaker
 from gateway.core.rate_limits import ANY_TIME, Record, Ruling, full_after
-from gateway.core.responses import outcome_view, topics_of, welcome_frame
 from gateway.core.view import View, facts_key, view_of
 from gateway.domain.commands import Call, Outcome, Status
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, advice, close_for, is_final, tenths

@@ -1,21 +1,56 @@
-"""Sessions of a user at the owner, and which of them have a phone."""
+"""A user's sessions at the owner, and those of them that have a phone."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Final
+from typing import Final, Generic, TypeVar
 
-from gateway.core.few import Few
-from gateway.core.interest import Following
 from gateway.core.link import Linger
-from gateway.core.view import ScopeUnion
+from gateway.core.view import Following, ScopeUnion
 from gateway.domain.errors import EndReason
 from gateway.domain.model import NodeId, Right, Scope, Ticket
 from gateway.domain.upstream import Attached
 from gateway.protocol.envelopes import SessionFacts
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V", bound=Hashable)
+
+
+class Few(Generic[K, V]):
+    """Values by key, in the order in which they came; a single one needs no container of its own.
+
+    Invariant: the values are no tuples; a key without any takes no room.
+    """
+
+    __slots__ = ("_held",)
+
+    def __init__(self) -> None:
+        self._held: dict[K, V | tuple[V, ...]] = {}
+
+    def __len__(self) -> int:
+        """How many keys have values."""
+        return len(self._held)
+
+    def of(self, key: K) -> tuple[V, ...]:
+        """Return the values under *key*."""
+        held = self._held.get(key, ())
+        return held if isinstance(held, tuple) else (held,)
+
+    def add(self, key: K, value: V) -> None:
+        """Put *value* under *key*."""
+        others = self.of(key)
+        self._held[key] = (*others, value) if others else value
+
+    def drop(self, key: K, value: V) -> None:
+        """Take *value* away, which is under *key*; by identity."""
+        left = tuple(each for each in self.of(key) if each is not value)
+        del self._held[key]
+        for each in left:
+            self.add(key, each)
+
 
 SESSIONS_MAX: Final = 16
 """Sessions kept attached for one user; beyond it those without a phone are let go, the first left first."""

@@ -1,17 +1,106 @@
-"""Views: which keys one session may see and under which names, and the union over a user's sessions."""
+"""Views: what a session may see and has asked for, and the union over the sessions of a user."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final, Generic, NamedTuple, TypeVar
 
-from gateway.core.interest import Following
-from gateway.core.ref_counter import RefCounter
-from gateway.domain.model import ALWAYS, KIND_OF_TOPIC, ME, Kind, Right, Scope, key_of, parse_key
+from gateway.domain.commands import Listen
+from gateway.domain.model import ALWAYS, KIND_OF_TOPIC, ME, Application, Kind, Right, Scope, key_of, parse_key
 from gateway.domain.resources import Agent, Aggregate, Resource
-from gateway.domain.upstream import Attached
+from gateway.domain.upstream import Attached, Source
+
+ALWAYS_LISTENED: Final = frozenset(
+    {Listen(None, Source.DIRECTORY, None), Listen(None, Source.CONFIGURATION, None)}
+)
+_SOURCES: Final = {
+    Kind.AGENT: (Source.REALTIME, Source.CUMULATIVE),
+    Kind.QUEUE: (Source.REALTIME, Source.CUMULATIVE),
+    Kind.GROUP: (Source.REALTIME,),
+    Kind.AGGREGATE: (Source.REALTIME,),
+}
+
+
+class Following(NamedTuple):
+    """What one session follows."""
+
+    application: Application
+    scope: Scope
+    own_agent: int | None
+    topics: tuple[str, ...]
+
+
+@lru_cache(maxsize=256)
+def wanted_by(following: Following) -> frozenset[Listen]:
+    """Return what to listen to for one session, made once for those that follow the same."""
+    return wanted([following])
+
+
+def wanted(followings: Iterable[Following]) -> frozenset[Listen]:
+    """Return what to listen to for all of *followings* together.
+
+    A Remote Assistant's own agent is listened to whatever it follows: its remote number shows in `me`.
+    """
+    whole: set[Kind] = set()
+    single: dict[Kind, set[int]] = {kind: set() for kind in Kind}
+    for following in followings:
+        for topic in following.topics:
+            kind = KIND_OF_TOPIC.get(topic)
+            if kind is not None:
+                whole.add(kind)
+            elif (parsed := parse_key(topic)) is not None and parsed[1] in following.scope.of(parsed[0]):
+                single[parsed[0]].add(parsed[1])
+        if following.application is Application.REMOTE_ASSISTANT and following.own_agent is not None:
+            single[Kind.AGENT].add(following.own_agent)
+    listens = set(ALWAYS_LISTENED)
+    for kind, sources in _SOURCES.items():
+        if kind in whole or single[kind]:
+            numbers = None if kind in whole else frozenset(single[kind])
+            listens |= {Listen(kind, source, numbers) for source in sources}
+    return frozenset(listens)
+
+
+V = TypeVar("V", bound=Hashable)
+
+
+class RefCounter(Generic[V]):
+    """Values with how many hold each.
+
+    Invariants: equal values are one object, the first that came; *changes* differs from what it was
+    whenever the set of values may.
+    """
+
+    __slots__ = ("_held", "changes")
+
+    def __init__(self) -> None:
+        self.changes = 0
+        self._held: dict[V, tuple[V, int]] = {}
+
+    def __iter__(self) -> Iterator[V]:
+        """Return each value once."""
+        return iter([value for value, _ in self._held.values()])
+
+    def add(self, value: V) -> V:
+        """Note that one more holds *value*; returns the object that stands for it."""
+        found = self._held.get(value)
+        if found is None:
+            self.changes += 1
+            self._held[value] = (value, 1)
+            return value
+        self._held[value] = (found[0], found[1] + 1)
+        return found[0]
+
+    def drop(self, value: V) -> None:
+        """Note that one holds *value* no more, who did."""
+        first, holders = self._held[value]
+        if holders > 1:
+            self._held[value] = (first, holders - 1)
+        else:
+            self.changes += 1
+            del self._held[value]
 
 
 class ScopeUnion:

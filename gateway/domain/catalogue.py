@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from gateway.domain.privacy import neutral
+from gateway.domain.model import neutral
 
 Scalar = bool | int | float | str | None
 Parameter = Scalar | tuple[Scalar, ...]

@@ -1,4 +1,4 @@
-"""Identities, positions, states and scopes.
+"""Identities, positions, states, scopes, privacy classes and audit records.
 
 Identities, sessions, scopes and positions. The resources that phones see are in
 :mod:`gateway.domain.resources`.
@@ -6,11 +6,14 @@ Identities, sessions, scopes and positions. The resources that phones see are in
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import hashlib
+import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, NamedTuple, NewType
+from typing import Any, Final, Literal, NamedTuple, NewType, TypeVar, dataclass_transform
 
 NodeId = NewType("NodeId", str)
 """One gateway process, chosen by its operator."""
@@ -142,10 +145,11 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A person as OSCC-E describes him at log-on."""
+    """A person as OSCC-E describes them at log-on."""
 
     id: UserId
     login: str
+    """The name with which they log on."""
     display_name: str
 
 
@@ -161,14 +165,16 @@ class Ticket:
     display_name: str
     application: Application
     secret: SessionSecret
+    """Proves the session to OSCC-E."""
     session: SessionId
     device: Device
     notices: tuple[tuple[str, int], ...]
     """Acknowledged notices as (id, version)."""
     issued_at_ms: int
+    """When the token was sealed: milliseconds since the epoch."""
     expires_at_ms: int
     idle_timeout_s: int
-    """After how long without a device OSCC-E ends the session; 0 is never."""
+    """Seconds. After how long without a device OSCC-E ends the session; 0 is never."""
     server: str | None = None
     """The OSCC-E Server's instance at the log-on, when it was told."""
 
@@ -189,3 +195,171 @@ def handle_of(user: UserId, session: SessionId) -> str:
     """
     name = f"{user.site}:{user.key}:{session}"
     return hashlib.blake2s(name.encode(), digest_size=8, person=b"session").hexdigest()
+
+
+T = TypeVar("T")
+
+
+class Privacy(enum.StrEnum):
+    """How a field may be handled."""
+
+    NEUTRAL = "neutral"
+    PERSONAL = "personal"
+    REALTIME = "realtime"
+    CREDENTIAL = "credential"
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
+def value(*, eq: bool = True) -> Callable[[type[T]], type[T]]:
+    """Make a class whose instances never change: a frozen dataclass to the type checker.
+
+    Nothing guards its fields at run time, since a guard makes an instance of 24 fields cost four times as
+    much, and each update makes some.
+    """
+    return dataclasses.dataclass(slots=True, eq=eq, unsafe_hash=eq)
+
+
+def _of(privacy: Privacy, *, many: bool, shown: bool = True) -> Any:  # noqa: ANN401 - dataclasses.field returns Any by design
+    default: object = () if many else None
+    return dataclasses.field(default=default, repr=shown, metadata={"privacy": privacy})
+
+
+def neutral(*, many: bool = False) -> Any:  # noqa: ANN401 - as _of
+    """Declare a field that says nothing about a person."""
+    return _of(Privacy.NEUTRAL, many=many)
+
+
+def personal(*, many: bool = False, shown: bool = True) -> Any:  # noqa: ANN401 - as _of
+    """Declare a field that identifies or describes a person. *shown*: whether a repr shows it."""
+    return _of(Privacy.PERSONAL, many=many, shown=shown)
+
+
+def realtime(*, many: bool = False) -> Any:  # noqa: ANN401 - as _of
+    """Declare a field that says what goes on right now; never stored anywhere."""
+    return _of(Privacy.REALTIME, many=many)
+
+
+_MASK_SHOWS: Final = 3
+
+
+def masked(number: str) -> str:
+    """Return a remote number with all but its last three characters hidden; a short one wholly."""
+    hidden = len(number) - _MASK_SHOWS
+    return "*" * hidden + number[hidden:] if hidden > 0 else "*" * _MASK_SHOWS
+
+
+NAME_CHARS: Final = 128
+"""Of names of people and things."""
+WORD_CHARS: Final = 64
+"""Of ids, units and words that stand for something."""
+VALUE_CHARS: Final = 256
+"""Of values that a server lets people set, and of what it says in words of its own: presence, formulas."""
+
+_SPACES: Final = "\t\n\v\f\r\x85\u2028\u2029"
+_OVERRIDES: Final = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+_INVISIBLE: Final = "\ufeff\ufff9\ufffa\ufffb"
+"""A byte order mark, and the anchors of annotations."""
+_DROPPED: Final[dict[int, str | None]] = {
+    **dict.fromkeys((*range(0x20), *range(0x7F, 0xA0))),
+    **dict.fromkeys(range(0xD800, 0xE000)),  # halves of characters, which no encoding can carry
+    **dict.fromkeys(map(ord, _OVERRIDES + _INVISIBLE)),
+    **dict.fromkeys(map(ord, _SPACES), " "),
+}
+_IGNORED: Final[dict[int, None]] = dict.fromkeys(
+    (
+        *(0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0),
+        *(*range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)),
+    )
+)
+"""Shown as nothing, but no format characters (Unicode, Default_Ignorable_Code_Point)."""
+
+
+def normalised(name: str) -> str:
+    """Return the one spelling of *name*: what looks alike, or differs by case or blanks, is one.
+
+    NFKC and case folding (Unicode, NFKC_Casefold); format characters go, blanks are one space.
+    """
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    seen = "".join(each for each in folded if unicodedata.category(each) not in {"Cf", "Cs"})
+    return " ".join(seen.translate(_IGNORED).split())
+
+
+def has_controls(text: str) -> bool:
+    """Tell whether a text holds a control character, or one that breaks a line."""
+    return any(unicodedata.category(each) in {"Cc", "Zl", "Zp", "Cs"} for each in text)
+
+
+def readable(text: str, most: int = NAME_CHARS) -> str:
+    """Return *text* as people may see it, of at most *most* characters; what breaks a line is a space."""
+    if len(text) > most:
+        # what is dropped may stand before what is not: more is looked at than is kept, but not without end
+        text = text[: 2 * most]
+    if not text.isprintable():
+        text = text.translate(_DROPPED)
+    return text[:most]
+
+
+def readable_or_none(text: str | None, most: int = NAME_CHARS) -> str | None:
+    """Do the same for a text that may be unknown, as one is of which nothing can be read."""
+    return None if text is None else readable(text, most) or None
+
+
+class UserHash(str):
+    """A user's keyed hash, where nobody knows more of him."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NumberAct:
+    """Calls were routed to a remote number, or were to be."""
+
+    user: UserId
+    session: SessionId
+    act: Literal["log_on", "change"]
+    """What named the number: a log-on, or a change while logged on."""
+    number: str
+    """Masked (:func:`masked`)."""
+    result: str
+    """A status or an error code."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorAct:
+    """An operator asked something of the gateway, or somebody tried to."""
+
+    act: str
+    """The operation."""
+    subject: str | None
+    """A user's keyed hash, or the hash of a session's public id."""
+    node: str | None
+    """The node that was meant."""
+    result: str
+    """``ok``, ``not_in_force`` or an error code."""
+    status: int
+    """The status of the HTTP answer."""
+    suppressed: int = 0
+    """Refused tries before it that were counted and not written down one by one."""
+    user: UserHash | None = None
+    """The user it concerned, once a node knew them."""
+    act_id: str = ""
+    """Drawn for each request; what other nodes did for it carries the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderAct:
+    """This node carried out what an operator asked of another node."""
+
+    act: str
+    """The operation."""
+    act_id: str
+    """:attr:`OperatorAct.act_id` of the operator's request."""
+    asked_node: str
+    """The node that was asked."""
+    result: str
+    """``ok``, ``not_in_force``, ``not_found`` (it was not here) or an error code."""
+    user: UserHash | None = None
+
+
+Act = NumberAct | OperatorAct | OrderAct
+"""What the audit has lines of."""

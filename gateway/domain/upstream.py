@@ -1,6 +1,6 @@
 """Messages of an OSCC-E Server, independent of its wire.
 
-The vocabulary of the ports in :mod:`gateway.runtime.ports`, with :mod:`gateway.domain.link_requests`
+The vocabulary of the ports in :mod:`gateway.runtime.ports`, with :mod:`gateway.domain.commands`
 for what the gateway asks. An adapter maps its wire's names to these types; nobody above it knows the wire.
 Instants are ms since 1970: of the link in the *server's* clock, of log-on and log-off in the gateway's.
 """
@@ -21,8 +21,8 @@ from gateway.domain.model import (
     SessionId,
     SessionSecret,
     User,
+    value,
 )
-from gateway.domain.privacy import value
 from gateway.domain.resources import (
     Agent,
     Aggregate,

@@ -14,12 +14,11 @@ from aiohttp import hdrs, web
 from pydantic import TypeAdapter, ValidationError
 
 from gateway.core.rate_limits import TokenBucket
-from gateway.domain.audit import OperatorAct, UserHash
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.model import NodeId, UserId
+from gateway.domain.model import NodeId, OperatorAct, UserHash, UserId
 from gateway.edge.credentials import token_in
 from gateway.edge.export import gather_holdings, user_of
-from gateway.edge.problems import Handler, answer, check_json, problems, reword
+from gateway.edge.request_context import Handler, answer, check_json, problems, reword
 from gateway.protocol import json_form
 from gateway.protocol.admin_bodies import (
     BUNDLE,

@@ -15,7 +15,7 @@ from gateway.core.session import Live
 from gateway.domain.commands import Call, Outcome, Status
 from gateway.domain.errors import CloseCode, ErrorCode
 from gateway.domain.model import Application, Ticket, UserId
-from gateway.edge.addresses import Address
+from gateway.edge.request_context import Address
 from gateway.protocol.codec import Codec
 from gateway.telemetry import OTHER, Telemetry
 

@@ -18,8 +18,7 @@ from typing import Any, Final, NamedTuple
 
 from gateway.core.rate_limits import TokenBucket
 from gateway.core.view import View, me_key
-from gateway.domain.model import ME, Kind, NodeId, Ticket, UserId, key_of
-from gateway.domain.privacy import masked
+from gateway.domain.model import ME, Kind, NodeId, Ticket, UserId, key_of, masked
 from gateway.domain.resources import RESOURCES, Agent, Me, Resource
 from gateway.edge.credentials import user_view
 from gateway.edge.socket import PhoneSocket

@@ -1,4 +1,4 @@
-"""WebSocket handshake: the checks before the upgrade, and the take-over of the connection from aiohttp.
+"""Log-on over HTTP, and the WebSocket handshake up to the take-over of the connection from aiohttp.
 
 aiohttp does the handshake only. Its private attributes are used here and in :mod:`gateway.edge.server`.
 """
@@ -7,30 +7,219 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
+import re
 import socket
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import HttpVersion11, hdrs, web
 
 from gateway.core.session import Session
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRefused
-from gateway.edge.addresses import Address
+from gateway.domain.model import Application, Device, Ticket, has_controls, readable
+from gateway.domain.upstream import LoggedOn, LogOn
 from gateway.edge.channel import Channel
-from gateway.edge.command_runner import CommandPrechecks, CommandRunner
-from gateway.edge.connection_stats import LEFT, ConnectionStats, StatsOutput
-from gateway.edge.credentials import BearerAuth, CredentialServices, SessionCredentials
-from gateway.edge.limits import SocketSlot
-from gateway.edge.login import check_version
-from gateway.edge.notices import languages
-from gateway.edge.parts import EdgeParts
-from gateway.edge.problems import problem
-from gateway.edge.request_context import RequestContext, accept_language
+from gateway.edge.command_runner import CommandPrechecks, CommandRunner, NumberPolicies
+from gateway.edge.connection_stats import LEFT, ConnectionStats, ConnectionSummary, StatsOutput
+from gateway.edge.credentials import (
+    BearerAuth,
+    CredentialServices,
+    OpenedToken,
+    SessionCredentials,
+    Tokens,
+    session_view,
+    user_view,
+)
+from gateway.edge.export import RemoteHoldings
+from gateway.edge.limits import SocketAdmission, SocketSlot
+from gateway.edge.notices import NoticesInForce, languages
+from gateway.edge.ports import AccountService, SessionNode
+from gateway.edge.request_context import Address, EdgeSettings, RequestContext, accept_language, problem
+from gateway.edge.scheduler import Scheduler
 from gateway.edge.socket import PhoneSocket, SocketServices
-from gateway.edge.token import OpenedToken
+from gateway.protocol.bodies import LogOnBody, SessionCreated
 from gateway.protocol.codec import Codec, codec_for
 from gateway.protocol.frames import PROTOCOLS, ClientInfo
 from gateway.runtime.epoll_transport import Wires
+from gateway.runtime.ports import Clock
+from gateway.telemetry import Telemetry
+
+
+async def _nowhere(_: Ticket) -> RemoteHoldings:
+    """Return no holdings of other nodes."""
+    return RemoteHoldings({}, complete=True)
+
+
+def _forget(_: ConnectionSummary) -> None:
+    """Discard the summary of a closed connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeParts:
+    """Dependencies of the edge.
+
+    *scheduler* serves the sockets while it runs. *jitter* returns numbers in [0, 1). *on_close* receives the
+    summary of each closed connection. *elsewhere* collects what all nodes hold about a user.
+    """
+
+    settings: EdgeSettings
+    node: SessionNode
+    accounts: AccountService
+    tokens: Tokens
+    notices: NoticesInForce
+    numbers: NumberPolicies
+    admission: SocketAdmission
+    clock: Clock
+    scheduler: Scheduler[PhoneSocket]
+    jitter: Callable[[], float]
+    telemetry: Telemetry
+    on_close: Callable[[ConnectionSummary], None] = _forget
+    elsewhere: Callable[[Ticket], Awaitable[RemoteHoldings]] = _nowhere
+
+    @property
+    def phones(self) -> Collection[PhoneSocket]:
+        """The open sockets, with and without a `hello`."""
+        return self.scheduler.sockets.keys()
+
+
+_NUMBERS: Final = re.compile(r"v?(\d{1,9}(?:\.\d{1,9}){0,7})", re.ASCII)
+
+
+def parse_version(text: str) -> tuple[int, ...]:
+    """Return the numbers at the beginning of *text*, without trailing zeros; empty when there are none."""
+    found = _NUMBERS.match(text.strip())
+    numbers = [int(number) for number in found[1].split(".")] if found else []
+    while numbers and numbers[-1] == 0:
+        numbers.pop()
+    return tuple(numbers)
+
+
+def check_version(platform: str, version: str, minimum: Mapping[str, str]) -> None:
+    """Refuse an app older than the minimum of its platform, if there is one.
+
+    Raises:
+        GatewayError: ``version_unsupported`` with the ``minimum``.
+    """
+    least = minimum.get(platform.lower())
+    if least is not None and parse_version(version) < parse_version(least):
+        raise GatewayError(
+            ErrorCode.VERSION_UNSUPPORTED,
+            "This version of the app is too old. Please update it.",
+            minimum=least,
+        )
+
+
+_OK: Final = "ok"
+_SAY_NOTHING: Final = frozenset(
+    {ErrorCode.INVALID_CREDENTIALS, ErrorCode.ACCOUNT_LOCKED, ErrorCode.ACCOUNT_BLOCKED}
+)
+"""Refusals whose response time must not reveal whether the user exists."""
+
+
+class Login:
+    """Log-ons.
+
+    Invariant: the password exists for one call only. It is neither stored, logged nor returned.
+    """
+
+    def __init__(self, parts: EdgeParts) -> None:
+        self._parts = parts
+        self._sites: Final = {site.id: site for site in parts.settings.sites}
+
+    async def log_on(self, body: LogOnBody, accept_language: str, address: str = "") -> SessionCreated:
+        """Log on. Checks that do not need the OSCC-E Server come first.
+
+        *address*: the client's address, as it is limited.
+
+        Raises:
+            GatewayError: One of the protocol's log-on errors.
+        """
+        began, result = self._parts.clock.now(), ErrorCode.INTERNAL.value
+        try:
+            created = await self._log_on(body, accept_language, address)
+            result = _OK
+        except GatewayError as error:
+            result = error.code.value
+            raise
+        else:
+            return created
+        finally:
+            self._parts.telemetry.log_ons[body.application.value, result].inc()
+            self._parts.telemetry.log_on_seconds.observe(self._parts.clock.now() - began)
+
+    async def _log_on(self, body: LogOnBody, accept_language: str, address: str) -> SessionCreated:
+        site = self._sites.get(body.site)
+        if site is None or body.application not in site.applications:
+            raise GatewayError(
+                ErrorCode.SITE_UNKNOWN,
+                "There is no such site for this application. See GET /v1/about for the sites.",
+            )
+        check_version(body.device.platform, body.device.app_version, self._parts.settings.app_minimum)
+        wall_ms = self._parts.clock.wall_ms()
+        notices = self._parts.notices.acknowledged(body.accepted_notices or (), accept_language, wall_ms)
+        if has_controls(body.user_name):
+            raise GatewayError(ErrorCode.BAD_REQUEST, "user_name contains a control character.")
+        logged_on = await self._ask(body.site, self._credentials(body), address)
+        return self._created(body, logged_on, notices)
+
+    def _credentials(self, body: LogOnBody) -> LogOn:
+        number = None
+        if body.application is Application.REMOTE_ASSISTANT:
+            number = self._parts.numbers.accept(body.site, body.remote_number or "")
+        return LogOn(
+            application=body.application,
+            user_name=body.user_name,
+            password=body.password,
+            device=Device(body.device.id, body.device.name),
+            remote_number=number,
+            takeover=body.takeover,
+        )
+
+    async def _ask(self, site: str, credentials: LogOn, address: str) -> LoggedOn:
+        began = self._parts.clock.now()
+        try:
+            return await self._parts.accounts.log_on(site, credentials, address)
+        except GatewayError as error:
+            if error.code not in _SAY_NOTHING:
+                raise
+            await self._level(began)
+            if error.code is ErrorCode.INVALID_CREDENTIALS:
+                # one text and no details: an unknown user and a wrong password look alike
+                raise GatewayError(error.code, "User name or password is wrong.") from None
+            raise
+
+    async def _level(self, began: float) -> None:
+        """Wait until the next whole multiple of the floor, so that the response time reveals nothing."""
+        floor_s, taken_s = self._parts.settings.log_on_floor_s, self._parts.clock.now() - began
+        await self._parts.clock.sleep(max(1, math.ceil(taken_s / floor_s)) * floor_s - taken_s)
+
+    def _created(
+        self, body: LogOnBody, logged_on: LoggedOn, notices: tuple[tuple[str, int], ...]
+    ) -> SessionCreated:
+        user = logged_on.user
+        ticket = Ticket(
+            user=user.id,
+            display_name=readable(user.display_name),
+            application=body.application,
+            secret=logged_on.secret,
+            session=logged_on.session,
+            device=Device(body.device.id, body.device.name),
+            notices=notices,
+            issued_at_ms=self._parts.clock.wall_ms(),
+            expires_at_ms=logged_on.expires_at_ms,
+            idle_timeout_s=logged_on.idle_timeout_s,
+            server=logged_on.server,
+        )
+        return SessionCreated(
+            token=self._parts.tokens.seal(ticket),
+            session=session_view(ticket),
+            user=user_view(ticket),
+            remote_number=logged_on.remote_number,
+        )
+
 
 NOTSENT_BYTES: Final = 16 * 1024
 """Bytes that the kernel queues beyond what is in flight. Without it megabytes become outdated."""

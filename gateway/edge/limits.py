@@ -18,11 +18,17 @@ from aiohttp import hdrs, web
 from gateway.core.rate_limits import Buckets, TokenBucket
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import UserId
-from gateway.edge.addresses import Address, Networks, address_group, is_trusted, parse_address
 from gateway.edge.credentials import BearerAuth
-from gateway.edge.problems import Handler
-from gateway.edge.request_context import RequestContext
-from gateway.edge.settings import AdmissionLimits
+from gateway.edge.request_context import (
+    Address,
+    AdmissionLimits,
+    Handler,
+    Networks,
+    RequestContext,
+    address_group,
+    is_trusted,
+    parse_address,
+)
 from gateway.runtime.ports import Clock
 
 _RETRY_MAX_S: Final = 60.0

@@ -1,6 +1,6 @@
 """Ports of the edge: what it needs from its node.
 
-Implemented by :class:`gateway.runtime.node.Node` and :class:`gateway.runtime.account.Accounts`.
+Implemented by :class:`gateway.runtime.node.Node` and :class:`gateway.runtime.accounts.Accounts`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from gateway.domain.model import SessionId, Ticket, UserId
 from gateway.domain.resources import Resource
 from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
 from gateway.protocol.envelopes import SessionFacts
-from gateway.runtime.feed import Connection
+from gateway.runtime.mirror import Connection
 
 
 class SessionAttachment(Protocol):

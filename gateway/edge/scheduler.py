@@ -14,8 +14,8 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Final, Generic, Protocol, TypeVar
 
-from gateway.runtime.faults import log_fault
 from gateway.runtime.ports import Clock
+from gateway.runtime.spawn import log_fault
 
 TICK_S: Final = 0.005
 """Length of a tick of the timer wheel. Times are rounded up: no turn is early, and a pace is late by at most

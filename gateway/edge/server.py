@@ -23,17 +23,13 @@ from aiohttp import StreamReader, hdrs, web
 
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.edge.credentials import BearerAuth
-from gateway.edge.handshake import WIRES, RealtimeRoute
+from gateway.edge.handshake import WIRES, EdgeParts, Login, RealtimeRoute
 from gateway.edge.limits import BURSTS, HEAD_S, PENDING_CONNECTIONS, PendingConnections, RequestRates
-from gateway.edge.login import Login
-from gateway.edge.parts import EdgeParts
-from gateway.edge.problems import problem, problems, reword
-from gateway.edge.request_context import HEADERS, SERVER_NAME, RequestContext
-from gateway.edge.routes import PublicRoutes, SessionRoutes
-from gateway.edge.web_client import WebClient
+from gateway.edge.request_context import HEADERS, SERVER_NAME, RequestContext, problem, problems, reword
+from gateway.edge.routes import PublicRoutes, SessionRoutes, WebClient
 from gateway.protocol.http_form import BODY_BYTES_MAX
 from gateway.runtime.epoll_transport import Wires
-from gateway.runtime.faults import log_fault
+from gateway.runtime.spawn import log_fault
 from gateway.telemetry import Families, written
 
 SHUTDOWN_S: Final = 2.0

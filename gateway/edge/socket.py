@@ -26,7 +26,7 @@ from gateway.edge.scheduler import NEVER, Schedulable, Scheduler, SocketTasks, g
 from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import ClientInfo, ControlFrame
 from gateway.protocol.websocket import Message, Violation
-from gateway.runtime.faults import log_fault
+from gateway.runtime.spawn import log_fault
 from gateway.telemetry import Telemetry
 
 STALL_S: Final = 10.0
@@ -164,7 +164,7 @@ class SocketServices(NamedTuple):
 
 
 class PhoneSocket:
-    """Socket of one phone: a :class:`gateway.runtime.feed.Connection` for the node.
+    """Socket of one phone: a :class:`gateway.runtime.mirror.Connection` for the node.
 
     Invariants: the node's `detach` is called once. Commands are bounded by the session's limit of commands in
     flight, and cancelled at the end.

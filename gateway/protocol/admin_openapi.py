@@ -7,7 +7,7 @@ from typing import Any, Final
 from gateway.domain.errors import ErrorCode
 from gateway.protocol import admin_bodies as bodies
 from gateway.protocol.http_form import JSON_TYPE
-from gateway.protocol.openapi_refusals import by_http, problem_schemas, refusals
+from gateway.protocol.openapi import by_http, problem_schemas, refusals
 from gateway.protocol.schemas import API_VERSION, Schema, ref, schemas_of
 
 PAGE: Final = 100

@@ -11,8 +11,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, Strict, TypeAdapter
 
-from gateway.domain.model import Application
-from gateway.domain.texts import readable
+from gateway.domain.model import Application, readable
 from gateway.protocol.frames import COMMANDS, INT_MAX, PROTOCOLS, Flag, SessionView, UserView
 
 _IGNORE_UNKNOWN: Final = ConfigDict(extra="ignore")

@@ -7,14 +7,62 @@ on the hot path (:meth:`gateway.protocol.codec.Codec.changes`); the types here s
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from operator import attrgetter
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, Strict, TypeAdapter, WrapValidator
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    TypeAdapter,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+from pydantic_core import PydanticCustomError
 
 from gateway.domain.commands import RULES, Command
 from gateway.domain.model import Application, Right
-from gateway.protocol.exact import absent, exact
+
+
+def exact(sent: object, read: ValidatorFunctionWrapHandler) -> object:
+    """Read *sent*, and refuse it when a scalar in it had to be converted; unknown members are ignored.
+
+    A member that is null is one that was not sent, as everywhere in the protocol.
+
+    Raises:
+        PydanticCustomError: Something has the wrong type.
+    """
+    if isinstance(sent, Mapping):
+        sent = {name: member for name, member in sent.items() if member is not None}
+    value: object = read(sent)
+    if not _says(value, sent):
+        raise PydanticCustomError("wrong_type", "a value has the wrong type")
+    return value
+
+
+def _says(value: object, sent: object) -> bool:
+    if sent is value:
+        return True
+    if is_dataclass(value) and isinstance(sent, Mapping):
+        return all(
+            _says(attrgetter(field.name)(value), sent[field.name])
+            for field in fields(value)
+            if field.name in sent
+        )
+    if isinstance(value, Mapping) and isinstance(sent, Mapping):
+        return all(_says(member, sent[name]) for name, member in value.items())
+    if isinstance(value, tuple) and isinstance(sent, list | tuple):
+        return all(map(_says, value, sent))
+    return type(value) is type(sent) and value == sent
+
+
+def absent(sent: object) -> object:
+    """Read null for a flag that was not sent."""
+    return False if sent is None else sent
+
 
 JSON_PROTOCOL: Final = "oscc.v1.json"
 MSGPACK_PROTOCOL: Final = "oscc.v1.msgpack"

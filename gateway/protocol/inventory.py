@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, get_args, get_type_hints
 
-from gateway.domain.privacy import Privacy
+from gateway.domain.model import Privacy
 from gateway.domain.resources import RESOURCES, Resource
 
 

@@ -7,12 +7,10 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from typing import Final, Literal, NamedTuple
 
-from gateway.domain.audit import OrderAct, UserHash
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.model import NodeId
+from gateway.domain.model import NodeId, OrderAct, UserHash
 from gateway.protocol.envelopes import Inbox, Order, Record, Report
-from gateway.runtime.cluster_membership import ClusterMembership
-from gateway.runtime.cluster_transport import Exchange, NotHeardError
+from gateway.runtime.cluster import ClusterMembership, Exchange, NotHeardError
 from gateway.runtime.ports import Clock
 
 ANSWER_S: Final = 2.0

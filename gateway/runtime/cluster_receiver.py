@@ -35,14 +35,12 @@ from gateway.protocol.envelopes import (
     Sought,
 )
 from gateway.runtime.admin_rpc import AdminRpc
-from gateway.runtime.cluster_membership import ClusterMembership
-from gateway.runtime.cluster_transport import Exchange
-from gateway.runtime.faults import log_fault
+from gateway.runtime.cluster import ClusterMembership, Exchange
 from gateway.runtime.follower import Follower, Shared
 from gateway.runtime.owner import Owner
 from gateway.runtime.ports import Clock, Grant
 from gateway.runtime.role import RoleOverError
-from gateway.runtime.spawn import spawn
+from gateway.runtime.spawn import log_fault, spawn
 from gateway.runtime.tally import Tally
 from gateway.runtime.user_state import UserState
 

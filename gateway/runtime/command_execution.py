@@ -11,27 +11,26 @@ from typing import Final, Literal, Protocol
 from gateway.core.commands import Began, Calls, Foreign, New, Pending, answer, fingerprint
 from gateway.core.registry import Quota
 from gateway.core.user_sessions import UserSessions
-from gateway.domain.audit import NumberAct
 from gateway.domain.commands import (
     RULES,
     AcknowledgeNotice,
     Call,
     ChangeRemoteNumber,
     Command,
+    Execute,
+    Executed,
     ExtendPostProcessing,
     History,
     Outcome,
     Status,
 )
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.link_requests import Execute, Executed
-from gateway.domain.model import NodeId, UserId
-from gateway.domain.privacy import masked
+from gateway.domain.model import NodeId, NumberAct, UserId, masked
 from gateway.domain.upstream import Attached, Feature, LinkClosed
-from gateway.runtime.link_health import LinkHealth
+from gateway.runtime.link_session import LinkHealth
 from gateway.runtime.ports import Clock, Link
 from gateway.runtime.role import not_begun, patience_s
-from gateway.runtime.session_admission import SessionAdmission
+from gateway.runtime.sessions import SessionAdmission
 from gateway.runtime.spawn import spawn
 
 TAKEN_OVER_S: Final = 3.0

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
-from gateway.runtime.faults import log_fault
+from gateway.runtime.spawn import log_fault
 
 EVENTS_AT_ONCE: Final = 32
 """After so many connections everybody else has a turn: what thousands send at once holds up nobody."""

@@ -17,8 +17,7 @@ from gateway.core.bus_health import BusState
 from gateway.core.effects import Health
 from gateway.core.element import Element
 from gateway.core.follower import FollowMachine, FollowState
-from gateway.core.ledger import Delta, Ledger, Receipt, is_own
-from gateway.core.versioned_map import Update
+from gateway.core.ledger import Delta, Ledger, Receipt, Update, is_own
 from gateway.core.view import FACTS_PREFIX
 from gateway.domain.commands import Call, Outcome
 from gateway.domain.errors import SessionRefused
@@ -32,8 +31,8 @@ from gateway.protocol.envelopes import (
     Since,
     Value,
 )
-from gateway.runtime.feed import Feed
 from gateway.runtime.handover import Takeover
+from gateway.runtime.mirror import Feed
 from gateway.runtime.ports import Grant
 from gateway.runtime.remote_owner import OwnerDiscovery, RemoteAttach, RemoteCommands
 from gateway.runtime.role import Local, RoleOverError, Start, patience_s

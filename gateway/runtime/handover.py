@@ -23,7 +23,7 @@ from gateway.domain.errors import GatewayError
 from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import Given, Inbox, Lingering, Offer
 from gateway.runtime.command_execution import CommandExecution
-from gateway.runtime.feed import Feed
+from gateway.runtime.mirror import Feed
 from gateway.runtime.ports import Grant, Link
 from gateway.runtime.role import Start
 from gateway.runtime.spawn import spawn

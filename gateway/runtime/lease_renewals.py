@@ -8,9 +8,8 @@ from typing import Final, NamedTuple, Protocol
 
 from gateway.domain.errors import GatewayError
 from gateway.domain.model import NodeId, UserId
-from gateway.runtime.faults import log_fault
 from gateway.runtime.ports import Leases
-from gateway.runtime.spawn import spawn
+from gateway.runtime.spawn import log_fault, spawn
 
 RENEWED_AT_ONCE: Final = 200
 """Leases that one request renews: a store works on it in one go, and serves nobody else meanwhile."""

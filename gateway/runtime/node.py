@@ -1,4 +1,4 @@
-"""Node: the users of this process, and the role of each.
+"""Node: the users of this process, the role of each, and the parts a node is made of.
 
 One :class:`UserState` for each user with a phone here, or whose linger has not ended: his mirror
 and what this node is to him. The node takes phones in, lets them go, and brings their commands to
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from gateway.core.bus_health import BusState, StoreWrites
@@ -17,31 +18,92 @@ from gateway.core.compose import Composer
 from gateway.core.effects import Health
 from gateway.core.lease import AssumedTokens
 from gateway.core.ledger import Ledger
-from gateway.core.rate_limits import AdmissionQueue
-from gateway.core.registry import NotAdmitted, Quota, Registry, Seat
+from gateway.core.link import Linger
+from gateway.core.rate_limits import LOG_ON_PART, AdmissionQueue, Budget
+from gateway.core.registry import NotAdmitted, Quota, Registry, RegistryLimits, Seat
 from gateway.core.view import within
-from gateway.domain.audit import NumberAct, OrderAct
 from gateway.domain.commands import Call, Outcome, Status
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError, SessionRefused
-from gateway.domain.model import DEFAULT_TOPICS, Ticket, UserId
-from gateway.domain.privacy import masked
+from gateway.domain.model import DEFAULT_TOPICS, NodeId, NumberAct, OrderAct, Ticket, UserId, masked
 from gateway.domain.resources import Resource
 from gateway.domain.upstream import LoggedOn
 from gateway.protocol.envelopes import Control, Leaving, NodeRecord, SessionFacts
-from gateway.runtime.account import Accounts
+from gateway.runtime.accounts import Accounts
 from gateway.runtime.admin_rpc import AdminRpc
-from gateway.runtime.cluster_membership import ClusterMembership
+from gateway.runtime.cluster import ClusterMembership, Exchange
 from gateway.runtime.cluster_receiver import ClusterReceiver
-from gateway.runtime.cluster_transport import Exchange
-from gateway.runtime.feed import Connection
 from gateway.runtime.lease_renewals import LeaseRenewals
-from gateway.runtime.log_off import LogOffs, Others
-from gateway.runtime.parts import Cluster, NodeSettings, SiteParts
-from gateway.runtime.ports import WRITE_REFUSALS, Clock
-from gateway.runtime.session_revocations import SessionRevocations
+from gateway.runtime.log_off import LogOffs, Others, SessionRevocations
+from gateway.runtime.mirror import Connection
+from gateway.runtime.ports import (
+    WRITE_REFUSALS,
+    Authority,
+    Bus,
+    Clock,
+    Leases,
+    NodeRegistry,
+    SharedStore,
+    Upstream,
+)
 from gateway.runtime.tally import Tally
 from gateway.runtime.user_state import UserState, UserStates
 from gateway.runtime.world import World, refusal
+
+
+class Cluster(NamedTuple):
+    """What the nodes of a gateway share."""
+
+    bus: Bus
+    leases: Leases
+    registry: NodeRegistry
+    shared: SharedStore
+    refusals: Callable[[], frozenset[str]] = frozenset
+    """Returns what the server of these refuses now: words of ``ENTRY_REFUSALS`` and ``WRITE_REFUSALS``."""
+
+
+class SiteParts(NamedTuple):
+    """One organisation's contact centre."""
+
+    upstream: Upstream
+    authority: Authority
+    links_per_s: float | None = None
+    """Log-ons and links that it is asked for; None: as many as log-ons."""
+    log_ons_per_s: float | None = None
+    """What *links_per_s* is without a number of its own, and twice the log-ons; None: as any site."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSettings:
+    """What a node is, and how much it takes."""
+
+    node: NodeId
+    holder: str
+    """This process's life: another start of the same node is another holder."""
+    limits: RegistryLimits = field(default_factory=RegistryLimits)
+    linger: Linger = field(default_factory=Linger)
+    log_ons_per_s: float = 20.0
+    """Log-ons that a site is asked for."""
+    log_ons_in_flight: int = 32
+    version: str = ""
+    accepts_per_s: float = 100.0
+    """Handshakes that it takes on."""
+    key_names: Callable[[], tuple[str, ...]] = tuple
+    """Returns what may be shown of the sealing keys in force, the one that seals first."""
+
+    def links_per_s(self, site: SiteParts) -> float:
+        """Return how many log-ons and links a site is asked for, by all nodes together."""
+        return site.links_per_s or site.log_ons_per_s or self.log_ons_per_s
+
+    def budget(self, site: SiteParts) -> Budget:
+        """Return a site's budget. Log-ons have half of its rate of log-ons, also where links may be more."""
+        rate_per_s = self.links_per_s(site)
+        return Budget(
+            rate_per_s=rate_per_s,
+            burst=rate_per_s,
+            in_flight_max=self.log_ons_in_flight,
+            log_ons_max_per_s=LOG_ON_PART * (site.log_ons_per_s or self.log_ons_per_s),
+        )
+
 
 TICK_S: Final = 1.0
 NUMBER_CHANGES: Final = 3

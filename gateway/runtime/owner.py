@@ -23,16 +23,13 @@ from gateway.domain.model import NodeId, Ticket
 from gateway.domain.upstream import About, Feature
 from gateway.protocol.envelopes import SessionFacts, Since
 from gateway.runtime.command_execution import CommandExecution
-from gateway.runtime.feed import Feed
 from gateway.runtime.handover import Handover
-from gateway.runtime.link_health import LinkHealth
-from gateway.runtime.linked import Linked
-from gateway.runtime.mirror import Mirror
+from gateway.runtime.link_session import Linked, LinkHealth
+from gateway.runtime.mirror import Feed, Mirror
 from gateway.runtime.ownership import Answer, LinkDialer
 from gateway.runtime.ports import Grant, Link
 from gateway.runtime.role import RECONNECT_WINDOW_S, Local, Start
-from gateway.runtime.session_admission import SessionAdmission
-from gateway.runtime.session_renewal import SessionRenewal
+from gateway.runtime.sessions import SessionAdmission, SessionRenewal
 from gateway.runtime.sharing import Sharing
 from gateway.runtime.spawn import TaskGroup, spawn
 from gateway.runtime.world import World

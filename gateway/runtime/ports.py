@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Final, NamedTuple, Protocol
 
+from gateway.domain.commands import LinkAnswer, LinkRequest
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
-from gateway.domain.link_requests import LinkAnswer, LinkRequest
 from gateway.domain.model import NodeId, SessionId, SessionSecret, Ticket, UserId
 from gateway.domain.upstream import About, LinkEvent, LoggedOff, LoggedOn, LogOn, Reading, SessionInfo
 from gateway.protocol.envelopes import Channel, Envelope, NodeRecord

@@ -19,8 +19,8 @@ from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRef
 from gateway.domain.model import NodeId, Ticket, UserId
 from gateway.domain.upstream import Feature
 from gateway.protocol.envelopes import Attach, AttachAnswer, CallAnswer, CallRequest, Detach, Inbox, Refusal
-from gateway.runtime.cluster_transport import NotHeardError
-from gateway.runtime.feed import Feed
+from gateway.runtime.cluster import NotHeardError
+from gateway.runtime.mirror import Feed
 from gateway.runtime.ports import Grant
 from gateway.runtime.role import Local, Start, not_begun, patience_s
 from gateway.runtime.spawn import spawn

@@ -16,8 +16,8 @@ from gateway.core.ledger import Delta
 from gateway.domain.model import NodeId, Position
 from gateway.protocol.envelopes import Announcement, Events, Publication, Since, Update
 from gateway.protocol.frames import NoticeFrame
-from gateway.runtime.cluster_transport import Exchange, Share
-from gateway.runtime.feed import Feed
+from gateway.runtime.cluster import Exchange, Share
+from gateway.runtime.mirror import Feed
 
 INTEREST_S: Final = 25.0
 """For how long a node that asked is published to, and its phones are taken to be there."""
@@ -118,7 +118,7 @@ class Sharing:
         self._exchange.bundles.hurry(self)
 
     def take(self) -> Share | None:
-        """See :meth:`gateway.runtime.cluster_transport.BundleSource.take`."""
+        """See :meth:`gateway.runtime.cluster.BundleSource.take`."""
         if not self._has_news():
             return None
         delta = self._feed.ledger.told(self._sent, self._changed)

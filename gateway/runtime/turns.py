@@ -13,8 +13,8 @@ from collections import deque
 from typing import Final, Protocol
 
 from gateway.runtime.epoll_transport import EVENTS_AT_ONCE, Wires
-from gateway.runtime.faults import log_fault
 from gateway.runtime.ports import Clock
+from gateway.runtime.spawn import log_fault
 
 INTAKE_S: Final = 0.004
 """How long links are read in one turn."""

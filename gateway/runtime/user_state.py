@@ -21,13 +21,13 @@ from gateway.domain.commands import Call, Outcome
 from gateway.domain.errors import CloseCode, ErrorCode, SessionRefused
 from gateway.domain.model import NodeId, Ticket, UserId
 from gateway.protocol.envelopes import SessionFacts
-from gateway.runtime.faults import log_fault
-from gateway.runtime.feed import Feed
 from gateway.runtime.follower import Follower
+from gateway.runtime.mirror import Feed
 from gateway.runtime.owner import Owner
 from gateway.runtime.ports import Clock, Grant
 from gateway.runtime.role import Local, RoleOverError, Start, not_begun, not_reached, patience_s
-from gateway.runtime.session_admission import ATTACH_S
+from gateway.runtime.sessions import ATTACH_S
+from gateway.runtime.spawn import log_fault
 from gateway.runtime.world import World
 
 UNFOLLOW_S: Final = 30.0

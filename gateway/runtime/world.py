@@ -11,10 +11,9 @@ from gateway.core.link import Linger
 from gateway.core.rate_limits import AdmissionQueue
 from gateway.core.registry import Quota
 from gateway.core.session import LOG_ON_WINDOW_S
-from gateway.domain.audit import NumberAct
 from gateway.domain.errors import CloseCode, EndReason, SessionRefused, close_for
-from gateway.domain.model import Application, NodeId, Ticket, UserId
-from gateway.runtime.cluster_transport import Exchange
+from gateway.domain.model import Application, NodeId, NumberAct, Ticket, UserId
+from gateway.runtime.cluster import Exchange
 from gateway.runtime.lease_renewals import LeaseRenewals
 from gateway.runtime.ports import Authority, Clock, Leases, Upstream
 from gateway.runtime.tally import Tally

@@ -6,8 +6,8 @@ import argparse
 import asyncio
 import contextlib
 
-from gateway.simulator.options import add_arguments, settings_from
 from gateway.simulator.server import run
+from gateway.simulator.settings import add_arguments, settings_from
 
 
 def main() -> None:

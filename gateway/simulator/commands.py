@@ -10,15 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from gateway.simulator import parameters, post_processing, routing, skills
-from gateway.simulator.about import About
+from gateway.simulator import parameters, post_processing, routing
 from gateway.simulator.contact_center import ContactCenter
 from gateway.simulator.directory import ObjectKind
 from gateway.simulator.errors import Refused
-from gateway.simulator.model import Agent, Group, Json, Queue, TargetState
-from gateway.simulator.numbers import normalise
-from gateway.simulator.session import Session
-from gateway.simulator.sessions import Sessions
+from gateway.simulator.model import About, Agent, AgentSkill, Group, Json, Queue, Skill, TargetState
+from gateway.simulator.sessions import Session, Sessions, normalise
 from gateway.simulator.settings import SimulatorSettings
 
 REASON_KIND_FOR: Final[dict[str, str]] = {"Unavailable": "UnavailableReason", "Work": "WorkReason"}
@@ -58,7 +55,7 @@ class Commands:
         self,
         session: Session,
         user_key: int,
-        changes: Sequence[skills.SkillChange],
+        changes: Sequence[SkillChange],
         version: int,
         *,
         replace_all: bool,
@@ -69,7 +66,7 @@ class Commands:
         agent = self._agent(session, user_key)
         self.center.functions.need("AdministrationDatabase")
         _check_version(version, agent.version)
-        wanted = skills.changed(agent.skills, changes, self.center.directory.skills, replace=replace_all)
+        wanted = changed(agent.skills, changes, self.center.directory.skills, replace=replace_all)
         if wanted == agent.skills:
             return {"State": "Unchanged", "Version": agent.version}
         self.center.mark_agent(agent)
@@ -204,3 +201,55 @@ class PostProcessingAsked:
 def _check_version(asked: int, present: int) -> None:
     if asked != present:
         raise Refused("VersionConflict", Version=present)
+
+
+@dataclass(frozen=True, slots=True)
+class SkillChange:
+    """One skill set, or taken away (*level* None); what is None otherwise stays as it is."""
+
+    key: int
+    level: int | None
+    preference: int | None = None
+    active: bool | None = None
+
+
+def changed(
+    present: Mapping[int, AgentSkill],
+    changes: Sequence[SkillChange],
+    catalogue: Mapping[int, Skill],
+    *,
+    replace: bool,
+) -> dict[int, AgentSkill]:
+    """Return the skills after *changes*: patched, or replaced whole.
+
+    Raises:
+        Refused: ``DuplicateSkill``, ``SkillUnknown``, ``LevelOutOfRange``, ``PreferenceOutOfRange``.
+    """
+    if len({change.key for change in changes}) != len(changes):
+        raise Refused("DuplicateSkill")
+    result = {} if replace else dict(present)
+    for change in changes:
+        _check(change, catalogue)
+        if change.level is None:
+            result.pop(change.key, None)
+            continue
+        old = present.get(change.key, AgentSkill(change.level))
+        result[change.key] = AgentSkill(
+            change.level,
+            old.preference if change.preference is None else change.preference,
+            old.active if change.active is None else change.active,
+        )
+    return result
+
+
+def _check(change: SkillChange, catalogue: Mapping[int, Skill]) -> None:
+    skill = catalogue.get(change.key)
+    if skill is None:
+        raise Refused("SkillUnknown", SkillKey=change.key)
+    if change.level is not None and not skill.level_min <= change.level <= skill.level_max:
+        raise Refused("LevelOutOfRange", SkillKey=change.key, Min=skill.level_min, Max=skill.level_max)
+    preference = change.preference
+    if preference is not None and not skill.preference_min <= preference <= skill.preference_max:
+        raise Refused(
+            "PreferenceOutOfRange", SkillKey=change.key, Min=skill.preference_min, Max=skill.preference_max
+        )

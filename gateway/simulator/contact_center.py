@@ -1,4 +1,4 @@
-"""The contact centre: everything that happens to agents and contacts.
+"""The contact centre: what happens to agents and contacts, and which functions work.
 
 The pure model.
 
@@ -8,23 +8,210 @@ and notes in :attr:`ContactCenter.changes` which elements are to be read anew.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal, Protocol
 
-from gateway.simulator import counters, routing
-from gateway.simulator.changes import Kind
+from gateway.simulator import model, routing
+from gateway.simulator.directory import Directory
+from gateway.simulator.errors import Refused
 from gateway.simulator.model import (
+    Agenda,
     Agent,
     AutoPostProcessing,
     By,
+    Changes,
     Contact,
     ContactState,
+    Counters,
+    Json,
+    Kind,
     Media,
     Queue,
     Remote,
     TargetState,
+    UserCounters,
 )
-from gateway.simulator.premises import Premises
+
+FunctionState = Literal["Up", "Degraded", "Down"]
+STATES: Final[tuple[FunctionState, ...]] = ("Up", "Degraded", "Down")
+
+MANAGERS: Final[dict[str, str]] = {
+    "RealTime": "Statistics",
+    "Historical": "Statistics",
+    "Voice": "Media",
+    "Email": "Media",
+    "Callback": "Media",
+    "WebCollaboration": "Media",
+    "LocalRouting": "Routing",
+    "NetworkRouting": "Routing",
+    "RemoteAgent": "Routing",
+    "AdministrationDatabase": "Administration",
+}
+"""Function → the manager it belongs to."""
+
+
+@dataclass(slots=True)
+class Functions:
+    """The state of each function; all are up at first."""
+
+    states: dict[str, FunctionState] = field(default_factory=lambda: dict.fromkeys(MANAGERS, "Up"))
+
+    def need(self, *names: str) -> None:
+        """Go on only when all of *names* are not down.
+
+        Raises:
+            Refused: ``FunctionUnavailable`` with the function's name.
+        """
+        for name in names:
+            if self.is_down(name):
+                raise Refused("FunctionUnavailable", Function=name)
+
+    def is_down(self, name: str) -> bool:
+        """Tell whether the function is down; what is no function never is."""
+        return self.states.get(name) == "Down"
+
+    def messages(self) -> list[Json]:
+        """Return one ``ManagerStateChanged`` for each function."""
+        return [self.message(name) for name in self.states]
+
+    def message(self, name: str) -> Json:
+        """Return the ``ManagerStateChanged`` of one function."""
+        return {
+            "Type": "ManagerStateChanged",
+            "Manager": MANAGERS[name],
+            "Function": name,
+            "State": self.states[name],
+        }
+
+
+class Fate(Protocol):
+    """Whoever decides how a contact goes on; told, not asked."""
+
+    def waits(self, contact: Contact) -> None:
+        """*contact* waits in its queue."""
+
+    def rings(self, contact: Contact) -> None:
+        """*contact* rings at its agent."""
+
+    def answered(self, contact: Contact) -> None:
+        """*contact* is being talked to."""
+
+
+class NoFate:
+    """Nothing happens by itself."""
+
+    def waits(self, contact: Contact) -> None:
+        """Let it wait."""
+
+    def rings(self, contact: Contact) -> None:
+        """Let it ring."""
+
+    def answered(self, contact: Contact) -> None:
+        """Let them talk."""
+
+
+LoggedOff = Callable[[Agent, By, str | None], None]
+
+
+class Premises:
+    """The centre's objects, agendas and notes of what is to be read anew.
+
+    Invariant: happenings take place in the order of their instants, and :attr:`now_ms` never goes back.
+    """
+
+    def __init__(self, directory: Directory, now_ms: int, zone: str = "UTC") -> None:
+        self.directory = directory
+        self.now_ms = now_ms
+        self.skew_ms = 0
+        """The server's clock minus the centre's; stepping the server's clock changes it."""
+        self.changes = Changes()
+        self.generation = 0
+        """Grows with each change."""
+        self.functions = Functions()
+        self.fate: Fate = NoFate()
+        self.rules = Agenda()
+        self.life = Agenda()
+        self.paused_ms: int | None = None
+        self.on_logged_off: LoggedOff = lambda _agent, _by, _name: None
+        """Told after a logged-on agent was logged off by his own or another's asking."""
+        self.overrides: dict[int, str] = {}
+        """User → a routing state that the page does not know (a fault)."""
+        self._zone = zone
+        self._calls = itertools.count(1)
+        self.rules.plan(model.midnight_after(now_ms, zone), self._new_day)
+
+    # ---- time ----
+
+    @property
+    def wall_ms(self) -> int:
+        """The server's clock."""
+        return self.now_ms + self.skew_ms
+
+    def advance(self, now_ms: int) -> None:
+        """Let everything due until *now_ms* happen, each at its own instant."""
+        while True:
+            agenda = self._earliest(now_ms)
+            if agenda is None:
+                break
+            self.now_ms = max(self.now_ms, agenda.next_ms or 0)
+            agenda.happen()
+        self.now_ms = max(self.now_ms, now_ms)
+
+    def pause(self) -> None:
+        """Let nothing happen by itself any more; rules with deadlines and requests go on."""
+        if self.paused_ms is None:
+            self.paused_ms = self.now_ms
+
+    def resume(self) -> None:
+        """Let life go on as if no time had passed."""
+        if self.paused_ms is not None:
+            self.life.shift(self.now_ms - self.paused_ms)
+            self.paused_ms = None
+
+    # ---- notes ----
+
+    def mark_agent(self, agent: Agent) -> None:
+        """An agent's element changed, and the counts of his queues and groups."""
+        self.changes.add(Kind.USER, (agent.key,))
+        self.changes.add(Kind.QUEUE, self.directory.queues_of.get(agent.key, ()))
+        self.changes.add(Kind.GROUP, agent.group_keys)
+        self.generation += 1
+
+    def mark_queue(self, queue: Queue) -> None:
+        """A queue's element changed, and those of its groups and aggregates."""
+        self.changes.add(Kind.QUEUE, (queue.key,))
+        self.changes.add(Kind.GROUP, self.directory.groups_of.get(queue.key, ()))
+        self.changes.add(Kind.AGGREGATE, self.directory.aggregates_of.get(queue.key, ()))
+        self.generation += 1
+
+    def mark_configuration(self, key: int) -> None:
+        """An object's skills or routing parameters changed."""
+        self.changes.add(Kind.CONFIGURATION, (key,))
+        self.generation += 1
+
+    # ---- inside ----
+
+    def _new_day(self, due_ms: int) -> None:
+        start_ms = due_ms + self.skew_ms
+        for queue in self.directory.queues.values():
+            queue.counters = Counters(start_ms)
+            self.mark_counted(queue)
+        for agent in self.directory.agents.values():
+            agent.counters = UserCounters(start_ms)
+        self.changes.add(Kind.USER_CUMULATIVE, self.directory.agents)
+        self.rules.plan(model.midnight_after(due_ms, self._zone), self._new_day)
+
+    def mark_counted(self, queue: Queue) -> None:
+        """A queue's cumulative element changed as well."""
+        self.changes.add(Kind.QUEUE_CUMULATIVE, (queue.key,))
+        self.mark_queue(queue)
+
+    def _earliest(self, now_ms: int) -> Agenda | None:
+        agendas = (self.rules,) if self.paused_ms is not None else (self.rules, self.life)
+        due = [(each.next_ms, n) for n, each in enumerate(agendas) if each.next_ms is not None]
+        return agendas[min(due)[1]] if due and min(due)[0] <= now_ms else None
 
 
 class ContactCenter(Premises):
@@ -39,7 +226,7 @@ class ContactCenter(Premises):
     def arrive(self, queue: Queue, media: Media | None = None) -> Contact:
         """A contact comes to a queue: to an idle agent at once, or it waits."""
         contact = Contact(self._call_id(), media or queue.media, queue.key, self.now_ms, self.now_ms)
-        queue.counters = counters.received(queue.counters)
+        queue.counters = model.received(queue.counters)
         self.mark_counted(queue)
         self._route(contact, queue)
         return contact
@@ -57,7 +244,7 @@ class ContactCenter(Premises):
         contact = Contact(self._call_id(), chosen, key, self.now_ms, self.now_ms, direct=queue is None)
         contact.driven = True
         if queue is not None:
-            queue.counters = counters.received(queue.counters)
+            queue.counters = model.received(queue.counters)
         routing.contact_begins(agent, contact, self.now_ms)
         contact.state = "Ringing" if state not in {"Pending", "Ringing"} else state
         if state not in {"Pending", "Ringing"}:
@@ -75,7 +262,7 @@ class ContactCenter(Premises):
             queue = self.directory.queues[contact.queue_key]
             wait_ms = self.now_ms - contact.arrived_ms
             threshold = queue.parameters["ServiceLevelThreshold"]
-            queue.counters = counters.answered(queue.counters, wait_ms, float(threshold or 0))
+            queue.counters = model.answered(queue.counters, wait_ms, float(threshold or 0))
             self.mark_counted(queue)
         self.mark_agent(agent)
         self.fate.answered(contact)
@@ -92,7 +279,7 @@ class ContactCenter(Premises):
         with_pending = agent.pending
         routing.contact_ends(agent, contact, self.now_ms)
         if contact.answered_ms is not None:
-            agent.counters = counters.handled(agent.counters, self.now_ms - contact.answered_ms)
+            agent.counters = model.handled(agent.counters, self.now_ms - contact.answered_ms)
             self.changes.add(Kind.USER_CUMULATIVE, (agent.key,))
         contact.agent_key = None
         self._followed(agent, with_pending.by if with_pending else "System",
@@ -103,7 +290,7 @@ class ContactCenter(Premises):
         """A waiting contact gives up."""
         queue = self._queue_of(contact)
         queue.waiting.remove(contact)
-        queue.counters = counters.abandoned(queue.counters, self.now_ms - contact.arrived_ms)
+        queue.counters = model.abandoned(queue.counters, self.now_ms - contact.arrived_ms)
         self.mark_counted(queue)
 
     def overflow(self, contact: Contact, target: Queue) -> None:
@@ -112,7 +299,7 @@ class ContactCenter(Premises):
         queue.waiting.remove(contact)
         self.mark_queue(queue)
         contact.queue_key = target.key
-        target.counters = counters.received(target.counters)
+        target.counters = model.received(target.counters)
         self.mark_counted(target)
         self._route(contact, target)
 

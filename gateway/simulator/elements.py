@@ -1,11 +1,15 @@
-"""Elements of each event type at one instant."""
+"""Elements of each event type at one instant, and the frames that carry them."""
 
 from __future__ import annotations
 
-from gateway.simulator import counters
-from gateway.simulator.changes import Kind
+import struct
+from typing import Final
+
+import msgspec
+
+from gateway.simulator import model
 from gateway.simulator.contact_center import ContactCenter
-from gateway.simulator.model import MEDIA, Agent, Contact, Json, Queue
+from gateway.simulator.model import MEDIA, Agent, Changes, Contact, Json, Kind, Queue
 
 
 def render(center: ContactCenter, kind: Kind, key: int, *, own: bool = False) -> Json | None:
@@ -193,10 +197,10 @@ def _queue(center: ContactCenter, queue: Queue) -> Json:
         "QueueKey": queue.key,
         "Contacts": len(queue.waiting),
         "OldestContactWaitTime": _oldest(center, queue),
-        "ServiceLevel": counters.service_level(count.within_threshold, count.answered, count.abandoned),
+        "ServiceLevel": model.service_level(count.within_threshold, count.answered, count.abandoned),
         "ServiceLevelThreshold": queue.parameters["ServiceLevelThreshold"],
-        "ServiceLevelFormula": counters.SERVICE_LEVEL_FORMULA,
-        "AbandonedRate": counters.abandoned_rate(count),
+        "ServiceLevelFormula": model.SERVICE_LEVEL_FORMULA,
+        "AbandonedRate": model.abandoned_rate(count),
         "EstimatedWaitTime": round(180 * (len(queue.waiting) + 1) / len(agents), 1) if agents else None,
         "LoggedOnUsers": len(agents),
         "AvailableUsers": free.count("Available"),
@@ -246,7 +250,7 @@ def _aggregate(center: ContactCenter, key: int) -> Json:
     return {
         "AggregateKey": key,
         "Contacts": sum(len(queue.waiting) for queue in queues),
-        "ServiceLevel": counters.service_level(
+        "ServiceLevel": model.service_level(
             sum(queue.counters.within_threshold for queue in queues),
             sum(queue.counters.answered for queue in queues),
             sum(queue.counters.abandoned for queue in queues),
@@ -263,7 +267,7 @@ def _queue_cumulative(queue: Queue) -> Json:
         "Received": count.received,
         "Answered": count.answered,
         "Abandoned": count.abandoned,
-        "AverageWaitTime": counters.average_wait_s(count),
+        "AverageWaitTime": model.average_wait_s(count),
         "MaximumWaitTime": count.wait_max_ms / 1000,
     }
 
@@ -279,3 +283,125 @@ def _user_cumulative(agent: Agent) -> Json:
 
 def _seconds(elapsed_ms: int) -> float:
     return elapsed_ms / 1000
+
+
+TEXT: Final = 0x81
+"""FIN and opcode 1 (RFC 6455 §5.2). A server's frames are not masked, so their bytes can be shared."""
+
+encode: Final = msgspec.json.Encoder().encode
+"""Anything of JSON → UTF-8 bytes."""
+
+
+def text_frame(payload: bytes) -> bytes:
+    """Put one whole text message into one frame."""
+    size = len(payload)
+    if size < 126:
+        return struct.pack("!BB", TEXT, size) + payload
+    if size < 1 << 16:
+        return struct.pack("!BBH", TEXT, 126, size) + payload
+    return struct.pack("!BBQ", TEXT, 127, size) + payload
+
+
+def message(content: object) -> bytes:
+    """Encode a message as one frame."""
+    return text_frame(encode(content))
+
+
+def event(
+    query_id: int, event_type: str, time_ms: int, elements: list[bytes], removed: list[int], *, complete: bool
+) -> bytes:
+    """Splice elements that are bytes already into the frame of an event."""
+    head = b'{"Type":"Event","QueryID":%d,"EventType":"%b","Time":%d,"Complete":%b,"Elements":[' % (
+        query_id,
+        event_type.encode(),
+        time_ms,
+        b"true" if complete else b"false",
+    )
+    tail = b'],"Removed":' + encode(removed) + b"}" if removed else b"]}"
+    return text_frame(head + b",".join(elements) + tail)
+
+
+class Reading:
+    """Elements read at *time_ms*, each rendered and encoded once, when first wanted.
+
+    Invariant: valid as long as the centre neither changes nor ages; whoever keeps one asks :meth:`holds`.
+    """
+
+    def __init__(self, center: ContactCenter) -> None:
+        self._center = center
+        self._read_ms = center.now_ms
+        self._generation = center.generation
+        self.time_ms = center.wall_ms
+        """In the server's clock."""
+        self._pieces: dict[tuple[Kind, int, bool], bytes | None] = {}
+        self._frames: dict[tuple[int, Kind, frozenset[int], int | None, bool], bytes] = {}
+
+    def holds(self) -> bool:
+        """Tell whether another reading now would be this one."""
+        center = self._center
+        return (center.generation, center.now_ms, center.wall_ms) == (
+            self._generation,
+            self._read_ms,
+            self.time_ms,
+        )
+
+    def piece(self, kind: Kind, key: int, *, own: bool = False) -> bytes | None:
+        """Return the element's bytes, or None when it is in no set."""
+        at = (kind, key, own)
+        if at not in self._pieces:
+            element = render(self._center, kind, key, own=own)
+            self._pieces[at] = None if element is None else encode(element)
+        return self._pieces[at]
+
+    def frame(
+        self, query_id: int, kind: Kind, keys: frozenset[int], own: int | None, *, complete: bool
+    ) -> bytes:
+        """Return an event with the elements of *keys*; links that ask the same get the same bytes.
+
+        In a complete event what is in no set is left out, in a partial one it stands in ``Removed``.
+        *own*: the user who sees himself.
+        """
+        if own not in keys or kind is not Kind.USER:
+            own = None
+        at = (query_id, kind, keys, own, complete)
+        if at not in self._frames:
+            self._frames[at] = self._build(query_id, kind, keys, own, complete=complete)
+        return self._frames[at]
+
+    def _build(
+        self, query_id: int, kind: Kind, keys: frozenset[int], own: int | None, *, complete: bool
+    ) -> bytes:
+        elements: list[bytes] = []
+        removed: list[int] = []
+        for key in sorted(keys):
+            piece = self.piece(kind, key, own=key == own)
+            if piece is not None:
+                elements.append(piece)
+            else:
+                removed.append(key)
+        if complete or kind is Kind.CONFIGURATION:
+            removed = []
+        return event(query_id, kind.value, self.time_ms, elements, removed, complete=complete)
+
+
+class Publication:
+    """One reading of what changed, on its way to many links.
+
+    Links with the same scope share the set of changed keys, and with it the whole frame.
+    """
+
+    def __init__(self, reading: Reading, changes: Changes) -> None:
+        self._reading = reading
+        self._changes = changes
+        self._touched: dict[tuple[Kind, frozenset[int], int | None], frozenset[int]] = {}
+
+    def frame(self, query_id: int, kind: Kind, visible: frozenset[int], own: int | None) -> bytes | None:
+        """Return the partial event of one query; None when nothing in it changed."""
+        at = (kind, visible, own)
+        keys = self._touched.get(at)
+        if keys is None:
+            keys = visible & self._changes.keys[kind]
+            if kind is Kind.USER and own in self._changes.own and own in visible:
+                keys |= {own}
+            self._touched[at] = keys
+        return self._reading.frame(query_id, kind, keys, own, complete=False) if keys else None

@@ -1,13 +1,23 @@
-"""Links of users, and their fencing.
+"""Links of the simulated server: their queries, and the order of messages on each.
 
-One at a time, and the token decides (LinkFencing).
+The server without its sockets.
+
+Everything here happens at once, without waiting: between deciding and sending nothing can come.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Final, Literal, Protocol
 
+from gateway.simulator.contact_center import ContactCenter
+from gateway.simulator.elements import Publication, Reading, encode, event, message
 from gateway.simulator.errors import Refused
+from gateway.simulator.model import Changes, Json, Kind, Scope
+from gateway.simulator.sessions import Accounts, Ended, Session, Sessions
+from gateway.simulator.settings import KEEP_ALIVE_S, SimulatorSettings
 
 
 @dataclass(slots=True)
@@ -114,3 +124,534 @@ class Links:
             line.refusals += 1
             raise Refused("LinkStale", Token=line.token)
         line.token, line.holder = token, holder
+
+
+ADMINISTRATION: Final = "Administration"
+QUERIES_MOST = 64
+"""Queries of one link."""
+
+ONLY_ALL: Final = frozenset({Kind.CONFIGURATION.value, ADMINISTRATION})
+"""Event types that are listened to as a whole."""
+
+
+@dataclass(slots=True)
+class Query:
+    """One ``ListenForEvents``. *kind* is None for Administration; *keys* is None for "All"."""
+
+    query_id: int
+    kind: Kind | None
+    keys: frozenset[int] | None
+    visible: frozenset[int] = frozenset()
+    """What the link has been told is the set."""
+
+
+class Subscriptions:
+    """What one link is attached and listens to.
+
+    Invariant: no key outside the union of the attached sessions' scopes is ever in an event.
+    """
+
+    def __init__(self) -> None:
+        self.sessions: dict[int, Session] = {}
+        """By alias."""
+        self.queries: dict[int, Query] = {}
+        self.scope = Scope()
+        self.own: int | None = None
+        """The agent that the user is."""
+        self._last_alias = 0
+        self._last_query = 0
+
+    def attach(self, session: Session, own: int | None) -> int:
+        """Attach a session and return its alias; the scope follows with :meth:`rescope`."""
+        self._last_alias += 1
+        self.sessions[self._last_alias] = session
+        self.own = own
+        return self._last_alias
+
+    def session(self, alias: object) -> Session:
+        """Return an attached session.
+
+        Raises:
+            Refused: ``SessionUnknown``.
+        """
+        session = self.sessions.get(alias) if isinstance(alias, int) else None
+        if session is None:
+            raise Refused("SessionUnknown")
+        return session
+
+    def listen(self, event_type: str, keys: Iterable[int] | Literal["All"]) -> Query:
+        """Start a query.
+
+        Raises:
+            Refused: ``BadRequest`` for an unknown event type or keys where only "All" is possible;
+                ``Busy`` when the link has 64 queries.
+        """
+        if event_type != ADMINISTRATION and event_type not in set(Kind):
+            raise Refused("BadRequest")
+        if event_type in ONLY_ALL and keys != "All":
+            raise Refused("BadRequest")
+        if len(self.queries) >= QUERIES_MOST:
+            raise Refused("Busy")
+        self._last_query += 1
+        query = Query(
+            self._last_query,
+            None if event_type == ADMINISTRATION else Kind(event_type),
+            None if keys == "All" else frozenset(int(key) for key in keys),
+        )
+        query.visible = self._visible(query)
+        self.queries[query.query_id] = query
+        return query
+
+    def stop(self, query_id: int) -> None:
+        """End a query.
+
+        Raises:
+            Refused: ``NotFound``.
+        """
+        if self.queries.pop(query_id, None) is None:
+            raise Refused("NotFound")
+
+    def whole(self, query: Query, reading: Reading) -> bytes | None:
+        """Return the complete event of a query; Administration has none."""
+        if query.kind is None:
+            return None
+        return reading.frame(query.query_id, query.kind, query.visible, self.own, complete=True)
+
+    def changed(self, publication: Publication, changes: Changes) -> list[bytes]:
+        """Return the partial events about what changed."""
+        kinds = set(changes)
+        return [
+            frame
+            for query in self.queries.values()
+            if query.kind is not None
+            and query.kind in kinds
+            and (frame := publication.frame(query.query_id, query.kind, query.visible, self.own)) is not None
+        ]
+
+    def union(self) -> Scope:
+        """Return the union of the attached sessions' scopes."""
+        scope = Scope()
+        for session in self.sessions.values():
+            scope |= session.scope
+        return scope
+
+    def rescope(self, reading: Reading) -> list[bytes]:
+        """Take over the union as it is now; returns a complete event for each query whose set changed.
+
+        While no session is attached nobody may see anything: the sets are emptied without an event.
+        """
+        self.scope = self.union()
+        frames: list[bytes] = []
+        for query in self.queries.values():
+            visible = self._visible(query)
+            if visible == query.visible:
+                continue
+            query.visible = visible
+            if self.sessions and (frame := self.whole(query, reading)) is not None:
+                frames.append(frame)
+        return frames
+
+    def administration(self, elements: list[Json], time_ms: int) -> list[bytes]:
+        """Return an event for each Administration query."""
+        if not elements:
+            return []
+        pieces = [encode(element) for element in elements]
+        return [
+            event(query.query_id, ADMINISTRATION, time_ms, pieces, [], complete=False)
+            for query in self.queries.values()
+            if query.kind is None
+        ]
+
+    def _visible(self, query: Query) -> frozenset[int]:
+        if query.kind is None:
+            return frozenset()
+        visible = of_kind(self.scope, query.kind)
+        return visible if query.keys is None else visible & query.keys
+
+
+def of_kind(scope: Scope, kind: Kind) -> frozenset[int]:
+    """Return the keys that events of *kind* may carry."""
+    match kind:
+        case Kind.USER | Kind.USER_CUMULATIVE:
+            return scope.users
+        case Kind.QUEUE | Kind.QUEUE_CUMULATIVE:
+            return scope.queues
+        case Kind.GROUP:
+            return scope.groups
+        case Kind.AGGREGATE:
+            return scope.aggregates
+        case Kind.CONFIGURATION:
+            return _configured(scope.users, scope.queues, scope.groups)
+
+
+@lru_cache(maxsize=1024)
+def _configured(users: frozenset[int], queues: frozenset[int], groups: frozenset[int]) -> frozenset[int]:
+    return users | queues | groups
+
+
+def scope_json(scope: Scope) -> Json:
+    """Return a scope as the link tells it."""
+    return {
+        "Users": sorted(scope.users),
+        "Queues": sorted(scope.queues),
+        "Groups": sorted(scope.groups),
+        "Aggregates": sorted(scope.aggregates),
+    }
+
+
+def attached_json(session: Session, alias: int, own: int | None) -> Json:
+    """Return what ``AttachSession`` answers."""
+    answer: Json = {
+        "Session": alias,
+        "ID": session.public_id,
+        "Application": session.application,
+        "Rights": list(session.rights),
+        "Scope": scope_json(session.scope),
+    }
+    if own is not None:
+        answer["OwnUserKey"] = own
+    return answer
+
+
+class Outlet(Protocol):
+    """The way out to one peer. Never blocks; what is slow is its own business."""
+
+    def send(self, frames: bytes) -> None:
+        """Send whole frames, in order."""
+
+    def close(self, code: int) -> None:
+        """Say good-bye after what was sent."""
+
+    def abort(self) -> None:
+        """Cut the line."""
+
+
+class Link:
+    """One link of one user, from its admission to its end."""
+
+    def __init__(self, link_id: str, session: Session) -> None:
+        self.link_id = link_id
+        self.account = session.account
+        self.opened_by = session
+        self.subscriptions = Subscriptions()
+        self.outlet: Outlet | None = None
+        self.replaced_by: int | None = None
+        self.linger_until_ms: int | None = None
+        self.repeatable: list[bytes] = []
+        """The last partial events without ``Removed``: what a duplicate repeats."""
+        self.hold_next = False
+        """The next partial events come late."""
+        self.late: list[bytes] = []
+
+    def send(self, *frames: bytes) -> None:
+        """Send frames in order; before the link is open there is nothing to send."""
+        if frames and self.outlet is not None:
+            self.outlet.send(frames[0] if len(frames) == 1 else b"".join(frames))
+
+
+SESSIONS_EVERY_MS = 250
+"""How often it is looked which sessions are due."""
+REMOVED: Final = b'"Removed":['
+LINGER_MS = 5000
+"""So long does a link stay after its last session: a take-over may follow."""
+NORMAL, REPLACED = 1000, 4409
+
+HELD_BACK: Final[dict[str, tuple[Kind, ...]]] = {
+    "RealTime": (Kind.USER, Kind.QUEUE, Kind.GROUP, Kind.AGGREGATE),
+    "Historical": (Kind.QUEUE_CUMULATIVE, Kind.USER_CUMULATIVE),
+}
+"""Function → the kinds that are not told while it is down."""
+
+
+class Switchboard:
+    """All present links, and what they are told.
+
+    Invariants: events that carry a request's effect are sent before its response; one reading goes to
+    all links with the same time and the same bytes; a replaced link is sent nothing but its replacement.
+    """
+
+    def __init__(
+        self,
+        settings: SimulatorSettings,
+        center: ContactCenter,
+        accounts: Accounts,
+        sessions: Sessions,
+        new_id: Callable[[], str],
+    ) -> None:
+        self.settings = settings
+        self.center = center
+        self.accounts = accounts
+        self.sessions = sessions
+        self.links = Links(fencing="LinkFencing" in settings.features)
+        self.server_instance = f"{center.wall_ms}.0"
+        """Another one after a restart."""
+        self.open_links: dict[str, Link] = {}
+        self.restarts = 0
+        self.published_changes = 0
+        """Element changes read so far."""
+        self._new_id = new_id
+        self._ended: list[Ended] = []
+        self._last_reading: Reading | None = None
+        self._sessions_at_ms = center.now_ms
+        sessions.on_end = self._ended.append
+
+    # ---- a link's life ----
+
+    def admit(self, session: Session, token: int | None, holder: str | None) -> Link:
+        """Let a new link be the user's; the old one is replaced in the same breath.
+
+        Raises:
+            Refused: ``BadRequest``, ``LinkStale``.
+        """
+        link = Link(self._new_id(), session)
+        account = session.account
+        old = self.links.admit(
+            account.key, account.user_name, link.link_id, token, holder, self.center.now_ms
+        )
+        self.open_links[link.link_id] = link
+        if old is not None:
+            self._replace(old, token or 0)
+        return link
+
+    def opened(self, link: Link, outlet: Outlet) -> None:
+        """The socket stands: greet, unless the link was replaced meanwhile."""
+        link.outlet = outlet
+        if link.replaced_by is not None:
+            self._say_replaced(link, link.replaced_by)
+            return
+        session = link.opened_by
+        if not self.sessions.is_live(session):
+            outlet.close(NORMAL)
+            return
+        attached = self._attach(link, session)
+        greeting: Json = {
+            "Type": "LinkOpened",
+            "LinkID": link.link_id,
+            "Time": self.center.wall_ms,
+            "KeepAlive": KEEP_ALIVE_S,
+            "ServerInstance": self.server_instance,
+            "User": link.account.as_json(),
+            "Session": attached,
+        }
+        last_end = self.sessions.last_end(link.account.key)
+        if last_end is not None:
+            greeting["LastEnd"] = self._last_end(last_end)
+        link.send(message(greeting), *(message(each) for each in self.center.functions.messages()))
+
+    def closed(self, link: Link) -> None:
+        """The socket is gone: its sessions are absent and on no link."""
+        self.open_links.pop(link.link_id, None)
+        self.links.closed(link.account.key, link.link_id, self.center.now_ms)
+        self._detach_all(link)
+
+    def restart(self) -> None:
+        """Forget all links, sessions and tokens. The sockets are to be cut by whoever holds them."""
+        self.restarts += 1
+        for link in list(self.open_links.values()):
+            self.closed(link)
+        self.server_instance = f"{self.center.wall_ms}.{self.restarts}"
+        self.sessions.forget_all()
+        self.links.restart()
+        self._ended.clear()
+
+    def is_present(self, link: Link) -> bool:
+        """Tell whether requests on *link* are still executed."""
+        return link.replaced_by is None and link.link_id in self.open_links
+
+    def of_user(self, user_key: int) -> Link | None:
+        """Return the present link of a user."""
+        link_id = self.links.present(user_key)
+        return None if link_id is None else self.open_links.get(link_id)
+
+    def outbid(self, user_key: int, token: int | None = None) -> int:
+        """Act as if another holder had opened a link with a higher token; returns that token."""
+        highest, old = self.links.outbid(user_key, token)
+        if old is not None:
+            self._replace(old, highest)
+        return highest
+
+    # ---- sessions on links ----
+
+    def attach(self, link: Link, session: Session) -> Json:
+        """Attach a session to its user's link; what that lets be seen precedes the answer.
+
+        Raises:
+            Refused: ``Forbidden`` for another user's session.
+        """
+        if session.account is not link.account:
+            raise Refused("Forbidden")
+        for alias, attached in link.subscriptions.sessions.items():
+            if attached is session:
+                return attached_json(session, alias, session.account.agent_key)
+        return self._attach(link, session)
+
+    def detach(self, link: Link, alias: int) -> None:
+        """Take a session off the link without ending it."""
+        session = link.subscriptions.sessions.pop(alias)
+        self.sessions.detach(session)
+        self._rescoped(link)
+
+    def rescope(self, link: Link, elements: list[Json]) -> None:
+        """Tell of changed scopes: *elements* and every object gained, then whole sets."""
+        subscriptions = link.subscriptions
+        gained = subscriptions.union().keys - subscriptions.scope.keys
+        added: list[Json] = [
+            {
+                "ObjectType": kind,
+                "Key": key,
+                "Change": "Added",
+                "Object": self.center.directory.object_json(key),
+            }
+            for key in sorted(gained)
+            if (kind := self.center.directory.kind_of(key)) is not None
+        ]
+        link.send(*subscriptions.administration([*elements, *added], self.center.wall_ms))
+        self._send_rescoped(link)
+
+    def flush_ended(self) -> None:
+        """Tell links of the sessions that ended."""
+        ended, self._ended[:] = list(self._ended), []
+        for each in ended:
+            self._tell_end(each)
+            user_key = each.session.account.key
+            if not self.sessions.of_user(user_key):
+                self.links.forget_token(user_key)
+
+    # ---- events ----
+
+    def reading(self) -> Reading:
+        """Return the values now; the last reading as long as it holds."""
+        if self._last_reading is None or not self._last_reading.holds():
+            self._last_reading = Reading(self.center)
+        return self._last_reading
+
+    def publish(self) -> None:
+        """Send what changed since the last reading to all links that may see it."""
+        changes, self.center.changes = self.center.changes, Changes()
+        self._send(changes)
+
+    def with_effects(self, act: Callable[[], Json]) -> Json:
+        """Let *act* change the centre, and send what it changed to all links before its answer is given.
+
+        It is a reading of its own, so no link is told the same change again with the next one.
+        """
+        outer, self.center.changes = self.center.changes, Changes()
+        try:
+            return act()
+        finally:
+            effect, self.center.changes = self.center.changes, outer
+            if effect:
+                outer.told(effect)
+                self._send(effect)
+            self.flush_ended()
+
+    def broadcast(self, content: Json) -> None:
+        """Send one message to every link."""
+        frame = message(content)
+        for link in list(self.open_links.values()):
+            link.send(frame)
+
+    def turn(self, now_ms: int) -> None:
+        """Let time pass: the centre, sessions that are due, links that linger. Nothing is published."""
+        self.center.advance(now_ms)
+        if now_ms - self._sessions_at_ms >= SESSIONS_EVERY_MS:
+            self._sessions_at_ms = now_ms
+            self.sessions.advance()
+        self.flush_ended()
+        for link in list(self.open_links.values()):
+            if link.linger_until_ms is not None and now_ms >= link.linger_until_ms:
+                self._say_good_bye(link)
+
+    # ---- inside ----
+
+    def _attach(self, link: Link, session: Session) -> Json:
+        own = session.account.agent_key
+        alias = link.subscriptions.attach(session, own)
+        link.linger_until_ms = None
+        self.sessions.attach(session, link.link_id, alias)
+        self.rescope(link, [])
+        return attached_json(session, alias, own)
+
+    def _tell_end(self, ended: Ended) -> None:
+        session = ended.session
+        link = None if session.link_id is None else self.open_links.get(session.link_id)
+        if link is None:
+            return
+        told: Json = {"Type": "SessionEnded", "Session": session.alias, "Reason": ended.reason}
+        if ended.by is not None:
+            told["By"] = ended.by
+        link.send(message(told))
+        link.subscriptions.sessions.pop(session.alias, None)
+        session.link_id, session.present = None, False
+        self._rescoped(link)
+
+    def _rescoped(self, link: Link) -> None:
+        self._send_rescoped(link)
+        if not link.subscriptions.sessions:
+            link.linger_until_ms = self.center.now_ms + LINGER_MS
+
+    def _send_rescoped(self, link: Link) -> None:
+        before = link.subscriptions.scope
+        link.send(*link.subscriptions.rescope(self.reading()))
+        if link.subscriptions.scope != before:
+            link.late, link.repeatable = [], []
+
+    def _send(self, changes: Changes) -> None:
+        self._hold_back(changes)
+        self.published_changes += len(changes)
+        publication = Publication(self.reading(), changes)
+        for link in list(self.open_links.values()):
+            late, link.late = link.late, []
+            if changes:
+                self._publish_to(link, link.subscriptions.changed(publication, changes))
+            link.send(*late)
+
+    def _publish_to(self, link: Link, frames: list[bytes]) -> None:
+        repeatable = [frame for frame in frames if REMOVED not in frame]
+        if frames:
+            link.repeatable = repeatable
+        if link.hold_next and repeatable:
+            link.hold_next, link.late = False, repeatable
+            frames = [frame for frame in frames if REMOVED in frame]
+        link.send(*frames)
+
+    def _replace(self, link_id: str, token: int) -> None:
+        link = self.open_links.pop(link_id, None)
+        if link is None:
+            return
+        self._detach_all(link)
+        link.replaced_by = token
+        if link.outlet is not None:
+            self._say_replaced(link, token)
+
+    def _say_replaced(self, link: Link, token: int) -> None:
+        link.send(message({"Type": "LinkReplaced", "Token": token}))
+        if link.outlet is not None:
+            link.outlet.close(REPLACED)
+
+    def _say_good_bye(self, link: Link) -> None:
+        self.closed(link)
+        if link.outlet is not None:
+            link.outlet.close(NORMAL)
+
+    def _detach_all(self, link: Link) -> None:
+        for session in link.subscriptions.sessions.values():
+            if session.link_id == link.link_id:
+                self.sessions.detach(session)
+        link.subscriptions.sessions.clear()
+        link.subscriptions.queries.clear()
+
+    def _last_end(self, ended: Ended) -> Json:
+        told: Json = {"Reason": ended.reason, "Time": ended.at_ms + self.center.skew_ms}
+        if ended.by is not None:
+            told["By"] = ended.by
+        return told
+
+    def _hold_back(self, changes: Changes) -> None:
+        """What a function that is down would tell waits until it is up."""
+        functions = self.center.functions
+        for name, kinds in HELD_BACK.items():
+            if functions.is_down(name):
+                for kind in kinds:
+                    self.center.changes.add(kind, changes.keys[kind])
+                    changes.keys[kind] = set()

@@ -1,4 +1,4 @@
-"""Objects of a contact centre.
+"""Objects, counters and changes of a simulated contact centre. Data only.
 
 Data only; the rules stand in :mod:`routing`, :mod:`contact_center` and their neighbours.
 Instants are ms of the centre's clock. What never changes is frozen.
@@ -6,9 +6,18 @@ Instants are ms of the centre's clock. What never changes is frozen.
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass, field
+import enum
+import heapq
+import itertools
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
+from zoneinfo import ZoneInfo
+
+from gateway.simulator.errors import Refused
+from gateway.simulator.settings import ALL_FEATURES, SimulatorSettings
 
 Json = dict[str, object]
 """A JSON object on its way to or from the wire."""
@@ -255,3 +264,214 @@ def _union(one: frozenset[int], other: frozenset[int]) -> frozenset[int]:
     if other <= one:
         return one
     return other if one <= other else one | other
+
+
+SERVICE_LEVEL_FORMULA = "AnsweredWithinThreshold/(Answered+Abandoned)"
+
+
+def received(counters: Counters) -> Counters:
+    """Count a contact that came to the queue."""
+    return replace(counters, received=counters.received + 1)
+
+
+def answered(counters: Counters, wait_ms: int, threshold_s: float) -> Counters:
+    """Count a contact that was answered after *wait_ms*."""
+    return replace(
+        counters,
+        answered=counters.answered + 1,
+        within_threshold=counters.within_threshold + (wait_ms <= threshold_s * 1000),
+        wait_total_ms=counters.wait_total_ms + wait_ms,
+        wait_max_ms=max(counters.wait_max_ms, wait_ms),
+    )
+
+
+def abandoned(counters: Counters, wait_ms: int) -> Counters:
+    """Count a contact that gave up after *wait_ms*."""
+    return replace(
+        counters,
+        abandoned=counters.abandoned + 1,
+        wait_max_ms=max(counters.wait_max_ms, wait_ms),
+    )
+
+
+def handled(counters: UserCounters, talk_ms: int) -> UserCounters:
+    """Count a contact that an agent handled."""
+    return replace(counters, handled=counters.handled + 1, talk_ms=counters.talk_ms + talk_ms)
+
+
+def service_level(within: int, answered_: int, abandoned_: int) -> float | None:
+    """Return per cent answered in time; None while there was nothing to answer."""
+    finished = answered_ + abandoned_
+    return round(100 * within / finished, 1) if finished else None
+
+
+def abandoned_rate(counters: Counters) -> float | None:
+    """Return per cent of finished contacts that gave up; None while none is finished."""
+    finished = counters.answered + counters.abandoned
+    return round(100 * counters.abandoned / finished, 1) if finished else None
+
+
+def average_wait_s(counters: Counters) -> float | None:
+    """Return the mean wait of answered contacts in seconds; None while none was answered."""
+    return round(counters.wait_total_ms / counters.answered / 1000, 1) if counters.answered else None
+
+
+def midnight_before(now_ms: int, zone: str) -> int:
+    """Return the local midnight at or before *now_ms*."""
+    return _ms(_midnight(now_ms, zone))
+
+
+def midnight_after(now_ms: int, zone: str) -> int:
+    """Return the local midnight after *now_ms*."""
+    return _ms(_midnight(now_ms, zone) + timedelta(days=1))
+
+
+def _midnight(now_ms: int, zone: str) -> datetime:
+    local = datetime.fromtimestamp(now_ms / 1000, ZoneInfo(zone))
+    return local.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def _ms(instant: datetime) -> int:
+    return round(instant.astimezone(UTC).timestamp() * 1000)
+
+
+Happening = Callable[[int], None]
+"""Is told the instant at which it was due."""
+
+
+class Agenda:
+    """Happenings in the order of their instants, equal ones as they were planned.
+
+    An outdated happening is not looked for: it finds out by itself that it has nothing to do.
+    """
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, int, Happening]] = []
+        self._order = itertools.count()
+
+    def __len__(self) -> int:
+        """Count what is planned."""
+        return len(self._heap)
+
+    @property
+    def next_ms(self) -> int | None:
+        """When the next happening is due."""
+        return self._heap[0][0] if self._heap else None
+
+    def plan(self, due_ms: int, happening: Happening) -> None:
+        """Let *happening* take place at *due_ms*."""
+        heapq.heappush(self._heap, (due_ms, next(self._order), happening))
+
+    def happen(self) -> int:
+        """Let the next one take place; returns its instant."""
+        due_ms, _, happening = heapq.heappop(self._heap)
+        happening(due_ms)
+        return due_ms
+
+    def shift(self, by_ms: int) -> None:
+        """Put everything off by the same time."""
+        self._heap = [(due_ms + by_ms, order, happening) for due_ms, order, happening in self._heap]
+
+
+class Kind(enum.StrEnum):
+    """The event types that carry elements with keys."""
+
+    USER = "UserRealtime"
+    QUEUE = "QueueRealtime"
+    GROUP = "GroupRealtime"
+    AGGREGATE = "AggregateRealtime"
+    QUEUE_CUMULATIVE = "QueueCumulative"
+    USER_CUMULATIVE = "UserCumulative"
+    CONFIGURATION = "Configuration"
+
+
+@dataclass(slots=True)
+class Changes:
+    """Keys by kind. *own* names users of whom only what they see of themselves changed.
+
+    Invariant: bounded by the number of objects; a key changed twice stands once.
+    """
+
+    keys: dict[Kind, set[int]] = field(default_factory=lambda: {kind: set() for kind in Kind})
+    own: set[int] = field(default_factory=set)
+
+    def add(self, kind: Kind, keys: Iterable[int]) -> None:
+        """Note changed elements."""
+        self.keys[kind].update(keys)
+
+    def told(self, other: Changes) -> None:
+        """Forget what *other* notes: it has been read since."""
+        for kind, keys in other.keys.items():
+            self.keys[kind] -= keys
+        self.own -= other.own
+
+    def __len__(self) -> int:
+        """Count the changed elements."""
+        return sum(map(len, self.keys.values())) + len(self.own)
+
+    def __iter__(self) -> Iterator[Kind]:
+        """List the kinds with changes."""
+        return (kind for kind, keys in self.keys.items() if keys or (kind is Kind.USER and self.own))
+
+
+REMEMBERED_MS = 600_000
+REMEMBERED_MOST = 50_000
+"""First responses kept for repeated ``RequestKey``s; the oldest goes first."""
+
+
+@dataclass(slots=True)
+class FirstResponses:
+    """Responses by session and ``RequestKey``, for ten minutes."""
+
+    _kept: OrderedDict[tuple[str, str], tuple[int, Json]] = field(default_factory=OrderedDict)
+
+    def get(self, at: tuple[str, str], now_ms: int) -> Json | None:
+        """Return what was answered first, if it is not too long ago."""
+        while self._kept and now_ms - next(iter(self._kept.values()))[0] >= REMEMBERED_MS:
+            self._kept.popitem(last=False)
+        found = self._kept.get(at)
+        return None if found is None else found[1]
+
+    def put(self, at: tuple[str, str], now_ms: int, response: Json) -> None:
+        """Keep the first response."""
+        self._kept[at] = (now_ms, response)
+        if len(self._kept) > REMEMBERED_MOST:
+            self._kept.popitem(last=False)
+
+    def clear(self) -> None:
+        """Restart: nothing was ever answered."""
+        self._kept.clear()
+
+
+@dataclass(slots=True)
+class About:
+    """Versions and features, as offered and as obeyed."""
+
+    extensions_version: str = "V2R1"
+    contact_center_version: str = "V8R2"
+    features: set[str] = field(default_factory=lambda: set(ALL_FEATURES))
+
+    def need(self, feature: str) -> None:
+        """Go on only with *feature*.
+
+        Raises:
+            Refused: ``Unsupported``.
+        """
+        if feature not in self.features:
+            raise Refused("Unsupported")
+
+    def as_json(self) -> Json:
+        """Return the answer of ``GET /oscce/v1/about``; features in the page's order."""
+        known = [feature for feature in ALL_FEATURES if feature in self.features]
+        return {
+            "Product": "OSCC-E",
+            "ExtensionsVersion": self.extensions_version,
+            "ContactCenterVersion": self.contact_center_version,
+            "Protocol": 1,
+            "Features": known + sorted(self.features.difference(ALL_FEATURES)),
+        }
+
+
+def about_of(settings: SimulatorSettings) -> About:
+    """Return what the settings say."""
+    return About(settings.extensions_version, settings.contact_center_version, set(settings.features))

@@ -2,21 +2,54 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.simulator import fields
-from gateway.simulator.commands import Commands, PostProcessingAsked
+from gateway.simulator.commands import Commands, PostProcessingAsked, SkillChange
 from gateway.simulator.directory import DIRECTORY_KINDS
+from gateway.simulator.elements import message
 from gateway.simulator.errors import Refused
 from gateway.simulator.fields import Body
-from gateway.simulator.first_responses import FirstResponses
-from gateway.simulator.frames import message
-from gateway.simulator.link import Link
-from gateway.simulator.model import TARGET_STATES, Json
-from gateway.simulator.seen_keys import SeenKeys
-from gateway.simulator.skills import SkillChange
-from gateway.simulator.switchboard import Switchboard
+from gateway.simulator.links import Link, Switchboard
+from gateway.simulator.model import TARGET_STATES, FirstResponses, Json
+
+KEPT = 200_000
+"""Keys that are remembered; the oldest goes first."""
+
+
+@dataclass(slots=True)
+class SeenKeys:
+    """Counts by user and ``RequestKey``; a request without one is not counted."""
+
+    keys: int = 0
+    """Different ones."""
+    again: int = 0
+    """How often one came that had come before."""
+    twice: int = 0
+    """How often one was executed that had been executed before."""
+    _executed: OrderedDict[tuple[int, object], bool] = field(default_factory=OrderedDict)
+
+    def came(self, user_key: int, body: Body) -> None:
+        """A request was read."""
+        if (key := body.get("RequestKey")) is None:
+            return
+        if (user_key, key) in self._executed:
+            self.again += 1
+            return
+        self.keys += 1
+        self._executed[user_key, key] = False
+        if len(self._executed) > KEPT:
+            self._executed.popitem(last=False)
+
+    def executed(self, user_key: int, body: Body) -> None:
+        """It was executed: not refused, and not answered as it was the first time."""
+        if (key := body.get("RequestKey")) is None:
+            return
+        self.twice += self._executed.get((user_key, key), False)
+        self._executed[user_key, key] = True
 
 
 class Requests:

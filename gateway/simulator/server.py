@@ -1,4 +1,4 @@
-"""The simulator: listeners, event loop and start."""
+"""The simulator: listeners, event loop, start, and the control routes of tests."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import random  # noqa: TID251 - the one place where the seed of the settings bec
 import secrets
 import ssl
 import sys
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
@@ -14,26 +15,231 @@ from typing import Self
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from gateway.simulator.about import about_of
-from gateway.simulator.accounts import open_accounts
-from gateway.simulator.administration import Administration
-from gateway.simulator.changes import Changes
+from gateway.simulator import fields
+from gateway.simulator.administration import Acts, Administration
 from gateway.simulator.clock import Clock, ManualClock, RealClock
 from gateway.simulator.commands import Commands
-from gateway.simulator.contact_center import ContactCenter
-from gateway.simulator.control import ControlDoor
-from gateway.simulator.counters import midnight_before
+from gateway.simulator.contact_center import STATES, ContactCenter
+from gateway.simulator.directory import DIRECTORY_KINDS, populate
+from gateway.simulator.elements import render
+from gateway.simulator.errors import Refused
 from gateway.simulator.faults import Faults
-from gateway.simulator.first_responses import FirstResponses
+from gateway.simulator.fields import Body
 from gateway.simulator.life import Life, pace_for
-from gateway.simulator.link_socket import LinkDoor
-from gateway.simulator.population import populate
+from gateway.simulator.links import Switchboard, of_kind, scope_json
+from gateway.simulator.model import Changes, FirstResponses, Json, Kind, about_of, midnight_before
 from gateway.simulator.requests import Requests
-from gateway.simulator.sessions import Sessions
+from gateway.simulator.sessions import Sessions, open_accounts
 from gateway.simulator.settings import SimulatorSettings
-from gateway.simulator.switchboard import Switchboard
-from gateway.simulator.tls import self_signed, server_context
-from gateway.simulator.web import BODY_LIMIT_BYTES, WebDoor, refusals
+from gateway.simulator.web import (
+    BODY_LIMIT_BYTES,
+    LinkDoor,
+    WebDoor,
+    read_body,
+    refusals,
+    self_signed,
+    server_context,
+)
+
+
+def truth(simulator: Simulator) -> Json:
+    """Return every element as it would be sent, the directory, and the server's time.
+
+    ``Own`` holds, by user key, remote agents as they see themselves.
+    """
+    center = simulator.center
+    scope = center.directory.everything()
+    found: Json = {"Time": center.wall_ms}
+    for kind in Kind:
+        elements = (render(center, kind, key) for key in sorted(of_kind(scope, kind)))
+        found[kind.value] = [element for element in elements if element is not None]
+    found["Own"] = {
+        str(agent.key): render(center, Kind.USER, agent.key, own=True)
+        for agent in center.directory.agents.values()
+        if agent.remote is not None
+    }
+    found["Directory"] = center.directory.query(DIRECTORY_KINDS, scope)
+    return found
+
+
+def users(simulator: Simulator) -> Json:
+    """Return log-ons to try."""
+    return {
+        "Users": [
+            {
+                "UserName": each.user_name,
+                "Password": simulator.settings.password,
+                "Key": each.key,
+                "FirstName": each.first_name,
+                "LastName": each.last_name,
+                "Applications": each.applications,
+                "Rights": each.dashboard_rights,
+                "Scope": scope_json(each.scope),
+                "AgentKey": each.agent_key,
+                "Blocked": each.blocked,
+            }
+            for each in simulator.accounts.by_name.values()
+        ]
+    }
+
+
+def links(simulator: Simulator) -> Json:
+    """Return what was counted of links and requests, and the live sessions without their secrets."""
+    keys = simulator.requests.keys
+    return {
+        "Links": {
+            name: {
+                "Present": len(line.present),
+                "MostAtOnce": line.most_at_once,
+                "Opens": line.opens,
+                "Replacements": line.replacements,
+                "Refusals": line.refusals,
+                "Token": line.token,
+                "LongestGap": line.longest_gap_ms,
+            }
+            for name, line in simulator.links.counts().items()
+        },
+        "Sessions": [
+            {
+                "ID": each.public_id,
+                "UserName": each.account.user_name,
+                "Application": each.application,
+                "Attached": each.link_id is not None,
+                "Present": each.present,
+            }
+            for each in simulator.sessions
+        ],
+        "LogOns": simulator.sessions.log_ons,
+        "LogOnAttempts": simulator.accounts.attempts,
+        "Executed": simulator.requests.executed,
+        "Keys": {"Seen": keys.keys, "CameAgain": keys.again, "ExecutedTwice": keys.twice},
+        "PublishedChanges": simulator.board.published_changes,
+        "CutForSlowness": simulator.doors.cut_slow,
+    }
+
+
+ROOT = "/simulator/v1"
+
+
+class ControlDoor:
+    """The routes under ``/simulator/v1/``."""
+
+    def __init__(self, simulator: Simulator) -> None:
+        self._simulator = simulator
+        self._acts = Acts(simulator.center, simulator.accounts, simulator.administration)
+
+    def routes(self) -> list[web.RouteDef]:
+        """List the routes."""
+        return [
+            web.get(f"{ROOT}/routing", self._routing),
+            web.get(f"{ROOT}/truth", self._truth),
+            web.get(f"{ROOT}/users", self._users),
+            web.get(f"{ROOT}/links", self._links),
+            web.post(f"{ROOT}/pause", self._pause),
+            web.post(f"{ROOT}/resume", self._resume),
+            web.post(f"{ROOT}/publish", self._publish),
+            web.post(f"{ROOT}/clock", self._clock),
+            web.post(f"{ROOT}/act", self._act),
+            web.post(f"{ROOT}/fault", self._fault),
+        ]
+
+    async def _routing(self, _request: web.Request) -> web.Response:
+        return web.json_response(self._simulator.sessions.routing_table())
+
+    async def _truth(self, _request: web.Request) -> web.Response:
+        return web.json_response(truth(self._simulator))
+
+    async def _users(self, _request: web.Request) -> web.Response:
+        return web.json_response(users(self._simulator))
+
+    async def _links(self, _request: web.Request) -> web.Response:
+        return web.json_response(links(self._simulator))
+
+    async def _pause(self, _request: web.Request) -> web.Response:
+        self._simulator.pause()
+        return web.json_response({"Time": self._simulator.center.wall_ms})
+
+    async def _resume(self, _request: web.Request) -> web.Response:
+        self._simulator.resume()
+        return web.json_response({"Time": self._simulator.center.wall_ms})
+
+    async def _publish(self, _request: web.Request) -> web.Response:
+        self._simulator.board.publish()
+        return web.json_response({"Time": self._simulator.center.wall_ms})
+
+    async def _clock(self, request: web.Request) -> web.Response:
+        body = await read_body(request)
+        if body.get("Advance") is not None:
+            clock = self._simulator.clock
+            if not isinstance(clock, ManualClock):
+                raise Refused("Unsupported")
+            await clock.advance(_seconds(body, "Advance"))
+        else:
+            self._simulator.center.skew_ms += round(_seconds(body, "Step") * 1000)
+        return web.json_response({"Time": self._simulator.center.wall_ms})
+
+    async def _act(self, request: web.Request) -> web.Response:
+        return web.json_response(self._acts.act(await read_body(request)))
+
+    async def _fault(self, request: web.Request) -> web.Response:
+        return web.json_response(cause(self._simulator.faults, await read_body(request)))
+
+
+def cause(faults: Faults, body: Body) -> Json:
+    """Bring about one fault.
+
+    Raises:
+        Refused: ``BadRequest`` for an unknown fault or wrong fields, ``NotFound``.
+    """
+    user = fields.optional_text(body, "User")
+    table: dict[str, Callable[[], object]] = {
+        "DropLinks": lambda: faults.drop_links(user),
+        "Freeze": lambda: faults.freeze(_seconds(body, "Seconds"), user),
+        "Delay": lambda: faults.delay(_seconds(body, "Seconds"), user),
+        "ExpireSessions": lambda: faults.expire_sessions(user),
+        "RefuseLogOns": lambda: faults.set_refuse_log_ons(on=fields.flag(body, "On", default=True)),
+        "Restart": faults.restart,
+        "Split": lambda: faults.split(user, fields.optional_integer(body, "Token")),
+        "Malformed": lambda: faults.malformed(user),
+        "Oversized": lambda: faults.oversized(user),
+        "UnknownEnum": lambda: faults.unknown_state(
+            fields.integer(body, "UserKey"), fields.optional_text(body, "Value")
+        ),
+        "DuplicateEvent": lambda: faults.duplicate_event(user),
+        "LateEvent": lambda: faults.late_event(user),
+        "Function": lambda: faults.set_function(
+            fields.text(body, "Function"), fields.one_of(body, "State", STATES)
+        ),
+        "LinkFencing": lambda: faults.link_fencing(on=fields.flag(body, "On")),
+        "Features": lambda: faults.set_features(_texts(body, "Features")),
+        "Versions": lambda: faults.set_versions(
+            fields.optional_text(body, "Extensions"), fields.optional_text(body, "ContactCenter")
+        ),
+        "Answer": lambda: faults.answer(
+            fields.text(body, "Error"), fields.integer({"Times": 1, **body}, "Times")
+        ),
+        "Notice": lambda: faults.notice(user, fields.text(body, "Text")),
+    }
+    fault = table.get(fields.text(body, "Fault"))
+    if fault is None:
+        raise Refused("BadRequest", Field="Fault", Values=sorted(table))
+    result = fault()
+    return {"Count": result} if isinstance(result, int) else {}
+
+
+def _seconds(body: Body, name: str) -> float:
+    value = body.get(name)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise Refused("BadRequest", Field=name)
+    return float(value)
+
+
+def _texts(body: Body, name: str) -> set[str]:
+    value = body.get(name)
+    if not isinstance(value, list) or any(not isinstance(each, str) for each in value):
+        raise Refused("BadRequest", Field=name)
+    return set(value)
+
 
 TURN_S = 0.05
 """How often time is let pass; on-change readings are made as often."""

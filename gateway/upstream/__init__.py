@@ -1,4 +1,1 @@
-"""How an OSCC-E Server is spoken to.
-
-``wire*.py`` alone know the server's names; ``link.py`` and ``client.py`` alone do I/O.
-"""
+"""Adapters of contact centres: ``oscce`` for an OSCC-E Server, ``asterisk`` for an Asterisk."""

@@ -24,7 +24,7 @@ from gateway.core.link import Linger
 from gateway.core.registry import RegistryLimits
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application
-from gateway.edge.settings import AdmissionLimits
+from gateway.edge.request_context import AdmissionLimits
 from gateway.protocol.bodies import SiteView
 from tests.app.samples import SMALLEST, loaded
 

@@ -7,8 +7,7 @@ import json
 
 from gateway.app.keys import SecretKey
 from gateway.app.logging import AuditTrail, Pseudonyms, audit_writer, configure
-from gateway.domain.audit import Act, NumberAct, OperatorAct, OrderAct, UserHash
-from gateway.domain.model import NodeId, SessionId, UserId
+from gateway.domain.model import Act, NodeId, NumberAct, OperatorAct, OrderAct, SessionId, UserHash, UserId
 
 ACT = NumberAct(UserId("main", 7), SessionId("session-1"), "change", "*********567", "applied")
 LIFE = "00112233aabbccdd"

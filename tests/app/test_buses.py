@@ -19,7 +19,7 @@ from gateway.domain.errors import GatewayError
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import NodeRecord
 from gateway.runtime.clock import SystemClock
-from gateway.runtime.parts import Cluster
+from gateway.runtime.node import Cluster
 from gateway.runtime.ports import Clock
 from tests.doubles.clock import ManualClock
 from tests.doubles.servers import redis_server, until

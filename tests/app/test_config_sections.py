@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from gateway.app.config.errors import SETTINGS, Setting
 from gateway.app.config.settings import ClientSection, LimitsSection, LogSection, Settings
 from gateway.core.effects import SessionLimits
-from gateway.edge.settings import AdmissionLimits
+from gateway.edge.request_context import AdmissionLimits
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.path)

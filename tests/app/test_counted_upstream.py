@@ -13,8 +13,8 @@ from gateway.app.keys import SecretKey
 from gateway.app.logging import Pseudonyms, configure
 from gateway.app.metrics import EVENTS, CountedUpstream
 from gateway.app.status import SiteReach
+from gateway.domain.commands import Directory, Dropped, KeepAlive, QueryDirectory
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.link_requests import Directory, Dropped, KeepAlive, QueryDirectory
 from gateway.domain.model import Application, Device, SessionSecret, UserId
 from gateway.domain.resources import FunctionState
 from gateway.domain.upstream import (

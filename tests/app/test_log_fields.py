@@ -12,10 +12,8 @@ from hypothesis import strategies as st
 from gateway.app.keys import SecretKey
 from gateway.app.logging import Pseudonyms, field_shapes, network_of, shape_text
 from gateway.domain import resources
-from gateway.domain.audit import UserHash
 from gateway.domain.errors import CloseCode
-from gateway.domain.model import Application, UserId
-from gateway.domain.privacy import Privacy
+from gateway.domain.model import Application, Privacy, UserHash, UserId
 
 PSEUDONYMS = Pseudonyms(SecretKey(bytes(32)))
 FIELDS = field_shapes(PSEUDONYMS)

@@ -20,8 +20,7 @@ from gateway.app.logging import (
     configure,
     flush_suppressed,
 )
-from gateway.domain.audit import OperatorAct
-from gateway.domain.model import NodeId
+from gateway.domain.model import NodeId, OperatorAct
 from tests.doubles.clock import ManualClock
 
 

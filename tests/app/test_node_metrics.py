@@ -27,7 +27,7 @@ from gateway.domain.model import Kind
 from gateway.domain.resources import FunctionState, Queue
 from gateway.domain.upstream import Part, Source
 from gateway.telemetry import Telemetry
-from gateway.upstream.readings import Readings
+from gateway.upstream.oscce.readings import Readings
 from tests.bus.peer import Peer, door
 from tests.doubles.clock import ManualClock
 from tests.runtime.scene import scene, user

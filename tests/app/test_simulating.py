@@ -12,7 +12,7 @@ import urllib.request
 import pytest
 
 from gateway.app.main import main
-from gateway.simulator.options import add_arguments
+from gateway.simulator.settings import add_arguments
 from tests.app.processes import running
 
 

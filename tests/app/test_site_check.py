@@ -16,7 +16,7 @@ from gateway.app.config.settings import ClientSection, SiteSection
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.runtime.clock import SystemClock
 from gateway.simulator import Simulator, SimulatorSettings
-from gateway.upstream.client import OsccServer
+from gateway.upstream.oscce.client import OsccServer
 from tests.app.certificates import Authority
 
 ROOT = Authority()

@@ -14,7 +14,7 @@ from gateway.domain.model import Application, Device
 from gateway.domain.upstream import LogOn
 from gateway.runtime.clock import SystemClock
 from gateway.telemetry import Telemetry
-from gateway.upstream.client import OsccServer
+from gateway.upstream.oscce.client import OsccServer
 from tests.asterisk.site import place
 
 ANNA = LogOn(Application.DASHBOARD, "anna", "secret", Device("d", "phone"))

@@ -22,9 +22,8 @@ from gateway.app.config.settings import Settings
 from gateway.app.config.sources import generate_secrets
 from gateway.app.process import StopRequest
 from gateway.app.spans import SpanTracing, TracedLink, exporting
-from gateway.domain.commands import SetRoutingState
+from gateway.domain.commands import Execute, Executed, KeepAlive, LinkRequest, SetRoutingState
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.link_requests import Execute, Executed, KeepAlive, LinkRequest
 from gateway.domain.upstream import LinkClosed
 from gateway.runtime.clock import SystemClock
 from gateway.runtime.ports import Clock, Link

@@ -26,12 +26,11 @@ from gateway.app.process import StopRequest
 from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import NodeRecord
 from gateway.runtime.clock import SystemClock
-from gateway.runtime.node import Node
-from gateway.runtime.parts import Cluster
+from gateway.runtime.node import Cluster, Node
 from gateway.runtime.ports import Clock
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.telemetry import Telemetry
-from gateway.upstream.client import OsccServer
+from gateway.upstream.oscce.client import OsccServer
 from tests.doubles.alone import alone
 from tests.doubles.clock import ManualClock
 

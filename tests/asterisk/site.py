@@ -9,8 +9,7 @@ from pathlib import Path
 from secrets import token_bytes
 from tempfile import TemporaryDirectory
 
-from gateway.domain.commands import Command
-from gateway.domain.link_requests import Execute, Listen, Listening
+from gateway.domain.commands import Command, Execute, Listen, Listening
 from gateway.domain.model import Application, Device, Kind
 from gateway.domain.upstream import LoggedOn, LogOn, Opened, Part, Reading, Source
 from gateway.runtime.clock import SystemClock

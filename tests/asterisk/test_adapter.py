@@ -10,6 +10,8 @@ import pytest
 from gateway.domain.commands import (
     ChangeRemoteNumber,
     Command,
+    Executed,
+    Presence,
     SetAgentRoutingState,
     SetAutoPostProcessing,
     SetRoutingState,
@@ -17,7 +19,6 @@ from gateway.domain.commands import (
     SkillChange,
 )
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
-from gateway.domain.link_requests import Executed, Presence
 from gateway.domain.model import Application, Kind
 from gateway.domain.resources import Agent, FunctionState, Queue, RoutingState
 from gateway.domain.upstream import (

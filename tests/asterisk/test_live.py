@@ -9,8 +9,7 @@ import os
 
 import pytest
 
-from gateway.domain.commands import ChangeRemoteNumber, SetRoutingState
-from gateway.domain.link_requests import Executed, Listen
+from gateway.domain.commands import ChangeRemoteNumber, Executed, Listen, SetRoutingState
 from gateway.domain.model import Kind
 from gateway.domain.resources import Agent, RoutingState
 from gateway.domain.upstream import Opened, Reading, Source

@@ -9,9 +9,8 @@ from secrets import token_bytes
 
 import pytest
 
-from gateway.domain.commands import ChangeRemoteNumber
+from gateway.domain.commands import ChangeRemoteNumber, Executed
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
-from gateway.domain.link_requests import Executed
 from gateway.domain.model import Kind
 from gateway.domain.upstream import SessionEnded, Source
 from gateway.upstream.asterisk.keys import number_of

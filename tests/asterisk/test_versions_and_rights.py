@@ -8,9 +8,8 @@ from collections.abc import Iterator
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.domain.commands import SetAgentRoutingState, SetRoutingState
+from gateway.domain.commands import Executed, SetAgentRoutingState, SetRoutingState
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.link_requests import Executed
 from gateway.domain.model import Kind
 from gateway.domain.resources import Agent, RoutingState
 from gateway.domain.upstream import Source

@@ -22,9 +22,9 @@ from gateway.core.effects import Close, Effects, Health, SessionLimits
 from gateway.core.session import Session
 from gateway.edge import handshake
 from gateway.edge.channel import ChannelEvent
+from gateway.edge.request_context import AdmissionLimits, EdgeSettings
 from gateway.edge.scheduler import Scheduler
 from gateway.edge.server import make_app
-from gateway.edge.settings import AdmissionLimits, EdgeSettings
 from gateway.edge.socket import PhoneSocket
 from gateway.protocol import websocket
 from gateway.protocol.codec import JSON

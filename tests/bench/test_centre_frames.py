@@ -14,9 +14,9 @@ from bench.load.soft_wire import Frames
 from gateway.domain.model import Kind
 from gateway.domain.resources import Agent, Queue
 from gateway.domain.upstream import Reading, Source
-from gateway.upstream.readings import Readings
-from gateway.upstream.wire import LinkReader
-from gateway.upstream.wire_directory import directory
+from gateway.upstream.oscce.directory import directory
+from gateway.upstream.oscce.messages import LinkReader
+from gateway.upstream.oscce.readings import Readings
 
 LAYOUT = Layout(2, queues=3, agents=2)
 

@@ -12,8 +12,8 @@ from bench.centre_requests import answer
 from bench.layout import Layout
 from bench.load.soft_wire import Frames
 from gateway.domain.upstream import FunctionChanged, Opened, Reading
-from gateway.upstream.readings import Readings
-from gateway.upstream.wire import LinkReader
+from gateway.upstream.oscce.messages import LinkReader
+from gateway.upstream.oscce.readings import Readings
 
 
 class Wire:

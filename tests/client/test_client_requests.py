@@ -16,7 +16,7 @@ from gateway.client import (
     Unreachable,
     Wishes,
 )
-from gateway.client.requests import WAITING_MAX
+from gateway.client.dialogue import WAITING_MAX
 from gateway.protocol import frames
 from tests.client.subject import log_on
 from tests.doubles.clock import ManualClock

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from gateway.client.clock import MACHINE_CLOCK, Clock, jitter
+from gateway.client.http import MACHINE_CLOCK, Clock, jitter
 from tests.doubles.clock import ManualClock
 
 

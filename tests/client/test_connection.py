@@ -8,7 +8,7 @@ from collections.abc import Callable
 import aiohttp
 import pytest
 
-from gateway.client.connection import ClientConnection, NotOpened
+from gateway.client.realtime import ClientConnection, NotOpened
 from gateway.client.reconnect import Window
 from gateway.domain.commands import SetQueueParameters
 from gateway.domain.errors import ErrorCode, GatewayError

@@ -10,8 +10,7 @@ import aiohttp
 import pytest
 from pydantic import TypeAdapter
 
-from gateway.client.http import ANSWER_S, Api, HttpReply, retry_after_of
-from gateway.client.refusal import Unreachable
+from gateway.client.http import ANSWER_S, Api, HttpReply, Unreachable, retry_after_of
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.protocol.http_form import problem_members
 from tests.doubles.clock import ManualClock

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.client.liveness import Liveness
+from gateway.client.dialogue import Liveness
 
 
 def test_a_gateway_may_be_silent_for_a_ping_and_ten_seconds() -> None:

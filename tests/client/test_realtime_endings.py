@@ -8,8 +8,8 @@ import pytest
 
 from gateway.client.dialogue import Wishes
 from gateway.client.events import Ended
+from gateway.client.http import Unreachable
 from gateway.client.realtime import Access, Means, Realtime
-from gateway.client.refusal import Unreachable
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.protocol import frames
 from tests.client.subject import Subject

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.client.refusal import Unreachable, error_of
+from gateway.client.http import Unreachable, error_of
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.protocol.http_form import problem_members
 

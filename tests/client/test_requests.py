@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from gateway.client.requests import WAITING_MAX, Requests, outcome_of
+from gateway.client.dialogue import WAITING_MAX, Requests, outcome_of
 from gateway.domain.commands import Outcome, SetRoutingState, Status
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.protocol.frames import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.client.server_time import SAMPLES, ServerTime
+from gateway.client.dialogue import SAMPLES, ServerTime
 
 
 def test_nothing_is_known_before_the_first_reading() -> None:

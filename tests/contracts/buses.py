@@ -17,8 +17,7 @@ from redis.asyncio import Connection
 from gateway.bus.backend import RedisBackend
 from gateway.bus.keys import BusKeys, KeyNames
 from gateway.bus.memory import MemoryBus, MemoryChannels, MemoryLeases, MemoryNodeRegistry, MemoryStore
-from gateway.protocol.envelope_codec import encode
-from gateway.protocol.envelopes import Channel, Envelope
+from gateway.protocol.envelopes import Channel, Envelope, encode
 from gateway.runtime.clock import SystemClock
 from gateway.runtime.ports import NODE_TTL_S, Bus, Leases, NodeRegistry, SharedStore
 from tests.doubles.clock import ManualClock

@@ -11,8 +11,7 @@ from gateway.bus.keys import TRIAL, BusKeys
 from gateway.bus.sealing import DropReason
 from gateway.domain.errors import EndReason
 from gateway.domain.model import NodeId, UserId
-from gateway.protocol.envelope_codec import encode
-from gateway.protocol.envelopes import Channel, Control, Detach, Envelope, Events, Inbox
+from gateway.protocol.envelopes import Channel, Control, Detach, Envelope, Events, Inbox, encode
 from gateway.runtime.clock import SystemClock
 from tests.contracts.buses import KEYS, NETWORKED, SITES, BusSite, Network, node
 from tests.doubles.servers import until

@@ -7,9 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.domain.commands import SetAgentRoutingState, SetRoutingState
-from gateway.domain.errors import EndReason, ErrorCode, GatewayError
-from gateway.domain.link_requests import (
+from gateway.domain.commands import (
     AttachSession,
     DetachSession,
     Directory,
@@ -19,8 +17,11 @@ from gateway.domain.link_requests import (
     Listening,
     Presence,
     QueryDirectory,
+    SetAgentRoutingState,
+    SetRoutingState,
     StopListening,
 )
+from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.model import Application, Kind, Right, SessionSecret
 from gateway.domain.resources import Agent, RoutingState
 from gateway.domain.upstream import Attached, LinkClosed, Opened, Reading, SessionEnded, Source

@@ -15,9 +15,8 @@ from typing import NamedTuple, Protocol, TypeVar
 
 import pytest
 
-from gateway.domain.commands import Command
+from gateway.domain.commands import Command, Execute
 from gateway.domain.errors import EndReason
-from gateway.domain.link_requests import Execute
 from gateway.domain.model import Application, Device, Kind, Scope
 from gateway.domain.resources import Agent
 from gateway.domain.upstream import LinkClosed, LinkEvent, LoggedOn, LogOn, Part, Source
@@ -27,7 +26,7 @@ from gateway.simulator import Simulator, SimulatorSettings
 from gateway.upstream.asterisk.connection import AmiAddress
 from gateway.upstream.asterisk.people import hash_password
 from gateway.upstream.asterisk.server import AsteriskServer, AsteriskSettings
-from gateway.upstream.client import OsccServer
+from gateway.upstream.oscce.client import OsccServer
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_ami import FakeAsterisk
 from tests.doubles.fake_upstream import FakeUpstream

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.core.assembly import Assembly
 from gateway.core.compose import Composer
-from gateway.domain.link_requests import Listen
+from gateway.domain.commands import Listen
 from gateway.domain.model import Kind
 from gateway.domain.resources import Agent, RoutingState
 from gateway.domain.upstream import Part, Reading, Source

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.core.assembly import Assembly
-from gateway.domain.link_requests import Listen
+from gateway.domain.commands import Listen
 from gateway.domain.model import Kind, Scope
 from gateway.domain.resources import Queue
 from tests.core.assemblies import (

@@ -7,7 +7,7 @@ import pytest
 from gateway.core.assembly import PASTS_MOST, Assembly
 from gateway.core.compose import Composer, ReadingStep
 from gateway.core.element import Element
-from gateway.domain.link_requests import Listen
+from gateway.domain.commands import Listen
 from gateway.domain.model import Kind, Scope, key_of
 from gateway.domain.resources import Agent, RoutingState
 from gateway.domain.upstream import Reading

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.core.changes import Base, Change, Cursor, Held, changes_of, first_of, frames_of
 from gateway.core.element import Element
-from gateway.core.ledger import Ledger
+from gateway.core.ledger import Base, Change, Cursor, Held, Ledger, changes_of, first_of, frames_of
 from gateway.core.view import me_key
 from gateway.domain.resources import Me
 from gateway.protocol.codec import JSON

@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from gateway.core.command_checks import check_command
-from gateway.core.responses import error_members
+from gateway.core.command_checks import check_command, error_members
 from gateway.domain.catalogue import (
     Reason,
     Reasons,

@@ -13,6 +13,7 @@ from gateway.domain.resources import (
     Agent,
     AgentSkill,
     Aggregate,
+    Composed,
     Group,
     Handling,
     Media,
@@ -21,7 +22,6 @@ from gateway.domain.resources import (
     RoutingState,
     Switch,
 )
-from gateway.domain.steady import Composed
 from gateway.domain.upstream import Part, Source
 from tests.core.samples import part
 

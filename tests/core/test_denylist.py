@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.core.denylist import Denylist, End
+from gateway.core.registry import Denylist, End
 from gateway.domain.errors import EndReason
 from gateway.domain.model import UserId
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.few import Few
+from gateway.core.user_sessions import Few
 
 
 class Thing:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.core.interest import ALWAYS, Following, wanted, wanted_by
-from gateway.domain.link_requests import Listen
+from gateway.core.view import ALWAYS_LISTENED, Following, wanted, wanted_by
+from gateway.domain.commands import Listen
 from gateway.domain.model import Application, Kind, Scope
 from gateway.domain.upstream import Source
 from tests.core.samples import SCOPE
@@ -21,8 +21,8 @@ def agent(*topics: str, own: int | None = 5) -> Following:
 
 def asked(*followings: Following) -> set[Listen]:
     found = wanted(followings)
-    assert found >= ALWAYS
-    return set(found - ALWAYS)
+    assert found >= ALWAYS_LISTENED
+    return set(found - ALWAYS_LISTENED)
 
 
 def test_directory_and_configuration_are_always_listened_to() -> None:

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.element import Element
-from gateway.core.ledger import Delta, Ledger, Receipt
-from gateway.core.versioned_map import Update
+from gateway.core.ledger import Delta, Ledger, Receipt, Update
 from gateway.domain.model import Position
 from gateway.domain.resources import Queue
 

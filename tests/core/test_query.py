@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.core.link import Query
-from gateway.domain.link_requests import Listen
+from gateway.domain.commands import Listen
 from gateway.domain.model import Kind
 from tests.core.assemblies import ALL_AGENTS, CONFIGURATION, CUMULATIVE, REALTIME
 

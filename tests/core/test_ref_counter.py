@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from gateway.core.ref_counter import RefCounter
+from gateway.core.view import RefCounter
 from gateway.domain.model import Scope
 
 

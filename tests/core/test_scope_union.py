@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.core.interest import Following
-from gateway.core.view import ScopeUnion
+from gateway.core.view import Following, ScopeUnion
 from gateway.domain.model import Application, Right, Scope, SessionId
 from gateway.domain.upstream import Attached
 

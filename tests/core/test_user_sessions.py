@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.interest import Following
 from gateway.core.link import Linger
 from gateway.core.user_sessions import SESSIONS_MAX, UserSessions
+from gateway.core.view import Following
 from gateway.domain.errors import EndReason
 from gateway.domain.model import Application, Device, NodeId, Right, Scope, Ticket
 from tests.core.samples import SCOPE, WALL_MS, ticket_of

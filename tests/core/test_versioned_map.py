@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.core.element import Element
-from gateway.core.versioned_map import Update, VersionedMap
+from gateway.core.ledger import Update, VersionedMap
 from gateway.domain.resources import Queue
 
 ONE, TWO = (Element(Queue(contacts_waiting=waiting)) for waiting in (1, 2))

@@ -6,8 +6,7 @@ import dataclasses
 
 import pytest
 
-from gateway.domain.audit import NumberAct
-from gateway.domain.model import SessionId, UserId
+from gateway.domain.model import NumberAct, SessionId, UserId
 
 
 def test_an_act_once_noted_stays_as_it_is() -> None:

@@ -16,7 +16,7 @@ from gateway.domain.catalogue import (
     Skill,
     Skills,
 )
-from gateway.domain.privacy import Privacy
+from gateway.domain.model import Privacy
 from gateway.domain.resources import RESOURCES
 
 PAGE = {

@@ -10,7 +10,7 @@ import pytest
 
 import gateway
 from gateway.domain.errors import ErrorCode
-from gateway.upstream.wire_errors import NAMES, refusal
+from gateway.upstream.oscce.errors import NAMES, refusal
 
 SOURCE = Path(gateway.__file__).parent
 
@@ -73,9 +73,9 @@ def told(path: Path) -> Iterator[ErrorCode]:
 
 FROM_GATEWAY = {
     code
-    for room in ("core", "runtime", "edge", "upstream")
+    for room in ("core", "runtime", "edge", "upstream/oscce")
     for path in sorted((SOURCE / room).glob("*.py"))
-    if path.name != "wire_errors.py"
+    if path.name != "errors.py"
     for code in told(path)
 }
 """What the gateway says by itself."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import typing
 
-from gateway.domain.commands import SetRoutingState
-from gateway.domain.link_requests import (
+from gateway.domain.commands import (
     AttachSession,
     Directory,
     Execute,
@@ -14,6 +13,7 @@ from gateway.domain.link_requests import (
     LinkRequest,
     Listen,
     Listening,
+    SetRoutingState,
 )
 from gateway.domain.model import Kind, SessionSecret
 from gateway.domain.upstream import Attached, Source

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from gateway.domain.commands import ChangeRemoteNumber
-from gateway.domain.model import Application, Device, Kind
-from gateway.domain.privacy import Privacy, masked, neutral, personal, realtime
+from gateway.domain.model import Application, Device, Kind, Privacy, masked, neutral, personal, realtime
 from gateway.domain.resources import Agent, Me
 from gateway.domain.upstream import LogOn, Part, Source
 

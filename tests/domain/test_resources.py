@@ -9,8 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from gateway.domain import catalogue, resources
-from gateway.domain.model import ALWAYS, ME, Kind, key_of
-from gateway.domain.privacy import Privacy, value
+from gateway.domain.model import ALWAYS, ME, Kind, Privacy, key_of, value
 from gateway.domain.resources import (
     RESOURCES,
     Agent,

@@ -8,8 +8,16 @@ from typing import Any
 
 import pytest
 
-from gateway.domain.resources import Agent, Aggregate, Group, Handling, PostProcessing, Queue, RoutingState
-from gateway.domain.steady import steady
+from gateway.domain.resources import (
+    Agent,
+    Aggregate,
+    Group,
+    Handling,
+    PostProcessing,
+    Queue,
+    RoutingState,
+    steady,
+)
 
 TALKING = Handling("c1", "voice", "talking", 1_000, False, "1")
 AVAILABLE = Agent(routing_state=RoutingState.AVAILABLE, routing_state_since_ms=1_000)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.domain import texts
-from gateway.domain.texts import NAME_CHARS, readable, readable_or_none
+from gateway.domain import model
+from gateway.domain.model import NAME_CHARS, readable, readable_or_none
 
 ANYTHING = st.text(st.characters(codec=None), max_size=2 * NAME_CHARS)
 DECEIVING = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -82,6 +82,6 @@ def test_a_flood_of_what_is_dropped_hides_nothing_behind_it() -> None:
 
 @pytest.mark.parametrize("let_through", ["\x1b", "\u202e", "\ud800", "\u2028"])
 def test_a_character_that_is_let_through_is_found(monkeypatch: pytest.MonkeyPatch, let_through: str) -> None:
-    kept = {code: to for code, to in texts._DROPPED.items() if code != ord(let_through)}
-    monkeypatch.setattr(texts, "_DROPPED", kept)
+    kept = {code: to for code, to in model._DROPPED.items() if code != ord(let_through)}
+    monkeypatch.setattr(model, "_DROPPED", kept)
     assert faults(readable(f"Ann{let_through}"), NAME_CHARS) != []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.bus.memory import MemoryBus, MemoryChannels, MemoryLeases, MemoryNodeRegistry, MemoryStore
-from gateway.runtime.parts import Cluster
+from gateway.runtime.node import Cluster
 from gateway.runtime.ports import Clock, Leases
 
 

@@ -7,10 +7,9 @@ import itertools
 from collections.abc import Callable
 
 from gateway.domain.catalogue import Reason, RoutingParameter, Skill
-from gateway.domain.commands import ChangeRemoteNumber, SetAgentRoutingState, SetRoutingState
-from gateway.domain.errors import EndReason, ErrorCode, GatewayError
-from gateway.domain.link_requests import (
+from gateway.domain.commands import (
     AttachSession,
+    ChangeRemoteNumber,
     DetachSession,
     Directory,
     Execute,
@@ -22,8 +21,11 @@ from gateway.domain.link_requests import (
     Listening,
     Presence,
     QueryDirectory,
+    SetAgentRoutingState,
+    SetRoutingState,
     StopListening,
 )
+from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.model import Application, Kind, Right, Scope, SessionId, SessionSecret, UserId
 from gateway.domain.resources import Agent, FunctionState, LastEnd
 from gateway.domain.upstream import (

@@ -8,8 +8,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Final, Literal
 
-from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.link_requests import (
+from gateway.domain.commands import (
     AttachSession,
     Execute,
     LinkAnswer,
@@ -17,6 +16,7 @@ from gateway.domain.link_requests import (
     Listen,
     QueryDirectory,
 )
+from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.upstream import LinkClosed, LinkEvent, Reading
 from gateway.runtime.ports import Clock
 

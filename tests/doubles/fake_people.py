@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from gateway.domain.commands import Listen
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.link_requests import Listen
 from gateway.domain.model import Application, Device, Kind, Right, Scope, SessionId, SessionSecret, UserId
 from gateway.domain.resources import LastEnd
 from gateway.domain.upstream import Attached, Part

@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import NamedTuple
 
-from gateway.domain.commands import SetAgentRoutingState, SetRoutingState
+from gateway.domain.commands import Executed, SetAgentRoutingState, SetRoutingState
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.link_requests import Executed
 from gateway.domain.model import Right
 from gateway.domain.resources import Agent, RoutingState
 

@@ -19,7 +19,7 @@ from gateway.bus.memory import MemoryLeases, MemoryNodeRegistry, MemoryStore
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import Channel, Envelope, NodeRecord
-from gateway.runtime.parts import Cluster
+from gateway.runtime.node import Cluster
 from gateway.runtime.ports import WRITE_REFUSALS, Clock, Grant, KeptLogOff, NotSentError
 
 T = TypeVar("T")

@@ -7,9 +7,8 @@ import asyncio
 import pytest
 
 from gateway.domain.catalogue import Skill
-from gateway.domain.commands import SetAgentRoutingState
+from gateway.domain.commands import Execute, Executed, KeepAlive, Listen, SetAgentRoutingState
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
-from gateway.domain.link_requests import Execute, Executed, KeepAlive, Listen
 from gateway.domain.model import Application, Device, Kind, Scope
 from gateway.domain.resources import Agent, AutoPostProcessing, Handling, Queue, RoutingState
 from gateway.domain.upstream import (

@@ -15,8 +15,8 @@ import pytest
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.upstream import LoggedOff
 from gateway.edge.notices import NoticesInForce, NoticeText, OperatorNotice
-from gateway.edge.settings import AdmissionLimits, EdgeSettings
-from gateway.upstream.wire_errors import refusal
+from gateway.edge.request_context import AdmissionLimits, EdgeSettings
+from gateway.upstream.oscce.errors import refusal
 from tests.edge.fake_node import LIFE_MS
 from tests.edge.visits import SETTINGS, Gateway
 

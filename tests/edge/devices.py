@@ -7,7 +7,7 @@ from gateway.domain.model import UserId
 from gateway.edge.socket import PhoneSocket
 from gateway.protocol import frames
 from gateway.protocol.codec import JSON, Codec
-from gateway.runtime.feed import Feed
+from gateway.runtime.mirror import Feed
 from tests.edge.visits import HELLO, Gateway, Phone, SlowPhone, ticket_of
 
 PACE_S = 0.06

@@ -26,7 +26,7 @@ from gateway.domain.model import (
 from gateway.domain.resources import Queue, Resource, Site
 from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
 from gateway.protocol.envelopes import SessionFacts
-from gateway.runtime.feed import Connection
+from gateway.runtime.mirror import Connection
 from gateway.runtime.ports import Clock
 
 LIFE_MS = 3_600_000

@@ -9,9 +9,8 @@ from typing import Any
 
 from aiohttp.test_utils import TestClient, TestServer
 
-from gateway.domain.audit import OperatorAct
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.model import UserId
+from gateway.domain.model import OperatorAct, UserId
 from gateway.edge.admin import AdminParts, make_admin_app
 from gateway.edge.export import NodeHoldings
 from gateway.protocol.admin_bodies import BundleView

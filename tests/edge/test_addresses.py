@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.edge.addresses import (
+from gateway.edge.request_context import (
     NO_ADDRESS,
     address_group,
     client_address,

@@ -7,9 +7,8 @@ import hmac
 
 import pytest
 
-from gateway.domain.audit import OperatorAct, OrderAct, UserHash
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.model import NodeId
+from gateway.domain.model import NodeId, OperatorAct, OrderAct, UserHash
 from gateway.edge.admin import TRIES_BURST, TRIES_PER_S
 from gateway.edge.export import OwnDataExport
 from gateway.protocol.envelopes import Order

@@ -6,8 +6,14 @@ import pytest
 
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import Application, Ticket
-from gateway.edge.credentials import BearerAuth, as_http_error, same_session, session_end_mapped, token_in
-from gateway.edge.token import Tokens
+from gateway.edge.credentials import (
+    BearerAuth,
+    Tokens,
+    as_http_error,
+    same_session,
+    session_end_mapped,
+    token_in,
+)
 from tests.doubles.clock import ManualClock
 from tests.edge.visits import KEYS, nonces, ticket_of
 

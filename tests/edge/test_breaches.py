@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from gateway.edge.settings import AdmissionLimits
+from gateway.edge.request_context import AdmissionLimits
 from gateway.protocol import websocket
 from tests.edge.conftest import Open
 from tests.edge.raw_phone import RawPhone

@@ -19,16 +19,20 @@ from gateway.domain.commands import (
 )
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Ticket
-from gateway.edge.addresses import NO_ADDRESS
-from gateway.edge.command_runner import CommandPrechecks, CommandResult, CommandRunner
+from gateway.edge.command_runner import (
+    CommandPrechecks,
+    CommandResult,
+    CommandRunner,
+    NumberPolicies,
+    NumberPolicy,
+)
 from gateway.edge.connection_stats import ConnectionStats, StatsOutput
-from gateway.edge.credentials import BearerAuth, SessionCredentials
+from gateway.edge.credentials import BearerAuth, OpenedToken, SessionCredentials
 from gateway.edge.credentials import CredentialServices as PapersDesk
 from gateway.edge.notices import NoticesInForce, NoticeText, OperatorNotice
-from gateway.edge.remote_numbers import NumberPolicies, NumberPolicy
-from gateway.edge.token import OpenedToken
+from gateway.edge.request_context import NO_ADDRESS
 from gateway.protocol.codec import JSON
-from gateway.runtime.feed import Connection
+from gateway.runtime.mirror import Connection
 from tests.edge.visits import House, house, ticket_of
 
 NOTICES = NoticesInForce(

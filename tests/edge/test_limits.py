@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import UserId
 from gateway.edge.limits import SocketAdmission, SocketSlot
-from gateway.edge.settings import AdmissionLimits
+from gateway.edge.request_context import AdmissionLimits
 
 HERE, THERE = IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2")
 LIMITS = AdmissionLimits(

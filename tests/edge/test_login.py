@@ -9,10 +9,10 @@ import pytest
 
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application
-from gateway.edge.login import Login
+from gateway.edge.credentials import OpenedToken
+from gateway.edge.handshake import Login
 from gateway.edge.notices import NoticesInForce, NoticeText, OperatorNotice
-from gateway.edge.settings import EdgeSettings
-from gateway.edge.token import OpenedToken
+from gateway.edge.request_context import EdgeSettings
 from gateway.protocol.bodies import DeviceBody, LogOnBody, NoticeReference, SessionCreated
 from tests.edge.fake_node import LIFE_MS
 from tests.edge.visits import SETTINGS, SITE, house

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.edge.addresses import cors_headers, may_connect, preflight_headers
+from gateway.edge.request_context import cors_headers, may_connect, preflight_headers
 
 LIST = frozenset({"https://app.example", "https://other.example:8443"})
 

@@ -7,9 +7,8 @@ from dataclasses import replace
 import pytest
 
 from gateway.domain.errors import CloseCode, SessionRefused
-from gateway.edge.credentials import BearerAuth, CredentialServices, SessionCredentials
+from gateway.edge.credentials import BearerAuth, CredentialServices, OpenedToken, SessionCredentials, Tokens
 from gateway.edge.notices import NoticesInForce, NoticeText, OperatorNotice
-from gateway.edge.token import OpenedToken, Tokens
 from tests.doubles.clock import ManualClock
 from tests.edge.visits import KEYS, nonces, ticket_of
 

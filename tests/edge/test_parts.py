@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from gateway.edge.parts import EdgeParts
+from gateway.edge.handshake import EdgeParts
 from tests.edge.visits import house
 
 

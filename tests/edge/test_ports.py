@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.edge.ports import AccountService, SessionNode
-from gateway.runtime.account import Accounts
+from gateway.runtime.accounts import Accounts
 from gateway.runtime.node import Node
 from tests.doubles.clock import ManualClock
 from tests.edge.fake_node import FakeNode

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pytest_aiohttp.plugin import AiohttpClient
 
 from gateway.domain.errors import ERRORS, ErrorCode, GatewayError
-from gateway.edge.problems import AGAIN_S, UnsupportedMediaType, answer, problem, problems, reword
+from gateway.edge.request_context import AGAIN_S, UnsupportedMediaType, answer, problem, problems, reword
 from gateway.protocol.bodies import LogOffPending
 
 

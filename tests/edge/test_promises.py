@@ -12,8 +12,8 @@ import jsonschema
 import pytest
 
 from gateway.protocol.openapi import openapi
-from gateway.upstream import wire_http
-from gateway.upstream.wire_errors import NAMES
+from gateway.upstream.oscce import http
+from gateway.upstream.oscce.errors import NAMES
 from tests.edge.bad_requests import CASES, REFUSED_LOG_ONS, Case, filled
 from tests.edge.conftest import Open
 from tests.edge.promised import PROBLEM, Promises, Told
@@ -126,7 +126,7 @@ def test_whatever_the_server_refuses_has_a_code_that_was_promised(of_session: bo
     promised = {(told.status, told.code) for told in Promises(openapi()).all() if told.operation == operation}
     known = {*NAMES.values(), *NAMES_OF_LOG_ONS, "Teapot", ""}
     for name, status in itertools.product(known, (400, 401, 403, 404, 409, 418, 422, 423, 500, 503)):
-        error = wire_http.refused(status, b'{"Error":"%b"}' % name.encode(), of_session=of_session)
+        error = http.refused(status, b'{"Error":"%b"}' % name.encode(), of_session=of_session)
         assert (error.status, error.code.value) in promised, name
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.edge.limits import WAIT_MAX_S, KeyedRates
-from gateway.edge.settings import AdmissionLimits
+from gateway.edge.request_context import AdmissionLimits
 from tests.edge.conftest import Open
 from tests.edge.test_routes_sessions import code_of
 from tests.edge.visits import SETTINGS, Gateway, bearer, ticket_of

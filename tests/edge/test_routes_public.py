@@ -9,7 +9,7 @@ from ipaddress import ip_network
 import pytest
 
 from gateway.edge.notices import NoticesInForce, NoticeText, OperatorNotice
-from gateway.edge.settings import EdgeSettings
+from gateway.edge.request_context import EdgeSettings
 from gateway.protocol import http_form
 from gateway.protocol.inventory import inventory
 from tests.edge.conftest import Open

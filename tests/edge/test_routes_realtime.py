@@ -10,7 +10,7 @@ import pytest
 
 from gateway.domain.errors import CloseCode, SessionRefused
 from gateway.edge import handshake
-from gateway.edge.settings import AdmissionLimits
+from gateway.edge.request_context import AdmissionLimits
 from gateway.protocol import frames
 from gateway.protocol.codec import MSGPACK
 from tests.edge.conftest import Open

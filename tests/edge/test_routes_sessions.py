@@ -14,8 +14,8 @@ from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRef
 from gateway.domain.model import Ticket
 from gateway.domain.upstream import LoggedOff
 from gateway.edge.export import RemoteHoldings
+from gateway.edge.request_context import AdmissionLimits
 from gateway.edge.routes import SLICE_RECORDS
-from gateway.edge.settings import AdmissionLimits
 from gateway.protocol.inventory import inventory
 from tests.edge.conftest import Open
 from tests.edge.fake_node import LIFE_MS

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.domain.errors import CloseCode, EndReason, SessionRefused
 from gateway.domain.model import Application
-from gateway.edge.token import Tokens
+from gateway.edge.credentials import Tokens
 from gateway.protocol import frames
 from tests.edge.visits import KEYS, Gateway, bearer, nonces, ticket_of
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.edge.login import check_version, parse_version
+from gateway.edge.handshake import check_version, parse_version
 
 NUMBERS = st.lists(st.integers(0, 10**9 - 1), min_size=1, max_size=5)
 

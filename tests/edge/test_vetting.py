@@ -8,9 +8,8 @@ import pytest
 
 from gateway.domain.commands import AcknowledgeNotice, Call, ChangeRemoteNumber, Command, SetRoutingState
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.edge.command_runner import CommandPrechecks
+from gateway.edge.command_runner import CommandPrechecks, NumberPolicies, NumberPolicy
 from gateway.edge.notices import NoticesInForce, NoticeText, OperatorNotice
-from gateway.edge.remote_numbers import NumberPolicies, NumberPolicy
 from tests.doubles.clock import ManualClock
 from tests.edge.visits import ticket_of
 

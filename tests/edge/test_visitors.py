@@ -10,8 +10,7 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.edge.request_context import RequestContext
-from gateway.edge.settings import EdgeSettings
+from gateway.edge.request_context import EdgeSettings, RequestContext
 from tests.edge.conftest import Open
 from tests.edge.visits import SETTINGS, Gateway
 

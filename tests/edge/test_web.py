@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from gateway.edge.web_client import POLICY, WebClient
+from gateway.edge.routes import POLICY, WebClient
 from tests.edge.visits import Gateway
 
 TEXTS = {

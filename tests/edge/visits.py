@@ -14,15 +14,15 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from gateway.domain.model import Application, Device, SessionId, SessionSecret, Ticket, UserId
+from gateway.edge.command_runner import NumberPolicies, NumberPolicy
 from gateway.edge.connection_stats import ConnectionSummary
+from gateway.edge.credentials import Tokens
+from gateway.edge.handshake import EdgeParts
 from gateway.edge.limits import SocketAdmission
 from gateway.edge.notices import NoticesInForce
-from gateway.edge.parts import EdgeParts
-from gateway.edge.remote_numbers import NumberPolicies, NumberPolicy
+from gateway.edge.request_context import EdgeSettings
 from gateway.edge.scheduler import Scheduler
 from gateway.edge.server import make_app
-from gateway.edge.settings import EdgeSettings
-from gateway.edge.token import Tokens
 from gateway.protocol import frames
 from gateway.protocol.bodies import SiteView
 from gateway.protocol.codec import JSON, Codec

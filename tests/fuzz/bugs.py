@@ -11,10 +11,10 @@ from types import ModuleType
 from typing import Any, Final
 from unittest import mock
 
-from gateway.edge import remote_numbers, token
+from gateway.edge import command_runner, credentials
 from gateway.protocol import json_form, limits, msgpack_form, websocket
 from gateway.protocol.codec import JSON, MSGPACK, Codec
-from gateway.upstream import framing, wire
+from gateway.upstream.oscce import messages, socket
 from tests.fuzz import doors, oracles
 
 Plant = Callable[[], AbstractContextManager[object]]
@@ -137,11 +137,11 @@ BUGS: Final[dict[str, dict[str, Plant]]] = {
     },
     "log_on": {
         "keys come twice": partial(mock.patch.object, json_form, "_READER", json.JSONDecoder()),
-        **_plants(doors, remote_numbers, NUMBER_BUGS),
+        **_plants(doors, command_runner, NUMBER_BUGS),
     },
-    "token": _plants(doors, token, TOKEN_BUGS),
-    "link": _plants(doors, wire, LINK_BUGS),
-    "server": _plants(doors, framing, FRAME_BUGS),
+    "token": _plants(doors, credentials, TOKEN_BUGS),
+    "link": _plants(doors, messages, LINK_BUGS),
+    "server": _plants(doors, socket, FRAME_BUGS),
 }
 """Name of a corpus → bugs, and how each is planted."""
 

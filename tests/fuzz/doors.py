@@ -17,17 +17,16 @@ from types import ModuleType
 from typing import Final
 
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.model import Application, Device, SessionId, SessionSecret, Ticket, UserId
-from gateway.domain.texts import VALUE_CHARS
+from gateway.domain.model import VALUE_CHARS, Application, Device, SessionId, SessionSecret, Ticket, UserId
 from gateway.domain.upstream import Reading
-from gateway.edge import remote_numbers, token
-from gateway.edge.token import TOKEN_CHARS_MAX, OpenedToken, TokenFault
+from gateway.edge import command_runner, credentials
+from gateway.edge.credentials import TOKEN_CHARS_MAX, OpenedToken, TokenFault
 from gateway.protocol import http_form, json_form, wire_form
 from gateway.protocol.bodies import LOG_ON, LogOnBody
 from gateway.protocol.websocket import POLICY, TOO_BIG, Violation
-from gateway.upstream import framing, wire
-from gateway.upstream.readings import Readings
-from gateway.upstream.wire_errors import WireError
+from gateway.upstream.oscce import messages, socket
+from gateway.upstream.oscce.errors import WireError
+from gateway.upstream.oscce.readings import Readings
 from tests.domain.test_texts import faults
 from tests.fuzz.second_reader import second_reading
 
@@ -87,8 +86,8 @@ def _compare(body: LogOnBody, value: dict[str, object]) -> None:
 
 
 def _number(text: str) -> None:
-    found = remote_numbers.NumberPolicies(
-        {"main": remote_numbers.NumberPolicy("DE", deny=("+49171",), own=("+4989",))}
+    found = command_runner.NumberPolicies(
+        {"main": command_runner.NumberPolicy("DE", deny=("+49171",), own=("+4989",))}
     )
     try:
         accepted = found.accept("main", text)
@@ -137,14 +136,14 @@ def genuine() -> dict[str, OpenedToken | TokenFault]:
 
 
 @lru_cache(maxsize=2)
-def _opener(module: ModuleType) -> token.Tokens:
+def _opener(module: ModuleType) -> credentials.Tokens:
     """Return what opens tokens, by the module as it is, or with a bug that was planted."""
-    opener: token.Tokens = module.Tokens(_KEYS, ["main"], bytes)
+    opener: credentials.Tokens = module.Tokens(_KEYS, ["main"], bytes)
     return opener
 
 
-def _tokens(keys: list[tuple[str, bytes]]) -> token.Tokens:
-    return token.Tokens(keys, ["main"], bytes)  # always the same nonce: inputs stay what they are
+def _tokens(keys: list[tuple[str, bytes]]) -> credentials.Tokens:
+    return credentials.Tokens(keys, ["main"], bytes)  # always the same nonce: inputs stay what they are
 
 
 _GENUINE: Final = genuine()
@@ -153,7 +152,7 @@ _GENUINE: Final = genuine()
 def tokens(data: bytes) -> None:
     """Hold the opening of tokens to its promises: it never raises; what opens was sealed, to the letter."""
     text = data.decode("latin-1")
-    assert _opener(token).open(text, NOW_MS) == (_GENUINE[text] if text in _GENUINE else _judged(text))
+    assert _opener(credentials).open(text, NOW_MS) == (_GENUINE[text] if text in _GENUINE else _judged(text))
 
 
 def _judged(text: str) -> TokenFault:
@@ -183,10 +182,10 @@ def messages_of_a_link(data: bytes) -> None:
     link was told the same before; and no text in it can deceive whoever reads it.
     """
     text = data.decode(errors="ignore")
-    alone = _read(wire.LinkReader("main", Readings()), text)
+    alone = _read(messages.LinkReader("main", Readings()), text)
     pool = Readings()
     for _ in range(3):  # the first is met, the second kept, the third found
-        reader = wire.LinkReader("main", pool)
+        reader = messages.LinkReader("main", pool)
         assert repr(_read(reader, text)) == repr(alone), "it matters who was told before"
         glanced = reader.glance(text)
         assert glanced is None or repr((glanced,)) == repr(alone)
@@ -199,7 +198,7 @@ def messages_of_a_link(data: bytes) -> None:
         assert not any(faults(each, 4_000) for each in _strings(shown)), "a text that deceives"
 
 
-def _read(reader: wire.LinkReader, text: str) -> wire.Said | str:
+def _read(reader: messages.LinkReader, text: str) -> messages.Said | str:
     try:
         return reader.read(text)
     except WireError as fault:
@@ -239,12 +238,12 @@ MESSAGE_BYTES: Final = 400
 
 def frames_of_a_server(data: bytes) -> None:
     """Hold the parser of a link's frames to its promises, and to somebody else's reading of the bytes."""
-    bytewise, whole = framing.Frames(MESSAGE_BYTES), framing.Frames(MESSAGE_BYTES)
+    bytewise, whole = socket.Frames(MESSAGE_BYTES), socket.Frames(MESSAGE_BYTES)
     pieces = [each for at in range(len(data)) for each in bytewise.feed(data[at : at + 1])]
     ours = whole.feed(data)
     assert [_plain(each) for each in ours] == [_plain(each) for each in pieces], "it matters where it is cut"
     for parser in (bytewise, whole):
-        assert parser.is_over is bool(ours and isinstance(ours[-1], framing.Closed | Violation))
+        assert parser.is_over is bool(ours and isinstance(ours[-1], socket.Closed | Violation))
         assert not parser.is_over or not (parser._held or parser._parts), "something is held behind the end"
         assert parser._parts_bytes <= MESSAGE_BYTES, "more is held than a message"
     assert all(len(each.encode()) <= MESSAGE_BYTES for each in ours if isinstance(each, str))
@@ -252,10 +251,10 @@ def frames_of_a_server(data: bytes) -> None:
 
 
 def _breaks(data: bytes) -> bool:
-    return any(isinstance(each, Violation) for each in framing.Frames(MESSAGE_BYTES).feed(data))
+    return any(isinstance(each, Violation) for each in socket.Frames(MESSAGE_BYTES).feed(data))
 
 
-def _plain(heard: framing.Heard) -> tuple[object, ...]:
+def _plain(heard: socket.Heard) -> tuple[object, ...]:
     return (
         ("Message", heard.encode())
         if isinstance(heard, str)
@@ -263,10 +262,10 @@ def _plain(heard: framing.Heard) -> tuple[object, ...]:
     )
 
 
-def _hold_against(ours: list[framing.Heard], data: bytes) -> None:
+def _hold_against(ours: list[socket.Heard], data: bytes) -> None:
     theirs = second_reading(data, client=True)
     breach = ours[-1] if ours and isinstance(ours[-1], Violation) else None
-    ended = bool(ours) and isinstance(ours[-1], framing.Closed)
+    ended = bool(ours) and isinstance(ours[-1], socket.Closed)
     read = [_plain(each) for each in ours if each is not breach]
     known = [event[:2] if event[0] == "Message" else event for event in theirs.events]
     known = [("Closed",) if event[0] == "CloseReceived" else event for event in known]

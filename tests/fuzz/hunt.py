@@ -23,8 +23,8 @@ with atheris.instrument_imports(
     include=[
         "gateway.protocol",
         "gateway.upstream",
-        "gateway.edge.remote_numbers",
-        "gateway.edge.token",
+        "gateway.edge.command_runner",
+        "gateway.edge.credentials",
         "json",
     ]
 ):

@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 
 from gateway.app.config.sources import load
-from gateway.edge.token import OpenedToken, Tokens
+from gateway.edge.credentials import OpenedToken, Tokens
 from tests.cluster.cluster import PASSWORD, Cluster, cluster
 from tests.cluster.spy import Spy
 from tests.doubles.servers import redis_server

@@ -69,18 +69,18 @@ PLACES: Final[dict[str, str]] = {
             bus/memory.py MemoryChannels.receivers;
             bus/redis.py Pipeline._pending; bus/redis.py RedisClient._queue;
             core/assembly.py Assembly._told _shown _read_ms _newest_ms _queries _realtime _missing _unread;
-            core/ref_counter.py RefCounter._held;
+            core/view.py RefCounter._held;
                         core/compose.py Composer._shown; core/compose.py ReadingStep.afters read_ms changes;
             core/fanout_group.py FanoutGroup._dirty _members;
             core/element.py Element._fragments;
-            core/versioned_map.py VersionedMap.elements gone _seqs;
+            core/ledger.py VersionedMap.elements gone _seqs;
             core/ledger.py Ledger.readers meeting firsts _own_news; core/outbox.py Outbox._control _dirty;
             core/early.py Early._kept;
-            runtime/queries.py Queries._queries _again _asked_at _unanswered _stopping _stopped _down;
-            runtime/questions.py Questions._under_way;
+            runtime/subscriptions.py Queries._queries _again _asked_at _unanswered _stopping _stopped _down;
+            runtime/subscriptions.py Questions._under_way;
             runtime/mirror.py Mirror._mes; runtime/remote_owner.py RemoteCommands._under_way;
             runtime/sharing.py Sharing._asked_at _together _changed;
-            runtime/cluster_transport.py Bundles._sources;
+            runtime/cluster.py Bundles._sources;
             upstream/asterisk/connection.py AmiConnection._pending;
             upstream/asterisk/link.py AsteriskLink._inbox _pending by_kind queries;
             upstream/asterisk/publisher.py Publisher._agents _due _planned _names _own;
@@ -88,25 +88,25 @@ PLACES: Final[dict[str, str]] = {
             upstream/asterisk/state.py Queues._passes changed_interfaces changed_queues contacts memberships;
             upstream/asterisk/state.py Queues.queues refresh unknown;
             upstream/asterisk/view.py AsteriskView._learned facts interfaces parts;
-            upstream/framing.py Frames._held _parts;
-            upstream/link.py OsccLink._pending _given_up _strays _ready _own_agents;
-            upstream/intake.py Unread._kept; upstream/socket.py LinkSocket._inbox;
-            upstream/readings.py Readings._young _old _sets
+            upstream/oscce/socket.py Frames._held _parts;
+            upstream/oscce/link.py OsccLink._pending _given_up _strays _ready _own_agents;
+            upstream/oscce/readings.py Unread._kept; upstream/oscce/socket.py LinkSocket._inbox;
+            upstream/oscce/readings.py Readings._young _old _sets
         """,
         "token": """
             upstream/asterisk/link.py AsteriskLink.attached;
             upstream/asterisk/publisher.py Publisher.links _scopes;
-            core/few.py Few._held; core/registry.py Registry._people _places _lingering;
+            core/user_sessions.py Few._held; core/registry.py Registry._people _places _lingering;
             core/user_sessions.py UserSessions._members _devices _elsewhere _left _aliases _rescoped _changed;
             edge/scheduler.py Scheduler.sockets _ready _wheel _ticks; edge/routes.py SessionRoutes._exporting;
-            runtime/session_admission.py SessionAdmission._waiting;
-            runtime/asking.py Asking._unsure _tried _unheard _leaving _gained;
-            runtime/feed.py Feed.connections; runtime/user_state.py UserState.local;
+            runtime/sessions.py SessionAdmission._waiting;
+            runtime/subscriptions.py Asking._unsure _tried _unheard _leaving _gained;
+            runtime/mirror.py Feed.connections; runtime/user_state.py UserState.local;
             core/rate_limits.py AdmissionQueue._queue;
             runtime/user_state.py UserStates._user_states; runtime/node.py Node._tickets;
             core/due_times.py DueTimes._heap _touched; runtime/lease_renewals.py LeaseRenewals._waiting;
             runtime/remote_owner.py RemoteAttach._accepted _again_at;
-            runtime/session_renewal.py SessionRenewal._under_way
+            runtime/sessions.py SessionRenewal._under_way
         """,
         "asterisk_database": """
             upstream/asterisk/accounts.py AsteriskAccounts._numbers _present _until_s;
@@ -118,13 +118,13 @@ PLACES: Final[dict[str, str]] = {
             edge/limits.py PendingConnections._open _of _silent; app/listeners.py _Acceptor._listening _rests;
             edge/limits.py SocketAdmission._silent _rate_of; edge/limits.py KeyedRates._full_at;
             runtime/epoll_transport.py Wires._wires;
-            upstream/client.py OsccServer._links_open
+            upstream/oscce/client.py OsccServer._links_open
         """,
         "failed_log_ons": """
             core/rate_limits.py LogOnGuard._names; core/log_on_queue.py LogOnQueue._appointments _waiting;
-            runtime/log_on.py LogOns._names
+            runtime/accounts.py LogOns._names
         """,
-        "ended_sessions": "core/denylist.py Denylist._entries",
+        "ended_sessions": "core/registry.py Denylist._entries",
         "command_outcomes": """
             upstream/asterisk/server.py AsteriskServer._answers;
             core/commands.py Calls._in_flight _settled;
@@ -132,17 +132,17 @@ PLACES: Final[dict[str, str]] = {
         """,
         "pending_log_offs": """
             runtime/log_off.py LogOffs._pending _under_way _answered _rates;
-            runtime/account.py Accounts._listing _ending
+            runtime/accounts.py Accounts._listing _ending
         """,
         "remembered_ids": """
-            core/interest.py wanted_by; core/user_sessions.py _in_order;
+            core/view.py wanted_by; core/user_sessions.py _in_order;
             core/view.py _same; core/view.py _sight;
             upstream/asterisk/keys.py number_of;
-            domain/model.py handle_of; edge/token.py _user; runtime/user_state.py _same
+            domain/model.py handle_of; edge/credentials.py _user; runtime/user_state.py _same
         """,
         "number_changes": """
             core/registry.py Quota._taken; runtime/node.py Node.number_changes;
-            runtime/log_on.py LogOns._numbers
+            runtime/accounts.py LogOns._numbers
         """,
         "session_log": "app/admin.py CloseHistory._ring",
         "places_in_the_cluster": """
@@ -150,22 +150,22 @@ PLACES: Final[dict[str, str]] = {
             bus/memory.py MemoryLeases._leases _floors; bus/memory.py _Expiring._values _ends;
             bus/lives.py Lives._answers _asked _known _passed; bus/pubsub.py RedisBus._receivers;
             bus/keys.py KeyNames._users; bus/pubsub.py Subscriber._subscriptions _changes _watchers;
-            core/bus_health.py Peers._peers; runtime/cluster_transport.py Exchange._waiting _batches _put;
+            core/bus_health.py Peers._peers; runtime/cluster.py Exchange._waiting _batches _put;
             runtime/ownership.py LinkDialer._others
         """,
         NOBODY: """
             app/reload.py AuthoritiesReloader._faults _seen;
             app/certificates.py CertificateReloader._names; app/status.py StatusLog._away;
             app/metrics.py CountedUpstream._counts _dropped;
-            upstream/wire_directory.py _Sieve._dropped; app/logging.py RepetitionFilter._windows;
+            upstream/oscce/directory.py _Sieve._dropped; app/logging.py RepetitionFilter._windows;
             app/cli/demo_cluster.py LoadBalancer.carried; app/keys.py Keyring._holders;
             bus/backend.py RedisBackend._running;
             bus/pubsub.py Subscriber.doubts; bus/redis.py RedisClient.losses; bus/keys.py Refusals._said_at;
             bus/sealing.py Seals._ciphers dropped; runtime/turns.py Turns._due;
             core/rate_limits.py Record._errors; core/link.py _rhythm;
-            edge/token.py Tokens._keys; runtime/cluster_membership.py ClusterMembership._known _heard_at;
+            edge/credentials.py Tokens._keys; runtime/cluster.py ClusterMembership._known _heard_at;
             runtime/log_off.py LogOffs._repeats;
-            runtime/admin_rpc.py AdminRpc._known; upstream/wire.py LinkReader._routing
+            runtime/admin_rpc.py AdminRpc._known; upstream/oscce/messages.py LinkReader._routing
         """,
     }.items()
     for group in " ".join(listed.split()).split("; ")

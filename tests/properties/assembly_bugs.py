@@ -69,7 +69,7 @@ SEEDED = [
         "                pass\n",
     ),
     bug("whoever cannot be read is logged off", COMPOSE, "if not parts.readable:", "if False:"),
-    bug("instants jitter", "domain/steady.py", "STEADY_MS: Final = 2_000", "STEADY_MS: Final = 3_000"),
+    bug("instants jitter", "domain/resources.py", "STEADY_MS: Final = 2_000", "STEADY_MS: Final = 3_000"),
     bug(
         "queries without an answer count",
         ASSEMBLY,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.properties.seeded import SeededBug
 
 OUTBOX, LEDGER, ELEMENT, VIEW = "core/outbox.py", "core/ledger.py", "core/element.py", "core/view.py"
-CHANGES, CONVOY, NEWEST = "core/changes.py", "core/fanout_group.py", "core/versioned_map.py"
+CHANGES, CONVOY, NEWEST = "core/ledger.py", "core/fanout_group.py", "core/ledger.py"
 
 
 def bug(name: str, file: str, old: str, new: str, *, quick: bool = False) -> SeededBug:

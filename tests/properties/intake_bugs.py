@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.properties.seeded import SeededBug
 
-INTAKE, SOCKET = "upstream/intake.py", "upstream/socket.py"
+INTAKE, SOCKET = "upstream/oscce/readings.py", "upstream/oscce/socket.py"
 KILLER = "test_turns_cuts_and_skips_show_what_reading_all_in_order_would"
 
 

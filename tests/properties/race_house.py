@@ -17,7 +17,7 @@ from gateway.core.session import Session
 from gateway.domain.errors import GatewayError
 from gateway.domain.model import Application, Ticket
 from gateway.protocol.codec import JSON
-from gateway.simulator.link import Link
+from gateway.simulator.links import Link
 from tests.properties.onlooker import comes_back
 from tests.properties.race_roads import KEYS, HeldDoors
 from tests.properties.socketless import Doors

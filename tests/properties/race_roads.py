@@ -13,8 +13,8 @@ from gateway.domain.model import SessionSecret
 from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn
 from gateway.runtime.ports import Clock
 from gateway.simulator import Simulator
-from gateway.simulator.link import Link
-from gateway.upstream.framing import Heard
+from gateway.simulator.links import Link
+from gateway.upstream.oscce.socket import Heard
 from tests.properties.socketless import CLOSED, Doors, ServerEnd
 from tests.runtime.rivals import Gate
 

@@ -6,8 +6,8 @@ from tests.properties.seeded import SeededBug
 
 LIVE, SESSION, ERRORS = "core/session.py", "core/session.py", "domain/errors.py"
 CALLS, ROSTER = "core/commands.py", "core/user_sessions.py"
-NODE, ACCOUNT, OWNER = "runtime/node.py", "runtime/account.py", "runtime/owner.py"
-ASKING, LINKED, ENDINGS = "runtime/asking.py", "runtime/linked.py", "runtime/session_revocations.py"
+NODE, ACCOUNT, OWNER = "runtime/node.py", "runtime/accounts.py", "runtime/owner.py"
+ASKING, LINKED, ENDINGS = "runtime/subscriptions.py", "runtime/link_session.py", "runtime/log_off.py"
 
 
 def bug(name: str, file: str, old: str, new: str, *, quick: bool = False) -> SeededBug:

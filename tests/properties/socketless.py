@@ -18,13 +18,13 @@ from gateway.domain.upstream import About, Feature, LinkClosed, LoggedOff, Logge
 from gateway.runtime.ports import Clock
 from gateway.simulator import Simulator
 from gateway.simulator.errors import Refused
-from gateway.simulator.link import Link
-from gateway.simulator.session import Ended
-from gateway.simulator.session import LogOn as Asked
-from gateway.upstream import wire_http
-from gateway.upstream.framing import Closed, Heard
-from gateway.upstream.link import OsccLink, Terms
-from gateway.upstream.readings import Readings
+from gateway.simulator.links import Link
+from gateway.simulator.sessions import Ended
+from gateway.simulator.sessions import LogOn as Asked
+from gateway.upstream.oscce import http
+from gateway.upstream.oscce.link import OsccLink, Terms
+from gateway.upstream.oscce.readings import Readings
+from gateway.upstream.oscce.socket import Closed, Heard
 
 CLOSED = Closed()
 """A line that was cut; a good-bye is another one."""
@@ -156,7 +156,7 @@ class Doors:
 
     async def about(self) -> About:
         """Tell which server this is."""
-        return wire_http.about(_body(self._server.about.as_json()))
+        return http.about(_body(self._server.about.as_json()))
 
     async def open(self, user: UserId, secret: SessionSecret, *, token: int, holder: str) -> OsccLink:
         """Open the user's link."""
@@ -187,7 +187,7 @@ class Doors:
 
     async def log_on(self, credentials: LogOn) -> LoggedOn:
         """Open a session."""
-        asked = json.loads(wire_http.log_on_body(credentials))
+        asked = json.loads(http.log_on_body(credentials))
         log_on = Asked(
             asked["Application"],
             asked["UserName"],
@@ -201,7 +201,7 @@ class Doors:
             session = self._server.sessions.log_on(log_on)
         except Refused as refused:
             told = _body({"Error": refused.name})
-            raise wire_http.refused(refused.status, told, self._offset_ms, of_session=False) from None
+            raise http.refused(refused.status, told, self._offset_ms, of_session=False) from None
         self._server.board.flush_ended()
         answer = {
             "SessionID": session.secret,
@@ -210,7 +210,7 @@ class Doors:
             "IdleTimeout": session.idle_timeout_s,
             "User": session.account.as_json(),
         }
-        return wire_http.logged_on(_body(answer), self._offset_ms, self._site)
+        return http.logged_on(_body(answer), self._offset_ms, self._site)
 
     async def log_off(self, secret: SessionSecret) -> LoggedOff:
         """End the session."""
@@ -219,7 +219,7 @@ class Doors:
         ended = found if isinstance(found, Ended) else sessions.end(found, "LoggedOff")
         self._server.board.flush_ended()
         self._server.board.publish()
-        return wire_http.logged_off(_body(sessions.routing_of(ended)), self._offset_ms)
+        return http.logged_off(_body(sessions.routing_of(ended)), self._offset_ms)
 
     async def keep_alive(self, secret: SessionSecret) -> int:
         """Ask for more life."""
@@ -252,6 +252,6 @@ def _closed(refused: Refused) -> LinkClosed:
         case "SessionUnknown":
             return LinkClosed("session_unknown")
         case "LinkStale":
-            return LinkClosed("stale", token=wire_http.stale_token(_body(refused.details)))
+            return LinkClosed("stale", token=http.stale_token(_body(refused.details)))
         case _:
             return LinkClosed("unavailable")

@@ -14,12 +14,10 @@ from copy import deepcopy
 from typing import Any, Final, NamedTuple, cast
 
 from gateway.bus.memory import MemoryLeases
-from gateway.domain.audit import NumberAct, OrderAct
-from gateway.domain.model import Application, NodeId, Ticket
+from gateway.domain.model import Application, NodeId, NumberAct, OrderAct, Ticket
 from gateway.protocol.codec import JSON
 from gateway.protocol.frames import Changes, Ping
-from gateway.runtime.node import Node
-from gateway.runtime.parts import NodeSettings, SiteParts
+from gateway.runtime.node import Node, NodeSettings, SiteParts
 from gateway.runtime.ports import Authority, Upstream
 from gateway.simulator import Simulator, SimulatorSettings
 from tests.doubles.alone import alone

@@ -5,8 +5,8 @@ from __future__ import annotations
 from tests.properties.seeded import SeededBug
 
 RULES, CENTRE = "simulator/routing.py", "simulator/contact_center.py"
-COMPOSE, STEADY, AGENTS = "core/compose.py", "domain/steady.py", "upstream/wire_agents.py"
-COMMANDS, EXECUTION = "upstream/wire_commands.py", "runtime/command_execution.py"
+COMPOSE, STEADY, AGENTS = "core/compose.py", "domain/resources.py", "upstream/oscce/resources.py"
+COMMANDS, EXECUTION = "upstream/oscce/commands.py", "runtime/command_execution.py"
 
 
 def bug(name: str, file: str, old: str, new: str, *, quick: bool = False) -> SeededBug:
@@ -67,7 +67,7 @@ SEEDED = [
     ),
     bug(
         "an answer comes before its effect",
-        "simulator/switchboard.py",
+        "simulator/links.py",
         "                outer.told(effect)\n                self._send(effect)",
         "                self.center.changes = effect",
     ),

@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from gateway.core.assembly import Assembly
 from gateway.core.compose import Composer, compose
 from gateway.core.element import Element
-from gateway.domain.link_requests import Listen
+from gateway.domain.commands import Listen
 from gateway.domain.model import Kind, Scope
 from gateway.domain.resources import Agent, Handling, Media, Queue, RoutingState, Switch
 from gateway.domain.upstream import Part, Reading, Source

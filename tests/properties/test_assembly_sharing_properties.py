@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from gateway.core.compose import Composer, compose
 from gateway.core.element import Element, Parts
 from gateway.domain.model import Kind
-from gateway.domain.resources import Agent, RoutingState
-from gateway.domain.steady import steady
+from gateway.domain.resources import Agent, RoutingState, steady
 from gateway.domain.upstream import Part, Source
 from tests.properties.seeded import SeededBug
 

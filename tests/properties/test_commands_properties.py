@@ -15,8 +15,7 @@ from gateway.core.commands import fingerprint
 from gateway.domain.commands import Command, SetRoutingState
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.codec import JSON, MSGPACK, BadFrame
-from gateway.protocol.envelope_codec import BadEnvelope, decode, encode
-from gateway.protocol.envelopes import CallRequest
+from gateway.protocol.envelopes import BadEnvelope, CallRequest, decode, encode
 from gateway.protocol.frames import CommandFrame
 from tests.properties.seeded import SeededBug
 from tests.protocol import strategies as any_of
@@ -135,7 +134,7 @@ def test_unknown_members_say_nothing(command: Command, more: dict[str, object]) 
     assert [one and said(one) for one in read(frame)] == [said(command)] * 2
 
 
-EXACT, CALLS = "protocol/exact.py", "core/commands.py"
+EXACT, CALLS = "protocol/frames.py", "core/commands.py"
 SEEDED = [
     SeededBug(
         "nodes do not know the newest command",

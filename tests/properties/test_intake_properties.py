@@ -11,16 +11,15 @@ from typing import cast
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.domain.link_requests import Directory, Listen
+from gateway.domain.commands import Directory, Listen
 from gateway.domain.model import Kind, Scope
 from gateway.domain.resources import Agent, Queue
 from gateway.domain.upstream import Part, Reading, Source
 from gateway.protocol import websocket
 from gateway.runtime.turns import Turns
-from gateway.upstream.framing import Closed
-from gateway.upstream.readings import Readings
-from gateway.upstream.socket import LinkSocket
-from gateway.upstream.wire import LinkReader
+from gateway.upstream.oscce.messages import LinkReader
+from gateway.upstream.oscce.readings import Readings
+from gateway.upstream.oscce.socket import Closed, LinkSocket
 from tests.properties.intake_bugs import SEEDED  # noqa: F401 - the seeded bugs of this file
 from tests.runtime.mirror_room import Room
 

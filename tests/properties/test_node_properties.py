@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from gateway.core.session import State
+from gateway.domain.commands import Execute, Listen
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
-from gateway.domain.link_requests import Execute, Listen
 from gateway.domain.model import Application, Kind, Scope, UserId
 from gateway.domain.resources import Agent, FunctionState, Queue, RoutingState
 from gateway.domain.upstream import LinkClosed, Part, Source
@@ -335,7 +335,7 @@ TestLife.settings = settings(
     stateful_step_count=max(60, settings().stateful_step_count),
 )
 
-ASKING, LINKED, T = "runtime/asking.py", "runtime/linked.py", "TestLife"
+ASKING, LINKED, T = "runtime/subscriptions.py", "runtime/link_session.py", "TestLife"
 SENT = "executed = await link.request(request)"
 SENT_TWICE = "executed = (await link.request(request), await link.request(request))[1]"
 UNSURE = "self._unsure = {member.handle: member for member in self._user_sessions}"

@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gateway.domain.errors import GatewayError
-from gateway.edge.remote_numbers import NumberPolicies, NumberPolicy
+from gateway.edge.command_runner import NumberPolicies, NumberPolicy
 from tests.properties.seeded import SeededBug
 
 DENIED, OWN = "+4930666", "+493077"
@@ -208,7 +208,7 @@ def test_no_refusal_repeats_what_was_written(site: str, text: str) -> None:
         assert not any(each.isdigit() for each in "".join(told))
 
 
-FILE = "edge/remote_numbers.py"
+FILE = "edge/command_runner.py"
 SEEDED = [
     SeededBug(
         "only our own digits are read",

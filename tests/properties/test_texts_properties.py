@@ -8,11 +8,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.domain.steady import steady
+from gateway.domain.resources import steady
 from gateway.domain.upstream import Reading
-from gateway.upstream.readings import Readings
-from gateway.upstream.wire import LinkReader, Said
-from gateway.upstream.wire_elements import References
+from gateway.upstream.oscce.messages import LinkReader, Said
+from gateway.upstream.oscce.readings import Readings
+from gateway.upstream.oscce.resources import References
 from tests.properties.seeded import SeededBug
 
 QUERIES = st.sampled_from([0, 1, 2, 17])
@@ -102,7 +102,7 @@ def test_what_is_told_a_second_time_is_not_read_again(
 SEEDED = [
     SeededBug(
         "the query is the first link's",
-        "upstream/wire.py",
+        "upstream/oscce/messages.py",
         "(known if known.query == query else _of_query(query, known),)",
         "(known,)",
         "test_a_message_says_what_it_would_say_on_the_only_link",
@@ -110,28 +110,28 @@ SEEDED = [
     ),
     SeededBug(
         "a query's number further on is overlooked",
-        "upstream/wire.py",
+        "upstream/oscce/messages.py",
         ' and "QueryID" not in rest and',
         " and",
         "test_a_message_says_what_it_would_say_on_the_only_link",
     ),
     SeededBug(
         "a query's number that is spelled otherwise is overlooked",
-        "upstream/wire.py",
+        "upstream/oscce/messages.py",
         ' and "\\\\" not in rest:',
         ":",
         "test_a_message_says_what_it_would_say_on_the_only_link",
     ),
     SeededBug(
         "what a text said is remembered whatever parameters refer to",
-        "upstream/readings.py",
+        "upstream/oscce/readings.py",
         "            self._young, self._old, self._young_bytes = {}, {}, 0\n",
         "            pass\n",
         "test_a_message_says_what_it_would_say_on_the_only_link",
     ),
     SeededBug(
         "texts are never known",
-        "upstream/readings.py",
+        "upstream/oscce/readings.py",
         "        found = self._young.get(text)\n",
         "        return None\n",
         "test_what_is_told_a_second_time_is_not_read_again",

@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from gateway.core.assembly import Assembly
 from gateway.core.compose import Address, Composer, compose
 from gateway.core.element import Element, Parts
-from gateway.domain.link_requests import Listen
+from gateway.domain.commands import Listen
 from gateway.domain.model import Kind, Scope, key_of
-from gateway.domain.resources import Agent, RoutingState
-from gateway.domain.steady import steady
+from gateway.domain.resources import Agent, RoutingState, steady
 from gateway.domain.upstream import Part, Reading, Source
 from tests.properties.told_bugs import SEEDED
 

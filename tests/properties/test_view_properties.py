@@ -6,10 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.command_checks import Declared, check_command
-from gateway.core.interest import ALWAYS as LISTENED_ALWAYS
-from gateway.core.interest import Following, wanted
 from gateway.core.ledger import Ledger
-from gateway.core.view import FACTS_PREFIX, View, me_key, view_of
+from gateway.core.view import ALWAYS_LISTENED as LISTENED_ALWAYS
+from gateway.core.view import FACTS_PREFIX, Following, View, me_key, view_of, wanted
 from gateway.domain.commands import SetAgentRoutingState
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import ALWAYS, TOPIC_OF_KIND, Application, Kind, Right, Scope, key_of
@@ -170,7 +169,7 @@ SEEDED = [
     ),
     SeededBug(
         "a foreign key is asked for upstream",
-        "core/interest.py",
+        "core/view.py",
         "is not None and parsed[1] in following.scope.of(parsed[0]):",
         "is not None:",
         "test_only_what_is_followed_is_listened_to",

@@ -20,7 +20,7 @@ import gateway
 from gateway.bus.sealing import Seals
 from gateway.domain.errors import GatewayError
 from gateway.protocol import envelopes
-from gateway.protocol.envelope_codec import encode
+from gateway.protocol.envelopes import encode
 from tests.protocol import strategies
 
 FOLDER: Final = Path(__file__).parent / "envelopes"

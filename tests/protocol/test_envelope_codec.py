@@ -24,11 +24,11 @@ from gateway.domain.model import (
     UserId,
 )
 from gateway.domain.resources import Agent, Me
-from gateway.protocol.envelope_codec import BadEnvelope, decode, encode
 from gateway.protocol.envelopes import (
     Asked,
     Asks,
     AttachAnswer,
+    BadEnvelope,
     CallAnswer,
     CallRequest,
     Envelope,
@@ -44,6 +44,8 @@ from gateway.protocol.envelopes import (
     SessionOver,
     Since,
     Update,
+    decode,
+    encode,
 )
 from tests.protocol import strategies as any_of
 

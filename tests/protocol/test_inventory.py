@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from gateway.domain.privacy import Privacy, neutral, personal, realtime
+from gateway.domain.model import Privacy, neutral, personal, realtime
 from gateway.domain.resources import RESOURCES, Agent
 from gateway.protocol.inventory import InventoryEntry, classified, inventory
 

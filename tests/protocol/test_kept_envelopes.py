@@ -11,7 +11,7 @@ import pytest
 import gateway
 from gateway.bus.sealing import Seals
 from gateway.protocol import envelopes
-from gateway.protocol.envelope_codec import decode
+from gateway.protocol.envelopes import decode
 from tests.protocol.kept_envelopes import CHANNEL, FOLDER, KEY, plain
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.domain.errors import ERRORS, ErrorCode
-from gateway.protocol.openapi_refusals import (
+from gateway.protocol.openapi import (
     BY_HTTP,
     LOG_ON,
     TOKEN,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gateway.core.compose import Composer
 from gateway.core.user_sessions import UserSessions
 from gateway.core.view import me_key
-from gateway.domain.link_requests import Directory, Listen
+from gateway.domain.commands import Directory, Listen
 from gateway.domain.model import (
     Application,
     Device,
@@ -25,8 +25,7 @@ from gateway.domain.upstream import (
     Source,
 )
 from gateway.protocol.envelopes import SessionFacts
-from gateway.runtime.feed import Feed
-from gateway.runtime.mirror import Mirror
+from gateway.runtime.mirror import Feed, Mirror
 from tests.doubles.clock import ManualClock
 
 ABOUT = About("V2R1", "V8R2", frozenset())

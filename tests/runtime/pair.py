@@ -16,7 +16,7 @@ from gateway.protocol.envelopes import (
     Inbox,
     Since,
 )
-from gateway.runtime.cluster_transport import Exchange, NotHeardError
+from gateway.runtime.cluster import Exchange, NotHeardError
 from tests.core.samples import ticket_of
 from tests.doubles.clock import ManualClock
 from tests.doubles.lossy_bus import Trouble

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from gateway.domain.link_requests import Execute, LinkAnswer, LinkRequest
+from gateway.domain.commands import Execute, LinkAnswer, LinkRequest
 from gateway.domain.model import Application, Kind, Scope, SessionSecret, UserId
 from gateway.domain.resources import Agent
 from gateway.domain.upstream import LinkEvent, Reading, Source

@@ -12,17 +12,15 @@ from gateway.app.metrics import CountingTally
 from gateway.bus.memory import MemoryLeases
 from gateway.core.effects import AttachSession, Close, Effects, Health, Invoke, SessionLimits
 from gateway.core.session import Session
-from gateway.domain.audit import NumberAct, OrderAct
 from gateway.domain.errors import CloseCode, SessionRefused
-from gateway.domain.model import Application, Device, Kind, NodeId, Scope, Ticket, UserId
+from gateway.domain.model import Application, Device, Kind, NodeId, NumberAct, OrderAct, Scope, Ticket, UserId
 from gateway.domain.resources import Agent, Queue, RoutingState
 from gateway.domain.upstream import LogOn, Part, Source
 from gateway.protocol.codec import JSON
 from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import NoticeFrame
-from gateway.runtime.node import Node
+from gateway.runtime.node import Cluster, Node, NodeSettings, SiteParts
 from gateway.runtime.owner import Owner
-from gateway.runtime.parts import Cluster, NodeSettings, SiteParts
 from gateway.telemetry import Telemetry
 from tests.doubles.alone import alone
 from tests.doubles.clock import ManualClock

@@ -12,7 +12,7 @@ from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId, SessionSecret, UserId
 from gateway.domain.upstream import About, Feature, LinkClosed
 from gateway.protocol.envelopes import Channel, Envelope
-from gateway.runtime.parts import NodeSettings, SiteParts
+from gateway.runtime.node import NodeSettings, SiteParts
 from gateway.runtime.user_state import UserState
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_link import FakeLink

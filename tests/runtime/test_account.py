@@ -14,7 +14,7 @@ from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError
 from gateway.domain.model import Application, Device, NodeId, SessionId, SessionSecret
 from gateway.domain.upstream import LoggedOff, LogOn, SessionInfo
 from gateway.runtime.log_off import RETRY_S
-from gateway.runtime.parts import NodeSettings
+from gateway.runtime.node import NodeSettings
 from tests.runtime.rivals import Gate, Roads, begin
 from tests.runtime.scene import Scene, scene, user
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.domain.catalogue import Skill
-from gateway.domain.errors import CloseCode, ErrorCode, GatewayError
-from gateway.domain.link_requests import (
+from gateway.domain.commands import (
     AttachSession,
     DetachSession,
     Listen,
@@ -14,11 +13,11 @@ from gateway.domain.link_requests import (
     QueryDirectory,
     StopListening,
 )
+from gateway.domain.errors import CloseCode, ErrorCode, GatewayError
 from gateway.domain.model import Application, Kind, Right, Scope
 from gateway.domain.resources import FunctionState, Queue
 from gateway.domain.upstream import Part, Source
-from gateway.runtime.asking import AGAIN_S
-from gateway.runtime.queries import DIRECTORY
+from gateway.runtime.subscriptions import AGAIN_S, DIRECTORY
 from tests.runtime.scene import PhoneLine, Scene, scene, user
 
 WIDE = Scope(agents=frozenset({7, 8}), queues=frozenset({5}))

@@ -19,7 +19,7 @@ from gateway.protocol.envelopes import (
     Publications,
     Update,
 )
-from gateway.runtime.cluster_transport import UPDATES_MAX, Bundles, Share
+from gateway.runtime.cluster import UPDATES_MAX, Bundles, Share
 from tests.doubles.clock import ManualClock
 from tests.runtime.street import street
 

@@ -7,9 +7,8 @@ from typing import NoReturn, TypeVar
 
 import pytest
 
-from gateway.domain.commands import AcknowledgeNotice, Call, Outcome, Status
+from gateway.domain.commands import AcknowledgeNotice, Call, Execute, Outcome, Status
 from gateway.domain.errors import CloseCode, EndReason
-from gateway.domain.link_requests import Execute
 from gateway.domain.model import NodeId
 from gateway.domain.resources import Queue
 from gateway.protocol.envelopes import (

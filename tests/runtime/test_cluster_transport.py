@@ -21,15 +21,13 @@ from gateway.protocol.envelopes import (
     Leaving,
     Probe,
 )
-from gateway.runtime.cluster_transport import UNDER_WAY_MAX, NotHeardError
+from gateway.runtime.cluster import UNDER_WAY_MAX, NotHeardError
 from tests.runtime.pair import FIRST, HERE, THERE, Asker, Pair, attach, pair, since
 
 
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:
     """Return what exchanges have logged: flood control, once configured, has lines of its own."""
-    return [
-        record.getMessage() for record in caplog.records if record.name == "gateway.runtime.cluster_transport"
-    ]
+    return [record.getMessage() for record in caplog.records if record.name == "gateway.runtime.cluster"]
 
 
 # ---- questions ----

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from gateway.domain.commands import Call, ExtendPostProcessing, Outcome, SetAgentRoutingState, Status
+from gateway.domain.commands import Call, Execute, ExtendPostProcessing, Outcome, SetAgentRoutingState, Status
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
-from gateway.domain.link_requests import Execute
 from gateway.domain.model import Application
 from gateway.domain.upstream import Feature
 from tests.runtime.scene import PhoneLine, Scene, scene, user

@@ -8,7 +8,7 @@ from gateway.domain.errors import EndReason
 from gateway.domain.model import Kind
 from gateway.domain.resources import Queue
 from gateway.domain.upstream import Part, Reading, Source
-from gateway.runtime.linked import HEARD_S
+from gateway.runtime.link_session import HEARD_S
 from tests.runtime.followed import followed, wait_for
 from tests.runtime.scene import Scene, scene, user
 from tests.runtime.street import street

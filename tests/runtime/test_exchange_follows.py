@@ -19,7 +19,7 @@ from gateway.protocol.envelopes import (
     Inbox,
     Since,
 )
-from gateway.runtime.cluster_transport import ASKS_MAX, Exchange
+from gateway.runtime.cluster import ASKS_MAX, Exchange
 from tests.doubles.lossy_bus import LossyBus, Trouble
 from tests.runtime.pair import FIRST, HERE, THERE, Asker, Pair, pair, since
 
@@ -82,7 +82,7 @@ async def test_a_batch_that_nobody_heard_is_not_remembered(reached: bool) -> Non
 async def test_of_batches_without_an_answer_only_so_many_are_remembered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("gateway.runtime.cluster_transport.QUESTIONS_MAX", 2)
+    monkeypatch.setattr("gateway.runtime.cluster.QUESTIONS_MAX", 2)
     async with pair() as at:
         for key in range(4):
             at.exchange.want(THERE, since(key), Asker())

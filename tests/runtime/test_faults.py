@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from gateway.core.rate_limits import AdmissionQueue, Budget
-from gateway.runtime.faults import FRAMES_MAX, first_of, frames, log_fault
+from gateway.runtime.spawn import FRAMES_MAX, first_of, frames, log_fault
 
 LOG = logging.getLogger("gateway.test")
 

@@ -10,7 +10,7 @@ from gateway.core.view import facts_key, me_key
 from gateway.domain.resources import Me, Queue, Site
 from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import NoticeFrame
-from gateway.runtime.feed import Feed
+from gateway.runtime.mirror import Feed
 from tests.runtime.scene import PhoneLine, scene, user
 
 ME = Me("1", "Anna", None, (), 0, None, None)

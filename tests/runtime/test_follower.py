@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from gateway.domain.commands import Execute, Listen
 from gateway.domain.errors import CloseCode, EndReason
-from gateway.domain.link_requests import Execute, Listen
 from gateway.domain.model import Kind
 from gateway.domain.upstream import Announced, Part, Source
 from gateway.protocol.envelopes import Attach, Detach, Publication, Publications, SessionFacts, Since

@@ -14,12 +14,12 @@ import pytest
 from gateway.core.link import Linger
 from gateway.domain.model import NodeId, Ticket, UserId
 from gateway.runtime.clock import SystemClock
-from gateway.runtime.parts import NodeSettings, SiteParts
+from gateway.runtime.node import NodeSettings, SiteParts
 from gateway.runtime.turns import Turns
 from gateway.runtime.user_state import UNFOLLOW_S
 from gateway.simulator import Simulator, SimulatorSettings
-from gateway.upstream.client import OsccServer
-from gateway.upstream.link import OsccLink
+from gateway.upstream.oscce.client import OsccServer
+from gateway.upstream.oscce.link import OsccLink
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_upstream import FakeUpstream
 from tests.runtime.scene import PhoneLine, Scene, scene

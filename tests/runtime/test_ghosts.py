@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.domain.link_requests import Presence
+from gateway.domain.commands import Presence
 from gateway.domain.model import Application
 from gateway.protocol.envelopes import Attach, Channel, Detach, Envelope
 from tests.runtime.followed import followed

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.domain.commands import Execute
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.link_requests import Execute
 from gateway.protocol.envelopes import Attach, Envelope, Given, Offer
 from gateway.runtime.handover import REST_S, UNLINKED_S, WISH_S, WISHES
 from gateway.runtime.ports import Grant

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.domain.link_requests import Execute
+from gateway.domain.commands import Execute
 from gateway.protocol.envelopes import Offer
 from tests.doubles.fake_link import FakeLink
 from tests.runtime.scene import PhoneLine, user

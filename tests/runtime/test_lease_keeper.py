@@ -13,7 +13,7 @@ from gateway.core.rate_limits import AdmissionQueue, Budget
 from gateway.core.registry import Quota
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
-from gateway.runtime.cluster_transport import Exchange
+from gateway.runtime.cluster import Exchange
 from gateway.runtime.lease_renewals import LeaseRenewals
 from gateway.runtime.ownership import LeaseKeeper
 from gateway.runtime.ports import Grant

@@ -11,7 +11,7 @@ from gateway.core.rate_limits import Urgency
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError
 from gateway.domain.model import Application, NodeId, Scope
 from gateway.domain.upstream import LinkClosed, LinkReplaced
-from gateway.runtime.parts import NodeSettings
+from gateway.runtime.node import NodeSettings
 from tests.runtime.scene import PhoneLine, Scene, scene, user
 from tests.runtime.street import Street, street
 

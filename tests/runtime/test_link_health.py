@@ -7,12 +7,11 @@ import pytest
 from gateway.core.effects import Health
 from gateway.core.link import LinkMachine
 from gateway.core.user_sessions import UserSessions
-from gateway.domain.link_requests import KeepAlive, Listen
+from gateway.domain.commands import KeepAlive, Listen
 from gateway.domain.model import NodeId
 from gateway.domain.resources import FunctionState
-from gateway.runtime.feed import Feed
-from gateway.runtime.link_health import LinkHealth
-from gateway.runtime.mirror import Mirror
+from gateway.runtime.link_session import LinkHealth
+from gateway.runtime.mirror import Feed, Mirror
 from tests.doubles.fake_upstream import KEEP_ALIVE_S
 from tests.runtime.scene import Scene, scene, user
 from tests.runtime.street import street

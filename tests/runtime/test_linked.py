@@ -7,8 +7,7 @@ import itertools
 import pytest
 
 from gateway.core.element import Element
-from gateway.domain.errors import CloseCode, EndReason
-from gateway.domain.link_requests import (
+from gateway.domain.commands import (
     AttachSession,
     KeepAlive,
     LinkAnswer,
@@ -17,10 +16,11 @@ from gateway.domain.link_requests import (
     Presence,
     QueryDirectory,
 )
+from gateway.domain.errors import CloseCode, EndReason
 from gateway.domain.model import Application, Kind, Scope
 from gateway.domain.resources import Agent, FunctionState, Queue, RoutingState
 from gateway.domain.upstream import Announced, Part, SessionEnded, Source
-from gateway.runtime.linked import HEARD_S
+from gateway.runtime.link_session import HEARD_S
 from tests.doubles.fake_people import Wire
 from tests.doubles.fake_upstream import KEEP_ALIVE_S
 from tests.runtime.scene import PhoneLine, Scene, scene, user

@@ -13,7 +13,7 @@ from gateway.bus.memory import MemoryStore
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Device, SessionId, SessionSecret, Ticket, UserId
 from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
-from gateway.runtime.account import Accounts
+from gateway.runtime.accounts import Accounts
 from gateway.runtime.log_off import (
     LOOK_S,
     REPEATS_AT_ONCE,

@@ -6,9 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.interest import wanted_by
-from gateway.core.view import me_key
-from gateway.domain.link_requests import Directory, Listen
+from gateway.core.view import me_key, wanted_by
+from gateway.domain.commands import Directory, Listen
 from gateway.domain.model import (
     Application,
     Device,

@@ -12,7 +12,7 @@ from gateway.domain.errors import CloseCode, EndReason, ErrorCode, SessionRefuse
 from gateway.domain.model import Application, Kind, NodeId, Scope, SessionId, UserId
 from gateway.domain.resources import Agent, Queue
 from gateway.domain.upstream import Part, Source
-from gateway.runtime.parts import NodeSettings
+from gateway.runtime.node import NodeSettings
 from tests.runtime.scene import PhoneLine, Scene, scene, user
 
 ASSISTANT = Application.REMOTE_ASSISTANT

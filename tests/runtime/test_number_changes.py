@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from gateway.domain.audit import NumberAct
+from gateway.domain.commands import Execute
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.link_requests import Execute
-from gateway.domain.model import Application
+from gateway.domain.model import Application, NumberAct
 from tests.runtime.scene import PhoneLine, Scene, scene, user
 from tests.runtime.street import street
 

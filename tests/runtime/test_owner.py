@@ -8,14 +8,14 @@ import logging
 import pytest
 
 from gateway.core.link import Linger
+from gateway.domain.commands import AttachSession, DetachSession, Listen, QueryDirectory
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError
-from gateway.domain.link_requests import AttachSession, DetachSession, Listen, QueryDirectory
 from gateway.domain.model import Application, Kind, NodeId, SessionSecret, UserId
 from gateway.domain.resources import FunctionState, Queue
 from gateway.domain.upstream import Part, Source
-from gateway.runtime.parts import NodeSettings
+from gateway.runtime.node import NodeSettings
 from gateway.runtime.role import RECONNECT_WINDOW_S
-from gateway.runtime.session_admission import ATTACH_S
+from gateway.runtime.sessions import ATTACH_S
 from tests.doubles.fake_link import FakeLink
 from tests.runtime.scene import Scene, scene, user
 

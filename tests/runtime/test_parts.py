@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.domain.model import NodeId
-from gateway.runtime.parts import NodeSettings, SiteParts
+from gateway.runtime.node import NodeSettings, SiteParts
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_upstream import FakeUpstream
 

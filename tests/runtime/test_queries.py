@@ -6,20 +6,18 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.link_requests import (
+from gateway.domain.commands import (
     AttachSession,
     LinkRequest,
     Listen,
     QueryDirectory,
     StopListening,
 )
+from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Kind
 from gateway.domain.resources import FunctionState, Queue
 from gateway.domain.upstream import Part, Source
-from gateway.runtime.asking import AGAIN_S, Asking
-from gateway.runtime.queries import KEPT_S, SERVED_S, STOPPED_MOST
-from gateway.runtime.questions import ROUND_S
+from gateway.runtime.subscriptions import AGAIN_S, KEPT_S, ROUND_S, SERVED_S, STOPPED_MOST, Asking
 from tests.doubles.fake_link import PATIENCE_S, FakeLink
 from tests.doubles.fake_upstream import KEEP_ALIVE_S
 from tests.runtime.scene import PhoneLine, Scene, scene, user

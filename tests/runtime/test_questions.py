@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
+from gateway.domain.commands import LinkAnswer, LinkRequest, Listening, QueryDirectory
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.link_requests import LinkAnswer, LinkRequest, Listening, QueryDirectory
 from gateway.runtime.ports import Link
-from gateway.runtime.questions import MOST, ROUND_S, Questions
+from gateway.runtime.subscriptions import MOST, ROUND_S, Questions
 from tests.doubles.clock import ManualClock
 
 ASKED = QueryDirectory()

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.core.element import Element
 from gateway.core.ledger import Delta, Ledger
-from gateway.core.versioned_map import Update as Held
+from gateway.core.ledger import Update as Held
 from gateway.domain.model import UserId
 from gateway.domain.resources import Queue
 from gateway.protocol.envelopes import Publication, Update

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from gateway.domain.commands import AttachSession
 from gateway.domain.errors import CloseCode, EndReason
-from gateway.domain.link_requests import AttachSession
 from gateway.domain.model import Device
 from gateway.protocol.envelopes import Replaced
 from tests.runtime.scene import PhoneLine, scene, user

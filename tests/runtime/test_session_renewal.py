@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.domain.commands import AttachSession
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError
-from gateway.domain.link_requests import AttachSession
 from gateway.domain.model import SessionSecret
-from gateway.runtime.session_renewal import SESSION_RENEW_AGAIN_S
+from gateway.runtime.sessions import SESSION_RENEW_AGAIN_S
 from tests.doubles.fake_upstream import LIFE_MS
 from tests.runtime.scene import PhoneLine, Scene, scene, user
 

@@ -9,10 +9,9 @@ import pytest
 from gateway.domain.errors import CloseCode, EndReason
 from gateway.domain.model import Application, UserId
 from gateway.protocol.envelopes import SessionOver
-from gateway.runtime.cluster_membership import SAY_S
-from gateway.runtime.log_off import LOOK_S, RETRY_S
+from gateway.runtime.cluster import SAY_S
+from gateway.runtime.log_off import DENIED_BEYOND_MS, LOOK_S, RETRY_S
 from gateway.runtime.ports import NODE_TTL_S
-from gateway.runtime.session_revocations import DENIED_BEYOND_MS
 from tests.runtime.rivals import Gate
 from tests.runtime.scene import PhoneLine, Scene, user
 from tests.runtime.street import Street, street

@@ -24,9 +24,9 @@ from gateway.protocol.envelopes import (
     Since,
 )
 from gateway.protocol.frames import NoticeFrame
-from gateway.runtime.cluster_transport import Exchange
-from gateway.runtime.feed import Feed
+from gateway.runtime.cluster import Exchange
 from gateway.runtime.follower import delta
+from gateway.runtime.mirror import Feed
 from gateway.runtime.sharing import Sharing
 from tests.doubles.clock import ManualClock
 

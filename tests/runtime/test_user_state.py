@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from gateway.domain.commands import Execute
 from gateway.domain.errors import CloseCode
-from gateway.domain.link_requests import Execute
 from gateway.protocol.envelopes import Offer
 from tests.runtime.scene import PhoneLine, user
 from tests.runtime.street import Street, street

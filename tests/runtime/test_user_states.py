@@ -10,8 +10,8 @@ from typing import cast
 import pytest
 
 from gateway.core.compose import Composer
+from gateway.domain.commands import Execute
 from gateway.domain.errors import CloseCode
-from gateway.domain.link_requests import Execute
 from gateway.domain.model import Kind, UserId
 from gateway.domain.resources import Queue
 from gateway.domain.upstream import Part, Source
@@ -111,7 +111,7 @@ async def test_the_fault_of_one_user_ends_that_user_and_says_where(
         shown = vars(record)
         assert shown["error"] == "ZeroDivisionError"
         assert shown["place"].startswith("tests/runtime/test_user_states.py:")
-        assert re.search(r" < gateway/runtime/linked\.py:\d+:\w+", shown["place"])
+        assert re.search(r" < gateway/runtime/link_session\.py:\d+:\w+", shown["place"])
         monkeypatch.undo()
         back = await at.again(anna)
         await at.pass_time(1)

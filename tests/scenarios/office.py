@@ -23,7 +23,7 @@ from gateway.app.process import StopRequest
 from gateway.runtime.clock import SystemClock
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.simulator.clock import RealClock
-from gateway.simulator.session import Session
+from gateway.simulator.sessions import Session
 from tests.scenarios.phones import Counts, Phone
 
 AT_ONCE_S = 1.0

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from gateway.simulator.fields import Body
-from gateway.simulator.link import Link
+from gateway.simulator.links import Link
 from tests.scenarios.assistant import Assistant
 from tests.scenarios.house import NUMBER, House
 

@@ -7,7 +7,7 @@ from statistics import median
 
 import pytest
 
-from gateway.simulator.accounts import Account
+from gateway.simulator.sessions import Account
 from tests.scenarios.office import AT_ONCE_S, Answer, Office, office
 
 pytestmark = pytest.mark.scenario

@@ -18,7 +18,7 @@ from gateway.domain.errors import GatewayError
 from gateway.domain.model import Ticket
 from gateway.runtime.mirror import Mirror
 from gateway.runtime.owner import Owner
-from gateway.upstream.link import OsccLink
+from gateway.upstream.oscce.link import OsccLink
 from tests.runtime.scene import PhoneLine, Scene
 from tests.runtime.test_forgotten import LINGER_REAL_S, leave, simulated, until
 

@@ -12,7 +12,7 @@ import pytest
 from gateway.core.lease import TTL_S
 from gateway.domain.model import NodeId
 from gateway.runtime.clock import SystemClock
-from gateway.runtime.parts import Cluster, NodeSettings, SiteParts
+from gateway.runtime.node import Cluster, NodeSettings, SiteParts
 from tests.bus.test_refusals import Trouble, full, node, without_replicas
 from tests.contracts.buses import connected
 from tests.doubles.clock import ManualClock

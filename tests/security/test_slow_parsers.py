@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from gateway.edge import problems, routes
+from gateway.edge import request_context, routes
 from gateway.protocol.http_form import JSON_TYPE
 from tests.security.doors import node, say, status
 
@@ -53,7 +53,7 @@ async def test_no_header_takes_long(door: str) -> None:
 async def test_a_slow_reading_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def read_as_mail(request: object) -> None:
         if getattr(request, "content_type", "") != JSON_TYPE:
-            raise problems.UnsupportedMediaType
+            raise request_context.UnsupportedMediaType
 
     monkeypatch.setattr(routes, "check_json", read_as_mail)
     async with node() as ports:

@@ -13,22 +13,22 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.domain import texts
+from gateway.domain import model
 from gateway.protocol.bodies import LOG_ON
 from gateway.protocol.http_form import read_body
-from gateway.upstream import wire_agents, wire_directory, wire_elements, wire_http, wire_queues
-from gateway.upstream.readings import Readings
-from gateway.upstream.wire import LinkReader
-from gateway.upstream.wire_errors import refusal
-from gateway.upstream.wire_names import server_name
+from gateway.upstream.oscce import directory, http, resources
+from gateway.upstream.oscce.decode import server_name
+from gateway.upstream.oscce.errors import refusal
+from gateway.upstream.oscce.messages import LinkReader
+from gateway.upstream.oscce.readings import Readings
 from tests.domain.test_texts import faults
 
 POISON = "A\u202e\x1b[2J\n\u2066B" + "x" * 9_000
 MOST = 4_000
 ELEMENTS: dict[str, type[msgspec.Struct]] = {
-    "UserRealtime": wire_agents.UserRealtime,
-    "QueueRealtime": wire_queues.QueueRealtime,
-    "Configuration": wire_elements._Configuration,
+    "UserRealtime": resources.UserRealtime,
+    "QueueRealtime": resources.QueueRealtime,
+    "Configuration": resources._Configuration,
 }
 
 
@@ -103,18 +103,18 @@ def test_no_element_deceives(event_type: str, object_type: str) -> None:
 
 def test_no_directory_deceives() -> None:
     objects = {
-        server_name("skill"): [_struct(wire_directory._Skill)],
-        server_name("work_reason"): [_struct(wire_directory._Reason)],
+        server_name("skill"): [_struct(directory._Skill)],
+        server_name("work_reason"): [_struct(directory._Reason)],
         server_name("routing_parameter"): [
-            _struct(wire_directory._RoutingParameter),
-            {**_struct(wire_directory._RoutingParameter), "Name": "Plain", "Values": [POISON]},
+            _struct(directory._RoutingParameter),
+            {**_struct(directory._RoutingParameter), "Name": "Plain", "Values": [POISON]},
         ],
-        "User": [_struct(wire_directory._User)],
-        "Queue": [_struct(wire_directory._Queue)],
-        "Group": [_struct(wire_directory._Group)],
-        "Aggregate": [_struct(wire_directory._Aggregate)],
+        "User": [_struct(directory._User)],
+        "Queue": [_struct(directory._Queue)],
+        "Group": [_struct(directory._Group)],
+        "Aggregate": [_struct(directory._Aggregate)],
     }
-    read = wire_directory.directory(json.dumps({"Objects": objects}), Readings())
+    read = directory.directory(json.dumps({"Objects": objects}), Readings())
     assert len(read.parts) == 4
     assert [each.name for each in read.parameters] == ["Plain"]
     assert deceiving(read) == []
@@ -141,7 +141,7 @@ def test_no_link_of_a_notice_deceives(link: str) -> None:
 def test_no_refusal_and_no_list_of_sessions_deceives() -> None:
     device = {"ID": POISON, "Name": POISON}
     session = {"ID": "s", "Application": "Dashboard", "Device": device, "Since": 1, "Attached": True}
-    sessions = wire_http.sessions(json.dumps({"Sessions": [session]}).encode(), 0)
+    sessions = http.sessions(json.dumps({"Sessions": [session]}).encode(), 0)
     details = {"Where": POISON, "Parameter": POISON, "Function": POISON}
     refused = refusal("AlreadyLoggedOn", json.dumps(details))
     assert len(sessions) == 1
@@ -158,6 +158,6 @@ def test_no_device_deceives() -> None:
 
 
 def test_a_server_whose_words_were_not_looked_at_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(texts, "_DROPPED", {})
+    monkeypatch.setattr(model, "_DROPPED", {})
     with pytest.raises(AssertionError):
         test_no_element_deceives("UserRealtime", "User")

@@ -15,7 +15,7 @@ BUGS: Final = [
     # ---- what was there ----
     SeededBug(
         "a cancellation that a task group swallowed is forgotten",
-        "runtime/linked.py",
+        "runtime/link_session.py",
         "        heed_cancellation()\n",
         "",
         "nobody is busy for ever",
@@ -36,7 +36,7 @@ BUGS: Final = [
     ),
     SeededBug(
         "a word of presence without an answer counts as unsaid",
-        "runtime/asking.py",
+        "runtime/subscriptions.py",
         "            member.told_present = None\n            self._unheard",
         "            self._unheard",
         "all is well in the end",
@@ -79,7 +79,7 @@ BUGS: Final = [
     ),
     SeededBug(
         "a log-off is told to nobody",
-        "runtime/session_revocations.py",
+        "runtime/log_off.py",
         "        self._exchange.send(Control(), SessionOver(ticket, reason, by))\n        left_s =",
         "        return\n        left_s =",
         "who logged off is not served",
@@ -149,7 +149,7 @@ STALLED: Final = [
     ),
     SeededBug(
         "with its first word a new link makes new what an older one told",
-        "runtime/link_health.py",
+        "runtime/link_session.py",
         "is_read = mirror.live and self._machine.state is LinkState.LIVE and not self._is_old",
         "is_read = True",
         "what is shown was true as of the instant that is told",

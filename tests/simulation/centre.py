@@ -13,8 +13,8 @@ from dataclasses import replace
 from random import Random
 from typing import Final, TypeVar
 
+from gateway.domain.commands import Execute, Executed, LinkAnswer, LinkRequest
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.link_requests import Execute, Executed, LinkAnswer, LinkRequest
 from gateway.domain.model import Kind, Scope, SessionId, SessionSecret, UserId
 from gateway.domain.resources import Agent, Queue, RoutingState
 from gateway.domain.upstream import (

@@ -1,6 +1,6 @@
 """How does one node reach Redis, and what does it hear from there?
 
-All four ports of :class:`gateway.runtime.parts.Cluster`. What a node asks goes one way in order, what it
+All four ports of :class:`gateway.runtime.node.Cluster`. What a node asks goes one way in order, what it
 hears comes another way in order; both ways end with their connections. A question whose connection ends
 may or may not have been heard.
 """

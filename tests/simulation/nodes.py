@@ -11,11 +11,9 @@ import asyncio
 from collections.abc import Callable
 from random import Random
 
-from gateway.domain.audit import NumberAct, OrderAct
 from gateway.domain.errors import CloseCode
-from gateway.domain.model import NodeId
-from gateway.runtime.node import Node
-from gateway.runtime.parts import Cluster, NodeSettings, SiteParts
+from gateway.domain.model import NodeId, NumberAct, OrderAct
+from gateway.runtime.node import Cluster, Node, NodeSettings, SiteParts
 from tests.simulation.centre import SimCentre, SiteDoor
 from tests.simulation.door import Door
 from tests.simulation.line import Line

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from gateway.simulator import ManualClock, Simulator, SimulatorSettings
-from gateway.simulator.changes import Kind
-from gateway.simulator.link import Link
-from gateway.simulator.session import LogOn, Session
+from gateway.simulator.links import Link
+from gateway.simulator.model import Kind
+from gateway.simulator.sessions import LogOn, Session
 
 QUIET = SimulatorSettings(agents=20, queues=4, groups=2, users=4, warm_up_s=0, start_paused=True)
 AGENT = 10_001

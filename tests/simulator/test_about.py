@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.simulator.about import about_of
 from gateway.simulator.errors import Refused
+from gateway.simulator.model import about_of
 from gateway.simulator.settings import ALL_FEATURES, SimulatorSettings
 
 

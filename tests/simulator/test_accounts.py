@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.simulator.accounts import Budget, Scopes
 from gateway.simulator.errors import Refused
+from gateway.simulator.sessions import Budget, Scopes
 from tests.simulator.peer import QUIET, World
 
 

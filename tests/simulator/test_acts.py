@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.simulator.acts import Acts
+from gateway.simulator.administration import Acts
 from gateway.simulator.errors import Refused
 from tests.simulator.peer import AGENT, Free, World
 

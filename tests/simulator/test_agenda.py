@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.simulator.agenda import Agenda
+from gateway.simulator.model import Agenda
 
 
 @given(st.lists(st.integers(0, 50)))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.simulator.changes import Changes, Kind
-from gateway.simulator.model import Agent, AutoPostProcessing, Contact, Queue, Remote
+from gateway.simulator.model import Agent, AutoPostProcessing, Changes, Contact, Kind, Queue, Remote
 from tests.simulator.peer import AGENT, World
 
 NUMBER = "+49301234567"

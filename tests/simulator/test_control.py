@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.simulator.control import cause
 from gateway.simulator.errors import Refused
+from gateway.simulator.server import cause
 from tests.simulator.peer import AGENT, World
 from tests.simulator.wire import Wire
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.simulator import counters
+from gateway.simulator import model
 from gateway.simulator.model import Counters, UserCounters
 
 BERLIN = "Europe/Berlin"
@@ -19,29 +19,29 @@ def ms(*fields: int) -> int:
 
 
 def test_midnight_is_local_also_when_the_clocks_change() -> None:
-    assert counters.midnight_before(ms(2025, 7, 1, 12), BERLIN) == ms(2025, 6, 30, 22)
-    assert counters.midnight_after(ms(2025, 10, 26, 12), BERLIN) == ms(2025, 10, 26, 23)
-    spring = counters.midnight_before(ms(2025, 3, 30, 12), BERLIN)
-    assert counters.midnight_after(ms(2025, 3, 30, 12), BERLIN) - spring == 23 * HOUR_MS
+    assert model.midnight_before(ms(2025, 7, 1, 12), BERLIN) == ms(2025, 6, 30, 22)
+    assert model.midnight_after(ms(2025, 10, 26, 12), BERLIN) == ms(2025, 10, 26, 23)
+    spring = model.midnight_before(ms(2025, 3, 30, 12), BERLIN)
+    assert model.midnight_after(ms(2025, 3, 30, 12), BERLIN) - spring == 23 * HOUR_MS
 
 
 @given(st.integers(ms(2020, 1, 1), ms(2040, 1, 1)))
 def test_an_instant_lies_between_its_midnights(now_ms: int) -> None:
-    assert counters.midnight_before(now_ms, BERLIN) <= now_ms < counters.midnight_after(now_ms, BERLIN)
+    assert model.midnight_before(now_ms, BERLIN) <= now_ms < model.midnight_after(now_ms, BERLIN)
 
 
 def test_what_nobody_has_counted_is_unknown() -> None:
     empty = Counters(0)
-    assert counters.service_level(0, 0, 0) is None
-    assert counters.abandoned_rate(empty) is None
-    assert counters.average_wait_s(empty) is None
+    assert model.service_level(0, 0, 0) is None
+    assert model.abandoned_rate(empty) is None
+    assert model.average_wait_s(empty) is None
 
 
 def test_counting() -> None:
-    count = counters.answered(counters.received(counters.received(Counters(0))), 20_000, 20)
-    count = counters.abandoned(counters.answered(count, 40_000, 20), 50_000)
+    count = model.answered(model.received(model.received(Counters(0))), 20_000, 20)
+    count = model.abandoned(model.answered(count, 40_000, 20), 50_000)
     assert count == Counters(0, 2, 2, 1, 1, 60_000, 50_000)
-    assert counters.service_level(1, 2, 1) == 33.3
-    assert counters.abandoned_rate(count) == 33.3
-    assert counters.average_wait_s(count) == 30.0
-    assert counters.handled(UserCounters(0), 500) == UserCounters(0, 1, 500)
+    assert model.service_level(1, 2, 1) == 33.3
+    assert model.abandoned_rate(count) == 33.3
+    assert model.average_wait_s(count) == 30.0
+    assert model.handled(UserCounters(0), 500) == UserCounters(0, 1, 500)

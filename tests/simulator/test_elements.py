@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.simulator.changes import Kind
 from gateway.simulator.elements import allowed_actions, configuration, render
-from gateway.simulator.model import AutoPostProcessing, Json
+from gateway.simulator.model import AutoPostProcessing, Json, Kind
 from tests.simulator.peer import AGENT, World
 
 

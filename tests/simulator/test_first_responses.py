@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.simulator import first_responses
-from gateway.simulator.first_responses import REMEMBERED_MS, FirstResponses
+from gateway.simulator import model
+from gateway.simulator.model import REMEMBERED_MS, FirstResponses
 
 
 def test_the_first_response_for_ten_minutes() -> None:
@@ -16,7 +16,7 @@ def test_the_first_response_for_ten_minutes() -> None:
 
 def test_the_oldest_goes_first() -> None:
     kept = FirstResponses()
-    for number in range(first_responses.REMEMBERED_MOST + 1):
+    for number in range(model.REMEMBERED_MOST + 1):
         kept.put(("s", str(number)), 0, {})
     assert kept.get(("s", "0"), 0) is None
     assert kept.get(("s", "1"), 0) == {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.simulator.frames import encode, event, message, text_frame
+from gateway.simulator.elements import encode, event, message, text_frame
 from tests.simulator.peer import messages
 
 

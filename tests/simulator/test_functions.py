@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.simulator.contact_center import MANAGERS, Functions
 from gateway.simulator.errors import Refused
-from gateway.simulator.functions import MANAGERS, Functions
 
 
 def test_all_are_up_at_first_and_told_with_their_manager() -> None:

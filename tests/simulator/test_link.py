@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.simulator.frames import message
-from gateway.simulator.link import Link
+from gateway.simulator.elements import message
+from gateway.simulator.links import Link
 from tests.simulator.peer import Peer, World
 
 

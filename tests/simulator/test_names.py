@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.simulator.names import queue_name, team_name
+from gateway.simulator.directory import queue_name, team_name
 
 
 def test_names_are_unique_and_realistic() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.simulator.errors import Refused
-from gateway.simulator.numbers import normalise
+from gateway.simulator.sessions import normalise
 from gateway.simulator.settings import SimulatorSettings
 
 SETTINGS = SimulatorSettings()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from gateway.simulator.options import add_arguments, settings_from
-from gateway.simulator.settings import SimulatorSettings
+from gateway.simulator.settings import SimulatorSettings, add_arguments, settings_from
 
 
 def parse(*options: str) -> SimulatorSettings:

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from gateway.simulator.clock import ManualClock
-from gateway.simulator.outlet import SocketOutlet
+from gateway.simulator.faults import SocketOutlet
 
 
 class Transport(asyncio.Transport):

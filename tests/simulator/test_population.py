@@ -6,7 +6,7 @@ import random  # noqa: TID251 - seeded by the test
 
 import pytest
 
-from gateway.simulator.population import populate
+from gateway.simulator.directory import populate
 from gateway.simulator.settings import SimulatorSettings
 
 

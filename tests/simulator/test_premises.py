@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.simulator.changes import Changes, Kind
+from gateway.simulator.model import Changes, Kind
 from tests.simulator.peer import AGENT, World
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.simulator.changes import Changes, Kind
-from gateway.simulator.reading import Publication, Reading
+from gateway.simulator.elements import Publication, Reading
+from gateway.simulator.model import Changes, Kind
 from tests.simulator.peer import AGENT, World, messages
 
 

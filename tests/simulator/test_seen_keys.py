@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.simulator import seen_keys
-from gateway.simulator.seen_keys import SeenKeys
+from gateway.simulator import requests
+from gateway.simulator.requests import SeenKeys
 from tests.simulator.peer import AGENT
 from tests.simulator.wire import Wire
 
@@ -42,11 +42,11 @@ def test_what_has_no_key_is_not_counted() -> None:
 
 def test_the_oldest_keys_are_forgotten() -> None:
     keys = SeenKeys()
-    for number in range(seen_keys.KEPT + 1):
+    for number in range(requests.KEPT + 1):
         keys.came(1, {"RequestKey": str(number)})
     keys.came(1, {"RequestKey": "1"})
     keys.came(1, {"RequestKey": "0"})
-    assert counted(keys) == (seen_keys.KEPT + 2, 1, 0)
+    assert counted(keys) == (requests.KEPT + 2, 1, 0)
 
 
 async def test_the_control_door_tells_of_a_repeated_request_that_it_was_executed_once(wire: Wire) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from gateway.simulator.errors import Refused
-from gateway.simulator.session import Ended
+from gateway.simulator.sessions import Ended
 from tests.simulator.peer import AGENT, QUIET, World
 
 NUMBER = "+49300000001"

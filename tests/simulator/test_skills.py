@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.simulator.commands import SkillChange, changed
 from gateway.simulator.errors import Refused
 from gateway.simulator.model import AgentSkill, Skill
-from gateway.simulator.skills import SkillChange, changed
 
 CATALOGUE = {key: Skill(key, f"Skill {key}") for key in (1, 2, 3)}
 PRESENT = {1: AgentSkill(50, 7, active=False), 2: AgentSkill(20)}

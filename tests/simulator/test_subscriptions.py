@@ -6,11 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.simulator.changes import Changes, Kind
+from gateway.simulator.elements import Publication, Reading
 from gateway.simulator.errors import Refused
-from gateway.simulator.model import Scope
-from gateway.simulator.reading import Publication, Reading
-from gateway.simulator.subscriptions import Subscriptions, attached_json, of_kind, scope_json
+from gateway.simulator.links import Subscriptions, attached_json, of_kind, scope_json
+from gateway.simulator.model import Changes, Kind, Scope
 from tests.simulator.peer import World, key_of, messages
 
 KEYS = st.frozensets(st.integers(10_001, 10_006))

@@ -7,10 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.simulator.changes import Kind
 from gateway.simulator.elements import render
-from gateway.simulator.model import Scope
-from gateway.simulator.subscriptions import of_kind
+from gateway.simulator.links import of_kind
+from gateway.simulator.model import Kind, Scope
 from tests.simulator.peer import AGENT, QUIET, Free, Peer, World
 
 KINDS = [kind.value for kind in Kind]

@@ -8,7 +8,7 @@ import ssl
 import pytest
 from cryptography import x509
 
-from gateway.simulator.tls import self_signed, server_context
+from gateway.simulator.web import self_signed, server_context
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "10.1.2.3", "oscce.example"])

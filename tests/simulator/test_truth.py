@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.simulator.changes import Kind
-from gateway.simulator.truth import truth, users
+from gateway.simulator.model import Kind
+from gateway.simulator.server import truth, users
 from tests.simulator.peer import AGENT, World, key_of
 
 

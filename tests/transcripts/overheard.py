@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Protocol
 
-from gateway.simulator.link import Link, Outlet
+from gateway.simulator.links import Link, Outlet
 from gateway.simulator.requests import Requests
 from tests.properties.socketless import texts
 from tests.transcripts.abridged import Json, LinkEar, wire

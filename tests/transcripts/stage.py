@@ -15,24 +15,19 @@ from unittest.mock import patch
 
 from gateway.core.effects import SessionLimits
 from gateway.core.session import Session
-from gateway.domain.audit import NumberAct, OrderAct
-from gateway.domain.model import Application, Device, NodeId, Ticket
+from gateway.domain.model import Application, Device, NodeId, NumberAct, OrderAct, Ticket
 from gateway.domain.upstream import LogOn
 from gateway.edge import limits
-from gateway.edge.addresses import NO_ADDRESS
 from gateway.edge.channel import Channel
-from gateway.edge.command_runner import CommandPrechecks, CommandRunner
+from gateway.edge.command_runner import CommandPrechecks, CommandRunner, NumberPolicies, NumberPolicy
 from gateway.edge.connection_stats import ConnectionStats, ConnectionSummary, StatsOutput
-from gateway.edge.credentials import BearerAuth, CredentialServices, SessionCredentials
+from gateway.edge.credentials import BearerAuth, CredentialServices, SessionCredentials, Tokens
 from gateway.edge.notices import NoticesInForce
-from gateway.edge.remote_numbers import NumberPolicies, NumberPolicy
+from gateway.edge.request_context import NO_ADDRESS, AdmissionLimits
 from gateway.edge.scheduler import Scheduler
-from gateway.edge.settings import AdmissionLimits
 from gateway.edge.socket import PhoneSocket, SocketServices
-from gateway.edge.token import Tokens
 from gateway.protocol.codec import JSON
-from gateway.runtime.node import Node
-from gateway.runtime.parts import NodeSettings, SiteParts
+from gateway.runtime.node import Node, NodeSettings, SiteParts
 from gateway.runtime.ports import Authority, Upstream
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.simulator.model import Agent

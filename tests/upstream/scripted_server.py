@@ -18,13 +18,12 @@ from typing import Any, NamedTuple
 from aiohttp import WSMsgType, web
 from aiohttp.test_utils import TestServer
 
-from gateway.domain.commands import SetRoutingState
+from gateway.domain.commands import Execute, LinkAnswer, LinkRequest, SetRoutingState
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.link_requests import Execute, LinkAnswer, LinkRequest
 from gateway.domain.model import Application, Device, SessionSecret, UserId
 from gateway.domain.upstream import LinkClosed, LogOn
-from gateway.upstream.client import OsccServer
-from gateway.upstream.link import OsccLink
+from gateway.upstream.oscce.client import OsccServer
+from gateway.upstream.oscce.link import OsccLink
 from tests.doubles.clock import ManualClock
 from tests.upstream.samples import LINK_OPENED
 

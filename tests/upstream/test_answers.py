@@ -9,7 +9,7 @@ import pytest
 
 from gateway.domain.errors import GatewayError
 from gateway.domain.upstream import LinkClosed
-from gateway.upstream.answers import BODY_BYTES
+from gateway.upstream.oscce.http import BODY_BYTES
 from tests.upstream.scripted_server import CREDENTIALS, Scene, scene
 
 

@@ -15,8 +15,8 @@ import pytest
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import SessionId
 from gateway.domain.upstream import Feature, LinkClosed, LoggedOff, LoggedOn, Opened, trouble_of
-from gateway.simulator.tls import self_signed, server_context
-from gateway.upstream.client import ABOUT_S, OsccServer, tls_context
+from gateway.simulator.web import self_signed, server_context
+from gateway.upstream.oscce.client import ABOUT_S, OsccServer, tls_context
 from tests.doubles.clock import ManualClock
 from tests.upstream.scripted_server import (
     ABOUT,

@@ -17,7 +17,7 @@ from gateway.protocol.websocket import (
     Violation,
     WebSocketPing,
 )
-from gateway.upstream.framing import Closed, Frames, Heard, masked, masked_close
+from gateway.upstream.oscce.socket import Closed, Frames, Heard, masked, masked_close
 
 LIMIT = 70_000
 MASK = bytes.fromhex("37fa213d")

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.domain.errors import EndReason, ErrorCode
-from gateway.domain.link_requests import (
+from gateway.domain.commands import (
     AttachSession,
     DetachSession,
     Executed,
@@ -19,6 +18,7 @@ from gateway.domain.link_requests import (
     Listen,
     QueryDirectory,
 )
+from gateway.domain.errors import EndReason, ErrorCode
 from gateway.domain.model import Kind, SessionSecret
 from gateway.domain.upstream import (
     Attached,
@@ -30,7 +30,7 @@ from gateway.domain.upstream import (
     SessionEnded,
     Source,
 )
-from gateway.upstream.link import MOST_IN_FLIGHT, OsccLink
+from gateway.upstream.oscce.link import MOST_IN_FLIGHT, OsccLink
 from tests.upstream.samples import LINK_OPENED, SESSION, TIME_MS, USER_REALTIME, event
 from tests.upstream.scripted_server import USER, Scene, code_seen, ended, execute, outcome, scene
 

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import WSMsgType
 
-from gateway.domain.link_requests import KeepAlive
+from gateway.domain.commands import KeepAlive
 from gateway.domain.upstream import LinkClosed, LinkReplaced
-from gateway.upstream.link import OsccLink
-from gateway.upstream.socket import LinkSocket
+from gateway.upstream.oscce.link import OsccLink
+from gateway.upstream.oscce.socket import LinkSocket
 from tests.upstream.samples import TIME_MS, USER_REALTIME, event
 from tests.upstream.scripted_server import Scene, code_seen, ended, execute, link_of, outcome, scene
 

@@ -12,14 +12,13 @@ import pytest
 
 from gateway.core.compose import compose
 from gateway.core.element import Parts
-from gateway.domain.model import Kind
-from gateway.domain.privacy import Privacy
+from gateway.domain.model import Kind, Privacy
 from gateway.domain.resources import Aggregate, Group, Queue
 from gateway.domain.upstream import Part, Source
 from gateway.protocol.inventory import classified
-from gateway.simulator import changes
+from gateway.simulator import model
 from gateway.simulator.elements import render
-from gateway.upstream import wire_queues
+from gateway.upstream.oscce import resources
 from tests.simulator.peer import World
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "oscce-link.md"
@@ -39,10 +38,10 @@ class Figures(NamedTuple):
 
 
 FIGURES: Final = {
-    changes.Kind.QUEUE: Figures(wire_queues.QueueRealtime, wire_queues.queue_realtime, Queue),
-    changes.Kind.QUEUE_CUMULATIVE: Figures(wire_queues.QueueCumulative, wire_queues.queue_cumulative, Queue),
-    changes.Kind.GROUP: Figures(wire_queues.GroupRealtime, wire_queues.group_realtime, Group),
-    changes.Kind.AGGREGATE: Figures(wire_queues.AggregateRealtime, wire_queues.aggregate_realtime, Aggregate),
+    model.Kind.QUEUE: Figures(resources.QueueRealtime, resources.queue_realtime, Queue),
+    model.Kind.QUEUE_CUMULATIVE: Figures(resources.QueueCumulative, resources.queue_cumulative, Queue),
+    model.Kind.GROUP: Figures(resources.GroupRealtime, resources.group_realtime, Group),
+    model.Kind.AGGREGATE: Figures(resources.AggregateRealtime, resources.aggregate_realtime, Aggregate),
 }
 FIELDS: Final = [
     (kind, name) for kind, of in FIGURES.items() for name in of.element.__struct_encode_fields__[1:]
@@ -50,14 +49,14 @@ FIELDS: Final = [
 EACH: Final = pytest.mark.parametrize(("kind", "name"), FIELDS)
 
 
-def mapped(kind: changes.Kind, **fields: object) -> Part:
+def mapped(kind: model.Kind, **fields: object) -> Part:
     """Return the part that an element with *fields* alone is mapped to."""
     of = FIGURES[kind]
     told = {of.element.__struct_encode_fields__[0]: 3, **fields}
     return of.mapped(msgspec.convert(told, of.element), TIME_MS)
 
 
-def filled(kind: changes.Kind, name: str) -> Part:
+def filled(kind: model.Kind, name: str) -> Part:
     """Return the part of an element whose field *name* has a value of its type."""
     for sample in SAMPLES:
         try:
@@ -67,7 +66,7 @@ def filled(kind: changes.Kind, name: str) -> Part:
     raise AssertionError(f"{name} takes none of the samples")
 
 
-def composed(kind: changes.Kind, part: Part) -> object:
+def composed(kind: model.Kind, part: Part) -> object:
     """Return the resource that is composed of *part* alone."""
     empty = Part(part.kind, part.number, Source.DIRECTORY, FIGURES[kind].resource())
     is_realtime = part.source is Source.REALTIME
@@ -103,32 +102,32 @@ def test_a_view_of_the_web_client_shows_every_realtime_field(
 
 
 @EACH
-def test_a_field_is_named_in_the_row_of_the_page(kind: changes.Kind, name: str) -> None:
+def test_a_field_is_named_in_the_row_of_the_page(kind: model.Kind, name: str) -> None:
     row = re.search(rf"^\| `{kind}`.*$", PAGE.read_text("utf-8"), re.MULTILINE)
     assert row is not None
     assert re.search(rf"\b{name}\b", row[0]), f"docs/oscce-link.md does not name {kind}.{name}"
 
 
 @EACH
-def test_a_field_is_read_from_the_link(kind: changes.Kind, name: str) -> None:
+def test_a_field_is_read_from_the_link(kind: model.Kind, name: str) -> None:
     assert filled(kind, name).value != mapped(kind).value, f"no field of the resource is filled by {name}"
 
 
 @EACH
-def test_a_field_that_was_read_reaches_the_resource(kind: changes.Kind, name: str) -> None:
+def test_a_field_that_was_read_reaches_the_resource(kind: model.Kind, name: str) -> None:
     empty = composed(kind, mapped(kind))
     assert composed(kind, filled(kind, name)) != empty, f"gateway/core/compose.py leaves {name} out"
 
 
 @EACH
-def test_the_simulator_sends_a_field(kind: changes.Kind, name: str) -> None:
+def test_the_simulator_sends_a_field(kind: model.Kind, name: str) -> None:
     center = World().sim.center
     directory = center.directory
-    of_kind: Mapping[changes.Kind, Iterable[int]] = {
-        changes.Kind.QUEUE: directory.queues,
-        changes.Kind.QUEUE_CUMULATIVE: directory.queues,
-        changes.Kind.GROUP: directory.members_of,
-        changes.Kind.AGGREGATE: directory.aggregates,
+    of_kind: Mapping[model.Kind, Iterable[int]] = {
+        model.Kind.QUEUE: directory.queues,
+        model.Kind.QUEUE_CUMULATIVE: directory.queues,
+        model.Kind.GROUP: directory.members_of,
+        model.Kind.AGGREGATE: directory.aggregates,
     }
     key = min(of_kind[kind])
     element = render(center, kind, key, own=False)

@@ -11,10 +11,18 @@ from jsonschema import Draft202012Validator
 
 from docs._generate.link import ELEMENTS, FILE, OBJECTS, REQUESTS, main
 from gateway.domain.commands import (
+    AttachSession,
     ChangeRemoteNumber,
     Command,
+    DetachSession,
+    Execute,
     ExtendPostProcessing,
     FinishPostProcessing,
+    KeepAlive,
+    LinkRequest,
+    Listen,
+    Presence,
+    QueryDirectory,
     SetAgentRoutingState,
     SetAutoPostProcessing,
     SetGroupParameters,
@@ -23,24 +31,14 @@ from gateway.domain.commands import (
     SetSkills,
     SkillChange,
     StartPostProcessing,
-)
-from gateway.domain.link_requests import (
-    AttachSession,
-    DetachSession,
-    Execute,
-    KeepAlive,
-    LinkRequest,
-    Listen,
-    Presence,
-    QueryDirectory,
     StopListening,
 )
 from gateway.domain.model import Kind, SessionSecret
 from gateway.domain.upstream import Source
 from gateway.simulator import SimulatorSettings
-from gateway.upstream.wire_elements import References
-from gateway.upstream.wire_http import log_on_body
-from gateway.upstream.wire_requests import render
+from gateway.upstream.oscce.commands import render
+from gateway.upstream.oscce.http import log_on_body
+from gateway.upstream.oscce.resources import References
 from tests.simulator.peer import Message, World
 from tests.upstream.samples import LINK_OPENED, QUEUE_CONFIGURATION, USER_REALTIME, event
 from tests.upstream.scripted_server import CREDENTIALS

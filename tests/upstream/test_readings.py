@@ -13,8 +13,8 @@ import pytest
 from gateway.domain.model import Kind
 from gateway.domain.resources import Queue
 from gateway.domain.upstream import Part, Reading, Source
-from gateway.upstream.readings import ENTRY_BYTES, GENERATION_S, Readings
-from gateway.upstream.wire_elements import SHAPES, References
+from gateway.upstream.oscce.readings import ENTRY_BYTES, GENERATION_S, Readings
+from gateway.upstream.oscce.resources import SHAPES, References
 from tests.upstream.samples import QUEUE_CONFIGURATION, TIME_MS, USER_REALTIME
 
 READING = Reading(1, Kind.QUEUE, Source.REALTIME, TIME_MS, complete=False, parts=())
@@ -51,7 +51,7 @@ def test_a_text_is_known_for_one_to_two_periods_after_it_was_looked_for() -> Non
 
 def test_no_more_is_kept_than_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     most = 3 * ENTRY_BYTES
-    monkeypatch.setattr("gateway.upstream.readings.GENERATION_BYTES", most)
+    monkeypatch.setattr("gateway.upstream.oscce.readings.GENERATION_BYTES", most)
     readings = Readings()
     for number in range(200):
         readings.note(f"{number:10}", READING)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.upstream.server_clock import ServerClock, SetBackError
+from gateway.upstream.oscce.link import ServerClock, SetBackError
 
 START_MS = 1_700_000_000_000
 

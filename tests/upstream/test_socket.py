@@ -20,8 +20,7 @@ from gateway.protocol.websocket import (
 )
 from gateway.runtime.clock import SystemClock
 from gateway.runtime.turns import Turns
-from gateway.upstream.framing import Closed
-from gateway.upstream.socket import WAITING_CHARS_MAX, LinkSocket
+from gateway.upstream.oscce.socket import WAITING_CHARS_MAX, Closed, LinkSocket
 
 LIMIT = 2 * WAITING_CHARS_MAX
 

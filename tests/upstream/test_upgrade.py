@@ -16,8 +16,8 @@ from yarl import URL
 from gateway.protocol import websocket
 from gateway.runtime.clock import SystemClock
 from gateway.runtime.turns import Turns
-from gateway.upstream.framing import Closed
-from gateway.upstream.upgrade import upgrade
+from gateway.upstream.oscce.socket import Closed
+from gateway.upstream.oscce.upgrade import upgrade
 
 LIMIT = 1_000_000
 TURNS = Turns(SystemClock())

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from gateway.domain.link_requests import KeepAlive
+from gateway.domain.commands import KeepAlive
 from gateway.domain.upstream import LinkClosed, Opened
 from gateway.runtime.clock import SystemClock
-from gateway.simulator.tls import self_signed, server_context
-from gateway.upstream.client import MESSAGE_BYTES, OsccServer, tls_context
+from gateway.simulator.web import self_signed, server_context
+from gateway.upstream.oscce.client import MESSAGE_BYTES, OsccServer, tls_context
 from tests.upstream.samples import TIME_MS
 from tests.upstream.scripted_server import SECRET, USER, scene
 

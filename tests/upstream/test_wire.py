@@ -22,9 +22,9 @@ from gateway.domain.upstream import (
     SessionEnded,
     Source,
 )
-from gateway.upstream.readings import Readings
-from gateway.upstream.wire import LinkReader, Response, Said, routing_state
-from gateway.upstream.wire_errors import WireError
+from gateway.upstream.oscce.errors import WireError
+from gateway.upstream.oscce.messages import LinkReader, Response, Said, routing_state
+from gateway.upstream.oscce.readings import Readings
 from tests.upstream import samples
 from tests.upstream.samples import LINK_OPENED, TIME_MS, event, message
 

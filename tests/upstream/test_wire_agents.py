@@ -19,7 +19,7 @@ from gateway.domain.resources import (
     Switch,
 )
 from gateway.domain.upstream import Part, Source
-from gateway.upstream.wire_agents import (
+from gateway.upstream.oscce.resources import (
     UserCumulative,
     UserRealtime,
     UserSkill,

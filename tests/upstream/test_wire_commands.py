@@ -12,6 +12,8 @@ from gateway.domain.commands import (
     AcknowledgeNotice,
     ChangeRemoteNumber,
     Command,
+    Execute,
+    Executed,
     ExtendPostProcessing,
     FinishPostProcessing,
     OwnTargetState,
@@ -27,9 +29,8 @@ from gateway.domain.commands import (
     When,
 )
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.link_requests import Execute, Executed
-from gateway.upstream.wire_commands import executed, render_command
-from gateway.upstream.wire_elements import References
+from gateway.upstream.oscce.commands import executed, render_command
+from gateway.upstream.oscce.resources import References
 
 KEY = "5f0c0e1a-0000-4000-8000-000000000001"
 NOT_AFTER_MS = 1_700_000_000_000

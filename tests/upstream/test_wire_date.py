@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.upstream.wire_date import NONE_BELOW_MS, in_gateway_time, offset_ms, retry_after_s
-from gateway.upstream.wire_names import MOST
+from gateway.upstream.oscce.decode import MOST, NONE_BELOW_MS, in_gateway_time, offset_ms, retry_after_s
 
 # Sun, 06 Nov 1994 08:49:37 GMT
 TOLD_MS = 784_111_777_000

@@ -9,14 +9,14 @@ import msgspec
 import pytest
 
 from gateway.domain.catalogue import Reason, RoutingParameter, Skill
-from gateway.domain.link_requests import Dropped
+from gateway.domain.commands import Dropped
 from gateway.domain.model import Kind, Right, Scope
 from gateway.domain.resources import Agent, AgentSkill, Aggregate, Group, Queue
 from gateway.domain.upstream import CatalogueChanged, LinkEvent, ObjectChanged, ScopeChanged, Source
-from gateway.upstream.readings import Readings
-from gateway.upstream.wire_directory import DIRECTORY_KINDS, changes, directory, display_name
-from gateway.upstream.wire_elements import References
-from gateway.upstream.wire_errors import WireError
+from gateway.upstream.oscce.directory import DIRECTORY_KINDS, changes, directory, display_name
+from gateway.upstream.oscce.errors import WireError
+from gateway.upstream.oscce.readings import Readings
+from gateway.upstream.oscce.resources import References
 from tests.upstream.samples import SESSION, USER
 
 SKILLS = (AgentSkill("61", 3, 2, active=True), AgentSkill("62"))

@@ -11,7 +11,7 @@ from gateway.domain.catalogue import Parameter
 from gateway.domain.model import Kind
 from gateway.domain.resources import Agent, AgentSkill, Group, Queue
 from gateway.domain.upstream import Source
-from gateway.upstream.wire_elements import EVENT_TYPES, SHAPES, References
+from gateway.upstream.oscce.resources import EVENT_TYPES, SHAPES, References
 from tests.upstream import samples
 
 REFERENCES = References(queue=frozenset({"OverflowQueue"}))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.upstream.wire_errors import NAMES, refusal
+from gateway.upstream.oscce.errors import NAMES, refusal
 
 
 def refused(name: str, **details: Any) -> GatewayError:  # noqa: ANN401 - JSON

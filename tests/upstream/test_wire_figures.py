@@ -12,17 +12,20 @@ from hypothesis import strategies as st
 
 from gateway.domain.resources import Agent, AutoPostProcessing, Queue
 from gateway.domain.upstream import Part
-from gateway.upstream.wire_agents import UserCumulative, UserRealtime, user_cumulative, user_realtime
-from gateway.upstream.wire_figures import bound, count, duration, percentage, since
-from gateway.upstream.wire_queues import (
+from gateway.upstream.oscce.decode import bound, count, duration, percentage, since
+from gateway.upstream.oscce.resources import (
     AggregateRealtime,
     GroupRealtime,
     QueueCumulative,
     QueueRealtime,
+    UserCumulative,
+    UserRealtime,
     aggregate_realtime,
     group_realtime,
     queue_cumulative,
     queue_realtime,
+    user_cumulative,
+    user_realtime,
 )
 from tests.upstream import samples
 from tests.upstream.samples import TIME_MS

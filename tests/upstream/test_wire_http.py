@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Device, SessionId, User, UserId
 from gateway.domain.upstream import About, Feature, LoggedOff, LogOn, SessionInfo
-from gateway.upstream import wire_http
-from gateway.upstream.wire_errors import WireError
+from gateway.upstream.oscce import http
+from gateway.upstream.oscce.errors import WireError
 
 ABOUT: dict[str, Any] = {
     "Product": "OSCC-E",
@@ -46,7 +46,7 @@ def body(fields: object) -> bytes:
 
 
 def test_the_server_says_which_one_it_is() -> None:
-    read = wire_http.about(body(ABOUT))
+    read = http.about(body(ABOUT))
     assert read == About("V2R1", "V8R2", frozenset({Feature.SKILLS, Feature.LINK_FENCING}))
 
 
@@ -56,7 +56,7 @@ def test_the_server_says_which_one_it_is() -> None:
 )
 def test_these_versions_and_higher_are_accepted(extensions: str, center: str) -> None:
     told = ABOUT | {"ExtensionsVersion": extensions, "ContactCenterVersion": center}
-    assert wire_http.about(body(told)).extensions_version == extensions
+    assert http.about(body(told)).extensions_version == extensions
 
 
 @pytest.mark.parametrize(
@@ -80,21 +80,21 @@ def test_these_versions_and_higher_are_accepted(extensions: str, center: str) ->
 )
 def test_older_and_unreadable_versions_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(GatewayError) as refused:
-        wire_http.about(body(ABOUT | change))
+        http.about(body(ABOUT | change))
     assert refused.value.code is ErrorCode.UPSTREAM_VERSION_UNSUPPORTED
 
 
 def test_a_server_that_tells_nothing_has_no_features_and_no_version() -> None:
-    assert wire_http.about(body({k: v for k, v in ABOUT.items() if k != "Features"})).features == frozenset()
+    assert http.about(body({k: v for k, v in ABOUT.items() if k != "Features"})).features == frozenset()
     with pytest.raises(GatewayError):
-        wire_http.about(b"{}")
+        http.about(b"{}")
 
 
 def test_a_log_on_is_written_as_the_page_says() -> None:
     credentials = LogOn(
         Application.REMOTE_ASSISTANT, "ana", "päss", PHONE, remote_number="+49", takeover=True
     )
-    assert json.loads(wire_http.log_on_body(credentials)) == {
+    assert json.loads(http.log_on_body(credentials)) == {
         "Application": "RemoteAssistant",
         "UserName": "ana",
         "Password": "päss",
@@ -102,12 +102,12 @@ def test_a_log_on_is_written_as_the_page_says() -> None:
         "Takeover": True,
         "Device": {"ID": "d-1", "Name": "Phone"},
     }
-    plain = json.loads(wire_http.log_on_body(LogOn(Application.DASHBOARD, "ana", "p", PHONE)))
+    plain = json.loads(http.log_on_body(LogOn(Application.DASHBOARD, "ana", "p", PHONE)))
     assert plain.keys() == {"Application", "UserName", "Password", "Device"}
 
 
 def test_a_session_is_read() -> None:
-    read = wire_http.logged_on(body(LOGGED_ON), 0, "main")
+    read = http.logged_on(body(LOGGED_ON), 0, "main")
     assert (read.secret, read.session) == ("canary-secret", "public-1")
     assert (read.expires_at_ms, read.idle_timeout_s) == (1_700_000_000_000, 900)
     assert read.user == User(UserId("main", 7), "ana", "Ana Agent")
@@ -127,7 +127,7 @@ def test_a_session_is_read() -> None:
 )
 def test_a_session_that_cannot_be_used_is_unreadable_and_tells_nothing(change: dict[str, Any]) -> None:
     with pytest.raises(WireError) as error:
-        wire_http.logged_on(body(LOGGED_ON | change), 0, "main")
+        http.logged_on(body(LOGGED_ON | change), 0, "main")
     assert str(error.value) == "LoggedOn cannot be read"
     assert error.value.__suppress_context__
 
@@ -142,36 +142,36 @@ def test_a_session_that_cannot_be_used_is_unreadable_and_tells_nothing(change: d
     ],
 )
 def test_only_known_words_confirm_a_log_off(told: dict[str, Any], read: LoggedOff) -> None:
-    for reader in (wire_http.logged_off, wire_http.ended):
+    for reader in (http.logged_off, http.ended):
         assert reader(body(told), 0) == read
 
 
 @pytest.mark.parametrize("told", [b"", b" \r\n", b"{}"])
 def test_another_session_may_be_ended_without_a_word(told: bytes) -> None:
-    assert wire_http.ended(told, 0) == LoggedOff("none", None)
+    assert http.ended(told, 0) == LoggedOff("none", None)
     with pytest.raises(WireError):
-        wire_http.logged_off(told, 0)
+        http.logged_off(told, 0)
 
 
 def test_instants_are_told_in_the_gateways_time() -> None:
-    assert wire_http.logged_on(body(LOGGED_ON), -60_000, "main").expires_at_ms == 1_699_999_940_000
+    assert http.logged_on(body(LOGGED_ON), -60_000, "main").expires_at_ms == 1_699_999_940_000
     until = body({"Routing": "AfterContact", "RoutedUntil": 9})
-    for reader in (wire_http.logged_off, wire_http.ended):
+    for reader in (http.logged_off, http.ended):
         assert reader(until, 60_000) == LoggedOff("after_contact", 60_009)
-    (listed,) = wire_http.sessions(body({"Sessions": [LISTED]}), 60_000)
+    (listed,) = http.sessions(body({"Sessions": [LISTED]}), 60_000)
     assert listed.since_ms == 60_005
-    assert wire_http.kept_alive(b'{"ExpiresAt":77}', 60_000) == 60_077
+    assert http.kept_alive(b'{"ExpiresAt":77}', 60_000) == 60_077
 
 
 def test_sessions_of_known_applications_are_listed() -> None:
     told = {"Sessions": [LISTED, LISTED | {"ID": "p-2", "Application": "Wallboard"}]}
-    assert wire_http.sessions(body(told), 0) == (
+    assert http.sessions(body(told), 0) == (
         SessionInfo(SessionId("p-1"), Application.DASHBOARD, PHONE, 5, attached=True),
     )
 
 
 def test_the_new_end_is_read() -> None:
-    assert wire_http.kept_alive(b'{"ExpiresAt":77}', 0) == 77
+    assert http.kept_alive(b'{"ExpiresAt":77}', 0) == 77
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_the_new_end_is_read() -> None:
 )
 def test_refusals_have_the_codes_of_clients(status: int, told: object, code: ErrorCode) -> None:
     of_session = code is ErrorCode.SESSION_ENDED
-    assert wire_http.refused(status, body(told), of_session=of_session).code is code
+    assert http.refused(status, body(told), of_session=of_session).code is code
 
 
 @pytest.mark.parametrize(
@@ -211,21 +211,21 @@ def test_refusals_have_the_codes_of_clients(status: int, told: object, code: Err
     ],
 )
 def test_a_name_that_belongs_to_another_door_has_no_meaning(of_session: bool, told: str) -> None:
-    error = wire_http.refused(400, body({"Error": told, "RetryAfter": 5}), of_session=of_session)
+    error = http.refused(400, body({"Error": told, "RetryAfter": 5}), of_session=of_session)
     assert (error.code, error.details) == (ErrorCode.UPSTREAM_REJECTED, {"upstream_code": told})
     assert error.retry_after_s is None
 
 
 def test_since_when_somebody_is_logged_on_elsewhere_is_told_in_the_gateways_time() -> None:
     told = body({"Error": "AlreadyLoggedOn", "Where": "Desk", "Since": 5})
-    assert wire_http.refused(409, told, 60_000, of_session=False).details["since_ms"] == 60_005
+    assert http.refused(409, told, 60_000, of_session=False).details["since_ms"] == 60_005
 
 
 def test_details_of_refusals_are_kept() -> None:
-    locked = wire_http.refused(423, body({"Error": "AccountLocked", "RetryAfter": 60}), of_session=False)
+    locked = http.refused(423, body({"Error": "AccountLocked", "RetryAfter": 60}), of_session=False)
     assert (locked.code, locked.retry_after_s) == (ErrorCode.ACCOUNT_LOCKED, 60)
     told = body({"Error": "AlreadyLoggedOn", "Where": "Desk", "Since": 5})
-    elsewhere = wire_http.refused(409, told, of_session=False)
+    elsewhere = http.refused(409, told, of_session=False)
     assert (elsewhere.code, elsewhere.details) == (
         ErrorCode.ALREADY_LOGGED_ON,
         {"where": "Desk", "since_ms": 5},
@@ -246,7 +246,7 @@ def test_details_of_refusals_are_kept() -> None:
     ],
 )
 def test_what_may_succeed_later_says_when(status: int, told: bytes, wait_s: float | None) -> None:
-    error = wire_http.refused(status, told, of_session=False, retry_after_s=33.0)
+    error = http.refused(status, told, of_session=False, retry_after_s=33.0)
     assert error.retry_after_s == wait_s
 
 
@@ -255,7 +255,7 @@ def test_what_may_succeed_later_says_when(status: int, told: bytes, wait_s: floa
     [(b'{"Error":"LinkStale","Token":7}', 7), (b'{"Error":"LinkStale"}', None), (b"<html>", None)],
 )
 def test_the_highest_token_is_read_when_it_is_told(told: bytes, token: int | None) -> None:
-    assert wire_http.stale_token(told) == token
+    assert http.stale_token(told) == token
 
 
 @given(
@@ -273,10 +273,10 @@ def test_the_highest_token_is_read_when_it_is_told(told: bytes, token: int | Non
 )
 def test_arbitrary_bodies_are_harmless(told: bytes) -> None:
     for of_session in (False, True):
-        assert isinstance(wire_http.refused(400, told, of_session=of_session), GatewayError)
-    wire_http.stale_token(told)
-    dated = (wire_http.logged_off, wire_http.ended, wire_http.sessions, wire_http.kept_alive)
-    for read in (*(partial(each, offset_ms=5) for each in dated), wire_http.about):
+        assert isinstance(http.refused(400, told, of_session=of_session), GatewayError)
+    http.stale_token(told)
+    dated = (http.logged_off, http.ended, http.sessions, http.kept_alive)
+    for read in (*(partial(each, offset_ms=5) for each in dated), http.about):
         try:
             read(told)
         except (WireError, GatewayError):

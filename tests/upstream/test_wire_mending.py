@@ -10,18 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.domain.commands import AttachSession, Directory, QueryDirectory
 from gateway.domain.errors import ErrorCode
-from gateway.domain.link_requests import AttachSession, Directory, QueryDirectory
 from gateway.domain.model import SessionSecret
 from gateway.domain.resources import Agent, Queue
 from gateway.domain.upstream import Attached, Reading
-from gateway.upstream import wire_http
-from gateway.upstream.readings import Readings
-from gateway.upstream.wire import LinkReader, Said
-from gateway.upstream.wire_elements import SHAPES
-from gateway.upstream.wire_errors import WireError
-from gateway.upstream.wire_mending import as_meant, read_as_meant
-from gateway.upstream.wire_requests import answer
+from gateway.upstream.oscce import http
+from gateway.upstream.oscce.commands import answer
+from gateway.upstream.oscce.errors import WireError, as_meant, read_as_meant
+from gateway.upstream.oscce.messages import LinkReader, Said
+from gateway.upstream.oscce.readings import Readings
+from gateway.upstream.oscce.resources import SHAPES
 from tests.upstream.samples import LINK_OPENED, SESSION, TIME_MS, USER, USER_REALTIME, event
 
 _JSON = st.recursive(
@@ -133,12 +132,12 @@ def test_an_opening_and_answers_are_read_as_meant() -> None:
 def test_http_bodies_are_read_as_meant() -> None:
     user = {"Key": 7.0, "ID": "ana", "FirstName": "A\ud800na", "LastName": "Agent"}
     told = {"SessionID": "secret", "ID": "p", "ExpiresAt": 1.7e12, "IdleTimeout": 60, "User": user}
-    logged_on = wire_http.logged_on(json.dumps(told).encode(), 0, "main")
+    logged_on = http.logged_on(json.dumps(told).encode(), 0, "main")
     assert (logged_on.user.display_name, logged_on.expires_at_ms) == ("Ana Agent", 1_700_000_000_000)
     refused = json.dumps({"Error": "AlreadyLoggedOn", "Where": "\ud800Desk"}).encode()
-    error = wire_http.refused(409, refused, of_session=False)
+    error = http.refused(409, refused, of_session=False)
     assert (error.code, error.details["where"]) == (ErrorCode.ALREADY_LOGGED_ON, "Desk")
-    assert wire_http.stale_token(b'{"Error":"LinkStale","Token":7.0}') == 7
+    assert http.stale_token(b'{"Error":"LinkStale","Token":7.0}') == 7
 
 
 @pytest.mark.parametrize("giant", ["9007199254740993", "1e300", "1e400", "-1e16", "1" * 40, "1" * 5000])

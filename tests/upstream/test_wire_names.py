@@ -7,7 +7,7 @@ import pytest
 from gateway.domain.errors import EndReason
 from gateway.domain.model import Application, Kind, Right
 from gateway.domain.upstream import Feature
-from gateway.upstream.wire_names import (
+from gateway.upstream.oscce.decode import (
     APPLICATION_NAMES,
     END_REASONS,
     FEATURES,

@@ -8,7 +8,7 @@ import pytest
 from gateway.domain.model import Kind
 from gateway.domain.resources import Aggregate, Group, Queue
 from gateway.domain.upstream import Source
-from gateway.upstream.wire_queues import (
+from gateway.upstream.oscce.resources import (
     AggregateRealtime,
     GroupRealtime,
     QueueCumulative,

@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.domain.commands import Command, SetQueueParameters, SetRoutingState
-from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.link_requests import (
+from gateway.domain.commands import (
     AttachSession,
+    Command,
     DetachSession,
     Directory,
     Execute,
@@ -24,15 +23,18 @@ from gateway.domain.link_requests import (
     Listening,
     Presence,
     QueryDirectory,
+    SetQueueParameters,
+    SetRoutingState,
     StopListening,
 )
+from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Kind, SessionSecret
 from gateway.domain.upstream import Attached, Source
-from gateway.upstream.readings import Readings
-from gateway.upstream.wire_directory import DIRECTORY_KINDS
-from gateway.upstream.wire_elements import References
-from gateway.upstream.wire_errors import WireError
-from gateway.upstream.wire_requests import answer, render
+from gateway.upstream.oscce.commands import answer, render
+from gateway.upstream.oscce.directory import DIRECTORY_KINDS
+from gateway.upstream.oscce.errors import WireError
+from gateway.upstream.oscce.readings import Readings
+from gateway.upstream.oscce.resources import References
 from tests.upstream.samples import SESSION
 
 KEY = "5f0c0e1a-0000-4000-8000-000000000001"

@@ -6,10 +6,10 @@ import msgspec
 import pytest
 
 from gateway.domain.model import Right, Scope
-from gateway.upstream.readings import Readings
-from gateway.upstream.wire_errors import UNREADABLE
-from gateway.upstream.wire_names import RIGHTS
-from gateway.upstream.wire_scope import Scoped, rights, scope
+from gateway.upstream.oscce.decode import RIGHTS
+from gateway.upstream.oscce.directory import Scoped, rights, scope
+from gateway.upstream.oscce.errors import UNREADABLE
+from gateway.upstream.oscce.readings import Readings
 
 
 def read(text: bytes, pool: Readings) -> Scope:

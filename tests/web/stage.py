@@ -33,7 +33,7 @@ from gateway.app.config.sources import generate_secrets
 from gateway.app.process import StopRequest
 from gateway.runtime.clock import SystemClock
 from gateway.simulator import Simulator, SimulatorSettings
-from gateway.simulator.acts import Acts
+from gateway.simulator.administration import Acts
 from gateway.simulator.model import Agent, AutoPostProcessing, Json
 from tests.web.road import Road, road
 
@@ -120,7 +120,7 @@ class Stage:
     # ---- the centre ----
 
     def act(self, name: str, **fields: Any) -> Json:
-        """Let one act happen in the centre; see gateway/simulator/acts.py."""
+        """Let one act happen in the centre; see gateway/simulator/administration.py."""
         return self._acts.act({"Act": name, **fields})
 
     def agent(self, user: str = "agent1") -> Agent:

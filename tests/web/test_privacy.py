@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from gateway.edge.web_client import WebClient
+from gateway.edge.routes import WebClient
 from tests.web.stage import ASSISTANT, DASHBOARD, DESK, Page, Response, expect, opened
 
 pytestmark = pytest.mark.scenario

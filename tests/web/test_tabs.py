@@ -259,7 +259,7 @@ async def test_a_new_version_is_offered_wherever_one_is_and_taken_by_all_tabs(
         await stage.live(other, DASHBOARD, "supervisor1")
         texts = {each.name: each.read_bytes() for each in WEB.iterdir()}
         texts["app.css"] += b"/* newer */"
-        monkeypatch.setattr("gateway.edge.web_client._carried", lambda: texts)
+        monkeypatch.setattr("gateway.edge.routes._carried", lambda: texts)
         await stage.stop()
         await stage.start()
         await expect(other.get_by_role("button", name="Load it")).to_be_visible(timeout=30_000)

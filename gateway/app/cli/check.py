@@ -45,7 +45,7 @@ from gateway.upstream.asterisk.monitor import is_recent
 from gateway.upstream.asterisk.people import PeopleError, PeopleFile, read_people
 from gateway.upstream.asterisk.publisher import EVERYTHING
 from gateway.upstream.asterisk.server import AsteriskServer
-from gateway.upstream.client import Deadlines, OsccServer
+from gateway.upstream.oscce.client import Deadlines, OsccServer
 
 SITE_S: Final = 5.0
 _HTTPS_PORT: Final = 443

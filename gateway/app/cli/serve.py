@@ -21,8 +21,8 @@ from gateway.app.process import StopRequest, SystemdNotifier, background_tasks, 
 from gateway.app.reload import ReadSecrets
 from gateway.runtime.clock import SystemClock
 from gateway.simulator import Simulator, SimulatorSettings
-from gateway.simulator.options import settings_from
 from gateway.simulator.server import introduction
+from gateway.simulator.settings import settings_from
 
 UNCONFIRMED: Final = 3
 """Exit code: the node has ended in order, but nobody retries some log-offs."""

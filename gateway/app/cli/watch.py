@@ -46,7 +46,7 @@ from gateway.client import (
     Value,
     Wishes,
 )
-from gateway.client.clock import MACHINE_CLOCK
+from gateway.client.http import MACHINE_CLOCK
 from gateway.protocol.bodies import SessionCreated
 
 PASSWORD_VARIABLE: Final = "OSCC_GATEWAY_WATCH_PASSWORD"  # noqa: S105 - the name of a variable, not a password

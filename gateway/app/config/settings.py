@@ -31,7 +31,7 @@ from gateway.app.keys import SealingKey, SecretKey, parse_sealing_key, parse_sec
 from gateway.bus.connect import Address, parse_url
 from gateway.core.effects import SessionLimits
 from gateway.domain.model import Application
-from gateway.edge.settings import AdmissionLimits
+from gateway.edge.request_context import AdmissionLimits
 
 MEMORY: Final = "memory://"
 REASON_BYTES: Final = 79

@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from gateway.domain.commands import Execute, LinkAnswer, LinkRequest, Listen
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.link_requests import Execute, LinkAnswer, LinkRequest, Listen
 from gateway.domain.model import Kind, Right, Scope, UserId
 from gateway.domain.upstream import LinkClosed, LinkEvent, LinkReplaced, Reading, Source
 from gateway.runtime.ports import Clock

@@ -17,7 +17,7 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from gateway.domain.texts import NAME_CHARS, readable
+from gateway.domain.model import NAME_CHARS, readable
 from gateway.upstream.asterisk.keys import number_of, remote_interface
 
 PEOPLE: Final = 20_000

@@ -10,7 +10,7 @@ import heapq
 from collections.abc import Iterable, Iterator
 from typing import Final, TypeVar
 
-from gateway.domain.link_requests import Directory, Listen
+from gateway.domain.commands import Directory, Listen
 from gateway.domain.model import Application, Kind, Scope
 from gateway.domain.resources import FunctionState
 from gateway.domain.upstream import (

@@ -13,15 +13,8 @@ from types import TracebackType
 from typing import Final
 
 from gateway.domain.commands import (
-    ChangeRemoteNumber,
-    SetAgentRoutingState,
-    SetAutoPostProcessing,
-    SetRoutingState,
-    SetSkills,
-)
-from gateway.domain.errors import EndReason, ErrorCode, GatewayError
-from gateway.domain.link_requests import (
     AttachSession,
+    ChangeRemoteNumber,
     DetachSession,
     Execute,
     Executed,
@@ -32,8 +25,13 @@ from gateway.domain.link_requests import (
     Listening,
     Presence,
     QueryDirectory,
+    SetAgentRoutingState,
+    SetAutoPostProcessing,
+    SetRoutingState,
+    SetSkills,
     StopListening,
 )
+from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.model import Kind, Right, SessionId, SessionSecret, User, UserId
 from gateway.domain.upstream import (
     About,

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, unquote
 
-from gateway.domain.model import Application, Device, SessionId, SessionSecret
-from gateway.domain.texts import WORD_CHARS, readable
+from gateway.domain.model import WORD_CHARS, Application, Device, SessionId, SessionSecret, readable
 
 SESSIONS: Final = "oscc-session"
 NUMBERS: Final = "oscc-number"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Literal, NamedTuple
 
 from gateway.domain.catalogue import Parameter, Reason, RoutingParameter, Skill
-from gateway.domain.model import Kind
+from gateway.domain.model import VALUE_CHARS, WORD_CHARS, Kind, readable
 from gateway.domain.resources import (
     Agent,
     AgentSkill,
@@ -21,7 +21,6 @@ from gateway.domain.resources import (
     RoutingState,
     Switch,
 )
-from gateway.domain.texts import VALUE_CHARS, WORD_CHARS, readable
 from gateway.domain.upstream import Part, Source
 from gateway.upstream.asterisk.keys import number_of
 from gateway.upstream.asterisk.people import PeopleFile, Person, agent_number

@@ -12,7 +12,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 
 from gateway import client as sdk
-from gateway.client.clock import MACHINE_CLOCK, jitter
+from gateway.client.http import MACHINE_CLOCK, jitter
 from gateway.domain.commands import Command
 from gateway.protocol import wire_form
 from gateway.protocol.frames import ErrorFrame

@@ -1,0 +1,465 @@
+"""Accounts: log-on, log-off and session requests, within the limits of each site."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+from gateway.core.log_on_queue import PATIENCE_S, Judged, LogOnPlace, LogOnQueue
+from gateway.core.rate_limits import AdmissionQueue, Buckets, LogOnGuard, name_hash
+from gateway.core.registry import Quota
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.model import SessionId, Ticket, UserId
+from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
+from gateway.runtime.log_off import LogOffs, SiteAuthority, authority_of
+from gateway.runtime.ports import Authority, Clock, SharedStore
+
+TOLD_S: Final = 60.0
+"""When to try again what all nodes together have locked: the store tells no times."""
+DEVICE_LIFE_S: Final = 14 * 86_400.0
+"""For how long a device is known as one that had a session of a user."""
+RANDOM_ID: Final = re.compile(
+    r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE
+)
+"""A random UUID (RFC 9562, version 4). No other id of a device proves anything: it could be guessed."""
+NUMBERS: Final = 4
+"""Different numbers with which a name may log on within an hour, on all nodes together."""
+NUMBERS_S: Final = 3600.0
+_NAME_PER_S: Final = 1.0
+_NAME_BURST: Final = 20
+"""Log-ons of one name, right or wrong: nobody logs on more often than that by hand."""
+_NAMES_MAX: Final = 10_000
+_TURN_S: Final = 0.02
+_FIRST_S: Final = 0.1
+_BEHIND_S: Final = 0.5
+"""How long the first that waits, and the others, sleep at most before they ask for their turn again."""
+_WRONG: Final = frozenset({ErrorCode.INVALID_CREDENTIALS, ErrorCode.ACCOUNT_LOCKED})
+_UNJUDGED: Final = frozenset(
+    {
+        ErrorCode.UPSTREAM_UNAVAILABLE,
+        ErrorCode.FUNCTION_UNAVAILABLE,
+        ErrorCode.BUSY,
+        ErrorCode.UPSTREAM_TIMEOUT,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Try:
+    """One log-on: what it is counted by, and what all nodes together have counted."""
+
+    site: str
+    name: str
+    address: str
+    origin: str
+    """By what the guard counts it: its address, or the device that had a session of the name."""
+    device: str
+    is_trusted: bool
+    locked_s: float
+    """For how long all nodes together have locked it."""
+
+    def key(self, *more: str) -> str:
+        """Return the name of a counter that all nodes share."""
+        return name_hash(self.site, self.name, *more).hex()
+
+
+class LogOns:
+    """The log-on door of all sites.
+
+    Invariants: a wrong password is counted whether or not the name exists, and locks one try
+    below OSCC-E's own lock-out, also when many are tried at once on this node; a site is never
+    asked for more log-ons than its half of the budget. Other nodes know of a wrong password when it was
+    answered: of those tried at once on several nodes, each lets through what it would alone.
+
+    Args:
+        queues: The queues of links, by site, which have the budgets.
+        clock: Its time.
+        shared: Counts for all nodes together.
+        number_changes: How often users may change their remote numbers.
+    """
+
+    def __init__(
+        self,
+        queues: Mapping[str, AdmissionQueue],
+        clock: Clock,
+        shared: SharedStore,
+        number_changes: Quota[UserId] | None = None,
+    ) -> None:
+        self._clock = clock
+        self._shared = shared
+        self._guard = LogOnGuard()
+        self._queues = {site: LogOnQueue(admission_queue) for site, admission_queue in queues.items()}
+        self._names: Buckets[bytes] = Buckets(_NAME_PER_S, _NAME_BURST, keys_max=_NAMES_MAX)
+        if number_changes is None:
+            number_changes = Quota(most=NUMBERS - 1, window_s=NUMBERS_S)
+        self._number_changes: Final = number_changes
+        self._numbers: OrderedDict[bytes, tuple[UserId, bytes]] = OrderedDict()
+        """With which number, as a hash, a name logged on last, and whose it is."""
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """How much is remembered, by what it is."""
+        queues = self._queues.values()
+        return {
+            "log_ons_waiting": sum(map(len, queues)),
+            "log_on_addresses": sum(queue.addresses for queue in queues),
+            "log_on_appointments": sum(queue.appointments for queue in queues),
+            "log_on_names": len(self._guard) + len(self._names) + len(self._numbers),
+        }
+
+    async def log_on(
+        self, authority: Authority, site: str, credentials: LogOn, address: str
+    ) -> tuple[LoggedOn, int]:
+        """Open a session at OSCC-E; returns also when OSCC-E was asked, ms since 1970.
+
+        Args:
+            authority: The site's log-on door.
+            site: Which.
+            credentials: What was shown.
+            address: From where; what is limited as one.
+
+        Raises:
+            GatewayError: ``account_locked``, ``rate_limited``, or what OSCC-E says; that it has locked the
+                account is told as ``invalid_credentials``, since it says that the account exists.
+        """
+        asked = await self._asked(site, credentials, address)
+        self._check(asked)
+        async with self._changing_number(asked, credentials.remote_number):
+            place = await self._admitted(asked)
+            result: Judged = "refused"
+            try:
+                # nothing is awaited from the check to the note: whoever comes at the same moment must see it
+                self._check(asked)
+                began_ms = self._clock.wall_ms()
+                logged_on = await self._ask(authority, asked, credentials)
+                result = "right"
+            except GatewayError as error:
+                result = _judged(error)
+                raise
+            finally:
+                self._queues[site].judged(place, result, self._clock.now())
+        await self._note_number(asked, credentials.remote_number, logged_on.user.id)
+        return logged_on, began_ms
+
+    # ---- guessing ----
+
+    async def _asked(self, site: str, credentials: LogOn, address: str) -> _Try:
+        """Gather what all nodes together have counted; best effort."""
+        name, device = credentials.user_name, credentials.device.id
+        key = name_hash(site, name).hex()
+        by_address = name_hash(site, name, "origin", address).hex()
+        names = [key, name_hash(site, name, "day").hex(), by_address]
+        if RANDOM_ID.fullmatch(device):
+            names.append(name_hash(site, name, "device", device).hex())
+        wrong, lasting, own, *sessions = await self._counted(*names)
+        is_trusted = any(sessions)
+        origin = f"device {device}" if is_trusted else f"address {address}"
+        guard = self._guard
+        is_slow = lasting >= guard.tries_of_origin and wrong > 0
+        is_locked = wrong >= guard.tries or own >= guard.tries_of_origin or is_slow
+        locked_s = TOLD_S if is_locked and not is_trusted else 0.0
+        return _Try(site, name, address, origin, device, is_trusted, locked_s)
+
+    def _check(self, asked: _Try) -> None:
+        """Refuse a name that is locked.
+
+        Raises:
+            GatewayError: ``account_locked``.
+        """
+        now = self._clock.now()
+        locked_s = self._guard.locked_s(
+            asked.site, asked.name, now, asked.origin, is_trusted=asked.is_trusted
+        )
+        locked_s = locked_s or asked.locked_s
+        if locked_s > 0:
+            message = "Too many wrong passwords: the account is locked for a while."
+            raise GatewayError(ErrorCode.ACCOUNT_LOCKED, message, retry_after_s=locked_s)
+
+    async def _ask(self, authority: Authority, asked: _Try, credentials: LogOn) -> LoggedOn:
+        guard, site, name, origin = self._guard, asked.site, asked.name, asked.origin
+        guard.trying(site, name, origin)
+        try:
+            logged_on = await authority.log_on(credentials)
+        except GatewayError as error:
+            if error.code not in _WRONG:
+                guard.unanswered(site, name, origin)
+                raise
+            guard.failed(site, name, self._clock.now(), origin)
+            await self._count(asked)
+            if error.code is ErrorCode.ACCOUNT_LOCKED:
+                raise GatewayError(ErrorCode.INVALID_CREDENTIALS, "The account is locked.") from error
+            raise
+        except BaseException:
+            guard.unanswered(site, name, origin)
+            raise
+        await self._note_success(asked, is_alone=guard.succeeded(site, name, origin))
+        return logged_on
+
+    async def _count(self, asked: _Try) -> None:
+        """Have all nodes know of a wrong password. Each counts for itself, too."""
+        guard = self._guard
+        with suppress(GatewayError):
+            wrong = await self._shared.count(asked.key(), guard.window_s)
+            if not asked.is_trusted:
+                await self._shared.count(asked.key("origin", asked.address), guard.window_s)
+            if wrong > 1:  # a single one in a window is what a slowed name may have anyway
+                await self._shared.count(asked.key("day"), guard.slow_s)
+
+    async def _note_success(self, asked: _Try, *, is_alone: bool) -> None:
+        """Have all nodes forget the wrong passwords, and remember the device."""
+        told: list[Awaitable[object]] = []
+        if is_alone:
+            keys = (asked.key(), asked.key("day"), asked.key("origin", asked.address))
+            told += [self._shared.forget(key) for key in keys]
+        if not asked.is_trusted and RANDOM_ID.fullmatch(asked.device):
+            told.append(self._shared.count(asked.key("device", asked.device), DEVICE_LIFE_S))
+        async with asyncio.TaskGroup() as tasks:
+            for each in told:
+                tasks.create_task(_best_effort(each))
+
+    async def _counted(self, *names: str) -> list[int]:
+        """Return the counters that nodes share; 0 for one that is not told."""
+        async with asyncio.TaskGroup() as tasks:
+            asked = [tasks.create_task(self._counted_or_none(name)) for name in names]
+        return [each.result() for each in asked]
+
+    async def _counted_or_none(self, name: str) -> int:
+        try:
+            return await self._shared.counted(name)
+        except GatewayError:
+            return 0
+
+    # ---- turns ----
+
+    async def _admitted(self, asked: _Try) -> LogOnPlace:
+        """Return when it is this log-on's turn; bounded in time.
+
+        Raises:
+            GatewayError: ``rate_limited``, with when to come back.
+        """
+        now, news = self._clock.now(), asyncio.Event()
+        name = name_hash(asked.site, asked.name)
+        if not self._names.take(name, now):
+            raise _rate_limited(self._names.wait_s(name, now))
+        queue = self._queues[asked.site]
+        client = name_hash(asked.site, asked.name, "client", asked.address, asked.device)
+        place = queue.join(client, asked.address, now, news.set, is_trusted=asked.is_trusted)
+        if place.refused_s is None and not queue.enter(place, now):
+            await self._turn(queue, place, news)
+        if place.refused_s is not None:
+            raise _rate_limited(place.refused_s)
+        return place
+
+    async def _turn(self, queue: LogOnQueue, place: LogOnPlace, news: asyncio.Event) -> None:
+        """Return when the place was entered or refused."""
+        clock = self._clock
+        try:
+            async with clock.timeout(PATIENCE_S):
+                while place.refused_s is None and not queue.enter(place, clock.now()):
+                    wait_s = queue.wait_s(place, clock.now())
+                    most_s = _BEHIND_S if math.isinf(wait_s) else _FIRST_S
+                    news.clear()
+                    with suppress(TimeoutError):
+                        async with clock.timeout(min(max(wait_s, _TURN_S), most_s)):
+                            await news.wait()
+        except TimeoutError:
+            queue.give_up(place, clock.now())
+        except BaseException:
+            queue.withdraw(place, clock.now())
+            raise
+
+    # ---- remote numbers ----
+
+    @asynccontextmanager
+    async def _changing_number(self, asked: _Try, number: str | None) -> AsyncIterator[None]:
+        """Take one of the changes of the remote number, if it is another than the last; not if it fails.
+
+        Raises:
+            GatewayError: ``rate_limited``.
+        """
+        if number is None:
+            yield
+            return
+        seen, others = await self._counted(asked.key("number", number), asked.key("numbers"))
+        if not seen and others >= NUMBERS:
+            raise _too_many_numbers(NUMBERS_S)
+        user, last = self._numbers.get(name_hash(asked.site, asked.name), (None, b""))
+        if user is None or last == _digest(asked, number):
+            yield
+            return
+        at = self._clock.now()
+        wait_s = self._number_changes.take(user, at)
+        if wait_s > 0:
+            raise _too_many_numbers(wait_s)
+        try:
+            yield
+        except BaseException:
+            self._number_changes.give_back(user, at)
+            raise
+
+    async def _note_number(self, asked: _Try, number: str | None, user: UserId) -> None:
+        """Remember with which number the name logged on, as hashes."""
+        if number is None:
+            return
+        name = name_hash(asked.site, asked.name)
+        self._numbers[name] = user, _digest(asked, number)
+        self._numbers.move_to_end(name)
+        if len(self._numbers) > _NAMES_MAX:
+            self._numbers.popitem(last=False)
+        with suppress(GatewayError):
+            if await self._shared.count(asked.key("number", number), NUMBERS_S) == 1:
+                await self._shared.count(asked.key("numbers"), NUMBERS_S)
+
+
+def _judged(error: GatewayError) -> Judged:
+    if error.code in _WRONG:
+        return "wrong"
+    return "unjudged" if error.code in _UNJUDGED else "refused"
+
+
+def _digest(asked: _Try, number: str) -> bytes:
+    return name_hash(asked.site, asked.name, "number", number)
+
+
+async def _best_effort(asked: Awaitable[object]) -> None:
+    with suppress(GatewayError):
+        await asked
+
+
+def _rate_limited(wait_s: float) -> GatewayError:
+    return GatewayError(ErrorCode.RATE_LIMITED, "Too many log-ons just now.", retry_after_s=wait_s)
+
+
+def _too_many_numbers(wait_s: float) -> GatewayError:
+    message = "The remote number was changed too often within the last hour."
+    return GatewayError(ErrorCode.RATE_LIMITED, message, retry_after_s=wait_s)
+
+
+class Users(Protocol):
+    """Whoever serves the sessions."""
+
+    def logged_on(self, logged_on: LoggedOn, began_ms: int) -> None:
+        """Note that a user logged on, and when that began."""
+        ...
+
+    def logged_off(self, ticket: Ticket, by: str = "self") -> None:
+        """Note that the user ended a session, here or from his device *by*."""
+        ...
+
+
+class Accounts:
+    """Sessions of all sites: begun, listed and ended.
+
+    Invariant: of one session at most one log-off, one listing and one end of another are under way.
+    :class:`gateway.runtime.accounts.LogOns` guards the log-ons; log-offs are retried by
+    :class:`gateway.runtime.log_off.LogOffs`.
+    """
+
+    def __init__(
+        self,
+        sites: Mapping[str, SiteAuthority],
+        queues: Mapping[str, AdmissionQueue],
+        clock: Clock,
+        users: Users,
+        shared: SharedStore,
+        log_offs: LogOffs,
+        number_changes: Quota[UserId] | None = None,
+    ) -> None:
+        self._sites = sites
+        self._clock = clock
+        self._users = users
+        self.log_ons: Final = LogOns(queues, clock, shared, number_changes)
+        self.log_offs: Final = log_offs
+        self._listing: dict[str, asyncio.Future[tuple[SessionInfo, ...]]] = {}
+        self._ending: set[str] = set()
+
+    @property
+    def log_offs_pending(self) -> int:
+        """How many log-offs wait for their confirmation."""
+        return len(self.log_offs)
+
+    @property
+    def pending(self) -> tuple[Ticket, ...]:
+        """The sessions whose log-off waits for its confirmation."""
+        return self.log_offs.pending
+
+    async def log_on(self, site: str, credentials: LogOn, address: str = "") -> LoggedOn:
+        """Open a session at OSCC-E. *address*: from where; what is limited as one.
+
+        Raises:
+            GatewayError: ``site_unknown``, ``account_locked``, ``rate_limited``, or what OSCC-E says.
+        """
+        authority = self._authority(site)
+        logged_on, began_ms = await self.log_ons.log_on(authority, site, credentials, address)
+        self._users.logged_on(logged_on, began_ms)
+        return logged_on
+
+    async def log_off(self, ticket: Ticket, by: str = "self") -> LoggedOff:
+        """End the session, as :meth:`LogOffs.log_off` says."""
+        return await self.log_offs.log_off(ticket, by)
+
+    async def sessions(self, ticket: Ticket) -> tuple[SessionInfo, ...]:
+        """List the user's sessions; a request of this session that is under way serves all who ask.
+
+        Raises:
+            GatewayError: ``upstream_unavailable`` or ``session_ended``.
+        """
+        under_way = self._listing.get(ticket.handle)
+        if under_way is not None:
+            try:
+                return await asyncio.shield(under_way)
+            finally:
+                del under_way  # what it raises has this frame in its traceback
+        waiting = self._listing[ticket.handle] = asyncio.get_running_loop().create_future()
+        waiting.add_done_callback(asyncio.Future.exception)  # there may be nobody else who waits
+        try:
+            listed = await self._authority(ticket.user.site).sessions(ticket.secret)
+        except BaseException as error:
+            is_told = isinstance(error, GatewayError)
+            waiting.set_exception(error if is_told else _not_reached())
+            raise
+        else:
+            waiting.set_result(listed)
+            return listed
+        finally:
+            del self._listing[ticket.handle], waiting  # what it raises has this frame in its traceback
+
+    async def end(self, ticket: Ticket, session: SessionId, by: str | None = None) -> LoggedOff:
+        """End a session of the user; his own as :meth:`log_off` does.
+
+        Of another, ``after_contact`` means: it has ended, and OSCC-E removes the routing by itself.
+        *by* is who ends it, as the phone is told: by default the device of *ticket*.
+
+        Raises:
+            GatewayError: ``not_found``, ``upstream_unavailable`` or ``session_ended``; ``rate_limited`` while
+                another request of this session to end one is under way.
+        """
+        if session == ticket.session:
+            return await self.log_off(ticket)
+        if by is None and ticket.handle in self._ending:
+            message = "A request of this session to end another one is under way."
+            raise GatewayError(ErrorCode.RATE_LIMITED, message, retry_after_s=1.0)
+        self._ending.add(ticket.handle)
+        try:
+            answer = await self._authority(ticket.user.site).end(ticket.secret, session)
+        finally:
+            self._ending.discard(ticket.handle)
+        self._users.logged_off(replace(ticket, session=session), by or ticket.device.name)
+        return answer
+
+    async def run(self) -> None:
+        """Retry log-offs that were not confirmed, until cancelled."""
+        await self.log_offs.run()
+
+    def _authority(self, site: str) -> Authority:
+        return authority_of(self._sites, site)
+
+
+def _not_reached() -> GatewayError:
+    return GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "The contact centre was not asked to the end.")

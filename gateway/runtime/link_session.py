@@ -1,0 +1,430 @@
+"""Link session: from an open link to its end, and what is shown of its health.
+
+One :class:`Linked` lives as long as one link. It reads, folds what it reads into the mirror and
+the user's sessions, and says when something is to be asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import Final, Protocol, assert_never
+
+from gateway.core.effects import Health
+from gateway.core.link import LinkMachine, LinkState
+from gateway.core.user_sessions import Member, UserSessions
+from gateway.domain.commands import KeepAlive
+from gateway.domain.errors import EndReason, GatewayError
+from gateway.domain.resources import FunctionState
+from gateway.domain.upstream import (
+    About,
+    Announced,
+    CatalogueChanged,
+    Feature,
+    FunctionChanged,
+    LinkClosed,
+    LinkEvent,
+    LinkReplaced,
+    ObjectChanged,
+    Opened,
+    Reading,
+    ScopeChanged,
+    SessionEnded,
+)
+from gateway.protocol.frames import NoticeFrame
+from gateway.runtime.mirror import Feed, Mirror
+from gateway.runtime.ports import Clock, Link
+from gateway.runtime.spawn import forget_frames, heed_cancellation, spawn
+from gateway.runtime.subscriptions import Asking
+from gateway.runtime.world import World
+
+HEARD_S: Final = 0.05
+"""How much later than the last time the keeper is told again that a message came."""
+
+
+class Pulse(Protocol):
+    """Who counts how long what the link brings is under way."""
+
+    def read(self) -> None:
+        """Note that a message that was told as heard is in the mirror, and its readers are told."""
+        ...
+
+
+class Keeper(Protocol):
+    """Whose link it is."""
+
+    @property
+    def pulse(self) -> Pulse:
+        """Counts."""
+        ...
+
+    clock: Clock
+    user_sessions: UserSessions
+    mirror: Mirror
+    feed: Feed
+
+    def heard(self) -> None:
+        """Note that a message came."""
+        ...
+
+    def agreed(self, keep_alive_s: float) -> None:
+        """Note after which silence the server wants a sign of life."""
+        ...
+
+    def sees(self, *, regained: bool) -> None:
+        """Note that the server may have begun or ceased to tell realtime data."""
+        ...
+
+    def answered(self) -> None:
+        """Note that whoever waits for answers may look again."""
+        ...
+
+    def synced(self) -> None:
+        """Note that every question is answered, and the mirror shows it."""
+        ...
+
+    def ended(self, member: Member, reason: EndReason, by: str | None) -> None:
+        """Take out a session that OSCC-E ended or refused."""
+        ...
+
+    def replaced(self, token: int) -> None:
+        """Note that the link with *token* took the place of this one."""
+        ...
+
+
+class Linked:
+    """One open link.
+
+    Invariant: what was read is in the mirror, and its readers are told, before the next message is read.
+
+    Args:
+        link: The open link; its first event is ``Opened``.
+        opener: The session by which it was opened.
+        about: Which server it is.
+        keeper: Whose link it is.
+    """
+
+    def __init__(self, link: Link, opener: Member, about: About, keeper: Keeper) -> None:
+        self.link = link
+        self.replaced_by: int | None = None
+        """The token of the link that took this one's place."""
+        self.fenced = Feature.LINK_FENCING in about.features
+        """Whether OSCC-E executes nothing on a link that was replaced."""
+        self.features = about.features
+        """What the server can do."""
+        self._opener = opener
+        self._about = about
+        self._keeper = keeper
+        self._user_sessions = keeper.user_sessions
+        self._mirror = keeper.mirror
+        self._tasks: asyncio.TaskGroup | None = None
+        self._asking: Asking | None = None
+        self._told_heard_at = -math.inf
+        self._is_answered = False
+        """Whether somebody who asked has not run since his answer came."""
+        keeper.feed.ledger.under_way_s = 0.0
+
+    # ---- life ----
+
+    async def run(self) -> None:
+        """Serve the link until it is gone."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                await self._read(tasks)
+        except* LinkClosed as closed:
+            forget_frames(closed)
+        finally:
+            self._tasks = self._asking = None
+            await self.link.close()
+        heed_cancellation()
+
+    @property
+    def settled(self) -> bool:
+        """Whether all that is wanted was asked, and has answered."""
+        return self._asking is not None and self._asking.settled
+
+    def need(self) -> None:
+        """Note that what is wanted has changed."""
+        if self._asking is not None:
+            self._asking.need()
+
+    def leave(self, member: Member) -> None:
+        """Take a session off the link that is spoken for no longer."""
+        if self._asking is not None and member.on_link and member.attached is not None:
+            self._asking.leave(member.attached.alias)
+
+    def listen_anew(self) -> None:
+        """Ask for whole sets again."""
+        if self._asking is not None:
+            self._asking.listen_anew()
+
+    def keep_alive(self) -> None:
+        """Break a silence. The server speaks first."""
+        if self._asking is not None:
+            spawn(self._tasks, self._keep_alive())
+
+    def close(self) -> None:
+        """Close the link: :meth:`run` returns soon."""
+        spawn(self._tasks, self.link.close())
+
+    def tick(self, now: float) -> None:
+        """Note that time has passed."""
+        if self._asking is not None:
+            self._asking.tick(now)
+
+    @property
+    def due_at(self) -> float:
+        """When :meth:`tick` has something to do; in the past: each time."""
+        return -math.inf if self._asking is None else self._asking.due_at
+
+    async def _keep_alive(self) -> None:
+        try:
+            await self.link.request(KeepAlive())
+        except GatewayError:
+            return  # silence speaks for itself
+
+    # ---- reading ----
+
+    async def _read(self, tasks: asyncio.TaskGroup) -> None:
+        """Read until the link is gone.
+
+        Raises:
+            LinkClosed: Always; it ends whatever is asked on the link.
+        """
+        while self.replaced_by is None:
+            await self._turn(tasks)
+        raise LinkClosed("lost")
+
+    async def _turn(self, tasks: asyncio.TaskGroup) -> None:
+        event = await self.link.receive(self._read_one)
+        if event is None and self.link.speaks:
+            self._is_answered = True  # answers come by the dozen where many phones do
+            return
+        if event is None or self._is_answered:
+            self._is_answered = False
+            await self._let_askers_run()
+        if isinstance(event, Reading):
+            self._read_one(event)
+            return
+        self._hear()
+        asking = self._asking
+        if isinstance(event, Opened):
+            self._opened(event, tasks)
+        elif event is not None and asking is not None:
+            self._process(event, asking)
+        self._keeper.feed.flush()
+
+    def _read_one(self, reading: Reading) -> None:
+        """Take in a reading: nearly all that a link brings."""
+        is_told = self._hear()
+        asking = self._asking
+        if asking is not None:
+            self._mirror.read(reading)
+            if not asking.settled:
+                asking.settle()
+        self._keeper.feed.flush()
+        if is_told:
+            self._keeper.pulse.read()
+
+    def _hear(self) -> bool:
+        """Let the keeper know that a message came, seldom enough that it costs nothing; tell whether it was.
+
+        What he makes of it is kept in seconds, and told with what phones are told; that he takes the link
+        to be heard a little earlier than it was errs on the side of silence.
+        """
+        at = self.link.heard_at
+        if not self._mirror.is_blind:
+            self._keeper.feed.ledger.came_at = at
+        if at - self._told_heard_at < HEARD_S:
+            return False
+        self._told_heard_at = at
+        self._keeper.heard()
+        return True
+
+    async def _let_askers_run(self) -> None:
+        """Let whoever asked take the answers that were settled, before the next event is processed.
+
+        A command is asked by its execution, on which its phone waits: an end of the session that is
+        told next must find the result with the phone.
+        """
+        for _ in ("execution", "phone"):
+            await self._keeper.clock.sleep(0)
+
+    def _opened(self, event: Opened, tasks: asyncio.TaskGroup) -> None:
+        self._keeper.agreed(event.keep_alive_s)
+        self._mirror.begin(self._about, event.time_ms, event.last_end)
+        self._user_sessions.server = event.server
+        self._asking = Asking(self.link, self._keeper, tasks)
+        if self._user_sessions.get(self._opener.handle) is self._opener:
+            self._user_sessions.accepted(self._opener.handle, event.attached)
+            self._mirror.narrowed()
+            self._mirror.show_sessions()
+        else:
+            self._asking.leave(event.attached.alias)
+        self._asking.need()
+
+    def _process(self, event: LinkEvent, asking: Asking) -> None:
+        """Take in what comes seldom."""
+        match event:
+            case ObjectChanged():
+                self._mirror.object(event)
+            case CatalogueChanged():
+                asking.directory_changed()
+            case FunctionChanged():
+                self._function(event, asking)
+            case ScopeChanged() | SessionEnded() | LinkReplaced():
+                self._process_session(event, asking)
+            case Announced():
+                self._announce(event)
+            case Opened() | Reading():
+                pass
+            case _:
+                assert_never(event)
+
+    def _function(self, event: FunctionChanged, asking: Asking) -> None:
+        regained = self._mirror.function(event)
+        asking.function(event)
+        if event.state is not FunctionState.DOWN and not regained:
+            asking.ask_refused_again()
+        self._keeper.sees(regained=regained)
+
+    def _announce(self, event: Announced) -> None:
+        """Show what the server says; it is acknowledged by nobody, since no log-on asks for it."""
+        effective_ms = event.effective_at_ms
+        now_ms, offset_ms = self._keeper.clock.wall_ms(), self._mirror.offset_ms
+        notice = NoticeFrame(
+            id=event.id,
+            version=event.version,
+            category=event.category,
+            title=event.title,
+            summary=event.summary,
+            link=event.link,
+            effective_at_ms=now_ms if effective_ms is None else effective_ms + offset_ms,
+            must_acknowledge=False,
+        )
+        self._keeper.feed.announce(notice)
+
+    def _process_session(self, event: ScopeChanged | SessionEnded | LinkReplaced, asking: Asking) -> None:
+        match event:
+            case ScopeChanged():
+                before = self._user_sessions.scope
+                if self._user_sessions.rescoped(event.alias, event.rights, event.scope) is not None:
+                    self._mirror.rescoped(before)
+                    asking.rescoped(before)
+            case SessionEnded():
+                member = self._user_sessions.by_alias(event.alias)
+                if member is not None:
+                    self._keeper.ended(member, event.reason, event.by)
+            case LinkReplaced():
+                self.replaced_by = event.token
+                self._keeper.replaced(event.token)
+
+
+class LinkHealth:
+    """One owner's link, by its signs of life.
+
+    Args:
+        feed: Who is told.
+        mirror: What is told.
+        machine: The link's.
+        world: The outside.
+        is_taking_over: Whether another owner's data is shown: it is stale until a link was tried.
+    """
+
+    def __init__(
+        self, feed: Feed, mirror: Mirror, machine: LinkMachine, world: World, *, is_taking_over: bool
+    ) -> None:
+        self._feed = feed
+        self._mirror = mirror
+        self._machine = machine
+        self._world = world
+        self.is_taking_over = is_taking_over
+        self._blind_since = world.clock.now() if is_taking_over else None
+        self._as_of = feed.health.as_of
+        self._is_doubted = False
+        """Whether another node was granted the lease, and the link has brought nothing since."""
+
+    def doubted(self, linked: Linked | None) -> None:
+        """Note that another node was granted the lease: the link may be replaced, and its end lost."""
+        if linked is not None:
+            self._is_doubted = True
+            linked.keep_alive()
+            self.say()
+
+    def heard(self) -> None:
+        """Note that a message came."""
+        self._is_doubted = False
+        self._machine.heard(self._world.clock.now())
+        self._date()
+        self.say()
+
+    def read(self) -> None:
+        """Note that a message is in the mirror, and its readers are told."""
+        self._world.tally.read(self._world.clock.now() - self._feed.ledger.came_at)
+
+    def sees(self, *, regained: bool) -> None:
+        """Note that the server may have begun or ceased to tell realtime data."""
+        if regained:
+            self._machine.doubt()
+        self.say()
+
+    def agreed(self, keep_alive_s: float) -> None:
+        """Note after which silence the server wants a sign of life."""
+        self._machine.agreed(keep_alive_s)
+
+    def synced(self) -> None:
+        """Note that every question asked so far is answered, and the mirror shows it."""
+        self._machine.synced(self._world.clock.now())
+        self.is_taking_over = False
+        if self._blind_since is not None:
+            self._world.tally.saw_again(self._world.clock.now() - self._blind_since)
+            self._blind_since = None
+        self._date()
+        self.say()
+
+    def unreached(self) -> None:
+        """Note that there is no link now."""
+        self._is_doubted = False
+        self.is_taking_over = False
+        self.say()
+
+    def tend(self, linked: Linked | None, now: float) -> None:
+        """Do for the open link what is due."""
+        if linked is None:
+            return
+        match self._machine.need(now):
+            case "keep_alive":
+                linked.keep_alive()
+            case "listen_anew":
+                linked.listen_anew()
+            case "drop":
+                linked.close()
+            case "nothing":
+                linked.tick(now)
+
+    def due_at(self, linked: Linked) -> float:
+        """Return when the link needs something by time alone; in the past: in each tick."""
+        is_odd = self._is_doubted or self.is_taking_over
+        return -math.inf if is_odd else min(self._machine.due_at, linked.due_at)
+
+    def _date(self) -> None:
+        """Move the age of the data if all that is shown was read on this link since its last silence."""
+        mirror, came_at = self._mirror, self._feed.ledger.came_at
+        is_read = mirror.live and self._machine.state is LinkState.LIVE and not self._is_old
+        is_first = mirror.has_snapshot and self._as_of is None
+        if (is_read or is_first) and came_at > -math.inf:
+            self._as_of = came_at
+
+    @property
+    def _is_old(self) -> bool:
+        return self._mirror.is_blind or self._mirror.is_partial or self._is_doubted
+
+    def say(self) -> None:
+        """Tell phones and other nodes."""
+        upstream = self._machine.health(self._world.clock.now())
+        if (upstream == "live" and self._is_old) or (upstream == "down" and self.is_taking_over):
+            upstream = "stale"
+        is_known = self._mirror.has_snapshot or self._feed.health.as_of is not None
+        bus = self._world.exchange.machine.health
+        self._feed.say(Health(upstream, bus, self._as_of if is_known else None))

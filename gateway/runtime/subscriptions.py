@@ -1,0 +1,639 @@
+"""Subscriptions of one link: the queries of a user, asked one after the other and kept current.
+
+A change of the wanted subscriptions only sets a flag. Rounds of requests make the present ones equal to the
+wanted ones, so no two changes ever cross.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Hashable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Final, Protocol
+
+from gateway.core.compose import Address
+from gateway.core.user_sessions import Member, UserSessions
+from gateway.core.view import ALWAYS_LISTENED, wanted
+from gateway.domain.commands import (
+    AttachSession,
+    DetachSession,
+    Directory,
+    LinkAnswer,
+    LinkRequest,
+    Listen,
+    Listening,
+    Presence,
+    QueryDirectory,
+    StopListening,
+)
+from gateway.domain.errors import EndReason, ErrorCode, GatewayError
+from gateway.domain.model import Kind, Scope
+from gateway.domain.resources import FunctionState
+from gateway.domain.upstream import Attached, FunctionChanged, FunctionName, Source
+from gateway.runtime.mirror import Mirror
+from gateway.runtime.ports import Clock, Link
+from gateway.runtime.spawn import TaskGroup, spawn, weakly
+
+MOST: Final = 48
+"""Questions under way at once: a link takes 64, and commands are to find room."""
+ROUND_S: Final = 5.0
+"""How long whoever asks waits for the answer; it may come later, too."""
+
+Take = Callable[[LinkAnswer | GatewayError], None]
+
+
+@dataclass(slots=True, eq=False)
+class _Question:
+    answered: asyncio.Event = field(default_factory=asyncio.Event)
+    is_late: bool = False
+    """Whether whoever asked has gone on without the answer."""
+
+
+class Questions:
+    """The questions of one link whose answers count whenever they come.
+
+    Invariant: each is under way once at most; an answer is taken in the turn in which it was met, before
+    anything that the link tells after it.
+
+    Args:
+        link: Where to ask.
+        clock: Bounds how long an asker waits; how long the server may take, the link bounds.
+        tasks: The link's life.
+        late: Called after an answer was taken for which its asker has not waited.
+    """
+
+    def __init__(self, link: Link, clock: Clock, tasks: asyncio.TaskGroup, late: Callable[[], None]) -> None:
+        self._link = link
+        self._clock = clock
+        self._tasks = tasks
+        self._late = late
+        self._under_way: dict[Hashable, _Question] = {}
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._under_way
+
+    def __len__(self) -> int:
+        return len(self._under_way)
+
+    async def ask(self, key: Hashable, request: LinkRequest, take: Take) -> None:
+        """Ask, unless that is under way; return when it was answered, or took long.
+
+        Args:
+            key: What is asked: the same is not asked twice at a time.
+            request: What to send.
+            take: Takes the answer, or why there is none, also when it comes late.
+        """
+        if key in self._under_way:
+            return
+        if len(self._under_way) >= MOST:
+            take(GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "Too many questions are under way."))
+            return
+        question = self._under_way[key] = _Question()
+        if not spawn(self._tasks, self._ask(key, request, take)):
+            return
+        with suppress(TimeoutError):
+            async with self._clock.timeout(ROUND_S):
+                await question.answered.wait()
+        question.is_late = True
+
+    async def _ask(self, key: Hashable, request: LinkRequest, take: Take) -> None:
+        answer: LinkAnswer | GatewayError
+        try:
+            answer = await self._link.request(request)
+        except GatewayError as error:
+            answer = error
+        question = self._under_way.pop(key)
+        take(answer)
+        question.answered.set()
+        if question.is_late:
+            self._late()
+
+
+DIRECTORY: Final = Listen(None, Source.DIRECTORY, None)
+SERVED_S: Final = 10.0
+"""After how long what was asked for and not told is done without: phones are served with what is there."""
+KEPT_S: Final = 60.0
+"""After how long realtime data of the last link is shown no more that this one has not told."""
+STOPPED_MOST: Final = 32
+"""So many queries are remembered that tell no more, until what takes their place has told."""
+_FUNCTION_OF: Final[dict[Source, FunctionName]] = {
+    Source.REALTIME: "realtime",
+    Source.CUMULATIVE: "historical",
+    Source.CONFIGURATION: "administration",
+    Source.DIRECTORY: "administration",
+}
+
+
+class Queries:
+    """What one link listens to.
+
+    Invariants: the same is asked once at a time; an answer counts whenever it comes; what is listened to
+    no longer is stopped, and forgotten only when what takes its place has told.
+
+    Args:
+        link: Where to stop queries.
+        questions: Where to ask for them.
+        mirror: Shows what they tell.
+        clock: Says what is late.
+        ask_later: Called when something is to be asked again soon.
+        directory_heard: Called when it is known whether changes of the directory are told.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        questions: Questions,
+        mirror: Mirror,
+        clock: Clock,
+        ask_later: Callable[[], None],
+        directory_heard: Callable[[], None],
+    ) -> None:
+        self._link = link
+        self._questions = questions
+        self._mirror = mirror
+        self._clock = clock
+        self._ask_later = ask_later
+        self._directory_heard = directory_heard
+        self._wanted = ALWAYS_LISTENED
+        self._queries: dict[Listen, int] = {}
+        """What is listened to; a query below 0 was refused, or is done without until it is answered."""
+        self._again: set[Listen] = set()
+        """What is to be asked again."""
+        self._asked_at: dict[Listen, float] = {}
+        """Since when the first reading of what is waited for."""
+        self._unanswered: set[Listen] = set()
+        self._down: set[FunctionName] = set()
+        self._none = count(-1, -1)
+        self._stopping: list[int] = []
+        self._stopped: list[int] = []
+
+    @property
+    def are_told(self) -> bool:
+        """Whether all that is wanted was read once, or is done without."""
+        unanswered = (self._unanswered & self._wanted) - self._queries.keys()
+        return not unanswered and self._mirror.assembly.settled
+
+    # ---- what is wanted ----
+
+    def drop_all(self) -> None:
+        """Have everything asked again: something may have been lost."""
+        for listen in list(self._queries):
+            self._drop(listen)
+
+    def ask_refused_again(self) -> bool:
+        """Have it asked again what was refused or got no answer; tells whether there is any such thing."""
+        self._again |= {each for each, query in self._queries.items() if query < 0} - self._unanswered
+        return bool(self._again)
+
+    def function(self, change: FunctionChanged) -> None:
+        """Note whether a function is down: then it says itself when what it refuses can be had again."""
+        if change.state is FunctionState.DOWN:
+            self._down.add(change.function)
+        else:
+            self._down.discard(change.function)
+
+    @property
+    def awaits(self) -> bool:
+        """Whether anything that was asked has not been told yet: then :meth:`tick` has something to do."""
+        return bool(self._asked_at)
+
+    def tick(self, now: float) -> None:
+        """Do without what is late."""
+        for listen, since in list(self._asked_at.items()):
+            query = self._queries.get(listen)
+            is_told = query is not None and not self._mirror.assembly.awaits(query)
+            if is_told or listen not in self._wanted:
+                del self._asked_at[listen]
+            elif now - since >= self._patience_s(listen):
+                self._do_without(listen)
+
+    def _patience_s(self, listen: Listen) -> float:
+        is_missed = listen.source is Source.REALTIME and not (self._mirror.live or self._mirror.is_empty)
+        return KEPT_S if is_missed else SERVED_S
+
+    def forget_stopped(self) -> None:
+        """Forget what only queries told that tell no more: what takes their place has told."""
+        lacks = self._mirror.assembly.lacks
+        self._forget(query for query in self._stopped if query < 0 or lacks(query))
+        if not self._mirror.is_partial:  # what is late may be had from them, though it is old
+            self._forget(self._stopped)
+
+    def _forget(self, queries: Iterable[int]) -> None:
+        gone = set(queries)
+        self._stopped = [query for query in self._stopped if query not in gone]
+        for query in gone:
+            self._mirror.show(self._mirror.assembly.stopped(query))
+
+    # ---- asking ----
+
+    async def hear_of_directory(self) -> None:
+        """Listen to the directory, if that is not done yet."""
+        if self._is_to_ask(DIRECTORY):
+            await self._listen_to(DIRECTORY)
+
+    async def listen(self, wanted: frozenset[Listen]) -> None:
+        """Listen to what is wanted and to nothing else."""
+        self._wanted = wanted
+        for listen in self._queries.keys() - wanted:
+            self._drop(listen)
+        stopping, self._stopping = self._stopping, []
+        async with TaskGroup() as tasks:
+            for query in stopping:
+                tasks.create_task(self._stop(query))
+        async with TaskGroup() as tasks:
+            for listen in sorted(filter(self._is_to_ask, wanted), key=repr):
+                tasks.create_task(self._listen_to(listen))
+
+    async def _stop(self, query: int) -> None:
+        with suppress(GatewayError):  # then it tells on what nobody looks at
+            await self._link.request(StopListening(query))
+        self._note_stopped(query)
+
+    def _is_to_ask(self, listen: Listen) -> bool:
+        return listen not in self._queries or listen in self._again
+
+    async def _listen_to(self, listen: Listen) -> None:
+        if listen in self._unanswered:
+            self._asked_at.setdefault(listen, self._clock.now())
+            return
+        self._again.discard(listen)
+        self._unanswered.add(listen)
+        self._mirror.early.expect(True)
+        self._asked_at[listen] = self._clock.now()
+        await self._questions.ask(listen, listen, lambda answer: self._take(listen, answer))
+
+    # ---- answers ----
+
+    def _take(self, listen: Listen, answer: LinkAnswer | GatewayError) -> None:
+        self._unanswered.discard(listen)
+        if isinstance(answer, Listening):
+            if listen in self._queries:
+                self._drop(listen)
+            self._run(listen, answer.query)
+            self._asked_at[listen] = self._clock.now()
+        elif isinstance(answer, GatewayError) and answer.code is ErrorCode.UPSTREAM_UNAVAILABLE:
+            self._ask_later()
+            self._do_without(listen)
+        elif isinstance(answer, GatewayError):
+            self._refused(listen, answer)
+        self._mirror.early.expect(bool(self._unanswered))
+        if listen == DIRECTORY:
+            self._directory_heard()
+
+    def _run(self, listen: Listen, query: int) -> None:
+        self._queries[listen] = query
+        self._mirror.listening(query, listen)
+
+    def _do_without(self, listen: Listen) -> None:
+        """Show what *listen* would tell without it, until it is told."""
+        self._asked_at.pop(listen, None)
+        if listen not in self._queries:
+            self._run(listen, next(self._none))
+        self._mirror.show(self._mirror.assembly.do_without(self._queries[listen]))
+
+    def _refused(self, listen: Listen, error: GatewayError) -> None:
+        self._asked_at.pop(listen, None)
+        if not self._says_when(listen, error):
+            self._ask_later()
+        before, assembly = self._queries.get(listen), self._mirror.assembly
+        query = self._queries[listen] = next(self._none)
+        self._mirror.show(assembly.refused(query, listen))
+        if before is not None:  # nothing was ever told by it
+            self._mirror.show(assembly.stopped(before))
+
+    def _says_when(self, listen: Listen, error: GatewayError) -> bool:
+        """Tell whether a function refused it that was told to be down: it says when it is up again."""
+        named = error.details.get("function")
+        is_unavailable = error.code is ErrorCode.FUNCTION_UNAVAILABLE
+        return is_unavailable and (named or _FUNCTION_OF[listen.source]) in self._down
+
+    def _drop(self, listen: Listen) -> None:
+        query = self._queries.pop(listen)
+        self._again.discard(listen)
+        if query >= 0:
+            self._stopping.append(query)
+        else:
+            self._note_stopped(query)
+
+    def _note_stopped(self, query: int) -> None:
+        if self._mirror.assembly.awaits(query):
+            self._mirror.show(self._mirror.assembly.stopped(query))
+            return
+        self._stopped.append(query)
+        if len(self._stopped) > STOPPED_MOST:
+            self._forget(self._stopped[:1])
+
+
+AT_ONCE: Final = 32
+"""Of so many sessions it is asked at once: half of what a link takes, which is for commands, too."""
+TOLD_AT_ONCE: Final = 4 * AT_ONCE
+"""Of so many phones OSCC-E is told that they are there before it is asked for whoever has come since."""
+FIRST_S: Final = 1.0
+"""How long a round waits for the first readings that the one before asked for."""
+AGAIN_S: Final = 5.0
+"""After how long a question is put again that was refused for no lasting reason."""
+TOLD_OF_S: Final = 1.0
+"""After how long the directory is asked for what came into scope and was not told of."""
+_ENDED: Final = frozenset({ErrorCode.SESSION_ENDED, ErrorCode.FORBIDDEN})
+
+
+class AskingOwner(Protocol):
+    """For whom it is asked."""
+
+    clock: Clock
+    user_sessions: UserSessions
+    mirror: Mirror
+
+    def ended(self, member: Member, reason: EndReason, by: str | None) -> None:
+        """Take out a session that OSCC-E refused."""
+        ...
+
+    def answered(self) -> None:
+        """Note that whoever waits for answers may look again."""
+        ...
+
+    def synced(self) -> None:
+        """Note that every question is answered, and the mirror shows it."""
+        ...
+
+
+class Asking:
+    """The questions of one link.
+
+    Invariants: one round at a time; once :attr:`settled`, each of the user's sessions that OSCC-E
+    accepts is on the link, presence is who is there, what is listened to is what is followed,
+    and all of it was told once, or is done without until it is. A round waits for no answer longer
+    than :data:`gateway.runtime.subscriptions.ROUND_S`; one that comes later counts, too.
+
+    Args:
+        link: Where to ask.
+        asker: For whom.
+        tasks: Where rounds run: the link's life.
+    """
+
+    def __init__(self, link: Link, asker: AskingOwner, tasks: asyncio.TaskGroup) -> None:
+        self.settled = False
+        self._link = link
+        self._asker = asker
+        self._user_sessions = asker.user_sessions
+        self._mirror = asker.mirror
+        self._tasks = tasks
+        self._needed = False
+        self._asking = False
+        self._directory_known = False
+        self._unsure: dict[str, Member] = {}
+        """Sessions that are not on the link, or whose scope may have changed unheard."""
+        self._tried: set[Member] = set()
+        """Those that it was asked to attach in this round."""
+        self._unheard: dict[str, Member] = {}
+        """Sessions of whose phones OSCC-E may know something else than what is."""
+        self._questions = Questions(link, asker.clock, tasks, weakly(self.need))
+        self._queries = Queries(
+            link,
+            self._questions,
+            asker.mirror,
+            asker.clock,
+            weakly(self._ask_later),
+            weakly(self._directory_heard),
+        )
+        self._gained: set[Address] = set()
+        """What came into scope, while its directory objects may still be told."""
+        self._gained_at = -math.inf
+        self._leaving: list[int] = []
+        self._again_at = math.inf
+        self._is_served = False
+        """Whether phones are served though realtime data is still waited for."""
+        self._pause: asyncio.Event | None = None
+        """Between two rounds, while the first readings are waited for: set when they are there."""
+
+    # ---- what is wanted ----
+
+    def need(self) -> None:
+        """Ask what is to be asked now; many calls before its turn are one."""
+        self.settled = False
+        self._needed = True
+        if not self._asking:
+            self._asking = spawn(self._tasks, self._ask())
+
+    def leave(self, alias: int) -> None:
+        """Take a session off the link that is spoken for no longer."""
+        self._leaving.append(alias)
+        self.need()
+
+    def directory_changed(self) -> None:
+        """Ask for the directory and the catalogues again."""
+        self._directory_known = False
+        self.need()
+
+    def rescoped(self, before: Scope) -> None:
+        """Note that the union of the scopes is not *before* any more: what came into it is told soon."""
+        after = self._user_sessions.scope
+        self._gained |= {(kind, each) for kind in Kind for each in after.of(kind) - before.of(kind)}
+        self._gained_at = self._asker.clock.now()
+        self.need()
+
+    def _look_for_gained(self, now: float) -> None:
+        """Ask for the directory, once, when it has not told of everything that came into scope."""
+        if not self._gained or now - self._gained_at < TOLD_OF_S:
+            return
+        gained, self._gained = self._gained, set()
+        if any(number in self._user_sessions.scope.of(kind) for kind, number in self._mirror.unknown(gained)):
+            self.directory_changed()
+
+    def listen_anew(self) -> None:
+        """Ask for everything again: something may have been lost."""
+        self._queries.drop_all()
+        self.need()
+
+    def ask_refused_again(self) -> None:
+        """Listen again to what was refused."""
+        if self._queries.ask_refused_again():
+            self.need()
+
+    def function(self, change: FunctionChanged) -> None:
+        """Note that a function went up or down."""
+        self._queries.function(change)
+
+    def tick(self, now: float) -> None:
+        """Do without what is late, and put questions again whose time has come."""
+        if self._queries.awaits:
+            self._queries.tick(now)
+        if self._gained:
+            self._look_for_gained(now)
+        if not self.settled:
+            self.settle()
+        if now >= self._again_at:
+            self._again_at = math.inf
+            self.ask_refused_again()
+            self.need()
+
+    @property
+    def due_at(self) -> float:
+        """When :meth:`tick` has something to do; in the past: each time."""
+        is_waiting = not self.settled or self._gained or self._queries.awaits
+        return -math.inf if is_waiting else self._again_at
+
+    def settle(self) -> None:
+        """Note it when everything that is followed has been read once, or is done without."""
+        if self.settled or not self._is_told or (self._asking and self._pause is None):
+            return
+        self._queries.forget_stopped()
+        is_partial = self._mirror.is_partial
+        if is_partial and self._is_served:
+            return
+        self._is_served = is_partial
+        self.settled = not (self._asking or is_partial)
+        if not self._mirror.live:
+            self._mirror.settle()
+        self._asker.synced()
+        if self._pause is not None:
+            self._pause.set()
+
+    @property
+    def _is_told(self) -> bool:
+        return self._directory_known and QueryDirectory not in self._questions and self._queries.are_told
+
+    # ---- rounds ----
+
+    async def _ask(self) -> None:
+        while self._needed:
+            self._needed = False
+            self._tried.clear()
+            await self._detach()
+            await self._queries.hear_of_directory()
+            await self._attach()
+            if not self._directory_known:
+                await self._query_directory()
+            await self._say_presence()
+            await self._queries.listen(wanted(self._user_sessions.followings))
+            if self._needed and not self._mirror.live and self._mirror.is_empty:
+                await self._first_readings()
+        self._asking = False
+        self._tried.clear()
+        self._mirror.prune()
+        self.settle()
+        self._asker.answered()
+
+    async def _first_readings(self) -> None:
+        """Let whoever was asked for be served before whoever has come since: they may be thousands."""
+        self._pause = asyncio.Event()
+        self.settle()
+        with suppress(TimeoutError):
+            async with self._asker.clock.timeout(FIRST_S):
+                await self._pause.wait()
+        self._pause = None
+
+    async def _detach(self) -> None:
+        while self._leaving:
+            with suppress(GatewayError):  # it may have ended meanwhile
+                await self._link.request(DetachSession(self._leaving.pop()))
+
+    def _directory_heard(self) -> None:
+        """Ask for the directory, and what sessions may see, now that changes of it are told.
+
+        Listening to it has no first event. It is asked for before anything else.
+        """
+        self._unsure = {member.handle: member for member in self._user_sessions}
+        self._directory_known = False
+
+    async def _attach(self) -> None:
+        """Attach whoever is not on the link, and whoever comes meanwhile."""
+        while asked := [member for member in self._to_attach() if member not in self._tried]:
+            self._tried.update(asked)
+            await self._of_each(asked, self._attach_one)
+            if not self._mirror.live:
+                return  # whoever came meanwhile waits no longer for the first readings than the others
+
+    def _to_attach(self) -> list[Member]:
+        for member in self._user_sessions.take_changed():
+            self._unheard[member.handle] = member
+            if not member.on_link:
+                self._unsure[member.handle] = member
+        gone = [
+            each.handle for each in self._unsure.values() if self._user_sessions.get(each.handle) is not each
+        ]
+        for handle in gone:
+            del self._unsure[handle]
+        return list(self._unsure.values())
+
+    async def _of_each(self, members: list[Member], ask: Callable[[Member], Awaitable[None]]) -> None:
+        """Ask something of several sessions at once: an answer takes as long as all read before it."""
+        left = iter(members)
+
+        async def work() -> None:
+            for member in left:
+                await ask(member)
+
+        async with TaskGroup() as tasks:
+            for _ in members[:AT_ONCE]:
+                tasks.create_task(work())
+
+    async def _attach_one(self, member: Member) -> None:
+        if len(self._questions) >= AT_ONCE:
+            self._ask_later()
+            return
+        request = AttachSession(member.ticket.secret)
+        await self._questions.ask(member, request, lambda answer: self._take_attached(member, answer))
+
+    def _take_attached(self, member: Member, answer: LinkAnswer | GatewayError) -> None:
+        if isinstance(answer, GatewayError):
+            if answer.code in _ENDED:
+                self._asker.ended(member, member.end_at(self._user_sessions.server), None)
+            else:
+                self._ask_later()
+        if not isinstance(answer, Attached):
+            return
+        if self._user_sessions.get(member.handle) is not member:
+            self._leaving.append(answer.alias)
+            self._needed = True
+            return
+        before, own_agents = self._user_sessions.scope, self._user_sessions.own_agents
+        self._user_sessions.accepted(member.handle, answer)
+        self._unsure.pop(member.handle, None)
+        self._directory_known = self._directory_known and self._user_sessions.scope == before
+        self._mirror.narrowed()
+        if self._user_sessions.own_agents == own_agents:
+            self._mirror.show_session(member)
+        else:  # with the agent comes a number, which all sessions are shown
+            self._mirror.show_sessions()
+
+    async def _query_directory(self) -> None:
+        if QueryDirectory in self._questions:
+            return
+        self._directory_known = True
+        await self._questions.ask(QueryDirectory, QueryDirectory(), self._take_directory)
+
+    def _take_directory(self, answer: LinkAnswer | GatewayError) -> None:
+        if isinstance(answer, Directory):
+            self._mirror.directory(answer)
+        else:
+            self._directory_known = False
+            self._ask_later()
+
+    async def _say_presence(self) -> None:
+        """Tell of each phone whether it is there, unless OSCC-E surely knows."""
+        unheard, self._unheard = self._unheard, {}
+        news = [each for each in unheard.values() if each.on_link and each.told_present is not each.present]
+        for at in range(0, len(news), TOLD_AT_ONCE):
+            await self._of_each(news[at : at + TOLD_AT_ONCE], self._tell_present)
+            if self._mirror.live:
+                await self._attach()  # who comes meanwhile does not wait until all is told of the others
+
+    async def _tell_present(self, member: Member) -> None:
+        present, attached = member.present, member.attached
+        if attached is None or not member.on_link or self._user_sessions.get(member.handle) is not member:
+            return
+        try:
+            await self._link.request(Presence(attached.alias, present))
+        except GatewayError:
+            self._ask_later()
+            member.told_present = None
+            self._unheard[member.handle] = member
+        else:
+            member.told_present = present
+
+    def _ask_later(self) -> None:
+        self._again_at = min(self._again_at, self._asker.clock.now() + AGAIN_S)

@@ -1,0 +1,321 @@
+"""Refusals and unreadable answers as errors, and the second reading of unusual JSON.
+
+Each error name of the page, with the code and sentence that clients get for it. Every name that is
+not on the page is ``upstream_rejected`` with the name.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+import msgspec
+
+from gateway.domain.errors import Detail, ErrorCode, GatewayError
+from gateway.domain.model import WORD_CHARS, readable, readable_or_none
+from gateway.upstream.oscce.decode import FUNCTIONS, MOST, Element, identity, in_gateway_time
+
+NAMES: Final[dict[int, str]] = {
+    1: "BadRequest",
+    2: "MethodUnknown",
+    3: "SessionUnknown",
+    4: "Forbidden",
+    5: "NotFound",
+    6: "WrongObjectType",
+    7: "VersionConflict",
+    10: "SkillUnknown",
+    11: "LevelOutOfRange",
+    12: "PreferenceOutOfRange",
+    13: "DuplicateSkill",
+    20: "NotLoggedOn",
+    21: "ReasonRequired",
+    22: "ReasonUnknown",
+    23: "ReasonWrongKind",
+    24: "NotAllowedWhileHandling",
+    25: "CannotLogOnForAnother",
+    30: "ParameterUnknown",
+    31: "ParameterReadOnly",
+    32: "ValueOutOfRange",
+    33: "WrongType",
+    34: "ReferenceUnknown",
+    35: "OverflowCycle",
+    36: "InconsistentParameters",
+    40: "NoContact",
+    41: "LimitReached",
+    42: "WrapupReasonRequired",
+    43: "NotPostProcessing",
+    50: "RemoteNumberInvalid",
+    51: "RemoteNumberNotAllowed",
+    52: "NumberInUse",
+    60: "FunctionUnavailable",
+    61: "Busy",
+    62: "Unsupported",
+    63: "Expired",
+    99: "Internal",
+}
+"""Code in a response → name, for a server that tells the code alone."""
+
+_MEANINGS: Final[dict[str, tuple[ErrorCode, str]]] = {
+    "BadRequest": (ErrorCode.BAD_REQUEST, "The contact centre did not understand the request."),
+    "MethodUnknown": (ErrorCode.UNSUPPORTED_BY_UPSTREAM, "The contact centre does not offer this."),
+    "SessionUnknown": (ErrorCode.SESSION_ENDED, "The session has ended."),
+    "Forbidden": (ErrorCode.FORBIDDEN, "You are not allowed to do this."),
+    "NotFound": (ErrorCode.NOT_FOUND, "There is no such object."),
+    "WrongObjectType": (ErrorCode.WRONG_RESOURCE_KIND, "This cannot be done to an object of this kind."),
+    "VersionConflict": (ErrorCode.VERSION_CONFLICT, "Somebody else changed it meanwhile."),
+    "SkillUnknown": (ErrorCode.SKILL_UNKNOWN, "There is no such skill."),
+    "LevelOutOfRange": (ErrorCode.LEVEL_OUT_OF_RANGE, "The level is out of range."),
+    "PreferenceOutOfRange": (ErrorCode.PREFERENCE_OUT_OF_RANGE, "The preference is out of range."),
+    "DuplicateSkill": (ErrorCode.DUPLICATE_SKILL, "A skill is named twice."),
+    "NotLoggedOn": (ErrorCode.NOT_LOGGED_ON, "The agent is not logged on."),
+    "ReasonRequired": (ErrorCode.REASON_REQUIRED, "This state needs a reason."),
+    "ReasonUnknown": (ErrorCode.REASON_UNKNOWN, "There is no such reason."),
+    "ReasonWrongKind": (ErrorCode.REASON_WRONG_KIND, "The reason is of another kind."),
+    "NotAllowedWhileHandling": (ErrorCode.NOT_ALLOWED_WHILE_HANDLING, "A contact is being handled."),
+    "CannotLogOnForAnother": (
+        ErrorCode.CANNOT_LOG_ON_FOR_ANOTHER,
+        "Nobody can be logged on by somebody else.",
+    ),
+    "ParameterUnknown": (ErrorCode.PARAMETER_UNKNOWN, "There is no such routing parameter."),
+    "ParameterReadOnly": (ErrorCode.PARAMETER_READ_ONLY, "The routing parameter cannot be changed."),
+    "ValueOutOfRange": (ErrorCode.VALUE_OUT_OF_RANGE, "The value is out of range."),
+    "WrongType": (ErrorCode.WRONG_TYPE, "The value has the wrong type."),
+    "ReferenceUnknown": (ErrorCode.REFERENCE_UNKNOWN, "The value names an object that does not exist."),
+    "OverflowCycle": (ErrorCode.OVERFLOW_CYCLE, "Overflow would lead back to the same queue."),
+    "InconsistentParameters": (ErrorCode.INCONSISTENT_PARAMETERS, "The values contradict each other."),
+    "NoContact": (ErrorCode.NO_CONTACT, "There is no contact to post-process."),
+    "LimitReached": (ErrorCode.LIMIT_REACHED, "Post-processing cannot be made longer."),
+    "WrapupReasonRequired": (ErrorCode.WRAP_UP_REASON_REQUIRED, "A wrap-up reason is needed."),
+    "NotPostProcessing": (ErrorCode.NOT_POST_PROCESSING, "There is no post-processing under way."),
+    "RemoteNumberMissing": (ErrorCode.REMOTE_NUMBER_MISSING, "A remote number is needed."),
+    "RemoteNumberInvalid": (ErrorCode.REMOTE_NUMBER_INVALID, "The remote number is not valid."),
+    "RemoteNumberNotAllowed": (ErrorCode.REMOTE_NUMBER_NOT_ALLOWED, "The remote number is not allowed."),
+    "NumberInUse": (ErrorCode.REMOTE_NUMBER_IN_USE, "The remote number is in use by somebody else."),
+    "FunctionUnavailable": (
+        ErrorCode.FUNCTION_UNAVAILABLE,
+        "A function of the contact centre is not available.",
+    ),
+    "Busy": (ErrorCode.BUSY, "The contact centre is busy."),
+    "Unsupported": (ErrorCode.UNSUPPORTED_BY_UPSTREAM, "The contact centre does not offer this."),
+    "Expired": (ErrorCode.EXPIRED, "The command came too late."),
+    "InvalidCredentials": (ErrorCode.INVALID_CREDENTIALS, "User name or password is wrong."),
+    "AccountBlocked": (ErrorCode.ACCOUNT_BLOCKED, "The account is blocked."),
+    "AccountLocked": (ErrorCode.ACCOUNT_LOCKED, "The account is locked after too many tries."),
+    "RoleMissing": (ErrorCode.ROLE_MISSING, "The user has no role for this application."),
+    "AlreadyLoggedOn": (ErrorCode.ALREADY_LOGGED_ON, "The user is already logged on elsewhere."),
+}
+
+
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
+"""What msgspec raises on bytes that are not what was expected."""
+
+
+_AT: Final = re.compile(r"`\$\.(\w+)|required field `(\w+)`")
+
+
+def why_unreadable(fault: BaseException) -> str:
+    """Return which field of an object cannot be read, and why, as a short token; never a value."""
+    text = str(fault) if isinstance(fault, msgspec.ValidationError) else ""
+    at = _AT.search(text)
+    field = "" if at is None else f"{at[1] or at[2]} "
+    if "missing required" in text:
+        return f"{field}missing"
+    if ", got " in text:
+        return f"{field}wrong_type"
+    return f"{field}out_of_range" if text else "no_json"
+
+
+class WireError(Exception):
+    """A message cannot be read. Its text holds no value of the message."""
+
+
+class WireRefusal(Element):
+    """The details that may stand beside an error's name."""
+
+    min: int | float | None = None
+    max: int | float | None = None
+    version: int | None = None
+    function: str | None = None
+    retry_after: float | None = None
+    until: int | None = None
+    where: str | None = None
+    since: int | None = None
+    parameter: str | None = None
+    skill_key: int | None = None
+
+
+_decode_details: Final = msgspec.json.Decoder(WireRefusal).decode
+
+
+def refusal(name: str, body: str | bytes, offset_ms: int = 0) -> GatewayError:
+    """Return what the error *name* means to clients, with such details of *body* as can be read.
+
+    Args:
+        name: As the server tells it.
+        body: What the details stand in.
+        offset_ms: Gateway clock minus server clock; 0 leaves instants as they are, for whoever
+            knows the link's offset.
+    """
+    meaning = _MEANINGS.get(name)
+    if meaning is None:
+        return rejected(name)
+    try:
+        details = _decode_details(body)
+    except UNREADABLE:
+        details = WireRefusal()
+    told: dict[str, Detail] = {
+        "min": _number(details.min),
+        "max": _number(details.max),
+        "version": _number(details.version),
+        "function": FUNCTIONS.get(details.function or ""),
+        "until_ms": _instant(details.until, offset_ms),
+        "where": readable_or_none(details.where),
+        "since_ms": _instant(details.since, offset_ms),
+        "parameter": readable(details.parameter, WORD_CHARS) if details.parameter else None,
+        "skill_id": identity(details.skill_key),
+    }
+    code, message = meaning
+    return GatewayError(
+        code,
+        message,
+        retry_after_s=_seconds(details.retry_after),
+        **{key: value for key, value in told.items() if value is not None},
+    )
+
+
+def rejected(name: str) -> GatewayError:
+    """Return what an error *name* means that has no meaning to clients."""
+    return GatewayError(
+        ErrorCode.UPSTREAM_REJECTED, "The contact centre refused it.", upstream_code=_printable(name)
+    )
+
+
+def _seconds(value: float | None) -> float | None:
+    return value if value is not None and 0 <= value <= MOST else None
+
+
+def _number(value: int | float | None) -> int | float | None:
+    return value if value is not None and abs(value) <= MOST else None
+
+
+def _instant(told: int | None, offset_ms: int) -> int | None:
+    return in_gateway_time(told, offset_ms) if told is not None and abs(told) <= MOST else None
+
+
+def _printable(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_.]{1,64}", name) else "Unknown"
+
+
+T = TypeVar("T")
+
+_TOKEN: Final = re.compile(
+    r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)'
+    r"|(?<![-+.0-9eE])-?(?:0|[1-9][0-9]*)(?:\.[0-9]+(?:[eE][+-]?[0-9]+)?|[eE][+-]?[0-9]+)(?![-+.0-9eE])",
+    re.DOTALL,
+)
+"""A text, also one that does not end; or a number that is not written as an integer."""
+_ESCAPE: Final = re.compile(
+    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
+"""Two halves of a character, one (the group), or anything else that is escaped."""
+
+
+FIGURES_MOST: Final = 64
+"""So many figures of one object are dropped; with more it cannot be read."""
+GREATEST: Final = 1e12
+"""No figure is beyond it: in seconds it is 30,000 years."""
+_INTEGER_DIGITS: Final = 400
+_PLACE: Final = re.compile(r" - at `\$(.*)`$")
+_STEP: Final = re.compile(r"\.(\w+)|\[([0-9]+)\]")
+
+
+def read_as_meant(read: Callable[[str | bytes], T], text: str | bytes) -> T:
+    """Return what *read* makes of *text*, or else of what it means.
+
+    Raises:
+        Exception: Whatever *read* raises on what cannot be read either way.
+    """
+    try:
+        return read(text)
+    except UNREADABLE:
+        meant = as_meant(text)
+        if meant is None:
+            raise
+    return read(meant)
+
+
+def read_without_giants(read: Callable[[bytes], T], raw: bytes) -> tuple[T, int] | None:
+    """Return what *read* makes of an object once figures that nobody can be told are null, and how many.
+
+    A figure is what is read as a number; a Key that is no Key stays one that cannot be read. None: the
+    object cannot be read either way.
+    """
+    try:
+        told = json.loads(raw, parse_int=_json_number, parse_float=_json_number, parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        return None
+    for giants in range(FIGURES_MOST + 1):
+        try:
+            return read(json.dumps(told).encode()), giants
+        except UNREADABLE as fault:
+            if not _drop_giant(told, str(fault)):
+                return None
+    return None
+
+
+def _drop_giant(told: object, fault: str) -> bool:
+    """Make the figure null that *fault* names, if it is beyond all that a figure can be."""
+    place = _PLACE.search(fault)
+    steps = [] if place is None else _STEP.findall(place[1])
+    for at, (name, index) in enumerate(steps):
+        step = name or int(index)
+        try:
+            value = told[step]  # type: ignore[index] # where it has no such place, there is nothing to drop
+        except (LookupError, TypeError):
+            return False
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if at == len(steps) - 1 and is_number and abs(value) > GREATEST:
+            told[step] = None  # type: ignore[index] # it was found there
+            return True
+        told = value
+    return False
+
+
+def _json_number(token: str) -> int | float:
+    """Read a number of any size; one beyond all floats is the greatest."""
+    number = int(token) if len(token) < _INTEGER_DIGITS and token.lstrip("-").isdigit() else float(token)
+    return max(-sys.float_info.max, min(number, sys.float_info.max)) if isinstance(number, float) else number
+
+
+def _no_number(token: str) -> None:
+    raise ValueError(f"JSON has no {token}")
+
+
+def as_meant(text: str | bytes) -> str | None:
+    """Return *text* with integers written as such, and a control character for each half of a character.
+
+    None when it has neither: then it is what it is. A control character is dropped where a text is shown,
+    and a name with one is no name.
+    """
+    try:
+        written = text if isinstance(text, str) else text.decode()
+    except UnicodeDecodeError:
+        return None
+    meant = _TOKEN.sub(_token, written)
+    return None if meant == written else meant
+
+
+def _token(found: re.Match[str]) -> str:
+    token = found[0]
+    if token[0] == '"':
+        return _ESCAPE.sub(_escape, token) if "\\u" in token else token
+    number = float(token)
+    return str(int(number)) if abs(number) <= MOST and number.is_integer() else token
+
+
+def _escape(found: re.Match[str]) -> str:
+    return found[0] if found[1] is None else "\\u0000"

@@ -1,0 +1,385 @@
+"""HTTPS routes of the server: bodies, answers and failures.
+
+Bodies are checked by pydantic; whatever is wrong with one is told without its values.
+Instants are read in the server's clock and told in the gateway's.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+import ssl
+from contextlib import suppress
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
+
+import aiohttp
+import msgspec
+from aiohttp import hdrs
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from gateway.domain.errors import ERRORS, ErrorCode, GatewayError
+from gateway.domain.model import WORD_CHARS, Device, SessionId, SessionSecret, readable, readable_or_none
+from gateway.domain.upstream import (
+    About,
+    LinkClosed,
+    LoggedOff,
+    LoggedOn,
+    LogOn,
+    SessionInfo,
+    Trouble,
+    UnreachedError,
+)
+from gateway.runtime.ports import Clock
+from gateway.upstream.oscce.decode import (
+    APPLICATION_NAMES,
+    APPLICATIONS,
+    FEATURES,
+    MOST,
+    in_gateway_time,
+    instance,
+    offset_ms,
+    retry_after_s,
+    server_name,
+)
+from gateway.upstream.oscce.errors import UNREADABLE, WireError, as_meant, refusal, rejected
+from gateway.upstream.oscce.messages import person
+from gateway.upstream.oscce.upgrade import NoUpgradeError
+
+PROTOCOL: Final = 1
+TOO_MANY: Final = 429
+OLDEST_EXTENSIONS: Final = (2, 1)
+OLDEST_CONTACT_CENTER: Final = (8, 2)
+
+_Key = Annotated[int, Field(ge=0, le=MOST)]
+_Secret = Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,1024}$")]
+"""Travels in a header."""
+
+
+class Answer(NamedTuple):
+    """What came back. Unpacked it is what the readers of this module ask for."""
+
+    body: bytes
+    offset_ms: int
+    """Gateway clock minus server clock."""
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(
+        alias_generator=server_name, extra="ignore", frozen=True, strict=True, hide_input_in_errors=True
+    )
+
+
+BodyT = TypeVar("BodyT", bound=_Body)
+
+
+class _About(_Body):
+    extensions_version: Any = None
+    contact_center_version: Any = None
+    protocol: Any = PROTOCOL
+    features: tuple[str, ...] = Field(default=(), strict=False)
+    server_instance: Any = None
+
+
+class _User(_Body):
+    key: _Key
+    id: str | None = None
+    first_name: str | None = None
+    last_name: str | None = None
+
+
+class _LoggedOn(_Body):
+    session_id: _Secret
+    id: str
+    expires_at: _Key
+    idle_timeout: float | None = None
+    user: _User
+    remote_number: str | None = None
+    server_instance: Any = None
+
+
+class _LoggedOff(_Body):
+    routing: str
+    routed_until: _Key | None = None
+
+
+class _Ended(_LoggedOff):
+    routing: str = "None"
+
+
+class _Device(_Body):
+    id: str = ""
+    name: str = ""
+
+
+class _Session(_Body):
+    id: str
+    application: str
+    device: _Device = _Device()
+    since: _Key
+    attached: bool
+
+
+class _Sessions(_Body):
+    sessions: list[_Session]
+
+
+class _KeptAlive(_Body):
+    expires_at: _Key
+
+
+class _Named(msgspec.Struct, rename="pascal"):
+    error: str
+
+
+def about(body: bytes) -> About:
+    """Read which server it is.
+
+    Raises:
+        GatewayError: ``upstream_version_unsupported``: it is too old, or does not say what it is.
+        WireError: This is no such server at all.
+    """
+    told = _read(_About, body)
+    extensions, center = _version(told.extensions_version), _version(told.contact_center_version)
+    if told.protocol != PROTOCOL or extensions < OLDEST_EXTENSIONS or center < OLDEST_CONTACT_CENTER:
+        raise GatewayError(
+            ErrorCode.UPSTREAM_VERSION_UNSUPPORTED, "The version of the contact centre is not supported."
+        )
+    features = frozenset(FEATURES[name] for name in told.features if name in FEATURES)
+    server = instance(told.server_instance)
+    return About(told.extensions_version, told.contact_center_version, features, server)
+
+
+def _version(told: object) -> tuple[int, int]:
+    """Return ``VnRm`` as numbers, so that V10R0 is above V9R9; what cannot be read is below all."""
+    found = re.fullmatch(r"V([0-9]{1,4})R([0-9]{1,4})", told) if isinstance(told, str) else None
+    return (int(found[1]), int(found[2])) if found else (-1, -1)
+
+
+def log_on_body(credentials: LogOn) -> bytes:
+    """Write a log-on."""
+    fields: dict[str, Any] = {
+        "Application": APPLICATION_NAMES[credentials.application],
+        "UserName": credentials.user_name,
+        "Password": credentials.password,
+        "Device": {"ID": credentials.device.id, "Name": credentials.device.name},
+    }
+    if credentials.remote_number is not None:
+        fields["RemoteNumber"] = credentials.remote_number
+    if credentials.takeover:
+        fields["Takeover"] = True
+    return msgspec.json.encode(fields)
+
+
+def logged_on(body: bytes, offset_ms: int, site: str) -> LoggedOn:
+    """Read a new session."""
+    told = _read(_LoggedOn, body)
+    user = told.user
+    return LoggedOn(
+        secret=SessionSecret(told.session_id),
+        session=SessionId(told.id),
+        expires_at_ms=in_gateway_time(told.expires_at, offset_ms),
+        idle_timeout_s=round(told.idle_timeout or 0),
+        user=person(site, user.key, user.id, user.first_name, user.last_name),
+        remote_number=readable_or_none(told.remote_number, WORD_CHARS),
+        server=instance(told.server_instance),
+    )
+
+
+_ROUTINGS: Final[dict[str, Literal["removed", "none"]]] = {"Removed": "removed", "None": "none"}
+
+
+def logged_off(body: bytes, offset_ms: int) -> LoggedOff:
+    """Read what a session's end did to routing; a word that is not known confirms nothing."""
+    return _routing(_read(_LoggedOff, body), offset_ms)
+
+
+def ended(body: bytes, offset_ms: int) -> LoggedOff:
+    """Do the same for another session's end. A server that ends it without a word routes nothing to it."""
+    return _routing(_read(_Ended, body) if body.strip() else _Ended(), offset_ms)
+
+
+def _routing(told: _LoggedOff, offset_ms: int) -> LoggedOff:
+    until_ms = None if told.routed_until is None else in_gateway_time(told.routed_until, offset_ms)
+    return LoggedOff(_ROUTINGS.get(told.routing, "after_contact"), until_ms)
+
+
+def sessions(body: bytes, offset_ms: int) -> tuple[SessionInfo, ...]:
+    """Read a user's sessions; those of applications that are not known are left out."""
+    return tuple(
+        SessionInfo(
+            session=SessionId(each.id),
+            application=APPLICATIONS[each.application],
+            device=Device(readable(each.device.id), readable(each.device.name)),
+            since_ms=in_gateway_time(each.since, offset_ms),
+            attached=each.attached,
+        )
+        for each in _read(_Sessions, body).sessions
+        if each.application in APPLICATIONS
+    )
+
+
+def kept_alive(body: bytes, offset_ms: int) -> int:
+    """Read until when a session lives now, ms since 1970."""
+    return in_gateway_time(_read(_KeptAlive, body).expires_at, offset_ms)
+
+
+_ANYWHERE: Final = frozenset({"FunctionUnavailable", "Busy", "Forbidden", "MethodUnknown", "Unsupported"})
+_OF_TROUBLE: Final = frozenset({"FunctionUnavailable", "Busy"})
+"""With a status of 5xx."""
+_OF_SESSIONS: Final = _ANYWHERE | {"SessionUnknown"}
+_OF_LOG_ONS: Final = _ANYWHERE | {
+    "InvalidCredentials",
+    "AccountBlocked",
+    "AccountLocked",
+    "RoleMissing",
+    "AlreadyLoggedOn",
+    "NumberInUse",
+    "RemoteNumberMissing",
+    "RemoteNumberInvalid",
+    "RemoteNumberNotAllowed",
+}
+
+
+def refused(
+    status: int,
+    body: bytes,
+    offset_ms: int = 0,
+    *,
+    of_session: bool,
+    retry_after_s: float | None = None,
+) -> GatewayError:
+    """Tell what a response that is no success means to whoever showed a session, or did not.
+
+    Trouble of the server (5xx) and answers without a name are ``upstream_unavailable``; 429 without a name
+    that is known is ``busy``. A name that belongs to another door is ``upstream_rejected``: here it has no
+    meaning. What may succeed later says when, if the body does, or else the header (*retry_after_s*).
+    """
+    error = _meaning(status, body, offset_ms, of_session=of_session)
+    if error.retry_after_s is None and ERRORS[error.code].retry:
+        error.retry_after_s = retry_after_s
+    return error
+
+
+def _meaning(status: int, told: bytes, offset_ms: int, *, of_session: bool) -> GatewayError:
+    body = as_meant(told) or told
+    try:
+        name = msgspec.json.decode(body, type=_Named).error
+    except UNREADABLE:
+        name = None
+    if name in (_OF_SESSIONS if of_session else _OF_LOG_ONS) and (status < 500 or name in _OF_TROUBLE):
+        return refusal(name, body, offset_ms)
+    if status == TOO_MANY:
+        return refusal("Busy", body)
+    return unavailable() if name is None or status >= 500 else rejected(name)
+
+
+def stale_token(body: bytes) -> int | None:
+    """Read the highest token from the refusal of a link."""
+    try:
+        return msgspec.json.decode(as_meant(body) or body, type=_Stale).token
+    except UNREADABLE:
+        return None
+
+
+class _Stale(msgspec.Struct, rename="pascal"):
+    token: Annotated[int, msgspec.Meta(ge=0, le=MOST)] | None = None
+
+
+def unavailable(retry_after_s: float | None = None) -> GatewayError:
+    """Tell that no answer came that could be used."""
+    message = "The contact centre does not answer."
+    return GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, message, retry_after_s=retry_after_s)
+
+
+def _read(model: type[BodyT], body: bytes) -> BodyT:
+    for text in (body, as_meant(body)):
+        with suppress(ValidationError):  # its text would show parts of the body
+            if text is not None:
+                return model.model_validate_json(text)
+    raise WireError(f"{model.__name__[1:]} cannot be read") from None
+
+
+BODY_BYTES: Final = 2**20
+"""The largest HTTP body; a user has few sessions."""
+SUCCESSES: Final = frozenset({200, 201, 204})
+
+
+class RefusedAnswer(UnreachedError):  # noqa: N818 - names what happened
+    """The server answered with anything but success."""
+
+    def __init__(self, status: int, answer: Answer, retry_after_s: float | None) -> None:
+        super().__init__("status")
+        self.status = status
+        self.answer = answer
+        self.retry_after_s = retry_after_s
+        """How long the server asked to wait."""
+
+    def meaning(self, *, of_session: bool) -> GatewayError:
+        """Return what it means to whoever showed a session, or did not."""
+        return refused(self.status, *self.answer, of_session=of_session, retry_after_s=self.retry_after_s)
+
+    def closed(self) -> LinkClosed:
+        """Return what it means to whoever wanted a link."""
+        match self.status:
+            case 401:
+                return LinkClosed("session_unknown")
+            case 409:
+                return LinkClosed("stale", token=stale_token(self.answer.body))
+            case _:
+                return LinkClosed("unavailable", retry_after_s=self.retry_after_s)
+
+
+def unreached(error: Exception) -> UnreachedError:
+    """Return why no usable answer came, with its cause.
+
+    An error that holds the request, and so its secrets, is left out of the chain.
+    """
+    made = UnreachedError(_trouble(error))
+    made.__cause__ = error.__cause__ if isinstance(error, aiohttp.ClientResponseError) else error
+    return made
+
+
+def _trouble(error: Exception) -> Trouble:
+    match error:
+        case TimeoutError():
+            return "timeout"
+        case aiohttp.ClientConnectorDNSError():
+            return "dns"
+        case aiohttp.ClientSSLError() | ssl.SSLError() | aiohttp.ServerFingerprintMismatch():
+            return "tls"
+        case OSError() if error.errno == errno.ECONNREFUSED:
+            return "refused"
+        case NoUpgradeError() | WireError() | aiohttp.ClientPayloadError() | aiohttp.ClientResponseError():
+            return "unreadable"
+        case OSError() | aiohttp.ClientConnectionError():
+            return "connection"
+        case _:
+            return "other"
+
+
+async def answer_of(
+    response: aiohttp.ClientResponse, clock: Clock, successes: frozenset[int] = SUCCESSES
+) -> Answer:
+    """Return the answer of a success.
+
+    Raises:
+        Refused: Its status is not among *successes*.
+        aiohttp.ClientError: It cannot be read.
+    """
+    # before its body, which may take its time
+    received_ms = clock.wall_ms()
+    offset = offset_ms(response.headers.get(hdrs.DATE), received_ms)
+    answer = Answer(await _body(response), offset)
+    if response.status not in successes:
+        told = response.headers.get(hdrs.RETRY_AFTER)
+        raise RefusedAnswer(response.status, answer, retry_after_s(told, offset, received_ms))
+    return answer
+
+
+async def _body(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > BODY_BYTES:
+            raise aiohttp.ClientPayloadError("the body is too big")
+    return bytes(body)

@@ -1,0 +1,370 @@
+"""Messages of the server on a link, notices included.
+
+Together with the other ``wire_*`` modules this is the only code that knows the server's names.
+Pure: bytes and the time in, events and answers out; whatever cannot be read is a
+:class:`~gateway.upstream.oscce.errors.WireError`, for to skip it would be to lose a change.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+import msgspec
+
+from gateway.domain.errors import EndReason
+from gateway.domain.model import SessionId, User, UserId, readable, readable_or_none
+from gateway.domain.resources import FunctionState, LastEnd
+from gateway.domain.upstream import (
+    Announced,
+    Attached,
+    FunctionChanged,
+    LinkEvent,
+    LinkReplaced,
+    Opened,
+    Reading,
+    SessionEnded,
+    Source,
+)
+from gateway.upstream.oscce.decode import (
+    APPLICATIONS,
+    CATEGORIES,
+    END_REASONS,
+    FUNCTION_STATES,
+    FUNCTIONS,
+    MOST,
+    Count,
+    Element,
+    Key,
+    Millis,
+    instance,
+)
+from gateway.upstream.oscce.directory import Scoped, changes, display_name, rights, scope
+from gateway.upstream.oscce.errors import UNREADABLE, WireError, as_meant
+from gateway.upstream.oscce.readings import Readings
+from gateway.upstream.oscce.resources import EVENT_TYPES, SHAPES
+
+_NOTICE: Final = "OSCC-E"
+"""Title of a notice that has none, or nothing else, and how its id begins."""
+_ID_CHARS: Final = 32
+_MARK_CHARS: Final = 12
+_TITLE_CHARS: Final = 200
+_SUMMARY_CHARS: Final = 4_000
+_LINK: Final = re.compile(r"https://[\x21-\x7e]{1,2000}")
+
+
+class Notice(Element, tag_field="Type", tag="Notice"):
+    """The page says that there are notices, and not how they look: what clients are told may stand here."""
+
+    id: str = ""
+    version: Count = 1
+    category: str = ""
+    title: str = ""
+    summary: str = ""
+    text: str = ""
+    link: str | None = None
+    effective_at: Millis | None = None
+
+
+def announced(told: Notice) -> tuple[Announced, ...]:
+    """Map a notice; one that says nothing is none."""
+    title = readable(told.title, _TITLE_CHARS)
+    summary = readable(told.summary or told.text, _SUMMARY_CHARS)
+    if not (title or summary):
+        return ()
+    return (
+        Announced(
+            id=_notice_id(readable(told.id, _SUMMARY_CHARS), f"{title}\0{summary}"),
+            version=told.version,
+            category=CATEGORIES.get(told.category, "maintenance"),
+            title=title if title and summary else _NOTICE,
+            summary=summary or title,
+            link=_link(told.link),
+            effective_at_ms=told.effective_at,
+        ),
+    )
+
+
+def _link(told: str | None) -> str | None:
+    """Return an address that a phone may open."""
+    return told if told is not None and _LINK.fullmatch(told) is not None else None
+
+
+def _notice_id(told: str, text: str) -> str:
+    """Return an id of at most 32 characters, by which a phone knows whether it has seen a notice.
+
+    Without one, or with a longer one, whatever says something else has another id.
+    """
+    if 0 < len(told) <= _ID_CHARS:
+        return told
+    mark = hashlib.sha256((told or text).encode("utf-8", "surrogatepass")).hexdigest()[:_MARK_CHARS]
+    return f"{(told or _NOTICE)[: _ID_CHARS - 1 - _MARK_CHARS]}-{mark}"
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer; *body* is read by whoever knows what was asked. *time_ms*: the server's, if it is told."""
+
+    request_id: int
+    body: str | bytes
+    time_ms: int | None = None
+
+
+Said = tuple[LinkEvent | Response, ...]
+"""What one message says, in order; nothing when it is none of the gateway's business."""
+
+
+# ---- messages ----
+
+
+class _Person(Element):
+    key: Key
+    id: str | None = None
+    first_name: str | None = None
+    last_name: str | None = None
+
+
+class AttachedSession(Element):
+    """A session as ``LinkOpened`` and ``AttachSession`` tell it."""
+
+    session: Count
+    id: str
+    application: str | None = None
+    rights: tuple[Any, ...] | None = None
+    scope: Scoped | None = None
+    own_user_key: Key | None = None
+
+
+class _LastEnd(Element):
+    reason: str | None = None
+    by: str | None = None
+    time: Millis | None = None
+
+
+class _LinkOpened(Element, tag_field="Type", tag="LinkOpened"):
+    time: Millis
+    keep_alive: Annotated[float, msgspec.Meta(gt=0, le=86_400)]
+    user: _Person
+    session: AttachedSession
+    last_end: _LastEnd | None = None
+    server_instance: Any = None
+
+
+class _Event(Element, tag_field="Type", tag="Event"):
+    query_id: Count
+    event_type: str
+    time: Millis
+    elements: tuple[msgspec.Raw, ...]
+    complete: bool = False
+    removed: tuple[Key, ...] | None = None
+
+
+class _Response(Element, tag_field="Type", tag="Response"):
+    request_id: Count
+    time: Any = None
+
+
+class _SessionEnded(Element, tag_field="Type", tag="SessionEnded"):
+    session: Count
+    reason: str
+    by: str | None = None
+
+
+class _ManagerStateChanged(Element, tag_field="Type", tag="ManagerStateChanged"):
+    function: str
+    state: str
+
+
+class _LinkReplaced(Element, tag_field="Type", tag="LinkReplaced"):
+    token: Count
+
+
+_Message = _LinkOpened | _Event | _Response | _SessionEnded | _ManagerStateChanged | _LinkReplaced | Notice
+_decode: Final = msgspec.json.Decoder(_Message).decode
+_ADMINISTRATION: Final = EVENT_TYPES[None, Source.DIRECTORY]
+_TYPES: Final = frozenset(
+    {"LinkOpened", "Event", "Response", "SessionEnded", "ManagerStateChanged", "LinkReplaced"}
+)
+"""Types whose messages must be readable. A notice that is not costs nothing but itself."""
+
+
+class _Typed(Element):
+    type: str
+
+
+_decode_type: Final = msgspec.json.Decoder(_Typed).decode
+
+
+_VALUE: Final = re.compile(r" '.*'(?= - at |$)", re.DOTALL)
+"""What msgspec shows of a value."""
+_HEAD: Final = re.compile(
+    r'[ \t\r\n]*\{~"Type"~:~"Event"~,~"QueryID"~:~(0|[1-9][0-9]{0,14})~,'.replace("~", r"[ \t\r\n]*")
+)
+"""How an event begins that may go on alike on many links: the query's number is each link's own."""
+
+
+class LinkReader:
+    """Reads the messages of one link.
+
+    Args:
+        site: The site of its users.
+        pool: Shared by all links of the node to this server.
+    """
+
+    __slots__ = ("_pool", "_routing", "_site")
+
+    def __init__(self, site: str, pool: Readings) -> None:
+        self._site = site
+        self._pool = pool
+        self._routing: dict[str, FunctionState] = {}
+
+    def read(self, message: str | bytes) -> Said:
+        """Read one message.
+
+        Raises:
+            WireError: It cannot be read, or says what cannot be.
+        """
+        head = _HEAD.match(message) if isinstance(message, str) else None
+        return self._read(message) if head is None else self._said_once(head)
+
+    def glance(self, message: str) -> Reading | None:
+        """Read *message* if it is a reading, and written as most are; None: it is for :meth:`read`."""
+        head = _HEAD.match(message)
+        if head is None:
+            return None
+        try:
+            said = self._said_once(head)
+        except WireError:
+            return None
+        return said[0] if said and isinstance(said[0], Reading) else None
+
+    def _said_once(self, head: re.Match[str]) -> Said:
+        """Read an event, of which other links may have been told the rest."""
+        query, rest = int(head[1]), head.string[head.end() :]
+        known = self._pool.reading(rest)
+        if known is not None:
+            return (known if known.query == query else _of_query(query, known),)
+        said = self._read(head.string)
+        if said and type(said[0]) is Reading and "QueryID" not in rest and "\\" not in rest:
+            self._pool.note(rest, said[0])
+        return said
+
+    def _read(self, message: str | bytes) -> Said:
+        try:
+            return self._said(_decode(message), message)
+        except UNREADABLE as error:
+            fault = WireError(_place(error))
+        meant = as_meant(message)
+        if meant is not None:
+            with suppress(*UNREADABLE):
+                return self._said(_decode(meant), meant)
+        if _is_foreign(meant or message):
+            return ()
+        raise fault from None
+
+    def _said(self, told: _Message, message: str | bytes) -> Said:
+        match told:
+            case _Event():
+                return self._event(told)
+            case _Response():
+                time_ms = told.time if isinstance(told.time, int) and 0 <= told.time <= MOST else None
+                return (Response(told.request_id, message, time_ms),)
+            case _ManagerStateChanged():
+                return self._function(told)
+            case _SessionEnded():
+                return (SessionEnded(told.session, _end_reason(told.reason), readable_or_none(told.by)),)
+            case _LinkReplaced():
+                return (LinkReplaced(told.token),)
+            case _LinkOpened():
+                return (self._opened(told),)
+            case Notice():
+                return announced(told)
+
+    def _event(self, told: _Event) -> Said:
+        shape = SHAPES.get(told.event_type)
+        if shape is None:
+            return changes(told.elements, self._pool) if told.event_type == _ADMINISTRATION else ()
+        parts = self._pool.parts(shape, told.time, told.elements)
+        removed = told.removed or ()
+        return (Reading(told.query_id, shape.kind, shape.source, told.time, told.complete, parts, removed),)
+
+    def _function(self, told: _ManagerStateChanged) -> Said:
+        function = FUNCTIONS.get(told.function)
+        if function is None:
+            return ()
+        state = FUNCTION_STATES.get(told.state, FunctionState.UNKNOWN)
+        if function == "routing":
+            self._routing[told.function] = state
+            state = routing_state(self._routing.get("LocalRouting"), self._routing.get("NetworkRouting"))
+        return (FunctionChanged(function, state),)
+
+    def _opened(self, told: _LinkOpened) -> Opened:
+        user = person(self._site, told.user.key, told.user.id, told.user.first_name, told.user.last_name)
+        last = told.last_end
+        end = None
+        if last is not None:
+            reason = None if last.reason is None else _end_reason(last.reason).value
+            end = LastEnd(reason, readable_or_none(last.by), last.time)
+        session, server = attached(told.session, self._pool), instance(told.server_instance)
+        return Opened(told.time, told.keep_alive, user, session, end, server)
+
+
+def _of_query(query: int, known: Reading) -> Reading:
+    """Return what another link was told, as said of *query*."""
+    return Reading(
+        query,
+        known.kind,
+        known.source,
+        known.time_ms,
+        known.complete,
+        known.parts,
+        known.removed,
+        known.steps,
+    )
+
+
+def routing_state(local: FunctionState | None, network: FunctionState | None) -> FunctionState:
+    """Tell how routing does as a whole: the site's own decides, trouble of the network degrades it."""
+    if local is None:
+        return network or FunctionState.UNKNOWN
+    if local is FunctionState.UP and network in {FunctionState.DEGRADED, FunctionState.DOWN}:
+        return FunctionState.DEGRADED
+    return local
+
+
+def attached(told: AttachedSession, pool: Readings) -> Attached:
+    """Map an attached session; what is not told of it gives nothing."""
+    return Attached(
+        alias=told.session,
+        session=SessionId(told.id),
+        application=APPLICATIONS.get(told.application or ""),
+        rights=rights(told.rights or ()),
+        scope=scope(told.scope or Scoped(), pool),
+        own_agent=told.own_user_key,
+    )
+
+
+def person(site: str, key: int, id_: str | None, first: str | None, last: str | None) -> User:
+    """Map a user."""
+    login = readable(id_ or "") or str(key)
+    return User(UserId(site, key), login, display_name(first, last, login) or login)
+
+
+def _end_reason(name: str) -> EndReason:
+    return END_REASONS.get(name, EndReason.UNKNOWN)
+
+
+def _is_foreign(message: str | bytes) -> bool:
+    """Tell whether a message is a well-formed one of a type that stands on no page: it is ignored."""
+    try:
+        return _decode_type(message).type not in _TYPES
+    except UNREADABLE:
+        return False
+
+
+def _place(error: Exception) -> str:
+    """Tell what was wrong and where, without any value of the message: one of a closed set would be shown."""
+    return _VALUE.sub("", str(error)) if isinstance(error, msgspec.MsgspecError) else type(error).__name__

@@ -1,0 +1,245 @@
+"""Readings of links: the newest unread one of each key, and a cache by their bytes for the whole node.
+
+Law of sharing: by bytes, never by label. Whoever gets something shared has received its bytes himself.
+"""
+
+from __future__ import annotations
+
+import re
+import weakref
+from collections.abc import Iterable
+from itertools import count
+from typing import Final
+
+import msgspec
+
+from gateway.domain.upstream import Part, Reading
+from gateway.upstream.oscce.decode import Key
+from gateway.upstream.oscce.errors import UNREADABLE, read_without_giants
+from gateway.upstream.oscce.resources import References, Shape
+
+GENERATION_S: Final = 2.0
+"""A reading reaches all links well within it."""
+GENERATION_BYTES: Final = 2 * 2**20
+"""Of the keys of a generation; with more it is given up early. Of users who share nothing a node would keep
+all that came in two periods. A whole set of 1,500 agents has 600,000."""
+ENTRY_BYTES: Final = 500
+"""What an entry counts besides its key: what was read, and what it has led to."""
+
+_decode_keys: Final = msgspec.json.Decoder(tuple[Key | None, ...] | None).decode
+
+
+class Readings:
+    """What the links of a node to one server brought lately, each distinct text and object read once.
+
+    Invariants: what is found for a text is what was noted for that very text, for one to two periods after it
+    was looked for last; a generation holds no more than :data:`GENERATION_BYTES` and one entry.
+    """
+
+    def __init__(self) -> None:
+        self.parsed = 0
+        """Elements that had to be read."""
+        self.shared = 0
+        """Elements that were known."""
+        self.giants = 0
+        """Figures that no phone can be told, and are shown as unknown."""
+        self.references = References()
+        """Which routing parameters hold Keys, as the newest directory has it."""
+        self._young: dict[str | tuple[str, bytes], Reading | Part] = {}
+        self._old: dict[str | tuple[str, bytes], Reading | Part] = {}
+        self._young_bytes = 0
+        self._turned_at: float | None = None
+        self._sets: weakref.WeakValueDictionary[bytes, frozenset[int]] = weakref.WeakValueDictionary()
+
+    def reading(self, text: str) -> Reading | None:
+        """Return what an event said to another link whose *text* is the same from some place on."""
+        found = self._young.get(text)
+        if found is None:
+            found = self._old.get(text)
+            if found is None:
+                return None
+            self._note(text, len(text), found)
+        if not isinstance(found, Reading):
+            return None
+        self.shared += len(found.parts)
+        return found
+
+    def note(self, text: str, reading: Reading) -> None:
+        """Note what an event says whose *text*, from some place on, other links may get too."""
+        self._note(text, len(text), reading)
+
+    def parts(self, shape: Shape, time_ms: int, raws: Iterable[msgspec.Raw]) -> tuple[Part, ...]:
+        """Return the parts of one reading, in order; elements about nothing known are left out.
+
+        Raises:
+            Exception: Whatever msgspec raises on an element that cannot be read.
+        """
+        parts: list[Part] = []
+        for raw in raws:
+            part = self._read(shape, bytes(raw), time_ms)
+            if part is not None:
+                parts.append(part)
+        self.parsed += len(parts)
+        return tuple(parts)
+
+    def part(self, label: str, shape: Shape, raw: bytes) -> Part | None:
+        """Return the part that *raw* means at any time; *label* says what *raw* is."""
+        key = (label, raw)
+        found = self._young.get(key) or self._old.get(key)
+        if isinstance(found, Part):
+            self.shared += 1
+        else:
+            self.parsed += 1
+            found = self._read(shape, raw, 0)
+        if found is not None and key not in self._young:
+            self._note(key, len(raw), found)
+        return found
+
+    def keys(self, raw: bytes) -> frozenset[int]:
+        """Return a list of Keys as a set; for the same bytes the same one, while anybody holds it.
+
+        Null is no Key, and no list either: it lets nobody see anything.
+
+        Raises:
+            Exception: Whatever msgspec raises on what is no list of Keys.
+        """
+        found = self._sets.get(raw)
+        if found is None:
+            found = self._sets[raw] = frozenset(key for key in _decode_keys(raw) or () if key is not None)
+        return found
+
+    def refer(self, references: References) -> None:
+        """Note which routing parameters are references; what was read before is not shared any more."""
+        if references != self.references:
+            self.references = references
+            self._young, self._old, self._young_bytes = {}, {}, 0
+
+    def turn(self, now: float) -> None:
+        """Forget what is too old; called by time."""
+        if self._turned_at is None:
+            self._turned_at = now
+        elif now - self._turned_at >= GENERATION_S:
+            self._turned_at = now
+            self._turn()
+
+    def _note(self, key: str | tuple[str, bytes], size_bytes: int, found: Reading | Part) -> None:
+        self._young[key] = found
+        self._young_bytes += size_bytes + ENTRY_BYTES
+        if self._young_bytes > GENERATION_BYTES:
+            self._turn()
+
+    def _turn(self) -> None:
+        self._old, self._young, self._young_bytes = self._young, {}, 0
+
+    def _read(self, shape: Shape, raw: bytes, time_ms: int) -> Part | None:
+        try:
+            return shape.read(raw, time_ms, self.references)
+        except UNREADABLE:
+            mended = read_without_giants(lambda text: shape.read(text, time_ms, self.references), raw)
+            if mended is None:
+                raise
+        part, giants = mended
+        self.giants += giants
+        return part
+
+
+_EVENT: Final = re.compile(r'[ \t\r\n]*\{[ \t\r\n]*"Type"[ \t\r\n]*:[ \t\r\n]*"Event"').match
+_SINGLE_PATTERN: Final = (
+    r'\{"Type":"Event","QueryID":(\d{1,15}),"EventType":"(User|Queue|Group|Aggregate)(?:Realtime|Cumulative)",'
+    r'"Time":(\d{1,15}),(?:"Complete":false,)?"Elements":\[\{"\2Key":(\d{1,15})(?=[,}])'
+)
+_SINGLE: Final = re.compile(_SINGLE_PATTERN).match
+_SINGLE_BYTES: Final = re.compile(_SINGLE_PATTERN.encode()).match
+_EVENT_BYTES: Final = b'{"Type":"Event"'
+_LAST: Final = ord("]")
+"""How a reading begins, as most are written, of a query, a kind, a time and the key of its first element."""
+_MORE: Final = ('"Removed"', '"Complete"', '"Elements"', '"Time"', '"QueryID"', "\\")
+"""What may not stand behind it, where elements hold others: then it may say more than one element."""
+
+
+class Unread:
+    """The newest unread readings of one link, in the order of their arrival.
+
+    Invariants: digesting what is kept in its order leads where digesting all that came would; of each
+    query and key there is one reading of a single element, unless what came later was read earlier.
+    """
+
+    __slots__ = ("_kept", "_numbers", "chars", "skipped")
+
+    def __init__(self) -> None:
+        self.chars = 0
+        """How long the texts are that are kept."""
+        self.skipped = 0
+        """How many were replaced by newer ones."""
+        self._kept: dict[tuple[str, ...] | int, re.Match[str] | str] = {}
+        self._numbers = count()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def add(self, text: str) -> bool:
+        """Keep *text* if it is a reading; False: it is something else, and nothing is kept of it."""
+        head = _SINGLE(text)
+        if head is None or not _is_single(text, head):
+            if head is None and _EVENT(text) is None:
+                return False
+            self._kept[next(self._numbers)] = text
+            self.chars += len(text)
+            return True
+        place: tuple[str, ...] = head.group(1, 4)
+        before = self._kept.get(place)
+        self.chars += len(text)
+        if before is None:
+            self._kept[place] = head
+        elif int(before[3]) <= int(head[3]):
+            del self._kept[place]  # the newest stands behind all that came before it
+            self._kept[place] = head
+            self.chars -= len(before.string)  # type: ignore[union-attr] # under a place stand matches only
+            self.skipped += 1
+        else:
+            self._kept[next(self._numbers)] = (
+                text  # it was read earlier, and decides nothing: that is seen later
+            )
+        return True
+
+    def skim(self, data: bytes, starts: list[int], stops: list[int]) -> list[str] | None:
+        """Return which of the readings in *data* have to be read, looking from the newest back.
+
+        Readings of a single element that a later one of its key replaces are passed by unread. None when
+        something else than events is among them: then all have to be read, one after the other.
+        """
+        kept: list[str] = []
+        newest: dict[tuple[bytes, ...], int] = {}
+        for at in range(len(starts) - 1, -1, -1):
+            start, stop = starts[at], stops[at]
+            head = _SINGLE_BYTES(data, start, stop)
+            if head is None and not data.startswith(_EVENT_BYTES, start):
+                return None
+            if head is not None and data.find(b"}", head.end(), stop) == stop - 3 and data[stop - 2] == _LAST:
+                place: tuple[bytes, ...] = head.group(1, 4)
+                time_ms, seen_ms = int(head[3]), newest.get(place)
+                if seen_ms is not None and time_ms <= seen_ms:
+                    continue
+                newest[place] = time_ms
+            try:
+                kept.append(data[start:stop].decode())
+            except UnicodeDecodeError:
+                return None
+        self.skipped += len(starts) - len(kept)
+        kept.reverse()
+        return kept
+
+    def take(self) -> list[str]:
+        """Return all that is kept, in order, and keep nothing."""
+        kept, self._kept, self.chars = self._kept, {}, 0
+        return [each if isinstance(each, str) else each.string for each in kept.values()]
+
+
+def _is_single(text: str, head: re.Match[str]) -> bool:
+    """Tell whether a reading that begins with *head* is of one element, and says nothing else."""
+    at = head.end()
+    if not text.endswith("}]}"):
+        return False
+    if text.find("}", at) == len(text) - 3:
+        return True  # the element holds nothing that ends, and nothing follows it
+    return text.find(f'"{head[2]}Key"', at) < 0 and not any(text.find(word, at) >= 0 for word in _MORE)

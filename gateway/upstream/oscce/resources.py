@@ -1,0 +1,453 @@
+"""Read the elements of agents, queues, groups and aggregates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Literal, NamedTuple, TypeVar
+
+import msgspec
+
+from gateway.domain.catalogue import Parameter
+from gateway.domain.model import VALUE_CHARS, WORD_CHARS, Kind, readable, readable_or_none
+from gateway.domain.resources import (
+    Agent,
+    AgentSkill,
+    Aggregate,
+    AutoPostProcessing,
+    Group,
+    Handling,
+    Media,
+    PostProcessing,
+    Queue,
+    RoutingState,
+    Switch,
+)
+from gateway.domain.upstream import Part, Source
+from gateway.upstream.oscce.decode import (
+    ACTIONS,
+    ACTORS,
+    HANDLING_STATES,
+    KINDS,
+    MEDIA,
+    ROUTING_STATES,
+    SWITCHES,
+    Count,
+    Element,
+    Key,
+    Millis,
+    Seconds,
+    count,
+    duration,
+    identity,
+    is_name,
+    parameter,
+    percentage,
+    since,
+)
+
+
+class _Handling(Element):
+    handling_state: str
+    call_id: str
+    time_in_handling_state: Seconds | None = None
+    media: str | None = None
+    queue_key: Key | None = None
+    direct: bool | None = None
+
+
+class _PostProcessing(Element):
+    ends_at: Millis | None = None
+    extendable: bool | None = None
+    next_state: str | None = None
+    reason_key: Key | None = None
+
+
+class _AutoPostProcessing(Element):
+    on: bool | None = None
+    duration: Seconds | None = None
+
+
+class _Media(Element):
+    voice: str | None = None
+    callback: str | None = None
+    email: str | None = None
+    web_collaboration: str | None = None
+    open_media: str | None = None
+
+
+class _Remote(Element):
+    logged_on: bool | None = None
+    app_present: bool | None = None
+    app_absent_since: Millis | None = None
+    remote_number: str | None = None
+
+
+class UserRealtime(Element):
+    """A logged-on user as he is now."""
+
+    user_key: Key
+    extension: str | None = None
+    routing_state: str | None = None
+    time_in_routing_state: Seconds | None = None
+    reason_key: Key | None = None
+    pending_routing_state: str | None = None
+    pending_by: str | None = None
+    presence_state: str | None = None
+    handling_states: tuple[_Handling, ...] | None = None
+    post_processing: _PostProcessing | None = None
+    auto_post_processing: _AutoPostProcessing | None = None
+    media: _Media | None = None
+    remote: _Remote | None = None
+    allowed_actions: tuple[str, ...] | None = None
+
+
+_NOT_REMOTE: Final = _Remote()
+
+
+def user_realtime(told: UserRealtime, time_ms: int) -> Part:
+    """Map a logged-on user. ``TimeIn…`` become instants in the server's clock."""
+    handling = tuple(_handling(contact, time_ms) for contact in told.handling_states or ())
+    remote = told.remote or _NOT_REMOTE
+    agent = Agent(
+        extension=readable_or_none(told.extension, WORD_CHARS),
+        routing_state=_present_state(told.routing_state),
+        routing_state_since_ms=since(time_ms, told.time_in_routing_state),
+        reason_id=identity(told.reason_key),
+        pending_routing_state=_routing_state(told.pending_routing_state),
+        pending_by=None if told.pending_by is None else ACTORS.get(told.pending_by, "unknown"),
+        handling=handling,
+        post_processing=_post_processing(told.post_processing, handling),
+        auto_post_processing=_auto(told.auto_post_processing),
+        media=_media(told.media),
+        presence_state=readable_or_none(told.presence_state, VALUE_CHARS),
+        logged_on_remotely=remote.logged_on,
+        app_present=remote.app_present,
+        app_absent_since_ms=_not_after(time_ms, remote.app_absent_since),
+        allowed_actions=tuple(ACTIONS[name] for name in told.allowed_actions or () if name in ACTIONS),
+    )
+    return Part(
+        Kind.AGENT, told.user_key, Source.REALTIME, agent, readable_or_none(remote.remote_number, WORD_CHARS)
+    )
+
+
+def _not_after(time_ms: int, told_ms: int | None) -> int | None:
+    """Return when something began that was there at *time_ms*, whichever clock of the server's dated it."""
+    return None if told_ms is None else min(told_ms, time_ms)
+
+
+def _handling(told: _Handling, time_ms: int) -> Handling:
+    return Handling(
+        contact_id=readable(told.call_id),
+        media=MEDIA.get(told.media or "", "unknown"),
+        state=HANDLING_STATES.get(told.handling_state, "unknown"),
+        since_ms=since(time_ms, told.time_in_handling_state),
+        direct=told.direct,
+        queue_id=identity(told.queue_key),
+    )
+
+
+def _post_processing(told: _PostProcessing | None, handling: tuple[Handling, ...]) -> PostProcessing | None:
+    """Since when is told where the contact in hand is: it is in the handling state PostProcessing."""
+    if told is None:
+        return None
+    since_ms = next((held.since_ms for held in handling if held.state == "post_processing"), None)
+    return PostProcessing(
+        since_ms=since_ms,
+        ends_at_ms=told.ends_at,
+        extendable=told.extendable,
+        next_state=_routing_state(told.next_state),
+        reason_id=identity(told.reason_key),
+    )
+
+
+def _auto(told: _AutoPostProcessing | None) -> AutoPostProcessing | None:
+    if told is None:
+        return None
+    duration_s = duration(told.duration)
+    return AutoPostProcessing(told.on, None if duration_s is None else round(duration_s))
+
+
+def _media(told: _Media | None) -> Media | None:
+    if told is None:
+        return None
+    return Media(
+        voice=_switch(told.voice),
+        callback=_switch(told.callback),
+        email=_switch(told.email),
+        web_collaboration=_switch(told.web_collaboration),
+        open_media=_switch(told.open_media),
+    )
+
+
+class UserCumulative(Element):
+    """What a user did since the window began."""
+
+    user_key: Key
+    window_start: Millis | None = None
+    handled: Count | None = None
+    total_talk_time: Seconds | None = None
+
+
+def user_cumulative(told: UserCumulative, _: int) -> Part:
+    """Map a user's day."""
+    agent = Agent(
+        handled_today=count(told.handled),
+        talk_s_today=duration(told.total_talk_time),
+        day_start_ms=told.window_start,
+    )
+    return Part(Kind.AGENT, told.user_key, Source.CUMULATIVE, agent)
+
+
+class UserSkill(Element):
+    """One skill of a user."""
+
+    skill_key: Key
+    level: Count | None = None
+    preference: Count | None = None
+    active: bool | None = None
+
+
+def skills(told: tuple[UserSkill, ...] | None) -> tuple[AgentSkill, ...]:
+    """Map the skills of a user."""
+    return tuple(
+        AgentSkill(str(skill.skill_key), skill.level, skill.preference, skill.active) for skill in told or ()
+    )
+
+
+def _present_state(name: str | None) -> RoutingState | None:
+    """Map what a user who is told of is now: not logged off, for who is that is told of no more."""
+    state = _routing_state(name)
+    return RoutingState.UNKNOWN if state is RoutingState.LOGGED_OFF else state
+
+
+def _routing_state(name: str | None) -> RoutingState | None:
+    return None if name is None else ROUTING_STATES.get(name, RoutingState.UNKNOWN)
+
+
+def _switch(name: str | None) -> Switch | None:
+    return None if name is None else SWITCHES.get(name, Switch.UNKNOWN)
+
+
+_LEVELS: Final[dict[str, Literal["ok", "attention", "action"]]] = {
+    "Ok": "ok",
+    "Attention": "attention",
+    "Action": "action",
+}
+
+
+class QueueRealtime(Element):
+    """A queue as it is now."""
+
+    queue_key: Key
+    contacts: Count | None = None
+    oldest_contact_wait_time: Seconds | None = None
+    service_level: float | None = None
+    service_level_threshold: Seconds | None = None
+    service_level_formula: str | None = None
+    abandoned_rate: float | None = None
+    estimated_wait_time: Seconds | None = None
+    logged_on_users: Count | None = None
+    available_users: Count | None = None
+    handling_users: Count | None = None
+    post_processing_users: Count | None = None
+    unavailable_users: Count | None = None
+    work_users: Count | None = None
+    level: str | None = None
+
+
+def queue_realtime(told: QueueRealtime, time_ms: int) -> Part:
+    """Map a queue; the oldest contact's waiting time becomes an instant in the server's clock."""
+    contacts, logged_on, available, handling, post_processing, unavailable, work = [
+        None if figure is None or figure < 0 else figure  # as :func:`count`, in one call
+        for figure in (
+            told.contacts,
+            told.logged_on_users,
+            told.available_users,
+            told.handling_users,
+            told.post_processing_users,
+            told.unavailable_users,
+            told.work_users,
+        )
+    ]
+    queue = Queue(
+        contacts_waiting=contacts,
+        oldest_since_ms=since(time_ms, told.oldest_contact_wait_time),
+        service_level_pct=percentage(told.service_level),
+        service_level_threshold_s=duration(told.service_level_threshold),
+        service_level_formula=readable_or_none(told.service_level_formula, VALUE_CHARS),
+        abandoned_rate_pct=percentage(told.abandoned_rate),
+        estimated_wait_s=duration(told.estimated_wait_time),
+        agents_logged_on=logged_on,
+        agents_available=available,
+        agents_handling=handling,
+        agents_post_processing=post_processing,
+        agents_unavailable=unavailable,
+        agents_work=work,
+        level=None if told.level is None else _LEVELS.get(told.level, "unknown"),
+    )
+    return Part(Kind.QUEUE, told.queue_key, Source.REALTIME, queue)
+
+
+class QueueCumulative(Element):
+    """A queue's figures since the window began."""
+
+    queue_key: Key
+    window_start: Millis | None = None
+    received: Count | None = None
+    answered: Count | None = None
+    abandoned: Count | None = None
+    average_wait_time: Seconds | None = None
+    maximum_wait_time: Seconds | None = None
+
+
+def queue_cumulative(told: QueueCumulative, _: int) -> Part:
+    """Map a queue's figures."""
+    queue = Queue(
+        window_start_ms=told.window_start,
+        received=count(told.received),
+        answered=count(told.answered),
+        abandoned=count(told.abandoned),
+        average_wait_s=duration(told.average_wait_time),
+        maximum_wait_s=duration(told.maximum_wait_time),
+    )
+    return Part(Kind.QUEUE, told.queue_key, Source.CUMULATIVE, queue)
+
+
+class GroupRealtime(Element):
+    """A group as it is now."""
+
+    group_key: Key
+    logged_on_users: Count | None = None
+    idle_users: Count | None = None
+    busy_users: Count | None = None
+    away_users: Count | None = None
+    handling_routed_users: Count | None = None
+    handling_direct_users: Count | None = None
+    calls_waiting: Count | None = None
+
+
+def group_realtime(told: GroupRealtime, _: int) -> Part:
+    """Map a group."""
+    group = Group(
+        users_logged_on=count(told.logged_on_users),
+        users_idle=count(told.idle_users),
+        users_busy=count(told.busy_users),
+        users_away=count(told.away_users),
+        users_handling_routed=count(told.handling_routed_users),
+        users_handling_direct=count(told.handling_direct_users),
+        calls_waiting=count(told.calls_waiting),
+    )
+    return Part(Kind.GROUP, told.group_key, Source.REALTIME, group)
+
+
+class AggregateRealtime(Element):
+    """Figures over several queues as they are now."""
+
+    aggregate_key: Key
+    contacts: Count | None = None
+    service_level: float | None = None
+    oldest_contact_wait_time: Seconds | None = None
+
+
+def aggregate_realtime(told: AggregateRealtime, time_ms: int) -> Part:
+    """Map an aggregate."""
+    aggregate = Aggregate(
+        contacts_waiting=count(told.contacts),
+        service_level_pct=percentage(told.service_level),
+        oldest_since_ms=since(time_ms, told.oldest_contact_wait_time),
+    )
+    return Part(Kind.AGGREGATE, told.aggregate_key, Source.REALTIME, aggregate)
+
+
+ElementT = TypeVar("ElementT", bound=Element)
+
+
+class References(NamedTuple):
+    """Names of the routing parameters whose values are Keys of other objects."""
+
+    queue: frozenset[str] = frozenset()
+    group: frozenset[str] = frozenset()
+
+
+Read = Callable[[bytes, int, References], Part | None]
+"""Maps an element's bytes, read by the server at an instant; raises whatever msgspec raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What the elements of one event type are about."""
+
+    kind: Kind | None
+    source: Source
+    read: Read
+
+
+class _Configuration(Element):
+    object_type: str
+    key: Key
+    skills: tuple[UserSkill, ...] | None = None
+    routing_parameters: dict[str, Any] | None = None
+    version: Count | None = None
+
+
+def _configuration(told: _Configuration, references: References) -> Part | None:
+    value: Agent | Queue | Group
+    match told.object_type:
+        case "User":
+            value = Agent(skills=skills(told.skills), version=told.version)
+        case "Queue":
+            value = Queue(
+                routing_parameters=_parameters(told.routing_parameters, references.queue),
+                version=told.version,
+            )
+        case "Group":
+            value = Group(
+                routing_parameters=_parameters(told.routing_parameters, references.group),
+                version=told.version,
+            )
+        case _:
+            return None
+    return Part(KINDS[told.object_type], told.key, Source.CONFIGURATION, value)
+
+
+def _parameters(told: dict[str, Any] | None, references: frozenset[str]) -> dict[str, Parameter] | None:
+    if told is None:
+        return None
+    named = ((name, value) for name, value in told.items() if is_name(name))
+    return {name: parameter(value, reference=name in references) for name, value in named}
+
+
+def _read_configuration(raw: bytes, _: int, references: References) -> Part | None:
+    return _configuration(_decode_configuration(raw), references)
+
+
+_decode_configuration: Final = msgspec.json.Decoder(_Configuration).decode
+
+
+def _reader(element: type[ElementT], part: Callable[[ElementT, int], Part]) -> Read:
+    decode = msgspec.json.Decoder(element).decode
+
+    def read(raw: bytes, time_ms: int, _: References) -> Part:
+        return part(decode(raw), time_ms)
+
+    return read
+
+
+SHAPES: Final[dict[str, Shape]] = {
+    "UserRealtime": Shape(Kind.AGENT, Source.REALTIME, _reader(UserRealtime, user_realtime)),
+    "QueueRealtime": Shape(Kind.QUEUE, Source.REALTIME, _reader(QueueRealtime, queue_realtime)),
+    "GroupRealtime": Shape(Kind.GROUP, Source.REALTIME, _reader(GroupRealtime, group_realtime)),
+    "AggregateRealtime": Shape(
+        Kind.AGGREGATE, Source.REALTIME, _reader(AggregateRealtime, aggregate_realtime)
+    ),
+    "UserCumulative": Shape(Kind.AGENT, Source.CUMULATIVE, _reader(UserCumulative, user_cumulative)),
+    "QueueCumulative": Shape(Kind.QUEUE, Source.CUMULATIVE, _reader(QueueCumulative, queue_cumulative)),
+    "Configuration": Shape(None, Source.CONFIGURATION, _read_configuration),
+}
+"""Event type → shape of its elements."""
+EVENT_TYPES: Final[dict[tuple[Kind | None, Source], str]] = {
+    **{(shape.kind, shape.source): event_type for event_type, shape in SHAPES.items()},
+    (None, Source.DIRECTORY): "Administration",
+}
+"""What is listened to → event type."""

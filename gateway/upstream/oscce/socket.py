@@ -1,0 +1,532 @@
+"""The WebSocket of one link after its handshake, with the framing of its client side (RFC 6455)."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from typing import Final, NamedTuple, TypeAlias
+
+from gateway.protocol.websocket import (
+    CLOSE,
+    CONTINUATION,
+    FRAMES_BETWEEN_MAX,
+    INVALID_TEXT,
+    PING,
+    POLICY,
+    PONG,
+    PROTOCOL_ERROR,
+    TEXT,
+    TOO_BIG,
+    Breach,
+    PongFrame,
+    Violation,
+    WebSocketPing,
+    check_control,
+    head,
+    unmask,
+)
+from gateway.runtime.epoll_transport import READ_BYTES, Wire
+from gateway.runtime.turns import Turns
+from gateway.upstream.oscce.readings import Unread
+
+MASK_BYTES: Final = 4
+
+_FIN: Final = 0x80
+_RESERVED: Final = 0x70
+_OPCODE: Final = 0x0F
+_CONTROL: Final = 0x08
+_MASKED: Final = 0x80
+_LONG: Final = 126
+"""A length that stands in the next 2 bytes; one more: in the next 8."""
+_WHOLE_TEXT: Final = _FIN | TEXT
+SKIM_FROM: Final = 4096
+"""Of less that comes at once nothing is skimmed: there is little to pass by."""
+
+
+class Closed(NamedTuple):
+    """The server sends nothing more (§5.5.1). Why makes no difference to a link."""
+
+
+Skim: TypeAlias = Callable[[bytes, list[int], list[int]], list[str] | None]
+"""Returns which of the texts that begin and end there have to be read, in order; None: all have."""
+Heard: TypeAlias = str | WebSocketPing | PongFrame | Closed | Violation
+"""What came: a text message, or something about the connection."""
+
+
+class Frames:
+    """Reads what one server sends, however it is cut to pieces.
+
+    Invariants: what is held is at most one message, and one chunk of what was fed; after
+    :class:`Closed` or a :class:`Violation` there is nothing more, and nothing is held.
+
+    Args:
+        message_bytes: The largest message, over all its fragments.
+    """
+
+    __slots__ = ("_held", "_held_bytes", "_message_bytes", "_needed", "_parts", "_parts_bytes", "is_over")
+
+    def __init__(self, message_bytes: int) -> None:
+        self.is_over = False
+        """Whether nothing more is read."""
+        self._message_bytes = message_bytes
+        self._held: list[bytes] = []
+        """Pieces of a frame that is not whole: it is put together once, when all are there."""
+        self._held_bytes = 0
+        self._needed = 0
+        self._parts: list[bytes] | None = None
+        """Fragments of a message that is not whole."""
+        self._parts_bytes = 0
+
+    def feed(self, data: bytes, skim: Skim | None = None) -> list[Heard]:
+        """Take in *data*; returns what it completes, in order.
+
+        Args:
+            data: What came.
+            skim: Looks through what came where that is much and holds whole texts; those that it passes by
+                are not returned, and not looked at.
+        """
+        if self.is_over:
+            return []
+        if self._held:
+            self._held.append(data)
+            self._held_bytes += len(data)
+            if self._held_bytes < self._needed:
+                return []
+            data, self._held = b"".join(self._held), []
+        heard: list[Heard] = []
+        read = 0
+        if skim is not None and len(data) > SKIM_FROM and self._parts is None:
+            read = _skimmed(data, skim, heard)
+        try:
+            read = self._read(data, read, heard)
+        except Breach as breach:
+            self._end()
+            heard.append(breach.violation)
+            return heard
+        if read < len(data) and not self.is_over:
+            self._held = [data[read:]]
+            self._held_bytes = len(data) - read
+        return heard
+
+    def _read(self, data: bytes, at: int, heard: list[Heard]) -> int:
+        """Read whole frames of *data* from *at* on; returns where the one begins that is not whole."""
+        end = len(data)
+        self._needed = 2
+        while end - at >= 2 and not self.is_over:
+            first, size, start = data[at], data[at + 1], at + 2
+            if size >= _LONG:
+                start = at + _head_bytes(size)
+                if end < start:
+                    self._needed = start - at
+                    break
+                size = _length(data[at + 2 : start])
+            if first != _WHOLE_TEXT or size > self._message_bytes or self._parts is not None:
+                self._check(first, size)
+            stop = start + size
+            if stop > end:
+                self._needed = stop - at
+                break
+            if first == _WHOLE_TEXT:
+                heard.append(_text(data[start:stop]))
+            else:
+                self._take(first, data[start:stop], heard)
+            at = stop
+        return at
+
+    def _check(self, first: int, size: int) -> None:
+        """Check what the head of a frame tells, before its payload is there."""
+        opcode = first & _OPCODE
+        if first & _RESERVED:  # §5.2: no extension was agreed on that would give them a meaning
+            raise Breach(PROTOCOL_ERROR, "reserved bits are set")
+        if opcode & _CONTROL:
+            check_control(opcode, first & _FIN, size)
+        elif opcode not in {TEXT, CONTINUATION}:
+            raise Breach(PROTOCOL_ERROR, "the message is no text")
+        elif (opcode == CONTINUATION) is (self._parts is None):  # §5.4: messages are not interleaved
+            raise Breach(PROTOCOL_ERROR, "a fragment is not where it belongs")
+        elif size + self._parts_bytes > self._message_bytes:
+            raise Breach(TOO_BIG, "the message is too big")
+
+    def _take(self, first: int, payload: bytes, heard: list[Heard]) -> None:
+        """Take in a frame."""
+        if first & _CONTROL:
+            heard.append(self._control(first & _OPCODE, payload))
+        else:
+            self._fragment(first, payload, heard)
+
+    def _fragment(self, first: int, payload: bytes, heard: list[Heard]) -> None:
+        parts = self._parts = self._parts or []
+        parts.append(payload)
+        self._parts_bytes += len(payload)
+        if first & _FIN:
+            self._parts, self._parts_bytes = None, 0
+            heard.append(_text(b"".join(parts)))
+        elif len(parts) > FRAMES_BETWEEN_MAX:
+            raise Breach(POLICY, "too many frames without a message")
+
+    def _control(self, opcode: int, payload: bytes) -> Heard:
+        if opcode == PING:
+            return WebSocketPing(payload)
+        if opcode == PONG:
+            return PongFrame(payload)
+        self._end()  # §5.5.1: nothing follows a close
+        return Closed()
+
+    def _end(self) -> None:
+        self.is_over = True
+        self._held = []
+        self._parts = None
+
+
+def _skimmed(data: bytes, skim: Skim, heard: list[Heard]) -> int:
+    """Add what *skim* leaves of the texts at the beginning of *data*; returns where they end, 0: none."""
+    starts, stops = _texts(data)
+    kept = skim(data, starts, stops) if starts else None
+    if kept is None:
+        return 0
+    heard += kept
+    return stops[-1]
+
+
+def _texts(data: bytes) -> tuple[list[int], list[int]]:
+    """Return where the texts begin and end with which *data* begins, as far as they are below 64 KiB."""
+    starts: list[int] = []
+    stops: list[int] = []
+    at, end = 0, len(data)
+    while end - at >= 4 and data[at] == _WHOLE_TEXT:
+        size, start = data[at + 1], at + 2
+        if size == _LONG:
+            size, start = data[at + 2] << 8 | data[at + 3], at + 4
+            if size < _LONG:
+                break
+        elif size > _LONG:
+            break
+        stop = start + size
+        if stop > end:
+            break
+        starts.append(start)
+        stops.append(stop)
+        at = stop
+    return starts, stops
+
+
+def _head_bytes(length: int) -> int:
+    """Return how long the head of a frame is whose second byte is *length*."""
+    if length & _MASKED:  # §5.1
+        raise Breach(PROTOCOL_ERROR, "the frame is masked")
+    return 4 if length == _LONG else 10
+
+
+def _length(told: bytes) -> int:
+    """Return the length that stands behind the two bytes (§5.2: in as few as it needs)."""
+    size = int.from_bytes(told, "big")
+    if size < (_LONG if len(told) == 2 else 1 << 16):
+        raise Breach(PROTOCOL_ERROR, "the length is longer than need be")
+    return size
+
+
+def _text(payload: bytes) -> str:
+    try:
+        return payload.decode()
+    except UnicodeDecodeError:  # §8.1
+        raise Breach(INVALID_TEXT, "the text is not UTF-8") from None
+
+
+def masked(opcode: int, payload: bytes, mask: bytes) -> bytes:
+    """Return *payload* as one final frame of a client (§5.3).
+
+    Args:
+        opcode: What it is.
+        payload: What it says.
+        mask: :data:`MASK_BYTES` bytes that nobody can foresee.
+    """
+    first, length, *rest = head(opcode, len(payload))
+    return bytes((first, length | _MASKED, *rest)) + mask + unmask(payload, mask)
+
+
+def masked_close(code: int, mask: bytes) -> bytes:
+    """Return a close frame of a client with *code* (§5.5.1)."""
+    return masked(CLOSE, code.to_bytes(2, "big"), mask)
+
+
+WAITING_CHARS_MAX: Final = 256 * 1024
+"""What may wait for the reader; with more the server has to wait until half of it was read."""
+_CONTROL_CHARS: Final = 128
+"""What something that is no text counts as."""
+
+
+class LinkSocket(asyncio.Protocol):
+    """The connection of one link: the protocol of its transport, without a task or a timer.
+
+    Readings wait for the link's turn, of each key only the newest; anything else that comes is received
+    behind all readings before it.
+
+    Invariants: what comes is received in its order, except for readings that newer ones have replaced;
+    what waits is bounded, in both directions; nothing is sent after the close.
+
+    Args:
+        transport: The connection. Nobody else reads, writes or closes it.
+        message_bytes: The largest message that may come.
+        lost: Called once, when the connection has ended.
+        turns: When readings are digested.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_arrival",
+        "_change",
+        "_frames",
+        "_has_closed",
+        "_has_server_closed",
+        "_inbox",
+        "_is_full",
+        "_is_lost",
+        "_is_resting",
+        "_lost",
+        "_read_bytes",
+        "_take",
+        "_transport",
+        "_turns",
+        "_unread",
+        "_waiting_chars",
+        "is_due",
+    )
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        message_bytes: int,
+        lost: Callable[[Exception | None], None],
+        turns: Turns,
+    ) -> None:
+        self.is_due = False
+        self._turns = turns
+        self._unread = Unread()
+        self._read_bytes = 0
+        """What came since its last turn, where no budget of the transport's own bounds that."""
+        self._transport = transport
+        self._frames = Frames(message_bytes)
+        self._lost = lost
+        self._inbox: list[Heard] = []
+        self._waiting_chars = 0
+        self._arrival: asyncio.Future[None] | None = None
+        self._take: Callable[[str], bool] | None = None
+        """Who takes texts at once; there is nobody unless :meth:`receive` waits."""
+        self._change: asyncio.Event | None = None
+        """Set when there is room again, or the connection has ended; there is one while somebody waits."""
+        self._has_closed = False
+        self._has_server_closed = False
+        self._is_full = False
+        self._is_lost = False
+        self._is_resting = False
+        """Whether nothing is read, since enough waits."""
+
+    # ---- for the link ----
+
+    @property
+    def speaks(self) -> bool:
+        """Whether something waits to be received."""
+        return bool(self._inbox)
+
+    async def receive(self, take: Callable[[str], bool] | None = None) -> Heard:
+        """Wait for what comes next; for one caller at a time. At the end it is :class:`Closed`, for ever.
+
+        Args:
+            take: Called with each reading that is digested while this waits; it is returned unless *take*
+                returns True. What *take* raises is raised here.
+        """
+        while not self._inbox:
+            if self._has_closed or self._is_lost:
+                return Closed()
+            if self._unread:
+                self._turns.want(self)
+            self._arrival = asyncio.get_running_loop().create_future()
+            self._take = take
+            try:
+                await self._arrival
+            finally:
+                self._take = None
+        said = self._inbox.pop(0)
+        self._waiting_chars -= _chars(said)
+        self._read_on(WAITING_CHARS_MAX // 2)
+        return said
+
+    async def send(self, text: str) -> None:
+        """Send a message; waits while the server does not take what was sent before.
+
+        Raises:
+            ConnectionError: The connection is closed.
+        """
+        while self._is_full and not self._is_lost:
+            await self._changed()
+        if self._has_closed or self._is_lost or self._transport.is_closing():
+            raise ConnectionResetError
+        self._transport.write(masked(TEXT, text.encode(), _mask()))
+
+    async def close(self, code: int) -> None:
+        """Close with *code*, if that was not done; returns when the connection has ended.
+
+        The server is waited for: whoever lets go first may take the close away with what he has not read.
+        Cancelled, it ends the connection at once.
+        """
+        if not (self._has_closed or self._is_lost):
+            self._has_closed = True
+            self._transport.write(masked_close(code, _mask()))
+            self._let_go()
+        try:
+            while not self._is_lost:
+                await self._changed()
+        finally:
+            if not self._is_lost:
+                self._transport.abort()
+
+    def abort(self) -> None:
+        """End the connection now. Does nothing when it has ended."""
+        if not self._is_lost:
+            self._transport.abort()
+
+    # ---- its turn (Digester) ----
+
+    def digest(self) -> None:
+        """Have whoever waits take what is unread; with nobody there it waits, too."""
+        is_share_read, self._read_bytes = self._read_bytes > READ_BYTES, 0
+        if self._unread.chars and not self._inbox and self._arrival is not None:
+            self._turns.skipped += self._unread.skipped
+            self._unread.skipped = 0
+            texts = self._unread.take()
+            for at, text in enumerate(texts):
+                if self._take is None or not self._is_taken(text, self._take):
+                    self._keep_all(texts[at:])
+                    break
+        self._read_on(WAITING_CHARS_MAX if is_share_read else WAITING_CHARS_MAX // 2)
+
+    # ---- asyncio.Protocol ----
+
+    def data_received(self, data: bytes) -> None:
+        """Take in what came."""
+        heard = self._frames.feed(data, self._unread.skim)
+        if heard and type(heard[-1]) is Closed:
+            self._has_server_closed = True
+        if self._has_closed:
+            if self._has_server_closed:
+                self._transport.close()
+            return
+        unread = self._unread
+        for said in heard:
+            if type(said) is not str or not unread.add(said):
+                self._flush()
+                self._keep(said)
+        if unread.chars:
+            self._turns.want(self)
+        self._bound(len(data))
+
+    def pause_writing(self) -> None:
+        """Take in that the kernel does not take all."""
+        self._is_full = True
+
+    def resume_writing(self) -> None:
+        """Take in that the kernel has taken what was sent."""
+        self._is_full = False
+        self._note()
+
+    def connection_lost(self, fault: Exception | None) -> None:
+        """Take in that the connection has ended."""
+        self._flush()
+        self._is_lost = True
+        self._arrived()
+        self._note()
+        self._lost(fault)
+
+    # ---- inner ----
+
+    def _bound(self, size_bytes: int) -> None:
+        """Let the server wait when enough waits here, or when the link's share of a turn was read."""
+        if not isinstance(self._transport, Wire):  # which reads so much at once by itself
+            self._read_bytes += size_bytes
+            if self._read_bytes > READ_BYTES:
+                self._turns.want(self)
+        if not (self._is_resting or self._frames.is_over or self._has_room(WAITING_CHARS_MAX)):
+            self._is_resting = True
+            self._transport.pause_reading()
+
+    def _read_on(self, most_chars: int) -> None:
+        """Read again, if that was paused, and no more waits than *most_chars*."""
+        if self._is_resting and self._has_room(most_chars):
+            self._is_resting = False
+            if not self._transport.is_closing():
+                self._transport.resume_reading()
+
+    def _has_room(self, most_chars: int) -> bool:
+        return self._waiting_chars + self._unread.chars <= most_chars and self._read_bytes <= READ_BYTES
+
+    def _flush(self) -> None:
+        """Let what is unread be received before what follows."""
+        if self._unread:
+            self._keep_all(self._unread.take())
+
+    def _keep_all(self, texts: list[str]) -> None:
+        for text in texts:
+            self._keep(text)
+
+    def _is_taken(self, text: str, take: Callable[[str], bool]) -> bool:
+        if self._arrival is None or self._arrival.done():  # who waited was cancelled just now
+            return False
+        try:
+            return take(text)
+        except Exception as fault:  # noqa: BLE001 - it belongs to who waits, and not to the event loop
+            self._arrived(fault)
+            return True
+
+    def _keep(self, said: Heard) -> None:
+        """Let what came wait for the reader, who is woken."""
+        self._inbox.append(said)
+        self._waiting_chars += _chars(said)
+        if type(said) is WebSocketPing:
+            self._answer(said)
+        self._arrived()
+
+    def _let_go(self) -> None:
+        """Wait for nothing more but the end."""
+        self._inbox.clear()
+        self._unread.take()
+        self._waiting_chars = 0
+        self._arrived()
+        if self._has_server_closed:
+            self._transport.close()
+        elif self._is_resting and not self._transport.is_closing():
+            self._transport.resume_reading()
+        self._is_resting = False
+
+    def _answer(self, ping: WebSocketPing) -> None:
+        """Answer a ping (§5.5.2), unless what was sent before waits: then the server knows that it does."""
+        if not (self._is_full or self._transport.is_closing()):
+            self._transport.write(masked(PONG, ping.payload, _mask()))
+
+    def _arrived(self, fault: Exception | None = None) -> None:
+        """Wake the reader; until he waits again all that comes waits, too."""
+        arrival, self._arrival, self._take = self._arrival, None, None
+        if arrival is None or arrival.done():
+            return
+        if fault is None:
+            arrival.set_result(None)
+        else:
+            arrival.set_exception(fault)
+
+    async def _changed(self) -> None:
+        if self._change is None:
+            self._change = asyncio.Event()
+        await self._change.wait()
+
+    def _note(self) -> None:
+        change, self._change = self._change, None
+        if change is not None:
+            change.set()
+
+
+def _chars(said: Heard) -> int:
+    return len(said) + _CONTROL_CHARS if type(said) is str else _CONTROL_CHARS
+
+
+def _mask() -> bytes:
+    return secrets.token_bytes(MASK_BYTES)
