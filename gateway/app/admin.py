@@ -30,7 +30,7 @@ from gateway.app.config.errors import PREFIX
 from gateway.app.config.settings import Settings
 from gateway.app.config.sources import Configuration, effective_toml
 from gateway.app.listeners import admin_listening
-from gateway.app.logging import AuditTrail, Level, Pseudonyms, Shape, field_shapes, set_level
+from gateway.app.logging import AuditTrail, Level, LogLines, Pseudonyms, Shape, field_shapes, set_level
 from gateway.app.process import StopRequest
 from gateway.app.reload import ReloadFailed
 from gateway.domain.errors import ErrorCode, GatewayError
@@ -168,7 +168,10 @@ Bundle = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class BundleSources:
-    """What a bundle is made of. *render* writes the metrics, *nodes* returns those that live, own first."""
+    """What a bundle is made of. *render* writes the metrics, *nodes* returns those that live, own first.
+
+    *log_lines* returns the last log lines of this process, the oldest first.
+    """
 
     settings: Settings
     closes: CloseHistory
@@ -176,6 +179,7 @@ class BundleSources:
     nodes: Callable[[], tuple[NodeRecord, ...]]
     wall_ms: Callable[[], int]
     environ: Mapping[str, str]
+    log_lines: LogLines = list
 
 
 def make_bundle(parts: BundleSources, purpose: str | None) -> Bundle:
@@ -201,6 +205,7 @@ def make_bundle(parts: BundleSources, purpose: str | None) -> Bundle:
             {name: line[name] for name in _CLOSE_COLUMNS} for line in parts.closes.last(BUNDLE_CLOSES)
         ],
         "sessions": parts.closes.last(BUNDLE_SESSIONS),
+        "log": parts.log_lines(),
     }
 
 
@@ -345,7 +350,8 @@ _LOG: Final = structlog.get_logger("gateway.app")
 class AdminOperations:
     """What operators may do at one node.
 
-    *read_anew* reloads the files, or raises :class:`ReloadFailed`. *render* returns the metrics as text.
+    *read_anew* reloads the files, or raises :class:`ReloadFailed`. *render* returns the metrics as text,
+    *log_lines* the last log lines.
     """
 
     settings: Settings
@@ -356,6 +362,7 @@ class AdminOperations:
     stopping: StopRequest
     read_anew: Callable[[], Awaitable[None]]
     render: Callable[[], bytes]
+    log_lines: LogLines = list
 
     def teach(self) -> None:
         """Have the node carry out what operators ask, here or by way of another node."""
@@ -415,7 +422,13 @@ class AdminOperations:
             yield None
             return
         bundles = BundleSources(
-            self.settings, self.closes, self.render, self._nodes, node.clock.wall_ms, os.environ
+            self.settings,
+            self.closes,
+            self.render,
+            self._nodes,
+            node.clock.wall_ms,
+            os.environ,
+            self.log_lines,
         )
         parts = AdminParts(
             admin.token.get_secret_value(),

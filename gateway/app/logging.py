@@ -15,6 +15,7 @@ import logging
 import re
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
@@ -35,8 +36,21 @@ LINES_PER_WINDOW: Final = 50
 """So many lines of one kind are written in a window: a node's usual coming and going stays whole."""
 KINDS_MAX: Final = 256
 """Kinds that are counted one by one; lines of others share one count while those last."""
+LINES_KEPT: Final = 500
+LINES_KEPT_MS: Final = 24 * 3_600_000
+LineContext = Callable[[], Mapping[str, object]]
+LogLines = Callable[[], list[str]]
+"""Returns the last log lines of this process, the oldest first."""
 _EVENT_CHARACTERS: Final = 200
 _SUPPRESSED_LOGGER: Final = "gateway.suppressed"
+
+
+class Log(NamedTuple):
+    """The log of this process."""
+
+    flood: RepetitionFilter
+    """Limits repetition; what it counted is to be told by :func:`flush_suppressed`."""
+    writer: LineWriter
 
 
 class LineKind(NamedTuple):
@@ -147,6 +161,46 @@ def _write_suppressed(over: list[tuple[LineKind, int]]) -> None:
         logging.getLogger(_SUPPRESSED_LOGGER).log(kind.level, "lines_suppressed", extra=extra)
 
 
+class LineWriter(logging.StreamHandler[TextIO]):
+    """Write log lines, and keep the last of them for a support bundle.
+
+    Invariant: a line is kept as it was written, for 24 h at most. Lines of the audit and of connections
+    are not kept: the bundle has its own list of connections, and an audit is nobody's but the operator's.
+
+    Args:
+        stream: Where lines are written.
+        wall_ms: Milliseconds since the epoch.
+    """
+
+    def __init__(self, stream: TextIO, wall_ms: Callable[[], int]) -> None:
+        super().__init__(stream)
+        self._wall_ms: Final = wall_ms
+        self.context: LineContext = dict
+        """Returns the fields that every line has: the node's name, the trace that it belongs to."""
+        self._lines: Final[deque[tuple[int, str]]] = deque(maxlen=LINES_KEPT)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of *record*."""
+        line = super().format(record)
+        if record.name not in (AUDIT_LOGGER, SESSION_LOGGER):
+            self._lines.append((self._wall_ms(), line))
+        return line
+
+    def add_context(self, logger: object, method: str, event: Event) -> Event:
+        """Add the fields that every line has; what a line says itself stays. A processor of structlog's."""
+        del logger, method
+        for name, value in self.context().items():
+            event.setdefault(name, value)
+        return event
+
+    def last(self) -> list[str]:
+        """Return the lines of the last 24 h, the oldest first."""
+        begins_ms = self._wall_ms() - LINES_KEPT_MS
+        while self._lines and self._lines[0][0] < begins_ms:
+            self._lines.popleft()
+        return [line for _, line in self._lines]
+
+
 # ---- listed fields ----
 
 
@@ -166,6 +220,7 @@ _FRAME: Final = r"[\w./-]{1,120}:\d{1,6}:[\w<>]{1,80}"
 _PLACE: Final = re.compile(rf"{_FRAME}(?: < {_FRAME}){{0,{FRAMES_MAX - 1}}}")
 _MASKED: Final = re.compile(r"\*{3,64}[0-9]{0,3}")
 _HASH: Final = re.compile(r"[0-9a-f]{16}")
+_TRACE_ID: Final = re.compile(r"[0-9a-f]{32}")
 _KEY_NAMES: Final = re.compile(r"[a-z0-9]{1,16}/[0-9a-f]{8}(?: [a-z0-9]{1,16}/[0-9a-f]{8})*")
 _NODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _HOST: Final = re.compile(r"[A-Za-z0-9.:-]{1,253}")
@@ -214,6 +269,11 @@ def _host(value: object) -> str | None:
 def _hash(value: object) -> str | None:
     """Shape a hash (user, session), a process's life or an act's id: all are as long."""
     return str(value) if isinstance(value, str) and _HASH.fullmatch(value) is not None else None
+
+
+def _trace_id(value: object) -> str | None:
+    """Shape the number of a trace (W3C Trace Context)."""
+    return value if isinstance(value, str) and _TRACE_ID.fullmatch(value) is not None else None
 
 
 def _node(value: object) -> str | None:
@@ -299,6 +359,7 @@ def field_shapes(pseudonyms: Pseudonyms) -> Mapping[str, Shape]:
         **dict.fromkeys(("host",), _host),
         **dict.fromkeys(("node", "by_node", "asked_node"), _node),
         **dict.fromkeys(("subject", "life", "act_id"), _hash),
+        **dict.fromkeys(("trace_id",), _trace_id),
         **dict.fromkeys(("sealing_keys", "other_keys"), _key_names),
         **dict.fromkeys(("masked",), _masked),
         **dict.fromkeys(("fault", "gone", "new", "socket"), _operators),
@@ -355,6 +416,7 @@ Event = MutableMapping[str, Any]
 
 ROOT_LOGGER: Final = "gateway"
 AUDIT_LOGGER: Final = f"{ROOT_LOGGER}.audit"
+SESSION_LOGGER: Final = f"{ROOT_LOGGER}.session"
 _CUT: Final = re.compile(r"[(<{\[:'\"\n]")
 """Where data may begin in a library's line that was formatted before it was logged."""
 _BUILT_IN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -388,33 +450,35 @@ class DenyByDefault:
 
 def log_session(life: ConnectionSummary) -> None:
     """Write the one line that a phone's connection leaves, at its end."""
-    structlog.get_logger(f"{ROOT_LOGGER}.session").info("session_closed", **dataclasses.asdict(life))
+    structlog.get_logger(SESSION_LOGGER).info("session_closed", **dataclasses.asdict(life))
 
 
 def configure(
     level: Level, pseudonym_key: SecretKey, stream: TextIO | None = None, *, clock: Clock | None = None
-) -> RepetitionFilter:
+) -> Log:
     """Let all logging of this process end in JSON lines on *stream* (None: standard output).
 
-    Returns what holds floods back; *clock* tells it the time (None: the machine's).
+    *clock*: None is the machine's.
     """
+    clock = clock or SystemClock()
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
     ]
+    handler = LineWriter(stream if stream is not None else sys.stdout, clock.wall_ms)
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[*shared, _from_record],
         processors=[
             _summarise_exception,
+            handler.add_context,
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             DenyByDefault(field_shapes(Pseudonyms(pseudonym_key))),
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.JSONRenderer(ensure_ascii=False),
         ],
     )
-    handler = logging.StreamHandler(stream if stream is not None else sys.stdout)
     handler.setFormatter(formatter)
-    flood = RepetitionFilter((clock or SystemClock()).now, AUDIT_LOGGER)
+    flood = RepetitionFilter(clock.now, AUDIT_LOGGER)
     handler.addFilter(flood)
     logging.getLogger().handlers[:] = [handler]
     logging.getLogger("aiohttp.access").disabled = True
@@ -430,7 +494,7 @@ def configure(
     # acts that somebody answers for are numbered: none may be missing because of a level
     logging.getLogger(AUDIT_LOGGER).setLevel(logging.INFO)
     set_level(level)
-    return flood
+    return Log(flood, handler)
 
 
 def set_level(level: Level) -> None:

@@ -146,6 +146,11 @@ class SpanTracing(Tracing):
                 span.set_status(Status(StatusCode.ERROR))
                 raise
 
+    def trace_id(self) -> str | None:
+        """Return the number of the current trace, if it is kept."""
+        current = trace.get_current_span().get_span_context()
+        return f"{current.trace_id:032x}" if current.is_valid and current.trace_flags.sampled else None
+
     def close(self) -> None:
         """Send what is left."""
         self._provider.shutdown()

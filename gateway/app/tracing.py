@@ -39,6 +39,10 @@ class Tracing:
         """Return what counts, and has takeovers traced."""
         return CountingTally(telemetry)
 
+    def trace_id(self) -> str | None:
+        """Return the number of the trace that the current task is in, if there is one and it is kept."""
+        return None
+
     def close(self) -> None:
         """Send what is left, within seconds. Blocks."""
 

@@ -35,7 +35,7 @@ from gateway.app.config.settings import MEMORY, LimitsSection, SecretsSection, S
 from gateway.app.drain import Departure, drain_limit_s, drain_node, handing_over_log_offs
 from gateway.app.keys import Keyring
 from gateway.app.listeners import BoundListener, listening, listening_in_thread, on_this_loop
-from gateway.app.logging import AuditTrail, Pseudonyms, audit_writer, log_session
+from gateway.app.logging import AuditTrail, LineWriter, Pseudonyms, audit_writer, log_session
 from gateway.app.metrics import (
     ProcessMetrics,
     clock_offset_s,
@@ -104,6 +104,8 @@ class NodeOptions(NamedTuple):
     reread: ReadSecrets | None = None
     """Reads the secrets again; None: they stay."""
     tracing: Tracing = Tracing()
+    log: LineWriter | None = None
+    """Gets the fields of every line; its last lines stand in a support bundle."""
 
 
 class Gateway:
@@ -158,6 +160,7 @@ class Gateway:
         self.is_started = False
         self._servers, self._cluster, self._capacity = servers, cluster, edge.admission.connections
         self._requires_bus = settings.bus.required_at_start and settings.bus.url != MEMORY
+        self._log = _named(beside, self.node.orders.node)
         self._begin(settings)
 
     def _ops(self, clock: Clock) -> web.Application:
@@ -234,6 +237,7 @@ class Gateway:
             stopping,
             self.read_anew,
             self.render,
+            self._log.last if self._log is not None else list,
         )
         made.teach()
         return made
@@ -280,6 +284,19 @@ def _audited(
     return Node(own, sites, cluster, clock, random.random, trail.note, tally), trail
 
 
+def _named(beside: NodeOptions, node: NodeId) -> LineWriter | None:
+    """Let every log line have the node's name and its trace."""
+    if beside.log is not None:
+        beside.log.context = partial(_line_context, node, beside.tracing)
+    return beside.log
+
+
+def _line_context(node: NodeId, tracing: Tracing) -> dict[str, object]:
+    """Return the fields of every log line."""
+    trace_id = tracing.trace_id()
+    return {"node": node} if trace_id is None else {"node": node, "trace_id": trace_id}
+
+
 def _node_settings(settings: Settings, ring: Keyring) -> NodeSettings:
     holder = randomness.token_hex(8)
     return NodeSettings(
@@ -309,10 +326,12 @@ async def serving(
     supervisor: SystemdNotifier | None = None,
     *,
     reread: ReadSecrets | None = None,
+    log: LineWriter | None = None,
 ) -> AsyncIterator[Addresses]:
     """Live as one node while the block lasts; then drain, at once when *stopping* is.
 
-    A *supervisor* hears of reloads; *reread* reads the secrets again when there is one.
+    A *supervisor* is informed of reloads. *reread* reads the secrets again when there is one. *log*
+    gets the node's name and traces, and its last lines stand in support bundles.
 
     Raises:
         ConfigError: A file that the settings name cannot be used.
@@ -326,7 +345,7 @@ async def serving(
         telemetry = Telemetry()
         cluster = await stack.enter_async_context(_bus(settings, secrets, keyring, clock, telemetry))
         made = Gateway(
-            settings, secrets, servers, cluster, clock, telemetry, NodeOptions(keyring, reread, tracing)
+            settings, secrets, servers, cluster, clock, telemetry, NodeOptions(keyring, reread, tracing, log)
         )
         tracing.enter(made.edge)
         send, is_any = made.broadcast.send, _may_change(settings)

@@ -223,7 +223,8 @@ _BESIDE_THE_MIRROR: Final = (
         purpose="operate the gateway and find faults",
         source="the gateway",
         held_in="one log line at the end of each connection, with a keyed hash of the user, without content; "
-        "the last 10,000 of them in memory of the node",
+        "the last 10,000 of them in memory of the node, and the last 500 other log lines, which name users "
+        "by the same hash",
         held_for="as long as the operator keeps logs; in memory 24 h, removed at the next "
         "end of a connection or request for them, at most until the node ends",
         seen_by="operators",

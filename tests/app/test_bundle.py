@@ -39,7 +39,16 @@ def parts(folder: Path) -> BundleSources:
     for _ in range(BUNDLE_CLOSES + 5):
         closes.note(life())
     settings = loaded(folder, text).settings
-    return BundleSources(settings, closes, lambda: b"# HELP x\nx 1.0\n", lambda: (NODE,), Wall(), ENVIRON)
+    metrics = b"# HELP x\nx 1.0\n"
+    return BundleSources(
+        settings,
+        closes,
+        lambda: metrics,
+        lambda: (NODE,),
+        Wall(),
+        ENVIRON,
+        lambda: ['{"event": "listening"}'],
+    )
 
 
 def test_it_says_what_it_is_for_and_until_when(tmp_path: Path) -> None:
@@ -55,6 +64,7 @@ def test_it_holds_what_helps(tmp_path: Path) -> None:
     assert all(bundle["versions"].values())
     assert bundle["environment"]["variables"] == ["OSCC_GATEWAY__ADMIN__TOKEN", "OSCC_GATEWAY__LOG__LEVEL"]
     assert bundle["metrics"] == ["# HELP x", "x 1.0"]
+    assert bundle["log"] == ['{"event": "listening"}']
     assert bundle["nodes"] == [{**NODE._asdict(), "sealing_keys": ["k1/9f2b6d44"]}]
     assert "[client]" in bundle["configuration"]
     assert (len(bundle["closes"]), len(bundle["sessions"])) == (BUNDLE_CLOSES, BUNDLE_SESSIONS)

@@ -30,7 +30,9 @@ class Log:
     def __init__(self) -> None:
         self.clock = ManualClock()
         self.stream = io.StringIO()
-        self.flood: RepetitionFilter = configure("info", SecretKey(bytes(32)), self.stream, clock=self.clock)
+        self.flood: RepetitionFilter = configure(
+            "info", SecretKey(bytes(32)), self.stream, clock=self.clock
+        ).flood
 
     def close(self, count: int, code: int = 1006, initiator: str = "client") -> None:
         log = structlog.get_logger("gateway.session")

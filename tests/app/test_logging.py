@@ -14,9 +14,18 @@ import pytest
 import structlog
 
 from gateway.app.keys import SecretKey
-from gateway.app.logging import DenyByDefault, configure, log_session, set_level
+from gateway.app.logging import (
+    LINES_KEPT,
+    LINES_KEPT_MS,
+    REPETITION_WINDOW_S,
+    DenyByDefault,
+    configure,
+    log_session,
+    set_level,
+)
 from gateway.domain.model import Application, UserId
 from gateway.edge.connection_stats import ConnectionSummary
+from tests.doubles.clock import ManualClock
 
 KEY = SecretKey(bytes(32))
 CANARY = "canary"
@@ -196,3 +205,37 @@ def test_a_connection_leaves_one_line(stream: io.StringIO) -> None:
 
 def test_nothing_is_listed_by_default() -> None:
     assert DenyByDefault({})(None, "", {"event": "x", "none": None}) == {"dropped": 1}
+
+
+def test_every_line_has_the_node_and_its_trace_and_what_it_says_itself_stays(own_logging: None) -> None:
+    written = io.StringIO()
+    writer = configure("info", KEY, written).writer
+    writer.context = lambda: {
+        "node": "gw-1",
+        "trace_id": "0af7651916cd43dd8448eb211c80319c",
+        "number": CANARY,
+    }
+    structlog.get_logger("gateway.x").info("drain_started")
+    structlog.get_logger("gateway.x").info("node_gone", node="gw-2")
+    first, second = lines(written)
+    assert (first["node"], first["trace_id"]) == ("gw-1", "0af7651916cd43dd8448eb211c80319c")
+    assert second["node"] == "gw-2"
+    assert CANARY not in written.getvalue()
+
+
+async def test_the_last_lines_are_kept_as_written_for_a_day_without_audit_and_connections(
+    own_logging: None,
+) -> None:
+    written, clock = io.StringIO(), ManualClock()
+    writer = configure("info", KEY, written, clock=clock).writer
+    structlog.get_logger("gateway.audit").info("operator", act="drain")
+    structlog.get_logger("gateway.session").info("session_closed")
+    for _ in range(LINES_KEPT + 1):
+        structlog.get_logger("gateway.x").info("drain_started", site="main", password=CANARY)
+        await clock.advance(REPETITION_WINDOW_S + 1)
+    kept = writer.last()
+    assert len(kept) == LINES_KEPT
+    assert kept == written.getvalue().splitlines()[-LINES_KEPT:]
+    await clock.advance(LINES_KEPT_MS / 1_000 + 1)
+    structlog.get_logger("gateway.x").info("stopped")
+    assert [json.loads(line)["event"] for line in writer.last()] == ["stopped"]

@@ -148,6 +148,22 @@ async def answered(collector: Collector, *told: str) -> None:
     await collector.tracing.log_ons(make_mocked_request("POST", spans.LOG_ON, headers), handler)
 
 
+async def test_a_log_line_can_name_the_trace_it_belongs_to() -> None:
+    collector, seen = Collector(ManualClock()), list[str | None]()
+
+    async def handler(_: web.Request) -> web.Response:
+        seen.append(collector.tracing.trace_id())
+        return web.Response()
+
+    headers = CIMultiDict[str]({"traceparent": PARENT})
+    await collector.tracing.log_ons(make_mocked_request("POST", spans.LOG_ON, headers), handler)
+    assert seen == [PARENT.split("-")[1]]
+    assert collector.tracing.trace_id() is None
+    dropped = Collector(ManualClock(), sampled=0.0)
+    with dropped.tracing.span("log on", SpanKind.SERVER):
+        assert dropped.tracing.trace_id() is None
+
+
 async def asked(collector: Collector, *told: str) -> ReadableSpan:
     """Return the span of such a log-on."""
     await answered(collector, *told)

@@ -144,7 +144,7 @@ PLACES: Final[dict[str, str]] = {
             core/registry.py Quota._taken; runtime/node.py Node.number_changes;
             runtime/accounts.py LogOns._numbers
         """,
-        "session_log": "app/admin.py CloseHistory._ring",
+        "session_log": "app/admin.py CloseHistory._ring; app/logging.py LineWriter._lines",
         "places_in_the_cluster": """
             upstream/asterisk/server.py AsteriskServer._tokens;
             bus/memory.py MemoryLeases._leases _floors; bus/memory.py _Expiring._values _ends;

@@ -16,7 +16,7 @@ from gateway.app.config.settings import SecretsSection, Settings
 from gateway.app.config.sources import generate_secrets, load
 from gateway.app.drain import LogOffsLost
 from gateway.app.listeners import CannotListen, os_error_text
-from gateway.app.logging import RepetitionFilter, flush_suppressed
+from gateway.app.logging import flush_suppressed
 from gateway.app.process import StopRequest, SystemdNotifier, background_tasks, disable_core_dumps
 from gateway.app.reload import ReadSecrets
 from gateway.runtime.clock import SystemClock
@@ -46,14 +46,14 @@ def run_serve(args: argparse.Namespace) -> int:
     """
     settings = load(args.config, os.environ).settings
     secrets = settings.secrets or generate_secrets()
-    flood = logging.configure(settings.log.level, secrets.pseudonym_key)
+    log = logging.configure(settings.log.level, secrets.pseudonym_key)
     if settings.secrets is None:
         _LOG.warning("secrets_generated")
     process.raise_file_limit()
     disable_core_dumps()
     try:
         process.run_loop(
-            _serve(settings, secrets, lambda: load(args.config, os.environ).settings.secrets, flood)
+            _serve(settings, secrets, lambda: load(args.config, os.environ).settings.secrets, log)
         )
     except CannotListen as taken:
         sys.stderr.write(f"oscc-gateway: {taken}\n")
@@ -70,14 +70,12 @@ def run_serve(args: argparse.Namespace) -> int:
     return 0
 
 
-async def _serve(
-    settings: Settings, secrets: SecretsSection, reread: ReadSecrets, flood: RepetitionFilter
-) -> None:
+async def _serve(settings: Settings, secrets: SecretsSection, reread: ReadSecrets, log: logging.Log) -> None:
     stopping, clock = StopRequest(), SystemClock()
     supervisor = SystemdNotifier(os.environ, os.getpid(), clock)
     with stopping.on_signals():
         async with (
-            background_tasks(supervisor.run(), flush_suppressed(flood, clock)),
+            background_tasks(supervisor.run(), flush_suppressed(log.flood, clock)),
             wiring.serving(
                 settings,
                 secrets,
@@ -85,6 +83,7 @@ async def _serve(
                 stopping,
                 supervisor,
                 reread=reread if settings.secrets is not None else None,
+                log=log.writer,
             ),
         ):
             supervisor.ready()
