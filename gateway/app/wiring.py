@@ -160,8 +160,7 @@ class Gateway:
         self.is_started = False
         self._servers, self._cluster, self._capacity = servers, cluster, edge.admission.connections
         self._requires_bus = settings.bus.required_at_start and settings.bus.url != MEMORY
-        self._log = _named(beside, self.node.orders.node)
-        self._begin(settings)
+        self._begin(settings, beside)
 
     def _ops(self, clock: Clock) -> web.Application:
         measure = on_this_loop(self.measure, clock)
@@ -267,7 +266,8 @@ class Gateway:
         log_session(life)
         self.closes.note(life)
 
-    def _begin(self, settings: Settings) -> None:
+    def _begin(self, settings: Settings, beside: NodeOptions) -> None:
+        self._log = _named(beside, self.node.orders.node)
         self.node.is_overloaded = self._is_overloaded
         create_startup_series(self.telemetry)
         self.telemetry.drain_limit_seconds.set(drain_limit_s(settings.limits))
