@@ -41,7 +41,7 @@ simulate: $(RUNTIME) ## run a simulated OSCC-E Server; ARGS="--agents 1500 --que
 	@$(BIN)/oscc-gateway simulate $(ARGS)
 
 .PHONY: test seeded properties scenarios
-test: $(DEV) ## run all tests except scenarios and most seeded bugs, on all cores (4 minutes on two)
+test: $(DEV) ## run all tests except scenarios and most seeded bugs, on all cores (5 minutes on two)
 	HYPOTHESIS_PROFILE=fast $(BIN)/python -m pytest -n auto --dist=worksteal -m "not scenario and not seeded" $(PYTEST_ARGS)
 
 seeded: $(DEV) ## plant a bug or two for each property, which must find it; `make properties` has all bugs

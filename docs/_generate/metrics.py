@@ -109,6 +109,7 @@ _SAID: Final[Mapping[str, str]] = {
     "handshakes.result": _HANDSHAKES,
     "log_ons.result": "`ok`, or an [error code](protocol.md#error-codes)",
     "site_function_up.site": "a site's id, as configured",
+    "asterisk_waiting.site": "a site's id, as configured",
     "site_log_offs.result": _LOG_OFFS,
     "site_log_offs.site": "a site's id, as configured",
     "site_log_ons.result": _LOG_ONS,
@@ -121,8 +122,9 @@ _HEAD: Final = f"""\
 Written by `make diagrams` from the code; do not edit. `/metrics` on the ops listener shows them;
 [operations](operations.md) lists normal values, the [runbook](runbook.md) says what to do about alerts.
 
-All metrics have the prefix `{PREFIX}_` and base units. The values of a label are a small closed set that
-clients cannot extend. No value names a person.
+These metrics have the prefix `{PREFIX}_` and base units. The values of a label are a small closed set that
+clients cannot extend. No value names a person. The client library adds `process_*`, without a prefix: CPU,
+memory, descriptors and start of the process.
 
 | metric | type | labels | meaning |
 |---|---|---|---|"""

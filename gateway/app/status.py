@@ -77,12 +77,12 @@ class StatusLog:
         if now.bus is not was.bus:
             (_LOG.warning if now.bus is BusState.DOWN else _LOG.info)("bus_state_changed", bus=now.bus)
         for word in sorted(now.refused - was.refused):
-            _LOG.error("bus_refuses", reason=word)
+            _LOG.error("bus_refuses", cause=word)
         for word in sorted(was.refused - now.refused):
-            _LOG.info("bus_refuses_no_more", reason=word)
+            _LOG.info("bus_refuses_no_more", cause=word)
         if now.fences > was.fences:
-            why = ",".join(sorted(now.refused)) or None
-            _LOG.warning("leases_expired", users=now.fences - was.fences, refused=why)
+            fields = {"cause": " ".join(sorted(now.refused))} if now.refused else {}
+            _LOG.warning("leases_expired", users=now.fences - was.fences, **fields)
         if now.two_owners > was.two_owners:
             _LOG.warning("two_owners_seen", users=now.two_owners - was.two_owners)
         self._tell_log_offs(was.log_offs, now.log_offs)

@@ -105,8 +105,8 @@ def test_an_advice_is_no_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str
     path = write(tmp_path, QUIET.replace(CONTACT, ""))
     assert main(["check-config", "--offline", "--config", str(path)]) == 0
     assert capsys.readouterr().err == (
-        "advice: privacy.contact, privacy.statement_url and notices.files are empty: nobody is told what is "
-        "done with his data, nor whom to ask.\n"
+        "advice: privacy.contact, privacy.statement_url and notices.files are empty: users are not shown "
+        "what is done with their data, nor whom to ask.\n"
     )
 
 

@@ -34,6 +34,34 @@ def test_rotating_puts_a_new_key_in_front(tmp_path: Path, capsys: pytest.Capture
     assert f'pseudonym_key = "{OTHER_KEY}"' in block
 
 
+@pytest.mark.parametrize(
+    ("options", "advice"),
+    [
+        (["--supervisor", "--sees", "*"], ""),
+        (["--agent", "--queue", "sales"], ""),
+        ([], "advice: ana may use no app: add --supervisor, --agent or both.\n"),
+        (["--supervisor"], "advice: ana sees no queue in the Dashboard: add --sees NAME, or --sees '*'.\n"),
+        (["--agent"], "advice: ana joins no queue in the Remote Assistant: add --queue NAME.\n"),
+    ],
+)
+def test_a_person_who_could_do_nothing_is_advised(
+    options: list[str], advice: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OSCC_GATEWAY_PERSON_PASSWORD", "correct horse")
+    assert main(["person", "ana", "--name", "Ana", *options]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith('[[people]]\nlogin = "ana"\n')
+    assert printed.err == advice
+
+
+def test_a_login_that_is_none_is_refused_in_plain_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OSCC_GATEWAY_PERSON_PASSWORD", "correct horse")
+    assert main(["person", "Ana Amsel", "--name", "Ana"]) == 2
+    assert capsys.readouterr().err.endswith("login: must be 1 to 32 of a-z, 0-9, _ . -.\n")
+
+
 def test_there_is_nothing_to_rotate_without_secrets(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
+from collections.abc import Iterator
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import gateway
 from gateway.app.keys import SecretKey
 from gateway.app.logging import Pseudonyms, field_shapes, network_of, shape_text
 from gateway.domain import resources
@@ -17,6 +21,7 @@ from gateway.domain.model import Application, Privacy, UserHash, UserId
 
 PSEUDONYMS = Pseudonyms(SecretKey(bytes(32)))
 FIELDS = field_shapes(PSEUDONYMS)
+LEVELS = {"debug", "info", "warning", "error", "critical", "exception"}
 
 
 def test_no_field_has_the_name_of_personal_or_realtime_data() -> None:
@@ -30,6 +35,32 @@ def test_no_field_has_the_name_of_personal_or_realtime_data() -> None:
     assert len(guarded) > 50
     # the logging library's own name for its severity
     assert set(FIELDS) & guarded == {"level"}
+
+
+def _lines_of(tree: ast.AST) -> Iterator[ast.Call]:
+    """Yield each call that writes a log line."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="_LOG"), attr=level)) if level in LEVELS:
+                yield node
+
+
+def test_every_field_that_a_line_of_the_log_has_is_shown() -> None:
+    """A field that is not listed is left out: the page would promise what the log does not have."""
+    lines = [
+        (path.name, line)
+        for path in sorted(Path(gateway.__file__).parent.rglob("*.py"))
+        for line in _lines_of(ast.parse(path.read_text("utf-8")))
+    ]
+    assert len(lines) > 40
+    own = {"exc_info", "extra"}
+    hidden = {
+        (name, line.lineno, word.arg)
+        for name, line in lines
+        for word in line.keywords
+        if word.arg is not None and word.arg not in {*FIELDS, *own}
+    }
+    assert hidden == set()
 
 
 @pytest.mark.parametrize(

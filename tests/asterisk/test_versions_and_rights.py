@@ -116,8 +116,7 @@ async def test_an_account_that_is_sent_no_events_is_said_and_its_commands_take_e
             shown = agent(ear, CEM)
             assert shown is not None
             assert shown.routing_state is RoutingState.UNAVAILABLE
-        missing = [one["missing"] for one in logs if one["event"] == "asterisk_sends_no_events"]
-        assert missing == ["read=agent"]
+        assert [one["event"] for one in logs].count("asterisk_sends_no_events") == 1
 
 
 async def test_an_account_that_may_log_in_once_is_told_apart_from_a_wrong_secret() -> None:

@@ -344,8 +344,8 @@ def setting_advices(settings: Settings, wall_ms: int) -> Iterator[str]:
         yield "admin.token is not set: the admin listener stays closed."
     if not (settings.privacy.contact or settings.privacy.statement_url or settings.notices.files):
         yield (
-            "privacy.contact, privacy.statement_url and notices.files are empty: nobody is told what is done "
-            "with his data, nor whom to ask."
+            "privacy.contact, privacy.statement_url and notices.files are empty: users are not shown what "
+            "is done with their data, nor whom to ask."
         )
     yield from asterisk_advices(settings)
     yield from (flaw.text for flaw in listener_certificate_problems(settings, wall_ms) if not flaw.is_fault)

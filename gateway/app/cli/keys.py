@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -127,9 +128,22 @@ def run_person(args: argparse.Namespace) -> int:
         )
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
-        raise ConfigError([f"{one['loc'][0]}: {one['msg']}." for one in found]) from None
+        said = [(one["loc"][0], str(one["msg"]).removeprefix("Value error, ").rstrip(".")) for one in found]
+        raise ConfigError([f"{field}: {text}." for field, text in said]) from None
     sys.stdout.write(person_toml(person))
+    for advice in person_advices(person):
+        sys.stderr.write(f"advice: {advice}\n")
     return 0
+
+
+def person_advices(person: Person) -> Iterator[str]:
+    """Yield what is missing before the person can use an app; the entry is valid without it."""
+    if not (person.supervisor or person.agent):
+        yield f"{person.login} may use no app: add --supervisor, --agent or both."
+    if person.supervisor and not person.sees:
+        yield f"{person.login} sees no queue in the Dashboard: add --sees NAME, or --sees '*'."
+    if person.agent and not person.queues:
+        yield f"{person.login} joins no queue in the Remote Assistant: add --queue NAME."
 
 
 def person_toml(person: Person) -> str:

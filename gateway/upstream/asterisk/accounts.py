@@ -243,7 +243,7 @@ class AsteriskAccounts:
                 }
                 await monitor.action("QueuePause", fields)
             else:
-                _LOG.warning("queue_not_joined", site=self._site, reason=answer.get("Message", ""))
+                _LOG.warning("queue_not_joined", site=self._site, code=commands.refusal(answer).code.value)
         if person.queues and not joined:
             raise GatewayError(ErrorCode.FUNCTION_UNAVAILABLE, "None of the person's queues is there.")
         self._show(person)

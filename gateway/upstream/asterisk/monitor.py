@@ -194,7 +194,7 @@ class Monitor:
             await self.read_queues()
             if not self._tells_events and all(step.is_seen(self.queues) for step in steps):
                 # it was done, and no event said so: the account has no read=agent
-                _LOG.warning("asterisk_sends_no_events", site=self._site, missing="read=agent")
+                _LOG.warning("asterisk_sends_no_events", site=self._site)
                 self._tells_events = True
 
     async def read_queues(self, *, with_members: bool = True, only: str | None = None) -> None:
@@ -300,7 +300,7 @@ class Monitor:
 
     def _note_away(self, reason: str) -> None:
         if self.last_failure != reason:
-            _LOG.warning("asterisk_lost", site=self._site, reason=reason)
+            _LOG.warning("asterisk_lost", site=self._site, cause=reason)
         self.last_failure = reason
         offers = self.may("DBPut", "QueueAdd")
         self.publisher.set_up(is_up=False, offers_remote=offers, now_ms=self._clock.wall_ms())
@@ -326,7 +326,7 @@ class Monitor:
                 return
             people = read_people(self._people_file, self.rules.remote_context)
         except (OSError, PeopleError) as error:
-            _LOG.error("people_file_unusable", site=self._site, reason=str(error))
+            _LOG.error("people_file_unusable", site=self._site, error=type(error).__name__)
             return
         self._people_stamp = stamp
         self.use(people)
