@@ -90,9 +90,17 @@ class KeyNames:
         """Return the key of the record of the node that holds leases as *holder*."""
         return f"og:node:{holder}".encode()
 
+    def pseudonym(self, text: str) -> str:
+        """Return the keyed hash that stands for a user or a session where only its end is remembered."""
+        return self._hash("deny", text)
+
     def denied(self, handle: str) -> bytes:
         """Return the key of the reason why the session *handle* ended."""
-        return f"og:deny:{self._hash('deny', handle)}".encode()
+        return self.denied_by(self.pseudonym(handle))
+
+    def denied_by(self, pseudonym: str) -> bytes:
+        """Return the same key for the pseudonym of the session's handle."""
+        return f"og:deny:{pseudonym}".encode()
 
     def throttled(self, name: str) -> bytes:
         """Return the key of the counter of *name*."""

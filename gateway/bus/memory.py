@@ -6,7 +6,9 @@ leaves the process, so nothing is sealed.
 
 from __future__ import annotations
 
+import hashlib
 import heapq
+import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +23,8 @@ from gateway.runtime.ports import LOG_OFFS_MAX, NODE_TTL_S, Clock, Grant, KeptLo
 Receive = Callable[[Envelope], None]
 T = TypeVar("T")
 _FLOORS_MAX: Final = 100_000
+_KEY: Final = secrets.token_bytes(32)
+"""Of this process: pseudonyms mean nothing after its end."""
 
 
 class MemoryChannels:
@@ -217,13 +221,21 @@ class MemoryStore:
     def __len__(self) -> int:
         return len(self._reasons) + len(self._counts) + len(self._log_offs)
 
+    def pseudonym(self, text: str) -> str:
+        """See :meth:`gateway.runtime.ports.SharedStore.pseudonym`."""
+        return hashlib.blake2s(text.encode(), key=_KEY, digest_size=16).hexdigest()
+
     async def deny(self, handle: str, reason: EndReason, ttl_s: float) -> None:
         """See :meth:`gateway.runtime.ports.SharedStore.deny`."""
-        self._reasons.put(handle, reason, self._clock.now() + ttl_s)
+        self._reasons.put(self.pseudonym(handle), reason, self._clock.now() + ttl_s)
+
+    async def shorten_denial(self, pseudonym: str, ttl_s: float) -> None:
+        """See :meth:`gateway.runtime.ports.SharedStore.shorten_denial`."""
+        self._reasons.put(pseudonym, EndReason.UNKNOWN, self._clock.now() + ttl_s)
 
     async def denied(self, handle: str) -> EndReason | None:
         """See :meth:`gateway.runtime.ports.SharedStore.denied`."""
-        kept = self._reasons.get(handle)
+        kept = self._reasons.get(self.pseudonym(handle))
         return None if kept is None else kept[1]
 
     async def count(self, name: str, ttl_s: float) -> int:

@@ -224,9 +224,19 @@ class RedisStore:
 
     outlives_node: Final = True
 
+    def pseudonym(self, text: str) -> str:
+        """See :meth:`gateway.runtime.ports.SharedStore.pseudonym`."""
+        return self._names.pseudonym(text)
+
     async def deny(self, handle: str, reason: EndReason, ttl_s: float) -> None:
         """See :meth:`gateway.runtime.ports.SharedStore.deny`."""
-        key = self._names.denied(handle)
+        await self._deny(self._names.denied(handle), reason, ttl_s)
+
+    async def shorten_denial(self, pseudonym: str, ttl_s: float) -> None:
+        """See :meth:`gateway.runtime.ports.SharedStore.shorten_denial`."""
+        await self._deny(self._names.denied_by(pseudonym), EndReason.UNKNOWN, ttl_s)
+
+    async def _deny(self, key: bytes, reason: EndReason, ttl_s: float) -> None:
         sealed = self._seals.seal_value(key, reason.value.encode())
         await self._client.answer("SET", key, sealed, "PX", _ms(ttl_s))
 

@@ -355,14 +355,14 @@ class End(NamedTuple):
 
 
 class _Entry(NamedTuple):
-    user: UserId
+    user: str
     end: End
     since_ms: int
     until_ms: int
 
 
 class Denylist:
-    """Ended sessions by their handle, each until its token expires.
+    """Ended sessions, each until its token expires. Users and sessions are given as keyed hashes.
 
     Bounded: when full, the entry that was added first is forgotten.
     """
@@ -371,51 +371,46 @@ class Denylist:
         self._entries_max = entries_max
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
 
-    def add(self, user: UserId, handle: str, end: End, *, since_ms: int, until_ms: int) -> None:
+    def add(self, user: str, session: str, end: End, *, since_ms: int, until_ms: int) -> None:
         """Refuse the session until *until_ms*. What was said first of a session stands."""
-        if handle not in self._entries:
-            self._entries[handle] = _Entry(user, end, since_ms, until_ms)
+        if session not in self._entries:
+            self._entries[session] = _Entry(user, end, since_ms, until_ms)
         while len(self._entries) > self._entries_max:
             self._entries.popitem(last=False)
 
-    def get(self, handle: str, wall_ms: int) -> End | None:
+    def get(self, session: str, wall_ms: int) -> End | None:
         """Return how the session ended, or None when nothing is known of an end."""
-        entry = self._entries.get(handle)
+        entry = self._entries.get(session)
         if entry is None:
             return None
         if wall_ms >= entry.until_ms:
-            del self._entries[handle]
+            del self._entries[session]
             return None
         return entry.end
 
-    def clear(self, user: UserId, before_ms: int, *, new: str) -> tuple[str, ...]:
+    def clear(self, user: str, before_ms: int, *, new: str) -> tuple[str, ...]:
         """Forget what was said of the user's sessions before *before_ms*, when a new log-on began.
 
         What that log-on itself ended, by a take-over, stays; and so does each session that was logged off:
         OSCC-E may not have been told of that yet. Of the session *new* everything is forgotten.
 
         Returns:
-            The handles of the sessions that are not refused now.
+            The sessions that are not refused now.
         """
         over = [
-            handle
-            for handle, entry in self._entries.items()
+            session
+            for session, entry in self._entries.items()
             if entry.user == user
             and entry.since_ms < before_ms
-            and (entry.end.reason is not EndReason.LOGGED_OFF or handle == new)
+            and (entry.end.reason is not EndReason.LOGGED_OFF or session == new)
         ]
-        for handle in over:
-            del self._entries[handle]
+        for session in over:
+            del self._entries[session]
         return tuple(over)
 
-    @property
-    def users(self) -> frozenset[UserId]:
-        """Of whom something is known."""
-        return frozenset(entry.user for entry in self._entries.values())
-
-    def of(self, user: UserId) -> tuple[tuple[str, End], ...]:
-        """Return the user's ended sessions, by handle, with how each ended."""
-        return tuple((handle, entry.end) for handle, entry in self._entries.items() if entry.user == user)
+    def of(self, user: str) -> tuple[tuple[str, End], ...]:
+        """Return the user's ended sessions, with how each ended."""
+        return tuple((session, entry.end) for session, entry in self._entries.items() if entry.user == user)
 
     def __len__(self) -> int:
         return len(self._entries)

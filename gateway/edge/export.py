@@ -306,9 +306,9 @@ class NodeHoldings:
             if ticket.user == user:
                 yield HeldRecord(f"{_PENDING}|{ticket.handle}", _PENDING, partial(_pending, ticket))
         yield from self._number_changes(user)
-        for handle, end in self._node.session_revocations.denied.of(user):
-            ended = {"session_handle": handle, "reason": end.reason.value}
-            yield HeldRecord(f"ended_sessions|{handle}", "ended_sessions", partial(dict, ended))
+        for session, end in self._node.session_revocations.of(user):
+            ended = {"session_hash": session, "reason": end.reason.value, "by": end.by}
+            yield HeldRecord(f"ended_sessions|{session}", "ended_sessions", partial(dict, ended))
         calls = self._node.command_history.of(user)
         outcomes = [] if calls is None else [(key, one.status.value) for key, one in calls.remembered]
         outcomes += [] if calls is None else [(key, "in_flight") for key in calls.in_flight]

@@ -199,12 +199,13 @@ _BESIDE_THE_MIRROR: Final = (
     InventoryEntry(
         category="ended_sessions",
         privacy=Privacy.PERSONAL,
-        fields=("session_id", "reason"),
-        purpose="refuse the tokens of sessions that have ended",
+        fields=("user_hash", "session_hash", "reason", "by"),
+        purpose="refuse the tokens of sessions that have ended, and show the phone why and by whom",
         source="the user, a supervisor, or the contact centre",
-        held_in="keyed hashes in memory and Redis, with the reason",
-        held_for="until the token would have expired",
-        seen_by="nobody: hashes only",
+        held_in="keyed hashes in memory of the nodes, with the reason and who ended the session; in Redis "
+        "a keyed hash and the reason, sealed",
+        held_for="one day longer than the token's life: until then it may be shown for a log-off",
+        seen_by="the phone whose token is refused: the reason and who ended its session",
     ),
     InventoryEntry(
         category="command_outcomes",

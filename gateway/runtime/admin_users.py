@@ -49,7 +49,7 @@ class AdminUsers:
     async def find(self, name: str) -> UserId | None:
         """Return the user with that keyed hash, if this node knows anything of him."""
         node = self._node
-        known = {*node.user_states, *node.session_revocations.denied.users, *node.command_history.users}
+        known = {*node.user_states, *node.command_history.users}
         known |= {ticket.user for ticket in node.account.pending}
         for number, user in enumerate(known, 1):
             if self._named(user) == name:

@@ -391,6 +391,9 @@ says it."""
 class SessionRevocations:
     """The sessions that are known to have ended.
 
+    Users and sessions are remembered by keyed hashes, so that nobody can be read out of what is kept for as
+    long as a token may be shown. Who ended a session is kept as it is: the phone is shown it when it returns.
+
     Args:
         clock: The node's time.
         exchange: How the other nodes are told.
@@ -405,11 +408,11 @@ class SessionRevocations:
         self._clock = clock
         self._exchange = exchange
         self._shared = shared
-        self.denied: Final = Denylist()
+        self._denied: Final = Denylist()
         self._tasks: asyncio.TaskGroup | None = None
 
     def __len__(self) -> int:
-        return len(self.denied)
+        return len(self._denied)
 
     async def run(self) -> None:
         """Store each end for nodes that miss it, until cancelled."""
@@ -422,7 +425,7 @@ class SessionRevocations:
 
     def known(self, ticket: Ticket) -> SessionRefused | None:
         """Return how the session ended, when that is known here."""
-        end = self.denied.get(ticket.handle, self._clock.wall_ms())
+        end = self._denied.get(self._shared.pseudonym(ticket.handle), self._clock.wall_ms())
         return None if end is None else refusal(ticket, end.reason, end.by)
 
     async def known_elsewhere(self, ticket: Ticket) -> SessionRefused | None:
@@ -439,13 +442,16 @@ class SessionRevocations:
         self._exchange.send(Control(), SessionOver(ticket, reason, by))
         left_s = (ticket.expires_at_ms + DENIED_BEYOND_MS - self._clock.wall_ms()) / 1000
         if left_s > 0:
-            spawn(self._tasks, self._keep(ticket.handle, reason, left_s))
+            spawn(self._tasks, self._kept(partial(self._shared.deny, ticket.handle, reason, left_s)))
 
     def note(self, ticket: Ticket, reason: EndReason, by: str | None) -> None:
         """Note that a session ended."""
-        until_ms = ticket.expires_at_ms + DENIED_BEYOND_MS
-        self.denied.add(
-            ticket.user, ticket.handle, End(reason, by), since_ms=self._clock.wall_ms(), until_ms=until_ms
+        self._denied.add(
+            self._of(ticket.user),
+            self._shared.pseudonym(ticket.handle),
+            End(reason, by),
+            since_ms=self._clock.wall_ms(),
+            until_ms=ticket.expires_at_ms + DENIED_BEYOND_MS,
         )
 
     def logged_on(self, user: UserId, session: SessionId, began_ms: int) -> None:
@@ -453,12 +459,20 @@ class SessionRevocations:
 
         Of the new session nothing was said: a server that began anew gives ids again.
         """
-        for handle in self.denied.clear(user, began_ms, new=handle_of(user, session)):
-            spawn(self._tasks, self._keep(handle, EndReason.UNKNOWN, _FORGOTTEN_S))
+        new = self._shared.pseudonym(handle_of(user, session))
+        for ended in self._denied.clear(self._of(user), began_ms, new=new):
+            spawn(self._tasks, self._kept(partial(self._shared.shorten_denial, ended, _FORGOTTEN_S)))
 
-    async def _keep(self, handle: str, reason: EndReason, ttl_s: float) -> None:
+    def of(self, user: UserId) -> tuple[tuple[str, End], ...]:
+        """Return the user's ended sessions, by keyed hash, with how each ended."""
+        return self._denied.of(self._of(user))
+
+    def _of(self, user: UserId) -> str:
+        return self._shared.pseudonym(f"{user.site}:{user.key}")
+
+    async def _kept(self, write: Callable[[], Coroutine[object, object, None]]) -> None:
         try:
-            await self._shared.deny(handle, reason, ttl_s)
+            await write()
         except GatewayError:
             return
         except Exception as fault:  # noqa: BLE001 - one note's fault must not end the node

@@ -199,8 +199,16 @@ class SharedStore(Protocol):
         """Keep the log-off of a session no longer."""
         ...
 
+    def pseudonym(self, text: str) -> str:
+        """Return a keyed hash that stands for a user, or for the handle of a session."""
+        ...
+
     async def deny(self, handle: str, reason: EndReason, ttl_s: float) -> None:
         """Store that a session ended."""
+        ...
+
+    async def shorten_denial(self, pseudonym: str, ttl_s: float) -> None:
+        """Refuse the session whose handle has a pseudonym for *ttl_s* only, and forget the reason."""
         ...
 
     async def denied(self, handle: str) -> EndReason | None:

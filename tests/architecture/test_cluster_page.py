@@ -29,7 +29,8 @@ def test_every_state_of_the_bus_is_explained() -> None:
 def test_everything_that_redis_is_told_has_its_line() -> None:
     lines = "\n".join(cluster.names_table())
     methods = {name for name in vars(KeyNames) if not name.startswith("_")}
-    assert methods == {"user", "channel", "node", "denied", "throttled", "log_off", "listed_log_off"}
+    of_denials = {"denied", "denied_by", "pseudonym"}
+    assert methods == {"user", "channel", "node", *of_denials, "throttled", "log_off", "listed_log_off"}
     for name in (
         "own",
         "tok",

@@ -39,6 +39,17 @@ async def test_a_session_is_denied_for_as_long_as_was_said(site: BusSite) -> Non
     assert (await there.denied("a"), await there.denied("b")) == (None, EndReason.EXPIRED)
 
 
+async def test_an_end_is_kept_for_a_shorter_time_by_who_knows_its_pseudonym_only(site: BusSite) -> None:
+    here, there = site.stores
+    await here.deny("a", EndReason.BLOCKED, 200.0)
+    await here.deny("b", EndReason.BLOCKED, 200.0)
+    assert here.pseudonym("a") == there.pseudonym("a") != here.pseudonym("b")
+    await there.shorten_denial(there.pseudonym("a"), 60.0)
+    assert (await here.denied("a"), await here.denied("b")) == (EndReason.UNKNOWN, EndReason.BLOCKED)
+    await site.pass_time(90.0)
+    assert (await here.denied("a"), await here.denied("b")) == (None, EndReason.BLOCKED)
+
+
 async def test_nodes_count_together(site: BusSite) -> None:
     here, there = site.stores
     assert [await here.count("x", 60.0), await there.count("x", 60.0), await here.count("x", 60.0)] == [

@@ -96,7 +96,9 @@ async def test_every_category_that_can_be_held_is_held_and_named_in_the_inventor
         assert token["session_secret"] == "held, never shown"
         assert found["remote_number"] == [{"remote_number": "+4930123456"}]
         assert found["device"] == [{"device.id": "d1", "device.name": "Phone"}]
-        assert found["ended_sessions"] == [{"session_handle": over.ticket.handle, "reason": "logged_off"}]
+        (ended,) = found["ended_sessions"]
+        assert (ended["reason"], ended["by"]) == ("logged_off", "self")
+        assert ended["session_hash"] not in {over.ticket.handle, over.ticket.session}
         outcomes = {each["key"]: each["outcome"] for each in found["command_outcomes"]}
         assert outcomes == {"k1": "applied", "k2": "in_flight"}
         assert phone.ticket.secret not in json.dumps(found)

@@ -10,7 +10,7 @@ from gateway.domain.upstream import LoggedOff
 from gateway.protocol.envelopes import Order
 from gateway.runtime.admin_rpc import NodeAnswer, Page
 from gateway.runtime.admin_users import BY, CONFIRM_S, ENDED_WITHIN_S, AdminUsers
-from tests.runtime.scene import PhoneLine, Scene, scene, user
+from tests.runtime.scene import PhoneLine, Scene, scene
 from tests.runtime.street import Street, street
 
 ASSISTANT = Application.REMOTE_ASSISTANT
@@ -121,13 +121,12 @@ async def test_whoever_is_known_is_found_by_his_hash(monkeypatch: pytest.MonkeyP
         assert (await people.whois(order("whois", "hash of 2"))).records == ()
 
 
-async def test_a_session_that_has_ended_makes_its_user_known(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_of_a_session_that_has_ended_nobody_can_read_whose_it_was() -> None:
     async with scene() as at:
         phone = await at.phone("bert", ASSISTANT, number="1234")
-        people = people_of(at)
-        assert await people.find("hash of 7") is None
         await at.node.account.log_off(phone.ticket)
-        assert await people.find("hash of 7") == user(7)
+        assert at.node.denied(phone.ticket) is not None
+        assert await people_of(at).find("hash of 7") is None
 
 
 # ---- ending ----

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 
 import pytest
 
+from gateway.core.registry import Denylist
 from gateway.domain.errors import CloseCode, EndReason
 from gateway.domain.model import Application, UserId
 from gateway.protocol.envelopes import SessionOver
@@ -179,6 +181,33 @@ async def test_a_log_on_clears_what_was_said_of_the_user_before() -> None:
         await at.scenes[0].phone("anna", device="d3")
         assert at.scenes[0].node.denied(near.ticket) is None
         assert at.scenes[1].node.denied(near.ticket) is not None, "the other one keeps it: it may be true"
+
+
+async def test_what_is_remembered_of_an_end_names_neither_user_nor_session() -> None:
+    async with street() as at:
+        phone = await at.scenes[0].phone("anna")
+        await at.scenes[0].node.account.log_off(phone.ticket)
+        await at.clock.settle()
+        ticket = phone.ticket
+        for scene in at.scenes:
+            assert scene.node.denied(ticket) is not None
+            ((session, end),) = scene.node.session_revocations.of(ticket.user)
+            kept = held_in(scene.node.session_revocations._denied)
+            assert {session, end.by} <= kept
+            assert kept.isdisjoint({ticket.user, ticket.user.key, ticket.session, ticket.handle})
+
+
+def held_in(thing: object) -> set[object]:
+    """Return every value that *thing* holds, however deep."""
+    found: set[object] = set()
+    rest = [thing]
+    while rest:
+        one = rest.pop()
+        if isinstance(one, Denylist | dict | tuple):
+            rest += gc.get_referents(one)
+        if not isinstance(one, dict | type):
+            found.add(one)
+    return found
 
 
 async def test_the_log_off_of_a_session_that_nobody_serves_is_remembered_too() -> None:

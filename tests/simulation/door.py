@@ -254,13 +254,21 @@ class Door:
 
     # ---- SharedStore ----
 
+    def pseudonym(self, text: str) -> str:
+        """See :meth:`gateway.runtime.ports.SharedStore.pseudonym`."""
+        return f"pseudonym of {text}"
+
+    async def shorten_denial(self, pseudonym: str, ttl_s: float) -> None:
+        """See :meth:`gateway.runtime.ports.SharedStore.shorten_denial`."""
+        await self._write(lambda server: server.deny(pseudonym, EndReason.UNKNOWN))
+
     async def deny(self, handle: str, reason: EndReason, ttl_s: float) -> None:
         """See :meth:`gateway.runtime.ports.SharedStore.deny`."""
-        await self._write(lambda server: server.deny(handle, reason))
+        await self._write(lambda server: server.deny(self.pseudonym(handle), reason))
 
     async def denied(self, handle: str) -> EndReason | None:
         """See :meth:`gateway.runtime.ports.SharedStore.denied`."""
-        return await self._ask(lambda server: server.denied(handle))
+        return await self._ask(lambda server: server.denied(self.pseudonym(handle)))
 
     async def count(self, name: str, ttl_s: float) -> int:
         """See :meth:`gateway.runtime.ports.SharedStore.count`."""
