@@ -1,4 +1,4 @@
-"""Bodies of the HTTP API.
+"""Bodies of the HTTP API: log-on, about, notices, sessions, export, and pending log-offs.
 
 One immutable type per body. What a client sends is checked strictly and its unknown members are
 ignored. :mod:`gateway.protocol.http_form` reads and writes them.

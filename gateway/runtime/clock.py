@@ -1,4 +1,4 @@
-"""Clock of the system.
+"""System clock: reads monotonic and wall time, and waits.
 
 The one place where the gateway reads it, and waits for it.
 """

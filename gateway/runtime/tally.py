@@ -1,4 +1,4 @@
-"""Events of a cluster that are counted.
+"""Tally: the events of a cluster that metrics count, one method each.
 
 Code reports an event once, by name. Its effect on metrics is not the runtime's concern.
 """

@@ -1,4 +1,4 @@
-"""Dependencies of an owner, and the notification of ended sessions."""
+"""World: the ports, limits and shared parts that an owner is given."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fields of messages: presence and type.
+"""Read fields of request bodies, and refuse one that is missing or of a wrong type.
 
 A missing or wrong field is a ``BadRequest``.
 """

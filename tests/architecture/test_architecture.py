@@ -139,6 +139,18 @@ def test_the_measured_routes_name_modules_that_exist() -> None:
     )
 
 
+def test_the_table_and_the_routes_of_the_architecture_name_modules_that_exist() -> None:
+    page = (ROOT / "docs/architecture.md").read_text("utf-8")
+    table = re.findall(r"^\| `(\w+)` \| (.+) \|$", page, re.MULTILINE)
+    named = {f"{floor}/{name}" for floor, cell in table for name in re.findall(r"`([a-z_/]+)`", cell)}
+    floors = "|".join(floor for floor, _ in table)
+    blocks = "".join(re.findall(r"^```\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
+    named |= set(re.findall(rf"\b((?:{floors})/[a-z_/]+)", blocks))
+    assert len(named) > 40
+    there = {path.removesuffix(".py").removesuffix("/__init__") for path in SOURCE}
+    assert {name for name in named if f"gateway/{name}" not in there} == set()
+
+
 def test_make_help_shows_every_target() -> None:
     _none(rules.undescribed_targets((ROOT / "Makefile").read_text("utf-8")))
 

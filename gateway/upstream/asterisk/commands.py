@@ -1,4 +1,4 @@
-"""What a command means in AMI: the actions that carry it out, and how their effect is seen. Pure."""
+"""Commands as AMI actions, and the state by which the effect of each is recognised. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The AMI connection of a node over time: it is opened, read, watched, and opened again.
+"""Monitor: keeps a node's AMI connection open, reads the whole state, and follows events.
 
 Whole readings and events keep the state; what changed is published to the links in small portions.
 """

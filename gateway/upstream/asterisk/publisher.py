@@ -1,4 +1,4 @@
-"""What links are sent: changes of the view, cut to what each link's sessions may see.
+"""Publisher: sends each link the changes of the view that its sessions may see.
 
 A part is made once and shared by all links. Links with the same scope and the same query share one
 reading. No I/O; ``now_ms`` is an argument.

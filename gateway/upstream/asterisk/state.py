@@ -1,4 +1,4 @@
-"""What an Asterisk's queues are right now: members, callers and contacts, as rows and events say.
+"""State of an Asterisk's queues: members, callers and contacts, from rows and events of AMI.
 
 Pure: messages in, values out; ``now_ms`` is an argument. Rows of ``QueueStatus`` and events come on one
 connection in one order and both carry absolute values, so each is applied as it comes: a row that was

@@ -1,4 +1,4 @@
-"""From the state of an Asterisk to the resources that phones see. Pure."""
+"""View: the resources that phones see, made from the state of an Asterisk. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One OSCC-E Server, as the gateway reaches it.
+"""Requests to one OSCC-E Server: about, log-on, log-off, sessions, and opening links.
 
 The HTTPS doors (which server, log on and off, sessions) and the opening of links.
 """

@@ -1,4 +1,4 @@
-"""Names, instants and figures of the server, as the domain's.
+"""Decode the server's names, instants and figures into those of the domain, and back.
 
 Tables both ways, and the numbers that may stand on the wire. An unknown word becomes
 ``unknown`` where the domain has such a value.
