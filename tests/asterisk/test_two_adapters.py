@@ -11,10 +11,12 @@ import pytest
 
 from gateway.domain.commands import ChangeRemoteNumber, Executed
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
-from gateway.domain.model import Kind
+from gateway.domain.model import Kind, SessionSecret
 from gateway.domain.upstream import SessionEnded, Source
 from gateway.upstream.asterisk.keys import number_of
+from gateway.upstream.asterisk.server import AsteriskServer
 from tests.asterisk.site import NUMBER, Place, place
+from tests.contracts.upstream_sites import hearing
 
 ANA = number_of("person", "ana")
 OTHER = "+498912345678"
@@ -68,15 +70,52 @@ async def test_two_log_ons_of_one_remote_assistant_end_with_one() -> None:
         assert over.value.code is ErrorCode.SESSION_ENDED
 
 
-async def test_only_the_node_with_the_link_counts_the_idle_time() -> None:
-    async with asyncio.timeout(30), two(idle_s=1) as (here, there):
+async def keep_alive_unknown(server: AsteriskServer, number: int) -> ErrorCode | None:
+    try:
+        await server.keep_alive(SessionSecret(f"unknown-{number}"))
+    except GatewayError as error:
+        return error.code
+    return None
+
+
+async def test_many_unknown_secrets_at_a_time_cause_two_readings_at_most() -> None:
+    async with asyncio.timeout(30), two() as (here, there):
+        session = await here.boss()
+        await there.server.accounts.read()
+        here.fake.heard.clear()
+        async with asyncio.TaskGroup() as tasks:
+            asked = [tasks.create_task(keep_alive_unknown(there.server, number)) for number in range(20)]
+        assert [one.result() for one in asked] == [ErrorCode.SESSION_ENDED] * 20
+        assert 1 <= readings(here) <= 2
+        assert await there.server.keep_alive(session.secret) > here.clock.wall_ms()
+
+
+async def test_a_session_that_was_opened_while_others_are_looked_for_is_found() -> None:
+    async with asyncio.timeout(30), two() as (here, there), asyncio.TaskGroup() as tasks:
+        for number in range(5):
+            tasks.create_task(keep_alive_unknown(there.server, number))
+        session = await here.boss()
+        assert await there.server.keep_alive(session.secret) > here.clock.wall_ms()
+
+
+def readings(at: Place) -> int:
+    """Return how often the sessions were read from AstDB."""
+    return sum(one.get("Family") == "oscc-session" for one in at.fake.heard if one["Action"] == "DBGetTree")
+
+
+async def test_only_the_node_with_the_link_counts_the_idle_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.upstream.asterisk.accounts.TEND_S", 0.01)
+    monkeypatch.setattr("gateway.upstream.asterisk.accounts.MOVED_ON_S", 0.02)
+    async with asyncio.timeout(30), two(idle_s=0) as (here, there):
         session = await here.assistant()
         await there.server.accounts.read()
-        async with there.linked(session) as ear:
-            await ear.heard.first(SessionEnded)  # no device came; here nobody counted
+        link = await there.server.open(session.user.id, session.secret, token=1, holder="a")
+        async with hearing(link) as heard:
+            await heard.first(SessionEnded)  # no device came; here nobody counted
         assert here.fake.rings_at("ana") is None
         again = await here.assistant()
-        await there.server.accounts.read()
-        await asyncio.sleep(1.2)
+        here.fake.heard.clear()
+        while readings(here) < 8:  # both nodes look again and again
+            await here.clock.sleep(0.01)
         assert len(await there.server.sessions(again.secret)) == 1
         assert here.fake.rings_at("ana") == NUMBER

@@ -45,6 +45,8 @@ INSTANCE: Final = "asterisk"
 AHEAD_S: Final = 90
 """How far ahead the sign of life is set."""
 MOVED_ON_S: Final = 30.0
+TEND_S: Final = 1.0
+"""Between looks at which devices are absent too long, and which signs of life are to be moved on."""
 AT_ONCE: Final = 4
 """Passwords that are checked at a time, each 32 MiB and 75 ms of a thread."""
 _DATABASE: Final = ("DBPut", "DBDel", "DBGetTree")
@@ -109,6 +111,8 @@ class AsteriskAccounts:
         self._changing = asyncio.Lock()
         self._numbers: dict[str, str] = {}
         self._until_s: dict[str, int] = {}
+        self._readings = self._last_reading = 0
+        """How many readings of AstDB have begun, and the number of the last one that succeeded."""
         self._present: dict[str, DevicePresence] = {}
         """By the session's key: Remote Assistants on links of this node."""
 
@@ -295,8 +299,11 @@ class AsteriskAccounts:
             GatewayError: ``session_ended``, ``upstream_unavailable``.
         """
         if self.sessions.get(key_of_secret(secret), self._clock.wall_ms()) is None:
-            with _answered():
-                await self.read()
+            before = self._readings
+            async with self._changing:
+                if self._last_reading <= before:  # else one began and ended while this call waited
+                    with _answered():
+                        await self._read()
         return self.session(secret)
 
     async def log_off(self, secret: SessionSecret) -> LoggedOff:
@@ -425,7 +432,7 @@ class AsteriskAccounts:
                 await self._sweep()
             for key, presence in list(self._present.items()):
                 await self._tend_one(key, presence, now)
-            await self._clock.sleep(1.0)
+            await self._clock.sleep(TEND_S)
 
     async def _tend_one(self, key: str, presence: DevicePresence, now: float) -> None:
         session = self.sessions.get(key, 0)
@@ -482,6 +489,7 @@ class AsteriskAccounts:
         """Read them; *_changing* is held, so that nothing written meanwhile is taken for missing."""
         if not self._is_kept:
             return
+        self._readings += 1
         fresh = {key: one for key, text in (await self._tree(SESSIONS)).items() if (one := parse(key, text))}
         numbers, until = await self._tree(NUMBERS), await self._tree(UNTIL)
         self._numbers = {login: text for login, text in numbers.items() if _NUMBER.fullmatch(text)}
@@ -494,6 +502,7 @@ class AsteriskAccounts:
         for person in self._monitor.view.people.by_number.values():
             if self.sessions.assistant_of(person.login) or agent_number(person) in self._monitor.view.facts:
                 self._show(person)
+        self._last_reading = self._readings
 
     async def _end_doubles(self) -> None:
         """End all but the newest Remote Assistant of a person: two nodes may have let in one each."""
