@@ -122,7 +122,12 @@ class Ear:
 
 @asynccontextmanager
 async def place(
-    *, rules: Rules | None = None, is_alone: bool = True, look_s: float = 30.0, idle_s: int = 900
+    *,
+    rules: Rules | None = None,
+    is_alone: bool = True,
+    look_s: float = 30.0,
+    figures_s: float = 5.0,
+    idle_s: int = 900,
 ) -> AsyncIterator[Place]:
     """Open a place with two queues and a member at a desk."""
     clock = SystemClock()
@@ -138,7 +143,7 @@ async def place(
             AmiAddress("127.0.0.1", fake.port, "oscc", "secret"),
             people,
             rules=rules or Rules(unavailable_reasons=("Lunch",), work_reasons=("Paperwork",)),
-            timing=Timing(look_s, 5.0),
+            timing=Timing(look_s, figures_s),
             idle_timeout_s=idle_s,
             is_alone=is_alone,
         )

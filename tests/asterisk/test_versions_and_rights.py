@@ -14,10 +14,11 @@ from gateway.domain.model import Kind
 from gateway.domain.resources import Agent, RoutingState
 from gateway.domain.upstream import Source
 from gateway.runtime.clock import SystemClock
-from gateway.upstream.asterisk.ami import Framer, Message
+from gateway.upstream.asterisk.ami import MESSAGE_BYTES, Framer, Message
 from gateway.upstream.asterisk.commands import is_same_reason
 from gateway.upstream.asterisk.connection import AmiAddress, LostError, connect
 from gateway.upstream.asterisk.keys import number_of
+from gateway.upstream.asterisk.monitor import Monitor
 from gateway.upstream.asterisk.state import Queues
 from gateway.upstream.asterisk.view import Rules
 from tests.asterisk.site import NUMBER, Ear, Place, place
@@ -102,6 +103,59 @@ async def test_a_session_that_cannot_be_ended_for_lack_of_a_right_costs_no_conne
                     await at.clock.sleep(0.02)
             assert at.server.monitor.is_up
             assert at.server.monitor.connections == before
+
+
+async def test_a_message_that_is_always_too_long_is_not_read_again_and_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.upstream.asterisk.monitor.TICK_S", 0.005)
+
+    def status(*, whole: bool) -> int:
+        asked = [one for one in at.fake.heard if one["Action"] == "QueueStatus"]
+        return sum(("Member" not in one) == whole for one in asked)
+
+    async with asyncio.timeout(30), place(figures_s=0.1) as at:
+        at.fake.add_static("support", "Local/2007@desk/n", "x" * MESSAGE_BYTES)
+        await again(at)
+        at.fake.heard.clear()
+        while status(whole=False) < 3:
+            await at.clock.sleep(0.01)
+            assert status(whole=True) <= 1
+
+
+async def test_a_monitor_that_is_cancelled_while_its_connection_fails_ends() -> None:
+    is_ending, may_end = asyncio.Event(), asyncio.Event()
+
+    async def slow_to_end() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            is_ending.set()
+            await may_end.wait()
+
+    async with asyncio.timeout(30), place() as at, asyncio.TaskGroup() as tasks:
+        settings = at.server.settings
+        monitor = Monitor(
+            "main",
+            settings.address,
+            settings.people_file,
+            at.clock,
+            rules=settings.rules,
+            timing=settings.timing,
+            jitter=lambda: 0.0,
+        )
+        running = tasks.create_task(monitor.run(slow_to_end))
+        assert await monitor.reached(10)
+        await asyncio.sleep(0)
+        at.fake.cut()
+        await is_ending.wait()
+        running.cancel()
+        await asyncio.sleep(0)
+        may_end.set()
+        await asyncio.wait([running], timeout=10)
+        is_over = running.cancelled()
+        running.cancel()
+    assert is_over
 
 
 async def test_an_account_that_is_sent_no_events_is_said_and_its_commands_take_effect() -> None:

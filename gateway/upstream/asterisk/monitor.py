@@ -103,7 +103,8 @@ class Monitor:
         self._changed = asyncio.Event()
         self._tells_events = False
         """Whether this connection has brought an event of a queue."""
-        self._left_out = 0
+        self._left_out, self._left_out_until = 0, clock.now()
+        """Over-long messages of this connection, and from when on another one causes a whole reading."""
         self._heard_at = clock.now()
 
     # ---- what others see ----
@@ -386,7 +387,10 @@ class Monitor:
             return
         if connection.framer.left_out > self._left_out:
             _LOG.warning("asterisk_message_too_long", site=self._site, count=connection.framer.left_out)
-            self._left_out, self.wants_reading = connection.framer.left_out, True
+            self._left_out = connection.framer.left_out
+            # what is too long may be part of a reading's answer: to read at once every time would never end
+            if self._clock.now() >= self._left_out_until:
+                self._left_out_until, self.wants_reading = self._clock.now() + self._timing.look_s, True
         self.publisher.publish(self._clock.wall_ms())
 
 
