@@ -263,6 +263,7 @@ WORDS: Final[Mapping[str, Iterable[str]]] = {
     "EventType": ELEMENTS,
     "RoutingState": _STATES,
     "PendingRoutingState": _STATES,
+    "RoutingStateBy": decode.ACTORS,
     "PendingBy": decode.ACTORS,
     "HandlingState": decode.HANDLING_STATES,
     "Handling.Media": decode.MEDIA,

@@ -269,8 +269,11 @@ def _agent(parts: Parts, offset_ms: int) -> Agent:
         routing_state=now.routing_state,
         routing_state_since_ms=_shift(now.routing_state_since_ms, offset_ms),
         reason_id=now.reason_id,
+        routing_state_by=now.routing_state_by,
         pending_routing_state=now.pending_routing_state,
         pending_by=now.pending_by,
+        pending_reason_id=now.pending_reason_id,
+        pending_post_processing=now.pending_post_processing,
         handling=now.handling and _handling(now.handling, offset_ms),
         post_processing=now.post_processing
         and replace(
@@ -325,6 +328,7 @@ def _queue(parts: Parts, offset_ms: int) -> Queue:
     return Queue(
         name=known.name,
         media=known.media,
+        skill_ids=known.skill_ids,
         contacts_waiting=now.contacts_waiting,
         oldest_since_ms=_shift(now.oldest_since_ms, offset_ms),
         service_level_pct=now.service_level_pct,

@@ -130,7 +130,12 @@ class Directory:
                 return self._user(self.agents[key])
             case "Queue":
                 queue = self.queues[key]
-                return {"Key": key, "Name": queue.name, "Media": queue.media}
+                return {
+                    "Key": key,
+                    "Name": queue.name,
+                    "Media": queue.media,
+                    "SkillKeys": (queue.skill_key,),
+                }
             case "Group":
                 return {"Key": key, "Name": self.groups[key].name}
             case "Aggregate":

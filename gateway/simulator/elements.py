@@ -104,9 +104,14 @@ def _user(center: ContactCenter, agent: Agent, *, own: bool) -> Json:
     }
     if agent.reason_key is not None:
         found["ReasonKey"] = agent.reason_key
+    found["RoutingStateBy"] = agent.state_by
     if agent.pending is not None:
         found["PendingRoutingState"] = agent.pending.state
         found["PendingBy"] = agent.pending.by
+        if agent.pending.reason_key is not None:
+            found["PendingReasonKey"] = agent.pending.reason_key
+    if agent.post_wanted_s is not None:
+        found["PendingPostProcessing"] = True
     found["PresenceState"] = _presence(agent)
     found["HandlingStates"] = _handling(center, agent)
     if agent.post is not None:

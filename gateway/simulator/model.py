@@ -205,6 +205,8 @@ class Agent:
     state: RoutingState = "Unavailable"
     since_ms: int = 0
     reason_key: int | None = None
+    state_by: By = "Self"
+    """Who set the routing state."""
     pending: Pending | None = None
     contacts: list[Contact] = field(default_factory=list)
     post: PostProcessing | None = None

@@ -34,6 +34,7 @@ def log_on(agent: Agent, now_ms: int, remote: Remote | None = None) -> None:
     agent.logged_on = True
     agent.state = "Unavailable"
     agent.reason_key = None
+    agent.state_by = "Self"
     agent.since_ms = now_ms
     agent.pending = None
     agent.remote = remote
@@ -75,7 +76,7 @@ def ask(
     if is_present(agent, target, reason_key):
         return _clear_pending(agent)
     if not agent.handling:
-        _enter(agent, target, reason_key, now_ms)
+        _enter(agent, Pending(target, reason_key, by, by_name), now_ms)
         return "Applied"
     if target == "LoggedOff" and when == "Now":
         raise Refused("NotAllowedWhileHandling")
@@ -143,16 +144,17 @@ def settle(agent: Agent, now_ms: int) -> None:
     agent.unprocessed = None
     pending, agent.pending = agent.pending, None
     if pending is not None:
-        _enter(agent, pending.state, pending.reason_key, now_ms)
+        _enter(agent, pending, now_ms)
 
 
-def _enter(agent: Agent, target: TargetState, reason_key: int | None, now_ms: int) -> None:
+def _enter(agent: Agent, wanted: Pending, now_ms: int) -> None:
     agent.pending = None
-    if target == "LoggedOff":
+    if wanted.state == "LoggedOff":
         log_off(agent)
         return
-    agent.state = target
-    agent.reason_key = reason_key
+    agent.state = wanted.state
+    agent.reason_key = wanted.reason_key
+    agent.state_by = wanted.by
     agent.since_ms = now_ms
 
 

@@ -27,6 +27,9 @@ export function view(live, shell) {
   return new Assistant(live, shell).element;
 }
 
+/** Who has changed one's own state; of others nothing but the role is known. */
+const OTHERS = ['supervisor', 'system'];
+
 /** What keeps calls from ringing, in words; null when nothing does. */
 function noCall(live) {
   const functions = live.get('site')?.functions ?? {};
@@ -137,7 +140,8 @@ class Assistant {
     attribute(this.hero, 'data-state', state.name);
     fill(this.mark, state.name, () => [stateIcon(state.name)]);
     put(this.name, live.whole ? state.text : NONE);
-    put(this.reason, contact ? this.contactText(contact, agent, own) : (own ?? ''));
+    const others = OTHERS.includes(agent.routing_state_by) ? t(`my.by.${agent.routing_state_by}`) : null;
+    put(this.reason, contact ? this.contactText(contact, agent, own) : [own, others].filter(Boolean).join(' · '));
     fill(this.time, [state.since, until], () =>
       until
         ? [
@@ -177,13 +181,37 @@ class Assistant {
     const {live, shell, heeded: before} = this;
     const rings = (agent.handling ?? []).filter(({state}) => state === 'ringing').map((each) => each.contact_id);
     const there = new Set((agent.handling ?? []).map((each) => each.contact_id));
-    this.heeded = {agent: this.key, rings, state: agent.routing_state, pending: agent.pending_routing_state};
+    this.heeded = {
+      agent: this.key,
+      rings,
+      state: agent.routing_state,
+      reason: agent.reason_id,
+      pending: agent.pending_routing_state,
+    };
     if (before?.agent !== this.key) return;
     if (before.rings.some((id) => !there.has(id))) shell.alerts.agent(t('alert.vain'));
-    const mine = live.acts.some((act) => act.key === this.key && act.wants === agent.routing_state &&
+    const text = this.changedBy(agent, before) ?? this.pendingBy(agent, before);
+    if (text) shell.alerts.agent(text);
+  }
+
+  /** What others have made of one's state; servers that do not report who leave it to what was asked here. */
+  changedBy(agent, before) {
+    const {routing_state: state, routing_state_by: by, reason_id: reason} = agent;
+    const {live} = this;
+    const told = () => withReason(t(`state.${state}`), live.reason(reason));
+    if (OTHERS.includes(by))
+      return before.state !== state || before.reason !== reason ? t(`alert.state.${by}`, told()) : null;
+    const mine = by === 'self' || live.acts.some((act) => act.key === this.key && act.wants === state &&
       Date.now() - act.at < OWN_MS);
-    if (before.state !== agent.routing_state && before.pending !== agent.routing_state && !mine)
-      shell.alerts.agent(t('alert.state', t(`state.${agent.routing_state}`)));
+    const other = before.state !== state && before.pending !== state && !mine;
+    return other ? t('alert.state', told()) : null;
+  }
+
+  /** What others have put behind the contact. */
+  pendingBy(agent, before) {
+    const {pending_routing_state: pending, pending_by: by} = agent;
+    if (!pending || pending === before.pending || !OTHERS.includes(by)) return null;
+    return t(`alert.pending.${by}`, pendingText(this.live, this.key, agent));
   }
 
   /** Once, when post-processing is about to end. */
@@ -210,7 +238,8 @@ class Assistant {
     const leaving = shell.leavesAfter;
     const pending = leaving ? null : pendingText(live, key, agent, 'self');
     const silent = live.whole && noCall(live);
-    fill(this.next, [pending, agent.pending_by, asked?.what, live.frozen, leaving, silent], () => [
+    const post = agent.pending_post_processing === true;
+    fill(this.next, [pending, agent.pending_by, asked?.what, live.frozen, leaving, silent, post], () => [
       silent && h('p', {class: 'chip next big-chip no-call'}, icon('attention'), h('span', {}, silent)),
       leaving &&
         !asked &&
@@ -232,11 +261,13 @@ class Assistant {
             {},
             t('pending.text', pending),
             agent.pending_by && agent.pending_by !== 'self'
-              ? ` (${tOr(`by.${agent.pending_by}`, agent.pending_by)})`
+              ? ` (${tOr(`my.by.${agent.pending_by}`, agent.pending_by)})`
               : '',
           ),
           cross(t('pending.cancel'), () => this.ask(agent.routing_state, null), live.frozen),
         ),
+      post &&
+        h('p', {class: 'chip next big-chip'}, icon('post'), h('span', {}, t('post.start.then'))),
       asked &&
         h(
           'p',

@@ -277,8 +277,14 @@ export class Live {
   last(key) {
     return this.acts.find((act) => act.key === key) ?? null;
   }
-  /** The reason asked for here with a state that is still pending; `by`: only when it is this one's wish. */
+  /**
+   * The reason of a state that is still pending: as the server reports it, or else as it was asked for here;
+   * `by`: the latter only when it is this one's wish.
+   */
   pendingReason(key, state, by = null) {
+    const agent = this.get(key);
+    if (agent?.pending_reason_id && agent.pending_routing_state === state)
+      return this.reason(agent.pending_reason_id);
     const act = this.acts.find((each) => each.key === key && each.wants);
     const stands = act && act.wants === state && act.outcome?.status === 'pending' && !act.after;
     return stands && (by === null || this.get(key)?.pending_by === by)

@@ -38,12 +38,22 @@ const ASKED = ['unavailable', 'work'];
 const HELP = ['available', 'post', 'unavailable', 'work'];
 const HELPERS_SHOWN = 6;
 
-/** Who could help, the likeliest first. */
-const helpers = (agents) =>
+/** An agent's level in each of these skills, in their order; null: the agent has it not, or not now. */
+const levels = (agent, skills) =>
+  skills.map((id) => {
+    const held = (agent.skills ?? []).find(({skill_id: skill}) => skill === id);
+    return held && held.active !== false ? (held.level ?? null) : null;
+  });
+
+/** Who could help, the likeliest first: by state, then by the level in what the queue needs, then by time. */
+const helpers = (agents, skills) =>
   agents
-    .map((entry) => [entry, stateOf(entry[1])])
+    .map((entry) => [entry, stateOf(entry[1]), Math.min(...levels(entry[1], skills).map((level) => level ?? 0), 1e9)])
     .filter(([, {name}]) => HELP.includes(name))
-    .sort(([, a], [, b]) => HELP.indexOf(a.name) - HELP.indexOf(b.name) || (a.since ?? 0) - (b.since ?? 0))
+    .sort(
+      ([, a, one], [, b, other]) =>
+        HELP.indexOf(a.name) - HELP.indexOf(b.name) || other - one || (a.since ?? 0) - (b.since ?? 0),
+    )
     .slice(0, HELPERS_SHOWN)
     .map(([entry]) => entry);
 
@@ -316,13 +326,15 @@ export class Place {
   drawHelp(agents) {
     const {live} = this;
     const needed = (this.queues.judged.get(this.key)?.level ?? 0) > 0;
-    const found = needed ? helpers(agents) : [];
+    const skills = live.get(this.key)?.skill_ids ?? [];
+    const found = needed ? helpers(agents, skills) : [];
     shown(this.helpPart, needed && live.knows('agents'));
     const rows = found.map(([key, agent]) => ({
       key,
       name: agent.display_name ?? NONE,
       state: stateOf(agent),
       reason: live.reason(agent.reason_id),
+      levels: levels(agent, skills).map((level, place) => t('help.level', live.skill(skills[place]), whole(level))),
       until: agent.post_processing?.ends_at_ms ?? null,
       may: ASKED.includes(agent.routing_state) && !agent.handling?.length && allowed(live, agent, SET, 'available'),
       asked: live.asked(key)?.what ?? null,
@@ -333,7 +345,7 @@ export class Place {
     tick(this.help, live.now());
   }
 
-  helper({key, name, state, reason, until, may, asked}) {
+  helper({key, name, state, reason, levels: held, until, may, asked}) {
     const id = key.slice(6);
     return h(
       'li',
@@ -346,7 +358,11 @@ export class Place {
           'span',
           {class: 'a-main'},
           h('span', {class: 'a-name'}, name),
-          h('span', {class: 'a-line'}, asked ? t('asked', asked) : withReason(state.text, reason)),
+          h(
+            'span',
+            {class: 'a-line'},
+            asked ? t('asked', asked) : [withReason(state.text, reason), ...held].join(' · '),
+          ),
         ),
         until
           ? h('span', {class: 'a-time'}, t('post.left.before'), ' ', h('time', {'data-until': until}))

@@ -9,6 +9,7 @@ import {
   contactOf,
   pendingText,
   pickReason,
+  setBy,
   stateIcon,
   stateOf,
   tick,
@@ -135,10 +136,12 @@ export class Sheet {
         : null;
     const asked = live.asked(key);
     const pending = pendingText(live, key, agent);
+    const by = setBy(agent);
     fill(
       this.state,
       [
         state,
+        by,
         reason,
         routing,
         contact && this.about(contact),
@@ -156,12 +159,13 @@ export class Sheet {
           h('strong', {}, routing ? state.text : withReason(state.text, reason)),
           timer(state.since),
         ),
-        routing &&
-          h(
-            'p',
-            {class: 'muted'},
-            [contact && this.about(contact), t('agent.routing', routing)].filter(Boolean).join(' · '),
-          ),
+        routing
+          ? h(
+              'p',
+              {class: 'muted'},
+              [contact && this.about(contact), t('agent.routing', routing)].filter(Boolean).join(' · '),
+            )
+          : by && h('p', {class: 'muted'}, t('agent.by', by)),
         agent.post_processing?.ends_at_ms &&
           h(
             'p',

@@ -61,6 +61,12 @@ export function pendingText(live, key, agent, by = null) {
   return state ? withReason(t(`state.${state}`), live.pendingReason(key, state, by)) : null;
 }
 
+/** Who set the routing state, in words, when it was not the agent; a role, never a name. */
+export const setBy = (agent) => {
+  const by = agent.routing_state_by;
+  return by === 'supervisor' || by === 'system' ? t(`by.${by}`) : null;
+};
+
 /** Whether a state may be asked for: the agent's state, the session's rights, gateway and link allow it. */
 export const allowed = (live, agent, command, state) =>
   !live.frozen &&

@@ -105,8 +105,8 @@ SEEDED = [
     bug(
         "whoever made it pending, it was oneself",
         AGENTS,
-        'None if told.pending_by is None else ACTORS.get(told.pending_by, "unknown")',
-        'None if told.pending_by is None else "self"',
+        "pending_by=_actor(told.pending_by)",
+        'pending_by=None if told.pending_by is None else "self"',
     ),
     bug(
         "nobody knows what follows post-processing",

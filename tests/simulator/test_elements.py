@@ -37,6 +37,7 @@ def test_a_user_in_post_processing_with_something_pending() -> None:
     wall_ms = world.clock.now_ms() - 3_600_000
     assert found["TimeInRoutingState"] == 9.0
     assert (found["PendingRoutingState"], found["PendingBy"]) == ("Work", "Supervisor")
+    assert (found["RoutingStateBy"], found["PendingReasonKey"]) == ("Self", 95_005)
     assert found["HandlingStates"] == [
         {
             "HandlingState": "PostProcessing",

@@ -14,8 +14,11 @@ USER_REALTIME: Final[dict[str, Any]] = {
     "RoutingState": "Work",
     "TimeInRoutingState": 90,
     "ReasonKey": 31,
+    "RoutingStateBy": "System",
     "PendingRoutingState": "LoggedOff",
     "PendingBy": "Supervisor",
+    "PendingReasonKey": 32,
+    "PendingPostProcessing": True,
     "PresenceState": "Away",
     "HandlingStates": [
         {

@@ -51,8 +51,11 @@ def test_a_full_element_is_mapped_whole() -> None:
         routing_state=RoutingState.WORK,
         routing_state_since_ms=TIME_MS - 90_000,
         reason_id="31",
+        routing_state_by="system",
         pending_routing_state=RoutingState.LOGGED_OFF,
         pending_by="supervisor",
+        pending_reason_id="32",
+        pending_post_processing=True,
         handling=(
             Handling("c-1", "voice", "talking", TIME_MS - 12_500, direct=False, queue_id="3"),
             Handling("c-0", "web_collaboration", "post_processing", TIME_MS - 4_000, direct=True),
@@ -102,13 +105,14 @@ def test_unknown_words_become_unknown() -> None:
     contact = {"HandlingState": "Dancing", "CallID": "c", "Media": "Telex"}
     read = agent(
         HandlingStates=[contact],
+        RoutingStateBy="Somebody",
         PendingBy="Nobody",
         Media={"Voice": "Humming"},
         PostProcessing={"NextState": "Elsewhere"},
         AllowedActions=["Fly", "SetWork"],
     )
     assert read.handling == (Handling("c", "unknown", "unknown"),)
-    assert read.pending_by == "unknown"
+    assert (read.routing_state_by, read.pending_by) == ("unknown", "unknown")
     assert read.media == Media(voice=Switch.UNKNOWN)
     assert read.post_processing == PostProcessing(next_state=RoutingState.UNKNOWN)
     assert read.allowed_actions == ("set_work",)

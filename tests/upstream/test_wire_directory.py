@@ -30,7 +30,10 @@ ANA = Agent(
 )
 OBJECTS: dict[str, Any] = {
     "User": [USER],
-    "Queue": [{"Key": 3, "Name": "Sales", "Media": "Voice"}, {"Key": 9, "Name": "Fax", "Media": "Telex"}],
+    "Queue": [
+        {"Key": 3, "Name": "Sales", "Media": "Voice", "SkillKeys": [61]},
+        {"Key": 9, "Name": "Fax", "Media": "Telex"},
+    ],
     "Group": [{"Key": 4, "Name": "Team"}],
     "Aggregate": [{"Key": 5, "Name": "All", "QueueKeys": [3, 9]}],
     "Skill": [{"Key": 61, "Name": "French", "LevelMin": 1, "LevelMax": 10, "PreferenceMin": 1}],
@@ -77,7 +80,7 @@ def test_objects_become_parts() -> None:
     read = directory(body(OBJECTS), Readings())
     assert {(part.kind, part.number): part.value for part in read.parts} == {
         (Kind.AGENT, 7): ANA,
-        (Kind.QUEUE, 3): Queue(name="Sales", media="voice"),
+        (Kind.QUEUE, 3): Queue(name="Sales", media="voice", skill_ids=("61",)),
         (Kind.QUEUE, 9): Queue(name="Fax", media="unknown"),
         (Kind.GROUP, 4): Group(name="Team"),
         (Kind.AGGREGATE, 5): Aggregate(name="All", queue_ids=("3", "9")),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gateway.simulator import elements
 from tests.web.stage import ASSISTANT, DASHBOARD, DESK, Page, Stage, expect, opened
 
 pytestmark = pytest.mark.scenario
@@ -215,12 +216,65 @@ async def test_an_agent_is_told_what_others_did_and_what_ends() -> None:
         await page.wait_for_timeout(300)
         assert await page.locator(".toast").count() == 0  # one's own doing
         stage.act("SetRoutingState", UserKey=agent.key, RoutingState="Unavailable", By="Supervisor")
-        await expect(page.locator(".toast").last).to_contain_text("Your state was changed: Unavailable")
+        await expect(page.locator(".toast").last).to_contain_text("Set to Unavailable by your supervisor")
+        await expect(page.locator(".hero-reason")).to_have_text("by your supervisor")
+        await page.locator(".set[data-state=available]").click()
+        await expect(page.locator(".hero-reason")).to_have_text("")
         key = stage.talk("agent1")
         await expect(page.locator(".hero-name")).to_have_text("Talking")
+        lunch = next(
+            each for each in stage.simulator.center.directory.reasons.values() if each.name == "Lunch"
+        )
+        put = {"RoutingState": "Unavailable", "ReasonKey": lunch.key, "When": "AfterContact"}
+        stage.act("SetRoutingState", UserKey=agent.key, By="Supervisor", **put)
+        told = "Unavailable – Lunch after this contact"
+        await expect(page.locator(".toast").last).to_contain_text(f"Your supervisor set: {told}")
+        await expect(page.locator(".hero-next")).to_contain_text(f"{told} (by your supervisor)")
         await page.get_by_role("button", name="Post-processing after this contact").click()
         await expect(page.locator(".act-list")).to_contain_text("takes effect after this contact")
+        await expect(page.locator(".hero-next")).to_contain_text("Post-processing after this contact")
         stage.act("EndContact", UserKey=key)
         await expect(page.locator(".toast").last).to_contain_text(
             "Post-processing ends in 10 s", timeout=25_000
         )
+
+
+async def test_who_could_help_stands_by_the_level_in_what_the_queue_needs() -> None:
+    async with opened(warm_up_s=0) as stage, stage.page(**WIDE) as page:
+        await stage.live(page, DASHBOARD, "supervisor1")
+        directory = stage.simulator.center.directory
+        key = stage.queue_of(stage.agent("agent1"))
+        queue = directory.queues[key]
+        skill = directory.skills[queue.skill_key].name
+        stage.send_away()
+        for _ in range(8):
+            stage.act("Arrive", QueueKey=key)
+        await page.locator(tile(stage, key)).click()
+        rows = page.locator(".helpers .a-line")
+        await expect(rows.first).to_contain_text(f"· {skill} ")
+        found = [int(text.rpartition(" ")[2]) for text in await rows.all_inner_texts()]
+        there = [agent for agent in directory.agents_of[key] if agent.logged_on and not agent.handling]
+        best = sorted((agent.skills[queue.skill_key].level for agent in there), reverse=True)
+        assert found == best[: len(found)]
+        # by skill, also those of other queues
+        await page.get_by_label("Team or queue").select_option(f"skill:{queue.skill_key}")
+        able = sum(queue.skill_key in agent.skills for agent in directory.agents.values())
+        await expect(page.locator(".agents .pane-head .muted")).to_have_text(str(able))
+
+
+async def test_a_server_that_does_not_report_who_changed_a_state_is_still_heeded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = elements._user
+
+    def older(*args: Any, **how: Any) -> Any:
+        new = {"RoutingStateBy", "PendingReasonKey", "PendingPostProcessing"}
+        return {name: value for name, value in told(*args, **how).items() if name not in new}
+
+    monkeypatch.setattr(elements, "_user", older)
+    async with opened(warm_up_s=0) as stage, stage.page() as page:
+        await stage.live(page, ASSISTANT, "agent1")
+        await page.locator(".set[data-state=available]").click()
+        await expect(page.locator(".hero-name")).to_have_text("Available")
+        stage.act("SetRoutingState", UserKey=stage.agent().key, RoutingState="Unavailable", By="Supervisor")
+        await expect(page.locator(".toast")).to_have_text("Your state was changed: Unavailable")

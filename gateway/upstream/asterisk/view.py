@@ -286,8 +286,9 @@ class AsteriskView:
             return (None, None, None, None)
         number = self.queue_number(name)
         total = queue.completed + queue.abandoned
+        known = Queue(name=readable(name) or None, media="voice", skill_ids=(str(number),))
         return (
-            Part(Kind.QUEUE, number, Source.DIRECTORY, Queue(name=readable(name) or None, media="voice")),
+            Part(Kind.QUEUE, number, Source.DIRECTORY, known),
             Part(Kind.QUEUE, number, Source.REALTIME, self._queue_realtime(queue, total, now_ms)),
             Part(
                 Kind.QUEUE,

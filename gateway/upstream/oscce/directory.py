@@ -114,11 +114,16 @@ class _Queue(Element):
     key: Key
     name: str | None = None
     media: str | None = None
+    skill_keys: tuple[Key, ...] | None = None
 
 
 def _queue(told: _Queue) -> Part:
-    media = None if told.media is None else MEDIA.get(told.media, "unknown")
-    return Part(Kind.QUEUE, told.key, Source.DIRECTORY, Queue(name=readable_or_none(told.name), media=media))
+    queue = Queue(
+        name=readable_or_none(told.name),
+        media=None if told.media is None else MEDIA.get(told.media, "unknown"),
+        skill_ids=None if told.skill_keys is None else ids(told.skill_keys),
+    )
+    return Part(Kind.QUEUE, told.key, Source.DIRECTORY, queue)
 
 
 class _Group(Element):

@@ -11,6 +11,7 @@ import msgspec
 from gateway.domain.catalogue import Parameter
 from gateway.domain.model import VALUE_CHARS, WORD_CHARS, Kind, readable, readable_or_none
 from gateway.domain.resources import (
+    Actor,
     Agent,
     AgentSkill,
     Aggregate,
@@ -91,8 +92,11 @@ class UserRealtime(Element):
     routing_state: str | None = None
     time_in_routing_state: Seconds | None = None
     reason_key: Key | None = None
+    routing_state_by: str | None = None
     pending_routing_state: str | None = None
     pending_by: str | None = None
+    pending_reason_key: Key | None = None
+    pending_post_processing: bool | None = None
     presence_state: str | None = None
     handling_states: tuple[_Handling, ...] | None = None
     post_processing: _PostProcessing | None = None
@@ -114,8 +118,11 @@ def user_realtime(told: UserRealtime, time_ms: int) -> Part:
         routing_state=_present_state(told.routing_state),
         routing_state_since_ms=since(time_ms, told.time_in_routing_state),
         reason_id=identity(told.reason_key),
+        routing_state_by=_actor(told.routing_state_by),
         pending_routing_state=_routing_state(told.pending_routing_state),
-        pending_by=None if told.pending_by is None else ACTORS.get(told.pending_by, "unknown"),
+        pending_by=_actor(told.pending_by),
+        pending_reason_id=identity(told.pending_reason_key),
+        pending_post_processing=told.pending_post_processing,
         handling=handling,
         post_processing=_post_processing(told.post_processing, handling),
         auto_post_processing=_auto(told.auto_post_processing),
@@ -223,6 +230,10 @@ def _present_state(name: str | None) -> RoutingState | None:
 
 def _routing_state(name: str | None) -> RoutingState | None:
     return None if name is None else ROUTING_STATES.get(name, RoutingState.UNKNOWN)
+
+
+def _actor(name: str | None) -> Actor | None:
+    return None if name is None else ACTORS.get(name, "unknown")
 
 
 def _switch(name: str | None) -> Switch | None:
