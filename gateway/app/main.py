@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import Final
 
 import gateway
-from gateway.app.cli import admin, check, demo, demo_cluster, doctor, keys, serve, size, watch
+from gateway.app.cli import admin, check, doctor, keys, serve, size, watch
 from gateway.app.cli.command import Command
 from gateway.app.config.errors import ConfigError
-from gateway.simulator.settings import add_arguments as add_simulate_arguments
 
 UNUSABLE: Final = 2
 INTERRUPTED: Final = 130
@@ -33,6 +33,16 @@ examples:
 """
 
 
+def _simulated() -> Mapping[str, Command]:
+    """Return the commands that need the simulator, which the image of a gateway does not contain."""
+    if find_spec("gateway.simulator") is None:
+        return {}
+    from gateway.app.cli import demo, demo_cluster  # noqa: PLC0415 - the image has neither of them
+
+    found = demo.COMMANDS | demo_cluster.COMMANDS
+    return {name: found[name] for name in ("demo", "demo-cluster", "simulate")}
+
+
 COMMANDS: Final = {
     "serve": Command(
         "run one node until SIGTERM or Ctrl-C, then send its phones to other nodes",
@@ -41,26 +51,7 @@ COMMANDS: Final = {
         "oscc-gateway serve --config gateway.toml\n"
         "  OSCC_GATEWAY__LOG__LEVEL=debug oscc-gateway serve --config gateway.toml",
     ),
-    "demo": Command(
-        "run a simulated contact centre and a gateway, and show a live board in this terminal",
-        demo.add_demo_arguments,
-        demo.run_demo,
-        "oscc-gateway demo\n  oscc-gateway demo --asterisk\n  oscc-gateway demo --port 0 --no-board --for 60",
-    ),
-    "demo-cluster": Command(
-        "run three nodes and their Redis with a live board; stop and start them from another terminal",
-        demo_cluster.add_demo_cluster_arguments,
-        demo_cluster.run_demo_cluster,
-        "oscc-gateway demo-cluster\n  oscc-gateway demo-cluster kill n1\n"
-        "  oscc-gateway demo-cluster start n1",
-    ),
-    "simulate": Command(
-        "run a simulated OSCC-E Server for development",
-        add_simulate_arguments,
-        serve.run_simulate,
-        "oscc-gateway simulate --port 8443 --tls\n"
-        "  oscc-gateway simulate --agents 1500 --queues 100 --events-per-s 500",
-    ),
+    **_simulated(),
     "watch": Command(
         "log on as a supervisor and show a live board in this terminal",
         watch.add_watch_arguments,

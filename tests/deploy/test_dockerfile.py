@@ -7,6 +7,7 @@ import http.server
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ from pathlib import Path
 import pytest
 
 import gateway
-from gateway.app.main import parser
+from gateway.app.main import COMMANDS, parser
 from tests.deploy.programs import DEPLOY, ROOT, ask, carried
 
 FILE = DEPLOY / "Dockerfile"
@@ -34,9 +35,27 @@ def said(word: str) -> list[str]:
     return [rest for name, rest in steps() if name == word]
 
 
-def last_stage() -> list[tuple[str, str]]:
+def stage(name: str) -> list[tuple[str, str]]:
+    """Return the steps of a stage, those of the stage that it begins with before them."""
     found = steps()
-    return found[max(place for place, (word, _) in enumerate(found) if word == "FROM") :]
+    begins = [place for place, (word, _) in enumerate(found) if word == "FROM"]
+    own = next(place for place in begins if found[place][1].endswith(f" AS {name}"))
+    end = min([place for place in begins if place > own], default=len(found))
+    base = found[own][1].split()[0]
+    is_stage = any(found[place][1].endswith(f" AS {base}") for place in begins)
+    return [*(stage(base) if is_stage else []), *found[own:end]]
+
+
+def last_stage() -> list[tuple[str, str]]:
+    """Return what the image is without ``--target``."""
+    return stage([rest for word, rest in steps() if word == "FROM"][-1].split()[-1])
+
+
+def test_without_a_target_it_is_a_node_and_with_one_the_simulator() -> None:
+    assert last_stage() == stage("gateway")
+    (command,) = [json.loads(rest) for word, rest in stage("simulator") if word == "CMD"]
+    parser().parse_args(command)
+    assert ("COPY", "--from=build /app /app") in stage("simulator")
 
 
 def test_hadolint_finds_no_fault() -> None:
@@ -59,7 +78,31 @@ def test_it_runs_as_a_number_that_is_not_root() -> None:
 
 def test_nothing_is_built_where_it_runs() -> None:
     assert not [rest for word, rest in last_stage() if word in {"RUN", "ADD"}]
-    assert [rest for word, rest in last_stage() if word == "COPY"] == ["--from=build /app /app"]
+    assert [rest for word, rest in last_stage() if word == "COPY"] == ["--from=lean /app /app"]
+
+
+def test_a_node_works_without_what_the_image_leaves_out(tmp_path: Path) -> None:
+    (removal,) = [rest for rest in said("RUN") if "rm -r" in rest]
+    removed = re.findall(r"/gateway/(\S+)", removal)
+    assert "simulator" in removed
+    shutil.copytree(ROOT / "gateway", tmp_path / "gateway", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in removed:
+        path = tmp_path / "gateway" / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        env = {"PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1", "PATH": "/usr/bin:/bin"}
+        command = [sys.executable, "-m", "gateway", *words]
+        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+
+    refused = run("simulate")  # whose message lists the commands, each with its options made
+    assert refused.returncode == 2
+    simulated = {"demo", "demo-cluster", "simulate"}
+    for command in COMMANDS:
+        assert (f"'{command}'" in refused.stderr.partition("choose from")[2]) == (command not in simulated)
+    refused = run("serve", "--config", "missing.toml")
+    assert refused.returncode == 2
+    assert "missing.toml" in refused.stderr
 
 
 def test_what_is_installed_is_locked() -> None:
@@ -92,7 +135,10 @@ def test_it_is_of_this_gateway() -> None:
 
 
 def test_its_command_is_one() -> None:
-    (entry,), (command,) = (map(json.loads, said(word)) for word in ("ENTRYPOINT", "CMD"))
+    (entry,), (command,) = (
+        [json.loads(rest) for word, rest in last_stage() if word == said_by]
+        for said_by in ("ENTRYPOINT", "CMD")
+    )
     assert entry == ["oscc-gateway"]
     assert str(parser().parse_args(command).config) == "/etc/oscc-gateway/gateway.toml"
 

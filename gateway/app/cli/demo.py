@@ -1,4 +1,4 @@
-"""Command ``demo``: a simulated contact centre, a gateway and a live board."""
+"""Commands ``demo`` and ``simulate``: a simulated contact centre, with a gateway or alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from pydantic import SecretStr
 
 from gateway.app import logging, process, wiring
-from gateway.app.cli.command import program_name
+from gateway.app.cli.command import Command, program_name
 from gateway.app.cli.watch import WatchError, WatchOptions, add_lines, watch
 from gateway.app.config.errors import ConfigError
 from gateway.app.config.settings import (
@@ -28,13 +28,15 @@ from gateway.app.config.settings import (
 )
 from gateway.app.config.sources import generate_secrets
 from gateway.app.drain import LogOffsLost
-from gateway.app.listeners import CannotListen
+from gateway.app.listeners import CannotListen, os_error_text
 from gateway.app.process import StopRequest, background_tasks
 from gateway.runtime.clock import SystemClock
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.simulator.ami import FakeAsterisk
 from gateway.simulator.ami_day import Day
 from gateway.simulator.clock import RealClock
+from gateway.simulator.server import introduction as simulator_introduction
+from gateway.simulator.settings import add_arguments, settings_from
 from gateway.upstream.asterisk.people import hash_password
 
 SITE: Final = "demo"
@@ -328,3 +330,50 @@ def _asterisk_demo_settings(place: DemoSite, port: int) -> Settings:
         admin=AdminSection(port=0),
         sites=(site,),
     )
+
+
+# ---- simulate ----
+
+
+def run_simulate(args: argparse.Namespace) -> int:
+    """Be an OSCC-E Server until SIGTERM or SIGINT. Returns the exit code."""
+    try:
+        settings = settings_from(args)
+    except ValueError as error:
+        sys.stderr.write(f"oscc-gateway: {error}\n")
+        return 2
+    process.raise_file_limit()
+    reasons: list[str] = []
+    try:
+        process.run_loop(_simulate(settings))
+    except* OSError as taken:
+        reasons = [os_error_text(error) for error in taken.exceptions if isinstance(error, OSError)]
+    for reason in reasons:
+        sys.stderr.write(f"oscc-gateway: The simulator cannot have {args.host} port {args.port}: {reason}.\n")
+    return 1 if reasons else 0
+
+
+async def _simulate(settings: SimulatorSettings) -> None:
+    stopping = StopRequest()
+    with stopping.on_signals():
+        async with Simulator(settings) as simulator:
+            sys.stdout.write(simulator_introduction(simulator))
+            sys.stdout.flush()
+            await stopping.asked.wait()
+
+
+COMMANDS: Final = {
+    "demo": Command(
+        "run a simulated contact centre and a gateway, and show a live board in this terminal",
+        add_demo_arguments,
+        run_demo,
+        "oscc-gateway demo\n  oscc-gateway demo --asterisk\n  oscc-gateway demo --port 0 --no-board --for 60",
+    ),
+    "simulate": Command(
+        "run a simulated OSCC-E Server for development",
+        add_arguments,
+        run_simulate,
+        "oscc-gateway simulate --port 8443 --tls\n"
+        "  oscc-gateway simulate --agents 1500 --queues 100 --events-per-s 500",
+    ),
+}

@@ -21,7 +21,7 @@ from typing import Final, NamedTuple
 import aiohttp
 
 from gateway.app import logging, process
-from gateway.app.cli.command import program_name
+from gateway.app.cli.command import Command, program_name
 from gateway.app.cli.demo import BOARD_USER, PLAIN_REFRESH_S, SITE, add_common_arguments
 from gateway.app.cli.local_processes import (
     ChildProcess,
@@ -636,3 +636,14 @@ def cluster_introduction(center: SimulatorSettings, stage: DemoCluster, program:
 
 def _cli_text(stage: DemoCluster) -> str:
     return f"{program_name()} demo-cluster" + ("" if stage.port == 8080 else f" --port {stage.port}")
+
+
+COMMANDS: Final = {
+    "demo-cluster": Command(
+        "run three nodes and their Redis with a live board; stop and start them from another terminal",
+        add_demo_cluster_arguments,
+        run_demo_cluster,
+        "oscc-gateway demo-cluster\n  oscc-gateway demo-cluster kill n1\n"
+        "  oscc-gateway demo-cluster start n1",
+    ),
+}

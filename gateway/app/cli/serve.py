@@ -1,4 +1,4 @@
-"""Commands ``serve`` and ``simulate``: run a node, or a simulated OSCC-E Server."""
+"""Command ``serve``: run a node."""
 
 from __future__ import annotations
 
@@ -15,14 +15,11 @@ from gateway.app.config.errors import ConfigError
 from gateway.app.config.settings import SecretsSection, Settings
 from gateway.app.config.sources import generate_secrets, load
 from gateway.app.drain import LogOffsLost
-from gateway.app.listeners import CannotListen, os_error_text
+from gateway.app.listeners import CannotListen
 from gateway.app.logging import flush_suppressed
 from gateway.app.process import StopRequest, SystemdNotifier, background_tasks, disable_core_dumps
 from gateway.app.reload import ReadSecrets
 from gateway.runtime.clock import SystemClock
-from gateway.simulator import Simulator, SimulatorSettings
-from gateway.simulator.server import introduction
-from gateway.simulator.settings import settings_from
 
 UNCONFIRMED: Final = 3
 """Exit code: the node has ended in order, but nobody retries some log-offs."""
@@ -89,33 +86,3 @@ async def _serve(settings: Settings, secrets: SecretsSection, reread: ReadSecret
             supervisor.ready()
             await stopping.wait(clock)
             supervisor.stopping()
-
-
-# ---- simulate ----
-
-
-def run_simulate(args: argparse.Namespace) -> int:
-    """Be an OSCC-E Server until SIGTERM or SIGINT. Returns the exit code."""
-    try:
-        settings = settings_from(args)
-    except ValueError as error:
-        sys.stderr.write(f"oscc-gateway: {error}\n")
-        return 2
-    process.raise_file_limit()
-    reasons: list[str] = []
-    try:
-        process.run_loop(_simulate(settings))
-    except* OSError as taken:
-        reasons = [os_error_text(error) for error in taken.exceptions if isinstance(error, OSError)]
-    for reason in reasons:
-        sys.stderr.write(f"oscc-gateway: The simulator cannot have {args.host} port {args.port}: {reason}.\n")
-    return 1 if reasons else 0
-
-
-async def _simulate(settings: SimulatorSettings) -> None:
-    stopping = StopRequest()
-    with stopping.on_signals():
-        async with Simulator(settings) as simulator:
-            sys.stdout.write(introduction(simulator))
-            sys.stdout.flush()
-            await stopping.asked.wait()

@@ -26,9 +26,10 @@ finish() {
 trap finish EXIT
 
 docker build --file deploy/Dockerfile --tag "$image" .
+docker build --file deploy/Dockerfile --target simulator --tag oscc-gateway-simulator:kind .
 # shellcheck disable=SC2086 # no version is no word
 kind create cluster --name "$cluster" --wait 120s $version
-kind load docker-image "$image" --name "$cluster"
+kind load docker-image "$image" oscc-gateway-simulator:kind --name "$cluster"
 kubectl create namespace voice
 # admission holds every pod to the standard that the chart promises
 kubectl label namespace voice pod-security.kubernetes.io/enforce=restricted
