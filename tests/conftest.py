@@ -1,6 +1,7 @@
 """How hard does Hypothesis look?
 
-``fast`` repeats itself and takes seconds; ``deep`` searches anew and takes minutes.
+``fast`` repeats itself and takes seconds; ``deep`` searches anew and takes minutes; ``seeded`` looks for a
+bug that is there (``tests/test_seeds.py``), and stops at the first finding.
 The environment variable ``HYPOTHESIS_PROFILE`` chooses (``make test`` and ``make properties`` set it).
 """
 
@@ -9,12 +10,21 @@ from __future__ import annotations
 import os
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from gateway.edge import server as edge_server
 
 settings.register_profile("fast", max_examples=30, stateful_step_count=30, deadline=None, derandomize=True)
 settings.register_profile("deep", max_examples=1000, stateful_step_count=100, deadline=None, print_blob=True)
+settings.register_profile(
+    "seeded",
+    max_examples=1000,
+    stateful_step_count=60,
+    deadline=None,
+    database=None,
+    derandomize=True,
+    phases=[Phase.explicit, Phase.generate],
+)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
 

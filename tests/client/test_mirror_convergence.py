@@ -6,7 +6,8 @@ from typing import Any
 
 from gateway.client.mirror import Mirror, Took
 from gateway.protocol.frames import Changes, Ping
-from tests.properties.test_convergence import Convergence, Phone
+from tests.properties.phone import Phone
+from tests.properties.test_convergence import Convergence
 
 
 class SdkPhone(Phone):

@@ -12,7 +12,7 @@ from gateway.protocol.codec import JSON
 from gateway.protocol.frames import Changes, Ping
 from tests.doubles.fake_link import FakeLink
 from tests.doubles.fake_upstream import FakeUpstream
-from tests.properties.test_convergence import Phone
+from tests.properties.phone import Phone
 from tests.runtime.scene import PhoneLine, Scene
 
 AGENTS: Final = (7, 8, 9)

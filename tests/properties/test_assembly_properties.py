@@ -21,7 +21,6 @@ from gateway.domain.commands import Listen
 from gateway.domain.model import Kind, Scope
 from gateway.domain.resources import Agent, Handling, Media, Queue, RoutingState, Switch
 from gateway.domain.upstream import Part, Reading, Source
-from tests.properties.assembly_bugs import SEEDED
 
 Address = tuple[Kind, int]
 ADDRESSES: list[Address] = [*((Kind.AGENT, number) for number in (1, 2)), (Kind.QUEUE, 1), (Kind.QUEUE, 2)]
@@ -310,5 +309,3 @@ def _near(one: int | None, other: int | None) -> bool:
 
 TestLinks = Links.TestCase
 TestLinks.settings = settings(max_examples=max(150, settings().max_examples), stateful_step_count=40)
-
-__all__ = ["SEEDED", "TestLinks"]

@@ -10,7 +10,6 @@ from gateway.core.element import Element, Parts
 from gateway.domain.model import Kind
 from gateway.domain.resources import Agent, RoutingState, steady
 from gateway.domain.upstream import Part, Source
-from tests.properties.seeded import SeededBug
 
 AGENTS = st.builds(
     Agent,
@@ -78,43 +77,3 @@ def test_links_that_are_told_the_same_hold_one_element(
             second[number] = composer.element(parts, was, min(offset_ms, 500))
             if first[number] is not before and second[number] is not was:
                 assert second[number] is first[number] is places[number - 1].element
-
-
-SEEDED = [
-    SeededBug(
-        "elements are shared whatever they say",
-        "core/compose.py",
-        "if other is not None and _is_jitter(other, said):",
-        "if other is not None:",
-        "test_whoever_shares_an_element_would_have_made_the_same",
-        quick=True,
-    ),
-    SeededBug(
-        "elements are the same over clocks that differ",
-        "core/compose.py",
-        "said = value = compose(parts, offset_ms)",
-        "said = value = compose(parts, 0)",
-        "test_whoever_shares_an_element_would_have_made_the_same",
-    ),
-    SeededBug(
-        "what stays is made again",
-        "core/compose.py",
-        "                return before\n",
-        "                pass\n",
-        "test_whoever_shares_an_element_would_have_made_the_same",
-    ),
-    SeededBug(
-        "nothing is shared",
-        "core/compose.py",
-        "made = shown.element = Element(value, parts, offset_ms)",
-        "made = Element(value, parts, offset_ms)",
-        "test_links_that_are_told_the_same_hold_one_element",
-    ),
-    SeededBug(
-        "only equal instants are shared",
-        "core/compose.py",
-        "steady(value, said) == value",
-        "said == value",
-        "test_links_that_are_told_the_same_hold_one_element",
-    ),
-]

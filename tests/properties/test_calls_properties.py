@@ -13,7 +13,6 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from gateway.core.commands import Began, Busy, CallLimits, Calls, Done, Foreign, New, Pending, Reused
 from gateway.domain.commands import Outcome, Status
-from tests.properties.seeded import SeededBug
 
 LIMITS = CallLimits(keep_s=20.0, per_session=2, per_user=3, entries=4, waiters=3)
 SESSIONS = st.sampled_from(["desk", "phone"])
@@ -197,97 +196,3 @@ class Commands(RuleBasedStateMachine):
 TestCommands = Commands.TestCase
 
 CALLS = "core/commands.py"
-SEEDED = [
-    SeededBug(
-        "a retry is executed whatever epoch it comes from",
-        CALLS,
-        "return self._since <= stream_epoch <= self._epoch",
-        "return True",
-        "TestCommands",
-        quick=True,
-    ),
-    SeededBug(
-        "a new epoch trusts what was known in an old one",
-        CALLS,
-        "self._epoch = self._since = epoch",
-        "self._epoch = epoch",
-        "TestCommands",
-    ),
-    SeededBug(
-        "a giver claims to know what happened while another owned",
-        CALLS,
-        "        self._enter(epoch)\n        outcomes = tuple(",
-        "        outcomes = tuple(",
-        "TestCommands",
-    ),
-    SeededBug(
-        "an outcome dropped early is not missed",
-        CALLS,
-        "self._blind_until = max(self._blind_until, self._settled.pop(key).until)",
-        "del self._settled[key]",
-        "TestCommands",
-    ),
-    SeededBug(
-        "outcomes are forgotten at once",
-        CALLS,
-        "_Settled(running.body_hash, outcome, now + self._limits.keep_s)",
-        "_Settled(running.body_hash, outcome, now)",
-        "TestCommands",
-    ),
-    SeededBug(
-        "outcomes are never dropped",
-        CALLS,
-        "if len(self) >= self._limits.entries and self._settled:",
-        "if False:",
-        "TestCommands",
-    ),
-    SeededBug(
-        "whoever asks again is not told",
-        CALLS,
-        "running.waiters.append(waiter)",
-        "pass",
-        "TestCommands",
-    ),
-    SeededBug(
-        "a waiter who left is told",
-        CALLS,
-        "if other != waiter]",
-        "if True]",
-        "TestCommands",
-    ),
-    SeededBug(
-        "a key may name two commands",
-        CALLS,
-        "if running.body_hash != body_hash:",
-        "if False:",
-        "TestCommands",
-    ),
-    SeededBug(
-        "the next owner forgets how far the giver's knowledge reached",
-        CALLS,
-        "self._blind_until = max(self._blind_until, now + history.blind_s)",
-        "pass",
-        "TestCommands",
-    ),
-    SeededBug(
-        "the next owner does not learn the outcomes",
-        CALLS,
-        "if one.key not in known",
-        "if False",
-        "TestCommands",
-    ),
-    SeededBug(
-        "a session may have any number in flight",
-        CALLS,
-        "return of_session >= self._limits.per_session or len",
-        "return len",
-        "TestCommands",
-    ),
-    SeededBug(
-        "a user may have any number in flight",
-        CALLS,
-        " or len(self._in_flight) >= self._limits.per_user",
-        "",
-        "TestCommands",
-    ),
-]

@@ -29,7 +29,6 @@ from gateway.domain.errors import GatewayError
 from gateway.domain.model import REASONS, ROUTING_PARAMETERS, SKILLS, Kind, Scope
 from gateway.domain.resources import Agent, Resource, RoutingState
 from tests.core.samples import declared
-from tests.properties.choices_bugs import SEEDED
 
 
 class Fault(NamedTuple):
@@ -271,6 +270,3 @@ def test_parameters_pass_exactly_when_their_values_are_as_declared(
     in_order = dict(reversed(changes) if last else changes)
     refusal = found(lambda: check_parameters(in_order, Kind.QUEUE, present, scope, of))
     assert refusal == (None if fault is None else Fault(fault, parameter.name))
-
-
-__all__ = ["SEEDED"]

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from gateway.domain.resources import Agent, Queue, Resource, RoutingState
 from gateway.protocol.codec import JSON, MSGPACK, BadFrame, Codec
 from gateway.protocol.frames import INT_MAX, Changes, ClientFrame
-from tests.properties.codec_bugs import SEEDED
 from tests.protocol import strategies as any_of
 
 CODECS = pytest.mark.parametrize("codec", [JSON, MSGPACK], ids=repr)
@@ -262,6 +261,3 @@ def test_refusals_never_repeat_what_came(codec: Codec, value: dict[str, Any], pl
         tainted = value | {place: planted}
         data = json.dumps(tainted).encode() if codec is JSON else msgpack.packb(tainted)
         assert not [bad for bad in refused(codec, data) if CANARY in bad.reason + str(bad)]
-
-
-__all__ = ["SEEDED"]

@@ -16,7 +16,6 @@ from gateway.core.ledger import Ledger
 from gateway.domain.model import Position, Scope
 from gateway.protocol.codec import JSON, MSGPACK, Codec
 from gateway.protocol.frames import Changes
-from tests.properties.convergence_bugs import SEEDED
 from tests.properties.convergence_nodes import TwoNodes
 from tests.properties.phone import KEYS, SCOPES, TOPICS, Line, Phone, on_the_wire
 
@@ -278,5 +277,3 @@ class Convergence(TwoNodes):
 TestConvergence = Convergence.TestCase
 # a run takes about a millisecond: as many as a second or two allow, and more when that is asked for
 TestConvergence.settings = settings(max_examples=max(450, settings().max_examples), stateful_step_count=40)
-
-__all__ = ["SEEDED", "Convergence", "Phone", "TestConvergence"]

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.drain_schedule import DrainSchedule, Moving, farewells
-from tests.properties.seeded import SeededBug
 
 EPS = 1e-6
 RATES = st.sampled_from([0.125, 1.0, 7.0, 20.0, 300.0])
@@ -80,90 +79,3 @@ def test_all_are_told_in_order_steadily_and_within_the_grace(
 
 
 FAREWELL = "core/drain_schedule.py"
-SEEDED = [
-    SeededBug(
-        "all phones return at once",
-        FAREWELL,
-        "low_s = whole_s * place / phones - at_s",
-        "low_s = 0.0",
-        "test_no_choice_returns_faster_than_the_survivors_accept",
-        quick=True,
-    ),
-    SeededBug(
-        "a window is as long as all of them",
-        FAREWELL,
-        "low_s + min(_WINDOW_S, whole_s / phones)",
-        "low_s + whole_s",
-        "test_no_choice_returns_faster_than_the_survivors_accept",
-    ),
-    SeededBug(
-        "the grace is enough for all",
-        FAREWELL,
-        "        told_s = min(whole_s, grace_s)\n",
-        "        told_s = whole_s = min(whole_s, grace_s)\n",
-        "test_no_choice_returns_faster_than_the_survivors_accept",
-    ),
-    SeededBug(
-        "budgets are forgotten",
-        FAREWELL,
-        "whole_s = max(links_s, phones / accepted_per_s)",
-        "whole_s = phones / accepted_per_s",
-        "test_no_choice_opens_links_faster_than_a_budget_allows",
-    ),
-    SeededBug(
-        "budgets are forgotten when nobody is left",
-        FAREWELL,
-        "whole_s = max(links_s, grace_s)",
-        "whole_s = grace_s",
-        "test_no_choice_opens_links_faster_than_a_budget_allows",
-    ),
-    SeededBug(
-        "what survivors and sites need is added up",
-        FAREWELL,
-        "whole_s = max(links_s, phones / accepted_per_s)",
-        "whole_s = links_s + phones / accepted_per_s",
-        "test_nobody_is_away_for_longer_than_that_needs",
-    ),
-    SeededBug(
-        "a phone uses the whole of a long slot",
-        FAREWELL,
-        "low_s + min(_WINDOW_S, whole_s / phones)",
-        "low_s + whole_s / phones",
-        "test_nobody_is_away_for_longer_than_that_needs",
-    ),
-    SeededBug(
-        "all are told at once though there is time",
-        FAREWELL,
-        "        told_s = min(whole_s, grace_s)\n",
-        "        told_s = 0.0\n",
-        "test_nobody_is_away_for_longer_than_that_needs",
-    ),
-    SeededBug(
-        "the grace is forgotten",
-        FAREWELL,
-        "        told_s = min(whole_s, grace_s)\n",
-        "        told_s = whole_s\n",
-        "test_all_are_told_in_order_steadily_and_within_the_grace",
-    ),
-    SeededBug(
-        "most are told in the last moment",
-        FAREWELL,
-        "    at_s = told_s * place / phones\n",
-        "    at_s = min(told_s * 0.75, whole_s * place / phones)\n",
-        "test_all_are_told_in_order_steadily_and_within_the_grace",
-    ),
-    SeededBug(
-        "phones wait though nobody is left to take them",
-        FAREWELL,
-        "        told_s = 0.0\n",
-        "        told_s = grace_s\n",
-        "test_all_are_told_in_order_steadily_and_within_the_grace",
-    ),
-    SeededBug(
-        "phones return before anybody can have started here",
-        FAREWELL,
-        "whole_s = max(links_s, grace_s)",
-        "whole_s = max(links_s, 0.001)",
-        "test_all_are_told_in_order_steadily_and_within_the_grace",
-    ),
-]

@@ -7,7 +7,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from gateway.core.follower import FollowMachine, Need
 from gateway.core.ledger import Receipt
-from tests.properties.follower_bugs import FOLLOWER_BUGS
 
 EPOCH = 70
 EPOCHS = st.sampled_from([-2, -1, 0, 0, 0, 0, 1])
@@ -211,5 +210,3 @@ class Following(RuleBasedStateMachine):
 
 
 TestFollowing = Following.TestCase
-
-SEEDED = FOLLOWER_BUGS

@@ -20,7 +20,6 @@ from gateway.runtime.turns import Turns
 from gateway.upstream.oscce.messages import LinkReader
 from gateway.upstream.oscce.readings import Readings
 from gateway.upstream.oscce.socket import Closed, LinkSocket
-from tests.properties.intake_bugs import SEEDED  # noqa: F401 - the seeded bugs of this file
 from tests.runtime.mirror_room import Room
 
 QUEUES, AGENTS = tuple(range(1, 10)), (7, 8)

@@ -9,7 +9,6 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from gateway.core.lease import Acquire, Lease, LeaseState, Renew
 from tests.properties.lease_store import Owns, Store
-from tests.properties.seeded import SeededBug
 
 NODES = st.integers(0, 2)
 
@@ -175,69 +174,3 @@ class Holders(RuleBasedStateMachine):
 TestHolders = Holders.TestCase
 
 LEASE = "core/lease.py"
-SEEDED = [
-    SeededBug(
-        "time counts from the answer before",
-        LEASE,
-        "            self._extend(min(self._asked_at, self._unanswered_at))",
-        "            self._extend(self._asked_at)",
-        "TestHolders",
-        quick=True,
-    ),
-    SeededBug(
-        "the margin is forgotten",
-        LEASE,
-        "self._good_for_s = ttl_s - margin_s",
-        "self._good_for_s = ttl_s",
-        "TestHolders",
-    ),
-    SeededBug(
-        "a kick raises no doubt",
-        LEASE,
-        "        self._doubted = self.state in _OURS\n",
-        "",
-        "TestHolders",
-    ),
-    SeededBug(
-        "a question of before the first kick ends the doubt",
-        LEASE,
-        "self._doubted = self._doubted and not self._asked_in_doubt",
-        "self._doubted = False",
-        "TestHolders",
-    ),
-    SeededBug(
-        "a question of before the last kick ends the doubt",
-        LEASE,
-        "        self._asked_in_doubt = False\n        self._due_at",
-        "        self._due_at",
-        "TestHolders",
-    ),
-    SeededBug(
-        "the doubt of a kick never ends",
-        LEASE,
-        "        self._asked_in_doubt = self._doubted\n",
-        "",
-        "TestHolders",
-    ),
-    SeededBug(
-        "what is released still holds",
-        LEASE,
-        '        if self._move("release"):\n            self._until = -math.inf\n',
-        '        self._move("release")\n',
-        "TestHolders",
-    ),
-    SeededBug(
-        "a token below the floor is taken",
-        LEASE,
-        'legal = self._move("granted" if token > self.floor else "granted_too_low")',
-        'legal = self._move("granted")',
-        "TestHolders",
-    ),
-    SeededBug(
-        "a question may be asked while another is under way",
-        LEASE,
-        '        if not self._move("ask"):\n            return None\n',
-        '        self._move("ask")\n',
-        "TestHolders",
-    ),
-]

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from gateway.core.link import LinkMachine
-from tests.properties.seeded import SeededBug
 
 KEEP_ALIVE = 20
 JITTER = st.sampled_from([0.0, 0.5, 0.875])
@@ -178,90 +177,3 @@ def test_rivals_come_to_rest(jitters: list[tuple[float, float]]) -> None:
 
 
 LINK = "core/link.py"
-SEEDED = [
-    SeededBug(
-        "a refused dial can be repeated without end",
-        LINK,
-        "self._pause_s = _bound_s(excess) if excess >= 0 else 0.0",
-        "self._pause_s = 0.0",
-        "TestLinks",
-    ),
-    SeededBug(
-        "a link that only opened resets the back-off",
-        LINK,
-        "        if stable:\n",
-        "        if self._live_since is not None:\n",
-        "TestLinks",
-    ),
-    SeededBug(
-        "the back-off has no bound",
-        LINK,
-        "return min(BACK_OFF_MAX_S, BACK_OFF_FIRST_S * 2.0 ** min(failures, 16))",
-        "return BACK_OFF_FIRST_S * 2.0 ** min(failures, 16)",
-        "TestLinks",
-    ),
-    SeededBug(
-        "a silent link stays live",
-        LINK,
-        "self.state is not LinkState.LIVE or now - self._heard_at >= _STALE_AFTER * self._keep_alive_s",
-        "self.state is not LinkState.LIVE",
-        "TestLinks",
-        quick=True,
-    ),
-    SeededBug(
-        "a silence while the first questions are open is forgotten",
-        LINK,
-        '    (LinkState.SYNCING, "silent"): LinkState.SYNCING,\n',
-        "",
-        "TestLinks",
-    ),
-    SeededBug(
-        "answers of before the silence make it live",
-        LINK,
-        "        if self._listen_anew:\n            return\n",
-        "",
-        "TestLinks",
-    ),
-    SeededBug(
-        "a silence of the old link makes the new one listen anew",
-        LINK,
-        "            self._listen_anew = False\n            self._refusals = 0\n",
-        "            self._refusals = 0\n",
-        "TestLinks",
-    ),
-    SeededBug(
-        "signs of life are sent without end",
-        LINK,
-        "            self._asked_at = now\n",
-        "            pass\n",
-        "TestLinks",
-    ),
-    SeededBug(
-        "a silent link is kept for ever",
-        LINK,
-        "if now - self._heard_at >= _DROP_AFTER * self._keep_alive_s:",
-        "if False:",
-        "TestLinks",
-    ),
-    SeededBug(
-        "a stopped link looks alive",
-        LINK,
-        '        if self._move("stop"):\n            self._live_since = self._heard_at = None\n',
-        '        self._move("stop")\n',
-        "TestLinks",
-    ),
-    SeededBug(
-        "who is kicked dials at once",
-        LINK,
-        "self._due_at = now + _kick_wait_s(self._kicks) * (1 + jitter / 4)",
-        "self._due_at = now",
-        "TestLinks",
-    ),
-    SeededBug(
-        "every kick is forgotten",
-        LINK,
-        "if now - self._kicked_at > _KICKS_FORGOTTEN * _kick_wait_s(self._kicks - 1):",
-        "if True:",
-        "test_rivals_come_to_rest",
-    ),
-]

@@ -26,7 +26,7 @@ from gateway.domain.model import Application, Kind, Scope, UserId
 from gateway.domain.resources import Agent, FunctionState, Queue, RoutingState
 from gateway.domain.upstream import LinkClosed, Part, Source
 from tests.doubles.fake_link import FakeLink
-from tests.properties.seeded import SeededBug
+from tests.properties.phone import Phone
 from tests.properties.strict_line import (
     AGENTS,
     History,
@@ -35,7 +35,6 @@ from tests.properties.strict_line import (
     check_shown,
     watch_links,
 )
-from tests.properties.test_convergence import Phone
 from tests.runtime.scene import PhoneLine, Scene, scene, user
 
 Made = TypeVar("Made")
@@ -343,17 +342,3 @@ KNOWN, SCOPED = "self._directory_known", " and self._user_sessions.scope == befo
 SETTLED = "self.has_snapshot = True\n        self.show("
 NAMED, SHOWN = "self.assembly.addresses())", "self._shown() | "
 END = "self._keeper.ended(member, event.reason, event.by)"
-SEEDED = [
-    SeededBug("a command is sent twice", "runtime/command_execution.py", SENT, SENT_TWICE, T, quick=True),
-    SeededBug("a function up again is not asked again", LINKED, "asking.ask_refused_again()", "pass", T),
-    SeededBug("a wider scope leaves the directory as it is", ASKING, KNOWN + SCOPED, KNOWN, T),
-    SeededBug(
-        "what a new link does not name stays",
-        "runtime/mirror.py",
-        SETTLED + SHOWN + NAMED,
-        SETTLED + NAMED,
-        T,
-    ),
-    SeededBug("a scope that moved unheard is not asked for", ASKING, UNSURE, "pass", T),
-    SeededBug("an ended session stays", LINKED, END, "pass", T),
-]

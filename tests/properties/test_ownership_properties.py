@@ -12,7 +12,6 @@ from gateway.core.lease import Acquire, Lease, LeaseState, Renew
 from gateway.core.link import LinkMachine
 from gateway.domain.commands import Outcome, Status
 from tests.properties.lease_store import Store
-from tests.properties.seeded import SeededBug
 
 NODES = st.integers(0, 2)
 
@@ -256,40 +255,3 @@ class Ownership(RuleBasedStateMachine):
 TestOwnership = Ownership.TestCase
 
 LEASE = "core/lease.py"
-SEEDED = [
-    SeededBug(
-        "who is kicked dials at once",
-        LEASE,
-        "        self._doubted = self.state in _OURS\n",
-        "",
-        "TestOwnership",
-    ),
-    SeededBug(
-        "a refused renewal still holds",
-        LEASE,
-        "            self.lost = was is LeaseState.RENEWING\n            self._until = -math.inf\n",
-        "            self.lost = was is LeaseState.RENEWING\n",
-        "TestOwnership",
-    ),
-    SeededBug(
-        "a command of another epoch is executed",
-        "core/commands.py",
-        "return self._since <= stream_epoch <= self._epoch",
-        "return True",
-        "TestOwnership",
-    ),
-    SeededBug(
-        "the token that makes a link stale is not remembered",
-        LEASE,
-        "        self.seen(token)\n        return self.release() if self.state in _OURS else False",
-        "        return self.release() if self.state in _OURS else False",
-        "TestOwnership",
-    ),
-    SeededBug(
-        "taken without the store below what was seen",
-        LEASE,
-        "self.epoch = self.floor = max(self.floor + 1, wall_us)",
-        "self.epoch = self.floor = wall_us",
-        "TestOwnership",
-    ),
-]

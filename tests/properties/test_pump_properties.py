@@ -16,7 +16,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from gateway.edge.scheduler import NEVER, Scheduler
 from tests.doubles.clock import ManualClock
-from tests.properties.pump_bugs import SEEDED
 
 TICK_S = 0.005
 NEAR_S = 1.0
@@ -220,6 +219,3 @@ class Turning(RuleBasedStateMachine):
 
 
 TestTurning = Turning.TestCase
-
-
-__all__ = ["SEEDED", "TestTurning"]

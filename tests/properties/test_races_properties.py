@@ -33,7 +33,6 @@ from tests.properties.race_acts import (
 )
 from tests.properties.race_house import AGENT, Given, RaceHouse, RaceLine, race_house, shown
 from tests.properties.race_roads import KEYS
-from tests.properties.races_bugs import SEEDED
 
 Made = TypeVar("Made")
 QUIET_S: Final = 40.0
@@ -331,5 +330,3 @@ TestRaces.settings = settings(
     max_examples=max(30, settings().max_examples // 6),
     stateful_step_count=max(20, settings().stateful_step_count // 2),
 )
-
-__all__ = ["SEEDED", "TestRaces"]

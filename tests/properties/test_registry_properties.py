@@ -11,7 +11,6 @@ from gateway.core.link import Linger
 from gateway.core.registry import Added, NotAdmitted, Registry, RegistryLimits, Removed, Seat
 from gateway.domain.errors import CloseCode
 from gateway.domain.model import Application, UserId
-from tests.properties.seeded import SeededBug
 
 LIMITS = RegistryLimits(connections=4, devices=2, silent_s=600.0)
 LINGER = Linger(dashboard_s=90.0, remote_assistant_s=900.0)
@@ -183,83 +182,3 @@ class Node(RuleBasedStateMachine):
 TestNode = Node.TestCase
 
 REGISTRY = "core/registry.py"
-SEEDED = [
-    SeededBug(
-        "a replaced connection is not taken out",
-        REGISTRY,
-        "            self._unseat(person, other)",
-        "            pass",
-        "TestNode",
-        quick=True,
-    ),
-    SeededBug(
-        "the same device may connect twice",
-        REGISTRY,
-        "same = (person.sessions.get(seat.session), person.devices(seat.application).get(seat.device))",
-        "same = (person.sessions.get(seat.session),)",
-        "TestNode",
-    ),
-    SeededBug(
-        "a talking device makes way",
-        REGISTRY,
-        "[item for item in heard if now - item[0] > self._limits.silent_s]",
-        "list(heard)",
-        "TestNode",
-    ),
-    SeededBug(
-        "who was silent once makes way though he has spoken since",
-        REGISTRY,
-        "if connection is not None and self._places[connection].heard_at == heard_at:",
-        "if connection is not None:",
-        "TestNode",
-    ),
-    SeededBug(
-        "who was not silent when that was looked at last is never looked at again",
-        REGISTRY,
-        "others[0][0] + self._limits.silent_s if others else now",
-        "math.inf",
-        "TestNode",
-    ),
-    SeededBug(
-        "a refused newcomer has replaced somebody",
-        REGISTRY,
-        "if len(self._places) - len(replaced) >= self._limits.connections:",
-        "if len(self._places) >= self._limits.connections:",
-        "TestNode",
-    ),
-    SeededBug(
-        "a user may have any number of devices",
-        REGISTRY,
-        "if len(person.sessions) - len(replaced) >= self._limits.devices:",
-        "if False:",
-        "TestNode",
-    ),
-    SeededBug(
-        "who comes back in time is let go all the same",
-        REGISTRY,
-        "        self._lingering.pop(seat.user, None)\n",
-        "",
-        "TestNode",
-    ),
-    SeededBug(
-        "who comes back in time is new",
-        REGISTRY,
-        "        first = person is None\n",
-        "        first = person is None or not person.sessions\n",
-        "TestNode",
-    ),
-    SeededBug(
-        "an ended assistant is waited for",
-        REGISTRY,
-        "            person.until = min(person.until, person.left_at + self._linger_s(person))",
-        "            pass",
-        "TestNode",
-    ),
-    SeededBug(
-        "any number of users linger",
-        REGISTRY,
-        "            min(staying, key=lambda person: person.until).until = now",
-        "            pass",
-        "TestNode",
-    ),
-]

@@ -29,7 +29,6 @@ from tests.core.samples import KEY, WALL_MS, facts_of
 from tests.properties import session_events as events
 from tests.properties.onlooker import Onlooker, codes, visible
 from tests.properties.phone import KEYS, SCOPES, TOPICS, Phone, value_for
-from tests.properties.session_bugs import SEEDED
 
 live = precondition(lambda self: self.session.state is State.LIVE)
 opening = precondition(lambda self: self.session.state in (State.HELLO, State.ATTACHING))
@@ -346,5 +345,3 @@ class Connections(RuleBasedStateMachine):
 
 TestConnections = Connections.TestCase
 TestConnections.settings = settings(max_examples=max(200, settings().max_examples))
-
-__all__ = ["SEEDED", "TestConnections"]

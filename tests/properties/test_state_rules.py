@@ -18,7 +18,6 @@ from hypothesis.stateful import initialize, precondition, rule
 from tests.properties.agent_model import AgentModel, Asked, Verdict, rejected
 from tests.properties.state_house import Told, Value, WatchedLine
 from tests.properties.state_life import AGENT, ASSISTANT, SUPERVISORS, StateLife
-from tests.properties.state_rules_bugs import SEEDED
 
 REASON_CODES = ("reason_required", "reason_unknown", "reason_wrong_kind")
 FITTING = st.sampled_from(
@@ -280,5 +279,3 @@ TestStateRules.settings = settings(
     max_examples=max(100, settings().max_examples // 2),
     stateful_step_count=max(30, settings().stateful_step_count // 2),
 )
-
-__all__ = ["SEEDED", "TestStateRules"]

@@ -13,7 +13,6 @@ from gateway.domain.upstream import Reading
 from gateway.upstream.oscce.messages import LinkReader, Said
 from gateway.upstream.oscce.readings import Readings
 from gateway.upstream.oscce.resources import References
-from tests.properties.seeded import SeededBug
 
 QUERIES = st.sampled_from([0, 1, 2, 17])
 TAILS = st.sampled_from(["", ',"QueryID":5', ',"Query\\u0049D":5', ',"Removed":[9]', ',"Further":1'])
@@ -97,43 +96,3 @@ def test_what_is_told_a_second_time_is_not_read_again(
     assert len({id(each.parts) for each in read if isinstance(each, Reading)}) == 1
     assert len({id(each.steps) for each in read if isinstance(each, Reading)}) == 1
     assert (pool.parsed, pool.shared) == (1, 2)
-
-
-SEEDED = [
-    SeededBug(
-        "the query is the first link's",
-        "upstream/oscce/messages.py",
-        "(known if known.query == query else _of_query(query, known),)",
-        "(known,)",
-        "test_a_message_says_what_it_would_say_on_the_only_link",
-        quick=True,
-    ),
-    SeededBug(
-        "a query's number further on is overlooked",
-        "upstream/oscce/messages.py",
-        ' and "QueryID" not in rest and',
-        " and",
-        "test_a_message_says_what_it_would_say_on_the_only_link",
-    ),
-    SeededBug(
-        "a query's number that is spelled otherwise is overlooked",
-        "upstream/oscce/messages.py",
-        ' and "\\\\" not in rest:',
-        ":",
-        "test_a_message_says_what_it_would_say_on_the_only_link",
-    ),
-    SeededBug(
-        "what a text said is remembered whatever parameters refer to",
-        "upstream/oscce/readings.py",
-        "            self._young, self._old, self._young_bytes = {}, {}, 0\n",
-        "            pass\n",
-        "test_a_message_says_what_it_would_say_on_the_only_link",
-    ),
-    SeededBug(
-        "texts are never known",
-        "upstream/oscce/readings.py",
-        "        found = self._young.get(text)\n",
-        "        return None\n",
-        "test_what_is_told_a_second_time_is_not_read_again",
-    ),
-]

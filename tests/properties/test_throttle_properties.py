@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from gateway.core.rate_limits import Buckets, Budget, LogOnGuard, TokenBucket, Urgency
-from tests.properties.seeded import SeededBug
 
 EPS = 1e-5
 STEPS = st.sampled_from([0.0, 2**-6, 0.125, 0.25, 1.0, 3.75, 60.0])
@@ -199,90 +198,3 @@ class Asking(RuleBasedStateMachine):
 TestAsking = Asking.TestCase
 
 THROTTLE = "core/rate_limits.py"
-SEEDED = [
-    SeededBug(
-        "a bucket fills beyond its burst",
-        THROTTLE,
-        "self._level = min(self.burst, self._level + (now - self._at) * self.rate_per_s)",
-        "self._level = self._level + (now - self._at) * self.rate_per_s",
-        "test_no_schedule_gets_more_than_the_rate",
-    ),
-    SeededBug(
-        "a bucket fills twice for the same time",
-        THROTTLE,
-        "        if self._at is None or now > self._at:\n            self._at = now",
-        "        if self._at is None:\n            self._at = now",
-        "test_no_schedule_gets_more_than_the_rate",
-        quick=True,
-    ),
-    SeededBug(
-        "a wait ignores the rate",
-        THROTTLE,
-        "return missing / self.rate_per_s",
-        "return missing",
-        "test_a_wait_is_as_long_as_needed_and_no_longer",
-    ),
-    SeededBug(
-        "who asks too much waits for nothing",
-        THROTTLE,
-        "if amount + reserve > self.burst + _ROUNDING or self.rate_per_s <= 0:",
-        "if self.rate_per_s <= 0:",
-        "test_a_wait_is_as_long_as_needed_and_no_longer",
-    ),
-    SeededBug(
-        "the least recently used bucket goes even if another is full",
-        THROTTLE,
-        "next((key for key, bucket in oldest if bucket.is_full(now)), oldest[0][0])",
-        "oldest[0][0]",
-        "test_forgetting_full_buckets_changes_no_decision",
-    ),
-    SeededBug(
-        "parallel guesses are not counted",
-        THROTTLE,
-        "if len(failed) + under_way < most:",
-        "if len(failed) < most:",
-        "TestGuessing",
-    ),
-    SeededBug(
-        "a right password forgets what was judged after it",
-        THROTTLE,
-        "is_alone = known is None or not known.mixed",
-        "is_alone = True",
-        "TestGuessing",
-    ),
-    SeededBug(
-        "a name is locked for ever",
-        THROTTLE,
-        "recent = [failure for failure in known.wrong if now < failure.at + self.window_s]",
-        "recent = known.wrong",
-        "TestGuessing",
-    ),
-    SeededBug(
-        "lesser classes take everything at once",
-        THROTTLE,
-        "not self._bucket.take(now, reserve=self._reserve(urgency))",
-        "not self._bucket.take(now)",
-        "TestAsking",
-    ),
-    SeededBug(
-        "lesser classes take every place",
-        THROTTLE,
-        "return self._links < self._in_flight_max - kept and self.in_flight < self._in_flight_max",
-        "return self.in_flight < self._in_flight_max",
-        "TestAsking",
-    ),
-    SeededBug(
-        "each node takes the whole budget",
-        THROTTLE,
-        "self._bucket.resize(now, rate_per_s / nodes, max(1.0, burst / nodes))",
-        "pass",
-        "TestAsking",
-    ),
-    SeededBug(
-        "each node takes every place",
-        THROTTLE,
-        "self._in_flight_max = max(1, in_flight_max // nodes)",
-        "pass",
-        "TestAsking",
-    ),
-]

@@ -16,7 +16,6 @@ from gateway.domain.commands import Listen
 from gateway.domain.model import Kind, Scope, key_of
 from gateway.domain.resources import Agent, RoutingState, steady
 from gateway.domain.upstream import Part, Reading, Source
-from tests.properties.told_bugs import SEEDED
 
 NUMBERS = (1, 2)
 ADDRESSES: list[Address] = [(Kind.AGENT, number) for number in NUMBERS]
@@ -202,6 +201,3 @@ def test_a_link_among_others_says_what_it_would_say_alone(
         take(links, known, step)
         for link in links:
             link.check()
-
-
-__all__ = ["SEEDED"]

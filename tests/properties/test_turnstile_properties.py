@@ -10,7 +10,6 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from gateway.core.rate_limits import AdmissionQueue, Budget, Place, Urgency
 from gateway.core.registry import Quota
-from tests.properties.seeded import SeededBug
 
 RATE, BURST, IN_FLIGHT = 2.0, 4.0, 6
 STEPS = st.sampled_from([0.0, 0.125, 0.5, 1.0, 5.0])
@@ -133,72 +132,3 @@ def test_no_key_does_more_than_its_quota_and_none_waits_longer_than_needed(
         else:
             assert len(recent) < 3
             done[key].append(now)
-
-
-SEEDED = [
-    SeededBug(
-        "a place is entered out of turn",
-        "core/rate_limits.py",
-        "if self._head() is not place or not self._budget.admit(now, place.urgency):",
-        "if not self._budget.admit(now, place.urgency):",
-        "TestQueueing",
-        quick=True,
-    ),
-    SeededBug(
-        "the last who came is the first",
-        "core/rate_limits.py",
-        "Place(urgency, next(self._numbers), wake)",
-        "Place(urgency, -next(self._numbers), wake)",
-        "TestQueueing",
-    ),
-    SeededBug(
-        "urgency does not count",
-        "core/rate_limits.py",
-        "    urgency: Urgency\n    number: int\n",
-        "    urgency: Urgency = field(compare=False)\n    number: int\n",
-        "TestQueueing",
-    ),
-    SeededBug(
-        "who left goes on blocking",
-        "core/rate_limits.py",
-        "        while self._queue and self._queue[0].gone:\n            heapq.heappop(self._queue)\n",
-        "",
-        "TestQueueing",
-    ),
-    SeededBug(
-        "whoever becomes the first sleeps on",
-        "core/rate_limits.py",
-        "        if was_first:\n            self._wake_first()\n",
-        "",
-        "TestQueueing",
-    ),
-    SeededBug(
-        "log-ons overtake those who wait for their link",
-        "core/rate_limits.py",
-        "if not (is_free and self._budget.admit_log_on(now)):",
-        "if not self._budget.admit_log_on(now):",
-        "TestQueueing",
-    ),
-    SeededBug(
-        "a quota allows one more",
-        "core/registry.py",
-        "if len(taken) >= self._most:",
-        "if len(taken) > self._most:",
-        "test_no_key_does_more_than_its_quota_and_none_waits_longer_than_needed",
-        quick=True,
-    ),
-    SeededBug(
-        "what came to nothing is not given back",
-        "core/registry.py",
-        "            taken.remove(at)\n",
-        "            pass\n",
-        "test_no_key_does_more_than_its_quota_and_none_waits_longer_than_needed",
-    ),
-    SeededBug(
-        "the wait is measured from the newest",
-        "core/registry.py",
-        "return taken[0] + self._window_s - now",
-        "return taken[-1] + self._window_s - now",
-        "test_no_key_does_more_than_its_quota_and_none_waits_longer_than_needed",
-    ),
-]

@@ -13,7 +13,6 @@ from gateway.domain.commands import SetAgentRoutingState
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import ALWAYS, TOPIC_OF_KIND, Application, Kind, Right, Scope, key_of
 from tests.core.samples import facts_of, ticket_of
-from tests.properties.seeded import SeededBug
 
 SMALL = st.frozensets(st.integers(0, 4), max_size=4)
 SCOPES = st.builds(Scope, SMALL, SMALL, SMALL, SMALL)
@@ -116,69 +115,3 @@ def test_a_command_for_anything_outside_the_scope_is_refused(scope: Scope, agent
 
 
 VIEW = "core/view.py"
-SEEDED = [
-    SeededBug(
-        "a single key may be anybody's",
-        VIEW,
-        "if parsed is None or parsed[1] not in scope.of(parsed[0]):",
-        "if parsed is None:",
-        "test_a_view_shows_nothing_outside_the_scope",
-        quick=True,
-    ),
-    SeededBug(
-        "facts of sessions may be followed",
-        VIEW,
-        "    parsed = parse_key(topic)\n",
-        "    if topic.startswith(FACTS_PREFIX):\n        return {topic}\n    parsed = parse_key(topic)\n",
-        "test_a_view_shows_nothing_outside_the_scope",
-    ),
-    SeededBug(
-        "a topic named twice is granted twice",
-        VIEW,
-        "for topic in dict.fromkeys(topics):",
-        "for topic in topics:",
-        "test_every_topic_is_granted_or_refused_once",
-    ),
-    SeededBug(
-        "what is refused depends on the number, not on the scope",
-        VIEW,
-        "if parsed is None or parsed[1] not in scope.of(parsed[0]):",
-        "if parsed is None or parsed[1] > 2 or parsed[1] in scope.groups:",
-        "test_a_refusal_does_not_tell_what_exists",
-    ),
-    SeededBug(
-        "views of other topics have one mark",
-        VIEW,
-        '    digest.update(f"|{sorted(granted)}".encode())\n',
-        "",
-        "test_a_mark_names_a_view",
-    ),
-    SeededBug(
-        "views of who has other rights have one mark",
-        VIEW,
-        'f"|{self.handle}|{sorted(self.rights)}"',
-        'f"|{self.handle}"',
-        "test_a_mark_names_a_view",
-    ),
-    SeededBug(
-        "the order of rights makes another mark",
-        VIEW,
-        "|{sorted(self.rights)}",
-        "|{list(self.rights)}",
-        "test_a_mark_names_a_view",
-    ),
-    SeededBug(
-        "a foreign key is asked for upstream",
-        "core/view.py",
-        "is not None and parsed[1] in following.scope.of(parsed[0]):",
-        "is not None:",
-        "test_only_what_is_followed_is_listened_to",
-    ),
-    SeededBug(
-        "any agent may be commanded",
-        "core/command_checks.py",
-        "if parsed is None or parsed[1] not in scope.of(kind):\n        if parsed is not",
-        "if parsed is None:\n        if parsed is not",
-        "test_a_command_for_anything_outside_the_scope_is_refused",
-    ),
-]

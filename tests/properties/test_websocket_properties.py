@@ -17,7 +17,6 @@ from gateway.protocol.websocket import (
     WebSocketPing,
     unmask,
 )
-from tests.properties.seeded import SeededBug
 from tests.protocol.framing import closing, framed
 
 LIMIT = 400
@@ -105,28 +104,3 @@ def test_whatever_comes_is_read_the_same_and_ends_once(data: bytes, places: list
 @given(st.binary(max_size=600), masks)
 def test_a_mask_comes_off_byte_by_byte(payload: bytes, mask: bytes) -> None:
     assert unmask(payload, mask) == bytes(byte ^ mask[at % 4] for at, byte in enumerate(payload))
-
-
-SEEDED = [
-    SeededBug(
-        "a mask that was judged ahead does not turn",
-        "protocol/websocket.py",
-        "mask[turn:] + mask[:turn]",
-        "mask",
-        "test_what_is_said_is_read_however_it_is_cut",
-    ),
-    SeededBug(
-        "something follows a close",
-        "protocol/websocket.py",
-        "        self._end()  # §5.5.1: nothing follows a close\n",
-        "",
-        "test_whatever_comes_is_read_the_same_and_ends_once",
-    ),
-    SeededBug(
-        "a mask ends before the payload",
-        "protocol/websocket.py",
-        "size // 4 + 1",
-        "size // 4",
-        "test_a_mask_comes_off_byte_by_byte",
-    ),
-]
