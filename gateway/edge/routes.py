@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from aiohttp import ETag, hdrs, web
 
@@ -72,6 +72,19 @@ class PublishedDocuments:
         return json_form.write(asyncapi())
 
     @cached_property
+    def schema_index(self) -> bytes:
+        """Which JSON Schemas there are."""
+        sent = {_kind_of(each) for each in GATEWAY_FRAMES}
+        received = {_kind_of(each) for each in CLIENT_FRAMES}
+        kinds = [
+            *((kind, "frame" if kind in sent else "client_frame") for kind in sorted(received)),
+            *((kind, "gateway_frame") for kind in sorted(sent - received)),
+            *((kind, "resource") for kind in RESOURCES),
+        ]
+        entries = [{"kind": kind, "of": of, "href": f"/v1/schemas/{kind}.json"} for kind, of in kinds]
+        return json_form.write({"schemas": entries})
+
+    @cached_property
     def schemas(self) -> dict[str, bytes]:
         """A JSON Schema for each kind of frame and of resource, complete in itself."""
         components = frame_schemas()
@@ -84,8 +97,12 @@ def _types_by_kind() -> dict[str, list[str]]:
     """Return the types of each kind. `bye` has two, as both sides send it."""
     by_kind: dict[str, list[str]] = {key: [of.__name__] for key, of in RESOURCES.items()}
     for of in (*CLIENT_FRAMES, *GATEWAY_FRAMES):
-        by_kind.setdefault(str(of.__dataclass_fields__["kind"].default), []).append(of.__name__)
+        by_kind.setdefault(_kind_of(of), []).append(of.__name__)
     return by_kind
+
+
+def _kind_of(frame: type[Any]) -> str:
+    return str(frame.__dataclass_fields__["kind"].default)
 
 
 def _document(names: list[str], components: dict[str, Schema]) -> Schema:
@@ -139,6 +156,7 @@ class PublicRoutes:
             web.get("/v1/privacy/inventory", self.inventory),
             web.get("/v1/openapi.json", self.openapi),
             web.get("/v1/asyncapi.json", self.asyncapi),
+            web.get("/v1/schemas", self.schema_index),
             web.get("/v1/schemas/{kind}.json", self.schema),
         ]
 
@@ -167,6 +185,10 @@ class PublicRoutes:
         return web.Response(
             body=await self._made("asyncapi", lambda: self._published.asyncapi), content_type=JSON_TYPE
         )
+
+    async def schema_index(self, request: web.Request) -> web.Response:  # noqa: ARG002 - aiohttp's signature
+        """``GET /v1/schemas``."""
+        return _json(self._published.schema_index)
 
     async def schema(self, request: web.Request) -> web.Response:
         """``GET /v1/schemas/<kind>.json``."""

@@ -80,11 +80,12 @@ def problem_schemas() -> dict[str, Schema]:
             "title": {"type": "string"},
             "status": {"type": "integer"},
             "detail": {"type": "string"},
-            "code": {"enum": [code.value for code in ErrorCode]},
+            "code": ref("ErrorCode"),
             **_WAIT,
         },
     }
-    return {"Problem": general} | {_name(code): _problem(code) for code in ErrorCode}
+    codes = {"enum": [code.value for code in ErrorCode], "title": "ErrorCode", "type": "string"}
+    return {"Problem": general, "ErrorCode": codes} | {_name(code): _problem(code) for code in ErrorCode}
 
 
 def by_http() -> dict[str, Schema]:
@@ -177,6 +178,7 @@ def openapi() -> Schema:
             "what is no HTTP at all gets 400, and a head of more than 16 KiB 431.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
+        "servers": [{"url": "/", "description": "The gateway that serves this document"}],
         "paths": _paths(),
         "components": {
             "schemas": schemas_of(_BODIES) | problem_schemas(),
@@ -231,6 +233,9 @@ def _open_paths() -> dict[str, Schema]:
         "/v1/asyncapi.json": {
             "get": _operation("getAsyncapi", "The WebSocket's document", {"200": _document("AsyncAPI 3.0")})
         },
+        "/v1/schemas": {
+            "get": _operation("getSchemas", "Which JSON Schemas there are", {"200": _listed_schemas()})
+        },
         "/v1/schemas/{kind}.json": {
             "parameters": [_in_path("kind")],
             "get": _operation(
@@ -261,6 +266,15 @@ def _open_paths() -> dict[str, Schema]:
             )
         },
     }
+
+
+def _listed_schemas() -> Schema:
+    kinds = ["client_frame", "gateway_frame", "frame", "resource"]
+    properties = {"kind": {"type": "string"}, "of": {"enum": kinds}, "href": {"type": "string"}}
+    entry = {"type": "object", "required": list(properties), "properties": properties}
+    schemas = {"type": "array", "items": entry}
+    body = {"type": "object", "required": ["schemas"], "properties": {"schemas": schemas}}
+    return {"description": "Each with its address", "content": {JSON_TYPE: {"schema": body}}}
 
 
 def _session_paths() -> dict[str, Schema]:

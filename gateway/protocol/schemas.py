@@ -7,7 +7,7 @@ how it may be handled (`x-privacy`).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, get_args, get_type_hints
 
 from pydantic import TypeAdapter
@@ -34,11 +34,39 @@ GATEWAY_FRAMES: Final[tuple[type[Any], ...]] = get_args(frames.GatewayFrame)
 def frame_schemas() -> dict[str, Schema]:
     """Return the schemas of all frames and resources, and of their parts, by name."""
     found = schemas_of((*CLIENT_FRAMES, *GATEWAY_FRAMES, *RESOURCES.values()))
-    for verb in ("put", "patch"):
-        found["Changes"]["properties"][verb] = _by_key()
-    commands = [ref(of.__name__) for of in frames.COMMANDS.values()]
-    found["CommandFrame"]["properties"]["command"] = {"oneOf": commands}
-    return found
+    found |= {_patch_name(of): _patch_of(found[of.__name__]) for of in RESOURCES.values()}
+    found["Changes"]["properties"]["put"] = _by_key(lambda of: of.__name__)
+    found["Changes"]["properties"]["patch"] = _by_key(_patch_name)
+    found["CommandFrame"]["properties"]["command"] = _one_of(frames.COMMANDS.values())
+    return found | {"ClientFrame": _one_of(CLIENT_FRAMES), "GatewayFrame": _one_of(GATEWAY_FRAMES)}
+
+
+def _one_of(types: Iterable[type[Any]]) -> Schema:
+    """Return a union that `kind` tells apart: *discriminator* is AsyncAPI's, JSON Schema ignores it."""
+    return {"oneOf": [ref(of.__name__) for of in types], "discriminator": "kind"}
+
+
+def _patch_name(of: type[Any]) -> str:
+    return f"{of.__name__}Patch"
+
+
+def _patch_of(resource: Schema) -> Schema:
+    """Return the schema of fields that changed: each may be there, and null clears it."""
+    fields = {name: _or_null(field) for name, field in resource["properties"].items()}
+    title = f"{resource['title']}Patch"
+    return {"description": "The fields that changed; null clears one.", "properties": fields, "title": title,
+            "type": "object"}  # fmt: skip
+
+
+def _or_null(field: Schema) -> Schema:
+    """Return *field* so that it may be null, too."""
+    kind = field.get("type")
+    if isinstance(kind, str):
+        return field | {"type": [kind, "null"]}
+    if "$ref" in field:
+        beside = {name: value for name, value in field.items() if name != "$ref"}
+        return {"anyOf": [{"$ref": field["$ref"]}, {"type": "null"}], **beside}
+    return field  # it is nullable already
 
 
 def schemas_of(types: Iterable[type[Any]]) -> dict[str, Schema]:
@@ -52,7 +80,50 @@ def schemas_of(types: Iterable[type[Any]]) -> dict[str, Schema]:
     schemas: dict[str, Schema] = made["$defs"]
     for part in {part for of in wanted for part in _dataclasses(of)}:
         _mark(schemas[part.__name__], part)
-    return schemas
+    enums: dict[str, Schema] = {}
+    for name, schema in schemas.items():
+        for field, described in schema.get("properties", {}).items():
+            schema["properties"][field] = _for_generators(described, name, field, enums)
+    return schemas | enums
+
+
+INT64: Final = frozenset({"after", "upto", "seq", "version", "if_version"})
+"""Integers beyond 32 bits, besides instants."""
+ENUMS: Final[dict[tuple[str, ...], str]] = {
+    ("self", "supervisor", "system", "unknown"): "RequestedBy",
+    ("never", "after", "log_on"): "ReconnectAdvice",
+    ("available", "unavailable", "work"): "OwnRoutingState",
+    ("available", "unavailable", "work", "logged_off"): "RequestedRoutingState",
+    ("voice", "callback", "email", "web_collaboration", "open_media", "unknown"): "Medium",
+    ("privacy", "security", "maintenance"): "NoticeCategory",
+    ("applied", "pending", "unchanged", "rejected", "unknown"): "OutcomeStatus",
+    ("live", "stale", "down"): "UpstreamHealth",
+    ("live", "degraded", "down"): "BusHealth",
+    ("now", "after_contact"): "CommandTime",
+}
+"""Names of enumerations that several fields have, or whose field gives a bad name."""
+
+
+def _for_generators(field: Schema, owner: str, name: str, enums: dict[str, Schema]) -> Schema:
+    """Return *field* as generators of models understand it best; it describes the same values.
+
+    A null beside one type stands in `type`, instants have 64 bits, and enumerations have names, which are
+    added to *enums*.
+    """
+    match field:
+        case {"anyOf": [inner, {"type": "null"}]} if "anyOf" not in inner:
+            beside = {key: value for key, value in field.items() if key != "anyOf"}
+            plain = _for_generators(inner, owner, name, enums)
+            return _or_null(plain) | beside
+        case {"enum": list(values)} if all(isinstance(value, str) for value in values):
+            called = ENUMS.get(tuple(values)) or f"{owner}{name.title().replace('_', '')}"
+            enums[called] = {"enum": values, "title": called, "type": "string"}
+            beside = {key: value for key, value in field.items() if key not in {"enum", "type"}}
+            return ref(called) | beside
+        case {"type": "integer"} if name.endswith("_ms") or name in INT64:
+            return field | {"format": "int64"}
+        case _:
+            return field
 
 
 def ref(name: str) -> Schema:
@@ -60,10 +131,10 @@ def ref(name: str) -> Schema:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def _by_key() -> Schema:
+def _by_key(name_of: Callable[[type[Any]], str]) -> Schema:
     """Return the schema of resources by key; a later gateway may send keys that are not listed."""
     patterns = {
-        f"^{prefix}:[0-9]+$" if prefix in _HAVE_IDS else f"^{prefix}$": ref(of.__name__)
+        f"^{prefix}:[0-9]+$" if prefix in _HAVE_IDS else f"^{prefix}$": ref(name_of(of))
         for prefix, of in RESOURCES.items()
     }
     return {"type": "object", "patternProperties": patterns, "additionalProperties": {"type": "object"}}
@@ -112,6 +183,16 @@ def _dataclasses(hint: object) -> Iterator[type[Any]]:
 
 
 _CHANNEL: Final = "realtime"
+_SERVER: Final[Schema] = {
+    "host": "{host}",
+    "protocol": "wss",
+    "variables": {
+        "host": {
+            "default": "localhost:8080",
+            "description": "Host, and port if it is not 443, of the gateway",
+        }
+    },
+}
 _STANDARD_CLOSES: Final = {
     1002: "against RFC 6455, unmasked frames too",
     1003: "text where binary was agreed on, or the reverse",
@@ -132,6 +213,7 @@ def asyncapi() -> Schema:
             "license": {"name": "Apache-2.0"},
         },
         "defaultContentType": "application/json",
+        "servers": {"gateway": _SERVER},
         "channels": {_CHANNEL: _channel()},
         "operations": {
             "receive": _operation("receive", "What a client sends", CLIENT_FRAMES),

@@ -198,6 +198,7 @@ async def occupied(gateway: Gateway, patch: pytest.MonkeyPatch) -> None:
 GOOD = (
     Case("GET", "/v1/openapi.json", 200),
     Case("GET", "/v1/asyncapi.json", 200),
+    Case("GET", "/v1/schemas", 200),
     Case("GET", "/v1/schemas/{kind}.json", 200),
     Case("GET", "/v1/about", 200),
     Case("GET", "/v1/notices", 200, notices=BINDING),

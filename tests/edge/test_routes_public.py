@@ -10,6 +10,7 @@ import pytest
 
 from gateway.edge.notices import NoticesInForce, NoticeText, OperatorNotice
 from gateway.edge.request_context import EdgeSettings
+from gateway.edge.routes import PublishedDocuments
 from gateway.protocol import http_form
 from gateway.protocol.inventory import inventory
 from tests.edge.conftest import Open
@@ -99,6 +100,17 @@ async def test_schemas_are_published_by_kind(gateway: Gateway) -> None:
         assert "$schema" in json.loads(await answer.read())
     missing = await gateway.client.get("/v1/schemas/nonsense.json")
     assert (missing.status, (await missing.json())["code"]) == (404, "not_found")
+
+
+async def test_the_list_of_schemas_has_all_that_can_be_had(gateway: Gateway) -> None:
+    listed = (await (await gateway.client.get("/v1/schemas")).json())["schemas"]
+    of = {entry["kind"]: entry["of"] for entry in listed}
+    assert len(of) == len(listed) == len(PublishedDocuments().schemas)
+    assert (of["hello"], of["changes"], of["bye"], of["queue"]) == (
+        *("client_frame", "gateway_frame", "frame", "resource"),
+    )
+    for entry in listed:
+        assert (await gateway.client.get(entry["href"])).status == 200
 
 
 async def test_every_published_route_is_there(gateway: Gateway) -> None:

@@ -26,6 +26,7 @@ def test_it_is_of_the_version_it_says() -> None:
         "asyncapi",
         "info",
         "defaultContentType",
+        "servers",
         "channels",
         "operations",
         "components",
@@ -57,10 +58,11 @@ def test_payloads_are_the_schemas_of_their_frames() -> None:
         assert schema["properties"]["kind"]["const"] == message["name"]
 
 
-def test_discriminators_are_left_to_the_kinds() -> None:
-    """An AsyncAPI schema's discriminator is a string; ours are constants of each choice."""
+def test_commands_are_told_apart_by_kind() -> None:
+    """An AsyncAPI schema's discriminator is a string: the name of the field."""
     command = DOCUMENT["components"]["schemas"]["CommandFrame"]["properties"]["command"]
-    assert command.keys() == {"oneOf"}
+    assert command.keys() == {"oneOf", "discriminator"}
+    assert command["discriminator"] == "kind"
     assert len(command["oneOf"]) == len(COMMANDS)
 
 

@@ -19,6 +19,7 @@ ROUTES = {
     ("get", "/v1/privacy/inventory"): {"200"},
     ("get", "/v1/openapi.json"): {"200"},
     ("get", "/v1/asyncapi.json"): {"200"},
+    ("get", "/v1/schemas"): {"200"},
     ("get", "/v1/schemas/{kind}.json"): {"200"},
     ("post", "/v1/sessions"): {"201"},
     ("get", "/v1/session"): {"200"},

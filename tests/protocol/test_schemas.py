@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import jsonschema
@@ -13,6 +14,7 @@ from gateway.domain.resources import RESOURCES, Agent
 from gateway.protocol import frames
 from gateway.protocol.bodies import LogOnBody
 from gateway.protocol.inventory import InventoryBody
+from gateway.protocol.openapi import openapi
 from gateway.protocol.schemas import CLIENT_FRAMES, GATEWAY_FRAMES, Schema, frame_schemas, ref, schemas_of
 from gateway.protocol.wire_form import fields
 from tests.protocol import strategies as any_of
@@ -50,11 +52,57 @@ def test_parts_of_resources_say_it_too() -> None:
 
 
 def test_state_is_described_by_key() -> None:
-    for verb in ("put", "patch"):
+    for verb, suffix in (("put", ""), ("patch", "Patch")):
         patterns = SCHEMAS["Changes"]["properties"][verb]["patternProperties"]
-        assert patterns["^agent:[0-9]+$"] == ref("Agent")
-        assert patterns["^catalogue:skills$"] == ref("Skills")
+        assert patterns["^agent:[0-9]+$"] == ref(f"Agent{suffix}")
+        assert patterns["^catalogue:skills$"] == ref(f"Skills{suffix}")
         assert len(patterns) == len(RESOURCES)
+
+
+# ---- for generators of models ----
+
+
+def properties() -> Iterator[tuple[str, Schema]]:
+    """Yield the name and the schema of each field of each type."""
+    for of in (*SCHEMAS.values(), *openapi()["components"]["schemas"].values()):
+        yield from of.get("properties", {}).items()
+
+
+def test_instants_have_64_bits() -> None:
+    instants = [field for name, field in properties() if name.endswith("_ms")]
+    assert len(instants) > 20
+    assert {field.get("format") for field in instants} == {"int64"}
+
+
+def test_a_null_beside_one_type_stands_in_its_type() -> None:
+    twofold = [field["anyOf"] for _, field in properties() if "anyOf" in field]
+    plain = [one for one in twofold if len(one) == 2 and "$ref" not in one[0] and "anyOf" not in one[0]]
+    assert plain == []
+    assert SCHEMAS["Ping"]["properties"]["as_of_ms"] == {"type": ["integer", "null"], "format": "int64"}
+
+
+def test_every_enumeration_has_a_name() -> None:
+    assert [
+        name for name, field in properties() if "enum" in field or "enum" in str(field.get("items"))
+    ] == []
+    assert SCHEMAS["Ping"]["properties"]["upstream"] == ref("UpstreamHealth")
+    assert SCHEMAS["UpstreamHealth"]["enum"] == ["live", "stale", "down"]
+
+
+def test_unions_are_told_apart_by_kind() -> None:
+    for name, of in (("ClientFrame", CLIENT_FRAMES), ("GatewayFrame", GATEWAY_FRAMES)):
+        assert SCHEMAS[name] == {"oneOf": [ref(one.__name__) for one in of], "discriminator": "kind"}
+    assert SCHEMAS["CommandFrame"]["properties"]["command"]["discriminator"] == "kind"
+
+
+def test_every_field_of_a_patch_may_be_there_and_be_null() -> None:
+    for of in RESOURCES.values():
+        patch = SCHEMAS[f"{of.__name__}Patch"]
+        assert "required" not in patch
+        cleared = dict.fromkeys(patch["properties"])
+        assert cleared.keys() == SCHEMAS[of.__name__]["properties"].keys()
+        document = {"components": {"schemas": SCHEMAS}, **ref(f"{of.__name__}Patch")}
+        jsonschema.Draft202012Validator(document).validate(cleared)
 
 
 def test_commands_are_the_ones_that_are_offered() -> None:
