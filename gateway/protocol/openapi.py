@@ -221,7 +221,7 @@ def _in_path(name: str) -> Schema:
 
 
 def _paths() -> dict[str, Schema]:
-    return _open_paths() | _session_paths() | {"/v1/realtime": {"get": _realtime()}}
+    return _open_paths() | _schema_paths() | _session_paths() | {"/v1/realtime": {"get": _realtime()}}
 
 
 def _open_paths() -> dict[str, Schema]:
@@ -232,18 +232,6 @@ def _open_paths() -> dict[str, Schema]:
         },
         "/v1/asyncapi.json": {
             "get": _operation("getAsyncapi", "The WebSocket's document", {"200": _document("AsyncAPI 3.0")})
-        },
-        "/v1/schemas": {
-            "get": _operation("getSchemas", "Which JSON Schemas there are", {"200": _listed_schemas()})
-        },
-        "/v1/schemas/{kind}.json": {
-            "parameters": [_in_path("kind")],
-            "get": _operation(
-                "getSchema",
-                "The JSON Schema of a kind of frame or resource",
-                {"200": _document("JSON Schema 2020-12", SCHEMA_TYPE)},
-                ErrorCode.NOT_FOUND,
-            ),
         },
         "/v1/about": {
             "get": _operation(
@@ -264,6 +252,23 @@ def _open_paths() -> dict[str, Schema]:
                 "The data inventory, generated from the class of every field",
                 {"200": _answer("The inventory", InventoryBody)},
             )
+        },
+    }
+
+
+def _schema_paths() -> dict[str, Schema]:
+    return {
+        "/v1/schemas": {
+            "get": _operation("getSchemas", "Which JSON Schemas there are", {"200": _listed_schemas()})
+        },
+        "/v1/schemas/{kind}.json": {
+            "parameters": [_in_path("kind")],
+            "get": _operation(
+                "getSchema",
+                "The JSON Schema of a kind of frame or resource",
+                {"200": _document("JSON Schema 2020-12", SCHEMA_TYPE)},
+                ErrorCode.NOT_FOUND,
+            ),
         },
     }
 
