@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import gateway
 from docs._generate import sizing
 from gateway.app.cli import size
+from gateway.app.cli.doctor import SPARE_FILES
 from gateway.app.cli.size import Wanted
 from gateway.app.config.settings import LimitsSection
 from gateway.app.main import main
@@ -74,7 +75,7 @@ def test_its_limits_fit_each_other(
     assert found.cores <= size.CPU_SHARE + 0.01
     assert found.phones <= size.PHONES_MAX
     assert found.connections >= found.phones
-    assert found.files >= 2 * found.connections + size.SPARE_FILES
+    assert found.files >= 2 * found.connections + SPARE_FILES
     assert found.memory_limit_mb * size.MEMORY_SHARE >= found.memory_mb - 1
     # users per node ≤ log_ons_per_s × drain_s × (nodes − 1) / nodes
     assert users / found.nodes <= pace * found.drain_s * staying / found.nodes * 1.001
@@ -101,7 +102,7 @@ def test_it_tells_nodes_and_limits(capsys: pytest.CaptureFixture[str]) -> None:
         "50,000 phones of 50,000 users, 5,000 of them Dashboards; clear text behind a proxy"
     )
     assert re.search(r"limits\.connections +\d+\n", told)
-    assert "advice: one Redis was measured with 7,000 a second" in told
+    assert "advice: one Redis was measured with 7,000 renewals a second" in told
     assert main(["size", "--phones", "100", "--users", "50", "--tls"]) == 0
     told = capsys.readouterr().out
     assert "TLS on the nodes" in told
@@ -113,7 +114,23 @@ def test_machines_get_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out) == size.size(Wanted(1000, 1000, 100))._asdict()
 
 
-@pytest.mark.parametrize("words", [["--users", "11"], ["--dashboards", "11"], ["--log-ons-per-s", "0"]])
+@pytest.mark.parametrize("number", ["0", "-1", "nan", "inf", "10001", "many"])
+def test_log_ons_per_second_have_the_bounds_of_the_setting(
+    number: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as refused:
+        main(["size", "--phones", "10", f"--log-ons-per-s={number}"])
+    assert refused.value.code == 2
+    assert "--log-ons-per-s" in capsys.readouterr().err
+    assert main(["size", "--phones", "10", "--log-ons-per-s", "10000"]) == 0
+
+
+def test_a_site_may_have_no_dashboard(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["size", "--phones", "10", "--dashboards", "0", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == size.size(Wanted(10, 10, 0))._asdict()
+
+
+@pytest.mark.parametrize("words", [["--users", "11"], ["--dashboards", "11"]])
 def test_numbers_that_contradict_each_other_are_refused(
     words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -35,7 +35,7 @@ LEVELS: Final = ("action", "attention", "unknown", "ok")
 """How a queue fares, the worst first."""
 
 _OWN: Final = (None, "self")
-"""Who needs no mention when he chose his next state."""
+"""Who needs no mention when they chose their next state."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,13 @@ import sys
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from annotated_types import Le
+from pydantic import ValidationError
+
+from gateway.app.cli.doctor import SPARE_FILES
+from gateway.app.config.settings import LimitsSection
+from gateway.runtime.ownership import RENEW_S
+
 # ---- measured: docs/benchmarks.md, one core of its machine; a test holds these to its tables ----
 
 FRESH_MB: Final = 96.0
@@ -29,10 +36,9 @@ OWN_PER_S: Final = 1.0
 PHONES_MAX: Final = 19_500
 USERS_MAX: Final = 5_000
 """The most phones and users of one node that were measured."""
-LEASE_EVERY_S: Final = 5.0
 REDIS_USER_BYTES: Final = 464
-REDIS_SCRIPTS_PER_S: Final = 7_000
-"""Renewals a second that one Redis did on the same machine: docs/operations.md."""
+RENEWALS_PER_S: Final = 7_000
+"""Renewals of leases a second that one Redis did on the same machine: docs/operations.md."""
 
 # ---- chosen ----
 
@@ -40,9 +46,8 @@ CPU_SHARE: Final = 0.6
 """Of a core, when one node is missing: the rest is for bursts."""
 MEMORY_SHARE: Final = 0.6
 """Of a node's limit of memory, when one node is missing."""
-SPARE_FILES: Final = 200
-DRAIN_MIN_S: Final = 60
-DRAIN_MAX_S: Final = 3_600
+DRAIN_MIN_S: Final = int(LimitsSection().drain_s)
+LOG_ONS_PER_S: Final = float(LimitsSection().log_ons_per_s)
 
 
 class Wanted(NamedTuple):
@@ -52,7 +57,7 @@ class Wanted(NamedTuple):
     users: int
     dashboards: int
     tls: bool = False
-    log_ons_per_s: float = 20.0
+    log_ons_per_s: float = LOG_ONS_PER_S
 
 
 class Sizing(NamedTuple):
@@ -99,20 +104,25 @@ def size(wanted: Wanted) -> Sizing:
         files=2 * connections + SPARE_FILES,
         drain_s=max(DRAIN_MIN_S, math.ceil(_drain_s(wanted, staying) / 10) * 10),
         all_logged_on_s=math.ceil(2 * wanted.users / wanted.log_ons_per_s),
-        redis_per_s=math.ceil(wanted.users / LEASE_EVERY_S) + (staying + 1) ** 2,
+        redis_per_s=math.ceil(wanted.users / RENEW_S) + (staying + 1) ** 2,
         redis_mb=math.ceil(wanted.users * REDIS_USER_BYTES / 1e6),
     )
 
 
 def _drain_s(wanted: Wanted, staying: int) -> float:
     """Return how long a node needs to give its users away: docs/operations.md, *Stop it*."""
-    nodes = staying + 1
-    return (wanted.users / nodes) * nodes / (nodes - 1) / wanted.log_ons_per_s
+    return wanted.users / staying / wanted.log_ons_per_s
 
 
 def _nodes_for_drain(wanted: Wanted) -> int:
     """Return how many nodes must stay so that a drain ends within the longest that can be set."""
-    return math.ceil(wanted.users / wanted.log_ons_per_s / DRAIN_MAX_S)
+    return math.ceil(wanted.users / wanted.log_ons_per_s / _most("drain_s"))
+
+
+def _most(setting: str) -> float:
+    """Return the largest value that a setting of ``[limits]`` may have."""
+    (bound,) = [one for one in LimitsSection.model_fields[setting].metadata if isinstance(one, Le)]
+    return float(bound.le)  # type: ignore[arg-type]  # a number's bound is a number
 
 
 def lines(wanted: Wanted, found: Sizing) -> Iterator[str]:
@@ -132,11 +142,14 @@ def lines(wanted: Wanted, found: Sizing) -> Iterator[str]:
     yield f"  limits.log_ons_per_s {wanted.log_ons_per_s:g}   (what each site's server bears)"
     yield f"  limits.drain_s       {found.drain_s}   (and the grace period with it; the chart adds it up)"
     yield f"start of a shift       all are logged on after about {found.all_logged_on_s} s"
-    yield f"Redis                  about {found.redis_per_s:,} operations a second, {found.redis_mb} MB"
-    if found.redis_per_s > REDIS_SCRIPTS_PER_S:
+    yield (
+        f"Redis                  about {found.redis_per_s:,} a second: renewals of leases, of which several "
+        f"share one script, and messages between nodes; {found.redis_mb} MB"
+    )
+    if found.redis_per_s > RENEWALS_PER_S:
         yield (
-            f"advice: one Redis was measured with {REDIS_SCRIPTS_PER_S:,} a second: use several gateways, "
-            "each with its own Redis and some of the sites."
+            f"advice: one Redis was measured with {RENEWALS_PER_S:,} renewals a second: use several "
+            "gateways, each with its own Redis and some of the sites."
         )
     if found.all_logged_on_s > 1_800:
         yield (
@@ -154,13 +167,20 @@ def add_size_arguments(parser: argparse.ArgumentParser) -> None:
         "--users", type=_count, metavar="N", help="users behind them; default: as many as phones"
     )
     parser.add_argument(
-        "--dashboards", type=_count, metavar="N", help="users of the Dashboard; default: a tenth of the users"
+        "--dashboards",
+        type=_count_or_none,
+        metavar="N",
+        help="users of the Dashboard; default: a tenth of the users",
     )
     parser.add_argument(
         "--tls", action="store_true", help="the nodes end TLS themselves; default: a proxy does"
     )
     parser.add_argument(
-        "--log-ons-per-s", type=float, default=20.0, metavar="N", help="what the sites bear; default: 20.0"
+        "--log-ons-per-s",
+        type=_pace,
+        default=LOG_ONS_PER_S,
+        metavar="N",
+        help=f"what the sites bear; default: {LOG_ONS_PER_S:g}",
     )
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
 
@@ -172,11 +192,25 @@ def _count(text: str) -> int:
     return number
 
 
+def _count_or_none(text: str) -> int:
+    return 0 if int(text) == 0 else _count(text)
+
+
+def _pace(text: str) -> float:
+    """Return a number that ``limits.log_ons_per_s`` may have."""
+    number = float(text)
+    try:
+        return LimitsSection(log_ons_per_s=number).log_ons_per_s
+    except ValidationError as error:
+        most = _most("log_ons_per_s")
+        raise argparse.ArgumentTypeError(f"more than 0, and at most {most:,.0f}") from error
+
+
 def run_size(args: argparse.Namespace) -> int:
     """Print nodes and limits. Returns 0, or 2 when the numbers contradict each other."""
     users = args.phones if args.users is None else args.users
     dashboards = math.ceil(users / 10) if args.dashboards is None else args.dashboards
-    if users > args.phones or dashboards > users or args.log_ons_per_s <= 0:
+    if users > args.phones or dashboards > users:
         sys.stderr.write(
             "oscc-gateway: there are at most as many users as phones, and Dashboards as users.\n"
         )
