@@ -246,6 +246,44 @@ class StaysPresent(Spoil):
         return (message,)
 
 
+class TellsAgain(Spoil):
+    """Sends an agent's last event again before it says that nothing changed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: dict[int, Message] = {}
+
+    def down(self, line: Line, message: Message) -> Iterable[Message | str]:
+        if message.get("EventType") == "UserRealtime":
+            self._last[line.number] = message
+        again = message.get("State") == "Unchanged" and line.number in self._last
+        return (self._last[line.number], message) if again else (message,)
+
+
+class ForbidsTheSecond(Spoil):
+    """Answers differently who is not there and who is not in the scope: the kit asks in this order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._not_found = 0
+
+    def down(self, line: Line, message: Message) -> Iterable[Message | str]:
+        self._not_found += message.get("Error") == 5
+        if message.get("Error") == 5 and self._not_found == 2:
+            message |= {"Error": 4, "ErrorName": "Forbidden"}
+        return (message,)
+
+
+def _first_of_list(request: Message) -> None:
+    if isinstance(request.get("RoutingState"), list):
+        request["RoutingState"] = request["RoutingState"][0]
+
+
+def _expired_end(opened: Message) -> None:
+    if "LastEnd" in opened:
+        opened["LastEnd"]["Reason"] = "Expired"
+
+
 def _number(change: Any) -> Any:  # noqa: ANN401 - builds a change of HTTPS calls
     def alter(call: Call) -> None:
         change(call.body)
@@ -639,4 +677,18 @@ FAULTS: Final[dict[str, Fault]] = {
         "owner.restart", asks("POST", f"{CURRENT}/keepalive", lambda _: Said(200, {"ExpiresAt": 2 * 10**12}))
     ),
     "does not tell that a link was lost": Fault("presence.lost", StaysPresent),
+    "takes devices over to a new link": Fault("presence.replaced", StaysPresent),
+    "stops what is not there": Fault(
+        "listen.query_unknown", responds("StopListeningForEvents", drops("Error", "ErrorName"))
+    ),
+    "reads the first of a list": Fault("requests.bad", hears("SetRoutingState", _first_of_list)),
+    "tells an event for nothing": Fault("commands.unchanged", TellsAgain),
+    "forbids what is not there": Fault(
+        "commands.not_found", responds("SetRoutingState", sets(Error=4, ErrorName="Forbidden"))
+    ),
+    "forbids what is out of scope": Fault("commands.out_of_scope", ForbidsTheSecond),
+    "tells a number that is in effect as pending": Fault(
+        "commands.remote_number", responds("ChangeRemoteNumber", sets(State="Pending"))
+    ),
+    "tells another last end": Fault("ends.last_end", says("LinkOpened", _expired_end)),
 }

@@ -234,6 +234,8 @@ class SmallServer:
             said = json.loads(text)
         except ValueError:
             return False
+        if not isinstance(said, dict):
+            return False
         try:
             answer, event = self._answer(link, said)
         except RefusedError as refused:
@@ -255,7 +257,8 @@ class SmallServer:
                 self._touch(link, said)
                 return {}, None
             case "StopListeningForEvents":
-                link.queries.pop(said["QueryID"], None)
+                if link.queries.pop(said["QueryID"], None) is None:
+                    raise RefusedError(5)
                 return {}, None
             case "ListenForEvents":
                 return self._listen(link, said["EventType"], said["Keys"])

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from tests.server_conformance.checks.directory import REASONS, objects
 from tests.server_conformance.checks.requests import asked
+from tests.server_conformance.checks.scope import PARTS, set_scope
 from tests.server_conformance.link import Link, element, of_query
 from tests.server_conformance.registry import check
 from tests.server_conformance.stage import Stage, logged_off, own_agent, session_ended
@@ -45,17 +46,35 @@ async def effect_first(stage: Stage) -> None:
 
 @check("commands.unchanged", "State rules", _UNCHANGED, agents=1)
 async def unchanged(stage: Stage) -> None:
-    """To ask for what is changes nothing, and says so."""
+    """To ask for what is changes nothing, and says so.
+
+    "Otherwise only the elements that changed": a reading that comes just then may tell the agent for another
+    cause, with an element that differs. An element that says what was told before breaks the sentence.
+    """
     link = await stage.open(await stage.agent())
     await link.done("SetRoutingState", **asked(link, "Available"))
     query, _ = await link.listen("UserRealtime")
-    told = 0
+    of_agent, told = element(query, "UserKey", own_agent(link)), 0
     for _ in range(_TRIES):
         await link.settle()
+        before = [_untimed(each, own_agent(link)) for each in link.messages if of_agent(each)][-1]
         answer = await link.done("SetRoutingState", **asked(link, "Available"))
         expect(answer.body["State"] == "Unchanged", f"State is {answer.body['State']}")
-        told += bool(link.between(answer, element(query, "UserKey", own_agent(link))))
-    expect(told < _TRIES, "an event tells the agent, who has not changed")
+        events = [_untimed(each, own_agent(link)) for each in link.between(answer, of_agent)]
+        expect(before not in events, "an event tells the agent, who has not changed")
+        told += bool(events)
+    expect(told < _TRIES, "each time an event tells the agent, who was asked for no change")
+
+
+def _untimed(event: dict[str, Any], key: int) -> dict[str, Any]:
+    """Return what an event tells of an agent, without the seconds that grow by themselves."""
+    (one,) = [each for each in event["Elements"] if each["UserKey"] == key]
+    handling = [
+        {name: value for name, value in each.items() if name != "TimeInHandlingState"}
+        for each in one.get("HandlingStates") or ()
+    ]
+    untimed = {name: value for name, value in one.items() if name != "TimeInRoutingState"}
+    return {**untimed, "HandlingStates": handling}
 
 
 @check("commands.by_supervisor", "State rules", _CHANGE, agents=1, dashboards=1)
@@ -134,12 +153,35 @@ async def log_off_self(stage: Stage) -> None:
 
 @check("commands.not_found", "Messages", _NOT_FOUND, dashboards=1)
 async def not_found(stage: Stage) -> None:
-    """An agent who does not exist is told from one who may not be touched."""
+    """An agent who does not exist is not found."""
     link = await stage.open(await stage.dashboard())
     _needs(link, "RoutingStateWrite")
     said = {"Session": link.alias, "UserKey": 987_654_321, "RoutingState": "Available", "When": "Now"}
-    answer = await link.ask("SetRoutingState", **said)
-    expect(answer.error in {4, 5}, f"SetRoutingState is answered {answer.error} {answer.name}")
+    await link.refused(5, "SetRoutingState", **said)
+
+
+@check(
+    "commands.out_of_scope",
+    "Messages",
+    "so that the answer reveals nothing outside the scope.",
+    agents=1,
+    dashboards=1,
+    hooks=("set_scope",),
+)
+async def out_of_scope(stage: Stage) -> None:
+    """An agent outside the scope is answered as one who does not exist."""
+    key = own_agent(await stage.open(await stage.agent()))
+    link = await stage.open(await stage.dashboard())
+    _needs(link, "RoutingStateWrite")
+    told = link.opened["Session"].get("Scope") or {}
+    old = {part: list(told.get(part) or ()) for part in PARTS}
+    try:
+        await set_scope(stage, {**old, "Users": [one for one in old["Users"] if one != key]})
+        for user in (987_654_321, key):
+            said = {"Session": link.alias, "UserKey": user, "RoutingState": "Available", "When": "Now"}
+            await link.refused(5, "SetRoutingState", **said)
+    finally:
+        await set_scope(stage, old)
 
 
 # ---- skills ----
@@ -311,7 +353,11 @@ async def parameter_unknown(stage: Stage) -> None:
     features=("RemoteAgent",),
 )
 async def remote_number(stage: Stage) -> None:
-    """Calls go to another number; the agent's own element tells it before the response."""
+    """Calls go to another number; the agent's own element tells it before the response.
+
+    "`State`, `RemoteNumber` in effect": of a number that is in effect already the page does not say whether
+    it is `Applied` or `Unchanged`; that it stays in effect must be told.
+    """
     number = stage.number(1)
     link = await stage.open(await stage.agent())
     query, _ = await link.listen("UserRealtime")
@@ -322,7 +368,9 @@ async def remote_number(stage: Stage) -> None:
         query, "UserKey", own_agent(link), lambda one: (one.get("Remote") or {}).get("RemoteNumber") == told
     )
     expect(link.between(answer, own), "no event tells the new number before the response")
-    await link.done("ChangeRemoteNumber", Session=link.alias, RemoteNumber=number)
+    again = (await link.done("ChangeRemoteNumber", Session=link.alias, RemoteNumber=number)).body
+    expect(again.get("State") in {"Applied", "Unchanged"}, f"State is {again.get('State')} the second time")
+    expect(again.get("RemoteNumber") == told, "the number in effect is another one the second time")
 
 
 @check("commands.number_is_own", "Events", _OWN, agents=1, dashboards=1)

@@ -155,14 +155,12 @@ async def newest(stage: Stage) -> None:
     await new.done("KeepAlive")
 
 
-@check(
-    "fencing.sessions_stay_behind",
-    "Messages",
-    "loss or replacement of the link makes its sessions absent;",
-    dashboards=1,
-)
+@check("fencing.sessions_stay_behind", "The link", "One link per user, and the token decides", dashboards=1)
 async def sessions_stay_behind(stage: Stage) -> None:
-    """Whoever opens a new link attaches the user's other sessions to it."""
+    """The session that opened a new link is attached to it, and the user's others can be attached, too.
+
+    Of the others' `Attached` until then the page says nothing; that they are absent is `presence.replaced`.
+    """
     first, second = await stage.dashboard(), await stage.dashboard()
     old = await stage.open(first)
     await old.done("AttachSession", SessionID=second.secret)

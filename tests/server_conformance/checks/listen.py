@@ -206,6 +206,18 @@ async def same_reading(stage: Stage) -> None:
     expect(one == other, "one change is told with different elements")
 
 
+@check(
+    "listen.query_unknown",
+    "Messages",
+    "What is not there, or not in the scope, is answered `NotFound`(5)",
+    dashboards=1,
+)
+async def query_unknown(stage: Stage) -> None:
+    """A query that does not exist cannot be stopped."""
+    link = await stage.open(await stage.dashboard())
+    await link.refused(5, "StopListeningForEvents", QueryID=987_654_321)
+
+
 async def _known_agents(stage: Stage, link: Link, key: int) -> tuple[int, set[int]]:
     query = await stage.seen_agent(link, key)
     (first,) = [each for each in link.messages if of_query(query)(each)][:1]

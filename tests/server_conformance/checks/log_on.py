@@ -81,11 +81,14 @@ async def wrong_password(stage: Stage) -> None:
 @check(
     "log_on.malformed",
     "Log on",
-    "A body that is no such object is refused with 400 `BadRequest`",
+    "A body that is no such object is refused with 400 `BadRequest` or another 4xx.",
     dashboards=1,
 )
 async def malformed(stage: Stage) -> None:
-    """What cannot be read is refused, and is no trouble of the server."""
+    """What cannot be read is refused, and is no trouble of the server.
+
+    "Or another 4xx": frameworks that read bodies by a schema answer 422; the gateway sends no such body.
+    """
     user = stage.dashboards[0]
     whole = {"UserName": user.name, "Password": user.password, "Device": stage.device()}
     for body in ('{"Application": "Dash', "[]", '{"UserName": 7}', json.dumps(whole)):
@@ -120,7 +123,10 @@ async def same_device_dashboard(stage: Stage) -> None:
 
 @check("log_on.already_logged_on", "Log on", _SECOND, agents=1)
 async def already_logged_on(stage: Stage) -> None:
-    """The refusal says where and since when, and the session goes on."""
+    """The refusal says where and since when, and the session goes on.
+
+    "`AlreadyLoggedOn{Where,Since}`": the words of Where are the server's, as people are to read them.
+    """
     first = await stage.agent()
     reply = await stage.refuses(
         409, "AlreadyLoggedOn", await stage.try_log_on(stage.agents[0], "RemoteAssistant")

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from tests.server_conformance.link import Link, element
 from tests.server_conformance.registry import check
-from tests.server_conformance.stage import Stage, own_agent, session_ended
+from tests.server_conformance.stage import Session, Stage, own_agent, session_ended
 from tests.server_conformance.verdicts import Skipped, expect
 
 _ABSENT: Final = "An attached session is absent until this says otherwise;"
@@ -15,9 +15,9 @@ _LOST: Final = "loss or replacement of the link makes its sessions absent;"
 _IDLE: Final = "at its end the agent is logged off and the routing to the remote number\nremoved."
 
 
-async def _watched(stage: Stage) -> tuple[Link, Link, int, int]:
-    """Return an agent's link, a supervisor's who sees him, the query, and the agent's key."""
-    link = await stage.open(await stage.agent())
+async def _watched(stage: Stage, session: Session) -> tuple[Link, Link, int, int]:
+    """Return an agent's link, the link of a supervisor who sees the agent, the query, and the agent's key."""
+    link = await stage.open(session)
     seen = await stage.open(await stage.dashboard())
     key = own_agent(link)
     query = await stage.seen_agent(seen, key)
@@ -40,7 +40,7 @@ def _is_present(query: int, key: int, *, present: bool) -> Any:  # noqa: ANN401 
 @check("presence.said", "Messages", _ABSENT, agents=1, dashboards=1)
 async def said(stage: Stage) -> None:
     """Absent at first, then as it is said."""
-    link, seen, query, key = await _watched(stage)
+    link, seen, query, key = await _watched(stage, await stage.agent())
     for present in (True, False):
         mark = len(seen.messages)
         await link.done("Presence", Session=link.alias, Present=present)
@@ -50,7 +50,7 @@ async def said(stage: Stage) -> None:
 @check("presence.lost", "Messages", _LOST, agents=1, dashboards=1)
 async def lost(stage: Stage) -> None:
     """A link that is gone takes its devices with it."""
-    link, seen, query, key = await _watched(stage)
+    link, seen, query, key = await _watched(stage, await stage.agent())
     await link.done("Presence", Session=link.alias, Present=True)
     await seen.heard(_is_present(query, key, present=True), "AppPresent true")
     mark = len(seen.messages)
@@ -58,6 +58,23 @@ async def lost(stage: Stage) -> None:
     await seen.heard(
         _is_present(query, key, present=False), "AppPresent false after the link was lost", after=mark
     )
+
+
+@check("presence.replaced", "Messages", _LOST, agents=1, dashboards=1)
+async def replaced(stage: Stage) -> None:
+    """A new link knows of no device until it says so, whatever the old one said."""
+    session = await stage.agent()
+    link, seen, query, key = await _watched(stage, session)
+    await link.done("Presence", Session=link.alias, Present=True)
+    await seen.heard(_is_present(query, key, present=True), "AppPresent true")
+    mark = len(seen.messages)
+    new = await stage.open(session)
+    await seen.heard(
+        _is_present(query, key, present=False), "AppPresent false after the link was replaced", after=mark
+    )
+    mark = len(seen.messages)
+    await new.done("Presence", Session=new.alias, Present=True)
+    await seen.heard(_is_present(query, key, present=True), "AppPresent true on the new link", after=mark)
 
 
 @check("presence.unknown", "Messages", "| `Presence` | `Session,Present:bool` |", dashboards=1)

@@ -33,10 +33,11 @@ async def _narrowed(stage: Stage) -> AsyncIterator[tuple[Link, dict[str, list[in
     try:
         yield link, old, new
     finally:
-        await _set(stage, old)
+        await set_scope(stage, old)
 
 
-async def _set(stage: Stage, scope: dict[str, list[int]]) -> None:
+async def set_scope(stage: Stage, scope: dict[str, list[int]]) -> None:
+    """Give the check's first Dashboard another scope."""
     said = {part.lower(): keys for part, keys in scope.items()}
     await stage.cause("set_scope", user=stage.dashboards[0].name, **said)
 
@@ -67,7 +68,7 @@ async def narrowed(stage: Stage) -> None:
         query, _ = await link.listen("QueueRealtime")
         await link.done("ListenForEvents", EventType="Administration", Keys="All")
         mark = await link.settle()
-        await _set(stage, new)
+        await set_scope(stage, new)
         await link.heard(_complete(query, new["Queues"]), "a Complete event of the smaller set", after=mark)
         told = _administration(link, mark, "Session")
         expect(told, "no element of Administration tells the new scope")
@@ -84,11 +85,11 @@ async def narrowed(stage: Stage) -> None:
 async def grown(stage: Stage) -> None:
     """First who may see more, then what there is to see, then how it is."""
     async with _narrowed(stage) as (link, old, new):
-        await _set(stage, new)
+        await set_scope(stage, new)
         query, _ = await link.listen("QueueRealtime")
         await link.done("ListenForEvents", EventType="Administration", Keys="All")
         mark = await link.settle()
-        await _set(stage, old)
+        await set_scope(stage, old)
         whole = await link.heard(
             _complete(query, old["Queues"]), "a Complete event of the larger set", after=mark
         )
