@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections import Counter
+from collections.abc import Sequence
 from typing import Final
 
 from gateway.core.bus_health import BusState
@@ -250,25 +251,27 @@ def _tidy(process: Process) -> list[str]:
     return missing
 
 
-def objects_of_users() -> dict[int, str]:
-    """Return what there is in this process of users of a gateway: identity → class."""
+def objects_of_users() -> list[object]:
+    """Return what there is in this process of users of a gateway."""
     gc.collect()
-    return {
-        id(each): type(each).__name__
+    return [
+        each
         for each in gc.get_objects()
         if type(each).__name__ in OF_A_USER and type(each).__module__.startswith("gateway.")
-    }
+    ]
 
 
-def when_all_are_gone(world: World, strangers: frozenset[int]) -> None:
+def when_all_are_gone(world: World, strangers: Sequence[object]) -> None:
     """Look whether nodes that have lived on hold anything of users who have logged off.
 
     Args:
         world: What has lived.
-        strangers: Identities of what was there before the simulation: other tests may run in this process.
+        strangers: What was there before the simulation, since other tests may run in this process. The
+            objects themselves: the identity of one that is gone may be another's later.
     """
     for process in world.processes:
         process.site.forget_closed()
-    held = Counter(name for identity, name in objects_of_users().items() if identity not in strangers)
+    known = {id(each) for each in strangers}
+    held = Counter(type(each).__name__ for each in objects_of_users() if id(each) not in known)
     if held:
         world.broken("memory is back at its baseline", str(dict(held)))

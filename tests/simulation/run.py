@@ -8,7 +8,7 @@ import faulthandler
 import logging
 import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -89,7 +89,7 @@ def run(setup: Setup, actions: tuple[Action, ...]) -> Report:
 
 
 async def _live(setup: Setup, actions: tuple[Action, ...], loop: VirtualLoop, heard: _Heard) -> Report:
-    strangers = frozenset(laws.objects_of_users()) if setup.patient else frozenset[int]()
+    strangers = laws.objects_of_users() if setup.patient else []
     async with asyncio.TaskGroup() as tasks:
         world = World(setup, frozenset(action.what for action in actions), loop, tasks)
         try:
@@ -122,7 +122,7 @@ async def _pass(world: World, heard: _Heard, seconds: float) -> None:
             return
 
 
-async def _become_quiet(world: World, heard: _Heard, strangers: frozenset[int]) -> None:
+async def _become_quiet(world: World, heard: _Heard, strangers: Sequence[object]) -> None:
     world.calm()
     world.note("calm")
     began, well_since = world.now(), None
@@ -145,7 +145,7 @@ async def _become_quiet(world: World, heard: _Heard, strangers: frozenset[int]) 
     world.broken("all is well in the end", "; ".join(missing))
 
 
-async def _leave(world: World, heard: _Heard, strangers: frozenset[int]) -> None:
+async def _leave(world: World, heard: _Heard, strangers: Sequence[object]) -> None:
     """In a life that is watched for long and in which no node has ended: let everybody log off, and look."""
     are_alive = all(process.is_alive for process in world.processes)
     has_ended = world.lives > world.setup.nodes or not are_alive
