@@ -239,7 +239,7 @@ class LinkMachine:
             self._due_at, self._pause_s = now + self._pause_s, 0.0
         return max(now, self._due_at)
 
-    def link_dialer(self) -> bool:
+    def dialling(self) -> bool:
         """Note that it is being dialled. False: it must not be."""
         return self._move("dial")
 

@@ -589,7 +589,7 @@ class LinkDialer:
 
     async def _dial(self) -> None:
         opener = next(iter(self._served.user_sessions), None)
-        if opener is None or not self._machine.link_dialer():
+        if opener is None or not self._machine.dialling():
             return
         try:
             about, link = await self._open(opener)

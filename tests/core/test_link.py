@@ -10,7 +10,7 @@ from gateway.core.link import TRANSITIONS, LinkMachine, LinkState
 
 KEEP_ALIVE_S = 20.0
 EVENTS: dict[str, Callable[[LinkMachine], object]] = {
-    "dial": lambda link: link.link_dialer(),
+    "dial": lambda link: link.dialling(),
     "opened": lambda link: link.opened(100.0),
     "refused": lambda link: link.refused(),
     "failed": lambda link: link.failed(100.0, 0.5),
@@ -38,7 +38,7 @@ def led(state: LinkState) -> LinkMachine:
 
 def live(now: float = 0.0, link: LinkMachine | None = None) -> LinkMachine:
     link = link or LinkMachine()
-    assert link.link_dialer()
+    assert link.dialling()
     link.opened(now)
     link.agreed(KEEP_ALIVE_S)
     link.synced(now)
@@ -60,16 +60,16 @@ def test_the_table_is_what_happens_and_the_illegal_changes_nothing(state: LinkSt
 def test_it_is_dialled_at_once_and_only_once() -> None:
     link = LinkMachine()
     assert link.dial_at(5.0) == 5.0
-    assert link.link_dialer()
+    assert link.dialling()
     assert link.dial_at(5.0) is None
-    assert not link.link_dialer()
+    assert not link.dialling()
 
 
 def test_after_failures_it_waits_longer_each_time_within_a_bound() -> None:
     link = LinkMachine()
     waits = []
     for _ in range(9):
-        link.link_dialer()
+        link.dialling()
         link.failed(100.0, 1.0)
         due_at = link.dial_at(100.0)
         waits.append(None if due_at is None else due_at - 100.0)
@@ -79,17 +79,17 @@ def test_after_failures_it_waits_longer_each_time_within_a_bound() -> None:
 @pytest.mark.parametrize(("told_s", "wait_s"), [(None, 0.5), (0.2, 0.5), (9.0, 9.0), (300.0, 60.0)])
 def test_a_server_may_ask_for_a_longer_wait_within_a_bound(told_s: float | None, wait_s: float) -> None:
     link = LinkMachine()
-    link.link_dialer()
+    link.dialling()
     link.failed(100.0, 1.0, told_s)
     assert link.dial_at(100.0) == 100.0 + wait_s
-    link.link_dialer()
+    link.dialling()
     link.failed(200.0, 1.0)
     assert link.dial_at(200.0) == 201.0, "its own bound has grown meanwhile, and what was told is forgotten"
 
 
 def test_jitter_is_full() -> None:
     link = LinkMachine()
-    link.link_dialer()
+    link.dialling()
     link.failed(100.0, 0.0)
     assert link.dial_at(100.0) == 100.0
 
@@ -97,7 +97,7 @@ def test_jitter_is_full() -> None:
 @pytest.mark.parametrize(("lived_s", "wait_s"), [(29.9, 1.0), (30.0, 0.5)])
 def test_only_a_stable_link_resets_the_back_off(lived_s: float, wait_s: float) -> None:
     link = LinkMachine()
-    link.link_dialer()
+    link.dialling()
     link.failed(0.0, 0.0)
     live(0.0, link)
     link.failed(lived_s, 1.0)
@@ -117,15 +117,15 @@ def test_a_few_refused_dials_are_followed_at_once_and_then_they_pause() -> None:
     link = LinkMachine()
     waits = []
     for _ in range(7):
-        link.link_dialer()
+        link.dialling()
         link.refused()
         due_at = link.dial_at(10.0)
         waits.append(None if due_at is None else due_at - 10.0)
     assert waits == [0.0, 0.0, 0.0, 0.0, 0.5, 1.0, 2.0]
-    link.link_dialer()
+    link.dialling()
     link.opened(50.0)
     link.failed(50.0, 0.0)
-    link.link_dialer()
+    link.dialling()
     link.refused()
     assert link.dial_at(50.0) == 50.0
 
@@ -222,7 +222,7 @@ def test_a_silence_of_one_keep_alive_is_no_reason_to_listen_anew() -> None:
 def test_health_is_live_stale_or_down() -> None:
     link = LinkMachine()
     assert link.health(0.0) == "down"
-    link.link_dialer()
+    link.dialling()
     assert link.health(0.0) == "down"
     link.opened(0.0)
     assert link.health(0.0) == "stale"

@@ -20,7 +20,7 @@ class Links(RuleBasedStateMachine):
         self.now = 0
         self.link = LinkMachine()
         self.link.agreed(float(KEEP_ALIVE))
-        self.link_dialer = self.open = self.stopped = False
+        self.dialling = self.open = self.stopped = False
         self.heard_at = 0
         self.asked_at = 0
         self.answered = False
@@ -43,31 +43,31 @@ class Links(RuleBasedStateMachine):
     def dial(self) -> None:
         due_at = self.link.dial_at(self.now)
         if due_at is not None and due_at <= self.now:
-            assert self.link.link_dialer()
-            assert not self.link_dialer
+            assert self.link.dialling()
+            assert not self.dialling
             assert not self.open
-            self.link_dialer = True
+            self.dialling = True
 
     @rule()
     def dial_whatever_the_time(self) -> None:
-        if self.link_dialer or self.open or self.stopped:
-            assert not self.link.link_dialer()
+        if self.dialling or self.open or self.stopped:
+            assert not self.link.dialling()
 
-    @precondition(lambda self: self.link_dialer)
+    @precondition(lambda self: self.dialling)
     @rule()
     def it_opens(self) -> None:
         self.link.opened(self.now)
-        self.link_dialer, self.open = False, True
+        self.dialling, self.open = False, True
         self.heard_at = self.asked_at = self.now
         self.answered = self.must_listen = False
         self.synced_at = None
         self.refusals = 0
 
-    @precondition(lambda self: self.link_dialer)
+    @precondition(lambda self: self.dialling)
     @rule()
     def it_is_refused(self) -> None:
         self.link.refused()
-        self.link_dialer = False
+        self.dialling = False
         self.refusals += 1
         self.not_before = self.not_after = self.now
         if self.refusals > 4:
@@ -75,7 +75,7 @@ class Links(RuleBasedStateMachine):
             self.not_before = self.now + 0.5
         self.link.dial_at(self.now)
 
-    @precondition(lambda self: self.link_dialer or self.open)
+    @precondition(lambda self: self.dialling or self.open)
     @rule(jitter=JITTER)
     def it_fails(self, jitter: float) -> None:
         stable = self.synced_at is not None and self.now - self.synced_at >= 30
@@ -95,7 +95,7 @@ class Links(RuleBasedStateMachine):
         self.gone()
 
     def gone(self) -> None:
-        self.link_dialer = self.open = False
+        self.dialling = self.open = False
         self.synced_at = None
 
     @precondition(lambda self: self.open)
@@ -151,7 +151,7 @@ class Links(RuleBasedStateMachine):
     @invariant()
     def it_is_always_dialled_again_in_time_and_not_before(self) -> None:
         due_at = self.link.dial_at(self.now)
-        if self.link_dialer or self.open or self.stopped:
+        if self.dialling or self.open or self.stopped:
             assert due_at is None
         else:
             assert due_at is not None
@@ -167,7 +167,7 @@ def test_rivals_come_to_rest(jitters: list[tuple[float, float]]) -> None:
     links, now, opened = (LinkMachine(), LinkMachine()), 0.0, []
     for pair in jitters:
         now, i = min((at, i) for i, link in enumerate(links) if (at := link.dial_at(now)) is not None)
-        assert links[i].link_dialer()
+        assert links[i].dialling()
         links[1 - i].kicked(now, pair[i])
         links[i].opened(now)
         links[i].synced(now)

@@ -135,7 +135,7 @@ class Ownership(RuleBasedStateMachine):
             node.linked = None
 
     def dial(self, node: Node) -> None:
-        assert node.link.link_dialer()
+        assert node.link.dialling()
         assert not node.in_doubt
         assert node.lease.epoch > node.stale_below
         stale = self.server.open(node.holder, node.lease.epoch)

@@ -35,7 +35,7 @@ class LinkLife:
         self.happens(f"{seconds:g} s pass; needs {need}")
 
     def open(self) -> None:
-        self.happens("is dialled", self.link.link_dialer)
+        self.happens("is dialled", self.link.dialling)
         self.happens(
             "opens; keep-alive 20 s", lambda: self.link.opened(self.now), lambda: self.link.agreed(20.0)
         )
@@ -63,7 +63,7 @@ def lives() -> LinkLife:
     life.wait(10)
     life.hear()
     life.happens("is not wanted any more", life.link.stop)
-    life.happens("is dialled all the same", life.link.link_dialer)
+    life.happens("is dialled all the same", life.link.dialling)
     return life
 
 
@@ -87,7 +87,7 @@ def fails() -> LinkLife:
         "Dials that fail are tried again, each after a longer wait; half a minute of life forgives."
     )
     for _ in range(4):
-        life.happens("is dialled", life.link.link_dialer)
+        life.happens("is dialled", life.link.dialling)
         life.fail()
         life.until_due()
     life.open()
@@ -120,7 +120,7 @@ def is_refused() -> LinkLife:
         "A refused dial is followed by the next at once: the sessions of a user are tried in turn."
     )
     for _ in range(6):
-        life.happens("is dialled", life.link.link_dialer)
+        life.happens("is dialled", life.link.dialling)
         life.happens("is refused", life.link.refused)
     return life
 
