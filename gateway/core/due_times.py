@@ -71,6 +71,8 @@ class DueTimes(Generic[KeyT]):
             due.is_over, due.at, due.entry_at = True, math.inf, math.inf
             del due.key
             self._count -= 1
+            if len(self._heap) > 2 * self._count + _SLACK:
+                self._compact()
 
     @property
     def are_touched(self) -> bool:
@@ -105,8 +107,12 @@ class DueTimes(Generic[KeyT]):
 
     def _push(self, due: DueTime[KeyT]) -> None:
         if len(self._heap) >= 2 * self._count + _SLACK:
-            self._heap = [entry for entry in self._heap if entry[2].entry_at == entry[0]]
-            heapq.heapify(self._heap)
+            self._compact()
         self._serial += 1
         due.entry_at = due.at
         heapq.heappush(self._heap, (due.at, self._serial, due))
+
+    def _compact(self) -> None:
+        """Leave out the entries that are outdated: one at most remains for each thing."""
+        self._heap = [entry for entry in self._heap if entry[2].entry_at == entry[0]]
+        heapq.heapify(self._heap)
