@@ -62,7 +62,7 @@ class GroupMember(abc.ABC):
 
     @abc.abstractmethod
     def ride(self, fanout_group: FanoutGroup) -> None:
-        """Go on in *fanout group*, which is where it is."""
+        """Go on in *fanout_group*, which is where it is."""
 
     @abc.abstractmethod
     def reset(self) -> None:

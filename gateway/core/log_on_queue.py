@@ -177,7 +177,7 @@ class LogOnQueue:
     used least recently; beyond *appointments_max* the oldest appointment loses its precedence.
 
     Args:
-        admission queue: The queue of the site's links, which has the budget.
+        admission_queue: The queue of the site's links, which has the budget.
         addresses_max: Addresses remembered.
         appointments_max: Appointments remembered.
     """

@@ -302,7 +302,7 @@ class Outbox(GroupMember):
         return self.view.me if self._dirty or self._control or self._ping or self._has_state() else None
 
     def ride(self, fanout_group: FanoutGroup) -> None:
-        """Go on in *fanout group*, which is where this is."""
+        """Go on in *fanout_group*, which is where this is."""
         self.part()
         del self.ledger.readers[self]
         self.fanout_group = fanout_group

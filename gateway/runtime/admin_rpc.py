@@ -57,7 +57,7 @@ class AdminRpc:
         node: This node.
         holder: Its life.
         exchange: Its voice.
-        cluster membership: The nodes that live.
+        membership: The nodes that live.
         clock: Its time.
         audit: Writes down what was carried out for an operator of another node.
     """

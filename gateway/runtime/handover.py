@@ -320,7 +320,7 @@ class Handover:
 
     async def _let_answers_leave(self) -> None:
         """Let what became of commands leave before the offer: who takes it waits for no answer any more."""
-        for _ in ("execution", "neighbours", "exchange"):
+        for _ in ("command execution", "cluster receiver", "exchange"):  # a turn of the loop each
             await self._world.clock.sleep(0)
 
     def _made(self, history: History, reason: Gift) -> Offer:
