@@ -80,6 +80,10 @@ fuzz-keep: $(DEV) ## add what `make fuzz` found to the corpus that `make test` r
 conformance: $(DEV) ## test clients against the protocol: both SDKs, and faulty ones that must be caught
 	$(BIN)/python -m pytest -m scenario tests/conformance $(PYTEST_ARGS)
 
+.PHONY: kit
+kit: $(DEV) ## test a client against the protocol: CLIENT=./driver ARGS="--only 'mirror.*'"
+	@$(BIN)/python -m tests.conformance $(if $(CLIENT),--client "$(CLIENT)") $(ARGS)
+
 .PHONY: server-kit
 server-kit: $(DEV) ## test a server against the reference link: SERVER=https://… ARGS="--driver my-server.toml"
 	@$(BIN)/python -m tests.server_conformance $(if $(SERVER),--server $(SERVER)) $(ARGS)

@@ -15,6 +15,8 @@ SLACK_S: Final = 0.6
 """Real seconds that a wait may be longer than asked for: the machine has other work."""
 EARLY_S: Final = 0.06
 """Real seconds that a wait may seem shorter, since its beginning was seen late."""
+DEADLINE_LATE_S: Final = 2.0
+"""How much nearer a deadline may be: the client's estimate of the clock is late by the frame's way here."""
 LOG_ON: Final = {
     "site": "main", "application": "dashboard", "user": "ada", "password": "secret",
     "device": {"id": "d1", "name": "Ada's desk"},
@@ -118,4 +120,14 @@ class Stage:
     def within(self, took_s: float, low_s: float, high_s: float, what: str) -> None:
         """Hold that *what* took from *low_s* to *high_s*, as exactly as this machine can tell."""
         fits = low_s - self.early_s <= took_s <= high_s + self.slack_s
-        expect(fits, f"{what} came after {took_s:.2f} s, not within {low_s:g} to {high_s:g} s")
+        tolerance = f"tolerance: {self.early_s:g} s before, {self.slack_s:g} s after"
+        expect(fits, f"{what} came after {took_s:.2f} s, not within {low_s:g} to {high_s:g} s ({tolerance})")
+
+    def ahead(self, frame: Frame, deadline_s: float) -> None:
+        """Hold that a command's deadline is *deadline_s* ahead of the gateway's clock, as seen on arrival."""
+        ahead_s = (frame["expires_at_ms"] - self.time.server_ms()) / 1000
+        low_s, high_s = deadline_s - DEADLINE_LATE_S, deadline_s + self.early_s
+        bounds = f"not within {low_s:g} to {deadline_s:g} s (tolerance: {self.early_s:g} s after)"
+        expect(
+            low_s < ahead_s <= high_s, f"a deadline of {deadline_s:g} s is {ahead_s:.2f} s ahead, {bounds}"
+        )
