@@ -132,6 +132,14 @@ class Conversation:
         return WALL_MS + round(self._now * 1000)
 
 
+def _command(stream: str) -> Frame:
+    """Return the command that is sent twice."""
+    return {
+        "kind": "command", "id": "1", "key": KEY, "stream": stream, "expires_at_ms": WALL_MS + 12_000,
+        "command": {"kind": "agent.routing_state.set", "agent_id": "5", "state": "work", "when": "now"},
+    }  # fmt: skip
+
+
 def annotated(codec: Codec = JSON) -> Conversation:
     """Return the conversation of the page."""
     talk = Conversation(codec)
@@ -146,10 +154,7 @@ def annotated(codec: Codec = JSON) -> Conversation:
     stream = talk.stream
     talk.change("queue:1", Queue(name="Sales", contacts_waiting=3))
     talk.hears("`after` is the `seq` that is held: merge the fields, hold `upto`", after_s=2.0)
-    command: Frame = {
-        "kind": "command", "id": "1", "key": KEY, "stream": stream, "expires_at_ms": WALL_MS + 12_000,
-        "command": {"kind": "agent.routing_state.set", "agent_id": "5", "state": "work", "when": "now"},
-    }  # fmt: skip
+    command = _command(stream)
     talk.sends(command, "one key per intention; the deadline by the gateway's clock; `stream` as it is now")
     talk.lost("the connection is lost before the result; the command was carried out. Back-off")
     talk.change("agent:5", Agent(display_name="Cleo", routing_state=RoutingState.WORK))
