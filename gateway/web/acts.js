@@ -32,7 +32,7 @@ export class Acts {
     this.element = h(
       'section',
       {class: 'pane activity', 'aria-label': t('tab.activity')},
-      h('header', {class: 'pane-head'}, h('h2', {}, t('tab.activity'))),
+      h('header', {class: 'pane-head'}, h('h2', {tabindex: '-1'}, t('tab.activity'))),
       h('div', {class: 'scroll', tabindex: '0'}, this.list),
     );
   }

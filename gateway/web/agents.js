@@ -1,7 +1,8 @@
 /** Who does what, and for how long? All agents of the session, by state, team and queue. */
 import {ICONS, SHOWN, count, pendingText, stateIcon, stateOf, withReason} from './states.js';
+import {several} from './bulk.js';
 import {Rows} from './rows.js';
-import {attribute, byName, fill, h, icon, NONE, put, reicon, shown, since, t, whole} from './ui.js';
+import {able, attribute, byName, fill, h, icon, NONE, put, reicon, shown, since, t, whole} from './ui.js';
 
 /** A row of an agent, for every list of agents. */
 export function agentRow(live, go, isSelected = () => false) {
@@ -97,6 +98,11 @@ export class Agents {
       },
       t('agents.open'),
     );
+    this.many = h(
+      'button',
+      {type: 'button', class: 'button small desk', hidden: true, onclick: () => several(live, this.rows.keys)},
+      t('bulk'),
+    );
     this.chips = new Map(['', ...SHOWN].map((name) => [name, this.chip(name)]));
     this.total = h('span', {class: 'muted'}, NONE);
     const scroller = h('div', {class: 'scroll'});
@@ -110,7 +116,7 @@ export class Agents {
     this.element = h(
       'section',
       {class: 'pane agents data', 'aria-label': t('tab.agents')},
-      h('header', {class: 'pane-head'}, h('h2', {}, t('tab.agents')), this.total, this.team, this.where),
+      h('header', {class: 'pane-head'}, h('h2', {}, t('tab.agents')), this.total, this.many, this.team, this.where),
       h(
         'div',
         {class: 'filters'},
@@ -219,6 +225,8 @@ export class Agents {
     const known = this.live.knows('agents');
     put(this.total, known ? t('agents.n', whole(found.length)) : NONE);
     shown(this.empty, found.length === 0 && known);
+    shown(this.many, this.live.may('agent.routing_state.set', 'routing_state_write'));
+    able(this.many, known && !this.live.frozen);
   }
 
   places() {

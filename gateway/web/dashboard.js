@@ -14,6 +14,19 @@ const TABS = [
   ['activity', 'activity'],
 ];
 const LEVEL_ICONS = ['ok', 'attention', 'action'];
+const START = {tab: 'queues', detail: null};
+const ON_WALL = ['queues', 'aggregates'];
+
+/** What the address names: `#queue=5` is the page of a queue, `#wall` the wallboard. */
+function addressed() {
+  const [, id] = /^#queue=(\d{1,20})$/.exec(location.hash) ?? [];
+  if (id) return {...START, detail: {kind: 'queue', id}};
+  return location.hash === '#wall' ? {...START, wall: true} : null;
+}
+
+/** The address of a place. Agents have none: it would stand in the browser's history. */
+const address = ({detail, wall}) =>
+  location.pathname + location.search + (wall ? '#wall' : detail?.kind === 'queue' ? `#queue=${detail.id}` : '');
 
 export function view(live, shell) {
   return new Dashboard(live, shell).element;
@@ -23,10 +36,11 @@ class Dashboard {
   constructor(live, shell) {
     this.live = live;
     this.shell = shell;
-    this.at = {tab: 'queues', detail: null};
+    this.at = START;
     this.shareHeld = 0;
     const go = (detail) => this.go({detail});
-    this.queues = new Queues(live, shell, go);
+    shell.onLooks = (table) => this.element && attribute(this.element, 'data-look', table ? 'table' : null);
+    this.queues = new Queues(live, shell, go, () => this.turnWall());
     this.agents = new Agents(live, go, shell);
     this.acts = new Acts(live, go);
     this.pages = {
@@ -41,15 +55,19 @@ class Dashboard {
       'popstate',
       ({state}) => {
         const {tab, detail: left} = this.at;
-        this.at = state?.oscc ?? {tab, detail: null};
+        this.at = state?.oscc ?? addressed() ?? {tab, detail: null};
         this.draw();
         if (left && document.activeElement === document.body) this.returnTo(left);
       },
       {signal: shell.stop.signal},
     );
     if (history.state?.oscc) this.at = history.state.oscc;
+    else this.begin();
+    this.wake = new Awake(shell.stop.signal);
+    addEventListener('keydown', (event) => this.key(event), {signal: shell.stop.signal});
     shell.narrow = () => this.looksAtAgents || live.only(FIRST);
-    addEventListener('resize', () => this.want(), {signal: shell.stop.signal});
+    addEventListener('resize', () => this.resized(), {signal: shell.stop.signal});
+    this.queues.looks();
     this.draw();
   }
 
@@ -97,13 +115,61 @@ class Dashboard {
     );
   }
 
+  /** A link leads to a place, and back leads to the start. */
+  begin() {
+    const at = addressed();
+    if (!at) return;
+    history.replaceState({oscc: START}, '', address(START));
+    history.pushState({oscc: at}, '', address(at));
+    this.at = at;
+  }
+
+  resized() {
+    this.want();
+    this.queues.looks();
+    this.queues.sort();
+  }
+
+  // ---- the wallboard: queues, no people, and a screen that stays on ----
+
+  turnWall() {
+    if (this.at.wall) history.back();
+    else this.go({detail: null, wall: true});
+  }
+
+  // ---- the keyboard ----
+
+  /** 1, 2, 3: queues, agents, commands; `/`: search; Esc: back. Nothing while one types or a dialog is open. */
+  key(event) {
+    const {key} = event;
+    const busy = event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey;
+    const typing = event.target.closest?.('input, select, textarea');
+    if (busy || typing || this.shell.choices.keys === false || document.querySelector('dialog[open]')) return;
+    if (key === 'Escape' && (this.at.detail || this.at.wall)) history.back();
+    else if (this.at.wall) return;
+    else if (key === '/') (this.at.tab === 'agents' ? this.agents : this.queues).search.focus();
+    else if (['1', '2', '3'].includes(key)) this.enter(TABS[key - 1][0]);
+    else return;
+    event.preventDefault();
+  }
+
+  /** Go to a section, with the focus. */
+  enter(tab) {
+    this.go({tab, detail: isNarrow() ? null : this.at.detail});
+    const {queues, agents, acts} = this;
+    if (tab === 'queues') queues.list.enter();
+    else if (tab === 'agents') agents.rows.enter();
+    else acts.element.querySelector('h2').focus();
+  }
+
   /** Go somewhere; the browser's back leads back. What is kept for that is names of places, in this tab. */
   go(change) {
     const next = {...this.at, ...change};
     if (JSON.stringify(next) === JSON.stringify(this.at)) return;
-    const deeper = Boolean(next.detail) && !(this.at.detail && next.detail.kind === this.at.detail.kind);
+    const other = Boolean(next.detail) && !(this.at.detail && next.detail.kind === this.at.detail.kind);
+    const deeper = other || Boolean(next.wall && !this.at.wall);
     this.at = next;
-    history[deeper ? 'pushState' : 'replaceState']({oscc: next}, '');
+    history[deeper ? 'pushState' : 'replaceState']({oscc: next}, '', address(next));
     this.draw();
     if (next.detail) this.detail.querySelector('h2')?.focus({preventScroll: true});
   }
@@ -115,21 +181,26 @@ class Dashboard {
     if (page) page.returnTo?.(key);
     else if (acts.returnTo(key)) return;
     else if (kind === 'group') agents.team.focus();
-    else (kind === 'queue' ? queues : agents).rows.focus(key);
+    else (kind === 'queue' ? queues.list : agents.rows).focus(key);
   }
 
   /** Agents are followed once they are looked at. */
   want() {
-    if (this.looksAtAgents) this.live.want(TOPICS);
+    if (this.at.wall) this.live.want(ON_WALL, true);
+    else if (this.looksAtAgents) this.live.want(TOPICS);
+    else this.live.want(FIRST);
   }
 
   get looksAtAgents() {
-    return this.at.tab === 'agents' || Boolean(this.at.detail) || !isNarrow();
+    return !this.at.wall && (this.at.tab === 'agents' || Boolean(this.at.detail) || !isNarrow());
   }
 
   draw() {
-    const {tab, detail} = this.at;
+    const {tab, detail, wall = false} = this.at;
     this.want();
+    attribute(this.element, 'data-wall', wall);
+    this.wake.keep(wall);
+    if (this.queues.onWall !== wall) this.queues.setWall(wall);
     attribute(this.element, 'data-tab', tab);
     attribute(this.element, 'data-detail', detail?.kind ?? null);
     this.tabs.forEach((each, place) =>
@@ -191,6 +262,27 @@ class Dashboard {
     figures.available.show(counts && whole(counts.available));
     figures.contact.show(counts && whole(counts.contact + counts.ringing));
     figures.abandoned.show(pct(weighted(queues, 'abandoned_rate_pct')));
+  }
+}
+
+/** Keeps the screen on, where the browser can, while it is wished and the page is seen. */
+class Awake {
+  constructor(signal) {
+    Object.assign(this, {wished: false, lock: null});
+    document.addEventListener('visibilitychange', () => this.keep(this.wished), {signal});
+    signal.addEventListener('abort', () => this.keep(false));
+  }
+
+  async keep(on) {
+    this.wished = on;
+    if (!on) {
+      this.lock?.release();
+      this.lock = null;
+    } else if (!document.hidden && (!this.lock || this.lock.released)) {
+      const lock = await navigator.wakeLock?.request('screen').catch(() => null);
+      if (this.wished) this.lock = lock ?? null;
+      else lock?.release();
+    }
   }
 }
 

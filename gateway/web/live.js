@@ -96,10 +96,14 @@ export class Live {
     return this.whole && this.topics !== null && this.topics.has(topic);
   }
 
-  /** Follow these from now on: at first only what is shown is asked for. @param {string[]} topics */
-  async want(topics) {
+  /**
+   * Follow these from now on: at first only what is shown is asked for.
+   * @param {string[]} topics @param {boolean} [alone] and nothing else: what else is held is let go
+   */
+  async want(topics, alone = false) {
     const {connection} = this;
-    if (topics.every((topic) => this.wanted.has(topic))) return;
+    const enough = topics.every((topic) => this.wanted.has(topic));
+    if (enough && (!alone || this.wanted.size === topics.length)) return;
     const before = this.wanted;
     this.wanted = new Set(topics);
     // they are known once the stream that has them has begun

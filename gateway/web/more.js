@@ -1,6 +1,7 @@
 /** What may a person choose, look up and end? */
 import {GatewayError, privacyInventory} from './oscc-client.js';
 import {alertRows} from './alerts.js';
+import {legend} from './walk.js';
 import {dialog} from './dialog.js';
 import {isNarrow} from './shell.js';
 import {
@@ -66,6 +67,18 @@ function choiceRows({kept, dress, again}, close) {
   ];
 }
 
+/** Single keys may be in somebody's way, who speaks to the machine, say. */
+function keysRow(kept) {
+  const input = h('input', {
+    type: 'checkbox',
+    name: 'keys',
+    checked: kept.choices.keys !== false,
+    onchange: () => kept.choose({keys: input.checked}),
+  });
+  const text = h('span', {}, t('keys'), h('small', {}, t('keys.hint')));
+  return h('label', {class: 'check'}, input, text);
+}
+
 /** Before the log-on. */
 export function choices(doors) {
   const opened = dialog({
@@ -111,12 +124,14 @@ export function settings(shell) {
       ),
       choiceRows({kept, dress: doors.dress, again}, () => opened.close()),
       alertRows(shell, session.application === 'dashboard' && !isNarrow()),
+      session.application === 'dashboard' && !isNarrow() ? keysRow(kept) : null,
       session.application === 'dashboard'
         ? row(t('target'), h('span', {class: 'with-unit'}, target, '%'))
         : null,
       h(
         'div',
         {class: 'list-buttons'},
+        button(t('legend'), () => legend()),
         button(t('sessions'), () => sessions(session)),
         button(t('export'), () => exported(session)),
         button(t('privacy.inventory'), () => inventory()),

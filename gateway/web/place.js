@@ -1,5 +1,6 @@
 /** What about one queue, or one team: its figures, its people, its routing parameters? */
 import {agentRow, inOrder, namesChanged} from './agents.js';
+import {setAll} from './bulk.js';
 import {choiceControl, edit, numberControl, switchControl, textControl} from './edit.js';
 import {NAMES} from './levels.js';
 import {sparkline, why} from './queues.js';
@@ -71,7 +72,8 @@ export class Place {
       icon('pin'),
     );
     this.help = h('ul', {class: 'helpers'});
-    this.helpPart = h('section', {class: 'help', hidden: true}, h('h3', {}, t('help')), this.help);
+    this.helpAll = h('div', {class: 'help-all'});
+    this.helpPart = h('section', {class: 'help', hidden: true}, h('h3', {}, t('help')), this.help, this.helpAll);
     this.limit = h('input', {
       type: 'number',
       id: 'own-limit',
@@ -341,6 +343,16 @@ export class Place {
     }));
     fill(this.help, rows, () =>
       rows.length ? rows.map((row) => this.helper(row)) : h('li', {class: 'muted'}, t('help.none')),
+    );
+    const settable = rows.filter(({may, asked}) => may && !asked).map(({key}) => key);
+    fill(this.helpAll, settable, () =>
+      settable.length > 1
+        ? button(
+            t('bulk.apply', settable.length, t('state.available')),
+            () => setAll(live, settable, 'available'),
+            'small',
+          )
+        : null,
     );
     tick(this.help, live.now());
   }

@@ -1,6 +1,8 @@
 /** Which queue needs somebody now? Tiles, worst first. */
 import {ACTION, History, Levels, NAMES} from './levels.js';
+import {QueueTable} from './table.js';
 import {Rows} from './rows.js';
+import {isNarrow} from './shell.js';
 import {attribute, byName, fill, h, icon, NONE, pct, put, reicon, shown, since, span, t, tOr, whole} from './ui.js';
 
 const STATES = [
@@ -28,6 +30,9 @@ export function sparkline() {
 /** How high a tile is: see work.css, where it has fewer or more lines. */
 const LARGE = '(max-width: 17rem)';
 const ON_ITS_SIDE = '(max-height: 480px) and (orientation: landscape)';
+const WALL_HEIGHT = 210;
+const WALL_WIDTH = 460;
+const WIDTH = 300;
 const heightOf = () => (matchMedia(LARGE).matches ? 176 : matchMedia(ON_ITS_SIDE).matches ? 96 : 124);
 
 /** Why a queue has its level, in one line: the figure, its limit, and who is free. */
@@ -45,8 +50,8 @@ export function why(queue, judged, now) {
 }
 
 export class Queues {
-  constructor(live, shell, go) {
-    Object.assign(this, {live, shell, go, text: ''});
+  constructor(live, shell, go, wall = () => {}) {
+    Object.assign(this, {live, shell, go, text: '', onWall: false});
     this.levels = new Levels();
     this.history = new History();
     this.judged = new Map();
@@ -71,25 +76,87 @@ export class Queues {
     this.total = h('span', {class: 'muted'}, NONE);
     const scroller = h('div', {class: 'scroll'});
     this.rows = new Rows(scroller, {
-      height: heightOf,
-      width: 300,
+      height: () => (this.onWall ? WALL_HEIGHT : heightOf()),
+      width: () => (this.onWall ? WALL_WIDTH : WIDTH),
       gap: 8,
       label: t('tab.queues'),
       make: () => this.tile(),
     });
     this.empty = h('p', {class: 'muted empty', hidden: true}, t('queues.none'));
-    scroller.append(this.rows.element, this.empty);
+    this.table = new QueueTable(live, this, shell, go);
+    scroller.append(this.rows.element, this.table.element, this.empty);
+    this.look = h(
+      'button',
+      {type: 'button', class: 'quiet square desk', onclick: () => this.turnTable()},
+      icon('table'),
+    );
+    this.wall = h(
+      'button',
+      {type: 'button', class: 'quiet square desk', onclick: wall},
+      icon('wall'),
+    );
     this.element = h(
       'section',
       {class: 'pane queues data', 'aria-label': t('tab.queues')},
-      h('header', {class: 'pane-head'}, h('h2', {}, t('tab.queues')), this.total, this.search, this.choice),
+      h(
+        'header',
+        {class: 'pane-head'},
+        h('h2', {tabindex: '-1'}, t('tab.queues')),
+        this.total,
+        this.search,
+        this.choice,
+        this.look,
+        this.wall,
+      ),
       scroller,
     );
+    this.looks();
+  }
+
+  /** Whether queues are lines of a table: by choice, and on a desk only. */
+  get isTable() {
+    return this.shell.choices.table === true && !this.onWall && !isNarrow();
+  }
+
+  turnTable() {
+    this.shell.choose({table: this.shell.choices.table !== true});
+    this.looks();
+    this.sort();
+  }
+
+  /** Show the wallboard, or leave it. @param {boolean} on */
+  setWall(on) {
+    this.onWall = on;
+    this.text = this.search.value = '';
+    this.looks();
+    this.rows.draw();
+    this.sort();
+  }
+
+  looks() {
+    const table = this.isTable;
+    attribute(this.element, 'data-look', table ? 'table' : null);
+    shown(this.rows.element, !table);
+    shown(this.table.element, table);
+    attribute(this.look, 'aria-pressed', String(this.shell.choices.table === true));
+    attribute(this.look, 'aria-label', t('look.table'));
+    attribute(this.look, 'title', t('look.table'));
+    const name = t(this.onWall ? 'wall.leave' : 'wall');
+    attribute(this.wall, 'aria-label', name);
+    attribute(this.wall, 'title', name);
+    reicon(this.wall.firstChild, this.onWall ? 'close' : 'wall');
+    this.shell.onLooks?.(table);
+  }
+
+  /** The list that is shown: tiles or a table. */
+  get list() {
+    return this.isTable ? this.table : this.rows;
   }
 
   select(id) {
     this.selected = id && `queue:${id}`;
     this.rows.refreshAll();
+    this.table.refreshAll();
   }
 
   /** The worst that any queue is. */
@@ -112,6 +179,7 @@ export class Queues {
     }
     for (const key of changed) if (key.startsWith('queue:')) this.judge(key);
     this.rows.refresh(changed);
+    this.table.refresh(changed);
   }
 
   judge(key) {
@@ -147,6 +215,7 @@ export class Queues {
       this.rows.refreshAll();
     this.sort();
     this.rows.tick();
+    this.table.tick();
   }
 
   choices() {
@@ -186,7 +255,9 @@ export class Queues {
       ([a, x], [b, y]) =>
         y[0] - x[0] || y[1] - x[1] || y[2] - x[2] || y[3] - x[3] || byName(a[1].name ?? '', b[1].name ?? ''),
     );
-    this.rows.order(ranked.map(([[key]]) => key));
+    const keys = ranked.map(([[key]]) => key);
+    if (this.isTable) this.table.order(keys);
+    else this.rows.order(keys);
     shown(this.empty, entries.length === 0 && live.whole);
     const bad = entries.filter(([key]) => this.judged.get(key)?.level === ACTION).length;
     const all = live.whole ? whole(entries.length) : NONE;

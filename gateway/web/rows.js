@@ -1,6 +1,22 @@
 /** How does a list of hundreds stay light? Only what is visible exists. */
 import {attribute, bookmark, framed, h} from './ui.js';
 
+/**
+ * Where an arrow key leads in a list of *columns*; null: it is no such key, or leads nowhere.
+ * @param {string} key @param {number} place @param {number} length @param {number} [columns]
+ */
+export function stepped(key, place, length, columns = 1) {
+  const to = {
+    ArrowDown: place + columns,
+    ArrowUp: place - columns,
+    ArrowRight: columns > 1 ? place + 1 : null,
+    ArrowLeft: columns > 1 ? place - 1 : null,
+    Home: 0,
+    End: length - 1,
+  }[key];
+  return to === undefined || to === null || to < 0 || to >= length || to === place ? null : to;
+}
+
 /** Whether an element is seen in what scrolls it. */
 const within = (element, scroller) => {
   const [inner, outer] = [element, scroller].map((each) => each.getBoundingClientRect());
@@ -22,7 +38,11 @@ export class Rows {
     // as high as their text is large
     const scale = parseFloat(getComputedStyle(document.documentElement).fontSize) / 16;
     const high = typeof height === 'function' ? height : () => height;
-    Object.assign(this, {scroller, high: () => high() * scale, width: width * scale, gap, make});
+    const wide = typeof width === 'function' ? width : () => width;
+    Object.assign(this, {scroller, high: () => high() * scale, wide: () => wide() * scale, gap, make});
+    this.columns = 1;
+    /** The key of the row that Tab reaches; arrows lead to the others. */
+    this.current = null;
     this.height = this.high();
     this.element = h('div', {class: 'rows', role: 'list', 'aria-label': label});
     this.keys = [];
@@ -37,6 +57,11 @@ export class Rows {
     };
     for (const name of ['pointerdown', 'pointermove', 'keydown', 'wheel'])
       this.element.addEventListener(name, touch, {passive: true});
+    this.element.addEventListener('keydown', (event) => this.arrow(event));
+    this.element.addEventListener('focusin', ({target}) => {
+      this.current = this.keyOf(target) ?? this.current;
+      this.rove();
+    });
     scroller.addEventListener(
       'scroll',
       () => {
@@ -87,14 +112,46 @@ export class Rows {
     const height = (this.height = this.high());
     const {element, scroller, gap, keys} = this;
     const wide = element.clientWidth;
-    const columns = Math.max(1, Math.floor((wide + gap) / (this.width + gap)) || 1);
+    const columns = Math.max(1, Math.floor((wide + gap) / (this.wide() + gap)) || 1);
+    this.columns = columns;
     const lines = Math.ceil(keys.length / columns);
     element.style.height = `${Math.max(0, lines * (height + gap) - gap)}px`;
     const above = scroller.getBoundingClientRect().top - element.getBoundingClientRect().top;
     const first = Math.max(0, Math.floor((above - 200) / (height + gap))) * columns;
     const last = Math.ceil((above + scroller.clientHeight + 200) / (height + gap)) * columns;
     this.bind(first, wide ? Math.max(first, last) : first, columns, (wide + gap) / columns);
+    this.rove();
     if (wide) this.grant();
+  }
+
+  keyOf = (target) => [...this.used.keys()].find((key) => this.used.get(key).element.contains(target));
+
+  /** One row is reached by Tab: the one that had the focus last, or else the first that is there. */
+  rove() {
+    const {used, keys} = this;
+    const at = used.has(this.current) ? this.current : (keys.find((key) => used.has(key)) ?? null);
+    for (const [key, row] of used)
+      attribute(row.element.querySelector('button'), 'tabindex', key === at ? '0' : '-1');
+  }
+
+  arrow(event) {
+    const place = this.keys.indexOf(this.keyOf(event.target));
+    const to = place < 0 ? null : stepped(event.key, place, this.keys.length, this.columns);
+    if (to === null || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    this.enter(to);
+  }
+
+  /** Give the focus to the row at a place; by default to the one that had it last. */
+  enter(place = Math.max(0, this.keys.indexOf(this.current))) {
+    const key = this.keys[place];
+    if (key === undefined) return;
+    this.current = key;
+    this.wish = key;
+    this.layout();
+    const target = this.used.get(key)?.element.querySelector('button');
+    target?.focus({preventScroll: true});
+    target?.scrollIntoView({block: 'nearest'});
   }
 
   /** Give the focus to the row of a key, if it is there and nothing else has it. @param {string} key */

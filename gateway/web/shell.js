@@ -4,6 +4,7 @@ import {isOver, leave, whyEnded} from './leave.js';
 import {Live} from './live.js';
 import {connect} from './oscc-client.js';
 import {dialog} from './dialog.js';
+import {walk} from './walk.js';
 import {
   attribute, button, clock, fill, h, icon, put, refusal, reicon, say, settingsButton, shown, spaced, t, toast,
   tOr, turnTo,
@@ -153,6 +154,7 @@ export class Shell {
         this.parts,
         this.must,
         doors.offer(),
+        this.choices.walked === true ? null : walk(this),
       ),
       this.place,
     );

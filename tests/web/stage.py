@@ -56,6 +56,8 @@ __all__ = [
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 PASSWORD = "demo"
 NUMBER = "+49 30 1234567"
+NO_HINTS = """try { localStorage.getItem('oscc.choices') ??
+  localStorage.setItem('oscc.choices', '{"walked":true}') } catch { /* a page without storage */ }"""
 PHONE = {
     "viewport": {"width": 390, "height": 844},
     "is_mobile": True,
@@ -169,11 +171,13 @@ class Stage:
     # ---- the browser ----
 
     @asynccontextmanager
-    async def context(self, **how: Any) -> AsyncIterator[BrowserContext]:
-        """Open a browser of its own: storage, caches, language."""
+    async def context(self, *, hints: bool = False, **how: Any) -> AsyncIterator[BrowserContext]:
+        """Open a browser of its own: storage, caches, language; with the hints of a first start, or after."""
         settings = {"locale": "en-GB", "service_workers": "block", **PHONE, **how}
         context = await self.browser.new_context(**settings)
         context.set_default_timeout(10_000)
+        if not hints:
+            await context.add_init_script(NO_HINTS)
         try:
             yield context
         finally:
