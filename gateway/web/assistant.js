@@ -141,7 +141,8 @@ class Assistant {
     fill(this.mark, state.name, () => [stateIcon(state.name)]);
     put(this.name, live.whole ? state.text : NONE);
     const others = OTHERS.includes(agent.routing_state_by) ? t(`my.by.${agent.routing_state_by}`) : null;
-    put(this.reason, contact ? this.contactText(contact, agent, own) : [own, others].filter(Boolean).join(' · '));
+    const detail = contact ? this.contactText(contact, agent, own) : (own ?? '');
+    put(this.reason, [detail, !contact && others].filter(Boolean).join(' · '));
     fill(this.time, [state.since, until], () =>
       until
         ? [
@@ -169,7 +170,7 @@ class Assistant {
     put(this.start, t(contact ? 'post.start.then' : 'post.start'));
     tick(this.element, live.now());
     if (live.whole && !live.frozen) this.heed(agent);
-    const spoken = withReason(state.text, this.reason.textContent);
+    const spoken = withReason(state.text, detail);
     if (live.whole && this.spoken !== spoken) {
       if (this.spoken) say(spoken);
       this.spoken = spoken;
