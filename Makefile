@@ -156,7 +156,7 @@ sbom: $(DEV) ## write the software bill of materials of an installed gateway to 
 	@$(BIN)/python -m docs._generate.sbom build/sbom.cdx.json
 
 .PHONY: release ci venv lock clean
-release: $(DEV) ## build wheel, sdist, bill of materials, chart, image and checksums in dist/; ARGS=--check builds twice
+release: $(DEV) ## build wheels, sdist, npm package, bill of materials, chart, image and checksums in dist/; ARGS=--check builds twice
 	@$(BIN)/python -m docs._generate.release $(ARGS)
 
 ci: ## what CI runs on a clean machine: install what is missing, then checks, tests and scenarios

@@ -1,4 +1,4 @@
-"""Build a release: wheel, sdist, bill of materials, chart, image and checksums, the same bytes every time.
+"""Build a release: wheels, sdist, npm package, bill, chart, image and checksums, the same bytes every time.
 
 ``python -m docs._generate.release dist`` builds what is tracked in this checkout, as it is now. With
 ``--check`` it builds all but the image twice, in different folders, and fails when the bytes differ.
@@ -11,7 +11,9 @@ import fnmatch
 import gzip
 import hashlib
 import io
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -29,6 +31,7 @@ from docs._generate import sbom
 ROOT: Final = Path(__file__).parents[2]
 CHART: Final = Path("helm") / "oscc-gateway"
 REVISION: Final = Path("gateway") / "revision.txt"
+SDK: Final = Path("deploy") / "sdk"
 SUMS: Final = "SHA256SUMS"
 NO_BUILDER: Final = (
     "no image: this machine has no builder (podman, buildah, or docker with a daemon that answers). Build "
@@ -78,12 +81,42 @@ def stage(folder: Path) -> Path:
 
 
 def build_python(source: Path, dist: Path) -> None:
-    """Build wheel and sdist; hatchling writes the same bytes for the same time."""
+    """Build wheel and sdist, and the wheel of the SDK; hatchling writes the same bytes for the same time."""
+    _hatchling(source, dist, "sdist", "wheel")
+    _hatchling(source / SDK / "python", dist, "wheel")
+
+
+def _hatchling(source: Path, dist: Path, *targets: str) -> None:
     environ = {**os.environ, "SOURCE_DATE_EPOCH": str(build_time()), "PYTHONPATH": ""}
-    words = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-t", "wheel", "-d", str(dist)]
+    words = [sys.executable, "-m", "hatchling", "build", "-d", str(dist)]
+    words += [word for target in targets for word in ("-t", target)]
     done = subprocess.run(words, cwd=source, env=environ, capture_output=True, text=True, check=False)  # noqa: S603 - words of our own
     if done.returncode:
         raise ReleaseError(f"hatchling failed:\n{done.stdout}{done.stderr}")
+
+
+def build_npm(source: Path, dist: Path) -> None:
+    """Pack the SDK for JavaScript as ``npm pack`` would, with the version of this release."""
+    about = json.loads((source / SDK / "npm" / "package.json").read_text("utf-8"))
+    about["version"] = semantic_version()
+    files = {
+        "LICENSE": (source / "LICENSE").read_bytes(),
+        "README.md": (source / SDK / "npm" / "README.md").read_bytes(),
+        **{name: (source / "gateway" / "web" / name).read_bytes() for name in about["files"]},
+        "package.json": f"{json.dumps(about, indent=2)}\n".encode(),
+    }
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for name, content in sorted(files.items()):
+            entry = tarfile.TarInfo(f"package/{name}")
+            entry.size, entry.mode, entry.mtime = len(content), 0o644, build_time()
+            archive.addfile(entry, io.BytesIO(content))
+    (dist / f"{about['name']}-{about['version']}.tgz").write_bytes(gzip.compress(packed.getvalue(), mtime=0))
+
+
+def semantic_version() -> str:
+    """Return the version as semantic versioning writes it: ``1.0.0-rc.1``."""
+    return re.sub(r"rc(\d+)$", r"-rc.\1", gateway.__version__)
 
 
 def chart_files(source: Path) -> Iterator[Path]:
@@ -169,6 +202,7 @@ def release(dist: Path, *, with_image: bool) -> str:
     with tempfile.TemporaryDirectory(prefix="oscc-gateway-release-") as folder:
         source = stage(Path(folder))
         build_python(source, dist.absolute())
+        build_npm(source, dist)
         build_chart(source, dist)
         build_bill(dist)
         told = build_image(source, dist) if with_image else "no image: not asked for"

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
+import subprocess
+import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -30,7 +33,12 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def chart_archive(dist: Path) -> Path:
-    (found,) = dist.glob("oscc-gateway-*.tgz")
+    (found,) = dist.glob("oscc-gateway-[0-9]*.tgz")
+    return found
+
+
+def npm_archive(dist: Path) -> Path:
+    (found,) = dist.glob("oscc-gateway-client-*.tgz")
     return found
 
 
@@ -41,6 +49,8 @@ def test_it_is_complete_and_its_checksums_hold(dist: Path) -> None:
         f"oscc_gateway-{VERSION}.tar.gz",
         f"oscc-gateway-{VERSION}.cdx.json",
         f"oscc-gateway-{chart}.tgz",
+        f"oscc_gateway_client-{VERSION}-py3-none-any.whl",
+        f"oscc-gateway-client-{chart}.tgz",
         release.SUMS,
     }
     for line in (dist / release.SUMS).read_text("ascii").splitlines():
@@ -56,11 +66,67 @@ def test_two_builds_give_the_same_bytes(dist: Path, tmp_path: Path) -> None:
 
 
 def test_a_wheel_has_the_gateway_alone_and_its_revision(dist: Path) -> None:
-    with zipfile.ZipFile(next(dist.glob("*.whl"))) as wheel:
+    with zipfile.ZipFile(next(dist.glob("oscc_gateway-*.whl"))) as wheel:
         names = wheel.namelist()
         assert {name.partition("/")[0] for name in names} == {"gateway", f"oscc_gateway-{VERSION}.dist-info"}
         assert wheel.read("gateway/revision.txt").decode().strip() == release.revision()
         assert "gateway/web/oscc-client.js" in names
+
+
+def test_the_wheel_of_the_sdk_is_a_client_without_a_gateway(dist: Path, tmp_path: Path) -> None:
+    (path,) = dist.glob("oscc_gateway_client-*.whl")
+    with zipfile.ZipFile(path) as wheel:
+        there = {name for name in wheel.namelist() if not name.partition("/")[0].endswith(".dist-info")}
+        assert {"gateway/revision.txt", "gateway/client/client.py", "gateway/py.typed"} <= there
+        assert {name.split("/")[1] for name in there if name.count("/") > 1} == {
+            "client",
+            "domain",
+            "protocol",
+        }
+        about = wheel.read(f"oscc_gateway_client-{VERSION}.dist-info/METADATA").decode()
+        wheel.extractall(tmp_path)  # noqa: S202 - an archive of our own
+    needs = set(re.findall(r"(?m)^Requires-Dist: ([\w-]+)", about))
+    names = (
+        "aiohttp cryptography msgpack msgspec phonenumbers prometheus_client pydantic redis rich structlog"
+    )
+    program = f"""import sys, gateway.client
+print(gateway.__file__)
+print(*{{name.partition('.')[0] for name in sys.modules}} & set({names!r}.split()))"""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    file, used = done.stdout.splitlines()
+    assert Path(file).is_relative_to(tmp_path)
+    assert set(used.split()) == needs
+
+
+def test_npm_installs_the_package_and_node_imports_it(dist: Path, tmp_path: Path) -> None:
+    archive = npm_archive(dist)
+    with tarfile.open(archive) as found:
+        assert set(found.getnames()) == {
+            f"package/{name}"
+            for name in ("LICENSE", "README.md", "package.json", "oscc-client.js", "oscc-client.d.ts")
+        }
+    npm, node = (shutil.which(name) for name in ("npm", "node"))
+    if npm is None or node is None:
+        pytest.skip("no npm on this machine")
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    offline = ["install", "--offline", "--no-audit", "--no-fund", "--cache", str(tmp_path / "cache")]
+    done = subprocess.run(
+        [npm, *offline, str(archive)], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    program = "import {connect, logOn} from 'oscc-gateway-client'; console.log(typeof connect, typeof logOn)"
+    run = [node, "--input-type=module", "--eval", program]
+    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr) == ("function function", "")
+    there = tmp_path / "node_modules" / "oscc-gateway-client"
+    assert (there / "oscc-client.d.ts").read_bytes() == (ROOT / "gateway/web/oscc-client.d.ts").read_bytes()
 
 
 def test_an_sdist_has_what_is_needed_to_check_it(dist: Path) -> None:
