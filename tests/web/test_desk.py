@@ -16,7 +16,7 @@ FOCUSED = "document.activeElement.textContent"
 
 
 async def names(page: Page) -> list[str]:
-    return await page.locator(".queue-table tbody th").all_inner_texts()
+    return list(await page.locator(".queue-table tbody th").all_inner_texts())
 
 
 async def test_queues_are_a_table_that_is_sorted_by_what_one_looks_for() -> None:
