@@ -23,7 +23,7 @@ WORDS: Final = {
     *("early", "expired", "unknown", "network", "in_sync", "since", "reset", "foreign"),
     *("slo", "what", "runbook_url", "maxmemory"),
     *VALUES["handshakes.result"],
-    *("asterisk_lost", "name_unknown", "protocol", "rights", "wrong_secret"),
+    *("asterisk_lost", "cause", "name_unknown", "protocol", "rights", "wrong_secret"),
     "bus_refuses",
     "server_time_ms",
     "dns",
