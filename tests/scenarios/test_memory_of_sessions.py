@@ -20,7 +20,7 @@ from gateway.runtime.mirror import Mirror
 from gateway.runtime.owner import Owner
 from gateway.upstream.oscce.link import OsccLink
 from tests.runtime.scene import PhoneLine, Scene
-from tests.runtime.test_forgotten import LINGER_REAL_S, leave, simulated, until
+from tests.runtime.test_forgotten import GIVE_UP_S, LINGER_REAL_S, leave, simulated, until
 
 FULL = os.environ.get("SCENARIO_SIZE") == "full"
 pytestmark = pytest.mark.scenario
@@ -79,7 +79,7 @@ async def test_memory_is_as_it_was_after_thousands_of_sessions() -> None:
                 for agent in range(10, 10 * AT_ONCE + 1, 10):  # those who lead a team may use the Dashboard
                     tasks.create_task(come_and_go(at, agent, sessions // AT_ONCE))
             gc.collect()  # of what the libraries of the test and of HTTP leave in cycles
-            assert await until(lambda: not own(), LINGER_REAL_S + 5), own()
+            assert await until(lambda: not own(), LINGER_REAL_S + GIVE_UP_S), own()
             grown.append(resident_mb())
         print(f"resident: {grown[0]:.1f} MB after {WARM}, {grown[1]:.1f} MB after {SESSIONS} sessions")
         assert grown[1] - grown[0] < GROWS_MB
