@@ -23,7 +23,7 @@ MESSAGES = 20
 
 async def talk(folder: Path | None) -> None:
     """Hear more than may wait, ask, and close, with the real clock."""
-    tls = None
+    tls, clock = None, SystemClock()
     if folder is not None:
         certificate, key = self_signed("127.0.0.1")
         (folder / "ca.pem").write_bytes(certificate)
@@ -31,7 +31,8 @@ async def talk(folder: Path | None) -> None:
     async with AsyncExitStack() as stack:
         at = await stack.enter_async_context(scene(tls=tls))
         mine = None if tls is None else tls[1]
-        server = await stack.enter_async_context(OsccServer("main", at.server.url, SystemClock(), tls=mine))
+        server = await stack.enter_async_context(OsccServer("main", at.server.url, clock, tls=mine))
+        began = clock.now()
         link = await server.open(USER, SECRET, token=1, holder="a")
         assert isinstance(await link.receive(), Opened)
         text = b'{"Type":"Greeting","Text":"' + b"x" * (MESSAGE_BYTES // 16) + b'"}'
@@ -41,7 +42,8 @@ async def talk(folder: Path | None) -> None:
                 assert await link.receive() is None
         async with asyncio.TaskGroup() as tasks:
             asking = tasks.create_task(link.request(KeepAlive()))
-            await at.server.respond(Time=TIME_MS)
+            # as a server's clock goes on: one that stood still for two seconds would have been set back
+            await at.server.respond(Time=TIME_MS + round(1000 * (clock.now() - began)))
             assert await link.receive() is None
         assert asking.result() is None
         await link.close()
