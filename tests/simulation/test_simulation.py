@@ -22,7 +22,8 @@ AIMED: Final = int(os.environ.get("SIMULATION_AIMED", "60"))
 """How many schedules are aimed at commands of phones that are lost."""
 FIRST: Final = int(os.environ.get("SIMULATION_SEED", "0"))
 AT_ONCE: Final = 2
-PATIENCE_S: Final = max(400.0, max(SCHEDULES, AIMED) * 0.5)
+PATIENCE_S: Final = 60.0 + 2.0 * max(SCHEDULES, AIMED)
+"""A schedule took 0.7 s while two cores did other work: three times that, and the start of the searches."""
 
 
 def searching(part: int, many: int, *options: str) -> subprocess.Popen[str]:
