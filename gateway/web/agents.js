@@ -116,11 +116,11 @@ export class Agents {
     this.element = h(
       'section',
       {class: 'pane agents data', 'aria-label': t('tab.agents')},
-      h('header', {class: 'pane-head'}, h('h2', {}, t('tab.agents')), this.total, this.many, this.team, this.where),
+      h('header', {class: 'pane-head'}, h('h2', {}, t('tab.agents')), this.total, this.team, this.where),
       h(
         'div',
         {class: 'filters'},
-        this.search,
+        h('div', {class: 'filter-line'}, this.search, this.many),
         h(
           'div',
           {class: 'chips', role: 'group', 'aria-label': t('agents.states')},

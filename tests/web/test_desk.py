@@ -199,3 +199,20 @@ async def test_signs_are_explained() -> None:
         await expect(dialog.locator(".legend li")).to_have_count(16)
         await expect(dialog).to_contain_text("Nachbearbeitung")
         assert await faults(page) == []
+
+
+@pytest.mark.parametrize("wide", [768, 1180, 1440])
+@pytest.mark.parametrize("language", ["en-GB", "de-DE"])
+async def test_the_head_of_a_list_stays_within_it(wide: int, language: str) -> None:
+    how = {**WIDE, "viewport": {"width": wide, "height": 900}, "locale": language}
+    async with opened(warm_up_s=0) as stage, stage.page(**how) as page:
+        await stage.live(page, DASHBOARD, "supervisor1")
+        beyond = """() => [...document.querySelectorAll('.pane')].flatMap((pane) => {
+          const {right} = pane.getBoundingClientRect();
+          return [...pane.querySelectorAll('.pane-head > *, .filter-line > *')]
+            .filter((each) => each.checkVisibility() && each.getBoundingClientRect().right > right + 1)
+            .map((each) => each.outerHTML.slice(0, 80)); })"""
+        assert await page.evaluate(beyond) == []
+        await page.locator(".queues .desk").first.click()
+        assert await page.evaluate(beyond) == []
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
