@@ -116,7 +116,7 @@ def _by_status(codes: set[ErrorCode]) -> list[tuple[int, list[ErrorCode]]]:
 
 
 def _name(code: ErrorCode) -> str:
-    return f"Problem.{code.value}"
+    return f"Problem_{code.value}"
 
 
 def _problem(code: ErrorCode) -> Schema:

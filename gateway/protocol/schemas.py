@@ -61,11 +61,12 @@ def _patch_of(resource: Schema) -> Schema:
 def _or_null(field: Schema) -> Schema:
     """Return *field* so that it may be null, too."""
     kind = field.get("type")
-    if isinstance(kind, str):
+    if isinstance(kind, str) and kind != "object":
         return field | {"type": [kind, "null"]}
-    if "$ref" in field:
-        beside = {name: value for name, value in field.items() if name != "$ref"}
-        return {"anyOf": [{"$ref": field["$ref"]}, {"type": "null"}], **beside}
+    if "$ref" in field or kind == "object":  # generators lose the values of an object that has two types
+        beside = {name: value for name, value in field.items() if name.startswith("x-")}
+        inner = {name: value for name, value in field.items() if name not in beside}
+        return {"anyOf": [inner, {"type": "null"}], **beside}
     return field  # it is nullable already
 
 

@@ -113,4 +113,4 @@ def _codes(answer: dict[str, Any]) -> Iterator[str | None]:
         yield None
         return
     for choice in problem["schema"]["oneOf"]:
-        yield choice["$ref"].rpartition("Problem.")[2]
+        yield choice["$ref"].rpartition("Problem_")[2]

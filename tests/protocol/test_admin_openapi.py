@@ -60,7 +60,7 @@ def test_refusals_stand_under_their_status(method: str, path: str, operation: di
     for status, answer in operation["responses"].items():
         if int(status) >= 400 and "$ref" not in answer:
             choices = answer["content"]["application/problem+json"]["schema"]["oneOf"]
-            codes = {choice["$ref"].rpartition("Problem.")[2] for choice in choices}
+            codes = {choice["$ref"].rpartition("Problem_")[2] for choice in choices}
             assert {ERRORS[ErrorCode(code)].status for code in codes} == {int(status)}
 
 

@@ -48,7 +48,7 @@ def codes(operation: dict[str, Any]) -> dict[str, set[str]]:
     """Return the error codes of an operation by status; not what HTTP itself refuses."""
     return {
         status: {
-            choice["$ref"].rpartition("Problem.")[2]
+            choice["$ref"].rpartition("Problem_")[2]
             for choice in answer["content"]["application/problem+json"]["schema"]["oneOf"]
         }
         for status, answer in operation["responses"].items()

@@ -22,7 +22,7 @@ SCHEMAS = problem_schemas()
 
 def own(code: ErrorCode) -> dict[str, Any]:
     """Return what a code adds to problem details."""
-    _, own = SCHEMAS[f"Problem.{code.value}"]["allOf"]
+    _, own = SCHEMAS[f"Problem_{code.value}"]["allOf"]
     assert isinstance(own, dict)
     return own
 
@@ -73,7 +73,7 @@ def test_what_http_refuses_keeps_its_status_under_our_code() -> None:
         assert status in own(code)["properties"]["status"]["enum"]
         schema = by_http()[name]["content"]["application/problem+json"]["schema"]
         assert schema["properties"]["status"]["const"] == status
-        assert schema["oneOf"] == [{"$ref": f"#/components/schemas/Problem.{code.value}"}]
+        assert schema["oneOf"] == [{"$ref": f"#/components/schemas/Problem_{code.value}"}]
     assert by_http()["MethodNotAllowed"]["headers"]["Allow"]["required"]
 
 
