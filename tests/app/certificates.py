@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import ipaddress
+import ssl
 from pathlib import Path
 
 from cryptography import x509
@@ -11,6 +12,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
+from gateway.app.certificates import client_context
+from gateway.app.config.settings import ClientSection
 from gateway.runtime.clock import SystemClock
 
 
@@ -153,3 +156,11 @@ def _name(host: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
         return x509.DNSName(host)
+
+
+def both_ends(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Make a certificate; returns the context of a node that has it, and of a phone that trusts it."""
+    certificate, key = make(folder, days=100_000)
+    tls = client_context(ClientSection(certificate=certificate, key=key))
+    assert tls is not None
+    return tls, ssl.create_default_context(cafile=certificate)

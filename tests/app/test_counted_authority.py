@@ -12,6 +12,7 @@ from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Device, SessionId, SessionSecret
 from gateway.domain.upstream import LogOn
 from gateway.telemetry import Telemetry
+from tests.app.metrics import own_lines
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_upstream import FakeUpstream
 
@@ -130,16 +131,11 @@ async def test_who_gives_up_says_nothing_of_the_site(
 
 async def test_everything_else_passes_uncounted(counted: Counted) -> None:
     secret = (await counted.authority.log_on(ANNA)).secret
-    before = _own(counted)
+    before = own_lines(counted.telemetry)
     assert await counted.authority.sessions(secret) == await counted.server.sessions(secret)
     assert await counted.authority.keep_alive(secret) > 0
     with pytest.raises(GatewayError):
         await counted.authority.end(secret, SessionId("none"))
     with pytest.raises(GatewayError):
         await counted.authority.sessions(SessionSecret("none"))
-    assert _own(counted) == before
-
-
-def _own(counted: Counted) -> list[bytes]:
-    """Return the lines of metrics but those of the process, which move by themselves."""
-    return [line for line in counted.telemetry.render().splitlines() if not line.startswith(b"process_")]
+    assert own_lines(counted.telemetry) == before

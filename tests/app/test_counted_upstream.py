@@ -29,6 +29,7 @@ from gateway.domain.upstream import (
 )
 from gateway.runtime.ports import Link
 from gateway.telemetry import Telemetry
+from tests.app.metrics import own_lines
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_upstream import FakeUpstream
 
@@ -101,17 +102,12 @@ async def test_an_answer_is_no_event(counted: Counted) -> None:
     link = await counted.upstream.open(counted.user, await counted.secret(), token=1, holder="me")
     while counted.server.wires[counted.user].link.speaks:
         await link.receive()
-    before = _own(counted)
+    before = own_lines(counted.telemetry)
     async with asyncio.TaskGroup() as tasks:
         asking = tasks.create_task(link.request(KeepAlive()))
         assert await link.receive() is None
     assert asking.done()
-    assert _own(counted) == before
-
-
-def _own(counted: Counted) -> list[bytes]:
-    """Return the lines of metrics but those of the process, which move by themselves."""
-    return [line for line in counted.telemetry.render().splitlines() if not line.startswith(b"process_")]
+    assert own_lines(counted.telemetry) == before
 
 
 @pytest.mark.parametrize(

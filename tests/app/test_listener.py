@@ -21,7 +21,7 @@ from gateway.app.certificates import client_context
 from gateway.app.config.settings import ClientSection
 from gateway.app.listeners import CannotListen, listening, listening_in_thread
 from gateway.edge.limits import PENDING_CONNECTIONS, PendingConnections
-from tests.app.certificates import make
+from tests.app.certificates import both_ends, make
 
 
 def _app() -> web.Application:
@@ -120,13 +120,6 @@ sys.stdin.read()
 """
 
 
-def _tls(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    certificate, key = make(folder, days=100_000)
-    tls = client_context(ClientSection(certificate=certificate, key=key))
-    assert tls is not None
-    return tls, ssl.create_default_context(cafile=certificate)
-
-
 async def _until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not holds():  # noqa: ASYNC110 - of what another process does
@@ -140,7 +133,7 @@ def test_who_is_silent_before_tls_is_counted_from_the_first_moment(
     monkeypatch.setattr(listener_module, "TLS_HANDSHAKE_S", 2.0)
 
     async def main() -> None:
-        app, (tls, trust) = _app(), _tls(tmp_path)
+        app, (tls, trust) = _app(), both_ends(tmp_path)
         there = app[PENDING_CONNECTIONS] = PendingConnections(10, 3)
         async with listening("client", app, "127.0.0.1", 0, tls) as listener:
             silent = [await asyncio.open_connection("127.0.0.1", listener.port) for _ in range(5)]
@@ -191,7 +184,7 @@ def test_the_ops_listener_answers_when_clients_have_taken_all_descriptors(
     tmp_path: Path, loop: Callable[[], asyncio.AbstractEventLoop], *, is_tls: bool
 ) -> None:
     async def main() -> None:
-        tls = _tls(tmp_path)[0] if is_tls else None
+        tls = both_ends(tmp_path)[0] if is_tls else None
         async with (
             listening_in_thread("ops", _app(), "127.0.0.1", 0) as ops,
             listening("client", _app(), "127.0.0.1", 0, tls, keeps_reserve=True) as client,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.app.metrics import (
     BUS_STATES,
@@ -28,18 +27,11 @@ from gateway.domain.resources import FunctionState, Queue
 from gateway.domain.upstream import Part, Source
 from gateway.telemetry import Telemetry
 from gateway.upstream.oscce.readings import Readings
+from tests.app.metrics import values_of
 from tests.bus.peer import Peer, door
 from tests.doubles.clock import ManualClock
 from tests.runtime.scene import scene, user
 from tests.runtime.street import street
-
-
-def _values(telemetry: Telemetry) -> dict[str, float]:
-    return {
-        sample.name.removeprefix("oscc_gateway_") + "".join(sample.labels.values()): sample.value
-        for family in text_string_to_metric_families(telemetry.render().decode())
-        for sample in family.samples
-    }
 
 
 async def test_users_links_and_sessions_are_counted_as_they_come_and_go() -> None:
@@ -49,13 +41,13 @@ async def test_users_links_and_sessions_are_counted_as_they_come_and_go() -> Non
         phone.hello()
         await made.clock.advance(1)
         measure_users(made.node, telemetry)
-        there = _values(telemetry)
+        there = values_of(telemetry)
         assert (there["users"], there["linkslive"], there["linksdown"]) == (1, 1, 0)
         assert (there["sessions_attacheddashboard"], there["sessions_attachedremote_assistant"]) == (1, 0)
         phone.leave()
         await made.clock.advance(120)
         measure_users(made.node, telemetry)
-        gone = _values(telemetry)
+        gone = values_of(telemetry)
     assert (gone["users"], gone["linkslive"], gone["sessions_attacheddashboard"]) == (0, 0, 0)
     assert gone["upstream_silence_seconds"] == 0
 
@@ -67,7 +59,7 @@ async def test_phones_are_fresh_while_link_and_bus_are_and_nothing_waits_for_lon
     async with scene() as at:
         phone = await at.served()
         measure_phones(at.node, telemetry)
-        fine = _values(telemetry)
+        fine = values_of(telemetry)
         assert (fine["served_connections"], fine["fresh_connections"]) == (1, 1)
         assert (fine["dirty_keys"], fine["pace_level"]) == (0, 0)
         live = phone.session.live
@@ -79,14 +71,14 @@ async def test_phones_are_fresh_while_link_and_bus_are_and_nothing_waits_for_lon
                 at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=waiting)))
                 await at.clock.settle()
             measure_phones(at.node, telemetry)
-            waits = _values(telemetry)
+            waits = values_of(telemetry)
             assert (waits["dirty_keys"], waits["pace_level"], waits["fresh_connections"]) == (1, 1, 1)
             await at.clock.advance(FRESH_S)
             measure_phones(at.node, telemetry)
-            assert _values(telemetry)["fresh_connections"] == 0
+            assert values_of(telemetry)["fresh_connections"] == 0
         phone.take()
         measure_phones(at.node, telemetry)
-        assert _values(telemetry)["fresh_connections"] == 1
+        assert values_of(telemetry)["fresh_connections"] == 1
 
 
 async def test_a_phone_whose_link_is_gone_is_not_fresh() -> None:
@@ -97,7 +89,7 @@ async def test_a_phone_whose_link_is_gone_is_not_fresh() -> None:
         at.upstream.drop(user(1))
         await at.pass_time(1)
         measure_phones(at.node, telemetry)
-        gone = _values(telemetry)
+        gone = values_of(telemetry)
     assert (gone["served_connections"], gone["fresh_connections"]) == (1, 0)
 
 
@@ -107,7 +99,7 @@ async def test_phones_in_step_are_counted_each() -> None:
         phones = [await at.served(device=f"d{number}") for number in range(3)]
         await at.pass_time(60)
         measure_phones(at.node, telemetry)
-        assert _values(telemetry)["served_connections"] == len(phones)
+        assert values_of(telemetry)["served_connections"] == len(phones)
 
 
 async def test_what_a_site_can_do_is_told_by_whoever_has_a_link() -> None:
@@ -115,7 +107,7 @@ async def test_what_a_site_can_do_is_told_by_whoever_has_a_link() -> None:
 
     def level(function: str) -> float:
         measure_functions(at.node, ["main", "other"], telemetry)
-        return _values(telemetry)[f"site_function_up{function}main"]
+        return values_of(telemetry)[f"site_function_up{function}main"]
 
     async with scene() as at:
         assert math.isnan(level("realtime"))  # nobody is here who would know
@@ -126,7 +118,7 @@ async def test_what_a_site_can_do_is_told_by_whoever_has_a_link() -> None:
         await at.clock.settle()
         assert (level("realtime"), level("voice"), level("email")) == (1, 0.5, 0)
         assert math.isnan(level("callback"))
-        assert math.isnan(_values(telemetry)["site_function_uprealtimeother"])
+        assert math.isnan(values_of(telemetry)["site_function_uprealtimeother"])
         at.upstream.unreachable = True
         at.upstream.drop(user(1))
         await at.pass_time(1)
@@ -138,7 +130,7 @@ async def test_elements_that_came_late_are_told() -> None:
     async with scene() as at:
         at.node.composer.late = 3
         measure_late(at.node, telemetry)
-    assert _values(telemetry)["late_elements_total"] == 3
+    assert values_of(telemetry)["late_elements_total"] == 3
 
 
 async def test_the_longest_silence_is_told() -> None:
@@ -152,7 +144,7 @@ async def test_the_longest_silence_is_told() -> None:
         assert user_state.owner.link is not None
         silent_s = made.clock.now() - user_state.owner.link.heard_at
         measure_users(made.node, telemetry)
-        assert _values(telemetry)["upstream_silence_seconds"] == silent_s
+        assert values_of(telemetry)["upstream_silence_seconds"] == silent_s
         phone.leave()
 
 
@@ -162,14 +154,14 @@ async def test_a_silence_goes_on_while_the_link_is_gone_and_ends_when_it_is_back
 
         def silence_s() -> float:
             measure_users(at.node, telemetry)
-            return _values(telemetry)["upstream_silence_seconds"]
+            return values_of(telemetry)["upstream_silence_seconds"]
 
         await at.served()
         at.upstream.unreachable = True
         at.upstream.drop(user(1))
         await at.pass_time(5)
         measure_users(at.node, telemetry)
-        assert _values(telemetry)["linksdown"] == 1
+        assert values_of(telemetry)["linksdown"] == 1
         before_s = silence_s()
         assert 5 <= before_s <= 6
         await at.pass_time(30)
@@ -187,7 +179,7 @@ async def test_of_whom_nothing_was_ever_heard_no_silence_is_told() -> None:
         phone.hello()
         await at.pass_time(5)
         measure_users(at.node, telemetry)
-        assert (_values(telemetry)["linksdown"], _values(telemetry)["upstream_silence_seconds"]) == (1, 0)
+        assert (values_of(telemetry)["linksdown"], values_of(telemetry)["upstream_silence_seconds"]) == (1, 0)
 
 
 async def test_leases_are_counted_on_the_node_that_holds_them_with_the_time_that_is_left() -> None:
@@ -197,7 +189,7 @@ async def test_leases_are_counted_on_the_node_that_holds_them_with_the_time_that
         one, other = Telemetry(), Telemetry()
         for scene_, telemetry in zip(at.scenes, (one, other), strict=True):
             measure_owned(scene_.node, telemetry)
-        mine, others = _values(one), _values(other)
+        mine, others = values_of(one), values_of(other)
         assert (mine["leases_held"], others["leases_held"]) == (1, 0)
         assert (mine["owners_without_local_device"], mine["bus_state"]) == (0, 0)
         assert 5 <= mine["lease_margin_seconds"] <= 10
@@ -208,7 +200,7 @@ async def test_leases_are_counted_on_the_node_that_holds_them_with_the_time_that
         at.trouble.take_away(0)
         await at.pass_time(20)
         measure_owned(at.scenes[0].node, one)
-        cut_off = _values(one)
+        cut_off = values_of(one)
         assert (cut_off["owners_without_local_device"], cut_off["bus_state"]) == (1, 3)
         assert cut_off["lease_margin_seconds"] == 0
 
@@ -225,16 +217,16 @@ def test_the_offset_of_the_clock_is_that_of_the_store_and_none_without_one() -> 
     for offset_s in (None, -1.5):
         stored.clock_offset_s = offset_s
         measure_clock_offset(stored, telemetry)
-        shown = _values(telemetry)["clock_offset_seconds"]
+        shown = values_of(telemetry)["clock_offset_seconds"]
         assert shown == offset_s or (offset_s is None and math.isnan(shown))
     measure_clock_offset(MemoryLeases(clock), telemetry)
-    assert _values(telemetry)["clock_offset_seconds"] == 0
+    assert values_of(telemetry)["clock_offset_seconds"] == 0
 
 
 def test_what_was_known_already_is_a_share_of_all() -> None:
     telemetry, pool, other = Telemetry(), Readings(), Readings()
     measure_shared([pool], telemetry)
-    assert _values(telemetry)["pool_hit_ratio"] == 0
+    assert values_of(telemetry)["pool_hit_ratio"] == 0
     pool.shared, pool.parsed, other.parsed = 6, 1, 1
     measure_shared([pool, other], telemetry)
-    assert _values(telemetry)["pool_hit_ratio"] == 0.75
+    assert values_of(telemetry)["pool_hit_ratio"] == 0.75

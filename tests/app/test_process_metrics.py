@@ -6,19 +6,10 @@ import asyncio
 import math
 from pathlib import Path
 
-from prometheus_client.parser import text_string_to_metric_families
-
 from gateway.app.metrics import LOOP_CHECK_S, STUCK_S, ProcessMetrics, memory_limit_bytes
 from gateway.telemetry import Telemetry
+from tests.app.metrics import values_of
 from tests.doubles.clock import ManualClock
-
-
-def _values(telemetry: Telemetry) -> dict[str, float]:
-    return {
-        sample.name.removeprefix("oscc_gateway_") + "".join(sample.labels.values()): sample.value
-        for family in text_string_to_metric_families(telemetry.render().decode())
-        for sample in family.samples
-    }
 
 
 async def test_a_loop_that_turns_is_alive_and_its_lag_is_measured() -> None:
@@ -29,7 +20,7 @@ async def test_a_loop_that_turns_is_alive_and_its_lag_is_measured() -> None:
         await clock.advance(LOOP_CHECK_S * 4)
         assert vitals.live() is None
         running.cancel()
-    values = _values(telemetry)
+    values = values_of(telemetry)
     assert values["loop_lag_seconds_count"] == 4
     assert values["loop_lag_seconds_sum"] < 0.001
 
@@ -46,14 +37,14 @@ async def test_a_loop_that_does_not_turn_is_not() -> None:
 async def test_the_process_is_measured_when_asked_for() -> None:
     telemetry = Telemetry()
     ProcessMetrics(ManualClock(), telemetry).sample()
-    values = _values(telemetry)
+    values = values_of(telemetry)
     assert values["tasks"] >= 1
     assert values["rss_bytes"] > 10_000_000
     assert 3 <= values["fdsopen"] <= values["fdslimit"]
 
 
 def test_the_client_librarys_own_names_are_there() -> None:
-    values = _values(Telemetry())
+    values = values_of(Telemetry())
     assert values["process_cpu_seconds_total"] > 0
     assert values["process_resident_memory_bytes"] > 10_000_000
     assert 3 <= values["process_open_fds"] <= values["process_max_fds"]

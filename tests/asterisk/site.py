@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 from gateway.domain.commands import Command, Execute, Listen, Listening
 from gateway.domain.model import Application, Device, Kind
+from gateway.domain.resources import Agent
 from gateway.domain.upstream import LoggedOn, LogOn, Opened, Part, Reading, Source
 from gateway.runtime.clock import SystemClock
 from gateway.upstream.asterisk.connection import AmiAddress
@@ -105,6 +106,11 @@ class Ear:
                 for number in event.removed:
                     found.pop(number, None)
         return found
+
+    def agent(self, number: int) -> Agent | None:
+        """Return the agent as the link has told it, if it has."""
+        part = self.shown(Kind.AGENT, Source.REALTIME).get(number)
+        return part.value if part is not None and isinstance(part.value, Agent) else None
 
     async def until(self, holds: object) -> None:
         """Return when *holds* does, looked at after each event."""

@@ -46,11 +46,6 @@ async def at() -> AsyncIterator[Place]:
         yield made
 
 
-def agent(ear: Ear, number: int) -> Agent | None:
-    part = ear.shown(Kind.AGENT, Source.REALTIME).get(number)
-    return part.value if part is not None and isinstance(part.value, Agent) else None
-
-
 def queue(ear: Ear, number: int = SALES) -> Queue:
     value = ear.shown(Kind.QUEUE, Source.REALTIME)[number].value
     assert isinstance(value, Queue)
@@ -59,8 +54,8 @@ def queue(ear: Ear, number: int = SALES) -> Queue:
 
 async def test_a_supervisor_sees_queues_and_agents(at: Place) -> None:
     async with at.linked(await at.boss()) as ear:
-        await ear.until(lambda: agent(ear, CEM))
-        cem = agent(ear, CEM)
+        await ear.until(lambda: ear.agent(CEM))
+        cem = ear.agent(CEM)
         assert cem is not None
         assert (cem.routing_state, cem.handling) == (RoutingState.AVAILABLE, ())
         assert (queue(ear).contacts_waiting, queue(ear).agents_available) == (0, 1)
@@ -77,10 +72,10 @@ async def test_a_supervisor_of_one_queue_sees_no_other(at: Place) -> None:
 
 async def test_a_call_is_shown_from_ringing_to_its_end(at: Place) -> None:
     async with at.linked(await at.boss()) as ear:
-        await ear.until(lambda: agent(ear, CEM))
+        await ear.until(lambda: ear.agent(CEM))
 
         def phases() -> list[str]:
-            shown = agent(ear, CEM)
+            shown = ear.agent(CEM)
             return [] if shown is None else [one.state for one in shown.handling]
 
         caller = at.fake.join("sales", "+49891234567")
@@ -105,13 +100,13 @@ async def test_nothing_of_a_caller_but_the_wait_is_kept(at: Place) -> None:
 
 async def test_an_agent_begins_paused_and_becomes_available(at: Place) -> None:
     async with at.linked(await at.assistant()) as ear:
-        await ear.until(lambda: agent(ear, ANA))
-        first = agent(ear, ANA)
+        await ear.until(lambda: ear.agent(ANA))
+        first = ear.agent(ANA)
         assert first is not None
         assert (first.routing_state, first.logged_on_remotely) == (RoutingState.UNAVAILABLE, True)
         assert ear.shown(Kind.AGENT, Source.REALTIME)[ANA].remote_number == NUMBER
         assert await ear.command(SetRoutingState("available")) == Executed("applied")
-        after = agent(ear, ANA)
+        after = ear.agent(ANA)
         assert after is not None
         assert after.routing_state is RoutingState.AVAILABLE
         assert not at.fake.queues["sales"].members[REMOTE].paused
@@ -120,26 +115,26 @@ async def test_an_agent_begins_paused_and_becomes_available(at: Place) -> None:
 async def test_the_number_is_shown_to_nobody_else(at: Place) -> None:
     await at.assistant()
     async with at.linked(await at.boss()) as ear:
-        await ear.until(lambda: agent(ear, ANA))
+        await ear.until(lambda: ear.agent(ANA))
         assert NUMBER not in repr(ear.heard.events)
         assert ear.shown(Kind.AGENT, Source.REALTIME)[ANA].remote_number is None
 
 
 async def test_a_supervisor_pauses_with_a_reason_and_state_comes_before_the_answer(at: Place) -> None:
     async with at.linked(await at.boss()) as ear:
-        await ear.until(lambda: agent(ear, CEM))
+        await ear.until(lambda: ear.agent(CEM))
         before = len(ear.heard.events)
         answer = await ear.command(SetAgentRoutingState(str(CEM), "unavailable", LUNCH))
         assert answer == Executed("applied")
         assert len(ear.heard.events) > before
-        paused = agent(ear, CEM)
+        paused = ear.agent(CEM)
         assert paused is not None
         assert (paused.routing_state, paused.reason_id) == (RoutingState.UNAVAILABLE, LUNCH)
         assert await ear.command(SetAgentRoutingState(str(CEM), "unavailable", LUNCH)) == Executed(
             "unchanged"
         )
         await ear.command(SetAgentRoutingState(str(CEM), "work", PAPERWORK))
-        working = agent(ear, CEM)
+        working = ear.agent(CEM)
         assert working is not None
         assert working.routing_state is RoutingState.WORK
         assert queue(ear).agents_work == 1
@@ -224,11 +219,11 @@ async def test_a_log_off_leaves_nothing(at: Place) -> None:
 async def test_a_supervisor_logs_a_remote_agent_off(at: Place) -> None:
     session = await at.assistant()
     async with at.linked(session) as remote, at.linked(await at.boss()) as ear:
-        await ear.until(lambda: agent(ear, ANA))
+        await ear.until(lambda: ear.agent(ANA))
         assert await ear.command(SetAgentRoutingState(str(ANA), "logged_off")) == Executed("applied")
         ended = await remote.heard.first(SessionEnded)
         assert (ended.reason, ended.by) == (EndReason.LOGGED_OFF_BY_SUPERVISOR, "Bea Boss")
-        assert agent(ear, ANA) is None
+        assert ear.agent(ANA) is None
     assert at.fake.rings_at("ana") is None
 
 
@@ -259,7 +254,7 @@ async def test_sessions_outlive_the_gateway(at: Place) -> None:
 
 async def test_an_asterisk_that_restarts_is_shown_as_away_and_read_again(at: Place) -> None:
     async with at.linked(await at.boss()) as ear:
-        await ear.until(lambda: agent(ear, CEM))
+        await ear.until(lambda: ear.agent(CEM))
 
         def states() -> list[FunctionState]:
             changes = (one for one in ear.heard.events if isinstance(one, FunctionChanged))
@@ -274,13 +269,13 @@ async def test_an_asterisk_that_restarts_is_shown_as_away_and_read_again(at: Pla
         await at.fake.start()
         await ear.until(lambda: states()[-1] is FunctionState.UP)
         dan = number_of("interface", "Local/2006@desk/n")
-        await ear.until(lambda: agent(ear, dan))
+        await ear.until(lambda: ear.agent(dan))
         assert ear.link.is_open
 
 
 async def test_what_was_sent_and_not_answered_is_unknown(at: Place) -> None:
     async with at.linked(await at.boss()) as ear:
-        await ear.until(lambda: agent(ear, CEM))
+        await ear.until(lambda: ear.agent(CEM))
         at.fake.freeze()
         async with asyncio.TaskGroup() as tasks:
             asked = tasks.create_task(_code(ear, SetAgentRoutingState(str(CEM), "unavailable", LUNCH)))
@@ -300,12 +295,12 @@ async def _code(ear: Ear, command: SetAgentRoutingState) -> ErrorCode | None:
 
 async def test_a_silent_reload_is_seen_at_the_next_whole_reading(at: Place) -> None:
     async with at.linked(await at.boss()) as ear:
-        await ear.until(lambda: agent(ear, CEM))
+        await ear.until(lambda: ear.agent(CEM))
         at.fake.add_static("support", "Local/2007@desk/n", "Gil Desk")
         at.fake.remove_static("sales", DESK)
         at.fake.reload_at_console()
         gil = number_of("interface", "Local/2007@desk/n")
-        await ear.until(lambda: agent(ear, gil) and not agent(ear, CEM))
+        await ear.until(lambda: ear.agent(gil) and not ear.agent(CEM))
         gained = [one.number for one in ear.heard.events if isinstance(one, ObjectChanged) and one.part]
         assert gil in gained
 

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from gateway.domain.commands import Executed, SetAgentRoutingState, SetRoutingState
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Kind
-from gateway.domain.resources import Agent, RoutingState
+from gateway.domain.resources import RoutingState
 from gateway.domain.upstream import Source
 from gateway.runtime.clock import SystemClock
 from gateway.upstream.asterisk.ami import MESSAGE_BYTES, Framer, Message
@@ -21,17 +21,12 @@ from gateway.upstream.asterisk.keys import number_of
 from gateway.upstream.asterisk.monitor import Monitor
 from gateway.upstream.asterisk.state import Queues
 from gateway.upstream.asterisk.view import Rules
-from tests.asterisk.site import NUMBER, Ear, Place, place
+from tests.asterisk.site import NUMBER, Place, place
 
 DESK = "Local/2005@desk/n"
 REMOTE = "Local/ana@oscc-remote/n"
 ANA, CEM = number_of("person", "ana"), number_of("person", "cem")
 LUNCH = str(number_of("reason", "Lunch"))
-
-
-def agent(ear: Ear, number: int) -> Agent | None:
-    part = ear.shown(Kind.AGENT, Source.REALTIME).get(number)
-    return part.value if part is not None and isinstance(part.value, Agent) else None
 
 
 async def again(at: Place) -> None:
@@ -48,7 +43,7 @@ async def test_lists_without_eventlist_are_read() -> None:
         at.fake.add_queue("late night: support")
         await again(at)
         async with at.linked(await at.boss()) as ear:
-            await ear.until(lambda: agent(ear, CEM))
+            await ear.until(lambda: ear.agent(CEM))
             assert number_of("queue", "late night: support") in ear.shown(Kind.QUEUE, Source.REALTIME)
             answer = await ear.command(SetAgentRoutingState(str(CEM), "unavailable", LUNCH))
             assert answer == Executed("applied")
@@ -71,7 +66,7 @@ async def test_dashboards_need_no_right_to_write() -> None:
         await again(at)
         session = await at.boss()
         async with at.linked(session) as ear:
-            await ear.until(lambda: agent(ear, CEM))
+            await ear.until(lambda: ear.agent(CEM))
             assert await at.server.keep_alive(session.secret) > at.clock.wall_ms()
         with pytest.raises(GatewayError) as refused:
             await at.assistant()
@@ -163,11 +158,11 @@ async def test_an_account_that_is_sent_no_events_is_said_and_its_commands_take_e
         at.fake.accounts["oscc"].read = frozenset()
         await again(at)
         async with at.linked(await at.boss()) as ear:
-            await ear.until(lambda: agent(ear, CEM))
+            await ear.until(lambda: ear.agent(CEM))
             with capture_logs() as logs:
                 answer = await ear.command(SetAgentRoutingState(str(CEM), "unavailable", LUNCH))
             assert answer == Executed("applied")
-            shown = agent(ear, CEM)
+            shown = ear.agent(CEM)
             assert shown is not None
             assert shown.routing_state is RoutingState.UNAVAILABLE
         assert [one["event"] for one in logs].count("asterisk_sends_no_events") == 1
@@ -204,7 +199,7 @@ async def test_a_long_reason_is_not_set_twice() -> None:
         place(rules=Rules(unavailable_reasons=(long,))) as at,
         at.linked(await at.boss()) as ear,
     ):
-        await ear.until(lambda: agent(ear, CEM))
+        await ear.until(lambda: ear.agent(CEM))
         command = SetAgentRoutingState(str(CEM), "unavailable", str(number_of("reason", long)))
         assert await ear.command(command) == Executed("applied")
         assert await ear.command(command) == Executed("unchanged")

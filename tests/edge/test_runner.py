@@ -15,12 +15,10 @@ import pytest
 from aiohttp import web
 
 from gateway.app import listeners as listener_module
-from gateway.app.certificates import client_context
-from gateway.app.config.settings import ClientSection
 from gateway.app.listeners import listening
 from gateway.edge import server as edge_server
 from gateway.edge.limits import PENDING_CONNECTIONS, PendingConnections
-from tests.app.certificates import make
+from tests.app.certificates import both_ends
 from tests.security.doors import say, status
 
 MUCH = 5_000_000
@@ -28,6 +26,10 @@ MUCH = 5_000_000
 REST = 100_000
 """More than they hold of one with a small buffer, by less than what makes aiohttp wait."""
 MALFORMED = b"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer canary\x00\r\n\r\n"
+
+
+LINES = Path(__file__).read_text("utf-8").splitlines()
+FAILS_AT = 1 + LINES.index('        raise RuntimeError("canary-of-a-fault")')
 
 
 def application() -> web.Application:
@@ -83,7 +85,7 @@ async def test_a_fault_that_nobody_caught_is_told_by_its_place_alone(
     assert record.getMessage() == "request_failed"
     assert (vars(record)["error"], vars(record)["place"].split(" < ")[0]) == (
         "RuntimeError",
-        "tests/edge/test_runner.py:35:fail",
+        f"tests/edge/test_runner.py:{FAILS_AT}:fail",
     )
 
 
@@ -133,7 +135,7 @@ async def test_who_takes_nothing_of_it_is_let_go(
     monkeypatch.setattr(edge_server, "HEAD_S", closes_after_s)
     app = application()
     there = app[PENDING_CONNECTIONS] = PendingConnections(10, 10)
-    tls, trust = _tls(tmp_path) if is_tls else (None, None)
+    tls, trust = both_ends(tmp_path) if is_tls else (None, None)
     async with listening("test", app, "127.0.0.1", 0, tls) as listener, asyncio.timeout(10):
         with await asyncio.to_thread(_ask, listener.port, length, trust):
             await _until(lambda: len(there) == 1)
@@ -154,7 +156,7 @@ async def test_who_has_taken_all_may_take_his_time(monkeypatch: pytest.MonkeyPat
 
 async def _slowly_taken(folder: Path, *, is_tls: bool) -> int:
     """Return how many bytes of a long answer came to one who takes some two megabytes a second."""
-    tls, trust = _tls(folder) if is_tls else (None, None)
+    tls, trust = both_ends(folder) if is_tls else (None, None)
     taken = 0
     async with listening("test", application(), "127.0.0.1", 0, tls) as listener, asyncio.timeout(20):
         name = None if trust is None else "127.0.0.1"
@@ -172,13 +174,6 @@ async def _slowly_taken(folder: Path, *, is_tls: bool) -> int:
 async def _until(holds: Callable[[], bool]) -> None:
     while not holds():  # noqa: ASYNC110 - nobody tells of it
         await asyncio.sleep(0.01)
-
-
-def _tls(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    certificate, key = make(folder, days=100_000)
-    tls = client_context(ClientSection(certificate=certificate, key=key))
-    assert tls is not None
-    return tls, ssl.create_default_context(cafile=certificate)
 
 
 def _ask(port: int, length: int, trust: ssl.SSLContext | None) -> socket.socket:

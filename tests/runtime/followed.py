@@ -14,10 +14,10 @@ TRUSTED_S = 7.0
 """Until a node trusts its bus."""
 
 
-async def followed(at: Street) -> tuple[PhoneLine, PhoneLine]:
-    """Give a phone at node 0, which owns the user, and one at node 1."""
+async def followed(at: Street, *, settled_s: float = 1.0) -> tuple[PhoneLine, PhoneLine]:
+    """Give a phone at node 0, which owns the user, and one at node 1, trusting its bus after TRUSTED_S."""
     near, far = await at.scenes[0].served(), await at.scenes[1].served(device="d2")
-    await at.pass_time(1)
+    await at.pass_time(settled_s)
     assert at.owners() == [0]
     return near, far
 

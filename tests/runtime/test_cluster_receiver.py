@@ -32,6 +32,7 @@ from gateway.protocol.envelopes import (
     Update,
 )
 from gateway.runtime.owner import Owner
+from tests.runtime.followed import followed
 from tests.runtime.scene import PhoneLine, user
 from tests.runtime.street import Street, street
 
@@ -59,12 +60,6 @@ class Stranger:
 def only(kind: type[T], told: list[Envelope]) -> T:
     (found,) = (one for one in told if isinstance(one, kind))
     return found
-
-
-async def followed(at: Street) -> tuple[PhoneLine, PhoneLine]:
-    near, far = await at.scenes[0].served(), await at.scenes[1].served(device="d2")
-    await at.pass_time(1)
-    return near, far
 
 
 def call(at: Street, phone: PhoneLine) -> Call:

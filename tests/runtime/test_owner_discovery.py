@@ -7,7 +7,8 @@ import pytest
 from gateway.domain.model import NodeId
 from gateway.domain.upstream import Feature
 from gateway.protocol.envelopes import Asked, Asks, CallRequest, Envelope, Probe
-from tests.runtime.scene import PhoneLine, user
+from tests.runtime.followed import TRUSTED_S, followed
+from tests.runtime.scene import user
 from tests.runtime.street import Street, street
 
 UNFENCED = frozenset(Feature) - {Feature.LINK_FENCING}
@@ -16,14 +17,6 @@ LOST_S = 6.0
 """Until an answer that was lost is asked for again."""
 WORKS_S = 2.0
 """Until the bus has carried a probe and everybody has been asked."""
-
-
-async def followed(at: Street) -> tuple[PhoneLine, PhoneLine]:
-    """Give a phone at node 0, which owns the user, and one at node 1, whose bus is trusted."""
-    near, far = await at.scenes[0].served(), await at.scenes[1].served(device="d2")
-    await at.pass_time(HEALTHY_S + 2)
-    assert at.owners() == [0]
-    return near, far
 
 
 def loses(at: Street, sender: int, to: int) -> None:
@@ -45,7 +38,7 @@ async def owned_by_1_after(at: Street, most_s: float) -> float:
 
 async def test_a_user_whose_owner_was_killed_is_taken_over_within_seconds() -> None:
     async with street() as at:
-        _, far = await followed(at)
+        _, far = await followed(at, settled_s=TRUSTED_S)
         await at.kill(0)
         after_s = await owned_by_1_after(at, 5.0)
         assert 1.0 <= after_s <= 4.0, "only whom nobody heard twice, a second apart, is gone"
@@ -60,7 +53,7 @@ async def test_a_user_whose_owner_was_killed_is_taken_over_within_seconds() -> N
 
 async def test_a_phone_of_a_killed_node_comes_back_to_another() -> None:
     async with street() as at:
-        near, far = await followed(at)
+        near, far = await followed(at, settled_s=TRUSTED_S)
         await at.kill(0)
         back = await at.scenes[1].again(near, position=near.position)
         await at.pass_time(5)
@@ -71,7 +64,7 @@ async def test_a_phone_of_a_killed_node_comes_back_to_another() -> None:
 
 async def test_what_was_under_way_at_a_killed_owner_is_unknown_and_is_not_executed_again() -> None:
     async with street() as at:
-        _, far = await followed(at)
+        _, far = await followed(at, settled_s=TRUSTED_S)
         link = at.upstream.link(user(1))
         assert link is not None
         link.mute()
@@ -96,7 +89,7 @@ async def test_what_was_under_way_at_a_killed_owner_is_unknown_and_is_not_execut
 
 async def test_an_owner_who_hears_and_does_not_answer_is_deaf_after_three_seconds() -> None:
     async with street() as at:
-        near, far = await followed(at)
+        near, far = await followed(at, settled_s=TRUSTED_S)
         loses(at, 0, 1)
         after_s = await owned_by_1_after(at, 6.0)
         assert 3.0 <= after_s <= 5.0
@@ -112,7 +105,7 @@ async def test_an_owner_who_hears_and_does_not_answer_is_deaf_after_three_second
 
 async def test_nothing_of_a_deaf_owner_is_shown_as_fresh() -> None:
     async with street(features=UNFENCED) as at:
-        near, far = await followed(at)
+        near, far = await followed(at, settled_s=TRUSTED_S)
         loses(at, 0, 1)
         await at.pass_time(5)
         assert (near.health, far.health) == ("live", "stale")
@@ -123,7 +116,7 @@ async def test_nothing_of_a_deaf_owner_is_shown_as_fresh() -> None:
 
 async def test_an_owner_who_answers_in_time_is_left_alone() -> None:
     async with street() as at:
-        await followed(at)
+        await followed(at, settled_s=TRUSTED_S)
         loses(at, 0, 1)
         await at.pass_time(2)
         at.trouble.lose = None
@@ -134,7 +127,7 @@ async def test_an_owner_who_answers_in_time_is_left_alone() -> None:
 
 async def test_silence_is_not_taken_for_his_while_ones_own_bus_is_ill() -> None:
     async with street() as at:
-        await followed(at)
+        await followed(at, settled_s=TRUSTED_S)
         at.trouble.take_away(1)
         await at.pass_time(60)
         assert at.owners() == [0]
@@ -143,7 +136,7 @@ async def test_silence_is_not_taken_for_his_while_ones_own_bus_is_ill() -> None:
 
 async def test_the_bus_must_have_worked_for_a_while_before_silence_is_taken_for_his() -> None:
     async with street() as at:
-        await followed(at)
+        await followed(at, settled_s=TRUSTED_S)
         at.trouble.take_away(1)
         await at.pass_time(4)
         loses(at, 0, 1)
@@ -154,7 +147,7 @@ async def test_the_bus_must_have_worked_for_a_while_before_silence_is_taken_for_
 
 async def test_without_fencing_a_deaf_owner_keeps_his_user_until_his_lease_would_have_run_out() -> None:
     async with street(features=UNFENCED) as at:
-        await followed(at)
+        await followed(at, settled_s=TRUSTED_S)
         await at.kill(0)
         after_s = await owned_by_1_after(at, EXPIRY_S + 6.0)
         assert after_s >= EXPIRY_S
@@ -162,7 +155,7 @@ async def test_without_fencing_a_deaf_owner_keeps_his_user_until_his_lease_would
 
 async def test_without_fencing_a_deaf_owner_who_renews_keeps_his_user() -> None:
     async with street(features=UNFENCED) as at:
-        near, _ = await followed(at)
+        near, _ = await followed(at, settled_s=TRUSTED_S)
         loses(at, 0, 1)
         await at.pass_time(3 * EXPIRY_S)
         assert at.owners() == [0]
@@ -172,7 +165,7 @@ async def test_without_fencing_a_deaf_owner_who_renews_keeps_his_user() -> None:
 
 async def test_nobody_is_taken_while_the_site_is_not_reached() -> None:
     async with street() as at:
-        await followed(at)
+        await followed(at, settled_s=TRUSTED_S)
         await at.kill(0)
         at.ways[1].shut()
         await at.pass_time(10)
@@ -216,7 +209,7 @@ async def test_the_lease_of_an_earlier_life_of_a_node_is_taken_at_once() -> None
 
 async def test_a_node_that_drains_takes_nobody() -> None:
     async with street() as at:
-        _, far = await followed(at)
+        _, far = await followed(at, settled_s=TRUSTED_S)
         at.scenes[1].node.is_draining = True
         await at.kill(0)
         await at.pass_time(30)
@@ -226,7 +219,7 @@ async def test_a_node_that_drains_takes_nobody() -> None:
 
 async def test_a_lease_that_names_this_node_is_taken_up() -> None:
     async with street() as at:
-        _, far = await followed(at)
+        _, far = await followed(at, settled_s=TRUSTED_S)
         leases, owner = at.trouble.store(0).leases, at.home(0).owner
         assert owner is not None
         mine = await leases.acquire(user(1), NodeId("n1"), "n1-1", floor=0, expected=owner.epoch)
@@ -258,7 +251,7 @@ async def test_whoever_follows_is_led_to_the_owner_whom_the_lease_names() -> Non
 
 async def test_a_store_that_forgot_everything_costs_nothing() -> None:
     async with street() as at:
-        near, far = await followed(at)
+        near, far = await followed(at, settled_s=TRUSTED_S)
         at.trouble.flush()
         await at.pass_time(60)
         assert at.owners() == [0]
@@ -273,7 +266,7 @@ async def test_a_store_that_forgot_everything_costs_nothing() -> None:
 async def test_a_fail_over_to_a_replica_that_knew_less_costs_nothing() -> None:
     async with street() as at:
         before = at.trouble.copied()
-        await followed(at)
+        await followed(at, settled_s=TRUSTED_S)
         at.trouble.stores[0] = before
         at.trouble.renew(0, 1)
         await at.pass_time(60)
@@ -283,7 +276,7 @@ async def test_a_fail_over_to_a_replica_that_knew_less_costs_nothing() -> None:
 
 async def test_an_owner_who_answers_is_followed_also_when_no_lease_names_him() -> None:
     async with street() as at:
-        _, far = await followed(at)
+        _, far = await followed(at, settled_s=TRUSTED_S)
         at.trouble.flush()
         follower = at.home(1).follower
         assert follower is not None
@@ -297,7 +290,7 @@ async def test_an_owner_who_answers_is_followed_also_when_no_lease_names_him() -
 
 async def test_a_user_whom_nobody_owns_is_taken_at_once_from_who_denies_to() -> None:
     async with street() as at:
-        near, far = await followed(at)
+        near, far = await followed(at, settled_s=TRUSTED_S)
         near.bye()
         at.home(0).stop()
         after_s = await owned_by_1_after(at, 3.0)
@@ -308,7 +301,7 @@ async def test_a_user_whom_nobody_owns_is_taken_at_once_from_who_denies_to() -> 
 
 async def test_a_store_that_does_not_answer_is_asked_again() -> None:
     async with street() as at:
-        near, far = await followed(at)
+        near, far = await followed(at, settled_s=TRUSTED_S)
         near.bye()
         at.trouble.unanswered = lambda node: node == 1
         at.home(0).stop()
@@ -323,7 +316,7 @@ async def test_a_store_that_does_not_answer_is_asked_again() -> None:
 @pytest.mark.parametrize("kind", [Asks, Asked])
 async def test_owners_are_asked_for_a_sign_of_life_every_second(kind: type[Envelope]) -> None:
     async with street() as at:
-        await followed(at)
+        await followed(at, settled_s=TRUSTED_S)
         at.said.clear()
         await at.pass_time(10)
         assert 10 <= len(at.heard(kind)) <= 12

@@ -14,14 +14,8 @@ from gateway.protocol.envelopes import (
 )
 from gateway.runtime.follower import Follower
 from gateway.runtime.remote_owner import AGAIN_S, ANSWER_S, RemoteAttach
-from tests.runtime.scene import PhoneLine
+from tests.runtime.followed import followed
 from tests.runtime.street import Street, street
-
-
-async def followed(at: Street) -> tuple[PhoneLine, PhoneLine]:
-    near, far = await at.scenes[0].served(), await at.scenes[1].served(device="d2")
-    await at.pass_time(2)
-    return near, far
 
 
 def follower(at: Street) -> Follower:
@@ -40,7 +34,7 @@ def presented(at: Street) -> int:
 
 async def test_a_session_is_presented_once_while_its_owner_knows_it() -> None:
     async with street() as at:
-        _, far = await followed(at)
+        _, far = await followed(at, settled_s=2)
         assert remote_attach(at).is_accepted(far.ticket.handle)
         at.said.clear()
         await at.pass_time(60)
@@ -49,7 +43,7 @@ async def test_a_session_is_presented_once_while_its_owner_knows_it() -> None:
 
 async def test_a_session_that_the_replica_has_lost_sight_of_is_presented_again() -> None:
     async with street() as at:
-        _, far = await followed(at)
+        _, far = await followed(at, settled_s=2)
         at.said.clear()
         at.scenes[0].owner().let_go(far.ticket.handle)
         await at.pass_time(3)
@@ -60,7 +54,7 @@ async def test_a_session_that_the_replica_has_lost_sight_of_is_presented_again()
 
 async def test_without_an_answer_a_session_is_presented_again_after_a_while() -> None:
     async with street() as at:
-        _, far = await followed(at)
+        _, far = await followed(at, settled_s=2)
         at.said.clear()
         at.trouble.lose = lambda *told: isinstance(told[-1], AttachAnswer)
         at.scenes[0].owner().let_go(far.ticket.handle)
@@ -74,7 +68,7 @@ async def test_without_an_answer_a_session_is_presented_again_after_a_while() ->
 
 async def test_what_one_owner_accepted_is_presented_to_the_next() -> None:
     async with street(3) as at:
-        _, far = await followed(at)
+        _, far = await followed(at, settled_s=2)
         third = await at.scenes[2].served(device="d3")
         await at.pass_time(1)
         at.said.clear()
@@ -93,7 +87,7 @@ async def test_what_one_owner_accepted_is_presented_to_the_next() -> None:
 
 async def test_an_answer_of_the_last_owner_is_none_of_the_next() -> None:
     async with street() as at:
-        _, far = await followed(at)
+        _, far = await followed(at, settled_s=2)
         grant = follower(at).owner
         follower(at)._grant = grant._replace(token=grant.token + 1)
         assert not remote_attach(at).is_accepted(far.ticket.handle)
@@ -101,7 +95,7 @@ async def test_an_answer_of_the_last_owner_is_none_of_the_next() -> None:
 
 async def test_a_session_that_is_refused_in_passing_closes_its_phone() -> None:
     async with street() as at:
-        near, far = await followed(at)
+        near, far = await followed(at, settled_s=2)
         at.upstream.live.pop(far.ticket.secret)
         at.scenes[0].owner().let_go(far.ticket.handle)
         await at.pass_time(3)
@@ -112,7 +106,7 @@ async def test_a_session_that_is_refused_in_passing_closes_its_phone() -> None:
 
 async def test_an_owner_who_cannot_tell_closes_nobody() -> None:
     async with street() as at:
-        _, far = await followed(at)
+        _, far = await followed(at, settled_s=2)
         at.trouble.lose = lambda *told: isinstance(told[-1], Attach)
         remote_attach(at).follow(at.home(1).local[far.ticket.handle], follower(at)._tasks)
         await at.clock.settle()
@@ -126,7 +120,7 @@ async def test_an_owner_who_cannot_tell_closes_nobody() -> None:
 
 async def test_a_refusal_for_a_reason_of_a_later_version_closes_nobody_and_harms_nobody() -> None:
     async with street() as at:
-        near, far = await followed(at)
+        near, far = await followed(at, settled_s=2)
         at.trouble.lose = lambda *told: isinstance(told[-1], AttachAnswer)
         fresh = await at.scenes[1].phone("anna", device="d3")
         fresh.hello()
@@ -144,7 +138,7 @@ async def test_a_refusal_for_a_reason_of_a_later_version_closes_nobody_and_harms
 
 async def test_an_answer_that_makes_no_sense_is_none() -> None:
     async with street() as at:
-        _, far = await followed(at)
+        _, far = await followed(at, settled_s=2)
         at.trouble.lose = lambda *told: isinstance(told[-1], Attach)
         remote_attach(at).follow(at.home(1).local[far.ticket.handle], follower(at)._tasks)
         await at.clock.settle()
@@ -157,7 +151,7 @@ async def test_an_answer_that_makes_no_sense_is_none() -> None:
 
 async def test_of_a_session_that_left_nothing_is_remembered() -> None:
     async with street() as at:
-        _, far = await followed(at)
+        _, far = await followed(at, settled_s=2)
         far.leave()
         await at.clock.settle()
         assert remote_attach(at)._accepted == remote_attach(at)._again_at == {}
@@ -165,7 +159,7 @@ async def test_of_a_session_that_left_nothing_is_remembered() -> None:
 
 async def test_nor_of_one_that_left_while_its_owner_was_asked() -> None:
     async with street() as at:
-        _, far = await followed(at)
+        _, far = await followed(at, settled_s=2)
         at.trouble.lose = lambda *told: isinstance(told[-1], AttachAnswer)
         at.scenes[0].owner().let_go(far.ticket.handle)
         await at.pass_time(2)
@@ -177,7 +171,7 @@ async def test_nor_of_one_that_left_while_its_owner_was_asked() -> None:
 
 async def test_who_is_accepted_in_a_later_epoch_is_not_served_from_a_replica_of_an_earlier_one() -> None:
     async with street() as at:
-        near, far = await followed(at)
+        near, far = await followed(at, settled_s=2)
         before = at.scenes[0].owner().epoch
         at.trouble.lose = lambda *told: isinstance(told[-1], Publication | Publications)
         await at.upstream.open(near.ticket.user, near.ticket.secret, token=before + 1, holder="rival")

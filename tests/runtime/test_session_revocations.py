@@ -14,15 +14,10 @@ from gateway.protocol.envelopes import SessionOver
 from gateway.runtime.cluster import SAY_S
 from gateway.runtime.log_off import DENIED_BEYOND_MS, LOOK_S, RETRY_S
 from gateway.runtime.ports import NODE_TTL_S
+from tests.runtime.followed import followed
 from tests.runtime.rivals import Gate
 from tests.runtime.scene import PhoneLine, Scene, user
 from tests.runtime.street import Street, street
-
-
-async def followed(at: Street) -> tuple[PhoneLine, PhoneLine]:
-    near, far = await at.scenes[0].served(), await at.scenes[1].served(device="d2")
-    await at.pass_time(1)
-    return near, far
 
 
 async def refused(at: Street, phone: PhoneLine, scene: Scene) -> tuple[int, str] | None:

@@ -8,23 +8,16 @@ from gateway.core.rate_limits import Urgency
 from gateway.domain.upstream import Feature
 from gateway.protocol.envelopes import Channel, Envelope, Publication, Publications
 from gateway.runtime.handover import ALONE_S, UNLINKED_S
-from gateway.runtime.remote_owner import EXPIRY_S, HEALTHY_S
+from gateway.runtime.remote_owner import EXPIRY_S
 from gateway.runtime.tally import Tally
-from tests.runtime.scene import PhoneLine, user
+from tests.runtime.followed import TRUSTED_S, followed
+from tests.runtime.scene import user
 from tests.runtime.street import Street, street
 
 ASKED_S = 10.0
 """Within which time a follower asks."""
 DOWN_S = 8.0
 """Until a node that reaches no Redis knows that the bus is down."""
-
-
-async def followed(at: Street) -> tuple[PhoneLine, PhoneLine]:
-    """Give a phone at node 0, which owns the user, and one at node 1, whose bus is trusted."""
-    near, far = await at.scenes[0].served(), await at.scenes[1].served(device="d2")
-    await at.pass_time(HEALTHY_S + 2)
-    assert at.owners() == [0]
-    return near, far
 
 
 def counted(at: Street, name: str, **labels: str) -> list[float]:
@@ -47,7 +40,7 @@ def test_who_overrides_nothing_counts_nothing_and_is_told_all_the_same() -> None
 
 async def test_two_nodes_that_live_in_peace_count_no_trouble() -> None:
     async with street() as at:
-        await followed(at)
+        await followed(at, settled_s=TRUSTED_S)
         await at.pass_time(60)
         quiet = ("self_fences_total", "dual_owner_observed_total", "stale_epoch_dropped_total")
         assert [counted(at, name) for name in quiet] == [[0, 0]] * 3
@@ -62,7 +55,7 @@ async def test_two_nodes_that_live_in_peace_count_no_trouble() -> None:
 
 async def test_a_user_whose_phones_roam_is_counted_by_who_gives_and_by_who_takes() -> None:
     async with street() as at:
-        near, _ = await followed(at)
+        near, _ = await followed(at, settled_s=TRUSTED_S)
         near.bye()
         await at.pass_time(ALONE_S + ASKED_S + 1)
         assert at.owners() == [1]
@@ -75,7 +68,7 @@ async def test_a_user_whose_phones_roam_is_counted_by_who_gives_and_by_who_takes
 
 async def test_a_user_of_a_node_that_drains_is_counted_as_that() -> None:
     async with street() as at:
-        await followed(at)
+        await followed(at, settled_s=TRUSTED_S)
         at.scenes[0].node.drain()
         await at.pass_time(ASKED_S + 1)
         assert at.owners() == [1]
@@ -84,7 +77,7 @@ async def test_a_user_of_a_node_that_drains_is_counted_as_that() -> None:
 
 async def test_a_user_of_a_node_that_does_not_reach_the_site_is_counted_as_of_an_island() -> None:
     async with street() as at:
-        await followed(at)
+        await followed(at, settled_s=TRUSTED_S)
         at.ways[0].shut()
         await at.pass_time(UNLINKED_S + ASKED_S + 5)
         assert at.owners() == [1]
@@ -94,7 +87,7 @@ async def test_a_user_of_a_node_that_does_not_reach_the_site_is_counted_as_of_an
 
 async def test_a_user_of_a_killed_node_is_counted_by_who_takes_him() -> None:
     async with street() as at:
-        await followed(at)
+        await followed(at, settled_s=TRUSTED_S)
         await at.kill(0)
         await at.pass_time(6)
         assert at.owners() == [1]
@@ -105,7 +98,7 @@ async def test_a_user_of_a_killed_node_is_counted_by_who_takes_him() -> None:
 
 async def test_without_fencing_the_lease_of_a_killed_node_runs_out_first() -> None:
     async with street(features=frozenset(Feature) - {Feature.LINK_FENCING}) as at:
-        await followed(at)
+        await followed(at, settled_s=TRUSTED_S)
         await at.kill(0)
         await at.pass_time(EXPIRY_S + 6)
         assert at.owners() == [1]
@@ -115,7 +108,7 @@ async def test_without_fencing_the_lease_of_a_killed_node_runs_out_first() -> No
 
 async def test_a_user_who_is_taken_without_the_store_is_counted_as_of_an_island() -> None:
     async with street() as at:
-        near, _ = await followed(at)
+        near, _ = await followed(at, settled_s=TRUSTED_S)
         at.trouble.take_away()
         await at.pass_time(DOWN_S)
         near.leave()
@@ -128,7 +121,7 @@ async def test_a_user_who_is_taken_without_the_store_is_counted_as_of_an_island(
 
 async def test_a_lease_that_no_renewal_extends_is_counted_once() -> None:
     async with street() as at:
-        await followed(at)
+        await followed(at, settled_s=TRUSTED_S)
         at.trouble.take_away()
         await at.pass_time(40)
         assert counted(at, "self_fences_total") == [1, 0]
@@ -153,7 +146,7 @@ async def test_a_link_that_the_holder_of_the_lease_does_not_replace_is_a_second_
 
 async def test_a_link_that_another_replaced_without_the_lease_is_a_second_owner() -> None:
     async with street() as at:
-        near, _ = await followed(at)
+        near, _ = await followed(at, settled_s=TRUSTED_S)
         link = at.upstream.link(user(1))
         assert link is not None
         await at.upstream.open(user(1), near.ticket.secret, token=link.token + 1, holder="another")
@@ -178,7 +171,7 @@ async def test_probes_and_messages_are_counted() -> None:
 
 async def test_a_lost_publication_is_a_gap_and_a_resync() -> None:
     async with street() as at:
-        near, far = await followed(at)
+        near, far = await followed(at, settled_s=TRUSTED_S)
         lost: list[Envelope] = []
 
         def lose(_: int, to: int, __: Channel, envelope: Envelope) -> bool:
@@ -204,7 +197,7 @@ def _state(number: int) -> dict[str, object]:
 
 async def test_a_bus_that_was_away_is_a_gap_for_the_probe_and_a_resync_of_all_who_are_followed() -> None:
     async with street() as at:
-        await followed(at)
+        await followed(at, settled_s=TRUSTED_S)
         at.trouble.lose = lambda sender, to, *_: sender == to == 1
         await at.pass_time(3)
         at.trouble.lose = None
@@ -216,7 +209,7 @@ async def test_a_bus_that_was_away_is_a_gap_for_the_probe_and_a_resync_of_all_wh
 
 async def test_a_renewed_connection_is_a_gap_though_no_probe_was_lost() -> None:
     async with street() as at:
-        await followed(at)
+        await followed(at, settled_s=TRUSTED_S)
         at.trouble.renew(1)
         await at.pass_time(3)
         assert counted(at, "bus_gaps_total", detector="subscription") == [0, 1]
@@ -225,7 +218,7 @@ async def test_a_renewed_connection_is_a_gap_though_no_probe_was_lost() -> None:
 
 async def test_what_an_earlier_owner_still_says_is_dropped_and_counted() -> None:
     async with street(3) as at:
-        near, _ = await followed(at)
+        near, _ = await followed(at, settled_s=TRUSTED_S)
         await at.scenes[2].served(device="d3")
         await at.pass_time(2)
         said = [told for told in at.heard(Publication) if isinstance(told, Publication)]

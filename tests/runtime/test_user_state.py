@@ -5,17 +5,11 @@ from __future__ import annotations
 from gateway.domain.commands import Execute
 from gateway.domain.errors import CloseCode
 from gateway.protocol.envelopes import Offer
+from tests.runtime.followed import followed
 from tests.runtime.scene import PhoneLine, user
 from tests.runtime.street import Street, street
 
 ALONE_S = UNFOLLOW_S = 30.0
-
-
-async def followed(at: Street) -> tuple[PhoneLine, PhoneLine]:
-    near, far = await at.scenes[0].served(), await at.scenes[1].served(device="d2")
-    await at.pass_time(7)
-    assert at.owners() == [0]
-    return near, far
 
 
 def is_there(at: Street, phone: PhoneLine) -> bool:
@@ -26,7 +20,7 @@ def is_there(at: Street, phone: PhoneLine) -> bool:
 
 async def test_a_role_follows_the_other_and_phones_keep_what_they_show() -> None:
     async with street() as at:
-        near, far = await followed(at)
+        near, far = await followed(at, settled_s=7)
         shown = near.shown, far.shown
         roles = [(at.home(0).owner, at.home(1).follower)]
         for drained in (0, 1):
@@ -44,7 +38,7 @@ async def test_a_role_follows_the_other_and_phones_keep_what_they_show() -> None
 
 async def test_one_role_ends_before_the_next_begins() -> None:
     async with street() as at:
-        await followed(at)
+        await followed(at, settled_s=7)
         user_state = at.home(0)
         first = user_state.role
         assert (user_state.owner, user_state.follower) == (first, None)
@@ -61,7 +55,7 @@ async def test_one_role_ends_before_the_next_begins() -> None:
 
 async def test_a_user_without_a_phone_here_is_unfollowed_after_a_while_and_taken_in_anew() -> None:
     async with street() as at:
-        _, far = await followed(at)
+        _, far = await followed(at, settled_s=7)
         user_state = at.home(1)
         far.bye()
         await at.pass_time(UNFOLLOW_S - 2)
@@ -77,7 +71,7 @@ async def test_a_user_without_a_phone_here_is_unfollowed_after_a_while_and_taken
 
 async def test_a_phone_that_comes_back_in_time_keeps_the_household() -> None:
     async with street() as at:
-        _, far = await followed(at)
+        _, far = await followed(at, settled_s=7)
         user_state = at.home(1)
         far.bye()
         await at.pass_time(UNFOLLOW_S - 5)
@@ -89,7 +83,7 @@ async def test_a_phone_that_comes_back_in_time_keeps_the_household() -> None:
 
 async def test_an_owner_whose_phones_are_all_elsewhere_stays_beyond_the_linger() -> None:
     async with street() as at:
-        near, far = await followed(at)
+        near, far = await followed(at, settled_s=7)
         assert at.home(0).is_kept
         assert not at.home(1).is_kept
         at.trouble.lose = lambda *told: isinstance(told[-1], Offer)
@@ -101,7 +95,7 @@ async def test_an_owner_whose_phones_are_all_elsewhere_stays_beyond_the_linger()
 
 async def test_an_owner_without_any_phone_lets_the_user_go_when_the_linger_is_over() -> None:
     async with street() as at:
-        near, far = await followed(at)
+        near, far = await followed(at, settled_s=7)
         far.bye()
         near.bye()
         await at.pass_time(80)
@@ -114,7 +108,7 @@ async def test_an_owner_without_any_phone_lets_the_user_go_when_the_linger_is_ov
 
 async def test_phones_of_nodes_that_are_silent_count_as_gone() -> None:
     async with street() as at:
-        near, far = await followed(at)
+        near, far = await followed(at, settled_s=7)
         near.bye()
         await at.kill(1)
         await at.pass_time(14)
@@ -129,7 +123,7 @@ async def test_phones_of_nodes_that_are_silent_count_as_gone() -> None:
 
 async def test_a_command_that_waited_for_another_owner_is_not_executed_and_that_is_said() -> None:
     async with street() as at:
-        _, far = await followed(at)
+        _, far = await followed(at, settled_s=7)
         at.scenes[0].lines.clear()
         await at.kill(0)
         far.command("1", "1")
@@ -143,7 +137,7 @@ async def test_a_command_that_waited_for_another_owner_is_not_executed_and_that_
 
 async def test_a_command_for_which_nobody_speaks_in_time_was_not_begun() -> None:
     async with street() as at:
-        _, far = await followed(at)
+        _, far = await followed(at, settled_s=7)
         await at.kill(0)
         at.ways[1].shut()
         far.command("1", "1", expires_at_ms=at.clock.wall_ms() + 3_000)
@@ -157,7 +151,7 @@ async def test_a_command_for_which_nobody_speaks_in_time_was_not_begun() -> None
 
 async def test_a_command_whose_user_is_let_go_while_it_waits_was_not_begun() -> None:
     async with street() as at:
-        _, far = await followed(at)
+        _, far = await followed(at, settled_s=7)
         await at.kill(0)
         at.ways[1].shut()
         far.command("1", "1", expires_at_ms=at.clock.wall_ms() + 8_000)
@@ -171,7 +165,7 @@ async def test_a_command_whose_user_is_let_go_while_it_waits_was_not_begun() -> 
 
 async def test_a_phone_that_is_attached_while_the_role_changes_is_served_by_the_next() -> None:
     async with street() as at:
-        _, far = await followed(at)
+        _, far = await followed(at, settled_s=7)
         await at.kill(0)
         fresh = await at.scenes[1].phone("anna", device="d3")
         fresh.hello()
@@ -185,7 +179,7 @@ async def test_a_phone_that_is_attached_while_the_role_changes_is_served_by_the_
 
 async def test_a_phone_for_which_nobody_speaks_in_time_is_sent_away() -> None:
     async with street() as at:
-        await followed(at)
+        await followed(at, settled_s=7)
         await at.kill(0)
         at.ways[1].shut()
         fresh = await at.scenes[1].phone("anna", device="d3")
@@ -197,7 +191,7 @@ async def test_a_phone_for_which_nobody_speaks_in_time_is_sent_away() -> None:
 
 async def test_what_a_phone_follows_goes_with_it_to_the_next_owner() -> None:
     async with street() as at:
-        near, far = await followed(at)
+        near, far = await followed(at, settled_s=7)
         far.send(kind="follow", id="1", topics=["agents"])
         await at.pass_time(1)
         assert "queue:5" not in far.shown
@@ -212,7 +206,7 @@ async def test_what_a_phone_follows_goes_with_it_to_the_next_owner() -> None:
 
 async def test_what_leaves_twice_leaves_once() -> None:
     async with street() as at:
-        _, far = await followed(at)
+        _, far = await followed(at, settled_s=7)
         far.leave()
         await at.clock.settle()
         at.said.clear()
