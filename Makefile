@@ -217,11 +217,13 @@ bench: $(BENCH) ## measure speed and memory beside other servers (40 minutes); A
 bench-report: $(BENCH) ## write docs/benchmarks.md from the last measurement
 	$(BIN)/python -m bench report
 
-.PHONY: web screenshots
+.PHONY: web web-tools screenshots
 WEB := $(VENV)/.web-$(LOCK_HASH)
 $(WEB): $(DEV)
 	@$(PIP) install --require-hashes --no-deps -r requirements/web.txt
 	@rm -f $(VENV)/.web-* && touch $@
+
+web-tools: $(WEB)
 
 web: $(WEB) ## test the web client in a Chromium of this machine (CHROMIUM=path); also part of scenarios
 	$(BIN)/python -m pytest -m scenario tests/web $(PYTEST_ARGS)

@@ -10,12 +10,28 @@ from __future__ import annotations
 import os
 
 import pytest
-from hypothesis import Phase, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from gateway.edge import server as edge_server
 
-settings.register_profile("fast", max_examples=30, stateful_step_count=30, deadline=None, derandomize=True)
-settings.register_profile("deep", max_examples=1000, stateful_step_count=100, deadline=None, print_blob=True)
+# how long an example takes says something of the machine only
+_PATIENT = (HealthCheck.too_slow,)
+settings.register_profile(
+    "fast",
+    max_examples=30,
+    stateful_step_count=30,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=_PATIENT,
+)
+settings.register_profile(
+    "deep",
+    max_examples=1000,
+    stateful_step_count=100,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=_PATIENT,
+)
 settings.register_profile(
     "seeded",
     max_examples=1000,
@@ -23,6 +39,7 @@ settings.register_profile(
     deadline=None,
     database=None,
     derandomize=True,
+    suppress_health_check=_PATIENT,
     phases=[Phase.explicit, Phase.generate],
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))

@@ -358,7 +358,7 @@ def judge(killer: str, seed: Seed | None) -> Verdict:
     done = subprocess.run(
         [sys.executable, "-m", *planting, *command],
         cwd=ROOT,
-        env={**os.environ, "PYTHONHASHSEED": "0", "HYPOTHESIS_PROFILE": "seeded"},
+        env={**os.environ, **_ENVIRONMENT},
         capture_output=True,
         text=True,
         check=False,
@@ -369,14 +369,18 @@ def judge(killer: str, seed: Seed | None) -> Verdict:
     return Verdict(done.returncode == 0, killed, done.stdout + done.stderr)
 
 
+# Plugins that no killer needs would be imported for each seed: a second of computing.
+_ENVIRONMENT: Final = {
+    "HYPOTHESIS_PROFILE": "seeded",
+    "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+    "PYTHONHASHSEED": "0",
+}
+_PLUGINS: Final = ("asyncio", "timeout", "hypothesispytest", "no:cacheprovider")
 _OPTIONS: Final = [
     "-xq",
     "--tb=short",
-    "-p",
-    "no:cacheprovider",
-    "-p",
-    "no:schemathesis",
     f"--timeout={GIVE_UP_S:.0f}",
+    *(option for plugin in _PLUGINS for option in ("-p", plugin)),
 ]
 
 
