@@ -15,7 +15,7 @@ import statistics
 import time
 import tracemalloc
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,8 +26,8 @@ from gateway.core.compose import Composer
 from gateway.domain.model import UserId
 from gateway.runtime.clock import SystemClock
 from gateway.upstream.oscce.link import OsccLink, Terms
-from gateway.upstream.oscce.readings import Readings
-from gateway.upstream.oscce.socket import Heard
+from gateway.upstream.oscce.readings import Readings, head_of
+from gateway.upstream.oscce.socket import Heard, Take
 
 SETTLING = 6
 """Readings before it is measured: what happens once has happened when the pools have turned twice."""
@@ -66,7 +66,7 @@ class Socket:
         """Whether something waits to be received."""
         return bool(self._told)
 
-    async def receive(self, take: Callable[[str], bool] | None = None) -> Heard:
+    async def receive(self, take: Take | None = None) -> Heard:
         """Return the next message that *take* does not take."""
         while True:
             while not self._told:
@@ -74,7 +74,7 @@ class Socket:
                 self._waiting = asyncio.get_running_loop().create_future()
                 await self._waiting
             text = self._told.popleft()
-            if take is None or not take(text):
+            if take is None or not take(text, head_of(text)):
                 return text
 
     async def send(self, text: str) -> None:

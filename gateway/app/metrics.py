@@ -615,6 +615,16 @@ class CountedUpstream:
 class CountedLink:
     """The port Link, before another one. Invariant: what goes through is not changed."""
 
+    __slots__ = (
+        "_asked",
+        "_count_reading",
+        "_counts",
+        "_hear",
+        "_is_over",
+        "_link",
+        "_user",
+    )
+
     def __init__(
         self,
         link: Link,

@@ -145,7 +145,7 @@ class Gateway:
         self.node, self.trail = _audited(own, sites, cluster, clock, beside.tracing.tally(telemetry))
         self.pseudonyms: Final = Pseudonyms(secrets.pseudonym_key)
         self.closes: Final = CloseHistory(self.node.orders.node, self.pseudonyms, clock.wall_ms)
-        self.scheduler: Final[Scheduler[PhoneSocket]] = Scheduler(clock)
+        self.scheduler: Final[Scheduler[PhoneSocket]] = _scheduler(clock, servers)
         tokens = _tokens(secrets, servers)
         parts = self._parts(settings, edge, tokens)
         self.phones: Final = parts.phones
@@ -379,6 +379,15 @@ async def _servers(
         server = open_server(site, clock, tls, turns, trace=trace, is_alone=is_alone, chance=_RANDOMNESS)
         servers[site.id] = await stack.enter_async_context(server)
     return servers
+
+
+def _scheduler(clock: Clock, servers: Mapping[str, SiteServer]) -> Scheduler[PhoneSocket]:
+    """Return what gives phones their turns: after links were digested, in the same turn of the loop."""
+    made: Scheduler[PhoneSocket] = Scheduler(clock)
+    for server in servers.values():
+        if isinstance(server, OsccServer):
+            server.turns.phones = made
+    return made
 
 
 def _status_tasks(

@@ -31,6 +31,8 @@ from gateway.domain.commands import Listen
 from gateway.domain.model import Kind, Scope, key_of
 from gateway.domain.upstream import Part, Reading, Source
 
+Change = tuple[str, Element, Element]
+"""A key, what was shown of it and what is."""
 PASTS_MOST: Final = 4
 """Places whose steps are kept of one reading: links that came lately differ from the others for a while."""
 
@@ -45,6 +47,19 @@ class Assembly:
     Args:
         composer: Shared by all links of a node.
     """
+
+    __slots__ = (
+        "_composer",
+        "_missing",
+        "_newest_ms",
+        "_queries",
+        "_read_ms",
+        "_realtime",
+        "_shown",
+        "_told",
+        "_unread",
+        "late",
+    )
 
     def __init__(self, composer: Composer | None = None) -> None:
         self.late = 0
@@ -118,7 +133,10 @@ class Assembly:
     @property
     def lacks_realtime(self) -> bool:
         """Whether realtime data is done without that may still come."""
-        return any(self._queries[query].listen.source is Source.REALTIME for query in self._missing)
+        missing = self._missing
+        return bool(missing) and any(
+            self._queries[query].listen.source is Source.REALTIME for query in missing
+        )
 
     @property
     def settled(self) -> bool:
@@ -180,25 +198,54 @@ class Assembly:
         self._newest_ms[kind, source] = time_ms
         return step
 
+    def follow_one(
+        self, reading: Reading, shown: Mapping[str, Element], offset_ms: int, scope: Scope
+    ) -> Change | None:
+        """Take in a reading of a single part as :meth:`follow` does; no other link is known to have got it.
+
+        Returns:
+            The key, and what was and is shown, which may be the same. None, and nothing was taken in, when
+            the reading has to be read.
+        """
+        kind, source, time_ms, part = reading.kind, reading.source, reading.time_ms, reading.parts[0]
+        if kind is None or not self._is_plain(reading, kind):
+            return None
+        number, place = part.number, (kind, source)
+        told = self._told[kind]
+        before, key = told.get(number), key_of(kind, number)
+        held = shown.get(key)
+        if before is None or held is None or before[0] is None or time_ms < self._newest_ms[place]:
+            return None
+        if (source is not Source.REALTIME and before[1] is None) or number not in scope.of(kind):
+            return None
+        after = with_part(before, source, part)
+        element = self._composer.element(after, held, offset_ms, self._shown[kind, number])
+        told[number] = after if element.parts is after else converged(after, element)
+        self._read_ms[place][number] = self._newest_ms[place] = time_ms
+        return key, held, element
+
     def _step(
         self, reading: Reading, kind: Kind, shown: Mapping[str, Element], offset_ms: int
     ) -> ReadingStep | None:
         """Return the step from where this link stands, as worked out before if some link stood there."""
-        first = reading.steps[0] if reading.steps else None
+        steps = reading.steps
+        if steps is None:
+            return None
+        first = steps[0] if steps else None
         if isinstance(first, ReadingStep):
             numbers, keys = first.numbers, first.keys
         else:
             numbers = [part.number for part in reading.parts]
             keys = [key_of(kind, number) for number in numbers]
         befores, held = list(map(self._told[kind].get, numbers)), list(map(shown.get, keys))
-        for step in reading.steps:
+        for step in steps:
             if isinstance(step, ReadingStep) and step.applies(befores, held, offset_ms):
                 return step
         place = ReadingStep(numbers, keys, befores, held, offset_ms)
         made = self._composer.step(reading, place, self._shown, kind)
         if made is not None:
-            reading.steps.append(made)
-            del reading.steps[:-PASTS_MOST]
+            steps.append(made)
+            del steps[:-PASTS_MOST]
         return made
 
     def directory(self, parts: Iterable[Part]) -> set[Address]:

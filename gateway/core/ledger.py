@@ -69,6 +69,11 @@ class VersionedMap:
             for key in elements:
                 self.gone.pop(key, None)
 
+    def store_one(self, key: str, element: Element, seq: int) -> None:
+        """Take in another element of a key that has one."""
+        self.elements[key] = element
+        self._seqs[key] = seq
+
     def renumber(self, after: int) -> int:
         """Give each key that has an element a seq anew, from that which follows *after*; returns the last."""
         self.store_all(dict(self.elements), after)
@@ -165,6 +170,22 @@ class Ledger:
             forgotten removal gets a reset.
     """
 
+    __slots__ = (
+        "_own",
+        "_shared",
+        "ahead_ms",
+        "came_at",
+        "confidant",
+        "firsts",
+        "has_news",
+        "meeting",
+        "own_news",
+        "position",
+        "readers",
+        "shared_seq",
+        "under_way_s",
+    )
+
     def __init__(self, epoch: int = 0, *, tombstones: int = 1024) -> None:
         self.position = Position(epoch, 0)
         self.shared_seq = 0
@@ -185,8 +206,10 @@ class Ledger:
         """Told instead of all readers when what is one session's own changes, as they would be."""
         self._shared = VersionedMap(tombstones)
         self._own = VersionedMap(tombstones)
-        self._has_news = False
-        self._own_news: dict[str, None] = {}
+        self.has_news = False
+        """Whether all readers may have been told something since :meth:`take_news`."""
+        self.own_news: dict[str, None] = {}
+        """Of which single sessions were told since."""
 
     def get(self, key: str) -> Element | None:
         """Return the newest element of *key*."""
@@ -221,9 +244,9 @@ class Ledger:
 
         Those are the keys of which *confidant* was told.
         """
-        news = self._has_news, list(self._own_news)
-        self._has_news = False
-        self._own_news.clear()
+        news = self.has_news, list(self.own_news)
+        self.has_news = False
+        self.own_news.clear()
         return news
 
     def record(self, key: str, element: Element | None) -> bool:
@@ -248,11 +271,25 @@ class Ledger:
         upto = seq + len(changes)
         self._shared.store_all({key: element for key, _, element in changes}, seq)
         self._move(Position(epoch, upto), upto)
-        self._has_news = True
+        self.has_news = True
         for reader in tuple(self.readers):
             mark = reader.mark
             for key, before, _ in changes:
                 mark(key, before)
+
+    def record_one(self, key: str, before: Element, element: Element) -> None:
+        """Write another value of a shared key that holds *before*, for the owner only."""
+        epoch, seq = self.position
+        self.position = Position(epoch, seq + 1)
+        self._shared.store_one(key, element, seq + 1)
+        self.shared_seq = seq + 1
+        self.has_news = True
+        if self.meeting:
+            self.meeting.clear()
+        if self.firsts:
+            self.firsts.clear()
+        for reader in tuple(self.readers):
+            reader.mark(key, before)
 
     def receive(self, delta: Delta) -> Receipt:
         """Take in the owner's *delta*, for a replica only.
@@ -343,7 +380,7 @@ class Ledger:
             self.shared_seq = shared_seq if is_new else max(self.shared_seq, shared_seq)
             self.meeting.clear()
             self.firsts.clear()
-        self._has_news = self._has_news or is_new
+        self.has_news = self.has_news or is_new
         for reader in list(self.readers) if is_new else ():
             reader.epoch_began()
 
@@ -355,10 +392,10 @@ class Ledger:
 
     def _tell(self, key: str, before: Element | None) -> None:
         if self.confidant is not None and is_own(key):
-            self._own_news[key] = None
+            self.own_news[key] = None
             self.confidant(key, before)
             return
-        self._has_news = True
+        self.has_news = True
         for reader in list(self.readers):  # some part from others when they are told
             reader.mark(key, before)
 

@@ -313,6 +313,11 @@ class LinkMachine:
             self._listen_anew = True
         self._heard_at = now
 
+    def is_live(self, now: float) -> bool:
+        """Return whether it is live, and no silence before *now* was long."""
+        heard_at = self._heard_at
+        return heard_at is not None and self.state is LinkState.LIVE and now - heard_at <= self._keep_alive_s
+
     def doubt(self) -> None:
         """Note that changes may have been missed: it is not live until whole sets were asked for again."""
         if self._move("silent"):

@@ -96,6 +96,19 @@ class _WaitingPing(NamedTuple):
 
 
 CONTROL_MAX: Final = 64
+NEWS_MOST: Final = 64
+"""Elements that :meth:`Outbox.take_news` takes at once."""
+
+
+class News(NamedTuple):
+    """One frame of changes.
+
+    *elements* is how many waited for it, since *since*: see :attr:`Outbox.waits`.
+    """
+
+    frame: bytes
+    elements: int
+    since: float
 
 
 class Outbox(GroupMember):
@@ -352,6 +365,50 @@ class Outbox(GroupMember):
         if self._control or self._ping or self._owed:
             return now
         return self.pace.due_at(now) if self._dirty or self._has_state() else None
+
+    def take_news(self, now: float) -> News | float | None:
+        """Remove and return what waits, where that is a few elements of which the phone holds older ones.
+
+        Returns:
+            The frame; or when it may leave, if that is later than *now*; or None where something else waits,
+            or nothing, or others may be in step: then :meth:`take` is to be called.
+        """
+        dirty, ledger = self._dirty, self.ledger
+        if not dirty or self._control or self._ping or self._reset or self._owed or len(dirty) > NEWS_MOST:
+            return None
+        if self.fanout_group is not None or len(ledger.readers) > 1 or self._told_view is not self.view:
+            return None
+        if self._told_epoch != ledger.position.epoch:
+            return None
+        due_at = self.pace.due_at(now)
+        if due_at > now:
+            return due_at
+        patches = self._patches(dirty)
+        if not patches:
+            return None
+        count, since = len(dirty), dirty.since if isinstance(dirty, Waiting) else math.inf
+        after, self._seq = self._seq, self._head(is_new=False)
+        frame = self.codec.changes(
+            after=after, upto=self._seq, stream=None, reset=False, more=False, put=(), patch=patches, gone=()
+        )
+        self._dirty = None
+        self.pace.sent_at = now
+        return News(frame, count, since)
+
+    def _patches(self, dirty: dict[str, Base]) -> list[tuple[str, bytes]] | None:
+        """Return what takes the phone from *dirty* to what the ledger holds; None: no such frame."""
+        elements, codec = self.ledger.elements, self.codec
+        patches: list[tuple[str, bytes]] = []
+        room = self._frame_bytes // 2
+        for key, base in dirty.items():
+            element = elements.get(key)
+            if element is None or not isinstance(base, Element):
+                return None
+            fragment = None if element is base else element.patch(base, codec)
+            if fragment is not None:
+                patches.append((key, fragment))
+                room -= len(fragment) + len(key)
+        return patches if room > 0 else None
 
     def take(self, now: float) -> list[bytes]:
         """Remove and return the frames that leave now, in order.

@@ -30,7 +30,7 @@ from gateway.core.effects import (
 from gateway.core.fanout_group import FanoutGroup
 from gateway.core.ledger import Ledger
 from gateway.core.link import Heartbeat
-from gateway.core.outbox import Outbox, PaceLadder, PingMaker
+from gateway.core.outbox import News, Outbox, PaceLadder, PingMaker
 from gateway.core.rate_limits import ANY_TIME, Record, Ruling, full_after
 from gateway.core.view import View, facts_key, view_of
 from gateway.domain.commands import Call, Outcome, Status
@@ -195,6 +195,12 @@ class Live:
             return now
         waiting = self.outbox.due_at(now)
         return self._heartbeat.next_at if waiting is None else min(waiting, self._heartbeat.next_at)
+
+    def take_news(self, now: float, health: Health) -> News | float | None:
+        """See :meth:`Outbox.take_news`; None also when a ping is due."""
+        if now >= self._heartbeat.next_at or self._is_news(health):
+            return None
+        return self.outbox.take_news(now)
 
     def take(self, now: float, wall_ms: int, health: Health) -> list[bytes]:
         """Remove and return the frames that leave now, in order."""

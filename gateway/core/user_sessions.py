@@ -130,6 +130,19 @@ class UserSessions:
     There may be thousands: what concerns one of them costs no more for that.
     """
 
+    __slots__ = (
+        "_aliases",
+        "_changed",
+        "_devices",
+        "_elsewhere",
+        "_left",
+        "_members",
+        "_renewal_ms",
+        "_rescoped",
+        "_standing",
+        "server",
+    )
+
     def __init__(self) -> None:
         self.server: str | None = None
         """The OSCC-E Server's instance at the other end of the newest link, when it is told."""

@@ -81,9 +81,12 @@ ALWAYS: Final = frozenset({SITE, SKILLS, REASONS, ROUTING_PARAMETERS})
 """Keys that every session of a user sees; `me` is seen too, each session its own."""
 
 
+_PREFIXES: Final = {kind: f"{kind}:" for kind in Kind}
+
+
 def key_of(kind: Kind, number: int) -> str:
     """Return the key of a resource, for example ``agent:5``."""
-    return f"{kind}:{number}"
+    return _PREFIXES[kind] + str(number)
 
 
 def parse_key(key: str) -> tuple[Kind, int] | None:

@@ -179,8 +179,9 @@ class Reading:
     complete: bool
     parts: tuple[Part, ...]
     removed: tuple[int, ...] = ()
-    steps: list[object] = field(default_factory=list, compare=False, repr=False)
-    """What it has led to for links that received its bytes: :class:`gateway.core.compose.ReadingStep`."""
+    steps: list[object] | None = field(default_factory=list, compare=False, repr=False)
+    """What it has led to for links that received its bytes: :class:`gateway.core.compose.ReadingStep`. None
+    for a single part that only one link is known to have received."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Final, Literal, NamedTuple
 
 from gateway.core.effects import Answered, Resumed
 from gateway.core.ledger import Ledger
-from gateway.core.outbox import Outbox
+from gateway.core.outbox import News, Outbox
 from gateway.core.session import Live
 from gateway.domain.commands import Call, Outcome, Status
 from gateway.domain.errors import CloseCode, ErrorCode
@@ -165,6 +165,18 @@ class ConnectionStats:
                 record_update_latency(telemetry, outbox.ledger, waited[1] if names else math.inf, now)
         if outbox is not None:
             self._count_conflated(outbox.conflated)
+
+    def news_written(self, news: News, now: float, outbox: Outbox) -> None:
+        """Count one frame of *outbox* that was written, as :meth:`frames_written` does."""
+        size_bytes = len(news.frame)
+        self._frames_out += 1
+        self._bytes_out += size_bytes
+        telemetry = self._output.telemetry
+        telemetry.frames.value += 1
+        telemetry.frame_bytes.value += size_bytes
+        telemetry.updates.value += news.elements
+        record_update_latency(telemetry, outbox.ledger, news.since, now)
+        self._count_conflated(outbox.conflated)
 
     def shared_frames_written(self, live: Live | None) -> None:
         """Count the frames of a session that ends which were written by its fan-out group."""

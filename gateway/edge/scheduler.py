@@ -26,6 +26,8 @@ FAR_TICKS: Final = 20
 """Deadlines are rounded up to a multiple of this number of ticks (0.1 s), so that many sockets share one."""
 SLICE_S: Final = 0.002
 """Other tasks run after this much work: a message to 10,000 phones takes about 40 ms."""
+RELEASE_S: Final = 0.006
+"""As long as links are digested in one turn of the event loop, the phones are written to then."""
 NEVER: Final = 1 << 62
 """A tick that is never reached."""
 _WAIT_MIN_S: Final = 0.001
@@ -82,6 +84,35 @@ class Scheduler(Generic[S]):
         self._wake = asyncio.Event()
         self._planned = NEVER
         self._tasks: asyncio.TaskGroup | None = None
+        self._is_held = False
+        """Whether :meth:`release` follows soon."""
+        self._is_serving = False
+        """Whether the task is giving turns to some that were ready."""
+
+    # ---- for links: gateway.runtime.turns.Phones ----
+
+    def hold(self) -> None:
+        """Wake nobody before :meth:`release`, which follows in this turn of the event loop."""
+        self._is_held = True
+
+    def release(self) -> None:
+        """Give a turn to all that are ready, as far as the time allows and nobody waits since before."""
+        self._is_held = False
+        if not self._ready:
+            return
+        if self._is_serving or self._tasks is None:
+            self._wake.set()
+            return
+        batch, self._ready = self._ready, []
+        now = began = self.clock.now()
+        for at, served in enumerate(batch):
+            self._give_turn(served, now)
+            now = self.clock.now()
+            if now - began > RELEASE_S:
+                self._ready = [*batch[at + 1 :], *self._ready]
+                break
+        if self._ready:
+            self._wake.set()
 
     # ---- for sockets ----
 
@@ -90,7 +121,8 @@ class Scheduler(Generic[S]):
         if not served.is_ready:
             served.is_ready = True
             self._ready.append(served)
-            self._wake.set()
+            if not self._is_held:
+                self._wake.set()
 
     def at(self, served: Schedulable, when: float) -> None:
         """Give *served* a turn at *when*. It may have earlier turns, too, in which nothing is due."""
@@ -183,17 +215,24 @@ class Scheduler(Generic[S]):
     async def _serve(self) -> None:
         """Give a turn to all that are ready now, in slices."""
         batch, self._ready = self._ready, []
-        now = began = self.clock.now()
-        for served in batch:
-            served.is_ready = False
-            try:
-                served.turn(now)
-            except Exception as fault:  # noqa: BLE001 - the outermost handler: a fault of one socket ends that socket only
-                served.fail(fault)
-            now = self.clock.now()
-            if now - began > SLICE_S:
-                await self.clock.sleep(0)
-                now = began = self.clock.now()
+        self._is_serving = True
+        try:
+            now = began = self.clock.now()
+            for served in batch:
+                self._give_turn(served, now)
+                now = self.clock.now()
+                if now - began > SLICE_S:
+                    await self.clock.sleep(0)
+                    now = began = self.clock.now()
+        finally:
+            self._is_serving = False
+
+    def _give_turn(self, served: Schedulable, now: float) -> None:
+        served.is_ready = False
+        try:
+            served.turn(now)
+        except Exception as fault:  # noqa: BLE001 - the outermost handler: a fault of one socket ends that socket only
+            served.fail(fault)
 
 
 class TaskStarter(Protocol):

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, Protocol
 
 from gateway.core.effects import AttachSession, Close, Effects, Health, Invoke
 from gateway.core.fanout_group import FanoutGroup, Sink
-from gateway.core.session import Session
+from gateway.core.session import Session, State
 from gateway.domain.errors import CloseCode, SessionRefused
 from gateway.domain.model import Device, Ticket
 from gateway.edge.channel import Channel, ChannelEvent, Disconnect, packed
@@ -318,7 +318,7 @@ class PhoneSocket:
 
     def turn(self, now: float) -> None:
         """Do what is due, unless the send buffer is full."""
-        if self._is_over:
+        if self._is_over or self._is_news_written(now):
             return
         effects = self.session.tick(now)
         if effects:
@@ -336,6 +336,29 @@ class PhoneSocket:
             due_at = self.session.due_at(now, health)
         if due_at is not None and self._stall is None:
             self._services.scheduler.at(self, due_at)
+
+    def _is_news_written(self, now: float) -> bool:
+        """Write what waits if it is only changes, as most of the time; False: nothing was done.
+
+        Its deadline stands already in the scheduler: nothing written here moves it.
+        """
+        session = self.session
+        live = session.live
+        if live is None or session.state is not State.LIVE or self.far_tick == NEVER:
+            return False
+        if self._stall is not None or self._ending is not None:
+            return False
+        news = live.take_news(now, self._health())
+        if news is None:
+            return False
+        if isinstance(news, float):
+            self._services.scheduler.at(self, news)
+            return True
+        self.channel.put(packed([news.frame], self.channel.codec))
+        self.stats.news_written(news, now, live.outbox)
+        if self._stall is None:
+            live.outbox.pace.flushed(drained=True)
+        return True
 
     def _write_all(self, health: Health) -> bool:
         """Write all frames that are due. Return whether there were any."""

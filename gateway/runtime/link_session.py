@@ -38,7 +38,7 @@ from gateway.runtime.spawn import forget_frames, heed_cancellation, spawn
 from gateway.runtime.subscriptions import Asking
 from gateway.runtime.world import World
 
-HEARD_S: Final = 0.05
+HEARD_S: Final = 1.0
 """How much later than the last time the keeper is told again that a message came."""
 
 
@@ -103,6 +103,22 @@ class Linked:
         about: Which server it is.
         keeper: Whose link it is.
     """
+
+    __slots__ = (
+        "_about",
+        "_asking",
+        "_is_answered",
+        "_keeper",
+        "_mirror",
+        "_opener",
+        "_tasks",
+        "_told_heard_at",
+        "_user_sessions",
+        "features",
+        "fenced",
+        "link",
+        "replaced_by",
+    )
 
     def __init__(self, link: Link, opener: Member, about: About, keeper: Keeper) -> None:
         self.link = link
@@ -352,12 +368,21 @@ class LinkHealth:
             linked.keep_alive()
             self.say()
 
-    def heard(self) -> None:
-        """Note that a message came."""
+    def heard(self) -> bool:
+        """Note that a message came. Return whether that makes anything due earlier than it was."""
+        machine, health, now = self._machine, self._feed.health, self._world.clock.now()
+        bus = self._world.exchange.machine.health
+        if health.upstream == "live" and health.bus == bus and not self._is_old and machine.is_live(now):
+            machine.heard(now)
+            self._as_of = self._feed.ledger.came_at
+            self._feed.health = Health("live", bus, self._as_of)
+            return False
         self._is_doubted = False
-        self._machine.heard(self._world.clock.now())
+        before = machine.state
+        machine.heard(now)
         self._date()
         self.say()
+        return machine.state is not before
 
     def read(self) -> None:
         """Note that a message is in the mirror, and its readers are told."""

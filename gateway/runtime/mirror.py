@@ -102,6 +102,15 @@ class Outlet(Reader, Protocol):
 class Feed:
     """One user on this node: his mirror, and who reads it."""
 
+    __slots__ = (
+        "__weakref__",
+        "connections",
+        "health",
+        "ledger",
+        "outlet",
+        "user",
+    )
+
     def __init__(self, user: UserId) -> None:
         self.user = user
         self.ledger = Ledger()
@@ -112,9 +121,12 @@ class Feed:
 
     def flush(self) -> None:
         """Wake the connections for which something waits, and let other nodes know."""
+        ledger = self.ledger
         if self.outlet is not None:
             self.outlet.flush()
-        is_for_all, alone = self.ledger.take_news()
+        if not (ledger.has_news or ledger.own_news):
+            return
+        is_for_all, alone = ledger.take_news()
         for reader in list(self.ledger.readers) if is_for_all else ():
             me = reader.waiting()
             if me is not None:
@@ -174,8 +186,8 @@ class Feed:
 
     def say(self, health: Health) -> None:
         """Note how old the data may be; a change of it is told at once."""
-        news = (health.upstream, health.bus) != (self.health.upstream, self.health.bus)
-        self.health = health
+        before, self.health = self.health, health
+        news = health.upstream != before.upstream or health.bus != before.bus
         if news and self.outlet is not None:
             self.outlet.flush()
         if news:
@@ -212,10 +224,17 @@ class ServerOffset:
 
     def see(self, time_ms: int, now: float, wall_ms: int) -> bool:
         """Take in the server's time, received at *now*; tells whether the wall clock has jumped."""
+        base_ms, known_ms = wall_ms - now * 1000, self._wall_ms
+        if (
+            known_ms is not None
+            and now * 1000 - time_ms >= self._least_ms
+            and now - self._since < WINDOW_S
+            and -REBASED_MS < base_ms - known_ms < REBASED_MS
+        ):
+            return False
         if now - self._since >= WINDOW_S:
             self._before_ms, self._least_ms, self._since = self._least_ms, math.inf, now
         self._least_ms = min(self._least_ms, now * 1000 - time_ms)
-        base_ms, known_ms = wall_ms - now * 1000, self._wall_ms
         has_jumped = known_ms is not None and abs(base_ms - known_ms) >= REBASED_MS
         if known_ms is None or has_jumped:
             self._wall_ms = known_ms = base_ms
@@ -336,6 +355,8 @@ class Mirror:
     def read(self, reading: Reading) -> None:
         """Take in a reading."""
         self._see_clock(reading.time_ms)
+        if reading.steps is None and self.live and self._follow_one(reading):
+            return
         if self.live:
             step = self.assembly.follow(
                 reading, self._feed.ledger.elements, self._server.offset_ms, self._user_sessions.scope
@@ -418,6 +439,21 @@ class Mirror:
             owns = owns or (kind is Kind.AGENT and number in own)
         if owns:
             self._show_number()
+
+    def _follow_one(self, reading: Reading) -> bool:
+        """Take in a reading of a single part; False: nothing was, and it has to be read as others are."""
+        ledger, user_sessions = self._feed.ledger, self._user_sessions
+        change = self.assembly.follow_one(
+            reading, ledger.elements, self._server.offset_ms, user_sessions.scope
+        )
+        if change is None:
+            return False
+        key, before, element = change
+        if element is not before:
+            ledger.record_one(key, before, element)
+            if reading.kind is Kind.AGENT and reading.parts[0].number in user_sessions.own_agents:
+                self._show_number()
+        return True
 
     def _show_step(self, step: ReadingStep, kind: Kind | None) -> None:
         """Record what resources of one kind have become, as :meth:`show` does."""

@@ -190,8 +190,8 @@ class Owner:
 
     def heard(self) -> None:
         """Note that a message came."""
-        self._touch()
-        self.pulse.heard()
+        if self.pulse.heard():
+            self._touch()
 
     def sees(self, *, regained: bool) -> None:
         """Note that the server may have begun or ceased to tell realtime data."""

@@ -45,6 +45,18 @@ class Digester(Protocol):
         ...
 
 
+class Phones(Protocol):
+    """Those who are written to after links were digested."""
+
+    def hold(self) -> None:
+        """Note that :meth:`release` follows, in this turn of the loop: nothing has to be woken before."""
+        ...
+
+    def release(self) -> None:
+        """Write what is due to those for which something came meanwhile."""
+        ...
+
+
 class Turns:
     """Receives from all links of a node, and has them digest it, within budgets.
 
@@ -60,6 +72,8 @@ class Turns:
     def __init__(self, clock: Clock, *, rest_s: float = 0.0) -> None:
         self.wires: Final = Wires(self._wake)
         """Carries links in clear text."""
+        self.phones: Phones | None = None
+        """Written to at the end of each turn, instead of in one that they would be woken for."""
         self.skipped = 0
         """How many readings were replaced by newer ones before they were digested."""
         self._clock = clock
@@ -101,8 +115,15 @@ class Turns:
         self._is_planned = True
         self.wires.rest()
         ready, is_all_read = self._receive(began)
-        wanted = len(self._due)
-        self._digest(wanted)
+        wanted, phones = len(self._due), self.phones
+        if phones is None or not wanted:
+            self._digest(wanted)
+        else:
+            phones.hold()
+            try:
+                self._digest(wanted)
+            finally:
+                phones.release()
         is_behind = not is_all_read or len(self._due) > 0
         self._note(is_behind=is_behind)
         if is_behind or self.wires.full_reads != full_reads:

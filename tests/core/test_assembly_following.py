@@ -95,6 +95,7 @@ def test_a_link_that_stood_elsewhere_takes_a_step_of_its_own() -> None:
     steps = [link.follow(now) for link in links]
     assert len({id(step) for step in steps}) == 6
     assert {link.shown["agent:5"] for link in links} == {links[0].shown["agent:5"]}, "then all show the same"
+    assert now.steps is not None
     assert len(now.steps) == PASTS_MOST
 
 

@@ -74,7 +74,7 @@ PLACES: Final[dict[str, str]] = {
             core/fanout_group.py FanoutGroup._dirty _members;
             core/element.py Element._fragments;
             core/ledger.py VersionedMap.elements gone _seqs;
-            core/ledger.py Ledger.readers meeting firsts _own_news; core/outbox.py Outbox._control _dirty;
+            core/ledger.py Ledger.readers meeting firsts own_news; core/outbox.py Outbox._control _dirty;
             core/early.py Early._kept;
             runtime/subscriptions.py Queries._queries _again _asked_at _unanswered _stopping _stopped _down;
             runtime/subscriptions.py Questions._under_way;

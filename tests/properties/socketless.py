@@ -23,8 +23,8 @@ from gateway.simulator.sessions import Ended
 from gateway.simulator.sessions import LogOn as Asked
 from gateway.upstream.oscce import http
 from gateway.upstream.oscce.link import OsccLink, Terms
-from gateway.upstream.oscce.readings import Readings
-from gateway.upstream.oscce.socket import Closed, Heard
+from gateway.upstream.oscce.readings import Readings, head_of
+from gateway.upstream.oscce.socket import Closed, Heard, Take
 
 CLOSED = Closed()
 """A line that was cut; a good-bye is another one."""
@@ -91,12 +91,12 @@ class GatewayEnd:
         """Whether something waits to be received."""
         return not self._server.to_gateway.empty()
 
-    async def receive(self, take: Callable[[str], bool] | None = None) -> Heard:
+    async def receive(self, take: Take | None = None) -> Heard:
         """Return the next message; texts that come while this waits are told *take*, which may take them."""
         while True:
             has_waited = not self.speaks
             said = await self._server.to_gateway.get()
-            if not (has_waited and isinstance(said, str) and take is not None and take(said)):
+            if not (has_waited and isinstance(said, str) and take is not None and take(said, head_of(said))):
                 return said
 
     async def send(self, text: str) -> None:

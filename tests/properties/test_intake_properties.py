@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random  # noqa: TID251 - seeded by Hypothesis
+import re
 from collections.abc import Iterator
 from typing import cast
 
@@ -75,7 +76,8 @@ class Shown:
         self.room.mirror.directory(Directory((*queues, *agents), (), (), ()))
         for query, (_, kind, source) in QUERIES.items():
             self.room.mirror.listening(query, Listen(kind, source, None))
-        reader = LinkReader("main", Readings())
+        self._readings = Readings()
+        reader = LinkReader("main", self._readings)
         for query in QUERIES:
             first = {"Type": "Event", "QueryID": query, "EventType": QUERIES[query][0], "Time": TIME_MS}
             keys = AGENTS if query == 1 else QUEUES
@@ -86,9 +88,10 @@ class Shown:
         self.room.mirror.settle()
         self._reader = reader
 
-    def take(self, text: str) -> bool:
+    def take(self, text: str, head: re.Match[str] | None = None) -> bool:
         """Read a text as a link does; False when it is no reading."""
-        reading = self._reader.glance(text)
+        reading = None if head is None else self._readings.single(head)
+        reading = reading or self._reader.glance(text)
         if reading is not None:
             self.read(reading)
         return reading is not None

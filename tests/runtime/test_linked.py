@@ -309,9 +309,9 @@ async def test_a_stream_of_readings_is_noted_as_heard_now_and_then_and_all_shown
         told: list[float] = []
         was_heard = owner.pulse.heard
 
-        def spy() -> None:
+        def spy() -> bool:
             told.append(at.clock.now())
-            was_heard()
+            return was_heard()
 
         owner.pulse.heard = spy  # type: ignore[method-assign] # the spy takes its place
         for contacts in range(40):

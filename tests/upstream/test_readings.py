@@ -117,7 +117,7 @@ def test_objects_of_no_kind_are_left_out() -> None:
 def test_dated_elements_about_nothing_known_are_left_out_too() -> None:
     users = SHAPES["UserRealtime"]
 
-    def even_only(raw: bytes, time_ms: int, references: References) -> Part | None:
+    def even_only(raw: bytes | str, time_ms: int, references: References) -> Part | None:
         part = users.read(raw, time_ms, references)
         return part if part is not None and part.number % 2 == 0 else None
 

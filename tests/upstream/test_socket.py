@@ -121,7 +121,7 @@ def reading(key: int, value: int, *, time_ms: int = 1) -> str:
 async def test_who_waits_takes_readings_in_a_turn_and_what_is_none_follows_them(line: Line) -> None:
     taken: list[str] = []
 
-    def take(text: str) -> bool:
+    def take(text: str, _: object = None) -> bool:
         taken.append(text)
         return True
 
@@ -147,7 +147,7 @@ async def test_who_waits_takes_readings_in_a_turn_and_what_is_none_follows_them(
 async def test_a_reading_that_is_not_digested_yet_is_replaced_by_a_newer_one_of_its_key(line: Line) -> None:
     taken: list[str] = []
 
-    def take(text: str) -> bool:
+    def take(text: str, _: object = None) -> bool:
         taken.append(text)
         return True
 
@@ -164,7 +164,7 @@ async def test_a_reading_that_is_not_digested_yet_is_replaced_by_a_newer_one_of_
 async def test_of_much_that_comes_at_once_only_the_newest_of_each_key_is_read(line: Line) -> None:
     taken: list[str] = []
 
-    def take(text: str) -> bool:
+    def take(text: str, _: object = None) -> bool:
         taken.append(text)
         return True
 
@@ -184,7 +184,7 @@ async def test_what_else_comes_with_much_has_its_place_among_it(line: Line) -> N
 
 async def test_who_cannot_take_a_reading_receives_it_and_all_behind_it_in_order(line: Line) -> None:
     async with asyncio.TaskGroup() as tasks:
-        waiting = tasks.create_task(line.socket.receive(lambda text: "1" not in text))
+        waiting = tasks.create_task(line.socket.receive(lambda text, _: "1" not in text))
         await turns()
         line.come(reading(2, 0, time_ms=0), reading(1, 1), reading(3, 3))
     assert waiting.result() == reading(1, 1)
@@ -203,12 +203,12 @@ async def test_who_takes_no_readings_receives_them(line: Line) -> None:
 async def test_readings_that_came_before_the_end_are_received_before_it(line: Line) -> None:
     line.come(reading(1, 1))
     line.socket.connection_lost(None)
-    assert await line.socket.receive(lambda _: True) == reading(1, 1)
-    assert await line.socket.receive(lambda _: True) == Closed()
+    assert await line.socket.receive(lambda *_: True) == reading(1, 1)
+    assert await line.socket.receive(lambda *_: True) == Closed()
 
 
 async def test_what_cannot_be_taken_fails_who_waits_and_not_the_connection(line: Line) -> None:
-    def take(text: str) -> bool:
+    def take(text: str, _: object = None) -> bool:
         raise LookupError(text)
 
     async with asyncio.TaskGroup() as tasks:
@@ -228,7 +228,7 @@ async def _failed(receiving: Awaitable[object]) -> str:
 async def test_who_has_left_takes_nothing(line: Line) -> None:
     taken: list[str] = []
 
-    def take(text: str) -> bool:
+    def take(text: str, _: object = None) -> bool:
         taken.append(text)
         return True
 
@@ -249,7 +249,7 @@ async def test_readings_that_nobody_takes_make_the_server_wait(line: Line) -> No
         await turns()
         assert key * len(reading(0, 0)) < 2 * WAITING_CHARS_MAX
     async with asyncio.TaskGroup() as tasks:
-        waiting = tasks.create_task(line.socket.receive(lambda _: True))
+        waiting = tasks.create_task(line.socket.receive(lambda *_: True))
         await turns()
         waiting.cancel()
     assert not line.wire.is_resting
@@ -257,7 +257,7 @@ async def test_readings_that_nobody_takes_make_the_server_wait(line: Line) -> No
 
 async def test_a_link_that_floods_is_read_on_in_its_next_turn(line: Line) -> None:
     async with asyncio.TaskGroup() as tasks:
-        waiting = tasks.create_task(line.socket.receive(lambda _: True))
+        waiting = tasks.create_task(line.socket.receive(lambda *_: True))
         await turns()
         line.come(*[reading(1, value) for value in range(1000)])
         assert line.wire.is_resting

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ from gateway.upstream.oscce.commands import answer, render
 from gateway.upstream.oscce.errors import WireError
 from gateway.upstream.oscce.messages import LinkReader, Response
 from gateway.upstream.oscce.readings import Readings
-from gateway.upstream.oscce.socket import Heard
+from gateway.upstream.oscce.socket import Heard, Take
 
 _DRIFT: Final = 1e-3
 """How much slower than ours a clock may go that nobody set: more than NTP slews it (RFC 5905: 500 ppm)."""
@@ -104,7 +105,7 @@ class Socket(Protocol):
         """Whether something waits to be received."""
         ...
 
-    async def receive(self, take: Callable[[str], bool] | None = None) -> Heard:
+    async def receive(self, take: Take | None = None) -> Heard:
         """Wait for what comes next; texts that come meanwhile go to *take*, unless it says False."""
         ...
 
@@ -164,10 +165,33 @@ class OsccLink:
     comes after the link was replaced or said what cannot be read. It has no task of its own.
     """
 
+    __slots__ = (
+        "_clock",
+        "_closed",
+        "_given_up",
+        "_hear",
+        "_now",
+        "_numbers",
+        "_opened",
+        "_opens_by",
+        "_own_agents",
+        "_pending",
+        "_pool",
+        "_reader",
+        "_ready",
+        "_replaced",
+        "_socket",
+        "_strays",
+        "_terms",
+        "heard_at",
+    )
+
     def __init__(self, socket: Socket, terms: Terms) -> None:
         self.heard_at = terms.clock.now()
         self._socket = socket
         self._terms = terms
+        self._pool = terms.pool
+        self._now = terms.clock.now
         self._reader = LinkReader(terms.user.site, terms.pool)
         self._numbers = count(1)
         self._pending: dict[int, _Pending] = {}
@@ -223,7 +247,7 @@ class OsccLink:
                 code = said.code
         raise await self._lost(code)
 
-    async def _said(self, take: Callable[[str], bool] | None) -> Heard:
+    async def _said(self, take: Take | None) -> Heard:
         """Wait for what comes next. Raises :class:`TimeoutError` when the link does not open in time."""
         if self._opened:
             return await self._socket.receive(take)
@@ -299,15 +323,16 @@ class OsccLink:
         self._closed = True
         await self._shut(NORMAL)
 
-    def _glance(self, text: str) -> bool:
+    def _glance(self, text: str, head: re.Match[str] | None) -> bool:
         """Have a reading heard at once; False: it is something else, or cannot be read."""
         if self._hear is None or not self._opened:
             return False
-        now = self._terms.clock.now()
-        reading = self._reader.glance(text)
+        reading = None if head is None else self._pool.single(head)
+        if reading is None:
+            reading = self._reader.glance(text)
         if reading is None:
             return False
-        self.heard_at = now
+        self.heard_at = self._now()
         self._hear(reading)
         return True
 

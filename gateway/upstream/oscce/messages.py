@@ -44,7 +44,7 @@ from gateway.upstream.oscce.decode import (
 )
 from gateway.upstream.oscce.directory import Scoped, changes, display_name, rights, scope
 from gateway.upstream.oscce.errors import UNREADABLE, WireError, as_meant
-from gateway.upstream.oscce.readings import Readings
+from gateway.upstream.oscce.readings import Readings, of_query
 from gateway.upstream.oscce.resources import EVENT_TYPES, SHAPES
 
 _NOTICE: Final = "OSCC-E"
@@ -246,7 +246,7 @@ class LinkReader:
         query, rest = int(head[1]), head.string[head.end() :]
         known = self._pool.reading(rest)
         if known is not None:
-            return (known if known.query == query else _of_query(query, known),)
+            return (known if known.query == query else of_query(query, known),)
         said = self._read(head.string)
         if said and type(said[0]) is Reading and "QueryID" not in rest and "\\" not in rest:
             self._pool.note(rest, said[0])
@@ -310,20 +310,6 @@ class LinkReader:
             end = LastEnd(reason, readable_or_none(last.by), last.time)
         session, server = attached(told.session, self._pool), instance(told.server_instance)
         return Opened(told.time, told.keep_alive, user, session, end, server)
-
-
-def _of_query(query: int, known: Reading) -> Reading:
-    """Return what another link was told, as said of *query*."""
-    return Reading(
-        query,
-        known.kind,
-        known.source,
-        known.time_ms,
-        known.complete,
-        known.parts,
-        known.removed,
-        known.steps,
-    )
 
 
 def routing_state(local: FunctionState | None, network: FunctionState | None) -> FunctionState:

@@ -16,7 +16,7 @@ import msgspec
 from gateway.domain.upstream import Part, Reading
 from gateway.upstream.oscce.decode import Key
 from gateway.upstream.oscce.errors import UNREADABLE, read_without_giants
-from gateway.upstream.oscce.resources import References, Shape
+from gateway.upstream.oscce.resources import SHAPES, References, Shape
 
 GENERATION_S: Final = 2.0
 """A reading reaches all links well within it."""
@@ -25,6 +25,10 @@ GENERATION_BYTES: Final = 2 * 2**20
 all that came in two periods. A whole set of 1,500 agents has 600,000."""
 ENTRY_BYTES: Final = 500
 """What an entry counts besides its key: what was read, and what it has led to."""
+
+MISSES_MAX: Final = 512
+SAMPLED: Final = 8
+"""After so many readings that no other link got, one of so many is noted: users may share nothing."""
 
 _decode_keys: Final = msgspec.json.Decoder(tuple[Key | None, ...] | None).decode
 
@@ -49,6 +53,8 @@ class Readings:
         self._old: dict[str | tuple[str, bytes], Reading | Part] = {}
         self._young_bytes = 0
         self._turned_at: float | None = None
+        self._misses = 0
+        """How many readings were noted since one was found last."""
         self._sets: weakref.WeakValueDictionary[bytes, frozenset[int]] = weakref.WeakValueDictionary()
 
     def reading(self, text: str) -> Reading | None:
@@ -61,12 +67,43 @@ class Readings:
             self._note(text, len(text), found)
         if not isinstance(found, Reading):
             return None
+        self._misses = 0
+        if found.steps is None:
+            found.steps = []  # type: ignore[misc] # from now on more than one link has got these bytes
         self.shared += len(found.parts)
         return found
 
     def note(self, text: str, reading: Reading) -> None:
-        """Note what an event says whose *text*, from some place on, other links may get too."""
-        self._note(text, len(text), reading)
+        """Note what an event says whose *text*, from some place on, other links may get too.
+
+        While nothing that was noted is ever asked for again, only a sample is.
+        """
+        self._misses += 1
+        if self._misses < MISSES_MAX or not self._misses % SAMPLED:
+            self._note(text, len(text), reading)
+
+    def single(self, head: re.Match[str]) -> Reading | None:
+        """Read the event of a single element that begins with *head*; None: read it as others are."""
+        text = head.string
+        query, event_type, kind, time, _ = head.groups()
+        rest = text[head.end(QUERY) + 1 :]
+        known = self.reading(rest)
+        if known is not None:
+            return known if known.query == int(query) else of_query(int(query), known)
+        shape, time_ms = SHAPES.get(event_type), int(time)
+        if shape is None:
+            return None
+        begins_at = head.start(KEY) - len(kind) - _BEFORE_KEY
+        try:
+            part = shape.read(text[begins_at:-2], time_ms, self.references)
+        except UNREADABLE:
+            return None
+        if part is None:
+            return None
+        self.parsed += 1
+        made = Reading(int(query), shape.kind, shape.source, time_ms, False, (part,), (), None)
+        self.note(rest, made)
+        return made
 
     def parts(self, shape: Shape, time_ms: int, raws: Iterable[msgspec.Raw]) -> tuple[Part, ...]:
         """Return the parts of one reading, in order; elements about nothing known are left out.
@@ -144,17 +181,40 @@ class Readings:
 
 
 _EVENT: Final = re.compile(r'[ \t\r\n]*\{[ \t\r\n]*"Type"[ \t\r\n]*:[ \t\r\n]*"Event"').match
+_NUMBER: Final = "(0|[1-9][0-9]{0,14})"
 _SINGLE_PATTERN: Final = (
-    r'\{"Type":"Event","QueryID":(\d{1,15}),"EventType":"(User|Queue|Group|Aggregate)(?:Realtime|Cumulative)",'
-    r'"Time":(\d{1,15}),(?:"Complete":false,)?"Elements":\[\{"\2Key":(\d{1,15})(?=[,}])'
+    r'\{"Type":"Event","QueryID":~,"EventType":"((User|Queue|Group|Aggregate)(?:Realtime|Cumulative))",'
+    r'"Time":~,(?:"Complete":false,)?"Elements":\[\{"\3Key":~(?=[,}])'.replace("~", _NUMBER)
 )
+QUERY: Final = 1
+EVENT_TYPE: Final = 2
+KIND: Final = 3
+TIME: Final = 4
+KEY: Final = 5
+"""The groups of the head of a reading of a single element."""
 _SINGLE: Final = re.compile(_SINGLE_PATTERN).match
 _SINGLE_BYTES: Final = re.compile(_SINGLE_PATTERN.encode()).match
 _EVENT_BYTES: Final = b'{"Type":"Event"'
 _LAST: Final = ord("]")
 """How a reading begins, as most are written, of a query, a kind, a time and the key of its first element."""
+_BEFORE_KEY: Final = len('{"Key":')
+"""What stands between the beginning of an element and its number, beside the name of its kind."""
 _MORE: Final = ('"Removed"', '"Complete"', '"Elements"', '"Time"', '"QueryID"', "\\")
 """What may not stand behind it, where elements hold others: then it may say more than one element."""
+
+
+def of_query(query: int, known: Reading) -> Reading:
+    """Return what another link was told, as said of *query*."""
+    return Reading(
+        query,
+        known.kind,
+        known.source,
+        known.time_ms,
+        known.complete,
+        known.parts,
+        known.removed,
+        known.steps,
+    )
 
 
 class Unread:
@@ -179,19 +239,19 @@ class Unread:
 
     def add(self, text: str) -> bool:
         """Keep *text* if it is a reading; False: it is something else, and nothing is kept of it."""
-        head = _SINGLE(text)
-        if head is None or not _is_single(text, head):
-            if head is None and _EVENT(text) is None:
+        head = head_of(text)
+        if head is None:
+            if _EVENT(text) is None:
                 return False
             self._kept[next(self._numbers)] = text
             self.chars += len(text)
             return True
-        place: tuple[str, ...] = head.group(1, 4)
+        place: tuple[str, ...] = head.group(QUERY, KEY)
         before = self._kept.get(place)
         self.chars += len(text)
         if before is None:
             self._kept[place] = head
-        elif int(before[3]) <= int(head[3]):
+        elif int(before[TIME]) <= int(head[TIME]):
             del self._kept[place]  # the newest stands behind all that came before it
             self._kept[place] = head
             self.chars -= len(before.string)  # type: ignore[union-attr] # under a place stand matches only
@@ -216,8 +276,8 @@ class Unread:
             if head is None and not data.startswith(_EVENT_BYTES, start):
                 return None
             if head is not None and data.find(b"}", head.end(), stop) == stop - 3 and data[stop - 2] == _LAST:
-                place: tuple[bytes, ...] = head.group(1, 4)
-                time_ms, seen_ms = int(head[3]), newest.get(place)
+                place: tuple[bytes, ...] = head.group(QUERY, KEY)
+                time_ms, seen_ms = int(head[TIME]), newest.get(place)
                 if seen_ms is not None and time_ms <= seen_ms:
                     continue
                 newest[place] = time_ms
@@ -231,8 +291,20 @@ class Unread:
 
     def take(self) -> list[str]:
         """Return all that is kept, in order, and keep nothing."""
-        kept, self._kept, self.chars = self._kept, {}, 0
-        return [each if isinstance(each, str) else each.string for each in kept.values()]
+        return [each if isinstance(each, str) else each.string for each in self.take_heads()]
+
+    def take_heads(self) -> list[re.Match[str] | str]:
+        """Return the same, each reading of a single element by the head that was found in it."""
+        kept = list(self._kept.values())
+        self._kept.clear()
+        self.chars = 0
+        return kept
+
+
+def head_of(text: str) -> re.Match[str] | None:
+    """Return the head of a reading of a single element; None: it is none, or is not written as most are."""
+    head = _SINGLE(text)
+    return head if head is not None and _is_single(text, head) else None
 
 
 def _is_single(text: str, head: re.Match[str]) -> bool:
@@ -242,4 +314,4 @@ def _is_single(text: str, head: re.Match[str]) -> bool:
         return False
     if text.find("}", at) == len(text) - 3:
         return True  # the element holds nothing that ends, and nothing follows it
-    return text.find(f'"{head[2]}Key"', at) < 0 and not any(text.find(word, at) >= 0 for word in _MORE)
+    return text.find(f'"{head[KIND]}Key"', at) < 0 and not any(text.find(word, at) >= 0 for word in _MORE)

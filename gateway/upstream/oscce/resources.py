@@ -381,7 +381,7 @@ class References(NamedTuple):
     group: frozenset[str] = frozenset()
 
 
-Read = Callable[[bytes, int, References], Part | None]
+Read = Callable[[bytes | str, int, References], Part | None]
 """Maps an element's bytes, read by the server at an instant; raises whatever msgspec raises."""
 
 
@@ -429,7 +429,7 @@ def _parameters(told: dict[str, Any] | None, references: frozenset[str]) -> dict
     return {name: parameter(value, reference=name in references) for name, value in named}
 
 
-def _read_configuration(raw: bytes, _: int, references: References) -> Part | None:
+def _read_configuration(raw: bytes | str, _: int, references: References) -> Part | None:
     return _configuration(_decode_configuration(raw), references)
 
 
@@ -439,7 +439,7 @@ _decode_configuration: Final = msgspec.json.Decoder(_Configuration).decode
 def _reader(element: type[ElementT], part: Callable[[ElementT, int], Part]) -> Read:
     decode = msgspec.json.Decoder(element).decode
 
-    def read(raw: bytes, time_ms: int, _: References) -> Part:
+    def read(raw: bytes | str, time_ms: int, _: References) -> Part:
         return part(decode(raw), time_ms)
 
     return read

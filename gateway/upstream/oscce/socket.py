@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 from collections.abc import Callable
 from typing import Final, NamedTuple, TypeAlias
@@ -50,6 +51,8 @@ class Closed(NamedTuple):
 
 Skim: TypeAlias = Callable[[bytes, list[int], list[int]], list[str] | None]
 """Returns which of the texts that begin and end there have to be read, in order; None: all have."""
+Take: TypeAlias = Callable[[str, re.Match[str] | None], bool]
+"""Takes a reading, with its head if it is of a single element; False: it has to be received."""
 Heard: TypeAlias = str | WebSocketPing | PongFrame | Closed | Violation
 """What came: a text message, or something about the connection."""
 
@@ -108,6 +111,23 @@ class Frames:
             self._held = [data[read:]]
             self._held_bytes = len(data) - read
         return heard
+
+    def whole(self, data: bytes) -> str | None:
+        """Return the text that *data* is, where it is one frame, as most that comes is; None: feed it."""
+        size = len(data)
+        if size < 4 or data[0] != _WHOLE_TEXT or self._held or self._parts is not None or self.is_over:
+            return None
+        length, start = data[1], 2
+        if length == _LONG:
+            length, start = data[2] << 8 | data[3], 4
+            if length < _LONG:
+                return None
+        if length + start != size or data[1] > _LONG or length > self._message_bytes:
+            return None
+        try:
+            return data[start:].decode()
+        except UnicodeDecodeError:
+            return None
 
     def _read(self, data: bytes, at: int, heard: list[Heard]) -> int:
         """Read whole frames of *data* from *at* on; returns where the one begins that is not whole."""
@@ -311,7 +331,7 @@ class LinkSocket(asyncio.Protocol):
         self._inbox: list[Heard] = []
         self._waiting_chars = 0
         self._arrival: asyncio.Future[None] | None = None
-        self._take: Callable[[str], bool] | None = None
+        self._take: Take | None = None
         """Who takes texts at once; there is nobody unless :meth:`receive` waits."""
         self._change: asyncio.Event | None = None
         """Set when there is room again, or the connection has ended; there is one while somebody waits."""
@@ -329,7 +349,7 @@ class LinkSocket(asyncio.Protocol):
         """Whether something waits to be received."""
         return bool(self._inbox)
 
-    async def receive(self, take: Callable[[str], bool] | None = None) -> Heard:
+    async def receive(self, take: Take | None = None) -> Heard:
         """Wait for what comes next; for one caller at a time. At the end it is :class:`Closed`, for ever.
 
         Args:
@@ -392,20 +412,27 @@ class LinkSocket(asyncio.Protocol):
         """Have whoever waits take what is unread; with nobody there it waits, too."""
         is_share_read, self._read_bytes = self._read_bytes > READ_BYTES, 0
         if self._unread.chars and not self._inbox and self._arrival is not None:
-            self._turns.skipped += self._unread.skipped
-            self._unread.skipped = 0
-            texts = self._unread.take()
-            for at, text in enumerate(texts):
-                if self._take is None or not self._is_taken(text, self._take):
-                    self._keep_all(texts[at:])
+            if self._unread.skipped:
+                self._turns.skipped += self._unread.skipped
+                self._unread.skipped = 0
+            heads = self._unread.take_heads()
+            for at, head in enumerate(heads):
+                if self._take is None or not self._is_taken(head, self._take):
+                    self._keep_all([_text_of(each) for each in heads[at:]])
                     break
-        self._read_on(WAITING_CHARS_MAX if is_share_read else WAITING_CHARS_MAX // 2)
+        if self._is_resting:
+            self._read_on(WAITING_CHARS_MAX if is_share_read else WAITING_CHARS_MAX // 2)
 
     # ---- asyncio.Protocol ----
 
     def data_received(self, data: bytes) -> None:
         """Take in what came."""
-        heard = self._frames.feed(data, self._unread.skim)
+        text = self._frames.whole(data)
+        if text is not None and not self._has_closed and self._unread.add(text):
+            self._turns.want(self)
+            self._bound(len(data))
+            return
+        heard: list[Heard] = self._frames.feed(data, self._unread.skim) if text is None else [text]
         if heard and type(heard[-1]) is Closed:
             self._has_server_closed = True
         if self._has_closed:
@@ -442,10 +469,12 @@ class LinkSocket(asyncio.Protocol):
 
     def _bound(self, size_bytes: int) -> None:
         """Let the server wait when enough waits here, or when the link's share of a turn was read."""
-        if not isinstance(self._transport, Wire):  # which reads so much at once by itself
+        if type(self._transport) is not Wire:  # which reads so much at once by itself
             self._read_bytes += size_bytes
             if self._read_bytes > READ_BYTES:
                 self._turns.want(self)
+        elif self._waiting_chars + self._unread.chars <= WAITING_CHARS_MAX:
+            return
         if not (self._is_resting or self._frames.is_over or self._has_room(WAITING_CHARS_MAX)):
             self._is_resting = True
             self._transport.pause_reading()
@@ -469,11 +498,11 @@ class LinkSocket(asyncio.Protocol):
         for text in texts:
             self._keep(text)
 
-    def _is_taken(self, text: str, take: Callable[[str], bool]) -> bool:
+    def _is_taken(self, said: re.Match[str] | str, take: Take) -> bool:
         if self._arrival is None or self._arrival.done():  # who waited was cancelled just now
             return False
         try:
-            return take(text)
+            return take(said, None) if isinstance(said, str) else take(said.string, said)
         except Exception as fault:  # noqa: BLE001 - it belongs to who waits, and not to the event loop
             self._arrived(fault)
             return True
@@ -522,6 +551,10 @@ class LinkSocket(asyncio.Protocol):
         change, self._change = self._change, None
         if change is not None:
             change.set()
+
+
+def _text_of(said: re.Match[str] | str) -> str:
+    return said if isinstance(said, str) else said.string
 
 
 def _chars(said: Heard) -> int:
