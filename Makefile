@@ -223,7 +223,7 @@ $(WEB): $(DEV)
 	@$(PIP) install --require-hashes --no-deps -r requirements/web.txt
 	@rm -f $(VENV)/.web-* && touch $@
 
-web-tools: $(WEB)
+web-tools: $(WEB) ## install what `make web` needs
 
 web: $(WEB) ## test the web client in a Chromium of this machine (CHROMIUM=path); also part of scenarios
 	$(BIN)/python -m pytest -m scenario tests/web $(PYTEST_ARGS)
