@@ -15,6 +15,23 @@
 export type Application = 'dashboard' | 'remote_assistant';
 /** A resource as docs/protocol.md names its fields; a field that is not there is null. */
 export type Value = Readonly<Record<string, any>>;
+/** Who set a state: a role, never a name. */
+export type Actor = 'self' | 'supervisor' | 'system' | 'unknown';
+/** What is known of a routing state of an agent, now and after the contact: `live.mirror.get('agent:5') as Agent`. */
+export type Agent = Value & {
+  readonly routing_state?: 'logged_off' | 'available' | 'unavailable' | 'work' | 'unknown';
+  readonly routing_state_since_ms?: number;
+  readonly routing_state_by?: Actor;
+  readonly reason_id?: string;
+  readonly pending_routing_state?: 'logged_off' | 'available' | 'unavailable' | 'work' | 'unknown';
+  readonly pending_by?: Actor;
+  readonly pending_reason_id?: string;
+  readonly pending_post_processing?: boolean;
+  readonly skills: readonly {skill_id: string; level?: number; preference?: number; active?: boolean}[];
+  readonly queue_ids: readonly string[];
+};
+/** `skill_ids`: what an agent needs to serve it; absent where the server does not report them. */
+export type Queue = Value & {readonly name?: string; readonly skill_ids?: readonly string[]};
 /** `undefined`: the resource was, or is, not there. */
 export type Change = {key: string; before: Value | undefined; after: Value | undefined};
 export type Topics = {granted: string[]; refused: {topic: string; reason: string}[]};

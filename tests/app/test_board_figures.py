@@ -87,12 +87,15 @@ def test_reasons_have_names() -> None:
 def test_what_is_pending_says_by_whom_unless_by_oneself() -> None:
     assert _agent(pending_routing_state="work", pending_by="supervisor").pending == "work by supervisor"
     assert _agent(pending_routing_state="logged_off", pending_by="self").pending == "logged off"
+    assert _agent(pending_routing_state="work", pending_reason_id="r").pending == "work, r"
     assert _agent(pending_routing_state="work").pending == "work"
 
 
 def test_remarks_are_made_of_what_oscce_says_only() -> None:
     assert _agent(app_present=False, logged_on_remotely=True).remarks == ("remote", "app absent")
     assert _agent(app_present=None).remarks == ()
+    assert _agent(routing_state_by="supervisor").remarks == ("by supervisor",)
+    assert _agent(routing_state_by="self").remarks == ()
 
 
 def test_totals_know_what_they_do_not_know() -> None:

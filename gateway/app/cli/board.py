@@ -155,7 +155,8 @@ def _agent(key: str, value: Value, reasons: Mapping[str, str]) -> AgentRow:
     state, doing, since_ms, ends_at_ms = _doing(value)
     pending = _text(value, "pending_routing_state")
     by = _text(value, "pending_by")
-    reason_id = _text(value, "reason_id")
+    reason_id, after_id = _text(value, "reason_id"), _text(value, "pending_reason_id")
+    after = "" if after_id is None else f", {reasons.get(after_id, after_id)}"
     return AgentRow(
         name=_text(value, "display_name") or key,
         state=state,
@@ -163,7 +164,9 @@ def _agent(key: str, value: Value, reasons: Mapping[str, str]) -> AgentRow:
         since_ms=since_ms,
         ends_at_ms=ends_at_ms,
         reason=None if reason_id is None else reasons.get(reason_id, reason_id),
-        pending=None if pending is None else f"{_spaced(pending)}{f' by {by}' if by not in _OWN else ''}",
+        pending=None
+        if pending is None
+        else f"{_spaced(pending)}{after}{f' by {by}' if by not in _OWN else ''}",
         remarks=tuple(_remarks(value)),
     )
 
@@ -190,6 +193,9 @@ def _doing(value: Value) -> tuple[str, str, int | None, int | None]:
 
 def _remarks(value: Value) -> list[str]:
     remarks = []
+    by = _text(value, "routing_state_by")
+    if by not in _OWN:
+        remarks.append(f"by {by}")
     if value.get("logged_on_remotely") is True:
         remarks.append("remote")
     if value.get("app_present") is False:
