@@ -216,6 +216,7 @@ class House:
         self.clock = SystemClock()
         self.turns = Turns(self.clock)
         self.scheduler: Scheduler[PhoneSocket] = Scheduler(self.clock)
+        self.turns.phones = self.scheduler
         self.servers = [_Server(user, queues) for user in range(1, users + 1)]
         self._node = _Node()
         self._pool, self._composer = Readings(), Composer()
