@@ -49,6 +49,7 @@ class Assembly:
     """
 
     __slots__ = (
+        "__weakref__",
         "_composer",
         "_missing",
         "_newest_ms",

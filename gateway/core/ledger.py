@@ -171,6 +171,7 @@ class Ledger:
     """
 
     __slots__ = (
+        "__weakref__",
         "_own",
         "_shared",
         "ahead_ms",

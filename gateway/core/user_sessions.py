@@ -131,6 +131,7 @@ class UserSessions:
     """
 
     __slots__ = (
+        "__weakref__",
         "_aliases",
         "_changed",
         "_devices",

@@ -105,6 +105,7 @@ class Linked:
     """
 
     __slots__ = (
+        "__weakref__",
         "_about",
         "_asking",
         "_is_answered",

@@ -33,19 +33,6 @@ class Sharing:
         exchange: The way out.
     """
 
-    __slots__ = (
-        "_asked_at",
-        "_changed",
-        "_exchange",
-        "_feed",
-        "_is_lit",
-        "_is_reading",
-        "_is_running",
-        "_said",
-        "_sent",
-        "_together",
-    )
-
     def __init__(self, feed: Feed, exchange: Exchange) -> None:
         self._feed = feed
         self._exchange = exchange

@@ -166,6 +166,7 @@ class OsccLink:
     """
 
     __slots__ = (
+        "__weakref__",
         "_clock",
         "_closed",
         "_given_up",
