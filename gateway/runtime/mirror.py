@@ -451,8 +451,8 @@ class Mirror:
         key, before, element = change
         if element is not before:
             ledger.record_one(key, before, element)
-            if reading.kind is Kind.AGENT and reading.parts[0].number in user_sessions.own_agents:
-                self._show_number()
+        if reading.kind is Kind.AGENT and reading.parts[0].number in user_sessions.own_agents:
+            self._show_number()  # a number is shown to its own agent only, so the element may stay the same
         return True
 
     def _show_step(self, step: ReadingStep, kind: Kind | None) -> None:

@@ -16,7 +16,7 @@ from gateway.domain.model import (
     SessionId,
 )
 from gateway.domain.resources import Agent, FunctionState, LastEnd, Queue, RoutingState
-from gateway.domain.upstream import (
+from gateway.domain.upstream import (, Reading
     Attached,
     FunctionChanged,
     ObjectChanged,
@@ -324,4 +324,14 @@ def test_a_number_that_stays_is_shown_to_nobody_again() -> None:
     assert shown == []
     room.agents(Agent(routing_state=RoutingState.AVAILABLE), number="+49897654322")
     assert shown == [room.ticket.handle]
+    assert room.me.remote_number == "+49897654322"
+
+
+def test_a_number_that_changes_alone_is_shown_also_when_no_other_link_got_the_reading() -> None:
+    room = Room(REMOTE, own=7)
+    room.learn()
+    room.mirror.settle()
+    room.agents(Agent(routing_state=RoutingState.WORK), number="+49897654321")
+    part = Part(Kind.AGENT, 7, Source.REALTIME, Agent(routing_state=RoutingState.WORK), "+49897654322")
+    room.mirror.read(Reading(1, Kind.AGENT, Source.REALTIME, room.clock.wall_ms(), False, (part,), (), None))
     assert room.me.remote_number == "+49897654322"
