@@ -16,7 +16,7 @@ from gateway.domain.model import (
     SessionId,
 )
 from gateway.domain.resources import Agent, FunctionState, LastEnd, Queue, RoutingState
-from gateway.domain.upstream import (, Reading
+from gateway.domain.upstream import (
     Attached,
     FunctionChanged,
     ObjectChanged,
