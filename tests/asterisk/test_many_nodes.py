@@ -162,7 +162,7 @@ async def test_two_log_ons_at_two_nodes_end_with_one(tmp_path: Path) -> None:
         one, other = await together(at.phone(0, device="one"), at.phone(1, device="two"))
         for client in (one, other):
             with suppress(GatewayError, TimeoutError):
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(WITHIN_S):
                     await client.connect()
         for node in (0, 1):  # each log-on reads the sessions; else it takes up to 30 s
             await at.phone(node, device=f"board{node}", login="bea")
