@@ -9,10 +9,10 @@ from secrets import token_bytes
 
 import pytest
 
-from gateway.domain.commands import ChangeRemoteNumber, Executed
+from gateway.domain.commands import AttachSession, ChangeRemoteNumber, Executed
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.model import Kind, SessionSecret
-from gateway.domain.upstream import SessionEnded, Source
+from gateway.domain.upstream import Attached, SessionEnded, Source
 from gateway.upstream.asterisk.keys import number_of
 from gateway.upstream.asterisk.server import AsteriskServer
 from tests.asterisk.site import NUMBER, Place, place
@@ -46,6 +46,16 @@ async def test_a_number_that_was_changed_there_is_known_here_when_the_link_moves
             # what was in effect before is another number now: it must be written again
             assert await ear.command(ChangeRemoteNumber(NUMBER)) == Executed("applied")
         assert here.fake.rings_at("ana") == NUMBER
+
+
+async def test_a_session_that_was_opened_there_joins_the_link_that_is_here() -> None:
+    async with asyncio.timeout(30), two() as (here, there):
+        session = await here.assistant("one")
+        async with here.linked(session) as ear:
+            later = await there.assistant("one")
+            joined = await ear.link.request(AttachSession(later.secret))
+            assert isinstance(joined, Attached)
+            assert joined.session == later.session
 
 
 async def test_two_log_ons_of_one_remote_assistant_end_with_one() -> None:

@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from gateway.domain.commands import Execute, LinkAnswer, LinkRequest, Listen
+from gateway.domain.commands import AttachSession, Execute, LinkAnswer, LinkRequest, Listen
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.model import Kind, Right, Scope, UserId
+from gateway.domain.model import Kind, Right, Scope, SessionSecret, UserId
 from gateway.domain.upstream import LinkClosed, LinkEvent, LinkReplaced, Reading, Source
 from gateway.runtime.ports import Clock
 from gateway.runtime.spawn import TaskGroup
@@ -31,6 +31,10 @@ class Server(Protocol):
 
     def serve(self, link: AsteriskLink, request: LinkRequest) -> LinkAnswer:
         """Answer what needs no Asterisk."""
+        ...
+
+    async def find(self, secret: SessionSecret) -> None:
+        """Read a session that another node has opened, if it is not known here."""
         ...
 
     async def execute(self, link: AsteriskLink, request: Execute) -> LinkAnswer:
@@ -143,6 +147,10 @@ class AsteriskLink:
             raise LinkClosed("lost")
         if len(self._pending) >= UNDER_WAY:
             raise GatewayError(ErrorCode.BUSY, "Too many requests of this user are under way.")
+        if isinstance(request, AttachSession):
+            await self._server.find(request.secret)
+            if self._is_closed:
+                raise LinkClosed("lost")
         answer: asyncio.Future[LinkAnswer] = asyncio.get_running_loop().create_future()
         self._pending.add(answer)
         try:

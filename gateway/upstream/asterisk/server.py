@@ -227,6 +227,14 @@ class AsteriskServer:
             for one in link.attached.values():
                 self.accounts.detached(one.session)
 
+    async def find(self, secret: SessionSecret) -> None:
+        """Read a session that another node has opened, if it is not known here.
+
+        Raises:
+            GatewayError: ``session_ended``, ``upstream_unavailable``.
+        """
+        await self.accounts.known(secret)
+
     def serve(self, link: AsteriskLink, request: LinkRequest) -> LinkAnswer:
         """Answer what needs no Asterisk."""
         publisher = self.monitor.publisher
