@@ -38,7 +38,7 @@ from gateway.runtime.spawn import forget_frames, heed_cancellation, spawn
 from gateway.runtime.subscriptions import Asking
 from gateway.runtime.world import World
 
-HEARD_S: Final = 1.0
+HEARD_S: Final = 0.05
 """How much later than the last time the keeper is told again that a message came."""
 
 

@@ -321,3 +321,17 @@ async def test_a_stream_of_readings_is_noted_as_heard_now_and_then_and_all_shown
         assert phone.shown["queue:5"]["contacts_waiting"] == 39
         assert 6 <= len(told) <= 9
         assert all(later - earlier >= HEARD_S - 1e-9 for earlier, later in itertools.pairwise(told))
+
+
+async def test_the_age_of_the_data_is_that_of_the_last_message_also_in_a_stream_of_readings() -> None:
+    async with scene() as at:
+        await at.served()
+        at.upstream.put(Part(Kind.QUEUE, 5, Source.DIRECTORY, Queue(name="Support")))
+        owner = next(iter(at.node.user_states.values())).owner
+        assert owner is not None
+        for contacts in range(20):
+            _waiting(at, contacts)
+            await at.clock.advance(0.09)
+            as_of = owner.feed.health.as_of
+            assert as_of is not None
+            assert at.clock.now() - as_of <= 0.1
