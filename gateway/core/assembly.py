@@ -28,7 +28,7 @@ from gateway.core.compose import (
 from gateway.core.element import Element, Parts
 from gateway.core.link import Query
 from gateway.domain.commands import Listen
-from gateway.domain.model import Kind, Scope, key_of
+from gateway.domain.model import KEY_PREFIXES, Kind, Scope, key_of
 from gateway.domain.upstream import Part, Reading, Source
 
 Change = tuple[str, Element, Element]
@@ -212,14 +212,17 @@ class Assembly:
         if kind is None or not self._is_plain(reading, kind):
             return None
         number, place = part.number, (kind, source)
-        told = self._told[kind]
-        before, key = told.get(number), key_of(kind, number)
+        told, is_realtime = self._told[kind], source is Source.REALTIME
+        before, key = told.get(number), KEY_PREFIXES[kind] + str(number)
         held = shown.get(key)
         if before is None or held is None or before[0] is None or time_ms < self._newest_ms[place]:
             return None
-        if (source is not Source.REALTIME and before[1] is None) or number not in scope.of(kind):
+        if not (is_realtime or before[1] is not None) or number not in scope.of(kind):
             return None
-        after = with_part(before, source, part)
+        if is_realtime:
+            after = tuple.__new__(Parts, (before[0], part, before[2], before[3], before[4], None))
+        else:
+            after = with_part(before, source, part)
         element = self._composer.element(after, held, offset_ms, self._shown[kind, number])
         told[number] = after if element.parts is after else converged(after, element)
         self._read_ms[place][number] = self._newest_ms[place] = time_ms
@@ -338,10 +341,9 @@ class Assembly:
 
     def _is_plain(self, reading: Reading, kind: Kind) -> bool:
         """Tell whether a reading only says what resources are now, all of which are read by some query."""
-        query = self._queries.get(reading.query)
-        if query is None or reading.complete or reading.removed or reading.source is Source.CONFIGURATION:
+        if reading.complete or reading.removed or reading.source is Source.CONFIGURATION:
             return False
-        return self._covers_all(kind)
+        return reading.query in self._queries and self._covers_all(kind)
 
     def _note_time(self, reading: Reading) -> None:
         if reading.kind is not None:
@@ -350,8 +352,8 @@ class Assembly:
 
     def _covers_all(self, kind: Kind) -> bool:
         """Tell whether some query reads whatever is of *kind*."""
-        for query in self._realtime[kind]:  # noqa: SIM110 - a generator is two more calls for each update
-            if query.covers_all:
+        for query in self._realtime[kind]:  # as :attr:`Query.covers_all`, without a call for each update
+            if query.complete and not query.refused and query.listen.numbers is None:
                 return True
         return False
 

@@ -7,7 +7,7 @@ per node, however many links tell it.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final, TypeVar
 
@@ -242,15 +242,7 @@ def compose(parts: Parts, offset_ms: int) -> Composed:
     """Put the parts of one resource together, in gateway time."""
     if parts.directory is None:
         raise ValueError("nothing is a resource before its directory object is known")
-    match parts.directory.kind:
-        case Kind.AGENT:
-            return _agent(parts, offset_ms)
-        case Kind.QUEUE:
-            return _queue(parts, offset_ms)
-        case Kind.GROUP:
-            return _group(parts)
-        case Kind.AGGREGATE:
-            return _aggregate(parts, offset_ms)
+    return _COMPOSE[parts.directory.kind](parts, offset_ms)
 
 
 def _agent(parts: Parts, offset_ms: int) -> Agent:
@@ -322,39 +314,47 @@ def _newest(known: Agent, configured: Agent, *, has_configuration: bool) -> Agen
 
 
 def _queue(parts: Parts, offset_ms: int) -> Queue:
-    known, now, window, configured = [
-        each.value if each is not None and isinstance(each.value, Queue) else _NO_QUEUE for each in parts[:4]
-    ]
-    return Queue(
-        name=known.name,
-        media=known.media,
-        skill_ids=known.skill_ids,
-        contacts_waiting=now.contacts_waiting,
-        oldest_since_ms=_shift(now.oldest_since_ms, offset_ms),
-        service_level_pct=now.service_level_pct,
-        service_level_threshold_s=now.service_level_threshold_s,
-        service_level_formula=now.service_level_formula,
-        abandoned_rate_pct=now.abandoned_rate_pct,
-        estimated_wait_s=now.estimated_wait_s,
-        agents_logged_on=now.agents_logged_on,
-        agents_available=now.agents_available,
-        agents_handling=now.agents_handling,
-        agents_post_processing=now.agents_post_processing,
-        agents_unavailable=now.agents_unavailable,
-        agents_work=now.agents_work,
-        window_start_ms=_shift(window.window_start_ms, offset_ms),
-        received=window.received,
-        answered=window.answered,
-        abandoned=window.abandoned,
-        average_wait_s=window.average_wait_s,
-        maximum_wait_s=window.maximum_wait_s,
-        level=now.level,
-        routing_parameters=configured.routing_parameters,
-        version=configured.version,
+    directory, realtime, cumulative, configuration, _, _ = parts
+    known, now, window, configured = _NO_QUEUE, _NO_QUEUE, _NO_QUEUE, _NO_QUEUE
+    if directory is not None and isinstance(directory.value, Queue):
+        known = directory.value
+    if realtime is not None and isinstance(realtime.value, Queue):
+        now = realtime.value
+    if cumulative is not None and isinstance(cumulative.value, Queue):
+        window = cumulative.value
+    if configuration is not None and isinstance(configuration.value, Queue):
+        configured = configuration.value
+    oldest_ms, window_ms = now.oldest_since_ms, window.window_start_ms
+    return Queue(  # by place, in the order of its fields: most updates are this
+        known.name,
+        known.media,
+        known.skill_ids,
+        now.contacts_waiting,
+        None if oldest_ms is None else _shift(oldest_ms, offset_ms),
+        now.service_level_pct,
+        now.service_level_threshold_s,
+        now.service_level_formula,
+        now.abandoned_rate_pct,
+        now.estimated_wait_s,
+        now.agents_logged_on,
+        now.agents_available,
+        now.agents_handling,
+        now.agents_post_processing,
+        now.agents_unavailable,
+        now.agents_work,
+        None if window_ms is None else _shift(window_ms, offset_ms),
+        window.received,
+        window.answered,
+        window.abandoned,
+        window.average_wait_s,
+        window.maximum_wait_s,
+        now.level,
+        configured.routing_parameters,
+        configured.version,
     )
 
 
-def _group(parts: Parts) -> Group:
+def _group(parts: Parts, _: int) -> Group:
     configured = _value(parts.configuration, _NO_GROUP)
     return replace(
         _value(parts.realtime, _NO_GROUP),
@@ -375,6 +375,12 @@ def _aggregate(parts: Parts, offset_ms: int) -> Aggregate:
     )
 
 
+_COMPOSE: Final[dict[Kind, Callable[[Parts, int], Composed]]] = {
+    Kind.AGENT: _agent,
+    Kind.QUEUE: _queue,
+    Kind.GROUP: _group,
+    Kind.AGGREGATE: _aggregate,
+}
 _NO_AGENT: Final = Agent()
 _NO_QUEUE: Final = Queue()
 _NO_GROUP: Final = Group()

@@ -174,8 +174,8 @@ class FanoutGroup:
     # ---- Reader ----
 
     def waiting(self) -> str | None:
-        """Return the key of a member's own: waking it wakes all. None: nothing waits."""
-        return next(iter(self._members)).view.me if self._dirty else None
+        """Return the handle of a member: waking it wakes all. None: nothing waits."""
+        return next(iter(self._members)).view.handle if self._dirty else None
 
     def mark(self, key: str, before: Element | None) -> None:
         """Note that *key* changed in the ledger, which held *before*."""

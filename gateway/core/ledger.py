@@ -138,7 +138,7 @@ class Reader(Protocol):
         ...
 
     def waiting(self) -> str | None:
-        """Return whom to wake: the key of what is told to one session alone. None: nothing waits."""
+        """Return the handle of the session to wake. None: nothing waits."""
         ...
 
     def mark(self, key: str, before: Element | None) -> None:
@@ -245,10 +245,12 @@ class Ledger:
 
         Those are the keys of which *confidant* was told.
         """
-        news = self.has_news, list(self.own_news)
-        self.has_news = False
+        is_for_all, self.has_news = self.has_news, False
+        if not self.own_news:
+            return is_for_all, []
+        alone = list(self.own_news)
         self.own_news.clear()
-        return news
+        return is_for_all, alone
 
     def record(self, key: str, element: Element | None) -> bool:
         """Write one change, for the owner only. The same element, or an equal one, makes no change."""
@@ -281,15 +283,16 @@ class Ledger:
     def record_one(self, key: str, before: Element, element: Element) -> None:
         """Write another value of a shared key that holds *before*, for the owner only."""
         epoch, seq = self.position
-        self.position = Position(epoch, seq + 1)
-        self._shared.store_one(key, element, seq + 1)
-        self.shared_seq = seq + 1
+        seq += 1
+        self.position = tuple.__new__(Position, (epoch, seq))  # each update makes one: a call less
+        self._shared.store_one(key, element, seq)
+        self.shared_seq = seq
         self.has_news = True
         if self.meeting:
             self.meeting.clear()
         if self.firsts:
             self.firsts.clear()
-        for reader in tuple(self.readers):
+        for reader in tuple(self.readers):  # some part from others when they are told
             reader.mark(key, before)
 
     def receive(self, delta: Delta) -> Receipt:

@@ -149,7 +149,7 @@ class Heartbeat:
     def next_at(self) -> float:
         """When one of the above may change by time alone."""
         if self._waiting_since is None:
-            return self._due_at if self._is_asked else self._asked_at + self._rhythm.every_s
+            return self._due_at if self._is_asked else self._asked_at + self._rhythm[0]
         return min(self._due_at, self._waiting_since + self._rhythm.pong_s)
 
     @property

@@ -76,7 +76,8 @@ class PaceLadder:
     def flushed(self, *, drained: bool) -> None:
         """Note how a flush found the socket: *drained* of what was written before it, or not."""
         if drained:
-            self._to_go = max(self._to_go - 1, 0)
+            if self._to_go:
+                self._to_go -= 1
         else:
             self._to_go = min(self.level + 1, len(LADDER_S) - 1) * _GOOD_FLUSHES_DOWN
 
@@ -245,12 +246,15 @@ class Outbox(GroupMember):
 
     def mark(self, key: str, before: Element | None) -> None:
         """Note that *key* changed in the ledger, which held *before*."""
-        if not self.view.sees(key):
+        view = self.view
+        if not (key in view.shared or view.sees(key)):
             return
         if self._reset:  # then everything is sent anyway
             self._conflated += before is not None
             return
-        dirty = self._dirty = self._dirty or waiting(self.ledger.came_at)
+        dirty = self._dirty
+        if not dirty:
+            dirty = self._dirty = waiting(self.ledger.came_at)
         if key in dirty:
             self._conflated += 1
         else:
@@ -311,8 +315,8 @@ class Outbox(GroupMember):
         """See :meth:`gateway.core.ledger.Reader.epoch_began`: the next state tells the new name."""
 
     def waiting(self) -> str | None:
-        """Return the key of what is told to this session alone, when anything waits."""
-        return self.view.me if self._dirty or self._control or self._ping or self._has_state() else None
+        """Return the handle of its session, when anything waits."""
+        return self.view.handle if self._dirty or self._control or self._ping or self._has_state() else None
 
     def ride(self, fanout_group: FanoutGroup) -> None:
         """Go on in *fanout_group*, which is where this is."""
@@ -380,19 +384,23 @@ class Outbox(GroupMember):
             return None
         if self._told_epoch != ledger.position.epoch:
             return None
-        due_at = self.pace.due_at(now)
+        pace = self.pace
+        due_at = pace.due_at(now)
         if due_at > now:
             return due_at
         patches = self._patches(dirty)
         if not patches:
             return None
         count, since = len(dirty), dirty.since if isinstance(dirty, Waiting) else math.inf
-        after, self._seq = self._seq, self._head(is_new=False)
+        after, upto = self._seq, ledger.shared_seq
+        if upto != ledger.position.seq:
+            upto = self._head(is_new=False)
+        self._seq = upto
         frame = self.codec.changes(
-            after=after, upto=self._seq, stream=None, reset=False, more=False, put=(), patch=patches, gone=()
+            after=after, upto=upto, stream=None, reset=False, more=False, put=(), patch=patches, gone=()
         )
         self._dirty = None
-        self.pace.sent_at = now
+        pace.sent_at = now
         return News(frame, count, since)
 
     def _patches(self, dirty: dict[str, Base]) -> list[tuple[str, bytes]] | None:

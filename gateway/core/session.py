@@ -198,9 +198,9 @@ class Live:
 
     def take_news(self, now: float, health: Health) -> News | float | None:
         """See :meth:`Outbox.take_news`; None also when a ping is due."""
-        if now >= self._heartbeat.next_at or self._is_news(health):
+        if self._told_upstream != health.upstream or self._told_bus != health.bus:
             return None
-        return self.outbox.take_news(now)
+        return None if now >= self._heartbeat.next_at else self.outbox.take_news(now)
 
     def take(self, now: float, wall_ms: int, health: Health) -> list[bytes]:
         """Remove and return the frames that leave now, in order."""

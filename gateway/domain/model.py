@@ -81,12 +81,12 @@ ALWAYS: Final = frozenset({SITE, SKILLS, REASONS, ROUTING_PARAMETERS})
 """Keys that every session of a user sees; `me` is seen too, each session its own."""
 
 
-_PREFIXES: Final = {kind: f"{kind}:" for kind in Kind}
+KEY_PREFIXES: Final = {kind: f"{kind}:" for kind in Kind}
 
 
 def key_of(kind: Kind, number: int) -> str:
     """Return the key of a resource, for example ``agent:5``."""
-    return _PREFIXES[kind] + str(number)
+    return KEY_PREFIXES[kind] + str(number)
 
 
 def parse_key(key: str) -> tuple[Kind, int] | None:
@@ -304,6 +304,8 @@ def readable(text: str, most: int = NAME_CHARS) -> str:
 
 def readable_or_none(text: str | None, most: int = NAME_CHARS) -> str | None:
     """Do the same for a text that may be unknown, as one is of which nothing can be read."""
+    if text and len(text) <= most and text.isprintable():
+        return text
     return None if text is None else readable(text, most) or None
 
 

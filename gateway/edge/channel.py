@@ -142,6 +142,11 @@ class Channel(asyncio.Protocol):
         """Send *frames*. Never waits. On a dead connection they are lost."""
         self.put(packed(frames, self.codec))
 
+    def put_frame(self, frame: bytes) -> None:
+        """Send one frame as :meth:`write` does."""
+        opcode = websocket.TEXT if self.codec.text else websocket.BINARY
+        self.put(websocket.head(opcode, len(frame)) + frame)
+
     def put(self, data: bytes) -> None:
         """Send *data*, which is whole WebSocket frames, after what waits."""
         if self._open_fd >= 0 and not self._transport.is_closing():

@@ -176,7 +176,9 @@ class ConnectionStats:
         telemetry.frame_bytes.value += size_bytes
         telemetry.updates.value += news.elements
         record_update_latency(telemetry, outbox.ledger, news.since, now)
-        self._count_conflated(outbox.conflated)
+        conflated = outbox.conflated
+        if conflated != self._conflated:
+            self._count_conflated(conflated)
 
     def shared_frames_written(self, live: Live | None) -> None:
         """Count the frames of a session that ends which were written by its fan-out group."""

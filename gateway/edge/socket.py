@@ -238,7 +238,8 @@ class PhoneSocket:
     def wake(self) -> None:
         """Ask for a turn for the phone, and for its fan-out group. Several calls count as one."""
         self._services.scheduler.ready(self)
-        fanout_group = self.session.fanout_group
+        live = self.session.live
+        fanout_group = None if live is None else live.outbox.fanout_group
         if fanout_group is not None and fanout_group.dirty:
             self._services.scheduler.ready(
                 fanout_writer_of(fanout_group, self._services.scheduler, self.stats.telemetry)
@@ -354,7 +355,7 @@ class PhoneSocket:
         if isinstance(news, float):
             self._services.scheduler.at(self, news)
             return True
-        self.channel.put(packed([news.frame], self.channel.codec))
+        self.channel.put_frame(news.frame)
         self.stats.news_written(news, now, live.outbox)
         if self._stall is None:
             live.outbox.pace.flushed(drained=True)

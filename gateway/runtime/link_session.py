@@ -108,6 +108,7 @@ class Linked:
         "__weakref__",
         "_about",
         "_asking",
+        "_feed",
         "_is_answered",
         "_keeper",
         "_mirror",
@@ -134,6 +135,7 @@ class Linked:
         self._keeper = keeper
         self._user_sessions = keeper.user_sessions
         self._mirror = keeper.mirror
+        self._feed = keeper.feed
         self._tasks: asyncio.TaskGroup | None = None
         self._asking: Asking | None = None
         self._told_heard_at = -math.inf
@@ -235,12 +237,12 @@ class Linked:
     def _read_one(self, reading: Reading) -> None:
         """Take in a reading: nearly all that a link brings."""
         is_told = self._hear()
-        asking = self._asking
+        asking, feed = self._asking, self._feed
         if asking is not None:
             self._mirror.read(reading)
             if not asking.settled:
                 asking.settle()
-        self._keeper.feed.flush()
+        feed.flush()
         if is_told:
             self._keeper.pulse.read()
 
@@ -252,7 +254,7 @@ class Linked:
         """
         at = self.link.heard_at
         if not self._mirror.is_blind:
-            self._keeper.feed.ledger.came_at = at
+            self._feed.ledger.came_at = at
         if at - self._told_heard_at < HEARD_S:
             return False
         self._told_heard_at = at

@@ -127,12 +127,12 @@ class Feed:
         if not (ledger.has_news or ledger.own_news):
             return
         is_for_all, alone = ledger.take_news()
-        for reader in list(self.ledger.readers) if is_for_all else ():
-            me = reader.waiting()
-            if me is not None:
-                self._wake(me)
+        for reader in tuple(ledger.readers) if is_for_all else ():
+            handle = reader.waiting()
+            if handle is not None:
+                self._wake(handle)
         for key in alone:
-            self._wake(key)
+            self._wake(key.removeprefix(ME_PREFIX))
 
     def _tell_one(self, key: str, before: Element | None) -> None:
         """Tell who alone sees *key* that it changed, and other nodes."""
@@ -144,8 +144,8 @@ class Feed:
             live.outbox.part()
             live.outbox.mark(key, before)
 
-    def _wake(self, me: str) -> None:
-        connection = self.connections.get(me.removeprefix(ME_PREFIX))
+    def _wake(self, handle: str) -> None:
+        connection = self.connections.get(handle)
         if connection is not None:
             connection.wake()
 
@@ -280,6 +280,8 @@ class Mirror:
         self._about: About | None = None
         self._directory: Directory | None = None
         self._functions = _UNKNOWN_FUNCTIONS
+        self.is_blind = False
+        """Whether the server says that it has no realtime data to tell: then what is shown grows old."""
         self._server = ServerOffset()
         self._last_end: LastEnd | None = None
         self._narrowed_to: Scope | None = None
@@ -294,11 +296,6 @@ class Mirror:
     def offset_ms(self) -> int:
         """Gateway clock minus server clock."""
         return self._server.offset_ms
-
-    @property
-    def is_blind(self) -> bool:
-        """Whether the server says that it has no realtime data to tell: then what is shown grows old."""
-        return self._functions.realtime is FunctionState.DOWN
 
     @property
     def is_partial(self) -> bool:
@@ -316,7 +313,7 @@ class Mirror:
         """Start afresh with a new link; what is shown stays until :meth:`settle`."""
         self.assembly, self.early = Assembly(self._composer), Early()
         self.live = False
-        self._functions = _UNKNOWN_FUNCTIONS
+        self._functions, self.is_blind = _UNKNOWN_FUNCTIONS, False
         self._about = about
         self._directory = None
         self._server = ServerOffset()
@@ -354,7 +351,9 @@ class Mirror:
 
     def read(self, reading: Reading) -> None:
         """Take in a reading."""
-        self._see_clock(reading.time_ms)
+        clock = self._clock
+        if self._server.see(reading.time_ms, clock.now(), clock.wall_ms()):
+            self._show_all()
         if reading.steps is None and self.live and self._follow_one(reading):
             return
         if self.live:
@@ -393,6 +392,7 @@ class Mirror:
         was_blind = self.is_blind
         if change.function != "historical":  # nobody is shown how that does
             self._functions = replace(self._functions, **{change.function: change.state})
+            self.is_blind = self._functions.realtime is FunctionState.DOWN
             self._show_site()
         return was_blind and not self.is_blind
 
@@ -550,7 +550,10 @@ class Mirror:
     def _see_clock(self, time_ms: int) -> None:
         """Compare the clocks; after a jump of this node's, show every instant anew."""
         if self._server.see(time_ms, self._clock.now(), self._clock.wall_ms()):
-            self.show(self._shown() | self.assembly.addresses())
+            self._show_all()
+
+    def _show_all(self) -> None:
+        self.show(self._shown() | self.assembly.addresses())
 
 
 _UNKNOWN_FUNCTIONS = Functions(*[FunctionState.UNKNOWN] * 8)

@@ -111,18 +111,17 @@ class Turns:
             self._turn()
 
     def _turn(self) -> None:
-        began, full_reads = self._clock.now(), self.wires.full_reads
+        began, full_reads, phones = self._clock.now(), self.wires.full_reads, self.phones
         self._is_planned = True
         self.wires.rest()
-        ready, is_all_read = self._receive(began)
-        wanted, phones = len(self._due), self.phones
-        if phones is None or not wanted:
-            self._digest(wanted)
-        else:
+        if phones is not None:
             phones.hold()
-            try:
-                self._digest(wanted)
-            finally:
+        try:
+            ready, is_all_read = self._receive(began)
+            wanted = len(self._due)
+            self._digest(wanted)
+        finally:
+            if phones is not None:
                 phones.release()
         is_behind = not is_all_read or len(self._due) > 0
         self._note(is_behind=is_behind)

@@ -133,15 +133,22 @@ async def test_who_waits_takes_readings_in_a_turn_and_what_is_none_follows_them(
         await turns()
         assert not waiting.done()
         line.come(reading(1, 3), "an answer", reading(1, 4))
-    assert waiting.result() == reading(1, 3)
-    assert taken == [reading(1, 0), reading(1, 1), reading(2, 2)]
-    assert await line.socket.receive(take) == "an answer"
+    assert waiting.result() == "an answer"
+    assert taken == [reading(1, 0), reading(1, 1), reading(2, 2), reading(1, 3)]
     async with asyncio.TaskGroup() as tasks:
         waiting = tasks.create_task(line.socket.receive(take))
         await turns()
         line.come("the end")
     assert waiting.result() == "the end"
-    assert taken[3:] == [reading(1, 4)]
+    assert taken[4:] == [reading(1, 4)]
+
+
+async def test_readings_before_an_answer_are_received_before_it_when_nobody_waits_to_take_them(
+    line: Line,
+) -> None:
+    line.come(reading(1, 1), "an answer", reading(1, 2), "another")
+    said = [await line.socket.receive(lambda *_: True) for _ in range(4)]
+    assert said == [reading(1, 1), "an answer", reading(1, 2), "another"]
 
 
 async def test_a_reading_that_is_not_digested_yet_is_replaced_by_a_newer_one_of_its_key(line: Line) -> None:

@@ -20,11 +20,9 @@ pytest.importorskip("playwright", reason="the group `web` is not installed: make
 from playwright.async_api import (
     Browser,
     BrowserContext,
-    Locator,
     Page,
     Response,
     ViewportSize,
-    WebSocketRoute,
     async_playwright,
     expect,
 )
@@ -47,12 +45,10 @@ __all__ = [
     "PASSWORD",
     "PHONE",
     "BrowserContext",
-    "Locator",
     "Page",
     "Response",
     "Stage",
     "ViewportSize",
-    "WebSocketRoute",
     "expect",
     "opened",
 ]

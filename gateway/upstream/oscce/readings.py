@@ -87,9 +87,10 @@ class Readings:
         text = head.string
         query, event_type, kind, time, _ = head.groups()
         rest = text[head.end(QUERY) + 1 :]
-        known = self.reading(rest)
-        if known is not None:
-            return known if known.query == int(query) else of_query(int(query), known)
+        if rest in self._young or rest in self._old:
+            known = self.reading(rest)
+            if known is not None:
+                return known if known.query == int(query) else of_query(int(query), known)
         shape, time_ms = SHAPES.get(event_type), int(time)
         if shape is None:
             return None
@@ -102,7 +103,9 @@ class Readings:
             return None
         self.parsed += 1
         made = Reading(int(query), shape.kind, shape.source, time_ms, False, (part,), (), None)
-        self.note(rest, made)
+        misses = self._misses = self._misses + 1
+        if misses < MISSES_MAX or not misses % SAMPLED:  # as :meth:`note` does
+            self._note(rest, len(rest), made)
         return made
 
     def parts(self, shape: Shape, time_ms: int, raws: Iterable[msgspec.Raw]) -> tuple[Part, ...]:
@@ -239,8 +242,8 @@ class Unread:
 
     def add(self, text: str) -> bool:
         """Keep *text* if it is a reading; False: it is something else, and nothing is kept of it."""
-        head = head_of(text)
-        if head is None:
+        head = _SINGLE(text)
+        if head is None or not _is_single(text, head):
             if _EVENT(text) is None:
                 return False
             self._kept[next(self._numbers)] = text

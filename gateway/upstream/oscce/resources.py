@@ -240,6 +240,8 @@ def _switch(name: str | None) -> Switch | None:
     return None if name is None else SWITCHES.get(name, Switch.UNKNOWN)
 
 
+_QUEUE: Final = Kind.QUEUE
+_REALTIME: Final = Source.REALTIME
 _LEVELS: Final[dict[str, Literal["ok", "attention", "action"]]] = {
     "Ok": "ok",
     "Attention": "attention",
@@ -269,35 +271,32 @@ class QueueRealtime(Element):
 
 def queue_realtime(told: QueueRealtime, time_ms: int) -> Part:
     """Map a queue; the oldest contact's waiting time becomes an instant in the server's clock."""
-    contacts, logged_on, available, handling, post_processing, unavailable, work = [
-        None if figure is None or figure < 0 else figure  # as :func:`count`, in one call
-        for figure in (
-            told.contacts,
-            told.logged_on_users,
-            told.available_users,
-            told.handling_users,
-            told.post_processing_users,
-            told.unavailable_users,
-            told.work_users,
-        )
-    ]
+    waiting, logged_on, available = told.contacts, told.logged_on_users, told.available_users
+    handling, post_processing = told.handling_users, told.post_processing_users
+    unavailable, work, oldest_s = told.unavailable_users, told.work_users, told.oldest_contact_wait_time
+    level_pct, abandoned_pct, level = told.service_level, told.abandoned_rate, told.level
+    threshold_s, wait_s = told.service_level_threshold, told.estimated_wait_time
+    # most updates are this: fields by place, figures as count, percentage and duration have them
     queue = Queue(
-        contacts_waiting=contacts,
-        oldest_since_ms=since(time_ms, told.oldest_contact_wait_time),
-        service_level_pct=percentage(told.service_level),
-        service_level_threshold_s=duration(told.service_level_threshold),
-        service_level_formula=readable_or_none(told.service_level_formula, VALUE_CHARS),
-        abandoned_rate_pct=percentage(told.abandoned_rate),
-        estimated_wait_s=duration(told.estimated_wait_time),
-        agents_logged_on=logged_on,
-        agents_available=available,
-        agents_handling=handling,
-        agents_post_processing=post_processing,
-        agents_unavailable=unavailable,
-        agents_work=work,
-        level=None if told.level is None else _LEVELS.get(told.level, "unknown"),
+        None,
+        None,
+        None,
+        None if waiting is None or waiting < 0 else waiting,
+        None if oldest_s is None else since(time_ms, oldest_s),
+        level_pct + 0.0 if level_pct is not None and 0 <= level_pct <= 100 else None,
+        None if threshold_s is None or threshold_s < 0 else threshold_s + 0.0,
+        readable_or_none(told.service_level_formula, VALUE_CHARS),
+        abandoned_pct + 0.0 if abandoned_pct is not None and 0 <= abandoned_pct <= 100 else None,
+        None if wait_s is None or wait_s < 0 else wait_s + 0.0,
+        None if logged_on is None or logged_on < 0 else logged_on,
+        None if available is None or available < 0 else available,
+        None if handling is None or handling < 0 else handling,
+        None if post_processing is None or post_processing < 0 else post_processing,
+        None if unavailable is None or unavailable < 0 else unavailable,
+        None if work is None or work < 0 else work,
+        level=None if level is None else _LEVELS.get(level, "unknown"),
     )
-    return Part(Kind.QUEUE, told.queue_key, Source.REALTIME, queue)
+    return Part(_QUEUE, told.queue_key, _REALTIME, queue)
 
 
 class QueueCumulative(Element):

@@ -279,8 +279,8 @@ _CONTROL_CHARS: Final = 128
 class LinkSocket(asyncio.Protocol):
     """The connection of one link: the protocol of its transport, without a task or a timer.
 
-    Readings wait for the link's turn, of each key only the newest; anything else that comes is received
-    behind all readings before it.
+    Readings wait for the link's turn, of each key only the newest; anything else that comes has the reader
+    take all readings before it at once, and is received behind them.
 
     Invariants: what comes is received in its order, except for readings that newer ones have replaced;
     what waits is bounded, in both directions; nothing is sent after the close.
@@ -412,14 +412,7 @@ class LinkSocket(asyncio.Protocol):
         """Have whoever waits take what is unread; with nobody there it waits, too."""
         is_share_read, self._read_bytes = self._read_bytes > READ_BYTES, 0
         if self._unread.chars and not self._inbox and self._arrival is not None:
-            if self._unread.skipped:
-                self._turns.skipped += self._unread.skipped
-                self._unread.skipped = 0
-            heads = self._unread.take_heads()
-            for at, head in enumerate(heads):
-                if self._take is None or not self._is_taken(head, self._take):
-                    self._keep_all([_text_of(each) for each in heads[at:]])
-                    break
+            self._take_unread()
         if self._is_resting:
             self._read_on(WAITING_CHARS_MAX if is_share_read else WAITING_CHARS_MAX // 2)
 
@@ -490,22 +483,33 @@ class LinkSocket(asyncio.Protocol):
         return self._waiting_chars + self._unread.chars <= most_chars and self._read_bytes <= READ_BYTES
 
     def _flush(self) -> None:
-        """Let what is unread be received before what follows."""
-        if self._unread:
-            self._keep_all(self._unread.take())
+        """Have what is unread taken now, before what follows; what nobody takes is received before it."""
+        if self._inbox or self._arrival is None:
+            self._keep_all(self._unread.take_heads())
+        elif self._unread.chars:
+            self._take_unread()
 
-    def _keep_all(self, texts: list[str]) -> None:
-        for text in texts:
-            self._keep(text)
+    def _take_unread(self) -> None:
+        """Have the reader take what is unread; from the first that it does not take on it receives all."""
+        if self._unread.skipped:
+            self._turns.skipped += self._unread.skipped
+            self._unread.skipped = 0
+        unread = self._unread.take_heads()
+        for at, said in enumerate(unread):
+            take, arrival, is_taken = self._take, self._arrival, False
+            if not (take is None or arrival is None or arrival.done()):  # done: the reader was cancelled
+                try:
+                    is_taken = take(said, None) if isinstance(said, str) else take(said.string, said)
+                except Exception as fault:  # noqa: BLE001 - it belongs to the reader, not to the event loop
+                    self._arrived(fault)
+                    continue
+            if not is_taken:
+                self._keep_all(unread[at:])
+                return
 
-    def _is_taken(self, said: re.Match[str] | str, take: Take) -> bool:
-        if self._arrival is None or self._arrival.done():  # who waited was cancelled just now
-            return False
-        try:
-            return take(said, None) if isinstance(said, str) else take(said.string, said)
-        except Exception as fault:  # noqa: BLE001 - it belongs to who waits, and not to the event loop
-            self._arrived(fault)
-            return True
+    def _keep_all(self, unread: list[re.Match[str] | str]) -> None:
+        for each in unread:
+            self._keep(each if isinstance(each, str) else each.string)
 
     def _keep(self, said: Heard) -> None:
         """Let what came wait for the reader, who is woken."""
@@ -551,10 +555,6 @@ class LinkSocket(asyncio.Protocol):
         change, self._change = self._change, None
         if change is not None:
             change.set()
-
-
-def _text_of(said: re.Match[str] | str) -> str:
-    return said if isinstance(said, str) else said.string
 
 
 def _chars(said: Heard) -> int:
