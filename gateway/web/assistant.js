@@ -268,6 +268,7 @@ class Assistant {
           cross(t('pending.cancel'), () => this.ask(agent.routing_state, null), live.frozen),
         ),
       post &&
+        !asked &&
         h('p', {class: 'chip next big-chip'}, icon('post'), h('span', {}, t('post.start.then'))),
       asked &&
         h(

@@ -20,9 +20,11 @@ pytest.importorskip("playwright", reason="the group `web` is not installed: make
 from playwright.async_api import (
     Browser,
     BrowserContext,
+    Locator,
     Page,
     Response,
     ViewportSize,
+    WebSocketRoute,
     async_playwright,
     expect,
 )
@@ -45,10 +47,12 @@ __all__ = [
     "PASSWORD",
     "PHONE",
     "BrowserContext",
+    "Locator",
     "Page",
     "Response",
     "Stage",
     "ViewportSize",
+    "WebSocketRoute",
     "expect",
     "opened",
 ]
