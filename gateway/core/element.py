@@ -71,6 +71,16 @@ class Element:
             kept[codec.name] = made if codec.name in kept else None
         return made
 
+    def keep(self, codec: Codec) -> bool:
+        """Make the whole value's wire form and keep it; False: it was kept already."""
+        kept = self._fragments
+        if not isinstance(kept, dict):
+            kept = self._fragments = {} if kept is None else {kept: None}
+        if kept.get(codec.name) is not None:
+            return False
+        kept[codec.name] = codec.fragment(_framed(self.value))
+        return True
+
     def patch(self, before: Element, codec: Codec) -> bytes | None:
         """Return the fields that differ from *before*, or None when none does."""
         kept = self._patches
@@ -87,6 +97,37 @@ class Element:
         else:
             self._patches = made
         return made.fragment
+
+
+MADE_AT_ONCE: Final = 64
+"""Wire forms that are made in one turn of the loop: 1 to 2 ms."""
+
+
+class WireForms:
+    """The wire forms that a large state needs, made a few at a time before its frames are written.
+
+    Args:
+        needed: Each element, with the one that its reader holds; None where the whole value is needed.
+        codec: The reader's.
+    """
+
+    __slots__ = ("_codec", "_needed")
+
+    def __init__(self, needed: list[tuple[Element, Element | None]], codec: Codec) -> None:
+        self._needed = needed
+        self._codec = codec
+
+    def make_some(self) -> bool:
+        """Make at most :data:`MADE_AT_ONCE`; return whether all are made."""
+        needed, codec, room = self._needed, self._codec, MADE_AT_ONCE
+        while needed and room:
+            element, before = needed.pop()
+            if before is None:
+                room -= element.keep(codec)
+            else:
+                element.patch(before, codec)
+                room -= 1
+        return not needed
 
 
 def _framed(value: Value) -> Resource:

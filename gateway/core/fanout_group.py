@@ -7,8 +7,8 @@ import math
 from collections.abc import Collection, Hashable
 from typing import Final, Protocol
 
-from gateway.core.element import Element
-from gateway.core.ledger import Base, Cursor, Held, Ledger, Waiting, changes_of, frames_of, waiting
+from gateway.core.element import MADE_AT_ONCE, Element, WireForms
+from gateway.core.ledger import Base, Cursor, Held, Ledger, Waiting, changes_of, forms_of, frames_of, waiting
 from gateway.core.view import ME_PREFIX, View
 from gateway.protocol.codec import Codec
 
@@ -104,6 +104,7 @@ class FanoutGroup:
     __slots__ = (
         "_codec",
         "_dirty",
+        "_forms",
         "_frame_bytes",
         "_members",
         "_view",
@@ -135,6 +136,8 @@ class FanoutGroup:
         self._codec = codec
         self._frame_bytes = frame_bytes
         self._dirty: dict[str, Base] = {}
+        self._forms: WireForms | None = None
+        """What many changes still need made."""
         self._members: dict[GroupMember, None] = {}
         ledger.readers[self] = None
 
@@ -211,6 +214,17 @@ class FanoutGroup:
     def due_at(self, now: float) -> float | None:
         """Return when there is something to send: *now* or later, or None when nothing waits."""
         return max(now, self.sent_at + self.interval_s) if self._dirty else None
+
+    def prepare(self) -> bool:
+        """Make some of the wire forms that many changes need; False: call it again in a later turn."""
+        forms = self._forms
+        if forms is None:
+            if len(self._dirty) <= MADE_AT_ONCE:
+                return True
+            forms = forms_of(self._dirty, self.ledger, self._view, self._codec)
+        is_made = forms.make_some()
+        self._forms = None if is_made else forms
+        return is_made
 
     def take(self, now: float) -> list[bytes]:
         """Remove and return the frames that leave now for every member, in order."""

@@ -16,7 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Literal, NamedTuple, Protocol
 
-from gateway.core.element import Element
+from gateway.core.element import Element, WireForms
 from gateway.core.view import FACTS_PREFIX, ME_PREFIX, View
 from gateway.domain.model import Position
 from gateway.protocol.codec import Codec
@@ -535,6 +535,25 @@ def changes_of(dirty: Mapping[str, Base], ledger: Ledger, view: View, codec: Cod
         if change is not None:
             changes.append(change)
     return changes
+
+
+def forms_of(dirty: Mapping[str, Base], ledger: Ledger, view: View, codec: Codec) -> WireForms:
+    """Return the wire forms that :func:`changes_of` needs, where they are kept."""
+    elements, shared = ledger.elements, view.shared
+    return WireForms(
+        [
+            (element, base if isinstance(base, Element) else None)
+            for key, base in dirty.items()
+            if key in shared and (element := elements.get(key)) is not None and element is not base
+        ],
+        codec,
+    )
+
+
+def forms_of_all(ledger: Ledger, view: View, codec: Codec) -> WireForms:
+    """Return the wire forms that :func:`first_of` needs, where they are kept."""
+    shared = view.shared
+    return WireForms([(element, None) for key, element in ledger.shared() if key in shared], codec)
 
 
 def _change(key: str, base: Base, element: Element | None, codec: Codec) -> Change | None:

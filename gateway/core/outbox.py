@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Final, NamedTuple
 
-from gateway.core.element import Element
+from gateway.core.element import MADE_AT_ONCE, Element, WireForms
 from gateway.core.fanout_group import FanoutGroup, GroupMember, Sink, place_of
 from gateway.core.ledger import (
     FRAME_BYTES_MAX,
@@ -21,6 +21,8 @@ from gateway.core.ledger import (
     Ledger,
     Waiting,
     first_of,
+    forms_of,
+    forms_of_all,
     news_of,
     waiting,
 )
@@ -131,6 +133,7 @@ class Outbox(GroupMember):
         "_conflated",
         "_control",
         "_dirty",
+        "_forms",
         "_frame_bytes",
         "_owed",
         "_ping",
@@ -173,6 +176,8 @@ class Outbox(GroupMember):
         """Together with the epoch: the stream whose name the phone was told last."""
         self._reset = self._owed = True
         self._ping: _WaitingPing | None = None
+        self._forms: WireForms | None = None
+        """What a large state still needs made."""
         self._conflated = self._shipped_frames = self._shipped_bytes = 0
         ledger.readers[self] = None
 
@@ -242,7 +247,7 @@ class Outbox(GroupMember):
     def reset(self) -> None:
         """Send everything again, as to a phone that holds nothing."""
         self.part()
-        self._reset, self._dirty = True, None
+        self._reset, self._dirty, self._forms = True, None, None
 
     def mark(self, key: str, before: Element | None) -> None:
         """Note that *key* changed in the ledger, which held *before*."""
@@ -263,6 +268,7 @@ class Outbox(GroupMember):
     def look(self, view: View) -> None:
         """Change the view in place: keys left will go, keys gained will be put."""
         self.part()
+        self._forms = None
         dirty = self._dirty = self._dirty or {}
         for key, held in self.ledger.seen_by(self.view.me):
             had, has = self.view.sees(key), view.sees(key)
@@ -417,6 +423,23 @@ class Outbox(GroupMember):
                 patches.append((key, fragment))
                 room -= len(fragment) + len(key)
         return patches if room > 0 else None
+
+    def prepare(self) -> bool:
+        """Make some of the wire forms that a large state needs; False: call it again in a later turn.
+
+        After that :meth:`take` has to make only what changed meanwhile.
+        """
+        forms = self._forms
+        if forms is None:
+            size = len(self.ledger.elements) if self._reset else len(self._dirty or ())
+            if size <= MADE_AT_ONCE:
+                return True
+            ledger, view, codec = self.ledger, self.view, self.codec
+            is_all, dirty = self._reset, self._dirty or {}
+            forms = forms_of_all(ledger, view, codec) if is_all else forms_of(dirty, ledger, view, codec)
+        is_made = forms.make_some()
+        self._forms = None if is_made else forms
+        return is_made
 
     def take(self, now: float) -> list[bytes]:
         """Remove and return the frames that leave now, in order.

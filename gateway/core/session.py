@@ -494,6 +494,10 @@ class Session:
         live = self.live
         return live.due_at(now, health) if live is not None and self.state is State.LIVE else None
 
+    def prepare(self) -> bool:
+        """Make some of what :meth:`take` will need, where that is much; False: call it again later."""
+        return self.live is None or self.state is not State.LIVE or self.live.outbox.prepare()
+
     def take(self, now: float, wall_ms: int, health: Health) -> list[bytes]:
         """Remove and return the frames that leave now, in order; a `bye` is the last ever.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final, Generic, NamedTuple, TypeVar
@@ -282,6 +282,30 @@ def within(value: Resource, scope: Scope) -> Resource:
         for one in inside.handling
     )
     return replace(inside, group_ids=_inside(inside.group_ids, scope.groups), handling=handling)
+
+
+class Within(Mapping[str, Resource]):
+    """Values without ids outside a scope, each narrowed when it is read: of thousands a few at a time.
+
+    Args:
+        values: As the mirror has them.
+        scope: What may be named.
+    """
+
+    __slots__ = ("_scope", "_values")
+
+    def __init__(self, values: Mapping[str, Resource], scope: Scope) -> None:
+        self._values = values
+        self._scope = scope
+
+    def __getitem__(self, key: str) -> Resource:
+        return within(self._values[key], self._scope)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
 
 
 def _inside(ids: tuple[str, ...], numbers: frozenset[int]) -> tuple[str, ...]:

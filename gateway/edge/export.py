@@ -79,9 +79,9 @@ def _mirrored(entry: InventoryEntry, mirror: Mapping[str, Resource]) -> Iterator
     if kind not in RESOURCES:
         return
     paths = [path.split(".") for path in entry.fields]
-    for key, value in mirror.items():
+    for key in mirror:
         if key == kind or key.partition(":")[0] == kind:
-            fields = pick(wire_form.fields(value), paths)
+            fields = pick(wire_form.fields(mirror[key]), paths)
             if fields:
                 yield {"key": key, **fields}
 

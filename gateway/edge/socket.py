@@ -69,6 +69,10 @@ class TurnScheduler(Protocol):
         """Give *served* a turn at *when*."""
         ...
 
+    def ready(self, served: Schedulable) -> None:
+        """Give *served* a turn soon."""
+        ...
+
 
 class FanoutWriter:
     """Writer of the frames that all members of a fan-out group share.
@@ -97,6 +101,9 @@ class FanoutWriter:
             return
         if due_at > now:
             self._scheduler.at(self, due_at)
+            return
+        if not self._fanout_group.prepare():
+            self._scheduler.ready(self)
             return
         # members may leave while they are written to
         sinks = [member.sink for member in self._fanout_group.members]
@@ -329,9 +336,17 @@ class PhoneSocket:
         if self._ending is not None:
             self._end(self._ending)
             return
+        if self._stall is None:
+            self._write_due(now)
+
+    def _write_due(self, now: float) -> None:
+        """Write what is due, and ask for a turn when more will be. A large state takes several turns."""
         health = self._health()
         due_at = self.session.due_at(now, health)
-        if due_at is not None and due_at <= now and self._stall is None:
+        if due_at is not None and due_at <= now:
+            if not self.session.prepare():
+                self._services.scheduler.ready(self)
+                return
             if self._write_all(health) and self._stall is None:
                 self.session.flushed(drained=True)
             due_at = self.session.due_at(now, health)

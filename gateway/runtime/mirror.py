@@ -16,7 +16,7 @@ from gateway.core.assembly import Assembly
 from gateway.core.compose import OFFSET_STEP_MS, Address, Composer, ReadingStep
 from gateway.core.early import Early
 from gateway.core.effects import Health
-from gateway.core.element import Element
+from gateway.core.element import Element, Parts
 from gateway.core.ledger import Ledger, Reader
 from gateway.core.session import Session
 from gateway.core.user_sessions import Member, UserSessions
@@ -198,6 +198,9 @@ class Feed:
 MES_MAX: Final = 16
 """So many different ones are remembered of what the sessions see of their user."""
 
+COMPOSED_AT_ONCE: Final = 64
+"""Resources that are composed in one turn of the loop before a large set is shown: about 1 ms."""
+
 WINDOW_S: Final = 300.0
 """The smallest offset counts for one to two of these, so that clocks which drift are followed."""
 REBASED_MS: Final = 1_000
@@ -287,6 +290,10 @@ class Mirror:
         self._narrowed_to: Scope | None = None
         self._synced_to: tuple[Scope, frozenset[int]] | None = None
         """What the sessions might see, and who the user was, when every question was answered last."""
+        self._uncomposed: list[Address] | None = None
+        """What :meth:`prepare` has still to compose; None: it has not begun."""
+        self._composed: dict[Address, tuple[Parts, Element | None, int, Element]] = {}
+        """What :meth:`prepare` has composed: of what, following what, at which offset."""
         self._mes: dict[Me, Element] = {}
         self._number: str | None = None
         """The user's, when all sessions were shown last."""
@@ -318,13 +325,36 @@ class Mirror:
         self._directory = None
         self._server = ServerOffset()
         self._narrowed_to = self._synced_to = None
+        self._uncomposed, self._composed = None, {}
         self._see_clock(time_ms)
         self._last_end = None if last_end is None else self._dated(last_end)
+
+    def prepare(self) -> bool:
+        """Compose some of what :meth:`settle` will show, where that is much; False: call it again later.
+
+        What changes meanwhile is composed again then.
+        """
+        left, assembly, scope = self._uncomposed, self.assembly, self._user_sessions.scope
+        if left is None:
+            addresses = assembly.addresses()
+            if len(addresses) <= COMPOSED_AT_ONCE:
+                return True
+            left = self._uncomposed = list(addresses)
+        for address in left[-COMPOSED_AT_ONCE:]:
+            kind, number = address
+            parts = assembly.parts(address) if number in scope.of(kind) else None
+            if parts is not None:
+                before, offset_ms = self._feed.ledger.get(key_of(kind, number)), self.offset_ms
+                element = self._composer.element(parts, before, offset_ms, assembly.shown(address))
+                self._composed[address] = parts, before, offset_ms, element
+        del left[-COMPOSED_AT_ONCE:]
+        return not left
 
     def settle(self) -> None:
         """Show what the new link said: whole sets, so what it did not name is gone."""
         self.live = self.has_snapshot = True
         self.show(self._shown() | self.assembly.addresses())
+        self._uncomposed, self._composed = None, {}
         self._show_site()
         self._show_catalogues()
         self.show_sessions()
@@ -466,7 +496,11 @@ class Mirror:
         parts = assembly.parts(address)
         if parts is None:
             return None
-        element = self._composer.element(parts, before, self.offset_ms, assembly.shown(address))
+        made = self._composed.get(address)
+        if made is not None and made[:3] == (parts, before, self.offset_ms):
+            element = made[3]
+        else:
+            element = self._composer.element(parts, before, self.offset_ms, assembly.shown(address))
         assembly.show(address, parts, element)
         return element
 

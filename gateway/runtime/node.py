@@ -21,7 +21,7 @@ from gateway.core.ledger import Ledger
 from gateway.core.link import Linger
 from gateway.core.rate_limits import LOG_ON_PART, AdmissionQueue, Budget
 from gateway.core.registry import NotAdmitted, Quota, Registry, RegistryLimits, Seat
-from gateway.core.view import within
+from gateway.core.view import Within
 from gateway.domain.commands import Call, Outcome, Status
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import DEFAULT_TOPICS, NodeId, NumberAct, OrderAct, Ticket, UserId, masked
@@ -357,7 +357,7 @@ class Node:
             connection.close(told.code, told.reason, by=told.by, window_s=told.window_s)
         user_state.let_go(ticket.handle)
 
-    def seen_by(self, ticket: Ticket) -> dict[str, Resource]:
+    def seen_by(self, ticket: Ticket) -> Mapping[str, Resource]:
         """Return what the session sees of the mirror; empty when it is not attached here.
 
         Ids of groups and queues outside its scope are left out.
@@ -368,12 +368,13 @@ class Node:
         if user_state is None or live is None:
             return {}
         held = [(key, element.value) for key, element in user_state.feed.ledger.items()]
-        view, scope = live.outbox.view, live.facts.scope
-        return {
-            view.wire_key(key): within(value, scope)
+        view = live.outbox.view
+        seen = {
+            view.wire_key(key): value
             for key, value in held
             if view.sees(key) and not isinstance(value, SessionFacts)
         }
+        return Within(seen, live.facts.scope)
 
     # ---- life ----
 

@@ -404,6 +404,8 @@ class Asking:
         self._gained_at = -math.inf
         self._leaving: list[int] = []
         self._again_at = math.inf
+        self._is_settling = False
+        """Whether :meth:`settle` is called in the next turn of the loop."""
         self._is_served = False
         """Whether phones are served though realtime data is still waited for."""
         self._pause: asyncio.Event | None = None
@@ -484,6 +486,9 @@ class Asking:
         is_partial = self._mirror.is_partial
         if is_partial and self._is_served:
             return
+        if not (self._mirror.live or self._mirror.prepare()):
+            self._go_on()
+            return
         self._is_served = is_partial
         self.settled = not (self._asking or is_partial)
         if not self._mirror.live:
@@ -491,6 +496,16 @@ class Asking:
         self._asker.synced()
         if self._pause is not None:
             self._pause.set()
+
+    def _go_on(self) -> None:
+        """Have :meth:`settle` called in the next turn of the loop, once."""
+        if not self._is_settling:
+            self._is_settling = spawn(self._tasks, self._settle_soon())
+
+    async def _settle_soon(self) -> None:
+        await self._asker.clock.sleep(0)
+        self._is_settling = False
+        self.settle()
 
     @property
     def _is_told(self) -> bool:

@@ -87,6 +87,9 @@ class House:
     def at(self, served: Schedulable, when: float) -> None:
         self.asked.append((served, when))
 
+    def ready(self, served: Schedulable) -> None:
+        self.asked.append((served, self.now))
+
     @property
     def fanout_groups(self) -> list[FanoutGroup]:
         return [reader for reader in self.ledger.readers if isinstance(reader, FanoutGroup)]

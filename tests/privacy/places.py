@@ -78,7 +78,8 @@ PLACES: Final[dict[str, str]] = {
             core/early.py Early._kept;
             runtime/subscriptions.py Queries._queries _again _asked_at _unanswered _stopping _stopped _down;
             runtime/subscriptions.py Questions._under_way;
-            runtime/mirror.py Mirror._mes; runtime/remote_owner.py RemoteCommands._under_way;
+            runtime/mirror.py Mirror._mes _composed _uncomposed;
+            runtime/remote_owner.py RemoteCommands._under_way;
             runtime/sharing.py Sharing._asked_at _together _changed;
             runtime/cluster.py Bundles._sources;
             upstream/asterisk/connection.py AmiConnection._pending;

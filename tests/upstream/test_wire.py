@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -23,7 +25,14 @@ from gateway.domain.upstream import (
     Source,
 )
 from gateway.upstream.oscce.errors import WireError
-from gateway.upstream.oscce.messages import LinkReader, Response, Said, routing_state
+from gateway.upstream.oscce.messages import (
+    LARGE_CHARS,
+    READ_AT_ONCE,
+    LinkReader,
+    Response,
+    Said,
+    routing_state,
+)
 from gateway.upstream.oscce.readings import Readings
 from tests.upstream import samples
 from tests.upstream.samples import LINK_OPENED, TIME_MS, event, message
@@ -108,6 +117,45 @@ def test_links_of_one_node_share_parts() -> None:
     assert isinstance(first, Reading)
     assert isinstance(second, Reading)
     assert first.parts[0] is second.parts[0]
+
+
+LARGE = tuple(samples.USER_REALTIME | {"UserKey": key} for key in range(1, 501))
+
+
+def test_a_large_reading_is_read_in_slices_and_says_the_same() -> None:
+    text = event("UserRealtime", *LARGE, Complete=True, QueryID=4).decode()
+    pool = Readings()
+    one, other = LinkReader("main", pool), LinkReader("main", pool)
+    assert len(text) > LARGE_CHARS
+    assert one.glance(text) is None, "it would be read at once"
+    steps, parsed = [], []
+    for step in one.slices(text):
+        steps.append(step)
+        parsed.append(pool.parsed)
+    assert steps[:-1] == [None] * (len(steps) - 1)
+    assert max(after - before for before, after in pairwise([0, *parsed])) <= READ_AT_ONCE
+    assert repr(steps[-1]) == repr(read(text))
+    assert (other.glance(text),) == steps[-1], "another link was told the same"
+    assert list(other.slices(text)) == [steps[-1]]
+    assert pool.parsed == len(LARGE)
+
+
+@pytest.mark.parametrize("odd", [{"UserKey": "x"}, {"RoutingState": 10**400}, {"Handling": "no list"}])
+def test_a_large_reading_that_is_odd_is_as_odd_in_slices(odd: dict[str, Any]) -> None:
+    text = event("UserRealtime", *LARGE, samples.USER_REALTIME | odd).decode()
+
+    def outcome(said: Callable[[], Said]) -> str:
+        try:
+            return repr(said())
+        except WireError as error:
+            return str(error)
+
+    assert outcome(lambda: [*reader().slices(text)][-1] or ()) == outcome(lambda: read(text))
+
+
+def test_a_large_message_that_is_no_reading_is_read_too() -> None:
+    text = json.dumps({"Type": "Response", "RequestID": 3, "Filler": "x" * LARGE_CHARS})
+    assert [*reader().slices(text)] == [read(text)]
 
 
 def test_the_live_directory_is_no_reading() -> None:

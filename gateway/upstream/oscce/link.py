@@ -39,7 +39,7 @@ from gateway.protocol.websocket import PongFrame, Violation, WebSocketPing
 from gateway.runtime.ports import Clock
 from gateway.upstream.oscce.commands import answer, render
 from gateway.upstream.oscce.errors import WireError
-from gateway.upstream.oscce.messages import LinkReader, Response
+from gateway.upstream.oscce.messages import LARGE_CHARS, LinkReader, Response, Said
 from gateway.upstream.oscce.readings import Readings
 from gateway.upstream.oscce.socket import Heard, Take
 
@@ -238,7 +238,7 @@ class OsccLink:
         match said:
             case str():
                 try:
-                    return self._take(said)
+                    return self._take(await self._read(said))
                 except WireError as fault:
                     self._ready.clear()
                     code = NORMAL if isinstance(fault, SetBackError) else PROTOCOL_ERROR
@@ -337,13 +337,27 @@ class OsccLink:
         self._hear(reading)
         return True
 
-    def _take(self, text: str) -> LinkEvent | None:
-        """Take in a message.
+    async def _read(self, text: str) -> Said:
+        """Read a message; a large one in slices, between which other tasks run.
 
         Raises:
-            WireError: It cannot be read, or cannot be ordered; then all of it is to be forgotten.
+            WireError: It cannot be read.
         """
-        for said in self._reader.read(text):
+        if len(text) <= LARGE_CHARS:
+            return self._reader.read(text)
+        for said in self._reader.slices(text):
+            if said is not None:
+                return said
+            await self._terms.clock.sleep(0)
+        return ()
+
+    def _take(self, told: Said) -> LinkEvent | None:
+        """Take in what a message says.
+
+        Raises:
+            WireError: It cannot be ordered; then all of it is to be forgotten.
+        """
+        for said in told:
             if isinstance(said, Response):
                 self._settle(said)
             else:

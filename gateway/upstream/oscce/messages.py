@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
@@ -25,6 +26,7 @@ from gateway.domain.upstream import (
     LinkEvent,
     LinkReplaced,
     Opened,
+    Part,
     Reading,
     SessionEnded,
     Source,
@@ -45,7 +47,7 @@ from gateway.upstream.oscce.decode import (
 from gateway.upstream.oscce.directory import Scoped, changes, display_name, rights, scope
 from gateway.upstream.oscce.errors import UNREADABLE, WireError, as_meant
 from gateway.upstream.oscce.readings import Readings, of_query
-from gateway.upstream.oscce.resources import EVENT_TYPES, SHAPES
+from gateway.upstream.oscce.resources import EVENT_TYPES, SHAPES, Shape
 
 _NOTICE: Final = "OSCC-E"
 """Title of a notice that has none, or nothing else, and how its id begins."""
@@ -206,6 +208,12 @@ _HEAD: Final = re.compile(
 """How an event begins that may go on alike on many links: the query's number is each link's own."""
 
 
+LARGE_CHARS: Final = 64 * 1024
+"""Longer messages are read in slices: they hold a hundred elements and more."""
+READ_AT_ONCE: Final = 64
+"""Elements that are read in one turn of the loop: 1 to 3 ms."""
+
+
 class LinkReader:
     """Reads the messages of one link.
 
@@ -230,27 +238,64 @@ class LinkReader:
         head = _HEAD.match(message) if isinstance(message, str) else None
         return self._read(message) if head is None else self._said_once(head)
 
+    def slices(self, message: str) -> Iterator[Said | None]:
+        """Read one large message as :meth:`read` does, a slice at each step; the last step yields the result.
+
+        Raises:
+            WireError: It cannot be read, or says what cannot be.
+        """
+        head = _HEAD.match(message)
+        known = None if head is None else self._known(head)
+        if known is not None:
+            yield (known,)
+            return
+        with suppress(*UNREADABLE):  # :meth:`read` finds out what to do about it
+            told = _decode(message)
+            shape = SHAPES.get(told.event_type) if isinstance(told, _Event) else None
+            if isinstance(told, _Event) and shape is not None:
+                parts: list[Part] = []
+                for at in range(0, len(told.elements), READ_AT_ONCE):
+                    parts += self._pool.parts(shape, told.time, told.elements[at : at + READ_AT_ONCE])
+                    yield None
+                yield self._noted(message, _reading(told, shape, tuple(parts)))
+                return
+        yield self.read(message)
+
+    def _noted(self, message: str, reading: Reading) -> Said:
+        """Return what an event says, noted for other links that may be told the same."""
+        head = _HEAD.match(message)
+        if head is not None and "QueryID" not in (rest := message[head.end() :]) and "\\" not in rest:
+            self._pool.note(rest, reading)
+        return (reading,)
+
     def glance(self, message: str) -> Reading | None:
-        """Read *message* if it is a reading, and written as most are; None: it is for :meth:`read`."""
+        """Read *message* if it is a reading, and written as most are; None: it is for :meth:`read`.
+
+        So is one that is large, unless another link was told the same.
+        """
         head = _HEAD.match(message)
         if head is None:
             return None
+        if len(message) > LARGE_CHARS:
+            return self._known(head)
         try:
             said = self._said_once(head)
         except WireError:
             return None
         return said[0] if said and isinstance(said[0], Reading) else None
 
+    def _known(self, head: re.Match[str]) -> Reading | None:
+        """Return what an event says, if another link was told the same."""
+        known, query = self._pool.reading(head.string[head.end() :]), int(head[1])
+        return known if known is None or known.query == query else of_query(query, known)
+
     def _said_once(self, head: re.Match[str]) -> Said:
         """Read an event, of which other links may have been told the rest."""
-        query, rest = int(head[1]), head.string[head.end() :]
-        known = self._pool.reading(rest)
+        known = self._known(head)
         if known is not None:
-            return (known if known.query == query else of_query(query, known),)
+            return (known,)
         said = self._read(head.string)
-        if said and type(said[0]) is Reading and "QueryID" not in rest and "\\" not in rest:
-            self._pool.note(rest, said[0])
-        return said
+        return self._noted(head.string, said[0]) if said and type(said[0]) is Reading else said
 
     def _read(self, message: str | bytes) -> Said:
         try:
@@ -287,9 +332,7 @@ class LinkReader:
         shape = SHAPES.get(told.event_type)
         if shape is None:
             return changes(told.elements, self._pool) if told.event_type == _ADMINISTRATION else ()
-        parts = self._pool.parts(shape, told.time, told.elements)
-        removed = told.removed or ()
-        return (Reading(told.query_id, shape.kind, shape.source, told.time, told.complete, parts, removed),)
+        return (_reading(told, shape, self._pool.parts(shape, told.time, told.elements)),)
 
     def _function(self, told: _ManagerStateChanged) -> Said:
         function = FUNCTIONS.get(told.function)
@@ -310,6 +353,11 @@ class LinkReader:
             end = LastEnd(reason, readable_or_none(last.by), last.time)
         session, server = attached(told.session, self._pool), instance(told.server_instance)
         return Opened(told.time, told.keep_alive, user, session, end, server)
+
+
+def _reading(told: _Event, shape: Shape, parts: tuple[Part, ...]) -> Reading:
+    removed = told.removed or ()
+    return Reading(told.query_id, shape.kind, shape.source, told.time, told.complete, parts, removed)
 
 
 def routing_state(local: FunctionState | None, network: FunctionState | None) -> FunctionState:
