@@ -12,6 +12,8 @@ CONFIG ?= gateway.toml
 ARGS ?=
 PYTEST_ARGS ?=
 SCENARIO_SIZE ?= full
+# One process more than cores: some tests wait for programs.
+JOBS ?= $(shell expr $$(nproc) + 1)
 FUZZ_S ?= 60
 FUZZED ?= websocket json msgpack log_on token link server
 
@@ -41,8 +43,8 @@ simulate: $(RUNTIME) ## run a simulated OSCC-E Server; ARGS="--agents 1500 --que
 	@$(BIN)/oscc-gateway simulate $(ARGS)
 
 .PHONY: test seeded properties scenarios
-test: $(DEV) ## run all tests except scenarios and seeded bugs, on all cores (5 minutes on two)
-	HYPOTHESIS_PROFILE=fast $(BIN)/python -m pytest -n auto --dist=worksteal -m "not scenario and not seeded" $(PYTEST_ARGS)
+test: $(DEV) ## run all tests except scenarios and seeded bugs, on all cores (4 minutes on two)
+	HYPOTHESIS_PROFILE=fast $(BIN)/python -m pytest -n $(JOBS) --dist=worksteal -m "not scenario and not seeded" $(PYTEST_ARGS)
 
 seeded: $(DEV) ## break the laws of tests/seeds.py one by one: each time their test must fail
 	HYPOTHESIS_PROFILE=fast $(BIN)/python -m pytest -n auto --dist=worksteal -m seeded tests/test_seeds.py $(PYTEST_ARGS)

@@ -18,7 +18,7 @@ from gateway.edge import server as edge_server
 _PATIENT = (HealthCheck.too_slow,)
 settings.register_profile(
     "fast",
-    max_examples=30,
+    max_examples=20,
     stateful_step_count=30,
     deadline=None,
     derandomize=True,

@@ -14,6 +14,7 @@ from tests.cluster.cluster import PASSWORD, Cluster, Size
 from tests.cluster.figures import Figures
 from tests.cluster.phones import Phone
 from tests.cluster.sizes import COMMANDS_PER_S, LOOK_S
+from tests.doubles.machine import waited_s
 from tests.scenarios.truth import Truth
 
 LOG_ONS_AT_A_TIME = 32
@@ -38,6 +39,7 @@ class Crowd:
         self.observer = Observer(cluster.centre)
         self._turn = itertools.count()
         self._before: dict[str, Any] | None = None
+        self._waited_s = 0.0
         """What the centre had counted when counting began anew."""
         self._tasks = asyncio.TaskGroup()
         self._mine: list[asyncio.Task[Any]] = []
@@ -158,8 +160,17 @@ class Crowd:
         def seen() -> list[float | None]:
             return [phone.fresh_again(since, self.beacon.begun) for phone in self.phones]
 
+        began_s = waited_s()
         await self.until(lambda: None not in seen(), within_s, "fresh")
+        self._waited_s = waited_s() - began_s
         return max(at for at in seen() if at is not None) - since
+
+    def bound(self, idle_s: float) -> float:
+        """Return *idle_s* and the time in which programs waited for a core while phones became fresh again.
+
+        Bounds are promised where nodes get the core that they ask for.
+        """
+        return idle_s + self._waited_s
 
     def state(self) -> str:
         """Say how the phones are, for people."""

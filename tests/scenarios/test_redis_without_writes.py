@@ -20,6 +20,8 @@ from tests.doubles.fake_upstream import FakeUpstream
 from tests.doubles.servers import Server, redis_server, until
 from tests.runtime.scene import PhoneLine, Scene, people, user
 
+pytestmark = [pytest.mark.scenario, pytest.mark.timeout(180)]
+
 
 class _RealClock(SystemClock):
     """Real time, for scenes that settle."""
@@ -66,7 +68,6 @@ async def live(phone: PhoneLine) -> None:
     await until(is_live, "it is not served")
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("trouble", [full, without_replicas], ids=["OOM", "NOREPLICAS"])
 async def test_nodes_of_a_server_that_takes_no_writes_serve_newcomers_and_keep_owners(
     trouble: Trouble,

@@ -15,12 +15,13 @@ from tests.doubles.servers import redis_server, until
 from tests.runtime.scene import user
 from tests.scenarios.test_redis_without_writes import live, nodes
 
+pytestmark = [pytest.mark.scenario, pytest.mark.timeout(120)]
+
 BACK_OFF_S = 0.5
 """Who is replaced waits so long at first, instead of 5 s."""
 SERVED_S = 3.0
 
 
-@pytest.mark.timeout(120)
 async def test_the_phones_of_the_node_that_loses_are_sent_on_and_the_other_serves(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

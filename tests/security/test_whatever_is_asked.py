@@ -38,7 +38,7 @@ from gateway.protocol.openapi import openapi
 from gateway.runtime.clock import SystemClock
 from gateway.simulator import Simulator, SimulatorSettings
 
-EXAMPLES = 20
+EXAMPLES = 10
 TOKEN = "canary-token-of-operators-0123456789"
 ASKED = [
     not_a_server_error,

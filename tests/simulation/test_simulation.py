@@ -17,8 +17,8 @@ from tests.simulation.pinned import PINNED, Pinned
 from tests.simulation.run import run
 from tests.simulation.schedule import generate
 
-SCHEDULES: Final = int(os.environ.get("SIMULATION_SCHEDULES", "160"))
-AIMED: Final = int(os.environ.get("SIMULATION_AIMED", "60"))
+SCHEDULES: Final = int(os.environ.get("SIMULATION_SCHEDULES", "100"))
+AIMED: Final = int(os.environ.get("SIMULATION_AIMED", "30"))
 """How many schedules are aimed at commands of phones that are lost."""
 FIRST: Final = int(os.environ.get("SIMULATION_SEED", "0"))
 AT_ONCE: Final = 2
