@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
 from typing import Final, Generic, TypeVar
 
@@ -16,6 +16,7 @@ import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 M = TypeVar("M", bound=MetricWrapperBase)
@@ -152,12 +153,18 @@ class _Collected(Collector):
         return iter(self._families)
 
 
-def written(families: Families) -> bytes:
+def written(families: Families, *, has_exemplars: bool = False) -> bytes:
     """Return *families* and the client library's ``process_*`` in the text format of Prometheus.
 
     Any thread may do it.
+
+    Args:
+        families: What was collected.
+        has_exemplars: Whether to write OpenMetrics, which holds the exemplars of histograms, too.
     """
-    return prometheus_client.generate_latest(_Collected([*families, *_PROCESS.collect()]))
+    collected = _Collected([*families, *_PROCESS.collect()])
+    write = openmetrics.generate_latest if has_exemplars else prometheus_client.generate_latest
+    return write(collected)
 
 
 class Telemetry:
@@ -170,6 +177,8 @@ class Telemetry:
         self.registry: Final = CollectorRegistry(auto_describe=False)
         self.labels: Final[dict[str, tuple[str, ...]]] = {}
         """The names of each metric's labels; a counter's without ``_total``."""
+        self.trace_id: Callable[[], str | None] = lambda: None
+        """Returns the id of the current trace, if there is one and it is kept."""
         self._measure_phones()
         self._measure_traffic()
         self._measure_upstream()
@@ -178,6 +187,11 @@ class Telemetry:
         self._measure_ownership()
         self._measure_bus()
         self._measure_process()
+
+    def exemplar(self) -> dict[str, str] | None:
+        """Return the exemplar of an observation that is made now: the current trace, if there is one."""
+        trace_id = self.trace_id()
+        return None if trace_id is None else {"trace_id": trace_id}
 
     def render(self) -> bytes:
         """Return all metrics in the text format of Prometheus."""

@@ -126,11 +126,12 @@ class SpanTracing(Tracing):
         """Count, and trace takeovers."""
         return _TracingTally(telemetry, self.took_over)
 
-    def took_over(self, blind_s: float) -> None:
-        """Write down a takeover that has just come to its end."""
+    def took_over(self, blind_s: float) -> str | None:
+        """Trace a takeover that has just ended; return the trace's id, if it is kept."""
         end_ns = self._clock.wall_ms() * 1_000_000
         span = self._tracer.start_span("takeover", Context(), start_time=end_ns - round(blind_s * _NS))
         span.end(end_ns)
+        return _trace_id(span)
 
     @contextmanager
     def span(self, name: str, kind: SpanKind, parent: Context | None = None) -> Iterator[Span]:
@@ -147,9 +148,8 @@ class SpanTracing(Tracing):
                 raise
 
     def trace_id(self) -> str | None:
-        """Return the number of the current trace, if it is kept."""
-        current = trace.get_current_span().get_span_context()
-        return f"{current.trace_id:032x}" if current.is_valid and current.trace_flags.sampled else None
+        """Return the id of the current trace, if it is kept."""
+        return _trace_id(trace.get_current_span())
 
     def close(self) -> None:
         """Send what is left."""
@@ -213,16 +213,23 @@ class TracedLink:
 
 
 class _TracingTally(CountingTally):
-    """Counts, and tells of takeovers."""
+    """Counts, and traces takeovers."""
 
-    def __init__(self, telemetry: Telemetry, took_over: Callable[[float], None]) -> None:
+    def __init__(self, telemetry: Telemetry, trace_takeover: Callable[[float], str | None]) -> None:
         super().__init__(telemetry)
-        self._tell = took_over
+        self._trace_takeover = trace_takeover
 
     def saw_again(self, blind_s: float) -> None:
-        """See :class:`Tally`."""
-        super().saw_again(blind_s)
-        self._tell(blind_s)
+        """Observe it, with its trace as exemplar."""
+        trace_id = self._trace_takeover(blind_s)
+        exemplar = None if trace_id is None else {"trace_id": trace_id}
+        self._telemetry.takeover_blind_seconds.observe(blind_s, exemplar)
+
+
+def _trace_id(span: Span) -> str | None:
+    """Return the id of the trace of *span*, if it is kept."""
+    about = span.get_span_context()
+    return f"{about.trace_id:032x}" if about.is_valid and about.trace_flags.sampled else None
 
 
 def _parent_of(request: web.Request) -> Context:

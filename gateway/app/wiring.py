@@ -268,6 +268,7 @@ class Gateway:
 
     def _begin(self, settings: Settings, beside: NodeOptions) -> None:
         self._log = _named(beside, self.node.orders.node)
+        self.telemetry.trace_id = beside.tracing.trace_id
         self.node.is_overloaded = self._is_overloaded
         create_startup_series(self.telemetry)
         self.telemetry.drain_limit_seconds.set(drain_limit_s(settings.limits))

@@ -148,7 +148,8 @@ class Login:
             return created
         finally:
             self._parts.telemetry.log_ons[body.application.value, result].inc()
-            self._parts.telemetry.log_on_seconds.observe(self._parts.clock.now() - began)
+            took_s = self._parts.clock.now() - began
+            self._parts.telemetry.log_on_seconds.observe(took_s, self._parts.telemetry.exemplar())
 
     async def _log_on(self, body: LogOnBody, accept_language: str, address: str) -> SessionCreated:
         site = self._sites.get(body.site)

@@ -273,6 +273,8 @@ def _has_left(request: web.BaseRequest, exc: BaseException) -> bool:
 
 
 _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_OPENMETRICS: Final = "application/openmetrics-text"
+_OPENMETRICS_TYPE: Final = f"{_OPENMETRICS}; version=1.0.0; charset=utf-8"
 """The exposition format of Prometheus."""
 
 FRESH_S: Final = 1.0
@@ -301,10 +303,16 @@ class MetricsPage:
     """Page of metrics, made at most once in :data:`FRESH_S`.
 
     Requests during that time get the same page, or the same error.
+
+    Args:
+        parts: Of the ops listener.
+        has_exemplars: Whether it is written as OpenMetrics, with exemplars.
     """
 
-    def __init__(self, parts: OpsParts) -> None:
+    def __init__(self, parts: OpsParts, *, has_exemplars: bool) -> None:
         self._parts = parts
+        self._has_exemplars = has_exemplars
+        self.content_type: Final = _OPENMETRICS_TYPE if has_exemplars else _METRICS_TYPE
         self._made_at = -math.inf
         self._page: bytes | None = None
         self._making = asyncio.Lock()
@@ -325,7 +333,7 @@ class MetricsPage:
 
     async def _made(self) -> bytes | None:
         try:
-            return written(await self._parts.measure())
+            return written(await self._parts.measure(), has_exemplars=self._has_exemplars)
         except TimeoutError:
             return None
 
@@ -334,11 +342,12 @@ def make_ops_app(parts: OpsParts) -> web.Application:
     """Return the application of the ops listener."""
     app = web.Application(client_max_size=0)
     app.on_response_prepare.append(_dress)
-    scrapes = MetricsPage(parts)
+    pages = {asked: MetricsPage(parts, has_exemplars=asked) for asked in (False, True)}
 
-    async def metrics(request: web.Request) -> web.Response:  # noqa: ARG001 - aiohttp's signature
+    async def metrics(request: web.Request) -> web.Response:
+        page = pages[_OPENMETRICS in request.headers.get(hdrs.ACCEPT, "")]
         try:
-            return web.Response(body=await scrapes.page(), headers={hdrs.CONTENT_TYPE: _METRICS_TYPE})
+            return web.Response(body=await page.page(), headers={hdrs.CONTENT_TYPE: page.content_type})
         except TimeoutError:
             return web.Response(text="the event loop is busy\n", status=503)
 

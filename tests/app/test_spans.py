@@ -16,6 +16,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from gateway.app import spans, wiring
 from gateway.app.config.settings import Settings
@@ -28,7 +29,7 @@ from gateway.domain.upstream import LinkClosed
 from gateway.runtime.clock import SystemClock
 from gateway.runtime.ports import Clock, Link
 from gateway.simulator import Simulator, SimulatorSettings
-from gateway.telemetry import Telemetry
+from gateway.telemetry import Telemetry, written
 from tests.doubles.clock import ManualClock
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -61,13 +62,15 @@ def settings_for(upstream: str) -> Settings:
 
 
 @asynccontextmanager
-async def gateway(collector: Collector, upstream: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
+async def gateway(
+    collector: Collector, upstream: str, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[wiring.Addresses]:
     """A whole gateway whose spans *collector* shows."""
     monkeypatch.setattr(spans, "exporting", lambda *_: collector.tracing)
     async with wiring.serving(
         settings_for(upstream), generate_secrets(), SystemClock(), StopRequest()
     ) as addresses:
-        yield addresses.client
+        yield addresses
 
 
 async def log_on(http: aiohttp.ClientSession, client: str, **headers: str) -> tuple[int, dict[str, Any]]:
@@ -87,9 +90,10 @@ async def test_log_on_and_command_of_a_whole_gateway(monkeypatch: pytest.MonkeyP
     async with (
         asyncio.timeout(30),
         Simulator(sized) as simulator,
-        gateway(collector, simulator.url, monkeypatch) as client,
+        gateway(collector, simulator.url, monkeypatch) as at,
         aiohttp.ClientSession() as http,
     ):
+        client = at.client
         status, made = await log_on(
             http, client, traceparent=PARENT, tracestate=f"x={CANARY}", baggage=f"user={CANARY}"
         )
@@ -108,6 +112,7 @@ async def test_log_on_and_command_of_a_whole_gateway(monkeypatch: pytest.MonkeyP
         await ws.send_json(order(changes, clock.wall_ms() + 5_000))
         await heard(ws, "result")
         await ws.close()
+        assert await exemplars(http, f"{at.ops}/metrics") == {"oscc_gateway_log_on_seconds_bucket": TRACE}
     seen = collector.spans
     assert names(seen) == ["log on", "command"], "neither other requests nor the life of a socket"
     assert dict(seen[1].attributes or {})["oscc.command"] == "agent.routing_state.set"
@@ -116,6 +121,15 @@ async def test_log_on_and_command_of_a_whole_gateway(monkeypatch: pytest.MonkeyP
     assert CANARY not in told
     assert "supervisor1" not in told
     assert "127.0.0.1" not in told
+
+
+async def exemplars(http: aiohttp.ClientSession, url: str) -> dict[str, str]:
+    """Return the traces that exemplars of a page of metrics name, by their sample's name."""
+    async with http.get(url, headers={"Accept": "application/openmetrics-text"}) as page:
+        assert page.content_type == "application/openmetrics-text"
+        families = list(text_string_to_metric_families(await page.text()))  # type: ignore[no-untyped-call]
+    samples = [sample for family in families for sample in family.samples if sample.exemplar is not None]
+    return {sample.name: sample.exemplar.labels["trace_id"] for sample in samples if sample.exemplar}
 
 
 def order(changes: dict[str, Any], expires_at_ms: int) -> dict[str, Any]:
@@ -224,10 +238,10 @@ async def test_the_trace_is_handed_on_to_the_server_without_what_others_wrote(
         collector = Collector(SystemClock())
         async with (
             asyncio.timeout(20),
-            gateway(collector, f"http://127.0.0.1:{port}", monkeypatch) as client,
+            gateway(collector, f"http://127.0.0.1:{port}", monkeypatch) as at,
             aiohttp.ClientSession() as http,
         ):
-            status, _ = await log_on(http, client, traceparent=PARENT, tracestate=f"x={CANARY}")
+            status, _ = await log_on(http, at.client, traceparent=PARENT, tracestate=f"x={CANARY}")
     finally:
         await runner.cleanup()
     assert status == 503
@@ -296,6 +310,10 @@ def test_a_takeover_is_as_long_as_it_was_and_still_counted() -> None:
     assert span.end_time == clock.wall_ms() * 1_000_000
     assert span.start_time == span.end_time - 2_500_000_000
     assert b"oscc_gateway_takeover_blind_seconds_count 1.0\n" in telemetry.render()
+    assert span.context is not None
+    kept = f'trace_id="{span.context.trace_id:032x}"'.encode()
+    assert kept in written(telemetry.collect(), has_exemplars=True)
+    assert kept not in telemetry.render()
 
 
 def test_who_asks_for_a_trace_gets_no_larger_share_and_who_declines_gets_none() -> None:

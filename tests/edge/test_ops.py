@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from pytest_aiohttp.plugin import AiohttpClient
 
 from gateway.edge import server as edge_server
@@ -71,6 +72,20 @@ async def test_metrics_are_shown_as_prometheus_reads_them(aiohttp_client: Aiohtt
     shown = await client.get("/metrics")
     assert shown.headers["Content-Type"].startswith("text/plain; version=")
     assert "oscc_gateway_frames_total 3.0" in await shown.text()
+
+
+async def test_openmetrics_are_written_for_those_who_ask_for_them(aiohttp_client: AiohttpClient) -> None:
+    node = Node()
+    node.telemetry.frames.inc(3)
+    client = await open_ops(aiohttp_client, node)
+    asked = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
+    shown = await client.get("/metrics", headers={"Accept": asked})
+    assert shown.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
+    parsed = text_string_to_metric_families(await shown.text())  # type: ignore[no-untyped-call]
+    families = {family.name: family for family in parsed}
+    assert families["oscc_gateway_frames"].samples[0].value == 3
+    plain = await client.get("/metrics")
+    assert plain.headers["Content-Type"].startswith("text/plain")
 
 
 async def test_metrics_that_nobody_comes_to_write_are_refused(aiohttp_client: AiohttpClient) -> None:
