@@ -127,7 +127,7 @@ async def exemplars(http: aiohttp.ClientSession, url: str) -> dict[str, str]:
     """Return the traces that exemplars of a page of metrics name, by their sample's name."""
     async with http.get(url, headers={"Accept": "application/openmetrics-text"}) as page:
         assert page.content_type == "application/openmetrics-text"
-        families = list(text_string_to_metric_families(await page.text()))  # type: ignore[no-untyped-call]
+        families = list(text_string_to_metric_families(await page.text()))  # type: ignore[no-untyped-call]  # untyped in the library
     samples = [sample for family in families for sample in family.samples if sample.exemplar is not None]
     return {sample.name: sample.exemplar.labels["trace_id"] for sample in samples if sample.exemplar}
 

@@ -81,7 +81,7 @@ async def test_openmetrics_are_written_for_those_who_ask_for_them(aiohttp_client
     asked = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
     shown = await client.get("/metrics", headers={"Accept": asked})
     assert shown.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
-    parsed = text_string_to_metric_families(await shown.text())  # type: ignore[no-untyped-call]
+    parsed = text_string_to_metric_families(await shown.text())  # type: ignore[no-untyped-call]  # untyped in the library
     families = {family.name: family for family in parsed}
     assert families["oscc_gateway_frames"].samples[0].value == 3
     plain = await client.get("/metrics")
