@@ -55,7 +55,8 @@ async def figures(stage: Stage, page: Page) -> dict[str, float]:
     """Return shares of a core, and changes a second that came."""
     session = await page.context.new_cdp_session(page)
     await session.send("Performance.enable")
-    browser = await stage.browser.new_browser_cdp_session()
+    assert page.context.browser is not None
+    browser = await page.context.browser.new_browser_cdp_session()
     before, cpu = await _metrics(session), await _processes(browser)
     events = stage.simulator.board.published_changes
     await page.wait_for_timeout(SECONDS * 1000)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from playwright.async_api import (
     BrowserContext,
     Locator,
     Page,
+    Playwright,
     Response,
     ViewportSize,
     WebSocketRoute,
@@ -53,8 +54,10 @@ __all__ = [
     "Stage",
     "ViewportSize",
     "WebSocketRoute",
+    "browsers_kept",
     "expect",
     "opened",
+    "until",
 ]
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
@@ -71,19 +74,79 @@ PHONE = {
 DESK = {"viewport": {"width": 1440, "height": 900}, "device_scale_factor": 1}
 ASSISTANT = "remote_assistant"
 DASHBOARD = "dashboard"
+PATIENCE_MS = 60_000
+"""How long what is to come may take: bounds a failing test, and says nothing of how fast a page is."""
+expect.set_options(timeout=PATIENCE_MS)
+
+
+async def until(page: Page, happened: Callable[[], object]) -> None:
+    """Wait for what the browser reports by itself, as requests and frames: it may come late."""
+    async with asyncio.timeout(PATIENCE_MS / 1000):
+        while not happened():
+            await page.wait_for_timeout(20)
+
+
+class Browsers:
+    """Browsers that are started once and shared: a start takes a second of a core.
+
+    Nothing passes from one stage to another: each has contexts with storage, caches and workers of their own.
+    """
+
+    def __init__(self, life: AsyncExitStack) -> None:
+        self._life = life
+        self._playwright: Playwright | None = None
+        self._running: dict[int, Browser] = {}
+
+    async def get(self, percent: int = 100) -> Browser:
+        """Return a running browser whose text is so large."""
+        there = self._running.get(percent)
+        if there is not None and there.is_connected():
+            return there
+        if self._playwright is None:
+            self._playwright = await self._life.enter_async_context(async_playwright())
+        args = ["--no-sandbox", f"--blink-settings=defaultFontSize={16 * percent // 100}"]
+        made = await self._playwright.chromium.launch(executable_path=CHROMIUM, args=args)
+        self._life.push_async_callback(made.close)
+        self._running[percent] = made
+        return made
+
+
+_kept: list[Browsers] = []
+"""What the stages of a run of tests share; elsewhere a stage has browsers of its own."""
+
+
+@asynccontextmanager
+async def browsers_kept() -> AsyncIterator[None]:
+    """Let all stages that are opened meanwhile share their browsers."""
+    async with AsyncExitStack() as life:
+        _kept.append(Browsers(life))
+        try:
+            yield
+        finally:
+            _kept.pop()
+
+
+@asynccontextmanager
+async def _browsers() -> AsyncIterator[Browsers]:
+    if _kept:
+        yield _kept[-1]
+    else:
+        async with AsyncExitStack() as life:
+            yield Browsers(life)
 
 
 class Stage:
-    """The centre, the gateway and one browser."""
+    """The centre, the gateway and what looks at it."""
 
-    def __init__(self, simulator: Simulator, browser: Browser, notices: Path | None) -> None:
-        self.simulator, self.browser = simulator, browser
+    def __init__(self, simulator: Simulator, browsers: Browsers, notices: Path | None) -> None:
+        self.simulator = simulator
         self.base = ""
         """What pages open: the gateway itself, or a road to it."""
         self.address = ""
         self.faults: list[str] = []
         """What pages complained about: errors, and what their policy refused."""
         self.requested: list[str] = []
+        self._browsers, self._percent = browsers, 100
         self._notices = notices
         self._secrets = generate_secrets()
         self._acts = Acts(simulator.center, simulator.accounts, simulator.administration)
@@ -178,8 +241,9 @@ class Stage:
     async def context(self, *, hints: bool = False, **how: Any) -> AsyncIterator[BrowserContext]:
         """Open a browser of its own: storage, caches, language; with the hints of a first start, or after."""
         settings = {"locale": "en-GB", "service_workers": "block", **PHONE, **how}
-        context = await self.browser.new_context(**settings)
-        context.set_default_timeout(10_000)
+        browser = await self._browsers.get(self._percent)
+        context = await browser.new_context(**settings)
+        context.set_default_timeout(PATIENCE_MS)
         if not hints:
             await context.add_init_script(NO_HINTS)
         try:
@@ -190,22 +254,20 @@ class Stage:
     @asynccontextmanager
     async def large(self, percent: int) -> AsyncIterator[None]:
         """Have pages that are opened from now on in a browser whose text is so large."""
-        usual = self.browser
-        size = f"--blink-settings=defaultFontSize={16 * percent // 100}"
-        self.browser = await usual.browser_type.launch(executable_path=CHROMIUM, args=["--no-sandbox", size])
+        self._percent = percent
         try:
             yield
         finally:
-            await self.browser.close()
-            self.browser = usual
+            self._percent = 100
 
     @asynccontextmanager
     async def lasting(self, folder: Path) -> AsyncIterator[BrowserContext]:
         """Open a browser whose storage is in *folder*, also after it was closed."""
-        context = await self.browser.browser_type.launch_persistent_context(
+        browser = await self._browsers.get()
+        context = await browser.browser_type.launch_persistent_context(
             folder, executable_path=CHROMIUM, args=["--no-sandbox"], locale="en-GB"
         )
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(PATIENCE_MS)
         try:
             yield context
         finally:
@@ -253,15 +315,13 @@ async def opened(notices: Path | None = None, **centre: Any) -> AsyncIterator[St
         pytest.skip("no Chromium on this machine; CHROMIUM names one")
     small: dict[str, Any] = {"agents": 24, "queues": 6, "groups": 3, "users": 2, "on_change": True}
     settings = SimulatorSettings(**small | {"start_paused": True, "password": PASSWORD} | centre)
-    async with Simulator(settings) as simulator, async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    async with Simulator(settings) as simulator, _browsers() as browsers:
         async with asyncio.TaskGroup() as tasks:
-            stage = Stage(simulator, browser, notices)
+            stage = Stage(simulator, browsers, notices)
             stage.tasks = tasks
             await stage.start()
             try:
                 yield stage
             finally:
-                await browser.close()
                 await stage.stop()
         assert stage.faults == []

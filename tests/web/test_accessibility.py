@@ -22,6 +22,15 @@ TARGETS = """() => [...document.querySelectorAll('button, select, input, a[href]
   .map(([each, target]) => [each, target.getBoundingClientRect()])
   .filter(([each, box]) => box.height < 43.5 && !each.matches('[role=switch]'))
   .map(([each, box]) => `${each.outerHTML.slice(0, 120)} is ${Math.round(box.height)} px high`)"""
+REST = """async () => {
+  const moving = () => document.getAnimations().filter(({playState: state, effect}) =>
+    state === 'running' && effect.getComputedTiming().endTime !== Infinity && !effect.target.closest('.bar'));
+  const drawn = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+  for (await drawn(); moving().length; await drawn()) {
+    await Promise.allSettled(moving().map(({finished}) => finished));
+  }
+}"""
+"""Waits until what moves has come to rest, but for what turns or runs down all the time."""
 LOOKS = [("light", "en-GB"), ("dark", "de-DE")]
 
 Act = Callable[[Page, Stage], Awaitable[None]]
@@ -29,7 +38,7 @@ Act = Callable[[Page, Stage], Awaitable[None]]
 
 async def faults(page: Page) -> list[str]:
     """Return what axe finds, and what is too small to hit."""
-    await page.wait_for_timeout(300)  # what moves has come to rest
+    await page.evaluate(REST)
     await page.evaluate(AXE)
     told = await page.evaluate("(tags) => axe.run(document, {runOnly: {type: 'tag', values: tags}})", TAGS)
     found = [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.web.stage import ASSISTANT, expect, opened
@@ -14,7 +16,7 @@ async def test_one_tap_changes_the_state_and_one_more_gives_a_reason() -> None:
         await stage.live(page, ASSISTANT, "agent1")
         await page.locator(".set[data-state=available]").click()
         await expect(page.locator(".hero-name")).to_have_text("Available")
-        await expect(page.locator(".hero-time")).to_have_text("0:02", timeout=5000)
+        await expect(page.locator(".hero-time")).to_have_text(re.compile(r"0:(0[2-9]|[1-5]\d)"))
         await page.locator(".set[data-state=unavailable]").click()
         await expect(page.locator(".hero-name")).to_have_text("Unavailable")
         await page.locator(".reasons-part").get_by_role("button", name="Lunch").click()
@@ -52,9 +54,9 @@ async def test_post_processing_counts_down_is_extended_and_ends() -> None:
         await expect(page.locator(".act-list")).to_contain_text("takes effect after this contact")
         stage.act("EndContact", UserKey=key)
         await expect(page.locator(".hero-name")).to_have_text("Post-processing")
-        await expect(page.locator(".hero-time")).to_contain_text("0:29", timeout=5000)
+        await expect(page.locator(".hero-time")).to_contain_text(re.compile(r"0:[12]\d"))
         await page.get_by_role("button", name="+30 s").click()
-        await expect(page.locator(".hero-time")).to_contain_text("0:5", timeout=5000)
+        await expect(page.locator(".hero-time")).to_contain_text(re.compile(r"0:[45]\d"))
         await page.get_by_role("button", name="Solved").click()
         await expect(page.get_by_role("button", name="Solved")).to_have_attribute("aria-pressed", "true")
         await page.get_by_role("button", name="Done").click()
@@ -100,7 +102,7 @@ async def test_ones_queues_are_seen() -> None:
         stage.send_away()
         stage.act("Arrive", QueueKey=stage.queue_of(stage.agent()))
         await expect(page.locator(".my-queues li").first).to_contain_text("1waiting")
-        await expect(page.locator(".my-queues time").first).to_have_text("0:01", timeout=5000)
+        await expect(page.locator(".my-queues time").first).to_have_text(re.compile(r"0:(0[1-9]|[1-5]\d)"))
 
 
 async def test_log_off_is_confirmed() -> None:
@@ -125,7 +127,7 @@ async def test_a_log_off_that_is_not_confirmed_says_until_when_calls_may_come() 
         await page.reload()  # the wish outlives the page
         await expect(page.locator("h1")).to_have_text("Log-off is not confirmed yet")
         stage.act("EndContact", UserKey=key)
-        await expect(page.locator(".told")).to_contain_text("Confirmed", timeout=20_000)
+        await expect(page.locator(".told")).to_contain_text("Confirmed")
 
 
 async def test_who_ended_the_session_is_said() -> None:

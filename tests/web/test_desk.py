@@ -12,11 +12,6 @@ from tests.web.test_accessibility import faults
 pytestmark = pytest.mark.scenario
 
 WIDE: dict[str, Any] = {**DESK, "is_mobile": False, "has_touch": False}
-FOCUSED = "document.activeElement.textContent"
-
-
-async def names(page: Page) -> list[str]:
-    return list(await page.locator(".queue-table tbody th").all_inner_texts())
 
 
 async def test_queues_are_a_table_that_is_sorted_by_what_one_looks_for() -> None:
@@ -32,9 +27,11 @@ async def test_queues_are_a_table_that_is_sorted_by_what_one_looks_for() -> None
         await expect(table.get_by_role("row")).to_have_count(len(queues) + 1)
         await table.get_by_role("button", name="Waiting").click()
         await expect(table.locator("th.t-waiting")).to_have_attribute("aria-sort", "descending")
-        assert (await names(page))[:3] == [queue.name for queue in queues[2::-1]]
+        names = page.locator(".queue-table tbody th")
+        for place, queue in enumerate(queues[2::-1]):
+            await expect(names.nth(place)).to_have_text(queue.name)
         await table.get_by_role("button", name="Queue", exact=True).click()
-        assert await names(page) == sorted(queue.name for queue in queues)
+        await expect(names).to_have_text(sorted(queue.name for queue in queues))
         assert await faults(page) == []
         await page.reload()
         await expect(table.locator("th.t-name")).to_have_attribute("aria-sort", "ascending")
@@ -50,15 +47,16 @@ async def test_the_keyboard_leads_to_sections_rows_and_back() -> None:
     async with opened(warm_up_s=0) as stage, stage.page(**WIDE) as page:
         await stage.live(page, DASHBOARD, "supervisor1")
         await page.keyboard.press("2")
-        first = await page.evaluate(FOCUSED)
-        assert "agent" in await page.evaluate("document.activeElement.className")
+        focused = page.locator(".agents .agent:focus .a-name")
+        first = await focused.inner_text()
         await page.keyboard.press("ArrowDown")
-        second = await page.evaluate(FOCUSED)
-        assert second != first
-        assert await page.locator(".agents .agent[tabindex='0']").count() == 1
+        await expect(focused).not_to_have_text(first)
+        await expect(page.locator(".agents .agent[tabindex='0']")).to_have_count(1)
+        second = await focused.inner_text()
         await page.keyboard.press("End")
+        await expect(focused).not_to_have_text(second)
         await page.keyboard.press("Home")
-        assert await page.evaluate(FOCUSED) == first
+        await expect(focused).to_have_text(first)
         await page.keyboard.press("1")
         await page.keyboard.press("Enter")
         await expect(page.locator(".detail h2")).to_be_focused()

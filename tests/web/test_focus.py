@@ -58,7 +58,7 @@ async def test_a_row_that_moves_takes_the_focus_along() -> None:
         name = await name_of_focus(page)
         stage.act("SetRoutingState", UserKey=key_of(stage, name), RoutingState="Available", By="System")
         first = page.locator(".agents .rows > :first-child .a-name")
-        await expect(first).to_have_text(name, timeout=8000)
+        await expect(first).to_have_text(name)
         assert await name_of_focus(page) == name
 
 
@@ -82,7 +82,7 @@ async def test_a_row_that_goes_leaves_the_focus_to_its_neighbour() -> None:
         await rows.nth(1).focus()
         name, follower = await name_of_focus(page), await rows.nth(2).locator(".a-name").inner_text()
         stage.act("SetRoutingState", UserKey=key_of(stage, name), RoutingState="Available", By="System")
-        await expect(page.locator(".agents .a-name").filter(has_text=name)).to_have_count(0, timeout=8000)
+        await expect(page.locator(".agents .a-name").filter(has_text=name)).to_have_count(0)
         assert await name_of_focus(page) == follower
 
 
@@ -209,7 +209,7 @@ async def test_a_dialog_says_that_the_connection_is_lost_and_what_was_done() -> 
         await expect(heard).to_contain_text("Not connected")
         await expect(page.locator(".toast.bad")).to_have_text("Not connected")
         await stage.start()
-        await page.wait_for_function("() => told.includes('Live')", timeout=30_000)
+        await page.wait_for_function("() => told.includes('Live')")
         assert await page.evaluate(HELD) == "Change number"
 
 
@@ -221,7 +221,7 @@ async def test_a_banner_that_goes_does_not_take_the_focus_along() -> None:
         await now.focus()
         await stage.start()
         await page.keyboard.press("Enter")
-        await expect(page.locator(".health-text")).to_have_text("Live", timeout=30_000)
+        await expect(page.locator(".health-text")).to_have_text("Live")
         await page.wait_for_timeout(100)
         assert await page.evaluate(NOWHERE) is False
 

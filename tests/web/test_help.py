@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.simulator import elements
+from gateway.simulator.model import AutoPostProcessing
 from tests.web.stage import ASSISTANT, DASHBOARD, DESK, Page, Stage, expect, opened
 
 pytestmark = pytest.mark.scenario
@@ -156,8 +157,8 @@ async def test_a_queue_that_gets_critical_is_spoken_felt_and_counted_in_the_titl
         for _ in range(8):
             stage.act("Arrive", QueueKey=queue.key)
         await expect(page).to_have_title("(1) Dashboard · Berlin")
-        told = await page.evaluate("told")
-        assert f"{queue.name}: Act now, 8 waiting, limit 8 · 0 available" in told
+        told = f"{queue.name}: Act now, 8 waiting, limit 8 · 0 available"
+        await page.wait_for_function("(said) => told.includes(said)", arg=told)
         assert await page.evaluate("buzzed.length") == 1
 
 
@@ -171,7 +172,7 @@ async def test_ones_own_limit_of_a_queue_is_kept_as_its_id_and_a_number() -> Non
         stage.send_away()
         stage.act("Arrive", QueueKey=key)
         there = page.locator(tile(stage, key))
-        await expect(there).to_have_attribute("data-level", "action", timeout=15_000)
+        await expect(there).to_have_attribute("data-level", "action")
         await expect(there.locator(".q-why")).to_have_text(
             re.compile(r"longest 0:\d\d, limit 0:05 · 0 available")
         )
@@ -200,7 +201,7 @@ async def test_on_a_desk_one_may_be_alerted_by_a_page_that_is_hidden() -> None:
         stage.send_away()
         for _ in range(8):
             stage.act("Arrive", QueueKey=queue.key)
-        await page.wait_for_function("() => notes.length === 1", timeout=10_000)
+        await page.wait_for_function("() => notes.length === 1")
         [[title, body]] = await page.evaluate("notes")
         assert title == "Dashboard · Berlin"
         assert body == f"{queue.name}: Act now, 8 waiting, limit 8 · 0 available"
@@ -221,6 +222,7 @@ async def test_an_agent_is_told_what_others_did_and_what_ends() -> None:
         await page.locator(".set[data-state=available]").click()
         await expect(page.locator(".hero-reason")).to_have_text("")
         key = stage.talk("agent1")
+        agent.auto = AutoPostProcessing(on=False, duration_s=14)
         await expect(page.locator(".hero-name")).to_have_text("Talking")
         lunch = next(
             each for each in stage.simulator.center.directory.reasons.values() if each.name == "Lunch"
@@ -234,9 +236,7 @@ async def test_an_agent_is_told_what_others_did_and_what_ends() -> None:
         await expect(page.locator(".act-list")).to_contain_text("takes effect after this contact")
         await expect(page.locator(".hero-next")).to_contain_text("Post-processing after this contact")
         stage.act("EndContact", UserKey=key)
-        await expect(page.locator(".toast").last).to_contain_text(
-            "Post-processing ends in 10 s", timeout=25_000
-        )
+        await expect(page.locator(".toast").last).to_contain_text("Post-processing ends in 10 s")
 
 
 async def test_who_could_help_stands_by_the_level_in_what_the_queue_needs() -> None:

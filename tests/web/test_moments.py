@@ -88,9 +88,7 @@ async def test_coming_back_is_grey_and_still_until_it_is_up_to_date() -> None:
     async with far(DASHBOARD, "supervisor1") as (stage, page, _):
         stage.send_away()
         stage.act("Arrive", QueueKey=next(iter(stage.simulator.center.directory.queues)))
-        await expect(page.locator(".kpi dd").nth(1)).to_have_text(
-            re.compile("^0:[0-5][1-9]$"), timeout=60_000
-        )
+        await expect(page.locator(".kpi dd").nth(1)).to_have_text(re.compile("^0:[0-5][1-9]$"))
         await page.evaluate(WATCH)
         await page.evaluate(HIDE, True)
         await page.wait_for_timeout(3500)
@@ -127,13 +125,13 @@ async def test_a_dead_link_is_found_by_the_command_that_gets_no_answer() -> None
         await expect(page.locator(".hero-name")).to_have_text("Unavailable")
         way.silence()
         await page.locator(".set[data-state=available]").click()
-        await expect(page.locator(".health-text")).to_have_text("Updating …", timeout=60_000)
+        await expect(page.locator(".health-text")).to_have_text("Updating …")
         await expect(page.locator(".set[data-state=work]")).to_be_disabled()
-        await expect(page.locator(".health-text")).to_have_text("Not connected", timeout=60_000)
-        await expect(page.locator(".act-list")).to_contain_text("no answer", timeout=10_000)
+        await expect(page.locator(".health-text")).to_have_text("Not connected")
+        await expect(page.locator(".act-list")).to_contain_text("no answer")
         assert stage.agent().state == "Unavailable"
         way.cut()
-        await expect(page.locator(".health-text")).to_have_text("Live", timeout=20_000)
+        await expect(page.locator(".health-text")).to_have_text("Live")
         asked = page.locator(".unsure")
         await expect(asked).to_contain_text(
             re.compile(r"No answer\. You are still Unavailable \(\d\d:\d\d\)\. Try again\?")
@@ -147,9 +145,9 @@ async def test_a_link_that_goes_silent_is_not_called_live_for_long() -> None:
     async with far(DASHBOARD, "supervisor1") as (_, page, way):
         way.silence()
         # a ping is due within 16.5 s, and is said to be late 3 s after that
-        await expect(page.locator(".health-text")).to_have_text("Updating …", timeout=60_000)
+        await expect(page.locator(".health-text")).to_have_text("Updating …")
         way.restore()
-        await expect(page.locator(".health-text")).to_have_text("Live", timeout=60_000)
+        await expect(page.locator(".health-text")).to_have_text("Live")
 
 
 @pytest.mark.parametrize(("application", "user"), [(DASHBOARD, "supervisor1"), (ASSISTANT, "agent1")])
@@ -165,6 +163,7 @@ async def test_a_function_that_is_down_is_said(application: str, user: str) -> N
         await expect(there).to_be_hidden()
 
 
+DRAWN = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 PLACES = """(names) => names.flatMap((name) => [...document.querySelectorAll(name)])
   .map((each) => each.getBoundingClientRect()).map(({x, y}) => [Math.round(x), Math.round(y)])"""
 
@@ -199,7 +198,7 @@ async def answers_late(page: Page) -> None:
 
 @pytest.mark.parametrize("late", [False, True])
 async def test_nothing_moves_under_the_finger_of_an_agent(late: bool) -> None:
-    async with opened(warm_up_s=0) as stage, stage.far(RTT_S), stage.page() as page:
+    async with opened(warm_up_s=0) as stage, stage.far(RTT_S) as way, stage.page() as page:
         if late:
             await answers_late(page)
         await stage.live(page, ASSISTANT, "agent1")
@@ -227,9 +226,11 @@ async def test_nothing_moves_under_the_finger_of_an_agent(late: bool) -> None:
         await expect(more).to_be_enabled()
         box = await more.bounding_box()
         assert box is not None
+        way.silence()
         for _ in range(2):  # a double tap, where the first has not been answered
             await page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-        await expect(page.locator(".hero-time")).to_contain_text("0:5")
+        way.restore()
+        await expect(page.locator(".hero-time")).to_contain_text(re.compile(r"0:[45]\d"))
         assert await more.bounding_box() == box
         assert await page.locator(".post .chip[aria-pressed=true]").count() == 0
         await finger(page, page.get_by_role("button", name="Done"))
@@ -309,7 +310,7 @@ async def test_log_off_in_a_contact_waits_in_the_app_and_can_be_taken_back() -> 
         await expect(page.locator(".set[data-state=available]")).to_have_attribute("aria-pressed", "true")
         await wish()
         stage.act("EndContact", UserKey=key)
-        await expect(page.locator(".told")).to_contain_text("Confirmed", timeout=20_000)
+        await expect(page.locator(".told")).to_contain_text("Confirmed")
 
 
 async def test_filters_of_states_are_all_reached_on_a_desk() -> None:
@@ -322,12 +323,12 @@ async def test_filters_of_states_are_all_reached_on_a_desk() -> None:
         assert all(box and box["x"] + box["width"] <= whole["x"] + whole["width"] + 1 for box in boxes)
 
 
-WHOLE = """([pane, row]) => {
+TWO_ROWS = """([pane, row]) => {
   const box = document.querySelector(pane).getBoundingClientRect();
   const tops = [...document.querySelectorAll(row)].map((each) => each.getBoundingClientRect())
     .filter(({top, bottom}) => top >= box.top - 1 && bottom <= Math.min(box.bottom, innerHeight) + 1)
     .map(({top}) => Math.round(top));
-  return new Set(tops).size;
+  return new Set(tops).size >= 2;
 }"""
 
 
@@ -335,14 +336,14 @@ WHOLE = """([pane, row]) => {
 async def test_two_rows_are_seen_on_a_phone_on_its_side(width: int, height: int) -> None:
     size: ViewportSize = {"width": width, "height": height}
     async with far(DASHBOARD, "supervisor1", 0.0, viewport=size) as (_, page, _way):
-        assert await page.evaluate(WHOLE, [".queues .scroll", ".tile"]) >= 2
+        await page.wait_for_function(TWO_ROWS, arg=[".queues .scroll", ".tile"])
         await page.locator(".tabs button").nth(1).click()
         await expect(page.locator(".agents .agent").first).to_be_visible()
-        assert await page.evaluate(WHOLE, [".agents .scroll", ".agents .agent"]) >= 2
+        await page.wait_for_function(TWO_ROWS, arg=[".agents .scroll", ".agents .agent"])
         await page.set_viewport_size({"width": height, "height": width})  # turned, and back
         await page.set_viewport_size(size)
-        await page.wait_for_timeout(200)
-        assert await page.evaluate(WHOLE, [".agents .scroll", ".agents .agent"]) >= 2
+        await page.evaluate(DRAWN)
+        await page.wait_for_function(TWO_ROWS, arg=[".agents .scroll", ".agents .agent"])
 
 
 async def test_a_cold_start_on_a_hanging_network_draws_the_page_at_once() -> None:
@@ -356,15 +357,15 @@ async def test_a_cold_start_on_a_hanging_network_draws_the_page_at_once() -> Non
         await page.wait_for_function("() => navigator.serviceWorker.controller")
         way.silence()
         await page.reload(wait_until="commit")
-        await expect(page.locator(".strip .where")).to_contain_text("Dashboard", timeout=3000)
+        await expect(page.locator(".strip .where")).to_contain_text("Dashboard")
         await expect(page.locator(".health-text")).to_have_text("Connecting")
-        await expect(page.locator(".kpi dd").first).to_be_visible(timeout=3000)
+        await expect(page.locator(".kpi dd").first).to_be_visible()
         # what is not known is not called 0
         figures = await page.locator(".kpi dd").all_inner_texts()
         assert {text.strip() for text in figures} == {"–"}
         assert await page.locator(".pane-head .muted").all_text_contents() == ["–", "–"]
         way.restore()
-        await expect(page.locator(".health-text")).to_have_text("Live", timeout=20_000)
+        await expect(page.locator(".health-text")).to_have_text("Live")
         await expect(page.locator(".strip .where")).to_have_text("Dashboard · Berlin")
 
 
@@ -398,9 +399,8 @@ async def test_the_keyboard_hides_no_button_of_a_sheet() -> None:
             " visualViewport.dispatchEvent(new Event('resize')); }"
         )
         send = page.get_by_role("dialog").get_by_role("button", name="Change number")
-        box = await send.bounding_box()
-        assert box is not None
-        assert box["y"] + box["height"] <= 844 - 320
+        above = "(button) => button.getBoundingClientRect().bottom <= innerHeight - 320"
+        await page.wait_for_function(above, arg=await send.element_handle())
 
 
 async def test_a_new_name_reaches_what_is_open() -> None:
@@ -436,15 +436,13 @@ async def test_a_refused_value_marks_its_field() -> None:
 
 async def test_nothing_ticks_while_nobody_looks() -> None:
     async with far(DASHBOARD, "supervisor1", 0.0) as (_, page, _way):
-        await page.evaluate(HIDE, True)
-        await page.wait_for_timeout(200)
         await page.evaluate(
-            "() => { globalThis.changes = 0;"
-            " new MutationObserver((all) => { changes += all.length; })"
+            "() => { globalThis.changed = performance.now();"
+            " new MutationObserver(() => { changed = performance.now(); })"
             ".observe(document.body, {subtree: true, childList: true, attributes: true}); }"
         )
-        await page.wait_for_timeout(2500)
-        assert await page.evaluate("changes") == 0
+        await page.evaluate(HIDE, True)
+        await page.wait_for_function("() => performance.now() - changed > 2500")
         assert await page.evaluate("document.querySelector('meta[name=theme-color]').content") == "#ffffff"
 
 
@@ -462,7 +460,7 @@ async def test_a_phone_that_was_away_for_long_comes_back_for_few_bytes() -> None
     centre = {"agents": 1500, "queues": 100, "groups": 20}
     async with far(DASHBOARD, "supervisor1", 0.0, centre) as (stage, page, way):
         await page.locator(".tabs button").nth(1).click()
-        await expect(page.locator(".agents .pane-head .muted")).to_have_text("1,500", timeout=20_000)
+        await expect(page.locator(".agents .pane-head .muted")).to_have_text("1,500")
         await page.locator(".tabs button").first.click()
         await page.evaluate(HIDE, True)
         await stage.stop()  # all of it has to be sent again
@@ -470,12 +468,12 @@ async def test_a_phone_that_was_away_for_long_comes_back_for_few_bytes() -> None
         await page.evaluate("() => { const now = Date.now; Date.now = () => now() + 91_000; }")
         before = way.received
         await page.evaluate(HIDE, False)
-        await expect(page.locator(".health-text")).to_have_text("Live", timeout=20_000)
+        await expect(page.locator(".health-text")).to_have_text("Live")
         await page.wait_for_timeout(500)
         assert 10_000 < way.received - before <= 120_000
         await expect(page.locator(".kpi dd").nth(3)).to_have_text("–")
         await page.locator(".tabs button").nth(1).click()
-        await expect(page.locator(".agents .pane-head .muted")).to_have_text("1,500", timeout=20_000)
+        await expect(page.locator(".agents .pane-head .muted")).to_have_text("1,500")
 
 
 CROWDED = """() => {
@@ -535,15 +533,22 @@ CROWDED = """() => {
   return [...new Set(faults)];
 }"""
 WIDTHS = (320, 360, 390)
+SETTLE_MS = (100, 400, 1500)
+"""Waits between looks at a page of a new width: it may have to draw more than once."""
 
 
 async def crowded(page: Page, where: str) -> list[str]:
-    """Return what overprints or leaves the screen, at each width."""
+    """Return what overprints or leaves the screen, at each width, and does not come right soon."""
     found: list[str] = []
     for width in WIDTHS:
         await page.set_viewport_size({"width": width, "height": 844})
-        await page.wait_for_timeout(150)
-        found += [f"{where} at {width}: {each}" for each in await page.evaluate(CROWDED)]
+        await page.evaluate(DRAWN)
+        faults = await page.evaluate(CROWDED)
+        for wait_ms in SETTLE_MS:
+            if faults:
+                await page.wait_for_timeout(wait_ms)
+                faults = await page.evaluate(CROWDED)
+        found += [f"{where} at {width}: {each}" for each in faults]
     return found
 
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from gateway.edge.routes import WebClient
-from tests.web.stage import ASSISTANT, DASHBOARD, DESK, Page, Response, expect, opened
+from tests.web.stage import ASSISTANT, DASHBOARD, DESK, Page, Response, expect, opened, until
 
 pytestmark = pytest.mark.scenario
 
@@ -43,7 +43,7 @@ async def test_the_first_view_is_small() -> None:
         asked = set(stage.requested)
         assert len(stage.requested) <= FIRST_VIEW_REQUESTS, "\n".join(stage.requested)
         assert len(asked) == len(stage.requested)
-        assert {response.url for response in came} == asked
+        await until(page, lambda: {response.url for response in came} == asked)
         size = sum([int(await response.header_value("content-length") or "") for response in came])
         assert size <= FIRST_VIEW_BYTES
         assert {urlsplit(url).netloc for url in asked} == {urlsplit(stage.base).netloc}

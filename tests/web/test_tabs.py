@@ -262,7 +262,7 @@ async def test_a_new_version_is_offered_wherever_one_is_and_taken_by_all_tabs(
         monkeypatch.setattr("gateway.edge.routes._carried", lambda: texts)
         await stage.stop()
         await stage.start()
-        await expect(other.get_by_role("button", name="Load it")).to_be_visible(timeout=30_000)
+        await expect(other.get_by_role("button", name="Load it")).to_be_visible()
         offer = page.get_by_role("button", name="Load it")
         await page.reload()
         await expect(offer).to_be_visible()
