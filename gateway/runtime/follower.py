@@ -49,17 +49,27 @@ Shared = dict[int, Element]
 """The elements made of what was published together, by the identities of their values, which live as long."""
 
 
-def arrived(told: Publication, ledger: Ledger, now: float, wall_ms: int) -> float | None:
+def arrived(
+    told: Publication, ledger: Ledger, now: float, wall_ms: int, waited_s: float = 0.0
+) -> float | None:
     """Note in *ledger* when what it is to take in came, and since when the owner knew it.
+
+    Args:
+        told: What came.
+        ledger: Where it is to be taken in.
+        now: Monotonic seconds.
+        wall_ms: The time of day.
+        waited_s: For how long it may have waited here, as this process stood still.
 
     Returns:
         For how long news was under way, by the wall clocks of both nodes; None: it is no news of the link's.
     """
-    _compare_clocks(told, ledger, wall_ms)
+    if not waited_s:
+        _compare_clocks(told, ledger, wall_ms)
     if told.as_of_ms is None or told.reset:
         ledger.came_at, ledger.under_way_s = now, 0.0
         return None
-    age_s = _age_s(told, told.as_of_ms, wall_ms)
+    age_s = _age_s(told, told.as_of_ms, wall_ms, waited_s)
     if all(is_own(update.key) for update in told.updates):
         ledger.came_at = now + ledger.under_way_s - age_s
         return None
@@ -79,20 +89,20 @@ def _compare_clocks(told: Publication, ledger: Ledger, wall_ms: int) -> None:
         ledger.ahead_ms = ahead_ms if abs(ahead_ms) >= AHEAD_MS else 0
 
 
-def as_of(told: Publication, now: float, wall_ms: int) -> float | None:
+def as_of(told: Publication, now: float, wall_ms: int, waited_s: float = 0.0) -> float | None:
     """Return when what was told was true, by this node's steady clock: never later than *now*."""
     if told.as_of_ms is None:
         return None
-    return now - _age_s(told, told.as_of_ms, wall_ms)
+    return now - _age_s(told, told.as_of_ms, wall_ms, waited_s)
 
 
-def _age_s(told: Publication, as_of_ms: int, wall_ms: int) -> float:
+def _age_s(told: Publication, as_of_ms: int, wall_ms: int, waited_s: float) -> float:
     """Return how old it is: as it was when it was sent, and the way, as far as both wall clocks agree."""
     seen_s = max(0.0, (wall_ms - as_of_ms) / 1000)
     if told.age_ms is None:
         return seen_s
-    age_s = told.age_ms / 1000
-    return seen_s if age_s <= seen_s <= age_s + PLAUSIBLE_S else max(0.0, age_s)
+    age_s, most_s = told.age_ms / 1000, told.age_ms / 1000 + waited_s
+    return seen_s if age_s <= seen_s <= most_s + PLAUSIBLE_S else max(0.0, most_s)
 
 
 def delta(told: Publication, ledger: Ledger, made: Shared) -> Delta:
@@ -275,9 +285,10 @@ class Follower:
             return
         self._touch()
         now, wall_ms, receipt = self._world.clock.now(), self._world.clock.wall_ms(), Receipt.STALE
+        waited_s = now - self._world.pauses.came_at(now)
         admitted = self.machine.admits(told.epoch)
         if admitted:
-            under_way_s = arrived(told, self.feed.ledger, now, wall_ms)
+            under_way_s = arrived(told, self.feed.ledger, now, wall_ms, waited_s)
             receipt = self.feed.ledger.receive(delta(told, self.feed.ledger, made))
             if under_way_s is not None and receipt is Receipt.APPLIED:
                 self._world.tally.arrived(under_way_s)
@@ -289,7 +300,7 @@ class Follower:
             self._tell_sessions()
         self._upstream = told.upstream
         # what does not fit says nothing of how fresh that is which is held
-        self._say(self.feed.health.as_of if receipt is Receipt.GAP else as_of(told, now, wall_ms))
+        self._say(self.feed.health.as_of if receipt is Receipt.GAP else as_of(told, now, wall_ms, waited_s))
         self.feed.flush()
         self._change()
         self._look()

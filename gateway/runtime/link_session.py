@@ -11,7 +11,7 @@ import math
 from typing import Final, Protocol, assert_never
 
 from gateway.core.effects import Health
-from gateway.core.link import LinkMachine, LinkState
+from gateway.core.link import LinkMachine, LinkState, Pauses
 from gateway.core.user_sessions import Member, UserSessions
 from gateway.domain.commands import KeepAlive
 from gateway.domain.errors import EndReason, GatewayError
@@ -59,6 +59,7 @@ class Keeper(Protocol):
         ...
 
     clock: Clock
+    pauses: Pauses
     user_sessions: UserSessions
     mirror: Mirror
     feed: Feed
@@ -112,7 +113,9 @@ class Linked:
         "_is_answered",
         "_keeper",
         "_mirror",
+        "_opened_at",
         "_opener",
+        "_pauses",
         "_tasks",
         "_told_heard_at",
         "_user_sessions",
@@ -138,6 +141,8 @@ class Linked:
         self._feed = keeper.feed
         self._tasks: asyncio.TaskGroup | None = None
         self._asking: Asking | None = None
+        self._opened_at = keeper.clock.now()
+        self._pauses = keeper.pauses
         self._told_heard_at = -math.inf
         self._is_answered = False
         """Whether somebody who asked has not run since his answer came."""
@@ -254,7 +259,8 @@ class Linked:
         """
         at = self.link.heard_at
         if not self._mirror.is_blind:
-            self._feed.ledger.came_at = at
+            came_at, ledger = self._pauses.came_at(at), self._feed.ledger
+            ledger.came_at = at if came_at == at else max(came_at, self._opened_at, ledger.came_at)
         if at - self._told_heard_at < HEARD_S:
             return False
         self._told_heard_at = at

@@ -18,7 +18,7 @@ from gateway.core.compose import Composer
 from gateway.core.effects import Health
 from gateway.core.lease import AssumedTokens
 from gateway.core.ledger import Ledger
-from gateway.core.link import Linger
+from gateway.core.link import BEAT_S, Linger, Pauses
 from gateway.core.rate_limits import LOG_ON_PART, AdmissionQueue, Budget
 from gateway.core.registry import NotAdmitted, Quota, Registry, RegistryLimits, Seat
 from gateway.core.view import Within
@@ -160,6 +160,7 @@ class Node:
         self.exchange = Exchange(settings.node, cluster.bus, clock, int(jitter() * _FIRST), self._tally)
         self._settings, self._cluster = settings, cluster
         self._writes = StoreWrites()
+        self._pauses = Pauses()
         self._audit, self._jitter = audit, jitter
         self._queues = {name: AdmissionQueue(settings.budget(site)) for name, site in sites.items()}
         self.links_per_s: Final = {name: settings.links_per_s(site) for name, site in sites.items()}
@@ -382,6 +383,7 @@ class Node:
         """Serve until cancelled; then every owner has released its lease and closed its link."""
         try:
             async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._beat())
                 tasks.create_task(self._cluster_receiver.run())
                 tasks.create_task(self.membership.run())
                 tasks.create_task(self.session_revocations.run())
@@ -390,6 +392,12 @@ class Node:
         finally:
             self._tasks = None
             self._renewals.run_in(None)
+
+    async def _beat(self) -> None:
+        """Note again and again that the process goes on."""
+        while True:
+            self._pauses.beat(self.clock.now())
+            await self.clock.sleep(BEAT_S)
 
     async def _serve(self) -> None:
         """Serve users until cancelled: they end before what they speak through."""
@@ -461,6 +469,7 @@ class Node:
             writes=self._writes,
             devices=settings.limits.devices,
             linger=settings.linger,
+            pauses=self._pauses,
             tally=self._tally,
         )
 

@@ -73,6 +73,7 @@ class Owner:
     ) -> None:
         me: Owner = proxy(self)  # whoever is gone leaves memory at once: no collaborator keeps its owner
         self.clock = world.clock
+        self.pauses = world.pauses
         self.feed = feed
         self.user_sessions = UserSessions()
         self.session_admission = SessionAdmission(me, world)

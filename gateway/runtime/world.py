@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from gateway.core.bus_health import StoreWrites
 from gateway.core.lease import AssumedTokens
-from gateway.core.link import Linger
+from gateway.core.link import Linger, Pauses
 from gateway.core.rate_limits import AdmissionQueue
 from gateway.core.registry import Quota
 from gateway.core.session import LOG_ON_WINDOW_S
@@ -56,6 +56,8 @@ class World:
     devices: int = 5
     """Phones of one user at a time, on all nodes."""
     linger: Linger = field(default_factory=Linger)
+    pauses: Pauses = field(default_factory=Pauses)
+    """When this process stood still."""
     tally: Tally = field(default_factory=Tally)
     """Is told what is worth counting."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.core.link import TRANSITIONS, LinkMachine, LinkState
+from gateway.core.link import BEAT_S, LATE_S, TRANSITIONS, LinkMachine, LinkState, Pauses
 
 KEEP_ALIVE_S = 20.0
 EVENTS: dict[str, Callable[[LinkMachine], object]] = {
@@ -270,3 +270,19 @@ def test_where_there_is_no_link_there_is_nothing_to_doubt() -> None:
     link.doubt()
     assert link.state is LinkState.IDLE
     assert live(0.0, link).need(1.0) == "nothing"
+
+
+def test_what_is_read_is_as_old_as_the_last_beat_until_one_is_in_time_again() -> None:
+    pauses = Pauses()
+    assert pauses.came_at(100.0) == 100.0, "nothing is known before the first beat"
+    pauses.beat(100.0)
+    assert pauses.came_at(100.875) == 100.875, "a beat may be a little late"
+    assert pauses.came_at(130.0) == 100.0
+    pauses.beat(130.0)
+    assert pauses.came_at(130.4) == 100.0
+    pauses.beat(130.0 + BEAT_S)
+    assert pauses.came_at(130.6) == 130.6
+
+
+def test_nothing_is_taken_for_more_than_a_second_younger_than_it_may_be() -> None:
+    assert BEAT_S + LATE_S < 1.0

@@ -74,6 +74,10 @@ class ManualClock:
         """Bound the block: :class:`TimeoutError` once *seconds* were advanced inside it."""
         return self._timeout(seconds)
 
+    def stand_still(self, seconds: float) -> None:
+        """Let *seconds* pass in which nobody here runs, as after SIGSTOP; what was due is late then."""
+        self._now = self._after(seconds)
+
     async def advance(self, seconds: float) -> None:
         """Let *seconds* pass: wake sleepers and timeouts in order; let the loop settle around each."""
         until = self._after(seconds)

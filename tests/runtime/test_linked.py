@@ -7,6 +7,7 @@ import itertools
 import pytest
 
 from gateway.core.element import Element
+from gateway.core.link import BEAT_S
 from gateway.domain.commands import (
     AttachSession,
     KeepAlive,
@@ -335,3 +336,44 @@ async def test_the_age_of_the_data_is_that_of_the_last_message_also_in_a_stream_
             as_of = owner.feed.health.as_of
             assert as_of is not None
             assert at.clock.now() - as_of <= 0.1
+
+
+@pytest.mark.parametrize("stood_s", [1.5, 5.0, 3 * KEEP_ALIVE_S])
+async def test_what_a_stopped_process_finds_in_its_sockets_may_be_as_old_as_the_stop(stood_s: float) -> None:
+    async with scene() as at:
+        phone = await at.served()
+        await at.pass_time(1.25)
+        health = at.node.user_states[user(1)].feed
+        stopped_at = at.clock.now()
+        at.clock.stand_still(stood_s)
+        _waiting(at, 1)  # the server wrote it at any time since
+        await at.clock.settle()
+        assert phone.shown["queue:5"]["contacts_waiting"] == 1
+        assert health.health.as_of is not None
+        assert health.health.as_of <= stopped_at, "read before a beat"
+        await at.clock.advance(0)
+        _waiting(at, 2)
+        await at.clock.settle()
+        assert health.health.as_of <= stopped_at, "there was more in the socket than is read in one turn"
+        await at.pass_time(BEAT_S)
+        await at.pass_time(2 * KEEP_ALIVE_S)  # the server is asked anew after a long silence
+        _waiting(at, 3)
+        await at.clock.settle()
+        assert at.clock.now() - health.health.as_of <= HEARD_S
+
+
+async def test_a_link_that_was_opened_after_a_stop_has_nothing_from_before() -> None:
+    async with scene() as at:
+        await at.served()
+        await at.pass_time(1.25)
+        at.clock.stand_still(30.0)
+        went_on_at = at.clock.now()
+        at.upstream.drop(user(1))
+        await at.clock.settle()
+        await at.pass_time(0.25)
+        await at.pass_time(5.0)
+        _waiting(at, 2)
+        await at.clock.settle()
+        as_of = at.node.user_states[user(1)].feed.health.as_of
+        assert as_of is not None
+        assert as_of >= went_on_at

@@ -86,6 +86,20 @@ def test_an_age_is_told_whatever_the_clock_of_the_sender_says(
     assert as_of(publication, 50.0, here_ms) == pytest.approx(50.0 - is_told_as_s)
 
 
+@pytest.mark.parametrize(("ahead_s", "is_told_as_s"), [(0.0, 20.5), (3_600.0, 30.3), (-3_600.0, 30.3)])
+def test_what_waited_while_this_process_stood_still_is_dated_by_what_is_known(
+    ahead_s: float, is_told_as_s: float
+) -> None:
+    """It was 0.3 s old when it was sent, and waited 20.2 s of the 30 s in which nothing was read here."""
+    here_ms = 1_700_000_000_000
+    there_ms = here_ms + round(ahead_s * 1000) - 20_200
+    publication = Publication(UserId("main", 1), 1, 0, 9, False, (), "live", there_ms - 300, age_ms=300)
+    assert as_of(publication, 50.0, here_ms, 30.0) == pytest.approx(50.0 - is_told_as_s)
+    ledger = Ledger()
+    arrived(publication, ledger, 50.0, here_ms, 30.0)
+    assert ledger.ahead_ms == 0, "nothing is known of its clock"
+
+
 @pytest.mark.parametrize(
     ("ahead_ms", "noted_ms"), [(0, 0), (500, 0), (-200, 0), (30_000, 30_000), (-30_000, -30_000)]
 )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import math
 from asyncio.base_events import BaseEventLoop
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
@@ -67,27 +66,20 @@ class Host:
 
     def __init__(self, loop: VirtualLoop) -> None:
         self.is_stopped = False
-        self.went_on_at = -math.inf
-        self.stopped_s = 0.0
-        """For how long it was stopped last."""
         self.context = Context()
         self.context.run(_HOST.set, self)
         self.waiting: deque[asyncio.Handle] = deque()
-        self._stopped_at = -math.inf
         self._loop = loop
 
     def stop(self) -> None:
         """Do nothing until :meth:`go_on`."""
         self.is_stopped = True
-        self._stopped_at = self._loop.time()
 
     def go_on(self) -> None:
         """Continue with what was due meanwhile."""
         if not self.is_stopped:
             return
         self.is_stopped = False
-        self.went_on_at = self._loop.time()
-        self.stopped_s = self.went_on_at - self._stopped_at
         self._loop.ready.extend(self.waiting)
         self.waiting.clear()
 

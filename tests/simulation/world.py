@@ -253,16 +253,11 @@ class World:
         """Hold what a phone was told of the age of its data to the truth."""
         value = phone.shown.get(QUEUE, {}).get("contacts_waiting")
         until = self.centre.waited_until.get(value) if isinstance(value, int) else None
-        if until is not None and until < as_of - DATED_S - self._unread_s(as_of):
+        if until is not None and until < as_of - DATED_S:
             what = (
                 f"{phone.name}: {value} until {until - self.began_at:.3f}, as of {as_of - self.began_at:.3f}"
             )
             self.broken("what is shown was true as of the instant that is told", what)
-
-    def _unread_s(self, as_of: float) -> float:
-        """Return how long ago that may have come which was read at *as_of*, by a node that had stopped."""
-        hosts = [process.host for process in self.processes]
-        return max(host.stopped_s if 0 <= as_of - host.went_on_at < TICK_S else 0.0 for host in hosts)
 
     def broken(self, law: str, what: str) -> None:
         """Note that a law was broken."""
