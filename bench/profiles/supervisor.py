@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from gateway.core.compose import Composer
+from gateway.core.link import Pauses
 from gateway.core.user_sessions import Member, UserSessions
 from gateway.domain.errors import EndReason
 from gateway.domain.model import Application, Device, SessionId, SessionSecret, Ticket, UserId
@@ -22,6 +23,7 @@ class Supervisor:
 
     def __init__(self, user: int, link: Link, clock: Clock, composer: Composer) -> None:
         self.clock = clock
+        self.pauses = Pauses()
         self.feed = Feed(UserId("main", user))
         self.user_sessions = UserSessions()
         self.mirror = Mirror(self.feed, self.user_sessions, composer, clock)

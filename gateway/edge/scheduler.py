@@ -152,6 +152,12 @@ class Scheduler(Generic[S]):
         if tick < self._planned:
             self._wake.set()
 
+    def forget(self, served: Schedulable) -> None:
+        """Give *served* no turn at the times that it asked for: it is over."""
+        for tick in (served.near_tick, served.far_tick):
+            self._wheel.get(tick, {}).pop(served, None)
+        served.near_tick = served.far_tick = NEVER
+
     def start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None] | None:
         """Run *work*, which must not raise. Return None, and run nothing, when the scheduler has ended."""
         if self._tasks is not None:

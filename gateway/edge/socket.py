@@ -462,6 +462,7 @@ class PhoneSocket:
             self._left()
 
     def _left(self) -> None:
+        self._services.scheduler.forget(self)
         if self in self._services.scheduler.sockets:  # two ends may overlap
             del self._services.scheduler.sockets[self]
             self._slot.release()

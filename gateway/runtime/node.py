@@ -159,8 +159,7 @@ class Node:
         self._tally = tally or Tally()
         self.exchange = Exchange(settings.node, cluster.bus, clock, int(jitter() * _FIRST), self._tally)
         self._settings, self._cluster = settings, cluster
-        self._writes = StoreWrites()
-        self._pauses = Pauses()
+        self._writes, self._pauses = StoreWrites(), Pauses()
         self._audit, self._jitter = audit, jitter
         self._queues = {name: AdmissionQueue(settings.budget(site)) for name, site in sites.items()}
         self.links_per_s: Final = {name: settings.links_per_s(site) for name, site in sites.items()}

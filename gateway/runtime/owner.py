@@ -72,8 +72,7 @@ class Owner:
         touch: Callable[[], None] = lambda: None,
     ) -> None:
         me: Owner = proxy(self)  # whoever is gone leaves memory at once: no collaborator keeps its owner
-        self.clock = world.clock
-        self.pauses = world.pauses
+        self.clock, self.pauses = world.clock, world.pauses
         self.feed = feed
         self.user_sessions = UserSessions()
         self.session_admission = SessionAdmission(me, world)

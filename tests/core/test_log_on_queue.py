@@ -341,6 +341,22 @@ def test_of_three_hundred_behind_one_budget_each_is_refused_at_most_twice(
     assert sum(client.refusals for client in people) <= 600
 
 
+@pytest.mark.parametrize("addresses", [1, 3])
+@pytest.mark.parametrize("takes_s", [0.05, 0.5])
+def test_a_thousand_people_behind_one_address_are_in_within_two_minutes(
+    addresses: int, takes_s: float
+) -> None:
+    """At the default budget of 20/s, of which log-ons have half."""
+    at = crowd()
+    at.takes_s = takes_s
+    people = [Client(f"p{number}", f"a{number % addresses}") for number in range(1_000)]
+    for number, client in enumerate(people):
+        at.arrive(client, number / 1_000)
+    at.run(120.0)
+    assert [client.name for client in people if client.in_at is None] == []
+    assert max(client.refusals for client in people) <= 2
+
+
 def test_newcomers_do_not_overtake_those_who_have_appointments() -> None:
     at = crowd()
     people = [Client(f"p{number}", f"a{number}") for number in range(150)]

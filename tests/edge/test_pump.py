@@ -219,3 +219,17 @@ async def test_nothing_is_left_of_many_sockets_times(house: House) -> None:
         await house.clock.advance(3)
         assert house.on_the_wheel == 0
     assert {len(turner.turns) for turner in turners} == {2}
+
+
+async def test_who_is_over_is_kept_by_no_time_that_he_asked_for(house: House) -> None:
+    one, other = house.add("one"), house.add("other")
+    async with house.running():
+        for turner in (one, other):
+            house.at(turner, 0.2)
+            house.at(turner, 20.0)
+        house.scheduler.forget(one)
+        house.scheduler.forget(one)
+        assert house.on_the_wheel == 2, "the other's two times"
+        await house.clock.advance(25.0)
+    assert one.turns == []
+    assert len(other.turns) == 2

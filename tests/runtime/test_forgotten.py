@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import cast
@@ -191,14 +192,23 @@ async def test_who_was_followed_from_another_node_is_gone_there_and_then_at_the_
 
 
 @asynccontextmanager
-async def simulated(agents: int = 10) -> AsyncIterator[tuple[Scene, OsccServer]]:
+async def simulated(agents: int = 10, *, tls: bool = False) -> AsyncIterator[tuple[Scene, OsccServer]]:
     clock = SystemClock()
     settings = SimulatorSettings(
-        agents=agents, queues=2, users=1, warm_up_s=0, start_paused=True, on_change=True, password="secret"
+        agents=agents,
+        queues=2,
+        users=1,
+        warm_up_s=0,
+        start_paused=True,
+        on_change=True,
+        password="secret",
+        tls=tls,
     )
+    trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE  # the simulator signs for itself
     async with (
         Simulator(settings) as simulator,
-        OsccServer("main", simulator.url, clock, turns=Turns(clock, rest_s=0.002)) as server,
+        OsccServer("main", simulator.url, clock, tls=trust, turns=Turns(clock, rest_s=0.002)) as server,
     ):
         outside = (clock, server, SiteParts(server, server))
         at = Scene(SETTINGS_REAL, cast("tuple[ManualClock, FakeUpstream, SiteParts]", outside))
@@ -230,9 +240,10 @@ def drop_links(server: OsccServer) -> None:
         socket.abort()
 
 
+@pytest.mark.parametrize("tls", [False, True], ids=["clear", "tls"])
 @pytest.mark.parametrize("ending", ["log-off", "linger", "lost link", "lost under way"])
-async def test_over_a_real_link_who_is_gone_is_gone(ending: str) -> None:
-    async with simulated() as (at, server):
+async def test_over_a_real_link_who_is_gone_is_gone(ending: str, *, tls: bool) -> None:
+    async with simulated(tls=tls) as (at, server):
         phone = await served(at)
         traces = Traces(at, phone.ticket.user)
         if ending.startswith("lost"):

@@ -1,0 +1,111 @@
+"""A phone that is gone leaves memory at once, with the collector off: on every loop, also over TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+import uvloop
+from aiohttp import web
+
+from gateway.core.outbox import Outbox
+from gateway.core.session import Session
+from gateway.domain.errors import CloseCode
+from gateway.edge.channel import Channel
+from gateway.edge.credentials import SessionCredentials
+from gateway.edge.server import make_app
+from gateway.edge.socket import PhoneSocket
+from gateway.protocol.codec import JSON
+from gateway.protocol.frames import Hello
+from gateway.runtime.clock import SystemClock
+from tests.app.certificates import make
+from tests.edge.visits import HELLO, House, Phone, house, pumping
+
+KINDS = (PhoneSocket, Channel, Session, Outbox, SessionCredentials)
+GIVE_UP_S = 60.0
+
+
+@pytest.fixture(autouse=True)
+def without_collector() -> Iterator[None]:
+    """Leave memory to reference counting."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def there(known: set[int]) -> list[str]:
+    """Return what is held of phones, but for what tests before have left."""
+    return [type(each).__name__ for each in gc.get_objects() if type(each) in KINDS and id(each) not in known]
+
+
+@asynccontextmanager
+async def serving(folder: Path | None) -> AsyncIterator[tuple[House, aiohttp.ClientSession, str]]:
+    """Serve phones, over TLS with a certificate in *folder*."""
+    made = house()
+    ours = theirs = None
+    if folder is not None:
+        certificate, key = make(folder, days=36_500)
+        theirs, ours = ssl.create_default_context(cafile=certificate), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        ours.load_cert_chain(certificate, key)
+    app = make_app(made.parts)
+    app.cleanup_ctx.append(pumping(made.parts))
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=ours).start()
+    scheme = "https" if ours else "http"
+    connector = aiohttp.TCPConnector(ssl=theirs or True)
+    async with aiohttp.ClientSession(connector=connector) as http:
+        yield made, http, f"{scheme}://127.0.0.1:{runner.addresses[0][1]}/v1/realtime"
+    await runner.cleanup()
+
+
+async def leave(phone: Phone, made: House, ending: str) -> None:
+    """Let a phone be gone."""
+    if ending == "closed by the node":
+        made.node.connections[0].close(CloseCode.DRAINING, "draining")
+        await phone.end()
+    elif ending == "closed by the phone":
+        await phone.ws.close()
+    else:
+        connection = phone.ws._response.connection
+        assert connection is not None
+        assert connection.transport is not None
+        connection.transport.abort()
+
+
+async def story(folder: Path | None, ending: str, known: set[int]) -> None:
+    async with serving(folder) as (made, http, url):
+        phone = Phone(await http.ws_connect(url, protocols=(JSON.subprotocol,)), JSON)
+        await phone.say(Hello(HELLO.client, made.token()))
+        await phone.hear_all("welcome", "changes", "ping")
+        assert sorted(there(known)) == sorted(kind.__name__ for kind in KINDS)
+        await leave(phone, made, ending)
+        clock = SystemClock()
+        end = clock.now() + GIVE_UP_S
+        while not made.node.detached and clock.now() < end:
+            await clock.sleep(0.01)
+        made.node.connections.clear()
+        made.node.detached.clear()
+        while there(known) and clock.now() < end:
+            await clock.sleep(0.05)
+        assert there(known) == []
+
+
+@pytest.mark.parametrize("ending", ["closed by the node", "closed by the phone", "broken"])
+@pytest.mark.parametrize("tls", [False, True], ids=["clear", "tls"])
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_a_phone_that_is_gone_is_gone(
+    tmp_path: Path, loop: Callable[[], asyncio.AbstractEventLoop], ending: str, *, tls: bool
+) -> None:
+    known = {id(each) for each in gc.get_objects() if type(each) in KINDS}
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(story(tmp_path if tls else None, ending, known))
