@@ -13,7 +13,18 @@ from typing import Final, TypeVar
 
 from gateway.core.element import Element, Parts
 from gateway.domain.model import Kind
-from gateway.domain.resources import Agent, Aggregate, Composed, Group, Handling, Queue, RoutingState, steady
+from gateway.domain.resources import (
+    Agent,
+    Aggregate,
+    Composed,
+    Group,
+    Handling,
+    Queue,
+    QueueEntry,
+    QueueFigures,
+    RoutingState,
+    steady,
+)
 from gateway.domain.upstream import Part, Reading, Source
 
 OFFSET_STEP_MS: Final = 250
@@ -315,10 +326,12 @@ def _newest(known: Agent, configured: Agent, *, has_configuration: bool) -> Agen
 
 def _queue(parts: Parts, offset_ms: int) -> Queue:
     directory, realtime, cumulative, configuration, _, _ = parts
-    known, now, window, configured = _NO_QUEUE, _NO_QUEUE, _NO_QUEUE, _NO_QUEUE
-    if directory is not None and isinstance(directory.value, Queue):
+    known: Queue | QueueEntry = _NO_QUEUE
+    now: Queue | QueueFigures = _NO_QUEUE
+    window = configured = _NO_QUEUE
+    if directory is not None and isinstance(directory.value, Queue | QueueEntry):
         known = directory.value
-    if realtime is not None and isinstance(realtime.value, Queue):
+    if realtime is not None and isinstance(realtime.value, Queue | QueueFigures):
         now = realtime.value
     if cumulative is not None and isinstance(cumulative.value, Queue):
         window = cumulative.value

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import hashlib
+import sys
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -86,7 +87,7 @@ KEY_PREFIXES: Final = {kind: f"{kind}:" for kind in Kind}
 
 def key_of(kind: Kind, number: int) -> str:
     """Return the key of a resource, for example ``agent:5``."""
-    return KEY_PREFIXES[kind] + str(number)
+    return sys.intern(KEY_PREFIXES[kind] + str(number))
 
 
 def parse_key(key: str) -> tuple[Kind, int] | None:

@@ -166,6 +166,35 @@ class Queue:
 
 
 @value()
+class QueueEntry:
+    """What the directory holds of a queue: a part of :class:`Queue`, in a quarter of its memory."""
+
+    name: str | None = neutral()
+    media: Medium | None = neutral()
+    skill_ids: tuple[str, ...] | None = neutral()
+
+
+@value()
+class QueueFigures:
+    """A queue's realtime figures: a part of :class:`Queue`, in less memory."""
+
+    contacts_waiting: int | None = realtime()
+    oldest_since_ms: int | None = realtime()
+    service_level_pct: float | None = realtime()
+    service_level_threshold_s: float | None = neutral()
+    service_level_formula: str | None = neutral()
+    abandoned_rate_pct: float | None = realtime()
+    estimated_wait_s: float | None = realtime()
+    agents_logged_on: int | None = realtime()
+    agents_available: int | None = realtime()
+    agents_handling: int | None = realtime()
+    agents_post_processing: int | None = realtime()
+    agents_unavailable: int | None = realtime()
+    agents_work: int | None = realtime()
+    level: Literal["ok", "attention", "action", "unknown"] | None = realtime()
+
+
+@value()
 class Group:
     """A group of agents and its figures."""
 

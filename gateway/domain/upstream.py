@@ -30,6 +30,8 @@ from gateway.domain.resources import (
     Group,
     LastEnd,
     Queue,
+    QueueEntry,
+    QueueFigures,
 )
 
 
@@ -132,7 +134,7 @@ class Part:
     kind: Kind
     number: int
     source: Source
-    value: Agent | Queue | Group | Aggregate
+    value: Agent | Queue | QueueEntry | QueueFigures | Group | Aggregate
     remote_number: str | None = field(default=None, repr=False)
     """Of the own agent's realtime part only."""
 

@@ -31,7 +31,7 @@ from gateway.runtime.link_session import LinkHealth
 from gateway.runtime.ports import Clock, Link
 from gateway.runtime.role import not_begun, patience_s
 from gateway.runtime.sessions import SessionAdmission
-from gateway.runtime.spawn import spawn
+from gateway.runtime.spawn import LeanEvent, spawn
 
 TAKEN_OVER_S: Final = 3.0
 """How long a command waits for the link of a user who comes from another node."""
@@ -118,7 +118,7 @@ class CommandExecution:
         self._calls = calls
         self._is_closed = False
         self._askers = 0
-        self._settled = asyncio.Event()
+        self._settled = LeanEvent()
         self._order = asyncio.Lock()
         """Held by the first of the commands that wait, so that they leave in the order in which they came."""
 

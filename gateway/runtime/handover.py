@@ -26,7 +26,7 @@ from gateway.runtime.command_execution import CommandExecution
 from gateway.runtime.mirror import Feed
 from gateway.runtime.ports import Grant, Link
 from gateway.runtime.role import Start
-from gateway.runtime.spawn import spawn
+from gateway.runtime.spawn import LeanEvent, spawn
 from gateway.runtime.tally import Gift
 from gateway.runtime.world import World
 
@@ -233,7 +233,7 @@ class Handover:
         self._wishes = 0
         self._until = 0.0
         self._rests_until = -math.inf
-        self._over = asyncio.Event()
+        self._over = LeanEvent()
         self._alone_since: float | None = None
         self._island_since: float | None = None
 

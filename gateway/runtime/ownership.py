@@ -22,7 +22,7 @@ from gateway.protocol.envelopes import Control, Owned, Sought
 from gateway.runtime.lease_renewals import Renewal
 from gateway.runtime.ports import Grant, Link
 from gateway.runtime.role import Start
-from gateway.runtime.spawn import spawn
+from gateway.runtime.spawn import LeanEvent, spawn
 from gateway.runtime.world import World
 
 Answer = Literal["ours", "refused", "unanswered"]
@@ -51,7 +51,7 @@ class LeaseKeeper:
         """Who had the user when this node was last refused."""
         self._user = user
         self._world = world
-        self._answered: asyncio.Event | None = None
+        self._answered: LeanEvent | None = None
         """Set when the question under way has ended; None: none is under way."""
         self._is_together = False
         """Whether it left together with those of other users."""
@@ -91,7 +91,7 @@ class LeaseKeeper:
         question = self.lease.ask(now) if self._answered is None and self.lease.is_ours else None
         if not isinstance(question, Renew):
             return None
-        self._answered, self._is_together = asyncio.Event(), True
+        self._answered, self._is_together = LeanEvent(), True
         self._note_lapse(question.token, now)
         return Renewal(self._user, question.token)
 
@@ -121,7 +121,7 @@ class LeaseKeeper:
         """Wait until no question is under way, and begin one."""
         while self._answered is not None:
             await self._answered.wait()
-        self._answered = asyncio.Event()
+        self._answered = LeanEvent()
 
     def _end(self) -> None:
         answered, self._answered, self._is_together = self._answered, None, False
@@ -321,7 +321,7 @@ class LinkDialer:
         self._others: dict[int, Grant] = {}
         """Who says to own the user with the highest token, since that was asked last; one at most."""
         self._looked_at = 0.0
-        self._news = asyncio.Event()
+        self._news = LeanEvent()
         self._server: str | None = None
         """The server's instance that was dialled last, when it is told."""
         self._epoch = 0

@@ -35,7 +35,7 @@ from gateway.domain.resources import FunctionState
 from gateway.domain.upstream import Attached, FunctionChanged, FunctionName, Source
 from gateway.runtime.mirror import Mirror
 from gateway.runtime.ports import Clock, Link
-from gateway.runtime.spawn import TaskGroup, spawn, weakly
+from gateway.runtime.spawn import LeanEvent, TaskGroup, spawn, weakly
 
 MOST: Final = 48
 """Questions under way at once: a link takes 64, and commands are to find room."""
@@ -47,7 +47,7 @@ Take = Callable[[LinkAnswer | GatewayError], None]
 
 @dataclass(slots=True, eq=False)
 class _Question:
-    answered: asyncio.Event = field(default_factory=asyncio.Event)
+    answered: LeanEvent = field(default_factory=LeanEvent)
     is_late: bool = False
     """Whether whoever asked has gone on without the answer."""
 
@@ -408,7 +408,7 @@ class Asking:
         """Whether :meth:`settle` is called in the next turn of the loop."""
         self._is_served = False
         """Whether phones are served though realtime data is still waited for."""
-        self._pause: asyncio.Event | None = None
+        self._pause: LeanEvent | None = None
         """Between two rounds, while the first readings are waited for: set when they are there."""
 
     # ---- what is wanted ----
@@ -534,7 +534,7 @@ class Asking:
 
     async def _first_readings(self) -> None:
         """Let whoever was asked for be served before whoever has come since: they may be thousands."""
-        self._pause = asyncio.Event()
+        self._pause = LeanEvent()
         self.settle()
         with suppress(TimeoutError):
             async with self._asker.clock.timeout(FIRST_S):

@@ -27,7 +27,7 @@ from gateway.runtime.owner import Owner
 from gateway.runtime.ports import Clock, Grant
 from gateway.runtime.role import Local, RoleOverError, Start, not_begun, not_reached, patience_s
 from gateway.runtime.sessions import ATTACH_S
-from gateway.runtime.spawn import log_fault
+from gateway.runtime.spawn import LeanEvent, log_fault
 from gateway.runtime.world import World
 
 UNFOLLOW_S: Final = 30.0
@@ -68,13 +68,13 @@ class UserState:
         self.feed = Feed(user)
         self.local: dict[str, Local] = {}
         """The sessions with a phone here, served or about to be."""
-        self.over = asyncio.Event()
+        self.over = LeanEvent()
         """Set when link and lease are given up: only then may the next user state begin."""
         self._world = world
         self._composer = composer
         self._calls = calls
         self._is_stopped = False
-        self._turned = asyncio.Event()
+        self._turned = LeanEvent()
         self._empty_since: float | None = None
         self.role: Owner | Follower = self._own(Start())
 
@@ -211,7 +211,7 @@ class UserState:
     def _wake(self) -> None:
         self.due.touch()
         self._turned.set()
-        self._turned = asyncio.Event()
+        self._turned = LeanEvent()
 
     @property
     def _following(self) -> Start | Grant | None:

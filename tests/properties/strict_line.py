@@ -14,6 +14,7 @@ from tests.doubles.fake_link import FakeLink
 from tests.doubles.fake_upstream import FakeUpstream
 from tests.properties.phone import Phone
 from tests.runtime.scene import PhoneLine, Scene
+from tests.upstream.samples import whole
 
 AGENTS: Final = (7, 8, 9)
 OURS: Final = "n1-1"
@@ -95,7 +96,7 @@ def truth(line: PhoneLine) -> dict[str, dict[str, Any]]:
 
 def value(part: Part | None) -> Resource | None:
     """Return what a part carries, if there is one."""
-    return None if part is None else part.value
+    return None if part is None else whole(part)
 
 
 def check_shown(line: StrictLine) -> None:

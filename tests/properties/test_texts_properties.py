@@ -13,6 +13,7 @@ from gateway.domain.upstream import Reading
 from gateway.upstream.oscce.messages import LinkReader, Said
 from gateway.upstream.oscce.readings import Readings
 from gateway.upstream.oscce.resources import References
+from tests.upstream.samples import whole
 
 QUERIES = st.sampled_from([0, 1, 2, 17])
 TAILS = st.sampled_from(["", ',"QueryID":5', ',"Query\\u0049D":5', ',"Removed":[9]', ',"Further":1'])
@@ -53,7 +54,7 @@ def same(one: Said, other: Said) -> bool:
     if plain(left) != plain(right):
         return False
     values = zip(left.parts, right.parts, strict=True)
-    return all(old.value == steady(old.value, new.value) for old, new in values)
+    return all(whole(old) == steady(whole(old), whole(new)) for old, new in values)
 
 
 def plain(reading: Reading) -> list[object]:

@@ -16,6 +16,7 @@ from gateway.domain.commands import Listen
 from gateway.domain.model import Kind, Scope, key_of
 from gateway.domain.resources import Agent, RoutingState, steady
 from gateway.domain.upstream import Part, Reading, Source
+from tests.upstream.samples import whole
 
 NUMBERS = (1, 2)
 ADDRESSES: list[Address] = [(Kind.AGENT, number) for number in NUMBERS]
@@ -113,7 +114,9 @@ def near(shared: Parts | None, alone: Parts | None) -> bool:
         if mine is None or expected is None:
             if mine is not expected:
                 return False
-        elif mine.remote_number != expected.remote_number or steady(mine.value, expected.value) != mine.value:
+        elif mine.remote_number != expected.remote_number or steady(whole(mine), whole(expected)) != whole(
+            mine
+        ):
             return False
     return shared.readable == alone.readable
 

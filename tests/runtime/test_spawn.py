@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 
 import pytest
 
-from gateway.runtime.spawn import heed_cancellation, spawn
+from gateway.runtime.spawn import LeanEvent, heed_cancellation, spawn
 
 
 async def test_work_runs_in_the_group() -> None:
@@ -88,3 +88,42 @@ async def test_a_cancellation_that_a_group_swallows_is_gone_on_with() -> None:
 
 async def test_without_a_cancellation_nothing_is_to_be_heeded() -> None:
     heed_cancellation()
+
+
+async def test_a_lean_event_wakes_all_that_wait_and_lets_those_pass_that_come_later() -> None:
+    event, passed = LeanEvent(), list[int]()
+
+    async def wait(number: int) -> None:
+        await event.wait()
+        passed.append(number)
+
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(2):
+            tasks.create_task(wait(number))
+        await asyncio.sleep(0)
+        assert (passed, event.is_set()) == ([], False)
+        event.set()
+    await wait(2)
+    assert (passed, event.is_set()) == ([0, 1, 2], True)
+
+
+async def test_a_lean_event_that_was_cleared_is_waited_for_again() -> None:
+    event = LeanEvent()
+    event.set()
+    event.clear()
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(event.wait())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        event.set()
+        event.clear()  # who waited is woken, all the same
+
+
+async def test_who_is_cancelled_while_waiting_for_a_lean_event_keeps_no_other_from_it() -> None:
+    event = LeanEvent()
+    async with asyncio.TaskGroup() as tasks:
+        gone, stays = tasks.create_task(event.wait()), tasks.create_task(event.wait())
+        await asyncio.sleep(0)
+        gone.cancel()
+        event.set()
+    assert (gone.cancelled(), stays.cancelled()) == (True, False)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from typing import Any, Final
+
+from gateway.domain.resources import Composed, Queue, QueueEntry, QueueFigures
+from gateway.domain.upstream import Part
 
 TIME_MS: Final = 1_700_000_100_000
 """When the sample readings were read."""
@@ -170,3 +174,11 @@ def event(event_type: str, *elements: dict[str, Any], **further: Any) -> bytes: 
 def message(type_: str, **fields: Any) -> bytes:  # noqa: ANN401 - JSON
     """Write any other message."""
     return json.dumps({"Type": type_, **fields}).encode()
+
+
+def whole(part: Part) -> Composed:
+    """Return the value of *part* as the resource of which it is one; of a queue it may hold fewer fields."""
+    value = part.value
+    if isinstance(value, QueueEntry | QueueFigures):
+        return Queue(**{each.name: getattr(value, each.name) for each in fields(value)})
+    return value

@@ -11,7 +11,7 @@ import pytest
 from gateway.domain.catalogue import Reason, RoutingParameter, Skill
 from gateway.domain.commands import Dropped
 from gateway.domain.model import Kind, Right, Scope
-from gateway.domain.resources import Agent, AgentSkill, Aggregate, Group, Queue
+from gateway.domain.resources import Agent, AgentSkill, Aggregate, Group, QueueEntry
 from gateway.domain.upstream import CatalogueChanged, LinkEvent, ObjectChanged, ScopeChanged, Source
 from gateway.upstream.oscce.directory import DIRECTORY_KINDS, changes, directory, display_name
 from gateway.upstream.oscce.errors import WireError
@@ -80,8 +80,8 @@ def test_objects_become_parts() -> None:
     read = directory(body(OBJECTS), Readings())
     assert {(part.kind, part.number): part.value for part in read.parts} == {
         (Kind.AGENT, 7): ANA,
-        (Kind.QUEUE, 3): Queue(name="Sales", media="voice", skill_ids=("61",)),
-        (Kind.QUEUE, 9): Queue(name="Fax", media="unknown"),
+        (Kind.QUEUE, 3): QueueEntry(name="Sales", media="voice", skill_ids=("61",)),
+        (Kind.QUEUE, 9): QueueEntry(name="Fax", media="unknown"),
         (Kind.GROUP, 4): Group(name="Team"),
         (Kind.AGGREGATE, 5): Aggregate(name="All", queue_ids=("3", "9")),
     }
@@ -122,7 +122,7 @@ def test_what_has_no_name_is_told_without(fields: dict[str, Any]) -> None:
     read = directory(body({"Skill": [nameless], "WorkReason": [nameless], "Queue": [nameless]}), Readings())
     assert read.skills == (Skill("61"),)
     assert read.reasons == (Reason("61", "work"),)
-    assert read.parts[0].value == Queue()
+    assert read.parts[0].value == QueueEntry()
 
 
 @pytest.mark.parametrize("beyond", [2**53, -(2**53), 2**63, 2**64, 2**70])

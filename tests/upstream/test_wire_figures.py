@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.domain.resources import Agent, AutoPostProcessing, Queue
+from gateway.domain.resources import Agent, AutoPostProcessing, QueueFigures
 from gateway.domain.upstream import Part
 from gateway.upstream.oscce.decode import bound, count, duration, percentage, since
 from gateway.upstream.oscce.resources import (
@@ -106,7 +106,7 @@ def test_figures_of_a_queue_that_cannot_be_are_unknown() -> None:
         "WorkUsers": -2,
     }
     value = queue_realtime(_told(samples.QUEUE_REALTIME, wrong, QueueRealtime), TIME_MS).value
-    assert isinstance(value, Queue)
+    assert isinstance(value, QueueFigures)
     assert (value.contacts_waiting, value.service_level_pct, value.abandoned_rate_pct) == (None, None, None)
     assert (value.estimated_wait_s, value.agents_work, value.agents_available) == (None, None, 2)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gateway.domain.commands import AttachSession, Directory, QueryDirectory
 from gateway.domain.errors import ErrorCode
 from gateway.domain.model import SessionSecret
-from gateway.domain.resources import Agent, Queue
+from gateway.domain.resources import Agent, QueueFigures
 from gateway.domain.upstream import Attached, Reading
 from gateway.upstream.oscce import http
 from gateway.upstream.oscce.commands import answer
@@ -94,7 +94,7 @@ def test_integers_of_an_element_may_be_written_as_numbers() -> None:
     (reading,) = read(text)
     assert isinstance(reading, Reading)
     (part,) = reading.parts
-    assert (part.number, part.value) == (52, Queue(contacts_waiting=100, service_level_pct=87.5))
+    assert (part.number, part.value) == (52, QueueFigures(contacts_waiting=100, service_level_pct=87.5))
 
 
 @pytest.mark.parametrize(
@@ -151,8 +151,8 @@ def test_a_figure_beyond_all_bounds_is_unknown_and_counted(giant: str) -> None:
     (reading,) = LinkReader("main", pool).read(message)
     assert isinstance(reading, Reading)
     first, second = (part.value for part in reading.parts)
-    assert first == Queue(agents_work=2)
-    assert second == Queue(contacts_waiting=7)
+    assert first == QueueFigures(agents_work=2)
+    assert second == QueueFigures(contacts_waiting=7)
     assert pool.giants == 2
 
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from gateway.domain.model import Kind
-from gateway.domain.resources import Aggregate, Group, Queue
+from gateway.domain.resources import Aggregate, Group, Queue, QueueFigures
 from gateway.domain.upstream import Source
 from gateway.upstream.oscce.resources import (
     AggregateRealtime,
@@ -30,7 +30,7 @@ from tests.upstream.samples import (
 def test_a_queue_is_mapped_whole() -> None:
     part = queue_realtime(msgspec.convert(QUEUE_REALTIME, QueueRealtime), TIME_MS)
     assert (part.kind, part.number, part.source) == (Kind.QUEUE, 3, Source.REALTIME)
-    assert part.value == Queue(
+    assert part.value == QueueFigures(
         contacts_waiting=5,
         oldest_since_ms=TIME_MS - 61_250,
         service_level_pct=87.5,
@@ -50,13 +50,13 @@ def test_a_queue_is_mapped_whole() -> None:
 
 def test_null_figures_are_none_and_an_empty_queue_has_no_oldest() -> None:
     told = {"QueueKey": 3, "ServiceLevel": None, "OldestContactWaitTime": None, "AbandonedRate": None}
-    assert queue_realtime(msgspec.convert(told, QueueRealtime), TIME_MS).value == Queue()
+    assert queue_realtime(msgspec.convert(told, QueueRealtime), TIME_MS).value == QueueFigures()
 
 
 @pytest.mark.parametrize(("name", "level"), [("Ok", "ok"), ("Action", "action"), ("Purple", "unknown")])
 def test_levels(name: str, level: str) -> None:
     value = queue_realtime(QueueRealtime(queue_key=3, level=name), TIME_MS).value
-    assert isinstance(value, Queue)
+    assert isinstance(value, QueueFigures)
     assert value.level == level
 
 

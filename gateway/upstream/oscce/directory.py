@@ -12,7 +12,7 @@ import msgspec
 from gateway.domain.catalogue import Reason, ReasonKind, RoutingParameter, Skill
 from gateway.domain.commands import Directory, Dropped
 from gateway.domain.model import WORD_CHARS, Kind, Right, Scope, readable, readable_or_none
-from gateway.domain.resources import Agent, Aggregate, Group, Queue
+from gateway.domain.resources import Agent, Aggregate, Group, QueueEntry
 from gateway.domain.upstream import CatalogueChanged, LinkEvent, ObjectChanged, Part, ScopeChanged, Source
 from gateway.upstream.oscce.decode import (
     KINDS,
@@ -118,7 +118,7 @@ class _Queue(Element):
 
 
 def _queue(told: _Queue) -> Part:
-    queue = Queue(
+    queue = QueueEntry(
         name=readable_or_none(told.name),
         media=None if told.media is None else MEDIA.get(told.media, "unknown"),
         skill_ids=None if told.skill_keys is None else ids(told.skill_keys),

@@ -21,6 +21,7 @@ from gateway.domain.resources import (
     Media,
     PostProcessing,
     Queue,
+    QueueFigures,
     RoutingState,
     Switch,
 )
@@ -277,10 +278,7 @@ def queue_realtime(told: QueueRealtime, time_ms: int) -> Part:
     level_pct, abandoned_pct, level = told.service_level, told.abandoned_rate, told.level
     threshold_s, wait_s = told.service_level_threshold, told.estimated_wait_time
     # most updates are this: fields by place, figures as count, percentage and duration have them
-    queue = Queue(
-        None,
-        None,
-        None,
+    queue = QueueFigures(
         None if waiting is None or waiting < 0 else waiting,
         None if oldest_s is None else since(time_ms, oldest_s),
         level_pct + 0.0 if level_pct is not None and 0 <= level_pct <= 100 else None,
@@ -294,7 +292,7 @@ def queue_realtime(told: QueueRealtime, time_ms: int) -> Part:
         None if post_processing is None or post_processing < 0 else post_processing,
         None if unavailable is None or unavailable < 0 else unavailable,
         None if work is None or work < 0 else work,
-        level=None if level is None else _LEVELS.get(level, "unknown"),
+        None if level is None else _LEVELS.get(level, "unknown"),
     )
     return Part(_QUEUE, told.queue_key, _REALTIME, queue)
 
