@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from itertools import accumulate
 from typing import Final, Generic, TypeVar
 
@@ -81,10 +81,13 @@ class Sum(Collector):
 
 
 class Counts(Collector):
-    """A counter with one label whose values stand elsewhere: *values* is read when somebody asks."""
+    """A counter with one label: whoever counts does so in *values*, which is read when somebody asks.
+
+    It has no lock, and no bound of its own: values of the label are of a closed set.
+    """
 
     def __init__(self, name: str, text: str, label: str) -> None:
-        self.values: Mapping[str, int] = {}
+        self.values: dict[str, int] = {}
         self._name, self._text, self._label = f"{PREFIX}_{name}", text, label
 
     def collect(self) -> Iterator[Metric]:
@@ -310,7 +313,7 @@ class Telemetry:
         self.overloaded = self._gauge(
             "overloaded", "1 while contact centres send more than this node can process, else 0."
         )
-        self.upstream_events = self._counters("upstream_events", "Events received on links, by type.", "type")
+        self.upstream_events = self._counts("upstream_events", "Events received on links, by type.", "type")
         self.asterisk_waiting = self._gauges(
             "asterisk_waiting",
             "Waiting at a site that is an Asterisk: actions for their answers (at most 256), and events of "

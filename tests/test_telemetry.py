@@ -225,14 +225,14 @@ def test_children_are_made_once() -> None:
 def test_too_many_label_sets_share_one_child() -> None:
     telemetry = Telemetry()
     for number in range(CHILDREN_MAX + 10):
-        telemetry.upstream_events[f"type{number}"].inc()
+        telemetry.resyncs[f"reason{number}"].inc()
     (family,) = [
         family
         for family in text_string_to_metric_families(telemetry.render().decode())
-        if family.name == "oscc_gateway_upstream_events"
+        if family.name == "oscc_gateway_resyncs"
     ]
     assert len(family.samples) == CHILDREN_MAX + 1
-    assert {sample.value for sample in family.samples if sample.labels["type"] == "other"} == {10}
+    assert {sample.value for sample in family.samples if sample.labels["reason"] == "other"} == {10}
 
 
 def test_labels_are_given_whole() -> None:

@@ -554,14 +554,8 @@ class CountedUpstream:
         self._dropped: dict[str, int] = {}
         for cause in get_args(Trouble):
             telemetry.upstream_failures[cause].inc(0)
-        self._counts: dict[type[LinkEvent], Callable[[], None]]
-        self._counts = {kind: telemetry.upstream_events[name].inc for kind, name in EVENTS.items()}
-        self._counts[LinkReplaced] = self._replaced
-        """Looked up once: links bring thousands of events a second."""
-
-    def _replaced(self) -> None:
-        self._telemetry.upstream_events[EVENTS[LinkReplaced]].inc()
-        self._telemetry.link_replaced.inc()
+        for name in EVENTS.values():
+            telemetry.upstream_events.values.setdefault(name, 0)
 
     async def about(self) -> About:
         """Tell which server this is."""
@@ -586,7 +580,7 @@ class CountedUpstream:
         self._telemetry.link_opens["ok"].inc()
         self._reach.note()
         _LINK_LOG.debug("link_opened", user=user)
-        return CountedLink(link, self._counts, user, self._asked)
+        return CountedLink(link, self._telemetry, user, self._asked)
 
     def _note_failure(self, refusal: ErrorCode | None, error: Exception) -> None:
         is_unreached = refusal is ErrorCode.UPSTREAM_UNAVAILABLE
@@ -617,25 +611,25 @@ class CountedLink:
 
     __slots__ = (
         "_asked",
-        "_count_reading",
         "_counts",
         "_hear",
         "_is_over",
         "_link",
+        "_telemetry",
         "_user",
     )
 
     def __init__(
         self,
         link: Link,
-        counts: Mapping[type[LinkEvent], Callable[[], None]],
+        telemetry: Telemetry,
         user: UserId,
         asked: Callable[[UserId, LinkAnswer], None],
     ) -> None:
         self._asked = asked
         self._link = link
-        self._counts = counts
-        self._count_reading = counts[Reading]
+        self._telemetry = telemetry
+        self._counts = telemetry.upstream_events.values
         self._hear: Callable[[Reading], None] | None = None
         self._user = user
         self._is_over = False
@@ -659,11 +653,13 @@ class CountedLink:
             self._note_end(closed.reason)
             raise
         if event is not None:
-            self._counts[type(event)]()
+            self._counts[EVENTS[type(event)]] += 1
+            if isinstance(event, LinkReplaced):
+                self._telemetry.link_replaced.inc()
         return event
 
     def _heard(self, reading: Reading) -> None:
-        self._count_reading()
+        self._counts["reading"] += 1
         if self._hear is not None:
             self._hear(reading)
 

@@ -30,6 +30,7 @@ from gateway.domain.upstream import Part, Reading, Source
 OFFSET_STEP_MS: Final = 250
 """Granularity of the clock offset, so that links of one server share their elements."""
 
+_UNKNOWN: Final = "nothing is a resource before its directory object is known"
 R = TypeVar("R", Agent, Queue, Group, Aggregate)
 Address = tuple[Kind, int]
 
@@ -164,7 +165,10 @@ class Composer:
                 return other
         else:
             other = None
-        said = value = compose(parts, offset_ms)
+        directory = parts[0]
+        if directory is None:
+            raise ValueError(_UNKNOWN)
+        said = value = _COMPOSE[directory.kind](parts, offset_ms)
         if before is not None and type(before.value) is type(said):
             value = steady(before.value, said)
             if value == before.value:
@@ -239,7 +243,7 @@ def _hide_the_same(mine: Part | None, theirs: Part | None) -> bool:
 
 def _address(parts: Parts) -> Address:
     if parts.directory is None:
-        raise ValueError("nothing is a resource before its directory object is known")
+        raise ValueError(_UNKNOWN)
     return parts.directory.kind, parts.directory.number
 
 
@@ -252,7 +256,7 @@ def _is_jitter(shown: Element, said: Composed) -> bool:
 def compose(parts: Parts, offset_ms: int) -> Composed:
     """Put the parts of one resource together, in gateway time."""
     if parts.directory is None:
-        raise ValueError("nothing is a resource before its directory object is known")
+        raise ValueError(_UNKNOWN)
     return _COMPOSE[parts.directory.kind](parts, offset_ms)
 
 
@@ -326,17 +330,14 @@ def _newest(known: Agent, configured: Agent, *, has_configuration: bool) -> Agen
 
 def _queue(parts: Parts, offset_ms: int) -> Queue:
     directory, realtime, cumulative, configuration, _, _ = parts
+    window = _NO_QUEUE if cumulative is None else _value(cumulative, _NO_QUEUE)
+    configured = _NO_QUEUE if configuration is None else _value(configuration, _NO_QUEUE)
     known: Queue | QueueEntry = _NO_QUEUE
     now: Queue | QueueFigures = _NO_QUEUE
-    window = configured = _NO_QUEUE
-    if directory is not None and isinstance(directory.value, Queue | QueueEntry):
+    if directory is not None and isinstance(directory.value, _ENTRY):
         known = directory.value
-    if realtime is not None and isinstance(realtime.value, Queue | QueueFigures):
+    if realtime is not None and isinstance(realtime.value, _FIGURES):
         now = realtime.value
-    if cumulative is not None and isinstance(cumulative.value, Queue):
-        window = cumulative.value
-    if configuration is not None and isinstance(configuration.value, Queue):
-        configured = configuration.value
     oldest_ms, window_ms = now.oldest_since_ms, window.window_start_ms
     return Queue(  # by place, in the order of its fields: most updates are this
         known.name,
@@ -396,6 +397,8 @@ _COMPOSE: Final[dict[Kind, Callable[[Parts, int], Composed]]] = {
 }
 _NO_AGENT: Final = Agent()
 _NO_QUEUE: Final = Queue()
+_ENTRY: Final = (QueueEntry, Queue)
+_FIGURES: Final = (QueueFigures, Queue)
 _NO_GROUP: Final = Group()
 _NO_AGGREGATE: Final = Aggregate()
 

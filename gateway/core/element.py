@@ -11,6 +11,7 @@ from gateway.protocol.codec import Codec
 from gateway.protocol.envelopes import SessionFacts, Value
 
 _NUMBERS: Final = count(1)
+_NEVER_FRAMED: Final = "facts of sessions are never framed"
 
 
 class Parts(NamedTuple):
@@ -87,9 +88,10 @@ class Element:
         for each in (kept,) if isinstance(kept, _Patch) else kept:
             if each.number == before.number and each.codec == codec.name:
                 return each.fragment
-        made = _Patch(
-            before.number, codec.name, codec.patch_fragment(_framed(before.value), _framed(self.value))
-        )
+        value, old = self.value, before.value
+        if isinstance(value, SessionFacts) or isinstance(old, SessionFacts):
+            raise TypeError(_NEVER_FRAMED)
+        made = _Patch(before.number, codec.name, codec.patch_fragment(old, value))
         if kept:  # () most of the time
             others = (kept,) if isinstance(kept, _Patch) else kept
             others = tuple(each for each in others if each.number == made.number)
@@ -132,5 +134,5 @@ class WireForms:
 
 def _framed(value: Value) -> Resource:
     if isinstance(value, SessionFacts):
-        raise TypeError("facts of sessions are never framed")
+        raise TypeError(_NEVER_FRAMED)
     return value

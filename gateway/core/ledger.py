@@ -177,6 +177,7 @@ class Ledger:
         "ahead_ms",
         "came_at",
         "confidant",
+        "elements",
         "firsts",
         "has_news",
         "meeting",
@@ -206,6 +207,8 @@ class Ledger:
         self.confidant: Callable[[str, Element | None], None] | None = None
         """Told instead of all readers when what is one session's own changes, as they would be."""
         self._shared = VersionedMap(tombstones)
+        self.elements: Final[Mapping[str, Element]] = self._shared.elements
+        """The newest element of each key that is not one session's own, and has a value."""
         self._own = VersionedMap(tombstones)
         self.has_news = False
         """Whether all readers may have been told something since :meth:`take_news`."""
@@ -224,11 +227,6 @@ class Ledger:
     def shared(self) -> list[tuple[str, Element]]:
         """Return every key that is not one session's own, and has a value, with its element."""
         return list(self._shared.elements.items())
-
-    @property
-    def elements(self) -> Mapping[str, Element]:
-        """The newest element of each key that is not one session's own, and has a value."""
-        return self._shared.elements
 
     def seen_by(self, me: str) -> list[tuple[str, Element]]:
         """Return the same, and with it what is one session's own: the value of *me*."""

@@ -346,10 +346,13 @@ class LinkMachine:
             self._listen_anew = True
         self._heard_at = now
 
-    def is_live(self, now: float) -> bool:
-        """Return whether it is live, and no silence before *now* was long."""
+    def heard_live(self, now: float) -> bool:
+        """Note that a message came, as :meth:`heard`, if it is live and no silence was long."""
         heard_at = self._heard_at
-        return heard_at is not None and self.state is LinkState.LIVE and now - heard_at <= self._keep_alive_s
+        if heard_at is None or self.state is not LinkState.LIVE or now - heard_at > self._keep_alive_s:
+            return False
+        self._heard_at = now
+        return True
 
     def doubt(self) -> None:
         """Note that changes may have been missed: it is not live until whole sets were asked for again."""

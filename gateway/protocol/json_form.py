@@ -61,7 +61,10 @@ def changes(
         frame += b',"more":true'
     if put:
         frame += b',"put":{' + b",".join([b"%b:%b" % (write(key), value) for key, value in put]) + b"}"
-    if patch:
+    if len(patch) == 1:  # most frames are this, and nothing else
+        ((key, value),) = patch
+        frame += b',"patch":{%b:%b}' % (write(key), value)
+    elif patch:
         frame += b',"patch":{' + b",".join([b"%b:%b" % (write(key), value) for key, value in patch]) + b"}"
     if gone:
         frame += b',"gone":' + write(gone)

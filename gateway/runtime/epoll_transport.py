@@ -67,7 +67,9 @@ class Wires:
         self._wires: list[Wire | None] = []
         """By descriptor: the kernel gives the lowest ones that are free."""
         self._open = 0
-        self._buffer = bytearray(READ_BYTES if _HAS_EPOLL else 0)
+        self.view: Final = memoryview(bytearray(READ_BYTES if _HAS_EPOLL else 0))
+        """Where each read goes first."""
+        self.buffers: Final = (self.view,)
         self._loop: asyncio.AbstractEventLoop
         self._epoll: select.epoll
 
@@ -146,16 +148,6 @@ class Wires:
         return len(found)
 
     # ---- for wires ----
-
-    def read(self, fd: int) -> bytes:
-        """Return what came, nothing at its end.
-
-        Raises:
-            OSError: There is nothing now, or never any more.
-        """
-        size = os.readv(fd, (self._buffer,))
-        self.full_reads += size == READ_BYTES
-        return bytes(memoryview(self._buffer)[:size])
 
     def watch(self, fd: int, before: int, events: int) -> None:
         """Wait for other *events* of *fd* than *before*; 0 is for none, not even for its end."""
@@ -283,7 +275,19 @@ class Wire(asyncio.Transport):
     def happened(self, events: int) -> None:
         """Take in what the kernel tells: an error is met by whoever reads or writes next."""
         if events & ~_OUT and self._events & _IN:
-            self._read()
+            wires = self._wires
+            try:
+                size = os.readv(self._fd, wires.buffers)
+            except (BlockingIOError, InterruptedError):
+                size = -1
+            except OSError:
+                self.abort()
+                return
+            if size > 0:
+                wires.full_reads += size == READ_BYTES
+                self._protocol.data_received(bytes(wires.view[:size]))
+            elif not size:
+                self._at_end()
         if events & ~_IN and self._unsent is not None:
             self._pour(self._unsent)
 
@@ -296,17 +300,8 @@ class Wire(asyncio.Transport):
 
     # ---- inner ----
 
-    def _read(self) -> None:
-        try:
-            data = self._wires.read(self._fd)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError:
-            self.abort()
-            return
-        if data:
-            self._protocol.data_received(data)
-        elif not self._protocol.eof_received():
+    def _at_end(self) -> None:
+        if not self._protocol.eof_received():
             self.close()
         else:
             self._watch(self._events & ~_IN)

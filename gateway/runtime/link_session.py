@@ -379,12 +379,11 @@ class LinkHealth:
 
     def heard(self) -> bool:
         """Note that a message came. Return whether that makes anything due earlier than it was."""
-        machine, health, now = self._machine, self._feed.health, self._world.clock.now()
-        bus = self._world.exchange.machine.health
-        if health.upstream == "live" and health.bus == bus and not self._is_old and machine.is_live(now):
-            machine.heard(now)
-            self._as_of = self._feed.ledger.came_at
-            self._feed.health = Health("live", bus, self._as_of)
+        machine, feed, now = self._machine, self._feed, self._world.clock.now()
+        health, bus = feed.health, self._world.exchange.machine.health
+        if health.upstream == "live" and health.bus == bus and not self._is_old and machine.heard_live(now):
+            as_of = self._as_of = feed.ledger.came_at
+            feed.health = Health("live", bus, as_of)
             return False
         self._is_doubted = False
         before = machine.state
@@ -452,7 +451,7 @@ class LinkHealth:
 
     @property
     def _is_old(self) -> bool:
-        return self._mirror.is_blind or self._mirror.is_partial or self._is_doubted
+        return self._is_doubted or self._mirror.is_blind or self._mirror.assembly.lacks_realtime
 
     def say(self) -> None:
         """Tell phones and other nodes."""

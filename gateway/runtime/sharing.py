@@ -110,7 +110,7 @@ class Sharing:
 
     def flush(self) -> None:
         """Publish what changed, if anybody follows."""
-        if self._has_news():
+        if self._is_reading and self._has_news():
             self._exchange.bundles.add(self)
 
     def hurry(self) -> None:

@@ -70,7 +70,7 @@ class Turns:
     """
 
     def __init__(self, clock: Clock, *, rest_s: float = 0.0) -> None:
-        self.wires: Final = Wires(self._wake)
+        self.wires: Final = Wires(self._wake, clock.now)
         """Carries links in clear text."""
         self.phones: Phones | None = None
         """Written to at the end of each turn, instead of in one that they would be woken for."""

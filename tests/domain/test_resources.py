@@ -20,6 +20,8 @@ from gateway.domain.resources import (
     Media,
     PostProcessing,
     Queue,
+    QueueEntry,
+    QueueFigures,
     Resource,
     RoutingState,
     Site,
@@ -35,7 +37,7 @@ def values() -> Iterator[type]:
                 yield found
 
 
-MADE_OFTEN = {Agent, Queue, Group, Aggregate, Handling, PostProcessing, Media}
+MADE_OFTEN = {Agent, Queue, QueueEntry, QueueFigures, Group, Aggregate, Handling, PostProcessing, Media}
 
 
 @pytest.mark.parametrize("of", sorted(set(values()), key=repr), ids=repr)

@@ -157,7 +157,7 @@ PLACES: Final[dict[str, str]] = {
         NOBODY: """
             app/reload.py AuthoritiesReloader._faults _seen;
             app/certificates.py CertificateReloader._names; app/status.py StatusLog._away;
-            app/metrics.py CountedUpstream._counts _dropped;
+            app/metrics.py CountedUpstream._dropped; runtime/spawn.py LeanEvent._waiters;
             upstream/oscce/directory.py _Sieve._dropped; app/logging.py RepetitionFilter._windows;
             app/cli/demo_cluster.py LoadBalancer.carried; app/keys.py Keyring._holders;
             bus/backend.py RedisBackend._running;
