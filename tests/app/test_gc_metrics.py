@@ -10,6 +10,7 @@ import pytest
 
 from gateway.app.process import (
     GC_EVERY_S,
+    GC_FULL_S,
     GC_LOOK_S,
     GC_LOOKS,
     GC_SHARE,
@@ -64,6 +65,19 @@ async def test_what_holds_itself_is_collected_when_the_node_is_idle() -> None:
         assert knot() is not None
         await clock.advance(2)
         assert knot() is None
+
+
+@pytest.mark.usefixtures("seldom_at_all")
+async def test_what_was_there_at_a_look_is_passed_by_until_all_is_looked_through() -> None:
+    clock, knot = ManualClock(), Knot()
+    seen = ref(knot)
+    async with background_tasks(collect_when_idle(clock)):
+        await clock.advance(GC_EVERY_S + 1)
+        del knot
+        await clock.advance(GC_EVERY_S + 1)
+        assert seen() is not None
+        await clock.advance(GC_FULL_S)
+        assert seen() is None
 
 
 class BusyClock(ManualClock):
