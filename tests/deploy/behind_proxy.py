@@ -353,8 +353,12 @@ async def log_on(
         return answer.status, wait_s
 
 
-async def let_an_office_on(made: Front) -> None:
-    """Let many behind one address log on at once, each coming again exactly when told to: all get in."""
+async def let_an_office_on(made: Front) -> int:
+    """Let many behind one address log on at once, each coming again exactly when told to: all get in.
+
+    Returns:
+        How many refusals there were.
+    """
     waits = Counter[float]()
 
     async def arrive() -> None:
@@ -371,6 +375,7 @@ async def let_an_office_on(made: Front) -> None:
             tasks.create_task(arrive())
     # nobody is sent to the same instant as all others
     assert max(waits.values()) < sum(waits.values()) / 5
+    return sum(waits.values())
 
 
 async def lose_all_nodes(made: House) -> None:

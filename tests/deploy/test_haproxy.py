@@ -13,6 +13,7 @@ from gateway.app.cli.local_processes import ChildProcess
 from gateway.app.config.settings import LimitsSection
 from tests.app import certificates
 from tests.deploy.behind_proxy import (
+    OFFICE,
     TRIES,
     Front,
     House,
@@ -97,7 +98,8 @@ async def test_a_path_in_another_spelling_is_counted_too(tmp_path: Path) -> None
 @pytest.mark.scenario
 async def test_an_office_behind_one_address_gets_in(tmp_path: Path) -> None:
     async with stand_in(tmp_path, proxy) as made:
-        await let_an_office_on(made)
+        # appointments are kept: hardly anybody is refused twice
+        assert await let_an_office_on(made) <= 2 * OFFICE
 
 
 @pytest.mark.scenario
