@@ -33,13 +33,15 @@ class TokenBucket:
     Invariant: never more than ``burst + rate_per_s * t`` in any t seconds.
     """
 
-    __slots__ = ("_at", "_level", "burst", "rate_per_s")
+    __slots__ = ("_at", "_level", "_next_at", "burst", "rate_per_s")
 
     def __init__(self, rate_per_s: float, burst: float) -> None:
         self.rate_per_s = rate_per_s
         self.burst = float(burst)
         self._level = self.burst
         self._at: float | None = None
+        self._next_at = -math.inf
+        """The last appointment given."""
 
     def take(self, now: float, amount: float = 1.0, *, reserve: float = 0.0) -> bool:
         """Take *amount* when it is there and *reserve* stays behind; otherwise nothing changes."""
@@ -58,6 +60,12 @@ class TokenBucket:
         if amount + reserve > self.burst + _ROUNDING or self.rate_per_s <= 0:
             return math.inf
         return missing / self.rate_per_s
+
+    def appointment_s(self, now: float, most_s: float) -> float:
+        """Return in how many seconds to come back, one after the other as the rate allows."""
+        at = max(now + self.wait_s(now), self._next_at + 1 / self.rate_per_s)
+        self._next_at = min(at, now + most_s)
+        return self._next_at - now
 
     def is_full(self, now: float) -> bool:
         """Tell whether the bucket remembers nothing of the past."""
@@ -107,6 +115,11 @@ class Buckets(Generic[KeyT]):
         """Return in how many seconds *key* may take one. Asking remembers nothing."""
         bucket = self._buckets.get(key)
         return 0.0 if bucket is None else bucket.wait_s(now)
+
+    def appointment_s(self, key: KeyT, now: float, most_s: float) -> float:
+        """Return in how many seconds one who was refused is to come back, as :class:`TokenBucket` does."""
+        bucket = self._buckets.get(key)
+        return 0.0 if bucket is None else bucket.appointment_s(now, most_s)
 
     def _bucket(self, key: KeyT, now: float) -> TokenBucket:
         bucket = self._buckets.get(key)

@@ -126,7 +126,7 @@ class SocketAdmission:
         """
         caller = caller_of(address, user)
         if not self._rate_of.take(caller, now):
-            wait_s = self._rate_of.wait_s(caller, now)
+            wait_s = self._rate_of.appointment_s(caller, now, _RETRY_MAX_S)
             what = "of this user" if user is not None else "from this address"
             raise GatewayError(
                 ErrorCode.RATE_LIMITED, f"Too many requests come {what}.", retry_after_s=wait_s

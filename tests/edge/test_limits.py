@@ -66,6 +66,32 @@ def test_a_crowd_is_given_appointments_apart() -> None:
     assert waits == [0.1, 0.2, 0.3, 0.4, 0.5]
 
 
+def test_those_who_are_refused_of_one_address_are_given_appointments_apart_too() -> None:
+    limits = replace(
+        LIMITS, handshakes_per_s_of_address=10, handshakes_burst_of_address=5, handshakes_burst=99
+    )
+    doors = SocketAdmission(limits)
+
+    codes: set[ErrorCode] = set()
+
+    def refusals(times: int, address: int, now: float) -> list[float]:
+        waits = []
+        for _ in range(times):
+            try:
+                doors.check_rate(IPv4Address(address), now)
+            except GatewayError as error:
+                codes.add(error.code)
+                waits.append(round(error.retry_after_s or 0, 6))
+        return waits
+
+    assert refusals(9, 1, 0.0) == [0.1, 0.2, 0.3, 0.4]
+    assert refusals(6, 2, 0.0) == [0.1], "each address has its own"
+    assert refusals(1, 1, 0.1) == [], "who comes back in time is let in"
+    assert refusals(1, 1, 0.1) == [0.4], "and a newcomer stands behind all others"
+    assert max(refusals(1_000, 1, 0.1)) == 60
+    assert codes == {ErrorCode.RATE_LIMITED}
+
+
 def test_no_appointment_is_too_far_away() -> None:
     doors = SocketAdmission(replace(LIMITS, handshakes_per_s=0.1, handshakes_burst=1))
     waits: list[float | None] = []
