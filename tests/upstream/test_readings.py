@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,14 @@ import pytest
 from gateway.domain.model import Kind
 from gateway.domain.resources import Queue
 from gateway.domain.upstream import Part, Reading, Source
-from gateway.upstream.oscce.readings import ENTRY_BYTES, GENERATION_S, Readings
+from gateway.upstream.oscce.readings import (
+    ENTRY_BYTES,
+    GENERATION_S,
+    MISSES_MAX,
+    SAMPLED,
+    Readings,
+    head_of,
+)
 from gateway.upstream.oscce.resources import SHAPES, References
 from tests.upstream.samples import QUEUE_CONFIGURATION, TIME_MS, USER_REALTIME
 
@@ -147,3 +155,28 @@ def test_what_is_no_list_of_keys_is_refused(raw: bytes) -> None:
 @pytest.mark.parametrize(("raw", "keys"), [(b"null", set()), (b"[null]", set()), (b"[3, null, 5]", {3, 5})])
 def test_null_is_no_key(raw: bytes, keys: set[int]) -> None:
     assert Readings().keys(raw) == keys
+
+
+def single(key: int, time_ms: int) -> re.Match[str]:
+    """Return the head of a reading of one queue."""
+    head = head_of(
+        f'{{"Type":"Event","QueryID":5,"EventType":"QueueRealtime","Time":{time_ms},"Complete":false,'
+        f'"Elements":[{{"QueueKey":{key},"Contacts":1}}]}}'
+    )
+    assert head is not None
+    return head
+
+
+def test_links_that_share_are_noticed_after_many_readings_that_no_other_link_got() -> None:
+    readings = Readings()
+    for number in range(2 * MISSES_MAX):
+        readings.single(single(number, 1_000))
+    assert (readings.parsed, readings.shared) == (2 * MISSES_MAX, 0)
+    for number in range(4 * SAMPLED):
+        for _ in ("one link", "another"):
+            readings.single(single(number, 2_000))
+    assert readings.shared > 2 * SAMPLED
+    readings.single(single(1, 3_000))
+    shared = readings.shared
+    readings.single(single(1, 3_000))
+    assert readings.shared == shared + 1

@@ -28,7 +28,8 @@ ENTRY_BYTES: Final = 500
 
 MISSES_MAX: Final = 512
 SAMPLED: Final = 8
-"""After so many readings that no other link got, one of so many is noted: users may share nothing."""
+"""After so many readings that no other link got, one of so many is noted and looked for: users may share
+nothing."""
 
 _decode_keys: Final = msgspec.json.Decoder(tuple[Key | None, ...] | None).decode
 
@@ -85,9 +86,10 @@ class Readings:
     def single(self, head: re.Match[str]) -> Reading | None:
         """Read the event of a single element that begins with *head*; None: read it as others are."""
         text = head.string
-        query, event_type, kind, time, _ = head.groups()
-        rest = text[head.end(QUERY) + 1 :]
-        if rest in self._young or rest in self._old:
+        query, event_type, kind, time, key = head.groups()
+        is_sampled = self._misses < MISSES_MAX or not (int(time) + int(key)) % SAMPLED  # alike on all links
+        rest = text[head.end(QUERY) + 1 :] if is_sampled else ""
+        if is_sampled and (rest in self._young or rest in self._old):
             known = self.reading(rest)
             if known is not None:
                 return known if known.query == int(query) else of_query(int(query), known)
@@ -103,8 +105,8 @@ class Readings:
             return None
         self.parsed += 1
         made = Reading(int(query), shape.kind, shape.source, time_ms, False, (part,), (), None)
-        misses = self._misses = self._misses + 1
-        if misses < MISSES_MAX or not misses % SAMPLED:  # as :meth:`note` does
+        self._misses += 1
+        if is_sampled:
             self._note(rest, len(rest), made)
         return made
 
