@@ -550,7 +550,7 @@ def audit_writer(node: NodeId, life: str) -> WriteAct:
         log = structlog.get_logger("gateway.audit").bind(by_node=node, life=life, serial=serial, act=act.act)
         match act:
             case NumberAct():
-                log.info("remote number", user=act.user, masked=act.number, result=act.result)
+                log.info("remote_number", user=act.user, masked=act.number, result=act.result)
             case OperatorAct():
                 log.info(
                     "operator",

@@ -29,7 +29,7 @@ def test_a_line_shows_the_act_and_neither_user_nor_number() -> None:
     line = json.loads(stream.getvalue())
     assert {name: line[name] for name in ("logger", "event", "serial", "act", "masked", "result")} == {
         "logger": "gateway.audit",
-        "event": "remote number",
+        "event": "remote_number",
         "serial": 1,
         "act": "change",
         "masked": "*********567",
