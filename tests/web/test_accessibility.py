@@ -109,7 +109,7 @@ async def settings(page: Page, _: Stage) -> None:
 
 async def old(page: Page, stage: Stage) -> None:
     await page.keyboard.press("Escape")
-    stage.simulator.faults.freeze(60, None)
+    stage.simulator.faults.freeze(600, None)
     stage.simulator.faults.drop_links(None)
     await expect(page.locator(".shell")).to_have_attribute("data-frozen", "down")
 
@@ -148,7 +148,7 @@ async def test_assistant(scheme: str, language: str) -> None:
         stage.act("EndContact", UserKey=key)
         await expect(page.locator(".hero")).to_have_attribute("data-state", "post")
         assert await faults(page) == []
-        stage.simulator.faults.freeze(60, None)
+        stage.simulator.faults.freeze(600, None)
         stage.simulator.faults.drop_links(None)
         await expect(page.locator(".shell")).to_have_attribute("data-frozen", "down")
         assert await faults(page) == []

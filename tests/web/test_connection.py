@@ -16,7 +16,7 @@ AS_OF = re.compile(r"as of \d\d:\d\d:\d\d")
 async def test_data_of_a_silent_centre_is_grey_frozen_and_dated() -> None:
     async with opened() as stage, stage.page() as page:
         await stage.live(page, DASHBOARD, "supervisor1")
-        stage.simulator.faults.freeze(30, None)
+        stage.simulator.faults.freeze(600, None)
         stage.simulator.faults.drop_links(None)
         await expect(page.locator(".shell")).to_have_attribute("data-frozen", "down")
         await expect(page.locator(".banner.warn")).to_contain_text("cannot be reached")
@@ -35,7 +35,7 @@ async def test_an_assistant_cannot_tap_what_is_not_true_any_more() -> None:
     async with opened() as stage, stage.page() as page:
         await stage.live(page, ASSISTANT, "agent1")
         await expect(page.locator(".set[data-state=work]")).to_be_enabled()
-        stage.simulator.faults.freeze(30, None)
+        stage.simulator.faults.freeze(600, None)
         stage.simulator.faults.drop_links(None)
         await expect(page.locator(".shell")).to_have_attribute("data-frozen", "down")
         await expect(page.locator(".set[data-state=work]")).to_be_disabled()

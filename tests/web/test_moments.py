@@ -93,6 +93,8 @@ async def test_coming_back_is_grey_and_still_until_it_is_up_to_date() -> None:
         await page.evaluate(HIDE, True)
         await page.wait_for_timeout(3500)
         assert await page.locator(".health-text").inner_text() == "Updating …"
+        # it comes back before its time is up, however long the machine takes
+        await page.evaluate("() => { const at = performance.now(); performance.now = () => at; }")
         await page.evaluate(HIDE, False)
         await expect(page.locator(".health-text")).to_have_text("Live")
         seen = await page.evaluate("seen")
