@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from gateway.app.cli.watch import PASSWORD_VARIABLE
-from gateway.app.config.sources import FILE_BYTES, SECRET_BYTES, read_sources
+from gateway.app.config.errors import ConfigError
+from gateway.app.config.sources import FILE_BYTES, SECRET_BYTES, load, read_sources
 from tests.app.samples import SMALLEST, write
 
 
@@ -175,6 +176,17 @@ def test_files_that_cannot_be_read_are_told(tmp_path: Path, content: bytes, faul
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     path = tmp_path / "none.toml"
     assert read_sources(path, {}).faults == [f"{path} cannot be read: No such file or directory."]
+
+
+@pytest.mark.parametrize("content", [b"[client\n", None], ids=["bad", "missing"])
+def test_of_a_file_that_cannot_be_read_nothing_else_is_said(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "gateway.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError) as refused:
+        load(path, {})
+    assert "No site" not in str(refused.value)
+    assert len(str(refused.value).splitlines()) == 1
 
 
 def test_a_table_that_is_none_is_left_to_validation(tmp_path: Path) -> None:
