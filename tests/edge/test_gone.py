@@ -42,7 +42,12 @@ def without_collector() -> Iterator[None]:
         gc.enable()
 
 
-def there(known: set[int]) -> list[str]:
+def held() -> dict[int, object]:
+    """Return what is held of phones. Whoever keeps it keeps their ids theirs, too."""
+    return {id(each): each for each in gc.get_objects() if type(each) in KINDS}
+
+
+def there(known: dict[int, object]) -> list[str]:
     """Return what is held of phones, but for what tests before have left."""
     return [type(each).__name__ for each in gc.get_objects() if type(each) in KINDS and id(each) not in known]
 
@@ -82,7 +87,7 @@ async def leave(phone: Phone, made: House, ending: str) -> None:
         connection.transport.abort()
 
 
-async def story(folder: Path | None, ending: str, known: set[int]) -> None:
+async def story(folder: Path | None, ending: str, known: dict[int, object]) -> None:
     async with serving(folder) as (made, http, url):
         phone = Phone(await http.ws_connect(url, protocols=(JSON.subprotocol,)), JSON)
         await phone.say(Hello(HELLO.client, made.token()))
@@ -106,6 +111,6 @@ async def story(folder: Path | None, ending: str, known: set[int]) -> None:
 def test_a_phone_that_is_gone_is_gone(
     tmp_path: Path, loop: Callable[[], asyncio.AbstractEventLoop], ending: str, *, tls: bool
 ) -> None:
-    known = {id(each) for each in gc.get_objects() if type(each) in KINDS}
+    known = held()
     with asyncio.Runner(loop_factory=loop) as runner:
         runner.run(story(tmp_path if tls else None, ending, known))
