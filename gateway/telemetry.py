@@ -81,7 +81,7 @@ class Sum(Collector):
 
 
 class Counts(Collector):
-    """A counter with one label: whoever counts does so in *values*, which is read when somebody asks.
+    """A counter with one label: the module that counts does so in *values*, which is read at each scrape.
 
     It has no lock, and no bound of its own: values of the label are of a closed set.
     """
@@ -173,7 +173,7 @@ def written(families: Families, *, has_exemplars: bool = False) -> bytes:
 class Telemetry:
     """All metrics of one node, in a registry of their own.
 
-    Whoever lives through a thing counts it; :meth:`render` writes what stands.
+    Each module counts its own events; :meth:`render` writes the current values.
     """
 
     def __init__(self) -> None:

@@ -50,7 +50,7 @@ def node_id(settings: Settings, host: str, holder: str) -> NodeId:
     Args:
         settings: Name it, or not.
         host: Name of the machine, pod or container.
-        holder: This process's life; tells nodes of one host apart that listen on any free port.
+        holder: This process's life; separates nodes of one host that listen on any free port.
     """
     if settings.node.name is not None:
         return NodeId(settings.node.name)
@@ -59,7 +59,7 @@ def node_id(settings: Settings, host: str, holder: str) -> NodeId:
 
 
 def edge_settings(settings: Settings) -> EdgeSettings:
-    """Return what the doors for phones are told."""
+    """Return the settings of the listeners for phones."""
     client = settings.client
     minimum = dict(text.split("=", maxsplit=1) for text in client.app_minimum)
     return EdgeSettings(
@@ -153,8 +153,8 @@ async def open_bus(
         clock: The only time.
         jitter: Draws from [0, 1).
         draw: Draws that many unpredictable bytes.
-        renewed: Told how many seconds each renewal of a lease took.
-        keyring: Tells of other sealing keys than those of *secrets*, when they come.
+        renewed: Called with the seconds that each renewal of a lease took.
+        keyring: Announces other sealing keys than those of *secrets*, when they come.
 
     Raises:
         ConfigError: The file of the authority cannot be used.

@@ -49,7 +49,7 @@ from gateway.runtime.ports import Clock
 CLOSES_MAX: Final = 10_000
 """The last so many; beyond it the oldest is forgotten."""
 CLOSES_MS: Final = 86_400_000
-"""So long; what is older is forgotten when one ends or somebody asks."""
+"""So long; what is older is forgotten when a connection ends or the list is requested."""
 CLOSE_FIELDS: Final = (
     "initiator",
     "close_code",
@@ -80,7 +80,7 @@ class CloseHistory:
     Args:
         node: This node.
         pseudonyms: Names users.
-        wall_ms: Tells the time.
+        wall_ms: Returns the time.
         kept: How many are kept.
     """
 
@@ -146,7 +146,7 @@ BUNDLE_KEEP_S: Final = 30 * 86_400
 """After this time a bundle is to be deleted, as it says itself."""
 BUNDLE_CLOSES: Final = 1_000
 BUNDLE_SESSIONS: Final = 200
-"""Of the last connections that ended: how many are told by their reason, how many by their line."""
+"""Of the last connections that ended: how many are listed by reason, how many one by one."""
 PURPOSE_UNSTATED: Final = "support; nobody stated more"
 _PACKAGES: Final = (
     "aiohttp",
@@ -263,7 +263,7 @@ class BundleWriter:
     Args:
         parts: What bundles are made of.
         folder: Where they are written; None: nowhere.
-        clock: Tells when a preview is forgotten.
+        clock: Decides when a preview is forgotten.
     """
 
     def __init__(self, parts: BundleSources, folder: Path | None, clock: Clock) -> None:
@@ -305,7 +305,7 @@ def bundle_bytes(bundle: Bundle) -> bytes:
 
 
 def folder_faults(folder: Path) -> Iterator[str]:
-    """Yield what keeps bundles from being written to *folder*, or lets everybody see which there are."""
+    """Yield what keeps bundles from being written to *folder*, or makes them visible to other users."""
     name = f"admin.bundle_folder {folder}"
     try:
         mode = folder.stat().st_mode
@@ -330,7 +330,7 @@ def _is_writable(folder: Path) -> bool:
 
 
 def _write_new_file(path: Path, data: bytes) -> None:
-    """Write a new file that its owner alone may read, in a folder that is made for him if it is not there."""
+    """Write a new file that its owner alone may read; make a missing folder for the owner alone."""
     with suppress(FileExistsError):
         path.parent.mkdir(mode=0o700)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW

@@ -27,7 +27,7 @@ from gateway.telemetry import Telemetry
 from gateway.upstream.oscce.client import tls_context
 
 WARNING_S: Final = 30 * 86_400
-"""So long before a certificate ends one is told of it."""
+"""So long before a certificate ends a warning is logged."""
 FILE_BYTES_MAX: Final = 256 * 1024
 _DAY_S: Final = 86_400
 _UNREADABLE: Final = (
@@ -263,7 +263,7 @@ def load_pair(context: ssl.SSLContext, pair: CertificatePair) -> None:
         ValueError: The key has a password.
     """
     with _in_memory_file(pair.certificate) as certificate, _in_memory_file(pair.key) as key:
-        # a password is refused rather than asked for on a terminal that nobody watches
+        # a password is refused rather than asked for on a terminal without a reader
         context.load_cert_chain(certificate, key, password=_no_password)
 
 
@@ -341,12 +341,12 @@ _LOG: Final = structlog.get_logger("gateway.app")
 class CertificateReloader:
     """The certificate in force, and what keeps it so.
 
-    Invariants: what phones would refuse changes nothing and is told once; no connection is
+    Invariants: what phones would refuse changes nothing and is reported once; no connection is
     touched, as only handshakes look at the context.
 
     Args:
         client: Names the files; none: the listener speaks clear text and nothing is watched.
-        clock: Tells how long the certificate will do.
+        clock: Shows how long the certificate is still valid.
         telemetry: Shows when it ends, and whether the files say what is in force.
 
     Raises:
@@ -373,7 +373,7 @@ class CertificateReloader:
         """
         if self.context is None:
             return None
-        # in a thread: a volume over the network may let its reader wait, and no phone with him
+        # in a thread: a volume over the network may block its reader, and must not block the phones
         found = await asyncio.to_thread(self._read)
         # what could not be used is tried again: a day may have come, or the system have files to give
         if self._faults or found != self._seen:
@@ -453,7 +453,7 @@ class CertificateReloader:
         self._faults = ()
 
     def _warn(self) -> None:
-        """Tell once a day."""
+        """Log once a day."""
         now_ms, warned_at_ms = self._clock.wall_ms(), self._warned_at_ms
         if self._ends_at_s - now_ms / 1000 >= WARNING_S:
             return

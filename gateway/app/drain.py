@@ -19,9 +19,9 @@ from gateway.runtime.ports import Clock
 from gateway.telemetry import Telemetry
 
 BYE_S: Final = 5.0
-"""How long phones may take to hear their `bye`; a phone that does not read holds nobody up."""
+"""How long phones may take to receive their `bye`; a phone that does not read delays no other."""
 RESTART_S: Final = 10.0
-"""Where no other node lives phones come back within this time at most, to whoever starts here next."""
+"""Where no other node lives phones come back within this time at most, to the node that starts here next."""
 HAND_OVER_S: Final = 5.0
 """After the last phone is back elsewhere its user becomes another node's within this time, unless others of
 a site's budget come first."""
@@ -39,13 +39,13 @@ class DrainablePhone(Protocol):
 
 
 class Departure(NamedTuple):
-    """Who leaves."""
+    """The phones that leave."""
 
     node: Node
     phones: Collection[DrainablePhone]
     """Those connected, at any time."""
     sockets: Callable[[], int]
-    """How many connections there are, whether or not they heard their `bye`."""
+    """How many connections there are, whether or not they received their `bye`."""
     refuse: Callable[[], Coroutine[None, None, None]]
     """Takes no new connections from now on."""
     shuffle: Callable[[list[DrainablePhone]], None]
@@ -63,10 +63,10 @@ def drain_limit_s(limits: LimitsSection) -> float:
 async def drain_node(
     parting: Departure, limits: LimitsSection, stopping: StopRequest, clock: Clock, telemetry: Telemetry
 ) -> None:
-    """Send everybody away who is here. The caller has said that the node is not ready.
+    """Send all phones of this node away. The caller has reported that the node is not ready.
 
     Returns when all have left and their users are others', at the latest after the limits' time and what
-    phones may take to hear it; at once when *stopping* is in a hurry. *telemetry* shows when it began, and
+    phones may take to receive it; at once when *stopping* is in a hurry. *telemetry* shows when it began, and
     as soon as that is known how long it takes.
     """
     node, asked_at = parting.node, clock.now()
@@ -97,7 +97,7 @@ async def drain_node(
 
 
 class LogOffsLost(Exception):  # noqa: N818 - names what happened
-    """A node has ended, and nobody retries so many log-offs that OSCC-E has not confirmed.
+    """A node has ended, and no node retries so many log-offs that OSCC-E has not confirmed.
 
     The sessions end by themselves, at their idle timeout.
     """
@@ -145,7 +145,7 @@ def drain_plan(node: Node, phones: int, limits: LimitsSection) -> tuple[DrainSch
 
 
 def _is_handed_over(node: Node, now: float, by: float, at_last: float) -> bool:
-    """Return whether all users are others', or waiting serves nobody: whom others serve is asked for."""
+    """Return whether all users are others', or waiting is of no use: other nodes ask for their users."""
     owners = [home.owner for home in node.user_states.values() if home.owner is not None]
     if not owners or now >= at_last:
         return True
@@ -156,7 +156,7 @@ def _is_handed_over(node: Node, now: float, by: float, at_last: float) -> bool:
 
 
 async def _pause(seconds: float, stopping: StopRequest, clock: Clock) -> None:
-    """Wait, unless somebody is in a hurry."""
+    """Wait, unless the end is in a hurry."""
     if seconds > 0 and not stopping.hurried.is_set():
         with suppress(TimeoutError):
             async with clock.timeout(seconds):

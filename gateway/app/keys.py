@@ -20,7 +20,7 @@ _ID: Final = re.compile(r"[a-z0-9]{1,16}")
 _COUNTED: Final = re.compile(r"k(\d{1,6})")
 _CHECK_LABEL: Final = b"check value of a sealing key"
 _CHECK_CHARACTERS: Final = 8
-"""32 bits: too few to tell anything of 256 random ones."""
+"""32 bits: too few to reveal anything of 256 random ones."""
 _MAKE_ONE: Final = "make one with `oscc-gateway keys`"
 
 
@@ -43,7 +43,7 @@ class SealingKey:
 
     @property
     def name(self) -> str:
-        """Its id and a check value, by which two keys of one id are told apart; may be shown."""
+        """Its id and a check value, which separates two keys of one id; may be shown."""
         check = hashlib.sha256(_CHECK_LABEL + self.key.raw).hexdigest()
         return f"{self.id}/{check[:_CHECK_CHARACTERS]}"
 
@@ -138,7 +138,7 @@ class Keyring:
 
     @property
     def raw(self) -> RawKeys:
-        """The keys, as those who use them take them."""
+        """The keys, as their users take them."""
         return [(key.id, key.key.raw) for key in self._keys]
 
     @property
@@ -152,7 +152,7 @@ class Keyring:
         return tuple(key.name for key in self._keys)
 
     def tell(self, holder: KeyUser) -> None:
-        """Have *holder* told of other keys, when they come."""
+        """Call *holder* with other keys, when they come."""
         self._holders.append(holder)
 
     def replace(self, keys: Sequence[SealingKey]) -> bool:

@@ -30,14 +30,14 @@ BACKLOG: Final = 4_096
 DEFAULT_CONNECTIONS: Final = 256
 """Connections of a listener whose application does not say how many it bears."""
 ACCEPTS_AT_ONCE: Final = 64
-"""After so many connections everybody else has a turn."""
+"""After so many connections the other tasks have a turn."""
 REST_S: Final = 1.0
 """How long nothing is accepted when the system has no descriptor or memory left."""
 TLS_HANDSHAKE_S: Final = 10.0
 """Within this time a handshake of TLS is done."""
 TLS_SHUTDOWN_S: Final = 3_600.0
 """How long the end of TLS may take, with all that waits to be sent: the library's 30 s would cut a long
-answer off. Who takes nothing meanwhile is let go by the runner."""
+answer off. The runner closes a connection that takes nothing meanwhile."""
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -301,7 +301,7 @@ def _remove_socket(path: Path, inode: int | None = None) -> None:
 
 
 async def _open_socket(runner: web.AppRunner, path: Path) -> int:
-    """Listen at a socket that nobody else may open, from its first moment; returns its inode.
+    """Listen at a socket that only the process's user may open, from its first moment; returns its inode.
 
     Raises:
         CannotListen: It is not to be had.
@@ -368,7 +368,7 @@ async def listening_in_thread(
     def live() -> None:
         try:
             asyncio.run(serve())
-        except Exception as error:  # noqa: BLE001 - told to whoever waits in the other thread
+        except Exception as error:  # noqa: BLE001 - reported to the waiter in the other thread
             (ended if opened.done() else opened).set_exception(error)
         else:
             ended.set_result(None)

@@ -49,18 +49,18 @@ class Log(NamedTuple):
     """The log of this process."""
 
     flood: RepetitionFilter
-    """Limits repetition; what it counted is to be told by :func:`flush_suppressed`."""
+    """Limits repetition; :func:`flush_suppressed` logs what it counted."""
     writer: LineWriter
 
 
 class LineKind(NamedTuple):
-    """What makes lines equal: all but who and how much."""
+    """What makes lines equal: all but the user and the figures."""
 
     logger: str
     level: int
     event: str
     close_code: int | None = None
-    """As metrics tell it apart: none for what clients make up, or each code had a bound of its own."""
+    """The class of a line: none for codes that clients make up, or each code had a bound of its own."""
 
 
 _OTHERS: Final = LineKind("", logging.WARNING, "lines of many kinds")
@@ -75,7 +75,7 @@ class _Window:
 class RepetitionFilter(logging.Filter):
     """Lets so many lines of a kind through in a window, and counts the rest.
 
-    Invariants: what is counted is told, by the next line of any kind after the window's end or by
+    Invariants: what is counted is logged, by the next line of any kind after the window's end or by
     :meth:`settle`; memory is bounded by :data:`KINDS_MAX`. Any thread may log.
 
     Args:
@@ -100,7 +100,7 @@ class RepetitionFilter(logging.Filter):
         return is_written
 
     def settle(self, *, at_once: bool = False) -> None:
-        """Tell what was counted in windows that are over, or *at_once* in all."""
+        """Return what was counted in windows that are over, or *at_once* in all."""
         with self._lock:
             over = self._over(float("inf") if at_once else self._now())
         _write_suppressed(over)
@@ -135,7 +135,7 @@ class RepetitionFilter(logging.Filter):
 
 
 async def flush_suppressed(flood: RepetitionFilter, clock: Clock) -> None:
-    """Tell what was counted also while nobody logs, until cancelled; then at once."""
+    """Return what was counted also while no line is logged, until cancelled; then at once."""
     try:
         while True:
             await clock.sleep(REPETITION_WINDOW_S)
@@ -165,7 +165,7 @@ class LineWriter(logging.StreamHandler[TextIO]):
     """Write log lines, and keep the last of them for a support bundle.
 
     Invariant: a line is kept as it was written, for 24 h at most. Lines of the audit and of connections
-    are not kept: the bundle has its own list of connections, and an audit is nobody's but the operator's.
+    are not kept: the bundle has its own list of connections, and the audit belongs to the operator.
 
     Args:
         stream: Where lines are written.
@@ -327,7 +327,7 @@ def network_of(value: object) -> str | None:
 
 
 class Pseudonyms:
-    """Names users by keyed hashes, the same on all nodes with the same key; only its holder can tell who.
+    """Names users by keyed hashes, the same on all nodes with the same key; only its holder can name one.
 
     The label keeps these hashes apart from others under the same key (NIST SP 800-108 §4).
     """
@@ -495,7 +495,7 @@ def configure(
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
-    # acts that somebody answers for are numbered: none may be missing because of a level
+    # lines of the audit are numbered: none may be missing because of a level
     logging.getLogger(AUDIT_LOGGER).setLevel(logging.INFO)
     set_level(level)
     return Log(flood, handler)
@@ -541,9 +541,9 @@ WriteAct = Callable[[Act, int], None]
 
 
 def audit_writer(node: NodeId, life: str) -> WriteAct:
-    """Return what writes acts as log lines of a process: who as a keyed hash, a number masked.
+    """Return what writes acts as log lines of a process: users as keyed hashes, a number masked.
 
-    *life* tells one start of *node* from the next, and so their serials.
+    *life* separates one start of *node* from the next, and so their serials.
     """
 
     def log_act(act: Act, serial: int) -> None:

@@ -70,12 +70,12 @@ from gateway.telemetry import Family, M, Telemetry
 from gateway.upstream.oscce.readings import Readings
 
 MOVE_REASONS: Final[Mapping[Takeover, str]] = {"early": "deaf", "expired": "expired", "assumed": "island"}
-"""Why a user moved whom this node took. One who was offered is counted by the node that gave him."""
+"""Why this node took a user of another. The node that offers one counts the offered ones."""
 URGENCY_NAMES: Final[Mapping[Urgency, str]] = {urgency: urgency.name.lower() for urgency in Urgency}
 
 
 class CountingTally(Tally):
-    """Counts what it is told, in the metrics of one node.
+    """Counts events in the metrics of one node.
 
     Args:
         telemetry: Where it is counted.
@@ -192,7 +192,7 @@ def _create(family: Family[M], *values: Iterable[str]) -> None:
 
 
 LINK_STATES: Final = ("live", "stale", "down")
-"""As phones are told of it."""
+"""The names that phones know."""
 BUS_STATES: Final[Mapping[BusState, int]] = {
     BusState.LIVE: 0,
     BusState.RECOVERING: 1,
@@ -213,7 +213,7 @@ FUNCTION_LEVELS: Final[Mapping[FunctionState, float]] = {
 
 
 def measure_node(node: Node, sites: Iterable[str], telemetry: Telemetry) -> None:
-    """Note all that *node* tells of itself, and of the OSCC-E Servers of *sites*."""
+    """Record the figures of *node*, and of the OSCC-E Servers of *sites*."""
     measure_users(node, telemetry)
     measure_owned(node, telemetry)
     measure_phones(node, telemetry)
@@ -232,7 +232,7 @@ class ServedPhones(NamedTuple):
 
 
 def measure_users(node: Node, telemetry: Telemetry) -> None:
-    """Note what the users of *node* have."""
+    """Record what the users of *node* have."""
     links: Counter[str] = Counter()
     sessions: Counter[Application] = Counter()
     silence_s, now = 0.0, node.clock.now()
@@ -253,9 +253,9 @@ def measure_users(node: Node, telemetry: Telemetry) -> None:
 
 
 def _silence_s(owner: Owner, ledger: Ledger, now: float) -> float:
-    """Return for how long OSCC-E has said nothing; 0 of a user of whom no node has heard yet.
+    """Return for how long OSCC-E has been silent; 0 of a user of whom no node has received anything yet.
 
-    While there is no link the last word counts on, also one that another owner heard.
+    While there is no link the age goes on from the last message, also one that another owner received.
     """
     if owner.link is not None:
         return now - owner.link.heard_at
@@ -263,7 +263,7 @@ def _silence_s(owner: Owner, ledger: Ledger, now: float) -> float:
 
 
 def measure_phones(node: Node, telemetry: Telemetry) -> None:
-    """Note how phones of *node* fare: one look at each fanout group, and at each phone that goes alone."""
+    """Record the state of *node*'s phones: one look at each fan-out group, and at each phone outside one."""
     phones = fresh = dirty = rungs = 0
     by = node.clock.now() - FRESH_S
     for user_state in node.user_states.values():
@@ -296,7 +296,7 @@ def _served_by(ledger: Ledger, by: float) -> ServedPhones:
 
 
 def measure_functions(node: Node, sites: Iterable[str], telemetry: Telemetry) -> None:
-    """Note what one live link of each of *sites* says of its functions; without any nobody reaches it."""
+    """Record what one live link of each of *sites* reports of its functions; without one none is reached."""
     told: dict[str, Functions | None] = {}
     for user, user_state in node.user_states.items():
         if user_state.owner is None or told.get(user.site) is not None:
@@ -314,12 +314,12 @@ def measure_functions(node: Node, sites: Iterable[str], telemetry: Telemetry) ->
 
 
 def measure_late(node: Node, telemetry: Telemetry) -> None:
-    """Note how many elements were too old to be taken in."""
+    """Record how many elements were too old to be processed."""
     telemetry.late_elements.value = node.composer.late
 
 
 def measure_owned(node: Node, telemetry: Telemetry) -> None:
-    """Note for whom *node* speaks, and how the others are reached."""
+    """Record which users *node* owns, and how the others are reached."""
     held = alone = 0
     margin_s, now = math.inf, node.clock.now()
     for user_state in node.user_states.values():
@@ -346,26 +346,26 @@ def clock_offset_s(leases: Leases) -> float | None:
 
 
 def measure_clock_offset(leases: Leases, telemetry: Telemetry) -> None:
-    """Note how far the clock of the store of *leases* is ahead."""
+    """Record how far the clock of the store of *leases* is ahead."""
     offset_s = clock_offset_s(leases)
     telemetry.clock_offset_seconds.set(math.nan if offset_s is None else offset_s)
 
 
 def measure_dropped(bus: Bus, telemetry: Telemetry) -> None:
-    """Note what of the bus was dropped, by reason; in one process nothing is."""
+    """Record what of the bus was dropped, by reason; in one process nothing is."""
     if isinstance(bus, RedisBus):
         telemetry.bus_unopened.values = {why.value: bus.seals.dropped[why] for why in DropReason}
 
 
 def measure_turns(turns: Iterable[Turns], telemetry: Telemetry) -> None:
-    """Note whether the node keeps up with what its links bring, and how much of it newer news replaced."""
+    """Record whether the node keeps up with what its links bring, and how much of it newer news replaced."""
     each = list(turns)
     telemetry.overloaded.set(int(any(one.is_overloaded for one in each)))
     telemetry.upstream_skipped.value = sum(one.skipped for one in each)
 
 
 def measure_shared(pools: Iterable[Readings], telemetry: Telemetry) -> None:
-    """Note how much of what came was known already, and what could not be shown."""
+    """Record how much of what came was known already, and what could not be shown."""
     shared = parsed = giants = 0
     for pool in pools:
         giants += pool.giants
@@ -452,9 +452,9 @@ _SITE_REFUSALS: Final = frozenset(
         ErrorCode.BUSY,
     }
 )
-"""Refusals of a log-on that meet everybody. All others are of a person: the site has answered."""
+"""Refusals of a log-on that concern all users. All others concern one: the site has answered."""
 _ALL_REFUSALS: Final = frozenset(ErrorCode)
-"""A log-off that is refused, for whatever reason, is as open as one that is not heard."""
+"""A log-off that is refused, for any reason, is as open as one that was not received."""
 
 
 class CountedAuthority:
@@ -558,7 +558,7 @@ class CountedUpstream:
             telemetry.upstream_events.values.setdefault(name, 0)
 
     async def about(self) -> About:
-        """Tell which server this is."""
+        """Return which server this is."""
         try:
             return await self._upstream.about()
         except GatewayError as error:
@@ -675,7 +675,7 @@ class CountedLink:
         await self._link.close()
 
     def _note_end(self, reason: str) -> None:
-        """Log the end once, whoever finds it first."""
+        """Log the end once, at the first call."""
         if not self._is_over:
             self._is_over = True
             _LINK_LOG.debug("link_closed", user=self._user, close_reason=reason)

@@ -49,7 +49,7 @@ class NoticeFile(Section):
 
 
 Contents = tuple[tuple[Path, bytes | str], ...]
-"""The files of notices, each with what is in it, or with the sentence that tells why it cannot be read."""
+"""The files of notices, each with its content, or with the sentence that says why it cannot be read."""
 
 
 def read_notices(entries: Sequence[Path]) -> NoticesInForce:
@@ -156,11 +156,11 @@ _LOG: Final = structlog.get_logger("gateway.app")
 class NoticesReloader:
     """The notices in force, and what keeps them so.
 
-    Invariant: what cannot be used changes nothing, and each fault of it is told once.
+    Invariant: what cannot be used changes nothing, and each fault of it is logged once.
 
     Args:
         entries: Files, and folders of files.
-        clock: Tells which of them bind.
+        clock: Decides which of them are in force.
 
     Raises:
         ConfigError: They cannot be used now.
@@ -176,7 +176,7 @@ class NoticesReloader:
 
     async def look(self) -> Literal["notices"] | None:
         """Put what the files say now in force; returns what stays old if it cannot be used."""
-        # in a thread: a volume over the network may let its reader wait, and no phone with him
+        # in a thread: a volume over the network may block its reader, and must not block the phones
         contents = await asyncio.to_thread(read_files, self._entries)
         if contents != self._seen:
             self._seen = contents

@@ -88,7 +88,7 @@ class StopRequest:
     def ask_gently(self) -> None:
         """Ask for the end in no hurry, however often.
 
-        It is not counted: who has a node drained, then stops its service or deletes its pod, is in no hurry.
+        It is not counted: draining a node, then stopping its service or deleting its pod, means no hurry.
         """
         self.asked.set()
 
@@ -131,9 +131,9 @@ _US: Final = 1_000_000
 
 
 class SystemdNotifier:
-    """Tells systemd how the process fares.
+    """Reports the state of the process to systemd.
 
-    Invariant: telling never waits and never fails; a datagram that cannot be delivered is dropped.
+    Invariant: a report never waits and never fails; a datagram that cannot be delivered is dropped.
 
     Args:
         environ: Variables of the process.
@@ -146,19 +146,19 @@ class SystemdNotifier:
         self._clock: Final = clock
         self._looks_due = 0
         self.watchdog_s: Final = _watchdog_s(environ, pid) if self._address is not None else None
-        """Without a sign of life for so long the process is killed; None: nobody watches."""
+        """Without a report for so long the process is killed; None: systemd does not watch."""
 
     @property
     def is_there(self) -> bool:
-        """Whether somebody asks."""
+        """Whether systemd wants reports."""
         return self._address is not None
 
     def ready(self) -> None:
-        """Tell that phones are served."""
+        """Report that phones are served."""
         self._tell("READY=1", "STATUS=Serves phones.")
 
     def stopping(self) -> None:
-        """Tell that the end has begun."""
+        """Report that the end has begun."""
         self._tell("STOPPING=1", "STATUS=Sends its phones away.")
 
     async def run(self) -> None:
@@ -187,7 +187,7 @@ class SystemdNotifier:
     def looked(
         self, cry: Callable[[], Coroutine[None, None, None]], look: Callable[[], None]
     ) -> Callable[[], Coroutine[None, None, None]]:
-        """Return *cry*, which follows each look, so that it also tells when a reload is done."""
+        """Return *cry*, a callback after each look, so that it also reports when a reload is done."""
 
         async def tell() -> None:
             await cry()
@@ -269,10 +269,10 @@ async def forget_by_time(pools: Collection[Pool], clock: Clock) -> None:
 async def collect_when_idle(clock: Clock) -> None:
     """Collect garbage of any age when the loop is idle; never ends.
 
-    Whoever is gone leaves memory by reference counting alone. Errors and libraries leave cycles:
+    Objects leave memory by reference counting alone. Errors and libraries leave cycles:
     Python's own collector looks for old ones only after very many new objects.
-    Everybody waits while that lasts: some 0.1 s for each million of objects. So what a look has found to
-    live is passed by until all is looked through again.
+    The whole process waits while that lasts: some 0.1 s for each million of objects. Objects that a look
+    found alive are not looked at again until all are looked through.
     """
     took_s, full_at = 0.0, clock.now() + GC_FULL_S
     try:
@@ -306,7 +306,7 @@ def tuned_gc(clock: Clock, paused: Callable[[float], None]) -> Iterator[None]:
 
     Args:
         clock: Measures.
-        paused: Told how many seconds each look took.
+        paused: Called with the seconds that each look took.
     """
     began = clock.now()
 

@@ -42,12 +42,12 @@ class ReloadFailed(Exception):  # noqa: N818 - names what happened
 class Reloader:
     """Looks again and again, and at once when it is asked.
 
-    Invariant: looks come one after the other, whoever asks for them.
+    Invariant: looks come one after the other, whatever asks for them.
 
     Args:
         always: What is looked at each time, in order.
-        when_asked: What is looked at only when somebody asks, before the others.
-        clock: Tells when.
+        when_asked: What is looked at only on request, before the others.
+        clock: The time.
     """
 
     def __init__(self, always: Sequence[ReloadStep], when_asked: Sequence[ReloadStep], clock: Clock) -> None:
@@ -109,8 +109,8 @@ def reload_on_hangup(
 
     Args:
         reloading: Reads them.
-        cry: Follows each reading.
-        supervisor: Hears of reloads, when it is there.
+        cry: Called after each reading.
+        supervisor: Gets reports of reloads, when it is there.
         is_any: Without anything to reload a hang-up ends the process, as it ends what runs in a terminal.
     """
     if supervisor is not None and supervisor.is_there:
@@ -133,7 +133,7 @@ _LOG: Final = structlog.get_logger("gateway.app")
 class KeysReloader:
     """What keeps the sealing keys as the settings say.
 
-    Invariant: settings that cannot be used change nothing; no key stands in what is told.
+    Invariant: settings that cannot be used change nothing; no key stands in what is logged.
 
     Args:
         reread: Reads the secrets again; None: there is nowhere to read them from.
@@ -162,7 +162,7 @@ class KeysReloader:
         if self._reread is None:
             return None
         try:
-            # in a thread: a volume over the network may let its reader wait, and no phone with him
+            # in a thread: a volume over the network may block its reader, and must not block the phones
             secrets = await asyncio.to_thread(self._reread)
         except ConfigError as error:
             return self._stay(error.faults)
@@ -191,7 +191,7 @@ def _removed(before: tuple[str, ...], keyring: Keyring) -> str:
 
 
 class TrustStore(Protocol):
-    """Whoever verifies a site's server."""
+    """The verifier of a site's server."""
 
     def trust(self, tls: ssl.SSLContext) -> None:
         """Verify it by *tls* from now on."""
@@ -201,11 +201,11 @@ class TrustStore(Protocol):
 class AuthoritiesReloader:
     """What has each site's server verified by what ``ca_file`` holds.
 
-    Invariant: a file that cannot be used changes nothing, and each fault of it is told once.
+    Invariant: a file that cannot be used changes nothing, and each fault of it is logged once.
 
     Args:
         sites: As configured. Where the system's authorities are trusted there is nothing to watch.
-        servers: Who verifies, by the id of the site.
+        servers: The verifiers, by the id of the site.
         telemetry: Shows whether the files say what is in force.
     """
 
@@ -225,7 +225,7 @@ class AuthoritiesReloader:
         """Put what the files say now in force; returns what stays old if one of them cannot be used."""
         for place, site, server in self._watched:
             is_first = site.id not in self._seen
-            # in a thread: a volume over the network may let its reader wait, and no phone with him
+            # in a thread: a volume over the network may block its reader, and must not block the phones
             found = await asyncio.to_thread(self._read, place, site)
             if isinstance(found, ConfigError):
                 self._stay(site.id, tuple(found.faults))

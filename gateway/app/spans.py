@@ -56,7 +56,7 @@ def exporting(endpoint: str, sampled: float, clock: Clock) -> Tracing:
 
 
 class _Share(TraceIdRatioBased):
-    """Keeps a share of traces that nobody outside can choose, though a phone chooses its trace's number."""
+    """Keeps a share of traces that no client can choose, though a phone chooses its trace's number."""
 
     def __init__(self, sampled: float, drawn: int) -> None:
         super().__init__(sampled)
@@ -81,9 +81,9 @@ class SpanTracing(Tracing):
 
     Args:
         processor: Where spans go when they have ended.
-        sampled: The share of traces that are kept. Who asks for one to be kept gets no larger share.
-        clock: Tells when a takeover was over.
-        drawn: A number of 64 bits that nobody can foresee, by which the share is chosen.
+        sampled: The share of traces that are kept. A caller cannot ask for a larger share.
+        clock: The time at which a takeover was over.
+        drawn: A number of 64 bits that cannot be foreseen, by which the share is chosen.
     """
 
     def __init__(self, processor: SpanProcessor, sampled: float, clock: Clock, drawn: int = 0) -> None:
@@ -164,7 +164,7 @@ class TracedUpstream:
         self._tracing = tracing
 
     async def about(self) -> About:
-        """Tell which server this is."""
+        """Return which server this is."""
         return await self._upstream.about()
 
     async def open(self, user: UserId, secret: SessionSecret, *, token: int, holder: str) -> Link:
@@ -198,7 +198,7 @@ class TracedLink:
         """Send *request* and wait for its answer."""
         if not isinstance(request, Execute):
             return await self._link.request(request)
-        # a trace of its own: what else is current belongs to whoever woke the owner
+        # a trace of its own: what else is current belongs to the task that woke the owner
         with self._tracing.span("command", SpanKind.CLIENT, Context()) as span:
             span.set_attribute("oscc.command", request.command.kind)
             try:
@@ -213,7 +213,7 @@ class TracedLink:
 
 
 class _TracingTally(CountingTally):
-    """Counts, and traces takeovers."""
+    """Counts events, and traces takeovers."""
 
     def __init__(self, telemetry: Telemetry, trace_takeover: Callable[[float], str | None]) -> None:
         super().__init__(telemetry)

@@ -32,12 +32,12 @@ class SiteReach:
 
     def __init__(self) -> None:
         self.error: ErrorCode | None = None
-        """Why the site was not reached; None: it was, or nobody has asked."""
+        """Why the site was not reached; None: it was, or it was not tried."""
         self.cause: Trouble | None = None
         """What was in the way, when no usable answer came."""
 
     def note(self, refusal: ErrorCode | None = None, cause: Trouble | None = None) -> None:
-        """Note how one more ended; None: well."""
+        """Record how one more ended; None: well."""
         self.error = refusal if refusal in _UNREACHED else None
         self.cause = None if self.error is None else cause
 
@@ -57,7 +57,7 @@ class NodeStatus(NamedTuple):
 
 
 class StatusLog:
-    """Compares what it is told with what it was told before, and logs what has changed.
+    """Compares each status with the one before, and logs what has changed.
 
     Invariant: one :meth:`look` writes at most one line for each thing, and none for what did not change.
 
@@ -69,7 +69,7 @@ class StatusLog:
         self.reaches: Final[Mapping[str, SiteReach]] = {site: SiteReach() for site in sites}
         self._away: Final[dict[str, set[Trouble | None]]] = {}
         """Sites that are not reached, and what was in the way since they were."""
-        self._was = NodeStatus(BusState.DEGRADED, 0, 0, 0)  # as a bus begins: nothing to tell yet
+        self._was = NodeStatus(BusState.DEGRADED, 0, 0, 0)  # as a bus begins: nothing to log yet
 
     def look(self, now: NodeStatus) -> None:
         """Log what is otherwise than at the last look."""
@@ -158,8 +158,8 @@ def _bus_faults(seen: ServerFacts) -> Iterator[str]:
 
     if seen.write_refusal is not None:
         yield (
-            f"The server at {seen.endpoint} takes no writes ({seen.write_refusal}): nobody who comes could "
-            "be served. docs/runbook.md#osccgatewaybusrefuseswrites says what to do for each word."
+            f"The server at {seen.endpoint} takes no writes ({seen.write_refusal}): no new "
+            "user could be served. docs/runbook.md#osccgatewaybusrefuseswrites says what to do for each word."
         )
 
 
@@ -173,7 +173,7 @@ def _bus_advices(seen: ServerFacts) -> Iterator[str]:
         )
     elif seen.persists is None:
         yield (
-            f"The server at {seen.endpoint} does not tell this user whether it writes snapshots to a disk: "
+            f"The server at {seen.endpoint} does not show this user whether it writes snapshots to a disk: "
             'look that its configuration says save "" and appendonly no.'
         )
     if seen.evicts:
@@ -195,10 +195,10 @@ def _bus_advices(seen: ServerFacts) -> Iterator[str]:
 BUS_RETRY_S: Final = 5.0
 """A Redis that is away is looked at again after this time."""
 DUPLICATE_NAME_EVERY_S: Final = NODE_TTL_S + 5.0
-"""How often is looked; by the first time nothing is on its way any more of this node's own former life."""
+"""How often is looked; by the first time nothing of this node's own former life is on its way."""
 
 CLOCK_OFF_S: Final = 1.0
-"""Clocks that differ by more are told of: what phones are shown of times is wrong by as much."""
+"""Clocks that differ by more are logged: the times that phones show are wrong by as much."""
 CLOCK_EVERY_S: Final = 10.0
 KEYS_LOOK_S: Final = 10.0
 """Keys that differ at two looks do so for longer than a reload of all nodes takes."""
@@ -250,7 +250,7 @@ async def look_at_keys(membership: ClusterMembership, clock: Clock) -> None:
 async def log_duplicate_name(membership: ClusterMembership, clock: Clock) -> None:
     """Log whenever another live node turns out to have this one's name: each would get the other's messages.
 
-    Only a node that is heard counts: while Redis is away, the record of this node's own former life is
+    Only a node that sends counts: while Redis is away, the record of this node's own former life is
     remembered.
     """
     was_there = False

@@ -98,7 +98,7 @@ class Addresses(NamedTuple):
 
 
 class NodeOptions(NamedTuple):
-    """What a node may do beside serving phones. *keyring*: of those who share its keys."""
+    """What a node may do beside serving phones. *keyring*: of the modules that share its keys."""
 
     keyring: Keyring | None = None
     reread: ReadSecrets | None = None
@@ -114,8 +114,8 @@ class Gateway:
     Args:
         settings: Valid ones.
         secrets: Those of the settings, or made for this process.
-        servers: The contact centres by the id of their site; whoever made them closes them.
-        cluster: What it shares with other nodes; whoever opened it closes it.
+        servers: The contact centres by the id of their site; the caller closes them.
+        cluster: What it shares with other nodes; the caller closes it.
         clock: The only time.
         telemetry: Where all of it is counted.
         beside: What it may do more.
@@ -280,7 +280,7 @@ class Gateway:
 def _audited(
     own: NodeSettings, sites: Mapping[str, SiteParts], cluster: Cluster, clock: Clock, tally: Tally
 ) -> tuple[Node, AuditTrail]:
-    """Return the node, and where what somebody may have to answer for is written down."""
+    """Return the node, and the log of the audit."""
     trail = AuditTrail(audit_writer(own.node, own.holder))
     return Node(own, sites, cluster, clock, random.random, trail.note, tally), trail
 
@@ -337,7 +337,7 @@ async def serving(
     Raises:
         ConfigError: A file that the settings name cannot be used.
         CannotListen: An address is not to be had.
-        LogOffsLost: The node has ended, and log-offs that nobody confirmed are in no other node's hands.
+        LogOffsLost: The node has ended, and unconfirmed log-offs are in no other node's hands.
     """
     async with AsyncExitStack() as stack:
         keyring = Keyring(secrets.sealing_keys)

@@ -99,7 +99,7 @@ class RedisBackend:
 
     @property
     def trouble(self) -> str | None:
-        """Why one of the connections is down, in words that quote nobody; None: all are up."""
+        """Why one of the connections is down, without text of the server; None: all are up."""
         return next((each.trouble for each in self.clients.values() if each.trouble is not None), None)
 
     def refusals(self) -> frozenset[str]:

@@ -181,7 +181,7 @@ def _db(text: str) -> int:
 
 
 class RedisUnreachable(Exception):  # noqa: N818 - a state of the server, not a mistake
-    """No connection came about. Its text says why, in words that quote nobody.
+    """No connection came about. Its text says why, without text of the server.
 
     *word*: the first word of the refusal, or ``TLS``; None: the server refused nothing.
     """
@@ -423,7 +423,7 @@ def code(refusal: RedisError) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """Return why a connection failed or ended, in words that quote nobody."""
+    """Return why a connection failed or ended, without text of the server."""
     match _beneath(error):
         case TimeoutError() | RedisTimeoutError():
             return "it did not answer in time"

@@ -125,7 +125,7 @@ class Pipeline:
     ) -> None:
         self.lost: Final = asyncio.Event()
         self.why = ""
-        """What ended it, in words that quote nobody."""
+        """What ended it, without text of the server."""
         self.answered: Callable[[], None] | None = None
         """Called after each reply."""
         self.pending_bytes = 0
@@ -247,7 +247,7 @@ class RedisClient:
         opened: Callable[[Sequence[Reply]], None] | None = None,
     ) -> None:
         self.trouble: str | None = "not connected yet"
-        """Why there is no connection, in words that quote nobody; None while there is one."""
+        """Why there is no connection, without text of the server; None while there is one."""
         self.losses: Final[Counter[str]] = Counter()
         """How often connections ended, or did not come about, by reason."""
         self._connector = connector

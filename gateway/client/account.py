@@ -76,7 +76,7 @@ class Account:
         api: The gateway's routes.
         clock: Waits between repeated log-offs.
         jitter: Gives numbers in [0, 1).
-        tell: Is told that a log-off is pending.
+        tell: Called when a log-off is pending.
     """
 
     __slots__ = ("_api", "_clock", "_jitter", "_tell", "accepted", "session")
@@ -200,7 +200,7 @@ class Account:
         return (await self._api.ask("GET", "/v1/sessions", token=self.token)).read(_SESSIONS).sessions
 
     async def end_session(self, session_id: str) -> events.LogOffPending | None:
-        """End another of the person's sessions; tells until when calls may come, or None: none will."""
+        """End another of the person's sessions; return until when calls may come, or None: none will."""
         path = f"/v1/sessions/{quote(session_id, safe='')}"
         answer = await self._api.ask("DELETE", path, token=self.token)
         return events.LogOffPending(answer.read(_PENDING).routed_until_ms) if answer.status == 202 else None

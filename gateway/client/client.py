@@ -50,7 +50,7 @@ class GatewayClient:
         codec: :data:`~gateway.protocol.codec.JSON` or :data:`~gateway.protocol.codec.MSGPACK`.
         credentials: Asked when the session ended and the page says to log on again; without it
             the client ends with code 4300.
-        ssl: Whom to trust, when not the machine's authorities.
+        ssl: The authorities to trust, when not the machine's.
         clock: Time.
         chance: Gives numbers in [0, 1).
     """
@@ -79,7 +79,7 @@ class GatewayClient:
         )
         self._realtime = Realtime(means, access, wishes)
         self.mirror: Final = self._realtime.memory.mirror
-        """What the gateway told; keys and values as the protocol's page names them."""
+        """What the gateway sent; keys and values as the protocol's page names them."""
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
@@ -146,7 +146,7 @@ class GatewayClient:
         self._account.session = session
 
     def acknowledge(self, notice_id: str, version: int) -> None:
-        """Note that the person has accepted a notice: every log-on from now on says so."""
+        """Record that the person has accepted a notice: every log-on from now on says so."""
         accepted = bodies.NoticeReference(notice_id, version)
         self._account.accepted |= {accepted}
 
@@ -199,11 +199,11 @@ class GatewayClient:
 
     @property
     def health(self) -> HealthChanged | None:
-        """How current the data is, as last told; None before the first ping."""
+        """How current the data is, as the last ping said; None before the first ping."""
         return self._realtime.memory.health
 
     def server_time_ms(self) -> int | None:
-        """Return the gateway's clock, as far as its frames tell; None before the first."""
+        """Return the gateway's clock, as far as its frames show it; None before the first."""
         return self._realtime.memory.server_time.at(self._clock.now())
 
     def background(self) -> None:
@@ -291,7 +291,7 @@ class GatewayClient:
     # ---- questions ----
 
     async def about(self) -> bodies.AboutBody:
-        """Return what the gateway says about itself; nobody need be logged on."""
+        """Return what the gateway says about itself; needs no log-on."""
         return await self._account.about()
 
     async def notices(self, language: str | None = None) -> Sequence[bodies.NoticeView]:

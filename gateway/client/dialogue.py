@@ -55,7 +55,7 @@ class Liveness:
         self._probe_by: float | None = None
 
     def heard(self, now: float) -> None:
-        """Note that a frame came."""
+        """Record that a frame came."""
         self._heard_at = now
         self._probe_by = None
 
@@ -64,12 +64,12 @@ class Liveness:
         self._ping_s = ping_s
 
     def probe(self, now: float) -> None:
-        """Note that the network changed: something must be heard soon."""
+        """Record that the network changed: a frame must come soon."""
         self._probe_by = now + PROBE_S
 
     @property
     def over_at(self) -> float:
-        """When the connection is given up unless something is heard before."""
+        """When the connection is given up unless a frame comes before."""
         silent_until = self._heard_at + self._ping_s + GRACE_S
         return silent_until if self._probe_by is None else min(silent_until, self._probe_by)
 
@@ -133,12 +133,12 @@ class Requests:
         self._commands.pop(id_, None)
         self._follows.pop(id_, None)
 
-    # ---- what is told to it ----
+    # ---- inputs ----
 
     def welcomed(
         self, topics: GrantedTopics, asked: tuple[str, ...] | None
     ) -> tuple[CommandFrame | Follow, ...]:
-        """Note that a new connection is served; returns what to send on it.
+        """Record that a new connection is served; returns what to send on it.
 
         *asked* are the topics of its `hello`, the newest wish of then: they answer the last follow that asked
         for the same, and those that it replaced.
@@ -154,16 +154,16 @@ class Requests:
         return (*(follow.frame for follow in self._follows.values()), *commands)
 
     def result(self, frame: Result) -> None:
-        """Take in what became of a command; one that nobody waits for is ignored."""
+        """Record the outcome of a command; one without a waiting call is ignored."""
         self._settle(frame.id, outcome_of(frame.outcome))
 
     def followed(self, frame: Followed) -> None:
-        """Take in the topics granted."""
+        """Process the topics granted."""
         if follow := self._follows.pop(frame.id, None):
             follow.granted(frame.topics)
 
     def refused(self, frame: ErrorFrame) -> bool:
-        """Take in that a frame was not served; returns whether somebody waited for it."""
+        """Record that a frame was not served; returns whether a call waited for it."""
         if frame.id is None:
             return False
         error = error_of({"code": frame.code, "message": frame.message, "retry_after_s": frame.retry_after_s})
@@ -223,7 +223,7 @@ class ServerTime:
         self._offsets_ms.clear()
 
     def heard(self, server_time_ms: int, now: float) -> None:
-        """Note a reading that came at *now*, in monotonic seconds."""
+        """Record a reading that came at *now*, in monotonic seconds."""
         self._offsets_ms.append(server_time_ms - now * 1000)
 
     def at(self, now: float) -> int | None:
@@ -287,11 +287,11 @@ class Memory:
     requests: Requests = dataclasses.field(default_factory=Requests)
     server_time: ServerTime = dataclasses.field(default_factory=ServerTime)
     health: events.HealthChanged | None = None
-    """The newest that was told."""
+    """The newest that was received."""
 
 
 class Hooks(NamedTuple):
-    """Whom the dialogue tells what is not state."""
+    """The receivers of what is not state."""
 
     event: Callable[[events.Event], None]
     renewed: Callable[[frames.Renewed], None]
@@ -311,7 +311,7 @@ class Dialogue:
 
     Args:
         memory: What it works on.
-        hooks: Whom it tells.
+        hooks: Get what is not state.
         token: Opens the session.
         now: Monotonic seconds, here and below.
     """
@@ -329,14 +329,14 @@ class Dialogue:
         self._resync_at = now
         memory.mirror.reopen()
 
-    # ---- what it is told ----
+    # ---- inputs ----
 
     def heard(self, now: float) -> None:
-        """Note that something came, whatever it is."""
+        """Record that something came, whatever it is."""
         self._liveness.heard(now)
 
     def receive(self, frame: frames.GatewayFrame, now: float) -> Frames:
-        """Take in a frame; returns what is to be sent."""
+        """Process a frame; returns what is to be sent."""
         match frame:
             case frames.Welcome():
                 return self._on_welcome(frame, now)
@@ -349,18 +349,18 @@ class Dialogue:
                 return ()
 
     def probe(self, now: float) -> frames.Pong:
-        """Take in that the network changed: something must come soon."""
+        """Record that the network changed: something must come soon."""
         self._liveness.probe(now)
         return frames.Pong()
 
     def tick(self, now: float) -> Frames:
-        """Take in that time has passed."""
+        """Record that time has passed."""
         return self._resync(now) if self._memory.mirror.lost else ()
 
     # ---- what it gives ----
 
     def given_up(self, now: float) -> bool:
-        """Tell whether the gateway was silent for too long."""
+        """Return whether the gateway was silent for too long."""
         return now >= self._liveness.over_at
 
     @property

@@ -34,14 +34,14 @@ class Ended:
     """The last event: no connection will follow. *by* is who ended the session, when that is known."""
 
     code: int
-    """A close code; its range tells why (:func:`gateway.domain.errors.verdict`)."""
+    """A close code; its range shows the verdict (:func:`gateway.domain.errors.verdict`)."""
     reason: str
     by: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class HealthChanged:
-    """How current the data is, whenever a ping tells something new.
+    """How current the data is, whenever a ping has news.
 
     *as_of_ms* is None before the first snapshot; gateway clock.
     """
@@ -53,21 +53,21 @@ class HealthChanged:
 
 @dataclass(frozen=True, slots=True)
 class NoticeShown:
-    """A message for the user; when it must be acknowledged, ask and tell the client."""
+    """A message for the user; when it must be acknowledged, ask the user and call the client."""
 
     notice: NoticeFrame
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The gateway did not serve a frame that nobody waits for."""
+    """The gateway did not serve a frame that no call waits for."""
 
     error: ErrorFrame
 
 
 @dataclass(frozen=True, slots=True)
 class Renewed:
-    """The session has a new token: whoever stores tokens stores ``client.session`` anew."""
+    """The session has a new token: a program that stores tokens stores ``client.session`` again."""
 
     expires_at_ms: int
 
@@ -89,7 +89,7 @@ class EventStream:
     """Events for any number of readers.
 
     Invariant: a reader gets the events in order from its first step on, or the newest
-    :data:`KEPT` of them; it ends when the stream is closed and it has read what was told before.
+    :data:`KEPT` of them; it ends when the stream is closed and it has read all events before that.
     """
 
     __slots__ = ("_closed", "_readers")
@@ -99,13 +99,13 @@ class EventStream:
         self._closed = False
 
     def tell(self, event: Event) -> None:
-        """Tell every reader."""
+        """Give *event* to every reader."""
         for waiting, arrived in self._readers:
             waiting.append(event)
             arrived.set()
 
     def close(self) -> None:
-        """End all readers after what they were told."""
+        """End all readers after the events that they have."""
         self._closed = True
         for _, arrived in self._readers:
             arrived.set()

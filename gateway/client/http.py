@@ -37,7 +37,7 @@ def error_of(
     """Return the error that *members* describe: problem+json, an outcome's error, an error frame.
 
     A code that this version does not know becomes ``internal`` or ``bad_request`` by its *status*,
-    and stands in the details as ``unknown_code``. *retry_after_s* holds when the members say nothing.
+    and stands in the details as ``unknown_code``. *retry_after_s* holds when the members have none.
     """
     said, text = members.get("code"), members.get("message") or members.get("detail") or members.get("title")
     details = {name: _detail(value) for name, value in members.items() if name not in _OWN_MEMBERS}
@@ -175,7 +175,7 @@ class Api:
         """Ask and return the answer.
 
         Raises:
-            Unreachable: Nobody answered in time, or what answered is no gateway.
+            Unreachable: No answer came in time, or what answered is no gateway.
             GatewayError: The gateway refused, with its code.
         """
         headers = {"Accept": f"{JSON_TYPE}, {PROBLEM_TYPE}"}
@@ -200,7 +200,7 @@ def open_http(ssl: Any) -> aiohttp.ClientSession:  # noqa: ANN401 - as aiohttp t
     """Return what :class:`Api` and WebSockets connect with.
 
     It keeps no cookies and follows no redirect: a token or a `hello` goes to the address given, only.
-    What fails is not tried again behind the back of whoever backs off.
+    A failure is not tried again here, as the caller backs off.
     """
     trace = aiohttp.TraceConfig()
     trace.on_request_redirect.append(_refuse_redirect)

@@ -13,7 +13,7 @@ from gateway.protocol.frames import Changes, Ping, StreamPosition
 Value = Mapping[str, object]
 """A resource as the protocol's page names its fields. A field that is not there is null."""
 Listener = Callable[[str, Value | None, Value | None], None]
-"""Is told a key, its value before and its value after; None where there is none."""
+"""Called with a key, its value before and its value after; None where there is none."""
 
 PARTS_MAX: Final = 1024
 """Parts of one answer that are held back; more (256 MiB) can only be a fault of the gateway."""
@@ -30,11 +30,11 @@ class Took(enum.Enum):
 
 
 class Mirror(Mapping[str, Value]):
-    """Keys and values as the gateway told them; lives in memory only.
+    """Keys and values as the gateway sent them; lives in memory only.
 
     Invariants: values and position belong together, before and after every frame; an answer of
     several parts is seen whole or not at all; after a gap nothing changes until a reset.
-    Values are read-only. Listeners are called after a frame was taken in whole and must not raise.
+    Values are read-only. Listeners are called after a frame was processed whole and must not raise.
     """
 
     __slots__ = ("_listeners", "_lost", "_parts", "_position", "_values")
@@ -73,14 +73,14 @@ class Mirror(Mapping[str, Value]):
         return ((key[len(prefix) :], value) for key, value in self._values.items() if key.startswith(prefix))
 
     def listen(self, listener: Listener) -> Callable[[], None]:
-        """Tell *listener* every change from now on; returns what ends that."""
+        """Call *listener* with every change from now on; return a function that ends that."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
-    # ---- what it is told ----
+    # ---- inputs ----
 
     def reopen(self) -> None:
-        """Note that a new connection begins: parts of an answer cut short are forgotten."""
+        """Record that a new connection begins: parts of an answer cut short are forgotten."""
         self._parts.clear()
         self._lost = False
 
@@ -91,7 +91,7 @@ class Mirror(Mapping[str, Value]):
         self._commit(dict.fromkeys(self._values))
 
     def receive(self, frame: Changes | Ping) -> Took:
-        """Take in what the gateway sent."""
+        """Process what the gateway sent."""
         if isinstance(frame, Ping):
             return self._ping(frame)
         if not self._continues(frame):
@@ -105,7 +105,7 @@ class Mirror(Mapping[str, Value]):
 
     def _continues(self, frame: Changes) -> bool:
         if frame.reset:
-            # nothing is interleaved, so a reset that comes while parts wait begins anew
+            # nothing is interleaved, so a reset that comes while parts wait begins again
             self._parts.clear()
             return frame.stream is not None
         if self._parts:

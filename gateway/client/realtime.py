@@ -121,7 +121,7 @@ class ClientConnection:
                 return
 
     async def close(self) -> None:
-        """End it at once. The close frame is sent; nobody waits for the gateway's."""
+        """End it at once. The close frame is sent; the gateway's is not waited for."""
         with contextlib.suppress(TimeoutError):
             async with self._clock.timeout(0):
                 await self._socket.close()
@@ -159,7 +159,7 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What realtime works with: who opens WebSockets to which address, in which encoding, and time.
+    """What realtime works with: an opener of WebSockets, an address, an encoding, and time.
 
     *address* has no slash at its end; *jitter* gives numbers in [0, 1).
     """
@@ -212,7 +212,7 @@ class Realtime:
             raise session_ended(self.ended)
 
     async def finished(self) -> None:
-        """Return when no connection will be tried any more."""
+        """Return when no further connection will be tried."""
         if self._task is not None:
             await asyncio.wait([self._task])
 
@@ -225,7 +225,7 @@ class Realtime:
         await self.finished()
 
     def end(self, ending: Ending) -> None:
-        """Be over for good: forget the mirror, answer whoever waits, tell."""
+        """Be over for good: forget the mirror, answer all waiting calls, report the end."""
         if self.ended is None:
             self.ended = events.Ended(ending.code, ending.reason, ending.by)
             self.memory.mirror.clear()
@@ -233,7 +233,7 @@ class Realtime:
             self.close()
 
     def close(self) -> None:
-        """Answer whoever waits; tell nothing more."""
+        """Answer all waiting calls; report nothing more."""
         over = self.ended or events.Ended(_NORMAL, "closed", "self")
         self.memory.requests.ended(session_ended(over))
         self.events.close()
@@ -349,7 +349,7 @@ class Realtime:
                 self.end(failed)
                 return
             await self._pause(step.in_s, failed.reason)
-            # in the background nobody logs on: the foreground says hello, and hears what next
+            # in the background there is no log-on: the foreground sends its hello, and waits for what comes
             wanted = log_on_again if self._is(_Mode.ON) else None
             failed = None if wanted is None else await self._log_on(wanted)
             up_s = 0.0
@@ -386,7 +386,7 @@ class Realtime:
         self._nudged.clear()
 
     def _is(self, mode: _Mode) -> bool:
-        """Tell whether *mode* is wanted now: it may change while anything is awaited."""
+        """Return whether *mode* is wanted now: it may change while anything is awaited."""
         return self._mode is mode
 
 

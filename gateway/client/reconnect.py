@@ -75,13 +75,13 @@ class Backoff:
         self._failures = 0
 
     def failed(self, jitter: float) -> float:
-        """Note a failure; returns seconds to wait. *jitter* is in [0, 1)."""
+        """Record a failure; returns seconds to wait. *jitter* is in [0, 1)."""
         doublings = min(self._failures, 10)
         self._failures += 1
         return jitter * min(BACKOFF_MAX_S, BACKOFF_FIRST_S * float(2**doublings))
 
     def lasted(self, seconds: float) -> None:
-        """Note how long a connection was up; only a stable one ends the row of failures."""
+        """Record how long a connection was up; only a stable one ends the row of failures."""
         if seconds >= STABLE_S:
             self._failures = 0
 

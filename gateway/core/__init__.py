@@ -1,1 +1,1 @@
-"""What happens next: pure state machines that are told things and answer with data."""
+"""Pure state machines: they get inputs and the time, and return data."""

@@ -15,20 +15,20 @@ from gateway.domain.model import NodeId
 
 ASK_EVERY_S: Final = 1.0
 UNHEARD_S: Final = 1.0
-"""How far apart two questions must be that nobody received."""
+"""How far apart two questions must be that no node received."""
 UNANSWERED_S: Final = 3.0
 
 
 @dataclass(slots=True)
 class _Peer:
-    """What is known of one node. Numbers up to *settled* are of no interest any more."""
+    """What is known of one node. Numbers up to *settled* no longer matter."""
 
     settled: int
     asked_at: float = -math.inf
     received: int = 0
-    """The newest question of which it is known whether anybody received it."""
+    """The newest question of which it is known whether a node received it."""
     waits_for: int = 0
-    """The newest question that somebody received."""
+    """The newest question that a node received."""
     waits_since: float | None = None
     unheard_since: float | None = None
     unheard_at: float = -math.inf
@@ -41,14 +41,14 @@ class _Peer:
 class Peers:
     """Signs of life of the owner nodes that this node follows.
 
-    Each is asked at least once a second, if only for a sign of life. A question has a number; what
-    becomes of it is told by :meth:`received` and :meth:`answered`, in any order; that the bus did not take
-    it is not told, as it shows nothing of the node.
+    Each is asked at least once a second, if only to see that it runs. A question has a number. Its result
+    is reported by :meth:`received` and :meth:`answered`, in any order. A refusal of the bus is not, as
+    it shows nothing of the node.
 
     Bounded: nothing is remembered but of nodes that are followed, and of each the same few numbers
     however often it is asked.
 
-    Invariants: a node is deaf only when nobody received two questions at least 1 s apart and nothing
+    Invariants: a node is deaf only when no node received two questions at least 1 s apart and nothing
     showed otherwise between, or when a question that was received, and every later one, has had no
     answer for 3 s.
 
@@ -70,16 +70,16 @@ class Peers:
     # ---- questions ----
 
     def due(self, now: float) -> tuple[NodeId, ...]:
-        """Return who is to be asked now, whatever there is to ask."""
+        """Return the nodes that are to be asked now, even if there is nothing to ask."""
         return tuple(node for node, peer in self._peers.items() if now >= peer.asked_at + ASK_EVERY_S)
 
     @property
     def due_at(self) -> float:
-        """When somebody is to be asked; inf when nobody is followed."""
+        """When the next node is to be asked; inf when none is followed."""
         return min((peer.asked_at + ASK_EVERY_S for peer in self._peers.values()), default=math.inf)
 
     def asking(self, node: NodeId, now: float) -> int:
-        """Note that *node* is asked, and return the question's number: above all before."""
+        """Record that *node* is asked, and return the question's number: above all before."""
         self._number += 1
         peer = self._peers.get(node)
         if peer is not None:
@@ -87,7 +87,7 @@ class Peers:
         return self._number
 
     def received(self, node: NodeId, number: int, receivers: int, now: float) -> None:
-        """Note how many were subscribed when a question was published."""
+        """Record how many were subscribed when a question was published."""
         peer = self._peers.get(node)
         if peer is None or number <= max(peer.settled, peer.received):
             return
@@ -101,7 +101,7 @@ class Peers:
             peer.unheard_at = now
 
     def answered(self, node: NodeId, number: int, now: float) -> None:
-        """Note an answer. It settles every question up to its own, as questions arrive in order."""
+        """Record an answer. It settles every question up to its own, as questions arrive in order."""
         peer = self._peers.get(node)
         if peer is None or not peer.settled < number <= self._number:
             return
@@ -110,10 +110,10 @@ class Peers:
         # what is still open counts from this sign of life, so that only one time must be remembered
         peer.waits_since = None if peer.waits_since is None or number >= peer.waits_for else now
 
-    # ---- what it tells ----
+    # ---- queries ----
 
     def deaf(self, now: float) -> frozenset[NodeId]:
-        """Return the followed nodes that do not listen any more."""
+        """Return the followed nodes that no longer listen."""
         return frozenset(node for node, peer in self._peers.items() if peer.is_deaf(now))
 
 
@@ -153,7 +153,7 @@ class BusMachine:
     """The bus, as one node sees it.
 
     It begins degraded, not down and not live: a process that starts without its bus serves phones at
-    once, but takes nobody's user into its own hands before it has tried for as long as any other node
+    once, but takes no user over before it has tried for as long as any other node
     would have; and it shows nothing as live before a probe of its own came back.
 
     A probe that comes back late heals nothing, as a slow bus is not live; but it shows that the bus is
@@ -185,7 +185,7 @@ class BusMachine:
     # ---- probes ----
 
     def tick(self, now: float) -> bool:
-        """Take in that time passed; call at :attr:`due_at` at the latest.
+        """Record that time passed; call at :attr:`due_at` at the latest.
 
         Returns:
             Whether a probe is to be sent now: :meth:`probing`.
@@ -197,7 +197,7 @@ class BusMachine:
         return self._sent_at is None and now >= self._probe_at
 
     def probing(self, now: float) -> int:
-        """Note that a probe is sent, and return its number: that of the one under way if there is one."""
+        """Record that a probe is sent, and return its number: that of the one under way if there is one."""
         if self._sent_at is None:
             self._number += 1
             self._sent_at = now
@@ -205,7 +205,7 @@ class BusMachine:
         return self._number
 
     def returned(self, number: int, now: float) -> None:
-        """Note that a probe came back. What came back before, or was never sent, is ignored."""
+        """Record that a probe came back. What came back before, or was never sent, is ignored."""
         if not self._returned < number <= self._number:
             return
         self._returned = number
@@ -220,7 +220,7 @@ class BusMachine:
             self.recovery += 1
 
     def failed(self, number: int, now: float) -> None:
-        """Note that a probe could not be sent, without waiting for its time to run out."""
+        """Record that a probe could not be sent, without waiting for its time to run out."""
         if number != self._number or self._sent_at is None:
             return
         self._sent_at = None
@@ -231,7 +231,7 @@ class BusMachine:
     # ---- what may be lost ----
 
     def doubted(self) -> None:
-        """Note that messages may have been lost though no probe was: a connection was renewed unasked.
+        """Record that messages may have been lost though no probe was: a connection was renewed unasked.
 
         As others may still be renewing theirs, the bus counts as healthy from its next probe only.
         """
@@ -240,14 +240,14 @@ class BusMachine:
             self.recovery += 1
 
     def resynced(self, recovery: int) -> None:
-        """Note that all that may have been lost before this *recovery* is asked for.
+        """Record that all that may have been lost before this *recovery* is asked for.
 
         That of an earlier one is ignored: more may have been lost since.
         """
         if recovery == self.recovery:
             self._move("resynced")
 
-    # ---- what it tells ----
+    # ---- queries ----
 
     @property
     def health(self) -> Literal["live", "degraded", "down"]:
@@ -301,14 +301,14 @@ class StoreWrites:
         self._taken_since = -math.inf
 
     def look(self, now: float, *, refused: bool) -> None:
-        """Take in whether writes are refused now; call at least once a second."""
+        """Record whether writes are refused now; call at least once a second."""
         if not refused and self._refused_since is not None:
             self._refused_since, self._taken_since = None, now
         elif refused and self._refused_since is None:
             self._refused_since = now
 
     def is_away(self, now: float) -> bool:
-        """Tell whether writes have been refused for :data:`REFUSED_S`."""
+        """Return whether writes have been refused for :data:`REFUSED_S`."""
         return self._refused_since is not None and now - self._refused_since >= REFUSED_S
 
     def taken_for(self, now: float) -> float:

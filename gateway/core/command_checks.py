@@ -69,7 +69,7 @@ from gateway.protocol.frames import (
 def check_command(command: Command, facts: SessionFacts, declared: Declared) -> None:
     """Refuse what the session may not do, then what OSCC-E's functions or catalogues do not allow.
 
-    What is out of scope is answered like what does not exist, so that nobody learns which ids are
+    What is out of scope is answered like what does not exist, so that a client cannot learn which ids are
     in use. What OSCC-E has not declared yet is left to OSCC-E, as is what depends on present states.
 
     Raises:
@@ -192,7 +192,7 @@ def check_skills(command: SetSkills, declared: Declared) -> None:
 
     Raises:
         GatewayError: ``duplicate_skill``, ``skill_unknown``, ``level_out_of_range``,
-            ``preference_out_of_range``; all tell which skill.
+            ``preference_out_of_range``; all name the skill.
     """
     named: set[str] = set()
     for change in command.changes:
@@ -278,7 +278,7 @@ def check_parameters(
 
     Raises:
         GatewayError: ``parameter_unknown``, ``parameter_read_only``, ``wrong_type``,
-            ``value_out_of_range``, ``reference_unknown``; all tell which parameter.
+            ``value_out_of_range``, ``reference_unknown``; all name the parameter.
     """
     known = declared.parameters(kind)
     if known is None:
@@ -326,7 +326,7 @@ def _check_member(parameter: RoutingParameter, value: Scalar, scope: Scope) -> N
 
 
 def _check_reference(name: str, value: Scalar, kind: Kind, scope: Scope) -> None:
-    """Refuse what is no id, and the id of what is out of sight, which is told like what does not exist."""
+    """Refuse what is no id, and an id out of sight; both get the error of an id that does not exist."""
     if not isinstance(value, str):
         raise _refusal(ErrorCode.WRONG_TYPE, "The value must be an id, or null.", name)
     parsed = parse_key(f"{kind}:{value}")
@@ -335,7 +335,7 @@ def _check_reference(name: str, value: Scalar, kind: Kind, scope: Scope) -> None
 
 
 def _is_same(one: Parameter, other: Parameter) -> bool:
-    """Tell equal values of one type: True is not 1."""
+    """Distinguish equal values of one type: True is not 1."""
     return type(one) is type(other) and one == other
 
 
@@ -372,7 +372,7 @@ def _refusal(code: ErrorCode, message: str, parameter: str) -> GatewayError:
 class Declared:
     """Catalogues, functions and present values, as a user's mirror has them at this moment.
 
-    None means: not told yet, so nothing can be said against a command by it.
+    None means: not known yet, so the command cannot be refused because of it.
 
     Args:
         ledger: The user's mirror.
@@ -403,7 +403,7 @@ class Declared:
         return {each.name: each for each in found.parameters if each.applies_to == kind}
 
     def is_down(self, name: FunctionName) -> bool:
-        """Tell whether a function of OSCC-E is known to be down."""
+        """Return whether a function of OSCC-E is known to be down."""
         site = self._value(SITE)
         if not isinstance(site, Site) or site.functions is None:
             return False
@@ -416,7 +416,7 @@ class Declared:
         return key_of(Kind.AGENT, int(me.agent)) if isinstance(me, Me) and me.agent is not None else None
 
     def agent(self, key: str | None) -> Agent | None:
-        """Return an agent as he is now."""
+        """Return an agent's present values."""
         found = None if key is None else self._value(key)
         return found if isinstance(found, Agent) else None
 

@@ -25,8 +25,8 @@ _ABSENT_MAX: Final = 10_000
 class CommandHistory(Generic[KeyT, WaiterT]):
     """The commands of the users of one node, by user.
 
-    Invariant: while a user is present, and until his outcomes are forgotten, he has one :class:`Calls`.
-    Bounded: of those who are absent the one who left first is forgotten; then a retry is ``unknown``.
+    Invariant: while a user is present, and until their outcomes are forgotten, they have one :class:`Calls`.
+    Bounded: of the absent users the one who left first is forgotten; then a retry is ``unknown``.
     """
 
     def __init__(self, *, absent_max: int = _ABSENT_MAX) -> None:
@@ -39,7 +39,7 @@ class CommandHistory(Generic[KeyT, WaiterT]):
 
     @property
     def users(self) -> tuple[KeyT, ...]:
-        """Those of whom commands are known, or may be."""
+        """The users of whom commands are known, or may be."""
         return (*self._present, *self._absent)
 
     def of(self, user: KeyT) -> Calls[WaiterT] | None:
@@ -47,13 +47,13 @@ class CommandHistory(Generic[KeyT, WaiterT]):
         return self._present[user] if user in self._present else self._absent.get(user)
 
     def came(self, user: KeyT) -> Calls[WaiterT]:
-        """Return the user's commands; he is present from now on."""
+        """Return the user's commands; the user is present from now on."""
         if user not in self._present:
             self._present[user] = self._absent.pop(user) if user in self._absent else Calls()
         return self._present[user]
 
     def left(self, user: KeyT) -> None:
-        """Note that nobody speaks for the user here any more."""
+        """Record that this node no longer acts for the user."""
         calls = self._present.pop(user, None)
         if calls is None or not len(calls):
             return
@@ -69,7 +69,7 @@ class CommandHistory(Generic[KeyT, WaiterT]):
                 del self._absent[user]
 
 
-"""Whoever waits for an outcome, as the caller names him."""
+"""A caller that waits for an outcome, by the caller's own name for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class CallLimits:
     """Commands in flight and outcomes together. When full the outcome that settled first is
     dropped early; when all are in flight the newcomer is refused."""
     waiters: int = 16
-    """Who may wait for the same command: a phone that lost its connection asks again."""
+    """The callers that wait for the same command: a phone that lost its connection asks again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class New:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """It is being executed; the waiter is told together with the first one."""
+    """It is being executed; the waiter gets the outcome together with the first one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +176,7 @@ class Calls(Generic[WaiterT]):
         Args:
             key: Names the intended action.
             body_hash: Of the command, see :func:`fingerprint`.
-            waiter: Whom to tell when it is Pending.
+            waiter: Gets the outcome when it is Pending.
             now: Monotonic seconds.
         """
         self.expire(now)
@@ -198,12 +198,12 @@ class Calls(Generic[WaiterT]):
         stream_epoch: int | None,
         epoch: int,
     ) -> Began:
-        """Take in one command that is sent in the same turn, on the link that is open under *epoch*.
+        """Process one command that is sent in the same turn, on the link that is open under *epoch*.
 
         Args:
             key: Names the intended action.
             body_hash: Of the command, see :func:`fingerprint`.
-            waiter: Whom to tell.
+            waiter: Gets the outcome.
             now: Monotonic seconds, as everywhere here.
             session: Whose limit it counts against.
             retry: Whether it may have been sent before by another way: the phone says so, or it had to wait.
@@ -221,7 +221,7 @@ class Calls(Generic[WaiterT]):
         return New()
 
     def settle(self, key: str, outcome: Outcome, now: float) -> tuple[WaiterT, ...]:
-        """Note what became of a command; returns who waits for it, in the order they came.
+        """Record the outcome of a command; return the callers that wait for it, in the order they came.
 
         Of a key that is not in flight nothing is noted: its first outcome stands.
         """
@@ -247,7 +247,7 @@ class Calls(Generic[WaiterT]):
     def history(self, now: float, *, epoch: int) -> History:
         """Return what the next owner must know.
 
-        Whoever gives settles what is in flight first, as unknown if need be, and begins nothing more.
+        The caller first settles what is in flight, as unknown if need be, and begins no more commands.
 
         Args:
             now: Monotonic seconds.
@@ -267,11 +267,11 @@ class Calls(Generic[WaiterT]):
         return History(self._since, max(0.0, self._blind_until - now), outcomes)
 
     def adopt(self, history: History, epoch: int, now: float) -> None:
-        """Take over from an owner who gave.
+        """Take over from an owner that gave the user.
 
         Args:
-            history: The giver's.
-            epoch: The new owner's: granted in direct succession to the giver's, with nobody between.
+            history: That of the node that gives the user.
+            epoch: The new owner's: granted in direct succession to the giver's, without an owner between.
             now: Monotonic seconds of the new owner.
         """
         self._enter(epoch)
@@ -291,12 +291,12 @@ class Calls(Generic[WaiterT]):
     # ---- inner ----
 
     def _enter(self, epoch: int) -> None:
-        """Begin a new epoch: whoever owned between may have executed anything."""
+        """Begin a new epoch: an owner in between may have executed anything."""
         if epoch > self._epoch:
             self._epoch = self._since = epoch
 
     def _remembers(self, stream_epoch: int | None, now: float) -> bool:
-        """Tell whether a key first sent in *stream_epoch* would be known had it been executed.
+        """Return whether a key first sent in *stream_epoch* would be known had it been executed.
 
         It ran in that epoch or in a later one, never in an earlier one: the link is fenced.
         """
@@ -331,7 +331,7 @@ _UNKNOWN_TEXT: Final = "It may have been executed: look, then ask again with a n
 
 
 def answer(began: Answered) -> Outcome:
-    """Return the outcome that is told at once."""
+    """Return the outcome that is given at once."""
     match began:
         case Done(outcome):
             return outcome

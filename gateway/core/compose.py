@@ -1,7 +1,7 @@
-"""Resources, made of the parts that OSCC-E told of them.
+"""Resources, made of the parts that OSCC-E sent of them.
 
 Pure functions from parts to values, and the composer that makes each distinct value once
-per node, however many links tell it.
+per node, however many links carry it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def with_part(parts: Parts, source: Source, part: Part | None, left_at_ms: int |
     """Return *parts* with another part of one source, or without.
 
     Args:
-        parts: What was told before.
+        parts: What the link received before.
         source: Whose part it is.
         part: The part; None for none.
         left_at_ms: When a realtime part that is no more left.
@@ -72,13 +72,13 @@ def part_of(parts: Parts, source: Source) -> Part | None:
 class ReadingStep:
     """What one reading leads to.
 
-    A step applies only to a link that received the reading's bytes, was told *befores* and shows *held*, with
+    A step applies only to a link that received the reading's bytes, received *befores* and shows *held*, with
     a clock *offset_ms* ahead of the server's.
 
     Args:
         numbers: The numbers of the reading's parts, in order.
         keys: Their keys in a ledger.
-        befores: What was told of them before.
+        befores: What was received of them before.
         held: What is shown of them.
     """
 
@@ -98,7 +98,7 @@ class ReadingStep:
         self.held = held
         self.offset_ms = offset_ms
         self.afters: dict[int, Parts] = {}
-        """What is told of them now, by number."""
+        """What has been received of them now, by number."""
         self.read_ms: dict[int, int] = {}
         self.changed: frozenset[int] = frozenset()
         """Of which something else is shown now."""
@@ -113,7 +113,7 @@ class ReadingStep:
 class NewestElement:
     """What some link of the node showed last of one resource.
 
-    It lives as long as some link that was told of the resource holds it.
+    It lives as long as some link that received the resource holds it.
     """
 
     __slots__ = ("__weakref__", "element")
@@ -125,7 +125,7 @@ class NewestElement:
 class Composer:
     """Makes elements from parts and shares them between all users of a node.
 
-    Sharing is by value with what some link of the node made last of a resource, so nobody can be shown
+    Sharing is by value with what some link of the node made last of a resource, so no user can be shown
     what their own link did not deliver, but for instants within :data:`gateway.domain.resources.STEADY_MS`.
     """
 
@@ -136,7 +136,7 @@ class Composer:
         self._shown = weakref.WeakValueDictionary()
 
     def shown(self, address: Address) -> NewestElement:
-        """Return the one place for what is shown of a resource, for as long as anybody holds it."""
+        """Return the one place for what is shown of a resource, for as long as it is held anywhere."""
         found = self._shown.get(address)
         if found is None:
             found = self._shown[address] = NewestElement()
@@ -152,7 +152,7 @@ class Composer:
         other hold one element.
 
         Args:
-            parts: What the link was told.
+            parts: What the link received.
             before: What the link shows.
             offset_ms: Gateway minus server clock.
             shown: What is shown of the resource; None: what :meth:`shown` returns.
@@ -186,7 +186,7 @@ class Composer:
         Args:
             reading: Some parts of one kind and source.
             place: Where a link stands.
-            shown: What is shown of all resources that the link was told of.
+            shown: What is shown of all resources that the link received.
             kind: The reading's.
         """
         changed: list[int] = []
@@ -208,10 +208,10 @@ class Composer:
 
 
 def converged(parts: Parts, element: Element) -> Parts:
-    """Return what a link was told whose resource is shown as *element*: that of which it was composed.
+    """Return what a link received whose resource is shown as *element*: that of which it was composed.
 
-    So links that are told the same at other instants soon stand at the same place. It stays what the link was
-    told where the two differ in what *element* does not show, but a later one may.
+    So links that receive the same at other instants soon share one step. The result stays what the link
+    received where the two differ in something that *element* does not show, but a later one may.
     """
     others = element.parts
     if others is None or others is parts:
@@ -248,7 +248,7 @@ def _address(parts: Parts) -> Address:
 
 
 def _is_jitter(shown: Element, said: Composed) -> bool:
-    """Tell whether *said* differs from what is shown by no more than instants that jitter."""
+    """Return whether *said* differs from what is shown by no more than instants that jitter."""
     value = shown.value
     return isinstance(value, Composed) and steady(value, said) == value
 

@@ -11,7 +11,7 @@ _WINDOW_S: Final = 1.0
 
 
 class Moving(NamedTuple):
-    """What a site must take: so many users who are owned here open their links elsewhere."""
+    """What a site must take: so many users that are owned here open their links elsewhere."""
 
     users: int
     log_ons_per_s: float
@@ -20,7 +20,7 @@ class Moving(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DrainSchedule:
-    """When one phone is told, s from now, and from when until when it comes back, s after that."""
+    """When one phone gets its `bye`, s from now, and from when until when it comes back, s after that."""
 
     at_s: float
     window_s: tuple[float, float]
@@ -29,22 +29,22 @@ class DrainSchedule:
 def farewells(
     phones: int, *, accepts_per_s: Iterable[float], moving: Iterable[Moving], grace_s: float
 ) -> tuple[DrainSchedule, ...]:
-    """Return the farewells of so many phones, in the order in which they are told.
+    """Return the schedule of so many phones, in the order in which they get their `bye`.
 
     Each phone has a slot of its own to come back in. So in any time at most two more of them return
     than the survivors accept and the sites' budgets allow in that time, however the phones choose within
-    their slots; for the budgets the caller mixes the phones of those who are owned here with the others.
+    their slots; for the budgets the caller mixes the phones of the users that are owned here with the others.
 
-    All are told within the grace. When there is time each is told when its slot begins, so that it is
-    away for a second at most; else the farewells are spread evenly over the grace, as many in its last
-    moment might not leave. When nobody is left to take the phones, waiting serves nobody: all
-    are told at once, and come back over the grace at least, to whoever starts here next.
+    All get it within the grace. When there is time, each gets it when its slot begins, so that it is
+    away for a second at most. Otherwise the `bye`s are spread evenly over the grace, as many in its last
+    moment might not leave. When no other node is left to take the phones, waiting is of no use: all
+    get it at once, and come back over the grace at least, to the node that starts here next.
 
     Args:
         phones: How many are connected here.
         accepts_per_s: Handshakes that each survivor takes on beyond its own.
         moving: Of each site.
-        grace_s: Within how many seconds all are told.
+        grace_s: Within how many seconds all get their `bye`.
     """
     links_s = max((users / per_s for users, per_s in moving), default=0.0)
     accepted_per_s = sum(accepts_per_s)

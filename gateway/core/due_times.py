@@ -35,7 +35,7 @@ class DueTime(Generic[KeyT]):
         self._touched = touched
 
     def touch(self) -> None:
-        """Note that something happened, so that its due time may be earlier: it is due at once."""
+        """Record that something happened, so that its due time may be earlier: it is due at once."""
         if not self.is_touched:
             self.is_touched = True
             self._touched.append(self)

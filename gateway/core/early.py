@@ -27,7 +27,7 @@ class Early:
         return self._is_expecting
 
     def expect(self, is_expecting: bool) -> None:
-        """Note whether some question for events is not answered yet."""
+        """Record whether some question for events is not answered yet."""
         self._is_expecting = is_expecting
         if not is_expecting:
             self._kept.clear()
@@ -38,6 +38,6 @@ class Early:
         del self._kept[:-MOST]
 
     def take(self, query: int, listen: Listen) -> list[Reading]:
-        """Return what was read of *query*, which is now known to tell what *listen* asks for."""
+        """Return what was read of *query*, which is now known to cover what *listen* asks for."""
         about = (query, listen.kind, listen.source)
         return [each for each in self._kept if (each.query, each.kind, each.source) == about]

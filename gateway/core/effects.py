@@ -9,8 +9,8 @@ from gateway.domain.commands import Call
 from gateway.protocol import frames
 
 Resumption = Literal["in_sync", "since", "reset", "foreign"]
-"""What a phone that knew a position was told: nothing, what changed since, all anew because what was
-removed since is not remembered, or all anew because its stream is another one."""
+"""What a phone that knew a position gets: nothing, what changed since, everything because the removals
+since are not remembered, or everything because its stream is another one."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -25,7 +25,7 @@ class AttachSession:
 
 @dataclass(frozen=True, slots=True)
 class Invoke:
-    """Have a command executed; its outcome is told to the session under *id*."""
+    """Have a command executed; the session gets its outcome under *id*."""
 
     id: str
     call: Call
@@ -43,14 +43,14 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """Note what a phone's position was worth. Nothing is to be done."""
+    """Record what a phone's position was worth. Nothing is to be done."""
 
     how: Resumption
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """Note that a phone answered the newest ping after *seconds*. Nothing is to be done."""
+    """Record that a phone answered the newest ping after *seconds*. Nothing is to be done."""
 
     seconds: float
 
@@ -90,7 +90,7 @@ class SessionLimits:
     pace_min_s: float = 0.05
 
     def told(self) -> frames.Limits:
-        """Return what phones are told of these limits."""
+        """Return those of these limits that phones are sent."""
         return frames.Limits(
             frame_bytes_in=self.frame_bytes_in,
             frame_bytes_out=self.frame_bytes_out,

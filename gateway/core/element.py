@@ -15,7 +15,7 @@ _NEVER_FRAMED: Final = "facts of sessions are never framed"
 
 
 class Parts(NamedTuple):
-    """What one link has told of one resource: the newest part of each source."""
+    """What one link has sent of one resource: the newest part of each source."""
 
     directory: Part | None
     realtime: Part | None

@@ -13,9 +13,9 @@ from gateway.core.view import ME_PREFIX, View
 from gateway.protocol.codec import Codec
 
 SIZE: Final = 256
-"""More phones are more fanout groups: what one of them is told holds the loop for about a millisecond."""
+"""More phones become more fan-out groups: sending to a group holds the loop for about a millisecond."""
 TURN_S: Final = 0.005
-"""Who was told within this time is told together the next time, at the later one's."""
+"""Phones that were sent to within this time are sent to together the next time, at the later one's."""
 
 
 class Writer(Protocol):
@@ -27,7 +27,7 @@ class Writer(Protocol):
 
 
 class Sink(Protocol):
-    """Whoever serves one phone."""
+    """The server of one phone."""
 
     @property
     def channel(self) -> Writer:
@@ -35,11 +35,11 @@ class Sink(Protocol):
         ...
 
     def wake(self) -> None:
-        """Note that something may be due."""
+        """Record that something may be due."""
         ...
 
     def fail(self, fault: Exception) -> None:
-        """Take in that it could not be written to."""
+        """Record that it could not be written to."""
         ...
 
 
@@ -54,7 +54,7 @@ class GroupMember(abc.ABC):
 
     @abc.abstractmethod
     def place(self, now: float) -> Hashable | None:
-        """Return where it meets those who know as much; None while something is its own."""
+        """Return where it meets readers that know as much; None while something is its own."""
 
     @abc.abstractmethod
     def part(self) -> None:
@@ -70,27 +70,27 @@ class GroupMember(abc.ABC):
 
     @abc.abstractmethod
     def mark(self, key: str, before: Element | None) -> None:
-        """Note that *key* changed."""
+        """Record that *key* changed."""
 
 
 def place_of(
     view: View, codec: Codec, *, seq: int, interval_s: float, sent_at: float, frame_bytes: int, now: float
 ) -> Hashable:
-    """Return where those meet who know all: who is at an equal place can be told the same frames.
+    """Return where readers meet that know everything: those at equal places may get the same frames.
 
-    Of those that may be told at once it does not matter since when.
+    For those that may be sent to at once, the time of the last frame does not matter.
     """
     turn = None if now - sent_at >= interval_s else int(sent_at / TURN_S)
     return (view.shared, codec.name, frame_bytes, interval_s, seq, turn)
 
 
 class FanoutGroup:
-    """Reads the ledger for phones that see the same, hold the same and may be told at the same time.
+    """Reads the ledger for phones that see the same, hold the same and may be sent to at the same time.
 
     One set of dirty names and one frame for all of them: what a phone costs is one write. Whatever
     concerns one phone alone parts it from the others before it happens.
 
-    Invariants: each member's phone was told all up to :attr:`seq`, in this epoch, and nothing of
+    Invariants: each member's phone was sent all up to :attr:`seq`, in this epoch, and nothing of
     its own waits; the shared keys of their views are equal, and so are their codecs and paces.
 
     Args:
@@ -128,9 +128,9 @@ class FanoutGroup:
         """When the oldest of what waits came to this node; infinity while nothing does."""
         self.interval_s = interval_s
         self.conflated = self.frames = self.frame_bytes = 0
-        """What each phone has been told that was in it from the first: values replaced, frames, bytes."""
+        """What each phone that was in it from the first has been sent: values replaced, frames, bytes."""
         self.herald: object | None = None
-        """Whoever brings what is due to the phones; it lives as long as this does."""
+        """Brings what is due to the phones; it lives as long as this group."""
         self.ledger = ledger
         self._view = view
         self._codec = codec
@@ -159,7 +159,7 @@ class FanoutGroup:
         return len(self._members) < SIZE and self in self.ledger.readers
 
     def join(self, member: GroupMember, sent_at: float) -> None:
-        """Take in who knows exactly as much, and was told something last at *sent_at*."""
+        """Add a reader that knows exactly as much, and was last sent something at *sent_at*."""
         self._members[member] = None
         self.sent_at = max(self.sent_at, sent_at)
 
@@ -181,7 +181,7 @@ class FanoutGroup:
         return next(iter(self._members)).view.handle if self._dirty else None
 
     def mark(self, key: str, before: Element | None) -> None:
-        """Note that *key* changed in the ledger, which held *before*."""
+        """Record that *key* changed in the ledger, which held *before*."""
         if key in self._dirty:
             self.conflated += 1
         elif key in self._view.shared:
@@ -195,7 +195,7 @@ class FanoutGroup:
                 member.mark(key, before)
 
     def epoch_began(self) -> None:
-        """Part all: each is to be told the name of its new stream."""
+        """Part all: each is to be sent the name of its new stream."""
         for member in list(self._members):
             member.part()
 
@@ -251,7 +251,7 @@ class FanoutGroup:
         self.since = math.inf
 
     def meet(self, now: float) -> None:
-        """Unite with those who know as much now, once what was taken is written and counted."""
+        """Unite with the readers that know as much now, once what was taken is written and counted."""
         place = place_of(
             self._view,
             self._codec,

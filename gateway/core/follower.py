@@ -19,11 +19,11 @@ class FollowState(enum.StrEnum):
     DOUBTING = "doubting"
     """Something may be missing: the owner is to be asked as soon as that is allowed."""
     ASKING = "asking"
-    """The owner was asked; without an answer he is asked again."""
+    """The owner was asked; without an answer it is asked again."""
     FOLLOWING = "following"
     """Nothing is known to be missing; the owner is asked now and then, as asking is the interest."""
     SEARCHING = "searching"
-    """It is not known who the owner is: the lease is to be read."""
+    """The owner is not known: the lease is to be read."""
 
 
 TRANSITIONS: Final[dict[tuple[FollowState, str], FollowState]] = {
@@ -39,7 +39,7 @@ TRANSITIONS: Final[dict[tuple[FollowState, str], FollowState]] = {
 }
 
 ASK_S: Final = 10.0
-"""The longest time between two questions. An owner publishes while he was asked within 25 s, so that two
+"""The longest time between two questions. An owner publishes if it was asked within 25 s, so that two
 may be lost."""
 _SPREAD: Final = 0.25
 """By which part of it jitter shortens that time."""
@@ -55,7 +55,7 @@ Need = Literal["ask", "read_lease", "nothing"]
 
 
 class FollowMachine:
-    """One user as a node sees him whose owner is another node.
+    """One user, as a node sees them that is not the owner.
 
     Invariants: questions are at least 0.25 s apart, unless another owner was found; while they are not
     answered, at most 2 s; otherwise at most 10 s; :attr:`floor` grows but for a lease that was read
@@ -83,20 +83,20 @@ class FollowMachine:
         self._heard_at = -math.inf
         self._gap_since: float | None = None
         self._is_told = False
-        """Whether anything that fits came since he was asked."""
+        """Whether anything that fits came since the owner was asked."""
         self.is_unsure = False
-        """Whether he was out of hearing, and has not answered since: what is held may be old."""
+        """Whether the owner was unreachable, and has not answered since: what is held may be old."""
 
     # ---- what comes ----
 
     def admits(self, epoch: int) -> bool:
-        """Tell whether a message of *epoch* may be read. Tell :meth:`published` in any case."""
+        """Return whether a message of *epoch* may be read. Call :meth:`published` in any case."""
         return epoch >= self.floor
 
     def published(self, epoch: int, receipt: Receipt, now: float) -> None:
-        """Take in a publication, and what the replica made of it if it was admitted.
+        """Process a publication, and what the replica made of it if it was admitted.
 
-        A higher epoch is another owner's: who that is must be read from the lease.
+        A higher epoch is another owner's: which one must be read from the lease.
         """
         if epoch < self.floor:
             self._lower_since = now if self._lower_since is None else self._lower_since
@@ -109,16 +109,16 @@ class FollowMachine:
             self._ask_soon(now)
 
     def seen(self, epoch: int, now: float) -> None:
-        """Note that an owner speaks in *epoch*. A higher one than was seen: the lease is to be read."""
+        """Record that an owner speaks in *epoch*. A higher one than was seen: the lease is to be read."""
         if epoch > self.floor:
             self.floor = epoch
             self._begin_anew()
             self._lose(now)
 
     def answered(self, now: float) -> None:
-        """Take in that the owner has answered; call after what he published as his answer was taken in.
+        """Record that the owner has answered; call after what it published as its answer was processed.
 
-        It answers nothing when that was of a lower epoch, did not fit, or did not come: he is asked again.
+        It answers nothing when that was of a lower epoch, did not fit, or did not come: it is asked again.
         """
         if self._lower_since is not None or not self._is_told:
             return
@@ -130,16 +130,16 @@ class FollowMachine:
             self._due_at = self._asked_at + self._every_s
 
     def not_mine(self, now: float) -> None:
-        """Take in that who was asked is not the owner (any more)."""
+        """Record that the node that was asked is not the owner, or no longer."""
         self._lose(now)
 
     def doubt(self, now: float) -> None:
-        """Note that messages may have been lost, also the answer that is still to come."""
+        """Record that messages may have been lost, also the answer that is still to come."""
         if self._move("doubt"):
             self._ask_soon(now)
 
     def unsure(self, now: float) -> None:
-        """Note that the owner is, or was, out of hearing: nothing is live before he answers."""
+        """Record that the owner is, or was, unreachable: nothing is live before it answers."""
         self.is_unsure = True
         if self._move("gap"):
             self._ask_soon(now)
@@ -147,18 +147,18 @@ class FollowMachine:
     # ---- what is done ----
 
     def asked(self, now: float) -> None:
-        """Note that the owner is asked."""
+        """Record that the owner is asked."""
         if self._move("ask"):
             self._asked_at, self._is_told = now, False
             self._not_before = self._wait(now)
 
     def reading(self, now: float) -> None:
-        """Note that the lease is being read; without :meth:`read` it will be again."""
+        """Record that the lease is being read; without :meth:`read` it will be again."""
         self._move("lost")
         self._wait(now)
 
     def read(self, epoch: int, now: float) -> bool:
-        """Take in the token of the lease that was read.
+        """Process the token of the lease that was read.
 
         Returns:
             Whether :attr:`floor` fell to it: then what the replica holds is of no owner; forget its
@@ -176,10 +176,10 @@ class FollowMachine:
         self._ask_soon(now)
         return fell
 
-    # ---- what it tells ----
+    # ---- queries ----
 
     def need(self, now: float) -> Need:
-        """Tell what is to be done now."""
+        """Return what is to be done now."""
         if now < self.due_at:
             return "nothing"
         if self.state is FollowState.SEARCHING or self._is_outdated(now):
@@ -202,10 +202,10 @@ class FollowMachine:
         return stale_at if self._gap_since is None else min(stale_at, self._gap_since + GAP_S)
 
     def health(self, now: float, said: frames.Health) -> frames.Health:
-        """Tell how fresh the data is: as the owner *said*.
+        """Return how fresh the data is: as the owner reported.
 
-        At best stale after 15 s without a word of him, after 3 s with a gap, and while it is not sure that he
-        can be heard.
+        At best stale after 15 s without a message of the owner, after 3 s with a gap, and while its messages
+        may not arrive.
         """
         is_old = self.is_unsure or now - self._heard_at > STALE_S or self._lacks_s(now) > GAP_S
         return "stale" if said == "live" and is_old else said
@@ -213,7 +213,7 @@ class FollowMachine:
     # ---- inner ----
 
     def _take(self, receipt: Receipt, now: float) -> None:
-        """Note whether what was published fits: what does not is no word of how things are."""
+        """Record whether what was published fits: what does not is no word of how things are."""
         if receipt is Receipt.GAP:
             self._gap_since = now if self._gap_since is None else self._gap_since
         else:

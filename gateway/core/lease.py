@@ -21,7 +21,7 @@ class LeaseState(enum.StrEnum):
     HELD = "held"
     RENEWING = "renewing"
     LEAVING = "leaving"
-    """Not wanted any more, while the answer to a question is still to come."""
+    """No longer wanted, while the answer to a request is still to come."""
 
 
 TRANSITIONS: Final[dict[tuple[LeaseState, str], LeaseState]] = {
@@ -95,7 +95,7 @@ class Lease:
     however long a node pauses; :attr:`epoch` and :attr:`floor` only grow; one question is under
     way at most; an illegal transition changes nothing.
 
-    The link decides who speaks (docs/architecture.md): without a lease that :meth:`holds`, the
+    The link decides which node acts (docs/architecture.md): without a lease that :meth:`holds`, the
     holder of an open, fenced link goes on, also for as long as the store is away.
 
     Args:
@@ -110,7 +110,7 @@ class Lease:
         self.epoch = 0
         """The token of the last grant; stays after the lease is gone."""
         self.floor = 0
-        """The highest token seen for the user, whoever's."""
+        """The highest token seen for the user, of any node."""
         self.lost = False
         """Whether the last renewal was refused: another holds what this node held."""
         self._good_for_s = ttl_s - margin_s
@@ -125,7 +125,7 @@ class Lease:
     # ---- the store ----
 
     def ask(self, now: float, *, expected: int | None = None) -> Acquire | Renew | None:
-        """Note that a question is sent, and return it: to renew what is held, or else to acquire.
+        """Record that a question is sent, and return it: to renew what is held, or else to acquire.
 
         Exactly one of :meth:`granted`, :meth:`renewed`, :meth:`refused` and :meth:`unanswered` must
         follow. None: a question is under way already.
@@ -142,11 +142,11 @@ class Lease:
         return Renew(self.epoch) if ours else Acquire(self.floor, expected)
 
     def granted(self, token: int) -> bool:
-        """Take in a grant. Time counts from when we asked, as the store's clock started after that.
+        """Process a grant. Time counts from when we asked, as the store's clock started after that.
 
         Returns:
             Whether the lease is held. False: release *token* in the store; it is not above the
-            floor, which grew meanwhile, or the lease is not wanted any more.
+            floor, which grew meanwhile, or the lease is no longer wanted.
         """
         legal = self._move("granted" if token > self.floor else "granted_too_low")
         if legal and self.state is LeaseState.HELD:
@@ -157,7 +157,7 @@ class Lease:
         return self.state in _OURS and token == self.epoch
 
     def renewed(self) -> bool:
-        """Take in that the lease was extended. False: it is not wanted any more, release it."""
+        """Record that the lease was extended. False: it is no longer wanted, release it."""
         if self._move("renewed") and self.state is LeaseState.HELD:
             self._unanswered_at = math.inf
             self._doubted = self._doubted and not self._asked_in_doubt
@@ -165,7 +165,7 @@ class Lease:
         return self.state in _OURS
 
     def refused(self, token: int | None = None) -> None:
-        """Take in that another holds the lease, under *token*."""
+        """Record that another holds the lease, under *token*."""
         was = self.state
         if self._move("refused"):
             self.lost = was is LeaseState.RENEWING
@@ -173,7 +173,7 @@ class Lease:
             self.seen(token or 0)
 
     def unanswered(self, now: float) -> None:
-        """Take in that no answer came: whatever was asked may have happened."""
+        """Record that no answer came: whatever was asked may have happened."""
         was = self.state
         if self._move("unanswered"):
             self._due_at = now + _AGAIN_S
@@ -208,11 +208,11 @@ class Lease:
     # ---- the link ----
 
     def seen(self, token: int) -> None:
-        """Note a token, whoever's: what is acquired from now on is above it."""
+        """Record a token of any node: what is acquired from now on is above it."""
         self.floor = max(self.floor, token)
 
     def outbid(self, token: int) -> bool:
-        """Note that OSCC-E refused the link as stale, for the sake of *token*: give up and ask again.
+        """Record that OSCC-E refused the link as stale, for the sake of *token*: give up and ask again.
 
         Returns:
             As :meth:`release`.
@@ -221,9 +221,9 @@ class Lease:
         return self.release() if self.state in _OURS else False
 
     def kicked(self, token: int) -> None:
-        """Note that a link with *token* replaced this node's.
+        """Record that a link with *token* replaced this node's.
 
-        Nothing is dialled any more until a renewal that is *sent after* this was granted: only
+        No link is opened until a renewal that is *sent after* this was granted: only
         then does this node know that it was not outbid.
         """
         self.seen(token)
@@ -231,10 +231,10 @@ class Lease:
         self._asked_in_doubt = False
         self._due_at = -math.inf
 
-    # ---- what it tells ----
+    # ---- queries ----
 
     def holds(self, now: float) -> bool:
-        """Tell whether this node alone may act for the user at *now*. Ask right before acting."""
+        """Return whether this node alone may act for the user at *now*. Ask right before acting."""
         return now < self._until
 
     @property
@@ -255,7 +255,7 @@ class Lease:
     def is_overtaken(self) -> bool:
         """Whether another holds what this node held, or is known to have a higher token.
 
-        Who has no link then speaks for nobody, whatever the store says of him.
+        A node that has no link then acts for no user, whatever the store says.
         """
         return self.lost or self.floor > self.epoch
 

@@ -52,7 +52,7 @@ class Pauses:
         """The last beat before a pause that is over; None: this beat was in time."""
 
     def beat(self, now: float) -> None:
-        """Note that the process goes on."""
+        """Record that the process goes on."""
         self._doubt_from = self._beat_at if now - self._beat_at > BEAT_S + LATE_S else None
         self._beat_at = now
 
@@ -76,7 +76,7 @@ class Query:
     """When its whole set was last read: whatever was not in it was not there then."""
 
     def covers(self, kind: Kind, number: int) -> bool:
-        """Tell whether it tells of a resource."""
+        """Return whether it covers a resource."""
         numbers = self.listen.numbers
         return self.listen.kind in (None, kind) and (numbers is None or number in numbers)
 
@@ -87,11 +87,11 @@ class Query:
 
     @property
     def covers_all(self) -> bool:
-        """Whether it tells of every resource of its kind."""
+        """Whether it covers every resource of its kind."""
         return self.is_told and self.listen.numbers is None
 
     def tells(self, listen: Listen) -> bool:
-        """Tell whether it has told all that is asked for by *listen*."""
+        """Return whether everything that *listen* asks for has arrived."""
         mine = self.listen
         if not self.complete or (mine.kind, mine.source) != (listen.kind, listen.source):
             return False
@@ -114,7 +114,7 @@ class _Rhythm(NamedTuple):
 
 @lru_cache(maxsize=8 * _STEPS)
 def _rhythm(every_s: float, pong_s: float, step: int) -> _Rhythm:
-    """Return one object for all who are asked as often, and spread alike."""
+    """Return one object for all links that are asked as often, and spread alike."""
     return _Rhythm(every_s * (1 - _SPREAD + 2 * _SPREAD * step / _STEPS), pong_s)
 
 
@@ -140,11 +140,11 @@ class Heartbeat:
         self._answered = 0
 
     def heard(self) -> None:
-        """Note that a frame came."""
+        """Record that a frame came."""
         self._waiting_since = None
 
     def pong(self, nonce: str | None, now: float) -> float | None:
-        """Note that a pong came; returns after how many seconds, when the newest ping is answered.
+        """Record that a pong came; returns after how many seconds, when the newest ping is answered.
 
         One that no ping asked for is a question of its own: a ping answers soon.
 
@@ -158,11 +158,11 @@ class Heartbeat:
         return None
 
     def due(self, now: float) -> bool:
-        """Tell whether it is time for a ping."""
+        """Return whether it is time for a ping."""
         return now >= self._asked_at + self._rhythm.every_s or (self._is_asked and now >= self._due_at)
 
     def ping(self, now: float) -> str:
-        """Note that a ping leaves; returns its nonce."""
+        """Record that a ping leaves; returns its nonce."""
         self._asked_at, self._is_asked = now, False
         if self._waiting_since is None:
             self._waiting_since = now
@@ -170,12 +170,12 @@ class Heartbeat:
         return str(self._count)
 
     def unsent(self, now: float) -> None:
-        """Note that what was written has not left yet: the phone's time to answer begins when it has."""
+        """Record that what was written has not left yet: the phone's time to answer begins when it has."""
         if self._waiting_since is not None:
             self._waiting_since = now
 
     def silent(self, now: float) -> bool:
-        """Tell whether the phone has not answered in time."""
+        """Return whether the phone has not answered in time."""
         return self._waiting_since is not None and now >= self._waiting_since + self._rhythm.pong_s
 
     @property
@@ -229,7 +229,7 @@ KICKED_BACK_OFF_S: Final = 5.0
 _KICKS_MAX: Final = 6
 """Kicks after which the wait grows no more: 320 s."""
 _KICKS_FORGOTTEN: Final = 3
-"""Kicks are forgotten after so many times the last wait. Two rivals who wait for each other in turn kick
+"""Kicks are forgotten after so many times the last wait. Two rivals that wait for each other in turn kick
 every two waits, so theirs are not: the waits go on growing and the links come to rest."""
 _REFUSALS_AT_ONCE: Final = 5
 """Refused dials in a row that the next follows at once: a user's sessions may be tried in turn."""
@@ -273,11 +273,11 @@ class LinkMachine:
         return max(now, self._due_at)
 
     def dialling(self) -> bool:
-        """Note that it is being dialled. False: it must not be."""
+        """Record that it is being dialled. False: it must not be."""
         return self._move("dial")
 
     def opened(self, now: float) -> None:
-        """Note that the link is open and its first questions are asked."""
+        """Record that the link is open and its first questions are asked."""
         if self._move("opened"):
             self._heard_at = self._asked_at = now
             self._live_since = None
@@ -289,9 +289,9 @@ class LinkMachine:
         self._keep_alive_s = keep_alive_s
 
     def refused(self) -> None:
-        """Note that the dial was refused for a reason that another dial at once may not meet.
+        """Record that the dial was refused for a reason that another dial at once may not meet.
 
-        After a few in a row even such dials pause, so that nobody can make us dial without end.
+        After a few in a row even such dials pause, so that no client can make us dial without end.
         """
         if self._move("refused"):
             self._refusals += 1
@@ -299,14 +299,14 @@ class LinkMachine:
             self._pause_s = _bound_s(excess) if excess >= 0 else 0.0
 
     def synced(self, now: float) -> None:
-        """Note that every question is answered. Answers to questions of before a silence do not count."""
+        """Record that every question is answered. Answers to questions of before a silence do not count."""
         if self._listen_anew:
             return
         if self._move("synced") and self._live_since is None:
             self._live_since = now
 
     def failed(self, now: float, jitter: float, told_s: float | None = None) -> None:
-        """Note that the dial failed or the link is gone; *told_s*: the server asked to wait so long."""
+        """Record that the dial failed or the link is gone; *told_s*: the server asked to wait so long."""
         stable = self._live_since is not None and now - self._live_since >= STABLE_S
         if not self._move("failed"):
             return
@@ -318,7 +318,7 @@ class LinkMachine:
         self._live_since = self._heard_at = None
 
     def kicked(self, now: float, jitter: float) -> None:
-        """Note that another holder's link took this one's place: wait longer each time.
+        """Record that another holder's link took this one's place: wait longer each time.
 
         Jitter adds up to a quarter, so that two rivals do not keep step.
         """
@@ -332,14 +332,14 @@ class LinkMachine:
         self._live_since = self._heard_at = None
 
     def stop(self) -> None:
-        """Note that the link is not wanted any more."""
+        """Record that the link is no longer wanted."""
         if self._move("stop"):
             self._live_since = self._heard_at = None
 
     # ---- while it is open ----
 
     def heard(self, now: float) -> None:
-        """Note that a message came. After a long silence :meth:`need` asks for whole sets."""
+        """Record that a message came. After a long silence :meth:`need` asks for whole sets."""
         if self._heard_at is None:
             return
         if now - self._heard_at > self._keep_alive_s and self._move("silent"):
@@ -347,7 +347,7 @@ class LinkMachine:
         self._heard_at = now
 
     def heard_live(self, now: float) -> bool:
-        """Note that a message came, as :meth:`heard`, if it is live and no silence was long."""
+        """Record that a message came, as :meth:`heard`, if it is live and no silence was long."""
         heard_at = self._heard_at
         if heard_at is None or self.state is not LinkState.LIVE or now - heard_at > self._keep_alive_s:
             return False
@@ -355,12 +355,12 @@ class LinkMachine:
         return True
 
     def doubt(self) -> None:
-        """Note that changes may have been missed: it is not live until whole sets were asked for again."""
+        """Record that changes may have been missed: it is not live until whole sets were asked for again."""
         if self._move("silent"):
             self._listen_anew = True
 
     def need(self, now: float) -> Need:
-        """Tell what the open link needs now; asking notes that it is given."""
+        """Return what the open link needs now; the caller must do it."""
         if self._heard_at is None:
             return "nothing"
         if now - self._heard_at >= _DROP_AFTER * self._keep_alive_s:
@@ -368,7 +368,7 @@ class LinkMachine:
         if self._listen_anew:
             self._listen_anew = False
             return "listen_anew"
-        # our own silence counts too: the server drops a link on which it hears nothing, whatever it sends
+        # our own silence counts too: the server drops a link that sends it nothing, whatever the server sends
         if now - self._asked_at >= self._keep_alive_s / 2:
             self._asked_at = now
             return "keep_alive"
@@ -383,7 +383,7 @@ class LinkMachine:
         return min(self._asked_at + self._keep_alive_s / 2, stale_at)
 
     def health(self, now: float) -> Literal["live", "stale", "down"]:
-        """Tell how fresh the data is: stale after 1.5 keep-alives of silence, down without a link."""
+        """Return how fresh the data is: stale after 1.5 keep-alives of silence, down without a link."""
         if self._heard_at is None:
             return "down"
         if self.state is not LinkState.LIVE or now - self._heard_at >= _STALE_AFTER * self._keep_alive_s:

@@ -1,9 +1,9 @@
 """Admission of log-ons at one site: whose turn it is, what one address may ask for, when to come back.
 
-Nobody has judged the password of a log-on before OSCC-E has, so a flood of wrong ones looks like
-a shift's start. Three measures tell them apart as answers come: what an address may have open or failed, the
-order of those who wait (addresses with more right passwords than wrong ones first), and appointments for
-those who cannot wait, spread as far as the rate allows.
+The password of a log-on is unjudged until OSCC-E answers, so a flood of wrong ones looks like
+a shift's start. Three measures separate them as answers come: what an address may have open or failed, the
+order of waiting log-ons (addresses with more right passwords than wrong ones first), and appointments for
+log-ons that cannot wait, spread as far as the rate allows.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ BOOKED: Final = 10
 SUSPECT: Final = 5
 """From so many more wrong passwords than right ones on an address books no place ahead of others."""
 _SLACK: Final = 1.1
-"""Appointments are so much farther apart than the rate allows: those who come late find room."""
+"""Appointments are so much farther apart than the rate allows: log-ons that come late find room."""
 _LATE_S: Final = 60.0
 """For how long after its instant an appointment gives precedence."""
 _LOOKED_AT: Final = 16
@@ -99,11 +99,11 @@ class AddressRecord:
         return round(self.failed.count(now) - self.succeeded.count(now))
 
     def is_idle(self, now: float) -> bool:
-        """Tell whether it decides like a new one."""
+        """Return whether it decides like a new one."""
         return not self.open and not (self.share.count(now) or self.failed.count(now))
 
     def may_book(self, now: float, *, is_due: bool) -> bool:
-        """Tell whether one more appointment of the address may hold a place ahead of others.
+        """Return whether one more appointment of the address may hold a place ahead of others.
 
         One that follows an appointment always may: a flood has no patience.
         """
@@ -113,7 +113,7 @@ class AddressRecord:
         return self.balance(now) < SUSPECT and has_room
 
     def book(self, at: float) -> None:
-        """Note an appointment that holds a place."""
+        """Record an appointment that holds a place."""
         self.booked += 1
         self.booked_until = max(self.booked_until, at)
 
@@ -164,12 +164,12 @@ class _Appointment(NamedTuple):
 class LogOnQueue:
     """The log-ons of one site that wait for their turn. Pure: ``now`` is monotonic seconds.
 
-    :meth:`join` gives a place, which may be refused already. Whoever waits asks :meth:`enter` at once, when
-    woken and after :meth:`wait_s`; ends with :meth:`give_up` after :data:`PATIENCE_S`, or with
+    :meth:`join` gives a place, which may be refused already. The waiting task calls :meth:`enter` at once,
+    when woken and after :meth:`wait_s`; ends with :meth:`give_up` after :data:`PATIENCE_S`, or with
     :meth:`withdraw`; and reports with :meth:`judged` what an admitted log-on came to.
 
-    Order: trusted devices; then, unless its address is suspect, who has booked and comes in time; then the
-    address with the fewest wrong passwords beyond its right ones; then who comes at another
+    Order: trusted devices; then, unless its address is suspect, a booked log-on that comes in time; then the
+    address with the fewest wrong passwords beyond its right ones; then one that comes at another
     appointment; then addresses in turn; then the oldest.
 
     Bounded: as many wait as the rate admits in :data:`WAIT_S`, beyond that the last in order is refused;
@@ -313,8 +313,8 @@ class LogOnQueue:
     def _later(self, place: LogOnPlace, now: float, limited_s: float) -> float:
         """Return in how many seconds to come back.
 
-        Whoever comes too early keeps the appointment. One that is booked comes after all that were booked
-        at the site, any other after those of its address: a flood moves nobody's but its own.
+        A log-on that is early keeps the appointment. One that is booked comes after all that were booked
+        at the site, any other after those of its address: a flood moves its own only.
 
         Args:
             place: Whose.

@@ -52,7 +52,7 @@ class TokenBucket:
         return True
 
     def wait_s(self, now: float, amount: float = 1.0, *, reserve: float = 0.0) -> float:
-        """Return in how many seconds :meth:`take` succeeds, if nobody else takes; inf for never."""
+        """Return in how many seconds :meth:`take` succeeds, if nothing else is taken; inf for never."""
         self._fill(now)
         missing = amount + reserve - self._level
         if missing <= 0:
@@ -68,7 +68,7 @@ class TokenBucket:
         return self._next_at - now
 
     def is_full(self, now: float) -> bool:
-        """Tell whether the bucket remembers nothing of the past."""
+        """Return whether the bucket remembers nothing of the past."""
         self._fill(now)
         return self._level >= self.burst
 
@@ -152,7 +152,7 @@ class _Tries:
     wrong: list[_Failure]
     open: list[str] = field(default_factory=list)
     mixed: bool = False
-    """Whether tries overlap: then nobody knows in which order OSCC-E judged them."""
+    """Whether tries overlap: then it is unknown in which order OSCC-E judged them."""
 
 
 class LogOnGuard:
@@ -166,8 +166,8 @@ class LogOnGuard:
     elsewhere. Beyond them a name that failed as often as it may in a window, and has not logged on
     since, gets one try per window for *slow_s*.
 
-    Invariant: in any *window_s* OSCC-E is shown at most *tries* wrong passwords of a name by those who are
-    not trusted, also when many are tried at once: a try counts as wrong until its answer is there.
+    Invariant: in any *window_s* OSCC-E is shown at most *tries* wrong passwords of a name by devices that
+    are not trusted, also when many are tried at once: a try counts as wrong until its answer is there.
 
     Bounded: beyond *names_max* the name used longest ago is forgotten; OSCC-E's own lock-out
     is then what is left.
@@ -223,13 +223,13 @@ class LogOnGuard:
         return max(locked_s, self._full_s(recent, len(known.open), self.tries, now))
 
     def trying(self, site: str, name: str, origin: str = "") -> None:
-        """Note that a password is shown to OSCC-E; one of the three below must follow."""
+        """Record that a password is shown to OSCC-E; one of the three below must follow."""
         known = self._known(name_hash(site, name))
         known.open.append(origin)
         known.mixed = known.mixed or len(known.open) > 1
 
     def failed(self, site: str, name: str, now: float, origin: str = "") -> None:
-        """Note that the name or the password was wrong."""
+        """Record that the name or the password was wrong."""
         known = self._known(name_hash(site, name))
         known.wrong = [*known.wrong, _Failure(now, origin)][-2 * self.tries :]
         self._end(name_hash(site, name), known, origin)
@@ -248,7 +248,7 @@ class LogOnGuard:
         return is_alone
 
     def unanswered(self, site: str, name: str, origin: str = "") -> None:
-        """Note that no password was judged: OSCC-E did not answer, or refused for another reason."""
+        """Record that no password was judged: OSCC-E did not answer, or refused for another reason."""
         self._end(name_hash(site, name), self._names.get(name_hash(site, name)), origin)
 
     def _full_s(self, failed: list[_Failure], under_way: int, most: int, now: float) -> float:
@@ -276,7 +276,7 @@ class LogOnGuard:
 
 
 def name_hash(site: str, name: str, *more: str) -> bytes:
-    """Return what a name is remembered by, however it is spelled; *more* tells counters of it apart."""
+    """Return the key under which a name is remembered, in any spelling; *more* separates its counters."""
     text = "\0".join((site, normalised(name), *more)).encode()
     return hashlib.blake2s(text, digest_size=16, person=b"name").digest()
 
@@ -285,7 +285,7 @@ class Urgency(enum.IntEnum):
     """Why a link is opened at OSCC-E; the more urgent may use more of the budget."""
 
     PERSON = 0
-    """Somebody has logged on and waits."""
+    """A user has logged on and waits."""
     ROAMING = 1
     """A phone reappeared on another node."""
     REOPENING = 2
@@ -310,7 +310,7 @@ LOG_ON_PART: Final = 0.5
 class Budget:
     """How many log-ons and links a site is asked to take: a rate, and so many at a time.
 
-    Log-ons, whose passwords nobody has judged yet, have a bucket and places of their own: at most half of
+    Log-ons, whose passwords are not judged yet, have a bucket and places of their own: at most half of
     the rate and of the places. The other half is always there for links.
 
     A refusal changes nothing. What was admitted is given back with :meth:`done` or :meth:`log_on_done`.
@@ -370,7 +370,7 @@ class Budget:
         self._in_flight_max = max(1, in_flight_max // nodes)
 
     def slow(self, now: float, *, is_slowed: bool) -> None:
-        """Note whether the node is overloaded: then it takes :data:`SLOWED_PART` of its rate."""
+        """Record whether the node is overloaded: then it takes :data:`SLOWED_PART` of its rate."""
         if is_slowed is not self._is_slowed:
             self._is_slowed = is_slowed
             self.share(self._nodes, now)
@@ -423,7 +423,7 @@ class Budget:
         self._log_ons = max(0, self._log_ons - 1)
 
     def has_place(self, urgency: Urgency) -> bool:
-        """Tell whether enough places are free. While none is taken every class may begin."""
+        """Return whether enough places are free. While none is taken every class may begin."""
         kept = math.floor(self._in_flight_max * _KEPT_FREE[urgency])
         return self._links < self._in_flight_max - kept and self.in_flight < self._in_flight_max
 
@@ -455,7 +455,7 @@ def full_after(full_at: float, now: float, limits: SessionLimits, size_bytes: in
     served in any t seconds, and about as many KiB.
 
     Args:
-        full_at: When that was before it; :data:`ANY_TIME` for who has sent nothing.
+        full_at: When that was before it; :data:`ANY_TIME` when nothing was sent.
         now: When it came.
         limits: What a connection may take; the rate is above 0.
         size_bytes: The size of the frame. However large, it counts no more than a whole burst.
@@ -468,7 +468,7 @@ def full_after(full_at: float, now: float, limits: SessionLimits, size_bytes: in
 class Record:
     """What one phone has done wrong; most have none.
 
-    Frames over the rate are dropped and told of at most once a second; after ``dropped_max`` of
+    Frames over the rate are dropped and reported at most once a second; after ``dropped_max`` of
     them the connection is closed. The ``errors_per_s``-th bad frame within a second closes too.
     """
 
@@ -501,7 +501,7 @@ class Record:
 
 @dataclass(order=True, slots=True)
 class Place:
-    """A place in the queue: the most urgent first, then who came first."""
+    """A place in the queue: the most urgent first, then the oldest."""
 
     urgency: Urgency
     number: int
@@ -512,12 +512,12 @@ class Place:
 class AdmissionQueue:
     """The queue before a site's budget. Pure: ``now`` is monotonic seconds.
 
-    Whoever joined asks :meth:`enter` at once, whenever it is woken, and after :meth:`wait_s`. Log-ons
+    A link that joined calls :meth:`enter` at once, whenever it is woken, and after :meth:`wait_s`. Log-ons
     have a queue and a part of the budget of their own (:mod:`gateway.core.log_on_queue`), and wait
-    for those who logged on already and wait for their link.
+    for users that logged on already and wait for their link.
 
-    Invariants: nobody overtakes a place that is more urgent or came before; whoever is first has
-    been woken since it is; whoever entered gives its place back with :meth:`done`; the queue is as
+    Invariants: no link overtakes a place that is more urgent or came before; the first link has
+    been woken since it is first; each that entered gives its place back with :meth:`done`; the queue is as
     long as there are users without a link.
 
     Args:
@@ -550,7 +550,7 @@ class AdmissionQueue:
         return True
 
     def would_admit(self, now: float, urgency: Urgency) -> bool:
-        """Tell whether somebody would enter at once."""
+        """Return whether a new link would enter at once."""
         return self._head() is None and self._budget.wait_s(now, urgency) == 0
 
     def withdraw(self, place: Place) -> None:
@@ -575,7 +575,7 @@ class AdmissionQueue:
         return True
 
     def _leaves_room(self, head: Place | None) -> bool:
-        """Tell whether the link that waits first leaves a log-on its turn."""
+        """Return whether the link that waits first leaves a log-on its turn."""
         if head is None:
             return True
         if head.urgency is Urgency.PERSON or self._budget.has_one_place:
@@ -606,7 +606,7 @@ class AdmissionQueue:
         self._wake_first()
 
     def slow(self, now: float, *, is_slowed: bool) -> None:
-        """Note whether the node is overloaded: then newcomers are let in slowly."""
+        """Record whether the node is overloaded: then newcomers are let in slowly."""
         self._budget.slow(now, is_slowed=is_slowed)
 
     def done(self) -> None:

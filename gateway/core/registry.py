@@ -50,9 +50,9 @@ class Quota(Generic[KeyT]):
         return tuple(at for at in self._taken.get(key, ()) if at > now - self._window_s)
 
     def adopt(self, key: KeyT, told: Iterable[float], now: float) -> None:
-        """Let count what *key* took elsewhere, too; *told*: when, as :meth:`taken` says it there.
+        """Count what *key* took on other nodes, too; *told*: when, as :meth:`taken` returns it there.
 
-        Some of it may have been taken here, and be told a little later than it was. So the newest of both
+        Some of it may have been taken here, and be reported a little later than it was. So the newest of both
         are one, then the next: what counts is no less than either says, and nothing counts twice.
         """
         here = sorted(self.taken(key, now), reverse=True)
@@ -81,7 +81,7 @@ ConnectionT = TypeVar("ConnectionT", bound=Hashable)
 
 
 class Seat(NamedTuple):
-    """Who sits at the other end of a connection."""
+    """The other end of a connection."""
 
     user: UserId
     session: str
@@ -93,7 +93,7 @@ class Seat(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RegistryLimits:
-    """How many there may be, and how long nobody."""
+    """How many there may be, and how long one may be silent."""
 
     connections: int = 10_000
     """On this node; as many users may linger, and beyond that the next to end goes at once."""
@@ -107,7 +107,7 @@ class RegistryLimits:
 class Added(Generic[ConnectionT]):
     """The connection is here.
 
-    *first*: nothing was held of its user before; he is neither connected nor lingering.
+    *first*: nothing was held of its user before: neither a connection nor a linger.
     *replaced*: connections that made way, to be closed with 4004; they are gone from here already.
     """
 
@@ -117,7 +117,7 @@ class Added(Generic[ConnectionT]):
 
 @dataclass(frozen=True, slots=True)
 class NotAdmitted:
-    """The connection is not taken in: close it with *code*."""
+    """The connection is not admitted: close it with *code*."""
 
     code: CloseCode
 
@@ -132,7 +132,7 @@ class Removed:
 
 @dataclass(slots=True, eq=False)
 class _Place:
-    """A seat and who was heard there last, in one object: there is one for each connection."""
+    """A seat and the time of its last frame, in one object: there is one for each connection."""
 
     user: UserId
     session: str
@@ -157,7 +157,7 @@ class _Person(Generic[ConnectionT]):
     silent: list[tuple[float, str]] = field(default_factory=list)
     """Sessions too silent when that was looked at last, and since when, the most silent last."""
     silent_at: float = -math.inf
-    """Nobody else is too silent before."""
+    """No other connection is too silent before."""
     assistant: str | None = None
     """The handle of the Remote Assistant session that came last and has not ended; OSCC-E allows one."""
     left_at: float = 0.0
@@ -206,9 +206,9 @@ class Registry(Generic[ConnectionT]):
         return () if person is None else tuple(person.sessions.values())
 
     def unseats(self, seat: Seat, now: float) -> bool:
-        """Tell whether somebody of another session would have to make way.
+        """Return whether a device of another session would have to make way.
 
-        Only whom OSCC-E has accepted may send somebody away who is served.
+        Only a session that OSCC-E has accepted may replace one that is served.
         """
         person = self._people.get(seat.user)
         if person is None:
@@ -217,10 +217,10 @@ class Registry(Generic[ConnectionT]):
         return any(self._places[other].session != seat.session for other in leaving)
 
     def add(self, connection: ConnectionT, seat: Seat, now: float) -> Added[ConnectionT] | NotAdmitted:
-        """Take in a connection whose token was opened; who makes way is taken out.
+        """Add a connection whose token was opened; the one that makes way is removed.
 
         A refusal changes nothing. A connection that is here already keeps its seat: Added,
-        not first, replacing nobody.
+        not first, replacing none.
         """
         if connection in self._places:
             return Added(first=False)
@@ -255,13 +255,13 @@ class Registry(Generic[ConnectionT]):
         return Removed(seat, last=True)
 
     def touch(self, connection: ConnectionT, now: float) -> None:
-        """Note that a frame came."""
+        """Record that a frame came."""
         place = self._places.get(connection)
         if place is not None:
             place.heard_at = now
 
     def ended(self, user: UserId, session: str) -> None:
-        """Note that a session ended: nobody lingers for its sake."""
+        """Record that a session ended: it no longer lingers."""
         person = self._people.get(user)
         if person is None or person.assistant != session:
             return
@@ -278,13 +278,13 @@ class Registry(Generic[ConnectionT]):
 
     @property
     def next_at(self) -> float | None:
-        """When :meth:`due` has somebody to report; None while nobody lingers."""
+        """When :meth:`due` has something to report; None while nothing lingers."""
         return min((self._people[user].until for user in self._lingering), default=None)
 
     # ---- inner ----
 
     def _making_way(self, person: _Person[ConnectionT], seat: Seat, now: float) -> tuple[ConnectionT, ...]:
-        """Return who goes when *seat* comes: those it excludes, else the most silent one of a full user."""
+        """Return what goes when *seat* comes: those it excludes, else the most silent one of a full user."""
         same = (person.sessions.get(seat.session), person.devices(seat.application).get(seat.device))
         excluded = tuple(dict.fromkeys(other for other in same if other is not None))
         if excluded or len(person.sessions) < self._limits.devices:
@@ -293,7 +293,7 @@ class Registry(Generic[ConnectionT]):
         return () if silent is None else (silent,)
 
     def _most_silent(self, person: _Person[ConnectionT], now: float) -> ConnectionT | None:
-        """Return who has been silent longest, if that is too long; all are looked at once in a while only."""
+        """Return the longest silent one, if that is too long; all are looked at only at intervals."""
         silent = self._next_silent(person)
         if silent is None and now > person.silent_at:
             self._look_for_silent(person, now)
@@ -336,7 +336,7 @@ class Registry(Generic[ConnectionT]):
         return self._linger.of(Application.REMOTE_ASSISTANT if assisted else Application.DASHBOARD)
 
     def _crowd_out(self, now: float) -> None:
-        """Keep the number of those who linger on within its limit: the next to end goes at once."""
+        """Keep the number of lingering users within its limit: the next to end goes at once."""
         if len(self._lingering) <= self._limits.connections:
             return
         staying = [person for user in self._lingering if (person := self._people[user]).until > now]
@@ -392,7 +392,7 @@ class Denylist:
         """Forget what was said of the user's sessions before *before_ms*, when a new log-on began.
 
         What that log-on itself ended, by a take-over, stays; and so does each session that was logged off:
-        OSCC-E may not have been told of that yet. Of the session *new* everything is forgotten.
+        OSCC-E may not have received that yet. Of the session *new* everything is forgotten.
 
         Returns:
             The sessions that are not refused now.

@@ -112,14 +112,14 @@ class Live:
         )
         return (*self.post(welcome), *self._resumption(hello.position, resumed=resumed))
 
-    # ---- what it is told ----
+    # ---- inputs ----
 
     def heard(self) -> None:
-        """Note that a frame came."""
+        """Record that a frame came."""
         self._heartbeat.heard()
 
     def pong(self, nonce: str | None, now: float) -> Effects:
-        """Take in a pong; one that no ping asked for is answered with a ping."""
+        """Process a pong; one that no ping asked for is answered with a ping."""
         seconds = self._heartbeat.pong(nonce, now)
         return () if seconds is None else (Answered(seconds),)
 
@@ -138,7 +138,7 @@ class Live:
                 return self._command(frame, wall_ms)
 
     def learned(self, facts: SessionFacts) -> Effects:
-        """Take in what OSCC-E says of this session now: rights, scope, life and end."""
+        """Process what OSCC-E says of this session now: rights, scope, life and end."""
         if facts.end is not None:
             remote = facts.application is Application.REMOTE_ASSISTANT
             code = close_for(facts.end, remote_assistant=remote)
@@ -151,16 +151,16 @@ class Live:
         return ()
 
     def settled(self, frame_id: str, outcome: Outcome) -> Effects:
-        """Take in what became of a command."""
+        """Process what became of a command."""
         in_flight = list(self._in_flight)
         in_flight.remove(frame_id)
         self._in_flight = tuple(in_flight)
         return self._result(frame_id, outcome)
 
     def over(self) -> None:
-        """Answer what is still in flight, since this phone will not come back to hear of it.
+        """Answer what is still in flight, since this phone will not come back for it.
 
-        Nobody knows what it caused, so no state goes before: a phone that is closed keeps what it shows.
+        What it caused is unknown, so no state goes before: a phone that is closed keeps what it shows.
         """
         lost = GatewayError(ErrorCode.OWNER_LOST, "The connection ended for good before the result came.")
         for frame_id in self._in_flight:
@@ -174,17 +174,17 @@ class Live:
         return ()
 
     def tick(self, now: float) -> Effects:
-        """Take in that time has passed."""
+        """Record that time has passed."""
         if self._heartbeat.silent(now):
             return (Close(CloseCode.NO_PONG, "no frame after a ping"),)
         return ()
 
     def flushed(self, *, drained: bool) -> None:
-        """Note how a flush found the socket; sets the pace."""
+        """Record how a flush found the socket; sets the pace."""
         self.outbox.pace.flushed(drained=drained)
 
     def unsent(self, now: float) -> None:
-        """Note that what was written has not left yet."""
+        """Record that what was written has not left yet."""
         self._heartbeat.unsent(now)
 
     # ---- what it gives ----
@@ -350,7 +350,7 @@ class Session:
     """One phone's connection, from hello to close.
 
     Invariants: nothing of the mirror is framed before OSCC-E accepted the session; after
-    :class:`Close` nothing more is asked or taken in; an illegal transition changes nothing.
+    :class:`Close` nothing more is requested or processed; an illegal transition changes nothing.
 
     Args:
         codec: The subprotocol that was agreed on.
@@ -380,10 +380,10 @@ class Session:
         self._greeting: _Greeting | None = _Greeting(now + limits.hello_s, jitter)
         self._bye: bytes | None = None
 
-    # ---- what it is told ----
+    # ---- inputs ----
 
     def receive(self, data: bytes, now: float, wall_ms: int) -> Effects:
-        """Take in one message as it came from the phone."""
+        """Process one message as it came from the phone."""
         if self.state is State.CLOSING:
             return ()
         if self.live is not None:
@@ -401,22 +401,22 @@ class Session:
         return self._run(self._serve(frame, now, wall_ms))
 
     def stirred(self) -> None:
-        """Take in that a ping or pong of RFC 6455 came: any frame shows that the phone lives."""
+        """Record that a ping or pong of RFC 6455 came: any frame shows that the phone lives."""
         if self.live is not None:
             self.live.heard()
 
     def wrong_type(self) -> Effects:
-        """Take in a message of the wrong type: text for binary or the reverse."""
+        """Process a message of the wrong type: text for binary or the reverse."""
         return self.violated(_WRONG_TYPE, "wrong message type")
 
     def violated(self, code: int, reason: str) -> Effects:
-        """Take in a breach of RFC 6455, which closes with *code*; before `welcome` any breach closes 4000."""
+        """Process a breach of RFC 6455, which closes with *code*; before `welcome` any breach closes 4000."""
         return self._close(Close(code if self.live is not None else CloseCode.PROTOCOL_ERROR, reason))
 
     def attached(
         self, ticket: Ticket, facts: SessionFacts, ledger: Ledger, now: float, wall_ms: int
     ) -> Effects:
-        """Take in that OSCC-E has accepted the session: welcome, and what the phone is missing."""
+        """Record that OSCC-E has accepted the session: welcome, and what the phone is missing."""
         greeting = self._greeting
         if greeting is None or greeting.hello is None or not self._move("attached"):
             return ()
@@ -426,11 +426,11 @@ class Session:
         return self._run(self.live.welcome(ticket, hello, wall_ms))
 
     def learned(self, facts: SessionFacts) -> Effects:
-        """Take in what OSCC-E says of this session now; what is left at a close leaves within that scope."""
+        """Process what OSCC-E says of this session now; what is left at a close leaves within that scope."""
         return () if self.live is None else self._run(self.live.learned(facts))
 
     def settled(self, frame_id: str, outcome: Outcome) -> Effects:
-        """Take in what became of a command. The state it caused leaves first."""
+        """Process what became of a command. The state it caused leaves first."""
         return self._run(self.live.settled(frame_id, outcome)) if self._is_live(self.live) else ()
 
     def post(self, frame: frames.ControlFrame) -> Effects:
@@ -438,7 +438,7 @@ class Session:
         return self._run(self.live.post(frame)) if self._is_live(self.live) else ()
 
     def tick(self, now: float) -> Effects:
-        """Take in that time has passed."""
+        """Record that time has passed."""
         if self.state is State.HELLO and self._greeting is not None and now >= self._greeting.by:
             return self._close(Close(CloseCode.HELLO_TIMEOUT, "no hello in time"))
         live = self.live
@@ -457,17 +457,17 @@ class Session:
         return self._close(Close(code, reason, by, window_s))
 
     def flushed(self, *, drained: bool) -> None:
-        """Note how a flush found the socket; sets the pace."""
+        """Record how a flush found the socket; sets the pace."""
         if self.live is not None:
             self.live.flushed(drained=drained)
 
     def unsent(self, now: float) -> None:
-        """Note that what was written has not left yet: the phone answers no ping that it has not got."""
+        """Record that what was written has not left yet: the phone answers no ping that it has not got."""
         if self.live is not None:
             self.live.unsent(now)
 
     def keep_apart(self, *, apart: bool) -> None:
-        """Note whether the phone takes what is written: while it does not, it is in step with nobody."""
+        """Record whether the phone takes what is written: while it does not, it is in step with no other."""
         if self.live is not None:
             self.live.outbox.keep_apart(apart=apart)
 
@@ -482,7 +482,7 @@ class Session:
 
     @property
     def fanout_group(self) -> FanoutGroup | None:
-        """Those in step with whom its state leaves."""
+        """Those in step to which its state leaves."""
         return None if self.live is None else self.live.outbox.fanout_group
 
     def due_at(self, now: float, health: Health) -> float | None:

@@ -74,14 +74,14 @@ class Member:
     on_link: bool = False
     """Whether the present link has it attached."""
     told_present: bool | None = False
-    """What the link was told of its phone; None: that got no answer, and may yet arrive."""
+    """What was sent on the link about its phone; None: that got no answer, and may yet arrive."""
     left_at: float | None = None
     """When its phone left; None: it is there."""
     renew_after: float | None = None
     doubted: bool = False
-    """Whether a renewal was refused though the link has told of no end."""
+    """Whether a renewal was refused though the link has reported no end."""
     server: str | None = None
-    """The OSCC-E Server's instance that accepted it last, when it is told."""
+    """The OSCC-E Server's instance that accepted it last, if the server sends one."""
     end: tuple[EndReason, str | None] = (EndReason.UNKNOWN, None)
     """How it ended, once it has been removed."""
 
@@ -125,7 +125,7 @@ class Member:
 
 
 class UserSessions:
-    """The sessions of one user at his owner, by handle.
+    """The sessions of one user at the owner, by handle.
 
     There may be thousands: what concerns one of them costs no more for that.
     """
@@ -146,7 +146,7 @@ class UserSessions:
 
     def __init__(self) -> None:
         self.server: str | None = None
-        """The OSCC-E Server's instance at the other end of the newest link, when it is told."""
+        """The OSCC-E Server's instance at the other end of the newest link, if the server sends one."""
         self._members: dict[str, Member] = {}
         self._devices: Few[str, Member] = Few()
         """By the device that they are of."""
@@ -159,10 +159,10 @@ class UserSessions:
         self._rescoped: dict[str, Member] = {}
         """Those whose rights or scope changed since :meth:`take_rescoped`."""
         self._changed: dict[str, Member] = {}
-        """Those about whom there may be something to ask since :meth:`take_changed`."""
+        """The sessions about which there may be something to ask since :meth:`take_changed`."""
         self._standing = ScopeUnion()
         self._renewal_ms = math.inf
-        """Before it nobody with a phone is to be renewed."""
+        """Before it no session with a phone is to be renewed."""
 
     def __len__(self) -> int:
         return len(self._members)
@@ -180,7 +180,7 @@ class UserSessions:
     # ---- whose phone is where ----
 
     def join(self, ticket: Ticket, topics: tuple[str, ...], node: NodeId | None = None) -> Member:
-        """Take a session in, or note that its phone is back, on *node*; None is here."""
+        """Add a session, or record that its phone is back, on *node*; None is here."""
         member = self._members.get(ticket.handle)
         if member is None:
             member = Member(ticket, topics, ticket.expires_at_ms, ticket.issued_at_ms, server=ticket.server)
@@ -192,18 +192,18 @@ class UserSessions:
         return member
 
     def follow(self, member: Member, topics: tuple[str, ...]) -> None:
-        """Note what a session follows now."""
+        """Record what a session follows now."""
         if member.topics != topics:
             self._discount(member)
             member.topics = topics
             self._count(member)
 
     def linger(self, ticket: Ticket, left_at: float) -> None:
-        """Take in a session whose phone left then."""
+        """Process a session whose phone left then."""
         self._go(self.join(ticket, ()), left_at)
 
     def leave(self, handle: str, now: float, node: NodeId | None = None) -> None:
-        """Note that the session's phone left *node*. It may have come back elsewhere already."""
+        """Record that the session's phone left *node*. It may have come back elsewhere already."""
         member = self._members.get(handle)
         if member is not None and member.present and member.node == node:
             self._go(member, now)
@@ -213,7 +213,7 @@ class UserSessions:
         return [member for member in self._elsewhere.get(node, {}).values() if member.present]
 
     def seen(self, node: NodeId, handles: tuple[str, ...], now: float) -> bool:
-        """Note whose phones are on *node*, and whose are not any more; tells whether that is news."""
+        """Record which sessions have phones on *node*; return whether that changed anything."""
         there = frozenset(handles)
         news = [m for m in self._elsewhere.get(node, {}).values() if m.present is not (m.handle in there)]
         for member in news:
@@ -230,7 +230,7 @@ class UserSessions:
         return [each for each in others if each.ticket.application is ticket.application]
 
     def is_crowded(self, ticket: Ticket, node: NodeId | None, devices: int) -> bool:
-        """Tell whether so many devices are there, on several nodes, that one more is too many."""
+        """Return whether so many devices are there, on several nodes, that one more is too many."""
         if len(self._members) - len(self._left) < devices:
             return False
         going = self.rivals(ticket)
@@ -315,7 +315,7 @@ class UserSessions:
     # ---- what OSCC-E says ----
 
     def accepted(self, handle: str, attached: Attached) -> None:
-        """Note that OSCC-E accepted the session on the present link."""
+        """Record that OSCC-E accepted the session on the present link."""
         member = self._members.get(handle)
         if member is not None:
             session = member.ticket.session
@@ -324,7 +324,7 @@ class UserSessions:
             self._accept(member, told, on_link=True)
 
     def rescoped(self, alias: int, rights: frozenset[Right], scope: Scope) -> Member | None:
-        """Note that a session's rights or scope changed."""
+        """Record that a session's rights or scope changed."""
         member = self._aliases.get(alias)
         if member is not None and member.attached is not None:
             self._accept(member, replace(member.attached, rights=rights, scope=scope), on_link=True)
@@ -336,14 +336,14 @@ class UserSessions:
         return self._aliases.get(alias)
 
     def unlinked(self, *, replaced: bool = False) -> None:
-        """Note that the link is gone; *replaced*: by one of a higher epoch, in which nobody is accepted."""
+        """Record that the link is gone; *replaced*: by one of a higher epoch, with no accepted session."""
         for member in list(self._aliases.values()):
             self._accept(member, member.attached, on_link=False)
         if replaced:
             self.forget_acceptances()
 
     def forget_acceptances(self) -> None:
-        """Note that an epoch ended: OSCC-E must accept each session again."""
+        """Record that an epoch ended: OSCC-E must accept each session again."""
         for member in self._members.values():
             self._accept(member, None, on_link=False)
 

@@ -84,7 +84,7 @@ class RefCounter(Generic[V]):
         return iter([value for value, _ in self._held.values()])
 
     def add(self, value: V) -> V:
-        """Note that one more holds *value*; returns the object that stands for it."""
+        """Record that one more holds *value*; returns the object that stands for it."""
         found = self._held.get(value)
         if found is None:
             self.changes += 1
@@ -94,7 +94,7 @@ class RefCounter(Generic[V]):
         return found[0]
 
     def drop(self, value: V) -> None:
-        """Note that one holds *value* no more, who did."""
+        """Record that one session that held *value* holds it no more."""
         first, holders = self._held[value]
         if holders > 1:
             self._held[value] = (first, holders - 1)
@@ -120,7 +120,7 @@ class ScopeUnion:
         self._scope_at = self._owns_at = 0
 
     def add(self, told: Attached) -> Attached:
-        """Take a session into account; returns *told* made of what others have that is equal."""
+        """Add a session's scope; return *told* made of the equal values of other sessions."""
         self.accepted += 1
         scope, rights = self._scopes.add(told.scope), _same(told.rights)
         if told.own_agent is not None:
@@ -226,7 +226,7 @@ class View:
     rights: tuple[Right, ...]
 
     def sees(self, key: str) -> bool:
-        """Tell whether the ledger's *key* may be seen."""
+        """Return whether the ledger's *key* may be seen."""
         return key in self.shared or (key.startswith(ME_PREFIX) and key == self.me)
 
     @property
@@ -236,7 +236,7 @@ class View:
 
     @property
     def mark(self) -> str:
-        """A short hash of session, scope, topics and rights, made anew each time.
+        """A short hash of session, scope, topics and rights, made again each time.
 
         It is the part of a stream's name that changes when what the session sees or may do does.
         """
@@ -316,7 +316,7 @@ def view_of(handle: str, scope: Scope, topics: tuple[str, ...], rights: tuple[Ri
     """Return the view of a session with *scope* and *rights* that follows *topics*.
 
     A topic is a kind (``agents``) or a single key (``queue:5``). Single keys out of scope and
-    unknown topics are refused alike, so that a refusal tells nothing.
+    unknown topics are refused alike, so that a refusal reveals nothing.
     """
     sight = _sight(scope, topics)
     return View(sight.keys, sight, handle, rights)

@@ -72,7 +72,7 @@ class SetGroupParameters:
 
 @dataclass(frozen=True, slots=True)
 class SetRoutingState:
-    """An agent changes his own routing state; no agent id exists, so no other's can be meant."""
+    """An agent changes their own routing state; no agent id exists, so no other's can be meant."""
 
     state: OwnTargetState
     reason_id: str | None = None
@@ -82,7 +82,7 @@ class SetRoutingState:
 
 @dataclass(frozen=True, slots=True)
 class StartPostProcessing:
-    """An agent wants time after his contact."""
+    """An agent wants time after their contact."""
 
     kind: Literal["post_processing.start"] = "post_processing.start"
 
@@ -115,7 +115,7 @@ class SetAutoPostProcessing:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ChangeRemoteNumber:
-    """An agent has his calls routed to another number. Its repr shows nothing."""
+    """An agent has their calls routed to another number. Its repr shows nothing."""
 
     number: str
     kind: Literal["remote_number.change"] = "remote_number.change"
@@ -123,7 +123,7 @@ class ChangeRemoteNumber:
 
 @dataclass(frozen=True, slots=True)
 class AcknowledgeNotice:
-    """Somebody has read a notice; his token says so from now on. OSCC-E is not asked."""
+    """A user has read a notice; their token says so from now on. OSCC-E is not asked."""
 
     notice_id: str
     version: int

@@ -16,7 +16,7 @@ from typing import Final, Literal
 class ErrorCode(enum.StrEnum):
     """Stable names of everything that can be refused. The value is what travels."""
 
-    # doors
+    # log-on and connections
     BAD_REQUEST = "bad_request"
     UNAUTHENTICATED = "unauthenticated"
     SESSION_ENDED = "session_ended"
@@ -186,7 +186,7 @@ _STANDARD_BACK_OFF: Final = frozenset({1001, 1006, 1011, 1012, 1013})
 
 
 def verdict(code: int) -> Verdict:
-    """Tell what a client does after a close with *code*; old clients need only the range.
+    """Return what a client does after a close with *code*; old clients need only the range.
 
     1001, 1006, 1011, 1012 and 1013 count as 4100s; 1008 and whatever is not known mean stop.
     """
@@ -211,9 +211,9 @@ def advice(code: int) -> Literal["never", "after", "log_on"]:
 
 
 def is_final(code: int) -> bool:
-    """Tell whether a close with *code* of ours ends more than a connection: no other one goes on with it.
+    """Return whether a close with *code* of ours ends more than a connection: no other one goes on with it.
 
-    Who is replaced stops, but his session or his device is served elsewhere, where commands are sent again.
+    A replaced connection stops, but its session or device is served elsewhere, where commands are sent again.
     """
     is_ours = code >= CloseCode.PROTOCOL_ERROR and code != CloseCode.REPLACED
     return is_ours and verdict(code) in {Verdict.STOP, Verdict.LOG_ON}
@@ -232,7 +232,7 @@ class EndReason(enum.StrEnum):
 
 
 def close_for(reason: EndReason, *, remote_assistant: bool) -> CloseCode:
-    """Tell how a phone whose session ended for *reason* is closed.
+    """Return how a phone whose session ended for *reason* is closed.
 
     An unknown reason closes a Remote Assistant for good, so that no number comes back by itself.
     """
@@ -255,7 +255,7 @@ class GatewayError(Exception):
     """Something was refused, with a stable code.
 
     Args:
-        code: What is told to machines.
+        code: For machines.
         message: One plain sentence for people. Holds no secret, number or realtime value.
         retry_after_s: How long to wait before the same may work.
         details: Further members beside the code, named as the protocol's page names them.
@@ -277,16 +277,16 @@ class GatewayError(Exception):
 
 
 def tenths(seconds: float) -> float:
-    """Return how long to wait as it is told: in tenths of a second, and never too short."""
+    """Return how long to wait as it is sent: in tenths of a second, and never too short."""
     # 1.1 s are 11.000000000000002 tenths, and still 1.1 s
     return math.ceil(round(seconds * 10, 6)) / 10
 
 
 class SessionRefused(Exception):  # noqa: N818 - names what happened
-    """A connection cannot be served (any more): close it with *code*.
+    """A connection cannot be served, or no longer: close it with *code*.
 
     Args:
-        code: The close code; its range tells the phone what to do.
+        code: The close code; its range shows the phone what to do.
         reason: A short word for the `bye`.
         by: Who caused it, when that is known.
         window_s: When the phone should come back, as (earliest, latest).

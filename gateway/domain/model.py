@@ -180,7 +180,7 @@ class Ticket:
     idle_timeout_s: int
     """Seconds. After how long without a device OSCC-E ends the session; 0 is never."""
     server: str | None = None
-    """The OSCC-E Server's instance at the log-on, when it was told."""
+    """The OSCC-E Server's instance at the log-on, if the server sends one."""
 
     def __repr__(self) -> str:
         return f"Ticket({self.application}, {self.handle})"
@@ -195,7 +195,7 @@ class Ticket:
 def handle_of(user: UserId, session: SessionId) -> str:
     """Return :attr:`Ticket.handle`: asked for at every turn, and kept by all who name the session.
 
-    Of the user as well: sites, and a site that began anew, may give the id of one's session to another's.
+    Of the user as well: sites, and a site that began again, may give the id of one's session to another's.
     """
     name = f"{user.site}:{user.key}:{session}"
     return hashlib.blake2s(name.encode(), digest_size=8, person=b"session").hexdigest()
@@ -229,7 +229,7 @@ def _of(privacy: Privacy, *, many: bool, shown: bool = True) -> Any:  # noqa: AN
 
 
 def neutral(*, many: bool = False) -> Any:  # noqa: ANN401 - as _of
-    """Declare a field that says nothing about a person."""
+    """Declare a field that reveals nothing about a person."""
     return _of(Privacy.NEUTRAL, many=many)
 
 
@@ -289,7 +289,7 @@ def normalised(name: str) -> str:
 
 
 def has_controls(text: str) -> bool:
-    """Tell whether a text holds a control character, or one that breaks a line."""
+    """Return whether a text holds a control character, or one that breaks a line."""
     return any(unicodedata.category(each) in {"Cc", "Zl", "Zp", "Cs"} for each in text)
 
 
@@ -311,7 +311,7 @@ def readable_or_none(text: str | None, most: int = NAME_CHARS) -> str | None:
 
 
 class UserHash(str):
-    """A user's keyed hash, where nobody knows more of him."""
+    """A user's keyed hash, where nothing more is known."""
 
     __slots__ = ()
 
@@ -332,7 +332,7 @@ class NumberAct:
 
 @dataclass(frozen=True, slots=True)
 class OperatorAct:
-    """An operator asked something of the gateway, or somebody tried to."""
+    """An operator asked something of the gateway, or tried to."""
 
     act: str
     """The operation."""

@@ -85,7 +85,7 @@ class PostProcessing:
 
 @dataclass(frozen=True, slots=True)
 class AutoPostProcessing:
-    """Whether post-processing begins by itself; told of one's own agent only."""
+    """Whether post-processing begins by itself; only sent of one's own agent."""
 
     on: bool | None = personal()
     duration_s: int | None = personal()
@@ -255,7 +255,7 @@ class LastEnd:
 
 @dataclass(frozen=True, slots=True)
 class Me:
-    """The session's own user, as one session may see him."""
+    """The session's own user, as one session may see them."""
 
     user_id: str | None = personal()
     display_name: str | None = personal()

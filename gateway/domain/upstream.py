@@ -1,7 +1,7 @@
 """Messages of an OSCC-E Server, independent of its wire.
 
 The vocabulary of the ports in :mod:`gateway.runtime.ports`, with :mod:`gateway.domain.commands`
-for what the gateway asks. An adapter maps its wire's names to these types; nobody above it knows the wire.
+for what the gateway asks. An adapter maps its wire's names to these types; no floor above it uses the wire's.
 Instants are ms since 1970: of the link in the *server's* clock, of log-on and log-off in the gateway's.
 """
 
@@ -57,7 +57,7 @@ class About:
     contact_center_version: str
     features: frozenset[Feature]
     server: str | None = None
-    """The server's instance, when it is told: another one after a restart, which forgets all sessions."""
+    """The server's instance, if it sends one: another one after a restart, which forgets all sessions."""
 
 
 # ---- log-on and log-off (request and response) ----
@@ -87,7 +87,7 @@ class LoggedOn:
     remote_number: str | None
     """The number in effect."""
     server: str | None = None
-    """The server's instance, when it is told."""
+    """The server's instance, if it sends one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ class Attached:
     alias: int
     session: SessionId
     application: Application | None
-    """As the server calls it; None: as nobody here does. Whose session it is knows who opened it."""
+    """As the server calls it; None: the gateway has no name for it. Its session is known to the caller."""
     rights: frozenset[Right]
     scope: Scope
     own_agent: int | None
@@ -162,7 +162,7 @@ class Opened:
     attached: Attached
     last_end: LastEnd | None
     server: str | None = None
-    """The server's instance, when it is told."""
+    """The server's instance, if it sends one."""
 
 
 @value()

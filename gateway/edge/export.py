@@ -153,7 +153,7 @@ class RemoteHoldings(NamedTuple):
 async def gather_holdings(orders: AdminRpc, user: UserId, act_id: str = "") -> list[NodeAnswer]:
     """Return what each live node holds about *user*, or why it did not answer, as one page per node.
 
-    *act_id* is that of the operator who asks; empty: the user asks.
+    *act_id* is that of the operator that asks; empty: the user asks.
     """
     async with asyncio.TaskGroup() as tasks:
         asking = [tasks.create_task(_all_of(orders, node, user, act_id)) for node in orders.nodes]
@@ -218,7 +218,7 @@ def _shown(record: Record, ticket: Ticket) -> Record | None:
 
 _PLACES: Final = "places_in_the_cluster"
 _PENDING: Final = "pending_log_offs"
-OF_OTHERS: Final = "the mirrors of users who may see him"
+OF_OTHERS: Final = "the mirrors of users who may see them"
 
 
 class HeldRecord(NamedTuple):

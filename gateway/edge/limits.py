@@ -242,7 +242,7 @@ class PendingConnections:
             self._drop(next(iter(self._open)))
 
     def head_received(self, caller: object) -> None:
-        """Note that the head of a request of *caller* is complete: it is not silent."""
+        """Record that the head of a request of *caller* is complete: it is not silent."""
         where, _ = self._open.get(caller, (None, None))
         if where is not None:
             self._speak(where, caller)

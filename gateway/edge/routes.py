@@ -256,7 +256,7 @@ class SessionRoutes:
         body = read_body(await read_body_in_time(request, self._parts.clock), LOG_ON)
         created = await self._login.log_on(body, accept_language(request), str(address_group(address)))
         if request.transport is None or request.transport.is_closing():
-            # nobody will receive the token: the remote number must not stay routed
+            # no client will receive the token: the remote number must not stay routed
             await self._parts.accounts.log_off(self._bearer.for_log_off([f"Bearer {created.token}"]).ticket)
         return answer(created, status=201)
 

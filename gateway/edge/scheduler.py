@@ -92,11 +92,11 @@ class Scheduler(Generic[S]):
     # ---- for links: gateway.runtime.turns.Phones ----
 
     def hold(self) -> None:
-        """Wake nobody before :meth:`release`, which follows in this turn of the event loop."""
+        """Wake nothing before :meth:`release`, which follows in this turn of the event loop."""
         self._is_held = True
 
     def release(self) -> None:
-        """Give a turn to all that are ready, as far as the time allows and nobody waits since before."""
+        """Give a turn to all that are ready, as far as the time allows and none waits since before."""
         self._is_held = False
         if not self._ready:
             return

@@ -99,7 +99,7 @@ class AttachedBody:
 class EndedSession:
     """A session that is over for the gateway.
 
-    *confirmed*: OSCC-E said that nothing is routed any more; else it is asked on. *by_node*: who asked it.
+    *confirmed*: OSCC-E said that nothing is routed; else it is asked again. *by_node*: the node that asked.
     """
 
     id: str

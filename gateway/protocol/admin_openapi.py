@@ -11,7 +11,7 @@ from gateway.protocol.openapi import by_http, problem_schemas, refusals
 from gateway.protocol.schemas import API_VERSION, Schema, ref, schemas_of
 
 PAGE: Final = 100
-"""Records of a page whose size nobody chose."""
+"""Records of a page when the request names no size."""
 PAGE_MAX: Final = 1_000
 CURSOR_CHARS_MAX: Final = 256
 USER_ID: Final = r"^([0-9a-f]{16}|[a-z0-9][a-z0-9-]{0,31}:[0-9]{1,16})$"
@@ -161,7 +161,7 @@ def _nodes() -> dict[str, Schema]:
         "/reload": {
             "post": _operation(
                 "reload",
-                "Read certificates, authorities of sites, keys and notices anew; by default on all nodes",
+                "Read certificates, authorities of sites, keys and notices again; by default on all nodes",
                 done,
                 *unknown,
                 body=bodies.NodeBody,

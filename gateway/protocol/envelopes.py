@@ -24,7 +24,7 @@ class SessionFacts:
     """What OSCC-E said of one session; travels in the ledger beside the resources, never to phones.
 
     *handle* names the session inside the gateway; *rights* and *scope* are none until OSCC-E has accepted
-    it in this epoch. *end* is None while it lives; *end_by* is who ended it, if OSCC-E said so.
+    it in this epoch. *end* is None while it lives; *end_by* is what ended it, if OSCC-E sent it.
     """
 
     handle: str
@@ -78,9 +78,9 @@ class Publications:
 
 @dataclass(frozen=True, slots=True)
 class Since:
-    """What a follower asks of one user: all that happened after his position.
+    """What a follower asks of one user: all that happened after the follower's position.
 
-    *adopt*: the follower would speak for the user; the number by which it knows this wish again, 0 for
+    *adopt*: the follower would act for the user; the number by which it recognises this request, 0 for
     none. *phones*: the sessions, by their handles, that have a phone there; no other has. *together*:
     whether what changes may come as :class:`Publications`; nodes of versions before cannot read them.
     """
@@ -202,10 +202,10 @@ class Lingering(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """The owner gives a user to whoever asked for him: what he holds may be taken with *token*.
+    """The owner offers a user to the node that asked for it: the lease may be taken with *token*.
 
-    *adopt*: the wish that this fulfils; who does not remember it lets it be. *island*: the owner does not
-    reach OSCC-E.
+    *adopt*: the request that this fulfils; a node that does not remember it ignores it. *island*: the owner
+    does not reach OSCC-E.
     """
 
     user: UserId
@@ -219,9 +219,9 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """The link of an owner who offered a user was replaced by that with *token*.
+    """The link of an owner that offered a user was replaced by that with *token*.
 
-    *history*: all that it knows of commands; it has begun none since the offer, and nobody had a link between
+    *history*: all that it knows of commands; it has begun none since the offer, and no link was open between
     its own and that one.
     """
 
@@ -232,7 +232,7 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """OSCC-E tells the user's phones something."""
+    """A notice of OSCC-E for the user's phones."""
 
     user: UserId
     notice: NoticeFrame
@@ -240,7 +240,7 @@ class Announcement:
 
 @dataclass(frozen=True, slots=True)
 class SessionOver:
-    """A session ended: its tokens are refused from now on, its phone is told."""
+    """A session ended: its tokens are refused from now on, its phone is closed."""
 
     ticket: Ticket
     reason: EndReason
@@ -251,7 +251,7 @@ class SessionOver:
 class Order:
     """An operator asks something of a node, by way of *node*.
 
-    *act* names it; *subject* of whom or of what, by a keyed hash or a public id; *after* and *most* choose
+    *act* names it; *subject* its user or object, by a keyed hash or a public id; *after* and *most* choose
     a page of what there is. *act_id* is the id of the operator's act that it belongs to, as the audit has
     it; empty: no operator asked.
     """
@@ -286,7 +286,7 @@ class Report:
 
 
 class NodeRecord(NamedTuple):
-    """What a node says of itself. Holds nothing of anybody."""
+    """What a node reports of itself. Holds no personal data."""
 
     node: NodeId
     holder: str
@@ -309,14 +309,14 @@ class Here:
 
 @dataclass(frozen=True, slots=True)
 class Leaving:
-    """A node drains: whoever follows it has its users."""
+    """A node drains: its followers take its users over."""
 
     node: NodeId
 
 
 @dataclass(frozen=True, slots=True)
 class Sought:
-    """A node asks all who owns *user*, as the store of leases takes no writes: the owner answers *node*."""
+    """*node* asks all which owns *user*, as the store of leases takes no writes: the owner answers."""
 
     user: UserId
     node: NodeId
@@ -385,7 +385,7 @@ def aged(envelope: Envelope, by_ms: int) -> Envelope:
 
 
 class Events(NamedTuple):
-    """The channel on which a user's owner tells what changes."""
+    """The channel on which a user's owner publishes changes."""
 
     user: UserId
 

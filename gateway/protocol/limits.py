@@ -176,7 +176,7 @@ _LENGTH_BYTES: Final = {
 def check_msgpack_depth(data: bytes) -> None:
     """Refuse msgpack that opens too many maps and arrays inside each other, without building any.
 
-    A header of five bytes can ask for four billion elements, so this looks before anybody allocates.
+    A header of five bytes can ask for four billion elements, so this looks before memory is allocated.
 
     Raises:
         BadFrame: It is too deep.

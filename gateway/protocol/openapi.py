@@ -13,7 +13,7 @@ from gateway.protocol.inventory import InventoryBody
 from gateway.protocol.schemas import API_VERSION, Schema, ref, schemas_of
 
 CROWD: Final = (ErrorCode.RATE_LIMITED, ErrorCode.OVER_CAPACITY)
-"""Of the routes whose doors count who comes."""
+"""Of the routes that limit their callers."""
 TOKEN: Final = (ErrorCode.UNAUTHENTICATED, ErrorCode.SESSION_ENDED)
 """Of the routes that need a living session."""
 UPSTREAM: Final = (
@@ -97,7 +97,7 @@ def refusals(*codes: ErrorCode, statuses: tuple[int, ...] = ()) -> dict[str, Sch
     """Return the error responses of an operation.
 
     Args:
-        codes: What it may tell, beside what every operation may.
+        codes: What it may return, beside what every operation may.
         statuses: What HTTP refuses there, beside what it refuses everywhere.
     """
     own = {

@@ -42,7 +42,7 @@ def frame_schemas() -> dict[str, Schema]:
 
 
 def _one_of(types: Iterable[type[Any]]) -> Schema:
-    """Return a union that `kind` tells apart: *discriminator* is AsyncAPI's, JSON Schema ignores it."""
+    """Return a union that `kind` discriminates: *discriminator* is AsyncAPI's, JSON Schema ignores it."""
     return {"oneOf": [ref(of.__name__) for of in types], "discriminator": "kind"}
 
 

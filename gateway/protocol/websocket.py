@@ -133,7 +133,7 @@ class Parser:
         return len(self._buffer)
 
     def feed(self, data: bytes) -> Iterator[Event]:
-        """Take in *data*; returns the events that are there. Those left in the iterator stay there."""
+        """Process *data*; returns the events that are there. Those left in the iterator stay there."""
         if not self._is_over:
             self._buffer += data
         return iter(self.take, None)
@@ -183,7 +183,7 @@ class Parser:
         return first, payload
 
     def _check(self, first: int, second: int) -> None:
-        """Check what the first two bytes of a frame tell."""
+        """Check what the first two bytes of a frame mean."""
         if first & _RESERVED:  # §5.2: no extension was agreed on that would give them a meaning
             raise Breach(PROTOCOL_ERROR, "reserved bits are set")
         if not second & _MASKED:  # §5.1
@@ -231,7 +231,7 @@ class Parser:
     # ---- what frames mean ----
 
     def _data(self, first: int, payload: bytes) -> Message | None:
-        """Take in a fragment (§5.4); returns the message that it completes."""
+        """Process a fragment (§5.4); returns the message that it completes."""
         opcode = first & _OPCODE
         if opcode != CONTINUATION:
             self._is_text = opcode == TEXT
@@ -272,7 +272,7 @@ def unmask(payload: bytes | bytearray, mask: bytes | bytearray) -> bytes:
 
 
 def check_control(opcode: int, fin: int, length: int) -> None:
-    """Check what the head of a control frame tells, of either end.
+    """Check the head of a control frame, of either end.
 
     Raises:
         Breach: It is against the rules.
@@ -311,7 +311,7 @@ def _close_of(payload: bytes) -> CloseReceived:
 
 
 def _may_travel(code: int) -> bool:
-    """Tell whether a close frame may have *code* (§7.4; 1012 to 1014: IANA's registry, §11.7)."""
+    """Return whether a close frame may have *code* (§7.4; 1012 to 1014: IANA's registry, §11.7)."""
     return 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999
 
 

@@ -1,1 +1,1 @@
-"""Who runs it: tasks, timers and ports; knows no vendor."""
+"""Tasks, timers and ports around the core; knows no vendor."""

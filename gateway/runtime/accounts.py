@@ -21,7 +21,7 @@ from gateway.runtime.log_off import LogOffs, SiteAuthority, authority_of
 from gateway.runtime.ports import Authority, Clock, SharedStore
 
 TOLD_S: Final = 60.0
-"""When to try again what all nodes together have locked: the store tells no times."""
+"""When to try again what all nodes together have locked: the store gives no times."""
 DEVICE_LIFE_S: Final = 14 * 86_400.0
 """For how long a device is known as one that had a session of a user."""
 RANDOM_ID: Final = re.compile(
@@ -33,7 +33,7 @@ NUMBERS: Final = 4
 NUMBERS_S: Final = 3600.0
 _NAME_PER_S: Final = 1.0
 _NAME_BURST: Final = 20
-"""Log-ons of one name, right or wrong: nobody logs on more often than that by hand."""
+"""Log-ons of one name, right or wrong: no person logs on more often than that by hand."""
 _NAMES_MAX: Final = 10_000
 _TURN_S: Final = 0.02
 _FIRST_S: Final = 0.1
@@ -70,7 +70,7 @@ class _Try:
 
 
 class LogOns:
-    """The log-on door of all sites.
+    """Log-ons, log-offs and sessions of the users of all sites.
 
     Invariants: a wrong password is counted whether or not the name exists, and locks one try
     below OSCC-E's own lock-out, also when many are tried at once on this node; a site is never
@@ -119,14 +119,14 @@ class LogOns:
         """Open a session at OSCC-E; returns also when OSCC-E was asked, ms since 1970.
 
         Args:
-            authority: The site's log-on door.
+            authority: The site's log-on service.
             site: Which.
             credentials: What was shown.
             address: From where; what is limited as one.
 
         Raises:
             GatewayError: ``account_locked``, ``rate_limited``, or what OSCC-E says; that it has locked the
-                account is told as ``invalid_credentials``, since it says that the account exists.
+                account is reported as ``invalid_credentials``, since it reveals that the account exists.
         """
         asked = await self._asked(site, credentials, address)
         self._check(asked)
@@ -134,7 +134,7 @@ class LogOns:
             place = await self._admitted(asked)
             result: Judged = "refused"
             try:
-                # nothing is awaited from the check to the note: whoever comes at the same moment must see it
+                # nothing is awaited from the check to the record: a log-on at the same moment must see it
                 self._check(asked)
                 began_ms = self._clock.wall_ms()
                 logged_on = await self._ask(authority, asked, credentials)
@@ -224,7 +224,7 @@ class LogOns:
                 tasks.create_task(_best_effort(each))
 
     async def _counted(self, *names: str) -> list[int]:
-        """Return the counters that nodes share; 0 for one that is not told."""
+        """Return the counters that nodes share; 0 for one that is missing."""
         async with asyncio.TaskGroup() as tasks:
             asked = [tasks.create_task(self._counted_or_none(name)) for name in names]
         return [each.result() for each in asked]
@@ -342,14 +342,14 @@ def _too_many_numbers(wait_s: float) -> GatewayError:
 
 
 class Users(Protocol):
-    """Whoever serves the sessions."""
+    """The server of the sessions."""
 
     def logged_on(self, logged_on: LoggedOn, began_ms: int) -> None:
-        """Note that a user logged on, and when that began."""
+        """Record that a user logged on, and when that began."""
         ...
 
     def logged_off(self, ticket: Ticket, by: str = "self") -> None:
-        """Note that the user ended a session, here or from his device *by*."""
+        """Record that the user ended a session, here or from the device *by*."""
         ...
 
 
@@ -405,7 +405,7 @@ class Accounts:
         return await self.log_offs.log_off(ticket, by)
 
     async def sessions(self, ticket: Ticket) -> tuple[SessionInfo, ...]:
-        """List the user's sessions; a request of this session that is under way serves all who ask.
+        """List the user's sessions; a request of this session that is under way serves all its callers.
 
         Raises:
             GatewayError: ``upstream_unavailable`` or ``session_ended``.
@@ -417,7 +417,7 @@ class Accounts:
             finally:
                 del under_way  # what it raises has this frame in its traceback
         waiting = self._listing[ticket.handle] = asyncio.get_running_loop().create_future()
-        waiting.add_done_callback(asyncio.Future.exception)  # there may be nobody else who waits
+        waiting.add_done_callback(asyncio.Future.exception)  # there may be no other waiter
         try:
             listed = await self._authority(ticket.user.site).sessions(ticket.secret)
         except BaseException as error:
@@ -431,10 +431,10 @@ class Accounts:
             del self._listing[ticket.handle], waiting  # what it raises has this frame in its traceback
 
     async def end(self, ticket: Ticket, session: SessionId, by: str | None = None) -> LoggedOff:
-        """End a session of the user; his own as :meth:`log_off` does.
+        """End a session of the user; their own as :meth:`log_off` does.
 
         Of another, ``after_contact`` means: it has ended, and OSCC-E removes the routing by itself.
-        *by* is who ends it, as the phone is told: by default the device of *ticket*.
+        *by* names what ends it, as the phone is sent it: by default the device of *ticket*.
 
         Raises:
             GatewayError: ``not_found``, ``upstream_unavailable`` or ``session_ended``; ``rate_limited`` while

@@ -17,7 +17,7 @@ ANSWER_S: Final = 2.0
 """After how long without an answer a node counts as not reached."""
 
 Trouble = Literal["not_heard", "no_answer", "bus_down", "refused"]
-"""Nobody was there; it was told, perhaps, and said nothing in time; the bus is away; it cannot do this."""
+"""No node received it; no answer came in time; the bus is away; or the node cannot do this."""
 
 
 NOT_IN_FORCE: Final = "not_in_force"
@@ -56,7 +56,7 @@ class AdminRpc:
     Args:
         node: This node.
         holder: Its life.
-        exchange: Its voice.
+        exchange: Sends to the other nodes.
         membership: The nodes that live.
         clock: Its time.
         audit: Writes down what was carried out for an operator of another node.
@@ -96,7 +96,7 @@ class AdminRpc:
 
     @property
     def unknown(self) -> tuple[NodeAnswer, ...]:
-        """What stands for the nodes that this one has not heard of, as it has never reached the bus."""
+        """Stands for the nodes that this one does not know, as it has never reached the bus."""
         return () if self.has_joined else (NodeAnswer(EVERY_OTHER, Page(), "bus_down"),)
 
     async def carry_out(self, order: Order) -> None:
@@ -116,7 +116,7 @@ class AdminRpc:
 
         Args:
             order: Its ``node`` and ``request`` are filled in here.
-            nodes: Whom to ask; this node is not asked over the bus.
+            nodes: The nodes to ask; this node is not asked over the bus.
             within_s: How long to wait for the others.
 
         Raises:
@@ -143,7 +143,7 @@ class AdminRpc:
         return [told[node] for node in wanted]
 
     async def ask_all(self, order: Order, within_s: float = ANSWER_S) -> list[NodeAnswer]:
-        """Have *order* carried out by all nodes that live; :data:`EVERY_OTHER` for those never heard of.
+        """Have *order* carried out by all nodes that live; :data:`EVERY_OTHER` for those that are unknown.
 
         Raises:
             GatewayError: This node itself refuses.

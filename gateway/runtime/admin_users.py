@@ -17,20 +17,20 @@ from gateway.runtime.node import Node
 from gateway.runtime.user_state import UserState
 
 BY: Final = "operator"
-"""Who ended a session, as its phone is told."""
+"""What ended a session, as its phone is sent it."""
 CONFIRM_S: Final = 3.0
-"""How long OSCC-E is waited for; what is not confirmed by then is tried on without anybody waiting."""
+"""How long OSCC-E is waited for; what is not confirmed by then is retried in the background."""
 ENDED_WITHIN_S: Final = 2 * CONFIRM_S + 1.0
 """Within this time a node has answered that is asked to end something."""
 _SLICE: Final = 500
-"""Users looked at between two turns of everybody else."""
+"""Users looked at between two turns of all other tasks."""
 _UNCONFIRMED: Final = LoggedOff("after_contact", None)
 
 
 class AdminUsers:
     """The users of one node, for operators, who know them by keyed hashes.
 
-    Invariant: whoever is to be ended is told so, and his tokens refused, before OSCC-E is asked.
+    Invariant: a session's phone is closed and its tokens are refused before OSCC-E is asked to end it.
 
     Args:
         node: Where they are.
@@ -47,7 +47,7 @@ class AdminUsers:
             self._node.orders.learn(act.__name__, act)
 
     async def find(self, name: str) -> UserId | None:
-        """Return the user with that keyed hash, if this node knows anything of him."""
+        """Return the user with that keyed hash, if this node knows anything of them."""
         node = self._node
         known = {*node.user_states, *node.command_history.users}
         known |= {ticket.user for ticket in node.account.pending}
@@ -98,7 +98,7 @@ class AdminUsers:
         return Page((*(each.result() for each in ending), *ended))
 
     async def whois(self, order: Order) -> Page:
-        """Tell which user a keyed hash is of."""
+        """Return which user a keyed hash is of."""
         user = await self.find(order.subject)
         return Page() if user is None else Page(({"site": user.site, "key": user.key},))
 

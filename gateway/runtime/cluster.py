@@ -44,9 +44,9 @@ UPDATES_MAX: Final = 2_000
 
 
 class Share(NamedTuple):
-    """What one user's owner publishes now, and for whom.
+    """What one user's owner publishes now, and for which nodes.
 
-    *nodes*: who follows; None when one of them reads nothing but the user's own channel.
+    *nodes*: the followers; None when one of them reads nothing but the user's own channel.
     """
 
     publication: Publication
@@ -54,14 +54,14 @@ class Share(NamedTuple):
 
 
 class BundleSource(Protocol):
-    """An owner with something to publish. Told apart by identity."""
+    """An owner with something to publish. Compared by identity."""
 
     def __hash__(self) -> int:
         """By identity."""
         ...
 
     def take(self) -> Share | None:
-        """Return what is to be published now; it counts as sent. None: nothing any more."""
+        """Return what is to be published now; it counts as sent. None: nothing."""
         ...
 
 
@@ -118,7 +118,7 @@ class Bundles:
             self._under_way += spawn(self._tasks, self._send(channel, envelope))
 
     async def _send(self, channel: Channel, envelope: Envelope) -> None:
-        with suppress(GatewayError):  # whoever missed it finds a gap, and asks
+        with suppress(GatewayError):  # a node that missed it finds a gap, and asks
             await self._deliver(channel, envelope)
         self._done()
 
@@ -141,7 +141,7 @@ def _messages(shares: Iterable[Share]) -> list[tuple[Channel, Envelope]]:
 
 
 def _bounded(told: list[Publication]) -> list[Publications]:
-    """Return *told* in messages of a bounded size."""
+    """Return publications in messages of a bounded size."""
     bundles: list[list[Publication]] = []
     room = 0
     for publication in told:
@@ -158,7 +158,7 @@ _LOG: Final = logging.getLogger(__name__)
 ASKS_MAX: Final = 200
 """Users in one batch of questions."""
 QUESTIONS_MAX: Final = 1_000
-"""Questions to one node whose answers are awaited; whoever waits longer asks again."""
+"""Questions to one node whose answers are awaited; a caller that waits longer asks again."""
 UNDER_WAY_MAX: Final = 20_000
 """Messages that wait for the bus, which bounds their bytes; beyond that they are lost, which the repair
 heals."""
@@ -167,30 +167,30 @@ _TURN_S: Final = 0.001
 
 
 class NotHeardError(Exception):
-    """Nobody was there to hear a question: nothing became of it."""
+    """No node received a question: nothing became of it."""
 
 
 class Asker(Protocol):
-    """Who follows one user."""
+    """The follower of one user."""
 
     def answered(self) -> None:
-        """Note that the owner has answered what was asked."""
+        """Record that the owner has answered what was asked."""
         ...
 
     def not_mine(self, holder: str | None = None) -> None:
-        """Note that the node that was asked is not the owner; *holder*: which life of it says so."""
+        """Record that the node that was asked is not the owner; *holder*: which life of it says so."""
         ...
 
 
 class Listener(Protocol):
-    """Who is told what came for this node."""
+    """The receiver of what came for this node."""
 
     def heard(self, envelope: Envelope) -> None:
-        """Take in what was said to this node, or to all. Does not block."""
+        """Process what was said to this node, or to all. Does not block."""
         ...
 
     def recovered(self, recovery: int) -> None:
-        """Note that the bus carries messages again: all that may be missing is to be asked for."""
+        """Record that the bus carries messages again: all that may be missing is to be asked for."""
         ...
 
 
@@ -201,7 +201,7 @@ class Exchange:
     """One node's place among the others.
 
     Invariants: what is sent leaves in the order in which it was given; every question ends in an
-    answer, in :class:`NotHeardError`, in ``bus_down`` or in a time-out; no question outlives who asked; a
+    answer, in :class:`NotHeardError`, in ``bus_down`` or in a time-out; no question outlives its caller; a
     fault over one message ends what that message asked for, and nothing else.
 
     Args:
@@ -209,7 +209,7 @@ class Exchange:
         bus: The bus.
         clock: Its time.
         first: Where the numbers of questions begin: another life of the node begins elsewhere.
-        tally: Is told what is worth counting.
+        tally: Gets the events that are counted.
     """
 
     def __init__(self, node: NodeId, bus: Bus, clock: Clock, first: int, tally: Tally | None = None) -> None:
@@ -227,7 +227,7 @@ class Exchange:
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
         self._batches: dict[NodeId, dict[UserId, tuple[Since, Asker]]] = {}
         self._put: dict[NodeId, dict[int, dict[UserId, Asker]]] = {}
-        """Who waits for the answer to which question, by node."""
+        """The caller of each open question, by node."""
         self._tasks: asyncio.TaskGroup | None = None
         self._listener: Listener | None = None
         self._news = asyncio.Event()
@@ -306,7 +306,7 @@ class Exchange:
     # ---- sending ----
 
     def send(self, channel: Channel, envelope: Envelope) -> None:
-        """Send it, or lose it: whoever misses it finds out by himself."""
+        """Send it, or lose it: a node that misses it finds out by itself."""
         if self.under_way < UNDER_WAY_MAX:
             spawn(self._tasks, self._send(channel, envelope))
 
@@ -317,7 +317,7 @@ class Exchange:
             return  # the probes say it too
 
     async def deliver(self, channel: Channel, envelope: Envelope) -> int:
-        """Send it; returns how many nodes heard it.
+        """Send it; return how many nodes received it.
 
         Raises:
             GatewayError: ``bus_down``: it may have been sent or not. ``internal``: it cannot be written.
@@ -339,13 +339,13 @@ class Exchange:
         """Put a question to *node* and wait for its answer.
 
         Args:
-            node: Whom.
+            node: The node that is asked.
             question: Makes the envelope with the question's number.
             within_s: How long to wait.
 
         Raises:
-            NotHeardError: Nobody heard it.
-            TimeoutError: No answer came: it may have been heard or not.
+            NotHeardError: No node received it.
+            TimeoutError: No answer came: it may have been received or not.
             NotSentError: The bus is away, and it was not sent.
             GatewayError: ``bus_down``: no answer came, nor did the bus say that it took the question. A slow
                 one may have, so the answer is waited for all the same. ``internal``: it cannot be written.
@@ -378,14 +378,14 @@ class Exchange:
     # ---- following ----
 
     async def follow(self, user: UserId, receive: Callable[[Envelope], None]) -> None:
-        """Hear what the owner of *user* publishes. Returns in bounded time, also without the bus."""
+        """Subscribe to what the owner of *user* publishes. Returns in bounded time, also without the bus."""
         try:
             await self._bus.subscribe(Events(user), self._guarded(receive))
         except GatewayError:
             return  # it comes into force with the bus
 
     async def unfollow(self, user: UserId) -> None:
-        """Hear it no more."""
+        """End the subscription."""
         try:
             await self._bus.unsubscribe(Events(user))
         except GatewayError:
@@ -425,7 +425,7 @@ class Exchange:
     # ---- hearing ----
 
     def _guarded(self, receive: Callable[[Envelope], None]) -> Callable[[Envelope], None]:
-        """Return what takes messages in and keeps the bus from the faults of whom they are for."""
+        """Return a receiver of messages that keeps the bus from the faults of its receivers."""
 
         def heard(envelope: Envelope) -> None:
             try:
@@ -508,12 +508,12 @@ class ClusterMembership:
         self.has_given_notice = False
         """Whether this node is to leave: no new phone should be sent here, those that come are served."""
         self.has_begun = False
-        """Whether it was read once who lives, and this node has its part of the budgets."""
+        """Whether the living nodes were read once, and this node has its part of the budgets."""
         self._serves_at = -math.inf
         self._known: dict[str, tuple[NodeRecord, float]] = {}
-        """The nodes, by holder, and when each was heard or read of last."""
+        """The nodes, by holder, and when the last message or record of each was read."""
         self._heard_at: dict[str, float] = {}
-        """When each was heard last: a record that was only read may be of a life that is over."""
+        """When the last message of each came: a record that was only read may be of a life that is over."""
         self._read_at = -math.inf
         self._registered: tuple[NodeRecord, ...] = ()
         """The nodes in the registry when it was read last."""
@@ -531,7 +531,7 @@ class ClusterMembership:
 
     @property
     def may_serve(self) -> bool:
-        """Whether log-ons are let through: who begins beside others waits until they leave it its part."""
+        """Whether log-ons are admitted: a new node waits until the others leave it its part of the budget."""
         return self._clock.now() >= self._serves_at
 
     @property
@@ -541,7 +541,7 @@ class ClusterMembership:
 
     @property
     def has_namesake(self) -> bool:
-        """Whether another node with this one's name was heard lately."""
+        """Whether a message of another node with this one's name came lately."""
         own, now = self._record(), self._clock.now()
         return any(
             record.node == own.node
@@ -557,9 +557,9 @@ class ClusterMembership:
 
     @property
     def sealing_keys_of_others(self) -> dict[NodeId, str]:
-        """The same of the other nodes, as each was heard; of those not heard lately as in the registry.
+        """The same of the other nodes, as each reported; of those silent lately as in the registry.
 
-        A node whose messages do not open here is not heard, but is in the registry.
+        A node whose messages do not open here is silent, but is in the registry.
         """
         now, own = self._clock.now(), self._record().node
         heard = (
@@ -583,7 +583,7 @@ class ClusterMembership:
             await self._leave()
 
     def heard(self, said: Here) -> None:
-        """Note that a node lives, and what it is."""
+        """Record that a node lives, and what it is."""
         is_new = said.node.holder not in self._known
         self._heard_at[said.node.holder] = now = self._clock.now()
         self._known[said.node.holder] = (said.node, now)
@@ -596,13 +596,13 @@ class ClusterMembership:
         await self.say()
 
     def leaving(self, node: NodeId) -> None:
-        """Note that a node has begun to leave, which it will say of itself only later."""
+        """Record that a node has begun to leave, which it will say of itself only later."""
         for holder, (record, at) in self._known.items():
             if record.node == node:
                 self._known[holder] = (record._replace(draining=True, accepts_per_s=0.0), at)
 
     def is_leaving(self, holder: str) -> bool:
-        """Tell whether that life of a node has begun to leave: it gives its users, and accepts nobody.
+        """Return whether that life of a node has begun to leave: it gives its users, and accepts none.
 
         One that has only given notice accepts phones, and goes on speaking for its users.
         """
@@ -614,10 +614,10 @@ class ClusterMembership:
         return frozenset(filter(self.is_leaving, self._known))
 
     async def say(self) -> None:
-        """Say what this node is now, and look who else is there."""
+        """Write what this node is now, and read which others are there."""
         record = self._record()
         self._exchange.send(Control(), Here(record))
-        with suppress(GatewayError):  # a store that takes no writes still tells who lives
+        with suppress(GatewayError):  # a store that takes no writes still shows which nodes live
             await self._registry.announce(record)
         try:
             await self._read()
@@ -636,7 +636,7 @@ class ClusterMembership:
             self._read_at = now
 
     def _forget(self) -> None:
-        """Forget who was not heard for long. Without the bus nobody is, and all are remembered."""
+        """Forget nodes that were silent for long. Without the bus all are silent, and none is forgotten."""
         now = self._clock.now()
         if self._exchange.machine.is_healthy_for(now) >= NODE_TTL_S:
             self._known = {

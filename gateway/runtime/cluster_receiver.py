@@ -67,12 +67,12 @@ class Home(Protocol):
         ...
 
     def session_over(self, ticket: Ticket, reason: EndReason, by: str | None) -> None:
-        """Take in that a session ended, as another node says."""
+        """Record that a session ended, as another node says."""
         ...
 
 
 class ClusterReceiver:
-    """This node's ear for the others.
+    """Receives and dispatches the messages of other nodes.
 
     Invariant: a fault over one user's message ends what that one asked for, and nothing else.
 
@@ -80,8 +80,8 @@ class ClusterReceiver:
         node: Its name.
         holder: Its life.
         home: The node itself.
-        exchange: Its voice.
-        tally: Is told what is worth counting.
+        exchange: Its messages to other nodes.
+        tally: Gets the events that are counted.
     """
 
     def __init__(self, node: NodeId, holder: str, home: Home, exchange: Exchange, tally: Tally) -> None:
@@ -104,7 +104,7 @@ class ClusterReceiver:
     # ---- Listener ----
 
     def heard(self, envelope: Envelope) -> None:  # noqa: C901, PLR0912 - the exhaustive match over what nodes say
-        """Take in what was said to this node, or to all."""
+        """Process what was said to this node, or to all."""
         match envelope:
             case Asks():
                 self._asks(envelope)
@@ -134,7 +134,7 @@ class ClusterReceiver:
                 return  # an answer that the exchange matched, or one that came too late
 
     def _told(self, envelope: Publications | Publication | Offer | Announcement | Given) -> None:
-        """Tell followers what is theirs, with one element for a value that several of them share."""
+        """Send followers what is theirs, with one element for a value that several of them share."""
         if isinstance(envelope, Given):
             self._given(envelope)
             return
@@ -162,7 +162,7 @@ class ClusterReceiver:
     async def _carry_out(self, work: Callable[[M], Awaitable[None]], asked: M) -> None:
         try:
             await work(asked)
-        except Exception as fault:  # noqa: BLE001 - whoever asked hears nothing, and asks again or gives up
+        except Exception as fault:  # noqa: BLE001 - the caller gets no answer, and asks again or gives up
             log_fault(_LOG, "node_request_failed", fault)
 
     def recovered(self, recovery: int) -> None:
@@ -227,11 +227,11 @@ class ClusterReceiver:
             call = replace(call, deadline_ms=self._home.clock.wall_ms() + asked.left_ms)
         outcome = None if owner is None or asked.node == self._node else await owner.execute(call, asked.node)
         if owner is not None:
-            owner.sharing.hurry()  # the state that a command caused is told before its result
+            owner.sharing.hurry()  # the state that a command caused leaves before its result
         self._exchange.send(Inbox(asked.node), CallAnswer(asked.request, outcome))
 
     def _owner_word(self, said: Sought | Owned) -> None:
-        """Tell who owns a user, or learn it, while the store of leases takes no writes."""
+        """Answer which node owns a user, or learn it, while the store of leases takes no writes."""
         if isinstance(said, Owned):
             user_state = self._home.user_states.get(said.user)
             if user_state is not None and said.holder != self._holder:

@@ -55,7 +55,7 @@ class Line(Protocol):
 
     @property
     def expects_history(self) -> bool:
-        """Whether the owner who gave the user may still send what it knows of commands."""
+        """Whether the owner that gave the user may still send what it knows of commands."""
         ...
 
     @property
@@ -74,19 +74,19 @@ class Line(Protocol):
         ...
 
     def doubted(self, handle: str) -> None:
-        """Note that the server says that it does not know a session."""
+        """Record that the server says that it does not know a session."""
         ...
 
     @property
     def may_act(self) -> bool:
-        """Whether a command sent now is executed only if this node still speaks for the user."""
+        """Whether a command sent now is executed only if this node still acts for the user."""
         ...
 
 
 class CommandExecution:
     """The commands of one user.
 
-    Invariants: a command is sent upstream at most once; whoever asks for it, then or later, is told
+    Invariants: a command is sent upstream at most once; each caller that asks for it, then or later, gets
     the same outcome; commands leave in the order in which they came, and at most as many are under
     way as the limits of :class:`Calls` say. A command runs to its end also when the phone that
     asked is gone.
@@ -100,7 +100,7 @@ class CommandExecution:
         line: The owner.
         calls: What is known of the user's commands.
         number_changes: How often the remote number may be changed.
-        audit: Told of each change of the remote number that was asked of OSCC-E.
+        audit: Called with each change of the remote number that was asked of OSCC-E.
     """
 
     def __init__(
@@ -192,7 +192,7 @@ class CommandExecution:
         return call
 
     def _must_wait(self, call: Call) -> bool:
-        """Tell whether the link, or the history of who gave, is still to come."""
+        """Return whether the link, or the history of the last owner, is still to come."""
         line, member = self._line, self._line.user_sessions.get(call.session)
         if self._is_closed:
             return False
@@ -201,7 +201,7 @@ class CommandExecution:
         return (call.retry or call.waited) and line.expects_history
 
     def _unjudged(self, call: Call) -> Outcome | None:
-        """Return what is told of a command that cannot be judged, as another may own the user; else None."""
+        """Return the outcome of a command that cannot be judged, as another may own the user; else None."""
         line = self._line
         is_first = not call.retry and not call.waited
         if (
@@ -234,8 +234,8 @@ class CommandExecution:
     async def give(self, within_s: float) -> History:
         """Begin nothing more, and return what the next owner must know.
 
-        What has no outcome in time is unknown. Whoever asked has been told when this returns: what he is
-        told on another node leaves before the offer, which ends his waiting there.
+        What has no outcome in time is unknown. Each caller has been answered when this returns: the answer to
+        another node leaves before the offer, which ends the wait there.
         """
         self._close()
         with suppress(TimeoutError):
@@ -366,9 +366,9 @@ def _in_gateway_time(error: GatewayError, offset_ms: int) -> GatewayError:
 
 
 def _refused(error: GatewayError) -> Outcome:
-    """Return what is told of a command that OSCC-E refused or did not answer.
+    """Return the outcome of a command that OSCC-E refused or did not answer.
 
-    A session that has ended cannot be asked by: whoever still asks what became of its command has another.
+    A session that has ended cannot ask: a caller that still asks for the outcome has another session.
     """
     match error.code:
         case ErrorCode.UPSTREAM_TIMEOUT:
@@ -398,7 +398,7 @@ _NOT_SENT: Final = _rejected(
     "The command was not executed: the user's link moved meanwhile. Try again.",
 )
 _NOT_REACHED: Final = _rejected(ErrorCode.UPSTREAM_UNAVAILABLE, _UNREACHED_TEXT)
-_SESSION_OVER: Final = _rejected(ErrorCode.UPSTREAM_UNAVAILABLE, "The session is not served any more.")
+_SESSION_OVER: Final = _rejected(ErrorCode.UPSTREAM_UNAVAILABLE, "The session is no longer served.")
 _IN_DOUBT: Final = _rejected(ErrorCode.BUS_DOWN, "It is not certain right now who speaks for the user.")
 _UNSUPPORTED: Final = _rejected(
     ErrorCode.UNSUPPORTED_BY_UPSTREAM, "The contact centre of this site does not offer this."

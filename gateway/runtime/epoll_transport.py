@@ -19,7 +19,7 @@ from typing import Any, Final
 from gateway.runtime.spawn import log_fault
 
 EVENTS_AT_ONCE: Final = 32
-"""After so many connections everybody else has a turn: what thousands send at once holds up nobody."""
+"""After so many connections the other tasks have a turn, whatever thousands of phones send at once."""
 SLICE_S: Final = 0.005
 """After so long, too: a frame of 16 KB may take 10 ms to read."""
 READ_BYTES: Final = 64 * 1024
@@ -31,7 +31,7 @@ _IN: Final = 0x01
 _OUT: Final = 0x04
 """EPOLLIN and EPOLLOUT: the names are not there on every system."""
 _NOBODY: Final = asyncio.Protocol()
-"""Hears that a transport that was let go has ended."""
+"""Is called when a transport that was let go has ended."""
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -199,16 +199,16 @@ class Wire(asyncio.Transport):
         return self if name == "socket" else default
 
     def fileno(self) -> int:
-        """Return the descriptor; -1 when there is none any more."""
+        """Return the descriptor; -1 when it is closed."""
         return self._fd
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Tell *protocol* what happens from now on."""
+        """Report what happens to *protocol* from now on."""
         assert isinstance(protocol, asyncio.Protocol)  # noqa: S101 - there is no other kind here
         self._protocol = protocol
 
     def get_protocol(self) -> asyncio.Protocol:
-        """Return whom it tells."""
+        """Return the protocol that gets the events."""
         return self._protocol
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
@@ -228,7 +228,7 @@ class Wire(asyncio.Transport):
             self._watch(self._events | _IN)
 
     def is_closing(self) -> bool:
-        """Tell whether it is closed, or will be once all has left."""
+        """Return whether it is closed, or will be once all has left."""
         return self._is_closing
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -245,7 +245,7 @@ class Wire(asyncio.Transport):
             self._protocol.pause_writing()
 
     def can_write_eof(self) -> bool:
-        """Tell that it can."""
+        """Report that it can."""
         return True
 
     def write_eof(self) -> None:
@@ -273,7 +273,7 @@ class Wire(asyncio.Transport):
     # ---- for its kind ----
 
     def happened(self, events: int) -> None:
-        """Take in what the kernel tells: an error is met by whoever reads or writes next."""
+        """Handle an event of the kernel; the next read or write meets an error."""
         if events & ~_OUT and self._events & _IN:
             wires = self._wires
             try:
@@ -292,7 +292,7 @@ class Wire(asyncio.Transport):
             self._pour(self._unsent)
 
     def leave(self) -> None:
-        """Close the descriptor, and tell."""
+        """Close the descriptor, and report it."""
         fd, self._fd = self._fd, -1
         self._wires.forget(fd)
         protocol, self._protocol = self._protocol, _NOBODY

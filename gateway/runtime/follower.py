@@ -52,7 +52,7 @@ Shared = dict[int, Element]
 def arrived(
     told: Publication, ledger: Ledger, now: float, wall_ms: int, waited_s: float = 0.0
 ) -> float | None:
-    """Note in *ledger* when what it is to take in came, and since when the owner knew it.
+    """Record in *ledger* when what it is to process came, and since when the owner knew it.
 
     Args:
         told: What came.
@@ -78,7 +78,7 @@ def arrived(
 
 
 def _compare_clocks(told: Publication, ledger: Ledger, wall_ms: int) -> None:
-    """Note in *ledger* how far the owner's wall clock is ahead, by which the values have their instants.
+    """Record in *ledger* how far the owner's wall clock is ahead, by which the values have their instants.
 
     What it was when this was sent, and the way since, is the sum of instant and age.
     """
@@ -90,7 +90,7 @@ def _compare_clocks(told: Publication, ledger: Ledger, wall_ms: int) -> None:
 
 
 def as_of(told: Publication, now: float, wall_ms: int, waited_s: float = 0.0) -> float | None:
-    """Return when what was told was true, by this node's steady clock: never later than *now*."""
+    """Return when a publication was true, by this node's steady clock: never later than *now*."""
     if told.as_of_ms is None:
         return None
     return now - _age_s(told, told.as_of_ms, wall_ms, waited_s)
@@ -106,7 +106,7 @@ def _age_s(told: Publication, as_of_ms: int, wall_ms: int, waited_s: float) -> f
 
 
 def delta(told: Publication, ledger: Ledger, made: Shared) -> Delta:
-    """Return what was told, with the elements that are held, or made for others, where they are equal."""
+    """Return a publication with the elements that are held, or made for others, where they are equal."""
     updates = tuple(
         [
             Update(
@@ -121,7 +121,7 @@ def delta(told: Publication, ledger: Ledger, made: Shared) -> Delta:
 
 
 def is_of_sessions(told: Publication) -> bool:
-    """Tell whether it may say anything new of sessions."""
+    """Return whether it may say anything new of sessions."""
     return told.reset or any(update.key.startswith(FACTS_PREFIX) for update in told.updates)
 
 
@@ -139,13 +139,13 @@ _AGAIN_S: Final = 0.5
 class Follower:
     """One user, owned elsewhere.
 
-    Invariants: nothing of a lower epoch than was seen is taken in; the user is taken from his owner
-    only when that one gave him, or is deaf while the bus works, or the lease is free.
+    Invariants: nothing of a lower epoch than was seen is processed; the user is taken from the owner
+    only when that one gave them, or is deaf while the bus works, or the lease is free.
 
     Args:
         feed: Where the user's changes go on this node.
         world: The outside.
-        grant: Who owns him.
+        grant: The owner.
         local: The sessions with a phone on this node, as they are now.
         touch: Called when :meth:`due_at` may return another time.
     """
@@ -162,17 +162,17 @@ class Follower:
         now = world.clock.now()
         self.feed = feed
         self.start: Start | None = None
-        """How this node is to own the user; None when he is not needed here any more."""
+        """How this node is to own the user; None when the user is no longer needed here."""
         self._world = world
         self._touch = touch
         self._grant = grant
         self._local = local
-        # a replica of a higher epoch takes in nothing of the owner's until the lease is read to be right
+        # a replica of a higher epoch processes nothing of the owner's until the lease is read to be right
         self.machine = FollowMachine(max(grant.token, feed.ledger.position.epoch), now, world.jitter())
         self._remote_attach = RemoteAttach(me, world, local)
         self._news = asyncio.Event()
         self._changed: asyncio.Event | None = None
-        """Set and let go with the next change; there while somebody waits for it."""
+        """Set and replaced with the next change; there while a task waits for it."""
         self._rests_until = math.inf
         self._sending = RemoteCommands(feed.user, world, weakly(self.not_mine))
         self._tasks: asyncio.TaskGroup | None = None
@@ -184,11 +184,11 @@ class Follower:
 
     @property
     def owner(self) -> Grant:
-        """Who owns the user, as far as this node knows."""
+        """The owner of the user, as far as this node knows."""
         return self._grant
 
     def turn_to(self, grant: Grant, now: float) -> None:
-        """Follow whom the lease names."""
+        """Follow the owner that the lease names."""
         self._touch()
         is_other = grant.token != self._grant.token
         self._grant = grant
@@ -205,7 +205,7 @@ class Follower:
 
         Raises:
             SessionRefused: It has ended, or the owner refused it.
-            RoleOverError: The owner is gone, or this node takes his place.
+            RoleOverError: The owner is gone, or this node takes its place.
         """
         while True:
             self._check()
@@ -223,7 +223,7 @@ class Follower:
         while True:
             self._check()
             facts = self.feed.facts(handle)
-            # of an epoch before, as this node may have written itself, it says nothing
+            # of an epoch before, which this node may have written itself, it proves nothing
             is_read = self.feed.ledger.position.epoch >= self.machine.floor
             if is_read and facts is not None and facts.end is None:
                 return facts
@@ -238,7 +238,7 @@ class Follower:
             self._remote_attach.follow(local._replace(topics=topics), self._tasks)
 
     def leave(self, handle: str) -> None:
-        """Tell the owner that the session's phone left this node."""
+        """Report to the owner that the session's phone left this node."""
         self._remote_attach.left(handle)
 
     def let_go(self, handle: str) -> None:
@@ -250,7 +250,7 @@ class Follower:
             raise RoleOverError
 
     async def execute(self, call: Call) -> Outcome | None:
-        """Have the owner execute a command; None when he has not begun it."""
+        """Have the owner execute a command; None when it has not begun it."""
         local, left_s = self._local.get(call.session), patience_s(call, self._world.clock.wall_ms())
         if local is not None and left_s > 0 and not self._remote_attach.is_accepted(call.session):
             call = replace(call, waited=True)
@@ -258,10 +258,10 @@ class Follower:
                 await self._remote_attach.ask(local.ticket, local.topics, left_s)
         return None if self._is_over else await self._sending.send(self._grant.node, call, self._tasks)
 
-    # ---- what the owner tells ----
+    # ---- what the owner sends ----
 
     def receive(self, envelope: Envelope) -> None:
-        """Take in what was published, or answered."""
+        """Process what was published, or answered."""
         if self._is_over:
             return
         match envelope:
@@ -275,10 +275,10 @@ class Follower:
                 return
 
     def read(self, told: Publication, made: Shared) -> None:
-        """Take in what was published.
+        """Process what was published.
 
         Args:
-            told: That.
+            told: What was published.
             made: The elements made of what was published with it, of this user and of others.
         """
         if self._is_over:
@@ -299,7 +299,7 @@ class Follower:
         if receipt is Receipt.APPLIED and is_of_sessions(told):
             self._tell_sessions()
         self._upstream = told.upstream
-        # what does not fit says nothing of how fresh that is which is held
+        # what does not fit does not show how fresh the held data is
         self._say(self.feed.health.as_of if receipt is Receipt.GAP else as_of(told, now, wall_ms, waited_s))
         self.feed.flush()
         self._change()
@@ -312,7 +312,7 @@ class Follower:
             self._news.set()
 
     def _change(self) -> None:
-        """Let whoever waits for news of sessions look again."""
+        """Wake the tasks that wait for news of sessions."""
         if self._changed is not None:
             self._changed.set()
             self._changed = None
@@ -335,10 +335,10 @@ class Follower:
         if start is not None:
             self.end(start)
 
-    # ---- what the exchange tells (Asker) ----
+    # ---- what the exchange reports (Asker) ----
 
     def answered(self) -> None:
-        """Note that the owner answered."""
+        """Record that the owner answered."""
         self._owner_discovery.denied_since = None
         was_unsure = self.machine.is_unsure
         self.machine.answered(self._world.clock.now())
@@ -347,7 +347,7 @@ class Follower:
         self._look()
 
     def not_mine(self, holder: str | None = None) -> None:
-        """Note that who was asked denies to be the owner; *holder*: which life of the node does."""
+        """Record that the asked node denies to be the owner; *holder*: which life of the node does."""
         now = self._world.clock.now()
         self._touch()
         self._owner_discovery.denied(now, holder)
@@ -355,7 +355,7 @@ class Follower:
         self._news.set()
 
     def owned(self, grant: Grant) -> None:
-        """Note that a node owns the user, as it says itself; the highest token counts."""
+        """Record that a node owns the user, as it says itself; the highest token counts."""
         now = self._world.clock.now()
         if grant.token > self._grant.token and grant.token >= self.machine.floor:
             self.machine.seen(grant.token, now)
@@ -363,12 +363,12 @@ class Follower:
             self.look()
 
     def seen(self, epoch: int) -> None:
-        """Note that the owner speaks in *epoch*: what the replica holds of an earlier one shows nothing."""
+        """Record that the owner speaks in *epoch*: what the replica holds of an earlier one shows nothing."""
         self.machine.seen(epoch, self._world.clock.now())
         self._look()
 
     def unsure(self) -> None:
-        """Note that messages may have been lost: nothing is live until the owner has answered."""
+        """Record that messages may have been lost: nothing is live until the owner has answered."""
         now = self._world.clock.now()
         self.machine.unsure(now)
         self.machine.doubt(now)
@@ -399,7 +399,7 @@ class Follower:
             self._change()
 
     async def run(self) -> None:
-        """Follow until the user is not needed here any more, or this node is to own him."""
+        """Follow until the user is no longer needed here, or this node is to own the user."""
         exchange, user = self._world.exchange, self.feed.user
         try:
             async with TaskGroup() as tasks:
@@ -419,7 +419,7 @@ class Follower:
     async def _turn(self) -> None:
         now = self._world.clock.now()
         if self._takeover.step(now):
-            self.machine.doubt(now)  # a wish is told with a question
+            self.machine.doubt(now)  # a wish is sent with a question
         match self.machine.need(now):
             case "ask":
                 self.machine.asked(now)
@@ -441,7 +441,7 @@ class Follower:
                 await self._news.wait()
 
     def tick(self, now: float) -> None:
-        """Look whether the owner lives, and whether each session is known to him."""
+        """Look whether the owner lives, and whether each session is known to it."""
         self._say(self.feed.health.as_of)
         self._tell_sessions()
         self._owner_discovery.tick(now, self._tasks)

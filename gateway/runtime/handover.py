@@ -41,14 +41,14 @@ AGAIN_S: Final = 6.0
 
 
 class TakingFollower(Protocol):
-    """Who follows."""
+    """The follower."""
 
     feed: Feed
     machine: FollowMachine
 
     @property
     def owner(self) -> Grant:
-        """Who owns the user, as far as this node knows."""
+        """The owner of the user, as far as this node knows."""
         ...
 
     def look(self) -> None:
@@ -62,7 +62,7 @@ class Takeover:
     Invariant: what was entered at the admission queue is given back, or goes on with the :class:`Start`.
 
     Args:
-        subject: Who wishes.
+        subject: The node that wishes.
         world: The outside.
     """
 
@@ -85,11 +85,11 @@ class Takeover:
         self._place: Place | None = None
         self._queued_at = 0.0
         self._entered_at: float | None = None
-        """Since when the user's link might be opened here; None before it is his turn."""
+        """Since when the user's link might be opened here; None before it is the user's turn."""
         self._again_at = -math.inf
 
     def is_open(self, now: float) -> bool:
-        """Tell whether the owner leaves, and nothing has been done about it here."""
+        """Return whether the owner leaves, and nothing has been done about it here."""
         is_idle = self._place is None and self._entered_at is None
         return is_idle and now >= self._again_at and self._is_left()
 
@@ -102,7 +102,7 @@ class Takeover:
         return self._again_at if now < self._again_at else math.inf
 
     def step(self, now: float) -> bool:
-        """Queue for a user whose owner leaves; tells whether it has become his turn to be asked for."""
+        """Queue for a user whose owner leaves; return whether it is the user's turn to be asked for."""
         if self._entered_at is not None and now - self._entered_at >= TURN_S:
             self.drop()
             self._again_at = now + AGAIN_S
@@ -113,7 +113,7 @@ class Takeover:
         return False
 
     def number(self, now: float) -> int:
-        """Return the number of the wish to tell the owner; 0 when there is none, or it could not be met."""
+        """Return the number of the wish for the owner; 0 when there is none, or it could not be met."""
         if self._is_left():
             is_turn = self._entered_at is not None
         else:
@@ -124,7 +124,7 @@ class Takeover:
         return self._number
 
     async def taking(self, offer: Offer) -> Start | None:
-        """Return how to own the user, if he was wished for lately and OSCC-E is reached from here."""
+        """Return how to own the user, if a wish for them was sent lately and OSCC-E is reached from here."""
         wish = (self._number, self._subject.machine.floor)
         wished_at = self._wished_at
         if (offer.adopt, offer.token) != wish or self._world.is_draining():
@@ -148,7 +148,7 @@ class Takeover:
         )
 
     def drop(self) -> None:
-        """Wish for nothing any more."""
+        """Drop the wish."""
         if self._place is not None:
             self._world.admission_queue.withdraw(self._place)
             self._place = None
@@ -170,7 +170,7 @@ class Takeover:
         return bool(self._subject.feed.connections) and not self._world.is_draining()
 
     def _is_left(self) -> bool:
-        """Tell whether the owner leaves, and can be told a wish."""
+        """Return whether the owner leaves, and can receive a wish."""
         is_heard = self._world.exchange.machine.state is not BusState.DOWN
         return is_heard and self._is_wanted() and self._world.is_leaving(self._subject.owner.holder)
 
@@ -181,29 +181,29 @@ UNLINKED_S: Final = 15.0
 """After how long without a link another node may try."""
 IN_FLIGHT_S: Final = 3.0
 _TAKEN_S: Final = 10.0
-"""After how long whoever wished for a user cannot be granted the lease any more for that wish."""
+"""After how long a node that wished for a user can no longer be granted the lease for that wish."""
 WISHES: Final = 2
 """So many more wishes of one node an offer answers; then the user is served on here for a while."""
 REST_S: Final = 10.0
-"""For how long a user who was not taken is offered to nobody."""
+"""For how long a user who was not taken is offered to no node."""
 _AGAIN_S: Final = 1.0
-"""How often an offer is told again, and a renewal asked for again."""
+"""How often an offer is sent again, and a renewal asked for again."""
 _TOLD_AGAIN_S: Final = 5.0
-"""For how long after a wish its offer is told again: an older one is not heeded."""
+"""For how long after a wish its offer is sent again: an older one is ignored."""
 
 
 class HandingOwner(Protocol):
-    """Who gives."""
+    """The owner that gives."""
 
     feed: Feed
     user_sessions: UserSessions
     execution: CommandExecution
     epoch: int
     owned_by: Grant | None
-    """Who has the user, once that is known to be another node."""
+    """The owner of the user, once that is known to be another node."""
 
     async def renew(self) -> bool:
-        """Ask to extend the lease, if it is still held; tells whether that was granted."""
+        """Ask to extend the lease, if it is still held; return whether that was granted."""
         ...
 
     @property
@@ -216,11 +216,11 @@ class Handover:
     """One owner's readiness to give.
 
     Invariants: the user is offered to one node at a time; from the offer on no command is begun here until
-    a renewal is granted that was asked for when nobody could take the user any more. That is not put off
-    by more than :data:`WISHES` wishes, and then nobody is offered the user for :data:`REST_S`.
+    a renewal is granted that was asked for when no node could take the user. That is not put off
+    by more than :data:`WISHES` wishes, and then the user is offered to no node for :data:`REST_S`.
 
     Args:
-        giver: Who gives.
+        giver: The owner that gives.
         world: The outside.
     """
 
@@ -238,20 +238,20 @@ class Handover:
         self._island_since: float | None = None
 
     def tick(self, now: float) -> None:
-        """Note whether a phone is here, and a link."""
+        """Record whether a phone is here, and a link."""
         self._alone_since = None if self._giver.feed.connections else (self._alone_since or now)
         if self._giver.link is not None:
             self._island_since = None
 
     def unreached(self) -> None:
-        """Note that a dial failed, or the link is gone."""
+        """Record that a dial failed, or the link is gone."""
         self._island_since = self._island_since or self._world.clock.now()
 
     def asked(self, node: NodeId, adopt: int, tasks: asyncio.TaskGroup | None) -> None:
-        """Note that *node* would speak for the user: let it, when this node should not.
+        """Record that *node* would act for the user: let it, when this node should not.
 
         Args:
-            node: Who asks.
+            node: The node that asks.
             adopt: The number of its wish.
             tasks: Where giving runs.
         """
@@ -279,20 +279,20 @@ class Handover:
             self._world.exchange.send(Inbox(self._to), replace(self._offer, adopt=self._adopt))
 
     def over(self) -> None:
-        """Note that the user is gone."""
+        """Record that the user is gone."""
         self._over.set()
 
     def replaced(self, token: int) -> None:
-        """Note that the link with *token* took the place of this owner's, and let its owner have the history.
+        """Record that the link with *token* replaced this owner's, and give its owner the history.
 
-        Nothing was begun since the offer, and nobody had a link between: only so is the history complete.
+        Nothing was begun since the offer, and no node had a link between: only so is the history complete.
         """
         if self._to is not None and self._offer is not None:
             history = self._giver.execution.history()
             self._world.exchange.send(Inbox(self._to), Given(self._giver.feed.user, token, history))
 
     def _reason(self, now: float) -> Gift | None:
-        """Return why this node should not speak for the user; None when it should."""
+        """Return why this node should not act for the user; None when it should."""
         if not self._giver.epoch:
             return None
         if self._world.is_draining():
@@ -303,7 +303,7 @@ class Handover:
         return "roam" if is_alone else None
 
     async def _give(self, to: NodeId, reason: Gift) -> None:
-        """Offer the user to *to*, and go on as before when he is not taken."""
+        """Offer the user to *to*, and go on as before when *to* does not take them."""
         giver, world = self._giver, self._world
         try:
             history = await giver.execution.give(IN_FLIGHT_S)
@@ -319,7 +319,7 @@ class Handover:
             giver.execution.resume()
 
     async def _let_answers_leave(self) -> None:
-        """Let what became of commands leave before the offer: who takes it waits for no answer any more."""
+        """Let outcomes of commands leave before the offer: the node that takes it waits for no answer."""
         for _ in ("command execution", "cluster receiver", "exchange"):  # a turn of the loop each
             await self._world.clock.sleep(0)
 
@@ -339,13 +339,13 @@ class Handover:
         try:
             return await self._world.exchange.deliver(Inbox(to), offer) > 0
         except GatewayError:
-            return True  # nobody knows
+            return True  # it is unknown
 
     async def _wait(self) -> None:
         """Return when the user is gone, or certainly still here.
 
-        Whoever was offered him may take the lease until a renewal is granted that is asked for later. An
-        offer may be lost, so it is told again; an island's is not, as whoever hears it tries the site.
+        The node that got the offer may take the lease until a renewal is granted that is asked for later. An
+        offer may be lost, so it is sent again; an island's is not, as each node that gets it tries the site.
         """
         clock = self._world.clock
         while not self._over.is_set():

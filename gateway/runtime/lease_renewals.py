@@ -12,7 +12,7 @@ from gateway.runtime.ports import Leases
 from gateway.runtime.spawn import log_fault, spawn
 
 RENEWED_AT_ONCE: Final = 200
-"""Leases that one request renews: a store works on it in one go, and serves nobody else meanwhile."""
+"""Leases that one request renews: a store works on it in one go, and serves nothing else meanwhile."""
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -27,7 +27,7 @@ class Renewer(Protocol):
     """The part of an owner that asked for a renewal."""
 
     def renewed(self, token: int, is_renewed: bool | None, tasks: asyncio.TaskGroup | None) -> None:
-        """Take in the answer; None: there was none. What follows from it runs in *tasks*."""
+        """Process the answer; None: there was none. What follows from it runs in *tasks*."""
         ...
 
 

@@ -25,7 +25,7 @@ from gateway.runtime.world import refusal
 
 RETRY_S: Final = 5.0
 RETRIES_AT_ONCE: Final = 8
-"""Of one site: log-ons find free connections to a server that has many log-offs to be told of."""
+"""Of one site: log-ons find free connections to a server that many log-offs are sent to."""
 LOOK_S: Final = 10.0
 """How often a node looks for log-offs whose node has ended."""
 REPEATS_PER_S: Final = 1.0
@@ -46,7 +46,7 @@ class SiteAuthority(Protocol):
 
     @property
     def authority(self) -> Authority:
-        """Its log-on door."""
+        """Its log-on service."""
         ...
 
 
@@ -140,13 +140,13 @@ class LogOffs:
     async def log_off(self, ticket: Ticket, by: str = "self") -> LoggedOff:
         """End the session. ``after_contact`` means: not confirmed yet, and retried by :meth:`run`.
 
-        Its phone is told, and its token refused, at once either way. Cancelled, it is not confirmed yet.
+        Its phone is closed, and its token refused, at once either way. Cancelled, it is not confirmed yet.
         Repeated while a request is under way it waits for that one's answer; repeated too soon, or while too
         many are repeated, it is answered as before.
 
         Args:
             ticket: The session's.
-            by: Who ends it, as the phone is told.
+            by: What ends it, as the phone is sent it.
         """
         key = _key(ticket)
         under_way = self._under_way.get(key)
@@ -307,7 +307,7 @@ class LogOffs:
         there = {each.ticket.handle for each in kept}
         for pending in tuple(self._pending.values()):
             if pending.ticket.handle not in there and self._is_waiting(pending):
-                pending.is_kept = False  # a store that began anew has forgotten it
+                pending.is_kept = False  # a store that began again has forgotten it
                 await self._keep(pending)
 
     async def _take_over(self, kept: Iterable[KeptLogOff]) -> None:
@@ -330,7 +330,7 @@ class LogOffs:
         """Leave what is not confirmed to the other nodes.
 
         Returns:
-            How many log-offs nobody retries now that OSCC-E may never have been told of.
+            How many log-offs no node retries now, though OSCC-E may never have received them.
         """
         async with asyncio.TaskGroup() as tasks:
             shared = iter(tuple(self._pending.values()))
@@ -350,7 +350,7 @@ class LogOffs:
     def _routed_until_ms(self, ticket: Ticket) -> int:
         """Return until when calls may arrive though OSCC-E is not reached.
 
-        An expired token does not tell when its session ends: that may have been renewed since.
+        An expired token does not show when its session ends: that may have been renewed since.
         """
         now_ms, idle_ms = self._clock.wall_ms(), ticket.idle_timeout_s * 1000
         if idle_ms == 0:
@@ -364,7 +364,7 @@ class LogOffs:
 
 
 def authority_of(sites: Mapping[str, SiteAuthority], site: str) -> Authority:
-    """Return the log-on door of a site.
+    """Return the log-on service of a site.
 
     Raises:
         GatewayError: ``site_unknown``.
@@ -376,7 +376,7 @@ def authority_of(sites: Mapping[str, SiteAuthority], site: str) -> Authority:
 
 
 def _key(ticket: Ticket) -> bytes:
-    """Return what a session's answers are remembered by: a server that began anew gives ids again."""
+    """Return what a session's answers are remembered by: a server that began again gives ids again."""
     return hashlib.blake2s(ticket.secret.encode(), digest_size=16, person=b"log-off").digest()
 
 
@@ -384,19 +384,19 @@ DENIED_BEYOND_MS: Final = 24 * 3_600_000
 """For so long after its life a token may still be shown, for a log-off; how it ended is known till then."""
 
 _FORGOTTEN_S: Final = 60.0
-"""For how long it is still said that a session has ended whose end does not matter any more: then OSCC-E
+"""For how long other nodes get the end of a session whose end no longer matters: after that
 says it."""
 
 
 class SessionRevocations:
     """The sessions that are known to have ended.
 
-    Users and sessions are remembered by keyed hashes, so that nobody can be read out of what is kept for as
-    long as a token may be shown. Who ended a session is kept as it is: the phone is shown it when it returns.
+    Users and sessions are remembered by keyed hashes, so that no person can be found in what is kept for as
+    long as a token may be shown. What ended a session is kept as it is: a phone that returns is shown it.
 
     Args:
         clock: The node's time.
-        exchange: How the other nodes are told.
+        exchange: Sends to the other nodes.
         shared: Stores the ends for nodes that missed them.
         tally: Counts faults.
     """
@@ -437,7 +437,7 @@ class SessionRevocations:
         return None if reason is None else refusal(ticket, reason, None)
 
     def tell(self, ticket: Ticket, reason: EndReason, by: str | None) -> None:
-        """Note that a session ended, and let every node know."""
+        """Record that a session ended, and let every node know."""
         self.note(ticket, reason, by)
         self._exchange.send(Control(), SessionOver(ticket, reason, by))
         left_s = (ticket.expires_at_ms + DENIED_BEYOND_MS - self._clock.wall_ms()) / 1000
@@ -445,7 +445,7 @@ class SessionRevocations:
             spawn(self._tasks, self._kept(partial(self._shared.deny, ticket.handle, reason, left_s)))
 
     def note(self, ticket: Ticket, reason: EndReason, by: str | None) -> None:
-        """Note that a session ended."""
+        """Record that a session ended."""
         self._denied.add(
             self._of(ticket.user),
             self._shared.pseudonym(ticket.handle),
@@ -457,7 +457,7 @@ class SessionRevocations:
     def logged_on(self, user: UserId, session: SessionId, began_ms: int) -> None:
         """Forget what was said of the user's sessions before they began to log on; a log-off holds for good.
 
-        Of the new session nothing was said: a server that began anew gives ids again.
+        Of the new session nothing was said: a server that began again gives ids again.
         """
         new = self._shared.pseudonym(handle_of(user, session))
         for ended in self._denied.clear(self._of(user), began_ms, new=new):

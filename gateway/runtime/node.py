@@ -1,8 +1,8 @@
 """Node: the users of this process, the role of each, and the parts a node is made of.
 
-One :class:`UserState` for each user with a phone here, or whose linger has not ended: his mirror
-and what this node is to him. The node takes phones in, lets them go, and brings their commands to
-whoever owns the user.
+One :class:`UserState` for each user with a phone here, or whose linger has not ended: their mirror
+and this node's role for them. The node admits phones, releases them, and brings their commands to
+the owner of the user.
 """
 
 from __future__ import annotations
@@ -131,8 +131,8 @@ class Node:
         cluster: What it shares with the other nodes.
         clock: Its time.
         jitter: Gives numbers in [0, 1).
-        audit: Is told of acts that somebody may have to answer for.
-        tally: Is told what is worth counting.
+        audit: Called with each act that may have to be accounted for.
+        tally: Gets the events that are counted.
     """
 
     is_overloaded: Callable[[], bool] = staticmethod(bool)
@@ -245,7 +245,7 @@ class Node:
         Raises:
             SessionRefused: How the connection is to be closed.
         """
-        # asked again after the wait: who logged off meanwhile had no connection here that could be closed
+        # asked again after the wait: a session that ended meanwhile had no connection here to close
         ended = (
             self.denied(ticket)
             or await self.session_revocations.known_elsewhere(ticket)
@@ -271,7 +271,7 @@ class Node:
         return Attachment(facts, user_state.feed.ledger)
 
     def _take_in(self, connection: Connection, seat: Seat) -> None:
-        """Give the connection a seat; who makes way is closed."""
+        """Give the connection a seat; the one that makes way is closed."""
         added = self._registry.add(connection, seat, self.clock.now())
         if isinstance(added, NotAdmitted):
             raise SessionRefused(added.code, added.code.name.lower())
@@ -289,12 +289,12 @@ class Node:
         """Have a command executed at the user's owner. Never raises."""
         found = self._of(connection)
         if found is None:
-            error = GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "The session is not served any more.")
+            error = GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "The session is no longer served.")
             return Outcome(Status.REJECTED, error)
         return await found[0].execute(call)
 
     def detach(self, connection: Connection) -> None:
-        """Note that a connection is gone, attached or not; a successor of its session is not touched."""
+        """Record that a connection is gone, attached or not; a successor of its session is not touched."""
         self._registry.remove(connection, self.clock.now())
         ticket = self._tickets.pop(connection, None)
         user_state = None if ticket is None else self._user_states.get(ticket.user)
@@ -305,7 +305,7 @@ class Node:
             user_state.leave(ticket.handle)
 
     def touch(self, connection: Connection) -> None:
-        """Note that a frame came."""
+        """Record that a frame came."""
         self._registry.touch(connection, self.clock.now())
 
     def health(self, user: UserId) -> Health:
@@ -323,14 +323,14 @@ class Node:
         return known
 
     def logged_on(self, logged_on: LoggedOn, began_ms: int) -> None:
-        """Note that a user logged on: what was said of his ended sessions is over."""
+        """Record that a user logged on: the record of their ended sessions is over."""
         user, number = logged_on.user.id, logged_on.remote_number
         self.session_revocations.logged_on(user, logged_on.session, began_ms)
         if number is not None:
             self._audit(NumberAct(user, logged_on.session, "log_on", masked(number), Status.APPLIED))
 
     def logged_off(self, ticket: Ticket, by: str = "self") -> None:
-        """Note that the user ended a session: its token is refused from now on, its phone told."""
+        """Record that the user ended a session: its token is refused from now on, its phone closed."""
         self.session_ended(ticket, EndReason.LOGGED_OFF, by)
         self._see_off(ticket, EndReason.LOGGED_OFF, by)
 
@@ -342,7 +342,7 @@ class Node:
         self._registry.ended(ticket.user, ticket.handle)
 
     def session_over(self, ticket: Ticket, reason: EndReason, by: str | None) -> None:
-        """Take in that a session ended, as another node says."""
+        """Record that a session ended, as another node says."""
         self.session_revocations.note(ticket, reason, by)
         self._registry.ended(ticket.user, ticket.handle)
         self._see_off(ticket, reason, by)
@@ -408,7 +408,7 @@ class Node:
                 await self._tick()
 
     def drain(self) -> None:
-        """Take no user any more, and give each to whoever asks for him."""
+        """Take no more users, and give each to the node that asks for it."""
         self.is_draining = True
         self.exchange.send(Control(), Leaving(self._settings.node))
 

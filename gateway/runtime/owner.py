@@ -35,7 +35,7 @@ from gateway.runtime.spawn import TaskGroup, spawn
 from gateway.runtime.world import World
 
 STRANGERS_S: Final = 30.0
-"""For how long a new owner keeps what the last one said of sessions that nobody has shown him."""
+"""For how long a new owner keeps what the last one reported of sessions that no phone has shown it."""
 HISTORY_S: Final = 1.0
 """For how long after the link is open a command that may have run waits for the giver's history."""
 _PLAIN: Final = Start()
@@ -71,7 +71,7 @@ class Owner:
         local: tuple[Local, ...] = (),
         touch: Callable[[], None] = lambda: None,
     ) -> None:
-        me: Owner = proxy(self)  # whoever is gone leaves memory at once: no collaborator keeps its owner
+        me: Owner = proxy(self)  # what has ended leaves memory at once: no collaborator keeps its owner
         self.clock, self.pauses = world.clock, world.pauses
         self.feed = feed
         self.user_sessions = UserSessions()
@@ -81,7 +81,7 @@ class Owner:
         self.sharing = Sharing(feed, world.exchange)
         self.epoch = 0
         self.owned_by: Grant | None = None
-        """Who has the user, once that is known to be another node."""
+        """The owner of the user, once that is known to be another node."""
         self._world, self._touch = world, touch
         self._start = start
         self._machine = LinkMachine()
@@ -94,7 +94,7 @@ class Owner:
         self._tasks: asyncio.TaskGroup | None = None
         self._began_at = math.inf
         self._history_by = -math.inf
-        """Until when the history of the owner who gave may come."""
+        """Until when the history of the owner that gave may come."""
         feed.outlet = self.sharing
         feed.ledger.ahead_ms = 0
         for ticket, since_s in start.lingering:
@@ -118,7 +118,7 @@ class Owner:
             node: Where its phone is; None is here.
 
         Raises:
-            SessionRefused: It has ended, or nobody can tell in time.
+            SessionRefused: It has ended, or no answer came in time.
             RoleOverError: Another node has the user by now.
         """
         self._touch()
@@ -133,7 +133,7 @@ class Owner:
             self.look()
 
     def leave(self, handle: str, node: NodeId | None = None) -> None:
-        """Note that the session's phone left *node*; the session stays attached for a while."""
+        """Record that the session's phone left *node*; the session stays attached for a while."""
         self.user_sessions.leave(handle, self.clock.now(), node)
         surplus = self.user_sessions.surplus()
         if surplus is not None:
@@ -141,7 +141,7 @@ class Owner:
         self.look()
 
     def let_go(self, handle: str) -> None:
-        """Speak for a session no longer; at OSCC-E it lives on or has ended."""
+        """Act for a session no longer; at OSCC-E it lives on or has ended."""
         member = self.user_sessions.remove(handle)
         if member is None:
             return
@@ -159,7 +159,7 @@ class Owner:
         return await self.execution.execute(call, self._tasks, node)
 
     def given(self, token: int, history: History) -> None:
-        """Take in what an owner knows of commands whose link was replaced by that with *token*.
+        """Process what an owner knows of commands whose link was replaced by that with *token*.
 
         Only of a link that is this owner's, in the epoch of now: else others may have had one between.
         """
@@ -186,15 +186,15 @@ class Owner:
             self._linked.need()
         self._link_dialer.look()
 
-    # ---- what the link tells (Keeper, Served) ----
+    # ---- what the link reports (Keeper, Served) ----
 
     def heard(self) -> None:
-        """Note that a message came."""
+        """Record that a message came."""
         if self.pulse.heard():
             self._touch()
 
     def sees(self, *, regained: bool) -> None:
-        """Note that the server may have begun or ceased to tell realtime data."""
+        """Record that the server may have begun or ceased to send realtime data."""
         self._touch()
         self.pulse.sees(regained=regained)
 
@@ -203,7 +203,7 @@ class Owner:
         self.pulse.agreed(keep_alive_s)
 
     def synced(self) -> None:
-        """Note that every question asked so far is answered, and the mirror shows it."""
+        """Record that every question asked so far is answered, and the mirror shows it."""
         self._touch()
         self.mirror.synced()
         self.pulse.synced()
@@ -211,7 +211,7 @@ class Owner:
         self.answered()
 
     def answered(self) -> None:
-        """Let whoever waits in :meth:`attach` look again."""
+        """Wake the tasks that wait in :meth:`attach`."""
         self.session_admission.look()
 
     @property
@@ -220,7 +220,7 @@ class Owner:
         return self._linked is not None and self._linked.settled
 
     def ended(self, member: Member, reason: EndReason, by: str | None) -> None:
-        """Take out a session that OSCC-E ended or refused, and tell its phone."""
+        """Remove a session that OSCC-E ended or refused, and close its phone."""
         if self.user_sessions.get(member.handle) is not member:
             return
         self.user_sessions.remove(member.handle)
@@ -258,7 +258,7 @@ class Owner:
         return linked.replaced_by
 
     def unreached(self) -> None:
-        """Note that there is no link now."""
+        """Record that there is no link now."""
         self._touch()
         self.pulse.unreached()
         if self._linked is None:
@@ -286,14 +286,14 @@ class Owner:
             connection.close(CloseCode.REBALANCE, "owned elsewhere", window_s=RECONNECT_WINDOW_S)
 
     def replaced(self, token: int) -> None:
-        """Note that the link with *token* took the place of this owner's."""
+        """Record that the link with *token* took the place of this owner's."""
         self._handover.replaced(token)
 
     # ---- what executing needs (Line) ----
 
     @property
     def expects_history(self) -> bool:
-        """Whether the owner who gave the user may still send what it knows of commands."""
+        """Whether the owner that gave the user may still send what it knows of commands."""
         return self.clock.now() < self._history_by
 
     @property
@@ -313,11 +313,11 @@ class Owner:
 
     @property
     def may_act(self) -> bool:
-        """Whether a command sent now is executed only if this node still speaks for the user."""
+        """Whether a command sent now is executed only if this node still acts for the user."""
         return (self._linked is not None and self._linked.fenced) or self.lease.holds(self.clock.now())
 
     def doubted(self, handle: str) -> None:
-        """Note that the server says that it does not know a session."""
+        """Record that the server says that it does not know a session."""
         member = self.user_sessions.get(handle)
         if member is not None:
             spawn(self._tasks, self._renewing.doubt(member))
@@ -331,11 +331,11 @@ class Owner:
 
     @property
     def is_over(self) -> bool:
-        """Whether no session is left to speak for, or the user was let go."""
+        """Whether no session is left to act for, or the user was let go."""
         return self._stopped or not len(self.user_sessions)
 
     async def run(self) -> None:
-        """Own the user until no session is left, :meth:`stop`, or another node has him."""
+        """Own the user until no session is left, :meth:`stop`, or another node has the user."""
         try:
             async with TaskGroup() as tasks:
                 self._tasks = tasks
@@ -362,7 +362,7 @@ class Owner:
         self.look()
 
     def asked(self, node: NodeId, since: Since) -> None:
-        """Note that another node follows, whose phones are there, and whether it would speak for the user."""
+        """Record that another node follows, which phones it has, and whether it would act for the user."""
         self._touch()
         self.sharing.interested(node, self.clock.now())
         if self.user_sessions.seen(node, since.phones, self.clock.now()):
@@ -371,7 +371,7 @@ class Owner:
             self._handover.asked(node, since.adopt, self._tasks)
 
     def owned(self, grant: Grant) -> None:
-        """Note that another node owns the user, as it says itself; that counts while no link is open."""
+        """Record that another node owns the user, as it says itself; that counts while no link is open."""
         self._link_dialer.owned(grant)
 
     def tick(self, now: float) -> None:
@@ -415,9 +415,9 @@ class Owner:
             self.let_go(member.handle)
 
     async def renew(self) -> bool:
-        """Ask to extend the lease, if it is still held; tells whether that was granted.
+        """Ask to extend the lease, if it is still held; return whether that was granted.
 
-        A store that takes no writes grants nobody anything: whoever took the user has replaced the link.
+        A store that takes no writes grants nothing to any node: one that took the user has replaced the link.
         """
         was_ours = self.lease.is_ours
         answer = await self._link_dialer.lease_keeper.renew()
@@ -426,7 +426,7 @@ class Owner:
         return answer == "ours" or (answer == "unanswered" and is_alone)
 
     def renewed(self, answer: Answer, *, was_ours: bool) -> None:
-        """Take in the answer to a renewal; *was_ours*: whether anything was held when it was asked for."""
+        """Process the answer to a renewal; *was_ours*: whether anything was held when it was asked for."""
         self._is_renewing = False
         if was_ours and answer == "refused":
             self.pulse.doubted(self._linked)

@@ -48,7 +48,7 @@ class LeaseKeeper:
         # after an outage all ask at once; so they drift apart again
         self.lease = Lease(renew_s=RENEW_S * (1.0 - _SPREAD * world.jitter()))
         self.other: Grant | None = None
-        """Who had the user when this node was last refused."""
+        """The owner of the user when this node was last refused."""
         self._user = user
         self._world = world
         self._answered: LeanEvent | None = None
@@ -71,9 +71,9 @@ class LeaseKeeper:
             self._end()
 
     async def renew(self) -> Answer:
-        """Ask to extend the lease, as :meth:`ask`; what is not held any more is not asked for anew.
+        """Ask to extend the lease, as :meth:`ask`; a lease that is no longer held is not asked for again.
 
-        A lease beside a link of an earlier token serves nobody: other nodes go by the lease's token,
+        A lease beside a link of an earlier token is of no use: other nodes go by the lease's token,
         and all that this link says is of the earlier one.
         """
         await self._begin()
@@ -83,7 +83,7 @@ class LeaseKeeper:
             self._end()
 
     def renewing(self) -> Renewal | None:
-        """Note that a renewal leaves together with others, and return it; :meth:`renewed` must follow.
+        """Record that a renewal leaves together with others, and return it; :meth:`renewed` must follow.
 
         None: a question is under way, or nothing is held.
         """
@@ -96,7 +96,7 @@ class LeaseKeeper:
         return Renewal(self._user, question.token)
 
     def renewed(self, token: int, is_renewed: bool | None, tasks: asyncio.TaskGroup | None) -> Answer:
-        """Take in the answer to a renewal that left together with others; None: there was none.
+        """Process the answer to a renewal that left together with others; None: there was none.
 
         Args:
             token: What was to be renewed.
@@ -129,7 +129,7 @@ class LeaseKeeper:
             answered.set()
 
     async def read(self) -> Grant | None:
-        """Return who has the user, as the store knows it.
+        """Return the owner of the user, as the store knows it.
 
         Raises:
             GatewayError: ``bus_down``.
@@ -191,7 +191,7 @@ class LeaseKeeper:
         return answer or "unanswered"
 
     def _heed(self, token: int, *, is_renewed: bool) -> Answer | None:
-        """Take in whether the lease was extended; None: it is not wanted any longer, release it."""
+        """Record whether the lease was extended; None: it is not wanted any longer, release it."""
         is_doubted = not self.lease.may_dial
         if not is_renewed:
             self.lease.refused()
@@ -227,12 +227,12 @@ _IDLE_S: Final = 3600.0
 """Longest wait without news: only a bound."""
 _LOOK_AGAIN_S: Final = 5.0
 _REGISTERS_S: Final = 5.0
-"""How long the bus must have worked again until whoever took the user meanwhile has said so in the store."""
+"""How long the bus must have worked again until a node that took the user has said so in the store."""
 _CONTEST_S: Final = 60.0
-"""Who is replaced twice within this time, while the store grants it the lease, is up against a node of
-another store: both would replace each other again and again."""
+"""A node that is replaced twice within this time, while the store grants it the lease, competes with a node
+of another store: both would replace each other again and again."""
 GIVES_WAY_S: Final = 60.0
-"""For how long who lost such a contest opens no link and serves no phone of the user."""
+"""For how long the loser of such a contest opens no link and serves no phone of the user."""
 _YIELD_S: Final = 20.0
 """After how long without the lease an open link is given up that the winner has not replaced."""
 
@@ -244,11 +244,11 @@ class Served(Protocol):
 
     @property
     def is_over(self) -> bool:
-        """Whether no link is needed any more."""
+        """Whether no link is needed."""
         ...
 
     def epoch_began(self, epoch: int) -> None:
-        """Note that a new lease was granted: what follows is written under *epoch*."""
+        """Record that a new lease was granted: what follows is written under *epoch*."""
         ...
 
     async def serve(self, link: Link, opener: Member, about: About) -> int | None:
@@ -260,7 +260,7 @@ class Served(Protocol):
         ...
 
     def renewed(self, answer: Answer, *, was_ours: bool) -> None:
-        """Take in the answer to a renewal."""
+        """Process the answer to a renewal."""
         ...
 
     def redial(self) -> None:
@@ -268,15 +268,15 @@ class Served(Protocol):
         ...
 
     def unreached(self) -> None:
-        """Note that a dial failed, or the link is gone."""
+        """Record that a dial failed, or the link is gone."""
         ...
 
     def owned_elsewhere(self, grant: Grant) -> None:
-        """Note that another node has the user."""
+        """Record that another node has the user."""
         ...
 
     def cut_off(self) -> None:
-        """Note that others live and have the user, and this node does not reach them."""
+        """Record that others live and have the user, and this node does not reach them."""
         ...
 
     def send_on(self) -> None:
@@ -298,7 +298,7 @@ class LinkDialer:
         user: Whose link.
         world: The outside.
         machine: Knows when a dial is due.
-        served: Who serves the link.
+        served: The server of the link.
         start: How the ownership begins.
     """
 
@@ -319,11 +319,11 @@ class LinkDialer:
         """Whether the link was replaced, and the store has not said since whose the lease is."""
         self._contested_at = self._gives_way_until = -math.inf
         self._others: dict[int, Grant] = {}
-        """Who says to own the user with the highest token, since that was asked last; one at most."""
+        """The node that claims to own the user with the highest token, since that was asked; one at most."""
         self._looked_at = 0.0
         self._news = LeanEvent()
         self._server: str | None = None
-        """The server's instance that was dialled last, when it is told."""
+        """The server's instance that was dialled last, if the server sends one."""
         self._epoch = 0
         self._place: Place | None = None
         self._is_entered = start.entered
@@ -333,11 +333,11 @@ class LinkDialer:
         """Whether this node has had the user's link before."""
 
     def look(self) -> None:
-        """Note that somebody came or left, or that the life is over."""
+        """Record that a session came or left, or that the life is over."""
         self._news.set()
 
     def renew(self) -> bool:
-        """Have the lease renewed together with those of other users; tells whether that began."""
+        """Have the lease renewed together with those of other users; return whether that began."""
         renewal = self.lease_keeper.renewing()
         if renewal is None:
             return False
@@ -352,7 +352,7 @@ class LinkDialer:
             self._served.renewed(answer, was_ours=was_ours)
 
     async def run(self) -> None:
-        """Keep a link open until none is needed any more, or another node has the user."""
+        """Keep a link open until none is needed, or another node has the user."""
         try:
             while await self._hold():
                 if self.gives_way:
@@ -391,11 +391,11 @@ class LinkDialer:
         return True
 
     def _heed(self, answer: Answer) -> None:
-        """Take in what the store says."""
+        """Process what the store says."""
         if answer == "ours" and self._was_replaced:
             self._contested()
         elif answer == "refused" and not self.lease_keeper.lease.lost and self.lease_keeper.other is not None:
-            # a refused renewal is followed by an acquire: that tells who has the user
+            # a refused renewal is followed by an acquire, which returns the node that has the user
             self._served.owned_elsewhere(self.lease_keeper.other)
 
     async def _ask(self) -> Answer:
@@ -405,9 +405,9 @@ class LinkDialer:
         return await self.lease_keeper.ask(expected=None if is_late else self._start.expected)
 
     def may_ask(self) -> bool:
-        """Tell whether the lease may be asked for now.
+        """Return whether the lease may be asked for now.
 
-        Who was replaced while the bus was away does not outbid whoever did it: he has the user, though the
+        A node that was replaced while the bus was away does not outbid the new owner, though the
         store does not know it yet.
         """
         world, now = self._world, self._world.clock.now()
@@ -434,7 +434,7 @@ class LinkDialer:
             self._served.cut_off()
 
     def _assume(self) -> bool:
-        """Take the user without the store, which is away; whoever was replaced does not come back so."""
+        """Take the user without the store, which is away; a node that was replaced does not come back so."""
         if self.lease_keeper.lease.assume(self._world.assumed.take(self._world.clock.wall_ms())) is None:
             return False
         self._start = self._start._replace(kind="assumed")
@@ -446,12 +446,12 @@ class LinkDialer:
     def gives_way(self) -> bool:
         """Whether another node has the user by another store, so that no phone is served here.
 
-        Who is replaced for the second time is the one: the other node holds the link then.
+        A node that is replaced for the second time is the one: the other node holds the link then.
         """
         return self._world.clock.now() < self._gives_way_until
 
     def _contested(self) -> None:
-        """Note that the store grants the lease, though another link replaced this node's."""
+        """Record that the store grants the lease, though another link replaced this node's."""
         now = self._world.clock.now()
         self._was_replaced = False
         if now - self._contested_at <= _CONTEST_S:
@@ -461,7 +461,7 @@ class LinkDialer:
         self._contested_at = now
 
     async def _give_way(self) -> None:
-        """Wait, then end: who comes later is served as if for the first time."""
+        """Wait, then end: a phone that comes later is served as if for the first time."""
         while self.gives_way and not self._served.is_over:
             await self._pause(self._gives_way_until - self._world.clock.now())
         self._served.stop()
@@ -480,7 +480,7 @@ class LinkDialer:
             return True
         if not world.writes.is_away(world.clock.now()) or not await self._fences():
             return False
-        if self._is_replaced:  # by somebody who is not reached from here
+        if self._is_replaced:  # by a node that is not reached from here
             self._cut_off()
         elif not self._served.is_over and self._assume():
             owned = Owned(self._user, world.node, world.holder, self.lease_keeper.lease.epoch)
@@ -489,7 +489,7 @@ class LinkDialer:
         return False
 
     async def _is_owned(self) -> bool:
-        """Ask all nodes who owns the user; whoever says so lives, and keeps him."""
+        """Ask all nodes which owns the user; a node that answers lives, and keeps the user."""
         clock, lease = self._world.clock, self.lease_keeper.lease
         self._others.clear()
         self._world.exchange.send(Control(), Sought(self._user, self._world.node))
@@ -503,7 +503,7 @@ class LinkDialer:
         return True
 
     def owned(self, grant: Grant) -> None:
-        """Note that another node owns the user, as it says itself."""
+        """Record that another node owns the user, as it says itself."""
         if grant.token > max(self._others, default=0):
             self._others = {grant.token: grant}
             self.look()
@@ -517,7 +517,7 @@ class LinkDialer:
     # ---- the lease is another's, the link is still ours ----
 
     def is_outbid(self, now: float) -> bool:
-        """Tell whether, beside an open link, the lease is to be looked at that another was granted."""
+        """Return whether, beside an open link, the lease is to be looked at that another was granted."""
         if self.lease_keeper.lease.state is not LeaseState.FREE:
             self._outbid_since = None
             return False
@@ -528,7 +528,7 @@ class LinkDialer:
         return True
 
     async def reconsider(self) -> None:
-        """Look who has the lease: nobody, then dial anew under another; somebody for long, then yield."""
+        """Look which node has the lease: none, then dial again under another; one for long, then yield."""
         try:
             grant = await self.lease_keeper.read()
         except GatewayError:
@@ -543,7 +543,7 @@ class LinkDialer:
             self._served.owned_elsewhere(grant)
 
     def _may_enter(self) -> bool:
-        """Tell whether it is this user's turn at the site; else :meth:`look` is called when it may be."""
+        """Return whether it is this user's turn at the site; else :meth:`look` is called when it may be."""
         if self._is_entered:
             return True
         admission_queue, now = self._world.admission_queue, self._world.clock.now()
@@ -556,7 +556,7 @@ class LinkDialer:
         return True
 
     def _urgency(self) -> Urgency:
-        """Tell why the link is needed: somebody has just logged on, or came from elsewhere, or lost it."""
+        """Return why the link is needed: a session has just logged on, or came from elsewhere, or lost it."""
         if self._was_open:
             return Urgency.REOPENING
         since_ms = self._world.clock.wall_ms() - _LOG_ON_MS

@@ -61,7 +61,7 @@ class Bus(Protocol):
 
         When it returns the subscription is in force: what is published afterwards arrives,
         or is lost with the bus. While the bus is away it returns after a bounded time all the same, and
-        comes into force with the bus; then :meth:`watch` tells. *receive* must not block or raise. One
+        comes into force with the bus; then :meth:`watch` reports it. *receive* must not block or raise. One
         receiver per channel and node; a second subscribe replaces the first.
         """
         ...
@@ -104,8 +104,8 @@ class Leases(Protocol):
     ) -> Grant:
         """Request to own *user*. Returns the owner: compare its holder with the one requested.
 
-        Granted when nobody holds, or the present token equals *expected* (a planned or early
-        take-over), or *holder* has it already and asks anew. A granted token is above *floor* and above
+        Granted when no node holds it, or the present token equals *expected* (a planned or early
+        take-over), or *holder* has it already and asks again. A granted token is above *floor* and above
         every token granted before.
         """
         ...
@@ -114,7 +114,7 @@ class Leases(Protocol):
         """Extend one's own lease, or re-create it when the store forgot it. False: another holds.
 
         A token above every one that was granted wins in any case: its holder took the user while the
-        store was away, and OSCC-E has let him.
+        store was away, and OSCC-E has accepted it.
         """
         ...
 
@@ -122,7 +122,7 @@ class Leases(Protocol):
         """Extend many of one's own leases by one request: as :meth:`renew` each, answered in order.
 
         Args:
-            node: Who asks.
+            node: The node that asks.
             holder: Its life.
             held: The users and the tokens of their leases.
         """
@@ -244,10 +244,10 @@ class Link(Protocol):
     async def receive(self, hear: Callable[[Reading], None] | None = None) -> LinkEvent | None:
         """Return the next event; None when a message came that carries none (an answer, a keep-alive).
 
-        Readings that come while it waits may be told to *hear* instead, in their order among all that is
+        Readings that come while it waits may be given to *hear* instead, in their order among all that is
         returned: most of what a link brings then wakes no task. What *hear* raises is raised here.
 
-        Answers met on the way settle their :meth:`request`, so whoever processes each event
+        Answers met on the way settle their :meth:`request`, so a caller that processes each event
         before calling again sees a request's effect before its answer.
 
         Raises:
@@ -258,7 +258,7 @@ class Link(Protocol):
     async def request(self, request: LinkRequest) -> LinkAnswer:
         """Send *request* and wait for its answer; needs a concurrent :meth:`receive`.
 
-        The wait for a command's answer is bounded by whoever asks, who knows its deadline; any other's here.
+        The caller of a command bounds the wait for its answer; any other wait is bounded here.
 
         Raises:
             GatewayError: The server refused it, with the protocol's code, or gave no answer in time.
@@ -272,10 +272,10 @@ class Link(Protocol):
 
 
 class Upstream(Protocol):
-    """One organisation's OSCC-E Server: its link door."""
+    """One organisation's OSCC-E Server: the links to it."""
 
     async def about(self) -> About:
-        """Tell which server this is.
+        """Return which server this is.
 
         Raises:
             GatewayError: ``upstream_version_unsupported`` or ``upstream_unavailable``.
@@ -283,7 +283,7 @@ class Upstream(Protocol):
         ...
 
     async def open(self, user: UserId, secret: SessionSecret, *, token: int, holder: str) -> Link:
-        """Open the user's link by any of his live sessions; the first event is ``Opened``.
+        """Open the user's link by any of their live sessions; the first event is ``Opened``.
 
         Raises:
             LinkClosed: ``session_unknown``, ``stale`` (with the token), ``unavailable``,
@@ -293,11 +293,11 @@ class Upstream(Protocol):
 
 
 class Authority(Protocol):
-    """One organisation's OSCC-E Server: its log-on door. Each call is bounded in time.
+    """One organisation's OSCC-E Server: log-ons and sessions. Each call is bounded in time.
 
     Instants are the gateway's, whatever the server's clock says. Every method raises
     :class:`GatewayError` ``upstream_unavailable`` when no answer came, and ``session_ended`` when
-    the session is not known (any more).
+    the session is not known, or no longer.
     """
 
     async def log_on(self, credentials: LogOn) -> LoggedOn:
@@ -321,7 +321,7 @@ class Authority(Protocol):
     async def end(self, secret: SessionSecret, session: SessionId) -> LoggedOff:
         """End another session of the same user. Raises ``not_found`` when it is none.
 
-        The answer to an ended one tells what is routed now.
+        The answer to an ended one contains what is routed now.
         """
         ...
 

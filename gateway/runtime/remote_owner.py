@@ -27,26 +27,26 @@ from gateway.runtime.spawn import spawn
 from gateway.runtime.world import World
 
 HEALTHY_S: Final = 5.0
-"""For how long the bus must have worked before somebody's silence is taken for his."""
+"""For how long the bus must have worked before a node's silence is taken for its own."""
 STUBBORN_S: Final = 5.0
 """After how long the lease of a node that denies to be the owner is taken from it."""
 EXPIRY_S: Final = TTL_S + 5.0
-"""A lease's life and 5 s: on servers that do not fence, nobody takes a user earlier."""
+"""A lease's life and 5 s: on servers that do not fence, no node takes a user earlier."""
 
 
 class DiscoveringFollower(Protocol):
-    """Who follows."""
+    """The follower."""
 
     feed: Feed
     machine: FollowMachine
 
     @property
     def owner(self) -> Grant:
-        """Who owns the user, as far as this node knows."""
+        """The owner of the user, as far as this node knows."""
         ...
 
     def turn_to(self, grant: Grant, now: float) -> None:
-        """Follow whom the lease names."""
+        """Follow the owner that the lease names."""
         ...
 
     def end(self, start: Start | None) -> None:
@@ -55,7 +55,7 @@ class DiscoveringFollower(Protocol):
 
 
 class _Grounds(NamedTuple):
-    """From whom the user would be taken, and why."""
+    """The owner from which the user would be taken, and why."""
 
     token: int
     denied_since: float | None
@@ -66,13 +66,13 @@ class OwnerDiscovery:
     """One followed user's owner.
 
     Args:
-        subject: Who follows.
+        subject: The follower.
         world: The outside.
     """
 
     def __init__(self, subject: DiscoveringFollower, world: World) -> None:
         self.denied_since: float | None = None
-        """Since when whoever is asked says that he is not the owner."""
+        """Since when the node that is asked answers that it is not the owner."""
         self._subject = subject
         self._world = world
         self._deaf_since: float | None = None
@@ -80,7 +80,7 @@ class OwnerDiscovery:
         """Whether the owner's node lives another life."""
 
     def denied(self, now: float, holder: str | None) -> None:
-        """Note that who was asked denies to be the owner; another life of his node cannot know better."""
+        """Record that the asked node denies to be the owner; another life of it cannot know better."""
         self.denied_since = now if self.denied_since is None else self.denied_since
         self._is_dead = holder is not None and holder != self._subject.owner.holder
 
@@ -100,7 +100,7 @@ class OwnerDiscovery:
             await self._somebody(grant, now)
 
     def _nobody(self, now: float) -> None:
-        """A store that forgot is no reason to take a user from an owner who answers."""
+        """A store that forgot is no reason to take a user from an owner that answers."""
         subject = self._subject
         if self.denied_since is not None and not self._world.is_draining():
             subject.end(Start(floor=subject.machine.floor, kind="expired"))
@@ -110,7 +110,7 @@ class OwnerDiscovery:
     async def _somebody(self, grant: Grant, now: float) -> None:
         subject = self._subject
         if grant.token < subject.owner.token and self._world.refuses_writes():
-            grant = subject.owner  # the store cannot have heard of that one
+            grant = subject.owner  # the store cannot have this one yet
         if grant[:2] != subject.owner[:2]:
             self.denied_since = self._deaf_since = None
             self._is_dead = False
@@ -137,9 +137,9 @@ class OwnerDiscovery:
         return _Grounds(self._subject.owner.token, self.denied_since, self._deaf_since)
 
     async def _take(self) -> None:
-        """Take the user from an owner who does not answer; without fencing only when his lease ran out.
+        """Take the user from an owner that does not answer; without fencing only when its lease ran out.
 
-        The site may be slow to tell what it can: who answers by then, or has the user by then, keeps him.
+        The site may be slow to answer: a node that answers or has the user by then keeps the user.
         """
         world, subject, why = self._world, self._subject, self._grounds
         if world.is_draining():
@@ -162,32 +162,32 @@ AGAIN_S: Final = 1.0
 
 
 class AttachingFollower(Protocol):
-    """Who follows."""
+    """The follower."""
 
     feed: Feed
 
     @property
     def owner(self) -> Grant:
-        """Who owns the user, as far as this node knows."""
+        """The owner of the user, as far as this node knows."""
         ...
 
     def not_mine(self) -> None:
-        """Note that who was asked denies to be the owner."""
+        """Record that the node that was asked denies to be the owner."""
         ...
 
     def seen(self, epoch: int) -> None:
-        """Note that the owner speaks in *epoch*."""
+        """Record that the owner speaks in *epoch*."""
         ...
 
 
 class RemoteAttach:
     """One followed user's sessions with a phone here.
 
-    Invariant: each is presented again to whoever owns the user, until he has accepted or refused it, and
+    Invariant: each is presented again to the owner of the user, until that has accepted or refused it, and
     whenever the replica has lost sight of it.
 
     Args:
-        subject: Who follows.
+        subject: The follower.
         world: The outside.
         local: The sessions, as they are now.
     """
@@ -201,7 +201,7 @@ class RemoteAttach:
         self._again_at: dict[str, float] = {}
 
     async def ask(self, ticket: Ticket, topics: tuple[str, ...], within_s: float = ANSWER_S) -> bool:
-        """Present a session; tells whether the owner accepted it.
+        """Present a session; return whether the owner accepted it.
 
         Args:
             ticket: The session's.
@@ -209,7 +209,7 @@ class RemoteAttach:
             within_s: How long to wait for the answer; at most :data:`ANSWER_S`.
 
         Raises:
-            SessionRefused: He has refused it.
+            SessionRefused: The owner has refused it.
         """
         grant, node = self._subject.owner, self._world.node
         self._again_at[ticket.handle] = self._world.clock.now() + ANSWER_S + AGAIN_S
@@ -220,7 +220,7 @@ class RemoteAttach:
         except (NotHeardError, TimeoutError, GatewayError):
             return False
         finally:
-            if ticket.handle in self._local:  # who left meanwhile is forgotten
+            if ticket.handle in self._local:  # a phone that left meanwhile is forgotten
                 self._again_at[ticket.handle] = self._world.clock.now() + AGAIN_S
         if not isinstance(answer, AttachAnswer):
             return False
@@ -236,7 +236,7 @@ class RemoteAttach:
         return True
 
     def is_accepted(self, handle: str) -> bool:
-        """Tell whether the present owner has accepted a session."""
+        """Return whether the present owner has accepted a session."""
         return self._accepted.get(handle) == self._subject.owner.token
 
     def follow(self, local: Local, tasks: asyncio.TaskGroup | None) -> None:
@@ -245,7 +245,7 @@ class RemoteAttach:
         spawn(tasks, self._ask_in_passing(local))
 
     def left(self, handle: str) -> None:
-        """Tell the owner that a session's phone left this node."""
+        """Report to the owner that a session's phone left this node."""
         self._again_at.pop(handle, None)
         self._accepted.pop(handle, None)
         gone = Detach(self._subject.feed.user, handle, self._world.node)
@@ -259,7 +259,7 @@ class RemoteAttach:
         self.tick(self._world.clock.now(), tasks)
 
     def tick(self, now: float, tasks: asyncio.TaskGroup | None) -> None:
-        """Present what this owner has not accepted, or does not know any more."""
+        """Present what this owner has not accepted, or no longer knows."""
         for handle, local in list(self._local.items()):
             is_known = self._subject.feed.facts(handle) is not None
             if not (is_known and self.is_accepted(handle)) and now >= self._again_at.get(handle, now):
@@ -277,7 +277,7 @@ class RemoteAttach:
             await self.ask(local.ticket, local.topics)
         except SessionRefused as refused:
             connection = self._subject.feed.connections.get(local.ticket.handle)
-            # an owner who does not reach OSCC-E says nothing of the session: its phone keeps what it shows
+            # an owner that does not reach OSCC-E knows nothing of the session: its phone keeps what it shows
             if connection is not None and refused.code is not CloseCode.INTERNAL:
                 connection.close(refused.code, refused.reason, by=refused.by, window_s=refused.window_s)
 
@@ -291,14 +291,14 @@ def _refused(told: Refusal) -> SessionRefused:
 
 
 class RemoteCommands:
-    """One user's commands on their way to his owner.
+    """One user's commands on their way to the owner.
 
     Invariant: every command that was sent has one outcome, by its deadline.
 
     Args:
         user: Whose.
         world: The outside.
-        moved: Told that the owner is another one by now.
+        moved: Called when the owner is another one by now.
     """
 
     def __init__(self, user: UserId, world: World, moved: Callable[[], None]) -> None:
@@ -319,7 +319,7 @@ class RemoteCommands:
         try:
             return await asyncio.shield(asking)
         except asyncio.CancelledError:
-            if asking.cancelled():  # the owner is gone, not who asked
+            if asking.cancelled():  # the owner is gone, not the caller
                 return _unknown(ErrorCode.OWNER_LOST)
             asking.cancel()
             raise
@@ -327,7 +327,7 @@ class RemoteCommands:
             self._under_way.discard(asking)
 
     def give_up(self) -> None:
-        """Note that the owner is gone: what he did not answer nobody knows."""
+        """Record that the owner is gone: what it did not answer is unknown."""
         for asking in list(self._under_way):
             asking.cancel()
 

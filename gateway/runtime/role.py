@@ -16,7 +16,7 @@ RECONNECT_WINDOW_S: Final = (1.0, 10.0)
 
 
 class RoleOverError(Exception):
-    """The node is not to the user any more what it was: ask again what it is."""
+    """The node's role for the user has changed: ask again what it is."""
 
 
 class Local(NamedTuple):
@@ -30,9 +30,9 @@ class Start(NamedTuple):
     """How an ownership begins.
 
     *expected*: the lease may be taken from the holder of that token. *floor*: the highest token seen.
-    *assumed*: the store is away, OSCC-E decides. *history*, *lingering*: from the owner who gave, good
+    *assumed*: the store is away, OSCC-E decides. *history*, *lingering*: from the owner that gave, good
     when the lease is granted *by* that time; later the owner may have gone on.
-    *kind*: of another owner's user; None of one that nobody owns, or one's own. *entered*: the user already
+    *kind*: of another owner's user; None of one that no node owns, or one's own. *entered*: the user already
     has a place in the site's admission queue. It is given back when the link is open, or will not be opened.
     """
 
@@ -53,7 +53,7 @@ class Role(Protocol):
         """Return when OSCC-E has accepted the session in this epoch and the mirror shows what it follows.
 
         Raises:
-            SessionRefused: It has ended, or nobody can tell in time.
+            SessionRefused: It has ended, or no answer came in time.
             RoleOverError: The role ended meanwhile.
         """
         ...
@@ -63,11 +63,11 @@ class Role(Protocol):
         ...
 
     def leave(self, handle: str) -> None:
-        """Note that the session's phone left this node."""
+        """Record that the session's phone left this node."""
         ...
 
     def let_go(self, handle: str) -> None:
-        """Speak for a session no longer."""
+        """Act for a session no longer."""
         ...
 
     async def execute(self, call: Call) -> Outcome | None:
@@ -78,7 +78,7 @@ class Role(Protocol):
         ...
 
     def owned(self, grant: Grant) -> None:
-        """Note that another node owns the user, as it says itself: the store of leases takes no writes."""
+        """Record that another node owns the user, as it says itself: the store of leases takes no writes."""
         ...
 
     def tick(self, now: float) -> None:
@@ -99,7 +99,7 @@ class Role(Protocol):
 
 
 RETRY_S: Final = 4.0
-"""For how long whoever owns the user is asked what became of a command whose deadline has passed."""
+"""For how long the owner of the user is asked for the outcome of a command whose deadline has passed."""
 
 
 def patience_s(call: Call, wall_ms: int) -> float:
@@ -109,18 +109,18 @@ def patience_s(call: Call, wall_ms: int) -> float:
 
 
 def not_begun(call: Call, code: ErrorCode, why: str) -> Outcome:
-    """Return what is told of a command that nobody was asked to execute.
+    """Return the outcome of a command that no node was asked to execute.
 
     One that is sent again may have been executed when it was sent first.
     """
     if call.retry:
-        message = "Nobody is reached who could tell what became of it: look, then ask again with a new key."
+        message = "Outcome unknown: the owner is unreachable. Check the state, then retry with a new key."
         return Outcome(Status.UNKNOWN, GatewayError(ErrorCode.OWNER_LOST, message))
     return Outcome(Status.REJECTED, GatewayError(code, why))
 
 
 def not_reached(*, for_bus: bool = False) -> SessionRefused:
-    """Return how a phone is refused whose session nobody could speak for in time.
+    """Return how a phone is refused whose session no node could act for in time.
 
     *for_bus*: since no lease is to be had, though the store is there.
     """

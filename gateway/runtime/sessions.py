@@ -24,7 +24,7 @@ TURNS: Final = 3
 
 
 class AdmittingOwner(Protocol):
-    """Who speaks for the user."""
+    """The owner, as it admits sessions."""
 
     clock: Clock
     feed: Feed
@@ -45,7 +45,7 @@ class AdmittingOwner(Protocol):
 
     @property
     def is_over(self) -> bool:
-        """Whether no session is left to speak for, or the user was let go."""
+        """Whether no session is left to act for, or the user was let go."""
         ...
 
     @property
@@ -62,7 +62,7 @@ class SessionAdmission:
     """One user's sessions on their way to be served.
 
     Args:
-        speaker: Who speaks for them.
+        speaker: The owner that acts for them.
         world: The outside.
     """
 
@@ -70,12 +70,12 @@ class SessionAdmission:
         self._speaker = speaker
         self._world = world
         self._waiting: dict[str, asyncio.Event] = {}
-        """For which sessions somebody waits, by handle."""
+        """For which sessions a task waits, by handle."""
         self._shown = 0
         """How often there was news of one session alone: that it was accepted, most of the time."""
 
     def look(self, handle: str | None = None) -> None:
-        """Let whoever waits look again: for one session, or None, for any."""
+        """Wake the tasks that wait for one session, or None, for any."""
         if handle is not None:
             self._shown += 1
             changed = self._waiting.pop(handle, None)
@@ -158,11 +158,11 @@ RENEWALS_IN_A_LIFE: Final = 12
 """A short life is renewed more often: its last third has room for four tries."""
 _SHORTEST_TRY_S: Final = 1.0
 _TELLS_S: Final = 0.5
-"""Within which time the link tells how a session ended that is denied to be known."""
+"""Within which time the link reports how a session ended that is denied to be known."""
 
 
 class RenewingOwner(Protocol):
-    """Who speaks for the sessions."""
+    """The owner, as it renews sessions."""
 
     clock: Clock
     feed: Feed
@@ -178,10 +178,10 @@ class SessionRenewal:
     """The lives of one user's sessions.
 
     Invariant: for each one renewal at a time. It is given up after half of what is left of the life, so that
-    a request that hangs leaves time for another; past its end, haste helps no session any more.
+    a request that hangs leaves time for another; past its end, hurry is of no use.
 
     Args:
-        speaker: Who speaks for them.
+        speaker: The owner that acts for them.
         world: The outside.
     """
 
@@ -200,7 +200,7 @@ class SessionRenewal:
                 spawn(tasks, self._renew(member))
 
     def stop(self) -> None:
-        """Give up what is under way: another owner renews, or nobody needs it."""
+        """Give up what is under way: another owner renews, or it is not needed."""
         for task in self._under_way.values():
             if task is not None:
                 task.cancel()
@@ -237,7 +237,7 @@ class SessionRenewal:
             speaker.feed.flush()
 
     async def doubt(self, member: Member) -> None:
-        """End a session that the server denied to know, unless the link tells soon how it ended."""
+        """End a session that the server denied to know, unless the link reports soon how it ended."""
         await self._speaker.clock.sleep(_TELLS_S)
         await self._end(member)
 
@@ -248,9 +248,9 @@ class SessionRenewal:
         self._speaker.ended(member, reason, None)
 
     async def _not_renewed(self, member: Member) -> None:
-        """Take in that OSCC-E does not know the session: the link that carries it should tell why.
+        """Record that OSCC-E does not know the session: the link that carries it should report why.
 
-        The answer may overtake what the link tells; only that says whether the phone is to stop or to
+        The answer may overtake the report of the link, which alone decides whether the phone is to stop or to
         log on again.
         """
         if member.on_link and not member.doubted:

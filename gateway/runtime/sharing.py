@@ -38,14 +38,14 @@ class Sharing:
         self._exchange = exchange
         self._asked_at: dict[NodeId, float] = {}
         self._together: set[NodeId] = set()
-        """Who reads :class:`Publications`; all others read the user's own channel alone."""
+        """The nodes that read :class:`Publications`; all others read the user's own channel alone."""
         self._is_running = False
         self._is_reading = False
         self._is_lit = False
         self._sent = Position(0, 0)
         self._said = ""
         self._changed: dict[str, None] = {}
-        """Keys that changed since what was sent last, while anybody follows."""
+        """Keys that changed since what was sent last, while a node follows."""
 
     def run_in(self, tasks: asyncio.TaskGroup | None) -> None:
         """Publish from now on; None: no more."""
@@ -53,33 +53,33 @@ class Sharing:
         self._read(self._is_running and bool(self._asked_at))
 
     def darken(self) -> None:
-        """Announce that a new epoch began: nothing of it is shown yet, whoever asks is told its number."""
+        """Announce that a new epoch began: nothing of it is shown yet, a node that asks gets its number."""
         self._is_lit = False
         self._tell_all(self._unlit())
 
     def light(self) -> None:
-        """Note that every question of this epoch is answered: it may be read, which is announced."""
+        """Record that every question of this epoch is answered: it may be read, which is announced."""
         if not self._is_lit:
             self._is_lit = True
             self._take_stock()
             self._tell_all(self._publication(Delta(*self._sent, self._sent.seq, reset=False, updates=())))
 
     def interested(self, node: NodeId, now: float) -> None:
-        """Note that *node* follows."""
+        """Record that *node* follows."""
         self._read(self._is_running)
         self._asked_at[node] = now
 
     def reads(self, node: NodeId, *, together: bool) -> None:
-        """Note whether *node* reads :class:`Publications`; until it says so the user's channel is its way."""
+        """Record whether *node* reads :class:`Publications`; until then it reads the user's channel."""
         if together:
             self._together.add(node)
         else:
             self._together.discard(node)
 
     def silent(self, now: float) -> list[NodeId]:
-        """Return the nodes that have not asked for so long that they are not published to any more.
+        """Return the nodes that have not asked for so long that they are no longer published to.
 
-        While the bus does not work nobody can ask, and nobody is gone for it.
+        While the bus does not work no node can ask, and none is removed for it.
         """
         if not self._asked_at or self._exchange.machine.is_healthy_for(now) < INTEREST_S:
             return []
@@ -97,7 +97,7 @@ class Sharing:
         return min(self._asked_at.values(), default=math.inf) + INTEREST_S
 
     def answer(self, since: Since) -> Publication:
-        """Return what whoever asks is missing; of an epoch that is not lit, its number alone."""
+        """Return what the asking node is missing; of an epoch that is not announced, its number alone."""
         if not self._is_lit:
             return self._unlit()
         return self._publication(self._feed.ledger.since(Position(since.epoch, since.seq)))
@@ -109,7 +109,7 @@ class Sharing:
     # ---- what is published ----
 
     def flush(self) -> None:
-        """Publish what changed, if anybody follows."""
+        """Publish what changed, if a node follows."""
         if self._is_reading and self._has_news():
             self._exchange.bundles.add(self)
 
@@ -132,7 +132,7 @@ class Sharing:
         return self._feed.ledger.position != self._sent or self._feed.health.upstream != self._said
 
     def _read(self, is_wanted: bool) -> None:
-        """Be told of every change from now on, or of none."""
+        """Receive every change from now on, or none."""
         if is_wanted and not self._is_reading:
             self._take_stock()
             self._feed.ledger.readers[self] = None
@@ -141,7 +141,7 @@ class Sharing:
         self._is_reading = is_wanted
 
     def _take_stock(self) -> None:
-        """Note that whoever follows is told all that there is now."""
+        """Record that all followers are sent all that there is now."""
         self._sent, self._said = self._feed.ledger.position, self._feed.health.upstream
         self._changed.clear()
 
@@ -151,7 +151,7 @@ class Sharing:
             self._exchange.send(Events(self._feed.user), Announcement(self._feed.user, notice))
 
     def _tell_all(self, publication: Publication) -> None:
-        """Publish to whoever follows, known or not."""
+        """Publish to all followers, known or not."""
         if self._is_running:
             self._exchange.send(Events(self._feed.user), publication)
 
@@ -166,7 +166,7 @@ class Sharing:
         self._changed[key] = None
 
     def epoch_began(self) -> None:
-        """See :meth:`gateway.core.ledger.Reader.epoch_began`: :meth:`light` begins anew."""
+        """See :meth:`gateway.core.ledger.Reader.epoch_began`: :meth:`light` begins again."""
 
     def _publication(self, delta: Delta) -> Publication:
         health = self._feed.health
@@ -191,7 +191,7 @@ class Sharing:
         )
 
     def _age_ms(self) -> int | None:
-        """Return since when the link is silent: to the millisecond, while phones are told it less exactly."""
+        """Return since when the link is silent: to the millisecond, while phones get it less exactly."""
         health, came_at = self._feed.health, self._feed.ledger.came_at
         as_of = health.as_of
         if as_of is None:

@@ -21,7 +21,7 @@ def spawn(tasks: asyncio.TaskGroup | None, work: Coroutine[None, None, None]) ->
     """Run *work* in *tasks*.
 
     Returns:
-        False, and nothing runs, when there is no group any more or it is shutting down.
+        False, and nothing runs, when there is no group or it is shutting down.
     """
     if tasks is not None:
         try:
@@ -76,7 +76,7 @@ class LeanEvent:
                 waiter.set_result(None)
 
     def clear(self) -> None:
-        """Have whoever waits from now on wait until it is set again."""
+        """Make each wait from now on last until it is set again."""
         self._is_set = False
 
     async def wait(self) -> None:
@@ -99,7 +99,7 @@ def heed_cancellation() -> None:
     """Go on with a cancellation that a task group has swallowed; call it after ``except*``.
 
     Before Python 3.13 a :class:`asyncio.TaskGroup` whose body failed raises that failure alone, also when
-    its task was cancelled while it waited for its children: whoever handles the failure would live on.
+    task was cancelled while it waited for its children: the handler of the failure would live on.
 
     Raises:
         asyncio.CancelledError: The task is to end.

@@ -40,7 +40,7 @@ from gateway.runtime.spawn import LeanEvent, TaskGroup, spawn, weakly
 MOST: Final = 48
 """Questions under way at once: a link takes 64, and commands are to find room."""
 ROUND_S: Final = 5.0
-"""How long whoever asks waits for the answer; it may come later, too."""
+"""How long the caller waits for the answer; it may come later, too."""
 
 Take = Callable[[LinkAnswer | GatewayError], None]
 
@@ -49,14 +49,14 @@ Take = Callable[[LinkAnswer | GatewayError], None]
 class _Question:
     answered: LeanEvent = field(default_factory=LeanEvent)
     is_late: bool = False
-    """Whether whoever asked has gone on without the answer."""
+    """Whether the caller has gone on without the answer."""
 
 
 class Questions:
     """The questions of one link whose answers count whenever they come.
 
-    Invariant: each is under way once at most; an answer is taken in the turn in which it was met, before
-    anything that the link tells after it.
+    Invariant: each is under way once at most; an answer is processed the turn in which it was met, before
+    anything that the link sends after it.
 
     Args:
         link: Where to ask.
@@ -114,11 +114,11 @@ class Questions:
 
 DIRECTORY: Final = Listen(None, Source.DIRECTORY, None)
 SERVED_S: Final = 10.0
-"""After how long what was asked for and not told is done without: phones are served with what is there."""
+"""After how long missing data is done without: phones are served with what is there."""
 KEPT_S: Final = 60.0
-"""After how long realtime data of the last link is shown no more that this one has not told."""
+"""For how long realtime data of the last link is shown that this one has not sent."""
 STOPPED_MOST: Final = 32
-"""So many queries are remembered that tell no more, until what takes their place has told."""
+"""How many covered queries are remembered, until the readings of what replaces them have come."""
 _FUNCTION_OF: Final[dict[Source, FunctionName]] = {
     Source.REALTIME: "realtime",
     Source.CUMULATIVE: "historical",
@@ -131,15 +131,15 @@ class Queries:
     """What one link listens to.
 
     Invariants: the same is asked once at a time; an answer counts whenever it comes; what is listened to
-    no longer is stopped, and forgotten only when what takes its place has told.
+    no longer needed is stopped, and forgotten only when the readings of what replaces it have come.
 
     Args:
         link: Where to stop queries.
         questions: Where to ask for them.
-        mirror: Shows what they tell.
+        mirror: Shows their readings.
         clock: Says what is late.
         ask_later: Called when something is to be asked again soon.
-        directory_heard: Called when it is known whether changes of the directory are told.
+        directory_heard: Called when it is known whether changes of the directory are sent.
     """
 
     def __init__(
@@ -184,12 +184,12 @@ class Queries:
             self._drop(listen)
 
     def ask_refused_again(self) -> bool:
-        """Have it asked again what was refused or got no answer; tells whether there is any such thing."""
+        """Ask again what was refused or got no answer; return whether there is any such thing."""
         self._again |= {each for each, query in self._queries.items() if query < 0} - self._unanswered
         return bool(self._again)
 
     def function(self, change: FunctionChanged) -> None:
-        """Note whether a function is down: then it says itself when what it refuses can be had again."""
+        """Record whether a function is down: then it says itself when what it refuses can be had again."""
         if change.state is FunctionState.DOWN:
             self._down.add(change.function)
         else:
@@ -197,7 +197,7 @@ class Queries:
 
     @property
     def awaits(self) -> bool:
-        """Whether anything that was asked has not been told yet: then :meth:`tick` has something to do."""
+        """Whether an answer or reading is still missing: then :meth:`tick` has something to do."""
         return bool(self._asked_at)
 
     def tick(self, now: float) -> None:
@@ -215,7 +215,7 @@ class Queries:
         return KEPT_S if is_missed else SERVED_S
 
     def forget_stopped(self) -> None:
-        """Forget what only queries told that tell no more: what takes their place has told."""
+        """Forget what only stopped queries sent: the readings of what replaces them have come."""
         lacks = self._mirror.assembly.lacks
         self._forget(query for query in self._stopped if query < 0 or lacks(query))
         if not self._mirror.is_partial:  # what is late may be had from them, though it is old
@@ -248,7 +248,7 @@ class Queries:
                 tasks.create_task(self._listen_to(listen))
 
     async def _stop(self, query: int) -> None:
-        with suppress(GatewayError):  # then it tells on what nobody looks at
+        with suppress(GatewayError):  # then it goes on sending, and no session sees it
             await self._link.request(StopListening(query))
         self._note_stopped(query)
 
@@ -288,7 +288,7 @@ class Queries:
         self._mirror.listening(query, listen)
 
     def _do_without(self, listen: Listen) -> None:
-        """Show what *listen* would tell without it, until it is told."""
+        """Show what *listen* would bring, until it is there."""
         self._asked_at.pop(listen, None)
         if listen not in self._queries:
             self._run(listen, next(self._none))
@@ -301,11 +301,11 @@ class Queries:
         before, assembly = self._queries.get(listen), self._mirror.assembly
         query = self._queries[listen] = next(self._none)
         self._mirror.show(assembly.refused(query, listen))
-        if before is not None:  # nothing was ever told by it
+        if before is not None:  # it never brought anything
             self._mirror.show(assembly.stopped(before))
 
     def _says_when(self, listen: Listen, error: GatewayError) -> bool:
-        """Tell whether a function refused it that was told to be down: it says when it is up again."""
+        """Return whether a function refused it that is reported down: its report of being up follows."""
         named = error.details.get("function")
         is_unavailable = error.code is ErrorCode.FUNCTION_UNAVAILABLE
         return is_unavailable and (named or _FUNCTION_OF[listen.source]) in self._down
@@ -330,18 +330,18 @@ class Queries:
 AT_ONCE: Final = 32
 """Of so many sessions it is asked at once: half of what a link takes, which is for commands, too."""
 TOLD_AT_ONCE: Final = 4 * AT_ONCE
-"""Of so many phones OSCC-E is told that they are there before it is asked for whoever has come since."""
+"""OSCC-E gets the presence of so many phones before sessions that have come since are attached."""
 FIRST_S: Final = 1.0
 """How long a round waits for the first readings that the one before asked for."""
 AGAIN_S: Final = 5.0
 """After how long a question is put again that was refused for no lasting reason."""
 TOLD_OF_S: Final = 1.0
-"""After how long the directory is asked for what came into scope and was not told of."""
+"""After how long the directory is queried for what came into scope and was not sent."""
 _ENDED: Final = frozenset({ErrorCode.SESSION_ENDED, ErrorCode.FORBIDDEN})
 
 
 class AskingOwner(Protocol):
-    """For whom it is asked."""
+    """The owner of the link."""
 
     clock: Clock
     user_sessions: UserSessions
@@ -352,11 +352,11 @@ class AskingOwner(Protocol):
         ...
 
     def answered(self) -> None:
-        """Note that whoever waits for answers may look again."""
+        """Wake the tasks that wait for answers."""
         ...
 
     def synced(self) -> None:
-        """Note that every question is answered, and the mirror shows it."""
+        """Record that every question is answered, and the mirror shows it."""
         ...
 
 
@@ -365,12 +365,12 @@ class Asking:
 
     Invariants: one round at a time; once :attr:`settled`, each of the user's sessions that OSCC-E
     accepts is on the link, presence is who is there, what is listened to is what is followed,
-    and all of it was told once, or is done without until it is. A round waits for no answer longer
+    and all of it was received once, or is done without until it is. A round waits for no answer longer
     than :data:`gateway.runtime.subscriptions.ROUND_S`; one that comes later counts, too.
 
     Args:
         link: Where to ask.
-        asker: For whom.
+        asker: The owner of the link.
         tasks: Where rounds run: the link's life.
     """
 
@@ -400,7 +400,7 @@ class Asking:
             weakly(self._directory_heard),
         )
         self._gained: set[Address] = set()
-        """What came into scope, while its directory objects may still be told."""
+        """What came into scope, while its directory objects may still come."""
         self._gained_at = -math.inf
         self._leaving: list[int] = []
         self._again_at = math.inf
@@ -431,14 +431,14 @@ class Asking:
         self.need()
 
     def rescoped(self, before: Scope) -> None:
-        """Note that the union of the scopes is not *before* any more: what came into it is told soon."""
+        """Record that the union of the scopes has changed from *before*: what came into it is sent soon."""
         after = self._user_sessions.scope
         self._gained |= {(kind, each) for kind in Kind for each in after.of(kind) - before.of(kind)}
         self._gained_at = self._asker.clock.now()
         self.need()
 
     def _look_for_gained(self, now: float) -> None:
-        """Ask for the directory, once, when it has not told of everything that came into scope."""
+        """Query the directory, once, when it has not sent everything that came into scope."""
         if not self._gained or now - self._gained_at < TOLD_OF_S:
             return
         gained, self._gained = self._gained, set()
@@ -456,7 +456,7 @@ class Asking:
             self.need()
 
     def function(self, change: FunctionChanged) -> None:
-        """Note that a function went up or down."""
+        """Record that a function went up or down."""
         self._queries.function(change)
 
     def tick(self, now: float) -> None:
@@ -479,7 +479,7 @@ class Asking:
         return -math.inf if is_waiting else self._again_at
 
     def settle(self) -> None:
-        """Note it when everything that is followed has been read once, or is done without."""
+        """Record it when everything that is followed has been read once, or is done without."""
         if self.settled or not self._is_told or (self._asking and self._pause is None):
             return
         self._queries.forget_stopped()
@@ -533,7 +533,7 @@ class Asking:
         self._asker.answered()
 
     async def _first_readings(self) -> None:
-        """Let whoever was asked for be served before whoever has come since: they may be thousands."""
+        """Serve the sessions that were asked for before those that have come since: they may be thousands."""
         self._pause = LeanEvent()
         self.settle()
         with suppress(TimeoutError):
@@ -547,7 +547,7 @@ class Asking:
                 await self._link.request(DetachSession(self._leaving.pop()))
 
     def _directory_heard(self) -> None:
-        """Ask for the directory, and what sessions may see, now that changes of it are told.
+        """Ask for the directory, and what sessions may see, now that changes of it are sent.
 
         Listening to it has no first event. It is asked for before anything else.
         """
@@ -555,12 +555,12 @@ class Asking:
         self._directory_known = False
 
     async def _attach(self) -> None:
-        """Attach whoever is not on the link, and whoever comes meanwhile."""
+        """Attach the sessions that are not on the link, and those that come meanwhile."""
         while asked := [member for member in self._to_attach() if member not in self._tried]:
             self._tried.update(asked)
             await self._of_each(asked, self._attach_one)
             if not self._mirror.live:
-                return  # whoever came meanwhile waits no longer for the first readings than the others
+                return  # sessions that came meanwhile wait no longer for the first readings than the others
 
     def _to_attach(self) -> list[Member]:
         for member in self._user_sessions.take_changed():
@@ -629,13 +629,13 @@ class Asking:
             self._ask_later()
 
     async def _say_presence(self) -> None:
-        """Tell of each phone whether it is there, unless OSCC-E surely knows."""
+        """Send of each phone whether it is there, unless OSCC-E surely knows."""
         unheard, self._unheard = self._unheard, {}
         news = [each for each in unheard.values() if each.on_link and each.told_present is not each.present]
         for at in range(0, len(news), TOLD_AT_ONCE):
             await self._of_each(news[at : at + TOLD_AT_ONCE], self._tell_present)
             if self._mirror.live:
-                await self._attach()  # who comes meanwhile does not wait until all is told of the others
+                await self._attach()  # sessions that come meanwhile do not wait for all the others
 
     async def _tell_present(self, member: Member) -> None:
         present, attached = member.present, member.attached

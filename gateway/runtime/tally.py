@@ -11,10 +11,10 @@ from gateway.core.rate_limits import Urgency
 from gateway.domain.errors import EndReason
 
 Takeover = Literal["planned", "early", "expired", "assumed"]
-"""How a node came to own a user whom another owned: offered by him; taken from one who is deaf; when
-his lease was gone; without the store, which is away."""
+"""How a node came to own a user of another: offered by the owner; taken from one that is deaf; when
+its lease was gone; without the store, which is away."""
 Gift = Literal["roam", "drain", "island"]
-"""Why a node gives a user to another: his phones are there; it drains; it does not reach the site."""
+"""Why a node gives a user to another: their phones are there; it drains; it does not reach the site."""
 Detector = Literal["sequence", "probe", "subscription"]
 """What noticed that messages were lost, or may have been."""
 Resync = Literal["gap", "bus", "epoch"]
@@ -25,55 +25,55 @@ Part = Literal["log_off", "fleet", "endings"]
 
 
 class Tally:
-    """Is told what happened, and makes nothing of it. Whoever counts overrides it.
+    """Receives events and does nothing. A subclass counts them.
 
     No method blocks or raises; each is cheap enough for the place that it is called from.
     """
 
     def took_over(self, kind: Takeover) -> None:
-        """Note that this node was granted, or assumed, a user of another."""
+        """Record that this node was granted, or assumed, a user of another."""
 
     def saw_again(self, blind_s: float) -> None:
-        """Note how long after it began to take a user over everything asked for was there."""
+        """Record how long after it began to take a user over everything asked for was there."""
 
     def gave(self, reason: Gift) -> None:
-        """Note that another node took a user that this one offered to it."""
+        """Record that another node took a user that this one offered to it."""
 
     def fenced_itself(self) -> None:
-        """Note that a lease ran out unrenewed: it allows this node nothing any more."""
+        """Record that a lease ran out unrenewed: this node may no longer act by it."""
 
     def saw_two_owners(self) -> None:
-        """Note that lease and link name different owners, for longer than a move takes."""
+        """Record that lease and link name different owners, for longer than a move takes."""
 
     def dropped_stale_epoch(self) -> None:
-        """Note that what an earlier owner said was not taken in."""
+        """Record that what an earlier owner said was not processed."""
 
     def found_gap(self, detector: Detector) -> None:
-        """Note that messages of the bus were lost, or may have been."""
+        """Record that messages of the bus were lost, or may have been."""
 
     def resynced(self, reason: Resync) -> None:
-        """Note that a follower asks for all that may be missing."""
+        """Record that a follower asks for all that may be missing."""
 
     def probed(self, seconds: float) -> None:
-        """Note how long this node's own probe was under way."""
+        """Record how long this node's own probe was under way."""
 
     def published(self) -> None:
-        """Note that the bus took a message."""
+        """Record that the bus took a message."""
 
     def read(self, seconds: float) -> None:
-        """Note how long after its receipt a message of a link was in the mirror. Some are noted, not all."""
+        """Record how long after its receipt a message of a link was in the mirror, of a sample."""
 
     def arrived(self, seconds: float) -> None:
-        """Note how long after its receipt at the owner news was on this node, by the nodes' wall clocks."""
+        """Record how long after its receipt at the owner news was on this node, by the nodes' wall clocks."""
 
     def attached(self, phones: int) -> None:
-        """Note that a phone is served, and how many its user has on this node."""
+        """Record that a phone is served, and how many its user has on this node."""
 
     def session_ended(self, reason: EndReason) -> None:
-        """Note that a session of a user of this node ended."""
+        """Record that a session of a user of this node ended."""
 
     def faulted(self, part: Part) -> None:
-        """Note that background work failed for an unforeseen reason, and goes on."""
+        """Record that background work failed for an unforeseen reason, and goes on."""
 
     def waited(self, urgency: Urgency, seconds: float) -> None:
-        """Note how long a link waited for its turn at the site."""
+        """Record how long a link waited for its turn at the site."""

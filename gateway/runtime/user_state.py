@@ -49,7 +49,7 @@ class UserState:
     Invariant: one role at a time; the next begins when the last has given up link and lease.
 
     Args:
-        user: Who.
+        user: The user.
         world: The outside.
         composer: Shares elements between the users of the node.
         calls: What is known of the user's commands.
@@ -95,7 +95,7 @@ class UserState:
 
     @property
     def is_over(self) -> bool:
-        """Whether the user is not served here any more: whoever comes needs another user state."""
+        """Whether the user is no longer served here: a session that comes needs another user state."""
         return self._is_stopped or (self.role.is_over and self._following is None)
 
     # ---- phones ----
@@ -104,7 +104,7 @@ class UserState:
         """Return when OSCC-E has accepted the session in this epoch; bounded in time.
 
         Raises:
-            SessionRefused: It has ended, or nobody can tell in time.
+            SessionRefused: It has ended, or no answer came in time.
         """
         topics = _same(topics)
         self.local[ticket.handle] = Local(ticket, topics)
@@ -137,19 +137,19 @@ class UserState:
             self.role.follow(handle, topics)
 
     def leave(self, handle: str) -> None:
-        """Note that the session's phone left this node."""
+        """Record that the session's phone left this node."""
         self.due.touch()
         if self.local.pop(handle, None) is not None:
             self.role.leave(handle)
 
     def let_go(self, handle: str) -> None:
-        """Speak for a session no longer: it is over."""
+        """Act for a session no longer: it is over."""
         self.due.touch()
         self.local.pop(handle, None)
         self.role.let_go(handle)
 
     async def execute(self, call: Call) -> Outcome:
-        """Have a command executed at most once by whoever owns the user; bounded by its deadline.
+        """Have a command executed at most once by the owner of the user; bounded by its deadline.
 
         One that is sent again is asked about for a while also after that. One that had to wait for another
         owner is marked: its phone may have sent it again from elsewhere.
@@ -175,7 +175,7 @@ class UserState:
                 return not_begun(call, ErrorCode.UPSTREAM_UNAVAILABLE, _NOBODY)
 
     async def _turn(self, role: Owner | Follower) -> None:
-        """Return when *role* is not played any more.
+        """Return when *role* has ended.
 
         Raises:
             SessionRefused: No other will be played.
@@ -188,7 +188,7 @@ class UserState:
     # ---- life ----
 
     async def run(self) -> None:
-        """Serve the user until he is not needed here any more."""
+        """Serve the user until they are no longer needed here."""
         try:
             while True:
                 await self.role.run()
@@ -215,7 +215,7 @@ class UserState:
 
     @property
     def _following(self) -> Start | Grant | None:
-        """How this node is to own the user after the role that is over, or whom it is to follow."""
+        """How this node is to own the user after the role that is over, or which owner it is to follow."""
         role = self.role
         if isinstance(role, Follower):
             return role.start
@@ -300,7 +300,7 @@ class UserStates:
     async def tick(self, clock: Clock) -> None:
         """Do what is due by time, in slices: between two of them everything else has a turn.
 
-        Users for whom nothing is due, and nothing happened since the last tick, are not looked at.
+        Users for which nothing is due, and nothing happened since the last tick, are not looked at.
         """
         began = clock.now()
         for due in self._due_times.take(began):
@@ -330,7 +330,7 @@ class UserStates:
 
     def followed(self) -> frozenset[NodeId]:
         """Return the nodes that own users who are followed here."""
-        if self._due_times.are_touched:  # else nobody has another role or owner than before
+        if self._due_times.are_touched:  # else no user has another role or owner than before
             states = self._user_states.values()
             self._followed = frozenset(
                 home.follower.owner.node for home in states if home.follower is not None

@@ -32,7 +32,7 @@ class World:
     clock: Clock
     jitter: Callable[[], float]
     session_ended: Callable[[Ticket, EndReason, str | None], None]
-    """Told of each session that OSCC-E ended or refused; the ticket tells until when it would have lived."""
+    """Called with each session that OSCC-E ended or refused; the ticket says when it would have ended."""
     admission_queue: AdmissionQueue
     """The queue before the site's budget of log-ons and links."""
     number_changes: Quota[UserId]
@@ -42,15 +42,15 @@ class World:
     """This node's place among the others."""
     is_draining: Callable[[], bool]
     is_leaving: Callable[[str], bool]
-    """Tells whether another node has begun to leave, by its holder."""
+    """Returns whether another node has begun to leave, by its holder."""
     cut_off: Callable[[], None]
-    """Told when others live and this node does not reach them."""
+    """Called when others live and this node does not reach them."""
     renewals: LeaseRenewals
     """Renews leases together with those of the node's other users."""
     assumed: AssumedTokens
     """Tokens of users that are taken without the store."""
     refuses_writes: Callable[[], bool] = lambda: False
-    """Tells whether the store of leases is there and takes no writes."""
+    """Returns whether the store of leases is there and takes no writes."""
     writes: StoreWrites = field(default_factory=StoreWrites)
     """For how long it has taken none."""
     devices: int = 5
@@ -59,7 +59,7 @@ class World:
     pauses: Pauses = field(default_factory=Pauses)
     """When this process stood still."""
     tally: Tally = field(default_factory=Tally)
-    """Is told what is worth counting."""
+    """Gets the events that are counted."""
 
 
 def refusal(ticket: Ticket, reason: EndReason, by: str | None) -> SessionRefused:

@@ -42,7 +42,7 @@ class Administration:
     """Changes to directory, scopes, rights and accounts.
 
     Invariant: after each change every session's scope follows from the directory (unless set by hand),
-    and every link has been told.
+    and every link has received the change.
     """
 
     def __init__(self, board: Switchboard) -> None:
@@ -53,7 +53,7 @@ class Administration:
     # ---- objects ----
 
     def changed(self, key: int) -> None:
-        """Tell that a directory object changed, and let scopes follow."""
+        """Send that a directory object changed, and update the scopes."""
         self._tell(key, "Changed")
         self.refresh_scopes()
 
@@ -116,7 +116,7 @@ class Administration:
         return key
 
     def add_agent(self, first_name: str, last_name: str, group_key: int, skill_keys: tuple[int, ...]) -> int:
-        """Hire an agent; his user name is ``agent<key>``.
+        """Hire an agent; their user name is ``agent<key>``.
 
         Raises:
             Refused: ``NotFound`` when there is no such group.
@@ -177,7 +177,7 @@ class Administration:
     # ---- scopes and rights ----
 
     def refresh_scopes(self) -> None:
-        """Let each scope follow from the directory, and tell whose changed."""
+        """Update each scope from the directory, and send those that changed."""
         scopes = Scopes(self._directory)
         for account in self._board.accounts.by_name.values():
             if not account.scope_fixed:
@@ -185,13 +185,13 @@ class Administration:
         self._apply({session.secret: self._scope_of(session) for session in self._board.sessions})
 
     def set_scope(self, account: Account, scope: Scope) -> None:
-        """Set a user's Dashboard scope by hand; it is in force in his sessions at once."""
+        """Set a user's Dashboard scope by hand; it is in force in their sessions at once."""
         account.scope, account.scope_fixed = scope, True
         sessions = self._board.sessions.of_user(account.key)
         self._apply({each.secret: scope for each in sessions if not each.remote})
 
     def set_rights(self, account: Account, rights: tuple[str, ...]) -> None:
-        """Set a user's rights by hand, in all his sessions."""
+        """Set a user's rights by hand, in all their sessions."""
         account.dashboard_rights = rights
         sessions = self._board.sessions.of_user(account.key)
         for session in sessions:
@@ -217,7 +217,7 @@ class Administration:
             self.end_sessions(account, "Blocked", by, None)
 
     def flush(self) -> None:
-        """Tell links of the sessions that ended."""
+        """Send links the ends of their sessions."""
         self._board.flush_ended()
 
     # ---- inside ----
@@ -254,7 +254,7 @@ class Administration:
         self._tell_all([self._element(key, change)], None if key in self._directory.skills else key)
 
     def _tell_all(self, elements: list[Json], key: int | None = None) -> None:
-        """Tell elements on all links that see *key*; None: on all."""
+        """Send elements on all links that see *key*; None: on all."""
         for link in self._board.open_links.values():
             if key is None or key in link.subscriptions.scope.keys:
                 link.send(*link.subscriptions.administration(elements, self._board.center.wall_ms))
@@ -305,7 +305,7 @@ BY: Final[tuple[Literal["Supervisor", "System"], ...]] = ("Supervisor", "System"
 
 
 class Acts:
-    """Acts by name. What they change is told as everything is: events with the next reading."""
+    """Acts by name. What they change is sent as everything is: events with the next reading."""
 
     def __init__(self, center: ContactCenter, accounts: Accounts, administration: Administration) -> None:
         self._center = center
@@ -459,7 +459,7 @@ class Acts:
         return agent
 
     def _contact(self, body: Body) -> Contact:
-        """The named contact of the agent; without a name the last one he got."""
+        """The named contact of the agent; without a name the last one they got."""
         call_id = fields.optional_text(body, "CallID")
         for contact in reversed(self._agent(body).contacts):
             if call_id in {None, contact.call_id}:

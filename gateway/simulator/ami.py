@@ -47,7 +47,7 @@ _RIGHTS: Final[dict[str, tuple[str, ...]]] = {
     "QueueStatus": (),
     "QueueSummary": (),
 }
-"""Action → the classes of which ``write=`` needs one; none: whoever may log in may use it."""
+"""Action → the classes of which ``write=`` needs one; none: any manager may use it."""
 
 
 @dataclass
@@ -366,7 +366,7 @@ class FakeAsterisk:
                 self._tell_member("QueueMemberStatus", queue, member)
 
     def set_paused(self, interface: str, reason: str | None) -> None:
-        """Let somebody pause at the desk, with a reason, or come back (None)."""
+        """Pause a person at the desk, with a reason, or let them come back (None)."""
         for queue in self.queues.values():
             member = queue.members.get(interface)
             if member is not None and (member.paused or reason is not None):

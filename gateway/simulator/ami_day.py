@@ -1,4 +1,4 @@
-"""A day at a small Asterisk: callers come, telephones ring, agents answer, somebody gives up.
+"""A day at a small Asterisk: callers come, telephones ring, agents answer, a caller gives up.
 
 For demonstrations: seeded, and without any claim to be a real day.
 """

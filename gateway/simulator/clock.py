@@ -74,7 +74,7 @@ class ManualClock:
         return self._now_ms / 1000
 
     async def sleep(self, seconds: float) -> None:
-        """Return once somebody advanced the clock by *seconds*."""
+        """Return once a test advanced the clock by *seconds*."""
         due_ms = self._now_ms + seconds * 1000
         async with self._moved:
             await self._moved.wait_for(lambda: self._now_ms >= due_ms)
@@ -94,7 +94,7 @@ class ManualClock:
                 self._moved.notify_all()
 
     def step(self, step_ms: int) -> None:
-        """Let one slice pass and tell the watchers; sleepers sleep on until the next :meth:`advance`."""
+        """Let one slice pass and call the watchers; sleepers sleep on until the next :meth:`advance`."""
         self._now_ms += step_ms
         for watcher in self._watchers:
             watcher()

@@ -1,6 +1,6 @@
 """Commands of sessions, and their effect on the contact centre.
 
-Each command checks in this order: right, object (unknown and out of scope are told alike), kind,
+Each command checks in this order: right, object (unknown and out of scope get the same error), kind,
 version, values; then the effect. State is answered as ``Applied``, ``Pending`` or ``Unchanged``.
 """
 
@@ -31,7 +31,7 @@ class Commands:
     center: ContactCenter
     sessions: Sessions
     changed_object: Callable[[int], None]
-    """Is told of an object whose directory entry changed."""
+    """Called with an object whose directory entry changed."""
 
     def set_routing_state(
         self, session: Session, user_key: int, target: TargetState, reason_key: int | None, when: routing.When

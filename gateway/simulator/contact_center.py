@@ -3,7 +3,7 @@
 The pure model.
 
 No I/O, no clock, no chance: :mod:`life` and :mod:`commands` cause, this room knows what follows
-and notes in :attr:`ContactCenter.changes` which elements are to be read anew.
+and notes in :attr:`ContactCenter.changes` which elements are to be read again.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Functions:
                 raise Refused("FunctionUnavailable", Function=name)
 
     def is_down(self, name: str) -> bool:
-        """Tell whether the function is down; what is no function never is."""
+        """Return whether the function is down; what is no function never is."""
         return self.states.get(name) == "Down"
 
     def messages(self) -> list[Json]:
@@ -87,7 +87,7 @@ class Functions:
 
 
 class Fate(Protocol):
-    """Whoever decides how a contact goes on; told, not asked."""
+    """The decision how a contact goes on; it is informed, not asked."""
 
     def waits(self, contact: Contact) -> None:
         """*contact* waits in its queue."""
@@ -116,7 +116,7 @@ LoggedOff = Callable[[Agent, By, str | None], None]
 
 
 class Premises:
-    """The centre's objects, agendas and notes of what is to be read anew.
+    """The centre's objects, agendas and notes of what is to be read again.
 
     Invariant: happenings take place in the order of their instants, and :attr:`now_ms` never goes back.
     """
@@ -135,7 +135,7 @@ class Premises:
         self.life = Agenda()
         self.paused_ms: int | None = None
         self.on_logged_off: LoggedOff = lambda _agent, _by, _name: None
-        """Told after a logged-on agent was logged off by his own or another's asking."""
+        """Called after a logged-on agent was logged off at their own or another's request."""
         self.overrides: dict[int, str] = {}
         """User → a routing state that the page does not know (a fault)."""
         self._zone = zone
@@ -160,7 +160,7 @@ class Premises:
         self.now_ms = max(self.now_ms, now_ms)
 
     def pause(self) -> None:
-        """Let nothing happen by itself any more; rules with deadlines and requests go on."""
+        """Let nothing happen by itself from now on; rules with deadlines and requests go on."""
         if self.paused_ms is None:
             self.paused_ms = self.now_ms
 
@@ -173,7 +173,7 @@ class Premises:
     # ---- notes ----
 
     def mark_agent(self, agent: Agent) -> None:
-        """An agent's element changed, and the counts of his queues and groups."""
+        """An agent's element changed, and the counts of their queues and groups."""
         self.changes.add(Kind.USER, (agent.key,))
         self.changes.add(Kind.QUEUE, self.directory.queues_of.get(agent.key, ()))
         self.changes.add(Kind.GROUP, agent.group_keys)
@@ -326,7 +326,7 @@ class ContactCenter(Premises):
         return verdict
 
     def log_on(self, agent: Agent, remote: Remote | None = None) -> None:
-        """Log an agent on, at his desk or remotely."""
+        """Log an agent on, at their desk or remotely."""
         if remote is not None:
             agent.retired = True
             if agent.logged_on and agent.remote is None:
@@ -359,7 +359,7 @@ class ContactCenter(Premises):
         self.rules.plan(until_ms, self._overdue(agent, leaving))
 
     def force_off(self, agent: Agent) -> None:
-        """Log the agent off at once; his contacts are lost."""
+        """Log the agent off at once; their contacts are lost."""
         for contact in agent.contacts:
             contact.agent_key = None
         routing.log_off(agent)
@@ -380,7 +380,7 @@ class ContactCenter(Premises):
         self._followed(agent, pending.by if pending else "System", pending.by_name if pending else None)
 
     def post_processing_set(self, agent: Agent) -> None:
-        """Note that post-processing began, or that its end moved."""
+        """Record that post-processing began, or that its end moved."""
         self.mark_agent(agent)
         if agent.post is not None:
             self.rules.plan(agent.post.ends_ms, self._post_processing_due(agent))

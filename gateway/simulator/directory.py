@@ -53,7 +53,7 @@ class Directory:
     skills: dict[int, Skill]
     reasons: dict[int, Reason]
     queues_of: dict[int, tuple[int, ...]] = field(default_factory=dict)
-    """Agent → queues whose skill he has."""
+    """Agent → queues whose skill they have."""
     agents_of: dict[int, tuple[Agent, ...]] = field(default_factory=dict)
     """Queue → agents who have its skill."""
     members_of: dict[int, tuple[Agent, ...]] = field(default_factory=dict)
@@ -68,7 +68,7 @@ class Directory:
         self.relate()
 
     def relate(self) -> None:
-        """Work out anew who serves what. Needed after skills or members changed."""
+        """Work out again who serves what. Needed after skills or members changed."""
         self.queues_of = {agent.key: self._served(agent) for agent in self.agents.values()}
         agents_of: dict[int, list[Agent]] = {key: [] for key in self.queues}
         members_of: dict[int, list[Agent]] = {key: [] for key in self.groups}
@@ -89,7 +89,7 @@ class Directory:
         }
 
     def kind_of(self, key: int) -> ObjectKind | None:
-        """Tell which kind of object has *key*."""
+        """Return which kind of object has *key*."""
         kinds: tuple[tuple[ObjectKind, Iterable[int]], ...] = (
             ("User", self.agents),
             ("Queue", self.queues),
@@ -109,7 +109,7 @@ class Directory:
         )
 
     def within(self, groups: Iterable[int]) -> Scope:
-        """Return the scope of whoever leads *groups*: members, their queues, and aggregates of only these."""
+        """Return the scope of a leader of *groups*: members, their queues, and aggregates of only these."""
         chosen = frozenset(groups) & frozenset(self.groups)
         users = frozenset(agent.key for key in chosen for agent in self.members_of[key])
         queues = frozenset(queue for user in users for queue in self.queues_of[user])
@@ -119,7 +119,7 @@ class Directory:
         return Scope(users, queues, chosen, aggregates)
 
     def own(self, agent: Agent) -> Scope:
-        """Return what an agent sees in the Remote Assistant: himself, his queues and his groups."""
+        """Return what an agent sees in the Remote Assistant: themselves, their queues and their groups."""
         queues, groups = frozenset(self.queues_of[agent.key]), frozenset(agent.group_keys)
         return Scope(frozenset((agent.key,)), queues, groups & frozenset(self.groups))
 

@@ -65,7 +65,7 @@ def configuration(center: ContactCenter, key: int) -> Json | None:
 
 
 def allowed_actions(agent: Agent) -> list[str]:
-    """List what the agent's state lets be done, whoever may do it."""
+    """List what the agent's state permits, for any user."""
     if agent.remote is not None and agent.remote.routed_until_ms is not None:
         return []
     actions = [
@@ -329,7 +329,7 @@ def event(
 class Reading:
     """Elements read at *time_ms*, each rendered and encoded once, when first wanted.
 
-    Invariant: valid as long as the centre neither changes nor ages; whoever keeps one asks :meth:`holds`.
+    Invariant: valid as long as the centre neither changes nor ages; call :meth:`holds` before each use.
     """
 
     def __init__(self, center: ContactCenter) -> None:
@@ -342,7 +342,7 @@ class Reading:
         self._frames: dict[tuple[int, Kind, frozenset[int], int | None, bool], bytes] = {}
 
     def holds(self) -> bool:
-        """Tell whether another reading now would be this one."""
+        """Return whether another reading now would be this one."""
         center = self._center
         return (center.generation, center.now_ms, center.wall_ms) == (
             self._generation,

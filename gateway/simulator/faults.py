@@ -112,7 +112,7 @@ OVERSIZED_BYTES = 8 * 1024 * 1024 + 1
 
 
 class Faults:
-    """The fault script. *user* None means everybody.
+    """The fault script. *user* None means all users.
 
     Invariant: with nothing in force the server behaves as the page says.
     """
@@ -146,7 +146,7 @@ class Faults:
         """Refuse a request instead of executing it, when so many are to be refused.
 
         Raises:
-            Refused: What :meth:`answer` was told.
+            Refused: The error that :meth:`answer` was given.
         """
         if self._answers:
             raise self._answers.popleft()
@@ -170,7 +170,7 @@ class Faults:
         return len(dropped)
 
     def freeze(self, seconds: float, user: str | None) -> None:
-        """Neither read nor write for *seconds*; for everybody HTTP stands still as well."""
+        """Neither read nor write for *seconds*; for all users HTTP stands still as well."""
         until_s = self._clock.transport_s() + seconds
         if user is None:
             self.frozen_until_s = until_s
@@ -263,7 +263,7 @@ class Faults:
         self._answers.extend(Refused(name) for _ in range(times))
 
     def set_function(self, name: str, state: FunctionState) -> None:
-        """Let a function go up or down, and tell everybody.
+        """Let a function go up or down, and send that to all links.
 
         Raises:
             Refused: ``NotFound``.

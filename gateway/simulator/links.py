@@ -42,8 +42,8 @@ class Line:
 class Links:
     """The fence of all users' links.
 
-    Invariant: the highest token of a user only grows while a session of his lives, and at most one
-    of his links is present.
+    Invariant: the highest token of a user only grows while a session of theirs lives, and at most one
+    of their links is present.
     """
 
     def __init__(self, *, fencing: bool = True) -> None:
@@ -72,7 +72,7 @@ class Links:
         return replaced
 
     def outbid(self, user_key: int, token: int | None = None) -> tuple[int, str | None]:
-        """Act as if another holder had opened a link; returns his token and the link he replaced."""
+        """Act as if another holder had opened a link; return its token and the link that it replaced."""
         line = self._lines.setdefault(user_key, Line(str(user_key)))
         line.token = token if token is not None else (line.token or 0) + 1
         line.holder = "another holder"
@@ -91,7 +91,7 @@ class Links:
         return None if line is None else line.token
 
     def is_present(self, user_key: int, link_id: str) -> bool:
-        """Tell whether *link_id* is the user's link; a request read on any other is not executed."""
+        """Return whether *link_id* is the user's link; a request read on any other is not executed."""
         return self.present(user_key) == link_id
 
     def closed(self, user_key: int, link_id: str, now_ms: int) -> None:
@@ -102,7 +102,7 @@ class Links:
             line.closed_ms = now_ms
 
     def forget_token(self, user_key: int) -> None:
-        """The user's last session is over, and with it his highest token. What was counted stays."""
+        """The user's last session is over, and with it their highest token. What was counted stays."""
         line = self._lines.get(user_key)
         if line is not None:
             line.token = line.holder = line.closed_ms = None
@@ -142,7 +142,7 @@ class Query:
     kind: Kind | None
     keys: frozenset[int] | None
     visible: frozenset[int] = frozenset()
-    """What the link has been told is the set."""
+    """What has been sent on the link is the set."""
 
 
 class Subscriptions:
@@ -238,7 +238,7 @@ class Subscriptions:
     def rescope(self, reading: Reading) -> list[bytes]:
         """Take over the union as it is now; returns a complete event for each query whose set changed.
 
-        While no session is attached nobody may see anything: the sets are emptied without an event.
+        While no session is attached nothing may be seen: the sets are emptied without an event.
         """
         self.scope = self.union()
         frames: list[bytes] = []
@@ -290,7 +290,7 @@ def _configured(users: frozenset[int], queues: frozenset[int], groups: frozenset
 
 
 def scope_json(scope: Scope) -> Json:
-    """Return a scope as the link tells it."""
+    """Return a scope as the link carries it."""
     return {
         "Users": sorted(scope.users),
         "Queues": sorted(scope.queues),
@@ -360,11 +360,11 @@ HELD_BACK: Final[dict[str, tuple[Kind, ...]]] = {
     "RealTime": (Kind.USER, Kind.QUEUE, Kind.GROUP, Kind.AGGREGATE),
     "Historical": (Kind.QUEUE_CUMULATIVE, Kind.USER_CUMULATIVE),
 }
-"""Function → the kinds that are not told while it is down."""
+"""Function → the kinds that are not sent while it is down."""
 
 
 class Switchboard:
-    """All present links, and what they are told.
+    """All present links, and what is sent on them.
 
     Invariants: events that carry a request's effect are sent before its response; one reading goes to
     all links with the same time and the same bytes; a replaced link is sent nothing but its replacement.
@@ -445,7 +445,7 @@ class Switchboard:
         self._detach_all(link)
 
     def restart(self) -> None:
-        """Forget all links, sessions and tokens. The sockets are to be cut by whoever holds them."""
+        """Forget all links, sessions and tokens. The caller cuts the sockets."""
         self.restarts += 1
         for link in list(self.open_links.values()):
             self.closed(link)
@@ -455,7 +455,7 @@ class Switchboard:
         self._ended.clear()
 
     def is_present(self, link: Link) -> bool:
-        """Tell whether requests on *link* are still executed."""
+        """Return whether requests on *link* are still executed."""
         return link.replaced_by is None and link.link_id in self.open_links
 
     def of_user(self, user_key: int) -> Link | None:
@@ -492,7 +492,7 @@ class Switchboard:
         self._rescoped(link)
 
     def rescope(self, link: Link, elements: list[Json]) -> None:
-        """Tell of changed scopes: *elements* and every object gained, then whole sets."""
+        """Send changed scopes: *elements* and every object gained, then whole sets."""
         subscriptions = link.subscriptions
         gained = subscriptions.union().keys - subscriptions.scope.keys
         added: list[Json] = [
@@ -509,7 +509,7 @@ class Switchboard:
         self._send_rescoped(link)
 
     def flush_ended(self) -> None:
-        """Tell links of the sessions that ended."""
+        """Send links the ends of their sessions."""
         ended, self._ended[:] = list(self._ended), []
         for each in ended:
             self._tell_end(each)
@@ -533,7 +533,7 @@ class Switchboard:
     def with_effects(self, act: Callable[[], Json]) -> Json:
         """Let *act* change the centre, and send what it changed to all links before its answer is given.
 
-        It is a reading of its own, so no link is told the same change again with the next one.
+        It is a reading of its own, so no link gets the same change again with the next one.
         """
         outer, self.center.changes = self.center.changes, Changes()
         try:
@@ -648,7 +648,7 @@ class Switchboard:
         return told
 
     def _hold_back(self, changes: Changes) -> None:
-        """What a function that is down would tell waits until it is up."""
+        """What a function that is down would send waits until it is up."""
         functions = self.center.functions
         for name, kinds in HELD_BACK.items():
             if functions.is_down(name):

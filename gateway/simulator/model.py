@@ -1,6 +1,6 @@
 """Objects, counters and changes of a simulated contact centre. Data only.
 
-Data only; the rules stand in :mod:`routing`, :mod:`contact_center` and their neighbours.
+Data only; the rules are in :mod:`routing`, :mod:`contact_center` and the modules beside them.
 Instants are ms of the centre's clock. What never changes is frozen.
 """
 
@@ -60,7 +60,7 @@ class AgentSkill:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why somebody is unavailable, works, post-processes or wraps up."""
+    """Why an agent is unavailable, works, post-processes or wraps up."""
 
     key: int
     name: str
@@ -187,7 +187,7 @@ class Remote:
 
 @dataclass(slots=True)
 class Agent:
-    """A person who handles contacts, and everything that is true of him now.
+    """A person who handles contacts, and everything that is true of them now.
 
     Invariant: logged off ⇒ no contacts, no post-processing, nothing pending, not remote.
     """
@@ -215,12 +215,12 @@ class Agent:
     last_contact: Contact | None = None
     last_contact_ms: int = 0
     unprocessed: Contact | None = None
-    """The last contact that he talked to and that is over, for which no post-processing has begun; None
+    """The last contact that they talked to and that is over, for which no post-processing has begun; None
     once handling is empty."""
     auto: AutoPostProcessing = field(default_factory=AutoPostProcessing)
     remote: Remote | None = None
     retired: bool = False
-    """Once logged on remotely, an agent does not return to his desk by himself."""
+    """Once logged on remotely, an agent does not return to their desk by themselves."""
 
     @property
     def name(self) -> str:
@@ -234,7 +234,7 @@ class Agent:
 
     @property
     def idle(self) -> bool:
-        """May a contact be given to him?"""
+        """Return whether a contact may be given to them."""
         return self.logged_on and self.state == "Available" and not self.handling and self.pending is None
 
 
@@ -338,7 +338,7 @@ def _ms(instant: datetime) -> int:
 
 
 Happening = Callable[[int], None]
-"""Is told the instant at which it was due."""
+"""Called with the instant at which it was due."""
 
 
 class Agenda:

@@ -10,7 +10,7 @@ handling non-empty --X--> same state, pending = X; a later Y replaces it;
 when handling empties: post-processing (pending kept) → finish or end reached → pending or previous state
 the present state asked for with nothing pending → Unchanged, and nothing changes
 ```
-Pure: functions over one agent; *now_ms* is an argument. A change is told by the returned verdict.
+Pure: functions over one agent; *now_ms* is an argument. The returned verdict names a change.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ POST_PROCESSING_GRACE_S = 60
 
 
 def log_on(agent: Agent, now_ms: int, remote: Remote | None = None) -> None:
-    """Log the agent on, unavailable; one who is logged on already starts anew."""
+    """Log the agent on, unavailable; one who is logged on already starts again."""
     agent.logged_on = True
     agent.state = "Unavailable"
     agent.reason_key = None
@@ -41,7 +41,7 @@ def log_on(agent: Agent, now_ms: int, remote: Remote | None = None) -> None:
 
 
 def log_off(agent: Agent) -> None:
-    """Log the agent off at once, whatever he handles; the routing to his number goes with it."""
+    """Log the agent off at once, whatever they handle; the routing to their number goes with it."""
     agent.logged_on = False
     agent.state = "Unavailable"
     agent.reason_key = None
@@ -85,7 +85,7 @@ def ask(
 
 
 def is_present(agent: Agent, target: TargetState, reason_key: int | None) -> bool:
-    """Tell whether *target* is where the agent already is."""
+    """Return whether *target* is where the agent already is."""
     return agent.logged_on and agent.state == target and reason_key in {None, agent.reason_key}
 
 
@@ -99,7 +99,7 @@ def contact_begins(agent: Agent, contact: Contact, now_ms: int) -> None:
 def contact_ends(agent: Agent, contact: Contact, now_ms: int) -> None:
     """Take a contact away; when it was the last one, what follows those that were talked to begins.
 
-    Somebody whose session is over has no post-processing: his number must not be routed any longer.
+    An agent whose session is over has no post-processing: their number must not be routed any longer.
     """
     agent.contacts.remove(contact)
     if contact.answered_ms is not None:

@@ -315,7 +315,7 @@ class Simulator:
         await self._stack.aclose()
 
     def pause(self) -> None:
-        """Let nothing happen by itself any more, and tell what has changed until now."""
+        """Let nothing happen by itself from now on, and send what has changed until now."""
         self.center.pause()
         self.board.publish()
 
@@ -340,7 +340,7 @@ class Simulator:
         """Begin to live, and live through the past that the centre has when it opens."""
         self.life.begin()
         self.center.advance(self.clock.now_ms())
-        self.center.changes = Changes()  # nobody has listened yet
+        self.center.changes = Changes()  # no link listens yet
 
     async def _tick(self) -> None:
         while True:

@@ -24,7 +24,7 @@ OWN_RIGHTS: Final = ("OwnRoutingState", "OwnPostProcessing")
 WRITE_RIGHTS: Final = ("SkillsWrite", "RoutingStateWrite", "RoutingParametersWrite")
 RIGHTS: Final = WRITE_RIGHTS + OWN_RIGHTS
 TEAM_LEADER_EVERY = 10
-"""Every tenth agent leads his team: a Dashboard log-on beside the Remote Assistant's."""
+"""Every tenth agent leads their team: a Dashboard log-on beside the Remote Assistant's."""
 
 
 @dataclass(slots=True)
@@ -55,7 +55,7 @@ class Account:
         return f"{self.first_name} {self.last_name}"
 
     def as_json(self) -> Json:
-        """Return the user as a log-on tells him."""
+        """Return the user as a log-on shows them."""
         return {
             "Key": self.key,
             "ID": self.user_name,
@@ -88,7 +88,7 @@ class Budget:
 class Accounts:
     """All users by name, with lock-out and the log-on budget.
 
-    Invariant: an unknown name and a wrong password are told alike.
+    Invariant: an unknown name and a wrong password get the same answer.
     """
 
     settings: SimulatorSettings
@@ -160,7 +160,7 @@ def open_accounts(settings: SimulatorSettings, directory: Directory) -> Accounts
 
 
 def agent_account(agent: Agent, directory: Directory, *, leads: bool = False) -> Account:
-    """Return the account of an agent; one who *leads* may use the Dashboard for his team."""
+    """Return the account of an agent; one who *leads* may use the Dashboard for their team."""
     return Account(
         agent.key,
         agent.user_id,
@@ -183,7 +183,7 @@ class Scopes:
     _known: dict[tuple[int, ...] | None, Scope] = field(default_factory=dict)
 
     def of(self, teams: tuple[int, ...] | None) -> Scope:
-        """Return the scope of whoever leads *teams*; None sees everything."""
+        """Return the scope of a leader of *teams*; None sees everything."""
         if teams not in self._known:
             found = self.directory.everything() if teams is None else self.directory.within(teams)
             self._known[teams] = found
@@ -209,7 +209,7 @@ EndReason = Literal["LoggedOff", "LoggedOffBySupervisor", "Expired", "Blocked", 
 
 @dataclass(frozen=True, slots=True)
 class LogOn:
-    """What somebody who logs on says."""
+    """The content of a log-on."""
 
     application: Application
     user_name: str
@@ -302,7 +302,7 @@ OnEnd = Callable[[Ended], None]
 class Sessions:
     """All sessions of the server.
 
-    Invariant: a user has at most one RemoteAssistant session, and his agent is remotely logged on
+    Invariant: a user has at most one RemoteAssistant session, and their agent is remotely logged on
     exactly while it lives (or, after its end during a contact, until the limit).
     """
 
@@ -322,7 +322,7 @@ class Sessions:
         self._ended: dict[str, Ended] = {}
         self._last_end: dict[int, Ended] = {}
         self.on_end: OnEnd = lambda _ended: None
-        """Told after a session ended."""
+        """Called after a session ended."""
         self.log_ons = 0
         center.on_logged_off = self._agent_logged_off
 
@@ -346,11 +346,11 @@ class Sessions:
         return session
 
     def is_live(self, session: Session) -> bool:
-        """Tell whether the session has not ended."""
+        """Return whether the session has not ended."""
         return session.secret in self._live
 
     def last_end(self, user_key: int) -> Ended | None:
-        """Tell which session of the user ended last, within the last 24 h."""
+        """Return which session of the user ended last, within the last 24 h."""
         return self._last_end.get(user_key)
 
     def routing_table(self) -> dict[str, str]:
@@ -418,7 +418,7 @@ class Sessions:
         self.set_present(session, present=False)
 
     def detach(self, session: Session) -> None:
-        """The session is on no link any more."""
+        """The session is no longer on a link."""
         self.set_present(session, present=False)
         session.link_id, session.alias = None, 0
 
@@ -454,7 +454,7 @@ class Sessions:
     # ---- end ----
 
     def end(self, session: Session, reason: EndReason, by: str | None = None) -> Ended:
-        """End a session; a RemoteAssistant's agent is logged off, after his contact if he has one."""
+        """End a session; a RemoteAssistant's agent is logged off, after their contact if they have one."""
         return self._end(session, reason, by, leave=True)
 
     def find_own(self, session: Session, public_id: str) -> Session | Ended:
@@ -483,7 +483,7 @@ class Sessions:
         return found
 
     def routing_of(self, ended: Ended) -> Json:
-        """Tell what is still routed for an ended session, as it stands now."""
+        """Return what is still routed for an ended session, as it stands now."""
         agent = self.agent_of(ended.session)
         if not ended.session.remote or ended.reason == "TakenOver":
             return {"Routing": "None"}

@@ -60,7 +60,7 @@ class SimulatorSettings:
     events_per_s: float | None = None
     """Drive about so many element changes a second in the whole centre; None: as contacts come."""
     warm_up_s: float = 900.0
-    """So long the centre has lived when it opens; 0: everybody has just come, and nobody waits."""
+    """So long the centre has lived when it opens; 0: all have just come, and no contact waits."""
     start_paused: bool = False
     """Once open, nothing happens by itself until resumed."""
 

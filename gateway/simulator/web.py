@@ -56,7 +56,7 @@ class WebDoor:
         ]
 
     async def date(self, _request: web.BaseRequest, response: web.StreamResponse) -> None:
-        """Let an answer tell the server's time, not that of the machine it runs on."""
+        """Give an answer the server's time, not that of the machine it runs on."""
         response.headers[hdrs.DATE] = formatdate(self._board.center.wall_ms // 1000, usegmt=True)
 
     @property
@@ -221,7 +221,7 @@ class LinkDoor:
         )
         ready = socket.can_prepare(request)
         if not ready.ok or ready.protocol != PROTOCOL:
-            raise Refused("BadRequest")  # before anybody's link is replaced
+            raise Refused("BadRequest")  # before any link is replaced
         link = self._board.admit(session, _token(request), request.headers.get(HOLDER_HEADER))
         try:
             await socket.prepare(request)

@@ -122,7 +122,7 @@ async def test_one_that_may_be_asked_nothing_is_told_too(tmp_path: Path) -> None
     async with redis_server() as server:
         await server.command("ACL", "SETUSER", "gw", "on", ">secret", "+ping", "+role")
         bus = BusSection(url=f"redis://gw:secret@127.0.0.1:{server.port}")
-        with pytest.raises(NodesUnknown, match=r"Redis does not tell which nodes live: .*NOPERM"):
+        with pytest.raises(NodesUnknown, match=r"Redis does not list the nodes that live: .*NOPERM"):
             await live_nodes(bus, secrets, SystemClock())
 
 

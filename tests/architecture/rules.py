@@ -7,7 +7,9 @@ them to this tree.
 from __future__ import annotations
 
 import ast
+import io
 import re
+import tokenize
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 
@@ -27,6 +29,15 @@ MACHINE_TRACES = (
     re.compile(r"--(?:extra-)?index-url\s+\S*://|--find-links"),
 )
 """Whatever is true on one machine only: its folders, its package registries."""
+
+UNPLAIN_WORDS = re.compile(
+    r"\b(?:whoever|anew|any more|note that|tells|told|hears|heard|bears? with|lets? it be|speaks? for"
+    r"|farewells?|convoys?|heralds?|turnstiles?|witness(?:es)?|errands?|rosters?|confidants?)\b",
+    re.IGNORECASE,
+)
+"""Words of an English that has to be read twice: machines send, receive, return and record."""
+_NO_PROSE = re.compile(r"`[^`]*`|\*[^*\n]*\*|\]\([^)]*\)|^\s*\w+: |<[^>]*>")
+"""Names and addresses between the words: code, parameters, the targets of links, the name of an argument."""
 
 _DOC_ROW = re.compile(r"^\|\s*`?(?P<code>[a-z0-9_]+)`?\s*\|(?P<rest>.*)\|\s*$", re.MULTILINE)
 _SUPPRESSION = re.compile(r"#\s*(?:noqa|type:\s*ignore)(?P<codes>[:\[][\w, -]*?\]?)?(?=\s|$)(?P<rest>.*)")
@@ -168,6 +179,26 @@ def dead_links(documents: Files, paths: Iterable[str]) -> Iterator[str]:
                 resolved = _resolve(PurePosixPath(path).parent, target)
                 if resolved not in known:
                     yield f"{path}: {target} leads nowhere"
+
+
+def unplain_words(files: Files) -> Iterator[str]:
+    """Report words for machinery that a stranger has to read twice, in docstrings, comments and pages."""
+    for path, text in files.items():
+        for number, line in _prose(text) if path.endswith(".py") else enumerate(text.splitlines(), 1):
+            if found := UNPLAIN_WORDS.search(_NO_PROSE.sub(" ", line)):
+                yield f"{path}:{number}: {found.group()!r}: say what is sent, received, returned or recorded"
+
+
+def _prose(text: str) -> Iterator[tuple[int, str]]:
+    """Return the lines of docstrings and the comments of a module."""
+    lines = text.splitlines()
+    for node in ast.walk(ast.parse(text)):
+        match node:
+            case ast.Expr(value=ast.Constant(value=str())):
+                yield from enumerate(lines[node.lineno - 1 : node.end_lineno], node.lineno)
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string
 
 
 def undescribed_targets(makefile: str) -> Iterator[str]:

@@ -28,6 +28,21 @@ LONG_ON_PURPOSE: dict[str, str] = {
 NAMES_TRACES_ON_PURPOSE = frozenset({"tests/architecture/rules.py", "tests/architecture/test_rules.py"})
 """The rule itself and its samples."""
 
+UNPLAIN_STILL = frozenset(
+    {
+        "gateway/core/assembly.py",
+        "gateway/core/ledger.py",
+        "gateway/core/outbox.py",
+        "gateway/runtime/link_session.py",
+        "gateway/runtime/mirror.py",
+        "gateway/runtime/turns.py",
+        "gateway/upstream/oscce/link.py",
+        "gateway/upstream/oscce/readings.py",
+        "gateway/upstream/oscce/socket.py",
+    }
+)
+"""Files whose sentences are still to be rewritten. The set only ever gets smaller."""
+
 
 def _tracked() -> list[str]:
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True)
@@ -84,6 +99,13 @@ def test_rooms_are_named_after_what_they_hold() -> None:
 
 def test_nothing_tells_of_one_machine() -> None:
     _none(rules.machine_traces({p: t for p, t in _texts().items() if p not in NAMES_TRACES_ON_PURPOSE}))
+
+
+def test_sentences_are_plain() -> None:
+    pages = _texts(
+        ".md", ".yaml", ".yml", ".tpl", ".sh", ".conf", under=("docs/", "deploy/", "helm/", "README.md")
+    )
+    _none(rules.unplain_words({p: t for p, t in (SOURCE | pages).items() if p not in UNPLAIN_STILL}))
 
 
 def test_every_suppression_has_a_reason() -> None:

@@ -194,3 +194,24 @@ def test_dead_links_are_reported_and_live_ones_pass() -> None:
 def test_targets_without_text_are_reported() -> None:
     assert list(rules.undescribed_targets(".PHONY: a\na: b ## does a\n")) == []
     assert len(list(rules.undescribed_targets(".PHONY: a b\na: ## does a\nb:\n"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("gateway/core/lease.py", '"""The owner tells what changed."""'),
+        ("gateway/core/lease.py", 'class Lease:\n    at = 1\n    """Not held any more."""'),
+        ("gateway/core/lease.py", "x = 1  # whoever comes"),
+        ("docs/cluster.md", "A node is told by Redis."),
+    ],
+)
+def test_unplain_words_are_reported(path: str, text: str) -> None:
+    assert len(list(rules.unplain_words({path: text}))) == 1
+
+
+def test_names_in_plain_sentences_pass() -> None:
+    files = {
+        "gateway/core/lease.py": '"""Return *told*.\n\nArgs:\n    told: The `told` one.\n"""\ntold = "told"',
+        "docs/cluster.md": "See [decision 16](decisions/0016-phones-in-step-are-told-as-one.md).",
+    }
+    assert list(rules.unplain_words(files)) == []

@@ -186,7 +186,7 @@ async def test_a_node_may_do_its_work_and_uses_all_that_it_may(engine: Engine, t
     assert allowed <= used
     assert found.faults == ()
     (advice,) = found.advices
-    assert "does not tell this user whether it writes snapshots" in advice
+    assert "does not show this user whether it writes snapshots" in advice
 
 
 @ENGINES

@@ -73,6 +73,10 @@ class Line:
         if self._listener is not None:
             self._listener.disconnected(Disconnect("network", 1006))
 
+    def put_frame(self, frame: bytes) -> None:
+        """Bring a frame to the phone."""
+        self.write([frame])
+
     def put(self, data: bytes) -> None:
         """Bring WebSocket messages to the phone."""
         while data:

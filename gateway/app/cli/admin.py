@@ -64,7 +64,7 @@ async def ask_admin(
         query: What stands behind the path.
 
     Raises:
-        NotDone: There is no token, nobody answers, or it refused.
+        NotDone: There is no token, no answer came, or it refused.
     """
     if admin.token is None:
         raise AdminRefused("admin.token is not set, so the admin listener stays closed.")
@@ -239,7 +239,7 @@ def _paged(path: str, what: str) -> AdminCall:
 
 
 def _about(method: str, path: str) -> AdminCall:
-    """Ask about whom the command line names: in *path* it stands for ``{id}``."""
+    """Ask about the user or session that the command line names: in *path* it stands for ``{id}``."""
 
     async def act(admin: AdminSection, args: argparse.Namespace) -> AdminAnswer:
         return await ask_admin(admin, method, path.replace("{id}", path_part(args.id)))
@@ -248,7 +248,7 @@ def _about(method: str, path: str) -> AdminCall:
 
 
 def _post_options(path: str, *names: str) -> AdminCall:
-    """Tell what the options *names* say, as far as they were given."""
+    """Return what the options *names* say, as far as they were given."""
 
     async def act(admin: AdminSection, args: argparse.Namespace) -> AdminAnswer:
         said = {name: value for name, value in vars(args).items() if name in names and value}
@@ -456,7 +456,7 @@ _HEADINGS: Final = ("NODE", "VERSION", "PHONES", "LINKS", "ACCEPTS/S", "STATE", 
 
 
 class NodesUnknown(Exception):  # noqa: N818 - names what happened
-    """Nobody tells which nodes live. The message is a sentence."""
+    """Neither Redis nor a node can list the nodes that live. The message is a sentence."""
 
 
 def add_nodes_arguments(parser: argparse.ArgumentParser) -> None:
@@ -466,7 +466,7 @@ def add_nodes_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_nodes(args: argparse.Namespace) -> int:
-    """Print the nodes that live. Returns 0, or 1 when none does or nobody knows.
+    """Print the nodes that live. Returns 0, or 1 when none does or the list cannot be had.
 
     Raises:
         ConfigError: The configuration cannot be used.
@@ -519,7 +519,7 @@ async def live_nodes(bus: BusSection, secrets: SecretsSection | None, clock: Clo
         NoRoll: There is one node only, or Redis does not answer.
     """
     if bus.url == MEMORY or secrets is None:
-        raise NodesUnknown("bus.url is memory://: that is one node, and only its own metrics tell of it.")
+        raise NodesUnknown("bus.url is memory://: that is one node, and only its own metrics show it.")
     found = await check_bus(bus, clock)
     if not found.told:
         raise NodesUnknown(" ".join(found.faults))
@@ -534,7 +534,7 @@ async def _from_registry(registry: NodeRegistry, clock: Clock) -> tuple[NodeReco
             return await registry.nodes()
         except GatewayError as error:
             if clock.now() >= give_up_at:
-                raise NodesUnknown(f"Redis does not tell which nodes live: {error.message}.") from None
+                raise NodesUnknown(f"Redis does not list the nodes that live: {error.message}.") from None
         await clock.sleep(_AGAIN_S)
 
 

@@ -32,10 +32,10 @@ STATES: Final = (
 )
 """What an agent is doing, the busiest first."""
 LEVELS: Final = ("action", "attention", "unknown", "ok")
-"""How a queue fares, the worst first."""
+"""The state of a queue, the worst first."""
 
 _OWN: Final = (None, "self")
-"""Who needs no mention when they chose their next state."""
+"""Actors that need no mention when they chose their next state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +76,9 @@ class Totals:
     """Figures over all queues and agents that are shown."""
 
     waiting: int | None
-    """None when no queue tells."""
+    """None when no queue has a value."""
     waiting_partly: bool
-    """Whether some queue does not tell."""
+    """Whether some queue has no value."""
     oldest_since_ms: int | None
     action: int
     attention: int
@@ -342,7 +342,7 @@ def board(
     """Return one frame of the board.
 
     Args:
-        mirror: What the gateway told.
+        mirror: What the gateway sent.
         health: How far it can be believed.
         now_ms: The gateway's clock; None when it is not known.
         zone: In which times are shown; None: the machine's.

@@ -158,7 +158,7 @@ def _expiry_advice(site: SiteSection, shown: _Handshake, clock: Clock) -> str | 
 
 
 async def _handshake(site: SiteSection, context: ssl.SSLContext, clock: Clock) -> _Handshake:
-    """Shake hands and hang up. What is no matter of TLS is left to whoever asks next."""
+    """Shake hands and hang up. What is no matter of TLS is left to the next check."""
     parts = urlsplit(site.url)
     port = _HTTPS_PORT if parts.scheme == "https" else AMI_TLS_PORT
     with suppress(OSError, TimeoutError):
@@ -283,7 +283,7 @@ def listener_certificate_problems(settings: Settings, wall_ms: int) -> list[Cert
         pair = read_pair(settings.client)
         return [] if pair is None else list(certificate_problems(settings.client, pair, wall_ms))
     except ConfigError:
-        return []  # it cannot be read at all, which is told of the file
+        return []  # it cannot be read at all, which is reported of the file
 
 
 def uncovered_hosts(settings: Settings, hosts: Sequence[str]) -> Iterator[str]:
@@ -292,7 +292,7 @@ def uncovered_hosts(settings: Settings, hosts: Sequence[str]) -> Iterator[str]:
         pair = read_pair(settings.client)
         chain = None if pair is None else chain_of(settings.client, pair)
     except ConfigError:
-        return  # it cannot be read at all, which is told of the file
+        return  # it cannot be read at all, which is reported of the file
     for host in hosts:
         if chain is None:
             yield f"client.certificate is not set, so whether it is for {host} can be asked of a proxy only."
@@ -310,7 +310,7 @@ def describe_certificate(settings: Settings) -> str | None:
 
 
 async def check_reachable(settings: Settings, clock: Clock) -> list[str]:
-    """Try Redis and the sites; tells those that answer and what to think of, returns a sentence per fault."""
+    """Try Redis and the sites; print those that answer and advice, return a sentence per fault."""
     bus = await check_bus(settings.bus, clock)
     for answer in bus.told:
         sys.stdout.write(f"# {answer}\n")
@@ -320,7 +320,7 @@ async def check_reachable(settings: Settings, clock: Clock) -> list[str]:
 
 
 async def check_sites(settings: Settings, clock: Clock) -> list[str]:
-    """Ask each site which server it is; tells those that answer, returns a sentence per one that does not."""
+    """Ask each site which server it is; print those that answer, return a sentence per one that does not."""
     async with asyncio.TaskGroup() as group:
         asked = [
             group.create_task(check_site(place, site, clock)) for place, site in enumerate(settings.sites)

@@ -75,7 +75,7 @@ def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_common_arguments(parser: argparse.ArgumentParser, door: str) -> None:
-    """Add the options of every demonstration; *door* is what people connect to."""
+    """Add the options of every demonstration; *door* is the address that people connect to."""
     parser.add_argument(
         "--port", type=int, default=8080, help=f"port of {door}; 0: any free one; default 8080"
     )
@@ -137,7 +137,7 @@ def demo_settings(upstream: str, port: int) -> Settings:
 def board_options(
     center: SimulatorSettings, addresses: wiring.Addresses, for_s: float | None, lines: int | None = None
 ) -> WatchOptions:
-    """Return whose board is shown: that of the supervisor who sees everything."""
+    """Return the user whose board is shown: the supervisor who sees everything."""
     return WatchOptions(
         addresses.client,
         BOARD_USER,
@@ -151,7 +151,7 @@ def board_options(
 
 
 def introduction(center: SimulatorSettings, upstream: str, addresses: wiring.Addresses) -> str:
-    """Return what a person who starts it wants to know."""
+    """Return the introduction for a person who starts it."""
     return _INTRODUCTION.format(
         program=program_name(),
         agents=center.agents,

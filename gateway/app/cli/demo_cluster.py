@@ -69,7 +69,7 @@ class LoadBalancer:
     Invariant: a connection stays with the node that took it, and ends when either side ends it.
 
     Args:
-        targets: Tells which nodes may be tried now.
+        targets: Returns the nodes that may be tried now.
     """
 
     def __init__(self, targets: Callable[[], Sequence[BalancerTarget]]) -> None:
@@ -172,7 +172,7 @@ async def _abort(writer: asyncio.StreamWriter) -> None:
 
 VERBS: Final = ("kill", "stop", "start")
 STATE_EVERY_S: Final = 0.25
-"""How often each node is asked how it fares."""
+"""How often the state of each node is requested."""
 _ANSWER_S: Final = 1.0
 
 DOWN, STARTING, READY, DRAINING = "down", "starting", "ready", "draining"
@@ -207,7 +207,7 @@ class NodeProcess:
         )
 
     async def look(self, http: aiohttp.ClientSession) -> None:
-        """Ask how it fares."""
+        """Request its state."""
         if self.child.pid is None:
             self.state = DOWN
             return
@@ -269,7 +269,7 @@ class DemoProcesses:
             await child.end(self._clock)
 
     async def act(self, verb: str, name: str) -> str:
-        """Do what somebody asks to a process; returns a sentence that says what was done.
+        """Apply one action of the keyboard to a process; return a sentence that says what was done.
 
         Raises:
             ValueError: There is no such process or act, or it cannot be done; with a sentence.
@@ -289,7 +289,7 @@ class DemoProcesses:
         return f"{name} was asked to end (kill {pid}): it sends its phones elsewhere first."
 
     def line(self, here: str | None) -> str:
-        """Return how all fare, in a line; *here* is the node that serves the board."""
+        """Return the state of all, in a line; *here* is the node that serves the board."""
         parts = [
             f"{_process_text(node.child, node.state)}{' (board)' if node.name == here else ''}"
             for node in self.nodes
@@ -334,7 +334,7 @@ class NoDemoRunning(Exception):  # noqa: N818 - names what happened
 
 
 def control_path(port: int) -> Path:
-    """Return where the demonstration with its front door at *port* can be asked; makes the folder.
+    """Return the control address of the demonstration whose load balancer has *port*; makes the folder.
 
     Raises:
         CannotListen: The folder is another user's.
@@ -535,10 +535,10 @@ async def _show_cluster(
 async def running_cluster(
     center: SimulatorSettings, program: RedisProgram, secrets: SecretsSection, folder: Path, port: int
 ) -> AsyncIterator[DemoCluster]:
-    """Run all processes and doors while the block lasts; the nodes may not be ready yet.
+    """Run all processes and load balancers while the block lasts; the nodes may not be ready yet.
 
     Raises:
-        CannotListen: The front door's port is taken.
+        CannotListen: The port of the load balancer is taken.
         NoRedis: The Redis does not start.
     """
     clock = SystemClock()
@@ -584,7 +584,7 @@ def cluster_configuration(bus: str, upstream: str, secrets: SecretsSection) -> s
 def cluster_board_options(
     center: SimulatorSettings, stage: DemoCluster, for_s: float | None, lines: int | None = None
 ) -> WatchOptions:
-    """Return whose board is shown: that of the supervisor who sees everything, through a door of its own."""
+    """Return the user whose board is shown, the supervisor who sees everything, through a port of its own."""
     return WatchOptions(
         stage.board_url,
         BOARD_USER,
@@ -598,7 +598,7 @@ def cluster_board_options(
 
 
 def cluster_footer(center: SimulatorSettings, stage: DemoCluster) -> str:
-    """Return what stands below the board: how the processes fare, and what to do to them."""
+    """Return what stands below the board: the state of the processes, and what can be done to them."""
     here = stage.board_door.last
     return "\n".join(
         [
@@ -610,7 +610,7 @@ def cluster_footer(center: SimulatorSettings, stage: DemoCluster) -> str:
 
 
 def cluster_introduction(center: SimulatorSettings, stage: DemoCluster, program: RedisProgram) -> str:
-    """Return what a person who starts it wants to know."""
+    """Return the introduction for a person who starts it."""
     crew = stage.crew
     return _CLUSTER_INTRODUCTION.format(
         program=program_name(),

@@ -65,7 +65,7 @@ class RunningNode(NamedTuple):
 
 
 class MachineLimits(NamedTuple):
-    """What the kernel says; None where it says nothing."""
+    """The kernel's value; None where there is none."""
 
     files: int
     """How many this process may open, once it has asked for all it may have: as many as its shell."""

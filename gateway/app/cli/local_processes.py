@@ -89,7 +89,7 @@ class ChildProcess:
 
 
 def free_port() -> int:
-    """Return a port of the loopback that nobody listens to now."""
+    """Return a port of the loopback that is free now."""
     with socket.socket() as door:
         door.bind(("127.0.0.1", 0))
         return int(door.getsockname()[1])

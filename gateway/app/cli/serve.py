@@ -22,7 +22,7 @@ from gateway.app.reload import ReadSecrets
 from gateway.runtime.clock import SystemClock
 
 UNCONFIRMED: Final = 3
-"""Exit code: the node has ended in order, but nobody retries some log-offs."""
+"""Exit code: the node has ended in order, but no node retries some log-offs."""
 _UNCONFIRMED_TEXT: Final = (
     "The contact centre has not confirmed {count} log-off(s), and no other node will ask it again. "
     "Calls may reach the remote numbers of those people until their sessions end by themselves."

@@ -126,7 +126,7 @@ def _most(setting: str) -> float:
 
 
 def lines(wanted: Wanted, found: Sizing) -> Iterator[str]:
-    """Yield what to tell a person."""
+    """Yield the lines to print."""
     way = "TLS on the nodes" if wanted.tls else "clear text behind a proxy that ends TLS"
     of_them = f"{wanted.dashboards:,} of them Dashboards"
     yield f"{wanted.phones:,} phones of {wanted.users:,} users, {of_them}; {way}"

@@ -74,7 +74,7 @@ class WatchOptions:
     refresh_s: float = 1.0
     lines: int | None = None
     footer: str | Callable[[], str] | None = None
-    """What stands below the board, in a line or several; told anew for each frame when it is asked for."""
+    """What stands below the board, in a line or several; made for each frame."""
     trusted: ssl.SSLContext | None = None
     zone: tzinfo | None = None
 
@@ -136,7 +136,7 @@ def _password() -> str:
     if password is not None:
         return password
     if not sys.stdin.isatty():
-        raise WatchError(f"There is nobody to ask for the password: set {PASSWORD_VARIABLE}.")
+        raise WatchError(f"There is no terminal to ask for the password: set {PASSWORD_VARIABLE}.")
     return getpass.getpass()
 
 
@@ -177,7 +177,7 @@ class BoardState:
         user: Name of the person.
         application: Which of the two apps.
         clock: Counts down to the next try.
-        zone: In which times are told; None: the machine's.
+        zone: In which times are shown; None: the machine's.
     """
 
     def __init__(self, site: str, user: str, application: str, clock: Clock, zone: tzinfo | None) -> None:
@@ -211,7 +211,7 @@ class BoardState:
         )
 
     async def listen(self, client: GatewayClient) -> None:
-        """Take in everything that *client* tells until it ends."""
+        """Process everything that *client* reports until it ends."""
         end = client.mirror.listen(lambda *change: self.changed(*change, at_ms=client.server_time_ms()))
         try:
             async for event in client.events():
@@ -220,7 +220,7 @@ class BoardState:
             end()
 
     def changed(self, key: str, before: Value | None, after: Value | None, *, at_ms: int | None) -> None:
-        """Take in a change of the mirror; a queue that gets worse is an event."""
+        """Process a change of the mirror; a queue that gets worse is an event."""
         if before is None or after is None or not key.startswith("queue:"):
             return
         level = after.get("level")
@@ -228,13 +228,13 @@ class BoardState:
             self._note(f"{after.get('name', key)}: {level}", at_ms)
 
     def heard(self, event: Event, at_ms: int | None) -> None:
-        """Take in an event that came at *at_ms*."""
+        """Process an event that came at *at_ms*."""
         text = self._apply(event)
         if text is not None:
             self._note(text, at_ms)
 
     def _apply(self, event: Event) -> str | None:
-        """Note what *event* says; returns it in words when it is worth the last line."""
+        """Record what *event* says; returns it in words when it is worth the last line."""
         match event:
             case Connected():
                 self._connected, self._next_try_at, self._reason = True, None, None
@@ -366,7 +366,7 @@ def _notices(error: GatewayError) -> Iterator[tuple[str, int]]:
 
 
 def _advice(error: GatewayError) -> str:
-    """Return what to tell: the gateway's sentence and what helps."""
+    """Return what to print: the gateway's sentence and what helps."""
     match error.code:
         case ErrorCode.ALREADY_LOGGED_ON:
             return f"{error.message} --takeover ends that session."
@@ -408,7 +408,7 @@ FIRST_DATA_S: Final = 30.0
 FIRST_FRAME_S: Final = 3.0
 """After how long a frame that is not drawn in place is shown without data too."""
 WISHES: Final = Wishes(ping_s=10)
-"""A board tells the age of its data, which each ping brings: the more often the better."""
+"""A board shows the age of its data, which each ping brings: the more often the better."""
 
 
 def run_watch(args: argparse.Namespace) -> int:

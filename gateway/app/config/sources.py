@@ -51,7 +51,7 @@ def readable_by_others(path: Path) -> bool:
             return False
         return all(folder.stat().st_mode & stat.S_IXOTH for folder in real.parents)
     except OSError:
-        return False  # whoever reads it meets that
+        return False  # the reader meets that error
 
 
 def readable_fault(name: str, path: Path) -> str:
@@ -123,7 +123,7 @@ def _read_file(path: Path, sources: Sources) -> None:
 def _drop_placeholders(values: Table) -> None:
     """Leave out secrets that still are the documentation's ``…``, and a [secrets] that is empty then.
 
-    What everybody can read in the documentation must not count as a secret.
+    A text that stands in the documentation must not count as a secret.
     """
     for setting in SETTINGS:
         if not setting.secret:
@@ -249,7 +249,7 @@ def _site(place: int, name: str, sources: Sources) -> object:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """Valid settings. *origins* tells by path which of them came from which variable."""
+    """Valid settings. *origins* maps a path to the variable that it came from."""
 
     settings: Settings
     origins: Mapping[str, str]

@@ -68,7 +68,7 @@ def _answered() -> Iterator[None]:
 
 @dataclass(slots=True)
 class DevicePresence:
-    """Whether a device of a Remote Assistant is there, as this node was told on a link."""
+    """Whether a device of a Remote Assistant is there, as a link reported to this node."""
 
     is_there: bool
     since: float
@@ -386,17 +386,17 @@ class AsteriskAccounts:
     # ---- presence and time ----
 
     def attached(self, session: AsteriskSession) -> None:
-        """Note that a session is on a link of this node."""
+        """Record that a session is on a link of this node."""
         if session.is_assistant and session.key not in self._present:
             now = self._clock.now()
             self._present[session.key] = DevicePresence(False, now, now)
 
     def detached(self, session: AsteriskSession) -> None:
-        """Note that a session is on no link of this node: its sign of life is another's to move on."""
+        """Record that a session is on no link of this node: its sign of life is another's to move on."""
         self._present.pop(session.key, None)
 
     def present(self, session: AsteriskSession, *, is_there: bool) -> None:
-        """Note whether a device of a session is there."""
+        """Record whether a device of a session is there."""
         presence = self._present.get(session.key)
         if presence is None or presence.is_there == is_there:
             return
@@ -410,7 +410,7 @@ class AsteriskAccounts:
 
         Raises:
             GatewayError: Asterisk refused it or is away.
-            LostError: Nobody knows.
+            LostError: The outcome is unknown.
         """
         async with self._changing:
             if self._numbers.get(person.login) == number:
@@ -447,7 +447,7 @@ class AsteriskAccounts:
             self._until_s[session.login] = until_s
 
     async def _sweep(self) -> None:
-        """End what nobody else ends: expired sessions, and Remote Assistants of nodes that are gone."""
+        """End what nothing else ends: expired sessions, and Remote Assistants of nodes that are gone."""
         now_ms = self._clock.wall_ms()
         for session in self.sessions:
             if session.expires_ms <= now_ms:
@@ -541,7 +541,7 @@ class AsteriskAccounts:
             found[row.get("Key", "").rpartition("/")[2]] = row.get("Val", "")
 
         answer = await self._monitor.action("DBGetTree", {"Family": family}, take)
-        # an empty family is an error in Asterisk's words; any other error says nothing of what is there
+        # an empty family is an error in Asterisk's words; any other error does not show what is there
         if not is_success(answer) and "not found" not in answer.get("Message", ""):
             raise commands.refusal(answer)
         return found

@@ -25,7 +25,7 @@ Message = Mapping[str, str]
 
 _END: Final = b"\r\n\r\n"
 _DROPPED: Final = (b"CallerID", b"ConnectedLine", b"Dest", b"Linked", b"Language", b"AccountCode")
-"""Headers about callers and channels: nobody is shown them, so they are dropped while parsing."""
+"""Headers about callers and channels: they are never shown, so they are dropped while parsing."""
 
 
 class AmiError(Exception):

@@ -168,13 +168,13 @@ class AmiConnection:
             self._pending.pop(number, None)
 
     def drop(self, reason: str = "closed") -> None:
-        """End the connection at once; whoever waits for an answer gets :class:`LostError`."""
+        """End the connection at once; all that wait for an answer get :class:`LostError`."""
         if self._lost is None:
             self._lost = LostError(reason)
         for pending in self._pending.values():
             if not pending.answered.done():
                 pending.answered.set_exception(LostError(reason))
-                pending.answered.exception()  # nobody may wait for it: it is no fault of a task
+                pending.answered.exception()  # there may be no waiter: it is no fault of a task
         self._writer.transport.abort()
 
     def _take(self, message: Message) -> None:

@@ -26,7 +26,7 @@ class Server(Protocol):
 
     @property
     def heard_at(self) -> float:
-        """When Asterisk was last heard; while it is known to be away, now."""
+        """When the last message of Asterisk came; while it is known to be away, now."""
         ...
 
     def serve(self, link: AsteriskLink, request: LinkRequest) -> LinkAnswer:
@@ -97,7 +97,7 @@ class AsteriskLink:
 
     @property
     def heard_at(self) -> float:
-        """When Asterisk was last heard."""
+        """When the last message of Asterisk came."""
         return self._server.heard_at
 
     @property
@@ -116,7 +116,7 @@ class AsteriskLink:
         return not self._is_closed
 
     async def receive(self, hear: Callable[[Reading], None] | None = None) -> LinkEvent | None:
-        """Return the next event; None for an answer. Readings that come meanwhile go to *hear*.
+        """Return the next event; None for an answer. Readings that come meanwhile are given to *hear*.
 
         Raises:
             LinkClosed: ``lost``.
@@ -219,7 +219,7 @@ class AsteriskLink:
         self._came.set()
 
     def note_sessions(self, own_agents: frozenset[int]) -> None:
-        """Note that sessions, or what they may see, have changed."""
+        """Record that sessions, or what they may see, have changed."""
         scopes = [one.scope for one in self.attached.values()]
         if len(scopes) == 1:
             self.scope = scopes[0]
@@ -230,7 +230,7 @@ class AsteriskLink:
         self.own_agents = own_agents
 
     def note_queries(self) -> None:
-        """Note that what is listened to has changed."""
+        """Record that what is listened to has changed."""
         found: dict[tuple[Kind | None, Source], tuple[int, ...]] = {}
         for query, listen in self.queries.items():
             at = listen.kind, listen.source
@@ -253,4 +253,4 @@ def _settle(answer: asyncio.Future[LinkAnswer], served: LinkAnswer) -> None:
 def _fail(answer: asyncio.Future[LinkAnswer], error: GatewayError | LinkClosed) -> None:
     if not answer.done():
         answer.set_exception(error)
-        answer.exception()  # its asker may have gone: then it is nobody's fault
+        answer.exception()  # its asker may have gone: then it is no task's fault

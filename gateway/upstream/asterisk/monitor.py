@@ -49,7 +49,7 @@ class Timing:
     """How often an Asterisk is asked. Seconds."""
 
     look_s: float = 30.0
-    """Between whole readings: a reload of queues.conf is told by nothing else."""
+    """Between whole readings: nothing else shows a reload of queues.conf."""
     figures_s: float = 5.0
     """Between readings of queues' figures; also what shows that Asterisk answers."""
 
@@ -116,7 +116,7 @@ class Monitor:
 
     @property
     def heard_at(self) -> float:
-        """When Asterisk was last heard; while it is known to be away, now, since the link says so."""
+        """When the last message of Asterisk came; while it is known to be away, now, as the link says so."""
         return self._clock.now() if self._connection is None else self._connection.heard_at
 
     @property
@@ -160,7 +160,7 @@ class Monitor:
         """Carry out *steps*, and return when their effects are with the links.
 
         Raises:
-            GatewayError: Asterisk refused a step, or is away; ``upstream_timeout`` when nobody knows.
+            GatewayError: Asterisk refused a step, or is away; ``upstream_timeout``: the outcome is unknown.
         """
         try:
             for step in steps:
@@ -183,7 +183,7 @@ class Monitor:
         self.publisher.publish_agents(agents, self._clock.wall_ms())
 
     async def _effects(self, steps: Sequence[Step]) -> None:
-        """Wait until the state says that the steps have had their effect; AMI answers before it tells."""
+        """Wait until the state shows that the steps have had their effect; AMI answers before its events."""
         if all(step.is_seen(self.queues) for step in steps):
             return
         try:

@@ -82,7 +82,7 @@ def agent_number(person: Person) -> int:
 
 
 class PeopleFile:
-    """Everybody of one file.
+    """All people of one file.
 
     Invariant: a login is one person's, and so is an interface.
     """

@@ -349,7 +349,7 @@ class Publisher:
     # ---- functions ----
 
     def functions(self) -> Iterator[FunctionChanged]:
-        """Return what an Asterisk's functions are now; those it lacks are never told."""
+        """Return what an Asterisk's functions are now; those it lacks are never sent."""
         state = FunctionState.UP if self._is_up else FunctionState.DOWN
         for name in _OFFERED:
             yield FunctionChanged(name, state)
@@ -357,7 +357,7 @@ class Publisher:
             yield FunctionChanged("remote_agent", state)
 
     def set_up(self, *, is_up: bool, offers_remote: bool, now_ms: int) -> None:
-        """Note that Asterisk is reached, or is away; when it is back, links are sent whole sets."""
+        """Record that Asterisk is reached, or is away; when it is back, links are sent whole sets."""
         self._is_up, self._offers_remote = is_up, offers_remote
         for link in list(self.links.values()):
             for event in self.functions():

@@ -73,7 +73,7 @@ class AsteriskSettings:
         timing: How often it is asked.
         idle_timeout_s: After how long without a device a Remote Assistant is logged off.
         session_s: Life of a session.
-        is_alone: Whether this process is the only door to the Asterisk: then it fences links.
+        is_alone: Whether this process alone connects to the Asterisk: then it fences links.
     """
 
     address: AmiAddress
@@ -159,7 +159,7 @@ class AsteriskServer:
 
     @property
     def heard_at(self) -> float:
-        """When Asterisk was last heard."""
+        """When the last message of Asterisk came."""
         return self.monitor.heard_at
 
     async def about(self) -> About:
@@ -326,7 +326,7 @@ class AsteriskServer:
             executed = await self._carry_out(link, request)
         except GatewayError as error:
             answer.set_exception(error)
-            answer.exception()  # usually nobody asks again
+            answer.exception()  # usually it is not asked for again
             raise
         except BaseException:
             answer.set_exception(GatewayError(ErrorCode.UPSTREAM_TIMEOUT, "It may have been done."))

@@ -155,7 +155,7 @@ class Queues:
     # ---- events ----
 
     def event(self, event: Message, now_ms: int) -> None:
-        """Apply one event; those that say nothing of queues are ignored."""
+        """Apply one event; those that do not concern queues are ignored."""
         kind, name = event.get("Event", ""), event.get("Queue", "")
         if kind not in _EVENTS:
             return
@@ -247,7 +247,7 @@ class Queues:
         return member
 
     def waits(self, queue: QueueState, caller: str, since_ms: int) -> None:
-        """Note that a caller waits in a queue; its instant stays steady."""
+        """Record that a caller waits in a queue; its instant stays steady."""
         known = queue.callers.get(caller)
         if known is None or abs(known - since_ms) > STEADY_MS:
             queue.callers[caller] = since_ms
@@ -262,7 +262,7 @@ class Queues:
                 contact.ends_ms = now_ms + LEFT_UNANSWERED_MS
 
     def _over(self, queue: str, caller: str) -> None:
-        """End what rings for a caller who is connected with somebody, or gone."""
+        """End what rings for a caller who is connected, or gone."""
         for interface, contacts in list(self.contacts.items()):
             contact = contacts.get((queue, caller))
             if contact is not None and contact.phase == "ringing":
@@ -321,7 +321,7 @@ class Pass:
                 self._queues.waits(self._listed, caller, now_ms - 1000 * whole(row, "Wait"))
 
     def end(self, only: str | None = None) -> None:
-        """End the reading. *only*: it was asked for one queue, so it says nothing of others."""
+        """End the reading. *only*: it was asked for one queue, so it shows nothing of others."""
         self._end_queue()
         asked = set(self._queues.queues) if only is None else {only} & set(self._queues.queues)
         for name in asked - self._names:
@@ -329,12 +329,12 @@ class Pass:
         self._queues.abandon(self)
 
     def saw_member(self, queue: str, interface: str) -> None:
-        """Note that an event spoke of a membership."""
+        """Record that an event spoke of a membership."""
         if self._listed is not None and self._listed.name == queue:
             self._members.add(interface)
 
     def saw_caller(self, queue: str, caller: str) -> None:
-        """Note that an event spoke of a caller."""
+        """Record that an event spoke of a caller."""
         if self._listed is not None and self._listed.name == queue:
             self._callers.add(caller)
 

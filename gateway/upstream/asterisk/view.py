@@ -40,7 +40,7 @@ STATES: Final = {
 """Device states as Asterisk names them."""
 FORMULA: Final = "answered within the threshold / completed"
 REASONS_LEARNED: Final = 200
-"""So many reasons that nobody configured are remembered; the next ones are shown without their name."""
+"""So many reasons that are not configured are remembered; the next ones are shown without their name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Rules:
     unavailable_reasons: tuple[str, ...] = ()
     work_reasons: tuple[str, ...] = ()
     wrap_up_s: Mapping[str, int] = field(default_factory=dict)
-    """Queue → its ``wrapuptime`` in queues.conf, which AMI does not tell."""
+    """Queue → its ``wrapuptime`` in queues.conf, which AMI does not show."""
     rejoins: bool = False
     """Whether agents may change their wrap-up time, which takes leaving and joining their queues."""
     penalty_max: int = 10
@@ -406,7 +406,7 @@ class AsteriskView:
 
 
 def parameters_of(queue: QueueState) -> dict[str, Parameter]:
-    """Return the routing parameters of a queue: AMI tells some, and changes none."""
+    """Return the routing parameters of a queue: AMI shows some, and changes none."""
     return {
         "Strategy": readable(queue.strategy, WORD_CHARS),
         "MaxLength": queue.length_max,

@@ -1,6 +1,6 @@
 """Requests to one OSCC-E Server: about, log-on, log-off, sessions, and opening links.
 
-The HTTPS doors (which server, log on and off, sessions) and the opening of links.
+The HTTPS routes (which server, log on and off, sessions) and the opening of links.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ DOORS: Final = 32
 ABOUT_S: Final = 60.0
 """How long the answer to "which server is this" holds."""
 ABOUT_FAILED_S: Final = 1.0
-"""How long its failure holds: whoever waited for the same answer shares it."""
+"""How long its failure holds: all that waited for the same answer share it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Deadlines:
     request_s: float = 5.0
     """One request on a link; a command has its own deadline."""
     patience_s: float = 60.0
-    """A question on a link whose answer tells something: better late than asked again."""
+    """A question on a link whose answer has data: better late than asked again."""
     close_s: float = 1.0
     """The closing handshake of a link."""
 
@@ -91,7 +91,7 @@ class OsccServer:
         deadlines: Bounds of every wait.
         pool: Shared by all links; its counters say how much was shared.
         turns: When links are read, and readings digested: of a whole node. None: as they come.
-        trace: Hears of each request before it is sent, and may add headers; links are none.
+        trace: Called with each request before it is sent, and may add headers; links are none.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class OsccServer:
     # ---- Upstream ----
 
     async def about(self) -> About:
-        """Tell which server this is; asked anew after a minute, and after a link was lost.
+        """Return which server this is; asked again after a minute, and after a link was lost.
 
         Raises:
             GatewayError: ``upstream_version_unsupported`` or ``upstream_unavailable``.
@@ -157,7 +157,7 @@ class OsccServer:
         return known
 
     async def open(self, user: UserId, secret: SessionSecret, *, token: int, holder: str) -> OsccLink:
-        """Open the user's link by any of his live sessions; the first event is ``Opened``.
+        """Open the user's link by any of their live sessions; the first event is ``Opened``.
 
         Raises:
             LinkClosed: ``session_unknown``, ``stale`` (with the token), ``unavailable``,
@@ -328,7 +328,7 @@ def _session(
 ) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=most),
-        # one user's cookies are nobody else's
+        # one user's cookies must not reach another
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"Accept-Encoding": "identity", "User-Agent": "oscc-gateway"},
         raise_for_status=judge or False,

@@ -209,8 +209,8 @@ def executed(body: str | bytes) -> Executed:
     """Read what became of a command.
 
     Raises:
-        GatewayError: ``upstream_timeout``: the server says something that nobody understands, so
-            nobody knows what became of it.
+        GatewayError: ``upstream_timeout``: the server's answer is not understood, so
+            the outcome is unknown.
     """
     told = _decode_done(body)
     match told.state:

@@ -45,7 +45,7 @@ def own_name(word: str) -> str:
 
 
 class Element(msgspec.Struct, rename=server_name, gc=False, kw_only=True):
-    """Something that the server tells; fields that stand nowhere here are ignored."""
+    """A struct that the server sends; fields that stand nowhere here are ignored."""
 
 
 def ids(keys: Iterable[int]) -> tuple[str, ...]:
@@ -177,12 +177,12 @@ FUNCTION_STATES: Final[dict[str, FunctionState]] = {
 
 
 def instance(told: object) -> str | None:
-    """Return a server's instance; what is no short word tells nothing."""
+    """Return a server's instance; what is no short word is none."""
     return told if isinstance(told, str) and _INSTANCE.fullmatch(told) is not None else None
 
 
 def is_reference(data_type: str) -> bool:
-    """Tell whether values of a routing parameter of *data_type* are Keys of other objects.
+    """Return whether values of a routing parameter of *data_type* are Keys of other objects.
 
     The page names no data types: ``Reference``, ``QueueReference``, ``Queue`` and ``QueueKey`` all count.
     """
@@ -190,7 +190,7 @@ def is_reference(data_type: str) -> bool:
 
 
 def is_name(name: str) -> bool:
-    """Tell whether people may see *name* as it is: a parameter is told back to the server by its name."""
+    """Return whether people may see *name* as it is: a parameter is sent back to the server by its name."""
     return readable(name) == name
 
 
@@ -218,12 +218,12 @@ def _scalar(value: Any, *, reference: bool) -> Scalar:  # noqa: ANN401 - whateve
 
 
 NONE_BELOW_MS: Final = 2_000
-"""Nearer clocks count as one: a `Date` tells whole seconds, and was on its way for a while."""
+"""Nearer clocks count as one: a `Date` has whole seconds, and was on its way for a while."""
 _HALF_A_SECOND_MS: Final = 500
 """A `Date` is the beginning of its second; the answer was given somewhere within."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 RETRY_AFTER_S: Final = (1.0, 300.0)
-"""Whatever `Retry-After` says: nobody asks at once, and nobody is kept away for long by a slip."""
+"""Whatever `Retry-After` says: no client asks at once, and none is kept away for long by a slip."""
 
 
 def offset_ms(date: str | None, received_ms: int) -> int:
@@ -268,7 +268,7 @@ def retry_after_s(told: str | None, offset_ms: int, received_ms: int) -> float |
 
 
 def _instant_ms(date: str) -> int | None:
-    """Return the instant that a header tells; None when it cannot be read."""
+    """Return the instant that a header names; None when it cannot be read."""
     try:
         told = parsedate_to_datetime(date)
     except (ValueError, OverflowError):

@@ -72,7 +72,7 @@ _REASONED: Final[dict[str, str]] = {
 }
 """States that may need a reason."""
 _PARAMETRISED: Final[dict[str, str]] = {"Queue": "queue", "Group": "group"}
-"""What has routing parameters. Their data types stand on no page: each is told as it is."""
+"""What has routing parameters. Their data types stand on no page: each is shown as it is."""
 CATALOGUES: Final = frozenset({"Skill", *REASON_KINDS, "RoutingParameter"})
 DIRECTORY_KINDS: Final = (*KINDS, "Skill", *REASON_KINDS, "RoutingParameter")
 """All that can be queried."""
@@ -94,7 +94,7 @@ class _User(Element):
 
 
 def display_name(first: str | None, last: str | None, id_: str | None) -> str | None:
-    """Return how a person is called: by his names, or else by his ID."""
+    """Return a person's display name: their names, or else their ID."""
     return readable(" ".join(filter(None, (first, last)))) or readable_or_none(id_)
 
 
@@ -353,7 +353,7 @@ _decode_change: Final = msgspec.json.Decoder(_Change).decode
 
 
 def changes(raws: tuple[msgspec.Raw, ...], pool: Readings) -> tuple[LinkEvent, ...]:
-    """Map the elements of one ``Administration`` event; the catalogues are told once however many changed."""
+    """Map the elements of one ``Administration`` event; the catalogues are sent once however many changed."""
     events: list[LinkEvent] = []
     for raw in raws:
         event = _change(_decode_change(raw), pool)

@@ -56,7 +56,7 @@ NAMES: Final[dict[int, str]] = {
     63: "Expired",
     99: "Internal",
 }
-"""Code in a response → name, for a server that tells the code alone."""
+"""Code in a response → name, for a server that sends the code alone."""
 
 _MEANINGS: Final[dict[str, tuple[ErrorCode, str]]] = {
     "BadRequest": (ErrorCode.BAD_REQUEST, "The contact centre did not understand the request."),
@@ -77,7 +77,7 @@ _MEANINGS: Final[dict[str, tuple[ErrorCode, str]]] = {
     "NotAllowedWhileHandling": (ErrorCode.NOT_ALLOWED_WHILE_HANDLING, "A contact is being handled."),
     "CannotLogOnForAnother": (
         ErrorCode.CANNOT_LOG_ON_FOR_ANOTHER,
-        "Nobody can be logged on by somebody else.",
+        "Users can only log themselves on.",
     ),
     "ParameterUnknown": (ErrorCode.PARAMETER_UNKNOWN, "There is no such routing parameter."),
     "ParameterReadOnly": (ErrorCode.PARAMETER_READ_ONLY, "The routing parameter cannot be changed."),
@@ -154,9 +154,9 @@ def refusal(name: str, body: str | bytes, offset_ms: int = 0) -> GatewayError:
     """Return what the error *name* means to clients, with such details of *body* as can be read.
 
     Args:
-        name: As the server tells it.
+        name: As the server sends it.
         body: What the details stand in.
-        offset_ms: Gateway clock minus server clock; 0 leaves instants as they are, for whoever
+        offset_ms: Gateway clock minus server clock; 0 leaves instants as they are, for a caller that
             knows the link's offset.
     """
     meaning = _MEANINGS.get(name)
@@ -249,7 +249,7 @@ def read_as_meant(read: Callable[[str | bytes], T], text: str | bytes) -> T:
 
 
 def read_without_giants(read: Callable[[bytes], T], raw: bytes) -> tuple[T, int] | None:
-    """Return what *read* makes of an object once figures that nobody can be told are null, and how many.
+    """Return what *read* makes of an object once figures that cannot be right are null, and how many.
 
     A figure is what is read as a number; a Key that is no Key stays one that cannot be read. None: the
     object cannot be read either way.

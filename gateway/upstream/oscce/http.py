@@ -1,7 +1,7 @@
 """HTTPS routes of the server: bodies, answers and failures.
 
-Bodies are checked by pydantic; whatever is wrong with one is told without its values.
-Instants are read in the server's clock and told in the gateway's.
+pydantic checks the bodies; an error names the member at fault and never its value. Instants are read in
+the server's clock and returned in the gateway's.
 """
 
 from __future__ import annotations
@@ -248,10 +248,10 @@ def refused(
     of_session: bool,
     retry_after_s: float | None = None,
 ) -> GatewayError:
-    """Tell what a response that is no success means to whoever showed a session, or did not.
+    """Return what a response that is no success means, with a session in the request or without.
 
     Trouble of the server (5xx) and answers without a name are ``upstream_unavailable``; 429 without a name
-    that is known is ``busy``. A name that belongs to another door is ``upstream_rejected``: here it has no
+    that is known is ``busy``. A name that belongs to another route is ``upstream_rejected``: here it has no
     meaning. What may succeed later says when, if the body does, or else the header (*retry_after_s*).
     """
     error = _meaning(status, body, offset_ms, of_session=of_session)
@@ -286,7 +286,7 @@ class _Stale(msgspec.Struct, rename="pascal"):
 
 
 def unavailable(retry_after_s: float | None = None) -> GatewayError:
-    """Tell that no answer came that could be used."""
+    """Report that no answer came that could be used."""
     message = "The contact centre does not answer."
     return GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, message, retry_after_s=retry_after_s)
 
@@ -315,11 +315,11 @@ class RefusedAnswer(UnreachedError):  # noqa: N818 - names what happened
         """How long the server asked to wait."""
 
     def meaning(self, *, of_session: bool) -> GatewayError:
-        """Return what it means to whoever showed a session, or did not."""
+        """Return what it means, with a session in the request or without."""
         return refused(self.status, *self.answer, of_session=of_session, retry_after_s=self.retry_after_s)
 
     def closed(self) -> LinkClosed:
-        """Return what it means to whoever wanted a link."""
+        """Return what it means for the opening of a link."""
         match self.status:
             case 401:
                 return LinkClosed("session_unknown")

@@ -59,7 +59,7 @@ _LINK: Final = re.compile(r"https://[\x21-\x7e]{1,2000}")
 
 
 class Notice(Element, tag_field="Type", tag="Notice"):
-    """The page says that there are notices, and not how they look: what clients are told may stand here."""
+    """The page says that there are notices, and not how they look: a text for clients may stand here."""
 
     id: str = ""
     version: Count = 1
@@ -72,7 +72,7 @@ class Notice(Element, tag_field="Type", tag="Notice"):
 
 
 def announced(told: Notice) -> tuple[Announced, ...]:
-    """Map a notice; one that says nothing is none."""
+    """Map a notice; one without content is none."""
     title = readable(told.title, _TITLE_CHARS)
     summary = readable(told.summary or told.text, _SUMMARY_CHARS)
     if not (title or summary):
@@ -108,7 +108,7 @@ def _notice_id(told: str, text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer; *body* is read by whoever knows what was asked. *time_ms*: the server's, if it is told."""
+    """An answer; the sender of the request reads *body*. *time_ms*: the server's, if it sends one."""
 
     request_id: int
     body: str | bytes
@@ -130,7 +130,7 @@ class _Person(Element):
 
 
 class AttachedSession(Element):
-    """A session as ``LinkOpened`` and ``AttachSession`` tell it."""
+    """A session as ``LinkOpened`` and ``AttachSession`` carry it."""
 
     session: Count
     id: str
@@ -262,7 +262,7 @@ class LinkReader:
         yield self.read(message)
 
     def _noted(self, message: str, reading: Reading) -> Said:
-        """Return what an event says, noted for other links that may be told the same."""
+        """Return what an event says, recorded for other links that may receive the same."""
         head = _HEAD.match(message)
         if head is not None and "QueryID" not in (rest := message[head.end() :]) and "\\" not in rest:
             self._pool.note(rest, reading)
@@ -271,7 +271,7 @@ class LinkReader:
     def glance(self, message: str) -> Reading | None:
         """Read *message* if it is a reading, and written as most are; None: it is for :meth:`read`.
 
-        So is one that is large, unless another link was told the same.
+        So is one that is large, unless another link received the same.
         """
         head = _HEAD.match(message)
         if head is None:
@@ -285,12 +285,12 @@ class LinkReader:
         return said[0] if said and isinstance(said[0], Reading) else None
 
     def _known(self, head: re.Match[str]) -> Reading | None:
-        """Return what an event says, if another link was told the same."""
+        """Return the reading of an event, if another link received the same."""
         known, query = self._pool.reading(head.string[head.end() :]), int(head[1])
         return known if known is None or known.query == query else of_query(query, known)
 
     def _said_once(self, head: re.Match[str]) -> Said:
-        """Read an event, of which other links may have been told the rest."""
+        """Read an event, whose other elements other links may have received."""
         known = self._known(head)
         if known is not None:
             return (known,)
@@ -361,7 +361,7 @@ def _reading(told: _Event, shape: Shape, parts: tuple[Part, ...]) -> Reading:
 
 
 def routing_state(local: FunctionState | None, network: FunctionState | None) -> FunctionState:
-    """Tell how routing does as a whole: the site's own decides, trouble of the network degrades it."""
+    """Return how routing does as a whole: the site's own decides, trouble of the network degrades it."""
     if local is None:
         return network or FunctionState.UNKNOWN
     if local is FunctionState.UP and network in {FunctionState.DEGRADED, FunctionState.DOWN}:
@@ -370,7 +370,7 @@ def routing_state(local: FunctionState | None, network: FunctionState | None) ->
 
 
 def attached(told: AttachedSession, pool: Readings) -> Attached:
-    """Map an attached session; what is not told of it gives nothing."""
+    """Map an attached session; what is missing of it gives nothing."""
     return Attached(
         alias=told.session,
         session=SessionId(told.id),
@@ -392,7 +392,7 @@ def _end_reason(name: str) -> EndReason:
 
 
 def _is_foreign(message: str | bytes) -> bool:
-    """Tell whether a message is a well-formed one of a type that stands on no page: it is ignored."""
+    """Return whether a message is a well-formed one of a type that stands on no page: it is ignored."""
     try:
         return _decode_type(message).type not in _TYPES
     except UNREADABLE:
@@ -400,5 +400,5 @@ def _is_foreign(message: str | bytes) -> bool:
 
 
 def _place(error: Exception) -> str:
-    """Tell what was wrong and where, without any value of the message: one of a closed set would be shown."""
+    """Return what was wrong and where, without any value of the message."""
     return _VALUE.sub("", str(error)) if isinstance(error, msgspec.MsgspecError) else type(error).__name__

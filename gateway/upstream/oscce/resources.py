@@ -86,7 +86,7 @@ class _Remote(Element):
 
 
 class UserRealtime(Element):
-    """A logged-on user as he is now."""
+    """A logged-on user's present values."""
 
     user_key: Key
     extension: str | None = None
@@ -156,7 +156,7 @@ def _handling(told: _Handling, time_ms: int) -> Handling:
 
 
 def _post_processing(told: _PostProcessing | None, handling: tuple[Handling, ...]) -> PostProcessing | None:
-    """Since when is told where the contact in hand is: it is in the handling state PostProcessing."""
+    """Its begin is in the element of the contact in hand, whose handling state is PostProcessing."""
     if told is None:
         return None
     since_ms = next((held.since_ms for held in handling if held.state == "post_processing"), None)
@@ -224,7 +224,7 @@ def skills(told: tuple[UserSkill, ...] | None) -> tuple[AgentSkill, ...]:
 
 
 def _present_state(name: str | None) -> RoutingState | None:
-    """Map what a user who is told of is now: not logged off, for who is that is told of no more."""
+    """Map what a user is now: not logged off, as the server sends no element of a user who is."""
     state = _routing_state(name)
     return RoutingState.UNKNOWN if state is RoutingState.LOGGED_OFF else state
 

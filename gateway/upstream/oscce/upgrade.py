@@ -47,7 +47,7 @@ async def upgrade(
 
     Args:
         http: Makes the connection. Closing it closes the socket, unless *turns* carries it.
-        url: The link's door, ``http`` or ``https``.
+        url: The link's address, ``http`` or ``https``.
         headers: Further headers of the request.
         tls: Verifies the server; True means the system's authorities.
         subprotocol: What is spoken.
@@ -112,7 +112,7 @@ class _Early:
         return False, b""
 
     def feed_eof(self) -> None:
-        """Take in that nothing follows."""
+        """Record that nothing follows."""
 
 
 def _taken(response: aiohttp.ClientResponse, message_bytes: int, turns: Turns) -> LinkSocket:
@@ -149,7 +149,7 @@ def _taken(response: aiohttp.ClientResponse, message_bytes: int, turns: Turns) -
 
 
 def _nobody(_: Exception | None) -> None:
-    """Hear that a connection has ended of which nobody keeps account."""
+    """Record that a connection has ended of which no account is kept."""
 
 
 def _bound_kernel(transport: asyncio.Transport) -> None:

@@ -67,7 +67,7 @@ imagePullSecrets:
 {{- end }}
 {{- end }}
 
-{{- /* How long a pod drains after it was told to end. */ -}}
+{{- /* How long a pod drains after it was asked to end. */ -}}
 {{- define "oscc-gateway.drain" -}}
 {{- $limits := .Values.settings.limits }}
 {{- addf .Values.drain.preStopSeconds $limits.drain_notice_s $limits.drain_s | ceil | int64 }}
