@@ -237,8 +237,8 @@ objects that live long: with Python's own numbers a storm of them is looked thro
 GC_EVERY_S: Final = 2.0
 """How often objects are looked through, at most, that no look has passed yet: a thousand users who come in
 20 s would be one of 0.1 s and more."""
-GC_FULL_S: Final = 600.0
-"""How often all of them are."""
+GC_FULL_S: Final = 60.0
+"""How often all of them are: data of a user who is gone must not outlive what the privacy page promises."""
 GC_SHARE: Final = 0.003
 """Which part of the time that may take: the more phones there are, the more seldom it is done."""
 GC_IDLE_S: Final = 0.001
