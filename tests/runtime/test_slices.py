@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from gateway.core import compose as composing
 from gateway.core import view as views
-from gateway.core.element import Parts
+from gateway.core.compose import Composer
+from gateway.core.element import Element
 from gateway.domain.model import Scope
 from gateway.domain.resources import Agent, Resource
 from gateway.runtime.mirror import COMPOSED_AT_ONCE
@@ -43,19 +43,19 @@ class Work:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.read = self.composed = self.most_read = self.most_composed = 0
-        parts_of, compose = Readings.parts, composing.compose
+        parts_of, element_of = Readings.parts, Composer.element
 
         def counted_parts(pool: Readings, *args: object) -> object:
             found = parts_of(pool, *args)  # type: ignore[arg-type] # as it was called
             self.read += len(found)
             return found
 
-        def counted_compose(parts: Parts, offset_ms: int) -> Resource:
+        def counted_element(composer: Composer, *args: object) -> Element:
             self.composed += 1
-            return compose(parts, offset_ms)
+            return element_of(composer, *args)  # type: ignore[arg-type] # as it was called
 
         monkeypatch.setattr(Readings, "parts", counted_parts)
-        monkeypatch.setattr(composing, "compose", counted_compose)
+        monkeypatch.setattr(Composer, "element", counted_element)
 
     async def watch(self) -> None:
         """Have turns with everybody else, for ever."""
