@@ -102,11 +102,11 @@ class Browsers:
         there = self._running.get(percent)
         if there is not None and there.is_connected():
             return there
-        playwright = self._playwright
-        if playwright is None:
-            playwright = self._playwright = await self._life.enter_async_context(async_playwright())
+        if self._playwright is None:
+            self._playwright = await self._life.enter_async_context(async_playwright())
+        assert self._playwright is not None
         args = ["--no-sandbox", f"--blink-settings=defaultFontSize={16 * percent // 100}"]
-        made = await playwright.chromium.launch(executable_path=CHROMIUM, args=args)
+        made = await self._playwright.chromium.launch(executable_path=CHROMIUM, args=args)
         self._life.push_async_callback(made.close)
         self._running[percent] = made
         return made
