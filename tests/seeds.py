@@ -81,13 +81,13 @@ BUS: Final = [
     ),
     Seed(
         "an envelope that is repeated is dropped",
-        "gateway.bus.lives:Lives.judge",
+        "gateway.bus.sealing:Lives.judge",
         Compare("number", "<"),
         "tests/bus/test_lives.py::test_a_message_is_new_once",
     ),
     Seed(
         "nothing of a life that did not answer a challenge is believed",
-        "gateway.bus.lives:Lives.greeted",
+        "gateway.bus.sealing:Lives.greeted",
         Value("asked_at", "now"),
         "tests/bus/test_lives.py::test_nobody_is_believed_who_answered_no_challenge_of_this_process",
     ),
@@ -195,7 +195,7 @@ PHONES: Final = [
     ),
     Seed(
         "phones of a drained node return no faster than the others accept",
-        "gateway.core.drain_schedule:_drain_schedule",
+        "gateway.core.due_times:_drain_schedule",
         Value("low_s", "0.0"),
         f"{_P}test_farewell_properties.py::test_no_choice_returns_faster_than_the_survivors_accept",
     ),
@@ -249,13 +249,13 @@ STATE: Final = [
 WIRE: Final = [
     Seed(
         "a patch contains no field that is equal",
-        "gateway.protocol.wire_form:changed_fields",
+        "gateway.protocol.codec:changed_fields",
         Condition("old new", becomes=True),
         f"{_P}test_codec_properties.py::test_equal_values_need_no_patch_and_have_one_fragment",
     ),
     Seed(
         "a msgpack map has the head of its size",
-        "gateway.protocol.msgpack_form:_map_head",
+        "gateway.protocol.codec:_map_head",
         Compare("16", "<="),
         f"{_P}test_codec_properties.py::test_splices_of_any_size_can_be_read",
     ),
@@ -328,7 +328,7 @@ FUZZED: Final = [
     ),
     Seed(
         "the depth of msgpack values is limited",
-        "gateway.protocol.msgpack_form:read",
+        "gateway.protocol.codec:read_msgpack",
         Drop("check_msgpack_depth"),
         f"{_FUZZ}[msgpack]",
     ),

@@ -26,21 +26,19 @@ from types import FrameType, SimpleNamespace
 from typing import Any, Final, cast
 
 from bench.profiles.supervisor import Supervisor
-from gateway.app.process import run_loop
+from gateway.app.process import SystemClock, run_loop
 from gateway.core.compose import Composer
 from gateway.core.effects import Health, SessionLimits
 from gateway.core.session import Session
 from gateway.domain.model import UserId
 from gateway.edge.channel import Channel
-from gateway.edge.command_runner import CommandRunner
+from gateway.edge.command_runner import CommandRunner, SocketNode
 from gateway.edge.connection_stats import ConnectionStats, StatsOutput
 from gateway.edge.credentials import SessionCredentials
-from gateway.edge.ports import SocketNode
 from gateway.edge.scheduler import Scheduler
 from gateway.edge.socket import PhoneSocket, SocketServices
 from gateway.protocol import websocket
 from gateway.protocol.codec import JSON
-from gateway.runtime.clock import SystemClock
 from gateway.runtime.turns import Turns
 from gateway.telemetry import Telemetry
 from gateway.upstream.oscce.link import OsccLink, Terms

@@ -10,10 +10,10 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from gateway.app import drain, status
+from gateway.app import status, wiring
 from gateway.app.config.errors import SETTINGS
 from gateway.app.config.sources import HEADINGS, setting_row
-from gateway.bus import keys, stores
+from gateway.bus import connect, stores
 from gateway.core import bus_health, follower, lease
 from gateway.core.bus_health import BusMachine, BusState
 from gateway.domain.model import NodeId, UserId
@@ -59,16 +59,16 @@ PHONES = {
 
 def names_table() -> Iterable[str]:
     """Return what Redis holds: name, kind, content and lifetime of each key and channel."""
-    made = keys.KeyNames(bytes(32))
+    made = connect.KeyNames(bytes(32))
     user = made.user(UserId("<site>", 1))
     held = (
         (user.own, "hash", "the owner of the user: node, holder, token (the epoch)", _span(lease.TTL_S)),
         (user.tok, "string", "the last granted token: later ones are higher", _span(stores.FLOOR_TTL_S)),
         (made.node("<holder>"), "hash", _record(), _span(ports.NODE_TTL_S)),
-        (keys.TRIAL, "string", "a test whether Redis accepts writes; no content", "1 s"),
+        (connect.TRIAL, "string", "a test whether Redis accepts writes; no content", "1 s"),
         (made.denied("x"), "string", "the reason why a session ended, sealed", "the token's life and a day"),
         (made.throttled("x"), "string", "number of failed log-ons, best effort, sealed", "minutes"),
-        (keys.LOG_OFFS, "sorted set", "log-offs that wait for OSCC-E", "as long as the longest of them"),
+        (connect.LOG_OFFS, "sorted set", "log-offs that wait for OSCC-E", "as long as the longest of them"),
         (
             made.log_off("x")[1],
             "string",
@@ -89,7 +89,7 @@ def names_table() -> Iterable[str]:
         ),
         (made.channel(Control()), "channel", "to all nodes: a node drains, a session ended; sealed", "–"),
         (
-            keys.LIVES,
+            connect.LIVES,
             "channel",
             "challenges by which nodes prove that they are running, and the answers; sealed",
             "–",
@@ -127,12 +127,12 @@ def times_table() -> Iterable[str]:
         (handover.ALONE_S, "an owner without a phone of the user hands the user over on request"),
         (handover.IN_FLIGHT_S, "commands in flight may take so long in a hand-over"),
         (handover.UNLINKED_S, "an owner without a link hands the user over"),
-        (drain.BYE_S, "a phone may take so long to receive its `bye`"),
+        (wiring.BYE_S, "a phone may take so long to receive its `bye`"),
         (
-            drain.HAND_OVER_S,
+            wiring.HAND_OVER_S,
             "a user is handed over after their last phone moved, if nobody waits for the budget",
         ),
-        (drain.RESTART_S, "phones of a single node come back within this time"),
+        (wiring.RESTART_S, "phones of a single node come back within this time"),
         (status.DUPLICATE_NAME_EVERY_S, "a node looks again for another node of its name"),
     )
     yield from ("| time | what happens |", "|---|---|")

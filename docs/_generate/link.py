@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from gateway.upstream.oscce import commands, decode, directory, errors, http, messages, resources
-from gateway.upstream.oscce.decode import Element, Key, Millis, Seconds
+from gateway.upstream.oscce.decode import Key, Millis, Seconds, WireElement
 
 # ruff: noqa: SLF001 - the schema shows the adapter's own types
 
@@ -36,7 +36,7 @@ Target = Literal["Available", "Unavailable", "Work", "LoggedOff"]
 # ---- what the gateway says ----
 
 
-class Request(Element, tag_field="Type", tag="Request"):
+class Request(WireElement, tag_field="Type", tag="Request"):
     """A request; `NotAfter` and `RequestKey` stand in commands alone, the key on servers that know it."""
 
     request_id: Number
@@ -102,7 +102,7 @@ class SetRoutingState(Command, kw_only=True):
     reason_key: Key | msgspec.UnsetType = msgspec.UNSET
 
 
-class SkillChange(Element):
+class SkillChange(WireElement):
     """One skill of `SetSkills`; a `Level` of null takes it away."""
 
     skill_key: Key
@@ -168,14 +168,14 @@ REQUESTS: Final[Mapping[str, type[Request]]] = {
 """Every method, and how it is asked for."""
 
 
-class LogOnDevice(Element):
+class LogOnDevice(WireElement):
     """The device of a log-on."""
 
     id: str
     name: str
 
 
-class LogOn(Element, kw_only=True):
+class LogOn(WireElement, kw_only=True):
     """The body of `POST /oscce/v1/sessions`."""
 
     application: Literal["Dashboard", "RemoteAssistant"]
@@ -197,7 +197,7 @@ MESSAGES: Final = (
     messages._LinkReplaced,
     messages.Notice,
 )
-ELEMENTS: Final[Mapping[str, type[Element]]] = {
+ELEMENTS: Final[Mapping[str, type[WireElement]]] = {
     "UserRealtime": resources.UserRealtime,
     "QueueRealtime": resources.QueueRealtime,
     "GroupRealtime": resources.GroupRealtime,
@@ -208,7 +208,7 @@ ELEMENTS: Final[Mapping[str, type[Element]]] = {
     "Administration": directory._Change,
 }
 """Event type → its elements."""
-OBJECTS: Final[Mapping[str, type[Element]]] = {
+OBJECTS: Final[Mapping[str, type[WireElement]]] = {
     "User": directory._User,
     "Queue": directory._Queue,
     "Group": directory._Group,
@@ -219,8 +219,8 @@ OBJECTS: Final[Mapping[str, type[Element]]] = {
 }
 """Kind of the directory → its objects."""
 DONE: Final = commands._Done
-ANSWERS: Final[Mapping[str, type[Element] | None]] = {
-    "AttachSession": messages.AttachedSession,
+ANSWERS: Final[Mapping[str, type[WireElement] | None]] = {
+    "AttachSession": messages.ServerSession,
     "ListenForEvents": commands._Query,
     "QueryDirectory": directory._Queried,
     **dict.fromkeys(("DetachSession", "Presence", "StopListeningForEvents", "KeepAlive"), None),
@@ -238,7 +238,7 @@ BODIES: Final[Mapping[str, type[BaseModel]]] = {
     "POST /oscce/v1/sessions/current/keepalive": http._KeptAlive,
 }
 """Route → the body of its success."""
-NAMES: Final[Mapping[type[Element], str]] = {
+NAMES: Final[Mapping[type[WireElement], str]] = {
     directory._User: "DirectoryUser",
     directory._Queue: "DirectoryQueue",
     directory._Group: "DirectoryGroup",
@@ -251,6 +251,7 @@ NAMES: Final[Mapping[type[Element], str]] = {
     DONE: "CommandAnswer",
     Attach: "AttachSession",
     Detach: "DetachSession",
+    messages.ServerSession: "AttachedSession",
     errors.WireRefusal: "ErrorDetails",
 }
 _STATES: Final = tuple(decode.ROUTING_STATES)
@@ -319,7 +320,7 @@ class Types:
     def __init__(self) -> None:
         self.found: dict[str, Schema] = {}
 
-    def ref(self, of: type[Element]) -> Schema:
+    def ref(self, of: type[WireElement]) -> Schema:
         """Return a reference to the schema of *of*, which is made with the first one."""
         name = NAMES.get(of, of.__name__.lstrip("_"))
         if name not in self.found:
@@ -327,7 +328,7 @@ class Types:
             self.found[name] = self._struct(of, name)
         return {"$ref": f"#/$defs/{name}"}
 
-    def _struct(self, of: type[Element], name: str) -> Schema:
+    def _struct(self, of: type[WireElement], name: str) -> Schema:
         hints = get_type_hints(of, include_extras=True)
         properties: dict[str, Schema] = {}
         required: list[str] = []
@@ -378,7 +379,7 @@ class Types:
             return {"type": "array", "items": self.of(inner[0])}
         if origin is dict:
             return {"type": "object", "additionalProperties": self.of(inner[1])}
-        if isinstance(hint, type) and issubclass(hint, Element):
+        if isinstance(hint, type) and issubclass(hint, WireElement):
             return self.ref(hint)
         return {} if hint is Any else {"type": _TYPES[hint]}
 

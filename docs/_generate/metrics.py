@@ -30,8 +30,7 @@ from gateway.domain.upstream import Trouble
 from gateway.edge.connection_stats import FAILED, LEFT, OK, PEER_CODES, PLATFORMS, REFUSED, Initiator
 from gateway.protocol.codec import JSON, MSGPACK
 from gateway.protocol.frames import COMMANDS
-from gateway.runtime.ports import ENTRY_REFUSALS, WRITE_REFUSALS
-from gateway.runtime.tally import Detector, Gift, Part, Resync, Takeover
+from gateway.runtime.ports import ENTRY_REFUSALS, WRITE_REFUSALS, Detector, Gift, Part, Resync, Takeover
 from gateway.telemetry import HOPS, OTHER, PREFIX, Telemetry
 
 PAGE: Final = Path(__file__).parents[1] / "metrics.md"

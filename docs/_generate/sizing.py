@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from gateway.app.cli.size import page_table
+from gateway.app.cli.doctor import page_table
 
 PAGE: Final = Path(__file__).parents[1] / "sizing.md"
 BEGIN: Final = "<!-- sizing: begin -->\n"

@@ -1,7 +1,9 @@
-"""Build what a node needs from its settings: limits, the bus, and the upstream adapter of each site."""
+"""Build what a node needs from its settings: limits, bus, tracing, and the upstream adapter of each site."""
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 import re
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -11,18 +13,20 @@ from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 import aiohttp
+import structlog
+from aiohttp import web
 
 import gateway
 from gateway.app.config import settings as config_settings
 from gateway.app.config.errors import ConfigError
 from gateway.app.config.settings import BusSection, LimitsSection, SecretsSection, Settings, redis_url
+from gateway.app.config.settings import TracingSection as TracingSettings
 from gateway.app.keys import Keyring
-from gateway.app.metrics import CountedAuthority, CountedUpstream
+from gateway.app.metrics import CountedAuthority, CountedUpstream, CountingTally
 from gateway.app.status import SiteReach
-from gateway.app.tracing import Tracing
-from gateway.bus.backend import RedisBackend
-from gateway.bus.keys import BusKeys
+from gateway.bus.connect import BusKeys
 from gateway.bus.memory import MemoryBus, MemoryChannels, MemoryLeases, MemoryNodeRegistry, MemoryStore
+from gateway.bus.stores import RedisBackend
 from gateway.core.effects import SessionLimits
 from gateway.core.link import Linger
 from gateway.core.registry import RegistryLimits
@@ -31,14 +35,61 @@ from gateway.edge.command_runner import NumberPolicies, NumberPolicy
 from gateway.edge.request_context import AdmissionLimits, EdgeSettings
 from gateway.protocol.bodies import SiteView
 from gateway.runtime.node import Cluster, SiteParts
-from gateway.runtime.ports import Clock
+from gateway.runtime.ports import Clock, Upstream
 from gateway.runtime.turns import Turns
 from gateway.telemetry import Telemetry
-from gateway.upstream.asterisk.connection import AmiAddress
+from gateway.upstream.asterisk.ami import AmiAddress
 from gateway.upstream.asterisk.monitor import Timing
 from gateway.upstream.asterisk.server import AsteriskServer, AsteriskSettings
 from gateway.upstream.asterisk.view import Rules
 from gateway.upstream.oscce.client import OsccServer
+
+_SPANS_MODULE: Final = "gateway.app.spans"
+_LOG: Final = structlog.get_logger("gateway.app")
+
+
+class Tracing:
+    """Traces nothing and costs nothing: each argument is returned unchanged. A subclass traces."""
+
+    def outgoing(self) -> aiohttp.TraceConfig | None:
+        """Return what hands the context of a trace on to an OSCC-E Server; None: nothing does."""
+        return None
+
+    def enter(self, app: web.Application) -> None:
+        """Have log-ons traced that come in at *app*, which does not run yet."""
+
+    def upstream(self, upstream: Upstream) -> Upstream:
+        """Return *upstream*, whose links have their commands traced."""
+        return upstream
+
+    def tally(self, telemetry: Telemetry) -> CountingTally:
+        """Return what counts, and has takeovers traced."""
+        return CountingTally(telemetry)
+
+    def trace_id(self) -> str | None:
+        """Return the number of the trace that the current task is in, if there is one and it is kept."""
+        return None
+
+    def close(self) -> None:
+        """Send what is left, within seconds. Blocks."""
+
+
+@asynccontextmanager
+async def open_tracing(settings: TracingSettings, clock: Clock) -> AsyncIterator[Tracing]:
+    """Give what traces while the block lasts: nothing does without a collector, or without the extra."""
+    tracing = Tracing()
+    if settings.endpoint is not None:
+        try:
+            tracing = importlib.import_module(_SPANS_MODULE).exporting(
+                settings.endpoint, settings.sampled, clock
+            )
+        except ImportError:
+            _LOG.warning("tracing_unavailable")
+    try:
+        yield tracing
+    finally:
+        await asyncio.to_thread(tracing.close)
+
 
 HOST_CHARACTERS: Final = 48
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9._-]")

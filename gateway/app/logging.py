@@ -25,9 +25,9 @@ from typing import Any, Final, Literal, NamedTuple, TextIO
 import structlog
 
 from gateway.app.keys import SecretKey
+from gateway.app.process import SystemClock
 from gateway.domain.model import Act, NodeId, NumberAct, OperatorAct, OrderAct, UserHash, UserId
 from gateway.edge.connection_stats import PEER_CODES, ConnectionSummary
-from gateway.runtime.clock import SystemClock
 from gateway.runtime.ports import Clock
 from gateway.runtime.spawn import FRAMES_MAX, first_of, frames
 

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from typing import Final
 
 import gateway
-from gateway.app.cli import admin, check, doctor, keys, serve, size, watch
+from gateway.app.cli import admin, check, doctor, serve, watch
 from gateway.app.cli.command import Command
 from gateway.app.config.errors import ConfigError
 
@@ -74,8 +74,8 @@ COMMANDS: Final = {
     ),
     "size": Command(
         "compute how many nodes a number of phones needs, and which limits to set",
-        size.add_size_arguments,
-        size.run_size,
+        doctor.add_size_arguments,
+        doctor.run_size,
         "oscc-gateway size --phones 50000\n"
         "  oscc-gateway size --phones 12000 --users 4000 --dashboards 300 --tls",
     ),
@@ -87,14 +87,14 @@ COMMANDS: Final = {
     ),
     "keys": Command(
         "create the secrets of a gateway, or rotate its sealing key",
-        keys.add_keys_arguments,
-        keys.run_keys,
+        check.add_keys_arguments,
+        check.run_keys,
         "oscc-gateway keys >> gateway.toml\n  oscc-gateway keys --rotate gateway.toml",
     ),
     "person": Command(
         "create an entry for the people file of an Asterisk site",
-        keys.add_person_arguments,
-        keys.run_person,
+        check.add_person_arguments,
+        check.run_person,
         "oscc-gateway person ana --name Ana --agent --queue sales >> people.toml\n"
         "  oscc-gateway person bea --name Bea --supervisor --sees '*' >> people.toml",
     ),

@@ -60,11 +60,16 @@ from gateway.runtime.ports import (
     Authority,
     Bus,
     Clock,
+    Detector,
+    Gift,
     Leases,
     Link,
+    Part,
+    Resync,
+    Takeover,
+    Tally,
     Upstream,
 )
-from gateway.runtime.tally import Detector, Gift, Part, Resync, Takeover, Tally
 from gateway.runtime.turns import Turns
 from gateway.telemetry import Family, M, Telemetry
 from gateway.upstream.oscce.readings import Readings

@@ -26,8 +26,8 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 import gateway
+from gateway.app.adapters import Tracing
 from gateway.app.metrics import CountingTally
-from gateway.app.tracing import Tracing
 from gateway.domain.commands import Execute, LinkAnswer, LinkRequest
 from gateway.domain.errors import GatewayError
 from gateway.domain.model import SessionSecret, UserId

@@ -8,8 +8,8 @@ from typing import Final, NamedTuple
 import structlog
 
 from gateway.app.config.settings import BusSection, redis_url, without_password
-from gateway.bus.backend import OLDEST, ServerFacts, inspect
 from gateway.bus.connect import RedisUnreachable, parse_url
+from gateway.bus.stores import OLDEST, ServerFacts, inspect
 from gateway.core.bus_health import BusState
 from gateway.domain.errors import ErrorCode
 from gateway.domain.model import NodeId

@@ -12,11 +12,19 @@ from typing import Final, NamedTuple
 
 from redis.exceptions import RedisError
 
-from gateway.bus.connect import Connector, Reply, Word, code
-from gateway.bus.keys import LIVES, UNEXPECTED, KeyNames, bus_down
-from gateway.bus.lives import Freshness, Head, Lives, WaitingMessage, opened, read, written
+from gateway.bus.connect import LIVES, UNEXPECTED, Connector, KeyNames, Reply, Word, bus_down, code
 from gateway.bus.redis import Pipeline, RedisClient, RedisLimits
-from gateway.bus.sealing import DropReason, Seals
+from gateway.bus.sealing import (
+    DropReason,
+    Freshness,
+    Head,
+    Lives,
+    Seals,
+    WaitingMessage,
+    opened,
+    read,
+    written,
+)
 from gateway.domain.errors import GatewayError
 from gateway.protocol.envelopes import BadEnvelope, Channel, Envelope, aged, decode, encode
 from gateway.runtime.ports import Clock
@@ -224,7 +232,7 @@ class RedisBus:
     """See :class:`gateway.runtime.ports.Bus`. Works while :meth:`run` runs.
 
     Two connections: every message of this node is published on one of them, in order; every message to it
-    arrives on the other. Messages are sealed, and received once: see :mod:`gateway.bus.lives`.
+    arrives on the other. Messages are sealed, and received once: see :mod:`gateway.bus.sealing`.
 
     Invariants: a received message was sealed for its channel by a running node of this cluster, after this
     process started, and is received once; a message is published once or not at all, and none that failed is

@@ -24,12 +24,12 @@ from gateway.bus.connect import (
     RedisUnreachable,
     Reply,
     Word,
+    bus_down,
     code,
     is_refusal,
     pack,
     reason,
 )
-from gateway.bus.keys import bus_down
 from gateway.runtime.ports import Clock, NotSentError
 
 LATE: Final = "it did not answer in time"

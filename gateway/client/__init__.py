@@ -3,22 +3,30 @@
 Everything that a program needs is named here; :class:`GatewayClient` is where to begin.
 """
 
-from gateway.client.account import AskCredentials, Credentials, KeptSession
 from gateway.client.client import GatewayClient
 from gateway.client.dialogue import Wishes
-from gateway.client.events import (
+from gateway.client.http import AskCredentials, Credentials, KeptSession, Unreachable
+from gateway.client.http import ClientClock as Clock
+from gateway.client.mirror import (
+    ClientMirror as Mirror,
+)
+from gateway.client.mirror import (
     Connected,
     Ended,
     Event,
     HealthChanged,
-    LogOffPending,
+    Listener,
     NoticeShown,
     Reconnecting,
     Refused,
-    Renewed,
+    Value,
 )
-from gateway.client.http import Clock, Unreachable
-from gateway.client.mirror import Listener, Mirror, Value
+from gateway.client.mirror import (
+    LogOffDelayed as LogOffPending,
+)
+from gateway.client.mirror import (
+    TokenRenewed as Renewed,
+)
 from gateway.domain.commands import (
     AcknowledgeNotice,
     ChangeRemoteNumber,

@@ -10,10 +10,20 @@ from ssl import SSLContext
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
-from gateway.client.account import Account, AskCredentials, Credentials, KeptSession
 from gateway.client.dialogue import Wishes
-from gateway.client.events import Ended, Event, HealthChanged, LogOffPending
-from gateway.client.http import MACHINE_CLOCK, Api, Clock, Unreachable, jitter, open_http
+from gateway.client.http import (
+    MACHINE_CLOCK,
+    Account,
+    Api,
+    AskCredentials,
+    ClientClock,
+    Credentials,
+    KeptSession,
+    Unreachable,
+    jitter,
+    open_http,
+)
+from gateway.client.mirror import Ended, Event, HealthChanged, LogOffDelayed
 from gateway.client.realtime import Access, Means, Realtime
 from gateway.client.reconnect import Ending
 from gateway.domain.commands import Command, Outcome, Status
@@ -63,7 +73,7 @@ class GatewayClient:
         codec: Codec = JSON,
         credentials: AskCredentials | None = None,
         ssl: SSLContext | None = None,
-        clock: Clock = MACHINE_CLOCK,
+        clock: ClientClock = MACHINE_CLOCK,
         chance: Callable[[], float] = jitter,
     ) -> None:
         self._clock = clock
@@ -306,7 +316,7 @@ class GatewayClient:
         """Return the person's sessions."""
         return await self._account.sessions()
 
-    async def end_session(self, session_id: str) -> LogOffPending | None:
+    async def end_session(self, session_id: str) -> LogOffDelayed | None:
         """End one of the person's sessions; this one as :meth:`log_off` does.
 
         Returns:

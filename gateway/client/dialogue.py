@@ -16,13 +16,12 @@ from typing import Final, NamedTuple, assert_never
 from pydantic import ValidationError
 
 import gateway
-from gateway.client import events
 from gateway.client.http import error_of
-from gateway.client.mirror import Mirror, Took
+from gateway.client.mirror import ClientMirror, Connected, Event, HealthChanged, NoticeShown, Refused, Took
 from gateway.client.reconnect import LOST, Ending, window_of
 from gateway.domain.commands import Outcome, Status
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.protocol import frames, wire_form
+from gateway.protocol import codec, frames
 from gateway.protocol.frames import (
     CommandFrame,
     ErrorFrame,
@@ -258,7 +257,7 @@ class Wishes:
 
     def __post_init__(self) -> None:
         try:
-            frames.CLIENT_FRAME.validate_python(wire_form.fields(self.hello(None, None)))
+            frames.CLIENT_FRAME.validate_python(codec.plain_fields(self.hello(None, None)))
         except ValidationError as error:
             fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
             names = ".".join(str(name) for name in fault["loc"])
@@ -283,17 +282,17 @@ class Memory:
     """What outlives a connection; the wishes of the moment hold for the next one."""
 
     wishes: Wishes
-    mirror: Mirror = dataclasses.field(default_factory=Mirror)
+    mirror: ClientMirror = dataclasses.field(default_factory=ClientMirror)
     requests: Requests = dataclasses.field(default_factory=Requests)
     server_time: ServerTime = dataclasses.field(default_factory=ServerTime)
-    health: events.HealthChanged | None = None
+    health: HealthChanged | None = None
     """The newest that was received."""
 
 
 class Hooks(NamedTuple):
     """The receivers of what is not state."""
 
-    event: Callable[[events.Event], None]
+    event: Callable[[Event], None]
     renewed: Callable[[frames.Renewed], None]
 
 
@@ -386,9 +385,9 @@ class Dialogue:
                 self._memory.requests.followed(frame)
             case frames.ErrorFrame():
                 if not self._memory.requests.refused(frame):
-                    self._hooks.event(events.Refused(frame))
+                    self._hooks.event(Refused(frame))
             case frames.NoticeFrame():
-                self._hooks.event(events.NoticeShown(frame))
+                self._hooks.event(NoticeShown(frame))
             case frames.Renewed():
                 self._hooks.renewed(frame)
             case frames.Bye():
@@ -413,13 +412,13 @@ class Dialogue:
             return self._resync(now)
         if took is Took.APPLIED and not self.in_sync and self.welcome is not None:
             self.in_sync = True
-            self._hooks.event(events.Connected(self.welcome.resumed))
+            self._hooks.event(Connected(self.welcome.resumed))
         return ()
 
     def _on_ping(self, ping: frames.Ping, now: float) -> Frames:
         self._memory.server_time.heard(ping.server_time_ms, now)
         resync = self._on_state(ping, now)
-        health = events.HealthChanged(ping.upstream, ping.bus, ping.as_of_ms)
+        health = HealthChanged(ping.upstream, ping.bus, ping.as_of_ms)
         if health != self._memory.health:
             self._memory.health = health
             self._hooks.event(health)

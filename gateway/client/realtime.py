@@ -11,9 +11,9 @@ from typing import Final
 
 import aiohttp
 
-from gateway.client import events
 from gateway.client.dialogue import Dialogue, Hooks, Memory, Wishes
-from gateway.client.http import ANSWER_S, Clock, retry_after_of
+from gateway.client.http import ANSWER_S, ClientClock, retry_after_of
+from gateway.client.mirror import Connected, Ended, Event, EventStream, Reconnecting, TokenRenewed
 from gateway.client.reconnect import ABNORMAL, Ending, LogOnAgain, Reconnect, Stop, Window
 from gateway.domain.errors import ERRORS, CloseCode, ErrorCode, GatewayError
 from gateway.protocol import frames
@@ -49,7 +49,9 @@ class ClientConnection:
 
     __slots__ = ("_clock", "_codec", "_socket", "close_code")
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse[bool], codec: Codec, clock: Clock) -> None:
+    def __init__(
+        self, socket: aiohttp.ClientWebSocketResponse[bool], codec: Codec, clock: ClientClock
+    ) -> None:
         self._socket = socket
         self._codec = codec
         self._clock = clock
@@ -58,7 +60,7 @@ class ClientConnection:
 
     @classmethod
     async def open(
-        cls, session: aiohttp.ClientSession, address: str, codec: Codec, clock: Clock
+        cls, session: aiohttp.ClientSession, address: str, codec: Codec, clock: ClientClock
     ) -> ClientConnection:
         """Return a connection to the gateway at *address*.
 
@@ -167,7 +169,7 @@ class Means:
     http: aiohttp.ClientSession
     address: str
     codec: Codec
-    clock: Clock
+    clock: ClientClock
     jitter: Callable[[], float]
 
 
@@ -180,8 +182,8 @@ class Realtime:
 
     def __init__(self, means: Means, access: Access, wishes: Wishes) -> None:
         self.memory: Final = Memory(wishes)
-        self.events: Final = events.EventStream()
-        self.ended: events.Ended | None = None
+        self.events: Final = EventStream()
+        self.ended: Ended | None = None
         self._means = means
         self._clock = means.clock
         self._access = access
@@ -227,14 +229,14 @@ class Realtime:
     def end(self, ending: Ending) -> None:
         """Be over for good: forget the mirror, answer all waiting calls, report the end."""
         if self.ended is None:
-            self.ended = events.Ended(ending.code, ending.reason, ending.by)
+            self.ended = Ended(ending.code, ending.reason, ending.by)
             self.memory.mirror.clear()
             self._tell(self.ended)
             self.close()
 
     def close(self) -> None:
         """Answer all waiting calls; report nothing more."""
-        over = self.ended or events.Ended(_NORMAL, "closed", "self")
+        over = self.ended or Ended(_NORMAL, "closed", "self")
         self.memory.requests.ended(session_ended(over))
         self.events.close()
         self._arrived.set()
@@ -269,14 +271,14 @@ class Realtime:
 
     # ---- inner ----
 
-    def _tell(self, event: events.Event) -> None:
-        if isinstance(event, events.Connected):
+    def _tell(self, event: Event) -> None:
+        if isinstance(event, Connected):
             self._arrived.set()
         self.events.tell(event)
 
     def _renewed(self, renewed: frames.Renewed) -> None:
         self._access.renewed(renewed)
-        self._tell(events.Renewed(renewed.expires_at_ms))
+        self._tell(TokenRenewed(renewed.expires_at_ms))
 
     async def _run(self) -> None:
         while self.ended is None and not self._is(_Mode.LEAVING):
@@ -369,7 +371,7 @@ class Realtime:
 
     async def _pause(self, seconds: float, reason: str) -> None:
         """Wait, unless the foreground or the network asks for a try at once."""
-        self._tell(events.Reconnecting(seconds, reason))
+        self._tell(Reconnecting(seconds, reason))
         until = self._clock.now() + seconds
         while self._is(_Mode.ON) and (now := self._clock.now()) < until:
             await self._wait(until - now)
@@ -390,7 +392,7 @@ class Realtime:
         return self._mode is mode
 
 
-def session_ended(ended: events.Ended) -> GatewayError:
+def session_ended(ended: Ended) -> GatewayError:
     """Return the error that says so, with `close_code`, `reason` and `by`."""
     return GatewayError(
         ErrorCode.SESSION_ENDED,

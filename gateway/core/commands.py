@@ -15,7 +15,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 from gateway.domain.commands import Command, History, Outcome, Remembered, Status
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.protocol.wire_form import plain
+from gateway.protocol.codec import plain
 
 KeyT = TypeVar("KeyT", bound=Hashable)
 WaiterT = TypeVar("WaiterT")

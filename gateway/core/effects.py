@@ -14,7 +14,7 @@ since are not remembered, or everything because its stream is another one."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class AttachSession:
+class AcceptSession:
     """Have the session accepted and its topics listened to. *client* None: as before, with other topics."""
 
     token: str | None
@@ -55,7 +55,7 @@ class Answered:
     seconds: float
 
 
-Effect = AttachSession | Invoke | Close | Resumed | Answered
+Effect = AcceptSession | Invoke | Close | Resumed | Answered
 Effects = tuple[Effect, ...]
 
 

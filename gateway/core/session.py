@@ -18,8 +18,8 @@ from gateway.core.command_checks import (
     welcome_frame,
 )
 from gateway.core.effects import (
+    AcceptSession,
     Answered,
-    AttachSession,
     Close,
     Effects,
     Health,
@@ -227,7 +227,7 @@ class Live:
             message = "Topics are changed too often: each change sends again what comes into view."
             return self.post(frames.ErrorFrame(ErrorCode.RATE_LIMITED, message, frame.id, tenths(wait_s)))
         self.outbox.look(view)
-        return (*self.post(frames.Followed(frame.id, topics_of(view))), AttachSession(None, view.granted))
+        return (*self.post(frames.Followed(frame.id, topics_of(view))), AcceptSession(None, view.granted))
 
     def _pay_for(self, view: View, now: float) -> float:
         """Count what *view* makes to be sent again, in resets; return how long to wait if that is too much.
@@ -535,7 +535,7 @@ class Session:
         if self._greeting is None or not self._move("hello"):
             return (Close(CloseCode.PROTOCOL_ERROR, "two hellos"),)
         self._greeting.hello = hello
-        return (AttachSession(hello.token, hello.topics, hello.client),)
+        return (AcceptSession(hello.token, hello.topics, hello.client),)
 
     def _on_pong(self, pong: frames.Pong, now: float) -> Effects:
         return () if self.live is None else self.live.pong(pong.nonce, now)

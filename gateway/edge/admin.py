@@ -19,8 +19,8 @@ from gateway.domain.model import NodeId, OperatorAct, UserHash, UserId
 from gateway.edge.credentials import token_in
 from gateway.edge.export import gather_holdings, user_of
 from gateway.edge.request_context import Handler, answer, check_json, problems, reword
-from gateway.protocol import json_form
-from gateway.protocol.admin_bodies import (
+from gateway.protocol import codec
+from gateway.protocol.bodies import (
     BUNDLE,
     LOG_LEVEL,
     AttachedBody,
@@ -33,6 +33,7 @@ from gateway.protocol.admin_bodies import (
     DrainBody,
     EndedBody,
     EndedSession,
+    ExportEntry,
     HeldBody,
     KeptOld,
     KeysInForce,
@@ -41,14 +42,13 @@ from gateway.protocol.admin_bodies import (
     NodeView,
     Unreached,
 )
-from gateway.protocol.admin_bodies import NODE as NODE_BODY
-from gateway.protocol.admin_openapi import CURSOR_CHARS_MAX, PAGE, PAGE_MAX, USER_ID, admin_openapi
-from gateway.protocol.bodies import ExportEntry
+from gateway.protocol.bodies import NODE as NODE_BODY
+from gateway.protocol.codec import BODY_BYTES_MAX, JSON_TYPE, read_body
 from gateway.protocol.envelopes import Order, Record
-from gateway.protocol.http_form import BODY_BYTES_MAX, JSON_TYPE, read_body
 from gateway.protocol.inventory import inventory
-from gateway.runtime.admin_rpc import ANSWER_S, NOT_IN_FORCE, NodeAnswer
+from gateway.protocol.openapi import CURSOR_CHARS_MAX, PAGE, PAGE_MAX, USER_ID, admin_openapi
 from gateway.runtime.admin_users import ENDED_WITHIN_S
+from gateway.runtime.cluster_receiver import ANSWER_S, NOT_IN_FORCE, NodeAnswer
 from gateway.runtime.node import Node
 from gateway.runtime.ports import Clock
 
@@ -487,7 +487,7 @@ class AdminRoutes:
     def __init__(self, operations: Callable[[str], ClusterOperations], bundles: SupportBundles) -> None:
         self._operations = operations
         self._bundles = bundles
-        self._openapi = json_form.write(admin_openapi())
+        self._openapi = codec.write_json(admin_openapi())
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes."""

@@ -22,11 +22,11 @@ from gateway.domain.model import ME, Kind, NodeId, Ticket, UserId, key_of, maske
 from gateway.domain.resources import RESOURCES, Agent, Me, Resource
 from gateway.edge.credentials import user_view
 from gateway.edge.socket import PhoneSocket
-from gateway.protocol import json_form, wire_form
+from gateway.protocol import codec
 from gateway.protocol.envelopes import Order, SessionFacts
 from gateway.protocol.inventory import InventoryEntry, inventory
-from gateway.runtime.admin_rpc import AdminRpc, NodeAnswer, Page
 from gateway.runtime.admin_users import tickets_of
+from gateway.runtime.cluster_receiver import AdminRpc, NodeAnswer, Page
 from gateway.runtime.node import Node
 from gateway.runtime.ports import Clock
 from gateway.runtime.user_state import UserState
@@ -61,16 +61,16 @@ def export(
     """
     more = elsewhere or {}
     beside = beside_the_mirror(ticket, mirror, address)
-    head = {"user": wire_form.fields(user_view(ticket)), "at_ms": at_ms}
-    yield json_form.write(head)[:-1] + b',"entries":['
+    head = {"user": codec.plain_fields(user_view(ticket)), "at_ms": at_ms}
+    yield codec.write_json(head)[:-1] + b',"entries":['
     for number, entry in enumerate(_INVENTORY):
-        name = json_form.write(entry.category)
+        name = codec.write_json(entry.category)
         yield (b"," if number else b"") + b'{"category":' + name + b',"held":['
         own = beside.get(entry.category) or _mirrored(entry, mirror)
         for place, record in enumerate(chain(own, more.get(entry.category, ()))):
-            yield (b"," if place else b"") + json_form.write(wire_form.plain(record))
+            yield (b"," if place else b"") + codec.write_json(codec.plain(record))
         yield b"]}"
-    yield b'],"complete":' + json_form.write(complete) + b"}"
+    yield b'],"complete":' + codec.write_json(complete) + b"}"
 
 
 def _mirrored(entry: InventoryEntry, mirror: Mapping[str, Resource]) -> Iterator[Record]:
@@ -81,7 +81,7 @@ def _mirrored(entry: InventoryEntry, mirror: Mapping[str, Resource]) -> Iterator
     paths = [path.split(".") for path in entry.fields]
     for key in mirror:
         if key == kind or key.partition(":")[0] == kind:
-            fields = pick(wire_form.fields(mirror[key]), paths)
+            fields = pick(codec.plain_fields(mirror[key]), paths)
             if fields:
                 yield {"key": key, **fields}
 
@@ -368,4 +368,4 @@ def _held_fields(key: str, name: str, value: Resource, more: Record) -> Iterator
 
 
 def _picked(key: str, value: Resource, paths: list[list[str]], more: Record) -> Record:
-    return {"key": key, **more, **pick(wire_form.fields(value), paths)}
+    return {"key": key, **more, **pick(codec.plain_fields(value), paths)}

@@ -22,7 +22,13 @@ from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRef
 from gateway.domain.model import Application, Device, Ticket, has_controls, readable
 from gateway.domain.upstream import LoggedOn, LogOn
 from gateway.edge.channel import Channel
-from gateway.edge.command_runner import CommandPrechecks, CommandRunner, NumberPolicies
+from gateway.edge.command_runner import (
+    AccountService,
+    CommandPrechecks,
+    CommandRunner,
+    NumberPolicies,
+    SessionNode,
+)
 from gateway.edge.connection_stats import LEFT, ConnectionStats, ConnectionSummary, StatsOutput
 from gateway.edge.credentials import (
     BearerAuth,
@@ -36,7 +42,6 @@ from gateway.edge.credentials import (
 from gateway.edge.export import RemoteHoldings
 from gateway.edge.limits import SocketAdmission, SocketSlot
 from gateway.edge.notices import NoticesInForce, languages
-from gateway.edge.ports import AccountService, SessionNode
 from gateway.edge.request_context import Address, EdgeSettings, RequestContext, accept_language, problem
 from gateway.edge.scheduler import Scheduler
 from gateway.edge.socket import PhoneSocket, SocketServices

@@ -16,7 +16,7 @@ from aiohttp import hdrs, web
 
 from gateway.core.effects import SessionLimits
 from gateway.domain.errors import ERRORS, ErrorCode, GatewayError, tenths
-from gateway.protocol import http_form, json_form
+from gateway.protocol import codec
 from gateway.protocol.bodies import SiteView
 from gateway.protocol.frames import COMMANDS
 from gateway.runtime.ports import Clock
@@ -53,9 +53,7 @@ def check_json(request: web.Request) -> None:
         UnsupportedMediaType: It is another type, compressed, or has no type.
     """
     content_types = request.headers.getall(hdrs.CONTENT_TYPE, [])
-    plain = (
-        len(content_types) == 1 and content_types[0].partition(";")[0].strip().lower() == http_form.JSON_TYPE
-    )
+    plain = len(content_types) == 1 and content_types[0].partition(";")[0].strip().lower() == codec.JSON_TYPE
     if not plain or hdrs.CONTENT_ENCODING in request.headers:
         raise UnsupportedMediaType
 
@@ -63,22 +61,22 @@ def check_json(request: web.Request) -> None:
 def answer(body: object, *, status: int = 200) -> web.Response:
     """Return *body* as a JSON response."""
     return web.Response(
-        body=http_form.write_body(body), status=status, content_type=http_form.JSON_TYPE, charset="utf-8"
+        body=codec.write_body(body), status=status, content_type=codec.JSON_TYPE, charset="utf-8"
     )
 
 
 def problem(error: GatewayError, *, status: int | None = None) -> web.Response:
     """Return *error* as problem details, with *status* when it is better than that of the code."""
-    members = http_form.problem_members(error)
+    members = codec.problem_members(error)
     if status is not None:
         members["status"] = status
     wait_s = _wait_s(error)
     if wait_s is not None:
         members["retry_after_s"] = wait_s
     response = web.Response(
-        body=json_form.write(members),
+        body=codec.write_json(members),
         status=error.status if status is None else status,
-        content_type=http_form.PROBLEM_TYPE,
+        content_type=codec.PROBLEM_TYPE,
     )
     if wait_s is not None:
         response.headers[hdrs.RETRY_AFTER] = str(max(1, math.ceil(wait_s)))
@@ -117,7 +115,7 @@ async def reword(request: web.Request, response: web.StreamResponse) -> None:  #
     if isinstance(response, web.HTTPException) and response.status >= 400:
         reworded = _of_http(response)
         response.body = reworded.body
-        response.headers[hdrs.CONTENT_TYPE] = http_form.PROBLEM_TYPE
+        response.headers[hdrs.CONTENT_TYPE] = codec.PROBLEM_TYPE
         response.headers[hdrs.CONTENT_LENGTH] = str(reworded.content_length)
 
 

@@ -32,7 +32,7 @@ from gateway.edge.request_context import (
     check_json,
     read_body_in_time,
 )
-from gateway.protocol import http_form, json_form
+from gateway.protocol import codec
 from gateway.protocol.bodies import (
     LOG_ON,
     AboutBody,
@@ -44,7 +44,7 @@ from gateway.protocol.bodies import (
     SessionEntry,
     SessionsBody,
 )
-from gateway.protocol.http_form import JSON_TYPE, SCHEMA_TYPE, read_body
+from gateway.protocol.codec import JSON_TYPE, SCHEMA_TYPE, read_body
 from gateway.protocol.inventory import inventory
 from gateway.protocol.openapi import openapi
 from gateway.protocol.schemas import CLIENT_FRAMES, GATEWAY_FRAMES, Schema, asyncapi, frame_schemas, ref
@@ -59,17 +59,17 @@ class PublishedDocuments:
     @cached_property
     def openapi(self) -> bytes:
         """The HTTP API as OpenAPI."""
-        return json_form.write(openapi())
+        return codec.write_json(openapi())
 
     @cached_property
     def inventory(self) -> bytes:
         """The inventory of personal data."""
-        return http_form.write_body(inventory())
+        return codec.write_body(inventory())
 
     @cached_property
     def asyncapi(self) -> bytes:
         """The WebSocket as AsyncAPI."""
-        return json_form.write(asyncapi())
+        return codec.write_json(asyncapi())
 
     @cached_property
     def schema_index(self) -> bytes:
@@ -82,14 +82,14 @@ class PublishedDocuments:
             *((kind, "resource") for kind in RESOURCES),
         ]
         entries = [{"kind": kind, "of": of, "href": f"/v1/schemas/{kind}.json"} for kind, of in kinds]
-        return json_form.write({"schemas": entries})
+        return codec.write_json({"schemas": entries})
 
     @cached_property
     def schemas(self) -> dict[str, bytes]:
         """A JSON Schema for each kind of frame and of resource, complete in itself."""
         components = frame_schemas()
         return {
-            kind: json_form.write(_document(names, components)) for kind, names in _types_by_kind().items()
+            kind: codec.write_json(_document(names, components)) for kind, names in _types_by_kind().items()
         }
 
 
@@ -145,7 +145,7 @@ class PublicRoutes:
         self._context = context
         self._published: Final = PublishedDocuments()
         self._about: Final = {
-            trusted: http_form.write_body(_about(settings, trusted)) for trusted in (True, False)
+            trusted: codec.write_body(_about(settings, trusted)) for trusted in (True, False)
         }
 
     def routes(self) -> list[web.RouteDef]:

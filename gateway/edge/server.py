@@ -27,7 +27,7 @@ from gateway.edge.handshake import WIRES, EdgeParts, Login, RealtimeRoute
 from gateway.edge.limits import BURSTS, HEAD_S, PENDING_CONNECTIONS, PendingConnections, RequestRates
 from gateway.edge.request_context import HEADERS, SERVER_NAME, RequestContext, problem, problems, reword
 from gateway.edge.routes import PublicRoutes, SessionRoutes, WebClient
-from gateway.protocol.http_form import BODY_BYTES_MAX
+from gateway.protocol.codec import BODY_BYTES_MAX
 from gateway.runtime.epoll_transport import Wires
 from gateway.runtime.spawn import log_fault
 from gateway.telemetry import Families, written

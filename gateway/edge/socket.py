@@ -11,17 +11,16 @@ from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from typing import Final, NamedTuple, Protocol
 
-from gateway.core.effects import AttachSession, Close, Effects, Health, Invoke
+from gateway.core.effects import AcceptSession, Close, Effects, Health, Invoke
 from gateway.core.fanout_group import FanoutGroup, Sink
 from gateway.core.session import Session, State
 from gateway.domain.errors import CloseCode, SessionRefused
 from gateway.domain.model import Device, Ticket
 from gateway.edge.channel import Channel, ChannelEvent, Disconnect, packed
-from gateway.edge.command_runner import CommandRunner
+from gateway.edge.command_runner import CommandRunner, SocketNode
 from gateway.edge.connection_stats import ConnectionStats, Initiator, record_update_latency
 from gateway.edge.credentials import SessionCredentials
 from gateway.edge.limits import SocketSlot
-from gateway.edge.ports import SocketNode
 from gateway.edge.scheduler import NEVER, Schedulable, Scheduler, SocketTasks, guarded
 from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import ClientInfo, ControlFrame
@@ -477,7 +476,7 @@ class PhoneSocket:
     def _carry_out(self, effects: Effects) -> None:
         for effect in effects:
             match effect:
-                case AttachSession():
+                case AcceptSession():
                     self._attach(effect)
                 case Invoke():
                     self._start(self._invoke(effect))
@@ -490,7 +489,7 @@ class PhoneSocket:
         self._work = self._work or SocketTasks(self._services.scheduler, self)
         self._work.start(work)
 
-    def _attach(self, attach: AttachSession) -> None:
+    def _attach(self, attach: AcceptSession) -> None:
         if attach.client is None:
             self._services.node.follow(self, attach.topics or ())
             return

@@ -1,19 +1,31 @@
-"""Codec of frames: bytes to frames and back.
+"""Codec: frames and HTTP bodies as bytes, and back.
 
-Two codecs say the same in two encodings: whatever one reads or refuses, the other does too.
-State is written in fragments, each made once and spliced into the frames of all its readers.
+The JSON codec and the msgpack codec accept and refuse the same values. State is written in fragments.
+Each fragment is made once and joined into the frames of all its readers.
+
+Plain values: dataclasses become mappings, tuples lists, enumerations their values. A field is left out
+when its value and its default are both None, or both False: an absent field means its default. A field
+without a default, or marked :data:`~gateway.protocol.frames.ALWAYS_WRITTEN`, is written as null when it
+has no value. Members of a mapping are data, not fields: their nulls stay.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import enum
+import json
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol, TypeVar
+from operator import attrgetter
+from typing import Any, Final, NamedTuple, NoReturn, Protocol, TypeVar, cast
 
+import msgpack  # type: ignore[import-untyped]  # ships no types
+import msgspec
 from pydantic import TypeAdapter, ValidationError
 
+from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.resources import Resource
-from gateway.protocol import json_form, msgpack_form, wire_form
 from gateway.protocol.frames import (
+    ALWAYS_WRITTEN,
     CLIENT_FRAME,
     GATEWAY_FRAME,
     JSON_PROTOCOL,
@@ -26,16 +38,251 @@ from gateway.protocol.frames import (
 from gateway.protocol.limits import (
     BYTES_IN_MAX,
     BYTES_OUT_MAX,
+    INVALID_TEXT,
     BadFrame,
     UnknownKind,
+    check_json_depth,
+    check_msgpack_depth,
     check_size,
     check_value,
     frame_id,
+    unique,
 )
 
 __all__ = ["JSON", "MSGPACK", "BadFrame", "Codec", "UnknownKind", "codec_for"]
 
 F = TypeVar("F")
+
+# ---- plain values ----
+
+Plain = dict[str, object]
+"""What JSON and msgpack can write: strings, numbers, booleans, None, lists, and such mappings."""
+
+_SCALARS: Final = frozenset({str, int, bool, float, type(None)})
+_NEVER_LEFT_OUT: Final = object()
+
+
+class _Shape(NamedTuple):
+    """How values of one dataclass are taken apart."""
+
+    names: tuple[str, ...]
+    values: Callable[[object], tuple[object, ...]]
+    left_out: tuple[object, ...]
+    """Of each field the value that is left out."""
+
+
+class _Shapes(dict[type, _Shape]):
+    """The shape of each type, made when first asked for; as many as the protocol has dataclasses."""
+
+    def __missing__(self, of: type[Any]) -> _Shape:
+        listed = sorted(dataclasses.fields(of), key=lambda field: field.name != "kind")
+        names = tuple(field.name for field in listed)
+        made = _Shape(names, _getter(names), tuple(_left_out(field) for field in listed))
+        self[of] = made
+        return made
+
+
+_SHAPES: Final = _Shapes()
+
+
+def plain(value: object) -> object:
+    """Return what stands for *value* on the wire."""
+    kind = type(value)
+    if kind in _SCALARS:
+        return value
+    if kind is tuple or kind is list:
+        return [plain(member) for member in cast("tuple[object, ...]", value)]
+    if kind is dict:
+        return {key: plain(member) for key, member in cast("Plain", value).items()}
+    if isinstance(value, enum.Enum):
+        return value.value
+    return plain_fields(value)
+
+
+def plain_fields(value: object) -> Plain:
+    """Return the mapping that stands for the dataclass *value*; its `kind`, if it has one, comes first."""
+    names, values, left_out = _SHAPES[type(value)]
+    return {
+        name: member if type(member) in _SCALARS else plain(member)
+        for name, member, default in zip(names, values(value), left_out, strict=True)
+        if member is not default
+    }
+
+
+def changed_fields(before: object, after: object) -> Plain:
+    """Return the fields of *after* that differ from *before*, of the same type; cleared ones are None."""
+    names, values, _ = _SHAPES[type(after)]
+    return {
+        name: new if type(new) in _SCALARS else plain(new)
+        for name, old, new in zip(names, values(before), values(after), strict=True)
+        if new is not old and new != old
+    }
+
+
+def _left_out(field: dataclasses.Field[Any]) -> object:
+    if ALWAYS_WRITTEN in field.metadata or (field.default is not None and field.default is not False):
+        return _NEVER_LEFT_OUT
+    return field.default
+
+
+def _getter(names: tuple[str, ...]) -> Callable[[object], tuple[object, ...]]:
+    if len(names) > 1:
+        return cast("Callable[[object], tuple[object, ...]]", attrgetter(*names))
+    only = attrgetter(*names)
+    return lambda value: (only(value),)
+
+
+# ---- JSON ----
+
+write_json: Final = msgspec.json.Encoder().encode
+"""Write a plain value."""
+
+
+def _no_number(_: str) -> NoReturn:
+    raise BadFrame("a number is not finite")
+
+
+_JSON_READER: Final = json.JSONDecoder(object_pairs_hook=unique, parse_constant=_no_number)
+
+
+def read_json(data: bytes) -> object:
+    """Read one value.
+
+    Raises:
+        BadFrame: It is not UTF-8 (1007), no JSON, or breaks a rule of
+            :mod:`gateway.protocol.limits` that can be seen while reading.
+    """
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        raise BadFrame("text is not UTF-8", INVALID_TEXT) from None
+    check_json_depth(data)
+    try:
+        value: object = _JSON_READER.decode(text)
+    except ValueError:  # also int()'s, which refuses thousands of digits
+        raise BadFrame("not JSON") from None
+    return value
+
+
+def json_changes(
+    *,
+    after: int,
+    upto: int,
+    stream: str | None,
+    reset: bool,
+    more: bool,
+    put: Sequence[tuple[str, bytes]],
+    patch: Sequence[tuple[str, bytes]],
+    gone: Sequence[str],
+) -> bytes:
+    """Write a `changes` frame around fragments; what is empty is left out."""
+    frame = b'{"kind":"changes","after":%d,"upto":%d' % (after, upto)
+    if stream is not None:
+        frame += b',"stream":' + write_json(stream)
+    if reset:
+        frame += b',"reset":true'
+    if more:
+        frame += b',"more":true'
+    if put:
+        frame += b',"put":{' + b",".join([b"%b:%b" % (write_json(key), value) for key, value in put]) + b"}"
+    if len(patch) == 1:  # most frames are this, and nothing else
+        ((key, value),) = patch
+        frame += b',"patch":{%b:%b}' % (write_json(key), value)
+    elif patch:
+        frame += (
+            b',"patch":{' + b",".join([b"%b:%b" % (write_json(key), value) for key, value in patch]) + b"}"
+        )
+    if gone:
+        frame += b',"gone":' + write_json(gone)
+    return frame + b"}"
+
+
+# ---- msgpack ----
+
+write_msgpack: Final = msgspec.msgpack.Encoder().encode
+"""Write a plain value."""
+
+_KIND: Final = write_msgpack("kind") + write_msgpack("changes")
+_AFTER: Final = write_msgpack("after")
+_UPTO: Final = write_msgpack("upto")
+_STREAM: Final = write_msgpack("stream")
+_RESET: Final = write_msgpack("reset") + write_msgpack(True)
+_MORE: Final = write_msgpack("more") + write_msgpack(True)
+_PUT: Final = write_msgpack("put")
+_PATCH: Final = write_msgpack("patch")
+_GONE: Final = write_msgpack("gone")
+_FIXMAP: Final = tuple(bytes([0x80 | count]) for count in range(16))
+
+
+def read_msgpack(data: bytes) -> object:
+    """Read one value. Extension types and binary values come as objects that no frame may have.
+
+    Raises:
+        BadFrame: It is no msgpack, or breaks a rule of :mod:`gateway.protocol.limits` that can be
+            seen while reading.
+    """
+    check_msgpack_depth(data)
+    try:
+        value: object = msgpack.unpackb(data, strict_map_key=False, object_pairs_hook=unique)
+    except ValueError:  # every error of msgpack is one; texts that are not UTF-8 too
+        raise BadFrame("not msgpack") from None
+    return value
+
+
+def msgpack_changes(
+    *,
+    after: int,
+    upto: int,
+    stream: str | None,
+    reset: bool,
+    more: bool,
+    put: Sequence[tuple[str, bytes]],
+    patch: Sequence[tuple[str, bytes]],
+    gone: Sequence[str],
+) -> bytes:
+    """Write a `changes` frame around fragments; what is empty is left out."""
+    parts = [b"", _KIND, _AFTER, write_msgpack(after), _UPTO, write_msgpack(upto)]
+    count = 3
+    if stream is not None:
+        parts += _STREAM, write_msgpack(stream)
+        count += 1
+    if reset:
+        parts.append(_RESET)
+        count += 1
+    if more:
+        parts.append(_MORE)
+        count += 1
+    if put:
+        _splice(parts, _PUT, put)
+        count += 1
+    if patch:
+        _splice(parts, _PATCH, patch)
+        count += 1
+    if gone:
+        parts += _GONE, write_msgpack(gone)
+        count += 1
+    parts[0] = _FIXMAP[count]
+    return b"".join(parts)
+
+
+def _splice(parts: list[bytes], name: bytes, members: Sequence[tuple[str, bytes]]) -> None:
+    parts += name, _map_head(len(members))
+    for key, value in members:
+        parts += write_msgpack(key), value
+
+
+def _map_head(count: int) -> bytes:
+    if count < 16:
+        return _FIXMAP[count]
+    if count < 0x10000:
+        return b"\xde" + count.to_bytes(2, "big")
+    return b"\xdf" + count.to_bytes(4, "big")
+
+
+B = TypeVar("B")
+
+
+# ---- frames ----
 
 
 class WriteChanges(Protocol):
@@ -97,7 +344,7 @@ class Codec:
 
     def encode(self, frame: ClientFrame | ControlFrame | Ping) -> bytes:
         """Write a frame; optional fields without a value are left out."""
-        return self._write(wire_form.fields(frame))
+        return self._write(plain_fields(frame))
 
     def decode_client(self, data: bytes, *, size_bytes: int = BYTES_IN_MAX) -> ClientFrame:
         """Read what a phone sent.
@@ -133,19 +380,19 @@ class Codec:
 
     def fragment(self, value: Resource) -> bytes:
         """Write the whole *value* of a resource, as a `put` carries it."""
-        return self._write(wire_form.fields(value))
+        return self._write(plain_fields(value))
 
     def patch_fragment(self, before: Resource, after: Resource) -> bytes | None:
         """Write the fields in which *after* differs, as a `patch` carries them; None when none does.
 
         Fields are replaced whole, cleared ones are null. Both are values of one key.
         """
-        changed = wire_form.changed_fields(before, after)
+        changed = changed_fields(before, after)
         return self._write(changed) if changed else None
 
     def fields(self, value: Resource) -> dict[str, object]:
         """Return the plain mapping that :meth:`fragment` writes."""
-        return wire_form.fields(value)
+        return plain_fields(value)
 
 
 def _bad_frame(error: ValidationError, path_shown: int | None, id_: str | None) -> BadFrame:
@@ -164,17 +411,17 @@ JSON: Final = Codec(
     "json",
     JSON_PROTOCOL,
     text=True,
-    write=json_form.write,
-    read=json_form.read,
-    changes=json_form.changes,
+    write=write_json,
+    read=read_json,
+    changes=json_changes,
 )
 MSGPACK: Final = Codec(
     "msgpack",
     MSGPACK_PROTOCOL,
     text=False,
-    write=msgpack_form.write,
-    read=msgpack_form.read,
-    changes=msgpack_form.changes,
+    write=write_msgpack,
+    read=read_msgpack,
+    changes=msgpack_changes,
 )
 
 
@@ -187,3 +434,71 @@ def codec_for(subprotocol: str) -> Codec | None:
             return MSGPACK
         case _:
             return None
+
+
+# ---- HTTP bodies ----
+
+BODY_BYTES_MAX: Final = 16 * 1024
+"""Largest body that a client may send."""
+JSON_TYPE: Final = "application/json"
+PROBLEM_TYPE: Final = "application/problem+json"
+SCHEMA_TYPE: Final = "application/schema+json"
+
+_FAULTS: Final = {
+    "missing": "is missing",
+    "unexpected_keyword_argument": "is not known here",
+    "string_type": "is no text",
+    "bool_type": "is neither true nor false",
+    "dataclass_type": "is no object",
+    "tuple_type": "is no list",
+    "string_too_short": "is too short",
+    "string_too_long": "is too long",
+    "too_long": "has too many elements",
+    "string_pattern_mismatch": "is not written as it must be",
+}
+"""What is wrong with a member, by pydantic's name for it."""
+
+
+def read_body(data: bytes, of: TypeAdapter[B]) -> B:
+    """Read a client's body by the same rules as frames.
+
+    Raises:
+        GatewayError: ``bad_request``; names the member at fault and repeats nothing of what was in it.
+    """
+    try:
+        check_size(data, BODY_BYTES_MAX)
+        value = read_json(data)
+        check_value(value)
+        return of.validate_python(value)
+    except BadFrame as bad:
+        raise GatewayError(ErrorCode.BAD_REQUEST, f"The body cannot be read: {bad.reason}.") from None
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        path = ".".join(str(name) for name in fault["loc"]) or "the body"
+        what = _FAULTS.get(fault["type"], "has a value that it cannot have")
+        raise GatewayError(ErrorCode.BAD_REQUEST, f"Not as it should be: {path} {what}.") from None
+
+
+def write_body(body: object) -> bytes:
+    """Write one of :mod:`gateway.protocol.bodies`; optional members without a value are left out."""
+    return write_json(plain_fields(body))
+
+
+def problem(error: GatewayError) -> bytes:
+    """Write *error* as problem details (RFC 9457 §3.1), its own details as extension members (§3.2)."""
+    return write_json(problem_members(error))
+
+
+def problem_members(error: GatewayError) -> dict[str, object]:
+    """Return the members of *error*'s problem details."""
+    members: dict[str, object] = {
+        "type": f"urn:oscc-gateway:error:{error.code.value}",
+        "title": error.code.value.replace("_", " ").capitalize(),
+        "status": error.status,
+        "detail": error.message,
+        "code": error.code.value,
+        **error.details,
+    }
+    if error.retry_after_s is not None:
+        members["retry_after_s"] = error.retry_after_s
+    return members

@@ -40,7 +40,7 @@ Value = Resource | SessionFacts
 
 
 @dataclass(frozen=True, slots=True)
-class Update:
+class PublishedValue:
     """The newest value of one key; None when it is gone."""
 
     key: str
@@ -62,7 +62,7 @@ class Publication:
     after: int
     upto: int
     reset: bool
-    updates: tuple[Update, ...]
+    updates: tuple[PublishedValue, ...]
     upstream: Literal["live", "stale", "down"]
     as_of_ms: int | None
     floor: int | None = None
@@ -628,7 +628,7 @@ def _read(name: str, body: msgspec.Raw) -> Envelope:
 
 def _publication(read: _Publication) -> Publication:
     updates = tuple(
-        Update(update.key, update.seq, _value(update.key, update.value)) for update in read.updates
+        PublishedValue(update.key, update.seq, _value(update.key, update.value)) for update in read.updates
     )
     span = (read.epoch, read.after, read.upto, read.reset)
     return Publication(read.user, *span, updates, read.upstream, read.as_of_ms, read.floor, read.age_ms)
@@ -645,7 +645,7 @@ def _of_line(line: _Line, values: Sequence[tuple[str, Value | None]]) -> Publica
         if not 0 <= at < len(values):
             raise BadEnvelope("a value that is not there")
         key, value = values[at]
-        updates.append(Update(key, seq, value))
+        updates.append(PublishedValue(key, seq, value))
     span = (line.epoch, line.after, line.upto, line.reset)
     said = (line.upstream, line.as_of_ms, line.floor, line.age_ms)
     return Publication(line.user, *span, tuple(updates), *said)

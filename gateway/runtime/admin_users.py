@@ -12,7 +12,7 @@ from gateway.domain.errors import GatewayError
 from gateway.domain.model import NodeId, SessionId, Ticket, UserId
 from gateway.domain.upstream import LoggedOff, SessionInfo
 from gateway.protocol.envelopes import Order, Record
-from gateway.runtime.admin_rpc import Page
+from gateway.runtime.cluster_receiver import Page
 from gateway.runtime.node import Node
 from gateway.runtime.user_state import UserState
 

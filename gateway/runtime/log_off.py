@@ -18,9 +18,8 @@ from gateway.domain.model import Device, SessionId, Ticket, UserId, handle_of
 from gateway.domain.upstream import LoggedOff
 from gateway.protocol.envelopes import Control, SessionOver
 from gateway.runtime.cluster import Exchange
-from gateway.runtime.ports import LOG_OFFS_MAX, Authority, Clock, KeptLogOff, SharedStore
+from gateway.runtime.ports import LOG_OFFS_MAX, Authority, Clock, KeptLogOff, SharedStore, Tally
 from gateway.runtime.spawn import log_fault, spawn
-from gateway.runtime.tally import Tally
 from gateway.runtime.world import refusal
 
 RETRY_S: Final = 5.0

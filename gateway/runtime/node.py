@@ -29,10 +29,8 @@ from gateway.domain.resources import Resource
 from gateway.domain.upstream import LoggedOn
 from gateway.protocol.envelopes import Control, Leaving, NodeRecord, SessionFacts
 from gateway.runtime.accounts import Accounts
-from gateway.runtime.admin_rpc import AdminRpc
 from gateway.runtime.cluster import ClusterMembership, Exchange
-from gateway.runtime.cluster_receiver import ClusterReceiver
-from gateway.runtime.lease_renewals import LeaseRenewals
+from gateway.runtime.cluster_receiver import AdminRpc, ClusterReceiver
 from gateway.runtime.log_off import LogOffs, Others, SessionRevocations
 from gateway.runtime.mirror import Connection
 from gateway.runtime.ports import (
@@ -43,11 +41,11 @@ from gateway.runtime.ports import (
     Leases,
     NodeRegistry,
     SharedStore,
+    Tally,
     Upstream,
 )
-from gateway.runtime.tally import Tally
 from gateway.runtime.user_state import UserState, UserStates
-from gateway.runtime.world import World, refusal
+from gateway.runtime.world import LeaseRenewals, World, refusal
 
 
 class Cluster(NamedTuple):

@@ -19,11 +19,10 @@ from gateway.domain.errors import EndReason, GatewayError
 from gateway.domain.model import UserId
 from gateway.domain.upstream import About, Feature, LinkClosed
 from gateway.protocol.envelopes import Control, Owned, Sought
-from gateway.runtime.lease_renewals import Renewal
 from gateway.runtime.ports import Grant, Link
 from gateway.runtime.role import Start
 from gateway.runtime.spawn import LeanEvent, spawn
-from gateway.runtime.world import World
+from gateway.runtime.world import Renewal, World
 
 Answer = Literal["ours", "refused", "unanswered"]
 
@@ -345,7 +344,7 @@ class LinkDialer:
         return True
 
     def renewed(self, token: int, is_renewed: bool | None, tasks: asyncio.TaskGroup | None) -> None:
-        """See :meth:`gateway.runtime.lease_renewals.Renewer.renewed`."""
+        """See :meth:`gateway.runtime.world.Renewer.renewed`."""
         was_ours = self.lease_keeper.lease.is_ours
         answer = self.lease_keeper.renewed(token, is_renewed, tasks)
         with suppress(ReferenceError):  # the owner is gone

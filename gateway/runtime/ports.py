@@ -1,4 +1,4 @@
-"""The ports of the runtime, with their contracts in prose.
+"""The ports of the runtime, with their contracts, and the events that metrics count.
 
 Every adapter passes the contract suite of its port in ``tests/contracts``.
 """
@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
+from gateway.core.rate_limits import Urgency
 from gateway.domain.commands import LinkAnswer, LinkRequest
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.model import NodeId, SessionId, SessionSecret, Ticket, UserId
@@ -328,3 +329,72 @@ class Authority(Protocol):
     async def keep_alive(self, secret: SessionSecret) -> int:
         """Ask for more life; returns the new end, ms since 1970."""
         ...
+
+
+Takeover = Literal["planned", "early", "expired", "assumed"]
+"""How a node came to own a user of another: offered by the owner; taken from one that is deaf; when
+its lease was gone; without the store, which is away."""
+Gift = Literal["roam", "drain", "island"]
+"""Why a node gives a user to another: their phones are there; it drains; it does not reach the site."""
+Detector = Literal["sequence", "probe", "subscription"]
+"""What noticed that messages were lost, or may have been."""
+Resync = Literal["gap", "bus", "epoch"]
+"""Why a follower asks for all that may be missing: a gap, the bus is back, another owner began."""
+
+Part = Literal["log_off", "fleet", "endings"]
+"""Background work that goes on after a fault: retries of log-offs, membership, ends of sessions."""
+
+
+class Tally:
+    """Receives events and does nothing. A subclass counts them.
+
+    No method blocks or raises; each is cheap enough for the place that it is called from.
+    """
+
+    def took_over(self, kind: Takeover) -> None:
+        """Record that this node was granted, or assumed, a user of another."""
+
+    def saw_again(self, blind_s: float) -> None:
+        """Record how long after it began to take a user over everything asked for was there."""
+
+    def gave(self, reason: Gift) -> None:
+        """Record that another node took a user that this one offered to it."""
+
+    def fenced_itself(self) -> None:
+        """Record that a lease ran out unrenewed: this node may no longer act by it."""
+
+    def saw_two_owners(self) -> None:
+        """Record that lease and link name different owners, for longer than a move takes."""
+
+    def dropped_stale_epoch(self) -> None:
+        """Record that what an earlier owner said was not processed."""
+
+    def found_gap(self, detector: Detector) -> None:
+        """Record that messages of the bus were lost, or may have been."""
+
+    def resynced(self, reason: Resync) -> None:
+        """Record that a follower asks for all that may be missing."""
+
+    def probed(self, seconds: float) -> None:
+        """Record how long this node's own probe was under way."""
+
+    def published(self) -> None:
+        """Record that the bus took a message."""
+
+    def read(self, seconds: float) -> None:
+        """Record how long after its receipt a message of a link was in the mirror, of a sample."""
+
+    def arrived(self, seconds: float) -> None:
+        """Record how long after its receipt at the owner news was on this node, by the nodes' wall clocks."""
+
+    def attached(self, phones: int) -> None:
+        """Record that a phone is served, and how many its user has on this node."""
+
+    def session_ended(self, reason: EndReason) -> None:
+        """Record that a session of a user of this node ended."""
+
+    def faulted(self, part: Part) -> None:
+        """Record that background work failed for an unforeseen reason, and goes on."""
+
+    def waited(self, urgency: Urgency, seconds: float) -> None:
+        """Record how long a link waited for its turn at the site."""

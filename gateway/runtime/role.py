@@ -9,8 +9,7 @@ from gateway.domain.commands import Call, History, Outcome, Status
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import Ticket
 from gateway.protocol.envelopes import Lingering, SessionFacts
-from gateway.runtime.ports import Grant
-from gateway.runtime.tally import Takeover
+from gateway.runtime.ports import Grant, Takeover
 
 RECONNECT_WINDOW_S: Final = (1.0, 10.0)
 

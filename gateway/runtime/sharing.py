@@ -14,7 +14,7 @@ from typing import Final
 from gateway.core.element import Element
 from gateway.core.ledger import Delta
 from gateway.domain.model import NodeId, Position
-from gateway.protocol.envelopes import Announcement, Events, Publication, Since, Update
+from gateway.protocol.envelopes import Announcement, Events, Publication, PublishedValue, Since
 from gateway.protocol.frames import NoticeFrame
 from gateway.runtime.cluster import Exchange, Share
 from gateway.runtime.mirror import Feed
@@ -172,7 +172,7 @@ class Sharing:
         health = self._feed.health
         upstream = health.upstream if self._is_lit or health.upstream == "down" else "stale"
         updates = tuple(
-            Update(key, seq, None if element is None else element.value)
+            PublishedValue(key, seq, None if element is None else element.value)
             for key, seq, element in delta.updates
         )
         age_ms = self._age_ms()

@@ -21,11 +21,10 @@ from gateway.app.admin import AdminOperations
 from gateway.app.config.settings import Settings
 from gateway.app.config.sources import generate_secrets
 from gateway.app.logging import configure, set_level
-from gateway.app.process import StopRequest
+from gateway.app.process import StopRequest, SystemClock
 from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import Order
 from gateway.protocol.inventory import inventory
-from gateway.runtime.clock import SystemClock
 from gateway.simulator import Simulator, SimulatorSettings
 from tests.app.test_log_canaries import DEVICE, NUMBER, PASSWORD, REMOTE
 from tests.app.test_wiring import NOTICE

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway.app.cli.local_processes import ChildProcess, free_port
-from gateway.runtime.clock import SystemClock
+from gateway.app.process import SystemClock
 from tests.doubles.clock import ManualClock
 from tests.doubles.servers import until
 

@@ -23,7 +23,7 @@ from gateway.app.cli.demo_cluster import (
 from gateway.app.cli.local_processes import LocalRedis, RedisProgram
 from gateway.app.config.sources import generate_secrets, load
 from gateway.app.main import main
-from gateway.runtime.clock import SystemClock
+from gateway.app.process import SystemClock
 from gateway.simulator import SimulatorSettings
 from tests.app.processes import Running, run, running
 

@@ -12,7 +12,7 @@ from aiohttp import web
 from gateway.app.cli.demo_cluster import DemoProcesses, NodeProcess
 from gateway.app.cli.local_processes import ChildProcess, LocalRedis, RedisProgram
 from gateway.app.listeners import listening
-from gateway.runtime.clock import SystemClock
+from gateway.app.process import SystemClock
 from tests.doubles.servers import any_engine, binary
 
 SLEEPS = (sys.executable, "-c", "import signal; signal.pause()")

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from gateway.app.config.settings import LimitsSection
-from gateway.app.drain import BYE_S, HAND_OVER_S, Departure, DrainablePhone, drain_limit_s, drain_node
 from gateway.app.process import StopRequest
+from gateway.app.wiring import BYE_S, HAND_OVER_S, Departure, DrainablePhone, drain_limit_s, drain_node
 from gateway.domain.errors import CloseCode
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import NodeRecord

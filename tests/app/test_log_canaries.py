@@ -12,8 +12,7 @@ import pytest
 from gateway.app import wiring
 from gateway.app.config.sources import generate_secrets
 from gateway.app.logging import configure
-from gateway.app.process import StopRequest
-from gateway.runtime.clock import SystemClock
+from gateway.app.process import StopRequest, SystemClock
 from gateway.simulator import Simulator, SimulatorSettings
 from tests.app.test_wiring import LOG_ON, settings_for
 

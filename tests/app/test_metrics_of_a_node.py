@@ -12,8 +12,7 @@ from docs._generate.metrics import ANY, VALUES
 from gateway.app import wiring
 from gateway.app.config.settings import Settings
 from gateway.app.config.sources import generate_secrets
-from gateway.app.process import StopRequest
-from gateway.runtime.clock import SystemClock
+from gateway.app.process import StopRequest, SystemClock
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.telemetry import PREFIX
 from tests.deploy.programs import ask, machine

@@ -17,7 +17,7 @@ from gateway.app.metrics import (
     measure_shared,
     measure_users,
 )
-from gateway.bus.keys import KeyNames
+from gateway.bus.connect import KeyNames
 from gateway.bus.memory import MemoryLeases
 from gateway.bus.redis import RedisClient, RedisLimits
 from gateway.bus.stores import RedisLeases

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.app.config.errors import ConfigError
-from gateway.app.notices import FILE_BYTES, parse_notices, read_files, read_notices
+from gateway.app.reload import FILE_BYTES, parse_notices, read_files, read_notices
 from gateway.edge.notices import NOTICES_MAX
 
 NOTICE = """\

@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.app.config.errors import ConfigError
-from gateway.app.notices import NoticesReloader
+from gateway.app.reload import NoticesReloader
 from tests.doubles.clock import ManualClock
 
 NOTICE = """\

@@ -11,7 +11,7 @@ import redis.asyncio as client
 from redis.exceptions import AuthenticationError
 
 from gateway.app.cli.local_processes import LocalRedis, RedisProgram, RedisUnavailable, find_redis
-from gateway.runtime.clock import SystemClock
+from gateway.app.process import SystemClock
 from tests.doubles.servers import any_engine, binary
 
 

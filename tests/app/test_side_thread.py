@@ -17,9 +17,8 @@ from gateway.app import listeners
 from gateway.app.config.sources import generate_secrets
 from gateway.app.listeners import CannotListen, listening_in_thread, on_this_loop
 from gateway.app.metrics import STUCK_S
-from gateway.app.process import StopRequest
+from gateway.app.process import StopRequest, SystemClock
 from gateway.app.wiring import serving
-from gateway.runtime.clock import SystemClock
 from tests.app.test_metrics_of_a_node import settings_for
 
 

@@ -6,13 +6,12 @@ import asyncio
 
 import pytest
 
-from gateway.app.adapters import measured_sites
+from gateway.app.adapters import Tracing, measured_sites
+from gateway.app.process import SystemClock
 from gateway.app.status import StatusLog
-from gateway.app.tracing import Tracing
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Device
 from gateway.domain.upstream import LogOn
-from gateway.runtime.clock import SystemClock
 from gateway.telemetry import Telemetry
 from gateway.upstream.oscce.client import OsccServer
 from tests.asterisk.site import place

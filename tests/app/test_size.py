@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 import gateway
 from docs._generate import sizing
-from gateway.app.cli import size
-from gateway.app.cli.doctor import SPARE_FILES
-from gateway.app.cli.size import Wanted
+from gateway.app.cli import doctor
+from gateway.app.cli.doctor import SPARE_FILES, Wanted
 from gateway.app.config.settings import LimitsSection
 from gateway.app.main import main
 
@@ -31,15 +30,15 @@ def cell(row: str, column: int) -> float:
 @pytest.mark.parametrize(
     ("constant", "measured"),
     [
-        (size.PHONE_KB, lambda: cell("memory per idle phone, 10,000 phones", 1)),
-        (size.PHONE_TLS_KB, lambda: cell("memory per idle phone over TLS, 10,000 phones", 1)),
-        (size.FRESH_MB, lambda: cell("10,000 phones, TLS | gateway", 2)),
-        (size.USER_KB, lambda: (cell("5,000 users, 20,000/s | gateway", 8) - size.FRESH_MB) / 5),
+        (doctor.PHONE_KB, lambda: cell("memory per idle phone, 10,000 phones", 1)),
+        (doctor.PHONE_TLS_KB, lambda: cell("memory per idle phone over TLS, 10,000 phones", 1)),
+        (doctor.FRESH_MB, lambda: cell("10,000 phones, TLS | gateway", 2)),
+        (doctor.USER_KB, lambda: (cell("5,000 users, 20,000/s | gateway", 8) - doctor.FRESH_MB) / 5),
         (
-            size.WATCHED_UPDATE_S * 1e6,
+            doctor.WATCHED_UPDATE_S * 1e6,
             lambda: cell("300 supervisors, 1,500 agents, 100 queues, 52,500/s | gateway", 3),
         ),
-        (size.OWN_UPDATE_S * 1e6, lambda: cell("1,000 users, 1 element an event | gateway", 2)),
+        (doctor.OWN_UPDATE_S * 1e6, lambda: cell("1,000 users, 1 element an event | gateway", 2)),
     ],
 )
 def test_its_constants_are_those_of_the_benchmarks(constant: float, measured: object) -> None:
@@ -49,7 +48,7 @@ def test_its_constants_are_those_of_the_benchmarks(constant: float, measured: ob
 
 
 def test_the_largest_site_takes_the_core_that_it_was_measured_to_take() -> None:
-    found = size.size(Wanted(phones=300, users=300, dashboards=300))
+    found = doctor.size(Wanted(phones=300, users=300, dashboards=300))
     assert found.cores == pytest.approx(cell("largest site: of one core", 1) / 100, rel=0.1)
     assert found.nodes == 2
 
@@ -66,17 +65,17 @@ def test_its_limits_fit_each_other(
 ) -> None:
     users = max(1, int(phones * user_share))
     wanted = Wanted(phones, users, int(users * dashboard_share), tls, pace)
-    found = size.size(wanted)
+    found = doctor.size(wanted)
     staying = found.nodes - 1
     assert staying >= 1
     # everything is carried while one node is missing
     assert found.phones * staying >= phones
     assert found.users * staying >= users
-    assert found.cores <= size.CPU_SHARE + 0.01
-    assert found.phones <= size.PHONES_MAX
+    assert found.cores <= doctor.CPU_SHARE + 0.01
+    assert found.phones <= doctor.PHONES_MAX
     assert found.connections >= found.phones
     assert found.files >= 2 * found.connections + SPARE_FILES
-    assert found.memory_limit_mb * size.MEMORY_SHARE >= found.memory_mb - 1
+    assert found.memory_limit_mb * doctor.MEMORY_SHARE >= found.memory_mb - 1
     # users per node ≤ log_ons_per_s × drain_s × (nodes − 1) / nodes
     assert users / found.nodes <= pace * found.drain_s * staying / found.nodes * 1.001
     limits = LimitsSection(connections=found.connections, drain_s=found.drain_s, log_ons_per_s=pace)
@@ -84,7 +83,7 @@ def test_its_limits_fit_each_other(
 
 
 def test_more_phones_never_take_fewer_nodes() -> None:
-    nodes = [size.size(Wanted(phones, phones, phones // 10)).nodes for phones in range(100, 200_000, 4_999)]
+    nodes = [doctor.size(Wanted(phones, phones, phones // 10)).nodes for phones in range(100, 200_000, 4_999)]
     assert nodes == sorted(nodes)
 
 
@@ -111,7 +110,7 @@ def test_it_tells_nodes_and_limits(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_machines_get_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["size", "--phones", "1000", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == size.size(Wanted(1000, 1000, 100))._asdict()
+    assert json.loads(capsys.readouterr().out) == doctor.size(Wanted(1000, 1000, 100))._asdict()
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "nan", "inf", "10001", "many"])
@@ -127,7 +126,7 @@ def test_log_ons_per_second_have_the_bounds_of_the_setting(
 
 def test_a_site_may_have_no_dashboard(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["size", "--phones", "10", "--dashboards", "0", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == size.size(Wanted(10, 10, 0))._asdict()
+    assert json.loads(capsys.readouterr().out) == doctor.size(Wanted(10, 10, 0))._asdict()
 
 
 @pytest.mark.parametrize("words", [["--users", "11"], ["--dashboards", "11"]])

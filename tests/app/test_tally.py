@@ -10,7 +10,7 @@ import pytest
 from gateway.app.metrics import CountingTally
 from gateway.core.rate_limits import Urgency
 from gateway.domain.errors import EndReason
-from gateway.runtime.tally import Tally
+from gateway.runtime.ports import Tally
 from gateway.telemetry import Telemetry
 
 HAPPENED: dict[str, tuple[Callable[[Tally], None], dict[str, float]]] = {

@@ -10,10 +10,10 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
+from gateway.app.adapters import Tracing, open_tracing
 from gateway.app.config.settings import TracingSection as TracingSettings
 from gateway.app.metrics import CountingTally
 from gateway.app.spans import SpanTracing
-from gateway.app.tracing import Tracing, open_tracing
 from gateway.runtime.ports import Upstream
 from gateway.telemetry import Telemetry
 from tests.doubles.clock import ManualClock

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.app.cli.watch import WatchError
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.protocol.http_form import problem_members
+from gateway.protocol.codec import problem_members
 from tests.app.watching import SITE, Board, about
 from tests.doubles.scripted_gateway import ScriptedGateway, created
 

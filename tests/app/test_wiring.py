@@ -22,10 +22,9 @@ from gateway.app.config.settings import Settings
 from gateway.app.config.sources import generate_secrets
 from gateway.app.keys import Keyring
 from gateway.app.listeners import CannotListen
-from gateway.app.process import StopRequest
+from gateway.app.process import StopRequest, SystemClock
 from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import NodeRecord
-from gateway.runtime.clock import SystemClock
 from gateway.runtime.node import Cluster, Node
 from gateway.runtime.ports import Clock
 from gateway.simulator import Simulator, SimulatorSettings

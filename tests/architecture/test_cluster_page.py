@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from docs._generate import cluster
-from gateway.bus.keys import KeyNames
+from gateway.bus.connect import KeyNames
 from gateway.core.bus_health import BusState
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from secrets import token_bytes
 from tempfile import TemporaryDirectory
 
+from gateway.app.process import SystemClock
 from gateway.domain.commands import Command, Execute, Listen, Listening
 from gateway.domain.model import Application, Device, Kind
 from gateway.domain.resources import Agent
 from gateway.domain.upstream import LoggedOn, LogOn, Opened, Part, Reading, Source
-from gateway.runtime.clock import SystemClock
-from gateway.upstream.asterisk.connection import AmiAddress
+from gateway.upstream.asterisk.ami import AmiAddress
 from gateway.upstream.asterisk.link import AsteriskLink
 from gateway.upstream.asterisk.monitor import Timing
 from gateway.upstream.asterisk.people import hash_password

@@ -29,7 +29,7 @@ from gateway.domain.upstream import (
     Source,
     trouble_of,
 )
-from gateway.upstream.asterisk.keys import number_of
+from gateway.upstream.asterisk.people import number_of
 from gateway.upstream.asterisk.view import Rules
 from tests.asterisk.site import NUMBER, PASSWORD, Ear, Place, place
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.app.cli.check import SiteCheck, check_site
-from gateway.runtime.clock import SystemClock
+from gateway.app.process import SystemClock
 from tests.app.samples import SECRET, loaded
 from tests.asterisk.site import Place, place
 

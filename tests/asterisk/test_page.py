@@ -16,8 +16,8 @@ from gateway.app.config.settings import AsteriskSection
 from gateway.app.main import main
 from gateway.simulator.ami import Account, FakeAsterisk
 from gateway.simulator.clock import RealClock
-from gateway.upstream.asterisk.keys import remote_interface
-from gateway.upstream.asterisk.sessions import NUMBERS, UNTIL
+from gateway.upstream.asterisk.link import NUMBERS, UNTIL
+from gateway.upstream.asterisk.people import remote_interface
 from tests.app.samples import loaded, write
 
 PAGE = (Path(gateway.__file__).parents[1] / "docs" / "asterisk.md").read_text("utf-8")

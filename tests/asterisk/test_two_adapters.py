@@ -13,7 +13,7 @@ from gateway.domain.commands import AttachSession, ChangeRemoteNumber, Executed
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.model import Kind, SessionSecret
 from gateway.domain.upstream import Attached, SessionEnded, Source
-from gateway.upstream.asterisk.keys import number_of
+from gateway.upstream.asterisk.people import number_of
 from gateway.upstream.asterisk.server import AsteriskServer
 from tests.asterisk.site import NUMBER, Place, place
 from tests.contracts.upstream_sites import hearing

@@ -8,17 +8,16 @@ from collections.abc import Iterator
 import pytest
 from structlog.testing import capture_logs
 
+from gateway.app.process import SystemClock
 from gateway.domain.commands import Executed, SetAgentRoutingState, SetRoutingState
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Kind
 from gateway.domain.resources import RoutingState
 from gateway.domain.upstream import Source
-from gateway.runtime.clock import SystemClock
-from gateway.upstream.asterisk.ami import MESSAGE_BYTES, Framer, Message
+from gateway.upstream.asterisk.ami import MESSAGE_BYTES, AmiAddress, Framer, LostError, Message, connect
 from gateway.upstream.asterisk.commands import is_same_reason
-from gateway.upstream.asterisk.connection import AmiAddress, LostError, connect
-from gateway.upstream.asterisk.keys import number_of
 from gateway.upstream.asterisk.monitor import Monitor
+from gateway.upstream.asterisk.people import number_of
 from gateway.upstream.asterisk.state import Queues
 from gateway.upstream.asterisk.view import Rules
 from tests.asterisk.site import NUMBER, Place, place

@@ -17,7 +17,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from gateway.app.listeners import listening
-from gateway.app.process import run_loop
+from gateway.app.process import SystemClock, run_loop
 from gateway.core.effects import Close, Effects, Health, SessionLimits
 from gateway.core.session import Session
 from gateway.edge import handshake
@@ -30,7 +30,6 @@ from gateway.protocol import websocket
 from gateway.protocol.codec import JSON
 from gateway.protocol.limits import BYTES_IN_MAX
 from gateway.protocol.websocket import Message, Violation
-from gateway.runtime.clock import SystemClock
 from tests.autobahn.broken import SEEDED
 from tests.edge.visits import SITE, house, pumping
 

@@ -7,13 +7,12 @@ import os
 
 import pytest
 
-from gateway.bus.backend import RedisBackend
-from gateway.bus.connect import Endpoint, RedisUnreachable
-from gateway.bus.keys import BusKeys
+from gateway.app.process import SystemClock
+from gateway.bus.connect import BusKeys, Endpoint, RedisUnreachable
+from gateway.bus.stores import RedisBackend
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import Envelope, Inbox, NodeRecord, Probe
-from gateway.runtime.clock import SystemClock
 from tests.contracts.buses import KEYS, acquainted, connected, node
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_redis import FakeRedis

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.app.process import SystemClock
 from gateway.bus.connect import OPEN_S, Connector, Endpoint, OpenConnection, RedisUnreachable, parse_url
-from gateway.runtime.clock import SystemClock
 from tests.app import certificates
 from tests.bus.peer import Peer, Words, door, usual
 from tests.doubles.clock import ManualClock

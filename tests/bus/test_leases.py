@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gateway.bus.keys import KeyNames
+from gateway.bus.connect import KeyNames
 from gateway.bus.redis import RedisClient, RedisLimits
 from gateway.bus.stores import FLOOR_TTL_S, LEASE, RedisLeases
 from gateway.core.lease import TTL_S

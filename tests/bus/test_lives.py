@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.bus import lives
-from gateway.bus.lives import (
+from gateway.bus import sealing
+from gateway.bus.sealing import (
     AGAIN_S,
     AGE_S,
     ANSWERED_S,
@@ -196,15 +196,15 @@ def test_nothing_grows_whatever_somebody_sends() -> None:
         one.lives.expire(number * AGAIN_S)
     assert len(one.lives) <= LIVES_MAX
     assert len(one.lives._asked) <= ANSWERED_S / AGAIN_S + 1
-    assert len(one.lives.greeting(1e9).answers) <= lives.ANSWERS_MAX
+    assert len(one.lives.greeting(1e9).answers) <= sealing.ANSWERS_MAX
 
 
 @given(data=st.binary(max_size=200))
 def test_arbitrary_bytes_are_no_greeting_and_raise_nothing(data: bytes) -> None:
     found = opened(data)
-    assert found is None or len(found[1]) == len(data) - lives.HEAD_BYTES
+    assert found is None or len(found[1]) == len(data) - sealing.HEAD_BYTES
     said = read(data)
-    assert said is None or len(said.answers) <= lives.ANSWERS_MAX
+    assert said is None or len(said.answers) <= sealing.ANSWERS_MAX
 
 
 acts = st.lists(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.bus.keys import KeyNames
+from gateway.bus.connect import KeyNames
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import Control, Events, Inbox
 
@@ -52,7 +52,7 @@ def test_what_is_denied_is_not_what_is_counted() -> None:
 
 
 def test_the_memory_of_names_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.bus.keys._USERS_MAX", 3)
+    monkeypatch.setattr("gateway.bus.connect._USERS_MAX", 3)
     names = KeyNames(b"p" * 32)
     for _ in range(2):
         for key in range(10):

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gateway.bus.keys import KeyNames
+from gateway.bus.connect import KeyNames
 from gateway.bus.pubsub import RedisBus
 from gateway.bus.sealing import DropReason, Seals
 from gateway.domain.errors import ErrorCode, GatewayError

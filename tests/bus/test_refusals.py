@@ -11,10 +11,10 @@ import pytest
 from redis.exceptions import RedisError
 
 from gateway.app.config.settings import BusSection
+from gateway.app.process import SystemClock
 from gateway.app.status import check_bus
-from gateway.bus.backend import RedisBackend
-from gateway.bus.keys import REFUSAL_S, Lifetimes, Refusals
-from gateway.runtime.clock import SystemClock
+from gateway.bus.connect import REFUSAL_S, Lifetimes, Refusals
+from gateway.bus.stores import RedisBackend
 from tests.app.certificates import make
 from tests.contracts.buses import KEYS, connected
 from tests.doubles.clock import ManualClock

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from gateway.bus.keys import KeyNames
+from gateway.bus.connect import KeyNames
 from gateway.bus.redis import RedisClient, RedisLimits
 from gateway.bus.stores import RedisNodeRegistry
 from gateway.domain.errors import GatewayError

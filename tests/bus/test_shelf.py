@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import msgspec
 import pytest
 
-from gateway.bus.keys import KeyNames
+from gateway.bus.connect import KeyNames
 from gateway.bus.redis import RedisClient, RedisLimits
 from gateway.bus.sealing import Seals
 from gateway.bus.stores import SKEW_MS, TRIES, RedisStore

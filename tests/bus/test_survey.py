@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from gateway.bus.backend import ServerFacts, inspect
+from gateway.app.process import SystemClock
 from gateway.bus.connect import Endpoint, RedisUnreachable, parse_url
-from gateway.runtime.clock import SystemClock
+from gateway.bus.stores import ServerFacts, inspect
 from tests.doubles.servers import Engine, free_port, redis_server
 
 CLOCK = SystemClock()

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from gateway.client import Application, DeviceBody, GatewayClient
 from gateway.client.dialogue import Wishes
-from gateway.client.events import Connected, Event, Reconnecting
+from gateway.client.mirror import Connected, Event, Reconnecting
 from gateway.client.realtime import Access, Means, Realtime
 from gateway.domain.errors import GatewayError
 from gateway.protocol import frames

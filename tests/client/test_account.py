@@ -6,14 +6,13 @@ import asyncio
 
 import pytest
 
-from gateway.client.account import Account, Credentials
-from gateway.client.events import Event, LogOffPending
-from gateway.client.http import Api
+from gateway.client.http import Account, Api, Credentials
+from gateway.client.mirror import Event, LogOffDelayed
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application
 from gateway.protocol.bodies import DeviceBody, NoticeReference
+from gateway.protocol.codec import problem_members
 from gateway.protocol.frames import Renewed, UserView
-from gateway.protocol.http_form import problem_members
 from tests.doubles.clock import ManualClock
 from tests.doubles.scripted_gateway import ScriptedGateway, created
 
@@ -147,7 +146,7 @@ async def test_log_off_is_repeated_with_back_off_until_it_is_confirmed(
             await clock.advance(0.01)
     assert gateway.count("DELETE", SESSION) == 6
     assert logged_on.session is None
-    assert told == [LogOffPending(until) for until in (77, None, None, None, None)]
+    assert told == [LogOffDelayed(until) for until in (77, None, None, None, None)]
 
 
 async def test_a_session_that_has_ended_counts_as_logged_off(
@@ -226,6 +225,6 @@ async def test_of_a_session_that_ended_during_a_contact_it_is_told_until_when_ca
     logged_on: Account, gateway: ScriptedGateway, told: list[Event], until_ms: int | None
 ) -> None:
     gateway.answer("DELETE", "/v1/sessions/s2", 202, {"state": "pending", "routed_until_ms": until_ms})
-    assert await logged_on.end_session("s2") == LogOffPending(until_ms)
+    assert await logged_on.end_session("s2") == LogOffDelayed(until_ms)
     assert logged_on.token == "token-1"
     assert told == []

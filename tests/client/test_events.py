@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from gateway.client.events import KEPT, Connected, Ended, Event, EventStream, Reconnecting
+from gateway.client.mirror import KEPT, Connected, Ended, Event, EventStream, Reconnecting
 
 ENDED = Ended(4005, "logged_off", "Ada")
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gateway.client.mirror import PARTS_MAX, Mirror, Took, Value
+from gateway.client.mirror import PARTS_MAX, ClientMirror, Took, Value
 from gateway.domain.model import Kind
 from gateway.protocol.frames import Changes, Ping, StreamPosition
 
@@ -20,8 +20,8 @@ def _ping(after: int, upto: int) -> Ping:
     return Ping(after, upto, "n", None, "live", "live", 0)
 
 
-def _in_sync(**values: Fields) -> Mirror:
-    mirror = Mirror()
+def _in_sync(**values: Fields) -> ClientMirror:
+    mirror = ClientMirror()
     named = {key.replace("_", ":"): value for key, value in values.items()}
     assert mirror.receive(Changes(0, 5, stream="1.a", reset=True, put=named)) is Took.APPLIED
     return mirror
@@ -120,8 +120,8 @@ def test_a_reset_begins_anew_whatever_waits() -> None:
 
 
 def test_nothing_is_taken_before_the_first_reset() -> None:
-    assert Mirror().receive(Changes(0, 1)) is Took.GAP
-    assert Mirror().receive(_ping(0, 0)) is Took.GAP
+    assert ClientMirror().receive(Changes(0, 1)) is Took.GAP
+    assert ClientMirror().receive(_ping(0, 0)) is Took.GAP
 
 
 def test_a_new_connection_forgets_parts_and_goes_on_where_the_last_one_stood() -> None:
@@ -244,7 +244,7 @@ class MirrorEqualsModel(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.gateway, self.mirror = Gateway(), Mirror()
+        self.gateway, self.mirror = Gateway(), ClientMirror()
         self.rebuilt: dict[str, Value] = {}
         self.mirror.listen(self._rebuild)
         self.connected = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.client.mirror import Mirror, Took
+from gateway.client.mirror import ClientMirror, Took
 from gateway.protocol.frames import Changes, Ping
 from tests.properties.phone import Phone
 from tests.properties.test_convergence import Convergence
@@ -14,7 +14,7 @@ class SdkPhone(Phone):
     """The convergence test's phone, played by the SDK's mirror."""
 
     def __init__(self) -> None:
-        self.mirror = Mirror()
+        self.mirror = ClientMirror()
 
     @property
     def shown(self) -> dict[str, dict[str, Any]]:  # type: ignore[override]  # made from the mirror

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from gateway.client.dialogue import Wishes
-from gateway.client.events import Connected, Renewed
+from gateway.client.mirror import Connected, TokenRenewed
 from gateway.client.realtime import Access, Means, Realtime
 from gateway.protocol import frames
 from tests.client.subject import Subject
@@ -211,7 +211,7 @@ async def test_a_renewed_token_opens_the_next_connection(
     await phone.send(frames.Renewed("fresh", 99))
     await clock.settle()
     assert subject.renewed == [frames.Renewed("fresh", 99)]
-    assert subject.told[-1] == Renewed(99)
+    assert subject.told[-1] == TokenRenewed(99)
     subject.token = "fresh"
     phone.drop()
     await clock.advance(0.25)

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from gateway.client.dialogue import Wishes
-from gateway.client.events import Ended
 from gateway.client.http import Unreachable
+from gateway.client.mirror import Ended
 from gateway.client.realtime import Access, Means, Realtime
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.protocol import frames

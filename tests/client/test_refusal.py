@@ -6,7 +6,7 @@ import pytest
 
 from gateway.client.http import Unreachable, error_of
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.protocol.http_form import problem_members
+from gateway.protocol.codec import problem_members
 
 
 @pytest.mark.parametrize("code", list(ErrorCode))

@@ -14,11 +14,11 @@ from functools import partial
 
 from redis.asyncio import Connection
 
-from gateway.bus.backend import RedisBackend
-from gateway.bus.keys import BusKeys, KeyNames
+from gateway.app.process import SystemClock
+from gateway.bus.connect import BusKeys, KeyNames
 from gateway.bus.memory import MemoryBus, MemoryChannels, MemoryLeases, MemoryNodeRegistry, MemoryStore
+from gateway.bus.stores import RedisBackend
 from gateway.protocol.envelopes import Channel, Envelope, encode
-from gateway.runtime.clock import SystemClock
 from gateway.runtime.ports import NODE_TTL_S, Bus, Leases, NodeRegistry, SharedStore
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_redis import FakeRedis

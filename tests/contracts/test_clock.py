@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from gateway.runtime.clock import SystemClock
+from gateway.app.process import SystemClock
 from gateway.runtime.ports import Clock
 from tests.doubles.clock import ManualClock
 

@@ -15,15 +15,15 @@ from typing import NamedTuple, Protocol, TypeVar
 
 import pytest
 
+from gateway.app.process import SystemClock
 from gateway.domain.commands import Command, Execute
 from gateway.domain.errors import EndReason
 from gateway.domain.model import Application, Device, Kind, Scope
 from gateway.domain.resources import Agent
 from gateway.domain.upstream import LinkClosed, LinkEvent, LoggedOn, LogOn, Part, Source
-from gateway.runtime.clock import SystemClock
 from gateway.runtime.ports import Authority, Clock, Link, Upstream
 from gateway.simulator import Simulator, SimulatorSettings
-from gateway.upstream.asterisk.connection import AmiAddress
+from gateway.upstream.asterisk.ami import AmiAddress
 from gateway.upstream.asterisk.people import hash_password
 from gateway.upstream.asterisk.server import AsteriskServer, AsteriskSettings
 from gateway.upstream.oscce.client import OsccServer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.core.drain_schedule import DrainSchedule, Moving, farewells
+from gateway.core.due_times import DrainSchedule, Moving, farewells
 
 
 def test_nobody_is_told_nothing() -> None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import dataclasses
 import typing
 
-from gateway.core.effects import Answered, AttachSession, Close, Effect, Invoke, Resumed, SessionLimits
+from gateway.core.effects import AcceptSession, Answered, Close, Effect, Invoke, Resumed, SessionLimits
 from gateway.protocol import frames
 
 
 def test_a_session_asks_for_three_things_and_tells_two() -> None:
-    assert set(typing.get_args(Effect)) == {AttachSession, Invoke, Close, Resumed, Answered}
+    assert set(typing.get_args(Effect)) == {AcceptSession, Invoke, Close, Resumed, Answered}
 
 
 def test_a_token_on_its_way_shows_nowhere() -> None:
-    assert "canary" not in repr(AttachSession("canary", ()))
+    assert "canary" not in repr(AcceptSession("canary", ()))
 
 
 def test_the_defaults_are_the_protocols() -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from gateway.core.effects import (
+    AcceptSession,
     Answered,
-    AttachSession,
     Close,
     Effects,
     Health,
@@ -130,7 +130,7 @@ def test_a_phone_resumes_where_it_was() -> None:
 def test_follow_is_answered_before_what_it_changes() -> None:
     phone = served()
     effects = phone.serve(frames.Follow("f1", ("agents", "queue:9")))
-    assert effects == (AttachSession(None, ("agents",)),)
+    assert effects == (AcceptSession(None, ("agents",)),)
     followed, changes = phone.take()
     assert followed == {
         "kind": "followed",
@@ -178,7 +178,7 @@ def test_a_refused_change_of_topics_says_when_and_changes_nothing() -> None:
     assert phone.serve(frames.Follow("less", ())) != (), "nothing has to be sent for less"
     phone.take()
     phone.now += error["retry_after_s"]
-    assert phone.serve(frames.Follow("again", ("queues",))) == (AttachSession(None, ("queues",)),)
+    assert phone.serve(frames.Follow("again", ("queues",))) == (AcceptSession(None, ("queues",)),)
 
 
 def test_a_phone_may_change_its_pace() -> None:

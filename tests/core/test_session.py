@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.effects import Answered, AttachSession, Close, Effects, Health, Invoke, SessionLimits
+from gateway.core.effects import AcceptSession, Answered, Close, Effects, Health, Invoke, SessionLimits
 from gateway.core.element import Element
 from gateway.core.ledger import Ledger
 from gateway.core.session import TRANSITIONS, Session, State
@@ -105,7 +105,7 @@ def test_nothing_is_told_to_a_session_that_is_not_live() -> None:
 def test_a_hello_asks_for_its_session() -> None:
     line = Line()
     assert line.send(hello(topics=["queues"])) == (
-        AttachSession("sealed", ("queues",), ClientInfo(**CLIENT)),
+        AcceptSession("sealed", ("queues",), ClientInfo(**CLIENT)),
     )
     assert line.take() == []
     assert line.session.due_at(line.now, LIVE) is None

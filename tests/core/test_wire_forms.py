@@ -13,7 +13,7 @@ from gateway.core.outbox import Outbox, PaceLadder
 from gateway.core.view import view_of
 from gateway.domain.model import Scope
 from gateway.domain.resources import Agent, Resource
-from gateway.protocol import json_form
+from gateway.protocol import codec
 from gateway.protocol.codec import Codec
 from gateway.protocol.frames import JSON_PROTOCOL, StreamPosition
 from tests.core.samples import decoded
@@ -32,15 +32,15 @@ class Bench:
             JSON_PROTOCOL,
             text=True,
             write=self._write,
-            read=json_form.read,
-            changes=json_form.changes,
+            read=codec.read_json,
+            changes=codec.json_changes,
         )
         self.ledger = Ledger(1)
         self.name_all("first")
 
     def _write(self, value: object) -> bytes:
         self.written += 1
-        return json_form.write(value)
+        return codec.write_json(value)
 
     def name_all(self, name: str) -> None:
         for number in range(AGENTS):

@@ -16,13 +16,13 @@ from redis.exceptions import AuthenticationError, NoPermissionError, RedisError,
 
 from gateway.app.cli.local_processes import ChildProcess, free_port
 from gateway.app.config.settings import BusSection
+from gateway.app.process import SystemClock
 from gateway.app.status import check_bus
-from gateway.bus.backend import RedisBackend
-from gateway.bus.keys import BusKeys
+from gateway.bus.connect import BusKeys
+from gateway.bus.stores import RedisBackend
 from gateway.domain.errors import EndReason, GatewayError
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import Control, Envelope, Inbox, Leaving, NodeRecord, Probe
-from gateway.runtime.clock import SystemClock
 from tests.doubles.servers import Engine, binary, until
 
 DEPLOY = Path(__file__).parents[2] / "deploy"

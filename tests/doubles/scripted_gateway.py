@@ -18,7 +18,7 @@ from aiohttp.test_utils import TestServer
 
 from gateway.domain.errors import advice
 from gateway.domain.model import Application
-from gateway.protocol import frames, json_form, msgpack_form
+from gateway.protocol import codec, frames
 from gateway.protocol.codec import JSON, Codec, codec_for
 
 PATIENCE_S: Final = 5.0
@@ -198,7 +198,7 @@ class Phone:
     def _encode(self, frame: frames.GatewayFrame) -> bytes:
         if not isinstance(frame, frames.Changes):
             return self.codec.encode(frame)
-        write = json_form.write if self.codec is JSON else msgpack_form.write
+        write = codec.write_json if self.codec is JSON else codec.write_msgpack
         return self.codec.changes(
             after=frame.after,
             upto=frame.upto,

@@ -26,7 +26,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from gateway.runtime.clock import SystemClock
+from gateway.app.process import SystemClock
 
 _LINE_BYTES_MAX: Final = 64 * 1024 * 1024
 _LOOK_S: Final = 0.01

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from gateway.edge.admin import AdminRoutes
-from gateway.protocol.admin_openapi import admin_openapi
 from gateway.protocol.envelopes import Order
-from gateway.runtime.admin_rpc import Page
+from gateway.protocol.openapi import admin_openapi
+from gateway.runtime.cluster_receiver import Page
 from tests.edge.operated import BEARER, DIGEST, LINE, Operated, named, operated
 from tests.runtime.scene import user
 

@@ -10,9 +10,9 @@ import pytest
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.edge import export
 from gateway.edge.admin import ClusterOperations
-from gateway.protocol.admin_bodies import DoneBody, KeptOld, Unreached
+from gateway.protocol.bodies import DoneBody, KeptOld, Unreached
 from gateway.protocol.envelopes import Order, Report
-from gateway.runtime.admin_rpc import ANSWER_S, Page
+from gateway.runtime.cluster_receiver import ANSWER_S, Page
 from tests.edge.operated import ACT_ID, named, operated
 from tests.runtime.street import Street
 

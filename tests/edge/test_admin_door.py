@@ -12,7 +12,7 @@ from gateway.domain.model import NodeId, OperatorAct, OrderAct, UserHash
 from gateway.edge.admin import TRIES_BURST, TRIES_PER_S
 from gateway.edge.export import OwnDataExport
 from gateway.protocol.envelopes import Order
-from gateway.runtime.admin_rpc import Page
+from gateway.runtime.cluster_receiver import Page
 from tests.edge.operated import ACT_ID, BEARER, TOKEN, Operated, named, operated
 from tests.runtime.scene import user
 

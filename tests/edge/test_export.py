@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from gateway.domain.resources import Agent, Handling, Me, Queue, Resource, RoutingState, Site
 from gateway.edge.export import export, pick
 from gateway.protocol.bodies import ExportBody
-from gateway.protocol.http_form import write_body
+from gateway.protocol.codec import write_body
 from gateway.protocol.inventory import inventory
 from tests.doubles.clock import ManualClock
 from tests.edge.visits import ticket_of

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.edge.export import ASKED_BURST, NodeHoldings, OwnDataExport, _shown
-from gateway.runtime.admin_rpc import Page
+from gateway.runtime.cluster_receiver import Page
 from tests.doubles.clock import ManualClock
 from tests.edge.operated import named, operated
 from tests.edge.visits import ticket_of

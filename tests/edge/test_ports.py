@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.edge.ports import AccountService, SessionNode
+from gateway.edge.command_runner import AccountService, SessionNode
 from gateway.runtime.accounts import Accounts
 from gateway.runtime.node import Node
 from tests.doubles.clock import ManualClock

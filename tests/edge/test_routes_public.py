@@ -11,7 +11,7 @@ import pytest
 from gateway.edge.notices import NoticesInForce, NoticeText, OperatorNotice
 from gateway.edge.request_context import EdgeSettings
 from gateway.edge.routes import PublishedDocuments
-from gateway.protocol import http_form
+from gateway.protocol import codec
 from gateway.protocol.inventory import inventory
 from tests.edge.conftest import Open
 from tests.edge.visits import SETTINGS, Gateway
@@ -83,7 +83,7 @@ async def test_notices_come_in_the_readers_language(gateway_with: Open) -> None:
 
 async def test_the_inventory_is_published(gateway: Gateway) -> None:
     answer = await gateway.client.get("/v1/privacy/inventory")
-    assert await answer.json() == json.loads(http_form.write_body(inventory()))
+    assert await answer.json() == json.loads(codec.write_body(inventory()))
 
 
 @pytest.mark.parametrize(("path", "key"), [("openapi", "openapi"), ("asyncapi", "asyncapi")])

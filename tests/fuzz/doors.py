@@ -21,7 +21,7 @@ from gateway.domain.model import VALUE_CHARS, Application, Device, SessionId, Se
 from gateway.domain.upstream import Reading
 from gateway.edge import command_runner, credentials
 from gateway.edge.credentials import TOKEN_CHARS_MAX, OpenedToken, TokenFault
-from gateway.protocol import http_form, json_form, wire_form
+from gateway.protocol import codec
 from gateway.protocol.bodies import LOG_ON, LogOnBody
 from gateway.protocol.websocket import POLICY, TOO_BIG, Violation
 from gateway.upstream.oscce import messages, socket
@@ -52,11 +52,11 @@ def log_ons(data: bytes) -> None:
     it, and is taken again as it was understood. So it is with the number.
     """
     try:
-        body = http_form.read_body(data, LOG_ON)
+        body = codec.read_body(data, LOG_ON)
     except GatewayError as error:
         _check_refusal(error)
         return
-    assert http_form.read_body(json_form.write(wire_form.fields(body)), LOG_ON) == body
+    assert codec.read_body(codec.write_json(codec.plain_fields(body)), LOG_ON) == body
     _compare(body, json.loads(data, object_pairs_hook=_once))
     assert not faults(body.device.name, VALUE_CHARS)
     if body.remote_number is not None:

@@ -65,7 +65,7 @@ PLACES: Final[dict[str, str]] = {
     place: category
     for category, listed in {
         MIRROR: """
-            bus/lives.py Lives._held;
+            bus/sealing.py Lives._held;
             bus/memory.py MemoryChannels.receivers;
             bus/redis.py Pipeline._pending; bus/redis.py RedisClient._queue;
             core/assembly.py Assembly._told _shown _read_ms _newest_ms _queries _realtime _missing _unread;
@@ -82,7 +82,7 @@ PLACES: Final[dict[str, str]] = {
             runtime/remote_owner.py RemoteCommands._under_way;
             runtime/sharing.py Sharing._asked_at _together _changed;
             runtime/cluster.py Bundles._sources;
-            upstream/asterisk/connection.py AmiConnection._pending;
+            upstream/asterisk/ami.py AmiConnection._pending;
             upstream/asterisk/link.py AsteriskLink._inbox _pending by_kind queries;
             upstream/asterisk/publisher.py Publisher._agents _due _planned _names _own;
             upstream/asterisk/state.py Pass._callers _members _names;
@@ -105,13 +105,13 @@ PLACES: Final[dict[str, str]] = {
             runtime/mirror.py Feed.connections; runtime/user_state.py UserState.local;
             core/rate_limits.py AdmissionQueue._queue;
             runtime/user_state.py UserStates._user_states; runtime/node.py Node._tickets;
-            core/due_times.py DueTimes._heap _touched; runtime/lease_renewals.py LeaseRenewals._waiting;
+            core/due_times.py DueTimes._heap _touched; runtime/world.py LeaseRenewals._waiting;
             runtime/remote_owner.py RemoteAttach._accepted _again_at;
             runtime/sessions.py SessionRenewal._under_way
         """,
         "asterisk_database": """
             upstream/asterisk/accounts.py AsteriskAccounts._numbers _present _until_s;
-            upstream/asterisk/sessions.py AsteriskSessions._by_key _of
+            upstream/asterisk/link.py AsteriskSessions._by_key _of
         """,
         "people_file": "upstream/asterisk/people.py PeopleFile.by_interface by_login by_number",
         "connection": """
@@ -138,7 +138,7 @@ PLACES: Final[dict[str, str]] = {
         "remembered_ids": """
             core/view.py wanted_by; core/user_sessions.py _in_order;
             core/view.py _same; core/view.py _sight;
-            upstream/asterisk/keys.py number_of;
+            upstream/asterisk/people.py number_of;
             domain/model.py handle_of; edge/credentials.py _user; runtime/user_state.py _same
         """,
         "number_changes": """
@@ -149,8 +149,8 @@ PLACES: Final[dict[str, str]] = {
         "places_in_the_cluster": """
             upstream/asterisk/server.py AsteriskServer._tokens;
             bus/memory.py MemoryLeases._leases _floors; bus/memory.py _Expiring._values _ends;
-            bus/lives.py Lives._answers _asked _known _passed; bus/pubsub.py RedisBus._receivers;
-            bus/keys.py KeyNames._users; bus/pubsub.py Subscriber._subscriptions _changes _watchers;
+            bus/sealing.py Lives._answers _asked _known _passed; bus/pubsub.py RedisBus._receivers;
+            bus/connect.py KeyNames._users; bus/pubsub.py Subscriber._subscriptions _changes _watchers;
             core/bus_health.py Peers._peers; runtime/cluster.py Exchange._waiting _batches _put;
             runtime/ownership.py LinkDialer._others
         """,
@@ -160,13 +160,14 @@ PLACES: Final[dict[str, str]] = {
             app/metrics.py CountedUpstream._dropped; runtime/spawn.py LeanEvent._waiters;
             upstream/oscce/directory.py _Sieve._dropped; app/logging.py RepetitionFilter._windows;
             app/cli/demo_cluster.py LoadBalancer.carried; app/keys.py Keyring._holders;
-            bus/backend.py RedisBackend._running;
-            bus/pubsub.py Subscriber.doubts; bus/redis.py RedisClient.losses; bus/keys.py Refusals._said_at;
+            bus/stores.py RedisBackend._running;
+            bus/pubsub.py Subscriber.doubts; bus/redis.py RedisClient.losses;
+            bus/connect.py Refusals._said_at;
             bus/sealing.py Seals._ciphers dropped; runtime/turns.py Turns._due;
             core/rate_limits.py Record._errors; core/link.py _rhythm;
             edge/credentials.py Tokens._keys; runtime/cluster.py ClusterMembership._known _heard_at;
             runtime/log_off.py LogOffs._repeats;
-            runtime/admin_rpc.py AdminRpc._known; upstream/oscce/messages.py LinkReader._routing
+            runtime/cluster_receiver.py AdminRpc._known; upstream/oscce/messages.py LinkReader._routing
         """,
     }.items()
     for group in " ".join(listed.split()).split("; ")

@@ -18,13 +18,12 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.trace import SpanKind
 
 from gateway.app import spans, wiring
+from gateway.app.adapters import Tracing
 from gateway.app.config.settings import Settings
 from gateway.app.config.sources import generate_secrets
-from gateway.app.process import StopRequest
-from gateway.app.tracing import Tracing
+from gateway.app.process import StopRequest, SystemClock
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.protocol.inventory import inventory
-from gateway.runtime.clock import SystemClock
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.telemetry import Telemetry
 

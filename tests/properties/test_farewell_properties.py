@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.drain_schedule import DrainSchedule, Moving, farewells
+from gateway.core.due_times import DrainSchedule, Moving, farewells
 
 EPS = 1e-6
 RATES = st.sampled_from([0.125, 1.0, 7.0, 20.0, 300.0])
@@ -78,4 +78,4 @@ def test_all_are_told_in_order_steadily_and_within_the_grace(
         assert told[-1].at_s + told[-1].window_s[0] >= grace_s * (len(told) - 1) / len(told) - EPS
 
 
-FAREWELL = "core/drain_schedule.py"
+FAREWELL = "core/due_times.py"

@@ -14,7 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from gateway.core.effects import Answered, AttachSession, Effects, Health, Invoke, SessionLimits
+from gateway.core.effects import AcceptSession, Answered, Effects, Health, Invoke, SessionLimits
 from gateway.core.element import Element
 from gateway.core.ledger import Ledger
 from gateway.core.session import Session, State
@@ -65,7 +65,7 @@ class Connections(RuleBasedStateMachine):
         position = frames.StreamPosition(*self.phone.position) if resume and self.phone.position else None
         served, effects = self.send(frames.Hello(events.CLIENT, "sealed", topics, position))
         if served:
-            assert effects == (AttachSession("sealed", topics, events.CLIENT),)
+            assert effects == (AcceptSession("sealed", topics, events.CLIENT),)
             self.topics = DEFAULT_TOPICS[Application.DASHBOARD] if topics is None else topics
 
     @live
@@ -74,7 +74,7 @@ class Connections(RuleBasedStateMachine):
         def check(effects: Effects) -> None:
             self.topics = topics
             self.onlooker.queued(effects)
-            assert codes(effects) or [type(effect) for effect in effects] == [AttachSession]
+            assert codes(effects) or [type(effect) for effect in effects] == [AcceptSession]
 
         self.serve(frames.Follow("f", topics), check)
         if scope is not None:

@@ -147,9 +147,9 @@ Written = frames.ControlFrame | frames.Ping
 written_by_gateway: st.SearchStrategy[Written] = of(Written)
 
 
-def _update(key: str) -> st.SearchStrategy[envelopes.Update]:
+def _update(key: str) -> st.SearchStrategy[envelopes.PublishedValue]:
     value = built(envelopes.SessionFacts) if key.startswith("session:") else built(_value_type(key))
-    return st.builds(envelopes.Update, st.just(key), INTEGERS, st.none() | value)
+    return st.builds(envelopes.PublishedValue, st.just(key), INTEGERS, st.none() | value)
 
 
 def _value_type(key: str) -> type[Resource]:

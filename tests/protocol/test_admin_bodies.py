@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application
-from gateway.protocol.admin_bodies import (
+from gateway.protocol.bodies import (
     BUNDLE,
     LOG_LEVEL,
     NODE,
@@ -18,7 +18,7 @@ from gateway.protocol.admin_bodies import (
     LogLevelBody,
     NodeBody,
 )
-from gateway.protocol.http_form import read_body, write_body
+from gateway.protocol.codec import read_body, write_body
 
 DIGEST = "0" * 64
 

@@ -9,7 +9,7 @@ import pytest
 from openapi_spec_validator import validate
 
 from gateway.domain.errors import ERRORS, ErrorCode
-from gateway.protocol.admin_openapi import USER_ID, admin_openapi
+from gateway.protocol.openapi import USER_ID, admin_openapi
 from tests.protocol.references import references, resolves
 
 DOCUMENT = admin_openapi()

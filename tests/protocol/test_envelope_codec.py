@@ -39,11 +39,11 @@ from gateway.protocol.envelopes import (
     Probe,
     Publication,
     Publications,
+    PublishedValue,
     Replaced,
     SessionFacts,
     SessionOver,
     Since,
-    Update,
     decode,
     encode,
 )
@@ -88,7 +88,7 @@ def comparable(envelope: Envelope) -> object:
             return envelope
 
 
-def publication(*updates: Update) -> Publication:
+def publication(*updates: PublishedValue) -> Publication:
     return Publication(USER, 1_767_225_600_000_000, 3, 7, False, updates, "live", 5)
 
 
@@ -138,10 +138,10 @@ def test_a_value_has_the_type_of_its_key() -> None:
     read = decode(
         encode(
             publication(
-                Update("agent:5", 4, Agent(version=1)),
-                Update("me:0f", 5, Me(user_id="4711")),
-                Update("session:0f", 6, facts),
-                Update("queue:1", 7, None),
+                PublishedValue("agent:5", 4, Agent(version=1)),
+                PublishedValue("me:0f", 5, Me(user_id="4711")),
+                PublishedValue("session:0f", 6, facts),
+                PublishedValue("queue:1", 7, None),
             )
         )
     )
@@ -157,8 +157,8 @@ def test_a_value_has_the_type_of_its_key() -> None:
 SHARED = Agent(version=9)
 TOGETHER = Publications(
     (
-        publication(Update("agent:5", 4, SHARED), Update("queue:6", 5, None)),
-        dataclasses.replace(publication(Update("agent:5", 9, SHARED)), user=UserId("main", 2)),
+        publication(PublishedValue("agent:5", 4, SHARED), PublishedValue("queue:6", 5, None)),
+        dataclasses.replace(publication(PublishedValue("agent:5", 9, SHARED)), user=UserId("main", 2)),
     )
 )
 
@@ -174,7 +174,11 @@ def test_a_value_that_several_users_share_travels_once_and_stays_one() -> None:
 
 
 def test_equal_values_of_two_keys_are_read_as_what_their_keys_say() -> None:
-    told = publication(Update("agent:5", 4, None), Update("queue:5", 5, None), Update("session:0f", 6, None))
+    told = publication(
+        PublishedValue("agent:5", 4, None),
+        PublishedValue("queue:5", 5, None),
+        PublishedValue("session:0f", 6, None),
+    )
     assert decode(encode(Publications((told,)))) == Publications((told,))
 
 
@@ -214,9 +218,11 @@ def test_what_a_neighbouring_version_adds_inside_is_ignored() -> None:
     del body["asks"][0]["adopt"]
     body["asks"][0]["later"] = 1
     assert decode(msgpack.packb(("Asks", body))) == Asks(NodeId("a"), 1, (Since(USER, 1, 2, adopt=False),))
-    _, body = msgpack.unpackb(encode(publication(Update("agent:5", 4, Agent()))))
+    _, body = msgpack.unpackb(encode(publication(PublishedValue("agent:5", 4, Agent()))))
     body["updates"][0]["value"] = {"version": 3, "later": True}
-    assert decode(msgpack.packb(("Publication", body))) == publication(Update("agent:5", 4, Agent(version=3)))
+    assert decode(msgpack.packb(("Publication", body))) == publication(
+        PublishedValue("agent:5", 4, Agent(version=3))
+    )
     _, body = msgpack.unpackb(encode(TOGETHER))
     body["told"][0].append("later")
     del body["told"][1][8:]

@@ -17,7 +17,7 @@ def test_envelopes_say_whom_they_are_about() -> None:
 
 
 def test_envelopes_cannot_be_changed_on_the_way() -> None:
-    for of in (*get_args(envelopes.Envelope), envelopes.Update, envelopes.SessionFacts):
+    for of in (*get_args(envelopes.Envelope), envelopes.PublishedValue, envelopes.SessionFacts):
         assert of.__dataclass_params__.frozen, of
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.domain.errors import ERRORS, ErrorCode, GatewayError
 from gateway.protocol.bodies import LOG_ON, LogOffPending, LogOnBody
-from gateway.protocol.http_form import BODY_BYTES_MAX, problem, problem_members, read_body, write_body
+from gateway.protocol.codec import BODY_BYTES_MAX, problem, problem_members, read_body, write_body
 from tests.protocol import strategies as any_of
 
 GOOD = (

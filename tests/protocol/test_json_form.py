@@ -6,19 +6,19 @@ import json
 
 import pytest
 
-from gateway.protocol.json_form import changes, read, write
+from gateway.protocol.codec import json_changes, read_json, write_json
 from gateway.protocol.limits import BadFrame
 
 
 def test_what_is_written_is_json() -> None:
     value = {"a": [1, 1.5, None, True, 'é"\\\n\x00'], "b": {}}
-    assert json.loads(write(value)) == value == read(write(value))
+    assert json.loads(write_json(value)) == value == read_json(write_json(value))
 
 
 def test_text_that_is_not_utf_8_closes_with_its_code() -> None:
     for data in (b'"\xff"', b'{"a":"\xed\xa0\x80"}', b"\xc0\x80"):
         with pytest.raises(BadFrame) as refused:
-            read(data)
+            read_json(data)
         assert refused.value.close_code == 1007
 
 
@@ -32,18 +32,18 @@ def test_text_that_is_not_utf_8_closes_with_its_code() -> None:
 )  # fmt: skip
 def test_what_is_no_strict_json_is_refused(text: str) -> None:
     with pytest.raises(BadFrame) as refused:
-        read(text.encode())
+        read_json(text.encode())
     assert refused.value.close_code is None
 
 
 def test_changes_leave_out_what_is_empty() -> None:
     nothing: dict[str, list[tuple[str, bytes]]] = {"put": [], "patch": []}
-    frame = changes(after=3, upto=3, stream=None, reset=False, more=False, gone=(), **nothing)
+    frame = json_changes(after=3, upto=3, stream=None, reset=False, more=False, gone=(), **nothing)
     assert frame == b'{"kind":"changes","after":3,"upto":3}'
 
 
 def test_changes_hold_the_fragments_as_they_are() -> None:
-    frame = changes(
+    frame = json_changes(
         after=0,
         upto=7,
         stream='8.a"b',

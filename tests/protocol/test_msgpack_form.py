@@ -5,13 +5,13 @@ from __future__ import annotations
 import msgpack  # type: ignore[import-untyped]  # ships no types
 import pytest
 
+from gateway.protocol.codec import msgpack_changes, read_msgpack, write_msgpack
 from gateway.protocol.limits import BadFrame, check_value
-from gateway.protocol.msgpack_form import changes, read, write
 
 
 def test_what_is_written_is_msgpack() -> None:
     value = {"a": [1, 1.5, None, True, "é\x00", -5, 2**53 - 1], "b": {}}
-    assert msgpack.unpackb(write(value)) == value == read(write(value))
+    assert msgpack.unpackb(write_msgpack(value)) == value == read_msgpack(write_msgpack(value))
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def test_what_is_written_is_msgpack() -> None:
 )  # fmt: skip
 def test_what_is_no_strict_msgpack_is_refused(data: bytes) -> None:
     with pytest.raises(BadFrame) as refused:
-        read(data)
+        read_msgpack(data)
     assert refused.value.close_code is None
 
 
@@ -34,21 +34,21 @@ def test_what_is_no_strict_msgpack_is_refused(data: bytes) -> None:
 )
 def test_types_that_json_has_not_do_not_pass_for_values(value: object) -> None:
     with pytest.raises(BadFrame):
-        check_value(read(msgpack.packb({"a": value})))
+        check_value(read_msgpack(msgpack.packb({"a": value})))
 
 
 def test_single_precision_is_read_as_the_number_it_is() -> None:
-    assert read(msgpack.packb(1.5, use_single_float=True)) == 1.5
+    assert read_msgpack(msgpack.packb(1.5, use_single_float=True)) == 1.5
 
 
 def test_changes_leave_out_what_is_empty() -> None:
     nothing: dict[str, list[tuple[str, bytes]]] = {"put": [], "patch": []}
-    frame = changes(after=3, upto=3, stream=None, reset=False, more=False, gone=(), **nothing)
+    frame = msgpack_changes(after=3, upto=3, stream=None, reset=False, more=False, gone=(), **nothing)
     assert frame == msgpack.packb({"kind": "changes", "after": 3, "upto": 3})
 
 
 def test_changes_hold_the_fragments_as_they_are() -> None:
-    frame = changes(
+    frame = msgpack_changes(
         after=0,
         upto=70_000,
         stream="8.ab",

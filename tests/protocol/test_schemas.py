@@ -14,10 +14,10 @@ from hypothesis import given
 from gateway.domain.resources import RESOURCES, Agent
 from gateway.protocol import frames
 from gateway.protocol.bodies import LogOnBody
+from gateway.protocol.codec import plain_fields
 from gateway.protocol.inventory import InventoryBody
 from gateway.protocol.openapi import openapi
 from gateway.protocol.schemas import CLIENT_FRAMES, GATEWAY_FRAMES, Schema, frame_schemas, ref, schemas_of
-from gateway.protocol.wire_form import fields
 from tests.protocol import strategies as any_of
 from tests.protocol.references import references
 
@@ -150,4 +150,4 @@ def test_a_type_comes_with_its_parts() -> None:
 @given(value=any_of.client_frames | any_of.written_by_gateway | any_of.resources)
 def test_what_is_written_is_what_is_described(value: Any) -> None:  # noqa: ANN401 - a frame or a resource
     document = {"components": {"schemas": SCHEMAS}, **ref(type(value).__name__)}
-    jsonschema.Draft202012Validator(document).validate(fields(value))
+    jsonschema.Draft202012Validator(document).validate(plain_fields(value))

@@ -17,15 +17,15 @@ from gateway.domain.resources import (
 )
 from gateway.protocol import frames
 from gateway.protocol.bodies import AboutBody, LogOffPending, PrivacyView, SiteView
-from gateway.protocol.wire_form import changed_fields, fields, plain
+from gateway.protocol.codec import changed_fields, plain, plain_fields
 
 
 def test_fields_without_a_value_are_left_out() -> None:
-    assert fields(Queue(name="Sales", contacts_waiting=0)) == {"name": "Sales", "contacts_waiting": 0}
+    assert plain_fields(Queue(name="Sales", contacts_waiting=0)) == {"name": "Sales", "contacts_waiting": 0}
 
 
 def test_empty_lists_stay() -> None:
-    assert fields(Agent()) == {
+    assert plain_fields(Agent()) == {
         "group_ids": [],
         "queue_ids": [],
         "skills": [],
@@ -36,18 +36,18 @@ def test_empty_lists_stay() -> None:
 
 def test_parts_leave_out_what_they_do_not_know_too() -> None:
     agent = Agent(media=Media(voice=Switch.ON), skills=(AgentSkill("7", level=5, active=False),))
-    assert fields(agent)["media"] == {"voice": "on"}
-    assert fields(agent)["skills"] == [{"skill_id": "7", "level": 5, "active": False}]
+    assert plain_fields(agent)["media"] == {"voice": "on"}
+    assert plain_fields(agent)["skills"] == [{"skill_id": "7", "level": 5, "active": False}]
 
 
 def test_nulls_inside_a_mapping_are_data() -> None:
-    assert fields(Queue(routing_parameters={"a": None, "b": ("1",)})) == {
+    assert plain_fields(Queue(routing_parameters={"a": None, "b": ("1",)})) == {
         "routing_parameters": {"a": None, "b": ["1"]}
     }
 
 
 def test_enumerations_are_their_plain_values() -> None:
-    state = fields(Agent(routing_state=RoutingState.WORK))["routing_state"]
+    state = plain_fields(Agent(routing_state=RoutingState.WORK))["routing_state"]
     assert (type(state), state) == (str, "work")
     assert type(plain(CloseCode.SLOW)) is int
     assert plain(Functions(voice=FunctionState.UP)) == {"voice": "up"}
@@ -55,8 +55,8 @@ def test_enumerations_are_their_plain_values() -> None:
 
 def test_false_is_left_out_where_it_is_the_default_only() -> None:
     command = frames.CommandFrame("1", "k", "s", 5, SetRoutingState("work"))
-    assert "retry" not in fields(command)
-    assert fields(Agent(app_present=False))["app_present"] is False
+    assert "retry" not in plain_fields(command)
+    assert plain_fields(Agent(app_present=False))["app_present"] is False
 
 
 def test_a_default_that_says_something_is_written() -> None:
@@ -64,36 +64,36 @@ def test_a_default_that_says_something_is_written() -> None:
 
 
 def test_the_kind_comes_first() -> None:
-    assert next(iter(fields(frames.Pong("1")))) == "kind"
+    assert next(iter(plain_fields(frames.Pong("1")))) == "kind"
 
 
 def test_no_topics_are_told_from_none_named() -> None:
     info = frames.ClientInfo("a", "1", "web")
-    assert fields(frames.Hello(info, topics=()))["topics"] == []
-    assert "topics" not in fields(frames.Hello(info))
+    assert plain_fields(frames.Hello(info, topics=()))["topics"] == []
+    assert "topics" not in plain_fields(frames.Hello(info))
 
 
 def test_fields_that_are_never_optional_stand_as_null() -> None:
     ping = frames.Ping(1, 1, "n", None, "down", "live", 5)
-    assert fields(ping)["as_of_ms"] is None
-    bye = fields(frames.Bye(CloseCode.SLOW, "slow", "after"))
+    assert plain_fields(ping)["as_of_ms"] is None
+    bye = plain_fields(frames.Bye(CloseCode.SLOW, "slow", "after"))
     assert bye == {
         "kind": "bye", "code": 4108, "reason": "slow", "reconnect": "after", "min_s": None, "max_s": None,
     }  # fmt: skip
     notice = frames.NoticeFrame("n", 1, "privacy", "t", "s", None, 5, must_acknowledge=False)
-    assert fields(notice)["link"] is None
-    assert fields(notice)["must_acknowledge"] is False
+    assert plain_fields(notice)["link"] is None
+    assert plain_fields(notice)["must_acknowledge"] is False
 
 
 def test_bodies_follow_the_same_rules() -> None:
     site = SiteView("main", "Main", (Application.DASHBOARD,))
-    about = fields(
+    about = plain_fields(
         AboutBody("gateway", "1", (site,), trusted_transport=False, privacy=PrivacyView(None, None))
     )
     assert about["sites"] == [{"id": "main", "display_name": "Main", "applications": ["dashboard"]}]
     assert about["trusted_transport"] is False
     assert about["privacy"] == {"contact": None, "statement_url": None}
-    assert fields(LogOffPending(None)) == {"routed_until_ms": None, "state": "pending"}
+    assert plain_fields(LogOffPending(None)) == {"routed_until_ms": None, "state": "pending"}
 
 
 def test_changed_fields_clear_with_null_and_replace_parts_whole() -> None:

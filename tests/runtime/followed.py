@@ -5,7 +5,7 @@ from __future__ import annotations
 from gateway.domain.model import Kind
 from gateway.domain.resources import Queue
 from gateway.domain.upstream import Part, Source
-from gateway.protocol.envelopes import Publication, Update
+from gateway.protocol.envelopes import Publication, PublishedValue
 from gateway.runtime.follower import Follower
 from tests.runtime.scene import PhoneLine, user
 from tests.runtime.street import Street
@@ -46,5 +46,5 @@ def resets(phone: PhoneLine) -> int:
 
 
 def publication(at: Street, epoch: int, contacts: int, seq: int = 1_000) -> Publication:
-    update = Update("queue:5", seq, Queue(name="Billing", contacts_waiting=contacts))
+    update = PublishedValue("queue:5", seq, Queue(name="Billing", contacts_waiting=contacts))
     return Publication(user(1), epoch, 0, seq, True, (update,), "live", at.clock.wall_ms())

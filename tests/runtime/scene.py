@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from gateway.app.metrics import CountingTally
 from gateway.bus.memory import MemoryLeases
-from gateway.core.effects import AttachSession, Close, Effects, Health, Invoke, SessionLimits
+from gateway.core.effects import AcceptSession, Close, Effects, Health, Invoke, SessionLimits
 from gateway.core.session import Session
 from gateway.domain.errors import CloseCode, SessionRefused
 from gateway.domain.model import Application, Device, Kind, NodeId, NumberAct, OrderAct, Scope, Ticket, UserId
@@ -109,9 +109,9 @@ class PhoneLine:
     def run(self, effects: Effects) -> None:
         for effect in effects:
             match effect:
-                case AttachSession(token=None):
+                case AcceptSession(token=None):
                     self.scene.node.follow(self, effect.topics or ())
-                case AttachSession():
+                case AcceptSession():
                     self.scene.tasks.create_task(self._attach(effect.topics))
                 case Invoke():
                     self.scene.tasks.create_task(self._invoke(effect))

@@ -7,7 +7,7 @@ import pytest
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import Order
-from gateway.runtime.admin_rpc import ANSWER_S, NodeAnswer, Page
+from gateway.runtime.cluster_receiver import ANSWER_S, NodeAnswer, Page
 from tests.runtime.street import Street, street
 
 N0, N1, N2 = NodeId("n0"), NodeId("n1"), NodeId("n2")

@@ -8,8 +8,8 @@ from gateway.domain.errors import CloseCode
 from gateway.domain.model import Application, NodeId, UserId
 from gateway.domain.upstream import LoggedOff
 from gateway.protocol.envelopes import Order
-from gateway.runtime.admin_rpc import NodeAnswer, Page
 from gateway.runtime.admin_users import BY, CONFIRM_S, ENDED_WITHIN_S, AdminUsers
+from gateway.runtime.cluster_receiver import NodeAnswer, Page
 from tests.runtime.scene import PhoneLine, Scene, scene
 from tests.runtime.street import Street, street
 

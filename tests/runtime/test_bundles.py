@@ -17,7 +17,7 @@ from gateway.protocol.envelopes import (
     Inbox,
     Publication,
     Publications,
-    Update,
+    PublishedValue,
 )
 from gateway.runtime.cluster import UPDATES_MAX, Bundles, Share
 from tests.doubles.clock import ManualClock
@@ -38,7 +38,7 @@ class Owner:
     def take(self) -> Share | None:
         if not self.news:
             return None
-        updates = tuple(Update(f"queue:{n}", n, Queue()) for n in range(self.updates))
+        updates = tuple(PublishedValue(f"queue:{n}", n, Queue()) for n in range(self.updates))
         told = Publication(self.user, 1, 0, self.news, False, updates, "live", None)
         self.news = 0
         return Share(told, self.nodes)

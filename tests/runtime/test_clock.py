@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from gateway.runtime.clock import SystemClock
+from gateway.app.process import SystemClock
 
 
 def test_now_is_monotonic_seconds() -> None:

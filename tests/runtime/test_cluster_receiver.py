@@ -25,11 +25,11 @@ from gateway.protocol.envelopes import (
     Leaving,
     Publication,
     Publications,
+    PublishedValue,
     Refusal,
     Replaced,
     SessionOver,
     Since,
-    Update,
 )
 from gateway.runtime.owner import Owner
 from tests.runtime.followed import followed
@@ -334,7 +334,7 @@ async def test_a_fault_over_one_user_keeps_no_other_from_what_is_told_with_it(
         bert = next(home.follower for who, home in at.scenes[1].node.user_states.items() if who != user(1))
         assert bert is not None
         epoch, seq = at.home(1).feed.ledger.position
-        update = Update("queue:5", seq + 1, Queue(contacts_waiting=77))
+        update = PublishedValue("queue:5", seq + 1, Queue(contacts_waiting=77))
         mine = Publication(user(1), epoch, seq, seq + 1, False, (update,), "live", None)
         with monkeypatch.context() as patched:
             patched.setattr(bert, "read", broken)

@@ -12,9 +12,9 @@ from weakref import ref
 
 import pytest
 
+from gateway.app.process import SystemClock
 from gateway.core.link import Linger
 from gateway.domain.model import NodeId, Ticket, UserId
-from gateway.runtime.clock import SystemClock
 from gateway.runtime.node import NodeSettings, SiteParts
 from gateway.runtime.turns import Turns
 from gateway.runtime.user_state import UNFOLLOW_S

@@ -14,10 +14,9 @@ from gateway.core.registry import Quota
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
 from gateway.runtime.cluster import Exchange
-from gateway.runtime.lease_renewals import LeaseRenewals
 from gateway.runtime.ownership import LeaseKeeper
 from gateway.runtime.ports import Grant
-from gateway.runtime.world import World
+from gateway.runtime.world import LeaseRenewals, World
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_upstream import FakeUpstream
 

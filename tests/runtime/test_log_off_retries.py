@@ -23,8 +23,7 @@ from gateway.runtime.log_off import (
     LogOffs,
     Others,
 )
-from gateway.runtime.ports import SharedStore
-from gateway.runtime.tally import Part, Tally
+from gateway.runtime.ports import Part, SharedStore, Tally
 from tests.doubles.clock import ManualClock
 
 ANSWER_S = 10.0

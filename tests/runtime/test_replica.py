@@ -11,13 +11,13 @@ from gateway.core.ledger import Delta, Ledger
 from gateway.core.ledger import Update as Held
 from gateway.domain.model import UserId
 from gateway.domain.resources import Queue
-from gateway.protocol.envelopes import Publication, Update
+from gateway.protocol.envelopes import Publication, PublishedValue
 from gateway.runtime.follower import Shared, arrived, as_of, delta, is_of_sessions
 
 KEY = "queue:1"
 
 
-def told(*updates: Update, reset: bool = False, user: int = 1) -> Publication:
+def told(*updates: PublishedValue, reset: bool = False, user: int = 1) -> Publication:
     return Publication(UserId("main", user), 1, 0, 9, reset, updates, "live", None)
 
 
@@ -28,7 +28,11 @@ def holding(value: Queue) -> Ledger:
 
 
 def test_what_was_told_is_what_is_taken_in() -> None:
-    made = delta(told(Update(KEY, 3, Queue(contacts_waiting=1)), Update("queue:2", 4, None)), Ledger(), {})
+    made = delta(
+        told(PublishedValue(KEY, 3, Queue(contacts_waiting=1)), PublishedValue("queue:2", 4, None)),
+        Ledger(),
+        {},
+    )
     assert (made.epoch, made.after, made.upto, made.reset) == (1, 0, 9, False)
     first, second = made.updates
     assert (first.key, first.seq, second) == (KEY, 3, Held("queue:2", 4, None))
@@ -39,7 +43,9 @@ def test_what_was_told_is_what_is_taken_in() -> None:
 def test_a_value_that_users_share_is_one_element() -> None:
     value, made = Queue(contacts_waiting=1), Shared()
     ledgers = [Ledger(), holding(Queue(contacts_waiting=0)), holding(Queue(contacts_waiting=2))]
-    found = {delta(told(Update(KEY, 3, value)), ledger, made).updates[0].element for ledger in ledgers}
+    found = {
+        delta(told(PublishedValue(KEY, 3, value)), ledger, made).updates[0].element for ledger in ledgers
+    }
     assert len(found) == 1
 
 
@@ -48,15 +54,15 @@ def test_what_is_held_already_stays_the_same_element(*, made_before: bool) -> No
     value, made = Queue(contacts_waiting=1), Shared()
     ledger = holding(Queue(contacts_waiting=1))
     if made_before:
-        delta(told(Update(KEY, 3, value)), Ledger(), made)
-    assert delta(told(Update(KEY, 3, value)), ledger, made).updates[0].element is ledger.get(KEY)
+        delta(told(PublishedValue(KEY, 3, value)), Ledger(), made)
+    assert delta(told(PublishedValue(KEY, 3, value)), ledger, made).updates[0].element is ledger.get(KEY)
 
 
 @pytest.mark.parametrize(
     ("publication", "is_told"),
     [
-        (told(Update(KEY, 1, None)), False),
-        (told(Update(KEY, 1, None), Update("session:0f", 2, None)), True),
+        (told(PublishedValue(KEY, 1, None)), False),
+        (told(PublishedValue(KEY, 1, None), PublishedValue("session:0f", 2, None)), True),
         (told(reset=True), True),
         (told(), False),
     ],

@@ -8,8 +8,8 @@ from gateway.core.rate_limits import Urgency
 from gateway.domain.upstream import Feature
 from gateway.protocol.envelopes import Channel, Envelope, Publication, Publications
 from gateway.runtime.handover import ALONE_S, UNLINKED_S
+from gateway.runtime.ports import Tally
 from gateway.runtime.remote_owner import EXPIRY_S
-from gateway.runtime.tally import Tally
 from tests.runtime.followed import TRUSTED_S, followed
 from tests.runtime.scene import user
 from tests.runtime.street import Street, street

@@ -30,9 +30,9 @@ import structlog
 from gateway.app import wiring
 from gateway.app.config.settings import Settings
 from gateway.app.config.sources import generate_secrets
-from gateway.app.drain import LogOffsLost
 from gateway.app.logging import configure
 from gateway.app.process import StopRequest
+from gateway.app.wiring import LogOffsLost
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.simulator.model import Agent, Contact
 from tests.doubles.clock import ManualClock

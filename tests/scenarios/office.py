@@ -19,8 +19,7 @@ import msgspec
 
 from gateway.app import wiring
 from gateway.app.config.settings import SecretsSection, Settings
-from gateway.app.process import StopRequest
-from gateway.runtime.clock import SystemClock
+from gateway.app.process import StopRequest, SystemClock
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.simulator.clock import RealClock
 from gateway.simulator.sessions import Session

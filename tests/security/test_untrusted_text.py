@@ -15,7 +15,7 @@ import pytest
 
 from gateway.domain import model
 from gateway.protocol.bodies import LOG_ON
-from gateway.protocol.http_form import read_body
+from gateway.protocol.codec import read_body
 from gateway.upstream.oscce import directory, http, resources
 from gateway.upstream.oscce.decode import server_name
 from gateway.upstream.oscce.errors import refusal

@@ -31,11 +31,9 @@ from schemathesis.specs.openapi.checks import (
 
 from gateway.app.config.settings import Settings
 from gateway.app.config.sources import generate_secrets
-from gateway.app.process import StopRequest
+from gateway.app.process import StopRequest, SystemClock
 from gateway.app.wiring import serving
-from gateway.protocol.admin_openapi import admin_openapi
-from gateway.protocol.openapi import openapi
-from gateway.runtime.clock import SystemClock
+from gateway.protocol.openapi import admin_openapi, openapi
 from gateway.simulator import Simulator, SimulatorSettings
 
 EXAMPLES = 10

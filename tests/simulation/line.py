@@ -10,7 +10,7 @@ import json
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
-from gateway.core.effects import AttachSession, Close, Effects, Invoke, SessionLimits
+from gateway.core.effects import AcceptSession, Close, Effects, Invoke, SessionLimits
 from gateway.core.session import Session
 from gateway.domain.errors import CloseCode, SessionRefused
 from gateway.domain.model import Device, Ticket
@@ -156,9 +156,9 @@ class Line:
     def _run(self, effects: Effects) -> None:
         for effect in effects:
             match effect:
-                case AttachSession(token=None):
+                case AcceptSession(token=None):
                     self._node.follow(self, effect.topics or ())
-                case AttachSession():
+                case AcceptSession():
                     self._start(self._attach(effect.topics))
                 case Invoke():
                     self._start(self._invoke(effect))

@@ -19,7 +19,7 @@ from gateway.core.view import me_key
 from gateway.domain.commands import Outcome, Status
 from gateway.domain.errors import CloseCode
 from gateway.domain.resources import Agent, Me, Queue, RoutingState, Site
-from gateway.protocol import json_form, msgpack_form
+from gateway.protocol import codec
 from gateway.protocol.codec import JSON, MSGPACK, Codec
 from gateway.protocol.frames import NoticeFrame, Renewed
 from tests.core.samples import CLIENT, KEY, LIVE, WALL_MS, facts_of, ticket_of
@@ -82,7 +82,7 @@ class Conversation:
 
     def sends(self, frame: Frame, note: str = "") -> None:
         """Have the client send a frame."""
-        data = (json_form if self._codec.text else msgpack_form).write(frame)
+        data = (codec.write_json if self._codec.text else codec.write_msgpack)(frame)
         self.lines.append(Line(self._now, "client", data, frame, note))
         self._at.receive(data, self._now, self._wall_ms)
 
@@ -91,7 +91,7 @@ class Conversation:
         self._now += after_s
         taken = self._at.take(self._now, self._wall_ms, replace(self._health, as_of=self._now))
         for number, data in enumerate(taken):
-            frame = (json_form if self._codec.text else msgpack_form).read(data)
+            frame = (codec.read_json if self._codec.text else codec.read_msgpack)(data)
             assert isinstance(frame, dict)
             self.lines.append(
                 Line(self._now, "gateway", data, frame, notes[number] if notes[number:] else "")

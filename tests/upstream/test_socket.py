@@ -8,6 +8,7 @@ from typing import cast
 
 import pytest
 
+from gateway.app.process import SystemClock
 from gateway.protocol import websocket
 from gateway.protocol.websocket import (
     CloseReceived,
@@ -18,7 +19,6 @@ from gateway.protocol.websocket import (
     Violation,
     WebSocketPing,
 )
-from gateway.runtime.clock import SystemClock
 from gateway.runtime.turns import Turns
 from gateway.upstream.oscce.socket import WAITING_CHARS_MAX, Closed, LinkSocket
 

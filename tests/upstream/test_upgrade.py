@@ -13,11 +13,11 @@ import aiohttp
 import pytest
 from yarl import URL
 
+from gateway.app.process import SystemClock
 from gateway.protocol import websocket
-from gateway.runtime.clock import SystemClock
 from gateway.runtime.turns import Turns
+from gateway.upstream.oscce.http import upgrade
 from gateway.upstream.oscce.socket import Closed
-from gateway.upstream.oscce.upgrade import upgrade
 
 LIMIT = 1_000_000
 TURNS = Turns(SystemClock())

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import uvloop
 
+from gateway.app.process import SystemClock
 from gateway.domain.commands import KeepAlive
 from gateway.domain.upstream import LinkClosed, Opened
-from gateway.runtime.clock import SystemClock
 from gateway.simulator.web import self_signed, server_context
 from gateway.upstream.oscce.client import MESSAGE_BYTES, OsccServer, tls_context
 from tests.upstream.samples import TIME_MS

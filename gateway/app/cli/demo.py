@@ -27,10 +27,9 @@ from gateway.app.config.settings import (
     SiteSection,
 )
 from gateway.app.config.sources import generate_secrets
-from gateway.app.drain import LogOffsLost
 from gateway.app.listeners import CannotListen, os_error_text
-from gateway.app.process import StopRequest, background_tasks
-from gateway.runtime.clock import SystemClock
+from gateway.app.process import StopRequest, SystemClock, background_tasks
+from gateway.app.wiring import LogOffsLost
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.simulator.ami import FakeAsterisk
 from gateway.simulator.ami_day import Day

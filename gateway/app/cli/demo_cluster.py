@@ -37,8 +37,7 @@ from gateway.app.config.settings import SecretsSection
 from gateway.app.config.sources import generate_secrets
 from gateway.app.keys import write_block
 from gateway.app.listeners import CannotListen, os_error_text
-from gateway.app.process import StopRequest, background_tasks
-from gateway.runtime.clock import SystemClock
+from gateway.app.process import StopRequest, SystemClock, background_tasks
 from gateway.runtime.ports import Clock
 from gateway.runtime.spawn import spawn
 from gateway.simulator import Simulator, SimulatorSettings

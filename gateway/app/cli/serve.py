@@ -14,12 +14,17 @@ from gateway.app.cli.command import add_config
 from gateway.app.config.errors import ConfigError
 from gateway.app.config.settings import SecretsSection, Settings
 from gateway.app.config.sources import generate_secrets, load
-from gateway.app.drain import LogOffsLost
 from gateway.app.listeners import CannotListen
 from gateway.app.logging import flush_suppressed
-from gateway.app.process import StopRequest, SystemdNotifier, background_tasks, disable_core_dumps
+from gateway.app.process import (
+    StopRequest,
+    SystemClock,
+    SystemdNotifier,
+    background_tasks,
+    disable_core_dumps,
+)
 from gateway.app.reload import ReadSecrets
-from gateway.runtime.clock import SystemClock
+from gateway.app.wiring import LogOffsLost
 
 UNCONFIRMED: Final = 3
 """Exit code: the node has ended in order, but no node retries some log-offs."""

@@ -21,12 +21,8 @@ from gateway.domain.model import Application, Right, SessionId, SessionSecret, U
 from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
 from gateway.runtime.ports import Clock
 from gateway.upstream.asterisk import commands
-from gateway.upstream.asterisk.ami import Message
-from gateway.upstream.asterisk.connection import LostError, is_success
-from gateway.upstream.asterisk.keys import remote_interface
-from gateway.upstream.asterisk.monitor import Monitor, unavailable
-from gateway.upstream.asterisk.people import NOBODY, Person, agent_number, fits
-from gateway.upstream.asterisk.sessions import (
+from gateway.upstream.asterisk.ami import LostError, Message, is_success
+from gateway.upstream.asterisk.link import (
     NUMBERS,
     OF_PERSON,
     SESSIONS,
@@ -36,6 +32,8 @@ from gateway.upstream.asterisk.sessions import (
     key_of_secret,
     parse,
 )
+from gateway.upstream.asterisk.monitor import Monitor, unavailable
+from gateway.upstream.asterisk.people import NOBODY, Person, agent_number, fits, remote_interface
 from gateway.upstream.asterisk.view import AgentFacts
 
 _LOG: Final = structlog.get_logger("gateway.asterisk")

@@ -17,16 +17,17 @@ import structlog
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.runtime.ports import Clock
 from gateway.runtime.spawn import heed_cancellation
-from gateway.upstream.asterisk.ami import Message, decimal
-from gateway.upstream.asterisk.commands import Step, refusal
-from gateway.upstream.asterisk.connection import (
+from gateway.upstream.asterisk.ami import (
     AmiAddress,
     AmiConnection,
     LostError,
+    Message,
     connect,
+    decimal,
     is_success,
     log_in,
 )
+from gateway.upstream.asterisk.commands import Step, refusal
 from gateway.upstream.asterisk.people import PeopleError, PeopleFile, read_people
 from gateway.upstream.asterisk.publisher import Publisher
 from gateway.upstream.asterisk.state import Queues

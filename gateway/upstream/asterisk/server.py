@@ -48,11 +48,10 @@ from gateway.domain.upstream import (
 from gateway.runtime.ports import Clock
 from gateway.upstream.asterisk import commands
 from gateway.upstream.asterisk.accounts import INSTANCE, AsteriskAccounts, rights_of
-from gateway.upstream.asterisk.connection import AmiAddress, LostError
-from gateway.upstream.asterisk.link import AsteriskLink, LinkedSession
+from gateway.upstream.asterisk.ami import AmiAddress, LostError
+from gateway.upstream.asterisk.link import AsteriskLink, AsteriskSession, LinkedSession
 from gateway.upstream.asterisk.monitor import Monitor, Timing, unavailable
 from gateway.upstream.asterisk.people import Person, agent_number
-from gateway.upstream.asterisk.sessions import AsteriskSession
 from gateway.upstream.asterisk.view import Rules, skills_version
 
 KEEP_ALIVE_S: Final = 15.0

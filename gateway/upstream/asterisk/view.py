@@ -22,8 +22,7 @@ from gateway.domain.resources import (
     Switch,
 )
 from gateway.domain.upstream import Part, Source
-from gateway.upstream.asterisk.keys import number_of
-from gateway.upstream.asterisk.people import PeopleFile, Person, agent_number
+from gateway.upstream.asterisk.people import PeopleFile, Person, agent_number, number_of
 from gateway.upstream.asterisk.state import ON_HOLD, RINGING_STATES, Contact, Membership, Queues, QueueState
 
 STATES: Final = {

@@ -35,11 +35,10 @@ from gateway.runtime.ports import Clock
 from gateway.runtime.turns import Turns
 from gateway.upstream.oscce import http
 from gateway.upstream.oscce.errors import WireError
-from gateway.upstream.oscce.http import Answer, RefusedAnswer, answer_of, unreached
+from gateway.upstream.oscce.http import Answer, RefusedAnswer, answer_of, unreached, upgrade
 from gateway.upstream.oscce.link import OsccLink, Terms
 from gateway.upstream.oscce.readings import Readings
 from gateway.upstream.oscce.socket import LinkSocket
-from gateway.upstream.oscce.upgrade import upgrade
 
 T = TypeVar("T")
 

@@ -36,10 +36,10 @@ from gateway.domain.commands import (
     StopListening,
 )
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.upstream.oscce.decode import MOST, TARGET_STATES, WHENS, Count, Element
+from gateway.upstream.oscce.decode import MOST, TARGET_STATES, WHENS, Count, WireElement
 from gateway.upstream.oscce.directory import DIRECTORY_KINDS, directory
 from gateway.upstream.oscce.errors import NAMES, UNREADABLE, WireError, read_as_meant, refusal
-from gateway.upstream.oscce.messages import AttachedSession, attached
+from gateway.upstream.oscce.messages import ServerSession, attached
 from gateway.upstream.oscce.readings import Readings
 from gateway.upstream.oscce.resources import EVENT_TYPES, References
 
@@ -197,7 +197,7 @@ def _key(id_: str, code: ErrorCode, message: str) -> int:
 # ---- answers ----
 
 
-class _Done(Element):
+class _Done(WireElement):
     state: str
     version: Count | None = None
 
@@ -277,17 +277,17 @@ def _ask(
 # ---- answers ----
 
 
-class _Outcome(Element):
+class _Outcome(WireElement):
     error: Count = 0
     error_name: str | None = None
 
 
-class _Query(Element):
+class _Query(WireElement):
     query_id: Count
 
 
 _decode_outcome: Final = msgspec.json.Decoder(_Outcome).decode
-_decode_attached: Final = msgspec.json.Decoder(AttachedSession).decode
+_decode_attached: Final = msgspec.json.Decoder(ServerSession).decode
 _decode_query: Final = msgspec.json.Decoder(_Query).decode
 
 

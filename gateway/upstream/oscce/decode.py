@@ -44,7 +44,7 @@ def own_name(word: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", word).lower()
 
 
-class Element(msgspec.Struct, rename=server_name, gc=False, kw_only=True):
+class WireElement(msgspec.Struct, rename=server_name, gc=False, kw_only=True):
     """A struct that the server sends; fields that stand nowhere here are ignored."""
 
 

@@ -19,8 +19,8 @@ from gateway.upstream.oscce.decode import (
     MEDIA,
     RIGHTS,
     Count,
-    Element,
     Key,
+    WireElement,
     bound,
     ids,
     is_name,
@@ -35,7 +35,7 @@ from gateway.upstream.oscce.resources import Read, References, Shape, UserSkill,
 _NO_KEYS: Final = msgspec.Raw(b"[]")
 
 
-class Scoped(Element):
+class Scoped(WireElement):
     """The objects that a session may see: lists of Keys, which are the same for many sessions."""
 
     users: msgspec.Raw = _NO_KEYS
@@ -59,7 +59,7 @@ def rights(told: Iterable[object]) -> frozenset[Right]:
 
 
 T = TypeVar("T")
-ElementT = TypeVar("ElementT", bound=Element)
+ElementT = TypeVar("ElementT", bound=WireElement)
 
 REASON_KINDS: Final[dict[str, ReasonKind]] = {
     "UnavailableReason": "unavailable",
@@ -81,7 +81,7 @@ DIRECTORY_KINDS: Final = (*KINDS, "Skill", *REASON_KINDS, "RoutingParameter")
 # ---- objects ----
 
 
-class _User(Element):
+class _User(WireElement):
     key: Key
     id: str | None = None
     first_name: str | None = None
@@ -110,7 +110,7 @@ def _user(told: _User) -> Part:
     return Part(Kind.AGENT, told.key, Source.DIRECTORY, agent)
 
 
-class _Queue(Element):
+class _Queue(WireElement):
     key: Key
     name: str | None = None
     media: str | None = None
@@ -126,7 +126,7 @@ def _queue(told: _Queue) -> Part:
     return Part(Kind.QUEUE, told.key, Source.DIRECTORY, queue)
 
 
-class _Group(Element):
+class _Group(WireElement):
     key: Key
     name: str | None = None
 
@@ -135,7 +135,7 @@ def _group(told: _Group) -> Part:
     return Part(Kind.GROUP, told.key, Source.DIRECTORY, Group(name=readable_or_none(told.name)))
 
 
-class _Aggregate(Element):
+class _Aggregate(WireElement):
     key: Key
     name: str | None = None
     queue_keys: tuple[Key, ...] | None = None
@@ -163,7 +163,7 @@ _OBJECTS: Final[dict[str, Shape]] = {
 # ---- catalogues ----
 
 
-class _Skill(Element):
+class _Skill(WireElement):
     key: Key
     name: str | None = None
     level_min: Count | None = None
@@ -172,13 +172,13 @@ class _Skill(Element):
     preference_max: Count | None = None
 
 
-class _Reason(Element):
+class _Reason(WireElement):
     key: Key
     name: str | None = None
     required_for: tuple[str, ...] | None = None
 
 
-class _RoutingParameter(Element):
+class _RoutingParameter(WireElement):
     name: str
     applies_to: str | tuple[str, ...]
     """One object type, or several."""
@@ -195,7 +195,7 @@ class _RoutingParameter(Element):
 _Rows = tuple[msgspec.Raw, ...] | None
 
 
-class _Catalogues(Element):
+class _Catalogues(WireElement):
     skill: _Rows = None
     unavailable_reason: _Rows = None
     work_reason: _Rows = None
@@ -208,7 +208,7 @@ class _Catalogues(Element):
     aggregate: _Rows = None
 
 
-class _Queried(Element):
+class _Queried(WireElement):
     objects: _Catalogues
 
 
@@ -338,7 +338,7 @@ def _parameter(told: _RoutingParameter, applies_to: str) -> RoutingParameter:
 _NULL: Final = msgspec.Raw(b"null")
 
 
-class _Change(Element):
+class _Change(WireElement):
     object_type: str
     key: Key | str | None = None
     """A name where the object has no Key, as routing parameters have none."""

@@ -16,7 +16,7 @@ import msgspec
 
 from gateway.domain.errors import Detail, ErrorCode, GatewayError
 from gateway.domain.model import WORD_CHARS, readable, readable_or_none
-from gateway.upstream.oscce.decode import FUNCTIONS, MOST, Element, identity, in_gateway_time
+from gateway.upstream.oscce.decode import FUNCTIONS, MOST, WireElement, identity, in_gateway_time
 
 NAMES: Final[dict[int, str]] = {
     1: "BadRequest",
@@ -132,7 +132,7 @@ class WireError(Exception):
     """A message cannot be read. Its text holds no value of the message."""
 
 
-class WireRefusal(Element):
+class WireRefusal(WireElement):
     """The details that may stand beside an error's name."""
 
     min: int | float | None = None

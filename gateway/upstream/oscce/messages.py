@@ -39,9 +39,9 @@ from gateway.upstream.oscce.decode import (
     FUNCTIONS,
     MOST,
     Count,
-    Element,
     Key,
     Millis,
+    WireElement,
     instance,
 )
 from gateway.upstream.oscce.directory import Scoped, changes, display_name, rights, scope
@@ -58,7 +58,7 @@ _SUMMARY_CHARS: Final = 4_000
 _LINK: Final = re.compile(r"https://[\x21-\x7e]{1,2000}")
 
 
-class Notice(Element, tag_field="Type", tag="Notice"):
+class Notice(WireElement, tag_field="Type", tag="Notice"):
     """The page says that there are notices, and not how they look: a text for clients may stand here."""
 
     id: str = ""
@@ -122,14 +122,14 @@ Said = tuple[LinkEvent | Response, ...]
 # ---- messages ----
 
 
-class _Person(Element):
+class _Person(WireElement):
     key: Key
     id: str | None = None
     first_name: str | None = None
     last_name: str | None = None
 
 
-class AttachedSession(Element):
+class ServerSession(WireElement):
     """A session as ``LinkOpened`` and ``AttachSession`` carry it."""
 
     session: Count
@@ -140,22 +140,22 @@ class AttachedSession(Element):
     own_user_key: Key | None = None
 
 
-class _LastEnd(Element):
+class _LastEnd(WireElement):
     reason: str | None = None
     by: str | None = None
     time: Millis | None = None
 
 
-class _LinkOpened(Element, tag_field="Type", tag="LinkOpened"):
+class _LinkOpened(WireElement, tag_field="Type", tag="LinkOpened"):
     time: Millis
     keep_alive: Annotated[float, msgspec.Meta(gt=0, le=86_400)]
     user: _Person
-    session: AttachedSession
+    session: ServerSession
     last_end: _LastEnd | None = None
     server_instance: Any = None
 
 
-class _Event(Element, tag_field="Type", tag="Event"):
+class _Event(WireElement, tag_field="Type", tag="Event"):
     query_id: Count
     event_type: str
     time: Millis
@@ -164,23 +164,23 @@ class _Event(Element, tag_field="Type", tag="Event"):
     removed: tuple[Key, ...] | None = None
 
 
-class _Response(Element, tag_field="Type", tag="Response"):
+class _Response(WireElement, tag_field="Type", tag="Response"):
     request_id: Count
     time: Any = None
 
 
-class _SessionEnded(Element, tag_field="Type", tag="SessionEnded"):
+class _SessionEnded(WireElement, tag_field="Type", tag="SessionEnded"):
     session: Count
     reason: str
     by: str | None = None
 
 
-class _ManagerStateChanged(Element, tag_field="Type", tag="ManagerStateChanged"):
+class _ManagerStateChanged(WireElement, tag_field="Type", tag="ManagerStateChanged"):
     function: str
     state: str
 
 
-class _LinkReplaced(Element, tag_field="Type", tag="LinkReplaced"):
+class _LinkReplaced(WireElement, tag_field="Type", tag="LinkReplaced"):
     token: Count
 
 
@@ -193,7 +193,7 @@ _TYPES: Final = frozenset(
 """Types whose messages must be readable. A notice that is not costs nothing but itself."""
 
 
-class _Typed(Element):
+class _Typed(WireElement):
     type: str
 
 
@@ -369,7 +369,7 @@ def routing_state(local: FunctionState | None, network: FunctionState | None) ->
     return local
 
 
-def attached(told: AttachedSession, pool: Readings) -> Attached:
+def attached(told: ServerSession, pool: Readings) -> Attached:
     """Map an attached session; what is missing of it gives nothing."""
     return Attached(
         alias=told.session,

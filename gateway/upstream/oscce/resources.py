@@ -35,10 +35,10 @@ from gateway.upstream.oscce.decode import (
     ROUTING_STATES,
     SWITCHES,
     Count,
-    Element,
     Key,
     Millis,
     Seconds,
+    WireElement,
     count,
     duration,
     identity,
@@ -49,7 +49,7 @@ from gateway.upstream.oscce.decode import (
 )
 
 
-class _Handling(Element):
+class _Handling(WireElement):
     handling_state: str
     call_id: str
     time_in_handling_state: Seconds | None = None
@@ -58,19 +58,19 @@ class _Handling(Element):
     direct: bool | None = None
 
 
-class _PostProcessing(Element):
+class _PostProcessing(WireElement):
     ends_at: Millis | None = None
     extendable: bool | None = None
     next_state: str | None = None
     reason_key: Key | None = None
 
 
-class _AutoPostProcessing(Element):
+class _AutoPostProcessing(WireElement):
     on: bool | None = None
     duration: Seconds | None = None
 
 
-class _Media(Element):
+class _Media(WireElement):
     voice: str | None = None
     callback: str | None = None
     email: str | None = None
@@ -78,14 +78,14 @@ class _Media(Element):
     open_media: str | None = None
 
 
-class _Remote(Element):
+class _Remote(WireElement):
     logged_on: bool | None = None
     app_present: bool | None = None
     app_absent_since: Millis | None = None
     remote_number: str | None = None
 
 
-class UserRealtime(Element):
+class UserRealtime(WireElement):
     """A logged-on user's present values."""
 
     user_key: Key
@@ -188,7 +188,7 @@ def _media(told: _Media | None) -> Media | None:
     )
 
 
-class UserCumulative(Element):
+class UserCumulative(WireElement):
     """What a user did since the window began."""
 
     user_key: Key
@@ -207,7 +207,7 @@ def user_cumulative(told: UserCumulative, _: int) -> Part:
     return Part(Kind.AGENT, told.user_key, Source.CUMULATIVE, agent)
 
 
-class UserSkill(Element):
+class UserSkill(WireElement):
     """One skill of a user."""
 
     skill_key: Key
@@ -250,7 +250,7 @@ _LEVELS: Final[dict[str, Literal["ok", "attention", "action"]]] = {
 }
 
 
-class QueueRealtime(Element):
+class QueueRealtime(WireElement):
     """A queue as it is now."""
 
     queue_key: Key
@@ -297,7 +297,7 @@ def queue_realtime(told: QueueRealtime, time_ms: int) -> Part:
     return Part(_QUEUE, told.queue_key, _REALTIME, queue)
 
 
-class QueueCumulative(Element):
+class QueueCumulative(WireElement):
     """A queue's figures since the window began."""
 
     queue_key: Key
@@ -322,7 +322,7 @@ def queue_cumulative(told: QueueCumulative, _: int) -> Part:
     return Part(Kind.QUEUE, told.queue_key, Source.CUMULATIVE, queue)
 
 
-class GroupRealtime(Element):
+class GroupRealtime(WireElement):
     """A group as it is now."""
 
     group_key: Key
@@ -349,7 +349,7 @@ def group_realtime(told: GroupRealtime, _: int) -> Part:
     return Part(Kind.GROUP, told.group_key, Source.REALTIME, group)
 
 
-class AggregateRealtime(Element):
+class AggregateRealtime(WireElement):
     """Figures over several queues as they are now."""
 
     aggregate_key: Key
@@ -368,7 +368,7 @@ def aggregate_realtime(told: AggregateRealtime, time_ms: int) -> Part:
     return Part(Kind.AGGREGATE, told.aggregate_key, Source.REALTIME, aggregate)
 
 
-ElementT = TypeVar("ElementT", bound=Element)
+ElementT = TypeVar("ElementT", bound=WireElement)
 
 
 class References(NamedTuple):
@@ -391,7 +391,7 @@ class Shape:
     read: Read
 
 
-class _Configuration(Element):
+class _Configuration(WireElement):
     object_type: str
     key: Key
     skills: tuple[UserSkill, ...] | None = None

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from gateway import client as sdk
 from gateway.client.http import MACHINE_CLOCK, jitter
 from gateway.domain.commands import Command
-from gateway.protocol import wire_form
+from gateway.protocol import codec
 from gateway.protocol.frames import ErrorFrame
 
 _COMMAND: Final[TypeAdapter[Command]] = TypeAdapter(Command)
@@ -63,7 +63,7 @@ def event_view(event: sdk.Event) -> dict[str, Any] | None:
         case sdk.HealthChanged(upstream, bus, as_of_ms):
             return {"event": "health", "upstream": upstream, "bus": bus, "as_of_ms": as_of_ms}
         case sdk.NoticeShown(notice):
-            return {"event": "notice", "notice": wire_form.fields(notice)}
+            return {"event": "notice", "notice": codec.plain_fields(notice)}
         case sdk.Refused(ErrorFrame() as error):
             return {"event": "refused", "code": error.code}
         case sdk.Renewed(expires_at_ms):
