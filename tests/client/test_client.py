@@ -19,6 +19,7 @@ from gateway.client import (
     LogOffPending,
     NoticeShown,
     Reconnecting,
+    Renewed,
     Unreachable,
 )
 from gateway.protocol import frames
@@ -178,7 +179,7 @@ async def test_events_tell_what_happens(
     assert [event for event in events if not isinstance(event, Reconnecting)] == [
         HealthChanged("stale", "live", 7),
         NoticeShown(notice()),
-        *[event for event in events if type(event).__name__ == "Renewed"],
+        Renewed(9),
         Connected(resumed=True),
         Ended(4008, "account_blocked", None),
     ]
