@@ -83,6 +83,8 @@ async def test_single_keys_can_be_switched_off() -> None:
 
 async def chosen(page: Page, stage: Stage, count: int) -> list[Any]:
     """Choose the first agents of the dialog; returns them, as the centre has them."""
+    unavailable = page.locator(".agents .agent").filter(has_text="Unavailable")
+    await expect(unavailable.nth(count - 1)).to_be_visible()  # the dialog lists those that are known by then
     await page.get_by_role("button", name="Set several").click()
     dialog = page.get_by_role("dialog")
     boxes = dialog.locator(".bulk-list label")
