@@ -118,7 +118,7 @@ OPTIONS = ("--port", "0", "--agents", "3", "--queues", "2", "--lines", "16")
 
 def _asked(port: str, verb: str, name: str) -> str:
     ended = run("demo-cluster", verb, name, "--port", port)
-    assert (ended.code, ended.err) == (0, "")
+    assert (ended.code, ended.err) == (0, ""), ended.err
     return ended.out
 
 
@@ -151,7 +151,7 @@ def test_the_board_goes_on_at_another_node_when_its_node_is_killed_and_when_one_
         process.until(f"{second[0]} ✕ down")
         process.until("upstream ● live   bus ● live")
         ended = process.end(signal.SIGINT)
-    assert (ended.code, ended.err) == (0, "")
+    assert (ended.code, ended.err) == (0, ""), ended.err
     assert not Path(config).exists()
 
 
@@ -165,4 +165,4 @@ def test_without_its_redis_the_board_stays_live() -> None:
         assert "redis starts" in _asked(port, "start", "redis")
         process.until("upstream ● live   bus ● live")
         ended = process.end(signal.SIGTERM)
-    assert (ended.code, ended.err) == (0, "")
+    assert (ended.code, ended.err) == (0, ""), ended.err

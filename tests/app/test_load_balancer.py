@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+import uvloop
 
 from gateway.app.cli.demo_cluster import BalancerTarget, LoadBalancer, open_balancer
 from gateway.app.listeners import CannotListen
-from tests.doubles.servers import free_port
+from tests.doubles.servers import free_port, until
 
 
 class EchoNode:
@@ -115,3 +118,40 @@ async def test_a_taken_port_is_told() -> None:
     async with open_balancer(door, 0) as port:
         with pytest.raises(CannotListen, match=f"127.0.0.1 port {port}: address already in use"):
             await open_balancer(door, port).__aenter__()
+
+
+@pytest.mark.parametrize("says", [b"x", b""], ids=["speaks", "ends"])
+@pytest.mark.parametrize("resets", ["node", "phone"])
+def test_a_side_that_is_killed_while_the_other_one_writes_ends_one_connection_only(
+    resets: str, says: bytes
+) -> None:
+    # as in the demonstration: uvloop refuses to write to a closed transport
+    uvloop.run(_killed_while_the_other_one_writes(resets, says))
+
+
+async def _killed_while_the_other_one_writes(resets: str, says: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        door = LoadBalancer(lambda: [BalancerTarget("n1", port)])
+        async with open_balancer(door, 0) as front:
+            for turns in range(20):
+                phone = await asyncio.to_thread(socket.create_connection, ("127.0.0.1", front))
+                node, _ = await asyncio.to_thread(listener.accept)
+                with phone, node:
+                    await until(lambda: _carries(door, 1), "the connection is not carried")
+                    gone, other = (node, phone) if resets == "node" else (phone, node)
+                    gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    gone.close()
+                    for _ in range(
+                        turns
+                    ):  # the end is noticed in one turn of the loop, and handled in others
+                        await asyncio.sleep(0)
+                    if says:
+                        other.send(says)
+                    else:
+                        other.shutdown(socket.SHUT_WR)
+                    await until(lambda: _carries(door, 0), "the connection does not end")
+
+
+async def _carries(door: LoadBalancer, count: int) -> bool:
+    return door.carried["n1"] == count

@@ -154,9 +154,11 @@ async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> Non
     """Carry bytes until either side ends."""
     with suppress(OSError):
         while chunk := await source.read(_CHUNK_BYTES):
+            if sink.is_closing():  # uvloop refuses to write to a closed transport
+                return
             sink.write(chunk)
             await sink.drain()
-        if sink.can_write_eof():
+        if not sink.is_closing() and sink.can_write_eof():
             sink.write_eof()
 
 
