@@ -55,6 +55,24 @@ def test_every_field_has_a_class_and_a_default_and_no_value_changes(of: type) ->
         setattr(of(), name, 1)
 
 
+@pytest.mark.parametrize("part", [QueueEntry, QueueFigures])
+def test_the_parts_of_a_queue_have_its_fields(part: type) -> None:
+    def described(of: type) -> dict[str, object]:
+        return {field.name: (field.type, field.metadata) for field in dataclasses.fields(of)}
+
+    whole = described(Queue)
+    assert described(part) == {name: whole[name] for name in described(part)}
+
+
+def test_every_realtime_field_of_a_queue_is_a_figure_or_counts_a_window() -> None:
+    figures = {field.name for field in dataclasses.fields(QueueFigures)}
+    window = {"received", "answered", "abandoned", "average_wait_s", "maximum_wait_s"}
+    realtime = {
+        field.name for field in dataclasses.fields(Queue) if field.metadata["privacy"] is Privacy.REALTIME
+    }
+    assert realtime == figures - {"service_level_threshold_s", "service_level_formula"} | window
+
+
 def test_there_is_a_type_for_every_key_that_a_phone_may_see() -> None:
     keys = [*(key_of(kind, 5) for kind in Kind), *ALWAYS, ME]
     assert {resource_type(key) for key in keys} == set(RESOURCES.values())
