@@ -106,11 +106,7 @@ class Scheduler(Generic[S]):
         batch, self._ready = self._ready, []
         now = began = self.clock.now()
         for at, served in enumerate(batch):
-            served.is_ready = False  # as :meth:`_give_turn` does
-            try:
-                served.turn(now)
-            except Exception as fault:  # noqa: BLE001 - a fault of one socket ends that socket only
-                served.fail(fault)
+            self._give_turn(served, now)
             now = self.clock.now()
             if now - began > RELEASE_S:
                 self._ready = [*batch[at + 1 :], *self._ready]
