@@ -228,8 +228,10 @@ class Assistant {
 
   contactText(contact, agent, reason) {
     const queue = contact.direct ? t('direct') : this.live.get(`queue:${contact.queue_id}`)?.name;
-    const routing =
-      agent.routing_state && t('agent.routing', withReason(t(`state.${agent.routing_state}`), reason));
+    const after =
+      pendingText(this.live, this.key, agent, 'self') ??
+      (agent.routing_state && withReason(t(`state.${agent.routing_state}`), reason));
+    const routing = after && t('agent.routing', after);
     return [queue, tOr(`media.${contact.media}`, contact.media), routing].filter(Boolean).join(' · ');
   }
 

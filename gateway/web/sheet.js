@@ -130,12 +130,12 @@ export class Sheet {
     const state = stateOf(agent);
     const contact = contactOf(agent);
     const reason = live.reason(agent.reason_id);
-    const routing =
-      state.name !== agent.routing_state && agent.routing_state
-        ? withReason(t(`state.${agent.routing_state}`), reason)
-        : null;
     const asked = live.asked(key);
     const pending = pendingText(live, key, agent);
+    const routing =
+      state.name !== agent.routing_state && agent.routing_state
+        ? (pending ?? withReason(t(`state.${agent.routing_state}`), reason))
+        : null;
     const by = setBy(agent);
     fill(
       this.state,

@@ -136,3 +136,15 @@ async def test_who_ended_the_session_is_said() -> None:
         stage.act("EndSession", User="agent1", Reason="LoggedOffBySupervisor", By="Vera Haas")
         await expect(page.locator(".told")).to_contain_text("A supervisor logged you off. By Vera Haas.")
         await expect(page.get_by_role("button", name="Log on")).to_be_visible()
+
+
+async def test_in_a_contact_one_state_is_named_that_follows_it() -> None:
+    async with opened(warm_up_s=0) as stage, stage.page() as page:
+        await stage.live(page, ASSISTANT, "agent1")
+        await page.locator(".set[data-state=available]").tap()
+        await expect(page.locator(".hero-name")).to_have_text("Available")
+        stage.talk("agent1")
+        await expect(page.locator(".hero-reason")).to_contain_text("After this: Available")
+        await page.locator(".set[data-state=unavailable]").tap()
+        await expect(page.locator(".hero-next .chip-x")).to_be_visible()
+        await expect(page.locator(".hero-reason")).to_contain_text("After this: Unavailable")
