@@ -322,7 +322,7 @@ FUZZED: Final = [
     ),
     Seed(
         "a key comes once in a JSON object",
-        "gateway.protocol.limits:unique",
+        "gateway.protocol.codec:unique",
         Condition("key members", becomes=False),
         f"{_FUZZ}[json]",
     ),

@@ -21,7 +21,7 @@ from gateway.app.metrics import (
     URGENCY_NAMES,
 )
 from gateway.bus.sealing import DropReason
-from gateway.core.effects import Resumption
+from gateway.core.session import Resumption
 from gateway.domain.commands import Status
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode
 from gateway.domain.model import Application

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from docs._generate.cluster import filled
-from gateway.protocol.inventory import inventory
+from gateway.protocol.schemas import inventory
 
 PAGE: Final = Path(__file__).parents[1] / "privacy.md"
 

@@ -27,8 +27,8 @@ from gateway.app.status import SiteReach
 from gateway.bus.connect import BusKeys
 from gateway.bus.memory import MemoryBus, MemoryChannels, MemoryLeases, MemoryNodeRegistry, MemoryStore
 from gateway.bus.stores import RedisBackend
-from gateway.core.effects import SessionLimits
 from gateway.core.link import Linger
+from gateway.core.rate_limits import SessionLimits
 from gateway.core.registry import RegistryLimits
 from gateway.domain.model import NodeId
 from gateway.edge.command_runner import NumberPolicies, NumberPolicy

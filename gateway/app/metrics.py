@@ -21,11 +21,11 @@ from gateway.bus.pubsub import RedisBus
 from gateway.bus.sealing import DropReason
 from gateway.bus.stores import RedisLeases
 from gateway.core.bus_health import BusState
-from gateway.core.effects import Resumption
 from gateway.core.fanout_group import FanoutGroup
 from gateway.core.ledger import Ledger
 from gateway.core.outbox import Outbox
 from gateway.core.rate_limits import Urgency
+from gateway.core.session import Resumption
 from gateway.domain.commands import Directory, LinkAnswer, LinkRequest, Status
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError
 from gateway.domain.model import SITE, Application, SessionId, SessionSecret, UserId

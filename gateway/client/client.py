@@ -18,6 +18,7 @@ from gateway.client.http import (
     AskCredentials,
     ClientClock,
     Credentials,
+    Ending,
     KeptSession,
     Unreachable,
     jitter,
@@ -25,7 +26,6 @@ from gateway.client.http import (
 )
 from gateway.client.mirror import Ended, Event, HealthChanged, LogOffDelayed
 from gateway.client.realtime import Access, Means, Realtime
-from gateway.client.reconnect import Ending
 from gateway.domain.commands import Command, Outcome, Status
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError
 from gateway.domain.model import Application

@@ -16,9 +16,8 @@ from typing import Final, NamedTuple, assert_never
 from pydantic import ValidationError
 
 import gateway
-from gateway.client.http import error_of
+from gateway.client.http import LOST, Ending, error_of, window_of
 from gateway.client.mirror import ClientMirror, Connected, Event, HealthChanged, NoticeShown, Refused, Took
-from gateway.client.reconnect import LOST, Ending, window_of
 from gateway.domain.commands import Outcome, Status
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.protocol import codec, frames

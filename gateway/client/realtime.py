@@ -12,14 +12,22 @@ from typing import Final
 import aiohttp
 
 from gateway.client.dialogue import Dialogue, Hooks, Memory, Wishes
-from gateway.client.http import ANSWER_S, ClientClock, retry_after_of
+from gateway.client.http import (
+    ABNORMAL,
+    ANSWER_S,
+    ClientClock,
+    Ending,
+    LogOnAgain,
+    Reconnect,
+    Stop,
+    Window,
+    retry_after_of,
+)
 from gateway.client.mirror import Connected, Ended, Event, EventStream, Reconnecting, TokenRenewed
-from gateway.client.reconnect import ABNORMAL, Ending, LogOnAgain, Reconnect, Stop, Window
 from gateway.domain.errors import ERRORS, CloseCode, ErrorCode, GatewayError
 from gateway.protocol import frames
-from gateway.protocol.codec import BadFrame, Codec, UnknownKind
+from gateway.protocol.codec import BYTES_IN_MAX, BYTES_OUT_MAX, BadFrame, Codec, UnknownKind
 from gateway.protocol.frames import ClientFrame, CommandFrame, GatewayFrame
-from gateway.protocol.limits import BYTES_IN_MAX, BYTES_OUT_MAX
 
 SEND_S: Final = 10.0
 """How long a frame may take to leave: longer than that, the network is gone."""

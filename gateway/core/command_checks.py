@@ -13,17 +13,6 @@ from typing import Final
 
 from gateway.core.ledger import Ledger
 from gateway.core.view import View, me_key
-from gateway.domain.catalogue import (
-    Parameter,
-    Reason,
-    ReasonKind,
-    Reasons,
-    RoutingParameter,
-    RoutingParameters,
-    Scalar,
-    Skill,
-    Skills,
-)
 from gateway.domain.commands import (
     RULES,
     AcknowledgeNotice,
@@ -52,7 +41,24 @@ from gateway.domain.model import (
     key_of,
     parse_key,
 )
-from gateway.domain.resources import Agent, FunctionState, Group, Me, Queue, Resource, Site
+from gateway.domain.resources import (
+    Agent,
+    FunctionState,
+    Group,
+    Me,
+    Parameter,
+    Queue,
+    Reason,
+    ReasonKind,
+    Reasons,
+    Resource,
+    RoutingParameter,
+    RoutingParameters,
+    Scalar,
+    Site,
+    Skill,
+    Skills,
+)
 from gateway.domain.upstream import FunctionName
 from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import (

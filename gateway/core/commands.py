@@ -13,7 +13,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Final, Generic, NamedTuple, TypeVar
 
-from gateway.domain.commands import Command, History, Outcome, Remembered, Status
+from gateway.domain.commands import Call, Command, History, Outcome, Remembered, Status
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.protocol.codec import plain
 
@@ -352,3 +352,24 @@ def fingerprint(command: Command) -> bytes:
     """
     said = json.dumps(plain(command), sort_keys=True).encode()
     return hashlib.blake2s(said, digest_size=16, person=b"command").digest()
+
+
+RETRY_S: Final = 4.0
+"""For how long the owner of the user is asked for the outcome of a command whose deadline has passed."""
+
+
+def patience_s(call: Call, wall_ms: int) -> float:
+    """Return for how long the user's owner may be asked; a command sent again is asked about in any case."""
+    left_s = (call.deadline_ms - wall_ms) / 1000
+    return max(left_s, RETRY_S) if call.retry else left_s
+
+
+def not_begun(call: Call, code: ErrorCode, why: str) -> Outcome:
+    """Return the outcome of a command that no node was asked to execute.
+
+    One that is sent again may have been executed when it was sent first.
+    """
+    if call.retry:
+        message = "Outcome unknown: the owner is unreachable. Check the state, then retry with a new key."
+        return Outcome(Status.UNKNOWN, GatewayError(ErrorCode.OWNER_LOST, message))
+    return Outcome(Status.REJECTED, GatewayError(code, why))

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from itertools import count, islice
 from typing import Final, Generic, NamedTuple, TypeVar
 
-from gateway.core.effects import SessionLimits
 from gateway.domain.model import normalised
+from gateway.protocol import frames
 
 KeyT = TypeVar("KeyT", bound=Hashable)
 
@@ -445,6 +445,40 @@ class Ruling(enum.Enum):
     DROP = enum.auto()
     DROP_AND_TELL = enum.auto()
     CLOSE = enum.auto()
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLimits:
+    """What one connection may take. The defaults are the protocol's."""
+
+    hello_s: float = 5.0
+    hello_bytes: int = 8 * 1024
+    frame_bytes_in: int = 16 * 1024
+    frame_bytes_out: int = 256 * 1024
+    frames_per_s: float = 20.0
+    frames_burst: int = 40
+    dropped_max: int = 200
+    errors_per_s: int = 4
+    topics: int = 64
+    commands_in_flight: int = 8
+    command_ahead_s: float = 60.0
+    devices: int = 5
+    ping_s: float = 25.0
+    pong_s: float = 10.0
+    resync_s: float = 5.0
+    pace_min_s: float = 0.05
+
+    def told(self) -> frames.Limits:
+        """Return those of these limits that phones are sent."""
+        return frames.Limits(
+            frame_bytes_in=self.frame_bytes_in,
+            frame_bytes_out=self.frame_bytes_out,
+            frames_per_s=self.frames_per_s,
+            frames_burst=self.frames_burst,
+            topics=self.topics,
+            commands_in_flight=self.commands_in_flight,
+            devices=self.devices,
+        )
 
 
 def full_after(full_at: float, now: float, limits: SessionLimits, size_bytes: int = 0) -> float | None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import enum
 import math
-from typing import Final, TypeGuard, assert_never
+from dataclasses import dataclass
+from typing import Final, Literal, TypeGuard, assert_never
 
 from gateway.core.command_checks import (
     Declared,
@@ -17,21 +18,11 @@ from gateway.core.command_checks import (
     topics_of,
     welcome_frame,
 )
-from gateway.core.effects import (
-    AcceptSession,
-    Answered,
-    Close,
-    Effects,
-    Health,
-    Invoke,
-    Resumed,
-    SessionLimits,
-)
 from gateway.core.fanout_group import FanoutGroup
 from gateway.core.ledger import Ledger
 from gateway.core.link import Heartbeat
 from gateway.core.outbox import News, Outbox, PaceLadder, PingMaker
-from gateway.core.rate_limits import ANY_TIME, Record, Ruling, full_after
+from gateway.core.rate_limits import ANY_TIME, Record, Ruling, SessionLimits, full_after
 from gateway.core.view import View, facts_key, view_of
 from gateway.domain.commands import Call, Outcome, Status
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, advice, close_for, is_final, tenths
@@ -46,6 +37,71 @@ FOLLOWS_BURST: Final = 10
 """So often a phone may have its whole view sent again by changes of topics before they are paced."""
 FOLLOW_KEYS: Final = 500
 """So many keys that come into view count as a whole view: who looks from queue to queue is never paced."""
+
+
+# ---- effects ----
+
+
+Resumption = Literal["in_sync", "since", "reset", "foreign"]
+"""What a phone that knew a position gets: nothing, what changed since, everything because the removals
+since are not remembered, or everything because its stream is another one."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class AcceptSession:
+    """Have the session accepted and its topics listened to. *client* None: as before, with other topics."""
+
+    token: str | None
+    topics: tuple[str, ...] | None
+    client: frames.ClientInfo | None = None
+    """Which program asks; it may be too old."""
+
+
+@dataclass(frozen=True, slots=True)
+class Invoke:
+    """Have a command executed; the session gets its outcome under *id*."""
+
+    id: str
+    call: Call
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Send what is left, then close with *code*. A code of 4000 and above has a `bye` before it."""
+
+    code: int
+    reason: str = ""
+    by: str | None = None
+    window_s: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """Record what a phone's position was worth. Nothing is to be done."""
+
+    how: Resumption
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """Record that a phone answered the newest ping after *seconds*. Nothing is to be done."""
+
+    seconds: float
+
+
+Effect = AcceptSession | Invoke | Close | Resumed | Answered
+
+
+Effects = tuple[Effect, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How old a user's data may be. *as_of*: when it was read last, by the steady clock; None: never."""
+
+    upstream: frames.Health
+    bus: frames.BusHealth
+    as_of: float | None
 
 
 class Live:

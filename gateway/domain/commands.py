@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
-from gateway.domain.catalogue import Parameter, Reason, RoutingParameter, Skill
 from gateway.domain.errors import GatewayError
 from gateway.domain.model import Application, Kind, Right, SessionSecret
+from gateway.domain.resources import Parameter, Reason, RoutingParameter, Skill
 from gateway.domain.upstream import Attached, Feature, FunctionName, Part, Source
 
 TargetState = Literal["available", "unavailable", "work", "logged_off"]

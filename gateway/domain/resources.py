@@ -1,8 +1,8 @@
-"""Resources that phones see, with the privacy class of each field and the rule that keeps instants steady.
+"""Resources that phones see, catalogues among them, with the privacy class of each field.
 
 Each resource is an immutable value; every field carries its class of :mod:`gateway.domain.model`.
 Units: ``*_ms`` instants in ms since 1970 UTC (gateway time), ``*_s`` seconds, ``*_pct`` 0..100.
-Unknown or not applicable is None; None is left out of the wire form.
+Unknown or not applicable is None; None is left out of the wire form. A rule here keeps instants steady.
 """
 
 from __future__ import annotations
@@ -11,8 +11,73 @@ import enum
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from gateway.domain.catalogue import Parameter, Reasons, RoutingParameters, Skills
 from gateway.domain.model import Right, neutral, personal, realtime, value
+
+Scalar = bool | int | float | str | None
+Parameter = Scalar | tuple[Scalar, ...]
+"""Value of a routing parameter; references to other objects are id strings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Skill:
+    """A skill that agents may have, with its bounds."""
+
+    skill_id: str = neutral()
+    name: str | None = neutral()
+    level_min: int | None = neutral()
+    level_max: int | None = neutral()
+    preference_min: int | None = neutral()
+    preference_max: int | None = neutral()
+
+
+@dataclass(frozen=True, slots=True)
+class Skills:
+    """The catalogue of skills."""
+
+    skills: tuple[Skill, ...] = neutral(many=True)
+
+
+ReasonKind = Literal["unavailable", "work", "post_processing", "wrapup"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """A reason that agents may give for a state. A state needs one when any reason lists it."""
+
+    reason_id: str = neutral()
+    kind: ReasonKind = neutral()
+    name: str | None = neutral()
+    required_for: tuple[str, ...] = neutral(many=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Reasons:
+    """The catalogue of reasons."""
+
+    reasons: tuple[Reason, ...] = neutral(many=True)
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingParameter:
+    """A routing parameter of queues or groups, with its type and bounds."""
+
+    name: str = neutral()
+    applies_to: str = neutral()
+    data_type: str = neutral()
+    min: float | None = neutral()
+    max: float | None = neutral()
+    step: float | None = neutral()
+    values: tuple[Parameter, ...] | None = neutral()
+    unit: str | None = neutral()
+    read_only: bool | None = neutral()
+    default: Parameter = neutral()
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingParameters:
+    """The catalogue of routing parameters."""
+
+    parameters: tuple[RoutingParameter, ...] = neutral(many=True)
 
 
 class RoutingState(enum.StrEnum):

@@ -45,8 +45,8 @@ from gateway.protocol.bodies import (
 from gateway.protocol.bodies import NODE as NODE_BODY
 from gateway.protocol.codec import BODY_BYTES_MAX, JSON_TYPE, read_body
 from gateway.protocol.envelopes import Order, Record
-from gateway.protocol.inventory import inventory
 from gateway.protocol.openapi import CURSOR_CHARS_MAX, PAGE, PAGE_MAX, USER_ID, admin_openapi
+from gateway.protocol.schemas import inventory
 from gateway.runtime.admin_users import ENDED_WITHIN_S
 from gateway.runtime.cluster_receiver import ANSWER_S, NOT_IN_FORCE, NodeAnswer
 from gateway.runtime.node import Node

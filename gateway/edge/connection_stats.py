@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final, Literal, NamedTuple
 
-from gateway.core.effects import Answered, Resumed
 from gateway.core.ledger import Ledger
 from gateway.core.outbox import News, Outbox
-from gateway.core.session import Live
+from gateway.core.session import Answered, Live, Resumed
 from gateway.domain.commands import Call, Outcome, Status
 from gateway.domain.errors import CloseCode, ErrorCode
 from gateway.domain.model import Application, Ticket, UserId

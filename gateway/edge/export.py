@@ -24,7 +24,7 @@ from gateway.edge.credentials import user_view
 from gateway.edge.socket import PhoneSocket
 from gateway.protocol import codec
 from gateway.protocol.envelopes import Order, SessionFacts
-from gateway.protocol.inventory import InventoryEntry, inventory
+from gateway.protocol.schemas import InventoryEntry, inventory
 from gateway.runtime.admin_users import tickets_of
 from gateway.runtime.cluster_receiver import AdminRpc, NodeAnswer, Page
 from gateway.runtime.node import Node

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
 
-from gateway.core.effects import SessionLimits
+from gateway.core.rate_limits import SessionLimits
 from gateway.domain.errors import ERRORS, ErrorCode, GatewayError, tenths
 from gateway.protocol import codec
 from gateway.protocol.bodies import SiteView

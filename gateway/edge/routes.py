@@ -45,9 +45,16 @@ from gateway.protocol.bodies import (
     SessionsBody,
 )
 from gateway.protocol.codec import JSON_TYPE, SCHEMA_TYPE, read_body
-from gateway.protocol.inventory import inventory
 from gateway.protocol.openapi import openapi
-from gateway.protocol.schemas import CLIENT_FRAMES, GATEWAY_FRAMES, Schema, asyncapi, frame_schemas, ref
+from gateway.protocol.schemas import (
+    CLIENT_FRAMES,
+    GATEWAY_FRAMES,
+    Schema,
+    asyncapi,
+    frame_schemas,
+    inventory,
+    ref,
+)
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _COMPONENT: Final = "#/components/schemas/"

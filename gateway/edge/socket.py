@@ -11,9 +11,8 @@ from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from typing import Final, NamedTuple, Protocol
 
-from gateway.core.effects import AcceptSession, Close, Effects, Health, Invoke
 from gateway.core.fanout_group import FanoutGroup, Sink
-from gateway.core.session import Session, State
+from gateway.core.session import AcceptSession, Close, Effects, Health, Invoke, Session, State
 from gateway.domain.errors import CloseCode, SessionRefused
 from gateway.domain.model import Device, Ticket
 from gateway.edge.channel import Channel, ChannelEvent, Disconnect, packed

@@ -9,8 +9,7 @@ from gateway.domain.errors import ERRORS, ErrorCode
 from gateway.protocol import bodies
 from gateway.protocol.codec import JSON_TYPE, PROBLEM_TYPE, SCHEMA_TYPE
 from gateway.protocol.frames import PROTOCOLS
-from gateway.protocol.inventory import InventoryBody
-from gateway.protocol.schemas import API_VERSION, Schema, ref, schemas_of
+from gateway.protocol.schemas import API_VERSION, InventoryBody, Schema, ref, schemas_of
 
 CROWD: Final = (ErrorCode.RATE_LIMITED, ErrorCode.OVER_CAPACITY)
 """Of the routes that limit their callers."""

@@ -1,13 +1,14 @@
-"""JSON Schemas of frames, resources and bodies, and the WebSocket API as an AsyncAPI document.
+"""JSON Schemas of frames, resources and bodies, the AsyncAPI document, and the data inventory.
 
-Made from the types, so that what is published is what is checked. Resources say of each field
-how it may be handled (`x-privacy`).
+Made from the types and from the privacy class of every field, so that what is published is what is
+checked. The inventory gives purpose, place, retention and recipients of all personal data.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, Final, get_args, get_type_hints
 
 from pydantic import TypeAdapter
@@ -16,10 +17,10 @@ from pydantic_core import core_schema
 
 from gateway.domain.errors import CloseCode, verdict
 from gateway.domain.model import Privacy
-from gateway.domain.resources import RESOURCES
+from gateway.domain.resources import RESOURCES, Resource
 from gateway.protocol import frames
+from gateway.protocol.codec import BYTES_IN_MAX, BYTES_OUT_MAX, DEPTH_MAX
 from gateway.protocol.frames import JSON_PROTOCOL, MSGPACK_PROTOCOL, PROTOCOLS, Hello, Welcome
-from gateway.protocol.limits import BYTES_IN_MAX, BYTES_OUT_MAX, DEPTH_MAX
 
 API_VERSION: Final = "1.0.0"
 """Version of the protocol; the package has its own."""
@@ -290,3 +291,325 @@ def _message(of: type[Any]) -> Schema:
 
 def _kind(of: type[Any]) -> str:
     return str(of.__dataclass_fields__["kind"].default)
+
+
+@dataclass(frozen=True, slots=True)
+class InventoryEntry:
+    """One category of data. *fields* are named as the protocol names them."""
+
+    category: str
+    privacy: Privacy
+    fields: tuple[str, ...]
+    purpose: str
+    source: str
+    held_in: str
+    held_for: str
+    seen_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class InventoryBody:
+    """``GET /v1/privacy/inventory``."""
+
+    entries: tuple[InventoryEntry, ...]
+
+
+def inventory() -> InventoryBody:
+    """Return the whole data inventory."""
+    mirrored = [entry for name, of in RESOURCES.items() for entry in _of_resource(name, of)]
+    return InventoryBody((*mirrored, *_BESIDE_THE_MIRROR))
+
+
+# ---- resources, from the classes of their fields ----
+
+
+def classified(
+    of: type[Any], prefix: str = "", outer: Privacy = Privacy.NEUTRAL
+) -> Iterator[tuple[str, Privacy]]:
+    """Give the path and privacy class of every field of a resource, those of its parts included.
+
+    A part is handled as strictly as the field that holds it.
+
+    Raises:
+        TypeError: A field has no class.
+    """
+    hints = get_type_hints(of)
+    for field in dataclasses.fields(of):
+        privacy = field.metadata.get("privacy")
+        if not isinstance(privacy, Privacy):
+            raise TypeError(f"{of.__name__}.{field.name} has no privacy class")
+        stricter = max(privacy, outer, key=_STRICTNESS.index)
+        part, many = _part(hints[field.name])
+        if part is None:
+            yield prefix + field.name, stricter
+        else:
+            yield from classified(part, f"{prefix}{field.name}{'[]' if many else ''}.", stricter)
+
+
+_STRICTNESS: Final = (Privacy.NEUTRAL, Privacy.PERSONAL, Privacy.REALTIME, Privacy.CREDENTIAL)
+
+
+def _part(hint: object) -> tuple[type[Any] | None, bool]:
+    """Return the dataclass inside *hint*, if any, and whether there are many of it."""
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return hint, False
+    for inner in get_args(hint):
+        part, many = _part(inner)
+        if part is not None:
+            return part, many or getattr(hint, "__origin__", None) is tuple
+    return None, False
+
+
+_CONTACT_CENTRE: Final = "the contact centre, over the user's own link"
+_PURPOSES: Final = {
+    "agent": "show supervisors and agents whom contacts can be routed to, and let them change it",
+    "queue": "show the state of queues",
+    "group": "show the state of groups",
+    "aggregate": "show figures over several queues",
+    "site": "show which functions of the contact centre work",
+    "me": "show users their own account and rights",
+    "catalogue:skills": "name skills",
+    "catalogue:reasons": "name reasons of routing states",
+    "catalogue:routing_parameters": "name routing parameters and their bounds",
+}
+_MEMORY: Final = "memory of the nodes that serve the user; sealed between nodes; on no disk, in no log"
+_WHILE_LINKED: Final = (
+    "while the user's link is open: at most 90 s after their last device left, 15 min for a Remote Assistant"
+)
+_IN_SCOPE: Final = "the user's own sessions, within the scope that the contact centre grants"
+
+
+def _of_resource(name: str, of: type[Resource]) -> Iterator[InventoryEntry]:
+    by_class: dict[Privacy, list[str]] = {}
+    for path, privacy in classified(of):
+        by_class.setdefault(privacy, []).append(path)
+    for privacy, paths in sorted(by_class.items(), key=lambda found: _STRICTNESS.index(found[0])):
+        yield InventoryEntry(
+            category=f"{name}.{privacy}",
+            privacy=privacy,
+            fields=tuple(paths),
+            purpose=_PURPOSES[name],
+            source=_CONTACT_CENTRE,
+            held_in=_MEMORY,
+            held_for=_WHILE_LINKED,
+            seen_by=_IN_SCOPE,
+        )
+
+
+# ---- what is handled beside the mirror ----
+
+_BESIDE_THE_MIRROR: Final = (
+    InventoryEntry(
+        category="log_on",
+        privacy=Privacy.CREDENTIAL,
+        fields=("site", "application", "user_name", "password"),
+        purpose="log on to the contact centre",
+        source="the user, at log-on",
+        held_in="memory of the node that serves the request",
+        held_for="one request",
+        seen_by="the contact centre",
+    ),
+    InventoryEntry(
+        category="token",
+        privacy=Privacy.CREDENTIAL,
+        fields=(
+            "site", "user_id", "display_name", "application", "session_secret", "session_id",
+            "device.id", "device.name", "server_instance", "accepted_notices", "issued_at_ms",
+            "expires_at_ms",
+        ),
+        purpose="let the phone come back without a log-on",
+        source="the contact centre's answer to the log-on",
+        held_in="the phone, sealed; memory of the nodes that serve the session",
+        held_for="the life of the session at the contact centre; at the phone until log-off",
+        seen_by="nobody: only nodes can open it",
+    ),
+    InventoryEntry(
+        category="remote_number",
+        privacy=Privacy.PERSONAL,
+        fields=("remote_number",),
+        purpose="route contacts to a Remote Assistant",
+        source="the user, at log-on",
+        held_in=_MEMORY,
+        held_for="until the log-off is confirmed or the session ends",
+        seen_by="the contact centre; the user's Remote Assistant; the user's other sessions, "
+        "masked to 3 digits",
+    ),
+    InventoryEntry(
+        category="device",
+        privacy=Privacy.PERSONAL,
+        fields=("device.id", "device.name", "device.platform", "device.app_version"),
+        purpose="distinguish the user's sessions, keep one socket per device, refuse apps that are too old",
+        source="the phone, at log-on",
+        held_in="the token; memory of the node that serves the phone; the contact centre's list of sessions",
+        held_for="the life of the session",
+        seen_by="the user, in the list of their sessions",
+    ),
+    InventoryEntry(
+        category="connection",
+        privacy=Privacy.PERSONAL,
+        fields=("network_address",),
+        purpose="limit connections and log-ons for each address",
+        source="the network",
+        held_in="memory of the node; keyed hashes in Redis; truncated in logs",
+        held_for="minutes; in logs as long as the operator keeps them",
+        seen_by="operators, truncated; whole in an export of the user's data",
+    ),
+    InventoryEntry(
+        category="failed_log_ons",
+        privacy=Privacy.PERSONAL,
+        fields=("site", "user_name"),
+        purpose="stop the guessing of passwords before the account is locked",
+        source="failed log-ons",
+        held_in="keyed hashes in memory and Redis, with a count",
+        held_for="minutes; one day for a name that failed several times within minutes",
+        seen_by="nobody: hashes only",
+    ),
+    InventoryEntry(
+        category="known_devices",
+        privacy=Privacy.PERSONAL,
+        fields=("site", "user_name", "device_id"),
+        purpose="let a person log on from a device of their own while others guess the password",
+        source="log-ons that succeeded",
+        held_in="one keyed hash of the three in Redis, or in memory of a single node",
+        held_for="14 days",
+        seen_by="nobody: hashes only",
+    ),
+    InventoryEntry(
+        category="ended_sessions",
+        privacy=Privacy.PERSONAL,
+        fields=("user_hash", "session_hash", "reason", "by"),
+        purpose="refuse the tokens of sessions that have ended, and show the phone why and by whom",
+        source="the user, a supervisor, or the contact centre",
+        held_in="keyed hashes in memory of the nodes, with the reason and who ended the session; in Redis "
+        "a keyed hash and the reason, sealed",
+        held_for="one day longer than the token's life: until then it may be shown for a log-off",
+        seen_by="the phone whose token is refused: the reason and who ended its session",
+    ),
+    InventoryEntry(
+        category="command_outcomes",
+        privacy=Privacy.REALTIME,
+        fields=("key", "outcome"),
+        purpose="prevent that a command is carried out twice",
+        source="the user's commands",
+        held_in="memory of the node with the link, with a hash of the command's body",
+        held_for="10 min",
+        seen_by="the session that sent the command",
+    ),
+    InventoryEntry(
+        category="session_log",
+        privacy=Privacy.PERSONAL,
+        fields=("user_hash", "application", "close_code", "statistics"),
+        purpose="operate the gateway and find faults",
+        source="the gateway",
+        held_in="one log line at the end of each connection, with a keyed hash of the user, without content; "
+        "the last 10,000 of them in memory of the node, and the last 500 other log lines, which name users "
+        "by the same hash",
+        held_for="as long as the operator keeps logs; in memory 24 h, removed at the next "
+        "end of a connection or request for them, at most until the node ends",
+        seen_by="operators",
+    ),
+    InventoryEntry(
+        category="audit_log",
+        privacy=Privacy.PERSONAL,
+        fields=("user_hash", "session_hash", "act", "masked_number", "result"),
+        purpose="account for changes of remote numbers and for acts of operators",
+        source="the gateway",
+        held_in="one numbered log line for each act, with a keyed hash of the user and the last "
+        "3 digits of a number",
+        held_for="as long as the operator keeps logs",
+        seen_by="operators",
+    ),
+    InventoryEntry(
+        category="pending_log_offs",
+        privacy=Privacy.CREDENTIAL,
+        fields=("site", "user_id", "session_secret", "session_id"),
+        purpose="confirm every log-off, so that no number stays routed after it",
+        source="log-offs that the contact centre did not confirm",
+        held_in="memory of the node that retries it; sealed in Redis, without any name",
+        held_for="until it is confirmed, at most the life of the session; its confirmation for 20 "
+        "min, as a hash",
+        seen_by="nobody; operators see the count",
+    ),
+    InventoryEntry(
+        category="remembered_ids",
+        privacy=Privacy.PERSONAL,
+        fields=("site", "user_id", "session_id", "scope"),
+        purpose="store equal ids and views once, however many phones use them",
+        source="tokens, and the contact centre's answers",
+        held_in="memory of the node, without names",
+        held_for="until newer ones replace them, at most until the node ends",
+        seen_by="nobody",
+    ),
+    InventoryEntry(
+        category="number_changes",
+        privacy=Privacy.PERSONAL,
+        fields=("user_id", "changed_at"),
+        purpose="limit changes of a remote number to three an hour",
+        source="the user's commands",
+        held_in="memory of the node with the link; for log-ons, keyed hashes in memory and Redis; "
+        "the number itself is not kept here",
+        held_for="1 h",
+        seen_by="nobody",
+    ),
+    InventoryEntry(
+        category="places_in_the_cluster",
+        privacy=Privacy.PERSONAL,
+        fields=("user_hash", "node", "epoch"),
+        purpose="keep exactly one link per user, and find the node that has it",
+        source="the gateway",
+        held_in="keyed hashes as names in Redis; memory of the nodes",
+        held_for="seconds to minutes: each expires in Redis by itself; in memory while it is used",
+        seen_by="nobody: hashes only",
+    ),
+    InventoryEntry(
+        category="asterisk_database",
+        privacy=Privacy.PERSONAL,
+        fields=(
+            "login", "session_hash", "session_id", "application", "device.id", "device.name", "since_ms",
+            "expires_at_ms", "remote_number", "routed_until",
+        ),
+        purpose="at a site that is an Asterisk: keep sessions over restarts, and route calls to a Remote "
+        "Assistant",
+        source="the user, at log-on",
+        held_in="the database of the Asterisk (AstDB), on its disk: the families oscc-session, oscc-number "
+        "and oscc-until; memory of the nodes",
+        held_for="until log-off, the idle timeout or the end of the session's life",
+        seen_by="administrators of the Asterisk; AMI accounts with write=system",
+    ),
+    InventoryEntry(
+        category="people_file",
+        privacy=Privacy.CREDENTIAL,
+        fields=("login", "name", "password_hash", "interfaces", "queues", "sees"),
+        purpose="at a site that is an Asterisk: decide who may log on, and what each person may see",
+        source="the administrator of the gateway",
+        held_in="the file that sites.asterisk.people_file names; memory of the nodes",
+        held_for="until the administrator removes the person",
+        seen_by="administrators of the gateway's machines",
+    ),
+    InventoryEntry(
+        category="support_bundle",
+        privacy=Privacy.PERSONAL,
+        fields=("user_hash", "application", "close_code", "statistics"),
+        purpose="find a fault together with a supporter of the gateway",
+        source="the operator's command",
+        held_in="a file that an operator requested and saw before; about people it has the "
+        "content of session_log",
+        held_for="until its holder deletes it; the date of expiry stands in it",
+        seen_by="the recipients that the operator chooses",
+    ),
+    InventoryEntry(
+        category="traces",
+        privacy=Privacy.PERSONAL,
+        fields=(
+            "trace_id", "name", "started_at", "ended_at", "http.response.status_code", "oscc.command",
+            "oscc.link", "error.type",
+        ),
+        purpose="see where log-ons, commands and takeovers lose time",
+        source="the gateway, only with the extra otel and tracing.endpoint; for a log-on the "
+        "phone may choose the trace_id",
+        held_in="memory of the node, then the collector that the operator chose; "
+        "without user, session, device, name, number or address",
+        held_for="seconds; as long as the collector's operator keeps it",
+        seen_by="operators of the collector; for a log-on the contact centre gets the trace_id",
+    ),
+)  # fmt: skip

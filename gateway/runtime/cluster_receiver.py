@@ -39,8 +39,7 @@ from gateway.protocol.envelopes import (
 from gateway.runtime.cluster import ClusterMembership, Exchange, NotHeardError
 from gateway.runtime.follower import Follower, Shared
 from gateway.runtime.owner import Owner
-from gateway.runtime.ports import Clock, Grant, Tally
-from gateway.runtime.role import RoleOverError
+from gateway.runtime.ports import Clock, Grant, RoleOverError, Tally
 from gateway.runtime.spawn import log_fault, spawn
 from gateway.runtime.user_state import UserState
 

@@ -8,7 +8,17 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Final, Literal, Protocol
 
-from gateway.core.commands import Began, Calls, Foreign, New, Pending, answer, fingerprint
+from gateway.core.commands import (
+    Began,
+    Calls,
+    Foreign,
+    New,
+    Pending,
+    answer,
+    fingerprint,
+    not_begun,
+    patience_s,
+)
 from gateway.core.registry import Quota
 from gateway.core.user_sessions import UserSessions
 from gateway.domain.commands import (
@@ -29,7 +39,6 @@ from gateway.domain.model import NodeId, NumberAct, UserId, masked
 from gateway.domain.upstream import Attached, Feature, LinkClosed
 from gateway.runtime.link_session import LinkHealth
 from gateway.runtime.ports import Clock, Link
-from gateway.runtime.role import not_begun, patience_s
 from gateway.runtime.sessions import SessionAdmission
 from gateway.runtime.spawn import LeanEvent, spawn
 

@@ -14,10 +14,11 @@ from typing import Final
 from weakref import proxy
 
 from gateway.core.bus_health import BusState
-from gateway.core.effects import Health
+from gateway.core.commands import patience_s
 from gateway.core.element import Element
 from gateway.core.follower import FollowMachine, FollowState
 from gateway.core.ledger import Delta, Ledger, Receipt, Update, is_own
+from gateway.core.session import Health
 from gateway.core.view import FACTS_PREFIX
 from gateway.domain.commands import Call, Outcome
 from gateway.domain.errors import SessionRefused
@@ -33,9 +34,8 @@ from gateway.protocol.envelopes import (
 )
 from gateway.runtime.handover import Takeover
 from gateway.runtime.mirror import Feed
-from gateway.runtime.ports import Grant
+from gateway.runtime.ports import Grant, Local, RoleOverError, Start
 from gateway.runtime.remote_owner import OwnerDiscovery, RemoteAttach, RemoteCommands
-from gateway.runtime.role import Local, RoleOverError, Start, patience_s
 from gateway.runtime.spawn import TaskGroup, spawn, weakly
 from gateway.runtime.world import World
 
@@ -450,7 +450,7 @@ class Follower:
             self.look()
 
     def due_at(self, now: float) -> float:
-        """See :meth:`gateway.runtime.role.Role.due_at`."""
+        """See :meth:`gateway.runtime.ports.Role.due_at`."""
         exchange, owner = self._world.exchange, self._grant
         is_reached = exchange.machine.state is BusState.LIVE and owner.node not in exchange.peers.deaf(now)
         if self._tasks is None or not is_reached or self._owner_discovery.is_deaf:

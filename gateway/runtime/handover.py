@@ -24,8 +24,7 @@ from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import Given, Inbox, Lingering, Offer
 from gateway.runtime.command_execution import CommandExecution
 from gateway.runtime.mirror import Feed
-from gateway.runtime.ports import Gift, Grant, Link
-from gateway.runtime.role import Start
+from gateway.runtime.ports import Gift, Grant, Link, Start
 from gateway.runtime.spawn import LeanEvent, spawn
 from gateway.runtime.world import World
 

@@ -10,8 +10,8 @@ import asyncio
 import math
 from typing import Final, Protocol, assert_never
 
-from gateway.core.effects import Health
 from gateway.core.link import LinkMachine, LinkState, Pauses
+from gateway.core.session import Health
 from gateway.core.user_sessions import Member, UserSessions
 from gateway.domain.commands import KeepAlive
 from gateway.domain.errors import EndReason, GatewayError

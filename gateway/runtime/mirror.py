@@ -15,13 +15,11 @@ from typing import Final, Protocol
 from gateway.core.assembly import Assembly
 from gateway.core.compose import OFFSET_STEP_MS, Address, Composer, ReadingStep
 from gateway.core.early import Early
-from gateway.core.effects import Health
 from gateway.core.element import Element, Parts
 from gateway.core.ledger import Ledger, Reader
-from gateway.core.session import Session
+from gateway.core.session import Health, Session
 from gateway.core.user_sessions import Member, UserSessions
 from gateway.core.view import FACTS_PREFIX, ME_PREFIX, facts_key, me_key, wanted_by
-from gateway.domain.catalogue import Reasons, RoutingParameters, Skills
 from gateway.domain.commands import Directory, Listen
 from gateway.domain.errors import CloseCode
 from gateway.domain.model import (
@@ -38,7 +36,17 @@ from gateway.domain.model import (
     masked,
     parse_key,
 )
-from gateway.domain.resources import STEADY_MS, Functions, FunctionState, LastEnd, Me, Site
+from gateway.domain.resources import (
+    STEADY_MS,
+    Functions,
+    FunctionState,
+    LastEnd,
+    Me,
+    Reasons,
+    RoutingParameters,
+    Site,
+    Skills,
+)
 from gateway.domain.upstream import About, FunctionChanged, ObjectChanged, Reading, Source
 from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import NoticeFrame

@@ -15,12 +15,12 @@ from typing import Final, NamedTuple
 from gateway.core.bus_health import BusState, StoreWrites
 from gateway.core.commands import CommandHistory
 from gateway.core.compose import Composer
-from gateway.core.effects import Health
 from gateway.core.lease import AssumedTokens
 from gateway.core.ledger import Ledger
 from gateway.core.link import BEAT_S, Linger, Pauses
 from gateway.core.rate_limits import LOG_ON_PART, AdmissionQueue, Budget
 from gateway.core.registry import NotAdmitted, Quota, Registry, RegistryLimits, Seat
+from gateway.core.session import Health
 from gateway.core.view import Within
 from gateway.domain.commands import Call, Outcome, Status
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError, SessionRefused

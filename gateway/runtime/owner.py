@@ -27,8 +27,7 @@ from gateway.runtime.handover import Handover
 from gateway.runtime.link_session import Linked, LinkHealth
 from gateway.runtime.mirror import Feed, Mirror
 from gateway.runtime.ownership import Answer, LinkDialer
-from gateway.runtime.ports import Grant, Link
-from gateway.runtime.role import RECONNECT_WINDOW_S, Local, Start
+from gateway.runtime.ports import RECONNECT_WINDOW_S, Grant, Link, Local, Start
 from gateway.runtime.sessions import SessionAdmission, SessionRenewal
 from gateway.runtime.sharing import Sharing
 from gateway.runtime.spawn import TaskGroup, spawn
@@ -390,7 +389,7 @@ class Owner:
         self.pulse.say()
 
     def due_at(self, now: float) -> float:
-        """See :meth:`gateway.runtime.role.Role.due_at`."""
+        """See :meth:`gateway.runtime.ports.Role.due_at`."""
         linked, lease_at = self._linked, self.lease.due_at
         if self._is_renewing:
             lease_at = now + self.lease.renew_s

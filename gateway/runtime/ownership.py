@@ -19,8 +19,7 @@ from gateway.domain.errors import EndReason, GatewayError
 from gateway.domain.model import UserId
 from gateway.domain.upstream import About, Feature, LinkClosed
 from gateway.protocol.envelopes import Control, Owned, Sought
-from gateway.runtime.ports import Grant, Link
-from gateway.runtime.role import Start
+from gateway.runtime.ports import Grant, Link, Start
 from gateway.runtime.spawn import LeanEvent, spawn
 from gateway.runtime.world import Renewal, World
 

@@ -1,20 +1,21 @@
-"""The ports of the runtime, with their contracts, and the events that metrics count.
+"""The ports of the runtime, with their contracts; the events that metrics count; a node's role for a user.
 
 Every adapter passes the contract suite of its port in ``tests/contracts``.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Final, Literal, NamedTuple, Protocol
 
 from gateway.core.rate_limits import Urgency
-from gateway.domain.commands import LinkAnswer, LinkRequest
-from gateway.domain.errors import EndReason, ErrorCode, GatewayError
+from gateway.domain.commands import Call, History, LinkAnswer, LinkRequest, Outcome
+from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import NodeId, SessionId, SessionSecret, Ticket, UserId
 from gateway.domain.upstream import About, LinkEvent, LoggedOff, LoggedOn, LogOn, Reading, SessionInfo
-from gateway.protocol.envelopes import Channel, Envelope, NodeRecord
+from gateway.protocol.envelopes import Channel, Envelope, Lingering, NodeRecord, SessionFacts
 
 NODE_TTL_S: Final = 10.0
 ENTRY_REFUSALS: Final = frozenset({"NOAUTH", "NOPERM", "TLS", "WRONGPASS"})
@@ -398,3 +399,98 @@ class Tally:
 
     def waited(self, urgency: Urgency, seconds: float) -> None:
         """Record how long a link waited for its turn at the site."""
+
+
+RECONNECT_WINDOW_S: Final = (1.0, 10.0)
+
+
+class RoleOverError(Exception):
+    """The node's role for the user has changed: ask again what it is."""
+
+
+class Local(NamedTuple):
+    """A session with a phone on this node."""
+
+    ticket: Ticket
+    topics: tuple[str, ...]
+
+
+class Start(NamedTuple):
+    """How an ownership begins.
+
+    *expected*: the lease may be taken from the holder of that token. *floor*: the highest token seen.
+    *assumed*: the store is away, OSCC-E decides. *history*, *lingering*: from the owner that gave, good
+    when the lease is granted *by* that time; later the owner may have gone on.
+    *kind*: of another owner's user; None of one that no node owns, or one's own. *entered*: the user already
+    has a place in the site's admission queue. It is given back when the link is open, or will not be opened.
+    """
+
+    expected: int | None = None
+    floor: int = 0
+    assumed: bool = False
+    history: History | None = None
+    by: float = math.inf
+    lingering: tuple[Lingering, ...] = ()
+    kind: Takeover | None = None
+    entered: bool = False
+
+
+class Role(Protocol):
+    """What a user state does for its phones."""
+
+    async def attach(self, ticket: Ticket, topics: tuple[str, ...]) -> SessionFacts:
+        """Return when OSCC-E has accepted the session in this epoch and the mirror shows what it follows.
+
+        Raises:
+            SessionRefused: It has ended, or no answer came in time.
+            RoleOverError: The role ended meanwhile.
+        """
+        ...
+
+    def follow(self, handle: str, topics: tuple[str, ...]) -> None:
+        """Listen to what the session follows now."""
+        ...
+
+    def leave(self, handle: str) -> None:
+        """Record that the session's phone left this node."""
+        ...
+
+    def let_go(self, handle: str) -> None:
+        """Act for a session no longer."""
+        ...
+
+    async def execute(self, call: Call) -> Outcome | None:
+        """Have a command executed at most once, and return what became of it.
+
+        None: nothing, since the role is over or is about to be.
+        """
+        ...
+
+    def owned(self, grant: Grant) -> None:
+        """Record that another node owns the user, as it says itself: the store of leases takes no writes."""
+        ...
+
+    def tick(self, now: float) -> None:
+        """Do what is due by time."""
+        ...
+
+    def due_at(self, now: float) -> float:
+        """Return when :meth:`tick` has something to do if nothing happens before; *now*: each time."""
+        ...
+
+    def stop(self) -> None:
+        """End: :meth:`run` returns soon."""
+        ...
+
+    async def run(self) -> None:
+        """Play the role until it is over."""
+        ...
+
+
+def not_reached(*, for_bus: bool = False) -> SessionRefused:
+    """Return how a phone is refused whose session no node could act for in time.
+
+    *for_bus*: since no lease is to be had, though the store is there.
+    """
+    why = ErrorCode.BUS_DOWN if for_bus else ErrorCode.UPSTREAM_UNAVAILABLE
+    return SessionRefused(CloseCode.INTERNAL, why, window_s=RECONNECT_WINDOW_S)

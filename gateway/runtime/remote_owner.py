@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, Protocol
 
 from gateway.core.bus_health import BusState
+from gateway.core.commands import not_begun, patience_s
 from gateway.core.follower import FollowMachine
 from gateway.core.lease import TTL_S
 from gateway.domain.commands import Call, Outcome, Status
@@ -21,8 +22,7 @@ from gateway.domain.upstream import Feature
 from gateway.protocol.envelopes import Attach, AttachAnswer, CallAnswer, CallRequest, Detach, Inbox, Refusal
 from gateway.runtime.cluster import NotHeardError
 from gateway.runtime.mirror import Feed
-from gateway.runtime.ports import Grant
-from gateway.runtime.role import Local, Start, not_begun, patience_s
+from gateway.runtime.ports import Grant, Local, Start
 from gateway.runtime.spawn import spawn
 from gateway.runtime.world import World
 

@@ -12,8 +12,7 @@ from gateway.domain.model import NodeId, Ticket
 from gateway.protocol.envelopes import Inbox, Replaced, SessionFacts
 from gateway.runtime.link_session import LinkHealth
 from gateway.runtime.mirror import Feed, Mirror
-from gateway.runtime.ports import Clock, Grant, Link
-from gateway.runtime.role import RoleOverError, not_reached
+from gateway.runtime.ports import Clock, Grant, Link, RoleOverError, not_reached
 from gateway.runtime.spawn import spawn
 from gateway.runtime.world import World, refusal
 

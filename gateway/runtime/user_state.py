@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
-from gateway.core.commands import Calls, CommandHistory
+from gateway.core.commands import Calls, CommandHistory, not_begun, patience_s
 from gateway.core.compose import Composer
 from gateway.core.due_times import DueTime, DueTimes
 from gateway.domain.commands import Call, Outcome
@@ -24,8 +24,7 @@ from gateway.protocol.envelopes import SessionFacts
 from gateway.runtime.follower import Follower
 from gateway.runtime.mirror import Feed
 from gateway.runtime.owner import Owner
-from gateway.runtime.ports import Clock, Grant
-from gateway.runtime.role import Local, RoleOverError, Start, not_begun, not_reached, patience_s
+from gateway.runtime.ports import Clock, Grant, Local, RoleOverError, Start, not_reached
 from gateway.runtime.sessions import ATTACH_S
 from gateway.runtime.spawn import LeanEvent, log_fault
 from gateway.runtime.world import World

@@ -4,8 +4,7 @@ It shares no code with the gateway. ``python -m gateway.simulator --help`` start
 ``async with Simulator(SimulatorSettings(...)) as simulator`` is one in this process.
 """
 
-from gateway.simulator.clock import Clock, ManualClock, RealClock
 from gateway.simulator.server import Simulator, run
-from gateway.simulator.settings import SimulatorSettings
+from gateway.simulator.settings import Clock, ManualClock, RealClock, SimulatorSettings
 
 __all__ = ["Clock", "ManualClock", "RealClock", "Simulator", "SimulatorSettings", "run"]

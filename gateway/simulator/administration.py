@@ -11,9 +11,8 @@ from typing import Final, Literal, get_args
 
 from gateway.simulator import fields
 from gateway.simulator.contact_center import ContactCenter
-from gateway.simulator.directory import REASON_KINDS
-from gateway.simulator.errors import Refused
-from gateway.simulator.fields import Body
+from gateway.simulator.directory import REASON_KINDS, defaults
+from gateway.simulator.fields import Body, Refused
 from gateway.simulator.links import Switchboard, scope_json
 from gateway.simulator.model import (
     CONTACT_STATES,
@@ -34,7 +33,6 @@ from gateway.simulator.model import (
     Skill,
     UserCounters,
 )
-from gateway.simulator.parameters import defaults
 from gateway.simulator.sessions import RIGHTS, Account, Accounts, EndReason, Scopes, Session, agent_account
 
 

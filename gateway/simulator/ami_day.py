@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.simulator.ami import FakeAsterisk
-from gateway.simulator.clock import Clock
+from gateway.simulator.settings import Clock
 
 TURN_S: Final = 0.5
 CONTEXT: Final = "oscc-remote"

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from gateway.simulator import parameters, post_processing, routing
+from gateway.simulator import post_processing, routing
 from gateway.simulator.contact_center import ContactCenter
-from gateway.simulator.directory import ObjectKind
-from gateway.simulator.errors import Refused
+from gateway.simulator.directory import ObjectKind, check_parameters, check_together
+from gateway.simulator.fields import Refused
 from gateway.simulator.model import About, Agent, AgentSkill, Group, Json, Queue, Skill, TargetState
 from gateway.simulator.sessions import Session, Sessions, normalise
 from gateway.simulator.settings import SimulatorSettings
@@ -94,9 +94,9 @@ class Commands:
         directory = self.center.directory
         thing: Queue | Group = directory.queues[key] if kind == "Queue" else directory.groups[key]
         _check_version(version, thing.version)
-        wanted = thing.parameters | parameters.check(kind, changes)
+        wanted = thing.parameters | check_parameters(kind, changes)
         if isinstance(thing, Queue):
-            parameters.check_together(thing, wanted, directory.queues, session.scope.queues)
+            check_together(thing, wanted, directory.queues, session.scope.queues)
         if wanted == thing.parameters:
             return {"State": "Unchanged", "Version": thing.version}
         thing.parameters = wanted

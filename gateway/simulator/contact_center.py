@@ -15,7 +15,7 @@ from typing import Final, Literal, Protocol
 
 from gateway.simulator import model, routing
 from gateway.simulator.directory import Directory
-from gateway.simulator.errors import Refused
+from gateway.simulator.fields import Refused
 from gateway.simulator.model import (
     Agenda,
     Agent,

@@ -10,13 +10,12 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from gateway.simulator.clock import Clock
 from gateway.simulator.contact_center import FunctionState
 from gateway.simulator.elements import message, text_frame
-from gateway.simulator.errors import CODES, Refused
-from gateway.simulator.fields import Body
+from gateway.simulator.fields import CODES, Body, Refused
 from gateway.simulator.links import Link, Switchboard
 from gateway.simulator.model import About, FirstResponses
+from gateway.simulator.settings import Clock
 
 
 class SocketOutlet:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.simulator.contact_center import ContactCenter
-from gateway.simulator.errors import Refused
+from gateway.simulator.fields import Refused
 from gateway.simulator.model import Agent, AutoPostProcessing, Contact, ContactState, Queue, TargetState
 
 TALK_S, RING_S, PATIENCE_S, DIRECT_S = 150.0, 4.0, 150.0, 90.0

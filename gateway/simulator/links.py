@@ -14,7 +14,7 @@ from typing import Final, Literal, Protocol
 
 from gateway.simulator.contact_center import ContactCenter
 from gateway.simulator.elements import Publication, Reading, encode, event, message
-from gateway.simulator.errors import Refused
+from gateway.simulator.fields import Refused
 from gateway.simulator.model import Changes, Json, Kind, Scope
 from gateway.simulator.sessions import Accounts, Ended, Session, Sessions
 from gateway.simulator.settings import KEEP_ALIVE_S, SimulatorSettings

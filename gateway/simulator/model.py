@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
-from gateway.simulator.errors import Refused
+from gateway.simulator.fields import Refused
 from gateway.simulator.settings import ALL_FEATURES, SimulatorSettings
 
 Json = dict[str, object]

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from gateway.simulator import routing
 from gateway.simulator.contact_center import ContactCenter
-from gateway.simulator.errors import Refused
+from gateway.simulator.fields import Refused
 from gateway.simulator.model import Agent, AutoPostProcessing, PostProcessing, TargetState
 
 EXTENSION_MS = 30_000

@@ -11,8 +11,7 @@ from gateway.simulator import fields
 from gateway.simulator.commands import Commands, PostProcessingAsked, SkillChange
 from gateway.simulator.directory import DIRECTORY_KINDS
 from gateway.simulator.elements import message
-from gateway.simulator.errors import Refused
-from gateway.simulator.fields import Body
+from gateway.simulator.fields import Body, Refused
 from gateway.simulator.links import Link, Switchboard
 from gateway.simulator.model import TARGET_STATES, FirstResponses, Json
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from gateway.simulator.errors import Refused
+from gateway.simulator.fields import Refused
 from gateway.simulator.model import Agent, By, Contact, Pending, PostProcessing, Remote, TargetState
 
 Verdict = Literal["Applied", "Pending", "Unchanged"]

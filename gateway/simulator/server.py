@@ -17,20 +17,18 @@ from aiohttp.typedefs import Middleware
 
 from gateway.simulator import fields
 from gateway.simulator.administration import Acts, Administration
-from gateway.simulator.clock import Clock, ManualClock, RealClock
 from gateway.simulator.commands import Commands
 from gateway.simulator.contact_center import STATES, ContactCenter
 from gateway.simulator.directory import DIRECTORY_KINDS, populate
 from gateway.simulator.elements import render
-from gateway.simulator.errors import Refused
 from gateway.simulator.faults import Faults
-from gateway.simulator.fields import Body
+from gateway.simulator.fields import Body, Refused
 from gateway.simulator.life import Life, pace_for
 from gateway.simulator.links import Switchboard, of_kind, scope_json
 from gateway.simulator.model import Changes, FirstResponses, Json, Kind, about_of, midnight_before
 from gateway.simulator.requests import Requests
 from gateway.simulator.sessions import Sessions, open_accounts
-from gateway.simulator.settings import SimulatorSettings
+from gateway.simulator.settings import Clock, ManualClock, RealClock, SimulatorSettings
 from gateway.simulator.web import (
     BODY_LIMIT_BYTES,
     LinkDoor,

@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 from gateway.simulator.contact_center import ContactCenter
 from gateway.simulator.directory import FIRST_NAMES, LAST_NAMES, SUPERVISOR_KEYS, Directory
-from gateway.simulator.errors import Refused
+from gateway.simulator.fields import Refused
 from gateway.simulator.model import Agent, By, Json, Remote, Scope
 from gateway.simulator.settings import SimulatorSettings
 

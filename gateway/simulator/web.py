@@ -21,15 +21,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from gateway.simulator import fields
-from gateway.simulator.clock import Clock
-from gateway.simulator.errors import Refused
 from gateway.simulator.faults import Faults, Line, SocketOutlet
-from gateway.simulator.fields import Body
+from gateway.simulator.fields import Body, Refused
 from gateway.simulator.links import Link, Switchboard
 from gateway.simulator.model import About, Json
 from gateway.simulator.requests import Requests
 from gateway.simulator.sessions import APPLICATIONS, Ended, LogOn, Session, Sessions
-from gateway.simulator.settings import KEEP_ALIVE_S
+from gateway.simulator.settings import KEEP_ALIVE_S, Clock
 
 SESSION_HEADER = "OSCCE-Session"
 BODY_LIMIT_BYTES = 64 * 1024

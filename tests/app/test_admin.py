@@ -24,7 +24,7 @@ from gateway.app.logging import configure, set_level
 from gateway.app.process import StopRequest, SystemClock
 from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import Order
-from gateway.protocol.inventory import inventory
+from gateway.protocol.schemas import inventory
 from gateway.simulator import Simulator, SimulatorSettings
 from tests.app.test_log_canaries import DEVICE, NUMBER, PASSWORD, REMOTE
 from tests.app.test_wiring import NOTICE

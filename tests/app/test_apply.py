@@ -19,8 +19,8 @@ from gateway.app.adapters import (
     session_limits,
 )
 from gateway.app.config.settings import LimitsSection
-from gateway.core.effects import SessionLimits
 from gateway.core.link import Linger
+from gateway.core.rate_limits import SessionLimits
 from gateway.core.registry import RegistryLimits
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app.cli.local_processes import ChildProcess, free_port
+from gateway.app.cli.demo import ChildProcess, free_port
 from gateway.app.process import SystemClock
 from tests.doubles.clock import ManualClock
 from tests.doubles.servers import until

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from gateway.app.config.errors import SETTINGS, Setting
 from gateway.app.config.settings import ClientSection, LimitsSection, LogSection, Settings
-from gateway.core.effects import SessionLimits
+from gateway.core.rate_limits import SessionLimits
 from gateway.edge.request_context import AdmissionLimits
 
 

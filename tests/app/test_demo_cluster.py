@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.app.cli.demo import LocalRedis, RedisProgram
 from gateway.app.cli.demo_cluster import (
     DemoCluster,
     DemoProcesses,
@@ -20,7 +21,6 @@ from gateway.app.cli.demo_cluster import (
     cluster_footer,
     cluster_introduction,
 )
-from gateway.app.cli.local_processes import LocalRedis, RedisProgram
 from gateway.app.config.sources import generate_secrets, load
 from gateway.app.main import main
 from gateway.app.process import SystemClock

@@ -9,8 +9,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from gateway.app.cli.demo import ChildProcess, LocalRedis, RedisProgram
 from gateway.app.cli.demo_cluster import DemoProcesses, NodeProcess
-from gateway.app.cli.local_processes import ChildProcess, LocalRedis, RedisProgram
 from gateway.app.listeners import listening
 from gateway.app.process import SystemClock
 from tests.doubles.servers import any_engine, binary

@@ -13,8 +13,8 @@ import pytest
 from aiohttp import web
 
 from gateway.app.cli import doctor
+from gateway.app.cli.demo import free_port
 from gateway.app.cli.doctor import MachineLimits, RunningNode, machine_advices, machine_faults, this_machine
-from gateway.app.cli.local_processes import free_port
 from gateway.app.listeners import BACKLOG, listening
 from gateway.app.main import main
 from tests.app.certificates import Authority

@@ -10,7 +10,7 @@ import pytest
 import redis.asyncio as client
 from redis.exceptions import AuthenticationError
 
-from gateway.app.cli.local_processes import LocalRedis, RedisProgram, RedisUnavailable, find_redis
+from gateway.app.cli.demo import LocalRedis, RedisProgram, RedisUnavailable, find_redis
 from gateway.app.process import SystemClock
 from tests.doubles.servers import any_engine, binary
 

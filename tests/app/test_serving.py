@@ -14,8 +14,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from gateway.app import main as command_line
 from gateway.app import wiring
-from gateway.app.cli import serve
 from gateway.app.main import main
 from gateway.simulator import Simulator, SimulatorSettings
 from tests.app.processes import run, running
@@ -89,7 +89,7 @@ def test_a_fault_of_ours_shows_type_and_place_only(
 
     monkeypatch.setattr(wiring, "serving", fail)
     args = argparse.Namespace(config=write(tmp_path, SMALLEST))
-    assert serve.run_serve(args) == 1
+    assert command_line.run_serve(args) == 1
     shown = capsys.readouterr()
     assert '"error": "RuntimeError"' in shown.out
     assert "canary" not in shown.out + shown.err
@@ -167,6 +167,6 @@ async def test_a_node_alone_says_which_log_offs_it_could_not_confirm_and_ends_wi
             ) as answer:
                 assert answer.status == 202
             ended = await asyncio.to_thread(process.end, signal.SIGTERM)
-    assert ended.code == serve.UNCONFIRMED
+    assert ended.code == command_line.UNCONFIRMED
     assert '"event": "log_offs_unconfirmed"' in ended.out
     assert "has not confirmed 1 log-off(s)" in ended.err

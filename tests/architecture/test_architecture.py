@@ -13,7 +13,7 @@ from types import ModuleType
 import pytest
 
 import gateway
-from gateway.domain import catalogue, resources
+from gateway.domain import resources
 from gateway.domain.errors import ERRORS, CloseCode, ErrorCode, verdict
 from gateway.protocol import frames
 from tests.architecture import rules
@@ -129,7 +129,7 @@ def test_every_close_code_is_documented_as_it_is() -> None:
     _none(rules.close_faults(documented, verdict_of))
 
 
-@pytest.mark.parametrize("module", [resources, catalogue, frames])
+@pytest.mark.parametrize("module", [resources, frames])
 def test_every_field_that_travels_is_documented(module: ModuleType) -> None:
     fields_of = {
         kind.__name__: [field.name for field in dataclasses.fields(kind)]

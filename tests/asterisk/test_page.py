@@ -15,7 +15,7 @@ import gateway
 from gateway.app.config.settings import AsteriskSection
 from gateway.app.main import main
 from gateway.simulator.ami import Account, FakeAsterisk
-from gateway.simulator.clock import RealClock
+from gateway.simulator.settings import RealClock
 from gateway.upstream.asterisk.link import NUMBERS, UNTIL
 from gateway.upstream.asterisk.people import remote_interface
 from tests.app.samples import loaded, write

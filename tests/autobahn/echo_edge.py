@@ -18,8 +18,8 @@ from aiohttp.typedefs import Handler
 
 from gateway.app.listeners import listening
 from gateway.app.process import SystemClock, run_loop
-from gateway.core.effects import Close, Effects, Health, SessionLimits
-from gateway.core.session import Session
+from gateway.core.rate_limits import SessionLimits
+from gateway.core.session import Close, Effects, Health, Session
 from gateway.edge import handshake
 from gateway.edge.channel import ChannelEvent
 from gateway.edge.request_context import AdmissionLimits, EdgeSettings
@@ -27,8 +27,7 @@ from gateway.edge.scheduler import Scheduler
 from gateway.edge.server import make_app
 from gateway.edge.socket import PhoneSocket
 from gateway.protocol import websocket
-from gateway.protocol.codec import JSON
-from gateway.protocol.limits import BYTES_IN_MAX
+from gateway.protocol.codec import BYTES_IN_MAX, JSON
 from gateway.protocol.websocket import Message, Violation
 from tests.autobahn.broken import SEEDED
 from tests.edge.visits import SITE, house, pumping

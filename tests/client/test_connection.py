@@ -8,13 +8,12 @@ from collections.abc import Callable
 import aiohttp
 import pytest
 
+from gateway.client.http import Window
 from gateway.client.realtime import ClientConnection, NotOpened
-from gateway.client.reconnect import Window
 from gateway.domain.commands import SetQueueParameters
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.protocol import frames
-from gateway.protocol.codec import JSON, MSGPACK, Codec
-from gateway.protocol.limits import BYTES_IN_MAX
+from gateway.protocol.codec import BYTES_IN_MAX, JSON, MSGPACK, Codec
 from tests.doubles.clock import ManualClock
 from tests.doubles.scripted_gateway import Phone, ScriptedGateway, ping, welcome
 

@@ -7,8 +7,8 @@ import dataclasses
 import pytest
 
 from gateway.client.dialogue import Dialogue, Hooks, Memory, Wishes
+from gateway.client.http import LOST, Ending, Window
 from gateway.client.mirror import Connected, Event, HealthChanged, NoticeShown, Refused
-from gateway.client.reconnect import LOST, Ending, Window
 from gateway.domain.commands import Outcome, SetRoutingState, Status
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.protocol import frames

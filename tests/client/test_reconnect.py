@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.client.reconnect import (
+from gateway.client.http import (
     ADVISED_MAX_S,
     LOST,
     Again,

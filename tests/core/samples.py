@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.core.command_checks import Declared
-from gateway.core.effects import Health
 from gateway.core.element import Element
 from gateway.core.ledger import Ledger
+from gateway.core.session import Health
 from gateway.domain.errors import EndReason
 from gateway.domain.model import (
     Application,

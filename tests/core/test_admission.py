@@ -11,14 +11,6 @@ from contextlib import nullcontext
 import pytest
 
 from gateway.core.command_checks import check_command, deadline_ms
-from gateway.domain.catalogue import (
-    Reason,
-    Reasons,
-    RoutingParameter,
-    RoutingParameters,
-    Skill,
-    Skills,
-)
 from gateway.domain.commands import (
     AcknowledgeNotice,
     ChangeRemoteNumber,
@@ -36,7 +28,22 @@ from gateway.domain.commands import (
 )
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import REASONS, ROUTING_PARAMETERS, SITE, SKILLS, Application
-from gateway.domain.resources import Agent, Functions, FunctionState, Me, Queue, Resource, RoutingState, Site
+from gateway.domain.resources import (
+    Agent,
+    Functions,
+    FunctionState,
+    Me,
+    Queue,
+    Reason,
+    Reasons,
+    Resource,
+    RoutingParameter,
+    RoutingParameters,
+    RoutingState,
+    Site,
+    Skill,
+    Skills,
+)
 from tests.core.samples import WALL_MS, declared, facts_of, ticket_of
 
 DASHBOARD, ASSISTANT = Application.DASHBOARD, Application.REMOTE_ASSISTANT

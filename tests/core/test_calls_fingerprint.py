@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import get_args
 
 from gateway.core.commands import fingerprint
-from gateway.domain.catalogue import Parameter
 from gateway.domain.commands import (
     AcknowledgeNotice,
     ChangeRemoteNumber,
@@ -21,6 +20,7 @@ from gateway.domain.commands import (
     SkillChange,
     StartPostProcessing,
 )
+from gateway.domain.resources import Parameter
 from gateway.protocol.codec import JSON
 from gateway.protocol.frames import CommandFrame
 from tests.core.samples import KEY

@@ -7,16 +7,18 @@ from collections.abc import Callable
 import pytest
 
 from gateway.core.command_checks import Declared, check_reason, check_skills, check_wrap_up
-from gateway.domain.catalogue import (
-    Reason,
-    Reasons,
-    Skill,
-    Skills,
-)
 from gateway.domain.commands import SetAgentRoutingState, SetRoutingState, SetSkills, SkillChange, TargetState
 from gateway.domain.errors import Detail, ErrorCode, GatewayError
 from gateway.domain.model import REASONS, SKILLS, Scope
-from gateway.domain.resources import Agent, Resource, RoutingState
+from gateway.domain.resources import (
+    Agent,
+    Reason,
+    Reasons,
+    Resource,
+    RoutingState,
+    Skill,
+    Skills,
+)
 from tests.core.samples import declared
 
 Refusal = tuple[ErrorCode, dict[str, Detail]]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from gateway.core.command_checks import check_parameters
-from gateway.domain.catalogue import Parameter, RoutingParameter, RoutingParameters
 from gateway.domain.errors import Detail, ErrorCode
 from gateway.domain.model import ROUTING_PARAMETERS, Kind
+from gateway.domain.resources import Parameter, RoutingParameter, RoutingParameters
 from tests.core.test_choices import NOTHING, SCOPE, Refusal, refused, told
 
 PARAMETERS = told(

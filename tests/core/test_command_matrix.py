@@ -15,18 +15,22 @@ from typing import Any, NamedTuple
 import pytest
 
 from gateway.core.command_checks import check_command, error_members
-from gateway.domain.catalogue import (
+from gateway.domain.commands import Command
+from gateway.domain.errors import GatewayError
+from gateway.domain.model import REASONS, ROUTING_PARAMETERS, SKILLS, Application, Right, Scope
+from gateway.domain.resources import (
+    Agent,
+    Aggregate,
+    Group,
+    Queue,
     Reason,
     Reasons,
+    Resource,
     RoutingParameter,
     RoutingParameters,
     Skill,
     Skills,
 )
-from gateway.domain.commands import Command
-from gateway.domain.errors import GatewayError
-from gateway.domain.model import REASONS, ROUTING_PARAMETERS, SKILLS, Application, Right, Scope
-from gateway.domain.resources import Agent, Aggregate, Group, Queue, Resource
 from gateway.protocol.codec import JSON
 from gateway.protocol.frames import COMMANDS, CommandFrame
 from tests.core.samples import KEY, declared, facts_of, frame, ticket_of

@@ -7,14 +7,6 @@ import pytest
 from gateway.core.command_checks import Declared
 from gateway.core.element import Element
 from gateway.core.ledger import Ledger
-from gateway.domain.catalogue import (
-    Reason,
-    Reasons,
-    RoutingParameter,
-    RoutingParameters,
-    Skill,
-    Skills,
-)
 from gateway.domain.model import REASONS, ROUTING_PARAMETERS, SITE, SKILLS, Kind
 from gateway.domain.resources import (
     Agent,
@@ -24,8 +16,14 @@ from gateway.domain.resources import (
     Group,
     Me,
     Queue,
+    Reason,
+    Reasons,
+    RoutingParameter,
+    RoutingParameters,
     RoutingState,
     Site,
+    Skill,
+    Skills,
 )
 from tests.core.samples import declared, facts_of, ticket_of
 

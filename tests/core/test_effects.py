@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import typing
 
-from gateway.core.effects import AcceptSession, Answered, Close, Effect, Invoke, Resumed, SessionLimits
+from gateway.core.rate_limits import SessionLimits
+from gateway.core.session import AcceptSession, Answered, Close, Effect, Invoke, Resumed
 from gateway.protocol import frames
 
 

@@ -7,19 +7,10 @@ from typing import Any
 
 import pytest
 
-from gateway.core.effects import (
-    AcceptSession,
-    Answered,
-    Close,
-    Effects,
-    Health,
-    Invoke,
-    Resumed,
-    SessionLimits,
-)
 from gateway.core.element import Element
 from gateway.core.ledger import Ledger
-from gateway.core.session import Live
+from gateway.core.rate_limits import SessionLimits
+from gateway.core.session import AcceptSession, Answered, Close, Effects, Health, Invoke, Live, Resumed
 from gateway.domain.commands import Call, Outcome, SetAgentRoutingState, Status
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError
 from gateway.domain.model import Application, Scope

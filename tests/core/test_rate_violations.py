@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.core.effects import SessionLimits
-from gateway.core.rate_limits import ANY_TIME, Record, Ruling, full_after
+from gateway.core.rate_limits import ANY_TIME, Record, Ruling, SessionLimits, full_after
 
 
 class Phone:

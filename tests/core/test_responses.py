@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gateway.core.command_checks import error_members, outcome_view, topics_of, welcome_frame
-from gateway.core.effects import SessionLimits
+from gateway.core.rate_limits import SessionLimits
 from gateway.core.view import view_of
 from gateway.domain.commands import Outcome, Status
 from gateway.domain.errors import ErrorCode, GatewayError

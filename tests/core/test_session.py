@@ -8,10 +8,20 @@ from typing import Any
 
 import pytest
 
-from gateway.core.effects import AcceptSession, Answered, Close, Effects, Health, Invoke, SessionLimits
 from gateway.core.element import Element
 from gateway.core.ledger import Ledger
-from gateway.core.session import TRANSITIONS, Session, State
+from gateway.core.rate_limits import SessionLimits
+from gateway.core.session import (
+    TRANSITIONS,
+    AcceptSession,
+    Answered,
+    Close,
+    Effects,
+    Health,
+    Invoke,
+    Session,
+    State,
+)
 from gateway.domain.commands import Outcome, Status
 from gateway.domain.errors import CloseCode, EndReason
 from gateway.domain.model import Scope

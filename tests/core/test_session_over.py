@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.core.effects import Close
-from gateway.core.session import State
+from gateway.core.session import Close, State
 from gateway.domain.commands import Outcome, Status
 from gateway.domain.errors import CloseCode, EndReason
 from tests.core.samples import command, facts_of, frame

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.core.effects import Close
-from gateway.core.session import State
+from gateway.core.session import Close, State
 from gateway.domain.errors import CloseCode
 from tests.core.samples import hello
 from tests.core.test_session import Line, led

@@ -21,7 +21,7 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
-from gateway.app.cli.local_processes import ChildProcess
+from gateway.app.cli.demo import ChildProcess
 from gateway.client import (
     Application,
     Connected,

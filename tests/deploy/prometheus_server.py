@@ -12,7 +12,7 @@ from typing import Any, Final
 import aiohttp
 import yaml
 
-from gateway.app.cli.local_processes import ChildProcess
+from gateway.app.cli.demo import ChildProcess
 from tests.cluster.cluster import Cluster
 from tests.deploy.expressions import RULES
 from tests.deploy.programs import DEPLOY, machine

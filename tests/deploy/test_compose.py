@@ -13,7 +13,7 @@ import pytest
 import redis.asyncio as client
 import yaml
 
-from gateway.app.cli.local_processes import ChildProcess, free_port
+from gateway.app.cli.demo import ChildProcess, free_port
 from gateway.app.config.settings import LimitsSection
 from gateway.app.config.sources import load
 from gateway.app.main import parser

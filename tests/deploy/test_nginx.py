@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app.cli.local_processes import ChildProcess
+from gateway.app.cli.demo import ChildProcess
 from gateway.app.config.settings import LimitsSection
 from tests.app import certificates
 from tests.deploy.behind_proxy import (

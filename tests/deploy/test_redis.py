@@ -14,7 +14,7 @@ import pytest
 import redis.asyncio as client
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 
-from gateway.app.cli.local_processes import ChildProcess, free_port
+from gateway.app.cli.demo import ChildProcess, free_port
 from gateway.app.config.settings import BusSection
 from gateway.app.process import SystemClock
 from gateway.app.status import check_bus

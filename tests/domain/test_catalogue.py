@@ -7,7 +7,9 @@ import typing
 
 import pytest
 
-from gateway.domain.catalogue import (
+from gateway.domain.model import Privacy
+from gateway.domain.resources import (
+    RESOURCES,
     Reason,
     ReasonKind,
     Reasons,
@@ -16,8 +18,6 @@ from gateway.domain.catalogue import (
     Skill,
     Skills,
 )
-from gateway.domain.model import Privacy
-from gateway.domain.resources import RESOURCES
 
 PAGE = {
     Skill: ["skill_id", "name", "level_min", "level_max", "preference_min", "preference_max"],

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway.domain import catalogue, resources
+from gateway.domain import resources
 from gateway.domain.model import ALWAYS, ME, Kind, Privacy, key_of, value
 from gateway.domain.resources import (
     RESOURCES,
@@ -31,10 +31,9 @@ from gateway.domain.resources import (
 
 def values() -> Iterator[type]:
     """Yield every dataclass that may travel."""
-    for module in (resources, catalogue):
-        for found in vars(module).values():
-            if isinstance(found, type) and dataclasses.is_dataclass(found):
-                yield found
+    for found in vars(resources).values():
+        if isinstance(found, type) and dataclasses.is_dataclass(found):
+            yield found
 
 
 MADE_OFTEN = {Agent, Queue, QueueEntry, QueueFigures, Group, Aggregate, Handling, PostProcessing, Media}

@@ -6,7 +6,6 @@ import dataclasses
 import itertools
 from collections.abc import Callable
 
-from gateway.domain.catalogue import Reason, RoutingParameter, Skill
 from gateway.domain.commands import (
     AttachSession,
     ChangeRemoteNumber,
@@ -27,7 +26,7 @@ from gateway.domain.commands import (
 )
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.model import Application, Kind, Right, Scope, SessionId, SessionSecret, UserId
-from gateway.domain.resources import Agent, FunctionState, LastEnd
+from gateway.domain.resources import Agent, FunctionState, LastEnd, Reason, RoutingParameter, Skill
 from gateway.domain.upstream import (
     Attached,
     CatalogueChanged,

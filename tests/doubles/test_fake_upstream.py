@@ -6,11 +6,10 @@ import asyncio
 
 import pytest
 
-from gateway.domain.catalogue import Skill
 from gateway.domain.commands import Execute, Executed, KeepAlive, Listen, SetAgentRoutingState
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.model import Application, Device, Kind, Scope
-from gateway.domain.resources import Agent, AutoPostProcessing, Handling, Queue, RoutingState
+from gateway.domain.resources import Agent, AutoPostProcessing, Handling, Queue, RoutingState, Skill
 from gateway.domain.upstream import (
     CatalogueChanged,
     FunctionChanged,

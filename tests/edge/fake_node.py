@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from gateway.core.effects import Health
 from gateway.core.element import Element
 from gateway.core.ledger import Ledger
+from gateway.core.session import Health
 from gateway.domain.commands import Call, Outcome, Status
 from gateway.domain.errors import ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import (

@@ -16,7 +16,7 @@ from gateway.domain.model import Application, NodeId, Scope, UserId
 from gateway.domain.resources import Agent
 from gateway.edge.export import OF_OTHERS, NodeHoldings, user_of
 from gateway.protocol.envelopes import Order
-from gateway.protocol.inventory import inventory
+from gateway.protocol.schemas import inventory
 from tests.edge.operated import LINE, named
 from tests.runtime.scene import Scene, scene, user
 

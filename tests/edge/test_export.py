@@ -11,7 +11,7 @@ from gateway.domain.resources import Agent, Handling, Me, Queue, Resource, Routi
 from gateway.edge.export import export, pick
 from gateway.protocol.bodies import ExportBody
 from gateway.protocol.codec import write_body
-from gateway.protocol.inventory import inventory
+from gateway.protocol.schemas import inventory
 from tests.doubles.clock import ManualClock
 from tests.edge.visits import ticket_of
 

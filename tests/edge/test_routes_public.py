@@ -12,7 +12,7 @@ from gateway.edge.notices import NoticesInForce, NoticeText, OperatorNotice
 from gateway.edge.request_context import EdgeSettings
 from gateway.edge.routes import PublishedDocuments
 from gateway.protocol import codec
-from gateway.protocol.inventory import inventory
+from gateway.protocol.schemas import inventory
 from tests.edge.conftest import Open
 from tests.edge.visits import SETTINGS, Gateway
 

@@ -16,7 +16,7 @@ from gateway.domain.upstream import LoggedOff
 from gateway.edge.export import RemoteHoldings
 from gateway.edge.request_context import AdmissionLimits
 from gateway.edge.routes import SLICE_RECORDS
-from gateway.protocol.inventory import inventory
+from gateway.protocol.schemas import inventory
 from tests.edge.conftest import Open
 from tests.edge.fake_node import LIFE_MS
 from tests.edge.visits import SETTINGS, Gateway, bearer, ticket_of

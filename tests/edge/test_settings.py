@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.core.effects import SessionLimits
+from gateway.core.rate_limits import SessionLimits
 from gateway.edge.request_context import EdgeSettings
 from gateway.protocol.frames import COMMANDS
 from tests.edge.visits import SITE

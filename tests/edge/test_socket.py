@@ -8,8 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.effects import Health
-from gateway.core.session import Session
+from gateway.core.session import Health, Session
 from gateway.domain.commands import Outcome, SetAgentRoutingState, Status
 from gateway.domain.errors import CloseCode, EndReason
 from gateway.edge.connection_stats import ConnectionStats

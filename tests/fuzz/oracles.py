@@ -20,9 +20,8 @@ import msgpack  # type: ignore[import-untyped]  # ships no types
 import msgspec
 
 from gateway.protocol import websocket
-from gateway.protocol.codec import JSON, MSGPACK, BadFrame, Codec
+from gateway.protocol.codec import INVALID_TEXT, JSON, MSGPACK, TOO_BIG, BadFrame, Codec
 from gateway.protocol.frames import ClientFrame, CommandFrame
-from gateway.protocol.limits import INVALID_TEXT, TOO_BIG
 from tests.fuzz import doors
 from tests.fuzz.second_reader import second_reading
 

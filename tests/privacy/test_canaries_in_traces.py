@@ -23,7 +23,7 @@ from gateway.app.config.settings import Settings
 from gateway.app.config.sources import generate_secrets
 from gateway.app.process import StopRequest, SystemClock
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.protocol.inventory import inventory
+from gateway.protocol.schemas import inventory
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.telemetry import Telemetry
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import gateway
-from gateway.protocol.inventory import inventory
+from gateway.protocol.schemas import inventory
 from tests.privacy.places import NOBODY, PLACES, ROOMS, places
 
 ROOT = Path(gateway.__file__).parent

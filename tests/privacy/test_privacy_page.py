@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from docs._generate import privacy
-from gateway.protocol.inventory import inventory
+from gateway.protocol.schemas import inventory
 
 ROOT = Path(__file__).parents[2]
 PAGES = ["docs/privacy.md", "docs/security.md", "SECURITY.md"]

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple
 
-from gateway.core.effects import SessionLimits
+from gateway.core.rate_limits import SessionLimits
 from gateway.core.session import Session
 from gateway.domain.errors import GatewayError
 from gateway.domain.model import Application, Ticket

@@ -17,7 +17,7 @@ from gateway.domain.model import SessionSecret, UserId
 from gateway.domain.upstream import About, Feature, LinkClosed, LoggedOff, LoggedOn, LogOn
 from gateway.runtime.ports import Clock
 from gateway.simulator import Simulator
-from gateway.simulator.errors import Refused
+from gateway.simulator.fields import Refused
 from gateway.simulator.links import Link
 from gateway.simulator.sessions import Ended
 from gateway.simulator.sessions import LogOn as Asked

@@ -14,20 +14,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.command_checks import check_parameters, check_reason, check_skills, check_wrap_up
-from gateway.domain.catalogue import (
+from gateway.domain.commands import SetAgentRoutingState, SetSkills, SkillChange
+from gateway.domain.errors import GatewayError
+from gateway.domain.model import REASONS, ROUTING_PARAMETERS, SKILLS, Kind, Scope
+from gateway.domain.resources import (
+    Agent,
     Parameter,
     Reason,
     Reasons,
+    Resource,
     RoutingParameter,
     RoutingParameters,
+    RoutingState,
     Scalar,
     Skill,
     Skills,
 )
-from gateway.domain.commands import SetAgentRoutingState, SetSkills, SkillChange
-from gateway.domain.errors import GatewayError
-from gateway.domain.model import REASONS, ROUTING_PARAMETERS, SKILLS, Kind, Scope
-from gateway.domain.resources import Agent, Resource, RoutingState
 from tests.core.samples import declared
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.domain.model import Privacy, neutral, personal, realtime
 from gateway.domain.resources import RESOURCES, Agent
-from gateway.protocol.inventory import InventoryEntry, classified, inventory
+from gateway.protocol.schemas import InventoryEntry, classified, inventory
 
 ENTRIES = {entry.category: entry for entry in inventory().entries}
 

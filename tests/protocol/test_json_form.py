@@ -6,8 +6,7 @@ import json
 
 import pytest
 
-from gateway.protocol.codec import json_changes, read_json, write_json
-from gateway.protocol.limits import BadFrame
+from gateway.protocol.codec import BadFrame, json_changes, read_json, write_json
 
 
 def test_what_is_written_is_json() -> None:

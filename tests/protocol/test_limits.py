@@ -5,8 +5,7 @@ from __future__ import annotations
 import msgpack  # type: ignore[import-untyped]  # ships no types
 import pytest
 
-from gateway.protocol.frames import INT_MAX
-from gateway.protocol.limits import (
+from gateway.protocol.codec import (
     DEPTH_MAX,
     BadFrame,
     check_json_depth,
@@ -16,6 +15,7 @@ from gateway.protocol.limits import (
     frame_id,
     unique,
 )
+from gateway.protocol.frames import INT_MAX
 
 
 def test_size_is_bounded_with_its_close_code() -> None:

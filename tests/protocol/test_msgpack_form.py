@@ -5,8 +5,7 @@ from __future__ import annotations
 import msgpack  # type: ignore[import-untyped]  # ships no types
 import pytest
 
-from gateway.protocol.codec import msgpack_changes, read_msgpack, write_msgpack
-from gateway.protocol.limits import BadFrame, check_value
+from gateway.protocol.codec import BadFrame, check_value, msgpack_changes, read_msgpack, write_msgpack
 
 
 def test_what_is_written_is_msgpack() -> None:

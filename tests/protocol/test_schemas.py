@@ -15,9 +15,16 @@ from gateway.domain.resources import RESOURCES, Agent
 from gateway.protocol import frames
 from gateway.protocol.bodies import LogOnBody
 from gateway.protocol.codec import plain_fields
-from gateway.protocol.inventory import InventoryBody
 from gateway.protocol.openapi import openapi
-from gateway.protocol.schemas import CLIENT_FRAMES, GATEWAY_FRAMES, Schema, frame_schemas, ref, schemas_of
+from gateway.protocol.schemas import (
+    CLIENT_FRAMES,
+    GATEWAY_FRAMES,
+    InventoryBody,
+    Schema,
+    frame_schemas,
+    ref,
+    schemas_of,
+)
 from tests.protocol import strategies as any_of
 from tests.protocol.references import references
 

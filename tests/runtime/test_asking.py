@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.domain.catalogue import Skill
 from gateway.domain.commands import (
     AttachSession,
     DetachSession,
@@ -15,7 +14,7 @@ from gateway.domain.commands import (
 )
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError
 from gateway.domain.model import Application, Kind, Right, Scope
-from gateway.domain.resources import FunctionState, Queue
+from gateway.domain.resources import FunctionState, Queue, Skill
 from gateway.domain.upstream import Part, Source
 from gateway.runtime.subscriptions import AGAIN_S, DIRECTORY
 from tests.runtime.scene import PhoneLine, Scene, scene, user

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from gateway.domain.model import Position
 from gateway.protocol.envelopes import Attach, Offer, Publication, Publications
-from gateway.runtime.role import Start
+from gateway.runtime.ports import Start
 from tests.doubles.fake_link import FakeLink
 from tests.runtime.followed import (
     followed,

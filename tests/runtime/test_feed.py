@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from gateway.core.effects import Health
 from gateway.core.element import Element
+from gateway.core.session import Health
 from gateway.core.view import facts_key, me_key
 from gateway.domain.resources import Me, Queue, Site
 from gateway.protocol.envelopes import SessionFacts

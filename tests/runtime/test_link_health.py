@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.core.effects import Health
 from gateway.core.link import LinkMachine
+from gateway.core.session import Health
 from gateway.core.user_sessions import UserSessions
 from gateway.domain.commands import KeepAlive, Listen
 from gateway.domain.model import NodeId

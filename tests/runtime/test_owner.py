@@ -14,7 +14,7 @@ from gateway.domain.model import Application, Kind, NodeId, SessionSecret, UserI
 from gateway.domain.resources import FunctionState, Queue
 from gateway.domain.upstream import Part, Source
 from gateway.runtime.node import NodeSettings
-from gateway.runtime.role import RECONNECT_WINDOW_S
+from gateway.runtime.ports import RECONNECT_WINDOW_S
 from gateway.runtime.sessions import ATTACH_S
 from tests.doubles.fake_link import FakeLink
 from tests.runtime.scene import Scene, scene, user

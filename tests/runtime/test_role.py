@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.core.commands import RETRY_S, not_begun, patience_s
 from gateway.domain.commands import AcknowledgeNotice, Call, Status
 from gateway.domain.errors import CloseCode, ErrorCode, verdict
-from gateway.runtime.role import RETRY_S, Start, not_begun, not_reached, patience_s
+from gateway.runtime.ports import Start, not_reached
 from tests.runtime.scene import user
 from tests.runtime.street import street
 

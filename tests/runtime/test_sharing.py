@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from gateway.core.effects import Health
 from gateway.core.element import Element
 from gateway.core.ledger import Ledger, Receipt
+from gateway.core.session import Health
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
 from gateway.domain.resources import Queue

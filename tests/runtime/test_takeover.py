@@ -9,8 +9,7 @@ from gateway.core.rate_limits import Urgency
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.protocol.envelopes import Asks, Here, Leaving, Offer
 from gateway.runtime.handover import AGAIN_S, TURN_S
-from gateway.runtime.ports import Grant
-from gateway.runtime.role import Start
+from gateway.runtime.ports import Grant, Start
 from tests.runtime.followed import followed, follower
 from tests.runtime.scene import PhoneLine, user
 from tests.runtime.street import Street, street

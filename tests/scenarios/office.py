@@ -21,8 +21,8 @@ from gateway.app import wiring
 from gateway.app.config.settings import SecretsSection, Settings
 from gateway.app.process import StopRequest, SystemClock
 from gateway.simulator import Simulator, SimulatorSettings
-from gateway.simulator.clock import RealClock
 from gateway.simulator.sessions import Session
+from gateway.simulator.settings import RealClock
 from tests.scenarios.phones import Counts, Phone
 
 AT_ONCE_S = 1.0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from gateway.core.effects import Close
+from gateway.core.session import Close
 from gateway.domain.model import Ticket, UserId
 from tests.simulation.line import Frame, Line
 from tests.simulation.nodes import Process

@@ -10,8 +10,8 @@ import json
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
-from gateway.core.effects import AcceptSession, Close, Effects, Invoke, SessionLimits
-from gateway.core.session import Session
+from gateway.core.rate_limits import SessionLimits
+from gateway.core.session import AcceptSession, Close, Effects, Invoke, Session
 from gateway.domain.errors import CloseCode, SessionRefused
 from gateway.domain.model import Device, Ticket
 from gateway.protocol.codec import JSON

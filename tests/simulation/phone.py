@@ -13,7 +13,7 @@ from random import Random
 from typing import Any, Final, Protocol
 from zlib import crc32
 
-from gateway.core.effects import Close
+from gateway.core.session import Close
 from gateway.domain.errors import CloseCode, Verdict, verdict
 from gateway.domain.model import Application, Device, Ticket
 from gateway.domain.upstream import LogOn

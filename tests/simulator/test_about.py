@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.simulator.errors import Refused
+from gateway.simulator.fields import Refused
 from gateway.simulator.model import about_of
 from gateway.simulator.settings import ALL_FEATURES, SimulatorSettings
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.simulator.errors import Refused
+from gateway.simulator.fields import Refused
 from gateway.simulator.sessions import Budget, Scopes
 from tests.simulator.peer import QUIET, World
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.simulator.administration import Acts
-from gateway.simulator.errors import Refused
+from gateway.simulator.fields import Refused
 from tests.simulator.peer import AGENT, Free, World
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.simulator.administration import reason_kind
-from gateway.simulator.errors import Refused
+from gateway.simulator.fields import Refused
 from tests.simulator.peer import AGENT, Message, Peer, World
 
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from gateway.simulator.clock import ManualClock, RealClock
+from gateway.simulator.settings import ManualClock, RealClock
 
 
 async def test_watchers_see_every_slice() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.simulator.errors import Refused
+from gateway.simulator.fields import Refused
 from gateway.simulator.server import cause
 from tests.simulator.peer import AGENT, World
 from tests.simulator.wire import Wire

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.simulator.errors import CODES, STATUSES, Refused
+from gateway.simulator.fields import CODES, STATUSES, Refused
 
 
 @pytest.mark.parametrize(("name", "code", "status"), [("NumberInUse", 52, 409), ("Expired", 63, 500)])

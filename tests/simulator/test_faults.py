@@ -7,7 +7,7 @@ import asyncio
 import aiohttp
 import pytest
 
-from gateway.simulator.errors import Refused
+from gateway.simulator.fields import Refused
 from tests.simulator.peer import AGENT, Message, Peer, World
 from tests.simulator.wire import Wire
 

@@ -7,8 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from gateway.simulator import fields
-from gateway.simulator.errors import Refused
-from gateway.simulator.fields import Body
+from gateway.simulator.fields import Body, Refused
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.simulator.contact_center import MANAGERS, Functions
-from gateway.simulator.errors import Refused
+from gateway.simulator.fields import Refused
 
 
 def test_all_are_up_at_first_and_told_with_their_manager() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.simulator.errors import Refused
+from gateway.simulator.fields import Refused
 from gateway.simulator.sessions import normalise
 from gateway.simulator.settings import SimulatorSettings
 

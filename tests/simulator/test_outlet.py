@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from gateway.simulator.clock import ManualClock
 from gateway.simulator.faults import SocketOutlet
+from gateway.simulator.settings import ManualClock
 
 
 class Transport(asyncio.Transport):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.simulator.errors import Refused
-from gateway.simulator.parameters import PARAMETERS, check, check_together, defaults
+from gateway.simulator.directory import PARAMETERS, check_parameters, check_together, defaults
+from gateway.simulator.fields import Refused
 from tests.simulator.peer import World
 
 
@@ -16,7 +16,7 @@ def test_every_default_is_allowed() -> None:
             for each in PARAMETERS
             if each.applies_to == applies_to and not each.read_only
         }
-        assert check(applies_to, writable) == writable
+        assert check_parameters(applies_to, writable) == writable
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_every_default_is_allowed() -> None:
 )
 def test_what_is_refused(name: str, value: object, error: str) -> None:
     with pytest.raises(Refused, match=error):
-        check("Queue", {name: value})
+        check_parameters("Queue", {name: value})
 
 
 def test_a_queue_flows_over_into_visible_others_without_a_cycle() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.simulator import post_processing
-from gateway.simulator.errors import Refused
+from gateway.simulator.fields import Refused
 from gateway.simulator.model import Agent, AutoPostProcessing
 from tests.simulator.peer import World
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.simulator.errors import CODES, Refused
+from gateway.simulator.fields import CODES, Refused
 from tests.simulator.peer import AGENT, QUIET, Free, Message, World
 
 SKILL = 90_001

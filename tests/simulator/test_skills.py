@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.simulator.commands import SkillChange, changed
-from gateway.simulator.errors import Refused
+from gateway.simulator.fields import Refused
 from gateway.simulator.model import AgentSkill, Skill
 
 CATALOGUE = {key: Skill(key, f"Skill {key}") for key in (1, 2, 3)}

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.simulator.elements import Publication, Reading
-from gateway.simulator.errors import Refused
+from gateway.simulator.fields import Refused
 from gateway.simulator.links import Subscriptions, attached_json, of_kind, scope_json
 from gateway.simulator.model import Changes, Kind, Scope
 from tests.simulator.peer import World, key_of, messages

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from gateway.core.effects import Health, SessionLimits
 from gateway.core.element import Element
 from gateway.core.ledger import Ledger
-from gateway.core.session import Session
+from gateway.core.rate_limits import SessionLimits
+from gateway.core.session import Health, Session
 from gateway.core.view import me_key
 from gateway.domain.commands import Outcome, Status
 from gateway.domain.errors import CloseCode

@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from gateway.core.effects import Answered, Close, Effects, Health, Invoke, Resumed, SessionLimits
 from gateway.core.element import Element
 from gateway.core.ledger import Ledger
-from gateway.core.session import Session
+from gateway.core.rate_limits import SessionLimits
+from gateway.core.session import Answered, Close, Effects, Health, Invoke, Resumed, Session
 from gateway.core.view import me_key
 from gateway.domain.commands import Outcome
 from gateway.domain.errors import CloseCode, EndReason

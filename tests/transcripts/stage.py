@@ -13,7 +13,7 @@ from itertools import count
 from typing import Final, cast
 from unittest.mock import patch
 
-from gateway.core.effects import SessionLimits
+from gateway.core.rate_limits import SessionLimits
 from gateway.core.session import Session
 from gateway.domain.model import Application, Device, NodeId, NumberAct, OrderAct, Ticket
 from gateway.domain.upstream import LogOn

@@ -15,7 +15,7 @@ from gateway.core.element import Parts
 from gateway.domain.model import Kind, Privacy
 from gateway.domain.resources import Aggregate, Group, Queue
 from gateway.domain.upstream import Part, Source
-from gateway.protocol.inventory import classified
+from gateway.protocol.schemas import classified
 from gateway.simulator import model
 from gateway.simulator.elements import render
 from gateway.upstream.oscce import resources

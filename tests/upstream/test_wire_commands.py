@@ -7,7 +7,6 @@ from typing import Any, Literal, get_args
 
 import pytest
 
-from gateway.domain.catalogue import Parameter
 from gateway.domain.commands import (
     AcknowledgeNotice,
     ChangeRemoteNumber,
@@ -29,6 +28,7 @@ from gateway.domain.commands import (
     When,
 )
 from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.resources import Parameter
 from gateway.upstream.oscce.commands import executed, render_command
 from gateway.upstream.oscce.resources import References
 

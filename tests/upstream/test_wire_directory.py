@@ -8,10 +8,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.domain.catalogue import Reason, RoutingParameter, Skill
 from gateway.domain.commands import Dropped
 from gateway.domain.model import Kind, Right, Scope
-from gateway.domain.resources import Agent, AgentSkill, Aggregate, Group, QueueEntry
+from gateway.domain.resources import (
+    Agent,
+    AgentSkill,
+    Aggregate,
+    Group,
+    QueueEntry,
+    Reason,
+    RoutingParameter,
+    Skill,
+)
 from gateway.domain.upstream import CatalogueChanged, LinkEvent, ObjectChanged, ScopeChanged, Source
 from gateway.upstream.oscce.directory import DIRECTORY_KINDS, changes, directory, display_name
 from gateway.upstream.oscce.errors import WireError

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from gateway.domain.catalogue import Parameter
 from gateway.domain.model import Kind
-from gateway.domain.resources import Agent, AgentSkill, Group, Queue
+from gateway.domain.resources import Agent, AgentSkill, Group, Parameter, Queue
 from gateway.domain.upstream import Source
 from gateway.upstream.oscce.resources import EVENT_TYPES, SHAPES, References
 from tests.upstream import samples

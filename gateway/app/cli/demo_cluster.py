@@ -22,12 +22,15 @@ import aiohttp
 
 from gateway.app import logging, process
 from gateway.app.cli.command import Command, program_name
-from gateway.app.cli.demo import BOARD_USER, PLAIN_REFRESH_S, SITE, add_common_arguments
-from gateway.app.cli.local_processes import (
+from gateway.app.cli.demo import (
+    BOARD_USER,
+    PLAIN_REFRESH_S,
+    SITE,
     ChildProcess,
     LocalRedis,
     RedisProgram,
     RedisUnavailable,
+    add_common_arguments,
     find_redis,
     free_port,
 )

@@ -29,7 +29,7 @@ from pydantic import (
 
 from gateway.app.keys import SealingKey, SecretKey, parse_sealing_key, parse_secret_key
 from gateway.bus.connect import Address, parse_url
-from gateway.core.effects import SessionLimits
+from gateway.core.rate_limits import SessionLimits
 from gateway.domain.model import Application
 from gateway.edge.request_context import AdmissionLimits
 

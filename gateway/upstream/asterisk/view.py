@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal, NamedTuple
 
-from gateway.domain.catalogue import Parameter, Reason, RoutingParameter, Skill
 from gateway.domain.model import VALUE_CHARS, WORD_CHARS, Kind, readable
 from gateway.domain.resources import (
     Agent,
@@ -16,9 +15,13 @@ from gateway.domain.resources import (
     Handling,
     HandlingState,
     Media,
+    Parameter,
     PostProcessing,
     Queue,
+    Reason,
+    RoutingParameter,
     RoutingState,
+    Skill,
     Switch,
 )
 from gateway.domain.upstream import Part, Source

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.domain.catalogue import Parameter, Scalar
 from gateway.domain.commands import (
     AcknowledgeNotice,
     AttachSession,
@@ -36,6 +35,7 @@ from gateway.domain.commands import (
     StopListening,
 )
 from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.resources import Parameter, Scalar
 from gateway.upstream.oscce.decode import MOST, TARGET_STATES, WHENS, Count, WireElement
 from gateway.upstream.oscce.directory import DIRECTORY_KINDS, directory
 from gateway.upstream.oscce.errors import NAMES, UNREADABLE, WireError, read_as_meant, refusal

@@ -14,11 +14,19 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from gateway.domain.catalogue import Parameter, Scalar
 from gateway.domain.commands import TargetState, When
 from gateway.domain.errors import EndReason
 from gateway.domain.model import VALUE_CHARS, Application, Kind, Right, readable
-from gateway.domain.resources import Actor, FunctionState, HandlingState, Medium, RoutingState, Switch
+from gateway.domain.resources import (
+    Actor,
+    FunctionState,
+    HandlingState,
+    Medium,
+    Parameter,
+    RoutingState,
+    Scalar,
+    Switch,
+)
 from gateway.domain.upstream import Category, Feature, FunctionName
 
 MOST: Final = 2**53 - 1

@@ -9,10 +9,18 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from gateway.domain.catalogue import Reason, ReasonKind, RoutingParameter, Skill
 from gateway.domain.commands import Directory, Dropped
 from gateway.domain.model import WORD_CHARS, Kind, Right, Scope, readable, readable_or_none
-from gateway.domain.resources import Agent, Aggregate, Group, QueueEntry
+from gateway.domain.resources import (
+    Agent,
+    Aggregate,
+    Group,
+    QueueEntry,
+    Reason,
+    ReasonKind,
+    RoutingParameter,
+    Skill,
+)
 from gateway.domain.upstream import CatalogueChanged, LinkEvent, ObjectChanged, Part, ScopeChanged, Source
 from gateway.upstream.oscce.decode import (
     KINDS,

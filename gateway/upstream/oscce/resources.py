@@ -8,7 +8,6 @@ from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 import msgspec
 
-from gateway.domain.catalogue import Parameter
 from gateway.domain.model import VALUE_CHARS, WORD_CHARS, Kind, readable, readable_or_none
 from gateway.domain.resources import (
     Actor,
@@ -19,6 +18,7 @@ from gateway.domain.resources import (
     Group,
     Handling,
     Media,
+    Parameter,
     PostProcessing,
     Queue,
     QueueFigures,
