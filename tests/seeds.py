@@ -150,7 +150,7 @@ COMMANDS: Final = [
     ),
     Seed(
         "a command keeps the time for which it was asked",
-        "gateway.upstream.oscce.commands:_routing_state",
+        "gateway.upstream.oscce.messages:_routing_state",
         Entry("When", "'Now'"),
         f"{_P}test_state_rules.py::TestStateRules",
     ),

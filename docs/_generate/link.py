@@ -18,7 +18,7 @@ import msgspec
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from gateway.upstream.oscce import commands, decode, directory, errors, http, messages, resources
+from gateway.upstream.oscce import decode, directory, errors, http, messages, resources
 from gateway.upstream.oscce.decode import Key, Millis, Seconds, WireElement
 
 # ruff: noqa: SLF001 - the schema shows the adapter's own types
@@ -218,10 +218,10 @@ OBJECTS: Final[Mapping[str, type[WireElement]]] = {
     "RoutingParameter": directory._RoutingParameter,
 }
 """Kind of the directory → its objects."""
-DONE: Final = commands._Done
+DONE: Final = messages._Done
 ANSWERS: Final[Mapping[str, type[WireElement] | None]] = {
     "AttachSession": messages.ServerSession,
-    "ListenForEvents": commands._Query,
+    "ListenForEvents": messages._Query,
     "QueryDirectory": directory._Queried,
     **dict.fromkeys(("DetachSession", "Presence", "StopListeningForEvents", "KeepAlive"), None),
     **dict.fromkeys(
@@ -247,7 +247,7 @@ NAMES: Final[Mapping[type[WireElement], str]] = {
     resources._PostProcessing: "PresentPostProcessing",
     directory._Queried: "DirectoryAnswer",
     directory._Catalogues: "DirectoryObjects",
-    commands._Query: "ListeningAnswer",
+    messages._Query: "ListeningAnswer",
     DONE: "CommandAnswer",
     Attach: "AttachSession",
     Detach: "DetachSession",

@@ -37,11 +37,10 @@ from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId
 from gateway.edge.admin import AdminParts, make_admin_app
 from gateway.edge.connection_stats import ConnectionSummary
-from gateway.edge.export import NodeHoldings
+from gateway.edge.export import AdminUsers, NodeHoldings
 from gateway.protocol.bodies import BundleView
 from gateway.protocol.envelopes import NodeRecord, Order, Record
 from gateway.protocol.schemas import API_VERSION
-from gateway.runtime.admin_users import AdminUsers
 from gateway.runtime.cluster_receiver import Page
 from gateway.runtime.node import Node
 from gateway.runtime.ports import Clock

@@ -17,7 +17,7 @@ from gateway.core.rate_limits import TokenBucket
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId, OperatorAct, UserHash, UserId
 from gateway.edge.credentials import token_in
-from gateway.edge.export import gather_holdings, user_of
+from gateway.edge.export import ENDED_WITHIN_S, gather_holdings, user_of
 from gateway.edge.request_context import Handler, answer, check_json, problems, reword
 from gateway.protocol import codec
 from gateway.protocol.bodies import (
@@ -47,7 +47,6 @@ from gateway.protocol.codec import BODY_BYTES_MAX, JSON_TYPE, read_body
 from gateway.protocol.envelopes import Order, Record
 from gateway.protocol.openapi import CURSOR_CHARS_MAX, PAGE, PAGE_MAX, USER_ID, admin_openapi
 from gateway.protocol.schemas import inventory
-from gateway.runtime.admin_users import ENDED_WITHIN_S
 from gateway.runtime.cluster_receiver import ANSWER_S, NOT_IN_FORCE, NodeAnswer
 from gateway.runtime.node import Node
 from gateway.runtime.ports import Clock

@@ -291,11 +291,11 @@ class CommandExecution:
         self._line.session_admission.look()
 
     async def _run(self, call: Call, link: Link | None) -> None:
-        outcome = _unknown()
+        outcome: Outcome | None = None
         try:
             outcome = await self._decide(call, link)
         finally:
-            self._tell(call.key, outcome)
+            self._tell(call.key, _unknown() if outcome is None else outcome)
         if outcome is _SESSION_OVER:
             self._line.doubted(call.session)
 

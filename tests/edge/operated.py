@@ -12,10 +12,9 @@ from aiohttp.test_utils import TestClient, TestServer
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import OperatorAct, UserId
 from gateway.edge.admin import AdminParts, make_admin_app
-from gateway.edge.export import NodeHoldings
+from gateway.edge.export import AdminUsers, NodeHoldings
 from gateway.protocol.bodies import BundleView
 from gateway.protocol.envelopes import Order
-from gateway.runtime.admin_users import AdminUsers
 from gateway.runtime.cluster_receiver import Page
 from tests.runtime.scene import Scene
 from tests.runtime.street import Street, street

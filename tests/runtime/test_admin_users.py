@@ -7,8 +7,8 @@ import pytest
 from gateway.domain.errors import CloseCode
 from gateway.domain.model import Application, NodeId, UserId
 from gateway.domain.upstream import LoggedOff
+from gateway.edge.export import BY, CONFIRM_S, ENDED_WITHIN_S, AdminUsers
 from gateway.protocol.envelopes import Order
-from gateway.runtime.admin_users import BY, CONFIRM_S, ENDED_WITHIN_S, AdminUsers
 from gateway.runtime.cluster_receiver import NodeAnswer, Page
 from tests.runtime.scene import PhoneLine, Scene, scene
 from tests.runtime.street import Street, street
@@ -115,7 +115,7 @@ async def test_where_the_phone_is_and_who_owns_its_user_are_told_apart() -> None
 async def test_whoever_is_known_is_found_by_his_hash(monkeypatch: pytest.MonkeyPatch) -> None:
     async with scene() as at:
         await at.served()
-        monkeypatch.setattr("gateway.runtime.admin_users._SLICE", 1)
+        monkeypatch.setattr("gateway.edge.export._SLICE", 1)
         people = people_of(at)
         assert (await people.whois(order("whois", "hash of 1"))).records == ({"site": "main", "key": 1},)
         assert (await people.whois(order("whois", "hash of 2"))).records == ()

@@ -29,7 +29,7 @@ from gateway.domain.commands import (
 )
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.resources import Parameter
-from gateway.upstream.oscce.commands import executed, render_command
+from gateway.upstream.oscce.messages import executed, render_command
 from gateway.upstream.oscce.resources import References
 
 KEY = "5f0c0e1a-0000-4000-8000-000000000001"

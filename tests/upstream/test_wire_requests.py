@@ -30,9 +30,9 @@ from gateway.domain.commands import (
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Kind, SessionSecret
 from gateway.domain.upstream import Attached, Source
-from gateway.upstream.oscce.commands import answer, render
 from gateway.upstream.oscce.directory import DIRECTORY_KINDS
 from gateway.upstream.oscce.errors import WireError
+from gateway.upstream.oscce.messages import answer, render
 from gateway.upstream.oscce.readings import Readings
 from gateway.upstream.oscce.resources import References
 from tests.upstream.samples import SESSION

@@ -37,9 +37,8 @@ from gateway.domain.upstream import (
 )
 from gateway.protocol.websocket import PongFrame, Violation, WebSocketPing
 from gateway.runtime.ports import Clock
-from gateway.upstream.oscce.commands import answer, render
 from gateway.upstream.oscce.errors import WireError
-from gateway.upstream.oscce.messages import LARGE_CHARS, LinkReader, Response, Said
+from gateway.upstream.oscce.messages import LARGE_CHARS, LinkReader, Response, Said, answer, render
 from gateway.upstream.oscce.readings import Readings
 from gateway.upstream.oscce.socket import Heard, Take
 
