@@ -549,16 +549,18 @@ class Account:
                 answer = await self._api.ask("DELETE", "/v1/session", token=self.token)
                 if answer.status != 202:
                     break
-                until_ms = answer.read(_PENDING).routed_until_ms
+                pending = answer.read(_PENDING)
+                until_ms, wait_s = pending.routed_until_ms, pending.retry_after_s
             except GatewayError as error:
                 if error.code is ErrorCode.SESSION_ENDED:
                     break
                 if error.status < 500 and not ERRORS[error.code].retry:
                     raise
                 wait_s = error.retry_after_s
-            self._tell(LogOffDelayed(until_ms))
             backed_off_s = backoff.failed(self._jitter())
-            await self._clock.sleep(backed_off_s if wait_s is None else wait_s)
+            wait_s = backed_off_s if wait_s is None else wait_s
+            self._tell(LogOffDelayed(until_ms, wait_s))
+            await self._clock.sleep(wait_s)
         self.session = None
 
     # ---- questions ----
@@ -583,7 +585,10 @@ class Account:
         """End another of the person's sessions; return until when calls may come, or None: none will."""
         path = f"/v1/sessions/{quote(session_id, safe='')}"
         answer = await self._api.ask("DELETE", path, token=self.token)
-        return LogOffDelayed(answer.read(_PENDING).routed_until_ms) if answer.status == 202 else None
+        if answer.status != 202:
+            return None
+        pending = answer.read(_PENDING)
+        return LogOffDelayed(pending.routed_until_ms, pending.retry_after_s)
 
     async def export(self) -> ExportBody:
         """Return everything that the gateway holds about the person."""

@@ -247,9 +247,12 @@ class LogOffDelayed:
     """Log-off is not confirmed: until *routed_until_ms* calls may still be routed to the remote number.
 
     None when no gateway answered or none knows.
+
+    *retry_in_s*: the wait before the next request; for another session the gateway's advice, if any.
     """
 
     routed_until_ms: int | None
+    retry_in_s: float | None = None
 
 
 Event = (

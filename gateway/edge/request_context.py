@@ -65,6 +65,18 @@ def answer(body: object, *, status: int = 200) -> web.Response:
     )
 
 
+def later(body: object, wait_s: float) -> web.Response:
+    """Return *body* as a 202 that says after how many seconds to ask again."""
+    response = answer(body, status=202)
+    response.headers[hdrs.RETRY_AFTER] = whole_seconds(wait_s)
+    return response
+
+
+def whole_seconds(wait_s: float) -> str:
+    """Return a wait as ``Retry-After`` has it."""
+    return str(max(1, math.ceil(wait_s)))
+
+
 def problem(error: GatewayError, *, status: int | None = None) -> web.Response:
     """Return *error* as problem details, with *status* when it is better than that of the code."""
     members = codec.problem_members(error)
@@ -79,7 +91,7 @@ def problem(error: GatewayError, *, status: int | None = None) -> web.Response:
         content_type=codec.PROBLEM_TYPE,
     )
     if wait_s is not None:
-        response.headers[hdrs.RETRY_AFTER] = str(max(1, math.ceil(wait_s)))
+        response.headers[hdrs.RETRY_AFTER] = whole_seconds(wait_s)
     if error.code in {ErrorCode.UNAUTHENTICATED, ErrorCode.SESSION_ENDED}:
         response.headers[hdrs.WWW_AUTHENTICATE] = "Bearer"  # RFC 9110 §11.6.1: each 401 needs it
     return response

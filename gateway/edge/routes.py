@@ -24,12 +24,14 @@ from gateway.edge.export import export
 from gateway.edge.handshake import EdgeParts, Login
 from gateway.edge.notices import NoticesInForce
 from gateway.edge.request_context import (
+    AGAIN_S,
     EdgeSettings,
     RequestContext,
     accept_language,
     address_group,
     answer,
     check_json,
+    later,
     read_body_in_time,
 )
 from gateway.protocol import codec
@@ -343,7 +345,7 @@ class SessionRoutes:
 
 def _ended(told: LoggedOff) -> web.Response:
     if told.routing == "after_contact":
-        return answer(LogOffPending(told.routed_until_ms), status=202)
+        return later(LogOffPending(told.routed_until_ms, retry_after_s=AGAIN_S), AGAIN_S)
     return web.Response(status=204)
 
 

@@ -175,10 +175,14 @@ class SessionsBody:
 
 @dataclass(frozen=True, slots=True)
 class LogOffPending:
-    """A session was ended → 202: calls may come until *routed_until_ms*; None is unknown."""
+    """A session was ended → 202: calls may come until *routed_until_ms*; None is unknown.
+
+    *retry_after_s*: when to ask again; a gateway of before the field sends none.
+    """
 
     routed_until_ms: int | None
     state: Literal["pending"] = "pending"
+    retry_after_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,8 @@ _MAYBE: Final[dict[ErrorCode, Schema]] = {
 """Members that stand there when they are known."""
 _WAIT: Final[Schema] = {"retry_after_s": {"type": "number", "minimum": 0}}
 
+_RETRY_AFTER: Final[Schema] = {"Retry-After": {"required": True, "schema": {"type": "integer", "minimum": 1}}}
+
 
 def problem_schemas() -> dict[str, Schema]:
     """Return the schema of problem details (RFC 9457), and of each code's own."""
@@ -142,7 +144,7 @@ def _headers(status: int, codes: list[ErrorCode]) -> dict[str, Schema]:
     """Return what stands in a refusal's header."""
     headers: dict[str, Schema] = {}
     if ERRORS[codes[0]].retry:  # one status is for codes of one kind: see the tests
-        headers["Retry-After"] = {"required": True, "schema": {"type": "integer", "minimum": 1}}
+        headers |= _RETRY_AFTER
     if codes[0] in TOKEN:
         headers["WWW-Authenticate"] = {"required": True, "schema": {"const": "Bearer"}}
     if status == 405:
@@ -284,7 +286,7 @@ def _listed_schemas() -> Schema:
 def _session_paths() -> dict[str, Schema]:
     pending = "Calls may still come: a contact is handled, or the log-off is not confirmed yet; repeat"
     ended: dict[str, Schema] = {
-        "202": _answer(pending, bodies.LogOffPending),
+        "202": _answer(pending, bodies.LogOffPending) | {"headers": _RETRY_AFTER},
         "204": {"description": "Confirmed: nothing is routed to the remote number"},
     }
     listed = {"200": _answer("The user's sessions, as the contact centre lists them", bodies.SessionsBody)}

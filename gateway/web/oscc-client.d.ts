@@ -222,7 +222,7 @@ export class Session extends EventTarget {
   /** My sessions: `{id, application, device, since_ms, attached, current}`. */
   sessions(): Promise<any[]>;
   /** End another one of my sessions; until when calls may still come, or null: none will. */
-  endSession(id: string): Promise<{routedUntilMs: number | null} | null>;
+  endSession(id: string): Promise<{routedUntilMs: number | null; retryAfterS: number | null} | null>;
   /** Everything that the gateway holds about me. */
   export(): Promise<any>;
   /** Note that the person has accepted a notice: every log-on from now on says so. */

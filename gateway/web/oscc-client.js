@@ -52,15 +52,17 @@ export class GatewayError extends Error {
 const unreachable = (message, retryAfterS = null) =>
   new GatewayError('upstream_unavailable', message, {retryAfterS, details: {unreachable: true}});
 
+/** The wait that an answer names, or null. @param {Record<string, any>} members */
+const waitOf = ({retry_after_s: wait}) => (typeof wait === 'number' ? wait : null);
+
 /** The error that problem+json, an outcome or an error frame describes.
  * @param {Record<string, any>} members @param {number} [status] @param {number|null} [retryAfterS] */
 function errorOf(members, status = 0, retryAfterS = null) {
   const code = typeof members.code === 'string' ? members.code : status >= 500 ? 'internal' : 'bad_request';
   const text = members.message ?? members.detail ?? members.title;
   const details = Object.fromEntries(Object.entries(members).filter(([name]) => !OWN_MEMBERS.has(name)));
-  const wait = members.retry_after_s;
   return new GatewayError(code, typeof text === 'string' ? text : code,
-    {status, retryAfterS: typeof wait === 'number' ? wait : retryAfterS, details});
+    {status, retryAfterS: waitOf(members) ?? retryAfterS, details});
 }
 
 /** @param {number} code @returns {Verdict} */
@@ -229,7 +231,8 @@ export class Session extends EventTarget {
   /** @param {string} id */
   async endSession(id) {
     const {status, body} = await this.#ask('DELETE', `/v1/sessions/${encodeURIComponent(id)}`);
-    return status === 202 ? {routedUntilMs: body.routed_until_ms ?? null} : null;
+    if (status !== 202) return null;
+    return {routedUntilMs: body.routed_until_ms ?? null, retryAfterS: waitOf(body)};
   }
 
   async export() { return (await this.#ask('GET', '/v1/me/export')).body; }
@@ -266,6 +269,7 @@ export class Session extends EventTarget {
         const {status, body} = await this.#ask('DELETE', '/v1/session');
         if (status !== 202) break;
         routedUntilMs = body.routed_until_ms ?? null;
+        retryInS = waitOf(body);
       } catch (error) {
         const {code, retry, status, retryAfterS} = /** @type {GatewayError} */ (error);
         if (code === 'session_ended') break;

@@ -129,6 +129,7 @@ async def test_log_off_is_repeated_with_back_off_until_it_is_confirmed(
 ) -> None:
     pending = {"state": "pending", "routed_until_ms": 77}
     gateway.answer("DELETE", SESSION, 202, pending)
+    gateway.answer("DELETE", SESSION, 202, pending | {"retry_after_s": 5.0})
     gateway.answer("DELETE", SESSION, *_problem(ErrorCode.BUSY, retry_after_s=9.0))
     gateway.answer("DELETE", SESSION, 502, b"")
     gateway.answer("DELETE", SESSION, *_problem(ErrorCode.INTERNAL))
@@ -136,17 +137,19 @@ async def test_log_off_is_repeated_with_back_off_until_it_is_confirmed(
     gateway.answer("DELETE", SESSION, 204)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(logged_on.log_off())
-        # after each answer: half of 0.5, what Retry-After says, half of 2, of 4, of 8
-        for asked, wait_s in enumerate((0.25, 9.0, 1.0, 2.0, 4.0), 1):
+        # after each answer: half of 0.5, what the gateway says, twice, half of 4, of 8, of 16
+        waits_s = (0.25, 5.0, 9.0, 2.0, 4.0, 8.0)
+        for asked, wait_s in enumerate(waits_s, 1):
             await clock.advance(0)
             assert gateway.count("DELETE", SESSION) == asked
             assert logged_on.token == "token-1"
             await clock.advance(wait_s - 0.01)
             assert gateway.count("DELETE", SESSION) == asked
             await clock.advance(0.01)
-    assert gateway.count("DELETE", SESSION) == 6
+    assert gateway.count("DELETE", SESSION) == 7
     assert logged_on.session is None
-    assert told == [LogOffDelayed(until) for until in (77, None, None, None, None)]
+    until_ms = (77, 77, None, None, None, None)
+    assert told == [LogOffDelayed(*each) for each in zip(until_ms, waits_s, strict=True)]
 
 
 async def test_a_session_that_has_ended_counts_as_logged_off(
@@ -226,5 +229,8 @@ async def test_of_a_session_that_ended_during_a_contact_it_is_told_until_when_ca
 ) -> None:
     gateway.answer("DELETE", "/v1/sessions/s2", 202, {"state": "pending", "routed_until_ms": until_ms})
     assert await logged_on.end_session("s2") == LogOffDelayed(until_ms)
+    body = {"state": "pending", "routed_until_ms": until_ms, "retry_after_s": 5.0}
+    gateway.answer("DELETE", "/v1/sessions/s2", 202, body)
+    assert await logged_on.end_session("s2") == LogOffDelayed(until_ms, 5.0)
     assert logged_on.token == "token-1"
     assert told == []

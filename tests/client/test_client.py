@@ -250,7 +250,7 @@ async def test_log_off_is_repeated_until_it_is_confirmed(
         await clock.advance(0.25)
     with pytest.raises(GatewayError):
         await client.who()
-    assert [event async for event in events] == [LogOffPending(77), Ended(4005, "logged_off", "self")]
+    assert [event async for event in events] == [LogOffPending(77, 0.25), Ended(4005, "logged_off", "self")]
     assert gateway.count("DELETE", "/v1/session") == 2
 
 

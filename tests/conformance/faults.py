@@ -182,6 +182,9 @@ FAULTS: Final[dict[str, Fault]] = {
     ),
     "takes over unasked": Fault("session.take_over", "takeover: takeover || undefined", "takeover: true"),
     "takes pending for confirmed": Fault("session.log_off_pending", "if (status !== 202) break;", "break;"),
+    "overlooks when a log-off is to be repeated": Fault(
+        "session.log_off_again", "        retryInS = waitOf(body);\n", ""
+    ),
     "asks again before it is told": Fault(
         "session.log_off_later", "const waitS = retryInS ?? backedOffS;", "const waitS = backedOffS;"
     ),
@@ -195,7 +198,7 @@ FAULTS: Final[dict[str, Fault]] = {
     ),
     "loses the details of a refusal": Fault(
         "session.take_over",
-        "{status, retryAfterS: typeof wait === 'number' ? wait : retryAfterS, details}",
+        "{status, retryAfterS: waitOf(members) ?? retryAfterS, details}",
         "{status}",
     ),
 }

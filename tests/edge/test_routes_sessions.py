@@ -242,7 +242,8 @@ async def test_an_unconfirmed_one_is_202(gateway: Gateway, until_ms: int | None)
     gateway.node.routing = LoggedOff("after_contact", until_ms)
     answer = await gateway.client.delete("/v1/session", headers=bearer(gateway.token()))
     assert answer.status == 202
-    assert await answer.json() == {"state": "pending", "routed_until_ms": until_ms}
+    body = {"state": "pending", "routed_until_ms": until_ms, "retry_after_s": 5.0}
+    assert (await answer.json(), answer.headers["Retry-After"]) == (body, "5")
 
 
 async def test_an_expired_or_denied_session_is_logged_off_all_the_same(gateway: Gateway) -> None:
@@ -295,7 +296,8 @@ async def test_one_that_ended_during_a_contact_is_202(gateway: Gateway, until_ms
     gateway.node.routing = LoggedOff("after_contact", until_ms)
     answer = await gateway.client.delete("/v1/sessions/public-2", headers=bearer(gateway.token()))
     assert answer.status == 202
-    assert await answer.json() == {"state": "pending", "routed_until_ms": until_ms}
+    body = {"state": "pending", "routed_until_ms": until_ms, "retry_after_s": 5.0}
+    assert (await answer.json(), answer.headers["Retry-After"]) == (body, "5")
     assert (gateway.node.ended, gateway.node.logged_off) == (["public-2"], [])
 
 

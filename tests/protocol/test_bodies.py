@@ -40,7 +40,7 @@ def test_bodies_have_the_members_of_the_page() -> None:
     assert names(bodies.DeviceBody) == set(DEVICE)
     assert names(bodies.SessionCreated) == {"token", "session", "user", "remote_number"}
     assert names(bodies.SessionEntry) == {"id", "application", "device", "since_ms", "attached", "current"}
-    assert names(bodies.LogOffPending) == {"state", "routed_until_ms"}
+    assert names(bodies.LogOffPending) == {"state", "routed_until_ms", "retry_after_s"}
 
 
 def test_a_log_on_is_read() -> None:

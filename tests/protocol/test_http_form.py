@@ -56,7 +56,8 @@ def test_arbitrary_bodies_raise_nothing_else(data: bytes) -> None:
 
 
 def test_a_body_is_written() -> None:
-    assert json.loads(write_body(LogOffPending(5))) == {"state": "pending", "routed_until_ms": 5}
+    pending = {"state": "pending", "routed_until_ms": 5, "retry_after_s": 5.0}
+    assert json.loads(write_body(LogOffPending(5, retry_after_s=5.0))) == pending
 
 
 def test_an_error_is_written_with_its_details() -> None:

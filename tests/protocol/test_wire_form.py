@@ -93,7 +93,8 @@ def test_bodies_follow_the_same_rules() -> None:
     assert about["sites"] == [{"id": "main", "display_name": "Main", "applications": ["dashboard"]}]
     assert about["trusted_transport"] is False
     assert about["privacy"] == {"contact": None, "statement_url": None}
-    assert plain_fields(LogOffPending(None)) == {"routed_until_ms": None, "state": "pending"}
+    pending = {"routed_until_ms": None, "state": "pending", "retry_after_s": 5.0}
+    assert plain_fields(LogOffPending(None, retry_after_s=5.0)) == pending
 
 
 def test_changed_fields_clear_with_null_and_replace_parts_whole() -> None:

@@ -158,6 +158,7 @@ test('a log-off that is not confirmed is told until it is', async () => {
   const {live, session, sockets, answers, clock, of} = await connected();
   sockets[0].serve();
   answers.push([202, {state: 'pending', routed_until_ms: 77}]);
+  answers.push([202, {state: 'pending', routed_until_ms: 78, retry_after_s: 5}]);
   answers.push([503, {code: 'busy', retry_after_s: 3}], [204]);
   const off = live.logOff();
   assert.deepEqual([sockets[0].last('bye'), live.mirror.size, sockets[0].closed], [{kind: 'bye'}, 0, true]);
@@ -165,6 +166,10 @@ test('a log-off that is not confirmed is told until it is', async () => {
   assert.deepEqual(of('logoff'), [{routedUntilMs: 77, retryInS: 0.25}]);
   assert.equal(session.kept().token, 'token-1');
   await clock.advance(250);
+  assert.deepEqual(of('logoff').at(-1), {routedUntilMs: 78, retryInS: 5});
+  await clock.advance(4999);
+  assert.equal(of('logoff').length, 2);
+  await clock.advance(1);
   assert.deepEqual(of('logoff').at(-1), {routedUntilMs: null, retryInS: 3});
   await clock.advance(3000);
   await off;

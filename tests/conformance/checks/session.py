@@ -114,6 +114,17 @@ async def log_off_pending(stage: Stage) -> None:
     expect(tokens == {"Bearer token-1"}, "the token is not the same")
 
 
+@check("session.log_off_again", "A client repeats after `retry_after_s`.")
+async def log_off_again(stage: Stage) -> None:
+    """A 202 that says when is repeated then, not before."""
+    await stage.live(chance=0.5)
+    body = {"state": "pending", "routed_until_ms": 1_767_300_000_000, "retry_after_s": 1.2}
+    stage.gateway.answer("DELETE", "/v1/session", 202, body, headers={"Retry-After": "2"})
+    await stage.driver.ask("log_off")
+    first, second = stage.gateway.requests("DELETE", "/v1/session")
+    stage.within(second.at - first.at, 1.2, 2.0, "the second log-off")
+
+
 @check("session.log_off_later", "What may succeed later always says when")
 async def log_off_later(stage: Stage) -> None:
     """A gateway that cannot now is asked again when it says, not before."""
