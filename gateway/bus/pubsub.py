@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import groupby
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from redis.exceptions import RedisError
 
@@ -26,7 +26,18 @@ from gateway.bus.sealing import (
     written,
 )
 from gateway.domain.errors import GatewayError
-from gateway.protocol.envelopes import BadEnvelope, Channel, Envelope, aged, decode, encode
+from gateway.protocol.envelopes import (
+    BadEnvelope,
+    Channel,
+    Envelope,
+    Sliced,
+    aged,
+    decode,
+    decoding,
+    encode,
+    encoding,
+    is_large,
+)
 from gateway.runtime.ports import Clock
 
 SUBSCRIBE_MAX: Final = 512
@@ -40,6 +51,8 @@ GREET_S: Final = 0.02
 """Between two greetings of this node: answers that are due meanwhile go with the next."""
 GREET_AGAIN_S: Final = 0.25
 """After a greeting that could not be published."""
+SLICED_BYTES: Final = 64 * 1024
+"""A message of more is decoded in slices, between which others have turns of the loop."""
 SLOW_S: Final = 0.02
 """A message that was under way for less is passed on as it was sent."""
 _SUBSCRIBE: Final = b"SUBSCRIBE"
@@ -49,8 +62,10 @@ _DROPPED: Final = {
     Freshness.LATE: DropReason.LATE,
 }
 
-Handler = Callable[[bytes], None]
+Handler = Callable[[bytes], Awaitable[None] | None]
+"""Handles a payload; what it returns is awaited before the next payload is handled."""
 Receive = Callable[[Envelope], None]
+T = TypeVar("T")
 
 
 class _Subscription:
@@ -222,10 +237,9 @@ class Subscriber:
         for doubted in self._watchers:
             doubted()
 
-    def _receive(self, name: bytes, payload: bytes) -> None:
+    def _receive(self, name: bytes, payload: bytes) -> Awaitable[None] | None:
         subscription = self._subscriptions.get(name)
-        if subscription is not None:
-            subscription.handle(payload)
+        return None if subscription is None else subscription.handle(payload)
 
 
 class RedisBus:
@@ -235,8 +249,8 @@ class RedisBus:
     arrives on the other. Messages are sealed, and received once: see :mod:`gateway.bus.sealing`.
 
     Invariants: a received message was sealed for its channel by a running node of this cluster, after this
-    process started, and is received once; a message is published once or not at all, and none that failed is
-    delivered after one that was asked later.
+    process started, and is received once; a message is published once or not at all, in the order in which it
+    was given, and none that failed is delivered after one that was asked later.
 
     Args:
         connector: Opens connections.
@@ -276,6 +290,8 @@ class RedisBus:
         self._clock = clock
         self._receivers: dict[bytes, Receive] = {}
         self._heard_life = asyncio.Event()
+        self._encoding = asyncio.Lock()
+        """Held while a message is encoded: it lets others in by the order in which they came."""
 
     async def run(self) -> None:
         """Keep both connections until cancelled, and prove to other nodes that this one runs."""
@@ -299,7 +315,10 @@ class RedisBus:
     async def publish(self, channel: Channel, envelope: Envelope) -> int:
         """See :meth:`gateway.runtime.ports.Bus.publish`."""
         name = self._names.channel(channel)
-        receivers = await self._publish(name, encode(envelope))
+        async with self._encoding:
+            body = await self._whole(encoding(envelope)) if is_large(envelope) else encode(envelope)
+            answer = self.publisher.ask(b"PUBLISH", name, self.sealed(name, body))
+        receivers = self._receivers_in(await answer)
         self.published += 1
         return receivers
 
@@ -314,10 +333,23 @@ class RedisBus:
         return self.seals.seal(name, self.lives.stamp(self._clock.now()) + body)
 
     async def _publish(self, name: bytes, body: bytes) -> int:
-        match await self.publisher.answer(b"PUBLISH", name, self.sealed(name, body)):
+        return self._receivers_in(await self.publisher.ask(b"PUBLISH", name, self.sealed(name, body)))
+
+    def _receivers_in(self, reply: Reply) -> int:
+        match self.publisher.accepted(reply):
             case int(receivers):
                 return receivers
         raise bus_down(UNEXPECTED)
+
+    async def _whole(self, work: Sliced[T]) -> T:
+        """Do *work*; others have a turn of the loop after each slice."""
+        while True:
+            try:
+                next(work)
+            except StopIteration as done:
+                result: T = done.value
+                return result
+            await self._clock.sleep(0)
 
     def _opened(self, name: bytes, sealed: bytes) -> tuple[Head, bytes] | None:
         plain = self.seals.open(name, sealed)
@@ -328,30 +360,55 @@ class RedisBus:
             self.seals.drop(DropReason.UNREADABLE)
         return found
 
-    def _receive(self, name: bytes, sealed: bytes) -> None:
+    def _receive(self, name: bytes, sealed: bytes) -> Awaitable[None] | None:
         found = self._opened(name, sealed)
         if found is None:
-            return
+            return None
         head, body = found
         now = self._clock.now()
         verdict = self.lives.judge(head, now)
         if verdict is Freshness.NEW:
-            self._deliver(name, body, self.lives.age_s(head, now))
-            return
+            age_s = self.lives.age_s(head, now)
+            if len(body) > SLICED_BYTES:
+                return self._deliver_in_slices(name, body, age_s)
+            self._deliver(name, body, age_s)
+            return None
         self._heard_life.set()
         if verdict is Freshness.UNPROVEN:
             self.seals.drop(DropReason.UNPROVEN, self.lives.hold(WaitingMessage(head, now, name, body)))
         else:
             self.seals.drop(_DROPPED[verdict])
+        return None
 
     def _deliver(self, name: bytes, body: bytes, age_s: float) -> None:
-        receive = self._receivers.get(name)
-        if receive is None:
+        if name not in self._receivers:
             return
         try:
             envelope = decode(body)
         except BadEnvelope:
             self.seals.drop(DropReason.UNREADABLE)
+        else:
+            self._pass_on(name, envelope, age_s)
+
+    async def _deliver_in_slices(self, name: bytes, body: bytes, age_s: float) -> None:
+        if name not in self._receivers:
+            return
+        came_at = self._clock.now()
+        try:
+            envelope = await self._whole(decoding(body))
+        except BadEnvelope:
+            self.seals.drop(DropReason.UNREADABLE)
+        else:
+            self._pass_on(name, envelope, age_s + self._clock.now() - came_at)
+
+    async def _deliver_all(self, messages: Iterable[WaitingMessage], now: float) -> None:
+        for held in messages:
+            age_s = self.lives.age_s(held.head, now) + self._clock.now() - now
+            await self._deliver_in_slices(held.channel, held.body, age_s)
+
+    def _pass_on(self, name: bytes, envelope: Envelope, age_s: float) -> None:
+        receive = self._receivers.get(name)
+        if receive is None:
             return
         self.received += 1
         receive(envelope if age_s < SLOW_S else aged(envelope, round(age_s * 1000)))
@@ -381,22 +438,21 @@ class RedisBus:
             return GREET_AGAIN_S
         return GREET_S
 
-    def _receive_greeting(self, sealed: bytes) -> None:
+    def _receive_greeting(self, sealed: bytes) -> Awaitable[None] | None:
         found = self._opened(LIVES, sealed)
         if found is None:
-            return
+            return None
         head, body = found
         said = read(body)
         if said is None:
             self.seals.drop(DropReason.UNREADABLE)
-            return
+            return None
         now = self._clock.now()
         verdict, released = self.lives.greeted(head, said, now)
         if verdict in _DROPPED:
             self.seals.drop(_DROPPED[verdict])
-        for held in released:
-            self._deliver(held.channel, held.body, self.lives.age_s(held.head, now))
         self._heard_life.set()
+        return self._deliver_all(released, now) if released else None
 
 
 class _LastConnection:

@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import math
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from importlib import resources
 from typing import Final, NamedTuple
 
@@ -113,14 +113,15 @@ class Pipeline:
 
     Args:
         connection: Connected and logged in; ends with this.
-        receive: Called with channel and payload of each message. None: none is expected.
+        receive: Called with channel and payload of each message; what it returns is awaited before the next
+            reply is read. None: none is expected.
         unrequested: Called for a reply without a command. None: that ends the connection.
     """
 
     def __init__(
         self,
         connection: Connection,
-        receive: Callable[[bytes, bytes], None] | None = None,
+        receive: Callable[[bytes, bytes], Awaitable[None] | None] | None = None,
         unrequested: Callable[[], None] | None = None,
     ) -> None:
         self.lost: Final = asyncio.Event()
@@ -190,7 +191,9 @@ class Pipeline:
                     if not is_refusal(error):
                         raise
                     reply = error.with_traceback(None)
-                self._take(reply)
+                work = self._take(reply)
+                if work is not None:
+                    await work
         except (RedisError, OSError) as error:
             self.drop(reason(error))
         except Exception as error:  # noqa: BLE001 - as for any protocol of asyncio: it costs the connection
@@ -199,12 +202,13 @@ class Pipeline:
             )
             self.drop("its reply could not be processed")
 
-    def _take(self, reply: Reply) -> None:
+    def _take(self, reply: Reply) -> Awaitable[None] | None:
+        """Process a reply; returns what is left to do before the next one."""
         if self.lost.is_set():
-            return
+            return None
         if self._receive is not None and isinstance(reply, list) and len(reply) == 3 and reply[0] == _MESSAGE:
-            self._receive(reply[1], reply[2])
-        elif self._pending and self._pending[0].accepts(reply):
+            return self._receive(reply[1], reply[2])
+        if self._pending and self._pending[0].accepts(reply):
             command = self._pending.popleft()
             self.pending_bytes -= len(command.packed)
             if not command.reply.done():
@@ -215,6 +219,7 @@ class Pipeline:
             self._unrequested()
         else:
             self.drop("it sent a reply to no command")
+        return None
 
 
 class RedisClient:

@@ -11,6 +11,7 @@ from typing import Final, Literal, NamedTuple, Protocol, TypeVar
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import NodeId, OrderAct, Ticket, UserHash, UserId
 from gateway.protocol.envelopes import (
+    VALUES_AT_ONCE,
     Announcement,
     Asked,
     Asks,
@@ -297,7 +298,7 @@ class ClusterReceiver:
         """Process what was said to this node, or to all."""
         match envelope:
             case Asks():
-                self._asks(envelope)
+                spawn(self._tasks, self._carry_out(self._asks, envelope))
             case Attach():
                 spawn(self._tasks, self._carry_out(self._attach, envelope))
             case CallRequest():
@@ -376,8 +377,9 @@ class ClusterReceiver:
         owner = None if user_state is None else user_state.owner
         return owner if owner is not None and owner.token else None
 
-    def _asks(self, asked: Asks) -> None:
-        not_mine = []
+    async def _asks(self, asked: Asks) -> None:
+        """Answer what a node misses; after each large answer others have a turn of the loop."""
+        not_mine, values = [], 0
         for since in asked.asks:
             owner = self._owner(since.user)
             if owner is None or asked.node == self._node:
@@ -385,7 +387,12 @@ class ClusterReceiver:
                 continue
             owner.sharing.reads(asked.node, together=since.together)
             owner.asked(asked.node, since)
-            self._exchange.send(Inbox(asked.node), owner.sharing.answer(since))
+            answer = owner.sharing.answer(since)
+            self._exchange.send(Inbox(asked.node), answer)
+            values += len(answer.updates)
+            if values > VALUES_AT_ONCE:
+                await self._home.clock.sleep(0)
+                values = 0
         self._exchange.send(Inbox(asked.node), Asked(self._node, self._holder, asked.number, tuple(not_mine)))
 
     async def _attach(self, asked: Attach) -> None:

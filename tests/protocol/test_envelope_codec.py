@@ -24,6 +24,7 @@ from gateway.domain.model import (
     UserId,
 )
 from gateway.domain.resources import Agent, Me
+from gateway.protocol import envelopes
 from gateway.protocol.envelopes import (
     Asked,
     Asks,
@@ -46,6 +47,7 @@ from gateway.protocol.envelopes import (
     Since,
     decode,
     encode,
+    encoding,
 )
 from tests.protocol import strategies as any_of
 
@@ -180,6 +182,18 @@ def test_equal_values_of_two_keys_are_read_as_what_their_keys_say() -> None:
         PublishedValue("session:0f", 6, None),
     )
     assert decode(encode(Publications((told,)))) == Publications((told,))
+
+
+@pytest.mark.parametrize("told", [TOGETHER, TOGETHER.told[0]], ids=["together", "alone"])
+def test_in_slices_a_message_has_the_same_bytes(
+    monkeypatch: pytest.MonkeyPatch, told: Publications | Publication
+) -> None:
+    at_once = encode(told)
+    monkeypatch.setattr(envelopes, "VALUES_AT_ONCE", 1)
+    slices = list(encoding(told))
+    assert len(slices) == 2
+    assert encode(told) == at_once
+    assert decode(at_once) == told
 
 
 OFFER = Offer(USER, NodeId("a"), 1, 5, History(3, 1.5, ()))

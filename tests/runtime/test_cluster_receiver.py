@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+from collections.abc import Callable
+from functools import partial
 from typing import NoReturn, TypeVar
 
 import pytest
@@ -304,6 +307,33 @@ async def test_a_bus_without_anybody_who_follows_is_live_at_once() -> None:
         assert at.scenes[0].node.exchange.machine.health == "live"
 
 
+async def test_others_have_turns_between_large_answers_to_one_question(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.runtime.cluster_receiver.VALUES_AT_ONCE", 0)
+    async with street() as at:
+        await followed(at)
+        at.upstream.add_user(8, "bert")
+        await at.scenes[0].served("bert")
+        await at.pass_time(1)
+        users = list(at.scenes[0].node.user_states)
+        others: list[None] = []
+        answered_after: list[int] = []
+
+        def counted(answer: Callable[[Since], Publication], since: Since) -> Publication:
+            answered_after.append(len(others))
+            asyncio.get_running_loop().call_soon(others.append, None)
+            return answer(since)
+
+        for each in users:
+            owner = at.scenes[0].node.user_states[each].owner
+            assert owner is not None
+            monkeypatch.setattr(owner.sharing, "answer", partial(counted, owner.sharing.answer))
+        told = await Stranger(at).say(Asks(STRANGER, 5, tuple(Since(each, 0, 0) for each in users)))
+        assert [type(each) for each in told] == [Publication, Publication, Asked]
+        assert answered_after == [0, 1]
+
+
 # ---- faults ----
 
 
@@ -316,9 +346,12 @@ async def test_a_fault_over_one_message_makes_the_node_deaf_for_no_other(
         assert owner is not None
         asks = Asks(STRANGER, 5, (Since(user(1), 0, 0),))
         with monkeypatch.context() as patched:
+            patched.setattr(owner, "leave", broken)
+            assert await stranger.say(Detach(user(1), "h", STRANGER)) == []
             patched.setattr(owner.sharing, "answer", broken)
             assert await stranger.say(asks) == []
-        assert [record.getMessage() for record in caplog.records] == ["message_failed"]
+        messages = [record.getMessage() for record in caplog.records]
+        assert messages == ["message_failed", "node_request_failed"]
         assert only(Publication, await stranger.say(asks)).user == user(1)
 
 
@@ -361,7 +394,7 @@ async def test_a_fault_over_one_request_ends_that_request_alone(
         assert only(CallAnswer, await stranger.say(request)).outcome == Outcome(Status.APPLIED)
 
 
-def broken(_: object) -> NoReturn:
+def broken(*_: object) -> NoReturn:
     raise ZeroDivisionError("a value that must not be logged")
 
 

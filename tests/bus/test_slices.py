@@ -1,0 +1,107 @@
+"""A message of 2,000 values leaves and arrives in slices, in order: work between two turns is counted."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from gateway.domain.model import NodeId, UserId
+from gateway.domain.resources import Agent
+from gateway.protocol import envelopes
+from gateway.protocol.envelopes import (
+    VALUES_AT_ONCE,
+    Envelope,
+    Inbox,
+    Probe,
+    Publication,
+    Publications,
+    PublishedValue,
+)
+from tests.contracts.buses import fake
+
+B = Inbox(NodeId("b"))
+MANY = 2_000
+SNAPSHOT = Publication(
+    UserId("main", 1),
+    epoch=5,
+    after=0,
+    upto=MANY,
+    reset=True,
+    updates=tuple(
+        PublishedValue(f"agent:{number}", number + 1, Agent(display_name=f"Ann {number}" + " of Sales" * 4))
+        for number in range(MANY)
+    ),
+    upstream="live",
+    as_of_ms=None,
+)
+
+
+class Work:
+    """How many values were encoded and decoded, in all and at most between two turns of somebody else."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.encoded = self.decoded = self.most_encoded = self.most_decoded = 0
+        encoder, decoder = envelopes._ENCODER, envelopes._VALUES[Agent]
+        work = self
+
+        class Encoder:
+            def encode(self, told: object) -> bytes:
+                work.encoded += values_in(told)
+                return encoder.encode(told)
+
+        class Decoder:
+            def decode(self, raw: bytes) -> object:
+                work.decoded += 1
+                return decoder.decode(raw)
+
+        monkeypatch.setattr(envelopes, "_ENCODER", Encoder())
+        monkeypatch.setitem(envelopes._VALUES, Agent, Decoder())
+
+    async def watch(self) -> None:
+        """Have turns with everybody else, for ever."""
+        while True:
+            encoded, decoded = self.encoded, self.decoded
+            await asyncio.sleep(0)
+            self.most_encoded = max(self.most_encoded, self.encoded - encoded)
+            self.most_decoded = max(self.most_decoded, self.decoded - decoded)
+
+
+def values_in(told: object) -> int:
+    """Return how many agents are written with *told*."""
+    match told:
+        case Agent():
+            return 1
+        case PublishedValue(value=value):
+            return values_in(value)
+        case Publication(updates=updates):
+            return len(updates)
+        case dict():
+            return sum(map(values_in, told.values()))
+        case list() | tuple():
+            return sum(map(values_in, told))
+        case _:
+            return 0
+
+
+@pytest.mark.parametrize("large", [SNAPSHOT, Publications((SNAPSHOT,))], ids=["alone", "bundled"])
+async def test_a_large_message_leaves_and_arrives_in_slices_before_what_was_published_later(
+    monkeypatch: pytest.MonkeyPatch, large: Envelope
+) -> None:
+    received: list[Envelope] = []
+    async with fake() as site:
+        here, there = site.buses
+        await there.subscribe(B, received.append)
+        work = Work(monkeypatch)
+        async with asyncio.TaskGroup() as tasks:
+            watching = tasks.create_task(work.watch())
+            async with asyncio.TaskGroup() as sending:
+                sending.create_task(here.publish(B, large))
+                for number in range(3):
+                    sending.create_task(here.publish(B, Probe(number)))
+            while len(received) < 4:  # noqa: ASYNC110 - the server is in this loop
+                await asyncio.sleep(0)
+            watching.cancel()
+    assert received == [large, Probe(0), Probe(1), Probe(2)]
+    assert min(work.encoded, work.decoded) >= MANY
+    assert max(work.most_encoded, work.most_decoded) <= VALUES_AT_ONCE
