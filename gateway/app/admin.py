@@ -283,14 +283,14 @@ class BundleWriter:
         """See :meth:`gateway.edge.admin.SupportBundles.write`."""
         last = self._last
         if last is None or last.digest != digest or self._clock.now() >= last.until:
-            raise GatewayError(ErrorCode.NOT_FOUND, "No such bundle was previewed here lately.")
+            raise GatewayError(ErrorCode.NOT_FOUND, "This node has no such bundle. Ask for a preview first.")
         if self._folder is None:
             raise GatewayError(ErrorCode.FORBIDDEN, "No folder is configured: see admin.bundle_folder.")
         path = self._folder / f"oscc-gateway-{last.node}-{digest[:_DIGEST_CHARACTERS]}.json"
         try:
             await asyncio.to_thread(_write_new_file, path, last.data)
         except FileExistsError:
-            raise GatewayError(ErrorCode.KEY_REUSED, "It was written before.") from None
+            raise GatewayError(ErrorCode.KEY_REUSED, "This bundle was already written.") from None
         except OSError as error:
             sentence = f"The bundle cannot be written: {os.strerror(error.errno or 0).lower()}."
             raise GatewayError(ErrorCode.FORBIDDEN, sentence) from None
@@ -313,15 +313,15 @@ def folder_faults(folder: Path) -> Iterator[str]:
             yield f"{name} is not there, and this user cannot make it."
         return
     except OSError as error:
-        yield f"{name} cannot be looked at: {os.strerror(error.errno or 0).lower()}."
+        yield f"{name} cannot be inspected: {os.strerror(error.errno or 0).lower()}."
         return
     if not stat.S_ISDIR(mode):
-        yield f"{name} is no folder."
+        yield f"{name} is not a folder."
         return
     if not _is_writable(folder):
         yield f"{name} cannot be written to by this user."
     if mode & stat.S_IRWXO:
-        yield f"{name} is open to every user of the machine: take their rights away, as by chmod o-rwx."
+        yield f"{name} is open to every user of this machine: restrict it, as by chmod o-rwx."
 
 
 def _is_writable(folder: Path) -> bool:

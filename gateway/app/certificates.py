@@ -95,7 +95,7 @@ def chain_of(client: ClientSection, pair: CertificatePair) -> list[x509.Certific
     try:
         return x509.load_pem_x509_certificates(pair.certificate)
     except ValueError:
-        raise ConfigError([f"client.certificate {client.certificate} is no PEM certificate."]) from None
+        raise ConfigError([f"client.certificate {client.certificate} is not a PEM certificate."]) from None
 
 
 def expires_at_s(chain: Sequence[x509.Certificate]) -> float:
@@ -138,7 +138,7 @@ def certificate_problems(
     yield from _validity(of, chain, wall_ms / 1000)
     if not host_names(chain[0]):
         yield CertificateProblem(
-            f"{of} names no host in its subjectAltName: no phone accepts it.", is_fault=True
+            f"{of} names no host in its subjectAltName: phones refuse it.", is_fault=True
         )
     yield from _chain_order(of, chain)
 
@@ -173,7 +173,7 @@ def _validity(of: str, chain: Sequence[x509.Certificate], now_s: float) -> Itera
         yield CertificateProblem(f"{of} is not valid before {_day(begins_at_s)}.", is_fault=True)
     if left_s <= 0:
         yield CertificateProblem(
-            f"{of} expired on {_day(expires_at_s(chain))}: no phone accepts it.", is_fault=True
+            f"{of} expired on {_day(expires_at_s(chain))}: phones refuse it.", is_fault=True
         )
     elif left_s < WARNING_S:
         yield CertificateProblem(f"{of} expires in {left_s / _DAY_S:.0f} days.", is_fault=False)
@@ -192,7 +192,7 @@ def _chain_order(of: str, chain: Sequence[x509.Certificate]) -> Iterator[Certifi
         return
     if _issued(chain[0], chain[0]):
         yield CertificateProblem(
-            f"{of} is signed by itself: only who was given it trusts it.", is_fault=False
+            f"{of} is self-signed: only devices on which it is installed trust it.", is_fault=False
         )
     else:
         yield CertificateProblem(
@@ -298,7 +298,7 @@ def trust_context(place: int, site: SiteSection, held: bytes) -> ssl.SSLContext:
         with _in_memory_file(held) as path:
             return tls_context(Path(path))
     except ssl.SSLError:
-        raise ConfigError([f"{_ca_setting(place)} {site.ca_file} holds no PEM certificate."]) from None
+        raise ConfigError([f"{_ca_setting(place)} {site.ca_file} contains no PEM certificate."]) from None
 
 
 def _ca_setting(place: int) -> str:
@@ -437,7 +437,7 @@ class CertificateReloader:
         ]
         # a context holds a pair for each sort of key, and would go on showing the old one beside the new
         if self._sort_of(found) is not self._sort:
-            faults.append("The key is of another sort (RSA, EC) than the one in force: restart the node.")
+            faults.append("The key has another type (RSA, EC) than the one in force: restart the node.")
         return faults
 
     def _sort_of(self, pair: CertificatePair) -> type[object]:

@@ -367,7 +367,7 @@ def _validated(path: Path, content: bytes | str) -> NoticeFile:
     try:
         found = tomllib.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ConfigError([f"Notice {path} is no TOML file: {error}."]) from None
+        raise ConfigError([f"Notice {path} is not a TOML file: {error}."]) from None
     try:
         return NoticeFile.model_validate(found)
     except ValidationError as error:

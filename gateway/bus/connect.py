@@ -339,7 +339,7 @@ def _endpoint(text: str, port: int) -> Endpoint:
         split = urlsplit(f"//{text}")
         found = Endpoint(split.hostname or "", port if split.port is None else split.port)
     except ValueError:
-        raise ValueError("a host of a bus URL is no host with a port") from None
+        raise ValueError("a host of a bus URL is not a host with a port") from None
     if not found.host or not found.port > 0:
         raise ValueError("a bus URL names a host, and with sentinels each host between commas")
     return found
@@ -616,7 +616,7 @@ def reason(error: BaseException) -> str:
         case ConnectionError() | RuntimeError():
             return "the connection broke"
         case InvalidResponse():
-            return "its answer is no RESP"
+            return "its answer is not RESP"
         case RedisError():
             return CLOSED
         case _:

@@ -287,7 +287,7 @@ class HttpReply:
         try:
             return shape.validate_python(self.body)
         except ValidationError:
-            raise Unreachable("What answers at this address speaks another protocol.") from None
+            raise Unreachable("What answers at this address uses another protocol.") from None
 
 
 class Api:
@@ -386,7 +386,7 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     async for chunk in response.content.iter_any():
         body += chunk
         if len(body) > ANSWER_BYTES_MAX:
-            raise Unreachable("The answer is too long for one of a gateway.")
+            raise Unreachable("The answer is too long for a gateway.")
     return bytes(body)
 
 
@@ -399,7 +399,7 @@ def _answer(status: int, text: bytes, retry_after_s: float | None) -> HttpReply:
     if status in {429, 502, 503, 504}:
         # whatever stands before the gateway, a balancer for example, is short of gateways
         raise Unreachable(f"No gateway behind this address answers (HTTP {status}).", retry_after_s)
-    raise Unreachable(f"What answers at this address is no gateway (HTTP {status}).")
+    raise Unreachable(f"What answers at this address is not a gateway (HTTP {status}).")
 
 
 def _object(text: bytes) -> dict[str, Any] | None:

@@ -263,7 +263,7 @@ def check_wrap_up(reason_ids: tuple[str, ...], declared: Declared) -> None:
     if known is not None:
         for reason_id in reason_ids:
             if _known(reason_id, known).kind != "wrapup":
-                raise GatewayError(ErrorCode.REASON_WRONG_KIND, "The reason is none to wrap up with.")
+                raise GatewayError(ErrorCode.REASON_WRONG_KIND, "The reason is not a wrap-up reason.")
 
 
 def check_parameters(

@@ -327,7 +327,7 @@ class Calls(Generic[WaiterT]):
         self._blind_until = max(self._blind_until, self._settled.pop(key).until)
 
 
-_UNKNOWN_TEXT: Final = "It may have been executed: look, then ask again with a new key."
+_UNKNOWN_TEXT: Final = "It may have been executed. Check the state, then retry with a new key."
 
 
 def answer(began: Answered) -> Outcome:

@@ -280,7 +280,7 @@ class Live:
         view = view_of(self.facts.handle, self.facts.scope, frame.topics, self.facts.rights)
         wait_s = self._pay_for(view, now)
         if wait_s > 0:
-            message = "Topics are changed too often: each change sends again what comes into view."
+            message = "Topics are changed too often: each change sends what it shows. Try again later."
             return self.post(frames.ErrorFrame(ErrorCode.RATE_LIMITED, message, frame.id, tenths(wait_s)))
         self.outbox.look(view)
         return (*self.post(frames.Followed(frame.id, topics_of(view))), AcceptSession(None, view.granted))

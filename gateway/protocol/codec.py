@@ -645,14 +645,14 @@ SCHEMA_TYPE: Final = "application/schema+json"
 _FAULTS: Final = {
     "missing": "is missing",
     "unexpected_keyword_argument": "is not known here",
-    "string_type": "is no text",
+    "string_type": "is not a text",
     "bool_type": "is neither true nor false",
-    "dataclass_type": "is no object",
-    "tuple_type": "is no list",
+    "dataclass_type": "is not an object",
+    "tuple_type": "is not a list",
     "string_too_short": "is too short",
     "string_too_long": "is too long",
     "too_long": "has too many elements",
-    "string_pattern_mismatch": "is not written as it must be",
+    "string_pattern_mismatch": "does not have the right form",
 }
 """What is wrong with a member, by pydantic's name for it."""
 
@@ -673,7 +673,7 @@ def read_body(data: bytes, of: TypeAdapter[B]) -> B:
     except ValidationError as error:
         fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
         path = ".".join(str(name) for name in fault["loc"]) or "the body"
-        what = _FAULTS.get(fault["type"], "has a value that it cannot have")
+        what = _FAULTS.get(fault["type"], "has a value that is not allowed")
         raise GatewayError(ErrorCode.BAD_REQUEST, f"Not as it should be: {path} {what}.") from None
 
 

@@ -522,7 +522,7 @@ class _Error(msgspec.Struct):
 
 def _of_error(error: object) -> _Error:
     if not isinstance(error, GatewayError):
-        raise TypeError(f"{type(error).__name__} is no part of an envelope")
+        raise TypeError(f"{type(error).__name__} is not a part of an envelope")
     return _Error(error.code, error.message, error.retry_after_s, error.details)
 
 

@@ -176,7 +176,7 @@ def openapi() -> Schema:
             "Unknown members are ignored. No token ever travels in a URL. `HEAD` is answered like `GET`, "
             "but for the WebSocket. Paths and methods that are not listed are refused with the responses "
             "`NotFound` and `MethodNotAllowed`, but that a preflight of an allowed origin gets 204 on each; "
-            "what is no HTTP at all gets 400, and a head of more than 16 KiB 431.",
+            "what is not HTTP gets 400, and a head of more than 16 KiB 431.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/", "description": "The gateway that serves this document"}],
@@ -389,7 +389,7 @@ def admin_openapi() -> Schema:
             "description": "On the admin listener only. Every call needs the bearer token and is audited. "
             "Acts take effect on all nodes that are reached; those that are not are named in `unreached`. "
             "`HEAD` is answered like `GET`. Paths and methods that are not listed are refused with the "
-            "responses `NotFound` and `MethodNotAllowed`; what is no HTTP at all gets 400.",
+            "responses `NotFound` and `MethodNotAllowed`; what is not HTTP gets 400.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "security": [{"token": []}],

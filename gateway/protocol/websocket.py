@@ -289,7 +289,7 @@ def _long(field: bytearray) -> int:
     """Return a length of 2 or 8 bytes."""
     size = int.from_bytes(field, "big")
     if size >> 63:  # §5.2: the most significant bit is 0
-        raise Breach(PROTOCOL_ERROR, "the length is no length")
+        raise Breach(PROTOCOL_ERROR, "the length is invalid")
     if size < (_LONG if len(field) == 2 else 1 << 16):  # §5.2: the fewest bytes that hold it
         raise Breach(PROTOCOL_ERROR, "the length is longer than need be")
     return size
@@ -303,7 +303,7 @@ def _close_of(payload: bytes) -> CloseReceived:
         raise Breach(PROTOCOL_ERROR, "a close has half a code")
     code = int.from_bytes(payload[:2], "big")
     if not _may_travel(code):
-        raise Breach(PROTOCOL_ERROR, "a close has a code that none may have")
+        raise Breach(PROTOCOL_ERROR, "a close has a code that is not allowed")
     try:
         return CloseReceived(code, payload[2:].decode())
     except UnicodeDecodeError:  # §8.1

@@ -207,7 +207,7 @@ class AdminRpc:
     async def _obey(self, order: Order) -> Page:
         obey = self._known.get(order.act)
         if obey is None:
-            raise GatewayError(ErrorCode.NOT_FOUND, "This node does not know how to do that.")
+            raise GatewayError(ErrorCode.NOT_FOUND, "This node does not support the request.")
         return await obey(order)
 
 

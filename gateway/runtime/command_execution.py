@@ -44,7 +44,7 @@ from gateway.runtime.spawn import LeanEvent, spawn
 
 TAKEN_OVER_S: Final = 3.0
 """How long a command waits for the link of a user who comes from another node."""
-_MAY_HAVE_RUN: Final = "It may have been executed: look, then ask again with a new key."
+_MAY_HAVE_RUN: Final = "It may have been executed. Check the state, then retry with a new key."
 _STATUS: Final[dict[Literal["applied", "pending", "unchanged"], Status]] = {
     "applied": Status.APPLIED,
     "pending": Status.PENDING,
@@ -401,14 +401,14 @@ def _too_often(wait_s: float) -> Outcome:
     return Outcome(Status.REJECTED, GatewayError(ErrorCode.RATE_LIMITED, message, retry_after_s=wait_s))
 
 
-_UNREACHED_TEXT: Final = "The contact centre is not reached right now."
+_UNREACHED_TEXT: Final = "The contact centre is unreachable. Try again."
 _NOT_SENT: Final = _rejected(
     ErrorCode.UPSTREAM_UNAVAILABLE,
     "The command was not executed: the user's link moved meanwhile. Try again.",
 )
 _NOT_REACHED: Final = _rejected(ErrorCode.UPSTREAM_UNAVAILABLE, _UNREACHED_TEXT)
 _SESSION_OVER: Final = _rejected(ErrorCode.UPSTREAM_UNAVAILABLE, "The session is no longer served.")
-_IN_DOUBT: Final = _rejected(ErrorCode.BUS_DOWN, "It is not certain right now who speaks for the user.")
+_IN_DOUBT: Final = _rejected(ErrorCode.BUS_DOWN, "It is not certain which node owns the user. Try again.")
 _UNSUPPORTED: Final = _rejected(
     ErrorCode.UNSUPPORTED_BY_UPSTREAM, "The contact centre of this site does not offer this."
 )

@@ -26,6 +26,7 @@ from gateway.runtime.ports import Grant, Local, Start
 from gateway.runtime.spawn import spawn
 from gateway.runtime.world import World
 
+_UNREACHED: Final = "The node that owns the user is unreachable. Try again."
 HEALTHY_S: Final = 5.0
 """For how long the bus must have worked before a node's silence is taken for its own."""
 STUBBORN_S: Final = 5.0
@@ -310,7 +311,7 @@ class RemoteCommands:
     async def send(self, node: NodeId, call: Call, tasks: asyncio.TaskGroup | None) -> Outcome | None:
         """Have *node* execute a command; None when it has not begun it."""
         if self._world.exchange.machine.state is BusState.DOWN:
-            return not_begun(call, ErrorCode.BUS_DOWN, "The node that speaks for the user is not reached.")
+            return not_begun(call, ErrorCode.BUS_DOWN, _UNREACHED)
         left_s = patience_s(call, self._world.clock.wall_ms())
         if left_s <= 0 or tasks is None:
             return None
@@ -350,5 +351,5 @@ class RemoteCommands:
 
 
 def _unknown(code: ErrorCode) -> Outcome:
-    message = "It may have been executed: look, then ask again with a new key."
+    message = "It may have been executed. Check the state, then retry with a new key."
     return Outcome(Status.UNKNOWN, GatewayError(code, message))

@@ -33,7 +33,7 @@ UNFOLLOW_S: Final = 30.0
 """For how long a user without a phone here is still followed: phones come back."""
 _SLACK_S: Final = 1.0
 _AGAIN_S: Final = 0.5
-_NOBODY: Final = "Nobody speaks for the user right now."
+_NOBODY: Final = "No node owns the user at the moment. Try again."
 
 
 @lru_cache(maxsize=256)

@@ -247,7 +247,7 @@ export class Agents {
       h('optgroup', {label: t('tab.queues')}, options(queues)),
       h('optgroup', {label: t('skills')}, options(skills)),
     ]);
-    // a filter of what is not there any more is no filter
+    // a filter for a team or queue that no longer exists is dropped
     const there = ['', ...[groups, queues, skills].flat().map(([value]) => value)];
     if (this.live.whole && !there.includes(this.within)) this.within = '';
     this.where.value = this.within;

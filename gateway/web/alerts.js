@@ -1,4 +1,4 @@
-/** Who is told that something needs them, and how? Only while a page lives: no push service is spoken to. */
+/** Alerts while the page is open: tone, vibration, notification. No push service is used. */
 import {h, say, t, toast} from './ui.js';
 
 const BUZZ = {act: [200, 100, 200], note: [120]};

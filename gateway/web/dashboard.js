@@ -174,7 +174,7 @@ class Dashboard {
     if (next.detail) this.detail.querySelector('h2')?.focus({preventScroll: true});
   }
 
-  /** Whoever comes back is where he left. @param {{kind: string, id: string}} left */
+  /** Restore the place where the user left. @param {{kind: string, id: string}} left */
   returnTo({kind, id}) {
     const {queues, agents, acts, page} = this;
     const key = `${kind}:${id}`;

@@ -43,7 +43,7 @@ class Editor {
     );
   }
 
-  /** Show a step; whoever reads or types goes on at its first words, else at the title. */
+  /** Show a step. The focus goes to its first field or text, else to the title. */
   step(nodes, ...buttons) {
     this.body.replaceChildren(...[nodes].flat().filter(Boolean), h('div', {class: 'step-foot'}, buttons));
     const {element} = this.dialog;

@@ -1,4 +1,4 @@
-/** What is true now, and how old is it? The mirror, told per frame, and a clock that stops with the data. */
+/** The newest state and its age: the mirror, updated once a frame, and a clock that stops with the data. */
 import {framed} from './ui.js';
 
 const FRAMES_APART_MS = 120;
@@ -193,11 +193,11 @@ export class Live {
   get frozen() {
     return this.mode !== 'live';
   }
-  /** When OSCC-E was last heard: as a ping told, or when a change came. */
+  /** When data of OSCC-E was last received: as a ping reports it, or when a change came. */
   get asOf() {
     const {asOfMs, upstream} = this.connection.link;
     if (asOfMs === null) return null;
-    // while OSCC-E is silent, what the gateway sends is what it had heard before
+    // while OSCC-E is silent, the gateway sends what it received before
     return upstream === 'live' ? Math.max(asOfMs, this.heardMs ?? 0) : asOfMs;
   }
   /**

@@ -7,7 +7,7 @@ import {
 /**
  * Log on: the whole page.
  * @param {object} doors what main.js offers
- * @param {{title: string, text: string, kind?: string}|null} told what is to be said first
+ * @param {{title: string, text: string, kind?: string}|null} told what to show first
  * @param {boolean} quietly leave what is shown until the gateway has answered
  */
 export async function logOnPage(doors, told = null, quietly = false) {
@@ -182,7 +182,7 @@ class LogOnForm {
     shown(this.numberPart, application === 'remote_assistant');
   }
 
-  /** Another name: numbers are offered to their owner only, and the tick is of whoever set it. */
+  /** Another name: numbers are offered to their owner only, and so is the tick. */
   renamed() {
     if (!this.chosen) this.box(this.remember).checked = this.userName.value.trim() === this.known.user;
     const mine = this.offered().length > 0;
@@ -345,7 +345,7 @@ class LogOnForm {
     const {kept} = this;
     const user = this.userName.value.trim();
     const [remembered, stays] = [this.remember, this.stay].map((each) => this.box(each).checked);
-    // who was remembered here is forgotten only by whoever takes the tick away
+    // a remembered user is forgotten only when they take the tick away
     if (remembered) kept.remember({site: this.site.id, user});
     else if (this.chosen || this.offered().length) kept.remember(null);
     const person = remembered ? this.person(user) : null;

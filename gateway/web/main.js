@@ -88,7 +88,7 @@ const kept = {
   },
   /**
    * Hold a session that stays, for as long as this tab lives and it does.
-   * @param {boolean} [ifFree] only if no living tab has it; else when none has it any more
+   * @param {boolean} [ifFree] only if no open tab has it; else once no tab has it
    * @returns {Promise<boolean>} whether it is this tab's
    */
   hold: (id, ifFree = false) =>
@@ -97,7 +97,7 @@ const kept = {
         answer(lock !== null);
         return lock && new Promise((over) => (kept.letGo = over));
       };
-      // without locks (on an insecure way there are none) it is whoever's that comes
+      // without locks (an insecure connection has none) the first tab gets it
       if (!navigator.locks) answer(true);
       else navigator.locks.request(`oscc.${id}`, {ifAvailable: ifFree}, held).catch(() => answer(true));
     }),
@@ -111,7 +111,7 @@ const kept = {
     kept.letGo();
     return null;
   },
-  /** Whoever logs on without staying puts an end to what was left. */
+  /** A log-on without staying ends the session that was left. */
   async forsake(application) {
     if (!(await kept.left(application))) return;
     kept.write(`session.${application}`, null, localStorage);
@@ -211,7 +211,7 @@ async function renew() {
   else location.reload();
 }
 
-/** Look whether there is a newer page, as there may be when a gateway has been started anew. */
+/** Look whether there is a newer page, as there may be after a gateway has been restarted. */
 function seekNewer() {
   navigator.serviceWorker
     ?.getRegistration()

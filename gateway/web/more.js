@@ -36,7 +36,7 @@ function select(options, value, choose) {
   return made;
 }
 
-/** Theme and language; *again* draws the page anew in another language. */
+/** Theme and language; *again* draws the page in another language. */
 function choiceRows({kept, dress, again}, close) {
   const {theme} = kept.choices;
   return [

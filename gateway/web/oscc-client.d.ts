@@ -75,7 +75,7 @@ export type Kept = {
 export type Credentials = {user: string; password: string; remoteNumber?: string | null};
 export type Position = {stream: string; seq: number};
 
-/** How the connection is; told by the event `link` whenever something of it changes. */
+/** State of the connection; the event `link` reports every change of it. */
 export type Link = {
   /**
    * connecting: under way, nothing in sync yet. live: in sync, and the link to the OSCC-E Server is live.
@@ -86,9 +86,9 @@ export type Link = {
   state: 'connecting' | 'live' | 'stale' | 'down' | 'waiting' | 'background' | 'gone';
   /** Since when it is in this state, local wall clock. */
   sinceMs: number;
-  /** When the OSCC-E Server was last heard, gateway clock; null before it was. */
+  /** When a message of the OSCC-E Server was last received, gateway clock; null before the first. */
   asOfMs: number | null;
-  /** As last told. */
+  /** As last received. */
   upstream: 'live' | 'stale' | 'down' | null;
   bus: 'live' | 'degraded' | 'down' | null;
   /**
@@ -201,7 +201,7 @@ export function connect(session: Session, options?: ConnectOptions): Connection;
 /**
  * One person's session.
  *
- * Events: `renewed` (detail: `Kept`; whoever stores it stores it anew), `logoff` (detail:
+ * Events: `renewed` (detail: `Kept`; store it in place of the old one), `logoff` (detail:
  * `{routedUntilMs, retryInS}`: not confirmed yet; until then calls may still reach the number).
  */
 export class Session extends EventTarget {
@@ -211,9 +211,9 @@ export class Session extends EventTarget {
   get application(): Application;
   get expiresAtMs(): number;
   get site(): string;
-  /** The person, `{user_id, display_name}`; null until told. */
+  /** The person, `{user_id, display_name}`; null until received. */
   user: any;
-  /** The number in effect, as told at log-on. */
+  /** The number in effect, as the gateway returned it at log-on. */
   remoteNumber: string | null;
   /** All that the device may keep; null once the log-off is confirmed. */
   kept(): Kept | null;
@@ -225,9 +225,9 @@ export class Session extends EventTarget {
   endSession(id: string): Promise<{routedUntilMs: number | null; retryAfterS: number | null} | null>;
   /** Everything that the gateway holds about me. */
   export(): Promise<any>;
-  /** Note that the person has accepted a notice: every log-on from now on says so. */
+  /** Record that the person has accepted a notice: every later log-on reports it. */
   accept(notice: NoticeName): void;
-  /** Log on anew: same site, application and device. */
+  /** Log on again: same site, application and device. */
   logOnAgain(credentials: Credentials & {takeover?: boolean}): Promise<void>;
   /** Log off: asks again, with the event `logoff`, until it is confirmed; the token is kept until then.
    * `connection.logOff()` closes the connection, too. */
@@ -253,7 +253,7 @@ export class Connection extends EventTarget {
   /** By resource key: `queue:5`, `me`, `catalogue:skills`. */
   get mirror(): ReadonlyMap<string, Value>;
   get link(): Link;
-  /** When the OSCC-E Server was last heard, gateway clock; null before it was. */
+  /** When a message of the OSCC-E Server was last received, gateway clock; null before the first. */
   get asOfMs(): number | null;
   /** Where to resume. */
   get position(): Position | null;
@@ -291,6 +291,6 @@ export class Connection extends EventTarget {
   networkChanged(): void;
   /** Say `bye` and stop for good; no log-off. The mirror is forgotten. */
   close(): void;
-  /** Close and log off; resolved when that is confirmed. Until then `session` tells `logoff`. */
+  /** Close and log off; resolved when that is confirmed. Until then `session` emits `logoff`. */
   logOff(): Promise<void>;
 }

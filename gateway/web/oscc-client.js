@@ -138,7 +138,7 @@ async function read(response) {
     text += decoder.decode(part.value, {stream: true});
     if (text.length > ANSWER_BYTES_MAX) {
       await reader.cancel();
-      throw unreachable('The answer is too long for one of a gateway.');
+      throw unreachable('The answer is too long for a gateway.');
     }
   }
   return text + decoder.decode();
@@ -321,7 +321,7 @@ class ServerTime {
 
 // -------------------------------------------------------- mirror
 
-/** Keys and values as told. Values and position belong together; after a gap only a reset changes them. */
+/** Keys and values as received. Values and position belong together; after a gap only a reset changes them. */
 class State {
   /** @type {Map<string, Value>} */ values = new Map();
   /** @type {Position|null} */ position = null;
@@ -557,7 +557,7 @@ export class Connection extends EventTarget {
   /** @type {Backoff} */ #backoff;
   /** @type {ConnectOptions} */ #wishes;
   /** @type {'on'|'background'|'over'} */ #mode = 'on';
-  /** The socket in use and what it has told. @type {any} */ #live = null;
+  /** The socket in use and what it has received. @type {any} */ #live = null;
   /** The next try, when none is under way. @type {{at: number, logOn: boolean}|null} */ #next = null;
   #loggingOn = false;
   #hurriedAt = -Infinity;
@@ -732,7 +732,7 @@ export class Connection extends EventTarget {
     socket.onopen = () => this.#opened(live);
     socket.onmessage = (/** @type {any} */ {data}) => this.#heard(live, data);
     socket.onclose = (/** @type {any} */ {code}) => this.#closed(live, code);
-    // Node 20 tells no close of what never opened
+    // Node 20 reports no close of a socket that never opened
     socket.onerror = () => { if (!live.open) this.#closed(live, 1006); };
     this.#arm();
   }
@@ -824,7 +824,7 @@ export class Connection extends EventTarget {
 
   /** @param {any} frame */
   #send(frame) {
-    try { this.#live.socket.send(this.#codec.encode(frame)); } catch { /* lost: the close tells */ }
+    try { this.#live.socket.send(this.#codec.encode(frame)); } catch { /* lost: the close event follows */ }
   }
 
   /** @param {any} live @param {any} frame */

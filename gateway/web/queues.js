@@ -14,7 +14,7 @@ const STATES = [
 ];
 const SVG = 'http://www.w3.org/2000/svg';
 
-/** The last half hour of a queue as a line; `set` draws it anew. */
+/** The last half hour of a queue as a line; `set` draws it again. */
 export function sparkline() {
   const svg = document.createElementNS(SVG, 'svg');
   svg.setAttribute('viewBox', '0 0 60 20');

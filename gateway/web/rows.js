@@ -25,7 +25,7 @@ const within = (element, scroller) => {
 
 /**
  * A list of which only the visible part exists. Rows have one height, stand in as many columns as fit, and
- * are used again. Whoever touches the list is not surprised: it is put in order anew only when nobody has
+ * are used again. The list does not move under a finger: it is sorted again only when nobody has
  * touched it for a while. The row that has the focus is there as long as its key is.
  */
 export class Rows {
@@ -74,7 +74,7 @@ export class Rows {
     this.observer.observe(scroller);
   }
 
-  /** Nobody looks any more: the scroller, which lives on, holds nothing of this list. */
+  /** The list is no longer shown: the scroller, which stays, keeps nothing of it. */
   end() {
     this.stop.abort();
     this.observer.disconnect();

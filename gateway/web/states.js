@@ -55,7 +55,7 @@ export function stateOf(agent) {
 /** A state with its reason in words. */
 export const withReason = (text, reason) => (reason ? `${text} – ${reason}` : text);
 
-/** What comes after the contact, as it is told: null when nothing is pending. `by` as for `pendingReason`. */
+/** What comes after the contact, as received: null when nothing is pending. `by` as for `pendingReason`. */
 export function pendingText(live, key, agent, by = null) {
   const state = agent.pending_routing_state;
   return state ? withReason(t(`state.${state}`), live.pendingReason(key, state, by)) : null;

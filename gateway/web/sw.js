@@ -1,7 +1,7 @@
 /* What does the client have when there is no network? Its own files, and nothing else, ever.
  *
  * The gateway puts VERSION and FILES before this text when it serves it: one changed file makes a new
- * worker, which takes all files anew and waits until no page uses the old ones, so that a page never
+ * worker, which loads all files again and waits until no page uses the old ones, so that a page never
  * mixes two versions. Whatever is not in FILES goes past: no answer of the gateway is looked at or kept.
  */
 const NAME = `oscc-static-${VERSION}`;

@@ -1,6 +1,6 @@
 /** How is something said, and how does it get onto the page and stay right? No text ever becomes markup. */
 export const LANGUAGES = ['en', 'de'];
-/** What nobody knows. It is never told as 0. */
+/** An unknown value. It is never shown as 0. */
 export const NONE = '–';
 
 const SAID_MS = 5000;
@@ -179,12 +179,12 @@ for (const name of ['click', 'mousedown', 'keydown']) addEventListener(name, gua
 const REACHED = 'a[href], button, input, select, summary, [tabindex="0"]';
 const visible = (node) => node.isConnected && node.getClientRects().length > 0;
 const reached = (root) => [...root.querySelectorAll(REACHED)].filter(visible);
-/** What a control is called: so it is found again when it was made anew. */
+/** The name of a control, by which it is found after it was made again. */
 const called = (node) => node.id || node.getAttribute('aria-label') || node.textContent;
 
 /**
  * Remember where the focus is.
- * @returns {() => void} when it has been lost since: gives it back, to the same control made anew, or to the
+ * @returns {() => void} when it has been lost since: gives it back, to the new one of the same control, or to the
  *   one that is nearest to where it was
  */
 export function bookmark() {
@@ -226,7 +226,7 @@ export function fill(node, of, make) {
   change(node, () => node.replaceChildren(...[make()].flat(3).filter(Boolean)));
 }
 
-/** Draw another page: whoever reads or types begins at its top. @param {Element} page */
+/** Draw another page: reading and typing begin at its top. @param {Element} page */
 export function turnTo(page, app = document.getElementById('app')) {
   app.replaceChildren(page);
   const head = page.querySelector('h1, main') ?? page;
@@ -252,7 +252,7 @@ export function framed(call, apart = 0) {
   };
 }
 
-/** Tell a screen reader; a dialog leaves nothing else to be heard than what is in it. */
+/** Announce a text to a screen reader; while a dialog is open, only what is in it is announced. */
 export function say(text) {
   const places = document.querySelectorAll('#say, dialog[open] > .say');
   const line = h('p', {}, text);

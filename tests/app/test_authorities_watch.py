@@ -78,7 +78,7 @@ async def test_a_file_that_cannot_be_used_changes_nothing_and_is_told_once(tmp_p
     at = Sites(tmp_path)
     await at.looked()
     at.file.write_text("broken")
-    assert await at.looked() == [(STAY, f"sites[0].ca_file {at.file} holds no PEM certificate.")]
+    assert await at.looked() == [(STAY, f"sites[0].ca_file {at.file} contains no PEM certificate.")]
     assert await at.looked() == []
     assert await at.watch.look() == "authorities"
     at.file.unlink()

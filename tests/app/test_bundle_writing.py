@@ -107,15 +107,15 @@ def test_what_keeps_a_folder_from_its_use_is_told(tmp_path: Path, monkeypatch: p
     absent = f"admin.bundle_folder {nowhere} is not there, and this user cannot make it."
     assert list(folder_faults(nowhere)) == [absent]
     folder.write_text("")
-    assert list(folder_faults(folder)) == [f"{name} is no folder."]
+    assert list(folder_faults(folder)) == [f"{name} is not a folder."]
     assert list(folder_faults(folder / "below")) == [
-        f"admin.bundle_folder {folder}/below cannot be looked at: not a directory."
+        f"admin.bundle_folder {folder}/below cannot be inspected: not a directory."
     ]
     folder.unlink()
     folder.mkdir(mode=0o700)
     assert list(folder_faults(folder)) == []
     folder.chmod(0o701)
-    is_open = f"{name} is open to every user of the machine: take their rights away, as by chmod o-rwx."
+    is_open = f"{name} is open to every user of this machine: restrict it, as by chmod o-rwx."
     assert list(folder_faults(folder)) == [is_open]
     monkeypatch.setattr(os, "access", lambda *_: False)  # whoever runs the tests may be allowed everything
     assert list(folder_faults(folder)) == [f"{name} cannot be written to by this user.", is_open]

@@ -63,9 +63,9 @@ def test_clear_text_has_no_files() -> None:
 @pytest.mark.parametrize(
     ("odd", "flaw"),
     [
-        ({"ends_d": -0.5}, "expired on 2026-05-31: no phone accepts it."),
+        ({"ends_d": -0.5}, "expired on 2026-05-31: phones refuse it."),
         ({"begins_d": 2}, "is not valid before 2026-06-03."),
-        ({"hosts": ()}, "names no host in its subjectAltName: no phone accepts it."),
+        ({"hosts": ()}, "names no host in its subjectAltName: phones refuse it."),
         (
             {"chain": (ROOT, HOUSE)},
             f"certificate 2 of 3 {DISORDER}",
@@ -149,7 +149,7 @@ def test_what_is_no_certificate_is_told(tmp_path: Path) -> None:
     client = client_of(paths)
     pair = read_pair(client)
     assert pair is not None
-    with pytest.raises(ConfigError, match="is no PEM certificate"):
+    with pytest.raises(ConfigError, match="is not a PEM certificate"):
         chain_of(client, pair)
 
 

@@ -56,7 +56,7 @@ def test_an_address_that_is_not_of_this_machine_is_a_fault(tmp_path: Path) -> No
         assert faults(host) == []
     # TEST-NET-1 is nobody's address
     (fault,) = faults("192.0.2.7")
-    assert fault.startswith("client.host 192.0.2.7 is no address of this machine")
+    assert fault.startswith("client.host 192.0.2.7 is not an address of this machine")
     (fault,) = faults("nowhere.invalid")
     assert fault.startswith("client.host nowhere.invalid cannot be resolved")
 
@@ -115,11 +115,11 @@ def test_the_certificate_is_judged(tmp_path: Path) -> None:
     text = QUIET.replace('trusted_proxies = ["127.0.0.1"]', 'certificate = "server.crt"\nkey = "server.key"')
     settings = loaded(tmp_path, text).settings
     end_ms, of = round(EXPIRES_AT_S * 1000), f"client.certificate {tmp_path}/server.crt"
-    itself = f"{of} is signed by itself: only who was given it trusts it."
+    itself = f"{of} is self-signed: only devices on which it is installed trust it."
     assert list(setting_advices(settings, end_ms - 31 * DAY_MS)) == [itself]
     assert list(setting_advices(settings, end_ms - 29 * DAY_MS)) == [f"{of} expires in 29 days.", itself]
     assert list(file_faults(settings, end_ms - 29 * DAY_MS)) == []
-    assert list(file_faults(settings, end_ms)) == [f"{of} expired on 2026-04-01: no phone accepts it."]
+    assert list(file_faults(settings, end_ms)) == [f"{of} expired on 2026-04-01: phones refuse it."]
     assert describe_certificate(settings) == "for 127.0.0.1 until 2026-04-01 00:00 UTC"
 
 

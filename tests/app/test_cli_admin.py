@@ -144,7 +144,7 @@ def test_nodes_that_keep_something_old_are_told_and_fail(
     monkeypatch.setattr("gateway.app.cli.admin.ask_admin", listener)
     assert main(["reload", "--config", config(tmp_path, 1)]) == 1
     shown = capsys.readouterr()
-    err = "oscc-gateway: Stays as it was, see the log: n2 (keys, certificate), n3 (notices).\n"
+    err = "oscc-gateway: Not changed, see the log: n2 (keys, certificate), n3 (notices).\n"
     assert (shown.out, shown.err) == ("DONE BY\nn1\n", err)
 
 
@@ -223,7 +223,7 @@ async def test_an_operator_is_told_which_node_keeps_what(
                 await until(everywhere, "the nodes do not know each other")
                 keys.write_text("")
                 root.issue(tmp_path, ends_d=-0.5)
-                err = "oscc-gateway: Stays as it was, see the log: b (keys, certificate).\n"
+                err = "oscc-gateway: Not changed, see the log: b (keys, certificate).\n"
                 assert await reload() == (1, ["DONE", "a"], err)
                 line = await asyncio.to_thread(a.process.until, '"result": "not_in_force"')
                 assert json.loads(line)["act"] == "reload"

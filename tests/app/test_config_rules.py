@@ -42,7 +42,7 @@ def test_what_fits_together_is_accepted(sections: dict[str, object]) -> None:
 @pytest.mark.parametrize(
     ("sections", "start"),
     [
-        ({"client": {}}, "The client listener would speak clear text: "),
+        ({"client": {}}, "The client listener would accept clear text: "),
         ({"client": {"certificate": "a"}}, "client.certificate is set without client.key: "),
         ({"client": {"key": "a"}}, "client.key is set without client.certificate: "),
         (

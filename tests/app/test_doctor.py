@@ -70,7 +70,7 @@ def test_nodes_that_run_here_are_found(tmp_path: Path) -> None:
     [
         (FIT._replace(somaxconn=128), "net.core.somaxconn is 128: "),
         (FIT._replace(syn_backlog=512), "net.ipv4.tcp_max_syn_backlog is 512: "),
-        (FIT._replace(is_time_kept=False), "No service is seen that keeps the clock right"),
+        (FIT._replace(is_time_kept=False), "No service that synchronises the clock was found"),
     ],
 )
 def test_what_is_worth_a_thought_is_advised(machine: MachineLimits, start: str) -> None:

@@ -107,7 +107,7 @@ async def test_that_none_lives_is_a_failure(tmp_path: Path, capsys: pytest.Captu
     async with announced(tmp_path) as server:
         assert await _command(tmp_path, server.url, "--json") == 1
     shown = capsys.readouterr()
-    assert (shown.out, shown.err) == ("[]\n", "oscc-gateway: No node lives.\n")
+    assert (shown.out, shown.err) == ("[]\n", "oscc-gateway: There is no live node.\n")
 
 
 async def test_a_redis_that_is_away_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -122,7 +122,7 @@ async def test_one_that_may_be_asked_nothing_is_told_too(tmp_path: Path) -> None
     async with redis_server() as server:
         await server.command("ACL", "SETUSER", "gw", "on", ">secret", "+ping", "+role")
         bus = BusSection(url=f"redis://gw:secret@127.0.0.1:{server.port}")
-        with pytest.raises(NodesUnknown, match=r"Redis does not list the nodes that live: .*NOPERM"):
+        with pytest.raises(NodesUnknown, match=r"Redis does not list the live nodes: .*NOPERM"):
             await live_nodes(bus, secrets, SystemClock())
 
 

@@ -94,7 +94,7 @@ def test_each_fault_is_told(tmp_path: Path, old: str, new: str, end: str) -> Non
 def test_files_that_are_no_notices_are_told(tmp_path: Path) -> None:
     assert fault_of(tmp_path / "none.toml").endswith("cannot be read: No such file or directory.")
     for text in ("[x", "x = " + "[" * 20_000, "x = " + "1" * 5_000):
-        assert "is no TOML file: " in fault_of(write(tmp_path, text))
+        assert "is not a TOML file: " in fault_of(write(tmp_path, text))
     assert fault_of(write(tmp_path, "#" * (FILE_BYTES + 1))).endswith(f"is larger than {FILE_BYTES} bytes.")
 
 

@@ -53,7 +53,7 @@ def site_of(port: int, folder: Path, authority: Authority = ROOT) -> SiteSection
         ("wrong host", "IP address mismatch, certificate is not valid for '127.0.0.1'"),
         ("expired", "certificate has expired"),
         ("not yet valid", "certificate is not yet valid"),
-        ("clear text", "they agree on no version or cipher of TLS, or it speaks none at this port"),
+        ("clear text", "no version or cipher of TLS is supported by both, or this port has no TLS"),
     ],
 )
 async def test_a_server_that_must_not_be_believed_is_refused(tmp_path: Path, kind: str, reason: str) -> None:

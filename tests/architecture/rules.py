@@ -36,8 +36,19 @@ UNPLAIN_WORDS = re.compile(
     re.IGNORECASE,
 )
 """Words of an English that has to be read twice: machines send, receive, return and record."""
+UNPLAIN_IN_TEXTS = re.compile(
+    UNPLAIN_WORDS.pattern + r"|(?<!there )\bis no (?!such\b|longer\b)|\b(?:bear|speak)s?\b|travels? readable",
+    re.IGNORECASE,
+)
+"""What texts for people do without, too: errors, the help of commands, the pages of the web client."""
 _NO_PROSE = re.compile(r"`[^`]*`|\*[^*\n]*\*|\]\([^)]*\)|^\s*\w+: |<[^>]*>")
 """Names and addresses between the words: code, parameters, the targets of links, the name of an argument."""
+
+_SCRIPT_TOKEN = re.compile(
+    r"/\*.*?\*/|(?<![:\\])//[^\n]*|(?P<text>'(?:\\.|[^'\\\n])*'|\"(?:\\.|[^\"\\\n])*\"|`(?:\\.|[^`\\])*`)",
+    re.DOTALL,
+)
+"""Comments and strings of a script: a quote within a comment begins no string."""
 
 _DOC_ROW = re.compile(r"^\|\s*`?(?P<code>[a-z0-9_]+)`?\s*\|(?P<rest>.*)\|\s*$", re.MULTILINE)
 _SUPPRESSION = re.compile(r"#\s*(?:noqa|type:\s*ignore)(?P<codes>[:\[][\w, -]*?\]?)?(?=\s|$)(?P<rest>.*)")
@@ -184,9 +195,50 @@ def dead_links(documents: Files, paths: Iterable[str]) -> Iterator[str]:
 def unplain_words(files: Files) -> Iterator[str]:
     """Report words for machinery that a stranger has to read twice, in docstrings, comments and pages."""
     for path, text in files.items():
-        for number, line in _prose(text) if path.endswith(".py") else enumerate(text.splitlines(), 1):
+        for number, line in _sentences(path, text):
             if found := UNPLAIN_WORDS.search(_NO_PROSE.sub(" ", line)):
                 yield f"{path}:{number}: {found.group()!r}: say what is sent, received, returned or recorded"
+
+
+def unplain_texts(files: Files) -> Iterator[str]:
+    """Report the same words, and some more, in texts that a program shows to people: strings of words."""
+    for path, text in files.items():
+        for number, shown in _texts(text) if path.endswith(".py") else _script_texts(text):
+            if re.search(r"\w \w", shown) and (found := UNPLAIN_IN_TEXTS.search(_NO_PROSE.sub(" ", shown))):
+                yield f"{path}:{number}: {found.group()!r} in {shown!r}: say what happened and what to do"
+
+
+def _texts(text: str) -> Iterator[tuple[int, str]]:
+    """Return the strings of a module that are no docstrings, those within f-strings too."""
+    tree = ast.parse(text)
+    documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Constant(value=str(shown)) if id(node) not in documentation:
+                yield node.lineno, shown
+
+
+def _script_comments(text: str) -> Iterator[tuple[int, str]]:
+    """Return the lines of a script's comments, without the types and names of parameters."""
+    for found in _SCRIPT_TOKEN.finditer(text):
+        if not found["text"]:
+            first = text.count("\n", 0, found.start()) + 1
+            prose = re.sub(r"@\w+\s+\{.*\}\s*\S+|\{[^}\n]*\}+", " ", found[0])
+            lines = (re.sub(r"^\s*/?\*+|\*+/\s*$", "", line) for line in prose.splitlines())
+            yield from enumerate(lines, first)
+
+
+def _script_texts(text: str) -> Iterator[tuple[int, str]]:
+    """Return the strings of a script, without the code between the words of a template."""
+    for found in _SCRIPT_TOKEN.finditer(text):
+        if found["text"]:
+            yield text.count("\n", 0, found.start()) + 1, re.sub(r"\$\{[^}]*\}", "…", found["text"][1:-1])
+
+
+def _sentences(path: str, text: str) -> Iterable[tuple[int, str]]:
+    if path.endswith(".py"):
+        return _prose(text)
+    return _script_comments(text) if path.endswith((".js", ".ts")) else enumerate(text.splitlines(), 1)
 
 
 def _prose(text: str) -> Iterator[tuple[int, str]]:

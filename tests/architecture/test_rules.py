@@ -203,10 +203,34 @@ def test_targets_without_text_are_reported() -> None:
         ("gateway/core/lease.py", 'class Lease:\n    at = 1\n    """Not held any more."""'),
         ("gateway/core/lease.py", "x = 1  # whoever comes"),
         ("docs/cluster.md", "A node is told by Redis."),
+        ("gateway/web/live.js", "/** A queue.\n * @param {x} told it\n * Drawn anew. */"),
+        ("gateway/web/live.js", "const told = 'x'; // whoever comes"),
     ],
 )
 def test_unplain_words_are_reported(path: str, text: str) -> None:
     assert len(list(rules.unplain_words({path: text}))) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("gateway/core/lease.py", 'error = "The owner is told."'),
+        ("gateway/core/lease.py", 'error = f"{name} is no folder."'),
+        ("gateway/core/lease.py", 'f"Passwords {how} travel readable."'),
+        ("gateway/web/strings.en.js", "a: 'It is not there any more.',"),
+        ("gateway/web/live.js", "say(`Nobody ${x} speaks for the user.`)"),
+    ],
+)
+def test_unplain_texts_are_reported(path: str, text: str) -> None:
+    assert len(list(rules.unplain_texts({path: text}))) == 1
+
+
+def test_plain_texts_pass() -> None:
+    files = {
+        "gateway/core/lease.py": '"""It is told."""\ntold = "told"\nerror = "There is no such reason."',
+        "gateway/web/live.js": "// is told here\nlet told = `told ${any more}`; say('It no longer exists.');",
+    }
+    assert list(rules.unplain_texts(files)) == []
 
 
 def test_names_in_plain_sentences_pass() -> None:

@@ -73,7 +73,7 @@ def caused(cause: BaseException | None = None, context: BaseException | None = N
         (caused(cause=UnicodeError("secret")), "it cannot be reached"),
         (caused(context=asyncio.CancelledError()), "it closed the connection"),
         (caused(), "it closed the connection"),
-        (InvalidResponse("secret"), "its answer is no RESP"),
+        (InvalidResponse("secret"), "its answer is not RESP"),
     ],
 )
 def test_reasons_hold_nothing_of_anybody(error: BaseException, says: str) -> None:

@@ -68,7 +68,7 @@ async def test_without_papers_and_database_none_are_shown() -> None:
         (b"PING", b"-LOADING s3cret\r\n", "it refused PING: LOADING"),
         (b"PING", b"-NOAUTH s3cret\r\n", "it refused PING: NOAUTH"),
         (b"ROLE", b"*1\r\n$5\r\nslave\r\n", "it is a replica"),
-        (b"ROLE", b"HTTP/1.1 400 s3cret\r\n", "its answer is no RESP"),
+        (b"ROLE", b"HTTP/1.1 400 s3cret\r\n", "its answer is not RESP"),
     ],
 )
 async def test_who_is_not_let_in_says_so_without_secrets(verb: bytes, answer: bytes, says: str) -> None:

@@ -127,7 +127,7 @@ async def test_a_confirmation_that_nobody_asked_for_is_no_answer() -> None:
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        (b"HTTP/1.1 400\r\n", "its answer is no RESP"),
+        (b"HTTP/1.1 400\r\n", "its answer is not RESP"),
         (b":1\r\n", "it sent a reply to no command"),
         (b"*3\r\n$7\r\nmessage\r\n:1\r\n:2\r\n", "it sent a reply to no command"),
     ],

@@ -82,7 +82,7 @@ def _compare(body: LogOnBody, value: dict[str, object]) -> None:
     assert len(body.password) <= 1024
     for name in ("site", "application", "user_name", "password", "remote_number"):
         assert getattr(body, name) == value.get(name), "others read something else"
-        str(value.get(name)).encode()  # what cannot be is no text
+        str(value.get(name)).encode()  # what cannot be is not a text
 
 
 def _number(text: str) -> None:

@@ -64,9 +64,9 @@ def test_what_is_not_exactly_a_wish_is_refused(adapter: TypeAdapter[object], sen
     ("adapter", "sent", "told"),
     [
         (NODE, {"nod": "gw-2"}, "nod is not known here"),
-        (NODE, {"node": "../gw-2"}, "node is not written as it must be"),
+        (NODE, {"node": "../gw-2"}, "node does not have the right form"),
         (LOG_LEVEL, {}, "level is missing"),
-        (LOG_LEVEL, {"level": "verbose"}, "level has a value that it cannot have"),
+        (LOG_LEVEL, {"level": "verbose"}, "level has a value that is not allowed"),
         (BUNDLE, {"preview": "yes"}, "preview is neither true nor false"),
         (BUNDLE, {"purpose": ""}, "purpose is too short"),
         (BUNDLE, {"purpose": "x" * 201}, "purpose is too long"),

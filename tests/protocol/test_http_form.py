@@ -34,11 +34,11 @@ def test_a_body_is_read_with_its_type() -> None:
         (GOOD.replace(b'"u"', b'"\\ud800"'), "surrogate"),
         (GOOD.replace(b'"site"', b'"password"'), "twice"),
         (GOOD + b" " * BODY_BYTES_MAX, "too big"),
-        (GOOD.replace(b'"canary"', b'["canary"]'), "password is no text"),
+        (GOOD.replace(b'"canary"', b'["canary"]'), "password is not a text"),
         (GOOD.replace(b'"application"', b'"x"'), "application is missing"),
-        (GOOD.replace(b'"dashboard"', b'"canary"'), "application has a value that it cannot have"),
-        (b'["canary"]', "the body is no object"),
-        (b"5", "the body is no object"),
+        (GOOD.replace(b'"dashboard"', b'"canary"'), "application has a value that is not allowed"),
+        (b'["canary"]', "the body is not an object"),
+        (b"5", "the body is not an object"),
     ],
 )
 def test_what_cannot_be_read_is_a_bad_request_that_repeats_nothing(data: bytes, told: str) -> None:

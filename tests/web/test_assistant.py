@@ -110,7 +110,7 @@ async def test_log_off_is_confirmed() -> None:
         await stage.live(page, ASSISTANT, "agent1")
         await page.get_by_role("button", name="Log off").click()
         await page.get_by_role("dialog").get_by_role("button", name="Log off").click()
-        await expect(page.locator(".told")).to_contain_text("no call rings at your number any more")
+        await expect(page.locator(".told")).to_contain_text("calls no longer ring at your number")
         assert stage.simulator.sessions.routing_table() == {}
         assert await page.evaluate("sessionStorage.getItem('oscc.session')") is None
 

@@ -195,7 +195,7 @@ def run_admin(args: argparse.Namespace, act: AdminCall, show: ShowAnswer) -> int
         sys.stderr.write(f"oscc-gateway: There are more: --after={shlex.quote(told['next'])}\n")
     kept = [f"{each['node']} ({', '.join(each['what'])})" for each in told.get("kept", [])]
     if kept:
-        sys.stderr.write(f"oscc-gateway: Stays as it was, see the log: {', '.join(kept)}.\n")
+        sys.stderr.write(f"oscc-gateway: Not changed, see the log: {', '.join(kept)}.\n")
     differ = _differing_keys(told)
     if differ:
         sys.stderr.write(f"oscc-gateway: The sealing keys differ: {differ}.\n")
@@ -485,7 +485,7 @@ def run_nodes(args: argparse.Namespace) -> int:
             "advice: the sealing keys of the nodes differ: see OsccGatewayKeysDiffer in the runbook.\n"
         )
     if not nodes:
-        sys.stderr.write("oscc-gateway: No node lives.\n")
+        sys.stderr.write("oscc-gateway: There is no live node.\n")
     return 0 if nodes else 1
 
 
@@ -534,7 +534,7 @@ async def _from_registry(registry: NodeRegistry, clock: Clock) -> tuple[NodeReco
             return await registry.nodes()
         except GatewayError as error:
             if clock.now() >= give_up_at:
-                raise NodesUnknown(f"Redis does not list the nodes that live: {error.message}.") from None
+                raise NodesUnknown(f"Redis does not list the live nodes: {error.message}.") from None
         await clock.sleep(_AGAIN_S)
 
 

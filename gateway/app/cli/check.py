@@ -128,8 +128,8 @@ def _asterisk_advices(site: str, server: AsteriskServer, people: PeopleFile) -> 
     missing = [name for name in _AMI_WANTED if not monitor.may(name)]
     if missing:
         yield (
-            f"Site {site}: its AMI account may not use {', '.join(missing)}, or this version lacks it: what "
-            "needs it is not offered."
+            f"Site {site}: its AMI account may not use {', '.join(missing)}, or this version lacks it: "
+            "functions that need it are not offered."
         )
     if not is_recent(monitor.ami_version):
         yield f"Site {site}: AMI {monitor.ami_version} is older than Asterisk 16: some fields are unknown."
@@ -148,7 +148,7 @@ _AMI_FAULTS: Final = {
     "timeout": "it does not answer in time",
     "name_unknown": "the name of its host is not known",
     "tls": "TLS with it fails",
-    "protocol": "what listens there is no Asterisk",
+    "protocol": "what listens there is not an Asterisk",
     "wrong_secret": "it refuses the user or the secret",
     "login_in_use": "its AMI account is logged in already, and manager.conf has allowmultiplelogin = no",
     "rights": "its AMI account may not read queues, or the module app_queue is not loaded",
@@ -175,7 +175,7 @@ async def _handshake(site: SiteSection, context: ssl.SSLContext, clock: Clock) -
                 # the library's own word for what it does not accept; nothing that the server wrote
                 return _Handshake(str(error.verify_message).rstrip("."))
             except ssl.SSLError:
-                return _Handshake("they agree on no version or cipher of TLS, or it speaks none at this port")
+                return _Handshake("no version or cipher of TLS is supported by both, or this port has no TLS")
             der: bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
             writer.close()
             ends: dt.datetime = x509.load_der_x509_certificate(der).not_valid_after_utc
@@ -260,8 +260,8 @@ def strange_hosts(settings: Settings) -> Iterator[str]:
             continue
         if not any(_is_of_this_machine(family, address) for family, _, _, _, address in found):
             yield (
-                f"{name} {host} is no address of this machine: a node here could not listen on it. Give one "
-                "of its addresses, or 0.0.0.0 for all; --offline leaves this check out."
+                f"{name} {host} is not an address of this machine, so a node here cannot listen on it. Give "
+                "one of its addresses, or 0.0.0.0 for all; --offline leaves this check out."
             )
 
 
@@ -345,7 +345,7 @@ def setting_advices(settings: Settings, wall_ms: int) -> Iterator[str]:
     if settings.secrets is None:
         yield "[secrets] is not set: sessions end with the process; make them with `oscc-gateway keys`."
     if settings.client.insecure:
-        yield "client.insecure is true: passwords travel readable."
+        yield "client.insecure is true: passwords are sent without encryption."
     if settings.admin.token is None:
         yield "admin.token is not set: the admin listener stays closed."
     if not (settings.privacy.contact or settings.privacy.statement_url or settings.notices.files):
@@ -389,7 +389,7 @@ def people_faults(settings: Settings) -> Iterator[str]:
             yield f"Site {site.id}: the file of people {site.asterisk.people_file} {error}."
 
 
-_NEW_HEADER = "# Made by `oscc-gateway keys`. All nodes need the same. Keep it as you keep passwords.\n"
+_NEW_HEADER = "# Made by `oscc-gateway keys`. All nodes need the same. Store it like a password.\n"
 _ROTATED_HEADER = """\
 # The first key seals, all open. With several nodes, first give them the new key at the end of the list,
 # and when all have it, at its head. `oscc-gateway reload`, or SIGHUP, puts each step in force; nobody is

@@ -168,7 +168,7 @@ def machine_advices(machine: MachineLimits) -> Iterator[str]:
                 f"{BACKLOG} or more."
             )
     if not machine.is_time_kept:
-        yield "No service is seen that keeps the clock right: timesyncd, chrony or ntpd. Instants need it."
+        yield "No service that synchronises the clock was found: timesyncd, chrony or ntpd."
 
 
 def this_machine() -> MachineLimits:
@@ -443,7 +443,7 @@ def lines(wanted: Wanted, found: Sizing) -> Iterator[str]:
     yield f"  memory limit         {found.memory_limit_mb} MB"
     yield f"  limits.connections   {found.connections}"
     yield f"  open files           {found.files}   (LimitNOFILE, ulimits)"
-    yield f"  limits.log_ons_per_s {wanted.log_ons_per_s:g}   (what each site's server bears)"
+    yield f"  limits.log_ons_per_s {wanted.log_ons_per_s:g}   (what each site's server can process)"
     yield f"  limits.drain_s       {found.drain_s}   (and the grace period with it; the chart adds it up)"
     yield f"start of a shift       all are logged on after about {found.all_logged_on_s} s"
     yield (
@@ -458,7 +458,7 @@ def lines(wanted: Wanted, found: Sizing) -> Iterator[str]:
     if found.all_logged_on_s > 1_800:
         yield (
             "advice: the start of a shift takes more than half an hour: a larger log_ons_per_s helps, if the "
-            "site bears it."
+            "site's server can process it."
         )
 
 
@@ -484,7 +484,7 @@ def add_size_arguments(parser: argparse.ArgumentParser) -> None:
         type=_pace,
         default=LOG_ONS_PER_S,
         metavar="N",
-        help=f"what the sites bear; default: {LOG_ONS_PER_S:g}",
+        help=f"what the sites' servers can process; default: {LOG_ONS_PER_S:g}",
     )
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
 

@@ -314,7 +314,7 @@ def _transport_faults(settings: Settings) -> Iterator[str]:
         yield f"client.{there} is set without client.{missing}: TLS needs both."
     elif client.certificate is None and not client.insecure and not client.trusted_proxies:
         yield (
-            "The client listener would speak clear text: set client.certificate and client.key, name the "
+            "The client listener would accept clear text: set client.certificate and client.key, name the "
             "proxy that ends TLS in client.trusted_proxies, or accept it with client.insecure = true."
         )
     if client.certificate is not None and client.insecure:

@@ -293,8 +293,8 @@ class ClientSection(Section):
     key: File | None = Field(None, description="PEM file of its private key, without a password.")
     insecure: bool = Field(
         False,
-        description="Allow clear text without a trusted proxy, for tests: passwords and tokens travel "
-        "readable. `GET /v1/about` shows it to clients.",
+        description="Allow clear text without a trusted proxy, for tests: passwords and tokens are "
+        "sent without encryption. `GET /v1/about` shows it to clients.",
     )
     trusted_proxies: tuple[Network, ...] = Field(
         (),
@@ -500,7 +500,7 @@ class SiteSection(Section):
     )
     insecure: bool = Field(
         False,
-        description="Allow clear text to a server on another machine: passwords travel readable.",
+        description="Allow clear text to a server on another machine: passwords are sent without encryption.",
     )
     display_name: str = Field(
         min_length=1, max_length=64, description="The name that people see when they choose a site."

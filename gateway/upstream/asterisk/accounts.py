@@ -153,7 +153,7 @@ class AsteriskAccounts:
         if not credentials.remote_number:
             raise GatewayError(ErrorCode.REMOTE_NUMBER_MISSING, "A remote number is needed.")
         if _NUMBER.fullmatch(credentials.remote_number) is None:
-            raise GatewayError(ErrorCode.REMOTE_NUMBER_INVALID, "This is no complete telephone number.")
+            raise GatewayError(ErrorCode.REMOTE_NUMBER_INVALID, "This is not a complete telephone number.")
         if not self._monitor.may(*_DATABASE, "QueueAdd", "QueueRemove"):
             raise GatewayError(
                 ErrorCode.FUNCTION_UNAVAILABLE, "The gateway's account may not log on remote agents."

@@ -162,7 +162,7 @@ class Frames:
         if opcode & _CONTROL:
             check_control(opcode, first & _FIN, size)
         elif opcode not in {TEXT, CONTINUATION}:
-            raise Breach(PROTOCOL_ERROR, "the message is no text")
+            raise Breach(PROTOCOL_ERROR, "the message is not text")
         elif (opcode == CONTINUATION) is (self._parts is None):  # §5.4: messages are not interleaved
             raise Breach(PROTOCOL_ERROR, "a fragment is not where it belongs")
         elif size + self._parts_bytes > self._message_bytes:
