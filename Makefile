@@ -86,6 +86,19 @@ conformance: $(DEV) ## test clients against the protocol: both SDKs, and faulty 
 kit: $(DEV) ## test a client against the protocol: CLIENT=./driver ARGS="--only 'mirror.*'"
 	@$(BIN)/python -m tests.conformance $(if $(CLIENT),--client "$(CLIENT)") $(ARGS)
 
+.PHONY: generators
+generators: $(DEV) generator-tools ## generate models from the schemas with quicktype, Modelina and others, and check them; needs npm
+	$(BIN)/python -m pytest -m scenario tests/generators $(PYTEST_ARGS)
+
+.PHONY: generator-tools
+generator-tools: ## install the generators of models into build/generators, with npm and pip
+	@mkdir -p build/generators
+	@cp tests/generators/package.json build/generators
+	@cd build/generators && npm install --no-audit --no-fund --loglevel=error
+	@[ -x build/generators/python/bin/python ] || $(PYTHON) -m venv build/generators/python
+	@build/generators/python/bin/python -m pip --disable-pip-version-check --quiet install \
+		-r tests/generators/requirements.txt
+
 .PHONY: server-kit
 server-kit: $(DEV) ## test a server against the reference link: SERVER=https://… ARGS="--driver my-server.toml"
 	@$(BIN)/python -m tests.server_conformance $(if $(SERVER),--server $(SERVER)) $(ARGS)

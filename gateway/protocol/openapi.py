@@ -55,7 +55,7 @@ BY_HTTP: Final = {
 """What HTTP itself refuses, under the nearest code of ours: status → name, code, when."""
 
 _MEMBERS: Final[dict[ErrorCode, Schema]] = {
-    ErrorCode.SESSION_ENDED: {"verdict": {"enum": ["stop", "log_on"]}},
+    ErrorCode.SESSION_ENDED: {"verdict": {"enum": ["stop", "log_on"], "type": "string"}},
     ErrorCode.NOTICE_MUST_BE_ACKNOWLEDGED: {"notices": {"type": "array", "items": ref("NoticeView")}},
     ErrorCode.VERSION_UNSUPPORTED: {"minimum": {"type": "string"}},
     ErrorCode.UPSTREAM_REJECTED: {"upstream_code": {"type": "string"}},
@@ -124,8 +124,8 @@ def _problem(code: ErrorCode) -> Schema:
     by_http = {status for status, (_, of, _) in BY_HTTP.items() if of is code}
     always = _MEMBERS.get(code, {}) | (_WAIT if ERRORS[code].retry else {})
     properties = {
-        "status": {"enum": sorted({ERRORS[code].status} | by_http)},
-        "code": {"const": code.value},
+        "status": {"type": "integer", **_one_or_some({ERRORS[code].status} | by_http)},
+        "code": {"const": code.value, "type": "string"},
         **always,
         **_MAYBE.get(code, {}),
     }
@@ -133,8 +133,16 @@ def _problem(code: ErrorCode) -> Schema:
     return {"allOf": [ref("Problem"), {"type": "object", "properties": properties, **required}]}
 
 
+def _one_or_some(values: set[int]) -> Schema:
+    """Return what allows *values*: a generator gives a constant no type of its own."""
+    return {"enum": sorted(values)} if len(values) > 1 else {"const": next(iter(values))}
+
+
 def _response(status: int, codes: list[ErrorCode], description: str) -> Schema:
-    schema = {"oneOf": [ref(_name(code)) for code in codes], "properties": {"status": {"const": status}}}
+    schema = {
+        "oneOf": [ref(_name(code)) for code in codes],
+        "properties": {"status": {"const": status, "type": "integer"}},
+    }
     response = {"description": description, "content": {PROBLEM_TYPE: {"schema": schema}}}
     headers = _headers(status, codes)
     return response | {"headers": headers} if headers else response
@@ -146,7 +154,7 @@ def _headers(status: int, codes: list[ErrorCode]) -> dict[str, Schema]:
     if ERRORS[codes[0]].retry:  # one status is for codes of one kind: see the tests
         headers |= _RETRY_AFTER
     if codes[0] in TOKEN:
-        headers["WWW-Authenticate"] = {"required": True, "schema": {"const": "Bearer"}}
+        headers["WWW-Authenticate"] = {"required": True, "schema": {"const": "Bearer", "type": "string"}}
     if status == 405:
         headers["Allow"] = {"required": True, "schema": {"type": "string"}}
     return headers
@@ -276,7 +284,11 @@ def _schema_paths() -> dict[str, Schema]:
 
 def _listed_schemas() -> Schema:
     kinds = ["client_frame", "gateway_frame", "frame", "resource"]
-    properties = {"kind": {"type": "string"}, "of": {"enum": kinds}, "href": {"type": "string"}}
+    properties = {
+        "kind": {"type": "string"},
+        "of": {"enum": kinds, "type": "string"},
+        "href": {"type": "string"},
+    }
     entry = {"type": "object", "required": list(properties), "properties": properties}
     schemas = {"type": "array", "items": entry}
     body = {"type": "object", "required": ["schemas"], "properties": {"schemas": schemas}}
@@ -340,7 +352,7 @@ def _realtime() -> Schema:
         "name": "Sec-WebSocket-Protocol",
         "in": "header",
         "required": True,
-        "schema": {"enum": list(PROTOCOLS)},
+        "schema": {"enum": list(PROTOCOLS), "type": "string"},
     }
     operation = _operation(
         "openRealtime",

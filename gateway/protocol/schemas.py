@@ -38,13 +38,36 @@ def frame_schemas() -> dict[str, Schema]:
     found |= {_patch_name(of): _patch_of(found[of.__name__]) for of in RESOURCES.values()}
     found["Changes"]["properties"]["put"] = _by_key(lambda of: of.__name__)
     found["Changes"]["properties"]["patch"] = _by_key(_patch_name)
-    found["CommandFrame"]["properties"]["command"] = _one_of(frames.COMMANDS.values())
-    return found | {"ClientFrame": _one_of(CLIENT_FRAMES), "GatewayFrame": _one_of(GATEWAY_FRAMES)}
+    found["CommandFrame"]["properties"]["command"] = ref("Command")
+    found["OutcomeView"]["properties"]["error"] = ref(_OUTCOME_ERROR["title"])
+    unions = {
+        "ClientFrame": CLIENT_FRAMES,
+        "Command": frames.COMMANDS.values(),
+        "GatewayFrame": GATEWAY_FRAMES,
+    }
+    return (
+        found
+        | {_OUTCOME_ERROR["title"]: _OUTCOME_ERROR}
+        | {name: _one_of(name, of) for name, of in unions.items()}
+    )
 
 
-def _one_of(types: Iterable[type[Any]]) -> Schema:
+_OUTCOME_ERROR: Final[Schema] = {
+    "title": "OutcomeError",
+    "description": "Why a command was not carried out, or may not have been. Details stand beside the code.",
+    "type": "object",
+    "required": ["code", "message"],
+    "properties": {
+        "code": {"type": "string"},
+        "message": {"type": "string"},
+        "retry_after_s": {"type": "number"},
+    },
+}
+
+
+def _one_of(title: str, types: Iterable[type[Any]]) -> Schema:
     """Return a union that `kind` discriminates: *discriminator* is AsyncAPI's, JSON Schema ignores it."""
-    return {"oneOf": [ref(of.__name__) for of in types], "discriminator": "kind"}
+    return {"title": title, "oneOf": [ref(of.__name__) for of in types], "discriminator": "kind"}
 
 
 def _patch_name(of: type[Any]) -> str:
@@ -82,11 +105,22 @@ def schemas_of(types: Iterable[type[Any]]) -> dict[str, Schema]:
     schemas: dict[str, Schema] = made["$defs"]
     for part in {part for of in wanted for part in _dataclasses(of)}:
         _mark(schemas[part.__name__], part)
-    enums: dict[str, Schema] = {}
+    named: dict[str, Schema] = {}
     for name, schema in schemas.items():
+        always = schema.get("required", ())
         for field, described in schema.get("properties", {}).items():
-            schema["properties"][field] = _for_generators(described, name, field, enums)
-    return schemas | enums
+            plain = _for_generators(described, name, field, named)
+            schema["properties"][field] = plain if field in always else _without_null(plain)
+    return schemas | named
+
+
+def _without_null(field: Schema) -> Schema:
+    """Return an optional field without its null: absent says the same, and a generator needs no union."""
+    match field:
+        case {"anyOf": [dict(inner), {"type": "null"}]}:
+            return {**inner} | {key: value for key, value in field.items() if key != "anyOf"}
+        case _:
+            return field
 
 
 INT64: Final = frozenset({"after", "upto", "seq", "version", "if_version"})
@@ -106,31 +140,61 @@ ENUMS: Final[dict[tuple[str, ...], str]] = {
 """Names of enumerations that several fields have, or whose field gives a bad name."""
 
 
-def _for_generators(field: Schema, owner: str, name: str, enums: dict[str, Schema]) -> Schema:
+def ref(name: str) -> Schema:
+    """Return a reference to the component *name*."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _parameter(one: str, several: str) -> dict[str, Schema]:
+    """Return the values of routing parameters under the names *one* and *several*."""
+    plain = [{"type": "boolean"}, {"type": "integer"}, {"type": "number"}, {"type": "string"}]
+    null = {"type": "null"}
+    many = {"type": "array", "items": ref(one)}
+    return {
+        one: {"title": one, "anyOf": [*plain, null]},
+        several: {"title": several, "anyOf": [*plain, many, null]},
+    }
+
+
+PARAMETERS: Final = _parameter("ParameterScalar", "ParameterValue")
+"""Values of routing parameters, by name."""
+
+
+def _is_parameter(field: Schema) -> bool:
+    """Return whether *field* is a value of a routing parameter, as the types have it."""
+    kinds = [each.get("type") for each in field.get("anyOf", ())]
+    return kinds == [each["type"] for each in PARAMETERS["ParameterValue"]["anyOf"]]
+
+
+def _for_generators(field: Schema, owner: str, name: str, named: dict[str, Schema]) -> Schema:
     """Return *field* as generators of models understand it best; it describes the same values.
 
-    A null beside one type stands in `type`, instants have 64 bits, and enumerations have names, which are
-    added to *enums*.
+    A null beside one type stands in `type`, instants have 64 bits, and enumerations and unions have names,
+    which are added to *named*.
     """
     match field:
+        case {"anyOf": _} if _is_parameter(field):
+            named |= PARAMETERS
+            return ref("ParameterValue") | {key: value for key, value in field.items() if key != "anyOf"}
+        case {"const": str()}:
+            return field | {"title": f"{owner}{name.title()}", "type": "string"}
+        case {"additionalProperties": dict(inner)}:
+            return field | {"additionalProperties": _for_generators(inner, owner, name, named)}
+        case {"type": "array", "items": dict(inner)} if _is_parameter(inner):
+            return field | {"items": _for_generators(inner, owner, name, named)}
         case {"anyOf": [inner, {"type": "null"}]} if "anyOf" not in inner:
             beside = {key: value for key, value in field.items() if key != "anyOf"}
-            plain = _for_generators(inner, owner, name, enums)
+            plain = _for_generators(inner, owner, name, named)
             return _or_null(plain) | beside
         case {"enum": list(values)} if all(isinstance(value, str) for value in values):
             called = ENUMS.get(tuple(values)) or f"{owner}{name.title().replace('_', '')}"
-            enums[called] = {"enum": values, "title": called, "type": "string"}
+            named[called] = {"enum": values, "title": called, "type": "string"}
             beside = {key: value for key, value in field.items() if key not in {"enum", "type"}}
             return ref(called) | beside
         case {"type": "integer"} if name.endswith("_ms") or name in INT64:
             return field | {"format": "int64"}
         case _:
             return field
-
-
-def ref(name: str) -> Schema:
-    """Return a reference to the component *name*."""
-    return {"$ref": f"#/components/schemas/{name}"}
 
 
 def _by_key(name_of: Callable[[type[Any]], str]) -> Schema:

@@ -25,7 +25,8 @@ export const agreed: typeof types = code;
 
 def program(name: str, *, required: bool) -> str:
     """Return the path of *name*; without it the test is skipped, or fails where it is required."""
-    found = shutil.which(name)
+    tools = os.environ.get("GENERATORS") or ROOT / "build" / "generators"
+    found = shutil.which(name) or shutil.which(name, path=f"{tools}/node_modules/.bin")
     if found is None:
         if required:
             pytest.fail(f"REQUIRE_NODE=1, and there is no {name}")

@@ -60,8 +60,8 @@ def test_payloads_are_the_schemas_of_their_frames() -> None:
 
 def test_commands_are_told_apart_by_kind() -> None:
     """An AsyncAPI schema's discriminator is a string: the name of the field."""
-    command = DOCUMENT["components"]["schemas"]["CommandFrame"]["properties"]["command"]
-    assert command.keys() == {"oneOf", "discriminator"}
+    command = DOCUMENT["components"]["schemas"]["Command"]
+    assert command.keys() == {"title", "oneOf", "discriminator"}
     assert command["discriminator"] == "kind"
     assert len(command["oneOf"]) == len(COMMANDS)
 

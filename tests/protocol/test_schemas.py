@@ -104,8 +104,36 @@ def test_every_enumeration_has_a_name() -> None:
 
 def test_unions_are_told_apart_by_kind() -> None:
     for name, of in (("ClientFrame", CLIENT_FRAMES), ("GatewayFrame", GATEWAY_FRAMES)):
-        assert SCHEMAS[name] == {"oneOf": [ref(one.__name__) for one in of], "discriminator": "kind"}
-    assert SCHEMAS["CommandFrame"]["properties"]["command"]["discriminator"] == "kind"
+        union = {"title": name, "oneOf": [ref(one.__name__) for one in of], "discriminator": "kind"}
+        assert SCHEMAS[name] == union
+    assert SCHEMAS["CommandFrame"]["properties"]["command"] == ref("Command")
+    assert SCHEMAS["Command"]["discriminator"] == "kind"
+
+
+def test_an_optional_field_is_no_union_with_null() -> None:
+    """Absent says the same. In a patch null clears, and level null takes a skill away."""
+    for name, of in SCHEMAS.items():
+        optional = of.get("properties", {}).keys() - set(of.get("required", ()))
+        unions = {field for field in optional if "anyOf" in of["properties"][field]}
+        assert not unions or name.endswith("Patch"), (name, unions)
+    assert SCHEMAS["Agent"]["properties"]["media"]["$ref"] == ref("Media")["$ref"]
+    assert SCHEMAS["SkillChange"]["properties"]["level"]["type"] == ["integer", "null"]
+
+
+def test_every_constant_has_a_type_and_a_title() -> None:
+    kinds = [
+        of["properties"]["kind"]
+        for of in SCHEMAS.values()
+        if "const" in of.get("properties", {}).get("kind", {})
+    ]
+    assert len(kinds) > 20
+    assert {each["type"] for each in kinds} == {"string"}
+    assert len({each["title"] for each in kinds}) == len(kinds)
+
+
+def test_an_outcome_names_the_fields_of_its_error() -> None:
+    assert SCHEMAS["OutcomeView"]["properties"]["error"] == ref("OutcomeError")
+    assert SCHEMAS["OutcomeError"]["required"] == ["code", "message"]
 
 
 def test_every_field_of_a_patch_may_be_there_and_be_null() -> None:
@@ -119,7 +147,7 @@ def test_every_field_of_a_patch_may_be_there_and_be_null() -> None:
 
 
 def test_commands_are_the_ones_that_are_offered() -> None:
-    listed = SCHEMAS["CommandFrame"]["properties"]["command"]["oneOf"]
+    listed = SCHEMAS["Command"]["oneOf"]
     assert listed == [ref(of.__name__) for of in frames.COMMANDS.values()]
     for kind, of in frames.COMMANDS.items():
         assert SCHEMAS[of.__name__]["properties"]["kind"]["const"] == kind
