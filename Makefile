@@ -128,6 +128,7 @@ check: $(DEV) ## run the checks of CI: format, lint, types, floors, architecture
 	$(BIN)/python docs/_generate/metrics.py --check
 	$(BIN)/python -m docs._generate.privacy --check
 	$(BIN)/python docs/_generate/link.py --check
+	$(BIN)/python -m docs._generate.sdk_types --check
 	$(BIN)/python -m docs._generate.sizing --check
 	$(BIN)/python -m pytest -q tests/architecture
 	@$(MAKE) validate
@@ -162,6 +163,7 @@ diagrams: $(DEV) ## generate docs/diagrams, docs/rooms.md, tables of docs/cluste
 	$(BIN)/python docs/_generate/metrics.py
 	$(BIN)/python -m docs._generate.privacy
 	$(BIN)/python docs/_generate/link.py
+	$(BIN)/python -m docs._generate.sdk_types
 	$(BIN)/python -m docs._generate.sizing
 	$(BIN)/python -m tests.deploy.helm_schema
 	$(BIN)/python -m tests.deploy.helm_readme

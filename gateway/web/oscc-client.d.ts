@@ -16,22 +16,226 @@ export type Application = 'dashboard' | 'remote_assistant';
 /** A resource as docs/protocol.md names its fields; a field that is not there is null. */
 export type Value = Readonly<Record<string, any>>;
 /** Who set a state: a role, never a name. */
-export type Actor = 'self' | 'supervisor' | 'system' | 'unknown';
-/** What is known of a routing state of an agent, now and after the contact: `live.mirror.get('agent:5') as Agent`. */
-export type Agent = Value & {
-  readonly routing_state?: 'logged_off' | 'available' | 'unavailable' | 'work' | 'unknown';
-  readonly routing_state_since_ms?: number;
-  readonly routing_state_by?: Actor;
+export type Actor = RequestedBy;
+// Casts: `live.mirror.get('agent:5') as Agent`, `live.mirror.get('catalogue:reasons') as Reasons`.
+// ---- resources: written by docs/_generate/sdk_types.py ----
+/** One skill of an agent. */
+export type AgentSkill = {
+  readonly skill_id: string;
+  readonly level?: number;
+  readonly preference?: number;
+  readonly active?: boolean;
+};
+/** Whether contacts are routed to an agent. Busy is never a routing state. */
+export type RoutingState = 'logged_off' | 'available' | 'unavailable' | 'work' | 'unknown';
+export type RequestedBy = 'self' | 'supervisor' | 'system' | 'unknown';
+export type Medium = 'voice' | 'callback' | 'email' | 'web_collaboration' | 'open_media' | 'unknown';
+export type HandlingState =
+  | 'pending'
+  | 'ringing'
+  | 'talking'
+  | 'holding'
+  | 'consulting'
+  | 'post_processing'
+  | 'unknown';
+/** One contact that an agent has in hand. */
+export type Handling = {
+  readonly contact_id: string;
+  readonly media?: Medium;
+  readonly state?: HandlingState;
+  readonly since_ms?: number;
+  readonly direct?: boolean;
+  readonly queue_id?: string;
+};
+/** What follows an agent's contact. */
+export type PostProcessing = {
+  readonly since_ms?: number;
+  readonly ends_at_ms?: number;
+  readonly extendable?: boolean;
+  readonly next_state?: RoutingState;
   readonly reason_id?: string;
-  readonly pending_routing_state?: 'logged_off' | 'available' | 'unavailable' | 'work' | 'unknown';
-  readonly pending_by?: Actor;
+};
+/** Whether post-processing begins by itself; only sent of one's own agent. */
+export type AutoPostProcessing = {
+  readonly on?: boolean;
+  readonly duration_s?: number;
+};
+/** State of one medium of an agent. */
+export type Switch = 'off' | 'on' | 'failed' | 'unknown';
+/** Which media an agent is logged on to. */
+export type Media = {
+  readonly voice?: Switch;
+  readonly callback?: Switch;
+  readonly email?: Switch;
+  readonly web_collaboration?: Switch;
+  readonly open_media?: Switch;
+};
+/** A user to whom contacts are routed. */
+export type Agent = Value & {
+  readonly display_name?: string;
+  readonly extension?: string;
+  readonly group_ids: readonly string[];
+  readonly queue_ids: readonly string[];
+  readonly skills: readonly AgentSkill[];
+  readonly routing_state?: RoutingState;
+  readonly routing_state_since_ms?: number;
+  readonly reason_id?: string;
+  readonly routing_state_by?: RequestedBy;
+  readonly pending_routing_state?: RoutingState;
+  readonly pending_by?: RequestedBy;
   readonly pending_reason_id?: string;
   readonly pending_post_processing?: boolean;
-  readonly skills: readonly {skill_id: string; level?: number; preference?: number; active?: boolean}[];
-  readonly queue_ids: readonly string[];
+  readonly handling: readonly Handling[];
+  readonly post_processing?: PostProcessing;
+  readonly auto_post_processing?: AutoPostProcessing;
+  readonly media?: Media;
+  readonly presence_state?: string;
+  readonly logged_on_remotely?: boolean;
+  readonly app_present?: boolean;
+  readonly app_absent_since_ms?: number;
+  readonly handled_today?: number;
+  readonly talk_s_today?: number;
+  readonly day_start_ms?: number;
+  readonly allowed_actions: readonly string[];
+  readonly version?: number;
 };
-/** `skill_ids`: what an agent needs to serve it; absent where the server does not report them. */
-export type Queue = Value & {readonly name?: string; readonly skill_ids?: readonly string[]};
+export type QueueLevel = 'ok' | 'attention' | 'action' | 'unknown';
+export type ParameterScalar = boolean | number | string | null;
+export type ParameterValue = boolean | number | string | readonly ParameterScalar[] | null;
+/** A queue and its figures. */
+export type Queue = Value & {
+  readonly name?: string;
+  readonly media?: Medium;
+  readonly skill_ids?: readonly string[];
+  readonly contacts_waiting?: number;
+  readonly oldest_since_ms?: number;
+  readonly service_level_pct?: number;
+  readonly service_level_threshold_s?: number;
+  readonly service_level_formula?: string;
+  readonly abandoned_rate_pct?: number;
+  readonly estimated_wait_s?: number;
+  readonly agents_logged_on?: number;
+  readonly agents_available?: number;
+  readonly agents_handling?: number;
+  readonly agents_post_processing?: number;
+  readonly agents_unavailable?: number;
+  readonly agents_work?: number;
+  readonly window_start_ms?: number;
+  readonly received?: number;
+  readonly answered?: number;
+  readonly abandoned?: number;
+  readonly average_wait_s?: number;
+  readonly maximum_wait_s?: number;
+  readonly level?: QueueLevel;
+  readonly routing_parameters: Readonly<Record<string, ParameterValue>>;
+  readonly version?: number;
+};
+/** A group of agents and its figures. */
+export type Group = Value & {
+  readonly name?: string;
+  readonly users_logged_on?: number;
+  readonly users_idle?: number;
+  readonly users_busy?: number;
+  readonly users_away?: number;
+  readonly users_handling_routed?: number;
+  readonly users_handling_direct?: number;
+  readonly calls_waiting?: number;
+  readonly routing_parameters: Readonly<Record<string, ParameterValue>>;
+  readonly version?: number;
+};
+/** Figures over several queues. */
+export type Aggregate = Value & {
+  readonly name?: string;
+  readonly queue_ids: readonly string[];
+  readonly contacts_waiting?: number;
+  readonly service_level_pct?: number;
+  readonly oldest_since_ms?: number;
+};
+/** State of one of OSCC-E's functions. */
+export type FunctionState = 'up' | 'degraded' | 'down' | 'unknown';
+/** Which functions of the OSCC-E Server work. */
+export type Functions = {
+  readonly realtime?: FunctionState;
+  readonly routing?: FunctionState;
+  readonly administration?: FunctionState;
+  readonly voice?: FunctionState;
+  readonly email?: FunctionState;
+  readonly callback?: FunctionState;
+  readonly web_collaboration?: FunctionState;
+  readonly remote_agent?: FunctionState;
+};
+/** The OSCC-E Server itself. */
+export type Site = Value & {
+  readonly extensions_version?: string;
+  readonly contact_center_version?: string;
+  readonly functions?: Functions;
+};
+/** What a session may do, as OSCC-E granted it. */
+export type Right =
+  | 'skills_write'
+  | 'routing_state_write'
+  | 'routing_parameters_write'
+  | 'own_routing_state'
+  | 'own_post_processing';
+/** How the user's previous session ended. */
+export type LastEnd = {
+  readonly reason?: string;
+  readonly by?: string;
+  readonly at_ms?: number;
+};
+/** The session's own user, as one session may see them. */
+export type Me = Value & {
+  readonly user_id?: string;
+  readonly display_name?: string;
+  readonly agent?: string;
+  readonly rights: readonly Right[];
+  readonly scope_size?: number;
+  readonly remote_number?: string;
+  readonly last_end?: LastEnd;
+};
+/** A skill that agents may have, with its bounds. */
+export type Skill = {
+  readonly skill_id: string;
+  readonly name?: string;
+  readonly level_min?: number;
+  readonly level_max?: number;
+  readonly preference_min?: number;
+  readonly preference_max?: number;
+};
+/** The catalogue of skills. */
+export type Skills = Value & {
+  readonly skills: readonly Skill[];
+};
+export type ReasonKind = 'unavailable' | 'work' | 'post_processing' | 'wrapup';
+/** A reason that agents may give for a state. A state needs one when any reason lists it. */
+export type Reason = {
+  readonly reason_id: string;
+  readonly kind?: ReasonKind;
+  readonly name?: string;
+  readonly required_for: readonly string[];
+};
+/** The catalogue of reasons. */
+export type Reasons = Value & {
+  readonly reasons: readonly Reason[];
+};
+/** A routing parameter of queues or groups, with its type and bounds. */
+export type RoutingParameter = {
+  readonly name: string;
+  readonly applies_to: string;
+  readonly data_type: string;
+  readonly min?: number;
+  readonly max?: number;
+  readonly step?: number;
+  readonly values?: readonly ParameterValue[];
+  readonly unit?: string;
+  readonly read_only?: boolean;
+  readonly default?: ParameterValue;
+};
+/** The catalogue of routing parameters. */
+export type RoutingParameters = Value & {
+  readonly parameters: readonly RoutingParameter[];
+};
+// ---- end of the resources ----
 /** `undefined`: the resource was, or is, not there. */
 export type Change = {key: string; before: Value | undefined; after: Value | undefined};
 export type Topics = {granted: string[]; refused: {topic: string; reason: string}[]};

@@ -45,6 +45,16 @@ FAULTS: Final[dict[str, Fault]] = {
         "news.set(key, valueOf(value));",
         "news.set(key, valueOf({...this.values.get(key), ...value}));",
     ),
+    "knows no field that was added lately": Fault(
+        "mirror.fields_of_agents",
+        ".filter(([, member]) => member !== null)",
+        ".filter(([name, member]) => member !== null && name !== 'pending_reason_id')",
+    ),
+    "knows no skills of a queue": Fault(
+        "mirror.fields_of_queues",
+        ".filter(([, member]) => member !== null)",
+        ".filter(([name, member]) => member !== null && name !== 'skill_ids')",
+    ),
     "keeps what null clears": Fault("mirror.patch", ".filter(([, member]) => member !== null)", ""),
     "keeps what a reset forgets": Fault(
         "mirror.reset", "reset ? [...this.values.keys()].map((key) => [key, undefined]) : []", "[]"

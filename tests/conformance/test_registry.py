@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import jsonschema
 import pytest
 
 from gateway.domain.errors import CloseCode
+from gateway.domain.resources import RESOURCES
+from gateway.protocol.schemas import frame_schemas, ref
 from tests.conformance import checks as registered
 from tests.conformance.faults import FAULTS
 from tests.conformance.registry import CHECKS, add
 from tests.conformance.stage import Stage
+from tests.conformance.values import VALUES
 
+SCHEMAS: Final = frame_schemas()
 PAGE: Final = Path(__file__).parents[2] / "docs" / "protocol.md"
 
 
@@ -22,6 +28,32 @@ def test_every_sentence_stands_on_the_page() -> None:
     page = " ".join(PAGE.read_text("utf-8").split())
     missing = {check.name for check in CHECKS.values() if " ".join(check.sentence.split()) not in page}
     assert not missing
+
+
+def members(schema: dict[str, Any], value: object) -> Iterator[tuple[str, set[str], set[str]]]:
+    """Yield for each object in *value* its type, its fields, and those that it should have."""
+    for each in (schema, *schema.get("anyOf", ())):
+        if "$ref" in each:
+            name = each["$ref"].rpartition("/")[2]
+            schema = SCHEMAS[name]
+            if isinstance(value, dict) and "properties" in schema:
+                yield name, set(value), set(schema["properties"])
+    if isinstance(value, dict):
+        for field, inner in schema.get("properties", {}).items():
+            yield from members(inner, value.get(field))
+    if isinstance(value, list):
+        for one in value:
+            yield from members(schema["items"], one)
+
+
+def test_the_kits_values_have_every_field_of_the_schemas() -> None:
+    assert {key if key in RESOURCES else key.partition(":")[0] for key in VALUES} == RESOURCES.keys()
+    for key, value in VALUES.items():
+        of = RESOURCES.get(key) or RESOURCES[key.partition(":")[0]]
+        found = list(members(ref(of.__name__), value))
+        assert [one for one in found if one[1] != one[2]] == []
+        document = {"components": {"schemas": SCHEMAS}, **ref(of.__name__)}
+        jsonschema.Draft202012Validator(document).validate(value)
 
 
 def test_every_family_has_checks() -> None:

@@ -8,6 +8,7 @@ from tests.conformance.registry import check
 from tests.conformance.saying import LIMITS, changes
 from tests.conformance.stage import SALES, Stage
 from tests.conformance.timing import expect
+from tests.conformance.values import VALUES
 
 _LOST: Final = (
     "`after` differs from the client's `seq` and there is no `reset`: something was lost. Send `resync`."
@@ -44,6 +45,41 @@ async def gone(stage: Stage) -> None:
     await phone.send(changes(5, 6, gone=["queue:1", "queue:77"]))
     await phone.ping(6)
     await stage.holds("gone removes", queue__2={"name": "Two"})
+
+
+async def _every_field(stage: Stage, *prefixes: str) -> None:
+    """Have every field in a put, then each in a patch of its own, then in a put again."""
+    values = {key: value for key, value in VALUES.items() if key.startswith(prefixes)}
+    wanted = {key.replace(":", "__"): value for key, value in values.items()}
+    phone = await stage.live(put=values)
+    await phone.ping(5)
+    await stage.holds("a field of a put is lost", **wanted)
+    seq = 5
+    for key, value in values.items():
+        for name, member in value.items():
+            await phone.send(changes(seq, seq + 1, patch={key: {name: None}}))
+            await phone.send(changes(seq + 1, seq + 2, patch={key: {name: member}}))
+            seq += 2
+    await phone.ping(seq)
+    await stage.holds("a field of a patch is lost", **wanted)
+
+
+@check("mirror.fields_of_agents", "| `routing_state_by` R | who set the routing state:")
+async def fields_of_agents(stage: Stage) -> None:
+    """Every field that the page lists is held, and patched."""
+    await _every_field(stage, "agent:")
+
+
+@check("mirror.fields_of_queues", "| `skill_ids[]` | the skills that an agent needs to serve the queue;")
+async def fields_of_queues(stage: Stage) -> None:
+    """Every field that the page lists is held, and patched; so of groups and aggregates."""
+    await _every_field(stage, "queue:", "group:", "aggregate:")
+
+
+@check("mirror.fields_of_catalogues", "Values are total: a field that is absent from a `put` is `null`.")
+async def fields_of_catalogues(stage: Stage) -> None:
+    """Every field that the page lists is held, and patched, of `me` and `site` too."""
+    await _every_field(stage, "site", "me", "catalogue:")
 
 
 @check("mirror.null", "a field that is absent from a `put` is `null`")

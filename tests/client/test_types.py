@@ -1,0 +1,45 @@
+"""Do the types of both SDKs know every field of the protocol?"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, get_type_hints
+
+import pytest
+
+from docs._generate import sdk_types
+from gateway import client
+from gateway.client import values
+from gateway.domain.resources import RESOURCES
+from gateway.protocol.schemas import frame_schemas
+
+SCHEMAS: Final = frame_schemas()
+RESOURCE_NAMES: Final = [of.__name__ for of in RESOURCES.values()]
+PARTS: Final = [name for name in sdk_types.types() if "properties" in SCHEMAS[name]]
+
+
+def fields(name: str) -> set[str]:
+    return set(SCHEMAS[name]["properties"])
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_python_knows_every_field(name: str) -> None:
+    assert get_type_hints(getattr(values, f"{name}Value")).keys() == fields(name)
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_javascript_knows_every_field(name: str) -> None:
+    text = sdk_types.TYPESCRIPT.read_text("utf-8")
+    (body,) = re.findall(
+        rf"^export type {name} = (?:Value & )?\{{$(.*?)^\}};$", text, re.MULTILINE | re.DOTALL
+    )
+    assert set(re.findall(r"^  readonly (\w+)\??: ", body, re.MULTILINE)) == fields(name)
+
+
+def test_each_resource_has_a_type_that_is_exported() -> None:
+    assert {*RESOURCE_NAMES} <= {*PARTS}
+    assert {f"{name}Value" for name in RESOURCE_NAMES} <= {*client.__all__}
+
+
+def test_the_files_are_fresh() -> None:
+    assert sdk_types.main(["--check"]) == 0
