@@ -30,11 +30,11 @@ AGENT: Final[dict[str, Any]] = {
 }  # fmt: skip
 QUEUE: Final[dict[str, Any]] = {
     "name": "Sales", "media": "voice", "skill_ids": ["4", "5"], "contacts_waiting": 3,
-    "oldest_since_ms": AT_MS, "service_level_pct": 81.5, "service_level_threshold_s": 20, "service_level_formula": "answered",
-    "abandoned_rate_pct": 2.5, "estimated_wait_s": 12.5, "agents_logged_on": 6, "agents_available": 1,
-    "agents_handling": 2, "agents_post_processing": 1, "agents_unavailable": 1, "agents_work": 1,
-    "window_start_ms": AT_MS, "received": 40, "answered": 36, "abandoned": 1, "average_wait_s": 9.5,
-    "maximum_wait_s": 88, "level": "attention",
+    "oldest_since_ms": AT_MS, "service_level_pct": 81.5, "service_level_threshold_s": 20,
+    "service_level_formula": "answered", "abandoned_rate_pct": 2.5, "estimated_wait_s": 12.5,
+    "agents_logged_on": 6, "agents_available": 1, "agents_handling": 2, "agents_post_processing": 1,
+    "agents_unavailable": 1, "agents_work": 1, "window_start_ms": AT_MS, "received": 40, "answered": 36,
+    "abandoned": 1, "average_wait_s": 9.5, "maximum_wait_s": 88, "level": "attention",
     "routing_parameters": {"threshold": 20, "overflow": ["2", "3"], "open": True, "text": "x"}, "version": 9,
 }  # fmt: skip
 GROUP: Final[dict[str, Any]] = {
