@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
-from gateway.core.rate_limits import AdmissionQueue
+from gateway.core.rate_limits import BEYOND_PART, AdmissionQueue
 
 WAIT_S: Final = 2.0
 """As many log-ons wait for their turn as the rate admits within it; others are given appointments."""
@@ -36,8 +36,12 @@ BOOKED: Final = 10
 """Appointments of one address that hold a place; each log-on that succeeded lately allows one more."""
 SUSPECT: Final = 5
 """From so many more wrong passwords than right ones on an address books no place ahead of others."""
+LIKELY: Final = 5
+"""From so many more right passwords than wrong ones on an address its log-ons are likely to succeed."""
 _SLACK: Final = 1.1
 """Appointments are so much farther apart than the rate allows: log-ons that come late find room."""
+_OFFICE_SLACK: Final = 1.2
+"""The same for those of one address, at the rate of log-ons that are likely to succeed."""
 _LATE_S: Final = 60.0
 """For how long after its instant an appointment gives precedence."""
 _LOOKED_AT: Final = 16
@@ -97,6 +101,10 @@ class AddressRecord:
     def balance(self, now: float) -> int:
         """Return how many more passwords were wrong than right lately."""
         return round(self.failed.count(now) - self.succeeded.count(now))
+
+    def is_likely(self, now: float) -> bool:
+        """Return whether what is asked next from the address is likely to succeed."""
+        return self.balance(now) <= -LIKELY
 
     def is_idle(self, now: float) -> bool:
         """Return whether it decides like a new one."""
@@ -247,7 +255,7 @@ class LogOnQueue:
         """Go through if it is the place's turn and the budget allows it; then :meth:`judged` must follow."""
         if place.refused_s is not None or self._first(now) is not place:
             return False
-        if not self._admission_queue.admit_log_on(now):
+        if not self._admission_queue.admit_log_on(now, is_likely=place.record.is_likely(now)):
             return False
         self._waiting.remove(place)
         self._appointments.pop(place.client, None)
@@ -257,7 +265,9 @@ class LogOnQueue:
 
     def wait_s(self, place: LogOnPlace, now: float) -> float:
         """Return when to ask again, s; inf for a place that is not the first, which will be woken."""
-        return self._admission_queue.log_on_wait_s(now) if self._first(now) is place else math.inf
+        if self._first(now) is not place:
+            return math.inf
+        return self._admission_queue.log_on_wait_s(now, is_likely=place.record.is_likely(now))
 
     def give_up(self, place: LogOnPlace, now: float) -> None:
         """Have a place that waited for too long refused, unless it was already."""
@@ -327,7 +337,9 @@ class LogOnQueue:
         record, per_s = place.record, self._admission_queue.log_ons_per_s
         is_booked = not limited_s and record.may_book(now, is_due=place.is_due)
         earliest = now + (limited_s or self._admission_queue.log_on_wait_s(now) + len(self._waiting) / per_s)
-        step_s = 1 / SHARE_PER_S if limited_s else _SLACK / per_s
+        step_s = _SLACK / per_s if is_booked else _OFFICE_SLACK / ((1.0 + BEYOND_PART) * per_s)
+        if limited_s:
+            step_s = 1 / SHARE_PER_S
         at = max(earliest, (self._booked_until if is_booked else record.next_at) + step_s)
         if at > now + APPOINTMENT_MAX_S:
             return APPOINTMENT_MAX_S * (0.5 + place.number % _SPREAD / (2 * _SPREAD))

@@ -304,20 +304,23 @@ _KEPT_FREE: Final = {
 SLOWED_PART: Final = 0.1
 """Which part of the budget is left while the node is overloaded: newcomers wait before the served suffer."""
 LOG_ON_PART: Final = 0.5
-"""Which part of the budget log-ons may use at most."""
+"""Which part of the budget log-ons may use at most, unless they are likely to succeed."""
+BEYOND_PART: Final = 0.5
+"""By which part of it log-ons that are likely to succeed may exceed their rate, where links leave room."""
 
 
 class Budget:
     """How many log-ons and links a site is asked to take: a rate, and so many at a time.
 
     Log-ons, whose passwords are not judged yet, have a bucket and places of their own: at most half of
-    the rate and of the places. The other half is always there for links.
+    the rate and of the places. The other half is there for links. What these leave of the rate, beyond half
+    of the burst, log-ons that are likely to succeed may use, up to three quarters of the rate in all.
 
     A refusal changes nothing. What was admitted is given back with :meth:`done` or :meth:`log_on_done`.
 
     Invariant: never more than *in_flight_max* at a time, never faster than the rate, log-ons never
-    more than half of either, and a class of links begins nothing while links leave less
-    free than it must leave to the more urgent ones.
+    more than half of either, except for the rate of those that are likely to succeed, and a class of links
+    begins nothing while links leave less free than it must leave to the more urgent ones.
 
     Args:
         rate_per_s: Of the site; its live nodes share it.
@@ -340,6 +343,10 @@ class Budget:
         self._is_slowed = False
         self._bucket = TokenBucket(rate_per_s, burst)
         self._log_on_bucket = TokenBucket(rate_per_s * self._log_on_part, max(1.0, burst * self._log_on_part))
+        self._beyond_bucket = TokenBucket(
+            self._log_on_bucket.rate_per_s * BEYOND_PART, max(1.0, self._log_on_bucket.burst * BEYOND_PART)
+        )
+        """Of log-ons beyond their half."""
         self._in_flight_max = in_flight_max
         self._links = 0
         self._log_ons = 0
@@ -367,6 +374,10 @@ class Budget:
         self._bucket.resize(now, rate_per_s / nodes, max(1.0, burst / nodes))
         part = self._log_on_part / nodes
         self._log_on_bucket.resize(now, rate_per_s * part, max(1.0, burst * part))
+        log_ons = self._log_on_bucket
+        self._beyond_bucket.resize(
+            now, log_ons.rate_per_s * BEYOND_PART, max(1.0, log_ons.burst * BEYOND_PART)
+        )
         self._in_flight_max = max(1, in_flight_max // nodes)
 
     def slow(self, now: float, *, is_slowed: bool) -> None:
@@ -394,11 +405,12 @@ class Budget:
         self._links += 1
         return True
 
-    def admit_log_on(self, now: float) -> bool:
+    def admit_log_on(self, now: float, *, is_likely: bool = False) -> bool:
         """Take a place and a share of the rate for a log-on, or neither."""
-        if self.log_on_wait_s(now) > 0 or not self._bucket.take(now):
+        if self.log_on_wait_s(now, is_likely=is_likely) > 0 or not self._bucket.take(now):
             return False
-        self._log_on_bucket.take(now)
+        if not self._log_on_bucket.take(now):
+            self._beyond_bucket.take(now)
         self._log_ons += 1
         return True
 
@@ -407,9 +419,12 @@ class Budget:
         wait_s = self._bucket.wait_s(now, reserve=self._reserve(urgency))
         return wait_s if self.has_place(urgency) else max(wait_s, _SOON_S)
 
-    def log_on_wait_s(self, now: float) -> float:
+    def log_on_wait_s(self, now: float, *, is_likely: bool = False) -> float:
         """Return when to try a log-on again, s; at least a second while all their places are taken."""
         wait_s = max(self._bucket.wait_s(now), self._log_on_bucket.wait_s(now))
+        if is_likely:
+            left_s = self._bucket.wait_s(now, reserve=self._reserve(Urgency.REOPENING))
+            wait_s = min(wait_s, max(left_s, self._beyond_bucket.wait_s(now)))
         places = max(1, math.floor(self._in_flight_max * LOG_ON_PART))
         has_place = self._log_ons < places and self.in_flight < self._in_flight_max
         return wait_s if has_place else max(wait_s, _SOON_S)
@@ -594,16 +609,17 @@ class AdmissionQueue:
         if was_first:
             self._wake_first()
 
-    def admit_log_on(self, now: float) -> bool:
+    def admit_log_on(self, now: float, *, is_likely: bool = False) -> bool:
         """Admit a log-on, unless a user who has logged on waits for the link.
 
-        Beside links that were lost or roam it takes turns: each log-on that succeeds needs a link
-        itself, which comes before theirs. Where there is a single place, every link that waits comes
-        first: it would never meet a free one.
+        One that *is_likely* to succeed may use what links leave of their half, while none waits. Beside links
+        that were lost or roam it takes turns: each log-on that succeeds needs a link itself, which comes
+        before theirs. Where there is a single place, every link that waits comes first: it would never meet
+        a free one.
         """
         head = self._head()
         is_free = self._leaves_room(head)
-        if not (is_free and self._budget.admit_log_on(now)):
+        if not (is_free and self._budget.admit_log_on(now, is_likely=is_likely and head is None)):
             return False
         self._log_ons_in_row = 0 if head is None else self._log_ons_in_row + 1
         return True
@@ -621,9 +637,9 @@ class AdmissionQueue:
         """Return when to ask again, s; inf for a place that is not the first, which will be woken."""
         return self._budget.wait_s(now, place.urgency) if self._head() is place else math.inf
 
-    def log_on_wait_s(self, now: float) -> float:
+    def log_on_wait_s(self, now: float, *, is_likely: bool = False) -> float:
         """Return when a log-on that was refused may be tried again, s."""
-        return self._budget.log_on_wait_s(now)
+        return self._budget.log_on_wait_s(now, is_likely=is_likely and self._head() is None)
 
     @property
     def log_ons_per_s(self) -> float:

@@ -74,7 +74,7 @@ class LogOns:
 
     Invariants: a wrong password is counted whether or not the name exists, and locks one try
     below OSCC-E's own lock-out, also when many are tried at once on this node; a site is never
-    asked for more log-ons than its half of the budget. Other nodes know of a wrong password when it was
+    asked for more log-ons than its budget allows. Other nodes know of a wrong password when it was
     answered: of those tried at once on several nodes, each lets through what it would alone.
 
     Args:

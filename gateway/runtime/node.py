@@ -93,7 +93,7 @@ class NodeSettings:
         return site.links_per_s or site.log_ons_per_s or self.log_ons_per_s
 
     def budget(self, site: SiteParts) -> Budget:
-        """Return a site's budget. Log-ons have half of its rate of log-ons, also where links may be more."""
+        """Return a site's budget. Log-ons have part of their rate, also where links may be more."""
         rate_per_s = self.links_per_s(site)
         return Budget(
             rate_per_s=rate_per_s,

@@ -87,6 +87,7 @@ async def cluster(
     centre: Sequence[str] = (),
     limits: Mapping[str, float] | None = None,
     with_roads: bool = False,
+    behind_proxy: bool = False,
     seed: int = 1,
 ) -> AsyncIterator[Cluster]:
     """Run a cluster while the block lasts; in the end everything is killed.
@@ -99,6 +100,7 @@ async def cluster(
         centre: Options of the simulator.
         limits: Settings of ``[limits]``.
         with_roads: Whether a proxy stands between each node and *redis*, and each node and the centre.
+        behind_proxy: Whether a proxy of this machine says where phones come from.
         seed: Of the proxies' chance.
     """
     async with contextlib.AsyncExitStack() as stack:
@@ -115,7 +117,7 @@ async def cluster(
                 assert redis is not None, "there is no road to build"
                 url, site = await _build_roads(stack, made, redis, seed + number)
             ports = {name: free_port() for name in ("client", "ops", "admin")}
-            text = config(ports, url, site, limits or {}) + secrets
+            text = config(ports, url, site, limits or {}, behind_proxy=behind_proxy) + secrets
             (folder / f"node{number}.toml").write_text(text)
             node = Node(f"node{number}", folder, ports, http)
             stack.push_async_callback(node.kill9)
@@ -155,7 +157,9 @@ def make_secrets() -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout
 
 
-def config(ports: Mapping[str, int], bus: str, site: int, limits: Mapping[str, float]) -> str:
+def config(
+    ports: Mapping[str, int], bus: str, site: int, limits: Mapping[str, float], *, behind_proxy: bool = False
+) -> str:
     """Return a node's configuration file, without its secrets."""
     roomy = {
         "connections": 20_000,
@@ -164,8 +168,9 @@ def config(ports: Mapping[str, int], bus: str, site: int, limits: Mapping[str, f
     }
     roomy |= {"handshakes_per_s": 1_000, "handshakes_burst": 2_000}
     lines = [f"{name} = {value}" for name, value in {**roomy, **limits}.items()]
+    way_in = 'trusted_proxies = ["127.0.0.1/32"]' if behind_proxy else "insecure = true"
     tables = [
-        f'[client]\nhost = "127.0.0.1"\nport = {ports["client"]}\ninsecure = true',
+        f'[client]\nhost = "127.0.0.1"\nport = {ports["client"]}\n{way_in}',
         f'[ops]\nhost = "127.0.0.1"\nport = {ports["ops"]}',
         f'[admin]\nhost = "127.0.0.1"\nport = {ports["admin"]}',
         f'[bus]\nurl = "{bus}"',

@@ -107,6 +107,7 @@ class Node(Program):
     ) -> None:
         super().__init__(folder / f"{name}.log", "serve", "--config", str(folder / f"{name}.toml"))
         self.name = name
+        self.ports = ports
         self.base = f"http://127.0.0.1:{ports['client']}"
         self.ops = f"http://127.0.0.1:{ports['ops']}"
         self._http = http

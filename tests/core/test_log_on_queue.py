@@ -245,6 +245,8 @@ class Crowd:
     links_at: list[float] = field(default_factory=list)
     lost_at: list[float] = field(default_factory=list)
     """Of them, when those were opened again that had been lost."""
+    connects: bool = True
+    """Whether each person whose log-on succeeds needs a link at once."""
     _agenda: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
@@ -312,7 +314,8 @@ class Crowd:
         self.line.judged(place, client.result, self.now)
         if client.result == "right":
             client.in_at = self.now
-            self.link(Urgency.PERSON, self.now)
+            if self.connects:
+                self.link(Urgency.PERSON, self.now)
 
     def _refused(self, client: Client, wait_s: float) -> None:
         client.refusals += 1
@@ -353,6 +356,19 @@ def test_a_thousand_people_behind_one_address_are_in_within_two_minutes(
     for number, client in enumerate(people):
         at.arrive(client, number / 1_000)
     at.run(120.0)
+    assert [client.name for client in people if client.in_at is None] == []
+    assert max(client.refusals for client in people) <= 2
+
+
+@pytest.mark.parametrize("takes_s", [0.05, 0.5])
+def test_a_thousand_people_behind_one_address_use_what_links_leave(takes_s: float) -> None:
+    """As for Remote Assistants, who log on and connect later."""
+    at = crowd()
+    at.takes_s, at.connects = takes_s, False
+    people = [Client(f"p{number}", "office") for number in range(1_000)]
+    for number, client in enumerate(people):
+        at.arrive(client, number / 1_000)
+    at.run(85.0)
     assert [client.name for client in people if client.in_at is None] == []
     assert max(client.refusals for client in people) <= 2
 

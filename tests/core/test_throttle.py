@@ -6,7 +6,15 @@ import math
 
 import pytest
 
-from gateway.core.rate_limits import Buckets, Budget, LogOnGuard, TokenBucket, Urgency, name_hash
+from gateway.core.rate_limits import (
+    AdmissionQueue,
+    Buckets,
+    Budget,
+    LogOnGuard,
+    TokenBucket,
+    Urgency,
+    name_hash,
+)
 
 
 def test_a_bucket_gives_its_burst_and_then_its_rate() -> None:
@@ -328,6 +336,32 @@ def test_log_ons_take_half_of_the_rate_and_links_always_have_the_other_half() ->
         links += budget.admit(now, Urgency.REOPENING)
     assert log_ons == pytest.approx(10 + 100, abs=1)
     assert links == pytest.approx(100, abs=6)
+
+
+def test_log_ons_that_are_likely_to_succeed_use_what_links_leave_of_their_half() -> None:
+    budget = Budget(rate_per_s=20.0, burst=20.0, in_flight_max=1_000)
+    likely = unjudged = 0
+    for tick in range(1_000):
+        now = tick / 100
+        likely += budget.admit_log_on(now, is_likely=True)
+        assert budget.wait_s(now, Urgency.ROAMING) < 0.4, "a link finds room at once, or nearly"
+    assert likely == pytest.approx(15 + 150, abs=6)
+    for tick in range(1_000, 2_000):
+        unjudged += budget.admit_log_on(tick / 100)
+    assert unjudged == pytest.approx(100, abs=12), "of which those that nobody has judged have half"
+
+
+def test_beside_links_log_ons_that_are_likely_to_succeed_have_half_as_all_others() -> None:
+    admission_queue = AdmissionQueue(Budget(rate_per_s=20.0, burst=20.0, in_flight_max=1_000))
+    log_ons = links = 0
+    for tick in range(1_000):
+        now = tick / 100
+        place = admission_queue.join(Urgency.REOPENING, lambda: None)
+        log_ons += admission_queue.admit_log_on(now, is_likely=True)
+        links += admission_queue.enter(place, now)
+        admission_queue.withdraw(place)
+    assert log_ons <= 10 + 100
+    assert links >= 90
 
 
 def test_log_ons_take_half_of_the_places_and_links_always_find_one() -> None:

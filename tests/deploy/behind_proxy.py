@@ -104,9 +104,9 @@ async def house(folder: Path, proxy: Started) -> AsyncIterator[House]:
         ports = [{name: free_port() for name in ("client", "ops", "admin")} for _ in range(2)]
         nodes = [Node(f"node{number}", folder, one, http) for number, one in enumerate(ports, 1)]
         for node, one in zip(nodes, ports, strict=True):
-            text = config(one, redis.url, centre.port, {"drain_notice_s": NOTICE_S, "drain_s": 5})
-            behind = text.replace("insecure = true", 'trusted_proxies = ["127.0.0.1/32"]')
-            (folder / f"{node.name}.toml").write_text(behind + make_secrets())
+            limits = {"drain_notice_s": NOTICE_S, "drain_s": 5}
+            text = config(one, redis.url, centre.port, limits, behind_proxy=True)
+            (folder / f"{node.name}.toml").write_text(text + make_secrets())
             stack.push_async_callback(node.kill9)
             await node.start()
         for node in nodes:
@@ -133,10 +133,20 @@ async def stand_in(folder: Path, proxy: Started) -> AsyncIterator[Front]:
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=2)
         http = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
         port = await stack.enter_async_context(_lets_everybody_on())
+        nodes = [{"client": port, "ops": port}] * 2
+        yield await stack.enter_async_context(in_front(folder, http, nodes, proxy))
+
+
+@contextlib.asynccontextmanager
+async def in_front(
+    folder: Path, http: aiohttp.ClientSession, ports: Sequence[Mapping[str, int]], proxy: Started
+) -> AsyncIterator[Front]:
+    """Run the proxy before the nodes at *ports* while the block lasts."""
+    async with contextlib.AsyncExitStack() as stack:
         made = Front(
             folder=folder,
             http=http,
-            ports=[{"client": port, "ops": port}] * 2,
+            ports=ports,
             tls=_tls(folder),
             port=free_port(),
             watch_port=free_port(),

@@ -22,7 +22,7 @@ def _fail(text: str) -> Exception:
 class Broken(Budget):
     """A budget that fails deep inside the gateway."""
 
-    def log_on_wait_s(self, now: float) -> float:
+    def log_on_wait_s(self, now: float, *, is_likely: bool = False) -> float:
         raise ValueError("secret-0815")
 
 
