@@ -12,6 +12,7 @@ from gateway.core.element import Element
 from gateway.domain.model import Scope
 from gateway.domain.resources import Agent, Resource
 from gateway.runtime.mirror import COMPOSED_AT_ONCE
+from gateway.upstream.oscce.directory import ROWS_AT_ONCE
 from gateway.upstream.oscce.messages import READ_AT_ONCE
 from gateway.upstream.oscce.readings import Readings
 from tests.runtime.scene import scene
@@ -42,27 +43,33 @@ class Work:
     """How much was read and composed, in all and at most in one turn of the loop."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.read = self.composed = self.most_read = self.most_composed = 0
-        parts_of, element_of = Readings.parts, Composer.element
+        self.read = self.rows = self.composed = self.most_read = self.most_rows = self.most_composed = 0
+        parts_of, part_of, element_of = Readings.parts, Readings.part, Composer.element
 
         def counted_parts(pool: Readings, *args: object) -> object:
             found = parts_of(pool, *args)  # type: ignore[arg-type] # as it was called
             self.read += len(found)
             return found
 
+        def counted_part(pool: Readings, *args: object) -> object:
+            self.rows += 1
+            return part_of(pool, *args)  # type: ignore[arg-type] # as it was called
+
         def counted_element(composer: Composer, *args: object) -> Element:
             self.composed += 1
             return element_of(composer, *args)  # type: ignore[arg-type] # as it was called
 
         monkeypatch.setattr(Readings, "parts", counted_parts)
+        monkeypatch.setattr(Readings, "part", counted_part)
         monkeypatch.setattr(Composer, "element", counted_element)
 
     async def watch(self) -> None:
         """Have turns with everybody else, for ever."""
         while True:
-            read, composed = self.read, self.composed
+            read, rows, composed = self.read, self.rows, self.composed
             await asyncio.sleep(0)
             self.most_read = max(self.most_read, self.read - read)
+            self.most_rows = max(self.most_rows, self.rows - rows)
             self.most_composed = max(self.most_composed, self.composed - composed)
 
 
@@ -78,8 +85,9 @@ async def test_others_have_turns_while_a_link_brings_thousands_of_agents(
         watching.cancel()
         phone.leave()
         at.lines.clear()
-    assert min(work.read, work.composed) >= AGENTS
+    assert min(work.read, work.rows, work.composed) >= AGENTS
     # a message of less than 64 KiB is read at once
     assert work.most_read <= 4 * READ_AT_ONCE
+    assert work.most_rows <= 4 * ROWS_AT_ONCE
     # and what changed while the others were composed is composed when it is shown
     assert work.most_composed <= 4 * COMPOSED_AT_ONCE

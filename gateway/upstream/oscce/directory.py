@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -248,8 +248,23 @@ class _Sieve:
         return rows
 
 
+ROWS_AT_ONCE: Final = 64
+"""Rows of the directory that are read in one slice: 1 to 3 ms."""
+
+
 def directory(body: str | bytes, pool: Readings) -> Directory:
     """Read the answer to ``QueryDirectory``; the pool learns which routing parameters are references."""
+    slices = directory_slices(body, pool)
+    while True:
+        try:
+            next(slices)
+        except StopIteration as done:
+            read: Directory = done.value
+            return read
+
+
+def directory_slices(body: str | bytes, pool: Readings) -> Generator[None, None, Directory]:
+    """Read a directory as :func:`directory` does; yields after each slice, and returns it."""
     told, sieve = _decode_queried(body).objects, _Sieve()
     parameters = sieve.read("RoutingParameter", told.routing_parameter, _decode_parameter)
     pool.refer(
@@ -258,21 +273,22 @@ def directory(body: str | bytes, pool: Readings) -> Directory:
             frozenset(each.name for each in parameters if _refers(each, "Group")),
         )
     )
+    yield
+    parts: list[Part] = []
+    rows = {"User": told.user, "Queue": told.queue, "Group": told.group, "Aggregate": told.aggregate}
+    for name, listed in rows.items():
+        read = partial(_object, name, pool)
+        for at in range(0, len(listed or ()), ROWS_AT_ONCE):
+            found = sieve.read(name, (listed or ())[at : at + ROWS_AT_ONCE], read)
+            parts += [part for part in found if part is not None]
+            yield
     return Directory(
-        parts=tuple(_objects(told, sieve, pool)),
+        parts=tuple(parts),
         skills=tuple(_skill(each) for each in sieve.read("Skill", told.skill, _decode_skill)),
         reasons=tuple(_reasons(told, sieve)),
         parameters=tuple(_parameters(parameters)),
         dropped=sieve.dropped,
     )
-
-
-def _objects(told: _Catalogues, sieve: _Sieve, pool: Readings) -> Iterator[Part]:
-    rows = {"User": told.user, "Queue": told.queue, "Group": told.group, "Aggregate": told.aggregate}
-    for name, listed in rows.items():
-        for part in sieve.read(name, listed, partial(_object, name, pool)):
-            if part is not None:
-                yield part
 
 
 def _object(name: str, pool: Readings, raw: str | bytes) -> Part | None:

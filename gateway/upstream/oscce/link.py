@@ -370,7 +370,7 @@ class OsccLink:
             self._note_stray(response)
             return
         try:
-            told = answer(pending.request, response.body, self._terms.pool)
+            told = answer(pending.request, response.body, self._terms.pool, response.directory)
         except GatewayError as error:
             pending.tell(error.with_traceback(None))  # which holds this frame, and so whoever waits
             return

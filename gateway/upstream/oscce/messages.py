@@ -21,6 +21,7 @@ from gateway.domain.commands import (
     ChangeRemoteNumber,
     Command,
     DetachSession,
+    Directory,
     Execute,
     Executed,
     ExtendPostProcessing,
@@ -77,6 +78,7 @@ from gateway.upstream.oscce.directory import (
     Scoped,
     changes,
     directory,
+    directory_slices,
     display_name,
     rights,
     scope,
@@ -144,11 +146,15 @@ def _notice_id(told: str, text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer; the sender of the request reads *body*. *time_ms*: the server's, if it sends one."""
+    """An answer; the sender of the request reads *body*.
+
+    *time_ms*: the server's, if it sends one. *directory*: what a large body says, if it is a directory.
+    """
 
     request_id: int
     body: str | bytes
     time_ms: int | None = None
+    directory: Directory | None = None
 
 
 Said = tuple[LinkEvent | Response, ...]
@@ -222,6 +228,8 @@ class _LinkReplaced(WireElement, tag_field="Type", tag="LinkReplaced"):
 
 _Message = _LinkOpened | _Event | _Response | _SessionEnded | _ManagerStateChanged | _LinkReplaced | Notice
 _decode: Final = msgspec.json.Decoder(_Message).decode
+_DIRECTORY: Final = '"Objects"'
+"""Only the answer to ``QueryDirectory`` has this."""
 _ADMINISTRATION: Final = EVENT_TYPES[None, Source.DIRECTORY]
 _TYPES: Final = frozenset(
     {"LinkOpened", "Event", "Response", "SessionEnded", "ManagerStateChanged", "LinkReplaced"}
@@ -295,6 +303,10 @@ class LinkReader:
                     yield None
                 yield self._noted(message, _reading(told, shape, tuple(parts)))
                 return
+            if isinstance(told, _Response) and _DIRECTORY in message:
+                read = yield from directory_slices(message, self._pool)
+                yield (Response(told.request_id, message, _time_ms(told), read),)
+                return
         yield self.read(message)
 
     def _noted(self, message: str, reading: Reading) -> Said:
@@ -351,8 +363,7 @@ class LinkReader:
             case _Event():
                 return self._event(told)
             case _Response():
-                time_ms = told.time if isinstance(told.time, int) and 0 <= told.time <= MOST else None
-                return (Response(told.request_id, message, time_ms),)
+                return (Response(told.request_id, message, _time_ms(told)),)
             case _ManagerStateChanged():
                 return self._function(told)
             case _SessionEnded():
@@ -389,6 +400,10 @@ class LinkReader:
             end = LastEnd(reason, readable_or_none(last.by), last.time)
         session, server = attached(told.session, self._pool), instance(told.server_instance)
         return Opened(told.time, told.keep_alive, user, session, end, server)
+
+
+def _time_ms(told: _Response) -> int | None:
+    return told.time if isinstance(told.time, int) and 0 <= told.time <= MOST else None
 
 
 def _reading(told: _Event, shape: Shape, parts: tuple[Part, ...]) -> Reading:
@@ -688,20 +703,22 @@ _decode_attached: Final = msgspec.json.Decoder(ServerSession).decode
 _decode_query: Final = msgspec.json.Decoder(_Query).decode
 
 
-def answer(request: LinkRequest, body: str | bytes, pool: Readings) -> LinkAnswer:
-    """Read the answer to *request*.
+def answer(
+    request: LinkRequest, body: str | bytes, pool: Readings, read: Directory | None = None
+) -> LinkAnswer:
+    """Read the answer to *request*, of which *read* is the directory, if that was read before.
 
     Raises:
         GatewayError: The server refused it.
         WireError: The answer cannot be read.
     """
     try:
-        return read_as_meant(lambda text: _answer(request, text, pool), body)
+        return read_as_meant(lambda text: _answer(request, text, pool, read), body)
     except UNREADABLE:
         raise WireError("an answer cannot be read") from None
 
 
-def _answer(request: LinkRequest, body: str | bytes, pool: Readings) -> LinkAnswer:
+def _answer(request: LinkRequest, body: str | bytes, pool: Readings, read: Directory | None) -> LinkAnswer:
     outcome = _decode_outcome(body)
     if outcome.error != 0 or outcome.error_name:
         raise refusal(outcome.error_name or NAMES.get(outcome.error, f"Error{outcome.error}"), body)
@@ -711,7 +728,7 @@ def _answer(request: LinkRequest, body: str | bytes, pool: Readings) -> LinkAnsw
         case Listen():
             return Listening(_decode_query(body).query_id)
         case QueryDirectory():
-            return directory(body, pool)
+            return directory(body, pool) if read is None else read
         case Execute():
             return executed(body)
         case DetachSession() | Presence() | StopListening() | KeepAlive():
