@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import NamedTuple
 
 ENDED_WITHIN_S = 60.0
+
+
+@cache
+def _bytecode() -> str:
+    folder = tempfile.mkdtemp(prefix="oscc-bytecode-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def environ_of(more: Mapping[str, str] | None) -> dict[str, str]:
+    """Return the environment of a process, which shares its compiled modules with later ones."""
+    environ = {**os.environ, "PYTHONPYCACHEPREFIX": _bytecode(), **(more or {})}
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    return environ
 
 
 class Ended(NamedTuple):
@@ -61,7 +79,7 @@ def running(*arguments: str, environ: Mapping[str, str] | None = None) -> Iterat
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, **(environ or {})},
+        env=environ_of(environ),
     )
     with process:
         try:
@@ -77,7 +95,7 @@ def run(*arguments: str, environ: Mapping[str, str] | None = None) -> Ended:
         [sys.executable, "-m", "gateway", *arguments],
         capture_output=True,
         check=False,
-        env={**os.environ, **(environ or {})},
+        env=environ_of(environ),
         text=True,
         timeout=60,
     )

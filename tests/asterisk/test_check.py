@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
+from gateway.app.cli import check as check_module
 from gateway.app.cli.check import SiteCheck, check_site
 from gateway.app.process import SystemClock
 from tests.app.samples import SECRET, loaded
@@ -48,8 +50,11 @@ async def test_what_is_missing_is_advised(
         assert advice in str(found.advice)
 
 
-async def test_why_it_cannot_be_used_is_a_fault(tmp_path: Path) -> None:
-    async with place() as at:
+async def test_why_it_cannot_be_used_is_a_fault_at_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(check_module, "SITE_S", 60.0)
+    async with place() as at, asyncio.timeout(30):
         wrong = await check(at, tmp_path, secret="another")
         assert str(wrong.fault).endswith("it refuses the user or the secret.")
         at.fake.allows_many = False

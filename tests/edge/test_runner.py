@@ -208,7 +208,10 @@ def head_of(size_bytes: int, last: bytes = b"Connection: close\r\n") -> bytes:
 
 
 @pytest.mark.parametrize("piece_bytes", [100, 1_000, 100_000])
-async def test_a_head_of_16_kib_is_served_and_a_larger_one_refused(piece_bytes: int) -> None:
+async def test_a_head_of_16_kib_is_served_and_a_larger_one_refused(
+    monkeypatch: pytest.MonkeyPatch, piece_bytes: int
+) -> None:
+    monkeypatch.setattr(edge_server, "LINGER_S", 0.2)
     async with listening("test", application(), "127.0.0.1", 0) as listener:
         for size_bytes, expected in ((16_000, 200), (18_000, 431), (100_000, 431)):
             head = head_of(size_bytes)

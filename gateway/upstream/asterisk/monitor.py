@@ -39,6 +39,7 @@ EFFECT_S: Final = 2.0
 """How long the effect of an action is waited for after its answer; then the state is read."""
 BACK_OFF_S: Final = (0.25, 15.0)
 WRONG_SECRET_S: Final = 60.0
+_LOG_IN_REFUSED: Final = frozenset({"wrong_secret", "login_in_use"})
 TICK_S: Final = 0.1
 AMI_LEAST: Final = 5
 """The major version of Asterisk 16: older ones lack fields, which are shown as unknown."""
@@ -130,10 +131,12 @@ class Monitor:
         self._address = self._address._replace(tls=tls)
 
     async def reached(self, within_s: float) -> bool:
-        """Wait until Asterisk is connected and read; returns whether it is."""
+        """Wait until Asterisk is connected and read, or refuses the log-in; returns whether it is."""
         try:
             async with self._clock.timeout(within_s):
                 while self.last_failure:
+                    if self.last_failure in _LOG_IN_REFUSED:
+                        return False
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
@@ -304,6 +307,7 @@ class Monitor:
         if self.last_failure != reason:
             _LOG.warning("asterisk_lost", site=self._site, cause=reason)
         self.last_failure = reason
+        self._changed.set()
         offers = self.may("DBPut", "QueueAdd")
         self.publisher.set_up(is_up=False, offers_remote=offers, now_ms=self._clock.wall_ms())
 
