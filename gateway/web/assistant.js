@@ -240,8 +240,9 @@ class Assistant {
     const asked = live.asked(key);
     const leaving = shell.leavesAfter;
     const pending = leaving ? null : pendingText(live, key, agent, 'self');
-    const silent = live.whole && noCall(live);
     const post = agent.pending_post_processing === true;
+    // one line at a time, so that nothing below moves; which function is down stands in the banner all the time
+    const silent = !asked && !leaving && !pending && !post && live.whole && noCall(live);
     fill(this.next, [pending, agent.pending_by, asked?.what, live.frozen, leaving, silent, post], () => [
       silent && h('p', {class: 'chip next big-chip no-call'}, icon('attention'), h('span', {}, silent)),
       leaving &&
@@ -262,6 +263,7 @@ class Assistant {
           h(
             'span',
             {},
+            post ? `${t('state.post')} · ` : '',
             t('pending.text', pending),
             agent.pending_by && agent.pending_by !== 'self'
               ? ` (${tOr(`my.by.${agent.pending_by}`, agent.pending_by)})`
@@ -270,6 +272,7 @@ class Assistant {
           cross(t('pending.cancel'), () => this.ask(agent.routing_state, null), live.frozen),
         ),
       post &&
+        !pending &&
         !asked &&
         h('p', {class: 'chip next big-chip'}, icon('post'), h('span', {}, t('post.start.then'))),
       asked &&

@@ -241,6 +241,33 @@ async def test_nothing_moves_under_the_finger_of_an_agent(late: bool) -> None:
         assert await moved(page) <= 0.02
 
 
+async def test_nothing_moves_under_the_finger_of_an_agent_while_a_function_is_down() -> None:
+    async with opened(warm_up_s=0) as stage, stage.far(RTT_S), stage.page() as page:
+        await answers_late(page)
+        await stage.live(page, ASSISTANT, "agent1")
+        stage.simulator.faults.set_function("Voice", "Down")
+        no_call = page.locator(".hero .no-call")
+        await expect(no_call).to_be_visible()
+        await page.evaluate(WATCH)
+        fixed = [".hero-name", ".sets .set"]
+        before = await page.evaluate(PLACES, fixed)
+        await finger(page, page.locator(".set[data-state=available]"))
+        await expect(page.locator(".hero-next [data-asked]")).to_be_visible()
+        assert await page.evaluate(PLACES, fixed) == before
+        await expect(page.locator(".hero-name")).to_have_text("Available")
+        await expect(no_call).to_be_visible()
+        stage.talk("agent1")
+        await expect(page.locator(".hero-name")).to_have_text("Talking")
+        await finger(page, page.locator(".set[data-state=unavailable]"))
+        await expect(page.locator(".hero-next .chip-x")).to_be_visible()
+        await finger(page, page.get_by_role("button", name="Post-processing after this contact"))
+        await expect(page.locator(".hero-next")).to_have_text(
+            "Post-processing · Unavailable after this contact"
+        )
+        assert await page.evaluate(PLACES, fixed) == before
+        assert await moved(page) <= 0.02
+
+
 async def sheet(page: Page, stage: Stage, user: str) -> None:
     """Open the page of an agent."""
     agent = stage.agent(user)
