@@ -381,6 +381,12 @@ class HeldRecord(NamedTuple):
     make: Callable[[], Record]
 
 
+LOOKED_AT_ONCE: Final = 250
+"""Users, or resources of one user, that are looked at between two turns of all other tasks."""
+MADE_AT_ONCE: Final = 50
+"""Records that are made between them."""
+
+
 class NodeHoldings:
     """What this node holds about each user.
 
@@ -400,17 +406,23 @@ class NodeHoldings:
     async def export(self, order: Order) -> Page:
         """Return a page of what is held about the user ``order.subject``, sorted by the names of records."""
         user = user_of(order.subject)
-        held = () if user is None else self._held(user, order.after)
-        chosen = nsmallest(
-            order.most + 1, (each for each in held if each.name > order.after), key=lambda each: each.name
-        )
-        records = tuple(
-            {"name": each.name, "category": each.category, "held": each.make()}
-            for each in chosen[: order.most]
-        )
-        return Page(records, more=len(chosen) > order.most)
+        chosen: list[HeldRecord] = []
+        for each in () if user is None else self._held(user, order.after):
+            if each is None:
+                chosen = _first(chosen, order.most + 1)
+                await self._node.clock.sleep(0)
+            elif each.name > order.after:
+                chosen.append(each)
+        chosen = _first(chosen, order.most + 1)
+        records: list[Record] = []
+        for number, each in enumerate(chosen[: order.most], 1):
+            records.append({"name": each.name, "category": each.category, "held": each.make()})
+            if number % MADE_AT_ONCE == 0:
+                await self._node.clock.sleep(0)
+        return Page(tuple(records), more=len(chosen) > order.most)
 
-    def _held(self, user: UserId, after: str) -> Iterator[HeldRecord]:
+    def _held(self, user: UserId, after: str) -> Iterator[HeldRecord | None]:
+        """Yield what is held, and None where others may have a turn."""
         home = self._node.user_states.get(user)
         if home is not None:
             for ticket in tickets_of(home):
@@ -433,25 +445,29 @@ class NodeHoldings:
             for record in records if address or category != "connection" else ():
                 yield HeldRecord(f"{category}|{ticket.handle}", category, partial(dict, record))
 
-    def _of_others(self, user: UserId, after: str) -> Iterator[HeldRecord]:
+    def _of_others(self, user: UserId, after: str) -> Iterator[HeldRecord | None]:
         """Yield the user as an agent in the mirrors of others, from after *after* on.
 
         The name of a record contains the user who sees it, so that it does not change when others come or
         leave between two pages. Equal records of several mirrors are yielded once, for the first of them.
         """
         key = key_of(Kind.AGENT, user.key)
-        answers: list[tuple[str, Resource]] = []
-        for other, value in sorted(self._seen_by_others(user, key), key=lambda seen: seen[0]):
-            for held in _held_fields(key, f"{key}|{other:016}", value, {"held_in": OF_OTHERS}):
-                if held.name > after and (held.category, value) not in answers:
-                    answers.append((held.category, value))
-                    yield held
-
-    def _seen_by_others(self, user: UserId, key: str) -> Iterator[tuple[int, Resource]]:
-        for other, home in self._node.user_states.items():
+        seen: list[tuple[int, Resource]] = []
+        for number, (other, home) in enumerate(list(self._node.user_states.items()), 1):
             element = home.feed.ledger.get(key) if other.site == user.site and other != user else None
             if element is not None and not isinstance(element.value, SessionFacts):
-                yield other.key, element.value
+                seen.append((other.key, element.value))
+            if number % LOOKED_AT_ONCE == 0:
+                yield None
+        told: dict[str, list[Resource]] = {}
+        for number, (other_key, value) in enumerate(sorted(seen, key=lambda each: each[0]), 1):
+            for held in _held_fields(key, f"{key}|{other_key:016}", value, {"held_in": OF_OTHERS}):
+                known = told.setdefault(held.category, [])
+                if held.name > after and value not in known:
+                    known.append(value)
+                    yield held
+            if number % LOOKED_AT_ONCE == 0:
+                yield None
 
     def _remembered(self, user: UserId) -> Iterator[HeldRecord]:
         for ticket in self._node.account.pending:
@@ -478,6 +494,11 @@ class NodeHoldings:
                 yield HeldRecord(f"number_changes|{at!r}|{number}", "number_changes", partial(dict, changed))
 
 
+def _first(records: list[HeldRecord], most: int) -> list[HeldRecord]:
+    """Return the first *most* by their names."""
+    return nsmallest(most, records, key=lambda each: each.name)
+
+
 def _pending(ticket: Ticket) -> Record:
     return {
         "site": ticket.user.site,
@@ -501,10 +522,12 @@ for _entry in inventory().entries:
         _ENTRIES[_kind].append((_entry.category, [path.split(".") for path in _entry.fields]))
 
 
-def _held_in_mirror(home: UserState, own: str) -> Iterator[HeldRecord]:
+def _held_in_mirror(home: UserState, own: str) -> Iterator[HeldRecord | None]:
     """Yield what is held for the user. Other agents are only counted, as they are not the user's data."""
     others = 0
-    for key, element in home.feed.ledger.items():
+    for number, (key, element) in enumerate(list(home.feed.ledger.items()), 1):
+        if number % LOOKED_AT_ONCE == 0:
+            yield None
         if isinstance(element.value, Agent) and key != own:
             others += 1
         elif not isinstance(element.value, SessionFacts):

@@ -5,19 +5,27 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any, ClassVar, cast
 
 import pytest
 
 from gateway.core import view as views
-from gateway.core.element import MADE_AT_ONCE
+from gateway.core.element import MADE_AT_ONCE as FORMS_AT_ONCE
+from gateway.core.element import Element
+from gateway.core.ledger import Ledger
 from gateway.core.view import Within
-from gateway.domain.model import Scope
+from gateway.domain.model import NodeId, Scope, UserId
 from gateway.domain.resources import Agent, Resource
-from gateway.edge.export import export
+from gateway.edge.export import LOOKED_AT_ONCE, MADE_AT_ONCE, PAGE, NodeHoldings, export
+from gateway.protocol import codec
 from gateway.protocol.codec import JSON
+from gateway.protocol.envelopes import Order
 from gateway.protocol.frames import Changes
+from gateway.runtime.node import Node
 from tests.doubles.clock import ManualClock
 from tests.edge.visits import Gateway, ticket_of
+from tests.runtime.scene import scene, user
 
 MANY = 2_000
 
@@ -69,7 +77,7 @@ async def test_others_have_turns_while_a_phone_is_sent_thousands_of_values(
                 told |= frame.put
     assert work.done >= MANY
     # what is one session's own, and what is not of a kind, is made with the frames
-    assert work.most <= MADE_AT_ONCE + 2
+    assert work.most <= FORMS_AT_ONCE + 2
 
 
 class Counting(Mapping[str, Resource]):
@@ -106,3 +114,56 @@ def test_an_export_reads_one_value_at_a_time(monkeypatch: pytest.MonkeyPatch) ->
         most, before = max(most, agents.read - before), agents.read
     assert narrowed[0] == agents.read >= MANY
     assert most <= 2  # the first one of a category is read with what stands before it
+
+
+class Watched(Ledger):
+    """A ledger that counts how often it is looked at, with all others of the test."""
+
+    looks: ClassVar[Work]
+
+    def get(self, key: str) -> Element | None:
+        self.looks.done += 1
+        return super().get(key)
+
+
+async def test_others_have_turns_while_a_node_looks_for_what_it_holds_about_somebody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks, made, plain_fields = Work(), Work(), codec.plain_fields
+    monkeypatch.setattr(Watched, "looks", looks, raising=False)
+
+    def counted(value: Resource) -> dict[str, Any]:
+        made.done += 1
+        return plain_fields(value)
+
+    async with scene() as at:
+        phone = await at.served()
+        states: dict[UserId, object] = {}
+        for number in range(MANY):
+            other = Watched()
+            other.record("agent:7", Element(Agent(display_name=f"Bert {number}")))
+            states[user(100 + number)] = SimpleNamespace(feed=SimpleNamespace(ledger=other))
+        node = Proxy(at.node, {**at.node.user_states, **states})
+        holdings = NodeHoldings(cast(Node, node), str, lambda _: [])
+        monkeypatch.setattr(codec, "plain_fields", counted)
+        looks.done = 0
+        async with looks.watched(), made.watched():
+            page = await holdings.export(Order(NodeId("n"), 1, "export", "main:7", "", PAGE))
+        phone.leave()
+    assert page.more
+    assert len(page.records) == PAGE
+    assert looks.done >= MANY
+    assert looks.most <= LOOKED_AT_ONCE
+    assert made.done == PAGE
+    assert made.most <= MADE_AT_ONCE
+
+
+class Proxy:
+    """A node with more users."""
+
+    def __init__(self, node: Node, user_states: Mapping[UserId, object]) -> None:
+        self._node = node
+        self.user_states = user_states
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._node, name)
