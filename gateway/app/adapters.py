@@ -26,7 +26,7 @@ from gateway.app.metrics import CountedAuthority, CountedUpstream, CountingTally
 from gateway.app.status import SiteReach
 from gateway.bus.connect import BusKeys
 from gateway.bus.memory import MemoryBus, MemoryChannels, MemoryLeases, MemoryNodeRegistry, MemoryStore
-from gateway.bus.stores import RedisBackend
+from gateway.bus.stores import BackendOptions, RedisBackend
 from gateway.core.link import Linger
 from gateway.core.rate_limits import SessionLimits
 from gateway.core.registry import RegistryLimits
@@ -193,7 +193,7 @@ async def open_bus(
     *,
     jitter: Callable[[], float],
     draw: Callable[[int], bytes],
-    renewed: Callable[[float], None] | None = None,
+    options: BackendOptions | None = None,
     keyring: Keyring | None = None,
 ) -> AsyncIterator[Cluster]:
     """Give what the nodes of a gateway share while the block lasts; it may still be on its way.
@@ -204,7 +204,7 @@ async def open_bus(
         clock: The only time.
         jitter: Draws from [0, 1).
         draw: Draws that many unpredictable bytes.
-        renewed: Called with the seconds that each renewal of a lease took.
+        options: See :class:`gateway.bus.stores.BackendOptions`.
         keyring: Announces other sealing keys than those of *secrets*, when they come.
 
     Raises:
@@ -218,7 +218,7 @@ async def open_bus(
         return
     keys = BusKeys([(key.id, key.key.raw) for key in secrets.sealing_keys], secrets.pseudonym_key.raw)
     try:
-        site = RedisBackend(url, keys, clock, jitter, draw, renewed=renewed)
+        site = RedisBackend(url, keys, clock, jitter, draw, options=options)
     except OSError:  # ssl.SSLError is one: the file is no certificate
         raise ConfigError(["bus.ca_file holds no certificate that can be read."]) from None
     if keyring is not None:

@@ -9,7 +9,7 @@ import structlog
 
 from gateway.app.config.settings import BusSection, redis_url, without_password
 from gateway.bus.connect import RedisUnreachable, parse_url
-from gateway.bus.stores import OLDEST, ServerFacts, inspect
+from gateway.bus.stores import OLDEST, ClusterFacts, ServerFacts, inspect, inspect_cluster
 from gateway.core.bus_health import BusState
 from gateway.domain.errors import ErrorCode
 from gateway.domain.model import NodeId
@@ -122,6 +122,9 @@ async def log_status(surroundings: StatusLog, node: Node, telemetry: Telemetry, 
 OFFSET_S: Final = 2.0
 """Leases are given in Redis' time: a node's clock that is further away shows trouble with one of them."""
 
+NODE_TIMEOUT_S: Final = 5.0
+"""A primary that fails in a Redis Cluster must be replaced before leases run out, after 10 s."""
+
 
 class BusReport(NamedTuple):
     """What was found, a sentence each. *told*: what is well; *faults*: with them no node should run."""
@@ -137,18 +140,54 @@ async def check_bus(bus: BusSection, clock: Clock) -> BusReport:
     if url is None:
         return BusReport()
     try:
-        seen = await inspect(parse_url(url), clock)
+        address = parse_url(url)
+        if address.is_cluster:
+            return report_on_cluster(await inspect_cluster(address, clock))
+        return report_on(await inspect(address, clock))
     except RedisUnreachable as error:
         return BusReport(faults=(f"The Redis at {without_password(bus.url)} cannot be used: {error}.",))
-    return report_on(seen)
 
 
 def report_on(seen: ServerFacts) -> BusReport:
     """Return what there is to say of a server."""
     engine = f"{seen.engine or 'a Redis'} {'.'.join(map(str, seen.version))}".strip()
+    faults = list(_bus_faults(seen))
+    if seen.is_cluster_node:
+        faults.append(
+            f"The server at {seen.endpoint} is a node of a Redis Cluster: bus.url must begin with "
+            "redis+cluster:// or rediss+cluster://."
+        )
     return BusReport(
-        (f"Redis at {seen.endpoint} answers: {engine}",), tuple(_bus_advices(seen)), tuple(_bus_faults(seen))
+        (f"Redis at {seen.endpoint} answers: {engine}",), tuple(_bus_advices(seen)), tuple(faults)
     )
+
+
+def report_on_cluster(seen: ClusterFacts) -> BusReport:
+    """Return what there is to say of a Redis Cluster."""
+    reports = [report_on(server._replace(is_cluster_node=False)) for server in seen.servers]
+    faults = [fault for report in reports for fault in report.faults]
+    if seen.lost_slots:
+        faults.append(f"{seen.lost_slots} of 16384 slots of the Redis Cluster are served by no primary.")
+    return BusReport(
+        tuple(line for report in reports for line in report.told),
+        (*(advice for report in reports for advice in report.advices), *_cluster_advices(seen)),
+        tuple(faults),
+    )
+
+
+def _cluster_advices(seen: ClusterFacts) -> Iterator[str]:
+    for primary in seen.without_replica:
+        yield f"The primary at {primary} has no replica: nothing takes over its users when it fails."
+    if seen.node_timeout_s is not None and seen.node_timeout_s > NODE_TIMEOUT_S:
+        yield (
+            f"A failed primary is replaced after {seen.node_timeout_s:g} s, when leases have run out: set "
+            f"cluster-node-timeout {NODE_TIMEOUT_S * 1000:g}."
+        )
+    if seen.needs_all_slots:
+        yield (
+            "Without one shard the Redis Cluster refuses all writes: set cluster-require-full-coverage no, "
+            "so that only users of that shard are affected."
+        )
 
 
 def _bus_faults(seen: ServerFacts) -> Iterator[str]:

@@ -72,6 +72,7 @@ from gateway.app.status import (
     log_status,
     look_at_keys,
 )
+from gateway.bus.stores import BackendOptions
 from gateway.core.due_times import DrainSchedule, Moving, farewells
 from gateway.domain.errors import CloseCode
 from gateway.domain.model import NodeId
@@ -257,6 +258,8 @@ class NodeOptions(NamedTuple):
     tracing: Tracing = Tracing()
     log: LineWriter | None = None
     """Gets the fields of every line; its last lines stand in a support bundle."""
+    holder: str = ""
+    """This process's life; drawn when it is empty."""
 
 
 class Gateway:
@@ -292,7 +295,7 @@ class Gateway:
         self.surroundings: Final = StatusLog(servers)
         sites = measured_sites(servers, telemetry, beside.tracing, self.surroundings.reaches, rates(settings))
         ring = beside.keyring or Keyring(secrets.sealing_keys)
-        own = _node_settings(settings, ring)
+        own = _node_settings(settings, ring, beside.holder or randomness.token_hex(8))
         self.node, self.trail = _audited(own, sites, cluster, clock, beside.tracing.tally(telemetry))
         self.pseudonyms: Final = Pseudonyms(secrets.pseudonym_key)
         self.closes: Final = CloseHistory(self.node.orders.node, self.pseudonyms, clock.wall_ms)
@@ -449,8 +452,7 @@ def _line_context(node: NodeId, tracing: Tracing) -> dict[str, object]:
     return {"node": node} if trace_id is None else {"node": node, "trace_id": trace_id}
 
 
-def _node_settings(settings: Settings, ring: Keyring) -> NodeSettings:
-    holder = randomness.token_hex(8)
+def _node_settings(settings: Settings, ring: Keyring, holder: str) -> NodeSettings:
     return NodeSettings(
         node_id(settings, socket.gethostname(), holder),
         holder,
@@ -495,10 +497,9 @@ async def serving(
         tracing = await stack.enter_async_context(open_tracing(settings.tracing, clock))
         servers = await _servers(settings, stack, clock, tracing)
         telemetry = Telemetry()
-        cluster = await stack.enter_async_context(_bus(settings, secrets, keyring, clock, telemetry))
-        made = Gateway(
-            settings, secrets, servers, cluster, clock, telemetry, NodeOptions(keyring, reread, tracing, log)
-        )
+        beside = NodeOptions(keyring, reread, tracing, log, randomness.token_hex(8))
+        cluster = await stack.enter_async_context(_bus(settings, secrets, beside, clock, telemetry))
+        made = Gateway(settings, secrets, servers, cluster, clock, telemetry, beside)
         tracing.enter(made.edge)
         send, is_any = made.broadcast.send, _may_change(settings)
         hangup = stack.enter_context(reload_on_hangup(made.reloading, send, supervisor, is_any=is_any))
@@ -554,16 +555,17 @@ def _status_tasks(
 
 
 def _bus(
-    settings: Settings, secrets: SecretsSection, keyring: Keyring, clock: Clock, telemetry: Telemetry
+    settings: Settings, secrets: SecretsSection, beside: NodeOptions, clock: Clock, telemetry: Telemetry
 ) -> AbstractAsyncContextManager[Cluster]:
+    node = node_id(settings, socket.gethostname(), beside.holder)
     return open_bus(
         settings.bus,
         secrets,
         clock,
         jitter=random.random,
         draw=randomness.token_bytes,
-        renewed=telemetry.lease_renew_seconds.observe,
-        keyring=keyring,
+        options=BackendOptions(node=node, renewed=telemetry.lease_renew_seconds.observe),
+        keyring=beside.keyring,
     )
 
 

@@ -2,8 +2,10 @@
 
 ``redis://[user:password@]host[:port][/db]``, ``rediss://…`` with TLS, and for a primary that Sentinel
 elects ``redis+sentinel://[user:password@]host[:port],host[:port]…/name[?db=0]`` (``rediss+sentinel://``
-with TLS, to the sentinels as well). Options behind ``?``: ``db``; ``ca_file`` for TLS; ``sentinel_user`` and
-``sentinel_password`` for sentinels that require a login. Users and passwords are percent-encoded.
+with TLS, to the sentinels as well), and for a Redis Cluster ``redis+cluster://[user:password@]host[:port],…``
+(``rediss+cluster://`` with TLS), whose hosts are any of its nodes. Options behind ``?``: ``db``; ``ca_file``
+for TLS; ``sentinel_user`` and ``sentinel_password`` for sentinels that require a login. Users and passwords
+are percent-encoded.
 
 redis-py connects, does TLS, logs in and parses with hiredis; its public methods alone are used. A node
 connects to the server that most sentinels of the newest configuration name, unless that is a replica.
@@ -17,9 +19,9 @@ import math
 import socket
 import ssl
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple, cast
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
@@ -216,15 +218,24 @@ Word = bytes | str | int
 Reply = object
 """``int``, ``bytes``, ``None``, a list of these, or a refusal: a :class:`redis.exceptions.RedisError`."""
 
+ASK_AT_S: Final = 0.5
+"""The time to ask a server one thing on a connection of its own."""
 _SENTINEL_S: Final = 0.5
 """The time to ask a sentinel; one that takes longer has no vote."""
 _SOCKET_OPTIONS: Final = {socket.TCP_USER_TIMEOUT: 2_000} if hasattr(socket, "TCP_USER_TIMEOUT") else {}
 """What a server has not taken after 2 s is dropped by the kernel, also after the connection was closed."""
 _PORT: Final = 6379
 _SENTINEL_PORT: Final = 26379
-_FORMS: Final = "redis://, rediss://, redis+sentinel:// or rediss+sentinel://"
+_FORMS: Final = (
+    "redis://, rediss://, redis+sentinel://, rediss+sentinel://, redis+cluster:// or rediss+cluster://"
+)
 _DIRECT: Final = frozenset({"db", "ca_file"})
-_BY_SENTINEL: Final = _DIRECT | {"sentinel_user", "sentinel_password"}
+_OPTIONS: Final = {
+    "": _DIRECT,
+    "sentinel": _DIRECT | {"sentinel_user", "sentinel_password"},
+    "cluster": frozenset({"ca_file"}),
+}
+"""The options of each form, by what follows the plus of its scheme."""
 
 
 class Endpoint(NamedTuple):
@@ -250,13 +261,14 @@ class Address:
     """A parsed bus URL.
 
     Attributes:
-        endpoints: The server, or the sentinels that know it.
+        endpoints: The server, the sentinels that know it, or nodes of the Redis Cluster.
         credentials: For the server.
         service: The name of the primary at the sentinels; None: *endpoints* is the one server.
         sentinel_credentials: For the sentinels.
         tls: Whether every connection uses verified TLS.
         ca_file: The trusted certificates, instead of the machine's own list.
         db: The number of the database. Channels do not depend on it.
+        is_cluster: Whether *endpoints* are nodes of a Redis Cluster.
     """
 
     endpoints: tuple[Endpoint, ...]
@@ -266,6 +278,7 @@ class Address:
     tls: bool = False
     ca_file: str | None = None
     db: int = 0
+    is_cluster: bool = False
 
 
 def parse_url(url: str) -> Address:
@@ -279,35 +292,48 @@ def parse_url(url: str) -> Address:
     except ValueError:
         raise ValueError(f"a bus URL begins with {_FORMS}") from None
     scheme, _, suffix = split.scheme.partition("+")
-    if scheme not in {"redis", "rediss"} or suffix not in {"", "sentinel"}:
+    if scheme not in {"redis", "rediss"} or suffix not in _OPTIONS:
         raise ValueError(f"a bus URL begins with {_FORMS}")
     if "@" in split.path or split.fragment or ("@" in split.query and "@" not in split.netloc):
         raise ValueError(
             "in the user and the password of a bus URL / is written %2F, # is %23, ? is %3F and @ is %40; or "
             "the password is given as bus.password, where it stands as it is"
         )
-    options = _options(split, _BY_SENTINEL if suffix else _DIRECT)
+    options = _options(split, _OPTIONS[suffix])
     tls = scheme == "rediss"
     if "ca_file" in options and not tls:
-        raise ValueError("ca_file is for rediss:// and rediss+sentinel://")
-    credentials, hosts = _credentials_and_hosts(split.netloc)
+        raise ValueError("ca_file is for rediss://, rediss+sentinel:// and rediss+cluster://")
+    return replace(_BY_FORM[suffix](split, options), tls=tls, ca_file=options.get("ca_file"))
+
+
+def _direct(split: SplitResult, options: Mapping[str, str]) -> Address:
+    credentials, host = _credentials_and_hosts(split.netloc)
     path = unquote(split.path.removeprefix("/"))
-    if suffix:
-        return Address(
-            endpoints=tuple(_endpoint(host, _SENTINEL_PORT) for host in hosts.split(",")),
-            credentials=credentials,
-            service=_service(path),
-            sentinel_credentials=RedisCredentials(
-                options.get("sentinel_user"), options.get("sentinel_password")
-            ),
-            tls=tls,
-            ca_file=options.get("ca_file"),
-            db=_db(options.get("db", "0")),
-        )
     if path and "db" in options:
         raise ValueError("a bus URL names its database once")
-    db = _db(path or options.get("db", "0"))
-    return Address((_endpoint(hosts, _PORT),), credentials, tls=tls, ca_file=options.get("ca_file"), db=db)
+    return Address((_endpoint(host, _PORT),), credentials, db=_db(path or options.get("db", "0")))
+
+
+def _by_sentinel(split: SplitResult, options: Mapping[str, str]) -> Address:
+    credentials, hosts = _credentials_and_hosts(split.netloc)
+    return Address(
+        endpoints=tuple(_endpoint(host, _SENTINEL_PORT) for host in hosts.split(",")),
+        credentials=credentials,
+        service=_service(unquote(split.path.removeprefix("/"))),
+        sentinel_credentials=RedisCredentials(options.get("sentinel_user"), options.get("sentinel_password")),
+        db=_db(options.get("db", "0")),
+    )
+
+
+def _in_cluster(split: SplitResult, _: Mapping[str, str]) -> Address:
+    credentials, hosts = _credentials_and_hosts(split.netloc)
+    if split.path not in {"", "/", "/0"}:
+        raise ValueError("a Redis Cluster has the database 0 alone")
+    endpoints = tuple(_endpoint(host, _PORT) for host in hosts.split(","))
+    return Address(endpoints, credentials, is_cluster=True)
+
+
+_BY_FORM: Final = {"": _direct, "sentinel": _by_sentinel, "cluster": _in_cluster}
 
 
 def _options(split: SplitResult, known: frozenset[str]) -> Mapping[str, str]:
@@ -341,7 +367,7 @@ def _endpoint(text: str, port: int) -> Endpoint:
     except ValueError:
         raise ValueError("a host of a bus URL is not a host with a port") from None
     if not found.host or not found.port > 0:
-        raise ValueError("a bus URL names a host, and with sentinels each host between commas")
+        raise ValueError("a bus URL names a host, and with sentinels or a cluster each host between commas")
     return found
 
 
@@ -395,6 +421,7 @@ class Connector:
         name: The name of the connections in the server's list of clients.
         connections: The class of connections without TLS.
         refusals: Records what the server refuses; its own when None.
+        locate: Returns the server, or raises :class:`RedisUnreachable`; None: *address* is enough.
 
     Raises:
         OSError: The file of trusted certificates cannot be read.
@@ -407,8 +434,10 @@ class Connector:
         name: str = "oscc-gateway",
         connections: type[Connection] = Connection,
         refusals: Refusals | None = None,
+        locate: Callable[[], Awaitable[Endpoint]] | None = None,
     ) -> None:
         self._address = address
+        self._locate = locate
         self._clock = clock
         self._name = name
         self._connections = connections
@@ -439,15 +468,35 @@ class Connector:
             raise
 
     async def _open(self, first: Sequence[Sequence[Word]]) -> OpenConnection:
+        async with self._explained(OPEN_S):
+            endpoint = await self.primary()
+            commands = (("PING",), ("ROLE",), ("CLIENT", "SETNAME", self._name), *first)
+            async with self._connected(endpoint, self._address.credentials, self._address.db) as found:
+                # SETNAME is not left to redis-py, which gives up where a server does not allow it
+                pong, role, _, *replies = await _replies(found, commands)
+                _check(pong, role)
+        return OpenConnection(found, endpoint, replies)
+
+    async def ask_at(self, endpoint: Endpoint, *commands: Sequence[Word]) -> Sequence[Reply]:
+        """Ask the server at *endpoint*, on a connection of its own that ends then; bounded in time.
+
+        Raises:
+            RedisUnreachable: It did not answer, or refused this node.
+        """
+        async with (
+            self._explained(ASK_AT_S),
+            self._connected(endpoint, self._address.credentials, 0, ASK_AT_S) as asked,
+        ):
+            replies = await _replies(asked, commands)
+            await asked.disconnect(nowait=True)
+        return replies
+
+    @asynccontextmanager
+    async def _explained(self, within_s: float) -> AsyncIterator[None]:
+        """Bound the block in time, and raise :class:`RedisUnreachable` for whatever ends it."""
         try:
-            async with self._clock.timeout(OPEN_S):
-                endpoint = await self.primary()
-                commands = (("PING",), ("ROLE",), ("CLIENT", "SETNAME", self._name), *first)
-                async with self._connected(endpoint, self._address.credentials, self._address.db) as found:
-                    # SETNAME is not left to redis-py, which gives up where a server does not allow it
-                    pong, role, _, *replies = await _replies(found, commands)
-                    _check(pong, role)
-                    return OpenConnection(found, endpoint, replies)
+            async with self._clock.timeout(within_s):
+                yield
         except AuthenticationError as error:
             said = code(error)
             word = said if said in ENTRY_REFUSALS else "WRONGPASS"  # a server without passwords says ERR
@@ -463,13 +512,15 @@ class Connector:
             raise RedisUnreachable(reason(error)) from None
 
     async def primary(self) -> Endpoint:
-        """Return the server: the one of the address, or the one that the sentinels elect.
+        """Return the server: of the address, of *locate*, or the one that the sentinels elect.
 
         All sentinels are asked each time: one that is cut off may still name a former primary.
 
         Raises:
             RedisUnreachable: No sentinel names one.
         """
+        if self._locate is not None:
+            return await self._locate()
         if self._address.service is None:
             return self._address.endpoints[0]
         async with asyncio.TaskGroup() as tasks:

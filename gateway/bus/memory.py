@@ -107,7 +107,9 @@ class MemoryLeases:
         self._grant(user, Grant(node, holder, token))
         return True
 
-    async def renew_many(self, node: NodeId, holder: str, held: Sequence[tuple[UserId, int]]) -> list[bool]:
+    async def renew_many(
+        self, node: NodeId, holder: str, held: Sequence[tuple[UserId, int]]
+    ) -> list[bool | None]:
         """See :meth:`gateway.runtime.ports.Leases.renew_many`."""
         return [await self.renew(user, node, holder, token) for user, token in held]
 

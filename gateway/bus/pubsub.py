@@ -1,4 +1,9 @@
-"""Messages between nodes over Redis pub/sub: publishing, subscribing, and noticing losses."""
+"""Messages between nodes over Redis pub/sub: publishing, subscribing, and noticing losses.
+
+On one Redis all messages are one partition. In a Redis Cluster there are several, each served by one shard:
+every node receives on the connection of one partition, which its name decides. So what one node publishes
+arrives at another in the order in which it was published, over all channels, as on one Redis.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +14,12 @@ from contextlib import suppress
 from functools import partial
 from itertools import groupby
 from typing import Final, NamedTuple, TypeVar
+from zlib import crc32
 
 from redis.exceptions import RedisError
 
 from gateway.bus.connect import LIVES, UNEXPECTED, Connector, KeyNames, Reply, Word, bus_down, code
-from gateway.bus.redis import Pipeline, RedisClient, RedisLimits
+from gateway.bus.redis import Pipeline, RedisClient, RedisLimits, ignore
 from gateway.bus.sealing import (
     DropReason,
     Freshness,
@@ -26,10 +32,12 @@ from gateway.bus.sealing import (
     written,
 )
 from gateway.domain.errors import GatewayError
+from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import (
     BadEnvelope,
     Channel,
     Envelope,
+    Inbox,
     Sliced,
     aged,
     decode,
@@ -38,7 +46,7 @@ from gateway.protocol.envelopes import (
     encoding,
     is_large,
 )
-from gateway.runtime.ports import Clock
+from gateway.runtime.ports import Clock, NotSentError
 
 SUBSCRIBE_MAX: Final = 512
 """Channels of one command: the server confirms each of them, and serves no other client meanwhile."""
@@ -55,8 +63,8 @@ SLICED_BYTES: Final = 64 * 1024
 """A message of more is decoded in slices, between which others have turns of the loop."""
 SLOW_S: Final = 0.02
 """A message that was under way for less is passed on as it was sent."""
-_SUBSCRIBE: Final = b"SUBSCRIBE"
-_UNSUBSCRIBE: Final = b"UNSUBSCRIBE"
+NOBODY: Final = NodeId("")
+"""The name of a bus that receives for no node, as that of an operator's command."""
 _DROPPED: Final = {
     Freshness.REPEATED: DropReason.REPEATED,
     Freshness.LATE: DropReason.LATE,
@@ -66,6 +74,38 @@ Handler = Callable[[bytes], Awaitable[None] | None]
 """Handles a payload; what it returns is awaited before the next payload is handled."""
 Receive = Callable[[Envelope], None]
 T = TypeVar("T")
+
+
+class Verbs(NamedTuple):
+    """The commands of pub/sub."""
+
+    publish: bytes
+    subscribe: bytes
+    unsubscribe: bytes
+
+
+PLAIN: Final = Verbs(b"PUBLISH", b"SUBSCRIBE", b"UNSUBSCRIBE")
+SHARDED: Final = Verbs(b"SPUBLISH", b"SSUBSCRIBE", b"SUNSUBSCRIBE")
+
+
+class Partition(NamedTuple):
+    """A part of all messages that keeps its order: the server that passes them on, and its names.
+
+    *prefix*: what the names of its channels begin with; in a Redis Cluster with a hash tag.
+    """
+
+    connector: Connector
+    prefix: bytes = b""
+    verbs: Verbs = PLAIN
+
+    def name(self, channel: bytes) -> bytes:
+        """Return the name of *channel* in this partition."""
+        return self.prefix + channel
+
+
+def partition_of(node: NodeId, partitions: int) -> int:
+    """Return the index of the partition in which *node* receives; the same at all nodes of all versions."""
+    return crc32(node.encode()) % partitions
 
 
 class _Subscription:
@@ -100,6 +140,7 @@ class Subscriber:
         clock: The only time.
         jitter: Draws from [0, 1).
         limits: Deadlines and bounds.
+        verbs: The commands by which channels are subscribed to.
     """
 
     def __init__(
@@ -108,6 +149,7 @@ class Subscriber:
         clock: Clock,
         jitter: Callable[[], float],
         limits: RedisLimits = SUBSCRIBING,
+        verbs: Verbs = PLAIN,
     ) -> None:
         self.doubts: Final[Counter[str]] = Counter()
         """How often messages may have been lost, by what showed it: ``renewed`` or ``unrequested``."""
@@ -120,6 +162,7 @@ class Subscriber:
             opened=self._opened,
         )
         self._clock = clock
+        self._verbs = verbs
         self._subscriptions: dict[bytes, _Subscription] = {}
         self._changes: list[_Change] = []
         """The changes of this turn of the loop."""
@@ -144,7 +187,7 @@ class Subscriber:
         known = self._subscriptions.get(name)
         if known is None:
             known = self._subscriptions[name] = _Subscription(handle)
-            self._change(_Change(_SUBSCRIBE, name, known.in_force))
+            self._change(_Change(self._verbs.subscribe, name, known.in_force))
         known.handle = handle
         if not self.client.is_up:
             known.in_force.clear()
@@ -155,7 +198,7 @@ class Subscriber:
         """Stop handling payloads of channel *name*."""
         if self._subscriptions.pop(name, None) is not None:
             done = asyncio.Event()
-            self._change(_Change(_UNSUBSCRIBE, name, done))
+            self._change(_Change(self._verbs.unsubscribe, name, done))
             await self._is_confirmed(done)
 
     # ---- changes ----
@@ -199,7 +242,7 @@ class Subscriber:
 
     def _failed(self, change: _Change) -> None:
         """Settle a change whose connection was lost: every subscription ended with it."""
-        if change.verb == _UNSUBSCRIBE:
+        if change.verb == self._verbs.unsubscribe:
             change.done.set()
 
     async def _is_confirmed(self, event: asyncio.Event) -> bool:
@@ -218,8 +261,10 @@ class Subscriber:
     def _opened(self, _: Sequence[Reply]) -> None:
         for subscription in self._subscriptions.values():
             subscription.in_force.clear()
-        wanted = [_Change(_SUBSCRIBE, name, of.in_force) for name, of in self._subscriptions.items()]
-        last = self._send(_SUBSCRIBE, wanted)
+        wanted = [
+            _Change(self._verbs.subscribe, name, of.in_force) for name, of in self._subscriptions.items()
+        ]
+        last = self._send(self._verbs.subscribe, wanted)
         if last is not None and self._owes_doubt:
             last.add_done_callback(self._in_force_again)
         self._owes_doubt = True  # when this connection ends
@@ -229,8 +274,14 @@ class Subscriber:
             self._doubt("renewed")
 
     def _unrequested(self) -> None:
-        """Handle a confirmation without a command: a proxy in between renewed the connection."""
-        self._doubt("unrequested")
+        """Handle a confirmation without a command: a proxy in between renewed the connection.
+
+        A node of a Redis Cluster sends it when another node serves the channel from now on.
+        """
+        if self._verbs is SHARDED:
+            self.client.drop("another serves its slot")
+        else:
+            self._doubt("unrequested")
 
     def _doubt(self, why: str) -> None:
         self.doubts[why] += 1
@@ -242,47 +293,55 @@ class Subscriber:
         return None if subscription is None else subscription.handle(payload)
 
 
+class _Published(NamedTuple):
+    """A message on its way to one partition, and the reply to come."""
+
+    publisher: RedisClient
+    reply: asyncio.Future[Reply]
+
+
 class RedisBus:
     """See :class:`gateway.runtime.ports.Bus`. Works while :meth:`run` runs.
 
-    Two connections: every message of this node is published on one of them, in order; every message to it
-    arrives on the other. Messages are sealed, and received once: see :mod:`gateway.bus.sealing`.
+    On a connection for each partition every message of this node to it is published, in order; on one more
+    every message to this node arrives. Messages are sealed, and received once, see
+    :mod:`gateway.bus.sealing`.
 
     Invariants: a received message was sealed for its channel by a running node of this cluster, after this
     process started, and is received once; a message is published once or not at all, in the order in which it
     was given, and none that failed is delivered after one that was asked later.
 
     Args:
-        connector: Opens connections.
+        partitions: All of them, in the same order at all nodes.
         names: Names channels.
         seals: Seals and opens messages.
         clock: The only time.
         jitter: Draws from [0, 1).
         draw: Draws that many unpredictable bytes.
-        publishing: Deadlines and bounds of the connection that publishes.
-        subscribing: Those of the connection that receives.
+        node: Whose bus it is, which decides the partition in which it receives.
     """
 
     def __init__(
         self,
-        connector: Connector,
+        partitions: Sequence[Partition],
         names: KeyNames,
         seals: Seals,
         clock: Clock,
         jitter: Callable[[], float],
         draw: Callable[[int], bytes],
         *,
-        publishing: RedisLimits = PUBLISHING,
-        subscribing: RedisLimits = SUBSCRIBING,
+        node: NodeId = NOBODY,
     ) -> None:
         self.published = 0
         """Messages that Redis accepted."""
         self.received = 0
         """Messages that were passed to a receiver."""
-        self.subscriber: Final = Subscriber(connector, clock, jitter, subscribing)
-        last = _LastConnection()
-        self.publisher: Final = RedisClient(
-            connector, clock, jitter, publishing, first=last.commands, opened=last.opened
+        self.partitions: Final = tuple(partitions)
+        self.own: Final = self.partitions[partition_of(node, len(partitions))]
+        """The partition in which this node receives."""
+        self.subscriber: Final = Subscriber(self.own.connector, clock, jitter, verbs=self.own.verbs)
+        self.publishers: Final = tuple(
+            _publisher(partition.connector, clock, jitter) for partition in self.partitions
         )
         self.seals: Final = seals
         self.lives: Final = Lives(draw, clock.now())
@@ -294,31 +353,38 @@ class RedisBus:
         """Held while a message is encoded: it lets others in by the order in which they came."""
 
     async def run(self) -> None:
-        """Keep both connections until cancelled, and prove to other nodes that this one runs."""
+        """Keep the connections until cancelled, and prove to other nodes that this one runs."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.publisher.run())
+            for publisher in self.publishers:
+                tasks.create_task(publisher.run())
             tasks.create_task(self.subscriber.client.run())
             tasks.create_task(self._greet())
 
     async def subscribe(self, channel: Channel, receive: Receive) -> None:
-        """See :meth:`gateway.runtime.ports.Bus.subscribe`."""
-        name = self._names.channel(channel)
+        """See :meth:`gateway.runtime.ports.Bus.subscribe`.
+
+        Raises:
+            ValueError: It is the inbox of a node that receives in another partition.
+        """
+        if self.own not in [self.partitions[at] for at in self._reached_by(channel)]:
+            raise ValueError("this bus receives in another partition than that node")
+        name = self.own.name(self._names.channel(channel))
         self._receivers[name] = receive
         await self.subscriber.subscribe(name, partial(self._receive, name))
 
     async def unsubscribe(self, channel: Channel) -> None:
         """See :meth:`gateway.runtime.ports.Bus.unsubscribe`."""
-        name = self._names.channel(channel)
+        name = self.own.name(self._names.channel(channel))
         self._receivers.pop(name, None)
         await self.subscriber.unsubscribe(name)
 
     async def publish(self, channel: Channel, envelope: Envelope) -> int:
         """See :meth:`gateway.runtime.ports.Bus.publish`."""
-        name = self._names.channel(channel)
+        name, reached = self._names.channel(channel), self._reached_by(channel)
         async with self._encoding:
             body = await self._whole(encoding(envelope)) if is_large(envelope) else encode(envelope)
-            answer = self.publisher.ask(b"PUBLISH", name, self.sealed(name, body))
-        receivers = self._receivers_in(await answer)
+            asked = self._ask(name, body, reached)
+        receivers = await self._receivers_in(asked)
         self.published += 1
         return receivers
 
@@ -332,14 +398,34 @@ class RedisBus:
         """Return *body* sealed for channel *name* with the next number of this life; to be sent once."""
         return self.seals.seal(name, self.lives.stamp(self._clock.now()) + body)
 
-    async def _publish(self, name: bytes, body: bytes) -> int:
-        return self._receivers_in(await self.publisher.ask(b"PUBLISH", name, self.sealed(name, body)))
+    def _reached_by(self, channel: Channel) -> Sequence[int]:
+        """Return the indexes of the partitions in which the subscribers of *channel* receive."""
+        if isinstance(channel, Inbox):
+            return (partition_of(channel.node, len(self.partitions)),)
+        return range(len(self.partitions))
 
-    def _receivers_in(self, reply: Reply) -> int:
-        match self.publisher.accepted(reply):
-            case int(receivers):
-                return receivers
-        raise bus_down(UNEXPECTED)
+    def _ask(self, channel: bytes, body: bytes, reached: Sequence[int]) -> list[_Published]:
+        """Publish to all partitions at once, and before anything is waited for: so the order is kept."""
+        asked = []
+        for at in reached:
+            partition, publisher = self.partitions[at], self.publishers[at]
+            name = partition.name(channel)
+            reply = publisher.ask(partition.verbs.publish, name, self.sealed(name, body))
+            reply.add_done_callback(ignore)
+            asked.append(_Published(publisher, reply))
+        return asked
+
+    async def _receivers_in(self, asked: Sequence[_Published]) -> int:
+        receivers = 0
+        for publisher, reply in asked:
+            try:
+                answer = publisher.accepted(await reply)
+            except NotSentError as error:  # other partitions may have it
+                raise error if len(asked) == 1 else bus_down(error.message) from None
+            if not isinstance(answer, int):
+                raise bus_down(UNEXPECTED)
+            receivers += answer
+        return receivers
 
     async def _whole(self, work: Sliced[T]) -> T:
         """Do *work*; others have a turn of the loop after each slice."""
@@ -417,7 +503,8 @@ class RedisBus:
 
     async def _greet(self) -> None:
         """Challenge unknown nodes and answer the challenges of others, until cancelled."""
-        await self.subscriber.subscribe(LIVES, self._receive_greeting)
+        name = self.own.name(LIVES)
+        await self.subscriber.subscribe(name, partial(self._receive_greeting, name))
         while True:
             now = self._clock.now()
             self.seals.drop(DropReason.UNPROVEN, self.lives.expire(now))
@@ -432,14 +519,15 @@ class RedisBus:
     async def _send_greeting(self, now: float) -> float:
         """Publish a greeting; returns how long to wait until the next."""
         try:
-            await self._publish(LIVES, written(self.lives.greeting(now)))
+            greeting = written(self.lives.greeting(now))
+            await self._receivers_in(self._ask(LIVES, greeting, range(len(self.partitions))))
         except GatewayError:
             self.lives.unheard()
             return GREET_AGAIN_S
         return GREET_S
 
-    def _receive_greeting(self, sealed: bytes) -> Awaitable[None] | None:
-        found = self._opened(LIVES, sealed)
+    def _receive_greeting(self, name: bytes, sealed: bytes) -> Awaitable[None] | None:
+        found = self._opened(name, sealed)
         if found is None:
             return None
         head, body = found
@@ -453,6 +541,11 @@ class RedisBus:
             self.seals.drop(_DROPPED[verdict])
         self._heard_life.set()
         return self._deliver_all(released, now) if released else None
+
+
+def _publisher(connector: Connector, clock: Clock, jitter: Callable[[], float]) -> RedisClient:
+    last = _LastConnection()
+    return RedisClient(connector, clock, jitter, PUBLISHING, first=last.commands, opened=last.opened)
 
 
 class _LastConnection:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import math
+from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from importlib import resources
@@ -18,6 +19,7 @@ from redis.asyncio import Connection
 from redis.exceptions import NoScriptError, RedisError
 
 from gateway.bus.connect import (
+    UNEXPECTED,
     Connector,
     Endpoint,
     OpenConnection,
@@ -34,7 +36,12 @@ from gateway.runtime.ports import Clock, NotSentError
 
 LATE: Final = "it did not answer in time"
 _END: Final = "the node ends"
-_MESSAGE: Final = b"message"
+_MESSAGES: Final = frozenset({b"message", b"smessage"})
+"""What a message begins with: of a channel, or of a sharded one in a Redis Cluster."""
+_LEAVE: Final = {"READONLY": "it is a replica", "MOVED": "another serves its slot"}
+"""The refusals of a server that is not the right one, or no longer, and why it is left."""
+_SCANNED: Final = 2_000
+"""Keys that one step of the scan looks at: each user has two of them beside the nodes'."""
 _STABLE_S: Final = 1.0
 """A connection that lasted longer than this resets the back-off."""
 
@@ -206,7 +213,12 @@ class Pipeline:
         """Process a reply; returns what is left to do before the next one."""
         if self.lost.is_set():
             return None
-        if self._receive is not None and isinstance(reply, list) and len(reply) == 3 and reply[0] == _MESSAGE:
+        if (
+            self._receive is not None
+            and isinstance(reply, list)
+            and len(reply) == 3
+            and reply[0] in _MESSAGES
+        ):
             return self._receive(reply[1], reply[2])
         if self._pending and self._pending[0].accepts(reply):
             command = self._pending.popleft()
@@ -222,7 +234,57 @@ class Pipeline:
         return None
 
 
-class RedisClient:
+class CommandSender(ABC):
+    """Sends commands to Redis: to one server, or in a Redis Cluster to the one that serves their key."""
+
+    @abstractmethod
+    def ask(self, *words: Word) -> asyncio.Future[Reply]:
+        """Send a command; returns its reply to come, refusals of Redis included.
+
+        Fails with ``bus_down`` when no reply comes in time. It may be cancelled.
+        """
+
+    @abstractmethod
+    def accepted(self, reply: Reply) -> Reply:
+        """Return *reply* unless it is a refusal.
+
+        Raises:
+            GatewayError: ``bus_down``: Redis refused.
+        """
+
+    @abstractmethod
+    def together(self, keys: Sequence[bytes]) -> list[list[int]]:
+        """Return which of *keys* one command may name, as lists of their indexes."""
+
+    @abstractmethod
+    async def scan(self, pattern: bytes) -> set[bytes]:
+        """Return the keys that match *pattern*.
+
+        Raises:
+            GatewayError: ``bus_down``: no reply came in time, or Redis refused.
+        """
+
+    async def answer(self, *words: Word) -> Reply:
+        """Send a command and return its reply.
+
+        Raises:
+            GatewayError: ``bus_down``: no reply came in time, or Redis refused.
+        """
+        return self.accepted(await self.ask(*words))
+
+    async def answers(self, commands: Sequence[Sequence[Word]]) -> list[Reply]:
+        """Send several commands at once and return their replies.
+
+        Raises:
+            GatewayError: ``bus_down``: a reply did not come in time, or Redis refused a command.
+        """
+        replies = [self.ask(*words) for words in commands]
+        for reply in replies:
+            reply.add_done_callback(ignore)
+        return [self.accepted(await reply) for reply in replies]
+
+
+class RedisClient(CommandSender):
     """One kept connection: opened, watched, and opened again after a loss.
 
     Invariants: commands leave in the order in which they were asked, over reconnects as well: what was sent
@@ -287,10 +349,7 @@ class RedisClient:
         return self._endpoint
 
     def ask(self, *words: Word) -> asyncio.Future[Reply]:
-        """Send a command; returns its reply to come, refusals of Redis included.
-
-        Fails with ``bus_down`` when no reply comes in time. It may be cancelled.
-        """
+        """See :meth:`CommandSender.ask`."""
         reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._add([PendingCommand(pack(*words), reply, self._clock.now())])
         return reply
@@ -303,38 +362,32 @@ class RedisClient:
         self._add(commands)
         return [command.reply for command in commands]
 
-    async def answer(self, *words: Word) -> Reply:
-        """Send a command and return its reply.
-
-        Raises:
-            GatewayError: ``bus_down``: no reply came in time, or Redis refused.
-        """
-        return self.accepted(await self.ask(*words))
-
-    async def answers(self, commands: Sequence[Sequence[Word]]) -> list[Reply]:
-        """Send several commands at once and return their replies.
-
-        Raises:
-            GatewayError: ``bus_down``: a reply did not come in time, or Redis refused a command.
-        """
-        replies = [self.ask(*words) for words in commands]
-        for reply in replies:
-            reply.add_done_callback(_ignore)
-        return [self.accepted(await reply) for reply in replies]
-
     def accepted(self, reply: Reply) -> Reply:
-        """Return *reply* unless it is a refusal. A refusal that only replicas give ends the connection.
-
-        Raises:
-            GatewayError: ``bus_down``: Redis refused.
-        """
+        """See :meth:`CommandSender.accepted`. A server that must be left is left."""
         if not isinstance(reply, RedisError):
             return reply
         refusal = code(reply)
         self._connector.refusals.add(refusal)
-        if refusal == "READONLY":
-            self.drop("it is a replica")
+        if refusal in _LEAVE:
+            self.drop(_LEAVE[refusal])
         raise bus_down(refusal)
+
+    def together(self, keys: Sequence[bytes]) -> list[list[int]]:
+        """See :meth:`CommandSender.together`: one server has them all."""
+        return [list(range(len(keys)))]
+
+    async def scan(self, pattern: bytes) -> set[bytes]:
+        """See :meth:`CommandSender.scan`."""
+        keys: set[bytes] = set()
+        cursor = b"0"
+        while True:
+            match await self.answer("SCAN", cursor, "MATCH", pattern, "COUNT", _SCANNED):
+                case [bytes(cursor), list(found)]:
+                    keys.update(found)
+                case _:
+                    raise bus_down(UNEXPECTED)
+            if cursor == b"0":
+                return keys
 
     def drop(self, why: str) -> None:
         """End the connection, if there is one; the next one is opened at once."""
@@ -405,7 +458,7 @@ class RedisClient:
                     await pipeline.lost.wait()
             except TimeoutError:
                 if not pipeline.pending:
-                    self.ask("PING").add_done_callback(_ignore)
+                    self.ask("PING").add_done_callback(ignore)
 
     def _adapt(self, opened_s: float) -> None:
         """Set the deadline of replies on this connection by how long it took to open."""
@@ -510,7 +563,7 @@ class Script:
         """The command that loads it into a server."""
         return ("SCRIPT", "LOAD", self._text)
 
-    async def run(self, client: RedisClient, keys: tuple[bytes, ...], *arguments: Word) -> Reply:
+    async def run(self, client: CommandSender, keys: tuple[bytes, ...], *arguments: Word) -> Reply:
         """Run it on *keys*.
 
         Raises:
@@ -531,7 +584,7 @@ def _size(commands: Iterable[PendingCommand]) -> int:
     return sum(len(command.packed) for command in commands)
 
 
-def _ignore(reply: asyncio.Future[Reply]) -> None:
+def ignore(reply: asyncio.Future[Reply]) -> None:
     """Let a reply that nothing waits for fail without a warning."""
     if not reply.cancelled():
         reply.exception()

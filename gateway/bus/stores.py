@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 import msgspec
 from redis.asyncio import Connection
+from redis.crc import key_slot
 from redis.exceptions import RedisError
 
+from gateway.bus.cluster import ClusterClient, Topology
 from gateway.bus.connect import (
     LOG_OFFS,
     NODES,
+    REFUSAL_S,
+    TRIAL,
     TRIAL_WRITE,
     UNEXPECTED,
     Address,
@@ -32,8 +37,8 @@ from gateway.bus.connect import (
     code,
     parse_url,
 )
-from gateway.bus.pubsub import RedisBus
-from gateway.bus.redis import RedisClient, RedisLimits, Script
+from gateway.bus.pubsub import NOBODY, Partition, RedisBus
+from gateway.bus.redis import CommandSender, RedisClient, RedisLimits, Script
 from gateway.bus.sealing import DropReason, Seals
 from gateway.core.lease import TTL_S
 from gateway.domain.errors import EndReason, GatewayError
@@ -53,8 +58,6 @@ TRIES: Final = 5
 SKEW_MS: Final = 60_000
 """How far the clocks of nodes may differ before a counter is taken for an old one."""
 COUNT_MAX: Final = 2**53
-_SCANNED: Final = 2_000
-"""Keys that one step of the scan looks at: each user has two of them beside the nodes'."""
 _READ_AT_ONCE: Final = 500
 """Log-offs read by one command."""
 _REASONS: Final = {reason.value.encode(): reason for reason in EndReason}
@@ -64,7 +67,8 @@ class RedisLeases:
     """See :class:`gateway.runtime.ports.Leases`.
 
     Args:
-        client: Runs the script. What is asked in one turn of the loop leaves in one batch of its window.
+        client: Runs the script. What is asked in one turn of the loop leaves in one batch of its window;
+            of a Redis Cluster each user's lease is renewed by a command of its own, at their shard.
         names: Names keys.
         clock: The only time.
         ttl_s: How long a lease lasts that is not renewed.
@@ -73,7 +77,7 @@ class RedisLeases:
 
     def __init__(
         self,
-        client: RedisClient,
+        client: CommandSender,
         names: KeyNames,
         clock: Clock,
         *,
@@ -105,17 +109,50 @@ class RedisLeases:
             self._renewed(self._clock.now() - asked_at)
         return answer[-1] == 1
 
-    async def renew_many(self, node: NodeId, holder: str, held: Sequence[tuple[UserId, int]]) -> list[bool]:
+    async def renew_many(
+        self, node: NodeId, holder: str, held: Sequence[tuple[UserId, int]]
+    ) -> list[bool | None]:
         """See :meth:`gateway.runtime.ports.Leases.renew_many`."""
+        asked_at = self._clock.now()
+        groups = self._client.together([self._names.user(user).own for user, _ in held])
+        if len(groups) == 1:
+            renewed: list[bool | None] = [*await self._renew_group(node, holder, held)]
+        else:
+            renewed = await self._renew_groups(node, holder, held, groups)
+        if self._renewed is not None:
+            self._renewed(self._clock.now() - asked_at)
+        return renewed
+
+    async def _renew_groups(
+        self, node: NodeId, holder: str, held: Sequence[tuple[UserId, int]], groups: Sequence[Sequence[int]]
+    ) -> list[bool | None]:
+        """Renew each group by a command of its own: one shard's trouble is none of the others'."""
+        renewed: list[bool | None] = [None] * len(held)
+        errors: list[GatewayError] = []
+
+        async def renew(group: Sequence[int]) -> None:
+            try:
+                answers = await self._renew_group(node, holder, [held[at] for at in group])
+            except GatewayError as error:
+                errors.append(error)
+                return
+            for at, is_renewed in zip(group, answers, strict=True):
+                renewed[at] = is_renewed
+
+        async with asyncio.TaskGroup() as tasks:
+            for group in groups:
+                tasks.create_task(renew(group))
+        if len(errors) == len(groups):
+            raise errors[0]
+        return renewed
+
+    async def _renew_group(self, node: NodeId, holder: str, held: Sequence[tuple[UserId, int]]) -> list[bool]:
         names = [self._names.user(user) for user, _ in held]
         keys = tuple(key for name in names for key in (name.own, name.tok))
         tokens = [token for _, token in held]
-        asked_at = self._clock.now()
         answer = await self._run(keys, "renew", node, holder, tokens[0], *self._ttls_ms, *tokens[1:])
         if len(answer) != 2 + len(held):
             raise bus_down(UNEXPECTED)
-        if self._renewed is not None:
-            self._renewed(self._clock.now() - asked_at)
         return [each == 1 for each in answer[2:]]
 
     async def release(self, user: UserId, holder: str, token: int) -> None:
@@ -165,7 +202,7 @@ class RedisNodeRegistry:
         ttl_s: How long a record lasts that is not renewed.
     """
 
-    def __init__(self, client: RedisClient, names: KeyNames, *, ttl_s: float = NODE_TTL_S) -> None:
+    def __init__(self, client: CommandSender, names: KeyNames, *, ttl_s: float = NODE_TTL_S) -> None:
         self._client = client
         self._names = names
         self._ttl_ms = round(ttl_s * 1000)
@@ -184,21 +221,9 @@ class RedisNodeRegistry:
 
         What is no record of a node, or that of an incompatible version, is left out.
         """
-        answers = await self._client.answers([("HGETALL", key) for key in await self._keys()])
+        answers = await self._client.answers([("HGETALL", key) for key in await self._client.scan(NODES)])
         found = [_record(answer) for answer in answers]
         return tuple(sorted(record for record in found if record is not None))
-
-    async def _keys(self) -> set[bytes]:
-        keys: set[bytes] = set()
-        cursor = b"0"
-        while True:
-            match await self._client.answer("SCAN", cursor, "MATCH", NODES, "COUNT", _SCANNED):
-                case [bytes(cursor), list(found)]:
-                    keys.update(found)
-                case _:
-                    raise bus_down(UNEXPECTED)
-            if cursor == b"0":
-                return keys
 
 
 def _field(value: str | float) -> str:
@@ -239,7 +264,7 @@ class RedisStore:
         clock: Dates counters.
     """
 
-    def __init__(self, client: RedisClient, names: KeyNames, seals: Seals, clock: Clock) -> None:
+    def __init__(self, client: CommandSender, names: KeyNames, seals: Seals, clock: Clock) -> None:
         self._client = client
         self._names = names
         self._seals = seals
@@ -379,15 +404,32 @@ _QUESTIONS: Final[tuple[tuple[Word, ...], ...]] = (
     ("CONFIG", "GET", "save"),
     ("CONFIG", "GET", "appendonly"),
     ("CONFIG", "GET", "maxmemory-policy"),
-    TRIAL_WRITE,
 )
+_NODE_TIMEOUT: Final = b"cluster-node-timeout"
+_FULL_COVERAGE: Final = b"cluster-require-full-coverage"
+_CLUSTER_SETTINGS: Final = (("CONFIG", "GET", _NODE_TIMEOUT), ("CONFIG", "GET", _FULL_COVERAGE))
+
+
+class BackendOptions(NamedTuple):
+    """Options of a backend.
+
+    Attributes:
+        ttl: How long things last.
+        node: The node that receives; none when it is empty.
+        renewed: Called with the seconds that each renewal of leases took.
+    """
+
+    ttl: Lifetimes = Lifetimes()
+    node: NodeId = NOBODY
+    renewed: Callable[[float], None] | None = None
 
 
 class RedisBackend:
     """A node's connections to one Redis, open while its block lasts, which is entered once.
 
     It starts without Redis as well and keeps trying; ports raise ``bus_down`` meanwhile. One connection
-    each for publishing, for receiving, for scripts and for commands: none waits for another.
+    each for publishing, for receiving, for scripts and for commands: none waits for another. To a Redis
+    Cluster one for publishing to each partition, and to each primary one for scripts and one for commands.
 
     Args:
         url: See :mod:`gateway.bus.connect`.
@@ -395,8 +437,7 @@ class RedisBackend:
         clock: The only time.
         jitter: Draws from [0, 1).
         draw: Draws that many unpredictable bytes.
-        ttl: How long things last; the defaults when None.
-        renewed: Called with the seconds that each renewal of a lease took.
+        options: See :class:`BackendOptions`; the defaults when None.
         connections: The class of connections without TLS.
 
     Raises:
@@ -412,20 +453,27 @@ class RedisBackend:
         jitter: Callable[[], float],
         draw: Callable[[int], bytes],
         *,
-        ttl: Lifetimes | None = None,
-        renewed: Callable[[float], None] | None = None,
+        options: BackendOptions | None = None,
         connections: type[Connection] = Connection,
     ) -> None:
-        lasts = ttl or Lifetimes()
+        lasts, node, renewed = options or BackendOptions()
         names = KeyNames(keys.pseudonym)
         self.seals: Final = Seals(keys.sealing, draw)
-        refusals = Refusals(clock, lasts.refusal_s)
-        self._connector = Connector(parse_url(url), clock, connections=connections, refusals=refusals)
         self._trial_s = lasts.trial_s
         self._clock = clock
-        self._scripts = RedisClient(self._connector, clock, jitter, SCRIPTS, first=lambda: (LEASE.load,))
-        self._commands = RedisClient(self._connector, clock, jitter, COMMANDS)
-        self.bus: Final = RedisBus(self._connector, names, self.seals, clock, jitter, draw)
+        address = parse_url(url)
+        self._servers: OneServer | Shards
+        if address.is_cluster:
+            topology = Topology(address, clock, connections, lasts.refusal_s)
+            self._servers = Shards(topology, clock, jitter)
+        else:
+            refusals = Refusals(clock, lasts.refusal_s)
+            connector = Connector(address, clock, connections=connections, refusals=refusals)
+            self._servers = OneServer(connector, clock, jitter)
+        self._scripts, self._commands = self._servers.scripts, self._servers.commands
+        self.bus: Final = RedisBus(
+            self._servers.partitions, names, self.seals, clock, jitter, draw, node=node
+        )
         self.leases: Final = RedisLeases(self._scripts, names, clock, ttl_s=lasts.lease_s, renewed=renewed)
         self.registry: Final = RedisNodeRegistry(self._commands, names, ttl_s=lasts.node_s)
         self.shared: Final = RedisStore(self._commands, names, self.seals, clock)
@@ -435,28 +483,27 @@ class RedisBackend:
     @property
     def clients(self) -> dict[str, RedisClient]:
         """The connections by their use."""
+        of_bus = {"publishing": self.bus.publishers, "subscribing": (self.bus.subscriber.client,)}
         return {
-            "publishing": self.bus.publisher,
-            "subscribing": self.bus.subscriber.client,
-            "scripts": self._scripts,
-            "commands": self._commands,
+            use if len(clients) == 1 else f"{use} {number}": client
+            for use, clients in {**of_bus, **self._servers.clients()}.items()
+            for number, client in enumerate(clients)
         }
 
     @property
     def trouble(self) -> str | None:
         """Why one of the connections is down, without text of the server; None: all are up."""
-        return next((each.trouble for each in self.clients.values() if each.trouble is not None), None)
+        troubles = [self._servers.trouble, *(each.trouble for each in self.clients.values())]
+        return next((trouble for trouble in troubles if trouble is not None), None)
 
     def refusals(self) -> frozenset[str]:
         """Return what the server refuses now, see :class:`gateway.bus.connect.Refusals`."""
-        return self._connector.refusals.present
+        return self._servers.refusals()
 
     async def __aenter__(self) -> Self:
         """Start to connect; does not wait for it."""
         tasks = await self._tasks.__aenter__()
-        runs = [self.bus.run(), self._scripts.run(), self._commands.run(), self._try_writes()]
-        if self._connector.has_sentinels:
-            runs.append(self._follow_sentinels())
+        runs = [self.bus.run(), *self._servers.runs(self.bus), self._try_writes()]
         self._running = [tasks.create_task(run) for run in runs]
         return self
 
@@ -478,20 +525,95 @@ class RedisBackend:
         """Write at intervals: a server may refuse writes while it still carries messages."""
         while True:
             with suppress(GatewayError):  # no reply; a refusal is recorded by the client
-                await self._commands.answer(*TRIAL_WRITE)
-                self._connector.refusals.clear()
+                await self._servers.try_writes()
             await self._clock.sleep(self._trial_s)
 
-    async def _follow_sentinels(self) -> None:
+
+class OneServer:
+    """Connections to one Redis, or to the primary that sentinels elect."""
+
+    trouble: Final = None
+
+    def __init__(self, connector: Connector, clock: Clock, jitter: Callable[[], float]) -> None:
+        self.scripts: Final = RedisClient(connector, clock, jitter, SCRIPTS, first=lambda: (LEASE.load,))
+        self.commands: Final = RedisClient(connector, clock, jitter, COMMANDS)
+        self.partitions: Final = (Partition(connector),)
+        self.connector: Final = connector
+        self._clock = clock
+
+    def clients(self) -> dict[str, Sequence[RedisClient]]:
+        """Return the connections beside those of the bus, by their use."""
+        return {"scripts": (self.scripts,), "commands": (self.commands,)}
+
+    def refusals(self) -> frozenset[str]:
+        """Return what the server refuses."""
+        return self.connector.refusals.present
+
+    async def try_writes(self) -> None:
+        """Write, and record whether that is refused."""
+        await self.commands.answer(*TRIAL_WRITE)
+        self.connector.refusals.clear()
+
+    def runs(self, bus: RedisBus) -> list[Coroutine[None, None, None]]:
+        """Return what runs as long as the backend is open."""
+        watched = (*bus.publishers, bus.subscriber.client, self.scripts, self.commands)
+        sentinels = [self._follow_sentinels(watched)] if self.connector.has_sentinels else []
+        return [self.scripts.run(), self.commands.run(), *sentinels]
+
+    async def _follow_sentinels(self, clients: Sequence[RedisClient]) -> None:
         """Leave a former primary that still answers, as in a split network."""
         while True:
             await self._clock.sleep(_SENTINELS_ASKED_S)
             try:
-                primary = await self._connector.primary()
+                primary = await self.connector.primary()
             except RedisUnreachable:
                 continue
-            for client in self.clients.values():
+            for client in clients:
                 client.leave_unless(primary)
+
+
+class Shards:
+    """Connections to the primaries of a Redis Cluster."""
+
+    def __init__(self, topology: Topology, clock: Clock, jitter: Callable[[], float]) -> None:
+        self.scripts: Final = ClusterClient(topology, clock, jitter, SCRIPTS, first=lambda: (LEASE.load,))
+        self.commands: Final = ClusterClient(topology, clock, jitter, COMMANDS)
+        self.partitions: Final = topology.partitions()
+        self._topology = topology
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the cluster is not known; None: it is."""
+        return self._topology.trouble
+
+    def clients(self) -> dict[str, Sequence[RedisClient]]:
+        """Return the connections beside those of the bus, by their use."""
+        return {
+            f"{use} {primary}": (client,)
+            for use, of in (("scripts", self.scripts), ("commands", self.commands))
+            for primary, client in of.clients.items()
+        }
+
+    def refusals(self) -> frozenset[str]:
+        """Return what any of the primaries refuses."""
+        return self._topology.refusals()
+
+    async def try_writes(self) -> None:
+        """Write at each primary, and record whether that is refused."""
+        await self.commands.try_writes(TRIAL, *TRIAL_WRITE[2:])
+
+    def runs(self, bus: RedisBus) -> list[Coroutine[None, None, None]]:
+        """Return what runs as long as the backend is open."""
+        self._topology.watch(partial(self._leave_others, bus))
+        return [self._topology.run(), self.scripts.run(), self.commands.run()]
+
+    def _leave_others(self, bus: RedisBus) -> None:
+        """Leave former primaries that still answer."""
+        for partition, publisher in zip(bus.partitions, bus.publishers, strict=True):
+            primary = self._topology.owner(key_slot(partition.prefix))
+            for client in (publisher, bus.subscriber.client) if partition is bus.own else (publisher,):
+                if primary is not None:
+                    client.leave_unless(primary)
 
 
 # ---- the check of a server ----
@@ -511,6 +633,8 @@ class ServerFacts(NamedTuple):
     """How far its wall clock is ahead of this machine's."""
     write_refusal: str | None = None
     """The word with which it refuses writes; None: it accepts them."""
+    is_cluster_node: bool = False
+    """Whether it is a node of a Redis Cluster."""
 
     @property
     def is_too_old(self) -> bool:
@@ -524,12 +648,22 @@ async def inspect(address: Address, clock: Clock) -> ServerFacts:
     Raises:
         RedisUnreachable: It cannot be used. Its text says why.
     """
-    try:
+    with _named_file_fault():
         connector = Connector(address, clock, "oscc-gateway-survey")
+    return await _inspect(connector, clock, TRIAL)
+
+
+@contextmanager
+def _named_file_fault() -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise RedisUnreachable(f"the file of trusted certificates cannot be read: {error.strerror}") from None
+
+
+async def _inspect(connector: Connector, clock: Clock, trial: bytes) -> ServerFacts:
     asked_ms = clock.wall_ms()
-    connection, endpoint, replies = await connector.open(_QUESTIONS)
+    connection, endpoint, replies = await connector.open((*_QUESTIONS, ("SET", trial, *TRIAL_WRITE[2:])))
     await connection.disconnect(nowait=True)
     here_ms = (asked_ms + clock.wall_ms()) / 2
     hello, time, info, save, append, policy, written = replies
@@ -543,6 +677,51 @@ async def inspect(address: Address, clock: Clock) -> ServerFacts:
         None if evicts is None else evicts != b"noeviction",
         _offset_s(time, here_ms),
         code(written) if isinstance(written, RedisError) else None,
+        greeting.get(b"mode") == b"cluster",
+    )
+
+
+class ClusterFacts(NamedTuple):
+    """What is known of a Redis Cluster; None where its ACL does not let this user ask.
+
+    Attributes:
+        servers: Its primaries.
+        lost_slots: How many slots no primary serves.
+        without_replica: The primaries that nothing takes over from.
+        node_timeout_s: After how long of silence a node counts as failed.
+        needs_all_slots: Whether one lost shard stops all others.
+    """
+
+    servers: tuple[ServerFacts, ...]
+    lost_slots: int = 0
+    without_replica: tuple[Endpoint, ...] = ()
+    node_timeout_s: float | None = None
+    needs_all_slots: bool | None = None
+
+
+async def inspect_cluster(address: Address, clock: Clock) -> ClusterFacts:
+    """Ask each primary of the Redis Cluster at *address* as :func:`inspect` asks one server.
+
+    Raises:
+        RedisUnreachable: It cannot be used. Its text says why.
+    """
+    with _named_file_fault():
+        topology = Topology(address, clock, Connection, REFUSAL_S)
+    await topology.refresh()
+    servers: list[ServerFacts] = []
+    settings: dict[Reply, Reply] = {}
+    for primary in topology.primaries:
+        trial = topology.key_at(TRIAL, primary) or TRIAL
+        servers.append(await _inspect(topology.connector(primary), clock, trial))
+        for reply in await topology.connector(primary).ask_at(primary, *_CLUSTER_SETTINGS):
+            settings |= _pairs(reply)
+    timeout_ms, coverage = _text(settings.get(_NODE_TIMEOUT)), settings.get(_FULL_COVERAGE)
+    return ClusterFacts(
+        tuple(servers),
+        topology.lost_slots,
+        topology.without_replica,
+        int(timeout_ms) / 1000 if timeout_ms.isdecimal() else None,
+        None if coverage is None else coverage == b"yes",
     )
 
 

@@ -20,8 +20,8 @@ from gateway.protocol.envelopes import Channel, Envelope, Lingering, NodeRecord,
 NODE_TTL_S: Final = 10.0
 ENTRY_REFUSALS: Final = frozenset({"NOAUTH", "NOPERM", "TLS", "WRONGPASS"})
 """How a Redis refuses a node: the first word of its reply, or TLS."""
-WRITE_REFUSALS: Final = frozenset({"MISCONF", "NOREPLICAS", "OOM", "READONLY"})
-"""How a Redis refuses writes alone: it still carries messages."""
+WRITE_REFUSALS: Final = frozenset({"CLUSTERDOWN", "MISCONF", "NOREPLICAS", "OOM", "READONLY"})
+"""How a Redis, or the shard of a Redis Cluster, refuses writes alone: it still carries messages."""
 
 
 class Clock(Protocol):
@@ -120,8 +120,12 @@ class Leases(Protocol):
         """
         ...
 
-    async def renew_many(self, node: NodeId, holder: str, held: Sequence[tuple[UserId, int]]) -> list[bool]:
-        """Extend many of one's own leases by one request: as :meth:`renew` each, answered in order.
+    async def renew_many(
+        self, node: NodeId, holder: str, held: Sequence[tuple[UserId, int]]
+    ) -> list[bool | None]:
+        """Extend many of one's own leases at once: as :meth:`renew` each, answered in order.
+
+        None stands for a lease of which no answer came, where leases are kept by several servers.
 
         Args:
             node: The node that asks.

@@ -125,7 +125,12 @@ def test_a_password_that_is_not_encoded_is_named_with_its_remedy(text: str) -> N
     assert "ss" not in str(told.value).replace("password", "").replace("passed", "")
 
 
-@pytest.mark.parametrize("text", ["redis-cluster://h:6379", "redis+cluster://a,b"])
-def test_a_cluster_of_redis_is_named_as_what_it_is(text: str) -> None:
-    with pytest.raises(ValueError, match="names a Redis Cluster, which is not supported"):
+@pytest.mark.parametrize("text", ["redis+cluster://a,b", "rediss+cluster://u:p@a:7000/?ca_file=/ca.pem"])
+def test_a_redis_cluster_is_a_bus(text: str) -> None:
+    assert bus_url(text) == text
+
+
+@pytest.mark.parametrize("text", ["redis-cluster://h:6379", "rediscluster://h"])
+def test_a_misspelt_redis_cluster_is_named_as_it_is_written(text: str) -> None:
+    with pytest.raises(ValueError, match=r"did you mean redis\+cluster://\?"):
         bus_url(text)

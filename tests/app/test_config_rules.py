@@ -51,7 +51,7 @@ def test_what_fits_together_is_accepted(sections: dict[str, object]) -> None:
         ),
         (
             {"bus": {"url": "redis://host", "ca_file": "ca.pem"}, "secrets": SECRETS},
-            "bus.ca_file is set, but bus.url is not rediss:// or rediss+sentinel://.",
+            "bus.ca_file is set, but bus.url is not rediss://, rediss+sentinel:// or rediss+cluster://.",
         ),
         ({"bus": {"ca_file": "ca.pem"}}, "bus.ca_file is set, but bus.url is not rediss://"),
         (

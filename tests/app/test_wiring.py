@@ -23,6 +23,7 @@ from gateway.app.config.sources import generate_secrets
 from gateway.app.keys import Keyring
 from gateway.app.listeners import CannotListen
 from gateway.app.process import StopRequest, SystemClock
+from gateway.bus.stores import BackendOptions
 from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import NodeRecord
 from gateway.runtime.node import Cluster, Node
@@ -206,11 +207,12 @@ async def test_how_long_renewals_take_is_shown(monkeypatch: pytest.MonkeyPatch) 
         *,
         jitter: Callable[[], float],
         draw: Callable[[int], bytes],
-        renewed: Callable[[float], None],
+        options: BackendOptions,
         keyring: Keyring,
     ) -> AsyncIterator[Cluster]:
         assert keyring.ids == tuple(key.id for key in secrets.sealing_keys)
-        tellers.append(renewed)
+        assert options.renewed is not None
+        tellers.append(options.renewed)
         async with open_bus(bus, secrets, clock, jitter=jitter, draw=draw) as cluster:
             yield cluster
 

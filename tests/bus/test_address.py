@@ -38,6 +38,18 @@ from gateway.bus.connect import Address, Endpoint, RedisCredentials, parse_url
             "rediss+sentinel://[::1]:1,[::2]/main",
             Address((Endpoint("::1", 1), Endpoint("::2", 26379)), service="main", tls=True),
         ),
+        (
+            "redis+cluster://u:p@a:1,b,[::1]:2",
+            Address(
+                (Endpoint("a", 1), Endpoint("b", 6379), Endpoint("::1", 2)),
+                RedisCredentials("u", "p"),
+                is_cluster=True,
+            ),
+        ),
+        (
+            "rediss+cluster://a/0?ca_file=/etc/ca.pem",
+            Address((Endpoint("a", 6379),), tls=True, ca_file="/etc/ca.pem", is_cluster=True),
+        ),
     ],
 )
 def test_every_form_is_read(url: str, expected: Address) -> None:
@@ -49,7 +61,12 @@ def test_every_form_is_read(url: str, expected: Address) -> None:
     [
         ("", "begins with redis://"),
         ("memory://", "begins with redis://"),
-        ("redis+cluster://s3cret@h", "begins with redis://"),
+        ("redis-cluster://s3cret@h", "begins with redis://"),
+        ("redis+cluster://s3cret@h", "user:password"),
+        ("redis+cluster://a,,b", "each host between commas"),
+        ("redis+cluster://a/1", "the database 0 alone"),
+        ("redis+cluster://a/s3cret", "the database 0 alone"),
+        ("redis+cluster://a?db=1", "options ca_file"),
         ("redis://[s3cret", "begins with redis://"),
         ("redis://", "names a host"),
         ("redis://:s3cret@", "names a host"),
@@ -79,7 +96,10 @@ def test_anything_else_is_refused_in_words_that_hold_nothing_of_it(url: str, say
     assert refused.value.__suppress_context__ or refused.value.__context__ is None
 
 
-@given(url=st.text(max_size=40), form=st.sampled_from(["", "redis://", "rediss://a/", "redis+sentinel://"]))
+@given(
+    url=st.text(max_size=40),
+    form=st.sampled_from(["", "redis://", "rediss://a/", "redis+cluster://", "redis+sentinel://"]),
+)
 def test_arbitrary_text_raises_nothing_else(url: str, form: str) -> None:
     with contextlib.suppress(ValueError):
         assert parse_url(form + url).endpoints

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.app.process import SystemClock
 from gateway.bus.connect import BusKeys, Endpoint, RedisUnreachable
-from gateway.bus.stores import RedisBackend
+from gateway.bus.stores import OneServer, RedisBackend
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import Envelope, Inbox, NodeRecord, Probe
@@ -206,7 +206,7 @@ async def test_a_user_with_the_least_rights_can_do_everything() -> None:
         await site.shared.forget("a")
         await server.command("SCRIPT", "FLUSH")
         assert await site.shared.count("a", 60.0) == 1
-        site.bus.publisher.drop("x")
+        site.bus.publishers[0].drop("x")
         assert await site.bus.publish(A, Probe(1)) == 0
         assert await server.command("ACL", "LOG") == [], "something was denied"
 
@@ -273,7 +273,8 @@ async def test_a_split_network_s_old_primary_is_left_though_it_answers() -> None
             raise RedisUnreachable("no sentinel knows the primary")
         return Endpoint(primary[0], 1)
 
-    site._connector.primary = tell  # type: ignore[method-assign]  # the sentinels' word, without their servers
+    assert isinstance(site._servers, OneServer)
+    site._servers.connector.primary = tell  # type: ignore[method-assign]  # the sentinels' word, without them
     async with site:
         await clock.advance(1.5)
         assert {client.endpoint for client in site.clients.values()} == {Endpoint("old", 1)}

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from gateway.bus.connect import KeyNames
-from gateway.bus.pubsub import RedisBus
+from gateway.bus.pubsub import Partition, RedisBus
 from gateway.bus.sealing import DropReason, Seals
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId
@@ -32,7 +32,7 @@ def server(words: Words) -> bytes | None:
 async def running(peer: Peer) -> AsyncIterator[tuple[RedisBus, ManualClock]]:
     clock = ManualClock()
     bus = RedisBus(
-        door(peer, clock),
+        (Partition(door(peer, clock)),),
         KeyNames(b"p" * 32),
         Seals([("k1", b"1" * 32)], os.urandom),
         clock,
@@ -99,7 +99,7 @@ async def test_before_a_new_connection_publishes_the_last_one_is_ended_at_the_se
     peer = Publishing()
     async with running(peer) as (bus, clock):
         assert peer.killed == []
-        bus.publisher.drop("x")
+        bus.publishers[0].drop("x")
         await clock.advance(0.1)
         assert peer.killed == [(b"CLIENT", b"KILL", b"ID", b"7", b"ADDR", b"10.0.0.1:4711")]
         assert await bus.publish(A, Probe(1)) == 3
@@ -109,7 +109,7 @@ async def test_a_server_that_does_not_tell_who_somebody_is_is_not_asked_to_end_h
     peer = Publishing()
     peer.info = b""
     async with running(peer) as (bus, clock):
-        bus.publisher.drop("x")
+        bus.publishers[0].drop("x")
         await clock.advance(0.1)
-        assert bus.publisher.is_up
+        assert bus.publishers[0].is_up
         assert peer.killed == []

@@ -14,7 +14,7 @@ from gateway.app.config.settings import BusSection
 from gateway.app.process import SystemClock
 from gateway.app.status import check_bus
 from gateway.bus.connect import REFUSAL_S, Lifetimes, Refusals
-from gateway.bus.stores import RedisBackend
+from gateway.bus.stores import BackendOptions, RedisBackend
 from tests.app.certificates import make
 from tests.contracts.buses import KEYS, connected
 from tests.doubles.clock import ManualClock
@@ -50,7 +50,7 @@ async def test_what_is_taken_between_two_refusals_ends_neither() -> None:
 def node(url: str) -> RedisBackend:
     """Return a node's doors, which try sooner than in earnest."""
     often = Lifetimes(refusal_s=2.5, trial_s=0.2)
-    return RedisBackend(url, KEYS, SystemClock(), lambda: 0.5, os.urandom, ttl=often)
+    return RedisBackend(url, KEYS, SystemClock(), lambda: 0.5, os.urandom, options=BackendOptions(ttl=often))
 
 
 async def refuses(site: RedisBackend, *words: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from tests.cluster.cluster import Size, size
 from tests.cluster.figures import Figures
 from tests.cluster.sizes import IS_FULL
 from tests.cluster.stage import Stage, stage
+from tests.doubles.redis_cluster import Shard, redis_cluster
 from tests.doubles.sentinels import Trio, sentinel_trio
 from tests.doubles.servers import Server, redis_server, until
 
@@ -220,3 +222,33 @@ async def test_the_bus_loses_repeats_and_delays_messages(tmp_path: Path) -> None
         assert [road.unreadable for road in play.cluster.bus_roads] == [[], [], []]
         assert (figures.links_max, figures.twice, figures.disconnected) == (1, 0, 0), figures
         figures.keep()
+
+
+async def test_a_redis_cluster_that_loses_a_shard_misleads_nobody_and_roaming_goes_on(tmp_path: Path) -> None:
+    async with (
+        redis_cluster(node_timeout_ms=2_000) as shards,
+        stage(tmp_path, SIZE, shards.shards[2].primary, bus=shards.url) as play,
+    ):
+        for shard in shards.shards[:2]:  # the nodes receive over different ones
+            figures = await judged(play, "fail-over of a shard", partial(lost, shard))
+            assert figures.notes["links reopened"] == 0
+        since = await play.crowd.anew()
+        dead = play.cluster.nodes[await play.cluster.busiest()]
+        play.crowd.bustle(roam_s=SIZE.fault_s / 2, command_s=SIZE.fault_s / 2)
+        await asyncio.sleep(SIZE.fault_s)
+        over = play.now
+        await dead.kill9()
+        converge_s = await play.crowd.fresh(over, within_s=30)
+        await play.crowd.rest()
+        fault = "an owner is killed on a Redis Cluster while phones roam"
+        figures = await play.end(fault, 3, since, 20, converge_s=converge_s)
+        assert converge_s <= play.crowd.bound(CONVERGED_WITHIN_S)
+        assert (figures.links_max, figures.twice, figures.without_link) == (1, 0, 0), figures
+        assert figures.executed > 0
+        figures.keep()
+
+
+async def lost(shard: Shard) -> None:
+    """Let a primary die, and return when its replica has its place."""
+    await shard.primary.kill()
+    await shard.failed_over()

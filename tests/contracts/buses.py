@@ -17,12 +17,15 @@ from redis.asyncio import Connection
 from gateway.app.process import SystemClock
 from gateway.bus.connect import BusKeys, KeyNames
 from gateway.bus.memory import MemoryBus, MemoryChannels, MemoryLeases, MemoryNodeRegistry, MemoryStore
-from gateway.bus.stores import RedisBackend
+from gateway.bus.pubsub import NOBODY
+from gateway.bus.stores import BackendOptions, RedisBackend
+from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import Channel, Envelope, encode
 from gateway.runtime.ports import NODE_TTL_S, Bus, Leases, NodeRegistry, SharedStore
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_redis import FakeRedis
 from tests.doubles.lossy_bus import Trouble
+from tests.doubles.redis_cluster import shared_cluster
 from tests.doubles.sentinels import sentinel_trio
 from tests.doubles.servers import Engine, Server, redis_server, until
 
@@ -39,16 +42,43 @@ return 1
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """What a networked site has beyond the ports: the door to look and to break in."""
+    """What a networked site has beyond the ports: the door to look and to break in.
+
+    *server* serves the messages to the second node, *servers* are all that hold keys.
+    """
 
     url: str
     server: Server
     nodes: tuple[RedisBackend, RedisBackend]
+    servers: tuple[Server, ...] = ()
     names: KeyNames = field(default_factory=lambda: KeyNames(KEYS.pseudonym))
+
+    def name(self, channel: Channel) -> bytes:
+        """Return the name of *channel* in the partition of the second node."""
+        return self.nodes[1].bus.own.name(self.names.channel(channel))
 
     def sealed(self, channel: Channel, envelope: Envelope) -> bytes:
         """Return what the first node would publish next."""
-        return self.nodes[0].bus.sealed(self.names.channel(channel), encode(envelope))
+        return self.nodes[0].bus.sealed(self.name(channel), encode(envelope))
+
+    async def publish(self, channel: Channel, data: bytes) -> object:
+        """Publish *data*, as somebody could who has access to the server."""
+        return await self.server.command(self.nodes[1].bus.own.verbs.publish, self.name(channel), data)
+
+    async def keys(self) -> list[bytes]:
+        """Return every key."""
+        found = [await server.command("KEYS", "*") for server in self.servers or (self.server,)]
+        return [key for keys in found if isinstance(keys, list) for key in keys]
+
+    @asynccontextmanager
+    async def spy(self) -> AsyncIterator[list[bytes]]:
+        """Yield a list that has, after the block, every command that a server saw inside it."""
+        seen: list[bytes] = []
+        async with AsyncExitStack() as stack:
+            spies = [await stack.enter_async_context(each.spy()) for each in self.servers or (self.server,)]
+            yield seen
+        for spy in spies:
+            seen += spy
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +161,18 @@ async def sentinel() -> AsyncIterator[BusSite]:
         yield _site(nodes, partial(_cut_there, trio.primary), Network(trio.url, trio.primary, nodes))
 
 
+@asynccontextmanager
+async def shards(engine: Engine) -> AsyncIterator[BusSite]:
+    """Yield two nodes on a Redis Cluster, whose names give them one partition."""
+    cluster = shared_cluster(engine)
+    for primary in cluster.primaries:
+        await primary.flush()
+    async with _nodes(cluster.url, name=NodeId("a")) as nodes:
+        server = cluster.shard(nodes[1].bus.own.prefix).primary
+        network = Network(cluster.url, server, nodes, tuple(cluster.primaries))
+        yield _site(nodes, partial(_cut_there, server), network)
+
+
 SITES: dict[str, Callable[[], AbstractAsyncContextManager[BusSite]]] = {
     "lossy": lossy,
     "memory": memory,
@@ -138,16 +180,27 @@ SITES: dict[str, Callable[[], AbstractAsyncContextManager[BusSite]]] = {
     "redis": partial(real, Engine.REDIS),
     "valkey": partial(real, Engine.VALKEY),
     "sentinel": sentinel,
+    "redis_cluster": partial(shards, Engine.REDIS),
+    "valkey_cluster": partial(shards, Engine.VALKEY),
 }
-DIRECT: tuple[str, ...] = ("fakeredis", "lossy", "memory", "redis", "valkey")
-"""Those whose server is found without asking: the way there is held to its promises by bus and leases."""
-NETWORKED: tuple[str, ...] = ("redis", "sentinel", "valkey")
+DIRECT: tuple[str, ...] = ("fakeredis", "lossy", "memory", "redis", "redis_cluster", "valkey")
+"""Those whose server is found by the address or the key: the way by Sentinels is held to its promises by bus
+and leases."""
+NETWORKED: tuple[str, ...] = ("redis", "redis_cluster", "sentinel", "valkey", "valkey_cluster")
 """Those with a :class:`Network`."""
 
 
-def node(url: str, keys: BusKeys = KEYS, connections: type[Connection] = Connection) -> RedisBackend:
-    """Return a node's doors to the Redis at *url*."""
-    return RedisBackend(url, keys, SystemClock(), lambda: 0.5, os.urandom, connections=connections)
+def node(
+    url: str,
+    keys: BusKeys = KEYS,
+    connections: type[Connection] = Connection,
+    name: NodeId = NOBODY,
+) -> RedisBackend:
+    """Return the doors of the node *name* to the Redis at *url*."""
+    options = BackendOptions(node=name)
+    return RedisBackend(
+        url, keys, SystemClock(), lambda: 0.5, os.urandom, options=options, connections=connections
+    )
 
 
 def _site(
@@ -170,12 +223,12 @@ def _site(
 
 @asynccontextmanager
 async def _nodes(
-    url: str, connections: type[Connection] = Connection
+    url: str, connections: type[Connection] = Connection, name: NodeId = NOBODY
 ) -> AsyncIterator[tuple[RedisBackend, RedisBackend]]:
     async with AsyncExitStack() as stack:
         nodes = (
-            await stack.enter_async_context(node(url, connections=connections)),
-            await stack.enter_async_context(node(url, connections=connections)),
+            await stack.enter_async_context(node(url, connections=connections, name=name)),
+            await stack.enter_async_context(node(url, connections=connections, name=name)),
         )
         for each in nodes:
             await connected(each)
@@ -208,7 +261,9 @@ async def _arrive(nodes: tuple[RedisBackend, RedisBackend]) -> None:
 
 
 async def _pass_time(one: RedisBackend, seconds: float) -> None:
-    await one.clients["commands"].answer("EVAL", _LATER, 0, round(seconds * 1000))
+    for use, client in one.clients.items():
+        if use.startswith("commands"):
+            await client.answer("EVAL", _LATER, 0, round(seconds * 1000))
 
 
 async def _cut_there(server: Server) -> None:

@@ -19,14 +19,24 @@ from gateway.app.config.settings import BusSection
 from gateway.app.process import SystemClock
 from gateway.app.status import check_bus
 from gateway.bus.connect import BusKeys
-from gateway.bus.stores import RedisBackend
+from gateway.bus.stores import BackendOptions, RedisBackend
 from gateway.domain.errors import EndReason, GatewayError
-from gateway.domain.model import NodeId, UserId
+from gateway.domain.model import (
+    Application,
+    Device,
+    NodeId,
+    SessionId,
+    SessionSecret,
+    Ticket,
+    UserId,
+)
 from gateway.protocol.envelopes import Control, Envelope, Inbox, Leaving, NodeRecord, Probe
+from gateway.runtime.ports import KeptLogOff
 from tests.doubles.servers import Engine, binary, until
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 ALONE, REPLICATED = DEPLOY / "redis.conf", DEPLOY / "redis-replicated.conf"
+SHARDED = DEPLOY / "redis-cluster.conf"
 SENTINEL = DEPLOY / "sentinel.conf"
 CLOCK = SystemClock()
 KEYS = BusKeys([("k1", bytes(32))], bytes(32))
@@ -85,13 +95,13 @@ def given(file: Path) -> str:
     return text + (WATCHMEN if file is ALONE else "masterauth secret\n")
 
 
-def _rule(user: str) -> str:
-    """Return the line of ours that says what *user* may do."""
-    return next(line for line in ALONE.read_text("utf-8").splitlines() if line.startswith(f"user {user} "))
+def _rule(user: str, file: Path = ALONE) -> str:
+    """Return the line of *file* that says what *user* may do."""
+    return next(line for line in file.read_text("utf-8").splitlines() if line.startswith(f"user {user} "))
 
 
 def node(url: str) -> RedisBackend:
-    return RedisBackend(url, KEYS, CLOCK, lambda: 0.5, os.urandom)
+    return RedisBackend(url, KEYS, CLOCK, lambda: 0.5, os.urandom, options=BackendOptions(node=NODE))
 
 
 async def live(site: RedisBackend, server: Started) -> None:
@@ -121,12 +131,35 @@ async def live(site: RedisBackend, server: Started) -> None:
     assert await site.shared.denied("handle") is EndReason.LOGGED_OFF
     assert await site.shared.count("name", 60) == await site.shared.counted("name") == 1
     await site.shared.forget("name")
-    site.bus.publisher.drop("the test cuts it")  # the next connection sees to it that the last one is gone
+    await live_with_log_offs(site)
+    publisher = site.bus.publishers[0]
+    publisher.drop("the test cuts it")  # the next connection sees to it that the last one is gone
 
     async def is_back() -> bool:
-        return bool(site.bus.publisher.losses) and await is_up()
+        return bool(publisher.losses) and await is_up()
 
     await until(is_back, "the node did not connect again")
+
+
+async def live_with_log_offs(site: RedisBackend) -> None:
+    """Keep a log-off that OSCC-E has not confirmed, and drop it."""
+    ticket = Ticket(
+        user=ANNA,
+        display_name="",
+        application=Application.REMOTE_ASSISTANT,
+        secret=SessionSecret("s"),
+        session=SessionId("s"),
+        device=Device("", ""),
+        notices=(),
+        issued_at_ms=1,
+        expires_at_ms=2,
+        idle_timeout_s=300,
+    )
+    kept = KeptLogOff("h1", 2, ticket)
+    assert await site.shared.keep_log_off(kept, 60.0)
+    assert await site.shared.log_offs() == (kept,)
+    await site.shared.drop_log_off(ticket.handle)
+    assert await site.shared.log_offs() == ()
 
 
 async def _has(heard: list[Envelope], count: int) -> bool:
@@ -277,3 +310,70 @@ async def _sentinel(engine: Engine, folder: Path, primary: Started) -> AsyncIter
         yield port
     finally:
         await child.kill()
+
+
+# ---- a cluster ----
+
+
+def settings_of(file: Path) -> dict[str, str]:
+    """Return what a file sets, without its users."""
+    lines = (line.split(maxsplit=1) for line in file.read_text("utf-8").splitlines() if line[:1].isalpha())
+    return {name: value for name, value in lines if name != "user"}
+
+
+def test_a_node_of_a_cluster_has_the_settings_of_a_single_server() -> None:
+    assert settings_of(ALONE).items() <= settings_of(SHARDED).items()
+    alone, sharded = (
+        set(re.findall(r"(?<= )[+~&]\S+", _rule("oscc-gateway", each))) for each in (ALONE, SHARDED)
+    )
+    assert alone - sharded == {"+publish", "+subscribe", "+unsubscribe"}
+
+
+@ENGINES
+async def test_a_node_may_do_its_work_in_a_cluster_and_uses_all_that_it_may(
+    engine: Engine, tmp_path: Path
+) -> None:
+    async with AsyncExitStack() as stack:
+        primary, _ = await stack.enter_async_context(shard(engine, tmp_path))
+        replica, meeting = await stack.enter_async_context(shard(engine, tmp_path))
+        url = f"redis+cluster://oscc-gateway:secret@127.0.0.1:{primary.port}"
+        async with primary.watchman() as door:
+            await door.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)  # type: ignore[no-untyped-call]  # ships partly typed
+            await door.execute_command("CLUSTER", "MEET", "127.0.0.1", replica.port, meeting)  # type: ignore[no-untyped-call]  # ships partly typed
+            own = await door.execute_command("CLUSTER", "MYID")  # type: ignore[no-untyped-call]  # ships partly typed
+
+        async def is_followed() -> bool:
+            with suppress(RedisError):
+                async with replica.watchman() as door:
+                    await door.execute_command("CLUSTER", "REPLICATE", own)  # type: ignore[no-untyped-call]  # ships partly typed
+                    role = list(await door.role())
+                async with primary.watchman() as door:
+                    info = await door.execute_command("CLUSTER", "INFO")  # type: ignore[no-untyped-call]  # ships partly typed
+                return role[3] == "connected" and "cluster_state:ok" in info
+            return False
+
+        await until(is_followed, "the replica did not follow")
+        found = await check_bus(BusSection(url=url), CLOCK)
+        assert found.faults == ()
+        async with node(url) as site:
+            await live(site, primary)
+        for server in (primary, replica):
+            assert await denials(server) == []
+        async with primary.watchman() as door:
+            used = {str(name).removeprefix("cmdstat_") for name in await door.info("commandstats")}
+    allowed = set(re.findall(r"(?<= \+)[\w|]+", _rule("oscc-gateway", SHARDED)))
+    assert allowed - used == {"asking"}  # for slots that move
+
+
+@asynccontextmanager
+async def shard(engine: Engine, folder: Path) -> AsyncIterator[tuple[Started, int]]:
+    """Run a node of a cluster, with a folder of its own for the file that it writes.
+
+    Yields it, and the port at which other nodes meet it.
+    """
+    meeting = free_port()
+    own = folder / str(meeting)
+    own.mkdir()
+    async with started(engine, own, given(SHARDED) + WATCHMEN, "--cluster-port", str(meeting)) as server:
+        yield server, meeting
+    assert left(own) == set()  # nodes.conf alone, which says where the others are

@@ -284,7 +284,9 @@ class LossyLeases(_Door):
         """Extend."""
         return await self._write(lambda store: store.leases.renew(user, node, holder, token))
 
-    async def renew_many(self, node: NodeId, holder: str, held: Sequence[tuple[UserId, int]]) -> list[bool]:
+    async def renew_many(
+        self, node: NodeId, holder: str, held: Sequence[tuple[UserId, int]]
+    ) -> list[bool | None]:
         """Extend many at once."""
         return await self._write(lambda store: store.leases.renew_many(node, holder, held))
 

@@ -161,6 +161,8 @@ PLACES: Final[dict[str, str]] = {
             upstream/oscce/directory.py _Sieve._dropped; app/logging.py RepetitionFilter._windows;
             app/cli/demo_cluster.py LoadBalancer.carried; app/keys.py Keyring._holders;
             bus/stores.py RedisBackend._running;
+            bus/cluster.py Topology._connectors _owners _watchers;
+            bus/cluster.py ClusterClient._clients _runs;
             bus/pubsub.py Subscriber.doubts; bus/redis.py RedisClient.losses;
             bus/connect.py Refusals._said_at;
             bus/sealing.py Seals._ciphers dropped; runtime/turns.py Turns._due;

@@ -223,7 +223,9 @@ class Door:
         """See :meth:`gateway.runtime.ports.Leases.renew`."""
         return await self._write(lambda server: server.renew(user, Grant(node, holder, token)), script=True)
 
-    async def renew_many(self, node: NodeId, holder: str, held: Sequence[tuple[UserId, int]]) -> list[bool]:
+    async def renew_many(
+        self, node: NodeId, holder: str, held: Sequence[tuple[UserId, int]]
+    ) -> list[bool | None]:
         """See :meth:`gateway.runtime.ports.Leases.renew_many`."""
         return await self._write(
             lambda server: [server.renew(user, Grant(node, holder, token)) for user, token in held],

@@ -325,7 +325,7 @@ def _bus_faults(settings: Settings) -> Iterator[str]:
     bus = settings.bus
     where = bus_address(bus.url)
     if bus.ca_file is not None and (where is None or not where.tls):
-        yield "bus.ca_file is set, but bus.url is not rediss:// or rediss+sentinel://."
+        yield "bus.ca_file is set, but bus.url is not rediss://, rediss+sentinel:// or rediss+cluster://."
     elif bus.ca_file is not None and where is not None and where.ca_file is not None:
         yield "bus.ca_file and the ca_file of bus.url are both set: keep one."
     yield from _bus_login_faults(bus, where)

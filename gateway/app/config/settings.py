@@ -35,7 +35,10 @@ from gateway.edge.request_context import AdmissionLimits
 
 MEMORY: Final = "memory://"
 REASON_BYTES: Final = 79
-SCHEMES: Final = ("memory", "redis", "rediss", "redis+sentinel", "rediss+sentinel")
+SCHEMES: Final = (
+    *("memory", "redis", "rediss", "redis+sentinel", "rediss+sentinel"),
+    *("redis+cluster", "rediss+cluster"),
+)
 HIDDEN: Final = "********"
 
 _WHO: Final = re.compile(r"(?<=://).*@", re.DOTALL)
@@ -50,15 +53,12 @@ def bus_url(text: str) -> str:
             the address, which may hold a password.
     """
     scheme, separator, rest = text.partition("://")
-    if "cluster" in scheme:
-        raise ValueError(
-            "names a Redis Cluster, which is not supported: give one Redis (redis:// or rediss://), or one "
-            "behind Sentinels (redis+sentinel://)"
-        )
     if not separator or scheme not in SCHEMES:
         near = difflib.get_close_matches(scheme, SCHEMES, n=1)
         hint = f"; did you mean {near[0]}://?" if near else ""
-        raise ValueError(f"must begin with memory://, redis://, rediss:// or redis+sentinel://{hint}")
+        raise ValueError(
+            f"must begin with memory://, redis://, rediss://, redis+sentinel:// or redis+cluster://{hint}"
+        )
     if scheme == "memory":
         if rest:
             raise ValueError("must be memory:// and nothing behind it")
@@ -360,8 +360,9 @@ class BusSection(Section):
         description="`memory://`: one node, nothing leaves the process. Nodes that share a Redis: "
         "`redis://user:password@host:6379`, `rediss://…` over TLS, or "
         "`redis+sentinel://user:password@host,host,host/service?sentinel_password=…` behind Sentinels "
-        "(`rediss+sentinel://` over TLS). In users and passwords, percent-encode everything but letters and "
-        "digits.",
+        "(`rediss+sentinel://` over TLS), or `redis+cluster://user:password@host,host,host`: some nodes of a "
+        "Redis Cluster (`rediss+cluster://` over TLS). In users and passwords, percent-encode everything but "
+        "letters and digits.",
     )
     user: Annotated[str, Field(min_length=1, max_length=255)] | None = Field(
         None, description="The user of Redis, beside `password`; none: its default user."
@@ -379,8 +380,8 @@ class BusSection(Section):
     )
     ca_file: File | None = Field(
         None,
-        description="PEM file of the authority behind Redis' certificate, for `rediss://` and "
-        "`rediss+sentinel://`. Default: the system's authorities.",
+        description="PEM file of the authority behind Redis' certificate, for `rediss://`, "
+        "`rediss+sentinel://` and `rediss+cluster://`. Default: the system's authorities.",
     )
     required_at_start: bool = Field(
         True,
