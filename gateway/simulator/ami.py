@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import hashlib
+import ssl
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -217,7 +218,11 @@ class Session:
 
     def ok(self, number: str, message: str) -> None:
         """Answer that it is done."""
-        self._answer("Success", number, [("Message", message)])
+        headers = [("Message", message)]
+        if self._asterisk.answers_last:
+            asyncio.get_running_loop().call_soon(self._answer, "Success", number, headers)
+        else:
+            self._answer("Success", number, headers)
 
     def no(self, number: str, message: str) -> None:
         """Answer that it is refused."""
@@ -261,6 +266,12 @@ class FakeAsterisk:
         self.ami = AMI
         self.lacks: frozenset[str] = frozenset()
         """Headers that it never sends, as old versions do not."""
+        self.not_in_queue_add: frozenset[str] = frozenset()
+        """Headers that its ``QueueAdd`` ignores: Reason and Wrapuptime in older versions."""
+        self.answers_last = False
+        """Whether the events of an action come before its answer."""
+        self.tls: ssl.SSLContext | None = None
+        """By which certificate it listens; None: in clear text."""
         self.allows_many = True
         """Whether an account may be logged in more than once: ``allowmultiplelogin`` of manager.conf."""
         self.contexts = {"desk", "oscc-remote", "from-queue"}
@@ -275,7 +286,7 @@ class FakeAsterisk:
 
     async def start(self) -> None:
         """Listen, at the same port as before."""
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port, ssl=self.tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self, *, kill: bool = False) -> None:
@@ -533,6 +544,7 @@ class FakeAsterisk:
                 self._ring_in_use(session, number, fields)
 
     def _add(self, session: Session, number: str, fields: dict[str, str]) -> None:
+        fields = {name: value for name, value in fields.items() if name not in self.not_in_queue_add}
         queue, interface = self.queues.get(fields.get("Queue", "")), fields["Interface"]
         if queue is None:
             session.no(number, "Unable to add interface to queue: No such queue")

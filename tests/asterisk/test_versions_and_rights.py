@@ -3,29 +3,57 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
 from gateway.app.process import SystemClock
-from gateway.domain.commands import Executed, SetAgentRoutingState, SetRoutingState
+from gateway.domain.commands import (
+    Executed,
+    SetAgentRoutingState,
+    SetAutoPostProcessing,
+    SetRoutingState,
+    SetSkills,
+    SkillChange,
+)
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Kind
-from gateway.domain.resources import RoutingState
+from gateway.domain.resources import Agent, RoutingState
 from gateway.domain.upstream import Source
-from gateway.upstream.asterisk.ami import MESSAGE_BYTES, AmiAddress, Framer, LostError, Message, connect
+from gateway.upstream.asterisk.ami import (
+    MESSAGE_BYTES,
+    AmiAddress,
+    Framer,
+    LostError,
+    Message,
+    connect,
+    log_in,
+)
 from gateway.upstream.asterisk.commands import is_same_reason
-from gateway.upstream.asterisk.monitor import Monitor
+from gateway.upstream.asterisk.monitor import EFFECT_S, Monitor
 from gateway.upstream.asterisk.people import number_of
 from gateway.upstream.asterisk.state import Queues
 from gateway.upstream.asterisk.view import Rules
-from tests.asterisk.site import NUMBER, Place, place
+from tests.app.certificates import both_ends
+from tests.asterisk.site import NUMBER, Ear, Place, place
+from tests.doubles.fake_ami import FakeAsterisk
 
 DESK = "Local/2005@desk/n"
 REMOTE = "Local/ana@oscc-remote/n"
 ANA, CEM = number_of("person", "ana"), number_of("person", "cem")
 LUNCH = str(number_of("reason", "Lunch"))
+LOGGED_ON = str(number_of("reason", "Logged on"))
+
+
+def shown(ear: Ear, number: int) -> Agent:
+    """Return an agent as the link has told it."""
+    agent = ear.agent(number)
+    assert agent is not None
+    return agent
 
 
 async def again(at: Place) -> None:
@@ -48,6 +76,40 @@ async def test_lists_without_eventlist_are_read() -> None:
             assert answer == Executed("applied")
         async with at.linked(await at.assistant()) as ear:
             assert await ear.command(SetRoutingState("available")) == Executed("applied")
+
+
+async def test_an_agent_begins_with_a_reason_where_queueadd_knows_none() -> None:
+    async with asyncio.timeout(30), place() as at:
+        at.fake.not_in_queue_add = frozenset({"Reason"})
+        async with at.linked(await at.assistant()) as ear:
+            assert shown(ear, ANA).reason_id == LOGGED_ON
+            held = [queue.members[REMOTE] for queue in at.fake.queues.values() if REMOTE in queue.members]
+            assert [one.reason for one in held] == ["Logged on", "Logged on"]
+
+
+async def test_a_queue_that_is_joined_in_a_pause_has_its_reason_where_queueadd_knows_none() -> None:
+    async with asyncio.timeout(30), place() as at:
+        at.fake.not_in_queue_add = frozenset({"Reason"})
+        at.fake.add_queue("late")
+        await again(at)
+        async with at.linked(await at.assistant()), at.linked(await at.boss()) as ear:
+            await ear.until(lambda: ear.agent(ANA))
+            entry = ear.shown(Kind.AGENT, Source.CONFIGURATION)[ANA].value
+            assert isinstance(entry, Agent)
+            joined = SkillChange(str(number_of("queue", "late")), 10)
+            await ear.command(SetSkills(str(ANA), (joined,), "patch", entry.version or 0))
+            assert at.fake.queues["late"].members[REMOTE].reason == "Logged on"
+            assert shown(ear, ANA).reason_id == LOGGED_ON
+
+
+async def test_a_wrap_up_time_that_queueadd_ignores_is_not_said_to_be_set() -> None:
+    async with asyncio.timeout(30), place(rules=Rules(rejoins=True)) as at:
+        at.fake.not_in_queue_add = frozenset({"Wrapuptime"})
+        async with at.linked(await at.assistant()) as ear:
+            with pytest.raises(GatewayError) as refused:
+                await ear.command(SetAutoPostProcessing(True, 25))
+            assert refused.value.code is ErrorCode.UNSUPPORTED_BY_UPSTREAM
+            assert REMOTE in at.fake.queues["sales"].members
 
 
 async def test_an_old_version_is_said() -> None:
@@ -280,3 +342,82 @@ async def test_an_actionid_that_nobody_gave_is_ignored() -> None:
         with pytest.raises(LostError):
             await connection.read()
     assert [one["Event"] for one in seen] == ["QueueCallerJoin"]
+
+
+# ---- the connection ----
+
+
+@asynccontextmanager
+async def served(fake: FakeAsterisk, tls: ssl.SSLContext | None) -> AsyncIterator[AmiAddress]:
+    """Have *fake* listen, by TLS if wanted; gives its address without trust in it."""
+    fake.tls = tls
+    await fake.start()
+    try:
+        yield AmiAddress("127.0.0.1", fake.port, "oscc", "secret")
+    finally:
+        await fake.stop()
+
+
+async def logged_in(address: AmiAddress) -> str:
+    """Connect and log in; returns what came of it: the version, or why there is none."""
+    try:
+        connection = await connect(address, SystemClock(), lambda _: None, lambda: None)
+    except LostError as error:
+        return error.reason
+    with pytest.raises(ExceptionGroup) as ended:
+        await _log_in(connection, address)
+    (lost,) = ended.value.exceptions[:1]
+    assert isinstance(lost, LostError)
+    return connection.version or lost.reason
+
+
+async def _log_in(connection: AmiConnection, address: AmiAddress) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(connection.read())
+        await log_in(connection, address)
+        connection.drop("done")
+
+
+async def test_an_asterisk_behind_tls_is_trusted_or_not(tmp_path: Path) -> None:
+    server, client = both_ends(tmp_path)
+    async with asyncio.timeout(30), served(FakeAsterisk(lambda: 0.0), server) as address:
+        assert await logged_in(address._replace(tls=client)) == "13.0.0"
+        assert await logged_in(address._replace(tls=ssl.create_default_context())) == "tls"
+
+
+async def test_tls_that_is_asked_of_a_port_in_clear_text_is_said(tmp_path: Path) -> None:
+    _, client = both_ends(tmp_path)
+    async with asyncio.timeout(30), served(FakeAsterisk(lambda: 0.0), None) as address:
+        assert await logged_in(address._replace(tls=client)) == "tls"
+
+
+async def test_clear_text_that_is_sent_to_a_port_with_tls_is_said(tmp_path: Path) -> None:
+    server, _ = both_ends(tmp_path)
+    async with asyncio.timeout(30), served(FakeAsterisk(lambda: 0.0), server) as address:
+        assert await logged_in(address) in {"closed", "protocol"}
+
+
+async def test_a_session_that_is_ended_at_the_console_is_opened_again() -> None:
+    """`manager kick session`, or a Logoff: Goodbye, then the end of the connection."""
+    async with asyncio.timeout(30), place() as at:
+        before = at.server.monitor.connections
+        for session in tuple(at.fake.sessions):
+            await session.serve({"Action": "Logoff"})
+        await at.clock.sleep(0.05)
+        assert at.server.monitor.is_up
+        at.fake.cut()
+        while at.server.monitor.connections == before or not at.server.monitor.is_up:
+            await at.clock.sleep(0.02)
+        async with at.linked(await at.boss()) as ear:
+            await ear.until(lambda: ear.agent(CEM))
+
+
+async def test_an_event_that_comes_before_its_answer_is_the_effect_all_the_same() -> None:
+    """Answers are written at once, events pass a queue of their own: any order may be seen."""
+    async with asyncio.timeout(30), place() as at:
+        at.fake.answers_last = True
+        async with at.linked(await at.assistant()) as ear:
+            began = at.clock.now()
+            assert await ear.command(SetRoutingState("available")) == Executed("applied")
+            assert shown(ear, ANA).routing_state is RoutingState.AVAILABLE
+            assert at.clock.now() - began < EFFECT_S

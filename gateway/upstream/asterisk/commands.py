@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from gateway.domain.commands import SetAgentRoutingState, SetRoutingState, SetSkills, SkillChange
@@ -114,6 +114,26 @@ def join(queue: str, interface: str, name: str, rules: Rules, **more: str) -> St
     if "Wrapuptime" not in fields and rules.wrap_up_s.get(queue):
         fields["Wrapuptime"] = str(rules.wrap_up_s[queue])
     return Step("QueueAdd", fields, lambda queues: queue in queues.memberships.get(interface, {}))
+
+
+def missed_reasons(queues: Queues, steps: Sequence[Step]) -> list[Step]:
+    """Return the steps that set the reasons which ``QueueAdd`` did not, as older versions ignore them."""
+    missed: list[Step] = []
+    for step in steps:
+        fields = step.fields
+        if step.action != "QueueAdd" or fields.get("Paused") != "true" or not fields.get("Reason"):
+            continue
+        queue, interface, reason = fields["Queue"], fields["Interface"], fields["Reason"]
+        member = queues.memberships.get(interface, {}).get(queue)
+        if member is None or not member.paused or is_same_reason(member.reason, reason):
+            continue
+        told = {"Queue": queue, "Interface": interface, "Paused": "true", "Reason": reason}
+        missed.append(Step("QueuePause", told, _has(queue, interface, _with_reason(reason))))
+    return missed
+
+
+def _with_reason(reason: str) -> Callable[[Membership], bool]:
+    return lambda one: _is(one, paused=True, reason=reason)
 
 
 def rejoin(view: AsteriskView, agent: int, rules: Rules, wrap_up_s: int) -> list[Step]:

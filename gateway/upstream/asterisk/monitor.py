@@ -27,7 +27,7 @@ from gateway.upstream.asterisk.ami import (
     is_success,
     log_in,
 )
-from gateway.upstream.asterisk.commands import Step, refusal
+from gateway.upstream.asterisk.commands import Step, missed_reasons, refusal
 from gateway.upstream.asterisk.people import PeopleError, PeopleFile, read_people
 from gateway.upstream.asterisk.publisher import Publisher
 from gateway.upstream.asterisk.state import Queues
@@ -184,6 +184,10 @@ class Monitor:
             LostError: The connection went.
         """
         await self._effects(steps)
+        missed = missed_reasons(self.queues, steps)
+        for step in missed:
+            await self.action(step.action, step.fields)
+        await self._effects(missed)
         self.publisher.publish_agents(agents, self._clock.wall_ms())
 
     async def _effects(self, steps: Sequence[Step]) -> None:

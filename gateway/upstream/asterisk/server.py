@@ -413,7 +413,13 @@ class AsteriskServer:
             )
         rules, view = self.monitor.rules, self.monitor.view
         own = link.user.key
-        return await self._steps(own, commands.rejoin(view, own, rules, wrap_up_s))
+        executed = await self._steps(own, commands.rejoin(view, own, rules, wrap_up_s))
+        kept = [one for one in view.memberships(own) if one.dynamic and one.wrapup_s != wrap_up_s]
+        if any(view.wrap_up_of(one) != wrap_up_s for one in kept):
+            raise GatewayError(  # a version that ignores the wrap-up time of `QueueAdd`
+                ErrorCode.UNSUPPORTED_BY_UPSTREAM, "The contact centre keeps its own wrap-up time."
+            )
+        return executed
 
     async def _change_number(self, attachment: LinkedSession, number: str) -> Executed:
         if not attachment.session.is_assistant:
