@@ -27,6 +27,7 @@ from gateway.domain.upstream import Source
 from gateway.upstream.asterisk.ami import (
     MESSAGE_BYTES,
     AmiAddress,
+    AmiConnection,
     Framer,
     LostError,
     Message,
