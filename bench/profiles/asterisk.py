@@ -99,7 +99,7 @@ def _events(queues: Queues, view: AsteriskView, publisher: Publisher) -> None:
         for kind in (Kind.AGENT, Kind.QUEUE):
             for source in (Source.REALTIME, Source.CUMULATIVE):
                 publisher.listen(link, Listen(kind, source, None))
-        link._hear = heard.append  # noqa: SLF001 - as if its owner received
+        link._hear = heard.extend  # noqa: SLF001 - as if its owner received
         publisher.links[user] = link
     names = list(queues.memberships)
 

@@ -25,7 +25,7 @@ from gateway.app.process import SystemClock, run_loop
 from gateway.core.compose import Composer
 from gateway.domain.model import UserId
 from gateway.upstream.oscce.link import OsccLink, Terms
-from gateway.upstream.oscce.readings import Readings, head_of
+from gateway.upstream.oscce.readings import Kept, Readings, head_of
 from gateway.upstream.oscce.socket import Heard, Take
 
 SETTLING = 6
@@ -73,7 +73,10 @@ class Socket:
                 self._waiting = asyncio.get_running_loop().create_future()
                 await self._waiting
             text = self._told.popleft()
-            if take is None or not take(text, head_of(text)):
+            unread: deque[Kept] = deque([head_of(text) or text])
+            if take is not None:
+                take(unread)
+            if unread:
                 return text
 
     async def send(self, text: str) -> None:

@@ -7,7 +7,7 @@ import math
 import os
 import resource
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from itertools import product
@@ -62,6 +62,7 @@ from gateway.runtime.ports import (
     Clock,
     Detector,
     Gift,
+    Hear,
     Leases,
     Link,
     Part,
@@ -635,7 +636,7 @@ class CountedLink:
         self._link = link
         self._telemetry = telemetry
         self._counts = telemetry.upstream_events.values
-        self._hear: Callable[[Reading], None] | None = None
+        self._hear: Hear | None = None
         self._user = user
         self._is_over = False
 
@@ -649,7 +650,7 @@ class CountedLink:
         """Whether something waits to be received."""
         return self._link.speaks
 
-    async def receive(self, hear: Callable[[Reading], None] | None = None) -> LinkEvent | None:
+    async def receive(self, hear: Hear | None = None) -> LinkEvent | None:
         """Return the next event."""
         self._hear = hear
         try:
@@ -663,10 +664,10 @@ class CountedLink:
                 self._telemetry.link_replaced.inc()
         return event
 
-    def _heard(self, reading: Reading) -> None:
-        self._counts["reading"] += 1
+    def _heard(self, readings: Sequence[Reading]) -> None:
+        self._counts["reading"] += len(readings)
         if self._hear is not None:
-            self._hear(reading)
+            self._hear(readings)
 
     async def request(self, request: LinkRequest) -> LinkAnswer:
         """Send *request* and wait for its answer."""

@@ -31,9 +31,9 @@ from gateway.app.metrics import CountingTally
 from gateway.domain.commands import Execute, LinkAnswer, LinkRequest
 from gateway.domain.errors import GatewayError
 from gateway.domain.model import SessionSecret, UserId
-from gateway.domain.upstream import About, LinkClosed, LinkEvent, Reading
+from gateway.domain.upstream import About, LinkClosed, LinkEvent
 from gateway.edge.request_context import Handler
-from gateway.runtime.ports import Clock, Link, Upstream
+from gateway.runtime.ports import Clock, Hear, Link, Upstream
 from gateway.telemetry import Telemetry
 
 LOG_ON: Final = "/v1/sessions"
@@ -190,7 +190,7 @@ class TracedLink:
         """Whether something waits to be received."""
         return self._link.speaks
 
-    async def receive(self, hear: Callable[[Reading], None] | None = None) -> LinkEvent | None:
+    async def receive(self, hear: Hear | None = None) -> LinkEvent | None:
         """Return the next event."""
         return await self._link.receive(hear)
 

@@ -59,6 +59,7 @@ class Assembly:
         "_shown",
         "_told",
         "_unread",
+        "_whole",
         "late",
     )
 
@@ -74,6 +75,8 @@ class Assembly:
         """No source was read later."""
         self._queries: dict[int, Query] = {}
         self._realtime: dict[Kind, list[Query]] = {kind: [] for kind in Kind}
+        self._whole: dict[Kind, bool] = {}
+        """Of each kind what :meth:`_covers_all` found, while it is the same."""
         self._missing: set[int] = set()
         """Queries that are done without until their first complete reading comes."""
         self._unread: set[int] = set()
@@ -99,6 +102,7 @@ class Assembly:
         late = self._queries.get(query)
         if late is None or late.complete:
             return set()
+        self._whole.clear()
         late.complete = late.refused = True
         self._missing.add(query)
         return self._covered(late)
@@ -106,6 +110,7 @@ class Assembly:
     def stopped(self, query: int) -> set[Address]:
         """Note that *query* ended: what only it told is forgotten. Directory objects stay."""
         gone = self._queries.pop(query, None)
+        self._whole.clear()
         self._missing.discard(query)
         if gone is None:
             return set()
@@ -164,6 +169,7 @@ class Assembly:
             query.whole_at_ms = reading.time_ms
             changed = self._gained(query) if query.is_told else self._covered(query) | self._gained(query)
             query.complete, query.refused = True, False
+            self._whole.clear()
             self._missing.discard(reading.query)
         for part in reading.parts:
             if self._take((part.kind, part.number), reading.source, part, reading.time_ms):
@@ -209,7 +215,7 @@ class Assembly:
             the reading has to be read.
         """
         kind, source, time_ms, part = reading.kind, reading.source, reading.time_ms, reading.parts[0]
-        if kind is None or not self._is_plain(reading, kind):
+        if kind is None or reading.query not in self._queries or source is Source.CONFIGURATION:
             return None
         number, place = part.number, (kind, source)
         told, is_realtime = self._told[kind], source is Source.REALTIME
@@ -218,6 +224,8 @@ class Assembly:
         if before is None or held is None or before[0] is None or time_ms < self._newest_ms[place]:
             return None
         if not (is_realtime or before[1] is not None) or number not in scope.of(kind):
+            return None
+        if not (self._whole.get(kind) or self._covers_all(kind)):
             return None
         if is_realtime:
             after = tuple.__new__(Parts, (before[0], part, before[2], before[3], before[4], None))
@@ -331,6 +339,7 @@ class Assembly:
     # ---- inner ----
 
     def _run(self, number: int, query: Query) -> None:
+        self._whole.clear()
         self._queries[number] = query
         if query.listen.source is Source.REALTIME and query.listen.kind is not None:
             self._realtime[query.listen.kind].append(query)
@@ -351,11 +360,11 @@ class Assembly:
             self._newest_ms[at] = max(self._newest_ms[at], reading.time_ms)
 
     def _covers_all(self, kind: Kind) -> bool:
-        """Tell whether some query reads whatever is of *kind*."""
-        for query in self._realtime[kind]:  # as :attr:`Query.covers_all`, without a call for each update
-            if query.complete and not query.refused and query.listen.numbers is None:
-                return True
-        return False
+        """Return whether some query reads whatever is of *kind*."""
+        found = self._whole.get(kind)
+        if found is None:
+            found = self._whole[kind] = any(query.covers_all for query in self._realtime[kind])
+        return found
 
     def _gained(self, query: Query) -> set[Address]:
         """Return the agents of whom a whole set of *query* tells for the first time."""

@@ -37,14 +37,14 @@ class VersionedMap:
     *tombstones* allows; all that are not went at :attr:`floor` or before.
     """
 
-    __slots__ = ("_seqs", "_tombstones", "elements", "floor", "gone")
+    __slots__ = ("_tombstones", "elements", "floor", "gone", "seqs")
 
     def __init__(self, tombstones: int) -> None:
         self.elements: dict[str, Element] = {}
         self.gone: OrderedDict[str, int] = OrderedDict()
         """When each went, the last one last."""
         self.floor = 0
-        self._seqs: dict[str, int] = {}
+        self.seqs: dict[str, int] = {}
         self._tombstones = tombstones
 
     def store(self, update: Update) -> None:
@@ -52,10 +52,10 @@ class VersionedMap:
         key, seq, element = update
         self.gone.pop(key, None)
         if element is not None:
-            self.elements[key], self._seqs[key] = element, seq
+            self.elements[key], self.seqs[key] = element, seq
             return
         self.elements.pop(key, None)
-        self._seqs.pop(key, None)
+        self.seqs.pop(key, None)
         self.gone[key] = seq
         if len(self.gone) > self._tombstones:
             _, forgotten = self.gone.popitem(last=False)
@@ -64,15 +64,10 @@ class VersionedMap:
     def store_all(self, elements: Mapping[str, Element], after: int) -> None:
         """Take in the elements of several keys in their order; the first one's seq follows *after*."""
         self.elements.update(elements)
-        self._seqs.update(zip(elements, range(after + 1, after + 1 + len(elements)), strict=True))
+        self.seqs.update(zip(elements, range(after + 1, after + 1 + len(elements)), strict=True))
         if self.gone:
             for key in elements:
                 self.gone.pop(key, None)
-
-    def store_one(self, key: str, element: Element, seq: int) -> None:
-        """Take in another element of a key that has one."""
-        self.elements[key] = element
-        self._seqs[key] = seq
 
     def renumber(self, after: int) -> int:
         """Give each key that has an element a seq anew, from that which follows *after*; returns the last."""
@@ -90,19 +85,19 @@ class VersionedMap:
 
     def updates(self) -> list[Update]:
         """Return the newest of each key that has an element."""
-        return [Update(key, self._seqs[key], element) for key, element in self.elements.items()]
+        return [Update(key, self.seqs[key], element) for key, element in self.elements.items()]
 
     def after(self, seen: int) -> list[Update]:
         """Return the newest of each key, also of those that are gone, where it is newer than *seen*."""
         elements = self.elements
-        missing = [Update(key, seq, elements[key]) for key, seq in self._seqs.items() if seq > seen]
+        missing = [Update(key, seq, elements[key]) for key, seq in self.seqs.items() if seq > seen]
         return missing + [Update(key, seq, None) for key, seq in self.gone.items() if seq > seen]
 
     def newest(self, key: str) -> Update | None:
         """Return the newest of *key*; None: nothing is known of it."""
         element = self.elements.get(key)
         if element is not None:
-            return Update(key, self._seqs[key], element)
+            return Update(key, self.seqs[key], element)
         seq = self.gone.get(key)
         return None if seq is None else Update(key, seq, None)
 
@@ -211,7 +206,7 @@ class Ledger:
         """The newest element of each key that is not one session's own, and has a value."""
         self._own = VersionedMap(tombstones)
         self.has_news = False
-        """Whether all readers may have been told something since :meth:`take_news`."""
+        """Whether something has changed for all readers; who wakes them takes it back."""
         self.own_news: dict[str, None] = {}
         """Of which single sessions were told since."""
 
@@ -238,17 +233,11 @@ class Ledger:
         own = self._own.newest(me)
         return self.shared_seq if own is None else max(self.shared_seq, own.seq)
 
-    def take_news(self) -> tuple[bool, list[str]]:
-        """Return whether all readers may have been told something since this was asked last, and what else.
-
-        Those are the keys of which *confidant* was told.
-        """
-        is_for_all, self.has_news = self.has_news, False
-        if not self.own_news:
-            return is_for_all, []
+    def take_own_news(self) -> list[str]:
+        """Return the keys of which *confidant* was told since this was asked last."""
         alone = list(self.own_news)
         self.own_news.clear()
-        return is_for_all, alone
+        return alone
 
     def record(self, key: str, element: Element | None) -> bool:
         """Write one change, for the owner only. The same element, or an equal one, makes no change."""
@@ -283,7 +272,8 @@ class Ledger:
         epoch, seq = self.position
         seq += 1
         self.position = tuple.__new__(Position, (epoch, seq))  # each update makes one: a call less
-        self._shared.store_one(key, element, seq)
+        self._shared.elements[key] = element
+        self._shared.seqs[key] = seq
         self.shared_seq = seq
         self.has_news = True
         if self.meeting:

@@ -397,17 +397,20 @@ class Outbox(GroupMember):
         patches = self._patches(dirty)
         if not patches:
             return None
-        count, since = len(dirty), dirty.since if isinstance(dirty, Waiting) else math.inf
         after, upto = self._seq, ledger.shared_seq
         if upto != ledger.position.seq:
             upto = self._head(is_new=False)
         self._seq = upto
-        frame = self.codec.changes(
-            after=after, upto=upto, stream=None, reset=False, more=False, put=(), patch=patches, gone=()
-        )
         self._dirty = None
         pace.sent_at = now
-        return News(frame, count, since)
+        since = dirty.since if isinstance(dirty, Waiting) else math.inf
+        return News(
+            self.codec.changes(
+                after=after, upto=upto, stream=None, reset=False, more=False, put=(), patch=patches, gone=()
+            ),
+            len(dirty),
+            since,
+        )
 
     def _patches(self, dirty: dict[str, Base]) -> list[tuple[str, bytes]] | None:
         """Return what takes the phone from *dirty* to what the ledger holds; None: no such frame."""

@@ -104,10 +104,11 @@ class Scheduler(Generic[S]):
             self._wake.set()
             return
         batch, self._ready = self._ready, []
-        now = began = self.clock.now()
+        clock_now = self.clock.now
+        now = began = clock_now()
         for at, served in enumerate(batch):
             self._give_turn(served, now)
-            now = self.clock.now()
+            now = clock_now()
             if now - began > RELEASE_S:
                 self._ready = [*batch[at + 1 :], *self._ready]
                 break

@@ -310,11 +310,11 @@ def plain_fields(value: object) -> Plain:
 def changed_fields(before: object, after: object) -> Plain:
     """Return the fields of *after* that differ from *before*, of the same type; cleared ones are None."""
     names, values, _ = _SHAPES[type(after)]
-    return {
-        name: new if type(new) in _SCALARS else plain(new)
-        for name, old, new in zip(names, values(before), values(after), strict=True)
-        if new is not old and new != old
-    }
+    changed: Plain = {}
+    for name, old, new in zip(names, values(before), values(after), strict=True):
+        if new is not old and new != old:
+            changed[name] = new if type(new) in _SCALARS else plain(new)
+    return changed
 
 
 def _left_out(field: dataclasses.Field[Any]) -> object:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Sequence
 from typing import Final, Protocol, assert_never
 
 from gateway.core.link import LinkMachine, LinkState, Pauses
@@ -45,8 +46,12 @@ HEARD_S: Final = 0.05
 class Pulse(Protocol):
     """Who counts how long what the link brings is under way."""
 
+    def heard_live(self) -> bool:
+        """Record that a message came; False, and nothing is recorded, unless all is well and stays so."""
+        ...
+
     def read(self) -> None:
-        """Note that a message that was told as heard is in the mirror, and its readers are told."""
+        """Record that a message that came is in the mirror, and its readers know."""
         ...
 
 
@@ -116,6 +121,7 @@ class Linked:
         "_opened_at",
         "_opener",
         "_pauses",
+        "_pulse",
         "_tasks",
         "_told_heard_at",
         "_user_sessions",
@@ -142,7 +148,7 @@ class Linked:
         self._tasks: asyncio.TaskGroup | None = None
         self._asking: Asking | None = None
         self._opened_at = keeper.clock.now()
-        self._pauses = keeper.pauses
+        self._pauses, self._pulse = keeper.pauses, keeper.pulse
         self._told_heard_at = -math.inf
         self._is_answered = False
         """Whether somebody who asked has not run since his answer came."""
@@ -221,7 +227,7 @@ class Linked:
         raise LinkClosed("lost")
 
     async def _turn(self, tasks: asyncio.TaskGroup) -> None:
-        event = await self.link.receive(self._read_one)
+        event = await self.link.receive(self._take_in)
         if event is None and self.link.speaks:
             self._is_answered = True  # answers come by the dozen where many phones do
             return
@@ -229,9 +235,9 @@ class Linked:
             self._is_answered = False
             await self._let_askers_run()
         if isinstance(event, Reading):
-            self._read_one(event)
+            self._take_in((event,))
             return
-        self._hear()
+        self._hear(self.link.heard_at)
         asking = self._asking
         if isinstance(event, Opened):
             self._opened(event, tasks)
@@ -239,32 +245,32 @@ class Linked:
             self._process(event, asking)
         self._keeper.feed.flush()
 
-    def _read_one(self, reading: Reading) -> None:
-        """Take in a reading: nearly all that a link brings."""
-        is_told = self._hear()
-        asking, feed = self._asking, self._feed
+    def _take_in(self, readings: Sequence[Reading]) -> None:
+        """Take in readings: nearly all that a link brings."""
+        now, asking = self.link.heard_at, self._asking
+        is_told = self._hear(now)
         if asking is not None:
-            self._mirror.read(reading)
+            self._mirror.read_all(readings, now)
             if not asking.settled:
                 asking.settle()
-        feed.flush()
+        self._feed.flush()
         if is_told:
-            self._keeper.pulse.read()
+            self._pulse.read()
 
-    def _hear(self) -> bool:
-        """Let the keeper know that a message came, seldom enough that it costs nothing; tell whether it was.
+    def _hear(self, at: float) -> bool:
+        """Record that a message came, and let the keeper know, if that is due; return whether it was.
 
-        What he makes of it is kept in seconds, and told with what phones are told; that he takes the link
-        to be heard a little earlier than it was errs on the side of silence.
+        Ages are shown in seconds. That the keeper takes the link to be heard a little earlier than it was
+        errs on the side of silence.
         """
-        at = self.link.heard_at
         if not self._mirror.is_blind:
             came_at, ledger = self._pauses.came_at(at), self._feed.ledger
             ledger.came_at = at if came_at == at else max(came_at, self._opened_at, ledger.came_at)
         if at - self._told_heard_at < HEARD_S:
             return False
         self._told_heard_at = at
-        self._keeper.heard()
+        if not self._pulse.heard_live():
+            self._keeper.heard()
         return True
 
     async def _let_askers_run(self) -> None:
@@ -379,12 +385,7 @@ class LinkHealth:
 
     def heard(self) -> bool:
         """Note that a message came. Return whether that makes anything due earlier than it was."""
-        machine, feed, now = self._machine, self._feed, self._world.clock.now()
-        health, bus = feed.health, self._world.exchange.machine.health
-        if health.upstream == "live" and health.bus == bus and not self._is_old and machine.heard_live(now):
-            as_of = self._as_of = feed.ledger.came_at
-            feed.health = Health("live", bus, as_of)
-            return False
+        machine, now = self._machine, self._world.clock.now()
         self._is_doubted = False
         before = machine.state
         machine.heard(now)
@@ -392,8 +393,20 @@ class LinkHealth:
         self.say()
         return machine.state is not before
 
+    def heard_live(self) -> bool:
+        """Record that a message came; False, and nothing is recorded, unless all is well and stays so."""
+        feed, world, mirror = self._feed, self._world, self._mirror
+        health, bus = feed.health, world.exchange.machine.health
+        if health.upstream != "live" or health.bus != bus or self._is_doubted or mirror.is_blind:
+            return False
+        if mirror.assembly.lacks_realtime or not self._machine.heard_live(world.clock.now()):
+            return False
+        as_of = self._as_of = feed.ledger.came_at
+        feed.health = Health("live", bus, as_of)
+        return True
+
     def read(self) -> None:
-        """Note that a message is in the mirror, and its readers are told."""
+        """Record that a message is in the mirror, and its readers know."""
         self._world.tally.read(self._world.clock.now() - self._feed.ledger.came_at)
 
     def sees(self, *, regained: bool) -> None:

@@ -129,17 +129,16 @@ class Feed:
 
     def flush(self) -> None:
         """Wake the connections for which something waits, and let other nodes know."""
-        ledger = self.ledger
+        ledger, connections = self.ledger, self.connections
         if self.outlet is not None:
             self.outlet.flush()
-        if not (ledger.has_news or ledger.own_news):
-            return
-        is_for_all, alone = ledger.take_news()
-        for reader in tuple(ledger.readers) if is_for_all else ():
-            handle = reader.waiting()
-            if handle is not None:
-                self._wake(handle)
-        for key in alone:
+        if ledger.has_news:
+            ledger.has_news = False
+            for reader in tuple(ledger.readers):
+                handle = reader.waiting()
+                if handle is not None and (connection := connections.get(handle)) is not None:
+                    connection.wake()
+        for key in ledger.take_own_news() if ledger.own_news else ():
             self._wake(key.removeprefix(ME_PREFIX))
 
     def _tell_one(self, key: str, before: Element | None) -> None:
@@ -387,13 +386,17 @@ class Mirror:
 
     # ---- what the link tells ----
 
-    def read(self, reading: Reading) -> None:
-        """Take in a reading."""
-        clock = self._clock
-        if self._server.see(reading.time_ms, clock.now(), clock.wall_ms()):
-            self._show_all()
-        if reading.steps is None and self.live and self._follow_one(reading):
-            return
+    def read_all(self, readings: Iterable[Reading], now: float) -> None:
+        """Take in readings that came by *now*, in order."""
+        server, wall_ms, scope = self._server, self._clock.wall_ms(), self._user_sessions.scope
+        for reading in readings:
+            if server.see(reading.time_ms, now, wall_ms):
+                self._show_all()
+            if reading.steps is not None or not (self.live and self._follow_one(reading, scope)):
+                self._read(reading)
+
+    def _read(self, reading: Reading) -> None:
+        """Take in a reading of several parts, or one that other links may have received."""
         if self.live:
             step = self.assembly.follow(
                 reading, self._feed.ledger.elements, self._server.offset_ms, self._user_sessions.scope
@@ -408,8 +411,7 @@ class Mirror:
     def listening(self, query: int, listen: Listen) -> None:
         """Take in that *query* runs, and what it told before that was known."""
         self.assembly.listening(query, listen)
-        for reading in self.early.take(query, listen):
-            self.read(reading)
+        self.read_all(self.early.take(query, listen), self._clock.now())
 
     def directory(self, directory: Directory) -> None:
         """Take in the whole directory and the catalogues."""
@@ -478,18 +480,16 @@ class Mirror:
         if owns:
             self._show_number()
 
-    def _follow_one(self, reading: Reading) -> bool:
+    def _follow_one(self, reading: Reading, scope: Scope) -> bool:
         """Take in a reading of a single part; False: nothing was, and it has to be read as others are."""
-        ledger, user_sessions = self._feed.ledger, self._user_sessions
-        change = self.assembly.follow_one(
-            reading, ledger.elements, self._server.offset_ms, user_sessions.scope
-        )
+        ledger = self._feed.ledger
+        change = self.assembly.follow_one(reading, ledger.elements, self._server.offset_ms, scope)
         if change is None:
             return False
         key, before, element = change
         if element is not before:
             ledger.record_one(key, before, element)
-        if reading.kind is Kind.AGENT and reading.parts[0].number in user_sessions.own_agents:
+        if reading.kind is Kind.AGENT and reading.parts[0].number in self._user_sessions.own_agents:
             self._show_number()  # a number is shown to its own agent only, so the element may stay the same
         return True
 

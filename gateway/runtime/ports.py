@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Final, Literal, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from gateway.core.rate_limits import Urgency
 from gateway.domain.commands import Call, History, LinkAnswer, LinkRequest, Outcome
@@ -234,6 +234,10 @@ class SharedStore(Protocol):
         ...
 
 
+Hear: TypeAlias = Callable[[Sequence[Reading]], None]
+"""Takes in readings that came one after the other, at least one."""
+
+
 class Link(Protocol):
     """One open link of one user. Used by one owner; ends with :class:`LinkClosed`."""
 
@@ -247,7 +251,7 @@ class Link(Protocol):
         """Whether :meth:`receive` would return at once."""
         ...
 
-    async def receive(self, hear: Callable[[Reading], None] | None = None) -> LinkEvent | None:
+    async def receive(self, hear: Hear | None = None) -> LinkEvent | None:
         """Return the next event; None when a message came that carries none (an answer, a keep-alive).
 
         Readings that come while it waits may be given to *hear* instead, in their order among all that is

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,7 +20,7 @@ from gateway.domain.commands import Command, Execute
 from gateway.domain.errors import EndReason
 from gateway.domain.model import Application, Device, Kind, Scope
 from gateway.domain.resources import Agent
-from gateway.domain.upstream import LinkClosed, LinkEvent, LoggedOn, LogOn, Part, Source
+from gateway.domain.upstream import LinkClosed, LinkEvent, LoggedOn, LogOn, Part, Reading, Source
 from gateway.runtime.ports import Authority, Clock, Link, Upstream
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.upstream.asterisk.ami import AmiAddress
@@ -118,10 +118,14 @@ async def hearing(link: Link) -> AsyncIterator[Heard]:
         heard.events.append(event)
         heard.came.set()
 
+    def note_all(readings: Sequence[Reading]) -> None:
+        for reading in readings:
+            note(reading)
+
     async def receive() -> None:
         try:
             while True:
-                event = await link.receive(note)
+                event = await link.receive(note_all)
                 if event is not None:
                     note(event)
         except LinkClosed as closed:

@@ -18,7 +18,7 @@ from gateway.domain.commands import (
 )
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.upstream import LinkClosed, LinkEvent, Reading
-from gateway.runtime.ports import Clock
+from gateway.runtime.ports import Clock, Hear
 
 REQUEST_S: Final = 5.0
 """As the real adapter's default; a command's answer is waited for without end."""
@@ -72,7 +72,7 @@ class FakeLink:
         """Whether :meth:`receive` would return at once."""
         return bool(self._inbox) and not self._muted
 
-    async def receive(self, hear: Callable[[Reading], None] | None = None) -> LinkEvent | None:
+    async def receive(self, hear: Hear | None = None) -> LinkEvent | None:
         """Return the next event, or None for an answer; readings that come meanwhile go to *hear*."""
         while True:
             has_waited = await self._arrival()
@@ -80,7 +80,7 @@ class FakeLink:
             event = self._inbox.popleft()()
             if hear is None or not (has_waited and isinstance(event, Reading)):
                 return event
-            hear(event)
+            hear((event,))
 
     async def _arrival(self) -> bool:
         """Wait until there is something; tells whether that took a while."""

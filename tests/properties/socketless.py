@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import struct
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -23,7 +24,7 @@ from gateway.simulator.sessions import Ended
 from gateway.simulator.sessions import LogOn as Asked
 from gateway.upstream.oscce import http
 from gateway.upstream.oscce.link import OsccLink, Terms
-from gateway.upstream.oscce.readings import Readings, head_of
+from gateway.upstream.oscce.readings import Kept, Readings, head_of
 from gateway.upstream.oscce.socket import Closed, Heard, Take
 
 CLOSED = Closed()
@@ -96,7 +97,7 @@ class GatewayEnd:
         while True:
             has_waited = not self.speaks
             said = await self._server.to_gateway.get()
-            if not (has_waited and isinstance(said, str) and take is not None and take(said, head_of(said))):
+            if not (has_waited and isinstance(said, str) and take is not None and _took(take, said)):
                 return said
 
     async def send(self, text: str) -> None:
@@ -109,6 +110,12 @@ class GatewayEnd:
         """Close it, also when it is closed; whoever receives is told."""
         self._server.abort()
         self._gone()
+
+
+def _took(take: Take, said: str) -> bool:
+    unread: deque[Kept] = deque([head_of(said) or said])
+    take(unread)
+    return not unread
 
 
 class CentreClock:

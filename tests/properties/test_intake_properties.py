@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random  # noqa: TID251 - seeded by Hypothesis
-import re
+from collections import deque
 from collections.abc import Iterator
 from typing import cast
 
@@ -19,7 +19,7 @@ from gateway.domain.upstream import Part, Reading, Source
 from gateway.protocol import websocket
 from gateway.runtime.turns import Turns
 from gateway.upstream.oscce.messages import LinkReader
-from gateway.upstream.oscce.readings import Readings
+from gateway.upstream.oscce.readings import Kept, Readings, text_of
 from gateway.upstream.oscce.socket import Closed, LinkSocket
 from tests.runtime.mirror_room import Room
 
@@ -88,13 +88,16 @@ class Shown:
         self.room.mirror.settle()
         self._reader = reader
 
-    def take(self, text: str, head: re.Match[str] | None = None) -> bool:
-        """Read a text as a link does; False when it is no reading."""
-        reading = None if head is None else self._readings.single(head)
-        reading = reading or self._reader.glance(text)
-        if reading is not None:
+    def take(self, unread: deque[Kept]) -> None:
+        """Read what is unread as a link does, up to what is no reading."""
+        while unread:
+            kept = unread[0]
+            reading = None if isinstance(kept, str) else self._readings.single(kept)
+            reading = reading or self._reader.glance(text_of(kept))
+            if reading is None:
+                return
+            unread.popleft()
             self.read(reading)
-        return reading is not None
 
     def receive(self, text: str) -> None:
         """Read a text as whoever waits for a link's messages does."""
@@ -105,7 +108,7 @@ class Shown:
                 self.answered.append(self.values())
 
     def read(self, reading: Reading) -> None:
-        self.room.mirror.read(reading)
+        self.room.read(reading)
 
     def values(self) -> dict[str, object]:
         return {key: each.value for key, each in self.room.feed.ledger.shared()}

@@ -82,10 +82,14 @@ class Room:
             )
         )
         self.agents(Agent(routing_state=RoutingState.AVAILABLE), number="+49891234567", complete=True)
-        self.mirror.read(self._reading(2, Kind.QUEUE, Queue(contacts_waiting=3), 5, complete=True))
+        self.read(self._reading(2, Kind.QUEUE, Queue(contacts_waiting=3), 5, complete=True))
+
+    def read(self, reading: Reading) -> None:
+        """Have the mirror take in a reading that comes now."""
+        self.mirror.read_all((reading,), self.clock.now())
 
     def agents(self, value: Agent, *, number: str | None = None, complete: bool = False) -> None:
-        self.mirror.read(self._reading(1, Kind.AGENT, value, 7, complete=complete, remote=number))
+        self.read(self._reading(1, Kind.AGENT, value, 7, complete=complete, remote=number))
 
     def _reading(
         self,

@@ -13,7 +13,8 @@ import pytest
 from gateway.domain.commands import Execute, LinkAnswer, LinkRequest
 from gateway.domain.model import Application, Kind, Scope, SessionSecret, UserId
 from gateway.domain.resources import Agent
-from gateway.domain.upstream import LinkEvent, Reading, Source
+from gateway.domain.upstream import LinkEvent, Source
+from gateway.runtime.ports import Hear
 from tests.doubles.fake_link import FakeLink
 from tests.runtime.scene import PhoneLine, Scene, shown_after, user
 
@@ -70,7 +71,7 @@ class SlowLink:
     def speaks(self) -> bool:
         return self._link.speaks
 
-    async def receive(self, hear: Callable[[Reading], None] | None = None) -> LinkEvent | None:
+    async def receive(self, hear: Hear | None = None) -> LinkEvent | None:
         return await self._link.receive(hear)
 
     async def request(self, request: LinkRequest) -> LinkAnswer:

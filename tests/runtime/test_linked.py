@@ -308,13 +308,13 @@ async def test_a_stream_of_readings_is_noted_as_heard_now_and_then_and_all_shown
         owner = next(iter(at.node.user_states.values())).owner
         assert owner is not None
         told: list[float] = []
-        was_heard = owner.pulse.heard
+        was_heard = owner.pulse.heard_live
 
         def spy() -> bool:
             told.append(at.clock.now())
             return was_heard()
 
-        owner.pulse.heard = spy  # type: ignore[method-assign] # the spy takes its place
+        owner.pulse.heard_live = spy  # type: ignore[method-assign] # the spy takes its place
         for contacts in range(40):
             _waiting(at, contacts)
             await at.clock.advance(HEARD_S / 5)

@@ -176,7 +176,7 @@ def test_the_offset_is_the_smallest_seen_on_the_link_in_steps() -> None:
     room.learn()
     for late_ms, offset_ms in ((900, 0), (-600, -500), (-100, -500), (-1_300, -1_250)):
         time_ms = room.clock.wall_ms() - late_ms
-        room.mirror.read(Reading(9, Kind.AGENT, Source.REALTIME, time_ms, complete=False, parts=()))
+        room.read(Reading(9, Kind.AGENT, Source.REALTIME, time_ms, complete=False, parts=()))
         assert room.mirror.offset_ms == offset_ms
     room.begin()
     assert room.mirror.offset_ms == 0
@@ -191,7 +191,7 @@ def test_after_a_jump_of_this_nodes_clock_every_instant_is_shown_by_the_new_one(
     room.mirror.settle()
     room.clock.jump_wall(by_ms)
     reading = Reading(2, Kind.QUEUE, Source.REALTIME, began_ms, complete=False, parts=())
-    room.mirror.read(reading)
+    room.read(reading)
     assert room.mirror.offset_ms == by_ms
     agent = room.shown("agent:7")
     assert isinstance(agent, Agent)
@@ -223,7 +223,7 @@ def test_the_day_of_somebody_who_is_not_there_is_shown() -> None:
     room.learn()
     room.mirror.settle()
     day = Part(Kind.AGENT, 8, Source.CUMULATIVE, Agent(handled_today=4))
-    room.mirror.read(Reading(3, Kind.AGENT, Source.CUMULATIVE, room.clock.wall_ms(), False, (day,)))
+    room.read(Reading(3, Kind.AGENT, Source.CUMULATIVE, room.clock.wall_ms(), False, (day,)))
     shown = room.shown("agent:8")
     assert isinstance(shown, Agent)
     assert (shown.routing_state, shown.handled_today) == (RoutingState.LOGGED_OFF, 4)
@@ -250,7 +250,7 @@ def test_links_of_one_node_show_the_same_element() -> None:
             if complete:
                 room.mirror.assembly.listening(2, Listen(Kind.QUEUE, Source.REALTIME, None))
                 room.mirror.directory(Directory((known,), (), (), ()))
-            room.mirror.read(Reading(2, Kind.QUEUE, Source.REALTIME, at_ms, complete, (now,)))
+            room.read(Reading(2, Kind.QUEUE, Source.REALTIME, at_ms, complete, (now,)))
             room.mirror.settle()
     first, second = (room.feed.ledger.get("queue:5") for room in rooms)
     assert first is second
@@ -333,5 +333,5 @@ def test_a_number_that_changes_alone_is_shown_also_when_no_other_link_got_the_re
     room.mirror.settle()
     room.agents(Agent(routing_state=RoutingState.WORK), number="+49897654321")
     part = Part(Kind.AGENT, 7, Source.REALTIME, Agent(routing_state=RoutingState.WORK), "+49897654322")
-    room.mirror.read(Reading(1, Kind.AGENT, Source.REALTIME, room.clock.wall_ms(), False, (part,), (), None))
+    room.read(Reading(1, Kind.AGENT, Source.REALTIME, room.clock.wall_ms(), False, (part,), (), None))
     assert room.me.remote_number == "+49897654322"

@@ -273,10 +273,10 @@ async def test_a_fault_of_one_owner_is_his_alone_and_says_nothing_secret(
         waiting.hello()
         await at.clock.settle()
 
-        def fail(_: object) -> None:
+        def fail(*_: object) -> None:
             raise ValueError("secret-0815")
 
-        monkeypatch.setattr(at.owner().mirror, "read", fail)
+        monkeypatch.setattr(at.owner().mirror, "read_all", fail)
         with caplog.at_level(logging.DEBUG):
             at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=9)))
             link.unmute()

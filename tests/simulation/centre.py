@@ -26,11 +26,10 @@ from gateway.domain.upstream import (
     LoggedOn,
     LogOn,
     Part,
-    Reading,
     SessionInfo,
     Source,
 )
-from gateway.runtime.ports import Clock
+from gateway.runtime.ports import Clock, Hear
 from tests.doubles.fake_link import FakeLink, Told
 from tests.doubles.fake_people import Wire
 from tests.doubles.fake_upstream import FakeUpstream
@@ -316,7 +315,7 @@ class SimLink:
         """See :attr:`gateway.runtime.ports.Link.speaks`."""
         return self.inner.speaks
 
-    async def receive(self, hear: Callable[[Reading], None] | None = None) -> LinkEvent | None:
+    async def receive(self, hear: Hear | None = None) -> LinkEvent | None:
         """See :meth:`gateway.runtime.ports.Link.receive`."""
         event = await self.inner.receive()
         while self._door.swallowed is not None:

@@ -118,7 +118,7 @@ async def test_readings_are_heard_without_waking_anybody_and_in_their_order_amon
     link = await at.open()
     heard: list[object] = []
     async with asyncio.TaskGroup() as tasks:
-        receiving = tasks.create_task(link.receive(heard.append))
+        receiving = tasks.create_task(link.receive(heard.extend))
         await at.clock.settle()
         await at.clock.advance(3)
         await at.server.say(event("UserRealtime", USER_REALTIME))
@@ -134,7 +134,7 @@ async def test_readings_are_heard_without_waking_anybody_and_in_their_order_amon
     assert receiving.result() == SessionEnded(2, EndReason.EXPIRED, None)
     assert len(heard) == 2
     async with asyncio.TaskGroup() as tasks:
-        receiving = tasks.create_task(link.receive(heard.append))
+        receiving = tasks.create_task(link.receive(heard.extend))
         await at.clock.settle()
         assert isinstance(heard[2], Reading)
         receiving.cancel()
@@ -155,7 +155,7 @@ async def test_a_reading_before_the_opening_is_heard_by_nobody(at: Scene) -> Non
     link = await at.dial()
     heard: list[object] = []
     with pytest.raises(LinkClosed):
-        await link.receive(heard.append)
+        await link.receive(heard.extend)
     assert heard == []
 
 
@@ -174,7 +174,7 @@ async def test_a_reading_that_cannot_be_read_closes_the_link_also_when_somebody_
 
 async def _end(link: OsccLink, heard: list[object]) -> str:
     with pytest.raises(LinkClosed) as closed:
-        await link.receive(heard.append)
+        await link.receive(heard.extend)
     return closed.value.reason
 
 

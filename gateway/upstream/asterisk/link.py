@@ -29,7 +29,7 @@ from gateway.domain.model import (
     readable,
 )
 from gateway.domain.upstream import LinkClosed, LinkEvent, LinkReplaced, Reading, Source
-from gateway.runtime.ports import Clock
+from gateway.runtime.ports import Clock, Hear
 from gateway.runtime.spawn import TaskGroup
 
 SESSIONS: Final = "oscc-session"
@@ -230,7 +230,7 @@ class AsteriskLink:
         self._clock = clock
         self._inbox: deque[LinkEvent | Callable[[], None]] = deque()
         self._came = asyncio.Event()
-        self._hear: Callable[[Reading], None] | None = None
+        self._hear: Hear | None = None
         self._pending: set[asyncio.Future[LinkAnswer]] = set()
         self._is_closed = False
 
@@ -254,7 +254,7 @@ class AsteriskLink:
         """Whether neither side has closed it."""
         return not self._is_closed
 
-    async def receive(self, hear: Callable[[Reading], None] | None = None) -> LinkEvent | None:
+    async def receive(self, hear: Hear | None = None) -> LinkEvent | None:
         """Return the next event; None for an answer. Readings that come meanwhile are given to *hear*.
 
         Raises:
@@ -335,7 +335,7 @@ class AsteriskLink:
         if self._is_closed:
             return
         if self._hear is not None and not self._inbox and isinstance(event, Reading):
-            self._hear(event)
+            self._hear((event,))
             return
         if len(self._inbox) >= EVENTS:
             self._inbox.clear()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import re
+from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass
@@ -31,15 +31,14 @@ from gateway.domain.upstream import (
     LinkEvent,
     LinkReplaced,
     Opened,
-    Reading,
     SessionEnded,
     Source,
 )
 from gateway.protocol.websocket import PongFrame, Violation, WebSocketPing
-from gateway.runtime.ports import Clock
+from gateway.runtime.ports import Clock, Hear
 from gateway.upstream.oscce.errors import WireError
 from gateway.upstream.oscce.messages import LARGE_CHARS, LinkReader, Response, Said, answer, render
-from gateway.upstream.oscce.readings import Readings
+from gateway.upstream.oscce.readings import Kept, Readings, text_of
 from gateway.upstream.oscce.socket import Heard, Take
 
 _DRIFT: Final = 1e-3
@@ -105,7 +104,7 @@ class Socket(Protocol):
         ...
 
     async def receive(self, take: Take | None = None) -> Heard:
-        """Wait for what comes next; texts that come meanwhile go to *take*, unless it says False."""
+        """Wait for what comes next; readings that come meanwhile go to *take*, which may leave some."""
         ...
 
     async def send(self, text: str) -> None:
@@ -202,7 +201,7 @@ class OsccLink:
         self._ready: list[LinkEvent] = []
         self._own_agents: dict[int, int] = {}
         self._clock = ServerClock()
-        self._hear: Callable[[Reading], None] | None = None
+        self._hear: Hear | None = None
         self._opened = False
         self._opens_by = terms.clock.now() + terms.open_s
         self._replaced = False
@@ -213,7 +212,7 @@ class OsccLink:
         """Whether :meth:`receive` would return at once."""
         return bool(self._ready) or self._socket.speaks
 
-    async def receive(self, hear: Callable[[Reading], None] | None = None) -> LinkEvent | None:
+    async def receive(self, hear: Hear | None = None) -> LinkEvent | None:
         """Return the next event; None when a message came that carries none.
 
         Readings that come while it waits go to *hear*, straight from the transport.
@@ -227,7 +226,7 @@ class OsccLink:
             raise await self._lost(NORMAL)
         self._hear = hear
         try:
-            said = await self._said(None if hear is None else self._glance)
+            said = await self._said(None if hear is None else self._take_readings)
         except TimeoutError:
             raise await self._lost(NORMAL) from None
         finally:
@@ -323,18 +322,24 @@ class OsccLink:
         self._closed = True
         await self._shut(NORMAL)
 
-    def _glance(self, text: str, head: re.Match[str] | None) -> bool:
-        """Have a reading heard at once; False: it is something else, or cannot be read."""
-        if self._hear is None or not self._opened:
-            return False
-        reading = None if head is None else self._pool.single(head)
-        if reading is None:
-            reading = self._reader.glance(text)
-        if reading is None:
-            return False
-        self.heard_at = self._now()
-        self._hear(reading)
-        return True
+    def _take_readings(self, unread: deque[Kept]) -> None:
+        """Have readings heard at once; one that cannot be read is left, with all behind it."""
+        hear = self._hear
+        if hear is None or not self._opened:
+            return
+        single, readings = self._pool.single, []
+        while unread:
+            kept = unread[0]
+            reading = None if isinstance(kept, str) else single(kept)
+            if reading is None:
+                reading = self._reader.glance(text_of(kept))
+            if reading is None:
+                break
+            unread.popleft()
+            readings.append(reading)
+        if readings:
+            self.heard_at = self._now()
+            hear(readings)
 
     async def _read(self, text: str) -> Said:
         """Read a message; a large one in slices, between which other tasks run.

@@ -313,7 +313,7 @@ class LinkReader:
         """Return what an event says, recorded for other links that may receive the same."""
         head = _HEAD.match(message)
         if head is not None and "QueryID" not in (rest := message[head.end() :]) and "\\" not in rest:
-            self._pool.note(rest, reading)
+            self._pool.note(rest.encode(), reading)
         return (reading,)
 
     def glance(self, message: str) -> Reading | None:
@@ -334,7 +334,7 @@ class LinkReader:
 
     def _known(self, head: re.Match[str]) -> Reading | None:
         """Return the reading of an event, if another link received the same."""
-        known, query = self._pool.reading(head.string[head.end() :]), int(head[1])
+        known, query = self._pool.reading(head.string[head.end() :].encode()), int(head[1])
         return known if known is None or known.query == query else of_query(query, known)
 
     def _said_once(self, head: re.Match[str]) -> Said:

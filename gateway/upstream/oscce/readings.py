@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import weakref
+from collections import deque
 from collections.abc import Iterable
 from itertools import count
 from typing import Final
@@ -50,15 +51,15 @@ class Readings:
         """Figures that no phone can be told, and are shown as unknown."""
         self.references = References()
         """Which routing parameters hold Keys, as the newest directory has it."""
-        self._young: dict[str | tuple[str, bytes], Reading | Part] = {}
-        self._old: dict[str | tuple[str, bytes], Reading | Part] = {}
+        self._young: dict[bytes | tuple[str, bytes], Reading | Part] = {}
+        self._old: dict[bytes | tuple[str, bytes], Reading | Part] = {}
         self._young_bytes = 0
         self._turned_at: float | None = None
         self._misses = 0
         """How many readings were noted since one was found last."""
         self._sets: weakref.WeakValueDictionary[bytes, frozenset[int]] = weakref.WeakValueDictionary()
 
-    def reading(self, text: str) -> Reading | None:
+    def reading(self, text: bytes) -> Reading | None:
         """Return what an event said to another link whose *text* is the same from some place on."""
         found = self._young.get(text)
         if found is None:
@@ -74,7 +75,7 @@ class Readings:
         self.shared += len(found.parts)
         return found
 
-    def note(self, text: str, reading: Reading) -> None:
+    def note(self, text: bytes, reading: Reading) -> None:
         """Note what an event says whose *text*, from some place on, other links may get too.
 
         While nothing that was noted is ever asked for again, only a sample is.
@@ -83,20 +84,19 @@ class Readings:
         if self._misses < MISSES_MAX or not self._misses % SAMPLED:
             self._note(text, len(text), reading)
 
-    def single(self, head: re.Match[str]) -> Reading | None:
+    def single(self, head: re.Match[bytes]) -> Reading | None:
         """Read the event of a single element that begins with *head*; None: read it as others are."""
         text = head.string
         query, event_type, kind, time, key = head.groups()
-        is_sampled = self._misses < MISSES_MAX or not (int(time) + int(key)) % SAMPLED  # alike on all links
-        rest = text[head.end(QUERY) + 1 :] if is_sampled else ""
-        if is_sampled and (rest in self._young or rest in self._old):
+        time_ms, is_sampled = int(time), self._misses < MISSES_MAX
+        if not is_sampled:
+            is_sampled = not (time_ms + int(key)) % SAMPLED  # alike on all links
+        rest = text[head.end(QUERY) + 1 :] if is_sampled else b""
+        if rest in self._young or rest in self._old:
             known = self.reading(rest)
             if known is not None:
                 return known if known.query == int(query) else of_query(int(query), known)
-        shape, time_ms = SHAPES.get(event_type), int(time)
-        if shape is None:
-            return None
-        begins_at = head.start(KEY) - len(kind) - _BEFORE_KEY
+        shape, begins_at = _SHAPES[event_type], head.start(KEY) - len(kind) - _BEFORE_KEY
         try:
             part = shape.read(text[begins_at:-2], time_ms, self.references)
         except UNREADABLE:
@@ -164,7 +164,7 @@ class Readings:
             self._turned_at = now
             self._turn()
 
-    def _note(self, key: str | tuple[str, bytes], size_bytes: int, found: Reading | Part) -> None:
+    def _note(self, key: bytes | tuple[str, bytes], size_bytes: int, found: Reading | Part) -> None:
         self._young[key] = found
         self._young_bytes += size_bytes + ENTRY_BYTES
         if self._young_bytes > GENERATION_BYTES:
@@ -186,26 +186,35 @@ class Readings:
 
 
 _EVENT: Final = re.compile(r'[ \t\r\n]*\{[ \t\r\n]*"Type"[ \t\r\n]*:[ \t\r\n]*"Event"').match
-_NUMBER: Final = "(0|[1-9][0-9]{0,14})"
-_SINGLE_PATTERN: Final = (
-    r'\{"Type":"Event","QueryID":~,"EventType":"((User|Queue|Group|Aggregate)(?:Realtime|Cumulative))",'
-    r'"Time":~,(?:"Complete":false,)?"Elements":\[\{"\3Key":~(?=[,}])'.replace("~", _NUMBER)
-)
+_NUMBER: Final = b"(0|[1-9][0-9]{0,14})"
+_SINGLE: Final = re.compile(
+    (
+        rb'\{"Type":"Event","QueryID":~,"EventType":"'
+        rb'((?!(?:Group|Aggregate)C)(User|Queue|Group|Aggregate)(?:Realtime|Cumulative))",'
+        rb'"Time":~,(?:"Complete":false,)?"Elements":\[\{"\3Key":~(?=[,}])'
+    ).replace(b"~", _NUMBER)
+).match
+"""How a reading begins, as most are written, of a query, a kind, a time and the key of its first element."""
 QUERY: Final = 1
-EVENT_TYPE: Final = 2
 KIND: Final = 3
 TIME: Final = 4
 KEY: Final = 5
-"""The groups of the head of a reading of a single element."""
-_SINGLE: Final = re.compile(_SINGLE_PATTERN).match
-_SINGLE_BYTES: Final = re.compile(_SINGLE_PATTERN.encode()).match
+"""Groups of the head of a reading of a single element."""
 _EVENT_BYTES: Final = b'{"Type":"Event"'
-_LAST: Final = ord("]")
-"""How a reading begins, as most are written, of a query, a kind, a time and the key of its first element."""
+_END: Final = b"}]}"
 _BEFORE_KEY: Final = len('{"Key":')
 """What stands between the beginning of an element and its number, beside the name of its kind."""
-_MORE: Final = ('"Removed"', '"Complete"', '"Elements"', '"Time"', '"QueryID"', "\\")
+_MORE: Final = (b'"Removed"', b'"Complete"', b'"Elements"', b'"Time"', b'"QueryID"', b"\\")
 """What may not stand behind it, where elements hold others: then it may say more than one element."""
+_SHAPES: Final = {event_type.encode(): shape for event_type, shape in SHAPES.items()}
+_TEXT: Final = 0x81
+"""How the frame of a whole text begins (RFC 6455 §5.2)."""
+_LONG: Final = 126
+"""A length that stands in the next 2 bytes; one more: in the next 8."""
+SKIM_FROM: Final = 4096
+"""Of less that comes at once nothing is skimmed: there is little to pass by."""
+Kept = re.Match[bytes] | str
+"""An unread reading: the head of a single element's, which holds the text, or the text of another one."""
 
 
 def of_query(query: int, known: Reading) -> Reading:
@@ -236,87 +245,155 @@ class Unread:
         """How long the texts are that are kept."""
         self.skipped = 0
         """How many were replaced by newer ones."""
-        self._kept: dict[tuple[str, ...] | int, re.Match[str] | str] = {}
+        self._kept: dict[tuple[bytes, ...] | int, Kept] = {}
         self._numbers = count()
 
     def __len__(self) -> int:
         return len(self._kept)
 
+    def take_in(self, data: bytes, text_bytes: int) -> int:
+        """Keep the readings of single elements with whose frames *data* begins; return where those end.
+
+        Of much only the newest of each key is read; there readings of several elements are kept, too.
+
+        Args:
+            data: Frames of a server, from the beginning of one on.
+            text_bytes: The largest text that is taken.
+        """
+        at, end = 0, len(data)
+        if end > SKIM_FROM and (at := self._skim(data, text_bytes)):
+            return at
+        while end - at >= 4 and data[at] == _TEXT:
+            size, start = data[at + 1], at + 2
+            if size == _LONG:
+                size, start = data[at + 2] << 8 | data[at + 3], at + 4
+                if size < _LONG:
+                    return at
+            elif size > _LONG:
+                return at
+            stop = start + size
+            if stop > end or size > text_bytes or not self._keep_single(data[start:stop]):
+                return at
+            at = stop
+        return at
+
     def add(self, text: str) -> bool:
         """Keep *text* if it is a reading; False: it is something else, and nothing is kept of it."""
-        head = _SINGLE(text)
-        if head is None or not _is_single(text, head):
-            if _EVENT(text) is None:
-                return False
-            self._kept[next(self._numbers)] = text
-            self.chars += len(text)
+        if self._keep_single(text.encode()):
             return True
-        place: tuple[str, ...] = head.group(QUERY, KEY)
-        before = self._kept.get(place)
+        if _EVENT(text) is None:
+            return False
+        self._kept[next(self._numbers)] = text
         self.chars += len(text)
-        if before is None:
-            self._kept[place] = head
-        elif int(before[TIME]) <= int(head[TIME]):
-            del self._kept[place]  # the newest stands behind all that came before it
-            self._kept[place] = head
-            self.chars -= len(before.string)  # type: ignore[union-attr] # under a place stand matches only
-            self.skipped += 1
-        else:
-            self._kept[next(self._numbers)] = (
-                text  # it was read earlier, and decides nothing: that is seen later
-            )
         return True
 
-    def skim(self, data: bytes, starts: list[int], stops: list[int]) -> list[str] | None:
-        """Return which of the readings in *data* have to be read, looking from the newest back.
+    def _keep_single(self, text: bytes) -> bool:
+        """Keep *text* if it is a reading of a single element, in place of an older one of its key."""
+        head = _SINGLE(text)
+        if head is None or not _is_single(text, head):
+            return False
+        place: tuple[bytes, ...] = head.group(QUERY, KEY)
+        kept = self._kept
+        before = kept.get(place)
+        self.chars += len(text)
+        if before is None:
+            kept[place] = head
+        elif int(before[TIME]) <= int(head[TIME]):
+            del kept[place]  # the newest stands behind all that came before it
+            kept[place] = head
+            self.chars -= len(before.string)  # type: ignore[union-attr] # under a place stand heads only
+            self.skipped += 1
+        else:  # it was read earlier, and decides nothing: that is seen later
+            kept[next(self._numbers)] = head
+        return True
 
-        Readings of a single element that a later one of its key replaces are passed by unread. None when
-        something else than events is among them: then all have to be read, one after the other.
+    def _skim(self, data: bytes, text_bytes: int) -> int:
+        """Keep of the readings in *data* those that have to be read, looking from the newest back.
+
+        Readings of a single element that a later one of its key replaces are passed by unread. Returns where
+        the readings end; 0, and nothing is kept, when something else than events is among the texts: then
+        all have to be read, one after the other.
         """
-        kept: list[str] = []
+        texts = _texts(data, text_bytes)
+        kept: list[bytes] = []
         newest: dict[tuple[bytes, ...], int] = {}
-        for at in range(len(starts) - 1, -1, -1):
-            start, stop = starts[at], stops[at]
-            head = _SINGLE_BYTES(data, start, stop)
+        for start, stop in reversed(texts):
+            head = _SINGLE(data, start, stop)
             if head is None and not data.startswith(_EVENT_BYTES, start):
-                return None
-            if head is not None and data.find(b"}", head.end(), stop) == stop - 3 and data[stop - 2] == _LAST:
+                return 0
+            if (
+                head is not None
+                and data.find(b"}", head.end(), stop) == stop - 3
+                and data[stop - 2] == _END[1]
+            ):
                 place: tuple[bytes, ...] = head.group(QUERY, KEY)
                 time_ms, seen_ms = int(head[TIME]), newest.get(place)
                 if seen_ms is not None and time_ms <= seen_ms:
                     continue
                 newest[place] = time_ms
-            try:
-                kept.append(data[start:stop].decode())
-            except UnicodeDecodeError:
-                return None
-        self.skipped += len(starts) - len(kept)
-        kept.reverse()
-        return kept
+            kept.append(data[start:stop])
+        if not all(map(_is_utf8, kept)):
+            return 0
+        self.skipped += len(texts) - len(kept)
+        for text in reversed(kept):
+            if not self._keep_single(text):
+                self._kept[next(self._numbers)] = text.decode()
+                self.chars += len(text)
+        return texts[-1][1] if texts else 0
 
-    def take(self) -> list[str]:
+    def take(self) -> deque[Kept]:
         """Return all that is kept, in order, and keep nothing."""
-        return [each if isinstance(each, str) else each.string for each in self.take_heads()]
-
-    def take_heads(self) -> list[re.Match[str] | str]:
-        """Return the same, each reading of a single element by the head that was found in it."""
-        kept = list(self._kept.values())
+        kept = deque(self._kept.values())
         self._kept.clear()
         self.chars = 0
         return kept
 
 
-def head_of(text: str) -> re.Match[str] | None:
+def text_of(kept: Kept) -> str:
+    """Return the text of a reading."""
+    return kept if isinstance(kept, str) else kept.string.decode()
+
+
+def head_of(text: str) -> re.Match[bytes] | None:
     """Return the head of a reading of a single element; None: it is none, or is not written as most are."""
-    head = _SINGLE(text)
-    return head if head is not None and _is_single(text, head) else None
+    written = text.encode()
+    head = _SINGLE(written)
+    return head if head is not None and _is_single(written, head) else None
 
 
-def _is_single(text: str, head: re.Match[str]) -> bool:
-    """Tell whether a reading that begins with *head* is of one element, and says nothing else."""
+def _is_single(text: bytes, head: re.Match[bytes]) -> bool:
+    """Return whether a reading that begins with *head* is of one element, and says nothing else."""
     at = head.end()
-    if not text.endswith("}]}"):
+    if not (text.endswith(_END) and (text.isascii() or _is_utf8(text))):
         return False
-    if text.find("}", at) == len(text) - 3:
+    if text.find(b"}", at) == len(text) - 3:
         return True  # the element holds nothing that ends, and nothing follows it
-    return text.find(f'"{head[KIND]}Key"', at) < 0 and not any(text.find(word, at) >= 0 for word in _MORE)
+    return text.find(b'"%bKey"' % head[KIND], at) < 0 and not any(text.find(word, at) >= 0 for word in _MORE)
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _texts(data: bytes, text_bytes: int) -> list[tuple[int, int]]:
+    """Return where the texts begin and end with which *data* begins, as far as they are below 64 KiB."""
+    texts: list[tuple[int, int]] = []
+    at, end = 0, len(data)
+    while end - at >= 4 and data[at] == _TEXT:
+        size, start = data[at + 1], at + 2
+        if size == _LONG:
+            size, start = data[at + 2] << 8 | data[at + 3], at + 4
+            if size < _LONG:
+                break
+        elif size > _LONG:
+            break
+        stop = start + size
+        if stop > end or size > text_bytes:
+            break
+        texts.append((start, stop))
+        at = stop
+    return texts

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import secrets
+from collections import deque
 from collections.abc import Callable
 from typing import Final, NamedTuple, TypeAlias
 
@@ -29,7 +29,7 @@ from gateway.protocol.websocket import (
 )
 from gateway.runtime.epoll_transport import READ_BYTES, Wire
 from gateway.runtime.turns import Turns
-from gateway.upstream.oscce.readings import Unread
+from gateway.upstream.oscce.readings import Kept, Unread, text_of
 
 MASK_BYTES: Final = 4
 
@@ -41,18 +41,14 @@ _MASKED: Final = 0x80
 _LONG: Final = 126
 """A length that stands in the next 2 bytes; one more: in the next 8."""
 _WHOLE_TEXT: Final = _FIN | TEXT
-SKIM_FROM: Final = 4096
-"""Of less that comes at once nothing is skimmed: there is little to pass by."""
 
 
 class Closed(NamedTuple):
     """The server sends nothing more (§5.5.1). Why makes no difference to a link."""
 
 
-Skim: TypeAlias = Callable[[bytes, list[int], list[int]], list[str] | None]
-"""Returns which of the texts that begin and end there have to be read, in order; None: all have."""
-Take: TypeAlias = Callable[[str, re.Match[str] | None], bool]
-"""Takes a reading, with its head if it is of a single element; False: it has to be received."""
+Take: TypeAlias = Callable[[deque[Kept]], None]
+"""Takes readings, and removes them; it leaves all from the first one on that has to be received."""
 Heard: TypeAlias = str | WebSocketPing | PongFrame | Closed | Violation
 """What came: a text message, or something about the connection."""
 
@@ -81,28 +77,34 @@ class Frames:
         """Fragments of a message that is not whole."""
         self._parts_bytes = 0
 
-    def feed(self, data: bytes, skim: Skim | None = None) -> list[Heard]:
-        """Take in *data*; returns what it completes, in order.
+    @property
+    def is_between(self) -> bool:
+        """Whether no message has begun that is not whole."""
+        return self._parts is None and not self.is_over
 
-        Args:
-            data: What came.
-            skim: Looks through what came where that is much and holds whole texts; those that it passes by
-                are not returned, and not looked at.
-        """
+    def feed(self, data: bytes) -> list[Heard]:
+        """Take in *data*; return what it completes, in order."""
+        return self.complete(self.joined(data))
+
+    def joined(self, data: bytes) -> bytes:
+        """Return *data* behind what came before of its first frame; nothing: more is needed."""
+        if not self._held:
+            return data
+        self._held.append(data)
+        self._held_bytes += len(data)
+        if self._held_bytes < self._needed:
+            return b""
+        data, self._held = b"".join(self._held), []
+        return data
+
+    def complete(self, data: bytes, at: int = 0) -> list[Heard]:
+        """Take in *data* from *at* on, as :meth:`joined` returned it; return what it completes, in order."""
         if self.is_over:
             return []
-        if self._held:
-            self._held.append(data)
-            self._held_bytes += len(data)
-            if self._held_bytes < self._needed:
-                return []
-            data, self._held = b"".join(self._held), []
         heard: list[Heard] = []
-        read = 0
-        if skim is not None and len(data) > SKIM_FROM and self._parts is None:
-            read = _skimmed(data, skim, heard)
+        read = at
         try:
-            read = self._read(data, read, heard)
+            read = self._read(data, at, heard)
         except Breach as breach:
             self._end()
             heard.append(breach.violation)
@@ -111,23 +113,6 @@ class Frames:
             self._held = [data[read:]]
             self._held_bytes = len(data) - read
         return heard
-
-    def whole(self, data: bytes) -> str | None:
-        """Return the text that *data* is, where it is one frame, as most that comes is; None: feed it."""
-        size = len(data)
-        if size < 4 or data[0] != _WHOLE_TEXT or self._held or self._parts is not None or self.is_over:
-            return None
-        length, start = data[1], 2
-        if length == _LONG:
-            length, start = data[2] << 8 | data[3], 4
-            if length < _LONG:
-                return None
-        if length + start != size or data[1] > _LONG or length > self._message_bytes:
-            return None
-        try:
-            return data[start:].decode()
-        except UnicodeDecodeError:
-            return None
 
     def _read(self, data: bytes, at: int, heard: list[Heard]) -> int:
         """Read whole frames of *data* from *at* on; returns where the one begins that is not whole."""
@@ -197,38 +182,6 @@ class Frames:
         self.is_over = True
         self._held = []
         self._parts = None
-
-
-def _skimmed(data: bytes, skim: Skim, heard: list[Heard]) -> int:
-    """Add what *skim* leaves of the texts at the beginning of *data*; returns where they end, 0: none."""
-    starts, stops = _texts(data)
-    kept = skim(data, starts, stops) if starts else None
-    if kept is None:
-        return 0
-    heard += kept
-    return stops[-1]
-
-
-def _texts(data: bytes) -> tuple[list[int], list[int]]:
-    """Return where the texts begin and end with which *data* begins, as far as they are below 64 KiB."""
-    starts: list[int] = []
-    stops: list[int] = []
-    at, end = 0, len(data)
-    while end - at >= 4 and data[at] == _WHOLE_TEXT:
-        size, start = data[at + 1], at + 2
-        if size == _LONG:
-            size, start = data[at + 2] << 8 | data[at + 3], at + 4
-            if size < _LONG:
-                break
-        elif size > _LONG:
-            break
-        stop = start + size
-        if stop > end:
-            break
-        starts.append(start)
-        stops.append(stop)
-        at = stop
-    return starts, stops
 
 
 def _head_bytes(length: int) -> int:
@@ -306,6 +259,7 @@ class LinkSocket(asyncio.Protocol):
         "_lost",
         "_read_bytes",
         "_take",
+        "_text_bytes",
         "_transport",
         "_turns",
         "_unread",
@@ -327,6 +281,7 @@ class LinkSocket(asyncio.Protocol):
         """What came since its last turn, where no budget of the transport's own bounds that."""
         self._transport = transport
         self._frames = Frames(message_bytes)
+        self._text_bytes = message_bytes
         self._lost = lost
         self._inbox: list[Heard] = []
         self._waiting_chars = 0
@@ -353,8 +308,8 @@ class LinkSocket(asyncio.Protocol):
         """Wait for what comes next; for one caller at a time. At the end it is :class:`Closed`, for ever.
 
         Args:
-            take: Called with each reading that is digested while this waits; it is returned unless *take*
-                returns True. What *take* raises is raised here.
+            take: Called with the readings that are digested while this waits; those that it leaves are
+                returned. What *take* raises is raised here.
         """
         while not self._inbox:
             if self._has_closed or self._is_lost:
@@ -409,7 +364,7 @@ class LinkSocket(asyncio.Protocol):
     # ---- its turn (Digester) ----
 
     def digest(self) -> None:
-        """Have whoever waits take what is unread; with nobody there it waits, too."""
+        """Have the reader take what is unread; with no reader it waits, too."""
         is_share_read, self._read_bytes = self._read_bytes > READ_BYTES, 0
         if self._unread.chars and not self._inbox and self._arrival is not None:
             self._take_unread()
@@ -420,26 +375,28 @@ class LinkSocket(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take in what came."""
-        text = self._frames.whole(data)
-        if text is not None and not self._has_closed and self._unread.add(text):
+        size_bytes, at, frames, unread = len(data), 0, self._frames, self._unread
+        data = frames.joined(data)
+        if frames.is_between and not self._has_closed:
+            at = unread.take_in(data, self._text_bytes)
+        if at < len(data):
+            self._hear_all(frames.complete(data, at))
+        if unread.chars and not self.is_due:
             self._turns.want(self)
-            self._bound(len(data))
-            return
-        heard: list[Heard] = self._frames.feed(data, self._unread.skim) if text is None else [text]
+        self._bound(size_bytes)
+
+    def _hear_all(self, heard: list[Heard]) -> None:
+        """Keep what is no reading of a single element, and what follows it."""
         if heard and type(heard[-1]) is Closed:
             self._has_server_closed = True
         if self._has_closed:
             if self._has_server_closed:
                 self._transport.close()
             return
-        unread = self._unread
         for said in heard:
-            if type(said) is not str or not unread.add(said):
+            if type(said) is not str or not self._unread.add(said):
                 self._flush()
                 self._keep(said)
-        if unread.chars:
-            self._turns.want(self)
-        self._bound(len(data))
 
     def pause_writing(self) -> None:
         """Take in that the kernel does not take all."""
@@ -483,33 +440,30 @@ class LinkSocket(asyncio.Protocol):
         return self._waiting_chars + self._unread.chars <= most_chars and self._read_bytes <= READ_BYTES
 
     def _flush(self) -> None:
-        """Have what is unread taken now, before what follows; what nobody takes is received before it."""
+        """Have what is unread taken now, before what follows; what no reader takes is received before it."""
         if self._inbox or self._arrival is None:
-            self._keep_all(self._unread.take_heads())
+            self._keep_all(self._unread.take())
         elif self._unread.chars:
             self._take_unread()
 
     def _take_unread(self) -> None:
         """Have the reader take what is unread; from the first that it does not take on it receives all."""
-        if self._unread.skipped:
-            self._turns.skipped += self._unread.skipped
-            self._unread.skipped = 0
-        unread = self._unread.take_heads()
-        for at, said in enumerate(unread):
-            take, arrival, is_taken = self._take, self._arrival, False
-            if not (take is None or arrival is None or arrival.done()):  # done: the reader was cancelled
-                try:
-                    is_taken = take(said, None) if isinstance(said, str) else take(said.string, said)
-                except Exception as fault:  # noqa: BLE001 - it belongs to the reader, not to the event loop
-                    self._arrived(fault)
-                    continue
-            if not is_taken:
-                self._keep_all(unread[at:])
-                return
+        unread = self._unread
+        if unread.skipped:
+            self._turns.skipped += unread.skipped
+            unread.skipped = 0
+        kept, take, arrival = unread.take(), self._take, self._arrival
+        if not (take is None or arrival is None or arrival.done()):  # done: the reader was cancelled
+            try:
+                take(kept)
+            except Exception as fault:  # noqa: BLE001 - it belongs to the reader, not to the event loop
+                self._arrived(fault)
+        if kept:
+            self._keep_all(kept)
 
-    def _keep_all(self, unread: list[re.Match[str] | str]) -> None:
+    def _keep_all(self, unread: deque[Kept]) -> None:
         for each in unread:
-            self._keep(each if isinstance(each, str) else each.string)
+            self._keep(text_of(each))
 
     def _keep(self, said: Heard) -> None:
         """Let what came wait for the reader, who is woken."""
