@@ -38,19 +38,19 @@ class Flood(NamedTuple):
     path: str
     is_on_ops: bool
     per_s: float
-    count: int
+    most: int
     has_token: bool
 
 
 FLOODS = {
     # more than one supervisor can have answered in that time
-    "exports": Flood("/v1/me/export", is_on_ops=False, per_s=700, count=700, has_token=True),
+    "exports": Flood("/v1/me/export", is_on_ops=False, per_s=700, most=700, has_token=True),
     # 213 kbit/s of requests of 53 bytes
     "inventory": Flood(
-        "/v1/privacy/inventory", is_on_ops=False, per_s=213_000 / 8 / 53, count=1_000_000, has_token=False
+        "/v1/privacy/inventory", is_on_ops=False, per_s=213_000 / 8 / 53, most=1_000_000, has_token=False
     ),
     # scrapes, far more often than any Prometheus
-    "metrics": Flood("/metrics", is_on_ops=True, per_s=200, count=1_000_000, has_token=False),
+    "metrics": Flood("/metrics", is_on_ops=True, per_s=200, most=1_000_000, has_token=False),
 }
 
 
@@ -93,7 +93,7 @@ async def connected(site: Installation, http: aiohttp.ClientSession) -> AsyncIte
 async def start(flood: Flood, site: Installation, token: str) -> asyncio.subprocess.Process:
     port = (site.ops if flood.is_on_ops else site.base).rpartition(":")[2]
     words = (ATTACKER, port, flood.path, token if flood.has_token else "")
-    numbers = (str(flood.per_s), str(flood.count), str(SECONDS))
+    numbers = (str(flood.per_s), str(flood.most), str(SECONDS))
     module = "tests.scenarios.requests_flood"
     return await asyncio.create_subprocess_exec(sys.executable, "-m", module, *words, *numbers, stdout=PIPE)
 
