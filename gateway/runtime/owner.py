@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
 from weakref import proxy
@@ -20,13 +21,13 @@ from gateway.core.user_sessions import Member, UserSessions
 from gateway.domain.commands import Call, History, Outcome
 from gateway.domain.errors import CloseCode, EndReason, SessionRefused
 from gateway.domain.model import NodeId, Ticket
-from gateway.domain.upstream import About, Feature
+from gateway.domain.upstream import Feature
 from gateway.protocol.envelopes import SessionFacts, Since
 from gateway.runtime.command_execution import CommandExecution
 from gateway.runtime.handover import Handover
 from gateway.runtime.link_session import Linked, LinkHealth
 from gateway.runtime.mirror import Feed, Mirror
-from gateway.runtime.ownership import Answer, LinkDialer
+from gateway.runtime.ownership import Answer, LinkDialer, OpenedLink
 from gateway.runtime.ports import RECONNECT_WINDOW_S, Grant, Link, Local, Start
 from gateway.runtime.sessions import SessionAdmission, SessionRenewal
 from gateway.runtime.sharing import Sharing
@@ -243,18 +244,18 @@ class Owner:
         self.sharing.darken()
         self.feed.flush()
 
-    async def serve(self, link: Link, opener: Member, about: About) -> int | None:
-        """Serve an open link until it is gone; returns the token of the link that replaced it."""
-        linked = self._linked = Linked(link, opener, about, self)
+    @contextmanager
+    def _linked_by(self, opened: OpenedLink) -> Iterator[Linked]:
+        """Act by an open link while the block lasts."""
+        linked = self._linked = Linked(*opened, self)
         self._history_by = min(self._history_by, self.clock.now() + HISTORY_S)
         try:
-            await linked.run()
+            yield linked
         finally:
             self._touch()
             self._linked = None
             self.user_sessions.unlinked(replaced=linked.replaced_by is not None)
             self.mirror.live = False
-        return linked.replaced_by
 
     def unreached(self) -> None:
         """Record that there is no link now."""
@@ -340,8 +341,13 @@ class Owner:
                 self._tasks = tasks
                 self.sharing.run_in(tasks)
                 try:
-                    await self._link_dialer.run()
+                    while (opened := await self._link_dialer.next_link()) is not None:
+                        with self._linked_by(opened) as linked:
+                            await linked.run()
+                        self._link_dialer.link_ended(linked.replaced_by)
+                        del opened, linked  # nothing of a link that is gone stays until the next one
                 finally:
+                    self._link_dialer.leave()
                     self._tasks = None
                     self.sharing.run_in(None)
                     self._handover.over()

@@ -1,4 +1,4 @@
-"""Ownership of one user: hold the lease, dial the link when it is due, serve, dial again.
+"""Ownership of one user: hold the lease, and dial the link when it is due.
 
 :mod:`gateway.core.lease` decides what an answer of the lease store means; requests are made here.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 from contextlib import suppress
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 from gateway.core.bus_health import BusState
 from gateway.core.lease import Acquire, Lease, LeaseState, Renew
@@ -249,10 +249,6 @@ class Served(Protocol):
         """Record that a new lease was granted: what follows is written under *epoch*."""
         ...
 
-    async def serve(self, link: Link, opener: Member, about: About) -> int | None:
-        """Serve an open link until it is gone; returns the token of the link that replaced it, if one did."""
-        ...
-
     def ended(self, member: Member, reason: EndReason, by: str | None) -> None:
         """Take out a session that OSCC-E refused."""
         ...
@@ -286,8 +282,16 @@ class Served(Protocol):
         ...
 
 
+class OpenedLink(NamedTuple):
+    """A link that was opened, by which session, and at which server."""
+
+    link: Link
+    opener: Member
+    about: About
+
+
 class LinkDialer:
-    """One user's link, again and again.
+    """Opens one user's link, again and again.
 
     Invariants: one link at a time, opened only under a lease that was granted, and after a kick
     only when a renewal sent after it was granted too; the lease is given up in the end.
@@ -349,23 +353,38 @@ class LinkDialer:
         with suppress(ReferenceError):  # the owner is gone
             self._served.renewed(answer, was_ours=was_ours)
 
-    async def run(self) -> None:
-        """Keep a link open until none is needed, or another node has the user."""
-        try:
-            while await self._hold():
-                if self.gives_way:
-                    await self._give_way()
-                elif not self._is_due():
-                    await self._pause(self._due_in_s())
-                elif self._may_enter():
-                    await self._dial()
-                else:
-                    await self._pause(self._queue_s())
-        finally:
-            if self._place is not None:
-                self._world.admission_queue.withdraw(self._place)
-            if self._is_entered:
-                self._world.admission_queue.done()
+    async def next_link(self) -> OpenedLink | None:
+        """Return the next link, once it is due and open; None: none is needed, or another node has the user.
+
+        :meth:`link_ended` follows before the next call, and :meth:`leave` in the end.
+        """
+        while await self._hold():
+            if self.gives_way:
+                await self._give_way()
+            elif not self._is_due():
+                await self._pause(self._due_in_s())
+            elif not self._may_enter():
+                await self._pause(self._queue_s())
+            elif (opened := await self._dial()) is not None:
+                return opened
+        return None
+
+    def link_ended(self, replaced_by: int | None) -> None:
+        """Record that the link is gone. *replaced_by*: the token of the link that took its place."""
+        if replaced_by is None:
+            self._fail()
+        else:
+            self._was_replaced = True
+            self._machine.kicked(self._world.clock.now(), self._world.jitter())
+            self.lease_keeper.lease.kicked(replaced_by)
+        self._served.unreached()
+
+    def leave(self) -> None:
+        """Give back the place at the admission queue."""
+        if self._place is not None:
+            self._world.admission_queue.withdraw(self._place)
+        if self._is_entered:
+            self._world.admission_queue.done()
 
     async def _hold(self) -> bool:
         """Return True when the lease allows a dial; False when it is over."""
@@ -585,21 +604,25 @@ class LinkDialer:
         except TimeoutError:
             return
 
-    async def _dial(self) -> None:
+    async def _dial(self) -> OpenedLink | None:
         opener = next(iter(self._served.user_sessions), None)
         if opener is None or not self._machine.dialling():
-            return
+            return None
         try:
-            about, link = await self._open(opener)
+            opened = await self._open(opener)
         except GatewayError as error:
             self._fail(error.retry_after_s)
         except LinkClosed as closed:
             await self._not_opened(opener, closed)
         else:
-            await self._opened(link, opener, about)
+            if not self._served.is_over:
+                self._machine.opened(self._world.clock.now())
+                return opened
+            await opened.link.close()
         self._served.unreached()
+        return None
 
-    async def _open(self, opener: Member) -> tuple[About, Link]:
+    async def _open(self, opener: Member) -> OpenedLink:
         """Open the link; the place at the admission queue is taken, and given back when this returns."""
         world = self._world
         try:
@@ -612,20 +635,7 @@ class LinkDialer:
             self._is_entered = False
             world.admission_queue.done()
         self._was_open = True
-        return about, link
-
-    async def _opened(self, link: Link, opener: Member, about: About) -> None:
-        if self._served.is_over:
-            await link.close()
-            return
-        self._machine.opened(self._world.clock.now())
-        replaced_by = await self._served.serve(link, opener, about)
-        if replaced_by is None:
-            self._fail()
-        else:
-            self._was_replaced = True
-            self._machine.kicked(self._world.clock.now(), self._world.jitter())
-            self.lease_keeper.lease.kicked(replaced_by)
+        return OpenedLink(link, opener, about)
 
     async def _not_opened(self, opener: Member, closed: LinkClosed) -> None:
         match closed.reason:
