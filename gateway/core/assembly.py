@@ -1,7 +1,7 @@
 """Assembly: the present parts of a user's resources, from one link.
 
 Folds the readings of one link, in whatever order they come, into the newest parts of each
-resource, and tells which resources may have changed. Rules: a complete reading is the whole
+resource, and returns which resources may have changed. Rules: a complete reading is the whole
 set of its query; a user absent from it is logged off, other kinds absent are gone; an element
 older than the held one of the same source, or than the whole set that lacked it, is ignored and
 counted; nothing is a resource before its directory object is known; what no query covers any
@@ -38,11 +38,11 @@ PASTS_MOST: Final = 4
 
 
 class Assembly:
-    """The parts that one link has told.
+    """The newest parts that came on one link.
 
     Invariant: of each resource and source it holds the part with the greatest reading time,
-    the last of equal ones; where that differs from what is shown by no more than instants that jitter, it may
-    be the part of which that was composed.
+    the last of equal ones. Where a part differs from what is shown only by instants that jitter, it may hold
+    the part of which the shown element was composed.
 
     Args:
         composer: Shared by all links of a node.
@@ -68,7 +68,7 @@ class Assembly:
         self._composer = Composer() if composer is None else composer
         self._told: dict[Kind, dict[int, Parts]] = {kind: {} for kind in Kind}
         self._shown: dict[Address, NewestElement] = {}
-        """What is shown of each resource of which anything was told."""
+        """What is shown of each resource of which anything was received."""
         self._read_ms: defaultdict[tuple[Kind, Source], dict[int, int]] = defaultdict(dict)
         """When each source was last read, also when it said that there is nothing."""
         self._newest_ms: defaultdict[tuple[Kind, Source], int] = defaultdict(int)
@@ -78,27 +78,27 @@ class Assembly:
         self._whole: dict[Kind, bool] = {}
         """Of each kind what :meth:`_covers_all` found, while it is the same."""
         self._missing: set[int] = set()
-        """Queries that are done without until their first complete reading comes."""
+        """Queries without which resources are shown, until their first complete reading."""
         self._unread: set[int] = set()
-        """Agents that came into scope, of whom no whole set has told yet."""
+        """Agents that came into scope and were in no whole set since."""
 
     # ---- queries ----
 
     def listening(self, query: int, listen: Listen) -> None:
-        """Note that *query* runs; nothing of it is a resource before its first complete reading.
+        """Record that *query* runs; nothing of it is a resource before its first complete reading.
 
         Changes of the directory have no first reading.
         """
         self._run(query, Query(listen, complete=listen.source is Source.DIRECTORY))
 
     def refused(self, query: int, listen: Listen) -> set[Address]:
-        """Note that *listen* cannot be had: its resources are shown without that source."""
+        """Record that *listen* is refused: its resources are shown without that source."""
         refused = Query(listen, complete=True, refused=True)
         self._run(query, refused)
         return self._covered(refused)
 
     def do_without(self, query: int) -> set[Address]:
-        """Show resources without what *query* has not told yet; its first complete reading ends that."""
+        """Show resources without what *query* has not sent yet, until its first complete reading."""
         late = self._queries.get(query)
         if late is None or late.complete:
             return set()
@@ -108,7 +108,7 @@ class Assembly:
         return self._covered(late)
 
     def stopped(self, query: int) -> set[Address]:
-        """Note that *query* ended: what only it told is forgotten. Directory objects stay."""
+        """Record that *query* ended: what only it covered is removed. Directory objects stay."""
         gone = self._queries.pop(query, None)
         self._whole.clear()
         self._missing.discard(query)
@@ -125,20 +125,20 @@ class Assembly:
         return covered
 
     def runs(self, query: int) -> bool:
-        """Tell whether *query* is known."""
+        """Return whether *query* is known."""
         return query in self._queries
 
     def awaits(self, query: int) -> bool:
-        """Tell whether the first complete reading of *query* is waited for."""
+        """Return whether the first complete reading of *query* is still to come."""
         return query in self._queries and not self._queries[query].complete
 
     def lacks(self, query: int) -> bool:
-        """Tell whether *query* is done without until it tells."""
+        """Return whether resources are shown without *query* until its first complete reading."""
         return query in self._missing
 
     @property
     def lacks_realtime(self) -> bool:
-        """Whether realtime data is done without that may still come."""
+        """Whether resources are shown without realtime data that may still come."""
         missing = self._missing
         return bool(missing) and any(
             self._queries[query].listen.source is Source.REALTIME for query in missing
@@ -150,13 +150,13 @@ class Assembly:
         return all(query.complete for query in self._queries.values())
 
     def has_told(self, listens: Iterable[Listen]) -> bool:
-        """Tell whether all that is asked for by *listens* was read once, or was refused."""
+        """Return whether all that *listens* ask for was read once, or was refused."""
         return all(any(query.tells(listen) for query in self._queries.values()) for listen in listens)
 
     # ---- readings ----
 
     def read(self, reading: Reading) -> set[Address]:
-        """Take in a reading; returns the resources that may have changed. Unknown queries are ignored."""
+        """Take in a reading; return the resources that may have changed. Unknown queries are ignored."""
         query = self._queries.get(reading.query)
         if query is None:
             return set()
@@ -185,7 +185,7 @@ class Assembly:
         """Take in a reading as :meth:`read` does, when all it says is what some shown resources are now.
 
         Args:
-            reading: What the link told.
+            reading: What came on the link.
             shown: The newest element of each key that is shown.
             offset_ms: Gateway minus server clock.
             scope: What may be shown.
@@ -261,7 +261,7 @@ class Assembly:
         return made
 
     def directory(self, parts: Iterable[Part]) -> set[Address]:
-        """Take in the whole directory; objects absent from it are gone."""
+        """Take in the whole directory; objects that are not in it are removed."""
         known = {(part.kind, part.number): part for part in parts}
         lost = {
             (kind, number)
@@ -282,11 +282,11 @@ class Assembly:
         return {address}
 
     def gained(self, agents: frozenset[int]) -> None:
-        """Note that *agents* came into scope: absence says nothing before the whole set that follows."""
+        """Record that *agents* came into scope: their absence means nothing until the next whole set."""
         self._unread |= agents
 
     def keep(self, scope: Scope) -> set[Address]:
-        """Forget all that is outside *scope*, the union of what the sessions may see."""
+        """Remove all that is outside *scope*, the union of what the sessions may see."""
         self._unread &= scope.agents
         outside: set[Address] = set()
         for kind, told in self._told.items():
@@ -317,11 +317,11 @@ class Assembly:
         return told if readable else told._replace(readable=False)
 
     def shown(self, address: Address) -> NewestElement:
-        """Return the place of what is shown of a resource of which something was told."""
+        """Return the place of what is shown of a resource of which something was received."""
         return self._shown[address]
 
     def show(self, address: Address, parts: Parts, element: Element) -> None:
-        """Note that a resource made of *parts*, as :meth:`parts` returned them, is shown as *element*."""
+        """Record that a resource of *parts*, which :meth:`parts` returned, is shown as *element*."""
         kind, number = address
         if parts.readable:
             self._told[kind][number] = converged(parts, element)
@@ -349,7 +349,7 @@ class Assembly:
         self._composer.late += elements
 
     def _is_plain(self, reading: Reading, kind: Kind) -> bool:
-        """Tell whether a reading only says what resources are now, all of which are read by some query."""
+        """Return whether a reading contains only present values of resources that some query covers."""
         if reading.complete or reading.removed or reading.source is Source.CONFIGURATION:
             return False
         return reading.query in self._queries and self._covers_all(kind)
@@ -367,7 +367,7 @@ class Assembly:
         return found
 
     def _gained(self, query: Query) -> set[Address]:
-        """Return the agents of whom a whole set of *query* tells for the first time."""
+        """Return the agents that are in a whole set of *query* for the first time."""
         if query.listen.source is not Source.REALTIME:
             return set()
         told = {number for number in self._unread if query.covers(Kind.AGENT, number)}
@@ -401,7 +401,7 @@ class Assembly:
         return after is not before
 
     def _absent(self, query: Query, reading: Reading) -> list[Address]:
-        """Return what the reading says is no more."""
+        """Return the resources that the reading removes."""
         absent: list[Address] = []
         if reading.kind is not None:
             absent += [(reading.kind, number) for number in reading.removed]

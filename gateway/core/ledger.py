@@ -70,7 +70,7 @@ class VersionedMap:
                 self.gone.pop(key, None)
 
     def renumber(self, after: int) -> int:
-        """Give each key that has an element a seq anew, from that which follows *after*; returns the last."""
+        """Give each key that has an element a new seq, the first one after *after*; return the last."""
         self.store_all(dict(self.elements), after)
         return after + len(self.elements)
 
@@ -126,7 +126,7 @@ class Receipt(enum.Enum):
 
 
 class Reader(Protocol):
-    """Someone who wants to know which keys changed. Readers are told apart by identity."""
+    """A reader of the changes of a ledger. Readers are compared by identity."""
 
     def __hash__(self) -> int:
         """By identity."""
@@ -137,16 +137,16 @@ class Reader(Protocol):
         ...
 
     def mark(self, key: str, before: Element | None) -> None:
-        """Note that *key* changed; *before* is what the ledger held until now."""
+        """Record that *key* changed; *before* is what the ledger held until now."""
         ...
 
     def epoch_began(self) -> None:
-        """Note that the position is of another epoch."""
+        """Record that the position is of another epoch."""
         ...
 
 
 def is_own(key: str) -> bool:
-    """Tell whether *key* is of one session alone."""
+    """Return whether *key* belongs to one session alone."""
     return key.startswith((FACTS_PREFIX, ME_PREFIX))
 
 
@@ -186,21 +186,21 @@ class Ledger:
     def __init__(self, epoch: int = 0, *, tombstones: int = 1024) -> None:
         self.position = Position(epoch, 0)
         self.shared_seq = 0
-        """The seq of the last change of what is not one session's own: whoever was told all up to it, and
-        all of his own, knows everything. So it is the same that is told to all, and they are in step."""
+        """The seq of the last change of a shared key. A reader that has all up to it, and all keys of its own
+        session, has everything; so readers that have it are in step."""
         self.readers: dict[Reader, None] = {}
         self.came_at = -math.inf
-        """When whoever writes it was last told anything of the user; monotonic seconds, set by him."""
+        """When the writer last received anything of the user; monotonic seconds, set by the writer."""
         self.under_way_s = 0.0
-        """For how long that had been known to the user's owner then; 0 at the owner himself."""
+        """For how long the user's owner had known it by then; 0 at the owner."""
         self.ahead_ms = 0
         """How far the wall clock of the values' instants, the owner's, is ahead of this node's."""
         self.meeting: dict[Hashable, object] = {}
         """Where readers that know all find others that do; empty as soon as there is more to know."""
         self.firsts: dict[Hashable, object] = {}
-        """What phones that see the same are told first of all, for as long: made once for all of them."""
+        """The first state of phones that see the same, made once for all; empty as soon as it is old."""
         self.confidant: Callable[[str, Element | None], None] | None = None
-        """Told instead of all readers when what is one session's own changes, as they would be."""
+        """Called instead of all readers when a key of one session changes, with what it held."""
         self._shared = VersionedMap(tombstones)
         self.elements: Final[Mapping[str, Element]] = self._shared.elements
         """The newest element of each key that is not one session's own, and has a value."""
@@ -208,7 +208,7 @@ class Ledger:
         self.has_news = False
         """Whether something has changed for all readers; who wakes them takes it back."""
         self.own_news: dict[str, None] = {}
-        """Of which single sessions were told since."""
+        """Keys of single sessions that have changed since :meth:`take_own_news`."""
 
     def get(self, key: str) -> Element | None:
         """Return the newest element of *key*."""
@@ -234,7 +234,7 @@ class Ledger:
         return self.shared_seq if own is None else max(self.shared_seq, own.seq)
 
     def take_own_news(self) -> list[str]:
-        """Return the keys of which *confidant* was told since this was asked last."""
+        """Return the keys for which *confidant* was called since the last time."""
         alone = list(self.own_news)
         self.own_news.clear()
         return alone
@@ -280,7 +280,7 @@ class Ledger:
             self.meeting.clear()
         if self.firsts:
             self.firsts.clear()
-        for reader in tuple(self.readers):  # some part from others when they are told
+        for reader in tuple(self.readers):  # some leave their group meanwhile
             reader.mark(key, before)
 
     def receive(self, delta: Delta) -> Receipt:
@@ -308,7 +308,7 @@ class Ledger:
         return Receipt.APPLIED
 
     def disown(self) -> None:
-        """Note that what a replica holds is of no owner: whatever is received next takes its place."""
+        """Record that a replica belongs to no owner: what is received next takes its place."""
         self._move(Position(0, 0))
         self._forget_gone(0)
 
@@ -326,8 +326,8 @@ class Ledger:
         """Return what a reader at *seen* is missing: changes, or a reset when they are not known.
 
         Args:
-            seen: What he was told up to.
-            me: Of what is one session's own, all that he is told; None: he is told of everything.
+            seen: The position up to which the reader has everything.
+            me: The only key of a single session that the reader sees; None: it sees all of them.
         """
         epoch, head = self.position
         if not self._knows_since(seen, me):
@@ -343,7 +343,7 @@ class Ledger:
         return Delta(epoch, seen.seq, head, reset=False, updates=_in_order(missing))
 
     def told(self, seen: Position, keys: Iterable[str]) -> Delta:
-        """Return what :meth:`since` does, for a reader who was told of every change: they are of *keys*."""
+        """Return what :meth:`since` does, for a reader that knows the *keys* of all changes."""
         if not self._knows_since(seen, None):
             return self.since(seen)
         epoch, head = self.position
@@ -351,7 +351,7 @@ class Ledger:
         return Delta(epoch, seen.seq, head, reset=False, updates=_in_order(newest))
 
     def _knows_since(self, seen: Position, me: str | None) -> bool:
-        """Tell whether all that was removed since *seen* is remembered, as far as it matters."""
+        """Return whether all removals since *seen* are known, as far as they matter."""
         floor = self._shared.floor
         if me is None or me not in self._own.elements:
             floor = max(floor, self._own.floor)
@@ -388,7 +388,7 @@ class Ledger:
             self.confidant(key, before)
             return
         self.has_news = True
-        for reader in list(self.readers):  # some part from others when they are told
+        for reader in list(self.readers):  # some leave their group meanwhile
             reader.mark(key, before)
 
     def _forget_all_but(self, kept: set[str]) -> None:
@@ -416,9 +416,9 @@ Base = Element | Held
 
 
 class Waiting(dict[str, Base]):
-    """Names that wait to be told, each with what its reader holds.
+    """Keys that wait to be sent, each with what its reader holds.
 
-    *since*: when the oldest news among them came to this node; monotonic seconds.
+    *since*: when the oldest of these changes came to this node; monotonic seconds.
     """
 
     __slots__ = ("since",)
@@ -426,21 +426,21 @@ class Waiting(dict[str, Base]):
 
 
 def waiting(since: float) -> Waiting:
-    """Return room for what waits from now on, for news that came at *since*."""
+    """Return an empty set of waiting keys, for changes that came at *since*."""
     made = Waiting()
     made.since = since
     return made
 
 
 class Cursor(NamedTuple):
-    """What was last told to the phone."""
+    """Where a phone stands in its stream."""
 
     stream: str
     seq: int
 
 
 class Change(NamedTuple):
-    """What happened to one key, from what the reader holds to now."""
+    """The change of one key, from what the reader holds to now."""
 
     verb: Literal["put", "patch", "gone"]
     key: str
@@ -455,7 +455,7 @@ class _Puts(NamedTuple):
 
 
 def _everything(ledger: Ledger, view: View, codec: Codec) -> _Puts:
-    """Return what takes a reader who holds nothing to what the ledger holds now.
+    """Return what takes a reader that holds nothing to what the ledger holds now.
 
     What views of equal shared keys have in common is kept as soon as a second reader asks for it.
     """
@@ -475,7 +475,7 @@ def _everything(ledger: Ledger, view: View, codec: Codec) -> _Puts:
 
 
 def first_of(ledger: Ledger, view: View, codec: Codec, *, head: Cursor, frame_bytes: int) -> list[bytes]:
-    """Write the frames that make a reader forget all that he holds, and take him to *head*."""
+    """Write the frames that replace all that a reader holds by the state at *head*."""
     first = _everything(ledger, view, codec)
     if first.size_bytes > frame_bytes - _FRAME_HEAD_BYTES:
         changes = [Change("put", key, fragment) for key, fragment in first.puts]
@@ -505,9 +505,9 @@ def news_of(
     frame_bytes: int,
     is_owed: bool,
 ) -> list[bytes]:
-    """Write the frames that take a reader who holds the bases in *dirty* from *cursor* to *head*.
+    """Write the frames that take a reader that holds the bases in *dirty* from *cursor* to *head*.
 
-    There are none when he holds all of it, unless he *is_owed* one or is to be told a name.
+    There are none when it holds all of that, unless one *is_owed* or the stream has a new name.
     """
     changes = changes_of(dirty, ledger, view, codec)
     if not (changes or is_owed or head.stream):
@@ -564,9 +564,9 @@ def frames_of(
     Args:
         changes: In any order; one for a key.
         codec: The reader's.
-        cursor: What he was told last; at a reset nothing.
-        head: What he is told up to.
-        reset: Whether he forgets all that he holds first.
+        cursor: Where the reader stands; ignored at a reset.
+        head: Where it stands after the frames.
+        reset: Whether the frames replace all that it holds.
         frame_bytes: What one frame may have, as far as single values allow.
     """
     after = cursor.seq

@@ -72,11 +72,11 @@ class PaceLadder:
         return max(now, self.sent_at + interval_s)
 
     def sent(self, now: float) -> None:
-        """Note that state leaves."""
+        """Record that state leaves."""
         self.sent_at = now
 
     def flushed(self, *, drained: bool) -> None:
-        """Note how a flush found the socket: *drained* of what was written before it, or not."""
+        """Record how a flush found the socket: *drained* of what was written before it, or not."""
         if drained:
             if self._to_go:
                 self._to_go -= 1
@@ -115,7 +115,7 @@ class News(NamedTuple):
 
 
 class Outbox(GroupMember):
-    """All that one phone is still to be told.
+    """All that is still to be sent to one phone.
 
     Invariants: at most one entry per key of its view; a frame never holds a key outside the
     view; parts of one answer leave together and in order; the cursor only moves with the last
@@ -173,7 +173,7 @@ class Outbox(GroupMember):
         self._dirty: dict[str, Base] | None = None
         self._seq = self._told_epoch = 0
         self._told_view: View | None = None
-        """Together with the epoch: the stream whose name the phone was told last."""
+        """With the epoch: the stream whose name was sent to the phone last."""
         self._reset = self._owed = True
         self._ping: _WaitingPing | None = None
         self._forms: WireForms | None = None
@@ -222,7 +222,7 @@ class Outbox(GroupMember):
         )
         return self._shipped_frames + frames, self._shipped_bytes + size_bytes
 
-    # ---- what is told to it ----
+    # ---- what goes in ----
 
     def begin(self, position: StreamPosition | None) -> bool:
         """Start at the phone's *position*; returns whether it resumes without a reset.
@@ -250,7 +250,7 @@ class Outbox(GroupMember):
         self._reset, self._dirty, self._forms = True, None, None
 
     def mark(self, key: str, before: Element | None) -> None:
-        """Note that *key* changed in the ledger, which held *before*."""
+        """Record that *key* changed in the ledger, which held *before*."""
         view = self.view
         if not (key in view.shared or view.sees(key)):
             return
@@ -302,7 +302,7 @@ class Outbox(GroupMember):
     # ---- in step with others ----
 
     def part(self) -> None:
-        """Go alone from here; does nothing when it does."""
+        """Leave the fan-out group, if it is in one."""
         fanout_group = self.fanout_group
         if fanout_group is not None:
             self._shipped_frames, self._shipped_bytes = self.shipped
@@ -313,12 +313,12 @@ class Outbox(GroupMember):
             self.ledger.readers[self] = None
 
     def keep_apart(self, *, apart: bool) -> None:
-        """Go alone from now on, for as long as *apart* says: its phone does not take what others take."""
+        """Join no fan-out group while *apart* holds: its phone does not take what the others take."""
         self._apart = apart
         self.part()
 
     def epoch_began(self) -> None:
-        """See :meth:`gateway.core.ledger.Reader.epoch_began`: the next state tells the new name."""
+        """See :meth:`gateway.core.ledger.Reader.epoch_began`: the next state contains the new name."""
 
     def waiting(self) -> str | None:
         """Return the handle of its session, when anything waits."""
@@ -335,7 +335,7 @@ class Outbox(GroupMember):
         fanout_group.join(self, self.pace.sent_at)
 
     def _meet(self, now: float) -> None:
-        """Join those who know exactly as much and may be told at the same time, if there are any."""
+        """Join the readers that stand at the same position and may be sent to at the same time, if any."""
         if (place := self.place(now)) is None:
             return
         found = self.ledger.meeting.get(place)
@@ -353,7 +353,7 @@ class Outbox(GroupMember):
             self.ledger.meeting[place] = self
 
     def place(self, now: float) -> Hashable | None:
-        """Return where others are found that are in step; None for who is told something of his own."""
+        """Return where readers in step are found; None while something waits for this one alone."""
         head = self.ledger.shared_seq
         is_own = self._control or self._ping or self._apart or self.pace.level
         if is_own or self._has_state() or self._seq != head:
@@ -363,7 +363,7 @@ class Outbox(GroupMember):
             self.view, self.codec, seq=head, interval_s=every_s, sent_at=at, frame_bytes=size, now=now
         )
 
-    # ---- what it gives ----
+    # ---- what comes out ----
 
     def due_at(self, now: float) -> float | None:
         """Return when there is something to send: *now* or earlier, later, or None when nothing waits.
@@ -464,7 +464,7 @@ class Outbox(GroupMember):
         return frames
 
     def take_last(self, now: float) -> list[bytes]:
-        """Remove and return what is told before the end: control frames, and the state they follow."""
+        """Remove and return what is sent before the end: control frames, and the state they follow."""
         self.part()
         return self._take_control(now)[0]
 

@@ -40,11 +40,11 @@ from gateway.runtime.subscriptions import Asking
 from gateway.runtime.world import World
 
 HEARD_S: Final = 0.05
-"""How much later than the last time the keeper is told again that a message came."""
+"""How long after one message the keeper learns again that a message came."""
 
 
 class Pulse(Protocol):
-    """Who counts how long what the link brings is under way."""
+    """The health of a link, as messages show it."""
 
     def heard_live(self) -> bool:
         """Record that a message came; False, and nothing is recorded, unless all is well and stays so."""
@@ -56,11 +56,11 @@ class Pulse(Protocol):
 
 
 class Keeper(Protocol):
-    """Whose link it is."""
+    """The owner of a link."""
 
     @property
     def pulse(self) -> Pulse:
-        """Counts."""
+        """The link's health."""
         ...
 
     clock: Clock
@@ -70,23 +70,23 @@ class Keeper(Protocol):
     feed: Feed
 
     def heard(self) -> None:
-        """Note that a message came."""
+        """Record that a message came."""
         ...
 
     def agreed(self, keep_alive_s: float) -> None:
-        """Note after which silence the server wants a sign of life."""
+        """Record after which silence the server wants a sign of life."""
         ...
 
     def sees(self, *, regained: bool) -> None:
-        """Note that the server may have begun or ceased to tell realtime data."""
+        """Record that the server may have begun or ceased to send realtime data."""
         ...
 
     def answered(self) -> None:
-        """Note that whoever waits for answers may look again."""
+        """Wake the tasks that wait for answers."""
         ...
 
     def synced(self) -> None:
-        """Note that every question is answered, and the mirror shows it."""
+        """Record that every question is answered, and the mirror shows it."""
         ...
 
     def ended(self, member: Member, reason: EndReason, by: str | None) -> None:
@@ -94,20 +94,20 @@ class Keeper(Protocol):
         ...
 
     def replaced(self, token: int) -> None:
-        """Note that the link with *token* took the place of this one."""
+        """Record that the link with *token* took the place of this one."""
         ...
 
 
 class Linked:
     """One open link.
 
-    Invariant: what was read is in the mirror, and its readers are told, before the next message is read.
+    Invariant: what was read is in the mirror, and its readers are awake, before anything else is read.
 
     Args:
         link: The open link; its first event is ``Opened``.
         opener: The session by which it was opened.
         about: Which server it is.
-        keeper: Whose link it is.
+        keeper: The link's owner.
     """
 
     __slots__ = (
@@ -151,7 +151,7 @@ class Linked:
         self._pauses, self._pulse = keeper.pauses, keeper.pulse
         self._told_heard_at = -math.inf
         self._is_answered = False
-        """Whether somebody who asked has not run since his answer came."""
+        """Whether a task that asked has not run since its answer came."""
         keeper.feed.ledger.under_way_s = 0.0
 
     # ---- life ----
@@ -175,12 +175,12 @@ class Linked:
         return self._asking is not None and self._asking.settled
 
     def need(self) -> None:
-        """Note that what is wanted has changed."""
+        """Record that what is wanted has changed."""
         if self._asking is not None:
             self._asking.need()
 
     def leave(self, member: Member) -> None:
-        """Take a session off the link that is spoken for no longer."""
+        """Detach a session from the link."""
         if self._asking is not None and member.on_link and member.attached is not None:
             self._asking.leave(member.attached.alias)
 
@@ -190,7 +190,7 @@ class Linked:
             self._asking.listen_anew()
 
     def keep_alive(self) -> None:
-        """Break a silence. The server speaks first."""
+        """End a silence: ask for a sign of life."""
         if self._asking is not None:
             spawn(self._tasks, self._keep_alive())
 
@@ -199,7 +199,7 @@ class Linked:
         spawn(self._tasks, self.link.close())
 
     def tick(self, now: float) -> None:
-        """Note that time has passed."""
+        """Record that time has passed."""
         if self._asking is not None:
             self._asking.tick(now)
 
@@ -212,7 +212,7 @@ class Linked:
         try:
             await self.link.request(KeepAlive())
         except GatewayError:
-            return  # silence speaks for itself
+            return  # the silence goes on, and is seen
 
     # ---- reading ----
 
@@ -260,8 +260,7 @@ class Linked:
     def _hear(self, at: float) -> bool:
         """Record that a message came, and let the keeper know, if that is due; return whether it was.
 
-        Ages are shown in seconds. That the keeper takes the link to be heard a little earlier than it was
-        errs on the side of silence.
+        Ages are shown in seconds. A link that seems to be silent a little longer than it is does no harm.
         """
         if not self._mirror.is_blind:
             came_at, ledger = self._pauses.came_at(at), self._feed.ledger
@@ -274,10 +273,10 @@ class Linked:
         return True
 
     async def _let_askers_run(self) -> None:
-        """Let whoever asked take the answers that were settled, before the next event is processed.
+        """Let the tasks that asked take their answers before the next event is processed.
 
-        A command is asked by its execution, on which its phone waits: an end of the session that is
-        told next must find the result with the phone.
+        The execution of a command asks, and its phone waits for that. The result must be with the phone
+        before an end of its session that comes next.
         """
         for _ in ("execution", "phone"):
             await self._keeper.clock.sleep(0)
@@ -321,7 +320,7 @@ class Linked:
         self._keeper.sees(regained=regained)
 
     def _announce(self, event: Announced) -> None:
-        """Show what the server says; it is acknowledged by nobody, since no log-on asks for it."""
+        """Show the server's notice. Nobody has to acknowledge it, since no log-on asks for that."""
         effective_ms = event.effective_at_ms
         now_ms, offset_ms = self._keeper.clock.wall_ms(), self._mirror.offset_ms
         notice = NoticeFrame(
@@ -356,8 +355,8 @@ class LinkHealth:
     """One owner's link, by its signs of life.
 
     Args:
-        feed: Who is told.
-        mirror: What is told.
+        feed: The readers of the health.
+        mirror: The data whose age it is.
         machine: The link's.
         world: The outside.
         is_taking_over: Whether another owner's data is shown: it is stale until a link was tried.
@@ -377,14 +376,14 @@ class LinkHealth:
         """Whether another node was granted the lease, and the link has brought nothing since."""
 
     def doubted(self, linked: Linked | None) -> None:
-        """Note that another node was granted the lease: the link may be replaced, and its end lost."""
+        """Record that another node was granted the lease: the link may be replaced, and its end lost."""
         if linked is not None:
             self._is_doubted = True
             linked.keep_alive()
             self.say()
 
     def heard(self) -> bool:
-        """Note that a message came. Return whether that makes anything due earlier than it was."""
+        """Record that a message came. Return whether that makes anything due earlier than it was."""
         machine, now = self._machine, self._world.clock.now()
         self._is_doubted = False
         before = machine.state
@@ -410,17 +409,17 @@ class LinkHealth:
         self._world.tally.read(self._world.clock.now() - self._feed.ledger.came_at)
 
     def sees(self, *, regained: bool) -> None:
-        """Note that the server may have begun or ceased to tell realtime data."""
+        """Record that the server may have begun or ceased to send realtime data."""
         if regained:
             self._machine.doubt()
         self.say()
 
     def agreed(self, keep_alive_s: float) -> None:
-        """Note after which silence the server wants a sign of life."""
+        """Record after which silence the server wants a sign of life."""
         self._machine.agreed(keep_alive_s)
 
     def synced(self) -> None:
-        """Note that every question asked so far is answered, and the mirror shows it."""
+        """Record that every question asked so far is answered, and the mirror shows it."""
         self._machine.synced(self._world.clock.now())
         self.is_taking_over = False
         if self._blind_since is not None:
@@ -430,7 +429,7 @@ class LinkHealth:
         self.say()
 
     def unreached(self) -> None:
-        """Note that there is no link now."""
+        """Record that there is no link now."""
         self._is_doubted = False
         self.is_taking_over = False
         self.say()
@@ -467,7 +466,7 @@ class LinkHealth:
         return self._is_doubted or self._mirror.is_blind or self._mirror.assembly.lacks_realtime
 
     def say(self) -> None:
-        """Tell phones and other nodes."""
+        """Send the health to phones and other nodes."""
         upstream = self._machine.health(self._world.clock.now())
         if (upstream == "live" and self._is_old) or (upstream == "down" and self.is_taking_over):
             upstream = "stale"

@@ -1,8 +1,8 @@
 """Mirror: apply what a link sends to the ledger of its user, and inform the readers.
 
 Synchronous: each event is folded into the assembly and recorded in the ledger in one turn.
-Until the first answers of a new link are all there, the mirror keeps what it has; what no
-session may see any more it forgets at once.
+Until the first answers of a new link are all there, the mirror keeps what it has. What no
+session may see is removed at once.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ from gateway.runtime.spawn import weakly
 
 
 class Connection(Protocol):
-    """One phone's connection, as whoever serves it sees it. No method blocks or raises."""
+    """One phone's connection, as the node sees it. No method blocks or raises."""
 
     def __hash__(self) -> int:
-        """Connections are told apart by identity."""
+        """Connections are compared by identity."""
         ...
 
     @property
@@ -72,7 +72,7 @@ class Connection(Protocol):
         ...
 
     def wake(self) -> None:
-        """Note that something may be due."""
+        """Record that something may be due."""
         ...
 
     def learned(self, facts: SessionFacts) -> None:
@@ -96,10 +96,10 @@ class Connection(Protocol):
 
 
 class Outlet(Reader, Protocol):
-    """Who tells other nodes what changes; a reader of the ledger while there are any."""
+    """Sends changes to other nodes; a reader of the ledger while there are any."""
 
     def flush(self) -> None:
-        """Note that something changed, or that it grew old or fresh."""
+        """Record that something changed, or that it grew old or fresh."""
         ...
 
     def announce(self, notice: NoticeFrame) -> None:
@@ -108,7 +108,7 @@ class Outlet(Reader, Protocol):
 
 
 class Feed:
-    """One user on this node: his mirror, and who reads it."""
+    """One user on this node: the mirror, and its readers."""
 
     __slots__ = (
         "__weakref__",
@@ -142,7 +142,7 @@ class Feed:
             self._wake(key.removeprefix(ME_PREFIX))
 
     def _tell_one(self, key: str, before: Element | None) -> None:
-        """Tell who alone sees *key* that it changed, and other nodes."""
+        """Mark a change of *key* for the only session that sees it, and for other nodes."""
         if self.outlet is not None and self.outlet in self.ledger.readers:
             self.outlet.mark(key, before)
         connection = self.connections.get(key.removeprefix(ME_PREFIX)) if key.startswith(ME_PREFIX) else None
@@ -185,14 +185,14 @@ class Feed:
                 self.ledger.record(key, None)
 
     def announce(self, notice: NoticeFrame) -> None:
-        """Show a notice to whoever is connected now; nobody else will ever see it."""
+        """Show a notice to the phones that are connected now, and to no other."""
         if self.outlet is not None:
             self.outlet.announce(notice)
         for connection in list(self.connections.values()):
             connection.announce(notice)
 
     def say(self, health: Health) -> None:
-        """Note how old the data may be; a change of it is told at once."""
+        """Record how old the data may be; a change of it is sent at once."""
         before, self.health = self.health, health
         news = health.upstream != before.upstream or health.bus != before.bus
         if news and self.outlet is not None:
@@ -215,7 +215,7 @@ REBASED_MS: Final = 1_000
 
 
 class ServerOffset:
-    """How far this node's wall clock is ahead of the server's, as one link tells it.
+    """How far this node's wall clock is ahead of the server's, by the times that one link sends.
 
     The smallest (receipt - Time) of the last minutes, by the steady clock: no message is on its way for
     less than none. It is in steps, so that links share their elements. The wall clock counts as it was until
@@ -233,7 +233,7 @@ class ServerOffset:
         """The wall clock at the zero of the steady one."""
 
     def see(self, time_ms: int, now: float, wall_ms: int) -> bool:
-        """Take in the server's time, received at *now*; tells whether the wall clock has jumped."""
+        """Take in the server's time, received at *now*; return whether the wall clock has jumped."""
         base_ms, known_ms = wall_ms - now * 1000, self._wall_ms
         if (
             known_ms is not None
@@ -257,7 +257,7 @@ class ServerOffset:
 
 
 class Mirror:
-    """One user's resources, as one link after another tells them.
+    """One user's resources, as one link after another sends them.
 
     Invariant: nothing is kept that is outside the union of the scopes of the user's sessions.
 
@@ -266,7 +266,7 @@ class Mirror:
         user_sessions: The user's sessions.
         composer: Shares elements between the users of the node.
         clock: Dates what is read.
-        shown: Told of each session that OSCC-E accepted, once that is recorded.
+        shown: Called with each session that OSCC-E accepted, once that is recorded.
     """
 
     def __init__(
@@ -291,7 +291,7 @@ class Mirror:
         self._directory: Directory | None = None
         self._functions = _UNKNOWN_FUNCTIONS
         self.is_blind = False
-        """Whether the server says that it has no realtime data to tell: then what is shown grows old."""
+        """Whether the server reports that it has no realtime data: then what is shown grows old."""
         self._server = ServerOffset()
         self._last_end: LastEnd | None = None
         self._narrowed_to: Scope | None = None
@@ -313,7 +313,7 @@ class Mirror:
 
     @property
     def is_partial(self) -> bool:
-        """Whether realtime data is shown as unknown, or as it was, because the link has not told it yet."""
+        """Whether realtime data is shown as unknown, or as it was, because it has not come yet."""
         return self.assembly.lacks_realtime
 
     @property
@@ -324,7 +324,7 @@ class Mirror:
     # ---- the life of a link ----
 
     def begin(self, about: About, time_ms: int, last_end: LastEnd | None) -> None:
-        """Start afresh with a new link; what is shown stays until :meth:`settle`."""
+        """Begin with a new link; what is shown stays until :meth:`settle`."""
         self.assembly, self.early = Assembly(self._composer), Early()
         self.live = False
         self._functions, self.is_blind = _UNKNOWN_FUNCTIONS, False
@@ -358,7 +358,7 @@ class Mirror:
         return not left
 
     def settle(self) -> None:
-        """Show what the new link said: whole sets, so what it did not name is gone."""
+        """Show what came on the new link: whole sets, so what is not in them is removed."""
         self.live = self.has_snapshot = True
         self.show(self._shown() | self.assembly.addresses())
         self._uncomposed, self._composed = None, {}
@@ -367,13 +367,13 @@ class Mirror:
         self.show_sessions()
 
     def synced(self) -> None:
-        """Note that every question asked so far is answered."""
+        """Record that every question asked so far is answered."""
         self._synced_to = (self._user_sessions.scope, self._user_sessions.own_agents)
 
     def has_read(self, member: Member) -> bool:
-        """Tell whether all that a session on the link follows was read, whatever is asked for others now.
+        """Return whether all that a session on the link follows was read, whatever is asked for others now.
 
-        Of an assistant that is never sure: the server tells his number when the session is accepted.
+        Of a Remote Assistant that is never sure: its number comes when the session is accepted.
         """
         following, synced = self._user_sessions.following(member), self._synced_to
         if following is None or synced is None or not self.live:
@@ -384,7 +384,7 @@ class Mirror:
             return False
         return self.assembly.has_told(wanted_by(following))
 
-    # ---- what the link tells ----
+    # ---- what comes on the link ----
 
     def read_all(self, readings: Iterable[Reading], now: float) -> None:
         """Take in readings that came by *now*, in order."""
@@ -409,7 +409,7 @@ class Mirror:
         self.show(self.assembly.read(reading))
 
     def listening(self, query: int, listen: Listen) -> None:
-        """Take in that *query* runs, and what it told before that was known."""
+        """Record that *query* runs, and take in its readings that came before."""
         self.assembly.listening(query, listen)
         self.read_all(self.early.take(query, listen), self._clock.now())
 
@@ -428,7 +428,7 @@ class Mirror:
         self.show(self.assembly.object((change.kind, change.number), change.part))
 
     def function(self, change: FunctionChanged) -> bool:
-        """Take in that a function went up or down; tells whether realtime data flows again after a pause."""
+        """Record that a function went up or down; return whether realtime data comes again after a pause."""
         was_blind = self.is_blind
         if change.function != "historical":  # nobody is shown how that does
             self._functions = replace(self._functions, **{change.function: change.state})
@@ -437,17 +437,17 @@ class Mirror:
         return was_blind and not self.is_blind
 
     def rescoped(self, before: Scope) -> None:
-        """Take in that what the sessions may see is not *before* any more; whole sets follow."""
+        """Record that the scope of the sessions was *before* and is another one; whole sets follow."""
         self.assembly.gained(self._user_sessions.scope.agents - before.agents)
         self.narrowed()
         for member in self._user_sessions.take_rescoped():
             self.show_session(member)
 
     def narrowed(self) -> None:
-        """Show no more what no session may see any more.
+        """Remove what no session may see.
 
-        Of a session that OSCC-E has not accepted in this epoch nobody knows what it may see:
-        then it waits for the next link, which tells whole sets.
+        The scope of a session that OSCC-E has not accepted in this epoch is unknown. While there is one,
+        nothing is removed before the whole sets of the next link.
         """
         scope = self._user_sessions.scope
         if scope is self._narrowed_to or not self._user_sessions.are_all_accepted:
@@ -458,7 +458,7 @@ class Mirror:
                 self._feed.ledger.record(key_of(kind, number), None)
 
     def prune(self) -> None:
-        """Forget what no session may see: nobody is being accepted just now, so nobody will need it."""
+        """Remove what no session may see, also from the assembly: no session is being accepted now."""
         self.assembly.keep(self._user_sessions.scope)
         self.narrowed()
 
@@ -573,7 +573,7 @@ class Mirror:
         )
 
     def _remote_number(self) -> str | None:
-        """Return the user's number, whichever of his sessions the server told whose agent it is."""
+        """Return the remote number of the user's own agent, by whichever session that is known."""
         for agent in self._user_sessions.own_agents:
             part = self.assembly.part((Kind.AGENT, agent), Source.REALTIME)
             if part is not None and part.remote_number is not None:
@@ -581,7 +581,7 @@ class Mirror:
         return None
 
     def _dated(self, end: LastEnd) -> LastEnd:
-        """Return it in gateway time. Each link tells it anew, and sees the clock a little differently."""
+        """Return it in gateway time. Each link sends it again, and sees the clock a little differently."""
         if end.at_ms is None:
             return end
         at_ms, before = end.at_ms + self.offset_ms, self._last_end
@@ -590,7 +590,7 @@ class Mirror:
         return replace(end, at_ms=at_ms)
 
     def _see_clock(self, time_ms: int) -> None:
-        """Compare the clocks; after a jump of this node's, show every instant anew."""
+        """Compare the clocks; after a jump of this node's, show every instant again."""
         if self._server.see(time_ms, self._clock.now(), self._clock.wall_ms()):
             self._show_all()
 

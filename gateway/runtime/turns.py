@@ -46,10 +46,10 @@ class Digester(Protocol):
 
 
 class Phones(Protocol):
-    """Those who are written to after links were digested."""
+    """The phones, which are written to after links were digested."""
 
     def hold(self) -> None:
-        """Note that :meth:`release` follows, in this turn of the loop: nothing has to be woken before."""
+        """Wake nothing: :meth:`release` follows in this turn of the loop."""
         ...
 
     def release(self) -> None:
@@ -80,7 +80,7 @@ class Turns:
         self._rest_s = rest_s
         self._due: deque[Digester] = deque()
         self._is_planned = False
-        """Whether a turn is under way, or will be without anybody's doing."""
+        """Whether a turn is under way or planned."""
         self._idle = 0
         self._behind_since: float | None = None
 
@@ -140,7 +140,7 @@ class Turns:
         return total + ready, True
 
     def _digest(self, most: int) -> None:
-        """Let links digest in turn: at most *most*, for whoever wants again has the next turn."""
+        """Let links digest in turn: at most *most*, as a link that wants to again has the next turn."""
         began = self._clock.now()
         for _ in range(most):
             link = self._due.popleft()

@@ -50,7 +50,7 @@ class SetBackError(WireError):
 
 
 class ServerClock:
-    """The server's clock as one link tells it.
+    """The server's clock, by the times that one link sends.
 
     Invariant: neither slow answers nor clocks that go a little slower look like a step back: an
     answer is given after its question was asked, and no time is on its way for less than none.
@@ -63,7 +63,7 @@ class ServerClock:
         self._least_ms: float | None = None
         """The smallest (receipt - Time)."""
         self._at = 0.0
-        """When the last time was told."""
+        """When the last time came."""
 
     def told(self, time_ms: int, now: float) -> None:
         """Take in the server's time, received at *now*."""
@@ -121,13 +121,13 @@ class Terms:
     """What a link is opened under.
 
     Args:
-        user: Whose link it is.
+        user: The user of the link.
         pool: Shared by all links of the node to this server.
-        clock: Dates what is heard and bounds requests.
+        clock: Dates what is received and bounds requests.
         keys: Whether the server knows ``RequestKey``.
         open_s: How long the server may take to say that the link is open.
-        request_s: How long an answer may take, but to a command, whose deadline is its asker's.
-        patience_s: How long one may take that tells something.
+        request_s: How long an answer may take; a command has a deadline of its own.
+        patience_s: How long an answer that contains data may take.
         close_s: How long the closing handshake may take.
         left: Called once when the link ended otherwise than by :meth:`OsccLink.close`.
     """
@@ -148,10 +148,10 @@ class _Pending:
     request: LinkRequest
     asked_at: float
     told: asyncio.Future[LinkAnswer | GatewayError | LinkClosed]
-    """What came of it. Errors are results here: nobody has to look when nobody waits any more."""
+    """The outcome. Errors are results here, so that none is lost when no task waits for it."""
 
     def tell(self, told: LinkAnswer | GatewayError | LinkClosed) -> None:
-        """Wake whoever waits, once."""
+        """Wake the task that waits, once."""
         if not self.told.done():
             self.told.set_result(told)
 
@@ -195,7 +195,7 @@ class OsccLink:
         self._numbers = count(1)
         self._pending: dict[int, _Pending] = {}
         self._given_up: list[int] = []
-        """Questions for events that nobody waits for any more: if one is answered, its query is stopped."""
+        """Questions for events that were given up: if one is answered, its query is stopped."""
         self._strays: list[int] = []
         """Queries to stop, of which nobody knows."""
         self._ready: list[LinkEvent] = []
@@ -230,7 +230,7 @@ class OsccLink:
         except TimeoutError:
             raise await self._lost(NORMAL) from None
         finally:
-            self._hear = None  # it holds whose link this is, who holds the link
+            self._hear = None  # it holds the owner, which holds the link
         self.heard_at = self._terms.clock.now()
         code = NORMAL
         match said:
@@ -259,7 +259,7 @@ class OsccLink:
         Raises:
             GatewayError: The server refused it; ``busy`` with too many under way;
                 ``upstream_unavailable`` when no answer came in time. A command is waited for
-                without end: it may be executed until its deadline, which whoever asks knows.
+                without end: it may be executed until its deadline, which the asking task knows.
             LinkClosed: The link went before the answer came.
         """
         if self._closed or self._replaced:
@@ -323,7 +323,7 @@ class OsccLink:
         await self._shut(NORMAL)
 
     def _take_readings(self, unread: deque[Kept]) -> None:
-        """Have readings heard at once; one that cannot be read is left, with all behind it."""
+        """Pass readings on at once; one that cannot be read is left, with all behind it."""
         hear = self._hear
         if hear is None or not self._opened:
             return
@@ -377,7 +377,7 @@ class OsccLink:
         try:
             told = answer(pending.request, response.body, self._terms.pool, response.directory)
         except GatewayError as error:
-            pending.tell(error.with_traceback(None))  # which holds this frame, and so whoever waits
+            pending.tell(error.with_traceback(None))  # which holds this frame, and so the task that waits
             return
         match pending.request, told:
             case _, Attached():

@@ -1,6 +1,6 @@
 """Readings of links: the newest unread one of each key, and a cache by their bytes for the whole node.
 
-Law of sharing: by bytes, never by label. Whoever gets something shared has received its bytes himself.
+Law of sharing: by bytes, never by label. A link that gets something shared has received its bytes itself.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Readings:
         self.shared = 0
         """Elements that were known."""
         self.giants = 0
-        """Figures that no phone can be told, and are shown as unknown."""
+        """Figures too large for a phone, which are shown as unknown."""
         self.references = References()
         """Which routing parameters hold Keys, as the newest directory has it."""
         self._young: dict[bytes | tuple[str, bytes], Reading | Part] = {}
@@ -151,7 +151,7 @@ class Readings:
         return found
 
     def refer(self, references: References) -> None:
-        """Note which routing parameters are references; what was read before is not shared any more."""
+        """Record which routing parameters are references; what was read before is shared no longer."""
         if references != self.references:
             self.references = references
             self._young, self._old, self._young_bytes = {}, {}, 0
@@ -218,7 +218,7 @@ Kept = re.Match[bytes] | str
 
 
 def of_query(query: int, known: Reading) -> Reading:
-    """Return what another link was told, as said of *query*."""
+    """Return a reading of another link as one of *query*."""
     return Reading(
         query,
         known.kind,

@@ -140,7 +140,7 @@ class Frames:
         return at
 
     def _check(self, first: int, size: int) -> None:
-        """Check what the head of a frame tells, before its payload is there."""
+        """Check the head of a frame, before its payload is there."""
         opcode = first & _OPCODE
         if first & _RESERVED:  # §5.2: no extension was agreed on that would give them a meaning
             raise Breach(PROTOCOL_ERROR, "reserved bits are set")
@@ -342,7 +342,7 @@ class LinkSocket(asyncio.Protocol):
     async def close(self, code: int) -> None:
         """Close with *code*, if that was not done; returns when the connection has ended.
 
-        The server is waited for: whoever lets go first may take the close away with what he has not read.
+        The server is waited for: a side that leaves at once may lose the close with what it has not read.
         Cancelled, it ends the connection at once.
         """
         if not (self._has_closed or self._is_lost):
