@@ -382,7 +382,9 @@ class Assembly:
 
     def _know(self, address: Address, part: Part | None) -> None:
         kind, number = address
-        self._keep(address, with_part(self._told[kind].get(number, NOTHING), Source.DIRECTORY, part))
+        before = self._told[kind].get(number, NOTHING)
+        if before is NOTHING or part is not before.directory:
+            self._keep(address, with_part(before, Source.DIRECTORY, part))
 
     def _take(self, address: Address, source: Source, part: Part | None, time_ms: int) -> bool:
         kind, number = address

@@ -504,6 +504,8 @@ class Mirror:
         parts = assembly.parts(address)
         if parts is None:
             return None
+        if before is not None and before.parts is parts and before.offset_ms == self.offset_ms:
+            return before
         made = self._composed.get(address)
         if made is not None and made[:3] == (parts, before, self.offset_ms):
             element = made[3]

@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.core.compose import Composer, NewestElement
+from gateway.core.element import Element, Parts
 from gateway.core.view import me_key, wanted_by
 from gateway.domain.commands import Directory, Listen
 from gateway.domain.model import (
@@ -335,3 +337,30 @@ def test_a_number_that_changes_alone_is_shown_also_when_no_other_link_got_the_re
     part = Part(Kind.AGENT, 7, Source.REALTIME, Agent(routing_state=RoutingState.WORK), "+49897654322")
     room.read(Reading(1, Kind.AGENT, Source.REALTIME, room.clock.wall_ms(), False, (part,), (), None))
     assert room.me.remote_number == "+49897654322"
+
+
+def test_a_directory_that_says_the_same_composes_nothing_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    room = Room()
+    room.learn()
+    room.mirror.settle()
+    parts = (
+        Part(Kind.AGENT, 7, Source.DIRECTORY, Agent(display_name="Bert B.")),
+        Part(Kind.QUEUE, 5, Source.DIRECTORY, Queue(name="Support")),
+    )
+    room.mirror.directory(Directory(parts, (), (), ()))
+    before = dict(room.feed.ledger.shared())
+    composed: list[Parts] = []
+    element_of = Composer.element
+
+    def counted(
+        composer: Composer, parts: Parts, held: Element | None, offset_ms: int, shown: NewestElement
+    ) -> Element:
+        composed.append(parts)
+        return element_of(composer, parts, held, offset_ms, shown)
+
+    monkeypatch.setattr(Composer, "element", counted)
+    room.mirror.directory(Directory(parts, (), (), ()))
+    assert composed == []
+    assert dict(room.feed.ledger.shared()) == before
+    room.mirror.directory(Directory((parts[0],), (), (), ()))
+    assert "queue:5" not in dict(room.feed.ledger.shared())
