@@ -271,3 +271,16 @@ def test_a_session_whose_phone_left_elsewhere_lingers_from_then() -> None:
     assert user_sessions.lingered(130.0, Linger()) == [member]
     user_sessions.join(ONE, ("agents",))
     assert (member.present, member.left_at) == (True, None)
+
+
+# ---- How long is a user kept? ----
+
+
+def test_the_phone_that_rings_is_kept_longer() -> None:
+    assert Linger().of(Application.DASHBOARD) == 90.0
+    assert Linger().of(Application.REMOTE_ASSISTANT) == 900.0
+
+
+def test_an_operator_may_choose() -> None:
+    chosen = Linger(dashboard_s=1.0, remote_assistant_s=2.0)
+    assert [chosen.of(application) for application in Application] == [1.0, 2.0]

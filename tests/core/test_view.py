@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
-from gateway.core.view import View, facts_key, me_key, view_of
+from gateway.core.view import RefCounter, View, facts_key, me_key, view_of
 from gateway.domain.model import ALWAYS, Scope
 from tests.core.samples import SCOPE
 
@@ -75,3 +77,40 @@ def test_me_is_seen_by_its_own_session_under_one_name() -> None:
     assert view_of("h", SCOPE, ()).keys.isdisjoint({me_key("other"), facts_key("h"), "me"})
     assert View.wire_key(me_key("h")) == "me"
     assert View.wire_key("queue:5") == "queue:5"
+
+
+# ---- Are equal values one object, counted, and is it told when the set of them changes? ----
+
+
+def test_equal_values_are_the_object_that_came_first() -> None:
+    bag = RefCounter[Scope]()
+    first = Scope(agents=frozenset({5}))
+    assert bag.add(first) is first
+    assert bag.add(Scope(agents=frozenset({5}))) is first
+    assert list(bag) == [first]
+
+
+def test_a_value_is_there_for_as_long_as_somebody_holds_it() -> None:
+    bag = RefCounter[str]()
+    for value in ("a", "a", "b"):
+        bag.add(value)
+    bag.drop("a")
+    assert list(bag) == ["a", "b"]
+    bag.drop("a")
+    assert list(bag) == ["b"]
+    with pytest.raises(KeyError):
+        bag.drop("a")
+
+
+def test_it_changes_when_a_value_comes_first_or_goes_last_and_at_no_other_time() -> None:
+    bag = RefCounter[str]()
+    seen = [bag.changes]
+    for act in (bag.add, bag.add, bag.drop, bag.drop):
+        act("a")
+        seen.append(bag.changes)
+    assert [later != before for before, later in pairwise(seen)] == [
+        True,
+        False,
+        False,
+        True,
+    ]

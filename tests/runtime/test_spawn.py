@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 
 import pytest
 
+from gateway.app.process import SystemClock
 from gateway.runtime.spawn import LeanEvent, heed_cancellation, spawn
 
 
@@ -127,3 +129,25 @@ async def test_who_is_cancelled_while_waiting_for_a_lean_event_keeps_no_other_fr
         gone.cancel()
         event.set()
     assert (gone.cancelled(), stays.cancelled()) == (True, False)
+
+
+# ---- Does the system clock show the machine's time? ----
+
+
+def test_now_is_monotonic_seconds() -> None:
+    before = time.monotonic()  # noqa: TID251 - what the adapter is held against
+    shown = SystemClock().now()
+    assert before <= shown <= time.monotonic()  # noqa: TID251 - what the adapter is held against
+
+
+@pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="the system has no such clock")
+def test_time_goes_on_while_the_machine_is_suspended() -> None:
+    """No test can suspend its machine: which clock is read decides it."""
+    assert vars(SystemClock)["now"].__func__.args == (time.CLOCK_BOOTTIME,)
+
+
+def test_wall_is_whole_milliseconds_since_1970() -> None:
+    before = time.time_ns()  # noqa: TID251 - what the adapter is held against
+    shown = SystemClock().wall_ms()
+    after = time.time_ns()  # noqa: TID251 - what the adapter is held against
+    assert before // 1_000_000 <= shown <= after // 1_000_000

@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
-import pytest
+from datetime import UTC, datetime
 
-from gateway.simulator.model import Agent, AutoPostProcessing, Changes, Contact, Kind, Queue, Remote
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.simulator import model
+from gateway.simulator.model import (
+    Agenda,
+    Agent,
+    AutoPostProcessing,
+    Changes,
+    Contact,
+    Counters,
+    Kind,
+    Queue,
+    Remote,
+    UserCounters,
+)
 from tests.simulator.peer import AGENT, World
 
 NUMBER = "+49301234567"
@@ -205,3 +221,93 @@ def test_a_contact_that_is_nowhere_is_a_mistake() -> None:
         center.answer(Contact("C", "Voice", None, 0, 0))
     with pytest.raises(LookupError):
         center.abandon(Contact("C", "Voice", None, 0, 0))
+
+
+# ---- Does everything happen in its turn? ----
+
+
+@given(st.lists(st.integers(0, 50)))
+def test_in_order_of_instants_then_of_planning(instants: list[int]) -> None:
+    agenda, happened = Agenda(), list[tuple[int, int]]()
+    for number, instant in enumerate(instants):
+        agenda.plan(instant, lambda due, number=number: happened.append((due, number)))  # type: ignore[misc] # mypy cannot infer a lambda with a default
+    while agenda.next_ms is not None:
+        agenda.happen()
+    assert happened == sorted((instant, number) for number, instant in enumerate(instants))
+    assert len(agenda) == 0
+
+
+def test_a_shift_puts_everything_off() -> None:
+    agenda, happened = Agenda(), list[int]()
+    agenda.plan(5, happened.append)
+    agenda.shift(10)
+    assert agenda.next_ms == 15
+    assert agenda.happen() == 15
+    assert happened == [15]
+
+
+# ---- Is what changed noted once? ----
+
+
+def test_a_key_changed_twice_stands_once() -> None:
+    changes = Changes()
+    changes.add(Kind.USER, (1, 2))
+    changes.add(Kind.USER, (2,))
+    assert (len(changes), list(changes)) == (2, [Kind.USER])
+
+
+def test_nothing_is_false_and_the_own_view_counts_as_user() -> None:
+    changes = Changes()
+    assert not changes
+    changes.own.add(1)
+    assert (len(changes), list(changes)) == (1, [Kind.USER])
+
+
+def test_what_was_told_waits_no_more() -> None:
+    one, other = Changes(), Changes()
+    one.add(Kind.QUEUE, (5, 6))
+    one.own |= {7, 8}
+    other.add(Kind.QUEUE, (5,))
+    other.own.add(7)
+    one.told(other)
+    assert (one.keys[Kind.QUEUE], one.own) == ({6}, {8})
+
+
+# ---- Are a day's statistics counted rightly? ----
+
+
+BERLIN = "Europe/Berlin"
+HOUR_MS = 3_600_000
+
+
+def ms(*fields: int) -> int:
+    return int(datetime(*fields, tzinfo=UTC).timestamp() * 1000)  # type: ignore[misc,arg-type] # fields of a date
+
+
+def test_midnight_is_local_also_when_the_clocks_change() -> None:
+    assert model.midnight_before(ms(2025, 7, 1, 12), BERLIN) == ms(2025, 6, 30, 22)
+    assert model.midnight_after(ms(2025, 10, 26, 12), BERLIN) == ms(2025, 10, 26, 23)
+    spring = model.midnight_before(ms(2025, 3, 30, 12), BERLIN)
+    assert model.midnight_after(ms(2025, 3, 30, 12), BERLIN) - spring == 23 * HOUR_MS
+
+
+@given(st.integers(ms(2020, 1, 1), ms(2040, 1, 1)))
+def test_an_instant_lies_between_its_midnights(now_ms: int) -> None:
+    assert model.midnight_before(now_ms, BERLIN) <= now_ms < model.midnight_after(now_ms, BERLIN)
+
+
+def test_what_nobody_has_counted_is_unknown() -> None:
+    empty = Counters(0)
+    assert model.service_level(0, 0, 0) is None
+    assert model.abandoned_rate(empty) is None
+    assert model.average_wait_s(empty) is None
+
+
+def test_counting() -> None:
+    count = model.answered(model.received(model.received(Counters(0))), 20_000, 20)
+    count = model.abandoned(model.answered(count, 40_000, 20), 50_000)
+    assert count == Counters(0, 2, 2, 1, 1, 60_000, 50_000)
+    assert model.service_level(1, 2, 1) == 33.3
+    assert model.abandoned_rate(count) == 33.3
+    assert model.average_wait_s(count) == 30.0
+    assert model.handled(UserCounters(0), 500) == UserCounters(0, 1, 500)

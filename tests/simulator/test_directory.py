@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
-from gateway.simulator.directory import DIRECTORY_KINDS
-from gateway.simulator.model import AgentSkill, Scope
+import random  # noqa: TID251 - seeded by the test
+
+import pytest
+
+from gateway.simulator.commands import SkillChange, changed
+from gateway.simulator.directory import (
+    DIRECTORY_KINDS,
+    PARAMETERS,
+    check_parameters,
+    check_together,
+    defaults,
+    populate,
+    queue_name,
+    team_name,
+)
+from gateway.simulator.fields import Refused
+from gateway.simulator.model import AgentSkill, Scope, Skill
+from gateway.simulator.settings import SimulatorSettings
 from tests.simulator.peer import AGENT, World
 
 
@@ -54,3 +70,149 @@ def test_scopes_follow_from_groups() -> None:
     own = directory.own(directory.agents[AGENT])
     assert own.keys - own.queues - own.groups == frozenset((AGENT,))
     assert directory.within((70_001, 4711)).groups == {70_001}
+
+
+# ---- Which changes to routing parameters are allowed? ----
+
+
+def test_every_default_is_allowed() -> None:
+    for applies_to in ("Queue", "Group"):
+        writable = {
+            each.name: each.default
+            for each in PARAMETERS
+            if each.applies_to == applies_to and not each.read_only
+        }
+        assert check_parameters(applies_to, writable) == writable
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [
+        ("Priority", True, "WrongType"),
+        ("Priority", 1.5, "WrongType"),
+        ("Priority", 0, "ValueOutOfRange"),
+        ("TargetOccupancy", float("nan"), "ValueOutOfRange"),
+        ("TargetOccupancy", "90", "WrongType"),
+        ("WrapupReasonRequired", 1, "WrongType"),
+        ("Announcement", 5, "WrongType"),
+        ("Announcement", "x" * 201, "WrongType"),
+        ("Distribution", "Random", "ValueOutOfRange"),
+        ("Distribution", None, "WrongType"),
+        ("OverflowQueue", "60001", "WrongType"),
+        ("OverflowEnabled", True, "ParameterUnknown"),
+        ("SchedulingVersion", "S2", "ParameterReadOnly"),
+    ],
+)
+def test_which_parameters_are_refused(name: str, value: object, error: str) -> None:
+    with pytest.raises(Refused, match=error):
+        check_parameters("Queue", {name: value})
+
+
+def test_a_queue_flows_over_into_visible_others_without_a_cycle() -> None:
+    queues = World().sim.center.directory.queues
+    one, two, three = (queues[key] for key in (60_001, 60_002, 60_003))
+    visible = frozenset(queues)
+    check_together(one, one.parameters | {"OverflowQueue": two.key}, queues, visible)
+    one.parameters["OverflowQueue"] = two.key
+    two.parameters["OverflowQueue"] = three.key
+    for queue, target in ((three, one.key), (one, one.key)):
+        with pytest.raises(Refused, match="OverflowCycle"):
+            check_together(queue, queue.parameters | {"OverflowQueue": target}, queues, visible)
+    with pytest.raises(Refused, match="ReferenceUnknown"):
+        check_together(three, three.parameters | {"OverflowQueue": one.key}, queues, frozenset())
+    check_together(one, dict(one.parameters), queues, frozenset())
+
+
+def test_attention_comes_before_action() -> None:
+    queues = World().sim.center.directory.queues
+    queue = queues[60_001]
+    with pytest.raises(Refused, match="InconsistentParameters"):
+        check_together(queue, queue.parameters | {"AttentionContacts": 9}, queues, frozenset())
+
+
+def test_directory_objects_leave_out_what_does_not_apply() -> None:
+    found = {each.name: each.as_json() for each in PARAMETERS}
+    assert found["WrapupReasonRequired"] == {
+        "Name": "WrapupReasonRequired",
+        "AppliesTo": "Queue",
+        "DataType": "Boolean",
+        "ReadOnly": False,
+        "Default": False,
+    }
+    assert found["OverflowAfter"]["Unit"] == "s"
+    assert defaults("Group") == {"MaximumCallsWaiting": 50, "OverflowEnabled": True}
+
+
+# ---- Are names different from each other? ----
+
+
+def test_names_are_unique_and_realistic() -> None:
+    assert len({queue_name(n) for n in range(1000)}) == 1000
+    assert len({team_name(n) for n in range(200)}) == 200
+    assert [queue_name(n) for n in (0, 1, 17)] == ["Billing", "Support", "Support DE"]
+    assert [team_name(n) for n in (0, 16)] == ["Team Berlin", "Team Berlin 2"]
+
+
+# ---- Is a centre of any size a plausible one? ----
+
+
+@pytest.mark.parametrize(
+    ("agents", "queues", "groups"), [(1, 1, 0), (200, 20, 0), (5, 9, 7), (300, 3, 12), (1500, 100, 0)]
+)
+def test_every_queue_and_group_belongs_somewhere(agents: int, queues: int, groups: int) -> None:
+    settings = SimulatorSettings(agents=agents, queues=queues, groups=groups)
+    directory = populate(settings, random.Random(1), 0)
+    assert (len(directory.agents), len(directory.queues)) == (agents, queues)
+    assert all(directory.queues_of[key] for key in directory.agents)
+    assert all(agent.group_keys[0] in directory.groups for agent in directory.agents.values())
+    assert sorted(key for each in directory.aggregates.values() for key in each.queue_keys) == sorted(
+        directory.queues
+    )
+    keys = [*directory.agents, *directory.queues, *directory.groups, *directory.aggregates, *directory.skills]
+    assert len(set(keys)) == len(keys)
+    if agents >= 10 * queues:
+        assert all(directory.agents_of.values())
+
+
+def test_the_same_seed_makes_the_same_people() -> None:
+    settings = SimulatorSettings(agents=30)
+    one, same, other = (populate(settings, random.Random(seed), 0) for seed in (1, 1, 2))
+    assert repr(one.agents) == repr(same.agents) != repr(other.agents)
+
+
+# ---- Which changes to an agent's skills are allowed? ----
+
+
+CATALOGUE = {key: Skill(key, f"Skill {key}") for key in (1, 2, 3)}
+PRESENT = {1: AgentSkill(50, 7, active=False), 2: AgentSkill(20)}
+
+
+def test_a_patch_keeps_what_it_does_not_name() -> None:
+    changes = [SkillChange(1, 60), SkillChange(2, None), SkillChange(3, 10, 2, active=True)]
+    assert changed(PRESENT, changes, CATALOGUE, replace=False) == {
+        1: AgentSkill(60, 7, active=False),
+        3: AgentSkill(10, 2, active=True),
+    }
+
+
+def test_a_replacement_keeps_only_what_it_names() -> None:
+    assert changed(PRESENT, [SkillChange(1, 60)], CATALOGUE, replace=True) == {
+        1: AgentSkill(60, 7, active=False)
+    }
+    assert changed(PRESENT, [], CATALOGUE, replace=True) == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ([SkillChange(1, 5), SkillChange(1, None)], "DuplicateSkill"),
+        ([SkillChange(4, 5)], "SkillUnknown"),
+        ([SkillChange(4, None)], "SkillUnknown"),
+        ([SkillChange(1, 0)], "LevelOutOfRange"),
+        ([SkillChange(1, 101)], "LevelOutOfRange"),
+        ([SkillChange(1, 5, 11)], "PreferenceOutOfRange"),
+    ],
+)
+def test_which_skills_are_refused(changes: list[SkillChange], error: str) -> None:
+    with pytest.raises(Refused, match=error):
+        changed(PRESENT, changes, CATALOGUE, replace=False)

@@ -32,17 +32,6 @@ async def test_what_is_no_handshake_replaces_nobody(wire: Wire) -> None:
     assert (await line.ask("KeepAlive"))[0]["Error"] == 0
 
 
-async def test_a_higher_token_replaces_with_4409(wire: Wire) -> None:
-    secret = (await wire.log_on())["SessionID"]
-    old = await wire.link(secret, 5)
-    await old.greeting()
-    new = await wire.link(secret, 6)
-    await new.greeting()
-    assert await old.read() == {"Type": "LinkReplaced", "Token": 6}
-    assert await old.closed() == 4409
-    assert (await new.ask("KeepAlive"))[0]["Error"] == 0
-
-
 @pytest.mark.parametrize("text", ["{", "[]", "1", "{}", '{"Type":"Request","RequestID":-1}', "[" * 100_000])
 async def test_what_cannot_be_read_closes_with_1002(wire: Wire, text: str) -> None:
     line = await wire.link((await wire.log_on())["SessionID"])

@@ -6,58 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.simulator.elements import message
 from gateway.simulator.fields import Refused
-from gateway.simulator.links import Links
+from gateway.simulator.links import Link, Links
+from tests.simulator.peer import Peer, World
 
 
 def admit(links: Links, link: str, token: int | None, holder: str | None, now_ms: int = 0) -> str | None:
     return links.admit(1, "anna", link, token, holder, now_ms)
 
 
-def test_a_higher_token_replaces() -> None:
-    links = Links()
-    assert admit(links, "a", 5, "one") is None
-    assert admit(links, "b", 6, "two") == "a"
-    assert (links.present(1), links.token(1)) == ("b", 6)
-
-
-def test_an_equal_token_of_the_same_holder_replaces() -> None:
-    links = Links()
-    admit(links, "a", 5, "one")
-    assert admit(links, "b", 5, "one") == "a"
-
-
-@pytest.mark.parametrize(("token", "holder"), [(4, "one"), (4, "two"), (5, "two")])
-def test_others_are_stale_and_change_nothing(token: int, holder: str) -> None:
-    links = Links()
-    admit(links, "a", 5, "one")
-    with pytest.raises(Refused) as refused:
-        admit(links, "b", token, holder)
-    assert (refused.value.name, refused.value.details) == ("LinkStale", {"Token": 5})
-    assert links.is_present(1, "a")
-    assert links.counts()["anna"].refusals == 1
-
-
-@pytest.mark.parametrize(("token", "holder"), [(None, "one"), (5, None), (5, ""), (None, None)])
-def test_with_the_feature_both_headers_are_needed(token: int | None, holder: str | None) -> None:
-    with pytest.raises(Refused, match="BadRequest"):
-        admit(Links(), "a", token, holder)
-
-
 def test_without_the_feature_the_newest_replaces() -> None:
     links = Links(fencing=False)
     admit(links, "a", 9, "one")
     assert admit(links, "b", None, None) == "a"
-
-
-def test_the_token_outlives_the_link_but_not_the_last_session() -> None:
-    links = Links()
-    admit(links, "a", 5, "one")
-    links.closed(1, "a", 0)
-    with pytest.raises(Refused, match="LinkStale"):
-        admit(links, "b", 4, "one")
-    links.forget_token(1)
-    assert admit(links, "b", 1, "one") is None
 
 
 def test_an_outbid_link_is_replaced_by_a_higher_token() -> None:
@@ -106,3 +68,17 @@ def test_never_two_links_and_never_a_lower_token(opens: list[tuple[int, str, boo
             present = None
         assert links.present(1) == present
     assert all(line.most_at_once <= 1 for line in links.counts().values())
+
+
+# ---- Does a link send in order, and nothing before it is open? ----
+
+
+def test_frames_leave_joined_and_in_order() -> None:
+    link, peer = Link("l", World().log_on()), Peer()
+    one, two = message({"Type": "A"}), message({"Type": "B"})
+    link.send(one)
+    link.outlet = peer
+    link.send()
+    link.send(one)
+    link.send(one, two)
+    assert peer.raw == [one, one + two]

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from gateway.simulator import model
 from gateway.simulator.fields import CODES, Refused
+from gateway.simulator.model import REMEMBERED_MS, FirstResponses
 from tests.simulator.peer import AGENT, QUIET, Free, Message, World
 
 SKILL = 90_001
@@ -166,38 +168,6 @@ def test_details_stand_beside_the_name(name: str, details: dict[str, Any]) -> No
     assert {key: answer[key] for key in details} == details
 
 
-def test_the_effect_precedes_the_answer_and_is_told_once_to_all() -> None:
-    world = World()
-    on(world)
-    link, peer = world.open()
-    other, watching = world.open("supervisor2")
-    world.listen(link, "UserRealtime")
-    world.listen(other, "UserRealtime")
-    peer.take()
-    watching.take()
-    answer = world.ask(link, "SetRoutingState", **state("Available"))
-    assert answer["State"] == "Applied"
-    event, response = peer.take()
-    assert response is answer
-    assert event["Complete"] is False
-    assert [each["RoutingState"] for each in event["Elements"]] == ["Available"]
-    assert [each["UserKey"] for each in watching.take()[0]["Elements"]] == [AGENT]
-    world.pass_time(0.25)
-    assert (peer.take(), watching.take()) == ([], [])
-
-
-def test_unchanged_makes_no_event() -> None:
-    world = World()
-    on(world)
-    link, peer = world.open()
-    world.listen(link, "UserRealtime", "QueueRealtime", "GroupRealtime")
-    world.pass_time(1)
-    peer.take()
-    assert world.ask(link, "SetRoutingState", **state("Unavailable"))["State"] == "Unchanged"
-    world.pass_time(1)
-    assert len(peer.take()) == 1
-
-
 def test_logging_an_agent_off_tells_event_then_end_then_answer() -> None:
     world = World()
     link, peer = world.open("agent1")
@@ -210,29 +180,6 @@ def test_logging_an_agent_off_tells_event_then_end_then_answer() -> None:
     assert ended["Reason"] == "LoggedOff"
 
 
-def test_a_response_to_listening_precedes_the_first_event() -> None:
-    world = World()
-    link, peer = world.open()
-    answer = world.ask(link, "ListenForEvents", EventType="QueueRealtime", Keys=[60_001, 4711])
-    response, event = peer.take()
-    assert response is answer
-    assert event["Complete"] is True
-    assert [each["QueueKey"] for each in event["Elements"]] == [60_001]
-
-
-def test_a_repeated_request_key_gets_the_first_answer() -> None:
-    world = World()
-    on(world)
-    link, _ = world.open()
-    first = world.ask(link, "SetRoutingState", RequestKey="k", **state("Available"))
-    again = world.ask(link, "SetRoutingState", RequestKey="k", **state("Unavailable"))
-    assert (first["State"], again["State"]) == ("Applied", "Applied")
-    assert world.agent().state == "Available"
-    world.pass_time(601)
-    assert world.ask(link, "SetRoutingState", RequestKey="k", **state("Unavailable"))["State"] == "Applied"
-    assert world.agent().state == "Unavailable"
-
-
 def test_without_the_feature_a_repeated_key_is_executed() -> None:
     world = World()
     on(world)
@@ -240,19 +187,6 @@ def test_without_the_feature_a_repeated_key_is_executed() -> None:
     link, _ = world.open()
     world.ask(link, "SetRoutingState", RequestKey="k", **state("Available"))
     assert world.ask(link, "SetRoutingState", RequestKey="k", **state("Available"))["State"] == "Unchanged"
-
-
-def test_a_request_on_a_replaced_link_has_no_effect() -> None:
-    world = World()
-    on(world)
-    session = world.log_on()
-    old, peer = world.link(session, token=1)
-    world.link(session, token=2)
-    heard = len(peer.received)
-    request = {"Type": "Request", "RequestID": 1, "Method": "SetRoutingState", **state("Available")}
-    world.sim.requests.received(old, request)
-    assert world.agent().state == "Unavailable"
-    assert len(peer.received) == heard
 
 
 @pytest.mark.parametrize(
@@ -286,20 +220,6 @@ def test_bad_fields_are_bad_requests(method: Free, fields: Message) -> None:
     assert world.ask(link, method, **fields)["ErrorName"] == "BadRequest"
 
 
-def test_the_directory_shows_the_scope_only() -> None:
-    world = World()
-    link, _ = world.open("supervisor2")
-    scope = world.log_on("supervisor2", "d2").scope
-    found = world.ask(link, "QueryDirectory", Kinds=["User", "Queue", "Group", "Aggregate", "Skill"])[
-        "Objects"
-    ]
-    assert {each["Key"] for each in found["User"]} == scope.users
-    assert {each["Key"] for each in found["Queue"]} == scope.queues
-    assert {each["Key"] for each in found["Group"]} == scope.groups
-    assert {each["Key"] for each in found["Aggregate"]} == scope.aggregates
-    assert len(found["Skill"]) == 4
-
-
 def test_keep_alive_tells_the_time_and_stop_stops() -> None:
     world = World()
     on(world)
@@ -314,22 +234,6 @@ def test_keep_alive_tells_the_time_and_stop_stops() -> None:
     assert [each["Type"] for each in peer.take()] == ["Response"]
 
 
-def test_a_detached_session_lives_and_cannot_command() -> None:
-    world = World()
-    session = world.log_on()
-    link, _ = world.link(session)
-    assert world.ask(link, "DetachSession", Session=1)["Error"] == 0
-    assert world.ask(link, "SetRoutingState", **state("Available"))["ErrorName"] == "SessionUnknown"
-    assert world.ask(link, "AttachSession", SessionID=session.secret)["Session"] == 2
-
-
-def test_another_users_session_is_forbidden() -> None:
-    world = World()
-    link, _ = world.open()
-    other = world.log_on("supervisor2")
-    assert world.ask(link, "AttachSession", SessionID=other.secret)["ErrorName"] == "Forbidden"
-
-
 def test_sixty_five_queries_are_too_many() -> None:
     world = World(replace(QUIET, agents=2))
     link, _ = world.open()
@@ -337,3 +241,24 @@ def test_sixty_five_queries_are_too_many() -> None:
         world.listen(link, "QueueRealtime")
     answer = world.ask(link, "ListenForEvents", EventType="QueueRealtime", Keys="All")
     assert answer["ErrorName"] == "Busy"
+
+
+# ---- Is the first response remembered, for ten minutes and within bounds? ----
+
+
+def test_the_first_response_for_ten_minutes() -> None:
+    kept = FirstResponses()
+    kept.put(("s", "k"), 0, {"Error": 0})
+    assert kept.get(("s", "k"), REMEMBERED_MS - 1) == {"Error": 0}
+    assert kept.get(("other", "k"), 0) is None
+    assert kept.get(("s", "k"), REMEMBERED_MS) is None
+
+
+def test_the_oldest_goes_first() -> None:
+    kept = FirstResponses()
+    for number in range(model.REMEMBERED_MOST + 1):
+        kept.put(("s", str(number)), 0, {})
+    assert kept.get(("s", "0"), 0) is None
+    assert kept.get(("s", "1"), 0) == {}
+    kept.clear()
+    assert kept.get(("s", "1"), 0) is None

@@ -76,20 +76,6 @@ def test_a_second_remote_log_on_needs_take_over() -> None:
     assert world.sim.sessions.of_user(AGENT) == (second,)
 
 
-@pytest.mark.parametrize("user", ["agent1", "supervisor1"])
-def test_the_same_device_replaces_silently(user: str) -> None:
-    world = World()
-    first, second = world.log_on(user), world.log_on(user)
-    assert not world.sim.sessions.is_live(first)
-    assert world.sim.sessions.is_live(second)
-
-
-def test_dashboards_of_several_devices_live_together() -> None:
-    world = World()
-    sessions = [world.log_on("supervisor1", f"d{n}") for n in range(5)]
-    assert all(map(world.sim.sessions.is_live, sessions))
-
-
 def test_log_off_removes_the_routing_and_can_be_repeated_for_a_day() -> None:
     world = World()
     session = world.log_on("agent1")
@@ -171,16 +157,6 @@ def test_dashboards_never_idle_out() -> None:
     assert world.sim.sessions.is_live(session)
 
 
-def test_a_supervisor_ends_the_agents_session() -> None:
-    world = World()
-    session = world.log_on("agent1")
-    link, _ = world.open()
-    world.ask(link, "SetRoutingState", Session=1, UserKey=AGENT, RoutingState="LoggedOff", When="Now")
-    ended = world.sim.sessions.find(session.secret)
-    assert isinstance(ended, Ended)
-    assert (ended.reason, ended.by) == ("LoggedOffBySupervisor", "David Fischer")
-
-
 def test_restart_forgets_everything_and_removes_all_routing() -> None:
     world = World()
     session = world.log_on("agent1")
@@ -188,16 +164,6 @@ def test_restart_forgets_everything_and_removes_all_routing() -> None:
     assert world.sim.sessions.routing_table() == {}
     with pytest.raises(Refused, match="SessionUnknown"):
         world.sim.sessions.find(session.secret)
-
-
-def test_another_session_of_the_user_is_found_by_its_public_id() -> None:
-    world = World()
-    own, other, foreign = world.log_on(), world.log_on(device="d2"), world.log_on("supervisor2")
-    assert world.sim.sessions.find_own(own, other.public_id) is other
-    ended = world.sim.sessions.end(other, "LoggedOff")
-    assert world.sim.sessions.find_own(own, other.public_id) is ended
-    with pytest.raises(Refused, match="NotFound"):
-        world.sim.sessions.find_own(own, foreign.public_id)
 
 
 class IdleRules(RuleBasedStateMachine):
@@ -269,3 +235,23 @@ class IdleRules(RuleBasedStateMachine):
 
 
 TestIdleRules = IdleRules.TestCase
+
+
+# ---- What is a session? ----
+
+
+def test_it_is_watched_while_attached_with_a_device_present() -> None:
+    world = World()
+    session = world.log_on("agent1")
+    watched = [session.watched]
+    link, _ = world.link(session)
+    watched.append(session.watched)
+    for method in ("Presence", "DetachSession"):
+        world.ask(link, method, Session=1, Present=True)
+        watched.append(session.watched)
+    assert watched == [False, False, True, False]
+
+
+def test_only_the_remote_assistants_is_remote() -> None:
+    world = World()
+    assert [world.log_on(user).remote for user in ("agent1", "supervisor1")] == [True, False]

@@ -10,7 +10,8 @@ import pytest
 from gateway.simulator.elements import render
 from gateway.simulator.links import of_kind
 from gateway.simulator.model import Kind, Scope
-from tests.simulator.peer import AGENT, QUIET, Free, Peer, World
+from gateway.simulator.server import truth, users
+from tests.simulator.peer import AGENT, QUIET, Free, Peer, World, key_of
 
 KINDS = [kind.value for kind in Kind]
 BUSY = replace(QUIET, agents=40, queues=6, groups=3, seed=7)
@@ -223,3 +224,29 @@ def test_a_function_that_is_down_holds_its_events_back_until_it_is_up() -> None:
     world.sim.faults.set_function("RealTime", "Up")
     world.pass_time(0.25)
     assert peer.state["UserRealtime"][AGENT]["RoutingState"] == "Available"
+
+
+# ---- Is the truth what links would be told? ----
+
+
+def test_it_is_what_a_link_of_the_first_supervisor_hears() -> None:
+    world = World()
+    world.log_on("agent1")
+    link, peer = world.open()
+    world.listen(link, *Kind)
+    told = truth(world.sim)
+    for kind in Kind:
+        elements = told[kind.value]
+        assert isinstance(elements, list)
+        assert {key_of(kind, each) for each in elements} == set(peer.state[kind])
+    assert isinstance(told["Own"], dict)
+    assert told["Own"][str(AGENT)]["Remote"]["RemoteNumber"] == "+49300000001"
+
+
+def test_log_ons_to_try_work() -> None:
+    world = World()
+    found = users(world.sim)["Users"]
+    assert isinstance(found, list)
+    for each in found[:6]:
+        world.log_on(each["UserName"], password=each["Password"])
+    assert world.sim.sessions.log_ons == 6

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import ipaddress
+import ssl
 from dataclasses import replace
 from email.utils import formatdate
 from typing import Any, Literal
 
 import aiohttp
 import pytest
+from cryptography import x509
 
 from gateway.simulator import ManualClock, Simulator
+from gateway.simulator.contact_center import MANAGERS, Functions
+from gateway.simulator.fields import Refused
+from gateway.simulator.model import about_of
+from gateway.simulator.sessions import normalise
+from gateway.simulator.settings import SimulatorSettings
+from gateway.simulator.web import self_signed, server_context
 from tests.simulator.peer import QUIET
 from tests.simulator.wire import Wire
 
@@ -152,3 +161,90 @@ async def test_a_body_that_is_no_object_is_a_bad_request(wire: Wire) -> None:
         async with aiohttp.ClientSession() as http:
             response = await http.post(f"{wire.sim.url}/oscce/v1/sessions", data=data)
             assert (response.status, (await response.json())["Error"]) == (400, "BadRequest")
+
+
+# ---- Which server does the simulator say it is? ----
+
+
+def test_it_changes_its_mind() -> None:
+    about = about_of(replace(SimulatorSettings(), extensions_version="garbage", features=("Skills",)))
+    about.features.add("Telepathy")
+    assert about.as_json()["ExtensionsVersion"] == "garbage"
+    assert about.as_json()["Features"] == ["Skills", "Telepathy"]
+    about.need("Skills")
+    with pytest.raises(Refused, match="Unsupported"):
+        about.need("RemoteAgent")
+
+
+# ---- Which functions are up? ----
+
+
+def test_all_are_up_at_first_and_told_with_their_manager() -> None:
+    told = Functions().messages()
+    assert {each["Function"]: each["Manager"] for each in told} == MANAGERS
+    assert {each["State"] for each in told} == {"Up"}
+
+
+def test_what_is_down_is_named_and_degraded_is_good_enough() -> None:
+    functions = Functions()
+    functions.states["Voice"] = "Degraded"
+    functions.need("Voice", "RealTime")
+    functions.states["RealTime"] = "Down"
+    with pytest.raises(Refused) as refused:
+        functions.need("Voice", "RealTime")
+    assert refused.value.details == {"Function": "RealTime"}
+    assert not functions.is_down("OpenMedia")
+
+
+# ---- Does the certificate fit the host? ----
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "10.1.2.3", "oscce.example"])
+def test_it_names_the_host_and_the_loopback(host: str) -> None:
+    certificate, _ = self_signed(host)
+    names = x509.load_pem_x509_certificate(certificate).extensions.get_extension_for_class(
+        x509.SubjectAlternativeName
+    )
+    addresses = names.value.get_values_for_type(x509.IPAddress)
+    assert ipaddress.ip_address("127.0.0.1") in addresses
+    assert host in [*map(str, addresses), *names.value.get_values_for_type(x509.DNSName)]
+
+
+def test_a_listener_can_use_it() -> None:
+    context = server_context(*self_signed("localhost"))
+    assert context.protocol is ssl.PROTOCOL_TLS_SERVER
+
+
+# ---- Which remote numbers are allowed, and how are they written? ----
+
+
+SETTINGS = SimulatorSettings()
+
+
+@pytest.mark.parametrize(
+    "written", ["+49 30 1234567", "0049-30-1234567", "030/1234567", " (030) 12.345.67 ", "+49301234567"]
+)
+def test_one_number_has_one_form(written: str) -> None:
+    assert normalise(written, SETTINGS) == "+49301234567"
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("", "RemoteNumberMissing"),
+        ("  ", "RemoteNumberMissing"),
+        ("112", "RemoteNumberInvalid"),
+        ("0110", "RemoteNumberInvalid"),
+        ("+49*21#", "RemoteNumberInvalid"),
+        ("sip:anna@example.org", "RemoteNumberInvalid"),
+        ("4930 1234567", "RemoteNumberInvalid"),
+        ("+4930123456789012", "RemoteNumberInvalid"),
+        ("+٤٩٣٠١٢٣٤٥٦٧", "RemoteNumberInvalid"),
+        ("+882 1234567", "RemoteNumberNotAllowed"),
+        ("0900 1234567", "RemoteNumberNotAllowed"),
+        ("0137 1234567", "RemoteNumberNotAllowed"),
+    ],
+)
+def test_what_is_refused(written: str, name: str) -> None:
+    with pytest.raises(Refused, match=name):
+        normalise(written, SETTINGS)
