@@ -11,11 +11,11 @@ from typing import Final
 import pytest
 
 from tests.server_conformance import checks as registered
-from tests.server_conformance import link, shapes
+from tests.server_conformance import link, shapes, table
 from tests.server_conformance.checks.directory import KINDS
 from tests.server_conformance.driver import HOOKS, DriverError, filled, read
 from tests.server_conformance.errors import CODES, STATUSES
-from tests.server_conformance.faults import FAULTS
+from tests.server_conformance.more_faults import FAULTS
 from tests.server_conformance.registry import CHECKS, check
 from tests.server_conformance.stage import Stage
 from tests.server_conformance.verdicts import Sentence
@@ -24,6 +24,14 @@ DOCS: Final = Path(__file__).parents[2] / "docs"
 PAGE: Final = (DOCS / "oscce-link.md").read_text("utf-8")
 PARTS: Final = re.split(r"^#+ (.*)$", PAGE, flags=re.MULTILINE)
 SECTIONS: Final = dict(zip(PARTS[1::2], PARTS[2::2], strict=True))
+
+WITHOUT_FAULT: Final = {
+    "fencing.per_user",
+    "fencing.sessions_stay_behind",
+    "link.take_over_follows",
+    "listen.logged_off",
+    "log_on.assistant",
+}
 
 
 def words(text: str) -> str:
@@ -49,6 +57,19 @@ def test_every_family_has_checks() -> None:
 def test_every_fault_is_found_by_a_check_that_exists() -> None:
     assert {fault.found_by for fault in FAULTS.values()} <= CHECKS.keys()
     assert len(FAULTS) >= 30
+
+
+def test_the_table_of_sentences_is_fresh() -> None:
+    """`python -m tests.server_conformance.table` writes it."""
+    assert table.page() == table.PAGE.read_text("utf-8")
+
+
+def test_nearly_every_check_catches_a_faulty_server() -> None:
+    """What takes minutes, and what is the same as another check but for a name, has none."""
+    caught = {fault.found_by for fault in FAULTS.values()}
+    quick = {name for name, each in CHECKS.items() if not each.slow_s}
+    refused = {name for name in quick if name.startswith("log_on.refused.")}
+    assert quick - caught - refused == WITHOUT_FAULT
 
 
 def test_errors_are_those_of_the_page() -> None:

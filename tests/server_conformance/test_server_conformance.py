@@ -19,9 +19,10 @@ import pytest
 from gateway.simulator import Simulator, SimulatorSettings
 from tests.server_conformance import checks as registered
 from tests.server_conformance.driver import Driver, User, read
-from tests.server_conformance.faults import FAULTS, Fault
+from tests.server_conformance.faults import Fault
 from tests.server_conformance.faulty import Call, FaultyServer, Line, Message, Spoil
 from tests.server_conformance.faulty import Said as Answered
+from tests.server_conformance.more_faults import FAULTS
 from tests.server_conformance.registry import CHECKS
 from tests.server_conformance.runner import run
 from tests.server_conformance.small_server import PASSWORD, USERS, SmallServer

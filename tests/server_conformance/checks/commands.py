@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from tests.server_conformance.checks.directory import REASONS, objects
-from tests.server_conformance.checks.requests import asked
+from tests.server_conformance.checks.requests import asked, present_state
 from tests.server_conformance.checks.scope import PARTS, set_scope
 from tests.server_conformance.link import Link, element, of_query
 from tests.server_conformance.registry import check
@@ -15,6 +15,10 @@ from tests.server_conformance.verdicts import Skipped, expect
 _EFFECT: Final = "**The event that carries a request's effect\nprecedes its response.**"
 _UNCHANGED: Final = "A request for the present state with nothing pending → `Unchanged`, and no event."
 _CHANGE: Final = "`available`, `unavailable` and `work` change into each other by request"
+_TALKING: Final = "`Talking` is entered by contacts, never by request."
+_OWN_ONLY: Final = "a RemoteAssistant session commands this agent only"
+_BY: Final = 'RoutingStateBy?:"Self"\\|"Supervisor"\\|"System"'
+_REASON_REQUIRED: Final = 21
 _REASON: Final = "a state needs a reason when any reason lists it"
 _OWN: Final = "Remote:{LoggedOn,AppPresent?,AppAbsentSince?,RemoteNumber? (own)}"
 _BY_SUPERVISOR: Final = "a supervisor's `LoggedOff` of an agent ends the agent's RemoteAssistant session so"
@@ -117,6 +121,83 @@ async def reason_required(stage: Stage) -> None:
     answer = await link.done("SetRoutingState", **asked(link, state, ReasonKey=reason))
     event = element(query, "UserKey", own_agent(link), lambda one: one.get("ReasonKey") == reason)
     expect(link.between(answer, event), "no event tells the reason")
+
+
+@check("commands.work", "State rules", _CHANGE, agents=1)
+async def work(stage: Stage) -> None:
+    """Each of the three states can be asked for, with a reason where one is required."""
+    link = await stage.open(await stage.agent())
+    query, first = await link.listen("UserRealtime")
+    (own,) = [each for each in first["Elements"] if each["UserKey"] == own_agent(link)]
+    if "SetWork" not in (own.get("AllowedActions") or ("SetWork",)):
+        raise Skipped("AllowedActions does not have SetWork")
+    told = await objects(link, "UnavailableReason", "WorkReason")
+    for state, kind in (("Work", "WorkReason"), ("Unavailable", "UnavailableReason"), ("Available", "")):
+        reasons = told.get(kind, [])
+        reason = {"ReasonKey": reasons[0]["Key"]} if reasons else {}
+        answer = await link.done("SetRoutingState", **asked(link, state, **reason))
+        expect(answer.body["State"] == "Applied", f"State is {answer.body['State']} for {state}")
+        event = element(query, "UserKey", own_agent(link), _is(state))
+        expect(link.between(answer, event), f"no event tells {state} before the response")
+
+
+@check("commands.no_such_state", "State rules", _TALKING, agents=1)
+async def no_such_state(stage: Stage) -> None:
+    """What is no state of the list is refused, with whatever error, and changes nothing."""
+    link = await stage.open(await stage.agent())
+    answer = await link.ask("SetRoutingState", **asked(link, "Talking"))
+    expect(answer.error != 0, "a request for Talking is done")
+    state = await present_state(link)
+    expect(state == "Unavailable", f"a request for Talking was executed: the agent is {state}")
+
+
+@check("commands.own_agent_only", "Messages", _OWN_ONLY, agents=2)
+async def own_agent_only(stage: Stage) -> None:
+    """No agent sets another one's state, also where one sees the other."""
+    link = await stage.open(await stage.agent(0))
+    other = await stage.open(await stage.agent(1))
+    answer = await link.ask("SetRoutingState", **{**asked(link, "Available"), "UserKey": own_agent(other)})
+    expect(answer.error != 0, "an agent's request for another agent is done")
+    state = await present_state(other)
+    expect(state == "Unavailable", f"an agent's request for another was executed: the other is {state}")
+
+
+@check("commands.by_whom", "Events", _BY, agents=1, dashboards=1)
+async def by_whom(stage: Stage) -> None:
+    """Who set the state is told by role, where the server tells it at all."""
+    agent = await stage.open(await stage.agent())
+    key = own_agent(agent)
+    query, _ = await agent.listen("UserRealtime")
+    seen = await _supervisor(stage, key, "RoutingStateWrite")
+    for link, by, state in ((agent, "Self", "Available"), (seen, "Supervisor", "Unavailable")):
+        mark = len(agent.messages)
+        said = {"Session": link.alias, "UserKey": key, "RoutingState": state, "When": "Now"}
+        answer = await link.ask("SetRoutingState", **said)
+        if answer.error == _REASON_REQUIRED:
+            raise Skipped("the state Unavailable needs a reason here")
+        event = await agent.heard(
+            element(query, "UserKey", key, _is(state)), f"the event of {state}", after=mark
+        )
+        (told,) = [each.get("RoutingStateBy") for each in event["Elements"] if each["UserKey"] == key]
+        if told is None:
+            raise Skipped("the server tells no RoutingStateBy")
+        expect(told == by, f"RoutingStateBy is {told}, and the state was set by {by}")
+
+
+@check("commands.reason_wrong_kind", "Error names", "| 23 | `ReasonWrongKind` | – |", agents=1)
+async def reason_wrong_kind(stage: Stage) -> None:
+    """A reason for Unavailable is none for Work.
+
+    The page does not say when `ReasonUnknown` is meant and when `ReasonWrongKind`: either is a refusal.
+    """
+    link = await stage.open(await stage.agent())
+    told = await objects(link, "UnavailableReason", "WorkReason")
+    if not told["UnavailableReason"] or not told["WorkReason"]:
+        raise Skipped("there are not both kinds of reason")
+    reason = told["UnavailableReason"][0]["Key"]
+    answer = await link.ask("SetRoutingState", **asked(link, "Work", ReasonKey=reason))
+    said = "done" if answer.error == 0 else f"answered {answer.error} {answer.name}"
+    expect(answer.error in {22, 23}, f"Work with a reason for Unavailable is {said}, not 23 ReasonWrongKind")
 
 
 @check("commands.reason_unknown", "Error names", "| 22 | `ReasonUnknown` | – |", agents=1)
@@ -342,6 +423,67 @@ async def parameter_unknown(stage: Stage) -> None:
     await link.refused(30, "SetRoutingParameters", **said, Parameters={"NoSuchParameterAtAll": 1})
 
 
+@check("commands.wrong_type", "Error names", "| 33 | `WrongType` | – |", dashboards=1, features=_PARAMETERS)
+async def wrong_type(stage: Stage) -> None:
+    """A text is no value of a parameter of type Integer.
+
+    "has one of another type is answered `BadRequest`(1)": a value may be taken for a field of the request.
+    """
+    link, key, parameter, before = await _parameter(stage)
+    said = {"Session": link.alias, "ObjectType": "Queue", "Key": key, "Version": before["Version"]}
+    answer = await link.ask("SetRoutingParameters", **said, Parameters={parameter["Name"]: "many"})
+    told = "done" if answer.error == 0 else f"answered {answer.error} {answer.name}"
+    expect(answer.error in {33, 1}, f"a text for an Integer is {told}, not 33 WrongType")
+
+
+@check(
+    "commands.parameter_read_only",
+    "Error names",
+    "| 31 | `ParameterReadOnly` | – |",
+    dashboards=1,
+    features=_PARAMETERS,
+)
+async def parameter_read_only(stage: Stage) -> None:
+    """What the catalogue calls ReadOnly cannot be written, whatever error says so."""
+    link, key, _, before = await _parameter(stage)
+    told = (await objects(link, "RoutingParameter"))["RoutingParameter"]
+    fixed = {each["Name"] for each in told if each.get("ReadOnly")}
+    name = next((one for one in before["RoutingParameters"] if one in fixed), None)
+    if name is None:
+        raise Skipped("no queue has a parameter that is ReadOnly")
+    said = {"Session": link.alias, "ObjectType": "Queue", "Key": key, "Version": before["Version"]}
+    present = before["RoutingParameters"][name]
+    other = f"{present}x" if isinstance(present, str) else (present or 0) + 1
+    answer = await link.ask("SetRoutingParameters", **said, Parameters={name: other})
+    if answer.error == 0:
+        back = {**said, "Version": answer.body.get("Version")}
+        await link.ask("SetRoutingParameters", **back, Parameters={name: present})
+    expect(answer.error != 0, f"the parameter {name} is ReadOnly, and was set")
+
+
+@check(
+    "commands.parameters_conflict",
+    "Error names",
+    "| 7 | `VersionConflict` | `Version` |",
+    dashboards=1,
+    features=_PARAMETERS,
+)
+async def parameters_conflict(stage: Stage) -> None:
+    """A change of parameters that somebody else has changed is refused with the present version."""
+    link, key, parameter, before = await _parameter(stage)
+    said = {"Session": link.alias, "ObjectType": "Queue", "Key": key, "Version": before["Version"] + 1000}
+    name, present = parameter["Name"], before["RoutingParameters"][parameter["Name"]]
+    other = parameter["Max"] if present == parameter["Min"] else parameter["Min"]
+    answer = await link.ask("SetRoutingParameters", **said, Parameters={name: other})
+    if answer.error == 0:
+        back = {**said, "Version": answer.body.get("Version")}
+        await link.ask("SetRoutingParameters", **back, Parameters={name: present})
+    said_so = "done" if answer.error == 0 else f"answered {answer.error} {answer.name}"
+    expect(answer.error == 7, f"a change of another version is {said_so}, not 7 VersionConflict")
+    told = answer.body.get("Version")
+    expect(isinstance(told, int) and told != said["Version"], f"Version is {told}")
+
+
 # ---- remote numbers, post-processing ----
 
 
@@ -431,6 +573,19 @@ async def not_post_processing(stage: Stage) -> None:
     """What has not begun cannot be finished."""
     link = await stage.open(await stage.agent())
     await link.refused(43, "PostProcessing", Session=link.alias, Action="Finish")
+
+
+@check(
+    "commands.no_contact",
+    "Error names",
+    "| 40 | `NoContact` | – |",
+    agents=1,
+    features=("PostProcessing.Start",),
+)
+async def no_contact(stage: Stage) -> None:
+    """Without a contact there is nothing to post-process."""
+    link = await stage.open(await stage.agent())
+    await link.refused(40, "PostProcessing", Session=link.alias, Action="Start")
 
 
 # ---- what the checks above need ----

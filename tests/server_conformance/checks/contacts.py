@@ -6,16 +6,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple
 
+from tests.server_conformance.checks.directory import objects
 from tests.server_conformance.checks.requests import asked
 from tests.server_conformance.link import Link, element
 from tests.server_conformance.registry import check
 from tests.server_conformance.stage import Session, Stage, logged_off, own_agent
-from tests.server_conformance.verdicts import expect
+from tests.server_conformance.verdicts import Skipped, expect
 
 _HOOKS: Final = ("give_contact", "end_contact")
 _PENDING: Final = (
     "While a contact is handled, a request for X leaves the state and makes X pending (`Pending`)."
 )
+_PENDING_BY: Final = 'PendingBy?:"Self"\\|"Supervisor"\\|"System",PendingReasonKey?'
 _CLEARS: Final = "A later Y replaces it. A request for the present state clears it (`Applied`)."
 _LOG_OFF: Final = "during a contact `LoggedOff` becomes pending (`AfterContact`) or is refused (`Now`)."
 _EMPTIES: Final = "When handling empties:"
@@ -75,6 +77,64 @@ async def pending(stage: Stage) -> None:
             link.between(answer, element(query, "UserKey", key, _pending("Available"))),
             "no event tells what is pending",
         )
+
+
+@check("contacts.pending_now", "State rules", _PENDING, agents=1, hooks=_HOOKS)
+async def pending_now(stage: Stage) -> None:
+    """A state that is asked for at once waits for the contact, too."""
+    async with _handling(stage) as (_, link, query, key, _):
+        answer = await link.done("SetRoutingState", **asked(link, "Available"))
+        expect(answer.body["State"] == "Pending", f"State is {answer.body['State']}")
+        told = element(query, "UserKey", key, _pending("Available"))
+        expect(link.between(answer, told), "no event tells what is pending")
+
+
+@check("contacts.pending_by", "Events", _PENDING_BY, agents=1, hooks=_HOOKS)
+async def pending_by(stage: Stage) -> None:
+    """Who asked for what is pending, and with which reason, is told where the server tells it at all."""
+    async with _handling(stage) as (_, link, query, key, _):
+        reasons = (await objects(link, "WorkReason"))["WorkReason"]
+        if not reasons:
+            raise Skipped("there is no reason for Work")
+        reason = reasons[0]["Key"]
+        wish = asked(link, "Work", ReasonKey=reason, When="AfterContact")
+        answer = await link.done("SetRoutingState", **wish)
+        events = link.between(answer, element(query, "UserKey", key, _pending("Work")))
+        expect(events, "no event tells what is pending")
+        (own,) = [one for one in events[-1]["Elements"] if one["UserKey"] == key]
+        told = {name: own[name] for name in ("PendingBy", "PendingReasonKey") if own.get(name) is not None}
+        if not told:
+            raise Skipped("the server tells neither PendingBy nor PendingReasonKey")
+        right = {"PendingBy": "Self", "PendingReasonKey": reason}
+        wrong = {name: value for name, value in told.items() if value != right[name]}
+        expect(not wrong, f"an agent's own wish with reason {reason} is told as {wrong}")
+
+
+@check(
+    "contacts.pending_post_processing",
+    "Events",
+    "PendingPostProcessing?:bool",
+    agents=1,
+    hooks=_HOOKS,
+    features=("PostProcessing.Start",),
+)
+async def pending_post_processing(stage: Stage) -> None:
+    """Post-processing that an agent asked for is told to follow, where the server tells it at all."""
+    async with _handling(stage) as (_, link, query, key, _):
+        _, first = await link.listen("UserRealtime")
+        (own,) = [one for one in first["Elements"] if one["UserKey"] == key]
+        expect(own.get("PendingPostProcessing") is not True, "nobody asked for post-processing")
+        answer = await link.done("PostProcessing", Session=link.alias, Action="Start")
+        of_agent = element(query, "UserKey", key)
+        told = [
+            one.get("PendingPostProcessing")
+            for each in link.between(answer, of_agent)
+            for one in each["Elements"]
+            if one["UserKey"] == key
+        ]
+        if not told or told[-1] is None:
+            raise Skipped("the server tells no PendingPostProcessing")
+        expect(told[-1] is True, "PendingPostProcessing is false after it was asked for")
 
 
 @check("contacts.cleared", "State rules", _CLEARS, agents=1, hooks=_HOOKS)

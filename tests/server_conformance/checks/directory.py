@@ -7,7 +7,7 @@ from typing import Any, Final
 from tests.server_conformance.link import Link
 from tests.server_conformance.registry import check
 from tests.server_conformance.stage import Stage, own_agent
-from tests.server_conformance.verdicts import expect
+from tests.server_conformance.verdicts import Skipped, expect
 
 KINDS: Final = (
     "User", "Queue", "Group", "Aggregate", "Skill", "UnavailableReason", "WorkReason", "PostProcessingReason",
@@ -62,3 +62,21 @@ async def kinds(stage: Stage) -> None:
     answer = await link.done("QueryDirectory", Kinds=["Skill"])
     more = [kind for kind, told in answer.body["Objects"].items() if kind != "Skill" and told]
     expect(not more, f"asked for skills, told of {more}")
+
+
+@check(
+    "directory.skills_of_queues",
+    "Messages",
+    "`Key,Name,Media,SkillKeys?` (the skills that an agent needs to serve it)",
+    dashboards=1,
+)
+async def skills_of_queues(stage: Stage) -> None:
+    """A queue needs skills that exist."""
+    link = await stage.open(await stage.dashboard())
+    told = await objects(link, "Queue", "Skill")
+    needed = {each["Key"]: set(each.get("SkillKeys") or ()) for each in told["Queue"]}
+    if not any(needed.values()):
+        raise Skipped("the server tells no SkillKeys")
+    known = {each["Key"] for each in told["Skill"]}
+    missing = {queue: sorted(keys - known) for queue, keys in needed.items() if keys - known}
+    expect(not missing, f"SkillKeys name skills that the directory does not have, by queue: {missing}")

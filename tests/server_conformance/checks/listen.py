@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final
 
-from tests.server_conformance.link import ANSWER_BEFORE_EVENTS, ONLY_ALL, Link, element, of_query
+from tests.server_conformance.link import ANSWER_BEFORE_EVENTS, MILLIS, ONLY_ALL, Link, element, of_query
 from tests.server_conformance.registry import check
 from tests.server_conformance.stage import Stage, own_agent
 from tests.server_conformance.verdicts import Skipped, expect
@@ -16,6 +17,10 @@ _WHOLE: Final = (
 _CHANGED: Final = "Otherwise only the elements that changed; `Removed` left the set (a User: logged off)."
 _SAME: Final = "one reading goes to all links with the same `Time` and the same bytes per element."
 _KEYS: Final = '`EventType`, `Keys:[int]` or `"All"`'
+_NULL: Final = "`null` is unknown or not applicable: nobody waits, nothing was answered."
+_STATE_LASTS_S: Final = 8.0
+_STEADY_MS: Final = 5_000
+"""Readings of an instant may differ by 2 s, and a server may read every few seconds."""
 _KINDS: Final = {
     "UserRealtime": ("UserKey", "Users"),
     "QueueRealtime": ("QueueKey", "Queues"),
@@ -216,6 +221,38 @@ async def query_unknown(stage: Stage) -> None:
     """A query that does not exist cannot be stopped."""
     link = await stage.open(await stage.dashboard())
     await link.refused(5, "StopListeningForEvents", QueryID=987_654_321)
+
+
+@check("listen.nobody_waits", "Events", _NULL, dashboards=1)
+async def nobody_waits(stage: Stage) -> None:
+    """Where nobody waits there is no longest wait: 0 would say that a contact came just now."""
+    link = await stage.open(await stage.dashboard())
+    empty = 0
+    for event_type, key_name in (("QueueRealtime", "QueueKey"), ("AggregateRealtime", "AggregateKey")):
+        _, first = await link.listen(event_type)
+        for each in first["Elements"]:
+            if each.get("Contacts") == 0:
+                empty += 1
+                wait = each.get("OldestContactWaitTime")
+                told = f"OldestContactWaitTime of {event_type} {each[key_name]} is {wait}, and Contacts is 0"
+                expect(wait is None, told)
+    if not empty:
+        raise Skipped("in each queue of the Dashboard's user a contact waits")
+
+
+@check("listen.seconds", MILLIS.section, MILLIS.quote, agents=1)
+async def seconds(stage: Stage) -> None:
+    """`Time` less the seconds of `TimeInRoutingState` is when the state began, whenever it is read."""
+    link = await stage.open(await stage.agent())
+    before = (await link.done("KeepAlive")).body.get("Time") or link.opened["Time"]
+    await _set_state(link, "Available")
+    after = (await link.done("KeepAlive")).body.get("Time") or before
+    await asyncio.sleep(_STATE_LASTS_S)
+    _, event = await link.listen("UserRealtime")
+    (own,) = [each for each in event["Elements"] if each["UserKey"] == own_agent(link)]
+    since = event["Time"] - 1000 * own["TimeInRoutingState"]
+    told = f"TimeInRoutingState is {own['TimeInRoutingState']}, {(event['Time'] - after) / 1000:.1f} s after"
+    expect(before - _STEADY_MS <= since <= after + _STEADY_MS, f"{told} the state began")
 
 
 async def _known_agents(stage: Stage, link: Link, key: int) -> tuple[int, set[int]]:

@@ -168,6 +168,25 @@ async def takeover(stage: Stage) -> None:
 
 
 @check(
+    "log_on.takeover_number",
+    "Log on",
+    "then the old session ends with `TakenOver` and the agent stays logged on with the new number.",
+    agents=1,
+)
+async def takeover_number(stage: Stage) -> None:
+    """Calls go to the number of the new session; the agent's own element tells it, if the server does."""
+    told: list[str | None] = []
+    for number in (stage.number(0), stage.number(1)):
+        link = await stage.open(await stage.agent(RemoteNumber=number))
+        _, first = await link.listen("UserRealtime")
+        (own,) = [each for each in first["Elements"] if each["UserKey"] == own_agent(link)]
+        told.append((own.get("Remote") or {}).get("RemoteNumber"))
+    if None in told:
+        raise Skipped("the server does not tell an agent's own RemoteNumber")
+    expect(told[0] != told[1], "after the take-over the number of the old session is in effect")
+
+
+@check(
     "log_on.same_device", "Log on", "or `Device.ID` equals the old session's (silent replacement);", agents=1
 )
 async def same_device(stage: Stage) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from tests.server_conformance.link import RESPONSES, Link, of_query
+from tests.server_conformance.link import RESPONSES, Link, element, of_query
 from tests.server_conformance.registry import check
 from tests.server_conformance.stage import Stage, own_agent
-from tests.server_conformance.verdicts import expect
+from tests.server_conformance.verdicts import Skipped, expect
 
 _EXPIRED: Final = "A request past `NotAfter` is answered `Expired(63)` and not executed."
 _ONCE: Final = "repeated `RequestKey` of the same session within 10 min gets the first response"
@@ -90,6 +90,28 @@ async def new_key(stage: Stage) -> None:
         await link.done("SetRoutingState", **asked(link, state, RequestKey=f"kit-{number}"))
     state = await present_state(link)
     expect(state == "Unavailable", f"a command with a key of its own was not executed: the agent is {state}")
+
+
+@check("requests.key_of_session", "Messages", _ONCE, agents=1, dashboards=1, features=("RequestKeys",))
+async def key_of_session(stage: Stage) -> None:
+    """A key is remembered for its session: the same key of another session is another command."""
+    key = own_agent(await stage.open(await stage.agent()))
+    link = await stage.open(await stage.dashboard())
+    if "RoutingStateWrite" not in (link.opened["Session"].get("Rights") or ()):
+        raise Skipped("the Dashboard's user has no right RoutingStateWrite")
+    query = await stage.seen_agent(link, key)
+    other = (await link.done("AttachSession", SessionID=(await stage.dashboard()).secret)).body["Session"]
+    said = {"UserKey": key, "When": "Now", "RequestKey": "kit-1"}
+    await link.done("SetRoutingState", **said, Session=link.alias, RoutingState="Available")
+    answer = await link.ask("SetRoutingState", **said, Session=other, RoutingState="Unavailable")
+    if answer.name == "ReasonRequired":
+        raise Skipped("the state Unavailable needs a reason here")
+
+    def left(one: dict[str, Any]) -> bool:
+        return bool(one["RoutingState"] == "Unavailable")
+
+    told = link.between(answer, element(query, "UserKey", key, left))
+    expect(answer.error == 0 and told, "the same key of another session was not executed")
 
 
 @check("requests.unknown_fields", "Conventions", "Unknown fields are ignored;", dashboards=1)

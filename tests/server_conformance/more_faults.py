@@ -1,0 +1,190 @@
+"""More wrong servers that the kit must catch: figures, fields and commands. `FAULTS` has all of them."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from tests.server_conformance import faults as first
+from tests.server_conformance.faults import CURRENT, SESSIONS, EventsAfterResponses, Fault
+from tests.server_conformance.faulty import (
+    Call,
+    Message,
+    Said,
+    Spoil,
+    answers,
+    asks,
+    body,
+    drops,
+    each_element,
+    hears,
+    nothing,
+    responds,
+    says,
+    sets,
+    tells,
+)
+
+
+class KeepsNumber(Spoil):
+    """A take-over keeps the number of the old session."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._number: Any = None
+
+    def instead(self, call: Call) -> Said | None:
+        if call.method == "POST" and call.path == SESSIONS and isinstance(call.body, dict):
+            if self._number is None:
+                self._number = call.body.get("RemoteNumber")
+            if "RemoteNumber" in call.body:
+                call.body["RemoteNumber"] = self._number
+        return None
+
+
+def _in_milliseconds(element: Message) -> None:
+    element["TimeInRoutingState"] = 1000 * element["TimeInRoutingState"]
+
+
+def _unavailable_for_work(request: Message) -> None:
+    if request.get("RoutingState") == "Work":
+        request["RoutingState"] = "Unavailable"
+        request.pop("ReasonKey", None)
+
+
+def _unavailable_for_log_off(request: Message) -> None:
+    if request.get("RoutingState") == "LoggedOff":
+        request["RoutingState"] = "Unavailable"
+
+
+def _available(request: Message) -> None:
+    if request.get("RoutingState") == "Talking":
+        request["RoutingState"] = "Available"
+
+
+def _done(response: Message) -> None:
+    """A refusal is told as done."""
+    if response.get("Error"):
+        response |= {"Error": 0, "State": "Applied", "Version": 1}
+        response.pop("ErrorName", None)
+
+
+def _pending_by_system(element: Message) -> None:
+    if element.get("PendingBy"):
+        element["PendingBy"] = "System"
+
+
+def _another_pending_reason(element: Message) -> None:
+    if element.get("PendingReasonKey"):
+        element["PendingReasonKey"] += 1
+
+
+def _stays_unavailable(element: Message) -> None:
+    if element.get("RoutingState") == "Available":
+        element["RoutingState"] = "Unavailable"
+
+
+def _unknown_skills(response: Message) -> None:
+    for queue in response["Objects"].get("Queue", ()):
+        queue["SkillKeys"] = [987_654_321]
+
+
+def _strict_log_on(call: Call) -> Said | None:
+    return Said(400, {"Error": "BadRequest"}) if "FromTheFuture" in (call.body or ()) else None
+
+
+FAULTS: Final[dict[str, Fault]] = {
+    **first.FAULTS,
+    "shows a wait of 0 where nobody waits": Fault(
+        "listen.nobody_waits",
+        tells("QueueRealtime", each_element(lambda one: one.update(OldestContactWaitTime=0))),
+    ),
+    "tells how long in milliseconds": Fault(
+        "listen.seconds", tells("UserRealtime", each_element(_in_milliseconds))
+    ),
+    "does not count on": Fault(
+        "listen.seconds", tells("UserRealtime", each_element(sets(TimeInRoutingState=0)))
+    ),
+    "has no state Work": Fault("commands.work", hears("SetRoutingState", _unavailable_for_work)),
+    "keeps an agent who asked to be logged off": Fault(
+        "commands.log_off_self", hears("SetRoutingState", _unavailable_for_log_off)
+    ),
+    "takes Talking for Available": Fault("commands.no_such_state", hears("SetRoutingState", _available)),
+    "lets an agent set another": Fault("commands.own_agent_only", responds("SetRoutingState", _done)),
+    "tells each state as the agent's own": Fault(
+        "commands.by_whom", tells("UserRealtime", each_element(sets(RoutingStateBy="Self")))
+    ),
+    "takes any reason": Fault("commands.reason_wrong_kind", responds("SetRoutingState", _done)),
+    "takes a text for a number": Fault("commands.wrong_type", responds("SetRoutingParameters", _done)),
+    "writes what is read-only": Fault(
+        "commands.parameter_read_only", responds("SetRoutingParameters", _done)
+    ),
+    "does not compare versions of parameters": Fault(
+        "commands.parameters_conflict", responds("SetRoutingParameters", _done)
+    ),
+    "post-processes without a contact": Fault("commands.no_contact", responds("PostProcessing", _done)),
+    "applies at once during a contact": Fault(
+        "contacts.pending_now",
+        responds("SetRoutingState", lambda each: each.update(State="Applied") if "State" in each else None),
+    ),
+    "tells an agent's wish as the system's": Fault(
+        "contacts.pending_by", tells("UserRealtime", each_element(_pending_by_system))
+    ),
+    "forgets the reason of what is pending": Fault(
+        "contacts.pending_by", tells("UserRealtime", each_element(_another_pending_reason))
+    ),
+    "does not tell that post-processing follows": Fault(
+        "contacts.pending_post_processing",
+        tells("UserRealtime", each_element(sets(PendingPostProcessing=False))),
+    ),
+    "needs skills that do not exist": Fault(
+        "directory.skills_of_queues", responds("QueryDirectory", _unknown_skills)
+    ),
+    "remembers keys of the user": Fault("requests.key_of_session", hears("SetRoutingState", sets(Session=1))),
+    "keeps the old number at a take-over": Fault("log_on.takeover_number", KeepsNumber),
+    "tells routing as a number": Fault(
+        "session.end_other", answers("DELETE", "/sessions/", body(sets(Routing=7))), "The type of every"
+    ),
+    # ---- of the checks that had none ----
+    "tells a supervisor nothing": Fault("commands.by_supervisor", EventsAfterResponses),
+    "knows every reason": Fault("commands.reason_unknown", responds("SetRoutingState", _done)),
+    "knows every skill": Fault("commands.skill_unknown", responds("SetSkills", _done)),
+    "knows every parameter": Fault("commands.parameter_unknown", responds("SetRoutingParameters", _done)),
+    "does not tell the bounds of a parameter": Fault(
+        "commands.value_out_of_range", responds("SetRoutingParameters", drops("Min"))
+    ),
+    "finishes what has not begun": Fault("commands.not_post_processing", responds("PostProcessing", _done)),
+    "tells automatic post-processing late": Fault("commands.auto_post_processing", EventsAfterResponses),
+    "keeps what was pending": Fault(
+        "contacts.cleared",
+        responds("SetRoutingState", lambda each: each.update(State="Pending") if "State" in each else None),
+    ),
+    "never lets the pending state come": Fault(
+        "contacts.emptied", tells("UserRealtime", each_element(_stays_unavailable))
+    ),
+    "begins no post-processing": Fault(
+        "contacts.post_processing", tells("UserRealtime", each_element(drops("PostProcessing")))
+    ),
+    "tells a block as an end by itself": Fault("ends.Blocked", says("SessionEnded", sets(Reason="Expired"))),
+    "tells a maintenance as an end by itself": Fault(
+        "ends.Maintenance", says("SessionEnded", sets(Reason="Expired"))
+    ),
+    "does not tell that another device ended it": Fault("ends.by_another", says("SessionEnded", nothing)),
+    "leaves an aggregate out": Fault(
+        "listen.first.AggregateRealtime",
+        tells("AggregateRealtime", lambda each: each["Elements"].pop() and None),
+    ),
+    "tells counters as parts": Fault(
+        "listen.first.QueueCumulative", tells("QueueCumulative", sets(Complete=False))
+    ),
+    "tells agents' counters as parts": Fault(
+        "listen.first.UserCumulative", tells("UserCumulative", sets(Complete=False))
+    ),
+    "knows a device of no session": Fault("presence.unknown", responds("Presence", _done)),
+    "routes for a Dashboard": Fault(
+        "log_off.dashboard", answers("DELETE", CURRENT, body(sets(Routing="AfterContact")))
+    ),
+    "refuses fields of a log-on that it does not know": Fault(
+        "log_on.unknown_fields",
+        asks("POST", SESSIONS, _strict_log_on),
+    ),
+}
