@@ -28,8 +28,9 @@ from typing import Any, Final, cast
 from bench.profiles.supervisor import Supervisor
 from gateway.app.process import SystemClock, run_loop
 from gateway.core.compose import Composer
+from gateway.core.ledger import Health
 from gateway.core.rate_limits import SessionLimits
-from gateway.core.session import Health, Session
+from gateway.core.session import Session
 from gateway.domain.model import UserId
 from gateway.edge.channel import Channel
 from gateway.edge.command_runner import CommandRunner, SocketNode

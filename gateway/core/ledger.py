@@ -14,12 +14,27 @@ import enum
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, Protocol
 
 from gateway.core.element import Element, WireForms
 from gateway.core.view import FACTS_PREFIX, ME_PREFIX, View
 from gateway.domain.model import Position
+from gateway.protocol import frames
 from gateway.protocol.codec import Codec
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How old a user's data may be. *as_of*: when it was read last, by the steady clock; None: never."""
+
+    upstream: frames.Health
+    bus: frames.BusHealth
+    as_of: float | None
+
+
+UNKNOWN_HEALTH: Final = Health("down", "live", None)
+"""While there is no link, and none was there."""
 
 
 class Update(NamedTuple):
@@ -175,6 +190,7 @@ class Ledger:
         "elements",
         "firsts",
         "has_news",
+        "health",
         "meeting",
         "own_news",
         "position",
@@ -189,6 +205,8 @@ class Ledger:
         """The seq of the last change of a shared key. A reader that has all up to it, and all keys of its own
         session, has everything; so readers that have it are in step."""
         self.readers: dict[Reader, None] = {}
+        self.health = UNKNOWN_HEALTH
+        """How old what it holds may be."""
         self.came_at = -math.inf
         """When the writer last received anything of the user; monotonic seconds, set by the writer."""
         self.under_way_s = 0.0

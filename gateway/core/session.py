@@ -19,7 +19,7 @@ from gateway.core.command_checks import (
     welcome_frame,
 )
 from gateway.core.fanout_group import FanoutGroup
-from gateway.core.ledger import Ledger
+from gateway.core.ledger import Health, Ledger
 from gateway.core.link import Heartbeat
 from gateway.core.outbox import News, Outbox, PaceLadder, PingMaker
 from gateway.core.rate_limits import ANY_TIME, Record, Ruling, SessionLimits, full_after
@@ -93,15 +93,6 @@ Effect = AcceptSession | Invoke | Close | Resumed | Answered
 
 
 Effects = tuple[Effect, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """How old a user's data may be. *as_of*: when it was read last, by the steady clock; None: never."""
-
-    upstream: frames.Health
-    bus: frames.BusHealth
-    as_of: float | None
 
 
 class Live:
@@ -252,8 +243,9 @@ class Live:
         waiting = self.outbox.due_at(now)
         return self._heartbeat.next_at if waiting is None else min(waiting, self._heartbeat.next_at)
 
-    def take_news(self, now: float, health: Health) -> News | float | None:
+    def take_news(self, now: float) -> News | float | None:
         """See :meth:`Outbox.take_news`; None also when a ping is due."""
+        health = self.outbox.ledger.health
         if self._told_upstream != health.upstream or self._told_bus != health.bus:
             return None
         return None if now >= self._heartbeat.next_at else self.outbox.take_news(now)

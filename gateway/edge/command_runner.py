@@ -15,8 +15,7 @@ from typing import Final, NamedTuple, Protocol
 import phonenumbers
 from phonenumbers import CountryCodeSource, PhoneNumber, PhoneNumberFormat, PhoneNumberType
 
-from gateway.core.ledger import Ledger
-from gateway.core.session import Health
+from gateway.core.ledger import Health, Ledger
 from gateway.domain.commands import AcknowledgeNotice, Call, ChangeRemoteNumber, Outcome, Status
 from gateway.domain.errors import ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import SessionId, Ticket, UserId

@@ -12,7 +12,8 @@ from contextlib import ExitStack
 from typing import Final, NamedTuple, Protocol
 
 from gateway.core.fanout_group import FanoutGroup, Sink
-from gateway.core.session import AcceptSession, Close, Effects, Health, Invoke, Session, State
+from gateway.core.ledger import UNKNOWN_HEALTH, Health
+from gateway.core.session import AcceptSession, Close, Effects, Invoke, Session, State
 from gateway.domain.errors import CloseCode, SessionRefused
 from gateway.domain.model import Device, Ticket
 from gateway.edge.channel import Channel, ChannelEvent, Disconnect, packed
@@ -150,7 +151,6 @@ def fanout_writer_of(
 
 
 _GOING_AWAY: Final = 1001
-_UNKNOWN: Final = Health("down", "live", None)  # before a token is verified
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -362,7 +362,7 @@ class PhoneSocket:
             return False
         if self._stall is not None or self._ending is not None:
             return False
-        news = live.take_news(now, self._health())
+        news = live.take_news(now)
         if news is None:
             return False
         if isinstance(news, float):
@@ -396,7 +396,7 @@ class PhoneSocket:
 
     def _health(self) -> Health:
         known = self._credentials.verified
-        return _UNKNOWN if known is None else self._services.node.health(known.user)
+        return UNKNOWN_HEALTH if known is None else self._services.node.health(known.user)
 
     # ---- the end ----
 

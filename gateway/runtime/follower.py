@@ -17,8 +17,7 @@ from gateway.core.bus_health import BusState
 from gateway.core.commands import patience_s
 from gateway.core.element import Element
 from gateway.core.follower import FollowMachine, FollowState
-from gateway.core.ledger import Delta, Ledger, Receipt, Update, is_own
-from gateway.core.session import Health
+from gateway.core.ledger import Delta, Health, Ledger, Receipt, Update, is_own
 from gateway.core.view import FACTS_PREFIX
 from gateway.domain.commands import Call, Outcome
 from gateway.domain.errors import SessionRefused

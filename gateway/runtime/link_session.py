@@ -11,8 +11,8 @@ import math
 from collections.abc import Sequence
 from typing import Final, Protocol, assert_never
 
+from gateway.core.ledger import Health
 from gateway.core.link import LinkMachine, LinkState, Pauses
-from gateway.core.session import Health
 from gateway.core.user_sessions import Member, UserSessions
 from gateway.domain.commands import KeepAlive
 from gateway.domain.errors import EndReason, GatewayError
@@ -401,7 +401,7 @@ class LinkHealth:
         if mirror.assembly.lacks_realtime or not self._machine.heard_live(world.clock.now()):
             return False
         as_of = self._as_of = feed.ledger.came_at
-        feed.health = Health("live", bus, as_of)
+        feed.ledger.health = Health("live", bus, as_of)
         return True
 
     def read(self) -> None:

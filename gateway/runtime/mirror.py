@@ -16,8 +16,8 @@ from gateway.core.assembly import Assembly
 from gateway.core.compose import OFFSET_STEP_MS, Address, Composer, ReadingStep
 from gateway.core.early import Early
 from gateway.core.element import Element, Parts
-from gateway.core.ledger import Ledger, Reader
-from gateway.core.session import Health, Session
+from gateway.core.ledger import Health, Ledger, Reader
+from gateway.core.session import Session
 from gateway.core.user_sessions import Member, UserSessions
 from gateway.core.view import FACTS_PREFIX, ME_PREFIX, facts_key, me_key, wanted_by
 from gateway.domain.commands import Directory, Listen
@@ -113,7 +113,6 @@ class Feed:
     __slots__ = (
         "__weakref__",
         "connections",
-        "health",
         "ledger",
         "outlet",
         "user",
@@ -125,13 +124,17 @@ class Feed:
         self.ledger.confidant = weakly(self._tell_one)  # a ledger does not keep its feed in memory
         self.connections: dict[str, Connection] = {}
         self.outlet: Outlet | None = None
-        self.health = Health("down", "live", None)
+
+    @property
+    def health(self) -> Health:
+        """How old the data may be."""
+        return self.ledger.health
 
     def flush(self) -> None:
         """Wake the connections for which something waits, and let other nodes know."""
-        ledger, connections = self.ledger, self.connections
-        if self.outlet is not None:
-            self.outlet.flush()
+        ledger, connections, outlet = self.ledger, self.connections, self.outlet
+        if outlet is not None and outlet in ledger.readers:  # else no node follows
+            outlet.flush()
         if ledger.has_news:
             ledger.has_news = False
             for reader in tuple(ledger.readers):
@@ -193,7 +196,7 @@ class Feed:
 
     def say(self, health: Health) -> None:
         """Record how old the data may be; a change of it is sent at once."""
-        before, self.health = self.health, health
+        before, self.ledger.health = self.ledger.health, health
         news = health.upstream != before.upstream or health.bus != before.bus
         if news and self.outlet is not None:
             self.outlet.flush()

@@ -16,11 +16,10 @@ from gateway.core.bus_health import BusState, StoreWrites
 from gateway.core.commands import CommandHistory
 from gateway.core.compose import Composer
 from gateway.core.lease import AssumedTokens
-from gateway.core.ledger import Ledger
+from gateway.core.ledger import UNKNOWN_HEALTH, Health, Ledger
 from gateway.core.link import BEAT_S, Linger, Pauses
 from gateway.core.rate_limits import LOG_ON_PART, AdmissionQueue, Budget
 from gateway.core.registry import NotAdmitted, Quota, Registry, RegistryLimits, Seat
-from gateway.core.session import Health
 from gateway.core.view import Within
 from gateway.domain.commands import Call, Outcome, Status
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError, SessionRefused
@@ -108,7 +107,6 @@ NUMBER_CHANGES: Final = 3
 """Applied changes of the remote number that a user may make in an hour."""
 _FIRST: Final = 2**40
 """Numbers of questions begin below it, at random."""
-_UNKNOWN: Final = Health("down", "live", None)
 
 
 class Attachment(NamedTuple):
@@ -309,7 +307,7 @@ class Node:
     def health(self, user: UserId) -> Health:
         """Return how old the user's data may be."""
         user_state = self._user_states.get(user)
-        return _UNKNOWN if user_state is None else user_state.feed.health
+        return UNKNOWN_HEALTH if user_state is None else user_state.feed.health
 
     # ---- sessions ----
 

@@ -17,6 +17,7 @@ from typing import Final
 from gateway.core.commands import Calls, CommandHistory, not_begun, patience_s
 from gateway.core.compose import Composer
 from gateway.core.due_times import DueTime, DueTimes
+from gateway.core.ledger import UNKNOWN_HEALTH
 from gateway.domain.commands import Call, Outcome
 from gateway.domain.errors import CloseCode, ErrorCode, SessionRefused
 from gateway.domain.model import NodeId, Ticket, UserId
@@ -347,6 +348,7 @@ class UserStates:
                 connection.close(CloseCode.INTERNAL, "internal")
         finally:
             user_state.over.set()
+            user_state.feed.ledger.health = UNKNOWN_HEALTH
             self._due_times.drop(user_state.due)
             if self._user_states.get(user) is user_state:
                 del self._user_states[user]

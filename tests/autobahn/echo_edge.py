@@ -18,8 +18,9 @@ from aiohttp.typedefs import Handler
 
 from gateway.app.listeners import listening
 from gateway.app.process import SystemClock, run_loop
+from gateway.core.ledger import Health
 from gateway.core.rate_limits import SessionLimits
-from gateway.core.session import Close, Effects, Health, Session
+from gateway.core.session import Close, Effects, Session
 from gateway.edge import handshake
 from gateway.edge.channel import ChannelEvent
 from gateway.edge.request_context import AdmissionLimits, EdgeSettings

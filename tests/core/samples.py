@@ -8,8 +8,7 @@ from typing import Any
 
 from gateway.core.command_checks import Declared
 from gateway.core.element import Element
-from gateway.core.ledger import Ledger
-from gateway.core.session import Health
+from gateway.core.ledger import Health, Ledger
 from gateway.domain.errors import EndReason
 from gateway.domain.model import (
     Application,

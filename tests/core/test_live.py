@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from gateway.core.element import Element
-from gateway.core.ledger import Ledger
+from gateway.core.ledger import Health, Ledger
 from gateway.core.rate_limits import SessionLimits
-from gateway.core.session import AcceptSession, Answered, Close, Effects, Health, Invoke, Live, Resumed
+from gateway.core.session import AcceptSession, Answered, Close, Effects, Invoke, Live, Resumed
 from gateway.domain.commands import Call, Outcome, SetAgentRoutingState, Status
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError
 from gateway.domain.model import Application, Scope

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gateway.core.element import Element
-from gateway.core.ledger import Ledger
+from gateway.core.ledger import Health, Ledger
 from gateway.core.rate_limits import SessionLimits
 from gateway.core.session import (
     TRANSITIONS,
@@ -20,7 +20,6 @@ from gateway.core.session import (
     Close,
     Effect,
     Effects,
-    Health,
     Invoke,
     Resumed,
     Session,

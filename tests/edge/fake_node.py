@@ -8,8 +8,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from gateway.core.element import Element
-from gateway.core.ledger import Ledger
-from gateway.core.session import Health
+from gateway.core.ledger import Health, Ledger
 from gateway.domain.commands import Call, Outcome, Status
 from gateway.domain.errors import ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import (
@@ -69,7 +68,7 @@ class FakeNode:
         self.outcome = Outcome(Status.APPLIED)
         self.routing = LoggedOff("removed", None)
         self.expires_at_ms: int | None = None
-        self.told = LIVE
+        self.ledger.health = LIVE
         self.ledger.record("site", Element(Site(extensions_version="V2R1")))
         for number in (1, 2):
             self.ledger.record(f"queue:{number}", Element(Queue(name=f"q{number}", contacts_waiting=0)))
@@ -128,7 +127,7 @@ class FakeNode:
             self.connections.remove(connection)
 
     def health(self, user: UserId) -> Health:
-        return self.told
+        return self.ledger.health
 
     def denied(self, ticket: Ticket) -> SessionRefused | None:
         return self.denials.get(ticket.session)

@@ -133,7 +133,7 @@ def asks_for_a_ping(socket: PhoneSocket, gateway: Gateway) -> None:
 
 
 def is_pinged(socket: PhoneSocket, gateway: Gateway) -> None:
-    gateway.node.told = replace(gateway.node.told, upstream="stale")
+    gateway.node.ledger.health = replace(gateway.node.ledger.health, upstream="stale")
     socket.wake()
 
 

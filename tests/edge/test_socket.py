@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.session import Health, Session
+from gateway.core.ledger import Health
+from gateway.core.session import Session
 from gateway.domain.commands import Outcome, SetAgentRoutingState, Status
 from gateway.domain.errors import CloseCode, EndReason
 from gateway.edge.connection_stats import ConnectionStats
@@ -144,7 +145,7 @@ async def test_a_phone_that_leaves_takes_its_waiting_commands_along(gateway: Gat
 
 async def test_a_change_of_health_is_told_at_once(gateway: Gateway) -> None:
     phone = await gateway.served()
-    gateway.node.told = Health("stale", "live", gateway.clock.now() - 5)
+    gateway.node.ledger.health = Health("stale", "live", gateway.clock.now() - 5)
     gateway.node.connections[0].wake()
     ping = await phone.hear()
     assert isinstance(ping, frames.Ping)

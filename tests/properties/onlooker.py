@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gateway.core.session import Close, Effects, Health
+from gateway.core.ledger import Health
+from gateway.core.session import Close, Effects
 from gateway.domain.model import ALWAYS, ME, Scope
 from gateway.domain.resources import Resource
 from gateway.protocol.frames import Bye, Changes, GatewayFrame, Ping, Result, Welcome

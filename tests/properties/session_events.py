@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from gateway.core.session import Health, Session
+from gateway.core.ledger import Health
+from gateway.core.session import Session
 from gateway.domain.commands import Outcome, Status
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError
 from gateway.domain.model import Right

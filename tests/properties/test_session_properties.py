@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from gateway.core.element import Element
-from gateway.core.ledger import Ledger
+from gateway.core.ledger import Health, Ledger
 from gateway.core.rate_limits import SessionLimits
-from gateway.core.session import AcceptSession, Answered, Effects, Health, Invoke, Session, State
+from gateway.core.session import AcceptSession, Answered, Effects, Invoke, Session, State
 from gateway.core.view import me_key
 from gateway.domain.commands import Outcome, SetAgentRoutingState
 from gateway.domain.errors import CloseCode, EndReason

@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 
 from gateway.app.metrics import CountingTally
 from gateway.bus.memory import MemoryLeases
+from gateway.core.ledger import Health
 from gateway.core.rate_limits import SessionLimits
-from gateway.core.session import AcceptSession, Close, Effects, Health, Invoke, Session
+from gateway.core.session import AcceptSession, Close, Effects, Invoke, Session
 from gateway.domain.errors import CloseCode, SessionRefused
 from gateway.domain.model import Application, Device, Kind, NodeId, NumberAct, OrderAct, Scope, Ticket, UserId
 from gateway.domain.resources import Agent, Queue, RoutingState

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from gateway.core.element import Element
-from gateway.core.session import Health
+from gateway.core.ledger import Health
 from gateway.core.view import facts_key, me_key
 from gateway.domain.resources import Me, Queue, Site
 from gateway.protocol.envelopes import SessionFacts
@@ -113,6 +113,9 @@ class Outlet:
 def test_other_nodes_are_told_of_changes_of_health_and_of_notices() -> None:
     feed, outlet = Feed(user(1)), Outlet()
     feed.outlet = outlet
+    feed.flush()
+    assert outlet.flushed == 0, "no node follows"
+    feed.ledger.readers[outlet] = None
     feed.flush()
     assert outlet.flushed == 1
     feed.say(Health("live", "live", 5.0))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.core.ledger import Health
 from gateway.core.link import LinkMachine
-from gateway.core.session import Health
 from gateway.core.user_sessions import UserSessions
 from gateway.domain.commands import KeepAlive, Listen
 from gateway.domain.model import NodeId
@@ -20,7 +20,7 @@ from tests.runtime.street import street
 def pulse(at: Scene, *, is_taking_over: bool = False, known: Health | None = None) -> LinkHealth:
     """Return the pulse of an owner whose link is not opened yet."""
     feed = Feed(user(1))
-    feed.health = known or feed.health
+    feed.ledger.health = known or feed.health
     mirror = Mirror(feed, UserSessions(), at.node.composer, at.clock)
     return LinkHealth(feed, mirror, LinkMachine(), at.node._worlds["main"], is_taking_over=is_taking_over)
 

@@ -7,8 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from gateway.core.element import Element
-from gateway.core.ledger import Ledger, Receipt
-from gateway.core.session import Health
+from gateway.core.ledger import Health, Ledger, Receipt
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
 from gateway.domain.resources import Queue
@@ -221,7 +220,7 @@ async def test_nothing_of_a_new_epoch_is_read_before_everything_is_there() -> No
         await at.wait_for(1)
         at.bus.go_on()
         await at.clock.settle()
-        at.feed.health = Health("live", "live", 9.0)
+        at.feed.ledger.health = Health("live", "live", 9.0)
         at.feed.ledger.rebase(EPOCH + 1)
         at.sharing.darken()
         await at.clock.settle()

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from gateway.core.element import Element
-from gateway.core.ledger import Ledger
+from gateway.core.ledger import Health, Ledger
 from gateway.core.rate_limits import SessionLimits
-from gateway.core.session import Health, Session
+from gateway.core.session import Session
 from gateway.core.view import me_key
 from gateway.domain.commands import Outcome, Status
 from gateway.domain.errors import CloseCode

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from gateway.core.element import Element
-from gateway.core.ledger import Ledger
+from gateway.core.ledger import Health, Ledger
 from gateway.core.rate_limits import SessionLimits
-from gateway.core.session import Answered, Close, Effects, Health, Invoke, Resumed, Session
+from gateway.core.session import Answered, Close, Effects, Invoke, Resumed, Session
 from gateway.core.view import me_key
 from gateway.domain.commands import Outcome
 from gateway.domain.errors import CloseCode, EndReason
