@@ -69,6 +69,8 @@ class Member:
     lived_from_ms: int
     node: NodeId | None = None
     """Where its phone is; None is here."""
+    came_at: float = 0.0
+    """When its phone came there; monotonic seconds of this node."""
     attached: Attached | None = None
     """What OSCC-E accepted it as in this epoch; kept while the link is down."""
     on_link: bool = False

@@ -122,13 +122,15 @@ class Asked:
 class Attach:
     """A follower asks the owner to have a session accepted by OSCC-E, and to listen to its topics.
 
-    Sent again it changes the topics.
+    Sent again it changes the topics. *age_ms*: for how long the session's phone is on *node*; None: nodes of
+    versions before do not say.
     """
 
     node: NodeId
     request: int
     ticket: Ticket
     topics: tuple[str, ...]
+    age_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,6 +377,8 @@ def aged(envelope: Envelope, by_ms: int) -> Envelope:
                 for one in envelope.told
             )
             return Publications(told)
+        case Attach(age_ms=int(age_ms)):
+            return replace(envelope, age_ms=age_ms + by_ms)
         case CallRequest(left_ms=int(left_ms)):
             return replace(envelope, left_ms=left_ms - by_ms)
         case _:

@@ -414,8 +414,10 @@ class ClusterReceiver:
         ended = self._home.denied(asked.ticket)
         if ended is not None:
             raise ended
-        owner.sharing.interested(asked.node, self._home.clock.now())
-        await owner.attach(asked.ticket, asked.topics, asked.node)
+        now = self._home.clock.now()
+        owner.sharing.interested(asked.node, now)
+        since = None if asked.age_ms is None else now - asked.age_ms / 1000
+        await owner.attach(asked.ticket, asked.topics, asked.node, since)
 
     async def _call(self, asked: CallRequest) -> None:
         owner = self._owner(asked.user)

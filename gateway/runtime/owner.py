@@ -100,12 +100,12 @@ class Owner:
         for ticket, since_s in start.lingering:
             self.user_sessions.linger(ticket, world.clock.now() - since_s)
         for one in local:
-            self.user_sessions.join(one.ticket, one.topics)
+            self.user_sessions.join(one.ticket, one.topics).came_at = one.since
 
     # ---- sessions ----
 
     async def attach(
-        self, ticket: Ticket, topics: tuple[str, ...], node: NodeId | None = None
+        self, ticket: Ticket, topics: tuple[str, ...], node: NodeId | None = None, since: float | None = None
     ) -> SessionFacts:
         """Return when OSCC-E has accepted the session and what it follows has been read once.
 
@@ -116,15 +116,16 @@ class Owner:
             ticket: The session's.
             topics: What it follows.
             node: Where its phone is; None is here.
+            since: When its phone came there; None: now.
 
         Raises:
-            SessionRefused: It has ended, or no answer came in time.
+            SessionRefused: It has ended, its phone is on another node since, or no answer came in time.
             RoleOverError: Another node has the user by now.
         """
         self._touch()
         if self._link_dialer.gives_way:
             raise SessionRefused(CloseCode.REBALANCE, "owned elsewhere", window_s=RECONNECT_WINDOW_S)
-        return await self.session_admission.attach(ticket, topics, node)
+        return await self.session_admission.attach(ticket, topics, node, since)
 
     def follow(self, handle: str, topics: tuple[str, ...]) -> None:
         """Listen to what the session follows now."""

@@ -421,6 +421,8 @@ class Local(NamedTuple):
 
     ticket: Ticket
     topics: tuple[str, ...]
+    since: float = 0.0
+    """When its phone came."""
 
 
 class Start(NamedTuple):

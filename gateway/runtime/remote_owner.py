@@ -212,11 +212,15 @@ class RemoteAttach:
         Raises:
             SessionRefused: The owner has refused it.
         """
-        grant, node = self._subject.owner, self._world.node
-        self._again_at[ticket.handle] = self._world.clock.now() + ANSWER_S + AGAIN_S
+        grant, node, now = self._subject.owner, self._world.node, self._world.clock.now()
+        self._again_at[ticket.handle] = now + ANSWER_S + AGAIN_S
+        local = self._local.get(ticket.handle)
+        age_ms = 0 if local is None else round((now - local.since) * 1000)
         try:
             answer = await self._world.exchange.ask(
-                grant.node, lambda number: Attach(node, number, ticket, topics), min(within_s, ANSWER_S)
+                grant.node,
+                lambda number: Attach(node, number, ticket, topics, age_ms),
+                min(within_s, ANSWER_S),
             )
         except (NotHeardError, TimeoutError, GatewayError):
             return False

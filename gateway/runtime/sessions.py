@@ -20,6 +20,8 @@ ATTACH_S: Final = 10.0
 """How long a phone waits for its session to be accepted and the first readings to be there."""
 TURNS: Final = 3
 """So often it waits as long, while OSCC-E accepts those before it: thousands may come at once."""
+UNSURE_S: Final = 5.0
+"""By less than this it is not sure on which of two nodes a phone is since later: then the last one counts."""
 
 
 class AdmittingOwner(Protocol):
@@ -92,13 +94,19 @@ class SessionAdmission:
             changed = self._waiting[handle] = asyncio.Event()
         await changed.wait()
 
-    async def attach(self, ticket: Ticket, topics: tuple[str, ...], node: NodeId | None) -> SessionFacts:
+    async def attach(
+        self, ticket: Ticket, topics: tuple[str, ...], node: NodeId | None, since: float | None = None
+    ) -> SessionFacts:
         """See :meth:`gateway.runtime.owner.Owner.attach`."""
         speaker = self._speaker
+        came_at = speaker.clock.now() if since is None else since
+        if self._has_moved_on(speaker.user_sessions.get(ticket.handle), node, came_at):
+            raise SessionRefused(CloseCode.REPLACED, "replaced")
         if speaker.user_sessions.is_crowded(ticket, node, self._world.devices):
             raise SessionRefused(CloseCode.TOO_MANY_DEVICES, CloseCode.TOO_MANY_DEVICES.name.lower())
         self._make_way(speaker.user_sessions.get(ticket.handle), node)
         member = speaker.user_sessions.join(ticket, topics, node)
+        member.came_at = came_at
         speaker.look()
         for _ in range(TURNS):
             shown = self._shown
@@ -124,6 +132,16 @@ class SessionAdmission:
     async def _readiness(self, member: Member) -> None:
         while not self._is_ready(member):
             await self.change(member.handle)
+
+    @staticmethod
+    def _has_moved_on(member: Member | None, node: NodeId | None, came_at: float) -> bool:
+        """Return whether a phone that came to *node* at *came_at* is on another node since.
+
+        A node that was stopped presents phones that have left it: nothing of them was read there yet.
+        """
+        if member is None or not member.present or member.node == node:
+            return False
+        return member.came_at > came_at + UNSURE_S
 
     def _make_way(self, member: Member | None, node: NodeId | None) -> None:
         """Have a phone's connection closed that makes way for one on another *node*."""

@@ -107,7 +107,7 @@ class UserState:
             SessionRefused: It has ended, or no answer came in time.
         """
         topics = _same(topics)
-        self.local[ticket.handle] = Local(ticket, topics)
+        self.local[ticket.handle] = Local(ticket, topics, self._world.clock.now())
         self.due.touch()
         until = self._world.clock.now() + ATTACH_S + _SLACK_S
         try:
@@ -133,7 +133,7 @@ class UserState:
         """Listen to what the session follows now."""
         local = self.local.get(handle)
         if local is not None:
-            self.local[handle] = Local(local.ticket, topics)
+            self.local[handle] = local._replace(topics=topics)
             self.role.follow(handle, topics)
 
     def leave(self, handle: str) -> None:

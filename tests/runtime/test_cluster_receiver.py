@@ -35,7 +35,7 @@ from gateway.protocol.envelopes import (
     Since,
 )
 from gateway.runtime.owner import Owner
-from tests.runtime.followed import followed
+from tests.runtime.followed import followed, follower
 from tests.runtime.scene import PhoneLine, user
 from tests.runtime.street import Street, street
 
@@ -332,6 +332,38 @@ async def test_others_have_turns_between_large_answers_to_one_question(
         told = await Stranger(at).say(Asks(STRANGER, 5, tuple(Since(each, 0, 0) for each in users)))
         assert [type(each) for each in told] == [Publication, Publication, Asked]
         assert answered_after == [0, 1]
+
+
+@pytest.mark.parametrize("is_near", [True, False])
+async def test_a_node_that_was_stopped_takes_no_phone_back_that_came_elsewhere_since(is_near: bool) -> None:
+    async with street() as at:
+        near, far = await followed(at)
+        await at.pass_time(10)
+        phone = near if is_near else far
+        stranger = Stranger(at)
+        before = Attach(STRANGER, 6, phone.ticket, (), age_ms=60_000)
+        assert await stranger.say(before) == [AttachAnswer(6, Refusal(CloseCode.REPLACED, "replaced"))]
+        was_open = phone.closed is None
+        assert was_open
+        since = Attach(STRANGER, 7, phone.ticket, (), age_ms=1_000)
+        (answer,) = await stranger.say(since)
+        assert isinstance(answer, AttachAnswer)
+        assert answer.refused is None
+        assert phone.closed is not None
+        assert phone.closed.code is CloseCode.REPLACED
+
+
+async def test_a_follower_says_since_when_a_phone_is_there() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        await at.pass_time(20)
+        at.said.clear()
+        follower(at).follow(far.ticket.handle, ("queues",))
+        await at.clock.settle()
+        (asked,) = at.heard(Attach)
+        assert isinstance(asked, Attach)
+        assert asked.age_ms is not None
+        assert 20_000 <= asked.age_ms <= 25_000
 
 
 # ---- faults ----
