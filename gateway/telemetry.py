@@ -420,6 +420,9 @@ class Telemetry:
         self.drain_planned_seconds = self._gauge(
             "drain_planned_seconds", "Planned duration of the drain, once known."
         )
+        self.phones_sent_on = self._counter(
+            "phones_sent_on", "Phones that were sent on as this node had far more than the mean."
+        )
         self.drain_began_timestamp_seconds = self._gauge(
             "drain_began_timestamp_seconds", "Start of the drain, since 1970. NaN before."
         )

@@ -33,6 +33,7 @@ from gateway.app.adapters import (
     registry_limits,
 )
 from gateway.app.admin import AdminOperations, CloseHistory
+from gateway.app.balancing import PhoneBalancer
 from gateway.app.certificates import CertificateReloader, site_context
 from gateway.app.config.settings import MEMORY, LimitsSection, SecretsSection, Settings
 from gateway.app.keys import Keyring
@@ -73,6 +74,7 @@ from gateway.app.status import (
     look_at_keys,
 )
 from gateway.bus.stores import BackendOptions
+from gateway.core.bus_health import BusState
 from gateway.core.due_times import DrainSchedule, Moving, farewells
 from gateway.domain.errors import CloseCode
 from gateway.domain.model import NodeId
@@ -316,6 +318,18 @@ class Gateway:
         self._requires_bus = settings.bus.required_at_start and settings.bus.url != MEMORY
         self._begin(settings, beside)
 
+    def _balancer(self, limits: LimitsSection) -> PhoneBalancer:
+        node = self.node
+        return PhoneBalancer(
+            node.membership,
+            lambda: not node.is_draining and node.exchange.machine.state is BusState.LIVE,
+            self.phones,
+            limits.log_ons_per_s,
+            node.clock,
+            random.shuffle,
+            self.telemetry,
+        )
+
     def _ops(self, clock: Clock) -> web.Application:
         measure = on_this_loop(self.measure, clock)
         return make_ops_app(OpsParts(self.vitals.live, self.ready, self.started, measure, clock.now))
@@ -377,7 +391,8 @@ class Gateway:
         watching = log_status(self.surroundings, self.node, self.telemetry, clock)
         pools = [server.pool for server in self._servers.values() if isinstance(server, OsccServer)]
         forgetting = forget_by_time(pools, clock), collect_when_idle(clock)
-        return self.node.run(), self.scheduler.run(), self.vitals.run(), watching, *forgetting
+        balancing = () if self._balancing is None else (self._balancing.run(),)
+        return self.node.run(), self.scheduler.run(), self.vitals.run(), watching, *forgetting, *balancing
 
     def administration(self, settings: Settings, stopping: StopRequest) -> AdminOperations:
         """Return what operators may do here; from now on the node does it."""
@@ -421,6 +436,7 @@ class Gateway:
         self.closes.note(life)
 
     def _begin(self, settings: Settings, beside: NodeOptions) -> None:
+        self._balancing = self._balancer(settings.limits) if settings.limits.balance else None
         self._log = _named(beside, self.node.orders.node)
         self.telemetry.trace_id = beside.tracing.trace_id
         self.node.is_overloaded = self._is_overloaded

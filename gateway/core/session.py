@@ -197,6 +197,11 @@ class Live:
         self.facts = facts
         return ()
 
+    @property
+    def commands_in_flight(self) -> int:
+        """How many commands are owed a result."""
+        return len(self._in_flight)
+
     def settled(self, frame_id: str, outcome: Outcome) -> Effects:
         """Process what became of a command."""
         in_flight = list(self._in_flight)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import aiohttp
 
 from tests.cluster.centre import Centre
-from tests.cluster.programs import Node
+from tests.cluster.programs import PRESENT, Launch, Node
 from tests.cluster.sizes import IS_FULL
 from tests.doubles.chaos_proxy import ChaosProxy
 from tests.doubles.servers import Server, free_port
@@ -88,6 +88,7 @@ async def cluster(
     limits: Mapping[str, float] | None = None,
     with_roads: bool = False,
     behind_proxy: bool = False,
+    launch: Launch = PRESENT,
     seed: int = 1,
 ) -> AsyncIterator[Cluster]:
     """Run a cluster while the block lasts; in the end everything is killed.
@@ -101,6 +102,7 @@ async def cluster(
         limits: Settings of ``[limits]``.
         with_roads: Whether a proxy stands between each node and *redis*, and each node and the centre.
         behind_proxy: Whether a proxy of this machine says where phones come from.
+        launch: How the nodes are started.
         seed: Of the proxies' chance.
     """
     async with contextlib.AsyncExitStack() as stack:
@@ -119,7 +121,7 @@ async def cluster(
             ports = {name: free_port() for name in ("client", "ops", "admin")}
             text = config(ports, url, site, limits or {}, behind_proxy=behind_proxy) + secrets
             (folder / f"node{number}.toml").write_text(text)
-            node = Node(f"node{number}", folder, ports, http)
+            node = Node(f"node{number}", folder, ports, http, launch)
             stack.push_async_callback(node.kill9)
             made.nodes.append(node)
         await _start(made.nodes)

@@ -12,7 +12,7 @@ import sys
 from asyncio.subprocess import Process
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Final, NamedTuple
 
 import aiohttp
 
@@ -21,13 +21,24 @@ ENDS_WITHIN_S = 100.0
 LOOK_S = 0.05
 
 
+class Launch(NamedTuple):
+    """How a program is started: the words before those of its command, and in which folder."""
+
+    words: tuple[str, ...] = ("-m", "gateway")
+    folder: Path | None = None
+
+
+PRESENT: Final = Launch()
+"""The program of this version."""
+
+
 class Program:
     """``python -m gateway …``. It ends with the test that started it, however that one ends."""
 
     def __init__(self, log: Path, *arguments: str) -> None:
-        leash = ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()
         self.log = log
-        self._command = (*leash, sys.executable, "-m", "gateway", *arguments)
+        self.launch = PRESENT
+        self._arguments = arguments
         self._process: Process | None = None
         self._file: IO[bytes] | None = None
 
@@ -35,11 +46,16 @@ class Program:
         """Start it; its output is added to the log."""
         assert self._process is None, "it runs"
         self._file = self.log.open("ab")
+        leash = ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        if self.launch.folder is not None:
+            environment["PYTHONPATH"] = str(self.launch.folder)
         self._process = await asyncio.create_subprocess_exec(
-            *self._command,
+            *(*leash, sys.executable, *self.launch.words, *self._arguments),
             stdout=self._file,
             stderr=asyncio.subprocess.STDOUT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            cwd=self.launch.folder,
+            env=environment,
         )
 
     @property
@@ -103,10 +119,16 @@ class Node(Program):
     """A node of the gateway, at the same addresses in all its lives."""
 
     def __init__(
-        self, name: str, folder: Path, ports: Mapping[str, int], http: aiohttp.ClientSession
+        self,
+        name: str,
+        folder: Path,
+        ports: Mapping[str, int],
+        http: aiohttp.ClientSession,
+        launch: Launch = PRESENT,
     ) -> None:
         super().__init__(folder / f"{name}.log", "serve", "--config", str(folder / f"{name}.toml"))
         self.name = name
+        self.launch = launch
         self.ports = ports
         self.base = f"http://127.0.0.1:{ports['client']}"
         self.ops = f"http://127.0.0.1:{ports['ops']}"

@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.cluster.cluster import Cluster, Size, cluster
 from tests.cluster.crowd import Crowd
 from tests.cluster.figures import Figures
+from tests.cluster.programs import PRESENT, Launch
 from tests.cluster.sizes import EVENTS_PER_S, INTERVAL_S, IS_FULL
 from tests.cluster.spy import Spy
 from tests.doubles.servers import Server
@@ -66,6 +67,7 @@ async def stage(
     with_roads: bool = False,
     limits: Mapping[str, float] | None = None,
     centre: Sequence[str] = (),
+    launch: Launch = PRESENT,
     budget_per_s: float = BUDGET_PER_S,
 ) -> AsyncIterator[Stage]:
     """Set the stage; when the block begins, every phone is in sync and has been for a while.
@@ -78,6 +80,7 @@ async def stage(
         with_roads: Whether roads that may fail lie between nodes, Redis and centre.
         limits: More settings of ``[limits]``.
         centre: More options of the simulator.
+        launch: How the nodes are started.
         budget_per_s: Log-ons per second that the nodes may ask for together.
     """
     options = [*options_of(size), *centre]
@@ -89,6 +92,7 @@ async def stage(
         centre=options,
         limits={"log_ons_per_s": budget_per_s, "drain_notice_s": 10 if IS_FULL else 2, **(limits or {})},
         with_roads=with_roads,
+        launch=launch,
     )
     async with made as running, await Crowd.of(running, size) as crowd, asyncio.TaskGroup() as tasks:
         spy = Spy(redis, folder / "spy", await names_of(running), as_replica=bus is None)

@@ -160,7 +160,7 @@ PLACES: Final[dict[str, str]] = {
             app/metrics.py CountedUpstream._dropped; runtime/spawn.py LeanEvent._waiters;
             upstream/oscce/directory.py _Sieve._dropped; app/logging.py RepetitionFilter._windows;
             app/cli/demo_cluster.py LoadBalancer.carried; app/keys.py Keyring._holders;
-            bus/stores.py RedisBackend._running;
+            bus/stores.py RedisBackend._running; core/balance.py Balance._sent;
             bus/cluster.py Topology._connectors _owners _watchers;
             bus/cluster.py ClusterClient._clients _runs;
             bus/pubsub.py Subscriber.doubts; bus/redis.py RedisClient.losses;

@@ -650,6 +650,13 @@ class LimitsSection(Section):
         "other nodes' share of `log_ons_per_s` allows, so a node should own no more users than that share "
         "times this. Phones of a single node come back within at most 10 s.",
     )
+    balance: bool = Field(
+        False,
+        description="Whether a node with more than 1.3 times the mean of all nodes' phones sends some on "
+        "(`bye` 4201), a few each second, until it has 1.2 times the mean. Off by default: it is of use "
+        "behind a load balancer that gives each new connection to the node with the fewest, or to each in "
+        "turn. One that keeps a phone at its node sends it back.",
+    )
 
 
 class NoticesSection(Section):
