@@ -108,7 +108,7 @@ chaos-report: $(DEV) ## run cluster scenarios on a real Redis; writes docs/chaos
 	rm -rf build/chaos
 	CHAOS_FIGURES=build/chaos SCENARIO_SIZE=$(SCENARIO_SIZE) $(BIN)/python -m pytest -m scenario tests/cluster \
 		--timeout=1800 $(PYTEST_ARGS)
-	$(BIN)/python -m tests.cluster.report build/chaos $(SCENARIO_SIZE) > docs/chaos-report.md
+	$(BIN)/python -m tests.cluster.report build/chaos > docs/chaos-report.md
 
 .PHONY: asterisk
 asterisk: $(DEV) ## test the adapter with a real Asterisk: ASTERISK=host:port, ASTERISK_USER, ASTERISK_SECRET in the environment

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.cluster.sizes import IS_FULL
+
 FOLDER = "CHAOS_FIGURES"
 """The environment variable that names where figures are kept; without it they are only printed."""
 
@@ -19,6 +21,7 @@ class Figures:
 
     fault: str
     scenario: int = 0
+    size: str = "full" if IS_FULL else "light"
     phones: int = 0
     converge_s: float | None = None
     """Until the last phone saw what is newer than the fault, or than its end when it lasts."""
