@@ -28,13 +28,26 @@ from gateway.core.compose import (
 from gateway.core.element import Element, Parts
 from gateway.core.link import Query
 from gateway.domain.commands import Listen
-from gateway.domain.model import KEY_PREFIXES, Kind, Scope, key_of
+from gateway.domain.model import Kind, Scope, key_of
 from gateway.domain.upstream import Part, Reading, Source
 
 Change = tuple[str, Element, Element]
 """A key, what was shown of it and what is."""
 PASTS_MOST: Final = 4
 """Places whose steps are kept of one reading: links that came lately differ from the others for a while."""
+
+
+class _Column:
+    """When the resources of one kind were read from one source.
+
+    *read_ms*: each one's time, also when there was nothing. *newest_ms*: none is later.
+    """
+
+    __slots__ = ("newest_ms", "read_ms")
+
+    def __init__(self) -> None:
+        self.read_ms: dict[int, int] = {}
+        self.newest_ms = 0
 
 
 class Assembly:
@@ -50,11 +63,10 @@ class Assembly:
 
     __slots__ = (
         "__weakref__",
+        "_columns",
         "_composer",
         "_missing",
-        "_newest_ms",
         "_queries",
-        "_read_ms",
         "_realtime",
         "_shown",
         "_told",
@@ -67,12 +79,9 @@ class Assembly:
         self.late = 0
         self._composer = Composer() if composer is None else composer
         self._told: dict[Kind, dict[int, Parts]] = {kind: {} for kind in Kind}
-        self._shown: dict[Address, NewestElement] = {}
+        self._shown: dict[Kind, dict[int, NewestElement]] = {kind: {} for kind in Kind}
         """What is shown of each resource of which anything was received."""
-        self._read_ms: defaultdict[tuple[Kind, Source], dict[int, int]] = defaultdict(dict)
-        """When each source was last read, also when it said that there is nothing."""
-        self._newest_ms: defaultdict[tuple[Kind, Source], int] = defaultdict(int)
-        """No source was read later."""
+        self._columns: defaultdict[tuple[Kind, Source], _Column] = defaultdict(_Column)
         self._queries: dict[int, Query] = {}
         self._realtime: dict[Kind, list[Query]] = {kind: [] for kind in Kind}
         self._whole: dict[Kind, bool] = {}
@@ -121,7 +130,7 @@ class Assembly:
         for kind, number in covered:
             if source is not Source.DIRECTORY and not any(other.covers(kind, number) for other in others):
                 self._told[kind][number] = with_part(self._told[kind][number], source, None)
-                self._read_ms[kind, source].pop(number, None)
+                self._columns[kind, source].read_ms.pop(number, None)
         return covered
 
     def runs(self, query: int) -> bool:
@@ -194,15 +203,18 @@ class Assembly:
             What has changed. None, and nothing was taken in, when the reading has to be read.
         """
         kind, source, time_ms = reading.kind, reading.source, reading.time_ms
-        if kind is None or not self._is_plain(reading, kind) or time_ms < self._newest_ms[kind, source]:
+        if kind is None or not self._is_plain(reading, kind):
+            return None
+        column = self._columns[kind, source]
+        if time_ms < column.newest_ms:
             return None
         told = self._told[kind]
         step = self._step(reading, kind, shown, offset_ms)
         if step is None or not step.changed <= scope.of(kind):
             return None
         told.update(step.afters)
-        self._read_ms[kind, source].update(step.read_ms)
-        self._newest_ms[kind, source] = time_ms
+        column.read_ms.update(step.read_ms)
+        column.newest_ms = time_ms
         return step
 
     def follow_one(
@@ -217,11 +229,17 @@ class Assembly:
         kind, source, time_ms, part = reading.kind, reading.source, reading.time_ms, reading.parts[0]
         if kind is None or reading.query not in self._queries or source is Source.CONFIGURATION:
             return None
-        number, place = part.number, (kind, source)
-        told, is_realtime = self._told[kind], source is Source.REALTIME
-        before, key = told.get(number), KEY_PREFIXES[kind] + str(number)
+        number, column, told = part.number, self._columns[kind, source], self._told[kind]
+        before, newest, is_realtime = (
+            told.get(number),
+            self._shown[kind].get(number),
+            source is Source.REALTIME,
+        )
+        if before is None or newest is None or before[0] is None or time_ms < column.newest_ms:
+            return None
+        key = newest.key
         held = shown.get(key)
-        if before is None or held is None or before[0] is None or time_ms < self._newest_ms[place]:
+        if held is None:
             return None
         if not (is_realtime or before[1] is not None) or number not in scope.of(kind):
             return None
@@ -231,9 +249,9 @@ class Assembly:
             after = tuple.__new__(Parts, (before[0], part, before[2], before[3], before[4], None))
         else:
             after = with_part(before, source, part)
-        element = self._composer.element(after, held, offset_ms, self._shown[kind, number])
+        element = self._composer.element(after, held, offset_ms, newest)
         told[number] = after if element.parts is after else converged(after, element)
-        self._read_ms[place][number] = self._newest_ms[place] = time_ms
+        column.read_ms[number] = column.newest_ms = time_ms
         return key, held, element
 
     def _step(
@@ -254,7 +272,7 @@ class Assembly:
             if isinstance(step, ReadingStep) and step.applies(befores, held, offset_ms):
                 return step
         place = ReadingStep(numbers, keys, befores, held, offset_ms)
-        made = self._composer.step(reading, place, self._shown, kind)
+        made = self._composer.step(reading, place, self._shown[kind])
         if made is not None:
             steps.append(made)
             del steps[:-PASTS_MOST]
@@ -277,7 +295,8 @@ class Assembly:
 
     def object(self, address: Address, part: Part | None) -> set[Address]:
         """Take in that one directory object was added, changed, or removed (None)."""
-        if part is not None or address in self._shown:
+        kind, number = address
+        if part is not None or number in self._shown[kind]:
             self._know(address, part)
         return {address}
 
@@ -293,9 +312,9 @@ class Assembly:
             gone = told.keys() - scope.of(kind)
             outside.update((kind, number) for number in gone)
             for number in gone:
-                del told[number], self._shown[kind, number]
+                del told[number], self._shown[kind][number]
             for number, source in product(gone, Source):
-                self._read_ms[kind, source].pop(number, None)
+                self._columns[kind, source].read_ms.pop(number, None)
         return outside
 
     # ---- resources ----
@@ -318,7 +337,8 @@ class Assembly:
 
     def shown(self, address: Address) -> NewestElement:
         """Return the place of what is shown of a resource of which something was received."""
-        return self._shown[address]
+        kind, number = address
+        return self._shown[kind][number]
 
     def show(self, address: Address, parts: Parts, element: Element) -> None:
         """Record that a resource of *parts*, which :meth:`parts` returned, is shown as *element*."""
@@ -328,7 +348,7 @@ class Assembly:
 
     def addresses(self) -> set[Address]:
         """Return what anything is known of."""
-        return set(self._shown)
+        return {(kind, number) for kind, shown in self._shown.items() for number in shown}
 
     def part(self, address: Address, source: Source) -> Part | None:
         """Return the newest part of one source."""
@@ -356,8 +376,8 @@ class Assembly:
 
     def _note_time(self, reading: Reading) -> None:
         if reading.kind is not None:
-            at = (reading.kind, reading.source)
-            self._newest_ms[at] = max(self._newest_ms[at], reading.time_ms)
+            column = self._columns[reading.kind, reading.source]
+            column.newest_ms = max(column.newest_ms, reading.time_ms)
 
     def _covers_all(self, kind: Kind) -> bool:
         """Return whether some query reads whatever is of *kind*."""
@@ -377,8 +397,9 @@ class Assembly:
     def _keep(self, address: Address, told: Parts) -> None:
         kind, number = address
         self._told[kind][number] = told
-        if address not in self._shown:
-            self._shown[address] = self._composer.shown(address)
+        shown = self._shown[kind]
+        if number not in shown:
+            shown[number] = self._composer.shown(address)
 
     def _know(self, address: Address, part: Part | None) -> None:
         kind, number = address
@@ -388,7 +409,7 @@ class Assembly:
 
     def _take(self, address: Address, source: Source, part: Part | None, time_ms: int) -> bool:
         kind, number = address
-        read_ms = self._read_ms[kind, source]
+        read_ms = self._columns[kind, source].read_ms
         if time_ms < read_ms.get(number, time_ms):
             self._note_late(1)
             return False

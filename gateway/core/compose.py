@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Final, TypeVar
 
 from gateway.core.element import Element, Parts
-from gateway.domain.model import Kind
+from gateway.domain.model import Kind, key_of
 from gateway.domain.resources import (
     Agent,
     Aggregate,
@@ -116,9 +116,11 @@ class NewestElement:
     It lives as long as some link that received the resource holds it.
     """
 
-    __slots__ = ("__weakref__", "element")
+    __slots__ = ("__weakref__", "element", "key")
 
-    def __init__(self) -> None:
+    def __init__(self, key: str) -> None:
+        self.key = key
+        """The resource's, in ledgers."""
         self.element: Element | None = None
 
 
@@ -139,7 +141,7 @@ class Composer:
         """Return the one place for what is shown of a resource, for as long as it is held anywhere."""
         found = self._shown.get(address)
         if found is None:
-            found = self._shown[address] = NewestElement()
+            found = self._shown[address] = NewestElement(key_of(*address))
         return found
 
     def element(
@@ -179,15 +181,14 @@ class Composer:
         return made
 
     def step(
-        self, reading: Reading, place: ReadingStep, shown: Mapping[Address, NewestElement], kind: Kind
+        self, reading: Reading, place: ReadingStep, shown: Mapping[int, NewestElement]
     ) -> ReadingStep | None:
         """Work out what *reading* leads to from *place*; None: it is no plain change of what is shown.
 
         Args:
             reading: Some parts of one kind and source.
             place: Where a link stands.
-            shown: What is shown of all resources that the link received.
-            kind: The reading's.
+            shown: What is shown of all resources of the reading's kind that the link received.
         """
         changed: list[int] = []
         is_realtime = reading.source is Source.REALTIME
@@ -197,7 +198,7 @@ class Composer:
             if not is_realtime and before.realtime is None:
                 return None
             after = with_part(before, reading.source, part)
-            element = self.element(after, held, place.offset_ms, shown[kind, part.number])
+            element = self.element(after, held, place.offset_ms, shown[part.number])
             place.afters[part.number] = converged(after, element)
             place.read_ms[part.number] = reading.time_ms
             if element is not held:

@@ -68,8 +68,8 @@ PLACES: Final[dict[str, str]] = {
             bus/sealing.py Lives._held;
             bus/memory.py MemoryChannels.receivers;
             bus/redis.py Pipeline._pending; bus/redis.py RedisClient._queue;
-            core/assembly.py Assembly._told _shown _read_ms _newest_ms _queries _realtime _missing _unread;
-            core/assembly.py Assembly._whole; core/view.py RefCounter._held;
+            core/assembly.py Assembly._told _shown _columns _queries _realtime _missing _unread _whole;
+            core/assembly.py _Column.read_ms; core/view.py RefCounter._held;
             core/compose.py Composer._shown; core/compose.py ReadingStep.afters read_ms changes;
             core/fanout_group.py FanoutGroup._dirty _members;
             core/element.py Element._fragments;
