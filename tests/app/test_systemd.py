@@ -27,7 +27,7 @@ def listening(address: str) -> Iterator[socket.socket]:
     """Be systemd at *address* while the block lasts."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as door:
         door.bind(f"\0{address[1:]}" if address.startswith("@") else address)
-        door.settimeout(20)
+        door.settimeout(60)
         yield door
 
 
