@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
 
 import structlog
 
 from gateway.core.balance import Balance
+from gateway.core.session import State
 from gateway.domain.errors import CloseCode
 from gateway.edge.socket import PhoneSocket
 from gateway.runtime.cluster import ClusterMembership
-from gateway.runtime.ports import RECONNECT_WINDOW_S, Clock
+from gateway.runtime.ports import Clock
 from gateway.telemetry import Telemetry
 
 LOOK_S: Final = 3.0
 """As often as nodes say how many phones they have."""
+WINDOW_S: Final = (0.0, 1.0)
+"""When a phone comes back: so few are sent on that they need not be spread further."""
 _LOG: Final = structlog.stdlib.get_logger(__name__)
 
 
@@ -62,11 +65,12 @@ class PhoneBalancer:
 
     def _look(self, now: float) -> None:
         was_active = self._balance.is_active
-        wanted = self._balance.look(now, len(self._phones), self._others(), self._log_ons_per_s)
-        chosen = self._chosen(wanted) if wanted else []
+        staying = [phone for phone in self._phones if phone.session.state is not State.CLOSING]
+        wanted = self._balance.look(now, len(staying), self._others(), self._log_ons_per_s)
+        chosen = self._chosen(staying, wanted) if wanted else []
         self._balance.sent(now, wanted - len(chosen))
         for phone in chosen:
-            phone.close(CloseCode.REBALANCE, "balancing", window_s=RECONNECT_WINDOW_S)
+            phone.close(CloseCode.REBALANCE, "balancing", window_s=WINDOW_S)
             self._telemetry.phones_sent_on.inc()
         if was_active is not self._balance.is_active:
             self._note(now)
@@ -77,11 +81,11 @@ class PhoneBalancer:
             return {}
         return {node.holder: node.connections for node in self._membership.others}
 
-    def _chosen(self, wanted: int) -> list[PhoneSocket]:
+    def _chosen(self, staying: Iterable[PhoneSocket], wanted: int) -> list[PhoneSocket]:
         """Return so many phones that may be sent on, of all users alike."""
         able = [
             phone
-            for phone in self._phones
+            for phone in staying
             if (live := phone.session.live) is not None and not live.commands_in_flight
         ]
         self._shuffle(able)

@@ -20,11 +20,11 @@ SETTLED_S: Final = 60.0
 SHARE: Final = 0.1
 """The part of the rate of log-ons and links that may be used: each phone may take its user's link along."""
 UNSEEN_S: Final = 10.0
-"""Within this a phone that was sent on is counted elsewhere."""
+"""Within this a phone that was sent on is counted elsewhere; until then as one of no node."""
 ROUND_S: Final = 60.0
 """After so long the effect is judged."""
 FUTILE: Final = 0.25
-"""Of the phones that were sent on in a round, the part by which this node's must have become fewer."""
+"""Of the phones that were sent on in a round, the part that must have gone from here to other nodes."""
 PAUSE_S: Final = 600.0
 """For how long nothing is sent on after a round without effect; doubled for each further one."""
 PAUSE_MAX_S: Final = 24 * 3600.0
@@ -51,7 +51,8 @@ class Balance:
         self._sent: list[tuple[float, int]] = []
         """When how many were sent on, within :data:`UNSEEN_S`."""
         self._round_at = now
-        self._round_phones = 0
+        self._round_phones = (0, 0)
+        """How many there were when the round began, here and elsewhere."""
         self._round_sent = 0
         self._pause_s = PAUSE_S
         self.paused_until = -math.inf
@@ -62,7 +63,7 @@ class Balance:
 
         Args:
             now: The time.
-            phones: How many are connected here.
+            phones: How many are connected here, without those that were sent on.
             others: The phones of each other node that takes phones, by its life. Empty: none does, or
                 which do is not known, or some node leaves.
             log_ons_per_s: How many log-ons and links the sites take in a second.
@@ -71,15 +72,18 @@ class Balance:
         if not self._is_settled(now, others) or now < self.paused_until:
             self.is_active = False
             return 0
-        mean = (phones + sum(others.values())) / (len(others) + 1)
+        elsewhere = sum(others.values())
+        mean = (phones + elsewhere) / (len(others) + 1)
         excess = phones - END * mean
-        if self.is_active and self._is_futile(now, phones):
+        if self.is_active and self._is_futile(now, phones, elsewhere):
             return 0
-        if not self.is_active and not self._begins(now, phones, mean, excess):
+        if not self.is_active and not self._begins(phones, mean, excess):
             return 0
+        if not self.is_active:
+            self._round_at, self._round_phones, self._round_sent = now, (phones, elsewhere), 0
         self.is_active = excess >= 1
-        most = math.floor(min(self._allowed, excess - self._unseen(now)))
-        return self._take(now, max(0, most))
+        excess -= END * self._unseen(now) / (len(others) + 1)  # they may be counted elsewhere, or not yet
+        return self._take(now, max(0, math.floor(min(self._allowed, excess))))
 
     def sent(self, now: float, fewer: int) -> None:
         """Record that *fewer* phones were sent on than the last look allowed: no others could be."""
@@ -99,19 +103,17 @@ class Balance:
             self._nodes, self._since = nodes, now
         return bool(nodes) and now - self._since >= SETTLED_S
 
-    def _begins(self, now: float, phones: int, mean: float, excess: float) -> bool:
-        if phones <= BEGIN * mean or excess < EXCESS_MIN:
-            return False
-        self._round_at, self._round_phones, self._round_sent = now, phones, 0
-        return True
+    def _begins(self, phones: int, mean: float, excess: float) -> bool:
+        return phones > BEGIN * mean and excess >= EXCESS_MIN
 
-    def _is_futile(self, now: float, phones: int) -> bool:
+    def _is_futile(self, now: float, phones: int, elsewhere: int) -> bool:
         """Judge a round that is over; without effect a pause begins, as the balancer sends phones back."""
         if now - self._round_at < ROUND_S:
             return False
-        fewer, sent = self._round_phones - phones, self._round_sent
-        self._round_at, self._round_phones, self._round_sent = now, phones, 0
-        if sent == 0 or fewer >= FUTILE * sent:
+        sent, (phones_before, elsewhere_before) = self._round_sent, self._round_phones
+        moved = min(phones_before - phones, elsewhere - elsewhere_before)
+        self._round_at, self._round_phones, self._round_sent = now, (phones, elsewhere), 0
+        if sent == 0 or moved >= FUTILE * sent:
             self._pause_s = PAUSE_S
             return False
         self.is_active = False

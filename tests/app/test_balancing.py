@@ -9,14 +9,14 @@ from typing import cast
 
 import pytest
 
-from gateway.app.balancing import PhoneBalancer
+from gateway.app.balancing import WINDOW_S, PhoneBalancer
 from gateway.core.balance import SETTLED_S
+from gateway.core.session import State
 from gateway.domain.errors import CloseCode
 from gateway.domain.model import NodeId
 from gateway.edge.socket import PhoneSocket
 from gateway.protocol.envelopes import NodeRecord
 from gateway.runtime.cluster import ClusterMembership
-from gateway.runtime.ports import RECONNECT_WINDOW_S
 from gateway.telemetry import Telemetry
 from tests.doubles.clock import ManualClock
 
@@ -25,12 +25,20 @@ class Phone:
     """A connection, as far as it is asked."""
 
     def __init__(self, street: Street) -> None:
-        self.session = SimpleNamespace(live=SimpleNamespace(commands_in_flight=0))
+        self.session = SimpleNamespace(live=SimpleNamespace(commands_in_flight=0), state=State.LIVE)
         self.closed: tuple[CloseCode, str, tuple[float, float] | None] | None = None
         self._street = street
+        self.is_slow = False
+        """Whether it takes long to read its bye."""
 
     def close(self, code: CloseCode, reason: str, *, window_s: tuple[float, float] | None = None) -> None:
+        assert self.closed is None, "it has its bye already"
         self.closed = (code, reason, window_s)
+        self.session.state = State.CLOSING
+        if not self.is_slow:
+            self.leave()
+
+    def leave(self) -> None:
         self._street.phones.pop(self, None)
 
 
@@ -66,7 +74,11 @@ class Street:
     async def live(self, seconds: float) -> None:
         """Let time pass; phones that were sent on come back at the other node."""
         for _ in range(int(seconds)):
+            slow = [phone for phone in self.phones if phone.closed is not None]
             await self.clock.advance(1.0)
+            if self.clock.now() % 5 == 0:
+                for phone in slow:
+                    phone.leave()
             self.other = self.other._replace(connections=len(self.all) - len(self.phones))
 
     def sent_on(self) -> list[Phone]:
@@ -88,9 +100,7 @@ async def test_phones_are_sent_on_until_there_are_a_fifth_more_than_the_mean(str
     assert street.sent_on() == []
     await street.live(120)
     assert len(street.phones) == 60
-    assert {phone.closed for phone in street.sent_on()} == {
-        (CloseCode.REBALANCE, "balancing", RECONNECT_WINDOW_S)
-    }
+    assert {phone.closed for phone in street.sent_on()} == {(CloseCode.REBALANCE, "balancing", WINDOW_S)}
     sample = street.telemetry.registry.get_sample_value
     assert sample("oscc_gateway_phones_sent_on_total") == 40
     await street.live(600)
@@ -119,3 +129,12 @@ async def test_nothing_is_sent_on_while_a_node_leaves_or_the_bus_is_away(street:
     assert street.sent_on() == []
     await street.live(120)
     assert len(street.sent_on()) == 40
+
+
+async def test_a_phone_that_reads_its_bye_late_gets_no_second(street: Street) -> None:
+    for phone in street.all:
+        phone.is_slow = True
+    await street.live(SETTLED_S + 120)
+    assert len(street.phones) == 60
+    sample = street.telemetry.registry.get_sample_value
+    assert sample("oscc_gateway_phones_sent_on_total") == len(street.sent_on())
