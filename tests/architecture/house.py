@@ -21,6 +21,7 @@ from tests.architecture.rules import Files, long_files, long_functions
 
 ROOT: Final = Path(__file__).parents[2]
 SIMULATOR: Final = "gateway/simulator/"
+KITS: Final = ("tests/conformance/", "tests/server_conformance/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,8 @@ def rows(product: Files, tests: Files) -> list[Row]:
     """
     lengths = {path: text.count("\n") for path, text in product.items()}
     longest = max(lengths, key=lengths.__getitem__)
-    ratio = sum(text.count("\n") for text in tests.values()) / sum(lengths.values())
+    kits = {path: text for path, text in tests.items() if path.startswith(KITS)}
+    ratio, share = (_lines(files) / sum(lengths.values()) for files in (tests, kits))
     return [
         Row("Python files of the product, without the simulator", str(len(lengths)), "≤ 115"),
         Row("lines of the product", str(sum(lengths.values())), ""),
@@ -134,8 +136,13 @@ def rows(product: Files, tests: Files) -> list[Row]:
         Row("public class names with several meanings", str(len(homonyms(product))), "0"),
         Row("import cycles", str(len(cycles(imports(product)))), "0"),
         Row("Protocol classes", str(protocols(product)), "the ports, and where a cycle is avoided"),
-        Row("lines of tests per line of the product", f"{ratio:.1f}", "≤ 1.6"),
+        Row("lines of tests per line of the product", f"{ratio:.2f}", "≤ 1.6"),
+        Row("of them, in the kits that writers of clients and servers run", f"{share:.2f}", ""),
     ]
+
+
+def _lines(files: Files) -> int:
+    return sum(text.count("\n") for text in files.values())
 
 
 def faults(product: Files, every: Files) -> Iterator[str]:
