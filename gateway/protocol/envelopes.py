@@ -167,10 +167,11 @@ class Detach:
 
 @dataclass(frozen=True, slots=True)
 class Replaced:
-    """The phone of a session makes way for one that came to another node."""
+    """The phone of a session makes way for one that came to another node, *age_ms* ago (None: not said)."""
 
     user: UserId
     handle: str
+    age_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,7 +378,7 @@ def aged(envelope: Envelope, by_ms: int) -> Envelope:
                 for one in envelope.told
             )
             return Publications(told)
-        case Attach(age_ms=int(age_ms)):
+        case Attach(age_ms=int(age_ms)) | Replaced(age_ms=int(age_ms)):
             return replace(envelope, age_ms=age_ms + by_ms)
         case CallRequest(left_ms=int(left_ms)):
             return replace(envelope, left_ms=left_ms - by_ms)
@@ -416,10 +417,7 @@ class BadEnvelope(Exception):  # noqa: N818 - names what came, as BadFrame does
 
 
 VALUES_AT_ONCE: Final = 1_000
-"""Values of an envelope that are encoded or decoded in one slice: 2 to 5 ms.
-
-Much smaller slices would leave the bus too little of a loop that is busy.
-"""
+"""Values that are encoded or decoded in one slice: 2 to 5 ms. Smaller ones starve the bus on a busy loop."""
 T = TypeVar("T")
 Sliced = Generator[None, None, T]
 """Work that yields after each slice, so that its caller can serve others, and returns its result."""

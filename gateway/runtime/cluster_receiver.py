@@ -41,6 +41,7 @@ from gateway.runtime.cluster import ClusterMembership, Exchange, NotHeardError
 from gateway.runtime.follower import Follower, Shared
 from gateway.runtime.owner import Owner
 from gateway.runtime.ports import Clock, Grant, RoleOverError, Tally
+from gateway.runtime.sessions import UNSURE_S
 from gateway.runtime.spawn import log_fault, spawn
 from gateway.runtime.user_state import UserState
 
@@ -450,6 +451,11 @@ class ClusterReceiver:
     def _replaced(self, told: Replaced) -> None:
         user_state = self._home.user_states.get(told.user)
         connection = None if user_state is None else user_state.feed.connections.get(told.handle)
+        local = None if user_state is None else user_state.local.get(told.handle)
+        if local is not None and told.age_ms is not None:
+            came_at = self._home.clock.now() - told.age_ms / 1000
+            if local.since > came_at + UNSURE_S:
+                return  # an owner that was stopped says so late: the phone has come back here since
         if connection is not None:
             connection.close(CloseCode.REPLACED, "replaced")
 

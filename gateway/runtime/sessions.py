@@ -104,7 +104,7 @@ class SessionAdmission:
             raise SessionRefused(CloseCode.REPLACED, "replaced")
         if speaker.user_sessions.is_crowded(ticket, node, self._world.devices):
             raise SessionRefused(CloseCode.TOO_MANY_DEVICES, CloseCode.TOO_MANY_DEVICES.name.lower())
-        self._make_way(speaker.user_sessions.get(ticket.handle), node)
+        self._make_way(speaker.user_sessions.get(ticket.handle), node, came_at)
         member = speaker.user_sessions.join(ticket, topics, node)
         member.came_at = came_at
         speaker.look()
@@ -121,7 +121,7 @@ class SessionAdmission:
         else:
             raise not_reached(for_bus=self._world.refuses_writes())
         for rival in speaker.user_sessions.rivals(ticket):
-            self._make_way(rival, node)
+            self._make_way(rival, node, came_at)
         return member.facts()
 
     async def _ready_in_time(self, member: Member) -> None:
@@ -143,13 +143,14 @@ class SessionAdmission:
             return False
         return member.came_at > came_at + UNSURE_S
 
-    def _make_way(self, member: Member | None, node: NodeId | None) -> None:
-        """Have a phone's connection closed that makes way for one on another *node*."""
+    def _make_way(self, member: Member | None, node: NodeId | None, came_at: float) -> None:
+        """Have a phone's connection closed that makes way for one that came to another *node*."""
         if member is None or not member.present or member.node == node:
             return
         feed = self._speaker.feed
         if member.node is not None:
-            self._world.exchange.send(Inbox(member.node), Replaced(feed.user, member.handle))
+            age_ms = round((self._speaker.clock.now() - came_at) * 1000)
+            self._world.exchange.send(Inbox(member.node), Replaced(feed.user, member.handle, age_ms))
         elif (connection := feed.connections.get(member.handle)) is not None:
             connection.close(CloseCode.REPLACED, "replaced")
 

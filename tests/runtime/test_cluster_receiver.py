@@ -353,6 +353,19 @@ async def test_a_node_that_was_stopped_takes_no_phone_back_that_came_elsewhere_s
         assert phone.closed.code is CloseCode.REPLACED
 
 
+async def test_a_phone_that_came_back_is_not_replaced_by_what_came_before_it() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        await at.pass_time(10)
+        stranger = Stranger(at)
+        await stranger.say(Replaced(user(1), far.ticket.handle, age_ms=60_000), to=1)
+        was_open = far.closed is None
+        assert was_open
+        await stranger.say(Replaced(user(1), far.ticket.handle, age_ms=100), to=1)
+        assert far.closed is not None
+        assert far.closed.code is CloseCode.REPLACED
+
+
 async def test_a_follower_says_since_when_a_phone_is_there() -> None:
     async with street() as at:
         _, far = await followed(at)
