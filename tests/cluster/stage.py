@@ -99,7 +99,7 @@ async def stage(
         await spy.prepare()
         attending = tasks.create_task(spy.attend())
         try:
-            await crowd.arrive(within_s=30 + 3 * len(crowd.phones) / budget_per_s)
+            await crowd.arrive(within_s=60 + 6 * len(crowd.phones) / budget_per_s)
             await asyncio.sleep(AT_REST_S)
             yield Stage(running, crowd, size, redis, spy, budget_per_s)
         finally:
