@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from gateway.app.cli.demo import ChildProcess
@@ -16,6 +19,7 @@ from tests.deploy.behind_proxy import (
     TRIES,
     Front,
     house,
+    in_front,
     knock_too_often,
     let_an_office_on,
     log_on,
@@ -24,6 +28,7 @@ from tests.deploy.behind_proxy import (
     tell_the_story,
 )
 from tests.deploy.programs import DEPLOY, ask, machine
+from tests.doubles.servers import free_port
 
 FILE = DEPLOY / "nginx" / "nginx.conf"
 
@@ -167,3 +172,40 @@ async def test_crowds_are_held_off_and_an_empty_house_is_told(tmp_path: Path) ->
         await lose_all_nodes(made)
         async with made.http.get(f"http://127.0.0.1:{made.watch_port}/readyz") as answer:
             assert answer.status == 502
+
+
+async def test_a_node_that_was_away_is_given_all_phones_at_once(tmp_path: Path) -> None:
+    async with aiohttp.ClientSession() as http, AsyncExitStack() as stack:
+        ports = [{"client": free_port(), "ops": free_port()} for _ in range(2)]
+        served = await asyncio.start_server(_upgraded, "127.0.0.1", ports[0]["client"])
+        made = await stack.enter_async_context(in_front(tmp_path, http, ports, proxy))
+        served.close()
+        await served.wait_closed()
+        assert [await _phone(made, stack) for _ in range(4)] == [503] * 4
+        served = await asyncio.start_server(_upgraded, "127.0.0.1", ports[0]["client"])
+        stack.callback(served.close)
+        assert [await _phone(made, stack) for _ in range(20)] == [101] * 20
+
+
+async def _upgraded(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    asked = await reader.readuntil(b"\r\n\r\n")
+    if b"/v1/about" in asked:  # the proxy is looked for
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+        return
+    writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+    await reader.read()
+    writer.close()
+
+
+async def _phone(made: Front, stack: AsyncExitStack) -> int:
+    """Connect as a phone does, and stay; returns the status of the answer."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", made.port, ssl=made.tls)
+    stack.callback(writer.close)
+    writer.write(
+        b"GET /v1/realtime HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )
+    async with asyncio.timeout(10):
+        line = await reader.readline()
+    return int(line.split()[1])
