@@ -94,7 +94,7 @@ def test_every_limit_arrives() -> None:
         "linger_s": linger(changed).dashboard_s,
         "linger_remote_assistant_s": linger(changed).remote_assistant_s,
     }
-    elsewhere = {"drain_notice_s", "drain_s", "log_ons_per_s", "log_ons_in_flight"}
+    elsewhere = {"balance", "drain_notice_s", "drain_s", "log_ons_per_s", "log_ons_in_flight"}
     assert {name: arrived[name] for name in odd if name not in elsewhere} == {
         name: value for name, value in odd.items() if name not in elsewhere
     }

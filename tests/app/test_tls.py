@@ -113,5 +113,5 @@ def test_an_authority_that_is_none_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"sites\[2\].ca_file .* cannot be read"):
         site_context(2, site)
     path.write_text("x")
-    with pytest.raises(ConfigError, match=r"sites\[2\].ca_file .* holds no PEM certificate"):
+    with pytest.raises(ConfigError, match=r"sites\[2\].ca_file .* contains no PEM certificate"):
         site_context(2, site)

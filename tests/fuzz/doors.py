@@ -281,5 +281,5 @@ def _hold_against(ours: list[socket.Heard], data: bytes) -> None:
         assert len(read) == len(known)
         # a head is judged when it is whole
         assert theirs.failed is None or _breaks(data + bytes(14)), "a breach, for others"
-    elif breach is not None and breach.code not in {TOO_BIG, POLICY} and "no text" not in breach.reason:
+    elif breach is not None and breach.code not in {TOO_BIG, POLICY} and "not text" not in breach.reason:
         assert theirs.failed == breach.code or second_reading(data + bytes(14), client=True).failed
