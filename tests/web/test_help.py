@@ -234,7 +234,7 @@ async def test_an_agent_is_told_what_others_did_and_what_ends() -> None:
         await expect(page.locator(".hero-next")).to_contain_text(f"{told} (by your supervisor)")
         await page.get_by_role("button", name="Post-processing after this contact").click()
         await expect(page.locator(".act-list")).to_contain_text("takes effect after this contact")
-        await expect(page.locator(".hero-next")).to_contain_text("Post-processing after this contact")
+        await expect(page.locator(".hero-next")).to_contain_text(f"Post-processing · {told}")
         stage.act("EndContact", UserKey=key)
         await expect(page.locator(".toast").last).to_contain_text("Post-processing ends in 10 s")
 
