@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import weakref
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import count
 from typing import Final
 
@@ -207,10 +207,6 @@ _BEFORE_KEY: Final = len('{"Key":')
 _MORE: Final = (b'"Removed"', b'"Complete"', b'"Elements"', b'"Time"', b'"QueryID"', b"\\")
 """What may not stand behind it, where elements hold others: then it may say more than one element."""
 _SHAPES: Final = {event_type.encode(): shape for event_type, shape in SHAPES.items()}
-_TEXT: Final = 0x81
-"""How the frame of a whole text begins (RFC 6455 §5.2)."""
-_LONG: Final = 126
-"""A length that stands in the next 2 bytes; one more: in the next 8."""
 SKIM_FROM: Final = 4096
 """Of less that comes at once nothing is skimmed: there is little to pass by."""
 Kept = re.Match[bytes] | str
@@ -251,31 +247,21 @@ class Unread:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def take_in(self, data: bytes, text_bytes: int) -> int:
-        """Keep the readings of single elements with whose frames *data* begins; return where those end.
+    def take_in(self, data: bytes, texts: Sequence[tuple[int, int]]) -> int:
+        """Keep the readings of single elements with which *texts* begin; return how many texts were kept.
 
         Of much only the newest of each key is read; there readings of several elements are kept, too.
 
         Args:
-            data: Frames of a server, from the beginning of one on.
-            text_bytes: The largest text that is taken.
+            data: What came.
+            texts: Where whole texts begin and end in it, in order.
         """
-        at, end = 0, len(data)
-        if end > SKIM_FROM and (at := self._skim(data, text_bytes)):
-            return at
-        while end - at >= 4 and data[at] == _TEXT:
-            size, start = data[at + 1], at + 2
-            if size == _LONG:
-                size, start = data[at + 2] << 8 | data[at + 3], at + 4
-                if size < _LONG:
-                    return at
-            elif size > _LONG:
-                return at
-            stop = start + size
-            if stop > end or size > text_bytes or not self._keep_single(data[start:stop]):
-                return at
-            at = stop
-        return at
+        if len(data) > SKIM_FROM and self._skim(data, texts):
+            return len(texts)
+        for kept, (start, stop) in enumerate(texts):
+            if not self._keep_single(data[start:stop]):
+                return kept
+        return len(texts)
 
     def add(self, text: str) -> bool:
         """Keep *text* if it is a reading; False: it is something else, and nothing is kept of it."""
@@ -307,20 +293,19 @@ class Unread:
             kept[next(self._numbers)] = head
         return True
 
-    def _skim(self, data: bytes, text_bytes: int) -> int:
+    def _skim(self, data: bytes, texts: Sequence[tuple[int, int]]) -> bool:
         """Keep of the readings in *data* those that have to be read, looking from the newest back.
 
-        Readings of a single element that a later one of its key replaces are passed by unread. Returns where
-        the readings end; 0, and nothing is kept, when something else than events is among the texts: then
-        all have to be read, one after the other.
+        Readings of a single element that a later one of its key replaces are passed by unread. False, and
+        nothing is kept, when something else than events is among *texts*: then all have to be read, one after
+        the other.
         """
-        texts = _texts(data, text_bytes)
         kept: list[bytes] = []
         newest: dict[tuple[bytes, ...], int] = {}
         for start, stop in reversed(texts):
             head = _SINGLE(data, start, stop)
             if head is None and not data.startswith(_EVENT_BYTES, start):
-                return 0
+                return False
             if (
                 head is not None
                 and data.find(b"}", head.end(), stop) == stop - 3
@@ -333,13 +318,13 @@ class Unread:
                 newest[place] = time_ms
             kept.append(data[start:stop])
         if not all(map(_is_utf8, kept)):
-            return 0
+            return False
         self.skipped += len(texts) - len(kept)
         for text in reversed(kept):
             if not self._keep_single(text):
                 self._kept[next(self._numbers)] = text.decode()
                 self.chars += len(text)
-        return texts[-1][1] if texts else 0
+        return True
 
     def take(self) -> deque[Kept]:
         """Return all that is kept, in order, and keep nothing."""
@@ -377,23 +362,3 @@ def _is_utf8(text: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _texts(data: bytes, text_bytes: int) -> list[tuple[int, int]]:
-    """Return where the texts begin and end with which *data* begins, as far as they are below 64 KiB."""
-    texts: list[tuple[int, int]] = []
-    at, end = 0, len(data)
-    while end - at >= 4 and data[at] == _TEXT:
-        size, start = data[at + 1], at + 2
-        if size == _LONG:
-            size, start = data[at + 2] << 8 | data[at + 3], at + 4
-            if size < _LONG:
-                break
-        elif size > _LONG:
-            break
-        stop = start + size
-        if stop > end or size > text_bytes:
-            break
-        texts.append((start, stop))
-        at = stop
-    return texts

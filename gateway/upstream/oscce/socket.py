@@ -184,6 +184,31 @@ class Frames:
         self._parts = None
 
 
+def _texts(data: bytes, text_bytes: int) -> list[tuple[int, int]]:
+    """Return where the texts begin and end with whose frames *data* begins, as far as they are below 64 KiB.
+
+    Args:
+        data: Frames of a server, from the beginning of one on.
+        text_bytes: The largest text that is looked for.
+    """
+    texts: list[tuple[int, int]] = []
+    at, end = 0, len(data)
+    while end - at >= 4 and data[at] == _WHOLE_TEXT:
+        size, start = data[at + 1], at + 2
+        if size == _LONG:
+            size, start = data[at + 2] << 8 | data[at + 3], at + 4
+            if size < _LONG:
+                break
+        elif size > _LONG:
+            break
+        stop = start + size
+        if stop > end or size > text_bytes:
+            break
+        texts.append((start, stop))
+        at = stop
+    return texts
+
+
 def _head_bytes(length: int) -> int:
     """Return how long the head of a frame is whose second byte is *length*."""
     if length & _MASKED:  # §5.1
@@ -378,7 +403,9 @@ class LinkSocket(asyncio.Protocol):
         size_bytes, at, frames, unread = len(data), 0, self._frames, self._unread
         data = frames.joined(data)
         if frames.is_between and not self._has_closed:
-            at = unread.take_in(data, self._text_bytes)
+            texts = _texts(data, self._text_bytes)
+            kept = unread.take_in(data, texts)
+            at = texts[kept - 1][1] if kept else 0
         if at < len(data):
             self._hear_all(frames.complete(data, at))
         if unread.chars and not self.is_due:
