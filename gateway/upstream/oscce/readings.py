@@ -231,17 +231,20 @@ class Unread:
     """The newest unread readings of one link, in the order of their arrival.
 
     Invariants: digesting what is kept in its order leads where digesting all that came would; of each
-    query and key there is one reading of a single element, unless what came later was read earlier.
+    query and key there is one reading of a single element since the last whole set, unless what came later
+    was read earlier.
     """
 
-    __slots__ = ("_kept", "_numbers", "chars", "skipped")
+    __slots__ = ("_kept", "_numbers", "_places", "chars", "skipped")
 
     def __init__(self) -> None:
         self.chars = 0
         """How long the texts are that are kept."""
         self.skipped = 0
         """How many were replaced by newer ones."""
-        self._kept: dict[tuple[bytes, ...] | int, Kept] = {}
+        self._kept: dict[int, Kept] = {}
+        self._places: dict[tuple[bytes, ...], int] = {}
+        """Where the newest reading of each query and key is kept, of those since the last whole set."""
         self._numbers = count()
 
     def __len__(self) -> int:
@@ -269,9 +272,15 @@ class Unread:
             return True
         if _EVENT(text) is None:
             return False
+        self._keep_whole(text)
+        return True
+
+    def _keep_whole(self, text: str) -> None:
+        """Keep a reading that is not of a single element; what a whole set removes is not moved behind it."""
         self._kept[next(self._numbers)] = text
         self.chars += len(text)
-        return True
+        if _is_removing(text.encode()):
+            self._places.clear()
 
     def _keep_single(self, text: bytes) -> bool:
         """Keep *text* if it is a reading of a single element, in place of an older one of its key."""
@@ -279,57 +288,41 @@ class Unread:
         if head is None or not _is_single(text, head):
             return False
         place: tuple[bytes, ...] = head.group(QUERY, KEY)
-        kept = self._kept
-        before = kept.get(place)
+        kept, number = self._kept, next(self._numbers)
         self.chars += len(text)
-        if before is None:
-            kept[place] = head
-        elif int(before[TIME]) <= int(head[TIME]):
-            del kept[place]  # the newest stands behind all that came before it
-            kept[place] = head
-            self.chars -= len(before.string)  # type: ignore[union-attr] # under a place stand heads only
+        kept[number] = head
+        known = self._places.get(place)
+        if known is None:
+            self._places[place] = number
+            return True
+        before = kept[known]
+        if int(before[TIME]) <= int(head[TIME]):  # else it was read earlier, and decides nothing
+            del kept[known]  # the newest stands behind all that came before it
+            self._places[place] = number
+            self.chars -= len(before.string)  # type: ignore[union-attr] # at a place are heads only
             self.skipped += 1
-        else:  # it was read earlier, and decides nothing: that is seen later
-            kept[next(self._numbers)] = head
         return True
 
     def _skim(self, data: bytes, texts: Sequence[tuple[int, int]]) -> bool:
-        """Keep of the readings in *data* those that have to be read, looking from the newest back.
+        """Keep of the readings in *data* those that have to be read; the others are passed by unread.
 
-        Readings of a single element that a later one of its key replaces are passed by unread. False, and
-        nothing is kept, when something else than events is among *texts*: then all have to be read, one after
-        the other.
+        False, and nothing is kept, when something else than events is among *texts*: then all have to be
+        read, one after the other.
         """
-        kept: list[bytes] = []
-        newest: dict[tuple[bytes, ...], int] = {}
-        for start, stop in reversed(texts):
-            head = _SINGLE(data, start, stop)
-            if head is None and not data.startswith(_EVENT_BYTES, start):
-                return False
-            if (
-                head is not None
-                and data.find(b"}", head.end(), stop) == stop - 3
-                and data[stop - 2] == _END[1]
-            ):
-                place: tuple[bytes, ...] = head.group(QUERY, KEY)
-                time_ms, seen_ms = int(head[TIME]), newest.get(place)
-                if seen_ms is not None and time_ms <= seen_ms:
-                    continue
-                newest[place] = time_ms
-            kept.append(data[start:stop])
-        if not all(map(_is_utf8, kept)):
+        kept = _skimmed(data, texts)
+        if kept is None or not all(map(_is_utf8, kept)):
             return False
         self.skipped += len(texts) - len(kept)
-        for text in reversed(kept):
+        for text in kept:
             if not self._keep_single(text):
-                self._kept[next(self._numbers)] = text.decode()
-                self.chars += len(text)
+                self._keep_whole(text.decode())
         return True
 
     def take(self) -> deque[Kept]:
         """Return all that is kept, in order, and keep nothing."""
         kept = deque(self._kept.values())
         self._kept.clear()
+        self._places.clear()
         self.chars = 0
         return kept
 
@@ -354,6 +347,42 @@ def _is_single(text: bytes, head: re.Match[bytes]) -> bool:
     if text.find(b"}", at) == len(text) - 3:
         return True  # the element holds nothing that ends, and nothing follows it
     return text.find(b'"%bKey"' % head[KIND], at) < 0 and not any(text.find(word, at) >= 0 for word in _MORE)
+
+
+def _skimmed(data: bytes, texts: Sequence[tuple[int, int]]) -> list[bytes] | None:
+    """Return those of *texts* that no later one of their query and key replaces; None: some are not events.
+
+    It looks from the newest back. What a whole set removes is not replaced by what follows the set.
+    """
+    kept: list[bytes] = []
+    newest: dict[tuple[bytes, ...], int] = {}
+    for start, stop in reversed(texts):
+        if not data.startswith(_EVENT_BYTES, start):
+            return None
+        head = _flat_head(data, start, stop)
+        if head is not None:
+            place: tuple[bytes, ...] = head.group(QUERY, KEY)
+            time_ms = int(head[TIME])
+            if time_ms <= newest.get(place, -1):
+                continue
+            newest[place] = time_ms
+        elif _is_removing(data[start:stop]):
+            newest.clear()
+        kept.append(data[start:stop])
+    kept.reverse()
+    return kept
+
+
+def _flat_head(data: bytes, start: int, stop: int) -> re.Match[bytes] | None:
+    """Return the head of a reading of a single element that holds no others; None: it is not one."""
+    head = _SINGLE(data, start, stop)
+    is_flat = head is not None and data.find(b"}", head.end(), stop) == stop - 3 and data[stop - 2] == _END[1]
+    return head if is_flat else None
+
+
+def _is_removing(text: bytes) -> bool:
+    """Return whether a reading is a whole set, or removes resources."""
+    return b'"Removed"' in text or (b'"Complete"' in text and b'"Complete":false' not in text)
 
 
 def _is_utf8(text: bytes) -> bool:
