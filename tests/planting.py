@@ -15,13 +15,16 @@ import importlib.machinery
 import os
 import re
 import runpy
-import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Final, Protocol, TypeVar
+from unittest import mock
+
+from tests.doubles.forked import ForkedProcess, preload
 
 ROOT: Final = Path(__file__).parents[1]
 GIVE_UP_S: Final = 300.0
@@ -340,6 +343,21 @@ def plant(seed: Seed) -> None:
 
 # ---- judging ----
 
+# nothing that a seed may change, and no plugin: pytest loads those itself
+preload(
+    *(
+        "pytest",
+        "pdb",
+        "faulthandler",
+        "unittest.mock",
+        "hypothesis.stateful",
+        "aiohttp.web",
+        "redis.asyncio",
+    ),
+    *("msgspec", "msgpack", "pydantic.dataclasses", "phonenumbers"),
+    *("cryptography.hazmat.primitives.kdf.hkdf", "prometheus_client", "structlog"),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -354,19 +372,17 @@ def judge(killer: str, seed: Seed | None) -> Verdict:
     """Run a killer in a process of its own, with a seed or without. A crash kills nothing."""
     simulated = killer.startswith(SIMULATION)
     command = [*killer.split(), "--stop"] if simulated else ["pytest", *_OPTIONS, killer]
-    planting = ["tests.planting", seed.law if seed else ""]
-    done = subprocess.run(
-        [sys.executable, "-m", *planting, *command],
-        cwd=ROOT,
-        env={**os.environ, **_ENVIRONMENT},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=2 * GIVE_UP_S,
-    )
-    failed = done.returncode == 1 and _FAILED.search(done.stdout) is not None
-    killed = done.returncode == _FOUND if simulated else failed
-    return Verdict(done.returncode == 0, killed, done.stdout + done.stderr)
+    with (
+        tempfile.NamedTemporaryFile("r", encoding="utf-8") as output,
+        mock.patch.dict(os.environ, _ENVIRONMENT),
+    ):
+        process = ForkedProcess(
+            "tests.planting", [seed.law if seed else "", *command], Path(output.name), os.environ
+        )
+        code, said = process.join(2 * GIVE_UP_S), output.read()
+    failed = code == 1 and _FAILED.search(said) is not None
+    killed = code == _FOUND if simulated else failed
+    return Verdict(code == 0, killed, said)
 
 
 # Plugins that no killer needs would be imported for each seed: a second of computing.
@@ -375,7 +391,7 @@ _ENVIRONMENT: Final = {
     "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
     "PYTHONHASHSEED": "0",
 }
-_PLUGINS: Final = ("asyncio", "timeout", "hypothesispytest", "no:cacheprovider")
+_PLUGINS: Final = ("pytest_asyncio.plugin", "pytest_timeout", "_hypothesis_pytestplugin", "no:cacheprovider")
 _OPTIONS: Final = [
     "-xq",
     "--tb=short",

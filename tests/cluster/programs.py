@@ -6,15 +6,18 @@ import asyncio
 import contextlib
 import os
 import re
-import shutil
 import signal
 import sys
 from asyncio.subprocess import Process
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import aiohttp
+
+from tests.doubles.forked import ForkedProcess, preload
+
+preload("gateway.app.main")
 
 STARTS_WITHIN_S = 30.0
 ENDS_WITHIN_S = 100.0
@@ -22,14 +25,27 @@ LOOK_S = 0.05
 
 
 class Launch(NamedTuple):
-    """How a program is started: the words before those of its command, and in which folder."""
+    """How a program is started: its module and the words before those of its command, and from which code."""
 
-    words: tuple[str, ...] = ("-m", "gateway")
+    words: tuple[str, ...] = ("gateway",)
     folder: Path | None = None
+    """Of other code than this."""
 
 
 PRESENT: Final = Launch()
 """The program of this version."""
+
+
+async def _other_code(folder: Path, words: tuple[str, ...], log: Path) -> Process:
+    """Start a program of the code in *folder*; its output is added to *log*."""
+    with log.open("ab") as output:
+        return await asyncio.create_subprocess_exec(
+            *("setpriv", "--pdeathsig", "KILL", sys.executable, "-m", *words),
+            stdout=output,
+            stderr=asyncio.subprocess.STDOUT,
+            cwd=folder,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(folder)},
+        )
 
 
 class Program:
@@ -39,24 +55,16 @@ class Program:
         self.log = log
         self.launch = PRESENT
         self._arguments = arguments
-        self._process: Process | None = None
-        self._file: IO[bytes] | None = None
+        self._process: Process | ForkedProcess | None = None
 
     async def start(self) -> None:
         """Start it; its output is added to the log."""
         assert self._process is None, "it runs"
-        self._file = self.log.open("ab")
-        leash = ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-        if self.launch.folder is not None:
-            environment["PYTHONPATH"] = str(self.launch.folder)
-        self._process = await asyncio.create_subprocess_exec(
-            *(*leash, sys.executable, *self.launch.words, *self._arguments),
-            stdout=self._file,
-            stderr=asyncio.subprocess.STDOUT,
-            cwd=self.launch.folder,
-            env=environment,
-        )
+        words = (*self.launch.words, *self._arguments)
+        if self.launch.folder is None:
+            self._process = ForkedProcess(words[0], words[1:], self.log, os.environ)
+        else:
+            self._process = await _other_code(self.launch.folder, words, self.log)
 
     @property
     def pid(self) -> int:
@@ -102,8 +110,6 @@ class Program:
         assert self._process is not None
         code = await self._process.wait()
         self._process = None
-        assert self._file is not None
-        self._file.close()
         return code
 
     async def until_written(self, pattern: str) -> re.Match[str]:

@@ -34,7 +34,7 @@ _VALUE: Final = b"value of "
 def old(folder: Path) -> Launch:
     """Return how a node of the last release is started; *folder* is for its code."""
     if OLD_RELEASE is None:
-        return Launch(("-m", "tests.cluster.versions", str(last_release())))
+        return Launch(("tests.cluster.versions", str(last_release())))
     archive = ["git", "-C", str(ROOT), "archive", OLD_RELEASE, "gateway", "requirements"]
     code = folder / "old"
     code.mkdir()
