@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import re
+import shutil
 import signal
 import sys
 from asyncio.subprocess import Process
@@ -30,21 +31,29 @@ class Launch(NamedTuple):
     words: tuple[str, ...] = ("gateway",)
     folder: Path | None = None
     """Of other code than this."""
+    is_forked: bool = True
+    """False: as an operator starts it, from the first line of the interpreter on."""
 
 
 PRESENT: Final = Launch()
 """The program of this version."""
+AS_INSTALLED: Final = Launch(is_forked=False)
+"""The same, where it matters what a process does before it serves."""
 
 
-async def _other_code(folder: Path, words: tuple[str, ...], log: Path) -> Process:
-    """Start a program of the code in *folder*; its output is added to *log*."""
+async def _started(folder: Path | None, words: tuple[str, ...], log: Path) -> Process:
+    """Start a program, of the code in *folder* where one is named; its output is added to *log*."""
+    environ = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    if folder is not None:
+        environ["PYTHONPATH"] = str(folder)
+    leash = ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()
     with log.open("ab") as output:
         return await asyncio.create_subprocess_exec(
-            *("setpriv", "--pdeathsig", "KILL", sys.executable, "-m", *words),
+            *(*leash, sys.executable, "-m", *words),
             stdout=output,
             stderr=asyncio.subprocess.STDOUT,
             cwd=folder,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(folder)},
+            env=environ,
         )
 
 
@@ -61,10 +70,10 @@ class Program:
         """Start it; its output is added to the log."""
         assert self._process is None, "it runs"
         words = (*self.launch.words, *self._arguments)
-        if self.launch.folder is None:
+        if self.launch.is_forked and self.launch.folder is None:
             self._process = ForkedProcess(words[0], words[1:], self.log, os.environ)
         else:
-            self._process = await _other_code(self.launch.folder, words, self.log)
+            self._process = await _started(self.launch.folder, words, self.log)
 
     @property
     def pid(self) -> int:

@@ -56,6 +56,7 @@ class Driver:
         self._count = 0
         self._told = asyncio.Condition()
         self._ready = asyncio.Event()
+        """Set once it said so, or has ended."""
         self.lost = False
 
     async def __aenter__(self) -> Self:
@@ -67,12 +68,12 @@ class Driver:
             limit=_LINE_MAX,
         )
         self._tasks.create_task(self._read())
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ANSWER_S):
                 await self._ready.wait()
-        except TimeoutError:
+        if self.lost or not self._ready.is_set():
             await self.__aexit__(None, None, None)
-            raise DriverLost(f"{self.name} does not say that it is ready") from None
+            raise DriverLost(f"{self.name} does not say that it is ready")
         return self
 
     async def __aexit__(
@@ -150,6 +151,7 @@ class Driver:
             pass  # no JSON, or no end of line: it speaks something else
         finally:
             self.lost = True
+            self._ready.set()
             for future in self._answers.values():
                 future.set_exception(DriverLost(f"{self.name} has ended"))
             self._answers.clear()

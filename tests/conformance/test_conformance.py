@@ -18,6 +18,7 @@ from typing import Final
 import pytest
 
 from tests.conformance import checks as registered
+from tests.conformance.__main__ import main
 from tests.conformance.faults import FAULTS, Fault
 from tests.conformance.registry import CHECKS
 from tests.conformance.report import Report, Verdict
@@ -111,16 +112,17 @@ def test_the_command_line_tells_what_a_client_keeps(tmp_path: Path) -> None:
     assert {check["outcome"] for check in report["checks"]} == {"passed"}
 
 
-def test_the_command_line_tells_what_a_client_breaks(node: str, tmp_path: Path) -> None:
+def test_the_command_line_tells_what_a_client_breaks(
+    node: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     spoilt_file, file = tmp_path / "spoilt.js", tmp_path / "report.json"
     spoilt_file.write_text(spoilt(FAULTS["merges what replaces"]), "utf-8")
     driver = f"{node} {DRIVER} --sdk {spoilt_file}"
-    done = kit("--client", driver, "--only", "mirror.put", "--json", str(file))
-    assert done.returncode == 1
-    assert CHECKS["mirror.put"].sentence in done.stdout
+    assert main(["--client", driver, "--only", "mirror.put", "--json", str(file)]) == 1
+    assert CHECKS["mirror.put"].sentence in capsys.readouterr().out
     assert json.loads(file.read_text("utf-8"))["passed"] is False
 
 
-def test_a_program_that_is_no_driver_is_told_from_one_that_fails() -> None:
-    assert kit("--client", "true", "--only", "mirror.put").returncode == 2
-    assert kit("--client", "/nowhere/at/all", "--only", "mirror.put").returncode == 2
+@pytest.mark.parametrize("driver", ["true", "/nowhere/at/all"])
+def test_a_program_that_is_no_driver_is_told_from_one_that_fails(driver: str) -> None:
+    assert main(["--client", driver, "--only", "mirror.put"]) == 2

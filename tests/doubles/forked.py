@@ -36,7 +36,7 @@ class ForkedProcess:
         self, module: str, arguments: Sequence[str], output: Path, environ: Mapping[str, str]
     ) -> None:
         self._process = _SERVER.Process(
-            target=_become, args=(module, [*arguments], str(output), dict(environ))
+            target=_become, args=(module, [*arguments], str(output), dict(environ), str(Path.cwd()))
         )
         self._process.start()
         assert self._process.pid is not None
@@ -76,12 +76,13 @@ class ForkedProcess:
         return self.returncode
 
 
-def _become(module: str, arguments: list[str], output: str, environ: dict[str, str]) -> None:
+def _become(module: str, arguments: list[str], output: str, environ: dict[str, str], folder: str) -> None:
     """Run a module as ``python -m`` does, in a process that was just forked."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     os.environ.clear()
     os.environ.update(environ)
+    os.chdir(folder)
     kept = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for stream in (sys.stdout, sys.stderr):
         os.dup2(kept, stream.fileno())

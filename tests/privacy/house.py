@@ -15,6 +15,7 @@ import aiohttp
 from gateway.app.config.sources import load
 from gateway.edge.credentials import OpenedToken, Tokens
 from tests.cluster.cluster import PASSWORD, Cluster, cluster
+from tests.cluster.programs import AS_INSTALLED
 from tests.cluster.spy import Spy
 from tests.doubles.servers import redis_server
 
@@ -30,7 +31,8 @@ async def house(folder: Path) -> AsyncIterator[tuple[Cluster, Spy]]:
     async with redis_server() as redis:
         spy = Spy(redis, folder / "spied", [NUMBER, NUMBER[1:], NUMBER[-8:], DEVICE])
         await spy.prepare()
-        async with cluster(folder, nodes=2, redis=redis, centre=CENTRE) as made, asyncio.TaskGroup() as tasks:
+        started = cluster(folder, nodes=2, redis=redis, centre=CENTRE, launch=AS_INSTALLED)
+        async with started as made, asyncio.TaskGroup() as tasks:
             watching = tasks.create_task(spy.attend())
             yield made, spy
             watching.cancel()

@@ -49,10 +49,10 @@ async def test_every_mirror_equals_the_truth_and_cut_phones_resume(tmp_path: Pat
         installation(tmp_path, *options, limits=limits) as site,
         aiohttp.ClientSession(connector=connector) as http,
     ):
-        users = {user["UserName"]: user for user in (await site.ask(http, "/users"))["Users"]}
+        users = {user["UserName"]: user for user in (await site.centre.ask("users"))["Users"]}
         counts = Counts()
         phones = [
-            Phone(http, site.base, counts, f"supervisor{user}", f"d{device}")
+            Phone(http, site.gateway.base, counts, f"supervisor{user}", f"d{device}")
             for user in range(1, SIZE.users + 1)
             for device in range(SIZE.phones_per_user)
         ]
@@ -64,16 +64,17 @@ async def test_every_mirror_equals_the_truth_and_cut_phones_resume(tmp_path: Pat
             took_s = time.monotonic() - started
             print(f"\n{len(phones)} phones of {SIZE.users} users connected in {took_s:.1f} s")
             await _endure(site, phones, counts)
-            await site.ask(http, "/pause", {})
-            differences = await _settle(site, http, phones, users)
-            links = await site.ask(http, "/links")
+            await site.centre.ask("pause", {})
+            differences = await _settle(site, phones, users)
+            links = await site.centre.ask("links")
             for life in lives:
                 life.cancel()
         print(f"{links['PublishedChanges']} changes published by the simulator")
         assert differences == []
         assert len(links["Links"]) == SIZE.users
         assert all(link["MostAtOnce"] == 1 for link in links["Links"].values())
-        assert not [line for line in site.log if "Traceback" in line or '"error"' in line]
+        log = site.gateway.written().splitlines()
+        assert not [line for line in log if "Traceback" in line or '"error"' in line]
 
 
 async def _endure(site: Installation, phones: list[Phone], counts: Counts) -> None:
@@ -128,15 +129,13 @@ async def _cut_at_random(phones: list[Phone], size: Size) -> None:
     await asyncio.sleep(max(0.0, ends - time.monotonic()))
 
 
-async def _settle(
-    site: Installation, http: aiohttp.ClientSession, phones: list[Phone], users: dict[str, Any]
-) -> list[str]:
+async def _settle(site: Installation, phones: list[Phone], users: dict[str, Any]) -> list[str]:
     """Return what is still shown wrongly after a while of quiet."""
     ends = time.monotonic() + QUIET_S
     differences = ["nothing was compared"]
     while differences and time.monotonic() < ends:
         await asyncio.sleep(1)
-        truth = Truth(await site.ask(http, "/truth"))
+        truth = Truth(await site.centre.ask("truth"))
         differences = [
             f"{phone.name}/{phone.device} {difference}"
             for phone in phones

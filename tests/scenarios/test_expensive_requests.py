@@ -81,7 +81,7 @@ async def test_an_innocent_request_is_answered_soon_beside(tmp_path: Path, kind:
 @asynccontextmanager
 async def connected(site: Installation, http: aiohttp.ClientSession) -> AsyncIterator[Phone]:
     """Yield a supervisor's phone that is shown all agents."""
-    phone = Phone(http, site.base, Counts(), "supervisor1", "d")
+    phone = Phone(http, site.gateway.base, Counts(), "supervisor1", "d")
     await phone.log_on()
     async with asyncio.TaskGroup() as tasks:
         life = tasks.create_task(phone.live())
@@ -91,7 +91,7 @@ async def connected(site: Installation, http: aiohttp.ClientSession) -> AsyncIte
 
 
 async def start(flood: Flood, site: Installation, token: str) -> asyncio.subprocess.Process:
-    port = (site.ops if flood.is_on_ops else site.base).rpartition(":")[2]
+    port = (site.gateway.ops if flood.is_on_ops else site.gateway.base).rpartition(":")[2]
     words = (ATTACKER, port, flood.path, token if flood.has_token else "")
     numbers = (str(flood.per_s), str(flood.most), str(SECONDS))
     module = "tests.scenarios.requests_flood"
@@ -103,7 +103,7 @@ async def latencies(http: aiohttp.ClientSession, site: Installation, seconds: fl
     found: list[float] = []
     ends = time.monotonic() + seconds
     while (began := time.monotonic()) < ends:
-        async with http.get(f"{site.base}/v1/about") as answer:
+        async with http.get(f"{site.gateway.base}/v1/about") as answer:
             await answer.read()
             assert answer.status == 200
         found.append(time.monotonic() - began)

@@ -74,22 +74,25 @@ async def test_wrong_log_ons_hold_up_neither_links_nor_people(tmp_path: Path, he
             return await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
 
         here = await source("127.0.0.1")
-        phones = [Phone(here, site.base, Counts(), f"supervisor{number + 1}", "d") for number in range(LINKS)]
+        phones = [
+            Phone(here, site.gateway.base, Counts(), f"supervisor{number + 1}", "d")
+            for number in range(LINKS)
+        ]
         for phone in phones:
             await phone.log_on()
         office = await source(OFFICE)
         people = [
-            Phone(office, site.base, Counts(), f"supervisor{LINKS + number + 1}", "d")
+            Phone(office, site.gateway.base, Counts(), f"supervisor{LINKS + number + 1}", "d")
             for number in range(PEOPLE)
         ]
-        flood = Flood([await source(address) for address in GUESSERS], site.base)
+        flood = Flood([await source(address) for address in GUESSERS], site.gateway.base)
         async with asyncio.TaskGroup() as tasks:
             lives = [tasks.create_task(phone.live()) for phone in phones]
             for phone in phones:
                 await asyncio.wait_for(phone.ready.wait(), 20)
             lives.append(tasks.create_task(flood.run()))
             await asyncio.sleep(head_start_s)
-            seen = await _measure(site, here, people)
+            seen = await _measure(site, people)
             for life in lives:
                 life.cancel()
         print(f"\nlinks back after {seen.links_back_s:.2f} s; log-ons after {max(seen.log_ons_s):.2f} s")
@@ -100,15 +103,15 @@ async def test_wrong_log_ons_hold_up_neither_links_nor_people(tmp_path: Path, he
         assert flood.answers[429] > flood.answers[401]
 
 
-async def _measure(site: Installation, http: aiohttp.ClientSession, people: list[Phone]) -> Seen:
+async def _measure(site: Installation, people: list[Phone]) -> Seen:
     """Drop all links once, and have people log on at the same time."""
-    before = await _opens(site, http)
+    before = await _opens(site)
     began = time.monotonic()
-    await site.ask(http, "/fault", {"Fault": "DropLinks"})
+    await site.centre.fault("DropLinks")
 
     async def back() -> float:
         while time.monotonic() < began + 60:
-            now = await _opens(site, http)
+            now = await _opens(site)
             if all(now.get(name, 0) > opens for name, opens in before.items()):
                 break
             await asyncio.sleep(0.05)
@@ -124,6 +127,6 @@ async def _measure(site: Installation, http: aiohttp.ClientSession, people: list
     return Seen(links.result(), [each.result() for each in log_ons])
 
 
-async def _opens(site: Installation, http: aiohttp.ClientSession) -> dict[str, int]:
-    links = (await site.ask(http, "/links"))["Links"]
+async def _opens(site: Installation) -> dict[str, int]:
+    links = (await site.centre.ask("links"))["Links"]
     return {name: link["Opens"] for name, link in links.items()}
