@@ -182,15 +182,6 @@ def begin(at: Scene, work: Awaitable[T]) -> asyncio.Task[T]:
 # ---- what came of it ----
 
 
-def outcome(phone: PhoneLine, identity: str = "1") -> tuple[str, str | None] | None:
-    """Return a command's result, as (status, code of the error); None when there was none."""
-    told = phone.result(identity)
-    if told is None:
-        return None
-    error = told.get("error")
-    return told["status"], None if error is None else error["code"]
-
-
 def executed(at: Scene) -> list[str]:
     """Return the last digits of the keys of the commands that the server read, in that order."""
     return [asked.key[-1] for asked in at.asked(Execute)]
@@ -226,8 +217,3 @@ def named_after_it_went(phone: PhoneLine, key: str) -> bool:
     return any(
         f'"{key}"' in text or f'"{number}"' in text for text in map(json.dumps, phone.frames[went + 1 :])
     )
-
-
-def end(phone: PhoneLine) -> tuple[int, str] | None:
-    """Return how its connection ended, as (code, reason)."""
-    return None if phone.closed is None else (int(phone.closed.code), str(phone.closed.reason))

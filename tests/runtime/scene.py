@@ -13,6 +13,7 @@ from gateway.bus.memory import MemoryLeases
 from gateway.core.ledger import Health
 from gateway.core.rate_limits import SessionLimits
 from gateway.core.session import AcceptSession, Close, Effects, Invoke, Session
+from gateway.core.user_sessions import Member
 from gateway.domain.errors import CloseCode, SessionRefused
 from gateway.domain.model import Application, Device, Kind, NodeId, NumberAct, OrderAct, Scope, Ticket, UserId
 from gateway.domain.resources import Agent, Queue, RoutingState
@@ -22,9 +23,11 @@ from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import NoticeFrame
 from gateway.runtime.node import Cluster, Node, NodeSettings, SiteParts
 from gateway.runtime.owner import Owner
+from gateway.runtime.ports import Grant
 from gateway.telemetry import Telemetry
 from tests.doubles.alone import alone
 from tests.doubles.clock import ManualClock
+from tests.doubles.fake_link import FakeLink
 from tests.doubles.fake_upstream import FakeUpstream
 
 T = TypeVar("T")
@@ -164,6 +167,27 @@ class PhoneLine:
         """How fresh the data is, as it was told last."""
         return str(self.of_kind("ping")[-1]["upstream"])
 
+    @property
+    def ended(self) -> Close:
+        """How it was closed."""
+        assert self.closed is not None, "it is open"
+        return self.closed
+
+    @property
+    def code(self) -> int | None:
+        """With which code it was closed; None while it is open."""
+        return None if self.closed is None else self.closed.code
+
+    @property
+    def ending(self) -> tuple[int, str] | None:
+        """How it was closed, as (code, reason)."""
+        return None if self.closed is None else (int(self.closed.code), str(self.closed.reason))
+
+    def outcome(self, identity: str = "1") -> tuple[str, str | None] | None:
+        """What it was told of a command, as (status, code of the error)."""
+        told = self.result(identity)
+        return None if told is None else (told["status"], told.get("error", {}).get("code"))
+
     def result(self, identity: str) -> dict[str, Any] | None:
         """What it was told of a command."""
         found = [frame["outcome"] for frame in self.of_kind("result") if frame["id"] == identity]
@@ -289,6 +313,24 @@ class Scene:
         owner = self.node.user_states[user(key)].owner
         assert owner is not None
         return owner
+
+    def link(self, key: int = 1) -> FakeLink:
+        """Give the open link of a user."""
+        link = self.upstream.link(user(key))
+        assert link is not None
+        return link
+
+    def member(self, phone: PhoneLine) -> Member:
+        """Give what the owner here knows of a phone's session."""
+        member = self.owner(phone.ticket.user.key).user_sessions.get(phone.ticket.handle)
+        assert member is not None
+        return member
+
+    async def grant(self, key: int = 1) -> Grant:
+        """Give the lease of a user."""
+        grant = await self.leases.read(user(key))
+        assert grant is not None
+        return grant
 
     def asked(self, kind: type[T]) -> list[T]:
         """Give what was asked on links of one kind, in order."""

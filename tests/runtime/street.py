@@ -13,6 +13,7 @@ from gateway.domain.model import NodeId, SessionSecret, UserId
 from gateway.domain.upstream import About, Feature, LinkClosed
 from gateway.protocol.envelopes import Channel, Envelope
 from gateway.runtime.node import NodeSettings, SiteParts
+from gateway.runtime.ports import Grant
 from gateway.runtime.user_state import UserState
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_link import FakeLink
@@ -94,6 +95,20 @@ class Street:
     def heard(self, kind: type[Envelope]) -> list[Envelope]:
         """Return what nodes said of one kind."""
         return [envelope for _, _, envelope in self.said if isinstance(envelope, kind)]
+
+    def counted(self, name: str, **labels: str) -> list[float]:
+        """Return a metric's value at each node."""
+        return [scene.counted(name, **labels) for scene in self.scenes]
+
+    def link(self, key: int = 1) -> FakeLink:
+        """Give the open link of a user."""
+        return self.scenes[0].link(key)
+
+    async def grant(self, key: int = 1) -> Grant:
+        """Give the lease of a user."""
+        grant = await self.trouble.store(0).leases.read(user(key))
+        assert grant is not None
+        return grant
 
     async def kill(self, at: int) -> None:
         """End a node's process: its connections are gone, nobody was told, its lease stands."""

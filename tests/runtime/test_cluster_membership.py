@@ -115,20 +115,6 @@ async def test_where_the_store_takes_no_writes_nodes_are_known_by_what_they_say(
         assert [at.members[number].log_ons(at.clock.now()) for number in range(2)] == [6, 6]
 
 
-async def test_a_node_alone_takes_all() -> None:
-    async with fleets(1) as at:
-        assert at.members[0].log_ons(at.clock.now()) == 12
-
-
-async def test_a_node_that_begins_beside_others_takes_none_before_they_know_of_it() -> None:
-    async with fleets(2) as at:
-        assert at.members[1].log_ons(at.clock.now()) == 0
-        await at.clock.advance(SAY_S)
-        assert at.members[1].log_ons(at.clock.now()) == 0
-        await at.clock.advance(1)
-        assert at.members[1].log_ons(at.clock.now()) == 6
-
-
 async def test_a_node_that_begins_beside_others_may_serve_once_it_lets_log_ons_through() -> None:
     async with fleets(2) as at:
         assert [member.membership.may_serve for member in at.members] == [True, False]
@@ -179,22 +165,6 @@ async def test_while_nobody_can_be_heard_nobody_is_gone() -> None:
         at.trouble.lose = lambda *told: told[0] == 1
         await at.clock.advance(NODE_TTL_S + 2 * SAY_S)
         assert at.known(0) == ["n0"]
-
-
-async def test_a_node_leaves_also_when_the_store_does_not_answer() -> None:
-    async with fleets(2) as at:
-        at.trouble.take_away(1)
-        at.running[1].cancel()
-        await at.clock.settle()
-        assert at.running[1].cancelled()
-
-
-async def test_others_that_drain_take_no_phones() -> None:
-    async with fleets(3) as at:
-        at.members[2].draining = True
-        await at.clock.advance(2 * SAY_S)
-        assert [record.node for record in at.members[0].membership.others] == ["n1"]
-        assert at.known(0) == ["n0", "n1", "n2"]
 
 
 async def test_a_node_that_gives_notice_says_so_at_once_and_has_not_begun_to_leave() -> None:

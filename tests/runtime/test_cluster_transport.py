@@ -13,7 +13,6 @@ from gateway.protocol.envelopes import (
     AttachAnswer,
     CallAnswer,
     Channel,
-    Control,
     Detach,
     Envelope,
     Events,
@@ -176,13 +175,6 @@ async def test_before_and_after_its_life_nothing_is_sent() -> None:
 # ---- hearing ----
 
 
-async def test_what_is_said_to_this_node_or_to_all_is_heard() -> None:
-    async with pair() as at:
-        await at.say(Leaving(THERE))
-        await at.there.publish(Control(), Leaving(HERE))
-        assert at.listener.told == [Leaving(THERE), Leaving(HERE)]
-
-
 # ---- probes ----
 
 
@@ -208,16 +200,6 @@ async def test_a_bus_that_is_away_is_noticed_within_two_seconds_and_down_after_s
         await at.clock.advance(1)
         assert at.state == "recovering"
         assert at.listener.recoveries == [1, 2]
-
-
-async def test_a_bus_that_loses_probes_is_noticed_too() -> None:
-    async with pair() as at:
-        at.exchange.machine.resynced(1)
-        at.trouble.lose = lambda *told: isinstance(told[-1], Probe)
-        await at.clock.advance(2)
-        assert at.health == "degraded"
-        await at.clock.advance(5)
-        assert at.health == "down"
 
 
 async def test_a_connection_that_was_renewed_unasked_is_a_recovery() -> None:

@@ -9,7 +9,7 @@ from gateway.domain.model import Kind
 from gateway.domain.resources import Queue
 from gateway.domain.upstream import Part, Reading, Source
 from gateway.runtime.link_session import HEARD_S
-from tests.runtime.followed import followed, wait_for
+from tests.runtime.followed import TRUSTED_S, followed, wait_for
 from tests.runtime.scene import Scene, scene, user
 from tests.runtime.street import street
 
@@ -108,3 +108,27 @@ async def test_an_element_that_comes_late_is_counted() -> None:
         link.push(Reading(query, Kind.QUEUE, Source.REALTIME, old_ms, False, (part,), ()))
         await at.clock.settle()
         assert at.node.composer.late == 1
+
+
+async def test_probes_and_messages_are_counted() -> None:
+    async with street() as at:
+        await at.pass_time(10)
+        assert all(count >= 9 for count in at.counted("bus_probe_seconds_count"))
+        assert at.counted("bus_publish_total") >= at.counted("bus_probe_seconds_count")
+        at.trouble.take_away(1)
+        before = at.counted("bus_publish_total")
+        await at.pass_time(5)
+        after = at.counted("bus_publish_total")
+        assert (after[0] > before[0], after[1]) == (True, before[1])
+
+
+async def test_a_bus_that_was_away_is_a_gap_for_the_probe_and_a_resync_of_all_who_are_followed() -> None:
+    async with street() as at:
+        await followed(at, settled_s=TRUSTED_S)
+        at.trouble.lose = lambda sender, to, *_: sender == to == 1
+        await at.pass_time(3)
+        at.trouble.lose = None
+        await at.pass_time(5)
+        assert at.counted("bus_gaps_total", detector="probe") == [0, 1]
+        assert at.counted("bus_gaps_total", detector="subscription") == [0, 0]
+        assert at.counted("resyncs_total", reason="bus") == [0, 1]

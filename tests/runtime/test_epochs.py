@@ -27,6 +27,7 @@ async def test_every_session_is_attached_again_when_another_owner_begins() -> No
         at.scenes[0].node.drain()
         await at.pass_time(5)
         (owner,) = at.owners()
+        assert at.counted("resyncs_total", reason="epoch")[3 - owner] == 1
         attached = {(told.node, told.ticket.handle) for told in at.heard(Attach) if isinstance(told, Attach)}
         assert attached == {
             (f"n{node}", phone.ticket.handle) for node, phone in enumerate(phones) if node != owner
@@ -54,6 +55,7 @@ async def test_what_an_earlier_owner_says_is_dropped() -> None:
         follower(at).receive(publication(at, follower(at).machine.floor - 1, 99))
         await at.pass_time(1)
         assert far.shown == before
+        assert at.counted("stale_epoch_dropped_total") == [0, 1]
 
 
 async def test_when_only_an_earlier_owner_speaks_the_lease_is_read_and_is_right() -> None:
@@ -128,28 +130,6 @@ async def test_offers_that_nobody_wished_for_are_not_taken() -> None:
         await at.clock.settle()
         assert at.home(1).role is follows, "nobody is there for whom to take him"
         assert len(at.openings) == 1
-
-
-async def test_a_wish_that_is_too_old_is_not_fulfilled() -> None:
-    async with street() as at:
-        await followed(at)
-        owner = at.scenes[0].owner()
-        history = await owner.execution.give(0.0)
-        owner.execution.resume()
-        follows = follower(at)
-        while at.clock.now() - follows._takeover._wished_at <= 6.0:
-            await at.pass_time(0.25)
-        offer = Offer(
-            user(1), at.scenes[0].node.exchange.node, follows._takeover._number, owner.epoch, history
-        )
-        follows.receive(offer)
-        await at.clock.settle()
-        assert at.home(1).role is follows
-        while at.clock.now() - follows._takeover._wished_at > 1.0:
-            await at.pass_time(0.25)
-        follows.receive(replace(offer, adopt=follows._takeover._number))
-        await at.pass_time(1)
-        assert at.owners() == [1]
 
 
 async def test_nothing_of_the_epoch_before_is_called_live_because_the_new_owner_is() -> None:

@@ -203,20 +203,6 @@ async def test_a_reset_is_the_end_whether_it_reads_or_writes(is_full: bool) -> N
         assert "resume" not in told.log
 
 
-async def test_a_write_to_who_has_left_ends_it() -> None:
-    async with housed() as house:
-        told = Told()
-        wire, peer = await house.pair(told)
-        raw = peer.writer.get_extra_info("socket")
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        peer.writer.transport.abort()
-        await settle()
-        wire.write(b"x")
-        wire.write(b"y")
-        await told.lost.wait()
-        assert told.log == ["lost"]
-
-
 async def test_what_many_send_at_once_leaves_others_their_turn() -> None:
     async with housed() as house:
         order: list[str] = []

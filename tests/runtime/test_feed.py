@@ -66,26 +66,6 @@ async def test_facts_are_told_to_their_connection_in_the_same_turn_and_only_when
         assert (len(phone.facts), len(other.facts)) == (told[0] + 1, told[1])
 
 
-async def test_me_stays_when_only_the_facts_are_told() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        feed = at.owner().feed
-        held = feed.ledger.get(me_key(phone.ticket.handle))
-        assert held is not None
-        feed.learn(_facts(phone, expires_at_ms=5), None)
-        assert feed.ledger.get(me_key(phone.ticket.handle)) is held
-
-
-async def test_a_session_that_is_forgotten_leaves_nothing() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        feed = at.owner().feed
-        feed.forget(phone.ticket.handle)
-        assert feed.facts(phone.ticket.handle) is None
-        assert feed.ledger.get(facts_key(phone.ticket.handle)) is None
-        assert feed.ledger.get(me_key(phone.ticket.handle)) is None
-
-
 class Outlet:
     """Writes down what other nodes would be told."""
 
@@ -127,22 +107,6 @@ def test_other_nodes_are_told_of_changes_of_health_and_of_notices() -> None:
     notice = NoticeFrame("n", 1, "maintenance", "Tonight", "An update", None, 0, False)
     feed.announce(notice)
     assert outlet.notices == [notice]
-
-
-async def test_only_the_sessions_that_are_kept_stay() -> None:
-    async with scene() as at:
-        phone, other = await at.served(), await at.served(device="d2")
-        feed = at.owner().feed
-        others = {
-            key for key, _ in feed.ledger.items() if ":" not in key or key.startswith(("agent", "queue"))
-        }
-        feed.keep({phone.ticket.handle})
-        left = {key for key, _ in feed.ledger.items()}
-        assert facts_key(phone.ticket.handle) in left
-        assert me_key(phone.ticket.handle) in left
-        assert facts_key(other.ticket.handle) not in left
-        assert me_key(other.ticket.handle) not in left
-        assert others <= left
 
 
 async def test_what_is_one_phones_own_is_told_to_it_alone_and_to_other_nodes() -> None:

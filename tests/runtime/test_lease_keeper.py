@@ -98,25 +98,6 @@ async def test_what_is_free_is_ours_and_what_is_held_is_refused() -> None:
     assert not other.lease_keeper.lease.may_dial
 
 
-async def test_what_is_held_is_renewed_and_lives_longer() -> None:
-    at = Place()
-    await at.lease_keeper.ask()
-    for _ in range(4):
-        await at.clock.advance(10)
-        assert await at.lease_keeper.ask() == "ours"
-    assert at.store.asked == ["acquire", "renew", "renew", "renew", "renew"]
-    assert (await at.rival()).holder == "n1-1"
-
-
-async def test_a_renewal_of_what_another_took_is_refused() -> None:
-    at = Place()
-    await at.lease_keeper.ask()
-    await at.clock.advance(20)
-    await at.rival()
-    assert await at.lease_keeper.ask() == "refused"
-    assert at.lease_keeper.lease.lost
-
-
 async def test_without_an_answer_nothing_is_known_and_what_is_held_stays() -> None:
     at = Place()
     at.store.away = True

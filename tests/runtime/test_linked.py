@@ -19,7 +19,7 @@ from gateway.domain.commands import (
 )
 from gateway.domain.errors import CloseCode, EndReason
 from gateway.domain.model import Application, Kind, Scope
-from gateway.domain.resources import Agent, FunctionState, Queue, RoutingState
+from gateway.domain.resources import Agent, Queue, RoutingState
 from gateway.domain.upstream import Announced, Part, SessionEnded, Source
 from gateway.runtime.link_session import HEARD_S
 from tests.doubles.fake_people import Wire
@@ -70,8 +70,7 @@ async def test_nothing_is_said_before_the_server_has_spoken() -> None:
         at.upstream.mute_links = True
         at.upstream.drop(user(1))
         await at.pass_time(2 * KEEP_ALIVE_S)
-        link = at.upstream.link(user(1))
-        assert link is not None
+        link = at.link()
         asked = len(at.upstream.requests)
         assert at.asked(KeepAlive) == []
         link.unmute()
@@ -100,8 +99,7 @@ async def test_a_silent_link_is_stale_then_dropped_then_dialled() -> None:
 async def test_after_a_long_silence_everything_is_asked_anew_before_it_is_live() -> None:
     async with scene() as at:
         phone = await at.served()
-        link = at.upstream.link(user(1))
-        assert link is not None
+        link = at.link()
         link.mute()
         await at.pass_time(1.6 * KEEP_ALIVE_S)
         queries = set(at.upstream.wires[user(1)].queries)
@@ -154,56 +152,21 @@ async def test_a_link_lost_in_the_middle_of_its_first_questions_is_dialled_again
         assert _resources(phone) == {"agent:7", "agent:8", "queue:5"}
 
 
-@pytest.mark.parametrize(
-    ("reason", "code"),
-    [
-        (EndReason.LOGGED_OFF, CloseCode.LOGGED_OFF),
-        (EndReason.TAKEN_OVER, CloseCode.LOGGED_OFF),
-        (EndReason.BLOCKED, CloseCode.ACCOUNT_BLOCKED),
-        (EndReason.EXPIRED, CloseCode.SESSION_ENDED),
-        (EndReason.MAINTENANCE, CloseCode.SESSION_ENDED),
-    ],
-)
-async def test_the_reason_of_an_end_closes_its_phone_and_nobody_elses(
-    reason: EndReason, code: CloseCode
-) -> None:
+async def test_the_reason_of_an_end_closes_its_phone_and_nobody_elses() -> None:
     async with scene() as at:
         phone, other = await at.served(), await at.served(device="d2")
-        at.upstream.end_session(at.upstream.session(phone.ticket.secret), reason, "Cleo")
+        at.upstream.end_session(at.upstream.session(phone.ticket.secret), EndReason.BLOCKED, "Cleo")
         await at.pass_time(1)
-        assert phone.closed is not None
-        assert (phone.closed.code, phone.closed.by) == (code, "Cleo")
+        assert (phone.ended.code, phone.ended.by) == (CloseCode.ACCOUNT_BLOCKED, "Cleo")
         assert (other.closed, other.health) == (None, "live")
-
-
-async def test_the_end_of_the_last_session_gives_everything_up() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        at.upstream.end_session(at.upstream.session(phone.ticket.secret), EndReason.EXPIRED)
-        await at.clock.settle()
-        assert phone.closed is not None
-        assert not at.node.user_states
-        assert await at.leases.read(user(1)) is None
-        assert at.upstream.link(user(1)) is None
 
 
 async def test_an_end_of_a_session_that_nobody_knows_is_ignored() -> None:
     async with scene() as at:
         phone = await at.served()
-        link = at.upstream.link(user(1))
-        assert link is not None
-        link.push(SessionEnded(4711, EndReason.EXPIRED, None))
+        at.link().push(SessionEnded(4711, EndReason.EXPIRED, None))
         await at.pass_time(1)
         assert (phone.closed, phone.health) == (None, "live")
-
-
-async def test_functions_are_shown_as_they_go_down_and_up() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        assert phone.shown["site"]["functions"]["voice"] == "unknown"
-        at.upstream.set_function("voice", FunctionState.DEGRADED)
-        await at.pass_time(1)
-        assert phone.shown["site"]["functions"]["voice"] == "degraded"
 
 
 class _Reader:
@@ -280,8 +243,7 @@ _AVAILABLE = Agent(routing_state=RoutingState.AVAILABLE)
 async def test_what_the_server_announces_is_shown_to_whoever_is_there_and_kept_nowhere() -> None:
     async with scene() as at:
         phone, other = await at.served(), await at.served("bert", Application.REMOTE_ASSISTANT, number="+491")
-        link = at.upstream.link(user(1))
-        assert link is not None
+        link = at.link()
         link.push(Announced("n1", 2, "maintenance", "Tonight", "From ten on.", None, None))
         await at.clock.settle()
         assert phone.of_kind("notice") == [

@@ -47,24 +47,6 @@ async def test_a_phone_sees_its_contact_centre_and_each_change() -> None:
         assert phone.frames[-1]["patch"] == {"queue:5": {"contacts_waiting": 4}}
 
 
-async def test_two_devices_share_one_link() -> None:
-    async with scene() as at:
-        first, second = await at.served(), await at.served(device="d2")
-        assert second.shown == {**first.shown, "me": second.shown["me"]}
-        assert len(at.upstream.wires) == 1
-        assert at.node.connections == 2
-
-
-async def test_a_change_of_scope_arrives_in_place() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        at.upstream.set_scope(user(1), Application.DASHBOARD, Scope(agents=frozenset({8})))
-        await at.clock.advance(1)
-        phone.take()
-        assert {k for k in phone.shown if ":" in k and not k.startswith("catalogue")} == {"agent:8"}
-        assert phone.closed is None
-
-
 async def test_a_phone_resumes_where_it_was() -> None:
     async with scene() as at:
         phone = await at.served()
@@ -106,15 +88,6 @@ async def test_a_replaced_connection_that_goes_late_does_not_detach_its_successo
         assert at.owner().feed.connections == {new.ticket.handle: new}
 
 
-async def test_the_same_device_with_another_session_replaces_too() -> None:
-    async with scene() as at:
-        old = await at.served()
-        new = _stranger(at, old, session=SessionId("other"))
-        new.hello()
-        await at.clock.settle()
-        assert _code(old) == CloseCode.REPLACED
-
-
 async def test_a_sixth_device_is_refused_and_a_silent_one_makes_way() -> None:
     async with scene() as at:
         phones = [await at.served(device=f"d{number}") for number in range(5)]
@@ -149,37 +122,6 @@ async def test_a_site_that_is_gone_is_refused() -> None:
 
 
 # ---- ends ----
-
-
-async def test_an_ended_session_is_known_at_its_next_hello() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        await at.served(device="d2")
-        at.upstream.end_session(at.upstream.session(phone.ticket.secret), EndReason.BLOCKED, "Cleo")
-        await at.pass_time(1)
-        again = await at.again(phone)
-        assert again.closed is not None
-        assert (again.closed.code, again.closed.by) == (CloseCode.ACCOUNT_BLOCKED, "Cleo")
-        assert again.of_kind("welcome") == []
-
-
-async def test_who_comes_back_while_the_last_owner_ends_gets_the_next_one() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        links = [at.upstream.link(user(1))]
-        first = at.owner()
-        first.stop()
-        again = PhoneLine(at, phone.ticket)
-        again.hello()
-        await at.clock.settle()
-        links.append(at.upstream.link(user(1)))
-        assert at.owner() is not first
-        assert [link is not None and link.open for link in links] == [False, True]
-        assert at.owner().epoch > first.epoch
-        assert again.of_kind("welcome")
-        lease = await at.leases.read(user(1))
-        assert lease is not None
-        assert lease.token == at.owner().epoch
 
 
 async def test_what_a_session_sees_is_told_for_the_export() -> None:
@@ -243,26 +185,13 @@ async def test_a_command_of_a_connection_that_is_gone_is_refused() -> None:
         assert outcome.error.code is ErrorCode.UPSTREAM_UNAVAILABLE
 
 
-async def test_nobody_is_sent_away_for_a_session_that_oscc_e_does_not_accept() -> None:
-    async with scene() as at:
-        old = await at.served()
-        at.upstream.end_session(at.upstream.session(old.ticket.secret), EndReason.EXPIRED)
-        await at.pass_time(1)
-        served = await at.served()
-        again = await at.again(old)
-        assert again.closed is not None
-        assert again.closed.code == CloseCode.SESSION_ENDED
-        assert (served.closed, at.node.connections) == (None, 1)
-
-
 async def test_a_phone_that_left_while_it_was_judged_takes_no_seat() -> None:
     async with scene() as at:
         old = await at.served()
         at.upstream.end_session(at.upstream.session(old.ticket.secret), EndReason.EXPIRED)
         await at.pass_time(1)
         served = await at.served()
-        link = at.upstream.link(user(1))
-        assert link is not None
+        link = at.link()
         link.mute()
         again = await at.again(old)
         again.leave()

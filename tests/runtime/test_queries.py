@@ -37,9 +37,7 @@ def _of(source: Source, kind: Kind | None = None) -> Callable[[LinkRequest], boo
 
 
 def _link(at: Scene) -> FakeLink:
-    link = at.upstream.link(user(1))
-    assert link is not None
-    return link
+    return at.link()
 
 
 def _asking(at: Scene) -> Asking:
@@ -188,16 +186,6 @@ async def test_a_first_reading_that_never_comes_is_done_without(source: Source) 
         again = await at.again(phone)
         assert again.of_kind("welcome"), "whoever comes next does not wait"
         assert _queries(at) == LINE
-
-
-async def test_realtime_data_whose_first_reading_never_comes_is_unknown() -> None:
-    async with scene() as at:
-        at.upstream.untold = _of(Source.REALTIME, Kind.QUEUE)
-        phone = await _come(at)
-        await at.pass_time(SERVED_S + 2)
-        assert phone.shown["queue:5"] == {"name": "Billing"}
-        assert phone.shown["agent:7"]["routing_state"] == "available"
-        assert phone.health == "stale"
 
 
 async def test_what_phones_show_is_kept_longer_when_a_new_link_is_slow() -> None:

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
-from gateway.domain.commands import LinkAnswer, LinkRequest, Listening, QueryDirectory
+from gateway.domain.commands import LinkAnswer, LinkRequest, QueryDirectory
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.runtime.ports import Link
-from gateway.runtime.subscriptions import MOST, ROUND_S, Questions
+from gateway.runtime.subscriptions import MOST, Questions
 from tests.doubles.clock import ManualClock
 
 ASKED = QueryDirectory()
@@ -48,27 +48,6 @@ async def desk() -> AsyncIterator[Desk]:
                 each.set_result(None)
 
 
-async def test_whoever_asks_waits_for_the_answer() -> None:
-    async with desk() as at:
-        asker = at.ask("a")
-        await at.clock.settle()
-        assert ("a" in at.questions, len(at.questions), asker.done()) == (True, 1, False)
-        at.asked[0].set_result(Listening(1))
-        await at.clock.settle()
-        assert (at.taken, asker.done(), at.late) == ([Listening(1)], True, 0)
-        assert "a" not in at.questions
-
-
-async def test_an_answer_that_comes_when_nobody_waits_any_more_is_taken_and_said() -> None:
-    async with desk() as at:
-        asker = at.ask("a")
-        await at.clock.advance(ROUND_S + 0.1)
-        assert (asker.done(), "a" in at.questions) == (True, True)
-        at.asked[0].set_result(Listening(1))
-        await at.clock.settle()
-        assert (at.taken, at.late) == ([Listening(1)], 1)
-
-
 async def test_the_same_is_not_asked_twice_at_a_time() -> None:
     async with desk() as at:
         at.ask("a")
@@ -76,15 +55,6 @@ async def test_the_same_is_not_asked_twice_at_a_time() -> None:
         again = at.ask("a")
         await at.clock.settle()
         assert (again.done(), len(at.asked)) == (True, 1)
-
-
-async def test_a_refusal_is_an_answer() -> None:
-    async with desk() as at:
-        at.ask("a")
-        await at.clock.settle()
-        at.asked[0].set_exception(refusal := GatewayError(ErrorCode.BUSY, "busy"))
-        await at.clock.settle()
-        assert at.taken == [refusal]
 
 
 async def test_questions_under_way_are_bounded() -> None:

@@ -6,7 +6,6 @@ from gateway.domain.errors import CloseCode
 from gateway.protocol.envelopes import (
     Attach,
     AttachAnswer,
-    CallAnswer,
     Inbox,
     Publication,
     Publications,
@@ -66,41 +65,13 @@ async def test_without_an_answer_a_session_is_presented_again_after_a_while() ->
         assert remote_attach(at).is_accepted(far.ticket.handle)
 
 
-async def test_what_one_owner_accepted_is_presented_to_the_next() -> None:
-    async with street(3) as at:
-        _, far = await followed(at, settled_s=2)
-        third = await at.scenes[2].served(device="d3")
-        await at.pass_time(1)
-        at.said.clear()
-        at.scenes[0].node.drain()
-        await at.pass_time(4)
-        (owner,) = at.owners()
-        phone = {1: far, 2: third}[3 - owner]
-        told = [
-            channel for _, channel, one in at.said if isinstance(one, Attach) and one.node == f"n{3 - owner}"
-        ]
-        assert set(told) == {Inbox(at.scenes[owner].node.exchange.node)}
-        member = at.scenes[owner].owner().user_sessions.get(phone.ticket.handle)
-        assert member is not None
-        assert member.on_link
-
-
-async def test_an_answer_of_the_last_owner_is_none_of_the_next() -> None:
-    async with street() as at:
-        _, far = await followed(at, settled_s=2)
-        grant = follower(at).owner
-        follower(at)._grant = grant._replace(token=grant.token + 1)
-        assert not remote_attach(at).is_accepted(far.ticket.handle)
-
-
 async def test_a_session_that_is_refused_in_passing_closes_its_phone() -> None:
     async with street() as at:
         near, far = await followed(at, settled_s=2)
         at.upstream.live.pop(far.ticket.secret)
         at.scenes[0].owner().let_go(far.ticket.handle)
         await at.pass_time(3)
-        assert far.closed is not None
-        assert far.closed.code is CloseCode.SESSION_ENDED
+        assert far.code is CloseCode.SESSION_ENDED
         assert near.closed is None
 
 
@@ -131,30 +102,8 @@ async def test_a_refusal_for_a_reason_of_a_later_version_closes_nobody_and_harms
             newer = AttachAnswer(asked.request, Refusal(4299, "of_tomorrow", None, None))  # type: ignore[union-attr]  # an Attach has one
             await at.trouble.publish(0, Inbox(at.scenes[1].node.exchange.node), newer)
         await at.pass_time(1)
-        assert fresh.closed is not None
-        assert (fresh.closed.code, fresh.closed.reason) == (CloseCode.INTERNAL, "of_tomorrow")
+        assert (fresh.ended.code, fresh.ended.reason) == (CloseCode.INTERNAL, "of_tomorrow")
         assert (near.closed, far.closed) == (None, None)
-
-
-async def test_an_answer_that_makes_no_sense_is_none() -> None:
-    async with street() as at:
-        _, far = await followed(at, settled_s=2)
-        at.trouble.lose = lambda *told: isinstance(told[-1], Attach)
-        remote_attach(at).follow(at.home(1).local[far.ticket.handle], follower(at)._tasks)
-        await at.clock.settle()
-        number = at.heard(Attach)[-1].request  # type: ignore[union-attr]  # an Attach has one
-        await at.trouble.publish(0, Inbox(at.scenes[1].node.exchange.node), CallAnswer(number, None))
-        await at.clock.settle()
-        assert far.closed is None
-        assert not remote_attach(at).is_accepted(far.ticket.handle)
-
-
-async def test_of_a_session_that_left_nothing_is_remembered() -> None:
-    async with street() as at:
-        _, far = await followed(at, settled_s=2)
-        far.leave()
-        await at.clock.settle()
-        assert remote_attach(at)._accepted == remote_attach(at)._again_at == {}
 
 
 async def test_nor_of_one_that_left_while_its_owner_was_asked() -> None:

@@ -6,28 +6,8 @@ import pytest
 
 from gateway.core.commands import RETRY_S, not_begun, patience_s
 from gateway.domain.commands import AcknowledgeNotice, Call, Status
-from gateway.domain.errors import CloseCode, ErrorCode, verdict
-from gateway.runtime.ports import Start, not_reached
-from tests.runtime.scene import user
+from gateway.domain.errors import ErrorCode
 from tests.runtime.street import street
-
-
-def test_an_ownership_begins_without_anything_of_anybody_unless_said() -> None:
-    start = Start()
-    assert (start.expected, start.floor, start.assumed, start.history, start.lingering) == (
-        None,
-        0,
-        False,
-        None,
-        (),
-    )
-
-
-def test_a_phone_for_whose_session_nobody_speaks_comes_back_soon() -> None:
-    refused = not_reached()
-    assert refused.code is CloseCode.INTERNAL
-    assert verdict(refused.code) == "back_off"
-    assert refused.window_s == (1.0, 10.0)
 
 
 def _call(*, retry: bool) -> Call:
@@ -75,8 +55,7 @@ async def test_of_all_nodes_one_owns_a_user_and_the_others_follow_him() -> None:
         await at.pass_time(1)
         assert at.owners() == [2]
         assert [at.home(node).follower is not None for node in range(3)] == [True, True, False]
-        grant = await at.trouble.store(0).leases.read(user(1))
-        assert grant is not None
+        grant = await at.grant()
         assert grant.node == "n2"
 
 

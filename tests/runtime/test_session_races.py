@@ -22,9 +22,7 @@ from tests.runtime.rivals import (
     agent_phone,
     begin,
     change_number,
-    end,
     executed,
-    outcome,
     set_state,
     true_state,
 )
@@ -77,13 +75,13 @@ async def test_a_log_off_while_a_command_is_under_way(
         await at.clock.settle()
         await roads.release(7)
         assert (await leaving).routing == "removed"
-        assert end(phone) == LOGGED_OFF
-        assert outcome(phone) == (APPLIED if held == "nothing" and settles else LOST)
+        assert phone.ending == LOGGED_OFF
+        assert phone.outcome() == (APPLIED if held == "nothing" and settles else LOST)
         assert true_state(at) == "logged_off"
         assert executed(at) in ([], ["1"])
         await _gone(at)
         phone = await at.again(phone)
-        assert end(phone) == LOGGED_OFF
+        assert phone.ending == LOGGED_OFF
         assert true_state(at) == "logged_off"
 
 
@@ -100,11 +98,11 @@ async def test_another_device_learns_what_became_of_a_command_whose_session_was_
         other.command("1", "1", retry=True)
         await at.node.account.log_off(phone.ticket)
         await roads.release(1)
-        assert outcome(other) == (("rejected", "upstream_unavailable") if held == "request" else APPLIED)
+        assert other.outcome() == (("rejected", "upstream_unavailable") if held == "request" else APPLIED)
         assert true_state(at) == ("available" if held == "request" else "unavailable")
         other.command("2", "1", retry=True)
         await at.clock.settle()
-        assert outcome(other, "2") == outcome(other)
+        assert other.outcome("2") == other.outcome()
         assert executed(at) == ["1"]
 
 
@@ -126,7 +124,7 @@ async def test_two_log_offs_at_once_end_in_one(
         at.upstream.unreachable = False
         answers = {(await first).routing, (await second).routing}
         assert answers <= ({"removed", "after_contact"} if fails else {"removed"})
-        assert end(phone) == LOGGED_OFF
+        assert phone.ending == LOGGED_OFF
         await _gone(at)
 
 
@@ -146,8 +144,8 @@ async def test_a_session_is_ended_by_itself_and_from_another_device_at_once(
             under_way.append(begin(at, _code_of(work)))
             await at.clock.settle()
         await _open_door(at, roads)
-        assert end(phone) == LOGGED_OFF
-        assert end(tablet) is None
+        assert phone.ending == LOGGED_OFF
+        assert tablet.ending is None
         assert {await each for each in under_way} <= {None, ErrorCode.NOT_FOUND}
         assert at.upstream.routing == {}
         await account.log_off(tablet.ticket)
@@ -183,7 +181,7 @@ async def test_a_hello_beside_a_log_off_is_never_served_after_it(
         if not hello_first:
             phone.hello()
         await at.clock.settle()
-        assert end(phone) == LOGGED_OFF
+        assert phone.ending == LOGGED_OFF
         await _open_door(at, roads)
         await roads.release(7)
         assert (await leaving).routing == "removed"
@@ -205,7 +203,7 @@ async def test_a_hello_of_the_old_session_beside_a_log_on_of_the_same_device(
         if held == "request":
             old.hello()
             await at.clock.settle()
-            assert end(old) is None
+            assert old.ending is None
         await _open_door(at, roads)
         new = await logging_on
         new.hello()
@@ -215,7 +213,7 @@ async def test_a_hello_of_the_old_session_beside_a_log_on_of_the_same_device(
             await at.clock.settle()
         # whoever does not know why it ended has a Dashboard log on again
         assert (
-            end(old)
+            old.ending
             == {
                 ("request", ASSISTANT): (4005, "taken_over"),
                 ("request", Application.DASHBOARD): (4005, "taken_over"),
@@ -223,7 +221,7 @@ async def test_a_hello_of_the_old_session_beside_a_log_on_of_the_same_device(
                 ("other", Application.DASHBOARD): (4300, "unknown"),
             }[("request" if held == "request" else "other", application)]
         )
-        assert end(new) is None
+        assert new.ending is None
         assert len(new.of_kind("welcome")) == 1
         assert at.upstream.routing == ({7: OTHER_NUMBER} if application is ASSISTANT else {})
 
@@ -246,12 +244,12 @@ async def test_a_take_over_while_the_old_phone_gives_a_command(
         await roads.release(7)
         new.hello()
         await at.clock.settle()
-        assert end(old) == (4005, "taken_over")
+        assert old.ending == (4005, "taken_over")
         # a log-on waits for its turn, so a command of the same moment is read before it
         in_time = held != "request"
-        assert outcome(old) == (APPLIED if in_time else LOST)
+        assert old.outcome() == (APPLIED if in_time else LOST)
         assert executed(at) == (["1"] if in_time or held == "answer" else [])
-        assert end(new) is None
+        assert new.ending is None
         assert new.shown["me"]["remote_number"] == OTHER_NUMBER
         assert at.upstream.routing == {7: OTHER_NUMBER}
 
@@ -270,7 +268,7 @@ async def test_a_renewal_beside_a_command(monkeypatch: pytest.MonkeyPatch, held:
         await at.pass_time(2)
         phone.command("1", "1")
         await at.clock.settle()
-        assert outcome(phone) == APPLIED
+        assert phone.outcome() == APPLIED
         await _open_door(at, roads)
         assert [facts.expires_at_ms > phone.ticket.expires_at_ms for facts in phone.facts] == [True]
 
@@ -290,7 +288,7 @@ async def test_a_renewal_beside_a_log_off_keeps_nothing_alive(
         await at.clock.settle()
         await _open_door(at, roads)
         assert (await leaving).routing == "removed"
-        assert end(phone) == LOGGED_OFF
+        assert phone.ending == LOGGED_OFF
         assert phone.facts == []
         await _gone(at)
 
@@ -311,9 +309,9 @@ async def test_a_session_that_expires_beside_a_command(
         at.upstream.end_session(at.upstream.session(phone.ticket.secret), EndReason.EXPIRED)
         await at.clock.settle()
         await roads.release(1)
-        assert outcome(phone) == told
-        assert end(phone) == (4300, "expired")
-        assert end(other) is None
+        assert phone.outcome() == told
+        assert phone.ending == (4300, "expired")
+        assert other.ending is None
         assert true_state(at) == state
 
 
@@ -345,5 +343,5 @@ async def test_of_two_hellos_of_a_session_that_takes_a_devices_place_the_later_i
         await roads.hear(1)
         second = await at.again(first)
         await roads.release(1)
-        assert (end(first), end(second)) == ((4004, "replaced"), None)
+        assert (first.ending, second.ending) == ((4004, "replaced"), None)
         assert second.shown.keys() >= {"agent:7", "agent:8", "queue:5"}

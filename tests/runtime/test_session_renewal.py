@@ -101,7 +101,7 @@ async def _short_lived(at: Scene, life_s: int) -> PhoneLine:
     return phone
 
 
-@pytest.mark.parametrize("life_s", [15, 60, 3_600])
+@pytest.mark.parametrize("life_s", [15, 600])
 async def test_renewals_that_hang_are_tried_one_after_the_other(
     monkeypatch: pytest.MonkeyPatch, life_s: int
 ) -> None:
@@ -194,8 +194,7 @@ async def test_a_session_that_is_on_no_link_has_ended_when_its_renewal_is_refuse
 async def test_a_session_ends_as_the_link_tells_though_its_renewal_is_refused_first(first: str) -> None:
     async with scene() as at:
         phone = await at.served()
-        link = at.upstream.link(user(1))
-        assert link is not None
+        link = at.link()
         if first == "renewal":
             link.mute()
         at.upstream.end_session(at.upstream.session(phone.ticket.secret), EndReason.TAKEN_OVER, "Tablet")
@@ -203,8 +202,7 @@ async def test_a_session_ends_as_the_link_tells_though_its_renewal_is_refused_fi
         await at.pass_time(2)
         link.unmute()
         await at.clock.settle()
-        assert phone.closed is not None
-        assert (phone.closed.code, phone.closed.by) == (CloseCode.LOGGED_OFF, "Tablet")
+        assert (phone.ended.code, phone.ended.by) == (CloseCode.LOGGED_OFF, "Tablet")
 
 
 async def test_a_renewal_that_hangs_delays_no_change_of_role(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from gateway.runtime.log_off import DENIED_BEYOND_MS, LOOK_S, RETRY_S
 from gateway.runtime.ports import NODE_TTL_S
 from tests.runtime.followed import followed
 from tests.runtime.rivals import Gate
-from tests.runtime.scene import PhoneLine, Scene, user
+from tests.runtime.scene import PhoneLine, Scene
 from tests.runtime.street import Street, street
 
 
@@ -31,8 +31,7 @@ async def test_a_session_that_is_logged_off_anywhere_is_over_everywhere_at_once(
         near, far = await followed(at)
         await at.scenes[2].node.account.log_off(far.ticket)
         await at.clock.settle()
-        assert far.closed is not None
-        assert (far.closed.code, far.closed.reason, far.closed.by) == (
+        assert (far.ended.code, far.ended.reason, far.ended.by) == (
             CloseCode.LOGGED_OFF,
             EndReason.LOGGED_OFF,
             "self",
@@ -61,8 +60,7 @@ async def test_a_session_that_oscc_e_ended_is_over_everywhere_at_once() -> None:
         near, far = await followed(at)
         at.upstream.end_session(at.upstream.session(far.ticket.secret), EndReason.TAKEN_OVER)
         await at.clock.settle()
-        assert far.closed is not None
-        assert (far.closed.code, far.closed.reason) == (CloseCode.LOGGED_OFF, EndReason.TAKEN_OVER)
+        assert (far.ended.code, far.ended.reason) == (CloseCode.LOGGED_OFF, EndReason.TAKEN_OVER)
         told = [one for one in at.heard(SessionOver) if isinstance(one, SessionOver)]
         assert [(one.ticket.handle, one.reason) for one in told] == [
             (far.ticket.handle, EndReason.TAKEN_OVER)
@@ -107,8 +105,7 @@ async def test_whoever_logs_off_while_the_shelf_is_asked_is_not_served(
         at.upstream.unreachable = False
         gate.open()
         await at.clock.settle()
-        assert phone.closed is not None
-        assert (phone.closed.code, phone.closed.by) == (CloseCode.LOGGED_OFF, "self")
+        assert (phone.ended.code, phone.ended.by) == (CloseCode.LOGGED_OFF, "self")
         assert not at.scenes[0].node.user_states
 
 
@@ -157,16 +154,6 @@ async def test_of_a_token_that_nobody_can_show_any_more_nothing_is_kept() -> Non
         assert kept == [1.0]
 
 
-async def test_how_a_phone_is_sent_away_depends_on_its_application() -> None:
-    async with street() as at:
-        agent = await at.scenes[0].served("bert", Application.REMOTE_ASSISTANT, number="+49301111111")
-        await at.pass_time(1)
-        at.scenes[1].node.session_ended(agent.ticket, EndReason.UNKNOWN, None)
-        await at.clock.settle()
-        assert agent.closed is not None
-        assert agent.closed.code is CloseCode.LOGGED_OFF, "no number comes back by itself"
-
-
 async def test_a_log_on_clears_what_was_said_of_the_user_before() -> None:
     async with street() as at:
         near, _ = await followed(at)
@@ -203,16 +190,6 @@ def held_in(thing: object) -> set[object]:
         if not isinstance(one, dict | type):
             found.add(one)
     return found
-
-
-async def test_the_log_off_of_a_session_that_nobody_serves_is_remembered_too() -> None:
-    async with street() as at:
-        phone = await at.scenes[0].phone("anna")
-        await at.scenes[0].node.account.log_off(phone.ticket)
-        await at.clock.settle()
-        assert user(1) not in at.scenes[1].node.user_states
-        assert await refused(at, phone, at.scenes[1]) == (CloseCode.LOGGED_OFF, EndReason.LOGGED_OFF)
-        assert len(at.scenes[1].node.session_revocations) == 1
 
 
 async def test_an_unforeseen_fault_over_one_end_does_not_end_the_node(

@@ -159,16 +159,6 @@ async def test_what_could_not_be_published_is_a_gap_and_the_next_goes_on() -> No
         at.bus.go_on()
 
 
-async def test_nothing_is_published_while_nobody_asks_and_the_next_begins_there() -> None:
-    async with owned() as at:
-        await at.wait_for(1, 2)
-        assert not at.published
-        at.follow(FAR, 0.0, together=True)
-        await at.wait_for(3)
-        assert [(told.after, told.upto) for told in at.published] == [(2, 3)]
-        at.bus.go_on()
-
-
 async def test_who_has_not_asked_for_long_is_silent_and_is_told_once() -> None:
     async with owned() as at:
         at.follow(FAR, 0.0, together=True)
@@ -239,26 +229,6 @@ async def test_nothing_of_a_new_epoch_is_read_before_everything_is_there() -> No
         at.bus.go_on()
         told = at.sharing.answer(Since(USER, EPOCH, 1))
         assert (told.reset, told.upto, len(told.updates)) == (True, 3, 1)
-
-
-async def test_an_epoch_is_lit_once() -> None:
-    async with owned() as at:
-        at.sharing.light()
-        await at.clock.settle()
-        assert not at.published
-
-
-async def test_whoever_asks_is_told_what_he_is_missing() -> None:
-    async with owned() as at:
-        await at.wait_for(1, 2)
-        told = at.sharing.answer(Since(USER, 0, 0))
-        replica = Ledger()
-        assert replica.receive(delta(told, replica, {})) is Receipt.APPLIED
-        assert replica.position == at.feed.ledger.position
-        at.feed.ledger.record("queue:5", None)
-        missing = at.sharing.answer(Since(USER, *replica.position))
-        assert [(one.key, one.value) for one in missing.updates] == [("queue:5", None)]
-        assert not missing.reset
 
 
 async def test_a_notice_is_sent_to_who_follows_and_to_nobody_else() -> None:

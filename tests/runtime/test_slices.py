@@ -1,4 +1,4 @@
-"""A link brings 2,000 agents, and others have turns meanwhile: work is counted, not timed."""
+"""A link brings 1,000 agents, and others have turns meanwhile: work is counted, not timed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gateway.upstream.oscce.readings import Readings
 from tests.runtime.scene import scene
 from tests.runtime.test_forgotten import GIVE_UP_S, simulated, until
 
-AGENTS = 2_000
+AGENTS = 1_000
 
 
 async def test_what_a_session_sees_is_narrowed_when_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

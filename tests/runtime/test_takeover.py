@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.core.bus_health import BusState
 from gateway.core.rate_limits import Urgency
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.protocol.envelopes import Asks, Here, Leaving, Offer
 from gateway.runtime.handover import AGAIN_S, TURN_S
-from gateway.runtime.ports import Grant, Start
+from gateway.runtime.ports import Grant
 from tests.runtime.followed import followed, follower
 from tests.runtime.scene import PhoneLine, user
 from tests.runtime.street import Street, street
@@ -126,27 +125,6 @@ async def test_whoever_has_no_phone_here_any_more_holds_no_turn(*, is_queued: bo
         assert (waiting(at), in_flight(at)) == (0, 0)
 
 
-async def test_a_turn_that_goes_on_to_an_owner_who_does_not_begin_is_given_back(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async with street() as at:
-        await followed(at)
-        home, follows = at.home(1), follower(at)
-        end = follows.end
-
-        def end_all(start: Start | None) -> None:
-            end(start)
-            if start is not None:
-                assert (start.entered, in_flight(at)) == (True, 1)
-                home.stop()
-
-        monkeypatch.setattr(follows, "end", end_all)
-        at.scenes[0].node.drain()
-        await at.pass_time(2)
-        assert home.over.is_set()
-        assert in_flight(at) == 0
-
-
 async def test_a_turn_of_an_owner_who_is_not_granted_the_lease_is_given_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -216,34 +194,6 @@ async def test_a_follower_that_fails_holds_no_turn(
         follows.look()
         await at.pass_time(1)
         assert user(1) not in at.scenes[1].node.user_states
-        assert (waiting(at), in_flight(at)) == (0, 0)
-
-
-async def test_a_follower_that_fails_when_it_is_given_the_user_gives_the_turn_back(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async with street() as at:
-        await followed(at)
-        home = at.home(1)
-
-        async def fail(_user: object) -> None:
-            raise RuntimeError("a fault of one user")
-
-        monkeypatch.setattr(at.scenes[1].node.exchange, "unfollow", fail)
-        at.scenes[0].node.drain()
-        await at.pass_time(1)
-        assert home.over.is_set()
-        assert in_flight(at) == 0
-
-
-async def test_nobody_queues_who_could_tell_no_wish() -> None:
-    async with street() as at:
-        await followed(at)
-        at.scenes[0].node.drain()
-        follows = follower(at)
-        at.scenes[1].node.exchange.machine.state = BusState.DOWN
-        assert not follows._takeover.is_open(at.clock.now())
-        assert not follows._takeover.step(at.clock.now())
         assert (waiting(at), in_flight(at)) == (0, 0)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import cast
@@ -10,8 +9,6 @@ from typing import cast
 import pytest
 
 from gateway.core.compose import Composer
-from gateway.domain.commands import Execute
-from gateway.domain.errors import CloseCode
 from gateway.domain.model import Kind, UserId
 from gateway.domain.resources import Queue
 from gateway.domain.upstream import Part, Source
@@ -21,26 +18,11 @@ from tests.runtime.scene import scene, user
 from tests.runtime.street import street
 
 
-async def test_a_user_has_one_household_here_which_ends_with_him() -> None:
-    async with scene() as at:
-        homes = at.node._user_states
-        assert (len(homes), homes.get(user(1)), homes.served(user(1))) == (0, None, None)
-        phone, other = await at.served(), await at.served(device="d2")
-        (home,) = homes
-        assert homes.get(user(1)) is homes.served(user(1)) is home
-        assert dict(homes.present) == {user(1): home}
-        phone.bye()
-        other.bye()
-        await at.pass_time(95)
-        assert len(homes) == 0
-
-
 async def test_a_household_that_is_over_takes_no_phones_and_the_next_begins_after_it() -> None:
     async with street(1) as at:
         phone = await at.scenes[0].served()
         homes, before = at.scenes[0].node._user_states, at.home(0)
-        link = at.upstream.link(user(1))
-        assert link is not None
+        link = at.link()
         close = link.close
 
         async def close_slowly() -> None:
@@ -62,22 +44,6 @@ async def test_a_household_that_is_over_takes_no_phones_and_the_next_begins_afte
         assert at.openings[1].token > at.openings[0].token
 
 
-async def test_what_is_known_of_commands_outlives_the_household() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        phone.command("1", "1")
-        await at.clock.settle()
-        stream = phone.stream
-        phone.bye()
-        await at.pass_time(95)
-        assert len(at.node._user_states) == 0
-        again = await at.served()
-        again.command("2", "1", retry=True, stream=stream)
-        await at.clock.settle()
-        assert again.result("2") == {"status": "applied"}
-        assert len(at.asked(Execute)) == 1
-
-
 async def test_what_is_known_of_commands_is_forgotten_in_time() -> None:
     async with scene() as at:
         phone = await at.served()
@@ -88,34 +54,6 @@ async def test_what_is_known_of_commands_is_forgotten_in_time() -> None:
         assert len(at.node._user_states.command_history) == 1
         await at.pass_time(600)
         assert len(at.node._user_states.command_history) == 0
-
-
-async def test_the_fault_of_one_user_ends_that_user_and_says_where(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with scene() as at:
-        anna, bert = await at.served("anna"), await at.served("bert")
-
-        def fail(*_: object) -> None:
-            raise ZeroDivisionError
-
-        owner = at.owner(1)
-        monkeypatch.setattr(type(owner.mirror), "read_all", fail)
-        at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=9)))
-        await at.pass_time(1)
-        assert anna.closed is not None
-        assert anna.closed.code is CloseCode.INTERNAL
-        assert user(1) not in at.node.user_states
-        assert (bert.closed, user(7) in at.node.user_states) == (None, True)
-        (record,) = [one for one in caplog.records if one.getMessage() == "user_failed"]
-        shown = vars(record)
-        assert shown["error"] == "ZeroDivisionError"
-        assert shown["place"].startswith("tests/runtime/test_user_states.py:")
-        assert re.search(r" < gateway/runtime/link_session\.py:\d+:\w+", shown["place"])
-        monkeypatch.undo()
-        back = await at.again(anna)
-        await at.pass_time(1)
-        assert back.of_kind("welcome")
 
 
 async def test_a_fault_over_what_is_due_for_one_user_keeps_no_other_from_what_is_due_for_him(
