@@ -17,14 +17,13 @@ from gateway.domain.upstream import LoggedOn, LogOn, Opened, Part, Reading, Sour
 from gateway.upstream.asterisk.ami import AmiAddress
 from gateway.upstream.asterisk.link import AsteriskLink
 from gateway.upstream.asterisk.monitor import Timing
-from gateway.upstream.asterisk.people import hash_password
 from gateway.upstream.asterisk.server import AsteriskServer, AsteriskSettings
 from gateway.upstream.asterisk.view import Rules
 from tests.contracts.upstream_sites import Heard, hearing
-from tests.doubles.fake_ami import FakeAsterisk
+from tests.doubles.fake_ami import FakeAsterisk, quick_hash
 
 PASSWORD = "canary-of-a-password"
-HASHED = hash_password(PASSWORD, bytes(16))
+HASHED = quick_hash(PASSWORD)
 NUMBER = "+4930555019871"
 PEOPLE = f"""
 [[people]]

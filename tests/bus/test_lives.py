@@ -272,7 +272,7 @@ class Between:
                 assert numbers == sorted(set(numbers)), "each once, and in order"
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=5 * settings().max_examples, deadline=None)
 @given(acts=acts, ahead=st.tuples(st.floats(-1e5, 1e5), st.floats(-1e5, 1e5)))
 def test_whoever_stands_between_repeats_reorders_and_holds_back_in_vain(
     acts: list[tuple[str, float]], ahead: tuple[float, float]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
@@ -199,19 +199,32 @@ async def arrives(node: RedisBackend, channel: Inbox, receivers: int) -> bool:
         return False
 
 
-async def test_a_killed_primary_costs_its_users_seconds_and_others_nothing() -> None:
+async def test_a_demoted_primary_is_left_and_a_killed_one_costs_its_users_seconds_and_others_nothing() -> (
+    None
+):
     async with redis_cluster(node_timeout_ms=4_000) as cluster, nodes(cluster, A, B) as (one, two):
         hurt = cluster.shard(two.bus.own.prefix)
-        well = next(shard for shard in cluster.shards if shard is not hurt)
-        users = [served_by(one, cluster, shard) for shard in (hurt, well)]
-        held = [(user, (await owned(one, user)).token) for user in users]
-        heard: list[Envelope] = []
-        await two.bus.subscribe(Inbox(B), heard.append)
-        await one.bus.publish(Inbox(B), said(1))
+        demoted, well = (shard for shard in cluster.shards if shard is not hurt)
+        held = [
+            (user, (await owned(one, user)).token) for user in _users(one, cluster, (hurt, demoted, well))
+        ]
+        await two.bus.subscribe(Inbox(B), lambda _: None)
+        assert demoted.replica is not None
+        await demoted.replica.command("CLUSTER", "FAILOVER")
+        await demoted.failed_over()
+        await until(demoted.primary.follows, "the old primary did not become a replica")
+
+        async def is_left() -> bool:
+            places = {client.endpoint for each in (one, two) for client in each.clients.values()}
+            return Endpoint("127.0.0.1", demoted.primary.port) not in places
+
+        await until(is_left, "a connection to the demoted primary stays")
+        assert await one.leases.renew_many(A, "h", held) == [True] * 3
+        assert one.refusals() == frozenset()
         await hurt.primary.kill()
         with pytest.raises(GatewayError):
             await one.bus.publish(Inbox(B), said(2))
-        assert await one.leases.renew_many(A, "h", held) == [None, True]
+        assert await one.leases.renew_many(A, "h", held) == [None, True, True]
         await hurt.failed_over()
 
         async def is_back() -> bool:
@@ -219,39 +232,33 @@ async def test_a_killed_primary_costs_its_users_seconds_and_others_nothing() -> 
                 renewed = await one.leases.renew_many(A, "h", held)
             except GatewayError:
                 return False
-            return renewed == [True, True] and await arrives(one, Inbox(B), 1) and two.trouble is None
+            return renewed == [True] * 3 and await arrives(one, Inbox(B), 1) and two.trouble is None
 
         await until(is_back, "the users of the lost shard are not served")
         assert hurt.replica is not None
         assert two.bus.subscriber.client.endpoint == Endpoint("127.0.0.1", hurt.replica.port)
 
 
-async def test_a_demoted_primary_is_left_though_it_answers() -> None:
-    async with redis_cluster() as cluster, nodes(cluster, A, B) as (one, two):
-        shard = cluster.shard(two.bus.own.prefix)
-        user = served_by(one, cluster, shard)
-        grant = await owned(one, user)
-        await two.bus.subscribe(Inbox(B), lambda _: None)
-        assert shard.replica is not None
-        await shard.replica.command("CLUSTER", "FAILOVER")
-        await shard.failed_over()
-        await until(shard.primary.follows, "the old primary did not become a replica")
-        assert await one.leases.renew(user, A, "h", grant.token)
-
-        async def is_left() -> bool:
-            places = {client.endpoint for each in (one, two) for client in each.clients.values()}
-            return Endpoint("127.0.0.1", shard.primary.port) not in places and await arrives(one, Inbox(B), 1)
-
-        await until(is_left, "a connection to the demoted primary stays")
-        assert one.refusals() == frozenset()
+def _users(node: RedisBackend, cluster: RedisCluster, shards: Sequence[Shard]) -> list[UserId]:
+    return [served_by(node, cluster, shard) for shard in shards]
 
 
-async def test_a_shard_that_nothing_takes_over_from_is_a_refusal_of_writes() -> None:
+async def test_a_primary_that_refuses_writes_and_a_lost_shard_are_known_by_their_words() -> None:
     async with (
         redis_cluster(with_replicas=False, node_timeout_ms=4_000) as cluster,
         nodes(cluster, A) as (node,),
     ):
         lost, well = cluster.shards[0], cluster.shards[1]
+        full = cluster.shards[2].primary
+        await full.command("CONFIG", "SET", "maxmemory-policy", "noeviction")
+        await full.command("CONFIG", "SET", "maxmemory", 1)
+
+        async def refuses() -> bool:
+            return node.refusals() == {"OOM"}
+
+        await until(refuses, "the refusal is not known")
+        assert (await owned(node, served_by(node, cluster, well))).holder == "h"
+        await full.command("CONFIG", "SET", "maxmemory", 0)
         await lost.primary.kill()
 
         async def is_known() -> bool:
@@ -275,19 +282,6 @@ async def test_a_shard_that_nothing_takes_over_from_is_a_refusal_of_writes() -> 
 
         await until(is_well, "the shard is back, and nobody knows")
         await until(partial(serves, lost), "users of the shard that is back are not served")
-
-
-async def test_a_primary_that_refuses_writes_is_named_by_its_word() -> None:
-    async with redis_cluster(with_replicas=False) as cluster, nodes(cluster, A) as (node,):
-        server = cluster.shards[2].primary
-        await server.command("CONFIG", "SET", "maxmemory-policy", "noeviction")
-        await server.command("CONFIG", "SET", "maxmemory", 1)
-
-        async def refuses() -> bool:
-            return node.refusals() == {"OOM"}
-
-        await until(refuses, "the refusal is not known")
-        assert (await owned(node, served_by(node, cluster, cluster.shards[0]))).holder == "h"
 
 
 # ---- the check ----

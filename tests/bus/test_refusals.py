@@ -21,7 +21,6 @@ from tests.doubles.clock import ManualClock
 from tests.doubles.servers import Engine, Server, free_port, redis_server, until
 
 Trouble = Callable[[Server], Awaitable[None]]
-ENGINES = pytest.mark.parametrize("engine", Engine)
 
 
 async def test_a_refusal_counts_until_a_write_is_taken_and_a_while_at_least() -> None:
@@ -49,7 +48,7 @@ async def test_what_is_taken_between_two_refusals_ends_neither() -> None:
 
 def node(url: str) -> RedisBackend:
     """Return a node's doors, which try sooner than in earnest."""
-    often = Lifetimes(refusal_s=2.5, trial_s=0.2)
+    often = Lifetimes(refusal_s=1.0, trial_s=0.1)
     return RedisBackend(url, KEYS, SystemClock(), lambda: 0.5, os.urandom, options=BackendOptions(ttl=often))
 
 
@@ -82,10 +81,14 @@ async def with_a_disk_that_fails(server: Server) -> None:
     await until(fails, "it saves well")
 
 
-@ENGINES
 @pytest.mark.parametrize(
-    ("trouble", "word"),
-    [(full, "OOM"), (without_replicas, "NOREPLICAS"), (with_a_disk_that_fails, "MISCONF")],
+    ("engine", "trouble", "word"),
+    [
+        (Engine.REDIS, full, "OOM"),
+        (Engine.VALKEY, full, "OOM"),
+        (Engine.REDIS, without_replicas, "NOREPLICAS"),
+        (Engine.VALKEY, with_a_disk_that_fails, "MISCONF"),
+    ],
 )
 async def test_a_server_that_takes_no_writes_is_known_by_its_word(
     engine: Engine, trouble: Trouble, word: str
@@ -106,9 +109,8 @@ async def test_a_server_that_takes_no_writes_is_known_by_its_word(
         await refuses(site)
 
 
-@ENGINES
-async def test_a_replica_is_known_by_its_word(engine: Engine) -> None:
-    async with redis_server(engine=engine) as server:
+async def test_a_replica_is_known_by_its_word() -> None:
+    async with redis_server() as server:
         await server.command("REPLICAOF", "127.0.0.1", 1)
         async with node(server.url) as site:
             await refuses(site, "READONLY")
@@ -116,9 +118,8 @@ async def test_a_replica_is_known_by_its_word(engine: Engine) -> None:
             await refuses(site)
 
 
-@ENGINES
-async def test_who_is_not_let_in_knows_why(engine: Engine) -> None:
-    async with redis_server("--requirepass", "right", engine=engine) as server:
+async def test_who_is_not_let_in_knows_why() -> None:
+    async with redis_server("--requirepass", "right") as server:
         place = f"127.0.0.1:{server.port}/0"
         async with node(f"redis://{place}") as none, node(f"redis://:wrong@{place}") as wrong:
             await refuses(none, "NOAUTH")
@@ -145,9 +146,8 @@ async def test_a_server_that_is_away_refuses_nothing() -> None:
         await refuses(site)
 
 
-@ENGINES
-async def test_a_user_who_may_not_write_is_known_by_its_word(engine: Engine) -> None:
-    async with redis_server(engine=engine) as server, node(server.url) as site:
+async def test_a_user_who_may_not_write_is_known_by_its_word() -> None:
+    async with redis_server() as server, node(server.url) as site:
         await connected(site)
         await server.command("ACL", "SETUSER", "default", "-set", "-evalsha")
         await refuses(site, "NOPERM")

@@ -26,8 +26,8 @@ from tests.doubles.clock import ManualClock
 from tests.doubles.fake_redis import FakeRedis
 from tests.doubles.lossy_bus import Trouble
 from tests.doubles.redis_cluster import shared_cluster
-from tests.doubles.sentinels import sentinel_trio
-from tests.doubles.servers import Engine, Server, redis_server, until
+from tests.doubles.sentinels import shared_trio
+from tests.doubles.servers import Engine, Server, shared_server, until
 
 KEYS = BusKeys(sealing=(("k1", b"1" * 32), ("k0", b"0" * 32)), pseudonym=b"p" * 32)
 _LATER = """
@@ -150,14 +150,18 @@ async def fake() -> AsyncIterator[BusSite]:
 @asynccontextmanager
 async def real(engine: Engine) -> AsyncIterator[BusSite]:
     """Yield two nodes on a real server."""
-    async with redis_server(engine=engine) as server, _nodes(server.url) as nodes:
+    server = shared_server(engine)
+    await server.flush()
+    async with _nodes(server.url) as nodes:
         yield _site(nodes, partial(_cut_there, server), Network(server.url, server, nodes))
 
 
 @asynccontextmanager
 async def sentinel() -> AsyncIterator[BusSite]:
     """Yield two nodes on the primary that three sentinels watch."""
-    async with sentinel_trio() as trio, _nodes(trio.url) as nodes:
+    trio = shared_trio()
+    await trio.primary.flush()
+    async with _nodes(trio.url) as nodes:
         yield _site(nodes, partial(_cut_there, trio.primary), Network(trio.url, trio.primary, nodes))
 
 

@@ -13,7 +13,7 @@ from gateway.bus.sealing import DropReason
 from gateway.domain.errors import EndReason
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import Channel, Control, Detach, Envelope, Events, Inbox, encode
-from tests.contracts.buses import KEYS, NETWORKED, SITES, BusSite, Network, node
+from tests.contracts.buses import KEYS, NETWORKED, SITES, BusSite, Network, connected, node
 from tests.doubles.servers import until
 
 A: Channel = Inbox(NodeId("a"))
@@ -297,6 +297,7 @@ async def test_strangers_are_not_heard_and_older_keys_are(networked: tuple[BusSi
             return bool(inbox.envelopes) if why is None else dropped[why] >= 2  # a greeting, too
 
         async with node(network.url, keys) as other:
+            await connected(other)
             assert await other.bus.publish(A, envelope(number)) == 1
             await until(is_judged, f"nothing became of {number}: {dropped}")
     assert inbox.envelopes == [envelope(0)]

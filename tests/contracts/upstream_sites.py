@@ -24,11 +24,10 @@ from gateway.domain.upstream import LinkClosed, LinkEvent, LoggedOn, LogOn, Part
 from gateway.runtime.ports import Authority, Clock, Link, Upstream
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.upstream.asterisk.ami import AmiAddress
-from gateway.upstream.asterisk.people import hash_password
 from gateway.upstream.asterisk.server import AsteriskServer, AsteriskSettings
 from gateway.upstream.oscce.client import OsccServer
 from tests.doubles.clock import ManualClock
-from tests.doubles.fake_ami import FakeAsterisk
+from tests.doubles.fake_ami import FakeAsterisk, quick_hash
 from tests.doubles.fake_upstream import FakeUpstream
 
 EventT = TypeVar("EventT", bound=LinkEvent)
@@ -177,7 +176,7 @@ PEOPLE = f"""
 [[people]]
 login = "ana"
 name = "Ana Agent"
-password = "{hash_password("right", bytes(16))}"
+password = "{quick_hash("right")}"
 supervisor = true
 agent = true
 queues = ["sales", "support"]

@@ -14,15 +14,13 @@ import random  # noqa: TID251 - seeded by the test that makes the proxy
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Final, Literal, Self
+from typing import Final, Self
 
 from tests.doubles.resp import RespFrames, is_published
 
 CHUNK: Final = 65_536
 WAITING_MAX: Final = 1024
 """Pieces that wait in one direction of one connection; then its source is not read any more."""
-Direction = Literal["up", "down"]
-"""Up: client to server. Down: server to client."""
 
 
 @dataclass(slots=True)
@@ -30,10 +28,6 @@ class Way:
     """What happens in one direction. All rates are in 0..1; seconds are real ones."""
 
     latency_s: float = 0.0
-    jitter_s: float = 0.0
-    """Up to so much more latency for each piece; they stay in order."""
-    cut_rate: float = 0.0
-    """How likely the arrival of a piece cuts its connection (the piece is lost)."""
     lose_rate: float = 0.0
     """Published messages only, as the next two."""
     repeat_rate: float = 0.0
@@ -67,8 +61,8 @@ class Way:
 
     def heal(self) -> None:
         """Pass everything at once from now on. What was counted stays."""
-        self.latency_s = self.jitter_s = self.delay_s = 0.0
-        self.cut_rate = self.lose_rate = self.repeat_rate = self.delay_rate = 0.0
+        self.latency_s = self.delay_s = 0.0
+        self.lose_rate = self.repeat_rate = self.delay_rate = 0.0
         self.thaw()
 
     async def flowing(self) -> None:
@@ -146,11 +140,6 @@ class ChaosProxy:
         self.refuses = True
         self.cut()
 
-    def half_close(self, direction: Direction) -> None:
-        """End one direction of all connections: its reader sees the end, the other direction goes on."""
-        for pair in self._pairs:
-            pair.half_close(direction)
-
     def heal(self) -> None:
         """Be transparent from now on."""
         self.refuses = False
@@ -199,10 +188,6 @@ class ChaosProxy:
             pair.abort()
 
 
-class _CutError(ConnectionError):
-    """Chance has cut the connection."""
-
-
 @dataclass(eq=False, slots=True)
 class _Pair:
     near_reader: asyncio.StreamReader
@@ -216,11 +201,6 @@ class _Pair:
         self.far_writer.transport.abort()
         for carrier in self.carriers:
             carrier.cancel()
-
-    def half_close(self, direction: Direction) -> None:
-        writer = self.far_writer if direction == "up" else self.near_writer
-        if not writer.is_closing():
-            writer.write_eof()
 
 
 class _Lane:
@@ -252,8 +232,6 @@ class _Lane:
         loop = asyncio.get_running_loop()
         while data := await self._reader.read(CHUNK):
             await self._way.flowing()
-            if self._way.cut_rate and self._chance.random() < self._way.cut_rate:
-                raise _CutError
             for piece in [data] if self._frames is None else self._frames.feed(data):
                 self._take(piece, loop.time())
             while len(self._waiting) >= WAITING_MAX:
@@ -264,7 +242,7 @@ class _Lane:
 
     def _take(self, piece: bytes, now: float) -> None:
         way, chance = self._way, self._chance
-        due = now + way.latency_s + (chance.random() * way.jitter_s if way.jitter_s else 0.0)
+        due = now + way.latency_s
         self._last_due = due = max(due, self._last_due)
         if self._frames is None or not is_published(piece):
             self._put(due, piece)

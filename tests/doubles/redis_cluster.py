@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import Future
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Thread
 from typing import Final
 
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import RedisError
 
-from tests.doubles.servers import NOTHING_KEPT, Engine, Server, any_engine, binary, free_port, running, until
+from tests.doubles.servers import (
+    NOTHING_KEPT,
+    Engine,
+    Server,
+    any_engine,
+    binary,
+    free_port,
+    lasting,
+    running,
+    until,
+)
 
 SHARDS: Final = 3
 
@@ -136,21 +144,7 @@ def shared_cluster(engine: Engine) -> RedisCluster:
     It takes two seconds to come about, which is too long for each test. Whoever uses it flushes it first.
     """
     binary(engine)  # skips the test where there is none
-    found: Future[RedisCluster] = Future()
-
-    async def hold() -> None:
-        async with redis_cluster(engine=engine, with_replicas=False) as cluster:
-            found.set_result(cluster)
-            await asyncio.Event().wait()
-
-    def run() -> None:
-        try:
-            asyncio.run(hold())
-        except BaseException as error:  # noqa: BLE001 - it is raised in the test
-            found.set_exception(error)
-
-    Thread(target=run, daemon=True, name="redis cluster").start()
-    return found.result()
+    return lasting(partial(redis_cluster, engine=engine, with_replicas=False))
 
 
 def _options(folder: Path, number: int, bus: int, node_timeout_ms: int) -> tuple[str, ...]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
 from redis.exceptions import RedisError
 
-from tests.doubles.servers import NOTHING_KEPT, Engine, Server, any_engine, running, until
+from tests.doubles.servers import NOTHING_KEPT, Engine, Server, any_engine, lasting, running, until
 
 MASTER: Final = "mymaster"
 
@@ -84,6 +85,12 @@ async def sentinel_trio(*, engine: Engine | None = None, down_after_ms: int = 50
         for sentinel in sentinels:
             await stack.enter_async_context(running(sentinel))
         yield Trio(sentinels, primary, replica)
+
+
+@cache
+def shared_trio() -> Trio:
+    """Return a trio that lives as long as this process. Whoever uses it flushes its primary first."""
+    return lasting(sentinel_trio)
 
 
 def _sentinel_conf(

@@ -15,10 +15,13 @@ import shutil
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
+from concurrent.futures import Future
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from threading import Thread
+from typing import Final, TypeVar
 
 import pytest
 import redis.asyncio as client
@@ -28,6 +31,7 @@ from redis.exceptions import RedisError
 
 from gateway.app.process import SystemClock
 
+T = TypeVar("T")
 _LINE_BYTES_MAX: Final = 64 * 1024 * 1024
 _LOOK_S: Final = 0.01
 _PORTS_FROM: Final = 15_000
@@ -247,6 +251,32 @@ async def running(server: Server) -> AsyncIterator[None]:
         yield
     finally:
         await server.kill()
+
+
+def lasting(make: Callable[[], AbstractAsyncContextManager[T]]) -> T:
+    """Enter a context that lives as long as this process, on a loop of its own; returns what it yields."""
+    found: Future[T] = Future()
+
+    async def hold() -> None:
+        async with make() as made:
+            found.set_result(made)
+            await asyncio.Event().wait()
+
+    def run() -> None:
+        try:
+            asyncio.run(hold())
+        except BaseException as error:  # noqa: BLE001 - it is raised in the test
+            found.set_exception(error)
+
+    Thread(target=run, daemon=True, name="servers of tests").start()
+    return found.result()
+
+
+@cache
+def shared_server(engine: Engine) -> Server:
+    """Return a server that lives as long as this process. Whoever uses it flushes it first."""
+    binary(engine)  # skips the test where there is none
+    return lasting(partial(redis_server, engine=engine))
 
 
 async def until(holds: Callable[[], Coroutine[None, None, bool]], otherwise: str) -> None:

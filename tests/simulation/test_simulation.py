@@ -17,8 +17,9 @@ from tests.simulation.pinned import PINNED, Pinned
 from tests.simulation.run import run
 from tests.simulation.schedule import generate
 
-SCHEDULES: Final = int(os.environ.get("SIMULATION_SCHEDULES", "100"))
-AIMED: Final = int(os.environ.get("SIMULATION_AIMED", "30"))
+_IS_FAST: Final = os.environ.get("HYPOTHESIS_PROFILE", "fast") == "fast"
+SCHEDULES: Final = int(os.environ.get("SIMULATION_SCHEDULES", "50" if _IS_FAST else "100"))
+AIMED: Final = int(os.environ.get("SIMULATION_AIMED", "16" if _IS_FAST else "30"))
 """How many schedules are aimed at commands of phones that are lost."""
 FIRST: Final = int(os.environ.get("SIMULATION_SEED", "0"))
 AT_ONCE: Final = 2
