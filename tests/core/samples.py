@@ -41,7 +41,6 @@ def ticket_of(
     issued_at_ms: int = WALL_MS,
     life_ms: int = 36_000_000,
 ) -> Ticket:
-    """Return what a token of Ann's says."""
     return Ticket(
         user=ANN,
         display_name="Ann Archer",
@@ -77,17 +76,14 @@ def declared(handle: str, values: Mapping[str, Resource]) -> Declared:
 
 
 def frame(kind: str, **fields: object) -> bytes:
-    """Return what a phone sends, as JSON."""
     return json.dumps({"kind": kind, **fields}).encode()
 
 
 def hello(**fields: object) -> bytes:
-    """Return a phone's first frame."""
     return frame("hello", token="sealed", client=CLIENT, **fields)
 
 
 def command(frame_id: str = "c1", *, expires_at_ms: int = WALL_MS + 5_000, **fields: object) -> bytes:
-    """Return a supervisor's command for agent 5."""
     asked = {"kind": "agent.routing_state.set", "agent_id": "5", "state": "available", **fields}
     return frame("command", id=frame_id, key=KEY, stream="1.x", expires_at_ms=expires_at_ms, command=asked)
 

@@ -12,35 +12,6 @@ def admission_queue(*, per_s: float = 1.0, burst: float = 4.0, in_flight: int = 
     return AdmissionQueue(Budget(rate_per_s=per_s, burst=burst, in_flight_max=in_flight))
 
 
-def test_while_nobody_waits_whoever_comes_goes_through() -> None:
-    gate = admission_queue()
-    place = gate.join(Urgency.PERSON, lambda: None)
-    assert gate.enter(place, 0.0)
-    assert len(gate) == 0
-
-
-def test_nobody_overtakes_who_came_before_or_is_more_urgent() -> None:
-    gate = admission_queue()
-    late = gate.join(Urgency.REOPENING, lambda: None)
-    first = gate.join(Urgency.PERSON, lambda: None)
-    second = gate.join(Urgency.PERSON, lambda: None)
-    assert not gate.enter(late, 0.0)
-    assert not gate.enter(second, 0.0)
-    assert gate.enter(first, 0.0)
-    assert gate.enter(second, 0.0)
-    assert not gate.enter(late, 0.0), "half of the budget is left to people"
-    assert gate.enter(late, 1.0)
-
-
-def test_who_left_holds_nobody_up() -> None:
-    gate = admission_queue()
-    gone, next_ = (gate.join(Urgency.PERSON, lambda: None) for _ in range(2))
-    gate.withdraw(gone)
-    assert len(gate) == 1
-    assert gate.enter(next_, 0.0)
-    assert not gate.enter(gone, 0.0)
-
-
 def test_whoever_becomes_the_first_is_woken() -> None:
     gate, woken = admission_queue(), list[int]()
     places = [gate.join(Urgency.PERSON, partial(woken.append, number)) for number in range(4)]
@@ -94,15 +65,6 @@ def test_links_that_find_no_place_hold_no_log_on_up() -> None:
     lost = [gate.join(Urgency.REOPENING, lambda: None) for _ in range(3)]
     assert [gate.enter(place, 0.0) for place in lost] == [True, True, False]
     assert gate.admit_log_on(0.0)
-    assert gate.admit_log_on(0.0)
-
-
-def test_places_are_given_back() -> None:
-    gate = admission_queue(in_flight=1)
-    assert gate.admit_log_on(0.0)
-    assert not gate.admit_log_on(0.0)
-    assert gate.log_on_wait_s(0.0) == 1.0
-    gate.log_on_done()
     assert gate.admit_log_on(0.0)
 
 

@@ -73,17 +73,6 @@ def test_what_one_link_told_is_a_step_for_another_that_stood_at_the_same_place()
     assert links[0].shown["agent:5"] is links[1].shown["agent:5"]
 
 
-def test_links_that_were_told_the_same_at_other_times_stand_at_the_same_place() -> None:
-    composer = Composer()
-    links = [Link(composer) for _ in range(2)]
-    for time_ms, link in enumerate(links, 5):
-        link.read(reading(time_ms, available(5), available(6), whole=True))
-    now = reading(10, WORK)
-    one, other = (link.follow(now) for link in links)
-    assert one is not None
-    assert one is other
-
-
 def test_a_link_that_stood_elsewhere_takes_a_step_of_its_own() -> None:
     composer = Composer()
     links = [Link(composer) for _ in range(6)]
@@ -97,26 +86,6 @@ def test_a_link_that_stood_elsewhere_takes_a_step_of_its_own() -> None:
     assert {link.shown["agent:5"] for link in links} == {links[0].shown["agent:5"]}, "then all show the same"
     assert now.steps is not None
     assert len(now.steps) == PASTS_MOST
-
-
-def test_other_clocks_make_other_steps() -> None:
-    composer = Composer()
-    links = [Link(composer) for _ in range(2)]
-    for link in links:
-        link.read(whole())
-    now = reading(10, WORK)
-    one, other = (link.follow(now, offset_ms) for link, offset_ms in zip(links, (0, 5_000), strict=True))
-    assert one is not other
-
-
-def test_what_only_jitters_leaves_a_link_where_it_stands() -> None:
-    link = Link(Composer())
-    link.read(whole())
-    before = link.assembly.parts(AGENT)
-    step = link.follow(reading(10, available()))
-    assert step is not None
-    assert step.changes == []
-    assert link.assembly.parts(AGENT) is before
 
 
 def test_what_is_outside_the_scope_has_to_be_read() -> None:

@@ -12,7 +12,6 @@ from gateway.core.commands import (
     Done,
     Foreign,
     New,
-    Pending,
     Reused,
     answer,
 )
@@ -40,51 +39,6 @@ def begin(
     return calls.begin(key, body, waiter, now, session=session, retry=retry, stream_epoch=stream, epoch=epoch)
 
 
-def test_a_new_command_is_executed_and_its_waiter_told() -> None:
-    calls = Calls[str]()
-    assert begin(calls, "k") == New()
-    assert list(calls.in_flight) == ["k"]
-    assert calls.settle("k", APPLIED, 1.0) == ("first",)
-    assert list(calls.in_flight) == []
-
-
-def test_the_same_again_waits_with_the_first() -> None:
-    calls = Calls[str]()
-    begin(calls, "k")
-    assert begin(calls, "k", waiter="again", retry=True) == Pending()
-    assert calls.settle("k", APPLIED, 1.0) == ("first", "again")
-
-
-def test_the_same_later_gets_the_same_outcome() -> None:
-    calls = Calls[str]()
-    begin(calls, "k")
-    calls.settle("k", APPLIED, 1.0)
-    assert begin(calls, "k", 600.9) == Done(APPLIED)
-
-
-def test_an_outcome_is_forgotten_after_its_time() -> None:
-    calls = Calls[str]()
-    begin(calls, "k")
-    calls.settle("k", APPLIED, 1.0)
-    calls.expire(601.0)
-    assert len(calls) == 0
-    assert begin(calls, "k", 601.0) == New()
-
-
-def test_the_first_outcome_stands() -> None:
-    calls = Calls[str]()
-    begin(calls, "k")
-    calls.settle("k", APPLIED, 1.0)
-    assert calls.settle("k", REJECTED, 2.0) == ()
-    assert begin(calls, "k", 3.0) == Done(APPLIED)
-
-
-def test_settling_what_never_began_changes_nothing() -> None:
-    calls = Calls[str]()
-    assert calls.settle("k", APPLIED, 1.0) == ()
-    assert len(calls) == 0
-
-
 @pytest.mark.parametrize("settled", [False, True])
 def test_a_key_names_one_command(settled: bool) -> None:
     calls = Calls[str]()
@@ -101,49 +55,12 @@ def test_a_retry_from_another_epoch_is_not_executed(stream: int | None) -> None:
     assert begin(calls, "k", retry=False, stream=stream) == New()
 
 
-def test_a_retry_within_the_epoch_is_executed_when_unknown() -> None:
-    assert begin(Calls[str](), "k", retry=True) == New()
-
-
 def test_a_new_epoch_of_the_same_node_does_not_know_what_others_did_between() -> None:
     calls = Calls[str]()
     begin(calls, "k")
     calls.settle("k", APPLIED, 1.0)
     assert begin(calls, "k", retry=True, epoch=EPOCH + 2) == Done(APPLIED)
     assert begin(calls, "lost", retry=True, epoch=EPOCH + 2) == Foreign()
-
-
-def test_one_session_may_have_so_many_in_flight() -> None:
-    calls = Calls[str](CallLimits(per_session=2))
-    assert [begin(calls, key) for key in "abc"] == [New(), New(), Busy()]
-    assert begin(calls, "c", session="other") == New()
-    calls.settle("a", APPLIED, 1.0)
-    assert begin(calls, "d") == New()
-
-
-def test_asking_again_for_what_is_in_flight_costs_nothing_of_the_limit() -> None:
-    calls = Calls[str](CallLimits(per_session=1))
-    begin(calls, "a")
-    assert begin(calls, "a", waiter="again", retry=True) == Pending()
-
-
-def test_one_user_may_have_so_many_in_flight() -> None:
-    calls = Calls[str](CallLimits(per_user=2))
-    assert [begin(calls, key, session=key) for key in "abc"] == [New(), New(), Busy()]
-
-
-def test_so_many_may_wait_for_one_command() -> None:
-    calls = Calls[str](CallLimits(waiters=2))
-    assert [begin(calls, "a", waiter=waiter) for waiter in "xyz"] == [New(), Pending(), Busy()]
-    assert calls.settle("a", APPLIED, 1.0) == ("x", "y")
-
-
-def test_a_waiter_may_leave() -> None:
-    calls = Calls[str]()
-    begin(calls, "a", waiter="x")
-    begin(calls, "a", waiter="y")
-    calls.leave("x")
-    assert calls.settle("a", APPLIED, 1.0) == ("y",)
 
 
 def test_when_full_the_outcome_that_settled_first_goes() -> None:
@@ -165,12 +82,6 @@ def test_after_an_early_drop_an_unknown_retry_is_not_executed_for_the_rest_of_it
     calls.settle("b", APPLIED, 2.0)
     assert begin(calls, "a", 600.9, retry=True) == Foreign()
     assert begin(calls, "a", 602.1, retry=True) == New()
-
-
-def test_when_all_are_in_flight_the_newcomer_is_refused() -> None:
-    calls = Calls[str](CallLimits(entries=1))
-    begin(calls, "a")
-    assert begin(calls, "b") == Busy()
 
 
 def test_the_next_owner_knows_what_the_giver_knew() -> None:

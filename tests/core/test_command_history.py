@@ -28,14 +28,6 @@ def test_whoever_comes_back_in_time_is_told_what_became_of_his_command() -> None
     assert begin(command_history.came("anna"), "anna", retry=True) == Done(APPLIED)
 
 
-def test_whoever_is_present_has_one_and_the_same_also_before_his_first_command() -> None:
-    command_history: CommandHistory[str, str] = CommandHistory()
-    first = command_history.came("anna")
-    assert command_history.came("anna") is first
-    assert command_history.came("bert") is not first
-    assert len(command_history) == 2
-
-
 def test_of_whoever_leaves_without_an_outcome_nothing_is_kept() -> None:
     command_history: CommandHistory[str, str] = CommandHistory()
     command_history.came("anna")

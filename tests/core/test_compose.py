@@ -138,11 +138,6 @@ def test_groups_and_aggregates_are_put_together() -> None:
     )
 
 
-@pytest.mark.parametrize("directory", [Queue(name="x"), Group(name="x"), Aggregate(name="x")])
-def test_what_nothing_is_told_of_is_unknown(directory: Queue | Group | Aggregate) -> None:
-    assert compose(parts(directory), 100) == directory
-
-
 # ---- agents who are not there ----
 
 
@@ -211,34 +206,6 @@ def test_equal_values_of_other_parts_are_one_element_too() -> None:
     held = composer.shown(QUEUE)
     first = composer.element(parts(Queue(name="Sales")), None, 0)
     assert composer.element(parts(Queue(name="Sales")), None, 0) is first is held.element
-
-
-def test_other_values_are_other_elements() -> None:
-    composer = Composer()
-    told = [parts(Queue(name="Sales")), parts(Queue(name="Help")), parts(Agent(display_name="Sales"))]
-    elements = {composer.element(one, None, 0) for one in told}
-    assert len(elements) == 3
-
-
-def test_clocks_that_differ_make_other_elements() -> None:
-    composer, told = Composer(), parts(Queue(), Queue(oldest_since_ms=1_000))
-    found = [composer.element(told, None, offset_ms).value for offset_ms in (0, 5_000)]
-    assert found == [Queue(oldest_since_ms=1_000), Queue(oldest_since_ms=6_000)]
-
-
-def test_a_reading_that_only_jitters_is_the_element_before() -> None:
-    composer = Composer()
-    before = composer.element(parts(Queue(), Queue(oldest_since_ms=1_000)), None, 0)
-    jittered = parts(Queue(), Queue(oldest_since_ms=2_000))
-    assert composer.element(jittered, before, 0) is before
-    moved = parts(Queue(), Queue(oldest_since_ms=4_000))
-    assert composer.element(moved, before, 0).value == Queue(oldest_since_ms=4_000)
-
-
-def test_what_was_of_another_kind_is_no_predecessor() -> None:
-    composer = Composer()
-    before = Element(Agent(display_name="x"))
-    assert composer.element(parts(Queue(name="Sales")), before, 0).value == Queue(name="Sales")
 
 
 def test_nothing_is_made_of_what_the_directory_does_not_know() -> None:

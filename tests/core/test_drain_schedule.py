@@ -7,10 +7,6 @@ import pytest
 from gateway.core.due_times import DrainSchedule, Moving, farewells
 
 
-def test_nobody_is_told_nothing() -> None:
-    assert farewells(0, accepts_per_s=[5.0], moving=[], grace_s=10.0) == ()
-
-
 def test_phones_are_told_when_others_have_room_for_them() -> None:
     told = farewells(4, accepts_per_s=[1.0, 3.0], moving=[], grace_s=10.0)
     assert told == tuple(DrainSchedule(at_s, (0.0, 0.25)) for at_s in (0.0, 0.25, 0.5, 0.75))
@@ -20,22 +16,6 @@ def test_the_budget_of_a_site_slows_them_down() -> None:
     told = farewells(4, accepts_per_s=[100.0], moving=[Moving(4, 2.0)], grace_s=10.0)
     assert [drain_schedule.at_s for drain_schedule in told] == [0.0, 0.5, 1.0, 1.5]
     assert {drain_schedule.window_s for drain_schedule in told} == {(0.0, 0.5)}
-
-
-def test_the_slowest_site_decides() -> None:
-    moving = [Moving(4, 2.0), Moving(1, 0.25), Moving(0, 0.25)]
-    told = farewells(4, accepts_per_s=[100.0], moving=moving, grace_s=10.0)
-    assert [drain_schedule.at_s for drain_schedule in told] == [0.0, 1.0, 2.0, 3.0]
-
-
-def test_phones_of_users_owned_elsewhere_cost_no_log_on() -> None:
-    told = farewells(8, accepts_per_s=[8.0], moving=[Moving(2, 4.0)], grace_s=10.0)
-    assert told[-1] == DrainSchedule(0.875, (0.0, 0.125))
-
-
-def test_a_phone_with_much_room_is_away_for_a_second_at_most() -> None:
-    told = farewells(2, accepts_per_s=[0.25], moving=[], grace_s=10.0)
-    assert told == (DrainSchedule(0.0, (0.0, 1.0)), DrainSchedule(4.0, (0.0, 1.0)))
 
 
 def test_without_enough_time_all_are_told_within_the_grace_and_come_back_later() -> None:
@@ -55,13 +35,3 @@ def test_when_nobody_takes_them_all_are_told_at_once_and_come_back_over_the_grac
     told = farewells(20, accepts_per_s=accepts_per_s, moving=[Moving(20, 20.0)], grace_s=10.0)
     assert {drain_schedule.at_s for drain_schedule in told} == {0.0}
     assert [drain_schedule.window_s for drain_schedule in told[:3]] == [(0.0, 0.5), (0.5, 1.0), (1.0, 1.5)]
-
-
-def test_then_too_the_budget_decides_when_it_takes_longer() -> None:
-    told = farewells(4, accepts_per_s=(), moving=[Moving(40, 2.0)], grace_s=10.0)
-    assert [drain_schedule.window_s[0] for drain_schedule in told] == [0.0, 5.0, 10.0, 15.0]
-
-
-def test_without_a_grace_all_are_told_at_once() -> None:
-    told = farewells(2, accepts_per_s=[2.0], moving=[], grace_s=0.0)
-    assert told == (DrainSchedule(0.0, (0.0, 0.5)), DrainSchedule(0.0, (0.5, 1.0)))

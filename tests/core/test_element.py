@@ -30,12 +30,6 @@ def test_the_whole_value_is_kept_from_the_second_time_it_is_asked_for(codec: Cod
     assert kept is element.fragment(codec)
 
 
-def test_each_codec_has_its_own_fragment() -> None:
-    element = queue(3)
-    assert element.fragment(JSON) == b'{"name":"Sales","contacts_waiting":3}'
-    assert element.fragment(MSGPACK) != element.fragment(JSON)
-
-
 @CODECS
 def test_a_patch_is_what_differs_and_is_written_once(codec: Codec) -> None:
     before, after = queue(3), queue(None)
@@ -43,13 +37,6 @@ def test_a_patch_is_what_differs_and_is_written_once(codec: Codec) -> None:
     assert patch == codec.patch_fragment(before.value, after.value)  # type: ignore[arg-type] # both are queues
     assert after.patch(before, codec) is patch
     assert queue(3).patch(before, codec) is None
-
-
-def test_a_patch_from_another_element_is_another_patch() -> None:
-    one, other, after = queue(1), queue(2), queue(2)
-    assert after.patch(one, JSON) == b'{"contacts_waiting":2}'
-    assert after.patch(other, JSON) is None
-    assert after.patch(one, JSON) == b'{"contacts_waiting":2}'
 
 
 def test_each_codec_has_its_own_patch() -> None:

@@ -8,12 +8,10 @@ from collections.abc import Callable
 import pytest
 
 from gateway.core import fanout_group as fanout_groups
-from gateway.core.element import Element
 from gateway.core.fanout_group import SIZE, TURN_S, FanoutGroup
 from gateway.core.ledger import Ledger
 from gateway.core.outbox import LADDER_S, Outbox, PaceLadder
-from gateway.core.view import View, me_key, view_of
-from gateway.domain.resources import Me
+from gateway.core.view import View, view_of
 from gateway.protocol.codec import JSON
 from gateway.protocol.frames import ErrorFrame
 from tests.core.outbox_line import SCOPE, ping, queue
@@ -63,30 +61,6 @@ def test_phones_told_in_the_same_turn_are_one_reader() -> None:
     assert len(house.ledger.readers) == 1
 
 
-def test_one_frame_is_for_all_and_moves_all() -> None:
-    house = House(3)
-    house.wait(5)
-    house.now += 1
-    [frame] = decoded(only(house).take(house.now))
-    assert frame == {
-        "kind": "changes",
-        "after": 1,
-        "upto": 2,
-        "patch": {"queue:1": {"contacts_waiting": 5}},
-    }
-    house.outboxes[1].ping(ping)
-    assert decoded(house.outboxes[1].take(house.now)) == [{"kind": "ping", "after": 2, "upto": 2}]
-
-
-def test_what_concerns_one_phone_parts_it_with_what_waits() -> None:
-    house = House(3)
-    house.wait(5)
-    house.outboxes[0].post(ErrorFrame("busy", "later"), after_state=True)
-    assert len(only(house).members) == 2
-    kinds = [frame["kind"] for frame in decoded(house.outboxes[0].take(house.now))]
-    assert kinds == ["changes", "error"]
-
-
 def test_when_the_oldest_that_waits_came_is_known_and_goes_along_with_who_parts() -> None:
     house = House(3)
     fanout_group = only(house)
@@ -99,13 +73,6 @@ def test_when_the_oldest_that_waits_came_is_known_and_goes_along_with_who_parts(
     assert (house.outboxes[0].fanout_group, house.outboxes[0].waits[1]) == (None, 110.0)
     tell(fanout_group, 130.0)
     assert fanout_group.since == math.inf
-
-
-def test_who_has_parted_is_in_step_again_when_all_are_told() -> None:
-    house = House(3)
-    house.outboxes[0].post(ErrorFrame("busy", "later"))
-    house.outboxes[0].take(house.now)
-    assert len(only(house).members) == 3
 
 
 @pytest.mark.parametrize("first", ["convoy", "phone"])
@@ -158,14 +125,6 @@ def test_two_convoys_that_know_the_same_unite() -> None:
         tell(fanout_group, house.now)
     assert len(only(house).members) == 4
     assert {outbox.fanout_group for outbox in (*house.outboxes, *late)} == {only(house)}
-
-
-def test_me_parts_whose_it_is() -> None:
-    house = House(3)
-    house.ledger.record(me_key("s1"), Element(Me(agent="7")))
-    assert house.outboxes[1].fanout_group is None
-    assert house.outboxes[1].dirty == 1
-    assert only(house).dirty == 0
 
 
 def test_a_new_epoch_parts_all() -> None:
@@ -233,15 +192,6 @@ def test_what_no_frames_could_be_made_of_still_waits(place: str, monkeypatch: py
     assert (only(house).dirty, only(house).seq) == (1, 1)
     [frame] = decoded(only(house).take(house.now + 1))
     assert frame["patch"] == {"queue:1": {"contacts_waiting": 5}}
-
-
-def test_a_change_that_was_undone_is_not_told() -> None:
-    house = House(2)
-    house.wait(5)
-    house.wait(1)
-    fanout_group = only(house)
-    assert fanout_group.take(house.now + 1) == []
-    assert house.outboxes[0].conflated == 1
 
 
 def test_who_is_kept_apart_goes_alone_until_he_is_not() -> None:

@@ -54,15 +54,6 @@ def test_single_keys_are_listened_to_together() -> None:
     }
 
 
-def test_a_whole_kind_includes_its_single_keys() -> None:
-    assert asked(supervisor("queue:1"), supervisor("queues")) == asked(supervisor("queues"))
-
-
-def test_nothing_outside_the_scope_is_asked_for() -> None:
-    assert asked(supervisor("queue:9", "agent:1", "nonsense", "site")) == set()
-    assert asked(supervisor("queue:1", scope=Scope())) == set()
-
-
 def test_an_agents_own_state_is_listened_to_whatever_he_follows() -> None:
     own = {Listen(Kind.AGENT, REALTIME, frozenset({5})), Listen(Kind.AGENT, CUMULATIVE, frozenset({5}))}
     assert asked(agent()) == own

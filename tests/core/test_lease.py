@@ -95,36 +95,6 @@ def test_a_renewal_extends_and_keeps_the_epoch() -> None:
     assert due_at(lease) == 10.0
 
 
-def test_only_one_question_is_under_way() -> None:
-    lease = Lease()
-    lease.ask(0.0)
-    assert lease.ask(50.0) is None
-    lease.granted(7)
-    assert not lease.holds(10.0)
-
-
-def test_a_refused_renewal_loses_the_lease() -> None:
-    lease = held()
-    lease.ask(5.0)
-    lease.refused(9)
-    assert lease.lost
-    assert not lease.holds(5.0)
-    assert not lease.may_dial
-    assert lease.ask(6.0) == Acquire(floor=9, expected=None)
-    lease.refused()
-    assert not lease.lost
-
-
-def test_what_was_lost_may_be_granted_again() -> None:
-    lease = held()
-    lease.ask(5.0)
-    lease.refused(9)
-    lease.ask(6.0)
-    assert lease.granted(10)
-    assert not lease.lost
-    assert lease.may_dial
-
-
 def test_a_take_over_names_the_token_it_expects() -> None:
     assert Lease().ask(0.0, expected=5) == Acquire(floor=0, expected=5)
 
@@ -157,15 +127,6 @@ def test_a_grant_may_be_the_answer_to_an_earlier_question() -> None:
     assert lease.holds(19.9)
 
 
-def test_a_grant_that_is_not_above_the_floor_is_given_back() -> None:
-    lease = Lease()
-    lease.ask(0.0)
-    lease.seen(8)
-    assert not lease.granted(8)
-    assert lease.ask(1.0) == Acquire(floor=8, expected=None)
-    assert lease.granted(9)
-
-
 def test_what_is_released_while_its_renewal_is_under_way_is_released_after_the_answer() -> None:
     lease = held()
     lease.ask(5.0)
@@ -174,13 +135,6 @@ def test_what_is_released_while_its_renewal_is_under_way_is_released_after_the_a
     assert not lease.renewed()
     assert lease.state is LeaseState.FREE
     assert not lease.holds(5.0)
-
-
-def test_what_is_held_is_released_at_once() -> None:
-    lease = held()
-    assert lease.release()
-    assert not lease.holds(1.0)
-    assert not lease.release()
 
 
 @pytest.mark.parametrize("renewing", [False, True])
@@ -192,61 +146,6 @@ def test_a_stale_link_gives_the_lease_up_and_asks_above_its_rival(renewing: bool
     if renewing:
         assert not lease.renewed()
     assert lease.ask(6.0) == Acquire(floor=12, expected=None)
-
-
-def test_a_stale_link_while_asking_only_raises_the_floor() -> None:
-    lease = Lease()
-    lease.ask(0.0)
-    assert not lease.outbid(12)
-    assert not lease.granted(12)
-
-
-def test_after_a_kick_nothing_is_dialled_until_a_later_renewal_was_granted() -> None:
-    lease = held()
-    lease.ask(5.0)
-    lease.kicked(9)
-    assert not lease.may_dial
-    lease.renewed()
-    assert not lease.may_dial
-    assert lease.due_at is not None
-    assert lease.due_at <= 5.0
-    lease.ask(5.0)
-    lease.renewed()
-    assert lease.may_dial
-
-
-def test_a_question_of_before_the_last_kick_proves_nothing() -> None:
-    lease = held()
-    lease.kicked(9)
-    lease.ask(1.0)
-    lease.kicked(11)
-    lease.renewed()
-    assert not lease.may_dial
-
-
-def test_a_kick_does_not_end_the_lease() -> None:
-    lease = held()
-    lease.kicked(9)
-    assert lease.holds(9.9)
-    assert lease.floor == 9
-
-
-def test_a_new_grant_ends_the_doubt_of_a_kick() -> None:
-    lease = held()
-    lease.kicked(9)
-    lease.ask(1.0)
-    lease.refused(9)
-    lease.ask(2.0)
-    assert lease.granted(10)
-    assert lease.may_dial
-
-
-def test_a_kick_of_a_link_without_a_lease_doubts_nothing() -> None:
-    lease = Lease()
-    lease.kicked(9)
-    lease.ask(0.0)
-    assert lease.granted(10)
-    assert lease.may_dial
 
 
 def test_without_the_store_the_user_is_taken_above_everything_seen() -> None:

@@ -86,20 +86,6 @@ def test_who_knows_nothing_gets_everything() -> None:
     assert ledger.since(Position(0, 0)) == delta(0, 2, *everything, reset=True)._replace(floor=0)
 
 
-def test_who_is_in_sync_gets_a_heartbeat() -> None:
-    assert recorded("a", "b").since(Position(1, 2)) == delta(2, 2)
-
-
-def test_who_missed_something_gets_the_newest_of_it_in_order() -> None:
-    ledger = recorded("a", "b", "c")
-    ledger.record("a", TWO)
-    ledger.record("a", THREE)
-    ledger.record("b", None)
-    assert ledger.since(Position(1, 2)) == delta(
-        2, 6, Update("c", 3, ONE), Update("a", 5, THREE), Update("b", 6, None)
-    )
-
-
 @pytest.mark.parametrize("seen", [Position(0, 1), Position(2, 1), Position(1, 3)])
 def test_who_comes_from_elsewhere_or_from_the_future_starts_anew(seen: Position) -> None:
     found = recorded("a", "b").since(seen)
@@ -113,13 +99,6 @@ def test_who_is_older_than_the_oldest_forgotten_removal_starts_anew() -> None:
     ledger.record("b", None)
     assert ledger.since(Position(1, 3)).reset
     assert ledger.since(Position(1, 4)) == delta(4, 5, Update("b", 5, None))
-
-
-def test_a_key_that_came_back_is_not_gone() -> None:
-    ledger = recorded("a")
-    ledger.record("a", None)
-    ledger.record("a", TWO)
-    assert ledger.since(Position(1, 1)) == delta(1, 3, Update("a", 3, TWO))
 
 
 # ---- a replica ----
@@ -141,19 +120,6 @@ def test_what_happened_before_a_reset_is_not_known() -> None:
     assert ledger.since(Position(1, 8)).reset
     assert not ledger.since(Position(1, 9)).reset
     assert ledger.seen_upto("me:1") == 9
-
-
-def test_the_next_changes_are_taken_in() -> None:
-    ledger = replica()
-    assert ledger.receive(delta(2, 5, Update("a", 4, THREE), Update("b", 5, None))) is Receipt.APPLIED
-    assert dict(ledger.items()) == {"a": THREE}
-    assert ledger.since(Position(1, 2)) == delta(2, 5, Update("a", 4, THREE), Update("b", 5, None))
-
-
-def test_an_overlap_is_harmless() -> None:
-    ledger = replica()
-    assert ledger.receive(delta(1, 3, Update("b", 2, TWO), Update("c", 3, ONE))) is Receipt.APPLIED
-    assert dict(ledger.items()) == {"a": ONE, "b": TWO, "c": ONE}
 
 
 @pytest.mark.parametrize(
@@ -188,13 +154,6 @@ def test_a_new_epoch_begins_with_the_keys_at_hand() -> None:
     assert ledger.since(Position(9, 0)) == delta(0, 2, Update("a", 1, ONE), Update("c", 2, ONE), epoch=9)
     assert ledger.since(Position(1, 4)).reset
     assert reader.marks == []
-
-
-def test_numbers_go_on_from_there() -> None:
-    ledger = recorded("a", "b")
-    ledger.rebase(9)
-    ledger.record("b", TWO)
-    assert ledger.since(Position(9, 2)) == delta(2, 3, Update("b", 3, TWO), epoch=9)
 
 
 def test_what_is_of_no_owner_is_replaced_by_whatever_comes_next_even_of_a_lower_epoch() -> None:

@@ -10,15 +10,11 @@ from gateway.core.link import BEAT_S, LATE_S, TRANSITIONS, LinkMachine, LinkStat
 
 KEEP_ALIVE_S = 20.0
 EVENTS: dict[str, Callable[[LinkMachine], object]] = {
-    "dial": lambda link: link.dialling(),
-    "opened": lambda link: link.opened(100.0),
-    "refused": lambda link: link.refused(),
-    "failed": lambda link: link.failed(100.0, 0.5),
-    "kicked": lambda link: link.kicked(100.0, 0.5),
-    "synced": lambda link: link.synced(100.0),
-    "silent": lambda link: link.heard(200.0),
-    "stop": lambda link: link.stop(),
-}
+    "dial": lambda link: link.dialling(), "opened": lambda link: link.opened(100.0),
+    "refused": lambda link: link.refused(), "failed": lambda link: link.failed(100.0, 0.5),
+    "kicked": lambda link: link.kicked(100.0, 0.5), "synced": lambda link: link.synced(100.0),
+    "silent": lambda link: link.heard(200.0), "stop": lambda link: link.stop(),
+}  # fmt: skip
 ROADS: dict[LinkState, tuple[str, ...]] = {
     LinkState.IDLE: (),
     LinkState.DIALLING: ("dial",),
@@ -57,14 +53,6 @@ def test_the_table_is_what_happens_and_the_illegal_changes_nothing(state: LinkSt
         assert vars(link) == before
 
 
-def test_it_is_dialled_at_once_and_only_once() -> None:
-    link = LinkMachine()
-    assert link.dial_at(5.0) == 5.0
-    assert link.dialling()
-    assert link.dial_at(5.0) is None
-    assert not link.dialling()
-
-
 def test_after_failures_it_waits_longer_each_time_within_a_bound() -> None:
     link = LinkMachine()
     waits = []
@@ -87,13 +75,6 @@ def test_a_server_may_ask_for_a_longer_wait_within_a_bound(told_s: float | None,
     assert link.dial_at(200.0) == 201.0, "its own bound has grown meanwhile, and what was told is forgotten"
 
 
-def test_jitter_is_full() -> None:
-    link = LinkMachine()
-    link.dialling()
-    link.failed(100.0, 0.0)
-    assert link.dial_at(100.0) == 100.0
-
-
 @pytest.mark.parametrize(("lived_s", "wait_s"), [(29.9, 1.0), (30.0, 0.5)])
 def test_only_a_stable_link_resets_the_back_off(lived_s: float, wait_s: float) -> None:
     link = LinkMachine()
@@ -102,15 +83,6 @@ def test_only_a_stable_link_resets_the_back_off(lived_s: float, wait_s: float) -
     live(0.0, link)
     link.failed(lived_s, 1.0)
     assert link.dial_at(lived_s) == lived_s + wait_s
-
-
-def test_life_counts_from_the_first_sync_also_over_a_silence() -> None:
-    link = live()
-    link.heard(25.0)
-    assert link.need(25.0) == "listen_anew"
-    link.synced(26.0)
-    link.failed(30.0, 1.0)
-    assert link.dial_at(30.0) == 30.5
 
 
 def test_a_few_refused_dials_are_followed_at_once_and_then_they_pause() -> None:
@@ -181,77 +153,12 @@ def test_a_server_that_talks_is_given_signs_of_life_too() -> None:
     assert link.need(10.0) == "keep_alive"
 
 
-def test_a_silent_link_is_dropped() -> None:
-    link = live()
-    assert link.need(59.9) == "keep_alive"
-    assert link.need(60.0) == "drop"
-    link.failed(60.0, 0.0)
-    assert link.need(60.0) == "nothing"
-
-
-@pytest.mark.parametrize("synced", [False, True])
-def test_after_more_than_a_keep_alive_of_silence_it_listens_anew_before_it_says_live(synced: bool) -> None:
-    link = live() if synced else led(LinkState.SYNCING)
-    since = 0.0 if synced else 100.0
-    link.heard(since + 20.1)
-    assert link.health(since + 20.1) == "stale"
-    link.synced(since + 20.2)
-    assert link.health(since + 20.2) == "stale"
-    assert link.need(since + 20.3) == "listen_anew"
-    assert link.need(since + 20.3) == "keep_alive"
-    assert link.need(since + 20.3) == "nothing"
-    link.synced(since + 20.4)
-    assert link.health(since + 20.4) == "live"
-
-
-def test_a_new_link_has_nothing_of_the_old_one_to_listen_to_anew() -> None:
-    link = live()
-    link.heard(50.0)
-    link.failed(50.0, 0.0)
-    live(51.0, link)
-    assert link.need(51.0) == "nothing"
-    assert link.health(51.0) == "live"
-
-
-def test_a_silence_of_one_keep_alive_is_no_reason_to_listen_anew() -> None:
-    link = live()
-    link.heard(20.0)
-    assert link.health(20.0) == "live"
-
-
-def test_health_is_live_stale_or_down() -> None:
-    link = LinkMachine()
-    assert link.health(0.0) == "down"
-    link.dialling()
-    assert link.health(0.0) == "down"
-    link.opened(0.0)
-    assert link.health(0.0) == "stale"
-    link.synced(1.0)
-    assert [link.health(now) for now in (1.0, 29.9, 30.0)] == ["live", "live", "stale"]
-    link.failed(30.0, 0.0)
-    assert link.health(30.0) == "down"
-
-
 def test_the_server_says_what_a_silence_is() -> None:
     link = live()
     link.agreed(4.0)
     assert link.need(2.0) == "keep_alive"
     assert link.health(6.0) == "stale"
     assert link.need(12.0) == "drop"
-
-
-def test_a_stopped_link_is_down_and_dialled_no_more() -> None:
-    link = live()
-    link.stop()
-    assert link.health(1.0) == "down"
-    assert link.need(100.0) == "nothing"
-    assert link.dial_at(1.0) is None
-
-
-def test_hearing_without_a_link_changes_nothing() -> None:
-    link = LinkMachine()
-    link.heard(5.0)
-    assert link.health(5.0) == "down"
 
 
 def test_a_doubt_makes_a_live_link_stale_until_whole_sets_were_asked_for_and_answered() -> None:

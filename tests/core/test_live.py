@@ -60,10 +60,6 @@ def served(**hello: object) -> Phone:
 # ---- the beginning ----
 
 
-def test_a_phone_that_knows_nothing_resumes_nothing() -> None:
-    assert Phone().noted == ()
-
-
 def test_what_a_position_is_worth_is_told() -> None:
     stream = Phone().live.outbox.stream
     assert Phone(position=frames.StreamPosition(stream, 1)).noted == (Resumed("in_sync"),)
@@ -101,20 +97,6 @@ def test_who_asks_for_nothing_gets_what_his_application_is_for(
     assert Phone(application).take()[0]["topics"]["granted"] == granted
 
 
-def test_who_asks_for_no_topics_gets_none() -> None:
-    welcome, changes, _ = Phone(topics=()).take()
-    assert welcome["topics"] == {"granted": [], "refused": []}
-    assert "put" not in changes
-
-
-def test_a_phone_resumes_where_it_was() -> None:
-    first = Phone()
-    position = frames.StreamPosition(first.live.outbox.stream, 1)
-    welcome, changes, _ = Phone(position=position).take()
-    assert welcome["resumed"] is True
-    assert changes == {"kind": "changes", "after": 1, "upto": 1}
-
-
 # ---- topics and pace ----
 
 
@@ -148,14 +130,14 @@ def toggled(queues: int, seconds: int, phone: Phone) -> tuple[int, int]:
 
 
 def test_topics_that_are_toggled_are_paced_like_a_resync() -> None:
-    whole_views, refused = toggled(1_000, 60, served(topics=()))
-    assert whole_views <= 10 + 60 / 5
-    assert refused > 500
+    whole_views, refused = toggled(1_000, 15, served(topics=()))
+    assert whole_views <= 10 + 15 / 5
+    assert refused > 100
 
 
 def test_who_looks_from_queue_to_queue_is_not_paced() -> None:
-    whole_views, refused = toggled(5, 60, served(topics=()))
-    assert (whole_views, refused) == (600, 0)
+    whole_views, refused = toggled(5, 15, served(topics=()))
+    assert (whole_views, refused) == (150, 0)
 
 
 def test_a_refused_change_of_topics_says_when_and_changes_nothing() -> None:
@@ -182,19 +164,6 @@ def test_a_phone_may_change_its_pace() -> None:
     assert phone.take() == []
     phone.now += 0.1
     assert [frame["kind"] for frame in phone.take()] == ["changes"]
-
-
-def test_a_reset_may_be_asked_for_every_five_seconds() -> None:
-    phone = served()
-    assert phone.serve(frames.Resync()) == ()
-    assert phone.take()[0]["reset"] is True
-    phone.now += 4.0
-    assert phone.serve(frames.Resync()) == ()
-    (error,) = phone.take()
-    assert (error["kind"], error["code"], error["retry_after_s"]) == ("error", "rate_limited", 1.0)
-    phone.now += 1.0
-    phone.serve(frames.Resync())
-    assert phone.take()[0]["reset"] is True
 
 
 # ---- commands ----
@@ -260,28 +229,6 @@ def test_another_right_begins_a_stream_whatever_is_followed(topics: tuple[str, .
     assert phone.live.outbox.stream == bare.live.outbox.stream
 
 
-def test_only_so_many_commands_are_in_flight() -> None:
-    phone = served()
-    effects = [phone.command(f"c{number}") for number in range(9)]
-    assert [len(made) for made in effects] == [1] * 8 + [0]
-    (busy,) = phone.take()
-    assert (busy["id"], busy["outcome"]["error"]["code"]) == ("c8", "overloaded")
-    phone.live.settled("c0", Outcome(Status.APPLIED))
-    assert len(phone.command("c9")) == 1
-
-
-def test_the_state_that_a_command_caused_leaves_before_its_result() -> None:
-    phone = served()
-    phone.ledger.record("queue:1", Element(Queue(contacts_waiting=2)))
-    phone.take()
-    phone.command()
-    phone.ledger.record("queue:1", Element(Queue(contacts_waiting=3)))
-    assert phone.live.settled("c1", Outcome(Status.PENDING, version=4)) == ()
-    changes, result = phone.take()
-    assert changes["patch"] == {"queue:1": {"contacts_waiting": 3}}
-    assert result == {"kind": "result", "id": "c1", "outcome": {"status": "pending", "version": 4}}
-
-
 def test_an_outcome_that_is_unknown_says_why() -> None:
     phone = served()
     phone.command()
@@ -293,23 +240,6 @@ def test_an_outcome_that_is_unknown_says_why() -> None:
 
 
 # ---- facts ----
-
-
-def test_another_scope_arrives_in_place() -> None:
-    phone = served()
-    phone.ledger.record("queue:2", Element(Queue(contacts_waiting=2)))
-    phone.take()
-    phone.now += 10
-    assert phone.live.learned(facts_of(phone.ticket, Scope(queues=frozenset({2})))) == ()
-    (changes,) = phone.take()
-    assert (changes["gone"], changes["stream"]) == (["queue:1"], phone.live.outbox.stream)
-    assert "reset" not in changes
-
-
-def test_facts_that_change_nothing_seen_make_no_frame() -> None:
-    phone = served()
-    assert phone.live.learned(replace(phone.facts, expires_at_ms=1)) == ()
-    assert phone.take() == []
 
 
 @pytest.mark.parametrize(
@@ -372,42 +302,12 @@ def test_what_a_reset_owes_leaves_before_a_ping() -> None:
     assert [frame["kind"] for frame in phone.take()] == ["changes", "ping"]
 
 
-def test_the_age_alone_is_no_news() -> None:
-    phone = served()
-    assert phone.take(replace(LIVE, as_of=NOW + 0.001)) == []
-    assert [ping["kind"] for ping in phone.take(replace(LIVE, bus="degraded"))] == ["ping"]
-
-
-def test_a_phone_that_does_not_answer_is_closed() -> None:
-    phone = Phone()
-    phone.take()
-    assert phone.live.tick(109.9) == ()
-    assert phone.live.tick(110.0) == (Close(CloseCode.NO_PONG, "no frame after a ping"),)
-    phone.live.heard()
-    assert phone.live.tick(110.0) == ()
-
-
 def test_the_time_to_answer_begins_when_the_ping_has_left() -> None:
     phone = Phone()
     phone.take()
     phone.live.unsent(120.0)
     assert phone.live.tick(129.9) == ()
     assert phone.live.tick(130.0) == (Close(CloseCode.NO_PONG, "no frame after a ping"),)
-
-
-def test_too_many_waiting_frames_close() -> None:
-    phone = served()
-    effects = [phone.live.post(frames.ErrorFrame("busy", "x")) for _ in range(65)]
-    assert effects == [()] * 64 + [(Close(CloseCode.SLOW, "too many frames wait"),)]
-
-
-def test_a_slow_flush_slows_down() -> None:
-    phone = served()
-    phone.live.flushed(drained=False)
-    phone.ledger.record("queue:1", Element(Queue(contacts_waiting=2)))
-    phone.take()
-    phone.ledger.record("queue:1", Element(Queue(contacts_waiting=3)))
-    assert phone.live.due_at(phone.now, LIVE) == phone.now + 0.25
 
 
 # ---- an owner whose wall clock differs ----

@@ -263,7 +263,6 @@ class Crowd:
         self.at(when, lambda: self._knock(client))
 
     def link(self, urgency: Urgency, when: float) -> None:
-        """Have a link opened: a user waits for it."""
 
         def begin() -> None:
             place = self.admission_queue.join(urgency, lambda: self.at(self.now, enter))
@@ -328,9 +327,10 @@ def crowd(per_s: float = 20.0) -> Crowd:
     return Crowd(LogOnQueue(admission_queue), admission_queue)
 
 
-@pytest.mark.parametrize("addresses", [1, 2, 7, 300])
-@pytest.mark.parametrize("per_s", [20.0, 4.0])
-@pytest.mark.parametrize("within_s", [0.0, 5.0])
+@pytest.mark.parametrize(
+    ("addresses", "per_s", "within_s"),
+    [(1, 20.0, 5.0), (1, 4.0, 0.0), (2, 20.0, 0.0), (7, 4.0, 5.0), (300, 20.0, 5.0), (300, 4.0, 0.0)],
+)
 def test_of_three_hundred_behind_one_budget_each_is_refused_at_most_twice(
     addresses: int, per_s: float, within_s: float
 ) -> None:
@@ -344,8 +344,7 @@ def test_of_three_hundred_behind_one_budget_each_is_refused_at_most_twice(
     assert sum(client.refusals for client in people) <= 600
 
 
-@pytest.mark.parametrize("addresses", [1, 3])
-@pytest.mark.parametrize("takes_s", [0.05, 0.5])
+@pytest.mark.parametrize(("addresses", "takes_s"), [(1, 0.5), (3, 0.05)])
 def test_a_thousand_people_behind_one_address_are_in_within_two_minutes(
     addresses: int, takes_s: float
 ) -> None:
@@ -386,8 +385,9 @@ def test_newcomers_do_not_overtake_those_who_have_appointments() -> None:
     assert all(client.in_at is not None for client in (*people, *late))
 
 
-@pytest.mark.parametrize("head_start_s", [0.0, 0.2, 0.5, 1.0, 5.0, 60.0])
-@pytest.mark.parametrize("office", [True, False])
+@pytest.mark.parametrize(
+    ("head_start_s", "office"), [(0.0, True), (0.2, False), (1.0, True), (5.0, False), (60.0, True)]
+)
 def test_a_flood_of_wrong_passwords_holds_nobody_up(head_start_s: float, office: bool) -> None:
     at = crowd()
     for tick in range(int((head_start_s + 15) * 200)):

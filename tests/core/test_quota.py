@@ -9,32 +9,6 @@ def quota() -> Quota[str]:
     return Quota(most=3, window_s=100.0, keys_max=2)
 
 
-def test_the_window_slides_with_each_taking() -> None:
-    found = quota()
-    assert [found.take("anna", now) for now in (0.0, 10.0, 20.0)] == [0.0, 0.0, 0.0]
-    assert found.take("anna", 30.0) == 70.0
-    assert found.take("anna", 99.5) == 0.5
-    assert found.take("anna", 100.0) == 0.0
-    assert found.take("anna", 100.0) == 10.0
-
-
-def test_each_key_has_its_own() -> None:
-    found = quota()
-    for _ in range(3):
-        found.take("anna", 0.0)
-    assert (found.take("anna", 1.0), found.take("bert", 1.0)) == (99.0, 0.0)
-
-
-def test_what_came_to_nothing_is_given_back_once() -> None:
-    found = quota()
-    for now in (0.0, 1.0, 2.0):
-        found.take("anna", now)
-    found.give_back("anna", 1.0)
-    found.give_back("anna", 1.0)
-    found.give_back("bert", 1.0)
-    assert (found.take("anna", 3.0), found.take("anna", 3.0)) == (0.0, 97.0)
-
-
 def test_a_key_that_took_nothing_is_not_remembered() -> None:
     found = quota()
     found.take("anna", 0.0)

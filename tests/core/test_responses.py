@@ -4,27 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gateway.core.command_checks import error_members, outcome_view, topics_of, welcome_frame
+from gateway.core.command_checks import error_members, outcome_view, welcome_frame
 from gateway.core.rate_limits import SessionLimits
 from gateway.core.view import view_of
 from gateway.domain.commands import Outcome, Status
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Right
-from gateway.protocol.frames import GrantedTopics, OutcomeView, RefusedTopic, SessionView, UserView
+from gateway.protocol.frames import OutcomeView, SessionView, UserView
 from tests.core.samples import SCOPE, WALL_MS, facts_of, ticket_of
 
 TICKET = ticket_of()
-
-
-def test_topics_are_refused_for_one_reason_whatever_the_reason() -> None:
-    view = view_of("h", SCOPE, ("agents", "queue:1", "queue:9", "nonsense"))
-    assert topics_of(view) == GrantedTopics(
-        ("agents", "queue:1"), (RefusedTopic("queue:9", "not_found"), RefusedTopic("nonsense", "not_found"))
-    )
-
-
-def test_an_outcome_without_an_error_has_none() -> None:
-    assert outcome_view(Outcome(Status.APPLIED, version=3)) == OutcomeView("applied", None, 3)
 
 
 def test_an_error_is_told_with_its_details() -> None:
@@ -32,10 +21,6 @@ def test_an_error_is_told_with_its_details() -> None:
     told = {"code": "rate_limited", "message": "Too fast.", "limit": 3, "retry_after_s": 1.5}
     assert error_members(error) == told
     assert outcome_view(Outcome(Status.REJECTED, error)) == OutcomeView("rejected", told, None)
-
-
-def test_an_error_that_knows_no_time_tells_none() -> None:
-    assert error_members(GatewayError(ErrorCode.BUSY, "Later.")) == {"code": "busy", "message": "Later."}
 
 
 def test_a_welcome_says_who_one_is_and_what_one_may() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import typing
 from collections.abc import Callable
 from typing import Any
 
@@ -16,17 +15,13 @@ from gateway.core.rate_limits import SessionLimits
 from gateway.core.session import (
     TRANSITIONS,
     AcceptSession,
-    Answered,
     Close,
-    Effect,
     Effects,
-    Invoke,
-    Resumed,
     Session,
     State,
 )
 from gateway.domain.commands import Outcome, Status
-from gateway.domain.errors import CloseCode, EndReason
+from gateway.domain.errors import CloseCode
 from gateway.domain.model import Scope
 from gateway.domain.resources import Queue
 from gateway.protocol import frames
@@ -91,28 +86,6 @@ def test_the_table_is_what_happens(state: State, event: str) -> None:
     assert line.session.state is expected
 
 
-def fields_of(session: Session) -> dict[str, object]:
-    return {name: getattr(session, name) for name in Session.__slots__ if name != "heard_at"}
-
-
-@pytest.mark.parametrize("state", [State.HELLO, State.LIVE, State.CLOSING])
-def test_an_answer_that_nobody_waits_for_changes_nothing(state: State) -> None:
-    line = led(state)
-    before = fields_of(line.session)
-    assert line.accept() == ()
-    assert fields_of(line.session) == before
-    assert line.take() == []
-
-
-def test_nothing_is_told_to_a_session_that_is_not_live() -> None:
-    for state in (State.HELLO, State.ATTACHING, State.CLOSING):
-        session = led(state).session
-        assert session.learned(facts_of(TICKET, end=EndReason.BLOCKED)) == ()
-        assert session.settled("c1", Outcome(Status.APPLIED)) == ()
-        assert session.post(Renewed("t", 1)) == ()
-        assert session.state is state
-
-
 # ---- hello ----
 
 
@@ -125,24 +98,11 @@ def test_a_hello_asks_for_its_session() -> None:
     assert line.session.due_at(line.now, LIVE) is None
 
 
-def test_once_accepted_it_is_welcome() -> None:
-    line = led(State.ATTACHING)
-    assert line.accept() == ()
-    assert [one["kind"] for one in line.take()] == ["welcome", "changes", "ping"]
-
-
 def test_what_is_posted_before_the_first_flush_stands_after_the_changes() -> None:
     line = led(State.ATTACHING)
     line.accept()
     line.session.post(Renewed("t", 1))
     assert [one["kind"] for one in line.take()] == ["welcome", "changes", "renewed", "ping"]
-
-
-def test_a_phone_that_says_nothing_is_closed() -> None:
-    line = Line()
-    assert line.session.due_at(line.now, LIVE) == 105.0
-    assert line.session.tick(104.9) == ()
-    assert line.session.tick(105.0) == (Close(CloseCode.HELLO_TIMEOUT, "no hello in time"),)
 
 
 @pytest.mark.parametrize(
@@ -173,16 +133,6 @@ def test_before_hello_anything_else_closes(data: bytes) -> None:
     assert (bye["kind"], bye["code"], bye["reconnect"]) == ("bye", 4000, "never")
 
 
-@pytest.mark.parametrize("data", [hello(), frame("resync"), command(), b"{"])
-def test_between_hello_and_welcome_nothing_is_served(data: bytes) -> None:
-    line = led(State.ATTACHING)
-    (effect,) = line.send(data)
-    assert isinstance(effect, Close)
-    assert effect.code == 4000
-    assert line.accept() == ()
-    assert [one["kind"] for one in line.take()] == ["bye"]
-
-
 def test_a_hello_of_the_full_size_is_read() -> None:
     room = 8_192 - len(hello(padding=""))
     assert len(hello(padding="x" * room)) == 8_192
@@ -190,33 +140,6 @@ def test_a_hello_of_the_full_size_is_read() -> None:
 
 
 # ---- live ----
-
-
-def test_two_hellos_are_too_many() -> None:
-    line = led(State.LIVE)
-    assert line.send(hello()) == (Close(CloseCode.PROTOCOL_ERROR, "two hellos"),)
-
-
-def test_a_pong_is_a_sign_of_life() -> None:
-    line = led(State.LIVE)
-    assert line.send(frame("pong", nonce="1")) == (Answered(10.0),)
-    assert line.session.tick(line.now) == ()
-    assert line.take() == []
-
-
-def test_a_pong_that_nobody_asked_for_gets_a_sign_of_life() -> None:
-    line = led(State.LIVE)
-    line.send(frame("pong", nonce="from the phone"))
-    assert [one["kind"] for one in line.take()] == ["ping"]
-
-
-def test_who_is_silent_is_closed() -> None:
-    line = led(State.LIVE)
-    (effect,) = line.session.tick(line.now)
-    assert isinstance(effect, Close)
-    assert effect.code == 4109
-    (bye,) = line.take()
-    assert (bye["code"], bye["reconnect"], bye["min_s"], bye["max_s"]) == (4109, "after", None, None)
 
 
 def test_a_bad_frame_is_answered_with_its_id() -> None:
@@ -227,63 +150,7 @@ def test_a_bad_frame_is_answered_with_its_id() -> None:
     assert line.session.state is State.LIVE
 
 
-def test_the_fourth_bad_frame_in_a_second_closes() -> None:
-    line = led(State.LIVE)
-    effects = [line.send(b"{") for _ in range(4)]
-    assert effects == [(), (), (), (Close(CloseCode.TOO_MANY_ERRORS, "too many bad frames"),)]
-    assert [one["kind"] for one in line.take()] == ["error", "error", "error", "bye"]
-
-
-@pytest.mark.parametrize(("data", "code"), [(b"\xff", 1007), (b" " * 16_385, 1009)])
-def test_what_the_websocket_forbids_is_closed_without_a_bye(data: bytes, code: int) -> None:
-    line = led(State.LIVE)
-    assert line.send(data) == (Close(code),)
-    assert line.take() == []
-
-
-@pytest.mark.parametrize(
-    ("state", "code"), [(State.HELLO, 4000), (State.ATTACHING, 4000), (State.LIVE, 1003)]
-)
-def test_a_message_of_the_wrong_type(state: State, code: int) -> None:
-    (effect,) = led(state).session.wrong_type()
-    assert isinstance(effect, Close)
-    assert effect.code == code
-
-
-def test_a_flood_is_dropped_told_and_closed() -> None:
-    line = led(State.LIVE)
-    paces = [line.send(frame("pace", every_s=0)) for _ in range(41)]
-    assert paces == [()] * 41
-    assert [one["code"] for one in line.take()] == ["rate_limited"]
-    effects = [line.send(frame("pace", every_s=0)) for _ in range(200)]
-    assert effects[:199] == [()] * 199
-    assert effects[199] == (Close(CloseCode.RATE_LIMITED, "too many frames"),)
-
-
-def test_a_flood_before_welcome_is_dropped_in_silence() -> None:
-    line = led(State.ATTACHING)
-    for _ in range(50):
-        assert line.send(frame("pong")) == ()
-    line.accept()
-    assert [one["kind"] for one in line.take()] == ["welcome", "changes", "ping"]
-
-
-def test_a_command_goes_and_its_result_comes() -> None:
-    line = led(State.LIVE)
-    (effect,) = line.send(command())
-    assert isinstance(effect, Invoke)
-    line.ledger.record("queue:1", Element(Queue(contacts_waiting=2)))
-    assert line.session.settled(effect.id, Outcome(Status.APPLIED)) == ()
-    assert [one["kind"] for one in line.take()] == ["changes", "result"]
-
-
 # ---- the end ----
-
-
-def test_a_phone_that_leaves_gets_no_bye() -> None:
-    line = led(State.LIVE)
-    assert line.send(frame("bye")) == (Close(1000),)
-    assert line.take() == []
 
 
 def test_what_is_left_leaves_before_the_bye_and_nothing_after_it() -> None:
@@ -308,22 +175,6 @@ def test_what_is_left_leaves_before_the_bye_and_nothing_after_it() -> None:
     assert line.take(Health("down", "down", None)) == []
     assert line.session.due_at(line.now, LIVE) is None
     assert not line.ledger.readers
-
-
-def test_closing_twice_says_bye_once() -> None:
-    line = led(State.LIVE)
-    assert len(line.session.close(CloseCode.DRAINING, "leaving")) == 1
-    assert line.session.close(CloseCode.SLOW, "slow") == ()
-    assert line.send(hello()) == ()
-    assert [one["code"] for one in line.take()] == [4200]
-
-
-def test_an_ended_session_is_told_how_it_ended() -> None:
-    line = led(State.LIVE)
-    (effect,) = line.session.learned(facts_of(TICKET, end=EndReason.EXPIRED))
-    assert effect == Close(CloseCode.SESSION_ENDED, "expired", None, (1.0, 30.0))
-    (bye,) = line.take()
-    assert (bye["reconnect"], bye["min_s"], bye["max_s"]) == ("log_on", 1.0, 30.0)
 
 
 def test_a_phone_that_is_closed_keeps_what_it_shows() -> None:
@@ -366,10 +217,6 @@ def test_no_refusal_repeats_what_came() -> None:
 # ---- Do effects and limits say what the protocol's page says, and show no secret? ----
 
 
-def test_a_session_asks_for_three_things_and_tells_two() -> None:
-    assert set(typing.get_args(Effect)) == {AcceptSession, Invoke, Close, Resumed, Answered}
-
-
 def test_a_token_on_its_way_shows_nowhere() -> None:
     assert "canary" not in repr(AcceptSession("canary", ()))
 
@@ -389,7 +236,3 @@ def test_phones_are_told_the_limits_that_are_obeyed() -> None:
     told = dataclasses.asdict(dataclasses.replace(SessionLimits(), **values).told())
     assert told == {name: values[name] for name in told}
     assert told.keys() == {field.name for field in dataclasses.fields(frames.Limits)}
-
-
-def test_a_close_may_know_nothing_but_its_code() -> None:
-    assert Close(1000) == Close(1000, "", None, None)

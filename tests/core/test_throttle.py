@@ -17,26 +17,6 @@ from gateway.core.rate_limits import (
 )
 
 
-def test_a_bucket_gives_its_burst_and_then_its_rate() -> None:
-    bucket = TokenBucket(2.0, 3)
-    assert [bucket.take(10.0) for _ in range(4)] == [True, True, True, False]
-    assert bucket.wait_s(10.0) == 0.5
-    assert not bucket.take(10.25)
-    assert bucket.take(10.5)
-    assert not bucket.take(10.5)
-
-
-def test_a_bucket_holds_no_more_than_its_burst() -> None:
-    bucket = TokenBucket(1.0, 2)
-    assert [bucket.take(0.0), bucket.take(1000.0, 2), bucket.take(1000.0)] == [True, True, False]
-
-
-def test_a_refusal_takes_nothing() -> None:
-    bucket = TokenBucket(1.0, 2)
-    assert not bucket.take(0.0, 3)
-    assert bucket.take(0.0, 2)
-
-
 def test_a_clock_that_goes_back_fills_nothing() -> None:
     bucket = TokenBucket(1.0, 1)
     assert bucket.take(100.0)
@@ -58,12 +38,6 @@ def test_what_never_fits_waits_for_ever(rate: float, n: float, expected: float) 
     assert TokenBucket(rate, 2).wait_s(0.0, n) == expected
 
 
-def test_an_empty_bucket_without_a_rate_stays_empty() -> None:
-    bucket = TokenBucket(0.0, 1)
-    assert bucket.take(0.0)
-    assert bucket.wait_s(1000.0) == math.inf
-
-
 def test_a_bucket_may_be_resized_without_gaining_anything() -> None:
     bucket = TokenBucket(4.0, 4)
     bucket.take(0.0, 4)
@@ -74,25 +48,6 @@ def test_a_bucket_may_be_resized_without_gaining_anything() -> None:
     bucket.resize(100.0, 1.0, 4)
     assert bucket.take(100.0)
     assert not bucket.take(100.0)
-
-
-def test_each_key_has_its_own_bucket() -> None:
-    buckets = Buckets[str](1.0, 1)
-    assert buckets.take("a", 0.0)
-    assert not buckets.take("a", 0.0)
-    assert buckets.take("b", 0.0)
-    assert buckets.wait_s("a", 0.25) == 0.75
-    assert buckets.wait_s("unknown", 0.25) == 0.0
-    assert len(buckets) == 2
-
-
-def test_a_bucket_that_is_full_again_goes_first() -> None:
-    buckets = Buckets[str](1.0, 2, keys_max=2)
-    for key in ("emptied", "emptied", "touched"):
-        buckets.take(key, 0.0)
-    buckets.take("new", 1.0)
-    assert [buckets.take("emptied", 1.0) for _ in range(2)] == [True, False]
-    assert len(buckets) == 2
 
 
 def test_when_none_is_full_the_least_recently_used_goes() -> None:
@@ -264,18 +219,6 @@ def test_so_many_names_are_kept_and_a_late_answer_still_counts() -> None:
     assert guard.locked_s(SITE, ANN, 1.0) == 899.0
 
 
-def test_a_budget_has_a_rate_and_flights() -> None:
-    budget = Budget(rate_per_s=2.0, burst=2.0, in_flight_max=3)
-    assert [budget.admit(0.0, Urgency.PERSON) for _ in range(3)] == [True, True, False]
-    assert budget.wait_s(0.0, Urgency.PERSON) == 0.5
-    assert budget.admit(0.5, Urgency.PERSON)
-    assert not budget.admit(100.0, Urgency.PERSON)
-    assert budget.wait_s(100.0, Urgency.PERSON) == 1.0
-    budget.done()
-    assert budget.admit(100.0, Urgency.PERSON)
-    assert budget.in_flight == 3
-
-
 @pytest.mark.parametrize(
     ("urgency", "begun"),
     [(Urgency.PERSON, 20), (Urgency.ROAMING, 15), (Urgency.REOPENING, 10), (Urgency.GIVING, 5)],
@@ -306,12 +249,6 @@ def test_a_budget_is_shared_by_the_nodes_that_live() -> None:
     assert sum(budget.admit(1.0, Urgency.PERSON) for _ in range(30)) == 3
     budget.share(1, 1.0)
     assert sum(budget.admit(2.0, Urgency.PERSON) for _ in range(30)) == 20
-
-
-def test_done_without_a_beginning_changes_nothing() -> None:
-    budget = Budget()
-    budget.done()
-    assert budget.in_flight == 0
 
 
 def test_a_node_that_begins_beside_others_takes_nothing_before_they_know_of_it() -> None:

@@ -12,7 +12,7 @@ from gateway.core.view import Following
 from gateway.domain.errors import EndReason
 from gateway.domain.model import Application, Device, NodeId, Right, Scope, Ticket
 from tests.core.samples import SCOPE, WALL_MS, ticket_of
-from tests.core.user_session_sets import LIFE_MS, ONE, TWO, attached, full
+from tests.core.user_session_sets import LIFE_MS, ONE, TWO, full
 
 
 def test_a_session_joins_once_and_comes_back() -> None:
@@ -25,23 +25,6 @@ def test_a_session_joins_once_and_comes_back() -> None:
     assert (member.topics, member.present, member.left_at) == (("queues",), True, None)
     assert (len(user_sessions), ONE.handle in user_sessions, TWO.handle in user_sessions) == (1, True, False)
     assert user_sessions.get(ONE.handle) is member
-
-
-def test_leaving_twice_is_leaving_the_first_time() -> None:
-    user_sessions = UserSessions()
-    member = user_sessions.join(ONE, ())
-    user_sessions.leave(ONE.handle, 50.0)
-    user_sessions.leave(ONE.handle, 60.0)
-    user_sessions.leave("unknown", 60.0)
-    assert member.left_at == 50.0
-
-
-def test_a_session_that_was_taken_out_is_not_there() -> None:
-    user_sessions = full()
-    member = user_sessions.remove(ONE.handle)
-    assert member is not None
-    assert [one.handle for one in user_sessions] == [TWO.handle]
-    assert user_sessions.remove(ONE.handle) is None
 
 
 def test_the_roster_may_change_while_it_is_walked() -> None:
@@ -65,11 +48,6 @@ def test_facts_are_what_was_accepted() -> None:
     assert (facts.end, facts.end_by) == (EndReason.TAKEN_OVER, "another phone")
 
 
-def test_nobody_may_or_sees_anything_before_he_was_accepted() -> None:
-    facts = UserSessions().join(ONE, ()).facts()
-    assert (facts.rights, facts.scope, facts.end) == ((), Scope(), None)
-
-
 def test_an_alias_names_a_session_on_the_present_link_only() -> None:
     user_sessions = full()
     found = user_sessions.by_alias(2)
@@ -88,12 +66,6 @@ def test_rights_and_scope_change_in_place() -> None:
     assert member is not None
     assert (member.facts().rights, member.facts().scope) == ((), Scope(agents=frozenset({6})))
     assert user_sessions.rescoped(9, frozenset(), Scope()) is None
-
-
-def test_unknown_sessions_are_accepted_by_nobody() -> None:
-    user_sessions = UserSessions()
-    user_sessions.accepted(ONE.handle, attached(ONE, 1))
-    assert len(user_sessions) == 0
 
 
 def test_a_new_epoch_accepts_anew() -> None:
@@ -161,13 +133,6 @@ def test_a_session_with_a_third_of_its_life_left_is_renewed(left_ms: int, soon: 
     assert user_sessions.expiring(0.0, wall_ms) == ([member] if soon else [])
 
 
-def test_a_session_without_a_phone_is_left_to_end() -> None:
-    user_sessions = UserSessions()
-    user_sessions.join(ONE, ())
-    user_sessions.leave(ONE.handle, 0.0)
-    assert user_sessions.expiring(0.0, WALL_MS + LIFE_MS) == []
-
-
 def test_a_renewal_that_failed_waits() -> None:
     user_sessions = UserSessions()
     member = user_sessions.join(ONE, ())
@@ -182,7 +147,6 @@ HERE, NEAR, FAR = None, NodeId("near"), NodeId("far")
 
 
 def on_device(number: int, session: str | None = None) -> Ticket:
-    """Return the ticket of a session on a device."""
     ticket = ticket_of(session=session or f"session {number}")
     return replace(ticket, device=Device(f"device {number}", "Phone"))
 
@@ -271,16 +235,3 @@ def test_a_session_whose_phone_left_elsewhere_lingers_from_then() -> None:
     assert user_sessions.lingered(130.0, Linger()) == [member]
     user_sessions.join(ONE, ("agents",))
     assert (member.present, member.left_at) == (True, None)
-
-
-# ---- How long is a user kept? ----
-
-
-def test_the_phone_that_rings_is_kept_longer() -> None:
-    assert Linger().of(Application.DASHBOARD) == 90.0
-    assert Linger().of(Application.REMOTE_ASSISTANT) == 900.0
-
-
-def test_an_operator_may_choose() -> None:
-    chosen = Linger(dashboard_s=1.0, remote_assistant_s=2.0)
-    assert [chosen.of(application) for application in Application] == [1.0, 2.0]

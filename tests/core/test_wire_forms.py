@@ -18,12 +18,12 @@ from gateway.protocol.codec import Codec
 from gateway.protocol.frames import JSON_PROTOCOL, StreamPosition
 from tests.core.samples import decoded
 
-AGENTS = 2_000
+AGENTS = 5 * MADE_AT_ONCE + 7
 VIEW = view_of("h", Scope(agents=frozenset(range(AGENTS))), ("agents",))
 
 
 class Bench:
-    """A mirror of 2,000 agents and a codec that counts what it writes."""
+    """A mirror of many agents and a codec that counts what it writes."""
 
     def __init__(self) -> None:
         self.written = 0
@@ -56,7 +56,6 @@ class Bench:
         return Outbox(self.ledger, VIEW, self.codec, PaceLadder(), frame_bytes=64 * 1024)
 
     def count(self, step: Callable[[], object]) -> int:
-        """Return how many wire forms *step* makes."""
         before = self.written
         step()
         return self.written - before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -171,5 +172,4 @@ class Probing(RuleBasedStateMachine):
 
 
 TestProbing = Probing.TestCase
-
-BUS = "core/bus_health.py"
+TestProbing.settings = settings(max_examples=max(60, settings().max_examples))

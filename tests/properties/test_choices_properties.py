@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.command_checks import check_parameters, check_reason, check_skills, check_wrap_up
@@ -31,6 +31,8 @@ from gateway.domain.resources import (
     Skills,
 )
 from tests.core.samples import declared
+
+THOROUGH = settings(max_examples=max(150, settings().max_examples))
 
 
 class Fault(NamedTuple):
@@ -74,6 +76,7 @@ SKILL = st.builds(Skill, SKILL_IDS, st.just("s"), BOUND, BOUND, BOUND, BOUND)
 CHANGE = st.builds(SkillChange, SKILL_IDS, st.none() | SMALL, st.none() | SMALL, st.none() | st.booleans())
 
 
+@THOROUGH
 @given(
     skills=st.none() | st.lists(SKILL, unique_by=lambda skill: skill.skill_id).map(tuple),
     changes=st.lists(CHANGE, max_size=3).map(tuple),
@@ -119,6 +122,7 @@ PRESENT = st.none() | st.builds(
 )
 
 
+@THOROUGH
 @given(catalogue=CATALOGUE, state=STATES, reason_id=st.none() | REASON_IDS, present=PRESENT)
 def test_a_state_passes_exactly_when_its_reason_is_one_of_its_own(
     catalogue: Reasons | None, state: str, reason_id: str | None, present: Agent | None
@@ -140,6 +144,7 @@ def test_a_state_passes_exactly_when_its_reason_is_one_of_its_own(
     assert agrees(found(lambda: check_reason(command, present, told)), faults)
 
 
+@THOROUGH
 @given(catalogue=CATALOGUE, reason_ids=st.lists(REASON_IDS, max_size=3).map(tuple))
 def test_wrap_up_reasons_pass_exactly_when_they_are_declared_as_such(
     catalogue: Reasons | None, reason_ids: tuple[str, ...]
@@ -166,13 +171,9 @@ SAID: dict[str, list[Parameter]] = {
 }
 """What a value is on the wire → such values."""
 FITTING = {
-    "boolean": {"boolean"},
-    "integer": {"integer"},
-    "number": {"integer", "number"},
-    "string": {"string"},
-    "enum": {"string"},
-    "colour": set(SAID),
-}
+    "boolean": {"boolean"}, "integer": {"integer"}, "number": {"integer", "number"}, "string": {"string"},
+    "enum": {"string"}, "colour": set(SAID),
+}  # fmt: skip
 REFERENCES = {
     "user": "agents", "queue_reference": "queues", "group_key": "groups", "aggregate": "aggregates",
 }  # fmt: skip
@@ -204,7 +205,6 @@ SCOPES = st.builds(Scope, SOME, SOME, SOME, SOME)
 
 
 def json_type(value: Parameter) -> str:
-    """Return what a value is on the wire."""
     text = json.dumps(value)
     if text[0] in '"[n':
         return {'"': "string", "[": "list", "n": "null"}[text[0]]
@@ -249,6 +249,7 @@ def fault_of_one(parameter: RoutingParameter, value: Scalar, scope: Scope) -> st
 INNOCENT = RoutingParameter("innocent", "queue", "boolean")
 
 
+@THOROUGH
 @given(
     change=CHANGES,
     told=st.sampled_from([True] * 7 + [False]),

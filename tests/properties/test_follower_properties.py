@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -210,3 +211,4 @@ class Following(RuleBasedStateMachine):
 
 
 TestFollowing = Following.TestCase
+TestFollowing.settings = settings(max_examples=max(60, settings().max_examples))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -159,6 +159,7 @@ class Links(RuleBasedStateMachine):
 
 
 TestLinks = Links.TestCase
+TestLinks.settings = settings(max_examples=max(60, settings().max_examples))
 
 
 @given(jitters=st.lists(st.tuples(JITTER, JITTER), min_size=80, max_size=80))
@@ -174,6 +175,3 @@ def test_rivals_come_to_rest(jitters: list[tuple[float, float]]) -> None:
         opened.append(now)
     assert sum(at <= 60.0 for at in opened) < 20
     assert sum(now - 3600.0 < at for at in opened) < 30
-
-
-LINK = "core/link.py"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -118,5 +119,4 @@ class Listening(RuleBasedStateMachine):
 
 
 TestListening = Listening.TestCase
-
-PEERS = "core/bus_health.py"
+TestListening.settings = settings(max_examples=max(60, settings().max_examples))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -180,5 +181,4 @@ class Node(RuleBasedStateMachine):
 
 
 TestNode = Node.TestCase
-
-REGISTRY = "core/registry.py"
+TestNode.settings = settings(max_examples=max(60, settings().max_examples))
