@@ -46,17 +46,17 @@ SLOW_ADDRESS = replace(
 SLOW_NODE = replace(SETTINGS, admission=AdmissionLimits(handshakes_burst=1, handshakes_per_s=0.03))
 
 BAD_BODIES = {
-    "with nothing": b"",
-    "with half a body": b'{"site":',
-    "with no UTF-8": b"\xff",
-    "saying it twice": b'{"site":"a","site":"b"}',
-    "too deep": b"[" * 5_000,
-    "with no number": b"NaN",
-    "with a list": b"[]",
-    "with empty braces": b"{}",
+    "with nothing": b"", "with half a body": b'{"site":', "with no UTF-8": b"\xff",
+    "saying it twice": b'{"site":"a","site":"b"}', "too deep": b"[" * 5_000, "with no number": b"NaN",
+    "with a list": b"[]", "with empty braces": b"{}",
     "with a wrong type": json.dumps(LOG_ON | {"password": 5}).encode(),
     "with an unknown application": json.dumps(LOG_ON | {"application": "x"}).encode(),
-}
+    "with a wrong flag": json.dumps(LOG_ON | {"takeover": "yes"}).encode(),
+    "with half a device": json.dumps(LOG_ON | {"device": {"id": "d1"}}).encode(),
+    "with half a notice": json.dumps(LOG_ON | {"accepted_notices": [{"id": "x"}]}).encode(),
+    "without a name": json.dumps(LOG_ON | {"user_name": ""}).encode(),
+    "with a long password": json.dumps(LOG_ON | {"password": "x" * 1025}).encode(),
+}  # fmt: skip
 REMOTE = {"application": "remote_assistant"}
 WRONG_LOG_ONS: tuple[tuple[str, int, str, dict[str, str]], ...] = (
     ("with a wrong password", 401, "invalid_credentials", {"password": "x"}),
@@ -80,14 +80,10 @@ REFUSED_LOG_ONS = (
 )
 """What the OSCC-E Server may say to a log-on alone."""
 WRONG_HANDSHAKES = (
-    ("Sec-WebSocket-Protocol", None),
-    ("Sec-WebSocket-Protocol", "oscc.v2.json"),
-    ("Upgrade", None),
-    ("Connection", None),
-    ("Sec-WebSocket-Key", None),
-    ("Sec-WebSocket-Key", "short"),
-    ("Sec-WebSocket-Version", "99"),
-)
+    ("Sec-WebSocket-Protocol", None), ("Sec-WebSocket-Protocol", ""), ("Sec-WebSocket-Protocol", "oscc.v1"),
+    ("Sec-WebSocket-Protocol", "oscc.v2.json"), ("Upgrade", None), ("Connection", None),
+    ("Sec-WebSocket-Key", None), ("Sec-WebSocket-Key", "short"), ("Sec-WebSocket-Version", "99"),
+)  # fmt: skip
 
 
 async def nothing(gateway: Gateway, patch: pytest.MonkeyPatch) -> None:
@@ -152,7 +148,7 @@ def ended(code: CloseCode) -> Prepare:
     """Let the session have ended."""
 
     async def prepare(gateway: Gateway, patch: pytest.MonkeyPatch) -> None:
-        gateway.node.denials["public-1"] = SessionRefused(code, "ended")
+        patch.setitem(gateway.node.denials, "public-1", SessionRefused(code, "ended"))
 
     return prepare
 
@@ -179,7 +175,7 @@ async def broken(gateway: Gateway, patch: pytest.MonkeyPatch) -> None:
 
 async def unconfirmed(gateway: Gateway, patch: pytest.MonkeyPatch) -> None:
     """Let log-offs not be confirmed."""
-    gateway.node.routing = LoggedOff("after_contact", None)
+    patch.setattr(gateway.node, "routing", LoggedOff("after_contact", None))
 
 
 async def knocked(gateway: Gateway, patch: pytest.MonkeyPatch) -> None:
@@ -196,21 +192,15 @@ async def occupied(gateway: Gateway, patch: pytest.MonkeyPatch) -> None:
 # ---- what is asked ----
 
 GOOD = (
-    Case("GET", "/v1/openapi.json", 200),
-    Case("GET", "/v1/asyncapi.json", 200),
-    Case("GET", "/v1/schemas", 200),
-    Case("GET", "/v1/schemas/{kind}.json", 200),
-    Case("GET", "/v1/about", 200),
-    Case("GET", "/v1/notices", 200, notices=BINDING),
+    Case("GET", "/v1/openapi.json", 200), Case("GET", "/v1/asyncapi.json", 200),
+    Case("GET", "/v1/schemas", 200), Case("GET", "/v1/schemas/{kind}.json", 200),
+    Case("GET", "/v1/about", 200), Case("GET", "/v1/notices", 200, notices=BINDING),
     Case("GET", "/v1/privacy/inventory", 200),
     Case("POST", "/v1/sessions", 201, headers=JSON_BODY, body=json.dumps(LOG_ON).encode()),
-    Case("GET", "/v1/session", 200, token=True),
-    Case("DELETE", "/v1/session", 204, token=True),
-    Case("GET", "/v1/sessions", 200, token=True),
-    Case("DELETE", "/v1/sessions/{id}", 204, token=True),
-    Case("GET", "/v1/me/export", 200, token=True),
-    Case("GET", "/v1/realtime", 101, headers=UPGRADE),
-)
+    Case("GET", "/v1/session", 200, token=True), Case("DELETE", "/v1/session", 204, token=True),
+    Case("GET", "/v1/sessions", 200, token=True), Case("DELETE", "/v1/sessions/{id}", 204, token=True),
+    Case("GET", "/v1/me/export", 200, token=True), Case("GET", "/v1/realtime", 101, headers=UPGRADE),
+)  # fmt: skip
 """Each route, asked as it should be."""
 BY_NAME = {case.operation: case for case in GOOD}
 
@@ -245,7 +235,7 @@ def too_often() -> Iterator[Case]:
         requests_per_s_of_session=0.1,
         requests_burst_of_session=0,
         requests_per_s_of_address=0.1,
-        requests_burst_of_address=1,
+        requests_burst_of_address=0,
     )
     for of in BY_NAME:
         if of not in {"POST /v1/sessions", "GET /v1/realtime"}:
@@ -313,6 +303,8 @@ def log_ons() -> Iterator[Case]:
     yield bad(of, "too large by pieces", 413, "bad_request", body=5 * (b" " * 4_000,))
     for kind in ("text/plain", "application/jsonx", "application/x-www-form-urlencoded", "", "x"):
         yield bad(of, f"as {kind!r}", 415, "bad_request", {"Content-Type": kind})
+    charset = {"Content-Type": "application/json; charset=utf-8"}
+    yield bad(of, "with a charset", 400, "bad_request", charset, body=b"{}")
     yield bad(of, "compressed", 415, "bad_request", {"Content-Encoding": "gzip"})
     old = replace(SETTINGS, app_minimum={"web": "2.0"})
     yield bad(of, "with an old app", 422, "version_unsupported", settings=old)

@@ -32,7 +32,6 @@ class Serving(Protocol):
 
 @asynccontextmanager
 async def channels_served() -> AsyncIterator[Serving]:
-    """Serve channels until the test is over."""
     clients: list[TestClient[web.Request, web.Application]] = []
     served: list[asyncio.Task[None]] = []
 
@@ -135,12 +134,10 @@ class Echo:
 
 
 async def echo(channel: Channel) -> None:
-    """Say what is said, until the end."""
     over = await Echo(channel).over
     await channel.close(over.code, "")
 
 
 async def raw(client: TestClient[web.Request, web.Application], **how: Any) -> RawPhone:  # noqa: ANN401 - see there
-    """Connect without any rules."""
     assert client.port is not None
     return await RawPhone.connect(client.port, "/", **how)

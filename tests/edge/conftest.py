@@ -41,7 +41,6 @@ async def gateway_with() -> AsyncIterator[Open]:
 
 @pytest.fixture
 async def gateway(gateway_with: Open) -> Gateway:
-    """A gateway as it comes."""
     return await gateway_with()
 
 

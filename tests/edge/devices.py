@@ -25,7 +25,6 @@ class Home:
         self.sockets: list[PhoneSocket] = []
 
     async def come(self, codec: Codec = JSON) -> Phone:
-        """Let one more device be served."""
         ticket = ticket_of(self.gateway.clock, session=f"s{len(self.phones)}")
         phone = await self.gateway.served(codec, ticket)
         self.phones.append(phone)
@@ -48,7 +47,6 @@ class Home:
         self.feed.connections[handle] = socket
 
     async def fill(self, phones: int) -> None:
-        """Let devices be served; all are in step."""
         for _ in range(phones):
             await self.come()
         await self.gateway.clock.advance(1)
@@ -71,12 +69,10 @@ class Home:
         return [f"me:{handle}" for handle in self.feed.connections].index(me)
 
     def waits_for_all_but(self, leaver: PhoneSocket) -> int:
-        """How much is not told yet to the others."""
         lives = [socket.session.live for socket in self.sockets if socket is not leaver]
         return sum(1 if live is None else live.outbox.dirty for live in lives)
 
     def phones_but(self, leaver: PhoneSocket) -> list[Phone]:
-        """The others' devices."""
         pairs = zip(self.sockets, self.phones, strict=True)
         return [phone for socket, phone in pairs if socket is not leaver]
 

@@ -83,17 +83,14 @@ class FakeNode:
             connection.wake()
 
     def show_queues(self, count: int, name: str) -> None:
-        """Let there be queues with long names."""
         self.scope = replace(self.scope, queues=frozenset(range(count)))
         for number in range(count):
             self.ledger.record(f"queue:{number}", Element(Queue(name=name, contacts_waiting=0)))
 
     def allow_agent(self, number: int) -> None:
-        """Let sessions command an agent."""
         self.scope = replace(self.scope, agents=frozenset({number}))
 
     def facts(self, ticket: Ticket) -> SessionFacts:
-        """Return what OSCC-E said of the session."""
         expires_at_ms = self.expires_at_ms or ticket.expires_at_ms
         return SessionFacts(ticket.handle, ticket.application, self.rights, self.scope, expires_at_ms)
 

@@ -34,7 +34,6 @@ LINE = {
 
 
 def named(user: UserId) -> str:
-    """A hash that is easy to read."""
     return f"{user.key:016x}"
 
 
@@ -72,7 +71,6 @@ class Operated:
     async def ask(
         self, method: str, path: str, body: object = None, *, headers: dict[str, str] | None = None
     ) -> tuple[int, Any]:
-        """Ask as an operator; returns status and body."""
         async with self.client.request(
             method, path, json=body, headers=BEARER if headers is None else headers
         ) as answer:

@@ -17,7 +17,6 @@ class BusyClock(ManualClock):
     """A clock that goes on while somebody works."""
 
     def spend(self, seconds: float) -> None:
-        """Let a turn take that long."""
         self._now += seconds
 
 

@@ -61,15 +61,12 @@ class RawPhone:
             await self.writer.wait_closed()
 
     def send(self, data: bytes) -> None:
-        """Send bytes as they are."""
         self.writer.write(data)
 
     def hello(self, token: str) -> None:
-        """Say hello."""
         self.send(text(JSON.encode(frames.Hello(frames.ClientInfo("test", "1.0", "linux"), token))))
 
     async def hear(self) -> Heard:
-        """Return the next frame; small ones only."""
         async with asyncio.timeout(SOON_S):
             head = await self.reader.readexactly(2)
             width = {126: 2, 127: 8}.get(head[1], 0)
@@ -78,13 +75,11 @@ class RawPhone:
             return heard(head + more + await self.reader.readexactly(size))[0]
 
     async def served(self, token: str) -> None:
-        """Say hello and hear all up to the first ping."""
         self.hello(token)
         while b'"ping"' not in (await self.hear()).payload:
             pass
 
     async def end(self) -> list[Heard]:
-        """Return all frames until the connection ends."""
         async with asyncio.timeout(SOON_S):
             return heard(await self.reader.read())
 

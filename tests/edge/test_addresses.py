@@ -22,17 +22,11 @@ TRUSTED = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
 @pytest.mark.parametrize(
     ("text", "address"),
     [
-        ("192.0.2.1", "192.0.2.1"),
-        (" 192.0.2.1:443 ", "192.0.2.1"),
-        ('"[2001:db8::1]:443"', "2001:db8::1"),
-        ("2001:db8::1", "2001:db8::1"),
-        ("fe80::1%eth0", "fe80::1"),
-        ("::ffff:192.0.2.1", "192.0.2.1"),
-        ("unknown", None),
-        ("", None),
-        ("1.2.3.4.5", None),
+        ("192.0.2.1", "192.0.2.1"), (" 192.0.2.1:443 ", "192.0.2.1"),
+        ('"[2001:db8::1]:443"', "2001:db8::1"), ("2001:db8::1", "2001:db8::1"), ("fe80::1%eth0", "fe80::1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"), ("unknown", None), ("", None), ("1.2.3.4.5", None),
     ],
-)
+)  # fmt: skip
 def test_addresses_are_read_as_proxies_write_them(text: str, address: str | None) -> None:
     assert parse_address(text) == (None if address is None else ip_address(address))
 
@@ -80,21 +74,14 @@ def test_one_subscriber_is_limited_as_one() -> None:
 @pytest.mark.parametrize(
     ("tls", "peer", "proto", "encrypted"),
     [
-        (True, "192.0.2.1", None, True),
-        (False, "192.0.2.1", None, False),
-        (False, "192.0.2.1", "https", False),
-        (False, "10.0.0.1", None, True),
-        (False, "10.0.0.1", "HTTPS", True),
-        (False, "10.0.0.1", "wss", True),
-        (False, "10.0.0.1", "https, https", True),
-        (False, "10.0.0.1", "https, http", False),
-        (False, "10.0.0.1", "http, https", False),
-        (False, "10.0.0.1", "http", False),
-        (False, "10.0.0.1", "ws", False),
-        (False, "10.0.0.1", "", False),
-        (False, None, "https", False),
+        (True, "192.0.2.1", None, True), (False, "192.0.2.1", None, False),
+        (False, "192.0.2.1", "https", False), (False, "10.0.0.1", None, True),
+        (False, "10.0.0.1", "HTTPS", True), (False, "10.0.0.1", "wss", True),
+        (False, "10.0.0.1", "https, https", True), (False, "10.0.0.1", "https, http", False),
+        (False, "10.0.0.1", "http, https", False), (False, "10.0.0.1", "http", False),
+        (False, "10.0.0.1", "ws", False), (False, "10.0.0.1", "", False), (False, None, "https", False),
     ],
-)
+)  # fmt: skip
 def test_who_vouches_for_encryption(
     *, tls: bool, peer: str | None, proto: str | None, encrypted: bool
 ) -> None:

@@ -24,7 +24,6 @@ ENDED = {"user": "0" * 16, "application": "dashboard", "by_node": "n0"}
 
 
 def says(at: Street, node: int, act: str, *records: dict[str, Any], more: bool = False) -> None:
-    """Let a node answer so."""
 
     async def obey(order: Order) -> Page:
         return Page(records, more)

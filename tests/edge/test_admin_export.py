@@ -184,8 +184,7 @@ async def test_what_others_hold_alike_is_told_once() -> None:
         assert sorted(each["display_name"] for each in found["agent.personal"]) == ["Bert", "Bertold"]
 
 
-@pytest.mark.parametrize("most", range(1, 8))
-@pytest.mark.parametrize("gone", [(1,), (1, 2)])
+@pytest.mark.parametrize(("most", "gone"), [(1, (1,)), (2, (1, 2)), (3, (1, 2)), (4, (1,)), (7, (1, 2))])
 async def test_who_leaves_between_two_pages_takes_nobodys_record_along(
     most: int, gone: tuple[int, ...]
 ) -> None:
@@ -200,7 +199,7 @@ async def test_who_leaves_between_two_pages_takes_nobodys_record_along(
         assert len({each["name"] for each in told}) == len(told)
 
 
-@pytest.mark.parametrize("most", range(1, 8))
+@pytest.mark.parametrize("most", [1, 2, 3, 4, 7])
 async def test_who_comes_between_two_pages_hides_nobodys_record(most: int) -> None:
     async with scene() as at:
         holdings = await seen_by_three(at)

@@ -41,44 +41,43 @@ BREACHES: Final = {
     "big fragments": (framed(1, b"x" * 10_000, fin=False) + framed(0, b"x" * 10_000), 1009),
     "the wrong type": (framed(2, b"{}"), 1003),
 }
-EACH: Final = pytest.mark.parametrize(("data", "code"), BREACHES.values(), ids=BREACHES)
+MANY = AdmissionLimits(
+    handshakes_per_s_of_address=1e6, handshakes_burst_of_address=10_000, handshakes_burst=10_000
+)
 
 
 async def connect(gateway: Gateway) -> RawPhone:
-    """Open a WebSocket."""
     assert gateway.client.port is not None
     return await RawPhone.connect(gateway.client.port)
 
 
-@EACH
-async def test_before_a_welcome_every_breach_is_4000(gateway: Gateway, data: bytes, code: int) -> None:
-    async with await connect(gateway) as phone:
-        phone.send(data)
-        assert await phone.end_of_both() == (4000, 4000)
-    await gateway.clock.settle()
-    assert gateway.lives[0].close_reason
-    assert gateway.admission.sockets == 0
-
-
-@EACH
-async def test_while_it_is_attached_every_breach_is_4000(gateway: Gateway, data: bytes, code: int) -> None:
+@pytest.mark.parametrize("attached", [False, True], ids=["before a hello", "while it is attached"])
+async def test_before_a_welcome_every_breach_is_4000(gateway: Gateway, attached: bool) -> None:
     gateway.node.gate.clear()
-    async with await connect(gateway) as phone:
-        phone.hello(gateway.token())
-        phone.send(data)
-        assert await phone.end_of_both() == (4000, 4000)
-    assert len(gateway.node.detached) == 1
+    for name, (data, _) in BREACHES.items():
+        async with await connect(gateway) as phone:
+            if attached:
+                phone.hello(gateway.token())
+            phone.send(data)
+            assert await phone.end_of_both() == (4000, 4000), name
+    await gateway.clock.settle()
+    assert all(life.close_reason for life in gateway.lives)
+    assert gateway.admission.sockets == 0
+    assert len(gateway.node.detached) == len(BREACHES)
 
 
-@EACH
-async def test_after_a_welcome_it_is_the_code_of_the_rfc(gateway: Gateway, data: bytes, code: int) -> None:
-    async with await connect(gateway) as phone:
-        await phone.served(gateway.token())
-        phone.send(data)
-        assert await phone.end_of_both() == (None, code)
-    assert [(life.initiator, life.close_code) for life in gateway.lives] == [("gateway", code)]
-    assert gateway.sample("closes_total", initiator="gateway", code=str(code)) == 1
-    assert len(gateway.node.detached) == 1
+async def test_after_a_welcome_every_breach_is_closed_with_the_code_of_the_rfc(gateway: Gateway) -> None:
+    for name, (data, code) in BREACHES.items():
+        async with await connect(gateway) as phone:
+            await phone.served(gateway.token())
+            phone.send(data)
+            assert await phone.end_of_both() == (None, code), name
+    codes = [code for _, code in BREACHES.values()]
+    assert [life.close_code for life in gateway.lives] == codes
+    assert {life.initiator for life in gateway.lives} == {"gateway"}
+    for code in codes:
+        assert gateway.sample("closes_total", initiator="gateway", code=str(code)) == codes.count(code)
+    assert len(gateway.node.detached) == len(BREACHES)
 
 
 async def test_what_was_said_before_a_breach_is_served(gateway: Gateway) -> None:
@@ -128,33 +127,24 @@ async def test_a_phone_that_never_hangs_up_is_left_within_a_second(gateway: Gate
     assert gateway.admission.sockets == 0
 
 
-async def test_of_a_thousand_that_come_and_go_nothing_is_left(gateway_with: Open) -> None:
-    doors = AdmissionLimits(handshakes_per_s_of_address=1e6, handshakes_burst_of_address=10_000)
-    gateway = await gateway_with(replace(SETTINGS, admission=replace(doors, handshakes_burst=10_000)))
+async def test_of_hundreds_that_come_and_go_nothing_is_left(gateway_with: Open) -> None:
+    gateway = await gateway_with(replace(SETTINGS, admission=MANY))
     async with await connect(gateway) as phone:  # what is made once is made
         await phone.served(gateway.token())
     await gateway.clock.settle()
     before = tasks_and_files()
-    session_revocations = [
-        b"",
-        closing(1000),
-        framed(3),
-        text("{"),
-        text('{"kind": "bye"}'),
-        framed(9) * 50,
-        b"\x81",
-    ]
-    for batch in range(50):
+    ends = [b"", closing(1000), framed(3), text("{"), text('{"kind": "bye"}'), framed(9) * 50, b"\x81"]
+    for batch in range(10):
         async with AsyncExitStack() as phones:
             for number in range(20):
                 phone = await phones.enter_async_context(await connect(gateway))
                 if number % 2:
                     await phone.served(gateway.token())
-                phone.send(session_revocations[(batch + number) % len(session_revocations)])
+                phone.send(ends[(batch + number) % len(ends)])
     await gateway.clock.settle()
     assert gateway.admission.sockets == 0
     assert tasks_and_files() == before
-    assert len(gateway.lives) == 1001
+    assert len(gateway.lives) == 201
     assert gateway.node.connections == []
 
 

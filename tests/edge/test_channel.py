@@ -43,7 +43,6 @@ async def test_messages_cross_in_order_and_in_the_codecs_type(serving: Serving, 
 async def ending(
     serving: Serving, leave: Callable[[aiohttp.ClientWebSocketResponse], Awaitable[object]]
 ) -> Violation | Disconnect:
-    """Return how a channel sees its client leave."""
     seen: asyncio.Future[Message | Violation | Disconnect] = asyncio.get_running_loop().create_future()
 
     async def serve(channel: Channel) -> None:
@@ -64,25 +63,6 @@ async def test_a_client_that_closes_says_why(serving: Serving, code: int) -> Non
     assert await ending(serving, lambda ws: ws.close(code=code)) == Disconnect("client", code)
 
 
-async def test_a_broken_connection_says_nothing(serving: Serving) -> None:
-    async def abort(ws: aiohttp.ClientWebSocketResponse) -> None:
-        assert ws._conn is not None
-        assert ws._conn.transport is not None
-        ws._conn.transport.abort()
-
-    assert await ending(serving, abort) == Disconnect("network", 1006)
-
-
-async def test_a_message_too_large_is_never_taken_in(serving: Serving) -> None:
-    said = await ending(serving, lambda ws: ws.send_str("x" * 1025))
-    assert said == Violation(1009, "the message is too big")
-
-
-async def test_a_breach_of_the_rules_is_told(serving: Serving) -> None:
-    said = await ending(serving, lambda ws: ws.send_frame(b"x", aiohttp.WSMsgType.CONTINUATION))
-    assert said == Violation(1002, "nothing is there to continue")
-
-
 async def test_a_breach_is_closed_as_the_session_wants_it(serving: Serving) -> None:
     async def serve(channel: Channel) -> None:
         ear = Ear(channel)
@@ -99,12 +79,6 @@ async def test_a_breach_is_closed_as_the_session_wants_it(serving: Serving) -> N
 # ---- pings and closes ----
 
 
-async def test_pings_are_answered_in_order(serving: Serving) -> None:
-    async with await raw(await serving(echo)) as phone:
-        phone.send(framed(9, b"1") + framed(10, b"unasked") + framed(9, b"2") + text("x"))
-        assert [await phone.hear() for _ in range(3)] == [Heard(10, b"1"), Heard(10, b"2"), Heard(1, b"x")]
-
-
 async def test_of_a_flood_of_pings_the_newest_are_answered(serving: Serving) -> None:
     async with await raw(await serving(echo)) as phone:
         phone.send(b"".join(framed(9, b"%d" % number) for number in range(200)) + text("x"))
@@ -113,13 +87,6 @@ async def test_of_a_flood_of_pings_the_newest_are_answered(serving: Serving) -> 
             pongs.append(await phone.hear())
         assert len(pongs) - 1 <= 2 * PONGS_MAX, "of at most two reads"
         assert pongs[-2:] == [Heard(10, b"199"), Heard(1, b"x")]
-
-
-@pytest.mark.parametrize("code", [1000, 3456, None])
-async def test_a_close_is_answered_with_its_own_code(serving: Serving, code: int | None) -> None:
-    async with await raw(await serving(echo)) as phone:
-        phone.send(closing(code) + text("after it"))
-        assert await phone.end() == [Heard(8, b"" if code is None else code.to_bytes(2, "big"))]
 
 
 async def test_after_a_close_nothing_leaves(serving: Serving) -> None:
@@ -132,21 +99,6 @@ async def test_after_a_close_nothing_leaves(serving: Serving) -> None:
         assert await phone.hear() == Heard(8, b"\x03\xe8")
         phone.send(framed(9) + text("crossing") + closing(1000))
         assert await phone.end() == []
-
-
-async def test_a_phone_that_only_stops_sending_is_gone(serving: Serving) -> None:
-    seen: list[Message | Violation | Disconnect] = []
-
-    async def serve(channel: Channel) -> None:
-        ear = Ear(channel)
-        seen.extend([await ear.receive(), await ear.receive()])
-        await channel.close(1000, "")
-
-    async with await raw(await serving(serve)) as phone:
-        phone.send(text("last words"))
-        phone.writer.write_eof()
-        assert await phone.end() == []
-    assert seen == [Message(b"last words", text=True), Disconnect("network", 1006)]
 
 
 async def test_a_fragment_that_came_with_the_message_before_it_is_not_forgotten(serving: Serving) -> None:
@@ -168,12 +120,12 @@ async def test_no_more_is_read_than_is_received(serving: Serving) -> None:
 
     async with await raw(await serving(serve)) as phone:
         message = text("x" * 1000)
-        phone.send(message * 20_000)
+        phone.send(message * 12_000)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.3):
                 await phone.writer.drain()
         go_on.set()
-        for _ in range(20_000):
+        for _ in range(12_000):
             assert (await phone.hear()).opcode == 1
     assert held[0] < 1_000_000
 

@@ -65,7 +65,6 @@ async def serving(
 
 
 async def pour(channel: Channel, ear: Ear, unsent: list[int]) -> None:
-    """Write more than the kernel takes."""
     channel.write([b"x" * BIG_BYTES])
     unsent.append(channel.unsent_bytes)
     await ear.empty()
@@ -92,9 +91,15 @@ async def conversation(folder: Path | None, wires: Wires | None) -> None:
     assert unsent[1] == 0
 
 
-@pytest.mark.parametrize("wires", [None, Wires()], ids=["transports", "wires"])
-@pytest.mark.parametrize("tls", [False, True], ids=["clear", "tls"])
-@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+@pytest.mark.parametrize(
+    ("loop", "tls", "wires"),
+    [
+        pytest.param(asyncio.new_event_loop, True, None, id="asyncio TLS transports"),
+        pytest.param(asyncio.new_event_loop, False, Wires(), id="asyncio clear wires"),
+        pytest.param(uvloop.new_event_loop, False, None, id="uvloop clear transports"),
+        pytest.param(uvloop.new_event_loop, True, Wires(), id="uvloop TLS wires"),
+    ],
+)
 def test_a_conversation_goes_its_way(
     tmp_path: Path, loop: Callable[[], asyncio.AbstractEventLoop], *, tls: bool, wires: Wires | None
 ) -> None:

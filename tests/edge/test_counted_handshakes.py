@@ -33,16 +33,16 @@ async def test_who_is_welcomed_is_ok_once(gateway: Gateway) -> None:
 
 
 async def test_many_with_a_bad_token_are_not_ok(gateway: Gateway) -> None:
-    for _ in range(15):
+    for _ in range(3):
         assert (await (await gateway.hello("nonsense")).end())[1] == 4001
-    assert results(gateway) == {"token_invalid": 15}
+    assert results(gateway) == {"token_invalid": 3}
 
 
-@pytest.mark.parametrize("code", CloseCode)
-async def test_a_refusal_is_counted_by_the_name_of_its_code(gateway: Gateway, code: CloseCode) -> None:
-    gateway.node.refusal = SessionRefused(code, "why")
-    assert (await (await gateway.hello(gateway.token())).end())[1] == code
-    assert results(gateway) == {code.name.lower(): 1}
+async def test_a_refusal_is_counted_by_the_name_of_its_code(gateway: Gateway) -> None:
+    for code in CloseCode:
+        gateway.node.refusal = SessionRefused(code, "why")
+        assert (await (await gateway.hello(gateway.token())).end())[1] == code
+    assert results(gateway) == {code.name.lower(): 1 for code in CloseCode}
 
 
 async def test_who_says_no_hello_is_counted_at_the_end(gateway: Gateway) -> None:

@@ -52,7 +52,6 @@ class Phone:
 
     @property
     def told(self) -> list[dict[str, Any]]:
-        """What was written together, as frames."""
         return decoded([frame.payload for data in self.written for frame in heard(data)])
 
     @property
@@ -113,7 +112,6 @@ class House:
         return self.telemetry.registry.get_sample_value(f"oscc_gateway_{name}")
 
     def hop(self, hop: str) -> tuple[float | None, float | None]:
-        """How often and how long in all it took."""
         value, name = self.telemetry.registry.get_sample_value, "oscc_gateway_event_latency_seconds"
         return value(f"{name}_count", {"hop": hop}), value(f"{name}_sum", {"hop": hop})
 
@@ -130,14 +128,6 @@ def test_what_is_written_to_all_in_step_is_counted_for_each() -> None:
     assert house.hop("edge") == (3, 1.5)
     assert house.hop("total") == (3, 2.25)
     assert (house.sample("state_age_seconds_count"), house.sample("state_age_seconds_sum")) == (3, 0.75)
-
-
-def test_when_nothing_waits_nothing_is_written_and_nothing_asked_for() -> None:
-    house = House()
-    house.turn()
-    assert house.asked == []
-    assert [phone.written for phone in house.phones] == [[], [], []]
-    assert (house.sample("frames_total"), house.sample("frame_bytes_total")) == (0, 0)
 
 
 def test_what_is_due_later_is_come_back_for() -> None:
@@ -180,24 +170,6 @@ def test_parts_of_one_message_are_counted_one_by_one_and_for_each_phone() -> Non
     assert house.sample("frames_total") == 6
 
 
-def test_frames_and_bytes_are_counted_for_each_phone() -> None:
-    house = House()
-    house.wait(5)
-    house.turn()
-    frames, size_bytes = house.phones[0].size
-    assert (frames, house.sample("frames_total")) == (1, 3)
-    assert house.sample("frame_bytes_total") == 3 * size_bytes
-
-
-def test_a_change_that_was_undone_is_not_written() -> None:
-    house = House()
-    house.wait(5)
-    house.wait(1)
-    house.turn()
-    assert [phone.written for phone in house.phones] == [[], [], []]
-    assert (house.sample("frames_total"), house.asked) == (0, [])
-
-
 def test_a_phone_that_cannot_be_written_to_fails_alone() -> None:
     house = House()
     house.phones[1].fault = fault = ConnectionError("x")
@@ -226,22 +198,6 @@ def test_who_is_not_written_to_yet_is_passed_by() -> None:
     house.wait(5)
     house.turn()
     assert [len(phone.written) for phone in house.phones] == [1, 0, 1]
-
-
-def test_convoys_that_unite_when_they_are_told_are_told_once() -> None:
-    house = House(2)
-    late = [house.add(f"t{number}") for number in range(2)]
-    house.now += 1
-    both = house.fanout_groups
-    assert len(both) == 2
-    house.wait(5)
-    for fanout_group in both:
-        fanout_writer_of(fanout_group, house, house.telemetry).turn(house.now)
-    for fanout_group in both:
-        fanout_writer_of(fanout_group, house, house.telemetry).turn(house.now)
-    everybody = [*house.phones, *late]
-    assert [len(phone.written) for phone in everybody] == [1] * 4
-    assert {phone.outbox.fanout_group for phone in everybody} == {house.fanout_group}
 
 
 def test_each_phone_is_credited_with_what_was_written_to_it_wherever_it_is_now() -> None:
@@ -319,19 +275,3 @@ def test_a_convoy_that_all_have_left_is_told_nothing_and_takes_nobodys_place() -
     assert house.sample("frames_total") == 0
     assert house.phones[0].outbox.fanout_group is house.phones[1].outbox.fanout_group
     assert house.phones[0].outbox.fanout_group not in {None, fanout_group}
-
-
-# ---- who brings it ----
-
-
-def test_a_convoy_has_one_herald_for_all_of_its_life() -> None:
-    house = House()
-    first = fanout_writer_of(house.fanout_group, house, house.telemetry)
-    house.wait(5)
-    house.turn()
-    assert fanout_writer_of(house.fanout_group, house, house.telemetry) is first
-
-
-def test_each_convoy_has_its_own() -> None:
-    one, other = House(), House()
-    assert one.writer is not other.writer

@@ -144,12 +144,16 @@ def stalls(socket: PhoneSocket, gateway: Gateway) -> None:
 Act = Callable[[PhoneSocket, Gateway], None]
 GOES = (closes_by_itself, breaks, is_closed, ends, fails)
 PARTS = (is_posted, follows, paces, resyncs, commands, asks_for_a_ping, is_pinged, stalls)
-ACTS = pytest.mark.parametrize("act", [*GOES, *PARTS], ids=lambda act: act.__name__)
+MOMENTS = ("before it", "in the same turn", "while the pace lets it wait")
+PAIRS = [
+    pytest.param(act, (number + at) % 2, moment, id=f"{act.__name__} {moment}")
+    for number, act in enumerate((*GOES, *PARTS))
+    for at, moment in enumerate(MOMENTS)
+]
+"""Every act at every moment, and each of both by the one who was woken and by another."""
 
 
-@ACTS
-@pytest.mark.parametrize("after", [0, 1], ids=["the one who was woken", "another"])
-@pytest.mark.parametrize("moment", ["before it", "in the same turn", "while the pace lets it wait"])
+@pytest.mark.parametrize(("act", "after", "moment"), PAIRS)
 async def test_who_leaves_takes_nothing_along(home: Home, act: Act, after: int, moment: str) -> None:
     await home.fill(3)
     clock = home.gateway.clock

@@ -33,7 +33,6 @@ GIVE_UP_S = 60.0
 
 @pytest.fixture(autouse=True)
 def without_collector() -> Iterator[None]:
-    """Leave memory to reference counting."""
     gc.collect()
     gc.disable()
     try:
@@ -74,7 +73,6 @@ async def serving(folder: Path | None) -> AsyncIterator[tuple[House, aiohttp.Cli
 
 
 async def leave(phone: Phone, made: House, ending: str) -> None:
-    """Let a phone be gone."""
     if ending == "closed by the node":
         made.node.connections[0].close(CloseCode.DRAINING, "draining")
         await phone.end()
@@ -105,9 +103,17 @@ async def story(folder: Path | None, ending: str, known: dict[int, object]) -> N
         assert there(known) == []
 
 
-@pytest.mark.parametrize("ending", ["closed by the node", "closed by the phone", "broken"])
-@pytest.mark.parametrize("tls", [False, True], ids=["clear", "tls"])
-@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+@pytest.mark.parametrize(
+    ("loop", "tls", "ending"),
+    [
+        (asyncio.new_event_loop, False, "closed by the node"),
+        (asyncio.new_event_loop, True, "closed by the phone"),
+        (asyncio.new_event_loop, False, "broken"),
+        (uvloop.new_event_loop, True, "closed by the node"),
+        (uvloop.new_event_loop, False, "closed by the phone"),
+        (uvloop.new_event_loop, True, "broken"),
+    ],
+)
 def test_a_phone_that_is_gone_is_gone(
     tmp_path: Path, loop: Callable[[], asyncio.AbstractEventLoop], ending: str, *, tls: bool
 ) -> None:

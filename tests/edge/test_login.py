@@ -13,7 +13,7 @@ from gateway.edge.credentials import OpenedToken
 from gateway.edge.handshake import Login
 from gateway.edge.notices import NoticesInForce, NoticeText, OperatorNotice
 from gateway.edge.request_context import EdgeSettings
-from gateway.protocol.bodies import DeviceBody, LogOnBody, NoticeReference, SessionCreated
+from gateway.protocol.bodies import DeviceBody, LogOnBody, SessionCreated
 from tests.edge.fake_node import LIFE_MS
 from tests.edge.visits import SETTINGS, SITE, house
 
@@ -31,7 +31,6 @@ class Desk:
         self.login = Login(self.house.parts)
 
     async def refused(self, body: LogOnBody) -> GatewayError:
-        """Return why a log-on was refused at once."""
         with pytest.raises(GatewayError) as refused:
             await self.login.log_on(body, "")
         return refused.value
@@ -125,15 +124,6 @@ async def test_what_can_be_refused_here_never_shows_a_password_to_the_server(
     assert (await desk.refused(body)).code is code
     assert desk.node.credentials == []
     assert desk.clock.waiting == 0
-
-
-async def test_accepted_notices_go_into_the_ticket() -> None:
-    desk = Desk(notices=NoticesInForce([NOTICE]))
-    accepted = (NoticeReference("privacy", 2), NoticeReference("invented", 1))
-    created = await desk.login.log_on(replace(BODY, accepted_notices=accepted), "")
-    opened = desk.tokens.open(created.token, desk.clock.wall_ms())
-    assert isinstance(opened, OpenedToken)
-    assert opened.ticket.notices == (("privacy", 2),)
 
 
 @pytest.mark.parametrize("takes_s", [0.0, 0.05, 0.29])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.domain.commands import AcknowledgeNotice
+from gateway.domain.commands import AcknowledgeNotice, Outcome, Status
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRefused
 from gateway.edge.notices import NOTICES_MAX, NoticeBroadcast, NoticesInForce, NoticeText, OperatorNotice
 from gateway.protocol import frames
@@ -33,7 +33,6 @@ CODECS = pytest.mark.parametrize("codec", [JSON, MSGPACK], ids=lambda codec: cod
 
 @pytest.fixture
 async def gateway(gateway_with: Open) -> Gateway:
-    """A gateway with two notices."""
     return await gateway_with(notices=NoticesInForce([UPKEEP, PRIVACY]))
 
 
@@ -103,8 +102,10 @@ async def test_what_was_accepted_at_the_log_on_is_not_shown_in_its_session(gatew
 # ---- in a session ----
 
 
-@CODECS
-@pytest.mark.parametrize(("language", "title"), [("", "Read"), ("de-AT, en;q=0.5", "Lies"), ("fr", "Read")])
+@pytest.mark.parametrize(
+    ("codec", "language", "title"),
+    [(JSON, "", "Read"), (JSON, "de-AT, en;q=0.5", "Lies"), (MSGPACK, "fr", "Read")],
+)
 async def test_notices_follow_the_first_state_in_the_phones_language(
     gateway: Gateway, codec: Codec, language: str, title: str
 ) -> None:
@@ -211,6 +212,24 @@ async def test_what_is_not_there_cannot_be_acknowledged(gateway: Gateway, unknow
     (result,) = await acknowledge(gateway, phone, unknown)
     assert (result.outcome.status, result.outcome.error["code"]) == ("rejected", "not_found")
     assert gateway.node.calls == []
+
+
+@pytest.mark.parametrize("status", [Status.REJECTED, Status.UNKNOWN])
+async def test_what_was_not_applied_changes_no_token(gateway: Gateway, status: Status) -> None:
+    phone = await entered(gateway)
+    await phone.hear_all("ping")
+    gateway.node.outcome = Outcome(status, GatewayError(ErrorCode.KEY_REUSED, "Used."))
+    (result,) = await acknowledge(gateway, phone, PRIVACY)
+    assert result.outcome.status == status.value
+
+
+async def test_acknowledgements_add_up_in_the_versions_in_force(gateway: Gateway) -> None:
+    ticket = replace(ticket_of(gateway.clock), notices=(("privacy", 3), ("gone", 1)))
+    phone = await entered(gateway, gateway.token(ticket))
+    await phone.hear_all("ping")
+    renewed, _ = await acknowledge(gateway, phone, UPKEEP)
+    opened = gateway.tokens.open(renewed.token, gateway.clock.wall_ms())
+    assert getattr(opened, "ticket", None) == replace(ticket, notices=(("upkeep", 1), ("privacy", 3)))
 
 
 async def test_a_changed_version_must_be_acknowledged_anew(gateway: Gateway) -> None:

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from pytest_aiohttp.plugin import AiohttpClient
 
 from gateway.domain.errors import ERRORS, ErrorCode, GatewayError
-from gateway.edge.request_context import AGAIN_S, UnsupportedMediaType, answer, problem, problems, reword
-from gateway.protocol.bodies import LogOffPending
+from gateway.edge.request_context import AGAIN_S, UnsupportedMediaType, problem, problems, reword
 
 
 async def get(aiohttp_client: AiohttpClient, error: Exception) -> tuple[int, dict[str, object]]:
@@ -49,18 +48,11 @@ def waits(error: GatewayError) -> tuple[object, str | None]:
 @pytest.mark.parametrize(
     ("wait_s", "told"),
     [
-        (0.0, (0.0, "1")),
-        (0.01, (0.1, "1")),
-        (0.2, (0.2, "1")),
-        (1.0, (1.0, "1")),
-        (1.01, (1.1, "2")),
-        (1.1, (1.1, "2")),
-        (1.90000001, (1.9, "2")),
-        (59.94, (60.0, "60")),
-        (60.0, (60.0, "60")),
+        (0.0, (0.0, "1")), (0.01, (0.1, "1")), (0.2, (0.2, "1")), (1.0, (1.0, "1")), (1.01, (1.1, "2")),
+        (1.1, (1.1, "2")), (1.90000001, (1.9, "2")), (59.94, (60.0, "60")), (60.0, (60.0, "60")),
         (3581, (3581.0, "3581")),
     ],
-)
+)  # fmt: skip
 def test_waits_are_told_in_tenths_and_whole_seconds_and_never_too_short(
     wait_s: float, told: tuple[float, str]
 ) -> None:
@@ -164,10 +156,3 @@ async def test_a_fault_of_ours_shows_no_stack_and_logs_no_text(
     assert vars(record)["error"] == "RuntimeError"
     assert vars(record)["place"].startswith("tests/edge/test_problems.py:")
     assert "SECRET-VALUE" not in caplog.text + str(body)
-
-
-def test_bodies_are_json() -> None:
-    response = answer(LogOffPending(5), status=202)
-    assert (response.status, response.content_type, response.charset) == (202, "application/json", "utf-8")
-    assert response.text is not None
-    assert json.loads(response.text) == {"state": "pending", "routed_until_ms": 5}

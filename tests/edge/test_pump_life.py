@@ -20,22 +20,6 @@ def house() -> House:
 # ---- faults, and a long batch ----
 
 
-async def test_a_fault_in_a_turn_ends_one(house: House) -> None:
-    fault = RuntimeError("x")
-
-    def raise_it() -> None:
-        raise fault
-
-    before, bad, after = house.add("before"), house.add("bad", raise_it), house.add("after")
-    async with house.running():
-        house.ready(before, bad, after)
-        await house.clock.settle()
-        house.at(after, 0.1)
-        await house.clock.advance(0.2)
-    assert (before.faults, bad.faults, after.faults) == ([], [fault], [])
-    assert house.order == ["before", "bad", "after", "after"]
-
-
 async def test_a_long_batch_is_sliced(house: House) -> None:
     work_s = SLICE_S / 2
     turners = [house.add(str(number), lambda: house.clock.spend(work_s)) for number in range(40)]
@@ -112,16 +96,6 @@ async def test_at_its_end_work_is_cancelled_and_can_start_no_more(house: House) 
         house.scheduler.start(work())
         await house.clock.settle()
     assert told == ["ended, None"]
-
-
-async def test_at_its_end_all_sockets_are_abandoned_once(house: House) -> None:
-    turners = [house.add(str(number)) for number in range(3)]
-    async with house.running() as task:
-        house.ready(turners[0])
-        house.at(turners[1], 10.0)
-    assert task.cancelled()
-    assert [turner.abandoned for turner in turners] == [1, 1, 1]
-    assert house.scheduler.sockets == {}
 
 
 async def test_a_pump_that_ends_between_two_slices_abandons_all_too(house: House) -> None:

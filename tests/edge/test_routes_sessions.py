@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
-from ipaddress import ip_network
 from typing import Any
 
 import aiohttp
@@ -14,12 +12,11 @@ from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRef
 from gateway.domain.model import Ticket
 from gateway.domain.upstream import LoggedOff
 from gateway.edge.export import RemoteHoldings
-from gateway.edge.request_context import AdmissionLimits
 from gateway.edge.routes import SLICE_RECORDS
 from gateway.protocol.schemas import inventory
 from tests.edge.conftest import Open
 from tests.edge.fake_node import LIFE_MS
-from tests.edge.visits import SETTINGS, Gateway, bearer, ticket_of
+from tests.edge.visits import Gateway, bearer, ticket_of
 
 LOG_ON: dict[str, Any] = {
     "site": "main",
@@ -56,118 +53,6 @@ async def test_a_log_on_gives_a_token_that_works(gateway: Gateway) -> None:
     assert await seen.json() == created
 
 
-async def test_a_remote_assistant_is_told_his_number(gateway: Gateway) -> None:
-    body = LOG_ON | {"application": "remote_assistant", "remote_number": "030 1234567"}
-    created = await (await gateway.client.post("/v1/sessions", json=body)).json()
-    assert created["remote_number"] == "+49301234567"
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        {},
-        [],
-        LOG_ON | {"application": "nonsense"},
-        LOG_ON | {"password": 5},
-        LOG_ON | {"takeover": "yes"},
-        LOG_ON | {"device": {"id": "d1"}},
-        LOG_ON | {"accepted_notices": [{"id": "x"}]},
-        LOG_ON | {"user_name": ""},
-        LOG_ON | {"password": "x" * 1025},
-    ],
-)
-async def test_a_wrong_body_is_a_bad_request(gateway: Gateway, body: object) -> None:
-    answer = await gateway.client.post("/v1/sessions", json=body)
-    assert await code_of(answer) == (400, "bad_request")
-    assert gateway.node.credentials == []
-
-
-@pytest.mark.parametrize("raw", [b"", b"{", b"\xff", b'{"site":"a","site":"b"}', b"[" * 5000, b"NaN"])
-async def test_what_is_no_json_is_a_bad_request(gateway: Gateway, raw: bytes) -> None:
-    headers = {"Content-Type": "application/json"}
-    answer = await gateway.client.post("/v1/sessions", data=raw, headers=headers)
-    assert await code_of(answer) == (400, "bad_request")
-
-
-@pytest.mark.parametrize(
-    "content_type", ["text/plain", "application/x-www-form-urlencoded", "application/jsonx"]
-)
-async def test_another_content_type_is_not_read(gateway: Gateway, content_type: str) -> None:
-    answer = await gateway.client.post("/v1/sessions", data=b"{}", headers={"Content-Type": content_type})
-    assert await code_of(answer) == (415, "bad_request")
-
-
-async def test_a_compressed_body_is_not_unpacked(gateway: Gateway) -> None:
-    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
-    answer = await gateway.client.post("/v1/sessions", data=b"{}", headers=headers)
-    assert await code_of(answer) == (415, "bad_request")
-
-
-async def test_a_charset_does_no_harm(gateway: Gateway) -> None:
-    headers = {"Content-Type": "application/json; charset=utf-8"}
-    answer = await gateway.client.post("/v1/sessions", data=b"{}", headers=headers)
-    assert await code_of(answer) == (400, "bad_request")
-
-
-async def test_a_large_body_is_refused(gateway: Gateway) -> None:
-    answer = await gateway.client.post("/v1/sessions", json=LOG_ON | {"later": "x" * 20_000})
-    assert await code_of(answer) == (413, "bad_request")
-
-
-async def test_clear_text_is_refused_before_the_password_is_read(gateway_with: Open) -> None:
-    gateway = await gateway_with(replace(SETTINGS, insecure=False))
-    answer = await gateway.client.post("/v1/sessions", json=LOG_ON)
-    assert await code_of(answer) == (403, "untrusted_transport")
-    assert gateway.node.credentials == []
-
-
-async def test_a_trusted_proxy_may_pass_passwords_on(gateway_with: Open) -> None:
-    proxies = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
-    gateway = await gateway_with(replace(SETTINGS, insecure=False, trusted_proxies=proxies))
-    assert (await gateway.client.post("/v1/sessions", json=LOG_ON)).status == 201
-    clear = await gateway.client.post("/v1/sessions", json=LOG_ON, headers={"X-Forwarded-Proto": "http"})
-    assert await code_of(clear) == (403, "untrusted_transport")
-
-
-async def test_log_ons_come_at_a_rate(gateway_with: Open) -> None:
-    doors = AdmissionLimits(handshakes_burst_of_address=1, handshakes_per_s_of_address=0.1)
-    gateway = await gateway_with(replace(SETTINGS, admission=doors))
-    assert (await gateway.client.post("/v1/sessions", json=LOG_ON)).status == 201
-    answer = await gateway.client.post("/v1/sessions", json=LOG_ON)
-    assert await code_of(answer) == (429, "rate_limited")
-    assert answer.headers["Retry-After"] == "10"
-
-
-@pytest.mark.parametrize(
-    ("error", "status", "members"),
-    [
-        (GatewayError(ErrorCode.ROLE_MISSING, "No."), 403, {}),
-        (
-            GatewayError(ErrorCode.ALREADY_LOGGED_ON, "No.", where="two", since_ms=5),
-            409,
-            {"where": "two", "since_ms": 5},
-        ),
-        (GatewayError(ErrorCode.REMOTE_NUMBER_IN_USE, "No."), 409, {}),
-        (GatewayError(ErrorCode.REMOTE_NUMBER_INVALID, "No."), 422, {}),
-        (GatewayError(ErrorCode.UPSTREAM_VERSION_UNSUPPORTED, "No."), 502, {}),
-        (
-            GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "No.", retry_after_s=4.2),
-            503,
-            {"retry_after_s": 4.2},
-        ),
-        (GatewayError(ErrorCode.RATE_LIMITED, "No.", retry_after_s=1), 429, {"retry_after_s": 1}),
-    ],
-)
-async def test_what_the_account_refuses_is_told(
-    gateway: Gateway, error: GatewayError, status: int, members: dict[str, object]
-) -> None:
-    gateway.node.error = error
-    answer = await gateway.client.post("/v1/sessions", json=LOG_ON)
-    assert await code_of(answer) == (status, error.code.value)
-    assert members.items() <= (await answer.json()).items()
-    assert ("Retry-After" in answer.headers) is (error.retry_after_s is not None)
-
-
 async def test_whoever_leaves_before_the_answer_is_logged_off(gateway: Gateway) -> None:
     gateway.node.log_on_takes_s = 5.0
     async with asyncio.TaskGroup() as tasks:
@@ -197,33 +82,10 @@ WITH_TOKEN = [
 ]
 
 
-@pytest.mark.parametrize(("method", "path"), [*WITH_TOKEN, ("DELETE", "/v1/session")])
-@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer x"}, {"Authorization": "Basic eDp5"}])
-async def test_nobody_passes_without_a_token(
-    gateway: Gateway, method: str, path: str, headers: dict[str, str]
-) -> None:
-    answer = await gateway.client.request(method, path, headers=headers)
-    assert await code_of(answer) == (401, "unauthenticated")
-    assert answer.headers["WWW-Authenticate"] == "Bearer"
-
-
 @pytest.mark.parametrize(("method", "path"), WITH_TOKEN)
 async def test_a_token_in_the_address_is_no_token(gateway: Gateway, method: str, path: str) -> None:
     answer = await gateway.client.request(method, path, params={"token": gateway.token()})
     assert await code_of(answer) == (401, "unauthenticated")
-
-
-@pytest.mark.parametrize(("method", "path"), WITH_TOKEN)
-@pytest.mark.parametrize(
-    ("code", "verdict"), [(CloseCode.LOGGED_OFF, "stop"), (CloseCode.SESSION_ENDED, "log_on")]
-)
-async def test_an_ended_session_is_told_what_to_do(
-    gateway: Gateway, method: str, path: str, code: CloseCode, verdict: str
-) -> None:
-    gateway.node.denials["public-1"] = SessionRefused(code, "reason")
-    answer = await gateway.client.request(method, path, headers=bearer(gateway.token()))
-    assert await code_of(answer) == (401, "session_ended")
-    assert (await answer.json())["verdict"] == verdict
 
 
 # ---- log off ----
@@ -314,12 +176,6 @@ async def test_ones_own_is_logged_off_as_often_and_as_late_as_one_likes(gateway:
     other = await gateway.client.delete("/v1/sessions/public-2", headers=bearer(token))
     assert await code_of(other) == (401, "session_ended")
     assert gateway.node.ended == []
-
-
-async def test_what_the_server_cannot_answer_is_told(gateway: Gateway) -> None:
-    gateway.node.error = GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "Down.", retry_after_s=2)
-    answer = await gateway.client.get("/v1/sessions", headers=bearer(gateway.token()))
-    assert await code_of(answer) == (503, "upstream_unavailable")
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/v1/sessions"), ("DELETE", "/v1/sessions/public-2")])

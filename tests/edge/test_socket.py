@@ -10,8 +10,9 @@ import pytest
 
 from gateway.core.ledger import Health
 from gateway.core.session import Session
-from gateway.domain.commands import Outcome, SetAgentRoutingState, Status
+from gateway.domain.commands import ChangeRemoteNumber, Outcome, SetAgentRoutingState, Status
 from gateway.domain.errors import CloseCode, EndReason
+from gateway.domain.model import Application
 from gateway.edge.connection_stats import ConnectionStats
 from gateway.edge.scheduler import SocketTasks
 from gateway.protocol import frames
@@ -62,16 +63,6 @@ async def test_what_newer_values_replaced_is_counted_to_the_end(gateway: Gateway
     assert [(life.close_code, life.conflated) for life in gateway.lives] == [(code, 2)]
 
 
-async def test_many_changes_between_two_turns_are_one_frame(gateway: Gateway) -> None:
-    phone = await gateway.served()
-    await gateway.clock.advance(1)
-    for waiting in range(1, 9):
-        gateway.node.wait_for(waiting)
-    seen = await phone.hear()
-    assert isinstance(seen, frames.Changes)
-    assert seen.patch == {"queue:1": {"contacts_waiting": 8}}
-
-
 async def test_without_a_hello_in_time_it_is_closed(gateway: Gateway) -> None:
     phone = await gateway.connect()
     await gateway.clock.advance(4.9)
@@ -81,14 +72,6 @@ async def test_without_a_hello_in_time_it_is_closed(gateway: Gateway) -> None:
     assert (code, bye and bye.code, bye and bye.reconnect) == (4110, 4110, "after")
     await gateway.clock.settle()
     assert (gateway.admission.sockets, gateway.admission.unhelloed) == (0, 0)
-
-
-async def test_a_hello_gives_the_place_of_the_unhelloed_back(gateway: Gateway) -> None:
-    phone = await gateway.served()
-    assert (gateway.admission.sockets, gateway.admission.unhelloed) == (1, 0)
-    await phone.ws.close()
-    await gateway.clock.settle()
-    assert gateway.admission.sockets == 0
 
 
 # ---- effects ----
@@ -113,6 +96,17 @@ async def test_a_command_gets_its_result(gateway: Gateway, codec: Codec) -> None
     assert gateway.node.calls[0].key == UUID.format(1)
     assert gateway.sample("commands_total", kind="agent.routing_state.set", status="pending") == 1
     assert gateway.sample("commands_in_flight") == 0
+
+
+async def test_a_remote_number_goes_on_in_one_spelling_if_it_is_allowed(gateway: Gateway) -> None:
+    phone = await gateway.served(ticket=ticket_of(gateway.clock, application=Application.REMOTE_ASSISTANT))
+    for number, written in enumerate(("030 901820", "+43 1 58058")):
+        asked = replace(command(gateway, number), command=ChangeRemoteNumber(written))
+        await phone.say(asked)
+    results = await phone.hear_all("result") + await phone.hear_all("result")
+    statuses = {each.id: each.outcome.status for each in results if each.kind == "result"}
+    assert statuses == {"c0": "applied", "c1": "rejected"}
+    assert [call.command for call in gateway.node.calls] == [ChangeRemoteNumber("+4930901820")]
 
 
 async def test_commands_run_side_by_side_up_to_the_limit(gateway: Gateway) -> None:
@@ -333,5 +327,4 @@ async def test_no_task_is_left_behind(gateway: Gateway) -> None:
 
 
 def socket_tasks() -> int:
-    """Return how many tasks run for sockets."""
     return sum(" guarded " in repr(task.get_coro()) for task in asyncio.all_tasks())

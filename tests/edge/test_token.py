@@ -64,21 +64,6 @@ def test_any_changed_character_opens_to_nothing(data: st.DataObject) -> None:
     assert isinstance(opened, TokenFault)
 
 
-@given(st.data())
-def test_any_flipped_bit_opens_to_nothing(data: st.DataObject) -> None:
-    raw = bytearray(base64.urlsafe_b64decode(tokens_of(ONE).seal(TICKET) + "=="))
-    raw[data.draw(st.integers(0, len(raw) - 1))] ^= 1 << data.draw(st.integers(0, 7))
-    forged = base64.urlsafe_b64encode(bytes(raw)).rstrip(b"=").decode()
-    assert isinstance(tokens_of(ONE).open(forged, NOW), TokenFault)
-
-
-@given(
-    st.text(max_size=200) | st.binary(max_size=200).map(lambda raw: base64.urlsafe_b64encode(raw).decode())
-)
-def test_garbage_opens_to_nothing(text: str) -> None:
-    assert isinstance(tokens_of(ONE).open(text, NOW), TokenFault)
-
-
 def test_a_token_has_one_spelling() -> None:
     token = tokens_of(ONE).seal(TICKET)
     for other in (token + "=", token + "==", " " + token, token + "\n", token.replace("-", "+")):
@@ -147,17 +132,6 @@ def test_no_two_tokens_are_alike_and_none_shows_what_is_in_it() -> None:
     one, other = tokens.seal(TICKET), tokens.seal(TICKET)
     assert one != other
     assert b"very secret" not in base64.urlsafe_b64decode(one + "==")
-
-
-def test_the_nonce_comes_from_outside() -> None:
-    asked: list[int] = []
-
-    def draw(size: int) -> bytes:
-        asked.append(size)
-        return bytes(size)
-
-    Tokens([ONE], ("main",), draw).seal(TICKET)
-    assert asked == [12]
 
 
 def test_the_longest_ticket_fits_into_a_hello() -> None:

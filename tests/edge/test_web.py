@@ -44,10 +44,10 @@ async def test_the_folder_itself_is_the_page(gateway: Gateway) -> None:
     assert await answer.read() == WebClient().files["index.html"].body
 
 
-@pytest.mark.parametrize("name", ["nothing.js", "..%2fserver.py", "%2e%2e/server.py", "notes.md", "a/b.js"])
-async def test_what_is_no_part_of_the_client_is_not_there(gateway: Gateway, name: str) -> None:
-    answer = await gateway.client.get(f"/app/{name}")
-    assert (answer.status, (await answer.json())["code"]) == (404, "not_found")
+async def test_what_is_no_part_of_the_client_is_not_there(gateway: Gateway) -> None:
+    for name in ("nothing.js", "..%2fserver.py", "%2e%2e/server.py", "notes.md", "a/b.js"):
+        answer = await gateway.client.get(f"/app/{name}")
+        assert (answer.status, (await answer.json())["code"]) == (404, "not_found"), name
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,6 @@ def ticket_of(
 
 
 def bearer(token: str) -> dict[str, str]:
-    """Return the header that shows *token*."""
     return {"Authorization": f"Bearer {token}"}
 
 
@@ -79,12 +78,10 @@ class Phone:
         self.codec = codec
 
     async def say(self, frame: frames.ClientFrame) -> None:
-        """Send a frame."""
         data = self.codec.encode(frame)
         await (self.ws.send_str(data.decode()) if self.codec.text else self.ws.send_bytes(data))
 
     async def hear(self) -> frames.GatewayFrame:
-        """Return the next frame."""
         message = await self.ws.receive(timeout=5)
         assert message.type in _DATA, message
         return self._frame(message.data)
@@ -121,7 +118,6 @@ class SlowPhone:
     async def connect(
         cls, client: TestClient[web.Request, web.Application], path: str = "/v1/realtime"
     ) -> SlowPhone:
-        """Open a WebSocket."""
         raw = socket.socket()
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         raw.setblocking(False)
@@ -157,7 +153,6 @@ class SlowPhone:
         return size_bytes
 
     async def read_until(self, end: bytes) -> bytes:
-        """Read what has come, until *end* has."""
         data = b""
         async with asyncio.timeout(5):
             while end not in data:
@@ -176,12 +171,10 @@ class House:
 
     @property
     def tokens(self) -> Tokens:
-        """Seals and opens."""
         return self.parts.tokens
 
     @property
     def admission(self) -> SocketAdmission:
-        """Counts who is in."""
         return self.parts.admission
 
     def token(self, ticket: Ticket | None = None) -> str:
@@ -189,7 +182,6 @@ class House:
         return self.tokens.seal(ticket or ticket_of(self.clock))
 
     def sample(self, name: str, **labels: str) -> float | None:
-        """Return what a metric counts."""
         return self.parts.telemetry.registry.get_sample_value(f"oscc_gateway_{name}", labels)
 
 
@@ -200,7 +192,6 @@ class Gateway(House):
     client: TestClient[web.Request, web.Application]
 
     async def connect(self, codec: Codec = JSON, headers: dict[str, str] | None = None) -> Phone:
-        """Open a WebSocket."""
         protocols = (codec.subprotocol,)
         ws = await self.client.ws_connect("/v1/realtime", protocols=protocols, headers=headers or {})
         return Phone(ws, codec)
@@ -208,7 +199,6 @@ class Gateway(House):
     async def hello(
         self, token: str | None, codec: Codec = JSON, headers: dict[str, str] | None = None
     ) -> Phone:
-        """Open a WebSocket and say hello."""
         phone = await self.connect(codec, headers)
         await phone.say(frames.Hello(HELLO.client, token))
         return phone
