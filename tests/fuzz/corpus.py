@@ -13,7 +13,6 @@ FOLDER: Final = Path(__file__).parent / "corpus"
 
 
 def load(name: str) -> list[bytes]:
-    """Return the inputs of a corpus."""
     lines = (FOLDER / f"{name}.txt").read_text("ascii").splitlines()
     return [line.encode().decode("unicode_escape").encode("latin-1") for line in lines]
 

@@ -220,7 +220,6 @@ def _values(text: str) -> Iterator[str]:
 
 
 def _strings(value: object) -> Iterator[str]:
-    """Yield every text inside."""
     if isinstance(value, str):
         yield value
     elif dataclasses.is_dataclass(value):

@@ -45,7 +45,6 @@ def unpack(name: str, folder: Path) -> None:
 
 
 def by_search(payload: bytes, most: int) -> bytes:
-    """Change bytes as the search would."""
     return bytes(atheris.Mutate(payload, most))
 
 
@@ -119,7 +118,6 @@ def escaped(word: bytes) -> str:
 
 
 def main(name: str, folder: str, how: str, *rest: str) -> None:
-    """Do what is asked for."""
     found = Path(folder)
     if how == "--keep":
         keep(name, found)

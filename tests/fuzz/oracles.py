@@ -71,7 +71,6 @@ def _read(pieces: Iterable[bytes]) -> Iterator[tuple[websocket.Event, int]]:
 
 
 def _pieces(data: bytes) -> Iterator[bytes]:
-    """Cut *data* at places that only depend on it."""
     seeded = random.Random(zlib.crc32(data))
     at = 0
     while at < len(data):
@@ -218,12 +217,8 @@ def kinds_said(name: str, inputs: Iterable[bytes]) -> dict[str, bytes]:
 
 
 ORACLES: Final[dict[str, Callable[[bytes], None]]] = {
-    "websocket": frames_of_rfc_6455,
-    "json": client_frames_in_json,
-    "msgpack": client_frames_in_msgpack,
-    "log_on": doors.log_ons,
-    "token": doors.tokens,
-    "link": doors.messages_of_a_link,
+    "websocket": frames_of_rfc_6455, "json": client_frames_in_json, "msgpack": client_frames_in_msgpack,
+    "log_on": doors.log_ons, "token": doors.tokens, "link": doors.messages_of_a_link,
     "server": doors.frames_of_a_server,
-}
+}  # fmt: skip
 """Name of a corpus → what must hold for each of its inputs."""

@@ -84,7 +84,6 @@ def reframe(data: bytes, change: Callable[[bytes, int], bytes], seed: int, mask_
 
 
 def _changed(frame: Frame, change: Callable[[bytes, int], bytes], seeded: random.Random) -> list[Frame]:
-    """Return what comes in the place of *frame*."""
     first, payload, _ = frame
     cut = seeded.randint(0, len(payload))
     opcode = seeded.choice(_OPCODES)

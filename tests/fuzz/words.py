@@ -12,14 +12,9 @@ from gateway.protocol.frames import CLIENT_FRAME
 from tests.fuzz import corpus
 
 _NUMBERS = (
-    "+4930901820",
-    "0049 30 901820",
-    "030/901820",
-    "110",
-    "030110",
-    "+44 20 7946 0000",
+    "+4930901820", "0049 30 901820", "030/901820", "110", "030110", "+44 20 7946 0000",
     "\uff0b\u0664\u0669",
-)
+)  # fmt: skip
 
 
 def words(name: str) -> list[bytes]:

@@ -93,7 +93,6 @@ class Ear:
         self._raw.setblocking(False)
 
     def hear(self) -> None:
-        """Take in what has come."""
         with contextlib.suppress(BlockingIOError):
             while True:
                 call = call_in(self._raw.recv(_HEAD_BYTES))
@@ -101,13 +100,11 @@ class Ear:
                     self.calls.append(call)
 
     def missed(self) -> int:
-        """Return how much came too fast to be heard."""
         told = self._raw.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8)
         return int(struct.unpack("II", told)[1])
 
     @contextlib.contextmanager
     def open(self) -> Iterator[None]:
-        """Hear as long as the block lasts."""
         loop = asyncio.get_running_loop()
         loop.add_reader(self._raw, self.hear)
         try:

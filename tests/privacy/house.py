@@ -41,7 +41,6 @@ async def house(folder: Path) -> AsyncIterator[tuple[Cluster, Spy]]:
 async def log_on(
     made: Cluster, node: int, application: str, name: str, password: str = PASSWORD
 ) -> dict[str, Any]:
-    """Log on at a node; returns the answer."""
     body: dict[str, Any] = {
         "site": "main",
         "application": application,
@@ -63,7 +62,6 @@ async def log_on(
 
 @asynccontextmanager
 async def phone(made: Cluster, node: int, token: str) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
-    """Hold a phone at a node."""
     async with made.http.ws_connect(f"{made.nodes[node].base}/v1/realtime", protocols=[PROTOCOL]) as ws:
         client = {"app": DEVICE, "version": "1", "platform": "ios"}
         await ws.send_json({"kind": "hello", "token": token, "client": client})
@@ -116,5 +114,4 @@ def secret_in(token: str, configuration: Path) -> str:
 
 
 def names_in(put: dict[str, Any]) -> list[str]:
-    """Return the names of people in *put*."""
     return [str(value["display_name"]) for value in put.values() if value and value.get("display_name")]

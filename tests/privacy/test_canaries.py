@@ -24,7 +24,6 @@ OPERATORS = "canary-token-of-operators-0123456789"
 
 
 def found_in(texts: dict[str, bytes], canaries: Iterable[str]) -> list[str]:
-    """Return where a canary stands, without it."""
     known = {canary.encode() for canary in canaries}
     return sorted(where for where, text in texts.items() if any(canary in text for canary in known))
 

@@ -49,13 +49,11 @@ class Collector:
 
     @property
     def spans(self) -> list[Any]:
-        """What came, as the protocol reads it."""
         batches = [ExportTraceServiceRequest.FromString(body) for body in self.came]
         resources = [each for batch in batches for each in batch.resource_spans]
         return [span for each in resources for scope in each.scope_spans for span in scope.spans]
 
     def found(self, canaries: list[str]) -> list[str]:
-        """Return those canaries that came."""
         everything = b"\n".join((*self.came, json.dumps(self.told).encode()))
         return [canary for canary in canaries if canary.encode() in everything]
 

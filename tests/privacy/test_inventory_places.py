@@ -10,14 +10,8 @@ from tests.privacy.places import NOBODY, PLACES, ROOMS, places
 
 ROOT = Path(gateway.__file__).parent
 BESIDE_PLACES = {
-    "log_on",
-    "remote_number",
-    "device",
-    "known_devices",
-    "audit_log",
-    "support_bundle",
-    "traces",
-}
+    "log_on", "remote_number", "device", "known_devices", "audit_log", "support_bundle", "traces",
+}  # fmt: skip
 """Held with something else, for one request, or not in memory at all."""
 TEXTS = {
     str(path.relative_to(ROOT)): path.read_text("utf-8")

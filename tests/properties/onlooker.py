@@ -16,12 +16,10 @@ from gateway.protocol.frames import Bye, Changes, GatewayFrame, Ping, Result, We
 from tests.properties.phone import Phone, on_the_wire
 
 CONTROL_MAX = 64
-PONG_S = 10.0
 PING_S = 25.0
 
 
 def codes(effects: Effects) -> list[int]:
-    """Return the codes with which *effects* close."""
     return [int(effect.code) for effect in effects if isinstance(effect, Close)]
 
 

@@ -38,7 +38,6 @@ FRAME_BYTES = 330
 
 
 def value_for(draw: st.DataObject, key: str) -> Resource:
-    """Draw a value that fits *key*."""
     kinds: dict[str, st.SearchStrategy[Resource]] = {"queue": QUEUES, "agent": AGENTS, "site": SITES}
     return draw.draw(kinds[key.partition(":")[0]])
 
@@ -126,7 +125,6 @@ class Line:
         return resumes
 
     def ping(self) -> None:
-        """Have a ping leave as soon as possible."""
 
         def make(after: int, upto: int) -> bytes:
             return self.codec.encode(Ping(after, upto, "1", None, "live", "live", 0))
@@ -156,7 +154,6 @@ class Line:
             fanout_group.meet(now)
 
     def close(self) -> None:
-        """Serve the phone no more."""
         self.hears_of_changes()
         self.outbox.close()
 
@@ -166,7 +163,6 @@ class Line:
         assert reader in self.ledger.readers, "it is told of no change"
 
     def put(self, taken: list[bytes]) -> None:
-        """Put frames on the wire."""
         try:
             told = [self.codec.decode_gateway(one) for one in taken]
         except BadFrame as bad:
@@ -180,7 +176,6 @@ class Line:
         self.wire += taken
 
     def arrived(self) -> Changes | Ping:
-        """Take what comes next from the wire."""
         frame = self.codec.decode_gateway(self.wire.pop(0))
         assert isinstance(frame, Changes | Ping)
         return frame
@@ -191,5 +186,4 @@ def _seen_in(view: View) -> frozenset[str]:
 
 
 def on_the_wire(values: dict[str, Resource]) -> dict[str, Any]:
-    """Return *values* as a phone holds them."""
     return {key: json.loads(JSON.fragment(value)) for key, value in values.items()}

@@ -44,7 +44,6 @@ class Shown(NamedTuple):
 
 
 def shown(agent: Value) -> Shown:
-    """Return what a phone shows of an agent."""
     return Shown(
         agent["routing_state"],
         agent.get("reason_id"),
@@ -64,7 +63,6 @@ class Given(NamedTuple):
 
     @property
     def wanted(self) -> str:
-        """The state or the number that it is about."""
         body = json.loads(self.body)
         return str(body.get("state", body.get("number")))
 
@@ -84,7 +82,6 @@ class RaceLine(WatchedLine):
 
     @property
     def is_open(self) -> bool:
-        """Whether it is connected."""
         return self.closed is None and not self.is_gone
 
     @property
@@ -93,7 +90,6 @@ class RaceLine(WatchedLine):
         return self.closed is not None and not comes_back(self.closed.code)
 
     def give(self, name: str, given: Given) -> None:
-        """Give a command in a frame of that name."""
         self.given[name] = given
         if given.key not in self.house.doors.delivered:
             self.early.add(name)
@@ -108,7 +104,6 @@ class RaceLine(WatchedLine):
         )
 
     def die(self) -> None:
-        """Lose the connection without a word."""
         self.is_gone = True
         self.leave()
 
@@ -185,7 +180,6 @@ class RaceHouse(House):
     # ---- what is true ----
 
     def agent_now(self) -> Shown:
-        """Return how the agent is."""
         agent = self.server.center.directory.agents[AGENT]
         if not agent.logged_on:
             return Shown("logged_off", None, None, None)
@@ -198,18 +192,15 @@ class RaceHouse(House):
         )
 
     def scope_of(self, login: str) -> set[int]:
-        """Return which agents a user may see."""
         if login == "agent1":
             return {AGENT}
         return set(self.server.accounts.by_name[login].scope.users)
 
     def may_command(self, login: str) -> bool:
-        """Tell whether a user has any rights."""
         account = self.server.accounts.by_name[login]
         return login == "agent1" or bool(account.dashboard_rights)
 
     def note(self) -> None:
-        """Note how the agent is, and who may see whom."""
         now = self.agent_now()
         if now != self.history[-1]:
             self.history.append(now)
@@ -228,7 +219,6 @@ class RaceHouse(House):
     # ---- what is checked when a result comes ----
 
     def check_result(self, line: RaceLine, name: str, outcome: dict[str, Any]) -> None:
-        """Hold a result to what the server did."""
         self.note()
         given, status = line.given[name], outcome["status"]
         code = outcome.get("error", {}).get("code")
@@ -251,7 +241,6 @@ class RaceHouse(House):
     # ---- acts ----
 
     async def arrive(self, login: str, device: str, lines: dict[tuple[str, str], RaceLine]) -> None:
-        """Log on, and say hello on a new line."""
         remote = login == "agent1"
         application = Application.REMOTE_ASSISTANT if remote else Application.DASHBOARD
         number = NUMBERS[device] if remote else None
@@ -282,7 +271,6 @@ def _snake(word: str) -> str:
 
 @asynccontextmanager
 async def race_house() -> AsyncIterator[RaceHouse]:
-    """Run the node."""
     made = RaceHouse()
     async with asyncio.TaskGroup() as tasks:
         made.tasks = tasks

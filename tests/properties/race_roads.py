@@ -49,7 +49,6 @@ class HeldQueue(asyncio.Queue[Heard]):
         self._passed = passed
 
     async def get(self) -> Heard:
-        """Return the next message when it may pass."""
         item = await super().get()
         if item is not CLOSED:
             await self._gate.passed()
@@ -73,14 +72,12 @@ class Road:
         self._requests: list[Callable[[], None]] = []
 
     def hold(self, way: Way) -> None:
-        """Let nothing more pass on one way."""
         if way == "answer":
             self.answers.shut()
         else:
             self._is_held = True
 
     def release(self) -> None:
-        """Let everything pass."""
         self._is_held = False
         self.answers.open()
         waiting, self._requests = self._requests, []
@@ -114,7 +111,6 @@ class HeldDoors(Doors):
         """Keys whose answers the gateway received."""
 
     def release(self) -> None:
-        """Let everything pass everywhere."""
         self.is_broken = False
         for gate in (self.asks, self.answers):
             gate.open()
@@ -122,7 +118,6 @@ class HeldDoors(Doors):
             road.release()
 
     async def log_on(self, credentials: LogOn) -> LoggedOn:
-        """Open a session."""
         await self._through()
         try:
             return await super().log_on(credentials)
@@ -131,7 +126,6 @@ class HeldDoors(Doors):
             await self.answers.passed()
 
     async def log_off(self, secret: SessionSecret) -> LoggedOff:
-        """End the session."""
         await self._through()
         try:
             return await super().log_off(secret)

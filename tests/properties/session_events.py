@@ -40,7 +40,6 @@ ONE_IN_TEN = st.integers(0, 9).map(lambda drawn: drawn == 0)
 
 
 def why_bad(codec: Codec, data: bytes) -> BadFrame:
-    """Return what is wrong with *data*."""
     try:
         codec.decode_client(data)
     except BadFrame as bad:

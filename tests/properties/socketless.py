@@ -55,13 +55,11 @@ class ServerEnd:
         self.is_over = False
 
     def send(self, frames: bytes) -> None:
-        """Send whole frames."""
         for text in texts(frames):
             self.events += text.startswith('{"Type":"Event"')
             self.to_gateway.put_nowait(text)
 
     def close(self, _code: int) -> None:
-        """Say good-bye after what was sent."""
         self.to_gateway.put_nowait(Closed())
         self.is_over = True
 
@@ -89,7 +87,6 @@ class GatewayEnd:
 
     @property
     def speaks(self) -> bool:
-        """Whether something waits to be received."""
         return not self._server.to_gateway.empty()
 
     async def receive(self, take: Take | None = None) -> Heard:
@@ -101,7 +98,6 @@ class GatewayEnd:
                 return said
 
     async def send(self, text: str) -> None:
-        """Send a message; the server reads it at once."""
         if self._server.is_over:
             raise ConnectionResetError
         self._heard(json.loads(text))
@@ -125,15 +121,12 @@ class CentreClock:
         self._clock = clock
 
     def now_ms(self) -> int:
-        """Return ms since 1970 UTC."""
         return self._clock.wall_ms()
 
     def transport_s(self) -> float:
-        """Return monotonic seconds."""
         return self._clock.now()
 
     async def sleep(self, seconds: float) -> None:
-        """Wait."""
         await self._clock.sleep(seconds)
 
 
@@ -151,7 +144,6 @@ class Doors:
         self._pool = Readings()
 
     def cut(self, user: int) -> None:
-        """Cut a user's link, and let no other through."""
         self.unreachable.add(user)
         end = self.ends.get(user)
         link = self._server.board.of_user(user)
@@ -162,11 +154,9 @@ class Doors:
     # ---- Upstream ----
 
     async def about(self) -> About:
-        """Tell which server this is."""
         return http.about(_body(self._server.about.as_json()))
 
     async def open(self, user: UserId, secret: SessionSecret, *, token: int, holder: str) -> OsccLink:
-        """Open the user's link."""
         if user.key in self.unreachable:
             raise LinkClosed("unavailable")
         try:
@@ -193,7 +183,6 @@ class Doors:
     # ---- Authority ----
 
     async def log_on(self, credentials: LogOn) -> LoggedOn:
-        """Open a session."""
         asked = json.loads(http.log_on_body(credentials))
         log_on = Asked(
             asked["Application"],
@@ -220,7 +209,6 @@ class Doors:
         return http.logged_on(_body(answer), self._offset_ms, self._site)
 
     async def log_off(self, secret: SessionSecret) -> LoggedOff:
-        """End the session."""
         sessions = self._server.sessions
         found = sessions.find(secret)
         ended = found if isinstance(found, Ended) else sessions.end(found, "LoggedOff")
@@ -229,7 +217,6 @@ class Doors:
         return http.logged_off(_body(sessions.routing_of(ended)), self._offset_ms)
 
     async def keep_alive(self, secret: SessionSecret) -> int:
-        """Ask for more life."""
         try:
             return self._server.sessions.keep_alive(self._server.sessions.get(secret))
         except Refused:

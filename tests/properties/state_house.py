@@ -109,12 +109,10 @@ class House(Scene):
         )
 
     def new_doors(self) -> Doors:
-        """Return the doors of the server."""
         return Doors("main", self.server, self.clock)
 
     @property
     def watched(self) -> list[WatchedLine]:
-        """The phones that are connected."""
         return [line for line in self.lines if isinstance(line, WatchedLine) and line.closed is None]
 
     async def come(self, login: str, *, number: str | None = None) -> WatchedLine:
@@ -155,7 +153,6 @@ class House(Scene):
 
 @asynccontextmanager
 async def house(skew_ms: int) -> AsyncIterator[House]:
-    """Run the node."""
     made = House(skew_ms)
     async with asyncio.TaskGroup() as tasks:
         made.tasks = tasks
@@ -181,7 +178,6 @@ def check_invariants(agent: Value) -> None:
 
 
 def check_agent(shown: Value, model: AgentModel, now_ms: int, *, own: bool) -> None:
-    """Hold a shown agent to the model."""
     assert _plain(shown) == _expected(model, now_ms)
     for name, instant in _instants(model).items():
         assert abs(_instants_of(shown).get(name, 0) - instant) <= NOISE_MS, name

@@ -28,7 +28,6 @@ class History:
         self.of: dict[str, set[str]] = {f"agent:{number}": set() for number in AGENTS}
 
     def note(self, at: Scene) -> None:
-        """Note what is true now."""
         for number in AGENTS:
             now = value(at.upstream.parts.get((Source.REALTIME, Kind.AGENT, number)))
             state = now.routing_state if isinstance(now, Agent) else RoutingState.LOGGED_OFF
@@ -72,7 +71,6 @@ def scope_of(line: PhoneLine) -> Scope:
 
 
 def resources(keys: set[str]) -> set[str]:
-    """Return those of *keys* that name resources."""
     return {key for key in keys if key.partition(":")[0] in set(Kind)}
 
 
@@ -95,7 +93,6 @@ def truth(line: PhoneLine) -> dict[str, dict[str, Any]]:
 
 
 def value(part: Part | None) -> Resource | None:
-    """Return what a part carries, if there is one."""
     return None if part is None else whole(part)
 
 

@@ -125,8 +125,10 @@ def test_spliced_changes_are_the_frame_that_they_stand_for(
     )
 
 
-@CODECS
-@pytest.mark.parametrize("count", [0, 1, 15, 16, 17, 65_535, 65_536])
+@pytest.mark.parametrize(
+    ("codec", "count"),
+    [(JSON, 0), (JSON, 1), (JSON, 17), *((MSGPACK, count) for count in (0, 1, 15, 16, 17, 65_535, 65_536))],
+)
 def test_splices_of_any_size_can_be_read(codec: Codec, count: int) -> None:
     fragment = codec.fragment(Queue())
     put = [(f"queue:{number}", fragment) for number in range(count)]

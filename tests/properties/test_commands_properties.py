@@ -131,6 +131,3 @@ def test_unknown_members_say_nothing(command: Command, more: dict[str, object]) 
         frame["command"]["changes"] = [more | change for change in changes]
     frame["command"] = more | frame["command"]
     assert [one and said(one) for one in read(frame)] == [said(command)] * 2
-
-
-EXACT, CALLS = "protocol/frames.py", "core/commands.py"

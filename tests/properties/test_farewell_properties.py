@@ -76,6 +76,3 @@ def test_all_are_told_in_order_steadily_and_within_the_grace(
     if not accepts:
         assert not any(gaps), "nobody is left who could take them meanwhile"
         assert told[-1].at_s + told[-1].window_s[0] >= grace_s * (len(told) - 1) / len(told) - EPS
-
-
-FAREWELL = "core/due_times.py"

@@ -41,7 +41,6 @@ def element(query: int, key: int, value: int) -> dict[str, object]:
 
 
 def said(draw: random.Random, answers: float) -> str:
-    """Return one message of a link."""
     if draw.random() < answers:
         return '{"Type":"Response","RequestID":1}'
     query = draw.choice([1, 2, 2, 3, 3])

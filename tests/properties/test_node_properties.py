@@ -330,15 +330,6 @@ class Life(RuleBasedStateMachine):
 
 TestLife = Life.TestCase
 TestLife.settings = settings(
-    max_examples=max(90, settings().max_examples),
+    max_examples=max(36, settings().max_examples),
     stateful_step_count=max(60, settings().stateful_step_count),
 )
-
-ASKING, LINKED, T = "runtime/subscriptions.py", "runtime/link_session.py", "TestLife"
-SENT = "executed = await link.request(request)"
-SENT_TWICE = "executed = (await link.request(request), await link.request(request))[1]"
-UNSURE = "self._unsure = {member.handle: member for member in self._user_sessions}"
-KNOWN, SCOPED = "self._directory_known", " and self._user_sessions.scope == before"
-SETTLED = "self.has_snapshot = True\n        self.show("
-NAMED, SHOWN = "self.assembly.addresses())", "self._shown() | "
-END = "self._keeper.ended(member, event.reason, event.by)"

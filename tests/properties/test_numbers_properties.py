@@ -37,21 +37,8 @@ def read(site: str, text: str) -> str:
 
 ZEROS = [ord(zero) for zero in "0\u0660\u06f0\u0966\u0e50\uff10\U0001d7ce"]
 SEPARATORS = [
-    "",
-    "",
-    " ",
-    "-",
-    ".",
-    "/",
-    "(",
-    ")",
-    "\u00a0",
-    "\u2011",
-    "\u2013",
-    "\u2212",
-    "\u202f",
-    "\u3000",
-]
+    "", "", " ", "-", ".", "/", "(", ")", "\u00a0", "\u2011", "\u2013", "\u2212", "\u202f", "\u3000",
+]  # fmt: skip
 AROUND = ["", " ", "\t", "\r\n", "\u00a0", "\u202d", "\u2066", "\u200e"]
 
 
@@ -66,12 +53,10 @@ class Number(NamedTuple):
 
     @property
     def e164(self) -> str:
-        """How it is written all over the world."""
         return f"+{self.code}{self.national}"
 
     @property
     def heads(self) -> list[str]:
-        """What may stand before *national*."""
         zero = [f"+{self.code}(0)", f"00{self.code} 0"] if "0" in self.trunks else []
         return [f"+{self.code}", f"00{self.code}", f"(+{self.code})", *self.trunks, *zero]
 
@@ -205,6 +190,3 @@ def test_no_refusal_repeats_what_was_written(site: str, text: str) -> None:
     except GatewayError as error:
         told = [error.message, repr(error), repr(error.details), repr(error.__context__)]
         assert not any(each.isdigit() for each in "".join(told))
-
-
-FILE = "edge/command_runner.py"

@@ -253,5 +253,3 @@ class Ownership(RuleBasedStateMachine):
 
 
 TestOwnership = Ownership.TestCase
-
-LEASE = "core/lease.py"

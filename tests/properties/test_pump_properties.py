@@ -44,12 +44,10 @@ class Asked:
 
     @property
     def comes_at(self) -> float:
-        """When it comes: at its tick, or at once."""
         return max(self.tick * TICK_S, self.asked_at)
 
     @property
     def rank(self) -> tuple[float, int, int]:
-        """Before whom it comes."""
         return self.comes_at, self.tick, self.order
 
     def is_coming(self, now: float) -> bool:

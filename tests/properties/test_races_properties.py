@@ -327,6 +327,6 @@ async def _now(act: Callable[[], object]) -> None:
 TestRaces = Races.TestCase
 # one step here goes the whole way several times, and a quiet at the end of each example many times
 TestRaces.settings = settings(
-    max_examples=max(30, settings().max_examples // 6),
+    max_examples=max(12, settings().max_examples // 6),
     stateful_step_count=max(20, settings().stateful_step_count // 2),
 )

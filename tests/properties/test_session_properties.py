@@ -344,4 +344,4 @@ class Connections(RuleBasedStateMachine):
 
 
 TestConnections = Connections.TestCase
-TestConnections.settings = settings(max_examples=max(200, settings().max_examples))
+TestConnections.settings = settings(max_examples=max(120, settings().max_examples))

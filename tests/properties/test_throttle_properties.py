@@ -196,5 +196,3 @@ class Asking(RuleBasedStateMachine):
 
 
 TestAsking = Asking.TestCase
-
-THROTTLE = "core/rate_limits.py"

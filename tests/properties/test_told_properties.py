@@ -167,7 +167,6 @@ def reading_of(known: Known, query: int, time: int, how: int, some: tuple[int, i
 
 
 def take(links: list[Link], known: Known, step: tuple) -> None:
-    """Let a step happen to whomever it concerns."""
     match step:
         case ("read", index, query, time, how, some):
             links[index].read(reading_of(known, query, time, how, some))

@@ -112,6 +112,3 @@ def test_a_command_for_anything_outside_the_scope_is_refused(scope: Scope, agent
         code = error.code
     assert (code is None) == (agent_id in {str(number) for number in scope.agents})
     assert code in (None, ErrorCode.NOT_FOUND, ErrorCode.WRONG_RESOURCE_KIND)
-
-
-VIEW = "core/view.py"

@@ -64,7 +64,6 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
 
 
 def read(pieces: list[bytes]) -> list[Event]:
-    """Read them; what is held stays within bounds."""
     parser = Parser(LIMIT)
     events: list[Event] = []
     for piece in pieces:

@@ -20,7 +20,6 @@ ADDRESS = re.compile(r"https?://|^\s*-(?!-hash=sha256:)\S+", re.MULTILINE)
 
 
 def faults(lock: str) -> list[str]:
-    """Return what is wrong with a lock."""
     found = [f"an address: {each.group()}" for each in ADDRESS.finditer(lock)]
     for entry in re.split(r"\n(?=[^\s#])", "\n" + lock):
         line = entry.strip().partition("\n")[0]

@@ -33,7 +33,6 @@ ELEMENTS: dict[str, type[msgspec.Struct]] = {
 
 
 def strings(value: object) -> Iterator[str]:
-    """Yield every string inside."""
     if isinstance(value, str):
         yield value
     elif dataclasses.is_dataclass(value):
