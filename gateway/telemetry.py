@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from typing import Final, Generic, TypeVar
 
@@ -101,17 +101,23 @@ class Counts(Collector):
 class Spread:
     """One series of a histogram that one thread feeds, several equal observations at once."""
 
-    __slots__ = ("_bounds", "counts", "total")
+    __slots__ = ("bounds", "counts", "total")
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
-        self._bounds = bounds
+        self.bounds: Final = bounds
         self.counts = [0] * (len(bounds) + 1)
         self.total = 0.0
 
     def observe(self, amount: float, times: int = 1) -> None:
         """Note *amount*, *times* over."""
-        self.counts[bisect_left(self._bounds, amount)] += times
-        self.total += amount * times
+        observe_all([(self, amount)], times)
+
+
+def observe_all(amounts: Sequence[tuple[Spread, float]], times: int = 1) -> None:
+    """Note in each series its amount, *times* over: one call where several are fed with every frame."""
+    for series, amount in amounts:
+        series.counts[bisect_left(series.bounds, amount)] += times
+        series.total += amount * times
 
 
 class Spreads(Collector):

@@ -7,7 +7,7 @@ import math
 import os
 import resource
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from itertools import product
@@ -322,6 +322,7 @@ def measure_functions(node: Node, sites: Iterable[str], telemetry: Telemetry) ->
 def measure_late(node: Node, telemetry: Telemetry) -> None:
     """Record how many elements were too old to be processed."""
     telemetry.late_elements.value = node.composer.late
+    telemetry.upstream_events.values["reading"] = node.composer.readings
 
 
 def measure_owned(node: Node, telemetry: Telemetry) -> None:
@@ -618,7 +619,6 @@ class CountedLink:
     __slots__ = (
         "_asked",
         "_counts",
-        "_hear",
         "_is_over",
         "_link",
         "_telemetry",
@@ -636,7 +636,6 @@ class CountedLink:
         self._link = link
         self._telemetry = telemetry
         self._counts = telemetry.upstream_events.values
-        self._hear: Hear | None = None
         self._user = user
         self._is_over = False
 
@@ -652,22 +651,16 @@ class CountedLink:
 
     async def receive(self, hear: Hear | None = None) -> LinkEvent | None:
         """Return the next event."""
-        self._hear = hear
         try:
-            event = await self._link.receive(None if hear is None else self._heard)
+            event = await self._link.receive(hear)
         except LinkClosed as closed:
             self._note_end(closed.reason)
             raise
-        if event is not None:
+        if event is not None and not isinstance(event, Reading):  # readings are counted where they are read
             self._counts[EVENTS[type(event)]] += 1
             if isinstance(event, LinkReplaced):
                 self._telemetry.link_replaced.inc()
         return event
-
-    def _heard(self, readings: Sequence[Reading]) -> None:
-        self._counts["reading"] += len(readings)
-        if self._hear is not None:
-            self._hear(readings)
 
     async def request(self, request: LinkRequest) -> LinkAnswer:
         """Send *request* and wait for its answer."""

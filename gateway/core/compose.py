@@ -134,6 +134,8 @@ class Composer:
     def __init__(self) -> None:
         self.late = 0
         """How many elements were older than what was known already, and ignored."""
+        self.readings = 0
+        """How many readings all links brought; set by what reads them."""
         self._shown: weakref.WeakValueDictionary[Address, NewestElement]
         self._shown = weakref.WeakValueDictionary()
 

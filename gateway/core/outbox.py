@@ -47,28 +47,28 @@ class PaceLadder:
         least_s: The lowest rung.
     """
 
-    __slots__ = ("_least_s", "_to_go", "every_s", "sent_at")
+    __slots__ = ("_least_s", "every_s", "sent_at", "to_go")
 
     def __init__(self, every_s: float = 0.0, least_s: float = LADDER_S[0]) -> None:
         self.every_s = every_s
         self.sent_at = _NEVER
         self._least_s = least_s
-        self._to_go = 0
+        self.to_go = 0
         """How many good flushes lead down to the lowest rung."""
 
     @property
     def level(self) -> int:
         """The rung of the ladder, 0 for a phone that keeps up."""
-        return -(-self._to_go // _GOOD_FLUSHES_DOWN)
+        return -(-self.to_go // _GOOD_FLUSHES_DOWN)
 
     @property
     def interval_s(self) -> float:
         """The least time between two state frames now."""
-        return max(self.every_s, LADDER_S[self.level] if self._to_go else self._least_s)
+        return max(self.every_s, LADDER_S[self.level] if self.to_go else self._least_s)
 
     def due_at(self, now: float) -> float:
         """Return when state may leave: *now*, or later."""
-        interval_s = self.interval_s if self._to_go else max(self.every_s, self._least_s)
+        interval_s = self.interval_s if self.to_go else max(self.every_s, self._least_s)
         return max(now, self.sent_at + interval_s)
 
     def sent(self, now: float) -> None:
@@ -78,10 +78,10 @@ class PaceLadder:
     def flushed(self, *, drained: bool) -> None:
         """Record how a flush found the socket: *drained* of what was written before it, or not."""
         if drained:
-            if self._to_go:
-                self._to_go -= 1
+            if self.to_go:
+                self.to_go -= 1
         else:
-            self._to_go = min(self.level + 1, len(LADDER_S) - 1) * _GOOD_FLUSHES_DOWN
+            self.to_go = min(self.level + 1, len(LADDER_S) - 1) * _GOOD_FLUSHES_DOWN
 
 
 PingMaker = Callable[[int, int], bytes]
@@ -106,12 +106,14 @@ NEWS_MOST: Final = 64
 class News(NamedTuple):
     """One frame of changes.
 
-    *elements* is how many waited for it, since *since*: see :attr:`Outbox.waits`.
+    *elements* is how many waited for it, since *since*: see :attr:`Outbox.waits`. *conflated* is
+    :attr:`Outbox.conflated`.
     """
 
     frame: bytes
     elements: int
     since: float
+    conflated: int
 
 
 class Outbox(GroupMember):
@@ -410,6 +412,7 @@ class Outbox(GroupMember):
             ),
             len(dirty),
             since,
+            self._conflated,
         )
 
     def _patches(self, dirty: dict[str, Base]) -> list[tuple[str, bytes]] | None:

@@ -16,7 +16,7 @@ from gateway.domain.errors import CloseCode, ErrorCode
 from gateway.domain.model import Application, Ticket, UserId
 from gateway.edge.request_context import Address
 from gateway.protocol.codec import Codec
-from gateway.telemetry import OTHER, Telemetry
+from gateway.telemetry import OTHER, Spread, Telemetry, observe_all
 
 Initiator = Literal["gateway", "client", "network"]
 
@@ -47,13 +47,14 @@ def record_update_latency(
     telemetry: Telemetry, ledger: Ledger, since: float, now: float, phones: int = 1
 ) -> None:
     """Record the latency and age of an update of *ledger*. *since*: see :attr:`Outbox.waits`."""
+    seen: list[tuple[Spread, float]] = []
     if since < math.inf:
         hops, seconds = telemetry.event_latency_seconds.series, now - since
-        hops["edge"].observe(seconds, phones)
-        hops["total"].observe(seconds + ledger.under_way_s, phones)
+        seen = [(hops["edge"], seconds), (hops["total"], seconds + ledger.under_way_s)]
     if ledger.came_at > -math.inf:
         age_s = now - ledger.came_at + ledger.under_way_s
-        telemetry.state_age_seconds.series[""].observe(age_s, phones)
+        seen.append((telemetry.state_age_seconds.series[""], age_s))
+    observe_all(seen, phones)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +176,8 @@ class ConnectionStats:
         telemetry.frame_bytes.value += size_bytes
         telemetry.updates.value += news.elements
         record_update_latency(telemetry, outbox.ledger, news.since, now)
-        conflated = outbox.conflated
-        if conflated != self._conflated:
-            self._count_conflated(conflated)
+        if news.conflated != self._conflated:
+            self._count_conflated(news.conflated)
 
     def shared_frames_written(self, live: Live | None) -> None:
         """Count the frames of a session that ends which were written by its fan-out group."""

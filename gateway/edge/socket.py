@@ -370,7 +370,7 @@ class PhoneSocket:
             return True
         self.channel.put_frame(news.frame)
         self.stats.news_written(news, now, live.outbox)
-        if self._stall is None:
+        if live.outbox.pace.to_go and not self.channel.is_full:
             live.outbox.pace.flushed(drained=True)
         return True
 

@@ -8,7 +8,7 @@ session may see is removed at once.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -389,9 +389,10 @@ class Mirror:
 
     # ---- what comes on the link ----
 
-    def read_all(self, readings: Iterable[Reading], now: float) -> None:
+    def read_all(self, readings: Sequence[Reading], now: float) -> None:
         """Take in readings that came by *now*, in order."""
         server, wall_ms, scope = self._server, self._clock.wall_ms(), self._user_sessions.scope
+        self._composer.readings += len(readings)
         for reading in readings:
             if server.see(reading.time_ms, now, wall_ms):
                 self._show_all()

@@ -63,11 +63,22 @@ class Frames:
         message_bytes: The largest message, over all its fragments.
     """
 
-    __slots__ = ("_held", "_held_bytes", "_message_bytes", "_needed", "_parts", "_parts_bytes", "is_over")
+    __slots__ = (
+        "_held",
+        "_held_bytes",
+        "_message_bytes",
+        "_needed",
+        "_parts",
+        "_parts_bytes",
+        "is_between",
+        "is_over",
+    )
 
     def __init__(self, message_bytes: int) -> None:
         self.is_over = False
         """Whether nothing more is read."""
+        self.is_between = True
+        """Whether what comes next is a new message: nothing is held of one that is not whole."""
         self._message_bytes = message_bytes
         self._held: list[bytes] = []
         """Pieces of a frame that is not whole: it is put together once, when all are there."""
@@ -76,11 +87,6 @@ class Frames:
         self._parts: list[bytes] | None = None
         """Fragments of a message that is not whole."""
         self._parts_bytes = 0
-
-    @property
-    def is_between(self) -> bool:
-        """Whether no message has begun that is not whole."""
-        return self._parts is None and not self.is_over
 
     def feed(self, data: bytes) -> list[Heard]:
         """Take in *data*; return what it completes, in order."""
@@ -95,6 +101,7 @@ class Frames:
         if self._held_bytes < self._needed:
             return b""
         data, self._held = b"".join(self._held), []
+        self.is_between = self._parts is None
         return data
 
     def complete(self, data: bytes, at: int = 0) -> list[Heard]:
@@ -112,6 +119,7 @@ class Frames:
         if read < len(data) and not self.is_over:
             self._held = [data[read:]]
             self._held_bytes = len(data) - read
+        self.is_between = not (self._held or self._parts is not None or self.is_over)
         return heard
 
     def _read(self, data: bytes, at: int, heard: list[Heard]) -> int:
@@ -180,6 +188,7 @@ class Frames:
 
     def _end(self) -> None:
         self.is_over = True
+        self.is_between = False
         self._held = []
         self._parts = None
 
@@ -401,7 +410,8 @@ class LinkSocket(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take in what came."""
         size_bytes, at, frames, unread = len(data), 0, self._frames, self._unread
-        data = frames.joined(data)
+        if not frames.is_between:
+            data = frames.joined(data)
         if frames.is_between and not self._has_closed:
             texts = _texts(data, self._text_bytes)
             kept = unread.take_in(data, texts)
@@ -410,7 +420,8 @@ class LinkSocket(asyncio.Protocol):
             self._hear_all(frames.complete(data, at))
         if unread.chars and not self.is_due:
             self._turns.want(self)
-        self._bound(size_bytes)
+        if self._waiting_chars + unread.chars > WAITING_CHARS_MAX or type(self._transport) is not Wire:
+            self._bound(size_bytes)
 
     def _hear_all(self, heard: list[Heard]) -> None:
         """Keep what is no reading of a single element, and what follows it."""
