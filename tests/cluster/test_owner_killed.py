@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.client import Outcome, Status
+from gateway.runtime.remote_owner import EXPIRY_S
 from gateway.simulator.settings import ALL_FEATURES
 from tests.cluster.cluster import Size, size
 from tests.cluster.figures import Figures
@@ -26,7 +27,9 @@ TRUSTED_S = 6.0
 COMMAND_S = 4.0
 """Between two commands of a phone."""
 FROZEN_S = 40.0
-"""Longer than a lease and than a phone bears silence."""
+"""Within it users are taken over, and phones notice that their node is silent."""
+DEAD_S = EXPIRY_S + 1.0
+"""After it every lease of a node that is silent has run out, also as others see it."""
 NOTICED_S = 2.5 * PING_S
 """A phone takes a connection for dead after 1.5 intervals of pings; then it has to connect again."""
 HELD_S = 4.0
@@ -66,7 +69,7 @@ async def test_users_of_a_frozen_node_are_served_by_the_others_and_it_goes_on_in
         node.freeze()
         try:
             converge_s = await play.crowd.fresh(began, within_s=FROZEN_S)
-            await asyncio.sleep(max(0.0, began + FROZEN_S - play.now))
+            await asyncio.sleep(max(0.0, began + DEAD_S - play.now))
         finally:
             node.thaw()
         await play.crowd.rest()

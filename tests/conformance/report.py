@@ -1,22 +1,52 @@
-"""How is what the checks found told, to people and to programs?"""
+"""How is what the checks of a kit found told, to people and to programs? Both kits tell it so."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
+
+
+class Quoted(Protocol):
+    """A sentence of a page."""
+
+    @property
+    def told(self) -> str:
+        """Where it stands and what it says, for people."""
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """The same for programs."""
+
+
+class Words(NamedTuple):
+    """A sentence of the only page that there is for clients."""
+
+    quote: str
+    """Word for word; blanks may differ."""
+
+    @property
+    def told(self) -> str:
+        """What it says, for people."""
+        return f"the page says: {self.facts['sentence']}"
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """What it says, for programs."""
+        return {"sentence": " ".join(self.quote.split())}
 
 
 class Verdict(NamedTuple):
-    """What one check says of a client."""
+    """What one check says of what is tested."""
 
     name: str
-    sentence: str
+    sentence: Quoted
+    """The one that is held, or of a failure the one that is broken."""
     outcome: Literal["passed", "failed", "skipped"]
     text: str
-    """What the client does instead, or why nothing was looked at."""
+    """What is done instead, or why nothing was looked at."""
     took_s: float
 
     @property
@@ -27,19 +57,21 @@ class Verdict(NamedTuple):
             return line
         if self.outcome == "skipped":
             return f"{line}: {self.text}"
-        return f"{line}\n        the page says: {' '.join(self.sentence.split())}\n        {self.text}"
+        return f"{line}\n        {self.sentence.told}\n        {self.text}"
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What all checks say of a client."""
+    """What all checks say of what is tested."""
 
-    client: str
+    kind: Literal["client", "server"]
+    tested: str
+    """Its name or address."""
     verdicts: Sequence[Verdict]
 
     @property
     def failed(self) -> Sequence[Verdict]:
-        """What the client does not keep."""
+        """What is not kept."""
         return [verdict for verdict in self.verdicts if verdict.outcome == "failed"]
 
     @property
@@ -47,16 +79,18 @@ class Report:
         """One line."""
         counts = Counter(verdict.outcome for verdict in self.verdicts)
         passed, failed, skipped = (counts[name] for name in ("passed", "failed", "skipped"))
-        return f"{self.client}: {passed} passed, {failed} failed, {skipped} skipped"
+        return f"{self.tested}: {passed} passed, {failed} failed, {skipped} skipped"
 
     def as_json(self) -> str:
         """Return the report for programs."""
-        verdicts = [
+        checks = [
             {
-                **verdict._asdict(),
-                "sentence": " ".join(verdict.sentence.split()),
+                "name": verdict.name,
+                "outcome": verdict.outcome,
+                **verdict.sentence.facts,
+                "text": verdict.text,
                 "took_s": round(verdict.took_s, 2),
             }
             for verdict in self.verdicts
         ]
-        return json.dumps({"client": self.client, "passed": not self.failed, "checks": verdicts}, indent=1)
+        return json.dumps({self.kind: self.tested, "passed": not self.failed, "checks": checks}, indent=1)

@@ -10,7 +10,7 @@ from typing import Final
 from tests.conformance.driver import Driver, DriverLost, Refusal
 from tests.conformance.gateway import ScriptedGateway
 from tests.conformance.registry import Check
-from tests.conformance.report import Report, Verdict
+from tests.conformance.report import Report, Verdict, Words
 from tests.conformance.stage import Stage
 from tests.conformance.timing import Failed, Time, expect
 
@@ -46,7 +46,9 @@ async def run(
         for _ in range(min(at_once, len(checks))):
             tasks.create_task(_work(command, waiting, note, names, again))
     order = {check.name: number for number, check in enumerate(checks)}
-    return Report(", ".join(sorted(names)) or command, sorted(verdicts, key=lambda one: order[one.name]))
+    return Report(
+        "client", ", ".join(sorted(names)) or command, sorted(verdicts, key=lambda one: order[one.name])
+    )
 
 
 async def _work(command: str, waiting: deque[Check], note: Tell, names: set[str], again: int) -> None:
@@ -68,12 +70,18 @@ async def judge(driver: Driver, check: Check) -> Verdict:
     missing = check.needs - driver.features
     if missing:
         return Verdict(
-            check.name, check.sentence, "skipped", f"the driver lacks {', '.join(sorted(missing))}", 0.0
+            check.name,
+            Words(check.sentence),
+            "skipped",
+            f"the driver lacks {', '.join(sorted(missing))}",
+            0.0,
         )
     time = Time(check.scale if "time_scale" in driver.features else 1.0)
     text = await _fault(driver, check, time)
     took_s = time.real(time.now())
-    return Verdict(check.name, check.sentence, "passed" if text is None else "failed", text or "", took_s)
+    return Verdict(
+        check.name, Words(check.sentence), "passed" if text is None else "failed", text or "", took_s
+    )
 
 
 async def _fault(driver: Driver, check: Check, time: Time) -> str | None:

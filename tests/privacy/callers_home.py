@@ -25,18 +25,19 @@ from tests.privacy.house import house, live
 PLANTED = """
 import socket, sys, threading
 def call_home():
-    for ask in (lambda: socket.getaddrinfo("vendor.example", 443), lambda: _knock("203.0.113.9")):
-        try:
-            ask()
-        except OSError:
-            pass
-def _knock(host):
+    with socket.socket(type=socket.SOCK_DGRAM) as asks:
+        asks.sendto(b"vendor.example?", ("203.0.113.9", 53))
     with socket.socket() as made:
         made.settimeout(1)
-        made.connect((host, 443))
+        try:
+            made.connect(("203.0.113.9", 443))
+        except OSError:
+            pass
 if "serve" in sys.orig_argv:
     threading.Thread(target=call_home, daemon=True).start()
 """
+CALLED = {"tcp 203.0.113.9 443", "udp 203.0.113.9 53"}
+"""Whom a node calls in which that is planted."""
 _EVERYTHING, _HEAD_BYTES, _BUFFER_BYTES = 3, 128, 32 * 2**20
 _SO_RCVBUFFORCE, _SOL_PACKET, _PACKET_STATISTICS = 33, 263, 6
 LIVES_S = 3.0
@@ -136,12 +137,11 @@ async def overheard(folder: Path) -> list[str]:
 
 
 def main() -> int:
-    """Print the strangers, one a line. With ``planted``, nodes call home."""
+    """Print the strangers that nodes in which a call home is planted talk to, one a line."""
     build_world()
     with TemporaryDirectory() as folder:
-        if sys.argv[1:] == ["planted"]:
-            (Path(folder) / "sitecustomize.py").write_text(PLANTED, "utf-8")
-            os.environ["PYTHONPATH"] = os.pathsep.join((folder, str(Path.cwd())))
+        (Path(folder) / "sitecustomize.py").write_text(PLANTED, "utf-8")
+        os.environ["PYTHONPATH"] = os.pathsep.join((folder, str(Path.cwd())))
         told = Path(folder) / "cluster"
         told.mkdir()
         sys.stdout.writelines(f"{each}\n" for each in asyncio.run(overheard(told)))

@@ -9,11 +9,11 @@ import fnmatch
 import sys
 from pathlib import Path
 
+from tests.conformance.report import Verdict
 from tests.server_conformance import checks as _registered
 from tests.server_conformance.driver import Driver, DriverError, User, read
 from tests.server_conformance.registry import CHECKS
 from tests.server_conformance.runner import AT_ONCE, run
-from tests.server_conformance.verdicts import Verdict
 
 assert _registered.__all__, "the families register themselves when they are imported"
 

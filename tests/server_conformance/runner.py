@@ -8,11 +8,12 @@ from typing import Any, Final
 
 import aiohttp
 
+from tests.conformance.report import Report, Verdict
 from tests.server_conformance import shapes
 from tests.server_conformance.driver import HOOKS, Driver, DriverError, User
 from tests.server_conformance.registry import Check
 from tests.server_conformance.stage import Stage, Tokens
-from tests.server_conformance.verdicts import Failed, Report, Skipped, Verdict
+from tests.server_conformance.verdicts import Failed, Skipped
 
 AT_ONCE: Final = 8
 _LIMIT_S: Final = 60.0
@@ -62,7 +63,9 @@ class Run:
             if check.alone:
                 await one(check)
         order = {check.name: number for number, check in enumerate(checks)}
-        return Report(self._driver.server, sorted(verdicts, key=lambda verdict: order[verdict.name]))
+        return Report(
+            "server", self._driver.server, sorted(verdicts, key=lambda verdict: order[verdict.name])
+        )
 
     async def _look(self) -> None:
         try:

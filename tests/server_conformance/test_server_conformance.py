@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 import pytest
 
 from gateway.simulator import Simulator, SimulatorSettings
+from tests.conformance.report import Report, Verdict
 from tests.server_conformance import checks as registered
 from tests.server_conformance.__main__ import main
 from tests.server_conformance.driver import Driver, User, read
@@ -27,7 +28,6 @@ from tests.server_conformance.more_faults import FAULTS
 from tests.server_conformance.registry import CHECKS
 from tests.server_conformance.runner import run
 from tests.server_conformance.small_server import PASSWORD, USERS, SmallServer
-from tests.server_conformance.verdicts import Report, Verdict
 
 pytestmark = [pytest.mark.scenario, pytest.mark.timeout(600)]
 

@@ -43,6 +43,7 @@ __all__ = [
     "ASSISTANT",
     "DASHBOARD",
     "DESK",
+    "DRAWN",
     "NUMBER",
     "PASSWORD",
     "PHONE",
@@ -70,6 +71,8 @@ PHONE = {
     "has_touch": True,
     "device_scale_factor": 1,
 }
+DRAWN = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+"""Waits until what has changed is drawn."""
 DESK = {"viewport": {"width": 1440, "height": 900}, "device_scale_factor": 1}
 ASSISTANT = "remote_assistant"
 DASHBOARD = "dashboard"

@@ -150,11 +150,14 @@ async def test_what_contradicts_itself_is_refused_in_words() -> None:
         await page.locator(".detail summary").click()
         await page.locator(".detail").get_by_role("button", name="Edit").click()
         dialog = page.get_by_role("dialog")
-        await dialog.get_by_label("Attention contacts").fill("400")
+        field = dialog.get_by_label("Attention contacts")
+        await field.fill("400")
         await dialog.get_by_role("button", name="Review").click()
         await dialog.get_by_role("button", name="Apply").click()
         await expect(dialog.get_by_role("alert")).to_have_text("The values contradict each other.")
-        await expect(dialog.get_by_label("Attention contacts")).to_have_value("400")
+        await expect(field).to_have_value("400")
+        await expect(field).to_have_attribute("aria-invalid", "true")
+        assert await dialog.locator("[aria-invalid]").count() == 1
 
 
 async def test_a_teams_parameters_are_changed_on_its_page() -> None:
