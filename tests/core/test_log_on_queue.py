@@ -304,7 +304,7 @@ class Crowd:
         def tick() -> None:
             look(first=False)
             if not is_over:
-                self.at(self.now + 0.05, tick)
+                self.at(self.now + 0.2, tick)
 
         look(first=True)
         tick()

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.edge.credentials import BearerAuth, CredentialServices, OpenedToken, SessionCredentials, Tokens
-from gateway.edge.notices import NoticesInForce
+from gateway.edge.notices import NoticesInForce, NoticeText, OperatorNotice
 from tests.doubles.clock import ManualClock
 from tests.edge.visits import KEYS, nonces, ticket_of
 
@@ -15,11 +15,13 @@ from tests.edge.visits import KEYS, nonces, ticket_of
 class Case:
     """The credentials of a session, and the tokens that they are made with."""
 
-    def __init__(self, shown: OpenedToken | None = None) -> None:
+    def __init__(self, shown: OpenedToken | None = None, *notices: OperatorNotice) -> None:
         clock = ManualClock()
         self.tokens = Tokens(KEYS, ("main",), nonces())
         bearer = BearerAuth(self.tokens, lambda _: None, clock, grace_s=60)
-        self.credentials = SessionCredentials(CredentialServices(bearer, NoticesInForce(), clock), shown, ())
+        self.credentials = SessionCredentials(
+            CredentialServices(bearer, NoticesInForce(notices), clock), shown, ()
+        )
 
 
 TICKET = ticket_of(ManualClock())
@@ -54,3 +56,9 @@ def test_a_token_that_was_not_served_yet_is_renewed_when_it_is(*, shown_before: 
         case.credentials.verify(token)
     assert case.credentials.refresh(TICKET.expires_at_ms) is not None
     assert case.credentials.refresh(TICKET.expires_at_ms) is None
+
+
+def test_a_notice_is_shown_once() -> None:
+    case = Case(SHOWN, OperatorNotice("a", 1, "privacy", 0, True, {"en": NoticeText("Title", "Text")}))
+    case.credentials.verify(None)
+    assert [[frame.id for frame in case.credentials.unread_notices()] for _ in range(2)] == [["a"], []]
