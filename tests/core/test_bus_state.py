@@ -94,3 +94,14 @@ def test_after_a_connection_was_renewed_health_is_counted_anew() -> None:
     assert bus.is_healthy_for(3.5) == 0.0
     comes_back(bus, 4.0)
     assert bus.is_healthy_for(4.5) == 0.25
+
+
+def test_what_failed_before_cannot_fail_again() -> None:
+    bus = live()
+    fails(bus, 1.0)
+    number = bus.probing(2.0)
+    bus.failed(number - 1, 2.0)
+    bus.returned(number, 2.25)
+    assert bus.state is BusState.RECOVERING
+    bus.failed(number, 2.25)
+    assert bus.state is BusState.RECOVERING

@@ -12,6 +12,7 @@ from gateway.core.commands import (
     Done,
     Foreign,
     New,
+    Pending,
     Reused,
     answer,
 )
@@ -165,3 +166,15 @@ def test_it_tells_what_it_remembers_the_oldest_first() -> None:
         calls.settle(key, outcome, 1.0)
     begin(calls, "c")
     assert calls.remembered == (("a", APPLIED), ("b", REJECTED))
+
+
+def test_so_many_may_wait_for_one_command() -> None:
+    calls = Calls[str](CallLimits(waiters=2))
+    assert [begin(calls, "a", waiter=waiter) for waiter in "xyz"] == [New(), Pending(), Busy()]
+    assert calls.settle("a", APPLIED, 1.0) == ("x", "y")
+
+
+def test_when_all_are_in_flight_the_newcomer_is_refused() -> None:
+    calls = Calls[str](CallLimits(entries=1))
+    begin(calls, "a")
+    assert begin(calls, "b") == Busy()

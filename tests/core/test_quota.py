@@ -65,3 +65,13 @@ def test_it_tells_what_still_counts() -> None:
     assert found.taken("anna", 60.0) == (0.0, 50.0)
     assert found.taken("anna", 120.0) == (50.0,)
     assert found.taken("bert", 60.0) == ()
+
+
+def test_what_came_to_nothing_is_given_back_once() -> None:
+    found = quota()
+    for now in (0.0, 1.0, 2.0):
+        found.take("anna", now)
+    found.give_back("anna", 1.0)
+    found.give_back("anna", 1.0)
+    found.give_back("bert", 1.0)
+    assert (found.take("anna", 3.0), found.take("anna", 3.0)) == (0.0, 97.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.core.rate_limits import ANY_TIME, SessionLimits, full_after
+from gateway.core.rate_limits import ANY_TIME, Record, Ruling, SessionLimits, full_after
 
 
 def test_a_frame_pays_for_each_whole_kib_and_no_more_than_a_burst() -> None:
@@ -19,3 +19,9 @@ def test_a_frame_pays_for_each_whole_kib_and_no_more_than_a_burst() -> None:
     assert served(1_023, 100) == 2_000
     assert served(16 * 1024, 100) == 119, "two at once, then one for each 17 of the rate"
     assert served(16 * 1024, 100, SessionLimits(frames_burst=1)) == 2_000
+
+
+def test_errors_a_second_apart_close_nothing_and_four_within_one_do() -> None:
+    record, limits = Record(), SessionLimits(errors_per_s=4)
+    assert {record.error(n * 0.375, limits) for n in range(50)} == {Ruling.DROP_AND_TELL}
+    assert record.error(49 * 0.375 + 0.1, limits) is Ruling.CLOSE

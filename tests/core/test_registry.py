@@ -47,7 +47,9 @@ def test_adding_what_is_here_changes_nothing() -> None:
     registry = Registry[str]()
     registry.add("a", seat("s"), 0.0)
     assert registry.add("a", seat("other"), 1.0) == Added(first=False)
+    assert ("a" in registry, registry.lingering) == (True, 0)
     assert registry.remove("a", 2.0) == Removed(seat("s"), last=True)
+    assert ("a" in registry, registry.lingering) == (False, 1)
 
 
 def test_touching_what_is_not_here_changes_nothing() -> None:

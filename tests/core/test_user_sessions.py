@@ -12,7 +12,7 @@ from gateway.core.view import Following
 from gateway.domain.errors import EndReason
 from gateway.domain.model import Application, Device, NodeId, Right, Scope, Ticket
 from tests.core.samples import SCOPE, WALL_MS, ticket_of
-from tests.core.user_session_sets import LIFE_MS, ONE, TWO, full
+from tests.core.user_session_sets import LIFE_MS, ONE, TWO, attached, full
 
 
 def test_a_session_joins_once_and_comes_back() -> None:
@@ -235,3 +235,9 @@ def test_a_session_whose_phone_left_elsewhere_lingers_from_then() -> None:
     assert user_sessions.lingered(130.0, Linger()) == [member]
     user_sessions.join(ONE, ("agents",))
     assert (member.present, member.left_at) == (True, None)
+
+
+def test_unknown_sessions_are_accepted_by_nobody() -> None:
+    user_sessions = UserSessions()
+    user_sessions.accepted(ONE.handle, attached(ONE, 1))
+    assert len(user_sessions) == 0

@@ -275,3 +275,12 @@ def test_a_convoy_that_all_have_left_is_told_nothing_and_takes_nobodys_place() -
     assert house.sample("frames_total") == 0
     assert house.phones[0].outbox.fanout_group is house.phones[1].outbox.fanout_group
     assert house.phones[0].outbox.fanout_group not in {None, fanout_group}
+
+
+def test_a_change_that_was_undone_is_not_written() -> None:
+    house = House()
+    house.wait(5)
+    house.wait(1)
+    house.turn()
+    assert [phone.written for phone in house.phones] == [[], [], []]
+    assert (house.sample("frames_total"), house.asked) == (0, [])

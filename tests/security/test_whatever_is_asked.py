@@ -36,7 +36,7 @@ from gateway.app.wiring import serving
 from gateway.protocol.openapi import admin_openapi, openapi
 from gateway.simulator import Simulator, SimulatorSettings
 
-EXAMPLES = min(10, settings().max_examples // 6)
+EXAMPLES = min(10, settings().max_examples // 5)
 TOKEN = "canary-token-of-operators-0123456789"
 ASKED = [
     not_a_server_error,
