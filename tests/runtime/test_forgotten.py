@@ -33,20 +33,17 @@ LINGER_REAL_S = 0.2
 GIVE_UP_S = 60.0
 """Real time until a test gives up: it passes as soon as what it waits for is so, also on a busy machine."""
 SETTINGS_REAL = NodeSettings(NodeId("n1"), "n1-1", linger=Linger(LINGER_REAL_S, LINGER_REAL_S))
-OF_OTHERS: dict[int, Ticket] = {}
-"""Tickets that tests before this one have left."""
 
 
 @pytest.fixture(autouse=True)
 def without_collector() -> Iterator[None]:
-    """Leave memory to reference counting."""
-    gc.collect()
+    """Leave memory to reference counting; what is there before is not looked at."""
     gc.disable()
-    OF_OTHERS.update((id(each), each) for each in _tickets())
+    gc.freeze()
     try:
         yield
     finally:
-        OF_OTHERS.clear()
+        gc.unfreeze()
         gc.enable()
 
 
@@ -77,7 +74,7 @@ class Traces:
     @property
     def there(self) -> list[str]:
         """What is still there; a ticket has no weak references, it is looked for."""
-        tickets = ["ticket" for each in _tickets() if id(each) not in OF_OTHERS]
+        tickets = ["ticket" for _ in _tickets()]
         return [name for name, each in self._refs.items() if each() is not None] + tickets
 
 

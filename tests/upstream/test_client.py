@@ -7,6 +7,7 @@ import json
 import ssl
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from gateway.domain.model import SessionId
 from gateway.domain.upstream import Feature, LinkClosed, LoggedOff, LoggedOn, Opened, trouble_of
 from gateway.simulator.web import self_signed, server_context
 from gateway.upstream.oscce.client import ABOUT_S, OsccServer, tls_context
+from gateway.upstream.oscce.http import BODY_BYTES
 from tests.doubles.clock import ManualClock
 from tests.upstream.scripted_server import (
     ABOUT,
@@ -374,3 +376,105 @@ async def test_the_server_is_verified_by_whom_is_trusted_now_and_open_links_go_o
 def test_old_tls_is_not_spoken() -> None:
     assert tls_context().minimum_version >= ssl.TLSVersion.TLSv1_2
     assert tls_context().verify_mode is ssl.CERT_REQUIRED
+
+
+# ---- Are the instants that the server's doors tell those of the gateway's clock ----
+
+
+NOW_MS = ManualClock().wall_ms()
+
+
+async def instants(at: Scene, told_ms: int) -> set[object]:
+    """Return every instant that the doors tell, when the server means *told_ms* in its own clock."""
+    listed = {"ID": "p", "Application": "Dashboard", "Since": told_ms, "Attached": True}
+    handling = {"Routing": "AfterContact", "RoutedUntil": told_ms}
+    at.server.answers |= {
+        "POST sessions": (201, LOGGED_ON | {"ExpiresAt": told_ms}),
+        "GET sessions": (200, {"Sessions": [listed]}),
+        "POST sessions/current/keepalive": (200, {"ExpiresAt": told_ms}),
+        "DELETE sessions/current": (200, handling),
+        "DELETE sessions/x": (200, handling),
+    }
+    logged_on = await at.adapter.log_on(CREDENTIALS)
+    at.server.answers["POST sessions"] = (
+        409,
+        {"Error": "AlreadyLoggedOn", "Where": "Desk", "Since": told_ms},
+    )
+    with pytest.raises(GatewayError) as elsewhere:
+        await at.adapter.log_on(CREDENTIALS)
+    (session,) = await at.adapter.sessions(SECRET)
+    return {
+        logged_on.expires_at_ms,
+        elsewhere.value.details["since_ms"],
+        session.since_ms,
+        await at.adapter.keep_alive(SECRET),
+        (await at.adapter.log_off(SECRET)).routed_until_ms,
+        (await at.adapter.end(SECRET, SessionId("x"))).routed_until_ms,
+    }
+
+
+@pytest.mark.parametrize("skew_ms", [0, 1_000, -1_000, 120_000, -3_600_000])
+async def test_instants_are_told_in_the_gateways_time(at: Scene, skew_ms: int) -> None:
+    at.server.skew_ms = skew_ms
+    (seen,) = await instants(at, NOW_MS + skew_ms)
+    assert isinstance(seen, int)
+    assert abs(seen - NOW_MS) <= (1_000 if abs(skew_ms) <= 1_000 else 500)
+
+
+@pytest.mark.parametrize("date", ["", "yesterday"])
+async def test_a_server_that_does_not_say_what_time_it_is_is_taken_at_its_word(at: Scene, date: str) -> None:
+    at.server.skew_ms = 120_000
+    at.server.headers["Date"] = date
+    assert await instants(at, NOW_MS + 120_000) == {NOW_MS + 120_000}
+
+
+# ---- Is what comes back through the server's doors heard, also when it asks to come l ----
+
+
+@pytest.mark.parametrize(
+    ("status", "told", "code"),
+    [
+        (503, b"<html>", "upstream_unavailable"),
+        (503, {"Error": "FunctionUnavailable"}, "function_unavailable"),
+        (429, b"", "busy"),
+    ],
+)
+async def test_a_server_that_asks_to_wait_is_heard(at: Scene, status: int, told: object, code: str) -> None:
+    await at.adapter.about()
+    at.server.answers |= {"POST sessions": (status, told), "GET link": (status, told)}
+    at.server.headers["Retry-After"] = "33"
+    error = await refused(at.adapter.log_on(CREDENTIALS))
+    assert (error.code, error.retry_after_s) == (code, 33.0)
+    why = await closed(at.open())
+    assert (why.reason, why.retry_after_s) == ("unavailable", 33.0)
+
+
+async def test_a_date_to_wait_for_is_told_in_the_servers_time(at: Scene) -> None:
+    await at.adapter.about()
+    at.server.skew_ms = 3_600_000
+    until_s = (at.clock.wall_ms() + at.server.skew_ms) / 1000 + 42
+    at.server.answers |= {"POST sessions": (429, b""), "GET link": (503, b"")}
+    at.server.headers["Retry-After"] = formatdate(until_s, usegmt=True)
+    waits_s = [
+        (await refused(at.adapter.log_on(CREDENTIALS))).retry_after_s,
+        (await closed(at.open())).retry_after_s,
+    ]
+    assert [wait_s is not None and 41 <= wait_s <= 43 for wait_s in waits_s] == [True, True]
+
+
+async def test_a_server_that_does_not_even_say_who_it_is_may_ask_to_wait(at: Scene) -> None:
+    at.server.answers["GET about"] = (503, b"")
+    at.server.headers["Retry-After"] = "17"
+    error = await refused(at.adapter.log_on(CREDENTIALS))
+    assert (error.code, error.retry_after_s) == ("upstream_unavailable", 17.0)
+    assert (await closed(at.open())).retry_after_s == 17.0
+
+
+async def test_an_answer_that_is_too_big_asks_for_nothing(at: Scene) -> None:
+    await at.adapter.about()
+    too_big = b"x" * (BODY_BYTES + 1)
+    at.server.answers |= {"POST sessions": (503, too_big), "GET link": (503, too_big)}
+    at.server.headers["Retry-After"] = "33"
+    error = await refused(at.adapter.log_on(CREDENTIALS))
+    assert (error.code, error.retry_after_s) == ("upstream_unavailable", None)
+    assert (await closed(at.open())).retry_after_s is None

@@ -2,32 +2,62 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import fields
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.domain.model import Kind
 from gateway.domain.resources import (
     Agent,
     AgentSkill,
+    Aggregate,
     AutoPostProcessing,
+    Group,
     Handling,
     Media,
+    Parameter,
     PostProcessing,
+    Queue,
+    QueueFigures,
     RoutingState,
     Switch,
 )
 from gateway.domain.upstream import Part, Source
+from gateway.upstream.oscce.decode import since
 from gateway.upstream.oscce.resources import (
+    SHAPES,
+    AggregateRealtime,
+    GroupRealtime,
+    QueueCumulative,
+    QueueRealtime,
+    References,
     UserCumulative,
     UserRealtime,
     UserSkill,
+    aggregate_realtime,
+    group_realtime,
+    queue_cumulative,
+    queue_realtime,
     skills,
     user_cumulative,
     user_realtime,
 )
-from tests.upstream.samples import SKILLS, TIME_MS, USER_CUMULATIVE, USER_REALTIME
+from tests.upstream import samples
+from tests.upstream.samples import (
+    AGGREGATE_REALTIME,
+    GROUP_REALTIME,
+    QUEUE_CUMULATIVE,
+    QUEUE_REALTIME,
+    SKILLS,
+    TIME_MS,
+    USER_CUMULATIVE,
+    USER_REALTIME,
+)
 
 
 def realtime(**changes: Any) -> Part:  # noqa: ANN401 - JSON
@@ -156,3 +186,185 @@ def test_skills_are_mapped() -> None:
     told = msgspec.convert(SKILLS, tuple[UserSkill, ...])
     assert skills(told) == (AgentSkill("61", 3, 2, active=True), AgentSkill("62"))
     assert skills(None) == ()
+
+
+# ---- Is everything that the server tells of queues, groups and aggregates mapped ----
+
+
+def test_a_queue_is_mapped_whole() -> None:
+    part = queue_realtime(msgspec.convert(QUEUE_REALTIME, QueueRealtime), TIME_MS)
+    assert (part.kind, part.number, part.source) == (Kind.QUEUE, 3, Source.REALTIME)
+    assert part.value == QueueFigures(
+        contacts_waiting=5,
+        oldest_since_ms=TIME_MS - 61_250,
+        service_level_pct=87.5,
+        service_level_threshold_s=20,
+        service_level_formula="answered in time / all",
+        abandoned_rate_pct=2.5,
+        estimated_wait_s=33,
+        agents_logged_on=10,
+        agents_available=2,
+        agents_handling=4,
+        agents_post_processing=1,
+        agents_unavailable=2,
+        agents_work=1,
+        level="attention",
+    )
+
+
+def test_null_figures_are_none_and_an_empty_queue_has_no_oldest() -> None:
+    told = {"QueueKey": 3, "ServiceLevel": None, "OldestContactWaitTime": None, "AbandonedRate": None}
+    assert queue_realtime(msgspec.convert(told, QueueRealtime), TIME_MS).value == QueueFigures()
+
+
+def test_figures_since_the_window_began_are_mapped() -> None:
+    part = queue_cumulative(msgspec.convert(QUEUE_CUMULATIVE, QueueCumulative), TIME_MS)
+    assert (part.kind, part.number, part.source) == (Kind.QUEUE, 3, Source.CUMULATIVE)
+    assert part.value == Queue(
+        window_start_ms=1_699_999_000_000,
+        received=100,
+        answered=90,
+        abandoned=6,
+        average_wait_s=14.5,
+        maximum_wait_s=120,
+    )
+
+
+def test_a_group_is_mapped_whole() -> None:
+    part = group_realtime(msgspec.convert(GROUP_REALTIME, GroupRealtime), TIME_MS)
+    assert (part.kind, part.number, part.source) == (Kind.GROUP, 4, Source.REALTIME)
+    assert part.value == Group(
+        users_logged_on=8,
+        users_idle=1,
+        users_busy=5,
+        users_away=2,
+        users_handling_routed=4,
+        users_handling_direct=1,
+        calls_waiting=3,
+    )
+
+
+def test_an_aggregate_is_mapped_whole() -> None:
+    part = aggregate_realtime(msgspec.convert(AGGREGATE_REALTIME, AggregateRealtime), TIME_MS)
+    assert (part.kind, part.number, part.source) == (Kind.AGGREGATE, 5, Source.REALTIME)
+    assert part.value == Aggregate(contacts_waiting=9, oldest_since_ms=TIME_MS - 10_000)
+
+
+# ---- Is no figure told that cannot be true ----
+
+
+_INSTANTS = {"oldest_since_ms", "window_start_ms"}
+_SHARES = ("ServiceLevel", "AbandonedRate", "ServiceLevelThreshold")
+_TIMES = ("OldestContactWaitTime", "EstimatedWaitTime", "AverageWaitTime", "MaximumWaitTime")
+_COUNTS = (samples.QUEUE_REALTIME | samples.QUEUE_CUMULATIVE | samples.GROUP_REALTIME).keys() - {
+    *(*_SHARES, *_TIMES, "QueueKey", "GroupKey", "WindowStart", "ServiceLevelFormula", "Level")
+}
+_FIGURES = st.fixed_dictionaries(
+    {name: st.integers(-(2**53) + 1, 2**53 - 1) for name in sorted(_COUNTS)}
+    | {name: st.sampled_from([-0.0, -1.0, 250.0]) | st.floats(-1e12, 1e12) for name in (*_SHARES, *_TIMES)}
+)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "instant_ms"), [(12.3456, 1_000_000 - 12_346), (0.0, 1_000_000), (None, None), (-1.0, None)]
+)
+def test_an_instant_is_the_time_minus_the_seconds(seconds: float | None, instant_ms: int | None) -> None:
+    assert since(1_000_000, seconds) == instant_ms
+
+
+def _queues(fields: dict[str, Any]) -> list[Part]:
+    """Read *fields* as whatever has figures of queues, groups and aggregates."""
+    return [
+        queue_realtime(_told(samples.QUEUE_REALTIME, fields, QueueRealtime), TIME_MS),
+        queue_cumulative(_told(samples.QUEUE_CUMULATIVE, fields, QueueCumulative), 0),
+        group_realtime(_told(samples.GROUP_REALTIME, fields, GroupRealtime), TIME_MS),
+        aggregate_realtime(_told(samples.AGGREGATE_REALTIME, fields, AggregateRealtime), TIME_MS),
+    ]
+
+
+def _told(sample: dict[str, Any], fields: dict[str, Any], of: type[Any]) -> Any:  # noqa: ANN401 - any element
+    return msgspec.convert(sample | fields, of)
+
+
+@given(_FIGURES)
+def test_every_figure_is_one_that_can_be(figures: dict[str, Any]) -> None:
+    for part in _queues(figures):
+        for name in (field.name for field in fields(part.value)):
+            value = getattr(part.value, name)
+            if isinstance(value, int | float) and name not in _INSTANTS:
+                assert value >= 0, name
+                assert str(value) != "-0.0", name
+                assert value <= 100 or not name.endswith("_pct"), name
+
+
+def test_figures_of_a_queue_that_cannot_be_are_unknown() -> None:
+    wrong = {
+        "Contacts": -1,
+        "ServiceLevel": 250,
+        "AbandonedRate": -3,
+        "EstimatedWaitTime": -1,
+        "WorkUsers": -2,
+    }
+    value = queue_realtime(_told(samples.QUEUE_REALTIME, wrong, QueueRealtime), TIME_MS).value
+    assert isinstance(value, QueueFigures)
+    assert (value.contacts_waiting, value.service_level_pct, value.abandoned_rate_pct) == (None, None, None)
+    assert (value.estimated_wait_s, value.agents_work, value.agents_available) == (None, None, 2)
+
+
+def test_figures_of_a_day_that_cannot_be_are_unknown() -> None:
+    wrong = {"Handled": -1, "TotalTalkTime": -0.5}
+    assert user_cumulative(_told(samples.USER_CUMULATIVE, wrong, UserCumulative), 0).value == Agent(
+        day_start_ms=samples.USER_CUMULATIVE["WindowStart"]
+    )
+
+
+def test_nothing_that_is_there_began_later() -> None:
+    told = {
+        "TimeInRoutingState": -5,
+        "AutoPostProcessing": {"On": True, "Duration": -30},
+        "Remote": {"AppAbsentSince": TIME_MS + 9_000},
+    }
+    value = user_realtime(_told(samples.USER_REALTIME, told, UserRealtime), TIME_MS).value
+    assert isinstance(value, Agent)
+    assert value.routing_state_since_ms is None
+    assert value.auto_post_processing == AutoPostProcessing(on=True)
+    assert value.app_absent_since_ms == TIME_MS
+
+
+# ---- Is each event type read as the kind and source that it is about ----
+
+
+REFERENCES = References(queue=frozenset({"OverflowQueue"}))
+
+
+def configuration(sample: dict[str, Any]) -> tuple[Kind, int, object] | None:
+    """Read a configuration element."""
+    part = SHAPES["Configuration"].read(json.dumps(sample).encode(), 0, REFERENCES)
+    return None if part is None else (part.kind, part.number, part.value)
+
+
+def test_skills_of_a_user_are_configuration() -> None:
+    skills = (AgentSkill("61", 3, 2, active=True), AgentSkill("62"))
+    assert configuration(samples.USER_CONFIGURATION) == (Kind.AGENT, 7, Agent(skills=skills, version=12))
+
+
+def test_references_of_queues_are_ids_and_values_keep_their_types() -> None:
+    expected: dict[str, Parameter] = {
+        "OverflowQueue": "9",
+        "OverflowAfter": 60,
+        "Open": True,
+        "Share": 0.5,
+        "Note": "x",
+    }
+    read = configuration(samples.QUEUE_CONFIGURATION)
+    assert read == (Kind.QUEUE, 3, Queue(routing_parameters=expected, version=2))
+
+
+def test_a_parameter_of_the_same_name_of_groups_is_none() -> None:
+    read = configuration(samples.GROUP_CONFIGURATION)
+    assert read == (Kind.GROUP, 4, Group(routing_parameters={"OverflowQueue": 9}, version=3))
+
+
+def test_absent_parameters_stay_absent_and_unknown_objects_are_skipped() -> None:
+    assert configuration({"ObjectType": "Queue", "Key": 3}) == (Kind.QUEUE, 3, Queue())
+    assert configuration({"ObjectType": "Balloon", "Key": 3, "Version": 1}) is None

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
 
 from gateway.domain.commands import Dropped
-from gateway.domain.model import Kind, Right, Scope
+from gateway.domain.errors import EndReason
+from gateway.domain.model import Application, Kind, Right, Scope
 from gateway.domain.resources import (
     Agent,
     AgentSkill,
@@ -20,12 +23,30 @@ from gateway.domain.resources import (
     RoutingParameter,
     Skill,
 )
-from gateway.domain.upstream import CatalogueChanged, LinkEvent, ObjectChanged, ScopeChanged, Source
+from gateway.domain.upstream import (
+    Announced,
+    CatalogueChanged,
+    Feature,
+    LinkEvent,
+    ObjectChanged,
+    ScopeChanged,
+    Source,
+)
+from gateway.upstream.oscce.decode import (
+    APPLICATION_NAMES,
+    END_REASONS,
+    FEATURES,
+    KINDS,
+    RIGHTS,
+    is_reference,
+    parameter,
+)
 from gateway.upstream.oscce.directory import DIRECTORY_KINDS, changes, directory, display_name
 from gateway.upstream.oscce.errors import WireError
 from gateway.upstream.oscce.readings import Readings
 from gateway.upstream.oscce.resources import References
-from tests.upstream.samples import SESSION, USER
+from tests.upstream.samples import SESSION, TIME_MS, USER, message
+from tests.upstream.test_wire import read
 
 SKILLS = (AgentSkill("61", 3, 2, active=True), AgentSkill("62"))
 ANA = Agent(
@@ -304,3 +325,126 @@ def test_changes_to_nobody_knows_what_are_unreadable(element: dict[str, Any]) ->
 def test_malformed_changes_are_unreadable(element: dict[str, Any]) -> None:
     with pytest.raises(msgspec.ValidationError):
         administer(element)
+
+
+# ---- What is told of the messages that an OSCC-E Server has for people ----
+
+
+def announced(**fields: object) -> Announced:
+    """Return what a notice with *fields* tells."""
+    (told,) = read(message("Notice", **fields))
+    assert isinstance(told, Announced)
+    return told
+
+
+def test_a_notice_is_told_as_far_as_it_says_something() -> None:
+    told = message(
+        "Notice",
+        ID="n7",
+        Version=2,
+        Category="Security",
+        Title="Change your password",
+        Summary="Today.",
+        Link="https://intranet.example/n7",
+        EffectiveAt=TIME_MS,
+    )
+    link = "https://intranet.example/n7"
+    assert read(told) == (Announced("n7", 2, "security", "Change your password", "Today.", link, TIME_MS),)
+
+
+def test_a_notice_may_say_no_more_than_its_title() -> None:
+    told = announced(Title="Maintenance at night")
+    assert (told.title, told.summary) == ("OSCC-E", "Maintenance at night"), "neither is ever empty"
+
+
+def test_a_notice_may_say_no_more_than_its_text() -> None:
+    told = announced(Text="Maintenance at night")
+    assert replace(told, id="x") == Announced(
+        "x", 1, "maintenance", "OSCC-E", "Maintenance at night", None, None
+    )
+    assert announced(Text="At night", Category="Other", Link="javascript:x").link is None
+
+
+def test_notices_without_an_id_are_told_apart_by_what_they_say() -> None:
+    night = announced(Text="Maintenance at night")
+    assert re.fullmatch(r"OSCC-E-[0-9a-f]{12}", night.id)
+    assert announced(Text="Maintenance at night", Category="Security").id == night.id
+    others = [
+        announced(Text="Maintenance at noon"),
+        announced(Text="Maintenance at night", Title="Today"),
+        announced(Title="Maintenance at night"),
+        announced(Title="Maintenance", Text="at night"),
+        announced(Text="\ud83d\ude00"),
+    ]
+    assert len({night.id, *(other.id for other in others)}) == len(others) + 1
+
+
+def test_long_ids_stay_apart() -> None:
+    one, other = (announced(ID="i" * 99 + end, Text="x").id for end in "ab")
+    assert one != other
+    assert len(one) == len(other) == 32
+    assert announced(ID="i" * 32, Text="x").id == "i" * 32
+
+
+@pytest.mark.parametrize("fields", [{}, {"Text": ""}, {"Text": {"de": "nachts"}}, {"Title": 5}])
+def test_a_notice_that_says_nothing_readable_costs_nothing(fields: dict[str, Any]) -> None:
+    assert read(message("Notice", **fields)) == ()
+
+
+def test_a_notice_is_bounded() -> None:
+    told = announced(ID="i" * 99, Title="t" * 999, Text="x" * 9_999)
+    assert [len(text) for text in (told.id, told.title, told.summary)] == [32, 200, 4_000]
+
+
+# ---- Are the server's words spelt right, and odd values of parameters harmless ----
+
+
+def test_tables_cover_the_domain() -> None:
+    assert set(RIGHTS.values()) == set(Right)
+    assert set(FEATURES.values()) == set(Feature)
+    assert set(KINDS.values()) == set(Kind)
+    assert set(APPLICATION_NAMES) == set(Application)
+    assert set(END_REASONS.values()) == set(EndReason) - {EndReason.UNKNOWN}
+
+
+@pytest.mark.parametrize(
+    ("data_type", "expected"),
+    [
+        ("QueueReference", True),
+        ("Reference", True),
+        ("ReferenceList", True),
+        ("Queue", True),
+        ("QueueKey", True),
+        ("Skill", True),
+        ("Integer", False),
+        ("String", False),
+        ("Key", False),
+    ],
+)
+def test_which_parameters_are_references(data_type: str, expected: bool) -> None:
+    assert is_reference(data_type) is expected
+
+
+@pytest.mark.parametrize(
+    ("value", "reference", "expected"),
+    [
+        (9, True, "9"),
+        (9, False, 9),
+        (True, True, True),
+        (None, True, None),
+        ("9", True, "9"),
+        (1.5, False, 1.5),
+        ([9, 10], True, ("9", "10")),
+        (["a", None, 2, 1.5, True, [1], {}], False, ("a", None, 2, 1.5, True, None, None)),
+        ({"a": 1}, False, None),
+        (2**60, False, None),
+        (1e308, False, 1e308),
+        (-1, True, -1),
+    ],
+)
+def test_values_of_parameters(value: object, reference: bool, expected: object) -> None:
+    assert parameter(value, reference=reference) == expected
+
+
+def test_minus_nought_is_nought() -> None:
+    assert str(parameter(-0.0, reference=False)) == "0.0"

@@ -132,10 +132,3 @@ def test_when_to_try_again_is_told() -> None:
     assert refused("AccountLocked", RetryAfter=0).retry_after_s == 0
     for nonsense in (-1, 1e300):
         assert refused("AccountLocked", RetryAfter=nonsense).retry_after_s is None
-
-
-def test_every_sentence_is_one_for_people() -> None:
-    for name in CODES:
-        message = refused(name).message
-        assert message.endswith(".")
-        assert message[0].isupper()

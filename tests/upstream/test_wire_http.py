@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from email.utils import formatdate
 from functools import partial
 from typing import Any
 
@@ -12,9 +13,11 @@ from hypothesis import strategies as st
 
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Device, SessionId, User, UserId
-from gateway.domain.upstream import About, Feature, LoggedOff, LogOn, SessionInfo
+from gateway.domain.upstream import LoggedOff, LogOn, SessionInfo
 from gateway.upstream.oscce import http
+from gateway.upstream.oscce.decode import MOST, NONE_BELOW_MS, in_gateway_time, offset_ms, retry_after_s
 from gateway.upstream.oscce.errors import WireError
+from gateway.upstream.oscce.link import ServerClock, SetBackError
 
 ABOUT: dict[str, Any] = {
     "Product": "OSCC-E",
@@ -43,11 +46,6 @@ PHONE = Device("d-1", "Phone")
 
 def body(fields: object) -> bytes:
     return json.dumps(fields).encode()
-
-
-def test_the_server_says_which_one_it_is() -> None:
-    read = http.about(body(ABOUT))
-    assert read == About("V2R1", "V8R2", frozenset({Feature.SKILLS, Feature.LINK_FENCING}))
 
 
 @pytest.mark.parametrize(
@@ -146,58 +144,11 @@ def test_only_known_words_confirm_a_log_off(told: dict[str, Any], read: LoggedOf
         assert reader(body(told), 0) == read
 
 
-@pytest.mark.parametrize("told", [b"", b" \r\n", b"{}"])
-def test_another_session_may_be_ended_without_a_word(told: bytes) -> None:
-    assert http.ended(told, 0) == LoggedOff("none", None)
-    with pytest.raises(WireError):
-        http.logged_off(told, 0)
-
-
-def test_instants_are_told_in_the_gateways_time() -> None:
-    assert http.logged_on(body(LOGGED_ON), -60_000, "main").expires_at_ms == 1_699_999_940_000
-    until = body({"Routing": "AfterContact", "RoutedUntil": 9})
-    for reader in (http.logged_off, http.ended):
-        assert reader(until, 60_000) == LoggedOff("after_contact", 60_009)
-    (listed,) = http.sessions(body({"Sessions": [LISTED]}), 60_000)
-    assert listed.since_ms == 60_005
-    assert http.kept_alive(b'{"ExpiresAt":77}', 60_000) == 60_077
-
-
 def test_sessions_of_known_applications_are_listed() -> None:
     told = {"Sessions": [LISTED, LISTED | {"ID": "p-2", "Application": "Wallboard"}]}
     assert http.sessions(body(told), 0) == (
         SessionInfo(SessionId("p-1"), Application.DASHBOARD, PHONE, 5, attached=True),
     )
-
-
-def test_the_new_end_is_read() -> None:
-    assert http.kept_alive(b'{"ExpiresAt":77}', 0) == 77
-
-
-@pytest.mark.parametrize(
-    ("status", "told", "code"),
-    [
-        (401, {"Error": "InvalidCredentials"}, ErrorCode.INVALID_CREDENTIALS),
-        (401, {"Error": "SessionUnknown"}, ErrorCode.SESSION_ENDED),
-        (403, {"Error": "AccountBlocked"}, ErrorCode.ACCOUNT_BLOCKED),
-        (403, {"Error": "RoleMissing"}, ErrorCode.ROLE_MISSING),
-        (409, {"Error": "NumberInUse"}, ErrorCode.REMOTE_NUMBER_IN_USE),
-        (422, {"Error": "RemoteNumberMissing"}, ErrorCode.REMOTE_NUMBER_MISSING),
-        (503, {"Error": "FunctionUnavailable", "Function": "RemoteAgent"}, ErrorCode.FUNCTION_UNAVAILABLE),
-        (503, {"Error": "Busy"}, ErrorCode.BUSY),
-        (418, {"Error": "Teapot"}, ErrorCode.UPSTREAM_REJECTED),
-        (500, {"Error": "Internal"}, ErrorCode.UPSTREAM_UNAVAILABLE),
-        (502, {}, ErrorCode.UPSTREAM_UNAVAILABLE),
-        (400, "text", ErrorCode.UPSTREAM_UNAVAILABLE),
-        (409, {"Error": 5}, ErrorCode.UPSTREAM_UNAVAILABLE),
-        (429, "", ErrorCode.BUSY),
-        (429, {"Error": "TooManyRequests"}, ErrorCode.BUSY),
-        (429, {"Error": "AccountLocked"}, ErrorCode.ACCOUNT_LOCKED),
-    ],
-)
-def test_refusals_have_the_codes_of_clients(status: int, told: object, code: ErrorCode) -> None:
-    of_session = code is ErrorCode.SESSION_ENDED
-    assert http.refused(status, body(told), of_session=of_session).code is code
 
 
 @pytest.mark.parametrize(
@@ -216,22 +167,6 @@ def test_a_name_that_belongs_to_another_door_has_no_meaning(of_session: bool, to
     assert error.retry_after_s is None
 
 
-def test_since_when_somebody_is_logged_on_elsewhere_is_told_in_the_gateways_time() -> None:
-    told = body({"Error": "AlreadyLoggedOn", "Where": "Desk", "Since": 5})
-    assert http.refused(409, told, 60_000, of_session=False).details["since_ms"] == 60_005
-
-
-def test_details_of_refusals_are_kept() -> None:
-    locked = http.refused(423, body({"Error": "AccountLocked", "RetryAfter": 60}), of_session=False)
-    assert (locked.code, locked.retry_after_s) == (ErrorCode.ACCOUNT_LOCKED, 60)
-    told = body({"Error": "AlreadyLoggedOn", "Where": "Desk", "Since": 5})
-    elsewhere = http.refused(409, told, of_session=False)
-    assert (elsewhere.code, elsewhere.details) == (
-        ErrorCode.ALREADY_LOGGED_ON,
-        {"where": "Desk", "since_ms": 5},
-    )
-
-
 @pytest.mark.parametrize(
     ("status", "told", "wait_s"),
     [
@@ -248,14 +183,6 @@ def test_details_of_refusals_are_kept() -> None:
 def test_what_may_succeed_later_says_when(status: int, told: bytes, wait_s: float | None) -> None:
     error = http.refused(status, told, of_session=False, retry_after_s=33.0)
     assert error.retry_after_s == wait_s
-
-
-@pytest.mark.parametrize(
-    ("told", "token"),
-    [(b'{"Error":"LinkStale","Token":7}', 7), (b'{"Error":"LinkStale"}', None), (b"<html>", None)],
-)
-def test_the_highest_token_is_read_when_it_is_told(told: bytes, token: int | None) -> None:
-    assert http.stale_token(told) == token
 
 
 @given(
@@ -281,3 +208,169 @@ def test_arbitrary_bodies_are_harmless(told: bytes) -> None:
             read(told)
         except (WireError, GatewayError):
             continue
+
+
+# ---- Does the `Date` of an answer tell how far the server's clock is off, and nothing ----
+
+
+# Sun, 06 Nov 1994 08:49:37 GMT
+TOLD_MS = 784_111_777_000
+DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
+
+
+@pytest.mark.parametrize(
+    "date", [DATE, "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"], ids=["fixed", "850", "c"]
+)
+def test_each_form_of_a_date_is_read(date: str) -> None:
+    assert offset_ms(date, TOLD_MS + 60_500) == 60_000
+
+
+@pytest.mark.parametrize(
+    ("ahead_ms", "offset"),
+    [
+        (500, 0),
+        (2_499, 0),
+        (2_500, 2_000),
+        (-1_499, 0),
+        (-1_500, -2_000),
+        (300_500, 300_000),
+        (-299_500, -300_000),
+    ],
+)
+def test_only_clocks_that_are_two_seconds_apart_are_off(ahead_ms: int, offset: int) -> None:
+    assert offset_ms(DATE, TOLD_MS + ahead_ms) == offset
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        None,
+        "",
+        "soon",
+        "0",
+        "784111777",
+        "Sun, 06 Nov 1994",
+        "Sun, 31 Feb 1994 08:49:37 GMT",
+        "Sun, 06 Nov 1994 25:00:00 GMT",
+        "Sun, 06 Nov 99999 08:49:37 GMT",
+        "Sun, 06 Nov 1994 08:49:37 +9999999999",
+        "\x00",
+    ],
+)
+def test_a_date_that_is_missing_or_cannot_be_read_tells_nothing(date: str | None) -> None:
+    assert offset_ms(date, TOLD_MS + 3_600_000) == 0
+
+
+@given(server_ms=st.integers(0, 2**42), late_ms=st.integers(0, 400), off_ms=st.integers(-(10**9), 10**9))
+def test_the_offset_is_true_to_a_second(server_ms: int, late_ms: int, off_ms: int) -> None:
+    date = formatdate(server_ms // 1000, usegmt=True)
+    seen = offset_ms(date, server_ms + off_ms + late_ms)
+    assert abs(seen - off_ms) <= 1_000 or (seen == 0 and abs(off_ms) < NONE_BELOW_MS + 1_000)
+
+
+@given(st.text(max_size=40) | st.text("SunMoOctGMT :,+-0123456789", max_size=40))
+def test_whatever_is_told_is_harmless(date: str) -> None:
+    assert isinstance(offset_ms(date, TOLD_MS), int)
+
+
+@pytest.mark.parametrize(
+    ("told", "offset", "shown"), [(5, 0, 5), (5, 7, 12), (5, -7, 0), (MOST, 1, MOST), (MOST, -1, MOST - 1)]
+)
+def test_instants_move_within_what_frames_carry(told: int, offset: int, shown: int) -> None:
+    assert in_gateway_time(told, offset) == shown
+
+
+@pytest.mark.parametrize(
+    ("told", "wait_s"),
+    [
+        ("33", 33.0),
+        ("0", 1.0),
+        ("007", 7.0),
+        ("301", 300.0),
+        ("9" * 15, 300.0),
+        ("9" * 5_000, 300.0),
+        (DATE, 20.0),
+        ("Sun Nov  6 08:49:37 1994", 20.0),
+        ("Sun, 06 Nov 1994 08:48:37 GMT", 1.0),
+        ("Wed, 21 Oct 2099 07:28:00 GMT", 300.0),
+        (None, None),
+        ("", None),
+        ("-5", None),
+        ("1.5", None),
+        ("soon", None),
+        ("\u0661\u0662", None),
+        ("Wed, 21 Oct 99999 07:28:00 GMT", None),
+    ],
+)
+def test_how_long_to_wait_is_told_in_seconds_or_as_a_date(told: str | None, wait_s: float | None) -> None:
+    assert retry_after_s(told, 0, TOLD_MS - 20_000) == wait_s
+
+
+def test_a_date_to_wait_for_is_one_of_the_servers_clock() -> None:
+    assert retry_after_s(DATE, 60_000, TOLD_MS + 40_000) == 20.0
+
+
+@given(st.text(max_size=40))
+def test_whatever_is_told_the_wait_is_bounded(told: str) -> None:
+    wait_s = retry_after_s(told, 0, TOLD_MS)
+    assert wait_s is None or 1 <= wait_s <= 300
+
+
+# ---- Is a server's clock seen to be set back, and nothing else taken for it ----
+
+
+START_MS = 1_700_000_000_000
+
+
+def lived(*, step_ms: int, rate: float = 1.0, delays: tuple[float, ...] = (), at: int = 3) -> bool:
+    """Tell whether a clock that is set by *step_ms* before answer *at* is seen to be set back.
+
+    Args:
+        step_ms: How far it is set forward.
+        rate: How fast it goes.
+        delays: Of the answers, in turn, half on the way to the server, half back; seconds.
+        at: Which answer is given after it was set.
+    """
+    clock = ServerClock()
+    clock.told(START_MS, 100.0)
+    for number in range(1, at + 4):
+        asked_at = 100.0 + 10.0 * number
+        delay_s = delays[number % len(delays)] if delays else 0.0
+        time_ms = START_MS + round((asked_at + delay_s / 2 - 100.0) * 1000 * rate)
+        try:
+            clock.answered(time_ms + (step_ms if number >= at else 0), asked_at, asked_at + delay_s)
+        except SetBackError:
+            return True
+    return False
+
+
+@pytest.mark.parametrize("step_ms", [-2_100, -30_000, -300_000, -START_MS])
+def test_a_step_back_is_seen(step_ms: int) -> None:
+    assert lived(step_ms=step_ms)
+    assert lived(step_ms=step_ms, at=1), "the time of the opening is the first"
+
+
+@pytest.mark.parametrize("step_ms", [-2_000, -500, 0, 500, 300_000])
+def test_jitter_and_steps_forward_are_none(step_ms: int) -> None:
+    assert not lived(step_ms=step_ms)
+
+
+def test_a_step_back_is_seen_after_a_step_forward() -> None:
+    clock = ServerClock()
+    clock.told(START_MS, 100.0)
+    clock.answered(START_MS + 310_000, 110.0, 110.0)
+    with pytest.raises(SetBackError):
+        clock.answered(START_MS + 20_000, 120.0, 120.0)
+
+
+@given(st.lists(st.floats(0, 60), min_size=1, max_size=6), st.floats(0.9995, 1.0005))
+def test_slow_answers_and_slow_clocks_are_none(delays: list[float], rate: float) -> None:
+    assert not lived(step_ms=0, rate=rate, delays=tuple(delays))
+
+
+def test_a_clock_that_goes_slow_for_days_is_none() -> None:
+    clock = ServerClock()
+    clock.told(START_MS, 0.0)
+    for number in range(1, 30_000):
+        now = 10.0 * number
+        clock.answered(START_MS + round(now * 1000 * 0.9995), now, now)
