@@ -36,9 +36,7 @@ VOLATILE = frozenset(
     }
 )
 ANA = "Local/2001@oscc-remote/n"
-BEGINS_WITH = {
-    "06-members": (("sales", ANA, 0, 7, "Call-backs"), ("support", ANA, 1, 0, "Training")),
-}
+BEGINS_WITH = {"06-members": (("sales", ANA, 0, 7, "Call-backs"), ("support", ANA, 1, 0, "Training"))}
 """Recording → memberships that earlier recordings have left: queue, interface, penalty, wrap-up, reason."""
 
 

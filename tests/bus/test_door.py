@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 
 import pytest
+import uvloop
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.app.process import SystemClock
-from gateway.bus.connect import OPEN_S, Connector, Endpoint, OpenConnection, RedisUnreachable, parse_url
+from gateway.bus.connect import (
+    OPEN_S,
+    Address,
+    Connector,
+    Endpoint,
+    OpenConnection,
+    RedisCredentials,
+    RedisUnreachable,
+    parse_url,
+)
+from gateway.bus.stores import ServerFacts, inspect
 from tests.app import certificates
 from tests.bus.peer import Peer, Words, door, usual
 from tests.doubles.clock import ManualClock
@@ -301,3 +315,185 @@ async def test_a_listener_without_tls_is_told_from_one_that_nobody_trusts() -> N
 async def test_a_file_of_certificates_that_is_none_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         Connector(parse_url(f"rediss://h?ca_file={tmp_path / 'none.pem'}"), ManualClock())
+
+
+# ---- Is every form of a bus URL read, and every other refused without repeating its s ----
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("redis://h", Address((Endpoint("h", 6379),))),
+        ("redis://h:1", Address((Endpoint("h", 1),))),
+        ("redis://h:1/3", Address((Endpoint("h", 1),), db=3)),
+        ("redis://h:1/?db=3", Address((Endpoint("h", 1),), db=3)),
+        ("redis://:s3@h", Address((Endpoint("h", 6379),), RedisCredentials(None, "s3"))),
+        ("redis://u:s%40%3a@h", Address((Endpoint("h", 6379),), RedisCredentials("u", "s@:"))),
+        ("redis://u:a@b@h", Address((Endpoint("h", 6379),), RedisCredentials("u", "a@b"))),
+        ("redis://[::1]:7", Address((Endpoint("::1", 7),))),
+        ("rediss://h", Address((Endpoint("h", 6379),), tls=True)),
+        ("rediss://h?ca_file=/etc/ca.pem", Address((Endpoint("h", 6379),), tls=True, ca_file="/etc/ca.pem")),
+        (
+            "redis+sentinel://u:p@a:1,b/main?db=2&sentinel_user=v&sentinel_password=q%26",
+            Address(
+                (Endpoint("a", 1), Endpoint("b", 26379)),
+                RedisCredentials("u", "p"),
+                "main",
+                RedisCredentials("v", "q&"),
+                db=2,
+            ),
+        ),
+        (
+            "rediss+sentinel://[::1]:1,[::2]/main",
+            Address((Endpoint("::1", 1), Endpoint("::2", 26379)), service="main", tls=True),
+        ),
+        (
+            "redis+cluster://u:p@a:1,b,[::1]:2",
+            Address(
+                (Endpoint("a", 1), Endpoint("b", 6379), Endpoint("::1", 2)),
+                RedisCredentials("u", "p"),
+                is_cluster=True,
+            ),
+        ),
+        (
+            "rediss+cluster://a/0?ca_file=/etc/ca.pem",
+            Address((Endpoint("a", 6379),), tls=True, ca_file="/etc/ca.pem", is_cluster=True),
+        ),
+    ],
+)
+def test_every_form_is_read(url: str, expected: Address) -> None:
+    assert parse_url(url) == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("", "begins with redis://"),
+        ("memory://", "begins with redis://"),
+        ("redis-cluster://s3cret@h", "begins with redis://"),
+        ("redis+cluster://s3cret@h", "user:password"),
+        ("redis+cluster://a,,b", "each host between commas"),
+        ("redis+cluster://a/1", "the database 0 alone"),
+        ("redis+cluster://a/s3cret", "the database 0 alone"),
+        ("redis+cluster://a?db=1", "options ca_file"),
+        ("redis://[s3cret", "begins with redis://"),
+        ("redis://", "names a host"),
+        ("redis://:s3cret@", "names a host"),
+        ("redis://h:0", "names a host"),
+        ("redis://h:s3cret", "not a host with a port"),
+        ("redis://h:65536", "not a host with a port"),
+        ("redis://s3cret@h", "user:password"),
+        ("redis://h/s3cret", "is a number"),
+        ("redis://h/1?db=1", "its database once"),
+        ("redis://h?s3cret", "name=value"),
+        ("redis://h?s3cret=1", "options ca_file, db"),
+        ("redis://h?sentinel_password=s3cret", "options ca_file, db"),
+        ("redis://h?ca_file=s3cret", "is for rediss"),
+        ("redis+sentinel://a,b", "names the primary"),
+        ("redis+sentinel://a,b/", "names the primary"),
+        ("redis+sentinel://a,b/s3cret/1", "names the primary"),
+        ("redis+sentinel://a,,b/main", "each host between commas"),
+        ("redis+sentinel://a/main?db=s3cret", "is a number"),
+        ("redis+sentinel://a/main?db=²", "is a number"),
+    ],
+)
+def test_anything_else_is_refused_in_words_that_hold_nothing_of_it(url: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says) as refused:
+        parse_url(url)
+    assert "s3cret" not in str(refused.value)
+    assert refused.value.__cause__ is None
+    assert refused.value.__suppress_context__ or refused.value.__context__ is None
+
+
+@given(
+    url=st.text(max_size=40),
+    form=st.sampled_from(["", "redis://", "rediss://a/", "redis+cluster://", "redis+sentinel://"]),
+)
+def test_arbitrary_text_raises_nothing_else(url: str, form: str) -> None:
+    with contextlib.suppress(ValueError):
+        assert parse_url(form + url).endpoints
+
+
+def test_secrets_are_not_shown() -> None:
+    address = parse_url("redis+sentinel://u5er:s3cret@a/main?sentinel_user=v5er&sentinel_password=s3cret")
+    for secret in ("s3cret", "u5er", "v5er"):
+        assert secret not in repr(address)
+
+
+def test_places_read_as_people_write_them() -> None:
+    assert [str(Endpoint("h", 1)), str(Endpoint("::1", 2))] == ["h:1", "[::1]:2"]
+
+
+# ---- Is a server known for what it is, on both engines, and is what it hides left unk ----
+
+
+CLOCK = SystemClock()
+KEEPS = {"snapshots": ("--save", "60 1"), "log": ("--appendonly", "yes"), "nothing": ()}
+
+
+@pytest.mark.parametrize("engine", list(Engine), ids=lambda engine: engine.value)
+async def test_a_server_tells_what_it_is(engine: Engine) -> None:
+    async with redis_server("--maxmemory-policy", "noeviction", engine=engine) as server:
+        found = await inspect(parse_url(server.url), CLOCK)
+    assert found.endpoint == Endpoint("127.0.0.1", server.port)
+    assert found.engine == engine.value.capitalize()
+    assert found.version > (7, 2)
+    assert (found.persists, found.evicts, found.is_too_old) == (False, False, False)
+    assert found.clock_offset_s == pytest.approx(0, abs=0.5)
+
+
+async def test_a_node_reaches_it_on_the_loop_that_nodes_have() -> None:
+    async with redis_server() as server:
+        found = await asyncio.to_thread(lambda: uvloop.run(inspect(parse_url(server.url), CLOCK)))
+    assert found.engine is not None
+
+
+@pytest.mark.parametrize("kept", list(KEEPS))
+async def test_one_that_keeps_what_it_is_told_is_found_out(kept: str) -> None:
+    async with redis_server(*KEEPS[kept]) as server:
+        found = await inspect(parse_url(server.url), CLOCK)
+    assert found.persists is (kept != "nothing")
+
+
+async def test_one_that_forgets_when_it_is_full_is_found_out() -> None:
+    async with redis_server("--maxmemory-policy", "volatile-lru") as server:
+        assert (await inspect(parse_url(server.url), CLOCK)).evicts is True
+
+
+@pytest.mark.parametrize("kept", list(KEEPS))
+async def test_what_the_user_may_not_ask_is_unknown(kept: str) -> None:
+    async with redis_server(*KEEPS[kept]) as server:
+        await server.command("ACL", "SETUSER", "gw", "on", ">secret", "+ping", "+role", "+info")
+        url = f"redis://gw:secret@127.0.0.1:{server.port}"
+        found = await inspect(parse_url(url), CLOCK)
+    assert found.engine is not None  # HELLO is nobody forbidden
+    # only a log of commands shows in what INFO tells
+    assert found.persists is (True if kept == "log" else None)
+    assert (found.evicts, found.clock_offset_s) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("engine", "version", "is_too_old"),
+    [
+        ("Redis", (7, 0, 15), True),
+        ("Redis", (7, 2), False),
+        ("Redis", (8, 0, 2), False),
+        ("Valkey", (7, 2, 9), True),
+        ("Valkey", (8, 0, 0), False),
+        (None, (), False),
+    ],
+)
+def test_old_versions_are_known(engine: str | None, version: tuple[int, ...], is_too_old: bool) -> None:
+    assert ServerFacts(Endpoint("h", 1), engine, version, None, None, None).is_too_old is is_too_old
+
+
+async def test_one_that_is_not_there_or_lets_nobody_in_is_told(tmp_path: Path) -> None:
+    with pytest.raises(RedisUnreachable, match="it refused the connection"):
+        await inspect(parse_url(f"redis://127.0.0.1:{free_port()}"), CLOCK)
+    async with redis_server("--requirepass", "secret") as server:
+        with pytest.raises(RedisUnreachable, match="it refused AUTH: WRONGPASS"):
+            await inspect(parse_url(f"redis://:wrong@127.0.0.1:{server.port}"), CLOCK)
+    with pytest.raises(
+        RedisUnreachable, match="the file of trusted certificates cannot be read: No such file"
+    ):
+        await inspect(parse_url(f"rediss://h?ca_file={tmp_path}/none.pem"), CLOCK)

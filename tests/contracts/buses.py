@@ -195,10 +195,7 @@ NETWORKED: tuple[str, ...] = ("redis", "redis_cluster", "sentinel", "valkey", "v
 
 
 def node(
-    url: str,
-    keys: BusKeys = KEYS,
-    connections: type[Connection] = Connection,
-    name: NodeId = NOBODY,
+    url: str, keys: BusKeys = KEYS, connections: type[Connection] = Connection, name: NodeId = NOBODY
 ) -> RedisBackend:
     """Return the doors of the node *name* to the Redis at *url*."""
     options = BackendOptions(node=name)

@@ -9,14 +9,7 @@ import pytest
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Device, SessionId, SessionSecret
 from gateway.domain.resources import FunctionState
-from gateway.domain.upstream import (
-    Feature,
-    FunctionChanged,
-    LinkClosed,
-    LinkReplaced,
-    LogOn,
-    Opened,
-)
+from gateway.domain.upstream import Feature, FunctionChanged, LinkClosed, LinkReplaced, LogOn, Opened
 from tests.contracts.upstream_sites import PHONE, SITES, TABLET, Site, hearing
 
 

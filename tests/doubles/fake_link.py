@@ -8,14 +8,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Final, Literal
 
-from gateway.domain.commands import (
-    AttachSession,
-    Execute,
-    LinkAnswer,
-    LinkRequest,
-    Listen,
-    QueryDirectory,
-)
+from gateway.domain.commands import AttachSession, Execute, LinkAnswer, LinkRequest, Listen, QueryDirectory
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.upstream import LinkClosed, LinkEvent, Reading
 from gateway.runtime.ports import Clock, Hear

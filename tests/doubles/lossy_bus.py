@@ -82,11 +82,7 @@ class Trouble:
         """Return a node's doors."""
         bus = self._doors[node] = LossyBus(self, node)
         return Cluster(
-            bus,
-            LossyLeases(self, node),
-            LossyRoll(self, node),
-            LossyShelf(self, node),
-            lambda: self.refused,
+            bus, LossyLeases(self, node), LossyRoll(self, node), LossyShelf(self, node), lambda: self.refused
         )
 
     async def run(self) -> None:

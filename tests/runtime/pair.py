@@ -9,13 +9,7 @@ from typing import Any
 
 from gateway.domain.errors import GatewayError
 from gateway.domain.model import NodeId, UserId
-from gateway.protocol.envelopes import (
-    Asks,
-    Attach,
-    Envelope,
-    Inbox,
-    Since,
-)
+from gateway.protocol.envelopes import Asks, Attach, Envelope, Inbox, Since
 from gateway.runtime.cluster import Exchange, NotHeardError
 from tests.core.samples import ticket_of
 from tests.doubles.clock import ManualClock

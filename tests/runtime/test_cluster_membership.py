@@ -178,10 +178,7 @@ async def test_a_node_that_gives_notice_says_so_at_once_and_has_not_begun_to_lea
             ("n0", True),
             ("n1", False),
         ]
-        assert [(each.node, each.draining) for each in far.membership.nodes] == [
-            ("n0", True),
-            ("n1", False),
-        ]
+        assert [(each.node, each.draining) for each in far.membership.nodes] == [("n0", True), ("n1", False)]
         assert far.membership.others == ()
         await at.pass_time(2 * SAY_S)
         assert not far.membership.is_leaving(near.record().holder)

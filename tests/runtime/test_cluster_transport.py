@@ -2,26 +2,47 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import NoReturn
 
 import pytest
 
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.model import UserId
+from gateway.domain.model import NodeId, UserId
+from gateway.domain.resources import Queue
 from gateway.protocol.envelopes import (
+    Asked,
     Attach,
     AttachAnswer,
     CallAnswer,
     Channel,
+    Control,
     Detach,
     Envelope,
     Events,
     Inbox,
     Leaving,
     Probe,
+    Publication,
+    Publications,
+    PublishedValue,
+    Since,
 )
-from gateway.runtime.cluster import UNDER_WAY_MAX, NotHeardError
+from gateway.runtime.cluster import (
+    ASKS_MAX,
+    UNDER_WAY_MAX,
+    UPDATES_MAX,
+    Bundles,
+    Exchange,
+    NotHeardError,
+    Share,
+)
+from tests.doubles.clock import ManualClock
+from tests.doubles.lossy_bus import LossyBus, Trouble
 from tests.runtime.pair import FIRST, HERE, THERE, Asker, Pair, attach, pair, since
+from tests.runtime.street import street
 
 
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -220,3 +241,341 @@ async def test_probes_of_an_earlier_life_are_ignored() -> None:
         await at.clock.advance(2)
         await at.say(Probe(FIRST))
         assert at.health == "degraded"
+
+
+# ---- How are many owners asked for many users, and is what they publish heard ----
+
+
+async def test_what_is_wanted_in_one_turn_goes_in_one_batch_and_is_answered_so() -> None:
+    async with pair() as at:
+        askers = [Asker() for _ in range(3)]
+        for key, asker in enumerate(askers):
+            at.exchange.want(THERE, since(key), asker)
+        await at.clock.settle()
+        (asks,) = at.asked()
+        assert (asks.node, asks.asks) == (HERE, tuple(since(key) for key in range(3)))
+        await at.say(Asked(THERE, "life", asks.number, (UserId("main", 1),)))
+        assert [asker.told for asker in askers] == [["answered"], ["not mine, says life"], ["answered"]]
+        await at.say(Asked(THERE, "life", asks.number))
+        assert [len(asker.told) for asker in askers] == [1, 1, 1]
+        assert at.exchange.sizes["batches"] == 0
+
+
+async def test_a_batch_is_not_too_long() -> None:
+    async with pair() as at:
+        for key in range(ASKS_MAX + 1):
+            at.exchange.want(THERE, since(key), Asker())
+        await at.clock.settle()
+        assert [len(asks.asks) for asks in at.asked()] == [ASKS_MAX, 1]
+
+
+async def test_of_one_user_the_newest_question_is_put() -> None:
+    async with pair() as at:
+        at.exchange.want(THERE, since(1), Asker())
+        at.exchange.want(THERE, Since(UserId("main", 1), 1, 9), Asker())
+        await at.clock.settle()
+        assert [asks.asks for asks in at.asked()] == [(Since(UserId("main", 1), 1, 9),)]
+
+
+async def test_an_answer_of_another_node_than_was_asked_answers_nothing() -> None:
+    async with pair() as at:
+        asker = Asker()
+        at.exchange.want(THERE, since(1), asker)
+        await at.clock.settle()
+        (asks,) = at.asked()
+        await at.say(Asked(NodeId("elsewhere"), "life", asks.number))
+        assert asker.told == []
+
+
+@pytest.mark.parametrize("reached", [False, True])
+async def test_a_batch_that_nobody_heard_is_not_remembered(reached: bool) -> None:
+    async with pair(listens=False) as at:
+        if not reached:
+            at.trouble.take_away()
+        at.exchange.want(THERE, since(1), Asker())
+        await at.clock.settle()
+        assert at.exchange.sizes["batches"] == 0
+
+
+async def test_of_batches_without_an_answer_only_so_many_are_remembered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.runtime.cluster.QUESTIONS_MAX", 2)
+    async with pair() as at:
+        for key in range(4):
+            at.exchange.want(THERE, since(key), Asker())
+            await at.clock.settle()
+        assert at.exchange.sizes["batches"] == 2
+
+
+async def test_questions_whose_answers_were_lost_are_forgotten_with_the_next_answer() -> None:
+    async with pair() as at:
+        askers = [Asker() for _ in range(4)]
+        for key, asker in enumerate(askers):
+            at.exchange.want(THERE, since(key), asker)
+            await at.clock.settle()
+        assert at.exchange.sizes["batches"] == 4
+        await at.say(Asked(THERE, "life", at.asked()[2].number))
+        assert at.exchange.sizes["batches"] == 1
+        assert [asker.told for asker in askers] == [[], [], ["answered"], []]
+
+
+async def test_of_a_node_that_nobody_follows_any_more_no_question_is_remembered() -> None:
+    async with pair() as at:
+        at.exchange.want(THERE, since(1), Asker())
+        await at.clock.settle()
+        at.exchange.tick(at.clock.now(), [THERE])
+        await at.clock.settle()
+        assert at.exchange.sizes["batches"] > 0
+        at.exchange.tick(at.clock.now(), [])
+        assert at.exchange.sizes["batches"] == 0
+
+
+async def test_who_is_followed_is_asked_for_a_sign_of_life_every_second() -> None:
+    async with pair() as at:
+        for _ in range(3):
+            at.exchange.tick(at.clock.now(), [THERE])
+            at.exchange.tick(at.clock.now(), [THERE])
+            await at.clock.advance(1)
+        assert [asks.asks for asks in at.asked()] == [()] * 3
+        at.exchange.tick(at.clock.now(), [])
+        await at.clock.settle()
+        assert len(at.asked()) == 3
+        assert at.exchange.sizes["peers"] == 0
+
+
+async def test_who_answers_is_not_deaf_and_who_does_not_is() -> None:
+    async with pair() as at:
+        for answers in (True, False):
+            for _ in range(5):
+                at.exchange.tick(at.clock.now(), [THERE])
+                await at.clock.settle()
+                if answers:
+                    await at.say(Asked(THERE, "life", at.asked()[-1].number))
+                await at.clock.advance(1)
+            assert (THERE in at.exchange.peers.deaf(at.clock.now())) is not answers
+
+
+async def test_whoever_follows_a_user_hears_what_is_published_of_him() -> None:
+    async with pair() as at:
+        user, heard = UserId("main", 1), list[Envelope]()
+        await at.exchange.follow(user, heard.append)
+        told = Detach(user, "s", HERE)
+        await at.there.publish(Events(user), told)
+        await at.exchange.unfollow(user)
+        await at.there.publish(Events(user), told)
+        assert heard == [told]
+
+
+class Refusing(LossyBus):
+    """A bus whose subscriptions fail, as many times as it is told."""
+
+    def __init__(self, trouble: Trouble, times: int) -> None:
+        super().__init__(trouble, 0)
+        self.times = times
+
+    async def subscribe(self, channel: Channel, receive: Callable[[Envelope], None]) -> None:
+        self._fail()
+        await super().subscribe(channel, receive)
+
+    async def unsubscribe(self, channel: Channel) -> None:
+        self._fail()
+        await super().unsubscribe(channel)
+
+    def _fail(self) -> None:
+        if self.times:
+            self.times -= 1
+            raise GatewayError(ErrorCode.BUS_DOWN, "away")
+
+
+async def test_a_subscription_that_fails_leaves_the_rest_to_the_bus() -> None:
+    at = Pair()
+    bus = Refusing(at.trouble, 2)
+    exchange = Exchange(HERE, bus, at.clock, FIRST)
+    await exchange.follow(UserId("main", 1), at.inbox.append)
+    await exchange.unfollow(UserId("main", 1))
+    assert bus.times == 0
+
+
+async def test_a_node_that_cannot_listen_tries_again() -> None:
+    at = Pair()
+    bus = Refusing(at.trouble, 3)
+    exchange = Exchange(HERE, bus, at.clock, FIRST)
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(exchange.run(at.listener))
+        await at.clock.advance(2.5)
+        assert list(bus.receivers) == []
+        await at.clock.advance(1.5)
+        assert list(bus.receivers) == [Inbox(HERE), Control()]
+        running.cancel()
+
+
+# ---- How does what changed for many users reach each node that follows them in one me ----
+
+
+A, B = NodeId("a"), NodeId("b")
+
+
+class Owner:
+    """A user with so many changes at a time, for those nodes."""
+
+    def __init__(self, key: int, *nodes: NodeId, updates: int = 1, apart: bool = False) -> None:
+        self.user = UserId("main", key)
+        self.nodes = None if apart else nodes
+        self.updates = updates
+        self.news = 0
+
+    def take(self) -> Share | None:
+        if not self.news:
+            return None
+        updates = tuple(PublishedValue(f"queue:{n}", n, Queue()) for n in range(self.updates))
+        told = Publication(self.user, 1, 0, self.news, False, updates, "live", None)
+        self.news = 0
+        return Share(told, self.nodes)
+
+
+class Place:
+    """A bus that takes what it is given when the test says so."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.taken: list[tuple[Channel, Envelope]] = []
+        self.waiting: list[asyncio.Future[int]] = []
+        self.bundles = Bundles(self.deliver)
+
+    async def deliver(self, channel: Channel, envelope: Envelope) -> int:
+        self.taken.append((channel, envelope))
+        self.waiting.append(asyncio.get_running_loop().create_future())
+        return await self.waiting[-1]
+
+    async def change(self, *owners: Owner) -> None:
+        for owner in owners:
+            owner.news += 1
+            self.bundles.add(owner)
+        await self.clock.settle()
+
+    async def answer(self, number: int = 0, error: GatewayError | None = None) -> None:
+        waiting = self.waiting.pop(number)
+        if error is None:
+            waiting.set_result(1)
+        else:
+            waiting.set_exception(error)
+        await self.clock.settle()
+
+    def told(self) -> list[tuple[Channel, list[tuple[int, int]]]]:
+        """Return who was told how much of whom, and forget it."""
+        taken, self.taken = self.taken, []
+        return [
+            (channel, [(one.user.key, one.upto) for one in envelope.told])
+            for channel, envelope in taken
+            if isinstance(envelope, Publications)
+        ]
+
+
+@asynccontextmanager
+async def place() -> AsyncIterator[Place]:
+    made = Place()
+    async with asyncio.TaskGroup() as tasks:
+        made.bundles.run_in(tasks)
+        yield made
+        for waiting in made.waiting:
+            waiting.cancel()
+
+
+async def test_what_changes_in_one_turn_reaches_each_node_in_one_message() -> None:
+    async with place() as at:
+        await at.change(Owner(1, A), Owner(2, A, B), Owner(3, B), Owner(4))
+        assert at.told() == [(Inbox(A), [(1, 1), (2, 1)]), (Inbox(B), [(2, 1), (3, 1)])]
+
+
+async def test_what_changes_meanwhile_goes_with_the_next_when_every_node_was_told() -> None:
+    async with place() as at:
+        first, second = Owner(1, A, B), Owner(2, A)
+        await at.change(first)
+        await at.change(second)
+        await at.change(first, second)
+        at.told()
+        await at.answer()
+        assert at.told() == []
+        assert len(at.bundles) == 2
+        await at.answer()
+        assert at.told() == [(Inbox(A), [(2, 2), (1, 1)]), (Inbox(B), [(1, 1)])]
+        assert len(at.bundles) == 0
+
+
+async def test_what_must_not_be_overtaken_does_not_wait_for_a_round() -> None:
+    async with place() as at:
+        one, other = Owner(1, A), Owner(2, A)
+        await at.change(one)
+        await at.change(other)
+        assert len(at.taken) == 1
+        at.bundles.hurry(other)
+        await at.clock.settle()
+        assert [bundle.told[0].user.key for _, bundle in at.taken if isinstance(bundle, Publications)] == [
+            1,
+            2,
+        ]
+        await at.answer()
+        await at.answer()
+        assert len(at.taken) == 2, "nothing is told twice"
+
+
+async def test_what_is_lost_keeps_nothing_else_from_being_told() -> None:
+    async with place() as at:
+        owner = Owner(1, A)
+        await at.change(owner)
+        await at.change(owner)
+        await at.answer(error=GatewayError(ErrorCode.BUS_DOWN, "away"))
+        assert at.told() == [(Inbox(A), [(1, 1)]), (Inbox(A), [(1, 1)])]
+
+
+async def test_whose_news_were_taken_back_is_not_told_and_holds_nobody_up() -> None:
+    async with place() as at:
+        nobody, somebody = Owner(1, A), Owner(2, A)
+        at.bundles.add(nobody)
+        await at.clock.settle()
+        await at.change(somebody)
+        assert at.told() == [(Inbox(A), [(2, 1)])]
+
+
+async def test_who_reads_his_own_channel_alone_is_told_there() -> None:
+    async with place() as at:
+        await at.change(Owner(1, A), Owner(2, apart=True))
+        assert [channel for channel, _ in at.taken] == [Events(UserId("main", 2)), Inbox(A)]
+        assert isinstance(at.taken[0][1], Publication)
+
+
+async def test_messages_are_bounded_and_a_larger_change_travels_alone() -> None:
+    async with place() as at:
+        half, whole = UPDATES_MAX // 2 - 1, UPDATES_MAX + 1
+        sizes = [half, half, 0, whole, 0]
+        await at.change(*(Owner(key, A, updates=size) for key, size in enumerate(sizes)))
+        users = [[key for key, _ in told] for _, told in at.told()]
+        assert users == [[0, 1], [2], [3], [4]]
+
+
+async def test_after_the_end_nothing_is_told() -> None:
+    async with place() as at:
+        owner = Owner(1, A)
+        await at.change(owner)
+        await at.change(owner)
+        at.bundles.run_in(None)
+        assert len(at.bundles) == 0
+        await at.answer()
+        await at.change(owner)
+        assert at.told() == [(Inbox(A), [(1, 1)])]
+
+
+async def test_the_state_that_a_command_caused_is_published_before_its_result() -> None:
+    async with street() as at:
+        await at.scenes[0].served()
+        far = await at.scenes[1].served(device="d2")
+        await at.pass_time(2)
+        bundles = at.scenes[0].node.exchange.bundles
+        bundles._under_way += 1  # as while a message waits to be taken
+        at.said.clear()
+        far.command("1", "1")
+        await at.clock.settle()
+        told = [type(said) for node, _, said in at.said if node == 0]
+        assert [kind for kind in told if kind in {Publications, CallAnswer}] == [Publications, CallAnswer]
+        bundles._done()

@@ -5,29 +5,41 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
 
 from gateway.core.element import Element
-from gateway.core.ledger import Health, Ledger, Receipt
+from gateway.core.ledger import Delta, Health, Ledger, Receipt
+from gateway.core.ledger import Update as Held
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.model import NodeId, UserId
+from gateway.domain.model import NodeId, Position, UserId
 from gateway.domain.resources import Queue
 from gateway.protocol.envelopes import (
     Announcement,
+    Attach,
     Channel,
     Control,
     Envelope,
     Events,
     Inbox,
+    Offer,
     Publication,
     Publications,
+    PublishedValue,
     Since,
 )
 from gateway.protocol.frames import NoticeFrame
 from gateway.runtime.cluster import Exchange
-from gateway.runtime.follower import delta
+from gateway.runtime.follower import Shared, arrived, as_of, delta, is_of_sessions
 from gateway.runtime.mirror import Feed
+from gateway.runtime.ports import Start
 from gateway.runtime.sharing import Sharing
 from tests.doubles.clock import ManualClock
+from tests.doubles.fake_link import FakeLink
+from tests.runtime.followed import followed, follower, publication, wait_for, waiting
+from tests.runtime.scene import user
+from tests.runtime.street import street
 
 USER, FAR, OLD = UserId("main", 1), NodeId("far"), NodeId("old")
 EPOCH = 7
@@ -312,3 +324,258 @@ def element(number: int) -> Element:
 
 def values(ledger: Ledger) -> dict[str, object]:
     return {key: one.value for key, one in ledger.items()}
+
+
+# ---- What does a publication of the owner change in the ledger of who follows him ----
+
+
+KEY = "queue:1"
+
+
+def told(*updates: PublishedValue, reset: bool = False, user: int = 1) -> Publication:
+    return Publication(UserId("main", user), 1, 0, 9, reset, updates, "live", None)
+
+
+def holding(value: Queue) -> Ledger:
+    ledger = Ledger(1)
+    ledger.receive(Delta(1, 0, 1, reset=False, updates=(Held(KEY, 1, Element(value)),)))
+    return ledger
+
+
+def test_what_was_told_is_what_is_taken_in() -> None:
+    made = delta(
+        told(PublishedValue(KEY, 3, Queue(contacts_waiting=1)), PublishedValue("queue:2", 4, None)),
+        Ledger(),
+        {},
+    )
+    assert (made.epoch, made.after, made.upto, made.reset) == (1, 0, 9, False)
+    first, second = made.updates
+    assert (first.key, first.seq, second) == (KEY, 3, Held("queue:2", 4, None))
+    assert first.element is not None
+    assert first.element.value == Queue(contacts_waiting=1)
+
+
+def test_a_value_that_users_share_is_one_element() -> None:
+    value, made = Queue(contacts_waiting=1), Shared()
+    ledgers = [Ledger(), holding(Queue(contacts_waiting=0)), holding(Queue(contacts_waiting=2))]
+    found = {
+        delta(told(PublishedValue(KEY, 3, value)), ledger, made).updates[0].element for ledger in ledgers
+    }
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("made_before", [False, True])
+def test_what_is_held_already_stays_the_same_element(*, made_before: bool) -> None:
+    value, made = Queue(contacts_waiting=1), Shared()
+    ledger = holding(Queue(contacts_waiting=1))
+    if made_before:
+        delta(told(PublishedValue(KEY, 3, value)), Ledger(), made)
+    assert delta(told(PublishedValue(KEY, 3, value)), ledger, made).updates[0].element is ledger.get(KEY)
+
+
+@pytest.mark.parametrize(
+    ("publication", "is_told"),
+    [
+        (told(PublishedValue(KEY, 1, None)), False),
+        (told(PublishedValue(KEY, 1, None), PublishedValue("session:0f", 2, None)), True),
+        (told(reset=True), True),
+        (told(), False),
+    ],
+)
+def test_what_may_be_of_sessions(publication: Publication, *, is_told: bool) -> None:
+    assert is_of_sessions(publication) is is_told
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "age_ms", "is_told_as_s"),
+    [
+        (0.0, 300, 0.5),
+        (30.0, 300, 0.3),
+        (-30.0, 300, 0.3),
+        (-46_800.0, 0, 0.0),
+        (0.0, None, 0.5),
+        (30.0, None, 0.0),
+    ],
+)
+def test_an_age_is_told_whatever_the_clock_of_the_sender_says(
+    ahead_s: float, age_ms: int | None, is_told_as_s: float
+) -> None:
+    """It was 0.3 s old when it was sent, and 0.2 s under way."""
+    here_ms = 1_700_000_000_000
+    there_ms = here_ms + round(ahead_s * 1000) - 200
+    publication = Publication(UserId("main", 1), 1, 0, 9, False, (), "live", there_ms - 300, age_ms=age_ms)
+    assert as_of(publication, 50.0, here_ms) == pytest.approx(50.0 - is_told_as_s)
+
+
+@pytest.mark.parametrize(("ahead_s", "is_told_as_s"), [(0.0, 20.5), (3_600.0, 30.3), (-3_600.0, 30.3)])
+def test_what_waited_while_this_process_stood_still_is_dated_by_what_is_known(
+    ahead_s: float, is_told_as_s: float
+) -> None:
+    """It was 0.3 s old when it was sent, and waited 20.2 s of the 30 s in which nothing was read here."""
+    here_ms = 1_700_000_000_000
+    there_ms = here_ms + round(ahead_s * 1000) - 20_200
+    publication = Publication(UserId("main", 1), 1, 0, 9, False, (), "live", there_ms - 300, age_ms=300)
+    assert as_of(publication, 50.0, here_ms, 30.0) == pytest.approx(50.0 - is_told_as_s)
+    ledger = Ledger()
+    arrived(publication, ledger, 50.0, here_ms, 30.0)
+    assert ledger.ahead_ms == 0, "nothing is known of its clock"
+
+
+@pytest.mark.parametrize(
+    ("ahead_ms", "noted_ms"), [(0, 0), (500, 0), (-200, 0), (30_000, 30_000), (-30_000, -30_000)]
+)
+@pytest.mark.parametrize("reset", [False, True])
+def test_an_owners_clock_that_is_a_second_off_is_noted(ahead_ms: int, noted_ms: int, *, reset: bool) -> None:
+    ledger, sent_ms = Ledger(), 1_700_000_000_000
+    publication = replace(told(reset=reset), as_of_ms=sent_ms + ahead_ms - 4_000, age_ms=4_000)
+    arrived(publication, ledger, 1.0, sent_ms)
+    assert ledger.ahead_ms == noted_ms
+    late = replace(publication, age_ms=4_700)
+    arrived(late, ledger, 2.0, sent_ms + 1_400)
+    assert ledger.ahead_ms == noted_ms, "what phones take for the time does not jump with each message"
+    arrived(replace(publication, as_of_ms=sent_ms - 4_000), ledger, 3.0, sent_ms)
+    assert ledger.ahead_ms == 0, "the clock was set"
+
+
+# ---- What do nodes read, and show, when another owner begins ----
+
+
+async def test_every_session_is_attached_again_when_another_owner_begins() -> None:
+    async with street(3) as at:
+        phones = [await at.scenes[node].served(device=f"device {node}") for node in range(3)]
+        await at.pass_time(1)
+        at.said.clear()
+        at.scenes[0].node.drain()
+        await at.pass_time(5)
+        (owner,) = at.owners()
+        assert at.counted("resyncs_total", reason="epoch")[3 - owner] == 1
+        attached = {(told.node, told.ticket.handle) for told in at.heard(Attach) if isinstance(told, Attach)}
+        assert attached == {
+            (f"n{node}", phone.ticket.handle) for node, phone in enumerate(phones) if node != owner
+        }
+        members = {
+            member.handle: member.on_link
+            for member in at.scenes[owner].owner().user_sessions
+            if member.present
+        }
+        assert members == {phone.ticket.handle: True for phone in phones}
+        for number, phone in enumerate(phones):
+            assert phone.closed is None
+            phone.command("1", str(number))
+        await at.pass_time(1)
+        assert {str(phone.result("1")) for phone in phones} == {
+            str({"status": "applied"}),
+            str({"status": "unchanged"}),
+        }
+
+
+async def test_what_an_earlier_owner_says_is_dropped() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        before = far.shown
+        follower(at).receive(publication(at, follower(at).machine.floor - 1, 99))
+        await at.pass_time(1)
+        assert far.shown == before
+        assert at.counted("stale_epoch_dropped_total") == [0, 1]
+
+
+async def test_when_only_an_earlier_owner_speaks_the_lease_is_read_and_is_right() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        follower(at).receive(publication(at, 2**62, 50))
+        await at.pass_time(4)
+        assert follower(at).machine.floor == 2**62
+        wait_for(at, 6)
+        await at.pass_time(0.5)
+        assert waiting(far) == 50
+        await at.pass_time(1)
+        assert follower(at).machine.floor == at.openings[0].token
+        assert waiting(far) == 6
+        assert far.health == "live"
+
+
+async def test_before_a_new_owner_knows_everything_readers_keep_what_they_have_marked_stale() -> None:
+    async with street(3) as at:
+        phones = [await at.scenes[node].served(device=f"device {node}") for node in range(3)]
+        await at.pass_time(1)
+        opens, muted = at.upstream.open, list[FakeLink]()
+
+        async def open_muted(*args: object, **more: object) -> FakeLink:
+            link = await opens(*args, **more)  # type: ignore[arg-type]  # as it was called
+            link.mute()
+            muted.append(link)
+            return link
+
+        at.upstream.open = open_muted  # type: ignore[method-assign]  # the server falls silent at once
+        shown = phones[2].shown
+        at.scenes[0].node.drain()
+        wait_for(at, 9)
+        await at.pass_time(2)
+        (owner,) = at.owners()
+        others = [phone for node, phone in enumerate(phones) if node != owner]
+        told = [one for one in at.heard(Publication) if isinstance(one, Publication)]
+        told += [
+            one for many in at.heard(Publications) if isinstance(many, Publications) for one in many.told
+        ]
+        begun = [one for one in told if one.epoch == at.openings[-1].token]
+        assert begun, "whoever asks is told that another owner began"
+        assert not any(one.updates or one.upto for one in begun)
+        for phone in others:
+            assert phone.closed is None
+            assert phone.health == "stale"
+            assert phone.shown.keys() == shown.keys()
+        muted[0].unmute()
+        await at.pass_time(3)
+        for phone in phones:
+            assert phone.health == "live"
+            assert waiting(phone) == 9
+            assert phone.closed is None
+
+
+async def test_offers_that_nobody_wished_for_are_not_taken() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        owner = at.scenes[0].owner()
+        history = await owner.execution.give(0.0)
+        owner.execution.resume()
+        follows = follower(at)
+        await at.pass_time(12)
+        wish, node = follows._takeover._number, at.scenes[0].node.exchange.node
+        assert wish > 0
+        for adopt, token in ((wish, owner.epoch - 1), (wish - 1, owner.epoch), (0, owner.epoch)):
+            follows.receive(Offer(user(1), node, adopt, token, history))
+            await at.clock.settle()
+            assert at.home(1).role is follows
+        far.bye()
+        follows.receive(Offer(user(1), node, wish, owner.epoch, history))
+        await at.clock.settle()
+        assert at.home(1).role is follows, "nobody is there for whom to take him"
+        assert len(at.openings) == 1
+
+
+async def test_nothing_of_the_epoch_before_is_called_live_because_the_new_owner_is() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        heard = follower(at)
+        heard.receive(
+            replace(publication(at, heard.machine.floor + 5, 3), after=9, upto=9, reset=False, updates=())
+        )
+        assert heard.feed.health.upstream == "stale"
+        assert waiting(far) == 3
+
+
+async def test_a_replica_that_is_ahead_of_its_owner_finds_out_who_is_right() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        lost = follower(at)
+        ahead = lost.feed.ledger.position.epoch + 10**6
+        lost.feed.ledger.position = Position(ahead, 3)
+        lost.end(Start())  # asks for the lease, is refused, and follows under a token that is lower
+        await at.pass_time(1)
+        assert follower(at) is not lost
+        wait_for(at, 9)
+        for _ in range(80):
+            await at.pass_time(0.25)
+            assert waiting(far) == 9 or far.health != "live", "old data is shown as live"
+        assert (waiting(far), far.health) == (9, "live")
+        assert far.closed is None

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import logging
 import time
 from collections.abc import Callable, Coroutine
 
 import pytest
 
 from gateway.app.process import SystemClock
-from gateway.runtime.spawn import LeanEvent, heed_cancellation, spawn
+from gateway.core.rate_limits import AdmissionQueue, Budget
+from gateway.runtime.spawn import FRAMES_MAX, LeanEvent, first_of, frames, heed_cancellation, log_fault, spawn
+from gateway.runtime.turns import BEHIND_S, DIGEST_S, Turns
+from tests.doubles.clock import ManualClock
 
 
 async def test_work_runs_in_the_group() -> None:
@@ -134,3 +139,208 @@ async def test_who_is_cancelled_while_waiting_for_a_lean_event_keeps_no_other_fr
 def test_time_goes_on_while_the_machine_is_suspended() -> None:
     """No test can suspend its machine: which clock is read decides it."""
     assert vars(SystemClock)["now"].__func__.args == (time.CLOCK_BOOTTIME,)
+
+
+# ---- Does the log show where something failed, without anything that may be secret ----
+
+
+LOG = logging.getLogger("gateway.test")
+
+
+def _fail(text: str) -> Exception:
+    try:
+        raise ValueError(text)  # noqa: TRY301 - the place is what is tested
+    except ValueError as fault:
+        return fault
+
+
+class Broken(Budget):
+    """A budget that fails deep inside the gateway."""
+
+    def log_on_wait_s(self, now: float, *, is_likely: bool = False) -> float:
+        raise ValueError("secret-0815")
+
+
+def _inside() -> Exception:
+    try:
+        AdmissionQueue(Broken()).log_on_wait_s(0.0)
+    except ValueError as fault:
+        return fault
+    raise AssertionError
+
+
+def _deep(depth: int) -> Exception:
+    def descend(left: int) -> None:
+        if not left:
+            raise ValueError
+        descend(left - 1)
+
+    code = compile(
+        "def down(n, f):\n    f() if not n else down(n - 1, f)\n", log_fault.__code__.co_filename, "exec"
+    )
+    names: dict[str, object] = {}
+    exec(code, names)  # noqa: S102 - frames that look like the gateway's own
+    try:
+        names["down"](depth, lambda: descend(0))  # type: ignore[operator]  # made just above
+    except ValueError as fault:
+        return fault
+    raise AssertionError
+
+
+def test_all_frames_inside_the_gateway_are_shown_and_the_innermost_wherever_it_is() -> None:
+    shown = (frames(_inside()) or "").split(" < ")
+    assert [part.rpartition(":")[0].rpartition(":")[0] for part in shown] == [
+        "tests/runtime/test_spawn.py",
+        "gateway/core/rate_limits.py",
+    ]
+    assert [part.rpartition(":")[2] for part in shown] == ["log_on_wait_s", "log_on_wait_s"]
+    assert (
+        shown[0]
+        == f"tests/runtime/test_spawn.py:{Broken.log_on_wait_s.__code__.co_firstlineno + 1}:log_on_wait_s"
+    )
+
+
+def test_a_fault_is_logged_by_type_and_frames_never_by_its_text(caplog: pytest.LogCaptureFixture) -> None:
+    log_fault(LOG, "it_failed", _inside())
+    (record,) = caplog.records
+    assert record.getMessage() == "it_failed"
+    assert vars(record)["error"] == "ValueError"
+    assert vars(record)["place"] == frames(_inside())
+    assert record.exc_info is None
+    assert "secret" not in str(vars(record))
+
+
+def test_of_a_group_the_first_fault_is_shown() -> None:
+    inner = _fail("secret-0815")
+    group = ExceptionGroup("outer", [ExceptionGroup("inner", [inner, KeyError("b")]), TypeError("c")])
+    assert first_of(group) is inner
+
+
+def test_what_was_never_raised_has_no_frames() -> None:
+    assert frames(KeyError("secret-0815")) is None
+
+
+def test_of_a_recursion_the_innermost_frames_are_shown() -> None:
+    assert len((frames(_deep(100)) or "").split(" < ")) == FRAMES_MAX
+
+
+# ---- Do links have their turns within budgets, one after the other, and is a node tha ----
+
+
+EACH_TURN = 8
+
+
+class Ticking(ManualClock):
+    """Time that passes by what is done."""
+
+    def spend(self, seconds: float) -> None:
+        self._now += seconds
+
+
+class Link:
+    """Digests, which takes time, and may want to again."""
+
+    def __init__(self, name: int, clock: Ticking, log: list[int], cost_s: float = 0.0) -> None:
+        self.name = name
+        self.is_due = False
+        self.turns: Turns | None = None
+        self.fault: Exception | None = None
+        self.is_aborted = False
+        self.digested = asyncio.Event()
+        self._clock, self._log, self._cost_s = clock, log, cost_s
+
+    def digest(self) -> None:
+        if self.fault is not None:
+            raise self.fault
+        self._clock.spend(self._cost_s)
+        self._log.append(self.name)
+        self.digested.set()
+        if self.turns is not None:
+            self.turns.want(self)
+
+    def abort(self) -> None:
+        self.is_aborted = True
+
+
+async def test_who_wants_a_turn_several_times_has_one() -> None:
+    clock, log = Ticking(), list[int]()
+    turns, link = Turns(clock), Link(1, clock, log)
+    turns.want(link)
+    turns.want(link)
+    assert log == []
+    await clock.settle()
+    assert log == [1]
+    turns.want(link)
+    await clock.settle()
+    assert log == [1, 1]
+
+
+async def test_a_turn_ends_with_its_budget_and_the_next_begins_where_it_ended() -> None:
+    clock, log = Ticking(), list[int]()
+    turns = Turns(clock)
+    links = [Link(name, clock, log, cost_s=DIGEST_S / (EACH_TURN - 0.5)) for name in range(3 * EACH_TURN)]
+    for link in links:
+        turns.want(link)
+    await asyncio.sleep(0)
+    assert log == list(range(EACH_TURN))
+    turns.want(links[0])
+    await clock.settle()
+    assert log == [*range(3 * EACH_TURN), 0]
+
+
+async def test_others_run_between_two_turns_of_who_always_wants_one() -> None:
+    clock, log = Ticking(), list[int]()
+    turns, link = Turns(clock), Link(1, clock, log)
+    link.turns = turns
+    turns.want(link)
+    for _ in range(10):
+        await asyncio.sleep(0)
+        log.append(0)
+    link.turns = None
+    assert 1 in log
+    assert (1, 1) not in set(itertools.pairwise(log))
+
+
+async def test_a_fault_ends_one_link() -> None:
+    clock, log = Ticking(), list[int]()
+    turns, bad, good = Turns(clock), Link(1, clock, log), Link(2, clock, log)
+    bad.fault = LookupError("its own")
+    turns.want(bad)
+    turns.want(good)
+    await clock.settle()
+    assert (bad.is_aborted, good.is_aborted, log) == (True, False, [2])
+
+
+async def test_a_node_is_overloaded_that_has_not_kept_up_for_long_and_no_more_once_it_does() -> None:
+    clock, log = Ticking(), list[int]()
+    turns = Turns(clock)
+    links = [Link(name, clock, log, cost_s=DIGEST_S) for name in range(2 * EACH_TURN)]
+    for link in links:
+        link.turns = turns
+        turns.want(link)
+    seen: list[bool] = []
+    while not seen or (not seen[-1] and len(seen) < 1000):
+        await asyncio.sleep(0)
+        seen.append(turns.is_overloaded)
+    assert clock.now() - 1_000 >= BEHIND_S
+    assert len(seen) > BEHIND_S / DIGEST_S / EACH_TURN / 2
+    assert turns.behind_s >= BEHIND_S
+    for link in links:
+        link.turns = None
+    await clock.settle()
+    assert (turns.is_overloaded, turns.behind_s) == (False, 0.0)
+
+
+async def test_after_a_turn_that_did_all_it_rests() -> None:
+    clock, log = Ticking(), list[int]()
+    turns, link = Turns(clock, rest_s=0.05), Link(1, clock, log)
+    turns.want(link)
+    await asyncio.sleep(0)
+    turns.want(link)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert log == [1]
+    link.digested.clear()
+    async with asyncio.timeout(5):
+        await link.digested.wait()
+    assert log == [1, 1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import cast
@@ -9,13 +10,19 @@ from typing import cast
 import pytest
 
 from gateway.core.compose import Composer
-from gateway.domain.model import Kind, UserId
-from gateway.domain.resources import Queue
+from gateway.core.registry import RegistryLimits
+from gateway.domain.commands import Call, Execute, SetAgentRoutingState
+from gateway.domain.errors import CloseCode, EndReason, ErrorCode, SessionRefused
+from gateway.domain.model import Application, Kind, NodeId, Scope, SessionId, UserId
+from gateway.domain.resources import Agent, Queue
 from gateway.domain.upstream import Part, Source
+from gateway.protocol.envelopes import Offer
+from gateway.runtime.node import NodeSettings
 from gateway.runtime.user_state import SLICE_S, UserState, UserStates
 from tests.doubles.clock import ManualClock
-from tests.runtime.scene import scene, user
-from tests.runtime.street import street
+from tests.runtime.followed import followed
+from tests.runtime.scene import PhoneLine, Scene, scene, user
+from tests.runtime.street import Street, street
 
 
 async def test_a_household_that_is_over_takes_no_phones_and_the_next_begins_after_it() -> None:
@@ -153,3 +160,338 @@ async def test_a_followed_user_costs_nothing_until_something_is_due(
         monkeypatch.setattr(home, "tick", ticked.append)
         await at.pass_time(30)
         assert len(ticked) <= 10
+
+
+# ---- One user on one node: who are his phones, and what is the node to him ----
+
+
+ALONE_S = UNFOLLOW_S = 30.0
+
+
+def is_there(at: Street, phone: PhoneLine) -> bool:
+    """Tell whether the owner takes a phone to be connected, on whatever node."""
+    member = at.scenes[0].owner().user_sessions.get(phone.ticket.handle)
+    return member is not None and member.present
+
+
+async def test_a_role_follows_the_other_and_phones_keep_what_they_show() -> None:
+    async with street() as at:
+        near, far = await followed(at, settled_s=7)
+        shown = near.shown, far.shown
+        roles = [(at.home(0).owner, at.home(1).follower)]
+        for drained in (0, 1):
+            at.scenes[drained].node.drain()
+            at.scenes[1 - drained].node.is_draining = False
+            await at.pass_time(15)
+            roles.append((at.home(drained).owner, at.home(drained).follower))
+        assert [owner is None for owner, _ in roles] == [False, True, True]
+        assert at.owners() == [0]
+        assert [one.node for one in at.openings] == [0, 1, 0]
+        assert (near.closed, far.closed) == (None, None)
+        assert (near.shown, far.shown) == shown
+        assert (near.health, far.health) == ("live", "live")
+
+
+async def test_a_user_without_a_phone_here_is_unfollowed_after_a_while_and_taken_in_anew() -> None:
+    async with street() as at:
+        _, far = await followed(at, settled_s=7)
+        user_state = at.home(1)
+        far.bye()
+        await at.pass_time(UNFOLLOW_S - 2)
+        assert not user_state.over.is_set()
+        await at.pass_time(4)
+        assert user_state.over.is_set()
+        assert user_state.is_over
+        back = await at.scenes[1].again(far)
+        await at.pass_time(1)
+        assert at.home(1) is not user_state
+        assert back.of_kind("welcome")
+
+
+async def test_a_phone_that_comes_back_in_time_keeps_the_household() -> None:
+    async with street() as at:
+        _, far = await followed(at, settled_s=7)
+        user_state = at.home(1)
+        far.bye()
+        await at.pass_time(UNFOLLOW_S - 5)
+        back = await at.scenes[1].again(far)
+        await at.pass_time(2 * UNFOLLOW_S)
+        assert at.home(1) is user_state
+        assert back.closed is None
+
+
+async def test_an_owner_whose_phones_are_all_elsewhere_stays_beyond_the_linger() -> None:
+    async with street() as at:
+        near, far = await followed(at, settled_s=7)
+        assert at.home(0).is_kept
+        assert not at.home(1).is_kept
+        at.trouble.lose = lambda *told: isinstance(told[-1], Offer)
+        near.bye()
+        await at.pass_time(180)
+        assert at.owners() == [0]
+        assert (far.closed, far.health) == (None, "live")
+
+
+async def test_phones_of_nodes_that_are_silent_count_as_gone() -> None:
+    async with street() as at:
+        near, far = await followed(at, settled_s=7)
+        near.bye()
+        await at.kill(1)
+        await at.pass_time(14)
+        assert is_there(at, far)
+        await at.pass_time(12)
+        assert not is_there(at, far)
+        await at.pass_time(75)
+        assert at.owners() == [0], "its linger begins when it is known to be silent"
+        await at.pass_time(20)
+        assert at.owners() == []
+
+
+async def test_a_command_that_waited_for_another_owner_is_not_executed_and_that_is_said() -> None:
+    async with street() as at:
+        _, far = await followed(at, settled_s=7)
+        at.scenes[0].lines.clear()
+        await at.kill(0)
+        far.command("1", "1")
+        await at.pass_time(5)
+        assert at.owners() == [1]
+        assert far.outcome() == ("rejected", "upstream_unavailable")
+        assert not at.scenes[1].asked(Execute), "its phone may have sent it again over another node"
+
+
+async def test_a_command_for_which_nobody_speaks_in_time_was_not_begun() -> None:
+    async with street() as at:
+        _, far = await followed(at, settled_s=7)
+        await at.kill(0)
+        at.ways[1].shut()
+        far.command("1", "1", expires_at_ms=at.clock.wall_ms() + 3_000)
+        await at.pass_time(2)
+        assert far.result("1") is None
+        await at.pass_time(2)
+        assert far.outcome() == ("rejected", "upstream_unavailable")
+
+
+async def test_a_command_whose_user_is_let_go_while_it_waits_was_not_begun() -> None:
+    async with street() as at:
+        _, far = await followed(at, settled_s=7)
+        await at.kill(0)
+        at.ways[1].shut()
+        far.command("1", "1", expires_at_ms=at.clock.wall_ms() + 8_000)
+        await at.pass_time(2)
+        at.home(1).stop()
+        await at.clock.settle()
+        assert far.outcome() == ("rejected", "upstream_unavailable")
+
+
+async def test_what_a_phone_follows_goes_with_it_to_the_next_owner() -> None:
+    async with street() as at:
+        near, far = await followed(at, settled_s=7)
+        far.send(kind="follow", id="1", topics=["agents"])
+        await at.pass_time(1)
+        assert "queue:5" not in far.shown
+        near.bye()
+        await at.pass_time(ALONE_S + 11)
+        assert at.owners() == [1]
+        member = at.scenes[1].member(far)
+        assert member.topics == ("agents",)
+        at.home(1).follow("unknown", ("queues",))
+
+
+# ---- Who is on this node, and who serves each of them ----
+
+
+ASSISTANT = Application.REMOTE_ASSISTANT
+
+
+def _code(phone: PhoneLine) -> int | None:
+    return None if phone.closed is None else phone.closed.code
+
+
+def _stranger(
+    at: Scene, phone: PhoneLine, *, user: UserId | None = None, session: SessionId | None = None
+) -> PhoneLine:
+    """Give a phone with another ticket."""
+    ticket = phone.ticket
+    changed = dataclasses.replace(ticket, user=user or ticket.user, session=session or ticket.session)
+    return PhoneLine(at, changed)
+
+
+async def test_a_phone_sees_its_contact_centre_and_each_change() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        kinds = [frame["kind"] for frame in phone.frames]
+        assert kinds[:3] == ["welcome", "changes", "ping"]
+        assert phone.shown["queue:5"]["contacts_waiting"] == 3
+        assert phone.shown["agent:7"]["routing_state"] == "available"
+        assert phone.shown["agent:8"]["routing_state"] == "logged_off"
+        assert phone.shown["me"]["display_name"] == "Anna"
+        at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=4)))
+        await at.clock.advance(1)
+        phone.take()
+        assert phone.shown["queue:5"]["contacts_waiting"] == 4
+        assert phone.frames[-1]["patch"] == {"queue:5": {"contacts_waiting": 4}}
+
+
+async def test_a_phone_resumes_where_it_was() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        phone.bye()
+        await at.clock.settle()
+        at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=4)))
+        await at.clock.settle()
+        again = await at.again(phone, position=phone.position)
+        assert again.of_kind("welcome")[0]["resumed"]
+        assert set(again.of_kind("changes")[0]["put"]) == {"queue:5"}
+
+
+# ---- who makes way ----
+
+
+async def test_the_next_connection_of_a_session_replaces_the_last_which_leaves_it_alone() -> None:
+    async with scene() as at:
+        old = await at.served()
+        new = await at.again(old)
+        assert _code(old) == CloseCode.REPLACED
+        old.leave()
+        at.node.detach(old)
+        await at.clock.settle()
+        assert at.owner().feed.connections == {new.ticket.handle: new}
+        assert at.upstream.session(new.ticket.secret).present
+        at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=4)))
+        await at.pass_time(1)
+        assert new.shown["queue:5"]["contacts_waiting"] == 4
+
+
+async def test_a_replaced_connection_that_goes_late_does_not_detach_its_successor() -> None:
+    async with scene() as at:
+        old = await at.served()
+        old.leave, leave = lambda: None, old.leave  # type: ignore[method-assign]  # slow to go
+        new = await at.again(old)
+        leave()
+        await at.clock.settle()
+        assert at.upstream.session(new.ticket.secret).present
+        assert at.owner().feed.connections == {new.ticket.handle: new}
+
+
+async def test_a_sixth_device_is_refused_and_a_silent_one_makes_way() -> None:
+    async with scene() as at:
+        phones = [await at.served(device=f"d{number}") for number in range(5)]
+        sixth = await at.served(device="d5")
+        assert _code(sixth) == CloseCode.TOO_MANY_DEVICES
+        assert [_code(phone) for phone in phones] == [None] * 5
+        await at.clock.advance(601)
+        for phone in phones[1:]:
+            at.node.touch(phone)
+        late = await at.served(device="d6")
+        assert [_code(phone) for phone in phones] == [CloseCode.REPLACED, None, None, None, None]
+        assert _code(late) is None
+
+
+async def test_a_full_node_refuses() -> None:
+    settings = NodeSettings(NodeId("n1"), "n1-1", limits=RegistryLimits(connections=1))
+    async with scene(settings) as at:
+        await at.served()
+        assert _code(await at.served("bert", ASSISTANT, number="1234")) == CloseCode.OVER_CAPACITY
+        assert set(at.node.user_states) == {user(1)}
+
+
+async def test_a_site_that_is_gone_is_refused() -> None:
+    async with scene() as at:
+        phone = await at.phone("anna")
+        foreign = _stranger(at, phone, user=UserId("gone", 1))
+        at.upstream.people[UserId("gone", 1)] = at.upstream.people[user(1)]
+        foreign.hello()
+        await at.clock.settle()
+        assert _code(foreign) == CloseCode.TOKEN_INVALID
+        assert not at.node.user_states
+
+
+# ---- ends ----
+
+
+async def test_what_a_session_sees_is_told_for_the_export() -> None:
+    async with scene() as at:
+        wide = await at.served()
+        assert {"queue:5", "agent:7", "agent:8", "me", "site"} <= at.node.seen_by(wide.ticket).keys()
+        at.upstream.people[user(7)].scopes[Application.DASHBOARD] = Scope(agents=frozenset({7, 8}))
+        wide, narrow = await at.served("bert", device="d2"), await at.served("bert", ASSISTANT, number="1234")
+        assert {"agent:7", "agent:8"} <= at.node.seen_by(wide.ticket).keys()
+        assert "agent:8" not in at.node.seen_by(narrow.ticket)
+        narrow.leave()
+        assert at.node.seen_by(narrow.ticket) == {}
+        assert at.node.seen_by(_stranger(at, wide, user=user(2)).ticket) == {}
+
+
+async def test_what_is_exported_names_no_group_or_queue_outside_the_scope() -> None:
+    async with scene() as at:
+        at.upstream.put(
+            Part(Kind.AGENT, 7, Source.DIRECTORY, Agent(group_ids=("4", "9"), queue_ids=("5", "6"))),
+            Part(Kind.AGENT, 8, Source.DIRECTORY, Agent(queue_ids=("6",))),
+        )
+        phone = await at.served()
+        agents = [at.node.seen_by(phone.ticket)[key] for key in ("agent:7", "agent:8")]
+        assert [(each.group_ids, each.queue_ids) for each in agents if isinstance(each, Agent)] == [
+            ((), ("5",)),
+            ((), ()),
+        ]
+
+
+async def test_health_of_nobody_is_down() -> None:
+    async with scene() as at:
+        health = at.node.health(user(9))
+        assert (health.upstream, health.bus, health.as_of) == ("down", "live", None)
+
+
+async def test_a_connection_that_is_not_here_changes_nothing() -> None:
+    async with scene() as at:
+        phone = await at.phone("anna")
+        at.node.follow(phone, ("agents",))
+        at.node.touch(phone)
+        at.node.detach(phone)
+        assert not at.node.user_states
+
+
+async def test_after_its_life_a_node_takes_nobody() -> None:
+    async with scene() as at:
+        phone = await at.phone("anna")
+    with pytest.raises(SessionRefused) as refused:
+        await at.node.attach(phone, phone.ticket, None)
+    assert refused.value.code is CloseCode.DRAINING
+
+
+async def test_a_command_of_a_connection_that_is_gone_is_refused() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        phone.leave()
+        command = SetAgentRoutingState("7", "work")
+        call = Call("k", phone.ticket.handle, command, None, retry=False, deadline_ms=at.clock.wall_ms() + 9)
+        outcome = await at.node.invoke(phone, call)
+        assert outcome.error is not None
+        assert outcome.error.code is ErrorCode.UPSTREAM_UNAVAILABLE
+
+
+async def test_a_phone_that_left_while_it_was_judged_takes_no_seat() -> None:
+    async with scene() as at:
+        old = await at.served()
+        at.upstream.end_session(at.upstream.session(old.ticket.secret), EndReason.EXPIRED)
+        await at.pass_time(1)
+        served = await at.served()
+        link = at.link()
+        link.mute()
+        again = await at.again(old)
+        again.leave()
+        link.unmute()
+        await at.clock.settle()
+        assert (served.closed, at.node.connections) == (None, 1)
+
+
+async def test_while_it_is_overloaded_a_node_lets_newcomers_in_slowly() -> None:
+    async with scene() as at:
+        gate, is_overloaded = at.node._queues["main"], True
+        usual = gate.log_ons_per_s
+        at.node.is_overloaded = lambda: is_overloaded
+        await at.clock.advance(1.0)
+        assert gate.log_ons_per_s == pytest.approx(usual / 10)
+        is_overloaded = False
+        await at.clock.advance(1.0)
+        assert gate.log_ons_per_s == usual

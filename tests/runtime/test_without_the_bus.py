@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.core.bus_health import REFUSED_S
 from gateway.domain.errors import CloseCode
-from tests.runtime.followed import (
-    TRUSTED_S,
-    followed,
-    is_cut_off,
-    resets,
-    wait_for,
-    waiting,
-)
-from tests.runtime.street import street
+from gateway.domain.upstream import Feature
+from gateway.protocol.envelopes import Owned
+from tests.runtime.followed import TRUSTED_S, followed, is_cut_off, resets, wait_for, waiting
+from tests.runtime.scene import PhoneLine, user
+from tests.runtime.street import Street, street
 
 
 async def test_without_the_bus_the_owners_phones_stay_live_and_command_as_long_as_it_lasts() -> None:
@@ -124,3 +121,174 @@ async def test_when_the_bus_is_back_whoever_was_outbid_yields(first: int) -> Non
         grant = await at.grant()
         assert grant.holder == "n1-1"
         assert grant.token >= at.openings[1].token
+
+
+# ---- What do phones have while Redis carries messages and takes no writes ----
+
+
+SOUGHT_S = 3.0
+"""In so much longer than the store has refused a user without an owner has one."""
+UNFENCED = frozenset(Feature) - {Feature.LINK_FENCING}
+
+
+def refuse(at: Street) -> None:
+    """Let Redis take no writes."""
+    at.trouble.refused = frozenset({"NOREPLICAS"})
+
+
+def take(at: Street) -> None:
+    """Let Redis take writes again."""
+    at.trouble.refused = frozenset()
+
+
+def is_live(phone: PhoneLine) -> bool:
+    return phone.closed is None and phone.health == "live"
+
+
+async def test_newcomers_are_served_after_five_seconds() -> None:
+    async with street() as at:
+        refuse(at)
+        phone = await at.scenes[0].served()
+        await at.pass_time(REFUSED_S - 1)
+        assert not at.openings, "a fail-over may refuse for a moment"
+        await at.pass_time(SOUGHT_S + 1)
+        assert phone.of_kind("welcome")
+        assert is_live(phone)
+        phone.command("1", "1")
+        await at.pass_time(1)
+        assert phone.result("1") == {"status": "applied"}
+        assert at.scenes[0].counted("takeovers_total", kind="assumed") == 1
+
+
+async def test_who_comes_later_is_served_at_once() -> None:
+    async with street() as at:
+        refuse(at)
+        await at.pass_time(30)
+        phone = await at.scenes[0].served()
+        await at.pass_time(2)
+        assert is_live(phone)
+
+
+async def test_an_owner_who_lives_keeps_his_user_though_no_lease_is_left() -> None:
+    async with street(3) as at:
+        near, far = await followed(at)
+        refuse(at)
+        await at.pass_time(120)
+        assert await at.trouble.store(0).leases.read(user(1)) is None
+        third = await at.scenes[2].served(device="d3")
+        await at.pass_time(4)
+        assert [is_live(phone) for phone in (near, far, third)] == [True] * 3
+        assert len(at.openings) == 1, "no link was opened anew"
+        for phone in (near, far, third):
+            phone.command("1", "1")
+        await at.pass_time(1)
+        assert [phone.result("1") for phone in (near, far, third)] == [{"status": "applied"}] * 3
+
+
+async def test_a_dead_owners_user_is_taken_by_one_of_those_who_follow() -> None:
+    async with street(3) as at:
+        _, far = await followed(at)
+        third = await at.scenes[2].served(device="d3")
+        await at.pass_time(TRUSTED_S)
+        refuse(at)
+        await at.pass_time(2)
+        await at.kill(0)
+        await at.pass_time(20)
+        wait_for(at, 9)
+        await at.pass_time(1)
+        fourth = await at.scenes[1].served(device="d4")
+        await at.pass_time(4)
+        phones = (far, third, fourth)
+        assert [(is_live(phone), waiting(phone)) for phone in phones] == [(True, 9)] * 3
+        assert len(at.owners()) == 1
+        openings = len(at.openings)
+        await at.pass_time(60)
+        assert len(at.openings) == openings, "the links rest"
+
+
+async def test_newcomers_on_many_nodes_have_one_owner() -> None:
+    async with street(3) as at:
+        refuse(at)
+        phones = [await at.scenes[node].served(device=f"d{node}") for node in range(3)]
+        await at.pass_time(20)
+        assert [is_live(phone) for phone in phones] == [True] * 3
+        assert len(at.owners()) == 1
+        assert at.holder() == at.owners()[0]
+
+
+async def test_when_the_store_takes_writes_again_it_learns_who_owns_the_user() -> None:
+    async with street() as at:
+        refuse(at)
+        phone = await at.scenes[1].served()
+        await at.pass_time(REFUSED_S + SOUGHT_S)
+        token = at.scenes[1].owner().epoch
+        take(at)
+        await at.pass_time(7)
+        other = await at.scenes[0].served(device="d2")
+        await at.pass_time(1)
+        assert [is_live(each) for each in (phone, other)] == [True] * 2
+        grant = await at.trouble.store(0).leases.read(user(1))
+        assert (grant, at.owners(), len(at.openings)) == (("n1", "n1-1", token), [1], 1)
+
+
+async def test_a_user_is_given_while_the_store_takes_no_writes() -> None:
+    async with street() as at:
+        near, far = await followed(at)
+        await at.pass_time(TRUSTED_S)
+        refuse(at)
+        await at.pass_time(10)
+        at.scenes[0].node.drain()
+        near.leave()
+        await at.pass_time(15)
+        assert (at.holder(), is_live(far)) == (1, True)
+        far.command("1", "1")
+        await at.pass_time(1)
+        assert far.result("1") == {"status": "applied"}
+
+
+async def test_who_was_replaced_by_somebody_out_of_hearing_sends_its_phones_away() -> None:
+    async with street() as at:
+        near = await at.scenes[0].served()
+        await at.pass_time(1)
+        refuse(at)
+        await at.pass_time(6)
+        token = at.scenes[0].owner().epoch + 10**9
+        await at.upstream.open(near.ticket.user, near.ticket.secret, token=token, holder="elsewhere")
+        await at.pass_time(4)
+        assert near.code is CloseCode.REBALANCE
+        assert is_cut_off(at, 0)
+        await at.pass_time(60)
+        assert at.upstream.link(user(1)) is not None
+        assert len(at.openings) == 1, "whoever was replaced does not come back before the store is well"
+
+
+async def test_without_fencing_nobody_is_taken_and_the_phone_is_told_that_it_is_the_bus() -> None:
+    async with street(features=UNFENCED) as at:
+        refuse(at)
+        phone = await at.scenes[0].served()
+        await at.pass_time(12)
+        assert (phone.ended.code, phone.ended.reason) == (CloseCode.INTERNAL, "bus_down")
+        assert not at.openings
+        take(at)
+        again = await at.scenes[0].again(phone)
+        await at.pass_time(2)
+        assert is_live(again)
+
+
+async def test_a_node_that_says_to_own_a_user_with_a_higher_token_is_followed() -> None:
+    async with street(3) as at:
+        _, far = await followed(at)
+        follower = at.home(1).follower
+        assert follower is not None
+        before = follower.owner
+        follower.owned(
+            before._replace(holder="n2-1", node=at.scenes[2].node.record().node, token=before.token - 1)
+        )
+        assert follower.owner == before
+        follower.owned(
+            before._replace(holder="n2-1", node=at.scenes[2].node.record().node, token=before.token + 1)
+        )
+        assert follower.owner.holder == "n2-1"
+        await at.pass_time(10)
+        assert is_live(far), "the lease is read to be another's"
+        assert not at.heard(Owned), "nothing is said while the store takes writes"

@@ -245,12 +245,7 @@ class Phone:
         self._numbers += 1
         frame_id = f"f{self._numbers}"
         order.frames[frame_id] = 0
-        wanted = {
-            "kind": "agent.routing_state.set",
-            "agent_id": "7",
-            "state": order.state,
-            "when": "now",
-        }
+        wanted = {"kind": "agent.routing_state.set", "agent_id": "7", "state": order.state, "when": "now"}
         extra = {"retry": True} if retry else {}
         self.line.send(
             kind="command",

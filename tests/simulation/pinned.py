@@ -37,11 +37,7 @@ PINNED: Final = (
     Pinned(
         "who came back before it was heard that he left is present",
         Setup(seed=2055, nodes=2, supervisors=1, devices=2),
-        (
-            Action(0.3, "site", (4, 4, 120)),
-            Action(0.003, "drain", (11, 60)),
-            Action(7.0, "site", (2, 6, 30)),
-        ),
+        (Action(0.3, "site", (4, 4, 120)), Action(0.003, "drain", (11, 60)), Action(7.0, "site", (2, 6, 30))),
     ),
     # Without fencing the lower token won: its follower's replica was ahead, and dropped all it was told.
     Pinned(
@@ -155,10 +151,7 @@ PINNED: Final = (
     Pinned(
         "a wall clock that is set makes no data newer than now",
         Setup(seed=137, nodes=2, supervisors=1, devices=3, skewed=True),
-        (
-            Action(0.003, "set_clock", (9, -30)),
-            Action(2.0, "drop_link", (2,)),
-        ),
+        (Action(0.003, "set_clock", (9, -30)), Action(2.0, "drop_link", (2,))),
     ),
     # A node whose clock is behind took the deadline for too far ahead, and called rejected what was executed.
     Pinned(

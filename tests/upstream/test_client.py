@@ -204,12 +204,7 @@ async def test_a_log_on_is_written_and_read(at: Scene) -> None:
     ],
 )
 async def test_a_refused_log_on(
-    at: Scene,
-    status: int,
-    told: object,
-    code: str,
-    details: dict[str, Any],
-    retry_after_s: float | None,
+    at: Scene, status: int, told: object, code: str, details: dict[str, Any], retry_after_s: float | None
 ) -> None:
     at.server.answers["POST sessions"] = (status, told)
     at.server.headers["Location"] = at.server.url + "elsewhere"

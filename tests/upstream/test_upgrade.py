@@ -75,10 +75,7 @@ async def raw(answer: Callable[[Asked], bytes]) -> AsyncIterator[Place]:
         finally:
             writer.close()
 
-    async with (
-        await asyncio.start_server(serve, "127.0.0.1", 0) as server,
-        aiohttp.ClientSession() as http,
-    ):
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server, aiohttp.ClientSession() as http:
         host, port = server.sockets[0].getsockname()
         yield Place(URL(f"http://{host}:{port}/link"), http)
 

@@ -289,13 +289,7 @@ WRITTEN: list[tuple[Command, dict[str, Any]]] = [
     ),
     (
         SetRoutingState("work", "32"),
-        {
-            "Method": "SetRoutingState",
-            "UserKey": 7,
-            "RoutingState": "Work",
-            "ReasonKey": 32,
-            "When": "Now",
-        },
+        {"Method": "SetRoutingState", "UserKey": 7, "RoutingState": "Work", "ReasonKey": 32, "When": "Now"},
     ),
     (StartPostProcessing(), {"Method": "PostProcessing", "Action": "Start"}),
     (ExtendPostProcessing(99), {"Method": "PostProcessing", "Action": "Extend", "Until": 99}),
@@ -314,10 +308,7 @@ WRITTEN: list[tuple[Command, dict[str, Any]]] = [
         SetAutoPostProcessing(on=True, duration_s=0),
         {"Method": "PostProcessing", "Action": "SetAuto", "On": True, "Duration": 0},
     ),
-    (
-        ChangeRemoteNumber("+49 89 1234"),
-        {"Method": "ChangeRemoteNumber", "RemoteNumber": "+49 89 1234"},
-    ),
+    (ChangeRemoteNumber("+49 89 1234"), {"Method": "ChangeRemoteNumber", "RemoteNumber": "+49 89 1234"}),
 ]
 
 
@@ -417,8 +408,7 @@ def test_a_session_without_an_agent_commands_none(command: SetRoutingState) -> N
 
 @pytest.mark.parametrize("version", [None, 0, 13])
 @pytest.mark.parametrize(
-    ("state", "expected"),
-    [("Applied", "applied"), ("Pending", "pending"), ("Unchanged", "unchanged")],
+    ("state", "expected"), [("Applied", "applied"), ("Pending", "pending"), ("Unchanged", "unchanged")]
 )
 def test_what_became_of_a_command(
     state: str, expected: Literal["applied", "pending", "unchanged"], version: int | None
