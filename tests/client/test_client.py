@@ -51,15 +51,6 @@ async def test_leaving_the_block_says_bye(gateway: ScriptedGateway, clock: Manua
     assert client.ended is None
 
 
-async def test_accepted_notices_go_with_the_log_on(gateway: ScriptedGateway, clock: ManualClock) -> None:
-    gateway.answer("POST", "/v1/sessions", 201, created())
-    async with GatewayClient(gateway.address, clock=clock) as client:
-        await log_on(client, accepted_notices=[("n1", 2)])
-    body = gateway.asked[0].body
-    assert body is not None
-    assert body["accepted_notices"] == [{"id": "n1", "version": 2}]
-
-
 async def test_nobody_connects_who_is_not_logged_on(gateway: ScriptedGateway, clock: ManualClock) -> None:
     async with GatewayClient(gateway.address, clock=clock) as client:
         with pytest.raises(GatewayError) as refused:
@@ -267,30 +258,30 @@ async def test_whoever_ends_his_own_session_logs_off(client: GatewayClient, gate
     assert (client.session, client.ended) == (None, Ended(4005, "logged_off", "self"))
 
 
-async def test_ending_another_session_leaves_this_one_alone(
-    client: GatewayClient, gateway: ScriptedGateway
-) -> None:
-    gateway.answer("DELETE", "/v1/sessions/s2", 202, {"state": "pending", "routed_until_ms": 77})
-    assert await client.end_session("s2") == LogOffPending(77)
-    assert client.session is not None
-    assert client.ended is None
-
-
-async def test_the_questions_are_asked_of_the_account(
+async def test_questions_are_asked_with_the_token_where_it_is_needed(
     client: GatewayClient, gateway: ScriptedGateway
 ) -> None:
     user = {"user_id": "7", "display_name": "Ada"}
     privacy = {"contact": None, "statement_url": None}
-    about = {"name": "gw", "version": "1", "sites": [], "trusted_transport": True, "privacy": privacy}
+    site = {"id": "main", "display_name": "Main", "applications": ["dashboard"]}
+    about = {"name": "gw", "version": "1", "sites": [site], "trusted_transport": True, "privacy": privacy}
+    entry = {"id": "s/1", "application": "dashboard", "device": {"id": "d", "name": "n"}, "since_ms": 1}
+    shown = {"id": "n1", "version": 2, "category": "privacy", "title": "t", "summary": "s", "link": None}
+    notices = {"notices": [shown | {"effective_at_ms": 1, "must_acknowledge": True}]}
     gateway.answer("GET", "/v1/about", 200, about)
-    gateway.answer("GET", "/v1/notices", 200, {"notices": []})
+    gateway.answer("GET", "/v1/notices", 200, notices)
     gateway.answer("GET", "/v1/session", 200, {"session": created()["session"], "user": user})
-    gateway.answer("GET", "/v1/sessions", 200, {"sessions": []})
-    gateway.answer("DELETE", "/v1/sessions/s2", 204)
+    gateway.answer("GET", "/v1/sessions", 200, {"sessions": [entry | {"attached": True, "current": False}]})
+    gateway.answer("DELETE", "/v1/sessions/s/1", 204)
     gateway.answer("GET", "/v1/me/export", 200, {"user": user, "at_ms": 5, "entries": []})
-    assert (await client.about()).name == "gw"
-    assert await client.notices("de") == ()
+    assert (await client.about()).sites[0].id == "main"
+    assert [notice.id for notice in await client.notices("de")] == ["n1"]
+    _, *anonymous = gateway.asked
+    assert anonymous[-1].headers["Accept-Language"] == "de"
+    assert all("Authorization" not in asked.headers for asked in anonymous)
     assert (await client.who()).user.display_name == "Ada"
-    assert await client.sessions() == ()
-    assert await client.end_session("s2") is None
+    assert [session.id for session in await client.sessions()] == ["s/1"]
+    assert await client.end_session("s/1") is None
     assert (await client.export()).at_ms == 5
+    assert {asked.headers["Authorization"] for asked in gateway.asked[3:]} == {"Bearer token-1"}
+    assert (client.session is None, client.ended) == (False, None)

@@ -6,13 +6,7 @@ import asyncio
 
 import pytest
 
-from gateway.client.http import MACHINE_CLOCK, ClientClock, jitter
-from tests.doubles.clock import ManualClock
-
-
-def test_the_manual_clock_can_take_its_place() -> None:
-    clocks: list[ClientClock] = [MACHINE_CLOCK, ManualClock()]
-    assert all(isinstance(clock.now(), float) for clock in clocks)
+from gateway.client.http import MACHINE_CLOCK, jitter
 
 
 async def test_sleep_takes_its_time() -> None:

@@ -21,6 +21,12 @@ PONG = frames.Pong("x")
 CHANGES = frames.Changes(0, 3, stream="1.a", reset=True, put={"queue:1": {"name": "Ä"}}, gone=("site",))
 
 
+@pytest.fixture(params=[JSON, MSGPACK], ids=lambda codec: codec.name)
+def codec(request: pytest.FixtureRequest) -> Codec:
+    codec: Codec = request.param
+    return codec
+
+
 class Line:
     """A connection with both of its ends."""
 

@@ -8,11 +8,10 @@ import pytest
 
 from gateway.client.dialogue import Dialogue, Hooks, Memory, Wishes
 from gateway.client.http import LOST, Ending, Window
-from gateway.client.mirror import Connected, Event, HealthChanged, NoticeShown, Refused
-from gateway.domain.commands import Outcome, SetRoutingState, Status
+from gateway.client.mirror import Connected, Event, HealthChanged, Refused
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.protocol import frames
-from tests.doubles.scripted_gateway import notice, ping, welcome
+from tests.doubles.scripted_gateway import ping, welcome
 
 RESET = frames.Changes(0, 5, stream="1.a", reset=True, put={"site": {}})
 
@@ -134,15 +133,10 @@ def test_a_change_of_network_is_answered_in_three_seconds_or_it_is_over(dialogue
     assert dialogue.probe(110.0) == frames.Pong()
     assert not dialogue.given_up(112.9)
     assert dialogue.given_up(113.0)
-
-
-def test_commands_that_wait_are_repeated_after_welcome(dialogue: Dialogue, memory: Memory) -> None:
-    outcomes: list[Outcome] = []
-    command = frames.CommandFrame("1", "key", "0.z", 99, SetRoutingState("work"))
-    memory.requests.command(command, outcomes.append)
-    assert dialogue.receive(welcome(), 100.0) == (dataclasses.replace(command, retry=True),)
-    dialogue.receive(frames.Result("1", frames.OutcomeView("applied")), 100.0)
-    assert outcomes == [Outcome(Status.APPLIED)]
+    dialogue.heard(112.0)
+    assert dialogue.due_at == 147.0
+    dialogue.probe(146.0)
+    assert dialogue.due_at == 147.0, "a probe never grants more time"
 
 
 def test_wishes_that_changed_since_hello_are_told_after_welcome(dialogue: Dialogue, memory: Memory) -> None:
@@ -155,13 +149,10 @@ def test_wishes_that_changed_since_hello_are_told_after_welcome(dialogue: Dialog
     assert granted == [frames.GrantedTopics(("queues",), ())]
 
 
-def test_notices_renewals_and_errors_are_handed_on(dialogue: Dialogue, told: Told) -> None:
-    error, renewed = frames.ErrorFrame("rate_limited", "Slower."), frames.Renewed("fresh", 9)
-    dialogue.receive(notice(), 100.0)
+def test_an_error_is_handed_on(dialogue: Dialogue, told: Told) -> None:
+    error = frames.ErrorFrame("rate_limited", "Slower.")
     dialogue.receive(error, 100.0)
-    dialogue.receive(renewed, 100.0)
-    assert told.events == [NoticeShown(notice()), Refused(error)]
-    assert told.renewed == [renewed]
+    assert told.events == [Refused(error)]
 
 
 def test_a_bye_knows_best_how_it_ended(dialogue: Dialogue) -> None:

@@ -58,9 +58,3 @@ async def test_a_reader_that_stops_is_forgotten() -> None:
         break
     await reader.aclose()  # type: ignore[attr-defined]  # it is a generator
     assert stream._readers == []
-
-
-async def test_after_the_end_nothing_follows() -> None:
-    stream = EventStream()
-    stream.close()
-    assert [event async for event in stream.read()] == []

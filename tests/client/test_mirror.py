@@ -39,38 +39,6 @@ def test_put_replaces_patch_merges_null_clears_gone_removes() -> None:
     assert mirror.position == StreamPosition("1.a", 8)
 
 
-def test_a_split_reset_shows_when_its_last_part_is_there() -> None:
-    mirror = _in_sync(queue_1={"name": "old"})
-    first = Changes(0, 0, stream="2.b", reset=True, more=True, put={"queue:2": {"name": "new"}})
-    assert mirror.receive(first) is Took.HELD_BACK
-    assert set(mirror) == {"queue:1"}
-    assert mirror.position == StreamPosition("1.a", 5)
-    assert mirror.receive(Changes(0, 9, put={"queue:3": {"name": "newer"}})) is Took.APPLIED
-    assert set(mirror) == {"queue:2", "queue:3"}
-    assert mirror.position == StreamPosition("2.b", 9)
-
-
-def test_a_patch_may_go_on_from_an_earlier_part() -> None:
-    mirror = _in_sync()
-    mirror.receive(Changes(5, 5, more=True, put={"queue:1": {"name": "a"}}))
-    assert mirror.receive(Changes(5, 6, patch={"queue:1": {"media": "voice"}})) is Took.APPLIED
-    assert dict(mirror["queue:1"]) == {"name": "a", "media": "voice"}
-
-
-def test_a_new_stream_goes_on_in_place_and_may_count_lower() -> None:
-    mirror = _in_sync(queue_1={"name": "a"})
-    assert mirror.receive(Changes(5, 2, stream="2.a", gone=("queue:9",))) is Took.APPLIED
-    assert mirror.position == StreamPosition("2.a", 2)
-    assert mirror.receive(Changes(2, 3)) is Took.APPLIED
-    assert set(mirror) == {"queue:1"}
-
-
-def test_a_ping_moves_the_cursor() -> None:
-    mirror = _in_sync()
-    assert mirror.receive(_ping(5, 12)) is Took.APPLIED
-    assert mirror.position == StreamPosition("1.a", 12)
-
-
 @pytest.mark.parametrize(
     "frame",
     [
@@ -117,19 +85,6 @@ def test_a_reset_begins_anew_whatever_waits() -> None:
     mirror.receive(Changes(5, 5, more=True, put={"queue:1": {"name": "a"}}))
     mirror.receive(Changes(0, 8, stream="1.a", reset=True, put={"queue:2": {"name": "b"}}))
     assert set(mirror) == {"queue:2"}
-
-
-def test_nothing_is_taken_before_the_first_reset() -> None:
-    assert ClientMirror().receive(Changes(0, 1)) is Took.GAP
-    assert ClientMirror().receive(_ping(0, 0)) is Took.GAP
-
-
-def test_a_new_connection_forgets_parts_and_goes_on_where_the_last_one_stood() -> None:
-    mirror = _in_sync(queue_1={"name": "a"})
-    mirror.receive(Changes(5, 5, more=True, gone=("queue:1",)))
-    mirror.reopen()
-    assert mirror.receive(Changes(5, 6)) is Took.APPLIED
-    assert set(mirror) == {"queue:1"}
 
 
 def test_parts_are_bounded() -> None:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
-import pytest
-
 from gateway.client.dialogue import Wishes
 from gateway.client.mirror import Connected, TokenRenewed
 from gateway.client.realtime import Access, Means, Realtime
@@ -47,44 +43,12 @@ async def test_a_lost_connection_is_resumed_at_its_position(
     assert subject.waits == [0.25]
 
 
-async def test_parts_cut_short_are_forgotten_and_the_old_position_resumes(
-    subject: Subject, phone: Phone, gateway: ScriptedGateway, clock: ManualClock
-) -> None:
-    await phone.send(frames.Changes(0, 0, stream="2.a", reset=True, more=True, put={"queue:9": {}}))
-    await clock.settle()
-    phone.drop()
-    await clock.advance(0.25)
-    assert (await (await gateway.phone()).resume()).position == frames.StreamPosition("1.a", 5)
-    await clock.settle()
-    assert set(subject.realtime.memory.mirror) == {"queue:1"}
-
-
 async def test_a_gap_is_closed_by_a_reset(subject: Subject, phone: Phone, clock: ManualClock) -> None:
     await phone.send(frames.Changes(7, 8, put={"queue:2": {}}))
     await phone.receive(frames.Resync)
     await phone.send(frames.Changes(0, 8, stream="1.a", reset=True, put={"queue:2": {}}))
     await clock.settle()
     assert set(subject.realtime.memory.mirror) == {"queue:2"}
-
-
-async def test_a_gap_that_is_not_closed_is_asked_for_again(phone: Phone, clock: ManualClock) -> None:
-    await phone.send(frames.Changes(7, 8))
-    await phone.receive(frames.Resync)
-    await clock.advance(4.9)
-    assert phone.silent
-    await clock.advance(0.2)
-    await phone.receive(frames.Resync)
-
-
-async def test_a_new_stream_in_place_is_where_the_next_connection_resumes(
-    phone: Phone, gateway: ScriptedGateway, clock: ManualClock
-) -> None:
-    await phone.send(frames.Changes(5, 2, stream="9.b", gone=("queue:1",)))
-    await clock.settle()
-    await phone.bye(4201, window_s=(1.0, 3.0))
-    await clock.advance(2.0)
-    hello = await (await gateway.phone()).receive(frames.Hello)
-    assert hello.position == frames.StreamPosition("9.b", 2)
 
 
 async def test_a_silent_gateway_is_left(
@@ -160,19 +124,13 @@ async def test_in_the_background_it_rests_and_resumes_in_the_foreground(
     assert subject.waits == [0.0]
 
 
-async def test_coming_to_the_foreground_asks_nothing_of_a_connection_that_is_up(
-    subject: Subject, phone: Phone, clock: ManualClock
+async def test_the_foreground_ends_a_wait_and_asks_nothing_of_a_connection_that_is_up(
+    subject: Subject, phone: Phone, gateway: ScriptedGateway, clock: ManualClock
 ) -> None:
     subject.realtime.foreground()
     await clock.advance(10)
     assert phone.silent
     assert not phone.gone.is_set()
-
-
-async def test_coming_to_the_foreground_ends_a_wait(
-    subject: Subject, phone: Phone, gateway: ScriptedGateway, clock: ManualClock
-) -> None:
-    subject.realtime.foreground()
     await phone.bye(4200, window_s=(100.0, 100.0))
     await clock.advance(50)
     assert not gateway.called
@@ -205,24 +163,11 @@ async def test_going_to_the_background_ends_a_wait(
     assert not gateway.called
 
 
-async def test_a_renewed_token_opens_the_next_connection(
-    subject: Subject, phone: Phone, gateway: ScriptedGateway, clock: ManualClock
-) -> None:
+async def test_a_renewed_token_is_handed_on(subject: Subject, phone: Phone, clock: ManualClock) -> None:
     await phone.send(frames.Renewed("fresh", 99))
     await clock.settle()
     assert subject.renewed == [frames.Renewed("fresh", 99)]
     assert subject.told[-1] == TokenRenewed(99)
-    subject.token = "fresh"
-    phone.drop()
-    await clock.advance(0.25)
-    assert (await (await gateway.phone()).resume()).token == "fresh"
-
-
-async def test_leaving_says_bye(subject: Subject, phone: Phone) -> None:
-    await subject.realtime.leave()
-    await phone.receive(frames.ClientBye)
-    await phone.left()
-    assert subject.realtime.served is None
 
 
 async def test_leaving_while_it_waits_or_before_it_began_is_leaving_too(
@@ -232,31 +177,3 @@ async def test_leaving_while_it_waits_or_before_it_began_is_leaving_too(
     await clock.settle()
     await subject.realtime.leave()
     await Realtime(means, Access(lambda: "token", lambda _: None, None), Wishes()).leave()
-
-
-async def test_a_listener_that_raises_is_not_swallowed(means: Means, gateway: ScriptedGateway) -> None:
-    realtime = Realtime(means, Access(lambda: "token", lambda _: None, None), Wishes())
-
-    def broken(*_: object) -> None:
-        raise ZeroDivisionError
-
-    async def run() -> None:
-        async with asyncio.TaskGroup() as tasks:
-            realtime.start(tasks)
-            await (await gateway.phone()).serve(put={"site": {}})
-
-    realtime.memory.mirror.listen(broken)
-    with pytest.raises(BaseExceptionGroup) as raised:
-        await run()
-    assert raised.group_contains(ZeroDivisionError)
-
-
-async def test_a_welcome_that_promises_more_pings_shortens_the_patience(
-    subject: Subject, gateway: ScriptedGateway, clock: ManualClock
-) -> None:
-    phone = await gateway.phone()
-    await phone.receive(frames.Hello)
-    await phone.send(welcome(ping_s=10.0), frames.Changes(0, 5, stream="1.a", reset=True))
-    await subject.realtime.arrived()
-    await clock.advance(20.1)
-    await phone.left()

@@ -21,14 +21,8 @@ from gateway.client.http import (
     Window,
     window_of,
 )
-from gateway.domain.errors import CloseCode
 
 JITTER = st.floats(0, 1, exclude_max=True)
-
-
-def test_back_off_doubles_to_twenty_seconds() -> None:
-    backoff = Backoff()
-    assert [backoff.failed(1.0) for _ in range(8)] == [0.5, 1, 2, 4, 8, 16, 20, 20]
 
 
 @given(st.lists(JITTER, max_size=50))
@@ -62,11 +56,6 @@ LOG_ON: Step = LogOnAgain(0.5)
 )
 def test_the_range_of_the_close_code_decides(code: int, step: Step) -> None:
     assert Reconnect().after(Ending(code, "why"), 0.0, 1.0) == step
-
-
-def test_every_close_code_has_a_step() -> None:
-    for code in CloseCode:
-        assert isinstance(Reconnect().after(Ending(code, "why"), 0.0, 0.5), Stop | Again | LogOnAgain)
 
 
 @given(st.sampled_from([1012, 4100, 4200, 4300]), JITTER, st.floats(0, 100), st.floats(0, 100))

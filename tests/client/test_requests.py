@@ -13,7 +13,6 @@ from gateway.protocol.frames import (
     CommandFrame,
     ErrorFrame,
     Follow,
-    Followed,
     GrantedTopics,
     OutcomeView,
     Result,
@@ -43,10 +42,6 @@ def grants() -> list[GrantedTopics | GatewayError]:
     return []
 
 
-def test_ids_are_never_used_twice(requests: Requests) -> None:
-    assert len({requests.next_id() for _ in range(100)}) == 100
-
-
 def test_a_result_settles_its_command_once(requests: Requests, outcomes: list[Outcome]) -> None:
     requests.command(_command("1"), outcomes.append)
     requests.result(Result("2", APPLIED))
@@ -56,9 +51,7 @@ def test_a_result_settles_its_command_once(requests: Requests, outcomes: list[Ou
     assert outcomes == [Outcome(Status.APPLIED)]
 
 
-def test_a_new_connection_gets_what_waits_with_the_same_key_stream_and_deadline(
-    requests: Requests, outcomes: list[Outcome]
-) -> None:
+def test_a_new_connection_gets_what_waits(requests: Requests, outcomes: list[Outcome]) -> None:
     for id_ in "123":
         requests.command(_command(id_), outcomes.append)
     requests.result(Result("1", APPLIED))
@@ -78,16 +71,6 @@ def test_an_error_with_the_id_of_a_command_rejects_it(requests: Requests, outcom
     assert outcome.status is Status.REJECTED
     assert outcome.error is not None
     assert outcome.error.code is ErrorCode.BAD_REQUEST
-
-
-def test_a_follow_is_answered_by_followed(
-    requests: Requests, grants: list[GrantedTopics | GatewayError]
-) -> None:
-    requests.follow(Follow("1", ("queues",)), grants.append)
-    requests.followed(Followed("2", OTHER))
-    requests.followed(Followed("1", TOPICS))
-    requests.followed(Followed("1", OTHER))
-    assert grants == [TOPICS]
 
 
 def test_a_follow_is_answered_by_a_hello_that_asked_the_same_and_sent_again_otherwise(
@@ -111,16 +94,6 @@ def test_a_follow_that_was_replaced_does_not_overtake_the_newer_one(
     assert grants == [TOPICS, TOPICS]
 
 
-def test_a_refused_follow_gets_the_error(
-    requests: Requests, grants: list[GrantedTopics | GatewayError]
-) -> None:
-    requests.follow(Follow("1", ("queues",)), grants.append)
-    assert requests.refused(ErrorFrame("not_found", "No.", id="1", retry_after_s=2.0))
-    (error,) = grants
-    assert isinstance(error, GatewayError)
-    assert (error.code, error.retry_after_s) == (ErrorCode.NOT_FOUND, 2.0)
-
-
 def test_the_end_answers_everything(
     requests: Requests, outcomes: list[Outcome], grants: list[GrantedTopics | GatewayError]
 ) -> None:
@@ -136,13 +109,9 @@ def test_the_end_answers_everything(
     assert outcome.error.code is ErrorCode.OWNER_LOST
 
 
-def test_what_waits_is_bounded(requests: Requests, outcomes: list[Outcome]) -> None:
+def test_follows_that_wait_are_bounded(requests: Requests) -> None:
     for number in range(WAITING_MAX):
-        requests.command(_command(str(number)), outcomes.append)
         requests.follow(Follow(f"f{number}", ()), lambda _: None)
-    with pytest.raises(GatewayError) as refused:
-        requests.command(_command("more"), outcomes.append)
-    assert refused.value.code is ErrorCode.OVERLOADED
     with pytest.raises(GatewayError):
         requests.follow(Follow("more", ()), lambda _: None)
 

@@ -8,17 +8,6 @@ from hypothesis import strategies as st
 from gateway.client.dialogue import SAMPLES, ServerTime
 
 
-def test_nothing_is_known_before_the_first_reading() -> None:
-    assert ServerTime().at(5.0) is None
-
-
-def test_the_least_late_reading_counts() -> None:
-    time = ServerTime()
-    time.heard(1_000_000, now=10.0)
-    time.heard(1_001_000, now=10.5)
-    assert time.at(11.0) == 1_001_500
-
-
 @given(
     st.integers(-(10**9), 10**13),
     st.lists(st.tuples(st.floats(0, 30), st.floats(0, 5)), min_size=1, max_size=40),
