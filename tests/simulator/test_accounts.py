@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.simulator.fields import Refused
-from gateway.simulator.sessions import Budget, Scopes
+from gateway.simulator.sessions import Budget
 from tests.simulator.peer import QUIET, World
 
 
@@ -48,13 +48,6 @@ def test_the_budget_is_a_token_bucket() -> None:
     assert [budget.take(60_000) for _ in range(3)] == [True, True, False]
 
 
-def test_a_refused_log_on_costs_no_routing() -> None:
-    world = World(replace(QUIET, log_on_budget_per_s=1))
-    world.log_on()
-    assert refused(world, "demo", "agent1").details == {"Function": "AdministrationDatabase"}
-    assert world.sim.sessions.routing_table() == {}
-
-
 def test_supervisor1_sees_everything_and_others_their_team() -> None:
     accounts, directory = World().sim.accounts, World().sim.center.directory
     assert accounts.by_name["supervisor1"].scope == directory.everything()
@@ -69,17 +62,3 @@ def test_supervisor1_sees_everything_and_others_their_team() -> None:
 def test_all_may_see_everything() -> None:
     accounts = World(replace(QUIET, all_see_everything=True)).sim.accounts
     assert accounts.by_name["supervisor4"].scope is accounts.by_name["supervisor1"].scope
-
-
-def test_every_tenth_agent_leads_his_team() -> None:
-    accounts = World().sim.accounts
-    leaders = [
-        a.user_name for a in accounts.by_name.values() if a.agent_key and "Dashboard" in a.applications
-    ]
-    assert leaders == ["agent10", "agent20"]
-
-
-def test_equal_scopes_are_one_object() -> None:
-    scopes = Scopes(World().sim.center.directory)
-    assert scopes.of((70_001,)) is scopes.of((70_001,))
-    assert scopes.of(None) is scopes.of(None)

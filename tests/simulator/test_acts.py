@@ -45,36 +45,6 @@ def test_contacts_arrive_and_agents_are_set() -> None:
     assert (answer["State"], world.agent().pending.by) == ("Pending", "System")
 
 
-def test_a_supervisor_logs_an_agent_off() -> None:
-    world = World()
-    _, peer = world.open("agent1")
-    act(world, "SetRoutingState", UserKey=AGENT, RoutingState="LoggedOff", ByName="Eva")
-    assert peer.take() == [
-        {"Type": "SessionEnded", "Session": 1, "Reason": "LoggedOffBySupervisor", "By": "Eva"}
-    ]
-
-
-def test_sessions_end_and_accounts_are_blocked() -> None:
-    world = World()
-    _, peer = world.open()
-    assert act(world, "EndSession", User="supervisor1", Reason="Maintenance", By="Eva") == {"Ended": 1}
-    assert peer.take()[0]["Reason"] == "Maintenance"
-    _, peer = world.open()
-    act(world, "Block", User="supervisor1")
-    assert peer.take()[0]["Reason"] == "Blocked"
-    act(world, "Block", User="supervisor1", On=False)
-    world.log_on()
-
-
-def test_scope_and_rights_are_set() -> None:
-    world = World()
-    link, _ = world.open("supervisor2")
-    act(world, "SetScope", User="supervisor2", Scope={"Users": [AGENT]})
-    assert link.subscriptions.union().keys == {AGENT}
-    act(world, "SetRights", User="supervisor2", Rights=["SkillsWrite"])
-    assert link.subscriptions.sessions[1].rights == ("SkillsWrite",)
-
-
 @pytest.mark.parametrize(
     ("kind", "more"),
     [
@@ -118,10 +88,3 @@ def test_objects_are_added_renamed_and_removed(kind: str, more: dict[str, Any]) 
 def test_what_cannot_be_is_refused(name: str, fields: dict[str, Any], error: str) -> None:
     with pytest.raises(Refused, match=error):
         act(World(), name, **fields)
-
-
-def test_a_contact_of_an_unknown_queue_is_refused() -> None:
-    world = World()
-    world.sim.center.log_on(world.agent())
-    with pytest.raises(Refused, match="NotFound"):
-        act(world, "GiveContact", UserKey=AGENT, QueueKey=1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.simulator.administration import reason_kind
 from gateway.simulator.fields import Refused
 from tests.simulator.peer import AGENT, Message, Peer, World
 
@@ -12,23 +11,6 @@ from tests.simulator.peer import AGENT, Message, Peer, World
 def administration(peer: Peer) -> list[Message]:
     events = [each for each in peer.take() if each.get("EventType") == "Administration"]
     return [element for event in events for element in event["Elements"]]
-
-
-def test_a_change_is_told_to_those_who_see_the_object() -> None:
-    world = World()
-    heard = {}
-    for user in ("supervisor1", "supervisor2", "supervisor3"):
-        link, peer = world.open(user)
-        world.listen(link, "Administration")
-        peer.take()
-        heard[user] = (peer, AGENT in link.subscriptions.scope.users)
-    world.sim.administration.rename(AGENT, "Okafor")
-    for peer, sees in heard.values():
-        elements = administration(peer)
-        assert bool(elements) == sees
-        if sees:
-            assert (elements[0]["Change"], elements[0]["Object"]["LastName"]) == ("Changed", "Okafor")
-    assert {sees for _, sees in heard.values()} == {True, False}
 
 
 def test_a_new_queue_grows_the_scopes_it_belongs_to() -> None:
@@ -74,18 +56,6 @@ def test_a_removed_group_leaves_its_members() -> None:
     assert all(agent.group_keys == () for agent in members)
 
 
-def test_rights_are_told_without_a_new_scope() -> None:
-    world = World()
-    link, peer = world.open()
-    world.listen(link, "Administration", "UserRealtime")
-    peer.take()
-    world.sim.administration.set_rights(world.sim.accounts.by_name["supervisor1"], ())
-    (event,) = peer.take()
-    assert event["Elements"][0]["Rights"] == []
-    answer = world.ask(link, "SetSkills", Session=1, UserKey=AGENT, Mode="Patch", Skills=[], Version=1)
-    assert answer["ErrorName"] == "Forbidden"
-
-
 def test_a_scope_set_by_hand_does_not_follow_the_directory() -> None:
     world = World()
     account = world.sim.accounts.by_name["supervisor1"]
@@ -103,9 +73,3 @@ def test_new_skills_and_reasons_are_told_to_all() -> None:
     world.sim.administration.add_skill("Juggling")
     world.sim.administration.add_reason("Nap", "UnavailableReason", ())
     assert [each["ObjectType"] for each in administration(peer)] == ["Skill", "UnavailableReason"]
-
-
-def test_reason_kinds() -> None:
-    assert reason_kind("WrapupReason") == "WrapupReason"
-    with pytest.raises(Refused, match="BadRequest"):
-        reason_kind("Mood")

@@ -2,62 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from tests.simulator.peer import AGENT, Message, World
-
-SKILLS: dict[str, Any] = {"Session": 1, "UserKey": AGENT, "Mode": "Patch", "Version": 1}
-
-
-def test_skills_change_with_configuration_administration_and_version() -> None:
-    world = World()
-    link, peer = world.open()
-    world.listen(link, "Configuration", "Administration")
-    have = set(world.agent().skills)
-    new = next(key for key in world.sim.center.directory.skills if key not in have)
-    peer.take()
-    answer = world.ask(link, "SetSkills", **SKILLS, Skills=[{"SkillKey": new, "Level": 50, "Preference": 2}])
-    assert (answer["State"], answer["Version"]) == ("Applied", 2)
-    events = peer.take()
-    assert events[-1] is answer
-    told = {each["EventType"]: each["Elements"] for each in events[:-1]}
-    assert told["Configuration"][0]["Version"] == 2
-    assert {"SkillKey": new, "Level": 50, "Preference": 2, "Active": True} in told["Configuration"][0][
-        "Skills"
-    ]
-    assert told["Administration"][0]["Object"]["Version"] == 2
-    queue = next(q for q in world.sim.center.directory.queues.values() if q.skill_key == new)
-    assert queue.key in world.sim.center.directory.queues_of[AGENT]
-
-
-def test_skills_that_stay_as_they_are_are_unchanged() -> None:
-    world = World()
-    link, peer = world.open()
-    world.listen(link, "Configuration")
-    peer.take()
-    answer = world.ask(link, "SetSkills", **SKILLS, Skills=[])
-    assert (answer["State"], answer["Version"], len(peer.take())) == ("Unchanged", 1, 1)
-
-
-def test_routing_parameters_change_with_configuration_and_version() -> None:
-    world = World()
-    link, peer = world.open()
-    world.listen(link, "Configuration", "QueueRealtime")
-    peer.take()
-    request = {"Session": 1, "ObjectType": "Queue", "Key": 60_001}
-    answer = world.ask(
-        link, "SetRoutingParameters", **request, Parameters={"ServiceLevelThreshold": 30}, Version=1
-    )
-    assert (answer["State"], answer["Version"]) == ("Applied", 2)
-    told = {each["EventType"]: each["Elements"][0] for each in peer.take()[:-1]}
-    assert told["Configuration"]["RoutingParameters"]["ServiceLevelThreshold"] == 30
-    assert told["QueueRealtime"]["ServiceLevelThreshold"] == 30
-    again = world.ask(
-        link, "SetRoutingParameters", **request, Parameters={"ServiceLevelThreshold": 30}, Version=2
-    )
-    assert (again["State"], again["Version"]) == ("Unchanged", 2)
 
 
 def test_groups_have_parameters_of_their_own() -> None:
@@ -86,30 +33,6 @@ def test_whoever_is_leaving_cannot_be_held_back() -> None:
     request = {"Session": 1, "UserKey": AGENT, "RoutingState": "Available", "When": "Now"}
     assert world.ask(link, "SetRoutingState", **request)["ErrorName"] == "NotLoggedOn"
     assert world.agent().pending.state == "LoggedOff"
-
-
-def test_who_asked_is_told_by_pending() -> None:
-    world = World()
-    own, _ = world.open("agent1")
-    boss, _ = world.open()
-    world.sim.center.give(world.agent(), None, "Voice", "Talking")
-    request = {"UserKey": AGENT, "RoutingState": "Available", "When": "AfterContact", "Session": 1}
-    assert world.ask(own, "SetRoutingState", **request)["State"] == "Pending"
-    assert world.agent().pending.by == "Self"
-    world.ask(boss, "SetRoutingState", **request)
-    assert world.agent().pending.by == "Supervisor"
-    assert (
-        world.ask(boss, "SetRoutingState", **(request | {"RoutingState": "Unavailable"}))["State"]
-        == "Applied"
-    )
-    assert world.agent().pending is None
-
-
-def test_an_agent_may_not_touch_another() -> None:
-    world = World()
-    link, _ = world.open("agent1")
-    request = {"Session": 1, "RoutingState": "Available", "When": "Now"}
-    assert world.ask(link, "SetRoutingState", UserKey=10_003, **request)["ErrorName"] == "Forbidden"
 
 
 def test_the_same_number_is_unchanged_and_none_is_invalid() -> None:

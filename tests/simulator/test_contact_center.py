@@ -18,7 +18,6 @@ from gateway.simulator.model import (
     Counters,
     Kind,
     Queue,
-    Remote,
     UserCounters,
 )
 from tests.simulator.peer import AGENT, World
@@ -35,13 +34,6 @@ def available(world: World, key: int = AGENT) -> Agent:
     world.sim.center.log_on(agent)
     world.sim.center.ask(agent, "Available", None, "Now", "Self")
     return agent
-
-
-def test_a_contact_rings_at_once_at_whoever_is_available() -> None:
-    world = World()
-    agent = available(world)
-    contact = world.sim.center.arrive(queue_of(world, agent))
-    assert (contact.state, agent.contacts) == ("Ringing", [contact])
 
 
 def test_the_longest_idle_is_preferred_or_the_best_skilled() -> None:
@@ -163,16 +155,6 @@ def test_an_equal_pending_state_changes_nothing() -> None:
     assert not world.sim.center.changes
 
 
-def test_leaving_without_a_contact_is_at_once_and_desks_do_not_leave() -> None:
-    world = World()
-    agent = available(world)
-    world.sim.center.leave(agent, 1000)
-    assert agent.logged_on
-    world.sim.center.log_on(agent, Remote(NUMBER))
-    world.sim.center.leave(agent, 1000)
-    assert not agent.logged_on
-
-
 def test_a_ringing_contact_that_is_dropped_counts_for_nobody() -> None:
     world = World()
     agent = available(world)
@@ -195,13 +177,6 @@ def test_the_chance_to_post_process_passes_after_a_minute() -> None:
     world.sim.center.changes = Changes()
     world.pass_time(0.25)
     assert agent.last_contact is None
-
-
-def test_a_direct_call_is_direct() -> None:
-    world = World()
-    agent = available(world)
-    contact = world.sim.center.call_directly(agent)
-    assert (contact.direct, contact.queue_key, contact.state) == (True, None, "Ringing")
 
 
 def test_every_agent_change_marks_him_his_queues_and_groups() -> None:
@@ -254,13 +229,6 @@ def test_a_key_changed_twice_stands_once() -> None:
     changes.add(Kind.USER, (1, 2))
     changes.add(Kind.USER, (2,))
     assert (len(changes), list(changes)) == (2, [Kind.USER])
-
-
-def test_nothing_is_false_and_the_own_view_counts_as_user() -> None:
-    changes = Changes()
-    assert not changes
-    changes.own.add(1)
-    assert (len(changes), list(changes)) == (1, [Kind.USER])
 
 
 def test_what_was_told_waits_no_more() -> None:

@@ -12,7 +12,6 @@ from gateway.simulator.directory import (
     PARAMETERS,
     check_parameters,
     check_together,
-    defaults,
     populate,
     queue_name,
     team_name,
@@ -36,13 +35,6 @@ def test_agents_serve_the_queues_of_their_active_sufficient_skills() -> None:
         directory.relate()
         assert (directory.queues_of[AGENT] == (60_001,)) == serves
         assert (agent in directory.agents_of[60_001]) == serves
-
-
-def test_keys_tell_kinds() -> None:
-    directory = World().sim.center.directory
-    keys = (AGENT, 60_001, 70_001, 80_001, 90_001, 4711)
-    assert [directory.kind_of(key) for key in keys] == ["User", "Queue", "Group", "Aggregate", "Skill", None]
-    assert directory.object_json(4711) is None
 
 
 def test_an_empty_scope_sees_catalogues_only() -> None:
@@ -121,26 +113,6 @@ def test_a_queue_flows_over_into_visible_others_without_a_cycle() -> None:
     with pytest.raises(Refused, match="ReferenceUnknown"):
         check_together(three, three.parameters | {"OverflowQueue": one.key}, queues, frozenset())
     check_together(one, dict(one.parameters), queues, frozenset())
-
-
-def test_attention_comes_before_action() -> None:
-    queues = World().sim.center.directory.queues
-    queue = queues[60_001]
-    with pytest.raises(Refused, match="InconsistentParameters"):
-        check_together(queue, queue.parameters | {"AttentionContacts": 9}, queues, frozenset())
-
-
-def test_directory_objects_leave_out_what_does_not_apply() -> None:
-    found = {each.name: each.as_json() for each in PARAMETERS}
-    assert found["WrapupReasonRequired"] == {
-        "Name": "WrapupReasonRequired",
-        "AppliesTo": "Queue",
-        "DataType": "Boolean",
-        "ReadOnly": False,
-        "Default": False,
-    }
-    assert found["OverflowAfter"]["Unit"] == "s"
-    assert defaults("Group") == {"MaximumCallsWaiting": 50, "OverflowEnabled": True}
 
 
 # ---- Are names different from each other? ----

@@ -17,11 +17,6 @@ def test_a_logged_off_user_is_in_no_set() -> None:
     assert render(World().sim.center, Kind.USER, AGENT) is None
 
 
-def test_what_is_no_object_is_in_no_set() -> None:
-    center = World().sim.center
-    assert [render(center, kind, 4711) for kind in Kind] == [None] * len(Kind)
-
-
 def test_a_user_in_post_processing_with_something_pending() -> None:
     world = World()
     world.log_on("agent1")
@@ -59,17 +54,6 @@ def test_a_user_in_post_processing_with_something_pending() -> None:
     own = seen(world, Kind.USER, AGENT, own=True)
     assert own["AutoPostProcessing"] == {"On": True, "Duration": 30}
     assert own["Remote"] == {**found["Remote"], "RemoteNumber": "+49300000001"}
-
-
-def test_a_direct_contact_has_no_queue() -> None:
-    world = World()
-    world.sim.center.log_on(world.agent())
-    world.sim.center.call_directly(world.agent())
-    states = seen(world, Kind.USER, AGENT)["HandlingStates"]
-    assert isinstance(states, list)
-    (handled,) = states
-    assert "QueueKey" not in handled
-    assert handled["Direct"] is True
 
 
 def test_allowed_actions_follow_the_state() -> None:

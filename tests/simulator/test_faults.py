@@ -94,15 +94,6 @@ def test_a_split_outbids_the_holder() -> None:
     world.link(world.log_on(), token=51)
 
 
-def test_sessions_expire_for_one_or_for_all() -> None:
-    world, peer = watched()
-    world.log_on("agent1")
-    assert world.sim.faults.expire_sessions("supervisor1") == 1
-    assert peer.take()[-1]["Reason"] == "Expired"
-    assert world.sim.faults.expire_sessions(None) == 1
-    assert world.sim.sessions.routing_table() == {}
-
-
 def test_functions_are_told_to_everybody_once() -> None:
     world, peer = watched()
     world.sim.faults.set_function("Voice", "Degraded")
@@ -120,33 +111,6 @@ def test_without_fencing_links_replace_by_newest() -> None:
     world.sim.faults.link_fencing(on=True)
     with pytest.raises(Refused, match="LinkStale"):
         world.link(world.log_on(), token=0)
-
-
-def test_versions_are_said() -> None:
-    world = World()
-    world.sim.faults.set_versions("V3R0", None)
-    assert world.sim.about.as_json()["ExtensionsVersion"] == "V3R0"
-    assert world.sim.about.as_json()["ContactCenterVersion"] == "V8R2"
-
-
-async def test_refused_log_ons(wire: Wire) -> None:
-    wire.sim.faults.set_refuse_log_ons(on=True)
-    assert (await wire.try_log_on("supervisor1"))[0] == 503
-    wire.sim.faults.set_refuse_log_ons(on=False)
-    await wire.log_on()
-
-
-async def test_a_restart_forgets_all_and_cuts_all(wire: Wire) -> None:
-    session = await wire.log_on("agent1")
-    line = await wire.link(session["SessionID"], 9)
-    await line.greeting()
-    wire.sim.faults.restart()
-    assert await line.closed() == aiohttp.WSCloseCode.ABNORMAL_CLOSURE
-    assert (await wire.call("DELETE", "sessions/current", secret=session["SessionID"]))[0] == 401
-    assert (await wire.control("GET", "routing"))[1] == {}
-    again = await wire.log_on("agent1")
-    line = await wire.link(again["SessionID"], 1)
-    await line.greeting()
 
 
 async def test_malformed_and_oversized_messages_arrive(wire: Wire) -> None:
@@ -181,10 +145,3 @@ async def test_a_slow_server_answers_later(wire: Wire) -> None:
         assert not asking.done()
         await wire.clock.advance(2)
     assert asking.result()[0] == 200
-
-
-async def test_notices_are_sent(wire: Wire) -> None:
-    line = await wire.link((await wire.log_on())["SessionID"])
-    await line.greeting()
-    wire.sim.faults.notice("supervisor1", "hello")
-    assert await line.read() == {"Type": "Notice", "Text": "hello"}

@@ -25,13 +25,6 @@ def started(world: World, seconds: int = 60) -> Agent:
     return agent
 
 
-def test_it_starts_after_a_contact_and_only_once(world: World) -> None:
-    agent = started(world)
-    assert agent.post is not None
-    assert agent.post.ends_ms == world.clock.now_ms() + 60_000
-    assert post_processing.start(world.sim.center, agent, None, None) == "Unchanged"
-
-
 def test_it_starts_until_an_instant(world: World) -> None:
     agent, now_ms = world.agent(), world.clock.now_ms()
     with pytest.raises(Refused) as refused:
@@ -86,12 +79,6 @@ def test_it_extends_to_its_limit(world: World) -> None:
     assert agent.post is not None
     world.pass_time(0.25)
     assert agent.post is None
-
-
-def test_it_finishes_into_the_wished_state(world: World) -> None:
-    agent = started(world)
-    assert post_processing.finish(world.sim.center, agent, "Available", []) == "Applied"
-    assert (agent.post, agent.state) == (None, "Available")
 
 
 def test_it_finishes_into_the_pending_or_the_previous_state(world: World) -> None:

@@ -46,22 +46,3 @@ def test_counters_start_anew_at_midnight() -> None:
     assert center.now_ms - 24 * 3_600_000 < queue.counters.window_start_ms <= center.now_ms
     assert {60_001} <= center.changes.keys[Kind.QUEUE_CUMULATIVE]
     assert {AGENT} <= center.changes.keys[Kind.USER_CUMULATIVE]
-
-
-def test_a_step_of_the_servers_clock_leaves_the_centre_alone() -> None:
-    center = World().sim.center
-    now_ms = center.now_ms
-    center.skew_ms -= 3_600_000
-    assert (center.now_ms, center.wall_ms) == (now_ms, now_ms - 3_600_000)
-
-
-def test_every_change_makes_a_new_generation() -> None:
-    center = World().sim.center
-    seen = {center.generation}
-    center.mark_agent(center.directory.agents[AGENT])
-    seen.add(center.generation)
-    center.mark_queue(center.directory.queues[60_001])
-    seen.add(center.generation)
-    center.mark_configuration(AGENT)
-    seen.add(center.generation)
-    assert len(seen) == 4

@@ -168,18 +168,6 @@ def test_details_stand_beside_the_name(name: str, details: dict[str, Any]) -> No
     assert {key: answer[key] for key in details} == details
 
 
-def test_logging_an_agent_off_tells_event_then_end_then_answer() -> None:
-    world = World()
-    link, peer = world.open("agent1")
-    world.listen(link, "UserRealtime")
-    peer.take()
-    answer = world.ask(link, "SetRoutingState", **state("LoggedOff"))
-    assert answer["State"] == "Applied"
-    event, ended, response = peer.take()
-    assert (event["Removed"], ended["Type"], response) == ([AGENT], "SessionEnded", answer)
-    assert ended["Reason"] == "LoggedOff"
-
-
 def test_without_the_feature_a_repeated_key_is_executed() -> None:
     world = World()
     on(world)
@@ -218,20 +206,6 @@ def test_bad_fields_are_bad_requests(method: Free, fields: Message) -> None:
     world = World()
     link, _ = world.open()
     assert world.ask(link, method, **fields)["ErrorName"] == "BadRequest"
-
-
-def test_keep_alive_tells_the_time_and_stop_stops() -> None:
-    world = World()
-    on(world)
-    link, peer = world.open()
-    assert world.ask(link, "KeepAlive")["Time"] == world.clock.now_ms()
-    query = world.ask(link, "ListenForEvents", EventType="UserRealtime", Keys="All")["QueryID"]
-    assert world.ask(link, "StopListeningForEvents", QueryID=query)["Error"] == 0
-    assert world.ask(link, "StopListeningForEvents", QueryID=query)["ErrorName"] == "NotFound"
-    peer.take()
-    world.ask(link, "SetRoutingState", **state("Available"))
-    world.pass_time(1)
-    assert [each["Type"] for each in peer.take()] == ["Response"]
 
 
 def test_sixty_five_queries_are_too_many() -> None:

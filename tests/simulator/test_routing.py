@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -174,17 +173,6 @@ def test_whoever_is_leaving_has_no_post_processing() -> None:
     assert not agent.logged_on
 
 
-def test_an_unanswered_contact_leaves_no_trace() -> None:
-    agent = new_agent()
-    agent.auto = AutoPostProcessing(on=True)
-    routing.log_on(agent, 0)
-    call = contact(answered=False)
-    routing.contact_begins(agent, call, 0)
-    routing.contact_ends(agent, call, 1000)
-    assert agent.post is None
-    assert agent.last_contact is None
-
-
 def test_post_processing_follows_when_the_last_contact_only_rang() -> None:
     agent = new_agent()
     agent.auto = AutoPostProcessing(on=True)
@@ -196,32 +184,3 @@ def test_post_processing_follows_when_the_last_contact_only_rang() -> None:
     routing.contact_ends(agent, rang, 2000)
     assert agent.post is not None
     assert (agent.post.call_id, agent.post.since_ms) == ("C1", 2000)
-
-
-def test_a_contact_is_post_processed_once() -> None:
-    agent = new_agent()
-    agent.auto = AutoPostProcessing(on=True)
-    routing.log_on(agent, 0)
-    talked, rang = contact(1), contact(2, answered=False)
-    routing.contact_begins(agent, talked, 0)
-    routing.contact_ends(agent, talked, 1000)
-    routing.contact_begins(agent, rang, 2000)
-    routing.post_processing_ends(agent, 3000)
-    routing.contact_ends(agent, rang, 4000)
-    assert agent.post is None
-
-
-def test_log_off_at_once_takes_everything() -> None:
-    agent = new_agent()
-    routing.log_on(agent, 0, Remote("+49301234567"))
-    routing.contact_begins(agent, contact(), 0)
-    routing.log_off(agent)
-    assert (agent.logged_on, agent.contacts, agent.remote) == (False, [], None)
-
-
-def test_logging_off_now_is_refused_during_a_contact() -> None:
-    agent = new_agent()
-    routing.log_on(agent, 0)
-    routing.contact_begins(agent, contact(), 0)
-    with pytest.raises(Refused, match="NotAllowedWhileHandling"):
-        routing.ask(agent, "LoggedOff", None, "Now", 0, "Self")

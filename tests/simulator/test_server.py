@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from dataclasses import replace
 
-import aiohttp
 import pytest
 import uvloop
 
@@ -14,44 +12,6 @@ from gateway.simulator import ManualClock, Simulator, SimulatorSettings
 from gateway.simulator.server import introduction, run
 from tests.simulator.peer import AGENT, QUIET
 from tests.simulator.wire import Wire
-
-
-async def test_an_agents_day(wire: Wire) -> None:
-    assert (await wire.call("GET", "about"))[1]["ExtensionsVersion"] == "V2R1"
-    session = await wire.log_on("agent1")
-    assert session["RemoteNumber"] == "+49300000001"
-    assert session["IdleTimeout"] == 900
-    line = await wire.link(session["SessionID"])
-    opened = await line.greeting()
-    assert opened["Session"]["ID"] == session["ID"]
-    (listening,) = await line.ask("ListenForEvents", EventType="UserRealtime", Keys="All")
-    complete = await line.read()
-    assert (complete["QueryID"], complete["Complete"]) == (listening["QueryID"], True)
-    assert complete["Elements"][0]["Remote"] == {
-        "LoggedOn": True,
-        "AppPresent": False,
-        "AppAbsentSince": wire.clock.now_ms(),
-        "RemoteNumber": "+49300000001",
-    }
-    event, answer = await line.ask("Presence", Session=1, Present=True)
-    assert (event["Elements"][0]["Remote"]["AppPresent"], answer["Error"]) == (True, 0)
-    event, answer = await line.ask(
-        "SetRoutingState", Session=1, UserKey=AGENT, RoutingState="Available", When="Now"
-    )
-    assert (event["Elements"][0]["RoutingState"], answer["State"]) == ("Available", "Applied")
-    await wire.control("POST", "act", {"Act": "GiveContact", "UserKey": AGENT, "QueueKey": 60_001})
-    await wire.clock.advance(1)
-    assert (await line.read())["Elements"][0]["HandlingStates"][0]["HandlingState"] == "Talking"
-    status, log_off = await wire.call("DELETE", "sessions/current", secret=session["SessionID"])
-    assert (status, log_off["Routing"]) == (200, "AfterContact")
-    assert (await line.read())["Reason"] == "LoggedOff"
-    await wire.control("POST", "act", {"Act": "EndContact", "UserKey": AGENT})
-    assert (await wire.control("GET", "routing"))[1] == {}
-    assert (await wire.call("DELETE", "sessions/current", secret=session["SessionID"]))[1] == {
-        "Routing": "Removed"
-    }
-    await wire.clock.advance(5)
-    assert await line.closed() == 1000
 
 
 async def test_the_realtime_interval_batches_and_on_change_does_not() -> None:
@@ -83,17 +43,6 @@ async def test_the_wished_number_of_changes_happens() -> None:
         quiet = simulator.board.published_changes
         await clock.advance(60)
         assert simulator.board.published_changes == quiet
-
-
-async def test_tls_on_request() -> None:
-    async with Simulator(replace(QUIET, tls=True), ManualClock()) as simulator:
-        assert simulator.url.startswith("https://")
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        async with aiohttp.ClientSession() as http:
-            response = await http.get(f"{simulator.url}/oscce/v1/about", ssl=context)
-            assert (await response.json())["Product"] == "OSCC-E"
 
 
 @pytest.mark.parametrize("tls", [False, True])

@@ -3,30 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from gateway.simulator.fields import Refused
-from gateway.simulator.sessions import Ended
-from tests.simulator.peer import AGENT, QUIET, World
+from tests.simulator.peer import QUIET, World
 
 NUMBER = "+49300000001"
-
-
-def test_a_remote_log_on_logs_the_agent_on_unavailable_and_routes_his_calls() -> None:
-    world = World()
-    session = world.log_on("agent1", remote_number="030 / 000-0001")
-    agent = world.agent()
-    assert (agent.logged_on, agent.state, session.rights) == (
-        True,
-        "Unavailable",
-        ("OwnRoutingState", "OwnPostProcessing"),
-    )
-    assert world.sim.sessions.routing_table() == {"agent1": NUMBER}
-    assert session.scope.users == {AGENT}
 
 
 def test_a_log_on_takes_the_agent_from_his_desk() -> None:
@@ -35,45 +20,6 @@ def test_a_log_on_takes_the_agent_from_his_desk() -> None:
     contact = world.sim.center.give(world.agent(), None, "Voice", "Talking")
     world.log_on("agent1")
     assert (world.agent().contacts, contact.agent_key, world.agent().state) == ([], None, "Unavailable")
-
-
-@pytest.mark.parametrize(
-    ("user", "fields", "name"),
-    [
-        ("supervisor1", {"password": "wrong"}, "InvalidCredentials"),
-        ("nobody", {}, "InvalidCredentials"),
-        ("agent1", {"application": "Dashboard"}, "RoleMissing"),
-        ("supervisor1", {"application": "RemoteAssistant", "remote_number": "+49301111111"}, "RoleMissing"),
-        ("agent1", {"remote_number": None}, "RemoteNumberMissing"),
-        ("agent1", {"remote_number": "*31#"}, "RemoteNumberInvalid"),
-        ("agent1", {"remote_number": "+882 1234567"}, "RemoteNumberNotAllowed"),
-        ("agent1", {"remote_number": "+49300000002"}, "NumberInUse"),
-    ],
-)
-def test_log_on_errors(user: str, fields: dict[str, Any], name: str) -> None:
-    world = World()
-    world.log_on("agent2")
-    with pytest.raises(Refused) as refused:
-        world.log_on(user, **fields)
-    assert refused.value.name == name
-    assert not world.agent().logged_on
-
-
-def test_a_second_remote_log_on_needs_take_over() -> None:
-    world = World()
-    first = world.log_on("agent1")
-    world.pass_time(10)
-    with pytest.raises(Refused) as refused:
-        world.log_on("agent1", "d2")
-    assert refused.value.details == {"Where": "phone d1", "Since": first.since_ms}
-    second = world.log_on("agent1", "d2", takeover=True, remote_number="+49307777777")
-    ended = world.sim.sessions.find(first.secret)
-    assert isinstance(ended, Ended)
-    assert (ended.reason, ended.by) == ("TakenOver", "phone d2")
-    assert world.agent().logged_on
-    assert world.sim.sessions.routing_table() == {"agent1": "+49307777777"}
-    assert world.sim.sessions.routing_of(ended) == {"Routing": "None"}
-    assert world.sim.sessions.of_user(AGENT) == (second,)
 
 
 def test_log_off_removes_the_routing_and_can_be_repeated_for_a_day() -> None:
@@ -88,18 +34,6 @@ def test_log_off_removes_the_routing_and_can_be_repeated_for_a_day() -> None:
     world.pass_time(1)
     with pytest.raises(Refused, match="SessionUnknown"):
         world.sim.sessions.find(session.secret)
-
-
-def test_log_off_during_a_contact_comes_after_it() -> None:
-    world = World()
-    session = world.log_on("agent1")
-    contact = world.sim.center.give(world.agent(), None, "Voice", "Talking")
-    ended = world.sim.sessions.end(session, "LoggedOff")
-    until_ms = world.clock.now_ms() + 600_000
-    assert world.sim.sessions.routing_of(ended) == {"Routing": "AfterContact", "RoutedUntil": until_ms}
-    world.sim.center.end(contact)
-    assert world.sim.sessions.routing_of(ended) == {"Routing": "Removed"}
-    assert not world.agent().logged_on
 
 
 def test_routed_until_is_the_latest_whatever_the_contact_does() -> None:
@@ -126,15 +60,6 @@ def test_whoever_logs_on_again_during_the_last_contact_stays() -> None:
     assert world.agent().logged_on
 
 
-def test_a_session_never_attached_ends_after_two_minutes() -> None:
-    world = World()
-    session = world.log_on()
-    world.pass_time(119.5)
-    assert world.sim.sessions.is_live(session)
-    world.pass_time(0.5)
-    assert not world.sim.sessions.is_live(session)
-
-
 def test_expiry_moves_with_keep_alive() -> None:
     world = World(replace(QUIET, session_life_s=60))
     session = world.log_on()
@@ -155,15 +80,6 @@ def test_dashboards_never_idle_out() -> None:
     world.link(session)
     world.pass_time(2000)
     assert world.sim.sessions.is_live(session)
-
-
-def test_restart_forgets_everything_and_removes_all_routing() -> None:
-    world = World()
-    session = world.log_on("agent1")
-    world.sim.sessions.forget_all()
-    assert world.sim.sessions.routing_table() == {}
-    with pytest.raises(Refused, match="SessionUnknown"):
-        world.sim.sessions.find(session.secret)
 
 
 class IdleRules(RuleBasedStateMachine):
@@ -250,8 +166,3 @@ def test_it_is_watched_while_attached_with_a_device_present() -> None:
         world.ask(link, method, Session=1, Present=True)
         watched.append(session.watched)
     assert watched == [False, False, True, False]
-
-
-def test_only_the_remote_assistants_is_remote() -> None:
-    world = World()
-    assert [world.log_on(user).remote for user in ("agent1", "supervisor1")] == [True, False]

@@ -66,14 +66,6 @@ def test_options_are_taken_over() -> None:
 # ---- Does time pass as it is told to? ----
 
 
-async def test_watchers_see_every_slice() -> None:
-    clock, seen = ManualClock(1000), list[int]()
-    clock.watch(lambda: seen.append(clock.now_ms()))
-    await clock.advance(0.6)
-    assert seen == [1250, 1500, 1600]
-    assert clock.transport_s() == 1.6
-
-
 async def test_sleepers_wake_when_their_time_has_come() -> None:
     clock, woken = ManualClock(0), list[float]()
 
@@ -100,8 +92,3 @@ async def test_a_scaled_clock_runs_fast_in_the_centre_only() -> None:
     passed_ms, passed_s = clock.now_ms() - began_ms, clock.transport_s() - began_s
     assert passed_ms >= 1000
     assert passed_s < passed_ms / 1000
-
-
-def test_no_clock_stands_still() -> None:
-    with pytest.raises(ValueError, match="scale"):
-        RealClock(0)

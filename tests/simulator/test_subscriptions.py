@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.simulator.elements import Publication, Reading
 from gateway.simulator.fields import Refused
-from gateway.simulator.links import Subscriptions, attached_json, of_kind, scope_json
+from gateway.simulator.links import Subscriptions
 from gateway.simulator.model import Changes, Kind, Scope
 from tests.simulator.peer import World, key_of, messages
 
@@ -61,31 +61,3 @@ def test_only_attached_aliases_are_sessions(alias: object) -> None:
     link, _ = world.open()
     with pytest.raises(Refused, match="SessionUnknown"):
         link.subscriptions.session(alias)
-
-
-def test_each_kind_has_its_part_of_the_scope() -> None:
-    scope = Scope(*(frozenset((n,)) for n in range(4)))
-    assert {kind: of_kind(scope, kind) for kind in Kind} == {
-        Kind.USER: {0},
-        Kind.USER_CUMULATIVE: {0},
-        Kind.QUEUE: {1},
-        Kind.QUEUE_CUMULATIVE: {1},
-        Kind.GROUP: {2},
-        Kind.AGGREGATE: {3},
-        Kind.CONFIGURATION: {0, 1, 2},
-    }
-    assert scope_json(scope) == {"Users": [0], "Queues": [1], "Groups": [2], "Aggregates": [3]}
-
-
-def test_who_is_no_agent_has_no_own_key() -> None:
-    session = World().log_on()
-    assert "OwnUserKey" not in attached_json(session, 1, None)
-    assert attached_json(session, 1, 7)["OwnUserKey"] == 7
-
-
-def test_administration_has_no_first_event() -> None:
-    world = World()
-    link, peer = world.open()
-    world.listen(link, "Administration")
-    assert [each["Type"] for each in peer.take()] == ["Response"]
-    assert link.subscriptions.administration([], 0) == []

@@ -34,47 +34,6 @@ def expect_truth(world: World, peer: Peer, scope: Scope, own: int | None = None)
         assert {key: timeless(value) for key, value in peer.state[kind.value].items()} == truth, kind
 
 
-def test_the_server_speaks_first() -> None:
-    world = World()
-    session = world.log_on("agent1")
-    _, peer = world.link(session)
-    opened, *functions = peer.take()
-    assert opened["Type"] == "LinkOpened"
-    assert opened["ServerInstance"] == world.sim.board.server_instance
-    assert opened["KeepAlive"] == 20
-    assert opened["Time"] == world.clock.now_ms()
-    assert opened["Session"]["OwnUserKey"] == AGENT
-    assert opened["Session"]["Scope"]["Users"] == [AGENT]
-    assert "LastEnd" not in opened
-    assert {each["Type"] for each in functions} == {"ManagerStateChanged"}
-    assert {each["Function"] for each in functions} == set(world.sim.center.functions.states)
-
-
-def test_the_last_end_is_told() -> None:
-    world = World()
-    world.sim.sessions.end(world.log_on("agent1"), "LoggedOffBySupervisor", "Eva")
-    _, peer = world.link(world.log_on("agent1"))
-    assert peer.take()[0]["LastEnd"] == {
-        "Reason": "LoggedOffBySupervisor",
-        "By": "Eva",
-        "Time": world.clock.now_ms(),
-    }
-
-
-def test_a_replaced_link_hears_so_and_nothing_more() -> None:
-    world = World()
-    session = world.log_on("agent1")
-    link, old = world.link(session, token=3)
-    world.ask(link, "Presence", Session=1, Present=True)
-    old.take()
-    world.link(session, token=8)
-    assert old.take() == [{"Type": "LinkReplaced", "Token": 8}]
-    assert old.closed == 4409
-    assert world.agent().remote.present is False
-    world.sim.board.closed(link)
-    assert world.sim.links.present(AGENT) is not None
-
-
 def test_a_link_replaced_before_it_was_open_hears_so_first() -> None:
     world = World()
     session = world.log_on()
@@ -83,75 +42,6 @@ def test_a_link_replaced_before_it_was_open_hears_so_first() -> None:
     peer = Peer()
     world.sim.board.opened(link, peer)
     assert ([each["Type"] for each in peer.received], peer.closed) == (["LinkReplaced"], 4409)
-
-
-def test_the_link_lingers_after_its_last_session_and_says_good_bye() -> None:
-    world = World()
-    session = world.log_on()
-    _, peer = world.link(session)
-    world.sim.sessions.end(session, "LoggedOff")
-    world.sim.board.flush_ended()
-    world.pass_time(4.75)
-    assert peer.closed is None
-    world.pass_time(0.25)
-    assert peer.closed == 1000
-
-
-def test_a_take_over_within_the_linger_keeps_the_link() -> None:
-    world = World()
-    world.sim.center.log_on(world.agent())
-    link, peer = world.open("agent1")
-    world.listen(link, "UserRealtime")
-    second = world.log_on("agent1", "d2", takeover=True)
-    assert peer.take()[-1] == {"Type": "SessionEnded", "Session": 1, "Reason": "TakenOver", "By": "phone d2"}
-    world.pass_time(3)
-    answer = world.ask(link, "AttachSession", SessionID=second.secret)
-    event, response = peer.take()
-    assert (event["Complete"], len(event["Elements"]), response) == (True, 1, answer)
-    world.pass_time(10)
-    assert peer.closed is None
-
-
-def test_an_end_shrinks_the_union_with_complete_events() -> None:
-    world = World()
-    world.sim.center.log_on(world.agent(10_010))
-    remote, dashboard = (
-        world.log_on("agent10"),
-        world.log_on("agent10", application="Dashboard", remote_number=None),
-    )
-    link, peer = world.link(remote)
-    world.listen(link, "Configuration")
-    peer.take()
-    world.ask(link, "AttachSession", SessionID=dashboard.secret)
-    event, _ = peer.take()
-    assert event["Complete"] is True
-    assert (
-        set(peer.state["Configuration"]) == (remote.scope | dashboard.scope).keys - dashboard.scope.aggregates
-    )
-    world.sim.sessions.end(dashboard, "Expired")
-    world.sim.board.flush_ended()
-    kinds = [(each["Type"], each.get("Complete")) for each in peer.take()]
-    assert kinds == [("SessionEnded", None), ("Event", True)]
-    assert set(peer.state["Configuration"]) == remote.scope.keys
-
-
-def test_scope_growth_tells_session_then_added_then_complete() -> None:
-    world = World()
-    link, peer = world.open("supervisor2")
-    world.listen(link, "QueueRealtime", "Administration")
-    account = world.sim.accounts.by_name["supervisor2"]
-    everything = world.sim.center.directory.everything()
-    gained = everything.keys - account.scope.keys
-    peer.take()
-    world.sim.administration.set_scope(account, everything)
-    administration, complete = peer.take()
-    session, *added = administration["Elements"]
-    assert (session["ObjectType"], session["Session"]) == ("Session", 1)
-    assert set(session["Scope"]["Queues"]) == everything.queues
-    assert {each["Key"] for each in added} == gained
-    assert all(each["Change"] == "Added" and each["Object"]["Key"] == each["Key"] for each in added)
-    assert complete["Complete"] is True
-    assert {each["QueueKey"] for each in complete["Elements"]} == everything.queues
 
 
 def test_one_reading_is_the_same_bytes_for_all() -> None:
@@ -168,28 +58,6 @@ def test_one_reading_is_the_same_bytes_for_all() -> None:
     one, other = ([frame.split(b'"Elements":')[1] for frame in peer.raw] for peer in peers)
     assert one == other
     assert {each["Time"] for peer in peers for each in peer.received[-1:]} == {world.clock.now_ms()}
-
-
-def test_only_the_own_link_hears_of_the_own_number() -> None:
-    world = World()
-    link, own = world.open("agent1")
-    world.listen(link, "UserRealtime")
-    other, peer = world.open()
-    world.listen(other, "UserRealtime")
-    world.pass_time(0.25)
-    own.take()
-    peer.take()
-    assert world.ask(link, "ChangeRemoteNumber", Session=1, RemoteNumber="+49 30 7654321") == {
-        "Type": "Response",
-        "RequestID": own.received[-1]["RequestID"],
-        "Error": 0,
-        "State": "Applied",
-        "RemoteNumber": "+49307654321",
-    }
-    assert own.take()[0]["Elements"][0]["Remote"]["RemoteNumber"] == "+49307654321"
-    world.pass_time(1)
-    assert own.take() == []
-    assert peer.take() == []
 
 
 @pytest.mark.parametrize("user", ["supervisor1", "supervisor3", "agent10"])
