@@ -24,9 +24,11 @@ _OF_GRAFANA: Final = {"$__rate_interval": "5m", "$namespace": ".*", "$job": ".*"
 _SUFFIXES: Final = {"histogram": ("_bucket", "_sum", "_count"), "counter": ("_total",), "gauge": ("",)}
 
 
+@cache
 def rules() -> list[dict[str, Any]]:
     """Return every rule."""
-    return [rule for group in yaml.safe_load(RULES.read_text("utf-8"))["groups"] for rule in group["rules"]]
+    groups = yaml.load(RULES.read_text("utf-8"), yaml.CSafeLoader)["groups"]
+    return [rule for group in groups for rule in group["rules"]]
 
 
 def alerts() -> dict[str, dict[str, Any]]:

@@ -21,11 +21,17 @@ def made(folder: Path, *more: str, gateway: str = f"{sys.executable} -m gateway"
     return ask("env", f"OSCC_GATEWAY={gateway}", SCRIPT, folder, *more)
 
 
-def test_the_gateway_takes_them(tmp_path: Path) -> None:
+def test_the_gateway_takes_them_nobody_else_may_look_and_nothing_is_shown(tmp_path: Path) -> None:
     folder = tmp_path / "secrets"
     said = made(folder, "redis://redis.example:6379")
     assert said.code == 0, said.text
-    assert {path.name for path in folder.iterdir()} == NAMES
+    texts = {path.name: path.read_text("utf-8").strip() for path in folder.iterdir()}
+    assert texts.keys() == NAMES
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert len(set(texts.values())) == len(NAMES)
+    for text in texts.values():
+        assert len(text) >= 40
+        assert text not in said.text
     environ = {
         "OSCC_GATEWAY__SECRETS__SEALING_KEYS_FILE": str(folder / "sealing_keys"),
         "OSCC_GATEWAY__SECRETS__PSEUDONYM_KEY_FILE": str(folder / "pseudonym_key"),
@@ -36,26 +42,14 @@ def test_the_gateway_takes_them(tmp_path: Path) -> None:
     assert settings.secrets is not None
     assert settings.admin.token is not None
     bus = urlsplit(settings.bus.url)
-    password = (folder / "redis_password").read_text("utf-8")
+    password = texts["redis_password"]
     assert (bus.username, bus.password, bus.hostname) == ("oscc-gateway", password, "redis.example")
     assert len(password) == 48
 
 
-def test_nobody_else_may_look_and_nothing_is_shown(tmp_path: Path) -> None:
-    folder = tmp_path / "secrets"
-    said = made(folder)
-    assert folder.stat().st_mode & 0o777 == 0o700
-    texts = {path.name: path.read_text("utf-8").strip() for path in folder.iterdir()}
-    assert texts.pop("bus_url") == "memory://"
-    assert len(set(texts.values())) == len(NAMES) - 1
-    for text in texts.values():
-        assert len(text) >= 40
-        assert text not in said.text
-
-
 def test_what_is_there_stays(tmp_path: Path) -> None:
     (tmp_path / "pseudonym_key").write_text("old", "utf-8")
-    said = made(tmp_path)
+    said = made(tmp_path, gateway="true")
     assert said.code == 1
     assert "is there already" in said.text
     assert [(path.name, path.read_text("utf-8")) for path in tmp_path.iterdir()] == [("pseudonym_key", "old")]

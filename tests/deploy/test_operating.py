@@ -11,7 +11,7 @@ import re
 import shlex
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -105,16 +105,16 @@ def in_a_container(folder: Path, text: str, environ: dict[str, str], ports: dict
 PLACES: Final[dict[str, Place]] = {"host": on_a_host, "compose": in_compose, "kubernetes": in_kubernetes}
 
 
-@pytest.fixture(params=PLACES)
-async def way(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Way]:
+@asynccontextmanager
+async def way(name: str, folder: Path) -> AsyncIterator[Way]:
     """One of the ways, and its Redis."""
     secrets = {"sealing_keys": f"k1:{KEY}", "pseudonym_key": OTHER_KEY, "admin_token": "an operator's token"}
-    (tmp_path / "secrets").mkdir()
+    (folder / "secrets").mkdir()
     ports = {f"OSCC_GATEWAY__{name}__PORT": str(free_port()) for name in ("CLIENT", "OPS", "ADMIN")}
     async with redis_server(engine=Engine.VALKEY) as server:
-        for name, value in {**secrets, "bus_url": server.url}.items():
-            (tmp_path / "secrets" / name).write_text(value, "utf-8")
-        yield PLACES[request.param](tmp_path, ports)
+        for secret, value in {**secrets, "bus_url": server.url}.items():
+            (folder / "secrets" / secret).write_text(value, "utf-8")
+        yield PLACES[name](folder, ports)
 
 
 @contextmanager
@@ -148,33 +148,33 @@ def ask(way: Way, folder: Path, *words: str) -> Said:
 
 
 async def lives(way: Way, folder: Path) -> bool:
-    """Tell whether the command for it names the one node, which has reached its Redis."""
-    told = ask(way, folder, "nodes")
-    is_named = told.code == 0 and told.text.count(" live ") == 1
-    return is_named and ask(way, folder, "sessions").code == 0
+    """Tell whether the node answers, and has reached its Redis."""
+    return ask(way, folder, "sessions").code == 0
 
 
 @pytest.mark.timeout(600)  # some processes, each of which may take its time on a busy machine
-async def test_commands_reach_the_node(way: Way, tmp_path: Path) -> None:
-    with node(way, tmp_path) as process:
-        # Redis is asked, then the node itself; it says that it lives a moment after it listens
-        await until(lambda: lives(way, tmp_path), "no node lives")
-        written = ask(way, tmp_path, "support-bundle", "--purpose", "case-4711", "--write")
-        assert written.code == 0, written.text
-        (file,) = way.bundles.iterdir()
-        assert written.text.endswith(f"Written to {file}\n")
-        assert json.loads(file.read_text("utf-8"))["bundle"]["purpose"] == "case-4711"
-        drained = ask(way, tmp_path, "drain")
-        assert drained.code == 0, drained.text
-        assert process.wait(timeout=PATIENCE_S) == 0
-
-
-async def test_what_is_checked_is_what_the_node_has(way: Way, tmp_path: Path) -> None:
-    told = ask(way, tmp_path, "check-config", "--offline")
-    assert told.code == 0, told.text
-    for secret in ("SECRETS__SEALING_KEYS", "SECRETS__PSEUDONYM_KEY", "BUS__URL", "ADMIN__TOKEN"):
-        assert f"# OSCC_GATEWAY__{secret}_FILE\n" in told.text
-    assert f'bundle_folder = "{way.bundles}"' in told.text
+@pytest.mark.parametrize("name", PLACES)
+async def test_what_is_checked_is_what_the_node_has_and_commands_reach_it(name: str, tmp_path: Path) -> None:
+    async with way(name, tmp_path) as at:
+        told = ask(at, tmp_path, "check-config", "--offline")
+        assert told.code == 0, told.text
+        for secret in ("SECRETS__SEALING_KEYS", "SECRETS__PSEUDONYM_KEY", "BUS__URL", "ADMIN__TOKEN"):
+            assert f"# OSCC_GATEWAY__{secret}_FILE\n" in told.text
+        assert f'bundle_folder = "{at.bundles}"' in told.text
+        if name == "compose":
+            return  # from here on its container is as a pod's
+        with node(at, tmp_path) as process:
+            # it says that it lives a moment after it listens
+            await until(lambda: lives(at, tmp_path), "no node lives")
+            assert ask(at, tmp_path, "nodes").text.count(" live ") == 1
+            written = ask(at, tmp_path, "support-bundle", "--purpose", "case-4711", "--write")
+            assert written.code == 0, written.text
+            (file,) = at.bundles.iterdir()
+            assert written.text.endswith(f"Written to {file}\n")
+            assert json.loads(file.read_text("utf-8"))["bundle"]["purpose"] == "case-4711"
+            drained = ask(at, tmp_path, "drain")
+            assert drained.code == 0, drained.text
+            assert process.wait(timeout=PATIENCE_S) == 0
 
 
 BEFORE: Final = re.compile(
