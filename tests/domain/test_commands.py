@@ -12,13 +12,9 @@ from gateway.domain.commands import (
     ChangeRemoteNumber,
     Command,
     CommandRule,
-    Outcome,
-    SetAgentRoutingState,
     SetAutoPostProcessing,
     SetRoutingState,
-    Status,
 )
-from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Right
 from gateway.domain.upstream import Feature, FunctionName
 from tests.protocol.strategies import call
@@ -68,25 +64,6 @@ def test_who_may_give_it_and_what_it_needs() -> None:
     assert {kind_of(command): rule for command, rule in RULES.items()} == EXPECTED
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=kind_of)
-def test_the_kind_is_the_default_of_its_field(command: type[Command]) -> None:
-    (field,) = (field for field in dataclasses.fields(command) if field.name == "kind")
-    assert field.default == kind_of(command)
-
-
-@pytest.mark.parametrize("command", COMMANDS, ids=kind_of)
-def test_a_command_never_changes(command: type[Command]) -> None:
-    one = object.__new__(command)
-    for field in dataclasses.fields(command):
-        with pytest.raises(dataclasses.FrozenInstanceError):
-            setattr(one, field.name, None)
-    assert not hasattr(one, "__dict__")
-
-
-def test_kinds_are_unique() -> None:
-    assert len({kind_of(command) for command in COMMANDS}) == len(COMMANDS)
-
-
 @pytest.mark.parametrize(
     "command", [of for of in COMMANDS if RULES[of].application is ASSISTANT], ids=kind_of
 )
@@ -101,19 +78,7 @@ def test_an_agents_own_command_cannot_log_off() -> None:
     assert set(typing.get_args(hints["state"])) == {"available", "unavailable", "work"}
 
 
-def test_unless_said_otherwise_it_is_for_now() -> None:
-    assert SetRoutingState("work").when == "now"
-    assert SetAgentRoutingState("5", "work").when == "now"
-
-
 def test_a_number_stands_in_no_repr() -> None:
     command = ChangeRemoteNumber("+4989123456")
     assert "123456" not in repr(command) + repr(call("k", command))
     assert "True" in repr(SetAutoPostProcessing(on=True))
-
-
-def test_an_outcome_is_one_of_five() -> None:
-    assert {status.value for status in Status} == {"applied", "pending", "unchanged", "rejected", "unknown"}
-    error = GatewayError(ErrorCode.BUSY, "Later.")
-    assert Outcome(Status.REJECTED, error).error is error
-    assert Outcome(Status.APPLIED) == Outcome(Status.APPLIED, None, None)

@@ -115,3 +115,10 @@ def privacy_of(of: type, name: str) -> object:
 )
 def test_what_is_marked_on_the_protocols_page_is_marked_here(of: type, name: str, privacy: Privacy) -> None:
     assert privacy_of(of, name) is privacy
+
+
+def test_nothing_in_a_catalogue_is_about_a_person() -> None:
+    catalogues = {of for key, of in RESOURCES.items() if key.startswith("catalogue:")}
+    assert catalogues == {resources.Skills, resources.Reasons, resources.RoutingParameters}
+    for of in (*catalogues, resources.Skill, resources.Reason, resources.RoutingParameter):
+        assert {field.metadata["privacy"] for field in dataclasses.fields(of)} == {Privacy.NEUTRAL}

@@ -38,43 +38,28 @@ def test_what_is_meant_is_understood(adapter: TypeAdapter[object], sent: object,
 
 
 @pytest.mark.parametrize(
-    ("adapter", "sent"),
-    [
-        (NODE, {"nodes": "gw-2"}),
-        (NODE, {"node": "../gw-2"}),
-        (NODE, {"node": 2}),
-        (NODE, []),
-        (LOG_LEVEL, {}),
-        (LOG_LEVEL, {"level": "verbose"}),
-        (LOG_LEVEL, {"level": "debug", "Node": "gw-2"}),
-        (BUNDLE, {"preview": "yes"}),
-        (BUNDLE, {"digest": DIGEST.upper().replace("0", "G")}),
-        (BUNDLE, {"digest": DIGEST + "\n"}),
-        (BUNDLE, {"purpose": ""}),
-        (BUNDLE, {"purpose": "x" * 201}),
-    ],
-)
-def test_what_is_not_exactly_a_wish_is_refused(adapter: TypeAdapter[object], sent: object) -> None:
-    with pytest.raises(GatewayError) as refused:
-        read_body(json.dumps(sent).encode(), adapter)
-    assert refused.value.code is ErrorCode.BAD_REQUEST
-
-
-@pytest.mark.parametrize(
     ("adapter", "sent", "told"),
     [
         (NODE, {"nod": "gw-2"}, "nod is not known here"),
         (NODE, {"node": "../gw-2"}, "node does not have the right form"),
+        (NODE, {"node": 2}, "node is not a text"),
+        (NODE, [], "the body is not an object"),
         (LOG_LEVEL, {}, "level is missing"),
         (LOG_LEVEL, {"level": "verbose"}, "level has a value that is not allowed"),
+        (LOG_LEVEL, {"level": "debug", "Node": "gw-2"}, "Node is not known here"),
         (BUNDLE, {"preview": "yes"}, "preview is neither true nor false"),
+        (BUNDLE, {"digest": "g" * 64}, "digest does not have the right form"),
+        (BUNDLE, {"digest": DIGEST + "\n"}, "digest does not have the right form"),
         (BUNDLE, {"purpose": ""}, "purpose is too short"),
         (BUNDLE, {"purpose": "x" * 201}, "purpose is too long"),
     ],
 )
-def test_what_is_wrong_is_said_in_plain_words(adapter: TypeAdapter[object], sent: object, told: str) -> None:
+def test_what_is_not_exactly_a_wish_is_refused_in_plain_words(
+    adapter: TypeAdapter[object], sent: object, told: str
+) -> None:
     with pytest.raises(GatewayError) as refused:
         read_body(json.dumps(sent).encode(), adapter)
+    assert refused.value.code is ErrorCode.BAD_REQUEST
     assert refused.value.message == f"Not as it should be: {told}."
 
 

@@ -67,11 +67,6 @@ def test_a_field_without_a_class_fails_the_build(of: type) -> None:
         list(classified(of))
 
 
-@pytest.mark.parametrize("of", RESOURCES.values(), ids=lambda of: of.__name__)
-def test_every_field_of_every_resource_has_a_class(of: type) -> None:
-    assert list(classified(of))
-
-
 def test_what_the_page_marks_is_marked() -> None:
     found = dict(classified(Agent))
     assert found["display_name"] is found["extension"] is Privacy.PERSONAL
@@ -91,10 +86,6 @@ def test_what_is_held_beside_the_mirror_is_told_too() -> None:
 def test_every_entry_answers_every_question(entry: InventoryEntry) -> None:
     for field in dataclasses.fields(entry):
         assert getattr(entry, field.name), field.name
-
-
-def test_categories_are_unique() -> None:
-    assert len(ENTRIES) == len(inventory().entries)
 
 
 def test_realtime_data_is_on_no_disk() -> None:
