@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from gateway.app.config.settings import Settings
 from gateway.app.config.sources import Configuration, load
 
 KEY = base64.b64encode(bytes(range(32))).decode()
@@ -51,3 +54,26 @@ def write(folder: Path, text: str) -> Path:
 def loaded(folder: Path, text: str = SMALLEST, **environ: str) -> Configuration:
     """Load a configuration from a file of *text*."""
     return load(write(folder, text), environ)
+
+
+ANY_PORT = {f"OSCC_GATEWAY__{section}__PORT": "0" for section in ("CLIENT", "OPS", "ADMIN")}
+
+LOG_ON: dict[str, Any] = {
+    "site": "main",
+    "application": "dashboard",
+    "user_name": "supervisor1",
+    "password": "demo",
+    "device": {"id": "d", "name": "test", "platform": "desktop", "app_version": "1"},
+}
+
+
+def settings_for(upstream: str, **sections: Mapping[str, object]) -> Settings:
+    """Return the settings of a node on free ports before one server, with more of some *sections*."""
+    usual: dict[str, Mapping[str, object]] = {
+        "client": {"port": 0, "insecure": True},
+        "ops": {"port": 0},
+        "admin": {"port": 0},
+    }
+    site = {"id": "main", "url": upstream, "display_name": "Main", "country": "DE"}
+    merged = {name: {**usual.get(name, {}), **sections.get(name, {})} for name in usual | sections}
+    return Settings.model_validate({**merged, "sites": [site]})

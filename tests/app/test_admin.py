@@ -18,14 +18,14 @@ import pytest
 
 from gateway.app import wiring
 from gateway.app.admin import AdminOperations
-from gateway.app.config.settings import Settings
 from gateway.app.config.sources import generate_secrets
-from gateway.app.logging import configure, set_level
+from gateway.app.logging import configure
 from gateway.app.process import StopRequest, SystemClock
 from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import Order
 from gateway.protocol.schemas import inventory
 from gateway.simulator import Simulator, SimulatorSettings
+from tests.app.samples import settings_for
 from tests.app.test_log_canaries import DEVICE, NUMBER, PASSWORD, REMOTE
 from tests.app.test_wiring import NOTICE
 
@@ -110,19 +110,11 @@ async def operated(folder: Path) -> AsyncIterator[Operated]:
     (folder / "notice.toml").write_text(NOTICE.format(1).replace("Upkeep", TITLE), "utf-8")
     stopping, secrets = StopRequest(), generate_secrets()
     center = SimulatorSettings(agents=2, queues=1, users=1, password=PASSWORD)
-    async with (
-        asyncio.timeout(30),
-        Simulator(center) as simulator,
-        aiohttp.ClientSession() as http,
-    ):
-        settings = Settings.model_validate(
-            {
-                "client": {"port": 0, "insecure": True},
-                "ops": {"port": 0},
-                "admin": {"port": 0, "token": TOKEN, "bundle_folder": folder},
-                "sites": [{"id": "main", "url": simulator.url, "display_name": "Main", "country": "DE"}],
-                "notices": {"files": [folder / "notice.toml"]},
-            }
+    async with asyncio.timeout(30), Simulator(center) as simulator, aiohttp.ClientSession() as http:
+        settings = settings_for(
+            simulator.url,
+            admin={"token": TOKEN, "bundle_folder": folder},
+            notices={"files": [folder / "notice.toml"]},
         )
         async with wiring.serving(settings, secrets, SystemClock(), stopping) as addresses:
             made = Operated(http, addresses, stopping)
@@ -168,37 +160,36 @@ async def test_an_export_is_complete_and_the_address_is_part_of_it(own_logging: 
             assert all(each in mine[category] for each in shown), category
 
 
-async def test_every_act_is_numbered_in_the_log_at_any_level(own_logging: None, tmp_path: Path) -> None:
+async def test_acts_are_numbered_and_a_change_of_the_level_is_told_at_any_level(
+    own_logging: None, tmp_path: Path
+) -> None:
     async with operated(tmp_path) as at:
-        before = len(at.acts)
-        await at.ask("POST", "/log-level", {"level": "error"})
+        before, node = len(at.acts) + 1, await at.name()
+        for level in ("error", "error"):
+            await at.ask("POST", "/log-level", {"level": level})
         assert logging.getLogger().level == logging.ERROR
-        await at.ask("GET", "/nodes")
         await at.ask("POST", "/log-level", {"level": "info"})
         async with at.http.get(f"{at.addresses.admin}/nodes") as refused:
             assert refused.status == 401
+
         acts = at.acts
         assert [act["serial"] for act in acts] == list(range(1, before + 5))
         ((by_node, life),) = {(act["by_node"], act["life"]) for act in acts}
-        assert (by_node, len(life)) == ((await at.ask("GET", "/nodes"))["nodes"][0]["node"], 16)
+        assert (by_node, len(life)) == (node, 16)
         assert [(act["act"], act["result"]) for act in acts[before:]] == [
-            ("set_log_level error", "ok"),
-            ("list_nodes", "ok"),
+            *[("set_log_level error", "ok")] * 2,
             ("set_log_level info", "ok"),
             ("list_nodes", "unauthenticated"),
         ]
-        set_level("info")
+        told = at.said("log_level_changed")
+        assert [(line["level"], line["node"], line["gone"], line["new"]) for line in told] == [
+            ("info", node, "info", "error"),
+            ("info", node, "error", "info"),
+        ]
+        assert "| `log_level_changed` | `info`" in PAGE
 
 
-async def test_reload_shows_a_new_notice(own_logging: None, tmp_path: Path) -> None:
-    async with operated(tmp_path) as at:
-        (tmp_path / "notice.toml").write_text(NOTICE.format(2), "utf-8")
-        assert len((await at.ask("POST", "/reload"))["nodes"]) == 1
-        while (await at.until("notice"))["version"] != 2:
-            pass
-
-
-async def test_reload_says_what_stays_old(own_logging: None, tmp_path: Path) -> None:
+async def test_reload_shows_a_new_notice_and_says_what_stays_old(own_logging: None, tmp_path: Path) -> None:
     async with operated(tmp_path) as at:
         (tmp_path / "notice.toml").write_text("broken", "utf-8")
         for _ in range(2):  # asked again it is no less so
@@ -208,25 +199,19 @@ async def test_reload_says_what_stays_old(own_logging: None, tmp_path: Path) -> 
         (tmp_path / "notice.toml").write_text(NOTICE.format(2), "utf-8")
         told = await at.ask("POST", "/reload")
         assert (len(told["nodes"]), "kept" in told, at.acts[-1]["result"]) == (1, False, "ok")
+        while (await at.until("notice"))["version"] != 2:
+            pass
 
 
-async def test_drain_asks_for_the_end_and_is_in_no_hurry(own_logging: None, tmp_path: Path) -> None:
-    async with operated(tmp_path) as at:
-        for _ in range(2):
-            assert (await at.ask("POST", "/drain"))["state"] == "draining"
-        assert at.stopping.asked.is_set()
-        assert not at.stopping.hurried.is_set()
-        node = await at.name()
-        assert at.said("drain_requested") == [{"level": "info", "node": node}]
-        assert "| `drain_requested` | `info` |" in PAGE
-
-
-async def test_a_signal_after_a_drain_is_in_no_hurry_and_the_next_one_is(
+async def test_a_drain_and_a_signal_after_it_are_in_no_hurry_and_the_next_one_is(
     own_logging: None, tmp_path: Path
 ) -> None:
     async with operated(tmp_path) as at:
         with at.stopping.on_signals():
-            await at.ask("POST", "/drain")
+            for _ in range(2):
+                assert (await at.ask("POST", "/drain"))["state"] == "draining"
+            assert at.said("drain_requested") == [{"level": "info", "node": await at.name()}]
+            assert "| `drain_requested` | `info` |" in PAGE
             heard = asyncio.Event()
             asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, heard.set)
             os.kill(os.getpid(), signal.SIGTERM)
@@ -234,23 +219,9 @@ async def test_a_signal_after_a_drain_is_in_no_hurry_and_the_next_one_is(
             await heard.wait()
             asyncio.get_running_loop().remove_signal_handler(signal.SIGUSR1)
             assert [line["signal"] for line in at.said("stop_requested")] == ["SIGTERM"]
-            assert not at.stopping.hurried.is_set()
+            assert (at.stopping.asked.is_set(), at.stopping.hurried.is_set()) == (True, False)
             os.kill(os.getpid(), signal.SIGTERM)
             await at.stopping.hurried.wait()
-
-
-async def test_a_change_of_the_log_level_is_told_at_any_level(own_logging: None, tmp_path: Path) -> None:
-    async with operated(tmp_path) as at:
-        for level in ("warning", "warning", "error", "info"):
-            await at.ask("POST", "/log-level", {"level": level})
-        node = await at.name()
-        assert [line["level"] for line in at.said("log_level_changed")] == ["info"] * 3
-        assert [(line["gone"], line["new"], line["node"]) for line in at.said("log_level_changed")] == [
-            ("info", "warning", node),
-            ("warning", "error", node),
-            ("error", "info", node),
-        ]
-        assert "| `log_level_changed` | `info`" in PAGE
 
 
 async def test_what_was_asked_at_another_node_stands_in_the_own_log(own_logging: None) -> None:
@@ -274,14 +245,7 @@ async def test_where_the_listener_is_stands_in_the_log_and_its_token_does_not(
     secrets, log = generate_secrets(), io.StringIO()
     configure("info", secrets.pseudonym_key, log)
     host = f"unix:{tmp_path}/admin.sock" if is_socket else "127.0.0.1"
-    settings = Settings.model_validate(
-        {
-            "client": {"port": 0, "insecure": True},
-            "ops": {"port": 0},
-            "admin": {"host": host, "port": 0, "token": TOKEN},
-            "sites": [{"id": "main", "url": "http://127.0.0.1:1", "display_name": "Main", "country": "DE"}],
-        }
-    )
+    settings = settings_for("http://127.0.0.1:1", admin={"host": host, "token": TOKEN})
     async with wiring.serving(settings, secrets, SystemClock(), StopRequest()) as addresses:
         lines = [json.loads(line) for line in log.getvalue().splitlines()]
         (line,) = [line for line in lines if line.get("listener") == "admin"]
@@ -315,14 +279,6 @@ async def test_no_canary_is_in_what_operators_are_shown_or_in_the_log(
 
 
 async def test_without_a_token_there_is_no_listener() -> None:
-    async with Simulator(SimulatorSettings(agents=1, queues=1, users=1)) as simulator:
-        settings = Settings.model_validate(
-            {
-                "client": {"port": 0, "insecure": True},
-                "ops": {"port": 0},
-                "admin": {"port": 0},
-                "sites": [{"id": "main", "url": simulator.url, "display_name": "Main", "country": "DE"}],
-            }
-        )
-        async with wiring.serving(settings, generate_secrets(), SystemClock(), StopRequest()) as addresses:
-            assert addresses.admin is None
+    settings = settings_for("http://127.0.0.1:1")
+    async with wiring.serving(settings, generate_secrets(), SystemClock(), StopRequest()) as addresses:
+        assert addresses.admin is None

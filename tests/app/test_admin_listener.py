@@ -31,15 +31,6 @@ async def _said(path: Path) -> str:
         return await answer.text()
 
 
-async def test_it_opens_at_a_port() -> None:
-    async with (
-        admin_listening(AdminSection(port=0), _app()) as address,
-        aiohttp.ClientSession() as http,
-        http.get(address) as answer,
-    ):
-        assert await answer.text() == "hello"
-
-
 async def test_it_opens_at_a_socket_that_only_its_owner_may_use(tmp_path: Path) -> None:
     path = tmp_path / "admin.sock"
     async with admin_listening(AdminSection(host=f"unix:{path}"), _app()) as address:

@@ -63,13 +63,6 @@ def test_post_processing_has_an_end() -> None:
     assert (without_end.state, without_end.since_ms, without_end.ends_at_ms) == ("post-processing", T, None)
 
 
-def test_what_is_not_told_is_unknown() -> None:
-    agent = _agent()
-    assert (agent.name, agent.state, agent.since_ms, agent.reason) == ("agent:1", "unknown", None, None)
-    (queue,) = queue_rows({"queue:1": {}})
-    assert (queue.name, queue.level, queue.waiting, queue.available) == ("queue:1", "unknown", None, None)
-
-
 def test_a_state_of_a_later_version_is_shown_by_its_name() -> None:
     row = _agent(routing_state="on_the_moon")
     assert (row.state, row.doing) == ("unknown", "on the moon")

@@ -35,12 +35,13 @@ async def refusal(made: BundleWriter, digest: str) -> ErrorCode:
 
 
 async def test_it_is_written_to_the_letter_and_nobody_else_may_read_it(tmp_path: Path) -> None:
-    made = writing(tmp_path, tmp_path)
+    folder = tmp_path / "bundles"
+    made = writing(tmp_path, folder)
     shown = await made.preview("case 7")
-    assert _files(tmp_path) == {}
+    assert not folder.exists()
     told = await made.write(shown.digest)
-    ((path, (mode, data)),) = _files(tmp_path).items()
-    assert (told.path, mode) == (str(path), 0o600)
+    ((path, (mode, data)),) = _files(folder).items()
+    assert (told.path, mode, stat.S_IMODE(folder.stat().st_mode)) == (str(path), 0o600, 0o700)
     assert (len(data), hashlib.sha256(data).hexdigest()) == (shown.size_bytes, shown.digest)
     assert json.loads(data) == shown.bundle
 
@@ -89,15 +90,6 @@ async def test_a_file_that_is_there_is_never_overwritten(tmp_path: Path) -> None
     planted.symlink_to(tmp_path / "elsewhere")
     assert await refusal(made, shown.digest) is ErrorCode.KEY_REUSED
     assert not (tmp_path / "elsewhere").exists()
-
-
-async def test_a_folder_is_made_for_its_owner_alone(tmp_path: Path) -> None:
-    folder = tmp_path / "bundles"
-    made = writing(tmp_path, folder)
-    shown = await made.preview(None)
-    await made.write(shown.digest)
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert len(_files(folder)) == 1
 
 
 def test_what_keeps_a_folder_from_its_use_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

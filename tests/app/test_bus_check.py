@@ -73,13 +73,6 @@ async def test_one_that_does_not_answer_is_a_fault_that_tells_no_password() -> N
     assert "canary" not in fault
 
 
-async def test_one_that_answers_is_told() -> None:
-    async with redis_server("--maxmemory-policy", "noeviction") as server:
-        found = await check_bus(BusSection(url=server.url), CLOCK)
-    assert found.told[0].startswith(f"Redis at 127.0.0.1:{server.port} answers: ")
-    assert found[1:] == ((), ())
-
-
 async def test_a_file_of_an_authority_that_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
     (fault,) = (await check_bus(BusSection(url="rediss://h", ca_file=tmp_path / "none.pem"), CLOCK)).faults
     assert "the file of trusted certificates cannot be read: No such file" in fault

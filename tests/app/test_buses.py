@@ -49,10 +49,11 @@ async def test_without_redis_a_node_is_alone() -> None:
     assert (mine.holder, theirs.holder) == ("h1", "h2")
 
 
-async def test_nodes_of_one_redis_and_the_same_secrets_meet() -> None:
+async def _meet() -> None:
     clock, secrets = SystemClock(), generate_secrets()
     async with redis_server() as server:
         bus = BusSection(url=server.url)
+        assert (await check_bus(bus, clock)).faults == ()
         async with opened(bus, secrets, clock) as one, opened(bus, secrets, clock) as other:
             for cluster in (one, other):
                 await until(lambda cluster=cluster: _is_up(cluster), "Redis was not reached")  # type: ignore[misc]  # binds this turn's
@@ -64,21 +65,8 @@ async def test_nodes_of_one_redis_and_the_same_secrets_meet() -> None:
             assert grant.holder == "h1"
 
 
-def test_it_works_on_the_loop_that_nodes_run_on() -> None:
-    async def reached() -> bool:
-        async with redis_server() as server:
-            bus, clock = BusSection(url=server.url), SystemClock()
-            async with opened(bus, generate_secrets(), clock) as cluster:
-                await until(lambda: _is_up(cluster), "Redis was not reached")
-            return (await check_bus(bus, clock)).faults == ()
-
-    assert process.run_loop(reached())
-
-
-async def test_a_redis_that_is_away_does_not_keep_a_node_from_starting() -> None:
-    async with opened(BusSection(url="redis://127.0.0.1:1"), generate_secrets(), SystemClock()) as cluster:
-        with pytest.raises(GatewayError, match="the bus gave no answer"):
-            await cluster.registry.nodes()
+def test_nodes_of_one_redis_and_the_same_secrets_meet_on_the_loop_that_nodes_run_on() -> None:
+    process.run_loop(_meet())
 
 
 async def test_a_file_of_an_authority_that_is_none_is_told(tmp_path: Path) -> None:

@@ -94,7 +94,8 @@ def filed(folder: Path) -> int:
 
 async def test_new_handshakes_are_shown_the_new_one_and_streams_flow_on(door: Door) -> None:
     assert door.watch.context is not None
-    first = filed(door.folder)
+    first, began_s = filed(door.folder), door.clock.wall_ms() // 1000
+    assert float(door.gauge("certificate_expiry_timestamp_seconds")) == began_s + 90 * DAY_S
     async with listening(door.watch.context) as port, asyncio.timeout(20):
         reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusting())
         door.renew(80)
@@ -104,6 +105,7 @@ async def test_new_handshakes_are_shown_the_new_one_and_streams_flow_on(door: Do
         _, newer = await asyncio.open_connection("127.0.0.1", port, ssl=trusting())
         assert (serial(writer), serial(newer)) == (first, filed(door.folder))
         assert first != filed(door.folder)
+        assert float(door.gauge("certificate_expiry_timestamp_seconds")) == began_s + 80 * DAY_S
         writer.close()
         newer.close()
 
@@ -126,11 +128,6 @@ async def test_a_phone_that_comes_back_resumes_by_its_ticket(door: Door) -> None
         door.renew(80)
         await door.watch.look()
         assert (await asyncio.to_thread(visit, session))[1] is True
-
-
-async def test_what_has_not_changed_is_not_read_anew(door: Door) -> None:
-    assert await door.looked() == []
-    assert (door.folder / "server.crt").read_bytes()
 
 
 @pytest.mark.parametrize("fault", ["gone", "garbage", "mismatch", "expired", "nameless", "sort"])
@@ -209,14 +206,6 @@ async def test_names_that_are_gone_are_told_and_the_certificate_is_shown(tmp_pat
     assert door.gauge('reload_failed{what="certificate"}') == "0.0"
 
 
-async def test_when_it_ends_is_shown_also_of_the_next(door: Door) -> None:
-    began_s = door.clock.wall_ms() // 1000
-    assert float(door.gauge("certificate_expiry_timestamp_seconds")) == began_s + 90 * DAY_S
-    door.renew(40)
-    await door.watch.look()
-    assert float(door.gauge("certificate_expiry_timestamp_seconds")) == began_s + 40 * DAY_S
-
-
 async def test_an_end_that_is_near_is_told_once_a_day(tmp_path: Path) -> None:
     door = Door(tmp_path, ends_d=31)
     near = [("warning", "certificate_expires_soon")]
@@ -235,15 +224,3 @@ async def test_a_node_starts_with_what_phones_refuse_and_says_so(tmp_path: Path)
     with capture_logs() as logged:
         Door(tmp_path, ends_d=-0.5)
     assert [(line["log_level"], line["event"]) for line in logged] == [("error", "certificate_problem")]
-
-
-def test_files_that_do_not_work_are_told_before_anything_starts(tmp_path: Path) -> None:
-    client = ClientSection(certificate=tmp_path / "none.crt", key=tmp_path / "none.key")
-    with pytest.raises(ConfigError, match="cannot be read"):
-        CertificateReloader(client, ManualClock(), Telemetry())
-
-
-async def test_clear_text_is_not_watched() -> None:
-    watch = CertificateReloader(ClientSection(insecure=True), ManualClock(), Telemetry())
-    await watch.look()
-    assert watch.context is None

@@ -41,12 +41,6 @@ async def test_sites_that_answer_are_told(tmp_path: Path, capsys: pytest.Capture
     assert capsys.readouterr().out == "# site main answers: OSCC-E V2R1, contact center V8R2\n"
 
 
-async def test_a_site_that_does_not_is_a_fault(tmp_path: Path) -> None:
-    settings = loaded(tmp_path, SMALLEST.replace("https://oscce.example", "http://127.0.0.1:1")).settings
-    (fault,) = await check_sites(settings, SystemClock())
-    assert fault == "Site main at http://127.0.0.1:1: The contact centre does not answer."
-
-
 def test_an_address_that_is_not_of_this_machine_is_a_fault(tmp_path: Path) -> None:
     def faults(host: str) -> list[str]:
         text = SMALLEST.replace('host = "127.0.0.1"', f'host = "{host}"', 1)
@@ -101,9 +95,15 @@ def test_nothing_is_advised_where_all_is_well(tmp_path: Path, told: str) -> None
     assert list(setting_advices(loaded(tmp_path, QUIET.replace(CONTACT, told)).settings, 0)) == []
 
 
-def test_an_advice_is_no_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = write(tmp_path, QUIET.replace(CONTACT, ""))
-    assert main(["check-config", "--offline", "--config", str(path)]) == 0
+def test_a_right_configuration_is_shown_and_an_advice_is_no_fault(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["check-config", "--offline", "--config"]
+    assert main([*words, str(write(tmp_path, QUIET))]) == 0
+    shown = capsys.readouterr()
+    assert 'sealing_keys = ["k1:********"]' in shown.out
+    assert shown.err == ""
+    assert main([*words, str(write(tmp_path, QUIET.replace(CONTACT, "")))]) == 0
     assert capsys.readouterr().err == (
         "advice: privacy.contact, privacy.statement_url and notices.files are empty: users are not shown "
         "what is done with their data, nor whom to ask.\n"
@@ -111,9 +111,11 @@ def test_an_advice_is_no_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_the_certificate_is_judged(tmp_path: Path) -> None:
-    make(tmp_path)
+    assert describe_certificate(loaded(tmp_path).settings) is None
     text = QUIET.replace('trusted_proxies = ["127.0.0.1"]', 'certificate = "server.crt"\nkey = "server.key"')
     settings = loaded(tmp_path, text).settings
+    assert describe_certificate(settings) is None, "it cannot be read"
+    make(tmp_path)
     end_ms, of = round(EXPIRES_AT_S * 1000), f"client.certificate {tmp_path}/server.crt"
     itself = f"{of} is self-signed: only devices on which it is installed trust it."
     assert list(setting_advices(settings, end_ms - 31 * DAY_MS)) == [itself]
@@ -121,12 +123,6 @@ def test_the_certificate_is_judged(tmp_path: Path) -> None:
     assert list(file_faults(settings, end_ms - 29 * DAY_MS)) == []
     assert list(file_faults(settings, end_ms)) == [f"{of} expired on 2026-04-01: phones refuse it."]
     assert describe_certificate(settings) == "for 127.0.0.1 until 2026-04-01 00:00 UTC"
-
-
-def test_of_clear_text_and_of_what_cannot_be_read_nothing_is_told(tmp_path: Path) -> None:
-    assert describe_certificate(loaded(tmp_path).settings) is None
-    text = SMALLEST.replace("insecure = true", 'certificate = "none.crt"\nkey = "none.key"')
-    assert describe_certificate(loaded(tmp_path, text).settings) is None
 
 
 async def test_redis_is_tried_beside_the_sites(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -147,13 +143,6 @@ async def test_redis_is_tried_beside_the_sites(tmp_path: Path, capsys: pytest.Ca
 
 
 # ---- the command ----
-
-
-def test_a_right_configuration_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["check-config", "--offline", "--config", str(write(tmp_path, QUIET))]) == 0
-    shown = capsys.readouterr()
-    assert 'sealing_keys = ["k1:********"]' in shown.out
-    assert shown.err == ""
 
 
 def test_a_fault_has_its_line_and_its_exit_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,9 +6,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-import pytest
-
-from gateway.app.cli.demo import ChildProcess, free_port
+from gateway.app.cli.demo import ChildProcess
 from gateway.app.process import SystemClock
 from tests.doubles.clock import ManualClock
 from tests.doubles.servers import until
@@ -61,28 +59,3 @@ async def test_what_does_not_end_when_asked_is_killed(tmp_path: Path) -> None:
         assert await alive(process)
         await clock.advance(0.2)
     assert not await alive(process)
-
-
-async def test_what_does_not_run_can_be_ended(tmp_path: Path) -> None:
-    process = child(tmp_path, WAITS)
-    process.ask()
-    await process.kill()
-    await process.end(SystemClock())
-    assert process.pid is None
-
-
-async def test_its_variables_are_those_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ONLY_HERE", "x")
-    program = "import os; print(os.environ.get('GIVEN'), os.environ.get('ONLY_HERE'), flush=True)"
-    given = child(tmp_path, program, GIVEN="yes", PATH="/usr/bin:/bin")
-    await given.start()
-
-    async def has_ended() -> bool:
-        return given.pid is None
-
-    await until(has_ended, "it did not end")
-    assert given.log.read_text("utf-8") == "yes None\n"
-
-
-def test_free_ports_are_ports() -> None:
-    assert 0 < free_port() <= 65_535

@@ -11,19 +11,9 @@ import pytest
 
 import gateway
 from gateway.app import main as cli_main
-from gateway.app.cli import admin
 from gateway.app.cli.command import Command, add_config, program_name, table
 from gateway.app.config.errors import ConfigError
 from gateway.app.main import COMMANDS, main, parser
-from tests.app.processes import run
-
-
-def test_the_commands_are_those_of_the_page() -> None:
-    shows, checks = (
-        ["demo", "demo-cluster", "simulate", "watch"],
-        ["check-config", "doctor", "size", "nodes", "keys", "person"],
-    )
-    assert list(COMMANDS) == ["serve", *shows, *checks, *admin.ADMIN_COMMANDS]
 
 
 def test_help_lists_every_command_with_examples(capsys: pytest.CaptureFixture[str]) -> None:
@@ -91,11 +81,6 @@ def test_a_command_that_ctrl_c_cut_short_says_so(monkeypatch: pytest.MonkeyPatch
     assert main(["keys"]) == 130
 
 
-def test_python_minus_m_is_the_same() -> None:
-    ended = run("--version")
-    assert ended == (0, f"oscc-gateway {gateway.__version__}\n", "")
-
-
 # ---- Is the file of the settings named alike everywhere? ----
 
 
@@ -112,9 +97,6 @@ def test_the_file_has_one_option(arguments: list[str]) -> None:
 
 def test_columns_are_as_wide_as_what_is_in_them() -> None:
     assert table(("A", "LONG"), [("wide", "x"), ("y", "")]) == "A     LONG\nwide  x\ny\n"
-
-
-def test_nothing_is_a_row_of_headings() -> None:
     assert table(("A", "B"), []) == "A  B\n"
 
 

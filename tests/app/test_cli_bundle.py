@@ -29,7 +29,7 @@ def _files(folder: Path) -> list[Path]:
     return list(folder.glob("oscc-gateway-*.json"))
 
 
-async def test_without_a_terminal_it_is_only_shown(
+async def test_without_a_terminal_it_is_only_shown_unless_writing_was_said_beforehand(
     own_logging: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
@@ -38,43 +38,23 @@ async def test_without_a_terminal_it_is_only_shown(
         assert await command(at, tmp_path, "support-bundle", "--purpose", "case 7") == 0
         assert json.loads(capsys.readouterr().out)["bundle"]["purpose"] == "case 7"
         assert _files(tmp_path) == []
-
-
-@pytest.mark.parametrize(("typed", "written"), [("y\n", 1), ("yes\n", 1), ("n\n", 0), ("\n", 0), ("", 0)])
-async def test_whoever_sees_it_decides(
-    typed: str,
-    written: int,
-    own_logging: None,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("sys.stdin", Terminal(typed))
-    async with operated(tmp_path) as at:
-        assert await command(at, tmp_path, "support-bundle") == 0
-        shown = capsys.readouterr()
-        assert "Write it? [y/N]" in shown.err
-        assert len(_files(tmp_path)) == written
-        assert ("Written to " in shown.out) is bool(written)
-
-
-async def test_it_is_written_when_that_is_said_beforehand(
-    own_logging: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    async with operated(tmp_path) as at:
-        capsys.readouterr()
         assert await command(at, tmp_path, "support-bundle", "--write", "--json") == 0
-        shown = capsys.readouterr().out
-        bundle, _, last = shown.rstrip("\n").rpartition("\n")
+        bundle, _, last = capsys.readouterr().out.rstrip("\n").rpartition("\n")
         (file,) = _files(tmp_path)
         assert json.loads(last) == {"path": str(file)}
         assert file.read_text("utf-8") == bundle + "\n"
 
 
-async def test_a_refusal_is_told(
+async def test_who_sees_it_decides(
     own_logging: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("OSCC_GATEWAY__ADMIN__TOKEN", "another token of operators")
+    written = 0
     async with operated(tmp_path) as at:
-        assert await command(at, tmp_path, "support-bundle") == 1
-        assert capsys.readouterr().err == "oscc-gateway: The token is not valid. [unauthenticated]\n"
+        for typed, writes in (("y\n", True), ("yes\n", True), ("n\n", False), ("\n", False), ("", False)):
+            monkeypatch.setattr("sys.stdin", Terminal(typed))
+            assert await command(at, tmp_path, "support-bundle", "--purpose", typed.strip() or "case") == 0
+            shown = capsys.readouterr()
+            written += writes
+            assert "Write it? [y/N]" in shown.err
+            assert ("Written to " in shown.out) is writes
+            assert len(_files(tmp_path)) == written

@@ -121,16 +121,6 @@ async def test_what_is_older_than_a_day_is_not_told_any_more() -> None:
     assert CLOSES_MS == 86_400_000
 
 
-def test_each_that_comes_lets_go_of_the_old() -> None:
-    wall = Wall()
-    made = closes(wall)
-    for _ in range(3):
-        made.note(life())
-    wall.ms += CLOSES_MS + 1
-    made.note(life())
-    assert len(vars(made)["_ring"]) == 1
-
-
 def test_those_of_one_user_are_found() -> None:
     made = closes(Wall())
     made.note(life())

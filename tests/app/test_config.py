@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.app.config.errors import ConfigError
-from gateway.app.config.sources import generate_secrets, load
+from gateway.app.config.sources import load
 from tests.app.samples import KEY, OTHER_KEY, SECRET, SMALLEST, loaded, write
 
 
@@ -100,9 +100,3 @@ def test_no_secret_is_in_any_text_that_python_makes_of_it(tmp_path: Path) -> Non
         assert OTHER_KEY not in text
         assert "canary" not in text
         assert repr(bytes(range(32))) not in text
-
-
-def test_own_secrets_are_new_each_time() -> None:
-    one, other = generate_secrets(), generate_secrets()
-    assert one.sealing_keys[0].key.raw != other.sealing_keys[0].key.raw
-    assert one.pseudonym_key.raw != one.sealing_keys[0].key.raw

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +19,8 @@ GOOD = (
     "redis://:p@h",
     "rediss://u:p%40%2F%3F@h:1/0",
     "redis+sentinel://a,b/m",
+    "redis+cluster://a,b",
+    "rediss+cluster://u:p@a:7000/?ca_file=/ca.pem",
     "rediss+sentinel://u:p@a:26379,b.example:26379,[::1]:26379/gateway?sentinel_password=x",
 )
 CANARY = "canary"
@@ -49,10 +53,16 @@ def test_what_is_none_is_refused_without_being_repeated(url: str, start: str) ->
 
 @pytest.mark.parametrize(
     ("text", "near"),
-    [("rediz://h", "redis"), ("memori://", "memory"), ("redis+sentinels://h/m", "redis[+]sentinel")],
+    [
+        ("rediz://h", "redis"),
+        ("memori://", "memory"),
+        ("redis+sentinels://h/m", "redis+sentinel"),
+        ("redis-cluster://h:6379", "redis+cluster"),
+        ("rediscluster://h", "redis+cluster"),
+    ],
 )
 def test_near_misses_are_named(text: str, near: str) -> None:
-    with pytest.raises(ValueError, match=f"did you mean {near}://"):
+    with pytest.raises(ValueError, match=re.escape(f"did you mean {near}://")):
         bus_url(text)
 
 
@@ -123,14 +133,3 @@ def test_a_password_that_is_not_encoded_is_named_with_its_remedy(text: str) -> N
     with pytest.raises(ValueError, match=r"%40.*bus\.password") as told:
         bus_url(text)
     assert "ss" not in str(told.value).replace("password", "").replace("passed", "")
-
-
-@pytest.mark.parametrize("text", ["redis+cluster://a,b", "rediss+cluster://u:p@a:7000/?ca_file=/ca.pem"])
-def test_a_redis_cluster_is_a_bus(text: str) -> None:
-    assert bus_url(text) == text
-
-
-@pytest.mark.parametrize("text", ["redis-cluster://h:6379", "rediscluster://h"])
-def test_a_misspelt_redis_cluster_is_named_as_it_is_written(text: str) -> None:
-    with pytest.raises(ValueError, match=r"did you mean redis\+cluster://\?"):
-        bus_url(text)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from gateway.app.config.errors import ConfigError, SettingLocation, fault_sentences, unknown_setting
+from gateway.app.config.errors import fault_sentences
 from gateway.app.config.settings import Settings
 
 SITE = {"id": "main", "url": "https://a", "display_name": "Main", "country": "DE"}
@@ -145,24 +145,6 @@ def test_a_fault_is_named_after_where_the_value_came_from() -> None:
 )
 def test_unknown_names_come_with_the_nearest(values: object, sentence: str) -> None:
     assert faults_of(values) == [sentence]
-
-
-def test_places_are_read_as_the_file_writes_them() -> None:
-    assert SettingLocation.of(("sites", 3, "url")).path == "sites[3].url"
-    assert SettingLocation.of(("client", "origins", 2)) == SettingLocation("client", None, "origins", 2)
-    assert SettingLocation.of(("client",)).setting is None
-    own = SettingLocation.of(("sites", 0, "remote_numbers", "own", 2))
-    assert own == SettingLocation("sites", 0, "remote_numbers.own", 2)
-    assert own.setting is not None
-    assert (
-        unknown_setting(SettingLocation.of(("sits",)))
-        == "[sits]: there is no such section; did you mean sites?"
-    )
-
-
-def test_an_error_holds_its_sentences() -> None:
-    error = ConfigError(["One.", "Two."])
-    assert (error.faults, str(error)) == (("One.", "Two."), "One.\nTwo.")
 
 
 SECRET_PLACES = [("admin", "token"), ("secrets", "pseudonym_key"), ("secrets", "sealing_keys")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.app.config.errors import BY_VARIABLE, SETTINGS, hint, nearest, sections
+from gateway.app.config.errors import BY_VARIABLE, SETTINGS
 
 
 def test_names_in_the_file_and_in_the_environment() -> None:
@@ -42,24 +42,13 @@ def test_secrets_are_known_as_such() -> None:
     ]
 
 
-def test_lists_are_known_as_such() -> None:
-    many = {setting.path for setting in SETTINGS if setting.many}
-    assert many >= {
-        "client.trusted_proxies",
-        "secrets.sealing_keys",
-        "sites[<n>].applications",
-        "sites[<n>].remote_numbers.own",
-    }
-    assert "client.port" not in many
-
-
-def test_sections_are_found_behind_optional_and_many() -> None:
-    found = {name: section.__name__ for name, section in sections()}
-    assert (found["secrets"], found["sites"], found["ops"]) == ("SecretsSection", "SiteSection", "OpsSection")
-
-
-def test_the_nearest_name_is_given_only_when_it_is_near() -> None:
-    assert nearest("prot", ["port", "host"]) == "port"
-    assert nearest("zzz", ["port", "host"]) is None
-    assert hint("prot", ["port"]) == "; did you mean port?"
-    assert hint("zzz", ["port"]) == ""
+def test_every_setting_says_why_and_numbers_and_lists_have_bounds() -> None:
+    for setting in SETTINGS:
+        assert (setting.field.description or "").endswith("."), setting.path
+        bounds = {type(each).__name__ for each in setting.field.metadata}
+        if setting.field.annotation in (int, float):
+            assert bounds & {"Ge", "Gt"}, setting.path
+            assert "Le" in bounds, setting.path
+        if setting.many:
+            assert "MaxLen" in bounds, setting.path
+    assert len([setting for setting in SETTINGS if setting.many]) > 5

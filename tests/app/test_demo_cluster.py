@@ -82,11 +82,8 @@ def test_the_board_tells_how_the_nodes_fare_and_what_to_do_to_them(tmp_path: Pat
     ]
     stage.board_door.last = "n2"
     assert "demo-cluster kill n2 (then start)" in options.footer()
-
-
-def test_another_port_is_part_of_what_to_type(tmp_path: Path) -> None:
-    stage = stage_in(tmp_path, 9999)
-    assert "oscc-gateway demo-cluster --port 9999 kill n1" in cluster_footer(SimulatorSettings(), stage)
+    other = cluster_footer(SimulatorSettings(), stage_in(tmp_path, 9999))
+    assert "oscc-gateway demo-cluster --port 9999 kill n1" in other
 
 
 def test_where_no_demonstration_runs_nothing_can_be_killed(

@@ -18,20 +18,14 @@ async def act(verb: str, name: str) -> str:
     return f"{name} was killed."
 
 
-async def test_what_is_asked_is_done_and_told(tmp_path: Path) -> None:
+async def test_what_is_asked_is_done_and_told_and_a_long_line_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "s"
     async with control_socket(path, act):
         assert await ask_demo(path, "kill", "n1") == (True, "n1 was killed.")
         assert await ask_demo(path, "kiss", "n1") == (False, "Say kill.")
+        assert await ask_demo(path, "kill", "n" * 10_000) == (False, "That is too long.")
         assert await ask_demo(path, "kiss", "") == (False, "Say kill.")
     assert not path.exists()
-
-
-async def test_a_line_that_is_too_long_is_not_read(tmp_path: Path) -> None:
-    path = tmp_path / "s"
-    async with control_socket(path, act):
-        assert await ask_demo(path, "kill", "n" * 10_000) == (False, "That is too long.")
-        assert await ask_demo(path, "kill", "n1") == (True, "n1 was killed.")
 
 
 async def test_where_none_runs_it_is_said_how_to_start_one(tmp_path: Path) -> None:

@@ -46,18 +46,10 @@ async def test_each_process_is_killed_and_started_by_its_name(tmp_path: Path) ->
             with pytest.raises(ValueError, match=f"{name} runs already"):
                 await crew.act("start", name)
             assert child.pid != pid
-    finally:
-        await crew.end()
-    assert [child.pid for child in crew.children.values()] == [None, None, None]
-
-
-async def test_one_that_is_asked_to_end_is_not_killed(tmp_path: Path) -> None:
-    crew = crew_in(tmp_path)
-    await crew.start()
-    try:
         assert "was asked to end" in await crew.act("stop", "n1")
     finally:
         await crew.end()
+    assert [child.pid for child in crew.children.values()] == [None, None, None]
 
 
 @pytest.mark.parametrize(("verb", "name"), [("kill", "n9"), ("eat", "n1"), ("", "")])

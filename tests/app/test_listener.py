@@ -178,8 +178,11 @@ def _few_files(more: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-@LOOPS
-@pytest.mark.parametrize("is_tls", [False, True], ids=["clear", "tls"])
+@pytest.mark.parametrize(
+    ("loop", "is_tls"),
+    [(uvloop.new_event_loop, False), (uvloop.new_event_loop, True), (asyncio.new_event_loop, False)],
+    ids=["uvloop clear", "uvloop tls", "asyncio"],
+)
 def test_the_ops_listener_answers_when_clients_have_taken_all_descriptors(
     tmp_path: Path, loop: Callable[[], asyncio.AbstractEventLoop], *, is_tls: bool
 ) -> None:

@@ -18,7 +18,6 @@ from gateway.app.logging import (
     LINES_KEPT,
     LINES_KEPT_MS,
     REPETITION_WINDOW_S,
-    DenyByDefault,
     configure,
     log_session,
     set_level,
@@ -201,10 +200,6 @@ def test_a_connection_leaves_one_line(stream: io.StringIO) -> None:
         "conflated": 5,
         "commands": 6,
     }
-
-
-def test_nothing_is_listed_by_default() -> None:
-    assert DenyByDefault({})(None, "", {"event": "x", "none": None}) == {"dropped": 1}
 
 
 def test_every_line_has_the_node_and_its_trace_and_what_it_says_itself_stays(own_logging: None) -> None:

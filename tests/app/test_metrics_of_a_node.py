@@ -10,29 +10,22 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from docs._generate.metrics import ANY, VALUES
 from gateway.app import wiring
-from gateway.app.config.settings import Settings
 from gateway.app.config.sources import generate_secrets
 from gateway.app.process import StopRequest, SystemClock
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.telemetry import PREFIX
+from tests.app.samples import LOG_ON, settings_for
 from tests.deploy.programs import ask, machine
 
-DEVICE = {"id": "d", "name": "test", "platform": "ios", "app_version": "1"}
-LOG_ON = {"site": "main", "application": "dashboard", "user_name": "supervisor1", "device": DEVICE}
 BESIDES = {"le"}
-
-
-def settings_for(upstream: str) -> Settings:
-    site = {"id": "main", "url": upstream, "display_name": "Main", "country": "DE"}
-    ports = {"client": {"port": 0, "insecure": True}, "ops": {"port": 0}, "admin": {"port": 0}}
-    return Settings.model_validate({**ports, "sites": [site]})
 
 
 async def _visit(http: aiohttp.ClientSession, url: str) -> aiohttp.ClientWebSocketResponse[bool]:
     """Fail to log on, log on, be served, command; returns the phone."""
-    async with http.post(f"{url}/v1/sessions", json={**LOG_ON, "password": "wrong"}) as refused:
+    as_ios = {**LOG_ON, "device": {**LOG_ON["device"], "platform": "ios"}}
+    async with http.post(f"{url}/v1/sessions", json={**as_ios, "password": "wrong"}) as refused:
         assert refused.status == 401
-    async with http.post(f"{url}/v1/sessions", json={**LOG_ON, "password": "demo"}) as created:
+    async with http.post(f"{url}/v1/sessions", json=as_ios) as created:
         token = (await created.json())["token"]
     async with http.get(f"{url}/v1/realtime") as refused:
         assert refused.status == 400

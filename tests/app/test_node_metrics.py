@@ -133,21 +133,6 @@ async def test_elements_that_came_late_are_told() -> None:
     assert values_of(telemetry)["late_elements_total"] == 3
 
 
-async def test_the_longest_silence_is_told() -> None:
-    telemetry = Telemetry()
-    async with scene() as made:
-        phone = await made.phone("anna")
-        phone.hello()
-        await made.clock.advance(1)
-        (user_state,) = made.node.user_states.values()
-        assert user_state.owner is not None
-        assert user_state.owner.link is not None
-        silent_s = made.clock.now() - user_state.owner.link.heard_at
-        measure_users(made.node, telemetry)
-        assert values_of(telemetry)["upstream_silence_seconds"] == silent_s
-        phone.leave()
-
-
 async def test_a_silence_goes_on_while_the_link_is_gone_and_ends_when_it_is_back() -> None:
     telemetry = Telemetry()
     async with scene() as at:

@@ -49,15 +49,8 @@ def test_a_notice_is_read(tmp_path: Path) -> None:
     assert english.must_acknowledge
     (german,) = read_notices([write(tmp_path, NOTICE)]).views("de")
     assert (german.title, german.link) == ("Datenschutz", None)
-
-
-def test_the_first_language_is_the_default(tmp_path: Path) -> None:
-    (view,) = read_notices([write(tmp_path, NOTICE)]).views("fr")
-    assert view.title == "Privacy"
-
-
-def test_no_files_are_no_notices() -> None:
-    assert read_notices([]).views("en") == ()
+    (first,) = read_notices([write(tmp_path, NOTICE)]).views("fr")
+    assert first.title == "Privacy", "the first language is the default"
 
 
 @pytest.mark.parametrize(
@@ -138,7 +131,8 @@ def test_a_folder_as_a_config_map_lays_it_out_is_read(tmp_path: Path) -> None:
     assert ids(tmp_path) == ["privacy-2026"]
 
 
-def test_an_empty_folder_holds_no_notices(tmp_path: Path) -> None:
+def test_no_files_and_an_empty_folder_are_no_notices(tmp_path: Path) -> None:
+    assert read_notices([]).views("en") == ()
     assert ids(tmp_path) == []
 
 

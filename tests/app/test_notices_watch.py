@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.app.config.errors import ConfigError
 from gateway.app.reload import NoticesReloader
 from tests.doubles.clock import ManualClock
 
@@ -56,16 +55,6 @@ class Folder:
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
     return Folder(tmp_path)
-
-
-def test_what_cannot_be_used_is_told_before_anything_starts(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot be read"):
-        NoticesReloader([tmp_path / "none.toml"], ManualClock())
-
-
-async def test_what_has_not_changed_is_not_read_anew(folder: Folder) -> None:
-    folder.write("upkeep")
-    assert await folder.looked() == []
 
 
 async def test_a_change_takes_effect_and_is_logged_once(folder: Folder) -> None:

@@ -19,17 +19,8 @@ from gateway.app import wiring
 from gateway.app.main import main
 from gateway.simulator import Simulator, SimulatorSettings
 from tests.app.processes import run, running
-from tests.app.samples import KEY, OTHER_KEY, SECRET, SMALLEST, write
+from tests.app.samples import ANY_PORT, KEY, LOG_ON, OTHER_KEY, SECRET, SMALLEST, write
 from tests.doubles.servers import free_port, redis_server, until
-
-LOG_ON = {
-    "site": "main",
-    "application": "dashboard",
-    "user_name": "supervisor1",
-    "password": "demo",
-    "device": {"id": "d", "name": "test", "platform": "desktop", "app_version": "1"},
-}
-ANY_PORT = {f"OSCC_GATEWAY__{section}__PORT": "0" for section in ("CLIENT", "OPS", "ADMIN")}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -123,17 +114,6 @@ async def test_a_node_with_a_wrong_password_is_not_ready_and_says_whom_it_does_n
             await until(lambda: is_told("ok\n"), "it is not ready")
             sessions = await asyncio.to_thread(run, "sessions", "--config", str(path), environ=environ)
             assert sessions.code == 0
-
-
-async def test_a_redis_that_keeps_what_it_is_told_is_warned_of_and_the_node_starts(tmp_path: Path) -> None:
-    async with redis_server("--save", "60 1") as server:
-        path = write(tmp_path, SECRET.replace("memory://", server.url) + '[node]\nname = "n1"\n')
-        with running("serve", "--config", str(path), environ=ANY_PORT) as process:
-            warned = json.loads(await asyncio.to_thread(process.until, "bus_check_advice"))
-            ended = await asyncio.to_thread(process.end, signal.SIGTERM)
-    assert (warned["level"], ended.code) == ("warning", 0)
-    assert f"127.0.0.1:{server.port} writes what it holds to a disk" in warned["fault"]
-    assert '"node": "n1"' in ended.out
 
 
 def test_a_node_starts_without_its_redis_and_tells_no_password(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from gateway.app.listeners import CannotListen, listening_in_thread, on_this_loo
 from gateway.app.metrics import STUCK_S
 from gateway.app.process import StopRequest, SystemClock
 from gateway.app.wiring import serving
-from tests.app.test_metrics_of_a_node import settings_for
+from tests.app.samples import settings_for
 
 
 class JumpingClock(SystemClock):

@@ -99,11 +99,6 @@ async def test_one_that_answers_is_told(tmp_path: Path) -> None:
     assert answer.fault is None
 
 
-async def test_one_that_is_not_there_is_told_as_that(tmp_path: Path) -> None:
-    answer = await check_site(0, site_of(1, tmp_path), SystemClock())
-    assert answer.fault == "Site main at https://127.0.0.1:1: The contact centre does not answer."
-
-
 async def test_a_certificate_that_ends_soon_is_advised(tmp_path: Path) -> None:
     async with server(ROOT.issue(tmp_path, ends_d=9.1), []) as port, asyncio.timeout(20):
         answer = await check_site(0, site_of(port, tmp_path), SystemClock())

@@ -19,8 +19,8 @@ from opentelemetry.trace import SpanKind, StatusCode
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from gateway.app import spans, wiring
-from gateway.app.config.settings import Settings
 from gateway.app.config.sources import generate_secrets
+from gateway.app.listeners import listening
 from gateway.app.process import StopRequest, SystemClock
 from gateway.app.spans import SpanTracing, TracedLink, exporting
 from gateway.domain.commands import Execute, Executed, KeepAlive, LinkRequest, SetRoutingState
@@ -29,6 +29,7 @@ from gateway.domain.upstream import LinkClosed
 from gateway.runtime.ports import Clock, Link
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.telemetry import Telemetry, written
+from tests.app.samples import LOG_ON, settings_for
 from tests.doubles.clock import ManualClock
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -48,39 +49,22 @@ class Collector:
         return list(self._exporter.get_finished_spans())
 
 
-def settings_for(upstream: str) -> Settings:
-    return Settings.model_validate(
-        {
-            "client": {"port": 0, "insecure": True},
-            "ops": {"port": 0},
-            "sites": [{"id": "main", "url": upstream, "display_name": "Main", "country": "DE"}],
-            "limits": {"drain_s": 0},
-            "tracing": {"endpoint": "http://127.0.0.1:1/v1/traces"},
-        }
-    )
-
-
 @asynccontextmanager
 async def gateway(
     collector: Collector, upstream: str, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[wiring.Addresses]:
     """A whole gateway whose spans *collector* shows."""
     monkeypatch.setattr(spans, "exporting", lambda *_: collector.tracing)
-    async with wiring.serving(
-        settings_for(upstream), generate_secrets(), SystemClock(), StopRequest()
-    ) as addresses:
+    tracing = {"endpoint": "http://127.0.0.1:1/v1/traces"}
+    settings = settings_for(upstream, limits={"drain_s": 0}, tracing=tracing)
+    async with wiring.serving(settings, generate_secrets(), SystemClock(), StopRequest()) as addresses:
         yield addresses
 
 
 async def log_on(http: aiohttp.ClientSession, client: str, **headers: str) -> tuple[int, dict[str, Any]]:
-    device = {"id": CANARY, "name": CANARY, "platform": "desktop", "app_version": "1"}
-    asked = {"site": "main", "application": "dashboard", "user_name": "supervisor1", "password": "demo"}
-    async with http.post(f"{client}/v1/sessions", json={**asked, "device": device}, headers=headers) as found:
+    asked = {**LOG_ON, "device": {**LOG_ON["device"], "id": CANARY, "name": CANARY}}
+    async with http.post(f"{client}/v1/sessions", json=asked, headers=headers) as found:
         return found.status, await found.json()
-
-
-def names(ended: list[ReadableSpan]) -> list[str]:
-    return [span.name for span in ended]
 
 
 async def test_log_on_and_command_of_a_whole_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,18 +92,21 @@ async def test_log_on_and_command_of_a_whole_gateway(monkeypatch: pytest.MonkeyP
         phone = {"app": "test", "version": "1", "platform": "test"}
         await ws.send_json({"kind": "hello", "token": made["token"], "client": phone})
         changes = await heard(ws, "changes")
-        await ws.send_json(order(changes, clock.wall_ms() + 5_000))
+        agent = next(name.partition(":")[2] for name in changes["put"] if name.startswith("agent:"))
+        command = {"kind": "agent.routing_state.set", "agent_id": agent, "state": "unavailable"}
+        key, deadline_ms = "00000000-0000-4000-8000-000000000001", clock.wall_ms() + 5_000
+        asked = {"id": "1", "key": key, "stream": changes["stream"], "expires_at_ms": deadline_ms}
+        await ws.send_json({"kind": "command", **asked, "command": command})
         await heard(ws, "result")
         await ws.close()
         assert await exemplars(http, f"{at.ops}/metrics") == {"oscc_gateway_log_on_seconds_bucket": TRACE}
+
     seen = collector.spans
-    assert names(seen) == ["log on", "command"], "neither other requests nor the life of a socket"
+    assert [span.name for span in seen] == ["log on", "command"], "neither other requests nor a socket's life"
     assert dict(seen[1].attributes or {})["oscc.command"] == "agent.routing_state.set"
     assert seen[1].parent is None
     told = "".join(span.to_json() for span in seen)
-    assert CANARY not in told
-    assert "supervisor1" not in told
-    assert "127.0.0.1" not in told
+    assert not [word for word in (CANARY, "supervisor1", "127.0.0.1") if word in told]
 
 
 async def exemplars(http: aiohttp.ClientSession, url: str) -> dict[str, str]:
@@ -131,19 +118,6 @@ async def exemplars(http: aiohttp.ClientSession, url: str) -> dict[str, str]:
     return {sample.name: sample.exemplar.labels["trace_id"] for sample in samples if sample.exemplar}
 
 
-def order(changes: dict[str, Any], expires_at_ms: int) -> dict[str, Any]:
-    """Return the frame that asks for an agent's state."""
-    agent = next(name.partition(":")[2] for name in changes["put"] if name.startswith("agent:"))
-    return {
-        "kind": "command",
-        "id": "1",
-        "key": "00000000-0000-4000-8000-000000000001",
-        "stream": changes["stream"],
-        "expires_at_ms": expires_at_ms,
-        "command": {"kind": "agent.routing_state.set", "agent_id": agent, "state": "unavailable"},
-    }
-
-
 async def heard(ws: aiohttp.ClientWebSocketResponse, kind: str) -> dict[str, Any]:
     while True:
         frame: dict[str, Any] = await ws.receive_json()
@@ -151,26 +125,22 @@ async def heard(ws: aiohttp.ClientWebSocketResponse, kind: str) -> dict[str, Any
             return frame
 
 
-async def answered(collector: Collector, *told: str) -> None:
-    """Answer a log-on whose request has such headers."""
-
-    async def handler(_: web.Request) -> web.Response:
-        return web.Response()
-
-    headers = CIMultiDict[str]([("traceparent", each) for each in told])
-    await collector.tracing.log_ons(make_mocked_request("POST", spans.LOG_ON, headers), handler)
-
-
-async def test_a_log_line_can_name_the_trace_it_belongs_to() -> None:
-    collector, seen = Collector(ManualClock()), list[str | None]()
+async def answered(collector: Collector, *told: str) -> str | None:
+    """Answer a log-on whose request has such headers; returns the trace that a line of the log would name."""
+    seen = list[str | None]()
 
     async def handler(_: web.Request) -> web.Response:
         seen.append(collector.tracing.trace_id())
         return web.Response()
 
-    headers = CIMultiDict[str]({"traceparent": PARENT})
+    headers = CIMultiDict[str]([("traceparent", each) for each in told])
     await collector.tracing.log_ons(make_mocked_request("POST", spans.LOG_ON, headers), handler)
-    assert seen == [PARENT.split("-")[1]]
+    return seen[0]
+
+
+async def test_a_log_line_can_name_the_trace_it_belongs_to() -> None:
+    collector = Collector(ManualClock())
+    assert await answered(collector, PARENT) == TRACE
     assert collector.tracing.trace_id() is None
     dropped = Collector(ManualClock(), sampled=0.0)
     with dropped.tracing.span("log on", SpanKind.SERVER):
@@ -226,23 +196,15 @@ async def test_the_trace_is_handed_on_to_the_server_without_what_others_wrote(
         asked.append({name.lower(): value for name, value in request.headers.items()})
         return web.Response(status=503)
 
-    app = web.Application()
+    app, collector = web.Application(), Collector(SystemClock())
     app.router.add_route("*", "/{path:.*}", answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        port = runner.addresses[0][1]
-        collector = Collector(SystemClock())
-        async with (
-            asyncio.timeout(20),
-            gateway(collector, f"http://127.0.0.1:{port}", monkeypatch) as at,
-            aiohttp.ClientSession() as http,
-        ):
-            status, _ = await log_on(http, at.client, traceparent=PARENT, tracestate=f"x={CANARY}")
-    finally:
-        await runner.cleanup()
+    async with (
+        asyncio.timeout(20),
+        listening("server", app, "127.0.0.1", 0) as server,
+        gateway(collector, server.url, monkeypatch) as at,
+        aiohttp.ClientSession() as http,
+    ):
+        status, _ = await log_on(http, at.client, traceparent=PARENT, tracestate=f"x={CANARY}")
     assert status == 503
     (span,) = collector.spans
     assert span.context is not None

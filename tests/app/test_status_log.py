@@ -19,7 +19,7 @@ from gateway.app.status import STATUS_EVERY_S, NodeStatus, SiteReach, StatusLog,
 from gateway.core.bus_health import BusState
 from gateway.domain.errors import ErrorCode
 from gateway.telemetry import Telemetry
-from tests.app.test_wiring import LOG_ON, settings_for
+from tests.app.samples import LOG_ON, settings_for
 from tests.doubles.clock import ManualClock
 from tests.runtime.scene import scene
 
@@ -111,12 +111,12 @@ def test_each_site_goes_for_itself(surroundings: StatusLog) -> None:
     assert [line["site"] for line in look(surroundings, QUIET)] == ["main", "other"]
 
 
-@pytest.mark.parametrize("code", sorted(set(ErrorCode) - {AWAY, ErrorCode.UPSTREAM_VERSION_UNSUPPORTED}))
-def test_who_refuses_was_reached(code: ErrorCode) -> None:
-    reach = SiteReach()
-    reach.note(AWAY)
-    reach.note(code)
-    assert reach.error is None
+def test_who_refuses_was_reached() -> None:
+    for code in set(ErrorCode) - {AWAY, ErrorCode.UPSTREAM_VERSION_UNSUPPORTED}:
+        reach = SiteReach()
+        reach.note(AWAY)
+        reach.note(code)
+        assert reach.error is None, code
 
 
 def test_each_line_is_written_whole(own_logging: None) -> None:

@@ -15,11 +15,10 @@ import pytest
 
 from gateway.app.process import WATCHDOG_BEATS, SystemdNotifier
 from tests.app.processes import running
-from tests.app.samples import SECRET, write
+from tests.app.samples import ANY_PORT, SECRET, write
 from tests.doubles.clock import ManualClock
 
 PID = 4711
-ANY_PORT = {f"OSCC_GATEWAY__{section}__PORT": "0" for section in ("CLIENT", "OPS", "ADMIN")}
 
 
 @contextmanager
@@ -138,8 +137,8 @@ async def test_a_reload_is_done_when_a_look_that_began_after_it_is(tmp_path: Pat
         assert (heard(door), looks, len(cries)) == ([], ["again"], 4)
 
 
-def test_a_node_tells_its_whole_life(address: str, tmp_path: Path) -> None:
-    path = write(tmp_path, SECRET)
+def test_a_node_tells_its_whole_life(tmp_path: Path) -> None:
+    path, address = write(tmp_path, SECRET), str(tmp_path / "notify")
     environ = {**ANY_PORT, "NOTIFY_SOCKET": address, "WATCHDOG_USEC": "200000"}
     with listening(address) as door, running("serve", "--config", str(path), environ=environ) as process:
         told = told_until(door, "READY=1")

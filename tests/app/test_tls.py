@@ -42,10 +42,6 @@ def test_a_certificate_and_its_key_make_a_context(tmp_path: Path) -> None:
     )
 
 
-def test_clear_text_has_no_context() -> None:
-    assert client_context(ClientSection(insecure=True)) is None
-
-
 @pytest.mark.parametrize("missing", ["certificate", "key"])
 def test_a_missing_file_is_named(tmp_path: Path, missing: str) -> None:
     certificate, key = make(tmp_path)
@@ -57,23 +53,21 @@ def test_a_missing_file_is_named(tmp_path: Path, missing: str) -> None:
     assert fault.endswith("cannot be read: No such file or directory.")
 
 
-def test_another_certificates_key_is_refused(tmp_path: Path) -> None:
-    certificate, _ = make(tmp_path)
-    _, key = make(tmp_path, "other")
-    with pytest.raises(ConfigError, match="the key must be the certificate's"):
-        client_context(ClientSection(certificate=certificate, key=key))
-
-
-def test_a_key_with_a_password_is_refused_and_nobody_is_asked_for_it(tmp_path: Path) -> None:
-    certificate, key = make(tmp_path, password=b"secret")
-    with pytest.raises(ConfigError, match="the key without a password"):
-        client_context(ClientSection(certificate=certificate, key=key))
-
-
-def test_what_is_no_pem_is_refused(tmp_path: Path) -> None:
-    certificate, key = make(tmp_path)
-    certificate.write_text("x")
-    with pytest.raises(ConfigError, match="both must be PEM"):
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ("other", "the key must be the certificate's"),
+        ("password", "the key without a password"),  # and nobody is asked for it
+        ("text", "both must be PEM"),
+    ],
+)
+def test_a_pair_that_does_not_work_is_refused(tmp_path: Path, fault: str, told: str) -> None:
+    certificate, key = make(tmp_path, password=b"secret" if fault == "password" else None)
+    if fault == "other":
+        _, key = make(tmp_path, "other")
+    elif fault == "text":
+        certificate.write_text("x")
+    with pytest.raises(ConfigError, match=told):
         client_context(ClientSection(certificate=certificate, key=key))
 
 
@@ -101,9 +95,6 @@ def test_sites_are_verified(tmp_path: Path) -> None:
         assert context is not None
         assert context.verify_mode is ssl.CERT_REQUIRED
         assert context.check_hostname
-
-
-def test_clear_text_sites_have_no_context() -> None:
     assert site_context(0, SITE.model_copy(update={"url": "http://127.0.0.1"})) is None
 
 

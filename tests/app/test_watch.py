@@ -10,9 +10,7 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 
 from gateway.app.cli import watch
-from gateway.app.cli.watch import PASSWORD_VARIABLE
 from gateway.protocol import frames
-from tests.app.test_watch_options import parse
 from tests.app.watching import QUEUES, Board
 from tests.doubles.clock import ManualClock
 from tests.doubles.scripted_gateway import ScriptedGateway, ping
@@ -24,12 +22,11 @@ async def test_once_prints_one_frame_with_data_and_logs_off(board: Board) -> Non
         phone = await board.gateway.phone()
         await board.clock.advance(1)
         assert board.file.getvalue() == ""
-        await phone.serve(put=QUEUES)
+        assert (await phone.serve(put=QUEUES)).ping_s == 10, "pings are asked for often"
         await phone.send(ping(5, 5))
         await phone.receive(frames.Pong)
         await board.clock.advance(1)
-    assert running.result() == 0
-    assert board.frames == 1
+    assert (running.result(), board.frames) == (0, 1)
     assert re.search(r"Sales +ok +7", board.file.getvalue())
     assert "upstream ● live" in board.file.getvalue()
     assert "\x1b" not in board.file.getvalue()
@@ -45,9 +42,10 @@ async def test_once_gives_up_when_no_data_comes(board: Board) -> None:
     assert "connecting" in board.file.getvalue()
 
 
-async def test_for_a_while_a_plain_frame_comes_each_refresh(board: Board) -> None:
+async def test_for_a_while_a_plain_frame_comes_each_refresh_with_a_fresh_footer(board: Board) -> None:
+    told = iter("abcdef")
     async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(board.run(for_s=10.0, refresh_s=2.0))
+        running = tasks.create_task(board.run(for_s=10.0, refresh_s=2.0, footer=lambda: next(told)))
         await board.serve()
         await board.clock.advance(10)
     assert running.result() == 0
@@ -55,6 +53,7 @@ async def test_for_a_while_a_plain_frame_comes_each_refresh(board: Board) -> Non
     assert board.frames == 6
     assert "connecting" not in board.file.getvalue()
     assert board.file.getvalue().count("\n\ndashboard · site") == 5
+    assert "".join(re.findall(r"^([a-f]) *$", board.file.getvalue(), re.MULTILINE)) == "abcdef"
 
 
 class _Hasty(ManualClock):
@@ -85,15 +84,6 @@ async def test_frames_without_data_come_only_when_it_takes_long(board: Board) ->
     assert "connecting" in board.file.getvalue()
 
 
-async def test_pings_are_asked_for_often(board: Board) -> None:
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(board.run(for_s=1.0))
-        phone = await board.gateway.phone()
-        hello = await phone.receive(frames.Hello)
-        await board.clock.advance(1)
-    assert hello.ping_s == 10
-
-
 @pytest.mark.parametrize(("options", "lines"), [({}, 40), ({"lines": 20}, 20)])
 async def test_a_frame_without_a_terminal_has_few_lines(
     board: Board, options: dict[str, int], lines: int
@@ -109,15 +99,6 @@ async def test_a_frame_without_a_terminal_has_few_lines(
     shown = board.file.getvalue().splitlines()
     assert len(shown) == lines
     assert shown[-1].rstrip() == "below"
-
-
-async def test_what_stands_below_is_told_anew_for_each_frame(board: Board) -> None:
-    told = iter("abcdef")
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(board.run(for_s=4.0, refresh_s=2.0, footer=lambda: next(told)))
-        await board.serve()
-        await board.clock.advance(4)
-    assert re.findall(r"^([a-f]) *$", board.file.getvalue(), re.MULTILINE) == ["a", "b", "c"]
 
 
 async def test_it_goes_on_until_the_end_is_asked_for(board: Board) -> None:
@@ -178,10 +159,3 @@ def test_what_an_encoding_has_not_is_replaced(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(raw, "ascii", write_through=True))
     watch._console().print("●")
     assert raw.getvalue() == b"?\n"
-
-
-def test_a_refusal_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.delenv(PASSWORD_VARIABLE, raising=False)
-    monkeypatch.setattr("sys.stdin", io.StringIO())
-    assert watch.run_watch(parse("https://gw", "--user", "eve")) == 1
-    assert PASSWORD_VARIABLE in capsys.readouterr().err

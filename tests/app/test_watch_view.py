@@ -35,12 +35,6 @@ def view(clock: ManualClock) -> BoardState:
     return BoardState("Main site", "Ada", "dashboard", clock, UTC)
 
 
-def test_before_anything_happened_nothing_is_known(view: BoardState) -> None:
-    health = view.health
-    assert (health.site, health.user, health.application) == ("Main site", "Ada", "dashboard")
-    assert (health.connected, health.upstream, health.as_of_ms, health.last_event) == (False,) + (None,) * 3
-
-
 async def test_a_lost_connection_counts_down_to_the_next_try(view: BoardState, clock: ManualClock) -> None:
     view.heard(Connected(False), T)
     assert view.health.connected
@@ -72,24 +66,17 @@ def test_health_is_what_was_told_last(view: BoardState) -> None:
         (NoticeShown(notice()), "notice: New statement"),
         (Refused(ErrorFrame("rate_limited", "Slower.")), "refused: Slower."),
         (LogOffPending(7), "log-off is not confirmed yet"),
+        (Renewed(7), None),
     ],
 )
-def test_what_happened_last_is_told_with_its_time(view: BoardState, event: Event, last: str) -> None:
+def test_what_happened_last_is_told_with_its_time(view: BoardState, event: Event, last: str | None) -> None:
     view.heard(event, T)
-    assert view.health.last_event == f"22:13:20 {last}"
+    assert view.health.last_event == (last and f"22:13:20 {last}")
     view.heard(event, None)
     assert view.health.last_event == last
-
-
-def test_a_renewed_token_is_nobodys_concern(view: BoardState) -> None:
-    view.heard(Renewed(7), T)
-    assert view.health.last_event is None
-
-
-def test_an_ended_session_says_by_whom(view: BoardState) -> None:
-    view.heard(Connected(False), T)
-    view.heard(Ended(4005, "logged_off", "Bob"), T)
-    assert (view.health.ended, view.health.connected) == ("logged_off by Bob", False)
+    if isinstance(event, Ended):
+        assert view.health.ended == (last or "").removeprefix("session ended: ")
+        assert not view.health.connected
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,7 @@ import pytest
 
 from gateway.app import wiring
 from gateway.app.adapters import open_bus
-from gateway.app.config import settings as config_settings
 from gateway.app.config.errors import ConfigError
-from gateway.app.config.settings import Settings
 from gateway.app.config.sources import generate_secrets
 from gateway.app.keys import Keyring
 from gateway.app.listeners import CannotListen
@@ -27,20 +26,12 @@ from gateway.bus.stores import BackendOptions
 from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import NodeRecord
 from gateway.runtime.node import Cluster, Node
-from gateway.runtime.ports import Clock
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.telemetry import Telemetry
 from gateway.upstream.oscce.client import OsccServer
+from tests.app.samples import LOG_ON, settings_for
 from tests.doubles.alone import alone
 from tests.doubles.clock import ManualClock
-
-LOG_ON = {
-    "site": "main",
-    "application": "dashboard",
-    "user_name": "supervisor1",
-    "password": "demo",
-    "device": {"id": "d", "name": "test", "platform": "desktop", "app_version": "1"},
-}
 
 NOTICE = """\
 id = "upkeep"
@@ -51,32 +42,18 @@ texts.en = {{title = "Upkeep", summary = "On Sunday."}}
 """
 
 
-def settings_for(upstream: str, **client: object) -> Settings:
-    return Settings.model_validate(
-        {
-            "client": {"port": 0, "insecure": True, **client},
-            "ops": {"port": 0},
-            "admin": {"port": 0},
-            "sites": [{"id": "main", "url": upstream, "display_name": "Main", "country": "DE"}],
-            "limits": {"drain_s": 7},
-        }
-    )
-
-
 @asynccontextmanager
 async def running(stopping: StopRequest, *notices: Path) -> AsyncIterator[wiring.Addresses]:
     """A gateway before a small contact centre."""
     async with Simulator(SimulatorSettings(agents=2, queues=1, users=1)) as simulator:
-        settings = settings_for(simulator.url).model_copy(
-            update={"notices": config_settings.NoticesSection(files=notices)}
-        )
+        settings = settings_for(simulator.url, limits={"drain_s": 7}, notices={"files": notices})
         async with wiring.serving(settings, generate_secrets(), SystemClock(), stopping) as addresses:
             yield addresses
 
 
-async def text_of(http: aiohttp.ClientSession, url: str) -> tuple[int, str]:
-    async with http.get(url) as response:
-        return response.status, await response.text()
+async def metrics_of(http: aiohttp.ClientSession, addresses: wiring.Addresses) -> str:
+    async with http.get(f"{addresses.ops}/metrics") as response:
+        return await response.text()
 
 
 async def _hello(http: aiohttp.ClientSession, client: str) -> aiohttp.ClientWebSocketResponse:
@@ -110,13 +87,19 @@ async def test_a_phone_is_served_and_sent_away_at_the_end() -> None:
             assert (await ws.receive_json())["kind"] == "welcome"
             changes = await ws.receive_json()
             assert {"queue:1", "me", "site"} & changes["put"].keys()
-            _, metrics = await text_of(http, f"{addresses.ops}/metrics")
-            assert "oscc_gateway_users 1.0\n" in metrics
-            assert 'oscc_gateway_link_opens_total{result="ok"} 1.0\n' in metrics
-            assert 'oscc_gateway_upstream_events_total{type="reading"} ' in metrics
-            assert "oscc_gateway_leases_held 1.0\n" in metrics
-            assert "oscc_gateway_clock_offset_seconds 0.0\n" in metrics
-            assert 'oscc_gateway_budget_wait_seconds_count{class="person"} 1.0\n' in metrics
+            metrics = await metrics_of(http, addresses)
+            for line in (
+                "users 1.0\n",
+                'link_opens_total{result="ok"} 1.0\n',
+                'upstream_events_total{type="reading"} ',
+                "leases_held 1.0\n",
+                "clock_offset_seconds 0.0\n",
+                'budget_wait_seconds_count{class="person"} 1.0\n',
+                "build_info{",
+                "certificate_expiry_timestamp_seconds NaN\n",
+                'fds{kind="open"} ',
+            ):
+                assert f"oscc_gateway_{line}" in metrics
             rest = tasks.create_task(_rest(ws))
         frames = await rest
         (bye,) = [frame for frame in frames if frame["kind"] == "bye"]
@@ -149,21 +132,10 @@ async def test_a_notice_that_changes_is_shown_and_acknowledged(tmp_path: Path) -
         await ws.close()
 
 
-async def test_the_ops_listener_tells_how_it_fares() -> None:
-    async with running(StopRequest()) as addresses, aiohttp.ClientSession() as http:
-        for path in ("livez", "readyz", "startupz"):
-            assert await text_of(http, f"{addresses.ops}/{path}") == (200, "ok\n")
-        _, metrics = await text_of(http, f"{addresses.ops}/metrics")
-        assert "oscc_gateway_build_info{" in metrics
-        assert "oscc_gateway_certificate_expiry_timestamp_seconds NaN\n" in metrics
-        assert 'oscc_gateway_fds{kind="open"} ' in metrics
-
-
 async def test_a_taken_port_is_told_as_it_is_and_nothing_is_left() -> None:
     before = len(asyncio.all_tasks())
-    async with running(StopRequest()) as addresses:
-        port = int(addresses.client.rpartition(":")[2])
-        settings = settings_for("http://127.0.0.1:1", port=port)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = settings_for("http://127.0.0.1:1", client={"port": taken.getsockname()[1]})
         with pytest.raises(CannotListen, match=r"The client listener cannot have 127\.0\.0\.1 port"):
             async with wiring.serving(settings, generate_secrets(), SystemClock(), StopRequest()):
                 pass
@@ -172,9 +144,11 @@ async def test_a_taken_port_is_told_as_it_is_and_nothing_is_left() -> None:
 
 
 async def test_files_that_cannot_be_used_are_told_before_a_door_opens() -> None:
-    settings = settings_for("http://127.0.0.1:1", insecure=False, certificate="none.crt", key="none.key")
+    files = {"insecure": False, "certificate": "none.crt", "key": "none.key"}
     with pytest.raises(ConfigError, match=r"client\.certificate none\.crt cannot be read"):
-        async with wiring.serving(settings, generate_secrets(), SystemClock(), StopRequest()):
+        async with wiring.serving(
+            settings_for("http://127.0.0.1:1", client=files), generate_secrets(), SystemClock(), StopRequest()
+        ):
             pass
 
 
@@ -201,57 +175,55 @@ async def test_how_long_renewals_take_is_shown(monkeypatch: pytest.MonkeyPatch) 
 
     @asynccontextmanager
     async def opened(
-        bus: config_settings.BusSection,
-        secrets: config_settings.SecretsSection,
-        clock: Clock,
-        *,
-        jitter: Callable[[], float],
-        draw: Callable[[int], bytes],
-        options: BackendOptions,
-        keyring: Keyring,
+        *given: object, options: BackendOptions, keyring: Keyring, **more: object
     ) -> AsyncIterator[Cluster]:
-        assert keyring.ids == tuple(key.id for key in secrets.sealing_keys)
+        assert keyring.ids == ("k1",)
         assert options.renewed is not None
         tellers.append(options.renewed)
-        async with open_bus(bus, secrets, clock, jitter=jitter, draw=draw) as cluster:
+        async with open_bus(*given, **more) as cluster:  # type: ignore[arg-type]  # handed on as they came
             yield cluster
 
     monkeypatch.setattr(wiring, "open_bus", opened)
     async with aiohttp.ClientSession() as http, running(StopRequest()) as addresses:
         tellers[0](0.2)
-        _, metrics = await text_of(http, f"{addresses.ops}/metrics")
-    assert "oscc_gateway_lease_renew_seconds_count 1.0\n" in metrics
+        assert "oscc_gateway_lease_renew_seconds_count 1.0\n" in await metrics_of(http, addresses)
 
 
 # ---- with time in the test's hand ----
 
 
 @asynccontextmanager
-async def gateway(clock: ManualClock) -> AsyncIterator[wiring.Gateway]:
-    settings = settings_for("http://127.0.0.1:1")
-    async with OsccServer("main", "http://127.0.0.1:1", clock) as server:
-        yield wiring.Gateway(settings, generate_secrets(), {"main": server}, alone(clock), clock, Telemetry())
+async def gateway(
+    clock: ManualClock, cluster: Cluster | None = None, **sections: Mapping[str, object]
+) -> AsyncIterator[wiring.Gateway]:
+    url = "http://127.0.0.1:1"
+    settings = settings_for(url, limits={"drain_s": 7}, **sections)
+    async with OsccServer("main", url, clock) as server:
+        yield wiring.Gateway(
+            settings, generate_secrets(), {"main": server}, cluster or alone(clock), clock, Telemetry()
+        )
 
 
 async def test_a_node_is_ready_once_it_may_serve_and_while_its_redis_lets_it_in() -> None:
     clock, words = ManualClock(), set[str]()
-    bus = config_settings.BusSection(url="redis://127.0.0.1:1")
-    settings = settings_for("http://127.0.0.1:1").model_copy(update={"bus": bus})
     cluster = alone(clock)._replace(refusals=lambda: frozenset(words))
-    upstream = OsccServer("main", "http://127.0.0.1:1", clock)
-    async with upstream as server, asyncio.TaskGroup() as tasks:
-        made = wiring.Gateway(settings, generate_secrets(), {"main": server}, cluster, clock, Telemetry())
+    async with (
+        gateway(clock, cluster, bus={"url": "redis://127.0.0.1:1"}) as made,
+        asyncio.TaskGroup() as tasks,
+    ):
         made.is_started = True
         words.add("WRONGPASS")
         assert made.ready() == "Redis refuses this node: WRONGPASS"
         words.clear()
         assert made.ready() == "has not reached Redis yet"
+
         await cluster.registry.announce(NodeRecord(NodeId("other"), "o-1", "", 0, 0, False, 100.0))
         serving = tasks.create_task(made.node.run())
         await clock.settle()
         assert made.ready() == "waits for its part of the log-ons"
         await clock.advance(4)
         assert made.ready() is None
+
         words.add("NOPERM")
         assert made.ready() == "Redis refuses this node: NOPERM"
         words.clear()
