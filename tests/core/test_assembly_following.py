@@ -95,13 +95,6 @@ def test_what_is_outside_the_scope_has_to_be_read() -> None:
     assert realtime(link.assembly) is not WORK
 
 
-def test_what_is_not_shown_yet_has_to_be_read() -> None:
-    link = Link(Composer())
-    link.read(whole())
-    link.shown.clear()
-    assert link.follow(reading(10, WORK)) is None
-
-
 @pytest.mark.parametrize(
     "other",
     [

@@ -114,19 +114,6 @@ def test_who_was_told_before_the_others_and_has_something_of_its_own_since_is_no
     assert list(only(house).members) == house.outboxes[1:]
 
 
-def test_two_convoys_that_know_the_same_unite() -> None:
-    house = House(2)
-    house.now += 1
-    late = [house.add("t0"), house.add("t1")]
-    assert len(house.fanout_groups) == 2
-    house.now += 1
-    house.wait(5)
-    for fanout_group in house.fanout_groups:
-        tell(fanout_group, house.now)
-    assert len(only(house).members) == 4
-    assert {outbox.fanout_group for outbox in (*house.outboxes, *late)} == {only(house)}
-
-
 def test_a_new_epoch_parts_all() -> None:
     house = House(3)
     house.ledger.rebase(2)
@@ -137,13 +124,6 @@ def test_a_new_epoch_parts_all() -> None:
 def test_a_convoy_is_bounded() -> None:
     house = House(SIZE + 2)
     assert sorted(len(fanout_group.members) for fanout_group in house.fanout_groups) == [2, SIZE]
-
-
-def test_a_convoy_without_phones_reads_no_more() -> None:
-    house = House(2)
-    for outbox in house.outboxes:
-        outbox.close()
-    assert not house.ledger.readers
 
 
 def test_it_is_due_when_its_pace_allows() -> None:

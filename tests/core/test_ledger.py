@@ -80,25 +80,10 @@ def test_what_is_no_change_has_no_number(same: Element) -> None:
 # ---- since ----
 
 
-def test_who_knows_nothing_gets_everything() -> None:
-    ledger = recorded("a", "b", "a")
-    everything = Update("a", 1, ONE), Update("b", 2, ONE)
-    assert ledger.since(Position(0, 0)) == delta(0, 2, *everything, reset=True)._replace(floor=0)
-
-
 @pytest.mark.parametrize("seen", [Position(0, 1), Position(2, 1), Position(1, 3)])
 def test_who_comes_from_elsewhere_or_from_the_future_starts_anew(seen: Position) -> None:
     found = recorded("a", "b").since(seen)
     assert (found.reset, found.after, found.upto) == (True, 0, 2)
-
-
-def test_who_is_older_than_the_oldest_forgotten_removal_starts_anew() -> None:
-    ledger = recorded("a", "b", "c", tombstones=1)
-    ledger.record("a", None)
-    assert ledger.since(Position(1, 3)) == delta(3, 4, Update("a", 4, None))
-    ledger.record("b", None)
-    assert ledger.since(Position(1, 3)).reset
-    assert ledger.since(Position(1, 4)) == delta(4, 5, Update("b", 5, None))
 
 
 # ---- a replica ----
@@ -112,14 +97,6 @@ def test_a_reset_replaces_everything_and_tells_readers_of_what_left() -> None:
     assert dict(ledger.items()) == {"b": TWO, "c": THREE}
     assert ledger.position == Position(2, 9)
     assert sorted(reader.marks) == [("a", ONE), ("c", None)]
-
-
-def test_what_happened_before_a_reset_is_not_known() -> None:
-    ledger = replica()
-    ledger.receive(delta(0, 9, Update("a", 4, ONE), reset=True))
-    assert ledger.since(Position(1, 8)).reset
-    assert not ledger.since(Position(1, 9)).reset
-    assert ledger.seen_upto("me:1") == 9
 
 
 @pytest.mark.parametrize(

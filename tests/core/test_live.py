@@ -11,8 +11,8 @@ from gateway.core.element import Element
 from gateway.core.ledger import Health, Ledger
 from gateway.core.rate_limits import SessionLimits
 from gateway.core.session import AcceptSession, Answered, Close, Effects, Invoke, Live, Resumed
-from gateway.domain.commands import Call, Outcome, SetAgentRoutingState, Status
-from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError
+from gateway.domain.commands import Call, SetAgentRoutingState
+from gateway.domain.errors import CloseCode, EndReason
 from gateway.domain.model import Application, Scope
 from gateway.domain.resources import Queue
 from gateway.protocol import frames
@@ -76,14 +76,6 @@ def test_how_long_a_ping_was_under_way_is_told() -> None:
     assert phone.live.pong(ping["nonce"], phone.now + 0.5) == ()
 
 
-def test_welcome_comes_first_and_the_changes_that_it_owes_follow() -> None:
-    welcome, changes, ping = Phone(pace_s=2.0, ping_s=30.0).take()
-    assert (welcome["kind"], changes["kind"], ping["kind"]) == ("welcome", "changes", "ping")
-    assert (welcome["pace_s"], welcome["ping_s"], welcome["resumed"]) == (2.0, 30.0, False)
-    assert changes["put"] == {"queue:1": {"contacts_waiting": 1}}
-    assert (ping["upstream"], ping["bus"], ping["as_of_ms"]) == ("live", "live", WALL_MS)
-
-
 @pytest.mark.parametrize(
     ("application", "granted"),
     [
@@ -98,19 +90,6 @@ def test_who_asks_for_nothing_gets_what_his_application_is_for(
 
 
 # ---- topics and pace ----
-
-
-def test_follow_is_answered_before_what_it_changes() -> None:
-    phone = served()
-    effects = phone.serve(frames.Follow("f1", ("agents", "queue:9")))
-    assert effects == (AcceptSession(None, ("agents",)),)
-    followed, changes = phone.take()
-    assert followed == {
-        "kind": "followed",
-        "id": "f1",
-        "topics": {"granted": ["agents"], "refused": [{"topic": "queue:9", "reason": "not_found"}]},
-    }
-    assert changes["gone"] == ["queue:1"]
 
 
 def toggled(queues: int, seconds: int, phone: Phone) -> tuple[int, int]:
@@ -154,18 +133,6 @@ def test_a_refused_change_of_topics_says_when_and_changes_nothing() -> None:
     assert phone.serve(frames.Follow("again", ("queues",))) == (AcceptSession(None, ("queues",)),)
 
 
-def test_a_phone_may_change_its_pace() -> None:
-    phone = served()
-    assert phone.serve(frames.Pace(5.0)) == ()
-    phone.ledger.record("queue:1", Element(Queue(contacts_waiting=2)))
-    assert [frame["kind"] for frame in phone.take()] == ["changes"]
-    phone.ledger.record("queue:1", Element(Queue(contacts_waiting=3)))
-    phone.now += 4.9
-    assert phone.take() == []
-    phone.now += 0.1
-    assert [frame["kind"] for frame in phone.take()] == ["changes"]
-
-
 # ---- commands ----
 
 
@@ -207,17 +174,6 @@ def test_what_became_of_a_late_command_that_comes_again_only_its_owner_knows() -
     assert (effect.call.deadline_ms, effect.call.retry) == (WALL_MS - 5_000, True)
 
 
-def test_a_right_that_was_taken_away_is_missing_at_once() -> None:
-    phone = served()
-    stream = phone.live.outbox.stream
-    phone.live.learned(facts_of(phone.ticket, rights=()))
-    assert phone.command() == ()
-    changes, result = phone.take()
-    assert changes == {"kind": "changes", "stream": phone.live.outbox.stream, "after": 1, "upto": 1}
-    assert changes["stream"] != stream
-    assert result["outcome"]["error"]["code"] == "forbidden"
-
-
 @pytest.mark.parametrize("topics", [("queues",), ("agents",)])
 def test_another_right_begins_a_stream_whatever_is_followed(topics: tuple[str, ...]) -> None:
     phone, bare = served(), served()
@@ -227,16 +183,6 @@ def test_another_right_begins_a_stream_whatever_is_followed(topics: tuple[str, .
     assert phone.live.outbox.stream != bare.live.outbox.stream
     bare.live.learned(phone.facts)
     assert phone.live.outbox.stream == bare.live.outbox.stream
-
-
-def test_an_outcome_that_is_unknown_says_why() -> None:
-    phone = served()
-    phone.command()
-    phone.live.settled("c1", Outcome(Status.UNKNOWN, GatewayError(ErrorCode.OWNER_LOST, "Look.")))
-    assert phone.take()[0]["outcome"] == {
-        "status": "unknown",
-        "error": {"code": "owner_lost", "message": "Look."},
-    }
 
 
 # ---- facts ----
@@ -338,3 +284,16 @@ def test_a_deadline_of_such_a_phone_is_one_of_this_nodes_clock_inside(ahead_ms: 
     phone.command("c2", expires_at_ms=WALL_MS + ahead_ms - 1)
     (result,) = [each for each in phone.take() if each["kind"] == "result"]
     assert result["outcome"]["error"]["code"] == "expired"
+
+
+def test_follow_is_answered_before_what_it_changes() -> None:
+    phone = served()
+    effects = phone.serve(frames.Follow("f1", ("agents", "queue:9")))
+    assert effects == (AcceptSession(None, ("agents",)),)
+    followed, changes = phone.take()
+    assert followed == {
+        "kind": "followed",
+        "id": "f1",
+        "topics": {"granted": ["agents"], "refused": [{"topic": "queue:9", "reason": "not_found"}]},
+    }
+    assert changes["gone"] == ["queue:1"]

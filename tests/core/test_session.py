@@ -26,8 +26,8 @@ from gateway.domain.model import Scope
 from gateway.domain.resources import Queue
 from gateway.protocol import frames
 from gateway.protocol.codec import JSON
-from gateway.protocol.frames import ClientInfo, ErrorFrame, Renewed
-from tests.core.samples import CLIENT, LIVE, WALL_MS, command, decoded, facts_of, frame, hello, ticket_of
+from gateway.protocol.frames import ErrorFrame
+from tests.core.samples import LIVE, WALL_MS, command, decoded, facts_of, frame, hello, ticket_of
 
 TICKET = ticket_of()
 FACTS = facts_of(TICKET)
@@ -89,22 +89,6 @@ def test_the_table_is_what_happens(state: State, event: str) -> None:
 # ---- hello ----
 
 
-def test_a_hello_asks_for_its_session() -> None:
-    line = Line()
-    assert line.send(hello(topics=["queues"])) == (
-        AcceptSession("sealed", ("queues",), ClientInfo(**CLIENT)),
-    )
-    assert line.take() == []
-    assert line.session.due_at(line.now, LIVE) is None
-
-
-def test_what_is_posted_before_the_first_flush_stands_after_the_changes() -> None:
-    line = led(State.ATTACHING)
-    line.accept()
-    line.session.post(Renewed("t", 1))
-    assert [one["kind"] for one in line.take()] == ["welcome", "changes", "renewed", "ping"]
-
-
 @pytest.mark.parametrize(
     "data",
     [
@@ -137,17 +121,6 @@ def test_a_hello_of_the_full_size_is_read() -> None:
     room = 8_192 - len(hello(padding=""))
     assert len(hello(padding="x" * room)) == 8_192
     assert len(Line().send(hello(padding="x" * room))) == 1
-
-
-# ---- live ----
-
-
-def test_a_bad_frame_is_answered_with_its_id() -> None:
-    line = led(State.LIVE)
-    assert line.send(frame("command", id="c1", key="no key")) == ()
-    (error,) = line.take()
-    assert (error["kind"], error["id"], error["code"]) == ("error", "c1", "bad_request")
-    assert line.session.state is State.LIVE
 
 
 # ---- the end ----

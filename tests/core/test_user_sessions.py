@@ -27,13 +27,6 @@ def test_a_session_joins_once_and_comes_back() -> None:
     assert user_sessions.get(ONE.handle) is member
 
 
-def test_the_roster_may_change_while_it_is_walked() -> None:
-    user_sessions = full()
-    for member in user_sessions:
-        user_sessions.remove(member.handle)
-    assert len(user_sessions) == 0
-
-
 # ---- what OSCC-E says ----
 
 
@@ -160,15 +153,6 @@ def test_a_phone_that_moved_is_not_missed_where_it_was() -> None:
     assert (member.present, member.node) == (True, FAR)
     user_sessions.leave(ONE.handle, 52.0, FAR)
     assert (member.present, member.left_at) == (False, 52.0)
-
-
-def test_at_a_node_are_those_whose_phone_is_there_now() -> None:
-    user_sessions = UserSessions()
-    user_sessions.join(ONE, (), NEAR)
-    two = user_sessions.join(TWO, (), FAR)
-    assert user_sessions.at(FAR) == [two]
-    user_sessions.leave(TWO.handle, 50.0, FAR)
-    assert user_sessions.at(FAR) == []
 
 
 def test_rivals_are_the_other_sessions_of_one_application_on_one_device() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.core.view import View, facts_key, me_key, view_of
+from gateway.core.view import view_of
 from gateway.domain.model import ALWAYS
 from tests.core.samples import SCOPE
 
@@ -33,9 +33,3 @@ def test_what_is_foreign_is_refused_like_what_does_not_exist(topic: str) -> None
     view = view_of("h", SCOPE, (topic, "agents"))
     assert view.keys == GROUND | {"agent:5", "agent:6"}
     assert (view.granted, view.refused) == (("agents",), (topic,))
-
-
-def test_me_is_seen_by_its_own_session_under_one_name() -> None:
-    assert view_of("h", SCOPE, ()).keys.isdisjoint({me_key("other"), facts_key("h"), "me"})
-    assert View.wire_key(me_key("h")) == "me"
-    assert View.wire_key("queue:5") == "queue:5"

@@ -238,15 +238,6 @@ def test_no_allowed_country_opens_its_special_numbers(region: str, number: Phone
     assert refused.value.code is ErrorCode.REMOTE_NUMBER_NOT_ALLOWED
 
 
-@pytest.mark.parametrize("text", ["+49 30 6661234", "+49 30 12x4567", "+49 30 1", "110"])
-def test_no_error_shows_a_number(text: str) -> None:
-    with pytest.raises(GatewayError) as refused:
-        NUMBERS.accept("wide", text)
-    error = refused.value
-    assert not any(character.isdigit() for character in f"{error!r} {error.details}")
-    assert (error.__cause__, error.__context__) == (None, None)
-
-
 def test_no_repr_shows_a_number() -> None:
     policy = NumberPolicy("DE", own=(BERLIN,))
     assert BERLIN not in f"{policy!r} {NumberPolicies({'de': policy})!r}"
