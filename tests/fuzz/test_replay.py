@@ -62,7 +62,7 @@ def test_frames_are_split_and_joined() -> None:
 
 
 def test_a_change_gives_bytes_that_depend_on_the_seed_alone() -> None:
-    for seed in range(300):
+    for seed in range(60):
         stream = reframe(framed(1, b"a") + framed(9), lambda payload, _: payload[::-1], seed)
         assert stream == reframe(framed(1, b"a") + framed(9), lambda payload, _: payload[::-1], seed)
         frames_of_rfc_6455(stream)
