@@ -143,3 +143,43 @@ def test_when_the_time_of_lower_epochs_is_over_the_lease_is_read_however_it_is_r
         follow.published(6, Receipt.STALE, at)
         assert follow.due_at == at + LOWER_S
         assert follow.need(follow.due_at) == "read_lease"
+
+
+def test_what_is_not_heard_of_for_15_s_is_stale() -> None:
+    follow = following()
+    answer(follow, 100.0)
+    assert follow.health(115.0, "live") == "live"
+    assert follow.health(115.125, "live") == "stale"
+    assert follow.health(115.125, "down") == "down"
+    assert follow.health(100.0, "stale") == "stale"
+
+
+def test_what_is_missing_for_3_s_makes_the_rest_stale_until_it_comes() -> None:
+    follow = following()
+    for now in (1.0, 2.0, 3.0):
+        follow.published(EPOCH, Receipt.GAP, now)
+    assert follow.health(4.0, "live") == "live"
+    assert follow.health(4.125, "live") == "stale"
+    follow.published(EPOCH, Receipt.APPLIED, 5.0)
+    assert follow.health(9.0, "live") == "live"
+
+
+def test_what_does_not_fit_is_no_word_of_how_things_are() -> None:
+    follow = following()
+    follow.published(EPOCH, Receipt.GAP, 14.0)
+    assert follow.health(15.125, "live") == "stale"
+
+
+def test_whoever_is_out_of_hearing_is_not_live_before_he_answers() -> None:
+    follow = following()
+    follow.unsure(5.0)
+    assert follow.due_at == 5.0
+    follow.published(EPOCH, Receipt.APPLIED, 5.0)
+    assert follow.health(5.0, "live") == "stale"
+    follow.asked(5.0)
+    answer(follow, 5.125)
+    assert follow.health(5.125, "live") == "live"
+
+
+def test_before_the_first_word_of_the_owner_nothing_is_live() -> None:
+    assert FollowMachine(EPOCH, 0.0).health(0.0, "live") == "stale"

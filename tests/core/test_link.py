@@ -193,3 +193,45 @@ def test_what_is_read_is_as_old_as_the_last_beat_until_one_is_in_time_again() ->
 
 def test_nothing_is_taken_for_more_than_a_second_younger_than_it_may_be() -> None:
     assert BEAT_S + LATE_S < 1.0
+
+
+@pytest.mark.parametrize("synced", [False, True])
+def test_after_more_than_a_keep_alive_of_silence_it_listens_anew_before_it_says_live(synced: bool) -> None:
+    link = live() if synced else led(LinkState.SYNCING)
+    since = 0.0 if synced else 100.0
+    link.heard(since + 20.1)
+    assert link.health(since + 20.1) == "stale"
+    link.synced(since + 20.2)
+    assert link.health(since + 20.2) == "stale"
+    assert link.need(since + 20.3) == "listen_anew"
+    assert link.need(since + 20.3) == "keep_alive"
+    assert link.need(since + 20.3) == "nothing"
+    link.synced(since + 20.4)
+    assert link.health(since + 20.4) == "live"
+
+
+def test_a_silence_of_one_keep_alive_is_no_reason_to_listen_anew() -> None:
+    link = live()
+    link.heard(20.0)
+    assert link.health(20.0) == "live"
+
+
+def test_health_is_live_stale_or_down() -> None:
+    link = LinkMachine()
+    assert link.health(0.0) == "down"
+    link.dialling()
+    assert link.health(0.0) == "down"
+    link.opened(0.0)
+    assert link.health(0.0) == "stale"
+    link.synced(1.0)
+    assert [link.health(now) for now in (1.0, 29.9, 30.0)] == ["live", "live", "stale"]
+    link.failed(30.0, 0.0)
+    assert link.health(30.0) == "down"
+
+
+def test_a_silent_link_is_dropped() -> None:
+    link = live()
+    assert link.need(59.9) == "keep_alive"
+    assert link.need(60.0) == "drop"
+    link.failed(60.0, 0.0)
+    assert link.need(60.0) == "nothing"
