@@ -135,7 +135,12 @@ async def test_a_busy_node_is_not_stopped_but_neither_goes_on_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock, looks = BusyClock(), []
-    monkeypatch.setattr(gc, "collect", lambda: looks.append(clock.now()) or 0)
+
+    def collect() -> int:
+        looks.append(clock.now())
+        return 0
+
+    monkeypatch.setattr(gc, "collect", collect)
     began = clock.now()
     async with background_tasks(collect_when_idle(clock)):
         for _ in range(600):
