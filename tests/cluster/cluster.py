@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import subprocess
-import sys
+import io
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import NamedTuple
 
 import aiohttp
 
+from gateway.app.main import main
 from tests.cluster.centre import Centre
 from tests.cluster.programs import PRESENT, Launch, Node
 from tests.cluster.sizes import IS_FULL
@@ -155,8 +155,9 @@ async def _start(nodes: Sequence[Node]) -> None:
 @functools.cache
 def make_secrets() -> str:
     """Return the table that all nodes share, made as an operator makes it."""
-    command = [sys.executable, "-m", "gateway", "keys"]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout
+    with contextlib.redirect_stdout(io.StringIO()) as written:
+        assert main(["keys"]) == 0
+    return written.getvalue()
 
 
 def config(

@@ -57,8 +57,16 @@ def _change(phone: Rival, kind: str, value: int) -> tuple[str, dict[str, Any]]:
     }
 
 
-@HELD
-@pytest.mark.parametrize("kind", ["agent", "queue", "group"])
+@pytest.mark.parametrize(
+    ("kind", "held"),
+    [
+        ("agent", "nothing"),
+        ("agent", "request"),
+        ("agent", "answer"),
+        ("queue", "request"),
+        ("group", "answer"),
+    ],
+)
 async def test_of_two_changes_of_one_version_one_is_applied(
     monkeypatch: pytest.MonkeyPatch, held: str, kind: str
 ) -> None:
@@ -87,13 +95,11 @@ TURN_S = 0.1
 
 
 @HELD
-@pytest.mark.parametrize("last", [0, 1])
-async def test_of_two_states_the_last_wins(monkeypatch: pytest.MonkeyPatch, held: str, last: int) -> None:
+async def test_of_two_states_the_last_wins(monkeypatch: pytest.MonkeyPatch, held: str) -> None:
     async with opened(**CENTRE) as house:
         ears = Ears(house, monkeypatch)
         agent = await Rival(house, "agent1").come()
-        phones = [await Rival(house, name).come() for name in SUPERVISORS]
-        first, second = phones[1 - last], phones[last]
+        first, second = [await Rival(house, name).come() for name in SUPERVISORS]
         number = house.agent().key
         hold(house, held, first.name)
         one = await first.give(first.wish("available", number))
@@ -107,7 +113,7 @@ async def test_of_two_states_the_last_wins(monkeypatch: pytest.MonkeyPatch, held
         assert house.agent().state == wanted
 
         def shows() -> list[object]:
-            return [phone.shown[f"agent:{number}"]["routing_state"] for phone in (*phones, agent)]
+            return [phone.shown[f"agent:{number}"]["routing_state"] for phone in (first, second, agent)]
 
         await quiet(house, lambda: shows() == [wanted.lower()] * 3)
         assert await agent.log_off() == (204, None)

@@ -43,7 +43,7 @@ async def main() -> None:
     """Print figures of a desk and of a phone."""
     configure("error", generate_secrets().pseudonym_key, sys.stderr)
     async with opened(agents=500, queues=50, groups=20, events_per_s=100.0, start_paused=False) as stage:
-        for name, how in (("desk", {**DESK, "is_mobile": False, "has_touch": False}), ("phone", PHONE)):
+        for name, how in (("desk", DESK), ("phone", PHONE)):
             async with stage.page(**how) as page:
                 await stage.live(page, DASHBOARD, "supervisor1")
                 print(name, await figures(stage, page))

@@ -27,7 +27,6 @@ CENTRE: dict[str, Any] = {
     "start_paused": False,
     "seed": 3,
 }
-WIDE: dict[str, Any] = {**DESK, "is_mobile": False, "has_touch": False}
 DARK = {"color_scheme": "dark"}
 GERMAN = {"locale": "de-DE"}
 _CALM_MS = 700
@@ -107,7 +106,7 @@ async def morning(stage: Stage, album: Album) -> None:
 
 async def desk(stage: Stage, album: Album) -> None:
     """Both applications on a desk, in both looks and languages."""
-    async with stage.page(**WIDE) as page:
+    async with stage.page(**DESK) as page:
         await stage.live(page, DASHBOARD, "supervisor1")
         await page.locator(".tile").first.click()
         await album.take(page, "desk-dashboard-light")
@@ -115,11 +114,11 @@ async def desk(stage: Stage, album: Album) -> None:
         await album.take(page, "desk-table")
         await page.get_by_role("button", name="Wallboard").click()
         await album.take(page, "desk-wallboard")
-    async with stage.page(**WIDE, **DARK, **GERMAN) as page:
+    async with stage.page(**DESK, **DARK, **GERMAN) as page:
         await stage.live(page, DASHBOARD, "supervisor1")
         await page.locator(".agents .agent").nth(3).click()
         await album.take(page, "desk-dashboard-dark-german")
-    async with stage.page(**WIDE, **DARK, **GERMAN) as page:
+    async with stage.page(**DESK, **DARK, **GERMAN) as page:
         await stage.live(page, ASSISTANT, "agent7")
         await album.take(page, "desk-assistant-dark-german")
 

@@ -73,7 +73,12 @@ PHONE = {
 }
 DRAWN = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 """Waits until what has changed is drawn."""
-DESK = {"viewport": {"width": 1440, "height": 900}, "device_scale_factor": 1}
+DESK: dict[str, Any] = {
+    "viewport": {"width": 1440, "height": 900},
+    "is_mobile": False,
+    "has_touch": False,
+    "device_scale_factor": 1,
+}
 ASSISTANT = "remote_assistant"
 DASHBOARD = "dashboard"
 PATIENCE_MS = 60_000
@@ -226,6 +231,11 @@ class Stage:
             if queue.skill_key in skills
         )
 
+    def tile(self, queue: int) -> str:
+        """Return what finds the tile of a queue on a page."""
+        name = self.simulator.center.directory.queues[queue].name
+        return f'.tile:has(.q-name:text-is("{name}"))'
+
     # ---- the network ----
 
     @asynccontextmanager
@@ -309,6 +319,15 @@ class Stage:
         await expect(page.locator(".health-text")).to_have_text("Live")
         name = ".tile .q-name" if application == DASHBOARD else ".my-queues li"
         await expect(page.locator(name).first).not_to_have_text("–")
+
+    async def sheet(self, page: Page, user: str) -> None:
+        """Open the sheet of an agent, from the list, by extension."""
+        agent = self.agent(user)
+        if await page.locator(".tabs").is_visible():
+            await page.locator(".tabs button").nth(1).click()
+        await page.get_by_label("Name or extension").fill(agent.extension)
+        await page.locator(".agents .agent").first.click()
+        await expect(page.locator(".detail h2")).to_have_text(f"{agent.first_name} {agent.last_name}")
 
 
 @asynccontextmanager

@@ -136,7 +136,7 @@ PAGES: tuple[Act, ...] = (queues, agents, sheet, skills, review, queue, paramete
 
 @pytest.mark.parametrize(
     ("how", "look"),
-    [({"locale": "de-DE"}, "dark"), ({**DESK, "is_mobile": False, "has_touch": False}, "light")],
+    [({"locale": "de-DE"}, "dark"), (DESK, "light")],
     ids=["phone", "desk"],
 )
 async def test_dashboard(how: dict[str, Any], look: Look) -> None:

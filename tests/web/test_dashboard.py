@@ -6,24 +6,9 @@ import re
 
 import pytest
 
-from tests.web.stage import DASHBOARD, DESK, Page, Stage, expect, opened
+from tests.web.stage import DASHBOARD, DESK, expect, opened
 
 pytestmark = pytest.mark.scenario
-
-WIDE = {**DESK, "is_mobile": False, "has_touch": False}
-
-
-def tile(stage: Stage, queue: int) -> str:
-    name = stage.simulator.center.directory.queues[queue].name
-    return f'.tile:has(.q-name:text-is("{name}"))'
-
-
-async def sheet_of(page: Page, stage: Stage, user: str) -> None:
-    """Open the sheet of an agent, from the list, by extension."""
-    agent = stage.agent(user)
-    await page.get_by_label("Name or extension").fill(agent.extension)
-    await page.locator(".agents .agent").first.click()
-    await expect(page.locator(".detail h2")).to_have_text(f"{agent.first_name} {agent.last_name}")
 
 
 async def test_a_contact_that_arrives_is_seen_in_its_queue() -> None:
@@ -35,7 +20,7 @@ async def test_a_contact_that_arrives_is_seen_in_its_queue() -> None:
         stage.send_away()
         for _ in range(4):
             stage.act("Arrive", QueueKey=queue)
-        there = page.locator(tile(stage, queue))
+        there = page.locator(stage.tile(queue))
         await expect(there.locator(".q-waiting")).to_have_text("4")
         await expect(there).to_have_attribute("data-level", "attention")
         await expect(page.locator(".tile").first).to_have_attribute("data-level", "attention")
@@ -50,7 +35,7 @@ async def test_a_line_begins_with_a_dash_and_where_it_stays() -> None:
         "svg => [svg.getBoundingClientRect(), svg.lastChild.getBBox()]"
         ".map(({width, height}) => [width, height])"
     )
-    async with opened(warm_up_s=0) as stage, stage.page(**WIDE) as page:
+    async with opened(warm_up_s=0) as stage, stage.page(**DESK) as page:
         await stage.live(page, DASHBOARD, "supervisor1")
         line = page.locator(".tile .spark").first
         (wide, high), (dash, _) = await line.evaluate(box)
@@ -62,9 +47,9 @@ async def test_a_line_begins_with_a_dash_and_where_it_stays() -> None:
 
 
 async def test_a_state_is_asked_for_with_its_reason() -> None:
-    async with opened(warm_up_s=0) as stage, stage.page(**WIDE) as page:
+    async with opened(warm_up_s=0) as stage, stage.page(**DESK) as page:
         await stage.live(page, DASHBOARD, "supervisor1")
-        await sheet_of(page, stage, "agent3")
+        await stage.sheet(page, "agent3")
         await page.locator(".acts").get_by_role("button", name="Work").click()
         await page.get_by_role("dialog").get_by_role("button", name="Email").click()
         await expect(page.locator(".agent-state .now")).to_contain_text("Work – Email")
@@ -78,10 +63,10 @@ async def test_a_state_is_asked_for_with_its_reason() -> None:
 
 
 async def test_what_is_pending_is_followed_up() -> None:
-    async with opened(warm_up_s=0) as stage, stage.page(**WIDE) as page:
+    async with opened(warm_up_s=0) as stage, stage.page(**DESK) as page:
         await stage.live(page, DASHBOARD, "supervisor1")
         key = stage.talk("agent4")
-        await sheet_of(page, stage, "agent4")
+        await stage.sheet(page, "agent4")
         await expect(page.locator(".agent-state .now")).to_contain_text("Talking")
         await page.get_by_role("button", name="Reason for “Unavailable”").click()
         await page.get_by_role("dialog").get_by_role("button", name="Lunch").click()
@@ -93,9 +78,9 @@ async def test_what_is_pending_is_followed_up() -> None:
 
 
 async def test_skills_are_changed_by_a_diff() -> None:
-    async with opened() as stage, stage.page(**WIDE) as page:
+    async with opened() as stage, stage.page(**DESK) as page:
         await stage.live(page, DASHBOARD, "supervisor1")
-        await sheet_of(page, stage, "agent1")
+        await stage.sheet(page, "agent1")
         await page.locator(".detail").get_by_role("button", name="Edit").click()
         dialog = page.get_by_role("dialog")
         await dialog.get_by_role("button", name="Review").click()
@@ -117,7 +102,7 @@ async def test_skills_are_changed_by_a_diff() -> None:
 
 
 async def test_a_parameter_that_somebody_else_changed_is_shown_before_it_is_overwritten() -> None:
-    async with opened(all_see_everything=True) as stage, stage.page(**WIDE) as page:
+    async with opened(all_see_everything=True) as stage, stage.page(**DESK) as page:
         await stage.live(page, DASHBOARD, "supervisor1")
         await page.locator(".tile").first.click()
         name = await page.locator(".detail h2").inner_text()
@@ -126,7 +111,7 @@ async def test_a_parameter_that_somebody_else_changed_is_shown_before_it_is_over
         dialog = page.get_by_role("dialog")
         await dialog.get_by_label("Overflow after").fill("90")
         await dialog.get_by_role("button", name="Review").click()
-        async with stage.page(**WIDE) as faster:
+        async with stage.page(**DESK) as faster:
             await stage.live(faster, DASHBOARD, "supervisor2")
             await faster.locator(f'.tile:has(.q-name:text-is("{name}"))').click()
             await faster.locator(".detail summary").click()
@@ -144,7 +129,7 @@ async def test_a_parameter_that_somebody_else_changed_is_shown_before_it_is_over
 
 
 async def test_what_contradicts_itself_is_refused_in_words() -> None:
-    async with opened() as stage, stage.page(**WIDE) as page:
+    async with opened() as stage, stage.page(**DESK) as page:
         await stage.live(page, DASHBOARD, "supervisor1")
         await page.locator(".tile").first.click()
         await page.locator(".detail summary").click()
@@ -161,7 +146,7 @@ async def test_what_contradicts_itself_is_refused_in_words() -> None:
 
 
 async def test_a_teams_parameters_are_changed_on_its_page() -> None:
-    async with opened() as stage, stage.page(**WIDE) as page:
+    async with opened() as stage, stage.page(**DESK) as page:
         await stage.live(page, DASHBOARD, "supervisor1")
         await page.get_by_label("Team or queue").select_option(index=1)
         await page.locator(".agents").get_by_role("button", name="Team page").click()
@@ -175,9 +160,9 @@ async def test_a_teams_parameters_are_changed_on_its_page() -> None:
 
 
 async def test_rights_that_go_take_their_buttons_along() -> None:
-    async with opened() as stage, stage.page(**WIDE) as page:
+    async with opened() as stage, stage.page(**DESK) as page:
         await stage.live(page, DASHBOARD, "supervisor1")
-        await sheet_of(page, stage, "agent1")
+        await stage.sheet(page, "agent1")
         await expect(page.locator(".acts button").first).to_be_visible()
         stage.act("SetRights", User="supervisor1", Rights=[])
         await expect(page.locator(".acts button")).to_have_count(0)
@@ -212,7 +197,7 @@ async def test_only_what_is_visible_exists() -> None:
 
 
 async def test_the_keyboard_reaches_everything_and_focus_returns() -> None:
-    async with opened() as stage, stage.page(**WIDE) as page:
+    async with opened() as stage, stage.page(**DESK) as page:
         await stage.live(page, DASHBOARD, "supervisor1")
         await page.locator(".tile").first.focus()
         await page.keyboard.press("Enter")

@@ -11,11 +11,9 @@ from tests.web.test_accessibility import faults
 
 pytestmark = pytest.mark.scenario
 
-WIDE: dict[str, Any] = {**DESK, "is_mobile": False, "has_touch": False}
-
 
 async def test_queues_are_a_table_that_is_sorted_by_what_one_looks_for() -> None:
-    async with opened(warm_up_s=0) as stage, stage.page(**WIDE) as page:
+    async with opened(warm_up_s=0) as stage, stage.page(**DESK) as page:
         await stage.live(page, DASHBOARD, "supervisor1")
         queues = list(stage.simulator.center.directory.queues.values())
         stage.send_away()
@@ -44,7 +42,7 @@ async def test_queues_are_a_table_that_is_sorted_by_what_one_looks_for() -> None
 
 
 async def test_the_keyboard_leads_to_sections_rows_and_back() -> None:
-    async with opened(warm_up_s=0) as stage, stage.page(**WIDE) as page:
+    async with opened(warm_up_s=0) as stage, stage.page(**DESK) as page:
         await stage.live(page, DASHBOARD, "supervisor1")
         await page.keyboard.press("2")
         focused = page.locator(".agents .agent:focus .a-name")
@@ -72,7 +70,7 @@ async def test_the_keyboard_leads_to_sections_rows_and_back() -> None:
 
 
 async def test_single_keys_can_be_switched_off() -> None:
-    async with opened(warm_up_s=0) as stage, stage.page(**WIDE) as page:
+    async with opened(warm_up_s=0) as stage, stage.page(**DESK) as page:
         await stage.live(page, DASHBOARD, "supervisor1")
         await page.get_by_role("button", name="Settings").click()
         await page.get_by_role("dialog").get_by_text("Keyboard shortcuts").click()
@@ -99,7 +97,7 @@ async def chosen(page: Page, stage: Stage, count: int) -> list[Any]:
 
 
 async def test_several_agents_are_set_with_one_review() -> None:
-    async with opened(warm_up_s=0) as stage, stage.page(**WIDE) as page:
+    async with opened(warm_up_s=0) as stage, stage.page(**DESK) as page:
         await stage.live(page, DASHBOARD, "supervisor1")
         stage.send_away()
         agents = await chosen(page, stage, 5)
@@ -114,7 +112,7 @@ async def test_several_agents_are_set_with_one_review() -> None:
 
 
 async def test_who_could_not_be_set_is_listed() -> None:
-    async with opened(warm_up_s=0) as stage, stage.page(**WIDE) as page:
+    async with opened(warm_up_s=0) as stage, stage.page(**DESK) as page:
         await stage.live(page, DASHBOARD, "supervisor1")
         stage.send_away()
         agents = await chosen(page, stage, 3)
@@ -128,7 +126,7 @@ async def test_who_could_not_be_set_is_listed() -> None:
 
 
 async def test_the_wallboard_has_queues_and_no_people_and_keeps_the_screen_on() -> None:
-    async with opened(warm_up_s=0) as stage, stage.page(**WIDE) as page:
+    async with opened(warm_up_s=0) as stage, stage.page(**DESK) as page:
         await page.add_init_script(
             "globalThis.locks = [];"
             "Object.defineProperty(navigator, 'wakeLock', {value: {request: async (kind) => {"
@@ -155,7 +153,7 @@ async def test_the_wallboard_has_queues_and_no_people_and_keeps_the_screen_on() 
 
 
 async def test_a_link_leads_to_a_queue() -> None:
-    async with opened(warm_up_s=0) as stage, stage.page(**WIDE) as page:
+    async with opened(warm_up_s=0) as stage, stage.page(**DESK) as page:
         key, queue = list(stage.simulator.center.directory.queues.items())[2]
         await page.goto(f"{stage.base}/app/#queue={key}")
         await page.locator(f"input[value={DASHBOARD}]").check(force=True)
@@ -208,7 +206,7 @@ async def test_the_head_of_a_list_stays_within_it(language: str) -> None:
       return [...pane.querySelectorAll('.pane-head > *, .filter-line > *')]
         .filter((each) => each.checkVisibility() && each.getBoundingClientRect().right > right + 1)
         .map((each) => each.outerHTML.slice(0, 80)); })"""
-    async with opened(warm_up_s=0) as stage, stage.page(**WIDE, locale=language) as page:
+    async with opened(warm_up_s=0) as stage, stage.page(**DESK, locale=language) as page:
         await stage.live(page, DASHBOARD, "supervisor1")
         for opens in (False, True):
             if opens:

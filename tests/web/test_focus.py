@@ -11,7 +11,6 @@ from tests.web.stage import ASSISTANT, DASHBOARD, DESK, NUMBER, PASSWORD, Page, 
 
 pytestmark = pytest.mark.scenario
 
-WIDE: dict[str, Any] = {**DESK, "is_mobile": False, "has_touch": False}
 HELD = "document.activeElement.closest('dialog')?.querySelector('h2').textContent ?? null"
 NOWHERE = "!document.activeElement || document.activeElement === document.body"
 NOTICE = """
@@ -50,7 +49,7 @@ def key_of(stage: Stage, name: str) -> int:
 
 
 async def test_a_row_that_moves_takes_the_focus_along() -> None:
-    async with opened(warm_up_s=0) as stage, stage.page(**WIDE) as page:
+    async with opened(warm_up_s=0) as stage, stage.page(**DESK) as page:
         await agents(stage, page)
         stage.send_away()
         row = page.locator(".agents .agent[data-state=unavailable]").nth(2)
@@ -75,7 +74,7 @@ async def test_a_row_that_is_scrolled_away_is_still_the_same_agent() -> None:
 
 
 async def test_a_row_that_goes_leaves_the_focus_to_its_neighbour() -> None:
-    async with opened(warm_up_s=0) as stage, stage.page(**WIDE) as page:
+    async with opened(warm_up_s=0) as stage, stage.page(**DESK) as page:
         await agents(stage, page)
         await page.locator(".filters .chip").filter(has_text="Unavailable").click()
         rows = page.locator(".agents .agent")
@@ -86,7 +85,7 @@ async def test_a_row_that_goes_leaves_the_focus_to_its_neighbour() -> None:
         assert await name_of_focus(page) == follower
 
 
-@pytest.mark.parametrize("how", [{}, WIDE], ids=["phone", "desk"])
+@pytest.mark.parametrize("how", [{}, DESK], ids=["phone", "desk"])
 async def test_back_leads_to_what_was_opened(how: dict[str, Any]) -> None:
     async with opened() as stage, stage.page(**how) as page:
         await stage.live(page, DASHBOARD, "supervisor1")
@@ -107,7 +106,7 @@ async def test_back_leads_to_what_was_opened(how: dict[str, Any]) -> None:
 
 
 async def test_what_was_asked_with_the_keyboard_keeps_its_place_and_is_heard() -> None:
-    async with opened(warm_up_s=0) as stage, stage.page(**WIDE) as page:
+    async with opened(warm_up_s=0) as stage, stage.page(**DESK) as page:
         await agents(stage, page)
         await page.locator(".filters .chip").filter(has_text="Unavailable").click()
         await page.locator(".agents .agent[data-state=unavailable]").first.focus()
@@ -146,7 +145,7 @@ async def test_an_agent_who_cancels_is_not_sent_to_the_top() -> None:
 
 
 async def test_each_step_of_a_change_begins_at_its_words() -> None:
-    async with opened() as stage, stage.page(**WIDE) as page:
+    async with opened() as stage, stage.page(**DESK) as page:
         await stage.live(page, DASHBOARD, "supervisor1")
         await page.locator(".tile").first.click()
         await page.locator(".detail summary").click()
@@ -179,7 +178,7 @@ async def test_a_tap_beside_a_form_does_not_throw_it_away() -> None:
 async def test_what_is_acknowledged_leaves_the_focus_to_the_next(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / f"{name}.toml").write_text(NOTICE.format(name))
-    async with opened(tmp_path) as stage, stage.page(**WIDE) as page:
+    async with opened(tmp_path) as stage, stage.page(**DESK) as page:
         await stage.live(page, DASHBOARD, "supervisor1")
         await page.get_by_role("button", name="2 notices").focus()
         await page.keyboard.press("Enter")
@@ -214,7 +213,7 @@ async def test_a_dialog_says_that_the_connection_is_lost_and_what_was_done() -> 
 
 
 async def test_a_banner_that_goes_does_not_take_the_focus_along() -> None:
-    async with opened() as stage, stage.page(**WIDE) as page:
+    async with opened() as stage, stage.page(**DESK) as page:
         await stage.live(page, DASHBOARD, "supervisor1")
         await stage.stop()
         now = page.get_by_role("button", name="Try now")

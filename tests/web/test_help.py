@@ -13,13 +13,6 @@ from tests.web.stage import ASSISTANT, DASHBOARD, DESK, Page, Stage, expect, ope
 
 pytestmark = pytest.mark.scenario
 
-WIDE: dict[str, Any] = {**DESK, "is_mobile": False, "has_touch": False}
-
-
-def tile(stage: Stage, queue: int) -> str:
-    name = stage.simulator.center.directory.queues[queue].name
-    return f'.tile:has(.q-name:text-is("{name}"))'
-
 
 async def test_a_red_queue_says_why_and_who_could_help() -> None:
     async with opened(warm_up_s=0) as stage, stage.page() as page:
@@ -29,7 +22,7 @@ async def test_a_red_queue_says_why_and_who_could_help() -> None:
         stage.send_away()
         for _ in range(8):
             stage.act("Arrive", QueueKey=queue)
-        there = page.locator(tile(stage, queue))
+        there = page.locator(stage.tile(queue))
         await expect(there).to_have_attribute("data-level", "action")
         await expect(there).to_have_attribute("data-cause", "waiting")
         await expect(there.locator(".q-why")).to_have_text("8 waiting, limit 8 · 0 available")
@@ -48,13 +41,13 @@ async def test_a_red_queue_says_why_and_who_could_help() -> None:
 
 
 async def test_those_who_are_free_stand_first_and_counts_are_filters() -> None:
-    async with opened(warm_up_s=0) as stage, stage.page(**WIDE) as page:
+    async with opened(warm_up_s=0) as stage, stage.page(**DESK) as page:
         await stage.live(page, DASHBOARD, "supervisor1")
         queue = stage.queue_of(stage.agent("agent1"))
         stage.send_away()
         for _ in range(8):
             stage.act("Arrive", QueueKey=queue)
-        await page.locator(tile(stage, queue)).click()
+        await page.locator(stage.tile(queue)).click()
         rows = page.locator(".helpers .agent")
         await expect(rows.first).to_have_attribute("data-state", "unavailable")
         states = page.locator(".states").get_by_role("button", name="Unavailable")
@@ -70,7 +63,7 @@ async def test_those_who_are_free_stand_first_and_counts_are_filters() -> None:
 
 
 async def test_what_is_pinned_searched_and_filtered_survives_a_reload() -> None:
-    async with opened(warm_up_s=0) as stage, stage.page(**WIDE) as page:
+    async with opened(warm_up_s=0) as stage, stage.page(**DESK) as page:
         await stage.live(page, DASHBOARD, "supervisor1")
         last = await page.locator(".tile .q-name").last.inner_text()
         await page.locator(".tile").last.click()
@@ -107,7 +100,7 @@ async def edited(page: Page, stage: Stage, value: str) -> None:
 
 
 async def test_a_change_is_listed_and_taken_back() -> None:
-    async with opened(warm_up_s=0) as stage, stage.page(**WIDE) as page:
+    async with opened(warm_up_s=0) as stage, stage.page(**DESK) as page:
         await stage.live(page, DASHBOARD, "supervisor1")
         await edited(page, stage, "4")
         acts = page.locator(".activity li")
@@ -123,7 +116,7 @@ async def test_a_change_is_listed_and_taken_back() -> None:
 
 
 async def test_parameters_have_names_and_a_line_of_help_in_ones_language() -> None:
-    async with opened(warm_up_s=0) as stage, stage.page(**WIDE, locale="de-DE") as page:
+    async with opened(warm_up_s=0) as stage, stage.page(**DESK, locale="de-DE") as page:
         await stage.live(page, DASHBOARD, "supervisor1")
         await page.locator(".tile").first.click()
         await page.locator(".detail summary").click()
@@ -134,7 +127,7 @@ async def test_parameters_have_names_and_a_line_of_help_in_ones_language() -> No
 
 
 async def test_what_somebody_else_has_changed_since_is_not_taken_back() -> None:
-    async with opened(users=2, warm_up_s=0) as stage, stage.page(**WIDE) as page, stage.page(**WIDE) as other:
+    async with opened(users=2, warm_up_s=0) as stage, stage.page(**DESK) as page, stage.page(**DESK) as other:
         await stage.live(page, DASHBOARD, "supervisor1")
         await edited(page, stage, "4")
         await stage.live(other, DASHBOARD, "supervisor2")
@@ -163,15 +156,15 @@ async def test_a_queue_that_gets_critical_is_spoken_felt_and_counted_in_the_titl
 
 
 async def test_ones_own_limit_of_a_queue_is_kept_as_its_id_and_a_number() -> None:
-    async with opened(warm_up_s=0) as stage, stage.page(**WIDE) as page:
+    async with opened(warm_up_s=0) as stage, stage.page(**DESK) as page:
         await stage.live(page, DASHBOARD, "supervisor1")
         key, queue = next(iter(stage.simulator.center.directory.queues.items()))
-        await page.locator(tile(stage, key)).click()
+        await page.locator(stage.tile(key)).click()
         await page.get_by_label("Alert me at a wait of").fill("5")
         await page.keyboard.press("Enter")
         stage.send_away()
         stage.act("Arrive", QueueKey=key)
-        there = page.locator(tile(stage, key))
+        there = page.locator(stage.tile(key))
         await expect(there).to_have_attribute("data-level", "action")
         await expect(there.locator(".q-why")).to_have_text(
             re.compile(r"longest 0:\d\d, limit 0:05 · 0 available")
@@ -182,7 +175,7 @@ async def test_ones_own_limit_of_a_queue_is_kept_as_its_id_and_a_number() -> Non
 
 
 async def test_on_a_desk_one_may_be_alerted_by_a_page_that_is_hidden() -> None:
-    async with opened(warm_up_s=0) as stage, stage.page(**WIDE) as page:
+    async with opened(warm_up_s=0) as stage, stage.page(**DESK) as page:
         await page.add_init_script(
             "globalThis.notes = []; globalThis.Notification = class extends EventTarget {"
             " constructor(title, {body}) { super(); notes.push([title, body]); }"
@@ -240,7 +233,7 @@ async def test_an_agent_is_told_what_others_did_and_what_ends() -> None:
 
 
 async def test_who_could_help_stands_by_the_level_in_what_the_queue_needs() -> None:
-    async with opened(warm_up_s=0) as stage, stage.page(**WIDE) as page:
+    async with opened(warm_up_s=0) as stage, stage.page(**DESK) as page:
         await stage.live(page, DASHBOARD, "supervisor1")
         directory = stage.simulator.center.directory
         key = stage.queue_of(stage.agent("agent1"))
@@ -249,7 +242,7 @@ async def test_who_could_help_stands_by_the_level_in_what_the_queue_needs() -> N
         stage.send_away()
         for _ in range(8):
             stage.act("Arrive", QueueKey=key)
-        await page.locator(tile(stage, key)).click()
+        await page.locator(stage.tile(key)).click()
         rows = page.locator(".helpers .a-line")
         await expect(rows.first).to_contain_text(f"· {skill} ")
         found = [int(text.rpartition(" ")[2]) for text in await rows.all_inner_texts()]

@@ -31,7 +31,6 @@ from tests.web.stage import (
 
 pytestmark = pytest.mark.scenario
 
-WIDE: dict[str, Any] = {**DESK, "is_mobile": False, "has_touch": False}
 RTT_S = 0.3
 LATE_S = 0.3
 HIDE = """(hidden) => {
@@ -268,19 +267,9 @@ async def test_nothing_moves_under_the_finger_of_an_agent_while_a_function_is_do
         assert await moved(page) <= 0.02
 
 
-async def sheet(page: Page, stage: Stage, user: str) -> None:
-    """Open the page of an agent."""
-    agent = stage.agent(user)
-    if await page.locator(".tabs").is_visible():
-        await page.locator(".tabs button").nth(1).click()
-    await page.get_by_label("Name or extension").fill(agent.extension)
-    await page.locator(".agents .agent").first.click()
-    await expect(page.locator(".detail h2")).to_have_text(f"{agent.first_name} {agent.last_name}")
-
-
 async def test_nothing_moves_under_the_finger_of_a_supervisor() -> None:
     async with far(DASHBOARD, "supervisor1") as (stage, page, _):
-        await sheet(page, stage, "agent3")
+        await stage.sheet(page, "agent3")
         key = stage.talk("agent3")
         await expect(page.locator(".agent-state .now")).to_contain_text("Talking")
         await page.evaluate(WATCH)
@@ -302,7 +291,7 @@ async def test_nothing_moves_under_the_finger_of_a_supervisor() -> None:
 
 async def test_nobody_is_logged_off_by_one_tap() -> None:
     async with far(DASHBOARD, "supervisor1") as (stage, page, _):
-        await sheet(page, stage, "agent3")
+        await stage.sheet(page, "agent3")
         agent = stage.agent("agent3")
         key = stage.talk("agent3")
         await expect(page.locator(".agent-state .now")).to_contain_text("Talking")
@@ -343,7 +332,7 @@ async def test_log_off_in_a_contact_waits_in_the_app_and_can_be_taken_back() -> 
 
 
 async def test_filters_of_states_are_all_reached_on_a_desk() -> None:
-    async with far(DASHBOARD, "supervisor1", 0.0, **WIDE) as (_, page, _way):
+    async with far(DASHBOARD, "supervisor1", 0.0, **DESK) as (_, page, _way):
         chips = page.locator(".filters .chips")
         boxes = [await each.bounding_box() for each in await chips.locator(".chip:visible").all()]
         whole = await chips.bounding_box()
@@ -407,7 +396,7 @@ async def test_a_message_covers_no_figure() -> None:
     async with far(DASHBOARD, "supervisor1") as (stage, page, _):
         agent = stage.agent("agent3")
         stage.act("SetRoutingState", UserKey=agent.key, RoutingState="Available", By="System")
-        await sheet(page, stage, "agent3")
+        await stage.sheet(page, "agent3")
         await expect(page.locator(".agent-state .now")).to_contain_text("Available")
         stage.simulator.faults.set_function("LocalRouting", "Down")
         await page.locator(".acts").get_by_role("button", name="Unavailable", exact=True).tap()
@@ -438,8 +427,8 @@ async def test_the_keyboard_hides_no_button_of_a_sheet() -> None:
 
 
 async def test_a_new_name_reaches_what_is_open() -> None:
-    async with far(DASHBOARD, "supervisor1", 0.0, **WIDE) as (stage, page, _):
-        await sheet(page, stage, "agent1")
+    async with far(DASHBOARD, "supervisor1", 0.0, **DESK) as (stage, page, _):
+        await stage.sheet(page, "agent1")
         agent = stage.agent("agent1")
         queue = stage.queue_of(agent)
         stage.act("Rename", Key=queue, Name="Brand new queue")

@@ -52,7 +52,7 @@ async def test_the_first_view_is_small() -> None:
 async def test_realtime_data_is_nowhere_but_in_memory() -> None:
     async with (
         opened() as stage,
-        stage.page(**{**DESK, "is_mobile": False, "has_touch": False}, service_workers="allow") as page,
+        stage.page(**DESK, service_workers="allow") as page,
     ):
         await stage.live(page, DASHBOARD, "supervisor1")
         await page.evaluate("navigator.serviceWorker.ready.then(() => null)")
