@@ -39,11 +39,11 @@ class _Patch:
 
 
 class Element:
-    """One immutable value, with its wire forms made at most twice per codec, or once for a patch.
+    """One immutable value, with each of its wire forms made at most twice per codec.
 
     Invariant: the value never changes, so every reader may hold the same element, and
-    identity implies equality. The patch from the element most readers hold is kept too; the whole value
-    is kept from the second time it is asked for, as most are asked for once.
+    identity implies equality. The whole value, and the patch from the element most readers hold, are kept
+    from the second time they are asked for, as most are asked for once.
     """
 
     __slots__ = ("_fragments", "_patches", "number", "offset_ms", "parts", "value")
@@ -56,7 +56,8 @@ class Element:
         self.number: Final = next(_NUMBERS)
         """Its own, for as long as the process lives."""
         self._fragments: dict[str, bytes | None] | str | None = None
-        self._patches: _Patch | tuple[_Patch, ...] = ()
+        self._patches: _Patch | tuple[_Patch, ...] | int = 0
+        """What differs from the element that was asked about last; its number alone while it was so once."""
 
     def fragment(self, codec: Codec) -> bytes:
         """Return the whole value in *codec*'s wire form."""
@@ -82,23 +83,33 @@ class Element:
         kept[codec.name] = codec.fragment(_framed(self.value))
         return True
 
-    def patch(self, before: Element, codec: Codec) -> bytes | None:
-        """Return the fields that differ from *before*, or None when none does."""
+    def patch(self, before: Element, codec: Codec, *, keep: bool = False) -> bytes | None:
+        """Return the fields that differ from *before*, or None when none does.
+
+        Args:
+            before: What the reader holds.
+            codec: The reader's.
+            keep: Whether it is kept from the first time on, as it is asked for again soon.
+        """
         kept = self._patches
-        for each in (kept,) if isinstance(kept, _Patch) else kept:
-            if each.number == before.number and each.codec == codec.name:
-                return each.fragment
+        if not isinstance(kept, int):
+            for each in (kept,) if isinstance(kept, _Patch) else kept:
+                if each.number == before.number and each.codec == codec.name:
+                    return each.fragment
+        elif kept != before.number and not keep:
+            self._patches = before.number
+            return self._written(before, codec)
+        made = _Patch(before.number, codec.name, self._written(before, codec))
+        others = () if isinstance(kept, int) else (kept,) if isinstance(kept, _Patch) else kept
+        others = tuple(each for each in others if each.number == made.number)
+        self._patches = (made, *others) if others else made
+        return made.fragment
+
+    def _written(self, before: Element, codec: Codec) -> bytes | None:
         value, old = self.value, before.value
         if isinstance(value, SessionFacts) or isinstance(old, SessionFacts):
             raise TypeError(_NEVER_FRAMED)
-        made = _Patch(before.number, codec.name, codec.patch_fragment(old, value))
-        if kept:  # () most of the time
-            others = (kept,) if isinstance(kept, _Patch) else kept
-            others = tuple(each for each in others if each.number == made.number)
-            self._patches = (made, *others) if others else made
-        else:
-            self._patches = made
-        return made.fragment
+        return codec.patch_fragment(old, value)
 
 
 MADE_AT_ONCE: Final = 64
@@ -127,7 +138,7 @@ class WireForms:
             if before is None:
                 room -= element.keep(codec)
             else:
-                element.patch(before, codec)
+                element.patch(before, codec, keep=True)
                 room -= 1
         return not needed
 

@@ -31,18 +31,35 @@ def test_the_whole_value_is_kept_from_the_second_time_it_is_asked_for(codec: Cod
 
 
 @CODECS
-def test_a_patch_is_what_differs_and_is_written_once(codec: Codec) -> None:
+def test_a_patch_is_what_differs_and_is_kept_from_the_second_time_it_is_asked_for(codec: Codec) -> None:
     before, after = queue(3), queue(None)
-    patch = after.patch(before, codec)
-    assert patch == codec.patch_fragment(before.value, after.value)  # type: ignore[arg-type] # both are queues
-    assert after.patch(before, codec) is patch
+    assert after.patch(before, codec) == codec.patch_fragment(before.value, after.value)  # type: ignore[arg-type] # both are queues
+    kept = after.patch(before, codec)
+    assert kept == codec.patch_fragment(before.value, after.value)  # type: ignore[arg-type]
+    assert after.patch(before, codec) is kept
     assert queue(3).patch(before, codec) is None
+
+
+@CODECS
+def test_a_patch_that_is_needed_soon_is_kept_at_once(codec: Codec) -> None:
+    before, after = queue(3), queue(None)
+    kept = after.patch(before, codec, keep=True)
+    assert kept is not None
+    assert after.patch(before, codec) is kept
+
+
+def test_of_patches_from_several_elements_the_last_one_is_kept() -> None:
+    first, second, after = queue(1), queue(2), queue(3)
+    for before in (first, second, second, first):
+        assert after.patch(before, JSON) == b'{"contacts_waiting":3}'
+    assert after.patch(first, JSON) is after.patch(first, JSON)
 
 
 def test_each_codec_has_its_own_patch() -> None:
     before, after = queue(1), queue(2)
     assert after.patch(before, JSON) == b'{"contacts_waiting":2}'
     assert after.patch(before, MSGPACK) == b"\x81\xb0contacts_waiting\x02"
+    after.patch(before, JSON)
     assert after.patch(before, JSON) is after.patch(before, JSON)
     assert after.patch(before, MSGPACK) is after.patch(before, MSGPACK)
 
