@@ -27,7 +27,6 @@ from gateway.domain.resources import Agent, FunctionState, Queue, RoutingState
 from gateway.domain.upstream import (
     Attached,
     FunctionChanged,
-    LinkClosed,
     ObjectChanged,
     SessionEnded,
     Source,
@@ -233,16 +232,6 @@ async def test_a_supervisor_logs_a_remote_agent_off(at: Place) -> None:
     assert at.fake.rings_at("ana") is None
 
 
-async def test_a_second_phone_needs_a_takeover(at: Place) -> None:
-    first = await at.assistant("one")
-    with pytest.raises(GatewayError) as refused:
-        await at.assistant("two")
-    assert refused.value.code is ErrorCode.ALREADY_LOGGED_ON
-    again = await at.assistant("one")
-    assert again.session != first.session
-    assert at.fake.rings_at("ana") == NUMBER
-
-
 async def test_sessions_outlive_the_gateway(at: Place) -> None:
     session = await at.assistant()
     other = type(at.server)("main", at.server.settings, at.clock, jitter=lambda: 0.0, draw=bytes)
@@ -315,33 +304,10 @@ async def test_a_phone_that_is_gone_too_long_is_logged_off() -> None:
         assert REMOTE not in at.fake.queues["sales"].members
 
 
-async def test_without_the_right_to_write_only_dashboards_that_look_are_offered() -> None:
-    async with asyncio.timeout(30), place() as at:
-        at.fake.accounts["oscc"].write = frozenset()
-        at.fake.cut()
-        await asyncio.sleep(0)
-        while at.server.monitor.may("QueuePause"):
-            await at.clock.sleep(0.05)
-        assert await at.server.reached()
-        about = await at.server.about()
-        assert not {feature.value for feature in about.features} & {"skills", "remote_agent"}
-        with pytest.raises(GatewayError) as refused:
-            await at.assistant()
-        assert refused.value.code in {ErrorCode.FUNCTION_UNAVAILABLE, ErrorCode.UPSTREAM_UNAVAILABLE}
-
-
 async def test_a_secret_stands_nowhere_in_asterisk(at: Place) -> None:
     session = await at.assistant()
     assert session.secret not in repr(at.fake.db)
     assert PASSWORD not in repr(at.fake.heard)
-
-
-async def test_a_link_of_an_unknown_session_is_refused(at: Place) -> None:
-    session = await at.boss()
-    await at.server.log_off(session.secret)
-    with pytest.raises(LinkClosed) as closed:
-        await at.server.open(session.user.id, session.secret, token=1, holder="a")
-    assert closed.value.reason == "session_unknown"
 
 
 async def test_why_an_asterisk_is_not_reached_is_told_apart(at: Place) -> None:

@@ -228,13 +228,6 @@ async def test_passwords_let_in_and_are_not_shown() -> None:
             await until(says_why, "not told why")
 
 
-async def test_what_goes_wrong_in_the_block_goes_its_way_as_it_is() -> None:
-    async with redis_server() as server:
-        with pytest.raises(KeyError):
-            async with node(server.url):
-                raise KeyError
-
-
 async def test_a_block_may_be_cancelled() -> None:
     async with redis_server() as server, asyncio.TaskGroup() as tasks:
         entered = asyncio.Event()

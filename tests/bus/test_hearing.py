@@ -87,16 +87,6 @@ async def test_listening_returns_when_it_is_confirmed_and_not_before() -> None:
         assert task.done()
 
 
-async def test_a_second_listener_replaces_the_first_without_asking_again() -> None:
-    async with running() as scene:
-        other: list[bytes] = []
-        await scene.listen(b"c")
-        await scene.subscriber.subscribe(b"c", other.append)
-        await scene.say(message(b"c", b"1"))
-        assert (scene.heard, other) == ([], [b"1"])
-        assert len(scene.peer.asked(b"SUBSCRIBE")) == 1
-
-
 async def test_nothing_is_told_after_stopping_and_changes_keep_their_order() -> None:
     async with running() as scene:
         await scene.listen(b"c")

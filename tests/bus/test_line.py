@@ -14,7 +14,7 @@ from redis.exceptions import AuthenticationError, BusyLoadingError, InvalidRespo
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from gateway.bus.connect import CLOSED, Endpoint, Reply, code, is_refusal, pack, reason, reply
+from gateway.bus.connect import CLOSED, Reply, code, is_refusal, pack, reason, reply
 from gateway.bus.redis import PendingCommand, Pipeline, RedisClient, RedisLimits
 from gateway.domain.errors import ErrorCode, GatewayError
 from tests.bus.peer import NO_SUCH, Peer, Words, door, usual
@@ -294,17 +294,6 @@ async def test_a_server_that_became_a_replica_is_left() -> None:
         assert len(peer.transports) == 2
 
 
-async def test_a_line_stays_at_the_primary() -> None:
-    clock, peer = ManualClock(), Peer()
-    async with running(peer, clock) as line:
-        line.leave_unless(Endpoint("h", 6379))
-        await clock.advance(0.1)
-        assert len(peer.transports) == 1
-        line.leave_unless(Endpoint("other", 6379))
-        await clock.advance(0.1)
-        assert line.losses == {"another is primary": 1}
-
-
 async def test_greetings_come_first_and_their_answers_are_told() -> None:
     clock, peer = ManualClock(), Peer(echo)
     told: list[list[Reply]] = []
@@ -440,15 +429,6 @@ async def test_what_redis_py_calls_a_broken_connection_is_an_answer_like_others(
         assert await asks[1].reply == 1
 
 
-async def test_whoever_gives_up_leaves_his_answer_to_nobody() -> None:
-    async with wired() as on:
-        asks = [ask("GET a"), ask("GET b")]
-        await on.wire.send(asks)
-        asks[0].reply.cancel()
-        await on.hear(b":1\r\n:2\r\n")
-        assert await asks[1].reply == 2
-
-
 async def test_messages_come_between_answers() -> None:
     heard: list[tuple[bytes, bytes]] = []
     async with wired(lambda name, payload: heard.append((name, payload))) as on:
@@ -532,18 +512,6 @@ async def test_what_arrives_in_the_turn_of_a_loss_is_not_told() -> None:
         assert heard == []
 
 
-async def test_after_a_drop_in_the_middle_of_what_came_nothing_more_is_told() -> None:
-    heard: list[bytes] = []
-
-    def hear(_: bytes, payload: bytes) -> None:
-        heard.append(payload)
-        on.wire.drop("enough")
-
-    async with wired(hear) as on:
-        await on.hear((MESSAGE % 1) * 3)
-        assert heard == [b"1"]
-
-
 async def test_a_write_that_fails_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     for failure, why in (
         (ConnectionResetError("secret"), "the connection broke"),
@@ -572,15 +540,6 @@ async def test_a_listener_that_fails_costs_the_connection_and_is_told_of_as_by_a
         await on.hear(MESSAGE % 1)
         assert on.wire.why == "its reply could not be processed"
     assert [type(context["exception"]) for context in told] == [KeyError]
-
-
-async def test_answered_is_told_after_each_answer() -> None:
-    async with wired() as on:
-        pending: list[int] = []
-        on.wire.answered = lambda: pending.append(on.wire.pending)
-        await on.wire.send([ask("GET a"), ask("GET b"), ask("GET c")])
-        await on.hear(b":1\r\n:2\r\n")
-        assert pending == [2, 1]
 
 
 @pytest.mark.parametrize("at_once", [True, False])
@@ -627,24 +586,6 @@ async def test_a_server_that_hangs_up_is_lost_at_once() -> None:
         assert not on.transport.is_open
 
 
-async def test_its_end_fails_what_waits_and_connects_nobody_again() -> None:
-    async with wired() as on, asyncio.TaskGroup() as tasks:
-        asks = [ask("GET a"), ask("GET b")]
-        await on.wire.send(asks[:1])
-        on.transport.choke()
-        sending = tasks.create_task(on.wire.send(asks[1:]))
-        await CLOCK.settle()
-        assert not sending.done(), "it returns when the kernel has taken it"
-        on.task.cancel()
-        assert [(await failure_of(one.reply)).message for one in asks] == [
-            "the bus gave no answer: the node ends"
-        ] * 2
-        await CLOCK.settle()
-        assert sending.done()
-        assert on.transport.written == [asks[0].packed]
-        assert not on.transport.is_open
-
-
 # ---- Does what redis-py says come out as it is, and its errors without anything of an ----
 
 
@@ -652,10 +593,6 @@ async def connected(peer: Peer) -> Connection:
     connection = peer.connections(host="h", protocol=2, driver_info=None, socket_timeout=None)
     await connection.connect()  # type: ignore[no-untyped-call]  # it has no hints
     return connection
-
-
-def test_a_command_is_written_as_redis_reads_it() -> None:
-    assert pack("SET", b"\r\n\xff", 5) == b"*3\r\n$3\r\nSET\r\n$3\r\n\r\n\xff\r\n$1\r\n5\r\n"
 
 
 async def test_refusals_are_replies_and_the_end_of_the_connection_is_none() -> None:

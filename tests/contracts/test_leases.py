@@ -33,11 +33,6 @@ async def test_who_asks_first_owns(site: BusSite) -> None:
     assert await site.leases[1].read(ANN) == grant
 
 
-async def test_nobody_owns_whom_nobody_asked_for(site: BusSite) -> None:
-    await granted(site)
-    assert await site.leases[0].read(BOB) is None
-
-
 async def test_each_user_has_his_owner(site: BusSite) -> None:
     await granted(site)
     grant = await site.leases[1].acquire(BOB, N2, "h2", floor=0)
@@ -98,12 +93,6 @@ async def test_many_are_renewed_by_one_request_each_as_it_would_be_alone(site: B
     await site.pass_time(site.ttl_s * 0.8)
     present = [await site.leases[1].read(user) for user in users]
     assert present == [grants[0], other, None, grants[3]._replace(token=held[3][1]), grants[4]]
-
-
-async def test_one_of_many_is_renewed_like_one(site: BusSite) -> None:
-    grant = await granted(site)
-    assert await site.leases[0].renew_many(N1, "h1", [(ANN, grant.token)]) == [True]
-    assert await site.leases[1].renew_many(N2, "h2", [(ANN, grant.token)]) == [False]
 
 
 async def test_what_is_given_up_is_free_at_once(site: BusSite) -> None:

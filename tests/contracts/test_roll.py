@@ -29,10 +29,6 @@ async def test_who_announces_himself_is_known_to_all_as_he_is(site: BusSite) -> 
     assert (await here.nodes(), await there.nodes()) == (expected, expected)
 
 
-async def test_nobody_lives_unless_he_says_so(site: BusSite) -> None:
-    assert await site.registries[0].nodes() == ()
-
-
 async def test_the_last_word_counts(site: BusSite) -> None:
     here, there = site.registries
     await here.announce(record("a", draining=True))

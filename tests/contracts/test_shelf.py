@@ -25,12 +25,6 @@ async def test_all_nodes_know_why_a_session_ended(site: BusSite, reason: EndReas
     assert (await here.denied("a1b2"), await there.denied("a1b2")) == (reason, reason)
 
 
-async def test_other_sessions_live(site: BusSite) -> None:
-    here, there = site.stores
-    await here.deny("a1b2", EndReason.BLOCKED, 60.0)
-    assert await there.denied("a1b3") is None
-
-
 async def test_a_session_is_denied_for_as_long_as_was_said(site: BusSite) -> None:
     here, there = site.stores
     await here.deny("a", EndReason.BLOCKED, 60.0)

@@ -27,7 +27,6 @@ from gateway.domain.upstream import (
     LinkClosed,
     LinkReplaced,
     ObjectChanged,
-    Opened,
     Reading,
     SessionEnded,
     Source,
@@ -35,7 +34,7 @@ from gateway.domain.upstream import (
 from gateway.upstream.oscce.link import MOST_IN_FLIGHT, OsccLink
 from gateway.upstream.oscce.socket import LinkSocket
 from tests.upstream.samples import LINK_OPENED, SESSION, TIME_MS, USER_REALTIME, event
-from tests.upstream.scripted_server import USER, Scene, code_seen, ended, execute, link_of, outcome, scene
+from tests.upstream.scripted_server import Scene, code_seen, ended, execute, link_of, outcome, scene
 
 AGENTS = Listen(Kind.AGENT, Source.REALTIME, None)
 
@@ -47,13 +46,6 @@ async def at() -> AsyncIterator[Scene]:
 
 
 # ---- opening ----
-
-
-async def test_the_opening_comes_first(at: Scene) -> None:
-    link = await at.dial()
-    opened = await link.receive()
-    assert isinstance(opened, Opened)
-    assert opened.user.id == USER
 
 
 @pytest.mark.parametrize(
@@ -466,11 +458,3 @@ async def test_a_connection_that_can_no_longer_be_written_to_is_lost(at: Scene, 
         assert await outcome(link, KeepAlive()) == "lost"
     assert await ended(link) == "lost"
     assert await outcome(link, KeepAlive()) == "lost"
-
-
-async def test_an_unasked_pong_is_heard(at: Scene) -> None:
-    link = await at.open()
-    await at.clock.advance(3)
-    await link_of(at).pong()
-    assert await link.receive() is None
-    assert link.heard_at == at.clock.now()

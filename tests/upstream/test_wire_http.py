@@ -226,22 +226,6 @@ def test_each_form_of_a_date_is_read(date: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ahead_ms", "offset"),
-    [
-        (500, 0),
-        (2_499, 0),
-        (2_500, 2_000),
-        (-1_499, 0),
-        (-1_500, -2_000),
-        (300_500, 300_000),
-        (-299_500, -300_000),
-    ],
-)
-def test_only_clocks_that_are_two_seconds_apart_are_off(ahead_ms: int, offset: int) -> None:
-    assert offset_ms(DATE, TOLD_MS + ahead_ms) == offset
-
-
-@pytest.mark.parametrize(
     "date",
     [
         None,
