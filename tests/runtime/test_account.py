@@ -410,3 +410,10 @@ async def test_whoever_ends_his_own_session_logs_off(unreachable: bool) -> None:
         assert answer.routing == ("after_contact" if unreachable else "removed")
         assert (phone.ended.code, phone.ended.by) == (CloseCode.LOGGED_OFF, "self")
         assert at.node.account.log_offs_pending == int(unreachable)
+
+
+async def test_a_site_that_does_not_exist_is_refused() -> None:
+    async with scene() as at:
+        with pytest.raises(GatewayError) as refused:
+            await at.node.account.log_on("nowhere", _credentials())
+        assert refused.value.code is ErrorCode.SITE_UNKNOWN

@@ -361,3 +361,12 @@ async def test_a_node_with_the_phone_ends_it_though_the_owner_is_not_reached() -
         told = await everywhere(at, order("end_session", far.ticket.session), by=1)
         assert {each.node: each.trouble for each in told} == {"n1": None, "n0": "not_heard"}
         assert is_ended(far)
+
+
+async def test_an_oscc_e_that_is_away_keeps_nobody_here() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        at.upstream.unreachable = True
+        (record,) = (await people_of(at).end_user(order("end_user", "hash of 1"))).records
+        assert not record["confirmed"]
+        assert is_ended(phone)

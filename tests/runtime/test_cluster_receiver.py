@@ -289,6 +289,7 @@ async def test_a_phone_that_came_back_is_not_replaced_by_what_came_before_it() -
         await at.pass_time(10)
         stranger = Stranger(at)
         await stranger.say(Replaced(user(1), far.ticket.handle, age_ms=60_000), to=1)
+        await stranger.say(Replaced(user(99), far.ticket.handle, age_ms=100), to=1)
         was_open = far.closed is None
         assert was_open
         await stranger.say(Replaced(user(1), far.ticket.handle, age_ms=100), to=1)

@@ -183,16 +183,6 @@ async def test_beyond_so_much_under_way_what_is_sent_is_lost() -> None:
         assert at.inbox == [Leaving(HERE)]
 
 
-async def test_before_and_after_its_life_nothing_is_sent() -> None:
-    at = Pair()
-    await at.listen_there()
-    at.exchange.send(Inbox(THERE), Leaving(HERE))
-    at.exchange.want(THERE, since(1), Asker())
-    at.exchange.tick(at.clock.now(), [THERE])
-    await at.clock.settle()
-    assert at.inbox == []
-
-
 # ---- hearing ----
 
 
@@ -354,17 +344,6 @@ async def test_who_answers_is_not_deaf_and_who_does_not_is() -> None:
                     await at.say(Asked(THERE, "life", at.asked()[-1].number))
                 await at.clock.advance(1)
             assert (THERE in at.exchange.peers.deaf(at.clock.now())) is not answers
-
-
-async def test_whoever_follows_a_user_hears_what_is_published_of_him() -> None:
-    async with pair() as at:
-        user, heard = UserId("main", 1), list[Envelope]()
-        await at.exchange.follow(user, heard.append)
-        told = Detach(user, "s", HERE)
-        await at.there.publish(Events(user), told)
-        await at.exchange.unfollow(user)
-        await at.there.publish(Events(user), told)
-        assert heard == [told]
 
 
 class Refusing(LossyBus):

@@ -8,7 +8,6 @@ import pytest
 
 from gateway.core.element import Element
 from gateway.core.ledger import Health
-from gateway.core.view import facts_key, me_key
 from gateway.domain.errors import EndReason
 from gateway.domain.model import Kind
 from gateway.domain.resources import Me, Queue, Site
@@ -239,21 +238,3 @@ def test_other_nodes_are_told_of_changes_of_health_and_of_notices() -> None:
     notice = NoticeFrame("n", 1, "maintenance", "Tonight", "An update", None, 0, False)
     feed.announce(notice)
     assert outlet.notices == [notice]
-
-
-async def test_what_is_one_phones_own_is_told_to_it_alone_and_to_other_nodes() -> None:
-    async with scene() as at:
-        phone, other = await at.served(), await at.served(device="d2")
-        feed, outlet = at.owner().feed, Outlet()
-        feed.outlet = outlet
-        woken = phone.woken, other.woken
-        feed.ledger.record(me_key(phone.ticket.handle), Element(dataclasses.replace(ME, display_name="Eva")))
-        feed.flush()
-        assert (phone.woken, other.woken) == (woken[0] + 1, woken[1])
-        assert outlet.marked == [], "nobody follows"
-        await at.clock.advance(1)
-        phone.take()
-        assert phone.shown["me"]["display_name"] == "Eva"
-        feed.ledger.readers[outlet] = None
-        feed.forget(phone.ticket.handle)
-        assert outlet.marked == [facts_key(phone.ticket.handle), me_key(phone.ticket.handle)]

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from gateway.domain.commands import Execute, Listen
 from gateway.domain.errors import CloseCode, EndReason
 from gateway.domain.model import Kind
 from gateway.domain.upstream import Announced, Part, Source
-from gateway.protocol.envelopes import Attach, AttachAnswer, Inbox, Publication, Publications, Refusal, Since
+from gateway.protocol.envelopes import (
+    Attach,
+    AttachAnswer,
+    CallAnswer,
+    Detach,
+    Inbox,
+    Publication,
+    Publications,
+    Refusal,
+    Since,
+)
 from gateway.runtime.remote_owner import AGAIN_S, ANSWER_S, RemoteAttach
 from tests.runtime.followed import TRUSTED_S, followed, follower, publication, resets, wait_for, waiting
 from tests.runtime.scene import user
@@ -209,17 +221,6 @@ async def test_a_session_is_presented_until_somebody_answers() -> None:
 # ---- small things ----
 
 
-async def test_who_follows_no_more_reads_no_more() -> None:
-    async with street() as at:
-        _, _ = await followed(at)
-        gone = follower(at)
-        position = gone.feed.ledger.position
-        gone.stop()
-        gone.receive(publication(at, gone.machine.floor + 1, 99))
-        assert gone.feed.ledger.position == position
-        assert gone.is_over
-
-
 async def test_a_follower_asks_to_speak_for_the_user_only_while_a_phone_is_here() -> None:
     async with street() as at:
         _, far = await followed(at)
@@ -296,7 +297,8 @@ async def test_a_session_that_is_refused_in_passing_closes_its_phone() -> None:
         assert near.closed is None
 
 
-async def test_an_owner_who_cannot_tell_closes_nobody() -> None:
+@pytest.mark.parametrize("makes_sense", [True, False])
+async def test_an_owner_who_cannot_tell_closes_nobody(*, makes_sense: bool) -> None:
     async with street() as at:
         _, far = await followed(at, settled_s=2)
         at.trouble.lose = lambda *told: isinstance(told[-1], Attach)
@@ -304,7 +306,8 @@ async def test_an_owner_who_cannot_tell_closes_nobody() -> None:
         await at.clock.settle()
         number = at.heard(Attach)[-1].request  # type: ignore[union-attr]  # an Attach has one
         refused = AttachAnswer(number, Refusal(CloseCode.INTERNAL, "upstream_unavailable", None, (1.0, 10.0)))
-        await at.trouble.publish(0, Inbox(at.scenes[1].node.exchange.node), refused)
+        answer = refused if makes_sense else CallAnswer(number, None)
+        await at.trouble.publish(0, Inbox(at.scenes[1].node.exchange.node), answer)
         await at.clock.settle()
         assert far.closed is None
         assert not remote_attach(at).is_accepted(far.ticket.handle)
@@ -354,3 +357,14 @@ async def test_who_is_accepted_in_a_later_epoch_is_not_served_from_a_replica_of_
         await at.pass_time(4)
         assert again.of_kind("welcome")
         assert int(again.stream.partition(".")[0]) > before
+
+
+async def test_what_concerns_nobody_who_follows_and_what_comes_after_its_end_is_ignored() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        gone, frames = follower(at), len(far.frames)
+        gone.receive(Detach(user(1), far.ticket.handle, at.scenes[0].node.exchange.node))
+        position = gone.feed.ledger.position
+        gone.stop()
+        gone.receive(publication(at, gone.machine.floor + 1, 99))
+        assert (gone.feed.ledger.position, len(far.frames), gone.is_over) == (position, frames, True)

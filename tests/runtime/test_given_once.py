@@ -9,7 +9,7 @@ from gateway.domain.commands import Execute
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.protocol.envelopes import Asks, Attach, Envelope, Given, Here, Leaving, Offer
 from gateway.runtime.handover import AGAIN_S, REST_S, TURN_S, UNLINKED_S, WISH_S, WISHES
-from gateway.runtime.ports import Grant
+from gateway.runtime.ports import Grant, Start
 from tests.runtime.followed import TRUSTED_S, followed, follower
 from tests.runtime.scene import PhoneLine, user
 from tests.runtime.street import Street, street
@@ -491,3 +491,24 @@ async def test_nobody_has_a_turn_for_a_user_whose_owner_has_only_given_notice() 
         at.scenes[0].node.drain()
         await at.pass_time(1)
         assert at.owners() == [1]
+
+
+async def test_a_turn_that_goes_on_to_an_owner_who_does_not_begin_is_given_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with street() as at:
+        await followed(at)
+        home, follows = at.home(1), follower(at)
+        end = follows.end
+
+        def end_all(start: Start | None) -> None:
+            end(start)
+            if start is not None:
+                assert (start.entered, in_flight(at)) == (True, 1)
+                home.stop()
+
+        monkeypatch.setattr(follows, "end", end_all)
+        at.scenes[0].node.drain()
+        await at.pass_time(2)
+        assert home.over.is_set()
+        assert in_flight(at) == 0

@@ -7,20 +7,17 @@ from itertools import pairwise
 
 import pytest
 
-from gateway.bus.memory import MemoryBus, MemoryLeases
-from gateway.bus.memory import MemoryChannels as BusExchange
-from gateway.core.lease import AssumedTokens, LeaseState
+from gateway.bus.memory import MemoryLeases
+from gateway.core.lease import LeaseState
 from gateway.core.link import Linger
-from gateway.core.rate_limits import AdmissionQueue, Budget, Urgency
-from gateway.core.registry import Quota
+from gateway.core.rate_limits import Urgency
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError
 from gateway.domain.model import Application, NodeId, Scope, UserId
 from gateway.domain.upstream import LinkClosed, LinkReplaced
-from gateway.runtime.cluster import Exchange
-from gateway.runtime.node import NodeSettings
+from gateway.runtime.node import NodeSettings, SiteParts
 from gateway.runtime.ownership import LeaseKeeper
 from gateway.runtime.ports import Grant
-from gateway.runtime.world import LeaseRenewals, World
+from tests.doubles.alone import alone
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_upstream import FakeUpstream
 from tests.runtime.scene import PhoneLine, Scene, scene, user
@@ -329,16 +326,11 @@ async def test_without_the_bus_and_beside_nobody_a_first_phone_is_served_when_it
 # ---- How does a node ask the lease store for one user ----
 
 
-USER = UserId("main", 1)
-DOWN = GatewayError(ErrorCode.BUS_DOWN, "the store is away")
-
-
 class Store(MemoryLeases):
-    """Leases that can be away, or slow."""
+    """Leases that may be slow."""
 
     def __init__(self, clock: ManualClock) -> None:
         super().__init__(clock)
-        self.away = False
         self.slow_s = 0.0
         self.asked: list[str] = []
         self._time = clock
@@ -346,8 +338,6 @@ class Store(MemoryLeases):
     async def _reach(self, what: str) -> None:
         self.asked.append(what)
         await self._time.sleep(self.slow_s)
-        if self.away:
-            raise DOWN
 
     async def acquire(
         self, user: UserId, node: NodeId, holder: str, *, floor: int, expected: int | None = None
@@ -359,66 +349,16 @@ class Store(MemoryLeases):
         await self._reach("renew")
         return await super().renew(user, node, holder, token)
 
-    async def release(self, user: UserId, holder: str, token: int) -> None:
-        await self._reach("release")
-        await super().release(user, holder, token)
-
 
 class Place:
-    """One node's lease keeper of one user, at a store that another node uses too."""
+    """One node's lease keeper of one user, at a store of its own."""
 
     def __init__(self) -> None:
         self.clock = ManualClock()
-        self.store = Store(self.clock)
-        upstream = FakeUpstream(self.clock)
-        world = World(
-            NodeId("n1"),
-            "n1-1",
-            upstream,
-            upstream,
-            self.store,
-            self.clock,
-            lambda: 0.5,
-            lambda *_: None,
-            AdmissionQueue(Budget()),
-            Quota(most=3, window_s=3600.0),
-            lambda _: None,
-            Exchange(NodeId("n1"), MemoryBus(BusExchange()), self.clock, 0),
-            lambda: False,
-            lambda _: False,
-            lambda: None,
-            LeaseRenewals(self.store, NodeId("n1"), "n1-1"),
-            AssumedTokens("n1-1"),
-        )
-        self.lease_keeper = LeaseKeeper(USER, world)
-
-    async def rival(self, *, floor: int = 0) -> Grant:
-        return await self.store.acquire(USER, NodeId("n2"), "n2-1", floor=floor)
-
-
-async def test_what_is_free_is_ours_and_what_is_held_is_refused() -> None:
-    at = Place()
-    assert await at.lease_keeper.ask() == "ours"
-    assert (await at.rival()).holder == "n1-1"
-    other = Place()
-    theirs = await other.rival()
-    assert await other.lease_keeper.ask() == "refused"
-    assert other.lease_keeper.lease.floor == theirs.token
-    assert not other.lease_keeper.lease.may_dial
-
-
-async def test_without_an_answer_nothing_is_known_and_what_is_held_stays() -> None:
-    at = Place()
-    at.store.away = True
-    assert await at.lease_keeper.ask() == "unanswered"
-    assert at.lease_keeper.lease.state is LeaseState.FREE
-    at.store.away = False
-    await at.lease_keeper.ask()
-    at.store.away = True
-    assert await at.lease_keeper.ask() == "unanswered"
-    assert at.lease_keeper.lease.may_dial
-    await at.lease_keeper.release()
-    assert at.lease_keeper.lease.state is LeaseState.FREE
+        self.store, upstream = Store(self.clock), FakeUpstream(self.clock)
+        outside = (self.clock, upstream, SiteParts(upstream, upstream))
+        node = Scene(NodeSettings(NodeId("n1"), "n1-1"), outside, alone(self.clock, self.store)).node
+        self.lease_keeper = LeaseKeeper(user(1), node._worlds["main"])
 
 
 async def test_one_question_at_a_time() -> None:
@@ -444,17 +384,7 @@ async def test_a_question_that_is_cancelled_counts_as_unanswered() -> None:
     at.store.slow_s = 0
     assert at.lease_keeper.lease.state is LeaseState.HELD
     await at.lease_keeper.release()
-    assert await at.store.read(USER) is None
-
-
-async def test_who_was_outbid_gives_up_and_asks_for_more() -> None:
-    at = Place()
-    await at.lease_keeper.ask()
-    highest = at.lease_keeper.lease.epoch + 500
-    await at.lease_keeper.outbid(highest)
-    assert await at.store.read(USER) is None
-    assert await at.lease_keeper.ask() == "ours"
-    assert at.lease_keeper.lease.epoch > highest
+    assert await at.store.read(user(1)) is None
 
 
 @pytest.mark.parametrize("renewing", [False, True])
@@ -469,4 +399,4 @@ async def test_a_lease_given_up_meanwhile_is_released_when_the_answer_comes(rene
         await at.lease_keeper.release()
         await at.clock.advance(5)
     assert asking.result() == "unanswered"
-    assert await at.store.read(USER) is None
+    assert await at.store.read(user(1)) is None

@@ -489,20 +489,6 @@ async def test_sessions_with_a_phone_are_renewed_when_a_third_of_their_life_is_l
         assert len(phone.facts) == 1
 
 
-async def test_a_renewal_that_is_not_answered_is_tried_again_later() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        phone.facts.clear()
-        at.upstream.unreachable = True
-        at.clock.jump_wall(LIFE_MS * 2 // 3 + 1_000)
-        await at.pass_time(10)
-        at.upstream.unreachable = False
-        await at.pass_time(10)
-        assert phone.facts == []
-        await at.pass_time(15)
-        assert len(phone.facts) == 1
-
-
 async def test_a_short_life_is_renewed_in_time_though_the_first_try_fails() -> None:
     async with scene() as at:
         phone = await at.phone("anna")

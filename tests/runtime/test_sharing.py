@@ -255,16 +255,6 @@ async def test_a_notice_is_sent_to_who_follows_and_to_nobody_else() -> None:
         assert Control() not in [channel for channel, _ in at.bus.taken]
 
 
-async def test_after_its_end_nothing_is_published() -> None:
-    async with owned() as at:
-        at.follow(FAR, 0.0, together=True)
-        at.sharing.run_in(None)
-        await at.wait_for(1)
-        at.sharing.darken()
-        await at.clock.settle()
-        assert not at.published
-
-
 async def test_who_reads_nothing_but_the_users_channel_is_told_there_as_are_all_others() -> None:
     async with owned() as at:
         at.bus.is_slow = False
@@ -340,19 +330,6 @@ def holding(value: Queue) -> Ledger:
     ledger = Ledger(1)
     ledger.receive(Delta(1, 0, 1, reset=False, updates=(Held(KEY, 1, Element(value)),)))
     return ledger
-
-
-def test_what_was_told_is_what_is_taken_in() -> None:
-    made = delta(
-        told(PublishedValue(KEY, 3, Queue(contacts_waiting=1)), PublishedValue("queue:2", 4, None)),
-        Ledger(),
-        {},
-    )
-    assert (made.epoch, made.after, made.upto, made.reset) == (1, 0, 9, False)
-    first, second = made.updates
-    assert (first.key, first.seq, second) == (KEY, 3, Held("queue:2", 4, None))
-    assert first.element is not None
-    assert first.element.value == Queue(contacts_waiting=1)
 
 
 def test_a_value_that_users_share_is_one_element() -> None:
@@ -532,27 +509,6 @@ async def test_before_a_new_owner_knows_everything_readers_keep_what_they_have_m
             assert phone.closed is None
 
 
-async def test_offers_that_nobody_wished_for_are_not_taken() -> None:
-    async with street() as at:
-        _, far = await followed(at)
-        owner = at.scenes[0].owner()
-        history = await owner.execution.give(0.0)
-        owner.execution.resume()
-        follows = follower(at)
-        await at.pass_time(12)
-        wish, node = follows._takeover._number, at.scenes[0].node.exchange.node
-        assert wish > 0
-        for adopt, token in ((wish, owner.epoch - 1), (wish - 1, owner.epoch), (0, owner.epoch)):
-            follows.receive(Offer(user(1), node, adopt, token, history))
-            await at.clock.settle()
-            assert at.home(1).role is follows
-        far.bye()
-        follows.receive(Offer(user(1), node, wish, owner.epoch, history))
-        await at.clock.settle()
-        assert at.home(1).role is follows, "nobody is there for whom to take him"
-        assert len(at.openings) == 1
-
-
 async def test_nothing_of_the_epoch_before_is_called_live_because_the_new_owner_is() -> None:
     async with street() as at:
         _, far = await followed(at)
@@ -579,3 +535,34 @@ async def test_a_replica_that_is_ahead_of_its_owner_finds_out_who_is_right() -> 
             assert waiting(far) == 9 or far.health != "live", "old data is shown as live"
         assert (waiting(far), far.health) == (9, "live")
         assert far.closed is None
+
+
+async def test_offers_that_nobody_wished_for_are_not_taken() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        owner = at.scenes[0].owner()
+        history = await owner.execution.give(0.0)
+        owner.execution.resume()
+        follows = follower(at)
+        await at.pass_time(12)
+        wish, node = follows._takeover._number, at.scenes[0].node.exchange.node
+        assert wish > 0
+        for adopt, token in ((wish, owner.epoch - 1), (wish - 1, owner.epoch), (0, owner.epoch)):
+            follows.receive(Offer(user(1), node, adopt, token, history))
+            await at.clock.settle()
+            assert at.home(1).role is follows
+        far.bye()
+        follows.receive(Offer(user(1), node, wish, owner.epoch, history))
+        await at.clock.settle()
+        assert at.home(1).role is follows, "nobody is there for whom to take him"
+        assert len(at.openings) == 1
+
+
+async def test_after_its_end_nothing_is_published() -> None:
+    async with owned() as at:
+        at.follow(FAR, 0.0, together=True)
+        at.sharing.run_in(None)
+        await at.wait_for(1)
+        at.sharing.darken()
+        await at.clock.settle()
+        assert not at.published

@@ -28,13 +28,6 @@ async def test_work_runs_in_the_group() -> None:
     assert done == ["work"]
 
 
-async def test_without_a_group_nothing_runs() -> None:
-    async def work() -> None:
-        raise AssertionError
-
-    assert not spawn(None, work())
-
-
 async def test_in_a_group_that_is_over_or_ending_nothing_runs() -> None:
     begun: list[bool] = []
 
@@ -214,10 +207,6 @@ def test_of_a_group_the_first_fault_is_shown() -> None:
     inner = _fail("secret-0815")
     group = ExceptionGroup("outer", [ExceptionGroup("inner", [inner, KeyError("b")]), TypeError("c")])
     assert first_of(group) is inner
-
-
-def test_what_was_never_raised_has_no_frames() -> None:
-    assert frames(KeyError("secret-0815")) is None
 
 
 def test_of_a_recursion_the_innermost_frames_are_shown() -> None:

@@ -208,18 +208,6 @@ async def test_a_user_without_a_phone_here_is_unfollowed_after_a_while_and_taken
         assert back.of_kind("welcome")
 
 
-async def test_a_phone_that_comes_back_in_time_keeps_the_household() -> None:
-    async with street() as at:
-        _, far = await followed(at, settled_s=7)
-        user_state = at.home(1)
-        far.bye()
-        await at.pass_time(UNFOLLOW_S - 5)
-        back = await at.scenes[1].again(far)
-        await at.pass_time(2 * UNFOLLOW_S)
-        assert at.home(1) is user_state
-        assert back.closed is None
-
-
 async def test_an_owner_whose_phones_are_all_elsewhere_stays_beyond_the_linger() -> None:
     async with street() as at:
         near, far = await followed(at, settled_s=7)
@@ -434,12 +422,6 @@ async def test_what_is_exported_names_no_group_or_queue_outside_the_scope() -> N
             ((), ("5",)),
             ((), ()),
         ]
-
-
-async def test_health_of_nobody_is_down() -> None:
-    async with scene() as at:
-        health = at.node.health(user(9))
-        assert (health.upstream, health.bus, health.as_of) == ("down", "live", None)
 
 
 async def test_a_connection_that_is_not_here_changes_nothing() -> None:

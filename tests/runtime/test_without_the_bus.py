@@ -160,15 +160,6 @@ async def test_newcomers_are_served_after_five_seconds() -> None:
         assert at.scenes[0].counted("takeovers_total", kind="assumed") == 1
 
 
-async def test_who_comes_later_is_served_at_once() -> None:
-    async with street() as at:
-        refuse(at)
-        await at.pass_time(30)
-        phone = await at.scenes[0].served()
-        await at.pass_time(2)
-        assert is_live(phone)
-
-
 async def test_an_owner_who_lives_keeps_his_user_though_no_lease_is_left() -> None:
     async with street(3) as at:
         near, far = await followed(at)
