@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import atexit
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
 from typing import NamedTuple
 
 ENDED_WITHIN_S = 60.0
 
 
-@cache
-def _bytecode() -> str:
-    folder = tempfile.mkdtemp(prefix="oscc-bytecode-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
-
-
 def environ_of(more: Mapping[str, str] | None) -> dict[str, str]:
-    """Return the environment of a process, which shares its compiled modules with later ones."""
-    environ = {**os.environ, "PYTHONPYCACHEPREFIX": _bytecode(), **(more or {})}
+    """Return the environment of a process, which keeps its compiled modules for later ones."""
+    environ = {**os.environ, **(more or {})}
     environ.pop("PYTHONDONTWRITEBYTECODE", None)
     return environ
 
@@ -66,6 +55,10 @@ class Running:
     def end(self, number: signal.Signals) -> Ended:
         """Send a signal; returns what the process left."""
         self.send(number)
+        return self.ended()
+
+    def ended(self) -> Ended:
+        """Return what the process left, once it has ended."""
         out, err = self._process.communicate(timeout=ENDED_WITHIN_S)
         return Ended(self._process.returncode, "".join(self._read) + out, err)
 
@@ -91,12 +84,5 @@ def running(*arguments: str, environ: Mapping[str, str] | None = None) -> Iterat
 
 def run(*arguments: str, environ: Mapping[str, str] | None = None) -> Ended:
     """Run ``oscc-gateway`` with *arguments* to its end."""
-    done = subprocess.run(
-        [sys.executable, "-m", "gateway", *arguments],
-        capture_output=True,
-        check=False,
-        env=environ_of(environ),
-        text=True,
-        timeout=60,
-    )
-    return Ended(done.returncode, done.stdout, done.stderr)
+    with running(*arguments, environ=environ) as process:
+        return process.ended()

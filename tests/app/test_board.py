@@ -137,7 +137,7 @@ def _many(queues: int, agents: int) -> dict[str, Value]:
     return mirror | {f"agent:{n}": {"display_name": f"agent {n:03}"} for n in range(agents)}
 
 
-@given(st.integers(0, 60), st.integers(0, 60), st.integers(16, 80), st.sampled_from([80, 100]), st.booleans())
+@given(st.integers(0, 30), st.integers(0, 30), st.integers(16, 70), st.sampled_from([80, 100]), st.booleans())
 def test_a_board_is_as_tall_as_it_may_be(
     queues: int, agents: int, lines: int, width: int, connected: bool
 ) -> None:

@@ -56,14 +56,11 @@ def test_handling_goes_before_the_routing_state() -> None:
     assert (row.state, row.doing, row.since_ms) == ("handling", "holding +1", T - 9)
 
 
-def test_post_processing_has_an_end() -> None:
+def test_post_processing_has_an_end_and_a_state_of_a_later_version_its_name() -> None:
     row = _agent(routing_state="available", post_processing={"since_ms": T, "ends_at_ms": T + 9})
     assert (row.state, row.since_ms, row.ends_at_ms) == ("post-processing", T, T + 9)
     without_end = _agent(handling=[{"state": "post_processing", "since_ms": T}])
     assert (without_end.state, without_end.since_ms, without_end.ends_at_ms) == ("post-processing", T, None)
-
-
-def test_a_state_of_a_later_version_is_shown_by_its_name() -> None:
     row = _agent(routing_state="on_the_moon")
     assert (row.state, row.doing) == ("unknown", "on the moon")
 

@@ -77,12 +77,9 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
     ]
 
 
-def test_rules_between_settings_are_asked(tmp_path: Path) -> None:
+def test_rules_are_asked_and_misspelt_variables_are_faults_although_all_else_is_right(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="clear text"):
         loaded(tmp_path, SMALLEST.replace("insecure = true", ""))
-
-
-def test_misspelt_variables_are_faults_although_all_else_is_right(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="OSCC_GATEWAY__CLIENT__PORT"):
         loaded(tmp_path, OSCC_GATEWAY__CLIENT__PROT="1")
 

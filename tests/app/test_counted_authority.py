@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 
 import pytest
 
@@ -69,30 +70,24 @@ async def test_a_refusal_of_a_person_is_an_answer_and_one_that_meets_everybody_i
         assert counted.reach.error is None, "who is refused has reached the site"
 
 
-async def test_a_site_that_is_not_reached_is_unavailable(counted: Counted) -> None:
+async def test_a_site_that_is_not_reached_is_unavailable_until_it_is(counted: Counted) -> None:
     secret = (await counted.authority.log_on(ANNA)).secret
+
+    def asks() -> tuple[Coroutine[object, object, object], ...]:
+        return counted.authority.log_on(ANNA), counted.authority.log_off(secret)
+
     counted.server.unreachable = True
-    for ask in (counted.authority.log_on(ANNA), counted.authority.log_off(secret)):
+    for ask in asks():
+        counted.reach.note()
         with pytest.raises(GatewayError):
             await ask
+        assert counted.reach.error is ErrorCode.UPSTREAM_UNAVAILABLE
     assert (counted.count("log_ons"), counted.count("log_offs")) == ((1, 1), (0, 1))
-
-
-@pytest.mark.parametrize("act", ["log on", "log off"])
-async def test_it_is_noted_whether_the_site_was_reached(counted: Counted, act: str) -> None:
-    secret = (await counted.authority.log_on(ANNA)).secret
-
-    async def ask() -> object:
-        authority = counted.authority
-        return await (authority.log_on(ANNA) if act == "log on" else authority.log_off(secret))
-
-    counted.server.unreachable = True
-    with pytest.raises(GatewayError):
-        await ask()
-    assert counted.reach.error is ErrorCode.UPSTREAM_UNAVAILABLE
     counted.server.unreachable = False
-    await ask()
-    assert counted.reach.error is None
+    for ask in asks():
+        counted.reach.note(ErrorCode.UPSTREAM_UNAVAILABLE)
+        await ask
+        assert counted.reach.error is None
 
 
 async def test_a_log_off_that_is_refused_is_as_open_as_one_that_is_not_heard(

@@ -45,14 +45,17 @@ class Counted:
         self.reach = SiteReach()
         self.upstream = CountedUpstream(self.server, self.telemetry, self.reach)
 
+    def value(self, metric: str, **labels: str) -> float | None:
+        return self.telemetry.registry.get_sample_value(f"oscc_gateway_{metric}_total", labels)
+
     def opens(self, result: str) -> float | None:
-        return self.telemetry.registry.get_sample_value("oscc_gateway_link_opens_total", {"result": result})
+        return self.value("link_opens", result=result)
 
     def refused(self, reason: str) -> float | None:
-        return self.telemetry.registry.get_sample_value("oscc_gateway_link_refused_total", {"reason": reason})
+        return self.value("link_refused", reason=reason)
 
     def events(self, name: str) -> float | None:
-        return self.telemetry.registry.get_sample_value("oscc_gateway_upstream_events_total", {"type": name})
+        return self.value("upstream_events", type=name)
 
     async def secret(self) -> SessionSecret:
         credentials = LogOn(Application.DASHBOARD, "anna", "secret", Device("d", "phone"))
@@ -73,7 +76,7 @@ async def test_a_link_whose_place_is_taken_is_counted(counted: Counted) -> None:
     while not isinstance(await link.receive(), LinkReplaced):
         pass
     assert counted.events("link_replaced") == 1
-    assert counted.telemetry.registry.get_sample_value("oscc_gateway_link_replaced_total") == 1
+    assert counted.value("link_replaced") == 1
 
 
 async def test_an_open_link_is_counted_with_its_events(counted: Counted) -> None:
@@ -154,9 +157,7 @@ async def test_why_a_server_is_not_reached_is_counted_and_kept(
     counted: Counted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def failures(cause: str) -> float | None:
-        return counted.telemetry.registry.get_sample_value(
-            "oscc_gateway_upstream_failures_total", {"cause": cause}
-        )
+        return counted.value("upstream_failures", cause=cause)
 
     async def fail(*_: object, **__: object) -> About:
         raise GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "no answer") from UnreachedError("tls")

@@ -67,11 +67,6 @@ def test_the_table_has_a_line_for_each() -> None:
     )
 
 
-def test_the_list_has_the_fields_of_the_record() -> None:
-    (first, _) = json.loads(nodes_json([ONE, OTHER]))
-    assert first == {**ONE._asdict(), "sealing_keys": KEYS.split()}
-
-
 async def test_live_nodes_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     async with announced(tmp_path, ONE, OTHER) as server:
         assert await _command(tmp_path, server.url) == 0

@@ -91,15 +91,11 @@ def test_files_that_are_no_notices_are_told(tmp_path: Path) -> None:
     assert fault_of(write(tmp_path, "#" * (FILE_BYTES + 1))).endswith(f"is larger than {FILE_BYTES} bytes.")
 
 
-def test_all_faults_of_all_files_are_told(tmp_path: Path) -> None:
-    paths = [tmp_path / "a.toml", write(tmp_path, NOTICE), tmp_path / "b.toml"]
-    with pytest.raises(ConfigError) as caught:
-        read_notices(paths)
-    assert len(caught.value.faults) == 2
-
-
-def test_an_id_names_one_notice(tmp_path: Path) -> None:
+def test_all_faults_of_all_files_are_told_and_an_id_names_one_notice(tmp_path: Path) -> None:
     path = write(tmp_path, NOTICE)
+    with pytest.raises(ConfigError) as caught:
+        read_notices([tmp_path / "a.toml", path, tmp_path / "b.toml"])
+    assert len(caught.value.faults) == 2
     with pytest.raises(ConfigError, match="have the same id"):
         read_notices([path, path])
 

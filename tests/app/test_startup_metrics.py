@@ -92,9 +92,6 @@ def test_all_values_of_small_sets_are_there_and_no_other(name: str) -> None:
     labels = {
         place.partition(".")[2]: values for place, values in VALUES.items() if place.startswith(f"{name}.")
     }
-    every = {
-        frozenset(zip(labels, map(str, one), strict=True))
-        for one in product(*(labels[key] for key in labels))
-    }
+    every = {frozenset(zip(labels, map(str, one), strict=True)) for one in product(*labels.values())}
     assert counters(begun())[f"{PREFIX}_{name}_total"].keys() == every
     assert len(every) < CHILDREN_MAX

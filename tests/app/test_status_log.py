@@ -50,10 +50,6 @@ def surroundings() -> StatusLog:
     return made
 
 
-def test_a_bus_as_it_begins_is_no_change() -> None:
-    assert look(StatusLog(["main"]), NodeStatus(BusState.DEGRADED, 0, 0, 0)) == []
-
-
 def test_each_word_by_which_redis_refuses_is_logged_when_it_comes_and_goes(
     surroundings: StatusLog,
 ) -> None:
@@ -95,7 +91,8 @@ def test_log_offs_that_wait_are_told_when_they_begin_and_end(surroundings: Statu
     assert [(line["log_level"], line.get("log_offs")) for line in lines] == [("warning", 2), ("info", None)]
 
 
-def test_a_site_is_told_when_it_goes_and_when_it_is_back(surroundings: StatusLog) -> None:
+def test_each_site_is_told_when_it_goes_and_when_it_is_back(surroundings: StatusLog) -> None:
+    assert look(StatusLog(["main"]), NodeStatus(BusState.DEGRADED, 0, 0, 0)) == [], "as it begins"
     reach = surroundings.reaches["main"]
     told: list[Line] = []
     for error in (None, AWAY, ErrorCode.UPSTREAM_VERSION_UNSUPPORTED, AWAY, None, None, AWAY):
@@ -103,12 +100,8 @@ def test_a_site_is_told_when_it_goes_and_when_it_is_back(surroundings: StatusLog
         told += look(surroundings, QUIET)
     away = {"event": "site_unreachable", "log_level": "warning", "site": "main", "error": AWAY}
     assert told == [away, {"event": "site_reachable", "log_level": "info", "site": "main"}, away]
-
-
-def test_each_site_goes_for_itself(surroundings: StatusLog) -> None:
-    for reach in surroundings.reaches.values():
-        reach.note(AWAY)
-    assert [line["site"] for line in look(surroundings, QUIET)] == ["main", "other"]
+    surroundings.reaches["other"].note(AWAY)
+    assert [line["site"] for line in look(surroundings, QUIET)] == ["other"]
 
 
 def test_who_refuses_was_reached() -> None:

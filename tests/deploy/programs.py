@@ -51,11 +51,12 @@ def missing(sentence: str) -> str:
 
 
 def ask(*command: str | Path, given: str | None = None, cwd: Path = ROOT) -> Said:
-    """Run a program to its end."""
+    """Run a program to its end; Python keeps its compiled modules for later ones."""
     done = subprocess.run(
         list(map(str, command)),
         input=given,
         cwd=cwd,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
         capture_output=True,
         check=False,
         text=True,

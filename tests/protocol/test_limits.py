@@ -113,10 +113,6 @@ def test_deep_json_is_refused(text: bytes) -> None:
         check_json_depth(text)
 
 
-def wrapped(inner: bytes, times: int, head: bytes) -> bytes:
-    return head * times + inner
-
-
 SAMPLES = [
     None, True, 7, -7, 200, -200, 70_000, -70_000, 5_000_000_000, -5_000_000_000, 2**63, 1.5,
     "x" * 20, "x" * 200, "x" * 300, "x" * 70_000, b"x" * 20, b"x" * 300, b"x" * 70_000,
@@ -133,9 +129,9 @@ def test_msgpack_of_any_format_is_stepped_over(sample: object) -> None:
     """Many arrays beside each other are told from as many inside each other."""
     flat = [sample, *([[]] * DEPTH_MAX), sample, [sample, 1]]
     check_msgpack_depth(msgpack.packb(flat))
-    deep: object = []
-    for _ in range(DEPTH_MAX - 1):
-        deep = [sample, deep]
+    deep: object = [sample, []]
+    for _ in range(DEPTH_MAX - 2):
+        deep = [deep, 1]
     check_msgpack_depth(msgpack.packb(deep))
     with pytest.raises(BadFrame, match="deep"):
         check_msgpack_depth(msgpack.packb([sample, deep, sample]))
