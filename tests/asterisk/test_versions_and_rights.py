@@ -130,6 +130,8 @@ async def test_dashboards_need_no_right_to_write() -> None:
         async with at.linked(session) as ear:
             await ear.until(lambda: ear.agent(CEM))
             assert await at.server.keep_alive(session.secret) > at.clock.wall_ms()
+        offered = {feature.value for feature in (await at.server.about()).features}
+        assert not offered & {"skills", "remote_agent"}
         with pytest.raises(GatewayError) as refused:
             await at.assistant()
         assert refused.value.code is ErrorCode.FUNCTION_UNAVAILABLE
