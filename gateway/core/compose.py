@@ -22,6 +22,7 @@ from gateway.domain.resources import (
     Queue,
     QueueEntry,
     QueueFigures,
+    QueueWindow,
     RoutingState,
     steady,
 )
@@ -333,10 +334,10 @@ def _newest(known: Agent, configured: Agent, *, has_configuration: bool) -> Agen
 
 def _queue(parts: Parts, offset_ms: int) -> Queue:
     directory, realtime, cumulative, configuration, _, _ = parts
-    window = _NO_QUEUE if cumulative is None else _value(cumulative, _NO_QUEUE)
     configured = _NO_QUEUE if configuration is None else _value(configuration, _NO_QUEUE)
     known: Queue | QueueEntry = _NO_QUEUE
     now: Queue | QueueFigures = _NO_QUEUE
+    window = _NO_QUEUE if cumulative is None else _window(cumulative)
     if directory is not None and isinstance(directory.value, _ENTRY):
         known = directory.value
     if realtime is not None and isinstance(realtime.value, _FIGURES):
@@ -371,6 +372,10 @@ def _queue(parts: Parts, offset_ms: int) -> Queue:
     )
 
 
+def _window(cumulative: Part) -> Queue | QueueWindow:
+    return cumulative.value if isinstance(cumulative.value, _WINDOW) else _NO_QUEUE
+
+
 def _group(parts: Parts, _: int) -> Group:
     configured = _value(parts.configuration, _NO_GROUP)
     return replace(
@@ -402,6 +407,7 @@ _NO_AGENT: Final = Agent()
 _NO_QUEUE: Final = Queue()
 _ENTRY: Final = (QueueEntry, Queue)
 _FIGURES: Final = (QueueFigures, Queue)
+_WINDOW: Final = (QueueWindow, Queue)
 _NO_GROUP: Final = Group()
 _NO_AGGREGATE: Final = Aggregate()
 

@@ -260,6 +260,18 @@ class QueueFigures:
 
 
 @value()
+class QueueWindow:
+    """What a queue has counted since its window began: a part of :class:`Queue`, in less memory."""
+
+    window_start_ms: int | None = neutral()
+    received: int | None = realtime()
+    answered: int | None = realtime()
+    abandoned: int | None = realtime()
+    average_wait_s: float | None = realtime()
+    maximum_wait_s: float | None = realtime()
+
+
+@value()
 class Group:
     """A group of agents and its figures."""
 

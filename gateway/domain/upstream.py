@@ -32,6 +32,7 @@ from gateway.domain.resources import (
     Queue,
     QueueEntry,
     QueueFigures,
+    QueueWindow,
 )
 
 
@@ -134,7 +135,7 @@ class Part:
     kind: Kind
     number: int
     source: Source
-    value: Agent | Queue | QueueEntry | QueueFigures | Group | Aggregate
+    value: Agent | Queue | QueueEntry | QueueFigures | QueueWindow | Group | Aggregate
     remote_number: str | None = field(default=None, repr=False)
     """Of the own agent's realtime part only."""
 

@@ -35,7 +35,7 @@ def test_a_patch_is_what_differs_and_is_kept_from_the_second_time_it_is_asked_fo
     before, after = queue(3), queue(None)
     assert after.patch(before, codec) == codec.patch_fragment(before.value, after.value)  # type: ignore[arg-type] # both are queues
     kept = after.patch(before, codec)
-    assert kept == codec.patch_fragment(before.value, after.value)  # type: ignore[arg-type]
+    assert kept == codec.patch_fragment(before.value, after.value)  # type: ignore[arg-type] # both are queues
     assert after.patch(before, codec) is kept
     assert queue(3).patch(before, codec) is None
 

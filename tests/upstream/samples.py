@@ -6,7 +6,7 @@ import json
 from dataclasses import fields
 from typing import Any, Final
 
-from gateway.domain.resources import Composed, Queue, QueueEntry, QueueFigures
+from gateway.domain.resources import Composed, Queue, QueueEntry, QueueFigures, QueueWindow
 from gateway.domain.upstream import Part
 
 TIME_MS: Final = 1_700_000_100_000
@@ -179,6 +179,6 @@ def message(type_: str, **fields: Any) -> bytes:  # noqa: ANN401 - JSON
 def whole(part: Part) -> Composed:
     """Return the value of *part* as the resource of which it is one; of a queue it may hold fewer fields."""
     value = part.value
-    if isinstance(value, QueueEntry | QueueFigures):
+    if isinstance(value, QueueEntry | QueueFigures | QueueWindow):
         return Queue(**{each.name: getattr(value, each.name) for each in fields(value)})
     return value

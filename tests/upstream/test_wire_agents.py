@@ -24,6 +24,7 @@ from gateway.domain.resources import (
     PostProcessing,
     Queue,
     QueueFigures,
+    QueueWindow,
     RoutingState,
     Switch,
 )
@@ -220,7 +221,7 @@ def test_null_figures_are_none_and_an_empty_queue_has_no_oldest() -> None:
 def test_figures_since_the_window_began_are_mapped() -> None:
     part = queue_cumulative(msgspec.convert(QUEUE_CUMULATIVE, QueueCumulative), TIME_MS)
     assert (part.kind, part.number, part.source) == (Kind.QUEUE, 3, Source.CUMULATIVE)
-    assert part.value == Queue(
+    assert part.value == QueueWindow(
         window_start_ms=1_699_999_000_000,
         received=100,
         answered=90,

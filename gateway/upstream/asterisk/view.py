@@ -18,6 +18,7 @@ from gateway.domain.resources import (
     Parameter,
     PostProcessing,
     Queue,
+    QueueWindow,
     Reason,
     RoutingParameter,
     RoutingState,
@@ -296,7 +297,7 @@ class AsteriskView:
                 Kind.QUEUE,
                 number,
                 Source.CUMULATIVE,
-                Queue(
+                QueueWindow(
                     answered=queue.completed,
                     abandoned=queue.abandoned,
                     average_wait_s=float(queue.hold_s) if queue.completed else None,

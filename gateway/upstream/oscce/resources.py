@@ -22,6 +22,7 @@ from gateway.domain.resources import (
     PostProcessing,
     Queue,
     QueueFigures,
+    QueueWindow,
     RoutingState,
     Switch,
 )
@@ -311,7 +312,7 @@ class QueueCumulative(WireElement):
 
 def queue_cumulative(told: QueueCumulative, _: int) -> Part:
     """Map a queue's figures."""
-    queue = Queue(
+    queue = QueueWindow(
         window_start_ms=told.window_start,
         received=count(told.received),
         answered=count(told.answered),
