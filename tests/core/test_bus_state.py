@@ -105,3 +105,19 @@ def test_what_failed_before_cannot_fail_again() -> None:
     assert bus.state is BusState.RECOVERING
     bus.failed(number, 2.25)
     assert bus.state is BusState.RECOVERING
+
+
+def test_a_probe_that_comes_back_twice_or_was_never_sent_is_ignored() -> None:
+    bus = BusMachine(0.0)
+    bus.returned(1, 0.0)
+    bus.returned(0, 0.0)
+    assert bus.state is BusState.DEGRADED
+    first = bus.probing(0.0)
+    bus.tick(1.0)
+    second = bus.probing(1.0)
+    bus.returned(second, 1.25)
+    bus.tick(2.25)
+    before = dict(vars(bus))
+    for number in (first, second, second + 1):
+        bus.returned(number, 2.5)
+    assert vars(bus) == before

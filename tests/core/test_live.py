@@ -297,3 +297,16 @@ def test_follow_is_answered_before_what_it_changes() -> None:
         "topics": {"granted": ["agents"], "refused": [{"topic": "queue:9", "reason": "not_found"}]},
     }
     assert changes["gone"] == ["queue:1"]
+
+
+def test_a_reset_may_be_asked_for_every_five_seconds() -> None:
+    phone = served()
+    assert phone.serve(frames.Resync()) == ()
+    assert phone.take()[0]["reset"] is True
+    phone.now += 4.0
+    assert phone.serve(frames.Resync()) == ()
+    (error,) = phone.take()
+    assert (error["kind"], error["code"], error["retry_after_s"]) == ("error", "rate_limited", 1.0)
+    phone.now += 1.0
+    phone.serve(frames.Resync())
+    assert phone.take()[0]["reset"] is True

@@ -75,3 +75,12 @@ def test_what_came_to_nothing_is_given_back_once() -> None:
     found.give_back("anna", 1.0)
     found.give_back("bert", 1.0)
     assert (found.take("anna", 3.0), found.take("anna", 3.0)) == (0.0, 97.0)
+
+
+def test_the_window_slides_with_each_taking() -> None:
+    found = quota()
+    assert [found.take("anna", now) for now in (0.0, 10.0, 20.0)] == [0.0, 0.0, 0.0]
+    assert found.take("anna", 30.0) == 70.0
+    assert found.take("anna", 99.5) == 0.5
+    assert found.take("anna", 100.0) == 0.0
+    assert found.take("anna", 100.0) == 10.0
