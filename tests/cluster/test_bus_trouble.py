@@ -18,7 +18,7 @@ from tests.doubles.redis_cluster import Shard, redis_cluster
 from tests.doubles.sentinels import Trio, sentinel_trio
 from tests.doubles.servers import Server, redis_server, until
 
-pytestmark = [pytest.mark.scenario, pytest.mark.timeout(600 if IS_FULL else 120)]
+pytestmark = [pytest.mark.scenario, pytest.mark.timeout(600 if IS_FULL else 300)]
 
 SIZE = size(Size(20, 2, agents=60, queues=10, fault_s=8.0), Size(200, 2, agents=400, queues=40, fault_s=30.0))
 CONVERGED_WITHIN_S = 10.0

@@ -17,7 +17,7 @@ from tests.deploy.programs import machine
 from tests.deploy.prometheus_server import Prometheus, prometheus
 from tests.doubles.servers import redis_server
 
-pytestmark = [pytest.mark.scenario, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.scenario, pytest.mark.timeout(240)]
 
 SIZE: Final = Size(users=6, phones=2, agents=20, queues=4, fault_s=0, nodes=2)
 LIMITS: Final = {"drain_notice_s": 3, "drain_s": 5, "log_ons_per_s": 4.0}
