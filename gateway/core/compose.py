@@ -137,14 +137,15 @@ class Composer:
         """How many elements were older than what was known already, and ignored."""
         self.readings = 0
         """How many readings all links brought; set by what reads them."""
-        self._shown: weakref.WeakValueDictionary[Address, NewestElement]
-        self._shown = weakref.WeakValueDictionary()
+        self._shown: dict[Kind, weakref.WeakValueDictionary[int, NewestElement]]
+        self._shown = {kind: weakref.WeakValueDictionary() for kind in Kind}
 
     def shown(self, address: Address) -> NewestElement:
         """Return the one place for what is shown of a resource, for as long as it is held anywhere."""
-        found = self._shown.get(address)
+        kind, number = address
+        found = self._shown[kind].get(number)
         if found is None:
-            found = self._shown[address] = NewestElement(key_of(*address))
+            found = self._shown[kind][number] = NewestElement(key_of(kind, number))
         return found
 
     def element(
