@@ -477,7 +477,7 @@ class Mirror:
         owns = False
         for address in addresses:
             kind, number = address
-            key = key_of(kind, number)
+            key = self._composer.shown(address).key  # one text for the ledgers of all users
             element = self._element(address, ledger.get(key)) if number in scope.of(kind) else None
             ledger.record(key, element)
             owns = owns or (kind is Kind.AGENT and number in own)
