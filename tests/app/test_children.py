@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 from gateway.app.cli.demo import ChildProcess
-from gateway.app.process import SystemClock
 from tests.doubles.clock import ManualClock
 from tests.doubles.servers import until
 
@@ -30,23 +29,6 @@ async def up(child: ChildProcess, times: int = 1) -> None:
 
 async def alive(child: ChildProcess) -> bool:
     return child.pid is not None
-
-
-async def test_it_is_killed_and_starts_again(tmp_path: Path) -> None:
-    process = child(tmp_path, WAITS)
-    assert not await alive(process)
-    await process.start()
-    await up(process)
-    first = process.pid
-    await process.start()
-    assert process.pid == first
-    await process.kill()
-    assert not await alive(process)
-    await process.start()
-    await up(process, 2)
-    assert process.pid not in {None, first}
-    await process.end(SystemClock())
-    assert not await alive(process)
 
 
 async def test_what_does_not_end_when_asked_is_killed(tmp_path: Path) -> None:

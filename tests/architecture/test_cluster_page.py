@@ -9,13 +9,6 @@ from gateway.bus.connect import KeyNames
 from gateway.core.bus_health import BusState
 
 
-def test_a_table_is_written_between_its_marks_and_nothing_else_is_touched() -> None:
-    page = "a\n<!-- t: begin -->\nold\nold\n<!-- t: end -->\nb\n"
-    assert cluster.filled(page, {"t": lambda: ("| x |",)}) == (
-        "a\n<!-- t: begin -->\n| x |\n<!-- t: end -->\nb\n"
-    )
-
-
 @pytest.mark.parametrize("page", ["", "<!-- t: begin -->\n", "<!-- t: begin -->\n<!-- t: end -->\n" * 2])
 def test_marks_that_are_not_one_pair_are_missed(page: str) -> None:
     with pytest.raises(ValueError, match="needs one pair of marks for t"):

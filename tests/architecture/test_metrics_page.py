@@ -8,19 +8,6 @@ from docs._generate import metrics
 from docs._generate.metrics import Measured
 
 
-def test_a_metric_is_shown_as_prometheus_knows_it() -> None:
-    page = metrics.render(
-        [
-            Measured("fds", "gauge", ("kind",), "Files."),
-            Measured("closes", "counter", ("code",), "Ends."),
-            Measured("users", "gauge", (), "Users."),
-        ]
-    )
-    assert "| `fds` | gauge | `kind`: `open`, `limit` | Files. |" in page
-    assert "| `closes_total` | counter | `code`: a [close code]" in page
-    assert "| `users` | gauge | – | Users. |" in page
-
-
 def test_a_label_whose_values_nobody_knows_is_missed() -> None:
     with pytest.raises(KeyError, match=r"fds\.colour"):
         metrics.render([Measured("fds", "gauge", ("colour",), "Files.")])

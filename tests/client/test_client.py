@@ -41,7 +41,7 @@ async def test_log_on_connect_see_leave(client: GatewayClient, peer: Phone) -> N
 async def test_leaving_the_block_says_bye(gateway: ScriptedGateway, clock: ManualClock) -> None:
     gateway.answer("POST", "/v1/sessions", 201, created())
     async with GatewayClient(gateway.address, clock=clock) as client:
-        await log_on(client)
+        await log_on(client, accepted_notices=[("n1", 2)])
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(client.connect())
             phone = await gateway.phone()
@@ -49,6 +49,7 @@ async def test_leaving_the_block_says_bye(gateway: ScriptedGateway, clock: Manua
     await phone.receive(frames.ClientBye)
     await phone.left()
     assert client.ended is None
+    assert (gateway.asked[0].body or {})["accepted_notices"] == [{"id": "n1", "version": 2}]
 
 
 async def test_nobody_connects_who_is_not_logged_on(gateway: ScriptedGateway, clock: ManualClock) -> None:

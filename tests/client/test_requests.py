@@ -13,6 +13,7 @@ from gateway.protocol.frames import (
     CommandFrame,
     ErrorFrame,
     Follow,
+    Followed,
     GrantedTopics,
     OutcomeView,
     Result,
@@ -91,7 +92,8 @@ def test_a_follow_that_was_replaced_does_not_overtake_the_newer_one(
     requests.follow(Follow("1", ("queues",)), grants.append)
     requests.follow(Follow("2", ("agents",)), grants.append)
     assert requests.welcomed(TOPICS, ("agents",)) == ()
-    assert grants == [TOPICS, TOPICS]
+    requests.followed(Followed("2", OTHER))
+    assert grants == [TOPICS, TOPICS], "each is answered once"
 
 
 def test_the_end_answers_everything(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.simulator.peer import AGENT, Message, World
@@ -94,3 +96,24 @@ def test_automatic_needs_on_or_off() -> None:
     world = World()
     link, _ = world.open("agent1")
     assert world.ask(link, "PostProcessing", Session=1, Action="SetAuto")["ErrorName"] == "BadRequest"
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"Action": "Start", "Duration": 301}, "ValueOutOfRange"),
+        ({"Action": "SetAuto", "On": True, "Duration": 0}, "ValueOutOfRange"),
+        ({"Action": "Start", "Until": 2**45}, "LimitReached"),
+        ({"Action": "Finish", "WrapupReasonKeys": [1]}, "ReasonUnknown"),
+        ({"Action": "Finish", "WrapupReasonKeys": [95_001]}, "ReasonWrongKind"),
+    ],
+)
+def test_what_may_not_be_asked_of_post_processing_is_refused(fields: dict[str, Any], error: str) -> None:
+    world = World()
+    link, _ = world.open("agent1")
+    world.sim.center.end(world.sim.center.give(world.agent(), None, "Voice", "Talking"))
+    until = {"Action": "Start", "Until": world.clock.now_ms() + 300_000}
+    if fields["Action"] == "Finish":
+        states = [world.ask(link, "PostProcessing", Session=1, **until)["State"] for _ in range(2)]
+        assert states == ["Applied", "Unchanged"]
+    assert world.ask(link, "PostProcessing", Session=1, **fields)["ErrorName"] == error

@@ -11,12 +11,8 @@ from gateway.simulator.directory import (
     DIRECTORY_KINDS,
     PARAMETERS,
     check_parameters,
-    check_together,
     populate,
-    queue_name,
-    team_name,
 )
-from gateway.simulator.fields import Refused
 from gateway.simulator.model import AgentSkill, Scope, Skill
 from gateway.simulator.settings import SimulatorSettings
 from tests.simulator.peer import AGENT, World
@@ -46,15 +42,6 @@ def test_an_empty_scope_sees_catalogues_only() -> None:
     assert found["Skill"][0]["LevelMax"] == 100
 
 
-def test_a_user_object_has_what_the_page_names() -> None:
-    directory = World().sim.center.directory
-    found = directory.object_json(AGENT)
-    assert found is not None
-    assert list(found) == [
-        "Key", "ID", "FirstName", "LastName", "Extension", "GroupKeys", "QueueKeys", "Skills", "Version",
-    ]  # fmt: skip
-
-
 def test_scopes_follow_from_groups() -> None:
     directory = World().sim.center.directory
     assert directory.within(()) == Scope()
@@ -77,52 +64,7 @@ def test_every_default_is_allowed() -> None:
         assert check_parameters(applies_to, writable) == writable
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "error"),
-    [
-        ("Priority", True, "WrongType"),
-        ("Priority", 1.5, "WrongType"),
-        ("Priority", 0, "ValueOutOfRange"),
-        ("TargetOccupancy", float("nan"), "ValueOutOfRange"),
-        ("TargetOccupancy", "90", "WrongType"),
-        ("WrapupReasonRequired", 1, "WrongType"),
-        ("Announcement", 5, "WrongType"),
-        ("Announcement", "x" * 201, "WrongType"),
-        ("Distribution", "Random", "ValueOutOfRange"),
-        ("Distribution", None, "WrongType"),
-        ("OverflowQueue", "60001", "WrongType"),
-        ("OverflowEnabled", True, "ParameterUnknown"),
-        ("SchedulingVersion", "S2", "ParameterReadOnly"),
-    ],
-)
-def test_which_parameters_are_refused(name: str, value: object, error: str) -> None:
-    with pytest.raises(Refused, match=error):
-        check_parameters("Queue", {name: value})
-
-
-def test_a_queue_flows_over_into_visible_others_without_a_cycle() -> None:
-    queues = World().sim.center.directory.queues
-    one, two, three = (queues[key] for key in (60_001, 60_002, 60_003))
-    visible = frozenset(queues)
-    check_together(one, one.parameters | {"OverflowQueue": two.key}, queues, visible)
-    one.parameters["OverflowQueue"] = two.key
-    two.parameters["OverflowQueue"] = three.key
-    for queue, target in ((three, one.key), (one, one.key)):
-        with pytest.raises(Refused, match="OverflowCycle"):
-            check_together(queue, queue.parameters | {"OverflowQueue": target}, queues, visible)
-    with pytest.raises(Refused, match="ReferenceUnknown"):
-        check_together(three, three.parameters | {"OverflowQueue": one.key}, queues, frozenset())
-    check_together(one, dict(one.parameters), queues, frozenset())
-
-
 # ---- Are names different from each other? ----
-
-
-def test_names_are_unique_and_realistic() -> None:
-    assert len({queue_name(n) for n in range(1000)}) == 1000
-    assert len({team_name(n) for n in range(200)}) == 200
-    assert [queue_name(n) for n in (0, 1, 17)] == ["Billing", "Support", "Support DE"]
-    assert [team_name(n) for n in (0, 16)] == ["Team Berlin", "Team Berlin 2"]
 
 
 # ---- Is a centre of any size a plausible one? ----
@@ -172,19 +114,3 @@ def test_a_replacement_keeps_only_what_it_names() -> None:
         1: AgentSkill(60, 7, active=False)
     }
     assert changed(PRESENT, [], CATALOGUE, replace=True) == {}
-
-
-@pytest.mark.parametrize(
-    ("changes", "error"),
-    [
-        ([SkillChange(1, 5), SkillChange(1, None)], "DuplicateSkill"),
-        ([SkillChange(4, 5)], "SkillUnknown"),
-        ([SkillChange(4, None)], "SkillUnknown"),
-        ([SkillChange(1, 0)], "LevelOutOfRange"),
-        ([SkillChange(1, 101)], "LevelOutOfRange"),
-        ([SkillChange(1, 5, 11)], "PreferenceOutOfRange"),
-    ],
-)
-def test_which_skills_are_refused(changes: list[SkillChange], error: str) -> None:
-    with pytest.raises(Refused, match=error):
-        changed(PRESENT, changes, CATALOGUE, replace=False)

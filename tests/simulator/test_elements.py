@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.simulator.elements import allowed_actions, configuration, render
+from gateway.simulator.elements import render
 from gateway.simulator.model import AutoPostProcessing, Json, Kind
 from tests.simulator.peer import AGENT, World
 
@@ -11,10 +11,6 @@ def seen(world: World, kind: Kind, key: int, *, own: bool = False) -> Json:
     found = render(world.sim.center, kind, key, own=own)
     assert found is not None
     return found
-
-
-def test_a_logged_off_user_is_in_no_set() -> None:
-    assert render(World().sim.center, Kind.USER, AGENT) is None
 
 
 def test_a_user_in_post_processing_with_something_pending() -> None:
@@ -56,36 +52,6 @@ def test_a_user_in_post_processing_with_something_pending() -> None:
     assert own["Remote"] == {**found["Remote"], "RemoteNumber": "+49300000001"}
 
 
-def test_allowed_actions_follow_the_state() -> None:
-    world = World()
-    world.log_on("agent1")
-    agent, center = world.agent(), world.sim.center
-    assert allowed_actions(agent) == [
-        "SetAvailable",
-        "SetUnavailable",
-        "SetWork",
-        "LogOff",
-        "ChangeRemoteNumber",
-    ]
-    contact = center.give(agent, None, "Voice", "Talking")
-    assert "StartPostProcessing" in allowed_actions(agent)
-    assert "ChangeRemoteNumber" not in allowed_actions(agent)
-    center.end(contact)
-    assert "StartPostProcessing" in allowed_actions(agent)
-    agent.auto = AutoPostProcessing(on=True, duration_s=300)
-    center.end(center.give(agent, None, "Voice", "Talking"))
-    assert "FinishPostProcessing" in allowed_actions(agent)
-    assert "ExtendPostProcessing" not in allowed_actions(agent)
-
-
-def test_a_leaving_agent_can_do_nothing() -> None:
-    world = World()
-    session = world.log_on("agent1")
-    world.sim.center.give(world.agent(), None, "Voice", "Talking")
-    world.sim.sessions.end(session, "LoggedOff")
-    assert allowed_actions(world.agent()) == []
-
-
 def test_queues_groups_and_aggregates_count_together() -> None:
     world = World()
     center = world.sim.center
@@ -116,30 +82,6 @@ def test_queues_groups_and_aggregates_count_together() -> None:
         4.0,
         100.0,
     )
-
-
-def test_an_empty_queue_says_null_not_zero() -> None:
-    found = seen(World(), Kind.QUEUE, 60_001)
-    unknown = ("OldestContactWaitTime", "ServiceLevel", "AbandonedRate", "EstimatedWaitTime")
-    assert [found[name] for name in unknown] == [None] * 4
-
-
-def test_cumulative_elements() -> None:
-    world = World()
-    center = world.sim.center
-    center.log_on(world.agent())
-    contact = center.give(world.agent(), center.directory.queues[60_001], None, "Talking")
-    world.pass_time(3)
-    center.end(contact)
-    assert seen(world, Kind.QUEUE_CUMULATIVE, 60_001)["Answered"] == 1
-    user = seen(world, Kind.USER_CUMULATIVE, AGENT)
-    assert (user["Handled"], user["TotalTalkTime"]) == (1, 3.0)
-
-
-def test_configuration_covers_users_queues_and_groups() -> None:
-    center = World().sim.center
-    kinds = [(configuration(center, key) or {}).get("ObjectType") for key in (AGENT, 60_001, 70_001, 80_001)]
-    assert kinds == ["User", "Queue", "Group", None]
 
 
 def test_a_medium_that_is_down_has_failed() -> None:

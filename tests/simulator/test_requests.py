@@ -150,24 +150,6 @@ def test_every_error_has_its_name_and_code(name: str) -> None:
     assert (answer["ErrorName"], answer["Error"]) == (name, CODES[name])
 
 
-@pytest.mark.parametrize(
-    ("name", "details"),
-    [
-        ("VersionConflict", {"Version": 1}),
-        ("LevelOutOfRange", {"Min": 1, "Max": 100}),
-        ("PreferenceOutOfRange", {"Min": 1, "Max": 10}),
-        ("ValueOutOfRange", {"Min": 1, "Max": 10}),
-        ("FunctionUnavailable", {"Function": "LocalRouting"}),
-    ],
-)
-def test_details_stand_beside_the_name(name: str, details: dict[str, Any]) -> None:
-    case, world = CASES[name], World()
-    link, _ = world.open(case.user)
-    case.before(world)
-    answer = world.ask(link, case.method, **case.fields)
-    assert {key: answer[key] for key in details} == details
-
-
 def test_without_the_feature_a_repeated_key_is_executed() -> None:
     world = World()
     on(world)
