@@ -22,7 +22,7 @@ SCHEDULES: Final = int(os.environ.get("SIMULATION_SCHEDULES", "50" if _IS_FAST e
 AIMED: Final = int(os.environ.get("SIMULATION_AIMED", "16" if _IS_FAST else "30"))
 """How many schedules are aimed at commands of phones that are lost."""
 FIRST: Final = int(os.environ.get("SIMULATION_SEED", "0"))
-AT_ONCE: Final = 2
+AT_ONCE: Final = 2 if SCHEDULES >= 100 else 1
 PATIENCE_S: Final = 60.0 + 2.0 * max(SCHEDULES, AIMED)
 """A schedule took 0.7 s while two cores did other work: three times that, and the start of the searches."""
 
