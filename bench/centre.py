@@ -110,7 +110,7 @@ class Centre:
 
     async def _log_on(self, request: web.Request) -> web.Response:
         body = await request.json()
-        user = int(str(body["UserName"]).removeprefix("user"))
+        user = int(str(body["UserName"]).removeprefix("user").partition(".")[0])
         session = Session(user, str(body["Device"]["ID"]))
         told = {
             "SessionID": session.secret,

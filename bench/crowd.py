@@ -134,12 +134,12 @@ async def _token(http: aiohttp.ClientSession, url: str, phone: int, users: int) 
 
 
 def log_on_body(user: int, phone: int) -> dict[str, object]:
-    """Return the body of a log-on."""
+    """Return the body of a log-on, by a name that only this phone uses: log-ons of one name are limited."""
     device = {"id": f"device{phone}", "name": "Phone", "platform": "test", "app_version": "1.0"}
     return {
         "site": "main",
         "application": "dashboard",
-        "user_name": f"user{user}",
+        "user_name": f"user{user}.{phone}",
         "password": "a password",
         "device": device,
     }

@@ -30,10 +30,6 @@ class Few(Generic[K, V]):
     def __init__(self) -> None:
         self._held: dict[K, V | tuple[V, ...]] = {}
 
-    def __len__(self) -> int:
-        """How many keys have values."""
-        return len(self._held)
-
     def of(self, key: K) -> tuple[V, ...]:
         """Return the values under *key*."""
         held = self._held.get(key, ())
