@@ -43,7 +43,7 @@ simulate: $(RUNTIME) ## run a simulated OSCC-E Server; ARGS="--agents 1500 --que
 	@$(BIN)/oscc-gateway simulate $(ARGS)
 
 .PHONY: test seeded properties scenarios
-test: $(DEV) ## run all tests except scenarios and seeded bugs, on all cores (7 minutes on two)
+test: $(DEV) ## run all tests except scenarios and seeded bugs, on all cores (some 4 minutes on two)
 	HYPOTHESIS_PROFILE=fast $(BIN)/python -m pytest -n $(JOBS) --dist=worksteal -m "not scenario and not seeded" $(PYTEST_ARGS)
 
 seeded: $(DEV) ## break the laws of tests/seeds.py one by one: each time their test must fail
