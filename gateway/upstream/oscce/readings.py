@@ -285,10 +285,7 @@ class Unread:
     def _keep_single(self, text: bytes) -> bool:
         """Keep *text* if it is a reading of a single element, in place of an older one of its key."""
         head = _SINGLE(text)
-        if head is None:
-            return False
-        is_flat = text.endswith(_END) and text.find(b"}", head.end()) == len(text) - 3 and text.isascii()
-        if not is_flat and not _is_single(text, head):  # most hold nothing that ends: a call less
+        if head is None or not _is_single(text, head):
             return False
         place: tuple[bytes, ...] = head.group(QUERY, KEY)
         kept, number = self._kept, next(self._numbers)
