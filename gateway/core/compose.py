@@ -136,7 +136,7 @@ class Composer:
         self.late = 0
         """How many elements were older than what was known already, and ignored."""
         self.readings = 0
-        """How many readings all links brought; set by what reads them."""
+        """How many readings all links have brought."""
         self._shown: dict[Kind, weakref.WeakValueDictionary[int, NewestElement]]
         self._shown = {kind: weakref.WeakValueDictionary() for kind in Kind}
 

@@ -415,7 +415,8 @@ class Mirror:
     def listening(self, query: int, listen: Listen) -> None:
         """Record that *query* runs, and take in its readings that came before."""
         self.assembly.listening(query, listen)
-        self.read_all(self.early.take(query, listen), self._clock.now())
+        for reading in self.early.take(query, listen):  # its time was seen, and it was counted, when it came
+            self._read(reading)
 
     def directory(self, directory: Directory) -> None:
         """Take in the whole directory and the catalogues."""

@@ -133,6 +133,23 @@ async def test_elements_that_came_late_are_told() -> None:
     assert values_of(telemetry)["late_elements_total"] == 3
 
 
+async def test_readings_of_all_links_are_counted() -> None:
+    telemetry = Telemetry()
+
+    def readings() -> float:
+        measure_late(at.node, telemetry)
+        return values_of(telemetry)["upstream_events_totalreading"]
+
+    async with scene() as at:
+        assert readings() == 0
+        await at.served()
+        before = readings()
+        assert before > 0
+        at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=9)))
+        await at.clock.settle()
+        assert readings() == before + 1
+
+
 async def test_a_silence_goes_on_while_the_link_is_gone_and_ends_when_it_is_back() -> None:
     telemetry = Telemetry()
     async with scene() as at:

@@ -339,6 +339,16 @@ def test_a_number_that_changes_alone_is_shown_also_when_no_other_link_got_the_re
     assert room.me.remote_number == "+49897654322"
 
 
+def test_a_reading_that_came_before_the_answer_to_its_question_is_taken_and_counted_once() -> None:
+    room = Room()
+    room.mirror.early.expect(True)
+    whole = Reading(9, Kind.QUEUE, Source.REALTIME, room.clock.wall_ms(), True, (), (), None)
+    room.mirror.read_all((whole,), room.clock.now())
+    room.mirror.listening(9, ALL_QUEUES)
+    assert not room.mirror.assembly.awaits(9)
+    assert room.composer.readings == 1
+
+
 def test_a_directory_that_says_the_same_composes_nothing_again(monkeypatch: pytest.MonkeyPatch) -> None:
     room = Room()
     room.learn()
