@@ -380,7 +380,7 @@ CLUSTER: Final = [
     ),
     Seed(
         "sessions of a dead node end",
-        "gateway.runtime.owner:Owner._see_who_left",
+        "gateway.runtime.user_state:Owner._see_who_left",
         Drop("leave node"),
         f"{_SEARCH} --orphaned",
     ),

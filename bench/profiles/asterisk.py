@@ -18,9 +18,9 @@ from gateway.domain.upstream import Reading, Source
 from gateway.simulator.ami import FakeAsterisk, Membership
 from gateway.upstream.asterisk.ami import Framer
 from gateway.upstream.asterisk.link import AsteriskLink, Server
+from gateway.upstream.asterisk.people import AsteriskView, Rules
 from gateway.upstream.asterisk.publisher import Publisher
 from gateway.upstream.asterisk.state import Pass, Queues
-from gateway.upstream.asterisk.view import AsteriskView, Rules
 
 QUEUES: Final = 20
 MEMBERS: Final = 200

@@ -32,17 +32,16 @@ from gateway.core.ledger import Health
 from gateway.core.rate_limits import SessionLimits
 from gateway.core.session import Session
 from gateway.domain.model import UserId
-from gateway.edge.channel import Channel
+from gateway.edge.channel import Channel, ConnectionStats, StatsOutput
 from gateway.edge.command_runner import CommandRunner, SocketNode
-from gateway.edge.connection_stats import ConnectionStats, StatsOutput
 from gateway.edge.credentials import SessionCredentials
 from gateway.edge.scheduler import Scheduler
 from gateway.edge.socket import PhoneSocket, SocketServices
 from gateway.protocol import websocket
 from gateway.protocol.codec import JSON
-from gateway.runtime.turns import Turns
+from gateway.runtime.event_loop import Turns
 from gateway.telemetry import Telemetry
-from gateway.upstream.oscce.link import OsccLink, Terms
+from gateway.upstream.oscce.client import OsccLink, Terms
 from gateway.upstream.oscce.readings import Readings
 from gateway.upstream.oscce.socket import MASK_BYTES, LinkSocket
 

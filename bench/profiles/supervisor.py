@@ -6,7 +6,7 @@ import asyncio
 
 from gateway.core.compose import Composer
 from gateway.core.link import Pauses
-from gateway.core.user_sessions import Member, UserSessions
+from gateway.core.view import Member, UserSessions
 from gateway.domain.errors import EndReason
 from gateway.domain.model import Application, Device, SessionId, SessionSecret, Ticket, UserId
 from gateway.domain.upstream import About

@@ -24,7 +24,7 @@ from bench.profiles.supervisor import Supervisor
 from gateway.app.process import SystemClock, run_loop
 from gateway.core.compose import Composer
 from gateway.domain.model import UserId
-from gateway.upstream.oscce.link import OsccLink, Terms
+from gateway.upstream.oscce.client import OsccLink, Terms
 from gateway.upstream.oscce.readings import Kept, Readings, head_of
 from gateway.upstream.oscce.socket import Heard, Take
 

@@ -18,7 +18,7 @@ from gateway.core import bus_health, follower, lease
 from gateway.core.bus_health import BusMachine, BusState
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import Control, Events, Inbox, NodeRecord
-from gateway.runtime import cluster, handover, ports, remote_owner, sharing
+from gateway.runtime import cluster, handover, ports, remote_owner
 
 PAGE = Path(__file__).parents[1] / "cluster.md"
 
@@ -121,7 +121,7 @@ def times_table() -> Iterable[str]:
         (bus_health.ROUND_TRIP_S, "an unanswered probe makes the bus `degraded`"),
         (bus_health.DOWN_S, "a bus that delivers no probe is `down`"),
         (follower.ASK_S, "a follower asks its owner at least this often"),
-        (sharing.INTEREST_S, "an owner publishes to a node after its last question"),
+        (handover.INTEREST_S, "an owner publishes to a node after its last question"),
         (bus_health.UNANSWERED_S, "an owner without an answer loses its users"),
         (remote_owner.EXPIRY_S, "the same on an OSCC-E Server without link fencing"),
         (handover.ALONE_S, "an owner without a phone of the user hands the user over on request"),

@@ -18,7 +18,7 @@ import msgspec
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from gateway.upstream.oscce import decode, directory, errors, http, messages, resources
+from gateway.upstream.oscce import decode, directory, errors, http, messages
 from gateway.upstream.oscce.decode import Key, Millis, Seconds, WireElement
 
 # ruff: noqa: SLF001 - the schema shows the adapter's own types
@@ -198,13 +198,13 @@ MESSAGES: Final = (
     messages.Notice,
 )
 ELEMENTS: Final[Mapping[str, type[WireElement]]] = {
-    "UserRealtime": resources.UserRealtime,
-    "QueueRealtime": resources.QueueRealtime,
-    "GroupRealtime": resources.GroupRealtime,
-    "AggregateRealtime": resources.AggregateRealtime,
-    "UserCumulative": resources.UserCumulative,
-    "QueueCumulative": resources.QueueCumulative,
-    "Configuration": resources._Configuration,
+    "UserRealtime": decode.UserRealtime,
+    "QueueRealtime": decode.QueueRealtime,
+    "GroupRealtime": decode.GroupRealtime,
+    "AggregateRealtime": decode.AggregateRealtime,
+    "UserCumulative": decode.UserCumulative,
+    "QueueCumulative": decode.QueueCumulative,
+    "Configuration": decode._Configuration,
     "Administration": directory._Change,
 }
 """Event type → its elements."""
@@ -244,7 +244,7 @@ NAMES: Final[Mapping[type[WireElement], str]] = {
     directory._Group: "DirectoryGroup",
     directory._Aggregate: "DirectoryAggregate",
     directory._Change: "Administration",
-    resources._PostProcessing: "PresentPostProcessing",
+    decode._PostProcessing: "PresentPostProcessing",
     directory._Queried: "DirectoryAnswer",
     directory._Catalogues: "DirectoryObjects",
     messages._Query: "ListeningAnswer",

@@ -34,14 +34,14 @@ from gateway.domain.model import NodeId
 from gateway.edge.command_runner import NumberPolicies, NumberPolicy
 from gateway.edge.request_context import AdmissionLimits, EdgeSettings
 from gateway.protocol.bodies import SiteView
+from gateway.runtime.event_loop import Turns
 from gateway.runtime.node import Cluster, SiteParts
 from gateway.runtime.ports import Clock, Upstream
-from gateway.runtime.turns import Turns
 from gateway.telemetry import Telemetry
 from gateway.upstream.asterisk.ami import AmiAddress
 from gateway.upstream.asterisk.monitor import Timing
+from gateway.upstream.asterisk.people import Rules
 from gateway.upstream.asterisk.server import AsteriskServer, AsteriskSettings
-from gateway.upstream.asterisk.view import Rules
 from gateway.upstream.oscce.client import OsccServer
 
 _SPANS_MODULE: Final = "gateway.app.spans"

@@ -36,7 +36,7 @@ from gateway.app.reload import ReloadFailed
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId
 from gateway.edge.admin import AdminParts, make_admin_app
-from gateway.edge.connection_stats import ConnectionSummary
+from gateway.edge.channel import ConnectionSummary
 from gateway.edge.export import AdminUsers, NodeHoldings
 from gateway.protocol.bodies import BundleView
 from gateway.protocol.envelopes import NodeRecord, Order, Record

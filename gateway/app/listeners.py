@@ -21,9 +21,8 @@ from gateway.app.config.settings import AdminSection, socket_path
 from gateway.app.process import background_tasks
 from gateway.edge.limits import PENDING_CONNECTIONS, PendingConnections
 from gateway.edge.server import ListenerRunner
-from gateway.runtime.epoll_transport import is_reserved
+from gateway.runtime.event_loop import is_reserved, log_fault, spawn
 from gateway.runtime.ports import Clock
-from gateway.runtime.spawn import log_fault, spawn
 
 BACKLOG: Final = 4_096
 """Handshakes that the kernel holds while the loop is busy: after another node's end many come at once."""

@@ -27,9 +27,9 @@ import structlog
 from gateway.app.keys import SecretKey
 from gateway.app.process import SystemClock
 from gateway.domain.model import Act, NodeId, NumberAct, OperatorAct, OrderAct, UserHash, UserId
-from gateway.edge.connection_stats import PEER_CODES, ConnectionSummary
+from gateway.edge.channel import PEER_CODES, ConnectionSummary
+from gateway.runtime.event_loop import FRAMES_MAX, first_of, frames
 from gateway.runtime.ports import Clock
-from gateway.runtime.spawn import FRAMES_MAX, first_of, frames
 
 REPETITION_WINDOW_S: Final = 10.0
 LINES_PER_WINDOW: Final = 50

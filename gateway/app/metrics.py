@@ -50,10 +50,10 @@ from gateway.domain.upstream import (
     Trouble,
     trouble_of,
 )
-from gateway.edge.connection_stats import FAILED, OK, REFUSED
+from gateway.edge.channel import FAILED, OK, REFUSED
 from gateway.protocol.frames import COMMANDS
+from gateway.runtime.event_loop import Turns
 from gateway.runtime.node import Node
-from gateway.runtime.owner import Owner
 from gateway.runtime.ports import (
     ENTRY_REFUSALS,
     WRITE_REFUSALS,
@@ -71,7 +71,7 @@ from gateway.runtime.ports import (
     Tally,
     Upstream,
 )
-from gateway.runtime.turns import Turns
+from gateway.runtime.user_state import Owner
 from gateway.telemetry import Family, M, Telemetry
 from gateway.upstream.oscce.readings import Readings
 

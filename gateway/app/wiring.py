@@ -8,7 +8,7 @@ import random
 import secrets as randomness
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import Final, NamedTuple, Protocol
@@ -33,7 +33,6 @@ from gateway.app.adapters import (
     registry_limits,
 )
 from gateway.app.admin import AdminOperations, CloseHistory
-from gateway.app.balancing import PhoneBalancer
 from gateway.app.certificates import CertificateReloader, site_context
 from gateway.app.config.settings import MEMORY, LimitsSection, SecretsSection, Settings
 from gateway.app.keys import Keyring
@@ -75,10 +74,11 @@ from gateway.app.status import (
 )
 from gateway.bus.stores import BackendOptions
 from gateway.core.bus_health import BusState
-from gateway.core.due_times import DrainSchedule, Moving, farewells
+from gateway.core.due_times import Balance, DrainSchedule, Moving, farewells
+from gateway.core.session import State
 from gateway.domain.errors import CloseCode
 from gateway.domain.model import NodeId
-from gateway.edge.connection_stats import ConnectionSummary
+from gateway.edge.channel import ConnectionSummary
 from gateway.edge.credentials import Tokens, renew_tokens
 from gateway.edge.export import OwnDataExport
 from gateway.edge.limits import SocketAdmission
@@ -87,12 +87,99 @@ from gateway.edge.request_context import EdgeSettings
 from gateway.edge.scheduler import Scheduler
 from gateway.edge.server import EdgeParts, OpsParts, make_app, make_ops_app
 from gateway.edge.socket import PhoneSocket
-from gateway.runtime.log_off import LogOffs
+from gateway.runtime.cluster import ClusterMembership
+from gateway.runtime.event_loop import REST_S, Turns
 from gateway.runtime.node import Cluster, Node, NodeSettings, SiteParts
 from gateway.runtime.ports import ENTRY_REFUSALS, Clock, Tally
-from gateway.runtime.turns import REST_S, Turns
+from gateway.runtime.sessions import LogOffs
 from gateway.telemetry import Families, Telemetry, written
 from gateway.upstream.oscce.client import OsccServer
+
+LOOK_S: Final = 3.0
+"""As often as nodes say how many phones they have."""
+WINDOW_S: Final = (0.0, 1.0)
+"""When a phone comes back: so few are sent on that they need not be spread further."""
+_LOG: Final = structlog.get_logger("gateway.app")
+
+
+class PhoneBalancer:
+    """Sends phones on by ``bye`` 4201 while this node has far more than the mean of all.
+
+    Invariants: a phone with a command in progress stays, and so does one without a session; how many are sent
+    on is decided by :class:`gateway.core.due_times.Balance`.
+
+    Args:
+        membership: The nodes and their phones.
+        is_steady: Returns whether this node reaches the others and neither drains nor is cut off.
+        phones: Those connected, at any time.
+        log_ons_per_s: How many log-ons and links the sites take in a second.
+        clock: The only time.
+        shuffle: Mixes phones.
+        telemetry: Counts.
+    """
+
+    def __init__(
+        self,
+        membership: ClusterMembership,
+        is_steady: Callable[[], bool],
+        phones: Collection[PhoneSocket],
+        log_ons_per_s: float,
+        clock: Clock,
+        shuffle: Callable[[list[PhoneSocket]], None],
+        telemetry: Telemetry,
+    ) -> None:
+        self._membership = membership
+        self._is_steady = is_steady
+        self._phones = phones
+        self._log_ons_per_s = log_ons_per_s
+        self._clock = clock
+        self._shuffle = shuffle
+        self._telemetry = telemetry
+        self._balance = Balance(clock.now())
+
+    async def run(self) -> None:
+        """Look at intervals, until cancelled."""
+        while True:
+            await self._clock.sleep(LOOK_S)
+            self._look(self._clock.now())
+
+    def _look(self, now: float) -> None:
+        was_active = self._balance.is_active
+        staying = [phone for phone in self._phones if phone.session.state is not State.CLOSING]
+        wanted = self._balance.look(now, len(staying), self._others(), self._log_ons_per_s)
+        chosen = self._chosen(staying, wanted) if wanted else []
+        self._balance.sent(now, wanted - len(chosen))
+        for phone in chosen:
+            phone.close(CloseCode.REBALANCE, "balancing", window_s=WINDOW_S)
+            self._telemetry.phones_sent_on.inc()
+        if was_active is not self._balance.is_active:
+            self._note(now)
+
+    def _others(self) -> Mapping[str, int]:
+        nodes = self._membership.nodes
+        if not self._is_steady() or any(node.draining for node in nodes):
+            return {}
+        return {node.holder: node.connections for node in self._membership.others}
+
+    def _chosen(self, staying: Iterable[PhoneSocket], wanted: int) -> list[PhoneSocket]:
+        """Return so many phones that may be sent on, of all users alike."""
+        able = [
+            phone
+            for phone in staying
+            if (live := phone.session.live) is not None and not live.commands_in_flight
+        ]
+        self._shuffle(able)
+        return able[:wanted]
+
+    def _note(self, now: float) -> None:
+        connections = len(self._phones)
+        if self._balance.is_active:
+            _LOG.info("balancing_began", connections=connections)
+        elif now < self._balance.paused_until:
+            _LOG.warning("balancing_without_effect", connections=connections)
+        else:
+            _LOG.info("balancing_ended", connections=connections)
+
 
 BYE_S: Final = 5.0
 """How long phones may take to receive their `bye`; a phone that does not read delays no other."""
@@ -102,8 +189,6 @@ HAND_OVER_S: Final = 5.0
 """After the last phone is back elsewhere its user becomes another node's within this time, unless others of
 a site's budget come first."""
 _CHECK_S: Final = 0.05
-
-_LOG: Final = structlog.get_logger("gateway.app")
 
 
 class DrainablePhone(Protocol):

@@ -1,17 +1,36 @@
-"""Views: what a session may see and has asked for, and the union over the sessions of a user."""
+"""Views: what a session may see and has asked for, and the union over the sessions of a user.
+
+The sessions of a user are those at the owner; some of them have a phone.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final, Generic, NamedTuple, TypeVar
 
+from gateway.core.link import Linger
 from gateway.domain.commands import Listen
-from gateway.domain.model import ALWAYS, KIND_OF_TOPIC, ME, Application, Kind, Right, Scope, key_of, parse_key
+from gateway.domain.errors import EndReason
+from gateway.domain.model import (
+    ALWAYS,
+    KIND_OF_TOPIC,
+    ME,
+    Application,
+    Kind,
+    NodeId,
+    Right,
+    Scope,
+    Ticket,
+    key_of,
+    parse_key,
+)
 from gateway.domain.resources import Agent, Aggregate, Resource
 from gateway.domain.upstream import Attached, Source
+from gateway.protocol.envelopes import SessionFacts
 
 ALWAYS_LISTENED: Final = frozenset(
     {Listen(None, Source.DIRECTORY, None), Listen(None, Source.CONFIGURATION, None)}
@@ -356,3 +375,405 @@ def _digest(scope: Scope, granted: list[str]) -> bytes:
         digest.update(f"|{kind}:{sorted(scope.of(kind))}".encode())
     digest.update(f"|{sorted(granted)}".encode())
     return digest.digest()
+
+
+K = TypeVar("K", bound=Hashable)
+
+
+class Few(Generic[K, V]):
+    """Values by key, in the order in which they came; a single one needs no container of its own.
+
+    Invariant: the values are no tuples; a key without any takes no room.
+    """
+
+    __slots__ = ("_held",)
+
+    def __init__(self) -> None:
+        self._held: dict[K, V | tuple[V, ...]] = {}
+
+    def of(self, key: K) -> tuple[V, ...]:
+        """Return the values under *key*."""
+        held = self._held.get(key, ())
+        return held if isinstance(held, tuple) else (held,)
+
+    def add(self, key: K, value: V) -> None:
+        """Put *value* under *key*."""
+        others = self.of(key)
+        self._held[key] = (*others, value) if others else value
+
+    def drop(self, key: K, value: V) -> None:
+        """Take *value* away, which is under *key*; by identity."""
+        left = tuple(each for each in self.of(key) if each is not value)
+        del self._held[key]
+        for each in left:
+            self.add(key, each)
+
+
+SESSIONS_MAX: Final = 16
+"""Sessions kept attached for one user; beyond it those without a phone are let go, the first left first."""
+_RENEW_AT: Final = 1 / 3
+"""A session is renewed when this part of its life is left."""
+_NOTHING: Final = Scope()
+
+
+@dataclass(slots=True, eq=False)
+class Member:
+    """One session that the owner serves. Only the user's sessions change its place and what it may see."""
+
+    ticket: Ticket
+    topics: tuple[str, ...]
+    expires_at_ms: int
+    lived_from_ms: int
+    node: NodeId | None = None
+    """Where its phone is; None is here."""
+    came_at: float = 0.0
+    """When its phone came there; monotonic seconds of this node."""
+    attached: Attached | None = None
+    """What OSCC-E accepted it as in this epoch; kept while the link is down."""
+    on_link: bool = False
+    """Whether the present link has it attached."""
+    told_present: bool | None = False
+    """What was sent on the link about its phone; None: that got no answer, and may yet arrive."""
+    left_at: float | None = None
+    """When its phone left; None: it is there."""
+    renew_after: float | None = None
+    doubted: bool = False
+    """Whether a renewal was refused though the link has reported no end."""
+    server: str | None = None
+    """The OSCC-E Server's instance that accepted it last, if the server sends one."""
+    end: tuple[EndReason, str | None] = (EndReason.UNKNOWN, None)
+    """How it ended, once it has been removed."""
+
+    @property
+    def handle(self) -> str:
+        """The session's name inside the gateway."""
+        return self.ticket.handle
+
+    @property
+    def present(self) -> bool:
+        """Whether its phone is there."""
+        return self.left_at is None
+
+    @property
+    def life_s(self) -> float:
+        """How long it lives from its beginning or its last renewal, in s."""
+        return (self.expires_at_ms - self.lived_from_ms) / 1000
+
+    @property
+    def renewal_ms(self) -> float:
+        """When so little of its life is left that it is renewed, in ms since 1970."""
+        return self.expires_at_ms - self.life_s * 1000 * _RENEW_AT
+
+    def end_at(self, server: str | None) -> EndReason:
+        """Return why the session is not known at the server's instance *server*: it may have restarted."""
+        is_restarted = server is not None and self.server is not None and server != self.server
+        return EndReason.MAINTENANCE if is_restarted else EndReason.UNKNOWN
+
+    def facts(self, end: EndReason | None = None, by: str | None = None) -> SessionFacts:
+        """Return what OSCC-E said of it."""
+        attached = self.attached
+        return SessionFacts(
+            handle=self.handle,
+            application=self.ticket.application,
+            rights=() if attached is None else _in_order(attached.rights),
+            scope=_NOTHING if attached is None else attached.scope,
+            expires_at_ms=self.expires_at_ms,
+            end=end,
+            end_by=by,
+        )
+
+
+class UserSessions:
+    """The sessions of one user at the owner, by handle.
+
+    There may be thousands: what concerns one of them costs no more for that.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_aliases",
+        "_changed",
+        "_devices",
+        "_elsewhere",
+        "_left",
+        "_members",
+        "_renewal_ms",
+        "_rescoped",
+        "_standing",
+        "server",
+    )
+
+    def __init__(self) -> None:
+        self.server: str | None = None
+        """The OSCC-E Server's instance at the other end of the newest link, if the server sends one."""
+        self._members: dict[str, Member] = {}
+        self._devices: Few[str, Member] = Few()
+        """By the device that they are of."""
+        self._elsewhere: dict[NodeId, dict[str, Member]] = {}
+        """Those whose phone is on another node, or was there last."""
+        self._left: dict[str, Member] = {}
+        """Those that have no phone."""
+        self._aliases: dict[int, Member] = {}
+        """Those on the link."""
+        self._rescoped: dict[str, Member] = {}
+        """Those whose rights or scope changed since :meth:`take_rescoped`."""
+        self._changed: dict[str, Member] = {}
+        """The sessions about which there may be something to ask since :meth:`take_changed`."""
+        self._standing = ScopeUnion()
+        self._renewal_ms = math.inf
+        """Before it no session with a phone is to be renewed."""
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __contains__(self, handle: str) -> bool:
+        return handle in self._members
+
+    def __iter__(self) -> Iterator[Member]:
+        return iter(list(self._members.values()))
+
+    def get(self, handle: str) -> Member | None:
+        """Return the session of that name."""
+        return self._members.get(handle)
+
+    # ---- whose phone is where ----
+
+    def join(self, ticket: Ticket, topics: tuple[str, ...], node: NodeId | None = None) -> Member:
+        """Add a session, or record that its phone is back, on *node*; None is here."""
+        member = self._members.get(ticket.handle)
+        if member is None:
+            member = Member(ticket, topics, ticket.expires_at_ms, ticket.issued_at_ms, server=ticket.server)
+            self._members[member.handle] = member
+            self._devices.add(ticket.device.id, member)
+        self.follow(member, topics)
+        self._move(member, node)
+        self._come(member)
+        return member
+
+    def follow(self, member: Member, topics: tuple[str, ...]) -> None:
+        """Record what a session follows now."""
+        if member.topics != topics:
+            self._discount(member)
+            member.topics = topics
+            self._count(member)
+
+    def linger(self, ticket: Ticket, left_at: float) -> None:
+        """Process a session whose phone left then."""
+        self._go(self.join(ticket, ()), left_at)
+
+    def leave(self, handle: str, now: float, node: NodeId | None = None) -> None:
+        """Record that the session's phone left *node*. It may have come back elsewhere already."""
+        member = self._members.get(handle)
+        if member is not None and member.present and member.node == node:
+            self._go(member, now)
+
+    def at(self, node: NodeId) -> list[Member]:
+        """Return the sessions whose phones are on *node*."""
+        return [member for member in self._elsewhere.get(node, {}).values() if member.present]
+
+    def seen(self, node: NodeId, handles: tuple[str, ...], now: float) -> bool:
+        """Record which sessions have phones on *node*; return whether that changed anything."""
+        there = frozenset(handles)
+        news = [m for m in self._elsewhere.get(node, {}).values() if m.present is not (m.handle in there)]
+        for member in news:
+            if member.present:
+                self._go(member, now)
+            else:
+                self._come(member)
+        return bool(news)
+
+    def rivals(self, ticket: Ticket) -> list[Member]:
+        """Return the other sessions that the same application on the same device has open."""
+        there = [each for each in self._devices.of(ticket.device.id) if each.present]
+        others = [each for each in there if each.handle != ticket.handle]
+        return [each for each in others if each.ticket.application is ticket.application]
+
+    def is_crowded(self, ticket: Ticket, node: NodeId | None, devices: int) -> bool:
+        """Return whether so many devices are there, on several nodes, that one more is too many."""
+        if len(self._members) - len(self._left) < devices:
+            return False
+        going = self.rivals(ticket)
+        own = self._members.get(ticket.handle)
+        if own is not None and own.present:
+            going.append(own)
+        others = len(self._members) - len(self._left) - len(going)
+        if others < devices:
+            return False
+        elsewhere = sum(member.present for there in self._elsewhere.values() for member in there.values())
+        return node is not None or elsewhere > sum(member.node is not None for member in going)
+
+    def surplus(self) -> Member | None:
+        """Return the session that was left first, when more than :data:`SESSIONS_MAX` are kept."""
+        if len(self._members) <= SESSIONS_MAX:
+            return None
+        return min(self._left.values(), key=lambda member: member.left_at or 0.0, default=None)
+
+    def lingered(self, now: float, linger: Linger) -> list[Member]:
+        """Return the sessions whose phone left longer ago than they are kept."""
+        return [
+            member
+            for member in self._left.values()
+            if member.left_at is not None and now - member.left_at >= linger.of(member.ticket.application)
+        ]
+
+    def lingers_until(self, linger: Linger) -> float:
+        """Return when :meth:`lingered` names the next session."""
+        left = self._left.values()
+        return min(
+            ((each.left_at or 0.0) + linger.of(each.ticket.application) for each in left), default=math.inf
+        )
+
+    @property
+    def renewal_ms(self) -> float:
+        """Before which time :meth:`expiring` names no session, ms since 1970."""
+        return self._renewal_ms
+
+    def expiring(self, now: float, wall_ms: int) -> list[Member]:
+        """Return the sessions with a phone of whose life a third or less is left."""
+        if wall_ms < self._renewal_ms:
+            return []
+        present = [member for member in self._members.values() if member.present]
+        self._renewal_ms = min((member.renewal_ms for member in present), default=math.inf)
+        return [
+            member
+            for member in present
+            if member.renewal_ms <= wall_ms and (member.renew_after is None or now >= member.renew_after)
+        ]
+
+    def remove(self, handle: str) -> Member | None:
+        """Take a session out; what is known of it stays."""
+        member = self._members.pop(handle, None)
+        if member is None:
+            return None
+        self._discount(member)
+        self._left.pop(handle, None)
+        self._rescoped.pop(handle, None)
+        self._changed.pop(handle, None)
+        if member.node is not None:
+            self._elsewhere[member.node].pop(handle, None)
+        self._devices.drop(member.ticket.device.id, member)
+        return member
+
+    def _move(self, member: Member, node: NodeId | None) -> None:
+        if member.node is not None:
+            self._elsewhere[member.node].pop(member.handle, None)
+        member.node = node
+        if node is not None:
+            self._elsewhere.setdefault(node, {})[member.handle] = member
+
+    def _come(self, member: Member) -> None:
+        member.left_at = None
+        self._changed[member.handle] = member
+        self._left.pop(member.handle, None)
+        self._renewal_ms = min(self._renewal_ms, member.renewal_ms)
+
+    def _go(self, member: Member, left_at: float) -> None:
+        member.left_at = left_at
+        self._changed[member.handle] = self._left[member.handle] = member
+
+    # ---- what OSCC-E says ----
+
+    def accepted(self, handle: str, attached: Attached) -> None:
+        """Record that OSCC-E accepted the session on the present link."""
+        member = self._members.get(handle)
+        if member is not None:
+            session = member.ticket.session
+            told = replace(attached, session=session) if attached.session == session else attached
+            member.server = self.server or member.server
+            self._accept(member, told, on_link=True)
+
+    def rescoped(self, alias: int, rights: frozenset[Right], scope: Scope) -> Member | None:
+        """Record that a session's rights or scope changed."""
+        member = self._aliases.get(alias)
+        if member is not None and member.attached is not None:
+            self._accept(member, replace(member.attached, rights=rights, scope=scope), on_link=True)
+            self._rescoped[member.handle] = member
+        return member
+
+    def by_alias(self, alias: int) -> Member | None:
+        """Return the session that the present link calls *alias*."""
+        return self._aliases.get(alias)
+
+    def unlinked(self, *, replaced: bool = False) -> None:
+        """Record that the link is gone; *replaced*: by one of a higher epoch, with no accepted session."""
+        for member in list(self._aliases.values()):
+            self._accept(member, member.attached, on_link=False)
+        if replaced:
+            self.forget_acceptances()
+
+    def forget_acceptances(self) -> None:
+        """Record that an epoch ended: OSCC-E must accept each session again."""
+        for member in self._members.values():
+            self._accept(member, None, on_link=False)
+
+    def take_rescoped(self) -> list[Member]:
+        """Return the sessions whose rights or scope changed since this was asked last."""
+        rescoped, self._rescoped = self._rescoped, {}
+        return list(rescoped.values())
+
+    def take_changed(self) -> list[Member]:
+        """Return the sessions whose phone came or left, or whose place on the link moved, meanwhile."""
+        changed, self._changed = self._changed, {}
+        return list(changed.values())
+
+    def following(self, member: Member) -> Following | None:
+        """Return what a session follows on the link; None while it is not there."""
+        attached = member.attached if member.on_link else None
+        return None if attached is None else _following(member, attached)
+
+    @property
+    def are_all_accepted(self) -> bool:
+        """Whether OSCC-E has accepted each session in this epoch."""
+        return self._standing.accepted == len(self._members)
+
+    @property
+    def scope(self) -> Scope:
+        """The union of what the accepted sessions may see: the same object for as long as it is the same."""
+        return self._standing.scope
+
+    @property
+    def own_agents(self) -> frozenset[int]:
+        """The user as an agent, as the accepted sessions say."""
+        return self._standing.own_agents
+
+    @property
+    def followings(self) -> list[Following]:
+        """What the sessions on the link follow; what several of them do, once."""
+        return self._standing.followings
+
+    def _accept(self, member: Member, attached: Attached | None, *, on_link: bool) -> None:
+        before = member.attached
+        self._discount(member)
+        if not on_link or attached is None or before is None or before.alias != attached.alias:
+            member.told_present = False
+        member.attached, member.on_link = attached, on_link
+        self._changed[member.handle] = member
+        self._count(member)
+
+    def _count(self, member: Member) -> None:
+        """Take into account as what a session is accepted."""
+        if member.attached is not None:
+            member.attached = self._standing.add(member.attached)
+            if member.on_link:
+                self._aliases[member.attached.alias] = member
+                self._standing.follow(_following(member, member.attached))
+
+    def _discount(self, member: Member) -> None:
+        """Take it out of account."""
+        attached = member.attached
+        if attached is not None:
+            self._standing.drop(attached)
+            if member.on_link:
+                self._standing.unfollow(_following(member, attached))
+                if self._aliases.get(attached.alias) is member:
+                    del self._aliases[attached.alias]
+
+
+def _following(member: Member, attached: Attached) -> Following:
+    return Following(member.ticket.application, attached.scope, attached.own_agent, member.topics)
+
+
+@lru_cache(maxsize=64)
+def _in_order(rights: frozenset[Right]) -> tuple[Right, ...]:
+    """Return one object for equal rights, of which there are few."""
+    return tuple(sorted(rights))

@@ -21,7 +21,7 @@ from gateway.domain.errors import ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import SessionId, Ticket, UserId
 from gateway.domain.resources import Resource
 from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
-from gateway.edge.connection_stats import ConnectionStats
+from gateway.edge.channel import ConnectionStats
 from gateway.edge.credentials import SessionCredentials
 from gateway.edge.notices import NoticesInForce
 from gateway.protocol.envelopes import SessionFacts

@@ -17,8 +17,7 @@ from itertools import chain
 from typing import Final, NamedTuple
 
 from gateway.core.rate_limits import TokenBucket
-from gateway.core.user_sessions import Member
-from gateway.core.view import View, me_key
+from gateway.core.view import Member, View, me_key
 from gateway.domain.errors import GatewayError
 from gateway.domain.model import ME, Kind, NodeId, SessionId, Ticket, UserId, key_of, masked
 from gateway.domain.resources import RESOURCES, Agent, Me, Resource

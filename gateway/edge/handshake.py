@@ -21,7 +21,7 @@ from gateway.core.session import Session
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import Application, Device, Ticket, has_controls, readable
 from gateway.domain.upstream import LoggedOn, LogOn
-from gateway.edge.channel import Channel
+from gateway.edge.channel import LEFT, Channel, ConnectionStats, ConnectionSummary, StatsOutput
 from gateway.edge.command_runner import (
     AccountService,
     CommandPrechecks,
@@ -29,7 +29,6 @@ from gateway.edge.command_runner import (
     NumberPolicies,
     SessionNode,
 )
-from gateway.edge.connection_stats import LEFT, ConnectionStats, ConnectionSummary, StatsOutput
 from gateway.edge.credentials import (
     BearerAuth,
     CredentialServices,
@@ -48,7 +47,7 @@ from gateway.edge.socket import PhoneSocket, SocketServices
 from gateway.protocol.bodies import LogOnBody, SessionCreated
 from gateway.protocol.codec import Codec, codec_for
 from gateway.protocol.frames import PROTOCOLS, ClientInfo
-from gateway.runtime.epoll_transport import Wires
+from gateway.runtime.event_loop import Wires
 from gateway.runtime.ports import Clock
 from gateway.telemetry import Telemetry
 

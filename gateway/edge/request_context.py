@@ -19,8 +19,8 @@ from gateway.domain.errors import ERRORS, ErrorCode, GatewayError, tenths
 from gateway.protocol import codec
 from gateway.protocol.bodies import SiteView
 from gateway.protocol.frames import COMMANDS
+from gateway.runtime.event_loop import log_fault
 from gateway.runtime.ports import Clock
-from gateway.runtime.spawn import log_fault
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -14,8 +14,8 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Final, Generic, Protocol, TypeVar
 
+from gateway.runtime.event_loop import log_fault
 from gateway.runtime.ports import Clock
-from gateway.runtime.spawn import log_fault
 
 TICK_S: Final = 0.005
 """Length of a tick of the timer wheel. Times are rounded up: no turn is early, and a pace is late by at most
@@ -89,7 +89,7 @@ class Scheduler(Generic[S]):
         self._is_serving = False
         """Whether the task is giving turns to some that were ready."""
 
-    # ---- for links: gateway.runtime.turns.Phones ----
+    # ---- for links: gateway.runtime.event_loop.Phones ----
 
     def hold(self) -> None:
         """Wake nothing before :meth:`release`, which follows in this turn of the event loop."""

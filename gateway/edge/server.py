@@ -28,8 +28,7 @@ from gateway.edge.limits import BURSTS, HEAD_S, PENDING_CONNECTIONS, PendingConn
 from gateway.edge.request_context import HEADERS, SERVER_NAME, RequestContext, problem, problems, reword
 from gateway.edge.routes import PublicRoutes, SessionRoutes, WebClient
 from gateway.protocol.codec import BODY_BYTES_MAX
-from gateway.runtime.epoll_transport import Wires
-from gateway.runtime.spawn import log_fault
+from gateway.runtime.event_loop import Wires, log_fault
 from gateway.telemetry import Families, written
 
 SHUTDOWN_S: Final = 2.0

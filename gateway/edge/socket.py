@@ -16,16 +16,23 @@ from gateway.core.ledger import UNKNOWN_HEALTH, Health
 from gateway.core.session import AcceptSession, Close, Effects, Invoke, Session, State
 from gateway.domain.errors import CloseCode, SessionRefused
 from gateway.domain.model import Device, Ticket
-from gateway.edge.channel import Channel, ChannelEvent, Disconnect, packed
+from gateway.edge.channel import (
+    Channel,
+    ChannelEvent,
+    ConnectionStats,
+    Disconnect,
+    Initiator,
+    packed,
+    record_update_latency,
+)
 from gateway.edge.command_runner import CommandRunner, SocketNode
-from gateway.edge.connection_stats import ConnectionStats, Initiator, record_update_latency
 from gateway.edge.credentials import SessionCredentials
 from gateway.edge.limits import SocketSlot
 from gateway.edge.scheduler import NEVER, Schedulable, Scheduler, SocketTasks, guarded
 from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import ClientInfo, ControlFrame
 from gateway.protocol.websocket import Message, Violation
-from gateway.runtime.spawn import log_fault
+from gateway.runtime.event_loop import log_fault
 from gateway.telemetry import Telemetry
 
 STALL_S: Final = 10.0

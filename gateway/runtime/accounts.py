@@ -17,8 +17,8 @@ from gateway.core.registry import Quota
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import SessionId, Ticket, UserId
 from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
-from gateway.runtime.log_off import LogOffs, SiteAuthority, authority_of
 from gateway.runtime.ports import Authority, Clock, SharedStore
+from gateway.runtime.sessions import LogOffs, SiteAuthority, authority_of
 
 TOLD_S: Final = 60.0
 """When to try again what all nodes together have locked: the store gives no times."""
@@ -358,7 +358,7 @@ class Accounts:
 
     Invariant: of one session at most one log-off, one listing and one end of another are under way.
     :class:`gateway.runtime.accounts.LogOns` guards the log-ons; log-offs are retried by
-    :class:`gateway.runtime.log_off.LogOffs`.
+    :class:`gateway.runtime.sessions.LogOffs`.
     """
 
     def __init__(

@@ -35,8 +35,8 @@ from gateway.protocol.envelopes import (
     Report,
     Since,
 )
+from gateway.runtime.event_loop import log_fault, spawn
 from gateway.runtime.ports import NODE_TTL_S, Bus, Clock, NodeRegistry, NotSentError, Tally
-from gateway.runtime.spawn import log_fault, spawn
 
 UPDATES_MAX: Final = 2_000
 """Values and publications of one message, unless a single publication has more: some 0.5 MB."""

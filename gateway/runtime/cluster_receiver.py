@@ -38,12 +38,11 @@ from gateway.protocol.envelopes import (
     Sought,
 )
 from gateway.runtime.cluster import ClusterMembership, Exchange, NotHeardError
+from gateway.runtime.event_loop import log_fault, spawn
 from gateway.runtime.follower import Follower, Shared
-from gateway.runtime.owner import Owner
 from gateway.runtime.ports import Clock, Grant, RoleOverError, Tally
 from gateway.runtime.sessions import UNSURE_S
-from gateway.runtime.spawn import log_fault, spawn
-from gateway.runtime.user_state import UserState
+from gateway.runtime.user_state import Owner, UserState
 
 ANSWER_S: Final = 2.0
 """After how long without an answer a node counts as not reached."""

@@ -20,7 +20,7 @@ from gateway.core.commands import (
     patience_s,
 )
 from gateway.core.registry import Quota
-from gateway.core.user_sessions import UserSessions
+from gateway.core.view import UserSessions
 from gateway.domain.commands import (
     RULES,
     AcknowledgeNotice,
@@ -37,10 +37,10 @@ from gateway.domain.commands import (
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId, NumberAct, UserId, masked
 from gateway.domain.upstream import Attached, Feature, LinkClosed
+from gateway.runtime.event_loop import LeanEvent, spawn
 from gateway.runtime.link_session import LinkHealth
 from gateway.runtime.ports import Clock, Link
 from gateway.runtime.sessions import SessionAdmission
-from gateway.runtime.spawn import LeanEvent, spawn
 
 TAKEN_OVER_S: Final = 3.0
 """How long a command waits for the link of a user who comes from another node."""

@@ -31,11 +31,11 @@ from gateway.protocol.envelopes import (
     Since,
     Value,
 )
+from gateway.runtime.event_loop import TaskGroup, spawn, weakly
 from gateway.runtime.handover import Takeover
 from gateway.runtime.mirror import Feed
 from gateway.runtime.ports import Grant, Local, RoleOverError, Start
 from gateway.runtime.remote_owner import OwnerDiscovery, RemoteAttach, RemoteCommands
-from gateway.runtime.spawn import TaskGroup, spawn, weakly
 from gateway.runtime.world import World
 
 AHEAD_MS: Final = 1_000

@@ -18,8 +18,7 @@ from gateway.core.early import Early
 from gateway.core.element import Element, Parts
 from gateway.core.ledger import Health, Ledger, Reader
 from gateway.core.session import Session
-from gateway.core.user_sessions import Member, UserSessions
-from gateway.core.view import FACTS_PREFIX, ME_PREFIX, facts_key, me_key, wanted_by
+from gateway.core.view import FACTS_PREFIX, ME_PREFIX, Member, UserSessions, facts_key, me_key, wanted_by
 from gateway.domain.commands import Directory, Listen
 from gateway.domain.errors import CloseCode
 from gateway.domain.model import (
@@ -50,8 +49,8 @@ from gateway.domain.resources import (
 from gateway.domain.upstream import About, FunctionChanged, ObjectChanged, Reading, Source
 from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import NoticeFrame
+from gateway.runtime.event_loop import weakly
 from gateway.runtime.ports import Clock
-from gateway.runtime.spawn import weakly
 
 
 class Connection(Protocol):

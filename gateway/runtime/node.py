@@ -30,7 +30,6 @@ from gateway.protocol.envelopes import Control, Leaving, NodeRecord, SessionFact
 from gateway.runtime.accounts import Accounts
 from gateway.runtime.cluster import ClusterMembership, Exchange
 from gateway.runtime.cluster_receiver import AdminRpc, ClusterReceiver
-from gateway.runtime.log_off import LogOffs, Others, SessionRevocations
 from gateway.runtime.mirror import Connection
 from gateway.runtime.ports import (
     WRITE_REFUSALS,
@@ -43,6 +42,7 @@ from gateway.runtime.ports import (
     Tally,
     Upstream,
 )
+from gateway.runtime.sessions import LogOffs, Others, SessionRevocations
 from gateway.runtime.user_state import UserState, UserStates
 from gateway.runtime.world import LeaseRenewals, World, refusal
 

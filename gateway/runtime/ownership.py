@@ -14,13 +14,13 @@ from gateway.core.bus_health import BusState
 from gateway.core.lease import Acquire, Lease, LeaseState, Renew
 from gateway.core.link import LinkMachine
 from gateway.core.rate_limits import Place, Urgency
-from gateway.core.user_sessions import Member, UserSessions
+from gateway.core.view import Member, UserSessions
 from gateway.domain.errors import EndReason, GatewayError
 from gateway.domain.model import UserId
 from gateway.domain.upstream import About, Feature, LinkClosed
 from gateway.protocol.envelopes import Control, Owned, Sought
+from gateway.runtime.event_loop import LeanEvent, spawn
 from gateway.runtime.ports import Grant, Link, Start
-from gateway.runtime.spawn import LeanEvent, spawn
 from gateway.runtime.world import Renewal, World
 
 Answer = Literal["ours", "refused", "unanswered"]

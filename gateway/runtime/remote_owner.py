@@ -21,9 +21,9 @@ from gateway.domain.model import NodeId, Ticket, UserId
 from gateway.domain.upstream import Feature
 from gateway.protocol.envelopes import Attach, AttachAnswer, CallAnswer, CallRequest, Detach, Inbox, Refusal
 from gateway.runtime.cluster import NotHeardError
+from gateway.runtime.event_loop import spawn
 from gateway.runtime.mirror import Feed
 from gateway.runtime.ports import Grant, Local, Start
-from gateway.runtime.spawn import spawn
 from gateway.runtime.world import World
 
 _UNREACHED: Final = "The node that owns the user is unreachable. Try again."

@@ -15,8 +15,7 @@ from itertools import count
 from typing import Final, Protocol
 
 from gateway.core.compose import Address
-from gateway.core.user_sessions import Member, UserSessions
-from gateway.core.view import ALWAYS_LISTENED, wanted
+from gateway.core.view import ALWAYS_LISTENED, Member, UserSessions, wanted
 from gateway.domain.commands import (
     AttachSession,
     DetachSession,
@@ -33,9 +32,9 @@ from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.model import Kind, Scope
 from gateway.domain.resources import FunctionState
 from gateway.domain.upstream import Attached, FunctionChanged, FunctionName, Source
+from gateway.runtime.event_loop import LeanEvent, TaskGroup, spawn, weakly
 from gateway.runtime.mirror import Mirror
 from gateway.runtime.ports import Clock, Link
-from gateway.runtime.spawn import LeanEvent, TaskGroup, spawn, weakly
 
 MOST: Final = 48
 """Questions under way at once: a link takes 64, and commands are to find room."""

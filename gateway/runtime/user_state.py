@@ -1,34 +1,462 @@
-"""The users of this node: the phones of each, and the node's role for the user.
+"""The users of this node: the phones of each, the node's role for the user, and the owner.
 
 A node first tries to own a user. When another node owns the user it follows that node, until it has to own
 the user itself. Phones keep what they show through every change of role.
+
+The owner is the node's side of the user at the OSCC-E Server. It has OSCC-E accept each session of the user,
+whichever node its phone is on, keeps the one link open while a session needs it, and has commands executed
+at most once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import lru_cache
 from typing import Final
+from weakref import proxy
 
 from gateway.core.commands import Calls, CommandHistory, not_begun, patience_s
 from gateway.core.compose import Composer
 from gateway.core.due_times import DueTime, DueTimes
 from gateway.core.ledger import UNKNOWN_HEALTH
-from gateway.domain.commands import Call, Outcome
-from gateway.domain.errors import CloseCode, ErrorCode, SessionRefused
+from gateway.core.link import LinkMachine
+from gateway.core.view import Member, UserSessions
+from gateway.domain.commands import Call, History, Outcome
+from gateway.domain.errors import CloseCode, EndReason, ErrorCode, SessionRefused
 from gateway.domain.model import NodeId, Ticket, UserId
-from gateway.protocol.envelopes import SessionFacts
+from gateway.domain.upstream import Feature
+from gateway.protocol.envelopes import SessionFacts, Since
+from gateway.runtime.command_execution import CommandExecution
+from gateway.runtime.event_loop import LeanEvent, TaskGroup, log_fault, spawn
 from gateway.runtime.follower import Follower
-from gateway.runtime.mirror import Feed
-from gateway.runtime.owner import Owner
-from gateway.runtime.ports import Clock, Grant, Local, RoleOverError, Start, not_reached
-from gateway.runtime.sessions import ATTACH_S
-from gateway.runtime.spawn import LeanEvent, log_fault
+from gateway.runtime.handover import Handover, Sharing
+from gateway.runtime.link_session import Linked, LinkHealth
+from gateway.runtime.mirror import Feed, Mirror
+from gateway.runtime.ownership import Answer, LinkDialer, OpenedLink
+from gateway.runtime.ports import (
+    RECONNECT_WINDOW_S,
+    Clock,
+    Grant,
+    Link,
+    Local,
+    RoleOverError,
+    Start,
+    not_reached,
+)
+from gateway.runtime.sessions import ATTACH_S, SessionAdmission, SessionRenewal
 from gateway.runtime.world import World
+
+STRANGERS_S: Final = 30.0
+"""For how long a new owner keeps what the last one reported of sessions that no phone has shown it."""
+HISTORY_S: Final = 1.0
+"""For how long after the link is open a command that may have run waits for the giver's history."""
+_PLAIN: Final = Start()
+
+
+class Owner:
+    """One user upstream.
+
+    Invariants: at most one link, under a token that this node was granted; no session is served
+    before OSCC-E has accepted it in this epoch; a command is sent upstream at most once.
+
+    Args:
+        feed: Where the user's changes go on this node.
+        world: The outside.
+        composer: Shares elements between the users of the node.
+        calls: What is known of the user's commands; outlives the owner.
+        start: How the ownership begins.
+        local: The sessions with a phone on this node.
+        touch: Called when :meth:`due_at` may return another time.
+    """
+
+    _is_renewing = False
+    """Whether a renewal of the lease is under way that a tick began."""
+    _stopped = False
+
+    def __init__(
+        self,
+        feed: Feed,
+        world: World,
+        composer: Composer,
+        calls: Calls[asyncio.Future[Outcome]],
+        start: Start = _PLAIN,
+        local: tuple[Local, ...] = (),
+        touch: Callable[[], None] = lambda: None,
+    ) -> None:
+        me: Owner = proxy(self)  # what has ended leaves memory at once: no collaborator keeps its owner
+        self.clock, self.pauses = world.clock, world.pauses
+        self.feed = feed
+        self.user_sessions = UserSessions()
+        self.session_admission = SessionAdmission(me, world)
+        self.mirror = Mirror(feed, self.user_sessions, composer, world.clock, self.session_admission.look)
+        self.execution = CommandExecution(feed.user, me, calls, world.number_changes, world.audit)
+        self.sharing = Sharing(feed, world.exchange)
+        self.epoch = 0
+        self.owned_by: Grant | None = None
+        """The owner of the user, once that is known to be another node."""
+        self._world, self._touch = world, touch
+        self._start = start
+        self._machine = LinkMachine()
+        self._link_dialer = LinkDialer(feed.user, world, self._machine, me, start)
+        self.lease = self._link_dialer.lease_keeper.lease
+        self.pulse = LinkHealth(feed, self.mirror, self._machine, world, is_taking_over=start != _PLAIN)
+        self._handover = Handover(me, world)
+        self._renewing = SessionRenewal(me, world)
+        self._linked: Linked | None = None
+        self._tasks: asyncio.TaskGroup | None = None
+        self._began_at = math.inf
+        self._history_by = -math.inf
+        """Until when the history of the owner that gave may come."""
+        feed.outlet = self.sharing
+        feed.ledger.ahead_ms = 0
+        for ticket, since_s in start.lingering:
+            self.user_sessions.linger(ticket, world.clock.now() - since_s)
+        for one in local:
+            self.user_sessions.join(one.ticket, one.topics).came_at = one.since
+
+    # ---- sessions ----
+
+    async def attach(
+        self, ticket: Ticket, topics: tuple[str, ...], node: NodeId | None = None, since: float | None = None
+    ) -> SessionFacts:
+        """Return when OSCC-E has accepted the session and what it follows has been read once.
+
+        When the readings take too long, or the link is down, the session is served with what is
+        there, if it was accepted in this epoch.
+
+        Args:
+            ticket: The session's.
+            topics: What it follows.
+            node: Where its phone is; None is here.
+            since: When its phone came there; None: now.
+
+        Raises:
+            SessionRefused: It has ended, its phone is on another node since, or no answer came in time.
+            RoleOverError: Another node has the user by now.
+        """
+        self._touch()
+        if self._link_dialer.gives_way:
+            raise SessionRefused(CloseCode.REBALANCE, "owned elsewhere", window_s=RECONNECT_WINDOW_S)
+        return await self.session_admission.attach(ticket, topics, node, since)
+
+    def follow(self, handle: str, topics: tuple[str, ...]) -> None:
+        """Listen to what the session follows now."""
+        if (member := self.user_sessions.get(handle)) is not None:
+            self.user_sessions.follow(member, topics)
+            self.look()
+
+    def leave(self, handle: str, node: NodeId | None = None) -> None:
+        """Record that the session's phone left *node*; the session stays attached for a while."""
+        self.user_sessions.leave(handle, self.clock.now(), node)
+        surplus = self.user_sessions.surplus()
+        if surplus is not None:
+            self.let_go(surplus.handle)
+        self.look()
+
+    def let_go(self, handle: str) -> None:
+        """Act for a session no longer; at OSCC-E it lives on or has ended."""
+        member = self.user_sessions.remove(handle)
+        if member is None:
+            return
+        if self._linked is not None:
+            self._linked.leave(member)
+        self._gone(member)
+
+    async def execute(self, call: Call, node: NodeId | None = None) -> Outcome | None:
+        """Have a command executed at most once, and return what became of it; None: ask the next owner.
+
+        Args:
+            call: What is asked.
+            node: Over which node it came; None is this one.
+        """
+        return await self.execution.execute(call, self._tasks, node)
+
+    def given(self, token: int, history: History) -> None:
+        """Process what an owner knows of commands whose link was replaced by that with *token*.
+
+        Only of a link that is this owner's, in the epoch of now: else others may have had one between.
+        """
+        if token == self.epoch and not self.is_over:
+            self._history_by = -math.inf
+            self.execution.adopt(history)
+            self.answered()
+
+    def _gone(self, member: Member) -> None:
+        """Forget what only a removed session could see."""
+        self.feed.forget(member.handle)
+        if len(self.user_sessions):
+            self.mirror.narrowed()
+        self.feed.flush()
+        self.session_admission.look(None if self.is_over else member.handle)
+        self.look()
+
+    def look(self) -> None:
+        """Have it seen to that what is asked of OSCC-E is what is wanted now."""
+        self._touch()
+        if self._linked is not None and self.is_over:
+            self._linked.close()
+        elif self._linked is not None:
+            self._linked.need()
+        self._link_dialer.look()
+
+    # ---- what the link reports (Keeper, Served) ----
+
+    def heard(self) -> None:
+        """Record that a message came."""
+        if self.pulse.heard():
+            self._touch()
+
+    def sees(self, *, regained: bool) -> None:
+        """Record that the server may have begun or ceased to send realtime data."""
+        self._touch()
+        self.pulse.sees(regained=regained)
+
+    def agreed(self, keep_alive_s: float) -> None:
+        """Note after which silence the server wants a sign of life."""
+        self.pulse.agreed(keep_alive_s)
+
+    def synced(self) -> None:
+        """Record that every question asked so far is answered, and the mirror shows it."""
+        self._touch()
+        self.mirror.synced()
+        self.pulse.synced()
+        self.sharing.light()
+        self.answered()
+
+    def answered(self) -> None:
+        """Wake the tasks that wait in :meth:`attach`."""
+        self.session_admission.look()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether everything that was asked on the open link has answered."""
+        return self._linked is not None and self._linked.settled
+
+    def ended(self, member: Member, reason: EndReason, by: str | None) -> None:
+        """Remove a session that OSCC-E ended or refused, and close its phone."""
+        if self.user_sessions.get(member.handle) is not member:
+            return
+        self.user_sessions.remove(member.handle)
+        member.end = (reason, by)
+        self._world.session_ended(replace(member.ticket, expires_at_ms=member.expires_at_ms), reason, by)
+        self.feed.learn(member.facts(reason, by), None)
+        self._gone(member)
+
+    def epoch_began(self, epoch: int) -> None:
+        """Write under a new lease: OSCC-E must accept each session again; phones keep what they show."""
+        self._touch()
+        self.epoch = epoch
+        self._began_at = self.clock.now()
+        self.user_sessions.forget_acceptances()
+        self._history_by = -math.inf
+        if self._start.history is not None:
+            self.execution.adopt_quota(self._start.history)
+            self._history_by = math.inf
+        self._start = _PLAIN
+        self.feed.ledger.rebase(epoch)
+        self.sharing.darken()
+        self.feed.flush()
+
+    @contextmanager
+    def _linked_by(self, opened: OpenedLink) -> Iterator[Linked]:
+        """Act by an open link while the block lasts."""
+        linked = self._linked = Linked(*opened, self)
+        self._history_by = min(self._history_by, self.clock.now() + HISTORY_S)
+        try:
+            yield linked
+        finally:
+            self._touch()
+            self._linked = None
+            self.user_sessions.unlinked(replaced=linked.replaced_by is not None)
+            self.mirror.live = False
+
+    def unreached(self) -> None:
+        """Record that there is no link now."""
+        self._touch()
+        self.pulse.unreached()
+        if self._linked is None:
+            self._handover.unreached()
+        self.answered()
+
+    def owned_elsewhere(self, grant: Grant) -> None:
+        """End: another node has the user."""
+        self.owned_by = grant
+        self.stop()
+
+    def redial(self) -> None:
+        """Close the link, to open one under another lease."""
+        if self._linked is not None:
+            self._linked.close()
+
+    def cut_off(self) -> None:
+        """Send the phones away: others live, have the user, and are not reached from here."""
+        self._world.cut_off()
+        self.send_on()
+
+    def send_on(self) -> None:
+        """Send the phones here to another node, which has the user."""
+        for connection in list(self.feed.connections.values()):
+            connection.close(CloseCode.REBALANCE, "owned elsewhere", window_s=RECONNECT_WINDOW_S)
+
+    def replaced(self, token: int) -> None:
+        """Record that the link with *token* took the place of this owner's."""
+        self._handover.replaced(token)
+
+    # ---- what executing needs (Line) ----
+
+    @property
+    def expects_history(self) -> bool:
+        """Whether the owner that gave the user may still send what it knows of commands."""
+        return self.clock.now() < self._history_by
+
+    @property
+    def link(self) -> Link | None:
+        """The open link."""
+        return None if self._linked is None else self._linked.link
+
+    @property
+    def features(self) -> frozenset[Feature]:
+        """What the server at the end of the open link can do."""
+        return frozenset() if self._linked is None else self._linked.features
+
+    @property
+    def offset_ms(self) -> int:
+        """Gateway clock minus server clock."""
+        return self.mirror.offset_ms
+
+    @property
+    def may_act(self) -> bool:
+        """Whether a command sent now is executed only if this node still acts for the user."""
+        return (self._linked is not None and self._linked.fenced) or self.lease.holds(self.clock.now())
+
+    def doubted(self, handle: str) -> None:
+        """Record that the server says that it does not know a session."""
+        member = self.user_sessions.get(handle)
+        if member is not None:
+            spawn(self._tasks, self._renewing.doubt(member))
+
+    @property
+    def token(self) -> int:
+        """The token of the lease under which it is spoken; 0 for none yet, when over, or when overtaken."""
+        return 0 if self.is_over or (self._linked is None and self.lease.is_overtaken) else self.epoch
+
+    # ---- life ----
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no session is left to act for, or the user was let go."""
+        return self._stopped or not len(self.user_sessions)
+
+    async def run(self) -> None:
+        """Own the user until no session is left, :meth:`stop`, or another node has the user."""
+        try:
+            async with TaskGroup() as tasks:
+                self._tasks = tasks
+                self.sharing.run_in(tasks)
+                try:
+                    while (opened := await self._link_dialer.next_link()) is not None:
+                        with self._linked_by(opened) as linked:
+                            await linked.run()
+                        self._link_dialer.link_ended(linked.replaced_by)
+                        del opened, linked  # nothing of a link that is gone stays until the next one
+                finally:
+                    self._link_dialer.leave()
+                    self._tasks = None
+                    self.sharing.run_in(None)
+                    self._handover.over()
+                    self._renewing.stop()
+        finally:
+            self._stopped = True
+            if self.feed.outlet is self.sharing:
+                self.feed.outlet = None
+            self.execution.end()
+            self.answered()
+            await self._link_dialer.lease_keeper.release()
+
+    def stop(self) -> None:
+        """Let the user go."""
+        self._stopped = True
+        self._machine.stop()
+        self.look()
+
+    def asked(self, node: NodeId, since: Since) -> None:
+        """Record that another node follows, which phones it has, and whether it would act for the user."""
+        self._touch()
+        self.sharing.interested(node, self.clock.now())
+        if self.user_sessions.seen(node, since.phones, self.clock.now()):
+            self.look()
+        if since.adopt:
+            self._handover.asked(node, since.adopt, self._tasks)
+
+    def owned(self, grant: Grant) -> None:
+        """Record that another node owns the user, as it says itself; that counts while no link is open."""
+        self._link_dialer.owned(grant)
+
+    def tick(self, now: float) -> None:
+        """Do what is due by time: signs of life, renewals of the lease and of sessions, lingers."""
+        if self._tasks is None:
+            return
+        self.pulse.tend(self._linked, now)
+        due_at = self.lease.due_at
+        if due_at is not None and due_at <= now and self._link_dialer.may_ask():
+            self._is_renewing = self._link_dialer.renew()
+        if self._linked is not None and self._link_dialer.is_outbid(now):
+            spawn(self._tasks, self._link_dialer.reconsider())
+        self._renewing.tick(now, self._tasks)
+        self._handover.tick(now)
+        self._see_who_left(now)
+        self.pulse.say()
+
+    def due_at(self, now: float) -> float:
+        """See :meth:`gateway.runtime.ports.Role.due_at`."""
+        linked, lease_at = self._linked, self.lease.due_at
+        if self._is_renewing:
+            lease_at = now + self.lease.renew_s
+        if self._tasks is None or linked is None or lease_at is None:
+            return now
+        return min(
+            lease_at,
+            self.pulse.due_at(linked),
+            self._began_at + STRANGERS_S,
+            self.sharing.due_at,
+            self.user_sessions.lingers_until(self._world.linger),
+            now + (self.user_sessions.renewal_ms - self.clock.wall_ms()) / 1000,
+        )
+
+    def _see_who_left(self, now: float) -> None:
+        if now - self._began_at > STRANGERS_S:
+            self.feed.keep({member.handle for member in self.user_sessions})
+            self._began_at = math.inf
+        for member in (member for node in self.sharing.silent(now) for member in self.user_sessions.at(node)):
+            self.leave(member.handle, member.node)
+        for member in self.user_sessions.lingered(now, self._world.linger):
+            self.let_go(member.handle)
+
+    async def renew(self) -> bool:
+        """Ask to extend the lease, if it is still held; return whether that was granted.
+
+        A store that takes no writes grants nothing to any node: one that took the user has replaced the link.
+        """
+        was_ours = self.lease.is_ours
+        answer = await self._link_dialer.lease_keeper.renew()
+        self.renewed(answer, was_ours=was_ours)
+        is_alone = self._linked is not None and self._linked.fenced and self._world.refuses_writes()
+        return answer == "ours" or (answer == "unanswered" and is_alone)
+
+    def renewed(self, answer: Answer, *, was_ours: bool) -> None:
+        """Process the answer to a renewal; *was_ours*: whether anything was held when it was asked for."""
+        self._is_renewing = False
+        if was_ours and answer == "refused":
+            self.pulse.doubted(self._linked)
+        if answer != "ours" or not self.lease.may_dial:
+            self._touch()
+        self._link_dialer.look()
+
 
 UNFOLLOW_S: Final = 30.0
 """For how long a user without a phone here is still followed: phones come back."""

@@ -17,8 +17,8 @@ from gateway.core.session import LOG_ON_WINDOW_S
 from gateway.domain.errors import CloseCode, EndReason, GatewayError, SessionRefused, close_for
 from gateway.domain.model import Application, NodeId, NumberAct, Ticket, UserId
 from gateway.runtime.cluster import Exchange
+from gateway.runtime.event_loop import log_fault, spawn
 from gateway.runtime.ports import Authority, Clock, Leases, Tally, Upstream
-from gateway.runtime.spawn import log_fault, spawn
 
 RENEWED_AT_ONCE: Final = 200
 """Leases that one request renews: a store works on it in one go, and serves nothing else meanwhile."""

@@ -9,8 +9,8 @@ from typing import cast
 
 import pytest
 
-from gateway.app.balancing import WINDOW_S, PhoneBalancer
-from gateway.core.balance import SETTLED_S
+from gateway.app.wiring import WINDOW_S, PhoneBalancer
+from gateway.core.due_times import SETTLED_S
 from gateway.core.session import State
 from gateway.domain.errors import CloseCode
 from gateway.domain.model import NodeId

@@ -8,7 +8,7 @@ from gateway.app.admin import CLOSES_MAX, CLOSES_MS, CloseHistory
 from gateway.app.keys import SecretKey
 from gateway.app.logging import Pseudonyms
 from gateway.domain.model import Application, NodeId, UserId
-from gateway.edge.connection_stats import ConnectionSummary
+from gateway.edge.channel import ConnectionSummary
 from gateway.protocol.envelopes import Order
 
 PSEUDONYMS = Pseudonyms(SecretKey(bytes(32)))

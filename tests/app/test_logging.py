@@ -23,7 +23,7 @@ from gateway.app.logging import (
     set_level,
 )
 from gateway.domain.model import Application, UserId
-from gateway.edge.connection_stats import ConnectionSummary
+from gateway.edge.channel import ConnectionSummary
 from tests.doubles.clock import ManualClock
 
 KEY = SecretKey(bytes(32))

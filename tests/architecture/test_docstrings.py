@@ -86,7 +86,7 @@ def test_references_resolve_and_arguments_are_parameters() -> None:
 
 
 def test_what_names_nothing_is_found() -> None:
-    gone = "See :mod:`gateway.runtime.households`, :class:`gateway.runtime.owner.Owner`, :mod:`witness`."
+    gone = "See :mod:`gateway.runtime.households`, :class:`gateway.runtime.user_state.Owner`, :mod:`witness`."
     assert unresolved(gone, "gateway.runtime") == ["gateway.runtime.households", "witness"]
     doc = '"""A.\n\n    Args:\n        queue of a: It.\n        b: It.\n    """'
     source = f"class A:\n    {doc}\n\n    def __init__(self, b): ...\n"

@@ -17,8 +17,8 @@ from gateway.domain.upstream import LoggedOn, LogOn, Opened, Part, Reading, Sour
 from gateway.upstream.asterisk.ami import AmiAddress
 from gateway.upstream.asterisk.link import AsteriskLink
 from gateway.upstream.asterisk.monitor import Timing
+from gateway.upstream.asterisk.people import Rules
 from gateway.upstream.asterisk.server import AsteriskServer, AsteriskSettings
-from gateway.upstream.asterisk.view import Rules
 from tests.contracts.upstream_sites import Heard, hearing
 from tests.doubles.fake_ami import FakeAsterisk, quick_hash
 

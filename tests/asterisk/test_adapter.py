@@ -32,9 +32,8 @@ from gateway.domain.upstream import (
     Source,
     trouble_of,
 )
-from gateway.upstream.asterisk.people import number_of
+from gateway.upstream.asterisk.people import Rules, number_of
 from gateway.upstream.asterisk.server import AsteriskServer
-from gateway.upstream.asterisk.view import Rules
 from tests.asterisk.site import NUMBER, PASSWORD, Ear, Place, place
 from tests.contracts.upstream_sites import hearing
 

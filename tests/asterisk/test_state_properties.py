@@ -10,8 +10,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from gateway.simulator.ami import Session
 from gateway.upstream.asterisk.ami import Framer
+from gateway.upstream.asterisk.people import AsteriskView, Rules
 from gateway.upstream.asterisk.state import Pass, Queues
-from gateway.upstream.asterisk.view import AsteriskView, Rules
 from tests.doubles.fake_ami import Account, FakeAsterisk
 
 QUEUES = ("sales", "support")

@@ -34,11 +34,10 @@ from gateway.upstream.asterisk.ami import (
     connect,
     log_in,
 )
-from gateway.upstream.asterisk.commands import is_same_reason
+from gateway.upstream.asterisk.link import is_same_reason
 from gateway.upstream.asterisk.monitor import EFFECT_S, Monitor
-from gateway.upstream.asterisk.people import number_of
+from gateway.upstream.asterisk.people import Rules, number_of
 from gateway.upstream.asterisk.state import Queues
-from gateway.upstream.asterisk.view import Rules
 from tests.app.certificates import both_ends
 from tests.asterisk.site import NUMBER, Ear, Place, place
 from tests.doubles.fake_ami import FakeAsterisk

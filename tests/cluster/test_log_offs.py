@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.runtime.log_off import LOOK_S, RETRY_S
 from gateway.runtime.ports import NODE_TTL_S
+from gateway.runtime.sessions import LOOK_S, RETRY_S
 from tests.cluster.cluster import PASSWORD, Cluster, cluster
 from tests.cluster.programs import Node
 from tests.doubles.servers import Server, redis_server

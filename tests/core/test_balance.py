@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.balance import BEGIN, END, EXCESS_MIN, PAUSE_S, ROUND_S, SETTLED_S, SHARE, Balance
+from gateway.core.due_times import BEGIN, END, EXCESS_MIN, PAUSE_S, ROUND_S, SETTLED_S, SHARE, Balance
 
 LOG_ONS_PER_S = 20.0
 LOOK_S = 3.0

@@ -7,8 +7,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.core.link import Linger
-from gateway.core.user_sessions import SESSIONS_MAX, UserSessions
-from gateway.core.view import Following
+from gateway.core.view import SESSIONS_MAX, Following, UserSessions
 from gateway.domain.errors import EndReason
 from gateway.domain.model import Application, Device, NodeId, Right, Scope, Ticket
 from tests.core.samples import SCOPE, WALL_MS, ticket_of

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gateway.core.user_sessions import UserSessions
-from gateway.core.view import Following
+from gateway.core.view import Following, UserSessions
 from gateway.domain.model import Application, NodeId, Scope
 from tests.core.samples import SCOPE, ticket_of
 from tests.core.user_session_sets import LIFE_MS, ONE, TWO, attached, full

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.core.user_sessions import UserSessions
+from gateway.core.view import UserSessions
 from gateway.domain.model import Application, Right, Scope, SessionId, Ticket
 from gateway.domain.upstream import Attached
 from tests.core.samples import SCOPE, ticket_of

@@ -14,7 +14,7 @@ from gateway.edge.channel import Channel, ChannelEvent, Disconnect
 from gateway.edge.handshake import WIRES, accept, check_handshake
 from gateway.protocol.codec import codec_for
 from gateway.protocol.websocket import Message, Violation
-from gateway.runtime.epoll_transport import Wires
+from gateway.runtime.event_loop import Wires
 from tests.edge.raw_phone import RawPhone
 from tests.edge.visits import Server
 

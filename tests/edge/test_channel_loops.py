@@ -15,7 +15,7 @@ from aiohttp import web
 from gateway.edge.channel import Channel
 from gateway.edge.handshake import WIRES, accept
 from gateway.protocol.codec import JSON
-from gateway.runtime.epoll_transport import Wires
+from gateway.runtime.event_loop import Wires
 from tests.app.certificates import make
 from tests.edge.channels import Ear, echo
 from tests.edge.raw_phone import RawPhone

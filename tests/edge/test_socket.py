@@ -13,7 +13,7 @@ from gateway.core.session import Session
 from gateway.domain.commands import ChangeRemoteNumber, Outcome, SetAgentRoutingState, Status
 from gateway.domain.errors import CloseCode, EndReason
 from gateway.domain.model import Application
-from gateway.edge.connection_stats import ConnectionStats
+from gateway.edge.channel import ConnectionStats
 from gateway.edge.scheduler import SocketTasks
 from gateway.protocol import frames
 from gateway.protocol.codec import JSON, MSGPACK, Codec

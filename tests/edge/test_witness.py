@@ -12,7 +12,7 @@ from gateway.core.view import view_of
 from gateway.domain.commands import Call, Outcome, SetRoutingState, Status
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Scope, UserId
-from gateway.edge.connection_stats import ConnectionStats, ConnectionSummary, Initiator, StatsOutput
+from gateway.edge.channel import ConnectionStats, ConnectionSummary, Initiator, StatsOutput
 from gateway.protocol.codec import JSON
 from gateway.telemetry import Telemetry
 from tests.core.outbox_line import queue

@@ -14,8 +14,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from gateway.domain.model import Application, Device, SessionId, SessionSecret, Ticket, UserId
+from gateway.edge.channel import ConnectionSummary
 from gateway.edge.command_runner import NumberPolicies, NumberPolicy
-from gateway.edge.connection_stats import ConnectionSummary
 from gateway.edge.credentials import Tokens
 from gateway.edge.handshake import EdgeParts
 from gateway.edge.limits import SocketAdmission

@@ -80,7 +80,7 @@ PLACES: Final[dict[str, str]] = {
             runtime/subscriptions.py Questions._under_way;
             runtime/mirror.py Mirror._mes _composed _uncomposed;
             runtime/remote_owner.py RemoteCommands._under_way;
-            runtime/sharing.py Sharing._asked_at _together _changed;
+            runtime/handover.py Sharing._asked_at _together _changed;
             runtime/cluster.py Bundles._sources;
             upstream/asterisk/ami.py AmiConnection._pending;
             upstream/asterisk/link.py AsteriskLink._inbox _pending by_kind queries;
@@ -88,17 +88,17 @@ PLACES: Final[dict[str, str]] = {
             upstream/asterisk/state.py Pass._callers _members _names;
             upstream/asterisk/state.py Queues._passes changed_interfaces changed_queues contacts memberships;
             upstream/asterisk/state.py Queues.queues refresh unknown;
-            upstream/asterisk/view.py AsteriskView._learned facts interfaces parts;
+            upstream/asterisk/people.py AsteriskView._learned facts interfaces parts;
             upstream/oscce/socket.py Frames._held _parts;
-            upstream/oscce/link.py OsccLink._pending _given_up _strays _ready _own_agents;
+            upstream/oscce/client.py OsccLink._pending _given_up _strays _ready _own_agents;
             upstream/oscce/readings.py Unread._kept _places; upstream/oscce/socket.py LinkSocket._inbox;
             upstream/oscce/readings.py Readings._young _old _sets
         """,
         "token": """
             upstream/asterisk/link.py AsteriskLink.attached;
             upstream/asterisk/publisher.py Publisher.links _scopes;
-            core/user_sessions.py Few._held; core/registry.py Registry._people _places _lingering;
-            core/user_sessions.py UserSessions._members _devices _elsewhere _left _aliases _rescoped _changed;
+            core/view.py Few._held; core/registry.py Registry._people _places _lingering;
+            core/view.py UserSessions._members _devices _elsewhere _left _aliases _rescoped _changed;
             edge/scheduler.py Scheduler.sockets _ready _wheel _ticks; edge/routes.py SessionRoutes._exporting;
             runtime/sessions.py SessionAdmission._waiting;
             runtime/subscriptions.py Asking._unsure _tried _unheard _leaving _gained;
@@ -118,7 +118,7 @@ PLACES: Final[dict[str, str]] = {
             core/rate_limits.py Buckets._buckets; core/log_on_queue.py LogOnQueue._addresses;
             edge/limits.py PendingConnections._open _of _silent; app/listeners.py _Acceptor._listening _rests;
             edge/limits.py SocketAdmission._silent _rate_of; edge/limits.py KeyedRates._full_at;
-            runtime/epoll_transport.py Wires._wires;
+            runtime/event_loop.py Wires._wires;
             upstream/oscce/client.py OsccServer._links_open
         """,
         "failed_log_ons": """
@@ -132,11 +132,11 @@ PLACES: Final[dict[str, str]] = {
             core/commands.py CommandHistory._present _absent
         """,
         "pending_log_offs": """
-            runtime/log_off.py LogOffs._pending _under_way _answered _rates;
+            runtime/sessions.py LogOffs._pending _under_way _answered _rates;
             runtime/accounts.py Accounts._listing _ending
         """,
         "remembered_ids": """
-            core/view.py wanted_by; core/user_sessions.py _in_order;
+            core/view.py wanted_by; core/view.py _in_order;
             core/view.py _same; core/view.py _sight;
             upstream/asterisk/people.py number_of;
             domain/model.py handle_of; edge/credentials.py _user; runtime/user_state.py _same
@@ -157,18 +157,18 @@ PLACES: Final[dict[str, str]] = {
         NOBODY: """
             app/reload.py AuthoritiesReloader._faults _seen;
             app/certificates.py CertificateReloader._names; app/status.py StatusLog._away;
-            app/metrics.py CountedUpstream._dropped; runtime/spawn.py LeanEvent._waiters;
+            app/metrics.py CountedUpstream._dropped; runtime/event_loop.py LeanEvent._waiters;
             upstream/oscce/directory.py _Sieve._dropped; app/logging.py RepetitionFilter._windows;
             app/cli/demo_cluster.py LoadBalancer.carried; app/keys.py Keyring._holders;
-            bus/stores.py RedisBackend._running; core/balance.py Balance._sent;
+            bus/stores.py RedisBackend._running; core/due_times.py Balance._sent;
             bus/cluster.py Topology._connectors _owners _watchers;
             bus/cluster.py ClusterClient._clients _runs;
             bus/pubsub.py Subscriber.doubts; bus/redis.py RedisClient.losses;
             bus/connect.py Refusals._said_at;
-            bus/sealing.py Seals._ciphers dropped; runtime/turns.py Turns._due;
+            bus/sealing.py Seals._ciphers dropped; runtime/event_loop.py Turns._due;
             core/rate_limits.py Record._errors; core/link.py _rhythm;
             edge/credentials.py Tokens._keys; runtime/cluster.py ClusterMembership._known _heard_at;
-            runtime/log_off.py LogOffs._repeats;
+            runtime/sessions.py LogOffs._repeats;
             runtime/cluster_receiver.py AdminRpc._known; upstream/oscce/messages.py LinkReader._routing
         """,
     }.items()

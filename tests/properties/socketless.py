@@ -23,7 +23,7 @@ from gateway.simulator.links import Link
 from gateway.simulator.sessions import Ended
 from gateway.simulator.sessions import LogOn as Asked
 from gateway.upstream.oscce import http
-from gateway.upstream.oscce.link import OsccLink, Terms
+from gateway.upstream.oscce.client import OsccLink, Terms
 from gateway.upstream.oscce.readings import Kept, Readings, head_of
 from gateway.upstream.oscce.socket import Closed, Heard, Take
 

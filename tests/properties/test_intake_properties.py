@@ -17,7 +17,7 @@ from gateway.domain.model import Kind, Scope
 from gateway.domain.resources import Agent, Queue
 from gateway.domain.upstream import Part, Reading, Source
 from gateway.protocol import websocket
-from gateway.runtime.turns import Turns
+from gateway.runtime.event_loop import Turns
 from gateway.upstream.oscce.messages import LinkReader
 from gateway.upstream.oscce.readings import Kept, Readings, text_of
 from gateway.upstream.oscce.socket import Closed, LinkSocket

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from gateway.domain.resources import steady
 from gateway.domain.upstream import Reading
+from gateway.upstream.oscce.decode import References
 from gateway.upstream.oscce.messages import LinkReader, Said
 from gateway.upstream.oscce.readings import Readings
-from gateway.upstream.oscce.resources import References
 from tests.upstream.samples import whole
 
 QUERIES = st.sampled_from([0, 1, 2, 17])

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from gateway.core.compose import Composer
-from gateway.core.user_sessions import UserSessions
-from gateway.core.view import me_key
+from gateway.core.view import UserSessions, me_key
 from gateway.domain.commands import Directory, Listen
 from gateway.domain.model import (
     Application,

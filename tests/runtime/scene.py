@@ -13,7 +13,7 @@ from gateway.bus.memory import MemoryLeases
 from gateway.core.ledger import Health
 from gateway.core.rate_limits import SessionLimits
 from gateway.core.session import AcceptSession, Close, Effects, Invoke, Session
-from gateway.core.user_sessions import Member
+from gateway.core.view import Member
 from gateway.domain.errors import CloseCode, SessionRefused
 from gateway.domain.model import Application, Device, Kind, NodeId, NumberAct, OrderAct, Scope, Ticket, UserId
 from gateway.domain.resources import Agent, Queue, RoutingState
@@ -22,8 +22,8 @@ from gateway.protocol.codec import JSON
 from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import NoticeFrame
 from gateway.runtime.node import Cluster, Node, NodeSettings, SiteParts
-from gateway.runtime.owner import Owner
 from gateway.runtime.ports import Grant
+from gateway.runtime.user_state import Owner
 from gateway.telemetry import Telemetry
 from tests.doubles.alone import alone
 from tests.doubles.clock import ManualClock

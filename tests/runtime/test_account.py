@@ -13,8 +13,8 @@ from gateway.core.rate_limits import name_hash
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError
 from gateway.domain.model import Application, Device, NodeId, SessionId, SessionSecret
 from gateway.domain.upstream import LoggedOff, LogOn, SessionInfo
-from gateway.runtime.log_off import RETRY_S
 from gateway.runtime.node import NodeSettings
+from gateway.runtime.sessions import RETRY_S
 from tests.runtime.rivals import Gate, Roads, begin
 from tests.runtime.scene import Scene, scene, user
 

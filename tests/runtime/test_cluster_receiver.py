@@ -33,7 +33,7 @@ from gateway.protocol.envelopes import (
     Replaced,
     Since,
 )
-from gateway.runtime.owner import Owner
+from gateway.runtime.user_state import Owner
 from tests.runtime.followed import followed, follower
 from tests.runtime.scene import PhoneLine, user
 from tests.runtime.street import Street, street

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from gateway.runtime import epoll_transport as wire_module
-from gateway.runtime.epoll_transport import EVENTS_AT_ONCE, Wire, Wires
+from gateway.runtime import event_loop
+from gateway.runtime.event_loop import EVENTS_AT_ONCE, Wire, Wires
 
 BIG = b"0123456789abcdef" * 200_000
 SOON_S = 5.0
@@ -317,7 +317,7 @@ async def test_a_transport_stays_where_it_has_to(monkeypatch: pytest.MonkeyPatch
         with monkeypatch.context() as patch:
             patch.setattr("os.dup", no_descriptor)
             assert wires.take(plain) is plain
-        monkeypatch.setattr(wire_module, "_HAS_EPOLL", False)
+        monkeypatch.setattr(event_loop, "_HAS_EPOLL", False)
         assert wires.take(plain) is plain
     assert len(wires) == 0
 

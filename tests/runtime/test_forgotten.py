@@ -15,12 +15,11 @@ import pytest
 from gateway.app.process import SystemClock
 from gateway.core.link import Linger
 from gateway.domain.model import NodeId, Ticket, UserId
+from gateway.runtime.event_loop import Turns
 from gateway.runtime.node import NodeSettings, SiteParts
-from gateway.runtime.turns import Turns
 from gateway.runtime.user_state import UNFOLLOW_S
 from gateway.simulator import Simulator, SimulatorSettings
-from gateway.upstream.oscce.client import OsccServer
-from gateway.upstream.oscce.link import OsccLink
+from gateway.upstream.oscce.client import OsccLink, OsccServer
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_upstream import FakeUpstream
 from tests.runtime.scene import PhoneLine, Scene, scene

@@ -9,7 +9,7 @@ import pytest
 from gateway.core.element import Element
 from gateway.core.ledger import Health
 from gateway.core.link import BEAT_S, LinkMachine
-from gateway.core.user_sessions import UserSessions
+from gateway.core.view import UserSessions
 from gateway.domain.commands import (
     AttachSession,
     KeepAlive,

@@ -14,7 +14,8 @@ from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Device, SessionId, SessionSecret, Ticket, UserId
 from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
 from gateway.runtime.accounts import Accounts
-from gateway.runtime.log_off import (
+from gateway.runtime.ports import Part, SharedStore, Tally
+from gateway.runtime.sessions import (
     LOOK_S,
     REPEATS_AT_ONCE,
     REPEATS_BURST,
@@ -23,7 +24,6 @@ from gateway.runtime.log_off import (
     LogOffs,
     Others,
 )
-from gateway.runtime.ports import Part, SharedStore, Tally
 from tests.doubles.clock import ManualClock
 
 ANSWER_S = 10.0
@@ -202,7 +202,7 @@ async def test_an_unforeseen_fault_of_one_retry_ends_nothing_and_holds_up_no_oth
         assert [each.session for each in account.pending] == ["main-0"]
         assert faults.parts == ["log_off"]
         (record,) = [one for one in caplog.records if one.getMessage() == "log_off_retry_failed"]
-        assert "gateway/runtime/log_off.py:" in vars(record)["place"]
+        assert "gateway/runtime/sessions.py:" in vars(record)["place"]
         assert "secret-0" not in str(vars(record))
         door.fault = None
         await clock.advance(RETRY_S)

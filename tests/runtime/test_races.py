@@ -12,7 +12,7 @@ import pytest
 
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.model import Application, Right, Scope
-from gateway.runtime.log_off import RETRY_S
+from gateway.runtime.sessions import RETRY_S
 from tests.doubles.fake_upstream import LIFE_MS
 from tests.runtime.rivals import (
     ASSISTANT,

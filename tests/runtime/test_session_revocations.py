@@ -12,8 +12,8 @@ from gateway.domain.errors import CloseCode, EndReason
 from gateway.domain.model import Application, UserId
 from gateway.protocol.envelopes import SessionOver
 from gateway.runtime.cluster import SAY_S
-from gateway.runtime.log_off import DENIED_BEYOND_MS, LOOK_S, RETRY_S
 from gateway.runtime.ports import NODE_TTL_S
+from gateway.runtime.sessions import DENIED_BEYOND_MS, LOOK_S, RETRY_S
 from tests.runtime.followed import followed
 from tests.runtime.rivals import Gate
 from tests.runtime.scene import PhoneLine, Scene

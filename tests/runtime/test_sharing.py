@@ -32,9 +32,9 @@ from gateway.protocol.envelopes import (
 from gateway.protocol.frames import NoticeFrame
 from gateway.runtime.cluster import Exchange
 from gateway.runtime.follower import Shared, arrived, as_of, delta, is_of_sessions
+from gateway.runtime.handover import Sharing
 from gateway.runtime.mirror import Feed
 from gateway.runtime.ports import Start
-from gateway.runtime.sharing import Sharing
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_link import FakeLink
 from tests.runtime.followed import followed, follower, publication, wait_for, waiting

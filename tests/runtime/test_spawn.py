@@ -12,8 +12,18 @@ import pytest
 
 from gateway.app.process import SystemClock
 from gateway.core.rate_limits import AdmissionQueue, Budget
-from gateway.runtime.spawn import FRAMES_MAX, LeanEvent, first_of, frames, heed_cancellation, log_fault, spawn
-from gateway.runtime.turns import BEHIND_S, DIGEST_S, Turns
+from gateway.runtime.event_loop import (
+    BEHIND_S,
+    DIGEST_S,
+    FRAMES_MAX,
+    LeanEvent,
+    Turns,
+    first_of,
+    frames,
+    heed_cancellation,
+    log_fault,
+    spawn,
+)
 from tests.doubles.clock import ManualClock
 
 

@@ -17,8 +17,8 @@ import pytest
 from gateway.domain.errors import GatewayError
 from gateway.domain.model import Ticket
 from gateway.runtime.mirror import Mirror
-from gateway.runtime.owner import Owner
-from gateway.upstream.oscce.link import OsccLink
+from gateway.runtime.user_state import Owner
+from gateway.upstream.oscce.client import OsccLink
 from tests.runtime.scene import PhoneLine, Scene
 from tests.runtime.test_forgotten import GIVE_UP_S, LINGER_REAL_S, leave, simulated, until
 

@@ -16,7 +16,7 @@ import pytest
 from gateway.domain import model
 from gateway.protocol.bodies import LOG_ON
 from gateway.protocol.codec import read_body
-from gateway.upstream.oscce import directory, http, resources
+from gateway.upstream.oscce import decode, directory, http
 from gateway.upstream.oscce.decode import server_name
 from gateway.upstream.oscce.errors import refusal
 from gateway.upstream.oscce.messages import LinkReader
@@ -26,9 +26,9 @@ from tests.domain.test_texts import faults
 POISON = "A\u202e\x1b[2J\n\u2066B" + "x" * 9_000
 MOST = 4_000
 ELEMENTS: dict[str, type[msgspec.Struct]] = {
-    "UserRealtime": resources.UserRealtime,
-    "QueueRealtime": resources.QueueRealtime,
-    "Configuration": resources._Configuration,
+    "UserRealtime": decode.UserRealtime,
+    "QueueRealtime": decode.QueueRealtime,
+    "Configuration": decode._Configuration,
 }
 
 

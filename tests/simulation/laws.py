@@ -9,8 +9,8 @@ from typing import Final
 
 from gateway.core.bus_health import BusState
 from gateway.domain.model import SessionSecret, UserId
-from gateway.runtime.owner import Owner
-from gateway.runtime.sharing import INTEREST_S
+from gateway.runtime.handover import INTEREST_S
+from gateway.runtime.user_state import Owner
 from tests.simulation.nodes import Process
 from tests.simulation.phone import DEADLINE_MS, QUEUE, Order, Phone
 from tests.simulation.sorts import GENTLE, REFUSING, UNMOVED

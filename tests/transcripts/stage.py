@@ -18,9 +18,8 @@ from gateway.core.session import Session
 from gateway.domain.model import Application, Device, NodeId, NumberAct, OrderAct, Ticket
 from gateway.domain.upstream import LogOn
 from gateway.edge import limits
-from gateway.edge.channel import Channel
+from gateway.edge.channel import Channel, ConnectionStats, ConnectionSummary, StatsOutput
 from gateway.edge.command_runner import CommandPrechecks, CommandRunner, NumberPolicies, NumberPolicy
-from gateway.edge.connection_stats import ConnectionStats, ConnectionSummary, StatsOutput
 from gateway.edge.credentials import BearerAuth, CredentialServices, SessionCredentials, Tokens
 from gateway.edge.notices import NoticesInForce
 from gateway.edge.request_context import NO_ADDRESS, AdmissionLimits

@@ -22,8 +22,7 @@ from gateway.domain.commands import Execute, LinkAnswer, LinkRequest, SetRouting
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Device, SessionSecret, UserId
 from gateway.domain.upstream import LinkClosed, LogOn
-from gateway.upstream.oscce.client import OsccServer
-from gateway.upstream.oscce.link import OsccLink
+from gateway.upstream.oscce.client import OsccLink, OsccServer
 from tests.doubles.clock import ManualClock
 from tests.upstream.samples import LINK_OPENED
 

@@ -31,7 +31,7 @@ from gateway.domain.upstream import (
     SessionEnded,
     Source,
 )
-from gateway.upstream.oscce.link import MOST_IN_FLIGHT, OsccLink
+from gateway.upstream.oscce.client import MOST_IN_FLIGHT, OsccLink
 from gateway.upstream.oscce.socket import LinkSocket
 from tests.upstream.samples import LINK_OPENED, SESSION, TIME_MS, USER_REALTIME, event
 from tests.upstream.scripted_server import Scene, code_seen, ended, execute, link_of, outcome, scene

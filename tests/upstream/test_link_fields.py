@@ -18,7 +18,7 @@ from gateway.domain.upstream import Part, Source
 from gateway.protocol.schemas import classified
 from gateway.simulator import model
 from gateway.simulator.elements import render
-from gateway.upstream.oscce import resources
+from gateway.upstream.oscce import decode
 from tests.simulator.peer import World
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "oscce-link.md"
@@ -38,10 +38,10 @@ class Figures(NamedTuple):
 
 
 FIGURES: Final = {
-    model.Kind.QUEUE: Figures(resources.QueueRealtime, resources.queue_realtime, Queue),
-    model.Kind.QUEUE_CUMULATIVE: Figures(resources.QueueCumulative, resources.queue_cumulative, Queue),
-    model.Kind.GROUP: Figures(resources.GroupRealtime, resources.group_realtime, Group),
-    model.Kind.AGGREGATE: Figures(resources.AggregateRealtime, resources.aggregate_realtime, Aggregate),
+    model.Kind.QUEUE: Figures(decode.QueueRealtime, decode.queue_realtime, Queue),
+    model.Kind.QUEUE_CUMULATIVE: Figures(decode.QueueCumulative, decode.queue_cumulative, Queue),
+    model.Kind.GROUP: Figures(decode.GroupRealtime, decode.group_realtime, Group),
+    model.Kind.AGGREGATE: Figures(decode.AggregateRealtime, decode.aggregate_realtime, Aggregate),
 }
 FIELDS: Final = [
     (kind, name) for kind, of in FIGURES.items() for name in of.element.__struct_encode_fields__[1:]

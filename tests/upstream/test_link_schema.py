@@ -36,9 +36,9 @@ from gateway.domain.commands import (
 from gateway.domain.model import Kind, SessionSecret
 from gateway.domain.upstream import Source
 from gateway.simulator import SimulatorSettings
+from gateway.upstream.oscce.decode import References
 from gateway.upstream.oscce.http import log_on_body
 from gateway.upstream.oscce.messages import render
-from gateway.upstream.oscce.resources import References
 from tests.simulator.peer import Message, World
 from tests.upstream.samples import LINK_OPENED, QUEUE_CONFIGURATION, USER_REALTIME, event
 from tests.upstream.scripted_server import CREDENTIALS

@@ -14,6 +14,7 @@ import pytest
 from gateway.domain.model import Kind
 from gateway.domain.resources import Queue
 from gateway.domain.upstream import Part, Reading, Source
+from gateway.upstream.oscce.decode import SHAPES, References
 from gateway.upstream.oscce.readings import (
     ENTRY_BYTES,
     GENERATION_S,
@@ -22,7 +23,6 @@ from gateway.upstream.oscce.readings import (
     Readings,
     head_of,
 )
-from gateway.upstream.oscce.resources import SHAPES, References
 from tests.upstream.samples import QUEUE_CONFIGURATION, TIME_MS, USER_REALTIME
 
 READING = Reading(1, Kind.QUEUE, Source.REALTIME, TIME_MS, complete=False, parts=())

@@ -20,7 +20,7 @@ from gateway.protocol.websocket import (
     Violation,
     WebSocketPing,
 )
-from gateway.runtime.turns import Turns
+from gateway.runtime.event_loop import Turns
 from gateway.upstream.oscce.readings import Kept, text_of
 from gateway.upstream.oscce.socket import WAITING_CHARS_MAX, Closed, LinkSocket, Take
 

@@ -29,8 +29,7 @@ from gateway.domain.resources import (
     Switch,
 )
 from gateway.domain.upstream import Part, Source
-from gateway.upstream.oscce.decode import since
-from gateway.upstream.oscce.resources import (
+from gateway.upstream.oscce.decode import (
     SHAPES,
     AggregateRealtime,
     GroupRealtime,
@@ -44,6 +43,7 @@ from gateway.upstream.oscce.resources import (
     group_realtime,
     queue_cumulative,
     queue_realtime,
+    since,
     skills,
     user_cumulative,
     user_realtime,

@@ -38,13 +38,13 @@ from gateway.upstream.oscce.decode import (
     FEATURES,
     KINDS,
     RIGHTS,
+    References,
     is_reference,
     parameter,
 )
 from gateway.upstream.oscce.directory import DIRECTORY_KINDS, changes, directory, display_name
 from gateway.upstream.oscce.errors import WireError
 from gateway.upstream.oscce.readings import Readings
-from gateway.upstream.oscce.resources import References
 from tests.upstream.samples import SESSION, TIME_MS, USER, message
 from tests.upstream.test_wire import read
 

@@ -16,10 +16,10 @@ from gateway.domain.model import SessionSecret
 from gateway.domain.resources import Agent, QueueFigures
 from gateway.domain.upstream import Attached, Reading
 from gateway.upstream.oscce import http
+from gateway.upstream.oscce.decode import SHAPES
 from gateway.upstream.oscce.errors import WireError, as_meant, read_as_meant
 from gateway.upstream.oscce.messages import LinkReader, Said, answer
 from gateway.upstream.oscce.readings import Readings
-from gateway.upstream.oscce.resources import SHAPES
 from tests.upstream.samples import LINK_OPENED, SESSION, TIME_MS, USER, USER_REALTIME, event
 
 _JSON = st.recursive(

@@ -43,11 +43,11 @@ from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Kind, SessionSecret
 from gateway.domain.resources import Parameter
 from gateway.domain.upstream import Attached, Source
+from gateway.upstream.oscce.decode import References
 from gateway.upstream.oscce.directory import DIRECTORY_KINDS
 from gateway.upstream.oscce.errors import WireError
 from gateway.upstream.oscce.messages import answer, executed, render, render_command
 from gateway.upstream.oscce.readings import Readings
-from gateway.upstream.oscce.resources import References
 from tests.upstream.samples import SESSION
 
 KEY = "5f0c0e1a-0000-4000-8000-000000000001"

@@ -41,8 +41,8 @@ from gateway.app.config.sources import generate_secrets
 from gateway.app.keys import write_block
 from gateway.app.listeners import CannotListen, os_error_text
 from gateway.app.process import StopRequest, SystemClock, background_tasks
+from gateway.runtime.event_loop import spawn
 from gateway.runtime.ports import Clock
-from gateway.runtime.spawn import spawn
 from gateway.simulator import Simulator, SimulatorSettings
 
 _CHUNK_BYTES: Final = 64 * 1024

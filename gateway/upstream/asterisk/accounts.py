@@ -20,7 +20,6 @@ from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.model import Application, Right, SessionId, SessionSecret, User, UserId
 from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
 from gateway.runtime.ports import Clock
-from gateway.upstream.asterisk import commands
 from gateway.upstream.asterisk.ami import LostError, Message, is_success
 from gateway.upstream.asterisk.link import (
     NUMBERS,
@@ -29,12 +28,14 @@ from gateway.upstream.asterisk.link import (
     UNTIL,
     AsteriskSession,
     AsteriskSessions,
+    Step,
+    join,
     key_of_secret,
     parse,
+    refusal,
 )
 from gateway.upstream.asterisk.monitor import Monitor, unavailable
-from gateway.upstream.asterisk.people import NOBODY, Person, agent_number, fits, remote_interface
-from gateway.upstream.asterisk.view import AgentFacts
+from gateway.upstream.asterisk.people import NOBODY, AgentFacts, Person, agent_number, fits, remote_interface
 
 _LOG: Final = structlog.get_logger("gateway.asterisk")
 
@@ -227,10 +228,10 @@ class AsteriskAccounts:
         rules, monitor = self._monitor.rules, self._monitor
         interface = remote_interface(person.login, rules.remote_context)
         joined = 0
-        steps: list[commands.Step] = []
+        steps: list[Step] = []
         for queue in person.queues:
             more = {"Penalty": str(person.penalty), "Paused": "true", "Reason": rules.begin_reason}
-            step = commands.join(queue, interface, person.name, rules, **more)
+            step = join(queue, interface, person.name, rules, **more)
             answer = await monitor.action(step.action, step.fields)
             if is_success(answer):
                 joined += 1
@@ -245,7 +246,7 @@ class AsteriskAccounts:
                 }
                 await monitor.action("QueuePause", fields)
             else:
-                _LOG.warning("queue_not_joined", site=self._site, code=commands.refusal(answer).code.value)
+                _LOG.warning("queue_not_joined", site=self._site, code=refusal(answer).code.value)
         if person.queues and not joined:
             raise GatewayError(ErrorCode.FUNCTION_UNAVAILABLE, "None of the person's queues is there.")
         self._show(person)
@@ -541,13 +542,13 @@ class AsteriskAccounts:
         answer = await self._monitor.action("DBGetTree", {"Family": family}, take)
         # an empty family is an error in Asterisk's words; any other error does not show what is there
         if not is_success(answer) and "not found" not in answer.get("Message", ""):
-            raise commands.refusal(answer)
+            raise refusal(answer)
         return found
 
     async def _put(self, family: str, key: str, value: str) -> None:
         answer = await self._monitor.action("DBPut", {"Family": family, "Key": key, "Val": value})
         if not is_success(answer):
-            raise commands.refusal(answer)
+            raise refusal(answer)
 
     async def _delete(self, family: str, key: str) -> None:
         # "could not be deleted" is what Asterisk says of a key that is not there
@@ -560,7 +561,7 @@ class AsteriskAccounts:
 def _refuse_denied(answer: Message) -> None:
     """Raise when an action was not carried out for lack of a right."""
     if not is_success(answer) and "Permission denied" in answer.get("Message", ""):
-        raise commands.refusal(answer)
+        raise refusal(answer)
 
 
 def rights_of(monitor: Monitor, application: Application) -> frozenset[Right]:

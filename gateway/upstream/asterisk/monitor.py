@@ -15,8 +15,8 @@ from typing import Any, Final
 import structlog
 
 from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.runtime.event_loop import heed_cancellation
 from gateway.runtime.ports import Clock
-from gateway.runtime.spawn import heed_cancellation
 from gateway.upstream.asterisk.ami import (
     AmiAddress,
     AmiConnection,
@@ -27,11 +27,10 @@ from gateway.upstream.asterisk.ami import (
     is_success,
     log_in,
 )
-from gateway.upstream.asterisk.commands import Step, missed_reasons, refusal
-from gateway.upstream.asterisk.people import PeopleError, PeopleFile, read_people
+from gateway.upstream.asterisk.link import Step, missed_reasons, refusal
+from gateway.upstream.asterisk.people import AsteriskView, PeopleError, PeopleFile, Rules, read_people
 from gateway.upstream.asterisk.publisher import Publisher
 from gateway.upstream.asterisk.state import Queues
-from gateway.upstream.asterisk.view import AsteriskView, Rules
 
 _LOG: Final = structlog.get_logger("gateway.asterisk")
 

@@ -1,7 +1,8 @@
-"""The file of people of an Asterisk site: who may log on, with which key, and what each may see and do.
+"""The file of people of an Asterisk site, and the resources that the phone of each sees.
 
-AMI and voicemail know no users, so an organisation writes them down. A password is kept as scrypt
-(N = 2^15, r = 8, p = 1: some 75 ms and 32 MiB); the same work is done for names that do not exist.
+The file: who may log on, with which key, and what each may see and do. AMI and voicemail know no users, so
+an organisation writes them down. A password is kept as scrypt (N = 2^15, r = 8, p = 1: some 75 ms and 32
+MiB); the same work is done for names that do not exist. The resources are made from the state of an Asterisk.
 """
 
 from __future__ import annotations
@@ -11,14 +12,34 @@ import hashlib
 import hmac
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from gateway.domain.model import NAME_CHARS, readable
+from gateway.domain.model import NAME_CHARS, VALUE_CHARS, WORD_CHARS, Kind, readable
+from gateway.domain.resources import (
+    Agent,
+    AgentSkill,
+    AutoPostProcessing,
+    Handling,
+    HandlingState,
+    Media,
+    Parameter,
+    PostProcessing,
+    Queue,
+    QueueWindow,
+    Reason,
+    RoutingParameter,
+    RoutingState,
+    Skill,
+    Switch,
+)
+from gateway.domain.upstream import Part, Source
+from gateway.upstream.asterisk.state import ON_HOLD, RINGING_STATES, Contact, Membership, Queues, QueueState
 
 
 @lru_cache(maxsize=65_536)
@@ -182,3 +203,428 @@ def fits(password: str, hashed: str) -> bool:
 
 def _derive(password: str, salt: bytes, n: int, r: int, p: int, size: int) -> bytes:
     return hashlib.scrypt(password.encode(), salt=salt, n=n, r=r, p=p, maxmem=_MEMORY_BYTES, dklen=size)
+
+
+STATES: Final = {
+    0: "unknown",
+    1: "not in use",
+    2: "in use",
+    3: "busy",
+    4: "invalid",
+    5: "unavailable",
+    6: "ringing",
+    7: "ringing, in use",
+    8: "on hold",
+}
+"""Device states as Asterisk names them."""
+FORMULA: Final = "answered within the threshold / completed"
+REASONS_LEARNED: Final = 200
+"""So many reasons that are not configured are remembered; the next ones are shown without their name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the configuration says of a site that is an Asterisk."""
+
+    begin_reason: str = "Logged on"
+    unavailable_reasons: tuple[str, ...] = ()
+    work_reasons: tuple[str, ...] = ()
+    wrap_up_s: Mapping[str, int] = field(default_factory=dict)
+    """Queue → its ``wrapuptime`` in queues.conf, which AMI does not show."""
+    rejoins: bool = False
+    """Whether agents may change their wrap-up time, which takes leaving and joining their queues."""
+    penalty_max: int = 10
+    remote_context: str = "oscc-remote"
+    shared_last_call: bool = True
+
+
+class AgentFacts(NamedTuple):
+    """What is known of an agent beside the queues."""
+
+    remote_number: str | None = None
+    logged_on_remotely: bool = False
+    app_present: bool | None = None
+    app_absent_since_ms: int | None = None
+
+
+NO_FACTS: Final = AgentFacts()
+
+
+class AsteriskView:
+    """Turns the state into parts, each made once and kept while it stays the same.
+
+    Args:
+        queues: The state.
+        rules: The configuration.
+    """
+
+    def __init__(self, queues: Queues, rules: Rules) -> None:
+        self.people = PeopleFile((), rules.remote_context)
+        self.offset_ms = 0
+        """Gateway clock minus Asterisk's."""
+        self.parts: dict[tuple[Kind, Source], dict[int, Part]] = {
+            (kind, source): {} for kind in (Kind.AGENT, Kind.QUEUE) for source in Source
+        }
+        self.facts: dict[int, AgentFacts] = {}
+        """By the number of the agent."""
+        self.interfaces: dict[int, tuple[str, ...]] = {}
+        """Agent → the interfaces of its memberships."""
+        self._queues = queues
+        self._rules = rules
+        self._learned: dict[str, None] = {}
+        self._has_learned = False
+
+    # ---- who is who ----
+
+    def agent_of(self, interface: str) -> int:
+        """Return the number of the agent whose interface this is."""
+        person = self.people.by_interface.get(interface)
+        return number_of("interface", interface) if person is None else agent_number(person)
+
+    def queue_number(self, name: str) -> int:
+        """Return the number of a queue."""
+        return number_of("queue", name)
+
+    def memberships(self, agent: int) -> list[Membership]:
+        """Return the memberships of an agent, of all its interfaces."""
+        held = self._queues.memberships
+        return [
+            one for interface in self.interfaces.get(agent, ()) for one in held.get(interface, {}).values()
+        ]
+
+    def index(self) -> None:
+        """Find which interfaces each agent has now."""
+        found: dict[int, list[str]] = {}
+        for interface in self._queues.memberships:
+            found.setdefault(self.agent_of(interface), []).append(interface)
+        self.interfaces = {agent: tuple(sorted(names)) for agent, names in found.items()}
+
+    # ---- agents ----
+
+    def agent_parts(self, agent: int, now_ms: int) -> tuple[Part | None, ...]:
+        """Return what is to be said of an agent: directory, realtime, cumulative and configuration."""
+        members = self.memberships(agent)
+        person = self._person(agent, members)
+        if not members and person is None:
+            return (None, None, None, None)
+        there = [one for one in members if one.is_there]
+        realtime = self._agent_realtime(agent, there, now_ms) if there else None
+        return (
+            Part(Kind.AGENT, agent, Source.DIRECTORY, self._agent_directory(members, person)),
+            None if realtime is None else Part(Kind.AGENT, agent, Source.REALTIME, realtime),
+            self._agent_cumulative(agent, members),
+            Part(Kind.AGENT, agent, Source.CONFIGURATION, self._agent_configuration(members)),
+        )
+
+    def own_part(self, part: Part) -> Part:
+        """Return the realtime part that the agent's own link carries: with number and wrap-up time."""
+        there = [one for one in self.memberships(part.number) if one.is_there]
+        if not there or not isinstance(part.value, Agent):
+            return part
+        value = replace(part.value, auto_post_processing=self._auto(there))
+        number = self.facts.get(part.number, NO_FACTS).remote_number
+        return Part(Kind.AGENT, part.number, Source.REALTIME, value, number)
+
+    def _person(self, agent: int, members: list[Membership]) -> Person | None:
+        for member in members:
+            person = self.people.by_interface.get(member.interface)
+            if person is not None:
+                return person
+        return self.people.by_number.get(agent)
+
+    def _agent_directory(self, members: list[Membership], person: Person | None) -> Agent:
+        name = person.name if person is not None else next((one.name for one in members if one.name), "")
+        desk = [one.interface for one in members if f"@{self._rules.remote_context}/" not in one.interface]
+        queues = sorted({self.queue_number(one.queue) for one in members})
+        return Agent(
+            display_name=readable(name) or None,
+            extension=next((found for one in desk if (found := _extension(one))), None),
+            queue_ids=tuple(str(queue) for queue in queues),
+        )
+
+    def _agent_realtime(self, agent: int, there: list[Membership], now_ms: int) -> Agent:
+        state, since_ms, reason = self._routing(there)
+        handling = self._handling(there)
+        facts = self.facts.get(agent, NO_FACTS)
+        wrap = None if handling else self._wrap_up(there, now_ms)
+        return Agent(
+            routing_state=state,
+            routing_state_since_ms=since_ms,
+            reason_id=None if not reason else self.reason_id(reason),
+            handling=handling,
+            post_processing=wrap,
+            media=Media(voice=Switch.ON),
+            presence_state=STATES.get(there[0].status),
+            logged_on_remotely=facts.logged_on_remotely,
+            app_present=facts.app_present,
+            app_absent_since_ms=facts.app_absent_since_ms,
+            allowed_actions=_actions(there, offers_work=bool(self._rules.work_reasons)),
+        )
+
+    def _routing(self, there: list[Membership]) -> tuple[RoutingState, int | None, str]:
+        """Return the state, since when, and the reason of a pause: paused is who is paused everywhere."""
+        free = [one for one in there if not one.paused]
+        if free:
+            if any(one.last_pause_s for one in free):
+                return (
+                    RoutingState.AVAILABLE,
+                    max((one.unpaused_ms or 0 for one in free), default=0) or None,
+                    "",
+                )
+            return RoutingState.AVAILABLE, self.instant(min(one.login_s for one in free)), ""
+        latest = max(there, key=lambda one: one.last_pause_s)
+        is_work = latest.reason in self._rules.work_reasons
+        state = RoutingState.WORK if is_work else RoutingState.UNAVAILABLE
+        return state, self.instant(latest.last_pause_s), latest.reason
+
+    def _handling(self, there: list[Membership]) -> tuple[Handling, ...]:
+        found: list[Handling] = []
+        known = self._queues.contacts
+        for member in there:
+            contacts = [one for one in known.get(member.interface, {}).values() if one.queue == member.queue]
+            if not contacts and member.in_call:
+                contacts = [Contact("", member.queue, "talking", None)]
+            found += [self._contact(one, member) for one in contacts]
+        if not found and all(one.is_busy for one in there):
+            member = there[0]
+            phase: HandlingState = "ringing" if member.status in RINGING_STATES else "talking"
+            phase = "holding" if member.status == ON_HOLD else phase
+            found.append(Handling(_contact_id("direct", member.interface), "voice", phase, None, True, None))
+        return tuple(sorted(found, key=lambda one: one.contact_id))
+
+    def _contact(self, contact: Contact, member: Membership) -> Handling:
+        state: HandlingState = contact.phase
+        if state == "talking" and member.status == ON_HOLD:
+            state = "holding"
+        return Handling(
+            contact_id=_contact_id(contact.queue, contact.caller or member.interface),
+            media="voice",
+            state=state,
+            since_ms=contact.since_ms,
+            direct=False,
+            queue_id=str(self.queue_number(contact.queue)),
+        )
+
+    def wrap_up_of(self, member: Membership) -> int:
+        """Return a membership's wrap-up time, s: its own, else the configured one of its queue."""
+        return member.wrapup_s or self._rules.wrap_up_s.get(member.queue, 0)
+
+    def _wrap_up(self, there: list[Membership], now_ms: int) -> PostProcessing | None:
+        """Return the post-processing that follows the last call; no event begins or ends it."""
+        found: tuple[int, int] | None = None
+        for member in there:
+            if member.last_call_s == 0:
+                continue
+            since_ms = 1000 * member.last_call_s + self.offset_ms
+            ends_ms = since_ms + 1000 * self.wrap_up_of(member)
+            if ends_ms > now_ms and (found is None or ends_ms > found[1]):
+                found = since_ms, ends_ms
+        if found is None:
+            return None
+        return PostProcessing(since_ms=found[0], ends_at_ms=found[1], extendable=False)
+
+    def wrap_up_ends(self, members: Iterable[Membership], now_ms: int) -> int | None:
+        """Return when the next post-processing of these memberships ends, by the gateway's clock."""
+        ends = (
+            1000 * (one.last_call_s + self.wrap_up_of(one)) + self.offset_ms
+            for one in members
+            if one.last_call_s
+        )
+        return min((end for end in ends if end > now_ms), default=None)
+
+    def _auto(self, there: list[Membership]) -> AutoPostProcessing:
+        longest = max(self.wrap_up_of(one) for one in there)
+        return AutoPostProcessing(longest > 0, longest or None)
+
+    def _agent_cumulative(self, agent: int, members: list[Membership]) -> Part | None:
+        if not members:
+            return None
+        handled, start_ms = None, None
+        if self._rules.shared_last_call:
+            handled = sum(one.calls_taken for one in members)
+            start_ms = self.instant(min(one.login_s for one in members))
+        return Part(Kind.AGENT, agent, Source.CUMULATIVE, Agent(handled_today=handled, day_start_ms=start_ms))
+
+    def _agent_configuration(self, members: list[Membership]) -> Agent:
+        skills = tuple(
+            AgentSkill(
+                skill_id=str(self.queue_number(one.queue)),
+                level=max(0, self._rules.penalty_max - one.penalty),
+                active=not one.paused,
+            )
+            for one in sorted(members, key=lambda one: self.queue_number(one.queue))
+        )
+        return Agent(skills=skills, version=skills_version(members))
+
+    # ---- queues ----
+
+    def queue_parts(self, name: str, now_ms: int) -> tuple[Part | None, ...]:
+        """Return what is to be said of a queue: directory, realtime, cumulative and configuration."""
+        queue = self._queues.queues.get(name)
+        if queue is None:
+            return (None, None, None, None)
+        number = self.queue_number(name)
+        total = queue.completed + queue.abandoned
+        known = Queue(name=readable(name) or None, media="voice", skill_ids=(str(number),))
+        return (
+            Part(Kind.QUEUE, number, Source.DIRECTORY, known),
+            Part(Kind.QUEUE, number, Source.REALTIME, self._queue_realtime(queue, total, now_ms)),
+            Part(
+                Kind.QUEUE,
+                number,
+                Source.CUMULATIVE,
+                QueueWindow(
+                    answered=queue.completed,
+                    abandoned=queue.abandoned,
+                    average_wait_s=float(queue.hold_s) if queue.completed else None,
+                ),
+            ),
+            Part(
+                Kind.QUEUE,
+                number,
+                Source.CONFIGURATION,
+                Queue(routing_parameters=parameters_of(queue), version=_version(parameters_of(queue))),
+            ),
+        )
+
+    def _queue_realtime(self, queue: QueueState, total: int, now_ms: int) -> Queue:
+        counts = dict.fromkeys(("handling", "post", "unavailable", "work", "available"), 0)
+        there = [one for one in queue.members.values() if one.is_there]
+        for member in there:
+            counts[self._activity(member, now_ms)] += 1
+        return Queue(
+            contacts_waiting=queue.waiting,
+            oldest_since_ms=min(queue.callers.values(), default=None),
+            service_level_pct=queue.level_pct if queue.completed else None,
+            service_level_threshold_s=float(queue.threshold_s) if queue.threshold_s else None,
+            service_level_formula=FORMULA,
+            abandoned_rate_pct=round(100 * queue.abandoned / total, 1) if total else None,
+            estimated_wait_s=float(queue.hold_s) if queue.completed else None,
+            agents_logged_on=len(there),
+            agents_available=counts["available"],
+            agents_handling=counts["handling"],
+            agents_post_processing=counts["post"],
+            agents_unavailable=counts["unavailable"],
+            agents_work=counts["work"],
+        )
+
+    def _activity(self, member: Membership, now_ms: int) -> str:
+        if member.is_busy:
+            return "handling"
+        ends_ms = 1000 * (member.last_call_s + self.wrap_up_of(member)) + self.offset_ms
+        if member.last_call_s and ends_ms > now_ms:
+            return "post"
+        if member.paused:
+            return "work" if member.reason in self._rules.work_reasons else "unavailable"
+        return "available"
+
+    # ---- catalogues ----
+
+    def skills(self) -> tuple[Skill, ...]:
+        """Return the catalogue of skills: to be a member of a queue is one."""
+        names = sorted(self._queues.queues)
+        return tuple(
+            Skill(str(self.queue_number(name)), readable(name), 0, self._rules.penalty_max) for name in names
+        )
+
+    def reasons(self) -> tuple[Reason, ...]:
+        """Return the catalogue of reasons: those configured, and those that were met."""
+        kinds: dict[str, Literal["unavailable", "work"]] = {}
+        for text in (self._rules.begin_reason, *self._rules.unavailable_reasons, *self._learned):
+            kinds[text] = "unavailable"
+        kinds.update(dict.fromkeys(self._rules.work_reasons, "work"))
+        return tuple(
+            Reason(
+                reason_id=self._reason_number(text),
+                kind=kind,
+                name=readable(text, VALUE_CHARS),
+                required_for=("work",) if kind == "work" else (),
+            )
+            for text, kind in sorted(kinds.items())
+        )
+
+    def reason_id(self, text: str) -> str | None:
+        """Return the id of a reason; one that was not known is learned. None: no more are learned."""
+        if not self.knows_reason(text):
+            if len(self._learned) >= REASONS_LEARNED:
+                return None
+            self._learned[text] = None
+            self._has_learned = True
+        return self._reason_number(text)
+
+    def knows_reason(self, text: str) -> bool:
+        """Return whether a reason is in the catalogue."""
+        rules = self._rules
+        return (
+            text in (rules.begin_reason, *rules.unavailable_reasons, *rules.work_reasons)
+            or text in self._learned
+        )
+
+    def reason(self, reason_id: str) -> tuple[str, Literal["unavailable", "work"]] | None:
+        """Return text and kind of a reason of the catalogue."""
+        rules = self._rules
+        for text in rules.work_reasons:
+            if self._reason_number(text) == reason_id:
+                return text, "work"
+        for text in (rules.begin_reason, *rules.unavailable_reasons, *self._learned):
+            if self._reason_number(text) == reason_id:
+                return text, "unavailable"
+        return None
+
+    def take_learned(self) -> bool:
+        """Return whether reasons were learned since the last call."""
+        learned, self._has_learned = self._has_learned, False
+        return learned
+
+    def _reason_number(self, text: str) -> str:
+        return str(number_of("reason", text))
+
+    def instant(self, asterisk_s: int) -> int | None:
+        """Return an instant of Asterisk's, s, by the gateway's clock, ms; None for never."""
+        return None if asterisk_s == 0 else 1000 * asterisk_s + self.offset_ms
+
+
+def parameters_of(queue: QueueState) -> dict[str, Parameter]:
+    """Return the routing parameters of a queue: AMI shows some, and changes none."""
+    return {
+        "Strategy": readable(queue.strategy, WORD_CHARS),
+        "MaxLength": queue.length_max,
+        "Weight": queue.weight,
+        "ServiceLevel": queue.threshold_s,
+    }
+
+
+PARAMETERS: Final = (
+    RoutingParameter("Strategy", "queue", "string", read_only=True),
+    RoutingParameter("MaxLength", "queue", "integer", min=0, read_only=True),
+    RoutingParameter("Weight", "queue", "integer", min=0, read_only=True),
+    RoutingParameter("ServiceLevel", "queue", "integer", min=0, unit="s", read_only=True),
+)
+
+
+def skills_version(members: Iterable[Membership]) -> int:
+    """Return a number that differs when skills differ: Asterisk has no version of its own."""
+    return _version(sorted((one.queue, one.interface, one.penalty, one.paused) for one in members))
+
+
+def _version(value: object) -> int:
+    return int.from_bytes(hashlib.blake2s(repr(value).encode(), digest_size=6).digest())
+
+
+def _contact_id(queue: str, name: str) -> str:
+    return f"{number_of('contact', f'{queue}/{name}'):x}"
+
+
+def _extension(interface: str) -> str | None:
+    """Return the digits of an interface such as ``PJSIP/2005`` or ``Local/2005@from-queue/n``."""
+    word = interface.partition("/")[2].partition("@")[0].partition("-")[0]
+    return word if word.isascii() and word.isdecimal() and len(word) <= 15 else None
+
+
+def _actions(there: list[Membership], *, offers_work: bool) -> tuple[str, ...]:
+    actions = ["set_available", "set_unavailable"]
+    if offers_work:
+        actions.append("set_work")
+    if all(one.dynamic for one in there):
+        actions.append("log_off")
+    return tuple(actions)

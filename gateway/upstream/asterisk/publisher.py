@@ -25,9 +25,8 @@ from gateway.domain.upstream import (
     Source,
 )
 from gateway.upstream.asterisk.link import AsteriskLink, LinkedSession
-from gateway.upstream.asterisk.people import Person, agent_number
+from gateway.upstream.asterisk.people import PARAMETERS, AsteriskView, Person, agent_number
 from gateway.upstream.asterisk.state import Queues
-from gateway.upstream.asterisk.view import PARAMETERS, AsteriskView
 
 AT_ONCE: Final = 32
 QUEUES_AT_ONCE: Final = 4

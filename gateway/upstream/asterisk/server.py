@@ -46,13 +46,20 @@ from gateway.domain.upstream import (
     SessionInfo,
 )
 from gateway.runtime.ports import Clock
-from gateway.upstream.asterisk import commands
 from gateway.upstream.asterisk.accounts import INSTANCE, AsteriskAccounts, rights_of
 from gateway.upstream.asterisk.ami import AmiAddress, LostError
-from gateway.upstream.asterisk.link import AsteriskLink, AsteriskSession, LinkedSession
+from gateway.upstream.asterisk.link import (
+    AsteriskLink,
+    AsteriskSession,
+    LinkedSession,
+    Step,
+    leave_all,
+    pause,
+    rejoin,
+    skills,
+)
 from gateway.upstream.asterisk.monitor import Monitor, Timing, unavailable
-from gateway.upstream.asterisk.people import Person, agent_number
-from gateway.upstream.asterisk.view import Rules, skills_version
+from gateway.upstream.asterisk.people import Person, Rules, agent_number, skills_version
 
 KEEP_ALIVE_S: Final = 15.0
 KEYS: Final = 10_000
@@ -342,8 +349,8 @@ class AsteriskServer:
                 return await self._steps(link.user.key, self._pause(link.user.key, command))
             case SetAgentRoutingState() as state:
                 return await self._set_agent(attachment, state)
-            case SetSkills() as skills:
-                return await self._set_skills(attachment, skills)
+            case SetSkills() as wanted:
+                return await self._set_skills(attachment, wanted)
             case SetAutoPostProcessing() as auto:
                 return await self._set_auto(link, attachment, auto)
             case ChangeRemoteNumber(number):
@@ -363,10 +370,10 @@ class AsteriskServer:
             raise unavailable(self.monitor.last_failure)
         return attachment
 
-    def _pause(self, agent: int, command: SetRoutingState | SetAgentRoutingState) -> list[commands.Step]:
-        return commands.pause(self.monitor.view, agent, command)
+    def _pause(self, agent: int, command: SetRoutingState | SetAgentRoutingState) -> list[Step]:
+        return pause(self.monitor.view, agent, command)
 
-    async def _steps(self, agent: int, steps: list[commands.Step]) -> Executed:
+    async def _steps(self, agent: int, steps: list[Step]) -> Executed:
         if not steps:
             return Executed("unchanged")
         await self.monitor.carry_out(steps, (agent,))
@@ -387,7 +394,7 @@ class AsteriskServer:
         if not members and assistant is None:
             return Executed("unchanged")
         if members:
-            await self.monitor.carry_out(commands.leave_all(members), (agent,))
+            await self.monitor.carry_out(leave_all(members), (agent,))
         if assistant is not None:
             by = self._person(attachment.session).name
             await self.accounts.end(assistant, EndReason.LOGGED_OFF_BY_SUPERVISOR, by)
@@ -396,7 +403,7 @@ class AsteriskServer:
     async def _set_skills(self, attachment: LinkedSession, command: SetSkills) -> Executed:
         _need(attachment, Right.SKILLS_WRITE)
         agent, view = _seen(attachment, command.agent_id), self.monitor.view
-        steps = commands.skills(view, agent, command, self.monitor.rules, self.monitor.queues)
+        steps = skills(view, agent, command, self.monitor.rules, self.monitor.queues)
         if not steps:
             return Executed("unchanged", command.if_version)
         await self.monitor.carry_out(steps, (agent,))
@@ -413,7 +420,7 @@ class AsteriskServer:
             )
         rules, view = self.monitor.rules, self.monitor.view
         own = link.user.key
-        executed = await self._steps(own, commands.rejoin(view, own, rules, wrap_up_s))
+        executed = await self._steps(own, rejoin(view, own, rules, wrap_up_s))
         kept = [one for one in view.memberships(own) if one.dynamic and one.wrapup_s != wrap_up_s]
         if any(view.wrap_up_of(one) != wrap_up_s for one in kept):
             raise GatewayError(  # a version that ignores the wrap-up time of `QueueAdd`

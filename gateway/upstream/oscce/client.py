@@ -1,6 +1,7 @@
-"""Requests to one OSCC-E Server: about, log-on, log-off, sessions, and opening links.
+"""Requests to one OSCC-E Server, and one user's link to it.
 
-The HTTPS routes (which server, log on and off, sessions) and the opening of links.
+Requests are HTTPS: about, log-on, log-off, sessions, and opening links. A link carries events, requests and
+responses, and a server clock that is set back.
 """
 
 from __future__ import annotations
@@ -8,37 +9,459 @@ from __future__ import annotations
 import asyncio
 import ssl
 import weakref
+from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal, Protocol, TypeVar
 from urllib.parse import quote
 
 import aiohttp
 from yarl import URL
 
+from gateway.domain.commands import (
+    AttachSession,
+    DetachSession,
+    Execute,
+    KeepAlive,
+    LinkAnswer,
+    LinkRequest,
+    Listen,
+    Listening,
+    QueryDirectory,
+    StopListening,
+)
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import SessionId, SessionSecret, UserId
+from gateway.domain.resources import STEADY_MS
 from gateway.domain.upstream import (
     About,
+    Attached,
     Feature,
     LinkClosed,
+    LinkEvent,
+    LinkReplaced,
     LoggedOff,
     LoggedOn,
     LogOn,
+    Opened,
+    SessionEnded,
     SessionInfo,
+    Source,
     UnreachedError,
     trouble_of,
 )
-from gateway.runtime.ports import Clock
-from gateway.runtime.turns import Turns
+from gateway.protocol.websocket import PongFrame, Violation, WebSocketPing
+from gateway.runtime.event_loop import Turns
+from gateway.runtime.ports import Clock, Hear
 from gateway.upstream.oscce import http
 from gateway.upstream.oscce.errors import WireError
 from gateway.upstream.oscce.http import Answer, RefusedAnswer, answer_of, unreached, upgrade
-from gateway.upstream.oscce.link import OsccLink, Terms
-from gateway.upstream.oscce.readings import Readings
-from gateway.upstream.oscce.socket import LinkSocket
+from gateway.upstream.oscce.messages import LARGE_CHARS, LinkReader, Response, Said, answer, render
+from gateway.upstream.oscce.readings import Kept, Readings, text_of
+from gateway.upstream.oscce.socket import Heard, LinkSocket, Take
+
+_DRIFT: Final = 1e-3
+"""How much slower than ours a clock may go that nobody set: more than NTP slews it (RFC 5905: 500 ppm)."""
+
+
+class SetBackError(WireError):
+    """The server's clock was set back by more than instants jitter."""
+
+
+class ServerClock:
+    """The server's clock, by the times that one link sends.
+
+    Invariant: neither slow answers nor clocks that go a little slower look like a step back: an
+    answer is given after its question was asked, and no time is on its way for less than none.
+    All instants but the server's are monotonic seconds.
+    """
+
+    __slots__ = ("_at", "_least_ms")
+
+    def __init__(self) -> None:
+        self._least_ms: float | None = None
+        """The smallest (receipt - Time)."""
+        self._at = 0.0
+        """When the last time came."""
+
+    def told(self, time_ms: int, now: float) -> None:
+        """Take in the server's time, received at *now*."""
+        seen_ms = now * 1000 - time_ms
+        self._least_ms = seen_ms if self._least_ms is None else min(self._least(now), seen_ms)
+        self._at = now
+
+    def answered(self, time_ms: int, asked_at: float, now: float) -> None:
+        """Take in the server's time, asked for at *asked_at* and received at *now*.
+
+        Raises:
+            SetBackError: It is earlier than it can be.
+        """
+        if self._least_ms is not None and time_ms < asked_at * 1000 - self._least(now) - STEADY_MS:
+            raise SetBackError("the server's clock was set back")
+        self.told(time_ms, now)
+
+    def _least(self, now: float) -> float:
+        return (self._least_ms or 0.0) + (now - self._at) * 1000 * _DRIFT
+
+
+MOST_IN_FLIGHT: Final = 64
+"""Requests of one user that wait for their answers; one more is ``busy``."""
+GIVEN_UP_MOST: Final = 64
+"""So many questions for events are remembered that were not answered in time."""
+_ANY_LISTEN: Final = Listen(None, Source.DIRECTORY, None)
+NORMAL: Final = 1000
+PROTOCOL_ERROR: Final = 1002
+"""RFC 6455 §7.4.1."""
+
+
+class Socket(Protocol):
+    """The WebSocket of a link, as :class:`gateway.upstream.oscce.socket.LinkSocket` has it."""
+
+    @property
+    def speaks(self) -> bool:
+        """Whether something waits to be received."""
+        ...
+
+    async def receive(self, take: Take | None = None) -> Heard:
+        """Wait for what comes next; readings that come meanwhile go to *take*, which may leave some."""
+        ...
+
+    async def send(self, text: str) -> None:
+        """Send a message. Raises :class:`ConnectionError` when the connection is closed."""
+        ...
+
+    async def close(self, code: int) -> None:
+        """Close; cancelled, end the connection at once."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a link is opened under.
+
+    Args:
+        user: The user of the link.
+        pool: Shared by all links of the node to this server.
+        clock: Dates what is received and bounds requests.
+        keys: Whether the server knows ``RequestKey``.
+        open_s: How long the server may take to say that the link is open.
+        request_s: How long an answer may take; a command has a deadline of its own.
+        patience_s: How long an answer that contains data may take.
+        close_s: How long the closing handshake may take.
+        left: Called once when the link ended otherwise than by :meth:`OsccLink.close`.
+    """
+
+    user: UserId
+    pool: Readings
+    clock: Clock
+    keys: bool
+    open_s: float
+    request_s: float
+    patience_s: float
+    close_s: float
+    left: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pending:
+    request: LinkRequest
+    asked_at: float
+    told: asyncio.Future[LinkAnswer | GatewayError | LinkClosed]
+    """The outcome. Errors are results here, so that none is lost when no task waits for it."""
+
+    def tell(self, told: LinkAnswer | GatewayError | LinkClosed) -> None:
+        """Wake the task that waits, once."""
+        if not self.told.done():
+            self.told.set_result(told)
+
+
+class OsccLink:
+    """One open link; the port's contract is :class:`gateway.runtime.ports.Link`.
+
+    Invariant: ``Opened`` comes first; events and answers come in the order of the wire; nothing
+    comes after the link was replaced or said what cannot be read. It has no task of its own.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_clock",
+        "_closed",
+        "_given_up",
+        "_hear",
+        "_now",
+        "_numbers",
+        "_opened",
+        "_opens_by",
+        "_own_agents",
+        "_pending",
+        "_pool",
+        "_reader",
+        "_ready",
+        "_replaced",
+        "_socket",
+        "_strays",
+        "_terms",
+        "heard_at",
+    )
+
+    def __init__(self, socket: Socket, terms: Terms) -> None:
+        self.heard_at = terms.clock.now()
+        self._socket = socket
+        self._terms = terms
+        self._pool = terms.pool
+        self._now = terms.clock.now
+        self._reader = LinkReader(terms.user.site, terms.pool)
+        self._numbers = count(1)
+        self._pending: dict[int, _Pending] = {}
+        self._given_up: list[int] = []
+        """Questions for events that were given up: if one is answered, its query is stopped."""
+        self._strays: list[int] = []
+        """Queries to stop, of which nobody knows."""
+        self._ready: list[LinkEvent] = []
+        self._own_agents: dict[int, int] = {}
+        self._clock = ServerClock()
+        self._hear: Hear | None = None
+        self._opened = False
+        self._opens_by = terms.clock.now() + terms.open_s
+        self._replaced = False
+        self._closed = False
+
+    @property
+    def speaks(self) -> bool:
+        """Whether :meth:`receive` would return at once."""
+        return bool(self._ready) or self._socket.speaks
+
+    async def receive(self, hear: Hear | None = None) -> LinkEvent | None:
+        """Return the next event; None when a message came that carries none.
+
+        Readings that come while it waits go to *hear*, straight from the transport.
+
+        Raises:
+            LinkClosed: ``lost``.
+        """
+        if self._ready:
+            return self._ready.pop(0)
+        if self._replaced or self._closed:
+            raise await self._lost(NORMAL)
+        self._hear = hear
+        try:
+            said = await self._said(None if hear is None else self._take_readings)
+        except TimeoutError:
+            raise await self._lost(NORMAL) from None
+        finally:
+            self._hear = None  # it holds the owner, which holds the link
+        self.heard_at = self._terms.clock.now()
+        code = NORMAL
+        match said:
+            case str():
+                try:
+                    return self._take(await self._read(said))
+                except WireError as fault:
+                    self._ready.clear()
+                    code = NORMAL if isinstance(fault, SetBackError) else PROTOCOL_ERROR
+            case WebSocketPing() | PongFrame():
+                return None
+            case Violation():
+                code = said.code
+        raise await self._lost(code)
+
+    async def _said(self, take: Take | None) -> Heard:
+        """Wait for what comes next. Raises :class:`TimeoutError` when the link does not open in time."""
+        if self._opened:
+            return await self._socket.receive(take)
+        async with self._terms.clock.timeout(max(0.0, self._opens_by - self._terms.clock.now())):
+            return await self._socket.receive(take)
+
+    async def request(self, request: LinkRequest) -> LinkAnswer:
+        """Send *request* and wait for its answer; needs a concurrent :meth:`receive`.
+
+        Raises:
+            GatewayError: The server refused it; ``busy`` with too many under way;
+                ``upstream_unavailable`` when no answer came in time. A command is waited for
+                without end: it may be executed until its deadline, which the asking task knows.
+            LinkClosed: The link went before the answer came.
+        """
+        if self._closed or self._replaced:
+            raise LinkClosed("lost")
+        if len(self._pending) >= MOST_IN_FLIGHT:
+            raise GatewayError(ErrorCode.BUSY, "Too many requests of this user are under way.")
+        number = next(self._numbers)
+        text = self._render(request, number)
+        pending = _Pending(request, self._terms.clock.now(), asyncio.get_running_loop().create_future())
+        self._pending[number] = pending
+        try:
+            async with self._patience(request):
+                await self._stop_strays()
+                await self._socket.send(text)
+                told = await pending.told
+        except TimeoutError:
+            if isinstance(request, Listen):
+                _keep(self._given_up, number)
+            raise GatewayError(
+                ErrorCode.UPSTREAM_UNAVAILABLE, "The contact centre did not answer in time."
+            ) from None
+        except OSError:
+            raise LinkClosed("lost") from None
+        finally:
+            del self._pending[number]
+        if isinstance(told, GatewayError | LinkClosed):
+            try:
+                raise told
+            finally:
+                del told, pending  # its traceback holds this frame: both would hold each other, and the link
+        return told
+
+    def _render(self, request: LinkRequest, number: int) -> str:
+        terms = self._terms
+        return render(
+            request,
+            number,
+            own_agents=self._own_agents,
+            references=terms.pool.references,
+            keys=terms.keys,
+        )
+
+    def _patience(self, request: LinkRequest) -> AbstractAsyncContextManager[object]:
+        terms = self._terms
+        match request:
+            case Execute():
+                return nullcontext()
+            case AttachSession() | Listen() | QueryDirectory():
+                return terms.clock.timeout(terms.patience_s)
+            case _:
+                return terms.clock.timeout(terms.request_s)
+
+    async def _stop_strays(self) -> None:
+        while self._strays:
+            stop = StopListening(self._strays.pop(0))
+            await self._socket.send(self._render(stop, next(self._numbers)))
+
+    async def close(self) -> None:
+        """Close it. Requests under way end with :class:`LinkClosed`. Closing twice is fine."""
+        self._closed = True
+        await self._shut(NORMAL)
+
+    def _take_readings(self, unread: deque[Kept]) -> None:
+        """Pass readings on at once; one that cannot be read is left, with all behind it."""
+        hear = self._hear
+        if hear is None or not self._opened:
+            return
+        single, readings = self._pool.single, []
+        while unread:
+            kept = unread[0]
+            reading = None if isinstance(kept, str) else single(kept)
+            if reading is None:
+                reading = self._reader.glance(text_of(kept))
+            if reading is None:
+                break
+            unread.popleft()
+            readings.append(reading)
+        if readings:
+            self.heard_at = self._now()
+            hear(readings)
+
+    async def _read(self, text: str) -> Said:
+        """Read a message; a large one in slices, between which other tasks run.
+
+        Raises:
+            WireError: It cannot be read.
+        """
+        if len(text) <= LARGE_CHARS:
+            return self._reader.read(text)
+        for said in self._reader.slices(text):
+            if said is not None:
+                return said
+            await self._terms.clock.sleep(0)
+        return ()
+
+    def _take(self, told: Said) -> LinkEvent | None:
+        """Take in what a message says.
+
+        Raises:
+            WireError: It cannot be ordered; then all of it is to be forgotten.
+        """
+        for said in told:
+            if isinstance(said, Response):
+                self._settle(said)
+            else:
+                self._note(said)
+                self._ready.append(said)
+        return self._ready.pop(0) if self._ready else None
+
+    def _settle(self, response: Response) -> None:
+        pending = self._pending.get(response.request_id)
+        if pending is None:
+            self._note_stray(response)
+            return
+        try:
+            told = answer(pending.request, response.body, self._terms.pool, response.directory)
+        except GatewayError as error:
+            pending.tell(error.with_traceback(None))  # which holds this frame, and so the task that waits
+            return
+        match pending.request, told:
+            case _, Attached():
+                self._remember(told)
+            case DetachSession(alias), _:
+                self._own_agents.pop(alias, None)
+            case KeepAlive(), _ if response.time_ms is not None:
+                self._clock.answered(response.time_ms, pending.asked_at, self.heard_at)
+        pending.tell(told)
+
+    def _note_stray(self, response: Response) -> None:
+        """Note a query that runs for nobody: with what is sent next, it is stopped."""
+        if response.request_id not in self._given_up:
+            return
+        self._given_up.remove(response.request_id)
+        with suppress(GatewayError):
+            told = answer(_ANY_LISTEN, response.body, self._terms.pool)
+            if isinstance(told, Listening):
+                _keep(self._strays, told.query)
+
+    def _note(self, event: LinkEvent) -> None:
+        if isinstance(event, Opened) is self._opened:
+            raise WireError("a link opens once, before it says anything else")
+        match event:
+            case Opened():
+                if event.user.id != self._terms.user:
+                    raise WireError("the link is another user's")
+                self._opened = True
+                self._clock.told(event.time_ms, self.heard_at)
+                self._remember(event.attached)
+            case SessionEnded():
+                self._own_agents.pop(event.alias, None)
+            case LinkReplaced():
+                self._replaced = True
+
+    def _remember(self, attached: Attached) -> None:
+        if attached.own_agent is not None:
+            self._own_agents[attached.alias] = attached.own_agent
+
+    async def _lost(self, code: int) -> LinkClosed:
+        if not self._closed:
+            self._closed = True
+            self._terms.left()
+        await self._shut(code)
+        return LinkClosed("lost")
+
+    async def _shut(self, code: int) -> None:
+        for pending in self._pending.values():
+            pending.tell(LinkClosed("lost"))
+        try:
+            async with self._terms.clock.timeout(self._terms.close_s):
+                await self._socket.close(code)
+        except TimeoutError:
+            return  # interrupted it has dropped the connection
+
+
+def _keep(numbers: list[int], number: int) -> None:
+    """Add to the newest :data:`GIVEN_UP_MOST` of some numbers: a deque takes 760 bytes, of each link."""
+    numbers.append(number)
+    del numbers[:-GIVEN_UP_MOST]
+
 
 T = TypeVar("T")
 

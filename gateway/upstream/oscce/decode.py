@@ -1,33 +1,45 @@
-"""Decode the server's names, instants and figures into those of the domain, and back.
+"""Decode the server's names, instants, figures and elements into those of the domain, and back.
 
 Tables both ways, and the numbers that may stand on the wire. An unknown word becomes
-``unknown`` where the domain has such a value.
+``unknown`` where the domain has such a value. Elements are of agents, queues, groups and aggregates.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
 
 import msgspec
 
 from gateway.domain.commands import TargetState, When
 from gateway.domain.errors import EndReason
-from gateway.domain.model import VALUE_CHARS, Application, Kind, Right, readable
+from gateway.domain.model import VALUE_CHARS, WORD_CHARS, Application, Kind, Right, readable, readable_or_none
 from gateway.domain.resources import (
     Actor,
+    Agent,
+    AgentSkill,
+    Aggregate,
+    AutoPostProcessing,
     FunctionState,
+    Group,
+    Handling,
     HandlingState,
+    Media,
     Medium,
     Parameter,
+    PostProcessing,
+    Queue,
+    QueueFigures,
+    QueueWindow,
     RoutingState,
     Scalar,
     Switch,
 )
-from gateway.domain.upstream import Category, Feature, FunctionName
+from gateway.domain.upstream import Category, Feature, FunctionName, Part, Source
 
 MOST: Final = 2**53 - 1
 """Integers beyond it are no integers for a JSON peer (RFC 8259 §6)."""
@@ -314,3 +326,415 @@ def percentage(told: float | None) -> float | None:
 def since(time_ms: int, seconds: float | None) -> int | None:
     """Return the instant *seconds* before *time_ms*, in the server's clock; none after it."""
     return None if seconds is None or seconds < 0 else time_ms - round(seconds * 1000)
+
+
+class _Handling(WireElement):
+    handling_state: str
+    call_id: str
+    time_in_handling_state: Seconds | None = None
+    media: str | None = None
+    queue_key: Key | None = None
+    direct: bool | None = None
+
+
+class _PostProcessing(WireElement):
+    ends_at: Millis | None = None
+    extendable: bool | None = None
+    next_state: str | None = None
+    reason_key: Key | None = None
+
+
+class _AutoPostProcessing(WireElement):
+    on: bool | None = None
+    duration: Seconds | None = None
+
+
+class _Media(WireElement):
+    voice: str | None = None
+    callback: str | None = None
+    email: str | None = None
+    web_collaboration: str | None = None
+    open_media: str | None = None
+
+
+class _Remote(WireElement):
+    logged_on: bool | None = None
+    app_present: bool | None = None
+    app_absent_since: Millis | None = None
+    remote_number: str | None = None
+
+
+class UserRealtime(WireElement):
+    """A logged-on user's present values."""
+
+    user_key: Key
+    extension: str | None = None
+    routing_state: str | None = None
+    time_in_routing_state: Seconds | None = None
+    reason_key: Key | None = None
+    routing_state_by: str | None = None
+    pending_routing_state: str | None = None
+    pending_by: str | None = None
+    pending_reason_key: Key | None = None
+    pending_post_processing: bool | None = None
+    presence_state: str | None = None
+    handling_states: tuple[_Handling, ...] | None = None
+    post_processing: _PostProcessing | None = None
+    auto_post_processing: _AutoPostProcessing | None = None
+    media: _Media | None = None
+    remote: _Remote | None = None
+    allowed_actions: tuple[str, ...] | None = None
+
+
+_NOT_REMOTE: Final = _Remote()
+
+
+def user_realtime(told: UserRealtime, time_ms: int) -> Part:
+    """Map a logged-on user. ``TimeIn…`` become instants in the server's clock."""
+    handling = tuple(_handling(contact, time_ms) for contact in told.handling_states or ())
+    remote = told.remote or _NOT_REMOTE
+    agent = Agent(
+        extension=readable_or_none(told.extension, WORD_CHARS),
+        routing_state=_present_state(told.routing_state),
+        routing_state_since_ms=since(time_ms, told.time_in_routing_state),
+        reason_id=identity(told.reason_key),
+        routing_state_by=_actor(told.routing_state_by),
+        pending_routing_state=_routing_state(told.pending_routing_state),
+        pending_by=_actor(told.pending_by),
+        pending_reason_id=identity(told.pending_reason_key),
+        pending_post_processing=told.pending_post_processing,
+        handling=handling,
+        post_processing=_post_processing(told.post_processing, handling),
+        auto_post_processing=_auto(told.auto_post_processing),
+        media=_media(told.media),
+        presence_state=readable_or_none(told.presence_state, VALUE_CHARS),
+        logged_on_remotely=remote.logged_on,
+        app_present=remote.app_present,
+        app_absent_since_ms=_not_after(time_ms, remote.app_absent_since),
+        allowed_actions=tuple(ACTIONS[name] for name in told.allowed_actions or () if name in ACTIONS),
+    )
+    return Part(
+        Kind.AGENT, told.user_key, Source.REALTIME, agent, readable_or_none(remote.remote_number, WORD_CHARS)
+    )
+
+
+def _not_after(time_ms: int, told_ms: int | None) -> int | None:
+    """Return when something began that was there at *time_ms*, whichever clock of the server's dated it."""
+    return None if told_ms is None else min(told_ms, time_ms)
+
+
+def _handling(told: _Handling, time_ms: int) -> Handling:
+    return Handling(
+        contact_id=readable(told.call_id),
+        media=MEDIA.get(told.media or "", "unknown"),
+        state=HANDLING_STATES.get(told.handling_state, "unknown"),
+        since_ms=since(time_ms, told.time_in_handling_state),
+        direct=told.direct,
+        queue_id=identity(told.queue_key),
+    )
+
+
+def _post_processing(told: _PostProcessing | None, handling: tuple[Handling, ...]) -> PostProcessing | None:
+    """Its begin is in the element of the contact in hand, whose handling state is PostProcessing."""
+    if told is None:
+        return None
+    since_ms = next((held.since_ms for held in handling if held.state == "post_processing"), None)
+    return PostProcessing(
+        since_ms=since_ms,
+        ends_at_ms=told.ends_at,
+        extendable=told.extendable,
+        next_state=_routing_state(told.next_state),
+        reason_id=identity(told.reason_key),
+    )
+
+
+def _auto(told: _AutoPostProcessing | None) -> AutoPostProcessing | None:
+    if told is None:
+        return None
+    duration_s = duration(told.duration)
+    return AutoPostProcessing(told.on, None if duration_s is None else round(duration_s))
+
+
+def _media(told: _Media | None) -> Media | None:
+    if told is None:
+        return None
+    return Media(
+        voice=_switch(told.voice),
+        callback=_switch(told.callback),
+        email=_switch(told.email),
+        web_collaboration=_switch(told.web_collaboration),
+        open_media=_switch(told.open_media),
+    )
+
+
+class UserCumulative(WireElement):
+    """What a user did since the window began."""
+
+    user_key: Key
+    window_start: Millis | None = None
+    handled: Count | None = None
+    total_talk_time: Seconds | None = None
+
+
+def user_cumulative(told: UserCumulative, _: int) -> Part:
+    """Map a user's day."""
+    agent = Agent(
+        handled_today=count(told.handled),
+        talk_s_today=duration(told.total_talk_time),
+        day_start_ms=told.window_start,
+    )
+    return Part(Kind.AGENT, told.user_key, Source.CUMULATIVE, agent)
+
+
+class UserSkill(WireElement):
+    """One skill of a user."""
+
+    skill_key: Key
+    level: Count | None = None
+    preference: Count | None = None
+    active: bool | None = None
+
+
+def skills(told: tuple[UserSkill, ...] | None) -> tuple[AgentSkill, ...]:
+    """Map the skills of a user."""
+    return tuple(
+        AgentSkill(str(skill.skill_key), skill.level, skill.preference, skill.active) for skill in told or ()
+    )
+
+
+def _present_state(name: str | None) -> RoutingState | None:
+    """Map what a user is now: not logged off, as the server sends no element of a user who is."""
+    state = _routing_state(name)
+    return RoutingState.UNKNOWN if state is RoutingState.LOGGED_OFF else state
+
+
+def _routing_state(name: str | None) -> RoutingState | None:
+    return None if name is None else ROUTING_STATES.get(name, RoutingState.UNKNOWN)
+
+
+def _actor(name: str | None) -> Actor | None:
+    return None if name is None else ACTORS.get(name, "unknown")
+
+
+def _switch(name: str | None) -> Switch | None:
+    return None if name is None else SWITCHES.get(name, Switch.UNKNOWN)
+
+
+_QUEUE: Final = Kind.QUEUE
+_REALTIME: Final = Source.REALTIME
+_LEVELS: Final[dict[str, Literal["ok", "attention", "action"]]] = {
+    "Ok": "ok",
+    "Attention": "attention",
+    "Action": "action",
+}
+
+
+class QueueRealtime(WireElement):
+    """A queue as it is now."""
+
+    queue_key: Key
+    contacts: Count | None = None
+    oldest_contact_wait_time: Seconds | None = None
+    service_level: float | None = None
+    service_level_threshold: Seconds | None = None
+    service_level_formula: str | None = None
+    abandoned_rate: float | None = None
+    estimated_wait_time: Seconds | None = None
+    logged_on_users: Count | None = None
+    available_users: Count | None = None
+    handling_users: Count | None = None
+    post_processing_users: Count | None = None
+    unavailable_users: Count | None = None
+    work_users: Count | None = None
+    level: str | None = None
+
+
+def queue_realtime(told: QueueRealtime, time_ms: int) -> Part:
+    """Map a queue; the oldest contact's waiting time becomes an instant in the server's clock."""
+    waiting, logged_on, available = told.contacts, told.logged_on_users, told.available_users
+    handling, post_processing = told.handling_users, told.post_processing_users
+    unavailable, work, oldest_s = told.unavailable_users, told.work_users, told.oldest_contact_wait_time
+    level_pct, abandoned_pct, level = told.service_level, told.abandoned_rate, told.level
+    threshold_s, wait_s = told.service_level_threshold, told.estimated_wait_time
+    # most updates are this: fields by place, figures as count, percentage and duration have them
+    queue = QueueFigures(
+        None if waiting is None or waiting < 0 else waiting,
+        None if oldest_s is None else since(time_ms, oldest_s),
+        level_pct + 0.0 if level_pct is not None and 0 <= level_pct <= 100 else None,
+        None if threshold_s is None or threshold_s < 0 else threshold_s + 0.0,
+        readable_or_none(told.service_level_formula, VALUE_CHARS),
+        abandoned_pct + 0.0 if abandoned_pct is not None and 0 <= abandoned_pct <= 100 else None,
+        None if wait_s is None or wait_s < 0 else wait_s + 0.0,
+        None if logged_on is None or logged_on < 0 else logged_on,
+        None if available is None or available < 0 else available,
+        None if handling is None or handling < 0 else handling,
+        None if post_processing is None or post_processing < 0 else post_processing,
+        None if unavailable is None or unavailable < 0 else unavailable,
+        None if work is None or work < 0 else work,
+        None if level is None else _LEVELS.get(level, "unknown"),
+    )
+    return Part(_QUEUE, told.queue_key, _REALTIME, queue)
+
+
+class QueueCumulative(WireElement):
+    """A queue's figures since the window began."""
+
+    queue_key: Key
+    window_start: Millis | None = None
+    received: Count | None = None
+    answered: Count | None = None
+    abandoned: Count | None = None
+    average_wait_time: Seconds | None = None
+    maximum_wait_time: Seconds | None = None
+
+
+def queue_cumulative(told: QueueCumulative, _: int) -> Part:
+    """Map a queue's figures."""
+    queue = QueueWindow(
+        window_start_ms=told.window_start,
+        received=count(told.received),
+        answered=count(told.answered),
+        abandoned=count(told.abandoned),
+        average_wait_s=duration(told.average_wait_time),
+        maximum_wait_s=duration(told.maximum_wait_time),
+    )
+    return Part(Kind.QUEUE, told.queue_key, Source.CUMULATIVE, queue)
+
+
+class GroupRealtime(WireElement):
+    """A group as it is now."""
+
+    group_key: Key
+    logged_on_users: Count | None = None
+    idle_users: Count | None = None
+    busy_users: Count | None = None
+    away_users: Count | None = None
+    handling_routed_users: Count | None = None
+    handling_direct_users: Count | None = None
+    calls_waiting: Count | None = None
+
+
+def group_realtime(told: GroupRealtime, _: int) -> Part:
+    """Map a group."""
+    group = Group(
+        users_logged_on=count(told.logged_on_users),
+        users_idle=count(told.idle_users),
+        users_busy=count(told.busy_users),
+        users_away=count(told.away_users),
+        users_handling_routed=count(told.handling_routed_users),
+        users_handling_direct=count(told.handling_direct_users),
+        calls_waiting=count(told.calls_waiting),
+    )
+    return Part(Kind.GROUP, told.group_key, Source.REALTIME, group)
+
+
+class AggregateRealtime(WireElement):
+    """Figures over several queues as they are now."""
+
+    aggregate_key: Key
+    contacts: Count | None = None
+    service_level: float | None = None
+    oldest_contact_wait_time: Seconds | None = None
+
+
+def aggregate_realtime(told: AggregateRealtime, time_ms: int) -> Part:
+    """Map an aggregate."""
+    aggregate = Aggregate(
+        contacts_waiting=count(told.contacts),
+        service_level_pct=percentage(told.service_level),
+        oldest_since_ms=since(time_ms, told.oldest_contact_wait_time),
+    )
+    return Part(Kind.AGGREGATE, told.aggregate_key, Source.REALTIME, aggregate)
+
+
+ElementT = TypeVar("ElementT", bound=WireElement)
+
+
+class References(NamedTuple):
+    """Names of the routing parameters whose values are Keys of other objects."""
+
+    queue: frozenset[str] = frozenset()
+    group: frozenset[str] = frozenset()
+
+
+Read = Callable[[bytes | str, int, References], Part | None]
+"""Maps an element's bytes, read by the server at an instant; raises whatever msgspec raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What the elements of one event type are about."""
+
+    kind: Kind | None
+    source: Source
+    read: Read
+
+
+class _Configuration(WireElement):
+    object_type: str
+    key: Key
+    skills: tuple[UserSkill, ...] | None = None
+    routing_parameters: dict[str, Any] | None = None
+    version: Count | None = None
+
+
+def _configuration(told: _Configuration, references: References) -> Part | None:
+    value: Agent | Queue | Group
+    match told.object_type:
+        case "User":
+            value = Agent(skills=skills(told.skills), version=told.version)
+        case "Queue":
+            value = Queue(
+                routing_parameters=_parameters(told.routing_parameters, references.queue),
+                version=told.version,
+            )
+        case "Group":
+            value = Group(
+                routing_parameters=_parameters(told.routing_parameters, references.group),
+                version=told.version,
+            )
+        case _:
+            return None
+    return Part(KINDS[told.object_type], told.key, Source.CONFIGURATION, value)
+
+
+def _parameters(told: dict[str, Any] | None, references: frozenset[str]) -> dict[str, Parameter] | None:
+    if told is None:
+        return None
+    named = ((name, value) for name, value in told.items() if is_name(name))
+    return {name: parameter(value, reference=name in references) for name, value in named}
+
+
+def _read_configuration(raw: bytes | str, _: int, references: References) -> Part | None:
+    return _configuration(_decode_configuration(raw), references)
+
+
+_decode_configuration: Final = msgspec.json.Decoder(_Configuration).decode
+
+
+def _reader(element: type[ElementT], part: Callable[[ElementT, int], Part]) -> Read:
+    decode = msgspec.json.Decoder(element).decode
+
+    def read(raw: bytes | str, time_ms: int, _: References) -> Part:
+        return part(decode(raw), time_ms)
+
+    return read
+
+
+SHAPES: Final[dict[str, Shape]] = {
+    "UserRealtime": Shape(Kind.AGENT, Source.REALTIME, _reader(UserRealtime, user_realtime)),
+    "QueueRealtime": Shape(Kind.QUEUE, Source.REALTIME, _reader(QueueRealtime, queue_realtime)),
+    "GroupRealtime": Shape(Kind.GROUP, Source.REALTIME, _reader(GroupRealtime, group_realtime)),
+    "AggregateRealtime": Shape(
+        Kind.AGGREGATE, Source.REALTIME, _reader(AggregateRealtime, aggregate_realtime)
+    ),
+    "UserCumulative": Shape(Kind.AGENT, Source.CUMULATIVE, _reader(UserCumulative, user_cumulative)),
+    "QueueCumulative": Shape(Kind.QUEUE, Source.CUMULATIVE, _reader(QueueCumulative, queue_cumulative)),
+    "Configuration": Shape(None, Source.CONFIGURATION, _read_configuration),
+}
+"""Event type → shape of its elements."""
+EVENT_TYPES: Final[dict[tuple[Kind | None, Source], str]] = {
+    **{(shape.kind, shape.source): event_type for event_type, shape in SHAPES.items()},
+    (None, Source.DIRECTORY): "Administration",
+}
+"""What is listened to → event type."""

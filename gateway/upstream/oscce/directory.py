@@ -28,6 +28,10 @@ from gateway.upstream.oscce.decode import (
     RIGHTS,
     Count,
     Key,
+    Read,
+    References,
+    Shape,
+    UserSkill,
     WireElement,
     bound,
     ids,
@@ -35,10 +39,10 @@ from gateway.upstream.oscce.decode import (
     is_reference,
     own_name,
     parameter,
+    skills,
 )
 from gateway.upstream.oscce.errors import UNREADABLE, WireError, read_as_meant, why_unreadable
 from gateway.upstream.oscce.readings import Readings
-from gateway.upstream.oscce.resources import Read, References, Shape, UserSkill, skills
 
 _NO_KEYS: Final = msgspec.Raw(b"[]")
 

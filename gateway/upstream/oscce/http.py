@@ -37,8 +37,8 @@ from gateway.domain.upstream import (
     Trouble,
     UnreachedError,
 )
+from gateway.runtime.event_loop import Turns
 from gateway.runtime.ports import Clock
-from gateway.runtime.turns import Turns
 from gateway.upstream.oscce.decode import (
     APPLICATION_NAMES,
     APPLICATIONS,

@@ -62,14 +62,18 @@ from gateway.upstream.oscce.decode import (
     APPLICATIONS,
     CATEGORIES,
     END_REASONS,
+    EVENT_TYPES,
     FUNCTION_STATES,
     FUNCTIONS,
     MOST,
+    SHAPES,
     TARGET_STATES,
     WHENS,
     Count,
     Key,
     Millis,
+    References,
+    Shape,
     WireElement,
     instance,
 )
@@ -85,7 +89,6 @@ from gateway.upstream.oscce.directory import (
 )
 from gateway.upstream.oscce.errors import NAMES, UNREADABLE, WireError, as_meant, read_as_meant, refusal
 from gateway.upstream.oscce.readings import Readings, of_query
-from gateway.upstream.oscce.resources import EVENT_TYPES, SHAPES, References, Shape
 
 _NOTICE: Final = "OSCC-E"
 """Title of a notice that has none, or nothing else, and how its id begins."""

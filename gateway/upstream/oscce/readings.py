@@ -15,9 +15,8 @@ from typing import Final
 import msgspec
 
 from gateway.domain.upstream import Part, Reading
-from gateway.upstream.oscce.decode import Key
+from gateway.upstream.oscce.decode import SHAPES, Key, References, Shape
 from gateway.upstream.oscce.errors import UNREADABLE, read_without_giants
-from gateway.upstream.oscce.resources import SHAPES, References, Shape
 
 GENERATION_S: Final = 2.0
 """A reading reaches all links well within it."""

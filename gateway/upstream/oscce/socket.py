@@ -27,8 +27,7 @@ from gateway.protocol.websocket import (
     head,
     unmask,
 )
-from gateway.runtime.epoll_transport import READ_BYTES, Wire
-from gateway.runtime.turns import Turns
+from gateway.runtime.event_loop import READ_BYTES, Turns, Wire
 from gateway.upstream.oscce.readings import Kept, Unread, text_of
 
 MASK_BYTES: Final = 4

@@ -1,0 +1,676 @@
+"""The event loop of a node: background tasks, transports in clear text, and the turns of links.
+
+Tasks: their faults are logged, and nothing is kept in memory after their end.
+
+Transports cost no more than their descriptor. An event loop's transport takes some 1.3 KB. Here all
+connections wait behind one descriptor, and each is an object of a few words that keeps the promises of
+:class:`asyncio.Transport`.
+
+Turns: what links bring is received, and then digested. Receiving only notes the newest unread reading of
+each key, which costs little; whatever a reading leads to costs much, and has a budget of its own. So no
+flood on links keeps phones, timers and leases waiting, and what cannot be digested in time is replaced by
+what is newer instead of growing old.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import resource
+import select
+import socket
+import traceback
+from collections import deque
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from pathlib import Path, PurePath
+from traceback import clear_frames
+from types import TracebackType
+from typing import Any, Final, ParamSpec, Protocol
+from weakref import WeakMethod
+
+import gateway
+from gateway.runtime.ports import Clock
+
+P = ParamSpec("P")
+
+
+def spawn(tasks: asyncio.TaskGroup | None, work: Coroutine[None, None, None]) -> bool:
+    """Run *work* in *tasks*.
+
+    Returns:
+        False, and nothing runs, when there is no group or it is shutting down.
+    """
+    if tasks is not None:
+        try:
+            tasks.create_task(work)
+        except RuntimeError:  # asyncio.TaskGroup.create_task: its life is ending
+            pass
+        else:
+            return True
+    work.close()
+    return False
+
+
+class TaskGroup(asyncio.TaskGroup):
+    """A task group that leaves memory when it is over, also when it was cancelled or has failed.
+
+    A frame of :class:`asyncio.TaskGroup` holds what it has raised, and so, through the traceback, itself, and
+    through its group the task and all that the task's frames hold.
+    """
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Wait for the tasks."""
+        try:
+            await super().__aexit__(kind, error, trace)
+        except BaseException as raised:
+            forget_frames(raised)
+            raise
+        finally:
+            vars(self).pop("_parent_task", None)  # it holds its last error, whose traceback holds this group
+            del error, trace
+
+
+class LeanEvent:
+    """A :class:`asyncio.Event` that has no queue of waiters, of 600 bytes, while nobody waits."""
+
+    __slots__ = ("_is_set", "_waiters")
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._waiters: list[asyncio.Future[None]] | None = None
+
+    def is_set(self) -> bool:
+        """Return whether it is set."""
+        return self._is_set
+
+    def set(self) -> None:
+        """Set it, and wake all that wait."""
+        self._is_set = True
+        for waiter in self._waiters or ():
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def clear(self) -> None:
+        """Make each wait from now on last until it is set again."""
+        self._is_set = False
+
+    async def wait(self) -> None:
+        """Return once it is set."""
+        if self._is_set:
+            return
+        waiter = asyncio.get_running_loop().create_future()
+        if self._waiters is None:
+            self._waiters = []
+        self._waiters.append(waiter)
+        try:
+            await waiter
+        finally:
+            self._waiters.remove(waiter)
+            if not self._waiters:
+                self._waiters = None
+
+
+def heed_cancellation() -> None:
+    """Go on with a cancellation that a task group has swallowed; call it after ``except*``.
+
+    Before Python 3.13 a :class:`asyncio.TaskGroup` whose body failed raises that failure alone, also when
+    task was cancelled while it waited for its children: the handler of the failure would live on.
+
+    Raises:
+        asyncio.CancelledError: The task is to end.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
+def weakly(method: Callable[P, None]) -> Callable[P, None]:
+    """Return what calls the bound *method*, and does not keep its object in memory: then it does nothing."""
+    found = WeakMethod(method)
+
+    def call(*args: P.args, **kwargs: P.kwargs) -> None:
+        bound = found()
+        if bound is not None:
+            bound(*args, **kwargs)
+
+    return call
+
+
+def forget_frames(error: BaseException) -> None:
+    """Clear the frames that *error*, which was handled, and all in its group have passed through.
+
+    A frame of :class:`asyncio.TaskGroup` holds the group that it has raised, and so, through the group's
+    traceback, itself: all that these frames hold would stay in memory until garbage is collected.
+    """
+    clear_frames(error.__traceback__)
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            forget_frames(each)
+
+
+FRAMES_MAX: Final = 24
+"""Innermost frames that are logged; beyond that a fault recurses."""
+_PACKAGE: Final = Path(gateway.__file__).parent
+_OTHERS_PARTS: Final = 3
+"""Parts of a path that are kept of a file outside the package."""
+
+
+def first_of(fault: BaseException) -> BaseException:
+    """Return the fault itself, or of a group the first one in it."""
+    while isinstance(fault, BaseExceptionGroup):
+        fault = fault.exceptions[0]
+    return fault
+
+
+def frames(fault: BaseException) -> str | None:
+    """Return where *fault* was raised: ``file:line:function``, the innermost first, joined by `` < ``.
+
+    All frames inside the package are listed, and the innermost one wherever it is. None: it was not raised.
+    """
+    found = list(traceback.walk_tb(fault.__traceback__))
+    shown = []
+    for place, (frame, line) in enumerate(reversed(found)):
+        code = frame.f_code
+        path = PurePath(code.co_filename)
+        if path.is_relative_to(_PACKAGE):
+            shown.append(f"{path.relative_to(_PACKAGE.parent)}:{line}:{code.co_name}")
+        elif place == 0:
+            shown.append(f"{'/'.join(path.parts[-_OTHERS_PARTS:]).lstrip('/')}:{line}:{code.co_name}")
+    return " < ".join(shown[:FRAMES_MAX]) or None
+
+
+def log_fault(log: logging.Logger, event: str, fault: BaseException) -> None:
+    """Log *event* as an error, with the type of *fault* (of a group: of the first one) and its frames."""
+    fault = first_of(fault)
+    log.error(event, extra={"error": type(fault).__name__, "place": frames(fault)})
+
+
+EVENTS_AT_ONCE: Final = 32
+"""After so many connections the other tasks have a turn, whatever thousands of phones send at once."""
+SLICE_S: Final = 0.005
+"""After so long, too: a frame of 16 KB may take 10 ms to read."""
+READ_BYTES: Final = 64 * 1024
+RESERVED_FILES: Final = 64
+"""Descriptors that no connection of a client takes: whatever comes, the ops listener, the admin listener and
+the bus find one. Where a process may open few files, a quarter of them."""
+_HAS_EPOLL: Final = hasattr(select, "epoll")
+_IN: Final = 0x01
+_OUT: Final = 0x04
+"""EPOLLIN and EPOLLOUT: the names are not there on every system."""
+_NOBODY: Final = asyncio.Protocol()
+"""Is called when a transport that was let go has ended."""
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+def is_reserved(fd: int) -> bool:
+    """Return whether so many descriptors are open that a client's connection must not keep *fd*.
+
+    The kernel gives the lowest that is free: when a high one is given, all below it are taken.
+    """
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return most != resource.RLIM_INFINITY and fd >= most - min(RESERVED_FILES, most // 4)
+
+
+class Wires:
+    """The connections in clear text of one event loop.
+
+    Invariant: the loop and the kernel hold something for it only while there are connections.
+
+    Args:
+        ready: Called when some connections are ready; it calls :meth:`serve` when it serves them. None:
+            they are served at once.
+        now: Monotonic seconds, to bound the work of one turn; without it the number alone does.
+    """
+
+    def __init__(
+        self, ready: Callable[[], None] | None = None, now: Callable[[], float] = lambda: 0.0
+    ) -> None:
+        self._now = now
+        self.full_reads = 0
+        """How many reads took all that one read may take: more is likely to wait."""
+        self._ready = ready
+        self._is_watched = False
+        self._wires: list[Wire | None] = []
+        """By descriptor: the kernel gives the lowest ones that are free."""
+        self._open = 0
+        self.view: Final = memoryview(bytearray(READ_BYTES if _HAS_EPOLL else 0))
+        """Where each read goes first."""
+        self.buffers: Final = (self.view,)
+        self._loop: asyncio.AbstractEventLoop
+        self._epoll: select.epoll
+
+    def __len__(self) -> int:
+        return self._open
+
+    def take(self, transport: asyncio.Transport) -> asyncio.Transport:
+        """Return what carries the connection of *transport* from now on, with the same promises.
+
+        That is *transport* itself where it has to be: through TLS, while something waits to be
+        sent, and where the system has no epoll or no descriptor to spare.
+        """
+        raw = transport.get_extra_info("socket")
+        must_stay = transport.get_extra_info("sslcontext") is not None or transport.is_closing()
+        if not _HAS_EPOLL or raw is None or must_stay or transport.get_write_buffer_size():
+            return transport
+        try:
+            fd = os.dup(raw.fileno())
+        except OSError:
+            return transport
+        if is_reserved(fd):
+            os.close(fd)
+            return transport
+        try:
+            wire = self._wire(fd)
+        except OSError:
+            os.close(fd)
+            return transport
+        transport.set_protocol(_NOBODY)
+        transport.abort()  # closes its own descriptor; nothing is shut down
+        return wire
+
+    def _wire(self, fd: int) -> Wire:
+        is_first = not self._open
+        if is_first:
+            self._loop = asyncio.get_running_loop()
+            self._epoll = select.epoll()
+            self._is_watched = False
+        self._open += 1
+        if is_first:
+            self.watch_all()
+        self._wires += [None] * (fd + 1 - len(self._wires))
+        wire = self._wires[fd] = Wire(self, fd)
+        return wire
+
+    def watch_all(self) -> None:
+        """Have the loop call when some connections are ready."""
+        if self._open and not self._is_watched:
+            self._is_watched = True
+            self._loop.add_reader(self._epoll.fileno(), self._ready or self.serve)
+
+    def rest(self) -> None:
+        """Have the loop not call, until :meth:`watch_all`."""
+        if self._open and self._is_watched:
+            self._is_watched = False
+            self._loop.remove_reader(self._epoll.fileno())
+
+    def serve(self) -> int:
+        """Serve some of those that are ready; the others are the next time, as the kernel takes turns.
+
+        Returns how many there were: :data:`EVENTS_AT_ONCE` when there may be more.
+        """
+        if not self._open:
+            return 0
+        found, until = self._epoll.poll(0, EVENTS_AT_ONCE), self._now() + SLICE_S
+        for fd, events in found:
+            wire = self._wires[fd]
+            if wire is not None:
+                try:
+                    wire.happened(events)
+                except Exception as fault:  # noqa: BLE001 - one connection's fault ends one connection
+                    log_fault(_LOG, "connection_failed", fault)
+                    wire.abort()
+                if self._now() > until:
+                    return EVENTS_AT_ONCE
+        return len(found)
+
+    # ---- for wires ----
+
+    def watch(self, fd: int, before: int, events: int) -> None:
+        """Wait for other *events* of *fd* than *before*; 0 is for none, not even for its end."""
+        if not before:
+            self._epoll.register(fd, events)
+        elif events:
+            self._epoll.modify(fd, events)
+        else:
+            self._epoll.unregister(fd)
+
+    def soon(self, wire: Wire) -> None:
+        """Have *wire* leave in a turn of its own."""
+        self._loop.call_soon(wire.leave)
+
+    def forget(self, fd: int) -> None:
+        """Let go of a connection, and with the last one of the loop."""
+        os.close(fd)
+        self._wires[fd] = None
+        self._open -= 1
+        if not self._open:
+            if self._is_watched:
+                self._loop.remove_reader(self._epoll.fileno())
+            self._epoll.close()
+
+
+class Wire(asyncio.Transport):
+    """One connection, for its protocol; it is full as soon as the kernel does not take all.
+
+    Args:
+        wires: All of its kind.
+        fd: The descriptor, which is its own.
+    """
+
+    __slots__ = ("_events", "_fd", "_is_closing", "_is_ending", "_protocol", "_unsent", "_wires")
+
+    def __init__(self, wires: Wires, fd: int) -> None:
+        self._wires = wires
+        self._fd = fd
+        self._events = 0
+        self._is_closing = False
+        self._is_ending = False
+        self._protocol: asyncio.Protocol = _NOBODY
+        self._unsent: bytearray | None = None
+
+    # ---- asyncio.Transport ----
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:  # noqa: ANN401 - as asyncio has it
+        """Return itself for a ``socket``: it has the descriptor."""
+        return self if name == "socket" else default
+
+    def fileno(self) -> int:
+        """Return the descriptor; -1 when it is closed."""
+        return self._fd
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Report what happens to *protocol* from now on."""
+        assert isinstance(protocol, asyncio.Protocol)  # noqa: S101 - there is no other kind here
+        self._protocol = protocol
+
+    def get_protocol(self) -> asyncio.Protocol:
+        """Return the protocol that gets the events."""
+        return self._protocol
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Do nothing: it is full when anything waits, and not when nothing does."""
+
+    def get_write_buffer_size(self) -> int:
+        """Return what the kernel has not taken."""
+        return len(self._unsent or b"")
+
+    def pause_reading(self) -> None:
+        """Read nothing until :meth:`resume_reading`."""
+        self._watch(self._events & ~_IN)
+
+    def resume_reading(self) -> None:
+        """Read what comes."""
+        if not self._is_closing:
+            self._watch(self._events | _IN)
+
+    def is_closing(self) -> bool:
+        """Return whether it is closed, or will be once all has left."""
+        return self._is_closing
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send *data* after all that waits; when something waits then, the protocol pauses."""
+        if self._is_closing or not data:
+            return
+        if self._unsent is not None:
+            self._unsent += data
+            return
+        sent_bytes = self._sent(data)
+        if sent_bytes is not None and sent_bytes < len(data):
+            self._unsent = bytearray(memoryview(data)[sent_bytes:])
+            self._watch(self._events | _OUT)
+            self._protocol.pause_writing()
+
+    def can_write_eof(self) -> bool:
+        """Report that it can."""
+        return True
+
+    def write_eof(self) -> None:
+        """Let the peer see that nothing more comes, once all has left."""
+        self._is_ending = True
+        if self._unsent is None and not self._is_closing:
+            self._shut()
+
+    def close(self) -> None:
+        """End the connection once all has left."""
+        if not self._is_closing:
+            self._is_closing = True
+            self._watch(self._events & ~_IN)
+            if self._unsent is None:
+                self._wires.soon(self)
+
+    def abort(self) -> None:
+        """End the connection now, whatever waits."""
+        is_leaving = self._is_closing and self._unsent is None
+        self._is_closing, self._unsent = True, None
+        self._watch(0)
+        if not is_leaving:
+            self._wires.soon(self)
+
+    # ---- for its kind ----
+
+    def happened(self, events: int) -> None:
+        """Handle an event of the kernel; the next read or write meets an error."""
+        if events & ~_OUT and self._events & _IN:
+            wires = self._wires
+            try:
+                size = os.readv(self._fd, wires.buffers)
+            except (BlockingIOError, InterruptedError):
+                size = -1
+            except OSError:
+                self.abort()
+                return
+            if size > 0:
+                wires.full_reads += size == READ_BYTES
+                self._protocol.data_received(bytes(wires.view[:size]))
+            elif not size:
+                self._at_end()
+        if events & ~_IN and self._unsent is not None:
+            self._pour(self._unsent)
+
+    def leave(self) -> None:
+        """Close the descriptor, and report it."""
+        fd, self._fd = self._fd, -1
+        self._wires.forget(fd)
+        protocol, self._protocol = self._protocol, _NOBODY
+        protocol.connection_lost(None)
+
+    # ---- inner ----
+
+    def _at_end(self) -> None:
+        if not self._protocol.eof_received():
+            self.close()
+        else:
+            self._watch(self._events & ~_IN)
+
+    def _pour(self, unsent: bytearray) -> None:
+        sent_bytes = self._sent(unsent)
+        if sent_bytes is None:
+            return
+        del unsent[:sent_bytes]
+        if unsent:
+            return
+        self._unsent = None
+        self._watch(self._events & ~_OUT)
+        if self._is_closing:
+            self._wires.soon(self)
+            return
+        if self._is_ending:
+            self._shut()
+        self._protocol.resume_writing()
+
+    def _sent(self, data: bytes | bytearray | memoryview) -> int | None:
+        """Return how much of *data* the kernel has taken; None: the connection is broken, and ends."""
+        try:
+            return os.write(self._fd, data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError:
+            self.abort()
+            return None
+
+    def _shut(self) -> None:
+        raw = socket.socket(fileno=self._fd)
+        try:
+            with suppress(OSError):  # the peer has left
+                raw.shutdown(socket.SHUT_WR)
+        finally:
+            raw.detach()
+
+    def _watch(self, events: int) -> None:
+        if events != self._events:
+            self._wires.watch(self._fd, self._events, events)
+            self._events = events
+
+
+INTAKE_S: Final = 0.004
+"""How long links are read in one turn."""
+DIGEST_S: Final = 0.006
+"""How long what was read is digested in one turn."""
+REST_S: Final = 0.002
+"""Between two turns that did all there was: waking up for each message costs more than reading it."""
+IDLE_TURNS: Final = 5
+"""After so many turns without anything to do the loop waits until some link is ready."""
+BEHIND_S: Final = 1.0
+"""For so long no turn did all there was: then the node is overloaded."""
+
+
+class Digester(Protocol):
+    """A link of which something was received that is not digested."""
+
+    is_due: bool
+    """Whether :meth:`Turns.want` was called since the last :meth:`digest`; set by :class:`Turns`."""
+
+    def digest(self) -> None:
+        """Digest all that was received. Never blocks; may ask for the next turn by :meth:`Turns.want`."""
+        ...
+
+    def abort(self) -> None:
+        """End the link at once."""
+        ...
+
+
+class Phones(Protocol):
+    """The phones, which are written to after links were digested."""
+
+    def hold(self) -> None:
+        """Wake nothing: :meth:`release` follows in this turn of the loop."""
+        ...
+
+    def release(self) -> None:
+        """Write what is due to those for which something came meanwhile."""
+        ...
+
+
+class Turns:
+    """Receives from all links of a node, and has them digest it, within budgets.
+
+    Invariants: a turn lasts as long as its budgets and one step more; links take turns at both, first in
+    first out; a link that wants to digest does so in this turn or, before all that want it later, in one
+    of the next.
+
+    Args:
+        clock: Measures budgets.
+        rest_s: How long to rest after a turn that did all there was. 0: links are served as they are ready.
+    """
+
+    def __init__(self, clock: Clock, *, rest_s: float = 0.0) -> None:
+        self.wires: Final = Wires(self._wake, clock.now)
+        """Carries links in clear text."""
+        self.phones: Phones | None = None
+        """Written to at the end of each turn, instead of in one that they would be woken for."""
+        self.skipped = 0
+        """How many readings were replaced by newer ones before they were digested."""
+        self._clock = clock
+        self._rest_s = rest_s
+        self._due: deque[Digester] = deque()
+        self._is_planned = False
+        """Whether a turn is under way or planned."""
+        self._idle = 0
+        self._behind_since: float | None = None
+
+    def want(self, link: Digester) -> None:
+        """Have *link* digest soon. Many calls before it are one."""
+        if link.is_due:
+            return
+        link.is_due = True
+        self._due.append(link)
+        if not self._is_planned:
+            self._plan(0.0)
+
+    @property
+    def behind_s(self) -> float:
+        """For how long no turn has done all there was; 0 when the last one did."""
+        return 0.0 if self._behind_since is None else self._clock.now() - self._behind_since
+
+    @property
+    def is_overloaded(self) -> bool:
+        """Whether the node has not kept up for :data:`BEHIND_S`."""
+        return self.behind_s >= BEHIND_S
+
+    # ---- a turn ----
+
+    def _wake(self) -> None:
+        """Take a turn now: some link is ready, and no turn is planned."""
+        if not self._is_planned:
+            self._turn()
+
+    def _turn(self) -> None:
+        began, full_reads, phones = self._clock.now(), self.wires.full_reads, self.phones
+        self._is_planned = True
+        self.wires.rest()
+        if phones is not None:
+            phones.hold()
+        try:
+            ready, is_all_read = self._receive(began)
+            wanted = len(self._due)
+            self._digest(wanted)
+        finally:
+            if phones is not None:
+                phones.release()
+        is_behind = not is_all_read or len(self._due) > 0
+        self._note(is_behind=is_behind)
+        if is_behind or self.wires.full_reads != full_reads:
+            self._plan(0.0)
+        else:
+            self._rest(is_idle=not (ready or wanted))
+
+    def _receive(self, began: float) -> tuple[int, bool]:
+        """Read links that are ready; returns how many were, and whether that was all."""
+        total = 0
+        while (ready := self.wires.serve()) == EVENTS_AT_ONCE:
+            total += ready
+            if self._clock.now() - began > INTAKE_S:
+                return total, False
+        return total + ready, True
+
+    def _digest(self, most: int) -> None:
+        """Let links digest in turn: at most *most*, as a link that wants to again has the next turn."""
+        began = self._clock.now()
+        for _ in range(most):
+            link = self._due.popleft()
+            link.is_due = False
+            try:
+                link.digest()
+            except Exception as fault:  # noqa: BLE001 - one link's fault ends one link
+                log_fault(_LOG, "digest_failed", fault)
+                link.abort()
+            if self._clock.now() - began > DIGEST_S:
+                return
+
+    def _note(self, *, is_behind: bool) -> None:
+        if not is_behind:
+            self._behind_since = None
+        elif self._behind_since is None:
+            self._behind_since = self._clock.now()
+
+    def _rest(self, *, is_idle: bool) -> None:
+        self._idle = self._idle + 1 if is_idle else 0
+        if self._rest_s == 0.0 or self._idle > IDLE_TURNS:
+            self._idle = 0
+            self._is_planned = False
+            self.wires.watch_all()
+        else:
+            self._plan(self._rest_s)
+
+    def _plan(self, after_s: float) -> None:
+        self._is_planned = True
+        loop = asyncio.get_running_loop()
+        if after_s:
+            loop.call_later(after_s, self._turn)
+        else:
+            loop.call_soon(self._turn)
