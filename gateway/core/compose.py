@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final, TypeVar
 
-from gateway.core.element import Element, Parts
+from gateway.core.element import ChangeSet, Element, Parts
 from gateway.domain.model import Kind, key_of
 from gateway.domain.resources import (
     Agent,
@@ -70,6 +70,9 @@ def part_of(parts: Parts, source: Source) -> Part | None:
             return parts.configuration
 
 
+_NO_CHANGES: Final = ChangeSet(())
+
+
 class ReadingStep:
     """What one reading leads to.
 
@@ -103,8 +106,8 @@ class ReadingStep:
         self.read_ms: dict[int, int] = {}
         self.changed: frozenset[int] = frozenset()
         """Of which something else is shown now."""
-        self.changes: list[tuple[str, Element, Element]] = []
-        """The key of each, what was shown and what is."""
+        self.changes = _NO_CHANGES
+        """What is shown of each."""
 
     def applies(self, befores: list[Parts | None], held: list[Element | None], offset_ms: int) -> bool:
         """Return whether a link stands where this step begins."""
@@ -195,6 +198,7 @@ class Composer:
             shown: What is shown of all resources of the reading's kind that the link received.
         """
         changed: list[int] = []
+        changes: list[tuple[str, Element, Element]] = []
         is_realtime = reading.source is Source.REALTIME
         for part, key, before, held in zip(reading.parts, place.keys, place.befores, place.held, strict=True):
             if before is None or held is None or before.directory is None:
@@ -206,9 +210,11 @@ class Composer:
             place.afters[part.number] = converged(after, element)
             place.read_ms[part.number] = reading.time_ms
             if element is not held:
-                place.changes.append((key, held, element))
+                changes.append((key, held, element))
                 changed.append(part.number)
         place.changed = frozenset(changed)
+        if changes:
+            place.changes = ChangeSet(changes)
         return place if len(place.afters) == len(place.numbers) else None
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import count
 from typing import Final, NamedTuple
 
 from gateway.domain.resources import Resource
 from gateway.domain.upstream import Part
-from gateway.protocol.codec import Codec
+from gateway.protocol.codec import Codec, Members
 from gateway.protocol.envelopes import SessionFacts, Value
 
 _NUMBERS: Final = count(1)
@@ -110,6 +111,52 @@ class Element:
         if isinstance(value, SessionFacts) or isinstance(old, SessionFacts):
             raise TypeError(_NEVER_FRAMED)
         return codec.patch_fragment(old, value)
+
+
+class ChangeSet:
+    """Changes of several shared keys, the same for all ledgers that hold what was there before.
+
+    Args:
+        changes: Each key with what it held, and what it holds now, which has another value.
+    """
+
+    __slots__ = ("_seen_by", "_written", "befores", "elements")
+
+    def __init__(self, changes: Iterable[tuple[str, Element | None, Element]]) -> None:
+        self.befores: Final[dict[str, Element | None]] = {}
+        self.elements: Final[dict[str, Element]] = {}
+        for key, before, element in changes:
+            self.befores[key], self.elements[key] = before, element
+        self._seen_by: frozenset[str] | None = None
+        """The keys of the view that was asked about last, if it sees all of these."""
+        self._written: dict[str, Members] = {}
+        """All patches, by codec."""
+
+    def __len__(self) -> int:
+        return len(self.elements)
+
+    def is_within(self, keys: frozenset[str]) -> bool:
+        """Return whether all keys are among *keys*; asked about the same set again it costs nothing."""
+        if keys is not self._seen_by:
+            if not self.elements.keys() <= keys:
+                return False
+            self._seen_by = keys
+        return True
+
+    def patches(self, codec: Codec) -> Members | None:
+        """Return all patches, written once in each codec. None: some key held nothing, which is no patch."""
+        made = self._written.get(codec.name)
+        if made is None:
+            patches = []
+            for key, element in self.elements.items():
+                before = self.befores[key]
+                if before is None:
+                    return None
+                fragment = element.patch(before, codec)
+                if fragment is not None:
+                    patches.append((key, fragment))
+            made = self._written[codec.name] = codec.members(patches)
+        return made
 
 
 MADE_AT_ONCE: Final = 64

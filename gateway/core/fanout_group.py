@@ -7,7 +7,7 @@ import math
 from collections.abc import Collection, Hashable
 from typing import Final, Protocol
 
-from gateway.core.element import MADE_AT_ONCE, Element, WireForms
+from gateway.core.element import MADE_AT_ONCE, ChangeSet, Element, WireForms
 from gateway.core.ledger import Base, Cursor, Held, Ledger, Waiting, changes_of, forms_of, frames_of, waiting
 from gateway.core.view import ME_PREFIX, View
 from gateway.protocol.codec import Codec
@@ -193,6 +193,11 @@ class FanoutGroup:
             for member in [member for member in self._members if member.view.handle == handle]:
                 member.part()
                 member.mark(key, before)
+
+    def mark_all(self, changes: ChangeSet) -> None:
+        """Record that several shared keys changed."""
+        for key, before in changes.befores.items():
+            self.mark(key, before)
 
     def epoch_began(self) -> None:
         """Part all: each is to be sent the name of its new stream."""

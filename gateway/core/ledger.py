@@ -13,11 +13,11 @@ from __future__ import annotations
 import enum
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, Protocol
 
-from gateway.core.element import Element, WireForms
+from gateway.core.element import ChangeSet, Element, WireForms
 from gateway.core.view import FACTS_PREFIX, ME_PREFIX, View
 from gateway.domain.model import Position
 from gateway.protocol import frames
@@ -155,6 +155,10 @@ class Reader(Protocol):
         """Record that *key* changed; *before* is what the ledger held until now."""
         ...
 
+    def mark_all(self, changes: ChangeSet) -> None:
+        """Record that several shared keys changed, as :meth:`mark` does one by one."""
+        ...
+
     def epoch_began(self) -> None:
         """Record that the position is of another epoch."""
         ...
@@ -267,23 +271,21 @@ class Ledger:
         self._store(Update(key, seq, element))
         return True
 
-    def record_all(self, changes: Sequence[tuple[str, Element | None, Element]]) -> None:
+    def record_all(self, changes: ChangeSet) -> None:
         """Write the values of several shared keys, for the owner only, as :meth:`record` does one by one.
 
         Args:
-            changes: Each key with the element that it holds, None for none, and one of another value.
+            changes: What it holds of each key is what stands there as held before.
         """
-        if not changes:
+        if not changes.elements:
             return
         epoch, seq = self.position
-        upto = seq + len(changes)
-        self._shared.store_all({key: element for key, _, element in changes}, seq)
+        upto = seq + len(changes.elements)
+        self._shared.store_all(changes.elements, seq)
         self._move(Position(epoch, upto), upto)
         self.has_news = True
-        for reader in tuple(self.readers):
-            mark = reader.mark
-            for key, before, _ in changes:
-                mark(key, before)
+        for reader in tuple(self.readers):  # some leave their group meanwhile
+            reader.mark_all(changes)
 
     def record_one(self, key: str, before: Element, element: Element) -> None:
         """Write another value of a shared key that holds *before*, for the owner only."""

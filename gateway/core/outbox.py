@@ -2,6 +2,8 @@
 
 Control frames wait in order. State waits as a set of keys: for each changed key the outbox keeps the element
 that its reader holds, and sends the difference to the newest. A slow phone costs a set of keys, not a queue.
+What many phones get alike waits as one set of changes until anything else comes: its patches are written
+once.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Final, NamedTuple
 
-from gateway.core.element import MADE_AT_ONCE, Element, WireForms
+from gateway.core.element import MADE_AT_ONCE, ChangeSet, Element, WireForms
 from gateway.core.fanout_group import FanoutGroup, GroupMember, Sink, place_of
 from gateway.core.ledger import (
     FRAME_BYTES_MAX,
@@ -28,7 +30,7 @@ from gateway.core.ledger import (
 )
 from gateway.core.view import View
 from gateway.domain.model import Position
-from gateway.protocol.codec import Codec
+from gateway.protocol.codec import Codec, Members
 from gateway.protocol.frames import ControlFrame, StreamPosition
 
 LADDER_S: Final = (0.05, 0.25, 1.0, 5.0)
@@ -103,6 +105,13 @@ NEWS_MOST: Final = 64
 """Elements that :meth:`Outbox.take_news` takes at once."""
 
 
+class _Batch(NamedTuple):
+    """Changes that are all that waits. *since*: when they came to this node; monotonic seconds."""
+
+    changes: ChangeSet
+    since: float
+
+
 class News(NamedTuple):
     """One frame of changes.
 
@@ -132,6 +141,7 @@ class Outbox(GroupMember):
 
     __slots__ = (
         "_apart",
+        "_batch",
         "_conflated",
         "_control",
         "_dirty",
@@ -173,6 +183,8 @@ class Outbox(GroupMember):
         """Those in step with whom its state leaves; None while it goes alone."""
         self._apart = False
         self._dirty: dict[str, Base] | None = None
+        self._batch: _Batch | None = None
+        """What waits instead of single keys: what the ledger holds of its keys is what stands there."""
         self._seq = self._told_epoch = 0
         self._told_view: View | None = None
         """With the epoch: the stream whose name was sent to the phone last."""
@@ -201,13 +213,15 @@ class Outbox(GroupMember):
         """How many keys wait."""
         if self._reset:
             return sum(self.view.sees(key) for key, _ in self.ledger.seen_by(self.view.me))
-        return len(self._dirty or ()) if self.fanout_group is None else self.fanout_group.dirty
+        return self.waits[0] if self.fanout_group is None else self.fanout_group.dirty
 
     @property
     def waits(self) -> tuple[int, float]:
         """How many keys wait, a whole state aside, and when the oldest news came; infinity: none is."""
         if (fanout_group := self.fanout_group) is not None:
             return fanout_group.waits
+        if self._batch is not None:
+            return len(self._batch.changes), self._batch.since
         return len(self._dirty or ()), self._dirty.since if isinstance(self._dirty, Waiting) else math.inf
 
     @property
@@ -241,7 +255,7 @@ class Outbox(GroupMember):
         if delta.reset:
             self.reset()
             return False
-        self._reset, self._seq = False, position.seq
+        self._reset, self._seq, self._batch = False, position.seq, None
         self._told_epoch, self._told_view = self.ledger.position.epoch, self.view
         self._dirty = {update.key: Held.SOMETHING for update in delta.updates if self.view.sees(update.key)}
         return True
@@ -249,7 +263,7 @@ class Outbox(GroupMember):
     def reset(self) -> None:
         """Send everything again, as to a phone that holds nothing."""
         self.part()
-        self._reset, self._dirty, self._forms = True, None, None
+        self._reset, self._dirty, self._batch, self._forms = True, None, None, None
 
     def mark(self, key: str, before: Element | None) -> None:
         """Record that *key* changed in the ledger, which held *before*."""
@@ -259,6 +273,8 @@ class Outbox(GroupMember):
         if self._reset:  # then everything is sent anyway
             self._conflated += before is not None
             return
+        if self._batch is not None:
+            self._unpack()
         dirty = self._dirty
         if not dirty:
             dirty = self._dirty = waiting(self.ledger.came_at)
@@ -267,9 +283,28 @@ class Outbox(GroupMember):
         else:
             dirty[key] = Held.NOTHING if before is None else before
 
+    def mark_all(self, changes: ChangeSet) -> None:
+        """Record that several shared keys changed in the ledger."""
+        is_all = self._batch is None and not (self._dirty or self._reset)
+        if is_all and len(changes.elements) <= NEWS_MOST and changes.is_within(self.view.shared):
+            self._batch = _Batch(changes, self.ledger.came_at)
+            return
+        for key, before in changes.befores.items():
+            self.mark(key, before)
+
+    def _unpack(self) -> None:
+        """Let the keys of a set of changes wait as single ones."""
+        if self._batch is not None:
+            changes, since = self._batch
+            dirty = self._dirty = waiting(since)
+            for key, before in changes.befores.items():
+                dirty[key] = Held.NOTHING if before is None else before
+            self._batch = None
+
     def look(self, view: View) -> None:
         """Change the view in place: keys left will go, keys gained will be put."""
         self.part()
+        self._unpack()
         self._forms = None
         dirty = self._dirty = self._dirty or {}
         for key, held in self.ledger.seen_by(self.view.me):
@@ -324,7 +359,7 @@ class Outbox(GroupMember):
 
     def waiting(self) -> str | None:
         """Return the handle of its session, when anything waits."""
-        return self.view.handle if self._dirty or self._control or self._ping or self._has_state() else None
+        return self.view.handle if self._control or self._ping or self._has_state() else None
 
     def ride(self, fanout_group: FanoutGroup) -> None:
         """Go on in *fanout_group*, which is where this is."""
@@ -376,7 +411,7 @@ class Outbox(GroupMember):
             return None
         if self._control or self._ping or self._owed:
             return now
-        return self.pace.due_at(now) if self._dirty or self._has_state() else None
+        return self.pace.due_at(now) if self._has_state() else None
 
     def take_news(self, now: float) -> News | float | None:
         """Remove and return what waits, where that is a few elements of which the phone holds older ones.
@@ -385,8 +420,8 @@ class Outbox(GroupMember):
             The frame; or when it may leave, if that is later than *now*; or None where something else waits,
             or nothing, or others may be in step: then :meth:`take` is to be called.
         """
-        dirty, ledger = self._dirty, self.ledger
-        if not dirty or self._control or self._ping or self._reset or self._owed or len(dirty) > NEWS_MOST:
+        dirty, batch, ledger = self._dirty, self._batch, self.ledger
+        if not (dirty or batch) or self._control or self._ping or self._reset or self._owed:
             return None
         if self.fanout_group is not None or len(ledger.readers) > 1 or self._told_view is not self.view:
             return None
@@ -396,28 +431,37 @@ class Outbox(GroupMember):
         due_at = pace.due_at(now)
         if due_at > now:
             return due_at
-        patches = self._patches(dirty)
+        patches = self._patches(dirty or {}) if batch is None else self._written(batch.changes)
         if not patches:
             return None
+        count, since = self.waits
         after, upto = self._seq, ledger.shared_seq
         if upto != ledger.position.seq:
             upto = self._head(is_new=False)
         self._seq = upto
-        self._dirty = None
+        self._dirty = self._batch = None
         pace.sent_at = now
-        since = dirty.since if isinstance(dirty, Waiting) else math.inf
         return News(
             self.codec.changes(
                 after=after, upto=upto, stream=None, reset=False, more=False, put=(), patch=patches, gone=()
             ),
-            len(dirty),
+            count,
             since,
             self._conflated,
         )
 
+    def _written(self, changes: ChangeSet) -> Members | None:
+        """Return the patches of all *changes*; None where they are none, or too much for a frame."""
+        patches = changes.patches(self.codec)
+        if patches is None or not patches.size or len(patches.written) > self._frame_bytes // 2:
+            return None
+        return patches
+
     def _patches(self, dirty: dict[str, Base]) -> list[tuple[str, bytes]] | None:
         """Return what takes the phone from *dirty* to what the ledger holds; None: no such frame."""
         elements, codec = self.ledger.elements, self.codec
+        if len(dirty) > NEWS_MOST:
+            return None
         patches: list[tuple[str, bytes]] = []
         room = self._frame_bytes // 2
         for key, base in dirty.items():
@@ -454,6 +498,7 @@ class Outbox(GroupMember):
         it takes again.
         """
         self.part()
+        self._unpack()
         frames, state_sent = self._take_control(now)
         ping = self._ping
         is_undated = not isinstance(self._dirty, Waiting)  # no ping can say how old what is shown is
@@ -469,6 +514,7 @@ class Outbox(GroupMember):
     def take_last(self, now: float) -> list[bytes]:
         """Remove and return what is sent before the end: control frames, and the state they follow."""
         self.part()
+        self._unpack()
         return self._take_control(now)[0]
 
     def _take_control(self, now: float) -> tuple[list[bytes], bool]:
@@ -487,7 +533,9 @@ class Outbox(GroupMember):
         return frames, state_sent
 
     def _has_state(self) -> bool:
-        return bool(self._dirty) or self._reset or self._owed or self._is_renamed()
+        if self._dirty or self._batch is not None or self._reset or self._owed:
+            return True
+        return self._is_renamed()
 
     def _is_renamed(self) -> bool:
         told, view = self._told_view, self.view

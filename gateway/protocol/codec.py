@@ -361,6 +361,28 @@ def read_json(data: bytes) -> object:
     return value
 
 
+class Members(NamedTuple):
+    """Members of a map in the wire form of one codec, written one after the other.
+
+    *size*: how many. *written*: all of them, without the ends of the map.
+    """
+
+    size: int
+    written: bytes
+
+
+Fragments = Sequence[tuple[str, bytes]]
+"""Names with values that are written already."""
+
+
+def json_members(members: Fragments) -> Members:
+    """Write *members* once for many frames."""
+    if len(members) == 1:  # most frames have one
+        ((key, value),) = members
+        return Members(1, b"%b:%b" % (write_json(key), value))
+    return Members(len(members), b",".join([b"%b:%b" % (write_json(key), value) for key, value in members]))
+
+
 def json_changes(
     *,
     after: int,
@@ -368,8 +390,8 @@ def json_changes(
     stream: str | None,
     reset: bool,
     more: bool,
-    put: Sequence[tuple[str, bytes]],
-    patch: Sequence[tuple[str, bytes]],
+    put: Fragments,
+    patch: Fragments | Members,
     gone: Sequence[str],
 ) -> bytes:
     """Write a `changes` frame around fragments; what is empty is left out."""
@@ -381,14 +403,9 @@ def json_changes(
     if more:
         frame += b',"more":true'
     if put:
-        frame += b',"put":{' + b",".join([b"%b:%b" % (write_json(key), value) for key, value in put]) + b"}"
-    if len(patch) == 1:  # most frames are this, and nothing else
-        ((key, value),) = patch
-        frame += b',"patch":{%b:%b}' % (write_json(key), value)
-    elif patch:
-        frame += (
-            b',"patch":{' + b",".join([b"%b:%b" % (write_json(key), value) for key, value in patch]) + b"}"
-        )
+        frame += b',"put":{%b}' % json_members(put).written
+    if patch:
+        frame += b',"patch":{%b}' % (patch if isinstance(patch, Members) else json_members(patch)).written
     if gone:
         frame += b',"gone":' + write_json(gone)
     return frame + b"}"
@@ -433,8 +450,8 @@ def msgpack_changes(
     stream: str | None,
     reset: bool,
     more: bool,
-    put: Sequence[tuple[str, bytes]],
-    patch: Sequence[tuple[str, bytes]],
+    put: Fragments,
+    patch: Fragments | Members,
     gone: Sequence[str],
 ) -> bytes:
     """Write a `changes` frame around fragments; what is empty is left out."""
@@ -449,12 +466,13 @@ def msgpack_changes(
     if more:
         parts.append(_MORE)
         count += 1
-    if put:
-        _splice(parts, _PUT, put)
-        count += 1
-    if patch:
-        _splice(parts, _PATCH, patch)
-        count += 1
+    for name, members in (_PUT, put), (_PATCH, patch):
+        if not members:
+            continue
+        written = members if isinstance(members, Members) else msgpack_members(members)
+        if written.size:
+            parts += name, _map_head(written.size), written.written
+            count += 1
     if gone:
         parts += _GONE, write_msgpack(gone)
         count += 1
@@ -462,10 +480,9 @@ def msgpack_changes(
     return b"".join(parts)
 
 
-def _splice(parts: list[bytes], name: bytes, members: Sequence[tuple[str, bytes]]) -> None:
-    parts += name, _map_head(len(members))
-    for key, value in members:
-        parts += write_msgpack(key), value
+def msgpack_members(members: Fragments) -> Members:
+    """Write *members* once for many frames."""
+    return Members(len(members), b"".join([write_msgpack(key) + value for key, value in members]))
 
 
 def _map_head(count: int) -> bytes:
@@ -493,8 +510,8 @@ class WriteChanges(Protocol):
         stream: str | None,
         reset: bool,
         more: bool,
-        put: Sequence[tuple[str, bytes]],
-        patch: Sequence[tuple[str, bytes]],
+        put: Fragments,
+        patch: Fragments | Members,
         gone: Sequence[str],
     ) -> bytes:
         """Return the frame; what is empty is left out of it."""
@@ -513,9 +530,10 @@ class Codec:
         write: Writes a plain value.
         read: Reads one value from all bytes, or raises :class:`BadFrame`.
         changes: See :class:`WriteChanges`; fragments must be of the same codec.
+        members: Writes members of a map once for many frames.
     """
 
-    __slots__ = ("_read", "_write", "changes", "name", "subprotocol", "text")
+    __slots__ = ("_read", "_write", "changes", "members", "name", "subprotocol", "text")
 
     def __init__(
         self,
@@ -526,11 +544,13 @@ class Codec:
         write: Callable[[object], bytes],
         read: Callable[[bytes], object],
         changes: WriteChanges,
+        members: Callable[[Fragments], Members],
     ) -> None:
         self.name: Final = name
         self.subprotocol: Final = subprotocol
         self.text: Final = text
         self.changes: Final = changes
+        self.members: Final = members
         self._write = write
         self._read = read
 
@@ -611,6 +631,7 @@ JSON: Final = Codec(
     write=write_json,
     read=read_json,
     changes=json_changes,
+    members=json_members,
 )
 MSGPACK: Final = Codec(
     "msgpack",
@@ -619,6 +640,7 @@ MSGPACK: Final = Codec(
     write=write_msgpack,
     read=read_msgpack,
     changes=msgpack_changes,
+    members=msgpack_members,
 )
 
 

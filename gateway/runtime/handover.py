@@ -19,7 +19,7 @@ from dataclasses import replace
 from typing import Final, Protocol
 
 from gateway.core.bus_health import BusState
-from gateway.core.element import Element
+from gateway.core.element import ChangeSet, Element
 from gateway.core.follower import FollowMachine
 from gateway.core.ledger import Delta
 from gateway.core.rate_limits import Place, Urgency
@@ -521,6 +521,10 @@ class Sharing:
     def mark(self, key: str, before: Element | None) -> None:  # noqa: ARG002 - the port's
         """See :meth:`gateway.core.ledger.Reader.mark`."""
         self._changed[key] = None
+
+    def mark_all(self, changes: ChangeSet) -> None:
+        """See :meth:`gateway.core.ledger.Reader.mark_all`."""
+        self._changed.update(dict.fromkeys(changes.elements))
 
     def epoch_began(self) -> None:
         """See :meth:`gateway.core.ledger.Reader.epoch_began`: :meth:`light` begins again."""

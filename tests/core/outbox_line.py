@@ -10,7 +10,7 @@ from gateway.core.outbox import Outbox, PaceLadder
 from gateway.core.view import View, view_of
 from gateway.domain.model import Scope
 from gateway.domain.resources import Queue
-from gateway.protocol.codec import JSON
+from gateway.protocol.codec import JSON, Codec
 from gateway.protocol.frames import ErrorFrame
 from tests.core.samples import decoded
 
@@ -34,12 +34,12 @@ def note(text: str) -> ErrorFrame:
 class Line:
     """A mirror with two queues, and one phone that reads it."""
 
-    def __init__(self, view: View = VIEW, *, frame_bytes: int = 10_000) -> None:
+    def __init__(self, view: View = VIEW, *, frame_bytes: int = 10_000, codec: Codec = JSON) -> None:
         self.ledger = Ledger(1)
         self.ledger.record("queue:1", queue(1))
         self.ledger.record("queue:2", queue(2))
         self.pace = PaceLadder()
-        self.outbox = Outbox(self.ledger, view, JSON, self.pace, frame_bytes=frame_bytes)
+        self.outbox = Outbox(self.ledger, view, codec, self.pace, frame_bytes=frame_bytes)
         self.now = 100.0
 
     def take(self) -> list[dict[str, Any]]:
@@ -49,9 +49,9 @@ class Line:
         self.ledger.record(key, element)
 
 
-def synced(*, frame_bytes: int = 10_000) -> Line:
-    line = Line(frame_bytes=frame_bytes)
+def synced(*, frame_bytes: int = 10_000, codec: Codec = JSON) -> Line:
+    line = Line(frame_bytes=frame_bytes, codec=codec)
     line.outbox.begin(None)
-    line.take()
+    line.outbox.take(line.now)
     line.now += 10
     return line

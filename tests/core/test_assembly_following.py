@@ -50,7 +50,7 @@ class Link:
     def follow(self, now: Reading, offset_ms: int = 0) -> ReadingStep | None:
         step = self.assembly.follow(now, self.shown, offset_ms, self.scope)
         if step is not None:
-            self.shown.update((key, element) for key, _, element in step.changes)
+            self.shown.update(step.changes.elements)
         return step
 
 
@@ -67,7 +67,7 @@ def test_what_one_link_told_is_a_step_for_another_that_stood_at_the_same_place()
     one, other = (link.follow(now) for link in links)
     assert one is not None
     assert one is other
-    assert [key for key, _, _ in one.changes] == ["agent:5"]
+    assert list(one.changes.elements) == ["agent:5"]
     assert (set(one.changed), one.numbers) == ({5}, [5])
     assert [realtime(link.assembly) is WORK for link in links] == [True, True]
     assert links[0].shown["agent:5"] is links[1].shown["agent:5"]

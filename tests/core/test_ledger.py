@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.element import Element
+from gateway.core.element import ChangeSet, Element
 from gateway.core.ledger import Delta, Ledger, Receipt, Update
 from gateway.domain.model import Position
 from gateway.domain.resources import Queue
@@ -27,6 +27,10 @@ class Reader:
 
     def epoch_began(self) -> None:
         self.epochs += 1
+
+    def mark_all(self, changes: ChangeSet) -> None:
+        for key, before in changes.befores.items():
+            self.mark(key, before)
 
     def mark(self, key: str, before: Element | None) -> None:
         self.marks.append((key, before))
@@ -163,7 +167,7 @@ def test_many_values_are_recorded_as_one_after_another() -> None:
     for key, element in zip(keys, elements, strict=True):
         one_by_one.record(key, element)
     changes = zip(keys, elements, strict=True)
-    at_once.record_all([(key, at_once.get(key), element) for key, element in changes if key != "d"])
+    at_once.record_all(ChangeSet((key, at_once.get(key), element) for key, element in changes if key != "d"))
     assert at_once.position == one_by_one.position == (1, 7)
     assert at_once.since(Position(1, 3)) == one_by_one.since(Position(1, 3))
     assert told_at_once.marks == told.marks == [("b", ONE), ("a", ONE), ("b", None), ("c", None)]
@@ -189,9 +193,9 @@ def test_one_value_is_recorded_as_any_other() -> None:
 def test_nothing_that_changed_leaves_those_who_meet_where_they_are() -> None:
     ledger = recorded("a")
     ledger.meeting["place"] = "somebody"
-    ledger.record_all([])
+    ledger.record_all(ChangeSet(()))
     assert ledger.meeting
-    ledger.record_all([("a", ONE, TWO)])
+    ledger.record_all(ChangeSet([("a", ONE, TWO)]))
     assert not ledger.meeting
 
 

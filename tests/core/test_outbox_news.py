@@ -7,10 +7,16 @@ from typing import Any
 
 import pytest
 
+from gateway.core.element import ChangeSet
 from gateway.core.outbox import News
-from tests.core.outbox_line import Line, note, ping, queue, synced
+from gateway.core.view import view_of
+from gateway.domain.model import Scope
+from gateway.protocol.codec import JSON, MSGPACK, Codec
+from gateway.protocol.frames import Changes
+from tests.core.outbox_line import VIEW, Line, note, ping, queue, synced
 from tests.core.samples import decoded
 
+NARROW = view_of("h", Scope(queues=frozenset({1})), ("queues",))
 KEYS = ("queue:1", "queue:2")
 
 
@@ -22,10 +28,20 @@ def taken(line: Line) -> list[dict[str, Any]]:
     return decoded([news.frame]) if isinstance(news, News) else []
 
 
+def at_once(line: Line, keys: tuple[str, ...], draw: random.Random) -> None:
+    """Let all *keys* change with one reading, as links bring what is the same for many users."""
+    changes = []
+    for key in keys:
+        before, after = line.ledger.get(key), queue(draw.randint(0, 2), draw.choice(("a", "b")))
+        if before is None or before.value != after.value:
+            changes.append((key, before, after))
+    line.ledger.record_all(ChangeSet(changes))
+
+
 def act(line: Line, draw: random.Random) -> None:
     """Let something happen to the mirror, or to what the phone is to be told."""
     key = draw.choice(KEYS)
-    match draw.randint(0, 9):
+    match draw.randint(0, 12):
         case 0:
             line.change(key, None)
         case 1:
@@ -36,6 +52,10 @@ def act(line: Line, draw: random.Random) -> None:
             line.outbox.reset()
         case 4:
             line.ledger.rebase(line.ledger.position.epoch + 1)
+        case 5:
+            line.outbox.look(VIEW if draw.random() < 0.5 else NARROW)
+        case 6 | 7 | 8:
+            at_once(line, KEYS, draw)
         case _:
             line.change(key, queue(draw.randint(0, 2)))
 
@@ -72,3 +92,18 @@ def test_a_frame_that_may_be_too_large_is_no_news() -> None:
     line.change("queue:1", queue(7, "x" * 200))
     assert line.outbox.take_news(line.now) is None
     assert line.take() != []
+
+
+@pytest.mark.parametrize("codec", [JSON, MSGPACK], ids=repr)
+def test_patches_of_what_many_phones_get_alike_are_written_once(codec: Codec) -> None:
+    lines = [synced(codec=codec) for _ in range(2)]
+    changes = ChangeSet((key, lines[0].ledger.get(key), queue(7)) for key in KEYS)
+    frames = []
+    for line in lines:
+        line.ledger.record_all(changes)
+        news = line.outbox.take_news(line.now)
+        assert isinstance(news, News)
+        frames.append(codec.decode_gateway(news.frame))
+    expected = {key: {"contacts_waiting": 7} for key in KEYS}
+    assert [each.patch for each in frames if isinstance(each, Changes)] == [expected, expected]
+    assert changes.patches(codec) is changes.patches(codec)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.core.element import ChangeSet
 from gateway.core.ledger import Delta, Ledger
 from gateway.domain.model import Position
 from tests.core.test_ledger import ONE, TWO, recorded
@@ -33,7 +34,7 @@ def test_a_phone_is_told_of_the_same_as_shared_at_every_node() -> None:
     ledger = Ledger()
     ledger.receive(owner.since(ledger.position))
     assert (ledger.shared_seq, ledger.position.seq) == (3, 4)
-    owner.record_all([("a", ONE, TWO)])
+    owner.record_all(ChangeSet([("a", ONE, TWO)]))
     owner.record("me:1", TWO)
     ledger.receive(owner.since(ledger.position))
     assert (ledger.shared_seq, ledger.position.seq) == (5, 6)

@@ -109,7 +109,7 @@ class GatewayEnd:
 
 
 def _took(take: Take, said: str) -> bool:
-    unread: deque[Kept] = deque([head_of(said) or said])
+    unread: deque[Kept] = deque([head_of(said) or said.encode()])
     take(unread)
     return not unread
 

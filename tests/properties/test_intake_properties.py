@@ -91,7 +91,7 @@ class Shown:
         """Read what is unread as a link does, up to what is no reading."""
         while unread:
             kept = unread[0]
-            reading = None if isinstance(kept, str) else self._readings.single(kept)
+            reading = None if isinstance(kept, bytes) else self._readings.single(kept)
             reading = reading or self._reader.glance(text_of(kept))
             if reading is None:
                 return

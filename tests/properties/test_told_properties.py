@@ -66,7 +66,7 @@ class Link:
         if step is None:
             changed = self.shared.read(reading)
         else:
-            shown.update((key, element) for key, _, element in step.changes)
+            shown.update(step.changes.elements)
             self.shown = {address: shown.get(key_of(*address)) for address in ADDRESSES}
         self.look(changed, self.alone.read(reading))
 

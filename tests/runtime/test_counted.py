@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from gateway.core.element import Element
+from gateway.core.element import ChangeSet, Element
 from gateway.core.ledger import Health
 from gateway.domain.errors import EndReason
 from gateway.domain.model import Kind
@@ -210,6 +210,10 @@ class Outlet:
 
     def waiting(self) -> str | None:
         return None
+
+    def mark_all(self, changes: ChangeSet) -> None:
+        for key, before in changes.befores.items():
+            self.mark(key, before)
 
     def mark(self, key: str, before: Element | None) -> None:
         self.marked.append(key)

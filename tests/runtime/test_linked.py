@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from gateway.core.element import Element
+from gateway.core.element import ChangeSet, Element
 from gateway.core.ledger import Health
 from gateway.core.link import BEAT_S, LinkMachine
 from gateway.core.view import UserSessions
@@ -187,6 +187,10 @@ class _Reader:
 
     def epoch_began(self) -> None:
         pass
+
+    def mark_all(self, changes: ChangeSet) -> None:
+        for key, before in changes.befores.items():
+            self.mark(key, before)
 
     def mark(self, key: str, before: Element | None) -> None:
         element = self._ledger.get(key)

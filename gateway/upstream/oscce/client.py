@@ -61,7 +61,7 @@ from gateway.upstream.oscce import http
 from gateway.upstream.oscce.errors import WireError
 from gateway.upstream.oscce.http import Answer, RefusedAnswer, answer_of, unreached, upgrade
 from gateway.upstream.oscce.messages import LARGE_CHARS, LinkReader, Response, Said, answer, render
-from gateway.upstream.oscce.readings import Kept, Readings, text_of
+from gateway.upstream.oscce.readings import Kept, Readings
 from gateway.upstream.oscce.socket import Heard, LinkSocket, Take
 
 _DRIFT: Final = 1e-3
@@ -353,9 +353,9 @@ class OsccLink:
         single, readings = self._pool.single, []
         while unread:
             kept = unread[0]
-            reading = None if isinstance(kept, str) else single(kept)
+            reading, text = (None, kept) if isinstance(kept, bytes) else (single(kept), kept.string)
             if reading is None:
-                reading = self._reader.glance(text_of(kept))
+                reading = self._reader.glance(text)
             if reading is None:
                 break
             unread.popleft()

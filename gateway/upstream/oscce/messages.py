@@ -240,6 +240,10 @@ _TYPES: Final = frozenset(
 """Types whose messages must be readable. A notice that is not costs nothing but itself."""
 
 
+def _written(message: str | bytes) -> bytes:
+    return message.encode(errors="surrogatepass") if isinstance(message, str) else message
+
+
 class _Typed(WireElement):
     type: str
 
@@ -250,8 +254,8 @@ _decode_type: Final = msgspec.json.Decoder(_Typed).decode
 _VALUE: Final = re.compile(r" '.*'(?= - at |$)", re.DOTALL)
 """What msgspec shows of a value."""
 _HEAD: Final = re.compile(
-    r'[ \t\r\n]*\{~"Type"~:~"Event"~,~"QueryID"~:~(0|[1-9][0-9]{0,14})~,'.replace("~", r"[ \t\r\n]*")
-)
+    rb'[ \t\r\n]*\{~"Type"~:~"Event"~,~"QueryID"~:~(0|[1-9][0-9]{0,14})~,'.replace(b"~", rb"[ \t\r\n]*")
+).match
 """How an event begins that may go on alike on many links: the query's number is each link's own."""
 
 
@@ -282,7 +286,7 @@ class LinkReader:
         Raises:
             WireError: It cannot be read, or says what cannot be.
         """
-        head = _HEAD.match(message) if isinstance(message, str) else None
+        head = _HEAD(_written(message))
         return self._read(message) if head is None else self._said_once(head)
 
     def slices(self, message: str) -> Iterator[Said | None]:
@@ -291,7 +295,7 @@ class LinkReader:
         Raises:
             WireError: It cannot be read, or says what cannot be.
         """
-        head = _HEAD.match(message)
+        head = _HEAD(message.encode())
         known = None if head is None else self._known(head)
         if known is not None:
             yield (known,)
@@ -312,19 +316,19 @@ class LinkReader:
                 return
         yield self.read(message)
 
-    def _noted(self, message: str, reading: Reading) -> Said:
+    def _noted(self, message: str | bytes, reading: Reading) -> Said:
         """Return what an event says, recorded for other links that may receive the same."""
-        head = _HEAD.match(message)
-        if head is not None and "QueryID" not in (rest := message[head.end() :]) and "\\" not in rest:
-            self._pool.note(rest.encode(), reading)
+        head = _HEAD(_written(message))
+        if head is not None and b"QueryID" not in (rest := head.string[head.end() :]) and b"\\" not in rest:
+            self._pool.note(rest, reading)
         return (reading,)
 
-    def glance(self, message: str) -> Reading | None:
+    def glance(self, message: str | bytes) -> Reading | None:
         """Read *message* if it is a reading, and written as most are; None: it is for :meth:`read`.
 
         So is one that is large, unless another link received the same.
         """
-        head = _HEAD.match(message)
+        head = _HEAD(_written(message))
         if head is None:
             return None
         if len(message) > LARGE_CHARS:
@@ -335,12 +339,12 @@ class LinkReader:
             return None
         return said[0] if said and isinstance(said[0], Reading) else None
 
-    def _known(self, head: re.Match[str]) -> Reading | None:
+    def _known(self, head: re.Match[bytes]) -> Reading | None:
         """Return the reading of an event, if another link received the same."""
-        known, query = self._pool.reading(head.string[head.end() :].encode()), int(head[1])
+        known, query = self._pool.reading(head.string[head.end() :]), int(head[1])
         return known if known is None or known.query == query else of_query(query, known)
 
-    def _said_once(self, head: re.Match[str]) -> Said:
+    def _said_once(self, head: re.Match[bytes]) -> Said:
         """Read an event, whose other elements other links may have received."""
         known = self._known(head)
         if known is not None:

@@ -208,7 +208,7 @@ _MORE: Final = (b'"Removed"', b'"Complete"', b'"Elements"', b'"Time"', b'"QueryI
 _SHAPES: Final = {event_type.encode(): shape for event_type, shape in SHAPES.items()}
 SKIM_FROM: Final = 4096
 """Of less that comes at once nothing is skimmed: there is little to pass by."""
-Kept = re.Match[bytes] | str
+Kept = re.Match[bytes] | bytes
 """An unread reading: the head of a single element's, which holds the text, or the text of another one."""
 
 
@@ -250,35 +250,45 @@ class Unread:
         return len(self._kept)
 
     def take_in(self, data: bytes, texts: Sequence[tuple[int, int]]) -> int:
-        """Keep the readings of single elements with which *texts* begin; return how many texts were kept.
+        """Keep the readings with which *texts* begin; return how many texts were kept.
 
-        Of much only the newest of each key is read; there readings of several elements are kept, too.
+        Of much only the newest of each key is read.
 
         Args:
             data: What came.
             texts: Where whole texts begin and end in it, in order.
         """
-        if len(data) > SKIM_FROM and self._skim(data, texts):
+        if len(data) > SKIM_FROM and len(texts) > 1 and self._skim(data, texts):
             return len(texts)
         for kept, (start, stop) in enumerate(texts):
-            if not self._keep_single(data[start:stop]):
+            if not self._keep(data[start:stop]):
                 return kept
         return len(texts)
 
     def add(self, text: str) -> bool:
         """Keep *text* if it is a reading; False: it is something else, and nothing is kept of it."""
-        if self._keep_single(text.encode()):
+        written = text.encode()
+        if self._keep(written):
             return True
         if _EVENT(text) is None:
+            return False
+        self._keep_whole(written)
+        return True
+
+    def _keep(self, text: bytes) -> bool:
+        """Keep *text* if it is a reading that is written as most are."""
+        if self._keep_single(text):
+            return True
+        if not text.startswith(_EVENT_BYTES) or not _is_utf8(text):
             return False
         self._keep_whole(text)
         return True
 
-    def _keep_whole(self, text: str) -> None:
+    def _keep_whole(self, text: bytes) -> None:
         """Keep a reading that is not of a single element; what a whole set removes is not moved behind it."""
         self._kept[next(self._numbers)] = text
         self.chars += len(text)
-        if _is_removing(text.encode()):
+        if self._places and _is_removing(text):
             self._places.clear()
 
     def _keep_single(self, text: bytes) -> bool:
@@ -314,7 +324,7 @@ class Unread:
         self.skipped += len(texts) - len(kept)
         for text in kept:
             if not self._keep_single(text):
-                self._keep_whole(text.decode())
+                self._keep_whole(text)
         return True
 
     def take(self) -> deque[Kept]:
@@ -328,7 +338,7 @@ class Unread:
 
 def text_of(kept: Kept) -> str:
     """Return the text of a reading."""
-    return kept if isinstance(kept, str) else kept.string.decode()
+    return (kept if isinstance(kept, bytes) else kept.string).decode()
 
 
 def head_of(text: str) -> re.Match[bytes] | None:
@@ -341,11 +351,13 @@ def head_of(text: str) -> re.Match[bytes] | None:
 def _is_single(text: bytes, head: re.Match[bytes]) -> bool:
     """Return whether a reading that begins with *head* is of one element, and says nothing else."""
     at = head.end()
-    if not (text.endswith(_END) and (text.isascii() or _is_utf8(text))):
+    if not text.endswith(_END):
         return False
     if text.find(b"}", at) == len(text) - 3:
-        return True  # the element holds nothing that ends, and nothing follows it
-    return text.find(b'"%bKey"' % head[KIND], at) < 0 and not any(text.find(word, at) >= 0 for word in _MORE)
+        return _is_utf8(text)  # the element holds nothing that ends, and nothing follows it
+    if text.find(b'"%bKey"' % head[KIND], at) >= 0 or any(text.find(word, at) >= 0 for word in _MORE):
+        return False
+    return _is_utf8(text)
 
 
 def _skimmed(data: bytes, texts: Sequence[tuple[int, int]]) -> list[bytes] | None:
@@ -365,7 +377,7 @@ def _skimmed(data: bytes, texts: Sequence[tuple[int, int]]) -> list[bytes] | Non
             if time_ms <= newest.get(place, -1):
                 continue
             newest[place] = time_ms
-        elif _is_removing(data[start:stop]):
+        elif newest and _is_removing(data[start:stop]):
             newest.clear()
         kept.append(data[start:stop])
     kept.reverse()
@@ -385,6 +397,8 @@ def _is_removing(text: bytes) -> bool:
 
 
 def _is_utf8(text: bytes) -> bool:
+    if text.isascii():
+        return True
     try:
         text.decode()
     except UnicodeDecodeError:
