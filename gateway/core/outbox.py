@@ -431,10 +431,14 @@ class Outbox(GroupMember):
         due_at = pace.due_at(now)
         if due_at > now:
             return due_at
-        patches = self._patches(dirty or {}) if batch is None else self._written(batch.changes)
+        patches: list[tuple[str, bytes]] | Members | None
+        if batch is not None:
+            patches, count, since = self._written(batch.changes), len(batch.changes), batch.since
+        else:
+            patches, count = self._patches(dirty or {}), len(dirty or ())
+            since = dirty.since if isinstance(dirty, Waiting) else math.inf
         if not patches:
             return None
-        count, since = self.waits
         after, upto = self._seq, ledger.shared_seq
         if upto != ledger.position.seq:
             upto = self._head(is_new=False)

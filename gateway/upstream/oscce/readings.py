@@ -261,24 +261,23 @@ class Unread:
         if len(data) > SKIM_FROM and len(texts) > 1 and self._skim(data, texts):
             return len(texts)
         for kept, (start, stop) in enumerate(texts):
-            if not self._keep(data[start:stop]):
+            text = data[start:stop]
+            if not (self._keep_single(text) or self._keep_event(text)):
                 return kept
         return len(texts)
 
     def add(self, text: str) -> bool:
         """Keep *text* if it is a reading; False: it is something else, and nothing is kept of it."""
         written = text.encode()
-        if self._keep(written):
+        if self._keep_single(written):
             return True
         if _EVENT(text) is None:
             return False
         self._keep_whole(written)
         return True
 
-    def _keep(self, text: bytes) -> bool:
-        """Keep *text* if it is a reading that is written as most are."""
-        if self._keep_single(text):
-            return True
+    def _keep_event(self, text: bytes) -> bool:
+        """Keep *text* if it is an event that is written as most are."""
         if not text.startswith(_EVENT_BYTES) or not _is_utf8(text):
             return False
         self._keep_whole(text)
@@ -354,7 +353,7 @@ def _is_single(text: bytes, head: re.Match[bytes]) -> bool:
     if not text.endswith(_END):
         return False
     if text.find(b"}", at) == len(text) - 3:
-        return _is_utf8(text)  # the element holds nothing that ends, and nothing follows it
+        return text.isascii() or _is_utf8(text)  # the element holds nothing that ends, and nothing follows it
     if text.find(b'"%bKey"' % head[KIND], at) >= 0 or any(text.find(word, at) >= 0 for word in _MORE):
         return False
     return _is_utf8(text)
