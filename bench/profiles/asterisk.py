@@ -11,10 +11,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, cast
 
-from gateway.app.process import SystemClock
 from gateway.domain.commands import Listen
 from gateway.domain.model import Kind, Scope, UserId
 from gateway.domain.upstream import Reading, Source
+from gateway.runtime.event_loop import SystemClock
 from gateway.simulator.ami import FakeAsterisk, Membership
 from gateway.upstream.asterisk.ami import Framer
 from gateway.upstream.asterisk.link import AsteriskLink, Server

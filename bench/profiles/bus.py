@@ -23,10 +23,11 @@ from bench.programs import BenchError, running
 from bench.redis_server import program
 from gateway.app.adapters import open_bus
 from gateway.app.config.settings import BusSection, SecretsSection
-from gateway.app.process import SystemClock, run_loop
+from gateway.app.process import run_loop
 from gateway.domain.errors import GatewayError
 from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import Channel, Envelope, Inbox, Probe
+from gateway.runtime.event_loop import SystemClock
 from gateway.runtime.node import Cluster
 
 HERE: Final = Inbox(NodeId("here"))

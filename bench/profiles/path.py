@@ -26,7 +26,7 @@ from types import FrameType, SimpleNamespace
 from typing import Any, Final, cast
 
 from bench.profiles.supervisor import Supervisor
-from gateway.app.process import SystemClock, run_loop
+from gateway.app.process import run_loop
 from gateway.core.compose import Composer
 from gateway.core.ledger import Health
 from gateway.core.rate_limits import SessionLimits
@@ -39,7 +39,7 @@ from gateway.edge.scheduler import Scheduler
 from gateway.edge.socket import PhoneSocket, SocketServices
 from gateway.protocol import websocket
 from gateway.protocol.codec import JSON
-from gateway.runtime.event_loop import Turns
+from gateway.runtime.event_loop import SystemClock, Turns
 from gateway.telemetry import Telemetry
 from gateway.upstream.oscce.client import OsccLink, Terms
 from gateway.upstream.oscce.readings import Readings

@@ -21,9 +21,10 @@ from aiohttp import WSMsgType, web
 
 from bench.profiles.centre import Centre
 from bench.profiles.supervisor import Supervisor
-from gateway.app.process import SystemClock, run_loop
+from gateway.app.process import run_loop
 from gateway.core.compose import Composer
 from gateway.domain.model import SessionSecret, UserId
+from gateway.runtime.event_loop import SystemClock
 from gateway.upstream.oscce.client import OsccServer
 
 ABOUT = {

@@ -25,10 +25,9 @@ from typing import Any, Final, Literal, NamedTuple, TextIO
 import structlog
 
 from gateway.app.keys import SecretKey
-from gateway.app.process import SystemClock
 from gateway.domain.model import Act, NodeId, NumberAct, OperatorAct, OrderAct, UserHash, UserId
 from gateway.edge.channel import PEER_CODES, ConnectionSummary
-from gateway.runtime.event_loop import FRAMES_MAX, first_of, frames
+from gateway.runtime.event_loop import FRAMES_MAX, SystemClock, first_of, frames
 from gateway.runtime.ports import Clock
 
 REPETITION_WINDOW_S: Final = 10.0

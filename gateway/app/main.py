@@ -24,15 +24,10 @@ from gateway.app.config.settings import SecretsSection, Settings
 from gateway.app.config.sources import generate_secrets, load
 from gateway.app.listeners import CannotListen
 from gateway.app.logging import flush_suppressed
-from gateway.app.process import (
-    StopRequest,
-    SystemClock,
-    SystemdNotifier,
-    background_tasks,
-    disable_core_dumps,
-)
+from gateway.app.process import StopRequest, SystemdNotifier, background_tasks, disable_core_dumps
 from gateway.app.reload import ReadSecrets
 from gateway.app.wiring import LogOffsLost
+from gateway.runtime.event_loop import SystemClock
 
 UNUSABLE: Final = 2
 INTERRUPTED: Final = 130

@@ -12,11 +12,9 @@ import resource
 import signal
 import socket
 import sys
-import time
 from asyncio import get_running_loop
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
-from functools import partial
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Final, Protocol, TypeVar
 
 from gateway.runtime.ports import Clock
@@ -365,28 +363,3 @@ def disable_core_dumps() -> bool:
     if sys.platform != "linux":
         return False
     return bool(ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, _NOT_DUMPABLE, 0, 0, 0) == 0)
-
-
-_STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-"""Goes on while the machine is suspended, where the system has such a clock: then leases have run out."""
-
-
-class SystemClock:
-    """The Clock port on the machine's own clocks."""
-
-    __slots__ = ()
-
-    now = staticmethod(partial(time.clock_gettime, _STEADY))
-    """Return monotonic seconds. Never goes back. No function of Python, for each update calls it."""
-
-    def wall_ms(self) -> int:
-        """Return ms since 1970 UTC. May jump."""
-        return time.time_ns() // 1_000_000  # noqa: TID251 - this is the clock adapter
-
-    async def sleep(self, seconds: float) -> None:
-        """Return after *seconds* of :meth:`now` have passed."""
-        await asyncio.sleep(seconds)
-
-    def timeout(self, seconds: float) -> AbstractAsyncContextManager[object]:
-        """Bound the block: :class:`TimeoutError` when *seconds* passed inside it."""
-        return asyncio.timeout(seconds)

@@ -450,8 +450,6 @@ class Budget:
 
 ANY_TIME: Final = -math.inf
 _TELL_EVERY_S: Final = 1.0
-_COUNTED_BYTES: Final = 1024
-_ROUNDING_S: Final = 1e-6
 
 
 class Ruling(enum.Enum):
@@ -494,24 +492,6 @@ class SessionLimits:
             commands_in_flight=self.commands_in_flight,
             devices=self.devices,
         )
-
-
-def full_after(full_at: float, now: float, limits: SessionLimits, size_bytes: int = 0) -> float | None:
-    """Return when a whole burst may come again after one more frame; None: that one is too many.
-
-    It is all that is kept of the rate: a bucket's level and its time in one number. A frame counts once,
-    and once more for each whole KiB, so never more than ``frames_burst + frames_per_s * t`` frames are
-    served in any t seconds, and about as many KiB.
-
-    Args:
-        full_at: When that was before it; :data:`ANY_TIME` when nothing was sent.
-        now: When it came.
-        limits: What a connection may take; the rate is above 0.
-        size_bytes: The size of the frame. However large, it counts no more than a whole burst.
-    """
-    frames = min(1 + size_bytes // _COUNTED_BYTES, limits.frames_burst)
-    after = max(full_at, now) + frames / limits.frames_per_s
-    return after if after - now <= limits.frames_burst / limits.frames_per_s + _ROUNDING_S else None
 
 
 class Record:

@@ -316,7 +316,7 @@ class CommandPrechecks:
         self._numbers = numbers
         self._notices = notices
 
-    def check(self, call: Call, ticket: Ticket) -> Call:
+    def check(self, call: Call, credentials: SessionCredentials) -> Call:
         """Return *call* as it is executed: a remote number in E.164, everything else unchanged.
 
         Raises:
@@ -325,7 +325,7 @@ class CommandPrechecks:
         """
         match call.command:
             case ChangeRemoteNumber(number=number):
-                accepted = self._numbers.accept(ticket.user.site, number)
+                accepted = self._numbers.accept(credentials.ticket.user.site, number)
                 return replace(call, command=ChangeRemoteNumber(accepted))
             case AcknowledgeNotice(notice_id=notice_id, version=version):
                 if not self._notices.kept([(notice_id, version)]):
@@ -385,7 +385,7 @@ class CommandRunner:
 
     async def _outcome(self, connection: Connection, call: Call, credentials: SessionCredentials) -> Outcome:
         try:
-            checked = self._prechecks.check(call, credentials.ticket)
+            checked = self._prechecks.check(call, credentials)
         except GatewayError as error:
             return Outcome(Status.REJECTED, error)
         return await self._node.invoke(connection, checked)

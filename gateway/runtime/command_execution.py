@@ -202,11 +202,13 @@ class CommandExecution:
 
     def _must_wait(self, call: Call) -> bool:
         """Return whether the link, or the history of the last owner, is still to come."""
-        line, member = self._line, self._line.user_sessions.get(call.session)
+        line = self._line
         if self._is_closed:
             return False
-        if line.pulse.is_taking_over and (member is None or not member.on_link):
-            return True
+        if line.pulse.is_taking_over:
+            member = line.user_sessions.get(call.session)
+            if member is None or not member.on_link:
+                return True
         return (call.retry or call.waited) and line.expects_history
 
     def _unjudged(self, call: Call) -> Outcome | None:

@@ -20,10 +20,12 @@ import os
 import resource
 import select
 import socket
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from pathlib import Path, PurePath
 from traceback import clear_frames
 from types import TracebackType
@@ -205,6 +207,30 @@ _NOBODY: Final = asyncio.Protocol()
 """Is called when a transport that was let go has ended."""
 
 _LOG: Final = logging.getLogger(__name__)
+
+
+_STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""Goes on while the machine is suspended, where the system has such a clock: then leases have run out."""
+
+
+class SystemClock:
+    """The Clock port on the machine's own clocks.
+
+    Each method but one is the library's own function, for these are called with each update.
+    """
+
+    __slots__ = ()
+
+    now = staticmethod(partial(time.clock_gettime, _STEADY))
+    """Return monotonic seconds. Never goes back."""
+    sleep = staticmethod(partial(asyncio.sleep))
+    """Return after so many seconds of :meth:`now` have passed."""
+    timeout = staticmethod(partial(asyncio.timeout))
+    """Bound the block: :class:`TimeoutError` when so many seconds passed inside it."""
+
+    def wall_ms(self) -> int:
+        """Return ms since 1970 UTC. May jump."""
+        return time.time_ns() // 1_000_000  # noqa: TID251 - this is the clock adapter
 
 
 def is_reserved(fd: int) -> bool:

@@ -14,7 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
 from gateway.app.certificates import client_context
 from gateway.app.config.settings import ClientSection
-from gateway.app.process import SystemClock
+from gateway.runtime.event_loop import SystemClock
 
 
 def make(

@@ -20,10 +20,11 @@ from gateway.app import wiring
 from gateway.app.admin import AdminOperations
 from gateway.app.config.sources import generate_secrets
 from gateway.app.logging import configure
-from gateway.app.process import StopRequest, SystemClock
+from gateway.app.process import StopRequest
 from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import Order
 from gateway.protocol.schemas import inventory
+from gateway.runtime.event_loop import SystemClock
 from gateway.simulator import Simulator, SimulatorSettings
 from tests.app.samples import settings_for
 from tests.app.test_log_canaries import DEVICE, NUMBER, PASSWORD, REMOTE

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from gateway.app.config.settings import BusSection
-from gateway.app.process import SystemClock
 from gateway.app.status import BusReport, check_bus, report_on
 from gateway.bus.connect import Endpoint
 from gateway.bus.stores import ServerFacts
+from gateway.runtime.event_loop import SystemClock
 from tests.app.certificates import make
 from tests.doubles.sentinels import sentinel_trio
 from tests.doubles.servers import Engine, free_port, redis_server

@@ -14,11 +14,11 @@ from gateway.app.adapters import open_bus
 from gateway.app.config.errors import ConfigError
 from gateway.app.config.settings import BusSection, SecretsSection
 from gateway.app.config.sources import generate_secrets
-from gateway.app.process import SystemClock
 from gateway.app.status import check_bus
 from gateway.domain.errors import GatewayError
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import NodeRecord
+from gateway.runtime.event_loop import SystemClock
 from gateway.runtime.node import Cluster
 from gateway.runtime.ports import Clock
 from tests.doubles.clock import ManualClock

@@ -18,7 +18,7 @@ from gateway.app.cli.check import (
 from gateway.app.config.errors import ConfigError
 from gateway.app.config.sources import json_schema, reference_page
 from gateway.app.main import main
-from gateway.app.process import SystemClock
+from gateway.runtime.event_loop import SystemClock
 from gateway.simulator import Simulator, SimulatorSettings
 from tests.app.certificates import EXPIRES_AT_S, Authority, make
 from tests.app.samples import SECRET, SMALLEST, loaded, write

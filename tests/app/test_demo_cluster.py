@@ -23,7 +23,7 @@ from gateway.app.cli.demo_cluster import (
 )
 from gateway.app.config.sources import generate_secrets, load
 from gateway.app.main import main
-from gateway.app.process import SystemClock
+from gateway.runtime.event_loop import SystemClock
 from gateway.simulator import SimulatorSettings
 from tests.app.processes import Running, run, running
 

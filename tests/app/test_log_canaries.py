@@ -11,7 +11,8 @@ import aiohttp
 from gateway.app import wiring
 from gateway.app.config.sources import generate_secrets
 from gateway.app.logging import configure
-from gateway.app.process import StopRequest, SystemClock
+from gateway.app.process import StopRequest
+from gateway.runtime.event_loop import SystemClock
 from gateway.simulator import Simulator, SimulatorSettings
 from tests.app.samples import LOG_ON, settings_for
 

@@ -11,7 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from docs._generate.metrics import ANY, VALUES
 from gateway.app import wiring
 from gateway.app.config.sources import generate_secrets
-from gateway.app.process import StopRequest, SystemClock
+from gateway.app.process import StopRequest
+from gateway.runtime.event_loop import SystemClock
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.telemetry import PREFIX
 from tests.app.samples import LOG_ON, settings_for

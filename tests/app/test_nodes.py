@@ -21,10 +21,10 @@ from gateway.app.cli.admin import (
 )
 from gateway.app.config.settings import BusSection
 from gateway.app.main import main
-from gateway.app.process import SystemClock
 from gateway.domain.errors import GatewayError
 from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import NodeRecord
+from gateway.runtime.event_loop import SystemClock
 from tests.app.samples import SECRET, SMALLEST, loaded, write
 from tests.doubles.servers import Server, redis_server, until
 

@@ -11,7 +11,7 @@ import redis.asyncio as client
 from redis.exceptions import AuthenticationError
 
 from gateway.app.cli.demo import LocalRedis, RedisProgram, RedisUnavailable, find_redis
-from gateway.app.process import SystemClock
+from gateway.runtime.event_loop import SystemClock
 from tests.doubles.servers import any_engine, binary
 
 

@@ -17,8 +17,9 @@ from gateway.app import listeners
 from gateway.app.config.sources import generate_secrets
 from gateway.app.listeners import CannotListen, listening_in_thread, on_this_loop
 from gateway.app.metrics import STUCK_S
-from gateway.app.process import StopRequest, SystemClock
+from gateway.app.process import StopRequest
 from gateway.app.wiring import serving
+from gateway.runtime.event_loop import SystemClock
 from tests.app.samples import settings_for
 
 

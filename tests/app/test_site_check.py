@@ -13,8 +13,8 @@ import pytest
 from gateway.app.certificates import client_context, site_context
 from gateway.app.cli.check import check_site
 from gateway.app.config.settings import ClientSection, SiteSection
-from gateway.app.process import SystemClock
 from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.runtime.event_loop import SystemClock
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.upstream.oscce.client import OsccServer
 from tests.app.certificates import Authority

@@ -7,11 +7,11 @@ import asyncio
 import pytest
 
 from gateway.app.adapters import Tracing, measured_sites
-from gateway.app.process import SystemClock
 from gateway.app.status import StatusLog
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Device
 from gateway.domain.upstream import LogOn
+from gateway.runtime.event_loop import SystemClock
 from gateway.telemetry import Telemetry
 from gateway.upstream.oscce.client import OsccServer
 from tests.asterisk.site import place

@@ -21,11 +21,12 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from gateway.app import spans, wiring
 from gateway.app.config.sources import generate_secrets
 from gateway.app.listeners import listening
-from gateway.app.process import StopRequest, SystemClock
+from gateway.app.process import StopRequest
 from gateway.app.spans import SpanTracing, TracedLink, exporting
 from gateway.domain.commands import Execute, Executed, KeepAlive, LinkRequest, SetRoutingState
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.upstream import LinkClosed
+from gateway.runtime.event_loop import SystemClock
 from gateway.runtime.ports import Clock, Link
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.telemetry import Telemetry, written

@@ -21,10 +21,11 @@ from gateway.app.config.errors import ConfigError
 from gateway.app.config.sources import generate_secrets
 from gateway.app.keys import Keyring
 from gateway.app.listeners import CannotListen
-from gateway.app.process import StopRequest, SystemClock
+from gateway.app.process import StopRequest
 from gateway.bus.stores import BackendOptions
 from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import NodeRecord
+from gateway.runtime.event_loop import SystemClock
 from gateway.runtime.node import Cluster, Node
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.telemetry import Telemetry

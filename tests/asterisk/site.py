@@ -9,11 +9,11 @@ from pathlib import Path
 from secrets import token_bytes
 from tempfile import TemporaryDirectory
 
-from gateway.app.process import SystemClock
 from gateway.domain.commands import Command, Execute, Listen, Listening
 from gateway.domain.model import Application, Device, Kind
 from gateway.domain.resources import Agent
 from gateway.domain.upstream import LoggedOn, LogOn, Opened, Part, Reading, Source
+from gateway.runtime.event_loop import SystemClock
 from gateway.upstream.asterisk.ami import AmiAddress
 from gateway.upstream.asterisk.link import AsteriskLink
 from gateway.upstream.asterisk.monitor import Timing

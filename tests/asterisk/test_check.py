@@ -16,7 +16,7 @@ from gateway.app.cli import check as check_module
 from gateway.app.cli.check import SiteCheck, check_site
 from gateway.app.config.settings import AsteriskSection
 from gateway.app.main import main
-from gateway.app.process import SystemClock
+from gateway.runtime.event_loop import SystemClock
 from gateway.simulator.ami import Account, FakeAsterisk
 from gateway.simulator.settings import RealClock
 from gateway.upstream.asterisk.link import NUMBERS, UNTIL

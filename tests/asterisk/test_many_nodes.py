@@ -12,11 +12,11 @@ from typing import TypeVar
 import aiohttp
 import pytest
 
-from gateway.app.process import SystemClock
 from gateway.domain.commands import ChangeRemoteNumber, Command, SetRoutingState, Status
 from gateway.domain.errors import GatewayError
 from gateway.domain.model import Application
 from gateway.protocol.bodies import DeviceBody
+from gateway.runtime.event_loop import SystemClock
 from gateway.upstream.asterisk.people import number_of
 from tests.asterisk.site import NUMBER, PASSWORD, PEOPLE
 from tests.cluster.cluster import config, make_secrets

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.app.process import SystemClock
 from gateway.domain.commands import (
     Executed,
     SetAgentRoutingState,
@@ -24,6 +23,7 @@ from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Kind
 from gateway.domain.resources import Agent, RoutingState
 from gateway.domain.upstream import Source
+from gateway.runtime.event_loop import SystemClock
 from gateway.upstream.asterisk.ami import (
     MESSAGE_BYTES,
     AmiAddress,

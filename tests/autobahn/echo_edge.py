@@ -17,7 +17,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from gateway.app.listeners import listening
-from gateway.app.process import SystemClock, run_loop
+from gateway.app.process import run_loop
 from gateway.core.ledger import Health
 from gateway.core.rate_limits import SessionLimits
 from gateway.core.session import Close, Effects, Session
@@ -30,6 +30,7 @@ from gateway.edge.socket import PhoneSocket
 from gateway.protocol import websocket
 from gateway.protocol.codec import BYTES_IN_MAX, JSON
 from gateway.protocol.websocket import Message, Violation
+from gateway.runtime.event_loop import SystemClock
 from tests.autobahn.broken import SEEDED
 from tests.edge.visits import SITE, house, pumping
 

@@ -7,12 +7,12 @@ import os
 
 import pytest
 
-from gateway.app.process import SystemClock
 from gateway.bus.connect import BusKeys, Endpoint, RedisUnreachable
 from gateway.bus.stores import OneServer, RedisBackend
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import Envelope, Inbox, NodeRecord, Probe
+from gateway.runtime.event_loop import SystemClock
 from tests.contracts.buses import KEYS, acquainted, connected, node
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_redis import FakeRedis

@@ -11,7 +11,6 @@ import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.app.process import SystemClock
 from gateway.bus.connect import (
     OPEN_S,
     Address,
@@ -23,6 +22,7 @@ from gateway.bus.connect import (
     parse_url,
 )
 from gateway.bus.stores import ServerFacts, inspect
+from gateway.runtime.event_loop import SystemClock
 from tests.app import certificates
 from tests.bus.peer import Peer, Words, door, usual
 from tests.doubles.clock import ManualClock

@@ -11,7 +11,6 @@ import pytest
 from redis.crc import key_slot
 
 from gateway.app.config.settings import BusSection
-from gateway.app.process import SystemClock
 from gateway.app.status import check_bus
 from gateway.bus.cluster import PREFIXES, Claim, merged, read_view
 from gateway.bus.connect import Endpoint, Lifetimes, RedisUnreachable, parse_url
@@ -20,6 +19,7 @@ from gateway.bus.stores import BackendOptions, RedisBackend, inspect_cluster
 from gateway.domain.errors import EndReason, GatewayError
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import Control, Detach, Envelope, Inbox
+from gateway.runtime.event_loop import SystemClock
 from gateway.runtime.ports import Grant, NotSentError
 from tests.contracts.buses import KEYS, acquainted, connected
 from tests.doubles.redis_cluster import RedisCluster, Shard, redis_cluster

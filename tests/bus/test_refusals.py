@@ -11,10 +11,10 @@ import pytest
 from redis.exceptions import RedisError
 
 from gateway.app.config.settings import BusSection
-from gateway.app.process import SystemClock
 from gateway.app.status import check_bus
 from gateway.bus.connect import REFUSAL_S, Lifetimes, Refusals
 from gateway.bus.stores import BackendOptions, RedisBackend
+from gateway.runtime.event_loop import SystemClock
 from tests.app.certificates import make
 from tests.contracts.buses import KEYS, connected
 from tests.doubles.clock import ManualClock

@@ -8,10 +8,10 @@ import secrets
 
 import pytest
 
-from gateway.app.process import SystemClock
 from gateway.bus.connect import BusKeys
 from gateway.bus.stores import RedisBackend
 from gateway.domain.model import NodeId, UserId
+from gateway.runtime.event_loop import SystemClock
 from tests.cluster.figures import Figures
 from tests.doubles.servers import Server, redis_server
 

@@ -14,13 +14,13 @@ from functools import partial
 
 from redis.asyncio import Connection
 
-from gateway.app.process import SystemClock
 from gateway.bus.connect import BusKeys, KeyNames
 from gateway.bus.memory import MemoryBus, MemoryChannels, MemoryLeases, MemoryNodeRegistry, MemoryStore
 from gateway.bus.pubsub import NOBODY
 from gateway.bus.stores import BackendOptions, RedisBackend
 from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import Channel, Envelope, encode
+from gateway.runtime.event_loop import SystemClock
 from gateway.runtime.ports import NODE_TTL_S, Bus, Leases, NodeRegistry, SharedStore
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_redis import FakeRedis

@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.app.process import SystemClock
 from gateway.bus.connect import TRIAL, BusKeys
 from gateway.bus.sealing import DropReason
 from gateway.domain.errors import EndReason
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import Channel, Control, Detach, Envelope, Events, Inbox, encode
+from gateway.runtime.event_loop import SystemClock
 from tests.contracts.buses import KEYS, NETWORKED, SITES, BusSite, Network, connected, node
 from tests.doubles.servers import until
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from gateway.app.process import SystemClock
+from gateway.runtime.event_loop import SystemClock
 from gateway.runtime.ports import Clock
 from tests.doubles.clock import ManualClock
 

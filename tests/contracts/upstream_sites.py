@@ -15,12 +15,12 @@ from typing import NamedTuple, Protocol, TypeVar
 
 import pytest
 
-from gateway.app.process import SystemClock
 from gateway.domain.commands import Command, Execute
 from gateway.domain.errors import EndReason
 from gateway.domain.model import Application, Device, Kind, Scope
 from gateway.domain.resources import Agent
 from gateway.domain.upstream import LinkClosed, LinkEvent, LoggedOn, LogOn, Part, Reading, Source
+from gateway.runtime.event_loop import SystemClock
 from gateway.runtime.ports import Authority, Clock, Link, Upstream
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.upstream.asterisk.ami import AmiAddress

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.core.link import Heartbeat
+from gateway.core.session import Heartbeat
 
 
 def beating(jitter: float = 0.5) -> Heartbeat:

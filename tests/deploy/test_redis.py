@@ -16,7 +16,6 @@ from redis.exceptions import AuthenticationError, NoPermissionError, RedisError,
 
 from gateway.app.cli.demo import ChildProcess, free_port
 from gateway.app.config.settings import BusSection
-from gateway.app.process import SystemClock
 from gateway.app.status import check_bus
 from gateway.bus.connect import BusKeys
 from gateway.bus.stores import BackendOptions, RedisBackend
@@ -31,6 +30,7 @@ from gateway.domain.model import (
     UserId,
 )
 from gateway.protocol.envelopes import Control, Envelope, Inbox, Leaving, NodeRecord, Probe
+from gateway.runtime.event_loop import SystemClock
 from gateway.runtime.ports import KeptLogOff
 from tests.doubles.servers import Engine, binary, until
 

@@ -29,7 +29,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from gateway.app.process import SystemClock
+from gateway.runtime.event_loop import SystemClock
 
 T = TypeVar("T")
 _LINE_BYTES_MAX: Final = 64 * 1024 * 1024

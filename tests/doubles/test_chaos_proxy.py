@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from gateway.app.process import SystemClock
+from gateway.runtime.event_loop import SystemClock
 from tests.doubles.chaos_proxy import ChaosProxy
 
 CLOCK = SystemClock()

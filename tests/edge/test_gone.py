@@ -14,7 +14,6 @@ import pytest
 import uvloop
 from aiohttp import web
 
-from gateway.app.process import SystemClock
 from gateway.core.outbox import Outbox
 from gateway.core.session import Session
 from gateway.domain.errors import CloseCode
@@ -24,6 +23,7 @@ from gateway.edge.server import make_app
 from gateway.edge.socket import PhoneSocket
 from gateway.protocol.codec import JSON
 from gateway.protocol.frames import Hello
+from gateway.runtime.event_loop import SystemClock
 from tests.app.certificates import make
 from tests.edge.visits import HELLO, House, Phone, house, pumping
 

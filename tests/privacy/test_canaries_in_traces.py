@@ -21,9 +21,10 @@ from gateway.app import spans, wiring
 from gateway.app.adapters import Tracing
 from gateway.app.config.settings import Settings
 from gateway.app.config.sources import generate_secrets
-from gateway.app.process import StopRequest, SystemClock
+from gateway.app.process import StopRequest
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.protocol.schemas import inventory
+from gateway.runtime.event_loop import SystemClock
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.telemetry import Telemetry
 

@@ -12,10 +12,9 @@ from weakref import ref
 
 import pytest
 
-from gateway.app.process import SystemClock
 from gateway.core.link import Linger
 from gateway.domain.model import NodeId, Ticket, UserId
-from gateway.runtime.event_loop import Turns
+from gateway.runtime.event_loop import SystemClock, Turns
 from gateway.runtime.node import NodeSettings, SiteParts
 from gateway.runtime.user_state import UNFOLLOW_S
 from gateway.simulator import Simulator, SimulatorSettings

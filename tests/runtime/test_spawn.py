@@ -10,13 +10,13 @@ from collections.abc import Callable, Coroutine
 
 import pytest
 
-from gateway.app.process import SystemClock
 from gateway.core.rate_limits import AdmissionQueue, Budget
 from gateway.runtime.event_loop import (
     BEHIND_S,
     DIGEST_S,
     FRAMES_MAX,
     LeanEvent,
+    SystemClock,
     Turns,
     first_of,
     frames,

@@ -19,7 +19,8 @@ import msgspec
 
 from gateway.app import wiring
 from gateway.app.config.settings import SecretsSection, Settings
-from gateway.app.process import StopRequest, SystemClock
+from gateway.app.process import StopRequest
+from gateway.runtime.event_loop import SystemClock
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.simulator.sessions import Session
 from gateway.simulator.settings import RealClock

@@ -9,9 +9,9 @@ from typing import cast
 
 import pytest
 
-from gateway.app.process import SystemClock
 from gateway.core.lease import TTL_S
 from gateway.domain.model import NodeId
+from gateway.runtime.event_loop import SystemClock
 from gateway.runtime.node import Cluster, NodeSettings, SiteParts
 from tests.bus.test_refusals import Trouble, full, node, without_replicas
 from tests.contracts.buses import connected

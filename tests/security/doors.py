@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager, suppress
 
 from gateway.app.config.settings import Settings
 from gateway.app.config.sources import generate_secrets
-from gateway.app.process import StopRequest, SystemClock
+from gateway.app.process import StopRequest
 from gateway.app.wiring import serving
+from gateway.runtime.event_loop import SystemClock
 
 PATIENCE_S = 10.0
 

@@ -31,9 +31,10 @@ from schemathesis.specs.openapi.checks import (
 
 from gateway.app.config.settings import Settings
 from gateway.app.config.sources import generate_secrets
-from gateway.app.process import StopRequest, SystemClock
+from gateway.app.process import StopRequest
 from gateway.app.wiring import serving
 from gateway.protocol.openapi import admin_openapi, openapi
+from gateway.runtime.event_loop import SystemClock
 from gateway.simulator import Simulator, SimulatorSettings
 
 EXAMPLES = min(10, settings().max_examples // 5)

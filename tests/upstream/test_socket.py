@@ -9,7 +9,6 @@ from typing import cast
 
 import pytest
 
-from gateway.app.process import SystemClock
 from gateway.protocol import websocket
 from gateway.protocol.websocket import (
     CloseReceived,
@@ -20,7 +19,7 @@ from gateway.protocol.websocket import (
     Violation,
     WebSocketPing,
 )
-from gateway.runtime.event_loop import Turns
+from gateway.runtime.event_loop import SystemClock, Turns
 from gateway.upstream.oscce.readings import Kept, text_of
 from gateway.upstream.oscce.socket import WAITING_CHARS_MAX, Closed, LinkSocket, Take
 

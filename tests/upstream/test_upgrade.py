@@ -15,11 +15,10 @@ import pytest
 import uvloop
 from yarl import URL
 
-from gateway.app.process import SystemClock
 from gateway.domain.commands import KeepAlive
 from gateway.domain.upstream import LinkClosed, Opened
 from gateway.protocol import websocket
-from gateway.runtime.event_loop import Turns
+from gateway.runtime.event_loop import SystemClock, Turns
 from gateway.simulator.web import self_signed, server_context
 from gateway.upstream.oscce.client import MESSAGE_BYTES, OsccServer, tls_context
 from gateway.upstream.oscce.http import upgrade

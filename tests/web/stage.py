@@ -33,7 +33,8 @@ from playwright.async_api import (
 from gateway.app import wiring
 from gateway.app.config.settings import Settings
 from gateway.app.config.sources import generate_secrets
-from gateway.app.process import StopRequest, SystemClock
+from gateway.app.process import StopRequest
+from gateway.runtime.event_loop import SystemClock
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.simulator.administration import Acts
 from gateway.simulator.model import Agent, AutoPostProcessing, Json

@@ -30,12 +30,12 @@ from gateway.app.config.settings import (
     socket_path,
 )
 from gateway.app.config.sources import load
-from gateway.app.process import SystemClock
 from gateway.app.status import check_bus
 from gateway.domain.errors import GatewayError
 from gateway.protocol.envelopes import NodeRecord
 from gateway.protocol.openapi import PAGE, PAGE_MAX
 from gateway.runtime.cluster_receiver import EVERY_OTHER
+from gateway.runtime.event_loop import SystemClock
 from gateway.runtime.ports import Clock, NodeRegistry
 
 ADMIN_TIMEOUT_S: Final = 30.0

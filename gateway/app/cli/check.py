@@ -42,10 +42,10 @@ from gateway.app.config.errors import ConfigError
 from gateway.app.config.settings import MEMORY, AsteriskSection, Settings, SiteSection
 from gateway.app.config.sources import load
 from gateway.app.keys import new_sealing_key, new_secret_key, newest_first, write_block, write_lines
-from gateway.app.process import SystemClock
 from gateway.app.reload import read_notices
 from gateway.app.status import check_bus
 from gateway.domain.errors import GatewayError
+from gateway.runtime.event_loop import SystemClock
 from gateway.runtime.ports import Clock
 from gateway.upstream.asterisk.monitor import is_recent
 from gateway.upstream.asterisk.people import PeopleError, PeopleFile, Person, hash_password, read_people

@@ -38,8 +38,9 @@ from gateway.app.config.settings import (
 )
 from gateway.app.config.sources import generate_secrets
 from gateway.app.listeners import CannotListen, os_error_text
-from gateway.app.process import StopRequest, SystemClock, background_tasks
+from gateway.app.process import StopRequest, background_tasks
 from gateway.app.wiring import LogOffsLost
+from gateway.runtime.event_loop import SystemClock
 from gateway.runtime.ports import Clock
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.simulator.ami import FakeAsterisk

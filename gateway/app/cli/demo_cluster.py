@@ -40,8 +40,8 @@ from gateway.app.config.settings import SecretsSection
 from gateway.app.config.sources import generate_secrets
 from gateway.app.keys import write_block
 from gateway.app.listeners import CannotListen, os_error_text
-from gateway.app.process import StopRequest, SystemClock, background_tasks
-from gateway.runtime.event_loop import spawn
+from gateway.app.process import StopRequest, background_tasks
+from gateway.runtime.event_loop import SystemClock, spawn
 from gateway.runtime.ports import Clock
 from gateway.simulator import Simulator, SimulatorSettings
 

@@ -36,8 +36,8 @@ from gateway.app.cli.command import PROGRAM, add_config
 from gateway.app.config.settings import LimitsSection, Settings
 from gateway.app.config.sources import load
 from gateway.app.listeners import BACKLOG, CannotListen, listening
-from gateway.app.process import SystemClock
 from gateway.app.status import check_bus
+from gateway.runtime.event_loop import SystemClock
 from gateway.runtime.ownership import RENEW_S
 from gateway.runtime.ports import Clock
 
