@@ -8,7 +8,6 @@ resource (cycles, contradictions).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Final
 
 from gateway.core.ledger import Ledger
@@ -413,7 +412,8 @@ class Declared:
         site = self._value(SITE)
         if not isinstance(site, Site) or site.functions is None:
             return False
-        return bool(asdict(site.functions)[name] is FunctionState.DOWN)
+        state: FunctionState = getattr(site.functions, name)
+        return state is FunctionState.DOWN
 
     @property
     def own_agent(self) -> str | None:

@@ -108,15 +108,15 @@ def check_value(value: object) -> None:
     Raises:
         BadFrame: With the rule that it breaks.
     """
-    kind = type(value)
-    if kind is str:
-        _check_text(value)  # type: ignore[arg-type]  # its exact type was compared
-    elif kind is dict:
-        for key, member in value.items():  # type: ignore[attr-defined]  # as above
-            _check_text(key)
+    if isinstance(value, str):
+        if not value.isascii():
+            _check_text(value)
+    elif isinstance(value, dict):
+        for key, member in value.items():
+            check_value(key)
             check_value(member)
-    elif kind is list:
-        for member in value:  # type: ignore[attr-defined]  # as above
+    elif isinstance(value, list):
+        for member in value:
             check_value(member)
     else:
         _check_scalar(value)
@@ -286,15 +286,14 @@ _SHAPES: Final = _Shapes()
 
 def plain(value: object) -> object:
     """Return what stands for *value* on the wire."""
-    kind = type(value)
-    if kind in _SCALARS:
+    if type(value) in _SCALARS:
         return value
-    if kind is tuple or kind is list:
-        return [plain(member) for member in cast("tuple[object, ...]", value)]
-    if kind is dict:
-        return {key: plain(member) for key, member in cast("Plain", value).items()}
     if isinstance(value, enum.Enum):
-        return value.value
+        return value._value_  # what `value` returns after two calls
+    if isinstance(value, tuple | list):
+        return [member if type(member) in _SCALARS else plain(member) for member in value] if value else []
+    if isinstance(value, dict):
+        return {key: plain(member) for key, member in value.items()}
     return plain_fields(value)
 
 
