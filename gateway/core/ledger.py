@@ -266,9 +266,9 @@ class Ledger:
         held = self.get(key)
         if element is held or (element is not None and held is not None and element.value == held.value):
             return False
-        seq = self.position.seq + 1
-        self._move(Position(self.position.epoch, seq), 0 if is_own(key) else seq)
-        self._store(Update(key, seq, element))
+        seq, own = self.position.seq + 1, is_own(key)
+        self._move(Position(self.position.epoch, seq), 0 if own else seq)
+        self._store(Update(key, seq, element), own=own)
         return True
 
     def record_all(self, changes: ChangeSet) -> None:
@@ -316,15 +316,18 @@ class Ledger:
             self._forget_all_but({update.key for update in delta.updates})
         elif delta.epoch != self.position.epoch or delta.after > self.position.seq:
             return Receipt.GAP
+        shared_seq = 0
         for update in delta.updates:
-            self._store(update)
-        shared = [update.seq for update in delta.updates if not is_own(update.key)]
+            own = is_own(update.key)
+            self._store(update, own=own)
+            if not own:
+                shared_seq = max(shared_seq, update.seq)
         if delta.reset:
             floor = delta.upto if delta.floor is None else delta.floor
             self._shared.forget_gone(floor)
             self._own.forget_gone(delta.upto)
-            shared.append(floor)
-        self._move(upto, max(shared, default=0))
+            shared_seq = max(shared_seq, floor)
+        self._move(upto, shared_seq)
         return Receipt.APPLIED
 
     def disown(self) -> None:
@@ -396,14 +399,16 @@ class Ledger:
         for reader in list(self.readers) if is_new else ():
             reader.epoch_began()
 
-    def _store(self, update: Update) -> None:
-        before = self.get(update.key)
-        self._of(update.key).store(update)
+    def _store(self, update: Update, *, own: bool) -> None:
+        """Take in what a key has become. *own*: whether it is one session's own."""
+        versions = self._own if own else self._shared
+        before = versions.elements.get(update.key)
+        versions.store(update)
         if update.element is not before:
-            self._tell(update.key, before)
+            self._tell(update.key, before, own=own)
 
-    def _tell(self, key: str, before: Element | None) -> None:
-        if self.confidant is not None and is_own(key):
+    def _tell(self, key: str, before: Element | None, *, own: bool) -> None:
+        if own and self.confidant is not None:
             self.own_news[key] = None
             self.confidant(key, before)
             return
@@ -413,7 +418,7 @@ class Ledger:
 
     def _forget_all_but(self, kept: set[str]) -> None:
         for key in [key for key, _ in self.items() if key not in kept]:
-            self._store(Update(key, self.position.seq, None))
+            self._store(Update(key, self.position.seq, None), own=is_own(key))
 
 
 def _in_order(updates: list[Update]) -> tuple[Update, ...]:

@@ -14,7 +14,7 @@ import msgspec
 
 from gateway.domain.commands import Call, Command, History, Outcome, Remembered, Status
 from gateway.domain.errors import Detail, EndReason, ErrorCode, GatewayError
-from gateway.domain.model import Application, NodeId, Right, Scope, Ticket, UserId
+from gateway.domain.model import Application, NodeId, Right, Scope, Ticket, UserId, value
 from gateway.domain.resources import RESOURCES, Resource, resource_type
 from gateway.protocol.frames import COMMANDS, NoticeFrame
 
@@ -39,7 +39,7 @@ class SessionFacts:
 Value = Resource | SessionFacts
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class PublishedValue:
     """The newest value of one key; None when it is gone."""
 
@@ -48,7 +48,7 @@ class PublishedValue:
     value: Value | None
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Publication:
     """Everything that happened in ``(after, upto]`` of one epoch of one user, compacted.
 
