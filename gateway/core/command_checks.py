@@ -8,6 +8,8 @@ resource (cycles, contradictions).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
+from operator import attrgetter
 from typing import Final
 
 from gateway.core.ledger import Ledger
@@ -42,6 +44,7 @@ from gateway.domain.model import (
 )
 from gateway.domain.resources import (
     Agent,
+    Functions,
     FunctionState,
     Group,
     Me,
@@ -374,6 +377,9 @@ def _refusal(code: ErrorCode, message: str, parameter: str) -> GatewayError:
     return GatewayError(code, message, parameter=parameter)
 
 
+_STATE_OF: Final = {field.name: attrgetter(field.name) for field in fields(Functions)}
+
+
 class Declared:
     """Catalogues, functions and present values, as a user's mirror has them at this moment.
 
@@ -412,8 +418,7 @@ class Declared:
         site = self._value(SITE)
         if not isinstance(site, Site) or site.functions is None:
             return False
-        state: FunctionState = getattr(site.functions, name)
-        return state is FunctionState.DOWN
+        return _STATE_OF[name](site.functions) is FunctionState.DOWN
 
     @property
     def own_agent(self) -> str | None:
