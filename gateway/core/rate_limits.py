@@ -528,6 +528,65 @@ class Record:
         return Ruling.DROP_AND_TELL
 
 
+OPENINGS_MAX: Final = 64
+"""Links that a node opens at once: enough to keep a core busy while answers are 200 ms under way."""
+OPENING_S: Final = 2.0
+"""After how long an opening no longer counts: it waits for the server, and takes little of the core."""
+
+
+class Openings:
+    """The links of a node that are opening: dialled, and their first state not shown yet. Pure.
+
+    Opening a link takes milliseconds of the core. Begun for all users at once, it would be done for all of
+    them at about the same time, late.
+
+    Invariant: no more than *most* count at a time, except those that another node has handed over.
+
+    Args:
+        most: How many count before the next has to wait.
+    """
+
+    def __init__(self, most: int = OPENINGS_MAX) -> None:
+        self._most: Final = most
+        self._began: dict[int, float] = {}
+        """When each began that counts; the oldest first."""
+        self._numbers = count()
+        self._shown_at = -math.inf
+        self.freed: list[Callable[[], None]] = []
+        """Called when there may be room again: one for each queue."""
+
+    def __len__(self) -> int:
+        return len(self._began)
+
+    def begin(self, now: float) -> int:
+        """Count one more; :meth:`end` is called with the number returned."""
+        number = next(self._numbers)
+        self._began[number] = now
+        return number
+
+    def end(self, number: int, shown_at: float | None = None) -> None:
+        """Count it no more: its first state was shown at *shown_at*, or the link is gone (None)."""
+        if shown_at is not None:
+            self._shown_at = shown_at
+        if self._began.pop(number, None) is not None:
+            for wake in self.freed:
+                wake()
+
+    def wait_s(self, now: float) -> float:
+        """Return when there is room, s, if none ends before; 0: there is."""
+        while self._began:
+            oldest = next(iter(self._began))
+            left_s = self._began[oldest] + OPENING_S - now
+            if left_s > 0:
+                return left_s if len(self._began) >= self._most else 0.0
+            del self._began[oldest]
+        return 0.0
+
+    def advanced(self, since: float) -> bool:
+        """Return whether a link has shown its first state after *since*."""
+        return self._shown_at > since
+
+
 @dataclass(order=True, slots=True)
 class Place:
     """A place in the queue: the most urgent first, then the oldest."""
@@ -551,10 +610,13 @@ class AdmissionQueue:
 
     Args:
         budget: The site's.
+        openings: Of the node: no link enters while it has no room for another.
     """
 
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: Budget, openings: Openings | None = None) -> None:
         self._budget: Final = budget
+        self.openings: Final = Openings() if openings is None else openings
+        self.openings.freed.append(self._wake_first)
         self._queue: list[Place] = []
         self._numbers = count()
         self._log_ons_in_row = 0
@@ -570,8 +632,10 @@ class AdmissionQueue:
         return place
 
     def enter(self, place: Place, now: float) -> bool:
-        """Go through if it is the place's turn and the budget allows it."""
-        if self._head() is not place or not self._budget.admit(now, place.urgency):
+        """Go through if it is the place's turn, the node has room, and the budget allows it."""
+        if self._head() is not place or self.openings.wait_s(now) > 0:
+            return False
+        if not self._budget.admit(now, place.urgency):
             return False
         self.withdraw(place)
         if place.urgency is not Urgency.PERSON:
@@ -580,7 +644,8 @@ class AdmissionQueue:
 
     def would_admit(self, now: float, urgency: Urgency) -> bool:
         """Return whether a new link would enter at once."""
-        return self._head() is None and self._budget.wait_s(now, urgency) == 0
+        is_free = self._head() is None and self.openings.wait_s(now) == 0
+        return is_free and self._budget.wait_s(now, urgency) == 0
 
     def withdraw(self, place: Place) -> None:
         """Leave the queue."""
@@ -615,7 +680,9 @@ class AdmissionQueue:
 
     def wait_s(self, place: Place, now: float) -> float:
         """Return when to ask again, s; inf for a place that is not the first, which will be woken."""
-        return self._budget.wait_s(now, place.urgency) if self._head() is place else math.inf
+        if self._head() is not place:
+            return math.inf
+        return max(self._budget.wait_s(now, place.urgency), self.openings.wait_s(now))
 
     def log_on_wait_s(self, now: float, *, is_likely: bool = False) -> float:
         """Return when a log-on that was refused may be tried again, s."""

@@ -18,7 +18,7 @@ from gateway.core.compose import Composer
 from gateway.core.lease import AssumedTokens
 from gateway.core.ledger import UNKNOWN_HEALTH, Health, Ledger
 from gateway.core.link import BEAT_S, Linger, Pauses
-from gateway.core.rate_limits import LOG_ON_PART, AdmissionQueue, Budget
+from gateway.core.rate_limits import LOG_ON_PART, AdmissionQueue, Budget, Openings
 from gateway.core.registry import NotAdmitted, Quota, Registry, RegistryLimits, Seat
 from gateway.core.view import Within
 from gateway.domain.commands import Call, Outcome, Status
@@ -101,6 +101,12 @@ class NodeSettings:
             log_ons_max_per_s=LOG_ON_PART * (site.log_ons_per_s or self.log_ons_per_s),
         )
 
+    def admission_queues(
+        self, sites: Mapping[str, SiteParts], openings: Openings
+    ) -> dict[str, AdmissionQueue]:
+        """Return the queue of links of each site."""
+        return {name: AdmissionQueue(self.budget(site), openings) for name, site in sites.items()}
+
 
 TICK_S: Final = 1.0
 NUMBER_CHANGES: Final = 3
@@ -156,8 +162,8 @@ class Node:
         self.exchange = Exchange(settings.node, cluster.bus, clock, int(jitter() * _FIRST), self._tally)
         self._settings, self._cluster = settings, cluster
         self._writes, self._pauses = StoreWrites(), Pauses()
-        self._audit, self._jitter = audit, jitter
-        self._queues = {name: AdmissionQueue(settings.budget(site)) for name, site in sites.items()}
+        self._audit, self._jitter, self._openings = audit, jitter, Openings()
+        self._queues = settings.admission_queues(sites, self._openings)
         self.links_per_s: Final = {name: settings.links_per_s(site) for name, site in sites.items()}
         self.number_changes: Quota[UserId] = Quota(most=NUMBER_CHANGES, window_s=3600.0)
         self.log_offs = LogOffs(
@@ -226,6 +232,8 @@ class Node:
         """How much is remembered, by what it is."""
         return {
             "households": len(self._user_states),
+            "links_waiting": sum(map(len, self._queues.values())),
+            "links_opening": len(self._openings),
             "endings": len(self.session_revocations),
             **self.account.log_ons.sizes,
             **self.exchange.sizes,

@@ -331,6 +331,10 @@ class LinkDialer:
         self._is_entered = start.entered
         """Whether it is this user's turn at the admission queue: to be given back there."""
         self._queued_at = 0.0
+        self._entered_at = -math.inf
+        """When the user's turn came that had to be waited for."""
+        self._opening: int | None = None
+        """The number of the link that is opening, at the node's openings."""
         self._was_open = False
         """Whether this node has had the user's link before."""
 
@@ -369,8 +373,24 @@ class LinkDialer:
                 return opened
         return None
 
+    def shown(self) -> None:
+        """Record that what the link brought first is shown: it is open."""
+        self._opened(self._world.clock.now())
+
+    def _opened(self, shown_at: float | None = None) -> None:
+        """Give back the place among the node's openings."""
+        opening, self._opening = self._opening, None
+        if opening is not None:
+            self._world.admission_queue.openings.end(opening, shown_at)
+
+    def waited(self, since: float) -> bool:
+        """Return whether the user waited for their turn after *since*, and the queue went on meanwhile."""
+        is_waiting = self._place is not None or self._entered_at > since
+        return is_waiting and self._world.admission_queue.openings.advanced(since)
+
     def link_ended(self, replaced_by: int | None) -> None:
         """Record that the link is gone. *replaced_by*: the token of the link that took its place."""
+        self._opened()
         if replaced_by is None:
             self._fail()
         else:
@@ -381,6 +401,7 @@ class LinkDialer:
 
     def leave(self) -> None:
         """Give back the place at the admission queue."""
+        self._opened()
         if self._place is not None:
             self._world.admission_queue.withdraw(self._place)
         if self._is_entered:
@@ -570,6 +591,7 @@ class LinkDialer:
             return False
         self._world.tally.waited(self._place.urgency, now - self._queued_at)
         self._place, self._is_entered = None, True
+        self._entered_at = now if now > self._queued_at else self._entered_at
         return True
 
     def _urgency(self) -> Urgency:
@@ -608,6 +630,7 @@ class LinkDialer:
         opener = next(iter(self._served.user_sessions), None)
         if opener is None or not self._machine.dialling():
             return None
+        self._opening = self._world.admission_queue.openings.begin(self._world.clock.now())
         try:
             opened = await self._open(opener)
         except GatewayError as error:
@@ -619,6 +642,7 @@ class LinkDialer:
                 self._machine.opened(self._world.clock.now())
                 return opened
             await opened.link.close()
+        self._opened()
         self._served.unreached()
         return None
 

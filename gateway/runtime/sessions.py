@@ -44,7 +44,7 @@ from gateway.runtime.world import World, refusal
 ATTACH_S: Final = 10.0
 """How long a phone waits for its session to be accepted and the first readings to be there."""
 TURNS: Final = 3
-"""So often it waits as long, while OSCC-E accepts those before it: thousands may come at once."""
+"""So often it waits as long, while those before it are served: thousands may come at once."""
 UNSURE_S: Final = 5.0
 """By less than this it is not sure on which of two nodes a phone is since later: then the last one counts."""
 
@@ -81,6 +81,10 @@ class AdmittingOwner(Protocol):
 
     def look(self) -> None:
         """Have it seen to that what is asked of OSCC-E is what is wanted now."""
+        ...
+
+    def waited(self, since: float) -> bool:
+        """Return whether the user waited for their turn after *since*, and the queue went on meanwhile."""
         ...
 
 
@@ -134,14 +138,14 @@ class SessionAdmission:
         member.came_at = came_at
         speaker.look()
         for _ in range(TURNS):
-            shown = self._shown
+            shown, began = self._shown, speaker.clock.now()
             try:
                 await self._ready_in_time(member)
                 break
             except TimeoutError:
                 if member.attached is not None and speaker.token:
                     break
-                if self._shown == shown:
+                if self._shown == shown and not speaker.waited(began):
                     raise not_reached(for_bus=self._world.refuses_writes()) from None
         else:
             raise not_reached(for_bus=self._world.refuses_writes())

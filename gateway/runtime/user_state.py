@@ -224,9 +224,14 @@ class Owner:
         """Record that every question asked so far is answered, and the mirror shows it."""
         self._touch()
         self.mirror.synced()
+        self._link_dialer.shown()
         self.pulse.synced()
         self.sharing.light()
         self.answered()
+
+    def waited(self, since: float) -> bool:
+        """Return whether the user waited for their turn after *since*, and the queue went on meanwhile."""
+        return self._link_dialer.waited(since)
 
     def answered(self) -> None:
         """Wake the tasks that wait in :meth:`attach`."""

@@ -103,7 +103,7 @@ PLACES: Final[dict[str, str]] = {
             runtime/sessions.py SessionAdmission._waiting;
             runtime/subscriptions.py Asking._unsure _tried _unheard _leaving _gained;
             runtime/mirror.py Feed.connections; runtime/user_state.py UserState.local;
-            core/rate_limits.py AdmissionQueue._queue;
+            core/rate_limits.py AdmissionQueue._queue; core/rate_limits.py Openings._began freed;
             runtime/user_state.py UserStates._user_states; runtime/node.py Node._tickets;
             core/due_times.py DueTimes._heap _touched; runtime/world.py LeaseRenewals._waiting;
             runtime/remote_owner.py RemoteAttach._accepted _again_at;
