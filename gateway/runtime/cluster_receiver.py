@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Final, Literal, NamedTuple, Protocol, TypeVar
 
+from gateway.core.link import Pauses
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import NodeId, OrderAct, Ticket, UserHash, UserId
 from gateway.protocol.envelopes import (
@@ -41,7 +42,6 @@ from gateway.runtime.cluster import ClusterMembership, Exchange, NotHeardError
 from gateway.runtime.event_loop import log_fault, spawn
 from gateway.runtime.follower import Follower, Shared
 from gateway.runtime.ports import Clock, Grant, RoleOverError, Tally
-from gateway.runtime.sessions import UNSURE_S
 from gateway.runtime.user_state import Owner, UserState
 
 ANSWER_S: Final = 2.0
@@ -245,6 +245,7 @@ class Home(Protocol):
     """The node."""
 
     clock: Clock
+    pauses: Pauses
     membership: ClusterMembership
     orders: AdminRpc
 
@@ -416,7 +417,7 @@ class ClusterReceiver:
             raise ended
         now = self._home.clock.now()
         owner.sharing.interested(asked.node, now)
-        since = None if asked.age_ms is None else now - asked.age_ms / 1000
+        since = None if asked.age_ms is None else self._home.pauses.came_at(now) - asked.age_ms / 1000
         await owner.attach(asked.ticket, asked.topics, asked.node, since)
 
     async def _call(self, asked: CallRequest) -> None:
@@ -452,9 +453,9 @@ class ClusterReceiver:
         connection = None if user_state is None else user_state.feed.connections.get(told.handle)
         local = None if user_state is None else user_state.local.get(told.handle)
         if local is not None and told.age_ms is not None:
-            came_at = self._home.clock.now() - told.age_ms / 1000
-            if local.since > came_at + UNSURE_S:
-                return  # an owner that was stopped says so late: the phone has come back here since
+            came_at = self._home.pauses.came_at(self._home.clock.now()) - told.age_ms / 1000
+            if local.since >= came_at:  # which is no earlier than it was: the way is not in the age
+                return  # this was sent or read late: the phone has come back here since
         if connection is not None:
             connection.close(CloseCode.REPLACED, "replaced")
 

@@ -161,7 +161,7 @@ class Node:
         self._tally = tally or Tally()
         self.exchange = Exchange(settings.node, cluster.bus, clock, int(jitter() * _FIRST), self._tally)
         self._settings, self._cluster = settings, cluster
-        self._writes, self._pauses = StoreWrites(), Pauses()
+        self._writes, self.pauses = StoreWrites(), Pauses()
         self._audit, self._jitter, self._openings = audit, jitter, Openings()
         self._queues = settings.admission_queues(sites, self._openings)
         self.links_per_s: Final = {name: settings.links_per_s(site) for name, site in sites.items()}
@@ -399,7 +399,7 @@ class Node:
     async def _beat(self) -> None:
         """Note again and again that the process goes on."""
         while True:
-            self._pauses.beat(self.clock.now())
+            self.pauses.beat(self.clock.now())
             await self.clock.sleep(BEAT_S)
 
     async def _serve(self) -> None:
@@ -472,7 +472,7 @@ class Node:
             writes=self._writes,
             devices=settings.limits.devices,
             linger=settings.linger,
-            pauses=self._pauses,
+            pauses=self.pauses,
             tally=self._tally,
         )
 

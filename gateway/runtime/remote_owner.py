@@ -202,7 +202,7 @@ class RemoteAttach:
         self._again_at: dict[str, float] = {}
 
     async def ask(self, ticket: Ticket, topics: tuple[str, ...], within_s: float = ANSWER_S) -> bool:
-        """Present a session; return whether the owner accepted it.
+        """Present a session that has a phone here; return whether the owner accepted it.
 
         Args:
             ticket: The session's.
@@ -213,9 +213,11 @@ class RemoteAttach:
             SessionRefused: The owner has refused it.
         """
         grant, node, now = self._subject.owner, self._world.node, self._world.clock.now()
-        self._again_at[ticket.handle] = now + ANSWER_S + AGAIN_S
         local = self._local.get(ticket.handle)
-        age_ms = 0 if local is None else round((now - local.since) * 1000)
+        if local is None:  # its phone has left since, and may have come to another node
+            return False
+        self._again_at[ticket.handle] = now + ANSWER_S + AGAIN_S
+        age_ms = round((now - local.since) * 1000)
         try:
             answer = await self._world.exchange.ask(
                 grant.node,
@@ -227,15 +229,17 @@ class RemoteAttach:
         finally:
             if ticket.handle in self._local:  # a phone that left meanwhile is forgotten
                 self._again_at[ticket.handle] = self._world.clock.now() + AGAIN_S
-        if not isinstance(answer, AttachAnswer):
-            return False
+        return isinstance(answer, AttachAnswer) and self._is_accepted_by(answer, ticket.handle, grant.token)
+
+    def _is_accepted_by(self, answer: AttachAnswer, handle: str, token: int) -> bool:
+        """Process the answer of the owner of *token*; return whether it accepted the session."""
         if answer.refused is not None:
             raise _refused(answer.refused)
         if answer.moved:
             self._subject.not_mine()
             return False
-        if ticket.handle in self._local:
-            self._accepted[ticket.handle] = grant.token
+        if handle in self._local:
+            self._accepted[handle] = token
         if answer.epoch is not None:
             self._subject.seen(answer.epoch)
         return True

@@ -46,7 +46,8 @@ ATTACH_S: Final = 10.0
 TURNS: Final = 3
 """So often it waits as long, while those before it are served: thousands may come at once."""
 UNSURE_S: Final = 5.0
-"""By less than this it is not sure on which of two nodes a phone is since later: then the last one counts."""
+"""By less than this it is not sure whether a phone on another node came there later, as what that node said
+may have been under way for as long: then the last one counts."""
 
 
 class AdmittingOwner(Protocol):
@@ -128,7 +129,7 @@ class SessionAdmission:
     ) -> SessionFacts:
         """See :meth:`gateway.runtime.user_state.Owner.attach`."""
         speaker = self._speaker
-        came_at = speaker.clock.now() if since is None else since
+        came_at = self._came_at(since)
         if self._has_moved_on(speaker.user_sessions.get(ticket.handle), node, came_at):
             raise SessionRefused(CloseCode.REPLACED, "replaced")
         if speaker.user_sessions.is_crowded(ticket, node, self._world.devices):
@@ -153,6 +154,9 @@ class SessionAdmission:
             self._make_way(rival, node, came_at)
         return member.facts()
 
+    def _came_at(self, since: float | None) -> float:
+        return self._world.pauses.came_at(self._speaker.clock.now()) if since is None else since
+
     async def _ready_in_time(self, member: Member) -> None:
         if not self._is_ready(member):
             async with self._speaker.clock.timeout(ATTACH_S):
@@ -170,11 +174,13 @@ class SessionAdmission:
         """
         if member is None or not member.present or member.node == node:
             return False
-        return member.came_at > came_at + UNSURE_S
+        return member.came_at > came_at + (0.0 if member.node is None else UNSURE_S)
 
     def _make_way(self, member: Member | None, node: NodeId | None, came_at: float) -> None:
-        """Have a phone's connection closed that makes way for one that came to another *node*."""
+        """Have a phone's connection closed that makes way for one that came to another *node* later."""
         if member is None or not member.present or member.node == node:
+            return
+        if self._has_moved_on(member, node, came_at):
             return
         feed = self._speaker.feed
         if member.node is not None:

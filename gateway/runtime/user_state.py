@@ -540,9 +540,10 @@ class UserState:
             SessionRefused: It has ended, or no answer came in time.
         """
         topics = _same(topics)
-        self.local[ticket.handle] = Local(ticket, topics, self._world.clock.now())
+        now = self._world.clock.now()
+        self.local[ticket.handle] = Local(ticket, topics, self._world.pauses.came_at(now))
         self.due.touch()
-        until = self._world.clock.now() + ATTACH_S + _SLACK_S
+        until = now + ATTACH_S + _SLACK_S
         try:
             if isinstance(self.role, Owner):  # that is bounded by itself, in less
                 with suppress(RoleOverError):

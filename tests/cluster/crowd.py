@@ -105,6 +105,10 @@ class Crowd:
                     self._busy.append(self._tasks.create_task(self._every(every_s, phone, act)))
         self._mine += self._busy
 
+    async def commanding(self) -> None:
+        """Return when some phone has had the outcome of a command: the others give theirs from now on."""
+        await self.until(lambda: any(phone.seen.outcomes for phone in self.phones), 30, "give a command")
+
     async def rest(self) -> None:
         """Let phones do nothing of their own any more; commands on their way end."""
         for task in self._busy:

@@ -67,6 +67,8 @@ async def judged(play: Stage, fault: str, cause: Callable[[], Awaitable[object]]
     """Bring about a fault of the Redis that is over in the end; judge what all of them have in common."""
     since, before = await play.crowd.anew(), await opens(play)
     play.crowd.bustle(roam_s=None, command_s=COMMAND_S)
+    # a fail-over is over in seconds, and each of many phones gives its first command later
+    await play.crowd.commanding()
     await cause()
     await play.crowd.rest()
     over = play.now

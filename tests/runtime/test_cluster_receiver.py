@@ -286,9 +286,8 @@ async def test_a_node_that_was_stopped_takes_no_phone_back_that_came_elsewhere_s
 async def test_a_phone_that_came_back_is_not_replaced_by_what_came_before_it() -> None:
     async with street() as at:
         _, far = await followed(at)
-        await at.pass_time(10)
         stranger = Stranger(at)
-        await stranger.say(Replaced(user(1), far.ticket.handle, age_ms=60_000), to=1)
+        await stranger.say(Replaced(user(1), far.ticket.handle, age_ms=3_000), to=1)
         await stranger.say(Replaced(user(99), far.ticket.handle, age_ms=100), to=1)
         was_open = far.closed is None
         assert was_open
@@ -307,6 +306,40 @@ async def test_a_follower_says_since_when_a_phone_is_there() -> None:
         assert isinstance(asked, Attach)
         assert asked.age_ms is not None
         assert 20_000 <= asked.age_ms <= 25_000
+
+
+async def test_a_phone_that_has_left_is_not_presented_as_one_that_has_just_come() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        at.said.clear()
+        follower(at).follow(far.ticket.handle, ("queues",))
+        far.leave()
+        await at.clock.settle()
+        assert at.heard(Detach)
+        assert at.heard(Attach) == []
+        assert not at.scenes[0].member(far).present
+
+
+async def test_what_a_node_reads_after_a_stop_may_be_as_old_as_the_stop() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        await at.pass_time(10)
+        stranger = Stranger(at)
+        at.clock.stand_still(5.0)
+        at.said.clear()
+        back = await at.scenes[1].again(far)
+        (presented,) = at.heard(Attach)
+        assert isinstance(presented, Attach)
+        assert presented.age_ms is not None
+        assert presented.age_ms >= 5_000
+        await stranger.say(Replaced(user(1), far.ticket.handle, age_ms=100), to=1)
+        was_open = back.closed is None
+        assert was_open
+        await stranger.say(Attach(STRANGER, 6, far.ticket, (), age_ms=100))
+        replaced = at.heard(Replaced)[-1]
+        assert isinstance(replaced, Replaced)
+        assert replaced.age_ms is not None
+        assert replaced.age_ms >= 5_000
 
 
 # ---- faults ----
