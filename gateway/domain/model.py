@@ -90,17 +90,21 @@ def key_of(kind: Kind, number: int) -> str:
     return sys.intern(KEY_PREFIXES[kind] + str(number))
 
 
+_KINDS: Final = {kind.value: kind for kind in Kind}
+
+
 def parse_key(key: str) -> tuple[Kind, int] | None:
     """Split a resource's key into kind and number; None when it is no such key.
 
     Only the one canonical decimal form is accepted, so a key has one spelling.
     """
     prefix, _, number = key.partition(":")
-    if prefix not in Kind.__members__.values() or not number.isascii() or not number.isdecimal():
+    kind = _KINDS.get(prefix)
+    if kind is None or not number.isascii() or not number.isdecimal():
         return None
     if len(number) > 16 or (number[0] == "0" and number != "0"):
         return None
-    return Kind(prefix), int(number)
+    return kind, int(number)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cache
 from operator import attrgetter
 from typing import Annotated, Any, ClassVar, Final, Literal
 
@@ -47,16 +48,19 @@ def _says(value: object, sent: object) -> bool:
     if sent is value:
         return True
     if is_dataclass(value) and isinstance(sent, Mapping):
-        return all(
-            _says(attrgetter(field.name)(value), sent[field.name])
-            for field in fields(value)
-            if field.name in sent
-        )
+        readers = _fields(type(value))  # type: ignore[arg-type]  # types are hashable
+        return all(_says(read(value), sent[name]) for name, read in readers if name in sent)
     if isinstance(value, Mapping) and isinstance(sent, Mapping):
         return all(_says(member, sent[name]) for name, member in value.items())
     if isinstance(value, tuple) and isinstance(sent, list | tuple):
         return all(map(_says, value, sent))
     return type(value) is type(sent) and value == sent
+
+
+@cache
+def _fields(of: type[Any]) -> tuple[tuple[str, attrgetter[object]], ...]:
+    """Return the names of a dataclass's fields with what reads them."""
+    return tuple((each.name, attrgetter(each.name)) for each in fields(of))
 
 
 def absent(sent: object) -> object:
