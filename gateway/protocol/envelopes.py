@@ -490,6 +490,8 @@ def decode(data: bytes) -> Envelope:
 def decoding(data: bytes) -> Sliced[Envelope]:
     """Read an envelope as :func:`decode` does, in slices of :data:`VALUES_AT_ONCE` values.
 
+    What leads up to the values of a large one, and what its receiver does with it, have slices of their own.
+
     Raises:
         BadEnvelope: It is none that this version knows.
     """
@@ -716,12 +718,17 @@ def _publication(read: _Publication) -> Sliced[Publication]:
         for update, (_, value) in zip(read.updates, values, strict=True)
     )
     span = (read.epoch, read.after, read.upto, read.reset)
+    if len(updates) > VALUES_AT_ONCE:
+        yield
     return Publication(read.user, *span, updates, read.upstream, read.as_of_ms, read.floor, read.age_ms)
 
 
 def _publications(read: _Publications) -> Sliced[Publications]:
     values = yield from _values(read.values)
-    return Publications(tuple([_of_line(line, values) for line in read.told]))
+    told = tuple([_of_line(line, values) for line in read.told])
+    if len(values) > VALUES_AT_ONCE:
+        yield
+    return Publications(told)
 
 
 def _of_line(line: _Line, values: Sequence[tuple[str, Value | None]]) -> Publication:
@@ -737,11 +744,13 @@ def _of_line(line: _Line, values: Sequence[tuple[str, Value | None]]) -> Publica
 
 
 def _values(raws: Sequence[tuple[str, msgspec.Raw]]) -> Sliced[list[tuple[str, Value | None]]]:
+    if len(raws) <= VALUES_AT_ONCE:
+        return [(key, _value(key, raw)) for key, raw in raws]
     values: list[tuple[str, Value | None]] = []
     for at in range(0, len(raws), VALUES_AT_ONCE):
+        yield
         values += [(key, _value(key, raw)) for key, raw in raws[at : at + VALUES_AT_ONCE]]
-        if len(raws) > VALUES_AT_ONCE:
-            yield
+    yield
     return values
 
 

@@ -42,6 +42,8 @@ class Work:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.encoded = self.decoded = self.most_encoded = self.most_decoded = 0
+        self.taken_apart = self.shared_turns = self.decoded_before = 0
+        """How often the head of a message was read; how often that, or delivering it, shared a turn."""
         encoder, decoder = envelopes._ENCODER, envelopes._VALUES[Agent]
         work = self
 
@@ -53,8 +55,19 @@ class Work:
         class Decoder:
             def decode(self, raw: bytes) -> object:
                 work.decoded += 1
+                work.shared_turns += work.taken_apart
                 return decoder.decode(raw)
 
+        class Head:
+            def __init__(self, name: str) -> None:
+                self._decoder = getattr(envelopes, name)
+
+            def decode(self, raw: bytes) -> object:
+                work.taken_apart += 1
+                return self._decoder.decode(raw)
+
+        for name in ("_PUBLICATION", "_PUBLICATIONS"):
+            monkeypatch.setattr(envelopes, name, Head(name))
         monkeypatch.setattr(envelopes, "_ENCODER", Encoder())
         monkeypatch.setitem(envelopes._VALUES, Agent, Decoder())
 
@@ -65,6 +78,7 @@ class Work:
             await asyncio.sleep(0)
             self.most_encoded = max(self.most_encoded, self.encoded - encoded)
             self.most_decoded = max(self.most_decoded, self.decoded - decoded)
+            self.taken_apart, self.decoded_before = 0, self.decoded
 
 
 def values_in(told: object) -> int:
@@ -91,8 +105,13 @@ async def test_a_large_message_leaves_and_arrives_in_slices_before_what_was_publ
     received: list[Envelope] = []
     async with fake() as site:
         here, there = site.buses
-        await there.subscribe(B, received.append)
         work = Work(monkeypatch)
+
+        def receive(told: Envelope) -> None:
+            received.append(told)
+            work.shared_turns += work.decoded > work.decoded_before
+
+        await there.subscribe(B, receive)
         async with asyncio.TaskGroup() as tasks:
             watching = tasks.create_task(work.watch())
             async with asyncio.TaskGroup() as sending:
@@ -105,3 +124,4 @@ async def test_a_large_message_leaves_and_arrives_in_slices_before_what_was_publ
     assert received == [large, Probe(0), Probe(1), Probe(2)]
     assert min(work.encoded, work.decoded) >= MANY
     assert max(work.most_encoded, work.most_decoded) <= VALUES_AT_ONCE
+    assert work.shared_turns == 0, "what leads up to the values, or what follows, has no turn of its own"

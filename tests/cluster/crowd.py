@@ -13,7 +13,7 @@ from tests.cluster.centre import Beacon, Lines, Observer
 from tests.cluster.cluster import PASSWORD, Cluster, Size
 from tests.cluster.figures import Figures
 from tests.cluster.phones import Phone
-from tests.cluster.sizes import COMMANDS_PER_S, LOOK_S
+from tests.cluster.sizes import COMMANDS_PER_S, LOOK_S, ROAMS_PER_S
 from tests.doubles.machine import waited_s
 from tests.scenarios.truth import Truth
 
@@ -95,8 +95,10 @@ class Crowd:
     def bustle(self, *, roam_s: float | None = 8.0, command_s: float | None = 8.0) -> None:
         """Let each phone find another network and give a command about so often from now on.
 
-        A large crowd gives its commands less often, see :data:`~tests.cluster.sizes.COMMANDS_PER_S`.
+        Each phone of a large crowd does so less often, see :mod:`tests.cluster.sizes`.
         """
+        if roam_s is not None:
+            roam_s = max(roam_s, len(self.phones) / ROAMS_PER_S)
         if command_s is not None:
             command_s = max(command_s, len(self.phones) / COMMANDS_PER_S)
         for phone in self.phones:

@@ -144,11 +144,10 @@ class Phone:
                 noting.cancel()
 
     def roam(self) -> None:
-        """Lose the network and find another one."""
+        """Lose the network; once that is noticed another one is found."""
         if self.seen.connected_at is not None:
             self._roaming = True
             self.client.cut()
-            self.client.network_changed()
 
     def log_off(self) -> asyncio.Task[None]:
         """Begin to log off; the task is done when that is confirmed."""
@@ -203,10 +202,16 @@ class Phone:
 
     @property
     def says_live(self) -> bool:
-        """Whether it shows its view as current: connected, and link and bus are live as last told."""
-        health = self.client.health
+        """Whether it shows its view as current: in sync, and link and bus are live as last told.
+
+        Between `welcome` and the first `changes` it is not in sync yet, and shows that it connects.
+        """
+        health, is_in_sync = self.client.health, self.seen.connected_at is not None
         return (
-            self.client.is_served and health is not None and (health.upstream, health.bus) == ("live", "live")
+            is_in_sync
+            and self.client.is_served
+            and health is not None
+            and (health.upstream, health.bus) == ("live", "live")
         )
 
     def look(self, now: float, lit: list[float]) -> None:
@@ -261,6 +266,7 @@ class Phone:
         if self.seen.connected_at is not None:
             if self._roaming:
                 self.seen.roamed += 1
+                self.client.network_changed()
             else:
                 self.seen.breaks[event.reason] += 1
         self._roaming = False

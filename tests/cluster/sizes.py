@@ -17,6 +17,8 @@ EVENTS_PER_S: Final = 50 if IS_FULL else 20
 """Of agents and calls, in the whole centre."""
 COMMANDS_PER_S: Final = 20.0
 """Of all phones together, at most: each changes what dozens of users see."""
+ROAMS_PER_S: Final = 20.0
+"""Of all phones together, at most: each costs the programs some 16 ms of a core, most for a whole view."""
 BEAT_S: Final = 1.0 if IS_FULL else 0.25
 """How often the beacon changes, for everybody."""
 LOOK_S: Final = 0.5 if IS_FULL else 0.1
