@@ -1,6 +1,6 @@
 """What is asked of a contact centre, its phones and their onlookers at each size of the scenarios?
 
-At the full size a thousand users have two phones each. What grows with users is asked for less often
+At the full size 200 users have two phones each. What grows with users is asked for less often
 there: three nodes, Redis, the OSCC-E Server and all phones share two cores, and need time for faults.
 """
 
