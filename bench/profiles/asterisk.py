@@ -18,8 +18,8 @@ from gateway.runtime.event_loop import SystemClock
 from gateway.simulator.ami import FakeAsterisk, Membership
 from gateway.upstream.asterisk.ami import Framer
 from gateway.upstream.asterisk.link import AsteriskLink, Server
+from gateway.upstream.asterisk.monitor import Publisher
 from gateway.upstream.asterisk.people import AsteriskView, Rules
-from gateway.upstream.asterisk.publisher import Publisher
 from gateway.upstream.asterisk.state import Pass, Queues
 
 QUEUES: Final = 20

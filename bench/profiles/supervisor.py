@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 
 from gateway.core.compose import Composer
 from gateway.core.link import Pauses
@@ -10,9 +11,9 @@ from gateway.core.view import Member, UserSessions
 from gateway.domain.errors import EndReason
 from gateway.domain.model import Application, Device, SessionId, SessionSecret, Ticket, UserId
 from gateway.domain.upstream import About
-from gateway.runtime.link_session import Linked
+from gateway.runtime.link_session import Linked, LinkHealth
 from gateway.runtime.mirror import Feed, Mirror
-from gateway.runtime.ports import Clock, Link
+from gateway.runtime.ports import Clock, Link, Tally
 
 ABOUT = About("V2R1", "V8R2", frozenset())
 TOPICS = ("agents", "queues")
@@ -42,7 +43,8 @@ class Supervisor:
             idle_timeout_s=0,
         )
         member = self.user_sessions.join(ticket, TOPICS)
-        self.pulse = self
+        self.tally = Tally()
+        self.pulse = cast("LinkHealth", self)
         self.linked = Linked(link, member, ABOUT, self)
 
     # ---- Keeper, and its own pulse ----

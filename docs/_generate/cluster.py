@@ -18,7 +18,8 @@ from gateway.core import bus_health, follower, lease
 from gateway.core.bus_health import BusMachine, BusState
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import Control, Events, Inbox, NodeRecord
-from gateway.runtime import cluster, handover, ports, remote_owner
+from gateway.runtime import cluster, handover, ports
+from gateway.runtime import follower as following
 
 PAGE = Path(__file__).parents[1] / "cluster.md"
 
@@ -123,7 +124,7 @@ def times_table() -> Iterable[str]:
         (follower.ASK_S, "a follower asks its owner at least this often"),
         (handover.INTEREST_S, "an owner publishes to a node after its last question"),
         (bus_health.UNANSWERED_S, "an owner without an answer loses its users"),
-        (remote_owner.EXPIRY_S, "the same on an OSCC-E Server without link fencing"),
+        (following.EXPIRY_S, "the same on an OSCC-E Server without link fencing"),
         (handover.ALONE_S, "an owner without a phone of the user hands the user over on request"),
         (handover.IN_FLIGHT_S, "commands in flight may take so long in a hand-over"),
         (handover.UNLINKED_S, "an owner without a link hands the user over"),

@@ -7,7 +7,7 @@ import math
 import os
 import resource
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from itertools import product
@@ -26,7 +26,7 @@ from gateway.core.ledger import Ledger
 from gateway.core.outbox import Outbox
 from gateway.core.rate_limits import Urgency
 from gateway.core.session import Resumption
-from gateway.domain.commands import Directory, LinkAnswer, LinkRequest, Status
+from gateway.domain.commands import Dropped, Status
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError
 from gateway.domain.model import SITE, Application, SessionId, SessionSecret, UserId
 from gateway.domain.resources import Functions, FunctionState, Site
@@ -62,7 +62,6 @@ from gateway.runtime.ports import (
     Clock,
     Detector,
     Gift,
-    Hear,
     Leases,
     Link,
     Part,
@@ -89,6 +88,9 @@ class CountingTally(Tally):
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
+        self._unread_rows: dict[tuple[str, str], int] = {}
+        for name in EVENTS.values():
+            telemetry.upstream_events.values.setdefault(name, 0)
 
     def took_over(self, kind: Takeover) -> None:
         """Implement :class:`Tally`."""
@@ -132,6 +134,21 @@ class CountingTally(Tally):
     def published(self) -> None:
         """Count it."""
         self._telemetry.bus_publish.inc()
+
+    def came(self, event: LinkEvent) -> None:
+        """Count it."""
+        self._telemetry.upstream_events.values[EVENTS[type(event)]] += 1
+        if isinstance(event, LinkReplaced):
+            self._telemetry.link_replaced.inc()
+
+    def left_out(self, site: str, dropped: Sequence[Dropped]) -> None:
+        """Warn of each kind with rows that cannot be read, again only when there are more."""
+        for kind in dict.fromkeys(each.kind for each in dropped):
+            faults = [each for each in dropped if each.kind == kind]
+            rows, why = sum(each.rows for each in faults), max(faults, key=lambda each: each.rows).why
+            if rows > self._unread_rows.get((site, kind), 0):
+                self._unread_rows[site, kind] = rows
+                _LINK_LOG.warning("directory_rows_unreadable", site=site, kind=kind, dropped=rows, why=why)
 
     def read(self, seconds: float) -> None:
         """Observe it."""
@@ -558,11 +575,8 @@ class CountedUpstream:
         self._upstream = upstream
         self._telemetry = telemetry
         self._reach = reach
-        self._dropped: dict[str, int] = {}
         for cause in get_args(Trouble):
             telemetry.upstream_failures[cause].inc(0)
-        for name in EVENTS.values():
-            telemetry.upstream_events.values.setdefault(name, 0)
 
     async def about(self) -> About:
         """Return which server this is."""
@@ -587,94 +601,10 @@ class CountedUpstream:
         self._telemetry.link_opens["ok"].inc()
         self._reach.note()
         _LINK_LOG.debug("link_opened", user=user)
-        return CountedLink(link, self._telemetry, user, self._asked)
+        return link
 
     def _note_failure(self, refusal: ErrorCode | None, error: Exception) -> None:
         is_unreached = refusal is ErrorCode.UPSTREAM_UNAVAILABLE
         if is_unreached:
             self._telemetry.upstream_failures[trouble_of(error)].inc()
         self._reach.note(refusal, trouble_of(error) if is_unreached else None)
-
-    def _asked(self, user: UserId, answer: LinkAnswer) -> None:
-        """Warn of each kind with rows that cannot be read, again only when there are more."""
-        if not isinstance(answer, Directory):
-            return
-        for kind in dict.fromkeys(each.kind for each in answer.dropped):
-            faults = [each for each in answer.dropped if each.kind == kind]
-            dropped, why = sum(each.rows for each in faults), max(faults, key=lambda each: each.rows).why
-            if dropped > self._dropped.get(kind, 0):
-                self._dropped[kind] = dropped
-                _LINK_LOG.warning(
-                    "directory_rows_unreadable",
-                    site=user.site,
-                    kind=kind,
-                    dropped=dropped,
-                    why=why,
-                )
-
-
-class CountedLink:
-    """The port Link, before another one. Invariant: what goes through is not changed."""
-
-    __slots__ = (
-        "_asked",
-        "_counts",
-        "_is_over",
-        "_link",
-        "_telemetry",
-        "_user",
-    )
-
-    def __init__(
-        self,
-        link: Link,
-        telemetry: Telemetry,
-        user: UserId,
-        asked: Callable[[UserId, LinkAnswer], None],
-    ) -> None:
-        self._asked = asked
-        self._link = link
-        self._telemetry = telemetry
-        self._counts = telemetry.upstream_events.values
-        self._user = user
-        self._is_over = False
-
-    @property
-    def heard_at(self) -> float:
-        """When a message of the server was last received."""
-        return self._link.heard_at
-
-    @property
-    def speaks(self) -> bool:
-        """Whether something waits to be received."""
-        return self._link.speaks
-
-    async def receive(self, hear: Hear | None = None) -> LinkEvent | None:
-        """Return the next event."""
-        try:
-            event = await self._link.receive(hear)
-        except LinkClosed as closed:
-            self._note_end(closed.reason)
-            raise
-        if event is not None and not isinstance(event, Reading):  # readings are counted where they are read
-            self._counts[EVENTS[type(event)]] += 1
-            if isinstance(event, LinkReplaced):
-                self._telemetry.link_replaced.inc()
-        return event
-
-    async def request(self, request: LinkRequest) -> LinkAnswer:
-        """Send *request* and wait for its answer."""
-        answer = await self._link.request(request)
-        self._asked(self._user, answer)
-        return answer
-
-    async def close(self) -> None:
-        """Close it."""
-        self._note_end("closed by this node")
-        await self._link.close()
-
-    def _note_end(self, reason: str) -> None:
-        """Log the end once, at the first call."""
-        if not self._is_over:
-            self._is_over = True
-            _LINK_LOG.debug("link_closed", user=self._user, close_reason=reason)

@@ -1,17 +1,27 @@
-"""The client: log on to a gateway, hold a live mirror, send commands."""
+"""The client: log on to a gateway, hold a live mirror, send commands.
+
+The mirror is kept in sync over successive connections.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
+import enum
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
 from ssl import SSLContext
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
-from gateway.client.dialogue import Wishes
+import aiohttp
+
+from gateway.client.dialogue import Dialogue, Hooks, Memory, Wishes
 from gateway.client.http import (
+    ABNORMAL,
+    ANSWER_S,
     MACHINE_CLOCK,
     Account,
     Api,
@@ -20,17 +30,413 @@ from gateway.client.http import (
     Credentials,
     Ending,
     KeptSession,
+    LogOnAgain,
+    Reconnect,
+    Stop,
     Unreachable,
+    Window,
     jitter,
     open_http,
+    retry_after_of,
 )
-from gateway.client.mirror import Ended, Event, HealthChanged, LogOffDelayed
-from gateway.client.realtime import Access, Means, Realtime
+from gateway.client.mirror import (
+    Connected,
+    Ended,
+    Event,
+    EventStream,
+    HealthChanged,
+    LogOffDelayed,
+    Reconnecting,
+    TokenRenewed,
+)
 from gateway.domain.commands import Command, Outcome, Status
-from gateway.domain.errors import CloseCode, ErrorCode, GatewayError
+from gateway.domain.errors import ERRORS, CloseCode, ErrorCode, GatewayError
 from gateway.domain.model import Application
 from gateway.protocol import bodies, frames
-from gateway.protocol.codec import JSON, Codec
+from gateway.protocol.codec import BYTES_IN_MAX, BYTES_OUT_MAX, JSON, BadFrame, Codec, UnknownKind
+from gateway.protocol.frames import ClientFrame, CommandFrame, GatewayFrame
+
+SEND_S: Final = 10.0
+"""How long a frame may take to leave: longer than that, the network is gone."""
+
+_REFUSALS: Final = {
+    400: CloseCode.PROTOCOL_ERROR,
+    401: CloseCode.TOKEN_INVALID,
+    403: CloseCode.FORBIDDEN,
+}
+"""Status of a refused upgrade → the close code that means the same; others may pass: try again."""
+
+
+class NotOpened(Exception):  # noqa: N818 - names what happened
+    """There is no connection, and why."""
+
+    def __init__(self, ending: Ending) -> None:
+        super().__init__(ending.reason)
+        self.ending = ending
+
+
+class ClientConnection:
+    """An open WebSocket.
+
+    Invariant: frames leave and arrive whole and in order; what breaks is no exception but the end
+    of :meth:`frames`.
+    """
+
+    __slots__ = ("_clock", "_codec", "_socket", "close_code")
+
+    def __init__(
+        self, socket: aiohttp.ClientWebSocketResponse[bool], codec: Codec, clock: ClientClock
+    ) -> None:
+        self._socket = socket
+        self._codec = codec
+        self._clock = clock
+        self.close_code: int | None = None
+        """What the gateway closed with; None when it did not say."""
+
+    @classmethod
+    async def open(
+        cls, session: aiohttp.ClientSession, address: str, codec: Codec, clock: ClientClock
+    ) -> ClientConnection:
+        """Return a connection to the gateway at *address*.
+
+        Raises:
+            NotOpened: With the ending that this is.
+        """
+        try:
+            async with clock.timeout(ANSWER_S):
+                socket = await session.ws_connect(
+                    f"{address}/v1/realtime",
+                    protocols=(codec.subprotocol,),
+                    max_msg_size=BYTES_OUT_MAX,
+                    autoclose=False,
+                )
+        except aiohttp.WSServerHandshakeError as refused:
+            raise NotOpened(_ending_of(refused)) from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise NotOpened(Ending(ABNORMAL, f"unreachable ({type(error).__name__})")) from None
+        connection = cls(socket, codec, clock)
+        if socket.protocol != codec.subprotocol:
+            await connection.close()
+            raise NotOpened(Ending(CloseCode.PROTOCOL_ERROR, "no gateway: the subprotocol is not agreed on"))
+        return connection
+
+    async def send(self, frame: ClientFrame) -> None:
+        """Send *frame*; on a connection that is gone or going it is lost.
+
+        Raises:
+            GatewayError: ``bad_request``; a gateway would close for good over a command so long.
+        """
+        data = self._codec.encode(frame)
+        if isinstance(frame, CommandFrame) and len(data) > BYTES_IN_MAX:
+            raise GatewayError(ErrorCode.BAD_REQUEST, "It is longer than a gateway takes; nothing was sent.")
+        with contextlib.suppress(aiohttp.ClientError, OSError):
+            async with self._clock.timeout(SEND_S):
+                if self._codec.text:
+                    await self._socket.send_str(data.decode())
+                else:
+                    await self._socket.send_bytes(data)
+
+    async def frames(self) -> AsyncIterator[GatewayFrame | None]:
+        """Give what arrives until the connection ends; None for a frame of a kind that is not known."""
+        while True:
+            message = await self._socket.receive()
+            match message.type:
+                case aiohttp.WSMsgType.TEXT if self._codec.text:
+                    data = message.data.encode()
+                case aiohttp.WSMsgType.BINARY if not self._codec.text:
+                    data = message.data
+                case aiohttp.WSMsgType.CLOSE:
+                    self.close_code = message.data
+                    return
+                case _:
+                    return
+            try:
+                yield self._codec.decode_gateway(data)
+            except UnknownKind:
+                yield None
+            except BadFrame:
+                return
+
+    async def close(self) -> None:
+        """End it at once. The close frame is sent; the gateway's is not waited for."""
+        with contextlib.suppress(TimeoutError):
+            async with self._clock.timeout(0):
+                await self._socket.close()
+
+
+def _ending_of(refused: aiohttp.WSServerHandshakeError) -> Ending:
+    code = _REFUSALS.get(refused.status, ABNORMAL)
+    wait_s = None if refused.headers is None else retry_after_of(refused.headers)
+    window = None if wait_s is None else Window(wait_s, wait_s)
+    return Ending(code, f"refused (HTTP {refused.status})", window=window)
+
+
+_NORMAL: Final = 1000
+"""RFC 6455 §7.4.1: its purpose is fulfilled."""
+
+
+class _Mode(enum.Enum):
+    """What the application wants of the connection."""
+
+    ON = enum.auto()
+    BACKGROUND = enum.auto()
+    LEAVING = enum.auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How realtime gets in."""
+
+    token: Callable[[], str]
+    """Gives the token of the moment."""
+    renewed: Callable[[frames.Renewed], None]
+    log_on_again: Callable[[], Awaitable[None]] | None
+    """Makes a new session or raises :class:`GatewayError`; None: nothing is stored to do so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What realtime works with: an opener of WebSockets, an address, an encoding, and time.
+
+    *address* has no slash at its end; *jitter* gives numbers in [0, 1).
+    """
+
+    http: aiohttp.ClientSession
+    address: str
+    codec: Codec
+    clock: ClientClock
+    jitter: Callable[[], float]
+
+
+class Realtime:
+    """The one WebSocket of a client and what it brings.
+
+    Invariants: at most one connection at a time; :attr:`ended` is set once and is final; what is
+    asked of a gateway that is not connected is refused, never queued.
+    """
+
+    def __init__(self, means: Means, access: Access, wishes: Wishes) -> None:
+        self.memory: Final = Memory(wishes)
+        self.events: Final = EventStream()
+        self.ended: Ended | None = None
+        self._means = means
+        self._clock = means.clock
+        self._access = access
+        self._reconnect = Reconnect()
+        self._mode = _Mode.ON
+        self._live: tuple[ClientConnection, Dialogue] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._arrived = asyncio.Event()
+        self._nudged = asyncio.Event()
+        self._hurried = False
+        self._probing = False
+
+    # ---- life ----
+
+    def start(self, tasks: asyncio.TaskGroup) -> None:
+        """Begin to connect, in a task of *tasks*; a second start does nothing."""
+        if self._task is None:
+            self._task = tasks.create_task(self._run())
+
+    async def arrived(self) -> None:
+        """Return as soon as the mirror was in sync.
+
+        Raises:
+            GatewayError: ``session_ended``, with what :attr:`ended` says; it never will be.
+        """
+        await self._arrived.wait()
+        if self.ended is not None:
+            raise session_ended(self.ended)
+
+    async def finished(self) -> None:
+        """Return when no further connection will be tried."""
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    async def leave(self) -> None:
+        """Say `bye` and stop. Nothing is connected when it returns."""
+        self._mode = _Mode.LEAVING
+        self._nudged.set()
+        if self._task is not None and self._live is None:
+            self._task.cancel()
+        await self.finished()
+
+    def end(self, ending: Ending) -> None:
+        """Be over for good: forget the mirror, answer all waiting calls, report the end."""
+        if self.ended is None:
+            self.ended = Ended(ending.code, ending.reason, ending.by)
+            self.memory.mirror.clear()
+            self._tell(self.ended)
+            self.close()
+
+    def close(self) -> None:
+        """Answer all waiting calls; report nothing more."""
+        over = self.ended or Ended(_NORMAL, "closed", "self")
+        self.memory.requests.ended(session_ended(over))
+        self.events.close()
+        self._arrived.set()
+
+    def background(self) -> None:
+        """Let the connection rest: `bye`, nothing until :meth:`foreground`."""
+        if self._mode is _Mode.ON:
+            self._mode = _Mode.BACKGROUND
+            self._nudged.set()
+
+    def foreground(self) -> None:
+        """Connect at once, at most once per 2 s."""
+        if self._mode is _Mode.BACKGROUND:
+            self._mode = _Mode.ON
+        self._hurried = True
+        self._nudged.set()
+
+    def network_changed(self) -> None:
+        """Try at once, at most once per 2 s; a connection that is up must give a sign of life in 3 s."""
+        self._hurried = self._probing = True
+        self._nudged.set()
+
+    # ---- what it gives ----
+
+    @property
+    def served(self) -> ClientConnection | None:
+        """The connection on which a gateway serves frames now."""
+        if self._live is None:
+            return None
+        connection, dialogue = self._live
+        return None if dialogue.welcome is None else connection
+
+    # ---- inner ----
+
+    def _tell(self, event: Event) -> None:
+        if isinstance(event, Connected):
+            self._arrived.set()
+        self.events.tell(event)
+
+    def _renewed(self, renewed: frames.Renewed) -> None:
+        self._access.renewed(renewed)
+        self._tell(TokenRenewed(renewed.expires_at_ms))
+
+    async def _run(self) -> None:
+        while self.ended is None and not self._is(_Mode.LEAVING):
+            if self._is(_Mode.BACKGROUND):
+                await self._wait()
+                if self._is(_Mode.ON):
+                    self._hurried = False
+                    await self._pause(self._reconnect.hurry(self._clock.now()), "foreground")
+            else:
+                ending, up_s = await self._serve()
+                await self._recover(ending, up_s)
+
+    async def _serve(self) -> tuple[Ending, float]:
+        """Run one connection; returns how it ended and how many seconds it was up."""
+        means = self._means
+        try:
+            connection = await ClientConnection.open(means.http, means.address, means.codec, self._clock)
+        except NotOpened as not_opened:
+            return not_opened.ending, 0.0
+        began = self._clock.now()
+        hooks = Hooks(self._tell, self._renewed)
+        dialogue = Dialogue(self.memory, hooks, self._access.token(), began)
+        self._live = connection, dialogue
+        self._hurried = self._probing = False
+        try:
+            await connection.send(dialogue.hello)
+            async with asyncio.TaskGroup() as tasks:
+                reading = tasks.create_task(self._read(connection, dialogue))
+                watching = tasks.create_task(self._watch(connection, dialogue, reading))
+                reading.add_done_callback(lambda _: watching.cancel())
+        finally:
+            self._live = None
+            await connection.close()
+        return dialogue.ending(connection.close_code), self._clock.now() - began
+
+    async def _read(self, connection: ClientConnection, dialogue: Dialogue) -> None:
+        async for frame in connection.frames():
+            now, due_at = self._clock.now(), dialogue.due_at
+            dialogue.heard(now)
+            answers = () if frame is None else dialogue.receive(frame, now)
+            if dialogue.due_at < due_at:
+                self._nudged.set()
+            for answer in answers:
+                await connection.send(answer)
+
+    async def _watch(
+        self, connection: ClientConnection, dialogue: Dialogue, reading: asyncio.Task[None]
+    ) -> None:
+        """End the reading when the gateway is silent or the application wants something else."""
+        while not dialogue.given_up(now := self._clock.now()):
+            if not self._is(_Mode.ON):
+                await connection.send(frames.ClientBye())
+                break
+            self._hurried = False
+            if self._probing:
+                self._probing = False
+                await connection.send(dialogue.probe(now))
+            for frame in dialogue.tick(now):
+                await connection.send(frame)
+            await self._wait(dialogue.due_at - now)
+        reading.cancel()
+
+    async def _recover(self, ending: Ending, up_s: float) -> None:
+        """Do what the ending of a connection asks for, until another may be tried or none will be."""
+        failed: Ending | None = ending
+        while failed is not None and self.ended is None and self._is(_Mode.ON):
+            step = self._reconnect.after(failed, up_s, self._means.jitter())
+            log_on_again = self._access.log_on_again if isinstance(step, LogOnAgain) else None
+            if isinstance(step, Stop) or (isinstance(step, LogOnAgain) and log_on_again is None):
+                self.end(failed)
+                return
+            await self._pause(step.in_s, failed.reason)
+            # in the background there is no log-on: the foreground sends its hello, and waits for what comes
+            wanted = log_on_again if self._is(_Mode.ON) else None
+            failed = None if wanted is None else await self._log_on(wanted)
+            up_s = 0.0
+
+    async def _log_on(self, log_on_again: Callable[[], Awaitable[None]]) -> Ending | None:
+        """Make a new session; returns what that failed with. What waiting cannot mend is the end."""
+        try:
+            await log_on_again()
+        except GatewayError as error:
+            wait_s = error.retry_after_s
+            window = None if wait_s is None else Window(wait_s, wait_s)
+            failed = Ending(CloseCode.SESSION_ENDED, error.code.value, window=window)
+            if not ERRORS[error.code].retry:
+                self.end(failed)
+            return failed
+        return None
+
+    async def _pause(self, seconds: float, reason: str) -> None:
+        """Wait, unless the foreground or the network asks for a try at once."""
+        self._tell(Reconnecting(seconds, reason))
+        until = self._clock.now() + seconds
+        while self._is(_Mode.ON) and (now := self._clock.now()) < until:
+            await self._wait(until - now)
+            if self._hurried:
+                self._hurried = False
+                now = self._clock.now()
+                until = min(until, now + self._reconnect.hurry(now))
+
+    async def _wait(self, seconds: float | None = None) -> None:
+        """Return after *seconds*, or as soon as the application wants something else."""
+        with contextlib.suppress(TimeoutError):
+            async with contextlib.nullcontext() if seconds is None else self._clock.timeout(seconds):
+                await self._nudged.wait()
+        self._nudged.clear()
+
+    def _is(self, mode: _Mode) -> bool:
+        """Return whether *mode* is wanted now: it may change while anything is awaited."""
+        return self._mode is mode
+
+
+def session_ended(ended: Ended) -> GatewayError:
+    """Return the error that says so, with `close_code`, `reason` and `by`."""
+    return GatewayError(
+        ErrorCode.SESSION_ENDED,
+        f"The session ended: {ended.reason}.",
+        close_code=ended.code,
+        reason=ended.reason,
+        by=ended.by,
+    )
+
 
 T = TypeVar("T")
 

@@ -1,6 +1,8 @@
 """State machines of one user's link: when to dial, queries, health, and how long a user is kept.
 
-Pure. *now* is monotonic seconds everywhere; jitter is a number in [0, 1).
+Readings of a query may come before its response: a server answers a question for events before the first
+event, and one that does not loses nothing. Pure. *now* is monotonic seconds everywhere; jitter is a number in
+[0, 1).
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from typing import Final, Literal
 
 from gateway.domain.commands import Listen
 from gateway.domain.model import Application, Kind
+from gateway.domain.upstream import Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,3 +312,36 @@ def _bound_s(failures: int) -> float:
 
 def _kick_wait_s(kicks: int) -> float:
     return KICKED_BACK_OFF_S * 2.0 ** min(max(kicks, 0), _KICKS_MAX)
+
+
+MOST: Final = 32
+"""So many readings are kept, the newest: a link has eight queries or so."""
+
+
+class Early:
+    """The newest readings of unknown queries, while an answer is expected that may name their query."""
+
+    def __init__(self) -> None:
+        self._is_expecting = False
+        self._kept: list[Reading] = []
+
+    @property
+    def is_expecting(self) -> bool:
+        """Whether some question for events is not answered yet."""
+        return self._is_expecting
+
+    def expect(self, is_expecting: bool) -> None:
+        """Record whether some question for events is not answered yet."""
+        self._is_expecting = is_expecting
+        if not is_expecting:
+            self._kept.clear()
+
+    def keep(self, reading: Reading) -> None:
+        """Keep the reading of an unknown query."""
+        self._kept.append(reading)
+        del self._kept[:-MOST]
+
+    def take(self, query: int, listen: Listen) -> list[Reading]:
+        """Return what was read of *query*, which is now known to cover what *listen* asks for."""
+        about = (query, listen.kind, listen.source)
+        return [each for each in self._kept if (each.query, each.kind, each.source) == about]

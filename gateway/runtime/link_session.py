@@ -7,6 +7,7 @@ the user's sessions, and says when something is to be asked.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections.abc import Sequence
 from typing import Final, Protocol, assert_never
@@ -35,36 +36,26 @@ from gateway.domain.upstream import (
 from gateway.protocol.frames import NoticeFrame
 from gateway.runtime.event_loop import forget_frames, heed_cancellation, spawn
 from gateway.runtime.mirror import Feed, Mirror
-from gateway.runtime.ports import Clock, Link
+from gateway.runtime.ports import Clock, Link, Tally
 from gateway.runtime.subscriptions import Asking
 from gateway.runtime.world import World
 
+_LOG: Final = logging.getLogger("gateway.link")
 HEARD_S: Final = 0.05
 """How long after one message the keeper learns again that a message came."""
-
-
-class Pulse(Protocol):
-    """The health of a link, as messages show it."""
-
-    def heard_live(self) -> bool:
-        """Record that a message came; False, and nothing is recorded, unless all is well and stays so."""
-        ...
-
-    def read(self) -> None:
-        """Record that a message that came is in the mirror, and its readers know."""
-        ...
 
 
 class Keeper(Protocol):
     """The owner of a link."""
 
     @property
-    def pulse(self) -> Pulse:
+    def pulse(self) -> LinkHealth:
         """The link's health."""
         ...
 
     clock: Clock
     pauses: Pauses
+    tally: Tally
     user_sessions: UserSessions
     mirror: Mirror
     feed: Feed
@@ -116,6 +107,7 @@ class Linked:
         "_asking",
         "_feed",
         "_is_answered",
+        "_is_over",
         "_keeper",
         "_mirror",
         "_opened_at",
@@ -152,6 +144,7 @@ class Linked:
         self._told_heard_at = -math.inf
         self._is_answered = False
         """Whether a task that asked has not run since its answer came."""
+        self._is_over = False
         keeper.feed.ledger.under_way_s = 0.0
 
     # ---- life ----
@@ -166,6 +159,7 @@ class Linked:
             forget_frames(closed)
         finally:
             self._tasks = self._asking = None
+            self._over("closed by this node")
             await self.link.close()
         heed_cancellation()
 
@@ -196,7 +190,14 @@ class Linked:
 
     def close(self) -> None:
         """Close the link: :meth:`run` returns soon."""
+        self._over("closed by this node")
         spawn(self._tasks, self.link.close())
+
+    def _over(self, reason: str) -> None:
+        """Log the end of the link, once."""
+        if not self._is_over:
+            self._is_over = True
+            _LOG.debug("link_closed", extra={"user": self._feed.user, "close_reason": reason})
 
     def tick(self, now: float) -> None:
         """Record that time has passed."""
@@ -227,7 +228,11 @@ class Linked:
         raise LinkClosed("lost")
 
     async def _turn(self, tasks: asyncio.TaskGroup) -> None:
-        event = await self.link.receive(self._take_in)
+        try:
+            event = await self.link.receive(self._take_in)
+        except LinkClosed as closed:
+            self._over(closed.reason)
+            raise
         if event is None and self.link.speaks:
             self._is_answered = True  # answers come by the dozen where many phones do
             return
@@ -238,6 +243,8 @@ class Linked:
             self._take_in((event,))
             return
         self._hear(self.link.heard_at)
+        if event is not None:
+            self._keeper.tally.came(event)
         asking = self._asking
         if isinstance(event, Opened):
             self._opened(event, tasks)

@@ -14,9 +14,9 @@ from typing import Final, Protocol
 
 from gateway.core.assembly import Assembly
 from gateway.core.compose import OFFSET_STEP_MS, Address, Composer, ReadingStep
-from gateway.core.early import Early
 from gateway.core.element import Element, Parts
 from gateway.core.ledger import Health, Ledger, Reader
+from gateway.core.link import Early
 from gateway.core.session import Session
 from gateway.core.view import FACTS_PREFIX, ME_PREFIX, Member, UserSessions, facts_key, me_key, wanted_by
 from gateway.domain.commands import Directory, Listen

@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from gateway.core.rate_limits import Urgency
-from gateway.domain.commands import Call, History, LinkAnswer, LinkRequest, Outcome
+from gateway.domain.commands import Call, Dropped, History, LinkAnswer, LinkRequest, Outcome
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import NodeId, SessionId, SessionSecret, Ticket, UserId
 from gateway.domain.upstream import About, LinkEvent, LoggedOff, LoggedOn, LogOn, Reading, SessionInfo
@@ -389,6 +389,12 @@ class Tally:
 
     def published(self) -> None:
         """Record that the bus took a message."""
+
+    def came(self, event: LinkEvent) -> None:
+        """Record that a link brought *event*, which is no reading: these are counted where they are read."""
+
+    def left_out(self, site: str, dropped: Sequence[Dropped]) -> None:
+        """Record which rows of a site's directory could not be read."""
 
     def read(self, seconds: float) -> None:
         """Record how long after its receipt a message of a link was in the mirror, of a sample."""

@@ -33,8 +33,8 @@ from gateway.domain.model import Kind, Scope
 from gateway.domain.resources import FunctionState
 from gateway.domain.upstream import Attached, FunctionChanged, FunctionName, Source
 from gateway.runtime.event_loop import LeanEvent, TaskGroup, spawn, weakly
-from gateway.runtime.mirror import Mirror
-from gateway.runtime.ports import Clock, Link
+from gateway.runtime.mirror import Feed, Mirror
+from gateway.runtime.ports import Clock, Link, Tally
 
 MOST: Final = 48
 """Questions under way at once: a link takes 64, and commands are to find room."""
@@ -343,8 +343,10 @@ class AskingOwner(Protocol):
     """The owner of the link."""
 
     clock: Clock
+    tally: Tally
     user_sessions: UserSessions
     mirror: Mirror
+    feed: Feed
 
     def ended(self, member: Member, reason: EndReason, by: str | None) -> None:
         """Take out a session that OSCC-E refused."""
@@ -622,6 +624,7 @@ class Asking:
 
     def _take_directory(self, answer: LinkAnswer | GatewayError) -> None:
         if isinstance(answer, Directory):
+            self._asker.tally.left_out(self._asker.feed.user.site, answer.dropped)
             self._mirror.directory(answer)
         else:
             self._directory_known = False

@@ -89,7 +89,7 @@ class Owner:
         touch: Callable[[], None] = lambda: None,
     ) -> None:
         me: Owner = proxy(self)  # what has ended leaves memory at once: no collaborator keeps its owner
-        self.clock, self.pauses = world.clock, world.pauses
+        self.clock, self.pauses, self.tally = world.clock, world.pauses, world.tally
         self.feed = feed
         self.user_sessions = UserSessions()
         self.session_admission = SessionAdmission(me, world)

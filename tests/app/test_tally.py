@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import json
 import math
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from gateway.app.keys import SecretKey
+from gateway.app.logging import configure
 from gateway.app.metrics import CountingTally
 from gateway.core.rate_limits import Urgency
+from gateway.domain.commands import Dropped
 from gateway.domain.errors import EndReason
+from gateway.domain.upstream import LinkReplaced
 from gateway.runtime.ports import Tally
 from gateway.telemetry import Telemetry
 
@@ -39,6 +45,11 @@ HAPPENED: dict[str, tuple[Callable[[Tally], None], dict[str, float]]] = {
     "resynced": (lambda t: t.resynced("bus"), {"resyncs_total bus": 1}),
     "probed": (lambda t: t.probed(0.5), {"bus_probe_seconds_count": 1, "bus_probe_seconds_sum": 0.5}),
     "published": (lambda t: t.published(), {"bus_publish_total": 1}),
+    "came": (
+        lambda t: t.came(LinkReplaced(2)),
+        {"upstream_events_total link_replaced": 1, "link_replaced_total": 1},
+    ),
+    "left out": (lambda t: t.left_out("main", (Dropped("Queue", "Key missing", 2),)), {}),
     "read": (
         lambda t: t.read(0.5),
         {"event_latency_seconds_count upstream": 1, "event_latency_seconds_sum upstream": 0.5},
@@ -83,3 +94,18 @@ def test_whatever_the_runtime_tells_is_counted() -> None:
     told = {name for name in vars(Tally) if not name.startswith("_")}
     assert told <= vars(CountingTally).keys()
     assert {happened.partition(":")[0].replace(" ", "_") for happened in HAPPENED} == told
+
+
+def test_rows_that_cannot_be_read_are_warned_of_once(own_logging: None) -> None:
+    written, tally = io.StringIO(), CountingTally(Telemetry())
+    configure("warning", SecretKey(bytes(32)), written)
+    for rows in (0, 2, 2, 1, 3):
+        found = (Dropped("Queue", "Key missing", rows), Dropped("Skill", "Key wrong_type", 1)) if rows else ()
+        tally.left_out("main", found)
+    lines = [json.loads(line) for line in written.getvalue().splitlines()]
+    assert {(line["event"], line["site"]) for line in lines} == {("directory_rows_unreadable", "main")}
+    assert [(line["kind"], line["dropped"], line["why"]) for line in lines] == [
+        ("Queue", 2, "Key missing"),
+        ("Skill", 1, "Key wrong_type"),
+        ("Queue", 3, "Key missing"),
+    ]

@@ -9,8 +9,8 @@ import aiohttp
 import pytest
 
 from gateway.client import GatewayClient
+from gateway.client.client import Means
 from gateway.client.http import Api, open_http
-from gateway.client.realtime import Means
 from gateway.protocol.codec import JSON, Codec
 from tests.client.subject import Subject, log_on
 from tests.doubles.clock import ManualClock

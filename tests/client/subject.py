@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gateway.client import Application, DeviceBody, GatewayClient
+from gateway.client.client import Access, Means, Realtime
 from gateway.client.dialogue import Wishes
 from gateway.client.mirror import Connected, Event, Reconnecting
-from gateway.client.realtime import Access, Means, Realtime
 from gateway.domain.errors import GatewayError
 from gateway.protocol import frames
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from gateway.client.client import Access, Means, Realtime
 from gateway.client.dialogue import Wishes
 from gateway.client.mirror import Connected, TokenRenewed
-from gateway.client.realtime import Access, Means, Realtime
 from gateway.protocol import frames
 from tests.client.subject import Subject
 from tests.doubles.clock import ManualClock

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.core.early import MOST, Early
+from gateway.core.link import MOST, Early
 from tests.core.assemblies import ALL_AGENTS, CUMULATIVE, available, reading
 
 

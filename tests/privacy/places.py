@@ -75,16 +75,16 @@ PLACES: Final[dict[str, str]] = {
             core/element.py Element._fragments; core/element.py ChangeSet.befores elements _written;
             core/ledger.py VersionedMap.elements gone seqs;
             core/ledger.py Ledger.readers meeting firsts own_news; core/outbox.py Outbox._control _dirty;
-            core/early.py Early._kept;
+            core/link.py Early._kept;
             runtime/subscriptions.py Queries._queries _again _asked_at _unanswered _stopping _stopped _down;
             runtime/subscriptions.py Questions._under_way;
             runtime/mirror.py Mirror._mes _composed _uncomposed;
-            runtime/remote_owner.py RemoteCommands._under_way;
+            runtime/follower.py RemoteCommands._under_way;
             runtime/handover.py Sharing._asked_at _together _changed;
             runtime/cluster.py Bundles._sources;
             upstream/asterisk/ami.py AmiConnection._pending;
             upstream/asterisk/link.py AsteriskLink._inbox _pending by_kind queries;
-            upstream/asterisk/publisher.py Publisher._agents _due _planned _names _own;
+            upstream/asterisk/monitor.py Publisher._agents _due _planned _names _own;
             upstream/asterisk/state.py Pass._callers _members _names;
             upstream/asterisk/state.py Queues._passes changed_interfaces changed_queues contacts memberships;
             upstream/asterisk/state.py Queues.queues refresh unknown;
@@ -96,7 +96,7 @@ PLACES: Final[dict[str, str]] = {
         """,
         "token": """
             upstream/asterisk/link.py AsteriskLink.attached;
-            upstream/asterisk/publisher.py Publisher.links _scopes;
+            upstream/asterisk/monitor.py Publisher.links _scopes;
             core/view.py Few._held; core/registry.py Registry._people _places _lingering;
             core/view.py UserSessions._members _devices _elsewhere _left _aliases _rescoped _changed;
             edge/scheduler.py Scheduler.sockets _ready _wheel _ticks; edge/routes.py SessionRoutes._exporting;
@@ -106,7 +106,7 @@ PLACES: Final[dict[str, str]] = {
             core/rate_limits.py AdmissionQueue._queue; core/rate_limits.py Openings._began freed;
             runtime/user_state.py UserStates._user_states; runtime/node.py Node._tickets;
             core/due_times.py DueTimes._heap _touched; runtime/world.py LeaseRenewals._waiting;
-            runtime/remote_owner.py RemoteAttach._accepted _again_at;
+            runtime/follower.py RemoteAttach._accepted _again_at;
             runtime/sessions.py SessionRenewal._under_way
         """,
         "asterisk_database": """
@@ -157,7 +157,7 @@ PLACES: Final[dict[str, str]] = {
         NOBODY: """
             app/reload.py AuthoritiesReloader._faults _seen;
             app/certificates.py CertificateReloader._names; app/status.py StatusLog._away;
-            app/metrics.py CountedUpstream._dropped; runtime/event_loop.py LeanEvent._waiters;
+            app/metrics.py CountingTally._unread_rows; runtime/event_loop.py LeanEvent._waiters;
             upstream/oscce/directory.py _Sieve._dropped; app/logging.py RepetitionFilter._windows;
             app/cli/demo_cluster.py LoadBalancer.carried; app/keys.py Keyring._holders;
             bus/stores.py RedisBackend._running; core/due_times.py Balance._sent;

@@ -10,8 +10,8 @@ from gateway.core.element import ChangeSet, Element
 from gateway.core.ledger import Health
 from gateway.domain.errors import EndReason
 from gateway.domain.model import Kind
-from gateway.domain.resources import Me, Queue, Site
-from gateway.domain.upstream import Part, Reading, Source
+from gateway.domain.resources import FunctionState, Me, Queue, Site
+from gateway.domain.upstream import FunctionChanged, Part, Reading, Source
 from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import NoticeFrame
 from gateway.runtime.link_session import HEARD_S
@@ -242,3 +242,24 @@ def test_other_nodes_are_told_of_changes_of_health_and_of_notices() -> None:
     notice = NoticeFrame("n", 1, "maintenance", "Tonight", "An update", None, 0, False)
     feed.announce(notice)
     assert outlet.notices == [notice]
+
+
+@pytest.mark.parametrize("by", ["node", "server"])
+async def test_what_a_link_brings_is_counted_and_its_end_is_logged_once(
+    caplog: pytest.LogCaptureFixture, by: str
+) -> None:
+    caplog.set_level("DEBUG", "gateway.link")
+    async with scene() as at:
+        phone = await at.served()
+        assert at.counted("upstream_events_total", type="opened") == 1
+        at.link().push(FunctionChanged("voice", FunctionState.DOWN))
+        before = at.counted("upstream_events_total", type="function_changed")
+        await at.clock.settle()
+        assert at.counted("upstream_events_total", type="function_changed") == before + 1
+        if by == "server":
+            at.upstream.drop(user(1))
+            await at.clock.settle()
+        phone.leave()
+    ends = [vars(line) for line in caplog.records if line.getMessage() == "link_closed"]
+    reason = "lost" if by == "server" else "closed by this node"
+    assert [(line["user"], line["close_reason"]) for line in ends] == [(user(1), reason)]

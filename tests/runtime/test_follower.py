@@ -21,7 +21,7 @@ from gateway.protocol.envelopes import (
     Refusal,
     Since,
 )
-from gateway.runtime.remote_owner import AGAIN_S, ANSWER_S, RemoteAttach
+from gateway.runtime.follower import AGAIN_S, ANSWER_S, RemoteAttach
 from tests.runtime.followed import TRUSTED_S, followed, follower, publication, resets, wait_for, waiting
 from tests.runtime.scene import user
 from tests.runtime.street import Street, street

@@ -13,7 +13,7 @@ from gateway.domain.commands import AcknowledgeNotice, Call, Outcome, Status
 from gateway.domain.errors import ErrorCode
 from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import AttachAnswer, CallAnswer, CallRequest, Envelope, Inbox
-from gateway.runtime.remote_owner import RemoteCommands
+from gateway.runtime.follower import RemoteCommands
 from tests.runtime.scene import user
 from tests.runtime.street import Street, street
 
