@@ -18,13 +18,19 @@ import structlog
 import gateway
 from gateway.app import logging, process, wiring
 from gateway.app.cli import admin, check, doctor, watch
-from gateway.app.cli.command import Command, add_config
 from gateway.app.config.errors import ConfigError
 from gateway.app.config.settings import SecretsSection, Settings
 from gateway.app.config.sources import generate_secrets, load
 from gateway.app.listeners import CannotListen
 from gateway.app.logging import flush_suppressed
-from gateway.app.process import StopRequest, SystemdNotifier, background_tasks, disable_core_dumps
+from gateway.app.process import (
+    Command,
+    StopRequest,
+    SystemdNotifier,
+    add_config,
+    background_tasks,
+    disable_core_dumps,
+)
 from gateway.app.reload import ReadSecrets
 from gateway.app.wiring import LogOffsLost
 from gateway.runtime.event_loop import SystemClock

@@ -1,7 +1,8 @@
-"""The process: clock, event loop, background tasks, stop signals, systemd, garbage collection, core dumps."""
+"""The process: its command line, background tasks, stop signals, systemd, garbage collection, core dumps."""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import ctypes
 import gc
@@ -9,13 +10,15 @@ import logging
 import os
 import platform
 import resource
+import shutil
 import signal
 import socket
 import sys
 from asyncio import get_running_loop
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Final, Protocol, TypeVar
+from pathlib import Path
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from gateway.runtime.ports import Clock
 
@@ -363,3 +366,51 @@ def disable_core_dumps() -> bool:
     if sys.platform != "linux":
         return False
     return bool(ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, _NOT_DUMPABLE, 0, 0, 0) == 0)
+
+
+PROGRAM: Final = "oscc-gateway"
+
+
+class Command(NamedTuple):
+    """One command. *run* returns the exit code."""
+
+    summary: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+    examples: str
+
+
+def program_name() -> str:
+    """Return what to type for this program here: its name where the shell finds it, else its path."""
+    own = Path(sys.argv[0])
+    if shutil.which(PROGRAM) is not None or own.name != PROGRAM:
+        return PROGRAM
+    path = os.path.relpath(own)
+    if path.startswith(".."):
+        return str(own.absolute())
+    return path if os.sep in path else f"./{path}"
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return *rows* below their *headings*, a line each; what no terminal should obey is not in it."""
+    lines = [headings, *([_shown(cell) for cell in row] for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
+    return "".join(f"{'  '.join(map(str.ljust, line, widths)).rstrip()}\n" for line in lines)
+
+
+def _shown(cell: str) -> str:
+    return "".join(character if character.isprintable() else "?" for character in cell)
+
+
+# ---- shared options ----
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Add ``--config``; without it all settings come from the environment."""
+    parser.add_argument(
+        "--config",
+        "-c",
+        type=Path,
+        metavar="FILE",
+        help="the TOML file; OSCC_GATEWAY__SECTION__KEY variables override it",
+    )

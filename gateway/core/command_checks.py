@@ -391,6 +391,7 @@ class Declared:
     """
 
     def __init__(self, ledger: Ledger, handle: str) -> None:
+        self._elements = ledger.elements
         self._ledger = ledger
         self._handle = handle
 
@@ -423,7 +424,8 @@ class Declared:
     @property
     def own_agent(self) -> str | None:
         """The key of the session's own agent."""
-        me = self._value(me_key(self._handle))
+        element = self._ledger.get(me_key(self._handle))
+        me = None if element is None else element.value
         return key_of(Kind.AGENT, int(me.agent)) if isinstance(me, Me) and me.agent is not None else None
 
     def agent(self, key: str | None) -> Agent | None:
@@ -437,7 +439,7 @@ class Declared:
         return (found.routing_parameters or {}) if isinstance(found, Queue | Group) else {}
 
     def _value(self, key: str) -> Resource | None:
-        element = self._ledger.get(key)
+        element = self._elements.get(key)
         value = None if element is None else element.value
         return value if isinstance(value, Resource) else None
 

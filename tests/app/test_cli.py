@@ -11,9 +11,9 @@ import pytest
 
 import gateway
 from gateway.app import main as cli_main
-from gateway.app.cli.command import Command, add_config, program_name, table
 from gateway.app.config.errors import ConfigError
 from gateway.app.main import COMMANDS, main, parser
+from gateway.app.process import Command, add_config, program_name, table
 
 
 def test_help_lists_every_command_with_examples(capsys: pytest.CaptureFixture[str]) -> None:

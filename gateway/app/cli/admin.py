@@ -20,7 +20,6 @@ import aiohttp
 from yarl import URL
 
 from gateway.app.adapters import open_bus
-from gateway.app.cli.command import Command, add_config, table
 from gateway.app.config.settings import (
     MEMORY,
     AdminSection,
@@ -30,6 +29,7 @@ from gateway.app.config.settings import (
     socket_path,
 )
 from gateway.app.config.sources import load
+from gateway.app.process import Command, add_config, table
 from gateway.app.status import check_bus
 from gateway.domain.errors import GatewayError
 from gateway.protocol.envelopes import NodeRecord

@@ -24,7 +24,6 @@ from typing import Final, NamedTuple
 from pydantic import SecretStr
 
 from gateway.app import logging, process, wiring
-from gateway.app.cli.command import Command, program_name
 from gateway.app.cli.watch import WatchError, WatchOptions, add_lines, watch
 from gateway.app.config.errors import ConfigError
 from gateway.app.config.settings import (
@@ -38,7 +37,7 @@ from gateway.app.config.settings import (
 )
 from gateway.app.config.sources import generate_secrets
 from gateway.app.listeners import CannotListen, os_error_text
-from gateway.app.process import StopRequest, background_tasks
+from gateway.app.process import Command, StopRequest, background_tasks, program_name
 from gateway.app.wiring import LogOffsLost
 from gateway.runtime.event_loop import SystemClock
 from gateway.runtime.ports import Clock

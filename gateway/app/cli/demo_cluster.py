@@ -21,7 +21,6 @@ from typing import Final, NamedTuple
 import aiohttp
 
 from gateway.app import logging, process
-from gateway.app.cli.command import Command, program_name
 from gateway.app.cli.demo import (
     BOARD_USER,
     PLAIN_REFRESH_S,
@@ -40,7 +39,7 @@ from gateway.app.config.settings import SecretsSection
 from gateway.app.config.sources import generate_secrets
 from gateway.app.keys import write_block
 from gateway.app.listeners import CannotListen, os_error_text
-from gateway.app.process import StopRequest, background_tasks
+from gateway.app.process import Command, StopRequest, background_tasks, program_name
 from gateway.runtime.event_loop import SystemClock, spawn
 from gateway.runtime.ports import Clock
 from gateway.simulator import Simulator, SimulatorSettings

@@ -32,10 +32,10 @@ from gateway.app.cli.check import (
     listener_certificate_problems,
     people_faults,
 )
-from gateway.app.cli.command import PROGRAM, add_config
 from gateway.app.config.settings import LimitsSection, Settings
 from gateway.app.config.sources import load
 from gateway.app.listeners import BACKLOG, CannotListen, listening
+from gateway.app.process import PROGRAM, add_config
 from gateway.app.status import check_bus
 from gateway.runtime.event_loop import SystemClock
 from gateway.runtime.ownership import RENEW_S

@@ -87,7 +87,7 @@ from gateway.upstream.oscce.directory import (
     rights,
     scope,
 )
-from gateway.upstream.oscce.errors import NAMES, UNREADABLE, WireError, as_meant, read_as_meant, refusal
+from gateway.upstream.oscce.errors import NAMES, UNREADABLE, WireError, as_meant, refusal
 from gateway.upstream.oscce.readings import Readings, of_query
 
 _NOTICE: Final = "OSCC-E"
@@ -720,7 +720,11 @@ def answer(
         WireError: The answer cannot be read.
     """
     try:
-        return read_as_meant(lambda text: _answer(request, text, pool, read), body)
+        return _answer(request, body, pool, read)
+    except UNREADABLE:
+        meant = as_meant(body)
+    try:
+        return _answer(request, body if meant is None else meant, pool, read)
     except UNREADABLE:
         raise WireError("an answer cannot be read") from None
 
