@@ -347,6 +347,7 @@ class Realtime:
         finally:
             self._live = None
             await connection.close()
+        self._hurried = self._hurried or dialogue.is_probed
         return dialogue.ending(connection.close_code), self._clock.now() - began
 
     async def _read(self, connection: ClientConnection, dialogue: Dialogue) -> None:
@@ -408,12 +409,14 @@ class Realtime:
         """Wait, unless the foreground or the network asks for a try at once."""
         self._tell(Reconnecting(seconds, reason))
         until = self._clock.now() + seconds
-        while self._is(_Mode.ON) and (now := self._clock.now()) < until:
-            await self._wait(until - now)
+        while self._is(_Mode.ON):
+            now = self._clock.now()
             if self._hurried:
                 self._hurried = False
-                now = self._clock.now()
                 until = min(until, now + self._reconnect.hurry(now))
+            if now >= until:
+                return
+            await self._wait(until - now)
 
     async def _wait(self, seconds: float | None = None) -> None:
         """Return after *seconds*, or as soon as the application wants something else."""

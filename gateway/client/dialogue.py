@@ -66,6 +66,11 @@ class Liveness:
         self._probe_by = now + PROBE_S
 
     @property
+    def is_probed(self) -> bool:
+        """Whether the network changed, and no frame has come since."""
+        return self._probe_by is not None
+
+    @property
     def over_at(self) -> float:
         """When the connection is given up unless a frame comes before."""
         silent_until = self._heard_at + self._ping_s + GRACE_S
@@ -360,6 +365,11 @@ class Dialogue:
     def given_up(self, now: float) -> bool:
         """Return whether the gateway was silent for too long."""
         return now >= self._liveness.over_at
+
+    @property
+    def is_probed(self) -> bool:
+        """Whether the network changed, and the gateway has sent nothing since."""
+        return self._liveness.is_probed
 
     @property
     def due_at(self) -> float:

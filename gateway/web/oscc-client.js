@@ -695,6 +695,7 @@ export class Connection extends EventTarget {
   networkChanged() {
     if (this.#live?.open) {
       this.#live.probeBy = this.#env.now() + PROBE_MS;
+      this.#live.moved = true;
       this.#send({kind: 'pong'});
       this.#arm();
     }
@@ -726,7 +727,7 @@ export class Connection extends EventTarget {
     }
     const live = this.#live = {socket, open: false, welcome: null, inSync: false,
       hello: this.#wishes, beganAt: now, overAt: now + ANSWER_MS, probeBy: Infinity, resyncAt: now,
-      lateAt: Infinity, quietAt: Infinity,
+      lateAt: Infinity, quietAt: Infinity, moved: false,
       silenceMs: (this.#wishes.pingS ?? 25) * 1000 + GRACE_MS};
     socket.binaryType = 'arraybuffer';
     socket.onopen = () => this.#opened(live);
@@ -759,6 +760,7 @@ export class Connection extends EventTarget {
   #heard(live, data) {
     const now = this.#env.now();
     live.probeBy = Infinity;
+    live.moved = false;
     live.overAt = now + live.silenceMs;
     live.lateAt = this.#commands.size ? now + LATE_MS : Infinity;
     live.quietAt = live.welcome ? live.overAt - GRACE_MS + QUIET_MS : Infinity;
@@ -801,9 +803,10 @@ export class Connection extends EventTarget {
 
   /** The socket is over. @param {{code: number, reason: string}} ending */
   #drop(ending) {
-    const upMs = this.#live?.open ? this.#env.now() - this.#live.beganAt : 0;
+    const upMs = this.#live?.open ? this.#env.now() - this.#live.beganAt : 0, moved = this.#live?.moved;
     this.#detach();
     this.#recover(ending, upMs);
+    if (moved) this.#hurry();
   }
 
   #detach() {

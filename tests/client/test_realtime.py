@@ -108,6 +108,17 @@ async def test_a_change_of_network_asks_a_connection_for_a_sign_of_life(
     await phone.left()
 
 
+async def test_a_connection_that_the_change_of_network_ended_is_followed_by_another_at_once(
+    subject: Subject, phone: Phone, gateway: ScriptedGateway, clock: ManualClock
+) -> None:
+    subject.realtime.network_changed()
+    await phone.receive(frames.Pong)
+    await clock.advance(3)
+    await phone.left()
+    await clock.settle()
+    assert gateway.called, "it waits, though there is another network"
+
+
 async def test_in_the_background_it_rests_and_resumes_in_the_foreground(
     subject: Subject, phone: Phone, gateway: ScriptedGateway, clock: ManualClock
 ) -> None:

@@ -90,6 +90,15 @@ test('a result that is late has the gateway asked whether it is there', async ()
   assert.deepEqual([live.link.state, live.link.quiet], ['waiting', false]);
 });
 
+test('a connection that a change of network ended is followed by another at once', async () => {
+  const {live, sockets, clock} = await connected();
+  sockets[0].serve();
+  live.networkChanged();
+  sockets[0].onclose({code: 1006});
+  await clock.advance(0);
+  assert.equal(sockets.length, 2);
+});
+
 test('a ping that is three seconds late makes a quiet link, ten a lost one', async () => {
   const {live, sockets, clock} = await connected();
   const [socket] = sockets;
