@@ -490,8 +490,6 @@ def decode(data: bytes) -> Envelope:
 def decoding(data: bytes) -> Sliced[Envelope]:
     """Read an envelope as :func:`decode` does, in slices of :data:`VALUES_AT_ONCE` values.
 
-    What leads up to the values of a large one, and what its receiver does with it, have slices of their own.
-
     Raises:
         BadEnvelope: It is none that this version knows.
     """
@@ -718,17 +716,12 @@ def _publication(read: _Publication) -> Sliced[Publication]:
         for update, (_, value) in zip(read.updates, values, strict=True)
     )
     span = (read.epoch, read.after, read.upto, read.reset)
-    if len(updates) > VALUES_AT_ONCE:
-        yield
     return Publication(read.user, *span, updates, read.upstream, read.as_of_ms, read.floor, read.age_ms)
 
 
 def _publications(read: _Publications) -> Sliced[Publications]:
     values = yield from _values(read.values)
-    told = tuple([_of_line(line, values) for line in read.told])
-    if len(values) > VALUES_AT_ONCE:
-        yield
-    return Publications(told)
+    return Publications(tuple([_of_line(line, values) for line in read.told]))
 
 
 def _of_line(line: _Line, values: Sequence[tuple[str, Value | None]]) -> Publication:
