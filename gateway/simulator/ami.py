@@ -401,7 +401,9 @@ class FakeAsterisk:
         queue = self.queues[queue_name]
         caller = self._caller(queue, unique)
         self._tell("AgentCalled", self._with_member(queue, caller, interface))
-        self.device(interface, 6)
+        # a Local channel without a device of its own is in use while it rings
+        has_device = queue.members[interface].state_interface not in {"", interface}
+        self.device(interface, 6 if has_device else 2)
 
     def answer(self, queue_name: str, unique: str, interface: str) -> None:
         """Let a member answer."""
@@ -425,8 +427,8 @@ class FakeAsterisk:
             member = other.members.get(interface)
             if member is not None:
                 member.last_call = int(self._now())
+                member.calls += 1
                 if other is queue:
-                    member.calls += 1
                     member.in_call = False
                 member.status = 2
         self.device(interface, 1)

@@ -228,7 +228,21 @@ async def test_a_supervisor_logs_a_remote_agent_off(at: Place) -> None:
         ended = await remote.heard.first(SessionEnded)
         assert (ended.reason, ended.by) == (EndReason.LOGGED_OFF_BY_SUPERVISOR, "Bea Boss")
         assert ear.agent(ANA) is None
+        day = ear.shown(Kind.AGENT, Source.CUMULATIVE)[ANA].value
+        assert isinstance(day, Agent)
+        assert (day.handled_today, day.day_start_ms) == (None, None)  # as a link that is opened now is shown
     assert at.fake.rings_at("ana") is None
+
+
+async def test_a_slow_answer_moves_no_instant(at: Place) -> None:
+    monitor = at.server.monitor
+    at.fake.freeze()
+    monitor.wants_reading = True
+    await at.clock.sleep(1.2)
+    at.fake.thaw()
+    while monitor.wants_reading or monitor.under_way:
+        await at.clock.sleep(0.02)
+    assert monitor.view.offset_ms == 0
 
 
 async def test_sessions_outlive_the_gateway(at: Place) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.domain.resources import Agent, Queue
 from gateway.upstream.asterisk.ami import Framer, Message
+from gateway.upstream.asterisk.people import AsteriskView, Rules
 from gateway.upstream.asterisk.state import Membership, Pass, Queues
 from tests.asterisk import recordings
 
@@ -60,6 +62,10 @@ class Replay:
         self.differing: list[Message] = []
         self._readings: dict[str, Pass] = {}
         self._known: set[str] = set()
+
+    def is_reading(self) -> bool:
+        """Return whether a reading has begun and not ended."""
+        return bool(self._readings)
 
     def take(self, now_ms: int, message: Message) -> None:
         number = message.get("ActionID", "")
@@ -126,3 +132,58 @@ def _phases(name: str, interface: str) -> list[tuple[str, ...]]:
         if not found or found[-1] != phases:
             found.append(phases)
     return found
+
+
+# ---- what phones are shown of it ----
+
+ANA = "Local/ana@oscc-remote/n"
+
+
+def _shown(name: str) -> list[tuple[str, Agent, dict[str, Queue], Agent]]:
+    """Return what is shown after each event: the event, the agent, the queues by name and the agent's day."""
+    replay, found = Replay(), list[tuple[str, Agent, dict[str, Queue], Agent]]()
+    view = AsteriskView(replay.queues, Rules())
+    for now_ms, message in _messages(name):
+        replay.take(now_ms, message)
+        if replay.is_reading() or ANA not in replay.queues.memberships:
+            continue
+        view.index()
+        _, realtime, day, _ = view.agent_parts(view.agent_of(ANA), now_ms)
+        parts = {one: view.queue_parts(one, now_ms)[1] for one in ("sales", "support")}
+        queues = {one: part.value for one, part in parts.items() if part and isinstance(part.value, Queue)}
+        if realtime and day and isinstance(realtime.value, Agent) and isinstance(day.value, Agent):
+            found.append((message.get("Event", ""), realtime.value, queues, day.value))
+    return found
+
+
+def test_an_agent_whose_telephone_rings_is_handling_in_all_queues_though_not_in_use() -> None:
+    ringing = [queues for event, _, queues, _ in _shown("18-call-on-ami-11") if event == "AgentCalled"]
+    for queue in ringing[0].values():
+        assert (queue.agents_handling, queue.agents_available) == (1, 0)
+
+
+def test_a_call_counts_once_for_the_agent_though_it_counts_in_every_queue() -> None:
+    days = [day.handled_today for *_, day in _shown("18-call-on-ami-11")]
+    assert sorted(set(days), key=str) == [0, 1]
+
+
+@pytest.mark.parametrize("name", ["18-call-on-ami-11", "19-no-answer-on-ami-11"])
+def test_no_call_is_made_up_where_a_device_state_follows_the_end_of_a_contact(name: str) -> None:
+    assert not [event for event, agent, *_ in _shown(name) if any(one.direct for one in agent.handling or ())]
+
+
+def test_a_telephone_that_stays_busy_after_a_contact_is_in_a_call_of_its_own() -> None:
+    replay = Replay()
+    view = AsteriskView(replay.queues, Rules())
+    for now_ms, message in _messages("19-no-answer-on-ami-11"):
+        replay.take(now_ms, message)
+        if message.get("Event") == "AgentRingNoAnswer":
+            break
+    view.index()
+    agent = view.agent_of(ANA)
+    replay.queues.due(now_ms + 500)
+    assert view.agent_of(ANA) in map(view.agent_of, replay.queues.changed_interfaces)
+    realtime = view.agent_parts(agent, now_ms + 500)[1]
+    assert realtime is not None
+    assert isinstance(realtime.value, Agent)
+    assert [one.direct for one in realtime.value.handling or ()] == [True]

@@ -87,7 +87,7 @@ PLACES: Final[dict[str, str]] = {
             upstream/asterisk/monitor.py Publisher._agents _due _planned _names _own;
             upstream/asterisk/state.py Pass._callers _members _names;
             upstream/asterisk/state.py Queues._passes changed_interfaces changed_queues contacts memberships;
-            upstream/asterisk/state.py Queues.queues refresh unknown;
+            upstream/asterisk/state.py Queues.queues refresh settling unknown;
             upstream/asterisk/people.py AsteriskView._learned facts interfaces parts;
             upstream/oscce/socket.py Frames._held _parts;
             upstream/oscce/client.py OsccLink._pending _given_up _strays _ready _own_agents;

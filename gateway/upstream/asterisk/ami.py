@@ -1,9 +1,9 @@
 """The Asterisk Manager Interface: its messages as bytes, and one connection of a node.
 
 A message is a list of ``Name: value`` lines that an empty line ends; the one exception is the greeting,
-a single line. Seen on AMI 13.0.0; the fields needed are there since Asterisk 16 (AMI 5). The connection
-logs in, sends actions in order and pairs them with their answers. Its owner opens a new one when it ends;
-the connection itself never sends an action twice.
+a single line. Seen on AMI 11.0.0 and 13.0.0; the fields needed are there since Asterisk 16 (AMI 5). The
+connection logs in, sends actions in order and pairs them with their answers. Its owner opens a new one when
+it ends; the connection itself never sends an action twice.
 """
 
 from __future__ import annotations

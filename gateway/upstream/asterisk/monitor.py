@@ -160,10 +160,6 @@ class Publisher:
             rest.pop(name, None)
         self._agents, self._names = others | self._agents, rest | self._names
 
-    def next_due_ms(self) -> int | None:
-        """Return when the next post-processing ends."""
-        return self._due[0][0] if self._due else None
-
     def due(self, now_ms: int) -> None:
         """Have agents composed again whose post-processing is over, and their queues."""
         while self._due and self._due[0][0] <= now_ms:
@@ -691,10 +687,10 @@ class Monitor:
         pong = await connection.action("Ping")
         stamp_s = decimal(pong, "Timestamp")
         if stamp_s is not None:
-            middle_ms = (before_ms + self._clock.wall_ms()) / 2
-            offset_ms = round(middle_ms - 1000 * stamp_s)
-            # small differences are jitter: instants stay as they are
-            if abs(offset_ms - self.view.offset_ms) > 500:
+            half_ms = (self._clock.wall_ms() - before_ms) / 2
+            offset_ms = round(before_ms + half_ms - 1000 * stamp_s)
+            # small differences are jitter, and a slow answer shows no more than its half: instants stay
+            if abs(offset_ms - self.view.offset_ms) > 500 + half_ms:
                 self.view.offset_ms = offset_ms
 
     def look_at_people(self) -> None:

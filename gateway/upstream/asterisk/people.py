@@ -385,7 +385,8 @@ class AsteriskView:
             if not contacts and member.in_call:
                 contacts = [Contact("", member.queue, "talking", None)]
             found += [self._contact(one, member) for one in contacts]
-        if not found and all(one.is_busy for one in there):
+        settles = any(one.interface in self._queues.settling for one in there)
+        if not found and not settles and all(one.is_busy for one in there):
             member = there[0]
             phase: HandlingState = "ringing" if member.status in RINGING_STATES else "talking"
             phase = "holding" if member.status == ON_HOLD else phase
@@ -436,12 +437,14 @@ class AsteriskView:
         longest = max(self.wrap_up_of(one) for one in there)
         return AutoPostProcessing(longest > 0, longest or None)
 
-    def _agent_cumulative(self, agent: int, members: list[Membership]) -> Part | None:
-        if not members:
-            return None
+    def _agent_cumulative(self, agent: int, members: list[Membership]) -> Part:
+        """Return the calls since the agent joined; unknown without a membership."""
         handled, start_ms = None, None
-        if self._rules.shared_last_call:
-            handled = sum(one.calls_taken for one in members)
+        if self._rules.shared_last_call and members:
+            taken: dict[str, int] = {}
+            for one in members:  # with shared_lastcall a call counts in every queue of the interface
+                taken[one.interface] = max(one.calls_taken, taken.get(one.interface, 0))
+            handled = sum(taken.values())
             start_ms = self.instant(min(one.login_s for one in members))
         return Part(Kind.AGENT, agent, Source.CUMULATIVE, Agent(handled_today=handled, day_start_ms=start_ms))
 
@@ -509,7 +512,7 @@ class AsteriskView:
         )
 
     def _activity(self, member: Membership, now_ms: int) -> str:
-        if member.is_busy:
+        if member.is_busy or member.interface in self._queues.contacts:
             return "handling"
         ends_ms = 1000 * (member.last_call_s + self.wrap_up_of(member)) + self.offset_ms
         if member.last_call_s and ends_ms > now_ms:

@@ -19,6 +19,8 @@ RINGING_STATES: Final = frozenset({6, 7})
 ON_HOLD: Final = 8
 LEFT_UNANSWERED_MS: Final = 500
 """How long after a caller left the queue, and nobody answered, telephones may still be shown as ringing."""
+SETTLES_MS: Final = 500
+"""How long after the end of a contact its telephone may still be busy: device states come apart from it."""
 STEADY_MS: Final = 2_000
 """``Wait`` comes in whole seconds: a caller's instant moves only by more than this."""
 
@@ -109,6 +111,8 @@ class Queues:
         self.unknown: set[str] = set()
         self.refresh: set[str] = set()
         """Queues whose figures are to be read, as no event carries them."""
+        self.settling: dict[str, int] = {}
+        """Interface → until when its telephone may still be busy with a contact that is over, ms."""
         self._passes: list[Pass] = []
 
     # ---- readings ----
@@ -194,7 +198,7 @@ class Queues:
                 self._left(queue.name, caller, now_ms)
             case _:
                 self.refresh.add(queue.name)
-                self._over(queue.name, caller)
+                self._over(queue.name, caller, now_ms)
 
     def _contact_event(self, kind: str, queue: QueueState, event: Message, now_ms: int) -> None:
         interface, caller = interface_of(event), event.get("Uniqueid", "")
@@ -202,27 +206,25 @@ class Queues:
             case "AgentCalled":
                 self._contact(interface, Contact(caller, queue.name, "ringing", now_ms))
             case "AgentConnect":
-                self._over(queue.name, caller)
+                self._over(queue.name, caller, now_ms)
                 self._contact(interface, Contact(caller, queue.name, "talking", now_ms))
                 self.refresh.add(queue.name)
             case "AgentRingNoAnswer":
-                self._end_contact(interface, queue.name, caller)
+                self._end_contact(interface, queue.name, caller, now_ms)
             case _:
                 self.refresh.add(queue.name)
-                self._end_contact(interface, queue.name, caller)
+                self._end_contact(interface, queue.name, caller, now_ms)
         self._touch(queue.name, interface)
 
     def due(self, now_ms: int) -> None:
-        """End the contacts whose caller left the queue unanswered a moment ago."""
+        """End the contacts whose caller left the queue unanswered a moment ago, and what settles."""
         for interface, contacts in list(self.contacts.items()):
             for key, contact in list(contacts.items()):
                 if contact.ends_ms is not None and contact.ends_ms <= now_ms:
                     self._remove_contact(interface, key)
-
-    def next_due_ms(self) -> int | None:
-        """Return when :meth:`due` has something to do."""
-        ends = (one.ends_ms for held in self.contacts.values() for one in held.values())
-        return min((end for end in ends if end is not None), default=None)
+        for interface in [one for one, until_ms in self.settling.items() if until_ms <= now_ms]:
+            del self.settling[interface]
+            self.changed_interfaces.add(interface)
 
     # ---- inside ----
 
@@ -254,6 +256,7 @@ class Queues:
 
     def _contact(self, interface: str, contact: Contact) -> None:
         self.contacts.setdefault(interface, {})[contact.queue, contact.caller] = contact
+        self.changed_queues.update(self.memberships.get(interface, ()))
 
     def _left(self, queue: str, caller: str, now_ms: int) -> None:
         for contacts in self.contacts.values():
@@ -261,15 +264,17 @@ class Queues:
             if contact is not None and contact.phase == "ringing":
                 contact.ends_ms = now_ms + LEFT_UNANSWERED_MS
 
-    def _over(self, queue: str, caller: str) -> None:
+    def _over(self, queue: str, caller: str, now_ms: int) -> None:
         """End what rings for a caller who is connected, or gone."""
         for interface, contacts in list(self.contacts.items()):
             contact = contacts.get((queue, caller))
             if contact is not None and contact.phase == "ringing":
                 self._remove_contact(interface, (queue, caller))
+                self.settling[interface] = now_ms + SETTLES_MS
 
-    def _end_contact(self, interface: str, queue: str, caller: str) -> None:
+    def _end_contact(self, interface: str, queue: str, caller: str, now_ms: int) -> None:
         contacts = self.contacts.get(interface, {})
+        self.settling[interface] = now_ms + SETTLES_MS
         if (queue, caller) in contacts:
             self._remove_contact(interface, (queue, caller))
             return
@@ -284,6 +289,7 @@ class Queues:
         if not contacts:
             del self.contacts[interface]
         self._touch(key[0], interface)
+        self.changed_queues.update(self.memberships.get(interface, ()))
 
     def _touch(self, queue: str, interface: str) -> None:
         self.changed_queues.add(queue)
