@@ -172,6 +172,23 @@ def test_no_call_is_made_up_where_a_device_state_follows_the_end_of_a_contact(na
     assert not [event for event, agent, *_ in _shown(name) if any(one.direct for one in agent.handling or ())]
 
 
+def test_a_call_that_a_reading_has_shown_ends_with_its_completion() -> None:
+    replay = Replay()
+    view = AsteriskView(replay.queues, Rules())
+    for now_ms, message in _messages("18-call-on-ami-11"):
+        replay.take(now_ms, message)
+        if message.get("Event") == "AgentConnect":
+            row = message | {"Event": "QueueMember", "InCall": "1", "Status": "2"}
+            replay.queues.member(row, ANA, now_ms)
+        elif message.get("Event") == "AgentComplete":
+            break
+    view.index()
+    realtime = view.agent_parts(view.agent_of(ANA), now_ms)[1]
+    assert realtime is not None
+    assert isinstance(realtime.value, Agent)
+    assert realtime.value.handling == ()
+
+
 def test_a_telephone_that_stays_busy_after_a_contact_is_in_a_call_of_its_own() -> None:
     replay = Replay()
     view = AsteriskView(replay.queues, Rules())

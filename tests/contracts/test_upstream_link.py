@@ -72,6 +72,23 @@ async def test_what_nobody_listens_to_any_more_is_not_told(site: Site) -> None:
         assert [event for event in heard.events[told:] if isinstance(event, Reading)] == []
 
 
+async def test_a_query_that_is_asked_again_is_another_one(site: Site) -> None:
+    """What ends the first must not end the second."""
+    link = await site.link(await site.assistant())
+    async with hearing(link) as heard:
+        alias = (await heard.first(Opened)).attached.alias
+        first = await link.request(Listen(Kind.AGENT, Source.REALTIME, None))
+        second = await link.request(Listen(Kind.AGENT, Source.REALTIME, None))
+        assert isinstance(first, Listening)
+        assert isinstance(second, Listening)
+        assert first.query != second.query
+        await link.request(StopListening(first.query))
+        told = len(heard.events)
+        await link.request(site.execute(alias, SetRoutingState("available")))
+        readings = [event for event in heard.events[told:] if isinstance(event, Reading)]
+        assert {event.query for event in readings} == {second.query}
+
+
 async def test_the_directory_shows_the_own_agent(site: Site) -> None:
     link = await site.link(await site.assistant())
     async with hearing(link) as heard:

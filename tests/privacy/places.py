@@ -83,7 +83,7 @@ PLACES: Final[dict[str, str]] = {
             runtime/handover.py Sharing._asked_at _together _changed;
             runtime/cluster.py Bundles._sources;
             upstream/asterisk/ami.py AmiConnection._pending;
-            upstream/asterisk/link.py AsteriskLink._inbox _pending by_kind queries;
+            upstream/asterisk/link.py AsteriskLink._inbox _pending by_kind next_queries queries;
             upstream/asterisk/monitor.py Publisher._agents _due _planned _names _own;
             upstream/asterisk/state.py Pass._callers _members _names;
             upstream/asterisk/state.py Queues._passes changed_interfaces changed_queues contacts memberships;

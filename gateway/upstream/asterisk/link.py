@@ -234,6 +234,8 @@ class AsteriskLink:
         """The union of the scopes of its sessions."""
         self.own_agents: frozenset[int] = frozenset()
         self.queries: dict[int, Listen] = {}
+        self.next_queries: dict[int, int] = {}
+        """The first number of a query for all of a kind → the number that it has when it is asked again."""
         self.by_kind: dict[tuple[Kind | None, Source], tuple[int, ...]] = {}
         """What is listened to → its queries."""
         self.asked: tuple[int, ...] = ()

@@ -75,8 +75,11 @@ _FIXED: Final = {
     )
 }
 """Queries for all that a user may see have the same number on every link, so links share readings."""
-_FIRST_OWN: Final = 100
-"""Queries for single resources are numbered from here on, by each link."""
+_STEP: Final = len(_FIXED) + 1
+"""A query that a link asks again gets the next number so far away: no number stands for two on one link.
+
+Queries for single resources have the multiples of it.
+"""
 _OFFERED: Final[tuple[FunctionName, ...]] = ("realtime", "historical", "routing", "administration", "voice")
 
 KeyT = TypeVar("KeyT", int, str)
@@ -109,7 +112,7 @@ class Publisher:
         """When a post-processing ends → of which agent, as a heap."""
         self._planned: dict[int, int] = {}
         """Agent → its newest entry of the heap."""
-        self._numbers = _FIRST_OWN
+        self._numbers = 0
 
     # ---- changes ----
 
@@ -259,9 +262,11 @@ class Publisher:
     def listen(self, link: AsteriskLink, listen: Listen) -> int:
         """Begin a query; its number. :meth:`whole` follows."""
         if listen.numbers is None:
-            query = _FIXED[listen.kind, listen.source]
+            first = _FIXED[listen.kind, listen.source]
+            query = link.next_queries.get(first, first)
+            link.next_queries[first] = query + _STEP
         else:
-            self._numbers += 1
+            self._numbers += _STEP
             query = self._numbers
         link.queries[query] = listen
         link.note_queries()

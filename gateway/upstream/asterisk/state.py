@@ -212,6 +212,8 @@ class Queues:
             case "AgentRingNoAnswer":
                 self._end_contact(interface, queue.name, caller, now_ms)
             case _:
+                if interface in queue.members:  # else it is in a call until its telephone's state comes
+                    queue.members[interface].in_call = False
                 self.refresh.add(queue.name)
                 self._end_contact(interface, queue.name, caller, now_ms)
         self._touch(queue.name, interface)
