@@ -178,7 +178,7 @@ def test_a_call_that_a_reading_has_shown_ends_with_its_completion() -> None:
     for now_ms, message in _messages("18-call-on-ami-11"):
         replay.take(now_ms, message)
         if message.get("Event") == "AgentConnect":
-            row = message | {"Event": "QueueMember", "InCall": "1", "Status": "2"}
+            row = {**message, "Event": "QueueMember", "InCall": "1", "Status": "2"}
             replay.queues.member(row, ANA, now_ms)
         elif message.get("Event") == "AgentComplete":
             break
