@@ -15,17 +15,18 @@ from collections.abc import Iterable, Mapping
 from itertools import product
 from typing import Final
 
-from gateway.core.compose import (
+from gateway.core.element import (
     NOTHING,
     Address,
     Composer,
+    Element,
     NewestElement,
+    Parts,
     ReadingStep,
     converged,
     part_of,
     with_part,
 )
-from gateway.core.element import Element, Parts
 from gateway.core.link import Query
 from gateway.domain.commands import Listen
 from gateway.domain.model import Kind, Scope, key_of

@@ -1,13 +1,34 @@
-"""One value of a resource, kept and written once however many read it."""
+"""Elements: values of resources, made of what OSCC-E sent, kept and written once for all who read them.
+
+Pure functions from parts to values, and the composer that makes each distinct value once
+per node, however many links carry it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from itertools import count
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
-from gateway.domain.resources import Resource
-from gateway.domain.upstream import Part
+from gateway.domain.model import Kind, key_of
+from gateway.domain.resources import (
+    STEADY_MS,
+    Agent,
+    Aggregate,
+    Composed,
+    Group,
+    Handling,
+    PostProcessing,
+    Queue,
+    QueueEntry,
+    QueueFigures,
+    QueueWindow,
+    Resource,
+    RoutingState,
+)
+from gateway.domain.upstream import Part, Reading, Source
 from gateway.protocol.codec import Codec, Members
 from gateway.protocol.envelopes import SessionFacts, Value
 
@@ -194,3 +215,481 @@ def _framed(value: Value) -> Resource:
     if isinstance(value, SessionFacts):
         raise TypeError(_NEVER_FRAMED)
     return value
+
+
+OFFSET_STEP_MS: Final = 250
+"""Granularity of the clock offset, so that links of one server share their elements."""
+
+_UNKNOWN: Final = "nothing is a resource before its directory object is known"
+R = TypeVar("R", Agent, Queue, Group, Aggregate)
+Address = tuple[Kind, int]
+
+NOTHING: Final = Parts(None, None, None, None, readable=True, absent_since_ms=None)
+
+
+def with_part(parts: Parts, source: Source, part: Part | None, left_at_ms: int | None = None) -> Parts:
+    """Return *parts* with another part of one source, or without.
+
+    Args:
+        parts: What the link received before.
+        source: Whose part it is.
+        part: The part; None for none.
+        left_at_ms: When a realtime part that is no more left.
+    """
+    directory, realtime, cumulative, configuration, readable, left = parts
+    if source is Source.REALTIME:
+        return Parts(directory, part, cumulative, configuration, readable, left_at_ms)
+    if source is Source.CUMULATIVE:
+        return Parts(directory, realtime, part, configuration, readable, left)
+    if source is Source.CONFIGURATION:
+        return Parts(directory, realtime, cumulative, part, readable, left)
+    return Parts(part, realtime, cumulative, configuration, readable, left)
+
+
+def part_of(parts: Parts, source: Source) -> Part | None:
+    """Return the part of one source."""
+    match source:
+        case Source.DIRECTORY:
+            return parts.directory
+        case Source.REALTIME:
+            return parts.realtime
+        case Source.CUMULATIVE:
+            return parts.cumulative
+        case Source.CONFIGURATION:
+            return parts.configuration
+
+
+_NO_CHANGES: Final = ChangeSet(())
+
+
+class ReadingStep:
+    """What one reading leads to.
+
+    A step applies only to a link that received the reading's bytes, received *befores* and shows *held*, with
+    a clock *offset_ms* ahead of the server's.
+
+    Args:
+        numbers: The numbers of the reading's parts, in order.
+        keys: Their keys in a ledger.
+        befores: What was received of them before.
+        held: What is shown of them.
+    """
+
+    __slots__ = ("afters", "befores", "changed", "changes", "held", "keys", "numbers", "offset_ms", "read_ms")
+
+    def __init__(
+        self,
+        numbers: list[int],
+        keys: list[str],
+        befores: list[Parts | None],
+        held: list[Element | None],
+        offset_ms: int,
+    ) -> None:
+        self.numbers = numbers
+        self.keys = keys
+        self.befores = befores
+        self.held = held
+        self.offset_ms = offset_ms
+        self.afters: dict[int, Parts] = {}
+        """What has been received of them now, by number."""
+        self.read_ms: dict[int, int] = {}
+        self.changed: frozenset[int] = frozenset()
+        """Of which something else is shown now."""
+        self.changes = _NO_CHANGES
+        """What is shown of each."""
+
+    def applies(self, befores: list[Parts | None], held: list[Element | None], offset_ms: int) -> bool:
+        """Return whether a link stands where this step begins."""
+        return self.held == held and self.befores == befores and self.offset_ms == offset_ms
+
+
+class NewestElement:
+    """What some link of the node showed last of one resource.
+
+    It lives as long as some link that received the resource holds it.
+    """
+
+    __slots__ = ("__weakref__", "element", "key")
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        """The resource's, in ledgers."""
+        self.element: Element | None = None
+
+
+class Composer:
+    """Makes elements from parts and shares them between all users of a node.
+
+    Sharing is by value with what some link of the node made last of a resource, so no user can be shown
+    what their own link did not deliver, but for instants within :data:`gateway.domain.resources.STEADY_MS`.
+    """
+
+    def __init__(self) -> None:
+        self.late = 0
+        """How many elements were older than what was known already, and ignored."""
+        self.readings = 0
+        """How many readings all links have brought."""
+        self._shown: dict[Kind, weakref.WeakValueDictionary[int, NewestElement]]
+        self._shown = {kind: weakref.WeakValueDictionary() for kind in Kind}
+
+    def shown(self, address: Address) -> NewestElement:
+        """Return the one place for what is shown of a resource, for as long as it is held anywhere."""
+        kind, number = address
+        found = self._shown[kind].get(number)
+        if found is None:
+            found = self._shown[kind][number] = NewestElement(key_of(kind, number))
+        return found
+
+    def element(
+        self, parts: Parts, before: Element | None, offset_ms: int, shown: NewestElement | None = None
+    ) -> Element:
+        """Return the element of *parts*, following *before*; *offset_ms* is gateway minus server clock.
+
+        A link keeps its own instants as long as nothing changes. What changes, or is shown first, becomes
+        what others show, where that is the same but for jitter: a thousand links that come one after the
+        other hold one element.
+
+        Args:
+            parts: What the link received.
+            before: What the link shows.
+            offset_ms: Gateway minus server clock.
+            shown: What is shown of the resource; None: what :meth:`shown` returns.
+        """
+        if shown is None:
+            shown = self.shown(_address(parts))
+        other = shown.element
+        if other is not None and other is not before:
+            if before is None and other.parts == parts and other.offset_ms == offset_ms:
+                return other
+        else:
+            other = None
+        directory = parts[0]
+        if directory is None:
+            raise ValueError(_UNKNOWN)
+        said = value = _COMPOSE[directory.kind](parts, offset_ms)
+        if before is not None and type(before.value) is type(said):
+            value = steady(before.value, said)
+            if value == before.value:
+                return before
+        if other is not None and _is_jitter(other, said):
+            return other
+        made = shown.element = Element(value, parts, offset_ms)
+        return made
+
+    def step(
+        self, reading: Reading, place: ReadingStep, shown: Mapping[int, NewestElement]
+    ) -> ReadingStep | None:
+        """Work out what *reading* leads to from *place*; None: it is no plain change of what is shown.
+
+        Args:
+            reading: Some parts of one kind and source.
+            place: Where a link stands.
+            shown: What is shown of all resources of the reading's kind that the link received.
+        """
+        changed: list[int] = []
+        changes: list[tuple[str, Element, Element]] = []
+        is_realtime = reading.source is Source.REALTIME
+        for part, key, before, held in zip(reading.parts, place.keys, place.befores, place.held, strict=True):
+            if before is None or held is None or before.directory is None:
+                return None
+            if not is_realtime and before.realtime is None:
+                return None
+            after = with_part(before, reading.source, part)
+            element = self.element(after, held, place.offset_ms, shown[part.number])
+            place.afters[part.number] = converged(after, element)
+            place.read_ms[part.number] = reading.time_ms
+            if element is not held:
+                changes.append((key, held, element))
+                changed.append(part.number)
+        place.changed = frozenset(changed)
+        if changes:
+            place.changes = ChangeSet(changes)
+        return place if len(place.afters) == len(place.numbers) else None
+
+
+def converged(parts: Parts, element: Element) -> Parts:
+    """Return what a link received whose resource is shown as *element*: that of which it was composed.
+
+    So links that receive the same at other instants soon share one step. The result stays what the link
+    received where the two differ in something that *element* does not show, but a later one may.
+    """
+    others = element.parts
+    if others is None or others is parts:
+        return parts
+    directory, realtime, cumulative, configuration, readable, _ = parts
+    mine = directory is None, realtime is None, cumulative is None, configuration is None, readable
+    theirs = others[0] is None, others[1] is None, others[2] is None, others[3] is None, others[4]
+    if mine != theirs or not all(map(_hide_the_same, parts[:4], others[:4])):
+        return parts
+    return others
+
+
+def _hide_the_same(mine: Part | None, theirs: Part | None) -> bool:
+    """Whether two parts of one source agree in what :func:`compose` may leave out.
+
+    That is the remote number, an extension that stands behind another one, and skills of a lower version.
+    """
+    if mine is theirs:
+        return True
+    if mine is None or theirs is None:
+        return False
+    if mine.remote_number != theirs.remote_number:
+        return False
+    one, other = mine.value, theirs.value
+    if not isinstance(one, Agent) or not isinstance(other, Agent):
+        return True
+    return (one.extension, one.version, one.skills) == (other.extension, other.version, other.skills)
+
+
+def _address(parts: Parts) -> Address:
+    if parts.directory is None:
+        raise ValueError(_UNKNOWN)
+    return parts.directory.kind, parts.directory.number
+
+
+def _is_jitter(shown: Element, said: Composed) -> bool:
+    """Return whether *said* differs from what is shown by no more than instants that jitter."""
+    value = shown.value
+    return isinstance(value, Composed) and steady(value, said) == value
+
+
+def steady(before: Composed, after: Composed) -> Composed:
+    """Return *after* with the instants of *before* where they only jittered.
+
+    An instant is kept only while what it dates stays the same.
+    """
+    if isinstance(before, Agent) and isinstance(after, Agent):
+        return _steady_agent(before, after)
+    if isinstance(before, Queue) and isinstance(after, Queue):
+        if (before.oldest_since_ms, before.window_start_ms) == (after.oldest_since_ms, after.window_start_ms):
+            return after
+        oldest_ms = _kept(before.oldest_since_ms, after.oldest_since_ms)
+        window_ms = _kept(before.window_start_ms, after.window_start_ms)
+        if (oldest_ms, window_ms) != (after.oldest_since_ms, after.window_start_ms):
+            return replace(after, oldest_since_ms=oldest_ms, window_start_ms=window_ms)
+    if isinstance(before, Aggregate) and isinstance(after, Aggregate):
+        oldest_ms = _kept(before.oldest_since_ms, after.oldest_since_ms)
+        if oldest_ms != after.oldest_since_ms:
+            return replace(after, oldest_since_ms=oldest_ms)
+    return after
+
+
+def _steady_agent(before: Agent, after: Agent) -> Agent:
+    since_ms = after.routing_state_since_ms
+    if before.routing_state is after.routing_state:
+        since_ms = _kept(before.routing_state_since_ms, since_ms)
+    handling = _contacts(before.handling, after.handling)
+    post = _post_processing(before.post_processing, after.post_processing)
+    absent_ms = _kept(before.app_absent_since_ms, after.app_absent_since_ms)
+    day_ms = _kept(before.day_start_ms, after.day_start_ms)
+    kept = (since_ms, handling, post, absent_ms, day_ms)
+    if kept == (
+        after.routing_state_since_ms,
+        after.handling,
+        after.post_processing,
+        after.app_absent_since_ms,
+        after.day_start_ms,
+    ):
+        return after
+    return replace(
+        after,
+        routing_state_since_ms=since_ms,
+        handling=handling,
+        post_processing=post,
+        app_absent_since_ms=absent_ms,
+        day_start_ms=day_ms,
+    )
+
+
+def _contacts(before: tuple[Handling, ...], after: tuple[Handling, ...]) -> tuple[Handling, ...]:
+    if not (before and after):
+        return after
+    held = {(contact.contact_id, contact.state): contact.since_ms for contact in before}
+    return tuple([_contact(each, held.get((each.contact_id, each.state))) for each in after])
+
+
+def _contact(after: Handling, before_ms: int | None) -> Handling:
+    since_ms = _kept(before_ms, after.since_ms)
+    if since_ms == after.since_ms:
+        return after
+    return Handling(after.contact_id, after.media, after.state, since_ms, after.direct, after.queue_id)
+
+
+def _post_processing(before: PostProcessing | None, post: PostProcessing | None) -> PostProcessing | None:
+    if before is None or post is None:
+        return post
+    since_ms, ends_ms = _kept(before.since_ms, post.since_ms), _kept(before.ends_at_ms, post.ends_at_ms)
+    return replace(post, since_ms=since_ms, ends_at_ms=ends_ms)
+
+
+def _kept(before_ms: int | None, after_ms: int | None) -> int | None:
+    if before_ms is None or after_ms is None:
+        return after_ms
+    return before_ms if abs(after_ms - before_ms) <= STEADY_MS else after_ms
+
+
+def compose(parts: Parts, offset_ms: int) -> Composed:
+    """Put the parts of one resource together, in gateway time."""
+    if parts.directory is None:
+        raise ValueError(_UNKNOWN)
+    return _COMPOSE[parts.directory.kind](parts, offset_ms)
+
+
+def _agent(parts: Parts, offset_ms: int) -> Agent:
+    known = _value(parts.directory, _NO_AGENT)
+    now = _absent_agent(parts) if parts.realtime is None else _value(parts.realtime, _NO_AGENT)
+    day = _value(parts.cumulative, _NO_AGENT)
+    skilled = _newest(
+        known, _value(parts.configuration, _NO_AGENT), has_configuration=parts.configuration is not None
+    )
+    return Agent(
+        display_name=known.display_name,
+        extension=now.extension or known.extension,
+        group_ids=known.group_ids,
+        queue_ids=known.queue_ids,
+        skills=skilled.skills,
+        routing_state=now.routing_state,
+        routing_state_since_ms=_shift(now.routing_state_since_ms, offset_ms),
+        reason_id=now.reason_id,
+        routing_state_by=now.routing_state_by,
+        pending_routing_state=now.pending_routing_state,
+        pending_by=now.pending_by,
+        pending_reason_id=now.pending_reason_id,
+        pending_post_processing=now.pending_post_processing,
+        handling=now.handling and _handling(now.handling, offset_ms),
+        post_processing=now.post_processing
+        and replace(
+            now.post_processing,
+            since_ms=_shift(now.post_processing.since_ms, offset_ms),
+            ends_at_ms=_shift(now.post_processing.ends_at_ms, offset_ms),
+        ),
+        auto_post_processing=now.auto_post_processing,
+        media=now.media,
+        presence_state=now.presence_state,
+        logged_on_remotely=now.logged_on_remotely,
+        app_present=now.app_present,
+        app_absent_since_ms=_shift(now.app_absent_since_ms, offset_ms),
+        handled_today=day.handled_today,
+        talk_s_today=day.talk_s_today,
+        day_start_ms=_shift(day.day_start_ms, offset_ms),
+        allowed_actions=now.allowed_actions,
+        version=skilled.version,
+    )
+
+
+def _handling(contacts: tuple[Handling, ...], offset_ms: int) -> tuple[Handling, ...]:
+    return tuple(
+        [
+            Handling(h.contact_id, h.media, h.state, _shift(h.since_ms, offset_ms), h.direct, h.queue_id)
+            for h in contacts
+        ]
+    )
+
+
+def _absent_agent(parts: Parts) -> Agent:
+    if not parts.readable:
+        return Agent(routing_state=RoutingState.UNKNOWN)
+    return Agent(
+        routing_state=RoutingState.LOGGED_OFF,
+        routing_state_since_ms=parts.absent_since_ms,
+        logged_on_remotely=False,
+    )
+
+
+def _newest(known: Agent, configured: Agent, *, has_configuration: bool) -> Agent:
+    """Skills stand in the directory and in the configuration: the higher version is right."""
+    if not has_configuration or (known.version or 0) > (configured.version or 0):
+        return known
+    return configured
+
+
+def _queue(parts: Parts, offset_ms: int) -> Queue:
+    directory, realtime, cumulative, configuration, _, _ = parts
+    configured = _NO_QUEUE if configuration is None else _value(configuration, _NO_QUEUE)
+    known: Queue | QueueEntry = _NO_QUEUE
+    now: Queue | QueueFigures = _NO_QUEUE
+    window = _NO_QUEUE if cumulative is None else _window(cumulative)
+    if directory is not None and isinstance(directory.value, _ENTRY):
+        known = directory.value
+    if realtime is not None and isinstance(realtime.value, _FIGURES):
+        now = realtime.value
+    oldest_ms, window_ms = now.oldest_since_ms, window.window_start_ms
+    return Queue(  # by place, in the order of its fields: most updates are this
+        known.name,
+        known.media,
+        known.skill_ids,
+        now.contacts_waiting,
+        None if oldest_ms is None else _shift(oldest_ms, offset_ms),
+        now.service_level_pct,
+        now.service_level_threshold_s,
+        now.service_level_formula,
+        now.abandoned_rate_pct,
+        now.estimated_wait_s,
+        now.agents_logged_on,
+        now.agents_available,
+        now.agents_handling,
+        now.agents_post_processing,
+        now.agents_unavailable,
+        now.agents_work,
+        None if window_ms is None else _shift(window_ms, offset_ms),
+        window.received,
+        window.answered,
+        window.abandoned,
+        window.average_wait_s,
+        window.maximum_wait_s,
+        now.level,
+        configured.routing_parameters,
+        configured.version,
+    )
+
+
+def _window(cumulative: Part) -> Queue | QueueWindow:
+    return cumulative.value if isinstance(cumulative.value, _WINDOW) else _NO_QUEUE
+
+
+def _group(parts: Parts, _: int) -> Group:
+    configured = _value(parts.configuration, _NO_GROUP)
+    return replace(
+        _value(parts.realtime, _NO_GROUP),
+        name=_value(parts.directory, _NO_GROUP).name,
+        routing_parameters=configured.routing_parameters,
+        version=configured.version,
+    )
+
+
+def _aggregate(parts: Parts, offset_ms: int) -> Aggregate:
+    known = _value(parts.directory, _NO_AGGREGATE)
+    now = _value(parts.realtime, _NO_AGGREGATE)
+    return replace(
+        now,
+        name=known.name,
+        queue_ids=known.queue_ids,
+        oldest_since_ms=_shift(now.oldest_since_ms, offset_ms),
+    )
+
+
+_COMPOSE: Final[dict[Kind, Callable[[Parts, int], Composed]]] = {
+    Kind.AGENT: _agent,
+    Kind.QUEUE: _queue,
+    Kind.GROUP: _group,
+    Kind.AGGREGATE: _aggregate,
+}
+_NO_AGENT: Final = Agent()
+_NO_QUEUE: Final = Queue()
+_ENTRY: Final = (QueueEntry, Queue)
+_FIGURES: Final = (QueueFigures, Queue)
+_WINDOW: Final = (QueueWindow, Queue)
+_NO_GROUP: Final = Group()
+_NO_AGGREGATE: Final = Aggregate()
+
+
+def _value(part: Part | None, nothing: R) -> R:
+    """Return what a part carries; a missing part carries *nothing*."""
+    return part.value if part is not None and isinstance(part.value, type(nothing)) else nothing
+
+
+def _shift(instant_ms: int | None, offset_ms: int) -> int | None:
+    """Return an instant in gateway time; frames carry none from before 1970."""
+    if instant_ms is None or instant_ms + offset_ms < 0:
+        return None
+    return instant_ms + offset_ms

@@ -183,7 +183,7 @@ class Reading:
     parts: tuple[Part, ...]
     removed: tuple[int, ...] = ()
     steps: list[object] | None = field(default_factory=list, compare=False, repr=False)
-    """What it has led to for links that received its bytes: :class:`gateway.core.compose.ReadingStep`. None
+    """What it has led to for links that received its bytes: :class:`gateway.core.element.ReadingStep`. None
     for a single part that only one link is known to have received."""
 
 

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Final, Literal, NamedTuple, Protocol, TypeVar
 
-from gateway.core.link import Pauses
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import NodeId, OrderAct, Ticket, UserHash, UserId
 from gateway.protocol.envelopes import (
@@ -39,7 +38,7 @@ from gateway.protocol.envelopes import (
     Sought,
 )
 from gateway.runtime.cluster import ClusterMembership, Exchange, NotHeardError
-from gateway.runtime.event_loop import log_fault, spawn
+from gateway.runtime.event_loop import Pauses, log_fault, spawn
 from gateway.runtime.follower import Follower, Shared
 from gateway.runtime.ports import Clock, Grant, RoleOverError, Tally
 from gateway.runtime.user_state import Owner, UserState

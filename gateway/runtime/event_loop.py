@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import resource
 import select
@@ -231,6 +232,39 @@ class SystemClock:
     def wall_ms(self) -> int:
         """Return ms since 1970 UTC. May jump."""
         return time.time_ns() // 1_000_000  # noqa: TID251 - this is the clock adapter
+
+
+BEAT_S: Final = 0.5
+"""How often a node notes that it goes on."""
+LATE_S: Final = 0.4
+"""By so much a beat may be late. With :data:`BEAT_S` it is less than the second to which ages are right."""
+
+
+class Pauses:
+    """Pauses of this process, as its steady beat shows them.
+
+    A process that was stopped (SIGSTOP, a frozen virtual machine) finds in its sockets what came meanwhile,
+    and nothing says when. So what is read before the beat is in time again may be as old as the last beat
+    before the pause.
+    """
+
+    __slots__ = ("_beat_at", "_doubt_from")
+
+    def __init__(self) -> None:
+        self._beat_at = math.inf
+        self._doubt_from: float | None = None
+        """The last beat before a pause that is over; None: this beat was in time."""
+
+    def beat(self, now: float) -> None:
+        """Record that the process goes on."""
+        self._doubt_from = self._beat_at if now - self._beat_at > BEAT_S + LATE_S else None
+        self._beat_at = now
+
+    def came_at(self, now: float) -> float:
+        """Return since when that may have waited which is read *now*."""
+        if now - self._beat_at > BEAT_S + LATE_S:
+            return self._beat_at
+        return now if self._doubt_from is None else self._doubt_from
 
 
 def is_reserved(fd: int) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol, assert_never
 
 from gateway.core.ledger import Health
-from gateway.core.link import LinkMachine, LinkState, Pauses
+from gateway.core.link import LinkMachine, LinkState
 from gateway.core.view import Member, UserSessions
 from gateway.domain.commands import KeepAlive
 from gateway.domain.errors import EndReason, GatewayError
@@ -34,7 +34,7 @@ from gateway.domain.upstream import (
     SessionEnded,
 )
 from gateway.protocol.frames import NoticeFrame
-from gateway.runtime.event_loop import forget_frames, heed_cancellation, spawn
+from gateway.runtime.event_loop import Pauses, forget_frames, heed_cancellation, spawn
 from gateway.runtime.mirror import Feed, Mirror
 from gateway.runtime.ports import Clock, Link, Tally
 from gateway.runtime.subscriptions import Asking

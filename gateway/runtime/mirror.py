@@ -13,8 +13,7 @@ from dataclasses import replace
 from typing import Final, Protocol
 
 from gateway.core.assembly import Assembly
-from gateway.core.compose import OFFSET_STEP_MS, Address, Composer, ReadingStep
-from gateway.core.element import Element, Parts
+from gateway.core.element import OFFSET_STEP_MS, Address, Composer, Element, Parts, ReadingStep
 from gateway.core.ledger import Health, Ledger, Reader
 from gateway.core.link import Early
 from gateway.core.session import Session

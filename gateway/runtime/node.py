@@ -14,10 +14,10 @@ from typing import Final, NamedTuple
 
 from gateway.core.bus_health import BusState, StoreWrites
 from gateway.core.commands import CommandHistory
-from gateway.core.compose import Composer
+from gateway.core.element import Composer
 from gateway.core.lease import AssumedTokens
 from gateway.core.ledger import UNKNOWN_HEALTH, Health, Ledger
-from gateway.core.link import BEAT_S, Linger, Pauses
+from gateway.core.link import Linger
 from gateway.core.rate_limits import LOG_ON_PART, AdmissionQueue, Budget, Openings
 from gateway.core.registry import NotAdmitted, Quota, Registry, RegistryLimits, Seat
 from gateway.core.view import Within
@@ -30,6 +30,7 @@ from gateway.protocol.envelopes import Control, Leaving, NodeRecord, SessionFact
 from gateway.runtime.accounts import Accounts
 from gateway.runtime.cluster import ClusterMembership, Exchange
 from gateway.runtime.cluster_receiver import AdminRpc, ClusterReceiver
+from gateway.runtime.event_loop import BEAT_S, Pauses
 from gateway.runtime.mirror import Connection
 from gateway.runtime.ports import (
     WRITE_REFUSALS,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Final, Protocol
 
-from gateway.core.compose import Address
+from gateway.core.element import Address
 from gateway.core.view import ALWAYS_LISTENED, Member, UserSessions, wanted
 from gateway.domain.commands import (
     AttachSession,

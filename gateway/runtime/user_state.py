@@ -21,8 +21,8 @@ from typing import Final
 from weakref import proxy
 
 from gateway.core.commands import Calls, CommandHistory, not_begun, patience_s
-from gateway.core.compose import Composer
 from gateway.core.due_times import DueTime, DueTimes
+from gateway.core.element import Composer
 from gateway.core.ledger import UNKNOWN_HEALTH
 from gateway.core.link import LinkMachine
 from gateway.core.view import Member, UserSessions

@@ -10,14 +10,14 @@ from typing import Final, NamedTuple, Protocol
 
 from gateway.core.bus_health import StoreWrites
 from gateway.core.lease import AssumedTokens
-from gateway.core.link import Linger, Pauses
+from gateway.core.link import Linger
 from gateway.core.rate_limits import AdmissionQueue
 from gateway.core.registry import Quota
 from gateway.core.session import LOG_ON_WINDOW_S
 from gateway.domain.errors import CloseCode, EndReason, GatewayError, SessionRefused, close_for
 from gateway.domain.model import Application, NodeId, NumberAct, Ticket, UserId
 from gateway.runtime.cluster import Exchange
-from gateway.runtime.event_loop import log_fault, spawn
+from gateway.runtime.event_loop import Pauses, log_fault, spawn
 from gateway.runtime.ports import Authority, Clock, Leases, Tally, Upstream
 
 RENEWED_AT_ONCE: Final = 200

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.core.assembly import Assembly
-from gateway.core.compose import Composer
+from gateway.core.element import Composer
 from gateway.domain.commands import Listen
 from gateway.domain.model import Kind
 from gateway.domain.resources import Agent, RoutingState

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.core.assembly import PASTS_MOST, Assembly
-from gateway.core.compose import Composer, ReadingStep
-from gateway.core.element import Element
+from gateway.core.element import Composer, Element, ReadingStep
 from gateway.domain.commands import Listen
 from gateway.domain.model import Kind, Scope, key_of
 from gateway.domain.resources import Agent, RoutingState

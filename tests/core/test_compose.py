@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.compose import NOTHING, Composer, compose, converged, part_of, with_part
-from gateway.core.element import Element, Parts
+from gateway.core.element import NOTHING, Composer, Element, Parts, compose, converged, part_of, with_part
 from gateway.domain.model import Kind
 from gateway.domain.resources import (
     Agent,

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.core.link import BEAT_S, LATE_S, TRANSITIONS, LinkMachine, LinkState, Pauses
+from gateway.core.link import TRANSITIONS, LinkMachine, LinkState
+from gateway.runtime.event_loop import BEAT_S, LATE_S, Pauses
 
 KEEP_ALIVE_S = 20.0
 EVENTS: dict[str, Callable[[LinkMachine], object]] = {

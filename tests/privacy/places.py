@@ -70,7 +70,7 @@ PLACES: Final[dict[str, str]] = {
             bus/redis.py Pipeline._pending; bus/redis.py RedisClient._queue;
             core/assembly.py Assembly._told _shown _columns _queries _realtime _missing _unread _whole;
             core/assembly.py _Column.read_ms; core/view.py RefCounter._held;
-            core/compose.py Composer._shown; core/compose.py ReadingStep.afters read_ms;
+            core/element.py Composer._shown; core/element.py ReadingStep.afters read_ms;
             core/fanout_group.py FanoutGroup._dirty _members;
             core/element.py Element._fragments; core/element.py ChangeSet.befores elements _written;
             core/ledger.py VersionedMap.elements gone seqs;

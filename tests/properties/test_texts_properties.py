@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.domain.resources import steady
+from gateway.core.element import steady
 from gateway.domain.upstream import Reading
 from gateway.upstream.oscce.decode import References
 from gateway.upstream.oscce.messages import LinkReader, Said

@@ -10,11 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.assembly import Assembly
-from gateway.core.compose import Address, Composer, compose
-from gateway.core.element import Element, Parts
+from gateway.core.element import Address, Composer, Element, Parts, compose, steady
 from gateway.domain.commands import Listen
 from gateway.domain.model import Kind, Scope, key_of
-from gateway.domain.resources import Agent, RoutingState, steady
+from gateway.domain.resources import Agent, RoutingState
 from gateway.domain.upstream import Part, Reading, Source
 from tests.upstream.samples import whole
 

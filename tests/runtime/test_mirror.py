@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.compose import Composer, NewestElement
-from gateway.core.element import Element, Parts
+from gateway.core.element import Composer, Element, NewestElement, Parts
 from gateway.core.view import me_key, wanted_by
 from gateway.domain.commands import Directory, Listen
 from gateway.domain.model import (

@@ -7,8 +7,7 @@ import asyncio
 import pytest
 
 from gateway.core import view as views
-from gateway.core.compose import Composer
-from gateway.core.element import Element
+from gateway.core.element import Composer, Element
 from gateway.domain.model import Scope
 from gateway.domain.resources import Agent, Resource
 from gateway.runtime.mirror import COMPOSED_AT_ONCE

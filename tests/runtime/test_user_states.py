@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 
-from gateway.core.compose import Composer
+from gateway.core.element import Composer
 from gateway.core.registry import RegistryLimits
 from gateway.domain.commands import Call, Execute, SetAgentRoutingState
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, SessionRefused

@@ -10,8 +10,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import pytest
 
-from gateway.core.compose import compose
-from gateway.core.element import Parts
+from gateway.core.element import Parts, compose
 from gateway.domain.model import Kind, Privacy
 from gateway.domain.resources import Aggregate, Group, Queue
 from gateway.domain.upstream import Part, Source
@@ -116,7 +115,7 @@ def test_a_field_is_read_from_the_link(kind: model.Kind, name: str) -> None:
 @EACH
 def test_a_field_that_was_read_reaches_the_resource(kind: model.Kind, name: str) -> None:
     empty = composed(kind, mapped(kind))
-    assert composed(kind, filled(kind, name)) != empty, f"gateway/core/compose.py leaves {name} out"
+    assert composed(kind, filled(kind, name)) != empty, f"gateway/core/element.py leaves {name} out"
 
 
 @EACH

@@ -8,16 +8,8 @@ from typing import Any
 
 import pytest
 
-from gateway.domain.resources import (
-    Agent,
-    Aggregate,
-    Group,
-    Handling,
-    PostProcessing,
-    Queue,
-    RoutingState,
-    steady,
-)
+from gateway.core.element import steady
+from gateway.domain.resources import Agent, Aggregate, Group, Handling, PostProcessing, Queue, RoutingState
 
 TALKING = Handling("c1", "voice", "talking", 1_000, False, "1")
 AVAILABLE = Agent(routing_state=RoutingState.AVAILABLE, routing_state_since_ms=1_000)
