@@ -84,20 +84,15 @@ class Scheduler(Generic[S]):
         self._wake = asyncio.Event()
         self._planned = NEVER
         self._tasks: asyncio.TaskGroup | None = None
-        self._is_held = False
-        """Whether :meth:`release` follows soon."""
+        self.is_held = False
+        """Whether nothing is woken, as :meth:`release` follows in this turn of the event loop."""
         self._is_serving = False
         """Whether the task is giving turns to some that were ready."""
 
     # ---- for links: gateway.runtime.event_loop.Phones ----
 
-    def hold(self) -> None:
-        """Wake nothing before :meth:`release`, which follows in this turn of the event loop."""
-        self._is_held = True
-
     def release(self) -> None:
         """Give a turn to all that are ready, as far as the time allows and none waits since before."""
-        self._is_held = False
         if not self._ready:
             return
         if self._is_serving or self._tasks is None:
@@ -122,7 +117,7 @@ class Scheduler(Generic[S]):
         if not served.is_ready:
             served.is_ready = True
             self._ready.append(served)
-            if not self._is_held:
+            if not self.is_held:
                 self._wake.set()
 
     def at(self, served: Schedulable, when: float) -> None:

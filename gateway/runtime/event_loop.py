@@ -607,12 +607,11 @@ class Digester(Protocol):
 class Phones(Protocol):
     """The phones, which are written to after links were digested."""
 
-    def hold(self) -> None:
-        """Wake nothing: :meth:`release` follows in this turn of the loop."""
-        ...
+    is_held: bool
+    """Whether to wake nothing, since :meth:`release` follows in this turn of the loop if anything comes."""
 
     def release(self) -> None:
-        """Write what is due to those for which something came meanwhile."""
+        """Write what is due to those for which something came while they were held."""
         ...
 
 
@@ -673,15 +672,19 @@ class Turns:
         began, full_reads, phones = self._clock.now(), self.wires.full_reads, self.phones
         self._is_planned = True
         self.wires.rest()
+        ready = wanted = 1
         if phones is not None:
-            phones.hold()
+            phones.is_held = True
         try:
             ready, is_all_read = self._receive(began)
             wanted = len(self._due)
-            self._digest(wanted)
+            if wanted:
+                self._digest(wanted)
         finally:
             if phones is not None:
-                phones.release()
+                phones.is_held = False
+                if ready or wanted:
+                    phones.release()
         is_behind = not is_all_read or len(self._due) > 0
         self._note(is_behind=is_behind)
         if is_behind or self.wires.full_reads != full_reads:
