@@ -307,6 +307,13 @@ async def test_a_silent_reload_is_seen_at_the_next_whole_reading(at: Place) -> N
         assert gil in gained
 
 
+async def test_a_queue_that_figures_show_first_has_its_members_at_once() -> None:
+    async with asyncio.timeout(15), place(figures_s=0.2) as at, at.linked(await at.boss()) as ear:
+        at.fake.add_queue("vip")
+        at.fake.add_static("vip", "Local/2007@desk/n", "Gil Desk")
+        await ear.until(lambda: ear.agent(number_of("interface", "Local/2007@desk/n")))
+
+
 async def test_a_phone_that_is_gone_too_long_is_logged_off() -> None:
     async with asyncio.timeout(30), place(idle_s=1) as at, at.linked(await at.assistant()) as ear:
         await ear.link.request(Presence(ear.alias, present=True))

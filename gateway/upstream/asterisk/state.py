@@ -352,6 +352,8 @@ class Pass:
         if queue is None:
             queue = queues.queues[name] = QueueState(name)
             queues.shape += 1
+            if not self._with_members:
+                queues.unknown.add(name)  # it may have members: everything is read
         queue.strategy = row.get("Strategy", "")
         queue.length_max = whole(row, "Max")
         queue.weight = whole(row, "Weight")
@@ -362,7 +364,8 @@ class Pass:
         queue.threshold_s = whole(row, "ServiceLevel")
         queue.level_pct = decimal(row, "ServicelevelPerf")
         queues.changed_queues.add(name)
-        queues.unknown.discard(name)
+        if self._with_members:
+            queues.unknown.discard(name)
         queues.refresh.discard(name)
         self._names.add(name)
         self._listed, self._members, self._callers = queue, set(), set()
