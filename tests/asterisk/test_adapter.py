@@ -324,6 +324,18 @@ async def test_a_phone_that_is_gone_too_long_is_logged_off() -> None:
         assert REMOTE not in at.fake.queues["sales"].members
 
 
+async def test_a_telephone_whose_session_was_deleted_by_hand_leaves_the_queues(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.upstream.asterisk.accounts.MOVED_ON_S", 0.02)
+    monkeypatch.setattr("gateway.upstream.asterisk.accounts.TEND_S", 0.01)
+    async with asyncio.timeout(15), place() as at:
+        await at.assistant()
+        at.fake.db.clear()
+        while any(REMOTE in queue.members for queue in at.fake.queues.values()):
+            await at.clock.sleep(0.01)
+
+
 async def test_a_secret_stands_nowhere_in_asterisk(at: Place) -> None:
     session = await at.assistant()
     assert session.secret not in repr(at.fake.db)

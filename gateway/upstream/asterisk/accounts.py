@@ -110,6 +110,8 @@ class AsteriskAccounts:
         self._changing = asyncio.Lock()
         self._numbers: dict[str, str] = {}
         self._until_s: dict[str, int] = {}
+        self._left_over: frozenset[str] = frozenset()
+        """Logins whose telephone is in a queue without a session of theirs, as the last sweep found."""
         self._readings = self._last_reading = 0
         """How many readings of AstDB have begun, and the number of the last one that succeeded."""
         self._present: dict[str, DevicePresence] = {}
@@ -358,11 +360,7 @@ class AsteriskAccounts:
     async def _drop(self, session: AsteriskSession, reason: EndReason, by: str | None) -> None:
         person = self._monitor.view.people.by_login.get(session.login)
         if session.is_assistant:
-            await self._leave(session.login)
-            await self._delete(NUMBERS, session.login)
-            await self._delete(UNTIL, session.login)
-            self._numbers.pop(session.login, None)
-            self._until_s.pop(session.login, None)
+            await self._forget_telephone(session.login)
         if self._is_kept:
             await self._delete(SESSIONS, session.key)
         self.sessions.drop(session.key)
@@ -371,6 +369,14 @@ class AsteriskAccounts:
             self._show(person)
             self._monitor.publisher.publish_agents((agent_number(person),), self._clock.wall_ms())
         self._ended(session, reason, by)
+
+    async def _forget_telephone(self, login: str) -> None:
+        """Take a remote agent out of every queue, and number and sign of life out of AstDB."""
+        await self._leave(login)
+        await self._delete(NUMBERS, login)
+        await self._delete(UNTIL, login)
+        self._numbers.pop(login, None)
+        self._until_s.pop(login, None)
 
     async def _leave(self, login: str) -> None:
         """Take a remote agent out of every queue it is in; queues that it is not in do not matter."""
@@ -457,6 +463,28 @@ class AsteriskAccounts:
                 until_s = self._until_s.get(session.login, 0)
                 if now_ms / 1000 > until_s + self._idle_s:
                     await self._over(session, EndReason.EXPIRED)
+        await self._sweep_left_over()
+
+    async def _sweep_left_over(self) -> None:
+        """Take telephones out of the queues whose session is gone, as when AstDB was cleared by hand.
+
+        Another node may be logging one on just now, so it is done when two sweeps have found it.
+        """
+        monitor = self._monitor
+        if not self._is_kept or not monitor.may("QueueRemove"):
+            return
+        held, context = monitor.queues.memberships, monitor.rules.remote_context
+        found = frozenset(
+            login
+            for login in monitor.view.people.by_login
+            if remote_interface(login, context) in held and self.sessions.assistant_of(login) is None
+        )
+        before, self._left_over = self._left_over, found
+        for login in found & before:
+            async with self._changing:
+                if self.sessions.assistant_of(login) is None:
+                    _LOG.warning("remote_agent_left_over", site=self._site)
+                    await self._forget_telephone(login)
 
     async def _over(self, session: AsteriskSession, reason: EndReason) -> None:
         """End a session by time; where Asterisk refuses it, it is tried again with the next sweep.
