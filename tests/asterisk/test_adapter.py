@@ -384,6 +384,15 @@ async def test_a_number_that_was_changed_there_is_known_here_when_the_link_moves
         assert here.fake.rings_at("ana") == NUMBER
 
 
+async def test_an_agent_who_logs_on_there_is_shown_here_as_logged_on_remotely() -> None:
+    async with asyncio.timeout(15), two() as (here, there), here.linked(await here.boss()) as ear:
+        await there.assistant()
+        await ear.until(lambda: ear.agent(ANA))
+        shown = ear.agent(ANA)
+        assert shown is not None
+        assert shown.logged_on_remotely
+
+
 async def test_a_session_that_was_opened_there_joins_the_link_that_is_here() -> None:
     async with asyncio.timeout(30), two() as (here, there):
         session = await here.assistant("one")

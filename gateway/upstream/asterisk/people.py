@@ -334,13 +334,16 @@ class AsteriskView:
 
     def _agent_directory(self, members: list[Membership], person: Person | None) -> Agent:
         name = person.name if person is not None else next((one.name for one in members if one.name), "")
-        desk = [one.interface for one in members if f"@{self._rules.remote_context}/" not in one.interface]
+        desk = [one.interface for one in members if not self._is_remote(one)]
         queues = sorted({self.queue_number(one.queue) for one in members})
         return Agent(
             display_name=readable(name) or None,
             extension=next((found for one in desk if (found := _extension(one))), None),
             queue_ids=tuple(str(queue) for queue in queues),
         )
+
+    def _is_remote(self, member: Membership) -> bool:
+        return f"@{self._rules.remote_context}/" in member.interface
 
     def _agent_realtime(self, agent: int, there: list[Membership], now_ms: int) -> Agent:
         state, since_ms, reason = self._routing(there)
@@ -355,7 +358,8 @@ class AsteriskView:
             post_processing=wrap,
             media=Media(voice=Switch.ON),
             presence_state=STATES.get(there[0].status),
-            logged_on_remotely=facts.logged_on_remotely,
+            # another node's log-on is in the queues before its session is read here
+            logged_on_remotely=facts.logged_on_remotely or any(self._is_remote(one) for one in there),
             app_present=facts.app_present,
             app_absent_since_ms=facts.app_absent_since_ms,
             allowed_actions=_actions(there, offers_work=bool(self._rules.work_reasons)),
