@@ -33,7 +33,7 @@ from redis.exceptions import AuthenticationError, InvalidResponse, RedisError, R
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from gateway.core.lease import TTL_S
-from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.errors import ErrorCode, GatewayError, MappedErrors
 from gateway.domain.model import UserId
 from gateway.protocol.envelopes import Channel, Control, Events, Inbox
 from gateway.runtime.ports import ENTRY_REFUSALS, NODE_TTL_S, WRITE_REFUSALS, Clock
@@ -287,10 +287,7 @@ def parse_url(url: str) -> Address:
     Raises:
         ValueError: It is no bus URL. The text quotes nothing of it but names of options.
     """
-    try:
-        split = urlsplit(url)
-    except ValueError:
-        raise ValueError(f"a bus URL begins with {_FORMS}") from None
+    split = _split(url)
     scheme, _, suffix = split.scheme.partition("+")
     if scheme not in {"redis", "rediss"} or suffix not in _OPTIONS:
         raise ValueError(f"a bus URL begins with {_FORMS}")
@@ -304,6 +301,15 @@ def parse_url(url: str) -> Address:
     if "ca_file" in options and not tls:
         raise ValueError("ca_file is for rediss://, rediss+sentinel:// and rediss+cluster://")
     return replace(_BY_FORM[suffix](split, options), tls=tls, ca_file=options.get("ca_file"))
+
+
+def _split(url: str) -> SplitResult:
+    """Split a URL that may name several hosts, of which Python's own function refuses some in brackets."""
+    scheme, _, rest = url.partition("://")
+    rest, _, fragment = rest.partition("#")
+    rest, _, query = rest.partition("?")
+    netloc, slash, path = rest.partition("/")
+    return SplitResult(scheme.lower(), netloc, slash + path, query, fragment)
 
 
 def _direct(split: SplitResult, options: Mapping[str, str]) -> Address:
@@ -397,6 +403,24 @@ class RedisUnreachable(Exception):  # noqa: N818 - a state of the server, not a 
         self.word: Final = word
 
 
+def _explained(error: Exception) -> Exception:
+    """Return what is raised for an error while a connection is opened: of redis-py's, what it means."""
+    match error:
+        case AuthenticationError():
+            said = code(error)
+            word = said if said in ENTRY_REFUSALS else "WRONGPASS"  # a server without passwords says ERR
+            return RedisUnreachable(f"it refused AUTH: {said}", word)
+        case RedisError() if is_refusal(error):
+            return RedisUnreachable(f"it refused to let this node in: {code(error)}", code(error))
+        case RedisError():
+            is_tls = isinstance(_beneath(error), ssl.SSLError)
+            return RedisUnreachable(reason(error), "TLS" if is_tls else None)
+        case TimeoutError():
+            return RedisUnreachable(reason(error))
+        case _:
+            return error
+
+
 class OpenConnection(NamedTuple):
     """A new connection, its server, and the replies to the caller's first commands."""
 
@@ -468,13 +492,17 @@ class Connector:
             raise
 
     async def _open(self, first: Sequence[Sequence[Word]]) -> OpenConnection:
-        async with self._explained(OPEN_S):
-            endpoint = await self.primary()
-            commands = (("PING",), ("ROLE",), ("CLIENT", "SETNAME", self._name), *first)
-            async with self._connected(endpoint, self._address.credentials, self._address.db) as found:
-                # SETNAME is not left to redis-py, which gives up where a server does not allow it
-                pong, role, _, *replies = await _replies(found, commands)
-                _check(pong, role)
+        with MappedErrors(Exception, _explained):
+            async with self._clock.timeout(OPEN_S):
+                return await self._opened(first)
+
+    async def _opened(self, first: Sequence[Sequence[Word]]) -> OpenConnection:
+        endpoint = await self.primary()
+        commands = (("PING",), ("ROLE",), ("CLIENT", "SETNAME", self._name), *first)
+        async with self._connected(endpoint, self._address.credentials, self._address.db) as found:
+            # SETNAME is not left to redis-py, which gives up where a server does not allow it
+            pong, role, _, *replies = await _replies(found, commands)
+            _check(pong, role)
         return OpenConnection(found, endpoint, replies)
 
     async def ask_at(self, endpoint: Endpoint, *commands: Sequence[Word]) -> Sequence[Reply]:
@@ -483,33 +511,14 @@ class Connector:
         Raises:
             RedisUnreachable: It did not answer, or refused this node.
         """
-        async with (
-            self._explained(ASK_AT_S),
-            self._connected(endpoint, self._address.credentials, 0, ASK_AT_S) as asked,
-        ):
-            replies = await _replies(asked, commands)
-            await asked.disconnect(nowait=True)
+        with MappedErrors(Exception, _explained):
+            async with (
+                self._clock.timeout(ASK_AT_S),
+                self._connected(endpoint, self._address.credentials, 0, ASK_AT_S) as asked,
+            ):
+                replies = await _replies(asked, commands)
+                await asked.disconnect(nowait=True)
         return replies
-
-    @asynccontextmanager
-    async def _explained(self, within_s: float) -> AsyncIterator[None]:
-        """Bound the block in time, and raise :class:`RedisUnreachable` for whatever ends it."""
-        try:
-            async with self._clock.timeout(within_s):
-                yield
-        except AuthenticationError as error:
-            said = code(error)
-            word = said if said in ENTRY_REFUSALS else "WRONGPASS"  # a server without passwords says ERR
-            raise RedisUnreachable(f"it refused AUTH: {said}", word) from None
-        except RedisError as error:
-            if is_refusal(error):
-                raise RedisUnreachable(
-                    f"it refused to let this node in: {code(error)}", code(error)
-                ) from None
-            is_tls = isinstance(_beneath(error), ssl.SSLError)
-            raise RedisUnreachable(reason(error), "TLS" if is_tls else None) from None
-        except TimeoutError as error:
-            raise RedisUnreachable(reason(error)) from None
 
     async def primary(self) -> Endpoint:
         """Return the server: of the address, of *locate*, or the one that the sentinels elect.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import Final, NamedTuple, Self
@@ -41,7 +41,7 @@ from gateway.bus.pubsub import NOBODY, Partition, RedisBus
 from gateway.bus.redis import CommandSender, RedisClient, RedisLimits, Script
 from gateway.bus.sealing import DropReason, Seals
 from gateway.core.lease import TTL_S
-from gateway.domain.errors import EndReason, GatewayError
+from gateway.domain.errors import EndReason, GatewayError, MappedErrors
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import NodeRecord
 from gateway.runtime.ports import LOG_OFFS_MAX, NODE_TTL_S, Clock, Grant, KeptLogOff
@@ -648,17 +648,13 @@ async def inspect(address: Address, clock: Clock) -> ServerFacts:
     Raises:
         RedisUnreachable: It cannot be used. Its text says why.
     """
-    with _named_file_fault():
+    with MappedErrors(OSError, _named_file_fault):
         connector = Connector(address, clock, "oscc-gateway-survey")
     return await _inspect(connector, clock, TRIAL)
 
 
-@contextmanager
-def _named_file_fault() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise RedisUnreachable(f"the file of trusted certificates cannot be read: {error.strerror}") from None
+def _named_file_fault(error: OSError) -> RedisUnreachable:
+    return RedisUnreachable(f"the file of trusted certificates cannot be read: {error.strerror}")
 
 
 async def _inspect(connector: Connector, clock: Clock, trial: bytes) -> ServerFacts:
@@ -705,7 +701,7 @@ async def inspect_cluster(address: Address, clock: Clock) -> ClusterFacts:
     Raises:
         RedisUnreachable: It cannot be used. Its text says why.
     """
-    with _named_file_fault():
+    with MappedErrors(OSError, _named_file_fault):
         topology = Topology(address, clock, Connection, REFUSAL_S)
     await topology.refresh()
     servers: list[ServerFacts] = []

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import enum
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal
+from types import TracebackType
+from typing import Final, Generic, Literal, TypeVar
 
 
 class ErrorCode(enum.StrEnum):
@@ -305,3 +307,41 @@ class SessionRefused(Exception):  # noqa: N818 - names what happened
         self.reason = reason
         self.by = by
         self.window_s = window_s
+
+
+ErrorT = TypeVar("ErrorT", bound=Exception)
+
+
+class MappedErrors(Generic[ErrorT]):
+    """Raise another error instead of one that ends the block.
+
+    It is a class because of what the block's frame may hold, such as passwords: since Python 3.12 a generator
+    that raises another error than it got, or none, leaves the frame in a reference cycle.
+
+    Args:
+        of: The type of the errors.
+        by: Returns the error to raise. When it is the same one, that goes on as it is.
+        is_cause: Whether the error becomes the cause of the other one.
+    """
+
+    __slots__ = ("_by", "_is_cause", "_of")
+
+    def __init__(
+        self, of: type[ErrorT], by: Callable[[ErrorT], Exception], *, is_cause: bool = False
+    ) -> None:
+        self._of = of
+        self._by = by
+        self._is_cause = is_cause
+
+    def __enter__(self) -> None:
+        """Begin the block."""
+
+    def __exit__(self, _: object, error: BaseException | None, trace: TracebackType | None) -> None:
+        """End the block. Raises what *by* returns."""
+        if isinstance(error, self._of):
+            other = self._by(error)
+            try:
+                if other is not error:
+                    raise other from error if self._is_cause else None
+            finally:
+                del other  # its traceback holds this frame: both would hold each other, and the block's

@@ -5,8 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import enum
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Final, NamedTuple, Protocol
@@ -22,6 +21,7 @@ from gateway.domain.errors import (
     EndReason,
     ErrorCode,
     GatewayError,
+    MappedErrors,
     SessionRefused,
     Verdict,
     verdict,
@@ -367,19 +367,17 @@ def as_http_error(refused: SessionRefused) -> GatewayError:
     )
 
 
-@contextmanager
-def session_end_mapped(ticket: Ticket) -> Iterator[None]:
+def session_end_mapped(ticket: Ticket) -> MappedErrors[GatewayError]:
     """Add a verdict to a ``session_ended`` that OSCC-E answers inside the block.
 
-    Raises:
-        GatewayError: The error of the block. OSCC-E does not say why the session ended.
+    OSCC-E does not say why the session ended.
     """
-    try:
-        yield
-    except GatewayError as error:
-        if error.code is not ErrorCode.SESSION_ENDED:
-            raise
-        raise as_http_error(refusal(ticket, EndReason.UNKNOWN, None)) from None
+
+    def with_verdict(error: GatewayError) -> GatewayError:
+        is_end = error.code is ErrorCode.SESSION_ENDED
+        return as_http_error(refusal(ticket, EndReason.UNKNOWN, None)) if is_end else error
+
+    return MappedErrors(GatewayError, with_verdict)
 
 
 def user_view(ticket: Ticket) -> UserView:

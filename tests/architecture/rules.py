@@ -283,10 +283,36 @@ def _construct_fault(path: str, node: ast.AST) -> str | None:
             return f"{node.lineno}: {ast.unparse(owner)} owns no tasks; use a TaskGroup"
         case ast.Call(func=ast.Name(id="getattr"), args=[_, name, *_]) if not isinstance(name, ast.Constant):
             return f"{node.lineno}: getattr on data; dispatch by match on types"
+        case ast.FunctionDef() | ast.AsyncFunctionDef() if _passes_users(path) and _turns_errors(node):
+            return f"{node.lineno}: {node.name} keeps its block's frame since Python 3.12; use MappedErrors"
         case ast.Subscript(value=ast.Name(id="dict"), slice=ast.Tuple(elts=[_, ast.Name(id="Any")])):
             return None if _maps_the_wire(path) else f"{node.lineno}: dict[str, Any] past the wire; type it"
         case _:
             return None
+
+
+def _turns_errors(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Return whether a context manager that is a generator ends an error of its block, or raises another."""
+    if not any("contextmanager" in ast.unparse(each) for each in function.decorator_list):
+        return False
+    tries = [each for each in ast.walk(function) if isinstance(each, ast.Try)]
+    around = [each for each in tries if any(_yields(step) for step in each.body)]
+    handlers = [handler for each in around for handler in each.handlers]
+    return any(not _raises_again(handler) for handler in handlers)
+
+
+def _yields(step: ast.stmt) -> bool:
+    return any(isinstance(each, ast.Yield) for each in ast.walk(step))
+
+
+def _raises_again(handler: ast.ExceptHandler) -> bool:
+    raises = [each for each in ast.walk(handler) if isinstance(each, ast.Raise)]
+    return isinstance(handler.body[-1], ast.Raise) and all(each.exc is None for each in raises)
+
+
+def _passes_users(path: str) -> bool:
+    """Whether what people typed passes through a module."""
+    return not path.startswith(("gateway/app/", "gateway/simulator/"))
 
 
 def _owns_tasks(owner: ast.expr) -> bool:

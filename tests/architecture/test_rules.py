@@ -101,14 +101,17 @@ def test_reasons_may_stand_beside_or_above() -> None:
         "asyncio.create_task(run())",
         "getattr(self, f'on_{kind}')()",
         "x: dict[str, Any] = {}",
+        "@contextmanager\ndef f():\n try:\n  yield\n except OSError:\n  raise ValueError from None",
+        "@asynccontextmanager\nasync def f():\n try:\n  yield\n except OSError:\n  pass",
     ],
 )
 def test_forbidden_constructs_are_reported(text: str) -> None:
     assert len(list(rules.forbidden_constructs({"gateway/core/lease.py": text}))) == 1
 
 
-def test_owned_tasks_constant_attributes_and_wire_shapes_pass() -> None:
+def test_owned_tasks_constant_attributes_wire_shapes_and_errors_raised_again_pass() -> None:
     text = (
+        "@contextmanager\ndef f():\n try:\n  yield\n except OSError:\n  end()\n  raise\n finally:\n  pass\n"
         "tg.create_task(run())\nself._group.create_task(run())\ngetattr(socket, 'TCP_NOTSENT_LOWAT', None)\n"
     )
     assert list(rules.forbidden_constructs({"gateway/edge/socket.py": text + "x: dict[str, Any]"})) == []

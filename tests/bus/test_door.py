@@ -376,7 +376,7 @@ def test_every_form_is_read(url: str, expected: Address) -> None:
         ("redis+cluster://a/1", "the database 0 alone"),
         ("redis+cluster://a/s3cret", "the database 0 alone"),
         ("redis+cluster://a?db=1", "options ca_file"),
-        ("redis://[s3cret", "begins with redis://"),
+        ("redis://[s3cret", "not a host with a port"),
         ("redis://", "names a host"),
         ("redis://:s3cret@", "names a host"),
         ("redis://h:0", "names a host"),

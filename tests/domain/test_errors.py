@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from weakref import ReferenceType, ref
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +14,8 @@ from gateway.domain.errors import (
     CloseCode,
     EndReason,
     ErrorCode,
+    GatewayError,
+    MappedErrors,
     Verdict,
     advice,
     close_for,
@@ -96,3 +101,37 @@ def test_how_a_session_ended_decides_its_close(reason: EndReason, remote: int, d
 )
 def test_a_wait_is_told_in_tenths_and_never_too_short(seconds: float, told: float) -> None:
     assert tenths(seconds) == told
+
+
+def test_a_mapped_error_takes_the_place_of_the_blocks_and_another_one_goes_on() -> None:
+    def by(error: OSError) -> Exception:
+        return error if isinstance(error, FileNotFoundError) else GatewayError(ErrorCode.BUSY, "Busy.")
+
+    with pytest.raises(GatewayError) as alone, MappedErrors(OSError, by):
+        raise OSError
+    with pytest.raises(GatewayError) as caused, MappedErrors(OSError, by, is_cause=True):
+        raise OSError
+    assert (alone.value.__cause__, type(caused.value.__cause__)) == (None, OSError)
+    for other in (FileNotFoundError(), LookupError()):
+        with pytest.raises(type(other)) as same, MappedErrors(OSError, by):
+            raise other
+        assert same.value is other
+
+
+def test_what_stood_in_the_block_of_a_mapped_error_is_forgotten_with_it() -> None:
+    class Password:
+        """What is typed."""
+
+    def refused() -> ReferenceType[Password]:
+        password = Password()
+        try:
+            with MappedErrors(OSError, lambda _: GatewayError(ErrorCode.BUSY, "Busy.")):
+                raise OSError
+        except GatewayError:
+            return ref(password)
+
+    gc.disable()
+    try:
+        assert refused()() is None
+    finally:
+        gc.enable()

@@ -7,9 +7,10 @@ import heapq
 import itertools
 import math
 import selectors
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Final
 
 STEP_S: Final = 2.0**-20
@@ -68,12 +69,12 @@ class ManualClock:
             await asyncio.sleep(0)
             return
         woken = asyncio.Event()
-        with self._waiting(seconds, woken.set):
+        with self.waiting_for(seconds, woken.set):
             await woken.wait()
 
     def timeout(self, seconds: float) -> AbstractAsyncContextManager[object]:
         """Bound the block: :class:`TimeoutError` once *seconds* were advanced inside it."""
-        return self._timeout(seconds)
+        return _Timeout(self, seconds)
 
     def stand_still(self, seconds: float) -> None:
         """Let *seconds* pass in which nobody here runs, as after SIGSTOP; what was due is late then."""
@@ -108,18 +109,8 @@ class ManualClock:
                 return
         raise AssertionError("the loop never came to rest")
 
-    @asynccontextmanager
-    async def _timeout(self, seconds: float) -> AsyncIterator[None]:
-        loop = asyncio.get_running_loop()
-        async with asyncio.timeout(None if seconds > 0 else 0) as bound:
-            if seconds <= 0:
-                yield
-                return
-            with self._waiting(seconds, lambda: bound.reschedule(loop.time())):
-                yield
-
     @contextmanager
-    def _waiting(self, seconds: float, wake: Callable[[], object]) -> Iterator[None]:
+    def waiting_for(self, seconds: float, wake: Callable[[], object]) -> Iterator[None]:
         wait = _Wait(self._after(seconds), next(self._order), wake)
         heapq.heappush(self._waits, wait)
         try:
@@ -129,6 +120,29 @@ class ManualClock:
 
     def _after(self, seconds: float) -> float:
         return self._now + math.ceil(seconds / STEP_S) * STEP_S
+
+
+class _Timeout:
+    """The bound of one block; no generator, which would keep the block's frame since Python 3.12."""
+
+    def __init__(self, clock: ManualClock, seconds: float) -> None:
+        self._clock = clock
+        self._seconds = seconds
+        self._bound = asyncio.timeout(None if seconds > 0 else 0)
+        self._steps = ExitStack()
+
+    async def __aenter__(self) -> None:
+        loop, bound = asyncio.get_running_loop(), self._bound
+        await bound.__aenter__()
+        if self._seconds > 0:
+            wait = self._clock.waiting_for(self._seconds, lambda: bound.reschedule(loop.time()))
+            self._steps.enter_context(wait)
+
+    async def __aexit__(
+        self, of: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._steps.close()
+        await self._bound.__aexit__(of, error, trace)
 
 
 def _has_sockets(loop: asyncio.AbstractEventLoop) -> bool:

@@ -125,6 +125,7 @@ async def test_what_else_the_server_says_of_the_connection_is_legal(connection: 
             at.http, at.url, {}, tls=True, subprotocol="s", message_bytes=LIMIT, turns=TURNS
         )
         await socket.send("hello")
+        socket.abort()
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
 
-from gateway.domain.errors import EndReason, ErrorCode, GatewayError
+from gateway.domain.errors import EndReason, ErrorCode, GatewayError, MappedErrors
 from gateway.domain.model import Application, Right, SessionId, SessionSecret, User, UserId
 from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
 from gateway.runtime.ports import Clock
@@ -56,13 +56,8 @@ _NUMBER: Final = re.compile(r"\+[1-9][0-9]{1,14}")
 Ended = Callable[[AsteriskSession, EndReason, str | None], None]
 
 
-@contextmanager
-def _answered() -> Iterator[None]:
-    """Make a lost connection what the port says of it: ``upstream_unavailable``."""
-    try:
-        yield
-    except LostError as error:
-        raise unavailable(error.reason) from error
+_ANSWERED: Final = MappedErrors(LostError, lambda lost: unavailable(lost.reason), is_cause=True)
+"""Makes a lost connection what the port says of it: ``upstream_unavailable``."""
 
 
 @dataclass(slots=True)
@@ -126,7 +121,7 @@ class AsteriskAccounts:
         person = await self._judged(credentials)
         number = self._number(credentials)
         async with self._changing:
-            with _answered():
+            with _ANSWERED:
                 await self._read()
                 await self._make_room(person, credentials, number)
                 return await self._open(person, credentials, number)
@@ -303,7 +298,7 @@ class AsteriskAccounts:
             before = self._readings
             async with self._changing:
                 if self._last_reading <= before:  # else one began and ended while this call waited
-                    with _answered():
+                    with _ANSWERED:
                         await self._read()
         return self.session(secret)
 
@@ -324,7 +319,7 @@ class AsteriskAccounts:
             GatewayError: ``upstream_unavailable``: it may or may not have ended.
         """
         async with self._changing:
-            with _answered():
+            with _ANSWERED:
                 if self.sessions.get(session.key, 0) is not None:
                     await self._drop(session, reason, by)
         return LoggedOff("removed" if session.is_assistant else "none", None)
@@ -344,7 +339,7 @@ class AsteriskAccounts:
         async with self._changing:
             if self.sessions.get(session.key, 0) is None:
                 raise GatewayError(ErrorCode.SESSION_ENDED, "The session has ended.")
-            with _answered():
+            with _ANSWERED:
                 if self._is_kept:
                     await self._put(SESSIONS, longer.key, longer.line())
             self.sessions.put(longer)
@@ -551,7 +546,7 @@ class AsteriskAccounts:
             return
         rows: list[Message] = []
         async with self._changing:
-            with _answered():
+            with _ANSWERED:
                 await self._monitor.action("DBGet", {"Family": NUMBERS, "Key": session.login}, rows.append)
         number = rows[0].get("Val", "") if rows else ""
         if _NUMBER.fullmatch(number) is not None and self._numbers.get(session.login) != number:
