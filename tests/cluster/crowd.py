@@ -38,6 +38,8 @@ class Crowd:
         self.beacon = Beacon(cluster.centre, [scopes[user] for user in sorted(users)])
         self.observer = Observer(cluster.centre)
         self._turn = itertools.count()
+        self._bustled = self._commanded = 0
+        """How often phones began to be busy, and for which of these times a command has its outcome."""
         self._before: dict[str, Any] | None = None
         self._waited_s = 0.0
         """What the centre had counted when counting began anew."""
@@ -99,6 +101,7 @@ class Crowd:
         """
         if roam_s is not None:
             roam_s = max(roam_s, len(self.phones) / ROAMS_PER_S)
+        self._bustled += 1
         if command_s is not None:
             command_s = max(command_s, len(self.phones) / COMMANDS_PER_S)
         for phone in self.phones:
@@ -108,8 +111,8 @@ class Crowd:
         self._mine += self._busy
 
     async def commanding(self) -> None:
-        """Return when some phone has had the outcome of a command: the others give theirs from now on."""
-        await self.until(lambda: any(phone.seen.outcomes for phone in self.phones), 30, "give a command")
+        """Return when a command that was given since :meth:`bustle` has its outcome; others follow."""
+        await self.until(lambda: self._commanded == self._bustled, 30, "give a command")
 
     async def rest(self) -> None:
         """Let phones do nothing of their own any more; commands on their way end."""
@@ -123,7 +126,9 @@ class Crowd:
         phone.roam()
 
     async def _command(self, phone: Phone) -> None:
+        bustled = self._bustled
         await phone.command(self.scopes[phone.user]["Users"])
+        self._commanded = max(self._commanded, bustled)  # one of before may have its outcome later
 
     async def _every(self, seconds: float, phone: Phone, act: Callable[[Phone], Any]) -> None:
         while True:

@@ -76,6 +76,7 @@ async def test_everybody_comes_back_within_the_budget_after_oscc_e_forgot_all_se
 ) -> None:
     async with redis_server() as redis, stage(tmp_path, SIZE, redis, budget_per_s=BUDGET_PER_S) as play:
         since = play.now
+        play.crowd.bustle(roam_s=None, command_s=5)
         await play.cluster.centre.fault("Restart")
         await play.crowd.until(
             lambda: all(phone.seen.log_ons > 0 for phone in play.crowd.phones), 2 * BACK_WITHIN_S, "4300"
