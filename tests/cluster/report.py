@@ -19,7 +19,8 @@ a simulated OSCC-E Server, phones on the SDK. Every figure was measured; a scena
   200 users have two phones each and a fault lasts half a minute. A row at *light* was not run at *full*.
 - All of it shared two cores, also with other programs. At rest 400 phones took some 70 % of one core (a node
   8 %, Redis 4 %, the OSCC-E Server 8 %, all phones 35 %), while they come back some 120 %. With 1,000 users
-  all of both cores was not enough: a node that was started again was not ready within 30 s.
+  all of both cores was not enough: a node that was started again was not ready within 30 s. A bound of a
+  scenario is longer by the time for which programs waited for a core.
 - With a quarter of that time half of the scenarios fail, as a node's own probe of the bus takes more than
   1 s then, so that the bus counts as degraded, and phones are not served within 10 s. What runs beside it
   takes that time also at `nice 15` where Linux shares cores by session (`sched_autogroup_enabled`).
