@@ -500,6 +500,8 @@ class UserSessions:
         "_renewal_ms",
         "_rescoped",
         "_standing",
+        "own_agents",
+        "scope",
         "server",
     )
 
@@ -520,6 +522,10 @@ class UserSessions:
         self._changed: dict[str, Member] = {}
         """The sessions about which there may be something to ask since :meth:`take_changed`."""
         self._standing = ScopeUnion()
+        self.scope = self._standing.scope
+        """The union of what the accepted sessions may see: the same object for as long as it is the same."""
+        self.own_agents = self._standing.own_agents
+        """The user as an agent, as the accepted sessions say."""
         self._renewal_ms = math.inf
         """Before it no session with a phone is to be renewed."""
 
@@ -646,6 +652,7 @@ class UserSessions:
         if member is None:
             return None
         self._discount(member)
+        self._stand()
         self._left.pop(handle, None)
         self._rescoped.pop(handle, None)
         self._changed.pop(handle, None)
@@ -727,16 +734,6 @@ class UserSessions:
         return self._standing.accepted == len(self._members)
 
     @property
-    def scope(self) -> Scope:
-        """The union of what the accepted sessions may see: the same object for as long as it is the same."""
-        return self._standing.scope
-
-    @property
-    def own_agents(self) -> frozenset[int]:
-        """The user as an agent, as the accepted sessions say."""
-        return self._standing.own_agents
-
-    @property
     def followings(self) -> list[Following]:
         """What the sessions on the link follow; what several of them do, once."""
         return self._standing.followings
@@ -749,6 +746,11 @@ class UserSessions:
         member.attached, member.on_link = attached, on_link
         self._changed[member.handle] = member
         self._count(member)
+        self._stand()
+
+    def _stand(self) -> None:
+        """Keep what the sessions are accepted as where every update reads it."""
+        self.scope, self.own_agents = self._standing.scope, self._standing.own_agents
 
     def _count(self, member: Member) -> None:
         """Take into account as what a session is accepted."""

@@ -413,9 +413,8 @@ def user_realtime(told: UserRealtime, time_ms: int) -> Part:
         app_absent_since_ms=_not_after(time_ms, remote.app_absent_since),
         allowed_actions=tuple(ACTIONS[name] for name in told.allowed_actions or () if name in ACTIONS),
     )
-    return Part(
-        Kind.AGENT, told.user_key, Source.REALTIME, agent, readable_or_none(remote.remote_number, WORD_CHARS)
-    )
+    number = None if remote.remote_number is None else readable_or_none(remote.remote_number, WORD_CHARS)
+    return Part(Kind.AGENT, told.user_key, Source.REALTIME, agent, number)
 
 
 def _not_after(time_ms: int, told_ms: int | None) -> int | None:
