@@ -110,7 +110,7 @@ PLACES: Final[dict[str, str]] = {
             runtime/sessions.py SessionRenewal._under_way
         """,
         "asterisk_database": """
-            upstream/asterisk/accounts.py AsteriskAccounts._left_over _numbers _present _until_s;
+            upstream/asterisk/accounts.py AsteriskAccounts._numbers _present _until_s;
             upstream/asterisk/link.py AsteriskSessions._by_key _of
         """,
         "people_file": "upstream/asterisk/people.py PeopleFile.by_interface by_login by_number",
