@@ -177,10 +177,8 @@ class SessionAdmission:
         return member.came_at > came_at + (0.0 if member.node is None else UNSURE_S)
 
     def _make_way(self, member: Member | None, node: NodeId | None, came_at: float) -> None:
-        """Have a phone's connection closed that makes way for one that came to another *node* later."""
+        """Have a phone's connection closed that makes way for one that came to another *node*."""
         if member is None or not member.present or member.node == node:
-            return
-        if self._has_moved_on(member, node, came_at):
             return
         feed = self._speaker.feed
         if member.node is not None:
