@@ -156,6 +156,20 @@ function dress() {
   document.querySelector('meta[name=theme-color]').content = dark ? '#161c25' : '#ffffff';
 }
 
+/**
+ * How large text is against the page: `data-large` where few words fit in a line. A media query would know the
+ * browser's own setting only, not the size that an iPhone has on the whole device. A change is a `resize`.
+ */
+function textSize() {
+  const gauge = h('i', {class: 'gauge', 'aria-hidden': 'true'});
+  const look = () =>
+    document.documentElement.toggleAttribute('data-large', innerWidth <= 17 * gauge.getBoundingClientRect().width);
+  document.body.append(gauge);
+  addEventListener('resize', look);
+  new ResizeObserver(() => dispatchEvent(new Event('resize'))).observe(gauge);
+  look();
+}
+
 /** What the keyboard covers: sheets stand above it. */
 function keyboard() {
   const {visualViewport: seen} = globalThis;
@@ -300,6 +314,7 @@ async function start() {
   dress();
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', dress);
   keyboard();
+  textSize();
   await speak(preferred(kept.choices.language));
   const known = await mine();
   if (!known) await logOnPage(doors);
@@ -347,7 +362,8 @@ async function late() {
   };
   // one that an earlier page has fetched is found waiting
   ready(found?.waiting);
-  const watch = (worker) => worker?.addEventListener('statechange', () => ready(worker));
+  // the first one replaces none: a browser may report that it is installed after it has taken the page
+  const watch = (worker) => workers.controller && worker?.addEventListener('statechange', () => ready(worker));
   watch(found?.installing);
   found?.addEventListener('updatefound', () => watch(found.installing));
 }

@@ -28,12 +28,12 @@ export function sparkline() {
 }
 
 /** How high a tile is: see work.css, where it has fewer or more lines. */
-const LARGE = '(max-width: 17rem)';
 const ON_ITS_SIDE = '(max-height: 480px) and (orientation: landscape)';
 const WALL_HEIGHT = 210;
 const WALL_WIDTH = 460;
 const WIDTH = 300;
-const heightOf = () => (matchMedia(LARGE).matches ? 176 : matchMedia(ON_ITS_SIDE).matches ? 96 : 124);
+const heightOf = () =>
+  document.documentElement.hasAttribute('data-large') ? 176 : matchMedia(ON_ITS_SIDE).matches ? 96 : 124;
 
 /** Why a queue has its level, in one line: the figure, its limit, and who is free. */
 export function why(queue, judged, now) {

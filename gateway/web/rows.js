@@ -36,10 +36,10 @@ export class Rows {
    */
   constructor(scroller, {height, width = Infinity, gap = 0, label, make}) {
     // as high as their text is large
-    const scale = parseFloat(getComputedStyle(document.documentElement).fontSize) / 16;
+    const scale = () => parseFloat(getComputedStyle(document.documentElement).fontSize) / 16;
     const high = typeof height === 'function' ? height : () => height;
     const wide = typeof width === 'function' ? width : () => width;
-    Object.assign(this, {scroller, high: () => high() * scale, wide: () => wide() * scale, gap, make});
+    Object.assign(this, {scroller, high: () => high() * scale(), wide: () => wide() * scale(), gap, make});
     this.columns = 1;
     /** The key of the row that Tab reaches; arrows lead to the others. */
     this.current = null;
@@ -72,6 +72,7 @@ export class Rows {
     );
     this.observer = new ResizeObserver(this.draw);
     this.observer.observe(scroller);
+    addEventListener('resize', this.draw, {signal: this.stop.signal}); // also when text gets another size
   }
 
   /** The list is no longer shown: the scroller, which stays, keeps nothing of it. */

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -38,6 +39,7 @@ from gateway.runtime.event_loop import SystemClock
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.simulator.administration import Acts
 from gateway.simulator.model import Agent, AutoPostProcessing, Json
+from tests.web.engines import Chromium, Window, firefox, webkit
 from tests.web.road import Road, road
 
 __all__ = [
@@ -66,7 +68,7 @@ PASSWORD = "demo"
 NUMBER = "+49 30 1234567"
 NO_HINTS = """try { localStorage.getItem('oscc.choices') ??
   localStorage.setItem('oscc.choices', '{"walked":true}') } catch { /* a page without storage */ }"""
-PHONE = {
+PHONE: dict[str, Any] = {
     "viewport": {"width": 390, "height": 844},
     "is_mobile": True,
     "has_touch": True,
@@ -97,27 +99,35 @@ async def until(page: Page, happened: Callable[[], object]) -> None:
 class Browsers:
     """Browsers that are started once and shared: a start takes a second of a core.
 
-    Nothing passes from one stage to another: each has contexts with storage, caches and workers of their own.
+    Nothing passes from one stage to another: in Chromium each has contexts of its own, and in all engines the
+    port of each stage's gateway is an origin of its own, with its storage, caches and workers.
     """
 
     def __init__(self, life: AsyncExitStack) -> None:
         self._life = life
         self._playwright: Playwright | None = None
-        self._running: dict[int, Browser] = {}
+        self._running: Browser | None = None
+        self._windows: dict[str, Window] = {}
 
-    async def get(self, percent: int = 100) -> Browser:
-        """Return a running browser whose text is so large."""
-        there = self._running.get(percent)
-        if there is not None and there.is_connected():
-            return there
+    async def get(self) -> Browser:
+        """Return a running Chromium."""
+        if self._running is not None and self._running.is_connected():
+            return self._running
         if self._playwright is None:
             self._playwright = await self._life.enter_async_context(async_playwright())
-        assert self._playwright is not None
-        args = ["--no-sandbox", f"--blink-settings=defaultFontSize={16 * percent // 100}"]
-        made = await self._playwright.chromium.launch(executable_path=CHROMIUM, args=args)
-        self._life.push_async_callback(made.close)
-        self._running[percent] = made
-        return made
+        self._running = await self._playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox"]
+        )
+        self._life.push_async_callback(self._running.close)
+        return self._running
+
+    async def window(self, engine: str) -> Window:
+        """Return the window of another engine."""
+        if engine not in self._windows:
+            folder = self._life.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
+            opening = {"firefox": firefox, "webkit": webkit}[engine](Path(folder))
+            self._windows[engine] = await self._life.enter_async_context(opening)
+        return self._windows[engine]
 
 
 _kept: list[Browsers] = []
@@ -155,7 +165,7 @@ class Stage:
         self.faults: list[str] = []
         """What pages complained about: errors, and what their policy refused."""
         self.requested: list[str] = []
-        self._browsers, self._percent = browsers, 100
+        self._browsers = browsers
         self._notices = notices
         self._secrets = generate_secrets()
         self._acts = Acts(simulator.center, simulator.accounts, simulator.administration)
@@ -255,7 +265,7 @@ class Stage:
     async def context(self, *, hints: bool = False, **how: Any) -> AsyncIterator[BrowserContext]:
         """Open a browser of its own: storage, caches, language; with the hints of a first start, or after."""
         settings = {"locale": "en-GB", "service_workers": "block", **PHONE, **how}
-        browser = await self._browsers.get(self._percent)
+        browser = await self._browsers.get()
         context = await browser.new_context(**settings)
         context.set_default_timeout(PATIENCE_MS)
         if not hints:
@@ -266,13 +276,19 @@ class Stage:
             await context.close()
 
     @asynccontextmanager
-    async def large(self, percent: int) -> AsyncIterator[None]:
-        """Have pages that are opened from now on in a browser whose text is so large."""
-        self._percent = percent
+    async def window(self, engine: str) -> AsyncIterator[Window]:
+        """Open a page in an engine, of the size of a phone."""
+        if engine == "chromium":
+            async with self.page(service_workers="allow") as page:
+                yield Chromium(page)
+                return
+        window = await self._browsers.window(engine)
+        await window.resize(PHONE["viewport"]["width"], PHONE["viewport"]["height"])
         try:
-            yield
+            yield window
         finally:
-            self._percent = 100
+            self.faults += await window.run("globalThis.faults ?? []")
+            await window.go("about:blank")
 
     @asynccontextmanager
     async def lasting(self, folder: Path) -> AsyncIterator[BrowserContext]:

@@ -1,106 +1,631 @@
-"""Do both apps work in Firefox and in WebKit, too? A walk of the moments that matter, in each."""
+"""Do both apps work in each engine: a walk of what people do most, and the moments that matter?
+
+The moments: coming back, a dead link, a tap while things move, a phone on its side, large text, a keyboard.
+Each at the size and the round-trip time at which it was seen to fail.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import json
-import socket
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
+from typing import Any, Final
 
 import pytest
 
-from tests.web.engines import Engine, firefox, until, webkit
+from tests.web.engines import Window, click, one, reads, reload, says, tap, text_of, until, usable
+from tests.web.road import Road
 from tests.web.stage import ASSISTANT, DASHBOARD, NUMBER, PASSWORD, Stage, opened
 
 pytestmark = pytest.mark.scenario
-ENGINES = ("firefox", "webkit")
+in_each_engine = pytest.mark.parametrize(
+    "engine",
+    [
+        "chromium",
+        # the tests of one are run by one process, which starts it once
+        pytest.param("firefox", marks=pytest.mark.xdist_group("firefox")),
+        pytest.param("webkit", marks=pytest.mark.xdist_group("webkit")),
+    ],
+)
+
+RTT_S: Final = 0.3
+ANSWERS_LATE: Final = """(() => {
+  const {set} = Object.getOwnPropertyDescriptor(WebSocket.prototype, 'onmessage');
+  const late = ({data}) => typeof data === 'string' && JSON.parse(data).kind === 'result';
+  Object.defineProperty(WebSocket.prototype, 'onmessage', {set(call) {
+    set.call(this, call && ((event) => late(event) ? setTimeout(call, 300, event) : call(event)));
+  }});
+})()"""
+"""Has each command's answer come well after the events that follow from the command."""
+FAULTS: Final = """(() => {
+  globalThis.faults = [];
+  addEventListener('error', ({message}) => faults.push(message));
+  addEventListener('unhandledrejection', ({reason}) => faults.push(String(reason)));
+})()"""
+HIDDEN: Final = """((hidden) => {
+  Object.defineProperty(document, 'hidden', {configurable: true, get: () => hidden});
+  document.dispatchEvent(new Event('visibilitychange'));
+})"""
+WATCH: Final = """(() => {
+  globalThis.seen = [];
+  globalThis.moved = 0;
+  globalThis.movers = [];
+  const shell = document.querySelector('.shell');
+  const look = () => {
+    const text = document.querySelector('.health-text').textContent;
+    const health = document.querySelector('.health').dataset.health;
+    const longest = document.querySelectorAll('.kpi dd')[1]?.textContent ?? '';
+    const last = [text, health, shell.dataset.frozen ?? '', longest].join('|');
+    if (seen.at(-1) !== last) seen.push(last);
+  };
+  new MutationObserver(look).observe(shell,
+    {subtree: true, childList: true, attributes: true, characterData: true});
+  const move = (node, from, to) => movers.push(`${node?.className ?? node} ${from} to ${to}`);
+  if (PerformanceObserver.supportedEntryTypes.includes('layout-shift')) {
+    new PerformanceObserver((list) => {
+      for (const each of list.getEntries()) {
+        moved += each.value;
+        for (const {node, previousRect: from, currentRect: to} of each.sources)
+          move(node, [from.x, from.y], [to.x, to.y]);
+      }
+    }).observe({type: 'layout-shift'});
+    return;
+  }
+  // as layout shift is defined: the share of the screen that moves, times how far
+  const places = new WeakMap();
+  const compare = () => {
+    const carried = new Map();
+    for (const node of shell.querySelectorAll('*')) {
+      const {offsetParent, offsetLeft: x, offsetTop: y, offsetWidth, offsetHeight} = node;
+      if (!offsetParent) continue;
+      const last = places.get(node);
+      places.set(node, {offsetParent, x, y});
+      if (last?.offsetParent !== offsetParent) continue;
+      const far = Math.max(Math.abs(x - last.x), Math.abs(y - last.y));
+      if (far < 3) continue;
+      const way = `${x - last.x} ${y - last.y}`;
+      carried.set(node, way);
+      if (carried.get(node.parentElement) === way) continue;
+      const share = (offsetWidth * offsetHeight) / (innerWidth * innerHeight);
+      moved += share * (far / Math.max(innerWidth, innerHeight));
+      move(node, [last.x, last.y], [x, y]);
+    }
+  };
+  const soon = () => requestAnimationFrame(compare);
+  new MutationObserver(soon).observe(shell,
+    {subtree: true, childList: true, attributes: true, characterData: true});
+  compare();
+})()"""
+"""Notes what the page's head says, and how much of the page moves."""
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+async def log_on(
+    window: Window, stage: Stage, application: str, user: str, *, language: str = "en", first: str = "0"
+) -> None:
+    """Log on without the hints of a first start, and wait until live data is there.
 
-
-@asynccontextmanager
-async def window(name: str, folder: Path) -> AsyncIterator[Engine]:
-    async with firefox(folder) if name == "firefox" else webkit(folder, free_port()) as engine:
-        yield engine
-
-
-def text(selector: str) -> str:
-    """Return the expression for the text of an element; null where there is none."""
-    return f"document.querySelector({json.dumps(selector)})?.textContent"
-
-
-async def has_text(engine: Engine, selector: str, wanted: str) -> None:
-    await until(engine, f"({text(selector)} ?? '').includes({json.dumps(wanted)})")
-
-
-async def click(engine: Engine, selector: str) -> None:
-    """Click an element as soon as it is there and can be used."""
-    there = f"document.querySelector({json.dumps(selector)})"
-    await until(engine, f"{there} && !{there}.disabled && {there}.ariaDisabled !== 'true'")
-    await engine.run(f"void {there}.click()")
-
-
-async def log_on(engine: Engine, stage: Stage, application: str, user: str) -> None:
-    """Log on without the hints of a first start, and wait until live data is there."""
-    await engine.go(f"{stage.base}/app/")
-    choices = json.dumps(json.dumps({"walked": True}))
-    await engine.run(f"void localStorage.setItem('oscc.choices', {choices})")
-    await engine.go(f"{stage.base}/app/")
-    await click(engine, f"input[value={application}]")
+    The page evaluates *first* before it connects.
+    """
+    await window.go(f"{stage.base}/app/icon.svg")
+    choices = json.dumps(json.dumps({"walked": True, "language": language}))
+    await window.run(f"void localStorage.setItem('oscc.choices', {choices})")
+    await window.go(f"{stage.base}/app/")
+    await window.run(f"void ({FAULTS}, {first})")
+    await click(window, f"input[value={application}]")
     fields = {"#in-user": user, "#in-password": PASSWORD}
     fields |= {"#in-number": NUMBER} if application == ASSISTANT else {}
     for selector, value in fields.items():
         there = f"document.querySelector({json.dumps(selector)})"
-        await until(engine, there + " !== null")
+        await until(window, f"{there} !== null")
         told = "dispatchEvent(new Event('input', {bubbles: true}))"
-        filled = f"({there}.value = {json.dumps(value)}, {there}.{told})"
-        await engine.run(filled)
-    await click(engine, "button[type=submit]")
-    await has_text(engine, ".health-text", "Live")
+        await window.run(f"({there}.value = {json.dumps(value)}, {there}.{told})")
+    await click(window, "button[type=submit]")
+    await reads(window, ".health-text", "Live")
+    name = ".tile .q-name" if application == DASHBOARD else ".my-queues li"
+    await until(window, f"!['', '–'].includes({text_of(name)})")
 
 
-@pytest.mark.parametrize("name", ENGINES)
-async def test_a_supervisor_sees_a_queue_fill_and_sets_an_agent(name: str, tmp_path: Path) -> None:
-    async with opened(warm_up_s=0) as stage, window(name, tmp_path) as engine:
-        await log_on(engine, stage, DASHBOARD, "supervisor1")
+@asynccontextmanager
+async def far(
+    engine: str, application: str, user: str, rtt_s: float = RTT_S, **how: Any
+) -> AsyncIterator[tuple[Stage, Window, Road]]:
+    """Open a live page on a road."""
+    async with (
+        opened(warm_up_s=0) as stage,
+        stage.far(rtt_s) as way,
+        stage.window(engine) as window,
+    ):
+        await log_on(window, stage, application, user, **how)
+        yield stage, window, way
+
+
+async def moved(window: Window) -> float:
+    """Return how much the page has moved since it was watched."""
+    await asyncio.sleep(0.1)  # entries of the last frame
+    far_moved = float(await window.run("moved"))
+    if far_moved > 0.02:
+        print(*await window.run("movers"), sep="\n")  # shown when the test fails
+    return far_moved
+
+
+async def places(window: Window, *selectors: str) -> Any:
+    """Return where elements stand."""
+    names = json.dumps(", ".join(selectors))
+    return await window.run(
+        f"[...document.querySelectorAll({names})].map((each) => each.getBoundingClientRect())"
+        ".map((box) => [box.x, box.y, box.width, box.height].map(Math.round))"
+    )
+
+
+async def sheet(window: Window, stage: Stage, user: str) -> None:
+    """Open the sheet of an agent, from the list, by extension."""
+    agent = stage.agent(user)
+    await click(window, ".tabs button:nth-of-type(2)")
+    search = one(".agents input[type=search]")
+    await until(window, f"{search} !== undefined")
+    typed = "dispatchEvent(new Event('input', {bubbles: true}))"
+    await window.run(f"({search}.value = '{agent.extension}', {search}.{typed})")
+    await until(window, "document.querySelectorAll('.agents .agent').length === 1")
+    await click(window, ".agents .agent")
+    await reads(window, ".detail h2", f"{agent.first_name} {agent.last_name}")
+
+
+# ---- the walk ----
+
+
+@in_each_engine
+async def test_a_supervisor_sees_a_queue_fill_and_opens_it(engine: str) -> None:
+    async with far(engine, DASHBOARD, "supervisor1", 0.0) as (stage, window, _):
         queue = next(iter(stage.simulator.center.directory.queues))
         stage.send_away()
         for _ in range(4):
             stage.act("Arrive", QueueKey=queue)
-        await has_text(engine, ".tile[data-level=attention] .q-waiting", "4")
-        await click(engine, ".tile[data-level=attention]")
-        await has_text(engine, ".detail h2", stage.simulator.center.directory.queues[queue].name)
-        await engine.run("void history.back()")
+        await says(window, ".tile[data-level=attention] .q-waiting", "4")
+        await click(window, ".tile[data-level=attention]")
+        await reads(window, ".detail h2", stage.simulator.center.directory.queues[queue].name)
 
 
-@pytest.mark.parametrize("name", ENGINES)
-async def test_an_agent_becomes_available_has_a_contact_and_logs_off(name: str, tmp_path: Path) -> None:
-    async with opened(warm_up_s=0) as stage, window(name, tmp_path) as engine:
-        await log_on(engine, stage, ASSISTANT, "agent1")
-        await click(engine, ".set[data-state=available]")
-        await has_text(engine, ".hero-name", "Available")
+@in_each_engine
+async def test_an_agent_becomes_available_has_a_contact_and_logs_off(engine: str) -> None:
+    async with far(engine, ASSISTANT, "agent1", 0.0) as (stage, window, _):
+        await tap(window, ".set[data-state=available]")
+        await reads(window, ".hero-name", "Available")
         key = stage.talk("agent1")
-        await has_text(engine, ".hero-name", "Talking")
+        await reads(window, ".hero-name", "Talking")
         stage.act("EndContact", UserKey=key)
-        await has_text(engine, ".hero-name", "Available")
-        for within in ("button", "[role=dialog] button, dialog button"):
-            there = f"[...document.querySelectorAll('{within}')].find((one) => one.textContent === 'Log off')"
-            await until(engine, f"Boolean({there})")
-            await engine.run(f"{there}.click()")
-        await has_text(engine, ".told", "Confirmed")
+        await reads(window, ".hero-name", "Available")
+        await click(window, ".mine button", "Log off")
+        await click(window, "dialog button", "Log off")
+        await says(window, ".told", "Confirmed")
         assert stage.simulator.sessions.routing_table() == {}
 
 
-@pytest.mark.parametrize("name", ENGINES)
-async def test_a_gateway_that_comes_back_is_live_again(name: str, tmp_path: Path) -> None:
-    async with opened(warm_up_s=0) as stage, window(name, tmp_path) as engine:
-        await log_on(engine, stage, DASHBOARD, "supervisor1")
+# ---- coming back, and links that are dead ----
+
+
+@in_each_engine
+async def test_coming_back_is_grey_and_still_until_it_is_up_to_date(engine: str) -> None:
+    async with far(engine, DASHBOARD, "supervisor1") as (stage, window, _):
+        stage.send_away()
+        stage.act("Arrive", QueueKey=next(iter(stage.simulator.center.directory.queues)))
+        await until(window, "/^0:[0-5][1-9]$/.test(document.querySelectorAll('.kpi dd')[1].textContent)")
+        await window.run(WATCH)
+        await window.run(f"{HIDDEN}(true)")
+        await asyncio.sleep(3.5)
+        assert await window.run(text_of(".health-text")) == "Updating …"
+        # it comes back before its time is up, however long the machine takes
+        await window.run("((at) => { performance.now = () => at; })(performance.now())")
+        await window.run(f"{HIDDEN}(false)")
+        await reads(window, ".health-text", "Live")
+        seen = await window.run("seen")
+        assert [each for each in seen if "bad" in each or "Not connected" in each] == []
+        stood = {each.split("|")[3] for each in seen if each.split("|")[2]}
+        assert len(stood) == 1  # while it is not live, no time runs
+        assert await moved(window) <= 0.02
+
+
+@in_each_engine
+async def test_what_does_not_come_back_is_said_moves_nothing_and_is_live_again(engine: str) -> None:
+    async with far(engine, DASHBOARD, "supervisor1") as (stage, window, way):
+        await window.run(WATCH)
+        ((_, top, _, _),) = before = await places(window, ".kpis")
         await stage.stop()
-        await until(engine, f"{text('.health-text')} !== 'Live'")
+        await reads(window, ".health-text", "Not connected")
+        await says(window, ".banner.bad", "Connection lost.")
+        assert await places(window, ".kpis") == before
+        ((_, y, _, height),) = await places(window, ".banner.bad")
+        assert y + height <= top  # it covers no figure
+        assert await moved(window) <= 0.02
         await stage.start()
-        await has_text(engine, ".health-text", "Live")
+        way.restore()
+        await reads(window, ".health-text", "Live")
+
+
+@in_each_engine
+async def test_a_dead_link_is_found_by_the_command_that_gets_no_answer(engine: str) -> None:
+    async with far(engine, ASSISTANT, "agent1") as (stage, window, way):
+        await reads(window, ".hero-name", "Unavailable")
+        way.silence()
+        await tap(window, ".set[data-state=available]")
+        await reads(window, ".health-text", "Updating …")
+        await until(window, f"{usable('.set[data-state=work]')} === null")
+        await reads(window, ".health-text", "Not connected")
+        await says(window, ".act-list", "no answer")
+        assert stage.agent().state == "Unavailable"
+        way.cut()
+        await reads(window, ".health-text", "Live")
+        asked = re.compile(r"No answer\. You are still Unavailable \(\d\d:\d\d\)\. Try again\?")
+        await reads(window, ".unsure", asked)
+        await click(window, ".unsure button", "Available")
+        await reads(window, ".hero-name", "Available")
+        await until(window, f"{one('.unsure')} === undefined")
+
+
+@in_each_engine
+async def test_a_link_that_goes_silent_is_not_called_live_for_long(engine: str) -> None:
+    async with far(engine, DASHBOARD, "supervisor1") as (_, window, way):
+        way.silence()
+        # a ping is due within 16.5 s, and is said to be late 3 s after that
+        await reads(window, ".health-text", "Updating …")
+        way.restore()
+        await reads(window, ".health-text", "Live")
+
+
+# ---- nothing moves under a finger ----
+
+
+@in_each_engine
+async def test_nothing_moves_under_the_finger_of_an_agent(engine: str) -> None:
+    async with far(engine, ASSISTANT, "agent1", first=ANSWERS_LATE) as (stage, window, way):
+        await commands_of_an_agent(stage, window, way)
+
+
+async def test_nothing_moves_under_the_finger_where_answers_come_first() -> None:
+    async with far("chromium", ASSISTANT, "agent1") as (stage, window, way):
+        await commands_of_an_agent(stage, window, way)
+
+
+async def commands_of_an_agent(stage: Stage, window: Window, way: Road) -> None:
+    """Give all commands of an agent, and look whether something moves."""
+    await window.run(WATCH)
+    fixed = (".hero-name", ".sets .set")
+    before = await standing(window, *fixed)
+    await tap(window, ".set[data-state=available]")
+    await reads(window, ".hero-name", "Available")
+    await tap(window, ".set[data-state=unavailable]")
+    await reads(window, ".hero-name", "Unavailable")
+    await tap(window, ".reasons-part button", "Lunch")
+    await reads(window, ".hero-reason", "Lunch")
+    key = stage.talk("agent1")
+    await reads(window, ".hero-name", "Talking")
+    await tap(window, ".set[data-state=unavailable]")
+    await tap(window, ".hero-next .chip-x")
+    await until(window, "document.querySelector('.chip-x') === null")
+    await tap(window, "button", "Post-processing after this contact")
+    await reads(window, ".hero-next .chip", "Post-processing after this contact")
+    stage.act("EndContact", UserKey=key)
+    await reads(window, ".hero-name", "Post-processing")
+    more = usable("button", "+30 s")
+    box = f"(({{x, y, width, height}}) => [x, y, width, height])({more}.getBoundingClientRect())"
+    await until(window, f"{more} !== null")
+    x, y, width, height = await window.run(box)
+    way.silence()
+    for _ in range(2):  # a double tap, where the first has not been answered
+        await window.touch(round(x + width / 2), round(y + height / 2))
+    way.restore()
+    await reads(window, ".hero-time", re.compile(r"0:[45]\d"))
+    assert await until(window, f"{more} !== null && {box}") == [x, y, width, height]
+    assert await window.run("document.querySelector('.post .chip[aria-pressed=true]') === null")
+    await tap(window, "button", "Done")
+    await reads(window, ".hero-name", "Available")
+    assert await standing(window, *fixed) == before
+    assert await moved(window) <= 0.02
+
+
+async def standing(window: Window, *selectors: str) -> list[Any]:
+    """Return where elements stand; the words in them may be longer or shorter."""
+    return [(x, y) for x, y, _, _ in await places(window, *selectors)]
+
+
+@in_each_engine
+async def test_nothing_moves_under_the_finger_of_an_agent_while_a_function_is_down(engine: str) -> None:
+    async with far(engine, ASSISTANT, "agent1", first=ANSWERS_LATE) as (stage, window, _):
+        stage.simulator.faults.set_function("Voice", "Down")
+        no_call = f"{one('.hero .no-call')} !== undefined"
+        await until(window, no_call)
+        await window.run(WATCH)
+        fixed = (".hero-name", ".sets .set")
+        before = await standing(window, *fixed)
+        await tap(window, ".set[data-state=available]")
+        await until(window, f"{one('.hero-next [data-asked]')} !== undefined")
+        assert await standing(window, *fixed) == before
+        await reads(window, ".hero-name", "Available")
+        await until(window, no_call)
+        stage.talk("agent1")
+        await reads(window, ".hero-name", "Talking")
+        await tap(window, ".set[data-state=unavailable]")
+        await until(window, f"{one('.hero-next .chip-x')} !== undefined")
+        await tap(window, "button", "Post-processing after this contact")
+        await says(window, ".hero-next", "Post-processing · Unavailable after this contact")
+        assert await standing(window, *fixed) == before
+        assert await moved(window) <= 0.02
+
+
+@in_each_engine
+async def test_nothing_moves_under_the_finger_of_a_supervisor(engine: str) -> None:
+    async with far(engine, DASHBOARD, "supervisor1") as (stage, window, _):
+        await sheet(window, stage, "agent3")
+        key = stage.talk("agent3")
+        await says(window, ".agent-state .now", "Talking")
+        await window.run(WATCH)
+        fixed = (".acts .button", ".skills")
+        before = await standing(window, *fixed)
+        await tap(window, ".acts button", "Unavailable")
+        await says(window, ".last", "takes effect after this contact")
+        assert await standing(window, *fixed) == before
+        assert await moved(window) <= 0.02
+        stage.act("EndContact", UserKey=key)
+        await says(window, ".agent-state .now", "Unavailable")
+        before = await standing(window, *fixed)
+        await window.run("moved = 0")
+        await tap(window, ".acts button", "Available")
+        await says(window, ".last", "Available · done")
+        assert await standing(window, *fixed) == before
+        assert await moved(window) <= 0.02
+
+
+@in_each_engine
+async def test_log_off_in_a_contact_waits_in_the_app_and_can_be_taken_back(engine: str) -> None:
+    async with far(engine, ASSISTANT, "agent1") as (stage, window, _):
+        key = stage.talk("agent1")
+        await reads(window, ".hero-name", "Talking")
+
+        async def wish() -> None:
+            await click(window, ".mine button", "Log off")
+            await tap(window, "dialog button", "After this contact")
+            await reads(window, ".hero-next .chip", "Logged off after this contact")
+
+        await wish()
+        await reload(window)  # the wish outlives the page
+        await reads(window, ".hero-next .chip", "Logged off after this contact")
+        # no call is sent to an agent on the way out
+        pressed = "document.querySelector('.set[aria-pressed=true]')?.dataset.state"
+        await until(window, f"{pressed} === 'unavailable'")
+        await click(window, "button", "Stay logged on")
+        await until(window, "document.querySelector('.hero-next .chip') === null")
+        await until(window, f"{pressed} === 'available'")
+        await wish()
+        stage.act("EndContact", UserKey=key)
+        await says(window, ".told", "Confirmed")
+
+
+# ---- sizes ----
+
+TWO_ROWS: Final = """(([pane, row]) => {
+  const box = document.querySelector(pane).getBoundingClientRect();
+  const tops = [...document.querySelectorAll(row)].map((each) => each.getBoundingClientRect())
+    .filter(({top, bottom}) => top >= box.top - 1 && bottom <= Math.min(box.bottom, innerHeight) + 1)
+    .map(({top}) => Math.round(top));
+  return new Set(tops).size >= 2;
+})"""
+
+
+@in_each_engine
+async def test_two_rows_are_seen_on_a_phone_on_its_side(engine: str) -> None:
+    queues, agents = [".queues .scroll", ".tile"], [".agents .scroll", ".agents .agent"]
+    async with far(engine, DASHBOARD, "supervisor1", 0.0) as (_, window, _way):
+        for size in ((844, 390), (667, 375)):
+            await window.resize(*size)
+            await until(window, f"{TWO_ROWS}({queues})")
+        await click(window, ".tabs button:nth-of-type(2)")
+        for width, height in ((844, 390), (667, 375)):
+            await window.resize(width, height)
+            await until(window, f"{TWO_ROWS}({agents})")
+            await window.resize(height, width)  # turned, and back
+            await window.resize(width, height)
+            await until(window, f"{TWO_ROWS}({agents})")
+
+
+CROWDED: Final = """(() => {
+  const faults = [];
+  const texts = [];
+  const clip = (node, box) => {
+    for (let up = node; up && up !== document.body; up = up.parentElement) {
+      const style = getComputedStyle(up);
+      if (style.overflowX === 'visible' && style.overflowY === 'visible') continue;
+      const outer = up.getBoundingClientRect();
+      box = {left: Math.max(box.left, outer.left), right: Math.min(box.right, outer.right),
+        top: Math.max(box.top, outer.top), bottom: Math.min(box.bottom, outer.bottom)};
+    }
+    return box;
+  };
+  const scrolls = (node) => {
+    for (let up = node; up && up !== document.body; up = up.parentElement)
+      if (['auto', 'scroll'].includes(getComputedStyle(up).overflowX) && up.scrollWidth > up.clientWidth)
+        return true;
+    return false;
+  };
+  const shortens = (node) => {
+    for (let up = node; up && up !== document.body; up = up.parentElement)
+      if (getComputedStyle(up).textOverflow === 'ellipsis') return true;
+    return false;
+  };
+  const layer = (node) => node.closest('dialog, #toasts, .dock, .banner.over, .step-foot')?.className ?? '';
+  const open = document.querySelector('dialog[open]');
+  const walker = document.createTreeWalker(open ?? document.getElementById('app'), NodeFilter.SHOW_TEXT);
+  for (let text; (text = walker.nextNode());) {
+    const node = text.parentElement;
+    if (!text.textContent.trim() || node.closest('.sr, .skip, option, select') || !node.checkVisibility(
+      {visibilityProperty: true, opacityProperty: true})) continue;
+    const range = document.createRange();
+    range.selectNodeContents(text);
+    const line = parseFloat(getComputedStyle(node).lineHeight);
+    for (const {left, right, top, bottom} of range.getClientRects()) {
+      // letters stay within their line, though a font's box may be higher
+      const spare = Math.max(0, (bottom - top - line) / 2) || 0;
+      const raw = {left, right, top: top + spare, bottom: bottom - spare};
+      const name = `"${text.textContent.trim().slice(0, 40)}" in .${node.className || node.tagName}`;
+      const box = clip(node, raw);
+      if (box.right - box.left < 2 || box.bottom - box.top < 2) {
+        continue;
+      }
+      if ((box.right > innerWidth + 1 || box.left < -1) && !scrolls(node)) faults.push(`${name} leaves`);
+      const cut = raw.right - box.right > 2 && !shortens(node) && !scrolls(node);
+      if (cut) faults.push(`${name} is cut by ${Math.round(raw.right - box.right)} px`);
+      texts.push({name, node, box, layer: layer(node)});
+    }
+  }
+  for (const [place, a] of texts.entries())
+    for (const b of texts.slice(place + 1)) {
+      if (a.node === b.node || a.layer !== b.layer) continue;
+      const wide = Math.min(a.box.right, b.box.right) - Math.max(a.box.left, b.box.left);
+      const high = Math.min(a.box.bottom, b.box.bottom) - Math.max(a.box.top, b.box.top);
+      const small = Math.min(a.box.bottom - a.box.top, b.box.bottom - b.box.top);
+      if (wide > 2 && high > small * 0.35) faults.push(`${a.name} and ${b.name} overprint`);
+    }
+  if (document.documentElement.scrollWidth > innerWidth + 1) faults.push('the page scrolls sideways');
+  return [...new Set(faults)];
+})()"""
+WIDTHS: Final = (320, 360, 390)
+PERCENTS: Final = (100, 150, 200)
+SETTLE_S: Final = (0.05, 0.1, 0.4, 1.5)
+"""Waits between looks at a page of a new size: it may have to draw more than once."""
+
+
+async def crowded(window: Window, where: str) -> list[str]:
+    """Return what overprints or leaves the screen, at each size, and does not come right soon."""
+    found: list[str] = []
+    for percent in PERCENTS:
+        await window.enlarge(percent)
+        for width in WIDTHS:
+            await window.resize(width, 844)
+            faults = ["not looked at"]
+            for wait_s in SETTLE_S:
+                if faults:
+                    await asyncio.sleep(wait_s)
+                    faults = await window.run(CROWDED)
+            found += [f"{where} at {width}, {percent} %: {each}" for each in faults]
+    await window.enlarge(100)
+    return found
+
+
+@in_each_engine
+async def test_nothing_overprints_or_leaves_the_screen(engine: str) -> None:
+    await look_for_crowded(engine, "de")  # its words are longer
+
+
+async def test_nothing_overprints_or_leaves_the_screen_in_english() -> None:
+    await look_for_crowded("chromium", "en")
+
+
+async def look_for_crowded(engine: str, language: str) -> None:
+    """Look at all pages of both apps, at each size of the page and of its text."""
+    async with opened(warm_up_s=0) as stage, stage.window(engine) as window:
+        found = await crowded_assistant(stage, window, language)
+    async with opened(warm_up_s=0) as stage, stage.window(engine) as window:
+        stage.send_away()
+        for _ in range(12):
+            stage.act("Arrive", QueueKey=next(iter(stage.simulator.center.directory.queues)))
+        found += await crowded_dashboard(stage, window, language)
+    print(*found, sep="\n")  # shown when there are any
+    assert not found
+
+
+async def crowded_assistant(stage: Stage, window: Window, language: str) -> list[str]:
+    await log_on(window, stage, ASSISTANT, "agent1", language=language)
+    found = await crowded(window, "an assistant")
+    key = stage.talk("agent1")
+    await until(window, "document.querySelector('.hero').dataset.state === 'contact'")
+    await click(window, ".area > .button")
+    acts = "document.querySelector('.act-list')"
+    await until(window, f"{acts}.querySelectorAll('time').length === 1 && !{acts}.textContent.includes('…')")
+    found += await crowded(window, "a contact")
+    stage.act("EndContact", UserKey=key)
+    await until(window, "document.querySelector('.hero').dataset.state === 'post'")
+    return found + await crowded(window, "post-processing")
+
+
+async def crowded_dashboard(stage: Stage, window: Window, language: str) -> list[str]:
+    found: list[str] = []
+    await log_on(window, stage, DASHBOARD, "supervisor1", language=language)
+    found += await crowded(window, "queues")
+    await click(window, ".tile")
+    await click(window, ".detail summary")
+    found += await crowded(window, "a queue")
+    await click(window, ".back")
+    await click(window, ".tabs button:nth-of-type(2)")
+    await until(window, f"{one('.agents .agent')} !== undefined")
+    found += await crowded(window, "agents")
+    await click(window, ".agents .agent")
+    found += await crowded(window, "an agent")
+    await click(window, ".strip .square:last-of-type")
+    return found + await crowded(window, "settings")
+
+
+# ---- a hanging network, messages, the keyboard, names ----
+
+
+@in_each_engine
+async def test_a_cold_start_on_a_hanging_network_draws_the_page_at_once(engine: str) -> None:
+    async with far(engine, DASHBOARD, "supervisor1", 0.0) as (_, window, way):
+        await until(window, "navigator.serviceWorker.controller !== null")
+        way.silence()
+        await reload(window)
+        await says(window, ".strip .where", "Dashboard")
+        await reads(window, ".health-text", "Connecting")
+        # what is not known is not called 0
+        figures = "[...document.querySelectorAll('.kpi dd')].map((each) => each.textContent.trim())"
+        assert set(await until(window, figures)) == {"–"}
+        heads = "[...document.querySelectorAll('.pane-head .muted')].map((each) => each.textContent)"
+        assert await window.run(heads) == ["–", "–"]
+        way.restore()
+        await reads(window, ".health-text", "Live")
+        await reads(window, ".strip .where", "Dashboard · Berlin")
+
+
+@in_each_engine
+async def test_a_message_covers_no_figure(engine: str) -> None:
+    async with far(engine, DASHBOARD, "supervisor1") as (stage, window, _):
+        agent = stage.agent("agent3")
+        stage.act("SetRoutingState", UserKey=agent.key, RoutingState="Available", By="System")
+        await sheet(window, stage, "agent3")
+        await says(window, ".agent-state .now", "Available")
+        stage.simulator.faults.set_function("LocalRouting", "Down")
+        await reads(window, ".banner.caution", "Down: Routing.")
+        await tap(window, ".acts button", "Unavailable")
+        await until(window, f"{one('.toast.bad')} !== undefined")
+        ((_, y, _, height),) = await places(window, ".toast.bad")
+        ((_, top, _, strip),) = await places(window, ".strip")
+        assert y + height <= top + strip + 1
+
+
+@in_each_engine
+async def test_the_keyboard_hides_no_button_of_a_sheet(engine: str) -> None:
+    async with far(engine, ASSISTANT, "agent1", 0.0) as (_, window, _way):
+        await click(window, "button", "Change number")
+        await until(window, f"{one('dialog[open]')} !== undefined")
+        await window.run(
+            "(Object.defineProperty(visualViewport, 'height', {get: () => innerHeight - 320}),"
+            " visualViewport.dispatchEvent(new Event('resize')))"
+        )
+        send = one("dialog[open] button", "Change number")
+        await until(window, f"{send}.getBoundingClientRect().bottom <= innerHeight - 320")
+
+
+@in_each_engine
+async def test_a_new_name_reaches_what_is_open(engine: str) -> None:
+    async with far(engine, DASHBOARD, "supervisor1", 0.0) as (stage, window, _):
+        await sheet(window, stage, "agent1")
+        agent = stage.agent("agent1")
+        queue = stage.queue_of(agent)
+        stage.act("Rename", Key=queue, Name="Brand new queue")
+        await says(window, ".detail .facts", "Brand new queue")
+        skill = stage.simulator.center.directory.queues[queue].skill_key
+        stage.act("Rename", Key=skill, Name="Brand new skill")
+        await says(window, ".detail .skills", "Brand new skill")
+        stage.talk("agent1")
+        await says(window, ".agent-state", "Brand new queue")
+        stage.act("Rename", Key=queue, Name="Newer queue")
+        await says(window, ".agent-state", "Newer queue")
