@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from secrets import token_bytes
 
 import pytest
@@ -32,7 +34,7 @@ from gateway.domain.upstream import (
     Source,
     trouble_of,
 )
-from gateway.upstream.asterisk.people import Rules, number_of
+from gateway.upstream.asterisk.people import PeopleFile, Rules, number_of, read_people
 from gateway.upstream.asterisk.server import AsteriskServer
 from tests.asterisk.site import NUMBER, PASSWORD, Ear, Place, place
 from tests.contracts.upstream_sites import hearing
@@ -334,6 +336,22 @@ async def test_a_telephone_whose_session_was_deleted_by_hand_leaves_the_queues(
         at.fake.db.clear()
         while any(REMOTE in queue.members for queue in at.fake.queues.values()):
             await at.clock.sleep(0.01)
+
+
+async def test_a_file_of_many_people_does_not_hold_the_loop(
+    at: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[threading.Thread] = []
+
+    def noted(path: Path, context: str) -> PeopleFile:
+        threads.append(threading.current_thread())
+        return read_people(path, context)
+
+    monkeypatch.setattr("gateway.upstream.asterisk.monitor.read_people", noted)
+    at.people.write_text(at.people.read_text("utf-8") + "\n", "utf-8")
+    await at.server.monitor.look_at_people()
+    assert threading.main_thread() not in threads
+    assert len(threads) == 1
 
 
 async def test_a_secret_stands_nowhere_in_asterisk(at: Place) -> None:

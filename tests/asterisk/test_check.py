@@ -60,6 +60,10 @@ async def test_what_is_missing_is_advised(
         found = await check(at, tmp_path)
         assert found.fault is None
         assert advice in str(found.advice)
+        is_shown = "system" in write  # the version is
+        assert str(found.told).startswith(
+            f"site main answers: Asterisk {at.fake.version if is_shown else 'of'}"
+        )
 
 
 async def test_why_it_cannot_be_used_is_a_fault_at_once(

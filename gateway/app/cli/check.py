@@ -113,7 +113,8 @@ async def _ask_asterisk(
         if not await server.reached(SITE_S):
             why = _AMI_FAULTS.get(server.monitor.last_failure, "it does not answer")
             return SiteCheck(None, advice, f"Site {site.id} at {site.url}: {why}.")
-        told = f"site {site.id} answers: Asterisk {server.monitor.version}, AMI {server.monitor.ami_version}"
+        version = server.monitor.version or "of a version that only write=system shows"
+        told = f"site {site.id} answers: Asterisk {version}, AMI {server.monitor.ami_version}"
         counts = f"{len(server.monitor.queues.queues)} queues, {len(people.by_login)} people"
         advices = [] if advice is None else [advice]
         advices += _asterisk_advices(site.id, server, people)
