@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
 from pathlib import Path
+from typing import Final
 
 from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 from aiohttp.typedefs import Middleware
@@ -306,6 +307,20 @@ VALID_FROM = datetime(2020, 1, 1, tzinfo=UTC)
 VALID = timedelta(days=36500)
 
 
+_USAGE: Final = x509.KeyUsage(
+    digital_signature=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=False,
+    encipher_only=False,
+    decipher_only=False,
+)
+"""Of a certificate that is its own authority, as Python 3.13 asks for (RFC 5280)."""
+
+
 def self_signed(host: str) -> tuple[bytes, bytes]:
     """Return certificate and key (PEM) for *host*, ``localhost`` and 127.0.0.1."""
     key = ec.generate_private_key(ec.SECP256R1())
@@ -324,6 +339,8 @@ def self_signed(host: str) -> tuple[bytes, bytes]:
         .not_valid_after(VALID_FROM + VALID)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_USAGE, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
     private = key.private_bytes(

@@ -6,6 +6,7 @@ import datetime as dt
 import ipaddress
 import ssl
 from pathlib import Path
+from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -35,6 +36,8 @@ def make(
         .add_extension(
             x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
         )
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
     paths = folder / f"{name}.crt", folder / f"{name}.key"
@@ -55,6 +58,19 @@ LOCAL = ("127.0.0.1", "localhost")
 SERVERS = (ExtendedKeyUsageOID.SERVER_AUTH,)
 
 
+_CA_USAGE: Final = x509.KeyUsage(
+    digital_signature=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+
+
 class Authority:
     """Issues certificates; a root, or by another authority's leave.
 
@@ -68,13 +84,16 @@ class Authority:
         self,
         name: str = "Root",
         above: Authority | None = None,
-        extensions: tuple[x509.ExtensionType, ...] = (x509.BasicConstraints(ca=True, path_length=None),),
+        extensions: tuple[x509.ExtensionType, ...] = (
+            x509.BasicConstraints(ca=True, path_length=None),
+            _CA_USAGE,
+        ),
     ) -> None:
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         issuer = self if above is None else above
         begins, ends = dt.datetime(2020, 1, 1, tzinfo=dt.UTC), dt.datetime(2070, 1, 1, tzinfo=dt.UTC)
-        built = _builder(self.name, issuer.name, self.key, begins, ends)
+        built = _builder(self.name, issuer.name, self.key, begins, ends, issuer.key)
         for extension in extensions:
             built = built.add_extension(extension, critical=True)
         self.certificate = built.sign(issuer.key, hashes.SHA256())
@@ -119,7 +138,8 @@ class Authority:
         now = now or _now()
         key = rsa.generate_private_key(65537, 2048) if is_rsa else ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        built = _builder(subject, self.name, key, now + dt.timedelta(begins_d), now + dt.timedelta(ends_d))
+        begins, ends = now + dt.timedelta(begins_d), now + dt.timedelta(ends_d)
+        built = _builder(subject, self.name, key, begins, ends, self.key)
         if hosts:
             names = x509.SubjectAlternativeName([_name(host) for host in hosts])
             built = built.add_extension(names, critical=False)
@@ -141,10 +161,15 @@ def _builder(
     key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey,
     begins: dt.datetime,
     ends: dt.datetime,
+    signed_by: ec.EllipticCurvePrivateKey,
 ) -> x509.CertificateBuilder:
-    return x509.CertificateBuilder(
+    """Begin a certificate with the key identifiers of RFC 5280, which Python 3.13 asks for."""
+    built = x509.CertificateBuilder(
         issuer, subject, key.public_key(), x509.random_serial_number(), begins, ends
     )
+    above = x509.AuthorityKeyIdentifier.from_issuer_public_key(signed_by.public_key())
+    own = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    return built.add_extension(own, critical=False).add_extension(above, critical=False)
 
 
 def _now() -> dt.datetime:
