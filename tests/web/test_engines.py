@@ -571,6 +571,9 @@ async def crowded_dashboard(stage: Stage, window: Window, language: str) -> list
 async def test_a_cold_start_on_a_hanging_network_draws_the_page_at_once(engine: str) -> None:
     async with far(engine, DASHBOARD, "supervisor1", 0.0) as (_, window, way):
         await until(window, "navigator.serviceWorker.controller !== null")
+        assert await window.run(
+            f"{one('button', 'Load it')} === undefined"
+        )  # the first version is not a newer one
         way.silence()
         await reload(window)
         await says(window, ".strip .where", "Dashboard")
