@@ -29,7 +29,7 @@ from gateway.core.element import (
 )
 from gateway.core.link import Query
 from gateway.domain.commands import Listen
-from gateway.domain.model import Kind, Scope, key_of
+from gateway.domain.model import KINDS, Kind, Scope, key_of
 from gateway.domain.upstream import Part, Reading, Source
 
 Change = tuple[str, Element, Element]
@@ -79,12 +79,12 @@ class Assembly:
     def __init__(self, composer: Composer | None = None) -> None:
         self.late = 0
         self._composer = Composer() if composer is None else composer
-        self._told: dict[Kind, dict[int, Parts]] = {kind: {} for kind in Kind}
-        self._shown: dict[Kind, dict[int, NewestElement]] = {kind: {} for kind in Kind}
+        self._told: dict[Kind, dict[int, Parts]] = {kind: {} for kind in KINDS}
+        self._shown: dict[Kind, dict[int, NewestElement]] = {kind: {} for kind in KINDS}
         """What is shown of each resource of which anything was received."""
         self._columns: defaultdict[tuple[Kind, Source], _Column] = defaultdict(_Column)
         self._queries: dict[int, Query] = {}
-        self._realtime: dict[Kind, list[Query]] = {kind: [] for kind in Kind}
+        self._realtime: dict[Kind, list[Query]] = {kind: [] for kind in KINDS}
         self._whole: dict[Kind, bool] = {}
         """Of each kind what :meth:`_covers_all` found, while it is the same."""
         self._missing: set[int] = set()
@@ -314,7 +314,7 @@ class Assembly:
             outside.update((kind, number) for number in gone)
             for number in gone:
                 del told[number], self._shown[kind][number]
-            for number, source in product(gone, Source):
+            for number, source in product(gone, Source) if gone else ():
                 self._columns[kind, source].read_ms.pop(number, None)
         return outside
 
@@ -430,22 +430,23 @@ class Assembly:
         if reading.kind is not None:
             absent += [(reading.kind, number) for number in reading.removed]
         if reading.complete:
-            present: dict[Kind, set[int]] = {kind: set() for kind in Kind}
+            present: defaultdict[Kind, set[int]] = defaultdict(set)
             for part in reading.parts:
                 present[part.kind].add(part.number)
             absent += [
                 (kind, number)
                 for kind, told in self._told.items()
+                if told and query.listen.kind in (None, kind)
                 for number in told.keys() - present[kind]
                 if part_of(told[number], reading.source) is not None and query.covers(kind, number)
             ]
         return absent
 
     def _covered(self, query: Query) -> set[Address]:
+        numbers = query.listen.numbers
         return {
             (kind, number)
             for kind, told in self._told.items()
             if query.listen.kind in (None, kind)
-            for number in told
-            if query.covers(kind, number)
+            for number in (told if numbers is None else told.keys() & numbers)
         }

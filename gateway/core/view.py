@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final, Generic, NamedTuple, TypeVar
 
@@ -18,6 +18,7 @@ from gateway.domain.errors import EndReason
 from gateway.domain.model import (
     ALWAYS,
     KIND_OF_TOPIC,
+    KINDS,
     ME,
     Application,
     Kind,
@@ -64,7 +65,7 @@ def wanted(followings: Iterable[Following]) -> frozenset[Listen]:
     A Remote Assistant's own agent is listened to whatever it follows: its remote number shows in `me`.
     """
     whole: set[Kind] = set()
-    single: dict[Kind, set[int]] = {kind: set() for kind in Kind}
+    single: dict[Kind, set[int]] = {kind: set() for kind in KINDS}
     for following in followings:
         for topic in following.topics:
             kind = KIND_OF_TOPIC.get(topic)
@@ -74,12 +75,20 @@ def wanted(followings: Iterable[Following]) -> frozenset[Listen]:
                 single[parsed[0]].add(parsed[1])
         if following.application is Application.REMOTE_ASSISTANT and following.own_agent is not None:
             single[Kind.AGENT].add(following.own_agent)
-    listens = set(ALWAYS_LISTENED)
-    for kind, sources in _SOURCES.items():
-        if kind in whole or single[kind]:
-            numbers = None if kind in whole else frozenset(single[kind])
-            listens |= {Listen(kind, source, numbers) for source in sources}
-    return frozenset(listens)
+    listens = _listens_to(frozenset(whole))
+    more = [
+        Listen(kind, source, frozenset(numbers))
+        for kind, numbers in single.items()
+        if numbers and kind not in whole
+        for source in _SOURCES[kind]
+    ]
+    return listens.union(more) if more else listens
+
+
+@lru_cache(maxsize=16)
+def _listens_to(whole: frozenset[Kind]) -> frozenset[Listen]:
+    """Return what to listen to for all resources of some kinds: one object for all users."""
+    return ALWAYS_LISTENED | {Listen(kind, source, None) for kind in whole for source in _SOURCES[kind]}
 
 
 V = TypeVar("V", bound=Hashable)
@@ -371,7 +380,7 @@ def _keys_of(topic: str, scope: Scope) -> set[str] | None:
 
 def _digest(scope: Scope, granted: list[str]) -> bytes:
     digest = hashlib.blake2s(person=b"sight")
-    for kind in Kind:
+    for kind in KINDS:
         digest.update(f"|{kind}:{sorted(scope.of(kind))}".encode())
     digest.update(f"|{sorted(granted)}".encode())
     return digest.digest()
@@ -443,11 +452,12 @@ class Member:
     """The OSCC-E Server's instance that accepted it last, if the server sends one."""
     end: tuple[EndReason, str | None] = (EndReason.UNKNOWN, None)
     """How it ended, once it has been removed."""
+    handle: str = field(init=False)
+    """The session's name inside the gateway."""
 
-    @property
-    def handle(self) -> str:
-        """The session's name inside the gateway."""
-        return self.ticket.handle
+    def __post_init__(self) -> None:
+        """Ask the ticket once for its handle."""
+        self.handle = self.ticket.handle
 
     @property
     def present(self) -> bool:

@@ -60,6 +60,8 @@ class Kind(enum.StrEnum):
     AGGREGATE = "aggregate"
 
 
+KINDS: Final = tuple(Kind)
+"""All kinds: to walk through the enumeration itself takes several times as long."""
 TOPIC_OF_KIND: Final[dict[Kind, str]] = {
     Kind.AGENT: "agents",
     Kind.QUEUE: "queues",

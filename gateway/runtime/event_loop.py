@@ -29,9 +29,9 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path, PurePath
 from traceback import clear_frames
-from types import TracebackType
-from typing import Any, Final, ParamSpec, Protocol
-from weakref import WeakMethod
+from types import MethodType, TracebackType
+from typing import Any, Final, ParamSpec, Protocol, cast
+from weakref import ref
 
 import gateway
 from gateway.runtime.ports import Clock
@@ -131,16 +131,25 @@ def heed_cancellation() -> None:
         raise asyncio.CancelledError
 
 
+class _Weakly:
+    """A bound method that does not keep its object in memory."""
+
+    __slots__ = ("_function", "_object")
+
+    def __init__(self, method: MethodType) -> None:
+        self._function = method.__func__
+        self._object = ref(method.__self__)
+
+    def __call__(self, *args: object, **kwargs: object) -> None:
+        """Call the method, unless its object is gone."""
+        found = self._object()
+        if found is not None:
+            self._function(found, *args, **kwargs)
+
+
 def weakly(method: Callable[P, None]) -> Callable[P, None]:
     """Return what calls the bound *method*, and does not keep its object in memory: then it does nothing."""
-    found = WeakMethod(method)
-
-    def call(*args: P.args, **kwargs: P.kwargs) -> None:
-        bound = found()
-        if bound is not None:
-            bound(*args, **kwargs)
-
-    return call
+    return _Weakly(cast("MethodType", method))
 
 
 def forget_frames(error: BaseException) -> None:

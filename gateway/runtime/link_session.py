@@ -143,7 +143,7 @@ class Linked:
         self._pauses, self._pulse = keeper.pauses, keeper.pulse
         self._told_heard_at = -math.inf
         self._is_answered = False
-        """Whether a task that asked has not run since its answer came."""
+        """Whether a task that asked may not have run since its answer came."""
         self._is_over = False
         keeper.feed.ledger.under_way_s = 0.0
 
@@ -154,7 +154,9 @@ class Linked:
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
-                await self._read(tasks)
+                while self.replaced_by is None:
+                    await self._turn(tasks)
+                raise LinkClosed("lost")  # noqa: TRY301 - it ends whatever is asked on the link
         except* LinkClosed as closed:
             forget_frames(closed)
         finally:
@@ -217,24 +219,15 @@ class Linked:
 
     # ---- reading ----
 
-    async def _read(self, tasks: asyncio.TaskGroup) -> None:
-        """Read until the link is gone.
-
-        Raises:
-            LinkClosed: Always; it ends whatever is asked on the link.
-        """
-        while self.replaced_by is None:
-            await self._turn(tasks)
-        raise LinkClosed("lost")
-
     async def _turn(self, tasks: asyncio.TaskGroup) -> None:
         try:
-            event = await self.link.receive(self._take_in)
+            event = await self.link.receive(None if self._is_answered else self._take_in)
         except LinkClosed as closed:
             self._over(closed.reason)
             raise
-        if event is None and self.link.speaks:
-            self._is_answered = True  # answers come by the dozen where many phones do
+        if event is None and (self.link.speaks or not self.settled):
+            self._is_answered = True  # answers come by the dozen where many phones do, or on a new link
+            self._hear(self.link.heard_at)
             return
         if event is None or self._is_answered:
             self._is_answered = False
@@ -283,7 +276,7 @@ class Linked:
         """Let the tasks that asked take their answers before the next event is processed.
 
         The execution of a command asks, and its phone waits for that. The result must be with the phone
-        before an end of its session that comes next.
+        before what comes next: another state, or an end of its session.
         """
         for _ in ("execution", "phone"):
             await self._keeper.clock.sleep(0)

@@ -24,7 +24,7 @@ from gateway.domain.model import Device, NodeId, SessionId, Ticket, UserId, hand
 from gateway.domain.upstream import LoggedOff
 from gateway.protocol.envelopes import Control, Inbox, Replaced, SessionFacts, SessionOver
 from gateway.runtime.cluster import Exchange
-from gateway.runtime.event_loop import log_fault, spawn
+from gateway.runtime.event_loop import LeanEvent, log_fault, spawn
 from gateway.runtime.link_session import LinkHealth
 from gateway.runtime.mirror import Feed, Mirror
 from gateway.runtime.ports import (
@@ -100,7 +100,7 @@ class SessionAdmission:
     def __init__(self, speaker: AdmittingOwner, world: World) -> None:
         self._speaker = speaker
         self._world = world
-        self._waiting: dict[str, asyncio.Event] = {}
+        self._waiting: dict[str, LeanEvent] = {}
         """For which sessions a task waits, by handle."""
         self._shown = 0
         """How often there was news of one session alone: that it was accepted, most of the time."""
@@ -121,7 +121,7 @@ class SessionAdmission:
         """Return when something of a session may be new."""
         changed = self._waiting.get(handle)
         if changed is None:
-            changed = self._waiting[handle] = asyncio.Event()
+            changed = self._waiting[handle] = LeanEvent()
         await changed.wait()
 
     async def attach(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Hashable, Iterable
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
@@ -64,7 +64,13 @@ class Questions:
         late: Called after an answer was taken for which its asker has not waited.
     """
 
-    def __init__(self, link: Link, clock: Clock, tasks: asyncio.TaskGroup, late: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        link: Link,
+        clock: Clock,
+        tasks: asyncio.TaskGroup,
+        late: Callable[[], None],
+    ) -> None:
         self._link = link
         self._clock = clock
         self._tasks = tasks
@@ -78,7 +84,13 @@ class Questions:
         return len(self._under_way)
 
     async def ask(self, key: Hashable, request: LinkRequest, take: Take) -> None:
-        """Ask, unless that is under way; return when it was answered, or took long.
+        """Ask, unless that is under way; return when it was answered, or took long; see :meth:`begin`."""
+        question = self.begin(key, request, take)
+        if question is not None:
+            await self.wait([question])
+
+    def begin(self, key: Hashable, request: LinkRequest, take: Take) -> _Question | None:
+        """Ask, unless that is under way; :meth:`wait` is to be called with what is returned.
 
         Args:
             key: What is asked: the same is not asked twice at a time.
@@ -86,17 +98,21 @@ class Questions:
             take: Takes the answer, or why there is none, also when it comes late.
         """
         if key in self._under_way:
-            return
+            return None
         if len(self._under_way) >= MOST:
             take(GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "Too many questions are under way."))
-            return
+            return None
         question = self._under_way[key] = _Question()
-        if not spawn(self._tasks, self._ask(key, request, take)):
-            return
+        return question if spawn(self._tasks, self._ask(key, request, take)) else None
+
+    async def wait(self, questions: Sequence[_Question]) -> None:
+        """Return when *questions* were answered, or took long."""
         with suppress(TimeoutError):
             async with self._clock.timeout(ROUND_S):
-                await question.answered.wait()
-        question.is_late = True
+                for question in questions:
+                    await question.answered.wait()
+        for question in questions:
+            question.is_late = True
 
     async def _ask(self, key: Hashable, request: LinkRequest, take: Take) -> None:
         answer: LinkAnswer | GatewayError
@@ -105,6 +121,8 @@ class Questions:
         except GatewayError as error:
             answer = error
         question = self._under_way.pop(key)
+        if not self._under_way:
+            self._under_way.clear()  # gives back the room of what was in it
         take(answer)
         question.answered.set()
         if question.is_late:
@@ -124,6 +142,11 @@ _FUNCTION_OF: Final[dict[Source, FunctionName]] = {
     Source.CONFIGURATION: "administration",
     Source.DIRECTORY: "administration",
 }
+
+
+def _in_order(listen: Listen) -> tuple[str, str]:
+    """Return where *listen* stands among those that are asked at once: one of each kind and source."""
+    return listen.kind or "~", listen.source  # what is of no kind comes last
 
 
 class Queries:
@@ -159,12 +182,12 @@ class Queries:
         self._wanted = ALWAYS_LISTENED
         self._queries: dict[Listen, int] = {}
         """What is listened to; a query below 0 was refused, or is done without until it is answered."""
-        self._again: set[Listen] = set()
+        self._again: frozenset[Listen] = frozenset()
         """What is to be asked again."""
         self._asked_at: dict[Listen, float] = {}
         """Since when the first reading of what is waited for."""
-        self._unanswered: set[Listen] = set()
-        self._down: set[FunctionName] = set()
+        self._unanswered: frozenset[Listen] = frozenset()
+        self._down: frozenset[FunctionName] = frozenset()
         self._none = count(-1, -1)
         self._stopping: list[int] = []
         self._stopped: list[int] = []
@@ -190,9 +213,9 @@ class Queries:
     def function(self, change: FunctionChanged) -> None:
         """Record whether a function is down: then it says itself when what it refuses can be had again."""
         if change.state is FunctionState.DOWN:
-            self._down.add(change.function)
+            self._down |= {change.function}
         else:
-            self._down.discard(change.function)
+            self._down -= {change.function}
 
     @property
     def awaits(self) -> bool:
@@ -208,6 +231,8 @@ class Queries:
                 del self._asked_at[listen]
             elif now - since >= self._patience_s(listen):
                 self._do_without(listen)
+        if not self._asked_at:
+            self._asked_at.clear()  # gives back the room of what was in it
 
     def _patience_s(self, listen: Listen) -> float:
         is_missed = listen.source is Source.REALTIME and not (self._mirror.live or self._mirror.is_empty)
@@ -231,20 +256,23 @@ class Queries:
     async def hear_of_directory(self) -> None:
         """Listen to the directory, if that is not done yet."""
         if self._is_to_ask(DIRECTORY):
-            await self._listen_to(DIRECTORY)
+            question = self._listen_to(DIRECTORY)
+            await self._questions.wait([] if question is None else [question])
 
     async def listen(self, wanted: frozenset[Listen]) -> None:
         """Listen to what is wanted and to nothing else."""
         self._wanted = wanted
         for listen in self._queries.keys() - wanted:
             self._drop(listen)
-        stopping, self._stopping = self._stopping, []
-        async with TaskGroup() as tasks:
-            for query in stopping:
-                tasks.create_task(self._stop(query))
-        async with TaskGroup() as tasks:
-            for listen in sorted(filter(self._is_to_ask, wanted), key=repr):
-                tasks.create_task(self._listen_to(listen))
+        if self._stopping:
+            stopping, self._stopping = self._stopping, []
+            async with TaskGroup() as tasks:
+                for query in stopping:
+                    tasks.create_task(self._stop(query))
+        asked = map(self._listen_to, sorted(filter(self._is_to_ask, wanted), key=_in_order))
+        questions = [question for question in asked if question is not None]
+        if questions:
+            await self._questions.wait(questions)
 
     async def _stop(self, query: int) -> None:
         with suppress(GatewayError):  # then it goes on sending, and no session sees it
@@ -254,20 +282,20 @@ class Queries:
     def _is_to_ask(self, listen: Listen) -> bool:
         return listen not in self._queries or listen in self._again
 
-    async def _listen_to(self, listen: Listen) -> None:
+    def _listen_to(self, listen: Listen) -> _Question | None:
         if listen in self._unanswered:
             self._asked_at.setdefault(listen, self._clock.now())
-            return
-        self._again.discard(listen)
-        self._unanswered.add(listen)
+            return None
+        self._again -= {listen}
+        self._unanswered |= {listen}
         self._mirror.early.expect(True)
         self._asked_at[listen] = self._clock.now()
-        await self._questions.ask(listen, listen, lambda answer: self._take(listen, answer))
+        return self._questions.begin(listen, listen, lambda answer: self._take(listen, answer))
 
     # ---- answers ----
 
     def _take(self, listen: Listen, answer: LinkAnswer | GatewayError) -> None:
-        self._unanswered.discard(listen)
+        self._unanswered -= {listen}
         if isinstance(answer, Listening):
             if listen in self._queries:
                 self._drop(listen)
@@ -311,7 +339,7 @@ class Queries:
 
     def _drop(self, listen: Listen) -> None:
         query = self._queries.pop(listen)
-        self._again.discard(listen)
+        self._again -= {listen}
         if query >= 0:
             self._stopping.append(query)
         else:
@@ -387,7 +415,7 @@ class Asking:
         self._directory_known = False
         self._unsure: dict[str, Member] = {}
         """Sessions that are not on the link, or whose scope may have changed unheard."""
-        self._tried: set[Member] = set()
+        self._tried: frozenset[Member] = frozenset()
         """Those that it was asked to attach in this round."""
         self._unheard: dict[str, Member] = {}
         """Sessions of whose phones OSCC-E may know something else than what is."""
@@ -400,7 +428,7 @@ class Asking:
             weakly(self._ask_later),
             weakly(self._directory_heard),
         )
-        self._gained: set[Address] = set()
+        self._gained: frozenset[Address] = frozenset()
         """What came into scope, while its directory objects may still come."""
         self._gained_at = -math.inf
         self._leaving: list[int] = []
@@ -442,7 +470,7 @@ class Asking:
         """Query the directory, once, when it has not sent everything that came into scope."""
         if not self._gained or now - self._gained_at < TOLD_OF_S:
             return
-        gained, self._gained = self._gained, set()
+        gained, self._gained = self._gained, frozenset()
         if any(number in self._user_sessions.scope.of(kind) for kind, number in self._mirror.unknown(gained)):
             self.directory_changed()
 
@@ -517,7 +545,7 @@ class Asking:
     async def _ask(self) -> None:
         while self._needed:
             self._needed = False
-            self._tried.clear()
+            self._tried = frozenset()
             await self._detach()
             await self._queries.hear_of_directory()
             await self._attach()
@@ -528,9 +556,10 @@ class Asking:
             if self._needed and not self._mirror.live and self._mirror.is_empty:
                 await self._first_readings()
         self._asking = False
-        self._tried.clear()
+        self._tried = frozenset()
         self._mirror.prune()
         self.settle()
+        self._asker.feed.flush()  # not after each answer: what one took away another may bring
         self._asker.answered()
 
     async def _first_readings(self) -> None:
@@ -558,7 +587,7 @@ class Asking:
     async def _attach(self) -> None:
         """Attach the sessions that are not on the link, and those that come meanwhile."""
         while asked := [member for member in self._to_attach() if member not in self._tried]:
-            self._tried.update(asked)
+            self._tried |= frozenset(asked)
             await self._of_each(asked, self._attach_one)
             if not self._mirror.live:
                 return  # sessions that came meanwhile wait no longer for the first readings than the others
@@ -577,6 +606,9 @@ class Asking:
 
     async def _of_each(self, members: list[Member], ask: Callable[[Member], Awaitable[None]]) -> None:
         """Ask something of several sessions at once: an answer takes as long as all read before it."""
+        if len(members) == 1:
+            await ask(members[0])
+            return
         left = iter(members)
 
         async def work() -> None:

@@ -14,7 +14,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from typing import Final
@@ -267,18 +267,17 @@ class Owner:
         self.sharing.darken()
         self.feed.flush()
 
-    @contextmanager
-    def _linked_by(self, opened: OpenedLink) -> Iterator[Linked]:
-        """Act by an open link while the block lasts."""
+    def _begin_link(self, opened: OpenedLink) -> Linked:
+        """Act by an open link, until :meth:`_end_link`."""
         linked = self._linked = Linked(*opened, self)
         self._history_by = min(self._history_by, self.clock.now() + HISTORY_S)
-        try:
-            yield linked
-        finally:
-            self._touch()
-            self._linked = None
-            self.user_sessions.unlinked(replaced=linked.replaced_by is not None)
-            self.mirror.live = False
+        return linked
+
+    def _end_link(self, linked: Linked) -> None:
+        self._touch()
+        self._linked = None
+        self.user_sessions.unlinked(replaced=linked.replaced_by is not None)
+        self.mirror.live = False
 
     def unreached(self) -> None:
         """Record that there is no link now."""
@@ -365,8 +364,11 @@ class Owner:
                 self.sharing.run_in(tasks)
                 try:
                     while (opened := await self._link_dialer.next_link()) is not None:
-                        with self._linked_by(opened) as linked:
+                        linked = self._begin_link(opened)
+                        try:
                             await linked.run()
+                        finally:
+                            self._end_link(linked)
                         self._link_dialer.link_ended(linked.replaced_by)
                         del opened, linked  # nothing of a link that is gone stays until the next one
                 finally:

@@ -76,7 +76,7 @@ PLACES: Final[dict[str, str]] = {
             core/ledger.py VersionedMap.elements gone seqs;
             core/ledger.py Ledger.readers meeting firsts own_news; core/outbox.py Outbox._control _dirty;
             core/link.py Early._kept;
-            runtime/subscriptions.py Queries._queries _again _asked_at _unanswered _stopping _stopped _down;
+            runtime/subscriptions.py Queries._queries _asked_at _stopping _stopped;
             runtime/subscriptions.py Questions._under_way;
             runtime/mirror.py Mirror._mes _composed _uncomposed;
             runtime/follower.py RemoteCommands._under_way;
@@ -101,7 +101,7 @@ PLACES: Final[dict[str, str]] = {
             core/view.py UserSessions._members _devices _elsewhere _left _aliases _rescoped _changed;
             edge/scheduler.py Scheduler.sockets _ready _wheel _ticks; edge/routes.py SessionRoutes._exporting;
             runtime/sessions.py SessionAdmission._waiting;
-            runtime/subscriptions.py Asking._unsure _tried _unheard _leaving _gained;
+            runtime/subscriptions.py Asking._unsure _unheard _leaving;
             runtime/mirror.py Feed.connections; runtime/user_state.py UserState.local;
             core/rate_limits.py AdmissionQueue._queue; core/rate_limits.py Openings._began freed;
             runtime/user_state.py UserStates._user_states; runtime/node.py Node._tickets;
@@ -136,7 +136,7 @@ PLACES: Final[dict[str, str]] = {
             runtime/accounts.py Accounts._listing _ending
         """,
         "remembered_ids": """
-            core/view.py wanted_by; core/view.py _in_order;
+            core/view.py wanted_by; core/view.py _listens_to; core/view.py _in_order;
             core/view.py _same; core/view.py _sight;
             upstream/asterisk/people.py number_of;
             domain/model.py handle_of; edge/credentials.py _user; runtime/user_state.py _same

@@ -248,8 +248,9 @@ class OsccLink:
         if self._replaced or self._closed:
             raise await self._lost(NORMAL)
         self._hear = hear
+        take = None if hear is None else self._take_readings
         try:
-            said = await self._said(None if hear is None else self._take_readings)
+            said = await (self._socket.receive(take) if self._opened else self._said_first(take))
         except TimeoutError:
             raise await self._lost(NORMAL) from None
         finally:
@@ -269,10 +270,8 @@ class OsccLink:
                 code = said.code
         raise await self._lost(code)
 
-    async def _said(self, take: Take | None) -> Heard:
-        """Wait for what comes next. Raises :class:`TimeoutError` when the link does not open in time."""
-        if self._opened:
-            return await self._socket.receive(take)
+    async def _said_first(self, take: Take | None) -> Heard:
+        """Wait for what comes first. Raises :class:`TimeoutError` when the link does not open in time."""
         async with self._terms.clock.timeout(max(0.0, self._opens_by - self._terms.clock.now())):
             return await self._socket.receive(take)
 
@@ -308,6 +307,8 @@ class OsccLink:
             raise LinkClosed("lost") from None
         finally:
             del self._pending[number]
+            if not self._pending:
+                self._pending.clear()  # gives back the room of what was in it
         if isinstance(told, GatewayError | LinkClosed):
             try:
                 raise told

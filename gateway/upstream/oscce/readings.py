@@ -146,7 +146,9 @@ class Readings:
         """
         found = self._sets.get(raw)
         if found is None:
-            found = self._sets[raw] = frozenset(key for key in _decode_keys(raw) or () if key is not None)
+            keys = set(_decode_keys(raw) or ())  # of a set a frozenset takes half the room
+            keys.discard(None)
+            found = self._sets[raw] = frozenset(keys)
         return found
 
     def refer(self, references: References) -> None:
