@@ -113,10 +113,12 @@ class Browsers:
         """Return a running Chromium."""
         if self._running is not None and self._running.is_connected():
             return self._running
-        playwright = self._playwright
-        if playwright is None:
-            playwright = self._playwright = await self._life.enter_async_context(async_playwright())
-        self._running = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        if self._playwright is None:
+            self._playwright = await self._life.enter_async_context(async_playwright())
+        assert self._playwright is not None
+        self._running = await self._playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox"]
+        )
         self._life.push_async_callback(self._running.close)
         return self._running
 
