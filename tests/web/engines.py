@@ -20,6 +20,9 @@ from typing import Any, Final, Protocol
 
 import aiohttp
 import pytest
+
+pytest.importorskip("playwright", reason="the group `web` is not installed: make web")
+
 from playwright.async_api import Error, Page
 
 PATIENCE_S: Final = 120.0
