@@ -137,3 +137,26 @@ def test_what_is_remembered_is_bounded_and_who_owes_nothing_goes_first() -> None
         paces.wait_s(key, 1.5, 1)
     assert len(paces) == 3
     assert paces.wait_s(1, 1.5, 1) >= 0
+
+
+async def test_of_one_connection_one_request_is_served_in_a_turn(gateway_with: Open) -> None:
+    gateway = await gateway_with(SETTINGS)
+    url = gateway.client.make_url("/v1/about")
+    request = b"GET /v1/about HTTP/1.1\r\nHost: x\r\n\r\n"
+    (many, fill), (one, ask) = [await asyncio.open_connection(url.host, url.port) for _ in range(2)]
+    answered = 0
+
+    async def count() -> None:
+        nonlocal answered
+        while True:
+            await many.readuntil(b"HTTP/1.1 200 OK")
+            answered += 1
+
+    counting = asyncio.get_running_loop().create_task(count())
+    fill.write(request * 20)
+    ask.write(request)
+    await one.readuntil(b"HTTP/1.1 200 OK")
+    assert answered <= 5, "20 requests in one packet are served before another connection's"
+    counting.cancel()
+    for writer in fill, ask:
+        writer.close()
