@@ -18,6 +18,8 @@ from tests.doubles.machine import waited_s
 from tests.scenarios.truth import Truth
 
 LOG_ONS_AT_A_TIME = 32
+DATED_MAX_S = 1.0
+"""By how much a view may be said to be newer than it is (docs/protocol.md, *Age of the data*)."""
 
 
 class Crowd:
@@ -91,7 +93,7 @@ class Crowd:
         for phone in self.phones:
             phone.seen.breaks.clear()
             phone.seen.outcomes.clear()
-            phone.seen.lie_s = 0.0
+            phone.seen.lie_s = phone.seen.dated_s = 0.0
         return asyncio.get_running_loop().time()
 
     def bustle(self, *, roam_s: float | None = 8.0, command_s: float | None = 8.0) -> None:
@@ -224,7 +226,14 @@ class Crowd:
         return found
 
     async def figures(self, fault: str, since: float, budget_per_s: float) -> Figures:
-        """Return what is to be told of a fault that began at *since*."""
+        """Return what is to be told of a fault that began at *since*.
+
+        Raises:
+            AssertionError: A view was said to be newer than it was.
+        """
+        latest = max(self.phones, key=lambda phone: phone.seen.dated_s)
+        late_s = latest.seen.dated_s
+        assert late_s <= DATED_MAX_S, f"{latest.name}: a view is said to be {late_s:.1f} s newer than it is"
         rate, over = self.observer.log_on_rate(budget_per_s, since)
         now, lit = asyncio.get_running_loop().time(), self.beacon.lit
         lines = Lines.of(await self.cluster.centre.ask("links"), self._before)

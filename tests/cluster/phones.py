@@ -29,6 +29,7 @@ from gateway.client import (
     Wishes,
 )
 from gateway.domain.commands import OwnTargetState, TargetState
+from gateway.runtime.event_loop import SystemClock
 from tests.cluster.centre import BEACON
 
 PING_S = 10.0
@@ -37,6 +38,9 @@ FRESH_S = 2.0
 CHOOSES_S = 0.05
 """So long before it connects a phone is given its address."""
 LOG_ON_PATIENCE_S = 300.0
+
+
+CLOCK = SystemClock()
 
 
 class RoamingClient(GatewayClient):
@@ -88,6 +92,8 @@ class Seen:
     """The age of the oldest view that it showed as live."""
     lie: str = ""
     """What is known of it, for people."""
+    dated_s: float = 0.0
+    """By how much a view was said to be of a later instant than the one at which it ceased to be true."""
 
 
 class Phone:
@@ -216,10 +222,19 @@ class Phone:
 
     def look(self, now: float, lit: list[float]) -> None:
         """Note how old a view is that is shown as live."""
+        self.seen.dated_s = max(self.seen.dated_s, self._dated_s(now, lit))
         if self.says_live and (age_s := self.age_s(now, lit)) > self.seen.lie_s:
             self.seen.lie_s = age_s
             connected_s = None if self.seen.connected_at is None else round(now - self.seen.connected_at, 1)
             self.seen.lie = f"{self.name} {age_s:.1f} s old at {now:.1f}, connected for {connected_s} s"
+
+    def _dated_s(self, now: float, lit: list[float]) -> float:
+        """Return by how much its view is said to be newer than it is; nodes and phones share one clock."""
+        health = self.client.health
+        unseen = self.seen.beacons[-1][1] + 1 if self.seen.beacons else 0
+        if health is None or health.as_of_ms is None or unseen >= len(lit):
+            return 0.0
+        return now + (health.as_of_ms - CLOCK.wall_ms()) / 1000 - lit[unseen]
 
     # ---- inner ----
 

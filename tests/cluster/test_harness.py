@@ -60,6 +60,11 @@ async def test_a_crowd_without_a_fault_sees_the_truth_and_a_wrong_mirror_is_noti
         values[key] = true
         assert await crowd.differences() == []
 
+        crowd.phones[0].seen.beacons.clear()  # as if the phone showed what was true at the beginning
+        await crowd.until(lambda: crowd.phones[0].seen.dated_s > 1, 10, "say how new it is")
+        with pytest.raises(AssertionError, match="newer than it is"):
+            await crowd.figures("none", began, budget_per_s=200)
+
 
 async def test_an_old_view_that_is_shown_as_live_is_noticed(tmp_path: Path) -> None:
     async with small(tmp_path) as crowd:
