@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,19 +16,21 @@ from typing import Any, Final
 
 import pytest
 
-from tests.web.engines import Window, click, one, reads, reload, says, tap, text_of, until, usable
+from tests.web.engines import Chromium, Window, click, one, reads, reload, says, tap, text_of, until, usable
 from tests.web.road import Road
 from tests.web.stage import ASSISTANT, DASHBOARD, NUMBER, PASSWORD, Stage, opened
 
 pytestmark = pytest.mark.scenario
-in_each_engine = pytest.mark.parametrize(
-    "engine",
-    [
-        "chromium",
-        # the tests of one are run by one process, which starts it once
-        pytest.param("firefox", marks=pytest.mark.xdist_group("firefox")),
-        pytest.param("webkit", marks=pytest.mark.xdist_group("webkit")),
-    ],
+_OTHERS: Final = [
+    # the tests of one are run by one process, which starts it once
+    pytest.param(engine, marks=pytest.mark.xdist_group(engine))
+    for engine in ("firefox", "webkit")
+]
+_FEW: Final = os.environ.get("ENGINES") == "few"
+"""Whether only what depends most on an engine is seen in all of them, as in .ci/run: it has 20 minutes."""
+in_each_engine = pytest.mark.parametrize("engine", ["chromium", *_OTHERS])
+in_each_engine_where_all_are_asked_for = pytest.mark.parametrize(
+    "engine", ["chromium"] if _FEW else ["chromium", *_OTHERS]
 )
 
 RTT_S: Final = 0.3
@@ -226,7 +229,7 @@ async def test_coming_back_is_grey_and_still_until_it_is_up_to_date(engine: str)
         assert await moved(window) <= 0.02
 
 
-@in_each_engine
+@in_each_engine_where_all_are_asked_for
 async def test_what_does_not_come_back_is_said_moves_nothing_and_is_live_again(engine: str) -> None:
     async with far(engine, DASHBOARD, "supervisor1") as (stage, window, way):
         await window.run(WATCH)
@@ -243,7 +246,7 @@ async def test_what_does_not_come_back_is_said_moves_nothing_and_is_live_again(e
         await reads(window, ".health-text", "Live")
 
 
-@in_each_engine
+@in_each_engine_where_all_are_asked_for
 async def test_a_dead_link_is_found_by_the_command_that_gets_no_answer(engine: str) -> None:
     async with far(engine, ASSISTANT, "agent1") as (stage, window, way):
         await reads(window, ".hero-name", "Unavailable")
@@ -263,7 +266,7 @@ async def test_a_dead_link_is_found_by_the_command_that_gets_no_answer(engine: s
         await until(window, f"{one('.unsure')} === undefined")
 
 
-@in_each_engine
+@in_each_engine_where_all_are_asked_for
 async def test_a_link_that_goes_silent_is_not_called_live_for_long(engine: str) -> None:
     async with far(engine, DASHBOARD, "supervisor1") as (_, window, way):
         way.silence()
@@ -329,7 +332,7 @@ async def standing(window: Window, *selectors: str) -> list[Any]:
     return [(x, y) for x, y, _, _ in await places(window, *selectors)]
 
 
-@in_each_engine
+@in_each_engine_where_all_are_asked_for
 async def test_nothing_moves_under_the_finger_of_an_agent_while_a_function_is_down(engine: str) -> None:
     async with far(engine, ASSISTANT, "agent1", first=ANSWERS_LATE) as (stage, window, _):
         stage.simulator.faults.set_function("Voice", "Down")
@@ -376,7 +379,7 @@ async def test_nothing_moves_under_the_finger_of_a_supervisor(engine: str) -> No
         assert await moved(window) <= 0.02
 
 
-@in_each_engine
+@in_each_engine_where_all_are_asked_for
 async def test_log_off_in_a_contact_waits_in_the_app_and_can_be_taken_back(engine: str) -> None:
     async with far(engine, ASSISTANT, "agent1") as (stage, window, _):
         key = stage.talk("agent1")
@@ -490,6 +493,7 @@ CROWDED: Final = """(() => {
 })()"""
 WIDTHS: Final = (320, 360, 390)
 PERCENTS: Final = (100, 150, 200)
+FEW_PERCENTS: Final = (100, 200)
 SETTLE_S: Final = (0.05, 0.1, 0.4, 1.5)
 """Waits between looks at a page of a new size: it may have to draw more than once."""
 
@@ -497,7 +501,7 @@ SETTLE_S: Final = (0.05, 0.1, 0.4, 1.5)
 async def crowded(window: Window, where: str) -> list[str]:
     """Return what overprints or leaves the screen, at each size, and does not come right soon."""
     found: list[str] = []
-    for percent in PERCENTS:
+    for percent in FEW_PERCENTS if _FEW and not isinstance(window, Chromium) else PERCENTS:
         await window.enlarge(percent)
         for width in WIDTHS:
             await window.resize(width, 844)
@@ -588,7 +592,7 @@ async def test_a_cold_start_on_a_hanging_network_draws_the_page_at_once(engine: 
         await reads(window, ".strip .where", "Dashboard · Berlin")
 
 
-@in_each_engine
+@in_each_engine_where_all_are_asked_for
 async def test_a_message_covers_no_figure(engine: str) -> None:
     async with far(engine, DASHBOARD, "supervisor1") as (stage, window, _):
         agent = stage.agent("agent3")
@@ -617,7 +621,7 @@ async def test_the_keyboard_hides_no_button_of_a_sheet(engine: str) -> None:
         await until(window, f"{send}.getBoundingClientRect().bottom <= innerHeight - 320")
 
 
-@in_each_engine
+@in_each_engine_where_all_are_asked_for
 async def test_a_new_name_reaches_what_is_open(engine: str) -> None:
     async with far(engine, DASHBOARD, "supervisor1", 0.0) as (stage, window, _):
         await sheet(window, stage, "agent1")
