@@ -14,6 +14,7 @@ from gateway.domain.model import Application, Device, Kind
 from gateway.domain.resources import Agent
 from gateway.domain.upstream import LoggedOn, LogOn, Opened, Part, Reading, Source
 from gateway.runtime.event_loop import SystemClock
+from gateway.runtime.ports import Clock
 from gateway.upstream.asterisk.ami import AmiAddress
 from gateway.upstream.asterisk.link import AsteriskLink
 from gateway.upstream.asterisk.monitor import Timing
@@ -56,7 +57,7 @@ class Place:
 
     fake: FakeAsterisk
     server: AsteriskServer
-    clock: SystemClock
+    clock: Clock
     people: Path
 
     async def log_on(self, login: str, application: Application, device: str = "d1") -> LoggedOn:
@@ -91,7 +92,7 @@ class Ear:
     link: AsteriskLink
     heard: Heard
     alias: int
-    clock: SystemClock
+    clock: Clock
     keys: int = 0
 
     def shown(self, kind: Kind, source: Source) -> dict[int, Part]:
@@ -128,6 +129,7 @@ class Ear:
 @asynccontextmanager
 async def place(
     *,
+    clock: Clock | None = None,
     rules: Rules | None = None,
     is_alone: bool = True,
     look_s: float = 30.0,
@@ -135,7 +137,7 @@ async def place(
     idle_s: int = 900,
 ) -> AsyncIterator[Place]:
     """Open a place with two queues and a member at a desk."""
-    clock = SystemClock()
+    clock = clock or SystemClock()
     fake = FakeAsterisk(lambda: clock.wall_ms() / 1000)
     fake.add_queue("sales")
     fake.add_queue("support")

@@ -25,7 +25,7 @@ from gateway.domain.commands import (
 )
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.model import Application, Kind, SessionSecret
-from gateway.domain.resources import Agent, FunctionState, Queue, RoutingState
+from gateway.domain.resources import Agent, FunctionState, PostProcessing, Queue, RoutingState
 from gateway.domain.upstream import (
     Attached,
     FunctionChanged,
@@ -38,6 +38,7 @@ from gateway.upstream.asterisk.people import PeopleFile, Rules, number_of, read_
 from gateway.upstream.asterisk.server import AsteriskServer
 from tests.asterisk.site import NUMBER, PASSWORD, Ear, Place, place
 from tests.contracts.upstream_sites import hearing
+from tests.doubles.clock import ManualClock
 
 REMOTE = "Local/ana@oscc-remote/n"
 DESK = "Local/2005@desk/n"
@@ -94,6 +95,36 @@ async def test_a_call_is_shown_from_ringing_to_its_end(at: Place) -> None:
         at.fake.forgets_caller = True
         at.fake.complete("sales", caller, DESK)
         await ear.until(lambda: phases() == [])
+
+
+async def test_wrap_up_ends_by_time_alone() -> None:
+    clock, never = ManualClock(), 1e6
+    rules = Rules(wrap_up_s={"sales": 10})
+    async with (
+        asyncio.timeout(30),
+        place(clock=clock, rules=rules, look_s=never, figures_s=never) as at,
+        at.linked(await at.boss()) as ear,
+    ):
+
+        def shown() -> tuple[PostProcessing | None, int | None, int | None]:
+            cem, sales = ear.agent(CEM), queue(ear)
+            assert cem is not None
+            assert (cem.routing_state, cem.handling) == (RoutingState.AVAILABLE, ())
+            return cem.post_processing, sales.agents_post_processing, sales.agents_available
+
+        caller = at.fake.join("sales")
+        at.fake.ring("sales", caller, DESK)
+        at.fake.answer("sales", caller, DESK)
+        ended_ms = clock.wall_ms()
+        at.fake.complete("sales", caller, DESK)
+        await clock.advance(1)
+        asked = len(at.fake.heard)
+        assert shown() == (PostProcessing(ended_ms, ended_ms + 10_000, extendable=False), 1, 0)
+        await clock.advance(8.9)
+        assert shown()[1:] == (1, 0)
+        await clock.advance(0.3)
+        assert shown() == (None, 0, 1)
+        assert len(at.fake.heard) == asked, "nothing was asked meanwhile"
 
 
 async def test_nothing_of_a_caller_but_the_wait_is_kept(at: Place) -> None:
@@ -324,6 +355,21 @@ async def test_a_phone_that_is_gone_too_long_is_logged_off() -> None:
         assert ended.reason is EndReason.EXPIRED
         assert at.fake.rings_at("ana") is None
         assert REMOTE not in at.fake.queues["sales"].members
+
+
+async def test_a_telephone_stops_ringing_when_no_node_moves_its_sign_of_life_on() -> None:
+    clock = ManualClock()
+    async with asyncio.timeout(30), place(clock=clock) as at, at.linked(await at.assistant()):
+        for _ in range(20):
+            await clock.advance(10)
+            ahead_s = int(at.fake.db["oscc-until"]["ana"]) - clock.wall_ms() // 1000
+            assert 60 <= ahead_s <= 90
+        moved = [one for one in at.fake.heard if one.get("Family") == "oscc-until" and "Val" in one]
+        assert len(moved) == 1 + 200 // 30, "at the log-on, then every 30 s"
+        await at.server.close()
+        assert at.fake.rings_at("ana") == NUMBER, "the node's end logs nobody off"
+        await clock.advance(91)
+        assert at.fake.rings_at("ana") is None
 
 
 async def test_a_telephone_whose_session_was_deleted_by_hand_leaves_the_queues(

@@ -6,6 +6,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from structlog.testing import capture_logs
 
 from gateway.domain.commands import (
     Executed,
+    Listen,
     SetAgentRoutingState,
     SetAutoPostProcessing,
     SetRoutingState,
@@ -20,12 +22,17 @@ from gateway.domain.commands import (
     SkillChange,
 )
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.model import Kind
+from gateway.domain.model import Application, Kind
 from gateway.domain.resources import Agent, RoutingState
-from gateway.domain.upstream import Source
+from gateway.domain.upstream import LinkClosed, Source
 from gateway.runtime.event_loop import SystemClock
 from gateway.upstream.asterisk.ami import (
+    HEADERS,
+    LINE_BYTES,
     MESSAGE_BYTES,
+    ROWS,
+    UNDER_WAY,
+    UNENDED_BYTES,
     AmiAddress,
     AmiConnection,
     Framer,
@@ -34,12 +41,13 @@ from gateway.upstream.asterisk.ami import (
     connect,
     log_in,
 )
-from gateway.upstream.asterisk.link import is_same_reason
+from gateway.upstream.asterisk.link import EVENTS, is_same_reason
 from gateway.upstream.asterisk.monitor import EFFECT_S, Monitor
 from gateway.upstream.asterisk.people import Rules, number_of
 from gateway.upstream.asterisk.state import Queues
 from tests.app.certificates import both_ends
 from tests.asterisk.site import NUMBER, Ear, Place, place
+from tests.doubles.clock import ManualClock
 from tests.doubles.fake_ami import FakeAsterisk
 
 DESK = "Local/2005@desk/n"
@@ -344,6 +352,137 @@ async def test_an_actionid_that_nobody_gave_is_ignored() -> None:
         with pytest.raises(LostError):
             await connection.read()
     assert [one["Event"] for one in seen] == ["QueueCallerJoin"]
+
+
+# ---- bounds ----
+
+PAGE = Path(__file__).parents[2] / "docs" / "asterisk.md"
+
+
+def test_the_page_names_the_bounds() -> None:
+    page = " ".join(PAGE.read_text("utf-8").split())
+    bounds = (
+        f"{LINE_BYTES:,} bytes; control characters are refused",
+        f"{MESSAGE_BYTES // 1024} KiB, {HEADERS:,} lines; {UNENDED_BYTES // 2**20} MiB without its end",
+        f"{ROWS:,} rows",
+        f"{UNDER_WAY}; the next is `busy`",
+        f"{EVENTS:,}; then the link",
+    )
+    for bound in bounds:
+        assert bound in page
+
+
+async def test_a_value_that_no_line_can_carry_is_refused_and_not_sent() -> None:
+    longest = "x" * (LINE_BYTES - len("Val: "))
+    async with asyncio.timeout(30), place() as at:
+
+        async def put(value: str) -> None:
+            await at.server.monitor.action("DBPut", {"Family": "f", "Key": "k", "Val": value})
+
+        await put(longest)
+        for value in (f"{longest}x", "a\r\nAction: Logoff", "a\nb", "a\0b", "a\x7fb"):
+            with pytest.raises(GatewayError) as refused:
+                await put(value)
+            assert refused.value.code is ErrorCode.BAD_REQUEST
+        assert at.fake.db["f"]["k"] == longest
+
+
+@pytest.mark.parametrize(
+    ("raw", "left_out"),
+    [
+        (b"A: b\r\n" * (HEADERS - 1) + b"A: b", 0),
+        (b"A: b\r\n" * HEADERS + b"A: b", 1),
+        (b"A: ".ljust(MESSAGE_BYTES, b"x"), 0),
+        (b"A: ".ljust(MESSAGE_BYTES + 1, b"x"), 1),
+    ],
+    ids=["lines", "a line more", "bytes", "a byte more"],
+)
+def test_a_message_beyond_its_bound_is_left_out_and_the_next_one_is_read(raw: bytes, left_out: int) -> None:
+    framer = Framer()
+    _, *read = framer.feed(b"Asterisk Call Manager/13.0.0\r\n" + raw + b"\r\n\r\nEvent: X\r\n\r\n")
+    assert (len(read), framer.left_out) == (2 - left_out, left_out)
+    assert read[-1] == {"Event": "X"}
+
+
+LIST = b"Response: Success\r\nActionID: 1\r\nEventList: start\r\n\r\n"
+ROW_OF_LIST = b"Event: Row\r\nActionID: 1\r\n\r\n"
+FEW = 50
+
+
+@pytest.mark.parametrize(
+    ("sent", "reason"),
+    [
+        (b"x" * UNENDED_BYTES, "closed"),
+        (b"x" * (UNENDED_BYTES + 1), "protocol"),
+        (LIST + ROW_OF_LIST * FEW, "closed"),
+        (LIST + ROW_OF_LIST * (FEW + 1), "protocol"),
+    ],
+    ids=["bytes", "a byte more", "rows", "a row more"],
+)
+async def test_what_does_not_end_ends_the_connection(
+    monkeypatch: pytest.MonkeyPatch, sent: bytes, reason: str
+) -> None:
+    monkeypatch.setattr("gateway.upstream.asterisk.ami.ROWS", FEW)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"Asterisk Call Manager/13.0.0\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(sent)
+        writer.close()
+
+    async with asyncio.timeout(10), await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        address = AmiAddress("127.0.0.1", port, "oscc", "secret")
+        connection = await connect(address, SystemClock(), lambda _: None, lambda: None)
+        with pytest.raises(ExceptionGroup) as ended:
+            await _ask(connection)
+    lost = ended.value.exceptions[0]
+    assert isinstance(lost, LostError)
+    assert lost.reason == reason
+
+
+async def _ask(connection: AmiConnection) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(connection.read())
+        await connection.action("QueueStatus")
+
+
+async def test_one_action_more_than_may_wait_is_busy() -> None:
+    clock = ManualClock()
+    async with asyncio.timeout(30), place(clock=clock) as at, asyncio.TaskGroup() as tasks:
+        await clock.settle()
+        at.fake.freeze()
+        ping = partial(at.server.monitor.action, "Ping")
+        asked = [tasks.create_task(ping()) for _ in range(UNDER_WAY)]
+        await clock.settle()
+        with pytest.raises(GatewayError) as refused:
+            await ping()
+        assert refused.value.code is ErrorCode.BUSY
+        at.fake.thaw()
+    assert [one.result()["Ping"] for one in asked] == ["Pong"] * UNDER_WAY
+
+
+async def test_a_link_that_is_not_read_ends_at_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.upstream.asterisk.link.EVENTS", FEW)
+    clock = ManualClock()
+    async with asyncio.timeout(30), place(clock=clock) as at:
+        boss, cem = await at.boss(), await at.log_on("cem", Application.DASHBOARD)
+        async with at.linked(cem) as ear:
+            link = await at.server.open(boss.user.id, boss.secret, token=1, holder="a")
+            async with asyncio.TaskGroup() as tasks:
+                asked = tasks.create_task(link.request(Listen(Kind.AGENT, Source.REALTIME, None)))
+                while await link.receive() is not None:
+                    pass  # until the answer
+            assert asked.done()
+            most = 0
+            for turn in range(2 * FEW):
+                at.fake.set_paused(DESK, None if turn % 2 else "Lunch")
+                await clock.settle()
+                most = max(most, link.waiting)
+            assert most == FEW
+            with pytest.raises(LinkClosed):
+                await link.receive()
+            assert shown(ear, CEM).routing_state is RoutingState.AVAILABLE
 
 
 # ---- the connection ----
