@@ -88,6 +88,7 @@ class Waiting:
     unique: str
     number: str
     since: float
+    came_at: int = 1  # its first position
 
 
 @dataclass
@@ -104,6 +105,8 @@ class Queue:
     completed: int = 0
     abandoned: int = 0
     within: int = 0
+    pauses_absent: bool = False
+    """``autopause = all``: a member who does not answer is paused in all queues."""
     members: dict[str, Membership] = field(default_factory=dict)
     callers: list[Waiting] = field(default_factory=list)
 
@@ -391,7 +394,7 @@ class FakeAsterisk:
         queue = self.queues[queue_name]
         self._unique += 1
         unique = f"sandbox-{int(self._now())}.{self._unique}"
-        queue.callers.append(Waiting(unique, number, self._now()))
+        queue.callers.append(Waiting(unique, number, self._now(), len(queue.callers) + 1))
         at = [("Position", str(len(queue.callers))), ("Count", str(len(queue.callers)))]
         self._tell("QueueCallerJoin", [*self._channel(queue, unique, number), *at])
         return unique
@@ -446,6 +449,8 @@ class FakeAsterisk:
         caller = self._caller(queue, unique)
         more = [("RingTime", "12000")]
         self._tell("AgentRingNoAnswer", [*self._with_member(queue, caller, interface), *more])
+        if queue.pauses_absent:
+            self.set_paused(interface, "Auto-Pause")
         self.device(interface, 1)
 
     def abandon(self, queue_name: str, unique: str) -> None:
@@ -454,8 +459,8 @@ class FakeAsterisk:
         caller = self._caller(queue, unique)
         queue.abandoned += 1
         at = [
-            ("Position", "1"),
-            ("OriginalPosition", "1"),
+            ("Position", str(queue.callers.index(caller) + 1)),
+            ("OriginalPosition", str(caller.came_at)),
             ("HoldTime", str(int(self._now() - caller.since))),
         ]
         self._tell("QueueCallerAbandon", [*self._channel(queue, unique, caller.number), *at])
@@ -780,8 +785,8 @@ class FakeAsterisk:
         return next(caller for caller in queue.callers if caller.unique == unique)
 
     def _leave(self, queue: Queue, caller: Waiting) -> None:
+        at = [("Position", str(queue.callers.index(caller) + 1)), ("Count", str(len(queue.callers) - 1))]
         queue.callers.remove(caller)
-        at = [("Position", "1"), ("Count", str(len(queue.callers)))]
         self._tell("QueueCallerLeave", [*self._channel(queue, caller.unique, caller.number), *at])
 
 

@@ -1,6 +1,6 @@
 """The small Asterisk of the tests does what the live one did: same actions, same answers and events.
 
-Numbers and times differ. A recording is compared up to its first call, since callers are played.
+Numbers and times differ. What callers and telephones do in a recording is played to the small one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,11 @@ from gateway.upstream.asterisk.ami import Framer, Message
 from tests.asterisk import recordings
 from tests.doubles.fake_ami import FakeAsterisk, Membership
 
-RECORDED = ("05-pause", "06-members", "07-penalty", "12-remote-number", "14-twice")
+RECORDED = (
+    *("02-queue-status", "03-call-life", "04-abandon", "05-pause", "06-members", "07-penalty"),
+    *("12-remote-number", "14-twice", "17-complete-without-caller", "18-call-on-ami-11"),
+    "19-no-answer-on-ami-11",
+)
 VOLATILE = frozenset(
     {
         "ActionID",
@@ -33,11 +37,35 @@ VOLATILE = frozenset(
         "ServicelevelPerf2",
         "Uptime",
         "LastReload",
+        *(
+            "Context",
+            "Exten",
+            "Channel",
+            "Uniqueid",
+            "Linkedid",
+            "HoldTime",
+            "RingTime",
+            "LongestHoldTime",
+            "Wait",
+        ),
+        "Reason",  # who ended a call
     }
 )
 ANA = "Local/2001@oscc-remote/n"
-BEGINS_WITH = {"06-members": (("sales", ANA, 0, 7, "Call-backs"), ("support", ANA, 1, 0, "Training"))}
+BEGINS_WITH = dict.fromkeys(
+    ("03-call-life", "04-abandon", "06-members"),
+    (("sales", ANA, 0, 7, "Call-backs"), ("support", ANA, 1, 0, "Training")),
+)
 """Recording → memberships that earlier recordings have left: queue, interface, penalty, wrap-up, reason."""
+PLAYED = {
+    *("QueueMemberStatus", "QueueCallerJoin", "AgentCalled", "AgentConnect", "AgentRingNoAnswer"),
+    *("AgentComplete", "QueueCallerAbandon"),
+}
+"""Events that a caller or a telephone causes, and no action."""
+ENDS_AT = {"02-queue-status": "QueueRule", "05-pause": "AgentConnect"}
+"""Recording → what is not compared, nor what follows: the small one has no rules; a telephone that answers
+is in use at once, not 0.5 s later.
+"""
 
 
 def furnished(name: str) -> FakeAsterisk:
@@ -45,9 +73,13 @@ def furnished(name: str) -> FakeAsterisk:
     now = 1_795_879_732.0
     fake = FakeAsterisk(lambda: now)
     fake.add_queue("support", strategy="leastrecent").service_level = 30
+    if name.endswith("-on-ami-11"):
+        fake.add_queue("sales").pauses_absent = True
+        return fake
     fake.add_queue("vip", strategy="linear", length=5).service_level = 10
     fake.queues["vip"].weight = 10
     fake.add_queue("sales")
+    fake.db["oscc-number"] = {"2001": "+493012345670"}
     for queue, number, called, penalty in (
         ("support", 2006, "Finn Desk", 0),
         ("support", 2007, "Gila Desk", 0),
@@ -90,20 +122,56 @@ def said(message: Message) -> list[tuple[str, str]]:
     return [(name, value) for name, value in message.items() if name not in VOLATILE]
 
 
-def steps(name: str) -> list[tuple[bytes, list[Message]]]:
-    """Return the actions of a recording up to its first call, each with what followed it."""
-    found: list[tuple[bytes, list[Message]]] = []
-    framer = Framer()
+def steps(name: str) -> list[tuple[bytes | Message, list[Message]]]:
+    """Return what was done in a recording, actions and calls, each with what followed it."""
+    found: list[tuple[bytes | Message, list[Message]]] = []
+    framer, kind, leaving = Framer(), "", list[Message]()
     framer.feed(b"Asterisk Call Manager/13.0.0\r\n")
     for line in recordings.read(name):
+        if ENDS_AT.get(name, "-") in line.headers.values():
+            break
         if line.way == ">":
             found.append((line.raw, []))
-        elif "Asterisk Call Manager" not in line.raw.decode():
-            for message in framer.feed(line.raw):
-                if message.get("Event", "").startswith(("QueueCaller", "AgentCalled")):
-                    return found[:-1]
-                found[-1][1].append(message)
+            continue
+        for message in () if "Asterisk Call Manager" in line.raw.decode() else framer.feed(line.raw):
+            before, kind = kind, message.get("Event", "")
+            if kind == "QueueCallerLeave" and before != "QueueCallerAbandon":
+                leaving.append(message)  # the caller is about to be connected
+                continue
+            if kind in PLAYED:
+                found.append((message, leaving))
+                leaving = []
+            found[-1][1].append(message)
     return found
+
+
+class Calls:
+    """Plays to an Asterisk what callers and telephones did in a recording."""
+
+    def __init__(self, fake: FakeAsterisk) -> None:
+        self._fake = fake
+        self._callers: dict[str, str] = {}
+
+    def play(self, event: Message) -> None:
+        """Do what caused *event*."""
+        fake, queue, interface = self._fake, event["Queue"], event.get("Interface", "")
+        caller = self._callers.get(event.get("Uniqueid", ""), "")
+        match event["Event"]:
+            case "QueueMemberStatus":
+                fake.device(interface, int(event["Status"]))
+            case "QueueCallerJoin":
+                self._callers[event["Uniqueid"]] = fake.join(queue)
+            case "AgentCalled":
+                fake.ring(queue, caller, interface)
+            case "AgentConnect":
+                fake.answer(queue, caller, interface)
+            case "AgentRingNoAnswer":
+                fake.ring_no_answer(queue, caller, interface)
+            case "QueueCallerAbandon":
+                fake.abandon(queue, caller)
+            case _:
+                fake.forgets_caller = not caller
+                fake.complete(queue, caller, interface)
 
 
 def shown(messages: list[Message]) -> list[list[tuple[str, str]]]:
@@ -118,15 +186,20 @@ async def test_the_same_actions_have_the_same_answers_and_events(name: str) -> N
     fake, writer = furnished(name), Writer()
     session = Session(fake, cast(asyncio.StreamReader, None), cast(asyncio.StreamWriter, writer))
     fake.sessions.add(session)
-    taken = steps(name)
+    taken, calls = steps(name), Calls(fake)
     assert len(taken) > 4
     pending: list[Message] = []
     mine: list[Message] = []
-    for raw, messages in taken:
-        fields = dict(line.split(": ", 1) for line in raw.decode().strip().split("\r\n") if ": " in line)
-        await session.serve(fields | ({"Secret": "secret"} if "Secret" in fields else {}))
+    for cause, messages in taken:
+        if isinstance(cause, bytes):
+            lines = cause.decode().strip().split("\r\n")
+            fields = dict(line.split(": ", 1) for line in lines if ": " in line)
+            known = {"Username": "oscc", "Secret": "secret"} if "Secret" in fields else {}
+            await session.serve(fields | known)
+        else:
+            calls.play(cause)
         pending += messages
         mine += writer.take()
-        if messages:  # several actions were sent without waiting for their answers
-            assert shown(mine) == shown(pending), fields
+        if shown(messages):  # several actions were sent without waiting for their answers
+            assert shown(mine) == shown(pending), cause
             pending, mine = [], []

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from copy import copy
+
 import pytest
 
 from gateway.domain.resources import Agent, Queue
@@ -101,6 +104,64 @@ def test_events_lead_to_what_the_next_reading_says(name: str) -> None:
         assert replay.differing == []
     if name in {"03-call-life", "05-pause"}:
         assert replay.compared > 3
+
+
+REMOTE = "Local/2001@oscc-remote/n"
+
+
+def _states(name: str) -> Iterator[tuple[str, Queues]]:
+    """Yield each event of a recording with the state behind it; a reading counts as one of everything."""
+    queues, messages = Queues(), _messages(name)
+    reading = queues.begin(with_members=True)
+    reading.row({"Event": "QueueParams", "Queue": "sales"}, 0)
+    reading.row({"Event": "QueueMember", "Queue": "sales", "Location": REMOTE}, 0)
+    reading.end()
+    for now_ms, message in messages:
+        if message.get("Message") == "Queue status will follow":
+            reading = queues.begin(with_members=True)
+        elif message.get("Event") == "QueueStatusComplete":
+            reading.end()
+        elif "ActionID" in message:
+            reading.row(message, now_ms)
+        else:
+            queues.event(message, now_ms)
+        yield message.get("Event", ""), queues
+
+
+def _after_readings(name: str) -> list[dict[tuple[str, str], Membership]]:
+    """Return the memberships after each reading, by queue and interface."""
+    return [
+        {
+            (one.name, key): copy(member)
+            for one in queues.queues.values()
+            for key, member in one.members.items()
+        }
+        for event, queues in _states(name)
+        if event == "QueueStatusComplete"
+    ]
+
+
+def test_a_reading_shows_a_reload_of_which_no_event_told() -> None:
+    changed, restored, *_ = _after_readings("08-reload")
+    assert {queue for queue, _ in changed} == {"support", "night", "vip-gone", "sales"}
+    assert {queue for queue, _ in restored} == {"support", "vip", "sales"}
+    gila, finn = ("support", "Local/2007@desk/n"), ("sales", "Local/2006@desk/n")
+    assert (changed[gila].penalty, restored[gila].penalty) == (4, 0)
+    assert (finn in changed, finn in restored) == (False, True)
+
+
+def test_a_restart_keeps_who_was_added_and_ends_the_call() -> None:
+    (after,) = _after_readings("10-restart")
+    kept = {queue: member.reason for (queue, interface), member in after.items() if interface == REMOTE}
+    assert kept == {"sales": "Call-backs", "support": "Training"}
+    assert not any(member.in_call for member in after.values())
+
+
+def test_a_pause_that_a_kill_has_lost_is_corrected_by_the_reading() -> None:
+    reasons: dict[str, None] = {}
+    for _, queues in _states("11-kill"):
+        reasons |= {one.reason: None for key, one in queues.queues["sales"].members.items() if key == REMOTE}
+    assert list(reasons) == ["", "Training", "Lunch"]
 
 
 def test_a_call_rings_is_connected_and_ends() -> None:
