@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import signal
+from http.client import HTTPConnection
+from pathlib import Path
 
 import pytest
 
-from gateway.app.cli.demo import board_options, introduction
+from gateway.app.cli.demo import SECRET_VARIABLE, board_options, introduction
 from gateway.app.main import main
 from gateway.app.wiring import Addresses
 from gateway.simulator import SimulatorSettings
 from tests.app.processes import run, running
+from tests.app.samples import LOG_ON
 
 SMALL = ("--port", "0", "--agents", "3", "--queues", "2")
 
@@ -30,6 +34,39 @@ def test_a_signal_ends_all_of_it(number: signal.Signals, options: tuple[str, ...
         process.until("Ctrl-C ends it." if options else "upstream ")
         ended = process.end(number)
     assert (ended.code, ended.err) == (0, "")
+
+
+def test_both_apps_log_on_at_a_simulated_asterisk() -> None:
+    with running("demo", "--asterisk", *SMALL) as process:
+        client = process.until("A gateway to it").split()[-1]
+        process.until("upstream ● live")  # the board is a Dashboard that has logged on
+        agent = {"application": "remote_assistant", "user_name": "remote1", "remote_number": "+49301234567"}
+        http = HTTPConnection(client.removeprefix("http://"))
+        body = json.dumps({**LOG_ON, "site": "demo", **agent})
+        http.request("POST", "/v1/sessions", body, {"Content-Type": "application/json"})
+        assert http.getresponse().status == 201
+        http.close()
+        ended = process.end(signal.SIGINT)
+    assert ended.code == 0
+    assert [json.loads(line)["logger"] for line in ended.err.splitlines()] == ["gateway.audit"]
+
+
+def test_a_real_asterisk_that_cannot_be_used_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, own_logging: None
+) -> None:
+    url, named = "ami://127.0.0.1:1", ("--people", str(tmp_path / "people.toml"))
+    monkeypatch.delenv(SECRET_VARIABLE, raising=False)
+
+    def refusal(*arguments: str) -> str:
+        assert main(["demo", *SMALL, *arguments]) == 2
+        return capsys.readouterr().err
+
+    missing = refusal("--asterisk", url)
+    assert "needs --people FILE" in missing
+    assert f"secret in {SECRET_VARIABLE}" in missing
+    assert "needs --asterisk URL" in refusal("--asterisk", *named)
+    monkeypatch.setenv(SECRET_VARIABLE, "canary")
+    assert "cannot be read: No such file" in refusal("--asterisk", url, *named)
 
 
 def test_without_a_board_the_time_ends_it(own_logging: None, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,6 +24,7 @@ from typing import Final, NamedTuple
 from pydantic import SecretStr
 
 from gateway.app import logging, process, wiring
+from gateway.app.cli.check import check_site
 from gateway.app.cli.watch import WatchError, WatchOptions, add_lines, watch
 from gateway.app.config.errors import ConfigError
 from gateway.app.config.settings import (
@@ -96,7 +97,11 @@ def add_common_arguments(parser: argparse.ArgumentParser, door: str) -> None:
 
 
 def run_demo(args: argparse.Namespace) -> int:
-    """Run the demo until SIGTERM, SIGINT or the time is over. Returns the exit code."""
+    """Run the demo until SIGTERM, SIGINT or the time is over. Returns the exit code.
+
+    Raises:
+        ConfigError: The Asterisk of the command line cannot be used.
+    """
     try:
         center = SimulatorSettings(agents=args.agents, queues=args.queues)
     except ValueError as error:
@@ -106,6 +111,8 @@ def run_demo(args: argparse.Namespace) -> int:
     logging.configure("error", secrets.pseudonym_key, sys.stderr)
     process.raise_file_limit()
     is_asterisk = args.asterisk is not None
+    if args.people is not None and not args.asterisk:
+        raise ConfigError(["--people FILE needs --asterisk URL: these people may log on at a real Asterisk."])
     try:
         return process.run_loop(
             run_asterisk_demo(args, secrets) if is_asterisk else _demo(center, secrets, args)
@@ -227,7 +234,7 @@ async def run_asterisk_demo(args: argparse.Namespace, secrets: SecretsSection) -
     """Run the demo until SIGTERM, SIGINT or the time is over. Returns the exit code.
 
     Raises:
-        ConfigError: A real Asterisk is named without its people or secret.
+        ConfigError: A real Asterisk is named without its people or secret, or cannot be used.
     """
     stopping, clock = StopRequest(), SystemClock()
     with stopping.on_signals():
@@ -238,6 +245,9 @@ async def run_asterisk_demo(args: argparse.Namespace, secrets: SecretsSection) -
                 else await stack.enter_async_context(_simulated_asterisk(args))
             )
             settings = _asterisk_demo_settings(place, args.port)
+            fault = (await check_site(0, settings.sites[0], clock)).fault if args.asterisk else None
+            if fault is not None:
+                raise ConfigError([fault])
             addresses = await stack.enter_async_context(wiring.serving(settings, secrets, clock, stopping))
             told = _ASTERISK_INTRODUCTION.format(
                 what=place.what, client=addresses.client, ops=addresses.ops, people=place.people
@@ -255,6 +265,7 @@ async def run_asterisk_demo(args: argparse.Namespace, secrets: SecretsSection) -
                 for_s=args.for_s,
                 refresh_s=1.0 if sys.stdout.isatty() else 5.0,
                 lines=args.lines,
+                waits_for_site=True,
                 footer=f"gateway {addresses.client} · password {PASSWORD} · Ctrl-C ends it",
             )
             code = await watch(options, stopping=stopping)

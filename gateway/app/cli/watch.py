@@ -77,6 +77,8 @@ class WatchOptions:
     """What stands below the board, in a line or several; made for each frame."""
     trusted: ssl.SSLContext | None = None
     zone: tzinfo | None = None
+    waits_for_site: bool = False
+    """Whether a log-on is repeated while the site is not reached: it starts together with the board."""
 
 
 class WatchError(Exception):
@@ -326,12 +328,13 @@ async def _log_on_patiently(
 ) -> SessionCreated:
     """Log on; when too many do so just now, come back when the gateway says, for as long as is bearable."""
     give_up_at = clock.now() + LOG_ON_PATIENCE_S
+    repeated = BUSY | ({ErrorCode.UPSTREAM_UNAVAILABLE} if options.waits_for_site else set())
     while True:
         try:
             return await _try_log_on(client, options, site, accepted)
         except GatewayError as error:
             wait_s = error.retry_after_s
-            if error.code not in BUSY or wait_s is None or clock.now() + wait_s > give_up_at:
+            if error.code not in repeated or wait_s is None or clock.now() + wait_s > give_up_at:
                 raise
             await clock.sleep(wait_s)
 
