@@ -1,7 +1,7 @@
 /** Who does what, and for how long? All agents of the session, by state, team and queue. */
 import {ICONS, SHOWN, count, pendingText, stateIcon, stateOf, withReason} from './states.js';
 import {several} from './bulk.js';
-import {Rows} from './rows.js';
+import {Rows, stepped} from './rows.js';
 import {able, attribute, byName, fill, h, icon, NONE, put, reicon, shown, since, t, whole} from './ui.js';
 
 /** A row of an agent, for every list of agents. */
@@ -11,7 +11,8 @@ export function agentRow(live, go, isSelected = () => false) {
   const mark = icon('unknown', 'state');
   const [name, what, time] = ['name', 'what', 'time'].map((part) => h('span', {class: `a-${part}`}));
   const next = h('span', {class: 'chip-text'});
-  const chip = h('span', {class: 'chip next', hidden: true}, icon('next'), next);
+  const then = h('span', {class: 'sr'}, `${t('then')} `);
+  const chip = h('span', {class: 'chip next', hidden: true}, icon('next'), then, next);
   const absent = h('span', {class: 'chip warn', hidden: true}, icon('down'), h('span'));
   const act = h(
     'button',
@@ -42,6 +43,7 @@ export function agentRow(live, go, isSelected = () => false) {
     put(what, withReason(state.text, agent.handling?.length ? null : live.reason(agent.reason_id)));
     shown(chip, pending !== null);
     attribute(chip, 'data-asked', asked !== null);
+    shown(then, asked === null);
     if (pending !== null) put(next, pending);
     tick();
   };
@@ -123,7 +125,13 @@ export class Agents {
         h('div', {class: 'filter-line'}, this.search, this.many),
         h(
           'div',
-          {class: 'chips', role: 'group', 'aria-label': t('agents.states')},
+          {
+            class: 'chips',
+            role: 'toolbar',
+            'aria-label': t('agents.states'),
+            onkeydown: (event) => this.arrow(event),
+            onfocusin: () => this.rove(),
+          },
           [...this.chips.values()].map(({element}) => element),
         ),
       ),
@@ -152,6 +160,28 @@ export class Agents {
     return {element, number};
   }
 
+  /** The filters that are offered. */
+  get offered() {
+    return [...this.chips.values()].map(({element}) => element).filter(({hidden}) => !hidden);
+  }
+
+  /** One filter is reached by Tab: the one with the focus, or else the chosen one. Arrows lead to the others. */
+  rove() {
+    const {offered} = this;
+    const chosen = offered.find((each) => each.getAttribute('aria-pressed') === 'true');
+    const at = offered.find((each) => each === document.activeElement) ?? chosen ?? offered[0];
+    for (const each of offered) attribute(each, 'tabindex', each === at ? '0' : '-1');
+  }
+
+  arrow(event) {
+    const {offered} = this;
+    const key = {ArrowRight: 'ArrowDown', ArrowLeft: 'ArrowUp'}[event.key] ?? event.key;
+    const to = stepped(key, offered.indexOf(event.target), offered.length);
+    if (to === null || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    offered[to].focus();
+  }
+
   /** Filters outlive a reload; they are ids and names of states. What is typed is a person's name: it does not. */
   keep() {
     const {state, within} = this;
@@ -161,6 +191,7 @@ export class Agents {
   marks() {
     for (const [name, {element}] of this.chips)
       attribute(element, 'aria-pressed', String(name === this.state));
+    this.rove();
   }
 
   select(id) {
@@ -210,6 +241,7 @@ export class Agents {
       put(number, known ? whole(name ? counts[name] : within.length) : NONE);
       shown(element, !name || counts[name] > 0 || name === this.state);
     }
+    this.rove();
   }
 
   sort() {
@@ -229,12 +261,14 @@ export class Agents {
     able(this.many, known && !this.live.frozen);
   }
 
+  /** The teams, queues and skills to choose from; what is pinned stands first. */
   places() {
+    const {pins} = this.shell.choices;
     const named = (kind) =>
       this.live
         .of(kind)
         .map(([key, {name}]) => [key, name ?? NONE])
-        .sort((a, b) => byName(a[1], b[1]));
+        .sort((a, b) => pins.includes(b[0]) - pins.includes(a[0]) || byName(a[1], b[1]));
     const [groups, queues] = [named('group'), named('queue')];
     const skills = this.live
       .catalogue('skills')

@@ -17,6 +17,26 @@ export function stepped(key, place, length, columns = 1) {
   return to === undefined || to === null || to < 0 || to >= length || to === place ? null : to;
 }
 
+const COME_MS = 160,
+  MOVE_MS = 180;
+const calm = matchMedia('(prefers-reduced-motion: reduce)');
+let pressed = false;
+for (const name of ['pointerdown', 'pointerup', 'pointercancel'])
+  addEventListener(name, () => (pressed = name === 'pointerdown'), {capture: true, passive: true});
+
+/** Whether rows may be seen moving: not under a finger, nor where the person wants it calm. */
+export const mayMove = () => !pressed && !calm.matches && !document.hidden;
+
+/** A row appears. Opacity and transform only: nothing else on the page moves for it. @param {HTMLElement} element */
+export const comes = (element) =>
+  (element.motion = element.animate({opacity: [0, 1]}, {duration: COME_MS, easing: 'ease-out'}));
+
+/** A row goes from where it stood to where it stands. @param {HTMLElement} element @param {string} from a transform */
+export function goes(element, from) {
+  const way = [from, element.style.transform || 'none'];
+  element.motion = element.animate({transform: way}, {duration: MOVE_MS, easing: 'ease-in-out'});
+}
+
 /** Whether an element is seen in what scrolls it. */
 const within = (element, scroller) => {
   const [inner, outer] = [element, scroller].map((each) => each.getBoundingClientRect());
@@ -50,6 +70,9 @@ export class Rows {
     this.spare = [];
     this.touched = -Infinity;
     this.wish = null;
+    /** Whether the next layout shows another order, whether that is seen as movement, and which rows go from where. */
+    this.reordered = this.moves = false;
+    this.going = [];
     this.stop = new AbortController();
     this.draw = framed(() => this.layout());
     const touch = () => {
@@ -91,6 +114,7 @@ export class Rows {
   order(keys) {
     const same = keys.length === this.keys.length;
     if (same && (this.busy || keys.every((key, place) => key === this.keys[place]))) return;
+    this.reordered = this.used.size > 0;
     this.keys = keys;
     this.draw();
   }
@@ -120,9 +144,13 @@ export class Rows {
     const above = scroller.getBoundingClientRect().top - element.getBoundingClientRect().top;
     const first = Math.max(0, Math.floor((above - 200) / (height + gap))) * columns;
     const last = Math.ceil((above + scroller.clientHeight + 200) / (height + gap)) * columns;
+    this.moves = this.reordered && !this.busy && mayMove();
+    this.reordered = false;
     this.bind(first, wide ? Math.max(first, last) : first, columns, (wide + gap) / columns);
     this.rove();
     if (wide) this.grant();
+    // last: until it moves, each row is measured where it will stand
+    for (const [row, from] of this.going.splice(0)) goes(row, from);
   }
 
   keyOf = (target) => [...this.used.keys()].find((key) => this.used.get(key).element.contains(target));
@@ -211,8 +239,11 @@ export class Rows {
 
   take(key) {
     const row = this.spare.pop() ?? this.make();
+    row.element.at = null; // it comes, wherever it was before
+    row.element.motion?.cancel();
     this.used.set(key, row);
     row.show(key);
+    if (this.moves) comes(row.element);
     return row;
   }
 
@@ -223,8 +254,11 @@ export class Rows {
     const top = Math.floor(index / columns) * (this.height + this.gap);
     const at = `translate(${left}px, ${top}px)`;
     if (element.at !== at) {
+      const from = element.at;
       element.at = at;
       element.style.transform = at;
+      if (from) element.motion?.cancel();
+      if (this.moves && from) this.going.push([element, from]);
     }
     const size = `${step - this.gap}px ${this.height}px`;
     if (element.size !== size) {

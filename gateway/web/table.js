@@ -1,7 +1,7 @@
 /** All queues at once on a desk: one line each, sorted by what one looks for. */
 import {NAMES} from './levels.js';
-import {stepped} from './rows.js';
-import {attribute, byName, h, icon, NONE, pct, put, reicon, since, t, whole} from './ui.js';
+import {comes, goes, mayMove, stepped} from './rows.js';
+import {attribute, byName, h, icon, NONE, pct, put, reicon, since, t, tOr, whole} from './ui.js';
 
 /** Name → what stands in the cell, and what is sorted by; null stands last. */
 const COLUMNS = {
@@ -16,6 +16,8 @@ const COLUMNS = {
 };
 const NAMED = Object.keys(COLUMNS);
 const CALM_MS = 2500;
+/** Of more lines, most are out of sight. */
+const MOVED_AT_MOST = 100;
 
 export class QueueTable {
   /** @param {import('./queues.js').Queues} queues how queues stand, and in which order */
@@ -47,7 +49,7 @@ export class QueueTable {
     return h(
       'th',
       {scope: 'col', class: `t-${name}`},
-      h('button', {type: 'button', onclick: () => this.sortBy(name)}, t(`column.${name}`)),
+      h('button', {type: 'button', onclick: () => this.sortBy(name)}, tOr(`column.${name}`, t(`kpi.${name}`))),
     );
   }
 
@@ -85,6 +87,8 @@ export class QueueTable {
     const keys = this.sorted(worst);
     const calm = performance.now() - this.touched > CALM_MS;
     if (keys.length === this.keys.length && (!calm || keys.every((key, place) => key === this.keys[place]))) return;
+    const moves = calm && this.keys.length > 0 && keys.length <= MOVED_AT_MOST && mayMove();
+    const stood = moves ? this.tops() : null;
     this.keys = keys;
     const there = new Set(keys);
     for (const [key, {element}] of this.lines) {
@@ -101,6 +105,21 @@ export class QueueTable {
     }
     if (this.body.contains(held) && held !== document.activeElement) held.focus({preventScroll: true});
     this.rove();
+    if (stood) this.move(stood);
+  }
+
+  /** Where the lines stand, by key. */
+  tops() {
+    return new Map([...this.lines].map(([key, {element}]) => [key, element.offsetTop]));
+  }
+
+  /** Lines that stood elsewhere go from there, new ones appear. @param {Map<string, number>} stood */
+  move(stood) {
+    for (const [key, top] of this.tops()) {
+      const {element} = this.lines.get(key);
+      if (!stood.has(key)) comes(element);
+      else if (stood.get(key) !== top) goes(element, `translateY(${stood.get(key) - top}px)`);
+    }
   }
 
   line(key) {

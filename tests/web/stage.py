@@ -47,6 +47,7 @@ __all__ = [
     "DASHBOARD",
     "DESK",
     "DRAWN",
+    "MOTIONS",
     "NUMBER",
     "PASSWORD",
     "PHONE",
@@ -76,6 +77,14 @@ PHONE: dict[str, Any] = {
 }
 DRAWN = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 """Waits until what has changed is drawn."""
+MOTIONS = """globalThis.motions = [];
+const animate = Element.prototype.animate;
+Element.prototype.animate = function (frames, how) {
+  const motion = animate.call(this, frames, how);
+  motions.push({motion, tag: this.tagName, kind: Object.keys(frames).join(), ms: how.duration});
+  return motion;
+};"""
+"""Before a page: notes what it lets move."""
 DESK: dict[str, Any] = {
     "viewport": {"width": 1440, "height": 900},
     "is_mobile": False,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.web.stage import ASSISTANT, DASHBOARD, DESK, DRAWN, Page, Stage, expect, opened
+from tests.web.stage import ASSISTANT, DASHBOARD, DESK, DRAWN, MOTIONS, Page, Stage, expect, opened
 from tests.web.test_accessibility import faults
 
 pytestmark = pytest.mark.scenario
@@ -14,6 +14,7 @@ pytestmark = pytest.mark.scenario
 
 async def test_queues_are_a_table_that_is_sorted_by_what_one_looks_for() -> None:
     async with opened(warm_up_s=0) as stage, stage.page(**DESK) as page:
+        await page.add_init_script(MOTIONS)
         await stage.live(page, DASHBOARD, "supervisor1")
         queues = list(stage.simulator.center.directory.queues.values())
         stage.send_away()
@@ -23,6 +24,7 @@ async def test_queues_are_a_table_that_is_sorted_by_what_one_looks_for() -> None
         await page.get_by_role("button", name="Table", exact=True).click()
         table = page.get_by_role("table", name="Queues")
         await expect(table.get_by_role("row")).to_have_count(len(queues) + 1)
+        await expect(table.locator("th.t-share")).to_have_text("Service level")  # as the figure above it
         await table.get_by_role("button", name="Waiting").click()
         await expect(table.locator("th.t-waiting")).to_have_attribute("aria-sort", "descending")
         names = page.locator(".queue-table tbody th")
@@ -30,6 +32,7 @@ async def test_queues_are_a_table_that_is_sorted_by_what_one_looks_for() -> None
             await expect(names.nth(place)).to_have_text(queue.name)
         await table.get_by_role("button", name="Queue", exact=True).click()
         await expect(names).to_have_text(sorted(queue.name for queue in queues))
+        assert await page.evaluate("motions.some(({tag, kind}) => tag === 'TR' && kind === 'transform')")
         assert await faults(page) == []
         await page.reload()
         await expect(table.locator("th.t-name")).to_have_attribute("aria-sort", "ascending")
@@ -44,6 +47,20 @@ async def test_queues_are_a_table_that_is_sorted_by_what_one_looks_for() -> None
 async def test_the_keyboard_leads_to_sections_rows_and_back() -> None:
     async with opened(warm_up_s=0) as stage, stage.page(**DESK) as page:
         await stage.live(page, DASHBOARD, "supervisor1")
+        await expect(page.locator(".agents .agent").first).to_be_visible()
+        await page.locator(".tile").first.click()
+        await page.locator("#place").focus()  # where the skip link leads
+        filters = page.locator(".filters .chip:focus")
+        for _ in range(12):
+            await page.keyboard.press("Tab")
+            if await filters.count():  # one of them is reached by Tab
+                await expect(filters).to_contain_text("All")
+                await page.keyboard.press("ArrowRight")
+                await expect(filters).not_to_contain_text("All")
+            if await page.locator(".detail :focus").count():
+                break
+        await expect(page.locator(".detail :focus")).to_have_count(1)
+        await page.keyboard.press("Escape")
         await page.keyboard.press("2")
         focused = page.locator(".agents .agent:focus .a-name")
         first = await focused.inner_text()

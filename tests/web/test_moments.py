@@ -16,6 +16,7 @@ from tests.web.stage import (
     ASSISTANT,
     DASHBOARD,
     DESK,
+    MOTIONS,
     Page,
     Stage,
     expect,
@@ -132,3 +133,55 @@ async def test_a_phone_that_was_away_for_long_comes_back_for_few_bytes() -> None
         await expect(page.locator(".kpi dd").nth(3)).to_have_text("–")
         await page.locator(".tabs button").nth(1).click()
         await expect(page.locator(".agents .pane-head .muted")).to_have_text("1,500")
+
+
+AT_THE_END = """async () => {
+  const run = motions.map(({motion}) => motion).filter(({playState}) => playState === 'running');
+  await Promise.allSettled(run.map(({finished}) => finished));
+  const list = document.querySelector('.queues .rows');
+  const {top} = list.getBoundingClientRect();
+  return [...list.children].map((row) => {
+    const box = row.getBoundingClientRect();
+    const place = row.getAttribute('aria-posinset') - 1;
+    return Math.round(box.top - top) === Math.round(place * (box.height + 8));
+  });
+}"""
+
+
+async def rise(page: Page, stage: Stage, contacts: int) -> list[dict[str, Any]]:
+    """Let the last queue become the first; returns what has moved for it, once all stands where it should."""
+    before = await page.evaluate("motions.length")
+    names = page.locator(".tile .q-name")
+    last = await names.last.inner_text()
+    queues = stage.simulator.center.directory.queues.values()
+    key = next(queue.key for queue in queues if queue.name == last)
+    for _ in range(contacts):
+        stage.act("Arrive", QueueKey=key)
+    await expect(names.first).to_have_text(last)
+    assert await page.evaluate(AT_THE_END) == [True] * len(queues)
+    moved: list[dict[str, Any]] = await page.evaluate(f"motions.slice({before})")
+    return moved
+
+
+async def test_what_changes_its_place_is_seen_moving_there() -> None:
+    async with opened(warm_up_s=0, queues=4) as stage, stage.page() as page:
+        await page.add_init_script(MOTIONS)
+        await stage.live(page, DASHBOARD, "supervisor1")
+        assert await page.evaluate("motions") == []  # not at first
+        stage.send_away()
+        moved = await rise(page, stage, 1)
+        assert len(moved) == 4
+        assert {each["kind"] for each in moved} == {"transform"}
+        assert all(150 <= each["ms"] <= 200 for each in moved)
+        search = page.get_by_label("Queue", exact=True)
+        await search.fill(await page.locator(".tile .q-name").first.inner_text())
+        await expect(page.locator(".tile")).not_to_have_count(4)
+        await search.fill("")
+        await expect(page.locator(".tile")).to_have_count(4)
+        assert "opacity" in {each["kind"] for each in await page.evaluate("motions")}
+        await page.locator(".health").hover()
+        await page.mouse.down()
+        assert await rise(page, stage, 3) == []  # nor under a finger
+        await page.mouse.up()
+        await page.emulate_media(reduced_motion="reduce")
+        assert await rise(page, stage, 8) == []
