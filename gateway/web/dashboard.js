@@ -43,9 +43,14 @@ class Dashboard {
     this.queues = new Queues(live, shell, go, () => this.turnWall());
     this.agents = new Agents(live, go, shell);
     this.acts = new Acts(live, go);
+    const pinned = () => {
+      this.queues.sort();
+      this.queues.rows.refreshAll();
+      this.agents.places();
+    };
     this.pages = {
-      queue: new Place(live, 'queue', this.queues, go, shell),
-      group: new Place(live, 'group', this.queues, go, shell),
+      queue: new Place(live, 'queue', this.queues, go, shell, pinned),
+      group: new Place(live, 'group', this.queues, go, shell, pinned),
       agent: new Sheet(live, go),
     };
     this.build();

@@ -77,6 +77,21 @@ export class Levels {
   }
 }
 
+/**
+ * The worst queue first: what is pinned, then by level, then by wait against its threshold, then by who waits.
+ * @param {[string, any][]} entries key and queue @param {Map<string, {level: number, rank: number}>} judged
+ * @param {string[]} pins keys @param {(a: string, b: string) => number} byName of what is equal otherwise
+ * @returns {string[]} keys
+ */
+export function worstFirst(entries, judged, pins, byName) {
+  const ranked = entries.map(([key, queue]) => {
+    const {level = OK, rank = 0} = judged.get(key) ?? {};
+    return [key, pins.includes(key), level, rank, queue.contacts_waiting ?? -1, queue.name ?? ''];
+  });
+  ranked.sort((a, b) => b[1] - a[1] || b[2] - a[2] || b[3] - a[3] || b[4] - a[4] || byName(a[5], b[5]));
+  return ranked.map(([key]) => key);
+}
+
 /** What a queue's waiting contacts were in the last 30 minutes, a sample each 10 s. */
 export class History {
   constructor() {

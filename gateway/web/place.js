@@ -60,9 +60,12 @@ const helpers = (agents, skills) =>
 
 /** The page of a queue or a group. */
 export class Place {
-  /** @param {'queue'|'group'} kind @param {import('./queues.js').Queues} queues how queues stand */
-  constructor(live, kind, queues, go, shell) {
-    Object.assign(this, {live, kind, queues, go, shell, id: null, wish: null, only: ''});
+  /**
+   * @param {'queue'|'group'} kind @param {import('./queues.js').Queues} queues how queues stand
+   * @param {() => void} pinned called when something was pinned, or no longer is
+   */
+  constructor(live, kind, queues, go, shell, pinned) {
+    Object.assign(this, {live, kind, queues, go, shell, pinned, id: null, wish: null, only: ''});
     this.title = h('h2', {tabindex: '-1'});
     this.level = h('span', {class: 'chip level', hidden: true});
     this.why = h('p', {class: 'why'});
@@ -130,8 +133,7 @@ export class Place {
     const {key} = this;
     this.shell.choose({pins: pins.includes(key) ? pins.filter((each) => each !== key) : [...pins, key]});
     this.drawPin();
-    this.queues.sort();
-    this.queues.rows.refreshAll();
+    this.pinned();
   }
 
   drawPin() {

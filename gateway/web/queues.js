@@ -1,5 +1,5 @@
 /** Which queue needs somebody now? Tiles, worst first. */
-import {ACTION, History, Levels, NAMES} from './levels.js';
+import {ACTION, History, Levels, NAMES, worstFirst} from './levels.js';
 import {QueueTable} from './table.js';
 import {Rows} from './rows.js';
 import {isNarrow} from './shell.js';
@@ -243,19 +243,7 @@ export class Queues {
       .of('queue')
       .filter(([key]) => !only || only.has(key.slice(6)))
       .filter(([, {name}]) => !text || (name ?? '').toLowerCase().includes(text));
-    const pins = new Set(this.shell.choices.pins);
-    const rank = ([key, queue]) => [
-      pins.has(key) ? 1 : 0,
-      this.judged.get(key)?.level ?? 0,
-      this.judged.get(key)?.rank ?? 0,
-      queue.contacts_waiting ?? -1,
-    ];
-    const ranked = entries.map((entry) => [entry, rank(entry)]);
-    ranked.sort(
-      ([a, x], [b, y]) =>
-        y[0] - x[0] || y[1] - x[1] || y[2] - x[2] || y[3] - x[3] || byName(a[1].name ?? '', b[1].name ?? ''),
-    );
-    const keys = ranked.map(([[key]]) => key);
+    const keys = worstFirst(entries, this.judged, this.shell.choices.pins, byName);
     if (this.isTable) this.table.order(keys);
     else this.rows.order(keys);
     shown(this.empty, entries.length === 0 && live.whole);

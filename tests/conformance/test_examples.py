@@ -57,7 +57,7 @@ def test_the_javascript_example_runs(node: str, address: str, tmp_path: Path, co
     (tmp_path / "board.mjs").write_text(text, "utf-8")
     out = said([*shlex.split(node), "board.mjs"], tmp_path, address)
     assert "link live" in out
-    assert len(re.findall(r"^queue \d+ ", out, re.MULTILINE)) == 3
+    assert len(re.findall(r"^queue \d+ .*, \d+ agents have its skills$", out, re.MULTILINE)) == 3
     assert re.search(r"^command (applied|pending|unchanged)", out, re.MULTILINE)
     assert out.rstrip().endswith("logged off")
 
@@ -67,6 +67,7 @@ def test_the_python_example_runs(address: str, tmp_path: Path) -> None:
     out = said([sys.executable, "board.py"], tmp_path, address)
     assert len(re.findall(r"^queue \d+ ", out, re.MULTILINE)) == 3
     assert re.search(r"^command (applied|pending|unchanged)", out, re.MULTILINE)
+    assert re.search(r"^state \w+ set by (self|supervisor|system)$", out, re.MULTILINE)
     assert out.rstrip().endswith("logged off")
 
 

@@ -71,6 +71,7 @@ async def test_what_is_pending_is_followed_up() -> None:
         await page.get_by_role("button", name="Reason for “Unavailable”").click()
         await page.get_by_role("dialog").get_by_role("button", name="Lunch").click()
         await expect(page.locator(".agent-state .chip")).to_contain_text("Unavailable – Lunch")
+        await expect(page.locator(".agents .agent .next")).to_have_text("then Unavailable – Lunch")
         await expect(page.locator(".last")).to_contain_text("takes effect after this contact")
         stage.act("EndContact", UserKey=key)
         await expect(page.locator(".agent-state .now")).to_contain_text("Unavailable – Lunch")

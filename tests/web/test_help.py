@@ -70,16 +70,24 @@ async def test_what_is_pinned_searched_and_filtered_survives_a_reload() -> None:
         await page.get_by_role("button", name="Pin", exact=True).click()
         await expect(page.locator(".tile .q-name").first).to_have_text(last)
         await page.locator(".filters .chip").filter(has_text="Unavailable").click()
-        await page.get_by_label("Team or queue").select_option(index=1)
+        teams = page.get_by_label("Team or queue").locator("optgroup[label=Teams] option")
+        team = str(await teams.last.text_content())
+        await page.get_by_label("Team or queue").select_option(label=team)
         where = await page.get_by_label("Team or queue").input_value()
+        await page.get_by_role("button", name="Team page").click()
+        await expect(page.locator(".detail h2")).to_have_text(team)
+        await page.get_by_role("button", name="Pin", exact=True).click()
+        await expect(teams.first).to_have_text(team)
         await page.get_by_label("Name or extension").fill("Somebody")
         kept = await page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
         assert last not in kept  # ids only
+        assert team not in kept
         assert "Somebody" not in kept
         await page.reload()
         await expect(page.locator(".health-text")).to_have_text("Live")
         await expect(page.locator(".tile .q-name").first).to_have_text(last)
         await expect(page.locator(".filters .chip[aria-pressed=true]")).to_contain_text("Unavailable")
+        await expect(teams.first).to_have_text(team)
         assert await page.get_by_label("Team or queue").input_value() == where
         await page.get_by_label("Queue", exact=True).fill(last[:4].lower())
         await expect(page.locator(".tile .q-name").first).to_contain_text(last[:4])
@@ -140,19 +148,38 @@ async def test_a_queue_that_gets_critical_is_spoken_felt_and_counted_in_the_titl
     async with opened(warm_up_s=0) as stage, stage.page() as page:
         await page.add_init_script(
             "globalThis.buzzed = []; navigator.vibrate = (how) => buzzed.push(how);"
+            "globalThis.badges = []; navigator.setAppBadge = async (count) => { badges.push(count); };"
+            "globalThis.tones = []; globalThis.AudioContext = class {"
+            " state = 'running'; currentTime = 0; resume() { return Promise.resolve(); }"
+            " createGain() { return {connect() {},"
+            " gain: {setValueAtTime() {}, exponentialRampToValueAtTime() {}}}; }"
+            " createOscillator() { const frequency = {value: 0}; return {frequency, connect: (to) => to,"
+            " stop() {}, start() { tones.push(frequency.value); }}; } };"
             "globalThis.told = []; addEventListener('DOMContentLoaded', () => new MutationObserver((all) =>"
             " all.forEach(({addedNodes}) => addedNodes.forEach((each) => told.push(each.textContent))))"
             ".observe(document.getElementById('say'), {childList: true}))"
         )
         await stage.live(page, DASHBOARD, "supervisor1")
-        queue = next(iter(stage.simulator.center.directory.queues.values()))
+        queue, other = list(stage.simulator.center.directory.queues.values())[:2]
         stage.send_away()
         for _ in range(8):
             stage.act("Arrive", QueueKey=queue.key)
         await expect(page).to_have_title("(1) Dashboard · Berlin")
         told = f"{queue.name}: Act now, 8 waiting, limit 8 · 0 available"
         await page.wait_for_function("(said) => told.includes(said)", arg=told)
-        assert await page.evaluate("buzzed.length") == 1
+        assert await page.evaluate("[buzzed.length, tones, badges]") == [1, [], [1]]
+        await page.get_by_role("button", name="Settings").click()
+        await page.get_by_role("dialog").get_by_text("Sound for alerts").click()
+        sample = await page.evaluate("tones")
+        assert len(sample) == 1
+        await page.keyboard.press("Escape")
+        later = "(now) => { performance.now = () => now() + 6000; }"  # alerts are 5 s apart
+        await page.evaluate(f"({later})(performance.now.bind(performance))")
+        for _ in range(8):
+            stage.act("Arrive", QueueKey=other.key)
+        await expect(page).to_have_title("(2) Dashboard · Berlin")
+        await page.wait_for_function("() => tones.length === 2")
+        assert await page.evaluate("[buzzed.length, badges]") == [2, [1, 2]]
 
 
 async def test_ones_own_limit_of_a_queue_is_kept_as_its_id_and_a_number() -> None:
@@ -214,6 +241,11 @@ async def test_an_agent_is_told_what_others_did_and_what_ends() -> None:
         await expect(page.locator(".hero-reason")).to_have_text("by your supervisor")
         await page.locator(".set[data-state=available]").click()
         await expect(page.locator(".hero-reason")).to_have_text("")
+        stage.act("GiveContact", UserKey=agent.key, QueueKey=stage.queue_of(agent), State="Ringing")
+        await expect(page.locator(".hero-name")).to_have_text("Ringing")
+        stage.act("EndContact", UserKey=agent.key)
+        vain = page.locator(".toast").filter(has_text="A contact rang, and nobody answered.")
+        await expect(vain).to_have_count(1)
         key = stage.talk("agent1")
         agent.auto = AutoPostProcessing(on=False, duration_s=14)
         await expect(page.locator(".hero-name")).to_have_text("Talking")

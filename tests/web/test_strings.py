@@ -1,9 +1,11 @@
-"""Are all texts there, in both languages, and none in vain?"""
+"""Are all texts there, in both languages, and none in vain? And is the client as small as its page says?"""
 
 from __future__ import annotations
 
+import gzip
 import re
 from importlib import resources
+from pathlib import Path
 
 import pytest
 
@@ -76,3 +78,35 @@ def test_nothing_is_stored_but_by_the_one_place_for_it() -> None:
     }
     assert keepers == {"main.js"}
     assert {name for name, text in MODULES.items() if "caches" in text} == {"sw.js"}
+
+
+def loaded(*names: str) -> set[str]:
+    """Return these files and all that they import at once."""
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        found.add(name := waiting.pop())
+        text = (WEB / name).read_text() if name.endswith(".js") else ""
+        imported = re.findall(r"^(?:import|\}) .*from '\./(.*)';$", text, re.MULTILINE)
+        waiting += [each for each in imported if each not in found]
+    return found
+
+
+def test_the_page_says_how_much_is_loaded() -> None:
+    first = loaded("index.html", "app.css", "main.js", "strings.en.js", "icon.svg")
+    parts = [
+        first,
+        *(loaded("shell.js", "work.css", app) - first for app in ("dashboard.js", "assistant.js")),
+    ]
+    page = (Path(__file__).parents[2] / "docs" / "clients.md").read_text()
+    told = re.search(
+        r"first view with.*? (\d+) KB.*?\((\d+) KB.*?then (\d+) KB \((\d+) KB\).*?or (\d+) KB \((\d+) KB\)",
+        page,
+        re.DOTALL,
+    )
+    assert told is not None
+    bodies = [[(WEB / name).read_bytes() for name in part] for part in parts]
+    sizes = [
+        sum(map(len, each)) / 1000 for body in bodies for each in ([gzip.compress(one) for one in body], body)
+    ]
+    assert [int(each) for each in told.groups()] == pytest.approx(sizes, rel=0.05)

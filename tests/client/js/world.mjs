@@ -9,7 +9,7 @@ export const text = readFileSync(SOURCE, 'utf8');
 export const sdk = await load(text);
 
 /** Import a text as a module, whatever its folder says that it is. */
-async function load(source) {
+export async function load(source) {
   const folder = mkdtempSync(join(tmpdir(), 'oscc-client-'));
   try {
     writeFileSync(join(folder, 'oscc-client.mjs'), source);
