@@ -1,4 +1,4 @@
-"""Registry: the users, devices and ended sessions of this node, with their limits.
+"""The users and devices of this node: limits, replacement, quotas, and what may be removed.
 
 The rules are those of docs/protocol.md: one connection per session, one per user, application and device
 (close code 4004), a maximum of devices per user (4006), and the linger after the last connection ended.

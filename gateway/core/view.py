@@ -1,7 +1,4 @@
-"""Views: what a session may see and has asked for, and the union over the sessions of a user.
-
-The sessions of a user are those at the owner; some of them have a phone.
-"""
+"""Views: which keys one session may see and under which names, and the union over a user's sessions."""
 
 from __future__ import annotations
 
