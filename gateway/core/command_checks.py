@@ -1,4 +1,4 @@
-"""Checks of a command before it is sent: rights of the session, values that OSCC-E declared.
+"""Checks of a command before it is sent, and the frames that answer it.
 
 Skills with their levels, reasons with their kinds, routing parameters with their types and bounds.
 Steps are a hint for editors and are not checked. Only OSCC-E can judge what depends on more than one

@@ -1,6 +1,8 @@
 """State machines of one user's link: when to dial, queries, health, and how long a user is kept.
 
-Pure. *now* is monotonic seconds everywhere; jitter is a number in [0, 1).
+Readings of a query may come before its response: a server answers a question for events before the first
+event, and one that does not loses nothing. Pure. *now* is monotonic seconds everywhere; jitter is a number in
+[0, 1).
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 Control frames wait in order. State waits as a set of keys: for each changed key the outbox keeps the element
 that its reader holds, and sends the difference to the newest. A slow phone costs a set of keys, not a queue.
+What many phones get alike waits as one set of changes until anything else comes: its patches are written
+once.
 """
 
 from __future__ import annotations

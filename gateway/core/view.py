@@ -1,4 +1,7 @@
-"""Views: which keys one session may see and under which names, and the union over a user's sessions."""
+"""Views: what a session may see and has asked for, and the union over the sessions of a user.
+
+The sessions of a user are those at the owner; some of them have a phone.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,13 @@
-"""Hand-over of a user between nodes: the owner that gives, and the follower that takes.
+"""Hand-over of a user between nodes, and the changes that an owner sends to the nodes that follow.
 
 One mechanism for roaming, drain and a site that cannot be reached: new commands are forwarded, commands in
 flight get their outcome, the command history travels with the offer, and the new owner's link replaces the
 old one. A site accepts a limited number of links per second, so a follower asks when its place in the
 admission queue is reached; until then the present owner serves best.
+
+Changes: the bus is one more reader of the feed: while another node has asked within 25 s, what changes is
+published, together with what changes for other users. One publication is under way at a time; what changes
+meanwhile goes with the next.
 """
 
 from __future__ import annotations

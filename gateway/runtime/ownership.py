@@ -1,4 +1,4 @@
-"""Ownership of one user: hold the lease, dial the link when it is due, serve, dial again.
+"""Ownership of one user: hold the lease, and dial the link when it is due.
 
 :mod:`gateway.core.lease` decides what an answer of the lease store means; requests are made here.
 """

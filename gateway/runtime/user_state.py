@@ -1,7 +1,11 @@
-"""The users of this node: the phones of each, and the node's role for the user.
+"""The users of this node: the phones of each, the node's role for the user, and the owner.
 
 A node first tries to own a user. When another node owns the user it follows that node, until it has to own
 the user itself. Phones keep what they show through every change of role.
+
+The owner is the node's side of the user at the OSCC-E Server. It has OSCC-E accept each session of the user,
+whichever node its phone is on, keeps the one link open while a session needs it, and has commands executed
+at most once.
 """
 
 from __future__ import annotations
