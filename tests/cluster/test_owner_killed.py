@@ -105,6 +105,7 @@ async def killed_with_commands_in_flight(play: Stage, fault: str) -> Figures:
     node = play.cluster.nodes[await play.cluster.busiest()]
     since = await play.crowd.anew()
     await play.cluster.centre.fault("Delay", Seconds=HELD_S)
+    play.crowd.held_back_s = HELD_S
     handover = [asyncio.ensure_future(_give(play, number)) for number in range(len(play.crowd.phones))]
     await asyncio.sleep(1)  # the commands have reached OSCC-E, which holds its answers back
     over = play.now
