@@ -11,7 +11,7 @@ from tests.conformance.timing import expect
 
 _BACKOFF: Final = "Wait `random(0, min(20 s, 0.5 s · 2^n))`"
 _STABLE: Final = "`n` returns to 0 only after 30 s of a stable connection."
-_WIN: Final = "Advised windows and `Retry-After` win."
+_WIN: Final = "Advised windows and `Retry-After` have precedence."
 _REFUSED: Final = "429 or 503 with `Retry-After` over a limit."
 
 

@@ -10,7 +10,7 @@ from tests.conformance.saying import changes, result
 from tests.conformance.stage import SALES, Stage
 from tests.conformance.timing import expect
 
-_RETRY: Final = "`retry: true` says that it is sent again after a lost connection."
+_RETRY: Final = "`retry: true` marks a command that is sent again after a lost connection."
 _ONCE: Final = "The same `key` with the same body gets the same outcome and is never carried out twice"
 _DEADLINE: Final = "`expires_at_ms` is an absolute deadline in server time, at most 60 s ahead"
 _RESULT: Final = "exactly one per command; the state that it caused has been sent before it"

@@ -11,7 +11,7 @@ from tests.conformance.timing import expect
 _RANGES: Final = (
     "A client needs only the range: 4000–4099 `stop`; 4100–4199 `back_off`: reconnect with back-off; "
     "4200–4299 `window`: reconnect at a random instant of the advised window; 4300–4399 `log_on`: "
-    "log on again with what the phone stores, within the window."
+    "log on again with the stored login data, within the window."
 )
 _OTHERS: Final = "1001, 1006, 1011, 1012 and 1013 count as `back_off`; 1008 and all others as `stop`."
 
@@ -114,7 +114,7 @@ async def before_welcome(stage: Stage) -> None:
     await stage.gateway.hears_nobody(1.2)
 
 
-@check("endings.nothing_stored", "log on again with what the phone stores")
+@check("endings.nothing_stored", "log on again with the stored login data")
 async def nothing_stored(stage: Stage) -> None:
     """A phone that stores nothing tells that it is over, and forgets what it holds."""
     phone = await stage.live()
@@ -125,7 +125,7 @@ async def nothing_stored(stage: Stage) -> None:
     await stage.holds("nothing is held after the end")
 
 
-@check("endings.log_on_later", "Advised windows and `Retry-After` win.")
+@check("endings.log_on_later", "Advised windows and `Retry-After` have precedence.")
 async def log_on_later(stage: Stage) -> None:
     """A log-on that may work later is tried again when the gateway says, not before."""
     phone = await stage.live(credentials=STORED)

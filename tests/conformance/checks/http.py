@@ -105,7 +105,7 @@ async def session_ended(stage: Stage) -> None:
     expect(error["details"].get("verdict") == "log_on", f"the client tells {error['details']}")
 
 
-@check("http.no_password_kept", "with what the phone stores")
+@check("http.no_password_kept", "with the stored login data")
 async def no_password_kept(stage: Stage) -> None:
     """A password travels in log-ons only."""
     await stage.live()

@@ -9,7 +9,7 @@ from tests.conformance.stage import SALES, Stage
 from tests.conformance.timing import expect
 
 _GIVES_UP: Final = "The client gives up when no frame came for `ping_s` + 10 s."
-_PROBE: Final = "When its network changes, a client sends `pong` and gives the answer 3 s"
+_PROBE: Final = "When its network changes, a client sends a `pong` that answers no `ping`, and waits for 3 s."
 
 
 @check("liveness.pong", "| `pong` | `nonce` | answers `ping` |")

@@ -11,9 +11,12 @@ from tests.conformance.timing import expect
 from tests.conformance.values import VALUES
 
 _LOST: Final = (
-    "`after` differs from the client's `seq` and there is no `reset`: something was lost. Send `resync`."
+    "When `after` differs from the client's `seq` and the frame has no `reset`, "
+    "a change was lost. Send `resync`."
 )
-_SPLIT: Final = "A client shows a reset when its last part is there, and holds no new position until then."
+_SPLIT: Final = (
+    "A client shows a reset when its last part has arrived, and keeps its old position until then."
+)
 _TWO: Final = {"queue:2": {"name": "Two"}}
 
 
@@ -38,7 +41,7 @@ async def patch(stage: Stage) -> None:
     await stage.holds("patch merges one level deep", agent__7=agent)
 
 
-@check("mirror.gone", "`gone` removes.")
+@check("mirror.gone", "`gone` removes keys.")
 async def gone(stage: Stage) -> None:
     """A key that is gone is held no more, also one that was never held."""
     phone = await stage.live(put={**SALES, **_TWO})
@@ -90,7 +93,10 @@ async def null(stage: Stage) -> None:
     await stage.holds("null is absent", queue__1={"name": "Sales"})
 
 
-@check("mirror.reset", "`reset` forgets everything first; then `after` is 0 and `stream` is there.")
+@check(
+    "mirror.reset",
+    "a frame with `reset` has `after` 0 and a `stream`.",
+)
 async def reset(stage: Stage) -> None:
     """Nothing of before is left, and the lower position holds."""
     phone = await stage.live(seq=50)
@@ -144,7 +150,7 @@ async def split_changes(stage: Stage) -> None:
     await stage.holds("an answer in parts", queue__2={"name": "Two", "contacts_waiting": 2})
 
 
-@check("mirror.split_anew", "Nothing comes between the parts.")
+@check("mirror.split_anew", "No other frame comes between the parts.")
 async def split_anew(stage: Stage) -> None:
     """A reset that begins while parts of another wait takes their place."""
     phone = await stage.live()
@@ -167,7 +173,9 @@ async def new_stream(stage: Stage) -> None:
     expect(hello.get("position") == {"stream": "2.b", "seq": 3}, f"it resumes at {hello.get('position')}")
 
 
-@check("mirror.scope", "a change of scope, rights, topics or epoch neither closes nor resets")
+@check(
+    "mirror.scope", "A change of scope, rights, topics or epoch neither closes a connection nor resets it."
+)
 async def scope(stage: Stage) -> None:
     """What left the scope is forgotten, what came into it is held, and nothing else happens."""
     phone = await stage.live(put={**SALES, **_TWO, "me": {"scope_size": 2}})
@@ -209,9 +217,9 @@ async def duplicate(stage: Stage) -> None:
     await stage.holds("the reset came", queue__2={"name": "Two"})
 
 
-@check("mirror.patch_of_nothing", "A `patch` is sent only to a reader that holds the value before it.")
+@check("mirror.patch_of_nothing", "A `patch` is sent only to a client that holds the value before it.")
 async def patch_of_nothing(stage: Stage) -> None:
-    """A patch of what is not held shows that something was lost: nothing is made of it."""
+    """A patch of a value that the client does not hold is a lost change: the client does not apply it."""
     phone = await stage.live()
     await phone.send(changes(5, 6, patch={"queue:8": {"contacts_waiting": 1}}))
     await phone.receive("resync")
@@ -220,7 +228,7 @@ async def patch_of_nothing(stage: Stage) -> None:
 
 @check("mirror.gap_at_ping", _LOST)
 async def gap_at_ping(stage: Stage) -> None:
-    """A ping tells, too, that something was lost."""
+    """The position in a ping shows a lost change, too."""
     phone = await stage.live()
     await phone.ping(9, 9)
     await phone.receive("resync")
@@ -240,7 +248,10 @@ async def resync_rate(stage: Stage) -> None:
     stage.within(stage.time.now() - asked_at, 5.0, 7.5, "the second resync")
 
 
-@check("mirror.ping_moves", "In a `ping`, `upto` moves the reader over changes outside its view")
+@check(
+    "mirror.ping_moves",
+    "`upto` of a `ping` is higher than `after` when the only changes since `after` are outside",
+)
 async def ping_moves(stage: Stage) -> None:
     """What follows a ping continues at its `upto`, also in the next hello."""
     phone = await stage.live()

@@ -78,7 +78,7 @@ async def must_be_accepted(stage: Stage) -> None:
     expect(accepted == [{"id": "n1", "version": 2}], f"it names {accepted}")
 
 
-@check("notices.before_log_on", "`GET /v1/notices` shows all of them")
+@check("notices.before_log_on", "`GET /v1/notices` returns all notices")
 async def before_log_on(stage: Stage) -> None:
     """They can be had by whoever is not logged on."""
     await stage.start()

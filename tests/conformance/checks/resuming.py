@@ -9,7 +9,10 @@ from tests.conformance.saying import changes
 from tests.conformance.stage import SALES, Stage
 from tests.conformance.timing import expect
 
-_HELLO: Final = "In `hello`, a position of the same stream gets what changed since. Any other gets a reset."
+_HELLO: Final = (
+    "When the position in `hello` is of the same stream, the gateway sends what changed since. "
+    "Otherwise it sends a reset."
+)
 _SLEEP: Final = (
     "A phone that goes to the background says `bye` and resumes in the foreground with its position."
 )
@@ -54,7 +57,7 @@ async def hang_up(stage: Stage) -> None:
 
 @check(
     "resuming.after_gap",
-    "`after` differs from the client's `seq` and there is no `reset`: something was lost.",
+    "When `after` differs from the client's `seq` and the frame has no `reset`, a change was lost.",
 )
 async def after_gap(stage: Stage) -> None:
     """A connection lost between gap and reset: the next one resumes where the gap was found, and goes on."""

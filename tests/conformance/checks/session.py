@@ -9,7 +9,7 @@ from tests.conformance.saying import SESSION, created, problem
 from tests.conformance.stage import LOG_ON, SALES, Stage
 from tests.conformance.timing import expect
 
-_KEEP: Final = "The client keeps the token and repeats until 204."
+_KEEP: Final = "The client keeps the token and repeats the request until it gets 204."
 _PENDING: Final = "`routed_until_ms` is the latest instant at which a call may still come."
 _BODY: Final = "The answer is 201\n`{token, session: {id, application, expires_at_ms}, user, remote_number?}`"
 
@@ -114,7 +114,7 @@ async def log_off_pending(stage: Stage) -> None:
     expect(tokens == {"Bearer token-1"}, "the token is not the same")
 
 
-@check("session.log_off_again", "A client repeats after `retry_after_s`.")
+@check("session.log_off_again", "It repeats after `retry_after_s`.")
 async def log_off_again(stage: Stage) -> None:
     """A 202 that says when is repeated then, not before."""
     await stage.live(chance=0.5)
@@ -125,7 +125,9 @@ async def log_off_again(stage: Stage) -> None:
     stage.within(second.at - first.at, 1.2, 2.0, "the second log-off")
 
 
-@check("session.log_off_later", "What may succeed later always says when")
+@check(
+    "session.log_off_later", "A refusal that may be lifted later always has the time after which to try again"
+)
 async def log_off_later(stage: Stage) -> None:
     """A gateway that cannot now is asked again when it says, not before."""
     await stage.live()
