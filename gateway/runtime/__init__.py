@@ -1,1 +1,1 @@
-"""Tasks, timers and ports around the core; knows no vendor."""
+"""Tasks, timers and ports around the core; independent of the server's protocol."""

@@ -21,24 +21,24 @@ from gateway.runtime.ports import Authority, Clock, SharedStore
 from gateway.runtime.sessions import LogOffs, SiteAuthority, authority_of
 
 TOLD_S: Final = 60.0
-"""When to try again what all nodes together have locked: the store gives no times."""
+"""Time to try again for a lock of all nodes together: the shared store returns no times."""
 DEVICE_LIFE_S: Final = 14 * 86_400.0
-"""For how long a device is known as one that had a session of a user."""
+"""How long a device stays known for a user after it had a session of that user."""
 RANDOM_ID: Final = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE
 )
-"""A random UUID (RFC 9562, version 4). No other id of a device proves anything: it could be guessed."""
+"""A random UUID (RFC 9562, version 4). Any other device id proves nothing: it could be guessed."""
 NUMBERS: Final = 4
-"""Different numbers with which a name may log on within an hour, on all nodes together."""
+"""Different numbers with which one name may log on within an hour, on all nodes together."""
 NUMBERS_S: Final = 3600.0
 _NAME_PER_S: Final = 1.0
 _NAME_BURST: Final = 20
-"""Log-ons of one name, right or wrong: no person logs on more often than that by hand."""
+"""Log-ons of one name, right or wrong. Nobody logs on by hand more often than that."""
 _NAMES_MAX: Final = 10_000
 _TURN_S: Final = 0.02
 _FIRST_S: Final = 0.1
 _BEHIND_S: Final = 0.5
-"""How long the first that waits, and the others, sleep at most before they ask for their turn again."""
+"""Longest sleep of the first waiting log-on, and of the others, before they check their turn again."""
 _WRONG: Final = frozenset({ErrorCode.INVALID_CREDENTIALS, ErrorCode.ACCOUNT_LOCKED})
 _UNJUDGED: Final = frozenset(
     {
@@ -52,17 +52,17 @@ _UNJUDGED: Final = frozenset(
 
 @dataclass(frozen=True, slots=True, repr=False)
 class _Try:
-    """One log-on: what it is counted by, and what all nodes together have counted."""
+    """One log-on: the keys under which it is counted, and the counts of all nodes together."""
 
     site: str
     name: str
     address: str
     origin: str
-    """By what the guard counts it: its address, or the device that had a session of the name."""
+    """The key of the guard: the address, or the device if it had a session of the name."""
     device: str
     is_trusted: bool
     locked_s: float
-    """For how long all nodes together have locked it."""
+    """How long all nodes together have locked the name."""
 
     def key(self, *more: str) -> str:
         """Return the name of a counter that all nodes share."""
@@ -72,15 +72,15 @@ class _Try:
 class LogOns:
     """Log-ons, log-offs and sessions of the users of all sites.
 
-    Invariants: a wrong password is counted whether or not the name exists, and locks one try
-    below OSCC-E's own lock-out, also when many are tried at once on this node; a site is never
-    asked for more log-ons than its budget allows. Other nodes know of a wrong password when it was
-    answered: of those tried at once on several nodes, each lets through what it would alone.
+    Invariants: a wrong password is counted whether or not the name exists. The name is locked one try below
+    OSCC-E's own lock-out, also when many passwords are tried at once on this node. A site never gets more
+    log-ons than its budget allows. A node counts a wrong password of another node only after OSCC-E has
+    answered it. So when passwords are tried at once on several nodes, each node allows its full number.
 
     Args:
-        queues: The queues of links, by site, which have the budgets.
-        clock: Its time.
-        shared: Counts for all nodes together.
+        queues: The admission queues of links, by site, which have the budgets.
+        clock: The node's time.
+        shared: Counters of all nodes together.
         number_changes: How often users may change their remote numbers.
     """
 
@@ -104,7 +104,7 @@ class LogOns:
 
     @property
     def sizes(self) -> Mapping[str, int]:
-        """How much is remembered, by what it is."""
+        """Number of entries held in memory, by kind."""
         queues = self._queues.values()
         return {
             "log_ons_waiting": sum(map(len, queues)),
@@ -116,17 +116,18 @@ class LogOns:
     async def log_on(
         self, authority: Authority, site: str, credentials: LogOn, address: str
     ) -> tuple[LoggedOn, int]:
-        """Open a session at OSCC-E; returns also when OSCC-E was asked, ms since 1970.
+        """Open a session at OSCC-E; return it with the instant of the request, ms since 1970.
 
         Args:
             authority: The site's log-on service.
-            site: Which.
-            credentials: What was shown.
-            address: From where; what is limited as one.
+            site: The id of the site.
+            credentials: The data of the log-on.
+            address: The client's address, as the unit that limits apply to.
 
         Raises:
-            GatewayError: ``account_locked``, ``rate_limited``, or what OSCC-E says; that it has locked the
-                account is reported as ``invalid_credentials``, since it reveals that the account exists.
+            GatewayError: ``account_locked``, ``rate_limited``, or the refusal of OSCC-E. An account that
+                OSCC-E has locked is reported as ``invalid_credentials``, since the lock reveals that the
+                account exists.
         """
         asked = await self._asked(site, credentials, address)
         self._check(asked)
@@ -134,7 +135,7 @@ class LogOns:
             place = await self._admitted(asked)
             result: Judged = "refused"
             try:
-                # nothing is awaited from the check to the record: a log-on at the same moment must see it
+                # no await between check and record: a log-on at the same moment must see the count
                 self._check(asked)
                 began_ms = self._clock.wall_ms()
                 logged_on = await self._ask(authority, asked, credentials)
@@ -150,7 +151,7 @@ class LogOns:
     # ---- guessing ----
 
     async def _asked(self, site: str, credentials: LogOn, address: str) -> _Try:
-        """Gather what all nodes together have counted; best effort."""
+        """Read the counts of all nodes together; best effort."""
         name, device = credentials.user_name, credentials.device.id
         key = name_hash(site, name).hex()
         by_address = name_hash(site, name, "origin", address).hex()
@@ -202,17 +203,17 @@ class LogOns:
         return logged_on
 
     async def _count(self, asked: _Try) -> None:
-        """Have all nodes know of a wrong password. Each counts for itself, too."""
+        """Count a wrong password here and in the store that all nodes share."""
         guard = self._guard
         with suppress(GatewayError):
             wrong = await self._shared.count(asked.key(), guard.window_s)
             if not asked.is_trusted:
                 await self._shared.count(asked.key("origin", asked.address), guard.window_s)
-            if wrong > 1:  # a single one in a window is what a slowed name may have anyway
+            if wrong > 1:  # one wrong password in a window is what a slowed name may have anyway
                 await self._shared.count(asked.key("day"), guard.slow_s)
 
     async def _note_success(self, asked: _Try, *, is_alone: bool) -> None:
-        """Have all nodes forget the wrong passwords, and remember the device."""
+        """Delete the wrong passwords on all nodes, and store the device."""
         told: list[Awaitable[object]] = []
         if is_alone:
             keys = (asked.key(), asked.key("day"), asked.key("origin", asked.address))
@@ -224,7 +225,7 @@ class LogOns:
                 tasks.create_task(_best_effort(each))
 
     async def _counted(self, *names: str) -> list[int]:
-        """Return the counters that nodes share; 0 for one that is missing."""
+        """Return the counters of all nodes together; 0 for one that is missing."""
         async with asyncio.TaskGroup() as tasks:
             asked = [tasks.create_task(self._counted_or_none(name)) for name in names]
         return [each.result() for each in asked]
@@ -241,7 +242,7 @@ class LogOns:
         """Return when it is this log-on's turn; bounded in time.
 
         Raises:
-            GatewayError: ``rate_limited``, with when to come back.
+            GatewayError: ``rate_limited``, with the time at which to try again.
         """
         now, news = self._clock.now(), asyncio.Event()
         name = name_hash(asked.site, asked.name)
@@ -278,7 +279,7 @@ class LogOns:
 
     @asynccontextmanager
     async def _changing_number(self, asked: _Try, number: str | None) -> AsyncIterator[None]:
-        """Take one of the changes of the remote number, if it is another than the last; not if it fails.
+        """Count a change of the remote number, if it differs from the last; a failed log-on is not counted.
 
         Raises:
             GatewayError: ``rate_limited``.
@@ -304,7 +305,7 @@ class LogOns:
             raise
 
     async def _note_number(self, asked: _Try, number: str | None, user: UserId) -> None:
-        """Remember with which number the name logged on, as hashes."""
+        """Store the number with which the name logged on; both as hashes."""
         if number is None:
             return
         name = name_hash(asked.site, asked.name)
@@ -342,10 +343,10 @@ def _too_many_numbers(wait_s: float) -> GatewayError:
 
 
 class Users(Protocol):
-    """The server of the sessions."""
+    """The receiver of begun and ended sessions."""
 
     def logged_on(self, logged_on: LoggedOn, began_ms: int) -> None:
-        """Record that a user logged on, and when that began."""
+        """Record that a user logged on, and the instant at which the log-on began."""
         ...
 
     def logged_off(self, ticket: Ticket, by: str = "self") -> None:
@@ -356,9 +357,9 @@ class Users(Protocol):
 class Accounts:
     """Sessions of all sites: begun, listed and ended.
 
-    Invariant: of one session at most one log-off, one listing and one end of another are under way.
-    :class:`gateway.runtime.accounts.LogOns` guards the log-ons; log-offs are retried by
-    :class:`gateway.runtime.sessions.LogOffs`.
+    Invariant: at most one log-off, one listing and one end of another session run at a time for one session.
+    :class:`gateway.runtime.accounts.LogOns` guards the log-ons; :class:`gateway.runtime.sessions.LogOffs`
+    retries the log-offs.
     """
 
     def __init__(
@@ -381,7 +382,7 @@ class Accounts:
 
     @property
     def log_offs_pending(self) -> int:
-        """How many log-offs wait for their confirmation."""
+        """Number of log-offs that wait for their confirmation."""
         return len(self.log_offs)
 
     @property
@@ -390,10 +391,10 @@ class Accounts:
         return self.log_offs.pending
 
     async def log_on(self, site: str, credentials: LogOn, address: str = "") -> LoggedOn:
-        """Open a session at OSCC-E. *address*: from where; what is limited as one.
+        """Open a session at OSCC-E. *address* is the unit that limits apply to.
 
         Raises:
-            GatewayError: ``site_unknown``, ``account_locked``, ``rate_limited``, or what OSCC-E says.
+            GatewayError: ``site_unknown``, ``account_locked``, ``rate_limited``, or the refusal of OSCC-E.
         """
         authority = self._authority(site)
         logged_on, began_ms = await self.log_ons.log_on(authority, site, credentials, address)
@@ -401,11 +402,11 @@ class Accounts:
         return logged_on
 
     async def log_off(self, ticket: Ticket, by: str = "self") -> LoggedOff:
-        """End the session, as :meth:`LogOffs.log_off` says."""
+        """End the session; see :meth:`LogOffs.log_off`."""
         return await self.log_offs.log_off(ticket, by)
 
     async def sessions(self, ticket: Ticket) -> tuple[SessionInfo, ...]:
-        """List the user's sessions; a request of this session that is under way serves all its callers.
+        """List the user's sessions; all callers of one session share a request that is under way.
 
         Raises:
             GatewayError: ``upstream_unavailable`` or ``session_ended``.
@@ -415,7 +416,7 @@ class Accounts:
             try:
                 return await asyncio.shield(under_way)
             finally:
-                del under_way  # what it raises has this frame in its traceback
+                del under_way  # the traceback of its exception holds this frame
         waiting = self._listing[ticket.handle] = asyncio.get_running_loop().create_future()
         waiting.add_done_callback(asyncio.Future.exception)  # there may be no other waiter
         try:
@@ -428,17 +429,17 @@ class Accounts:
             waiting.set_result(listed)
             return listed
         finally:
-            del self._listing[ticket.handle], waiting  # what it raises has this frame in its traceback
+            del self._listing[ticket.handle], waiting  # the traceback of its exception holds this frame
 
     async def end(self, ticket: Ticket, session: SessionId, by: str | None = None) -> LoggedOff:
-        """End a session of the user; their own as :meth:`log_off` does.
+        """End a session of the user; the session of the ticket itself is ended by :meth:`log_off`.
 
-        Of another, ``after_contact`` means: it has ended, and OSCC-E removes the routing by itself.
-        *by* names what ends it, as the phone is sent it: by default the device of *ticket*.
+        For another session ``after_contact`` means that it has ended, and that OSCC-E removes the routing
+        after the contact. *by* is sent to the phone as the cause; by default it is the device of *ticket*.
 
         Raises:
             GatewayError: ``not_found``, ``upstream_unavailable`` or ``session_ended``; ``rate_limited`` while
-                another request of this session to end one is under way.
+                this session has another such request under way.
         """
         if session == ticket.session:
             return await self.log_off(ticket)
@@ -454,7 +455,7 @@ class Accounts:
         return answer
 
     async def run(self) -> None:
-        """Retry log-offs that were not confirmed, until cancelled."""
+        """Retry unconfirmed log-offs until cancelled."""
         await self.log_offs.run()
 
     def _authority(self, site: str) -> Authority:

@@ -1,7 +1,7 @@
-"""Cluster: messages between nodes, and which nodes are there.
+"""Cluster: messages between nodes, and the list of live nodes.
 
-A message for one node goes to its inbox; a message for all goes to the control channel. Changes of many
-users leave together, in one message for each node that follows them; one such round is under way at a time.
+A message for one node goes to its inbox; a message for all nodes goes to the control channel. Changes of many
+users leave in one message for each node that follows them. One such round runs at a time.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ UPDATES_MAX: Final = 2_000
 
 
 class Share(NamedTuple):
-    """What one user's owner publishes now, and for which nodes.
+    """Changes that one user's owner publishes now, and the nodes that get them.
 
-    *nodes*: the followers; None when one of them reads nothing but the user's own channel.
+    *nodes*: the followers; None when one of them reads the user's own channel only.
     """
 
     publication: Publication
@@ -60,18 +60,18 @@ class BundleSource(Protocol):
         ...
 
     def take(self) -> Share | None:
-        """Return what is to be published now; it counts as sent. None: nothing."""
+        """Return the changes to publish now, which then count as sent; None when there are none."""
         ...
 
 
 class Bundles:
-    """What the owners of one node publish.
+    """Changes that the owners of one node publish.
 
-    Invariants: messages leave in the order in which they were taken, and in the order of whatever else is
-    given to *deliver*; a message that is lost takes its users' changes with it, and nothing else.
+    Invariants: messages leave in the order in which they were taken, and in the order of all other envelopes
+    given to *deliver*. A lost message loses the changes of its users, and nothing else.
 
     Args:
-        deliver: Sends an envelope; returns when it was taken, or raises :class:`GatewayError`.
+        deliver: Sends an envelope; returns when the bus took it, or raises :class:`GatewayError`.
     """
 
     def __init__(self, deliver: Callable[[Channel, Envelope], Awaitable[int]]) -> None:
@@ -84,19 +84,19 @@ class Bundles:
         return len(self._sources)
 
     def run_in(self, tasks: asyncio.TaskGroup | None) -> None:
-        """Publish in *tasks* from now on; None: no more."""
+        """Publish in *tasks* from now on; None ends publishing."""
         self._tasks = tasks
         if tasks is None:
             self._sources.clear()
 
     def add(self, source: BundleSource) -> None:
-        """Take from *source* in the next round."""
+        """Include *source* in the next round."""
         if self._tasks is not None:
             self._sources[source] = None
             self._plan()
 
     def hurry(self, source: BundleSource) -> None:
-        """Take from *source* now: what is sent next must not overtake it."""
+        """Publish the changes of *source* now, so that the next envelope does not overtake them."""
         share = source.take() if self._tasks is not None else None
         if share is not None:
             self._give([share])
@@ -106,18 +106,18 @@ class Bundles:
             self._under_way += spawn(self._tasks, self._round())
 
     async def _round(self) -> None:
-        """Send a message for each node: all are given before the first one is waited for."""
+        """Send a message to each node; all are handed to the bus before the first one is awaited."""
         sources, self._sources = self._sources, {}
         shares = [share for source in sources if (share := source.take()) is not None]
         self._give(shares)
         self._done()
 
     def _give(self, shares: Iterable[Share]) -> None:
-        for channel, envelope in _messages(shares):  # a task each, as all that is sent: so order is kept
+        for channel, envelope in _messages(shares):  # one task each keeps the order
             self._under_way += spawn(self._tasks, self._send(channel, envelope))
 
     async def _send(self, channel: Channel, envelope: Envelope) -> None:
-        with suppress(GatewayError):  # a node that missed it finds a gap, and asks
+        with suppress(GatewayError):  # a node that missed the message finds a gap, and requests the changes
             await self._deliver(channel, envelope)
         self._done()
 
@@ -140,7 +140,7 @@ def _messages(shares: Iterable[Share]) -> list[tuple[Channel, Envelope]]:
 
 
 def _bounded(told: list[Publication]) -> list[Publications]:
-    """Return publications in messages of a bounded size."""
+    """Return the publications in messages of a bounded size."""
     bundles: list[list[Publication]] = []
     room = 0
     for publication in told:
@@ -155,41 +155,40 @@ def _bounded(told: list[Publication]) -> list[Publications]:
 
 _LOG: Final = logging.getLogger(__name__)
 ASKS_MAX: Final = 200
-"""Users in one batch of questions."""
+"""Users in one batch of requests for missed changes."""
 QUESTIONS_MAX: Final = 1_000
-"""Questions to one node whose answers are awaited; a caller that waits longer asks again."""
+"""Requests to one node without an answer; a caller that waits longer repeats its request."""
 UNDER_WAY_MAX: Final = 20_000
-"""Messages that wait for the bus, which bounds their bytes; beyond that they are lost, which the repair
-heals."""
+"""Messages that wait for the bus, which bounds their bytes. Further ones are dropped, and requested again."""
 _SUBSCRIBE_AGAIN_S: Final = 1.0
 _TURN_S: Final = 0.001
 
 
 class NotHeardError(Exception):
-    """No node received a question: nothing became of it."""
+    """No node received a request, so it had no effect."""
 
 
 class Asker(Protocol):
     """The follower of one user."""
 
     def answered(self) -> None:
-        """Record that the owner has answered what was asked."""
+        """Record that the owner has answered a request for changes."""
         ...
 
     def not_mine(self, holder: str | None = None) -> None:
-        """Record that the node that was asked is not the owner; *holder*: which life of it says so."""
+        """Record that the node *holder* answered that it is not the owner."""
         ...
 
 
 class Listener(Protocol):
-    """The receiver of what came for this node."""
+    """The receiver of messages for this node."""
 
     def heard(self, envelope: Envelope) -> None:
-        """Process what was said to this node, or to all. Does not block."""
+        """Process a message to this node, or to all nodes. Does not block."""
         ...
 
     def recovered(self, recovery: int) -> None:
-        """Record that the bus carries messages again: all that may be missing is to be asked for."""
+        """Record that the bus works again: all messages that may be missing are to be requested."""
         ...
 
 
@@ -197,18 +196,18 @@ Answer = AttachAnswer | CallAnswer | Report
 
 
 class Exchange:
-    """One node's place among the others.
+    """The exchange of messages between this node and the others.
 
-    Invariants: what is sent leaves in the order in which it was given; every question ends in an
-    answer, in :class:`NotHeardError`, in ``bus_down`` or in a time-out; no question outlives its caller; a
-    fault over one message ends what that message asked for, and nothing else.
+    Invariants: envelopes leave in the order in which they were given. Every request ends in an answer, in
+    :class:`NotHeardError`, in ``bus_down`` or in a time-out. No request outlives its caller. A fault while
+    one message is processed ends what that message requested, and nothing else.
 
     Args:
         node: This node.
         bus: The bus.
-        clock: Its time.
-        first: Where the numbers of questions begin: another life of the node begins elsewhere.
-        tally: Gets the events that are counted.
+        clock: The node's time.
+        first: The first number of a request; each life of the node begins at another one.
+        tally: Receives the events that are counted.
     """
 
     def __init__(self, node: NodeId, bus: Bus, clock: Clock, first: int, tally: Tally | None = None) -> None:
@@ -233,7 +232,7 @@ class Exchange:
 
     @property
     def sizes(self) -> Mapping[str, int]:
-        """How much is remembered, by what it is."""
+        """Number of entries held in memory, by kind."""
         return {
             "messages": self.under_way,
             "bundled": len(self.bundles),
@@ -245,7 +244,7 @@ class Exchange:
     # ---- life ----
 
     async def run(self, listener: Listener) -> None:
-        """Listen until cancelled."""
+        """Receive messages until cancelled."""
         self._listener = listener
         self._bus.watch(self._doubted)
         async with asyncio.TaskGroup() as tasks:
@@ -296,7 +295,7 @@ class Exchange:
         self._news.set()
 
     def tick(self, now: float, followed: Iterable[NodeId]) -> None:
-        """Ask each owner node that is *followed* for a sign of life, when none was asked for just now."""
+        """Send a probe to each owner node in *followed* that has not been probed in this interval."""
         self.peers.follow(nodes := frozenset(followed))
         self._put = {node: waiting for node, waiting in self._put.items() if node in nodes}
         for node in self.peers.due(now):
@@ -305,7 +304,7 @@ class Exchange:
     # ---- sending ----
 
     def send(self, channel: Channel, envelope: Envelope) -> None:
-        """Send it, or lose it: a node that misses it finds out by itself."""
+        """Send it without a guarantee: a node that misses it detects the gap."""
         if self.under_way < UNDER_WAY_MAX:
             spawn(self._tasks, self._send(channel, envelope))
 
@@ -313,13 +312,13 @@ class Exchange:
         try:
             await self.deliver(channel, envelope)
         except GatewayError:
-            return  # the probes say it too
+            return  # the probes report this, too
 
     async def deliver(self, channel: Channel, envelope: Envelope) -> int:
-        """Send it; return how many nodes received it.
+        """Send it; return the number of nodes that received it.
 
         Raises:
-            GatewayError: ``bus_down``: it may have been sent or not. ``internal``: it cannot be written.
+            GatewayError: ``bus_down``: it may have been sent or not. ``internal``: it cannot be encoded.
         """
         self.under_way += 1
         try:
@@ -335,19 +334,20 @@ class Exchange:
         return receivers
 
     async def ask(self, node: NodeId, question: Callable[[int], Envelope], within_s: float) -> Answer:
-        """Put a question to *node* and wait for its answer.
+        """Send a request to *node* and wait for its answer.
 
         Args:
-            node: The node that is asked.
-            question: Makes the envelope with the question's number.
+            node: The node that gets the request.
+            question: Makes the envelope from the request's number.
             within_s: How long to wait.
 
         Raises:
             NotHeardError: No node received it.
             TimeoutError: No answer came: it may have been received or not.
-            NotSentError: The bus is away, and it was not sent.
-            GatewayError: ``bus_down``: no answer came, nor did the bus say that it took the question. A slow
-                one may have, so the answer is waited for all the same. ``internal``: it cannot be written.
+            NotSentError: The bus is away, and the request was not sent.
+            GatewayError: ``bus_down``: neither an answer came nor a confirmation of the bus. A slow bus may
+                have taken the request, so this waits for the answer all the same. ``internal``: it cannot be
+                encoded.
         """
         self._number += 1
         number = self._number
@@ -377,11 +377,11 @@ class Exchange:
     # ---- following ----
 
     async def follow(self, user: UserId, receive: Callable[[Envelope], None]) -> None:
-        """Subscribe to what the owner of *user* publishes. Returns in bounded time, also without the bus."""
+        """Subscribe to the publications of the owner of *user*; bounded in time, also without the bus."""
         try:
             await self._bus.subscribe(Events(user), self._guarded(receive))
         except GatewayError:
-            return  # it comes into force with the bus
+            return  # the subscription takes effect when the bus is back
 
     async def unfollow(self, user: UserId) -> None:
         """End the subscription."""
@@ -391,7 +391,7 @@ class Exchange:
             return
 
     def want(self, node: NodeId, since: Since, asker: Asker) -> None:
-        """Ask *node* what is since a position; what is wanted in one turn goes in one batch."""
+        """Request all changes since a position from *node*; all requests of one turn go in one batch."""
         batch = self._batches.setdefault(node, {})
         batch[since.user] = (since, asker)
         if len(batch) == 1:
@@ -424,7 +424,7 @@ class Exchange:
     # ---- hearing ----
 
     def _guarded(self, receive: Callable[[Envelope], None]) -> Callable[[Envelope], None]:
-        """Return a receiver of messages that keeps the bus from the faults of its receivers."""
+        """Return a receiver that keeps faults of *receive* away from the bus."""
 
         def heard(envelope: Envelope) -> None:
             try:
@@ -452,7 +452,7 @@ class Exchange:
         self.machine.returned(number, now)
         if number == self._probe_sent[0]:
             self._tally.probed(now - self._probe_sent[1])
-        if recovery and self.machine.recovery > recovery:  # the first probe of all missed nothing
+        if recovery and self.machine.recovery > recovery:  # the first probe: nothing was missed before it
             self._tally.found_gap("probe")
         self._news.set()
 
@@ -460,7 +460,7 @@ class Exchange:
         self.peers.answered(asked.node, asked.number, self.clock.now())
         waiting = self._put.get(asked.node, {})
         askers = waiting.get(asked.number, {})
-        # questions arrive in order: those before this one were answered, or lost
+        # requests arrive in order: earlier ones were answered or lost
         for number in [number for number in waiting if number <= asked.number]:
             del waiting[number]
         for user, asker in askers.items():
@@ -472,20 +472,20 @@ class Exchange:
 
 SAY_S: Final = 3.0
 _FIRST_S: Final = 0.5
-"""Within this a budget that begins empty has room for a log-on, unless it is tiny."""
+"""Within this time a budget that begins empty has room for a log-on, unless it is tiny."""
 READ_S: Final = 60.0
-"""How often the registry is read; a scan of all keys of the store."""
+"""How often the registry is read, which scans all keys of the store."""
 
 
 class ClusterMembership:
-    """The nodes that live, as this one knows them.
+    """The list of live nodes, as this node sees it.
 
     Args:
         registry: The records of all nodes.
-        exchange: How they say it to each other.
-        clock: Its time.
-        record: Says what this node is now.
-        queues: Whose budgets are shared.
+        exchange: Carries the announcements between nodes.
+        clock: The node's time.
+        record: Returns this node's present record.
+        queues: The admission queues whose budgets the nodes share.
         tally: Counts faults.
     """
 
@@ -519,18 +519,21 @@ class ClusterMembership:
 
     @property
     def nodes(self) -> tuple[NodeRecord, ...]:
-        """The nodes that live, in the order of their ids."""
+        """The live nodes, in the order of their ids."""
         return tuple(sorted((record for record, _ in self._known.values()), key=lambda record: record.node))
 
     @property
     def others(self) -> tuple[NodeRecord, ...]:
-        """The nodes that live beside this one and take phones."""
+        """The other live nodes that accept phones."""
         holder = self._record().holder
         return tuple(node for node in self.nodes if node.holder != holder and not node.draining)
 
     @property
     def may_serve(self) -> bool:
-        """Whether log-ons are admitted: a new node waits until the others leave it its part of the budget."""
+        """Whether log-ons are admitted.
+
+        A new node waits until the others have given it its share of the budget.
+        """
         return self._clock.now() >= self._serves_at
 
     @property
@@ -540,7 +543,7 @@ class ClusterMembership:
 
     @property
     def has_namesake(self) -> bool:
-        """Whether a message of another node with this one's name came lately."""
+        """Whether another node with this node's name sent a message lately."""
         own, now = self._record(), self._clock.now()
         return any(
             record.node == own.node
@@ -551,14 +554,15 @@ class ClusterMembership:
 
     @property
     def sealing_keys(self) -> str:
-        """What may be shown of this node's sealing keys."""
+        """Public ids of this node's sealing keys."""
         return self._record().sealing_keys
 
     @property
     def sealing_keys_of_others(self) -> dict[NodeId, str]:
-        """The same of the other nodes, as each reported; of those silent lately as in the registry.
+        """Public ids of the other nodes' sealing keys, as in their last message.
 
-        A node whose messages do not open here is silent, but is in the registry.
+        For a node without a recent message they come from the registry. This includes a node whose messages
+        cannot be opened here.
         """
         now, own = self._clock.now(), self._record().node
         heard = (
@@ -569,7 +573,7 @@ class ClusterMembership:
         return {each.node: each.sealing_keys for each in (*self._registered, *heard) if each.node != own}
 
     async def run(self) -> None:
-        """Say that this node lives, until cancelled; then that it is gone."""
+        """Announce this node until cancelled; then remove its record."""
         try:
             while True:
                 try:
@@ -582,7 +586,7 @@ class ClusterMembership:
             await self._leave()
 
     def heard(self, said: Here) -> None:
-        """Record that a node lives, and what it is."""
+        """Record the announcement of a node."""
         is_new = said.node.holder not in self._known
         self._heard_at[said.node.holder] = now = self._clock.now()
         self._known[said.node.holder] = (said.node, now)
@@ -590,33 +594,33 @@ class ClusterMembership:
             self._share()
 
     async def give_notice(self) -> None:
-        """Say at once that this node is to leave; it leaves only later."""
+        """Announce at once that this node will leave; it leaves later."""
         self.has_given_notice = True
         await self.say()
 
     def leaving(self, node: NodeId) -> None:
-        """Record that a node has begun to leave, which it will say of itself only later."""
+        """Record that a node has begun to leave, before its own announcement says so."""
         for holder, (record, at) in self._known.items():
             if record.node == node:
                 self._known[holder] = (record._replace(draining=True, accepts_per_s=0.0), at)
 
     def is_leaving(self, holder: str) -> bool:
-        """Return whether that life of a node has begun to leave: it gives its users, and accepts none.
+        """Return whether the node of *holder* has begun to leave: it gives its users away, and accepts none.
 
-        One that has only given notice accepts phones, and goes on speaking for its users.
+        A node that has only announced it still accepts phones, and acts for its users.
         """
         known = self._known.get(holder)
         return known is not None and known[0].draining and not known[0].accepts_per_s
 
     def leaving_holders(self) -> frozenset[str]:
-        """Return the lives of nodes that have begun to leave."""
+        """Return the holders of nodes that have begun to leave."""
         return frozenset(filter(self.is_leaving, self._known))
 
     async def say(self) -> None:
-        """Write what this node is now, and read which others are there."""
+        """Write this node's record, and read which other nodes live."""
         record = self._record()
         self._exchange.send(Control(), Here(record))
-        with suppress(GatewayError):  # a store that takes no writes still shows which nodes live
+        with suppress(GatewayError):  # a store that accepts no writes still shows which nodes live
             await self._registry.announce(record)
         try:
             await self._read()
@@ -626,7 +630,7 @@ class ClusterMembership:
         self._share()
 
     async def _read(self) -> None:
-        """Read the registry: it has nodes that have not been received from yet."""
+        """Read the registry: it also lists nodes that have sent nothing yet."""
         now = self._clock.now()
         if now - self._read_at >= READ_S:
             self._registered = await self._registry.nodes()
@@ -635,7 +639,10 @@ class ClusterMembership:
             self._read_at = now
 
     def _forget(self) -> None:
-        """Forget nodes that were silent for long. Without the bus all are silent, and none is forgotten."""
+        """Remove nodes that were silent for too long.
+
+        None while the bus is away, since then all are silent.
+        """
         now = self._clock.now()
         if self._exchange.machine.is_healthy_for(now) >= NODE_TTL_S:
             self._known = {

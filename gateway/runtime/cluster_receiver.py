@@ -44,29 +44,29 @@ from gateway.runtime.ports import Clock, Grant, RoleOverError, Tally
 from gateway.runtime.user_state import Owner, UserState
 
 ANSWER_S: Final = 2.0
-"""After how long without an answer a node counts as not reached."""
+"""Time without an answer after which a node counts as not reached."""
 
 Trouble = Literal["not_heard", "no_answer", "bus_down", "refused"]
-"""No node received it; no answer came in time; the bus is away; or the node cannot do this."""
+"""No node received it; no answer in time; the bus is away; or the node does not support the order."""
 
 
 NOT_IN_FORCE: Final = "not_in_force"
-"""The result of a reload after which a node keeps something old."""
+"""The result of a reload after which a node still uses an old file or key."""
 _OF_ONE: Final = frozenset({"end_session", "end_user", "whois"})
-"""Orders about one user or session, which most nodes do not know."""
+"""Orders about one user or session, for which most nodes have no data."""
 EVERY_OTHER: Final = NodeId("*")
-"""Stands for all other nodes where none is known, as this one has never reached the bus."""
+"""Stands for all other nodes while none is known, because this node has never reached the bus."""
 
 
 class Page(NamedTuple):
-    """What a node has to say to an order; *more*: of what was asked for, there is more after it."""
+    """A node's answer to an order; *more*: whether there are further rows."""
 
     records: tuple[Record, ...] = ()
     more: bool = False
 
 
 class NodeAnswer(NamedTuple):
-    """What one node answered; *trouble*: why it did not."""
+    """The answer of one node; *trouble*: why there is none."""
 
     node: NodeId
     page: Page
@@ -74,22 +74,22 @@ class NodeAnswer(NamedTuple):
 
 
 Obey = Callable[[Order], Awaitable[Page]]
-"""Carries an order out here; may raise :class:`GatewayError`."""
+"""Carries out an order on this node; may raise :class:`GatewayError`."""
 
 
 class AdminRpc:
-    """What operators may ask of this node, and its way to have it asked of the others.
+    """Orders of operators: carried out on this node, and sent to the others.
 
-    Invariant: each node that is asked is answered for, by itself or by what kept it from answering; time
-    to answer is bounded.
+    Invariant: the result has an entry for each requested node: its answer, or the reason why there is none.
+    The time to answer is bounded.
 
     Args:
         node: This node.
         holder: Its life.
         exchange: Sends to the other nodes.
-        membership: The nodes that live.
-        clock: Its time.
-        audit: Writes down what was carried out for an operator of another node.
+        membership: The list of live nodes.
+        clock: The node's time.
+        audit: Records orders that were carried out for an operator of another node.
     """
 
     def __init__(
@@ -110,12 +110,12 @@ class AdminRpc:
         self._known: dict[str, Obey] = {}
 
     def learn(self, act: str, obey: Obey) -> None:
-        """Carry orders of *act* out by *obey* from now on."""
+        """Register *obey* as the implementation of orders of the kind *act*."""
         self._known[act] = obey
 
     @property
     def nodes(self) -> tuple[NodeId, ...]:
-        """The nodes that live, this one first."""
+        """The live nodes, this one first."""
         others = dict.fromkeys(each.node for each in self._membership.nodes if each.holder != self._holder)
         return (self.node, *(node for node in others if node != self.node))
 
@@ -126,11 +126,11 @@ class AdminRpc:
 
     @property
     def unknown(self) -> tuple[NodeAnswer, ...]:
-        """Stands for the nodes that this one does not know, as it has never reached the bus."""
+        """Placeholder for unknown nodes, while this node has never reached the bus."""
         return () if self.has_joined else (NodeAnswer(EVERY_OTHER, Page(), "bus_down"),)
 
     async def carry_out(self, order: Order) -> None:
-        """Carry out what another node asks, write down what an operator is behind, and answer."""
+        """Carry out an order of another node, write its audit record, and answer."""
         report: Report | None = None
         try:
             report = await self._obeyed(order)
@@ -142,11 +142,11 @@ class AdminRpc:
     async def ask(
         self, order: Order, nodes: Iterable[NodeId], within_s: float = ANSWER_S
     ) -> list[NodeAnswer]:
-        """Have *order* carried out by *nodes*, all at once; returns what each answered, in their order.
+        """Have *nodes* carry out *order* at the same time; return their answers in their order.
 
         Args:
             order: Its ``node`` and ``request`` are filled in here.
-            nodes: The nodes to ask; this node is not asked over the bus.
+            nodes: The nodes to address; this node is not addressed over the bus.
             within_s: How long to wait for the others.
 
         Raises:
@@ -166,14 +166,14 @@ class AdminRpc:
             if self.node in wanted:
                 try:
                     told[self.node] = NodeAnswer(self.node, await self._obey(order))
-                except GatewayError as error:  # the others are asked all the same
+                except GatewayError as error:  # the others get the order all the same
                     refused = error
         if refused is not None:
             raise refused
         return [told[node] for node in wanted]
 
     async def ask_all(self, order: Order, within_s: float = ANSWER_S) -> list[NodeAnswer]:
-        """Have *order* carried out by all nodes that live; :data:`EVERY_OTHER` for those that are unknown.
+        """Have all live nodes carry out *order*; :data:`EVERY_OTHER` stands for unknown nodes.
 
         Raises:
             GatewayError: This node itself refuses.
@@ -211,7 +211,7 @@ class AdminRpc:
 
 
 def _act_of(order: Order, report: Report | None) -> OrderAct:
-    """Return what the audit says of an order; no report: it failed."""
+    """Return the audit's name for an order; *report* is None when it failed."""
     records = () if report is None else report.records
     user = next((str(each["user"]) for each in records if "user" in each), None)
     is_of_one = order.act in _OF_ONE
@@ -235,7 +235,7 @@ def _result(report: Report | None, *, is_of_one: bool) -> str:
 
 
 RESYNC_S: Final = 2.0
-"""Over how long followers ask again when the bus is back."""
+"""Time over which followers spread their requests when the bus is back."""
 _LOG: Final = logging.getLogger(__name__)
 M = TypeVar("M", bound=Envelope)
 
@@ -254,25 +254,25 @@ class Home(Protocol):
         ...
 
     def denied(self, ticket: Ticket) -> SessionRefused | None:
-        """Return how the session ended, when that is known here."""
+        """Return how the session ended, if this node has a record of it."""
         ...
 
     def session_over(self, ticket: Ticket, reason: EndReason, by: str | None) -> None:
-        """Record that a session ended, as another node says."""
+        """Record that a session ended, as another node reported."""
         ...
 
 
 class ClusterReceiver:
     """Receives and dispatches the messages of other nodes.
 
-    Invariant: a fault over one user's message ends what that one asked for, and nothing else.
+    Invariant: a fault while one user's message is processed ends what it requested, and nothing else.
 
     Args:
-        node: Its name.
+        node: This node's name.
         holder: Its life.
         home: The node itself.
         exchange: Its messages to other nodes.
-        tally: Gets the events that are counted.
+        tally: Receives the events that are counted.
     """
 
     def __init__(self, node: NodeId, holder: str, home: Home, exchange: Exchange, tally: Tally) -> None:
@@ -284,7 +284,7 @@ class ClusterReceiver:
         self._tasks: asyncio.TaskGroup | None = None
 
     async def run(self) -> None:
-        """Listen until cancelled."""
+        """Receive messages until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             try:
@@ -295,7 +295,7 @@ class ClusterReceiver:
     # ---- Listener ----
 
     def heard(self, envelope: Envelope) -> None:  # noqa: C901, PLR0912 - the exhaustive match over what nodes say
-        """Process what was said to this node, or to all."""
+        """Process a message to this node, or to all nodes."""
         match envelope:
             case Asks():
                 spawn(self._tasks, self._carry_out(self._asks, envelope))
@@ -325,7 +325,7 @@ class ClusterReceiver:
                 return  # an answer that the exchange matched, or one that came too late
 
     def _told(self, envelope: Publications | Publication | Offer | Announcement | Given) -> None:
-        """Send followers what is theirs, with one element for a value that several of them share."""
+        """Pass publications to the followers; equal values of several users become one element."""
         if isinstance(envelope, Given):
             self._given(envelope)
             return
@@ -357,7 +357,7 @@ class ClusterReceiver:
             log_fault(_LOG, "node_request_failed", fault)
 
     def recovered(self, recovery: int) -> None:
-        """Have everything asked for again that may have been lost."""
+        """Request everything that may have been lost."""
         spawn(self._tasks, self._resync(recovery))
 
     async def _resync(self, recovery: int) -> None:
@@ -372,13 +372,16 @@ class ClusterReceiver:
     # ---- to the owner ----
 
     def _owner(self, user: UserId) -> Owner | None:
-        """Return the user's owner, if that is this node."""
+        """Return the user's owner, if it is this node."""
         user_state = self._home.user_states.get(user)
         owner = None if user_state is None else user_state.owner
         return owner if owner is not None and owner.token else None
 
     async def _asks(self, asked: Asks) -> None:
-        """Answer what a node misses; after each large answer others have a turn of the loop."""
+        """Answer requests for missed changes.
+
+        Each large answer is followed by a turn of the loop for others.
+        """
         not_mine, values = [], 0
         for since in asked.asks:
             owner = self._owner(since.user)
@@ -426,11 +429,11 @@ class ClusterReceiver:
             call = replace(call, deadline_ms=self._home.clock.wall_ms() + asked.left_ms)
         outcome = None if owner is None or asked.node == self._node else await owner.execute(call, asked.node)
         if owner is not None:
-            owner.sharing.hurry()  # the state that a command caused leaves before its result
+            owner.sharing.hurry()  # the state that a command caused is sent before its result
         self._exchange.send(Inbox(asked.node), CallAnswer(asked.request, outcome))
 
     def _owner_word(self, said: Sought | Owned) -> None:
-        """Answer which node owns a user, or learn it, while the store of leases takes no writes."""
+        """Answer which node owns a user, or record it, while the store of leases accepts no writes."""
         if isinstance(said, Owned):
             user_state = self._home.user_states.get(said.user)
             if user_state is not None and said.holder != self._holder:
@@ -453,8 +456,8 @@ class ClusterReceiver:
         local = None if user_state is None else user_state.local.get(told.handle)
         if local is not None and told.age_ms is not None:
             came_at = self._home.pauses.came_at(self._home.clock.now()) - told.age_ms / 1000
-            if local.since >= came_at:  # which is no earlier than it was: the way is not in the age
-                return  # this was sent or read late: the phone has come back here since
+            if local.since >= came_at:  # no earlier than the true time: the age does not include the transit
+                return  # sent or read late: the phone has come back to this node since
         if connection is not None:
             connection.close(CloseCode.REPLACED, "replaced")
 

@@ -43,7 +43,7 @@ from gateway.runtime.ports import Clock, Link
 from gateway.runtime.sessions import SessionAdmission
 
 TAKEN_OVER_S: Final = 3.0
-"""How long a command waits for the link of a user who comes from another node."""
+"""How long a command waits for the link of a user who moved here from another node."""
 _MAY_HAVE_RUN: Final = "It may have been executed. Check the state, then retry with a new key."
 _STATUS: Final[dict[Literal["applied", "pending", "unchanged"], Status]] = {
     "applied": Status.APPLIED,
@@ -53,18 +53,18 @@ _STATUS: Final[dict[Literal["applied", "pending", "unchanged"], Status]] = {
 
 
 class Line(Protocol):
-    """What executing needs of the owner."""
+    """The part of the owner that command execution needs."""
 
     clock: Clock
     user_sessions: UserSessions
     epoch: int
-    """Of the open link, while there is one."""
+    """The epoch of the open link, while there is one."""
     session_admission: SessionAdmission
     pulse: LinkHealth
 
     @property
     def expects_history(self) -> bool:
-        """Whether the owner that gave the user may still send what it knows of commands."""
+        """Whether the owner that gave the user away may still send its command history."""
         ...
 
     @property
@@ -74,7 +74,7 @@ class Line(Protocol):
 
     @property
     def features(self) -> frozenset[Feature]:
-        """What the server at the end of the open link can do."""
+        """Commands that the server at the end of the open link supports."""
         ...
 
     @property
@@ -83,33 +83,32 @@ class Line(Protocol):
         ...
 
     def doubted(self, handle: str) -> None:
-        """Record that the server says that it does not know a session."""
+        """Record that the server reported a session as unknown."""
         ...
 
     @property
     def may_act(self) -> bool:
-        """Whether a command sent now is executed only if this node still acts for the user."""
+        """Whether a command sent now takes effect only if this node still acts for the user."""
         ...
 
 
 class CommandExecution:
     """The commands of one user.
 
-    Invariants: a command is sent upstream at most once; each caller that asks for it, then or later, gets
-    the same outcome; commands leave in the order in which they came, and at most as many are under
-    way as the limits of :class:`Calls` say. A command runs to its end also when the phone that
-    asked is gone.
+    Invariants: a command is sent upstream at most once. All its callers get the same outcome, also later
+    ones. Commands leave in the order in which they came, and at most as many run at a time as the limits of
+    :class:`Calls` allow. A command runs to its end also when the phone that sent it is gone.
 
-    Whether a command may be sent is decided when the link is open, with the epoch of that link, and it is
-    sent on that link or not at all. Only a command that comes straight from the phone, over the node where
-    the phone is now, counts as sent for the first time; any other is judged like one that is sent again.
+    Whether a command may be sent is decided when the link is open, with the epoch of that link. It is sent on
+    that link or not at all. Only a command that comes from the phone over its present node counts as sent for
+    the first time. Any other is treated like one that is sent again.
 
     Args:
-        user: Whose.
+        user: The user.
         line: The owner.
-        calls: What is known of the user's commands.
+        calls: The records of the user's commands.
         number_changes: How often the remote number may be changed.
-        audit: Called with each change of the remote number that was asked of OSCC-E.
+        audit: Called with each change of the remote number that was sent to OSCC-E.
     """
 
     def __init__(
@@ -133,23 +132,23 @@ class CommandExecution:
 
     @property
     def _begins(self) -> bool:
-        """Whether commands are begun here."""
+        """Whether new commands are begun here."""
         return not self._is_closed
 
     @property
     def in_flight(self) -> int:
-        """How many commands have no outcome yet."""
+        """Number of commands without an outcome."""
         return len(self._calls.in_flight)
 
     async def execute(
         self, call: Call, tasks: asyncio.TaskGroup | None, node: NodeId | None = None
     ) -> Outcome | None:
-        """Execute *call*, or join the execution under way; *tasks* is where it may outlive its asker.
+        """Execute *call*, or join its execution; in *tasks* it may outlive its caller.
 
-        None: it was not begun, since the user is being given to another node.
+        Returns None when it was not begun, since the user is being given to another node.
 
         Args:
-            call: What is asked.
+            call: The command.
             tasks: Where it runs.
             node: The node over which it came; None is this one.
         """
@@ -182,10 +181,10 @@ class CommandExecution:
             self._calls.leave(future)
 
     async def _its_turn(self, call: Call, node: NodeId | None) -> Call:
-        """Return *call* when it may be decided on, marked if it waited or came by a way of before.
+        """Return *call* when it may be decided, marked if it waited or came over an earlier node.
 
-        Its phone has been on another node since when the owner knows the phone elsewhere: it may have sent
-        the command again from there, so that what comes now is late.
+        When the owner has the phone on another node by now, the phone may have sent the command again from
+        there. Then this copy is late.
         """
         line, member = self._line, self._line.user_sessions.get(call.session)
         if member is None or member.node != node:
@@ -201,7 +200,7 @@ class CommandExecution:
         return call
 
     def _must_wait(self, call: Call) -> bool:
-        """Return whether the link, or the history of the last owner, is still to come."""
+        """Return whether the link, or the history of the last owner, has not arrived yet."""
         line = self._line
         if self._is_closed:
             return False
@@ -212,7 +211,10 @@ class CommandExecution:
         return (call.retry or call.waited) and line.expects_history
 
     def _unjudged(self, call: Call) -> Outcome | None:
-        """Return the outcome of a command that cannot be judged, as another may own the user; else None."""
+        """Return an outcome for a command that cannot be decided, as another node may own the user.
+
+        Else None.
+        """
         line = self._line
         is_first = not call.retry and not call.waited
         if (
@@ -226,7 +228,7 @@ class CommandExecution:
     def _begin(
         self, call: Call, body_hash: bytes, future: asyncio.Future[Outcome], tasks: asyncio.TaskGroup | None
     ) -> Began:
-        """Decide whether *call* is sent, and have it sent on the link that is open now."""
+        """Decide whether *call* is sent, and send it on the link that is open now."""
         line = self._line
         began = self._calls.begin(
             call.key,
@@ -243,10 +245,10 @@ class CommandExecution:
         return began
 
     async def give(self, within_s: float) -> History:
-        """Begin nothing more, and return what the next owner must know.
+        """Begin no further commands, and return the history for the next owner.
 
-        What has no outcome in time is unknown. Each caller has been answered when this returns: the answer to
-        another node leaves before the offer, which ends the wait there.
+        A command without an outcome in time is unknown. When this returns, each caller has been answered. The
+        answer to another node leaves before the offer, because the offer ends the wait there.
         """
         self._close()
         with suppress(TimeoutError):
@@ -262,33 +264,33 @@ class CommandExecution:
         return self.history()
 
     def history(self) -> History:
-        """Return what the next owner must know; after :meth:`give`, before :meth:`resume`."""
+        """Return the history for the next owner; after :meth:`give`, before :meth:`resume`."""
         now = self._line.clock.now()
         changed = tuple(now - at for at in self._number_changes.taken(self._user, now))
         return self._calls.history(now, epoch=self._line.epoch)._replace(numbers_changed=changed)
 
     def adopt(self, history: History) -> None:
-        """Take over from an owner whose link was replaced by the one that is open here."""
+        """Import the history of an owner whose link was replaced by the one that is open here."""
         self._calls.adopt(history, self._line.epoch, self._line.clock.now())
         self.adopt_quota(history)
 
     def adopt_quota(self, history: History) -> None:
-        """Let changes of the remote number count that were made elsewhere."""
+        """Count the changes of the remote number that were made at other nodes."""
         now = self._line.clock.now()
         self._number_changes.adopt(self._user, (now - ago_s for ago_s in history.numbers_changed), now)
 
     def end(self) -> None:
-        """Begin nothing more; what has no outcome by now is unknown."""
+        """End; a command without an outcome by now is unknown."""
         self._close()
         for key in self._calls.in_flight:
             self._tell(key, _unknown())
 
     def resume(self) -> None:
-        """Begin commands again: the user was not taken."""
+        """Begin commands again: the user was not taken by another node."""
         self._is_closed = False
 
     def _close(self) -> None:
-        """Begin nothing more; what waits is asked of the next owner."""
+        """Begin no further commands; waiting ones go to the next owner."""
         self._is_closed = True
         self._line.session_admission.look()
 
@@ -308,7 +310,7 @@ class CommandExecution:
                 waiter.set_result(outcome)
 
     async def _decide(self, call: Call, link: Link | None) -> Outcome:
-        """Refuse the command, or have OSCC-E execute it: on *link*, for which it was judged."""
+        """Refuse the command, or have OSCC-E execute it on *link*, for which it was decided."""
         if isinstance(call.command, AcknowledgeNotice):
             return Outcome(Status.APPLIED)
         line, member = self._line, self._line.user_sessions.get(call.session)
@@ -328,7 +330,7 @@ class CommandExecution:
     async def _change_number(
         self, call: Call, command: ChangeRemoteNumber, attached: Attached, link: Link
     ) -> Outcome:
-        """Have the number changed; only what was applied, or may have been, counts."""
+        """Change the number; only a change that was applied, or may have been, is counted."""
         at = self._line.clock.now()
         wait_s = self._number_changes.take(self._user, at)
         if wait_s > 0:
@@ -379,7 +381,7 @@ def _in_gateway_time(error: GatewayError, offset_ms: int) -> GatewayError:
 def _refused(error: GatewayError) -> Outcome:
     """Return the outcome of a command that OSCC-E refused or did not answer.
 
-    A session that has ended cannot ask: a caller that still asks for the outcome has another session.
+    The session that sent it may have ended. A caller that still waits for the outcome has another session.
     """
     match error.code:
         case ErrorCode.UPSTREAM_TIMEOUT:

@@ -1,8 +1,8 @@
-"""Follower of a user that another node owns: a replica of the owner's ledger, kept complete.
+"""Follower of a user that another node owns: a complete replica of the owner's ledger.
 
-It has its sessions accepted by the owner, forwards commands to it, and notices when the owner is gone. The
-lease names the owner. An owner that denies the ownership, or does not listen while the bus works, loses the
-user to a node that has a phone of that user. A command is forwarded once; it is sent again only when the
+It has the owner accept its sessions, forwards commands to the owner, and notices when the owner is gone. The
+lease names the owner. When an owner denies its ownership, or does not receive while the bus works, a node
+with a phone of the user takes the user over. A command is forwarded once. It is sent again only when the
 other node has certainly not begun it.
 """
 
@@ -52,15 +52,15 @@ from gateway.runtime.world import World
 
 _UNREACHED: Final = "The node that owns the user is unreachable. Try again."
 HEALTHY_S: Final = 5.0
-"""For how long the bus must have worked before a node's silence is taken for its own."""
+"""Time for which the bus must have worked before a silent node counts as unreachable."""
 STUBBORN_S: Final = 5.0
-"""After how long the lease of a node that denies to be the owner is taken from it."""
+"""Time after which the lease is taken from a node that denies to be the owner."""
 EXPIRY_S: Final = TTL_S + 5.0
-"""A lease's life and 5 s: on servers that do not fence, no node takes a user earlier."""
+"""A lease's life and 5 s: on servers that do not fence links, no node takes a user earlier."""
 
 
 class _Grounds(NamedTuple):
-    """The owner from which the user would be taken, and why."""
+    """The owner from which the user would be taken, and the reason."""
 
     token: int
     denied_since: float | None
@@ -68,11 +68,11 @@ class _Grounds(NamedTuple):
 
 
 class OwnerDiscovery:
-    """One followed user's owner.
+    """Finds the owner of one followed user.
 
     Args:
         subject: The follower.
-        world: The outside.
+        world: The ports and limits of the node.
     """
 
     def __init__(self, subject: Follower, world: World) -> None:
@@ -85,12 +85,15 @@ class OwnerDiscovery:
         """Whether the owner's node lives another life."""
 
     def denied(self, now: float, holder: str | None) -> None:
-        """Record that the asked node denies to be the owner; another life of it cannot know better."""
+        """Record that the addressed node denies to be the owner.
+
+        A restarted node (another *holder*) has lost the user.
+        """
         self.denied_since = now if self.denied_since is None else self.denied_since
         self._is_dead = holder is not None and holder != self._subject.owner.holder
 
     async def find(self) -> None:
-        """Read the lease, and do what follows from it."""
+        """Read the lease, and act on it."""
         world, subject = self._world, self._subject
         try:
             grant = await world.leases.read(subject.feed.user)
@@ -105,7 +108,10 @@ class OwnerDiscovery:
             await self._somebody(grant, now)
 
     def _nobody(self, now: float) -> None:
-        """A store that forgot is no reason to take a user from an owner that answers."""
+        """Handle a missing lease.
+
+        An owner that answers keeps the user, since the store may have lost its data.
+        """
         subject = self._subject
         if self.denied_since is not None and not self._world.is_draining():
             subject.end(Start(floor=subject.machine.floor, kind="expired"))
@@ -115,7 +121,7 @@ class OwnerDiscovery:
     async def _somebody(self, grant: Grant, now: float) -> None:
         subject = self._subject
         if grant.token < subject.owner.token and self._world.refuses_writes():
-            grant = subject.owner  # the store cannot have this one yet
+            grant = subject.owner  # the store cannot have this owner yet
         if grant[:2] != subject.owner[:2]:
             self.denied_since = self._deaf_since = None
             self._is_dead = False
@@ -124,7 +130,7 @@ class OwnerDiscovery:
         subject.turn_to(grant, now)
 
     def tick(self, now: float, tasks: asyncio.TaskGroup | None) -> None:
-        """Look whether the owner listens."""
+        """Check whether the owner receives."""
         exchange = self._world.exchange
         if self._subject.owner.node not in exchange.peers.deaf(now):
             self._deaf_since = None
@@ -134,7 +140,7 @@ class OwnerDiscovery:
 
     @property
     def is_deaf(self) -> bool:
-        """Whether the owner did not listen in the last tick."""
+        """Whether the owner did not receive in the last tick."""
         return self._deaf_since is not None
 
     @property
@@ -142,9 +148,9 @@ class OwnerDiscovery:
         return _Grounds(self._subject.owner.token, self.denied_since, self._deaf_since)
 
     async def _take(self) -> None:
-        """Take the user from an owner that does not answer; without fencing only when its lease ran out.
+        """Take the user from an unreachable owner; without fencing only after its lease expired.
 
-        The site may be slow to answer: a node that answers or has the user by then keeps the user.
+        The site may answer late. A node that answers by then, or owns the user, keeps the user.
         """
         world, subject, why = self._world, self._subject, self._grounds
         if world.is_draining():
@@ -162,20 +168,20 @@ class OwnerDiscovery:
 
 
 ANSWER_S: Final = 2.0
-"""After how long without an answer an owner is asked again."""
+"""Time without an answer after which a request to an owner is repeated."""
 AGAIN_S: Final = 1.0
 
 
 class RemoteAttach:
-    """One followed user's sessions with a phone here.
+    """The sessions of one followed user that have a phone here.
 
-    Invariant: each is presented again to the owner of the user, until that has accepted or refused it, and
-    whenever the replica has lost sight of it.
+    Invariant: each session is submitted to the owner again until the owner has accepted or refused it, and
+    when the replica no longer contains it.
 
     Args:
         subject: The follower.
-        world: The outside.
-        local: The sessions, as they are now.
+        world: The ports and limits of the node.
+        local: The present sessions.
     """
 
     def __init__(self, subject: Follower, world: World, local: Mapping[str, Local]) -> None:
@@ -187,11 +193,11 @@ class RemoteAttach:
         self._again_at: dict[str, float] = {}
 
     async def ask(self, ticket: Ticket, topics: tuple[str, ...], within_s: float = ANSWER_S) -> bool:
-        """Present a session that has a phone here; return whether the owner accepted it.
+        """Submit a session with a phone here to the owner; return whether the owner accepted it.
 
         Args:
-            ticket: The session's.
-            topics: What it follows.
+            ticket: The session's ticket.
+            topics: The topics that it follows.
             within_s: How long to wait for the answer; at most :data:`ANSWER_S`.
 
         Raises:
@@ -199,7 +205,7 @@ class RemoteAttach:
         """
         grant, node, now = self._subject.owner, self._world.node, self._world.clock.now()
         local = self._local.get(ticket.handle)
-        if local is None:  # its phone has left since, and may have come to another node
+        if local is None:  # its phone has left since, and may have connected to another node
             return False
         self._again_at[ticket.handle] = now + ANSWER_S + AGAIN_S
         age_ms = round((now - local.since) * 1000)
@@ -212,7 +218,7 @@ class RemoteAttach:
         except (NotHeardError, TimeoutError, GatewayError):
             return False
         finally:
-            if ticket.handle in self._local:  # a phone that left meanwhile is forgotten
+            if ticket.handle in self._local:  # a phone that has left since is removed
                 self._again_at[ticket.handle] = self._world.clock.now() + AGAIN_S
         return isinstance(answer, AttachAnswer) and self._is_accepted_by(answer, ticket.handle, grant.token)
 
@@ -234,7 +240,7 @@ class RemoteAttach:
         return self._accepted.get(handle) == self._subject.owner.token
 
     def follow(self, local: Local, tasks: asyncio.TaskGroup | None) -> None:
-        """Present a session without waiting; what comes of it is in the replica."""
+        """Submit a session without waiting; the replica shows the result."""
         self._accepted.pop(local.ticket.handle, None)
         spawn(tasks, self._ask_in_passing(local))
 
@@ -246,14 +252,14 @@ class RemoteAttach:
         self._world.exchange.send(Inbox(self._subject.owner.node), gone)
 
     def turned(self, tasks: asyncio.TaskGroup | None) -> None:
-        """Present at once to a new owner what the last one had accepted."""
+        """Submit the sessions that the last owner had accepted to the new owner at once."""
         self._again_at = {
             handle: at for handle, at in self._again_at.items() if self._subject.feed.facts(handle) is None
         }
         self.tick(self._world.clock.now(), tasks)
 
     def tick(self, now: float, tasks: asyncio.TaskGroup | None) -> None:
-        """Present what this owner has not accepted, or no longer knows."""
+        """Submit sessions that this owner has not accepted, or has lost."""
         for handle, local in list(self._local.items()):
             is_known = self._subject.feed.facts(handle) is not None
             if not (is_known and self.is_accepted(handle)) and now >= self._again_at.get(handle, now):
@@ -262,7 +268,7 @@ class RemoteAttach:
 
     @property
     def are_all_accepted(self) -> bool:
-        """Whether this owner has accepted each session, and the replica shows it."""
+        """Whether this owner has accepted all sessions, and the replica shows them."""
         facts = self._subject.feed.facts
         return all(self.is_accepted(handle) and facts(handle) is not None for handle in self._local)
 
@@ -271,7 +277,7 @@ class RemoteAttach:
             await self.ask(local.ticket, local.topics)
         except SessionRefused as refused:
             connection = self._subject.feed.connections.get(local.ticket.handle)
-            # an owner that does not reach OSCC-E knows nothing of the session: its phone keeps what it shows
+            # an owner that does not reach OSCC-E cannot accept the session: its phone keeps its data
             if connection is not None and refused.code is not CloseCode.INTERNAL:
                 connection.close(refused.code, refused.reason, by=refused.by, window_s=refused.window_s)
 
@@ -279,7 +285,7 @@ class RemoteAttach:
 def _refused(told: Refusal) -> SessionRefused:
     try:
         code = CloseCode(told.code)
-    except ValueError:  # of a newer node
+    except ValueError:  # sent by a newer node
         code = CloseCode.INTERNAL
     return SessionRefused(code, told.reason, by=told.by, window_s=told.window_s)
 
@@ -287,12 +293,12 @@ def _refused(told: Refusal) -> SessionRefused:
 class RemoteCommands:
     """One user's commands on their way to the owner.
 
-    Invariant: every command that was sent has one outcome, by its deadline.
+    Invariant: each command that was sent has one outcome, by its deadline.
 
     Args:
-        user: Whose.
-        world: The outside.
-        moved: Called when the owner is another one by now.
+        user: The user.
+        world: The ports and limits of the node.
+        moved: Called when another node has become the owner.
     """
 
     def __init__(self, user: UserId, world: World, moved: Callable[[], None]) -> None:
@@ -302,7 +308,7 @@ class RemoteCommands:
         self._under_way: set[asyncio.Task[Outcome | None]] = set()
 
     async def send(self, node: NodeId, call: Call, tasks: asyncio.TaskGroup | None) -> Outcome | None:
-        """Have *node* execute a command; None when it has not begun it."""
+        """Have *node* execute a command; None when that node has not begun it."""
         if self._world.exchange.machine.state is BusState.DOWN:
             return not_begun(call, ErrorCode.BUS_DOWN, _UNREACHED)
         left_s = patience_s(call, self._world.clock.wall_ms())
@@ -321,7 +327,7 @@ class RemoteCommands:
             self._under_way.discard(asking)
 
     def give_up(self) -> None:
-        """Record that the owner is gone: what it did not answer is unknown."""
+        """Record that the owner is gone: unanswered commands are unknown."""
         for asking in list(self._under_way):
             asking.cancel()
 
@@ -349,29 +355,30 @@ def _unknown(code: ErrorCode) -> Outcome:
 
 
 AHEAD_MS: Final = 1_000
-"""Wall clocks of two nodes that differ by less are taken for equal: how long a message was under way is not
-known more closely, and what phones take for the time must not jump with each."""
+"""Wall clocks of two nodes count as equal below this difference. The transit time of a message is not known
+more precisely, and the time shown on phones must not jump with each message.
+"""
 PLAUSIBLE_S: Final = 1.0
-"""Wall clocks of two nodes by which a message was under way for longer are taken for different ones."""
+"""A transit time above this, by the wall clocks of two nodes, means that the clocks differ."""
 
 Shared = dict[int, Element]
-"""The elements made of what was published together, by the identities of their values, which live as long."""
+"""Elements of publications that arrived together, by the identities of their values, which live as long."""
 
 
 def arrived(
     told: Publication, ledger: Ledger, now: float, wall_ms: int, waited_s: float = 0.0
 ) -> float | None:
-    """Record in *ledger* when what it is to process came, and since when the owner knew it.
+    """Record in *ledger* when a publication arrived, and since when the owner had its data.
 
     Args:
-        told: What came.
-        ledger: Where it is to be taken in.
+        told: The publication.
+        ledger: The ledger that will process it.
         now: Monotonic seconds.
         wall_ms: The time of day.
-        waited_s: For how long it may have waited here, as this process stood still.
+        waited_s: How long it may have waited here while this process was stopped.
 
     Returns:
-        For how long news was under way, by the wall clocks of both nodes; None: it is no news of the link's.
+        The transit time by the wall clocks of both nodes; None when it has no data of the link.
     """
     if not waited_s:
         _compare_clocks(told, ledger, wall_ms)
@@ -387,9 +394,9 @@ def arrived(
 
 
 def _compare_clocks(told: Publication, ledger: Ledger, wall_ms: int) -> None:
-    """Record in *ledger* how far the owner's wall clock is ahead, by which the values have their instants.
+    """Record in *ledger* how far the owner's wall clock, which dates the values, is ahead.
 
-    What it was when this was sent, and the way since, is the sum of instant and age.
+    The owner's clock at the time of sending is the sum of instant and age.
     """
     if told.as_of_ms is None or told.age_ms is None:
         return
@@ -399,14 +406,17 @@ def _compare_clocks(told: Publication, ledger: Ledger, wall_ms: int) -> None:
 
 
 def as_of(told: Publication, now: float, wall_ms: int, waited_s: float = 0.0) -> float | None:
-    """Return when a publication was true, by this node's steady clock: never later than *now*."""
+    """Return until when a publication was correct, by this node's steady clock: never later than *now*."""
     if told.as_of_ms is None:
         return None
     return now - _age_s(told, told.as_of_ms, wall_ms, waited_s)
 
 
 def _age_s(told: Publication, as_of_ms: int, wall_ms: int, waited_s: float) -> float:
-    """Return how old it is: as it was when it was sent, and the way, as far as both wall clocks agree."""
+    """Return the age of a publication.
+
+    The age at sending plus the transit time, where both wall clocks agree.
+    """
     seen_s = max(0.0, (wall_ms - as_of_ms) / 1000)
     if told.age_ms is None:
         return seen_s
@@ -415,7 +425,7 @@ def _age_s(told: Publication, as_of_ms: int, wall_ms: int, waited_s: float) -> f
 
 
 def delta(told: Publication, ledger: Ledger, made: Shared) -> Delta:
-    """Return a publication with the elements that are held, or made for others, where they are equal."""
+    """Return a publication with elements that this node already has, where they are equal."""
     updates = tuple(
         [
             Update(
@@ -430,7 +440,7 @@ def delta(told: Publication, ledger: Ledger, made: Shared) -> Delta:
 
 
 def is_of_sessions(told: Publication) -> bool:
-    """Return whether it may say anything new of sessions."""
+    """Return whether a publication may have new data about sessions."""
     return told.reset or any(update.key.startswith(FACTS_PREFIX) for update in told.updates)
 
 
@@ -446,16 +456,17 @@ _AGAIN_S: Final = 0.5
 
 
 class Follower:
-    """One user, owned elsewhere.
+    """One user whom another node owns.
 
-    Invariants: nothing of a lower epoch than was seen is processed; the user is taken from the owner
-    only when that one gave them, or is deaf while the bus works, or the lease is free.
+    Invariants: data of a lower epoch than the highest one seen is never processed. The user is taken from the
+    owner only when the owner gave the user away, when it is unreachable while the bus works, or when the
+    lease is free.
 
     Args:
         feed: Where the user's changes go on this node.
-        world: The outside.
+        world: The ports and limits of the node.
         grant: The owner.
-        local: The sessions with a phone on this node, as they are now.
+        local: The present sessions with a phone on this node.
         touch: Called when :meth:`due_at` may return another time.
     """
 
@@ -476,7 +487,7 @@ class Follower:
         self._touch = touch
         self._grant = grant
         self._local = local
-        # a replica of a higher epoch processes nothing of the owner's until the lease is read to be right
+        # a replica of a higher epoch processes no data of the owner until the lease confirms the owner
         self.machine = FollowMachine(max(grant.token, feed.ledger.position.epoch), now, world.jitter())
         self._remote_attach = RemoteAttach(me, world, local)
         self._news = asyncio.Event()
@@ -493,7 +504,7 @@ class Follower:
 
     @property
     def owner(self) -> Grant:
-        """The owner of the user, as far as this node knows."""
+        """The owner of the user, as last reported to this node."""
         return self._grant
 
     def turn_to(self, grant: Grant, now: float) -> None:
@@ -526,13 +537,13 @@ class Follower:
             await self._world.clock.sleep(_AGAIN_S)
 
     async def _shown(self, handle: str) -> SessionFacts:
-        """Wait until the replica holds what the owner said of the session."""
+        """Wait until the replica contains the owner's data of the session."""
         self.machine.doubt(self._world.clock.now())
         self._news.set()
         while True:
             self._check()
             facts = self.feed.facts(handle)
-            # of an epoch before, which this node may have written itself, it proves nothing
+            # data of an earlier epoch, which this node may have written itself, proves nothing
             is_read = self.feed.ledger.position.epoch >= self.machine.floor
             if is_read and facts is not None and facts.end is None:
                 return facts
@@ -540,7 +551,7 @@ class Follower:
             await changed.wait()
 
     def follow(self, handle: str, topics: tuple[str, ...]) -> None:
-        """Have the owner listen to what the session follows now."""
+        """Have the owner subscribe to the topics that the session follows now."""
         self._touch()
         local = self._local.get(handle)
         if local is not None:
@@ -551,7 +562,7 @@ class Follower:
         self._remote_attach.left(handle)
 
     def let_go(self, handle: str) -> None:
-        """The owner knows when a session ends."""
+        """Do nothing: the owner itself detects the end of a session."""
         self.leave(handle)
 
     def _check(self) -> None:
@@ -570,7 +581,7 @@ class Follower:
     # ---- what the owner sends ----
 
     def receive(self, envelope: Envelope) -> None:
-        """Process what was published, or answered."""
+        """Process a publication or an answer of the owner."""
         if self._is_over:
             return
         match envelope:
@@ -584,11 +595,11 @@ class Follower:
                 return
 
     def read(self, told: Publication, made: Shared) -> None:
-        """Process what was published.
+        """Process a publication.
 
         Args:
-            told: What was published.
-            made: The elements made of what was published with it, of this user and of others.
+            told: The publication.
+            made: The elements of publications that arrived with it, of this user and of others.
         """
         if self._is_over:
             return
@@ -608,20 +619,20 @@ class Follower:
         if receipt is Receipt.APPLIED and is_of_sessions(told):
             self._tell_sessions()
         self._upstream = told.upstream
-        # what does not fit does not show how fresh the held data is
+        # a change that cannot be applied does not show how fresh the data is
         self._say(self.feed.health.as_of if receipt is Receipt.GAP else as_of(told, now, wall_ms, waited_s))
         self.feed.flush()
         self._change()
         self._look()
 
     def _look(self) -> None:
-        """Have it seen to that what is due earlier than it was is done then."""
+        """Report that something is due earlier than before."""
         self._touch()
         if self.machine.due_at < self._rests_until:
             self._news.set()
 
     def _change(self) -> None:
-        """Wake the tasks that wait for news of sessions."""
+        """Wake the tasks that wait for changes of sessions."""
         if self._changed is not None:
             self._changed.set()
             self._changed = None
@@ -656,7 +667,7 @@ class Follower:
         self._look()
 
     def not_mine(self, holder: str | None = None) -> None:
-        """Record that the asked node denies to be the owner; *holder*: which life of the node does."""
+        """Record that the addressed node denies to be the owner; *holder*: its present life."""
         now = self._world.clock.now()
         self._touch()
         self._owner_discovery.denied(now, holder)
@@ -664,7 +675,7 @@ class Follower:
         self._news.set()
 
     def owned(self, grant: Grant) -> None:
-        """Record that a node owns the user, as it says itself; the highest token counts."""
+        """Record that a node reported itself as the owner; the highest token counts."""
         now = self._world.clock.now()
         if grant.token > self._grant.token and grant.token >= self.machine.floor:
             self.machine.seen(grant.token, now)
@@ -672,19 +683,19 @@ class Follower:
             self.look()
 
     def seen(self, epoch: int) -> None:
-        """Record that the owner speaks in *epoch*: what the replica holds of an earlier one shows nothing."""
+        """Record that the owner publishes in *epoch*: data of an earlier epoch is no longer current."""
         self.machine.seen(epoch, self._world.clock.now())
         self._look()
 
     def unsure(self) -> None:
-        """Record that messages may have been lost: nothing is live until the owner has answered."""
+        """Record that messages may have been lost: no data is live until the owner has answered."""
         now = self._world.clock.now()
         self.machine.unsure(now)
         self.machine.doubt(now)
         self.look()
 
     def look(self) -> None:
-        """Have it seen to soon what is due, as when the owner leaves."""
+        """Have due work done soon, for example when the owner leaves."""
         self._touch()
         self._news.set()
 
@@ -692,15 +703,15 @@ class Follower:
 
     @property
     def is_over(self) -> bool:
-        """Whether the user is followed no more."""
+        """Whether the user is no longer followed."""
         return self._is_over
 
     def stop(self) -> None:
-        """Follow no more."""
+        """Stop following."""
         self.end(None)
 
     def end(self, start: Start | None) -> None:
-        """Follow no more, and have this node own the user if *start* is given."""
+        """Stop following, and have this node own the user if *start* is given."""
         if not self._is_over:
             self._is_over, self.start = True, start
             self._takeover.drop()
@@ -728,7 +739,7 @@ class Follower:
     async def _turn(self) -> None:
         now = self._world.clock.now()
         if self._takeover.step(now):
-            self.machine.doubt(now)  # a wish is sent with a question
+            self.machine.doubt(now)  # a request to take over is sent with a request for changes
         match self.machine.need(now):
             case "ask":
                 self.machine.asked(now)
@@ -750,7 +761,7 @@ class Follower:
                 await self._news.wait()
 
     def tick(self, now: float) -> None:
-        """Look whether the owner lives, and whether each session is known to it."""
+        """Check whether the owner lives, and whether it has accepted each session."""
         self._say(self.feed.health.as_of)
         self._tell_sessions()
         self._owner_discovery.tick(now, self._tasks)
@@ -774,7 +785,7 @@ class Follower:
             self.machine.unsure(now)
             self._look()
         upstream = self.machine.health(now, self._upstream)
-        # what is held of an epoch before is not what the owner calls live
+        # data of an earlier epoch is not the data that the owner calls live
         if upstream == "live" and self.feed.ledger.position.epoch < self.machine.floor:
             upstream = "stale"
         self.feed.say(Health(upstream, bus, as_of))

@@ -1,13 +1,13 @@
-"""Hand-over of a user between nodes, and the changes that an owner sends to the nodes that follow.
+"""Hand-over of a user between nodes, and the changes that an owner sends to its followers.
 
-One mechanism for roaming, drain and a site that cannot be reached: new commands are forwarded, commands in
-flight get their outcome, the command history travels with the offer, and the new owner's link replaces the
-old one. A site accepts a limited number of links per second, so a follower asks when its place in the
-admission queue is reached; until then the present owner serves best.
+Roaming, drain and an unreachable site use the same mechanism. New commands are forwarded. Commands in flight
+get their outcome. The command history travels with the offer. The new owner's link replaces the old one. A
+site accepts a limited number of links per second, so a follower requests the user when its place in the
+admission queue is reached. Until then the present owner keeps the user.
 
-Changes: the bus is one more reader of the feed: while another node has asked within 25 s, what changes is
-published, together with what changes for other users. One publication is under way at a time; what changes
-meanwhile goes with the next.
+Changes: the bus is one more reader of the feed. While another node has requested changes within 25 s, changes
+of the user are published together with those of other users. One publication is under way at a time; changes
+that come during this time go with the next one.
 """
 
 from __future__ import annotations
@@ -47,13 +47,15 @@ from gateway.runtime.ports import Gift, Grant, Link, Start
 from gateway.runtime.world import World
 
 WISH_S: Final = 6.0
-"""For how long a wish to own the user stands; so long an owner takes to give, and a message to come."""
+"""How long a request to own the user is valid: the time that an owner needs to give, and a message to
+arrive.
+"""
 GRANTED_S: Final = 8.0
-"""Within which time after the wish the lease must be granted: after 10 s the owner goes on."""
+"""Time after the request within which the lease must be granted: after 10 s the owner continues."""
 TURN_S: Final = 4.0
 """How long a place in the admission queue is kept for an offer: an owner waits 3 s for commands under way."""
 AGAIN_S: Final = 6.0
-"""For how long after a turn that came to nothing others have theirs."""
+"""Pause after a turn without success, in which other users have their turn."""
 
 
 class TakingFollower(Protocol):
@@ -64,22 +66,22 @@ class TakingFollower(Protocol):
 
     @property
     def owner(self) -> Grant:
-        """The owner of the user, as far as this node knows."""
+        """The owner of the user, as last reported to this node."""
         ...
 
     def look(self) -> None:
-        """Have :meth:`Takeover.step` asked again soon."""
+        """Have :meth:`Takeover.step` called again soon."""
         ...
 
 
 class Takeover:
-    """One follower's wishes to own its user.
+    """One follower's requests to own its user.
 
-    Invariant: what was entered at the admission queue is given back, or goes on with the :class:`Start`.
+    Invariant: a place in the admission queue is given back, or is passed on in the :class:`Start`.
 
     Args:
-        subject: The node that wishes.
-        world: The outside.
+        subject: The follower.
+        world: The ports and limits of the node.
     """
 
     __slots__ = (
@@ -105,12 +107,12 @@ class Takeover:
         self._again_at = -math.inf
 
     def is_open(self, now: float) -> bool:
-        """Return whether the owner leaves, and nothing has been done about it here."""
+        """Return whether the owner leaves, and this node has not yet reacted."""
         is_idle = self._place is None and self._entered_at is None
         return is_idle and now >= self._again_at and self._is_left()
 
     def due_at(self, now: float) -> float:
-        """Return when to ask for :meth:`step` at the latest."""
+        """Return the latest time for the next :meth:`step`."""
         if self._entered_at is not None:
             return self._entered_at + TURN_S
         if self._place is not None:
@@ -118,7 +120,7 @@ class Takeover:
         return self._again_at if now < self._again_at else math.inf
 
     def step(self, now: float) -> bool:
-        """Queue for a user whose owner leaves; return whether it is the user's turn to be asked for."""
+        """Queue for a user whose owner leaves; return whether it is this user's turn."""
         if self._entered_at is not None and now - self._entered_at >= TURN_S:
             self.drop()
             self._again_at = now + AGAIN_S
@@ -129,7 +131,7 @@ class Takeover:
         return False
 
     def number(self, now: float) -> int:
-        """Return the number of the wish for the owner; 0 when there is none, or it could not be met."""
+        """Return the number of the request to the owner; 0 when there is none, or it could not be met."""
         if self._is_left():
             is_turn = self._entered_at is not None
         else:
@@ -140,7 +142,7 @@ class Takeover:
         return self._number
 
     async def taking(self, offer: Offer) -> Start | None:
-        """Return how to own the user, if a wish for them was sent lately and OSCC-E is reached from here."""
+        """Return how to own the offered user, if this node requested them lately and reaches OSCC-E."""
         wish = (self._number, self._subject.machine.floor)
         wished_at = self._wished_at
         if (offer.adopt, offer.token) != wish or self._world.is_draining():
@@ -164,7 +166,7 @@ class Takeover:
         )
 
     def drop(self) -> None:
-        """Drop the wish."""
+        """Withdraw the request."""
         if self._place is not None:
             self._world.admission_queue.withdraw(self._place)
             self._place = None
@@ -186,40 +188,40 @@ class Takeover:
         return bool(self._subject.feed.connections) and not self._world.is_draining()
 
     def _is_left(self) -> bool:
-        """Return whether the owner leaves, and can receive a wish."""
+        """Return whether the owner leaves, and can receive a request."""
         is_heard = self._world.exchange.machine.state is not BusState.DOWN
         return is_heard and self._is_wanted() and self._world.is_leaving(self._subject.owner.holder)
 
 
 ALONE_S: Final = 30.0
-"""After how long without a phone on this node the user goes to a node that has one."""
+"""Time without a phone on this node after which the user moves to a node that has one."""
 UNLINKED_S: Final = 15.0
-"""After how long without a link another node may try."""
+"""Time without a link after which another node may try."""
 IN_FLIGHT_S: Final = 3.0
 _TAKEN_S: Final = 10.0
-"""After how long a node that wished for a user can no longer be granted the lease for that wish."""
+"""Time after which a node can no longer be granted the lease for its request."""
 WISHES: Final = 2
-"""So many more wishes of one node an offer answers; then the user is served on here for a while."""
+"""Further requests of one node that an offer answers. After them the user stays here for a while."""
 REST_S: Final = 10.0
-"""For how long a user who was not taken is offered to no node."""
+"""How long a user whom no node took is offered to no node."""
 _AGAIN_S: Final = 1.0
-"""How often an offer is sent again, and a renewal asked for again."""
+"""Interval in which an offer is sent again, and a renewal is requested again."""
 _TOLD_AGAIN_S: Final = 5.0
-"""For how long after a wish its offer is sent again: an older one is ignored."""
+"""How long after a request its offer is sent again: the node ignores a later one."""
 
 
 class HandingOwner(Protocol):
-    """The owner that gives."""
+    """The owner that gives the user away."""
 
     feed: Feed
     user_sessions: UserSessions
     execution: CommandExecution
     epoch: int
     owned_by: Grant | None
-    """The owner of the user, once that is known to be another node."""
+    """The new owner of the user, once it is known."""
 
     async def renew(self) -> bool:
-        """Ask to extend the lease, if it is still held; return whether that was granted."""
+        """Request an extension of the lease, if this node still holds it; return whether it was granted."""
         ...
 
     @property
@@ -229,15 +231,15 @@ class HandingOwner(Protocol):
 
 
 class Handover:
-    """One owner's readiness to give.
+    """One owner's hand-over of its user.
 
-    Invariants: the user is offered to one node at a time; from the offer on no command is begun here until
-    a renewal is granted that was asked for when no node could take the user. That is not put off
-    by more than :data:`WISHES` wishes, and then the user is offered to no node for :data:`REST_S`.
+    Invariants: the user is offered to one node at a time. After the offer no command is begun here until a
+    renewal is granted that was requested when no node could take the user. At most :data:`WISHES` further
+    requests delay this. Then the user is offered to no node for :data:`REST_S`.
 
     Args:
-        giver: The owner that gives.
-        world: The outside.
+        giver: The owner that gives the user away.
+        world: The ports and limits of the node.
     """
 
     def __init__(self, giver: HandingOwner, world: World) -> None:
@@ -264,12 +266,12 @@ class Handover:
         self._island_since = self._island_since or self._world.clock.now()
 
     def asked(self, node: NodeId, adopt: int, tasks: asyncio.TaskGroup | None) -> None:
-        """Record that *node* would act for the user: let it, when this node should not.
+        """Record that *node* requests the user, and offer the user if this node should not own them.
 
         Args:
-            node: The node that asks.
-            adopt: The number of its wish.
-            tasks: Where giving runs.
+            node: The requesting node.
+            adopt: The number of its request.
+            tasks: Where the hand-over runs.
         """
         now = self._world.clock.now()
         reason = self._reason(now)
@@ -280,12 +282,12 @@ class Handover:
             self._heed(adopt, now)
             spawn(tasks, self._give(node, reason))
         elif self._to == node and self._wishes < WISHES:
-            # the offer was lost, or the wish for it is too old by now
+            # the offer was lost, or its request is too old by now
             self._heed(adopt, now)
             self._tell_again()
 
     def _heed(self, adopt: int, now: float) -> None:
-        # those that come before the offer is made cost nothing: it answers the last of them
+        # requests before the offer is made are not counted: the offer answers the last of them
         self._wishes += self._offer is not None
         self._adopt = adopt
         self._until = now + _TAKEN_S
@@ -295,20 +297,21 @@ class Handover:
             self._world.exchange.send(Inbox(self._to), replace(self._offer, adopt=self._adopt))
 
     def over(self) -> None:
-        """Record that the user is gone."""
+        """Record that another node owns the user."""
         self._over.set()
 
     def replaced(self, token: int) -> None:
-        """Record that the link with *token* replaced this owner's, and give its owner the history.
+        """Record that the link with *token* replaced this owner's, and send the history to its owner.
 
-        Nothing was begun since the offer, and no node had a link between: only so is the history complete.
+        The history is complete, because no command was begun since the offer and no node had a link in
+        between.
         """
         if self._to is not None and self._offer is not None:
             history = self._giver.execution.history()
             self._world.exchange.send(Inbox(self._to), Given(self._giver.feed.user, token, history))
 
     def _reason(self, now: float) -> Gift | None:
-        """Return why this node should not act for the user; None when it should."""
+        """Return why this node should not own the user; None when it should."""
         if not self._giver.epoch:
             return None
         if self._world.is_draining():
@@ -319,7 +322,7 @@ class Handover:
         return "roam" if is_alone else None
 
     async def _give(self, to: NodeId, reason: Gift) -> None:
-        """Offer the user to *to*, and go on as before when *to* does not take them."""
+        """Offer the user to *to*; continue as before when *to* does not take the user."""
         giver, world = self._giver, self._world
         try:
             history = await giver.execution.give(IN_FLIGHT_S)
@@ -335,8 +338,8 @@ class Handover:
             giver.execution.resume()
 
     async def _let_answers_leave(self) -> None:
-        """Let outcomes of commands leave before the offer: the node that takes it waits for no answer."""
-        for _ in ("command execution", "cluster receiver", "exchange"):  # a turn of the loop each
+        """Let outcomes of commands leave before the offer: a node that takes the user waits for no answer."""
+        for _ in ("command execution", "cluster receiver", "exchange"):  # one turn of the loop for each
             await self._world.clock.sleep(0)
 
     def _made(self, history: History, reason: Gift) -> Offer:
@@ -355,13 +358,14 @@ class Handover:
         try:
             return await self._world.exchange.deliver(Inbox(to), offer) > 0
         except GatewayError:
-            return True  # it is unknown
+            return True  # the bus did not confirm it: it may have arrived
 
     async def _wait(self) -> None:
         """Return when the user is gone, or certainly still here.
 
-        The node that got the offer may take the lease until a renewal is granted that is asked for later. An
-        offer may be lost, so it is sent again; an island's is not, as each node that gets it tries the site.
+        The node that got the offer may take the lease, until a renewal is granted that was requested later.
+        An offer may be lost, so it is sent again. The offer of a node without its site is sent once, as each
+        receipt makes the other node test the site.
         """
         clock = self._world.clock
         while not self._over.is_set():
@@ -377,17 +381,17 @@ class Handover:
 
 
 INTEREST_S: Final = 25.0
-"""For how long a node that asked is published to, and its phones are taken to be there."""
+"""How long a node that requested changes gets publications, and its phones count as present."""
 
 
 class Sharing:
-    """One owned user's other nodes.
+    """The nodes that follow one owned user.
 
-    Invariant: nothing of an epoch is read by other nodes before :meth:`light`.
+    Invariant: other nodes read no data of an epoch before :meth:`disclose`.
 
     Args:
-        feed: What is shared.
-        exchange: The way out.
+        feed: The feed of the user.
+        exchange: Sends to the other nodes.
     """
 
     def __init__(self, feed: Feed, exchange: Exchange) -> None:
@@ -405,17 +409,20 @@ class Sharing:
         """Keys that changed since what was sent last, while a node follows."""
 
     def run_in(self, tasks: asyncio.TaskGroup | None) -> None:
-        """Publish from now on; None: no more."""
+        """Publish from now on; None ends publishing."""
         self._is_running = tasks is not None
         self._read(self._is_running and bool(self._asked_at))
 
     def darken(self) -> None:
-        """Announce that a new epoch began: nothing of it is shown yet, a node that asks gets its number."""
+        """Announce a new epoch.
+
+        Its data is withheld: a node that requests changes gets the epoch's number only.
+        """
         self._is_lit = False
         self._tell_all(self._unlit())
 
     def light(self) -> None:
-        """Record that every question of this epoch is answered: it may be read, which is announced."""
+        """Announce that the first readings of this epoch are complete, and publish its data from now on."""
         if not self._is_lit:
             self._is_lit = True
             self._take_stock()
@@ -434,9 +441,9 @@ class Sharing:
             self._together.discard(node)
 
     def silent(self, now: float) -> list[NodeId]:
-        """Return the nodes that have not asked for so long that they are no longer published to.
+        """Remove and return the nodes that have not requested changes for so long that they get none.
 
-        While the bus does not work no node can ask, and none is removed for it.
+        While the bus does not work, nodes cannot send requests, so none is removed.
         """
         if not self._asked_at or self._exchange.machine.is_healthy_for(now) < INTEREST_S:
             return []
@@ -450,11 +457,14 @@ class Sharing:
 
     @property
     def due_at(self) -> float:
-        """When :meth:`silent` may name a node."""
+        """Earliest time at which :meth:`silent` may return a node."""
         return min(self._asked_at.values(), default=math.inf) + INTEREST_S
 
     def answer(self, since: Since) -> Publication:
-        """Return what the asking node is missing; of an epoch that is not announced, its number alone."""
+        """Return the changes that the requesting node misses.
+
+        Only the epoch's number while its data is withheld.
+        """
         if not self._is_lit:
             return self._unlit()
         return self._publication(self._feed.ledger.since(Position(since.epoch, since.seq)))
@@ -466,12 +476,12 @@ class Sharing:
     # ---- what is published ----
 
     def flush(self) -> None:
-        """Publish what changed, if a node follows."""
+        """Publish the changes, if a node follows."""
         if self._is_reading and self._has_news():
             self._exchange.bundles.add(self)
 
     def hurry(self) -> None:
-        """Publish it before whatever is sent next."""
+        """Publish the changes before the next envelope is sent."""
         self._exchange.bundles.hurry(self)
 
     def take(self) -> Share | None:
@@ -489,7 +499,7 @@ class Sharing:
         return self._feed.ledger.position != self._sent or self._feed.health.upstream != self._said
 
     def _read(self, is_wanted: bool) -> None:
-        """Receive every change from now on, or none."""
+        """Receive all changes from now on, or none."""
         if is_wanted and not self._is_reading:
             self._take_stock()
             self._feed.ledger.readers[self] = None
@@ -498,7 +508,7 @@ class Sharing:
         self._is_reading = is_wanted
 
     def _take_stock(self) -> None:
-        """Record that all followers are sent all that there is now."""
+        """Record that all followers get the present state now."""
         self._sent, self._said = self._feed.ledger.position, self._feed.health.upstream
         self._changed.clear()
 
@@ -527,7 +537,7 @@ class Sharing:
         self._changed.update(dict.fromkeys(changes.elements))
 
     def epoch_began(self) -> None:
-        """See :meth:`gateway.core.ledger.Reader.epoch_began`: :meth:`light` begins again."""
+        """See :meth:`gateway.core.ledger.Reader.epoch_began`; :meth:`disclose` sends the new epoch."""
 
     def _publication(self, delta: Delta) -> Publication:
         health = self._feed.health
@@ -552,7 +562,7 @@ class Sharing:
         )
 
     def _age_ms(self) -> int | None:
-        """Return since when the link is silent: to the millisecond, while phones get it less exactly."""
+        """Return the silence of the link in ms; phones get it less precisely."""
         health, came_at = self._feed.health, self._feed.ledger.came_at
         as_of = health.as_of
         if as_of is None:

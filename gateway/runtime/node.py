@@ -1,8 +1,8 @@
-"""Node: the users of this process, the role of each, and the parts a node is made of.
+"""Node: the users of this process, the node's role for each, and the parts of a node.
 
-One :class:`UserState` for each user with a phone here, or whose linger has not ended: their mirror
-and this node's role for them. The node admits phones, releases them, and brings their commands to
-the owner of the user.
+There is one :class:`UserState` for each user who has a phone here, or whose linger has not ended. It has the
+user's mirror and this node's role. The node admits phones, releases them, and forwards their commands to the
+owner of the user.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Cluster(NamedTuple):
     registry: NodeRegistry
     shared: SharedStore
     refusals: Callable[[], frozenset[str]] = frozenset
-    """Returns what the server of these refuses now: words of ``ENTRY_REFUSALS`` and ``WRITE_REFUSALS``."""
+    """Returns what the bus server refuses now: words of ``ENTRY_REFUSALS`` and ``WRITE_REFUSALS``."""
 
 
 class SiteParts(NamedTuple):
@@ -65,35 +65,37 @@ class SiteParts(NamedTuple):
     upstream: Upstream
     authority: Authority
     links_per_s: float | None = None
-    """Log-ons and links that it is asked for; None: as many as log-ons."""
+    """Log-ons and links per second at this site; None: as many as log-ons."""
     log_ons_per_s: float | None = None
-    """What *links_per_s* is without a number of its own, and twice the log-ons; None: as any site."""
+    """Value of *links_per_s* if the site has no number of its own and twice the log-ons; None: as for any
+    site.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class NodeSettings:
-    """What a node is, and how much it takes."""
+    """Identity and limits of a node."""
 
     node: NodeId
     holder: str
-    """This process's life: another start of the same node is another holder."""
+    """This process's life: each start of the same node has another holder."""
     limits: RegistryLimits = field(default_factory=RegistryLimits)
     linger: Linger = field(default_factory=Linger)
     log_ons_per_s: float = 20.0
-    """Log-ons that a site is asked for."""
+    """Log-ons per second at a site."""
     log_ons_in_flight: int = 32
     version: str = ""
     accepts_per_s: float = 100.0
-    """Handshakes that it takes on."""
+    """Handshakes that the node accepts."""
     key_names: Callable[[], tuple[str, ...]] = tuple
-    """Returns what may be shown of the sealing keys in force, the one that seals first."""
+    """Returns public ids of the sealing keys in use, the sealing one first."""
 
     def links_per_s(self, site: SiteParts) -> float:
-        """Return how many log-ons and links a site is asked for, by all nodes together."""
+        """Return the log-ons and links per second that all nodes together may send to a site."""
         return site.links_per_s or site.log_ons_per_s or self.log_ons_per_s
 
     def budget(self, site: SiteParts) -> Budget:
-        """Return a site's budget. Log-ons have part of their rate, also where links may be more."""
+        """Return a site's budget. Log-ons have part of their rate, even where links may be more."""
         rate_per_s = self.links_per_s(site)
         return Budget(
             rate_per_s=rate_per_s,
@@ -105,7 +107,7 @@ class NodeSettings:
     def admission_queues(
         self, sites: Mapping[str, SiteParts], openings: Openings
     ) -> dict[str, AdmissionQueue]:
-        """Return the queue of links of each site."""
+        """Return the admission queue of each site."""
         return {name: AdmissionQueue(self.budget(site), openings) for name, site in sites.items()}
 
 
@@ -113,11 +115,11 @@ TICK_S: Final = 1.0
 NUMBER_CHANGES: Final = 3
 """Applied changes of the remote number that a user may make in an hour."""
 _FIRST: Final = 2**40
-"""Numbers of questions begin below it, at random."""
+"""Upper bound of the random first request number."""
 
 
 class Attachment(NamedTuple):
-    """What a served phone is given."""
+    """The data that a served phone gets."""
 
     facts: SessionFacts
     ledger: Ledger
@@ -126,27 +128,27 @@ class Attachment(NamedTuple):
 class Node:
     """All users of one node.
 
-    Invariant: a user has one user state here at most, and so one owner and one link.
+    Invariant: a user has at most one user state here, and so one owner and one link.
 
     Args:
-        settings: What it is.
+        settings: Identity and limits of the node.
         sites: The OSCC-E Servers by the id of their site.
-        cluster: What it shares with the other nodes.
-        clock: Its time.
-        jitter: Gives numbers in [0, 1).
+        cluster: The parts that all nodes share.
+        clock: The node's time.
+        jitter: Returns numbers in [0, 1).
         audit: Called with each act that may have to be accounted for.
-        tally: Gets the events that are counted.
+        tally: Receives the events that are counted.
     """
 
     is_overloaded: Callable[[], bool] = staticmethod(bool)
-    """Whether more comes on links than the node keeps up with; set by what reads them."""
+    """Whether links deliver more than the node can process; set by their reader."""
 
     _outside: tuple[object, ...] = ()
-    """How the bus and the owners' nodes were in the last tick."""
+    """State of the bus and of the owners' nodes in the last tick."""
 
     is_draining = False
     is_cut_off = False
-    """Whether others live that this node does not reach."""
+    """Whether other nodes live that this node does not reach."""
 
     def __init__(
         self,
@@ -190,7 +192,7 @@ class Node:
         self._tasks: asyncio.TaskGroup | None = None
 
     def record(self) -> NodeRecord:
-        """Return what this node says of itself."""
+        """Return this node's record for the registry."""
         links = sum(home.owner is not None and home.owner.link is not None for home in self._user_states)
         return NodeRecord(
             self._settings.node,
@@ -205,12 +207,12 @@ class Node:
 
     @property
     def connections(self) -> int:
-        """How many phones are connected."""
+        """Number of connected phones."""
         return len(self._registry)
 
     @property
     def bus_refusals(self) -> frozenset[str]:
-        """What the server of the bus refuses now, in its words."""
+        """What the bus server refuses now, in its own words."""
         return self._cluster.refusals()
 
     @property
@@ -225,12 +227,12 @@ class Node:
 
     @property
     def command_history(self) -> CommandHistory[UserId, asyncio.Future[Outcome]]:
-        """The commands that are known of users, also after they were let go."""
+        """The stored commands of users, also after the users were released."""
         return self._user_states.command_history
 
     @property
     def sizes(self) -> Mapping[str, int]:
-        """How much is remembered, by what it is."""
+        """Number of entries held in memory, by kind."""
         return {
             "households": len(self._user_states),
             "links_waiting": sum(map(len, self._queues.values())),
@@ -248,9 +250,9 @@ class Node:
         """Return when OSCC-E has accepted the session in this epoch; bounded in time.
 
         Raises:
-            SessionRefused: How the connection is to be closed.
+            SessionRefused: With the close code for the connection.
         """
-        # asked again after the wait: a session that ended meanwhile had no connection here to close
+        # checked again after the wait: a session that ended in between had no connection here to close
         ended = (
             self.denied(ticket)
             or await self.session_revocations.known_elsewhere(ticket)
@@ -266,7 +268,7 @@ class Node:
         self._tickets[connection] = ticket
         before = user_state.feed.connections.get(ticket.handle)
         user_state.feed.connections[ticket.handle] = connection
-        if before is not None:  # it may wait for its seat, too
+        if before is not None:  # it may also wait for its seat
             before.close(CloseCode.REPLACED, "replaced")
         wanted = topics if topics is not None else DEFAULT_TOPICS[ticket.application]
         facts = await user_state.attach(ticket, wanted)
@@ -276,7 +278,7 @@ class Node:
         return Attachment(facts, user_state.feed.ledger)
 
     def _take_in(self, connection: Connection, seat: Seat) -> None:
-        """Give the connection a seat; the one that makes way is closed."""
+        """Give the connection a seat, and close the connection that it displaces."""
         added = self._registry.add(connection, seat, self.clock.now())
         if isinstance(added, NotAdmitted):
             raise SessionRefused(added.code, added.code.name.lower())
@@ -284,14 +286,14 @@ class Node:
             other.close(CloseCode.REPLACED, "replaced")
 
     def follow(self, connection: Connection, topics: tuple[str, ...]) -> None:
-        """Have other topics listened to."""
+        """Subscribe to other topics."""
         found = self._of(connection)
         if found is not None:
             user_state, ticket = found
             user_state.follow(ticket.handle, topics)
 
     async def invoke(self, connection: Connection, call: Call) -> Outcome:
-        """Have a command executed at the user's owner. Never raises."""
+        """Have the user's owner execute a command. Never raises."""
         found = self._of(connection)
         if found is None:
             error = GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "The session is no longer served.")
@@ -299,7 +301,10 @@ class Node:
         return await found[0].execute(call)
 
     def detach(self, connection: Connection) -> None:
-        """Record that a connection is gone, attached or not; a successor of its session is not touched."""
+        """Record that a connection is gone, attached or not.
+
+        Another connection of its session is not affected.
+        """
         self._registry.remove(connection, self.clock.now())
         ticket = self._tickets.pop(connection, None)
         user_state = None if ticket is None else self._user_states.get(ticket.user)
@@ -314,28 +319,28 @@ class Node:
         self._registry.touch(connection, self.clock.now())
 
     def health(self, user: UserId) -> Health:
-        """Return how old the user's data may be."""
+        """Return the age of the user's data."""
         user_state = self._user_states.get(user)
         return UNKNOWN_HEALTH if user_state is None else user_state.feed.health
 
     # ---- sessions ----
 
     def denied(self, ticket: Ticket) -> SessionRefused | None:
-        """Return how the session ended, if that is known here; its log-off may be pending."""
+        """Return how the session ended, if this node has a record; its log-off may be pending."""
         known = self.session_revocations.known(ticket)
         if known is None and self.log_offs.is_pending(ticket):
             return refusal(ticket, EndReason.LOGGED_OFF, "self")
         return known
 
     def logged_on(self, logged_on: LoggedOn, began_ms: int) -> None:
-        """Record that a user logged on: the record of their ended sessions is over."""
+        """Record that a user logged on: the records of their ended sessions are outdated."""
         user, number = logged_on.user.id, logged_on.remote_number
         self.session_revocations.logged_on(user, logged_on.session, began_ms)
         if number is not None:
             self._audit(NumberAct(user, logged_on.session, "log_on", masked(number), Status.APPLIED))
 
     def logged_off(self, ticket: Ticket, by: str = "self") -> None:
-        """Record that the user ended a session: its token is refused from now on, its phone closed."""
+        """Record that the user ended a session: from now on its token is refused, and its phone closed."""
         self.session_ended(ticket, EndReason.LOGGED_OFF, by)
         self._see_off(ticket, EndReason.LOGGED_OFF, by)
 
@@ -347,7 +352,7 @@ class Node:
         self._registry.ended(ticket.user, ticket.handle)
 
     def session_over(self, ticket: Ticket, reason: EndReason, by: str | None) -> None:
-        """Record that a session ended, as another node says."""
+        """Record that a session ended, as another node reported."""
         self.session_revocations.note(ticket, reason, by)
         self._registry.ended(ticket.user, ticket.handle)
         self._see_off(ticket, reason, by)
@@ -363,7 +368,7 @@ class Node:
         user_state.let_go(ticket.handle)
 
     def seen_by(self, ticket: Ticket) -> Mapping[str, Resource]:
-        """Return what the session sees of the mirror; empty when it is not attached here.
+        """Return the part of the mirror that the session sees; empty when it is not attached here.
 
         Ids of groups and queues outside its scope are left out.
         """
@@ -384,7 +389,7 @@ class Node:
     # ---- life ----
 
     async def run(self) -> None:
-        """Serve until cancelled; then every owner has released its lease and closed its link."""
+        """Serve until cancelled. Then every owner has released its lease and closed its link."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._beat())
@@ -398,13 +403,13 @@ class Node:
             self._renewals.run_in(None)
 
     async def _beat(self) -> None:
-        """Note again and again that the process goes on."""
+        """Record at intervals that the process runs."""
         while True:
             self.pauses.beat(self.clock.now())
             await self.clock.sleep(BEAT_S)
 
     async def _serve(self) -> None:
-        """Serve users until cancelled: they end before what they speak through."""
+        """Serve users until cancelled; they end before the parts that they use."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             tasks.create_task(self.account.run())
@@ -413,7 +418,7 @@ class Node:
                 await self._tick()
 
     def drain(self) -> None:
-        """Take no more users, and give each to the node that asks for it."""
+        """Accept no more users, and give each to a node that requests the user."""
         self.is_draining = True
         self.exchange.send(Control(), Leaving(self._settings.node))
 
@@ -433,7 +438,7 @@ class Node:
                 gone.stop()
 
     def _look_outside(self, now: float) -> None:
-        """Have all users looked at when the bus, or what is known of other nodes, is not what it was."""
+        """Mark all users as due when the state of the bus, or the list of nodes, has changed."""
         machine, leaving = self.exchange.machine, self.membership.leaving_holders()
         outside = (machine.state, machine.health, self.exchange.peers.deaf(now), leaving)
         if outside != self._outside:

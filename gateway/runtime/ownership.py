@@ -1,6 +1,6 @@
-"""Ownership of one user: hold the lease, and dial the link when it is due.
+"""Ownership of one user: hold the lease, and open the link when it is due.
 
-:mod:`gateway.core.lease` decides what an answer of the lease store means; requests are made here.
+:mod:`gateway.core.lease` decides on the answers of the lease store; this module sends the requests.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ Answer = Literal["ours", "refused", "unanswered"]
 RENEW_S: Final = 5.0
 """The longest time between two renewals."""
 _SPREAD: Final = 0.2
-"""By which part of it jitter shortens that time."""
+"""Largest part by which jitter shortens that time."""
 
 
 class LeaseKeeper:
     """One user's lease in the store.
 
-    Invariant: one question at a time; every question ends in an answer or in none, also when the task that
-    asked is cancelled.
+    Invariant: one request at a time. Each request ends with an answer or without one, also when the task that
+    sent it is cancelled.
 
     Args:
-        user: Whose lease.
-        world: The outside.
+        user: The user.
+        world: The ports and limits of the node.
     """
 
     def __init__(self, user: UserId, world: World) -> None:
-        # after an outage all ask at once; so they drift apart again
+        # after an outage all renew at once: the jitter spreads them again
         self.lease = Lease(renew_s=RENEW_S * (1.0 - _SPREAD * world.jitter()))
         self.other: Grant | None = None
         """The owner of the user when this node was last refused."""
@@ -57,7 +57,7 @@ class LeaseKeeper:
         """The epoch of the last answer by which the lease was held."""
 
     async def ask(self, *, expected: int | None = None) -> Answer:
-        """Ask for the lease, or to extend the one that is held; waits for a question under way first.
+        """Request the lease, or its extension if it is held; first wait for a request under way.
 
         Args:
             expected: Take it from the holder of that token.
@@ -69,10 +69,10 @@ class LeaseKeeper:
             self._end()
 
     async def renew(self) -> Answer:
-        """Ask to extend the lease, as :meth:`ask`; a lease that is no longer held is not asked for again.
+        """Request an extension like :meth:`ask`; a lease that is no longer held is not requested again.
 
-        A lease beside a link of an earlier token is of no use: other nodes go by the lease's token,
-        and all that this link says is of the earlier one.
+        A lease is of no use beside a link of an earlier token: other nodes use the lease's token, and all
+        data of this link has the earlier one.
         """
         await self._begin()
         try:
@@ -81,9 +81,9 @@ class LeaseKeeper:
             self._end()
 
     def renewing(self) -> Renewal | None:
-        """Record that a renewal leaves together with others, and return it; :meth:`renewed` must follow.
+        """Record and return a renewal that is sent together with others; :meth:`renewed` must follow.
 
-        None: a question is under way, or nothing is held.
+        None: a request is under way, or no lease is held.
         """
         now = self._world.clock.now()
         question = self.lease.ask(now) if self._answered is None and self.lease.is_ours else None
@@ -94,12 +94,12 @@ class LeaseKeeper:
         return Renewal(self._user, question.token)
 
     def renewed(self, token: int, is_renewed: bool | None, tasks: asyncio.TaskGroup | None) -> Answer:
-        """Process the answer to a renewal that left together with others; None: there was none.
+        """Process the answer to a renewal that was sent together with others; None: there was no answer.
 
         Args:
-            token: What was to be renewed.
+            token: The token of the lease.
             is_renewed: The answer.
-            tasks: Where it is released when it is not wanted any longer.
+            tasks: Where the lease is released when it is no longer needed.
         """
         if is_renewed is None:
             self.lease.unanswered(self._world.clock.now())
@@ -116,7 +116,7 @@ class LeaseKeeper:
             self._end()
 
     async def _begin(self) -> None:
-        """Wait until no question is under way, and begin one."""
+        """Wait until no request is under way, and begin one."""
         while self._answered is not None:
             await self._answered.wait()
         self._answered = LeanEvent()
@@ -127,7 +127,7 @@ class LeaseKeeper:
             answered.set()
 
     async def read(self) -> Grant | None:
-        """Return the owner of the user, as the store knows it.
+        """Return the owner of the user from the store.
 
         Raises:
             GatewayError: ``bus_down``.
@@ -135,12 +135,12 @@ class LeaseKeeper:
         return await self._world.leases.read(self._user)
 
     async def outbid(self, token: int) -> None:
-        """Give the lease up, since OSCC-E has seen *token*: the next one is above it."""
+        """Give the lease up, since OSCC-E has seen *token*: the next lease is above it."""
         if self.lease.outbid(token):
             await self._release(self.lease.epoch)
 
     async def release(self) -> None:
-        """Give it up: at once, or after a renewal that is under way together with those of other users."""
+        """Give the lease up, at once or after a renewal that is under way together with others."""
         while self._is_together and self._answered is not None:
             await self._answered.wait()
         if self.lease.release():
@@ -189,7 +189,7 @@ class LeaseKeeper:
         return answer or "unanswered"
 
     def _heed(self, token: int, *, is_renewed: bool) -> Answer | None:
-        """Record whether the lease was extended; None: it is not wanted any longer, release it."""
+        """Record whether the lease was extended. None: it is no longer needed, so release it."""
         is_doubted = not self.lease.may_dial
         if not is_renewed:
             self.lease.refused()
@@ -197,7 +197,7 @@ class LeaseKeeper:
         if not self.lease.renewed():
             return None
         self._good_epoch = token
-        if is_doubted and self.lease.may_dial:  # the lease is ours, and the link another's
+        if is_doubted and self.lease.may_dial:  # this node has the lease, and another node the link
             self._world.tally.saw_two_owners()
         return "ours"
 
@@ -207,7 +207,7 @@ class LeaseKeeper:
             self._world.tally.fenced_itself()
 
     async def _release(self, token: int) -> None:
-        """Release in the store; when it does not answer, the lease runs out by itself."""
+        """Release the lease in the store; without an answer it expires."""
         try:
             await self._world.leases.release(self._user, self._world.holder, token)
         except GatewayError:
@@ -215,28 +215,31 @@ class LeaseKeeper:
 
 
 _STORE_AGAIN_S: Final = 1.0
-"""After how long a store that gave no answer is asked again."""
+"""Pause before the next request to a store that gave no answer."""
 _ANSWER_S: Final = 1.0
-"""Within which time a node answers that owns the user, when all are asked."""
+"""Time within which a node that owns the user answers a request to all nodes."""
 _LOG_ON_MS: Final = 60_000
-"""For how long after a log-on its person is taken to wait for the link."""
+"""How long after a log-on the user counts as waiting for the link."""
 _TURN_S: Final = 0.001
 _IDLE_S: Final = 3600.0
-"""Longest wait without news: only a bound."""
+"""Longest wait without a change; only a bound."""
 _LOOK_AGAIN_S: Final = 5.0
 _REGISTERS_S: Final = 5.0
-"""How long the bus must have worked again until a node that took the user has said so in the store."""
+"""Time for which the bus must have worked again until a node that took the user has recorded it in the
+store.
+"""
 _CONTEST_S: Final = 60.0
-"""A node that is replaced twice within this time, while the store grants it the lease, competes with a node
-of another store: both would replace each other again and again."""
+"""A node that is replaced twice within this time, although the store grants it the lease, competes with a
+node of another store: both would replace each other endlessly.
+"""
 GIVES_WAY_S: Final = 60.0
-"""For how long the loser of such a contest opens no link and serves no phone of the user."""
+"""How long the loser of such a contest opens no link and serves no phone of the user."""
 _YIELD_S: Final = 20.0
-"""After how long without the lease an open link is given up that the winner has not replaced."""
+"""Time without the lease after which an open link is closed that the winner has not replaced."""
 
 
 class Served(Protocol):
-    """Whose link it is."""
+    """The user state to which the link belongs."""
 
     user_sessions: UserSessions
 
@@ -246,11 +249,11 @@ class Served(Protocol):
         ...
 
     def epoch_began(self, epoch: int) -> None:
-        """Record that a new lease was granted: what follows is written under *epoch*."""
+        """Record that a new lease was granted: later changes are written under *epoch*."""
         ...
 
     def ended(self, member: Member, reason: EndReason, by: str | None) -> None:
-        """Take out a session that OSCC-E refused."""
+        """Remove a session that OSCC-E refused."""
         ...
 
     def renewed(self, answer: Answer, *, was_ours: bool) -> None:
@@ -258,7 +261,7 @@ class Served(Protocol):
         ...
 
     def redial(self) -> None:
-        """Close the link, to open one under another lease."""
+        """Close the link, and open one under another lease."""
         ...
 
     def unreached(self) -> None:
@@ -266,15 +269,15 @@ class Served(Protocol):
         ...
 
     def owned_elsewhere(self, grant: Grant) -> None:
-        """Record that another node has the user."""
+        """Record that another node owns the user."""
         ...
 
     def cut_off(self) -> None:
-        """Record that others live and have the user, and this node does not reach them."""
+        """Record that other live nodes own the user, and that this node does not reach them."""
         ...
 
     def send_on(self) -> None:
-        """Send the phones here to another node, which has the user."""
+        """Send the phones here to another node, which owns the user."""
         ...
 
     def stop(self) -> None:
@@ -283,7 +286,7 @@ class Served(Protocol):
 
 
 class OpenedLink(NamedTuple):
-    """A link that was opened, by which session, and at which server."""
+    """An open link, the session that opened it, and its server."""
 
     link: Link
     opener: Member
@@ -293,14 +296,14 @@ class OpenedLink(NamedTuple):
 class LinkDialer:
     """Opens one user's link, again and again.
 
-    Invariants: one link at a time, opened only under a lease that was granted, and after a kick
-    only when a renewal sent after it was granted too; the lease is given up in the end.
+    Invariants: one link at a time. It is opened only under a granted lease. After the link was replaced it is
+    opened only when a renewal that was sent later was granted, too. In the end the lease is given up.
 
     Args:
-        user: Whose link.
-        world: The outside.
-        machine: Knows when a dial is due.
-        served: The server of the link.
+        user: The user.
+        world: The ports and limits of the node.
+        machine: Decides when a dial is due.
+        served: The user state to which the link belongs.
         start: How the ownership begins.
     """
 
@@ -339,11 +342,11 @@ class LinkDialer:
         """Whether this node has had the user's link before."""
 
     def look(self) -> None:
-        """Record that a session came or left, or that the life is over."""
+        """Record that a session came or left, or that the ownership is over."""
         self._news.set()
 
     def renew(self) -> bool:
-        """Have the lease renewed together with those of other users; return whether that began."""
+        """Send a renewal together with those of other users; return whether it was begun."""
         renewal = self.lease_keeper.renewing()
         if renewal is None:
             return False
@@ -358,7 +361,7 @@ class LinkDialer:
             self._served.renewed(answer, was_ours=was_ours)
 
     async def next_link(self) -> OpenedLink | None:
-        """Return the next link, once it is due and open; None: none is needed, or another node has the user.
+        """Return the next link, once it is due and open; None: none is needed, or another node owns the user.
 
         :meth:`link_ended` follows before the next call, and :meth:`leave` in the end.
         """
@@ -374,17 +377,17 @@ class LinkDialer:
         return None
 
     def shown(self) -> None:
-        """Record that what the link brought first is shown: it is open."""
+        """Record that the first data of the link is shown: the link is open."""
         self._opened(self._world.clock.now())
 
     def _opened(self, shown_at: float | None = None) -> None:
-        """Give back the place among the node's openings."""
+        """Give back the place among the links that the node is opening."""
         opening, self._opening = self._opening, None
         if opening is not None:
             self._world.admission_queue.openings.end(opening, shown_at)
 
     def waited(self, since: float) -> bool:
-        """Return whether the user waited for their turn after *since*, and the queue went on meanwhile."""
+        """Return whether the user waited for their turn after *since* while the queue moved on."""
         is_waiting = self._place is not None or self._entered_at > since
         return is_waiting and self._world.admission_queue.openings.advanced(since)
 
@@ -400,7 +403,7 @@ class LinkDialer:
         self._served.unreached()
 
     def leave(self) -> None:
-        """Give back the place at the admission queue."""
+        """Give back the place in the admission queue."""
         self._opened()
         if self._place is not None:
             self._world.admission_queue.withdraw(self._place)
@@ -429,11 +432,11 @@ class LinkDialer:
         return True
 
     def _heed(self, answer: Answer) -> None:
-        """Process what the store says."""
+        """Process the answer of the store."""
         if answer == "ours" and self._was_replaced:
             self._contested()
         elif answer == "refused" and not self.lease_keeper.lease.lost and self.lease_keeper.other is not None:
-            # a refused renewal is followed by an acquire, which returns the node that has the user
+            # a refused renewal is followed by an acquire, which returns the owner of the user
             self._served.owned_elsewhere(self.lease_keeper.other)
 
     async def _ask(self) -> Answer:
@@ -443,10 +446,10 @@ class LinkDialer:
         return await self.lease_keeper.ask(expected=None if is_late else self._start.expected)
 
     def may_ask(self) -> bool:
-        """Return whether the lease may be asked for now.
+        """Return whether the lease may be requested now.
 
-        A node that was replaced while the bus was away does not outbid the new owner, though the
-        store does not know it yet.
+        A node that was replaced while the bus was away does not outbid the new owner, although the store may
+        not have the new owner yet.
         """
         world, now = self._world, self._world.clock.now()
         machine = world.exchange.machine
@@ -463,7 +466,7 @@ class LinkDialer:
 
     @property
     def _is_replaced(self) -> bool:
-        """Whether the lease is held, and another's link took the place of this node's."""
+        """Whether this node holds the lease, and another node's link replaced its link."""
         return self.lease_keeper.lease.state is LeaseState.HELD and not self.lease_keeper.lease.may_dial
 
     def _cut_off(self) -> None:
@@ -472,7 +475,7 @@ class LinkDialer:
             self._served.cut_off()
 
     def _assume(self) -> bool:
-        """Take the user without the store, which is away; a node that was replaced does not come back so."""
+        """Take the user without the store, which is away; a node that was replaced does not."""
         if self.lease_keeper.lease.assume(self._world.assumed.take(self._world.clock.wall_ms())) is None:
             return False
         self._start = self._start._replace(kind="assumed")
@@ -482,14 +485,14 @@ class LinkDialer:
 
     @property
     def gives_way(self) -> bool:
-        """Whether another node has the user by another store, so that no phone is served here.
+        """Whether another node owns the user through another store, so that no phone is served here.
 
-        A node that is replaced for the second time is the one: the other node holds the link then.
+        The node that is replaced for the second time yields, since the other node holds the link.
         """
         return self._world.clock.now() < self._gives_way_until
 
     def _contested(self) -> None:
-        """Record that the store grants the lease, though another link replaced this node's."""
+        """Record that the store grants the lease, although another link replaced this node's."""
         now = self._world.clock.now()
         self._was_replaced = False
         if now - self._contested_at <= _CONTEST_S:
@@ -507,7 +510,7 @@ class LinkDialer:
     # ---- the store takes no writes, but messages pass ----
 
     async def _go_without(self) -> bool:
-        """Take or yield the user without the store; False: the store is to be asked again."""
+        """Take or yield the user without the store; False: request the lease from the store again."""
         world = self._world
         if self._is_bus_down:
             return self._assume()
@@ -518,7 +521,7 @@ class LinkDialer:
             return True
         if not world.writes.is_away(world.clock.now()) or not await self._fences():
             return False
-        if self._is_replaced:  # by a node that is not reached from here
+        if self._is_replaced:  # by a node that this node does not reach
             self._cut_off()
         elif not self._served.is_over and self._assume():
             owned = Owned(self._user, world.node, world.holder, self.lease_keeper.lease.epoch)
@@ -527,7 +530,10 @@ class LinkDialer:
         return False
 
     async def _is_owned(self) -> bool:
-        """Ask all nodes which owns the user; a node that answers lives, and keeps the user."""
+        """Send a request to all nodes for the owner of the user.
+
+        A node that answers is alive, and keeps the user.
+        """
         clock, lease = self._world.clock, self.lease_keeper.lease
         self._others.clear()
         self._world.exchange.send(Control(), Sought(self._user, self._world.node))
@@ -541,7 +547,7 @@ class LinkDialer:
         return True
 
     def owned(self, grant: Grant) -> None:
-        """Record that another node owns the user, as it says itself."""
+        """Record that another node reported itself as the owner."""
         if grant.token > max(self._others, default=0):
             self._others = {grant.token: grant}
             self.look()
@@ -555,7 +561,7 @@ class LinkDialer:
     # ---- the lease is another's, the link is still ours ----
 
     def is_outbid(self, now: float) -> bool:
-        """Return whether, beside an open link, the lease is to be looked at that another was granted."""
+        """Return whether to read the lease that another node was granted, while a link is open here."""
         if self.lease_keeper.lease.state is not LeaseState.FREE:
             self._outbid_since = None
             return False
@@ -566,7 +572,10 @@ class LinkDialer:
         return True
 
     async def reconsider(self) -> None:
-        """Look which node has the lease: none, then dial again under another; one for long, then yield."""
+        """Read the lease: if there is none, dial under another lease.
+
+        If another node has held it for long, yield.
+        """
         try:
             grant = await self.lease_keeper.read()
         except GatewayError:
@@ -581,7 +590,7 @@ class LinkDialer:
             self._served.owned_elsewhere(grant)
 
     def _may_enter(self) -> bool:
-        """Return whether it is this user's turn at the site; else :meth:`look` is called when it may be."""
+        """Return whether it is this user's turn at the site; if not, :meth:`look` is called at the turn."""
         if self._is_entered:
             return True
         admission_queue, now = self._world.admission_queue, self._world.clock.now()
@@ -595,7 +604,10 @@ class LinkDialer:
         return True
 
     def _urgency(self) -> Urgency:
-        """Return why the link is needed: a session has just logged on, or came from elsewhere, or lost it."""
+        """Return why the link is needed.
+
+        A session has just logged on, came from another node, or lost the link.
+        """
         if self._was_open:
             return Urgency.REOPENING
         since_ms = self._world.clock.wall_ms() - _LOG_ON_MS
@@ -603,7 +615,10 @@ class LinkDialer:
         return Urgency.PERSON if is_fresh else Urgency.ROAMING
 
     def _queue_s(self) -> float:
-        """Return the delay until the admission queue is asked again: at least 1 ms, so that nothing spins."""
+        """Return the delay until the next check of the admission queue.
+
+        At least 1 ms, to avoid a busy loop.
+        """
         if self._place is None:
             return 0.0
         wait_s = self._world.admission_queue.wait_s(self._place, self._world.clock.now())
@@ -618,7 +633,7 @@ class LinkDialer:
         return _IDLE_S if due_at is None else due_at - now
 
     async def _pause(self, seconds: float) -> None:
-        """Return at news, or after *seconds*."""
+        """Return at a change, or after *seconds*."""
         self._news.clear()
         try:
             async with self._world.clock.timeout(seconds):
@@ -647,7 +662,7 @@ class LinkDialer:
         return None
 
     async def _open(self, opener: Member) -> OpenedLink:
-        """Open the link; the place at the admission queue is taken, and given back when this returns."""
+        """Open the link; the place in the admission queue is taken, and given back when this returns."""
         world = self._world
         try:
             about = await world.upstream.about()

@@ -1,4 +1,4 @@
-"""The ports of the runtime, with their contracts; the events that metrics count; a node's role for a user.
+"""Ports of the runtime with their contracts, the events that metrics count, and a node's role for a user.
 
 Every adapter passes the contract suite of its port in ``tests/contracts``.
 """
@@ -19,13 +19,13 @@ from gateway.protocol.envelopes import Channel, Envelope, Lingering, NodeRecord,
 
 NODE_TTL_S: Final = 10.0
 ENTRY_REFUSALS: Final = frozenset({"NOAUTH", "NOPERM", "TLS", "WRONGPASS"})
-"""How a Redis refuses a node: the first word of its reply, or TLS."""
+"""Refusals of a node by Redis: the first word of its reply, or TLS."""
 WRITE_REFUSALS: Final = frozenset({"CLUSTERDOWN", "MISCONF", "NOREPLICAS", "OOM", "READONLY"})
-"""How a Redis, or the shard of a Redis Cluster, refuses writes alone: it still carries messages."""
+"""Refusals of writes alone, by Redis or one shard of a Redis Cluster: messages still pass."""
 
 
 class Clock(Protocol):
-    """Time, and the only way to wait for it."""
+    """Time, and the only way to wait."""
 
     def now(self) -> float:
         """Return monotonic seconds. Never goes back."""
@@ -54,35 +54,35 @@ class NotSentError(GatewayError):
 class Bus(Protocol):
     """Messages between nodes: at most once, in order from one node to another, possibly lost.
 
-    The order holds over all channels: what a node publishes to two of them arrives at a node that is
-    subscribed to both in the order in which it was published.
+    The order holds over all channels: a node that is subscribed to two channels receives the messages of one
+    sender in the order in which they were published.
     """
 
     async def subscribe(self, channel: Channel, receive: Callable[[Envelope], None]) -> None:
-        """Call *receive* for each envelope published to *channel* from now on.
+        """Call *receive* for each envelope that is published to *channel* from now on.
 
-        When it returns the subscription is in force: what is published afterwards arrives,
-        or is lost with the bus. While the bus is away it returns after a bounded time all the same, and
-        comes into force with the bus; then :meth:`watch` reports it. *receive* must not block or raise. One
-        receiver per channel and node; a second subscribe replaces the first.
+        When this returns, the subscription is in force: later messages arrive, or are lost with the bus.
+        While the bus is away it returns after a bounded time all the same. The subscription then takes effect
+        when the bus is back, and :meth:`watch` reports it. *receive* must not block or raise. A channel has
+        one receiver per node; a second subscribe replaces the first.
         """
         ...
 
     async def unsubscribe(self, channel: Channel) -> None:
-        """Stop. Nothing arrives after it returned. Unknown channels are ignored."""
+        """End the subscription. Nothing arrives after this returned. Unknown channels are ignored."""
         ...
 
     async def publish(self, channel: Channel, envelope: Envelope) -> int:
-        """Send; returns how many nodes were subscribed.
+        """Send it; return the number of nodes that were subscribed.
 
         Raises:
             GatewayError: ``bus_down``; the envelope may or may not have been sent.
-            NotSentError: It has not.
+            NotSentError: It was not sent.
         """
         ...
 
     def watch(self, doubted: Callable[[], None]) -> None:
-        """Call *doubted* whenever messages may have been lost unnoticed, as after a reconnect."""
+        """Call *doubted* whenever messages may have been lost unnoticed, for example after a reconnect."""
         ...
 
 
@@ -97,45 +97,47 @@ class Grant(NamedTuple):
 class Leases(Protocol):
     """The owners of users. The tokens of a user only grow, also when the store loses its data.
 
-    Every method raises :class:`GatewayError` ``bus_down`` when no answer came: what was asked may
-    or may not have happened.
+    Every method raises :class:`GatewayError` ``bus_down`` when no answer came: the request may or may not
+    have taken effect.
     """
 
     async def acquire(
         self, user: UserId, node: NodeId, holder: str, *, floor: int, expected: int | None = None
     ) -> Grant:
-        """Request to own *user*. Returns the owner: compare its holder with the one requested.
+        """Request to own *user*; return the owner, whose holder may be another one.
 
-        Granted when no node holds it, or the present token equals *expected* (a planned or early
-        take-over), or *holder* has it already and asks again. A granted token is above *floor* and above
-        every token granted before.
+        It is granted when no node holds the lease, when the present token equals *expected* (a planned or
+        early take-over), or when *holder* has it already. A granted token is above *floor* and above every
+        token granted before.
         """
         ...
 
     async def renew(self, user: UserId, node: NodeId, holder: str, token: int) -> bool:
-        """Extend one's own lease, or re-create it when the store forgot it. False: another holds.
+        """Extend one's own lease, or create it again when the store has lost it.
 
-        A token above every one that was granted wins in any case: its holder took the user while the
-        store was away, and OSCC-E has accepted it.
+        False: another node holds it.
+
+        A token above every granted one always wins: its holder took the user while the store was away, and
+        OSCC-E has accepted it.
         """
         ...
 
     async def renew_many(
         self, node: NodeId, holder: str, held: Sequence[tuple[UserId, int]]
     ) -> list[bool | None]:
-        """Extend many of one's own leases at once: as :meth:`renew` each, answered in order.
+        """Extend many of one's own leases at once, each as by :meth:`renew`; answers are in the same order.
 
-        None stands for a lease of which no answer came, where leases are kept by several servers.
+        None stands for a lease without an answer, where several servers keep the leases.
 
         Args:
-            node: The node that asks.
+            node: The node that renews.
             holder: Its life.
             held: The users and the tokens of their leases.
         """
         ...
 
     async def release(self, user: UserId, holder: str, token: int) -> None:
-        """Give one's own lease up; another's is left alone."""
+        """Give one's own lease up; another node's lease is not changed."""
         ...
 
     async def read(self, user: UserId) -> Grant | None:
@@ -150,7 +152,7 @@ class NodeRegistry(Protocol):
     """
 
     async def announce(self, record: NodeRecord) -> None:
-        """Store the record of a running node; again at least every 3 s."""
+        """Store the record of a running node; it is stored again at least every 3 s."""
         ...
 
     async def leave(self, holder: str) -> None:
@@ -163,14 +165,14 @@ class NodeRegistry(Protocol):
 
 
 LOG_OFFS_MAX: Final = 10_000
-"""Unconfirmed log-offs that a shared store keeps, and a node retries."""
+"""Unconfirmed log-offs that a shared store keeps, and that one node retries."""
 
 
 class KeptLogOff(NamedTuple):
-    """A log-off that OSCC-E has not confirmed: any node may ask for it again, which changes nothing more.
+    """A log-off that OSCC-E has not confirmed. Any node may repeat it; a repetition changes nothing.
 
-    *holder*: the life of the node that retries it; empty: of none. *until_ms*: when the session is over
-    anyway. The ticket holds what asking takes; names are left out.
+    *holder*: the life of the node that retries it; empty when there is none. *until_ms*: when the session
+    ends in any case. The ticket holds only what the request needs, without names.
     """
 
     holder: str
@@ -182,27 +184,27 @@ class KeptLogOff(NamedTuple):
 
 
 class SharedStore(Protocol):
-    """Small values that nodes share about absent users: best effort, each with a lifetime.
+    """Small values about absent users that nodes share: best effort, each with a lifetime.
 
-    Names are hashes already, or are made such. Every method raises :class:`GatewayError` ``bus_down``
-    when no answer came.
+    Names are hashes, or are hashed here. Every method raises :class:`GatewayError` ``bus_down`` when no
+    answer came.
     """
 
     @property
     def outlives_node(self) -> bool:
-        """Whether other nodes still find the values when this node has ended."""
+        """Whether other nodes can still read the values after this node has ended."""
         ...
 
     async def keep_log_off(self, kept: KeptLogOff, ttl_s: float) -> bool:
-        """Keep a log-off in place of what was kept of that session; False when too many are kept."""
+        """Store the log-off, in place of an earlier one of that session; False when too many are stored."""
         ...
 
     async def log_offs(self) -> tuple[KeptLogOff, ...]:
-        """Return all that are kept."""
+        """Return all stored log-offs."""
         ...
 
     async def drop_log_off(self, handle: str) -> None:
-        """Keep the log-off of a session no longer."""
+        """Delete the log-off of a session."""
         ...
 
     def pseudonym(self, text: str) -> str:
@@ -214,7 +216,7 @@ class SharedStore(Protocol):
         ...
 
     async def shorten_denial(self, pseudonym: str, ttl_s: float) -> None:
-        """Refuse the session whose handle has a pseudonym for *ttl_s* only, and forget the reason."""
+        """Refuse the session whose handle has a pseudonym for *ttl_s* only, and delete the reason."""
         ...
 
     async def denied(self, handle: str) -> EndReason | None:
@@ -222,28 +224,28 @@ class SharedStore(Protocol):
         ...
 
     async def count(self, name: str, ttl_s: float) -> int:
-        """Add one to *name*'s counter, which lives *ttl_s* from its first; returns how many it has now."""
+        """Add 1 to *name*'s counter, which lives *ttl_s* from its first count; return its value."""
         ...
 
     async def counted(self, name: str) -> int:
-        """Return *name*'s counter; 0 when there is none."""
+        """Return the value of *name*'s counter; 0 when there is none."""
         ...
 
     async def forget(self, name: str) -> None:
-        """Remove *name*'s counter."""
+        """Delete *name*'s counter."""
         ...
 
 
 Hear: TypeAlias = Callable[[Sequence[Reading]], None]
-"""Takes in readings that came one after the other, at least one."""
+"""Receives readings that came one after the other, at least one."""
 
 
 class Link(Protocol):
-    """One open link of one user. Used by one owner; ends with :class:`LinkClosed`."""
+    """One open link of one user. It has one owner, and ends with :class:`LinkClosed`."""
 
     @property
     def heard_at(self) -> float:
-        """When a message of the server was last received, in seconds of the clock's ``now``."""
+        """When the last message of the server was received, in seconds of the clock's ``now``."""
         ...
 
     @property
@@ -252,13 +254,13 @@ class Link(Protocol):
         ...
 
     async def receive(self, hear: Hear | None = None) -> LinkEvent | None:
-        """Return the next event; None when a message came that carries none (an answer, a keep-alive).
+        """Return the next event; None for a message without one (an answer, a keep-alive).
 
-        Readings that come while it waits may be given to *hear* instead, in their order among all that is
-        returned: most of what a link brings then wakes no task. What *hear* raises is raised here.
+        Readings that arrive during the wait may be given to *hear* instead, in their order among all events.
+        Then most messages of a link wake no task. An exception of *hear* is raised here.
 
-        Answers met on the way settle their :meth:`request`, so a caller that processes each event
-        before calling again sees a request's effect before its answer.
+        Answers that are read on the way settle their :meth:`request`. So a caller that processes each event
+        before the next call sees a request's effect before its answer.
 
         Raises:
             LinkClosed: The link is gone.
@@ -268,16 +270,16 @@ class Link(Protocol):
     async def request(self, request: LinkRequest) -> LinkAnswer:
         """Send *request* and wait for its answer; needs a concurrent :meth:`receive`.
 
-        The caller of a command bounds the wait for its answer; any other wait is bounded here.
+        The caller of a command bounds the wait for its answer; all other waits are bounded here.
 
         Raises:
             GatewayError: The server refused it, with the protocol's code, or gave no answer in time.
-            LinkClosed: The link went before the answer came.
+            LinkClosed: The link ended before the answer came.
         """
         ...
 
     async def close(self) -> None:
-        """Close it. Requests under way end with :class:`LinkClosed`. Closing twice is fine."""
+        """Close it. Requests under way end with :class:`LinkClosed`. It may be closed twice."""
         ...
 
 
@@ -285,7 +287,7 @@ class Upstream(Protocol):
     """One organisation's OSCC-E Server: the links to it."""
 
     async def about(self) -> About:
-        """Return which server this is.
+        """Return name, version and features of the server.
 
         Raises:
             GatewayError: ``upstream_version_unsupported`` or ``upstream_unavailable``.
@@ -303,11 +305,11 @@ class Upstream(Protocol):
 
 
 class Authority(Protocol):
-    """One organisation's OSCC-E Server: log-ons and sessions. Each call is bounded in time.
+    """Log-ons and sessions of one organisation's OSCC-E Server. Each call is bounded in time.
 
-    Instants are the gateway's, whatever the server's clock says. Every method raises
-    :class:`GatewayError` ``upstream_unavailable`` when no answer came, and ``session_ended`` when
-    the session is not known, or no longer.
+    Instants are the gateway's, independent of the server's clock. Every method raises :class:`GatewayError`
+    ``upstream_unavailable`` when no answer came, and ``session_ended`` when the server has no such session,
+    or no longer.
     """
 
     async def log_on(self, credentials: LogOn) -> LoggedOn:
@@ -329,97 +331,101 @@ class Authority(Protocol):
         ...
 
     async def end(self, secret: SessionSecret, session: SessionId) -> LoggedOff:
-        """End another session of the same user. Raises ``not_found`` when it is none.
+        """End another session of the same user. Raises ``not_found`` when there is none.
 
-        The answer to an ended one contains what is routed now.
+        The answer for an ended session contains what is routed now.
         """
         ...
 
     async def keep_alive(self, secret: SessionSecret) -> int:
-        """Ask for more life; returns the new end, ms since 1970."""
+        """Request a longer life; return the new end, ms since 1970."""
         ...
 
 
 Takeover = Literal["planned", "early", "expired", "assumed"]
-"""How a node came to own a user of another: offered by the owner; taken from one that is deaf; when
-its lease was gone; without the store, which is away."""
+"""How a node came to own a user of another node: offered by the owner; taken from an unreachable owner; after
+its lease expired; without the store, which is away.
+"""
 Gift = Literal["roam", "drain", "island"]
-"""Why a node gives a user to another: their phones are there; it drains; it does not reach the site."""
+"""Why a node gives a user to another: the phones are there; it drains; it does not reach the site."""
 Detector = Literal["sequence", "probe", "subscription"]
-"""What noticed that messages were lost, or may have been."""
+"""Detectors of messages that were lost, or may have been."""
 Resync = Literal["gap", "bus", "epoch"]
-"""Why a follower asks for all that may be missing: a gap, the bus is back, another owner began."""
+"""Why a follower requests all that may be missing: a gap, the bus is back, another owner began."""
 
 Part = Literal["log_off", "fleet", "endings"]
-"""Background work that goes on after a fault: retries of log-offs, membership, ends of sessions."""
+"""Background work that continues after a fault: retries of log-offs, membership, ends of sessions."""
 
 
 class Tally:
-    """Receives events and does nothing. A subclass counts them.
+    """Receives events, and does nothing with them. A subclass counts them.
 
-    No method blocks or raises; each is cheap enough for the place that it is called from.
+    No method blocks or raises; each is cheap enough for its caller.
     """
 
     def took_over(self, kind: Takeover) -> None:
-        """Record that this node was granted, or assumed, a user of another."""
+        """Record that this node was granted, or took without a lease, a user of another node."""
 
     def saw_again(self, blind_s: float) -> None:
-        """Record how long after it began to take a user over everything asked for was there."""
+        """Record the time from the begin of a take-over until everything requested had arrived."""
 
     def gave(self, reason: Gift) -> None:
-        """Record that another node took a user that this one offered to it."""
+        """Record that another node took a user whom this node offered to it."""
 
     def fenced_itself(self) -> None:
-        """Record that a lease ran out unrenewed: this node may no longer act by it."""
+        """Record that a lease expired without a renewal: this node may no longer act under it."""
 
     def saw_two_owners(self) -> None:
-        """Record that lease and link name different owners, for longer than a move takes."""
+        """Record that lease and link name different owners for longer than a move takes."""
 
     def dropped_stale_epoch(self) -> None:
-        """Record that what an earlier owner said was not processed."""
+        """Record that data of an earlier owner was dropped."""
 
     def found_gap(self, detector: Detector) -> None:
         """Record that messages of the bus were lost, or may have been."""
 
     def resynced(self, reason: Resync) -> None:
-        """Record that a follower asks for all that may be missing."""
+        """Record that a follower requests all that may be missing."""
 
     def probed(self, seconds: float) -> None:
-        """Record how long this node's own probe was under way."""
+        """Record the transit time of this node's own probe."""
 
     def published(self) -> None:
         """Record that the bus took a message."""
 
     def came(self, event: LinkEvent) -> None:
-        """Record that a link brought *event*, which is no reading: these are counted where they are read."""
+        """Record that a link delivered *event*, which is not a reading.
+
+        The reader of links counts readings.
+        """
 
     def left_out(self, site: str, dropped: Sequence[Dropped]) -> None:
-        """Record which rows of a site's directory could not be read."""
+        """Record the rows of a site's directory that could not be read."""
 
     def read(self, seconds: float) -> None:
-        """Record how long after its receipt a message of a link was in the mirror, of a sample."""
+        """Record the time from receipt until the mirror had a message of a link, for a sample."""
 
     def arrived(self, seconds: float) -> None:
-        """Record how long after its receipt at the owner news was on this node, by the nodes' wall clocks."""
+        """Record the time from a change's receipt at the owner to its receipt here, by wall clocks."""
 
     def attached(self, phones: int) -> None:
-        """Record that a phone is served, and how many its user has on this node."""
+        """Record that a phone is served, and the number of its user's phones on this node."""
 
     def session_ended(self, reason: EndReason) -> None:
         """Record that a session of a user of this node ended."""
 
     def faulted(self, part: Part) -> None:
-        """Record that background work failed for an unforeseen reason, and goes on."""
+        """Record that background work failed for an unexpected reason, and continues."""
 
     def waited(self, urgency: Urgency, seconds: float) -> None:
-        """Record how long a link waited for its turn at the site."""
+        """Record the time that a link waited for its turn at the site."""
 
 
 RECONNECT_WINDOW_S: Final = (1.0, 10.0)
 
 
 class RoleOverError(Exception):
-    """The node's role for the user has changed: ask again what it is."""
+    """The node's role for the user has changed: get the present role, and repeat the call."""
 
 
 class Local(NamedTuple):
@@ -428,17 +434,18 @@ class Local(NamedTuple):
     ticket: Ticket
     topics: tuple[str, ...]
     since: float = 0.0
-    """When its phone came."""
+    """When its phone connected."""
 
 
 class Start(NamedTuple):
-    """How an ownership begins.
+    """The beginning of an ownership.
 
     *expected*: the lease may be taken from the holder of that token. *floor*: the highest token seen.
-    *assumed*: the store is away, OSCC-E decides. *history*, *lingering*: from the owner that gave, good
-    when the lease is granted *by* that time; later the owner may have gone on.
-    *kind*: of another owner's user; None of one that no node owns, or one's own. *entered*: the user already
-    has a place in the site's admission queue. It is given back when the link is open, or will not be opened.
+    *assumed*: the store is away, and OSCC-E decides. *history*, *lingering*: from the owner that gave the
+    user away; they are valid when the lease is granted before *by*, since the owner may continue later.
+    *kind*: how the user came from another owner; None when there was none, or it was this node. *entered*:
+    the user already has a place in the site's admission queue. The place is given back when the link is open,
+    or will not be opened.
     """
 
     expected: int | None = None
@@ -452,19 +459,19 @@ class Start(NamedTuple):
 
 
 class Role(Protocol):
-    """What a user state does for its phones."""
+    """The part of a user state that serves its phones."""
 
     async def attach(self, ticket: Ticket, topics: tuple[str, ...]) -> SessionFacts:
-        """Return when OSCC-E has accepted the session in this epoch and the mirror shows what it follows.
+        """Return when OSCC-E has accepted the session in this epoch and the mirror has what it follows.
 
         Raises:
             SessionRefused: It has ended, or no answer came in time.
-            RoleOverError: The role ended meanwhile.
+            RoleOverError: The role ended during the wait.
         """
         ...
 
     def follow(self, handle: str, topics: tuple[str, ...]) -> None:
-        """Listen to what the session follows now."""
+        """Subscribe to the topics that the session follows now."""
         ...
 
     def leave(self, handle: str) -> None:
@@ -472,26 +479,26 @@ class Role(Protocol):
         ...
 
     def let_go(self, handle: str) -> None:
-        """Act for a session no longer."""
+        """Stop acting for a session."""
         ...
 
     async def execute(self, call: Call) -> Outcome | None:
-        """Have a command executed at most once, and return what became of it.
+        """Have a command executed at most once, and return its outcome.
 
-        None: nothing, since the role is over or is about to be.
+        None: it was not begun, since the role is over or about to end.
         """
         ...
 
     def owned(self, grant: Grant) -> None:
-        """Record that another node owns the user, as it says itself: the store of leases takes no writes."""
+        """Record that another node reported itself as the owner, while the lease store refuses writes."""
         ...
 
     def tick(self, now: float) -> None:
-        """Do what is due by time."""
+        """Do the work that is due."""
         ...
 
     def due_at(self, now: float) -> float:
-        """Return when :meth:`tick` has something to do if nothing happens before; *now*: each time."""
+        """Return when :meth:`tick` is due if nothing happens before; *now*: at each tick."""
         ...
 
     def stop(self) -> None:
@@ -499,14 +506,14 @@ class Role(Protocol):
         ...
 
     async def run(self) -> None:
-        """Play the role until it is over."""
+        """Run the role until it is over."""
         ...
 
 
 def not_reached(*, for_bus: bool = False) -> SessionRefused:
-    """Return how a phone is refused whose session no node could act for in time.
+    """Return how to refuse a phone for whose session no node could act in time.
 
-    *for_bus*: since no lease is to be had, though the store is there.
+    *for_bus*: because no lease can be granted, although the store is reachable.
     """
     why = ErrorCode.BUS_DOWN if for_bus else ErrorCode.UPSTREAM_UNAVAILABLE
     return SessionRefused(CloseCode.INTERNAL, why, window_s=RECONNECT_WINDOW_S)

@@ -1,7 +1,7 @@
-"""Sessions of an owner, accepted by OSCC-E before they are served; log-off, and the end of sessions.
+"""Sessions of an owner: acceptance by OSCC-E, renewal, log-off, and their end on all nodes.
 
-Sessions are kept alive while their phones are. Log-off is retried until OSCC-E confirms it. Sessions end on
-every node.
+A session is served only after OSCC-E has accepted it. Sessions are kept alive while their phones are. A
+log-off is retried until OSCC-E confirms it. A session ends on every node.
 """
 
 from __future__ import annotations
@@ -42,16 +42,17 @@ from gateway.runtime.ports import (
 from gateway.runtime.world import World, refusal
 
 ATTACH_S: Final = 10.0
-"""How long a phone waits for its session to be accepted and the first readings to be there."""
+"""How long a phone waits until its session is accepted and the first readings have arrived."""
 TURNS: Final = 3
-"""So often it waits as long, while those before it are served: thousands may come at once."""
+"""Number of further waits of that length while earlier phones are served: thousands may come at once."""
 UNSURE_S: Final = 5.0
-"""By less than this it is not sure whether a phone on another node came there later, as what that node said
-may have been under way for as long: then the last one counts."""
+"""Below this difference it is not certain which of two nodes a phone reached later, since a message between
+them may have been under way for as long. Then the last message counts.
+"""
 
 
 class AdmittingOwner(Protocol):
-    """The owner, as it admits sessions."""
+    """The part of the owner that the admission of sessions needs."""
 
     clock: Clock
     feed: Feed
@@ -67,34 +68,34 @@ class AdmittingOwner(Protocol):
 
     @property
     def token(self) -> int:
-        """The token under which it is spoken; 0 when another may have overtaken it."""
+        """The token under which this node acts; 0 when another node may have overtaken it."""
         ...
 
     @property
     def is_over(self) -> bool:
-        """Whether no session is left to act for, or the user was let go."""
+        """Whether no session is left to act for, or the user was released."""
         ...
 
     @property
     def is_settled(self) -> bool:
-        """Whether everything that was asked on the open link has answered."""
+        """Whether every request on the open link has been answered."""
         ...
 
     def look(self) -> None:
-        """Have it seen to that what is asked of OSCC-E is what is wanted now."""
+        """Have the requests to OSCC-E brought in line with what is needed now."""
         ...
 
     def waited(self, since: float) -> bool:
-        """Return whether the user waited for their turn after *since*, and the queue went on meanwhile."""
+        """Return whether the user waited for their turn after *since* while the queue moved on."""
         ...
 
 
 class SessionAdmission:
-    """One user's sessions on their way to be served.
+    """One user's sessions until they are served.
 
     Args:
         speaker: The owner that acts for them.
-        world: The outside.
+        world: The ports and limits of the node.
     """
 
     def __init__(self, speaker: AdmittingOwner, world: World) -> None:
@@ -106,7 +107,7 @@ class SessionAdmission:
         """How often there was news of one session alone: that it was accepted, most of the time."""
 
     def look(self, handle: str | None = None) -> None:
-        """Wake the tasks that wait for one session, or None, for any."""
+        """Wake the tasks that wait for one session, or with None for any session."""
         if handle is not None:
             self._shown += 1
             changed = self._waiting.pop(handle, None)
@@ -118,7 +119,7 @@ class SessionAdmission:
             changed.set()
 
     async def change(self, handle: str) -> None:
-        """Return when something of a session may be new."""
+        """Return when a session may have changed."""
         changed = self._waiting.get(handle)
         if changed is None:
             changed = self._waiting[handle] = LeanEvent()
@@ -168,16 +169,16 @@ class SessionAdmission:
 
     @staticmethod
     def _has_moved_on(member: Member | None, node: NodeId | None, came_at: float) -> bool:
-        """Return whether a phone that came to *node* at *came_at* is on another node since.
+        """Return whether a phone that came to *node* at *came_at* has moved to another node since.
 
-        A node that was stopped presents phones that have left it: nothing of them was read there yet.
+        A node that was stopped still submits phones that have left it, because it has not read their end yet.
         """
         if member is None or not member.present or member.node == node:
             return False
         return member.came_at > came_at + (0.0 if member.node is None else UNSURE_S)
 
     def _make_way(self, member: Member | None, node: NodeId | None, came_at: float) -> None:
-        """Have a phone's connection closed that makes way for one that came to another *node*."""
+        """Close a phone's connection because the phone has moved to another *node*."""
         if member is None or not member.present or member.node == node:
             return
         feed = self._speaker.feed
@@ -206,14 +207,14 @@ class SessionAdmission:
 
 SESSION_RENEW_AGAIN_S: Final = 30.0
 RENEWALS_IN_A_LIFE: Final = 12
-"""A short life is renewed more often: its last third has room for four tries."""
+"""Shorter lives are renewed more often: the last third has room for four tries."""
 _SHORTEST_TRY_S: Final = 1.0
 _TELLS_S: Final = 0.5
-"""Within which time the link reports how a session ended that is denied to be known."""
+"""Time within which the link reports how a session ended that the server does not know."""
 
 
 class RenewingOwner(Protocol):
-    """The owner, as it renews sessions."""
+    """The part of the owner that renews sessions."""
 
     clock: Clock
     feed: Feed
@@ -221,19 +222,20 @@ class RenewingOwner(Protocol):
     mirror: Mirror
 
     def ended(self, member: Member, reason: EndReason, by: str | None) -> None:
-        """Take out a session that OSCC-E ended or refused."""
+        """Remove a session that OSCC-E ended or refused."""
         ...
 
 
 class SessionRenewal:
-    """The lives of one user's sessions.
+    """Renewals of one user's sessions.
 
-    Invariant: for each one renewal at a time. It is given up after half of what is left of the life, so that
-    a request that hangs leaves time for another; past its end, hurry is of no use.
+    Invariant: one renewal at a time for each session. It is given up after half of the remaining life, so
+    that a request without an answer leaves time for another. After the end of the life, renewals are not
+    urgent.
 
     Args:
         speaker: The owner that acts for them.
-        world: The outside.
+        world: The ports and limits of the node.
     """
 
     def __init__(self, speaker: RenewingOwner, world: World) -> None:
@@ -242,7 +244,7 @@ class SessionRenewal:
         self._under_way: dict[str, asyncio.Task[None] | None] = {}
 
     def tick(self, now: float, tasks: asyncio.TaskGroup) -> None:
-        """Ask for more life where little is left."""
+        """Renew the sessions that have little life left."""
         speaker = self._speaker
         for member in speaker.user_sessions.expiring(now, speaker.clock.wall_ms()):
             if member.handle not in self._under_way:
@@ -251,7 +253,7 @@ class SessionRenewal:
                 spawn(tasks, self._renew(member))
 
     def stop(self) -> None:
-        """Give up what is under way: another owner renews, or it is not needed."""
+        """Cancel the renewals under way: another owner renews, or none is needed."""
         for task in self._under_way.values():
             if task is not None:
                 task.cancel()
@@ -283,12 +285,12 @@ class SessionRenewal:
         speaker = self._speaker
         if expires_at_ms > member.expires_at_ms and speaker.user_sessions.get(member.handle) is member:
             member.lived_from_ms, member.expires_at_ms = speaker.clock.wall_ms(), expires_at_ms
-            member.renew_after = None  # it was of the life before
+            member.renew_after = None  # the answer belongs to an earlier life
             speaker.mirror.show_session(member)
             speaker.feed.flush()
 
     async def doubt(self, member: Member) -> None:
-        """End a session that the server denied to know, unless the link reports soon how it ended."""
+        """End a session that the server does not know, unless the link soon reports how it ended."""
         await self._speaker.clock.sleep(_TELLS_S)
         await self._end(member)
 
@@ -299,10 +301,10 @@ class SessionRenewal:
         self._speaker.ended(member, reason, None)
 
     async def _not_renewed(self, member: Member) -> None:
-        """Record that OSCC-E does not know the session: the link that carries it should report why.
+        """Record that OSCC-E does not know the session; its link should report the reason.
 
-        The answer may overtake the report of the link, which alone decides whether the phone is to stop or to
-        log on again.
+        The answer may overtake the report of the link. Only the report decides whether the phone stops or
+        logs on again.
         """
         if member.on_link and not member.doubted:
             member.doubted = True
@@ -312,16 +314,16 @@ class SessionRenewal:
 
 RETRY_S: Final = 5.0
 RETRIES_AT_ONCE: Final = 8
-"""Of one site: log-ons find free connections to a server that many log-offs are sent to."""
+"""Log-offs at one site at a time, so that log-ons find free connections while many log-offs are sent."""
 LOOK_S: Final = 10.0
-"""How often a node looks for log-offs whose node has ended."""
+"""Interval in which a node looks for log-offs of nodes that have ended."""
 REPEATS_PER_S: Final = 1.0
 REPEATS_BURST: Final = 5.0
-"""Of one session: so many of its log-offs are asked of OSCC-E at once, and so many a second after that."""
+"""Log-offs of one session that are sent to OSCC-E at once, and per second after that."""
 CONFIRMED_S: Final = 600.0
-"""For how long a confirmed log-off is answered from memory."""
+"""How long a confirmed log-off is answered from memory."""
 REPEATS_AT_ONCE: Final = 8
-"""Of one site: repeated log-offs leave the other connections to log-ons and to first log-offs."""
+"""Repeated log-offs at one site at a time: the other connections are for log-ons and first log-offs."""
 _KEPT_LEAST_S: Final = 60.0
 _NOBODY: Final = Device("", "")
 
@@ -329,26 +331,26 @@ _LOG: Final = logging.getLogger(__name__)
 
 
 class SiteAuthority(Protocol):
-    """A site as this module needs it."""
+    """The part of a site that this module needs."""
 
     @property
     def authority(self) -> Authority:
-        """Its log-on service."""
+        """The site's log-on service."""
         ...
 
 
 class EndsSessions(Protocol):
-    """What serves the sessions."""
+    """The receiver of ended sessions."""
 
     def logged_off(self, ticket: Ticket, by: str = "self") -> None:
-        """End a session on all nodes: the user did, here or from the device *by*."""
+        """End a session on all nodes: the user ended it, here or from the device *by*."""
         ...
 
 
 class Others(NamedTuple):
-    """What a node's log-offs need to know of the others.
+    """Data about the other nodes that a node's log-offs need.
 
-    *holder*: this node's life. *living*: returns the lives of all nodes that are there to stay.
+    *holder*: this node's life. *living*: returns the lives of all live nodes that do not leave.
     """
 
     shared: SharedStore
@@ -360,15 +362,15 @@ class Others(NamedTuple):
 class _Pending:
     ticket: Ticket
     until_ms: int
-    """When the session is over anyway."""
+    """When the session ends in any case."""
     is_kept: bool = False
     """Whether the shared store has it."""
     is_taken: bool = False
-    """Whether OSCC-E has said that it ends the session by itself after the contact."""
+    """Whether OSCC-E has answered that it ends the session after the contact."""
 
 
 class _Answered(NamedTuple):
-    """What a session's log-off was answered. *until*: before that OSCC-E is not asked again."""
+    """The answer to a session's log-off. *until*: earlier repetitions are not sent to OSCC-E."""
 
     answer: LoggedOff
     until: float
@@ -377,18 +379,18 @@ class _Answered(NamedTuple):
 class LogOffs:
     """The log-offs of all sites.
 
-    Invariants: of each session at most one request is under way; repeated ones of a site are at most
-    REPEATS_AT_ONCE; what was not confirmed is retried, whatever fails, until the session's life is over,
-    and is in a store that outlives the node, so that another node retries it when this one ends. Log-offs
-    are idempotent at OSCC-E: two nodes that retry the same one do no harm.
+    Invariants: a session has at most one request under way. A site has at most REPEATS_AT_ONCE repeated ones.
+    An unconfirmed log-off is retried after any failure, until the session's life is over. It is in a store
+    that outlives the node, so that another node retries it when this one ends. Log-offs are idempotent at
+    OSCC-E: two nodes may retry the same one.
 
-    Bounded: beyond LOG_OFFS_MAX the oldest one is left to the session's own end.
+    Bounded: beyond LOG_OFFS_MAX the oldest log-off is dropped, and its session ends by its own time-out.
 
     Args:
         sites: The OSCC-E Servers by the id of their site.
         clock: The only time.
-        users: What serves the sessions.
-        others: The other nodes.
+        users: The receiver of ended sessions.
+        others: Data about the other nodes.
         tally: Counts faults.
     """
 
@@ -427,13 +429,13 @@ class LogOffs:
     async def log_off(self, ticket: Ticket, by: str = "self") -> LoggedOff:
         """End the session. ``after_contact`` means: not confirmed yet, and retried by :meth:`run`.
 
-        Its phone is closed, and its token refused, at once either way. Cancelled, it is not confirmed yet.
-        Repeated while a request is under way it waits for that one's answer; repeated too soon, or while too
-        many are repeated, it is answered as before.
+        In both cases its phone is closed and its token refused at once. A cancelled call counts as not
+        confirmed. A call during a request under way waits for that answer. A call too soon after another, or
+        while too many are repeated, gets the answer of before.
 
         Args:
-            ticket: The session's.
-            by: What ends it, as the phone is sent it.
+            ticket: The session's ticket.
+            by: The cause that the phone is sent.
         """
         key = _key(ticket)
         under_way = self._under_way.get(key)
@@ -472,7 +474,7 @@ class LogOffs:
         return answer
 
     def _note(self, key: bytes, ticket: Ticket, answer: LoggedOff, *, is_taken: bool) -> _Pending | None:
-        """Remember what was answered; returns what is to be retried since it was not confirmed."""
+        """Store the answer; return the log-off to retry if it was not confirmed."""
         is_open = answer.routing == "after_contact"
         self._answered.pop(key, None)
         self._answered[key] = _Answered(answer, 0.0 if is_open else self._clock.now() + CONFIRMED_S)
@@ -494,7 +496,7 @@ class LogOffs:
     # ---- retries ----
 
     async def run(self) -> None:
-        """Retry what was not confirmed, until cancelled. A site that does not answer holds up no other."""
+        """Retry unconfirmed log-offs until cancelled. A site that does not answer delays no other site."""
         async with asyncio.TaskGroup() as tasks:
             for site in self._sites:
                 tasks.create_task(self._every(RETRY_S, partial(self._retry_all, site)))
@@ -503,7 +505,7 @@ class LogOffs:
             tasks.create_task(self._every(CONFIRMED_S, self._forget))
 
     async def _every(self, seconds: float, work: Callable[[], Coroutine[None, None, None]]) -> None:
-        """Do *work* again and again; what goes wrong in it is logged and counted, and it goes on."""
+        """Do *work* at intervals; a fault in it is logged and counted, and it continues."""
         while True:
             await self._clock.sleep(seconds)
             try:
@@ -527,7 +529,7 @@ class LogOffs:
                     self._faulted(fault)
 
     async def _retry(self, pending: _Pending) -> None:
-        """Try once more, also when its time is over: the session's life may be longer than was known."""
+        """Try once more, even after the known end of the session's life, which may be longer."""
         ticket = pending.ticket
         try:
             answer = await self._authority(ticket.user.site).log_off(ticket.secret)
@@ -547,11 +549,11 @@ class LogOffs:
             await self._drop(ticket)
 
     def _is_waiting(self, pending: _Pending) -> bool:
-        """Return whether it is still open: the phone may have repeated its log-off meanwhile."""
+        """Return whether it is still open: the phone may have repeated its log-off since."""
         return self._pending.get(pending.ticket.handle) is pending
 
     async def _forget(self) -> None:
-        """Forget the answers of sessions whose log-off is confirmed, or that are over."""
+        """Remove the answers of sessions whose log-off is confirmed, or that are over."""
         now, waiting = self._clock.now(), {_key(each.ticket) for each in self._pending.values()}
         for key, answered in list(self._answered.items()):
             if answered.until <= now and key not in waiting:
@@ -564,7 +566,7 @@ class LogOffs:
     # ---- other nodes ----
 
     async def _keep(self, pending: _Pending, holder: str | None = None) -> None:
-        """Store it for other nodes; what the store does not accept is tried again at each retry."""
+        """Store it for other nodes; when the store does not accept it, each retry tries again."""
         shared = self._others.shared
         if not shared.outlives_node or (pending.is_kept and holder is None):
             return
@@ -574,18 +576,21 @@ class LogOffs:
         try:
             pending.is_kept = await shared.keep_log_off(kept, max(left_s, _KEPT_LEAST_S))
         except GatewayError:
-            return  # what stands there stands on
+            return  # the stored log-off remains
         if pending.is_kept and not self._is_waiting(pending) and not self.is_pending(pending.ticket):
-            await self._drop(pending.ticket)  # it was confirmed meanwhile
+            await self._drop(pending.ticket)  # it was confirmed in between
 
     async def _drop(self, ticket: Ticket) -> None:
         try:
             await self._others.shared.drop_log_off(ticket.handle)
         except GatewayError:
-            return  # it ends by itself, or is asked for once more, which changes nothing
+            return  # it expires, or is sent once more, which changes nothing
 
     async def _look(self) -> None:
-        """Look what is kept: for what nodes left behind, and whether what this one retries is there."""
+        """Read the stored log-offs.
+
+        Retry those that ended nodes left, and store one's own that are missing.
+        """
         try:
             kept = await self._others.shared.log_offs()
         except GatewayError:
@@ -594,11 +599,11 @@ class LogOffs:
         there = {each.ticket.handle for each in kept}
         for pending in tuple(self._pending.values()):
             if pending.ticket.handle not in there and self._is_waiting(pending):
-                pending.is_kept = False  # a store that began again has forgotten it
+                pending.is_kept = False  # a store that was restarted has lost it
                 await self._keep(pending)
 
     async def _take_over(self, kept: Iterable[KeptLogOff]) -> None:
-        """Retry what nodes left behind that have ended: each is one living node's."""
+        """Retry the log-offs of ended nodes; each belongs to one live node."""
         living = set(self._others.living()) | {self._others.holder}
         for each in kept:
             is_left = each.holder not in living and each.ticket.user.site in self._sites
@@ -606,7 +611,7 @@ class LogOffs:
                 await self._keep(self._add(_Pending(each.ticket, each.until_ms)))
 
     def _is_ours(self, ticket: Ticket, living: Collection[str]) -> bool:
-        """Return whether of all living nodes it is this one that retries the session's log-off."""
+        """Return whether this is the live node that retries the session's log-off."""
 
         def rank(holder: str) -> bytes:
             return hashlib.blake2s(f"{ticket.handle}:{holder}".encode(), digest_size=8).digest()
@@ -614,10 +619,10 @@ class LogOffs:
         return max(living, key=rank) == self._others.holder
 
     async def hand_on(self) -> int:
-        """Leave what is not confirmed to the other nodes.
+        """Leave the unconfirmed log-offs to the other nodes.
 
         Returns:
-            How many log-offs no node retries now, though OSCC-E may never have received them.
+            The number of log-offs that no node retries now, although OSCC-E may not have received them.
         """
         async with asyncio.TaskGroup() as tasks:
             shared = iter(tuple(self._pending.values()))
@@ -635,9 +640,9 @@ class LogOffs:
         return LoggedOff("after_contact", self._routed_until_ms(ticket))
 
     def _routed_until_ms(self, ticket: Ticket) -> int:
-        """Return until when calls may arrive though OSCC-E is not reached.
+        """Return until when calls may arrive while OSCC-E is not reached.
 
-        An expired token does not show when its session ends: that may have been renewed since.
+        An expired token does not show when its session ends: the session may have been renewed since.
         """
         now_ms, idle_ms = self._clock.wall_ms(), ticket.idle_timeout_s * 1000
         if idle_ms == 0:
@@ -663,23 +668,27 @@ def authority_of(sites: Mapping[str, SiteAuthority], site: str) -> Authority:
 
 
 def _key(ticket: Ticket) -> bytes:
-    """Return what a session's answers are remembered by: a server that began again gives ids again."""
+    """Return the key of a session's answers: a server that was restarted gives ids again."""
     return hashlib.blake2s(ticket.secret.encode(), digest_size=16, person=b"log-off").digest()
 
 
 DENIED_BEYOND_MS: Final = 24 * 3_600_000
-"""For so long after its life a token may still be shown, for a log-off; how it ended is known till then."""
+"""How long after the session's life its token may still be used, for a log-off; its end is known until
+then.
+"""
 
 _FORGOTTEN_S: Final = 60.0
-"""For how long other nodes get the end of a session whose end no longer matters: after that
-says it."""
+"""How long other nodes can read the end of a session after it no longer matters: later OSCC-E itself reports
+it.
+"""
 
 
 class SessionRevocations:
-    """The sessions that are known to have ended.
+    """The sessions that have ended, as far as this node has records.
 
-    Users and sessions are remembered by keyed hashes, so that no person can be found in what is kept for as
-    long as a token may be shown. What ended a session is kept as it is: a phone that returns is shown it.
+    Users and sessions are stored as keyed hashes, so that no person can be found in the records, which live
+    as long as a token may be used. The cause of an end is stored as it is, because a phone that returns is
+    sent it.
 
     Args:
         clock: The node's time.
@@ -702,7 +711,7 @@ class SessionRevocations:
         return len(self._denied)
 
     async def run(self) -> None:
-        """Store each end for nodes that miss it, until cancelled."""
+        """Store each end for nodes that missed it, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             try:
@@ -711,12 +720,12 @@ class SessionRevocations:
                 self._tasks = None
 
     def known(self, ticket: Ticket) -> SessionRefused | None:
-        """Return how the session ended, when that is known here."""
+        """Return how the session ended, if this node has a record."""
         end = self._denied.get(self._shared.pseudonym(ticket.handle), self._clock.wall_ms())
         return None if end is None else refusal(ticket, end.reason, end.by)
 
     async def known_elsewhere(self, ticket: Ticket) -> SessionRefused | None:
-        """Return how the session ended, when another node noted it."""
+        """Return how the session ended, if another node has stored it."""
         try:
             reason = await self._shared.denied(ticket.handle)
         except GatewayError:
@@ -724,7 +733,7 @@ class SessionRevocations:
         return None if reason is None else refusal(ticket, reason, None)
 
     def tell(self, ticket: Ticket, reason: EndReason, by: str | None) -> None:
-        """Record that a session ended, and let every node know."""
+        """Record that a session ended, and send it to every node."""
         self.note(ticket, reason, by)
         self._exchange.send(Control(), SessionOver(ticket, reason, by))
         left_s = (ticket.expires_at_ms + DENIED_BEYOND_MS - self._clock.wall_ms()) / 1000
@@ -742,16 +751,16 @@ class SessionRevocations:
         )
 
     def logged_on(self, user: UserId, session: SessionId, began_ms: int) -> None:
-        """Forget what was said of the user's sessions before they began to log on; a log-off holds for good.
+        """Delete records of the user's sessions from before *began_ms*; a log-off remains valid.
 
-        Of the new session nothing was said: a server that began again gives ids again.
+        They do not concern the new session: a server that was restarted gives ids again.
         """
         new = self._shared.pseudonym(handle_of(user, session))
         for ended in self._denied.clear(self._of(user), began_ms, new=new):
             spawn(self._tasks, self._kept(partial(self._shared.shorten_denial, ended, _FORGOTTEN_S)))
 
     def of(self, user: UserId) -> tuple[tuple[str, End], ...]:
-        """Return the user's ended sessions, by keyed hash, with how each ended."""
+        """Return the user's ended sessions by keyed hash, with the reason of each."""
         return self._denied.of(self._of(user))
 
     def _of(self, user: UserId) -> str:

@@ -1,7 +1,7 @@
-"""Subscriptions of one link: the queries of a user, asked one after the other and kept current.
+"""Subscriptions of one link: the queries of a user, sent one after the other and kept current.
 
-A change of the wanted subscriptions only sets a flag. Rounds of requests make the present ones equal to the
-wanted ones, so no two changes ever cross.
+A change of the wanted subscriptions only sets a flag. Rounds of requests bring the present ones in line with
+the wanted ones, so that two changes never overlap.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from gateway.runtime.mirror import Feed, Mirror
 from gateway.runtime.ports import Clock, Link, Tally
 
 MOST: Final = 48
-"""Questions under way at once: a link takes 64, and commands are to find room."""
+"""Requests under way at once: a link accepts 64, and commands need room."""
 ROUND_S: Final = 5.0
-"""How long the caller waits for the answer; it may come later, too."""
+"""How long the caller waits for the answer; a later answer counts, too."""
 
 Take = Callable[[LinkAnswer | GatewayError], None]
 
@@ -48,20 +48,20 @@ Take = Callable[[LinkAnswer | GatewayError], None]
 class _Question:
     answered: LeanEvent = field(default_factory=LeanEvent)
     is_late: bool = False
-    """Whether the caller has gone on without the answer."""
+    """Whether the caller no longer waits for the answer."""
 
 
 class Questions:
-    """The questions of one link whose answers count whenever they come.
+    """Requests of one link whose answers count at any time.
 
-    Invariant: each is under way once at most; an answer is processed the turn in which it was met, before
-    anything that the link sends after it.
+    Invariant: a request is under way at most once. An answer is processed in the turn in which it was read,
+    before the next message of the link.
 
     Args:
-        link: Where to ask.
-        clock: Bounds how long an asker waits; how long the server may take, the link bounds.
-        tasks: The link's life.
-        late: Called after an answer was taken for which its asker has not waited.
+        link: The open link.
+        clock: Bounds how long a caller waits; the link bounds how long the server may take.
+        tasks: The lifetime of the link.
+        late: Called after an answer was processed for which its caller no longer waited.
     """
 
     def __init__(
@@ -84,18 +84,18 @@ class Questions:
         return len(self._under_way)
 
     async def ask(self, key: Hashable, request: LinkRequest, take: Take) -> None:
-        """Ask, unless that is under way; return when it was answered, or took long; see :meth:`begin`."""
+        """Send a request unless it is under way; return at its answer or after a bounded time."""
         question = self.begin(key, request, take)
         if question is not None:
             await self.wait([question])
 
     def begin(self, key: Hashable, request: LinkRequest, take: Take) -> _Question | None:
-        """Ask, unless that is under way; :meth:`wait` is to be called with what is returned.
+        """Send a request unless it is under way; pass the result to :meth:`wait`.
 
         Args:
-            key: What is asked: the same is not asked twice at a time.
-            request: What to send.
-            take: Takes the answer, or why there is none, also when it comes late.
+            key: The identity of the request: an equal one is not sent while it is under way.
+            request: The message to send.
+            take: Receives the answer, or the reason why there is none, also when it is late.
         """
         if key in self._under_way:
             return None
@@ -106,7 +106,7 @@ class Questions:
         return question if spawn(self._tasks, self._ask(key, request, take)) else None
 
     async def wait(self, questions: Sequence[_Question]) -> None:
-        """Return when *questions* were answered, or took long."""
+        """Return when *questions* were answered, or took too long."""
         with suppress(TimeoutError):
             async with self._clock.timeout(ROUND_S):
                 for question in questions:
@@ -122,7 +122,7 @@ class Questions:
             answer = error
         question = self._under_way.pop(key)
         if not self._under_way:
-            self._under_way.clear()  # gives back the room of what was in it
+            self._under_way.clear()  # release the memory of its items
         take(answer)
         question.answered.set()
         if question.is_late:
@@ -131,11 +131,11 @@ class Questions:
 
 DIRECTORY: Final = Listen(None, Source.DIRECTORY, None)
 SERVED_S: Final = 10.0
-"""After how long missing data is done without: phones are served with what is there."""
+"""Time after which missing data is no longer waited for: phones are served without it."""
 KEPT_S: Final = 60.0
-"""For how long realtime data of the last link is shown that this one has not sent."""
+"""How long realtime data of the last link is shown that this link has not sent."""
 STOPPED_MOST: Final = 32
-"""How many covered queries are remembered, until the readings of what replaces them have come."""
+"""Covered queries that are kept until the readings of their replacements have come."""
 _FUNCTION_OF: Final[dict[Source, FunctionName]] = {
     Source.REALTIME: "realtime",
     Source.CUMULATIVE: "historical",
@@ -145,23 +145,23 @@ _FUNCTION_OF: Final[dict[Source, FunctionName]] = {
 
 
 def _in_order(listen: Listen) -> tuple[str, str]:
-    """Return where *listen* stands among those that are asked at once: one of each kind and source."""
-    return listen.kind or "~", listen.source  # what is of no kind comes last
+    """Return the place of *listen* among those that are sent at once: one of each kind and source."""
+    return listen.kind or "~", listen.source  # a query without a kind comes last
 
 
 class Queries:
-    """What one link listens to.
+    """The queries of one link.
 
-    Invariants: the same is asked once at a time; an answer counts whenever it comes; what is listened to
-    no longer needed is stopped, and forgotten only when the readings of what replaces it have come.
+    Invariants: equal queries are not under way at the same time. An answer counts at any time. A query that
+    is no longer needed is stopped. It is removed only when the readings of its replacement have come.
 
     Args:
-        link: Where to stop queries.
-        questions: Where to ask for them.
+        link: Where queries are stopped.
+        questions: Sends requests for queries.
         mirror: Shows their readings.
-        clock: Says what is late.
-        ask_later: Called when something is to be asked again soon.
-        directory_heard: Called when it is known whether changes of the directory are sent.
+        clock: Decides what is late.
+        ask_later: Called when requests are due soon.
+        directory_heard: Called when it is known whether the server sends changes of the directory.
     """
 
     def __init__(
@@ -194,24 +194,24 @@ class Queries:
 
     @property
     def are_told(self) -> bool:
-        """Whether all that is wanted was read once, or is done without."""
+        """Whether all wanted data was read once, or is no longer waited for."""
         unanswered = (self._unanswered & self._wanted) - self._queries.keys()
         return not unanswered and self._mirror.assembly.settled
 
     # ---- what is wanted ----
 
     def drop_all(self) -> None:
-        """Have everything asked again: something may have been lost."""
+        """Have all queries sent again, since data may have been lost."""
         for listen in list(self._queries):
             self._drop(listen)
 
     def ask_refused_again(self) -> bool:
-        """Ask again what was refused or got no answer; return whether there is any such thing."""
+        """Send queries again that were refused or not answered; return whether there are any."""
         self._again |= {each for each, query in self._queries.items() if query < 0} - self._unanswered
         return bool(self._again)
 
     def function(self, change: FunctionChanged) -> None:
-        """Record whether a function is down: then it says itself when what it refuses can be had again."""
+        """Record whether a function is down; the server itself reports when it is up again."""
         if change.state is FunctionState.DOWN:
             self._down |= {change.function}
         else:
@@ -219,11 +219,11 @@ class Queries:
 
     @property
     def awaits(self) -> bool:
-        """Whether an answer or reading is still missing: then :meth:`tick` has something to do."""
+        """Whether an answer or reading is missing, so that :meth:`tick` has work."""
         return bool(self._asked_at)
 
     def tick(self, now: float) -> None:
-        """Do without what is late."""
+        """Stop waiting for late data."""
         for listen, since in list(self._asked_at.items()):
             query = self._queries.get(listen)
             is_told = query is not None and not self._mirror.assembly.awaits(query)
@@ -232,17 +232,17 @@ class Queries:
             elif now - since >= self._patience_s(listen):
                 self._do_without(listen)
         if not self._asked_at:
-            self._asked_at.clear()  # gives back the room of what was in it
+            self._asked_at.clear()  # release the memory of its items
 
     def _patience_s(self, listen: Listen) -> float:
         is_missed = listen.source is Source.REALTIME and not (self._mirror.live or self._mirror.is_empty)
         return KEPT_S if is_missed else SERVED_S
 
     def forget_stopped(self) -> None:
-        """Forget what only stopped queries sent: the readings of what replaces them have come."""
+        """Remove data of stopped queries: the readings of their replacements have come."""
         lacks = self._mirror.assembly.lacks
         self._forget(query for query in self._stopped if query < 0 or lacks(query))
-        if not self._mirror.is_partial:  # what is late may be had from them, though it is old
+        if not self._mirror.is_partial:  # a late value may be taken from them, although it is old
             self._forget(self._stopped)
 
     def _forget(self, queries: Iterable[int]) -> None:
@@ -254,13 +254,13 @@ class Queries:
     # ---- asking ----
 
     async def hear_of_directory(self) -> None:
-        """Listen to the directory, if that is not done yet."""
+        """Subscribe to the directory, unless this is done already."""
         if self._is_to_ask(DIRECTORY):
             question = self._listen_to(DIRECTORY)
             await self._questions.wait([] if question is None else [question])
 
     async def listen(self, wanted: frozenset[Listen]) -> None:
-        """Listen to what is wanted and to nothing else."""
+        """Run the wanted queries and no others."""
         self._wanted = wanted
         for listen in self._queries.keys() - wanted:
             self._drop(listen)
@@ -275,7 +275,7 @@ class Queries:
             await self._questions.wait(questions)
 
     async def _stop(self, query: int) -> None:
-        with suppress(GatewayError):  # then it goes on sending, and no session sees it
+        with suppress(GatewayError):  # otherwise the server continues to send, and no session sees it
             await self._link.request(StopListening(query))
         self._note_stopped(query)
 
@@ -315,7 +315,7 @@ class Queries:
         self._mirror.listening(query, listen)
 
     def _do_without(self, listen: Listen) -> None:
-        """Show what *listen* would bring, until it is there."""
+        """Show the data of *listen* without waiting for the rest."""
         self._asked_at.pop(listen, None)
         if listen not in self._queries:
             self._run(listen, next(self._none))
@@ -328,11 +328,11 @@ class Queries:
         before, assembly = self._queries.get(listen), self._mirror.assembly
         query = self._queries[listen] = next(self._none)
         self._mirror.show(assembly.refused(query, listen))
-        if before is not None:  # it never brought anything
+        if before is not None:  # it has never delivered data
             self._mirror.show(assembly.stopped(before))
 
     def _says_when(self, listen: Listen, error: GatewayError) -> bool:
-        """Return whether a function refused it that is reported down: its report of being up follows."""
+        """Return whether a function that is reported down refused it: its recovery is reported, too."""
         named = error.details.get("function")
         is_unavailable = error.code is ErrorCode.FUNCTION_UNAVAILABLE
         return is_unavailable and (named or _FUNCTION_OF[listen.source]) in self._down
@@ -355,15 +355,15 @@ class Queries:
 
 
 AT_ONCE: Final = 32
-"""Of so many sessions it is asked at once: half of what a link takes, which is for commands, too."""
+"""Sessions for which requests are sent at once: half of what a link accepts, since commands need room."""
 TOLD_AT_ONCE: Final = 4 * AT_ONCE
-"""OSCC-E gets the presence of so many phones before sessions that have come since are attached."""
+"""Phones whose presence is sent before sessions that came later are attached."""
 FIRST_S: Final = 1.0
-"""How long a round waits for the first readings that the one before asked for."""
+"""How long a round waits for the first readings that the round before requested."""
 AGAIN_S: Final = 5.0
-"""After how long a question is put again that was refused for no lasting reason."""
+"""Pause before a request is repeated that was refused for a temporary reason."""
 TOLD_OF_S: Final = 1.0
-"""After how long the directory is queried for what came into scope and was not sent."""
+"""Time after which the directory is queried for objects that came into scope and were not sent."""
 _ENDED: Final = frozenset({ErrorCode.SESSION_ENDED, ErrorCode.FORBIDDEN})
 
 
@@ -377,7 +377,7 @@ class AskingOwner(Protocol):
     feed: Feed
 
     def ended(self, member: Member, reason: EndReason, by: str | None) -> None:
-        """Take out a session that OSCC-E refused."""
+        """Remove a session that OSCC-E refused."""
         ...
 
     def answered(self) -> None:
@@ -385,22 +385,22 @@ class AskingOwner(Protocol):
         ...
 
     def synced(self) -> None:
-        """Record that every question is answered, and the mirror shows it."""
+        """Record that every request was answered, and the mirror has the data."""
         ...
 
 
 class Asking:
-    """The questions of one link.
+    """The requests of one link.
 
-    Invariants: one round at a time; once :attr:`settled`, each of the user's sessions that OSCC-E
-    accepts is on the link, presence is who is there, what is listened to is what is followed,
-    and all of it was received once, or is done without until it is. A round waits for no answer longer
-    than :data:`gateway.runtime.subscriptions.ROUND_S`; one that comes later counts, too.
+    Invariants: one round at a time. Once :attr:`settled`, each session of the user that OSCC-E accepts is on
+    the link, the presence of all phones was sent, the queries match what is followed, and all their data was
+    received once or is no longer waited for. A round waits for no answer longer than
+    :data:`gateway.runtime.subscriptions.ROUND_S`; a later answer counts, too.
 
     Args:
-        link: Where to ask.
+        link: The open link.
         asker: The owner of the link.
-        tasks: Where rounds run: the link's life.
+        tasks: Where rounds run: the lifetime of the link.
     """
 
     def __init__(self, link: Link, asker: AskingOwner, tasks: asyncio.TaskGroup) -> None:
@@ -443,31 +443,31 @@ class Asking:
     # ---- what is wanted ----
 
     def need(self) -> None:
-        """Ask what is to be asked now; many calls before its turn are one."""
+        """Start a round in the next turn of the loop; many calls before it start one."""
         self.settled = False
         self._needed = True
         if not self._asking:
             self._asking = spawn(self._tasks, self._ask())
 
     def leave(self, alias: int) -> None:
-        """Take a session off the link that is spoken for no longer."""
+        """Detach a session for which this node no longer acts."""
         self._leaving.append(alias)
         self.need()
 
     def directory_changed(self) -> None:
-        """Ask for the directory and the catalogues again."""
+        """Request the directory and the catalogues again."""
         self._directory_known = False
         self.need()
 
     def rescoped(self, before: Scope) -> None:
-        """Record that the union of the scopes has changed from *before*: what came into it is sent soon."""
+        """Record that the union of scopes was *before*: the server sends the new objects soon."""
         after = self._user_sessions.scope
         self._gained |= {(kind, each) for kind in Kind for each in after.of(kind) - before.of(kind)}
         self._gained_at = self._asker.clock.now()
         self.need()
 
     def _look_for_gained(self, now: float) -> None:
-        """Query the directory, once, when it has not sent everything that came into scope."""
+        """Query the directory once, if it has not sent all objects that came into scope."""
         if not self._gained or now - self._gained_at < TOLD_OF_S:
             return
         gained, self._gained = self._gained, frozenset()
@@ -475,12 +475,12 @@ class Asking:
             self.directory_changed()
 
     def listen_anew(self) -> None:
-        """Ask for everything again: something may have been lost."""
+        """Request everything again, since data may have been lost."""
         self._queries.drop_all()
         self.need()
 
     def ask_refused_again(self) -> None:
-        """Listen again to what was refused."""
+        """Send the refused queries again."""
         if self._queries.ask_refused_again():
             self.need()
 
@@ -489,7 +489,7 @@ class Asking:
         self._queries.function(change)
 
     def tick(self, now: float) -> None:
-        """Do without what is late, and put questions again whose time has come."""
+        """Stop waiting for late data, and repeat requests that are due."""
         if self._queries.awaits:
             self._queries.tick(now)
         if self._gained:
@@ -508,7 +508,7 @@ class Asking:
         return -math.inf if is_waiting else self._again_at
 
     def settle(self) -> None:
-        """Record it when everything that is followed has been read once, or is done without."""
+        """Record when everything that is followed was read once, or is no longer waited for."""
         if self.settled or not self._is_told or (self._asking and self._pause is None):
             return
         self._queries.forget_stopped()
@@ -527,7 +527,7 @@ class Asking:
             self._pause.set()
 
     def _go_on(self) -> None:
-        """Have :meth:`settle` called in the next turn of the loop, once."""
+        """Call :meth:`settle` in the next turn of the loop, once."""
         if not self._is_settling:
             self._is_settling = spawn(self._tasks, self._settle_soon())
 
@@ -559,11 +559,11 @@ class Asking:
         self._tried = frozenset()
         self._mirror.prune()
         self.settle()
-        self._asker.feed.flush()  # not after each answer: what one took away another may bring
+        self._asker.feed.flush()  # not after each answer: what one removed, another may add
         self._asker.answered()
 
     async def _first_readings(self) -> None:
-        """Serve the sessions that were asked for before those that have come since: they may be thousands."""
+        """Wait until earlier sessions have their first readings, before later ones are attached."""
         self._pause = LeanEvent()
         self.settle()
         with suppress(TimeoutError):
@@ -573,24 +573,24 @@ class Asking:
 
     async def _detach(self) -> None:
         while self._leaving:
-            with suppress(GatewayError):  # it may have ended meanwhile
+            with suppress(GatewayError):  # it may have ended in between
                 await self._link.request(DetachSession(self._leaving.pop()))
 
     def _directory_heard(self) -> None:
-        """Ask for the directory, and what sessions may see, now that changes of it are sent.
+        """Request the directory and the scopes of sessions, now that the server sends changes of them.
 
-        Listening to it has no first event. It is asked for before anything else.
+        The subscription to the directory has no first event. It is sent before all other requests.
         """
         self._unsure = {member.handle: member for member in self._user_sessions}
         self._directory_known = False
 
     async def _attach(self) -> None:
-        """Attach the sessions that are not on the link, and those that come meanwhile."""
+        """Attach the sessions that are not on the link, also those that come during this."""
         while asked := [member for member in self._to_attach() if member not in self._tried]:
             self._tried |= frozenset(asked)
             await self._of_each(asked, self._attach_one)
             if not self._mirror.live:
-                return  # sessions that came meanwhile wait no longer for the first readings than the others
+                return  # sessions that came during this wait no longer for the first readings than the others
 
     def _to_attach(self) -> list[Member]:
         for member in self._user_sessions.take_changed():
@@ -605,7 +605,7 @@ class Asking:
         return list(self._unsure.values())
 
     async def _of_each(self, members: list[Member], ask: Callable[[Member], Awaitable[None]]) -> None:
-        """Ask something of several sessions at once: an answer takes as long as all read before it."""
+        """Send requests for several sessions at once, so that their waits overlap."""
         if len(members) == 1:
             await ask(members[0])
             return
@@ -645,7 +645,7 @@ class Asking:
         self._mirror.narrowed()
         if self._user_sessions.own_agents == own_agents:
             self._mirror.show_session(member)
-        else:  # with the agent comes a number, which all sessions are shown
+        else:  # the agent has a number, which all sessions are shown
             self._mirror.show_sessions()
 
     async def _query_directory(self) -> None:
@@ -663,13 +663,13 @@ class Asking:
             self._ask_later()
 
     async def _say_presence(self) -> None:
-        """Send of each phone whether it is there, unless OSCC-E surely knows."""
+        """Send the presence of each phone, unless OSCC-E certainly has it."""
         unheard, self._unheard = self._unheard, {}
         news = [each for each in unheard.values() if each.on_link and each.told_present is not each.present]
         for at in range(0, len(news), TOLD_AT_ONCE):
             await self._of_each(news[at : at + TOLD_AT_ONCE], self._tell_present)
             if self._mirror.live:
-                await self._attach()  # sessions that come meanwhile do not wait for all the others
+                await self._attach()  # sessions that come during this do not wait for all the others
 
     async def _tell_present(self, member: Member) -> None:
         present, attached = member.present, member.attached

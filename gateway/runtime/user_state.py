@@ -1,11 +1,10 @@
 """The users of this node: the phones of each, the node's role for the user, and the owner.
 
-A node first tries to own a user. When another node owns the user it follows that node, until it has to own
-the user itself. Phones keep what they show through every change of role.
+A node first tries to own a user. When another node owns the user, this node follows that node until it has to
+own the user itself. Phones keep their data through every change of role.
 
 The owner is the node's side of the user at the OSCC-E Server. It has OSCC-E accept each session of the user,
-whichever node its phone is on, keeps the one link open while a session needs it, and has commands executed
-at most once.
+on any node. It keeps the one link open while a session needs it. It has commands executed at most once.
 """
 
 from __future__ import annotations
@@ -52,30 +51,30 @@ from gateway.runtime.sessions import ATTACH_S, SessionAdmission, SessionRenewal
 from gateway.runtime.world import World
 
 STRANGERS_S: Final = 30.0
-"""For how long a new owner keeps what the last one reported of sessions that no phone has shown it."""
+"""How long a new owner keeps the last owner's sessions that no phone has confirmed."""
 HISTORY_S: Final = 1.0
-"""For how long after the link is open a command that may have run waits for the giver's history."""
+"""How long after the link is open a command that may have run waits for the last owner's history."""
 _PLAIN: Final = Start()
 
 
 class Owner:
-    """One user upstream.
+    """The upstream side of one user.
 
-    Invariants: at most one link, under a token that this node was granted; no session is served
-    before OSCC-E has accepted it in this epoch; a command is sent upstream at most once.
+    Invariants: at most one link, under a token that this node was granted. No session is served before OSCC-E
+    has accepted it in this epoch. A command is sent upstream at most once.
 
     Args:
         feed: Where the user's changes go on this node.
-        world: The outside.
+        world: The ports and limits of the node.
         composer: Shares elements between the users of the node.
-        calls: What is known of the user's commands; outlives the owner.
+        calls: The records of the user's commands; they outlive the owner.
         start: How the ownership begins.
         local: The sessions with a phone on this node.
         touch: Called when :meth:`due_at` may return another time.
     """
 
     _is_renewing = False
-    """Whether a renewal of the lease is under way that a tick began."""
+    """Whether a renewal of the lease that a tick began is under way."""
     _stopped = False
 
     def __init__(
@@ -88,7 +87,7 @@ class Owner:
         local: tuple[Local, ...] = (),
         touch: Callable[[], None] = lambda: None,
     ) -> None:
-        me: Owner = proxy(self)  # what has ended leaves memory at once: no collaborator keeps its owner
+        me: Owner = proxy(self)  # an ended owner leaves memory at once: no collaborator holds its owner
         self.clock, self.pauses, self.tally = world.clock, world.pauses, world.tally
         self.feed = feed
         self.user_sessions = UserSessions()
@@ -124,20 +123,20 @@ class Owner:
     async def attach(
         self, ticket: Ticket, topics: tuple[str, ...], node: NodeId | None = None, since: float | None = None
     ) -> SessionFacts:
-        """Return when OSCC-E has accepted the session and what it follows has been read once.
+        """Return when OSCC-E has accepted the session and everything that it follows was read once.
 
-        When the readings take too long, or the link is down, the session is served with what is
-        there, if it was accepted in this epoch.
+        When the readings take too long, or the link is down, a session that was accepted in this epoch is
+        served with the data that is there.
 
         Args:
-            ticket: The session's.
-            topics: What it follows.
+            ticket: The session's ticket.
+            topics: The topics that it follows.
             node: Where its phone is; None is here.
             since: When its phone came there; None: now.
 
         Raises:
             SessionRefused: It has ended, its phone is on another node since, or no answer came in time.
-            RoleOverError: Another node has the user by now.
+            RoleOverError: Another node owns the user by now.
         """
         self._touch()
         if self._link_dialer.gives_way:
@@ -145,7 +144,7 @@ class Owner:
         return await self.session_admission.attach(ticket, topics, node, since)
 
     def follow(self, handle: str, topics: tuple[str, ...]) -> None:
-        """Listen to what the session follows now."""
+        """Subscribe to the topics that the session follows now."""
         if (member := self.user_sessions.get(handle)) is not None:
             self.user_sessions.follow(member, topics)
             self.look()
@@ -159,7 +158,7 @@ class Owner:
         self.look()
 
     def let_go(self, handle: str) -> None:
-        """Act for a session no longer; at OSCC-E it lives on or has ended."""
+        """Stop acting for a session, which may live on at OSCC-E or has ended."""
         member = self.user_sessions.remove(handle)
         if member is None:
             return
@@ -168,18 +167,19 @@ class Owner:
         self._gone(member)
 
     async def execute(self, call: Call, node: NodeId | None = None) -> Outcome | None:
-        """Have a command executed at most once, and return what became of it; None: ask the next owner.
+        """Have a command executed at most once, and return its outcome; None: send it to the next owner.
 
         Args:
-            call: What is asked.
-            node: Over which node it came; None is this one.
+            call: The command.
+            node: The node over which it came; None is this one.
         """
         return await self.execution.execute(call, self._tasks, node)
 
     def given(self, token: int, history: History) -> None:
-        """Process what an owner knows of commands whose link was replaced by that with *token*.
+        """Import the command history of an owner whose link the link with *token* replaced.
 
-        Only of a link that is this owner's, in the epoch of now: else others may have had one between.
+        It is valid only for this owner's own link in the present epoch; otherwise other links may have been
+        between.
         """
         if token == self.epoch and not self.is_over:
             self._history_by = -math.inf
@@ -187,7 +187,7 @@ class Owner:
             self.answered()
 
     def _gone(self, member: Member) -> None:
-        """Forget what only a removed session could see."""
+        """Remove the data that only a removed session could see."""
         self.feed.forget(member.handle)
         if len(self.user_sessions):
             self.mirror.narrowed()
@@ -196,7 +196,7 @@ class Owner:
         self.look()
 
     def look(self) -> None:
-        """Have it seen to that what is asked of OSCC-E is what is wanted now."""
+        """Bring the requests to OSCC-E in line with what is needed now."""
         self._touch()
         if self._linked is not None and self.is_over:
             self._linked.close()
@@ -217,11 +217,11 @@ class Owner:
         self.pulse.sees(regained=regained)
 
     def agreed(self, keep_alive_s: float) -> None:
-        """Note after which silence the server wants a sign of life."""
+        """Record after which silence the server expects a keep-alive."""
         self.pulse.agreed(keep_alive_s)
 
     def synced(self) -> None:
-        """Record that every question asked so far is answered, and the mirror shows it."""
+        """Record that every request so far was answered, and the mirror has the data."""
         self._touch()
         self.mirror.synced()
         self._link_dialer.shown()
@@ -230,7 +230,7 @@ class Owner:
         self.answered()
 
     def waited(self, since: float) -> bool:
-        """Return whether the user waited for their turn after *since*, and the queue went on meanwhile."""
+        """Return whether the user waited for their turn after *since* while the queue moved on."""
         return self._link_dialer.waited(since)
 
     def answered(self) -> None:
@@ -239,7 +239,7 @@ class Owner:
 
     @property
     def is_settled(self) -> bool:
-        """Whether everything that was asked on the open link has answered."""
+        """Whether every request on the open link has been answered."""
         return self._linked is not None and self._linked.settled
 
     def ended(self, member: Member, reason: EndReason, by: str | None) -> None:
@@ -253,7 +253,7 @@ class Owner:
         self._gone(member)
 
     def epoch_began(self, epoch: int) -> None:
-        """Write under a new lease: OSCC-E must accept each session again; phones keep what they show."""
+        """Write under a new lease: OSCC-E must accept each session again; phones keep their data."""
         self._touch()
         self.epoch = epoch
         self._began_at = self.clock.now()
@@ -268,7 +268,7 @@ class Owner:
         self.feed.flush()
 
     def _begin_link(self, opened: OpenedLink) -> Linked:
-        """Act by an open link, until :meth:`_end_link`."""
+        """Use an open link, until :meth:`_end_link`."""
         linked = self._linked = Linked(*opened, self)
         self._history_by = min(self._history_by, self.clock.now() + HISTORY_S)
         return linked
@@ -288,22 +288,22 @@ class Owner:
         self.answered()
 
     def owned_elsewhere(self, grant: Grant) -> None:
-        """End: another node has the user."""
+        """End, since another node owns the user."""
         self.owned_by = grant
         self.stop()
 
     def redial(self) -> None:
-        """Close the link, to open one under another lease."""
+        """Close the link, and open one under another lease."""
         if self._linked is not None:
             self._linked.close()
 
     def cut_off(self) -> None:
-        """Send the phones away: others live, have the user, and are not reached from here."""
+        """Send the phones away: other live nodes own the user, and this node does not reach them."""
         self._world.cut_off()
         self.send_on()
 
     def send_on(self) -> None:
-        """Send the phones here to another node, which has the user."""
+        """Send the phones here to another node, which owns the user."""
         for connection in list(self.feed.connections.values()):
             connection.close(CloseCode.REBALANCE, "owned elsewhere", window_s=RECONNECT_WINDOW_S)
 
@@ -315,7 +315,7 @@ class Owner:
 
     @property
     def expects_history(self) -> bool:
-        """Whether the owner that gave the user may still send what it knows of commands."""
+        """Whether the owner that gave the user away may still send its command history."""
         return self.clock.now() < self._history_by
 
     @property
@@ -325,7 +325,7 @@ class Owner:
 
     @property
     def features(self) -> frozenset[Feature]:
-        """What the server at the end of the open link can do."""
+        """Commands that the server at the end of the open link supports."""
         return frozenset() if self._linked is None else self._linked.features
 
     @property
@@ -335,29 +335,29 @@ class Owner:
 
     @property
     def may_act(self) -> bool:
-        """Whether a command sent now is executed only if this node still acts for the user."""
+        """Whether a command sent now takes effect only if this node still acts for the user."""
         return (self._linked is not None and self._linked.fenced) or self.lease.holds(self.clock.now())
 
     def doubted(self, handle: str) -> None:
-        """Record that the server says that it does not know a session."""
+        """Record that the server reported a session as unknown."""
         member = self.user_sessions.get(handle)
         if member is not None:
             spawn(self._tasks, self._renewing.doubt(member))
 
     @property
     def token(self) -> int:
-        """The token of the lease under which it is spoken; 0 for none yet, when over, or when overtaken."""
+        """The token of the lease under which this node acts; 0 for none, when over, or when overtaken."""
         return 0 if self.is_over or (self._linked is None and self.lease.is_overtaken) else self.epoch
 
     # ---- life ----
 
     @property
     def is_over(self) -> bool:
-        """Whether no session is left to act for, or the user was let go."""
+        """Whether no session is left to act for, or the user was released."""
         return self._stopped or not len(self.user_sessions)
 
     async def run(self) -> None:
-        """Own the user until no session is left, :meth:`stop`, or another node has the user."""
+        """Own the user until no session is left, :meth:`stop` is called, or another node owns the user."""
         try:
             async with TaskGroup() as tasks:
                 self._tasks = tasks
@@ -370,7 +370,7 @@ class Owner:
                         finally:
                             self._end_link(linked)
                         self._link_dialer.link_ended(linked.replaced_by)
-                        del opened, linked  # nothing of a link that is gone stays until the next one
+                        del opened, linked  # no data of the last link remains until the next one
                 finally:
                     self._link_dialer.leave()
                     self._tasks = None
@@ -386,13 +386,13 @@ class Owner:
             await self._link_dialer.lease_keeper.release()
 
     def stop(self) -> None:
-        """Let the user go."""
+        """Release the user."""
         self._stopped = True
         self._machine.stop()
         self.look()
 
     def asked(self, node: NodeId, since: Since) -> None:
-        """Record that another node follows, which phones it has, and whether it would act for the user."""
+        """Record that another node follows, which phones it has, and whether it requests the user."""
         self._touch()
         self.sharing.interested(node, self.clock.now())
         if self.user_sessions.seen(node, since.phones, self.clock.now()):
@@ -401,11 +401,11 @@ class Owner:
             self._handover.asked(node, since.adopt, self._tasks)
 
     def owned(self, grant: Grant) -> None:
-        """Record that another node owns the user, as it says itself; that counts while no link is open."""
+        """Record that another node reported itself as the owner; it counts while no link is open."""
         self._link_dialer.owned(grant)
 
     def tick(self, now: float) -> None:
-        """Do what is due by time: signs of life, renewals of the lease and of sessions, lingers."""
+        """Do the work that is due: keep-alives, renewals of the lease and of sessions, lingers."""
         if self._tasks is None:
             return
         self.pulse.tend(self._linked, now)
@@ -445,9 +445,10 @@ class Owner:
             self.let_go(member.handle)
 
     async def renew(self) -> bool:
-        """Ask to extend the lease, if it is still held; return whether that was granted.
+        """Request an extension of the lease, if it is still held; return whether it was granted.
 
-        A store that takes no writes grants nothing to any node: one that took the user has replaced the link.
+        A store that accepts no writes grants nothing to any node: a node that took the user has replaced the
+        link.
         """
         was_ours = self.lease.is_ours
         answer = await self._link_dialer.lease_keeper.renew()
@@ -456,7 +457,7 @@ class Owner:
         return answer == "ours" or (answer == "unanswered" and is_alone)
 
     def renewed(self, answer: Answer, *, was_ours: bool) -> None:
-        """Process the answer to a renewal; *was_ours*: whether anything was held when it was asked for."""
+        """Process the answer to a renewal; *was_ours*: whether a lease was held when it was sent."""
         self._is_renewing = False
         if was_ours and answer == "refused":
             self.pulse.doubted(self._linked)
@@ -466,7 +467,7 @@ class Owner:
 
 
 UNFOLLOW_S: Final = 30.0
-"""For how long a user without a phone here is still followed: phones come back."""
+"""How long a user without a phone here is still followed, since phones come back."""
 _SLACK_S: Final = 1.0
 _AGAIN_S: Final = 0.5
 _NOBODY: Final = "No node owns the user at the moment. Try again."
@@ -474,21 +475,21 @@ _NOBODY: Final = "No node owns the user at the moment. Try again."
 
 @lru_cache(maxsize=256)
 def _same(topics: tuple[str, ...]) -> tuple[str, ...]:
-    """Return one object for equal topics: most phones follow the same."""
+    """Return one shared object for equal topics: most phones follow the same."""
     return topics
 
 
 class UserState:
     """One user on this node.
 
-    Invariant: one role at a time; the next begins when the last has given up link and lease.
+    Invariant: one role at a time. The next one begins when the last has given up link and lease.
 
     Args:
         user: The user.
-        world: The outside.
+        world: The ports and limits of the node.
         composer: Shares elements between the users of the node.
-        calls: What is known of the user's commands.
-        due: When :meth:`tick` is to be called next.
+        calls: The records of the user's commands.
+        due: The times of the next :meth:`tick` of all users.
     """
 
     def __init__(
@@ -525,12 +526,12 @@ class UserState:
 
     @property
     def is_kept(self) -> bool:
-        """Whether sessions of the user, here or on other nodes, are still spoken for by this one."""
+        """Whether this node still acts for sessions of the user, here or on other nodes."""
         return self.owner is not None and not self.owner.is_over
 
     @property
     def is_over(self) -> bool:
-        """Whether the user is no longer served here: a session that comes needs another user state."""
+        """Whether the user is no longer served here: a new session needs another user state."""
         return self._is_stopped or (self.role.is_over and self._following is None)
 
     # ---- phones ----
@@ -547,7 +548,7 @@ class UserState:
         self.due.touch()
         until = now + ATTACH_S + _SLACK_S
         try:
-            if isinstance(self.role, Owner):  # that is bounded by itself, in less
+            if isinstance(self.role, Owner):  # which is bounded itself, by a shorter time
                 with suppress(RoleOverError):
                     return await self.role.attach(ticket, topics)
             async with self._world.clock.timeout(until - self._world.clock.now()):
@@ -566,7 +567,7 @@ class UserState:
             self.due.touch()
 
     def follow(self, handle: str, topics: tuple[str, ...]) -> None:
-        """Listen to what the session follows now."""
+        """Subscribe to the topics that the session follows now."""
         local = self.local.get(handle)
         if local is not None:
             self.local[handle] = local._replace(topics=topics)
@@ -579,16 +580,16 @@ class UserState:
             self.role.leave(handle)
 
     def let_go(self, handle: str) -> None:
-        """Act for a session no longer: it is over."""
+        """Stop acting for a session that is over."""
         self.due.touch()
         self.local.pop(handle, None)
         self.role.let_go(handle)
 
     async def execute(self, call: Call) -> Outcome:
-        """Have a command executed at most once by the owner of the user; bounded by its deadline.
+        """Have the owner of the user execute a command at most once; bounded by its deadline.
 
-        One that is sent again is asked about for a while also after that. One that had to wait for another
-        owner is marked: its phone may have sent it again from elsewhere.
+        For a command that is sent again, the owner is asked for a while after the deadline, too. A command
+        that waited for another owner is marked, since its phone may have sent it again from elsewhere.
         """
         until = self._world.clock.now() + patience_s(call, self._world.clock.wall_ms())
         while True:
@@ -607,14 +608,14 @@ class UserState:
                     await self._turn(role)
             except TimeoutError:
                 continue
-            except SessionRefused:  # the user was let go meanwhile
+            except SessionRefused:  # the user was released during the wait
                 return not_begun(call, ErrorCode.UPSTREAM_UNAVAILABLE, _NOBODY)
 
     async def _turn(self, role: Owner | Follower) -> None:
         """Return when *role* has ended.
 
         Raises:
-            SessionRefused: No other will be played.
+            SessionRefused: There will be no other role.
         """
         while self.role is role:
             if self.over.is_set():
@@ -624,7 +625,7 @@ class UserState:
     # ---- life ----
 
     async def run(self) -> None:
-        """Serve the user until they are no longer needed here."""
+        """Serve the user until no phone needs them here."""
         try:
             while True:
                 await self.role.run()
@@ -640,7 +641,7 @@ class UserState:
             self._is_stopped = True
             self.feed.ledger.meeting.clear()
             if isinstance(self.role, Follower) and self.role.start is not None and self.role.start.entered:
-                self._world.admission_queue.done()  # no owner begins who would
+                self._world.admission_queue.done()  # no owner begins that would do so
             self.over.set()
             self._wake()
 
@@ -651,7 +652,7 @@ class UserState:
 
     @property
     def _following(self) -> Start | Grant | None:
-        """How this node is to own the user after the role that is over, or which owner it is to follow."""
+        """Return the start of this node's next ownership, or the owner that it will follow."""
         role = self.role
         if isinstance(role, Follower):
             return role.start
@@ -662,12 +663,12 @@ class UserState:
         return Owner(self.feed, self._world, self._composer, self._calls, start, local, self.due.touch)
 
     def stop(self) -> None:
-        """Let the user go."""
+        """Release the user."""
         self._is_stopped = True
         self.role.stop()
 
     def tick(self, now: float) -> None:
-        """Do what is due by time."""
+        """Do the work that is due."""
         self.role.tick(now)
         if self.local or isinstance(self.role, Owner):
             self._empty_since = None
@@ -677,21 +678,21 @@ class UserState:
             self.stop()
 
     def due_at(self, now: float) -> float:
-        """Return when :meth:`tick` has something to do unless the user is touched; *now*: in each tick."""
+        """Return when :meth:`tick` is due unless :meth:`touch` is called before; *now*: at each tick."""
         role_at = self.role.due_at(now)
         return role_at if self._empty_since is None else min(role_at, self._empty_since + UNFOLLOW_S)
 
 
 _LOG: Final = logging.getLogger(__name__)
 SLICE_S: Final = 0.002
-"""How long users are looked at in one turn of the loop, and one user more."""
+"""Time for which due users are processed in one turn of the loop, plus one user."""
 
 
 class UserStates:
     """The users of one node.
 
-    Invariant: a user has one user state here at most that is not over, and it begins when the last one
-    has given up link and lease.
+    Invariant: a user has at most one user state that is not over. It begins when the last one has given up
+    link and lease.
 
     Args:
         composer: Shares elements between the users.
@@ -712,15 +713,15 @@ class UserStates:
 
     @property
     def present(self) -> Mapping[UserId, UserState]:
-        """All of them, by user."""
+        """All user states, by user."""
         return self._user_states
 
     def get(self, user: UserId) -> UserState | None:
-        """Return the user's."""
+        """Return the state of *user*."""
         return self._user_states.get(user)
 
     def served(self, user: UserId) -> UserState | None:
-        """Return the user's, if it takes phones."""
+        """Return the state of *user*, if it accepts phones."""
         user_state = self._user_states.get(user)
         return None if user_state is None or user_state.is_over else user_state
 
@@ -734,9 +735,9 @@ class UserStates:
         return user_state
 
     async def tick(self, clock: Clock) -> None:
-        """Do what is due by time, in slices: between two of them everything else has a turn.
+        """Do the work that is due, in slices; between two slices all other work has a turn.
 
-        Users for which nothing is due, and nothing happened since the last tick, are not looked at.
+        Users for whom nothing is due, and nothing happened since the last tick, are skipped.
         """
         began = clock.now()
         for due in self._due_times.take(began):
@@ -760,13 +761,13 @@ class UserStates:
             self._due_times.put(due, at)
 
     def touch_all(self) -> None:
-        """Have all users looked at in the next tick: something changed that concerns each."""
+        """Mark all users as due in the next tick, after a change that concerns each."""
         for user_state in self._user_states.values():
             user_state.due.touch()
 
     def followed(self) -> frozenset[NodeId]:
         """Return the nodes that own users who are followed here."""
-        if self._due_times.are_touched:  # else no user has another role or owner than before
+        if self._due_times.are_touched:  # otherwise no user has another role or owner than before
             states = self._user_states.values()
             self._followed = frozenset(
                 home.follower.owner.node for home in states if home.follower is not None

@@ -21,29 +21,29 @@ from gateway.runtime.event_loop import Pauses, log_fault, spawn
 from gateway.runtime.ports import Authority, Clock, Leases, Tally, Upstream
 
 RENEWED_AT_ONCE: Final = 200
-"""Leases that one request renews: a store works on it in one go, and serves nothing else meanwhile."""
+"""Leases that one request renews: the store serves no other request during this time."""
 _LOG: Final = logging.getLogger(__name__)
 
 
 class Renewal(NamedTuple):
-    """A lease that is to live longer."""
+    """A lease to renew."""
 
     user: UserId
     token: int
 
 
 class Renewer(Protocol):
-    """The part of an owner that asked for a renewal."""
+    """The sender of a renewal."""
 
     def renewed(self, token: int, is_renewed: bool | None, tasks: asyncio.TaskGroup | None) -> None:
-        """Process the answer; None: there was none. What follows from it runs in *tasks*."""
+        """Process the answer; None: there was none. Follow-up work runs in *tasks*."""
         ...
 
 
 class LeaseRenewals:
-    """The renewals of one node that have not left yet.
+    """The renewals of one node that have not been sent yet.
 
-    Invariant: each renewal is answered once, if only by None; it leaves in the next turn of the loop.
+    Invariant: each renewal gets one answer, which may be None. It is sent in the next turn of the loop.
 
     Args:
         leases: The store.
@@ -59,11 +59,11 @@ class LeaseRenewals:
         self._tasks: asyncio.TaskGroup | None = None
 
     def run_in(self, tasks: asyncio.TaskGroup | None) -> None:
-        """Send renewals from now on; None: no longer."""
+        """Send renewals from now on; None ends sending."""
         self._tasks = tasks
 
     def add(self, renewal: Renewal, renewer: Renewer) -> None:
-        """Have a lease renewed together with all that are added in this turn of the loop."""
+        """Renew a lease, together with all others of this turn of the loop."""
         self._waiting.append((renewal, renewer))
         if len(self._waiting) == 1:
             asyncio.get_running_loop().call_soon(self._send)
@@ -97,49 +97,49 @@ class LeaseRenewals:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What the owners of one site's users need of the outside."""
+    """Ports, limits and callbacks that the owners of one site's users need."""
 
     node: NodeId
     holder: str
-    """This process's life: another start of the same node is another holder."""
+    """This process's life: each start of the same node has another holder."""
     upstream: Upstream
     authority: Authority
     leases: Leases
     clock: Clock
     jitter: Callable[[], float]
     session_ended: Callable[[Ticket, EndReason, str | None], None]
-    """Called with each session that OSCC-E ended or refused; the ticket says when it would have ended."""
+    """Called with each session that OSCC-E ended or refused; the ticket has the end of its life."""
     admission_queue: AdmissionQueue
-    """The queue before the site's budget of log-ons and links."""
+    """The queue for the site's budget of log-ons and links."""
     number_changes: Quota[UserId]
     """How often users may change their remote number."""
     audit: Callable[[NumberAct], None]
     exchange: Exchange
-    """This node's place among the others."""
+    """The exchange of messages with the other nodes."""
     is_draining: Callable[[], bool]
     is_leaving: Callable[[str], bool]
-    """Returns whether another node has begun to leave, by its holder."""
+    """Returns whether the node of a holder has begun to leave."""
     cut_off: Callable[[], None]
-    """Called when others live and this node does not reach them."""
+    """Called when other nodes live and this node does not reach them."""
     renewals: LeaseRenewals
     """Renews leases together with those of the node's other users."""
     assumed: AssumedTokens
-    """Tokens of users that are taken without the store."""
+    """Tokens of users who are taken without the store."""
     refuses_writes: Callable[[], bool] = lambda: False
-    """Returns whether the store of leases is there and takes no writes."""
+    """Returns whether the store of leases is reachable and accepts no writes."""
     writes: StoreWrites = field(default_factory=StoreWrites)
-    """For how long it has taken none."""
+    """Seconds for which it has accepted none."""
     devices: int = 5
-    """Phones of one user at a time, on all nodes."""
+    """Maximum of one user's phones at a time, on all nodes."""
     linger: Linger = field(default_factory=Linger)
     pauses: Pauses = field(default_factory=Pauses)
-    """When this process stood still."""
+    """When this process was stopped."""
     tally: Tally = field(default_factory=Tally)
-    """Gets the events that are counted."""
+    """Receives the events that are counted."""
 
 
 def refusal(ticket: Ticket, reason: EndReason, by: str | None) -> SessionRefused:
-    """Return how a phone is refused whose session ended for *reason*."""
+    """Return how to refuse a phone whose session ended for *reason*."""
     code = close_for(reason, remote_assistant=ticket.application is Application.REMOTE_ASSISTANT)
     window_s = LOG_ON_WINDOW_S if code is CloseCode.SESSION_ENDED else None
     return SessionRefused(code, reason, by=by, window_s=window_s)
