@@ -1,1 +1,1 @@
-"""How nodes reach each other: the Bus and Leases ports on one process's memory."""
+"""Adapters of the Bus, Leases, NodeRegistry and SharedStore ports: memory, Redis and Redis Cluster."""

@@ -1,4 +1,4 @@
-"""Redis Cluster: which primary serves which slot, and commands that follow their keys.
+"""Redis Cluster: the primary of each slot, and commands that are sent to the primary of their key.
 
 All nodes of the cluster are asked for their view. A slot belongs to the primary that claims it with the
 highest configuration epoch: by that rule the nodes of a Redis Cluster themselves settle who is right, so a
@@ -35,23 +35,25 @@ from gateway.domain.errors import GatewayError
 from gateway.runtime.ports import ENTRY_REFUSALS, Clock, NotSentError
 
 PREFIXES: Final = tuple(b"og:{p%d}:" % number for number in (51, 28, 50, 29, 53, 151, 52, 150))
-"""What the channels of each partition begin with. Their slots lie in the middle of each eighth of all, so
-that shards of equal size serve as many partitions each, up to eight shards."""
+"""Prefixes of the channels of the partitions. The slot of each lies in the middle of one eighth of all slots.
+So shards of equal size serve equally many partitions, for up to eight shards.
+"""
 LOST: Final = "CLUSTERDOWN"
-"""The refusal of a Redis Cluster that lacks a shard, or most of its primaries."""
+"""Refusal by a Redis Cluster that lacks a shard, or most of its primaries."""
 LOOK_S: Final = 1.0
-"""Between two looks at the cluster while nothing shows a change: a primary that was demoted and still answers
-is left soon."""
+"""Interval of queries without a sign of a change. A demoted primary that still answers is found in this
+time.
+"""
 LOOK_SOON_S: Final = 0.25
-"""Between two looks while something does."""
+"""Interval of queries after a sign of a change."""
 ASKED_MAX: Final = 32
-"""Nodes of the cluster that are asked at a time."""
+"""Nodes of the cluster that are queried at a time."""
 TRIES: Final = 6
 """How often a command is sent at most while its slot moves."""
 TRY_AGAIN_S: Final = 0.05
-"""Between two of these."""
+"""Pause between two of these sends."""
 REDIRECTED_MAX: Final = 8
-"""Commands to a node that takes a slot over, at a time; each has a connection of its own."""
+"""Commands to a node that takes over a slot, at a time; each has its own connection."""
 _TRIALS_MAX: Final = 100_000
 _NOT_THERE: Final = "no primary of the Redis Cluster serves the slot"
 _NO_CLUSTER: Final = "it is not a node of a Redis Cluster"
@@ -60,7 +62,7 @@ _BY_SCRIPT: Final = frozenset({"EVAL", "EVALSHA"})
 
 
 class Claim(NamedTuple):
-    """Slots that a primary serves, as a node of the cluster says."""
+    """Slots that a primary serves, as reported by a node of the cluster."""
 
     epoch: int
     endpoint: Endpoint
@@ -71,7 +73,7 @@ class Claim(NamedTuple):
 
 
 class ClusterView(NamedTuple):
-    """What one node says of the cluster.
+    """The cluster as one node reports it.
 
     *nodes*: where its nodes are, the primaries first.
     """
@@ -81,7 +83,7 @@ class ClusterView(NamedTuple):
 
 
 def read_view(slots: Reply, nodes: Reply, asked: Endpoint) -> ClusterView:
-    """Return what the answers of *asked* to ``CLUSTER SLOTS`` and ``CLUSTER NODES`` say.
+    """Return the view in the answers of *asked* to ``CLUSTER SLOTS`` and ``CLUSTER NODES``.
 
     Raises:
         ValueError: They are no such answers.
@@ -102,7 +104,7 @@ def read_view(slots: Reply, nodes: Reply, asked: Endpoint) -> ClusterView:
 
 
 def _endpoint(node: Sequence[Reply], asked: Endpoint) -> Endpoint:
-    """Return where a node is; one that does not know its own host is where the answer came from."""
+    """Return the address of a node; for one without a host, the address of *asked*."""
     host, port = node[0], node[1]
     if not isinstance(port, int):
         raise ValueError(_NO_CLUSTER)  # noqa: TRY004 - what a server sends
@@ -112,7 +114,7 @@ def _endpoint(node: Sequence[Reply], asked: Endpoint) -> Endpoint:
 
 
 def merged(claims: Iterable[Claim]) -> list[Claim | None]:
-    """Return the claim to each slot that is right: the one with the highest epoch."""
+    """Return the valid claim to each slot: the one with the highest epoch."""
     owners: list[Claim | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
     for claim in sorted(claims):
         owners[claim.first : claim.last + 1] = [claim] * (claim.last + 1 - claim.first)
@@ -120,7 +122,7 @@ def merged(claims: Iterable[Claim]) -> list[Claim | None]:
 
 
 class Topology:
-    """The primaries of a Redis Cluster and their slots; looks again while :meth:`run` runs.
+    """The primaries of a Redis Cluster and their slots, queried at intervals while :meth:`run` runs.
 
     Args:
         address: Some of the nodes; the others are found by them.
@@ -167,23 +169,23 @@ class Topology:
 
     @property
     def lost_slots(self) -> int:
-        """How many slots are served by no primary that lives."""
+        """Number of slots that no live primary serves."""
         return sum(claim is None or claim.has_failed for claim in self._owners)
 
     @property
     def without_replica(self) -> tuple[Endpoint, ...]:
-        """The primaries that no replica could take over from."""
+        """The primaries without a replica that could take over."""
         alone = (claim.endpoint for claim in self._owners if claim is not None and not claim.replicas)
         return tuple(dict.fromkeys(alone))
 
     def refusals(self) -> frozenset[str]:
-        """Return what the primaries refuse; :data:`LOST` while slots are served by none that lives."""
+        """Return what the primaries refuse; :data:`LOST` while no live primary serves some slots."""
         found = [connector.refusals.present for connector in self._connectors.values()]
         entry = self._entry.present & ENTRY_REFUSALS
         return frozenset({LOST} if self._has_lost else ()).union(entry, *found)
 
     def connector(self, primary: Endpoint) -> Connector:
-        """Return what connects to *primary*."""
+        """Return the connector to *primary*."""
         return self._connectors[primary]
 
     def partitions(self) -> list[Partition]:
@@ -196,18 +198,18 @@ class Topology:
         ]
 
     def key_at(self, stem: bytes, primary: Endpoint) -> bytes | None:
-        """Return a key that begins with *stem* and is served by *primary*; None: it has next to no slots."""
+        """Return a key that begins with *stem* and is served by *primary*; None: it has hardly any slots."""
         keys = (stem + b":{%d}" % number for number in range(_TRIALS_MAX))
         return next((key for key in keys if self.owner(key_slot(key)) == primary), None)
 
     # ---- looking ----
 
     def watch(self, changed: Callable[[], None]) -> None:
-        """Call *changed* after each look."""
+        """Call *changed* after each query."""
         self._watchers.append(changed)
 
     def doubt(self) -> None:
-        """Look again soon: something shows that the cluster may have changed."""
+        """Query again soon, after a sign that the cluster has changed."""
         self._doubt.set()
 
     def accepted(self) -> None:
@@ -215,7 +217,7 @@ class Topology:
         self._entry.clear()
 
     async def run(self) -> None:
-        """Look again at intervals, until cancelled."""
+        """Query the cluster at intervals until cancelled."""
         while True:
             with suppress(RedisUnreachable):
                 await self.refresh()
@@ -226,7 +228,7 @@ class Topology:
             self._doubt.clear()
 
     async def refresh(self) -> None:
-        """Look at the cluster now. Those who want it at the same time share one look.
+        """Query the cluster now. Callers at the same time share one query.
 
         Raises:
             RedisUnreachable: No node of it answers. What was known stays.
@@ -277,12 +279,15 @@ class Topology:
         )
 
     async def _stays(self, primary: Endpoint) -> Endpoint:
-        """Return *primary*, and look soon whether it still is one: a connection to it is wanted again."""
+        """Return *primary*, and check soon whether it still is one.
+
+        A connection to it was requested again.
+        """
         self.doubt()
         return primary
 
     async def _locate(self, slot: int) -> Endpoint:
-        """Return the primary that serves *slot*, by a look from now."""
+        """Return the primary that serves *slot*, by a query from now."""
         await self.refresh()
         owner = self.owner(slot)
         if owner is None:
@@ -290,7 +295,7 @@ class Topology:
         return owner
 
     async def ask(self, endpoint: Endpoint, words: Sequence[Word]) -> Reply:
-        """Ask a node that takes a slot over, on a connection of its own.
+        """Send a command to a node that takes a slot over, on its own connection.
 
         Raises:
             RedisUnreachable: It did not answer.
@@ -306,7 +311,7 @@ def slot_of(words: Sequence[Word]) -> int:
 
 
 class _Sent(NamedTuple):
-    """A command under way. *reply*: settled with what its caller gets."""
+    """A command under way. *reply* is settled with the reply for its caller."""
 
     words: Sequence[Word]
     reply: asyncio.Future[Reply]
@@ -316,8 +321,8 @@ class _Sent(NamedTuple):
 class ClusterClient(CommandSender):
     """One kept connection to each primary; each command goes to the one that serves its key.
 
-    Invariants: while a slot moves, a command is sent again where it was not executed, a few times; a
-    command that got no answer is never sent again. Works while :meth:`run` runs.
+    Invariants: while a slot moves, a command is sent again where it was not executed, a few times; a command
+    that got no answer is never sent again. Works while :meth:`run` runs.
 
     Args:
         topology: The primaries.

@@ -39,7 +39,9 @@ from gateway.protocol.envelopes import Channel, Control, Events, Inbox
 from gateway.runtime.ports import ENTRY_REFUSALS, NODE_TTL_S, WRITE_REFUSALS, Clock
 
 REFUSAL_S: Final = 6.0
-"""How long a refusal counts at least: each is repeated sooner, by the next connection or trial."""
+"""How long a refusal counts at least. A lasting refusal is repeated sooner, by the next connection or
+trial.
+"""
 CONTROL: Final = b"og:ctl"
 LIVES: Final = b"og:life"
 """The channel on which nodes prove that they run."""
@@ -219,11 +221,13 @@ Reply = object
 """``int``, ``bytes``, ``None``, a list of these, or a refusal: a :class:`redis.exceptions.RedisError`."""
 
 ASK_AT_S: Final = 0.5
-"""The time to ask a server one thing on a connection of its own."""
+"""Time limit for one query of a server on its own connection."""
 _SENTINEL_S: Final = 0.5
-"""The time to ask a sentinel; one that takes longer has no vote."""
+"""Time limit for a query of a sentinel; a slower sentinel has no vote."""
 _SOCKET_OPTIONS: Final = {socket.TCP_USER_TIMEOUT: 2_000} if hasattr(socket, "TCP_USER_TIMEOUT") else {}
-"""What a server has not taken after 2 s is dropped by the kernel, also after the connection was closed."""
+"""Data that a server has not accepted after 2 s is dropped by the kernel, also after the connection was
+closed.
+"""
 _PORT: Final = 6379
 _SENTINEL_PORT: Final = 26379
 _FORMS: Final = (
@@ -404,7 +408,7 @@ class RedisUnreachable(Exception):  # noqa: N818 - a state of the server, not a 
 
 
 def _explained(error: Exception) -> Exception:
-    """Return what is raised for an error while a connection is opened: of redis-py's, what it means."""
+    """Return the exception for an error while a connection is opened: the meaning of redis-py's error."""
     match error:
         case AuthenticationError():
             said = code(error)
@@ -506,7 +510,7 @@ class Connector:
         return OpenConnection(found, endpoint, replies)
 
     async def ask_at(self, endpoint: Endpoint, *commands: Sequence[Word]) -> Sequence[Reply]:
-        """Ask the server at *endpoint*, on a connection of its own that ends then; bounded in time.
+        """Query the server at *endpoint* on its own connection, which ends then; bounded in time.
 
         Raises:
             RedisUnreachable: It did not answer, or refused this node.
@@ -523,7 +527,7 @@ class Connector:
     async def primary(self) -> Endpoint:
         """Return the server: of the address, of *locate*, or the one that the sentinels elect.
 
-        All sentinels are asked each time: one that is cut off may still name a former primary.
+        All sentinels are queried each time: one that is cut off may still name a former primary.
 
         Raises:
             RedisUnreachable: No sentinel names one.
@@ -607,7 +611,7 @@ def _vote(masters: Reply, service: bytes) -> _Vote | None:
 def _winner(votes: Sequence[_Vote], elected: Endpoint | None) -> Endpoint:
     """Return the endpoint that most votes of the newest configuration name; ties keep *elected*.
 
-    Most of all sentinels granted a higher epoch, so the sentinel that knows it is right, and is not outvoted
+    Most of all sentinels granted a higher epoch, so a sentinel with that epoch is right, and is not outvoted
     by those that have not received it yet. Which sentinels answer, and how fast, must not move a node.
     """
     newest = max(vote.epoch for vote in votes)
@@ -648,7 +652,7 @@ async def reply(connection: Connection) -> Reply:
     except RedisError as error:
         if not is_refusal(error):
             raise
-        return error.with_traceback(None)  # it is kept as an answer: not with the frames of its reading
+        return error.with_traceback(None)  # stored as an answer: without the frames that read it
     return answer
 
 
@@ -684,7 +688,7 @@ def reason(error: BaseException) -> str:
 
 
 def _beneath(error: BaseException) -> BaseException:
-    """Return the cause or context of redis-py's error, which itself only says where it happened."""
+    """Return the cause or context of redis-py's error, which itself only names the place."""
     beneath = error.__cause__ or error.__context__
     is_within = isinstance(error, RedisError) and isinstance(beneath, OSError | UnicodeError)
     return beneath if is_within and beneath is not None else error

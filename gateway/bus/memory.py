@@ -24,7 +24,7 @@ Receive = Callable[[Envelope], None]
 T = TypeVar("T")
 _FLOORS_MAX: Final = 100_000
 _KEY: Final = secrets.token_bytes(32)
-"""Of this process: pseudonyms mean nothing after its end."""
+"""Of this process: pseudonyms are of no use after its end."""
 
 
 class MemoryChannels:

@@ -1,8 +1,8 @@
 """Messages between nodes over Redis pub/sub: publishing, subscribing, and noticing losses.
 
 On one Redis all messages are one partition. In a Redis Cluster there are several, each served by one shard:
-every node receives on the connection of one partition, which its name decides. So what one node publishes
-arrives at another in the order in which it was published, over all channels, as on one Redis.
+every node receives on the connection of one partition, which its name decides. So messages of one node arrive
+at another in the order in which they were published, over all channels, as on one Redis.
 """
 
 from __future__ import annotations
@@ -56,15 +56,15 @@ CONFIRMED_S: Final = 1.25
 """How long a confirmation is awaited: a little longer than the deadline, which drops the connection."""
 PUBLISHING: Final = RedisLimits(window=2_000)
 GREET_S: Final = 0.02
-"""Between two greetings of this node: answers that are due meanwhile go with the next."""
+"""Interval between two greetings of this node: later answers go with the next greeting."""
 GREET_AGAIN_S: Final = 0.25
-"""After a greeting that could not be published."""
+"""Pause after a greeting that could not be published."""
 SLICED_BYTES: Final = 64 * 1024
-"""A message of more is decoded in slices, between which others have turns of the loop."""
+"""Messages above this size are decoded in slices; others have a turn of the loop between two slices."""
 SLOW_S: Final = 0.02
-"""A message that was under way for less is passed on as it was sent."""
+"""Transit time below which the age in a message is not changed."""
 NOBODY: Final = NodeId("")
-"""The name of a bus that receives for no node, as that of an operator's command."""
+"""The name of a bus that receives for no node, as used by an operator's command."""
 _DROPPED: Final = {
     Freshness.REPEATED: DropReason.REPEATED,
     Freshness.LATE: DropReason.LATE,
@@ -119,7 +119,7 @@ class _Subscription:
 
 
 class _Change(NamedTuple):
-    """A subscription to begin or to end at the server; *done* is set by its confirmation."""
+    """A subscription to begin or end at the server; its confirmation sets *done*."""
 
     verb: bytes
     name: bytes
@@ -204,7 +204,7 @@ class Subscriber:
     # ---- changes ----
 
     def _change(self, change: _Change) -> None:
-        if not self.client.is_up:  # a new connection begins with what is wanted then
+        if not self.client.is_up:  # a new connection begins with the present subscriptions
             self._failed(change)
             return
         if not self._changes:
@@ -405,7 +405,10 @@ class RedisBus:
         return range(len(self.partitions))
 
     def _ask(self, channel: bytes, body: bytes, reached: Sequence[int]) -> list[_Published]:
-        """Publish to all partitions at once, and before anything is waited for: so the order is kept."""
+        """Publish to all partitions at once.
+
+        All are sent before the first is awaited, which keeps the order.
+        """
         asked = []
         for at in reached:
             partition, publisher = self.partitions[at], self.publishers[at]
@@ -482,7 +485,7 @@ class RedisBus:
         came_at = self._clock.now()
         try:
             envelope = await self._whole(decoding(body))
-            await self._clock.sleep(0)  # what its receivers do with it has a turn of its own
+            await self._clock.sleep(0)  # its processing by the receivers has its own turn
         except BadEnvelope:
             self.seals.drop(DropReason.UNREADABLE)
         else:

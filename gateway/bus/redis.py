@@ -37,11 +37,11 @@ from gateway.runtime.ports import Clock, NotSentError
 LATE: Final = "it did not answer in time"
 _END: Final = "the node ends"
 _MESSAGES: Final = frozenset({b"message", b"smessage"})
-"""What a message begins with: of a channel, or of a sharded one in a Redis Cluster."""
+"""First word of a message: of a channel, or of a sharded channel in a Redis Cluster."""
 _LEAVE: Final = {"READONLY": "it is a replica", "MOVED": "another serves its slot"}
-"""The refusals of a server that is not the right one, or no longer, and why it is left."""
+"""Refusals of a server that is not the right one, or no longer, with the reason to leave it."""
 _SCANNED: Final = 2_000
-"""Keys that one step of the scan looks at: each user has two of them beside the nodes'."""
+"""Keys per step of a scan: each user has two of them, beside those of the nodes."""
 _STABLE_S: Final = 1.0
 """A connection that lasted longer than this resets the back-off."""
 
@@ -178,7 +178,7 @@ class Pipeline:
             self._pending.popleft().fail(why)
 
     async def run(self) -> None:
-        """Read replies until it is lost; cancelling loses it."""
+        """Read replies until the connection is lost; cancelling ends it."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 reading = tasks.create_task(self._read())
@@ -210,7 +210,7 @@ class Pipeline:
             self.drop("its reply could not be processed")
 
     def _take(self, reply: Reply) -> Awaitable[None] | None:
-        """Process a reply; returns what is left to do before the next one."""
+        """Process a reply; return the work to do before the next one."""
         if self.lost.is_set():
             return None
         if (
@@ -254,7 +254,7 @@ class CommandSender(ABC):
 
     @abstractmethod
     def together(self, keys: Sequence[bytes]) -> list[list[int]]:
-        """Return which of *keys* one command may name, as lists of their indexes."""
+        """Return the groups of *keys* that one command may name, as lists of indexes."""
 
     @abstractmethod
     async def scan(self, pattern: bytes) -> set[bytes]:
@@ -451,7 +451,7 @@ class RedisClient(CommandSender):
             self._pipeline = self._endpoint = None
 
     async def _watch(self, pipeline: Pipeline) -> None:
-        """Return when *pipeline* is lost; send a PING while there is nothing else to send."""
+        """Return when *pipeline* is lost; send a PING when there is nothing else to send."""
         while not pipeline.lost.is_set():
             try:
                 async with self._clock.timeout(self._limits.ping_s):
@@ -482,7 +482,7 @@ class RedisClient(CommandSender):
             self._wake()
 
     def _has_too_much(self, commands: list[PendingCommand]) -> bool:
-        """Return whether so many commands, or bytes of them, wait that *commands* cannot wait as well."""
+        """Return whether there are too many waiting commands, or bytes, to add *commands*."""
         pipeline, limits = self._pipeline, self._limits
         waiting = len(self._queue) + (0 if pipeline is None else pipeline.pending)
         waiting_bytes = self._queue_bytes + (0 if pipeline is None else pipeline.pending_bytes)
@@ -494,11 +494,11 @@ class RedisClient(CommandSender):
             self._to_send.set()
 
     async def _send(self, pipeline: Pipeline) -> None:
-        """Send what waits, as far as the window allows, whenever there is something new."""
+        """Send waiting commands, as far as the window allows, whenever there are new ones."""
         while not pipeline.lost.is_set():
             await self._to_send.wait()
             self._to_send.clear()
-            if pipeline.lost.is_set():  # what waits is for the next connection
+            if pipeline.lost.is_set():  # the remaining commands are for the next connection
                 return
             if batch := self._batch(self._limits.window - pipeline.pending):
                 await pipeline.send(batch)
@@ -519,13 +519,13 @@ class RedisClient(CommandSender):
         return command
 
     async def _expire(self) -> None:
-        """Fail what is overdue, exactly then: nothing asked while this sleeps is due before it wakes."""
+        """Fail overdue commands exactly when due: no later command is due before this wakes."""
         while True:
             wait_s = self._due_in()
             if wait_s > 0:
                 await self._clock.sleep(wait_s)
                 continue
-            for _ in range(5):  # after a pause of this process the reply may be here, and unread
+            for _ in range(5):  # after a stop of this process the reply may be there, and unread
                 await self._clock.sleep(0)
             now = self._clock.now()
             if self._pipeline is not None and now >= self._due_at(self._pipeline.oldest_at):

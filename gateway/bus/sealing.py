@@ -34,7 +34,7 @@ _COUNTED: Final = 1 << 8 * _COUNTER_BYTES
 _TAG_BYTES: Final = 16
 _ID_BYTES_MAX: Final = 255
 _AT_REST: Final = b"value of "
-"""Before a key's name: what was sealed for a key opens on no channel, and the other way round."""
+"""Prefix of a key's name: a value sealed for a key opens on no channel, and the reverse."""
 
 
 class DropReason(enum.StrEnum):
@@ -49,18 +49,18 @@ class DropReason(enum.StrEnum):
     REPEATED = "repeated"
     """Genuine, and received before, or out of order: it was recorded and sent again."""
     LATE = "late"
-    """Genuine, and sent too long ago: the message or this process was held up."""
+    """Genuine, but sent too long ago: the message or this process was delayed."""
     UNPROVEN = "unproven"
     """Genuine, but its sender did not prove in time that it runs: recorded before this process started."""
 
 
 class Seals:
-    """Seals what a node publishes and opens what it receives.
+    """Seals the messages that a node publishes, and opens those that it receives.
 
-    Invariants: what opens was sealed for this channel by a node with one of the same keys, bit for
-    bit; no nonce is used twice. Nonces count up behind a random field of 64 bits, which is drawn at the
-    start and again whenever the 32 bits of the counter are used up (NIST SP 800-38D §8.2.1): wholly random
-    ones would use a key up in a day of 50,000 messages a second (§8.3), and cost more to draw.
+    Invariants: what opens was sealed for this channel by a node with one of the same keys, bit for bit; no
+    nonce is used twice. Nonces count up behind a random field of 64 bits, which is drawn at the start and
+    again whenever the 32 bits of the counter are used up (NIST SP 800-38D §8.2.1): wholly random ones would
+    use a key up in a day of 50,000 messages a second (§8.3), and cost more to draw.
 
     Args:
         keys: (id, 32 secret bytes), one at least. The first seals, all open.
@@ -100,7 +100,7 @@ class Seals:
         return self._first_head + nonce + self._first.encrypt(nonce, plain, channel)
 
     def open(self, channel: bytes, sealed: bytes) -> bytes | None:
-        """Return what was sealed for *channel*; None, counted, when nothing like that was."""
+        """Return the content sealed for *channel*; None, counted, when it does not open."""
         opened = self._open(channel, sealed)
         if isinstance(opened, bytes):
             return opened
@@ -112,7 +112,7 @@ class Seals:
         return self.seal(_AT_REST + key, plain)
 
     def open_value(self, key: bytes, sealed: bytes) -> bytes | None:
-        """Return what was sealed as the value of *key*; None, counted, when nothing like that was.
+        """Return the content sealed as the value of *key*; None, counted, when it does not open.
 
         An older value of the same key opens as well: the plain text must hold what makes it out of date.
         """
@@ -153,27 +153,27 @@ def _derive(secret: bytes) -> bytes:
 
 
 AGE_S: Final = 30.0
-"""How old a message may be when it comes."""
+"""Highest age of a message at its receipt."""
 LIFE_BYTES: Final = 8
 NONCE_BYTES: Final = 16
 CHALLENGE_S: Final = 60.0
-"""How often all lives are challenged again, since clocks drift."""
+"""Interval in which all lives are challenged again, since clocks drift."""
 FORGOTTEN_S: Final = 300.0
-"""A life that answered no challenge for so long is removed; it may prove itself again."""
+"""A life without an answer for this time is removed; it may prove itself again."""
 AGAIN_S: Final = 0.25
-"""Between two challenges while messages of an unknown life arrive."""
+"""Interval between two challenges while messages of an unknown life arrive."""
 ANSWERED_S: Final = 5.0
 """The time in which a challenge may be answered."""
 HELD_S: Final = 5.0
-"""How long a message waits for its life to prove itself; then it is dropped."""
+"""How long a message waits for the proof of its life; then it is dropped."""
 HELD_MAX: Final = 1_000
-"""Messages that wait, of all lives together; beyond it the oldest is dropped."""
+"""Messages that wait, of all lives together; beyond this the oldest is dropped."""
 HELD_BYTES_MAX: Final = 4 * 1024 * 1024
-"""The same in bytes."""
+"""Bytes of these messages."""
 LIVES_MAX: Final = 1_024
-"""Known lives; beyond it the one that proved itself longest ago is removed."""
+"""Known lives; beyond this the one that proved itself longest ago is removed."""
 ANSWERS_MAX: Final = 64
-"""Challenges of other lives to be answered; beyond it the oldest is dropped, and is sent again."""
+"""Challenges of other lives to be answered; beyond this the oldest is dropped, and is sent again."""
 _HEAD: Final = struct.Struct(f">{LIFE_BYTES}sQQ")
 HEAD_BYTES: Final = _HEAD.size
 
@@ -237,8 +237,8 @@ class Lives:
     """The lives of the senders that this process receives from, and its own. Pure.
 
     Invariants: of each life numbers that are :attr:`Freshness.NEW` only grow; nothing is new that was sent
-    before this process began, or that its sender's life has not vouched for by an answer to a challenge
-    drawn here. Bounded in lives, messages and bytes.
+    before this process began, or whose sender's life has not answered a challenge of this process. Bounded in
+    lives, messages and bytes.
 
     Args:
         draw: Draws that many unpredictable bytes.
@@ -410,7 +410,7 @@ def written(greeting: Greeting) -> bytes:
 
 
 def read(body: bytes) -> Greeting | None:
-    """Return the greeting that *body* is; None when it is none."""
+    """Return the greeting in *body*; None when there is none."""
     try:
         greeting = _GREETING.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

@@ -54,9 +54,9 @@ FLOOR_TTL_S: Final = 30 * 24 * 3600.0
 TOKEN_MAX: Final = 2**53
 """Tokens are compared as doubles in Redis; microseconds since 1970 stay below until the year 2255."""
 TRIES: Final = 5
-"""How often a counter is tried that other nodes change at the same time; then this one is not counted."""
+"""Tries to change a counter that other nodes change at the same time; after them this one is not counted."""
 SKEW_MS: Final = 60_000
-"""How far the clocks of nodes may differ before a counter is taken for an old one."""
+"""Highest difference between the clocks of nodes; beyond it a counter counts as outdated."""
 COUNT_MAX: Final = 2**53
 _READ_AT_ONCE: Final = 500
 """Log-offs read by one command."""
@@ -126,7 +126,7 @@ class RedisLeases:
     async def _renew_groups(
         self, node: NodeId, holder: str, held: Sequence[tuple[UserId, int]], groups: Sequence[Sequence[int]]
     ) -> list[bool | None]:
-        """Renew each group by a command of its own: one shard's trouble is none of the others'."""
+        """Renew each group by its own command, so that trouble of one shard does not affect the others."""
         renewed: list[bool | None] = [None] * len(held)
         errors: list[GatewayError] = []
 
@@ -392,7 +392,7 @@ def _ms(seconds: float) -> int:
 
 COMMANDS: Final = RedisLimits()
 SCRIPTS: Final = RedisLimits(deadline_s=1.0)
-"""A second: renewals of thousands of users may be due at once, and leases last long enough for it."""
+"""One second: renewals of thousands of users may be due at once, and leases last long enough for it."""
 ENGINES: Final = {"redis": "Redis", "valkey": "Valkey"}
 OLDEST: Final = {"Redis": (7, 2), "Valkey": (8, 0)}
 """The oldest version of each engine that the gateway works with."""
@@ -497,7 +497,7 @@ class RedisBackend:
         return next((trouble for trouble in troubles if trouble is not None), None)
 
     def refusals(self) -> frozenset[str]:
-        """Return what the server refuses now, see :class:`gateway.bus.connect.Refusals`."""
+        """Return what the server refuses now; see :class:`gateway.bus.connect.Refusals`."""
         return self._servers.refusals()
 
     async def __aenter__(self) -> Self:
@@ -555,13 +555,13 @@ class OneServer:
         self.connector.refusals.clear()
 
     def runs(self, bus: RedisBus) -> list[Coroutine[None, None, None]]:
-        """Return what runs as long as the backend is open."""
+        """Return the tasks of the backend."""
         watched = (*bus.publishers, bus.subscriber.client, self.scripts, self.commands)
         sentinels = [self._follow_sentinels(watched)] if self.connector.has_sentinels else []
         return [self.scripts.run(), self.commands.run(), *sentinels]
 
     async def _follow_sentinels(self, clients: Sequence[RedisClient]) -> None:
-        """Leave a former primary that still answers, as in a split network."""
+        """Disconnect from a former primary that still answers, as in a split network."""
         while True:
             await self._clock.sleep(_SENTINELS_ASKED_S)
             try:
@@ -583,7 +583,7 @@ class Shards:
 
     @property
     def trouble(self) -> str | None:
-        """Why the cluster is not known; None: it is."""
+        """Why there is no view of the cluster; None: there is one."""
         return self._topology.trouble
 
     def clients(self) -> dict[str, Sequence[RedisClient]]:
@@ -603,12 +603,12 @@ class Shards:
         await self.commands.try_writes(TRIAL, *TRIAL_WRITE[2:])
 
     def runs(self, bus: RedisBus) -> list[Coroutine[None, None, None]]:
-        """Return what runs as long as the backend is open."""
+        """Return the tasks of the backend."""
         self._topology.watch(partial(self._leave_others, bus))
         return [self._topology.run(), self.scripts.run(), self.commands.run()]
 
     def _leave_others(self, bus: RedisBus) -> None:
-        """Leave former primaries that still answer."""
+        """Disconnect from former primaries that still answer."""
         for partition, publisher in zip(bus.partitions, bus.publishers, strict=True):
             primary = self._topology.owner(key_slot(partition.prefix))
             for client in (publisher, bus.subscriber.client) if partition is bus.own else (publisher,):
@@ -620,7 +620,7 @@ class Shards:
 
 
 class ServerFacts(NamedTuple):
-    """What a server reports of itself; None where its ACL does not let this user ask."""
+    """Facts that a server reports; None where its ACL forbids the query."""
 
     endpoint: Endpoint
     engine: str | None
@@ -638,12 +638,12 @@ class ServerFacts(NamedTuple):
 
     @property
     def is_too_old(self) -> bool:
-        """Whether it is known to be older than :data:`OLDEST`."""
+        """Whether it is certainly older than :data:`OLDEST`."""
         return self.engine is not None and self.version < OLDEST.get(self.engine, ())
 
 
 async def inspect(address: Address, clock: Clock) -> ServerFacts:
-    """Ask the server at *address* for its version and settings, on one connection; bounded in time.
+    """Query the server at *address* for its version and settings, on one connection; bounded in time.
 
     Raises:
         RedisUnreachable: It cannot be used. Its text says why.
@@ -678,13 +678,13 @@ async def _inspect(connector: Connector, clock: Clock, trial: bytes) -> ServerFa
 
 
 class ClusterFacts(NamedTuple):
-    """What is known of a Redis Cluster; None where its ACL does not let this user ask.
+    """Facts about a Redis Cluster; None where its ACL forbids the query.
 
     Attributes:
         servers: Its primaries.
         lost_slots: How many slots no primary serves.
-        without_replica: The primaries that nothing takes over from.
-        node_timeout_s: After how long of silence a node counts as failed.
+        without_replica: The primaries without a replica.
+        node_timeout_s: Seconds of silence after which a node counts as failed.
         needs_all_slots: Whether one lost shard stops all others.
     """
 
@@ -696,7 +696,7 @@ class ClusterFacts(NamedTuple):
 
 
 async def inspect_cluster(address: Address, clock: Clock) -> ClusterFacts:
-    """Ask each primary of the Redis Cluster at *address* as :func:`inspect` asks one server.
+    """Query each primary of the Redis Cluster at *address*, as :func:`inspect` queries one server.
 
     Raises:
         RedisUnreachable: It cannot be used. Its text says why.

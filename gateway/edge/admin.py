@@ -59,9 +59,9 @@ NODE: Final = web.RequestKey("node", str)
 DETAIL: Final = web.RequestKey("detail", str)
 """Set by the handler: a detail of the act."""
 USER: Final = web.RequestKey("user", str)
-"""Set by the handler: the keyed hash of the user concerned, once a node knew them."""
+"""Set by the handler: the keyed hash of the user concerned, once a node has found them."""
 RESULT: Final = web.RequestKey("result", str)
-"""Set by the handler when the response is no error, but not everything was done."""
+"""Set by the handler when the response is no error, but a part of the request was not done."""
 ACT_ID: Final = web.RequestKey("act_id", str)
 """Set by the middleware: the id in all audit lines of this request, on all nodes."""
 _UNKNOWN: Final = "unknown"
@@ -201,7 +201,7 @@ class ClusterOperations:
     Args:
         node: The node that received the request.
         named: Returns a user's keyed hash.
-        act_id: Of the act that is served; the audit of all nodes names it.
+        act_id: The id of the act, which is in the audit records of all nodes.
     """
 
     def __init__(self, node: Node, named: Callable[[UserId], str], act_id: str) -> None:
@@ -233,7 +233,7 @@ class ClusterOperations:
         return ClosesBody(tuple(page), unreached, page[-1].id if more and page else None)
 
     def nodes(self) -> NodesBody:
-        """Return the live nodes, as this one knows them."""
+        """Return the live nodes, as this node sees them."""
         own = self._node.record()
         others = [each for each in self._node.membership.nodes if each.holder != own.holder]
         views = [
@@ -255,8 +255,8 @@ class ClusterOperations:
         """Return everything that live nodes hold about a user.
 
         Raises:
-            GatewayError: ``not_found``: no node knows the user of the hash; ``bus_down``: a node that was
-                not reached may know it.
+            GatewayError: ``not_found``: no node has a user with this hash; ``bus_down``: a node that was not
+                reached may have one.
         """
         user = user_of(name) or await self._whois(name)
         pages = await gather_holdings(self._node.orders, user, self._act_id)
@@ -389,7 +389,7 @@ def _kept(answers: NodeAnswer) -> tuple[str, ...]:
 
 
 def _keys(answers: NodeAnswer) -> tuple[str, ...]:
-    """Return the sealing keys that a node said it has."""
+    """Return the sealing keys that a node reported."""
     return tuple(str(name) for record in answers.page.records for name in record.get("sealing_keys", ()))
 
 
@@ -398,7 +398,7 @@ def _unreached(answers: Iterable[NodeAnswer]) -> tuple[Unreached, ...]:
 
 
 def _why(answers: NodeAnswer) -> str:
-    """Return why the named node has not done the act."""
+    """Return why the addressed node has not done the act."""
     match answers.trouble:
         case "not_heard":
             return f"{answers.node} does not answer: it has ended, or does not reach Redis."
@@ -451,7 +451,7 @@ class SupportBundles(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AdminParts:
-    """What the listener for operators is given.
+    """Dependencies of the listener for operators.
 
     *named* returns a user's keyed hash, *draw* the id of an act: 16 hexadecimal digits.
     """
@@ -479,7 +479,7 @@ class AdminRoutes:
     """Routes of the admin API. Their names are the names of the audited acts.
 
     Args:
-        operations: Returns what serves the act with an id.
+        operations: Returns the operations for the act with an id.
         bundles: Maker of support bundles.
     """
 

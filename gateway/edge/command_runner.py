@@ -82,7 +82,7 @@ class SessionNode(SocketNode, Protocol):
     """The node, as sockets and HTTP routes use it."""
 
     def denied(self, ticket: Ticket) -> SessionRefused | None:
-        """Return how the session ended; None when this node does not know."""
+        """Return how the session ended; None when this node has no record of it."""
         ...
 
     def seen_by(self, ticket: Ticket) -> Mapping[str, Resource]:
@@ -126,7 +126,7 @@ _OF_PERSONS: Final = frozenset(
         PhoneNumberType.VOIP,
     }
 )
-"""Types at which a person answers, at the price of a normal call. All others are refused."""
+"""Types of number at which a person answers, at the price of a normal call. All others are refused."""
 _SPECIAL: Final = re.compile(
     r"""
     # North America, in any area: 976 is premium rate, 950 reaches carriers, N11 are services, 555-1212 is
@@ -141,13 +141,15 @@ _SPECIAL: Final = re.compile(
     """,
     re.VERBOSE,
 )
-"""Services and special prices that libphonenumber takes for ordinary telephones, in E.164."""
+"""Services and special prices, in E.164, that libphonenumber reports as ordinary telephones."""
 _LOCAL_SERVICES: Final = {"DE": re.compile(r"11\d{1,4}|19\d{3}")}
-"""The same after an area code. Germany: 11x are services, 19xxx the uniform numbers of ambulances
-(19222), poison centres (19240) and others (BNetzA, Nummernplan Ortsnetzrufnummern)."""
+"""Services after an area code. Germany: 11x are services, 19xxx the uniform numbers of ambulances (19222),
+poison centres (19240) and others (BNetzA, Nummernplan Ortsnetzrufnummern).
+"""
 _PRIVATE_NETWORKS: Final = re.compile(r"\+435(?:0|17|7|9)\d+")
-"""Company-wide access numbers that libphonenumber takes for VoIP numbers. Austria: (0)50, (0)517, (0)57 and
-(0)59 are private networks, the police's 059 133 among them (RTR, KEM-V 2009)."""
+"""Company-wide access numbers that libphonenumber reports as VoIP numbers. Austria: (0)50, (0)517, (0)57 and
+(0)59 are private networks, the police's 059 133 among them (RTR, KEM-V 2009).
+"""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -278,7 +280,7 @@ def _is_emergency(number: PhoneNumber) -> bool:
 
 
 def _is_service(number: PhoneNumber, e164: str) -> bool:
-    """Return whether *number* is a service, or has a price of its own, that libphonenumber does not know."""
+    """Return whether *number* is a service, or has a special price, that libphonenumber does not list."""
     region, local = _local(number)
     services = None if region is None else _LOCAL_SERVICES.get(region)
     is_local_service = services is not None and services.fullmatch(local) is not None
@@ -320,8 +322,8 @@ class CommandPrechecks:
         """Return *call* as it is executed: a remote number in E.164, everything else unchanged.
 
         Raises:
-            GatewayError: ``not_found``: there is no such notice in this version. Or the error of a
-                remote number.
+            GatewayError: ``not_found``: there is no such notice in this version. For a remote number: the
+                errors of :meth:`NumberPolicies.accept`.
         """
         match call.command:
             case ChangeRemoteNumber(number=number):
@@ -349,11 +351,11 @@ class CommandResult(NamedTuple):
 class CommandRunner:
     """Runner of the commands of phones.
 
-    Invariant: a command that was counted as in flight is counted out, however it ends.
+    Invariant: each command that was counted as in flight is subtracted when it ends, however it ends.
 
     Args:
         node: Executes commands.
-        prechecks: Checks them before.
+        prechecks: Checks commands before they are executed.
         clock: Measures how long they take.
     """
 

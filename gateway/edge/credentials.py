@@ -1,4 +1,4 @@
-"""Credentials: sealed tokens, and what a request or a phone proves with one."""
+"""Credentials: sealed tokens, and the session that a request or a phone proves with one."""
 
 from __future__ import annotations
 
@@ -255,7 +255,7 @@ class BearerAuth:
 
     Args:
         tokens: Opens tokens.
-        denied: Returns how a session ended, or None when that is not known.
+        denied: Returns how a session ended, or None without a record of its end.
         clock: Decides whether a token has expired.
         grace_s: How long an expired token still logs off.
     """
@@ -394,7 +394,7 @@ _NOTHING: NoticeSet = {}
 
 
 class CredentialServices(NamedTuple):
-    """What the credentials of all phones share.
+    """Dependencies of the credentials of all phones.
 
     *bearer* opens and seals tokens. *notices* are in force. *clock* dates tokens, and decides which notices
     bind.
@@ -490,7 +490,7 @@ TOKENS_PER_TURN: Final = 100
 
 
 class TokenHolder(Protocol):
-    """A connection whose phone holds a token."""
+    """A connection whose phone has a token."""
 
     def renew(self) -> None:
         """Send a new token, now or as soon as the session is served."""
@@ -498,7 +498,7 @@ class TokenHolder(Protocol):
 
 
 async def renew_tokens(phones: Collection[TokenHolder], clock: Clock) -> None:
-    """Renew the token of each of *phones*, while other tasks run in between.
+    """Renew the token of each of *phones*; other tasks run in between.
 
     A phone that connects meanwhile shows a token that an old key sealed, and gets a new one for that.
     """

@@ -33,18 +33,18 @@ from gateway.runtime.ports import Clock
 from gateway.runtime.user_state import UserState
 
 BY: Final = "operator"
-"""What ended a session, as its phone is sent it."""
+"""What ended a session, as it is sent to its phone."""
 CONFIRM_S: Final = 3.0
-"""How long OSCC-E is waited for; what is not confirmed by then is retried in the background."""
+"""How long to wait for OSCC-E; later confirmations are handled by the retries in the background."""
 ENDED_WITHIN_S: Final = 2 * CONFIRM_S + 1.0
-"""Within this time a node has answered that is asked to end something."""
+"""Time within which a node answers a request to end something."""
 _SLICE: Final = 500
-"""Users looked at between two turns of all other tasks."""
+"""Users that are processed between two turns of all other tasks."""
 _UNCONFIRMED: Final = LoggedOff("after_contact", None)
 
 
 class AdminUsers:
-    """The users of one node, for operators, who know them by keyed hashes.
+    """The users of one node, for operators, who see keyed hashes only.
 
     Invariant: a session's phone is closed and its tokens are refused before OSCC-E is asked to end it.
 
@@ -58,12 +58,12 @@ class AdminUsers:
         self._named = named
 
     def teach(self) -> None:
-        """Have the node carry out what operators ask of people."""
+        """Register the orders of operators about users with the node."""
         for act in (self.sessions, self.end_session, self.end_user, self.whois):
             self._node.orders.learn(act.__name__, act)
 
     async def find(self, name: str) -> UserId | None:
-        """Return the user with that keyed hash, if this node knows anything of them."""
+        """Return the user with that keyed hash, if this node has any data about them."""
         node = self._node
         known = {*node.user_states, *node.command_history.users}
         known |= {ticket.user for ticket in node.account.pending}
@@ -98,7 +98,7 @@ class AdminUsers:
         return Page()
 
     async def end_user(self, order: Order) -> Page:
-        """End all sessions of a user, those too that only OSCC-E knows of."""
+        """End all sessions of a user, also those that only OSCC-E lists."""
         user = await self.find(order.subject)
         home = None if user is None else self._node.user_states.get(user)
         if home is None:
@@ -114,7 +114,7 @@ class AdminUsers:
         return Page((*(each.result() for each in ending), *ended))
 
     async def whois(self, order: Order) -> Page:
-        """Return which user a keyed hash is of."""
+        """Return the user of a keyed hash."""
         user = await self.find(order.subject)
         return Page() if user is None else Page(({"site": user.site, "key": user.key},))
 
@@ -134,17 +134,17 @@ class AdminUsers:
         }
 
     async def _end(self, ticket: Ticket) -> Record:
-        """End one session; whether or not that is confirmed in time, it is over for the gateway."""
+        """End one session. For the gateway it is over, also when OSCC-E has not confirmed it in time."""
         answer = _UNCONFIRMED
         try:
             async with self._node.clock.timeout(CONFIRM_S):
                 answer = await self._node.account.log_off(ticket, BY)
         except TimeoutError:
-            pass  # what was not confirmed is retried
+            pass  # an unconfirmed log-off is retried
         return self._ended(ticket.session, ticket, ticket.application.value, answer)
 
     async def _end_sleeping(self, tickets: tuple[Ticket, ...]) -> list[Record]:
-        """End those sessions of the user that only OSCC-E knows of: a phone may come back with each."""
+        """End the user's sessions that only OSCC-E lists: a phone may come back with each."""
         ended: list[Record] = []
         try:
             async with self._node.clock.timeout(CONFIRM_S):
@@ -260,7 +260,7 @@ def pick(value: Mapping[str, object], paths: Iterable[list[str]]) -> Record:
 def beside_the_mirror(
     ticket: Ticket, mirror: Mapping[str, Resource], address: str
 ) -> dict[str, list[Record]]:
-    """Return what is held for a session outside the mirror, by category."""
+    """Return the data of a session outside the mirror, by category."""
     device = {"device.id": ticket.device.id, "device.name": ticket.device.name}
     token = {
         "site": ticket.user.site,
@@ -295,7 +295,7 @@ ASKED_BURST: Final = 20
 
 
 class RemoteHoldings(NamedTuple):
-    """What all nodes hold about a user, by category. *complete*: whether all have answered."""
+    """The data of all nodes about a user, by category. *complete*: whether all nodes have answered."""
 
     held: dict[str, list[Record]]
     complete: bool
@@ -304,7 +304,7 @@ class RemoteHoldings(NamedTuple):
 async def gather_holdings(orders: AdminRpc, user: UserId, act_id: str = "") -> list[NodeAnswer]:
     """Return what each live node holds about *user*, or why it did not answer, as one page per node.
 
-    *act_id* is that of the operator that asks; empty: the user asks.
+    *act_id* is that of the operator who requests it; empty: the user requests it.
     """
     async with asyncio.TaskGroup() as tasks:
         asking = [tasks.create_task(_all_of(orders, node, user, act_id)) for node in orders.nodes]
@@ -325,7 +325,7 @@ async def _all_of(orders: AdminRpc, node: NodeId, user: UserId, act_id: str) -> 
 
 
 class OwnDataExport:
-    """Collection of what all nodes hold about a user, for their own export.
+    """Collector of the data that all nodes hold about a user, for their own export.
 
     Args:
         orders: Sends requests to the nodes.
@@ -352,7 +352,7 @@ class OwnDataExport:
 
 
 def _shown(record: Record, ticket: Ticket) -> Record | None:
-    """Return the part of *record* that the session of *ticket* may see and that its own node does not add."""
+    """Return the part of *record* that the session of *ticket* may see, without what its own node adds."""
     category, _, name = str(record["name"]).partition("|")
     held: Record = record["held"]
     mine = name.rpartition(":")[2] == ticket.handle
@@ -381,13 +381,13 @@ class HeldRecord(NamedTuple):
 
 
 LOOKED_AT_ONCE: Final = 250
-"""Users, or resources of one user, that are looked at between two turns of all other tasks."""
+"""Users, or resources of one user, that are processed between two turns of all other tasks."""
 MADE_AT_ONCE: Final = 50
-"""Records that are made between them."""
+"""Records that are made between two turns of all other tasks."""
 
 
 class NodeHoldings:
-    """What this node holds about each user.
+    """Data that this node holds about each user.
 
     Args:
         node: The node.
@@ -403,7 +403,7 @@ class NodeHoldings:
         self._closes = closes
 
     async def export(self, order: Order) -> Page:
-        """Return a page of what is held about the user ``order.subject``, sorted by the names of records."""
+        """Return a page of the data about the user ``order.subject``, sorted by the names of records."""
         user = user_of(order.subject)
         chosen: list[HeldRecord] = []
         for each in () if user is None else self._held(user, order.after):
@@ -421,7 +421,7 @@ class NodeHoldings:
         return Page(tuple(records), more=len(chosen) > order.most)
 
     def _held(self, user: UserId, after: str) -> Iterator[HeldRecord | None]:
-        """Yield what is held, and None where others may have a turn."""
+        """Yield the records of *user*, and None where other tasks may have a turn."""
         home = self._node.user_states.get(user)
         if home is not None:
             for ticket in tickets_of(home):
@@ -522,7 +522,7 @@ for _entry in inventory().entries:
 
 
 def _held_in_mirror(home: UserState, own: str) -> Iterator[HeldRecord | None]:
-    """Yield what is held for the user. Other agents are only counted, as they are not the user's data."""
+    """Yield the data about the user. Other agents are only counted, as they are not the user's data."""
     others = 0
     for number, (key, element) in enumerate(list(home.feed.ledger.items()), 1):
         if number % LOOKED_AT_ONCE == 0:

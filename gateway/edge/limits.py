@@ -115,7 +115,7 @@ class SocketAdmission:
 
     @property
     def remembered(self) -> int:
-        """How many addresses have a stored rate."""
+        """Number of addresses with a stored rate."""
         return len(self._rate_of)
 
     def check_rate(self, address: Address, now: float, user: UserId | None = None) -> None:
@@ -170,7 +170,7 @@ class SocketAdmission:
             del self._silent[caller]
 
     def _next_retry_s(self, now: float) -> float:
-        """Return in how many seconds to try again, spread by the rate."""
+        """Return the seconds until the next try, spread by the rate."""
         self._next_retry_at = max(self._next_retry_at, now) + 1 / self._limits.handshakes_per_s
         self._next_retry_at = min(self._next_retry_at, now + _RETRY_MAX_S)
         return self._next_retry_at - now
@@ -179,8 +179,9 @@ class SocketAdmission:
 HEAD_S: Final = 20.0
 """Time limit for the head of a request, the first one or the next. After it the connection ends."""
 BURSTS: Final = 2
-"""Limit of pending connections, as a multiple of the burst of handshakes, for all and for one address: each
-stays for as long as its handshake takes, and some ask for other things."""
+"""Limit of pending connections, as a multiple of the burst of handshakes, for all and for one address. Each
+stays as long as its handshake takes, and some send other requests.
+"""
 
 
 class PendingTransport(Protocol):
@@ -205,8 +206,8 @@ class PendingConnections:
 
     Invariants: there are at most *most* of them, and of one address, or one IPv6 subscriber, at most
     *most_of_address*, unless it is a trusted proxy. Beyond the limit of an address its oldest silent
-    connection is closed, the new one when all others have sent a request. Beyond the limit of all the
-    oldest is closed: an honest client is done long before.
+    connection is closed, the new one when all others have sent a request. Beyond the limit of all the oldest
+    is closed: a client that behaves is done long before.
     """
 
     def __init__(self, most: int, most_of_address: int, trusted: Networks = ()) -> None:
@@ -255,7 +256,7 @@ class PendingConnections:
                 del self._silent[where]
 
     def closed(self, caller: object) -> None:
-        """Forget *caller*, which has closed or become a WebSocket."""
+        """Remove *caller*, which has closed or become a WebSocket."""
         where, _ = self._open.pop(caller, (None, None))
         if where is not None:
             self._speak(where, caller)

@@ -66,14 +66,14 @@ def answer(body: object, *, status: int = 200) -> web.Response:
 
 
 def later(body: object, wait_s: float) -> web.Response:
-    """Return *body* as a 202 that says after how many seconds to ask again."""
+    """Return *body* as a 202 with the seconds after which to repeat the request."""
     response = answer(body, status=202)
     response.headers[hdrs.RETRY_AFTER] = whole_seconds(wait_s)
     return response
 
 
 def whole_seconds(wait_s: float) -> str:
-    """Return a wait as ``Retry-After`` has it."""
+    """Return a wait in whole seconds, as in ``Retry-After``."""
     return str(max(1, math.ceil(wait_s)))
 
 
@@ -123,7 +123,7 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
 
 
 async def reword(request: web.Request, response: web.StreamResponse) -> None:  # noqa: ARG001 - aiohttp asks so
-    """Replace the texts of aiohttp's own refusals, which repeat what was sent."""
+    """Replace the texts of aiohttp's own refusals, which quote the request."""
     if isinstance(response, web.HTTPException) and response.status >= 400:
         reworded = _of_http(response)
         response.body = reworded.body
@@ -194,7 +194,7 @@ def client_address(peer: str | None, forwarded_for: Sequence[str], trusted: Netw
 
 
 def address_group(address: Address) -> Address | IPv6Network:
-    """Return what is limited together: an IPv4 address, or the /64 of an IPv6 subscriber (RFC 6177)."""
+    """Return the unit of limits: an IPv4 address, or the /64 of an IPv6 subscriber (RFC 6177)."""
     if isinstance(address, IPv6Address):
         return IPv6Network((address, 64), strict=False)
     return address
@@ -276,7 +276,7 @@ def _authority(origin: str) -> tuple[str, str, int] | None:
 
 @dataclass(frozen=True, slots=True)
 class AdmissionLimits:
-    """Limits of admission. Each refusal contains the time to retry."""
+    """Limits of admission. Each refusal contains the time of the next try."""
 
     connections: int = 20_000
     """WebSockets of this node."""

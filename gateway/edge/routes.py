@@ -82,7 +82,7 @@ class PublishedDocuments:
 
     @cached_property
     def schema_index(self) -> bytes:
-        """Which JSON Schemas there are."""
+        """The list of JSON Schemas."""
         sent = {_kind_of(each) for each in GATEWAY_FRAMES}
         received = {_kind_of(each) for each in CLIENT_FRAMES}
         kinds = [
@@ -270,7 +270,10 @@ class SessionRoutes:
         return answer(created, status=201)
 
     async def session(self, request: web.Request) -> web.Response:
-        """``GET /v1/session``. An expired token is no proof: the contact centre is asked."""
+        """``GET /v1/session``.
+
+        OSCC-E is queried for an expired token, since its session may have been renewed.
+        """
         opened = self._bearer.from_header(request.headers.getall(hdrs.AUTHORIZATION, []))
         ticket = opened.ticket
         if opened.expired:

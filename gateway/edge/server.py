@@ -1,8 +1,8 @@
 """HTTP servers: the application for clients, the ops application, and the runner of all listeners.
 
-aiohttp's own answers repeat what was sent, with tokens in it, name the versions of aiohttp and Python, and
-write a log line for each malformed request. All listeners answer in the gateway's words instead, and log
-nothing that a stranger can cause. aiohttp's private attributes are used for that.
+aiohttp's own answers quote the request, with tokens in it. They name the versions of aiohttp and Python, and
+a line is logged for each malformed request. All listeners replace these answers, and log nothing that an
+unauthenticated client can cause. This needs private attributes of aiohttp.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ HEAD_BYTES: Final = 16 * 1024
 _PIECE_BYTES: Final = 1024
 """Step in which received data are counted."""
 _FRAMING_BYTES: Final = 64 * 1024
-"""Limit of what surrounds a body: the framing of chunks, and trailers."""
+"""Limit of the bytes around a body: the framing of chunks, and trailers."""
 _HEAD_TOO_LARGE: Final = 431
 """RFC 6585 §5."""
 
@@ -106,21 +106,21 @@ class _CountingServer(web.Server):
 class _HttpConnection(web.RequestHandler):
     """Handler of the requests of one connection.
 
-    Invariant: a client that does not read responses ("slow read") is disconnected, as is one that sends no
-    request. What counts is what the client's kernel has acknowledged: the buffers here empty in steps of
-    hundreds of KB, and those of TLS are not visible. The check runs until the connection is lost or upgraded,
-    also while it closes.
+    Invariant: a client that does not read responses ("slow read"), or sends no request, is disconnected. The
+    bytes that the client's kernel has acknowledged count: the buffers here empty in steps of hundreds of KB,
+    and those of TLS are not visible. The check runs until the connection is lost or upgraded, also while it
+    closes.
     """
 
     __slots__ = ("_body", "_body_bytes", "_head_bytes", "_heads", "_held_bytes", "_read_timer")
 
     _read_timer: asyncio.TimerHandle
     _head_bytes: int
-    """Received bytes of an incomplete head, or of what surrounds a body."""
+    """Received bytes of an incomplete head, or around a body."""
     _heads: int
     """Number of complete heads at the last count."""
     _body: StreamReader | None
-    """The body of the last request, which received data may belong to."""
+    """The body of the last request, to which received data may belong."""
     _body_bytes: int
     """Received bytes of that body."""
     _held_bytes: bytes
@@ -137,7 +137,7 @@ class _HttpConnection(web.RequestHandler):
         """Handle received data. A head that is too large is refused before its end."""
         if self._close or self._force_close:
             return
-        if not data:  # called by aiohttp itself, to continue with what waits
+        if not data:  # called by aiohttp itself, to continue with waiting data
             super().data_received(data)
             self._is_too_large(0)
         data, self._held_bytes = self._held_bytes + data, b""
@@ -187,7 +187,7 @@ class _HttpConnection(web.RequestHandler):
         return response
 
     def _is_too_large(self, came_bytes: int) -> bool:
-        """Count received bytes of a head, or of what surrounds a body. Return whether there are too many."""
+        """Count received bytes of a head, or around a body. Return whether there are too many."""
         if self._request_count != self._heads:
             self._heads, self._head_bytes, self._body_bytes = self._request_count, 0, 0
             cast(_CountingServer, self._manager).callers.head_received(self)
@@ -252,7 +252,7 @@ def _measured(transport: asyncio.Transport) -> tuple[int, int] | None:
     connection counts as one outstanding byte.
 
     None where the kernel has no such figures: on other systems, and for Unix sockets, whose peer is local.
-    The size of the buffers is no substitute: by that, honest clients would be disconnected.
+    The size of the buffers is no substitute: it would disconnect clients that behave.
     """
     raw = transport.get_extra_info("socket")
     if sys.platform != "linux" or raw is None:
