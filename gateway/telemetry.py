@@ -247,7 +247,7 @@ class Telemetry:
 
     def _measure_traffic(self) -> None:
         self.frames = self._sum("frames", "Frames written to phones.")
-        self.frame_bytes = self._sum("frame_bytes", "Bytes of frames written to phones.")
+        self.frame_bytes = self._sum("frame_bytes", "Bytes of frames written to phones, before compression.")
         self.updates = self._sum("updates", "Values sent to phones after their first state.")
         self.conflated = self._sum("conflated", "Values that a newer one replaced before they were sent.")
         self.event_latency_seconds = self._spreads(

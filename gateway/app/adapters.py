@@ -123,6 +123,7 @@ def edge_settings(settings: Settings) -> EdgeSettings:
         privacy_contact=settings.privacy.contact or None,
         privacy_statement_url=settings.privacy.statement_url,
         app_minimum=minimum,
+        compress=client.compress,
         session=session_limits(settings.limits),
         admission=door_limits(settings.limits),
     )

@@ -109,6 +109,7 @@ class ClientConnection:
                     protocols=(codec.subprotocol,),
                     max_msg_size=BYTES_OUT_MAX,
                     autoclose=False,
+                    compress=15,
                 )
         except aiohttp.WSServerHandshakeError as refused:
             raise NotOpened(_ending_of(refused)) from None

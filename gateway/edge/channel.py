@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -41,6 +42,8 @@ PIECE_BYTES: Final = 16 * 1024
 PONGS_MAX: Final = 16
 """RFC 6455 §5.5.3: of several unanswered pings, only the newest need be answered."""
 NO_FD: Final = -1
+DEFLATE_BYTES_MIN: Final = 4 * 1024
+"""Smallest frame that is compressed. Only state is: a frame with a token never is (CRIME, BREACH)."""
 
 
 class Disconnect(NamedTuple):
@@ -51,6 +54,13 @@ class Disconnect(NamedTuple):
 
     by: Literal["client", "network"]
     code: int
+
+
+class _Waiting(NamedTuple):
+    """A large frame to be compressed, *is_raw*, or whole WebSocket frames that leave after one."""
+
+    data: bytes
+    is_raw: bool
 
 
 ChannelEvent = Message | WebSocketPing | PongFrame | Violation
@@ -92,9 +102,11 @@ class Channel(asyncio.Protocol):
         codec: The agreed subprotocol.
         message_bytes: The largest message that is accepted.
         early: Bytes that arrived together with the handshake.
+        deflate: Whether compressed messages were agreed on (RFC 7692).
     """
 
     __slots__ = (
+        "_frames",
         "_has_closed",
         "_is_lost",
         "_is_paused",
@@ -107,14 +119,24 @@ class Channel(asyncio.Protocol):
         "_transport",
         "_waiting",
         "codec",
+        "deflate",
     )
 
     def __init__(
-        self, transport: asyncio.Transport, codec: Codec, *, message_bytes: int, early: bytes = b""
+        self,
+        transport: asyncio.Transport,
+        codec: Codec,
+        *,
+        message_bytes: int,
+        early: bytes = b"",
+        deflate: bool = False,
     ) -> None:
         self.codec: Final = codec
         self._transport = transport
         self._message_bytes = message_bytes
+        self.deflate: Final = deflate
+        self._frames: deque[_Waiting] | None = None
+        """What waits behind a large frame that is not compressed yet; None most of the time."""
         self._parser: Parser | None = None
         """Parser of an incomplete message; None between messages."""
         if early:
@@ -151,8 +173,47 @@ class Channel(asyncio.Protocol):
             self._tell_all(self._parser)
 
     def write(self, frames: list[bytes]) -> None:
-        """Send *frames*. Never waits. On a dead connection they are lost."""
-        self.put(packed(frames, self.codec))
+        """Send *frames*. Never waits. On a dead connection they are lost.
+
+        Large state is compressed where that was agreed on: one frame in each turn of the loop.
+        """
+        if not (self.deflate and any(self._is_compressible(frame) for frame in frames)):
+            self.put(packed(frames, self.codec))
+            return
+        waiting = self._frames or deque()
+        for frame in frames:
+            is_raw = self._is_compressible(frame)
+            waiting.append(_Waiting(frame if is_raw else packed([frame], self.codec), is_raw))
+        if self._frames is None and self._is_more_left(waiting) and self._listener is not None:
+            self._listener.write_blocked()
+
+    def _is_compressible(self, frame: bytes) -> bool:
+        return len(frame) >= DEFLATE_BYTES_MIN and self.codec.is_changes(frame)
+
+    def _is_more_left(self, waiting: deque[_Waiting]) -> bool:
+        """Send what waits up to its second large frame. Return whether the rest follows in a later turn."""
+        opcode = websocket.TEXT if self.codec.text else websocket.BINARY
+        parts: list[bytes] = []
+        is_large = False
+        while waiting and not (is_large and waiting[0].is_raw):
+            data, is_raw = waiting.popleft()
+            parts.append(websocket.deflated(opcode, data) if is_raw else data)
+            is_large = is_large or is_raw
+        self._frames = None
+        self._open()
+        self.put(b"".join(parts))
+        if not waiting:
+            return False
+        self._frames, self._open_fd = waiting, NO_FD
+        asyncio.get_running_loop().call_soon(self._go_on, waiting)
+        return True
+
+    def _go_on(self, waiting: deque[_Waiting]) -> None:
+        """Send more of what waits, unless a close has sent it or nobody is there to get it."""
+        if self._frames is not waiting or self._is_more_left(waiting):
+            return
+        if self._listener is not None and not self.is_full:
+            self._listener.write_unblocked()
 
     def put_frame(self, frame: bytes) -> None:
         """Send one frame as :meth:`write` does."""
@@ -175,7 +236,9 @@ class Channel(asyncio.Protocol):
         """Send *data* through the transport, in pieces."""
         if self._has_closed or self._transport.is_closing() or not data:
             return
-        if self._waiting or len(data) > PIECE_BYTES:
+        if self._frames is not None:
+            self._frames.append(_Waiting(data, is_raw=False))
+        elif self._waiting or len(data) > PIECE_BYTES:
             self._waiting = (self._waiting or bytearray()) + data
             self._open_fd = NO_FD
             self._pour()
@@ -186,12 +249,13 @@ class Channel(asyncio.Protocol):
     @property
     def is_full(self) -> bool:
         """Whether the kernel has not taken everything that was written."""
-        return self._is_paused or bool(self._waiting)
+        return self._is_paused or self._frames is not None or bool(self._waiting)
 
     @property
     def unsent_bytes(self) -> int:
         """Bytes that the kernel has not taken. With TLS, asyncio does not count up to 64 KiB."""
-        return len(self._waiting or b"") + self._transport.get_write_buffer_size()
+        frames_bytes = sum(len(each.data) for each in self._frames or ())
+        return frames_bytes + len(self._waiting or b"") + self._transport.get_write_buffer_size()
 
     async def close(self, code: int, reason: str) -> None:
         """Close with *code*, unless the peer has closed. Bounded in time, whatever the peer does."""
@@ -247,6 +311,7 @@ class Channel(asyncio.Protocol):
     def connection_lost(self, _: Exception | None) -> None:
         """Handle the end of the connection."""
         self._is_lost = True
+        self._frames = None
         self._open_fd = NO_FD
         self._end(Disconnect("network", websocket.BROKEN))
         if self._leaver is not None and not self._leaver.done():
@@ -256,7 +321,7 @@ class Channel(asyncio.Protocol):
 
     def _parsed(self, data: bytes) -> Parser:
         """Pass *data* to the parser and return it."""
-        self._parser = self._parser or Parser(self._message_bytes)
+        self._parser = self._parser or Parser(self._message_bytes, deflate=self.deflate)
         self._parser.feed(data)
         return self._parser
 
@@ -323,6 +388,9 @@ class Channel(asyncio.Protocol):
             self.put(b"".join(websocket.frame(websocket.PONG, payload) for payload in pongs))
 
     def _say_close(self, code: int, reason: str) -> None:
+        waiting, self._frames = self._frames, None
+        for data, is_raw in waiting or ():  # there is no later turn: it leaves as it is
+            self.put(packed([data], self.codec) if is_raw else data)
         self.put(websocket.close(code, reason))
         self._has_closed = True
         self._open_fd = NO_FD

@@ -44,6 +44,7 @@ from gateway.edge.notices import NoticesInForce, languages
 from gateway.edge.request_context import Address, EdgeSettings, RequestContext, accept_language, problem
 from gateway.edge.scheduler import Scheduler
 from gateway.edge.socket import PhoneSocket, SocketServices
+from gateway.protocol import websocket
 from gateway.protocol.bodies import LogOnBody, SessionCreated
 from gateway.protocol.codec import Codec, codec_for
 from gateway.protocol.frames import PROTOCOLS, ClientInfo
@@ -234,6 +235,9 @@ _ACCEPT: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 """RFC 6455 §4.2.2."""
 VERSION: Final = "13"
 """Version of the WebSocket protocol."""
+_CANNOT_INFLATE: Final = re.compile(r"Version/15\.[0-3]\b.* Safari/")
+"""Safari 15.0 to 15.3 offers compression and ends connections over it
+(github.com/uNetworking/uWebSockets/issues/1347)."""
 WIRES: Final = web.AppKey("wires", Wires)
 """Key of an application's epoll transports. Without it connections keep their asyncio transport."""
 
@@ -255,9 +259,11 @@ def check_handshake(request: web.Request) -> None:
 
 
 async def accept(
-    request: web.Request, codec: Codec, *, message_bytes: int
+    request: web.Request, codec: Codec, *, message_bytes: int, deflate: bool = False
 ) -> tuple[Channel, web.StreamResponse]:
     """Upgrade *request*. Return the channel, and the response that the handler must return.
+
+    *deflate*: whether compression is agreed on with clients that offer it.
 
     Raises:
         ConnectionResetError: The peer has left.
@@ -274,6 +280,8 @@ async def accept(
             hdrs.SEC_WEBSOCKET_PROTOCOL: codec.subprotocol,
         },
     )
+    if deflate := deflate and _may_compress(request):
+        response.headers[hdrs.SEC_WEBSOCKET_EXTENSIONS] = websocket.DEFLATE_ANSWER
     response.force_close()  # aiohttp closes after the handler returns, and then finds it done
     await response.prepare(request)
     transport, server = request.transport, request.protocol
@@ -283,9 +291,16 @@ async def accept(
     early = _let_go(server)
     wires = request.app.get(WIRES)
     carrier = transport if wires is None else wires.take(transport)
-    channel = Channel(carrier, codec, message_bytes=message_bytes, early=early)
+    channel = Channel(carrier, codec, message_bytes=message_bytes, early=early, deflate=deflate)
     channel.begin()
     return channel, response
+
+
+def _may_compress(request: web.Request) -> bool:
+    """Return whether the client offers compression (RFC 7692), and is none that cannot read it."""
+    offers = ",".join(request.headers.getall(hdrs.SEC_WEBSOCKET_EXTENSIONS, []))
+    agent = request.headers.get(hdrs.USER_AGENT, "")
+    return websocket.accepts_deflate(offers) and not _CANNOT_INFLATE.search(agent)
 
 
 def _let_go(server: web.RequestHandler) -> bytes:
@@ -335,8 +350,9 @@ class RealtimeRoute:
             self._parts.telemetry.handshakes[error.code.value].inc()
             return _refused(error)
         try:
+            settings = self._parts.settings
             channel, response = await accept(
-                request, codec, message_bytes=self._parts.settings.session.frame_bytes_in
+                request, codec, message_bytes=settings.session.frame_bytes_in, deflate=settings.compress
             )
         except BaseException:
             self._parts.telemetry.handshakes[LEFT].inc()

@@ -323,6 +323,8 @@ class EdgeSettings:
     capabilities: tuple[str, ...] = tuple(COMMANDS)
     session: SessionLimits = field(default_factory=SessionLimits)
     admission: AdmissionLimits = field(default_factory=AdmissionLimits)
+    compress: bool = True
+    """Whether large state is compressed for clients that offer it (RFC 7692)."""
     log_on_floor_s: float = 0.3
     """Refused credentials are answered after a multiple of this time, whatever was wrong with them."""
     log_off_grace_s: float = 24 * 3600.0

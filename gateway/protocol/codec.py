@@ -382,6 +382,9 @@ def json_members(members: Fragments) -> Members:
     return Members(len(members), b",".join([b"%b:%b" % (write_json(key), value) for key, value in members]))
 
 
+_JSON_CHANGES: Final = b'{"kind":"changes"'
+
+
 def json_changes(
     *,
     after: int,
@@ -394,7 +397,7 @@ def json_changes(
     gone: Sequence[str],
 ) -> bytes:
     """Write a `changes` frame around fragments; what is empty is left out."""
-    frame = b'{"kind":"changes","after":%d,"upto":%d' % (after, upto)
+    frame = b'%b,"after":%d,"upto":%d' % (_JSON_CHANGES, after, upto)
     if stream is not None:
         frame += b',"stream":' + write_json(stream)
     if reset:
@@ -557,6 +560,10 @@ class Codec:
         return f"Codec({self.subprotocol})"
 
     # ---- frames ----
+
+    def is_changes(self, frame: bytes) -> bool:
+        """Return whether *frame*, which :attr:`changes` or :meth:`encode` wrote, is a `changes` frame."""
+        return frame.startswith(_JSON_CHANGES) if self.text else frame.startswith(_KIND, 1)
 
     def encode(self, frame: ClientFrame | ControlFrame | Ping) -> bytes:
         """Write a frame; optional fields without a value are left out."""

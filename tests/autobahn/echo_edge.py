@@ -53,11 +53,12 @@ class EchoSession(Session):
 
 
 class EchoSocket(PhoneSocket):
-    """A socket that says what is said, in the type in which it was said."""
+    """A socket that says what is said, in the same type, compressed where that is agreed on."""
 
     def event_received(self, event: ChannelEvent) -> None:
         if isinstance(event, Message):
-            self.channel.put(websocket.frame(websocket.TEXT if event.text else websocket.BINARY, event.data))
+            frame = websocket.deflated if self.channel.deflate else websocket.frame
+            self.channel.put(frame(websocket.TEXT if event.text else websocket.BINARY, event.data))
         elif isinstance(event, Violation):
             super().event_received(event)
 

@@ -17,6 +17,7 @@ async def test_it_arrives_when_the_mirror_is_in_sync(
     phone = await gateway.phone()
     assert (await phone.receive(frames.Hello)).token == "token-1"
     assert "Authorization" not in phone.headers
+    assert "permessage-deflate" in phone.headers["Sec-WebSocket-Extensions"]
     assert subject.realtime.served is None
     await phone.send(welcome(), frames.Changes(0, 0, stream="1.a", reset=True, more=True))
     await clock.settle()

@@ -25,7 +25,9 @@ Serve = Callable[[Channel], Awaitable[None]]
 class Serving(Protocol):
     """Serves channels with a function of the test's own."""
 
-    def __call__(self, serve: Serve) -> Awaitable[TestClient[web.Request, web.Application]]:
+    def __call__(
+        self, serve: Serve, *, deflate: bool = False
+    ) -> Awaitable[TestClient[web.Request, web.Application]]:
         """Return who may connect."""
         ...
 
@@ -35,12 +37,12 @@ async def channels_served() -> AsyncIterator[Serving]:
     clients: list[TestClient[web.Request, web.Application]] = []
     served: list[asyncio.Task[None]] = []
 
-    async def start(serve: Serve) -> TestClient[web.Request, web.Application]:
+    async def start(serve: Serve, *, deflate: bool = False) -> TestClient[web.Request, web.Application]:
         async def upgrade(request: web.Request) -> web.StreamResponse:
             check_handshake(request)
             codec = codec_for(request.headers["Sec-WebSocket-Protocol"])
             assert codec is not None
-            channel, response = await accept(request, codec, message_bytes=MESSAGE_BYTES)
+            channel, response = await accept(request, codec, message_bytes=MESSAGE_BYTES, deflate=deflate)
             served.append(tasks.create_task(_served(serve, channel)))
             return response
 

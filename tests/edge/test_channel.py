@@ -13,10 +13,12 @@ import pytest
 from gateway.edge.channel import PONGS_MAX, Channel, Disconnect
 from gateway.edge.handshake import NOTSENT_BYTES, UNACKNOWLEDGED_MS
 from gateway.protocol.codec import JSON, MSGPACK, Codec
-from gateway.protocol.websocket import Message, Violation
+from gateway.protocol.frames import Renewed
+from gateway.protocol.websocket import DEFLATE_ANSWER, Message, Violation
 from tests.edge.channels import Ear, Serving, echo, raw
+from tests.edge.raw_phone import RawPhone
 from tests.edge.visits import SlowPhone
-from tests.protocol.framing import Heard, closing, framed, text
+from tests.protocol.framing import Heard, closing, framed, heard_all, text
 
 
 @pytest.mark.parametrize("codec", [JSON, MSGPACK], ids=lambda codec: codec.name)
@@ -197,3 +199,97 @@ async def test_a_channel_whose_peer_has_gone_takes_frames_without_complaint(serv
     await ws.close()
     async with asyncio.timeout(5):
         await done
+
+
+# ---- large state, where compression was agreed on ----
+
+OFFER = "Upgrade\r\nSec-WebSocket-Extensions: permessage-deflate; client_max_window_bits"
+
+
+def state(upto: int, size: int, codec: Codec = JSON) -> bytes:
+    """Return a first state of some *size* bytes."""
+    put = [("queue:1", codec.encode(Renewed("x" * size, 1)))]
+    return codec.changes(after=0, upto=upto, stream="1", reset=True, more=False, put=put, patch=(), gone=())
+
+
+async def everything(phone: RawPhone) -> list[tuple[Heard, bool]]:
+    async with asyncio.timeout(5):
+        return heard_all(await phone.reader.read())
+
+
+@pytest.mark.parametrize("codec", [JSON, MSGPACK], ids=lambda codec: codec.name)
+async def test_large_state_is_compressed_and_nothing_else(serving: Serving, codec: Codec) -> None:
+    large, token = state(1, 5000, codec), codec.encode(Renewed("token" * 1000, 1))
+
+    async def serve(channel: Channel) -> None:
+        channel.write([token, large, state(2, 100, codec)])
+        channel.put_frame(large)
+        await channel.close(1000, "")
+
+    for deflate, asks in (True, OFFER), (True, "Upgrade"), (False, OFFER):
+        async with await raw(
+            await serving(serve, deflate=deflate), connection=asks, protocol=codec.subprotocol
+        ) as phone:
+            is_agreed = deflate and asks == OFFER
+            assert ("\r\nSec-WebSocket-Extensions: " + DEFLATE_ANSWER in phone.head) is is_agreed
+            opcode = 1 if codec.text else 2
+            frames = [Heard(opcode, each) for each in (token, large, state(2, 100, codec), large)]
+            phone.send(closing(1000))
+            got = await everything(phone)
+            assert [frame for frame, _ in got] == [*frames, Heard(8, b"\x03\xe8")]
+            assert [is_compressed for _, is_compressed in got] == [False, is_agreed, False, False, False]
+
+
+async def test_of_several_large_frames_one_is_compressed_in_a_turn_of_the_loop(serving: Serving) -> None:
+    large = [state(upto, 5000) for upto in range(3)]
+    seen: list[tuple[bool, int]] = []
+
+    async def serve(channel: Channel) -> None:
+        ear = Ear(channel)
+        channel.write([b"welcome", *large])
+        channel.put_frame(b"after")
+        for _ in range(3):
+            seen.append((channel.is_full, channel.unsent_bytes // 5000))
+            await asyncio.sleep(0)
+        seen.append((ear.fills == 1, 0))
+        await ear.empty()
+        await channel.close(1000, "")
+
+    async with await raw(await serving(serve, deflate=True), connection=OFFER) as phone:
+        said = [(b"welcome", False), *((each, True) for each in large), (b"after", False)]
+        got = await everything(phone)
+    assert [(frame.payload, is_compressed) for frame, is_compressed in got[:-1]] == said
+    assert seen == [(True, 2), (True, 1), (False, 0), (True, 0)]
+
+
+async def test_a_close_does_not_overtake_large_state(serving: Serving) -> None:
+    large = [state(upto, 5000) for upto in range(3)]
+
+    async def serve(channel: Channel) -> None:
+        channel.write([*large, b"bye"])
+        await channel.close(1000, "")
+
+    async with await raw(await serving(serve, deflate=True), connection=OFFER) as phone:
+        phone.send(closing(1000))
+        got = await everything(phone)
+    assert [frame.payload for frame, _ in got] == [*large, b"bye", b"\x03\xe8"]
+
+
+async def test_what_compressing_clients_send_is_read(serving: Serving) -> None:
+    client = await serving(echo, deflate=True)
+    ws = await client.ws_connect("/", protocols=(JSON.subprotocol,), compress=15)
+    assert ws.compress
+    for said in ("ä" * 400, "", "again"):
+        await ws.send_str(said)
+        assert await ws.receive_str(timeout=5) == said
+
+
+@pytest.mark.parametrize(("version", "is_agreed"), [("15.2", False), ("15.4", True), ("17.15.2", True)])
+async def test_a_browser_that_cannot_read_what_it_offers_gets_plain_frames(
+    serving: Serving, version: str, *, is_agreed: bool
+) -> None:
+    agent = f"Mozilla/5.0 (iPhone) AppleWebKit/605.1.15 Version/{version} Mobile/15E148 Safari/604.1"
+    async with await raw(
+        await serving(echo, deflate=True), connection=f"{OFFER}\r\nUser-Agent: {agent}"
+    ) as phone:
+        assert ("Extensions" in phone.head) is is_agreed

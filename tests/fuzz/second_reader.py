@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from wsproto.extensions import PerMessageDeflate
 from wsproto.frame_protocol import Frame, FrameProtocol, Opcode, ParseFailed
 
 _BAD_GATEWAY: Final = (1014).to_bytes(2, "big")
@@ -34,9 +35,15 @@ class _Reader(FrameProtocol):
         return read._replace(payload=(1014, read.payload[1]))
 
 
-def second_reading(data: bytes, *, client: bool = False) -> Reading:
-    """Read *data* as a server, or as its *client*, with `wsproto`, which has no limits of its own."""
-    protocol = _Reader(client=client, extensions=[])
+def second_reading(data: bytes, *, client: bool = False, deflate: bool = False) -> Reading:
+    """Read *data* as a server, or as its *client*, with `wsproto`, which has no limits of its own.
+
+    *deflate*: compressed messages were agreed on, each alone.
+    """
+    extension = PerMessageDeflate(client_no_context_takeover=True, server_no_context_takeover=True)
+    if deflate:
+        extension.finalize("permessage-deflate; server_no_context_takeover; client_no_context_takeover")
+    protocol = _Reader(client=client, extensions=[extension] if deflate else [])
     protocol.receive_bytes(data)
     events: list[tuple[object, ...]] = []
     parts: list[bytes] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import struct
+import zlib
 from typing import NamedTuple
 
 MASK = b"\x37\xfa\x21\x3d"
@@ -41,12 +42,19 @@ class Heard(NamedTuple):
 
 
 def heard(data: bytes) -> list[Heard]:
-    """Return the frames in what a server sent; they are final, without reserved bits, and not masked."""
-    frames: list[Heard] = []
+    """Return the frames in what a server sent; they are final, not compressed, and not masked."""
+    frames = heard_all(data)
+    assert not any(is_compressed for _, is_compressed in frames)
+    return [frame for frame, _ in frames]
+
+
+def heard_all(data: bytes) -> list[tuple[Heard, bool]]:
+    """Return the frames in what a server sent, and of each whether it came compressed (RFC 7692)."""
+    frames: list[tuple[Heard, bool]] = []
     at = 0
     while at < len(data):
         first, size = data[at], data[at + 1]
-        assert first & 0xF0 == 0x80
+        assert first & 0xB0 == 0x80
         at += 2
         width = {126: 2, 127: 8}.get(size, 0)
         if width:
@@ -54,6 +62,9 @@ def heard(data: bytes) -> list[Heard]:
         assert size < 128 or width, "masked"
         at += width
         assert len(data) >= at + size, "cut off"
-        frames.append(Heard(first & 0x0F, data[at : at + size]))
+        payload, is_compressed = data[at : at + size], bool(first & 0x40)
+        if is_compressed:
+            payload = zlib.decompress(payload + b"\x00\x00\xff\xff\x03\x00", -15)
+        frames.append((Heard(first & 0x0F, payload), is_compressed))
         at += size
     return frames

@@ -6,8 +6,12 @@ The tables follow the cases of the Autobahn test suite; its numbers stand beside
 from __future__ import annotations
 
 import struct
+import tracemalloc
+import zlib
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.protocol import websocket
 from gateway.protocol.websocket import (
@@ -19,7 +23,8 @@ from gateway.protocol.websocket import (
     Violation,
     WebSocketPing,
 )
-from tests.protocol.framing import MASK, Heard, closing, framed, heard, text
+from tests.fuzz.second_reader import second_reading
+from tests.protocol.framing import MASK, Heard, closing, framed, heard, heard_all, text
 
 LIMIT = 70_000
 KAPPA = "κόσμε".encode()
@@ -292,6 +297,115 @@ def test_after_the_end_there_is_nothing(end: bytes) -> None:
     assert parser.is_over
     assert list(parser.feed(text("more") + closing(1000) + framed(3))) == []
     assert parser.waiting_bytes == 0
+
+
+# ---- compressed messages (RFC 7692) ----
+
+HELLO = bytes.fromhex("f248cdc9c90700")
+"""§7.2.3.1: "Hello"."""
+
+
+def packed(payload: bytes, level: int = 6) -> bytes:
+    packer = zlib.compressobj(level, zlib.DEFLATED, -15)
+    return (packer.compress(payload) + packer.flush(zlib.Z_SYNC_FLUSH))[:-4]
+
+
+def agreed(*pieces: bytes, limit: int = LIMIT) -> list[Event]:
+    """Return what is read where compression was agreed on."""
+    parser = Parser(limit, deflate=True)
+    return [event for piece in pieces for event in parser.feed(piece)]
+
+
+def test_compressed_messages_are_read_among_others() -> None:
+    cut = framed(1, HELLO[:3], fin=False, rsv=4) + framed(9, b"1") + framed(0, HELLO[3:])
+    last_block = bytes.fromhex("f348cdc9c9070000")  # §7.2.3.4
+    stream = framed(1, HELLO, rsv=4) + text("plain") + cut + framed(2, last_block, rsv=4)
+    hello = Message(b"Hello", text=True)
+    events = [hello, Message(b"plain", text=True), WebSocketPing(b"1"), hello, Message(b"Hello", text=False)]
+    assert agreed(stream) == agreed(*(bytes((byte,)) for byte in stream)) == events
+    assert agreed(framed(1, packed(b""), rsv=4)) == [Message(b"", text=True)]
+
+
+@pytest.mark.parametrize(
+    ("stream", "code"),
+    [
+        (framed(1, HELLO, rsv=2), 1002),
+        (framed(1, HELLO, rsv=6), 1002),
+        (framed(9, HELLO, rsv=4), 1002),
+        (framed(1, HELLO[:3], fin=False, rsv=4) + framed(0, HELLO[3:], rsv=4), 1002),
+        (framed(1, b"\xff" * 9, rsv=4), 1002),
+        (framed(1, bytes.fromhex("f348cdc9c90700") + b"more", rsv=4), 1002),
+        (framed(1, packed(b"\xff"), rsv=4), 1007),
+        (framed(2, packed(b"\0" * 10_000_000), rsv=4), 1009),
+        (framed(2, packed(b"\0" * (LIMIT + 1)), rsv=4), 1009),
+    ],
+)
+def test_what_is_not_compressed_as_agreed_or_becomes_too_big_is_a_breach(stream: bytes, code: int) -> None:
+    *_, last = agreed(stream)
+    assert isinstance(last, Violation)
+    assert last.code == code
+
+
+def test_no_more_is_unpacked_than_a_message_may_have() -> None:
+    bomb = packed(b"\0" * 10_000_000)
+    tracemalloc.start()
+    try:
+        (event,) = agreed(framed(2, bomb, rsv=4))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert isinstance(event, Violation)
+    assert most < 10 * LIMIT
+
+
+@given(
+    messages=st.lists(
+        st.tuples(st.text(max_size=40), st.integers(0, 9), st.booleans()), min_size=1, max_size=4
+    ),
+    changes=st.lists(st.tuples(st.integers(min_value=0), st.integers(1, 255)), max_size=2),
+)
+def test_others_read_the_same_in_compressed_messages(
+    messages: list[tuple[str, int, bool]], changes: list[tuple[int, int]]
+) -> None:
+    stream = b""
+    for said, level, is_compressed in messages:
+        data = bytearray(packed(said.encode(), level) if is_compressed else said.encode())
+        for at, bits in changes if data else ():
+            data[at % len(data)] ^= bits
+        stream += framed(1, bytes(data), rsv=4 * is_compressed)
+    ours = agreed(stream)
+    if not any(isinstance(event, Violation) for event in ours):
+        theirs = second_reading(stream, deflate=True)
+        assert [("Message", *event) for event in ours] == theirs.events
+        assert theirs.failed is None
+
+
+@pytest.mark.parametrize("size", [0, 1, 65_536, 300_000])
+def test_what_is_compressed_is_one_frame(size: int) -> None:
+    payload = b"abc" * (size // 3)
+    assert heard_all(websocket.deflated(websocket.TEXT, payload)) == [(Heard(1, payload), True)]
+
+
+@pytest.mark.parametrize(
+    ("offers", "is_accepted"),
+    [
+        ("permessage-deflate", True),
+        ("permessage-deflate; client_max_window_bits", True),
+        ('permessage-deflate;client_max_window_bits="10";server_no_context_takeover', True),
+        ("x-webkit-deflate-frame, permessage-deflate; client_no_context_takeover", True),
+        ("permessage-deflate; server_max_window_bits=10, permessage-deflate", True),
+        ("permessage-deflate; server_max_window_bits=10", False),
+        ("permessage-deflate; client_max_window_bits=16", False),
+        ("permessage-deflate; client_no_context_takeover=1", False),
+        ("permessage-deflate; client_max_window_bits; client_max_window_bits", False),
+        ('permessage-deflate; x="1, 2"', False),
+        ("x-webkit-deflate-frame", False),
+        ("; ,=", False),
+        ("", False),
+    ],
+)
+def test_an_offer_is_accepted_whose_every_word_is_known(offers: str, *, is_accepted: bool) -> None:
+    assert websocket.accepts_deflate(offers) is is_accepted
 
 
 # ---- taking ----

@@ -312,6 +312,11 @@ class ClientSection(Section):
     app_minimum: tuple[AppMinimum, ...] = Field(
         (), max_length=16, description="Oldest app that may log on, per platform, as in `android=1.2.0`."
     )
+    compress: bool = Field(
+        True,
+        description="Whether frames of state of 4 KiB and more are compressed for phones that offer "
+        "`permessage-deflate` (RFC 7692): a first state is 8 to 12 times smaller, for 4 to 9 µs of CPU a KB.",
+    )
 
 
 class OpsSection(Section):
