@@ -128,7 +128,7 @@ check: $(DEV) ## run the checks of CI: format, lint, types, floors, architecture
 	$(BIN)/python docs/_generate/metrics.py --check
 	$(BIN)/python -m docs._generate.privacy --check
 	$(BIN)/python docs/_generate/link.py --check
-	$(BIN)/python -m docs._generate.sdk_types --check
+	$(BIN)/python -m docs._generate.fields --check
 	$(BIN)/python -m docs._generate.sizing --check
 	$(BIN)/python -m pytest -q tests/architecture
 	@$(MAKE) validate
@@ -156,14 +156,14 @@ format: $(DEV) ## format the code and fix what ruff can fix
 transcripts: $(DEV) ## record the conversations of the tests again; then read the diff
 	TRANSCRIPTS=rewrite $(BIN)/python -m pytest -q -k transcript $(PYTEST_ARGS)
 
-diagrams: $(DEV) ## generate docs/diagrams, docs/rooms.md, tables of docs/cluster.md and privacy.md, the chart's schema and README
+diagrams: $(DEV) ## generate docs/diagrams, docs/rooms.md, tables of pages, types of the SDKs, schemas of link and chart
 	$(BIN)/python docs/_generate/diagrams.py
 	$(BIN)/python docs/_generate/rooms.py
 	$(BIN)/python docs/_generate/cluster.py
 	$(BIN)/python docs/_generate/metrics.py
 	$(BIN)/python -m docs._generate.privacy
 	$(BIN)/python docs/_generate/link.py
-	$(BIN)/python -m docs._generate.sdk_types
+	$(BIN)/python -m docs._generate.fields
 	$(BIN)/python -m docs._generate.sizing
 	$(BIN)/python -m tests.deploy.helm_schema
 	$(BIN)/python -m tests.deploy.helm_readme

@@ -229,24 +229,35 @@ def value(*, eq: bool = True) -> Callable[[type[T]], type[T]]:
     return dataclasses.dataclass(slots=True, eq=eq, unsafe_hash=eq)
 
 
-def _of(privacy: Privacy, *, many: bool, shown: bool = True) -> Any:  # noqa: ANN401 - dataclasses.field returns Any by design
+Words = tuple[str, str]
+"""The name of a figure in English and in German, as the web client shows it."""
+
+
+def _of(privacy: Privacy, meaning: str, *, many: bool, shown: bool = True, words: Words | None = None) -> Any:  # noqa: ANN401 - dataclasses.field returns Any by design
     default: object = () if many else None
-    return dataclasses.field(default=default, repr=shown, metadata={"privacy": privacy})
+    metadata = {"privacy": privacy, "meaning": meaning, "words": words}
+    return dataclasses.field(default=default, repr=shown, metadata=metadata)
 
 
-def neutral(*, many: bool = False) -> Any:  # noqa: ANN401 - as _of
-    """Declare a field that reveals nothing about a person."""
-    return _of(Privacy.NEUTRAL, many=many)
+def neutral(meaning: str, *, many: bool = False) -> Any:  # noqa: ANN401 - as _of
+    """Declare a field that reveals nothing about a person, and its *meaning* in one line.
+
+    Pages, schemas and the types of the SDKs give the meaning of a field as it stands here.
+    """
+    return _of(Privacy.NEUTRAL, meaning, many=many)
 
 
-def personal(*, many: bool = False, shown: bool = True) -> Any:  # noqa: ANN401 - as _of
+def personal(meaning: str, *, many: bool = False, shown: bool = True) -> Any:  # noqa: ANN401 - as _of
     """Declare a field that identifies or describes a person. *shown*: whether a repr shows it."""
-    return _of(Privacy.PERSONAL, many=many, shown=shown)
+    return _of(Privacy.PERSONAL, meaning, many=many, shown=shown)
 
 
-def realtime(*, many: bool = False) -> Any:  # noqa: ANN401 - as _of
-    """Declare a field that says what goes on right now; never stored anywhere."""
-    return _of(Privacy.REALTIME, many=many)
+def realtime(meaning: str, *, many: bool = False, words: Words | None = None) -> Any:  # noqa: ANN401 - as _of
+    """Declare a field that says what goes on right now; never stored anywhere.
+
+    A figure with *words* stands in the web client's list of figures; the views place the others themselves.
+    """
+    return _of(Privacy.REALTIME, meaning, many=many, words=words)
 
 
 _MASK_SHOWS: Final = 3

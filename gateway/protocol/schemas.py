@@ -88,7 +88,9 @@ def _or_null(field: Schema) -> Schema:
     if isinstance(kind, str) and kind != "object":
         return field | {"type": [kind, "null"]}
     if "$ref" in field or kind == "object":  # generators lose the values of an object that has two types
-        beside = {name: value for name, value in field.items() if name.startswith("x-")}
+        beside = {
+            name: value for name, value in field.items() if name.startswith("x-") or name == "description"
+        }
         inner = {name: value for name, value in field.items() if name not in beside}
         return {"anyOf": [inner, {"type": "null"}], **beside}
     return field  # it is nullable already
@@ -220,14 +222,15 @@ class _WithoutDefaults(GenerateJsonSchema):
 
 
 def _mark(schema: Schema, of: type[Any]) -> None:
-    """Add which members are always there, and how each may be handled."""
+    """Add which members are always there, what each means and how it may be handled."""
     required = [field.name for field in dataclasses.fields(of) if _is_required(field)]
     if required:
         schema["required"] = required
     for field in dataclasses.fields(of):
         privacy = field.metadata.get("privacy")
         if isinstance(privacy, Privacy):
-            schema["properties"][field.name]["x-privacy"] = privacy.value
+            said = {"description": field.metadata["meaning"], "x-privacy": privacy.value}
+            schema["properties"][field.name] |= said
 
 
 def _is_required(field: dataclasses.Field[Any]) -> bool:
@@ -402,23 +405,28 @@ def classified(
         privacy = field.metadata.get("privacy")
         if not isinstance(privacy, Privacy):
             raise TypeError(f"{of.__name__}.{field.name} has no privacy class")
-        stricter = max(privacy, outer, key=_STRICTNESS.index)
-        part, many = _part(hints[field.name])
+        part, many = part_of(hints[field.name])
         if part is None:
-            yield prefix + field.name, stricter
+            yield prefix + field.name, stricter(privacy, outer)
         else:
-            yield from classified(part, f"{prefix}{field.name}{'[]' if many else ''}.", stricter)
+            path = f"{prefix}{field.name}{'[]' if many else ''}."
+            yield from classified(part, path, stricter(privacy, outer))
 
 
 _STRICTNESS: Final = (Privacy.NEUTRAL, Privacy.PERSONAL, Privacy.REALTIME, Privacy.CREDENTIAL)
 
 
-def _part(hint: object) -> tuple[type[Any] | None, bool]:
+def stricter(one: Privacy, other: Privacy) -> Privacy:
+    """Return which of two classes allows less."""
+    return max(one, other, key=_STRICTNESS.index)
+
+
+def part_of(hint: object) -> tuple[type[Any] | None, bool]:
     """Return the dataclass inside *hint*, if any, and whether there are many of it."""
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return hint, False
     for inner in get_args(hint):
-        part, many = _part(inner)
+        part, many = part_of(inner)
         if part is not None:
             return part, many or getattr(hint, "__origin__", None) is tuple
     return None, False

@@ -18,12 +18,16 @@ export type Value = Readonly<Record<string, any>>;
 /** Who set a state: a role, never a name. */
 export type Actor = RequestedBy;
 // Casts: `live.mirror.get('agent:5') as Agent`, `live.mirror.get('catalogue:reasons') as Reasons`.
-// ---- resources: written by docs/_generate/sdk_types.py ----
+// ---- resources: written by docs/_generate/fields.py ----
 /** One skill of an agent. */
 export type AgentSkill = {
+  /** The id of a skill of the agent. */
   readonly skill_id: string;
+  /** How well the agent has the skill. */
   readonly level?: number;
+  /** How much the agent is preferred for the skill. */
   readonly preference?: number;
+  /** Whether contacts are routed to the agent by the skill. */
   readonly active?: boolean;
 };
 /** Whether contacts are routed to an agent. Busy is never a routing state. */
@@ -40,63 +44,107 @@ export type HandlingState =
   | 'unknown';
 /** One contact that an agent has in hand. */
 export type Handling = {
+  /** The id of the contact. */
   readonly contact_id: string;
+  /** The medium of the contact. */
   readonly media?: Medium;
+  /** How far the agent is with the contact. */
   readonly state?: HandlingState;
+  /** When this state began. */
   readonly since_ms?: number;
+  /** Whether the contact came to the agent directly, not from a queue. */
   readonly direct?: boolean;
+  /** The queue from which the contact came. */
   readonly queue_id?: string;
 };
 /** What follows an agent's contact. */
 export type PostProcessing = {
+  /** When post-processing began. */
   readonly since_ms?: number;
+  /** When post-processing ends by itself. */
   readonly ends_at_ms?: number;
+  /** Whether post-processing can still be extended. */
   readonly extendable?: boolean;
+  /** The routing state that follows post-processing. */
   readonly next_state?: RoutingState;
+  /** The reason of the state that follows. */
   readonly reason_id?: string;
 };
 /** Whether post-processing begins by itself; only sent of one's own agent. */
 export type AutoPostProcessing = {
+  /** Whether post-processing follows each contact by itself; only on the user's own agent. */
   readonly on?: boolean;
+  /** How long post-processing lasts that follows by itself; only on the user's own agent. */
   readonly duration_s?: number;
 };
 /** State of one medium of an agent. */
 export type Switch = 'off' | 'on' | 'failed' | 'unknown';
 /** Which media an agent is logged on to. */
 export type Media = {
+  /** Whether the agent is logged on to calls. */
   readonly voice?: Switch;
+  /** Whether the agent is logged on to callbacks. */
   readonly callback?: Switch;
+  /** Whether the agent is logged on to e-mail. */
   readonly email?: Switch;
+  /** Whether the agent is logged on to web collaboration. */
   readonly web_collaboration?: Switch;
+  /** Whether the agent is logged on to open media. */
   readonly open_media?: Switch;
 };
 /** A user to whom contacts are routed. */
 export type Agent = Value & {
+  /** The agent's name. */
   readonly display_name?: string;
+  /** The extension at which contacts reach the agent. */
   readonly extension?: string;
+  /** The groups that the agent is a member of. */
   readonly group_ids: readonly string[];
+  /** The queues that the agent serves. */
   readonly queue_ids: readonly string[];
+  /** The agent's skills. */
   readonly skills: readonly AgentSkill[];
+  /** Whether contacts are routed to the agent; there is no state "busy": `handling` shows it. */
   readonly routing_state?: RoutingState;
+  /** When the routing state began. */
   readonly routing_state_since_ms?: number;
+  /** The reason of the routing state. */
   readonly reason_id?: string;
+  /** Who set the routing state; a role, never a name. */
   readonly routing_state_by?: RequestedBy;
+  /** The state that follows when handling ends. */
   readonly pending_routing_state?: RoutingState;
+  /** Who requested the pending routing state; a role, never a name. */
   readonly pending_by?: RequestedBy;
+  /** The reason of the pending routing state. */
   readonly pending_reason_id?: string;
+  /** `true` while post-processing was requested to follow the contact that is being handled. */
   readonly pending_post_processing?: boolean;
+  /** The contacts that the agent has in hand. */
   readonly handling: readonly Handling[];
+  /** What follows the agent's contact. */
   readonly post_processing?: PostProcessing;
+  /** Whether post-processing begins by itself. */
   readonly auto_post_processing?: AutoPostProcessing;
+  /** The media that the agent is logged on to. */
   readonly media?: Media;
+  /** Presence as the OSCC-E Server names it. */
   readonly presence_state?: string;
+  /** Whether the agent is logged on with a remote number. */
   readonly logged_on_remotely?: boolean;
+  /** Whether the agent's app is connected, by the OSCC-E Server. */
   readonly app_present?: boolean;
+  /** Since when the agent's app is not connected. */
   readonly app_absent_since_ms?: number;
+  /** Contacts handled since `day_start_ms`. */
   readonly handled_today?: number;
+  /** Time in conversation since `day_start_ms`. */
   readonly talk_s_today?: number;
+  /** When the count of `handled_today` and `talk_s_today` began. */
   readonly day_start_ms?: number;
+  /** The actions that the state allows; a client offers those that its rights allow too. */
   readonly allowed_actions: readonly string[];
+  /** The version of the skills; for `if_version`. */
   readonly version?: number;
 };
 export type QueueLevel = 'ok' | 'attention' | 'action' | 'unknown';
@@ -104,70 +152,121 @@ export type ParameterScalar = boolean | number | string | null;
 export type ParameterValue = boolean | number | string | readonly ParameterScalar[] | null;
 /** A queue and its figures. */
 export type Queue = Value & {
+  /** The name of the queue. */
   readonly name?: string;
+  /** The medium of its contacts. */
   readonly media?: Medium;
+  /** The skills that an agent needs to serve the queue; `null` where the server does not report them. */
   readonly skill_ids?: readonly string[];
+  /** Contacts that wait in the queue now. */
   readonly contacts_waiting?: number;
+  /** When the contact that has waited longest came; `null` when none waits. */
   readonly oldest_since_ms?: number;
+  /** Share of contacts that were answered in time, by `service_level_formula`; `null` when there was none to count. */
   readonly service_level_pct?: number;
+  /** The wait that counts as "in time". */
   readonly service_level_threshold_s?: number;
+  /** The OSCC-E Server's formula of the service level. */
   readonly service_level_formula?: string;
+  /** Share of finished contacts that were abandoned before an answer; `null` when none has finished. */
   readonly abandoned_rate_pct?: number;
+  /** The OSCC-E Server's estimate for a contact that comes now. */
   readonly estimated_wait_s?: number;
+  /** Agents of the queue who are logged on. */
   readonly agents_logged_on?: number;
+  /** Agents available, without a contact or post-processing. */
   readonly agents_available?: number;
+  /** Agents who handle a contact, of any queue. */
   readonly agents_handling?: number;
+  /** Agents in post-processing. */
   readonly agents_post_processing?: number;
+  /** Agents unavailable, without a contact or post-processing. */
   readonly agents_unavailable?: number;
+  /** Agents in work, without a contact or post-processing. */
   readonly agents_work?: number;
+  /** When the count of the next five fields began. */
   readonly window_start_ms?: number;
+  /** Contacts that came. */
   readonly received?: number;
+  /** Contacts that were answered. */
   readonly answered?: number;
+  /** Contacts that were abandoned before an answer. */
   readonly abandoned?: number;
+  /** The mean wait of answered contacts; `null` when none was answered. */
   readonly average_wait_s?: number;
+  /** The longest wait; `null` when the OSCC-E Server has none. */
   readonly maximum_wait_s?: number;
+  /** The OSCC-E Server's judgement of the queue. */
   readonly level?: QueueLevel;
-  readonly routing_parameters: Readonly<Record<string, ParameterValue>>;
+  /** The value of each routing parameter, by name; a reference is an id. */
+  readonly routing_parameters?: Readonly<Record<string, ParameterValue>>;
+  /** The version of the routing parameters; for `if_version`. */
   readonly version?: number;
 };
 /** A group of agents and its figures. */
 export type Group = Value & {
+  /** The name of the group. */
   readonly name?: string;
+  /** Members who are logged on. */
   readonly users_logged_on?: number;
+  /** Members who are available, without a contact or post-processing. */
   readonly users_idle?: number;
+  /** Members with a contact or in post-processing. */
   readonly users_busy?: number;
+  /** All other members who are logged on. */
   readonly users_away?: number;
+  /** Members with a contact from a queue. */
   readonly users_handling_routed?: number;
+  /** Members with a direct contact. */
   readonly users_handling_direct?: number;
+  /** Contacts that wait in the queues of the group. */
   readonly calls_waiting?: number;
-  readonly routing_parameters: Readonly<Record<string, ParameterValue>>;
+  /** The value of each routing parameter, by name; a reference is an id. */
+  readonly routing_parameters?: Readonly<Record<string, ParameterValue>>;
+  /** The version of the routing parameters; for `if_version`. */
   readonly version?: number;
 };
 /** Figures over several queues. */
 export type Aggregate = Value & {
+  /** The name of the aggregate. */
   readonly name?: string;
+  /** Its queues. */
   readonly queue_ids: readonly string[];
+  /** Contacts that wait in these queues now. */
   readonly contacts_waiting?: number;
+  /** Share of contacts of these queues that were answered in time; `null` when there was none to count. */
   readonly service_level_pct?: number;
+  /** When the contact that has waited longest came; `null` when none waits. */
   readonly oldest_since_ms?: number;
 };
 /** State of one of OSCC-E's functions. */
 export type FunctionState = 'up' | 'degraded' | 'down' | 'unknown';
 /** Which functions of the OSCC-E Server work. */
 export type Functions = {
+  /** The state of realtime figures. */
   readonly realtime?: FunctionState;
+  /** The state of routing. */
   readonly routing?: FunctionState;
+  /** The state of administration. */
   readonly administration?: FunctionState;
+  /** The state of calls. */
   readonly voice?: FunctionState;
+  /** The state of e-mail. */
   readonly email?: FunctionState;
+  /** The state of callbacks. */
   readonly callback?: FunctionState;
+  /** The state of web collaboration. */
   readonly web_collaboration?: FunctionState;
+  /** The state of agents with a remote number. */
   readonly remote_agent?: FunctionState;
 };
 /** The OSCC-E Server itself. */
 export type Site = Value & {
+  /** The version of the OSCC-E Server's extensions for the gateway. */
   readonly extensions_version?: string;
+  /** The version of the contact centre. */
   readonly contact_center_version?: string;
+  /** Which functions of the OSCC-E Server work. */
   readonly functions?: Functions;
 };
 /** What a session may do, as OSCC-E granted it. */
@@ -179,60 +278,93 @@ export type Right =
   | 'own_post_processing';
 /** How the user's previous session ended. */
 export type LastEnd = {
+  /** Why the user's previous session ended. */
   readonly reason?: string;
+  /** Who ended it. */
   readonly by?: string;
+  /** When it ended. */
   readonly at_ms?: number;
 };
 /** The session's own user, as one session may see them. */
 export type Me = Value & {
+  /** The id of the user. */
   readonly user_id?: string;
+  /** The user's name. */
   readonly display_name?: string;
+  /** The id of the user's own agent; `null` for a user without one. */
   readonly agent?: string;
+  /** What the session may do. */
   readonly rights: readonly Right[];
+  /** How many resources the session may see. */
   readonly scope_size?: number;
+  /** The number to which contacts are routed: whole in the Remote Assistant's session, masked in the user's others. */
   readonly remote_number?: string;
+  /** How the user's previous session ended. */
   readonly last_end?: LastEnd;
 };
 /** A skill that agents may have, with its bounds. */
 export type Skill = {
+  /** The id of the skill. */
   readonly skill_id: string;
+  /** The name. */
   readonly name?: string;
+  /** The lowest level that an agent may have. */
   readonly level_min?: number;
+  /** The highest level that an agent may have. */
   readonly level_max?: number;
+  /** The lowest preference that an agent may have. */
   readonly preference_min?: number;
+  /** The highest preference that an agent may have. */
   readonly preference_max?: number;
 };
 /** The catalogue of skills. */
 export type Skills = Value & {
+  /** All skills. */
   readonly skills: readonly Skill[];
 };
 export type ReasonKind = 'unavailable' | 'work' | 'post_processing' | 'wrapup';
 /** A reason that agents may give for a state. A state needs one when any reason lists it. */
 export type Reason = {
+  /** The id of the reason. */
   readonly reason_id: string;
+  /** What it is given for: a state, or a contact that has ended (`wrapup`). */
   readonly kind?: ReasonKind;
+  /** The name. */
   readonly name?: string;
+  /** The states that need a reason. */
   readonly required_for: readonly string[];
 };
 /** The catalogue of reasons. */
 export type Reasons = Value & {
+  /** All reasons. */
   readonly reasons: readonly Reason[];
 };
 /** A routing parameter of queues or groups, with its type and bounds. */
 export type RoutingParameter = {
+  /** The name of the parameter, as in `routing_parameters`. */
   readonly name: string;
+  /** What has the parameter: `Queue` or `Group`. */
   readonly applies_to: string;
+  /** The type of the value, as the OSCC-E Server names it. */
   readonly data_type: string;
+  /** The lowest value. */
   readonly min?: number;
+  /** The highest value. */
   readonly max?: number;
+  /** The distance between two values. */
   readonly step?: number;
+  /** The values to choose from; `null` where any value within the bounds may be set. */
   readonly values?: readonly ParameterValue[];
+  /** The unit of the value. */
   readonly unit?: string;
+  /** Whether the parameter cannot be set. */
   readonly read_only?: boolean;
+  /** The value that the parameter has until it is set; a reference is an id. */
   readonly default?: ParameterValue;
 };
 /** The catalogue of routing parameters. */
 export type RoutingParameters = Value & {
+  /** All routing parameters. */
   readonly parameters: readonly RoutingParameter[];
 };
 // ---- end of the resources ----

@@ -2,6 +2,7 @@
 import {agentRow, inOrder, namesChanged} from './agents.js';
 import {setAll} from './bulk.js';
 import {choiceControl, edit, numberControl, switchControl, textControl} from './edit.js';
+import {FIGURES} from './figures.js';
 import {NAMES} from './levels.js';
 import {sparkline, why} from './queues.js';
 import {allowed, askState, count, ICONS, stateIcon, stateOf, tick, timer, withReason} from './states.js';
@@ -14,6 +15,7 @@ import {
   fill,
   h,
   icon,
+  language,
   NONE,
   num,
   pct,
@@ -258,26 +260,11 @@ export class Place {
       ],
     );
     this.drawStates(Object.fromEntries(OF_QUEUE.map(([name, field]) => [name, queue[field]])));
-    fill(
-      this.more,
-      [
-        queue.received,
-        queue.answered,
-        queue.abandoned,
-        queue.abandoned_rate_pct,
-        queue.average_wait_s,
-        queue.maximum_wait_s,
-        queue.media,
-      ],
-      () => [
-        fact(t('media'), tOr(`media.${queue.media}`, queue.media ?? NONE)),
-        fact(t('q.received'), whole(queue.received)),
-        fact(t('q.answered'), whole(queue.answered)),
-        fact(t('q.abandoned'), `${whole(queue.abandoned)} · ${pct(queue.abandoned_rate_pct)}`),
-        fact(t('q.average'), seconds(queue.average_wait_s)),
-        fact(t('q.maximum'), seconds(queue.maximum_wait_s)),
-      ],
-    );
+    const rate = queue.abandoned_rate_pct;
+    fill(this.more, [figures('queue', queue), rate, queue.media], () => [
+      fact(t('media'), tOr(`media.${queue.media}`, queue.media ?? NONE)),
+      ...facts('queue', queue, {abandoned: ` · ${pct(rate)}`}),
+    ]);
   }
 
   drawGroup(group) {
@@ -291,11 +278,7 @@ export class Place {
         big(t('g.away'), whole(group.users_away)),
       ],
     );
-    fill(this.more, [group.calls_waiting, group.users_handling_routed, group.users_handling_direct], () => [
-      fact(t('g.calls'), whole(group.calls_waiting)),
-      fact(t('g.routed'), whole(group.users_handling_routed)),
-      fact(t('g.direct'), whole(group.users_handling_direct)),
-    ]);
+    fill(this.more, figures('group', group), () => facts('group', group));
   }
 
   /** How many are in each state; a tap lists only those. */
@@ -471,3 +454,10 @@ export class Place {
 const seconds = (value) => (value === null || value === undefined ? NONE : span(value * 1000));
 export const big = (label, value) => h('div', {class: 'big'}, h('dt', {}, label), h('dd', {}, value));
 export const fact = (label, value) => h('div', {}, h('dt', {}, label), h('dd', {}, value));
+const written = {integer: whole, number: num, percent: pct, seconds, instant: timer};
+const figures = (kind, value) => FIGURES[kind].map(([field]) => value[field]);
+/** The figures that the gateway declares with words. @param {Record<string, string>} beside more of a figure */
+const facts = (kind, value, beside = {}) =>
+  FIGURES[kind].map(([field, unit, words]) =>
+    fact(words[language], [written[unit](value[field]), beside[field]].filter(Boolean)),
+  );

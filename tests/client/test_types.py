@@ -7,7 +7,7 @@ from typing import Final, get_type_hints
 
 import pytest
 
-from docs._generate import sdk_types
+from docs._generate import fields as generated
 from gateway import client
 from gateway.client import values
 from gateway.domain.resources import RESOURCES
@@ -15,7 +15,7 @@ from gateway.protocol.schemas import frame_schemas
 
 SCHEMAS: Final = frame_schemas()
 RESOURCE_NAMES: Final = [of.__name__ for of in RESOURCES.values()]
-PARTS: Final = [name for name in sdk_types.types() if "properties" in SCHEMAS[name]]
+PARTS: Final = [name for name in generated.types() if "properties" in SCHEMAS[name]]
 
 
 def fields(name: str) -> set[str]:
@@ -29,7 +29,7 @@ def test_python_knows_every_field(name: str) -> None:
 
 @pytest.mark.parametrize("name", PARTS)
 def test_javascript_knows_every_field(name: str) -> None:
-    text = sdk_types.TYPESCRIPT.read_text("utf-8")
+    text = generated.TYPESCRIPT.read_text("utf-8")
     (body,) = re.findall(
         rf"^export type {name} = (?:Value & )?\{{$(.*?)^\}};$", text, re.MULTILINE | re.DOTALL
     )
@@ -42,4 +42,4 @@ def test_each_resource_has_a_type_that_is_exported() -> None:
 
 
 def test_the_files_are_fresh() -> None:
-    assert sdk_types.main(["--check"]) == 0
+    assert generated.main(["--check"]) == 0

@@ -15,11 +15,11 @@ from gateway.domain.upstream import LogOn, Part, Source
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    name: str | None = personal()
-    names: tuple[str, ...] = personal(many=True)
-    kind: str | None = neutral()
-    state: str | None = realtime()
-    states: tuple[str, ...] = realtime(many=True)
+    name: str | None = personal("what it is")
+    names: tuple[str, ...] = personal("what it is", many=True)
+    kind: str | None = neutral("what it is")
+    state: str | None = realtime("what it is")
+    states: tuple[str, ...] = realtime("what it is", many=True)
 
 
 @pytest.mark.parametrize(

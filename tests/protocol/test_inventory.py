@@ -29,15 +29,15 @@ def test_every_field_of_every_resource_stands_in_the_inventory_once(name: str) -
 
 @dataclass(frozen=True)
 class _Part:
-    id: str = neutral()
-    deep: str = realtime()
+    id: str = neutral("what it is")
+    deep: str = realtime("what it is")
 
 
 @dataclass(frozen=True)
 class _Whole:
-    alone: str = neutral()
-    one: _Part | None = personal()
-    many: tuple[_Part, ...] = realtime(many=True)
+    alone: str = neutral("what it is")
+    one: _Part | None = personal("what it is")
+    many: tuple[_Part, ...] = realtime("what it is", many=True)
 
 
 def test_parts_are_as_strict_as_what_holds_them() -> None:
@@ -52,13 +52,13 @@ def test_parts_are_as_strict_as_what_holds_them() -> None:
 
 @dataclass(frozen=True)
 class _Careless:
-    fine: str = neutral()
+    fine: str = neutral("what it is")
     forgotten: str = ""
 
 
 @dataclass(frozen=True)
 class _Outer:
-    part: _Careless | None = neutral()
+    part: _Careless | None = neutral("what it is")
 
 
 @pytest.mark.parametrize("of", [_Careless, _Outer])

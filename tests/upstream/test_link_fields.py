@@ -24,6 +24,8 @@ PAGE: Final = Path(__file__).parents[2] / "docs" / "oscce-link.md"
 WEB: Final = Path(__file__).parents[2] / "gateway" / "web"
 NOT_SHOWN: Final = {"agents_logged_on"}
 """The web client shows its summands instead."""
+NO_FIGURES: Final = {"service_level_threshold_s", "service_level_formula", "window_start_ms"}
+"""How figures are counted, not what goes on."""
 TIME_MS: Final = 1_700_000_000_000
 SAMPLES: Final = (7, 7.5, "Attention")
 
@@ -110,6 +112,17 @@ def test_a_field_is_named_in_the_row_of_the_page(kind: model.Kind, name: str) ->
 @EACH
 def test_a_field_is_read_from_the_link(kind: model.Kind, name: str) -> None:
     assert filled(kind, name).value != mapped(kind).value, f"no field of the resource is filled by {name}"
+
+
+def test_every_figure_is_realtime_data() -> None:
+    misnamed = {
+        field
+        for kind, name in FIELDS
+        for field, privacy in classified(FIGURES[kind].resource)
+        if getattr(composed(kind, filled(kind, name)), field) != getattr(composed(kind, mapped(kind)), field)
+        and privacy is not Privacy.REALTIME
+    }
+    assert misnamed == NO_FIGURES
 
 
 @EACH

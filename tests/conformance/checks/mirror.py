@@ -67,13 +67,13 @@ async def _every_field(stage: Stage, *prefixes: str) -> None:
     await stage.holds("a field of a patch is lost", **wanted)
 
 
-@check("mirror.fields_of_agents", "| `routing_state_by` R | who set the routing state:")
+@check("mirror.fields_of_agents", "| `routing_state_by` R |")
 async def fields_of_agents(stage: Stage) -> None:
     """Every field that the page lists is held, and patched."""
     await _every_field(stage, "agent:")
 
 
-@check("mirror.fields_of_queues", "| `skill_ids[]` | the skills that an agent needs to serve the queue;")
+@check("mirror.fields_of_queues", "| `skill_ids[]` |")
 async def fields_of_queues(stage: Stage) -> None:
     """Every field that the page lists is held, and patched; so of groups and aggregates."""
     await _every_field(stage, "queue:", "group:", "aggregate:")
