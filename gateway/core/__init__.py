@@ -1,1 +1,1 @@
-"""Pure state machines: they get inputs and the time, and return data."""
+"""Pure state machines: they receive inputs and the time, and return data."""

@@ -1,4 +1,4 @@
-"""State machines of the bus: does it carry messages, does it take writes, and which nodes listen.
+"""State machines of the bus: whether it carries messages and accepts writes, and which nodes receive.
 
 Pure. *now* is monotonic seconds. Messages are judged by a probe that a node publishes to its own inbox.
 """
@@ -15,20 +15,20 @@ from gateway.domain.model import NodeId
 
 ASK_EVERY_S: Final = 1.0
 UNHEARD_S: Final = 1.0
-"""How far apart two questions must be that no node received."""
+"""Minimum time between two requests that no node received, before the node counts as unreachable."""
 UNANSWERED_S: Final = 3.0
 
 
 @dataclass(slots=True)
 class _Peer:
-    """What is known of one node. Numbers up to *settled* no longer matter."""
+    """Data about one node. Requests with numbers up to *settled* no longer matter."""
 
     settled: int
     asked_at: float = -math.inf
     received: int = 0
-    """The newest question of which it is known whether a node received it."""
+    """The newest request for which it is known whether a node received it."""
     waits_for: int = 0
-    """The newest question that a node received."""
+    """The newest request that a node received."""
     waits_since: float | None = None
     unheard_since: float | None = None
     unheard_at: float = -math.inf
@@ -41,19 +41,18 @@ class _Peer:
 class Peers:
     """Signs of life of the owner nodes that this node follows.
 
-    Each is asked at least once a second, if only to see that it runs. A question has a number. Its result
-    is reported by :meth:`received` and :meth:`answered`, in any order. A refusal of the bus is not, as
-    it shows nothing of the node.
+    Each gets a request at least once a second, which also tests it. A request has a number. Its result is
+    reported by :meth:`received` and :meth:`answered`, in any order. A refusal by the bus is not reported,
+    since it shows nothing about the node.
 
-    Bounded: nothing is remembered but of nodes that are followed, and of each the same few numbers
-    however often it is asked.
+    Bounded: only followed nodes have an entry, of constant size.
 
-    Invariants: a node is deaf only when no node received two questions at least 1 s apart and nothing
-    showed otherwise between, or when a question that was received, and every later one, has had no
-    answer for 3 s.
+    Invariants: a node is deaf (it does not receive) only in two cases. No node received two requests at least
+    1 s apart, without a sign of life in between. Or a request that was received, and every later one, has had
+    no answer for 3 s.
 
     Args:
-        first: The number before that of its first question: another life of the node counts elsewhere.
+        first: The number before that of its first request; each life of the node begins at another one.
     """
 
     def __init__(self, first: int = 0) -> None:
@@ -64,22 +63,22 @@ class Peers:
         return len(self._peers)
 
     def follow(self, nodes: Iterable[NodeId]) -> None:
-        """Follow exactly *nodes*; what is known of others is forgotten."""
+        """Follow exactly *nodes*; the data of others is removed."""
         self._peers = {node: self._peers.get(node) or _Peer(self._number) for node in nodes}
 
     # ---- questions ----
 
     def due(self, now: float) -> tuple[NodeId, ...]:
-        """Return the nodes that are to be asked now, even if there is nothing to ask."""
+        """Return the nodes that need a request now, even an empty one."""
         return tuple(node for node, peer in self._peers.items() if now >= peer.asked_at + ASK_EVERY_S)
 
     @property
     def due_at(self) -> float:
-        """When the next node is to be asked; inf when none is followed."""
+        """When the next request is due; inf when no node is followed."""
         return min((peer.asked_at + ASK_EVERY_S for peer in self._peers.values()), default=math.inf)
 
     def asking(self, node: NodeId, now: float) -> int:
-        """Record that *node* is asked, and return the question's number: above all before."""
+        """Record that a request is sent to *node*, and return its number: above all earlier ones."""
         self._number += 1
         peer = self._peers.get(node)
         if peer is not None:
@@ -87,7 +86,7 @@ class Peers:
         return self._number
 
     def received(self, node: NodeId, number: int, receivers: int, now: float) -> None:
-        """Record how many were subscribed when a question was published."""
+        """Record how many nodes were subscribed when a request was published."""
         peer = self._peers.get(node)
         if peer is None or number <= max(peer.settled, peer.received):
             return
@@ -101,30 +100,30 @@ class Peers:
             peer.unheard_at = now
 
     def answered(self, node: NodeId, number: int, now: float) -> None:
-        """Record an answer. It settles every question up to its own, as questions arrive in order."""
+        """Record an answer. It settles all requests up to its own, as requests arrive in order."""
         peer = self._peers.get(node)
         if peer is None or not peer.settled < number <= self._number:
             return
         peer.settled = number
         peer.unheard_since = None
-        # what is still open counts from this sign of life, so that only one time must be remembered
+        # open requests count from this sign of life, so that one time is enough
         peer.waits_since = None if peer.waits_since is None or number >= peer.waits_for else now
 
     # ---- queries ----
 
     def deaf(self, now: float) -> frozenset[NodeId]:
-        """Return the followed nodes that no longer listen."""
+        """Return the followed nodes that do not receive."""
         return frozenset(node for node, peer in self._peers.items() if peer.is_deaf(now))
 
 
 class BusState(enum.StrEnum):
-    """How the bus stands, as the node's own probes see it."""
+    """State of the bus, as the node's own probes show it."""
 
     DEGRADED = "degraded"
     LIVE = "live"
     DOWN = "down"
     RECOVERING = "recovering"
-    """It carries messages again; what was lost meanwhile is being asked for."""
+    """It carries messages again; lost ones are being requested."""
 
 
 TRANSITIONS: Final[dict[tuple[BusState, str], BusState]] = {
@@ -139,34 +138,36 @@ TRANSITIONS: Final[dict[tuple[BusState, str], BusState]] = {
 }
 
 PROBE_S: Final = 1.0
-"""Time between probes. Whatever must be asked every 5 s is found five times sooner, so that phones learn
-within 2 s that the bus is gone; a probe costs one message of a few bytes."""
+"""Time between probes. Nodes that need a request every 5 s get it five times sooner, so that phones show
+within 2 s that the bus is gone. A probe costs one message of a few bytes.
+"""
 ROUND_TRIP_S: Final = 1.0
-"""A probe that takes as long has failed."""
+"""A probe that takes this long has failed."""
 DOWN_S: Final = 5.0
-"""After how long of nothing coming back a degraded bus is down."""
+"""Time without any returned probe after which a degraded bus is down."""
 _UNBROKEN_S: Final = PROBE_S + ROUND_TRIP_S
-"""Good probes that lie further apart show nothing of what was between them: this process may have slept."""
+"""Good probes that are further apart show nothing about the time between them: this process may have been
+stopped.
+"""
 
 
 class BusMachine:
     """The bus, as one node sees it.
 
-    It begins degraded, not down and not live: a process that starts without its bus serves phones at
-    once, but takes no user over before it has tried for as long as any other node
-    would have; and it shows nothing as live before a probe of its own came back.
+    It begins as degraded, neither down nor live. A process that starts without its bus serves phones at once.
+    But it takes no user over before it has tried for as long as any other node, and it shows no data as live
+    before its own probe has returned.
 
-    A probe that comes back late heals nothing, as a slow bus is not live; but it shows that the bus is
-    there: a bus is down only after nothing came back for 5 s. Those count from when the trouble was
-    seen, so that a process which slept does not take its own sleep for an outage.
+    A late probe does not make the bus live, as a slow bus is not live. But it shows that the bus is
+    reachable. A bus is down only after no probe returned for 5 s. This time counts from the detection of the
+    trouble, so that a stopped process does not count its own stop as an outage.
 
-    Invariants: one probe is under way at most; no state is live while a probe failed after the last
-    that came back in time, or while what may have been lost is not asked for; an illegal transition
-    changes nothing.
+    Invariants: at most one probe is under way. No state is live after a failed probe until a later one
+    returns in time, nor before lost messages were requested. An illegal transition changes nothing.
 
     Args:
         now: When the node starts.
-        first: The number before that of its first probe: another life of the node counts elsewhere.
+        first: The number before that of its first probe; each life of the node begins at another one.
     """
 
     def __init__(self, now: float, first: int = 0) -> None:
@@ -188,7 +189,7 @@ class BusMachine:
         """Record that time passed; call at :attr:`due_at` at the latest.
 
         Returns:
-            Whether a probe is to be sent now: :meth:`probing`.
+            Whether to send a probe now, see :meth:`probing`.
         """
         if self._is_overdue(now):
             self.failed(self._number, now)
@@ -197,7 +198,7 @@ class BusMachine:
         return self._sent_at is None and now >= self._probe_at
 
     def probing(self, now: float) -> int:
-        """Record that a probe is sent, and return its number: that of the one under way if there is one."""
+        """Record that a probe is sent, and return its number, or that of the probe under way."""
         if self._sent_at is None:
             self._number += 1
             self._sent_at = now
@@ -205,7 +206,7 @@ class BusMachine:
         return self._number
 
     def returned(self, number: int, now: float) -> None:
-        """Record that a probe came back. What came back before, or was never sent, is ignored."""
+        """Record that a probe returned; one that returned before, or was never sent, is ignored."""
         if not self._returned < number <= self._number:
             return
         self._returned = number
@@ -220,7 +221,7 @@ class BusMachine:
             self.recovery += 1
 
     def failed(self, number: int, now: float) -> None:
-        """Record that a probe could not be sent, without waiting for its time to run out."""
+        """Record that a probe could not be sent, without waiting for its time-out."""
         if number != self._number or self._sent_at is None:
             return
         self._sent_at = None
@@ -231,18 +232,18 @@ class BusMachine:
     # ---- what may be lost ----
 
     def doubted(self) -> None:
-        """Record that messages may have been lost though no probe was: a connection was renewed unasked.
+        """Record that messages may have been lost although no probe was: a connection was renewed unasked.
 
-        As others may still be renewing theirs, the bus counts as healthy from its next probe only.
+        The bus counts as healthy from its next probe on, because other nodes may still be renewing theirs.
         """
         self._good_at = -math.inf
         if self._move("doubted"):
             self.recovery += 1
 
     def resynced(self, recovery: int) -> None:
-        """Record that all that may have been lost before this *recovery* is asked for.
+        """Record that everything that may have been lost before this *recovery* was requested.
 
-        That of an earlier one is ignored: more may have been lost since.
+        An earlier recovery is ignored, because more may have been lost since.
         """
         if recovery == self.recovery:
             self._move("resynced")
@@ -251,7 +252,7 @@ class BusMachine:
 
     @property
     def health(self) -> Literal["live", "degraded", "down"]:
-        """What phones are shown whose user is owned elsewhere."""
+        """Health that is shown to phones whose user another node owns."""
         match self.state:
             case BusState.LIVE:
                 return "live"
@@ -261,7 +262,7 @@ class BusMachine:
                 return "degraded"
 
     def is_healthy_for(self, now: float) -> float:
-        """Return for how long probes have come back in time without interruption, s; 0 when they do not."""
+        """Return how long probes have returned in time without interruption, s; 0 when they do not."""
         if self._is_overdue(now) or now - self._good_at >= _UNBROKEN_S:
             return 0.0
         return now - self._healthy_since
@@ -287,11 +288,11 @@ class BusMachine:
 
 
 REFUSED_S: Final = DOWN_S
-"""After how long of refused writes the store of leases counts as away, though messages pass."""
+"""Time of refused writes after which the lease store counts as away, although messages pass."""
 
 
 class StoreWrites:
-    """Whether the store of leases takes writes: out of memory or without replicas it refuses them all.
+    """Whether the lease store accepts writes: without memory or replicas it refuses them all.
 
     Invariant: either writes are refused, or they are taken, since the last look that found a change.
     """
@@ -312,5 +313,5 @@ class StoreWrites:
         return self._refused_since is not None and now - self._refused_since >= REFUSED_S
 
     def taken_for(self, now: float) -> float:
-        """Return for how long writes have not been refused, s; 0 while they are."""
+        """Return how long writes have been accepted, s; 0 while they are refused."""
         return 0.0 if self._refused_since is not None else now - self._taken_since

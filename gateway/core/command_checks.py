@@ -1,8 +1,8 @@
 """Checks of a command before it is sent, and the frames that answer it.
 
-Skills with their levels, reasons with their kinds, routing parameters with their types and bounds.
-Steps are a hint for editors and are not checked. Only OSCC-E can judge what depends on more than one
-resource (cycles, contradictions).
+It checks skills with their levels, reasons with their kinds, and routing parameters with their types and
+bounds. Steps are a hint for editors and are not checked. Only OSCC-E can check rules over several resources
+(cycles, contradictions).
 """
 
 from __future__ import annotations
@@ -75,14 +75,15 @@ from gateway.protocol.frames import (
 
 
 def check_command(command: Command, facts: SessionFacts, declared: Declared) -> None:
-    """Refuse what the session may not do, then what OSCC-E's functions or catalogues do not allow.
+    """Refuse a command that the session's rights, OSCC-E's functions or its catalogues do not allow.
 
-    What is out of scope is answered like what does not exist, so that a client cannot learn which ids are
-    in use. What OSCC-E has not declared yet is left to OSCC-E, as is what depends on present states.
+    A resource out of scope and one that does not exist get the same answer, so that a client cannot find out
+    which ids are in use. OSCC-E itself checks what it has not declared yet, and what depends on present
+    states.
 
     Raises:
-        GatewayError: ``forbidden``, ``not_found``, ``wrong_resource_kind``, ``function_unavailable``,
-            or what :mod:`gateway.core.command_checks` refuses.
+        GatewayError: ``forbidden``, ``not_found``, ``wrong_resource_kind``, ``function_unavailable``, or an
+            error of another check in this module.
     """
     rule = RULES[type(command)]
     if rule.application not in {None, facts.application} or not (
@@ -101,10 +102,10 @@ def check_command(command: Command, facts: SessionFacts, declared: Declared) -> 
 
 
 def deadline_ms(expires_at_ms: int, wall_ms: int, *, ahead_s: float, retry: bool) -> int:
-    """Return the deadline of a command; refuse one that is late already, or that would live too long.
+    """Return the deadline of a command; refuse one that is past, or too far ahead.
 
-    One that comes again is refused for neither: it may have been executed in time, which only its owner
-    knows. Where it would live too long it was given by the clock of another node, and counts as late.
+    A command that is sent again is not refused for either reason: it may have been executed in time, and only
+    its owner can tell. A deadline too far ahead was given by the clock of another node, and counts as past.
 
     Raises:
         GatewayError: ``expired`` or ``bad_request``.
@@ -120,7 +121,7 @@ def deadline_ms(expires_at_ms: int, wall_ms: int, *, ahead_s: float, retry: bool
 
 
 def _resource(command: Command, scope: Scope) -> str | None:
-    """Return the key of what the command is about; None: the session's own agent, or nothing."""
+    """Return the key of the resource of the command; None: the session's own agent, or no resource."""
     match command:
         case SetSkills() | SetAgentRoutingState():
             return _key(Kind.AGENT, command.agent_id, scope)
@@ -184,7 +185,7 @@ _REFERENCES: Final[Mapping[str, Kind]] = {
     }.items()
     for ending in ("", "_key", "_reference")
 }
-"""Data type → the kind of resource that its values name. The link's page names no data types."""
+"""Data type → the kind of resource to which its values refer. The link's page lists no data types."""
 _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "boolean": (bool,),
     "integer": (int,),
@@ -192,11 +193,11 @@ _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "string": (str,),
     "enum": (str,),
 }
-"""Data type → what its values are here; of a type that is not known OSCC-E judges."""
+"""Data type → the Python types of its values; OSCC-E checks values of an unknown type."""
 
 
 def check_skills(command: SetSkills, declared: Declared) -> None:
-    """Refuse skills that are named twice or do not exist, and levels and preferences out of range.
+    """Refuse duplicate or unknown skills, and levels and preferences out of range.
 
     Raises:
         GatewayError: ``duplicate_skill``, ``skill_unknown``, ``level_out_of_range``,
@@ -235,10 +236,10 @@ def check_skills(command: SetSkills, declared: Declared) -> None:
 def check_reason(
     command: SetAgentRoutingState | SetRoutingState, present: Agent | None, declared: Declared
 ) -> None:
-    """Refuse a reason that does not exist or belongs to another state, and a state that lacks one.
+    """Refuse a reason that does not exist or belongs to another state, and a missing reason.
 
-    The present state asked for again needs no reason: nothing changes. A reason belongs to the
-    state of its kind, and to those that need it.
+    A request for the present state needs no reason, as it changes nothing. A reason belongs to the state of
+    its kind, and to the states that require it.
 
     Raises:
         GatewayError: ``reason_required``, ``reason_unknown``, ``reason_wrong_kind``.
@@ -278,15 +279,15 @@ def check_parameters(
     """Refuse parameters that do not exist or cannot be changed, and values of the wrong type or size.
 
     Args:
-        changes: By name.
-        kind: Of the resource they are for.
-        present: Its parameters now. What is there may stay, whatever it is, and so may the default.
-        scope: What the session may see, and so refer to.
+        changes: New values by name.
+        kind: The kind of the resource.
+        present: Its parameters now. The present value and the default are always allowed.
+        scope: The resources that the session may see, and so refer to.
         declared: The catalogue.
 
     Raises:
-        GatewayError: ``parameter_unknown``, ``parameter_read_only``, ``wrong_type``,
-            ``value_out_of_range``, ``reference_unknown``; all name the parameter.
+        GatewayError: ``parameter_unknown``, ``parameter_read_only``, ``wrong_type``, ``value_out_of_range``,
+            ``reference_unknown``; all name the parameter.
     """
     known = declared.parameters(kind)
     if known is None:
@@ -307,7 +308,7 @@ def check_parameters(
 
 
 def _check_value(parameter: RoutingParameter, value: Parameter, scope: Scope) -> None:
-    """Check a value, or each member of a list; of null OSCC-E judges."""
+    """Check a value, or each member of a list; OSCC-E checks null."""
     for member in value if isinstance(value, tuple) else (value,):
         if member is not None:
             _check_member(parameter, member, scope)
@@ -334,7 +335,7 @@ def _check_member(parameter: RoutingParameter, value: Scalar, scope: Scope) -> N
 
 
 def _check_reference(name: str, value: Scalar, kind: Kind, scope: Scope) -> None:
-    """Refuse what is no id, and an id out of sight; both get the error of an id that does not exist."""
+    """Refuse a text that is no id, and an id out of scope; both get the error of an unknown id."""
     if not isinstance(value, str):
         raise _refusal(ErrorCode.WRONG_TYPE, "The value must be an id, or null.", name)
     parsed = parse_key(f"{kind}:{value}")
@@ -343,7 +344,7 @@ def _check_reference(name: str, value: Scalar, kind: Kind, scope: Scope) -> None
 
 
 def _is_same(one: Parameter, other: Parameter) -> bool:
-    """Distinguish equal values of one type: True is not 1."""
+    """Compare values of one type: True is not 1."""
     return type(one) is type(other) and one == other
 
 
@@ -381,13 +382,13 @@ _STATE_OF: Final = {field.name: attrgetter(field.name) for field in fields(Funct
 
 
 class Declared:
-    """Catalogues, functions and present values, as a user's mirror has them at this moment.
+    """Catalogues, functions and present values in a user's mirror at this moment.
 
-    None means: not known yet, so the command cannot be refused because of it.
+    None means that a value is unknown; then no command is refused because of it.
 
     Args:
         ledger: The user's mirror.
-        handle: The session that asks.
+        handle: The session of the command.
     """
 
     def __init__(self, ledger: Ledger, handle: str) -> None:
@@ -415,7 +416,7 @@ class Declared:
         return {each.name: each for each in found.parameters if each.applies_to == kind}
 
     def is_down(self, name: FunctionName) -> bool:
-        """Return whether a function of OSCC-E is known to be down."""
+        """Return whether OSCC-E reports a function as down."""
         site = self._value(SITE)
         if not isinstance(site, Site) or site.functions is None:
             return False
@@ -445,16 +446,16 @@ class Declared:
 
 
 REFUSED = "not_found"
-"""Why a topic is refused: unknown and foreign ones alike."""
+"""Why a topic is refused; the same for unknown topics and topics out of scope."""
 
 
 def topics_of(view: View) -> GrantedTopics:
-    """Return what became of the topics asked for."""
+    """Return the granted and the refused topics."""
     return GrantedTopics(view.granted, tuple(RefusedTopic(topic, REFUSED) for topic in view.refused))
 
 
 def outcome_view(outcome: Outcome) -> OutcomeView:
-    """Return an outcome as phones see it."""
+    """Return an outcome in the form that is sent to phones."""
     error = None if outcome.error is None else error_members(outcome.error)
     return OutcomeView(outcome.status.value, error, outcome.version)
 

@@ -1,7 +1,7 @@
 """Commands of one user: in flight, done, repeated, and the history kept after the user left.
 
-"Lifecycle" in docs/protocol.md: the same key with the same body has the same outcome and is never executed
-twice. A command whose fate cannot be known is not executed; its outcome is ``unknown``.
+"Commands" in docs/protocol.md: the same key with the same body has the same outcome and is never executed
+twice. A command that may have been executed without a record is not executed; its outcome is ``unknown``.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _ABSENT_MAX: Final = 10_000
 class CommandHistory(Generic[KeyT, WaiterT]):
     """The commands of the users of one node, by user.
 
-    Invariant: while a user is present, and until their outcomes are forgotten, they have one :class:`Calls`.
-    Bounded: of the absent users the one who left first is forgotten; then a retry is ``unknown``.
+    Invariant: a user has one :class:`Calls` while present, and until their outcomes are removed. Bounded: of
+    the absent users, the one who left first is removed; then a retry is ``unknown``.
     """
 
     def __init__(self, *, absent_max: int = _ABSENT_MAX) -> None:
@@ -39,15 +39,15 @@ class CommandHistory(Generic[KeyT, WaiterT]):
 
     @property
     def users(self) -> tuple[KeyT, ...]:
-        """The users of whom commands are known, or may be."""
+        """The users with stored commands, or who may have some."""
         return (*self._present, *self._absent)
 
     def of(self, user: KeyT) -> Calls[WaiterT] | None:
-        """Return the user's commands, if any are known."""
+        """Return the user's commands, if there are any."""
         return self._present[user] if user in self._present else self._absent.get(user)
 
     def came(self, user: KeyT) -> Calls[WaiterT]:
-        """Return the user's commands; the user is present from now on."""
+        """Return the user's commands, and record that the user is present."""
         if user not in self._present:
             self._present[user] = self._absent.pop(user) if user in self._absent else Calls()
         return self._present[user]
@@ -62,19 +62,19 @@ class CommandHistory(Generic[KeyT, WaiterT]):
             self._absent.popitem(last=False)
 
     def expire(self, now: float) -> None:
-        """Forget those whose outcomes were all kept long enough."""
+        """Remove the users whose outcomes were all kept long enough."""
         for user, calls in list(self._absent.items()):
             calls.expire(now)
             if not len(calls):
                 del self._absent[user]
 
 
-"""A caller that waits for an outcome, by the caller's own name for it."""
+"""A caller that waits for an outcome, by its own id."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallLimits:
-    """How much is kept and how much may run for one user."""
+    """Limits of stored and running commands of one user."""
 
     keep_s: float = 600.0
     """How long an outcome is kept."""
@@ -83,25 +83,26 @@ class CallLimits:
     per_user: int = 40
     """Commands of one user in flight: five devices at their limit."""
     entries: int = 1024
-    """Commands in flight and outcomes together. When full the outcome that settled first is
-    dropped early; when all are in flight the newcomer is refused."""
+    """Commands in flight and outcomes together. When full, the outcome that settled first is dropped early;
+    when all are in flight, a new command is refused.
+    """
     waiters: int = 16
-    """The callers that wait for the same command: a phone that lost its connection asks again."""
+    """Callers that wait for the same command: a phone that lost its connection sends it again."""
 
 
 @dataclass(frozen=True, slots=True)
 class New:
-    """Execute it, and settle it whatever happens."""
+    """The command is new: execute it, and settle it in any case."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """It is being executed; the waiter gets the outcome together with the first one."""
+    """The command is running; the waiter gets the outcome together with the first one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """It was executed: this became of it."""
+    """The command was executed, with this outcome."""
 
     outcome: Outcome
 
@@ -113,12 +114,15 @@ class Reused:
 
 @dataclass(frozen=True, slots=True)
 class Foreign:
-    """It was sent before, perhaps to another owner or longer ago than is remembered: it may have run."""
+    """The command was sent before, perhaps to another owner or longer ago than the records reach.
+
+    It may have run.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Busy:
-    """Too many are in flight; nothing was noted of this one."""
+    """Too many commands are in flight; this one was not recorded."""
 
 
 Answered = Done | Reused | Foreign | Busy
@@ -141,18 +145,17 @@ class _Settled(NamedTuple):
 class Calls(Generic[WaiterT]):
     """The commands of one user.
 
-    Invariants: a key is executed at most once while it is remembered; every waiter that got New
-    or Pending is returned by exactly one :meth:`settle`, unless it left; nothing grows beyond
-    the limits.
+    Invariants: a key is executed at most once while it is recorded. Exactly one :meth:`settle` returns each
+    waiter that got New or Pending, unless it left. The limits bound everything.
 
-    Keys are the user's, not the session's: a phone that logged on again may ask what became of
-    a command.
+    Keys belong to the user, not to the session: a phone that logged on again may ask for the outcome of an
+    earlier command.
     """
 
     def __init__(self, limits: CallLimits | None = None) -> None:
         self._limits = limits or CallLimits()
         self._in_flight: dict[str, _InFlight[WaiterT]] = {}
-        self._settled: dict[str, _Settled] = {}  # in the order of their ends
+        self._settled: dict[str, _Settled] = {}  # in the order in which they expire
         self._epoch = 0
         self._since = 0
         self._blind_until = float("-inf")
@@ -167,15 +170,15 @@ class Calls(Generic[WaiterT]):
 
     @property
     def remembered(self) -> tuple[tuple[str, Outcome], ...]:
-        """The keys that are settled, with what became of each, the oldest first."""
+        """The settled keys with their outcomes, the oldest first."""
         return tuple((key, settled.outcome) for key, settled in self._settled.items())
 
     def find(self, key: str, body_hash: bytes, waiter: WaiterT, now: float) -> Began | None:
-        """Return what is known of a command that nothing is to be decided on; None when nothing is known.
+        """Return the record of a command without deciding on it; None when there is none.
 
         Args:
-            key: Names the intended action.
-            body_hash: Of the command, see :func:`fingerprint`.
+            key: The id of the intended action.
+            body_hash: The hash of the command, see :func:`fingerprint`.
             waiter: Gets the outcome when it is Pending.
             now: Monotonic seconds.
         """
@@ -198,16 +201,16 @@ class Calls(Generic[WaiterT]):
         stream_epoch: int | None,
         epoch: int,
     ) -> Began:
-        """Process one command that is sent in the same turn, on the link that is open under *epoch*.
+        """Process a command that is sent in the same turn, on the link of *epoch*.
 
         Args:
-            key: Names the intended action.
-            body_hash: Of the command, see :func:`fingerprint`.
+            key: The id of the intended action.
+            body_hash: The hash of the command, see :func:`fingerprint`.
             waiter: Gets the outcome.
             now: Monotonic seconds, as everywhere here.
-            session: Whose limit it counts against.
-            retry: Whether it may have been sent before by another way: the phone says so, or it had to wait.
-            stream_epoch: The epoch that the phone knew when it first sent it.
+            session: The session whose limit it counts against.
+            retry: Whether it may have been sent before: the phone marks it, or it had to wait.
+            stream_epoch: The phone's epoch when it first sent it.
             epoch: The owner's epoch now.
         """
         self._enter(epoch)
@@ -221,9 +224,9 @@ class Calls(Generic[WaiterT]):
         return New()
 
     def settle(self, key: str, outcome: Outcome, now: float) -> tuple[WaiterT, ...]:
-        """Record the outcome of a command; return the callers that wait for it, in the order they came.
+        """Record the outcome of a command; return its waiting callers, in the order they came.
 
-        Of a key that is not in flight nothing is noted: its first outcome stands.
+        Nothing is recorded for a key that is not in flight: its first outcome is final.
         """
         running = self._in_flight.pop(key, None)
         if running is None:
@@ -232,12 +235,12 @@ class Calls(Generic[WaiterT]):
         return tuple(running.waiters)
 
     def leave(self, waiter: WaiterT) -> None:
-        """Forget a waiter. What it waited for goes on, and its outcome is kept."""
+        """Remove a waiter. Its command continues, and the outcome is stored."""
         for running in self._in_flight.values():
             running.waiters = [other for other in running.waiters if other != waiter]
 
     def expire(self, now: float) -> None:
-        """Forget the outcomes that were kept long enough."""
+        """Remove the outcomes that were kept long enough."""
         while self._settled:
             first = next(iter(self._settled))
             if self._settled[first].until > now:
@@ -245,13 +248,13 @@ class Calls(Generic[WaiterT]):
             del self._settled[first]
 
     def history(self, now: float, *, epoch: int) -> History:
-        """Return what the next owner must know.
+        """Return the history for the next owner.
 
-        The caller first settles what is in flight, as unknown if need be, and begins no more commands.
+        The caller first settles the commands in flight, as unknown if necessary, and begins no more commands.
 
         Args:
             now: Monotonic seconds.
-            epoch: The giver's now, also when nothing was begun in it.
+            epoch: The present epoch of the giving owner, also when no command was begun in it.
 
         Raises:
             RuntimeError: Commands are in flight.
@@ -267,11 +270,11 @@ class Calls(Generic[WaiterT]):
         return History(self._since, max(0.0, self._blind_until - now), outcomes)
 
     def adopt(self, history: History, epoch: int, now: float) -> None:
-        """Take over from an owner that gave the user.
+        """Import the history of an owner that gave the user away.
 
         Args:
-            history: That of the node that gives the user.
-            epoch: The new owner's: granted in direct succession to the giver's, without an owner between.
+            history: The history of the giving node.
+            epoch: The new owner's epoch: granted directly after the giver's, without an owner in between.
             now: Monotonic seconds of the new owner.
         """
         self._enter(epoch)
@@ -291,14 +294,14 @@ class Calls(Generic[WaiterT]):
     # ---- inner ----
 
     def _enter(self, epoch: int) -> None:
-        """Begin a new epoch: an owner in between may have executed anything."""
+        """Begin a new epoch: an owner in between may have executed any command."""
         if epoch > self._epoch:
             self._epoch = self._since = epoch
 
     def _remembers(self, stream_epoch: int | None, now: float) -> bool:
-        """Return whether a key first sent in *stream_epoch* would be known had it been executed.
+        """Return whether a command first sent in *stream_epoch* would have a record if it had run.
 
-        It ran in that epoch or in a later one, never in an earlier one: the link is fenced.
+        It can have run in that epoch or a later one, never in an earlier one, because the link is fenced.
         """
         if stream_epoch is None or now < self._blind_until:
             return False
@@ -322,7 +325,7 @@ class Calls(Generic[WaiterT]):
         return len(self) < self._limits.entries
 
     def _drop_first(self) -> None:
-        """Drop the outcome that settled first; until its time was over an unknown key proves nothing."""
+        """Drop the outcome that settled first; until its time is over, an unknown key proves nothing."""
         key = next(iter(self._settled))
         self._blind_until = max(self._blind_until, self._settled.pop(key).until)
 
@@ -331,7 +334,7 @@ _UNKNOWN_TEXT: Final = "It may have been executed. Check the state, then retry w
 
 
 def answer(began: Answered) -> Outcome:
-    """Return the outcome that is given at once."""
+    """Return the outcome that is available at once."""
     match began:
         case Done(outcome):
             return outcome
@@ -348,26 +351,26 @@ def answer(began: Answered) -> Outcome:
 def fingerprint(command: Command) -> bytes:
     """Return a hash of the command's kind and fields: equal on every node for an equal command.
 
-    In which order the members of a mapping came does not count.
+    The order of the members of a mapping does not matter.
     """
     said = json.dumps(plain(command), sort_keys=True).encode()
     return hashlib.blake2s(said, digest_size=16, person=b"command").digest()
 
 
 RETRY_S: Final = 4.0
-"""For how long the owner of the user is asked for the outcome of a command whose deadline has passed."""
+"""How long after its deadline the owner is asked for the outcome of a command."""
 
 
 def patience_s(call: Call, wall_ms: int) -> float:
-    """Return for how long the user's owner may be asked; a command sent again is asked about in any case."""
+    """Return how long to ask the user's owner; at least a minimum for a command sent again."""
     left_s = (call.deadline_ms - wall_ms) / 1000
     return max(left_s, RETRY_S) if call.retry else left_s
 
 
 def not_begun(call: Call, code: ErrorCode, why: str) -> Outcome:
-    """Return the outcome of a command that no node was asked to execute.
+    """Return the outcome of a command that was sent to no node.
 
-    One that is sent again may have been executed when it was sent first.
+    A command that is sent again may have been executed when it was sent first.
     """
     if call.retry:
         message = "Outcome unknown: the owner is unreachable. Check the state, then retry with a new key."

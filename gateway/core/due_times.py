@@ -1,6 +1,7 @@
-"""Due times: what needs attention now, when each phone of a drain is closed, and how many are sent on.
+"""Due times: the users that need work now, the schedule of a drain, and the balance of nodes.
 
-A node that has far more phones than other nodes sends some of them on. Pure. *now* is monotonic seconds.
+A node that has far more phones than other nodes sends some of them to others. Pure. *now* is monotonic
+seconds.
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ from typing import Final, Generic, NamedTuple, TypeVar
 KeyT = TypeVar("KeyT")
 
 _SLACK: Final = 64
-"""Outdated entries that the heap may hold beside one for each thing."""
+"""Outdated entries that the heap may hold beside one for each item."""
 
 
 class DueTime(Generic[KeyT]):
-    """When one thing is due next. It holds nothing of the thing but its key.
+    """The next due time of one item. It holds only the key of the item.
 
     Args:
-        key: Names the thing.
-        touched: Collects what is due at once.
+        key: Identifies the item.
+        touched: Collects the items that are due at once.
     """
 
     __slots__ = ("_touched", "at", "entry_at", "is_over", "is_touched", "key")
@@ -37,17 +38,17 @@ class DueTime(Generic[KeyT]):
         self._touched = touched
 
     def touch(self) -> None:
-        """Record that something happened, so that its due time may be earlier: it is due at once."""
+        """Record a change, after which the due time may be earlier: the item is due at once."""
         if not self.is_touched:
             self.is_touched = True
             self._touched.append(self)
 
 
 class DueTimes(Generic[KeyT]):
-    """The due times of all things of one kind.
+    """The due times of all items of one kind.
 
-    Invariants: each thing is due once at most in one :meth:`take`; the heap has at most twice as many entries
-    as there are things, and :data:`_SLACK`.
+    Invariants: one :meth:`take` returns an item at most once. The heap has at most twice as many entries as
+    there are items, plus :data:`_SLACK`.
     """
 
     def __init__(self) -> None:
@@ -61,14 +62,14 @@ class DueTimes(Generic[KeyT]):
         return len(self._heap)
 
     def add(self, key: KeyT) -> DueTime[KeyT]:
-        """Return the due time of a new thing: at once."""
+        """Return the due time of a new item, which is due at once."""
         due = DueTime(key, self._touched)
         due.touch()
         self._count += 1
         return due
 
     def drop(self, due: DueTime[KeyT]) -> None:
-        """Forget a thing: it is never due again. An entry that is left in the heap does not name it."""
+        """Remove an item: it is never due again. An entry that remains in the heap does not refer to it."""
         if not due.is_over:
             due.is_over, due.at, due.entry_at = True, math.inf, math.inf
             del due.key
@@ -78,19 +79,19 @@ class DueTimes(Generic[KeyT]):
 
     @property
     def are_touched(self) -> bool:
-        """Whether anything was touched since the last :meth:`take`."""
+        """Whether an item was touched since the last :meth:`take`."""
         return bool(self._touched)
 
     def put(self, due: DueTime[KeyT], at: float) -> None:
-        """Set when a thing is due next; it is due earlier when it is touched."""
+        """Set the next due time of an item; it is due earlier when it is touched."""
         if due.is_over:
             return
         due.at = at
-        if at < due.entry_at:  # a later time is found when the entry's has come
+        if at < due.entry_at:  # a later time is applied when the entry's time has come
             self._push(due)
 
     def take(self, now: float) -> list[DueTime[KeyT]]:
-        """Return what is due, and expect :meth:`put` for each: until then it is not due again."""
+        """Return the due items, each to be followed by :meth:`put`: until then it is not due again."""
         taken = [due for due in self._touched if not due.is_over]
         self._touched.clear()
         for due in taken:
@@ -115,17 +116,17 @@ class DueTimes(Generic[KeyT]):
         heapq.heappush(self._heap, (due.at, self._serial, due))
 
     def _compact(self) -> None:
-        """Leave out the entries that are outdated: one at most remains for each thing."""
+        """Remove outdated entries: at most one remains for each item."""
         self._heap = [entry for entry in self._heap if entry[2].entry_at == entry[0]]
         heapq.heapify(self._heap)
 
 
 _WINDOW_S: Final = 1.0
-"""A phone uses no more of its slot: it is away for no longer than it must."""
+"""Longest part of its slot that a phone uses, so that it is away only as long as necessary."""
 
 
 class Moving(NamedTuple):
-    """What a site must take: so many users that are owned here open their links elsewhere."""
+    """Users owned here whose links a site must open at other nodes."""
 
     users: int
     log_ons_per_s: float
@@ -134,7 +135,7 @@ class Moving(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DrainSchedule:
-    """When one phone gets its `bye`, s from now, and from when until when it comes back, s after that."""
+    """When one phone gets its `bye`, s from now, and its window to come back, s after that."""
 
     at_s: float
     window_s: tuple[float, float]
@@ -143,22 +144,22 @@ class DrainSchedule:
 def farewells(
     phones: int, *, accepts_per_s: Iterable[float], moving: Iterable[Moving], grace_s: float
 ) -> tuple[DrainSchedule, ...]:
-    """Return the schedule of so many phones, in the order in which they get their `bye`.
+    """Return the schedule of the `bye` frames of *phones*, in their order.
 
-    Each phone has a slot of its own to come back in. So in any time at most two more of them return
-    than the survivors accept and the sites' budgets allow in that time, however the phones choose within
-    their slots; for the budgets the caller mixes the phones of the users that are owned here with the others.
+    Each phone has its own slot to come back in. So in any time at most two more phones return than the other
+    nodes accept and the sites' budgets allow in that time, wherever in their slots the phones return. For the
+    budgets, the caller mixes the phones of users owned here with the others.
 
-    All get it within the grace. When there is time, each gets it when its slot begins, so that it is
-    away for a second at most. Otherwise the `bye`s are spread evenly over the grace, as many in its last
-    moment might not leave. When no other node is left to take the phones, waiting is of no use: all
-    get it at once, and come back over the grace at least, to the node that starts here next.
+    All phones get their `bye` within the grace. When there is time, each gets it when its slot begins, so
+    that it is away for at most one second. Otherwise the frames are spread evenly over the grace, as a burst
+    in its last moment might not leave. When no other node is left, waiting is of no use: all phones get it at
+    once, and come back over the grace at least, to the next process of this node.
 
     Args:
         phones: How many are connected here.
-        accepts_per_s: Handshakes that each survivor takes on beyond its own.
-        moving: Of each site.
-        grace_s: Within how many seconds all get their `bye`.
+        accepts_per_s: Handshakes that each other node accepts beyond its own.
+        moving: The users to move, of each site.
+        grace_s: Seconds within which all get their `bye`.
     """
     links_s = max((users / per_s for users, per_s in moving), default=0.0)
     accepted_per_s = sum(accepts_per_s)
@@ -178,32 +179,34 @@ def _drain_schedule(place: int, phones: int, told_s: float, whole_s: float) -> D
 
 
 BEGIN: Final = 1.3
-"""A node begins above this multiple of the mean of all nodes."""
+"""Balancing begins above this multiple of the mean of all nodes."""
 END: Final = 1.2
-"""It ends at this multiple, and never sends a phone on below it."""
+"""Balancing ends at this multiple; no phone is sent away below it."""
 EXCESS_MIN: Final = 10
-"""Phones above :data:`END` times the mean that are worth beginning for."""
+"""Minimum number of phones above :data:`END` times the mean for which balancing begins."""
 SETTLED_S: Final = 60.0
-"""For how long the same nodes must have taken phones: during a rolling restart nothing is balanced."""
+"""How long the set of nodes that accept phones must be unchanged: nothing is balanced during a rolling
+restart.
+"""
 SHARE: Final = 0.1
-"""The part of the rate of log-ons and links that may be used: each phone may take its user's link along."""
+"""Usable part of the rate of log-ons and links, since each phone may move its user's link."""
 UNSEEN_S: Final = 10.0
-"""Within this a phone that was sent on is counted elsewhere; until then as one of no node."""
+"""Time within which a phone that was sent away is counted elsewhere; until then it counts at no node."""
 ROUND_S: Final = 60.0
-"""After so long the effect is judged."""
+"""Time after which the effect is checked."""
 FUTILE: Final = 0.25
-"""Of the phones that were sent on in a round, the part that must have gone from here to other nodes."""
+"""Part of the phones sent away in a round that must have moved to other nodes."""
 PAUSE_S: Final = 600.0
-"""For how long nothing is sent on after a round without effect; doubled for each further one."""
+"""Pause after a round without effect; doubled for each further one."""
 PAUSE_MAX_S: Final = 24 * 3600.0
 
 
 class Balance:
-    """Decides how many phones one node sends on.
+    """Decides how many phones one node sends to other nodes.
 
-    Invariants: none while another set of nodes took phones within :data:`SETTLED_S`; none that would leave
-    this node with fewer than :data:`END` times the mean; no more in any time than the rate allows in it, and
-    one; none during the pause after a round in which the phones came back here.
+    Invariants: none within :data:`SETTLED_S` after a change of the set of nodes that accept phones. None that
+    would leave this node with fewer than :data:`END` times the mean. In any time at most what the rate allows
+    in it, plus one. None during the pause after a round in which the phones came back here.
 
     Args:
         now: When the node starts.
@@ -227,14 +230,14 @@ class Balance:
         """Until when nothing is sent on, as the last round had no effect."""
 
     def look(self, now: float, phones: int, others: Mapping[str, int], log_ons_per_s: float) -> int:
-        """Return how many phones to send on now.
+        """Return how many phones to send away now.
 
         Args:
             now: The time.
-            phones: How many are connected here, without those that were sent on.
-            others: The phones of each other node that takes phones, by its life. Empty: none does, or
-                which do is not known, or some node leaves.
-            log_ons_per_s: How many log-ons and links the sites take in a second.
+            phones: How many are connected here, without those that were sent away.
+            others: The phones of each other node that accepts phones, by its life. Empty when there is none,
+                when they are unknown, or when a node leaves.
+            log_ons_per_s: Log-ons and links that the sites accept per second.
         """
         self._allow(now, log_ons_per_s)
         if not self._is_settled(now, others) or now < self.paused_until:
@@ -250,11 +253,11 @@ class Balance:
         if not self.is_active:
             self._round_at, self._round_phones, self._round_sent = now, (phones, elsewhere), 0
         self.is_active = excess >= 1
-        excess -= END * self._unseen(now) / (len(others) + 1)  # they may be counted elsewhere, or not yet
+        excess -= END * self._unseen(now) / (len(others) + 1)  # other nodes may or may not count them yet
         return self._take(now, max(0, math.floor(min(self._allowed, excess))))
 
     def sent(self, now: float, fewer: int) -> None:
-        """Record that *fewer* phones were sent on than the last look allowed: no others could be."""
+        """Record that *fewer* phones were sent away than allowed, because no more were suitable."""
         if fewer:
             self._allowed += fewer
             self._round_sent -= fewer
@@ -275,7 +278,7 @@ class Balance:
         return phones > BEGIN * mean and excess >= EXCESS_MIN
 
     def _is_futile(self, now: float, phones: int, elsewhere: int) -> bool:
-        """Judge a round that is over; without effect a pause begins, as the balancer sends phones back."""
+        """Check a finished round; without effect a pause begins, as the load balancer sends phones back."""
         if now - self._round_at < ROUND_S:
             return False
         sent, (phones_before, elsewhere_before) = self._round_sent, self._round_phones

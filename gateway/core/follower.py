@@ -1,4 +1,4 @@
-"""Follower: when to ask the owner for missing changes, and the store for the owner.
+"""Follower: when to request missing changes from the owner, and read the owner from the store.
 
 A pure machine. *now* is monotonic seconds.
 """
@@ -14,16 +14,16 @@ from gateway.protocol import frames
 
 
 class FollowState(enum.StrEnum):
-    """What the follower of one user waits for."""
+    """The event for which the follower of one user waits."""
 
     DOUBTING = "doubting"
-    """Something may be missing: the owner is to be asked as soon as that is allowed."""
+    """A change may be missing: a request to the owner is due as soon as it is allowed."""
     ASKING = "asking"
-    """The owner was asked; without an answer it is asked again."""
+    """A request to the owner is under way; without an answer it is repeated."""
     FOLLOWING = "following"
-    """Nothing is known to be missing; the owner is asked now and then, as asking is the interest."""
+    """Nothing is missing, as far as known; requests at intervals keep the owner publishing."""
     SEARCHING = "searching"
-    """The owner is not known: the lease is to be read."""
+    """The owner is unknown: the lease must be read."""
 
 
 TRANSITIONS: Final[dict[tuple[FollowState, str], FollowState]] = {
@@ -39,35 +39,34 @@ TRANSITIONS: Final[dict[tuple[FollowState, str], FollowState]] = {
 }
 
 ASK_S: Final = 10.0
-"""The longest time between two questions. An owner publishes if it was asked within 25 s, so that two
-may be lost."""
+"""The longest time between two requests. An owner publishes for 25 s after a request, so two may be lost."""
 _SPREAD: Final = 0.25
-"""By which part of it jitter shortens that time."""
+"""Largest part by which jitter shortens that time."""
 SPACED_S: Final = 0.25
 SPACED_MAX_S: Final = 2.0
 LOWER_S: Final = 5.0
-"""After how long of nothing but lower epochs the lease is read, and is right."""
+"""Time with messages of lower epochs only, after which the lease is read and counts."""
 STALE_S: Final = 15.0
 GAP_S: Final = 3.0
-"""For how long what is known to be missing may be missing while the rest is shown as live."""
+"""How long a known change may be missing while the other data is shown as live."""
 
 Need = Literal["ask", "read_lease", "nothing"]
 
 
 class FollowMachine:
-    """One user, as a node sees them that is not the owner.
+    """One user on a node that is not the owner.
 
-    Invariants: questions are at least 0.25 s apart, unless another owner was found; while they are not
-    answered, at most 2 s; otherwise at most 10 s; :attr:`floor` grows but for a lease that was read
-    after 5 s of nothing but lower epochs; an illegal transition changes nothing.
+    Invariants: requests are at least 0.25 s apart, unless another owner was found. Without an answer they are
+    at most 2 s apart, otherwise at most 10 s. :attr:`floor` only grows, except for a lease that was read
+    after 5 s of lower epochs only. An illegal transition changes nothing.
 
-    A gap while a question is under way needs no other: what a node publishes arrives in order, so the
-    answer that is still to come covers what was lost before it.
+    A gap while a request is under way needs no further request. A node's messages arrive in order, so the
+    answer covers everything that was lost before it.
 
     Args:
-        epoch: The token of the lease by which the owner is known.
-        now: When following begins; the owner is asked at once.
-        jitter: In [0, 1): spreads the questions of many followers.
+        epoch: The token of the owner's lease.
+        now: When following begins; the first request is due at once.
+        jitter: In [0, 1): spreads the requests of many followers.
     """
 
     def __init__(self, epoch: int, now: float, jitter: float = 0.0) -> None:
@@ -94,9 +93,9 @@ class FollowMachine:
         return epoch >= self.floor
 
     def published(self, epoch: int, receipt: Receipt, now: float) -> None:
-        """Process a publication, and what the replica made of it if it was admitted.
+        """Process a publication, and the replica's receipt if it was admitted.
 
-        A higher epoch is another owner's: which one must be read from the lease.
+        A higher epoch belongs to another owner, which must be read from the lease.
         """
         if epoch < self.floor:
             self._lower_since = now if self._lower_since is None else self._lower_since
@@ -109,16 +108,19 @@ class FollowMachine:
             self._ask_soon(now)
 
     def seen(self, epoch: int, now: float) -> None:
-        """Record that an owner speaks in *epoch*. A higher one than was seen: the lease is to be read."""
+        """Record that an owner publishes in *epoch*.
+
+        After a higher one than before, the lease must be read.
+        """
         if epoch > self.floor:
             self.floor = epoch
             self._begin_anew()
             self._lose(now)
 
     def answered(self, now: float) -> None:
-        """Record that the owner has answered; call after what it published as its answer was processed.
+        """Record that the owner has answered; call after its publication was processed.
 
-        It answers nothing when that was of a lower epoch, did not fit, or did not come: it is asked again.
+        The request stays open when the publication was of a lower epoch, did not fit, or did not arrive.
         """
         if self._lower_since is not None or not self._is_told:
             return
@@ -130,16 +132,16 @@ class FollowMachine:
             self._due_at = self._asked_at + self._every_s
 
     def not_mine(self, now: float) -> None:
-        """Record that the node that was asked is not the owner, or no longer."""
+        """Record that the addressed node is not the owner, or no longer."""
         self._lose(now)
 
     def doubt(self, now: float) -> None:
-        """Record that messages may have been lost, also the answer that is still to come."""
+        """Record that messages may have been lost, also the answer under way."""
         if self._move("doubt"):
             self._ask_soon(now)
 
     def unsure(self, now: float) -> None:
-        """Record that the owner is, or was, unreachable: nothing is live before it answers."""
+        """Record that the owner is, or was, unreachable: no data is live before it answers."""
         self.is_unsure = True
         if self._move("gap"):
             self._ask_soon(now)
@@ -147,13 +149,13 @@ class FollowMachine:
     # ---- what is done ----
 
     def asked(self, now: float) -> None:
-        """Record that the owner is asked."""
+        """Record that a request is sent to the owner."""
         if self._move("ask"):
             self._asked_at, self._is_told = now, False
             self._not_before = self._wait(now)
 
     def reading(self, now: float) -> None:
-        """Record that the lease is being read; without :meth:`read` it will be again."""
+        """Record that the lease is being read; without :meth:`read` it will be read again."""
         self._move("lost")
         self._wait(now)
 
@@ -161,8 +163,8 @@ class FollowMachine:
         """Process the token of the lease that was read.
 
         Returns:
-            Whether :attr:`floor` fell to it: then what the replica holds is of no owner; forget its
-            position.
+            Whether :attr:`floor` fell to it. Then the data of the replica belongs to no owner, and its
+                position must be dropped.
         """
         if not self._move("read"):
             return False
@@ -179,7 +181,7 @@ class FollowMachine:
     # ---- queries ----
 
     def need(self, now: float) -> Need:
-        """Return what is to be done now."""
+        """Return the action that is due now."""
         if now < self.due_at:
             return "nothing"
         if self.state is FollowState.SEARCHING or self._is_outdated(now):
@@ -188,24 +190,24 @@ class FollowMachine:
 
     @property
     def due_at(self) -> float:
-        """When to ask for :meth:`need`."""
+        """When to call :meth:`need`."""
         if self._lower_since is None or self.state is FollowState.SEARCHING:
             return self._due_at
         return min(self._due_at, self._lower_since + LOWER_S)
 
     @property
     def stale_at(self) -> float:
-        """When :meth:`health` gets worse by time alone; in the past while it is."""
+        """When :meth:`health` gets worse by time alone; in the past while it is bad."""
         if self.is_unsure:
             return -math.inf
         stale_at = self._heard_at + STALE_S
         return stale_at if self._gap_since is None else min(stale_at, self._gap_since + GAP_S)
 
     def health(self, now: float, said: frames.Health) -> frames.Health:
-        """Return how fresh the data is: as the owner reported.
+        """Return the freshness of the data, from the owner's report *said*.
 
-        At best stale after 15 s without a message of the owner, after 3 s with a gap, and while its messages
-        may not arrive.
+        It is at best stale after 15 s without a message of the owner, after 3 s with a gap, and while the
+        owner's messages may not arrive.
         """
         is_old = self.is_unsure or now - self._heard_at > STALE_S or self._lacks_s(now) > GAP_S
         return "stale" if said == "live" and is_old else said
@@ -213,7 +215,10 @@ class FollowMachine:
     # ---- inner ----
 
     def _take(self, receipt: Receipt, now: float) -> None:
-        """Record whether what was published fits: what does not is no word of how things are."""
+        """Record whether a publication could be applied.
+
+        One that could not does not show the present state.
+        """
         if receipt is Receipt.GAP:
             self._gap_since = now if self._gap_since is None else self._gap_since
         else:
@@ -227,7 +232,7 @@ class FollowMachine:
             self._due_at = now
 
     def _begin_anew(self) -> None:
-        """Another owner is asked without regard to what the last was asked."""
+        """Begin the requests again, because there is another owner."""
         self._not_before, self._spacing_s = -math.inf, SPACED_S
 
     def _ask_soon(self, now: float) -> None:
@@ -239,7 +244,7 @@ class FollowMachine:
         return self._due_at
 
     def _is_outdated(self, now: float) -> bool:
-        # the same sum as in due_at: a difference may be rounded below LOWER_S when that is over
+        # the same sum as in due_at: a difference may be rounded below LOWER_S when that time is over
         return self._lower_since is not None and now >= self._lower_since + LOWER_S
 
     def _move(self, event: str) -> bool:

@@ -14,14 +14,14 @@ from zlib import crc32
 
 
 class LeaseState(enum.StrEnum):
-    """What this node holds, and whether a question is under way."""
+    """The lease that this node holds, and whether a request is under way."""
 
     FREE = "free"
     ASKING = "asking"
     HELD = "held"
     RENEWING = "renewing"
     LEAVING = "leaving"
-    """No longer wanted, while the answer to a request is still to come."""
+    """No longer needed, while the answer to a request is under way."""
 
 
 TRANSITIONS: Final[dict[tuple[LeaseState, str], LeaseState]] = {
@@ -46,15 +46,15 @@ TRANSITIONS: Final[dict[tuple[LeaseState, str], LeaseState]] = {
 }
 
 TTL_S: Final = 15.0
-"""For how long the store keeps a lease that is not renewed, s."""
+"""How long the store keeps a lease that is not renewed, s."""
 _OURS: Final = frozenset({LeaseState.HELD, LeaseState.RENEWING})
 _AGAIN_S: Final = 1.0
-"""After how long a renewal without an answer is tried again."""
+"""Time after which a renewal without an answer is repeated."""
 
 
 @dataclass(frozen=True, slots=True)
 class Acquire:
-    """Ask for a lease with a token above *floor*; *expected*: take it from the holder of that token."""
+    """Request for a lease with a token above *floor*; *expected*: take it from the holder of that token."""
 
     floor: int
     expected: int | None
@@ -62,7 +62,7 @@ class Acquire:
 
 @dataclass(frozen=True, slots=True)
 class Renew:
-    """Ask to extend the lease of *token*."""
+    """Request to extend the lease of *token*."""
 
     token: int
 
@@ -70,9 +70,9 @@ class Renew:
 class AssumedTokens:
     """Tokens of users that one node takes without the store.
 
-    Invariant: each is above all before. Two nodes that take a user in the same millisecond take different
-    tokens, unless their holders have the same three digits (1 pair in 1,000): then the server refuses the
-    second as stale, and it takes another.
+    Invariant: each token is above all earlier ones. Two nodes that take a user in the same millisecond take
+    different tokens, unless their holders have the same three digits (1 pair in 1,000). Then the server
+    refuses the second as stale, and it takes another.
 
     Args:
         holder: The node's life.
@@ -89,19 +89,19 @@ class AssumedTokens:
 
 
 class Lease:
-    """One user's lease, as this node knows it.
+    """One user's lease, as this node sees it.
 
-    Invariants: of all nodes at most one :meth:`holds` at a time, however late messages come and
-    however long a node pauses; :attr:`epoch` and :attr:`floor` only grow; one question is under
-    way at most; an illegal transition changes nothing.
+    Invariants: at most one of all nodes :meth:`holds` at a time, however late messages arrive and however
+    long a node is stopped. :attr:`epoch` and :attr:`floor` only grow. At most one request is under way. An
+    illegal transition changes nothing.
 
-    The link decides which node acts (docs/architecture.md): without a lease that :meth:`holds`, the
-    holder of an open, fenced link goes on, also for as long as the store is away.
+    The link decides which node acts (docs/architecture.md). Without a lease that :meth:`holds`, the holder of
+    an open, fenced link continues, also while the store is away.
 
     Args:
-        ttl_s: For how long the store keeps a grant.
-        margin_s: How much earlier than the store this node lets go: covers the drift of two
-            clocks over *ttl_s* and the time that an act takes after :meth:`holds` was asked.
+        ttl_s: How long the store keeps a grant.
+        margin_s: How much earlier than the store this node stops acting: covers the drift of two clocks over
+            *ttl_s*, and the time that an act takes after :meth:`holds` was checked.
         renew_s: Time between renewals.
     """
 
@@ -125,10 +125,10 @@ class Lease:
     # ---- the store ----
 
     def ask(self, now: float, *, expected: int | None = None) -> Acquire | Renew | None:
-        """Record that a question is sent, and return it: to renew what is held, or else to acquire.
+        """Record that a request is sent, and return it: a renewal of the held lease, or an acquisition.
 
-        Exactly one of :meth:`granted`, :meth:`renewed`, :meth:`refused` and :meth:`unanswered` must
-        follow. None: a question is under way already.
+        Exactly one of :meth:`granted`, :meth:`renewed`, :meth:`refused` and :meth:`unanswered` must follow.
+        None: a request is under way already.
 
         Args:
             now: When it is sent.
@@ -142,22 +142,22 @@ class Lease:
         return Renew(self.epoch) if ours else Acquire(self.floor, expected)
 
     def granted(self, token: int) -> bool:
-        """Process a grant. Time counts from when we asked, as the store's clock started after that.
+        """Process a grant. Its time counts from the request, as the store's clock started later.
 
         Returns:
-            Whether the lease is held. False: release *token* in the store; it is not above the
-            floor, which grew meanwhile, or the lease is no longer wanted.
+            Whether the lease is held. False: release *token* in the store, because it is not above the floor,
+                which grew since, or because the lease is no longer needed.
         """
         legal = self._move("granted" if token > self.floor else "granted_too_low")
         if legal and self.state is LeaseState.HELD:
             self.epoch = self.floor = token
             self.lost = self._doubted = False
-            # an earlier question that got no answer may be what was granted
+            # the grant may belong to an earlier request that got no answer
             self._extend(min(self._asked_at, self._unanswered_at))
         return self.state in _OURS and token == self.epoch
 
     def renewed(self) -> bool:
-        """Record that the lease was extended. False: it is no longer wanted, release it."""
+        """Record that the lease was extended. False: it is no longer needed, so release it."""
         if self._move("renewed") and self.state is LeaseState.HELD:
             self._unanswered_at = math.inf
             self._doubted = self._doubted and not self._asked_in_doubt
@@ -165,7 +165,7 @@ class Lease:
         return self.state in _OURS
 
     def refused(self, token: int | None = None) -> None:
-        """Record that another holds the lease, under *token*."""
+        """Record that another node holds the lease, under *token*."""
         was = self.state
         if self._move("refused"):
             self.lost = was is LeaseState.RENEWING
@@ -173,7 +173,7 @@ class Lease:
             self.seen(token or 0)
 
     def unanswered(self, now: float) -> None:
-        """Record that no answer came: whatever was asked may have happened."""
+        """Record that no answer came: the request may have taken effect."""
         was = self.state
         if self._move("unanswered"):
             self._due_at = now + _AGAIN_S
@@ -183,13 +183,13 @@ class Lease:
     def assume(self, wall_us: int) -> int | None:
         """Take the user without the store, which is away: OSCC-E decides by the token.
 
-        Commands are fenced by the link alone; :meth:`holds` stays False until a renewal.
+        The link alone fences commands; :meth:`holds` stays False until a renewal.
 
         Args:
-            wall_us: µs since 1970 UTC: above what other nodes were granted or took before.
+            wall_us: µs since 1970 UTC: above the tokens that other nodes were granted or took before.
 
         Returns:
-            The epoch; None when something is held or asked already.
+            The epoch; None when a lease is held or requested already.
         """
         if not self._move("assume"):
             return None
@@ -199,7 +199,7 @@ class Lease:
         return self.epoch
 
     def release(self) -> bool:
-        """Give it up. True: release it in the store now; else nothing is held, or an answer comes first."""
+        """Give it up. True: release it in the store now; False: none is held, or an answer comes first."""
         ours = self.state is LeaseState.HELD
         if self._move("release"):
             self._until = -math.inf
@@ -208,11 +208,11 @@ class Lease:
     # ---- the link ----
 
     def seen(self, token: int) -> None:
-        """Record a token of any node: what is acquired from now on is above it."""
+        """Record a token of any node: later acquisitions get a token above it."""
         self.floor = max(self.floor, token)
 
     def outbid(self, token: int) -> bool:
-        """Record that OSCC-E refused the link as stale, for the sake of *token*: give up and ask again.
+        """Record that OSCC-E refused the link as stale because of *token*: give up, and request again.
 
         Returns:
             As :meth:`release`.
@@ -223,8 +223,8 @@ class Lease:
     def kicked(self, token: int) -> None:
         """Record that a link with *token* replaced this node's.
 
-        No link is opened until a renewal that is *sent after* this was granted: only
-        then does this node know that it was not outbid.
+        No link is opened until a renewal is granted that was *sent after* this. Only then is it certain that
+        this node was not outbid.
         """
         self.seen(token)
         self._doubted = self.state in _OURS
@@ -234,34 +234,34 @@ class Lease:
     # ---- queries ----
 
     def holds(self, now: float) -> bool:
-        """Return whether this node alone may act for the user at *now*. Ask right before acting."""
+        """Return whether this node alone may act for the user at *now*. Call it right before acting."""
         return now < self._until
 
     @property
     def is_ours(self) -> bool:
-        """Whether it was granted to this node, or assumed by it, and nothing else is known."""
+        """Whether this node was granted the lease or assumed it, without a sign of another holder."""
         return self.state in _OURS
 
     def left_s(self, now: float) -> float:
-        """Return for how long it still :meth:`holds` unless it is renewed, s."""
+        """Return how long it still :meth:`holds` without a renewal, s."""
         return max(0.0, self._until - now)
 
     @property
     def may_dial(self) -> bool:
-        """Whether a link may be dialled under :attr:`epoch`; OSCC-E has the last word."""
+        """Whether a link may be dialled under :attr:`epoch`; OSCC-E decides."""
         return self.state in _OURS and not self._doubted
 
     @property
     def is_overtaken(self) -> bool:
-        """Whether another holds what this node held, or is known to have a higher token.
+        """Whether another node holds this node's former lease, or has a higher token.
 
-        A node that has no link then acts for no user, whatever the store says.
+        Without a link this node then acts for no user, whatever the store answers.
         """
         return self.lost or self.floor > self.epoch
 
     @property
     def due_at(self) -> float | None:
-        """When to ask for a renewal; None while nothing is held or a question is under way."""
+        """When to request a renewal; None while nothing is held or a request is under way."""
         return self._due_at if self.state is LeaseState.HELD else None
 
     # ---- inner ----

@@ -1,8 +1,8 @@
 """State machines of one user's link: when to dial, queries, health, and how long a user is kept.
 
-Readings of a query may come before its response: a server answers a question for events before the first
-event, and one that does not loses nothing. Pure. *now* is monotonic seconds everywhere; jitter is a number in
-[0, 1).
+Readings of a query may arrive before its response: some servers send events before they answer the request
+for them. With other servers these rules do no harm. Pure. *now* is monotonic seconds everywhere; jitter is a
+number in [0, 1).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from gateway.domain.upstream import Reading
 class Linger:
     """How long a session is kept after its phone left.
 
-    Longer for a Remote Assistant: the phone that rings is usually the phone with the app.
+    It is longer for a Remote Assistant, because the phone that rings is usually the phone with the app.
     """
 
     dashboard_s: float = 90.0
@@ -38,11 +38,11 @@ class Query:
 
     listen: Listen
     complete: bool = False
-    """Whether its first complete reading came, or is not waited for."""
+    """Whether its first complete reading has arrived, or is no longer waited for."""
     refused: bool = False
-    """Whether it is not to be had: never, or not yet."""
+    """Whether its data is not available, for good or for now."""
     whole_at_ms: int | None = None
-    """When its whole set was last read: whatever was not in it was not there then."""
+    """When its whole set was last read: anything missing in it did not exist then."""
 
     def covers(self, kind: Kind, number: int) -> bool:
         """Return whether it covers a resource."""
@@ -51,7 +51,7 @@ class Query:
 
     @property
     def is_told(self) -> bool:
-        """Whether its first complete reading came."""
+        """Whether its first complete reading has arrived."""
         return self.complete and not self.refused
 
     @property
@@ -60,7 +60,7 @@ class Query:
         return self.is_told and self.listen.numbers is None
 
     def tells(self, listen: Listen) -> bool:
-        """Return whether everything that *listen* asks for has arrived."""
+        """Return whether all data that *listen* covers has arrived."""
         mine = self.listen
         if not self.complete or (mine.kind, mine.source) != (listen.kind, listen.source):
             return False
@@ -68,7 +68,7 @@ class Query:
 
 
 class LinkState(enum.StrEnum):
-    """Where the link of a user stands."""
+    """State of a user's link."""
 
     IDLE = "idle"
     DIALLING = "dialling"
@@ -97,16 +97,17 @@ TRANSITIONS: Final[dict[tuple[LinkState, str], LinkState]] = {
 BACK_OFF_MAX_S: Final = 30.0
 BACK_OFF_FIRST_S: Final = 0.5
 TOLD_MAX_S: Final = 60.0
-"""The longest wait before a dial that a server may ask for."""
+"""The longest wait before a dial that a server may request."""
 STABLE_S: Final = 30.0
 KICKED_BACK_OFF_S: Final = 5.0
 _KICKS_MAX: Final = 6
-"""Kicks after which the wait grows no more: 320 s."""
+"""Replacements after which the wait no longer grows: 320 s."""
 _KICKS_FORGOTTEN: Final = 3
-"""Kicks are forgotten after so many times the last wait. Two rivals that wait for each other in turn kick
-every two waits, so theirs are not: the waits go on growing and the links come to rest."""
+"""Replacements are forgotten after this multiple of the last wait. Two rivals that replace each other in turn
+do so every two waits, so theirs are not forgotten: their waits grow until the links come to rest.
+"""
 _REFUSALS_AT_ONCE: Final = 5
-"""Refused dials in a row that the next follows at once: a user's sessions may be tried in turn."""
+"""Refused dials in a row that the next dial follows at once: a user's sessions may be tried in turn."""
 _STALE_AFTER: Final = 1.5
 _DROP_AFTER: Final = 3.0
 
@@ -116,10 +117,9 @@ Need = Literal["nothing", "keep_alive", "listen_anew", "drop"]
 class LinkMachine:
     """One user's link, over many connections.
 
-    Invariants: one dial at a time; unless it was stopped there is always a time of the next dial;
-    after a failure it waits, full jitter over a bound that doubles and is reset only by 30 s of
-    life; it is live only while every question was answered after the last long silence; an
-    illegal transition changes nothing.
+    Invariants: one dial at a time. Unless it was stopped, there is always a time of the next dial. After a
+    failure it waits: full jitter over a bound that doubles, and that only a life of 30 s resets. It is live
+    only while every request since the last long silence was answered. An illegal transition changes nothing.
     """
 
     def __init__(self) -> None:
@@ -139,7 +139,7 @@ class LinkMachine:
     # ---- dialling ----
 
     def dial_at(self, now: float) -> float | None:
-        """Return when to dial: *now* or later; None when that is not to be done."""
+        """Return when to dial: *now* or later; None for never."""
         if self.state not in (LinkState.IDLE, LinkState.WAITING):
             return None
         if self._pause_s > 0.0:
@@ -147,11 +147,11 @@ class LinkMachine:
         return max(now, self._due_at)
 
     def dialling(self) -> bool:
-        """Record that it is being dialled. False: it must not be."""
+        """Record a dial. False: it is not allowed now."""
         return self._move("dial")
 
     def opened(self, now: float) -> None:
-        """Record that the link is open and its first questions are asked."""
+        """Record that the link is open and its first requests are sent."""
         if self._move("opened"):
             self._heard_at = self._asked_at = now
             self._live_since = None
@@ -159,13 +159,13 @@ class LinkMachine:
             self._refusals = 0
 
     def agreed(self, keep_alive_s: float) -> None:
-        """Note after which silence the server wants a sign of life."""
+        """Record after which silence the server expects a keep-alive."""
         self._keep_alive_s = keep_alive_s
 
     def refused(self) -> None:
-        """Record that the dial was refused for a reason that another dial at once may not meet.
+        """Record that the dial was refused for a reason that another session may not meet.
 
-        After a few in a row even such dials pause, so that no client can make us dial without end.
+        After a few in a row even such dials pause, so that no client can cause endless dials.
         """
         if self._move("refused"):
             self._refusals += 1
@@ -173,14 +173,14 @@ class LinkMachine:
             self._pause_s = _bound_s(excess) if excess >= 0 else 0.0
 
     def synced(self, now: float) -> None:
-        """Record that every question is answered. Answers to questions of before a silence do not count."""
+        """Record that every request is answered. Answers to requests from before a silence do not count."""
         if self._listen_anew:
             return
         if self._move("synced") and self._live_since is None:
             self._live_since = now
 
     def failed(self, now: float, jitter: float, told_s: float | None = None) -> None:
-        """Record that the dial failed or the link is gone; *told_s*: the server asked to wait so long."""
+        """Record that the dial failed or the link is gone; *told_s*: the wait that the server requested."""
         stable = self._live_since is not None and now - self._live_since >= STABLE_S
         if not self._move("failed"):
             return
@@ -192,9 +192,9 @@ class LinkMachine:
         self._live_since = self._heard_at = None
 
     def kicked(self, now: float, jitter: float) -> None:
-        """Record that another holder's link took this one's place: wait longer each time.
+        """Record that another holder's link replaced this one; the wait grows each time.
 
-        Jitter adds up to a quarter, so that two rivals do not keep step.
+        Jitter adds up to a quarter, so that two rivals do not dial in step.
         """
         if not self._move("kicked"):
             return
@@ -206,14 +206,14 @@ class LinkMachine:
         self._live_since = self._heard_at = None
 
     def stop(self) -> None:
-        """Record that the link is no longer wanted."""
+        """Record that the link is no longer needed."""
         if self._move("stop"):
             self._live_since = self._heard_at = None
 
     # ---- while it is open ----
 
     def heard(self, now: float) -> None:
-        """Record that a message came. After a long silence :meth:`need` asks for whole sets."""
+        """Record that a message arrived. After a long silence :meth:`need` requests whole sets."""
         if self._heard_at is None:
             return
         if now - self._heard_at > self._keep_alive_s and self._move("silent"):
@@ -221,7 +221,7 @@ class LinkMachine:
         self._heard_at = now
 
     def heard_live(self, now: float) -> bool:
-        """Record that a message came, as :meth:`heard`, if it is live and no silence was long."""
+        """Record that a message arrived, as :meth:`heard`, if it is live and no silence was long."""
         heard_at = self._heard_at
         if heard_at is None or self.state is not LinkState.LIVE or now - heard_at > self._keep_alive_s:
             return False
@@ -229,12 +229,12 @@ class LinkMachine:
         return True
 
     def doubt(self) -> None:
-        """Record that changes may have been missed: it is not live until whole sets were asked for again."""
+        """Record that changes may have been missed: it is not live until whole sets were requested again."""
         if self._move("silent"):
             self._listen_anew = True
 
     def need(self, now: float) -> Need:
-        """Return what the open link needs now; the caller must do it."""
+        """Return the action that the open link needs now; the caller must do it."""
         if self._heard_at is None:
             return "nothing"
         if now - self._heard_at >= _DROP_AFTER * self._keep_alive_s:
@@ -242,7 +242,7 @@ class LinkMachine:
         if self._listen_anew:
             self._listen_anew = False
             return "listen_anew"
-        # our own silence counts too: the server drops a link that sends it nothing, whatever the server sends
+        # our own silence counts too: the server drops a link on which nothing is sent to it
         if now - self._asked_at >= self._keep_alive_s / 2:
             self._asked_at = now
             return "keep_alive"
@@ -257,7 +257,7 @@ class LinkMachine:
         return min(self._asked_at + self._keep_alive_s / 2, stale_at)
 
     def health(self, now: float) -> Literal["live", "stale", "down"]:
-        """Return how fresh the data is: stale after 1.5 keep-alives of silence, down without a link."""
+        """Return the freshness of the data: stale after 1.5 keep-alives of silence, down without a link."""
         if self._heard_at is None:
             return "down"
         if self.state is not LinkState.LIVE or now - self._heard_at >= _STALE_AFTER * self._keep_alive_s:
@@ -273,7 +273,7 @@ class LinkMachine:
 
 
 def _bound_s(failures: int) -> float:
-    """Return the longest wait after *failures* in a row before this one."""
+    """Return the longest wait after *failures* earlier ones in a row."""
     return min(BACK_OFF_MAX_S, BACK_OFF_FIRST_S * 2.0 ** min(failures, 16))
 
 
@@ -282,11 +282,11 @@ def _kick_wait_s(kicks: int) -> float:
 
 
 MOST: Final = 32
-"""So many readings are kept, the newest: a link has eight queries or so."""
+"""Number of readings that are kept, the newest: a link has about eight queries."""
 
 
 class Early:
-    """The newest readings of unknown queries, while an answer is expected that may name their query."""
+    """The newest readings of unknown queries, until an answer may name their query."""
 
     def __init__(self) -> None:
         self._is_expecting = False
@@ -294,21 +294,21 @@ class Early:
 
     @property
     def is_expecting(self) -> bool:
-        """Whether some question for events is not answered yet."""
+        """Whether a request for events is not answered yet."""
         return self._is_expecting
 
     def expect(self, is_expecting: bool) -> None:
-        """Record whether some question for events is not answered yet."""
+        """Record whether a request for events is not answered yet."""
         self._is_expecting = is_expecting
         if not is_expecting:
             self._kept.clear()
 
     def keep(self, reading: Reading) -> None:
-        """Keep the reading of an unknown query."""
+        """Store the reading of an unknown query."""
         self._kept.append(reading)
         del self._kept[:-MOST]
 
     def take(self, query: int, listen: Listen) -> list[Reading]:
-        """Return what was read of *query*, which is now known to cover what *listen* asks for."""
+        """Return the readings of *query*, which is now known to cover *listen*."""
         about = (query, listen.kind, listen.source)
         return [each for each in self._kept if (each.query, each.kind, each.source) == about]

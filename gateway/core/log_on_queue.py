@@ -1,9 +1,9 @@
-"""Admission of log-ons at one site: whose turn it is, what one address may ask for, when to come back.
+"""Admission of log-ons at one site: their order, the limits of one address, and when to come back.
 
-The password of a log-on is unjudged until OSCC-E answers, so a flood of wrong ones looks like
-a shift's start. Three measures separate them as answers come: what an address may have open or failed, the
-order of waiting log-ons (addresses with more right passwords than wrong ones first), and appointments for
-log-ons that cannot wait, spread as far as the rate allows.
+Until OSCC-E answers, a flood of wrong passwords looks like the start of a shift. Three measures separate them
+as answers come: limits on the open and failed log-ons of an address; the order of waiting log-ons (addresses
+with more right passwords than wrong ones first); and appointments for log-ons that cannot wait, spread as far
+as the rate allows.
 """
 
 from __future__ import annotations
@@ -18,43 +18,45 @@ from typing import Final, Literal, NamedTuple
 from gateway.core.rate_limits import BEYOND_PART, AdmissionQueue
 
 WAIT_S: Final = 2.0
-"""As many log-ons wait for their turn as the rate admits within it; others are given appointments."""
+"""Seconds of the rate that bound the waiting log-ons; further ones get appointments."""
 PATIENCE_S: Final = 3.0
 """How long one waits, however slow OSCC-E is."""
 APPOINTMENT_MAX_S: Final = 300.0
 """The longest ``Retry-After`` of the protocol."""
 SHARE_PER_S: Final = 1.0
 SHARE: Final = 20.0
-"""Of one address: log-ons without success (under way, or refused by OSCC-E) at once, and per second."""
+"""For one address: log-ons without success (under way, or refused by OSCC-E) at once, and per second."""
 FAILED_PER_S: Final = 1 / 60
 FAILED: Final = 20.0
-"""Of one address: wrong passwords at once, and per second after it (Synapse: `rc_login.failed_attempts`)."""
+"""For one address: wrong passwords at once, and per second after that (Synapse:
+`rc_login.failed_attempts`).
+"""
 SUCCEEDED_PER_S: Final = 1 / 600
 SUCCEEDED: Final = 60.0
-"""So many log-ons that succeeded lately raise an address's number of wrong ones: one each."""
+"""Recent successful log-ons that raise an address's limit of wrong ones, by one each."""
 BOOKED: Final = 10
-"""Appointments of one address that hold a place; each log-on that succeeded lately allows one more."""
+"""Appointments of one address that hold a place; each recent successful log-on allows one more."""
 SUSPECT: Final = 5
-"""From so many more wrong passwords than right ones on an address books no place ahead of others."""
+"""Excess of wrong over right passwords from which an address books no place ahead of others."""
 LIKELY: Final = 5
-"""From so many more right passwords than wrong ones on an address its log-ons are likely to succeed."""
+"""Excess of right over wrong passwords from which an address's log-ons are likely to succeed."""
 _SLACK: Final = 1.1
-"""Appointments are so much farther apart than the rate allows: log-ons that come late find room."""
+"""Factor by which appointments are further apart than the rate allows: late log-ons find room."""
 _OFFICE_SLACK: Final = 1.2
-"""The same for those of one address, at the rate of log-ons that are likely to succeed."""
+"""Factor for appointments of one address, at the rate of log-ons that are likely to succeed."""
 _LATE_S: Final = 60.0
-"""For how long after its instant an appointment gives precedence."""
+"""How long after its instant an appointment gives precedence."""
 _LOOKED_AT: Final = 16
-"""Of the addresses used least recently: bounds the work under a flood."""
+"""Least recently used addresses to examine: bounds the work under a flood."""
 _SPREAD: Final = 64
 """Instants over which appointments are spread that would be too late."""
 
 Judged = Literal["right", "wrong", "refused", "unjudged"]
-"""What a log-on came to: its session; a wrong password; something else that OSCC-E said; no answer."""
+"""Result of a log-on: a session; a wrong password; another refusal of OSCC-E; no answer."""
 
 
 class Decaying:
-    """A count that falls by itself, by *per_s* each second. Invariant: between 0 and *most*."""
+    """A count that falls by *per_s* each second. Invariant: between 0 and *most*."""
 
     __slots__ = ("_at", "_count", "_most", "_per_s")
 
@@ -65,22 +67,22 @@ class Decaying:
         self._at = 0.0
 
     def count(self, now: float) -> float:
-        """Return what is left of it."""
+        """Return the present count."""
         return max(0.0, self._count - max(0.0, now - self._at) * self._per_s)
 
     def add(self, now: float, amount: float = 1.0) -> None:
-        """Add *amount*; a negative one takes back."""
+        """Add *amount*; a negative amount subtracts."""
         self._count = min(self._most, max(0.0, self.count(now) + amount))
         self._at = max(self._at, now)
 
     def wait_s(self, now: float, most: float) -> float:
-        """Return when the count and one more are at most *most*, s."""
+        """Return when the count plus one is at most *most*, s."""
         return max(0.0, self.count(now) + 1.0 - most) / self._per_s
 
 
 @dataclass(slots=True, eq=False)
 class AddressRecord:
-    """What one address, or IPv6 /64, did lately."""
+    """Recent log-ons of one address, or IPv6 /64."""
 
     share: Decaying = field(default_factory=lambda: Decaying(SHARE_PER_S))
     failed: Decaying = field(default_factory=lambda: Decaying(FAILED_PER_S, FAILED + SUCCEEDED))
@@ -94,26 +96,26 @@ class AddressRecord:
     """The last appointment given."""
 
     def refused_s(self, now: float) -> float:
-        """Return for how long the address may not log on; 0 when it may."""
+        """Return how long the address may not log on; 0 when it may."""
         failed_s = self.failed.wait_s(now, FAILED + self.succeeded.count(now))
         return max(failed_s, self.share.wait_s(now, SHARE))
 
     def balance(self, now: float) -> int:
-        """Return how many more passwords were wrong than right lately."""
+        """Return how many more passwords were wrong than right recently."""
         return round(self.failed.count(now) - self.succeeded.count(now))
 
     def is_likely(self, now: float) -> bool:
-        """Return whether what is asked next from the address is likely to succeed."""
+        """Return whether the next log-on of the address is likely to succeed."""
         return self.balance(now) <= -LIKELY
 
     def is_idle(self, now: float) -> bool:
-        """Return whether it decides like a new one."""
+        """Return whether the record has the same effect as a new one."""
         return not self.open and not (self.share.count(now) or self.failed.count(now))
 
     def may_book(self, now: float, *, is_due: bool) -> bool:
         """Return whether one more appointment of the address may hold a place ahead of others.
 
-        One that follows an appointment always may: a flood has no patience.
+        One that follows an appointment always may: a flood does not wait for appointments.
         """
         if now >= self.booked_until:
             self.booked = 0
@@ -128,9 +130,9 @@ class AddressRecord:
 
 @dataclass(slots=True, eq=False)
 class LogOnPlace:
-    """A log-on that asked to be admitted.
+    """A log-on that requests admission.
 
-    *refused_s*: when it may come back; None while it waits or is admitted.
+    *refused_s*: seconds after which to come back; None while it waits or is admitted.
     """
 
     client: bytes
@@ -138,17 +140,17 @@ class LogOnPlace:
     since: float
     number: int
     nth: int
-    """How many log-ons of its address were open before it."""
+    """Open log-ons of its address before it."""
     wake: Callable[[], None]
     is_trusted: bool
     is_due: bool
-    """It comes at its appointment, or a little later."""
+    """Whether it comes at its appointment, or a little later."""
     booked_at: float | None
-    """That appointment, if it was one that holds a place."""
+    """Its appointment, if it holds a place."""
     refused_s: float | None = None
 
     def rank(self, now: float) -> tuple[bool, bool, float, int, bool, int, float, int]:
-        """Return its place in the order: the least comes first."""
+        """Return its key in the order: the least comes first."""
         balance = self.record.balance(now)
         return (
             not self.is_trusted,
@@ -164,7 +166,7 @@ class LogOnPlace:
 
 class _Appointment(NamedTuple):
     since: float
-    """Since when its client asks."""
+    """Since when its client requests log-ons."""
     at: float
     is_booked: bool
 
@@ -172,22 +174,22 @@ class _Appointment(NamedTuple):
 class LogOnQueue:
     """The log-ons of one site that wait for their turn. Pure: ``now`` is monotonic seconds.
 
-    :meth:`join` gives a place, which may be refused already. The waiting task calls :meth:`enter` at once,
-    when woken and after :meth:`wait_s`; ends with :meth:`give_up` after :data:`PATIENCE_S`, or with
-    :meth:`withdraw`; and reports with :meth:`judged` what an admitted log-on came to.
+    :meth:`join` returns a place, which may be refused already. The waiting task calls :meth:`enter` at once,
+    when woken and after :meth:`wait_s`. It ends with :meth:`give_up` after :data:`PATIENCE_S`, or with
+    :meth:`withdraw`. It reports the result of an admitted log-on with :meth:`judged`.
 
     Order: trusted devices; then, unless its address is suspect, a booked log-on that comes in time; then the
-    address with the fewest wrong passwords beyond its right ones; then one that comes at another
-    appointment; then addresses in turn; then the oldest.
+    address with the fewest wrong passwords beyond its right ones; then one that comes at another appointment;
+    then addresses in turn; then the oldest.
 
-    Bounded: as many wait as the rate admits in :data:`WAIT_S`, beyond that the last in order is refused;
-    beyond *addresses_max* an address that decides like a new one is forgotten, else the one
-    used least recently; beyond *appointments_max* the oldest appointment loses its precedence.
+    Bounded: as many wait as the rate admits in :data:`WAIT_S`; beyond that the last in order is refused.
+    Beyond *addresses_max* an address without effect is removed, else the one used least recently. Beyond
+    *appointments_max* the oldest appointment loses its precedence.
 
     Args:
         admission_queue: The queue of the site's links, which has the budget.
-        addresses_max: Addresses remembered.
-        appointments_max: Appointments remembered.
+        addresses_max: Limit of stored addresses.
+        appointments_max: Limit of stored appointments.
     """
 
     def __init__(
@@ -207,12 +209,12 @@ class LogOnQueue:
 
     @property
     def addresses(self) -> int:
-        """How many addresses are remembered."""
+        """Number of stored addresses."""
         return len(self._addresses)
 
     @property
     def appointments(self) -> int:
-        """How many appointments are remembered."""
+        """Number of stored appointments."""
         return len(self._appointments)
 
     def join(
@@ -221,11 +223,12 @@ class LogOnQueue:
         """Take a place; *wake* is called when its turn may have come, or it was refused.
 
         Args:
-            client: What the same person on the same device has in common, to know an appointment by.
-            address: What is limited as one.
+            client: The common id of the log-ons of one person on one device, to recognise an appointment.
+            address: The client's address, as the unit that limits apply to.
             now: Monotonic seconds.
             wake: Must not call back.
-            is_trusted: It had a session of this user: its address does not bind it, and it comes first.
+            is_trusted: Whether the device had a session of this user: its address does not limit it, and it
+                comes first.
         """
         record = self._record(address, now)
         known = self._appointment(client, now)
@@ -252,7 +255,7 @@ class LogOnQueue:
         return place
 
     def enter(self, place: LogOnPlace, now: float) -> bool:
-        """Go through if it is the place's turn and the budget allows it; then :meth:`judged` must follow."""
+        """Enter if it is the place's turn and the budget allows it; then :meth:`judged` must follow."""
         if place.refused_s is not None or self._first(now) is not place:
             return False
         if not self._admission_queue.admit_log_on(now, is_likely=place.record.is_likely(now)):
@@ -264,26 +267,26 @@ class LogOnQueue:
         return True
 
     def wait_s(self, place: LogOnPlace, now: float) -> float:
-        """Return when to ask again, s; inf for a place that is not the first, which will be woken."""
+        """Return when to try again, s; inf for a place that is not the first, which will be woken."""
         if self._first(now) is not place:
             return math.inf
         return self._admission_queue.log_on_wait_s(now, is_likely=place.record.is_likely(now))
 
     def give_up(self, place: LogOnPlace, now: float) -> None:
-        """Have a place that waited for too long refused, unless it was already."""
+        """Refuse a place that waited for too long, unless it was refused already."""
         if place.refused_s is None:
             self._refuse(place, now)
             self._wake_first(now)
 
     def withdraw(self, place: LogOnPlace, now: float) -> None:
-        """Leave: the client is gone."""
+        """Remove a place: the client is gone."""
         if place in self._waiting:
             self._waiting.remove(place)
             place.record.open -= 1
             self._wake_first(now)
 
     def judged(self, place: LogOnPlace, result: Judged, now: float) -> None:
-        """Give back what was entered, and note what the log-on came to."""
+        """Give back an entered place, and record the result of the log-on."""
         record = place.record
         record.open -= 1
         if result in {"right", "unjudged"}:
@@ -309,7 +312,7 @@ class LogOnQueue:
             first.wake()
 
     def _refuse_all(self, record: AddressRecord, now: float) -> None:
-        """Refuse what waits of an address that has failed too often."""
+        """Refuse the waiting log-ons of an address that has failed too often."""
         if record.refused_s(now) > 0:
             for place in [each for each in self._waiting if each.record is record and not each.is_trusted]:
                 self._refuse(place, now)
@@ -321,15 +324,15 @@ class LogOnQueue:
         place.wake()
 
     def _later(self, place: LogOnPlace, now: float, limited_s: float) -> float:
-        """Return in how many seconds to come back.
+        """Return the seconds after which to come back.
 
-        A log-on that is early keeps the appointment. One that is booked comes after all that were booked
-        at the site, any other after those of its address: a flood moves its own only.
+        An early log-on keeps its appointment. One that is booked comes after all booked ones of the site, any
+        other after those of its address: a flood delays only its own address.
 
         Args:
-            place: Whose.
+            place: The place that is refused.
             now: Monotonic seconds.
-            limited_s: For how long the address may not log on.
+            limited_s: How long the address may not log on.
         """
         known = self._appointment(place.client, now)
         if known is not None and now < known.at:
@@ -352,7 +355,7 @@ class LogOnQueue:
         return at - now
 
     def _appointment(self, client: bytes, now: float) -> _Appointment | None:
-        """Return when a client is to come back, unless it is much too late."""
+        """Return the appointment of a client, unless it is much too late."""
         known = self._appointments.get(client)
         return None if known is None or now >= known.at + _LATE_S else known
 

@@ -21,14 +21,14 @@ from gateway.protocol import frames
 KeyT = TypeVar("KeyT", bound=Hashable)
 
 _LOOKED_AT: Final = 16
-"""How many of the least recently used buckets are looked at for a full one: bounds the work under a flood."""
+"""Least recently used buckets to examine for a full one: bounds the work under a flood."""
 _SOON_S: Final = 1.0
 _ROUNDING: Final = 1e-6
-"""So that a wait of :meth:`TokenBucket.wait_s` is long enough whatever its sums were rounded to."""
+"""Makes a wait of :meth:`TokenBucket.wait_s` long enough despite rounding."""
 
 
 class TokenBucket:
-    """Lets *rate_per_s* things through in the long run and *burst* at once. It starts full.
+    """Admits *rate_per_s* in the long run, and *burst* at once. It starts full.
 
     Invariant: never more than ``burst + rate_per_s * t`` in any t seconds.
     """
@@ -44,7 +44,7 @@ class TokenBucket:
         """The last appointment given."""
 
     def take(self, now: float, amount: float = 1.0, *, reserve: float = 0.0) -> bool:
-        """Take *amount* when it is there and *reserve* stays behind; otherwise nothing changes."""
+        """Take *amount* if it is there and *reserve* remains; otherwise change nothing."""
         self._fill(now)
         if self._level + _ROUNDING < amount + reserve:
             return False
@@ -52,7 +52,7 @@ class TokenBucket:
         return True
 
     def wait_s(self, now: float, amount: float = 1.0, *, reserve: float = 0.0) -> float:
-        """Return in how many seconds :meth:`take` succeeds, if nothing else is taken; inf for never."""
+        """Return the seconds until :meth:`take` succeeds, if nothing else is taken; inf for never."""
         self._fill(now)
         missing = amount + reserve - self._level
         if missing <= 0:
@@ -62,25 +62,25 @@ class TokenBucket:
         return missing / self.rate_per_s
 
     def appointment_s(self, now: float, most_s: float) -> float:
-        """Return in how many seconds to come back, one after the other as the rate allows."""
+        """Return the seconds after which to come back, one caller after the other as the rate allows."""
         at = max(now + self.wait_s(now), self._next_at + 1 / self.rate_per_s)
         self._next_at = min(at, now + most_s)
         return self._next_at - now
 
     def is_full(self, now: float) -> bool:
-        """Return whether the bucket remembers nothing of the past."""
+        """Return whether the bucket is full, like a new one."""
         self._fill(now)
         return self._level >= self.burst
 
     def resize(self, now: float, rate_per_s: float, burst: float) -> None:
-        """Go on with another rate and burst; what is there stays, within the new burst."""
+        """Continue with another rate and burst; the content is kept up to the new burst."""
         self._fill(now)
         self.rate_per_s = rate_per_s
         self.burst = float(burst)
         self._level = min(self._level, self.burst)
 
     def owe(self, now: float, seconds: float) -> None:
-        """Begin empty, and give nothing for *seconds*."""
+        """Begin empty, and admit nothing for *seconds*."""
         self._fill(now)
         self._level = -seconds * self.rate_per_s
 
@@ -94,8 +94,8 @@ class TokenBucket:
 class Buckets(Generic[KeyT]):
     """A bucket for each key, for example each client address.
 
-    Bounded: beyond *keys_max* one that is full again goes, as it decides like a new one. Among
-    buckets that are not, the one used least recently goes, and with it what it took.
+    Bounded: beyond *keys_max* a full bucket is removed, as it has the same effect as a new one. If none is
+    full, the one used least recently is removed, with the record of what it took.
     """
 
     def __init__(self, rate_per_s: float, burst: float, *, keys_max: int = 10_000) -> None:
@@ -112,12 +112,12 @@ class Buckets(Generic[KeyT]):
         return self._bucket(key, now).take(now)
 
     def wait_s(self, key: KeyT, now: float) -> float:
-        """Return in how many seconds *key* may take one. Asking remembers nothing."""
+        """Return the seconds until *key* may take one. This stores nothing."""
         bucket = self._buckets.get(key)
         return 0.0 if bucket is None else bucket.wait_s(now)
 
     def appointment_s(self, key: KeyT, now: float, most_s: float) -> float:
-        """Return in how many seconds one who was refused is to come back, as :class:`TokenBucket` does."""
+        """Return the appointment of a refused caller, see :meth:`TokenBucket.appointment_s`."""
         bucket = self._buckets.get(key)
         return 0.0 if bucket is None else bucket.appointment_s(now, most_s)
 
@@ -152,31 +152,31 @@ class _Tries:
     wrong: list[_Failure]
     open: list[str] = field(default_factory=list)
     mixed: bool = False
-    """Whether tries overlap: then it is unknown in which order OSCC-E judged them."""
+    """Whether tries overlap: then the order in which OSCC-E checked them is unknown."""
 
 
 class LogOnGuard:
     """Counts failed log-ons of each name, existing or not, and locks it for a while.
 
-    It locks one try below OSCC-E's own lock-out, so that guessing through the gateway never
-    locks a person out of everything else. Names are kept as hashes.
+    It locks one try below OSCC-E's own lock-out, so that guessing through the gateway never locks a person
+    out of everything else. Names are stored as hashes.
 
-    Three bounds, of which an origin (an address, or a device that had a session of the name) first meets its
-    own: fewer tries than the name has, so that one guesser leaves a try to the person who comes from
-    elsewhere. Beyond them a name that failed as often as it may in a window, and has not logged on
-    since, gets one try per window for *slow_s*.
+    There are three bounds. An origin (an address, or a device that had a session of the name) first meets its
+    own: it has fewer tries than the name, so that one attacker leaves a try to the person at another origin.
+    Then the name has its bound in a window. After that many failures, and no log-on since, the name gets one
+    try per window for *slow_s*.
 
-    Invariant: in any *window_s* OSCC-E is shown at most *tries* wrong passwords of a name by devices that
-    are not trusted, also when many are tried at once: a try counts as wrong until its answer is there.
+    Invariant: in any *window_s* OSCC-E gets at most *tries* wrong passwords of a name from devices that are
+    not trusted, also when many are tried at once: a try counts as wrong until its answer is there.
 
-    Bounded: beyond *names_max* the name used longest ago is forgotten; OSCC-E's own lock-out
-    is then what is left.
+    Bounded: beyond *names_max* the name used longest ago is removed; then only OSCC-E's own lock-out protects
+    it.
 
     Args:
-        tries: Of a name; one below OSCC-E's lock-out.
-        window_s: For how long a wrong password counts.
-        slow_s: For how long it is remembered.
-        names_max: Names remembered.
+        tries: Tries of a name; one below OSCC-E's lock-out.
+        window_s: How long a wrong password counts.
+        slow_s: How long it is stored.
+        names_max: Limit of stored names.
     """
 
     def __init__(
@@ -200,14 +200,15 @@ class LogOnGuard:
     def locked_s(
         self, site: str, name: str, now: float, origin: str = "", *, is_trusted: bool = False
     ) -> float:
-        """Return for how many seconds *origin* may show no password of the name; 0 when it may.
+        """Return how long *origin* may try no password of the name, s; 0 when it may.
 
         Args:
-            site: Where.
-            name: Whose password.
+            site: The site.
+            name: The name of the log-on.
             now: Monotonic seconds.
-            origin: From where.
-            is_trusted: The origin is a device that had a session of the name: only its own tries bind it.
+            origin: The origin of the log-on.
+            is_trusted: Whether the origin is a device that had a session of the name: only its own tries bind
+                it.
         """
         known = self._names.get(name_hash(site, name))
         if known is None:
@@ -223,7 +224,7 @@ class LogOnGuard:
         return max(locked_s, self._full_s(recent, len(known.open), self.tries, now))
 
     def trying(self, site: str, name: str, origin: str = "") -> None:
-        """Record that a password is shown to OSCC-E; one of the three below must follow."""
+        """Record that a password is sent to OSCC-E; one of the three below must follow."""
         known = self._known(name_hash(site, name))
         known.open.append(origin)
         known.mixed = known.mixed or len(known.open) > 1
@@ -235,10 +236,10 @@ class LogOnGuard:
         self._end(name_hash(site, name), known, origin)
 
     def succeeded(self, site: str, name: str, origin: str = "") -> bool:
-        """Forget the failures of a name: the password was right, and OSCC-E forgets them too.
+        """Remove the failures of a name, as OSCC-E does: the password was right.
 
-        While tries overlap they are kept: one of them may have been judged after the right one.
-        Returns whether they were forgotten.
+        While tries overlap they are kept, since one of them may have been checked after the right one.
+        Returns whether they were removed.
         """
         known = self._names.get(name_hash(site, name))
         is_alone = known is None or not known.mixed
@@ -248,14 +249,14 @@ class LogOnGuard:
         return is_alone
 
     def unanswered(self, site: str, name: str, origin: str = "") -> None:
-        """Record that no password was judged: OSCC-E did not answer, or refused for another reason."""
+        """Record that no password was checked: OSCC-E did not answer, or refused for another reason."""
         self._end(name_hash(site, name), self._names.get(name_hash(site, name)), origin)
 
     def _full_s(self, failed: list[_Failure], under_way: int, most: int, now: float) -> float:
         """Return when one more is allowed beside *failed* and those *under_way*, s; 0 for now."""
         if len(failed) + under_way < most:
             return 0.0
-        # what has no answer yet may turn out right: worth asking again soon
+        # an open try may turn out right: try again soon
         return _SOON_S if under_way else failed[-most].at + self.window_s - now
 
     def _known(self, key: bytes) -> _Tries:
@@ -276,13 +277,13 @@ class LogOnGuard:
 
 
 def name_hash(site: str, name: str, *more: str) -> bytes:
-    """Return the key under which a name is remembered, in any spelling; *more* separates its counters."""
+    """Return the key that stands for a name, in any spelling; *more* separates its counters."""
     text = "\0".join((site, normalised(name), *more)).encode()
     return hashlib.blake2s(text, digest_size=16, person=b"name").digest()
 
 
 class Urgency(enum.IntEnum):
-    """Why a link is opened at OSCC-E; the more urgent may use more of the budget."""
+    """Why a link is opened at OSCC-E; the more urgent class may use more of the budget."""
 
     PERSON = 0
     """A user has logged on and waits."""
@@ -291,7 +292,7 @@ class Urgency(enum.IntEnum):
     REOPENING = 2
     """A link was lost."""
     GIVING = 3
-    """A node drains or rebalances; the phone has what it needs."""
+    """A node drains or rebalances; the phone has its data."""
 
 
 _KEPT_FREE: Final = {
@@ -300,33 +301,33 @@ _KEPT_FREE: Final = {
     Urgency.REOPENING: 0.5,
     Urgency.GIVING: 0.75,
 }
-"""Which part of the budget each class leaves to the more urgent ones."""
+"""Part of the budget that each class leaves to the more urgent ones."""
 SLOWED_PART: Final = 0.1
-"""Which part of the budget is left while the node is overloaded: newcomers wait before the served suffer."""
+"""Part of the budget used while the node is overloaded: new users wait, so that served ones do not suffer."""
 LOG_ON_PART: Final = 0.5
-"""Which part of the budget log-ons may use at most, unless they are likely to succeed."""
+"""Part of the budget that log-ons may use, unless they are likely to succeed."""
 BEYOND_PART: Final = 0.5
-"""By which part of it log-ons that are likely to succeed may exceed their rate, where links leave room."""
+"""Part of the budget by which log-ons that are likely to succeed may exceed theirs, when links leave room."""
 
 
 class Budget:
-    """How many log-ons and links a site is asked to take: a rate, and so many at a time.
+    """Log-ons and links that a site is asked to accept: a rate, and a number at a time.
 
-    Log-ons, whose passwords are not judged yet, have a bucket and places of their own: at most half of
-    the rate and of the places. The other half is there for links. What these leave of the rate, beyond half
-    of the burst, log-ons that are likely to succeed may use, up to three quarters of the rate in all.
+    Log-ons, whose passwords are not checked yet, have their own bucket and places: at most half of the rate
+    and of the places. The other half is reserved for links. Log-ons that are likely to succeed may use what
+    links leave of their rate, beyond half of the burst, up to three quarters of the rate in all.
 
-    A refusal changes nothing. What was admitted is given back with :meth:`done` or :meth:`log_on_done`.
+    A refusal changes nothing. An admission is given back with :meth:`done` or :meth:`log_on_done`.
 
-    Invariant: never more than *in_flight_max* at a time, never faster than the rate, log-ons never
-    more than half of either, except for the rate of those that are likely to succeed, and a class of links
-    begins nothing while links leave less free than it must leave to the more urgent ones.
+    Invariant: never more than *in_flight_max* at a time, and never faster than the rate. Log-ons never have
+    more than half of either, except for the rate of those that are likely to succeed. A class of links begins
+    nothing while links leave less free than it must leave to the more urgent ones.
 
     Args:
-        rate_per_s: Of the site; its live nodes share it.
-        burst: Of the site, shared likewise; each node has at least one.
-        in_flight_max: Of the site, shared likewise; each node has at least one.
-        log_ons_max_per_s: Log-ons alone, where that is less than half of the rate.
+        rate_per_s: Rate of the site; its live nodes share it.
+        burst: Burst of the site, shared likewise; each node has at least one.
+        in_flight_max: Places of the site, shared likewise; each node has at least one.
+        log_ons_max_per_s: Rate of log-ons, where it is less than half of the rate.
     """
 
     def __init__(
@@ -353,7 +354,7 @@ class Budget:
 
     @property
     def in_flight(self) -> int:
-        """How many log-ons and links are under way."""
+        """Number of log-ons and links under way."""
         return self._links + self._log_ons
 
     @property
@@ -367,7 +368,7 @@ class Budget:
         return self._in_flight_max == 1
 
     def share(self, nodes: int, now: float) -> None:
-        """Take this node's part of the budget: one of *nodes* that live."""
+        """Set this node's part of the budget: one of *nodes* live ones."""
         self._nodes = nodes
         slowed = SLOWED_PART if self._is_slowed else 1.0
         rate_per_s, burst, in_flight_max = self._whole[0] * slowed, self._whole[1] * slowed, self._whole[2]
@@ -381,18 +382,18 @@ class Budget:
         self._in_flight_max = max(1, in_flight_max // nodes)
 
     def slow(self, now: float, *, is_slowed: bool) -> None:
-        """Record whether the node is overloaded: then it takes :data:`SLOWED_PART` of its rate."""
+        """Record whether the node is overloaded: then it uses :data:`SLOWED_PART` of its rate."""
         if is_slowed is not self._is_slowed:
             self._is_slowed = is_slowed
             self.share(self._nodes, now)
 
     def begin_beside(self, nodes: int, now: float, unknown_s: float) -> None:
-        """Begin beside others, of which each takes more than its part until it knows of this node.
+        """Begin beside others, which use more than their part until they have found this node.
 
         Args:
-            nodes: How many live, with this one.
+            nodes: Number of live nodes, including this one.
             now: Monotonic seconds.
-            unknown_s: Within which time they know of it.
+            unknown_s: Time within which they find it.
         """
         self.share(nodes, now)
         if nodes > 1:
@@ -430,11 +431,11 @@ class Budget:
         return wait_s if has_place else max(wait_s, _SOON_S)
 
     def done(self) -> None:
-        """Give a link's place back."""
+        """Give back a link's place."""
         self._links = max(0, self._links - 1)
 
     def log_on_done(self) -> None:
-        """Give a log-on's place back."""
+        """Give back a log-on's place."""
         self._log_ons = max(0, self._log_ons - 1)
 
     def has_place(self, urgency: Urgency) -> bool:
@@ -443,7 +444,7 @@ class Budget:
         return self._links < self._in_flight_max - kept and self.in_flight < self._in_flight_max
 
     def _reserve(self, urgency: Urgency) -> float:
-        """Return how much must stay; never so much that the class could not ever begin."""
+        """Return how much must remain; never so much that the class could never begin."""
         burst = self._bucket.burst
         return min(burst * _KEPT_FREE[urgency], burst - 1.0)
 
@@ -453,7 +454,7 @@ _TELL_EVERY_S: Final = 1.0
 
 
 class Ruling(enum.Enum):
-    """What becomes of a frame that is not served."""
+    """What happens to a frame that is not served."""
 
     DROP = enum.auto()
     DROP_AND_TELL = enum.auto()
@@ -462,7 +463,7 @@ class Ruling(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class SessionLimits:
-    """What one connection may take. The defaults are the protocol's."""
+    """Limits of one connection. The defaults are the protocol's."""
 
     hello_s: float = 5.0
     hello_bytes: int = 8 * 1024
@@ -482,7 +483,7 @@ class SessionLimits:
     pace_min_s: float = 0.05
 
     def told(self) -> frames.Limits:
-        """Return those of these limits that phones are sent."""
+        """Return the limits that are sent to phones."""
         return frames.Limits(
             frame_bytes_in=self.frame_bytes_in,
             frame_bytes_out=self.frame_bytes_out,
@@ -495,10 +496,10 @@ class SessionLimits:
 
 
 class Record:
-    """What one phone has done wrong; most have none.
+    """Rate violations of one phone; most have none.
 
-    Frames over the rate are dropped and reported at most once a second; after ``dropped_max`` of
-    them the connection is closed. The ``errors_per_s``-th bad frame within a second closes too.
+    Frames over the rate are dropped and reported at most once a second; after ``dropped_max`` of them the
+    connection is closed. The ``errors_per_s``-th bad frame within a second closes it, too.
     """
 
     __slots__ = ("_dropped", "_errors", "_told_at")
@@ -529,21 +530,21 @@ class Record:
 
 
 OPENINGS_MAX: Final = 64
-"""Links that a node opens at once: enough to keep a core busy while answers are 200 ms under way."""
+"""Links that a node opens at once: enough to keep a core busy while answers take 200 ms."""
 OPENING_S: Final = 2.0
-"""After how long an opening no longer counts: it waits for the server, and takes little of the core."""
+"""Time after which an opening no longer counts: it waits for the server, and uses little CPU time."""
 
 
 class Openings:
     """The links of a node that are opening: dialled, and their first state not shown yet. Pure.
 
-    Opening a link takes milliseconds of the core. Begun for all users at once, it would be done for all of
-    them at about the same time, late.
+    Opening a link takes milliseconds of CPU time. If openings began for all users at once, they would all end
+    late, at about the same time.
 
-    Invariant: no more than *most* count at a time, except those that another node has handed over.
+    Invariant: at most *most* count at a time, except those that another node has handed over.
 
     Args:
-        most: How many count before the next has to wait.
+        most: How many count before the next one has to wait.
     """
 
     def __init__(self, most: int = OPENINGS_MAX) -> None:
@@ -559,13 +560,13 @@ class Openings:
         return len(self._began)
 
     def begin(self, now: float) -> int:
-        """Count one more; :meth:`end` is called with the number returned."""
+        """Count one more; :meth:`end` is called with the returned number."""
         number = next(self._numbers)
         self._began[number] = now
         return number
 
     def end(self, number: int, shown_at: float | None = None) -> None:
-        """Count it no more: its first state was shown at *shown_at*, or the link is gone (None)."""
+        """End its count: its first state was shown at *shown_at*, or the link is gone (None)."""
         if shown_at is not None:
             self._shown_at = shown_at
         if self._began.pop(number, None) is not None:
@@ -573,7 +574,7 @@ class Openings:
                 wake()
 
     def wait_s(self, now: float) -> float:
-        """Return when there is room, s, if none ends before; 0: there is."""
+        """Return the seconds until there is room, if none ends before; 0: there is room."""
         while self._began:
             oldest = next(iter(self._began))
             left_s = self._began[oldest] + OPENING_S - now
@@ -598,19 +599,19 @@ class Place:
 
 
 class AdmissionQueue:
-    """The queue before a site's budget. Pure: ``now`` is monotonic seconds.
+    """The queue for a site's budget. Pure: ``now`` is monotonic seconds.
 
     A link that joined calls :meth:`enter` at once, whenever it is woken, and after :meth:`wait_s`. Log-ons
-    have a queue and a part of the budget of their own (:mod:`gateway.core.log_on_queue`), and wait
-    for users that logged on already and wait for their link.
+    have their own queue and part of the budget (:mod:`gateway.core.log_on_queue`), and yield to users who
+    have logged on already and wait for their link.
 
-    Invariants: no link overtakes a place that is more urgent or came before; the first link has
-    been woken since it is first; each that entered gives its place back with :meth:`done`; the queue is as
-    long as there are users without a link.
+    Invariants: no link overtakes a place that is more urgent or came before. The first link has been woken
+    since it became the first. Each that entered gives its place back with :meth:`done`. The queue is as long
+    as there are users without a link.
 
     Args:
-        budget: The site's.
-        openings: Of the node: no link enters while it has no room for another.
+        budget: The site's budget.
+        openings: The node's openings: no link enters while there is no room for another.
     """
 
     def __init__(self, budget: Budget, openings: Openings | None = None) -> None:
@@ -626,13 +627,13 @@ class AdmissionQueue:
         return sum(not place.gone for place in self._queue)
 
     def join(self, urgency: Urgency, wake: Callable[[], None]) -> Place:
-        """Take a place; *wake* is called when its turn may have come: it must not call back."""
+        """Take a place; *wake* is called when its turn may have come, and must not call back."""
         place = Place(urgency, next(self._numbers), wake)
         heapq.heappush(self._queue, place)
         return place
 
     def enter(self, place: Place, now: float) -> bool:
-        """Go through if it is the place's turn, the node has room, and the budget allows it."""
+        """Enter if it is the place's turn, the node has room, and the budget allows it."""
         if self._head() is not place or self.openings.wait_s(now) > 0:
             return False
         if not self._budget.admit(now, place.urgency):
@@ -657,10 +658,10 @@ class AdmissionQueue:
     def admit_log_on(self, now: float, *, is_likely: bool = False) -> bool:
         """Admit a log-on, unless a user who has logged on waits for the link.
 
-        One that *is_likely* to succeed may use what links leave of their half, while none waits. Beside links
-        that were lost or roam it takes turns: each log-on that succeeds needs a link itself, which comes
-        before theirs. Where there is a single place, every link that waits comes first: it would never meet
-        a free one.
+        One that *is_likely* to succeed may use the unused half of links, while none waits. It takes turns
+        with links that were lost or roam: each successful log-on needs a link, too, which comes before
+        theirs. With a single place every waiting link comes first, since it would never find a free place
+        otherwise.
         """
         head = self._head()
         is_free = self._leaves_room(head)
@@ -670,7 +671,7 @@ class AdmissionQueue:
         return True
 
     def _leaves_room(self, head: Place | None) -> bool:
-        """Return whether the link that waits first leaves a log-on its turn."""
+        """Return whether the first waiting link leaves a log-on its turn."""
         if head is None:
             return True
         if head.urgency is Urgency.PERSON or self._budget.has_one_place:
@@ -679,13 +680,13 @@ class AdmissionQueue:
         return not (is_in_turn and self._log_ons_in_row)
 
     def wait_s(self, place: Place, now: float) -> float:
-        """Return when to ask again, s; inf for a place that is not the first, which will be woken."""
+        """Return when to try again, s; inf for a place that is not the first, which will be woken."""
         if self._head() is not place:
             return math.inf
         return max(self._budget.wait_s(now, place.urgency), self.openings.wait_s(now))
 
     def log_on_wait_s(self, now: float, *, is_likely: bool = False) -> float:
-        """Return when a log-on that was refused may be tried again, s."""
+        """Return when a refused log-on may be tried again, s."""
         return self._budget.log_on_wait_s(now, is_likely=is_likely and self._head() is None)
 
     @property
@@ -694,25 +695,25 @@ class AdmissionQueue:
         return self._budget.log_ons_per_s
 
     def begin_beside(self, nodes: int, now: float, unknown_s: float) -> None:
-        """Begin beside others, which know of this node after *unknown_s*."""
+        """Begin beside other nodes, which find this one within *unknown_s*."""
         self._budget.begin_beside(nodes, now, unknown_s)
 
     def share(self, nodes: int, now: float) -> None:
-        """Take this node's part of the site's budget: one of *nodes* that live."""
+        """Set this node's part of the site's budget: one of *nodes* live ones."""
         self._budget.share(nodes, now)
         self._wake_first()
 
     def slow(self, now: float, *, is_slowed: bool) -> None:
-        """Record whether the node is overloaded: then newcomers are let in slowly."""
+        """Record whether the node is overloaded: then new users are admitted slowly."""
         self._budget.slow(now, is_slowed=is_slowed)
 
     def done(self) -> None:
-        """Give back what was entered: the link is open, or it failed."""
+        """Give back an entered place: the link is open, or failed."""
         self._budget.done()
         self._wake_first()
 
     def log_on_done(self) -> None:
-        """Give back what a log-on was admitted to: it was answered, or failed."""
+        """Give back a log-on's place: it was answered, or failed."""
         self._budget.log_on_done()
         self._wake_first()
 

@@ -21,11 +21,11 @@ KeyT = TypeVar("KeyT", bound=Hashable)
 
 
 class Quota(Generic[KeyT]):
-    """Lets each key do something *most* times in any *window_s*. Pure: ``now`` is monotonic seconds.
+    """Admits *most* uses of each key in any *window_s*. Pure: ``now`` is monotonic seconds.
 
-    What is under way counts until it is given back because it came to nothing.
+    A use under way counts until it is given back because it had no effect.
 
-    Bounded: beyond *keys_max* the key that took least recently is forgotten, and with it what it took.
+    Bounded: beyond *keys_max* the key used least recently is removed, with the record of its uses.
     """
 
     def __init__(self, *, most: int, window_s: float, keys_max: int = 10_000) -> None:
@@ -38,7 +38,7 @@ class Quota(Generic[KeyT]):
         return len(self._taken)
 
     def take(self, key: KeyT, now: float) -> float:
-        """Take one. Returns 0.0 when it was there, else in how many seconds the next one will be."""
+        """Take one. Return 0.0 when it was there, else the seconds until the next one."""
         taken = [at for at in self._taken.get(key, ()) if at > now - self._window_s]
         if len(taken) >= self._most:
             return taken[0] + self._window_s - now
@@ -46,14 +46,16 @@ class Quota(Generic[KeyT]):
         return 0.0
 
     def taken(self, key: KeyT, now: float) -> tuple[float, ...]:
-        """Return when *key* took what still counts, the oldest first."""
+        """Return the instants of *key*'s uses that still count, the oldest first."""
         return tuple(at for at in self._taken.get(key, ()) if at > now - self._window_s)
 
     def adopt(self, key: KeyT, told: Iterable[float], now: float) -> None:
-        """Count what *key* took on other nodes, too; *told*: when, as :meth:`taken` returns it there.
+        """Count *key*'s uses on other nodes, too.
 
-        Some of it may have been taken here, and be reported a little later than it was. So the newest of both
-        are one, then the next: what counts is no less than either says, and nothing counts twice.
+        *told*: their instants, as :meth:`taken` returns them there.
+
+        Some of them may be uses of this node that are reported a little late. So the newest of both lists
+        count as one, then the next ones. The result is no less than either list, and no use counts twice.
         """
         here = sorted(self.taken(key, now), reverse=True)
         there = sorted((at for at in told if at > now - self._window_s), reverse=True)
@@ -62,7 +64,7 @@ class Quota(Generic[KeyT]):
             self._keep(key, both[: self._most][::-1])
 
     def give_back(self, key: KeyT, at: float) -> None:
-        """Give back what was taken at *at*: it came to nothing."""
+        """Give back the use at *at*, which had no effect."""
         taken = self._taken.get(key)
         if taken is not None and at in taken:
             taken.remove(at)
@@ -77,11 +79,11 @@ class Quota(Generic[KeyT]):
 
 
 ConnectionT = TypeVar("ConnectionT", bound=Hashable)
-"""One connection, by identity: a session's next connection is another one."""
+"""One connection, by identity: a session's next connection is another object."""
 
 
 class Seat(NamedTuple):
-    """The other end of a connection."""
+    """The phone at the other end of a connection."""
 
     user: UserId
     session: str
@@ -93,22 +95,24 @@ class Seat(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RegistryLimits:
-    """How many there may be, and how long one may be silent."""
+    """Limits of connections, and of their silence."""
 
     connections: int = 10_000
-    """On this node; as many users may linger, and beyond that the next to end goes at once."""
+    """Connections of this node. As many users may linger; beyond that the one that ends next is removed at
+    once.
+    """
     devices: int = 5
-    """Of one user."""
+    """Devices of one user."""
     silent_s: float = 600.0
-    """A device silent for longer makes way for a newcomer."""
+    """Silence after which a device may be replaced by a new one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Added(Generic[ConnectionT]):
-    """The connection is here.
+    """The connection was added.
 
-    *first*: nothing was held of its user before: neither a connection nor a linger.
-    *replaced*: connections that made way, to be closed with 4004; they are gone from here already.
+    *first*: its user had neither a connection nor a linger before. *replaced*: connections that were replaced
+    and removed, to be closed with 4004.
     """
 
     first: bool
@@ -124,7 +128,7 @@ class NotAdmitted:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """The connection is gone. *last*: its user has no other here and lingers from now on."""
+    """The connection was removed. *last*: its user has no other one here, and lingers from now on."""
 
     seat: Seat
     last: bool
@@ -142,7 +146,7 @@ class _Place:
 
     @property
     def seat(self) -> Seat:
-        """Whose it is."""
+        """The phone of the connection."""
         return Seat(self.user, self.session, self.application, self.device)
 
 
@@ -155,11 +159,11 @@ class _Person(Generic[ConnectionT]):
     assistants: dict[str, ConnectionT] = field(default_factory=dict)
     """Those of the Remote Assistant."""
     silent: list[tuple[float, str]] = field(default_factory=list)
-    """Sessions too silent when that was looked at last, and since when, the most silent last."""
+    """Sessions that were too silent at the last check, and since when, the most silent last."""
     silent_at: float = -math.inf
-    """No other connection is too silent before."""
+    """Earliest time at which another connection is too silent."""
     assistant: str | None = None
-    """The handle of the Remote Assistant session that came last and has not ended; OSCC-E allows one."""
+    """The handle of the newest Remote Assistant session that has not ended; OSCC-E allows one."""
     left_at: float = 0.0
     until: float = math.inf
     """When the linger ends."""
@@ -172,9 +176,9 @@ class _Person(Generic[ConnectionT]):
 class Registry(Generic[ConnectionT]):
     """The users of one node.
 
-    Invariants: a user has at most one connection per session, at most one per application and
-    device, and at most *devices* in all; a user without a connection lingers, and is reported
-    by :meth:`due` exactly once when that ends; *now* is monotonic seconds everywhere.
+    Invariants: a user has at most one connection per session, at most one per application and device, and at
+    most *devices* in all. A user without a connection lingers, and :meth:`due` reports them exactly once when
+    the linger ends. *now* is monotonic seconds everywhere.
     """
 
     def __init__(self, limits: RegistryLimits | None = None, linger: Linger | None = None) -> None:
@@ -185,19 +189,19 @@ class Registry(Generic[ConnectionT]):
         self._lingering: dict[UserId, None] = {}
 
     def __len__(self) -> int:
-        """How many connections there are."""
+        """Return the number of connections."""
         return len(self._places)
 
     def __contains__(self, connection: ConnectionT) -> bool:
         return connection in self._places
 
     def __iter__(self) -> Iterator[UserId]:
-        """Return the users that are held: connected and lingering."""
+        """Return the users with a connection or a linger."""
         return iter(tuple(self._people))
 
     @property
     def lingering(self) -> int:
-        """How many users are held without a connection."""
+        """Number of users without a connection who linger."""
         return len(self._lingering)
 
     def connections(self, user: UserId) -> tuple[ConnectionT, ...]:
@@ -206,7 +210,7 @@ class Registry(Generic[ConnectionT]):
         return () if person is None else tuple(person.sessions.values())
 
     def unseats(self, seat: Seat, now: float) -> bool:
-        """Return whether a device of another session would have to make way.
+        """Return whether a device of another session would be replaced.
 
         Only a session that OSCC-E has accepted may replace one that is served.
         """
@@ -217,10 +221,10 @@ class Registry(Generic[ConnectionT]):
         return any(self._places[other].session != seat.session for other in leaving)
 
     def add(self, connection: ConnectionT, seat: Seat, now: float) -> Added[ConnectionT] | NotAdmitted:
-        """Add a connection whose token was opened; the one that makes way is removed.
+        """Add a connection whose token was opened; a replaced connection is removed.
 
-        A refusal changes nothing. A connection that is here already keeps its seat: Added,
-        not first, replacing none.
+        A refusal changes nothing. A connection that is here already keeps its seat: Added, not first,
+        replacing none.
         """
         if connection in self._places:
             return Added(first=False)
@@ -239,7 +243,7 @@ class Registry(Generic[ConnectionT]):
         return Added(first, replaced)
 
     def remove(self, connection: ConnectionT, now: float) -> Removed | None:
-        """Take a connection out; None when it is not here, as one that was replaced."""
+        """Remove a connection; None when it is not here, for example when it was replaced."""
         place = self._places.get(connection)
         if place is None:
             return None
@@ -255,7 +259,7 @@ class Registry(Generic[ConnectionT]):
         return Removed(seat, last=True)
 
     def touch(self, connection: ConnectionT, now: float) -> None:
-        """Record that a frame came."""
+        """Record that a frame arrived."""
         place = self._places.get(connection)
         if place is not None:
             place.heard_at = now
@@ -270,7 +274,7 @@ class Registry(Generic[ConnectionT]):
             person.until = min(person.until, person.left_at + self._linger_s(person))
 
     def due(self, now: float) -> tuple[UserId, ...]:
-        """Let go of the users whose linger ended, and return them."""
+        """Remove and return the users whose linger ended."""
         gone = tuple(user for user in self._lingering if self._people[user].until <= now)
         for user in gone:
             del self._lingering[user], self._people[user]
@@ -278,13 +282,16 @@ class Registry(Generic[ConnectionT]):
 
     @property
     def next_at(self) -> float | None:
-        """When :meth:`due` has something to report; None while nothing lingers."""
+        """When :meth:`due` has users to report; None while no user lingers."""
         return min((self._people[user].until for user in self._lingering), default=None)
 
     # ---- inner ----
 
     def _making_way(self, person: _Person[ConnectionT], seat: Seat, now: float) -> tuple[ConnectionT, ...]:
-        """Return what goes when *seat* comes: those it excludes, else the most silent one of a full user."""
+        """Return the connections that *seat* replaces.
+
+        Those it excludes, else the most silent one of a full user.
+        """
         same = (person.sessions.get(seat.session), person.devices(seat.application).get(seat.device))
         excluded = tuple(dict.fromkeys(other for other in same if other is not None))
         if excluded or len(person.sessions) < self._limits.devices:
@@ -293,7 +300,10 @@ class Registry(Generic[ConnectionT]):
         return () if silent is None else (silent,)
 
     def _most_silent(self, person: _Person[ConnectionT], now: float) -> ConnectionT | None:
-        """Return the longest silent one, if that is too long; all are looked at only at intervals."""
+        """Return the most silent connection, if it is silent for too long.
+
+        All are checked only at intervals.
+        """
         silent = self._next_silent(person)
         if silent is None and now > person.silent_at:
             self._look_for_silent(person, now)
@@ -336,7 +346,7 @@ class Registry(Generic[ConnectionT]):
         return self._linger.of(Application.REMOTE_ASSISTANT if assisted else Application.DASHBOARD)
 
     def _crowd_out(self, now: float) -> None:
-        """Keep the number of lingering users within its limit: the next to end goes at once."""
+        """Keep the number of lingering users within its limit: the one that ends next is removed at once."""
         if len(self._lingering) <= self._limits.connections:
             return
         staying = [person for user in self._lingering if (person := self._people[user]).until > now]
@@ -364,7 +374,7 @@ class _Entry(NamedTuple):
 class Denylist:
     """Ended sessions, each until its token expires. Users and sessions are given as keyed hashes.
 
-    Bounded: when full, the entry that was added first is forgotten.
+    Bounded: when full, the entry that was added first is removed.
     """
 
     def __init__(self, *, entries_max: int = _ENTRIES_MAX) -> None:
@@ -372,14 +382,14 @@ class Denylist:
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
 
     def add(self, user: str, session: str, end: End, *, since_ms: int, until_ms: int) -> None:
-        """Refuse the session until *until_ms*. What was said first of a session stands."""
+        """Refuse the session until *until_ms*. The first record of a session is kept."""
         if session not in self._entries:
             self._entries[session] = _Entry(user, end, since_ms, until_ms)
         while len(self._entries) > self._entries_max:
             self._entries.popitem(last=False)
 
     def get(self, session: str, wall_ms: int) -> End | None:
-        """Return how the session ended, or None when nothing is known of an end."""
+        """Return how the session ended, or None without a record."""
         entry = self._entries.get(session)
         if entry is None:
             return None
@@ -389,13 +399,13 @@ class Denylist:
         return entry.end
 
     def clear(self, user: str, before_ms: int, *, new: str) -> tuple[str, ...]:
-        """Forget what was said of the user's sessions before *before_ms*, when a new log-on began.
+        """Remove the records of the user's sessions from before *before_ms*, when a new log-on began.
 
-        What that log-on itself ended, by a take-over, stays; and so does each session that was logged off:
-        OSCC-E may not have received that yet. Of the session *new* everything is forgotten.
+        Sessions that this log-on itself ended, by a take-over, stay. So do sessions that were logged off,
+        since OSCC-E may not have received the log-off yet. All records of the session *new* are removed.
 
         Returns:
-            The sessions that are not refused now.
+            The sessions that are no longer refused.
         """
         over = [
             session

@@ -1,4 +1,4 @@
-"""Views: what a session may see and has asked for, and the union over the sessions of a user.
+"""Views: the resources that a session may see and follows, and the union over a user's sessions.
 
 The sessions of a user are those at the owner; some of them have a phone.
 """
@@ -45,7 +45,7 @@ _SOURCES: Final = {
 
 
 class Following(NamedTuple):
-    """What one session follows."""
+    """Scope, rights and topics of one session on the link."""
 
     application: Application
     scope: Scope
@@ -55,14 +55,14 @@ class Following(NamedTuple):
 
 @lru_cache(maxsize=256)
 def wanted_by(following: Following) -> frozenset[Listen]:
-    """Return what to listen to for one session, made once for those that follow the same."""
+    """Return the queries for one session, made once for those that follow the same."""
     return wanted([following])
 
 
 def wanted(followings: Iterable[Following]) -> frozenset[Listen]:
-    """Return what to listen to for all of *followings* together.
+    """Return the queries for all of *followings* together.
 
-    A Remote Assistant's own agent is listened to whatever it follows: its remote number shows in `me`.
+    A Remote Assistant's own agent is always included, since its remote number is shown in `me`.
     """
     whole: set[Kind] = set()
     single: dict[Kind, set[int]] = {kind: set() for kind in KINDS}
@@ -87,7 +87,7 @@ def wanted(followings: Iterable[Following]) -> frozenset[Listen]:
 
 @lru_cache(maxsize=16)
 def _listens_to(whole: frozenset[Kind]) -> frozenset[Listen]:
-    """Return what to listen to for all resources of some kinds: one object for all users."""
+    """Return the queries for all resources of some kinds: one object for all users."""
     return ALWAYS_LISTENED | {Listen(kind, source, None) for kind in whole for source in _SOURCES[kind]}
 
 
@@ -95,10 +95,10 @@ V = TypeVar("V", bound=Hashable)
 
 
 class RefCounter(Generic[V]):
-    """Values with how many hold each.
+    """Values with the number of their holders.
 
-    Invariants: equal values are one object, the first that came; *changes* differs from what it was
-    whenever the set of values may.
+    Invariants: equal values are one object, the first that came. *changes* differs from before whenever the
+    set of values may.
     """
 
     __slots__ = ("_held", "changes")
@@ -112,7 +112,7 @@ class RefCounter(Generic[V]):
         return iter([value for value, _ in self._held.values()])
 
     def add(self, value: V) -> V:
-        """Record that one more holds *value*; returns the object that stands for it."""
+        """Add a holder of *value*; return the shared object for it."""
         found = self._held.get(value)
         if found is None:
             self.changes += 1
@@ -122,7 +122,7 @@ class RefCounter(Generic[V]):
         return found[0]
 
     def drop(self, value: V) -> None:
-        """Record that one session that held *value* holds it no more."""
+        """Remove a holder of *value*."""
         first, holders = self._held[value]
         if holders > 1:
             self._held[value] = (first, holders - 1)
@@ -132,9 +132,9 @@ class RefCounter(Generic[V]):
 
 
 class ScopeUnion:
-    """What OSCC-E accepted the sessions as, however many they are.
+    """Scopes and rights of all accepted sessions of a user, whatever their number.
 
-    Invariant: it is what was added and not dropped; equal scopes are one object.
+    Invariant: it contains the values that were added and not dropped; equal scopes are one object.
     """
 
     def __init__(self) -> None:
@@ -148,7 +148,7 @@ class ScopeUnion:
         self._scope_at = self._owns_at = 0
 
     def add(self, told: Attached) -> Attached:
-        """Add a session's scope; return *told* made of the equal values of other sessions."""
+        """Add a session's scope; return *told* with the equal values of other sessions."""
         self.accepted += 1
         scope, rights = self._scopes.add(told.scope), _same(told.rights)
         if told.own_agent is not None:
@@ -158,23 +158,23 @@ class ScopeUnion:
         return replace(told, scope=scope, rights=rights)
 
     def drop(self, attached: Attached) -> None:
-        """Take it out of account."""
+        """Remove a session's scope."""
         self.accepted -= 1
         self._scopes.drop(attached.scope)
         if attached.own_agent is not None:
             self._owns.drop(attached.own_agent)
 
     def follow(self, following: Following) -> None:
-        """Take into account what a session on the link follows."""
+        """Add the topics of a session on the link."""
         self._followings.add(following)
 
     def unfollow(self, following: Following) -> None:
-        """Take it out of account."""
+        """Remove the topics of a session."""
         self._followings.drop(following)
 
     @property
     def scope(self) -> Scope:
-        """The union of what they may see: the same object for as long as it is the same."""
+        """The union of all scopes: the same object while its content is the same."""
         if self._scope_at != self._scopes.changes:
             self._scope_at = self._scopes.changes
             scopes = list(self._scopes)
@@ -189,7 +189,7 @@ class ScopeUnion:
 
     @property
     def own_agents(self) -> frozenset[int]:
-        """The user as an agent."""
+        """The user's own agents."""
         if self._owns_at != self._owns.changes:
             self._owns_at = self._owns.changes
             self._own_agents = frozenset(self._owns)
@@ -197,7 +197,7 @@ class ScopeUnion:
 
     @property
     def followings(self) -> list[Following]:
-        """What is followed; what several of them follow alike, once."""
+        """The followed topics; equal ones of several sessions once."""
         return list(self._followings)
 
 
@@ -208,20 +208,20 @@ def _same(rights: frozenset[Right]) -> frozenset[Right]:
 
 
 def _union(sets: list[frozenset[int]]) -> frozenset[int]:
-    """Return the union; one of *sets* itself when it holds all, for other users have the same."""
+    """Return the union; one of *sets* itself when it contains all, to share it with other users."""
     sets = list({id(each): each for each in sets}.values())  # comparing a large set with itself takes time
     largest = max(sets, key=len, default=frozenset[int]())
     return largest if all(each <= largest for each in sets) else largest.union(*sets)
 
 
 SIGHTS_MAX: Final = 64
-"""So many scopes are remembered; each phone whose scope is not costs a few hundred microseconds more."""
+"""Number of cached scopes; each phone with another scope costs a few hundred microseconds more."""
 FACTS_PREFIX = "session:"
 ME_PREFIX = "me:"
 
 
 def facts_key(handle: str) -> str:
-    """Return the ledger's key of a session's facts; no phone ever sees it."""
+    """Return the ledger's key of a session's facts; phones never see it."""
     return FACTS_PREFIX + handle
 
 
@@ -231,7 +231,7 @@ def me_key(handle: str) -> str:
 
 
 class Sight(NamedTuple):
-    """What views of equal scope and topics have in common."""
+    """The common part of views of equal scope and topics."""
 
     topics: tuple[str, ...]
     keys: frozenset[str]
@@ -242,10 +242,10 @@ class Sight(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What one session sees of the ledger, and nothing else ever: *shared* keys, and its own `me`.
+    """The part of the ledger that one session sees: *shared* keys, and its own `me`.
 
-    Every phone has one, so it holds nothing that can be made when it is asked for.
-    Sessions of equal scope and topics have one and the same *shared* and *sight*.
+    Every phone has one, so it holds nothing that can be computed. Sessions of equal scope and topics have the
+    same *shared* and *sight*.
     """
 
     shared: frozenset[str]
@@ -254,19 +254,19 @@ class View:
     rights: tuple[Right, ...]
 
     def sees(self, key: str) -> bool:
-        """Return whether the ledger's *key* may be seen."""
+        """Return whether the session may see the ledger's *key*."""
         return key in self.shared or (key.startswith(ME_PREFIX) and key == self.me)
 
     @property
     def me(self) -> str:
-        """The ledger's key of its own `me`."""
+        """The ledger's key of the session's own `me`."""
         return me_key(self.handle)
 
     @property
     def mark(self) -> str:
-        """A short hash of session, scope, topics and rights, made again each time.
+        """A short hash of session, scope, topics and rights, computed at each call.
 
-        It is the part of a stream's name that changes when what the session sees or may do does.
+        It is the part of a stream's name that changes when the session's view or rights change.
         """
         mark = hashlib.blake2s(self.sight.digest, digest_size=6, person=b"view")
         mark.update(f"|{self.handle}|{sorted(self.rights)}".encode())
@@ -274,27 +274,27 @@ class View:
 
     @property
     def topics(self) -> tuple[str, ...]:
-        """What was asked for."""
+        """The requested topics."""
         return self.sight.topics
 
     @property
     def granted(self) -> tuple[str, ...]:
-        """Which of them are followed."""
+        """The requested topics that are followed."""
         return self.sight.granted
 
     @property
     def refused(self) -> tuple[str, ...]:
-        """Which of them are not."""
+        """The requested topics that are refused."""
         return self.sight.refused
 
     @property
     def keys(self) -> frozenset[str]:
-        """All keys of the ledger that may be seen."""
+        """All keys of the ledger that the session may see."""
         return self.shared | {self.me}
 
     @staticmethod
     def wire_key(key: str) -> str:
-        """Return the name under which a phone sees the ledger's *key*."""
+        """Return the name of the ledger's *key* on the wire."""
         return ME if key.startswith(ME_PREFIX) else key
 
 
@@ -313,11 +313,11 @@ def within(value: Resource, scope: Scope) -> Resource:
 
 
 class Within(Mapping[str, Resource]):
-    """Values without ids outside a scope, each narrowed when it is read: of thousands a few at a time.
+    """Values without ids outside a scope; each is narrowed when it is read, since few of thousands are.
 
     Args:
-        values: As the mirror has them.
-        scope: What may be named.
+        values: The mirror's values.
+        scope: The ids that may remain.
     """
 
     __slots__ = ("_scope", "_values")
@@ -343,8 +343,8 @@ def _inside(ids: tuple[str, ...], numbers: frozenset[int]) -> tuple[str, ...]:
 def view_of(handle: str, scope: Scope, topics: tuple[str, ...], rights: tuple[Right, ...] = ()) -> View:
     """Return the view of a session with *scope* and *rights* that follows *topics*.
 
-    A topic is a kind (``agents``) or a single key (``queue:5``). Single keys out of scope and
-    unknown topics are refused alike, so that a refusal reveals nothing.
+    A topic is a kind (``agents``) or a single key (``queue:5``). Single keys out of scope and unknown topics
+    get the same refusal, so that it reveals nothing.
     """
     sight = _sight(scope, topics)
     return View(sight.keys, sight, handle, rights)
@@ -352,7 +352,7 @@ def view_of(handle: str, scope: Scope, topics: tuple[str, ...], rights: tuple[Ri
 
 @lru_cache(maxsize=SIGHTS_MAX)
 def _sight(scope: Scope, topics: tuple[str, ...]) -> Sight:
-    """Return what the phones of one user have in common, made once for all of them as long as they come."""
+    """Return the common part of the views of one user's phones, made once while phones connect."""
     keys: set[str] = set(ALWAYS)
     granted: list[str] = []
     refused: list[str] = []
@@ -390,9 +390,9 @@ K = TypeVar("K", bound=Hashable)
 
 
 class Few(Generic[K, V]):
-    """Values by key, in the order in which they came; a single one needs no container of its own.
+    """Values by key, in the order in which they came; a single value needs no container.
 
-    Invariant: the values are no tuples; a key without any takes no room.
+    Invariant: the values are no tuples; a key without values takes no memory.
     """
 
     __slots__ = ("_held",)
@@ -411,7 +411,7 @@ class Few(Generic[K, V]):
         self._held[key] = (*others, value) if others else value
 
     def drop(self, key: K, value: V) -> None:
-        """Take *value* away, which is under *key*; by identity."""
+        """Remove *value* from *key*; by identity."""
         left = tuple(each for each in self.of(key) if each is not value)
         del self._held[key]
         for each in left:
@@ -419,15 +419,17 @@ class Few(Generic[K, V]):
 
 
 SESSIONS_MAX: Final = 16
-"""Sessions kept attached for one user; beyond it those without a phone are let go, the first left first."""
+"""Sessions kept attached for one user; beyond it those without a phone are detached, the first to leave
+first.
+"""
 _RENEW_AT: Final = 1 / 3
-"""A session is renewed when this part of its life is left."""
+"""Remaining part of its life at which a session is renewed."""
 _NOTHING: Final = Scope()
 
 
 @dataclass(slots=True, eq=False)
 class Member:
-    """One session that the owner serves. Only the user's sessions change its place and what it may see."""
+    """One session that the owner serves. Only :class:`UserSessions` changes its node and its view."""
 
     ticket: Ticket
     topics: tuple[str, ...]
@@ -442,45 +444,45 @@ class Member:
     on_link: bool = False
     """Whether the present link has it attached."""
     told_present: bool | None = False
-    """What was sent on the link about its phone; None: that got no answer, and may yet arrive."""
+    """The presence that was last sent on the link; None: that got no answer, and may still arrive."""
     left_at: float | None = None
-    """When its phone left; None: it is there."""
+    """When its phone left; None: the phone is connected."""
     renew_after: float | None = None
     doubted: bool = False
-    """Whether a renewal was refused though the link has reported no end."""
+    """Whether a renewal was refused although the link has reported no end."""
     server: str | None = None
-    """The OSCC-E Server's instance that accepted it last, if the server sends one."""
+    """The instance of the OSCC-E Server that accepted it last, if the server sends one."""
     end: tuple[EndReason, str | None] = (EndReason.UNKNOWN, None)
     """How it ended, once it has been removed."""
     handle: str = field(init=False)
     """The session's name inside the gateway."""
 
     def __post_init__(self) -> None:
-        """Ask the ticket once for its handle."""
+        """Copy the handle from the ticket."""
         self.handle = self.ticket.handle
 
     @property
     def present(self) -> bool:
-        """Whether its phone is there."""
+        """Whether its phone is connected."""
         return self.left_at is None
 
     @property
     def life_s(self) -> float:
-        """How long it lives from its beginning or its last renewal, in s."""
+        """Its life from its beginning or its last renewal, in s."""
         return (self.expires_at_ms - self.lived_from_ms) / 1000
 
     @property
     def renewal_ms(self) -> float:
-        """When so little of its life is left that it is renewed, in ms since 1970."""
+        """When it must be renewed, in ms since 1970."""
         return self.expires_at_ms - self.life_s * 1000 * _RENEW_AT
 
     def end_at(self, server: str | None) -> EndReason:
-        """Return why the session is not known at the server's instance *server*: it may have restarted."""
+        """Return why the server's instance *server* does not know the session: it may have restarted."""
         is_restarted = server is not None and self.server is not None and server != self.server
         return EndReason.MAINTENANCE if is_restarted else EndReason.UNKNOWN
 
     def facts(self, end: EndReason | None = None, by: str | None = None) -> SessionFacts:
-        """Return what OSCC-E said of it."""
+        """Return OSCC-E's data about it."""
         attached = self.attached
         return SessionFacts(
             handle=self.handle,
@@ -496,7 +498,7 @@ class Member:
 class UserSessions:
     """The sessions of one user at the owner, by handle.
 
-    There may be thousands: what concerns one of them costs no more for that.
+    There may be thousands: the cost of an operation on one session does not depend on their number.
     """
 
     __slots__ = (
@@ -549,7 +551,7 @@ class UserSessions:
         return iter(list(self._members.values()))
 
     def get(self, handle: str) -> Member | None:
-        """Return the session of that name."""
+        """Return the session with this handle."""
         return self._members.get(handle)
 
     # ---- whose phone is where ----
@@ -574,11 +576,11 @@ class UserSessions:
             self._count(member)
 
     def linger(self, ticket: Ticket, left_at: float) -> None:
-        """Process a session whose phone left then."""
+        """Process a session whose phone left at *left_at*."""
         self._go(self.join(ticket, ()), left_at)
 
     def leave(self, handle: str, now: float, node: NodeId | None = None) -> None:
-        """Record that the session's phone left *node*. It may have come back elsewhere already."""
+        """Record that the session's phone left *node*. It may have come back at another node already."""
         member = self._members.get(handle)
         if member is not None and member.present and member.node == node:
             self._go(member, now)
@@ -599,13 +601,13 @@ class UserSessions:
         return bool(news)
 
     def rivals(self, ticket: Ticket) -> list[Member]:
-        """Return the other sessions that the same application on the same device has open."""
+        """Return the other open sessions of the same application on the same device."""
         there = [each for each in self._devices.of(ticket.device.id) if each.present]
         others = [each for each in there if each.handle != ticket.handle]
         return [each for each in others if each.ticket.application is ticket.application]
 
     def is_crowded(self, ticket: Ticket, node: NodeId | None, devices: int) -> bool:
-        """Return whether so many devices are there, on several nodes, that one more is too many."""
+        """Return whether a further device, with those on several nodes, is too many."""
         if len(self._members) - len(self._left) < devices:
             return False
         going = self.rivals(ticket)
@@ -619,7 +621,7 @@ class UserSessions:
         return node is not None or elsewhere > sum(member.node is not None for member in going)
 
     def surplus(self) -> Member | None:
-        """Return the session that was left first, when more than :data:`SESSIONS_MAX` are kept."""
+        """Return the session whose phone left first, when more than :data:`SESSIONS_MAX` are kept."""
         if len(self._members) <= SESSIONS_MAX:
             return None
         return min(self._left.values(), key=lambda member: member.left_at or 0.0, default=None)
@@ -633,7 +635,7 @@ class UserSessions:
         ]
 
     def lingers_until(self, linger: Linger) -> float:
-        """Return when :meth:`lingered` names the next session."""
+        """Return when :meth:`lingered` returns the next session."""
         left = self._left.values()
         return min(
             ((each.left_at or 0.0) + linger.of(each.ticket.application) for each in left), default=math.inf
@@ -641,11 +643,11 @@ class UserSessions:
 
     @property
     def renewal_ms(self) -> float:
-        """Before which time :meth:`expiring` names no session, ms since 1970."""
+        """Earliest time at which :meth:`expiring` returns a session, ms since 1970."""
         return self._renewal_ms
 
     def expiring(self, now: float, wall_ms: int) -> list[Member]:
-        """Return the sessions with a phone of whose life a third or less is left."""
+        """Return the sessions with a phone and a third or less of their life left."""
         if wall_ms < self._renewal_ms:
             return []
         present = [member for member in self._members.values() if member.present]
@@ -657,7 +659,7 @@ class UserSessions:
         ]
 
     def remove(self, handle: str) -> Member | None:
-        """Take a session out; what is known of it stays."""
+        """Remove and return a session; None when there is none."""
         member = self._members.pop(handle, None)
         if member is None:
             return None
@@ -708,7 +710,7 @@ class UserSessions:
         return member
 
     def by_alias(self, alias: int) -> Member | None:
-        """Return the session that the present link calls *alias*."""
+        """Return the session with *alias* on the present link."""
         return self._aliases.get(alias)
 
     def unlinked(self, *, replaced: bool = False) -> None:
@@ -724,17 +726,17 @@ class UserSessions:
             self._accept(member, None, on_link=False)
 
     def take_rescoped(self) -> list[Member]:
-        """Return the sessions whose rights or scope changed since this was asked last."""
+        """Return the sessions whose rights or scope changed since the last call."""
         rescoped, self._rescoped = self._rescoped, {}
         return list(rescoped.values())
 
     def take_changed(self) -> list[Member]:
-        """Return the sessions whose phone came or left, or whose place on the link moved, meanwhile."""
+        """Return the sessions whose phone, or place on the link, changed since the last call."""
         changed, self._changed = self._changed, {}
         return list(changed.values())
 
     def following(self, member: Member) -> Following | None:
-        """Return what a session follows on the link; None while it is not there."""
+        """Return the topics of a session on the link; None while it is not there."""
         attached = member.attached if member.on_link else None
         return None if attached is None else _following(member, attached)
 
@@ -745,7 +747,7 @@ class UserSessions:
 
     @property
     def followings(self) -> list[Following]:
-        """What the sessions on the link follow; what several of them do, once."""
+        """The topics of all sessions on the link; equal ones once."""
         return self._standing.followings
 
     def _accept(self, member: Member, attached: Attached | None, *, on_link: bool) -> None:
@@ -759,11 +761,11 @@ class UserSessions:
         self._stand()
 
     def _stand(self) -> None:
-        """Keep what the sessions are accepted as where every update reads it."""
+        """Store the combined scope where every update reads it."""
         self.scope, self.own_agents = self._standing.scope, self._standing.own_agents
 
     def _count(self, member: Member) -> None:
-        """Take into account as what a session is accepted."""
+        """Add the scope of a session."""
         if member.attached is not None:
             member.attached = self._standing.add(member.attached)
             if member.on_link:
@@ -771,7 +773,7 @@ class UserSessions:
                 self._standing.follow(_following(member, member.attached))
 
     def _discount(self, member: Member) -> None:
-        """Take it out of account."""
+        """Remove the scope of a session."""
         attached = member.attached
         if attached is not None:
             self._standing.drop(attached)
