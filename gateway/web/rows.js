@@ -37,6 +37,21 @@ export function goes(element, from) {
   element.motion = element.animate({transform: way}, {duration: MOVE_MS, easing: 'ease-in-out'});
 }
 
+/**
+ * A row leaves: a picture of it fades where it stood, below all others. Nothing reads, finds or presses it.
+ * @param {HTMLElement} element @param {HTMLElement} list what it stood in @returns {HTMLElement}
+ */
+export function leaves(element, list) {
+  const picture = element.cloneNode(true);
+  picture.inert = true;
+  picture.setAttribute('aria-hidden', 'true');
+  picture.style.zIndex = '-1';
+  list.append(picture);
+  const gone = () => picture.remove();
+  picture.animate({opacity: [1, 0]}, {duration: COME_MS, easing: 'ease-out'}).finished.then(gone, gone);
+  return picture;
+}
+
 /** Whether an element is seen in what scrolls it. */
 const within = (element, scroller) => {
   const [inner, outer] = [element, scroller].map((each) => each.getBoundingClientRect());
@@ -229,9 +244,11 @@ export class Rows {
 
   /** Free the rows of all other keys. The one that is *held* shows nothing else under one's fingers. */
   release(wanted, held) {
+    const kept = new Set(this.moves ? this.keys : this.used.keys());
     for (const [key, row] of this.used) {
       if (wanted.has(key)) continue;
       this.used.delete(key);
+      if (!kept.has(key)) leaves(row.element, this.element);
       if (key === held) row.element.remove();
       else this.spare.push(row);
     }

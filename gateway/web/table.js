@@ -1,6 +1,6 @@
 /** All queues at once on a desk: one line each, sorted by what one looks for. */
 import {NAMES} from './levels.js';
-import {comes, goes, mayMove, stepped} from './rows.js';
+import {comes, goes, leaves, mayMove, stepped} from './rows.js';
 import {attribute, byName, h, icon, NONE, pct, put, reicon, since, t, tOr, whole} from './ui.js';
 
 /** Name → what stands in the cell, and what is sorted by; null stands last. */
@@ -93,6 +93,7 @@ export class QueueTable {
     const there = new Set(keys);
     for (const [key, {element}] of this.lines) {
       if (there.has(key)) continue;
+      if (stood) this.leave(element, stood.get(key));
       element.remove();
       this.lines.delete(key);
     }
@@ -120,6 +121,15 @@ export class QueueTable {
       if (!stood.has(key)) comes(element);
       else if (stood.get(key) !== top) goes(element, `translateY(${stood.get(key) - top}px)`);
     }
+  }
+
+  /** A line fades where it stood, out of the table's way: its cells keep their widths. */
+  leave(element, top) {
+    const wide = [...element.children].map(({offsetWidth}) => `${offsetWidth}px`);
+    const picture = leaves(element, this.body);
+    picture.className = 'leaving';
+    picture.style.top = `${top}px`;
+    [...picture.children].forEach((cell, place) => (cell.style.width = wide[place]));
   }
 
   line(key) {

@@ -33,6 +33,13 @@ async def test_queues_are_a_table_that_is_sorted_by_what_one_looks_for() -> None
         await table.get_by_role("button", name="Queue", exact=True).click()
         await expect(names).to_have_text(sorted(queue.name for queue in queues))
         assert await page.evaluate("motions.some(({tag, kind}) => tag === 'TR' && kind === 'transform')")
+        search = page.get_by_label("Queue", exact=True)
+        await page.locator(".health").hover()  # the table moves when nobody is about to press something in it
+        await page.wait_for_timeout(2_600)
+        await search.fill(queues[2].name)
+        await expect(names).to_have_text([queues[2].name])
+        assert await page.evaluate("motions.some(({tag, kind}) => tag === 'TR' && kind === 'opacity')")
+        await search.fill("")
         assert await faults(page) == []
         await page.reload()
         await expect(table.locator("th.t-name")).to_have_attribute("aria-sort", "ascending")

@@ -112,7 +112,7 @@ async def test_a_phone_asks_for_agents_when_they_are_looked_at() -> None:
         await page.locator(".tabs button").nth(1).click()
         await expect(page.locator(".agents .pane-head .muted")).to_have_text("500")
         await expect(page.locator(".kpi dd").nth(3)).not_to_have_text("–")
-        assert way.received - before > 100_000
+        assert way.received - before > 20_000
 
 
 async def test_a_phone_that_was_away_for_long_comes_back_for_few_bytes() -> None:
@@ -129,12 +129,18 @@ async def test_a_phone_that_was_away_for_long_comes_back_for_few_bytes() -> None
         await page.evaluate(HIDE, False)
         await expect(page.locator(".health-text")).to_have_text("Live")
         await page.wait_for_timeout(500)
-        assert 10_000 < way.received - before <= 120_000
+        assert 3_000 < (queues := way.received - before) <= 12_000
         await expect(page.locator(".kpi dd").nth(3)).to_have_text("–")
         await page.locator(".tabs button").nth(1).click()
         await expect(page.locator(".agents .pane-head .muted")).to_have_text("1,500")
+        assert 60_000 < way.received - before - queues <= 120_000  # all 1,500 agents: 1.2 MB uncompressed
 
 
+LEAVING = """globalThis.LEAVING = ({effect}) => {
+  const {inert, ariaHidden} = effect.target;
+  return [inert, ariaHidden === 'true', effect.getKeyframes().at(-1).opacity];
+}"""
+"""Tells of a movement whether it is one of a row that leaves, which nothing reaches."""
 AT_THE_END = """async () => {
   const run = motions.map(({motion}) => motion).filter(({playState}) => playState === 'running');
   await Promise.allSettled(run.map(({finished}) => finished));
@@ -166,6 +172,7 @@ async def rise(page: Page, stage: Stage, contacts: int) -> list[dict[str, Any]]:
 async def test_what_changes_its_place_is_seen_moving_there() -> None:
     async with opened(warm_up_s=0, queues=4) as stage, stage.page() as page:
         await page.add_init_script(MOTIONS)
+        await page.add_init_script(LEAVING)
         await stage.live(page, DASHBOARD, "supervisor1")
         assert await page.evaluate("motions") == []  # not at first
         stage.send_away()
@@ -174,8 +181,11 @@ async def test_what_changes_its_place_is_seen_moving_there() -> None:
         assert {each["kind"] for each in moved} == {"transform"}
         assert all(150 <= each["ms"] <= 200 for each in moved)
         search = page.get_by_label("Queue", exact=True)
+        before = await page.evaluate("motions.length")
         await search.fill(await page.locator(".tile .q-name").first.inner_text())
-        await expect(page.locator(".tile")).not_to_have_count(4)
+        await expect(page.locator(".tile")).to_have_count(1)  # the pictures of those that left are gone, too
+        left = await page.evaluate(f"motions.slice({before}).map(({{motion}}) => LEAVING(motion))")
+        assert left.count([True, True, "0"]) == 3
         await search.fill("")
         await expect(page.locator(".tile")).to_have_count(4)
         assert "opacity" in {each["kind"] for each in await page.evaluate("motions")}
