@@ -454,10 +454,12 @@ class ClusterReceiver:
         user_state = self._home.user_states.get(told.user)
         connection = None if user_state is None else user_state.feed.connections.get(told.handle)
         local = None if user_state is None else user_state.local.get(told.handle)
-        if local is not None and told.age_ms is not None:
+        if user_state is not None and local is not None and told.age_ms is not None:
             came_at = self._home.pauses.came_at(self._home.clock.now()) - told.age_ms / 1000
             if local.since >= came_at:  # no earlier than the true time: the age does not include the transit
-                return  # sent or read late: the phone has come back to this node since
+                # the owner accepted a connection that the phone had left before: submit this one again
+                user_state.follow(told.handle, local.topics)
+                return
         if connection is not None:
             connection.close(CloseCode.REPLACED, "replaced")
 

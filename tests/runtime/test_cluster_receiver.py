@@ -288,7 +288,11 @@ async def test_a_phone_that_came_back_is_not_replaced_by_what_came_before_it() -
     async with street() as at:
         _, far = await followed(at)
         stranger = Stranger(at)
+        at.said.clear()
         await stranger.say(Replaced(user(1), far.ticket.handle, age_ms=3_000), to=1)
+        (again,) = at.heard(Attach)
+        assert isinstance(again, Attach)
+        assert again.ticket == far.ticket
         await stranger.say(Replaced(user(99), far.ticket.handle, age_ms=100), to=1)
         was_open = far.closed is None
         assert was_open
