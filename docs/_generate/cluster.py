@@ -18,7 +18,7 @@ from gateway.core import bus_health, follower, lease
 from gateway.core.bus_health import BusMachine, BusState
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import Control, Events, Inbox, NodeRecord
-from gateway.runtime import cluster, handover, ports
+from gateway.runtime import accounts, cluster, handover, ports
 from gateway.runtime import follower as following
 
 PAGE = Path(__file__).parents[1] / "cluster.md"
@@ -69,6 +69,12 @@ def names_table() -> Iterable[str]:
         (connect.TRIAL, "string", "a test whether Redis accepts writes; no content", "1 s"),
         (made.denied("x"), "string", "the reason why a session ended, sealed", "the token's life and a day"),
         (made.throttled("x"), "string", "number of failed log-ons, best effort, sealed", "minutes"),
+        (
+            made.reservation("x", "y")[0],
+            "sorted set",
+            "log-ons of one name that are under way: hashes of their address, and their nodes",
+            _span(accounts.RESERVED_S),
+        ),
         (connect.LOG_OFFS, "sorted set", "log-offs that wait for OSCC-E", "as long as the longest of them"),
         (
             made.log_off("x")[1],

@@ -83,6 +83,7 @@ VALUES: Final[Mapping[str, tuple[str, ...]]] = {
             "callers",
         ),
         *("log_ons_waiting", "log_on_addresses", "log_on_appointments", "log_on_names"),
+        "log_on_reservations",
         "requesters",
     ),
     "reload_failed.what": ("authorities", "certificate", "keys", "notices"),

@@ -130,6 +130,13 @@ class KeyNames:
         """Return the key of the counter of *name*."""
         return f"og:thr:{self._hash('thr', name)}".encode()
 
+    def reservation(self, name: str, entry: str) -> tuple[bytes, bytes]:
+        """Return the key of the reservations of *name*, and *entry* there, which only a node can write so."""
+        return (
+            f"og:try:{self._hash('try', name)}".encode(),
+            f"{entry} {self._hash('try', f'{name} {entry}')}".encode(),
+        )
+
     def log_off(self, handle: str) -> tuple[bytes, bytes]:
         """Return the index entry and the key of the unconfirmed log-off of the session *handle*."""
         member = self._hash("off", handle).encode()

@@ -18,7 +18,7 @@ from gateway.core.lease import TTL_S
 from gateway.domain.errors import EndReason
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import Channel, Envelope, NodeRecord
-from gateway.runtime.ports import LOG_OFFS_MAX, NODE_TTL_S, Clock, Grant, KeptLogOff
+from gateway.runtime.ports import LOG_OFFS_MAX, NODE_TTL_S, RESERVATIONS_MAX, Clock, Grant, KeptLogOff
 
 Receive = Callable[[Envelope], None]
 T = TypeVar("T")
@@ -219,9 +219,10 @@ class MemoryStore:
         self._reasons: Final[_Expiring[EndReason]] = _Expiring(clock)
         self._counts: Final[_Expiring[int]] = _Expiring(clock)
         self._log_offs: Final[_Expiring[KeptLogOff]] = _Expiring(clock)
+        self._reservations: Final[_Expiring[tuple[str, str]]] = _Expiring(clock)
 
     def __len__(self) -> int:
-        return len(self._reasons) + len(self._counts) + len(self._log_offs)
+        return len(self._reasons) + len(self._counts) + len(self._log_offs) + len(self._reservations)
 
     def pseudonym(self, text: str) -> str:
         """See :meth:`gateway.runtime.ports.SharedStore.pseudonym`."""
@@ -254,6 +255,18 @@ class MemoryStore:
     async def forget(self, name: str) -> None:
         """See :meth:`gateway.runtime.ports.SharedStore.forget`."""
         self._counts.pop(name)
+
+    async def reserve(self, name: str, entry: str, ttl_s: float) -> tuple[str, ...]:
+        """See :meth:`gateway.runtime.ports.SharedStore.reserve`."""
+        made = [each for of, each in self._reservations.values() if of == name]
+        if entry not in made and len(made) < RESERVATIONS_MAX:
+            self._reservations.put(f"{name} {entry}", (name, entry), self._clock.now() + ttl_s)
+            made.append(entry)
+        return tuple(made)
+
+    async def end_reservation(self, name: str, entry: str) -> None:
+        """See :meth:`gateway.runtime.ports.SharedStore.end_reservation`."""
+        self._reservations.pop(f"{name} {entry}")
 
     async def keep_log_off(self, kept: KeptLogOff, ttl_s: float) -> bool:
         """See :meth:`gateway.runtime.ports.SharedStore.keep_log_off`."""

@@ -44,12 +44,13 @@ from gateway.core.lease import TTL_S
 from gateway.domain.errors import EndReason, GatewayError, MappedErrors
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import NodeRecord
-from gateway.runtime.ports import LOG_OFFS_MAX, NODE_TTL_S, Clock, Grant, KeptLogOff
+from gateway.runtime.ports import LOG_OFFS_MAX, NODE_TTL_S, RESERVATIONS_MAX, Clock, Grant, KeptLogOff
 
 LEASE: Final = Script("lease.lua")
 REGISTRY: Final = Script("registry.lua")
 COUNTER: Final = Script("counter.lua")
 LOG_OFF: Final = Script("log_off.lua")
+RESERVATION: Final = Script("reservation.lua")
 FLOOR_TTL_S: Final = 30 * 24 * 3600.0
 TOKEN_MAX: Final = 2**53
 """Tokens are compared as doubles in Redis; microseconds since 1970 stay below until the year 2255."""
@@ -323,6 +324,25 @@ class RedisStore:
     async def forget(self, name: str) -> None:
         """See :meth:`gateway.runtime.ports.SharedStore.forget`."""
         await self._client.answer("DEL", self._names.throttled(name))
+
+    async def reserve(self, name: str, entry: str, ttl_s: float) -> tuple[str, ...]:
+        """See :meth:`gateway.runtime.ports.SharedStore.reserve`."""
+        key, member = self._names.reservation(name, entry)
+        made = await RESERVATION.run(self._client, (key,), member, _ms(ttl_s), RESERVATIONS_MAX)
+        if not isinstance(made, list):
+            raise bus_down(UNEXPECTED)
+        entries = [
+            each.rpartition(b" ")[0].decode("utf-8", "replace") for each in made if isinstance(each, bytes)
+        ]
+        return tuple(
+            known
+            for known, given in zip(entries, made, strict=False)
+            if self._names.reservation(name, known)[1] == given
+        )
+
+    async def end_reservation(self, name: str, entry: str) -> None:
+        """See :meth:`gateway.runtime.ports.SharedStore.end_reservation`."""
+        await self._client.answer("ZREM", *self._names.reservation(name, entry))
 
     async def keep_log_off(self, kept: KeptLogOff, ttl_s: float) -> bool:
         """See :meth:`gateway.runtime.ports.SharedStore.keep_log_off`."""

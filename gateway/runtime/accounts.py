@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
 import re
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from gateway.core.log_on_queue import PATIENCE_S, Judged, LogOnPlace, LogOnQueue
 from gateway.core.rate_limits import AdmissionQueue, Buckets, LogOnGuard, name_hash
@@ -39,6 +40,12 @@ _TURN_S: Final = 0.02
 _FIRST_S: Final = 0.1
 _BEHIND_S: Final = 0.5
 """Longest sleep of the first waiting log-on, and of the others, before they check their turn again."""
+RESERVED_S: Final = 60.0
+"""How long the reservation of a process lasts that ended meanwhile: longer than any log-on takes."""
+_RESERVED_WAIT_S: Final = 3.0
+_RESERVED_AGAIN_S: Final = 0.1
+"""How long a log-on waits at most for those of its name before it, and between two questions."""
+_SOON_S: Final = 1.0
 _WRONG: Final = frozenset({ErrorCode.INVALID_CREDENTIALS, ErrorCode.ACCOUNT_LOCKED})
 _UNJUDGED: Final = frozenset(
     {
@@ -48,6 +55,16 @@ _UNJUDGED: Final = frozenset(
         ErrorCode.UPSTREAM_TIMEOUT,
     }
 )
+
+
+class _Failed(NamedTuple):
+    """Wrong passwords that all nodes together have counted."""
+
+    wrong: int = 0
+    lasting: int = 0
+    """Within a day."""
+    own: int = 0
+    """From the same address."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -61,8 +78,9 @@ class _Try:
     """The key of the guard: the address, or the device if it had a session of the name."""
     device: str
     is_trusted: bool
-    locked_s: float
-    """How long all nodes together have locked the name."""
+    failed: _Failed
+    reservation: str = ""
+    """One of its name, on all nodes together; empty: none could be made."""
 
     def key(self, *more: str) -> str:
         """Return the name of a counter that all nodes share."""
@@ -73,15 +91,15 @@ class LogOns:
     """Log-ons, log-offs and sessions of the users of all sites.
 
     Invariants: a wrong password is counted whether or not the name exists. The name is locked one try below
-    OSCC-E's own lock-out, also when many passwords are tried at once on this node. A site never gets more
-    log-ons than its budget allows. A node counts a wrong password of another node only after OSCC-E has
-    answered it. So when passwords are tried at once on several nodes, each node allows its full number.
+    OSCC-E's own lock-out, also when many passwords are tried at once, on this node or on several nodes that
+    reach their bus. A site never gets more log-ons than its budget allows.
 
     Args:
         queues: The admission queues of links, by site, which have the budgets.
         clock: The node's time.
         shared: Counters of all nodes together.
         number_changes: How often users may change their remote numbers.
+        holder: The process, after which reservations are named.
     """
 
     def __init__(
@@ -90,9 +108,13 @@ class LogOns:
         clock: Clock,
         shared: SharedStore,
         number_changes: Quota[UserId] | None = None,
+        holder: str = "",
     ) -> None:
         self._clock = clock
         self._shared = shared
+        self._holder = holder
+        self._reservations = itertools.count()
+        self._reserved = 0
         self._guard = LogOnGuard()
         self._queues = {site: LogOnQueue(admission_queue) for site, admission_queue in queues.items()}
         self._names: Buckets[bytes] = Buckets(_NAME_PER_S, _NAME_BURST, keys_max=_NAMES_MAX)
@@ -110,6 +132,7 @@ class LogOns:
             "log_ons_waiting": sum(map(len, queues)),
             "log_on_addresses": sum(queue.addresses for queue in queues),
             "log_on_appointments": sum(queue.appointments for queue in queues),
+            "log_on_reservations": self._reserved,
             "log_on_names": len(self._guard) + len(self._names) + len(self._numbers),
         }
 
@@ -129,9 +152,11 @@ class LogOns:
                 OSCC-E has locked is reported as ``invalid_credentials``, since the lock reveals that the
                 account exists.
         """
-        asked = await self._asked(site, credentials, address)
-        self._check(asked)
-        async with self._changing_number(asked, credentials.remote_number):
+        tried = await self._asked(site, credentials, address)
+        async with (
+            self._reserved_try(tried) as asked,
+            self._changing_number(asked, credentials.remote_number),
+        ):
             place = await self._admitted(asked)
             result: Judged = "refused"
             try:
@@ -153,19 +178,79 @@ class LogOns:
     async def _asked(self, site: str, credentials: LogOn, address: str) -> _Try:
         """Read the counts of all nodes together; best effort."""
         name, device = credentials.user_name, credentials.device.id
-        key = name_hash(site, name).hex()
-        by_address = name_hash(site, name, "origin", address).hex()
-        names = [key, name_hash(site, name, "day").hex(), by_address]
-        if RANDOM_ID.fullmatch(device):
-            names.append(name_hash(site, name, "device", device).hex())
-        wrong, lasting, own, *sessions = await self._counted(*names)
+        by_device = [name_hash(site, name, "device", device).hex()] if RANDOM_ID.fullmatch(device) else []
+        wrong, lasting, own, *sessions = await self._counted(*_failures(site, name, address), *by_device)
         is_trusted = any(sessions)
         origin = f"device {device}" if is_trusted else f"address {address}"
-        guard = self._guard
-        is_slow = lasting >= guard.tries_of_origin and wrong > 0
-        is_locked = wrong >= guard.tries or own >= guard.tries_of_origin or is_slow
-        locked_s = TOLD_S if is_locked and not is_trusted else 0.0
-        return _Try(site, name, address, origin, device, is_trusted, locked_s)
+        return _Try(site, name, address, origin, device, is_trusted, _Failed(wrong, lasting, own))
+
+    @asynccontextmanager
+    async def _reserved_try(self, asked: _Try) -> AsyncIterator[_Try]:
+        """Reserve one of the name's tries on all nodes together, for as long as the block lasts.
+
+        Without a bus, and for a device that may always try, each node counts for itself.
+
+        Raises:
+            GatewayError: ``account_locked``.
+        """
+        if asked.is_trusted or self._is_locked(asked) or not self._shared.outlives_node:
+            self._check(asked)
+            yield asked
+            return
+        origin = self._shared.pseudonym(asked.key("origin", asked.address))
+        reservation = f"{origin} {self._holder} {next(self._reservations)}"
+        self._reserved += 1
+        try:
+            reserved = await self._reserve(asked, reservation)
+            self._check(reserved)
+            yield reserved
+        finally:
+            self._reserved -= 1
+            await _best_effort(self._shared.end_reservation(asked.key(), reservation))
+
+    async def _reserve(self, asked: _Try, reservation: str) -> _Try:
+        """Return when the tries reserved before leave room for this one, or the name is locked.
+
+        Raises:
+            GatewayError: ``account_locked``: they took too long.
+        """
+        is_answered = False
+        try:
+            async with self._clock.timeout(_RESERVED_WAIT_S):
+                while True:
+                    made = await self._shared.reserve(asked.key(), reservation, RESERVED_S)
+                    is_answered = True
+                    # read after reserving: a wrong password is counted before its reservation is released
+                    failures = await self._counted(*_failures(asked.site, asked.name, asked.address))
+                    asked = replace(asked, failed=_Failed(*failures), reservation=reservation)
+                    if self._is_locked(asked) or self._has_room(asked, made):
+                        return asked
+                    await self._clock.sleep(_RESERVED_AGAIN_S)
+        except TimeoutError as error:
+            if is_answered:
+                raise _locked(_SOON_S) from error
+        except GatewayError:
+            pass  # no bus: this node counts for itself
+        return replace(asked, reservation="")
+
+    def _has_room(self, asked: _Try, made: tuple[str, ...]) -> bool:
+        """Return whether all tries reserved before may fail, and this one is allowed all the same."""
+        if asked.reservation not in made:
+            return False
+        origins = Counter(each.split()[0] for each in made[: made.index(asked.reservation)])
+        before = sum(min(tries, self._guard.tries_of_origin) for tries in origins.values())
+        of_origin = asked.failed.own + origins[asked.reservation.split()[0]]
+        return asked.failed.wrong + before < self._most(asked) and of_origin < self._guard.tries_of_origin
+
+    def _most(self, asked: _Try) -> int:
+        """Return how many wrong passwords the name may have in a window."""
+        return 1 if asked.failed.lasting >= self._guard.tries_of_origin else self._guard.tries
+
+    def _is_locked(self, asked: _Try) -> bool:
+        """Return whether all nodes together have counted too many wrong passwords."""
+        failed = asked.failed
+        is_full = failed.wrong >= self._most(asked) or failed.own >= self._guard.tries_of_origin
+        return is_full and not asked.is_trusted
 
     def _check(self, asked: _Try) -> None:
         """Refuse a name that is locked.
@@ -177,10 +262,9 @@ class LogOns:
         locked_s = self._guard.locked_s(
             asked.site, asked.name, now, asked.origin, is_trusted=asked.is_trusted
         )
-        locked_s = locked_s or asked.locked_s
+        locked_s = locked_s or (TOLD_S if self._is_locked(asked) else 0.0)
         if locked_s > 0:
-            message = "Too many wrong passwords: the account is locked for a while."
-            raise GatewayError(ErrorCode.ACCOUNT_LOCKED, message, retry_after_s=locked_s)
+            raise _locked(locked_s)
 
     async def _ask(self, authority: Authority, asked: _Try, credentials: LogOn) -> LoggedOn:
         guard, site, name, origin = self._guard, asked.site, asked.name, asked.origin
@@ -199,7 +283,8 @@ class LogOns:
         except BaseException:
             guard.unanswered(site, name, origin)
             raise
-        await self._note_success(asked, is_alone=guard.succeeded(site, name, origin))
+        is_alone = guard.succeeded(site, name, origin) and await self._is_alone(asked)
+        await self._note_success(asked, is_alone=is_alone)
         return logged_on
 
     async def _count(self, asked: _Try) -> None:
@@ -211,6 +296,20 @@ class LogOns:
                 await self._shared.count(asked.key("origin", asked.address), guard.window_s)
             if wrong > 1:  # one wrong password in a window is what a slowed name may have anyway
                 await self._shared.count(asked.key("day"), guard.slow_s)
+
+    async def _is_alone(self, asked: _Try) -> bool:
+        """Return whether other nodes showed OSCC-E no password of the name beside this one.
+
+        As far as it is known: without a reservation it is not.
+        """
+        if not asked.reservation:
+            return True
+        try:
+            made = await self._shared.reserve(asked.key(), asked.reservation, RESERVED_S)
+        except GatewayError:
+            return False
+        failures = await self._counted(*_failures(asked.site, asked.name, asked.address))
+        return made == (asked.reservation,) and _Failed(*failures) == asked.failed
 
     async def _note_success(self, asked: _Try, *, is_alone: bool) -> None:
         """Delete the wrong passwords on all nodes, and store the device."""
@@ -318,6 +417,13 @@ class LogOns:
                 await self._shared.count(asked.key("numbers"), NUMBERS_S)
 
 
+def _failures(site: str, name: str, address: str) -> tuple[str, str, str]:
+    """Return the names of the counters of :class:`_Failed`."""
+    more = ((), ("day",), ("origin", address))
+    by_name, by_day, by_origin = (name_hash(site, name, *each).hex() for each in more)
+    return by_name, by_day, by_origin
+
+
 def _judged(error: GatewayError) -> Judged:
     if error.code in _WRONG:
         return "wrong"
@@ -331,6 +437,11 @@ def _digest(asked: _Try, number: str) -> bytes:
 async def _best_effort(asked: Awaitable[object]) -> None:
     with suppress(GatewayError):
         await asked
+
+
+def _locked(wait_s: float) -> GatewayError:
+    message = "Too many wrong passwords: the account is locked for a while."
+    return GatewayError(ErrorCode.ACCOUNT_LOCKED, message, retry_after_s=wait_s)
 
 
 def _rate_limited(wait_s: float) -> GatewayError:
@@ -371,11 +482,12 @@ class Accounts:
         shared: SharedStore,
         log_offs: LogOffs,
         number_changes: Quota[UserId] | None = None,
+        holder: str = "",
     ) -> None:
         self._sites = sites
         self._clock = clock
         self._users = users
-        self.log_ons: Final = LogOns(queues, clock, shared, number_changes)
+        self.log_ons: Final = LogOns(queues, clock, shared, number_changes, holder)
         self.log_offs: Final = log_offs
         self._listing: dict[str, asyncio.Future[tuple[SessionInfo, ...]]] = {}
         self._ending: set[str] = set()

@@ -168,6 +168,10 @@ LOG_OFFS_MAX: Final = 10_000
 """Unconfirmed log-offs that a shared store keeps, and that one node retries."""
 
 
+RESERVATIONS_MAX: Final = 64
+"""Reservations of one name that a shared store keeps."""
+
+
 class KeptLogOff(NamedTuple):
     """A log-off that OSCC-E has not confirmed. Any node may repeat it; a repetition changes nothing.
 
@@ -233,6 +237,18 @@ class SharedStore(Protocol):
 
     async def forget(self, name: str) -> None:
         """Delete *name*'s counter."""
+        ...
+
+    async def reserve(self, name: str, entry: str, ttl_s: float) -> tuple[str, ...]:
+        """Make the reservation *entry* of *name* unless it is made; return all, the oldest first.
+
+        It lasts *ttl_s* unless it is ended before. Without *entry* among them there were
+        :data:`RESERVATIONS_MAX` already.
+        """
+        ...
+
+    async def end_reservation(self, name: str, entry: str) -> None:
+        """End a reservation of *name*."""
         ...
 
 

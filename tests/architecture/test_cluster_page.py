@@ -23,13 +23,23 @@ def test_everything_that_redis_is_told_has_its_line() -> None:
     lines = "\n".join(cluster.names_table())
     methods = {name for name in vars(KeyNames) if not name.startswith("_")}
     of_denials = {"denied", "denied_by", "pseudonym"}
-    assert methods == {"user", "channel", "node", *of_denials, "throttled", "log_off", "listed_log_off"}
+    assert methods == {
+        "user",
+        "channel",
+        "node",
+        *of_denials,
+        "throttled",
+        "reservation",
+        "log_off",
+        "listed_log_off",
+    }
     for name in (
         "own",
         "tok",
         "og:node:",
         "og:deny:<hash>",
         "og:thr:<hash>",
+        "og:try:<hash>",
         "og:{off}",
         "og:{off}:<hash>",
         ":ev",

@@ -75,6 +75,33 @@ async def test_what_is_forgotten_counts_anew(site: BusSite) -> None:
     assert await here.count("x", 60.0) == 1
 
 
+async def test_reservations_of_all_nodes_have_an_order_and_an_end(site: BusSite) -> None:
+    here, there = site.stores
+    made = [
+        await store.reserve("x", entry, 60.0)
+        for store, entry in ((here, "b 1"), (there, "a 1"), (here, "b 1"))
+    ]
+    assert made == [("b 1",), ("b 1", "a 1"), ("b 1", "a 1")]
+    assert await there.reserve("y", "b 1", 60.0) == ("b 1",)
+    await there.end_reservation("x", "b 1")
+    await there.end_reservation("x", "c 1")
+    assert await here.reserve("x", "c 1", 60.0) == ("a 1", "c 1")
+    await site.pass_time(90.0)
+    assert await there.reserve("x", "a 2", 60.0) == ("a 2",)
+
+
+async def test_no_more_reservations_of_a_name_are_kept_than_fit(
+    site: BusSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("gateway.bus.stores", "gateway.bus.memory"):
+        monkeypatch.setattr(f"{module}.RESERVATIONS_MAX", 2)
+    here, there = site.stores
+    made = [
+        await store.reserve("x", entry, 60.0) for store, entry in ((here, "a"), (there, "b"), (here, "c"))
+    ]
+    assert made[-1] == ("a", "b")
+
+
 async def test_a_name_that_is_counted_is_not_denied(site: BusSite) -> None:
     here, there = site.stores
     await here.count("x", 60.0)

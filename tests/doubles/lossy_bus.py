@@ -342,6 +342,14 @@ class LossyShelf(_Door):
         """Take a counter away."""
         await self._write(lambda store: store.shared.forget(name))
 
+    async def reserve(self, name: str, entry: str, ttl_s: float) -> tuple[str, ...]:
+        """Reserve."""
+        return await self._write(lambda store: store.shared.reserve(name, entry, ttl_s))
+
+    async def end_reservation(self, name: str, entry: str) -> None:
+        """End a reservation."""
+        await self._write(lambda store: store.shared.end_reservation(name, entry))
+
     outlives_node: Final = True
 
     async def keep_log_off(self, kept: KeptLogOff, ttl_s: float) -> bool:

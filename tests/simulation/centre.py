@@ -59,6 +59,8 @@ class SimCentre(FakeUpstream):
         """How often each command was sent here, by its key."""
         self.executed: Counter[str] = Counter()
         self.executed_at: dict[str, float] = {}
+        self.wrong: Counter[str] = Counter()
+        """How many wrong passwords were shown here, by the name."""
         self.opens: Counter[UserId] = Counter()
         """How many links each user ever had."""
         self.admitted: set[int] = set()
@@ -261,8 +263,13 @@ class SiteDoor:
     async def log_on(self, credentials: LogOn) -> LoggedOn:
         """See :meth:`gateway.runtime.ports.Authority.log_on`."""
         await self._enter()
-        answer = await self._centre.log_on(credentials)
-        await self._come_back()
+        try:
+            answer = await self._centre.log_on(credentials)
+        except GatewayError:
+            self._centre.wrong[credentials.user_name] += 1
+            raise
+        finally:
+            await self._come_back()
         return replace(answer, expires_at_ms=answer.expires_at_ms + self._ahead_ms())
 
     async def log_off(self, secret: SessionSecret) -> LoggedOff:

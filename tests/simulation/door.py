@@ -284,6 +284,14 @@ class Door:
         """See :meth:`gateway.runtime.ports.SharedStore.forget`."""
         await self._write(lambda server: server.forget_count(name))
 
+    async def reserve(self, name: str, entry: str, ttl_s: float) -> tuple[str, ...]:
+        """See :meth:`gateway.runtime.ports.SharedStore.reserve`."""
+        return await self._write(lambda server: server.reserve(name, entry), script=True)
+
+    async def end_reservation(self, name: str, entry: str) -> None:
+        """See :meth:`gateway.runtime.ports.SharedStore.end_reservation`."""
+        await self._write(lambda server: server.end_reservation(name, entry))
+
     outlives_node: Final = True
 
     async def keep_log_off(self, kept: KeptLogOff, ttl_s: float) -> bool:

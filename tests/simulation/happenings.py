@@ -7,10 +7,13 @@ breaks is mended at :meth:`tests.simulation.world.World.calm` at the latest. Spa
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Final
 
 from gateway.core.session import Close
-from gateway.domain.model import Ticket, UserId
+from gateway.domain.errors import GatewayError
+from gateway.domain.model import Application, Device, Ticket, UserId
+from gateway.domain.upstream import LogOn
 from tests.simulation.line import Frame, Line
 from tests.simulation.nodes import Process
 from tests.simulation.phone import CLIENT, Phone
@@ -29,6 +32,18 @@ class Happenings:
         self._world = world
 
     # ---- people ----
+
+    def guess(self) -> None:
+        """Have two strangers try wrong passwords of one name at all nodes at the same instant."""
+
+        async def guess(process: Process, address: str) -> None:
+            credentials = LogOn(Application.DASHBOARD, "anna", "wrong", Device("", ""))
+            with suppress(GatewayError):
+                await process.node.account.log_on("main", credentials, address)
+
+        for process in self._world.processes:
+            for number in range(8):
+                self._world.begin(guess(process, f"192.0.2.{number % 2}"))
 
     def count(self) -> None:
         """Let one more contact wait."""

@@ -16,6 +16,8 @@ from tests.simulation.phone import DEADLINE_MS, QUEUE, Order, Phone
 from tests.simulation.sorts import GENTLE, REFUSING, UNMOVED
 from tests.simulation.world import World
 
+TRIES: Final = 4
+"""How many wrong passwords of one name all nodes together may show OSCC-E."""
 LATE_S: Final = 1.0
 """How late after its deadline a command may run: clocks of nodes that differ by less are taken for equal."""
 FRESH_S: Final = 20.0
@@ -62,6 +64,8 @@ def at_every_step(world: World) -> None:
     for key, times in centre.sent.items():
         if times > 1:
             world.broken("commands are sent once", f"{key}: {times}")
+    if max(centre.wrong.values(), default=0) > TRIES:
+        world.broken("no name is locked by guesses at several nodes", str(centre.wrong))
     _orphaned(world)
     for phone in world.phones:
         _fresh(world, phone)

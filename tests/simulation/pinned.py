@@ -168,4 +168,10 @@ PINNED: Final = (
             Action(0.0, "vanish", (2,)),
         ),
     ),
+    # Each node counted a wrong password of another one when that was answered: each let four through.
+    Pinned(
+        "several nodes at the same instant show no more wrong passwords than one",
+        Setup(seed=1, nodes=3, supervisors=2, devices=2),
+        (Action(1.0, "guess"), Action(4.0, "guess")),
+    ),
 )

@@ -115,6 +115,7 @@ class Server:
         self._denied: dict[str, EndReason] = {}
         self._counts: dict[str, int] = {}
         self._log_offs: dict[str, KeptLogOff] = {}
+        self._reservations: dict[str, dict[str, float]] = {}
 
     # ---- what befalls it ----
 
@@ -126,12 +127,13 @@ class Server:
         made._records, made._denied = dict(self._records), dict(self._denied)
         made._counts = dict(self._counts)
         made._log_offs = dict(self._log_offs)
+        made._reservations = {name: dict(each) for name, each in self._reservations.items()}
         return made
 
     def forget(self) -> None:
         """FLUSHALL."""
         self._leases = _Leases(self.wall)
-        for held in (self._records, self._denied, self._counts, self._log_offs):
+        for held in (self._records, self._denied, self._counts, self._log_offs, self._reservations):
             held.clear()
 
     def thaw(self) -> None:
@@ -216,6 +218,18 @@ class Server:
     def forget_count(self, name: str) -> None:
         """Take the counter away."""
         self._counts.pop(name, None)
+
+    def reserve(self, name: str, entry: str) -> tuple[str, ...]:
+        """Reserve; for a minute."""
+        now = self.wall.now()
+        made = {each: until for each, until in self._reservations.get(name, {}).items() if now < until}
+        made.setdefault(entry, now + 60.0)
+        self._reservations[name] = made
+        return tuple(made)
+
+    def end_reservation(self, name: str, entry: str) -> None:
+        """End a reservation."""
+        self._reservations.get(name, {}).pop(entry, None)
 
     def keep_log_off(self, kept: KeptLogOff) -> bool:
         """Keep a log-off."""

@@ -1,0 +1,106 @@
+"""Log-ons of one name at the same instant, on several nodes with one Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import pytest
+
+from gateway.core.rate_limits import AdmissionQueue, Budget
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.model import Application, Device
+from gateway.domain.upstream import LoggedOn, LogOn
+from gateway.runtime.accounts import LogOns
+from gateway.runtime.event_loop import SystemClock
+from tests.contracts.buses import SITES, BusSite
+from tests.doubles.fake_upstream import FakeUpstream
+
+NODES = 4
+
+
+class SlowCentre(FakeUpstream):
+    """OSCC-E, which takes a while to answer."""
+
+    asked = 0
+
+    async def log_on(self, credentials: LogOn) -> LoggedOn:
+        self.asked += 1
+        await asyncio.sleep(0.3 if credentials.password == "secret" else 0.05)
+        return await super().log_on(credentials)
+
+
+class Scene:
+    """Nodes before one OSCC-E Server."""
+
+    def __init__(self, site: BusSite) -> None:
+        self.centre = SlowCentre(SystemClock())
+        self.centre.add_user(1, "anna")
+        self.nodes = [
+            LogOns(
+                {"main": AdmissionQueue(Budget(rate_per_s=200.0, burst=200.0, in_flight_max=200))},
+                SystemClock(),
+                store,
+                holder=f"n{at}",
+            )
+            for at, store in enumerate(site.stores * (NODES // 2))
+        ]
+
+    async def at_once(self, password: str, addresses: int, each: int) -> Counter[ErrorCode | None]:
+        """Log on as anna from each address *each* times at every node; returns how that ended."""
+
+        async def code(node: LogOns, address: int, number: int) -> ErrorCode | None:
+            device = Device(f"d{address}{number}", "Phone")
+            credentials = LogOn(Application.DASHBOARD, "anna", password, device)
+            try:
+                await node.log_on(self.centre, "main", credentials, f"192.0.2.{address}")
+            except GatewayError as error:
+                return error.code
+            return None
+
+        async with asyncio.TaskGroup() as tasks:
+            places = itertools.product(self.nodes, range(addresses), range(each))
+            tries = [tasks.create_task(code(*place)) for place in places]
+        return Counter(each.result() for each in tries)
+
+
+@pytest.fixture(params=["redis", "redis_cluster"])
+async def scene(request: pytest.FixtureRequest) -> AsyncIterator[Scene]:
+    async with SITES[request.param]() as site:
+        yield Scene(site)
+
+
+async def test_wrong_passwords_of_several_nodes_at_once_are_no_more_than_one_node_allows(
+    scene: Scene,
+) -> None:
+    codes = await scene.at_once("wrong", addresses=2, each=4)
+    assert scene.centre.asked == codes[ErrorCode.INVALID_CREDENTIALS] == 4
+    assert codes[ErrorCode.ACCOUNT_LOCKED] == 2 * 4 * NODES - 4
+    await scene.at_once("wrong", addresses=2, each=1)
+    assert scene.centre.asked == 4
+
+
+async def test_one_address_leaves_a_try_to_others_also_at_several_nodes_at_once(scene: Scene) -> None:
+    await scene.at_once("wrong", addresses=1, each=4)
+    assert scene.centre.asked == 3
+
+
+async def test_a_user_with_many_devices_logs_on_with_all_of_them_at_once(scene: Scene) -> None:
+    assert await scene.at_once("secret", addresses=1, each=3) == {None: 3 * NODES}
+    assert [node.sizes["log_on_reservations"] for node in scene.nodes] == [0] * NODES
+
+
+async def test_a_right_password_forgets_no_wrong_one_that_another_node_shows_beside_it(scene: Scene) -> None:
+    one, *others = scene.nodes
+    scene.nodes = [one]
+    await scene.at_once("wrong", addresses=1, each=1)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(scene.at_once("secret", addresses=1, each=1))
+        await asyncio.sleep(0.1)
+        scene.nodes = others[:1]
+        tasks.create_task(scene.at_once("wrong", addresses=1, each=1))
+    scene.nodes = [one, *others]
+    codes = await scene.at_once("wrong", addresses=2, each=4)
+    assert codes[ErrorCode.INVALID_CREDENTIALS] == 2
