@@ -57,6 +57,8 @@ PHONES = {
 }
 """State → data on phones of the owner's node, data on other phones."""
 
+_RESERVATIONS = "log-ons of one name that are under way: hashes of their addresses, and their nodes"
+
 
 def names_table() -> Iterable[str]:
     """Return what Redis holds: name, kind, content and lifetime of each key and channel."""
@@ -69,12 +71,7 @@ def names_table() -> Iterable[str]:
         (connect.TRIAL, "string", "a test whether Redis accepts writes; no content", "1 s"),
         (made.denied("x"), "string", "the reason why a session ended, sealed", "the token's life and a day"),
         (made.throttled("x"), "string", "number of failed log-ons, best effort, sealed", "minutes"),
-        (
-            made.reservation("x", "y")[0],
-            "sorted set",
-            "log-ons of one name that are under way: hashes of their address, and their nodes",
-            _span(accounts.RESERVED_S),
-        ),
+        (made.reservation("x", "y")[0], "sorted set", _RESERVATIONS, _span(accounts.RESERVED_S)),
         (connect.LOG_OFFS, "sorted set", "log-offs that wait for OSCC-E", "as long as the longest of them"),
         (
             made.log_off("x")[1],
@@ -82,12 +79,7 @@ def names_table() -> Iterable[str]:
             "a log-off that OSCC-E has not confirmed, sealed",
             "until it is confirmed, at most the session's life",
         ),
-        (
-            made.channel(Events(UserId("<site>", 1))),
-            "channel",
-            "owner → followers: changes, sealed",
-            "–",
-        ),
+        (made.channel(Events(UserId("<site>", 1))), "channel", "owner → followers: changes, sealed", "–"),
         (
             made.channel(Inbox(NodeId("<node>"))),
             "channel",

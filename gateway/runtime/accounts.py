@@ -482,12 +482,11 @@ class Accounts:
         shared: SharedStore,
         log_offs: LogOffs,
         number_changes: Quota[UserId] | None = None,
-        holder: str = "",
     ) -> None:
         self._sites = sites
         self._clock = clock
         self._users = users
-        self.log_ons: Final = LogOns(queues, clock, shared, number_changes, holder)
+        self.log_ons: Final = LogOns(queues, clock, shared, number_changes, log_offs.holder)
         self.log_offs: Final = log_offs
         self._listing: dict[str, asyncio.Future[tuple[SessionInfo, ...]]] = {}
         self._ending: set[str] = set()

@@ -173,14 +173,7 @@ class Node:
             sites, clock, self, Others(cluster.shared, settings.holder, self._living), self._tally
         )
         self.account = Accounts(
-            sites,
-            self._queues,
-            clock,
-            self,
-            cluster.shared,
-            self.log_offs,
-            self.number_changes,
-            settings.holder,
+            sites, self._queues, clock, self, cluster.shared, self.log_offs, self.number_changes
         )
         self.membership = ClusterMembership(
             cluster.registry, self.exchange, clock, self.record, tuple(self._queues.values()), self._tally

@@ -417,6 +417,11 @@ class LogOffs:
         return len(self._pending)
 
     @property
+    def holder(self) -> str:
+        """The life of this node."""
+        return self._others.holder
+
+    @property
     def pending(self) -> tuple[Ticket, ...]:
         """The sessions whose log-off waits for its confirmation."""
         return tuple(each.ticket for each in self._pending.values())

@@ -24,11 +24,19 @@ NODES = 4
 class SlowCentre(FakeUpstream):
     """OSCC-E, which takes a while to answer."""
 
-    asked = 0
+    def __init__(self, clock: SystemClock) -> None:
+        super().__init__(clock)
+        self.asked = 0
+        self.asked_right, self.answers_right = asyncio.Event(), asyncio.Event()
+        self.answers_right.set()
+        self._clock_of_answers = clock
 
     async def log_on(self, credentials: LogOn) -> LoggedOn:
         self.asked += 1
-        await asyncio.sleep(0.3 if credentials.password == "secret" else 0.05)
+        await self._clock_of_answers.sleep(0.05)
+        if credentials.password == "secret":
+            self.asked_right.set()
+            await self.answers_right.wait()
         return await super().log_on(credentials)
 
 
@@ -96,11 +104,13 @@ async def test_a_right_password_forgets_no_wrong_one_that_another_node_shows_bes
     one, *others = scene.nodes
     scene.nodes = [one]
     await scene.at_once("wrong", addresses=1, each=1)
+    scene.centre.answers_right.clear()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(scene.at_once("secret", addresses=1, each=1))
-        await asyncio.sleep(0.1)
+        await scene.centre.asked_right.wait()
         scene.nodes = others[:1]
-        tasks.create_task(scene.at_once("wrong", addresses=1, each=1))
+        await scene.at_once("wrong", addresses=1, each=1)
+        scene.centre.answers_right.set()
     scene.nodes = [one, *others]
     codes = await scene.at_once("wrong", addresses=2, each=4)
     assert codes[ErrorCode.INVALID_CREDENTIALS] == 2
