@@ -1,1 +1,1 @@
-"""How a process is put together: settings, logging, wiring, command line."""
+"""Assembly of a process: settings, logging, wiring, command line."""

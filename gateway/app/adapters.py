@@ -1,4 +1,4 @@
-"""Build what a node needs from its settings: limits, bus, tracing, and the upstream adapter of each site."""
+"""Builders of a node's parts from its settings: limits, bus, tracing, and each site's upstream adapter."""
 
 from __future__ import annotations
 
@@ -49,34 +49,34 @@ _LOG: Final = structlog.get_logger("gateway.app")
 
 
 class Tracing:
-    """Traces nothing and costs nothing: each argument is returned unchanged. A subclass traces."""
+    """Tracing that does nothing: each argument is returned unchanged. A subclass traces."""
 
     def outgoing(self) -> aiohttp.TraceConfig | None:
-        """Return what hands the context of a trace on to an OSCC-E Server; None: nothing does."""
+        """Return the hook that adds the context of a trace to requests to OSCC-E; None: there is none."""
         return None
 
     def enter(self, app: web.Application) -> None:
-        """Have log-ons traced that come in at *app*, which does not run yet."""
+        """Trace the log-ons that arrive at *app*, which is not started yet."""
 
     def upstream(self, upstream: Upstream) -> Upstream:
-        """Return *upstream*, whose links have their commands traced."""
+        """Return *upstream* with traced commands on its links."""
         return upstream
 
     def tally(self, telemetry: Telemetry) -> CountingTally:
-        """Return what counts, and has takeovers traced."""
+        """Return a tally that counts, and traces takeovers."""
         return CountingTally(telemetry)
 
     def trace_id(self) -> str | None:
-        """Return the number of the trace that the current task is in, if there is one and it is kept."""
+        """Return the id of the current task's trace, if there is one and it is sampled."""
         return None
 
     def close(self) -> None:
-        """Send what is left, within seconds. Blocks."""
+        """Send the remaining spans, within seconds. Blocks."""
 
 
 @asynccontextmanager
 async def open_tracing(settings: TracingSettings, clock: Clock) -> AsyncIterator[Tracing]:
-    """Give what traces while the block lasts: nothing does without a collector, or without the extra."""
+    """Yield the tracing of the settings; it does nothing without a collector, or without the extra."""
     tracing = Tracing()
     if settings.endpoint is not None:
         try:
@@ -96,12 +96,12 @@ _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9._-]")
 
 
 def node_id(settings: Settings, host: str, holder: str) -> NodeId:
-    """Return what other nodes call this one.
+    """Return the name of this node.
 
     Args:
-        settings: Name it, or not.
+        settings: May contain the name.
         host: Name of the machine, pod or container.
-        holder: This process's life; separates nodes of one host that listen on any free port.
+        holder: This process's life; distinguishes nodes of one host that listen on any free port.
     """
     if settings.node.name is not None:
         return NodeId(settings.node.name)
@@ -130,7 +130,7 @@ def edge_settings(settings: Settings) -> EdgeSettings:
 
 
 def session_limits(limits: LimitsSection) -> SessionLimits:
-    """Return what one connection may take."""
+    """Return the limits of one connection."""
     return SessionLimits(
         devices=limits.devices,
         ping_s=limits.ping_s,
@@ -142,7 +142,7 @@ def session_limits(limits: LimitsSection) -> SessionLimits:
 
 
 def door_limits(limits: LimitsSection) -> AdmissionLimits:
-    """Return how many may come in, and how fast."""
+    """Return the limits of admission."""
     return AdmissionLimits(
         connections=limits.connections,
         unhelloed=limits.unhelloed,
@@ -159,12 +159,12 @@ def door_limits(limits: LimitsSection) -> AdmissionLimits:
 
 
 def registry_limits(limits: LimitsSection) -> RegistryLimits:
-    """Return how many phones there may be."""
+    """Return the limits of phones."""
     return RegistryLimits(connections=limits.connections, devices=limits.devices)
 
 
 def numbers(settings: Settings) -> NumberPolicies:
-    """Return which remote numbers each site allows."""
+    """Return the remote numbers that each site allows."""
     return NumberPolicies(
         {
             site.id: NumberPolicy(
@@ -179,7 +179,7 @@ def numbers(settings: Settings) -> NumberPolicies:
 
 
 def linger(limits: LimitsSection) -> Linger:
-    """Return how long users stay whose phones have left."""
+    """Return how long users are kept whose phones have left."""
     return Linger(limits.linger_s, limits.linger_remote_assistant_s)
 
 
@@ -197,16 +197,16 @@ async def open_bus(
     options: BackendOptions | None = None,
     keyring: Keyring | None = None,
 ) -> AsyncIterator[Cluster]:
-    """Give what the nodes of a gateway share while the block lasts; it may still be on its way.
+    """Yield the parts that the nodes of a gateway share; the bus may not be connected yet.
 
     Args:
-        bus: Which.
-        secrets: Those of all nodes.
+        bus: The settings of the bus.
+        secrets: The secrets of all nodes.
         clock: The only time.
         jitter: Draws from [0, 1).
         draw: Draws that many unpredictable bytes.
         options: See :class:`gateway.bus.stores.BackendOptions`.
-        keyring: Announces other sealing keys than those of *secrets*, when they come.
+        keyring: Passes on changed sealing keys.
 
     Raises:
         ConfigError: The file of the authority cannot be used.
@@ -220,7 +220,7 @@ async def open_bus(
     keys = BusKeys([(key.id, key.key.raw) for key in secrets.sealing_keys], secrets.pseudonym_key.raw)
     try:
         site = RedisBackend(url, keys, clock, jitter, draw, options=options)
-    except OSError:  # ssl.SSLError is one: the file is no certificate
+    except OSError:  # ssl.SSLError is one: the file contains no certificate
         raise ConfigError(["bus.ca_file holds no certificate that can be read."]) from None
     if keyring is not None:
         keyring.tell(site.seals.rekey)
@@ -234,14 +234,14 @@ async def open_bus(
 AMI_PORT: Final = 5038
 AMI_TLS_PORT: Final = 5039
 LINKS_PER_S: Final = 500.0
-"""Links of an Asterisk's site are views in this process: they ask nothing of it."""
+"""Budget of links of an Asterisk's site: they are views in this process, and send it nothing."""
 
 SiteServer = OsccServer | AsteriskServer
-"""What stands behind a site."""
+"""The server behind a site."""
 
 
 class Randomness(NamedTuple):
-    """Where random numbers come from: *jitter* returns numbers in [0, 1), *draw* so many bytes."""
+    """Sources of random numbers: *jitter* returns numbers in [0, 1), *draw* that many bytes."""
 
     jitter: Callable[[], float]
     draw: Callable[[int], bytes]
@@ -263,10 +263,10 @@ def open_server(
         site: As configured.
         clock: The only time.
         tls: Verifies the server; None for clear text.
-        turns: When links are read.
-        trace: Is called for each HTTP request.
+        turns: Reads the links.
+        trace: Called for each HTTP request.
         is_alone: Whether no other node serves the site.
-        chance: Where random numbers and bytes come from.
+        chance: Sources of random numbers and bytes.
     """
     if site.asterisk is None:
         return OsccServer(site.id, site.url, clock, tls=tls, turns=turns, trace=trace)
@@ -281,7 +281,7 @@ def asterisk_settings(
     *,
     is_alone: bool,
 ) -> AsteriskSettings:
-    """Return what the adapter for an Asterisk needs of the configuration."""
+    """Return the settings of the adapter for an Asterisk."""
     parts = urlsplit(site.url)
     port = parts.port or (AMI_PORT if parts.scheme == "ami" else AMI_TLS_PORT)
     secret = asterisk.secret.get_secret_value()
@@ -317,9 +317,9 @@ def measured_sites(
     reaches: Mapping[str, SiteReach],
     log_ons_per_s: Mapping[str, float | None],
 ) -> Mapping[str, SiteParts]:
-    """Return the sites of *servers*: counted, traced, and each noted in *reaches*, all by the site's id.
+    """Return the sites of *servers* by id, with counters and tracing; *reaches* records each reach.
 
-    *log_ons_per_s*: of sites that have a rate of their own.
+    *log_ons_per_s*: rates of sites with a rate of their own.
     """
     for site, server in servers.items():
         if isinstance(server, AsteriskServer):

@@ -46,9 +46,9 @@ from gateway.runtime.node import Node
 from gateway.runtime.ports import Clock
 
 CLOSES_MAX: Final = 10_000
-"""The last so many; beyond it the oldest is forgotten."""
+"""Number of stored closes; beyond it the oldest is removed."""
 CLOSES_MS: Final = 86_400_000
-"""So long; what is older is forgotten when a connection ends or the list is requested."""
+"""Age after which a close is removed, when a connection ends or the list is requested."""
 CLOSE_FIELDS: Final = (
     "initiator",
     "close_code",
@@ -64,23 +64,23 @@ CLOSE_FIELDS: Final = (
     "conflated",
     "commands",
 )
-"""What the log's line of a session says, in this order."""
+"""Fields of the log line of a session, in this order."""
 
 _VALUES: Final = attrgetter(*CLOSE_FIELDS)
 _Close = tuple[int, int, tuple[object, ...]]
-"""When, its number, and the values of :data:`CLOSE_FIELDS`."""
+"""Time, number, and the values of :data:`CLOSE_FIELDS`."""
 
 
 class CloseHistory:
-    """The last connections of this node that ended.
+    """The connections of this node that ended last.
 
-    Invariant: a value is kept in the shape in which it may be logged, or not at all.
+    Invariant: a value is stored in the form in which it may be logged, or not at all.
 
     Args:
         node: This node.
-        pseudonyms: Names users.
+        pseudonyms: Returns the hashes of users.
         wall_ms: Returns the time.
-        kept: How many are kept.
+        kept: How many are stored.
     """
 
     def __init__(
@@ -97,28 +97,28 @@ class CloseHistory:
         return len(self._young())
 
     def note(self, life: ConnectionSummary) -> None:
-        """Keep what is left of a connection."""
+        """Store the summary of a connection."""
         self._number += 1
         values = tuple(shape(value) for shape, value in zip(self._shapes, _VALUES(life), strict=True))
         self._young().append((self._wall_ms(), self._number, values))
 
     async def closes(self, order: Order) -> Page:
-        """Return a page, the newest first: what came before the one called ``order.after``."""
+        """Return a page, the newest first, of the closes before ``order.after``."""
         chosen = nlargest(order.most + 1, self._before(order.after), key=lambda kept: kept[:2])
         records = tuple(self._record(kept) for kept in chosen[: order.most])
         return Page(records, more=len(chosen) > order.most)
 
     def last(self, most: int) -> list[Record]:
-        """Return the last so many, the newest first."""
+        """Return the last *most*, the newest first."""
         return [self._record(kept) for _, kept in zip(range(most), reversed(self._young()), strict=False)]
 
     def of(self, user: str) -> list[Record]:
-        """Return those of a user, by keyed hash."""
+        """Return the closes of a user, by keyed hash."""
         at = CLOSE_FIELDS.index("user")
         return [self._record(kept) for kept in self._young() if kept[2][at] == user]
 
     def _young(self) -> deque[_Close]:
-        """Let go of what is too old; returns the others."""
+        """Remove old entries, and return the others."""
         begins_ms = self._wall_ms() - CLOSES_MS
         while self._ring and self._ring[0][0] < begins_ms:
             self._ring.popleft()
@@ -128,7 +128,7 @@ class CloseHistory:
         return (kept for kept in self._young() if not last or self._id(kept) < last)
 
     def _id(self, kept: _Close) -> str:
-        """Return its name: of two of the whole gateway the later one's is greater."""
+        """Return the id of an entry: in the whole gateway a later one has a greater id."""
         return f"{kept[0]:015d}.{kept[1]:010d}.{self._node}"
 
     def _record(self, kept: _Close) -> Record:
@@ -142,10 +142,10 @@ class CloseHistory:
 
 BUNDLE_FORMAT: Final = 1
 BUNDLE_KEEP_S: Final = 30 * 86_400
-"""After this time a bundle is to be deleted, as it says itself."""
+"""Age after which a bundle is to be deleted, as its text says."""
 BUNDLE_CLOSES: Final = 1_000
 BUNDLE_SESSIONS: Final = 200
-"""Of the last connections that ended: how many are listed by reason, how many one by one."""
+"""Last closed connections: how many are counted by reason, and how many are listed."""
 PURPOSE_UNSTATED: Final = "support; nobody stated more"
 _PACKAGES: Final = (
     "aiohttp",
@@ -167,7 +167,7 @@ Bundle = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class BundleSources:
-    """What a bundle is made of. *render* writes the metrics, *nodes* returns those that live, own first.
+    """Sources of a bundle. *render* writes the metrics, *nodes* returns the live nodes, this one first.
 
     *log_lines* returns the last log lines of this process, the oldest first.
     """
@@ -182,7 +182,7 @@ class BundleSources:
 
 
 def make_bundle(parts: BundleSources, purpose: str | None) -> Bundle:
-    """Return a bundle as it would be written now."""
+    """Return a bundle with the present data."""
     made_at_ms = parts.wall_ms()
     nodes = parts.nodes()
     return {
@@ -209,7 +209,7 @@ def make_bundle(parts: BundleSources, purpose: str | None) -> Bundle:
 
 
 def _environment(environ: Mapping[str, str]) -> Bundle:
-    """Return where the node runs. Of variables their names only: some are secrets."""
+    """Return where the node runs. Only the names of variables: some values are secrets."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return {
         "system": platform.system(),
@@ -243,7 +243,7 @@ def _version(name: str) -> str | None:
 
 
 PREVIEW_KEEP_S: Final = 600.0
-"""For so long a preview may be written; after it, or after the next preview, it is forgotten."""
+"""How long a preview may be written; after that, or after the next preview, it is removed."""
 _DIGEST_CHARACTERS: Final = 12
 
 
@@ -257,12 +257,12 @@ class _Previewed(NamedTuple):
 class BundleWriter:
     """Shows bundles, and writes the last one shown.
 
-    Invariant: what is written was shown before, to the letter; one preview is remembered at most.
+    Invariant: a written bundle is byte for byte the one that was shown; at most one preview is stored.
 
     Args:
-        parts: What bundles are made of.
+        parts: Sources of bundles.
         folder: Where they are written; None: nowhere.
-        clock: Decides when a preview is forgotten.
+        clock: Decides when a preview expires.
     """
 
     def __init__(self, parts: BundleSources, folder: Path | None, clock: Clock) -> None:
@@ -299,12 +299,12 @@ class BundleWriter:
 
 
 def bundle_bytes(bundle: Bundle) -> bytes:
-    """Return *bundle* as it stands in its file."""
+    """Return *bundle* as the content of its file."""
     return json.dumps(bundle, indent=1, ensure_ascii=False).encode() + b"\n"
 
 
 def folder_faults(folder: Path) -> Iterator[str]:
-    """Yield what keeps bundles from being written to *folder*, or makes them visible to other users."""
+    """Yield what prevents bundles from being written to *folder*, or lets other users read them."""
     name = f"admin.bundle_folder {folder}"
     try:
         mode = folder.stat().st_mode
@@ -329,7 +329,7 @@ def _is_writable(folder: Path) -> bool:
 
 
 def _write_new_file(path: Path, data: bytes) -> None:
-    """Write a new file that its owner alone may read; make a missing folder for the owner alone."""
+    """Write a new file that only its owner may read; make a missing folder for the owner alone."""
     with suppress(FileExistsError):
         path.parent.mkdir(mode=0o700)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
@@ -347,7 +347,7 @@ _LOG: Final = structlog.get_logger("gateway.app")
 
 @dataclass(frozen=True, slots=True)
 class AdminOperations:
-    """What operators may do at one node.
+    """Operations for operators at one node.
 
     *read_anew* reloads the files, or raises :class:`ReloadFailed`. *render* returns the metrics as text,
     *log_lines* the last log lines.
@@ -364,7 +364,7 @@ class AdminOperations:
     log_lines: LogLines = list
 
     def teach(self) -> None:
-        """Have the node carry out what operators ask, here or by way of another node."""
+        """Register the operations with the node, for requests here or at another node."""
         AdminUsers(self.node, self.pseudonyms.of).teach()
         holdings = NodeHoldings(self.node, self.pseudonyms.of, self.closes.of)
         for act in (
@@ -377,14 +377,14 @@ class AdminOperations:
             self.node.orders.learn(act.__name__, act)
 
     async def drain(self, order: Order) -> Page:
-        """Leave, as on SIGTERM; asked again it is in no more of a hurry."""
+        """Drain, as on SIGTERM; a repeated request does not hurry it."""
         if not self.stopping.asked.is_set():
             _LOG.info("drain_requested", node=order.node)
         self.stopping.ask_gently()
         return _DONE
 
     async def log_level(self, order: Order) -> Page:
-        """Change the least level that is logged.
+        """Change the lowest level that is logged.
 
         Raises:
             GatewayError: ``bad_request``: there is no such level.
@@ -394,13 +394,16 @@ class AdminOperations:
             raise GatewayError(ErrorCode.BAD_REQUEST, "There is no such level.")
         before = logging.getLevelName(logging.getLogger().level).lower()
         if level != before:
-            set_level("info")  # the line that says why others are missing is itself never missing
+            set_level("info")  # the line that explains why others are missing is never missing itself
             _LOG.info("log_level_changed", gone=before, new=level, node=order.node)
             set_level(level)
         return _DONE
 
     async def reload(self, order: Order) -> Page:  # noqa: ARG002 - an order's signature
-        """Reload what may change; return the sealing keys in force, and what stays old."""
+        """Reload what may change.
+
+        Return the sealing keys in force, and the names of parts that could not be reloaded.
+        """
         kept: tuple[str, ...] = ()
         try:
             await self.read_anew()
@@ -411,10 +414,10 @@ class AdminOperations:
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[str | None]:
-        """Serve operators while the block lasts, if they have a token; yields the address.
+        """Serve operators while the block lasts, if there is a token; yield the address.
 
         Raises:
-            CannotListen: The address is not to be had.
+            CannotListen: The address cannot be used.
         """
         admin, node = self.settings.admin, self.node
         if admin.token is None:
@@ -448,7 +451,7 @@ class AdminOperations:
 
 
 def _address_fields(host: str, address: str) -> dict[str, str | int | None]:
-    """Return where a listener is, as log lines have it."""
+    """Return the address of a listener in the form of log lines."""
     if address.startswith("unix:"):
         return {"socket": address.removeprefix("unix:")}
     return {"host": host, "port": urlsplit(address).port}

@@ -27,7 +27,7 @@ from gateway.telemetry import Telemetry
 from gateway.upstream.oscce.client import tls_context
 
 WARNING_S: Final = 30 * 86_400
-"""So long before a certificate ends a warning is logged."""
+"""Time before the end of a certificate at which a warning is logged."""
 FILE_BYTES_MAX: Final = 256 * 1024
 _DAY_S: Final = 86_400
 _UNREADABLE: Final = (
@@ -37,26 +37,26 @@ _UNREADABLE: Final = (
     x509.DuplicateExtension,
     x509.UnsupportedGeneralNameType,
 )
-"""What the library says of an extension or a signature that is not there, or that it cannot read."""
+"""Errors of the library for an extension or a signature that is missing or unreadable."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class CertificatePair:
-    """What the files of a certificate and of its key say. Its repr shows nothing."""
+    """The content of the files of a certificate and its key. Its repr shows nothing."""
 
     certificate: bytes
     key: bytes
 
 
 class CertificateProblem(NamedTuple):
-    """What is wrong, as a sentence. *is_fault*: phones will not connect; else it is worth a thought."""
+    """A problem, as a sentence. *is_fault*: phones will not connect; otherwise it is advice."""
 
     text: str
     is_fault: bool
 
 
 def read_pair(client: ClientSection) -> CertificatePair | None:
-    """Return what the files hold; None for a listener that speaks clear text.
+    """Return the content of the files; None for a listener in clear text.
 
     Raises:
         ConfigError: One cannot be read, or every user may read the key.
@@ -71,10 +71,10 @@ def read_pair(client: ClientSection) -> CertificatePair | None:
 
 
 def read_limited(name: str, path: Path) -> bytes:
-    """Return what the file at *path*, which the setting *name* names, holds.
+    """Return the content of the file at *path*, which the setting *name* names.
 
     Raises:
-        ConfigError: It cannot be read, or is far too large to be what it should.
+        ConfigError: It cannot be read, or is much too large.
     """
     try:
         with path.open("rb") as file:
@@ -99,21 +99,21 @@ def chain_of(client: ClientSection, pair: CertificatePair) -> list[x509.Certific
 
 
 def expires_at_s(chain: Sequence[x509.Certificate]) -> float:
-    """Return when the first of *chain* ends, in seconds since 1970: from then on phones refuse it."""
+    """Return when the first of *chain* ends, in seconds since 1970: after that phones refuse it."""
     return min(each.not_valid_after_utc.timestamp() for each in chain)
 
 
 def host_names(certificate: x509.Certificate) -> list[str]:
-    """Return the hosts that *certificate* is for. The subject's own name counts for none (RFC 9525 §2)."""
+    """Return the hosts of *certificate*. The name of its subject does not count (RFC 9525 §2)."""
     names, addresses = _names_and_addresses(certificate)
     return [*names, *addresses]
 
 
 def covers(certificate: x509.Certificate, host: str) -> bool:
-    """Return whether browsers take *certificate* for *host*, a name or an address.
+    """Return whether browsers accept *certificate* for *host*, a name or an address.
 
-    A wildcard stands for the whole first label and for no more (RFC 9525 §6.3), and not right above the
-    last one.
+    A wildcard stands for the whole first label and for no more (RFC 9525 §6.3), and not right above the last
+    one.
     """
     names, addresses = _names_and_addresses(certificate)
     try:
@@ -128,10 +128,10 @@ def covers(certificate: x509.Certificate, host: str) -> bool:
 def certificate_problems(
     client: ClientSection, pair: CertificatePair, wall_ms: int
 ) -> Iterator[CertificateProblem]:
-    """Yield what phones would not accept of *pair*, and what is worth a thought.
+    """Yield the faults of *pair* for phones, and advice about it.
 
     Raises:
-        ConfigError: It holds no certificate.
+        ConfigError: It contains no certificate.
     """
     chain = chain_of(client, pair)
     of = f"client.certificate {client.certificate}"
@@ -144,13 +144,13 @@ def certificate_problems(
 
 
 def describe_chain(chain: Sequence[x509.Certificate]) -> str:
-    """Return for whom and until when a certificate is, in words."""
+    """Return the names and the end of a certificate as text."""
     until = dt.datetime.fromtimestamp(expires_at_s(chain), dt.UTC)
     return f"for {', '.join(host_names(chain[0])) or 'no host'} until {until:%Y-%m-%d %H:%M} UTC"
 
 
 def _names_and_addresses(certificate: x509.Certificate) -> tuple[list[str], list[str]]:
-    """Return the names and the addresses that *certificate* is for."""
+    """Return the names and the addresses of *certificate*."""
     try:
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except _UNREADABLE:
@@ -160,7 +160,7 @@ def _names_and_addresses(certificate: x509.Certificate) -> tuple[list[str], list
 
 
 def _in_ascii(host: str) -> str:
-    """Return *host* as certificates write it, or as it is where no certificate can."""
+    """Return *host* in the form of certificates, or unchanged where no certificate can have it."""
     with suppress(UnicodeError):  # a label is empty or too long: no certificate has it
         host = host.encode("idna").decode("ascii")
     return host.lower().removesuffix(".")
@@ -217,14 +217,16 @@ def _day(at_s: float) -> str:
 
 
 CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
-"""Of TLS 1.2: forward secrecy and authenticated encryption only (RFC 9325 §4.2). All of 1.3 are so."""
+"""Cipher suites of TLS 1.2: forward secrecy and authenticated encryption only (RFC 9325 §4.2), as all of
+1.3.
+"""
 
 
 def client_context(client: ClientSection) -> ssl.SSLContext | None:
     """Return the context of the listener for phones; None when it speaks clear text.
 
-    TLS 1.2 at least (RFC 9325 §3.1.1). A phone that comes back resumes by a ticket, which costs no
-    signature; tickets are sealed by keys of this process, so they end with it.
+    TLS 1.2 at least (RFC 9325 §3.1.1). A phone that comes back resumes with a ticket, which needs no
+    signature. Keys of this process seal the tickets, so they end with it.
 
     Raises:
         ConfigError: A file cannot be read, is no PEM, or the two do not belong together.
@@ -234,7 +236,7 @@ def client_context(client: ClientSection) -> ssl.SSLContext | None:
 
 
 def server_context(client: ClientSection, pair: CertificatePair) -> ssl.SSLContext:
-    """Return a context that shows *pair*, what the files that *client* names hold.
+    """Return a context with *pair*, the content of the files of *client*.
 
     Raises:
         ConfigError: It is no PEM, or the two do not belong together.
@@ -255,23 +257,23 @@ def server_context(client: ClientSection, pair: CertificatePair) -> ssl.SSLConte
 
 
 def load_pair(context: ssl.SSLContext, pair: CertificatePair) -> None:
-    """Have handshakes of *context* that begin from now on be shown *pair*; others keep what they saw.
+    """Use *pair* for handshakes of *context* that begin from now on; others keep theirs.
 
     Raises:
-        ConfigError: The system has nothing to read them by.
+        ConfigError: The system has no means to read them.
         ssl.SSLError: It is no PEM, or the two do not belong together.
         ValueError: The key has a password.
     """
     with _in_memory_file(pair.certificate) as certificate, _in_memory_file(pair.key) as key:
-        # a password is refused rather than asked for on a terminal without a reader
+        # a password is refused: without a reader a prompt would block
         context.load_cert_chain(certificate, key, password=_no_password)
 
 
 def site_context(place: int, site: SiteSection) -> ssl.SSLContext | None:
-    """Return the context by which a site's certificate is verified; None for a clear-text site.
+    """Return the context that verifies a site's certificate; None for a clear-text site.
 
     Raises:
-        ConfigError: ``ca_file`` cannot be read or holds no certificate.
+        ConfigError: ``ca_file`` cannot be read or contains no certificate.
     """
     if not site.url.startswith(("https://", "amis://")):
         return None
@@ -280,7 +282,7 @@ def site_context(place: int, site: SiteSection) -> ssl.SSLContext | None:
 
 
 def read_authorities(place: int, site: SiteSection) -> bytes | None:
-    """Return what a site's ``ca_file`` holds; None where the system's authorities are trusted.
+    """Return the content of a site's ``ca_file``; None where the system's authorities are trusted.
 
     Raises:
         ConfigError: It cannot be read.
@@ -289,7 +291,7 @@ def read_authorities(place: int, site: SiteSection) -> bytes | None:
 
 
 def trust_context(place: int, site: SiteSection, held: bytes) -> ssl.SSLContext:
-    """Return the context by which a site's certificate is verified with *held*, what its ``ca_file`` holds.
+    """Return the context that verifies a site's certificate with *held*, the content of its ``ca_file``.
 
     Raises:
         ConfigError: There is no certificate in it.
@@ -307,10 +309,10 @@ def _ca_setting(place: int) -> str:
 
 @contextmanager
 def _in_memory_file(held: bytes) -> Iterator[str]:
-    """Give bytes a path, which the library asks for, without their ever lying on a disk.
+    """Give bytes a path, as the library needs, without writing them to a disk.
 
     Raises:
-        ConfigError: The system gives none, or the library cannot open it.
+        ConfigError: The system has no such path, or the library cannot open it.
     """
     try:
         number = os.memfd_create("pem")
@@ -320,7 +322,7 @@ def _in_memory_file(held: bytes) -> Iterator[str]:
             yield f"/proc/self/fd/{number}"
         finally:
             os.close(number)
-    except ssl.SSLError:  # an OSError, too, but one of what the bytes say
+    except ssl.SSLError:  # also an OSError, but about the content
         raise
     except OSError as error:
         fault = f"Certificates and keys cannot be held in memory: {error.strerror}."
@@ -339,15 +341,15 @@ _LOG: Final = structlog.get_logger("gateway.app")
 
 
 class CertificateReloader:
-    """The certificate in force, and what keeps it so.
+    """The certificate in force, kept equal to its files.
 
-    Invariants: what phones would refuse changes nothing and is reported once; no connection is
-    touched, as only handshakes look at the context.
+    Invariants: a certificate that phones would refuse changes nothing and is reported once. Open connections
+    are not affected, as only handshakes use the context.
 
     Args:
-        client: Names the files; none: the listener speaks clear text and nothing is watched.
+        client: Has the paths of the files; without them the listener uses clear text and nothing is read.
         clock: Shows how long the certificate is still valid.
-        telemetry: Shows when it ends, and whether the files say what is in force.
+        telemetry: Shows when it ends, and whether the content of the files is in force.
 
     Raises:
         ConfigError: The files cannot be used now.
@@ -367,15 +369,15 @@ class CertificateReloader:
         """What the listener speaks by, for its whole life."""
 
     async def look(self) -> Literal["certificate"] | None:
-        """Put what the files say now in force, and warn of an end that is near.
+        """Put the content of the files in force, and log a warning before the end of the certificate.
 
-        Returns what stays old if they cannot be used.
+        Returns the name of this part if they cannot be used.
         """
         if self.context is None:
             return None
-        # in a thread: a volume over the network may block its reader, and must not block the phones
+        # in a thread: a network volume may block its reader, and must not block the phones
         found = await asyncio.to_thread(self._read)
-        # what could not be used is tried again: a day may have come, or the system have files to give
+        # try again what failed: the certificate may be valid by now, or the system have descriptors
         if self._faults or found != self._seen:
             self._seen = found
             self._take(found, self.context)
@@ -387,7 +389,7 @@ class CertificateReloader:
             return None
         context = server_context(self._client, pair)
         for flaw in certificate_problems(self._client, pair, self._clock.wall_ms()):
-            # phones refuse what is a fault; they are not helped by a node that does not start
+            # phones refuse a faulty certificate; a node that does not start would not help them
             (_LOG.error if flaw.is_fault else _LOG.warning)("certificate_problem", fault=flaw.text)
         self._note(pair)
         return context
@@ -424,18 +426,18 @@ class CertificateReloader:
             _LOG.error("certificate_reload_failed", fault=" ".join(faults))
 
     def _flaws(self, found: CertificatePair) -> list[str]:
-        """Return why *found* must not be shown.
+        """Return why *found* must not be used.
 
         Raises:
-            ConfigError: It cannot be.
+            ConfigError: It cannot be used.
         """
-        server_context(self._client, found)  # the one in force must not be left with half a pair
+        server_context(self._client, found)  # the present pair must not become half of a new one
         faults = [
             flaw.text
             for flaw in certificate_problems(self._client, found, self._clock.wall_ms())
             if flaw.is_fault
         ]
-        # a context holds a pair for each sort of key, and would go on showing the old one beside the new
+        # a context has one pair for each type of key, and would still use the old one beside the new
         if self._sort_of(found) is not self._sort:
             faults.append("The key has another type (RSA, EC) than the one in force: restart the node.")
         return faults
@@ -462,5 +464,5 @@ class CertificateReloader:
             _LOG.warning("certificate_expires_soon", days_left=self._days_left())
 
     def _days_left(self) -> int:
-        """Return whole days, below 0 once it has ended."""
+        """Return whole days until its end, below 0 after it."""
         return int((self._ends_at_s - self._clock.wall_ms() / 1000) // _DAY_S)

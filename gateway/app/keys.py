@@ -20,7 +20,7 @@ _ID: Final = re.compile(r"[a-z0-9]{1,16}")
 _COUNTED: Final = re.compile(r"k(\d{1,6})")
 _CHECK_LABEL: Final = b"check value of a sealing key"
 _CHECK_CHARACTERS: Final = 8
-"""32 bits: too few to reveal anything of 256 random ones."""
+"""32 bits: too few to reveal anything about 256 random ones."""
 _MAKE_ONE: Final = "make one with `oscc-gateway keys`"
 
 
@@ -43,7 +43,7 @@ class SealingKey:
 
     @property
     def name(self) -> str:
-        """Its id and a check value, which separates two keys of one id; may be shown."""
+        """Its id and a check value, which distinguishes two keys of one id; may be shown."""
         check = hashlib.sha256(_CHECK_LABEL + self.key.raw).hexdigest()
         return f"{self.id}/{check[:_CHECK_CHARACTERS]}"
 
@@ -89,7 +89,7 @@ def new_sealing_key(present: Sequence[SealingKey] = ()) -> SealingKey:
 
 
 def newest_first(present: Sequence[SealingKey]) -> list[SealingKey]:
-    """Return *present* with the one at its head that was made last: of k1, k2 and so on the greatest."""
+    """Return *present* with the newest one first: of k1, k2 and so on the one with the highest number."""
     newest = max(reversed(present), key=_number)
     return [newest, *(key for key in present if key is not newest)]
 
@@ -103,7 +103,7 @@ def write_block(sealing_keys: Sequence[SealingKey], pseudonym_key: SecretKey) ->
 
 
 def write_lines(sealing_keys: Sequence[SealingKey]) -> str:
-    """Return what a file that ``…SEALING_KEYS_FILE`` names has to hold for these keys."""
+    """Return the content of a file for ``…SEALING_KEYS_FILE`` with these keys."""
     return "".join(f"{key.id}:{_base64(key.key)}\n" for key in sealing_keys)
 
 
@@ -129,7 +129,7 @@ class Keyring:
     """The sealing keys of one node. Its repr shows none.
 
     Args:
-        keys: Those in force at first.
+        keys: The first keys in force.
     """
 
     def __init__(self, keys: Sequence[SealingKey]) -> None:
@@ -138,7 +138,7 @@ class Keyring:
 
     @property
     def raw(self) -> RawKeys:
-        """The keys, as their users take them."""
+        """The keys in the form that their users need."""
         return [(key.id, key.key.raw) for key in self._keys]
 
     @property
@@ -152,11 +152,11 @@ class Keyring:
         return tuple(key.name for key in self._keys)
 
     def tell(self, holder: KeyUser) -> None:
-        """Call *holder* with other keys, when they come."""
+        """Call *holder* with changed keys."""
         self._holders.append(holder)
 
     def replace(self, keys: Sequence[SealingKey]) -> bool:
-        """Put *keys* in force everywhere; returns whether another one seals now."""
+        """Put *keys* in force everywhere; return whether another one seals now."""
         before, self._keys = self._keys, tuple(keys)
         if self._keys != before:
             for holder in self._holders:

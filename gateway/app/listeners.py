@@ -25,24 +25,25 @@ from gateway.runtime.event_loop import is_reserved, log_fault, spawn
 from gateway.runtime.ports import Clock
 
 BACKLOG: Final = 4_096
-"""Handshakes that the kernel holds while the loop is busy: after another node's end many come at once."""
+"""Handshakes that the kernel queues while the loop is busy: after another node's end many come at once."""
 DEFAULT_CONNECTIONS: Final = 256
-"""Connections of a listener whose application does not say how many it bears."""
+"""Limit of connections for a listener whose application has none."""
 ACCEPTS_AT_ONCE: Final = 64
-"""After so many connections the other tasks have a turn."""
+"""Accepted connections after which the other tasks have a turn."""
 REST_S: Final = 1.0
-"""How long nothing is accepted when the system has no descriptor or memory left."""
+"""Pause in accepting when the system has no descriptor or memory left."""
 TLS_HANDSHAKE_S: Final = 10.0
-"""Within this time a handshake of TLS is done."""
+"""Time limit of a TLS handshake."""
 TLS_SHUTDOWN_S: Final = 3_600.0
-"""How long the end of TLS may take, with all that waits to be sent: the library's 30 s would cut a long
-answer off. The runner closes a connection that takes nothing meanwhile."""
+"""Time limit for the end of TLS, with all waiting data: the library's 30 s would cut off a long answer. The
+runner closes a connection whose client accepts nothing during this time.
+"""
 
 _LOG: Final = logging.getLogger(__name__)
 
 
 class CannotListen(Exception):  # noqa: N818 - names what happened
-    """An address is not to be had. The message is a sentence for operators."""
+    """An address cannot be used. The message is a sentence for operators."""
 
 
 class BoundListener:
@@ -55,12 +56,12 @@ class BoundListener:
         self.url: Final = f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
 
     async def refuse(self) -> None:
-        """Take no new connections; those that there are stay."""
+        """Refuse new connections; present ones stay."""
         self._acceptor.close()
 
 
 class _Arrival:
-    """A connection that was accepted, until its protocol has it: as a caller that can be sent away."""
+    """An accepted connection until its protocol has it: the runner can close it."""
 
     def __init__(self, raw: socket.socket, address: object) -> None:
         self.raw: Final = raw
@@ -70,7 +71,7 @@ class _Arrival:
         self._address = address
 
     def get_extra_info(self, name: str) -> object:
-        """Return where it comes from for a ``peername``, as :class:`asyncio.BaseTransport` does."""
+        """Return the address of the peer for a ``peername``, as :class:`asyncio.BaseTransport` does."""
         return self._address if name == "peername" else None
 
     def abort(self) -> None:
@@ -83,7 +84,7 @@ class _Arrival:
 
 
 class _Acceptor:
-    """Accepts connections, counts each from its first moment, and leads it through its handshake of TLS.
+    """Accepts connections, counts each from its first moment, and does its TLS handshake.
 
     Args:
         server: Makes the protocol of each connection.
@@ -112,15 +113,15 @@ class _Acceptor:
 
     @property
     def address(self) -> tuple[str, int]:
-        """Where it listens, or does first."""
+        """The first address at which it listens."""
         host, port = self._listening[0].getsockname()[:2]
         return str(host), int(port)
 
     async def open(self, host: str, port: int) -> None:
-        """Listen from now on, at each address that *host* has; :meth:`run` accepts.
+        """Listen from now on at each address of *host*; :meth:`run` accepts.
 
         Raises:
-            OSError: An address is not to be had.
+            OSError: An address cannot be used.
         """
         found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         try:
@@ -133,7 +134,7 @@ class _Acceptor:
             raise
 
     def close(self) -> None:
-        """Accept nothing more."""
+        """Accept no further connections."""
         for rest in self._rests.values():
             rest.cancel()
         self._rests.clear()
@@ -143,7 +144,7 @@ class _Acceptor:
         self._listening.clear()
 
     async def run(self) -> None:
-        """Accept connections and lead them through their handshakes until cancelled; those are cut then."""
+        """Accept connections and do their handshakes until cancelled, which ends open handshakes."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
@@ -186,14 +187,14 @@ class _Acceptor:
             raw.close()
 
     async def _begin(self, handler: web.RequestHandler, arrival: _Arrival) -> None:
-        """Have *handler* serve the connection, after its handshake."""
+        """Have *handler* serve the connection after its handshake."""
         arrival.task, has_begun = asyncio.current_task(), False
         try:
             if not arrival.is_aborted:
                 await self._shake_hands(handler, arrival.raw)
                 has_begun = True
         except OSError:
-            pass  # that a handshake fails is the caller's affair
+            pass  # a failed handshake is the client's fault
         except Exception as fault:  # noqa: BLE001 - one connection's fault ends one connection
             log_fault(_LOG, "connection_failed", fault)
         finally:
@@ -212,7 +213,7 @@ class _Acceptor:
 
 
 def os_error_text(error: OSError) -> str:
-    """Return why an address is not to be had, without the library's own words."""
+    """Return why an address cannot be used, without the library's own words."""
     number = error.errno or 0
     return os.strerror(number).lower() if number > 0 else "there is no such address"
 
@@ -230,15 +231,15 @@ async def listening(
     """Serve *app* while the block lasts.
 
     Args:
-        name: The listener's, for operators.
-        app: What is served.
-        host: Where; each address that the name has.
-        port: 0 for any.
+        name: The listener's name for operators.
+        app: The application.
+        host: The host; each address of its name is used.
+        port: The port; 0 for any.
         tls: None for clear text.
         keeps_reserve: Whether the last descriptors of the process are left to other listeners.
 
     Raises:
-        CannotListen: The address is taken, or not of this machine, or the port is not for us.
+        CannotListen: The address is taken or not of this machine, or the port is not allowed.
     """
     callers = app.get(PENDING_CONNECTIONS, PendingConnections(DEFAULT_CONNECTIONS, DEFAULT_CONNECTIONS))
     runner = ListenerRunner(app, callers)
@@ -269,10 +270,10 @@ _OWNER_ONLY = 0o177
 
 @asynccontextmanager
 async def admin_listening(admin: AdminSection, app: web.Application) -> AsyncIterator[str]:
-    """Serve *app* where *admin* says, while the block lasts; yields the address.
+    """Serve *app* at the address of *admin* while the block lasts; yield the address.
 
     Raises:
-        CannotListen: The address is not to be had.
+        CannotListen: The address cannot be used.
     """
     path = socket_path(admin.host)
     if path is None:
@@ -292,7 +293,7 @@ async def admin_listening(admin: AdminSection, app: web.Application) -> AsyncIte
 
 
 def _remove_socket(path: Path, inode: int | None = None) -> None:
-    """Take away a socket that a former life left, or the one with *inode*; whatever else is there stays."""
+    """Remove a socket that an earlier process left, or the one with *inode*; other files stay."""
     with suppress(FileNotFoundError):
         there = path.lstat()
         if stat.S_ISSOCK(there.st_mode) and inode in {None, there.st_ino}:
@@ -300,10 +301,10 @@ def _remove_socket(path: Path, inode: int | None = None) -> None:
 
 
 async def _open_socket(runner: web.AppRunner, path: Path) -> int:
-    """Listen at a socket that only the process's user may open, from its first moment; returns its inode.
+    """Listen at a socket that only the process's user may open, from its first moment; return its inode.
 
     Raises:
-        CannotListen: It is not to be had.
+        CannotListen: It cannot be used.
     """
     before = os.umask(_OWNER_ONLY)
     try:
@@ -324,15 +325,15 @@ def _inode(path: Path) -> int:
 
 
 LOOP_ANSWER_S: Final = 5.0
-"""How long is waited for the loop that serves phones: half of what Prometheus waits."""
+"""How long to wait for the loop that serves phones: half of Prometheus' time-out."""
 
 T = TypeVar("T")
 
 
 def on_this_loop(act: Callable[[], T], clock: Clock) -> Callable[[], Coroutine[None, None, T]]:
-    """Return what has *act* done by the loop that runs now, from whichever loop it is called.
+    """Return a function that runs *act* in the present loop, from any other loop.
 
-    It raises :class:`TimeoutError` when that has no time for it within :data:`LOOP_ANSWER_S`.
+    It raises :class:`TimeoutError` when this loop has no time for it within :data:`LOOP_ANSWER_S`.
     """
     loop = asyncio.get_running_loop()
 
@@ -350,10 +351,10 @@ def on_this_loop(act: Callable[[], T], clock: Clock) -> Callable[[], Coroutine[N
 async def listening_in_thread(
     name: str, app: web.Application, host: str, port: int
 ) -> AsyncIterator[BoundListener]:
-    """Serve *app* from a thread of its own while the block lasts.
+    """Serve *app* in its own thread while the block lasts.
 
     Raises:
-        CannotListen: As :func:`gateway.app.listeners.listening` says.
+        CannotListen: See :func:`gateway.app.listeners.listening`.
     """
     opened: Future[tuple[BoundListener, Callable[[], object]]] = Future()
     ended: Future[None] = Future()

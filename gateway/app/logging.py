@@ -1,8 +1,8 @@
 """JSON log lines: deny by default, limited repetition, users as keyed hashes, and the audit trail.
 
 The gateway logs by the standard library (``logging.getLogger(__name__)``, fields by ``extra=``) or by
-structlog; both end here. Of a line of a library only the constant template is kept, of an exception only
-type and place: their texts may contain what a phone sent.
+structlog; both end here. Only the constant template of a library's line is kept, and only type and place of
+an exception: their texts may contain data from a phone.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from gateway.runtime.ports import Clock
 
 REPETITION_WINDOW_S: Final = 10.0
 LINES_PER_WINDOW: Final = 50
-"""So many lines of one kind are written in a window: a node's usual coming and going stays whole."""
+"""Lines of one kind that are written in a window: enough for the normal joins and leaves of a node."""
 KINDS_MAX: Final = 256
-"""Kinds that are counted one by one; lines of others share one count while those last."""
+"""Kinds that are counted separately; lines of others share one count during this time."""
 LINES_KEPT: Final = 500
 LINES_KEPT_MS: Final = 24 * 3_600_000
 LineContext = Callable[[], Mapping[str, object]]
@@ -48,18 +48,18 @@ class Log(NamedTuple):
     """The log of this process."""
 
     flood: RepetitionFilter
-    """Limits repetition; :func:`flush_suppressed` logs what it counted."""
+    """Limits repetition; :func:`flush_suppressed` logs its counts."""
     writer: LineWriter
 
 
 class LineKind(NamedTuple):
-    """What makes lines equal: all but the user and the figures."""
+    """The key for equal lines: all fields but the user and the figures."""
 
     logger: str
     level: int
     event: str
     close_code: int | None = None
-    """The class of a line: none for codes that clients make up, or each code had a bound of its own."""
+    """The class of a line: none for codes that clients invent, or each code would have its own limit."""
 
 
 _OTHERS: Final = LineKind("", logging.WARNING, "lines of many kinds")
@@ -72,10 +72,10 @@ class _Window:
 
 
 class RepetitionFilter(logging.Filter):
-    """Lets so many lines of a kind through in a window, and counts the rest.
+    """Lets a limited number of lines of a kind through in a window, and counts the rest.
 
-    Invariants: what is counted is logged, by the next line of any kind after the window's end or by
-    :meth:`settle`; memory is bounded by :data:`KINDS_MAX`. Any thread may log.
+    Invariants: counts are logged by the next line of any kind after the window's end, or by :meth:`settle`.
+    Memory is bounded by :data:`KINDS_MAX`. Any thread may log.
 
     Args:
         now: Monotonic seconds.
@@ -99,14 +99,14 @@ class RepetitionFilter(logging.Filter):
         return is_written
 
     def settle(self, *, at_once: bool = False) -> None:
-        """Return what was counted in windows that are over, or *at_once* in all."""
+        """Return the counts of windows that are over, or *at_once* of all."""
         with self._lock:
             over = self._over(float("inf") if at_once else self._now())
         _write_suppressed(over)
 
     @property
     def kinds(self) -> int:
-        """How many kinds are counted now."""
+        """Number of kinds that are counted now."""
         return len(self._windows)
 
     def _count(self, kind: LineKind, now: float) -> tuple[bool, list[tuple[LineKind, int]]]:
@@ -118,9 +118,9 @@ class RepetitionFilter(logging.Filter):
         return window.lines <= LINES_PER_WINDOW, over
 
     def _over(self, now: float) -> list[tuple[LineKind, int]]:
-        """Let go of windows that are over; returns how many lines of each were not written.
+        """Remove windows that are over; return how many lines of each were not written.
 
-        Windows stand in the order in which they end, so those that go on are not looked at.
+        Windows are in the order of their ends, so that open ones are not scanned.
         """
         over: list[tuple[LineKind, int]] = []
         while self._windows:
@@ -134,7 +134,7 @@ class RepetitionFilter(logging.Filter):
 
 
 async def flush_suppressed(flood: RepetitionFilter, clock: Clock) -> None:
-    """Return what was counted also while no line is logged, until cancelled; then at once."""
+    """Return the counts also while no line is logged, until cancelled; then at once."""
     try:
         while True:
             await clock.sleep(REPETITION_WINDOW_S)
@@ -186,7 +186,7 @@ class LineWriter(logging.StreamHandler[TextIO]):
         return line
 
     def add_context(self, logger: object, method: str, event: Event) -> Event:
-        """Add the fields that every line has; what a line says itself stays. A processor of structlog's."""
+        """Add the fields that every line has; the line's own fields stay. A processor of structlog's."""
         del logger, method
         for name, value in self.context().items():
             event.setdefault(name, value)
@@ -211,7 +211,7 @@ IPV6_PREFIX: Final = 48
 
 Value = str | int | float | bool
 Shape = Callable[[object], Value | None]
-"""Returns what is logged for a value; None: nothing."""
+"""Returns the logged form of a value; None: it is not logged."""
 
 _WORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.:/ -]{0,63}")
 _VERSION: Final = re.compile(r"[A-Za-z0-9.+-]{1,32}")
@@ -225,7 +225,7 @@ _NODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _HOST: Final = re.compile(r"[A-Za-z0-9.:-]{1,253}")
 _MANY_DIGITS: Final = re.compile(r"\d{5}")
 _LONG_NUMBER: Final = re.compile(r"\d{7,}")
-"""As long as a telephone number; ports are shorter."""
+"""The length of a telephone number; ports are shorter."""
 _HIDDEN_IN_TEXT: Final = (
     re.compile(r"[+(]?\d(?:[\s\-/().]{0,2}\d){4,}"),  # telephone numbers, contact numbers
     re.compile(r"[A-Za-z0-9_+/=-]{32,}"),  # keys and tokens
@@ -234,7 +234,7 @@ _HIDDEN_IN_TEXT: Final = (
 
 
 def shape_text(value: object) -> str | None:
-    """Shape a sentence of ours: its first line, without what looks like a number, a token or a query."""
+    """Shape one of our sentences: its first line, without anything like a number, a token or a query."""
     if not isinstance(value, str):
         return None
     line = value.partition("\n")[0]
@@ -266,7 +266,7 @@ def _host(value: object) -> str | None:
 
 
 def _hash(value: object) -> str | None:
-    """Shape a hash (user, session), a process's life or an act's id: all are as long."""
+    """Shape a hash (user, session), a process's life or an act's id: all have the same length."""
     return str(value) if isinstance(value, str) and _HASH.fullmatch(value) is not None else None
 
 
@@ -276,12 +276,12 @@ def _trace_id(value: object) -> str | None:
 
 
 def _node(value: object) -> str | None:
-    """Shape a node's name: the operator's, or made of the host's."""
+    """Shape a node's name: configured, or derived from the host's name."""
     return value if isinstance(value, str) and _NODE.fullmatch(value) is not None else None
 
 
 def _operators(value: object) -> str | None:
-    """Shape what names the operator's own files and notices: one line, without what looks like a number."""
+    """Shape names of the operator's own files and notices: one line, without anything like a number."""
     if not isinstance(value, str):
         return None
     return _LONG_NUMBER.sub("…", value.partition("\n")[0])[:OPERATORS_CHARACTERS]
@@ -293,7 +293,7 @@ def _key_names(value: object) -> str | None:
 
 
 def _masked(value: object) -> str | None:
-    """Shape a remote number that shows its last digits at most."""
+    """Shape a remote number of which at most the last digits are visible."""
     return value if isinstance(value, str) and _MASKED.fullmatch(value) is not None else None
 
 
@@ -310,7 +310,7 @@ def _flag(value: object) -> bool | None:
 
 
 def network_of(value: object) -> str | None:
-    """Shape an address: the /24 or /48 around it, shared by many people."""
+    """Shape an address: its /24 or /48, which many users share."""
     match value:
         case IPv4Address() | IPv6Address():
             address = value
@@ -326,7 +326,7 @@ def network_of(value: object) -> str | None:
 
 
 class Pseudonyms:
-    """Names users by keyed hashes, the same on all nodes with the same key; only its holder can name one.
+    """Names users by keyed hashes, the same on all nodes with the same key; only its holder can compute one.
 
     The label keeps these hashes apart from others under the same key (NIST SP 800-108 §4).
     """
@@ -335,7 +335,7 @@ class Pseudonyms:
         self._key: Final = hmac.digest(key.raw, b"user ids in logs", hashlib.sha256)
 
     def __call__(self, value: object) -> str | None:
-        """Shape a :class:`UserId`, or what is known to be the hash of one; nothing else is taken for them."""
+        """Shape a :class:`UserId`, or a known hash of one; all other values are rejected."""
         if isinstance(value, UserHash):
             return _hash(value)
         return self.of(value) if isinstance(value, UserId) else None
@@ -415,7 +415,7 @@ _SECONDS: Final = ("lasted_s", "offset_s", "window_s")
 
 Level = Literal["debug", "info", "warning", "error"]
 Event = MutableMapping[str, Any]
-"""structlog's type of a line in the making."""
+"""structlog's type of an unfinished line."""
 
 ROOT_LOGGER: Final = "gateway"
 AUDIT_LOGGER: Final = f"{ROOT_LOGGER}.audit"
@@ -426,16 +426,16 @@ _BUILT_IN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asc
 
 
 class DenyByDefault:
-    """A structlog processor. Invariant: what it returns holds listed fields only, each in its shape.
+    """A structlog processor. Invariant: its result has listed fields only, each in its shape.
 
-    What was left out is counted in ``dropped``.
+    The number of other fields is in ``dropped``.
     """
 
     def __init__(self, listed: Mapping[str, Shape]) -> None:
         self._listed: Final = listed
 
     def __call__(self, logger: object, method: str, event: Event) -> Event:
-        """Return the line that may be shown."""
+        """Return the line that may be written."""
         del logger, method
         shown: Event = {}
         dropped = 0
@@ -452,14 +452,14 @@ class DenyByDefault:
 
 
 def log_session(life: ConnectionSummary) -> None:
-    """Write the one line that a phone's connection leaves, at its end."""
+    """Write the one line of a phone's connection, at its end."""
     structlog.get_logger(SESSION_LOGGER).info("session_closed", **dataclasses.asdict(life))
 
 
 def configure(
     level: Level, pseudonym_key: SecretKey, stream: TextIO | None = None, *, clock: Clock | None = None
 ) -> Log:
-    """Let all logging of this process end in JSON lines on *stream* (None: standard output).
+    """Have all logging of this process written as JSON lines to *stream* (None: standard output).
 
     *clock*: None is the machine's.
     """
@@ -501,7 +501,7 @@ def configure(
 
 
 def set_level(level: Level) -> None:
-    """Change the least level that is written, at once."""
+    """Change the lowest level that is written, at once."""
     logging.getLogger().setLevel(level.upper())
 
 
@@ -540,9 +540,9 @@ WriteAct = Callable[[Act, int], None]
 
 
 def audit_writer(node: NodeId, life: str) -> WriteAct:
-    """Return what writes acts as log lines of a process: users as keyed hashes, a number masked.
+    """Return the writer of acts as log lines: users as keyed hashes, a number masked.
 
-    *life* separates one start of *node* from the next, and so their serials.
+    *life* distinguishes one start of *node* from the next, and so their serials.
     """
 
     def log_act(act: Act, serial: int) -> None:
@@ -574,10 +574,10 @@ def audit_writer(node: NodeId, life: str) -> WriteAct:
 
 
 class AuditTrail:
-    """Numbers the acts of one process, so that a missing line shows.
+    """Numbers the acts of one process, so that a missing line is noticed.
 
     Args:
-        write: Keeps one act under its number.
+        write: Writes one act with its number.
     """
 
     def __init__(self, write: WriteAct) -> None:
@@ -585,5 +585,5 @@ class AuditTrail:
         self._serials = count(1)
 
     def note(self, act: Act) -> None:
-        """Write *act* down."""
+        """Number and write *act*."""
         self._write(act, next(self._serials))

@@ -37,7 +37,7 @@ from gateway.runtime.event_loop import SystemClock
 
 UNUSABLE: Final = 2
 INTERRUPTED: Final = 130
-"""As shells say it: 128 and the number of SIGINT."""
+"""As in shells: 128 and the number of SIGINT."""
 
 _ABOUT: Final = "Realtime gateway between a contact centre and thin mobile clients."
 _EXAMPLES: Final = """\
@@ -194,7 +194,7 @@ COMMANDS: Final = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line says. Returns the exit code."""
+    """Run the command of the command line. Returns the exit code."""
     args = parser().parse_args(arguments)
     command: Command = args.command
     try:
@@ -203,12 +203,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for fault in error.faults:
             print(f"oscc-gateway: {fault}", file=sys.stderr)
         return UNUSABLE
-    except KeyboardInterrupt:  # what is to run until Ctrl-C takes the signal itself, and ends well
+    except KeyboardInterrupt:  # commands that run until Ctrl-C handle the signal themselves, and end in order
         return INTERRUPTED
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line; it puts the :class:`Command` under ``command``."""
+    """Return the parser of the command line; its result has the :class:`Command` as ``command``."""
     raw = argparse.RawDescriptionHelpFormatter
     top = argparse.ArgumentParser(
         prog="oscc-gateway", description=_ABOUT, epilog=_EXAMPLES, formatter_class=raw, allow_abbrev=False

@@ -75,7 +75,7 @@ from gateway.telemetry import Family, M, Telemetry
 from gateway.upstream.oscce.readings import Readings
 
 MOVE_REASONS: Final[Mapping[Takeover, str]] = {"early": "deaf", "expired": "expired", "assumed": "island"}
-"""Why this node took a user of another. The node that offers one counts the offered ones."""
+"""Ways to take a user from another node. The node that offers a user counts the offered ones."""
 URGENCY_NAMES: Final[Mapping[Urgency, str]] = {urgency: urgency.name.lower() for urgency in Urgency}
 
 
@@ -83,7 +83,7 @@ class CountingTally(Tally):
     """Counts events in the metrics of one node.
 
     Args:
-        telemetry: Where it is counted.
+        telemetry: The metrics.
     """
 
     def __init__(self, telemetry: Telemetry) -> None:
@@ -142,7 +142,7 @@ class CountingTally(Tally):
             self._telemetry.link_replaced.inc()
 
     def left_out(self, site: str, dropped: Sequence[Dropped]) -> None:
-        """Warn of each kind with rows that cannot be read, again only when there are more."""
+        """Log a warning for each kind with unreadable rows, again only when there are more."""
         for kind in dict.fromkeys(each.kind for each in dropped):
             faults = [each for each in dropped if each.kind == kind]
             rows, why = sum(each.rows for each in faults), max(faults, key=lambda each: each.rows).why
@@ -185,11 +185,11 @@ OWN_REFUSALS: Final = (
 )
 """Handshakes that a node refuses for reasons of its own."""
 OWN_CLOSES: Final = tuple(str(code.value) for code in (CloseCode.INTERNAL, CloseCode.OVER_CAPACITY))
-"""Connections that it ends for them."""
+"""Connections that a node ends for reasons of its own."""
 
 
 def create_startup_series(telemetry: Telemetry) -> None:
-    """Let what alerts and the dashboard ask for be there, and whatever is one of few."""
+    """Create the series that alerts and the dashboard use, and all series with few labels."""
     _create(telemetry.handshakes, (OK, *OWN_REFUSALS))
     _create(telemetry.closes, ("gateway",), OWN_CLOSES)
     _create(telemetry.resumes, get_args(Resumption))
@@ -208,25 +208,25 @@ def create_startup_series(telemetry: Telemetry) -> None:
 
 def _create(family: Family[M], *values: Iterable[str]) -> None:
     for labels in product(*values):
-        family[labels if len(labels) > 1 else labels[0]]  # which makes it, at 0
+        family[labels if len(labels) > 1 else labels[0]]  # this creates it, with the value 0
 
 
 # ---- gauges of a node ----
 
 
 LINK_STATES: Final = ("live", "stale", "down")
-"""The names that phones know."""
+"""Names that are sent to phones."""
 BUS_STATES: Final[Mapping[BusState, int]] = {
     BusState.LIVE: 0,
     BusState.RECOVERING: 1,
     BusState.DEGRADED: 2,
     BusState.DOWN: 3,
 }
-"""The worse, the more."""
+"""A higher value is worse."""
 
 
 FRESH_S: Final = 2.0
-"""Nothing may wait longer for a phone whose data is called fresh."""
+"""Highest waiting time of a phone whose data counts as fresh."""
 FUNCTION_LEVELS: Final[Mapping[FunctionState, float]] = {
     FunctionState.UP: 1.0,
     FunctionState.DEGRADED: 0.5,
@@ -245,17 +245,17 @@ def measure_node(node: Node, sites: Iterable[str], telemetry: Telemetry) -> None
 
 
 class ServedPhones(NamedTuple):
-    """What phones that are served are shown, and what waits for them."""
+    """Health shown to served phones, and the changes that wait for them."""
 
     phones: int = 0
     dirty: int = 0
     rungs: int = 0
     late: int = 0
-    """Of the phones: those for which something has waited for too long."""
+    """Phones for which a change has waited for too long."""
 
 
 def measure_users(node: Node, telemetry: Telemetry) -> None:
-    """Record what the users of *node* have."""
+    """Record the figures of the users of *node*."""
     links: Counter[str] = Counter()
     sessions: Counter[Application] = Counter()
     silence_s, now = 0.0, node.clock.now()
@@ -276,9 +276,10 @@ def measure_users(node: Node, telemetry: Telemetry) -> None:
 
 
 def _silence_s(owner: Owner, ledger: Ledger, now: float) -> float:
-    """Return for how long OSCC-E has been silent; 0 of a user of whom no node has received anything yet.
+    """Return how long OSCC-E has been silent; 0 for a user without any data yet.
 
-    While there is no link the age goes on from the last message, also one that another owner received.
+    While there is no link, the age continues from the last message, also from one that another owner
+    received.
     """
     if owner.link is not None:
         return now - owner.link.heard_at
@@ -286,7 +287,7 @@ def _silence_s(owner: Owner, ledger: Ledger, now: float) -> float:
 
 
 def measure_phones(node: Node, telemetry: Telemetry) -> None:
-    """Record the state of *node*'s phones: one look at each fan-out group, and at each phone outside one."""
+    """Record the state of *node*'s phones, once for each fan-out group and each single phone."""
     phones = fresh = dirty = rungs = 0
     by = node.clock.now() - FRESH_S
     for user_state in node.user_states.values():
@@ -319,7 +320,7 @@ def _served_by(ledger: Ledger, by: float) -> ServedPhones:
 
 
 def measure_functions(node: Node, sites: Iterable[str], telemetry: Telemetry) -> None:
-    """Record what one live link of each of *sites* reports of its functions; without one none is reached."""
+    """Record the functions that one live link of each of *sites* reports; without one, no function is up."""
     told: dict[str, Functions | None] = {}
     for user, user_state in node.user_states.items():
         if user_state.owner is None or told.get(user.site) is not None:
@@ -343,7 +344,7 @@ def measure_late(node: Node, telemetry: Telemetry) -> None:
 
 
 def measure_owned(node: Node, telemetry: Telemetry) -> None:
-    """Record which users *node* owns, and how the others are reached."""
+    """Record the users that *node* owns, and how the others are reached."""
     held = alone = 0
     margin_s, now = math.inf, node.clock.now()
     for user_state in node.user_states.values():
@@ -365,7 +366,7 @@ def measure_owned(node: Node, telemetry: Telemetry) -> None:
 
 
 def clock_offset_s(leases: Leases) -> float | None:
-    """Return how far the clock of the store of *leases* is ahead; without a store all share one clock."""
+    """Return how far the clock of the store of *leases* is ahead; 0 without a store."""
     return leases.clock_offset_s if isinstance(leases, RedisLeases) else 0.0
 
 
@@ -376,20 +377,20 @@ def measure_clock_offset(leases: Leases, telemetry: Telemetry) -> None:
 
 
 def measure_dropped(bus: Bus, telemetry: Telemetry) -> None:
-    """Record what of the bus was dropped, by reason; in one process nothing is."""
+    """Record the dropped messages of the bus, by reason; in one process there are none."""
     if isinstance(bus, RedisBus):
         telemetry.bus_unopened.values = {why.value: bus.seals.dropped[why] for why in DropReason}
 
 
 def measure_turns(turns: Iterable[Turns], telemetry: Telemetry) -> None:
-    """Record whether the node keeps up with what its links bring, and how much of it newer news replaced."""
+    """Record whether the node keeps up with its links, and how many readings newer ones replaced."""
     each = list(turns)
     telemetry.overloaded.set(int(any(one.is_overloaded for one in each)))
     telemetry.upstream_skipped.value = sum(one.skipped for one in each)
 
 
 def measure_shared(pools: Iterable[Readings], telemetry: Telemetry) -> None:
-    """Record how much of what came was known already, and what could not be shown."""
+    """Record how many elements were shared, and how many could not be shown."""
     shared = parsed = giants = 0
     for pool in pools:
         giants += pool.giants
@@ -403,7 +404,7 @@ def measure_shared(pools: Iterable[Readings], telemetry: Telemetry) -> None:
 
 
 LOOP_CHECK_S: Final = 0.5
-"""How often the loop is asked to turn; what it takes longer is its lag."""
+"""Interval in which the loop is tested; the excess is its lag."""
 STUCK_S: Final = 10.0
 
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
@@ -414,10 +415,10 @@ _FDS: Final = "/proc/self/fd"
 
 
 class ProcessMetrics:
-    """Watches the loop that :meth:`run` runs on.
+    """Measures the loop that :meth:`run` runs on.
 
-    Invariant: :meth:`live` finds fault exactly when the loop has not turned for :data:`STUCK_S`. It may be
-    asked from any thread.
+    Invariant: :meth:`live` reports a fault exactly when the loop has not turned for :data:`STUCK_S`. It may
+    be called from any thread.
     """
 
     def __init__(self, clock: Clock, telemetry: Telemetry) -> None:
@@ -435,12 +436,12 @@ class ProcessMetrics:
             self._turned_at = now
 
     def live(self) -> str | None:
-        """Return what is wrong with the loop, if anything is."""
+        """Return the fault of the loop, if there is one."""
         silent_s = self._clock.now() - self._turned_at
         return None if silent_s < STUCK_S else "the event loop is stuck"
 
     def sample(self) -> None:
-        """Measure what is only read when asked for."""
+        """Update the metrics that are read on request only."""
         telemetry = self._telemetry
         telemetry.tasks.set(len(asyncio.all_tasks()))
         telemetry.rss_bytes.set(int(_STATM.read_text("ascii").split()[1]) * _PAGE_BYTES)
@@ -450,7 +451,7 @@ class ProcessMetrics:
 
 
 def memory_limit_bytes(cgroup: Path, cgroups: Path) -> float:
-    """Return the memory limit of the control group that *cgroup* names, or of one around it; NaN without."""
+    """Return the lowest memory limit of the control group in *cgroup* and its parents; NaN without one."""
     try:
         own = next(line[3:] for line in cgroup.read_text("ascii").splitlines() if line.startswith("0::"))
         inside = Path(own.lstrip("/"))
@@ -476,21 +477,21 @@ _SITE_REFUSALS: Final = frozenset(
         ErrorCode.BUSY,
     }
 )
-"""Refusals of a log-on that concern all users. All others concern one: the site has answered."""
+"""Refusals of a log-on that concern all users. All others concern one user: the site has answered."""
 _ALL_REFUSALS: Final = frozenset(ErrorCode)
-"""A log-off that is refused, for any reason, is as open as one that was not received."""
+"""A refused log-off is as open as one that was not received, whatever the reason."""
 
 
 class CountedAuthority:
-    """The port Authority, before another one. Invariant: what goes through is not changed.
+    """The port Authority with counters. Invariant: it changes nothing.
 
-    All that is counted is there from the start: what appears with its first event does not increase.
+    All its series exist from the start, since a series that begins with its first event shows no increase.
 
     Args:
-        authority: The site's.
-        site: Its id.
-        telemetry: Where it is counted.
-        reach: Where it is noted whether the site was reached.
+        authority: The site's port.
+        site: The site's id.
+        telemetry: The metrics.
+        reach: Records whether the site was reached.
     """
 
     def __init__(self, authority: Authority, site: str, telemetry: Telemetry, reach: SiteReach) -> None:
@@ -520,14 +521,14 @@ class CountedAuthority:
         return await self._authority.end(secret, session)
 
     async def keep_alive(self, secret: SessionSecret) -> int:
-        """Ask for more life."""
+        """Request a longer life."""
         return await self._authority.keep_alive(secret)
 
     @contextmanager
     def _counting(
         self, counts: Mapping[str, Callable[[], None]], unavailable: frozenset[ErrorCode]
     ) -> Iterator[None]:
-        """Count how the block ends; one that is cancelled has no end that says anything of the site."""
+        """Count how the block ends; a cancelled block shows nothing about the site."""
         try:
             yield
         except GatewayError as error:
@@ -550,7 +551,7 @@ _LINK_REFUSALS: Final[Mapping[str, ErrorCode]] = {
     "lost": ErrorCode.UPSTREAM_UNAVAILABLE,
     "version_unsupported": ErrorCode.UPSTREAM_VERSION_UNSUPPORTED,
 }
-"""Why a link does not open when the server is not reached. All other reasons are its answers."""
+"""Reasons of a refused link while the server is not reached. All other reasons are its answers."""
 EVENTS: Final[Mapping[type[LinkEvent], str]] = {
     Opened: "opened",
     Reading: "reading",
@@ -562,13 +563,13 @@ EVENTS: Final[Mapping[type[LinkEvent], str]] = {
     LinkReplaced: "link_replaced",
     Announced: "announced",
 }
-"""Every event, as it is counted."""
+"""All events, as they are counted."""
 
 
 class CountedUpstream:
-    """The port Upstream, before another one. Invariant: what goes through is not changed.
+    """The port Upstream with counters. Invariant: it changes nothing.
 
-    An attempt to open a link begins with asking which server it is, so a refusal of that counts too.
+    A try to open a link begins with a query of the server's version, so its refusal counts, too.
     """
 
     def __init__(self, upstream: Upstream, telemetry: Telemetry, reach: SiteReach) -> None:
@@ -579,7 +580,7 @@ class CountedUpstream:
             telemetry.upstream_failures[cause].inc(0)
 
     async def about(self) -> About:
-        """Return which server this is."""
+        """Return name, version and features of the server."""
         try:
             return await self._upstream.about()
         except GatewayError as error:

@@ -26,13 +26,13 @@ T = TypeVar("T")
 
 
 def run_loop(main: Coroutine[None, None, T]) -> T:
-    """Run *main*, on uvloop where CPython is on Linux: TLS costs 41 KB a phone there, and 296 KB without."""
+    """Run *main*, on uvloop with CPython on Linux: a TLS connection takes 41 KB there, and 296 KB without."""
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(main)
 
 
 def raise_file_limit() -> None:
-    """Allow as many open files as this process may: each phone and each link is one."""
+    """Raise the limit of open files to the maximum of this process: each phone and each link is one."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
@@ -50,7 +50,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 @asynccontextmanager
 async def background_tasks(*lives: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    """Run *lives* while the block lasts. The block's own error leaves it as it is, not in a group."""
+    """Run *lives* while the block lasts. An error of the block is raised as it is, not in a group."""
     own: Exception | None = None
     async with asyncio.TaskGroup() as tasks:
         living = [tasks.create_task(life) for life in lives]
@@ -69,12 +69,12 @@ async def background_tasks(*lives: Coroutine[None, None, None]) -> AsyncIterator
 
 
 _LOG: Final = logging.getLogger("gateway.app")
-"""Not structlog's: commands that configure no logging stop by signals too, and must not write lines."""
+"""Not structlog's: commands without configured logging end by signals, too, and must not write log lines."""
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopRequest:
-    """Whether the end was asked for, and whether it was in a hurry."""
+    """Whether the end was requested, and whether it is hurried."""
 
     def __init__(self) -> None:
         self.asked: Final = asyncio.Event()
@@ -82,21 +82,22 @@ class StopRequest:
         self._is_signalled = False
 
     def ask(self) -> None:
-        """Ask for the end, as a signal does; asked so again, it comes fast."""
+        """Request the end, as a signal does; a second request hurries it."""
         if self._is_signalled:
             self.hurried.set()
         self._is_signalled = True
         self.asked.set()
 
     def ask_gently(self) -> None:
-        """Ask for the end in no hurry, however often.
+        """Request the end without hurry, any number of times.
 
-        It is not counted: draining a node, then stopping its service or deleting its pod, means no hurry.
+        It is not counted as a signal: after an operator's drain, the stop of the service or the deletion of
+        the pod does not hurry it.
         """
         self.asked.set()
 
     async def wait(self, clock: Clock, seconds: float | None = None) -> None:
-        """Return when the end is asked for, or when *seconds* have passed."""
+        """Return when the end is requested, or when *seconds* have passed."""
         if seconds is None:
             await self.asked.wait()
             return
@@ -112,7 +113,7 @@ class StopRequest:
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
-        """Let SIGTERM and SIGINT ask, while the block lasts."""
+        """Let SIGTERM and SIGINT request the end while the block lasts."""
         loop = asyncio.get_running_loop()
         for number in SIGNALS:
             loop.add_signal_handler(number, self._hear, number)
@@ -127,9 +128,9 @@ class StopRequest:
 
 
 WATCHDOG_BEATS: Final = 3
-"""Signs of life within the time that the watchdog allows: one may be late, and one be lost."""
+"""Signs of life within the watchdog's time: one may be late, and one may be lost."""
 RELOAD_STEPS: Final = 2
-"""Looks until a reload is done: the one under way when it was asked for may have begun before."""
+"""Readings until a reload is done: the one under way at the request may have begun before it."""
 _US: Final = 1_000_000
 
 
@@ -140,8 +141,8 @@ class SystemdNotifier:
 
     Args:
         environ: Variables of the process.
-        pid: Of the process.
-        clock: Time.
+        pid: The id of the process.
+        clock: The only time.
     """
 
     def __init__(self, environ: Mapping[str, str], pid: int, clock: Clock) -> None:
@@ -153,7 +154,7 @@ class SystemdNotifier:
 
     @property
     def is_there(self) -> bool:
-        """Whether systemd wants reports."""
+        """Whether systemd expects reports."""
         return self._address is not None
 
     def ready(self) -> None:
@@ -165,14 +166,14 @@ class SystemdNotifier:
         self._tell("STOPPING=1", "STATUS=Sends its phones away.")
 
     async def run(self) -> None:
-        """Give signs of life until cancelled, from the loop that serves: one that hangs gives none."""
+        """Send signs of life until cancelled, from the loop that serves phones: a stuck loop sends none."""
         while self.watchdog_s is not None:
             self._tell("WATCHDOG=1")
             await self._clock.sleep(self.watchdog_s / WATCHDOG_BEATS)
 
     @contextmanager
     def reloads(self, look: Callable[[], None]) -> Iterator[None]:
-        """Let SIGHUP have *look* ask for a look at the files, while the block lasts."""
+        """Let SIGHUP call *look* for a reload, while the block lasts."""
 
         def ask() -> None:
             self._looks_due = RELOAD_STEPS
@@ -190,7 +191,7 @@ class SystemdNotifier:
     def looked(
         self, cry: Callable[[], Coroutine[None, None, None]], look: Callable[[], None]
     ) -> Callable[[], Coroutine[None, None, None]]:
-        """Return *cry*, a callback after each look, so that it also reports when a reload is done."""
+        """Return *cry*, a callback after each reading, extended by a report when a reload is done."""
 
         async def tell() -> None:
             await cry()
@@ -222,7 +223,7 @@ def _notify_address(text: str) -> bytes | None:
 
 
 def _watchdog_s(environ: Mapping[str, str], pid: int) -> float | None:
-    """Return what the watchdog allows, when it is this process that it watches (sd_watchdog_enabled(3))."""
+    """Return the watchdog's time, if it watches this process (sd_watchdog_enabled(3))."""
     told_us, whom = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID", str(pid))
     if not told_us.isdecimal() or int(told_us) == 0 or whom != str(pid):
         return None
@@ -233,39 +234,41 @@ def _watchdog_s(environ: Mapping[str, str], pid: int) -> float | None:
 
 
 GC_THRESHOLDS: Final = (50_000, 20, 100)
-"""New containers before a look at the youngest; looks before one at the older ones. A phone is some fifty
-objects that live long: with Python's own numbers a storm of them is looked through over and over."""
+"""New containers before a collection of the youngest generation, and collections before one of the older. A
+phone is some fifty objects that live long: with Python's own numbers a storm of phones is scanned again
+and again.
+"""
 
 
 GC_EVERY_S: Final = 2.0
-"""How often what is there is set aside, so that a look goes through what came since then only."""
+"""Interval in which present objects are frozen, so that a collection scans only newer ones."""
 GC_YOUNG_S: Final = (2.0, 64.0)
-"""How far looks through what came lately are apart: at least while they find something, at most while not."""
+"""Interval of collections of new objects: the least while they find garbage, the most while they do not."""
 GC_FULL_S: Final = (60.0, 960.0)
-"""How far looks through everything are apart, in the same way. 1,000 users are one of 0.1 to 0.3 s."""
+"""Interval of full collections, in the same way. With 1,000 users one takes 0.1 to 0.3 s."""
 GC_FOUND: Final = 1_000
-"""A look that finds fewer dead objects has found nothing: what is gone leaves memory without it."""
+"""A collection that finds fewer dead objects has found nothing: objects are normally freed without it."""
 GC_SHARE: Final = 0.003
-"""Which part of the time looks may take: the more phones there are, the more seldom they are."""
+"""Share of the time that collections may take: with more phones they become rarer."""
 GC_IDLE_S: Final = 0.001
-"""A turn of the loop that takes no longer finds it idle."""
+"""A turn of the loop that takes no longer finds the loop idle."""
 GC_LOOKS: Final = 100
 GC_LOOK_S: Final = 0.1
-"""How often, and how far apart, an idle moment is looked for; then it is done nevertheless."""
+"""Number and interval of the tests for an idle moment; then the collection runs in any case."""
 POOLS_TURN_S: Final = 2.0
-"""How often pools forget what is too old."""
+"""Interval in which pools remove old entries."""
 
 
 class Pool(Protocol):
-    """Remembers what was read lately."""
+    """A cache of recently read data."""
 
     def turn(self, now: float) -> None:
-        """Forget what is too old."""
+        """Remove old entries."""
         ...
 
 
 async def forget_by_time(pools: Collection[Pool], clock: Clock) -> None:
-    """Have *pools* forget what is too old, also when nothing comes that would have them do so; never ends."""
+    """Have *pools* remove old entries at intervals, also without new data; never ends."""
     while True:
         await clock.sleep(POOLS_TURN_S)
         for pool in pools:
@@ -273,7 +276,7 @@ async def forget_by_time(pools: Collection[Pool], clock: Clock) -> None:
 
 
 class _Looks:
-    """When the next of some looks for garbage is due."""
+    """The time of the next collection of one kind."""
 
     def __init__(self, apart_s: tuple[float, float], now: float) -> None:
         self._least_s, self._most_s = apart_s
@@ -281,7 +284,10 @@ class _Looks:
         self.due_at = now + self._wait_s
 
     def looked(self, began: float, now: float, found: int) -> None:
-        """Record a look from *began* to *now* that *found* dead objects; without any the next is later."""
+        """Record a collection from *began* to *now* that *found* dead objects.
+
+        Without any, the next one is later.
+        """
         self._wait_s = self._least_s if found >= GC_FOUND else min(2 * self._wait_s, self._most_s)
         self.due_at = now + max(self._wait_s, (now - began) / GC_SHARE)
 
@@ -289,10 +295,10 @@ class _Looks:
 async def collect_when_idle(clock: Clock) -> None:
     """Collect garbage of any age when the loop is idle; never ends.
 
-    Objects leave memory by reference counting alone. Errors and libraries may leave cycles, and Python's own
-    collector looks for old ones only after very many new objects. The whole process waits during a look:
-    some 0.3 s for each million of objects. So a look goes through what came lately, seldom through
-    everything, and both become rare while they find nothing.
+    Objects are normally freed by reference counting alone. Errors and libraries may leave cycles, and
+    Python's own collector collects old ones only after very many new objects. The whole process waits during
+    a collection, some 0.3 s for each million of objects. So most collections scan new objects only, few scan
+    all, and both become rare while they find nothing.
     """
     young, full = _Looks(GC_YOUNG_S, clock.now()), _Looks(GC_FULL_S, clock.now())
     try:
@@ -313,7 +319,7 @@ async def collect_when_idle(clock: Clock) -> None:
 
 
 async def _idle_moment(clock: Clock) -> None:
-    """Return when a turn of the loop took no time, or after a while."""
+    """Return when a turn of the loop took no time, or after a bounded time."""
     for _ in range(GC_LOOKS):
         began = clock.now()
         await clock.sleep(0)
@@ -324,11 +330,11 @@ async def _idle_moment(clock: Clock) -> None:
 
 @contextmanager
 def tuned_gc(clock: Clock, paused: Callable[[float], None]) -> Iterator[None]:
-    """Look for garbage seldom while the block lasts, and never through what was there before it.
+    """Collect garbage rarely while the block lasts, and never scan objects from before it.
 
     Args:
-        clock: Measures.
-        paused: Called with the seconds that each look took.
+        clock: Measures collections.
+        paused: Called with the seconds of each collection.
     """
     began = clock.now()
 
@@ -360,7 +366,7 @@ _NOT_DUMPABLE: Final = 0
 
 
 def disable_core_dumps() -> bool:
-    """Have no core dump written of this process; returns whether the kernel knows how to refuse it wholly."""
+    """Forbid core dumps of this process; return whether the kernel supports it completely."""
     _, most = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, most))
     if sys.platform != "linux":
@@ -381,7 +387,7 @@ class Command(NamedTuple):
 
 
 def program_name() -> str:
-    """Return what to type for this program here: its name where the shell finds it, else its path."""
+    """Return how to call this program: its name where the shell finds it, else its path."""
     own = Path(sys.argv[0])
     if shutil.which(PROGRAM) is not None or own.name != PROGRAM:
         return PROGRAM
@@ -392,7 +398,7 @@ def program_name() -> str:
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return *rows* below their *headings*, a line each; what no terminal should obey is not in it."""
+    """Return *rows* below their *headings*, a line each, without control characters."""
     lines = [headings, *([_shown(cell) for cell in row] for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
     return "".join(f"{'  '.join(map(str.ljust, line, widths)).rstrip()}\n" for line in lines)

@@ -30,18 +30,19 @@ from gateway.runtime.ports import Clock
 from gateway.telemetry import Telemetry
 
 RELOAD_EVERY_S: Final = 2.0
-"""How often files are looked at, and whether a notice has come to bind."""
+"""Interval in which files are read, and notices checked that begin to bind."""
 
 ReloadStep = Callable[[], Awaitable[str | None]]
-"""Puts in force what files say now, and returns the name of what stays old because they cannot be used.
-Nothing that they say makes it fail."""
+"""Applies the present content of files. Returns the name of the part that could not be reloaded. No content
+makes it fail.
+"""
 
 
 class ReloadFailed(Exception):  # noqa: N818 - names what happened
-    """Files say something that cannot be put in force; all else that they say is.
+    """The content of some files cannot be used; that of all others is in force.
 
     Args:
-        what: Is not as they say.
+        what: The names of the parts that could not be reloaded.
     """
 
     def __init__(self, what: Sequence[str]) -> None:
@@ -50,14 +51,14 @@ class ReloadFailed(Exception):  # noqa: N818 - names what happened
 
 
 class Reloader:
-    """Looks again and again, and at once when it is asked.
+    """Reads files at intervals, and at once on request.
 
-    Invariant: looks come one after the other, whatever asks for them.
+    Invariant: readings never overlap, whatever requests them.
 
     Args:
-        always: What is looked at each time, in order.
-        when_asked: What is looked at only on request, before the others.
-        clock: The time.
+        always: The parts that are read each time, in order.
+        when_asked: The parts that are read only on request, before the others.
+        clock: The only time.
     """
 
     def __init__(self, always: Sequence[ReloadStep], when_asked: Sequence[ReloadStep], clock: Clock) -> None:
@@ -68,12 +69,12 @@ class Reloader:
         self._turn = asyncio.Lock()
 
     def ask(self) -> None:
-        """Have all looked at as soon as may be."""
+        """Request a reading of all parts as soon as possible."""
         self._asked.set()
 
     @contextmanager
     def on_signal(self) -> Iterator[None]:
-        """Let SIGHUP ask, while the block lasts."""
+        """Let SIGHUP request a reading, while the block lasts."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, self.ask)
         try:
@@ -82,7 +83,7 @@ class Reloader:
             loop.remove_signal_handler(signal.SIGHUP)
 
     async def run(self, after: Callable[[], Awaitable[None]]) -> None:
-        """Look until cancelled; *after* follows each time."""
+        """Read at intervals until cancelled; call *after* each time."""
         while True:
             is_asked = self._asked.is_set()
             self._asked.clear()
@@ -93,10 +94,10 @@ class Reloader:
                     await self._asked.wait()
 
     async def read_anew(self) -> None:
-        """Look at all; what files say now is in force when this returns.
+        """Read all parts; their content is in force when this returns.
 
         Raises:
-            StaysOld: Some of it cannot be.
+            ReloadFailed: Some of it cannot be used.
         """
         old = await self._look(is_asked=True)
         if old:
@@ -115,13 +116,13 @@ AfterReload = Callable[[], Coroutine[None, None, None]]
 def reload_on_hangup(
     reloading: Reloader, cry: AfterReload, supervisor: SystemdNotifier | None, *, is_any: bool
 ) -> Iterator[AfterReload]:
-    """Let SIGHUP have the files reloaded, while the block lasts; gives what follows each reading.
+    """Let SIGHUP reload the files while the block lasts; yield the callback after each reading.
 
     Args:
-        reloading: Reads them.
+        reloading: Reads the files.
         cry: Called after each reading.
-        supervisor: Gets reports of reloads, when it is there.
-        is_any: Without anything to reload a hang-up ends the process, as it ends what runs in a terminal.
+        supervisor: Gets reports of reloads, when there is one.
+        is_any: Whether there is anything to reload. Otherwise a hang-up ends the process, as in a terminal.
     """
     if supervisor is not None and supervisor.is_there:
         with supervisor.reloads(reloading.ask):
@@ -135,22 +136,22 @@ def reload_on_hangup(
 
 
 ReadSecrets = Callable[[], SecretsSection | None]
-"""Reads the settings again, from where they came; raises ConfigError."""
+"""Reads the settings again from their sources; raises ConfigError."""
 
 _LOG: Final = structlog.get_logger("gateway.app")
 
 
 class KeysReloader:
-    """What keeps the sealing keys as the settings say.
+    """Keeps the sealing keys equal to those of the settings.
 
-    Invariant: settings that cannot be used change nothing; no key stands in what is logged.
+    Invariant: settings that cannot be used change nothing; no key is logged.
 
     Args:
-        reread: Reads the secrets again; None: there is nowhere to read them from.
-        secrets: Those in force.
-        keyring: Put them in force.
-        renew: Gives each phone a fresh token, after another key seals.
-        telemetry: Shows whether the settings say what is in force.
+        reread: Reads the secrets again; None: they have no source.
+        secrets: The present secrets.
+        keyring: Puts keys in force.
+        renew: Sends each phone a new token when another key seals.
+        telemetry: Shows whether the keys of the settings are in force.
     """
 
     def __init__(
@@ -168,11 +169,11 @@ class KeysReloader:
         self._failed = telemetry.reload_failed["keys"]
 
     async def look(self) -> Literal["keys"] | None:
-        """Put the keys that the settings name now in force; returns what stays old if they cannot be used."""
+        """Put the keys of the settings in force; return the name of this part if they cannot be used."""
         if self._reread is None:
             return None
         try:
-            # in a thread: a volume over the network may block its reader, and must not block the phones
+            # in a thread: a network volume may block its reader, and must not block the phones
             secrets = await asyncio.to_thread(self._reread)
         except ConfigError as error:
             return self._stay(error.faults)
@@ -204,19 +205,19 @@ class TrustStore(Protocol):
     """The verifier of a site's server."""
 
     def trust(self, tls: ssl.SSLContext) -> None:
-        """Verify it by *tls* from now on."""
+        """Verify it with *tls* from now on."""
         ...
 
 
 class AuthoritiesReloader:
-    """What has each site's server verified by what ``ca_file`` holds.
+    """Keeps each site's verification equal to its ``ca_file``.
 
-    Invariant: a file that cannot be used changes nothing, and each fault of it is logged once.
+    Invariant: a file that cannot be used changes nothing, and each of its faults is logged once.
 
     Args:
-        sites: As configured. Where the system's authorities are trusted there is nothing to watch.
+        sites: The configured sites. Sites that trust the system's authorities need no reading.
         servers: The verifiers, by the id of the site.
-        telemetry: Shows whether the files say what is in force.
+        telemetry: Shows whether the content of the files is in force.
     """
 
     def __init__(
@@ -232,10 +233,10 @@ class AuthoritiesReloader:
         self._failed = telemetry.reload_failed["authorities"]
 
     async def look(self) -> Literal["authorities"] | None:
-        """Put what the files say now in force; returns what stays old if one of them cannot be used."""
+        """Put the content of the files in force; return the name of this part if one cannot be used."""
         for place, site, server in self._watched:
             is_first = site.id not in self._seen
-            # in a thread: a volume over the network may block its reader, and must not block the phones
+            # in a thread: a network volume may block its reader, and must not block the phones
             found = await asyncio.to_thread(self._read, place, site)
             if isinstance(found, ConfigError):
                 self._stay(site.id, tuple(found.faults))
@@ -249,7 +250,7 @@ class AuthoritiesReloader:
         return "authorities" if self._faults else None
 
     def _read(self, place: int, site: SiteSection) -> ssl.SSLContext | ConfigError | None:
-        """Return what to verify by; None: by what is in force."""
+        """Return the new context; None: the present one stays."""
         try:
             held = read_authorities(place, site)
             if held is None or held == self._seen.get(site.id):
@@ -277,7 +278,7 @@ def _id(text: str) -> str:
 
 
 class TextFile(Section):
-    """What a notice says in one language."""
+    """The text of a notice in one language."""
 
     title: Annotated[str, Field(min_length=1, max_length=200)]
     summary: Annotated[str, Field(min_length=1, max_length=4_000)]
@@ -285,7 +286,7 @@ class TextFile(Section):
 
 
 class NoticeFile(Section):
-    """One notice as its file says it. *texts*: by language tag; the first is the default."""
+    """The content of one notice's file. *texts*: by language tag; the first is the default."""
 
     id: Annotated[str, Field(min_length=1, max_length=ID_CHARS_MAX), AfterValidator(_id)]
     version: Annotated[int, Field(ge=1, le=1_000_000)]
@@ -296,11 +297,11 @@ class NoticeFile(Section):
 
 
 Contents = tuple[tuple[Path, bytes | str], ...]
-"""The files of notices, each with its content, or with the sentence that says why it cannot be read."""
+"""The files of notices, each with its content, or with a sentence about why it cannot be read."""
 
 
 def read_notices(entries: Sequence[Path]) -> NoticesInForce:
-    """Read the notices of files, and of folders that hold them.
+    """Read the notices of files, and of folders of files.
 
     Raises:
         ConfigError: With a sentence per fault.
@@ -309,7 +310,7 @@ def read_notices(entries: Sequence[Path]) -> NoticesInForce:
 
 
 def read_files(entries: Sequence[Path]) -> Contents:
-    """Read the files that *entries* name, as far as they may count; of folders each ``*.toml``, by name.
+    """Read the files of *entries*, as many as may count; of folders each ``*.toml``, by name.
 
     Hidden files are left out: a ConfigMap keeps its versions behind hidden names.
     """
@@ -317,7 +318,7 @@ def read_files(entries: Sequence[Path]) -> Contents:
 
 
 def parse_notices(contents: Contents) -> NoticesInForce:
-    """Return what files say.
+    """Parse the content of files.
 
     Raises:
         ConfigError: With a sentence per fault.
@@ -398,9 +399,9 @@ def _ms(instant: datetime) -> int:
 
 
 class NoticesReloader:
-    """The notices in force, and what keeps them so.
+    """The notices in force, kept equal to their files.
 
-    Invariant: what cannot be used changes nothing, and each fault of it is logged once.
+    Invariant: content that cannot be used changes nothing, and each of its faults is logged once.
 
     Args:
         entries: Files, and folders of files.
@@ -419,8 +420,8 @@ class NoticesReloader:
         self.notices: Final[NoticesInForce] = parse_notices(self._seen)
 
     async def look(self) -> Literal["notices"] | None:
-        """Put what the files say now in force; returns what stays old if it cannot be used."""
-        # in a thread: a volume over the network may block its reader, and must not block the phones
+        """Put the content of the files in force; return the name of this part if it cannot be used."""
+        # in a thread: a network volume may block its reader, and must not block the phones
         contents = await asyncio.to_thread(read_files, self._entries)
         if contents != self._seen:
             self._seen = contents

@@ -38,25 +38,28 @@ from gateway.telemetry import Telemetry
 
 LOG_ON: Final = "/v1/sessions"
 EXPORT_S: Final = 5
-"""How long the collector may take for a batch; what it does not take is lost."""
+"""How long the collector may take for a batch; spans that it does not accept are lost."""
 _PARENT: Final = "traceparent"
 _CONTEXT: Final = TraceContextTextMapPropagator()
 _FORM: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-"""Of a ``traceparent``; what longer ones of later versions say beyond it is not for us."""
+"""Of a ``traceparent``; the additions of later versions are ignored."""
 _NS: Final = 1_000_000_000
 _SHARED_BITS: Final = 64
-"""Of a trace's number, those by which a share is chosen."""
+"""The bits of a trace's number by which the sampled share is chosen."""
 
 
 def exporting(endpoint: str, sampled: float, clock: Clock) -> Tracing:
-    """Return what sends traces to *endpoint* by OTLP over HTTP, from a thread and a queue of its own."""
+    """Return the sender of traces to *endpoint* by OTLP over HTTP, with its own thread and queue."""
     exporter = OTLPSpanExporter(endpoint=endpoint, timeout=EXPORT_S)
     processor = BatchSpanProcessor(exporter, export_timeout_millis=EXPORT_S * 1000)
     return SpanTracing(processor, sampled, clock, secrets.randbits(_SHARED_BITS))
 
 
 class _Share(TraceIdRatioBased):
-    """Keeps a share of traces that no client can choose, though a phone chooses its trace's number."""
+    """Samples a share of traces that clients cannot influence.
+
+    A phone chooses its trace's number, so the number alone does not decide.
+    """
 
     def __init__(self, sampled: float, drawn: int) -> None:
         super().__init__(sampled)
@@ -70,27 +73,27 @@ class _Share(TraceIdRatioBased):
         *args: Any,  # noqa: ANN401 - handed on as they come
         **more: Any,  # noqa: ANN401 - likewise
     ) -> SamplingResult:
-        """Decide by the number and what was drawn."""
+        """Decide by the trace's number and a random number."""
         return super().should_sample(parent_context, trace_id ^ self._drawn, name, *args, **more)
 
 
 class SpanTracing(Tracing):
     """Traces by OpenTelemetry.
 
-    Invariants: no span lives as long as a connection; no exception's text is in one.
+    Invariants: no span lives as long as a connection. No span has the text of an exception.
 
     Args:
-        processor: Where spans go when they have ended.
-        sampled: The share of traces that are kept. A caller cannot ask for a larger share.
-        clock: The time at which a takeover was over.
-        drawn: A number of 64 bits that cannot be foreseen, by which the share is chosen.
+        processor: Receives ended spans.
+        sampled: The share of traces that are kept. A caller cannot request a larger share.
+        clock: Dates the end of a takeover.
+        drawn: An unpredictable number of 64 bits, by which the share is chosen.
     """
 
     def __init__(self, processor: SpanProcessor, sampled: float, clock: Clock, drawn: int = 0) -> None:
         share = _Share(sampled, drawn)
         self._provider: Final = TracerProvider(
             sampler=ParentBased(share, remote_parent_sampled=share, remote_parent_not_sampled=ALWAYS_OFF),
-            # not what the library would find out of itself: command lines and hosts
+            # without the library's own resource data: command lines and hosts
             resource=Resource({"service.name": "oscc-gateway", "service.version": gateway.__version__}),
             shutdown_on_exit=False,
         )
@@ -105,12 +108,12 @@ class SpanTracing(Tracing):
         return config
 
     def enter(self, app: web.Application) -> None:
-        """Put itself before all that *app* does."""
+        """Add the tracing middleware to *app*, before all others."""
         app.middlewares.insert(0, self.log_ons)
 
     @web.middleware
     async def log_ons(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Trace log-ons, within the trace that their header names; let all others pass."""
+        """Trace log-ons, as part of the trace in their header; pass all other requests on."""
         if request.path != LOG_ON or request.method != hdrs.METH_POST:
             return await handler(request)
         with self.span("log on", SpanKind.SERVER, _parent_of(request)) as span:
@@ -119,15 +122,15 @@ class SpanTracing(Tracing):
             return response
 
     def upstream(self, upstream: Upstream) -> Upstream:
-        """Put itself before *upstream*."""
+        """Return *upstream* with tracing."""
         return TracedUpstream(upstream, self)
 
     def tally(self, telemetry: Telemetry) -> CountingTally:
-        """Count, and trace takeovers."""
+        """Return a tally that counts, and traces takeovers."""
         return _TracingTally(telemetry, self.took_over)
 
     def took_over(self, blind_s: float) -> str | None:
-        """Trace a takeover that has just ended; return the trace's id, if it is kept."""
+        """Trace a takeover that has just ended; return the trace's id, if it is sampled."""
         end_ns = self._clock.wall_ms() * 1_000_000
         span = self._tracer.start_span("takeover", Context(), start_time=end_ns - round(blind_s * _NS))
         span.end(end_ns)
@@ -135,7 +138,7 @@ class SpanTracing(Tracing):
 
     @contextmanager
     def span(self, name: str, kind: SpanKind, parent: Context | None = None) -> Iterator[Span]:
-        """Trace the block; of an error only its kind is kept."""
+        """Trace the block; for an error only its kind is stored."""
         with self._tracer.start_as_current_span(
             name, parent, kind, record_exception=False, set_status_on_exception=False
         ) as span:
@@ -148,16 +151,16 @@ class SpanTracing(Tracing):
                 raise
 
     def trace_id(self) -> str | None:
-        """Return the id of the current trace, if it is kept."""
+        """Return the id of the current trace, if it is sampled."""
         return _trace_id(trace.get_current_span())
 
     def close(self) -> None:
-        """Send what is left."""
+        """Send the remaining spans."""
         self._provider.shutdown()
 
 
 class TracedUpstream:
-    """The port Upstream, before another one. Invariant: what goes through is not changed."""
+    """The port Upstream with traced commands. Invariant: it changes nothing else."""
 
     def __init__(self, upstream: Upstream, tracing: SpanTracing) -> None:
         self._upstream = upstream
@@ -174,7 +177,7 @@ class TracedUpstream:
 
 
 class TracedLink:
-    """The port Link, before another one, whose commands are traced. What goes through is not changed."""
+    """The port Link with traced commands. Invariant: it changes nothing else."""
 
     def __init__(self, link: Link, tracing: SpanTracing) -> None:
         self._link = link
@@ -187,7 +190,7 @@ class TracedLink:
 
     @property
     def speaks(self) -> bool:
-        """Whether something waits to be received."""
+        """Whether an event waits to be received."""
         return self._link.speaks
 
     async def receive(self, hear: Hear | None = None) -> LinkEvent | None:
@@ -198,7 +201,7 @@ class TracedLink:
         """Send *request* and wait for its answer."""
         if not isinstance(request, Execute):
             return await self._link.request(request)
-        # a trace of its own: what else is current belongs to the task that woke the owner
+        # a trace of its own: the current context belongs to the task that woke the owner
         with self._tracing.span("command", SpanKind.CLIENT, Context()) as span:
             span.set_attribute("oscc.command", request.command.kind)
             try:
@@ -227,15 +230,15 @@ class _TracingTally(CountingTally):
 
 
 def _trace_id(span: Span) -> str | None:
-    """Return the id of the trace of *span*, if it is kept."""
+    """Return the id of the trace of *span*, if it is sampled."""
     about = span.get_span_context()
     return f"{about.trace_id:032x}" if about.is_valid and about.trace_flags.sampled else None
 
 
 def _parent_of(request: web.Request) -> Context:
-    """Return the trace that a request says it belongs to; one that says it wrongly, or twice, begins another.
+    """Return the trace of a request's header; an invalid or repeated header begins another trace.
 
-    What has not the form is not even shown to the library, which writes a line for each that is too long.
+    An invalid one is not passed to the library, which logs a line for each that is too long.
     """
     told = request.headers.getall(_PARENT, [])
     is_sound = len(told) == 1 and _FORM.fullmatch(told[0]) is not None
@@ -247,7 +250,7 @@ async def _propagate(
     context: types.SimpleNamespace,
     params: aiohttp.TraceRequestStartParams,
 ) -> None:
-    """Write the trace that a request belongs to into its header."""
+    """Write the trace of a request into its header."""
     del session, context
     if trace.get_current_span().get_span_context().is_valid:
         carrier: dict[str, str] = {}

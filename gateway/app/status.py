@@ -1,4 +1,4 @@
-"""Status log: one line when the bus, a site, a lease, a clock or a node name changes for better or worse."""
+"""Status log: one line for each change of the bus, a site, a lease, a clock or a node's name."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gateway.runtime.ports import NODE_TTL_S, Clock
 from gateway.telemetry import Telemetry
 
 STATUS_EVERY_S: Final = 1.0
-"""How often is looked; what comes and goes in between leaves no line."""
+"""Interval of the checks; a change that is over before the next check leaves no line."""
 
 _LOG: Final = structlog.get_logger("gateway.app")
 _UNREACHED: Final = frozenset({ErrorCode.UPSTREAM_UNAVAILABLE, ErrorCode.UPSTREAM_VERSION_UNSUPPORTED})
@@ -28,7 +28,7 @@ _UNREACHED: Final = frozenset({ErrorCode.UPSTREAM_UNAVAILABLE, ErrorCode.UPSTREA
 
 
 class SiteReach:
-    """How the latest log-on, log-off or opening of a link at one site ended."""
+    """The result of the latest log-on, log-off or opening of a link at one site."""
 
     def __init__(self) -> None:
         self.error: ErrorCode | None = None
@@ -37,42 +37,42 @@ class SiteReach:
         """What was in the way, when no usable answer came."""
 
     def note(self, refusal: ErrorCode | None = None, cause: Trouble | None = None) -> None:
-        """Record how one more ended; None: well."""
+        """Record a result; None: success."""
         self.error = refusal if refusal in _UNREACHED else None
         self.cause = None if self.error is None else cause
 
 
 class NodeStatus(NamedTuple):
-    """How a node stands at one moment."""
+    """The status of a node at one moment."""
 
     bus: BusState
     log_offs: int
-    """That no OSCC-E Server has confirmed, now."""
+    """Log-offs that no OSCC-E Server has confirmed, now."""
     fences: int
-    """Leases that ran out as no renewal was answered, since the node began."""
+    """Leases that expired without an answered renewal, since the node began."""
     two_owners: int
     """Users for whom another owner was seen, since the node began."""
     refused: frozenset[str] = frozenset()
-    """What the server of the bus refuses now, in its words."""
+    """What the bus server refuses now, in its own words."""
 
 
 class StatusLog:
-    """Compares each status with the one before, and logs what has changed.
+    """Compares each status with the one before, and logs the changes.
 
-    Invariant: one :meth:`look` writes at most one line for each thing, and none for what did not change.
+    Invariant: one :meth:`look` writes at most one line for each subject, and none without a change.
 
     Args:
-        sites: Their ids.
+        sites: The ids of the sites.
     """
 
     def __init__(self, sites: Iterable[str]) -> None:
         self.reaches: Final[Mapping[str, SiteReach]] = {site: SiteReach() for site in sites}
         self._away: Final[dict[str, set[Trouble | None]]] = {}
         """Sites that are not reached, and what was in the way since they were."""
-        self._was = NodeStatus(BusState.DEGRADED, 0, 0, 0)  # as a bus begins: nothing to log yet
+        self._was = NodeStatus(BusState.DEGRADED, 0, 0, 0)  # the first state of a bus: nothing to log yet
 
     def look(self, now: NodeStatus) -> None:
-        """Log what is otherwise than at the last look."""
+        """Log the differences from the last look."""
         was, self._was = self._was, now
         if now.bus is not was.bus:
             (_LOG.warning if now.bus is BusState.DOWN else _LOG.info)("bus_state_changed", bus=now.bus)
@@ -107,7 +107,7 @@ class StatusLog:
 
 
 async def log_status(surroundings: StatusLog, node: Node, telemetry: Telemetry, clock: Clock) -> None:
-    """Let *surroundings* look at *node* every :data:`STATUS_EVERY_S`, until cancelled."""
+    """Compare the status of *node* every :data:`STATUS_EVERY_S`, until cancelled."""
     counters = telemetry.self_fences, telemetry.dual_owner_observed
     while True:
         await clock.sleep(STATUS_EVERY_S)
@@ -120,14 +120,14 @@ async def log_status(surroundings: StatusLog, node: Node, telemetry: Telemetry, 
 
 
 OFFSET_S: Final = 2.0
-"""Leases are given in Redis' time: a node's clock that is further away shows trouble with one of them."""
+"""Leases use Redis' time: a node's clock that differs by more shows trouble with one of them."""
 
 NODE_TIMEOUT_S: Final = 5.0
-"""A primary that fails in a Redis Cluster must be replaced before leases run out, after 10 s."""
+"""A failed primary of a Redis Cluster must be replaced before leases expire, after 10 s."""
 
 
 class BusReport(NamedTuple):
-    """What was found, a sentence each. *told*: what is well; *faults*: with them no node should run."""
+    """Result of the check, a sentence each. *told*: what is well; *faults*: no node should run with them."""
 
     told: tuple[str, ...] = ()
     advices: tuple[str, ...] = ()
@@ -135,7 +135,7 @@ class BusReport(NamedTuple):
 
 
 async def check_bus(bus: BusSection, clock: Clock) -> BusReport:
-    """Look at the bus's Redis, if there is one; bounded in time."""
+    """Check the bus's Redis, if there is one; bounded in time."""
     url = redis_url(bus)
     if url is None:
         return BusReport()
@@ -149,7 +149,7 @@ async def check_bus(bus: BusSection, clock: Clock) -> BusReport:
 
 
 def report_on(seen: ServerFacts) -> BusReport:
-    """Return what there is to say of a server."""
+    """Return the report on a server."""
     engine = f"{seen.engine or 'a Redis'} {'.'.join(map(str, seen.version))}".strip()
     faults = list(_bus_faults(seen))
     if seen.is_cluster_node:
@@ -163,7 +163,7 @@ def report_on(seen: ServerFacts) -> BusReport:
 
 
 def report_on_cluster(seen: ClusterFacts) -> BusReport:
-    """Return what there is to say of a Redis Cluster."""
+    """Return the report on a Redis Cluster."""
     reports = [report_on(server._replace(is_cluster_node=False)) for server in seen.servers]
     faults = [fault for report in reports for fault in report.faults]
     if seen.lost_slots:
@@ -232,19 +232,19 @@ def _bus_advices(seen: ServerFacts) -> Iterator[str]:
 
 
 BUS_RETRY_S: Final = 5.0
-"""A Redis that is away is looked at again after this time."""
+"""Pause before an unreachable Redis is checked again."""
 DUPLICATE_NAME_EVERY_S: Final = NODE_TTL_S + 5.0
-"""How often is looked; by the first time nothing of this node's own former life is on its way."""
+"""Interval of checks; at the first one no message of this node's own former life is under way."""
 
 CLOCK_OFF_S: Final = 1.0
-"""Clocks that differ by more are logged: the times that phones show are wrong by as much."""
+"""Clock differences above this are logged: the times on phones are wrong by as much."""
 CLOCK_EVERY_S: Final = 10.0
 KEYS_LOOK_S: Final = 10.0
-"""Keys that differ at two looks do so for longer than a reload of all nodes takes."""
+"""Keys that differ in two checks do so for longer than a reload of all nodes takes."""
 
 
 async def log_bus_faults(bus: BusSection, clock: Clock) -> None:
-    """Look at the bus's Redis until it was seen once, and log what is wrong with it."""
+    """Check the bus's Redis until it answers once, and log its faults."""
     while True:
         found = await check_bus(bus, clock)
         for fault in found.faults:
@@ -287,10 +287,10 @@ async def look_at_keys(membership: ClusterMembership, clock: Clock) -> None:
 
 
 async def log_duplicate_name(membership: ClusterMembership, clock: Clock) -> None:
-    """Log whenever another live node turns out to have this one's name: each would get the other's messages.
+    """Log when another live node has this one's name: each would get the other's messages.
 
-    Only a node that sends counts: while Redis is away, the record of this node's own former life is
-    remembered.
+    Only a node that sends messages counts: while Redis is away, the record of this node's own former life is
+    kept.
     """
     was_there = False
     while True:

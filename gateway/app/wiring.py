@@ -96,26 +96,26 @@ from gateway.telemetry import Families, Telemetry, written
 from gateway.upstream.oscce.client import OsccServer
 
 LOOK_S: Final = 3.0
-"""As often as nodes say how many phones they have."""
+"""Interval in which nodes report their number of phones."""
 WINDOW_S: Final = (0.0, 1.0)
-"""When a phone comes back: so few are sent on that they need not be spread further."""
+"""Window of a phone's return: so few are sent away that they need not be spread further."""
 _LOG: Final = structlog.get_logger("gateway.app")
 
 
 class PhoneBalancer:
-    """Sends phones on by ``bye`` 4201 while this node has far more than the mean of all.
+    """Sends phones to other nodes by ``bye`` 4201, while this node has far more than the mean of all.
 
-    Invariants: a phone with a command in progress stays, and so does one without a session; how many are sent
-    on is decided by :class:`gateway.core.due_times.Balance`.
+    Invariants: a phone with a command in progress stays, and so does one without a session.
+    :class:`gateway.core.due_times.Balance` decides how many phones are sent away.
 
     Args:
         membership: The nodes and their phones.
         is_steady: Returns whether this node reaches the others and neither drains nor is cut off.
-        phones: Those connected, at any time.
-        log_ons_per_s: How many log-ons and links the sites take in a second.
+        phones: Returns the connected phones.
+        log_ons_per_s: Log-ons and links that the sites accept per second.
         clock: The only time.
-        shuffle: Mixes phones.
-        telemetry: Counts.
+        shuffle: Shuffles phones.
+        telemetry: Counts the phones that are sent away.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class PhoneBalancer:
         self._balance = Balance(clock.now())
 
     async def run(self) -> None:
-        """Look at intervals, until cancelled."""
+        """Balance at intervals until cancelled."""
         while True:
             await self._clock.sleep(LOOK_S)
             self._look(self._clock.now())
@@ -162,7 +162,7 @@ class PhoneBalancer:
         return {node.holder: node.connections for node in self._membership.others}
 
     def _chosen(self, staying: Iterable[PhoneSocket], wanted: int) -> list[PhoneSocket]:
-        """Return so many phones that may be sent on, of all users alike."""
+        """Return *wanted* phones that may be sent away, of any user."""
         able = [
             phone
             for phone in staying
@@ -184,10 +184,11 @@ class PhoneBalancer:
 BYE_S: Final = 5.0
 """How long phones may take to receive their `bye`; a phone that does not read delays no other."""
 RESTART_S: Final = 10.0
-"""Where no other node lives phones come back within this time at most, to the node that starts here next."""
+"""Without another live node, phones come back within this time at most, to the next process of this node."""
 HAND_OVER_S: Final = 5.0
-"""After the last phone is back elsewhere its user becomes another node's within this time, unless others of
-a site's budget come first."""
+"""Time after the last phone's return elsewhere within which its user belongs to another node, unless others
+have precedence in a site's budget.
+"""
 _CHECK_S: Final = 0.05
 
 
@@ -195,28 +196,28 @@ class DrainablePhone(Protocol):
     """A connection that can be sent away."""
 
     def close(self, code: CloseCode, reason: str, *, window_s: tuple[float, float] | None = None) -> None:
-        """Say `bye`, and when to come back."""
+        """Send `bye` with a window in which to come back, and close."""
         ...
 
 
 class Departure(NamedTuple):
-    """The phones that leave."""
+    """The phones of a node that drains, and its listener."""
 
     node: Node
     phones: Collection[DrainablePhone]
-    """Those connected, at any time."""
+    """Returns the connected phones."""
     sockets: Callable[[], int]
-    """How many connections there are, whether or not they received their `bye`."""
+    """Returns the number of connections, with or without a `bye`."""
     refuse: Callable[[], Coroutine[None, None, None]]
-    """Takes no new connections from now on."""
+    """Refuses new connections from now on."""
     shuffle: Callable[[list[DrainablePhone]], None]
-    """Mixes the phones of all users."""
+    """Shuffles the phones of all users."""
 
 
 def drain_limit_s(limits: LimitsSection) -> float:
-    """Return how long a drain may take: what stops the process must wait that long.
+    """Return how long a drain may take: the supervisor of the process must wait that long.
 
-    It takes longer when the others' part of the budget of log-ons is too small for so many users.
+    It takes longer when the other nodes' part of the budget of log-ons is too small for the users.
     """
     return limits.drain_notice_s + limits.drain_s + BYE_S + HAND_OVER_S
 
@@ -224,11 +225,11 @@ def drain_limit_s(limits: LimitsSection) -> float:
 async def drain_node(
     parting: Departure, limits: LimitsSection, stopping: StopRequest, clock: Clock, telemetry: Telemetry
 ) -> None:
-    """Send all phones of this node away. The caller has reported that the node is not ready.
+    """Send all phones of this node away, after the node has reported that it is not ready.
 
-    Returns when all have left and their users are others', at the latest after the limits' time and what
-    phones may take to receive it; at once when *stopping* is in a hurry. *telemetry* shows when it began, and
-    as soon as that is known how long it takes.
+    Returns when all phones have left and other nodes own their users. It returns at the latest after the
+    limits' time and the time that phones may take to receive the `bye`; at once when *stopping* is hurried.
+    *telemetry* shows when the drain began, and its planned duration as soon as that is known.
     """
     node, asked_at = parting.node, clock.now()
     telemetry.drain_began_timestamp_seconds.set(clock.wall_ms() / 1000)
@@ -258,9 +259,9 @@ async def drain_node(
 
 
 class LogOffsLost(Exception):  # noqa: N818 - names what happened
-    """A node has ended, and no node retries so many log-offs that OSCC-E has not confirmed.
+    """A node has ended, and no node retries some log-offs that OSCC-E has not confirmed.
 
-    The sessions end by themselves, at their idle timeout.
+    Their sessions end at their idle time-out.
     """
 
     def __init__(self, count: int) -> None:
@@ -270,7 +271,7 @@ class LogOffsLost(Exception):  # noqa: N818 - names what happened
 
 @asynccontextmanager
 async def handing_over_log_offs(log_offs: LogOffs) -> AsyncIterator[None]:
-    """After the block, leave the log-offs that are not confirmed to other nodes.
+    """After the block, leave the unconfirmed log-offs to other nodes.
 
     Raises:
         LogOffsLost: There is no store that outlives this node, or it does not answer.
@@ -290,9 +291,9 @@ async def handing_over_log_offs(log_offs: LogOffs) -> AsyncIterator[None]:
 
 
 def drain_plan(node: Node, phones: int, limits: LimitsSection) -> tuple[DrainSchedule, ...]:
-    """Return when each of so many phones is sent away, and when it comes back."""
+    """Return when each of *phones* phones is sent away, and when it comes back."""
     others = node.membership.others
-    # each node takes its part of a site's budget, this one, too, until it is gone
+    # each node uses its part of a site's budget, also this one until it has ended
     part = len(others) / max(1, len(node.membership.nodes))
     users = Counter(home.feed.user.site for home in node.user_states.values() if home.owner is not None)
     return farewells(
@@ -306,7 +307,7 @@ def drain_plan(node: Node, phones: int, limits: LimitsSection) -> tuple[DrainSch
 
 
 def _is_handed_over(node: Node, now: float, by: float, at_last: float) -> bool:
-    """Return whether all users are others', or waiting is of no use: other nodes ask for their users."""
+    """Return whether other nodes own all users, or waiting is of no use; other nodes request the users."""
     owners = [home.owner for home in node.user_states.values() if home.owner is not None]
     if not owners or now >= at_last:
         return True
@@ -317,7 +318,7 @@ def _is_handed_over(node: Node, now: float, by: float, at_last: float) -> bool:
 
 
 async def _pause(seconds: float, stopping: StopRequest, clock: Clock) -> None:
-    """Wait, unless the end is in a hurry."""
+    """Wait, unless the end is hurried."""
     if seconds > 0 and not stopping.hurried.is_set():
         with suppress(TimeoutError):
             async with clock.timeout(seconds):
@@ -328,7 +329,7 @@ _RANDOMNESS: Final = Randomness(random.random, randomness.token_bytes)
 
 
 class Addresses(NamedTuple):
-    """Where a node listens."""
+    """Addresses of the listeners."""
 
     client: str
     ops: str
@@ -337,29 +338,29 @@ class Addresses(NamedTuple):
 
 
 class NodeOptions(NamedTuple):
-    """What a node may do beside serving phones. *keyring*: of the modules that share its keys."""
+    """Options of a node besides its settings. *keyring* passes changed keys to the modules that use them."""
 
     keyring: Keyring | None = None
     reread: ReadSecrets | None = None
-    """Reads the secrets again; None: they stay."""
+    """Reads the secrets again; None: they do not change."""
     tracing: Tracing = Tracing()
     log: LineWriter | None = None
-    """Gets the fields of every line; its last lines stand in a support bundle."""
+    """Gets the fields of every line; its last lines are part of a support bundle."""
     holder: str = ""
     """This process's life; drawn when it is empty."""
 
 
 class Gateway:
-    """One node, put together and not yet alive.
+    """One node, built and not yet started.
 
     Args:
-        settings: Valid ones.
-        secrets: Those of the settings, or made for this process.
+        settings: Valid settings.
+        secrets: The secrets of the settings, or those made for this process.
         servers: The contact centres by the id of their site; the caller closes them.
-        cluster: What it shares with other nodes; the caller closes it.
+        cluster: The parts that all nodes share; the caller closes them.
         clock: The only time.
-        telemetry: Where all of it is counted.
-        beside: What it may do more.
+        telemetry: All metrics of the node.
+        beside: Further options.
     """
 
     def __init__(
@@ -434,7 +435,7 @@ class Gateway:
         return self.started() or self.joined() or self.vitals.live()
 
     def joined(self) -> str | None:
-        """Return why this node is not one of the gateway's yet, or is none any longer; None: it is one."""
+        """Return why this node has not joined the other nodes, or is cut off; None: it has joined."""
         refused = sorted(self.node.bus_refusals & ENTRY_REFUSALS)
         if refused:
             return f"Redis refuses this node: {', '.join(refused)}"
@@ -447,7 +448,7 @@ class Gateway:
         return written(self.measure())
 
     def measure(self) -> Families:
-        """Measure what is only read when asked for, and return all metrics."""
+        """Update the metrics that are read on request only, and return all metrics."""
         self.vitals.sample()
         measure_node(self.node, self._servers, self.telemetry)
         measure_clock_offset(self._cluster.leases, self.telemetry)
@@ -460,10 +461,10 @@ class Gateway:
         return self.telemetry.collect()
 
     async def read_anew(self) -> None:
-        """Put in force what may change while the node lives, as the files say now.
+        """Apply the present content of all files that can be reloaded.
 
         Raises:
-            StaysOld: Some of it cannot be used; the rest is in force.
+            ReloadFailed: Some of it cannot be used; the rest is in force.
         """
         try:
             await self.reloading.read_anew()
@@ -471,7 +472,7 @@ class Gateway:
             await self.broadcast.send()
 
     def lives(self) -> tuple[Coroutine[None, None, None], ...]:
-        """Return what runs for as long as the node lives."""
+        """Return the background tasks of the node."""
         clock = self.node.clock
         watching = log_status(self.surroundings, self.node, self.telemetry, clock)
         pools = [server.pool for server in self._servers.values() if isinstance(server, OsccServer)]
@@ -480,7 +481,7 @@ class Gateway:
         return self.node.run(), self.scheduler.run(), self.vitals.run(), watching, *forgetting, *balancing
 
     def administration(self, settings: Settings, stopping: StopRequest) -> AdminOperations:
-        """Return what operators may do here; from now on the node does it."""
+        """Return the operations for operators, and register them with the node."""
         made = AdminOperations(
             settings,
             self.node,
@@ -541,7 +542,7 @@ def _audited(
 
 
 def _named(beside: NodeOptions, node: NodeId) -> LineWriter | None:
-    """Let every log line have the node's name and its trace."""
+    """Add the node's name and the trace to every log line."""
     if beside.log is not None:
         beside.log.context = partial(_line_context, node, beside.tracing)
     return beside.log
@@ -583,15 +584,15 @@ async def serving(
     reread: ReadSecrets | None = None,
     log: LineWriter | None = None,
 ) -> AsyncIterator[Addresses]:
-    """Live as one node while the block lasts; then drain, at once when *stopping* is.
+    """Run one node while the block lasts; then drain it, at once when *stopping* is hurried.
 
-    A *supervisor* is informed of reloads. *reread* reads the secrets again when there is one. *log*
-    gets the node's name and traces, and its last lines stand in support bundles.
+    A *supervisor* is informed of reloads. *reread* reads the secrets again when there is one. *log* gets the
+    node's name and traces; its last lines are part of support bundles.
 
     Raises:
         ConfigError: A file that the settings name cannot be used.
-        CannotListen: An address is not to be had.
-        LogOffsLost: The node has ended, and unconfirmed log-offs are in no other node's hands.
+        CannotListen: An address cannot be used.
+        LogOffsLost: The node has ended, and no other node retries its unconfirmed log-offs.
     """
     async with AsyncExitStack() as stack:
         keyring = Keyring(secrets.sealing_keys)
@@ -636,7 +637,7 @@ async def _servers(
 
 
 def _scheduler(clock: Clock, servers: Mapping[str, SiteServer]) -> Scheduler[PhoneSocket]:
-    """Return what gives phones their turns: after links were digested, in the same turn of the loop."""
+    """Return the scheduler of phones: they have their turns after the links, in the same turn of the loop."""
     made: Scheduler[PhoneSocket] = Scheduler(clock)
     for server in servers.values():
         if isinstance(server, OsccServer):
@@ -671,7 +672,7 @@ def _bus(
 
 
 def _may_change(settings: Settings) -> bool:
-    """Return whether there is anything to reload while the node lives."""
+    """Return whether any file can be reloaded while the node runs."""
     files = settings.notices.files, settings.client.certificate, *(site.ca_file for site in settings.sites)
     return any(files) or settings.secrets is not None
 

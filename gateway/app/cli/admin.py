@@ -43,7 +43,7 @@ AdminAnswer = dict[str, Any]
 
 
 class AdminRefused(Exception):  # noqa: N818 - names what happened
-    """The listener did not do what was asked. The message is a sentence."""
+    """The listener refused a request. The message is a sentence."""
 
 
 async def ask_admin(
@@ -54,17 +54,17 @@ async def ask_admin(
     body: Mapping[str, object] | None = None,
     query: Mapping[str, str] | None = None,
 ) -> AdminAnswer:
-    """Ask the listener, and return what it answers.
+    """Send a request to the listener, and return its answer.
 
     Args:
-        admin: Where it is, and the token.
-        method: Of the request.
-        path: Likewise; parts that are data are written by :func:`path_part`.
-        body: What is sent as JSON, if anything.
-        query: What stands behind the path.
+        admin: Its address, and the token.
+        method: The method of the request.
+        path: The path; :func:`path_part` encodes variable parts.
+        body: The JSON body, if there is one.
+        query: The query of the path.
 
     Raises:
-        NotDone: There is no token, no answer came, or it refused.
+        AdminRefused: There is no token, no answer came, or it refused.
     """
     if admin.token is None:
         raise AdminRefused("admin.token is not set, so the admin listener stays closed.")
@@ -84,7 +84,7 @@ async def ask_admin(
         ):
             told: AdminAnswer = await answer.json(content_type=None)
             status = answer.status
-    except (aiohttp.ClientError, OSError, ValueError):  # a timeout is an OSError, no JSON a ValueError
+    except (aiohttp.ClientError, OSError, ValueError):  # a timeout is an OSError, invalid JSON a ValueError
         where = admin.host if socket is not None else f"{admin.host} port {admin.port}"
         raise AdminRefused(f"No admin listener answers at {where}: does the node run?") from None
     if status >= 400:
@@ -93,7 +93,7 @@ async def ask_admin(
 
 
 def path_part(text: str) -> str:
-    """Return *text* as one part of a path."""
+    """Return *text* encoded as one part of a path."""
     return quote(text, safe="")
 
 
@@ -127,7 +127,7 @@ def add_bundle_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_bundle(args: argparse.Namespace) -> int:
-    """Print the bundle, and write it when that is wanted. Returns 0, or 1 when it was not done.
+    """Print the bundle, and write it if requested. Returns 0, or 1 when it was not written.
 
     Raises:
         ConfigError: The configuration cannot be used.
@@ -176,7 +176,7 @@ ShowAnswer = Callable[[AdminAnswer], str]
 
 
 def run_admin(args: argparse.Namespace, act: AdminCall, show: ShowAnswer) -> int:
-    """Do it and print what came of it. Returns 0, or 1 when it was not done, or not everywhere.
+    """Send the request and print the result. Returns 0, or 1 when it was not done on all nodes.
 
     Raises:
         ConfigError: The configuration cannot be used.
@@ -203,7 +203,7 @@ def run_admin(args: argparse.Namespace, act: AdminCall, show: ShowAnswer) -> int
 
 
 def _differing_keys(told: AdminAnswer) -> str:
-    """Return which node has which sealing keys where they differ, else nothing."""
+    """Return the sealing keys of each node if they differ, else nothing."""
     by_node = {each["node"]: " ".join(each["keys"]) for each in told.get("sealing_keys", [])}
     if len(set(by_node.values())) < 2:
         return ""
@@ -239,7 +239,7 @@ def _paged(path: str, what: str) -> AdminCall:
 
 
 def _about(method: str, path: str) -> AdminCall:
-    """Ask about the user or session that the command line names: in *path* it stands for ``{id}``."""
+    """Return a request about the user or session of the command line, which replaces ``{id}`` in *path*."""
 
     async def act(admin: AdminSection, args: argparse.Namespace) -> AdminAnswer:
         return await ask_admin(admin, method, path.replace("{id}", path_part(args.id)))
@@ -248,7 +248,7 @@ def _about(method: str, path: str) -> AdminCall:
 
 
 def _post_options(path: str, *names: str) -> AdminCall:
-    """Return what the options *names* say, as far as they were given."""
+    """Return a request with the options *names*, as far as they were given."""
 
     async def act(admin: AdminSection, args: argparse.Namespace) -> AdminAnswer:
         said = {name: value for name, value in vars(args).items() if name in names and value}
@@ -306,7 +306,7 @@ def _ended(told: AdminAnswer) -> str:
 
 
 def _export(told: AdminAnswer) -> str:
-    """Show the whole export: there is nothing of it to leave out."""
+    """Return the whole export, since no part of it can be left out."""
     return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -456,7 +456,7 @@ _HEADINGS: Final = ("NODE", "VERSION", "PHONES", "LINKS", "ACCEPTS/S", "STATE", 
 
 
 class NodesUnknown(Exception):  # noqa: N818 - names what happened
-    """Neither Redis nor a node can list the nodes that live. The message is a sentence."""
+    """Neither Redis nor a node can list the live nodes. The message is a sentence."""
 
 
 def add_nodes_arguments(parser: argparse.ArgumentParser) -> None:
@@ -466,7 +466,7 @@ def add_nodes_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_nodes(args: argparse.Namespace) -> int:
-    """Print the nodes that live. Returns 0, or 1 when none does or the list cannot be had.
+    """Print the live nodes. Returns 0, or 1 when there is none or the list is not available.
 
     Raises:
         ConfigError: The configuration cannot be used.
@@ -490,7 +490,7 @@ def run_nodes(args: argparse.Namespace) -> int:
 
 
 async def _find_nodes(settings: Settings) -> tuple[NodeRecord, ...]:
-    """Ask Redis, as also works when no node does; a node that is alone is asked itself."""
+    """Read the list from Redis, which needs no node; a single node is asked itself."""
     if settings.bus.url == MEMORY and settings.admin.token is not None:
         return await _from_admin_listener(settings.admin)
     return await live_nodes(settings.bus, settings.secrets, SystemClock())
@@ -513,10 +513,10 @@ async def _from_admin_listener(admin: AdminSection) -> tuple[NodeRecord, ...]:
 
 
 async def live_nodes(bus: BusSection, secrets: SecretsSection | None, clock: Clock) -> tuple[NodeRecord, ...]:
-    """Return the nodes that said lately that they live, in the order of their names.
+    """Return the nodes with a recent record, in the order of their names.
 
     Raises:
-        NoRoll: There is one node only, or Redis does not answer.
+        NodesUnknown: There is one node only, or Redis does not answer.
     """
     if bus.url == MEMORY or secrets is None:
         raise NodesUnknown("bus.url is memory://: that is one node, and only its own metrics show it.")
@@ -539,12 +539,12 @@ async def _from_registry(registry: NodeRegistry, clock: Clock) -> tuple[NodeReco
 
 
 def duplicate_names(nodes: Sequence[NodeRecord]) -> Iterator[str]:
-    """Yield each name that several live nodes have."""
+    """Yield each name that several live nodes share."""
     yield from (name for name, times in Counter(node.node for node in nodes).items() if times > 1)
 
 
 def keys_differ(nodes: Sequence[NodeRecord]) -> bool:
-    """Return whether live nodes have different sealing keys, or another one of them seals."""
+    """Return whether live nodes have different sealing keys, or different first keys."""
     return len({node.sealing_keys for node in nodes if node.sealing_keys}) > 1
 
 
@@ -554,7 +554,7 @@ def nodes_json(nodes: Sequence[NodeRecord]) -> str:
 
 
 def nodes_table(nodes: Sequence[NodeRecord]) -> str:
-    """Return the nodes as a table, a line each below its headings."""
+    """Return the nodes as a table, one line each."""
     return table(_HEADINGS, [_node_row(node) for node in nodes])
 
 

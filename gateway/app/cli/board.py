@@ -1,7 +1,7 @@
 """Board: draw queues and agents of a mirror for a terminal.
 
-Pure: from a mirror, its health and the time to what :mod:`rich` draws. A word or a mark says what matters,
-colour only repeats it. Unknown is "–", never 0. Old data is grey and frozen, and shows its time.
+Pure: it turns a mirror, its health and the time into an object that :mod:`rich` draws. A word or a mark has
+the meaning; colour only repeats it. Unknown is "–", never 0. Old data is grey and frozen, and shows its time.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ STATES: Final = (
     "unknown",
     LOGGED_OFF,
 )
-"""What an agent is doing, the busiest first."""
+"""The activities of an agent, the busiest first."""
 LEVELS: Final = ("action", "attention", "unknown", "ok")
 """The state of a queue, the worst first."""
 
 _OWN: Final = (None, "self")
-"""Actors that need no mention when they chose their next state."""
+"""Actors that are not named as the origin of an agent's next state: the agents themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +61,13 @@ class AgentRow:
     name: str
     state: str
     doing: str
-    """The state in more words: talking, ringing …"""
+    """The state in more detail: talking, ringing …"""
     since_ms: int | None
     ends_at_ms: int | None
-    """When post-processing ends by itself."""
+    """When post-processing ends."""
     reason: str | None
     pending: str | None
-    """What comes when handling ends, and by whom when it was another's wish."""
+    """The state after handling, and who requested it if not the agent."""
     remarks: tuple[str, ...]
 
 
@@ -87,12 +87,12 @@ class Totals:
 
 
 def queue_rows(mirror: Mapping[str, Value]) -> list[QueueRow]:
-    """Return the queues, worst first: level, longest wait, how many wait, how few were answered in time."""
+    """Return the queues, the worst first: by level, longest wait, waiting contacts, and service level."""
     return sorted((_queue(key, value) for key, value in _of_kind(mirror, Kind.QUEUE)), key=_urgency)
 
 
 def agent_rows(mirror: Mapping[str, Value]) -> list[AgentRow]:
-    """Return the agents by state, in each state the one that is in it for longest first."""
+    """Return the agents by state, in each state the longest first."""
     reasons = _reasons(mirror)
     rows = (_agent(key, value, reasons) for key, value in _of_kind(mirror, Kind.AGENT))
     return sorted(
@@ -107,7 +107,7 @@ def agent_rows(mirror: Mapping[str, Value]) -> list[AgentRow]:
 
 
 def totals(queues: list[QueueRow], agents: list[AgentRow]) -> Totals:
-    """Return the figures over all of them."""
+    """Return the figures over all queues and agents."""
     told = [row.waiting for row in queues if row.waiting is not None]
     levels = Counter(row.level for row in queues)
     return Totals(
@@ -172,7 +172,7 @@ def _agent(key: str, value: Value, reasons: Mapping[str, str]) -> AgentRow:
 
 
 def _doing(value: Value) -> tuple[str, str, int | None, int | None]:
-    """Return state, its words, since when, and until when."""
+    """Return the state, its text, since when, and until when."""
     contacts = [contact for contact in _list(value, "handling") if isinstance(contact, Mapping)]
     active = [contact for contact in contacts if contact.get("state") != "post_processing"]
     if active:
@@ -244,7 +244,7 @@ Row = TypeVar("Row", AgentRow, QueueRow)
 
 UNKNOWN: Final = "–"
 WIDE: Final = 100
-"""From so many columns on headings are words."""
+"""Number of columns from which headings are words."""
 _TOP_LINES: Final = 2
 _BANNER_LINES: Final = 3
 _TABLE_LINES: Final = 2
@@ -261,7 +261,7 @@ _HEALTH_MARKS: Final = {"live": ("●", "green"), "stale": ("▲", "yellow"), "d
 
 @dataclass(frozen=True, slots=True)
 class BoardHealth:
-    """Whose board it is and how far it can be believed."""
+    """The user of the board, and the health of its data."""
 
     site: str
     user: str
@@ -280,13 +280,13 @@ class BoardHealth:
 
     @property
     def current(self) -> bool:
-        """Whether what is shown is what is."""
+        """Whether the data is current."""
         return self.connected and self.upstream == "live" and self.ended is None
 
 
 @dataclass(frozen=True, slots=True)
 class _Board:
-    """A frame of the board, drawn to the width that there is."""
+    """A frame of the board, drawn to the available width."""
 
     mirror: Mapping[str, Value]
     health: BoardHealth
@@ -301,7 +301,7 @@ class _Board:
     def _drawn(self, width: int) -> RenderableType:
         queues, agents = queue_rows(self.mirror), agent_rows(self.mirror)
         present = [row for row in agents if row.state != LOGGED_OFF]
-        # old data does not age on: its timers stand where they stood when it was current
+        # old data does not age further: its timers stop at the time when it was current
         at_ms = self.now_ms if self.health.current else self.health.as_of_ms
         banner = _banner(self.health)
         figures = _figures(totals(queues, agents), at_ms, width)
@@ -343,11 +343,11 @@ def board(
 
     Args:
         mirror: What the gateway sent.
-        health: How far it can be believed.
+        health: The health of the data.
         now_ms: The gateway's clock; None when it is not known.
-        zone: In which times are shown; None: the machine's.
-        lines: How many lines there are; None: as many as it takes.
-        footer: What stands below it all, in a line or several.
+        zone: The time zone of shown times; None: the machine's.
+        lines: Number of lines; None: as many as needed.
+        footer: Text at the bottom, of one or more lines.
     """
     return _Board(mirror, health, now_ms, zone, lines, footer)
 
@@ -416,7 +416,7 @@ def _figures(figures: Totals, at_ms: int | None, width: int) -> list[Text]:
 
 
 def _flow(label: str, pieces: list[Text], width: int) -> list[Text]:
-    """Put *pieces* beside each other, below each other where the line ends, none of them broken."""
+    """Put *pieces* beside each other, and below each other at the end of a line, without breaking one."""
     lines = [Text(label, no_wrap=True, overflow="ellipsis")]
     for piece in pieces:
         if lines[-1].cell_len + piece.cell_len > width:
@@ -491,13 +491,13 @@ def _table() -> Table:
 
 
 def _section(table: Table, left: int) -> list[RenderableType]:
-    """Return a table with space above it, and how many rows are left out."""
+    """Return a table with space above it, and the number of omitted rows."""
     more = [Text(f"… and {left} more", "dim")] if left else []
     return [Text(), table, *more]
 
 
 def _fitting(rows: list[Row], lines: int) -> tuple[list[Row], int]:
-    """Return the rows that *lines* hold and how many are left out; that they are takes a line too."""
+    """Return the rows that fit into *lines*, and the number of omitted ones, which takes a line, too."""
     if len(rows) <= lines:
         return rows, 0
     shown = rows[: max(0, lines - 1)]
@@ -505,7 +505,7 @@ def _fitting(rows: list[Row], lines: int) -> tuple[list[Row], int]:
 
 
 def _shares(queues: int, agents: int, room: int | None) -> tuple[int, int]:
-    """Share the lines that there are: queues get what agents leave, and half of it in any case."""
+    """Share the lines: queues get the lines that agents do not need, and at least half."""
     if room is None:
         return queues, agents
     for_queues = min(queues, max(room // 2, room - agents))
@@ -544,5 +544,5 @@ def _clock(at_ms: int | None, zone: tzinfo | None) -> str:
 
 
 def _printable(text: str) -> str:
-    """Return *text* without what a terminal would obey."""
+    """Return *text* without control characters."""
     return "".join(char if char.isprintable() else "·" for char in text)

@@ -58,7 +58,7 @@ _DAY_S: Final = 86_400
 
 
 class SiteCheck(NamedTuple):
-    """What became of asking a site, a sentence each; None: there is nothing to say."""
+    """The result of a query of a site, one sentence each; None: nothing to report."""
 
     told: str | None = None
     advice: str | None = None
@@ -66,14 +66,14 @@ class SiteCheck(NamedTuple):
 
 
 class _Handshake(NamedTuple):
-    """What a handshake showed: why it failed, or when the certificate ends."""
+    """The result of a handshake: why it failed, or when the certificate ends."""
 
     trouble: str | None = None
     ends_at_s: float | None = None
 
 
 async def check_site(place: int, site: SiteSection, clock: Clock) -> SiteCheck:
-    """Ask the site which server it is; bounded in time.
+    """Query the site for its version; bounded in time.
 
     Raises:
         ConfigError: Its file of authorities cannot be used.
@@ -123,7 +123,7 @@ async def _ask_asterisk(
 
 
 def _asterisk_advices(site: str, server: AsteriskServer, people: PeopleFile) -> Iterator[str]:
-    """Yield what an Asterisk that was read does not have, and the configuration wants."""
+    """Yield what the configuration needs and the Asterisk does not have."""
     monitor = server.monitor
     missing = [name for name in _AMI_WANTED if not monitor.may(name)]
     if missing:
@@ -164,7 +164,7 @@ def _expiry_advice(site: SiteSection, shown: _Handshake, clock: Clock) -> str | 
 
 
 async def _handshake(site: SiteSection, context: ssl.SSLContext, clock: Clock) -> _Handshake:
-    """Shake hands and hang up. What is no matter of TLS is left to the next check."""
+    """Do a TLS handshake and disconnect. Faults other than TLS are found by the next check."""
     parts = urlsplit(site.url)
     port = _HTTPS_PORT if parts.scheme == "https" else AMI_TLS_PORT
     with suppress(OSError, TimeoutError):
@@ -172,7 +172,7 @@ async def _handshake(site: SiteSection, context: ssl.SSLContext, clock: Clock) -
             try:
                 _, writer = await asyncio.open_connection(parts.hostname, parts.port or port, ssl=context)
             except ssl.SSLCertVerificationError as error:
-                # the library's own word for what it does not accept; nothing that the server wrote
+                # the library's own words for the fault; no text of the server
                 return _Handshake(str(error.verify_message).rstrip("."))
             except ssl.SSLError:
                 return _Handshake("no version or cipher of TLS is supported by both, or this port has no TLS")
@@ -251,7 +251,7 @@ def file_faults(settings: Settings, wall_ms: int) -> Iterator[str]:
 
 
 def strange_hosts(settings: Settings) -> Iterator[str]:
-    """Yield a sentence per listener whose address is not of this machine."""
+    """Yield a sentence per listener whose address does not belong to this machine."""
     for name, host in (("client.host", settings.client.host), ("ops.host", settings.ops.host)):
         try:
             found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -275,7 +275,7 @@ def _is_of_this_machine(family: int, address: tuple[object, ...]) -> bool:
 
 
 def client_file_faults(settings: Settings) -> Sequence[str]:
-    """Return a sentence per fault that keeps the listener from TLS."""
+    """Return a sentence per fault that prevents TLS at the listener."""
     try:
         client_context(settings.client)
     except ConfigError as error:
@@ -284,21 +284,21 @@ def client_file_faults(settings: Settings) -> Sequence[str]:
 
 
 def listener_certificate_problems(settings: Settings, wall_ms: int) -> list[CertificateProblem]:
-    """Return what phones would not accept of the listener's certificate, and what is worth a thought."""
+    """Return the faults of the listener's certificate for phones, and advice about it."""
     try:
         pair = read_pair(settings.client)
         return [] if pair is None else list(certificate_problems(settings.client, pair, wall_ms))
     except ConfigError:
-        return []  # it cannot be read at all, which is reported of the file
+        return []  # an unreadable file is reported as a fault of the file
 
 
 def uncovered_hosts(settings: Settings, hosts: Sequence[str]) -> Iterator[str]:
-    """Yield a sentence per host of *hosts* for which the listener's certificate is not."""
+    """Yield a sentence per host in *hosts* that the listener's certificate does not cover."""
     try:
         pair = read_pair(settings.client)
         chain = None if pair is None else chain_of(settings.client, pair)
     except ConfigError:
-        return  # it cannot be read at all, which is reported of the file
+        return  # an unreadable file is reported as a fault of the file
     for host in hosts:
         if chain is None:
             yield f"client.certificate is not set, so whether it is for {host} can be asked of a proxy only."
@@ -307,7 +307,7 @@ def uncovered_hosts(settings: Settings, hosts: Sequence[str]) -> Iterator[str]:
 
 
 def describe_certificate(settings: Settings) -> str | None:
-    """Return for whom and until when the listener's certificate is; None without one that can be read."""
+    """Return the names and the end of the listener's certificate; None without a readable one."""
     try:
         pair = read_pair(settings.client)
         return None if pair is None else describe_chain(chain_of(settings.client, pair))
@@ -326,7 +326,7 @@ async def check_reachable(settings: Settings, clock: Clock) -> list[str]:
 
 
 async def check_sites(settings: Settings, clock: Clock) -> list[str]:
-    """Ask each site which server it is; print those that answer, return a sentence per one that does not."""
+    """Query each site; print those that answer, return a sentence per one that does not."""
     async with asyncio.TaskGroup() as group:
         asked = [
             group.create_task(check_site(place, site, clock)) for place, site in enumerate(settings.sites)
@@ -341,7 +341,7 @@ async def check_sites(settings: Settings, clock: Clock) -> list[str]:
 
 
 def setting_advices(settings: Settings, wall_ms: int) -> Iterator[str]:
-    """Yield what is allowed and yet worth a thought."""
+    """Yield advice about settings that are allowed."""
     if settings.secrets is None:
         yield "[secrets] is not set: sessions end with the process; make them with `oscc-gateway keys`."
     if settings.client.insecure:
@@ -358,7 +358,7 @@ def setting_advices(settings: Settings, wall_ms: int) -> Iterator[str]:
 
 
 def asterisk_advices(settings: Settings) -> Iterator[str]:
-    """Yield what is worth a thought of sites that are an Asterisk."""
+    """Yield advice about sites that are an Asterisk."""
     for site in settings.sites:
         if site.asterisk is None:
             continue
@@ -370,7 +370,7 @@ def asterisk_advices(settings: Settings) -> Iterator[str]:
         try:
             mode = site.asterisk.people_file.stat().st_mode
         except OSError:
-            continue  # that it cannot be read is a fault
+            continue  # an unreadable file is reported as a fault
         if mode & 0o077:
             yield (
                 f"Site {site.id}: others on this machine may read the file of people "
@@ -476,7 +476,7 @@ def add_person_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_person(args: argparse.Namespace) -> int:
-    """Print the entry. The password is asked for, or taken from the environment. Returns the exit code.
+    """Print the entry. The password is typed, or taken from the environment. Returns the exit code.
 
     Raises:
         ConfigError: The entry would not be valid, or the password is too short.
@@ -507,7 +507,7 @@ def run_person(args: argparse.Namespace) -> int:
 
 
 def person_advices(person: Person) -> Iterator[str]:
-    """Yield what is missing before the person can use an app; the entry is valid without it."""
+    """Yield what the person still needs to use an app; the entry is valid without it."""
     if not (person.supervisor or person.agent):
         yield f"{person.login} may use no app: add --supervisor, --agent or both."
     if person.supervisor and not person.sees:

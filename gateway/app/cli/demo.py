@@ -52,7 +52,7 @@ from gateway.upstream.asterisk.people import hash_password
 SITE: Final = "demo"
 BOARD_USER: Final = "supervisor1"
 PLAIN_REFRESH_S: Final = 5.0
-"""How often a board is printed where it cannot be drawn in place."""
+"""Interval in which a board is printed where it cannot be drawn in place."""
 
 _INTRODUCTION: Final = """\
 A simulated contact centre: {agents} agents, {queues} queues, {upstream}
@@ -85,7 +85,7 @@ def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_common_arguments(parser: argparse.ArgumentParser, door: str) -> None:
-    """Add the options of every demonstration; *door* is the address that people connect to."""
+    """Add the options of every demonstration; *door* is the name of the address to connect to."""
     parser.add_argument(
         "--port", type=int, default=8080, help=f"port of {door}; 0: any free one; default 8080"
     )
@@ -153,7 +153,7 @@ def demo_settings(upstream: str, port: int) -> Settings:
 def board_options(
     center: SimulatorSettings, addresses: wiring.Addresses, for_s: float | None, lines: int | None = None
 ) -> WatchOptions:
-    """Return the user whose board is shown: the supervisor who sees everything."""
+    """Return the options of the board: for the supervisor who sees everything."""
     return WatchOptions(
         addresses.client,
         BOARD_USER,
@@ -167,7 +167,7 @@ def board_options(
 
 
 def introduction(center: SimulatorSettings, upstream: str, addresses: wiring.Addresses) -> str:
-    """Return the introduction for a person who starts it."""
+    """Return the introduction for the user who starts it."""
     return _INTRODUCTION.format(
         program=program_name(),
         agents=center.agents,
@@ -206,7 +206,7 @@ Log on with password demo:
 
 
 class DemoSite(NamedTuple):
-    """An Asterisk, and what is said of it."""
+    """An Asterisk, and its text in the introduction."""
 
     url: str
     settings: AsteriskSection
@@ -273,7 +273,7 @@ async def run_asterisk_demo(args: argparse.Namespace, secrets: SecretsSection) -
 
 
 def real_asterisk(args: argparse.Namespace) -> DemoSite:
-    """Return the real Asterisk that the command line names.
+    """Return the real Asterisk of the command line.
 
     Raises:
         ConfigError: Its people or its secret are missing.
@@ -356,7 +356,7 @@ def _asterisk_demo_settings(place: DemoSite, port: int) -> Settings:
 
 
 def run_simulate(args: argparse.Namespace) -> int:
-    """Be an OSCC-E Server until SIGTERM or SIGINT. Returns the exit code."""
+    """Run as an OSCC-E Server until SIGTERM or SIGINT. Returns the exit code."""
     try:
         settings = settings_from(args)
     except ValueError as error:
@@ -400,18 +400,18 @@ COMMANDS: Final = {
 
 
 ENDED_WITHIN_S: Final = 10.0
-"""How long a process that was asked to end may take, before it is killed."""
+"""How long a process may take to end before it is killed."""
 
 
 class ChildProcess:
-    """A process that can be started again after its end, and that ends when this process does.
+    """A process that can be started again, and that ends when this process ends.
 
-    It has a session of its own, so that Ctrl-C in the terminal reaches its parent only.
+    It has its own session, so that Ctrl-C in the terminal reaches its parent only.
 
     Args:
-        name: As people call it.
+        name: Its name for users.
         command: The program and its arguments.
-        log: The file to which it writes what it says.
+        log: The file for its output.
         environ: Its variables; None: those of this process.
     """
 
@@ -445,7 +445,7 @@ class ChildProcess:
             )
 
     def ask(self) -> None:
-        """Ask it to end, by SIGTERM."""
+        """Send it SIGTERM."""
         self._send(signal.SIGTERM)
 
     async def kill(self) -> None:
@@ -455,7 +455,7 @@ class ChildProcess:
             await self._process.wait()
 
     async def end(self, clock: Clock) -> None:
-        """Ask it to end, and again, in a hurry; kill it when it does not."""
+        """Send SIGTERM, then again to hurry it; kill it when it does not end."""
         self.ask()
         self.ask()
         if self._process is not None:
@@ -478,7 +478,7 @@ def free_port() -> int:
 
 
 def _die_with_parent() -> tuple[str, ...]:
-    """Let a process end with the one that started it, however that one ends."""
+    """Have a process end with its parent, however the parent ends."""
     return ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()
 
 
@@ -507,7 +507,7 @@ class RedisUnavailable(Exception):  # noqa: N818 - names what happened
 
 
 class RedisProgram(NamedTuple):
-    """A server's program, and where it was found."""
+    """The program of a server, and where it was found."""
 
     path: Path
     where: str
@@ -517,14 +517,14 @@ def find_redis(
     which: Callable[[str], str | None] | None = None,
     find_spec: Callable[[str], ModuleSpec | None] | None = None,
 ) -> RedisProgram:
-    """Return the server that this machine has.
+    """Return the Redis program of this machine.
 
     Args:
         which: Finds a program; on the PATH when None.
         find_spec: Finds a package; of this environment when None.
 
     Raises:
-        NoRedis: It has none; says how to get one.
+        RedisUnavailable: There is none. The message says how to get one.
     """
     for name in ON_PATH:
         found = (which or shutil.which)(name)
@@ -542,11 +542,11 @@ def find_redis(
 
 
 class LocalRedis:
-    """A Redis of this machine's loopback, that keeps nothing and asks for a password of its own.
+    """A Redis on the loopback that stores nothing on disk and requires its own password.
 
     Args:
-        program: Whose.
-        folder: For its configuration, which holds the password, and its log.
+        program: The program of the server.
+        folder: For its configuration, which contains the password, and its log.
     """
 
     def __init__(self, program: RedisProgram, folder: Path) -> None:
@@ -560,10 +560,10 @@ class LocalRedis:
         self.child: Final = ChildProcess("redis", (str(program.path), str(path)), folder / "redis.log")
 
     async def start(self, clock: Clock) -> None:
-        """Start it, unless it runs; returns when it takes connections.
+        """Start it, unless it runs; return when it accepts connections.
 
         Raises:
-            NoRedis: It ended, or does not take any.
+            RedisUnavailable: It ended, or accepts no connections.
         """
         await self.child.start()
         give_up_at = clock.now() + STARTED_WITHIN_S

@@ -1,4 +1,4 @@
-"""Command ``demo-cluster``: three nodes and their Redis, each a process of its own, to kill and restart.
+"""Command ``demo-cluster``: three nodes and a Redis, each in its own process, to be killed and restarted.
 
 A small load balancer in front of them carries each connection to the next node that accepts it.
 """
@@ -49,15 +49,15 @@ _CONNECT_S: Final = 1.0
 
 
 class BalancerTarget(NamedTuple):
-    """A node that takes connections."""
+    """A node that accepts connections."""
 
     name: str
     port: int
-    """On this machine."""
+    """The port, on this machine."""
 
 
 class _NodeConnection(NamedTuple):
-    """A connection that a node took."""
+    """A connection that a node accepted."""
 
     name: str
     reader: asyncio.StreamReader
@@ -65,9 +65,9 @@ class _NodeConnection(NamedTuple):
 
 
 class LoadBalancer:
-    """Carries connections to nodes of this machine, in turn.
+    """Forwards connections to nodes of this machine, in turn.
 
-    Invariant: a connection stays with the node that took it, and ends when either side ends it.
+    Invariant: a connection stays with the node that accepted it, and ends when either side ends it.
 
     Args:
         targets: Returns the nodes that may be tried now.
@@ -83,12 +83,12 @@ class LoadBalancer:
         self._turn = 0
 
     def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Carry one connection to its end; without a node that takes it, it is closed at once."""
+        """Forward one connection until its end; it is closed at once if no node accepts it."""
         if not spawn(self._tasks, self._carry(reader, writer)):
             writer.transport.abort()
 
     async def run(self) -> None:
-        """Carry what is taken until cancelled; then every connection ends."""
+        """Forward connections until cancelled; then every connection ends."""
         try:
             async with asyncio.TaskGroup() as self._tasks:
                 await asyncio.Event().wait()
@@ -133,7 +133,7 @@ class LoadBalancer:
 
 @asynccontextmanager
 async def open_balancer(door: LoadBalancer, port: int) -> AsyncIterator[int]:
-    """Have *door* listen while the block lasts; yields its port, which is any free one for 0.
+    """Have *door* listen while the block lasts; yield its port, which is a free one for 0.
 
     Raises:
         CannotListen: The port is taken.
@@ -153,7 +153,7 @@ async def open_balancer(door: LoadBalancer, port: int) -> AsyncIterator[int]:
 
 
 async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    """Carry bytes until either side ends."""
+    """Copy bytes until either side ends."""
     with suppress(OSError):
         while chunk := await source.read(_CHUNK_BYTES):
             if sink.is_closing():  # uvloop refuses to write to a closed transport
@@ -175,7 +175,7 @@ async def _abort(writer: asyncio.StreamWriter) -> None:
 
 VERBS: Final = ("kill", "stop", "start")
 STATE_EVERY_S: Final = 0.25
-"""How often the state of each node is requested."""
+"""Interval in which the state of each node is requested."""
 _ANSWER_S: Final = 1.0
 
 DOWN, STARTING, READY, DRAINING = "down", "starting", "ready", "draining"
@@ -186,7 +186,7 @@ class NodeProcess:
     """One node of the demonstration.
 
     Args:
-        name: As other nodes call it.
+        name: Its name for other nodes.
         config: The file that all nodes share.
         folder: For its log.
     """
@@ -227,7 +227,7 @@ class DemoProcesses:
 
     Args:
         nodes: The nodes.
-        redis: What they share.
+        redis: Their Redis.
         clock: Time.
     """
 
@@ -242,21 +242,21 @@ class DemoProcesses:
         return {child.name: child for child in (*(node.child for node in self.nodes), self.redis.child)}
 
     def targets(self) -> list[BalancerTarget]:
-        """Return the nodes that take phones."""
+        """Return the nodes that accept phones."""
         return [BalancerTarget(node.name, node.port) for node in self.nodes if node.state == READY]
 
     async def start(self) -> None:
         """Start all of them.
 
         Raises:
-            NoRedis: The Redis does not start.
+            RedisUnavailable: The Redis does not start.
         """
         await self.redis.start(self._clock)
         for node in self.nodes:
             await node.child.start()
 
     async def run(self) -> None:
-        """Look after the nodes until cancelled."""
+        """Request the state of the nodes until cancelled."""
         timeout = aiohttp.ClientTimeout(total=_ANSWER_S)
         async with aiohttp.ClientSession(timeout=timeout) as http:
             while True:
@@ -272,10 +272,10 @@ class DemoProcesses:
             await child.end(self._clock)
 
     async def act(self, verb: str, name: str) -> str:
-        """Apply one action of the keyboard to a process; return a sentence that says what was done.
+        """Apply one action of the keyboard to a process; return a sentence about the result.
 
         Raises:
-            ValueError: There is no such process or act, or it cannot be done; with a sentence.
+            ValueError: There is no such process or action, or it is not possible now; with a sentence.
         """
         child = self.children.get(name)
         if child is None or verb not in VERBS:
@@ -292,7 +292,7 @@ class DemoProcesses:
         return f"{name} was asked to end (kill {pid}): it sends its phones elsewhere first."
 
     def line(self, here: str | None) -> str:
-        """Return the state of all, in a line; *here* is the node that serves the board."""
+        """Return the state of all processes in one line; *here* is the node that serves the board."""
         parts = [
             f"{_process_text(node.child, node.state)}{' (board)' if node.name == here else ''}"
             for node in self.nodes
@@ -329,18 +329,18 @@ LINE_BYTES: Final = 200
 CONTROL_TIMEOUT_S: Final = 15.0
 
 DemoAct = Callable[[str, str], Coroutine[None, None, str]]
-"""Does a verb to a name; returns or raises, as ValueError, what to say."""
+"""Applies a verb to a name; returns a sentence, or raises one as ValueError."""
 
 
 class NoDemoRunning(Exception):  # noqa: N818 - names what happened
-    """No demonstration runs that could be asked. The message is a sentence."""
+    """No demonstration runs. The message is a sentence."""
 
 
 def control_path(port: int) -> Path:
-    """Return the control address of the demonstration whose load balancer has *port*; makes the folder.
+    """Return the control address of the demonstration at the load balancer's *port*; make its folder.
 
     Raises:
-        CannotListen: The folder is another user's.
+        CannotListen: The folder belongs to another user.
     """
     parent = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
     folder = Path(parent) / f"oscc-gateway-demo-{os.getuid()}"
@@ -352,7 +352,7 @@ def control_path(port: int) -> Path:
 
 @asynccontextmanager
 async def control_socket(path: Path, act: DemoAct) -> AsyncIterator[None]:
-    """Let *act* be asked for at *path* while the block lasts.
+    """Accept requests for *act* at *path* while the block lasts.
 
     Raises:
         CannotListen: The path cannot be used.
@@ -392,10 +392,10 @@ def _remove_path(path: Path) -> None:
 
 
 async def ask_demo(path: Path, verb: str, name: str) -> tuple[bool, str]:
-    """Ask the demonstration at *path*; returns whether it was done, and a sentence.
+    """Send a request to the demonstration at *path*; return whether it was done, and a sentence.
 
     Raises:
-        NoDemo: None runs there, or it does not answer.
+        NoDemoRunning: None runs there, or it does not answer.
     """
     try:
         async with asyncio.timeout(CONTROL_TIMEOUT_S):
@@ -467,7 +467,7 @@ class DemoFailed(Exception):  # noqa: N818 - names what happened
 
 
 class DemoCluster(NamedTuple):
-    """What runs."""
+    """The parts of a running demonstration."""
 
     crew: DemoProcesses
     folder: Path
@@ -486,7 +486,7 @@ def add_demo_cluster_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_demo_cluster(args: argparse.Namespace) -> int:
-    """Run the demo until its end is asked for, or act on the one that runs. Returns the exit code."""
+    """Run the demo until its end is requested, or act on a running one. Returns the exit code."""
     try:
         if args.verb is not None:
             return _run_verb(args.port, args.verb, args.name or "")
@@ -542,7 +542,7 @@ async def running_cluster(
 
     Raises:
         CannotListen: The port of the load balancer is taken.
-        NoRedis: The Redis does not start.
+        RedisUnavailable: The Redis does not start.
     """
     clock = SystemClock()
     async with AsyncExitStack() as stack:
@@ -565,7 +565,7 @@ async def running_cluster(
 
 
 async def _all_ready(crew: DemoProcesses, stopping: StopRequest, clock: SystemClock) -> bool:
-    """Return whether all nodes take phones; False when the end was asked for before."""
+    """Return whether all nodes accept phones; False when the end was requested before."""
     give_up_at = clock.now() + READY_WITHIN_S
     while any(node.state != READY for node in crew.nodes):
         if stopping.asked.is_set():
@@ -579,7 +579,7 @@ async def _all_ready(crew: DemoProcesses, stopping: StopRequest, clock: SystemCl
 
 
 def cluster_configuration(bus: str, upstream: str, secrets: SecretsSection) -> str:
-    """Return the file that all nodes share."""
+    """Return the configuration file that all nodes share."""
     block = write_block(secrets.sealing_keys, secrets.pseudonym_key)
     return _NODE_CONFIGURATION.format(bus=bus, upstream=upstream, secrets=block, site=SITE)
 
@@ -587,7 +587,7 @@ def cluster_configuration(bus: str, upstream: str, secrets: SecretsSection) -> s
 def cluster_board_options(
     center: SimulatorSettings, stage: DemoCluster, for_s: float | None, lines: int | None = None
 ) -> WatchOptions:
-    """Return the user whose board is shown, the supervisor who sees everything, through a port of its own."""
+    """Return the options of the board: for the supervisor who sees everything, through its own port."""
     return WatchOptions(
         stage.board_url,
         BOARD_USER,
@@ -601,7 +601,7 @@ def cluster_board_options(
 
 
 def cluster_footer(center: SimulatorSettings, stage: DemoCluster) -> str:
-    """Return what stands below the board: the state of the processes, and what can be done to them."""
+    """Return the text below the board: the state of the processes, and the possible actions."""
     here = stage.board_door.last
     return "\n".join(
         [
@@ -613,7 +613,7 @@ def cluster_footer(center: SimulatorSettings, stage: DemoCluster) -> str:
 
 
 def cluster_introduction(center: SimulatorSettings, stage: DemoCluster, program: RedisProgram) -> str:
-    """Return the introduction for a person who starts it."""
+    """Return the introduction for the user who starts it."""
     crew = stage.crew
     return _CLUSTER_INTRODUCTION.format(
         program=program_name(),

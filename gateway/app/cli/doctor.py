@@ -1,7 +1,7 @@
-"""Commands ``doctor`` and ``size``: is this machine fit for a node, and how many nodes do phones need?
+"""Commands ``doctor`` and ``size``: whether this machine fits a node, and the nodes for a number of phones.
 
-``doctor`` checks more than ``check-config`` does, and only what can be seen from this machine. ``size``
-calculates from measured figures.
+``doctor`` makes more checks than ``check-config``, but only those that this machine allows. ``size`` computes
+from measured figures.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _PROXY_ADVICE: Final = (
     f"({_PROXY_SETTINGS}). `oscc-gateway doctor --through URL` tries it while the node is stopped."
 )
 SPARE_FILES: Final = 200
-"""Beside phones and links: listeners, Redis, HTTP to the sites, logs."""
+"""Descriptors besides phones and links: listeners, Redis, HTTP to the sites, logs."""
 _PROC: Final = Path("/proc/sys")
 _SYNCHRONISED: Final = (
     Path("/run/systemd/timesync/synchronized"),
@@ -64,23 +64,23 @@ _SYNCHRONISED: Final = (
 
 
 class RunningNode(NamedTuple):
-    """A process of ``serve`` on this machine, and how many files its service lets it open."""
+    """A process of ``serve`` on this machine, and the file limit of its service."""
 
     pid: int
     files: int
 
 
 class MachineLimits(NamedTuple):
-    """The kernel's value; None where there is none."""
+    """Limits of the kernel; None where there is none."""
 
     files: int
-    """How many this process may open, once it has asked for all it may have: as many as its shell."""
+    """File limit of this process, once raised to its maximum: that of its shell."""
     somaxconn: int | None
     syn_backlog: int | None
     is_time_kept: bool
-    """Whether a service is seen that keeps the clock right."""
+    """Whether a service that sets the clock was found."""
     nodes: tuple[RunningNode, ...] = ()
-    """Nodes that run here, as far as this user may look at them."""
+    """Nodes that run here, as far as this user may see them."""
 
 
 def add_doctor_arguments(parser: argparse.ArgumentParser) -> None:
@@ -111,7 +111,7 @@ def _hold_s(text: str) -> float:
 
 
 def run_doctor(args: argparse.Namespace) -> int:
-    """Print what was checked, and a sentence per fault or advice. Returns 0, or 1 with a fault.
+    """Print the results, and a sentence per fault or advice. Returns 0, or 1 with a fault.
 
     Raises:
         ConfigError: The configuration cannot be used.
@@ -138,7 +138,7 @@ def run_doctor(args: argparse.Namespace) -> int:
 
 
 def machine_faults(machine: MachineLimits, settings: Settings) -> Iterator[str]:
-    """Yield what a node on *machine* would run into."""
+    """Yield the faults of *machine* for a node."""
     needed = settings.limits.connections * 2 + SPARE_FILES
     asks = (
         f"but limits.connections = {settings.limits.connections} needs {needed} (a phone and its user's link "
@@ -159,7 +159,7 @@ def machine_faults(machine: MachineLimits, settings: Settings) -> Iterator[str]:
 
 
 def machine_advices(machine: MachineLimits) -> Iterator[str]:
-    """Yield what is worth a thought."""
+    """Yield advice about *machine*."""
     for name, value in (("somaxconn", machine.somaxconn), ("tcp_max_syn_backlog", machine.syn_backlog)):
         if value is not None and value < BACKLOG:
             where = "net.core" if name == "somaxconn" else "net.ipv4"
@@ -172,7 +172,7 @@ def machine_advices(machine: MachineLimits) -> Iterator[str]:
 
 
 def this_machine() -> MachineLimits:
-    """Return what this machine's kernel says."""
+    """Return the limits of this machine."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return MachineLimits(
         sys.maxsize if hard == resource.RLIM_INFINITY else hard,
@@ -184,7 +184,7 @@ def this_machine() -> MachineLimits:
 
 
 def running_nodes(proc: Path) -> Iterator[RunningNode]:
-    """Yield the nodes among the processes of *proc* that this user may look at."""
+    """Yield the nodes among the processes of *proc* that this user may see."""
     for folder in sorted(proc.glob("[0-9]*")):
         try:
             words = (folder / "cmdline").read_bytes().split(b"\0")
@@ -218,7 +218,7 @@ def _number(path: Path) -> int | None:
 
 
 class ProxyCheck(NamedTuple):
-    """Result of holding a quiet WebSocket through a proxy: one sentence."""
+    """Result of holding an idle WebSocket through a proxy: one sentence."""
 
     told: str | None = None
     fault: str | None = None
@@ -227,7 +227,7 @@ class ProxyCheck(NamedTuple):
 async def check_proxies(
     settings: Settings, urls: Sequence[str], hold_s: float, clock: Clock
 ) -> list[ProxyCheck]:
-    """Listen in the node's place, and hold a quiet WebSocket through each of *urls* at the same time."""
+    """Listen in the node's place, and hold an idle WebSocket through each of *urls* at the same time."""
     mark = token_hex(8)
     app, ops = web.Application(), web.Application()
     app.router.add_get(STREAM_PATH, _quiet_stream(mark))
@@ -249,7 +249,7 @@ async def check_proxies(
 async def hold_quiet(
     http: aiohttp.ClientSession, url: str, mark: str, hold_s: float, clock: Clock
 ) -> ProxyCheck:
-    """Hold one quiet WebSocket through *url* for *hold_s*, then send one message each way.
+    """Hold one idle WebSocket through *url* for *hold_s*, then send one message each way.
 
     Args:
         http: Connects.
@@ -285,7 +285,7 @@ async def _open_stream(
 
 
 async def _is_cut(stream: aiohttp.ClientWebSocketResponse, hold_s: float, clock: Clock) -> bool:
-    """Return whether anything ends the silence before *hold_s* have passed."""
+    """Return whether the connection ends before *hold_s* have passed."""
     with suppress(TimeoutError):
         async with clock.timeout(hold_s):
             await stream.receive()
@@ -316,7 +316,7 @@ def _quiet_stream(mark: str) -> Callable[[web.Request], Awaitable[web.StreamResp
 
 
 async def _healthy(request: web.Request) -> web.Response:  # noqa: ARG001 - a handler's signature
-    """Answer the proxy's health checks as a node that is ready does."""
+    """Answer the proxy's health checks like a ready node."""
     return web.Response(text="ok\n")
 
 
@@ -330,32 +330,32 @@ PHONE_TLS_KB: Final = 72.25
 USER_KB: Final = 78.0
 """Memory of a user with a link: 5,000 users take 487 MB."""
 WATCHED_UPDATE_S: Final = 7.9e-6
-"""CPU time of an update to a Dashboard, of the largest site."""
+"""CPU time of an update to a Dashboard, at the largest site."""
 WATCHED_PER_S: Final = 175.0
-"""Updates a second to a Dashboard there: 5 readings a second of 35 elements."""
+"""Updates per second to a Dashboard there: 5 readings per second of 35 elements."""
 OWN_UPDATE_S: Final = 90.2e-6
-"""CPU time of an update that comes over a user's own link alone."""
+"""CPU time of an update that comes over one user's own link only."""
 OWN_PER_S: Final = 1.0
-"""Updates a second to a Remote Assistant: their own state and the queues that they serve."""
+"""Updates per second to a Remote Assistant: its own state and its queues."""
 PHONES_MAX: Final = 19_500
 USERS_MAX: Final = 5_000
-"""The most phones and users of one node that were measured."""
+"""Highest numbers of phones and users of one node that were measured."""
 REDIS_USER_BYTES: Final = 464
 RENEWALS_PER_S: Final = 7_000
-"""Renewals of leases a second that one Redis did on the same machine: docs/operations.md."""
+"""Renewals of leases per second of one Redis on the same machine: docs/operations.md."""
 
 # ---- chosen ----
 
 CPU_SHARE: Final = 0.6
-"""Of a core, when one node is missing: the rest is for bursts."""
+"""Highest use of a core while one node is missing: the rest is for bursts."""
 MEMORY_SHARE: Final = 0.6
-"""Of a node's limit of memory, when one node is missing."""
+"""Highest use of a node's memory limit while one node is missing."""
 DRAIN_MIN_S: Final = int(LimitsSection().drain_s)
 LOG_ONS_PER_S: Final = float(LimitsSection().log_ons_per_s)
 
 
 class Wanted(NamedTuple):
-    """What a gateway is to carry."""
+    """The load that a gateway has to carry."""
 
     phones: int
     users: int
@@ -365,7 +365,7 @@ class Wanted(NamedTuple):
 
 
 class Sizing(NamedTuple):
-    """Nodes, what each carries, and what to set. Figures of a node hold while one node is missing."""
+    """The result: nodes, the load of each, and settings. Figures of a node hold while one node is missing."""
 
     nodes: int
     phones: int
@@ -382,7 +382,7 @@ class Sizing(NamedTuple):
 
 
 def size(wanted: Wanted) -> Sizing:
-    """Return the fewest nodes that carry *wanted* while one of them is missing; two at least."""
+    """Return the fewest nodes that carry *wanted* while one of them is missing; at least two."""
     cores = (
         wanted.dashboards * WATCHED_PER_S * WATCHED_UPDATE_S
         + (wanted.users - wanted.dashboards) * OWN_PER_S * OWN_UPDATE_S
@@ -414,17 +414,17 @@ def size(wanted: Wanted) -> Sizing:
 
 
 def _drain_s(wanted: Wanted, staying: int) -> float:
-    """Return how long a node needs to give its users away: docs/operations.md, *Stop it*."""
+    """Return how long a node needs to give its users to others: docs/operations.md, *Stop it*."""
     return wanted.users / staying / wanted.log_ons_per_s
 
 
 def _nodes_for_drain(wanted: Wanted) -> int:
-    """Return how many nodes must stay so that a drain ends within the longest that can be set."""
+    """Return how many nodes must remain for a drain to end within the longest allowed time."""
     return math.ceil(wanted.users / wanted.log_ons_per_s / _most("drain_s"))
 
 
 def _most(setting: str) -> float:
-    """Return the largest value that a setting of ``[limits]`` may have."""
+    """Return the upper bound of a setting of ``[limits]``."""
     (bound,) = [one for one in LimitsSection.model_fields[setting].metadata if isinstance(one, Le)]
     return float(bound.le)  # type: ignore[arg-type]  # a number's bound is a number
 
@@ -501,7 +501,7 @@ def _count_or_none(text: str) -> int:
 
 
 def _pace(text: str) -> float:
-    """Return a number that ``limits.log_ons_per_s`` may have."""
+    """Return a number within the bounds of ``limits.log_ons_per_s``."""
     number = float(text)
     try:
         return LimitsSection(log_ons_per_s=number).log_ons_per_s

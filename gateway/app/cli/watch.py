@@ -1,4 +1,4 @@
-"""Command ``watch``: log on as a supervisor and show the live board until the end is asked for.
+"""Command ``watch``: log on as a supervisor and show the live board until the end is requested.
 
 On a terminal the board uses the alternate screen, so nothing of it stays in the scroll-back.
 """
@@ -51,17 +51,17 @@ from gateway.protocol.bodies import SessionCreated
 
 PASSWORD_VARIABLE: Final = "OSCC_GATEWAY_WATCH_PASSWORD"  # noqa: S105 - the name of a variable, not a password
 PLAIN_LINES: Final = 40
-"""Lines of a frame where no terminal says how many there are."""
+"""Lines of a frame without a terminal's height."""
 _LINES_LEAST: Final = 16
 _LINES_MOST: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class WatchOptions:
-    """Whose board, and for how long. Its repr shows no password.
+    """User, gateway and duration of a board. Its repr shows no password.
 
-    *for_s*: None until the end is asked for; 0: one frame, as soon as there is data.
-    *lines*: of a frame; None: as many as the terminal has, or :data:`PLAIN_LINES`.
+    *for_s*: None: until the end is requested; 0: one frame, as soon as there is data. *lines*: of a frame;
+    None: as many as the terminal has, or :data:`PLAIN_LINES`.
     """
 
     address: str
@@ -74,15 +74,17 @@ class WatchOptions:
     refresh_s: float = 1.0
     lines: int | None = None
     footer: str | Callable[[], str] | None = None
-    """What stands below the board, in a line or several; made for each frame."""
+    """Text below the board, of one or more lines; made for each frame."""
     trusted: ssl.SSLContext | None = None
     zone: tzinfo | None = None
     waits_for_site: bool = False
-    """Whether a log-on is repeated while the site is not reached: it starts together with the board."""
+    """Whether to repeat the log-on while the site is not reached, because it starts together with the
+    board.
+    """
 
 
 class WatchError(Exception):
-    """The board cannot be shown, and a sentence why."""
+    """The board cannot be shown. The message is a sentence."""
 
 
 def add_watch_arguments(parser: argparse.ArgumentParser) -> None:
@@ -108,16 +110,16 @@ def add_watch_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_lines(parser: argparse.ArgumentParser) -> None:
-    """Add the option that says how tall a board is."""
+    """Add the option for the height of a board."""
     told = f"lines of the board; default: the terminal's, {PLAIN_LINES} without one"
     parser.add_argument("--lines", type=_lines, metavar="N", help=told)
 
 
 def watch_options(args: argparse.Namespace) -> WatchOptions:
-    """Return what the parsed command line means; asks for the password where a person can answer.
+    """Return the options of the command line; ask for the password if a terminal is there.
 
     Raises:
-        Refusal: There is no password, or a file holds no certificate.
+        WatchError: There is no password, or a file holds no certificate.
     """
     return WatchOptions(
         address=args.address,
@@ -172,14 +174,14 @@ WORSE: Final = frozenset({"attention", "action"})
 
 
 class BoardState:
-    """One person's board as events and changes come in.
+    """The state of one user's board, updated by events and changes.
 
     Args:
         site: Name of the site.
         user: Name of the person.
         application: Which of the two apps.
         clock: Counts down to the next try.
-        zone: In which times are shown; None: the machine's.
+        zone: The time zone of shown times; None: the machine's.
     """
 
     def __init__(self, site: str, user: str, application: str, clock: Clock, zone: tzinfo | None) -> None:
@@ -195,7 +197,7 @@ class BoardState:
 
     @property
     def health(self) -> BoardHealth:
-        """How far the board can be believed now."""
+        """The user of the board, and the health of its data."""
         site, user, application = self._who
         told = self._told
         return BoardHealth(
@@ -222,7 +224,7 @@ class BoardState:
             end()
 
     def changed(self, key: str, before: Value | None, after: Value | None, *, at_ms: int | None) -> None:
-        """Process a change of the mirror; a queue that gets worse is an event."""
+        """Process a change of the mirror; a queue that gets worse becomes the last event."""
         if before is None or after is None or not key.startswith("queue:"):
             return
         level = after.get("level")
@@ -236,7 +238,7 @@ class BoardState:
             self._note(text, at_ms)
 
     def _apply(self, event: Event) -> str | None:
-        """Record what *event* says; returns it in words when it is worth the last line."""
+        """Record *event*; return its text when it belongs in the last line."""
         match event:
             case Connected():
                 self._connected, self._next_try_at, self._reason = True, None, None
@@ -285,16 +287,16 @@ def _event_text(event: NoticeShown | Refused | Renewed | LogOffPending) -> str |
 
 BUSY: Final = frozenset({ErrorCode.RATE_LIMITED, ErrorCode.OVER_CAPACITY})
 LOG_ON_PATIENCE_S: Final = 30.0
-"""How long a gateway may be busy with the log-ons of others."""
+"""How long a gateway may be busy with other log-ons."""
 LOG_OFF_S: Final = 10.0
 """How long the log-off may wait to be confirmed."""
 
 
 async def log_on(client: GatewayClient, options: WatchOptions, clock: Clock) -> BoardState:
-    """Log on as the options say; returns the view of the session.
+    """Log on with the options; return the view of the session.
 
     Raises:
-        Refusal: With what the gateway says.
+        WatchError: With the refusal of the gateway.
     """
     try:
         site, name = await _site(client, options.site)
@@ -310,7 +312,7 @@ async def log_on(client: GatewayClient, options: WatchOptions, clock: Clock) -> 
 
 
 async def _site(client: GatewayClient, wanted: str | None) -> tuple[str, str]:
-    """Return id and name of the site that is meant."""
+    """Return id and name of the wanted site."""
     sites = {site.id: site.display_name for site in (await client.about()).sites}
     if wanted is None and len(sites) == 1:
         (wanted,) = sites
@@ -326,7 +328,7 @@ async def _log_on_patiently(
     accepted: tuple[tuple[str, int], ...],
     clock: Clock,
 ) -> SessionCreated:
-    """Log on; when too many do so just now, come back when the gateway says, for as long as is bearable."""
+    """Log on; after a refusal for its rate, try again at the gateway's time, for a bounded time."""
     give_up_at = clock.now() + LOG_ON_PATIENCE_S
     repeated = BUSY | ({ErrorCode.UPSTREAM_UNAVAILABLE} if options.waits_for_site else set())
     while True:
@@ -348,7 +350,7 @@ async def _try_log_on(
         application=Application.DASHBOARD,
         user_name=options.user_name,
         password=options.password,
-        # one machine and person is one device: a second board replaces the first
+        # one machine and user is one device: a second board replaces the first
         device=DeviceBody(
             id=str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{options.user_name}.{host}")),
             name=f"watch on {host}"[:128],
@@ -369,7 +371,7 @@ def _notices(error: GatewayError) -> Iterator[tuple[str, int]]:
 
 
 def _advice(error: GatewayError) -> str:
-    """Return what to print: the gateway's sentence and what helps."""
+    """Return the text to print: the gateway's sentence and advice."""
     match error.code:
         case ErrorCode.ALREADY_LOGGED_ON:
             return f"{error.message} --takeover ends that session."
@@ -381,7 +383,7 @@ def _advice(error: GatewayError) -> str:
 
 
 async def log_off(client: GatewayClient, stop: StopRequest, clock: Clock) -> None:
-    """Log off; waits for the confirmation as long as that is bearable."""
+    """Log off; wait for the confirmation for a bounded time."""
     if client.ended is not None:
         return
     try:
@@ -407,11 +409,11 @@ SOON_S: Final = 0.1
 EARLY_S: Final = 0.002
 """Event loops wake up to a millisecond early."""
 FIRST_DATA_S: Final = 30.0
-"""How long ``--once`` waits for something to show."""
+"""How long ``--once`` waits for data."""
 FIRST_FRAME_S: Final = 3.0
-"""After how long a frame that is not drawn in place is shown without data too."""
+"""Time after which a frame that is not drawn in place is shown even without data."""
 WISHES: Final = Wishes(ping_s=10)
-"""A board shows the age of its data, which each ping brings: the more often the better."""
+"""Interval of pings: a board shows the age of its data, which each ping has."""
 
 
 def run_watch(args: argparse.Namespace) -> int:
@@ -433,13 +435,13 @@ async def watch(
     """Log on, show the board, log off. Returns 0, or 1 when the session was ended or no data came.
 
     Args:
-        options: Whose board.
-        console: Where; standard output when None.
-        stopping: Asks for the end; SIGINT and SIGTERM do when None.
-        clock: Time.
+        options: Options of the board.
+        console: The terminal; standard output when None.
+        stopping: Requests the end; by default SIGINT and SIGTERM do.
+        clock: The only time.
 
     Raises:
-        Refusal: The gateway cannot be reached or refuses the log-on.
+        WatchError: The gateway cannot be reached or refuses the log-on.
     """
     screen = console or _console()
     stop = stopping or StopRequest()
@@ -460,9 +462,10 @@ async def watch(
 
 
 class _Screen:
-    """Draws the board again and again.
+    """Draws the board at intervals.
 
-    Invariant: with ``--once`` one frame is drawn, as soon as there is data or none will come.
+    Invariant: with ``--once`` one frame is drawn, when there is data or it is certain that there will be
+    none.
     """
 
     def __init__(
@@ -481,7 +484,7 @@ class _Screen:
         self._impatient_at = began + (FIRST_DATA_S if self._is_once else FIRST_FRAME_S)
 
     async def until(self, asked: asyncio.Event) -> None:
-        """Draw until the time is over, the session is, or the end is *asked* for."""
+        """Draw until the time is over, the session has ended, or the end is *asked* for."""
         with self._drawing() as draw:
             while not self._is_over(asked):
                 if self._is_worth_a_frame():
@@ -499,7 +502,7 @@ class _Screen:
         return self._client.mirror.position is not None and self._client.health is not None
 
     def _is_worth_a_frame(self) -> bool:
-        """Frames below each other begin when there is something to see, or has not been for long."""
+        """Return whether to print a frame below the last one: there is data, or none for some time."""
         return self._in_place or self._has_data() or self._clock.now() >= self._impatient_at
 
     async def _pause(self, asked: asyncio.Event) -> None:
@@ -525,7 +528,7 @@ class _Screen:
 
     @contextmanager
     def _drawing(self) -> Iterator[Callable[[RenderableType], None]]:
-        """Give what draws a frame: in place on a terminal, one below the other elsewhere."""
+        """Yield the function that draws a frame: in place on a terminal, one below the other elsewhere."""
         if not self._in_place:
             yield self._print
             return
@@ -540,7 +543,7 @@ class _Screen:
 
 
 def _console() -> Console:
-    """Return standard output; what its encoding has not becomes a question mark."""
+    """Return standard output; characters that its encoding lacks become question marks."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     return Console(highlight=False)

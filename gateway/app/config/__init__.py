@@ -1,1 +1,1 @@
-"""Configuration: settings, where they come from, and what is wrong with them."""
+"""Configuration: settings, their sources, and their faults."""

@@ -37,9 +37,11 @@ SITES: Final = "sites"
 
 
 class Setting(NamedTuple):
-    """One setting. In a site's names ``<n>`` stands for the site's place, counted from 0.
+    """One setting.
 
-    *key*: with the table before it where one stands inside the section, as in ``remote_numbers.allow``.
+    In the names of a site's settings ``<n>`` stands for the index of the site, counted from 0.
+
+    *key*: with the name of an inner table before it, as in ``remote_numbers.allow``.
     """
 
     section: str
@@ -69,7 +71,10 @@ class Setting(NamedTuple):
 
     @property
     def from_file(self) -> bool:
-        """Whether ``<variable>_FILE`` may name a file that holds it; a bus's address may hold a password."""
+        """Whether ``<variable>_FILE`` may name a file with its value.
+
+        A bus's address may contain a password.
+        """
         return self.secret or (self.section, self.key) == ("bus", "url")
 
     @property
@@ -79,7 +84,7 @@ class Setting(NamedTuple):
 
 
 def sections() -> Iterator[tuple[str, type[BaseModel]]]:
-    """Yield each table's name and class, in the order in which they are explained."""
+    """Yield each table's name and class, in the order of the reference page."""
     for name, field in Settings.model_fields.items():
         match field.annotation:
             case type() as section if issubclass(section, BaseModel):
@@ -105,7 +110,7 @@ def _fields(table: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
 
 
 def _table(annotation: object) -> type[BaseModel] | None:
-    """Return the table that a setting is; None for a plain value."""
+    """Return the table class of a setting; None for a plain value."""
     for one in (annotation, *typing.get_args(annotation)):
         if isinstance(one, type) and issubclass(one, BaseModel):
             return one
@@ -117,13 +122,13 @@ BY_VARIABLE: Final = {setting.variable: setting for setting in SETTINGS}
 
 
 def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
-    """Return the name among *known* that *name* was probably meant to be."""
+    """Return the most similar name in *known*, if one is similar enough."""
     found = difflib.get_close_matches(name, known, n=1, cutoff=cutoff)
     return found[0] if found else None
 
 
 def hint(name: str, known: Iterable[str]) -> str:
-    """Return ``; did you mean …?``, or nothing when no known name is near."""
+    """Return ``; did you mean …?``, or an empty text without a similar name."""
     near = nearest(name, known)
     return f"; did you mean {near}?" if near is not None else ""
 
@@ -174,7 +179,7 @@ class ConfigError(Exception):
     """The configuration cannot be used.
 
     Args:
-        faults: A sentence each, fit to be shown: no secret in any.
+        faults: One sentence per fault, without secrets.
     """
 
     def __init__(self, faults: Sequence[str]) -> None:
@@ -183,7 +188,7 @@ class ConfigError(Exception):
 
 
 class SettingLocation(NamedTuple):
-    """Where in the configuration something stands."""
+    """A place in the configuration."""
 
     section: str
     site: int | None
@@ -212,12 +217,12 @@ class SettingLocation(NamedTuple):
 
     @property
     def setting(self) -> Setting | None:
-        """The setting that stands here, if one does."""
+        """The setting at this place, if there is one."""
         return next((s for s in SETTINGS if (s.section, s.key) == (self.section, self.key)), None)
 
 
 def fault_sentences(error: ValidationError, origins: Mapping[str, str]) -> list[str]:
-    """Return a sentence for each thing that pydantic found; *origins* as in :class:`Sources`."""
+    """Return a sentence for each fault that pydantic found; *origins* as in :class:`Sources`."""
     found = error.errors(include_url=False)
     inner = {fault["loc"][:depth] for fault in found for depth in range(len(fault["loc"]))}
     return [
@@ -243,14 +248,14 @@ def _sentence(found: ErrorDetails, origins: Mapping[str, str]) -> str:
 
 
 def fault_ending(found: ErrorDetails) -> str:
-    """Return what is wrong with a value, as the end of a sentence that begins with its name."""
+    """Return the fault of a value, as the end of a sentence that begins with its name."""
     kind = found["type"]
     context = {name: f"{v:g}" if isinstance(v, float) else v for name, v in found.get("ctx", {}).items()}
     return _shown_value(found) + _ENDINGS.get(kind, kind.replace("_", " ")).format(**context)
 
 
 def unknown_setting(place: SettingLocation) -> str:
-    """Return the sentence for a name in the file that no setting has, with the nearest that one has."""
+    """Return the sentence for an unknown name in the file, with the most similar known name."""
     if place.key is None:
         return _with_full_stop(f"[{place.table}]: there is no such section{hint(place.section, _SECTIONS)}")
     keys = [setting.key for setting in SETTINGS if setting.section == place.section]
@@ -265,7 +270,7 @@ def unknown_setting(place: SettingLocation) -> str:
 
 
 def lower_first(sentence: str) -> str:
-    """Return *sentence* ready to stand behind a colon."""
+    """Return *sentence* with a lower-case first letter, to follow a colon."""
     return sentence[:1].lower() + sentence[1:]
 
 
@@ -274,7 +279,7 @@ def _with_full_stop(sentence: str) -> str:
 
 
 def _shown_value(found: ErrorDetails) -> str:
-    """Show a value where it helps and cannot be a secret: out of bounds, or none of a list of words."""
+    """Return a value where it helps and cannot be a secret: out of bounds, or not in a list of words."""
     value = found["input"]
     if (
         found["type"] in _TELLING
@@ -289,11 +294,11 @@ def _shown_value(found: ErrorDetails) -> str:
 
 
 ADMIN_TOKEN_CHARACTERS: Final = 16
-"""Fewer could be guessed."""
+"""Shorter tokens could be guessed."""
 
 
 def rule_faults(settings: Settings) -> Iterator[str]:
-    """Yield what must not be, although each setting alone is within its bounds."""
+    """Yield the faults of combinations of settings that are each within their bounds."""
     yield from _transport_faults(settings)
     yield from _bus_faults(settings)
     yield from _key_faults(settings)
@@ -337,7 +342,7 @@ def _bus_faults(settings: Settings) -> Iterator[str]:
 
 
 def _bus_login_faults(bus: BusSection, where: Address | None) -> Iterator[str]:
-    """Yield what contradicts itself between bus.url and the users and passwords beside it."""
+    """Yield contradictions between the log-ins in bus.url and those beside it."""
     logins = (("", bus.user, bus.password), ("sentinel_", bus.sentinel_user, bus.sentinel_password))
     for start, user, password in logins:
         if user is not None and password is None:

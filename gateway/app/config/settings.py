@@ -49,8 +49,8 @@ def bus_url(text: str) -> str:
     """Return *text* when it is the address of a bus.
 
     Raises:
-        ValueError: With the end of a sentence that begins with the setting's name; it never repeats
-            the address, which may hold a password.
+        ValueError: With the end of a sentence that begins with the setting's name. It never quotes the
+            address, which may contain a password.
     """
     scheme, separator, rest = text.partition("://")
     if not separator or scheme not in SCHEMES:
@@ -71,7 +71,7 @@ def bus_url(text: str) -> str:
 
 
 def bus_address(url: str) -> Address | None:
-    """Return what *url* says; None for ``memory://``."""
+    """Return the parsed *url*; None for ``memory://``."""
     return None if url == MEMORY else parse_url(url)
 
 
@@ -115,7 +115,7 @@ _SOCKET: Final = "unix:"
 
 
 def socket_path(host: str) -> Path | None:
-    """Return where the socket is that a host such as ``unix:/run/admin.sock`` names; None for addresses."""
+    """Return the path of the socket in a host such as ``unix:/run/admin.sock``; None for addresses."""
     path = Path(host.removeprefix(_SOCKET))
     return path if host.startswith(_SOCKET) and path.is_absolute() else None
 
@@ -221,7 +221,7 @@ def _reason(text: str) -> str:
 
 
 def _wrap_up_times(value: object) -> object:
-    """Read ``queue=seconds`` words, as the environment has them; a table of the file stays as it is."""
+    """Read ``queue=seconds`` words, as in the environment; a table of the file is returned unchanged."""
     if not isinstance(value, list | tuple | str):
         return value
     words = value.split() if isinstance(value, str) else value

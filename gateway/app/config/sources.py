@@ -40,10 +40,10 @@ from gateway.app.keys import new_sealing_key, new_secret_key
 def readable_by_others(path: Path) -> bool:
     """Return whether any user of this machine may read the file at *path*.
 
-    Its group may: who is in it is the operator's choice, and Kubernetes and systemd hand secrets over so. A
-    file in a folder that others may not enter is safe whatever its own mode. So is one that is mounted by
-    itself, as compose mounts secrets: its mode is that of the host, where its folder guards it. Links are
-    followed.
+    The group may read it: the operator chooses its members, and Kubernetes and systemd pass secrets in this
+    way. A file in a folder that others may not enter is safe, whatever its own mode. So is a file that is
+    mounted alone, as compose mounts secrets: its mode is that of the host, where its folder protects it.
+    Links are followed.
     """
     real = Path(os.path.realpath(path))
     try:
@@ -51,11 +51,11 @@ def readable_by_others(path: Path) -> bool:
             return False
         return all(folder.stat().st_mode & stat.S_IXOTH for folder in real.parents)
     except OSError:
-        return False  # the reader meets that error
+        return False  # the reader of the file reports that error
 
 
 def readable_fault(name: str, path: Path) -> str:
-    """Return the fault of a secret's file at *path*, which *name* names, that others may read."""
+    """Return the fault of a secret's file at *path*, named by *name*, if others may read it."""
     return f"{name}: {path} can be read by every user of this machine: `chmod o-rwx` it."
 
 
@@ -80,8 +80,8 @@ Table = dict[str, object]
 class Sources:
     """Raw values and where each came from.
 
-    *origins*: path of a setting → ``file`` or a variable's name. *is_unread*: there is a file, and nothing of
-    it could be taken, so that what is missing may stand there.
+    *origins*: path of a setting → ``file`` or a variable's name. *is_unread*: the file could not be read, so
+    missing values may be in it.
     """
 
     values: Table = field(default_factory=dict)
@@ -121,9 +121,9 @@ def _read_file(path: Path, sources: Sources) -> None:
 
 
 def _drop_placeholders(values: Table) -> None:
-    """Leave out secrets that still are the documentation's ``…``, and a [secrets] that is empty then.
+    """Remove secrets that are still the documentation's ``…``, and a [secrets] table that is then empty.
 
-    A text that stands in the documentation must not count as a secret.
+    A text of the documentation must not count as a secret.
     """
     for setting in SETTINGS:
         if not setting.secret:
@@ -154,17 +154,17 @@ def _is_placeholder(value: object) -> bool:
 
 
 def _by_number(name: str) -> str:
-    """Sort places by their number: site 2 before site 10."""
+    """Sort indexes by number: site 2 before site 10."""
     return re.sub(r"\d+", lambda digits: digits[0].zfill(3), name)
 
 
 def _is_near_miss(name: str) -> bool:
-    """Whether a variable was meant for the gateway although its first word is misspelt."""
+    """Return whether a variable was meant for the gateway although its first word is misspelt."""
     return name.startswith("OSCC") and "__" in name and nearest(name, BY_VARIABLE, cutoff=0.9) is not None
 
 
 def _is_foreign(name: str, value: str) -> bool:
-    """Whether a variable is another command's, or Kubernetes made it for a Service with our name."""
+    """Return whether a variable belongs to another command, or to a Kubernetes Service of our name."""
     if name in NO_SETTINGS:
         return True
     is_address = name.endswith("_PORT") and value.startswith(("tcp://", "udp://", "sctp://"))
@@ -209,7 +209,7 @@ def _take_file(
 
 
 def _split_place(name: str) -> tuple[str | None, str]:
-    """Split the place out of a site's variable: ``…__SITES__2__URL`` → 2 and ``…__SITES__<n>__URL``."""
+    """Split the index out of a site's variable: ``…__SITES__2__URL`` → 2 and ``…__SITES__<n>__URL``."""
     match = _SITE_VARIABLE.fullmatch(name)
     return (match[2], f"{match[1]}<n>{match[3]}") if match is not None else (None, name)
 
@@ -249,7 +249,7 @@ def _site(place: int, name: str, sources: Sources) -> object:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """Valid settings. *origins* maps a path to the variable that it came from."""
+    """Valid settings. *origins* maps a path to the variable of its value."""
 
     settings: Settings
     origins: Mapping[str, str]
@@ -277,7 +277,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Configuration:
 
 
 def generate_secrets() -> SecretsSection:
-    """Make the secrets of a single node that was given none; they end with the process."""
+    """Make the secrets of a single node without configured ones; they end with the process."""
     return SecretsSection(sealing_keys=(new_sealing_key(),), pseudonym_key=new_secret_key())
 
 
@@ -306,7 +306,7 @@ _PREFACE: Final = """\
 
 
 def effective_toml(configuration: Configuration) -> str:
-    """Return the settings in effect as TOML, secrets hidden, with where each came from."""
+    """Return the settings in effect as TOML with their origins, without secrets."""
     lines: list[str] = []
     for name, value in configuration.settings:
         match value:
@@ -346,7 +346,7 @@ def _toml_table(path: str, section: BaseModel, origins: Mapping[str, str]) -> It
 
 
 def _lines(inside: str, path: str, table: BaseModel, origins: Mapping[str, str]) -> Iterator[str]:
-    """Yield a line per setting; *inside* is what stands before the keys of a table in a table."""
+    """Yield a line per setting; *inside* is the prefix of the keys of an inner table."""
     shown = table.model_dump(mode="json")
     for key, value in table:
         if value is None:
