@@ -1,1 +1,1 @@
-"""The adapter for an Asterisk: its AMI connection, and the views of it that links carry."""
+"""Adapter for an Asterisk: its AMI connection, and the links that carry each user's view of it."""

@@ -1,7 +1,7 @@
-"""Log-ons, sessions and presence at a site that is an Asterisk: kept in AstDB, ended by time.
+"""Log-ons, sessions and presence at a site that is an Asterisk: stored in AstDB, ended by time.
 
-A Remote Assistant's telephone rings only while ``oscc-until`` of its login lies ahead: the node that has the
-user's link moves it on; when all nodes are dead the telephone stops by itself.
+A Remote Assistant's telephone rings only until the ``oscc-until`` of its login. The node that has the user's
+link moves it ahead. When all nodes have failed, the telephone stops ringing.
 """
 
 from __future__ import annotations
@@ -40,29 +40,29 @@ from gateway.upstream.asterisk.people import NOBODY, AgentFacts, Person, agent_n
 _LOG: Final = structlog.get_logger("gateway.asterisk")
 
 INSTANCE: Final = "asterisk"
-"""The server's instance. It never changes: sessions stand in AstDB and outlive a restart of Asterisk."""
+"""The server's instance. It never changes: sessions are in AstDB and outlive a restart of Asterisk."""
 AHEAD_S: Final = 90
-"""How far ahead the sign of life is set."""
+"""How far ahead ``oscc-until`` is set."""
 MOVED_ON_S: Final = 30.0
 TEND_S: Final = 1.0
-"""Between looks at which devices are absent too long, and which signs of life are to be moved on."""
+"""Interval in which absent devices are checked, and ``oscc-until`` is moved ahead."""
 AT_ONCE: Final = 4
-"""Passwords that are checked at a time, each 32 MiB and 75 ms of a thread."""
+"""Passwords that are checked at a time, each with 32 MiB and 75 ms of a thread."""
 _DATABASE: Final = ("DBPut", "DBDel", "DBGetTree")
 _INVALID: Final = 4
-"""The device state of an interface whose context or extension the dialplan lacks."""
+"""The device state of an interface whose context or extension is missing in the dialplan."""
 _NUMBER: Final = re.compile(r"\+[1-9][0-9]{1,14}")
 
 Ended = Callable[[AsteriskSession, EndReason, str | None], None]
 
 
 _ANSWERED: Final = MappedErrors(LostError, lambda lost: unavailable(lost.reason), is_cause=True)
-"""Makes a lost connection what the port says of it: ``upstream_unavailable``."""
+"""Maps a lost connection to the error of the port: ``upstream_unavailable``."""
 
 
 @dataclass(slots=True)
 class DevicePresence:
-    """Whether a device of a Remote Assistant is there, as a link reported to this node."""
+    """Whether a device of a Remote Assistant is connected, as a link reported to this node."""
 
     is_there: bool
     since: float
@@ -76,10 +76,10 @@ class AsteriskAccounts:
         site: Its id.
         monitor: The Asterisk.
         clock: The only time.
-        draw: Returns so many random bytes.
-        idle_timeout_s: After how long without a device a Remote Assistant is logged off.
+        draw: Returns that many random bytes.
+        idle_timeout_s: Time without a device after which a Remote Assistant is logged off.
         session_s: Life of a session.
-        ended: Called for each session that has ended, with the reason and by whom.
+        ended: Called for each session that has ended, with the reason and the cause.
     """
 
     def __init__(
@@ -191,7 +191,7 @@ class AsteriskAccounts:
             since_ms=now_ms,
             expires_ms=now_ms + 1000 * self._session_s,
         )
-        # a session in line() and parse() is the same: what other nodes read is what is known here
+        # a session is unchanged by line() and parse(): other nodes read the same session
         if self._is_kept:
             await self._put(SESSIONS, session.key, session.line())
         self.sessions.put(parse(session.key, session.line()) or session)
@@ -216,7 +216,10 @@ class AsteriskAccounts:
         )
 
     async def _join(self, person: Person, number: str) -> None:
-        """Have a remote agent's telephone rung: number and sign of life, then the queues, paused."""
+        """Have a remote agent's telephone ring.
+
+        Set number and ``oscc-until``, then join the queues, paused.
+        """
         until_s = self._clock.wall_ms() // 1000 + AHEAD_S
         await self._put(NUMBERS, person.login, number)
         await self._put(UNTIL, person.login, str(self._asterisk_s(until_s)))
@@ -257,7 +260,7 @@ class AsteriskAccounts:
             )
 
     def _show(self, person: Person) -> None:
-        """Have the view show a person's Remote Assistant as it is now."""
+        """Update the view of a person's Remote Assistant."""
         agent, view = agent_number(person), self._monitor.view
         assistant = self.sessions.assistant_of(person.login)
         if assistant is None:
@@ -297,13 +300,13 @@ class AsteriskAccounts:
         if self.sessions.get(key_of_secret(secret), self._clock.wall_ms()) is None:
             before = self._readings
             async with self._changing:
-                if self._last_reading <= before:  # else one began and ended while this call waited
+                if self._last_reading <= before:  # otherwise one began and ended during this call
                     with _ANSWERED:
                         await self._read()
         return self.session(secret)
 
     async def log_off(self, secret: SessionSecret) -> LoggedOff:
-        """End the session; one that is unknown counts as removed."""
+        """End the session; an unknown one counts as removed."""
         try:
             session = await self.known(secret)
         except GatewayError as error:
@@ -333,7 +336,7 @@ class AsteriskAccounts:
         raise GatewayError(ErrorCode.NOT_FOUND, "There is no such session.")
 
     async def keep_alive(self, secret: SessionSecret) -> int:
-        """Give a session a whole life from now; returns its end, ms."""
+        """Renew a session for its whole life; return its end, ms."""
         session = await self.known(secret)
         longer = replace(session, expires_ms=self._clock.wall_ms() + 1000 * self._session_s)
         async with self._changing:
@@ -366,7 +369,7 @@ class AsteriskAccounts:
         self._ended(session, reason, by)
 
     async def _forget_telephone(self, login: str) -> None:
-        """Take a remote agent out of every queue, and number and sign of life out of AstDB."""
+        """Remove a remote agent from every queue, and its number and ``oscc-until`` from AstDB."""
         await self._leave(login)
         await self._delete(NUMBERS, login)
         await self._delete(UNTIL, login)
@@ -374,7 +377,7 @@ class AsteriskAccounts:
         self._until_s.pop(login, None)
 
     async def _leave(self, login: str) -> None:
-        """Take a remote agent out of every queue it is in; queues that it is not in do not matter."""
+        """Remove a remote agent from every queue; queues without it are no error."""
         monitor = self._monitor
         interface = remote_interface(login, monitor.rules.remote_context)
         person = monitor.view.people.by_login.get(login)
@@ -392,11 +395,11 @@ class AsteriskAccounts:
             self._present[session.key] = DevicePresence(False, now, now)
 
     def detached(self, session: AsteriskSession) -> None:
-        """Record that a session is on no link of this node: its sign of life is another's to move on."""
+        """Record that a session is on no link of this node: another node moves its ``oscc-until``."""
         self._present.pop(session.key, None)
 
     def present(self, session: AsteriskSession, *, is_there: bool) -> None:
-        """Record whether a device of a session is there."""
+        """Record whether a device of a session is connected."""
         presence = self._present.get(session.key)
         if presence is None or presence.is_there == is_there:
             return
@@ -406,7 +409,7 @@ class AsteriskAccounts:
             self._show(person)
 
     async def change_number(self, person: Person, number: str) -> bool:
-        """Have calls go to another number; returns whether it was another.
+        """Route calls to another number; return whether it differs from the last one.
 
         Raises:
             GatewayError: Asterisk refused it or is away.
@@ -422,7 +425,7 @@ class AsteriskAccounts:
         return True
 
     async def tend(self) -> None:
-        """Move signs of life on and end what is over, for as long as Asterisk is connected."""
+        """Move ``oscc-until`` ahead and end sessions whose time is over, while Asterisk is connected."""
         read_at = self._clock.now()
         while True:
             now = self._clock.now()
@@ -447,7 +450,7 @@ class AsteriskAccounts:
             self._until_s[session.login] = until_s
 
     async def _sweep(self) -> None:
-        """End what nothing else ends: expired sessions, and Remote Assistants of nodes that are gone."""
+        """End expired sessions, and Remote Assistants of nodes that are gone."""
         now_ms = self._clock.wall_ms()
         for session in self.sessions:
             if session.expires_ms <= now_ms:
@@ -461,9 +464,10 @@ class AsteriskAccounts:
         await self._sweep_left_over()
 
     async def _sweep_left_over(self) -> None:
-        """Take telephones out of the queues whose session is gone, as when AstDB was cleared by hand.
+        """Remove telephones without a session from the queues, for example after AstDB was cleared by hand.
 
-        Another node may be logging one on just now, so it is done when two sweeps have found it.
+        Another node may be logging one on at this moment, so a telephone is removed when two sweeps have
+        found it.
         """
         monitor = self._monitor
         if not self._is_kept or not monitor.may("QueueRemove"):
@@ -482,14 +486,14 @@ class AsteriskAccounts:
                     await self._forget_telephone(login)
 
     async def _over(self, session: AsteriskSession, reason: EndReason) -> None:
-        """End a session by time; where Asterisk refuses it, it is tried again with the next sweep.
+        """End a session whose time is over; if Asterisk refuses, the next sweep tries again.
 
         Raises:
-            LostError: The connection went.
+            LostError: The connection ended.
         """
         async with self._changing:
             if self.sessions.get(session.key, 0) != session:
-                return  # it was ended, replaced or made longer meanwhile
+                return  # it was ended, replaced or renewed in between
             try:
                 await self._drop(session, reason, None)
             except GatewayError as error:
@@ -498,17 +502,17 @@ class AsteriskAccounts:
     # ---- AstDB ----
 
     async def read(self) -> None:
-        """Read sessions, numbers and signs of life: other nodes may have changed them.
+        """Read sessions, numbers and ``oscc-until``, which other nodes may have changed.
 
         Raises:
             GatewayError: ``upstream_unavailable``.
-            LostError: The connection went.
+            LostError: The connection ended.
         """
         async with self._changing:
             await self._read()
 
     async def _read(self) -> None:
-        """Read them; *_changing* is held, so that nothing written meanwhile is taken for missing."""
+        """Read them while *_changing* is held, so that nothing written in between counts as missing."""
         if not self._is_kept:
             return
         self._readings += 1
@@ -527,7 +531,7 @@ class AsteriskAccounts:
         self._last_reading = self._readings
 
     async def _end_doubles(self) -> None:
-        """End all but the newest Remote Assistant of a person: two nodes may have let in one each."""
+        """End all but the newest Remote Assistant of a person: two nodes may have opened one each."""
         for session in self.sessions:
             newest = self.sessions.assistant_of(session.login)
             if session.is_assistant and newest is not None and newest.key != session.key:
@@ -537,7 +541,7 @@ class AsteriskAccounts:
                 self._ended(session, EndReason.TAKEN_OVER, None)
 
     async def refresh(self, session: AsteriskSession) -> None:
-        """Read the number of a Remote Assistant: another node may have changed it lately.
+        """Read the number of a Remote Assistant, which another node may have changed.
 
         Raises:
             GatewayError: ``upstream_unavailable``.
@@ -563,7 +567,7 @@ class AsteriskAccounts:
             found[row.get("Key", "").rpartition("/")[2]] = row.get("Val", "")
 
         answer = await self._monitor.action("DBGetTree", {"Family": family}, take)
-        # an empty family is an error in Asterisk's words; any other error does not show what is there
+        # an empty family is an error in AMI; any other error does not show the content
         if not is_success(answer) and "not found" not in answer.get("Message", ""):
             raise refusal(answer)
         return found
@@ -574,7 +578,7 @@ class AsteriskAccounts:
             raise refusal(answer)
 
     async def _delete(self, family: str, key: str) -> None:
-        # "could not be deleted" is what Asterisk says of a key that is not there
+        # "could not be deleted" is AMI's answer for a key that does not exist
         _refuse_denied(await self._monitor.action("DBDel", {"Family": family, "Key": key}))
 
     def _asterisk_s(self, gateway_s: int) -> int:
@@ -582,13 +586,13 @@ class AsteriskAccounts:
 
 
 def _refuse_denied(answer: Message) -> None:
-    """Raise when an action was not carried out for lack of a right."""
+    """Raise when an action was refused for lack of a right."""
     if not is_success(answer) and "Permission denied" in answer.get("Message", ""):
         raise refusal(answer)
 
 
 def rights_of(monitor: Monitor, application: Application) -> frozenset[Right]:
-    """Return the rights of a session: those that the gateway's account has, too."""
+    """Return the rights of a session that the gateway's account has, too."""
     rights: set[Right] = set()
     if application is Application.DASHBOARD:
         if monitor.may("QueuePause", "QueueRemove"):

@@ -1,7 +1,7 @@
 """The Asterisk Manager Interface: its messages as bytes, and one connection of a node.
 
-A message is a list of ``Name: value`` lines that an empty line ends; the one exception is the greeting,
-a single line. Seen on AMI 11.0.0 and 13.0.0; the fields needed are there since Asterisk 16 (AMI 5). The
+A message is a list of ``Name: value`` lines that an empty line ends; the one exception is the greeting, a
+single line. Seen on AMI 11.0.0 and 13.0.0; the fields needed are there since Asterisk 16 (AMI 5). The
 connection logs in, sends actions in order and pairs them with their answers. Its owner opens a new one when
 it ends; the connection itself never sends an action twice.
 """
@@ -22,30 +22,30 @@ from gateway.runtime.ports import Clock
 
 GREETING: Final = "Asterisk Call Manager/"
 LINE_BYTES: Final = 1_000
-"""The longest line that is sent: Asterisk reads 1,024 bytes and cuts what is longer."""
+"""The longest line that is sent: Asterisk reads 1,024 bytes and cuts longer lines."""
 MESSAGE_BYTES: Final = 64 * 1024
-"""A longer message is left out and counted."""
+"""A longer message is dropped and counted."""
 HEADERS: Final = 1_024
-"""A message with more lines is left out and counted."""
+"""A message with more lines is dropped and counted."""
 UNENDED_BYTES: Final = 2**20
-"""So much without the end of a message is no AMI: the connection is closed."""
+"""After this many bytes without the end of a message the connection is closed."""
 
 Message = Mapping[str, str]
-"""Name → value, the last one where a name comes twice. The greeting is ``{"Greeting": version}``."""
+"""Name → value, the last one of a repeated name. The greeting is ``{"Greeting": version}``."""
 
 _END: Final = b"\r\n\r\n"
 _DROPPED: Final = (b"CallerID", b"ConnectedLine", b"Dest", b"Linked", b"Language", b"AccountCode")
-"""Headers about callers and channels: they are never shown, so they are dropped while parsing."""
+"""Headers about callers and channels: never shown, so dropped while parsing."""
 
 
 class AmiError(Exception):
-    """What came is no AMI, or what is to be sent cannot be said in it."""
+    """Received bytes are no AMI, or a value cannot be sent in it."""
 
 
 class Framer:
-    """Splits what a connection brings into messages.
+    """Splits received bytes into messages.
 
-    Bounded: a message of more than :data:`MESSAGE_BYTES` or :data:`HEADERS` is left out and counted in
+    Bounded: a message of more than :data:`MESSAGE_BYTES` or :data:`HEADERS` is dropped and counted in
     *left_out*; :data:`UNENDED_BYTES` without an end are an error.
     """
 
@@ -55,10 +55,10 @@ class Framer:
         self._greeted = False
 
     def feed(self, data: bytes) -> list[Message]:
-        """Return the messages that are complete with *data*.
+        """Return the messages that *data* completes.
 
         Raises:
-            AmiError: The greeting is another protocol's, or a message does not end.
+            AmiError: The greeting belongs to another protocol, or a message does not end.
         """
         text = self._rest + data
         messages: list[Message] = []
@@ -92,7 +92,7 @@ class Framer:
                 continue
             name, colon, value = line.partition(b":")
             if colon:
-                # a reason is cut at 79 bytes by Asterisk, within a character if need be
+                # Asterisk cuts a reason at 79 bytes, possibly within a character
                 message[name.decode("ascii", "replace")] = value.decode("utf-8", "replace").strip()
         return message
 
@@ -109,7 +109,7 @@ def render(action: str, number: int, fields: Mapping[str, str]) -> bytes:
 
     Args:
         action: Its name.
-        number: The ActionID that its answer carries.
+        number: The ActionID of its answer.
         fields: The other lines, in their order.
 
     Raises:
@@ -127,7 +127,7 @@ def render(action: str, number: int, fields: Mapping[str, str]) -> bytes:
 
 
 def whole(message: Message, name: str, default: int = 0) -> int:
-    """Return a header as a whole number; *default* where it is missing or none."""
+    """Return a header as a whole number; *default* when it is missing or invalid."""
     value = message.get(name, "")
     digits = value.removeprefix("-")
     if not digits.isascii() or not digits.isdecimal() or len(digits) > 15:
@@ -136,7 +136,7 @@ def whole(message: Message, name: str, default: int = 0) -> int:
 
 
 def decimal(message: Message, name: str) -> float | None:
-    """Return a header as a number; None where it is missing or none."""
+    """Return a header as a number; None when it is missing or invalid."""
     try:
         value = float(message.get(name, ""))
     except ValueError:
@@ -145,11 +145,11 @@ def decimal(message: Message, name: str) -> float | None:
 
 
 READ_BYTES: Final = 32 * 1024
-"""Read at once: some 100 messages, which take 3 ms to read and apply; then others have their turn."""
+"""Bytes read at once: some 100 messages, which take 3 ms; then other tasks have their turn."""
 UNDER_WAY: Final = 256
-"""Actions that wait for their answers; one more is ``busy``."""
+"""Actions without an answer; one more is ``busy``."""
 ROWS: Final = 200_000
-"""Of one list; more end the connection."""
+"""Rows of one list; more end the connection."""
 ANSWER_S: Final = 10.0
 LOG_IN_S: Final = 10.0
 _NUMBER_DIGITS: Final = 18
@@ -164,11 +164,11 @@ _TROUBLES: Final[Mapping[str, Trouble]] = {
     "closed": "connection",
     "unreachable": "connection",
 }
-"""Why a connection ended → what metrics count it as."""
+"""Why a connection ended → its label in metrics."""
 
 
 class LostError(UnreachedError):
-    """The connection is gone. What was sent and not answered may have been executed.
+    """The connection is gone. Unanswered actions may have been executed.
 
     Args:
         reason: A token for logs: ``refused``, ``timeout``, ``name_unknown``, ``tls``, ``protocol``,
@@ -181,7 +181,7 @@ class LostError(UnreachedError):
 
 
 class AmiAddress(NamedTuple):
-    """Where an Asterisk listens, and as whom the gateway logs in. *tls* None: in clear text."""
+    """Address and account of an Asterisk. *tls* None: in clear text."""
 
     host: str
     port: int
@@ -193,7 +193,7 @@ class AmiAddress(NamedTuple):
 @dataclass(slots=True, eq=False)
 class _Pending:
     answered: asyncio.Future[Message]
-    """The answer; for a list, once its last row came."""
+    """The answer; for a list, after its last row."""
     row: Callable[[Message], None] | None
     end: Callable[[], None] | None
     rows: int = 0
@@ -203,8 +203,8 @@ class _Pending:
 class AmiConnection:
     """One open connection. *event* is called for each event that belongs to no action, in order.
 
-    Invariant: answers settle in the order in which Asterisk gives them, and every event before an
-    answer was given to *event* before that answer settles.
+    Invariant: answers settle in the order in which Asterisk sends them. Every event before an answer is given
+    to *event* before that answer settles.
     """
 
     def __init__(
@@ -228,7 +228,7 @@ class AmiConnection:
 
     @property
     def under_way(self) -> int:
-        """How many actions wait for their answers."""
+        """Number of actions without an answer."""
         return len(self._pending)
 
     async def read(self) -> None:
@@ -263,9 +263,8 @@ class AmiConnection:
     ) -> Message:
         """Send an action and return its answer.
 
-        The rows of a list go to *row* as they come, and *end* is called when the last one has come: both
+        The rows of a list are given to *row* as they arrive, and *end* is called after the last one: both
         before the next message is read.
-
 
         Raises:
             GatewayError: ``busy`` with too many under way; ``bad_request`` for a value that AMI cannot carry.
@@ -294,13 +293,13 @@ class AmiConnection:
             self._pending.pop(number, None)
 
     def drop(self, reason: str = "closed") -> None:
-        """End the connection at once; all that wait for an answer get :class:`LostError`."""
+        """End the connection at once; all waiting actions get :class:`LostError`."""
         if self._lost is None:
             self._lost = LostError(reason)
         for pending in self._pending.values():
             if not pending.answered.done():
                 pending.answered.set_exception(LostError(reason))
-                pending.answered.exception()  # there may be no waiter: it is no fault of a task
+                pending.answered.exception()  # without a waiter: no fault of a task
         self._writer.transport.abort()
 
     def _take(self, message: Message) -> None:
@@ -320,7 +319,7 @@ _LIST_ENDS: Final = frozenset({"complete", "cancelled"})
 
 
 def _answer(pending: _Pending, message: Message) -> None:
-    """Take one message of an action's answer: the answer itself, a row of its list, or the list's end.
+    """Process one message of an action's answer: the answer, a row of its list, or the end of the list.
 
     Old versions mark neither the beginning nor the end of a list with ``EventList``.
     """
@@ -348,7 +347,7 @@ def _settle(pending: _Pending, message: Message) -> None:
 
 
 def is_success(answer: Message) -> bool:
-    """Return whether Asterisk has done, or will list, what was asked."""
+    """Return whether Asterisk has done the action, or will send the list."""
     return answer.get("Response") == "Success"
 
 
@@ -390,7 +389,7 @@ async def log_in(connection: AmiConnection, address: AmiAddress) -> None:
 
 
 def failure(error: OSError) -> str:
-    """Return a token for why a connection failed."""
+    """Return a token for the reason of a failed connection."""
     match error:
         case TimeoutError():
             return "timeout"

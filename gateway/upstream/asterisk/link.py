@@ -1,8 +1,8 @@
-"""A user's sessions at an Asterisk site, the link that carries what they may see, and its commands.
+"""A user's sessions at an Asterisk site, the link that carries the user's view, and its commands.
 
-Sessions are kept in AstDB and survive a restart of gateway and Asterisk. The key of a session is a hash
-of its secret; neither secret nor number stands in it. Commands are AMI actions, each with the state by which
-its effect is recognised.
+Sessions are kept in AstDB and survive a restart of gateway and Asterisk. The key of a session is a hash of
+its secret; neither secret nor number stands in it. Commands are AMI actions, each with the state by which its
+effect is recognised.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ NUMBERS: Final = "oscc-number"
 UNTIL: Final = "oscc-until"
 """AstDB families: sessions by hash, remote numbers and signs of life by login."""
 OF_PERSON: Final = 32
-"""Sessions that one person may have; the oldest makes room."""
+"""Sessions that one person may have; a further one replaces the oldest."""
 _VERSION: Final = "1"
 _APPLICATIONS: Final = {"d": Application.DASHBOARD, "r": Application.REMOTE_ASSISTANT}
 _LETTERS: Final = {application: letter for letter, application in _APPLICATIONS.items()}
 _QUOTED: Final = 120
-"""Bytes of a quoted text of the device, so that a line stays within what Asterisk reads."""
+"""Bytes of a quoted text of the device: keeps a line within Asterisk's limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +73,11 @@ class AsteriskSession:
 
     @property
     def is_assistant(self) -> bool:
-        """Whether it is a Remote Assistant's."""
+        """Whether it belongs to a Remote Assistant."""
         return self.application is Application.REMOTE_ASSISTANT
 
     def line(self) -> str:
-        """Return the value that stands in AstDB."""
+        """Return the session as a value for AstDB."""
         words = (
             _VERSION,
             self.login,
@@ -92,7 +92,7 @@ class AsteriskSession:
 
 
 def parse(key: str, line: str) -> AsteriskSession | None:
-    """Return the session of a value in AstDB; None where it is none of ours."""
+    """Return the session of a value in AstDB; None when it is not a session of the gateway."""
     words = line.split("|")
     if len(words) != 8 or words[0] != _VERSION or words[3] not in _APPLICATIONS:
         return None
@@ -105,7 +105,7 @@ def parse(key: str, line: str) -> AsteriskSession | None:
 
 
 def key_of_secret(secret: SessionSecret) -> str:
-    """Return the hash by which a session is kept."""
+    """Return the hash under which a session is stored."""
     return hashlib.sha256(secret.encode()).hexdigest()[:40]
 
 
@@ -117,7 +117,7 @@ def _quoted(text: str) -> str:
 
 
 class AsteriskSessions:
-    """The sessions that are known here."""
+    """The sessions that this node has read or opened."""
 
     def __init__(self) -> None:
         self._by_key: dict[str, AsteriskSession] = {}
@@ -139,7 +139,7 @@ class AsteriskSessions:
         return sorted(self._of.get(login, {}).values(), key=lambda one: (one.since_ms, one.key))
 
     def assistant_of(self, login: str) -> AsteriskSession | None:
-        """Return the Remote Assistant of a person: there is one at most."""
+        """Return the Remote Assistant of a person, of which there is at most one."""
         return next((one for one in reversed(self.of(login)) if one.is_assistant), None)
 
     def put(self, session: AsteriskSession) -> None:
@@ -148,7 +148,7 @@ class AsteriskSessions:
         self._of.setdefault(session.login, {})[session.key] = session
 
     def drop(self, key: str) -> AsteriskSession | None:
-        """Remove one; returns it."""
+        """Remove and return one."""
         session = self._by_key.pop(key, None)
         if session is not None:
             held = self._of[session.login]
@@ -158,7 +158,7 @@ class AsteriskSessions:
         return session
 
     def replace(self, sessions: Iterable[AsteriskSession]) -> list[AsteriskSession]:
-        """Know these sessions from now on, and no others; returns those that are gone."""
+        """Replace all sessions; return those that are gone."""
         fresh = {session.key: session for session in sessions}
         gone = [session for key, session in self._by_key.items() if key not in fresh]
         for session in gone:
@@ -169,33 +169,33 @@ class AsteriskSessions:
 
 
 EVENTS: Final = 10_000
-"""Events that wait; one more and the link is lost, to be opened again with whole sets."""
+"""Waiting events of a link; one more ends the link, which is opened again with whole sets."""
 UNDER_WAY: Final = 64
-"""Requests of one user that wait for their answers; one more is ``busy``."""
+"""Requests of one user without an answer; one more is ``busy``."""
 
 
 class Server(Protocol):
-    """What a link needs of its server; it breaks the cycle between the two modules."""
+    """The part of the server that a link needs; it avoids a cycle between the two modules."""
 
     @property
     def heard_at(self) -> float:
-        """When the last message of Asterisk came; while it is known to be away, now."""
+        """When the last message of Asterisk was received; now, while Asterisk is known to be away."""
         ...
 
     def serve(self, link: AsteriskLink, request: LinkRequest) -> LinkAnswer:
-        """Answer what needs no Asterisk."""
+        """Answer a request that needs no Asterisk."""
         ...
 
     async def find(self, secret: SessionSecret) -> None:
-        """Read a session that another node has opened, if it is not known here."""
+        """Read a session that another node has opened, if it is not stored here."""
         ...
 
     async def execute(self, link: AsteriskLink, request: Execute) -> LinkAnswer:
-        """Have a command carried out; its effect is pushed to the link before this returns."""
+        """Have a command executed; its effect is pushed to the link before this returns."""
         ...
 
     def left(self, link: AsteriskLink) -> None:
-        """Forget a link that was closed."""
+        """Remove a closed link."""
         ...
 
 
@@ -214,14 +214,14 @@ class LinkedSession:
 class AsteriskLink:
     """One open link; the port's contract is :class:`gateway.runtime.ports.Link`.
 
-    Invariant: ``Opened`` comes first; what was pushed is received in that order; an answer stands
-    behind the events that were pushed before it was known.
+    Invariant: ``Opened`` comes first. Events are received in the order in which they were pushed. An answer
+    comes after the events that were pushed before it.
 
     Args:
-        server: Whose link it is.
+        server: The server of the link.
         user: The user.
-        token: Under which the user is spoken for.
-        holder: By whom.
+        token: The token of the user's owner.
+        holder: The owner's life.
         clock: Bounds requests.
     """
 
@@ -252,7 +252,7 @@ class AsteriskLink:
 
     @property
     def heard_at(self) -> float:
-        """When the last message of Asterisk came."""
+        """When the last message of Asterisk was received."""
         return self._server.heard_at
 
     @property
@@ -262,7 +262,7 @@ class AsteriskLink:
 
     @property
     def waiting(self) -> int:
-        """How many events wait."""
+        """Number of waiting events."""
         return len(self._inbox)
 
     @property
@@ -271,7 +271,9 @@ class AsteriskLink:
         return not self._is_closed
 
     async def receive(self, hear: Hear | None = None) -> LinkEvent | None:
-        """Return the next event; None for an answer. Readings that come meanwhile are given to *hear*.
+        """Return the next event; None for an answer.
+
+        Readings that arrive during the wait are given to *hear*.
 
         Raises:
             LinkClosed: ``lost``.
@@ -292,11 +294,11 @@ class AsteriskLink:
         return first
 
     async def request(self, request: LinkRequest) -> LinkAnswer:
-        """Have *request* served; returns once :meth:`receive` has met its answer.
+        """Have *request* served; return when :meth:`receive` has read its answer.
 
         Raises:
             GatewayError: It was refused, or Asterisk did not answer.
-            LinkClosed: The link went before the answer came.
+            LinkClosed: The link ended before the answer came.
         """
         if self._is_closed:
             raise LinkClosed("lost")
@@ -315,11 +317,11 @@ class AsteriskLink:
             async with TaskGroup() as tasks:
                 executing = tasks.create_task(self._execute(request, answer))
                 await asyncio.wait((answer,))
-                executing.cancel()  # the link went: what was sent may be carried out all the same
+                executing.cancel()  # the link ended, but the sent action may still be executed
             return answer.result()
         finally:
             self._pending.discard(answer)
-            del answer  # what it raised has this frame in its traceback
+            del answer  # the traceback of its exception holds this frame
 
     def _serve(self, request: LinkRequest, answer: asyncio.Future[LinkAnswer]) -> None:
         try:
@@ -340,14 +342,14 @@ class AsteriskLink:
             self._put(lambda: _settle(answer, served))
 
     async def close(self) -> None:
-        """Close it. Requests under way end with :class:`LinkClosed`. Closing twice is fine."""
+        """Close it. Requests under way end with :class:`LinkClosed`. It may be closed twice."""
         self._inbox.clear()
         self.end()
 
     # ---- of the server ----
 
     def push(self, event: LinkEvent) -> None:
-        """Bring *event* to who receives; too many that wait end the link."""
+        """Give *event* to the receiver; too many waiting events end the link."""
         if self._is_closed:
             return
         if self._hear is not None and not self._inbox and isinstance(event, Reading):
@@ -360,12 +362,12 @@ class AsteriskLink:
         self._put(event)
 
     def replaced(self, token: int) -> None:
-        """Say that another link has taken this one's place, and end."""
+        """Report that another link has replaced this one, and end."""
         self.push(LinkReplaced(token))
         self.end()
 
     def end(self) -> None:
-        """End it; what was pushed before is still received."""
+        """End it; events pushed before are still received."""
         if not self._is_closed:
             self._is_closed = True
             self._server.left(self)
@@ -374,7 +376,7 @@ class AsteriskLink:
         self._came.set()
 
     def note_sessions(self, own_agents: frozenset[int]) -> None:
-        """Record that sessions, or what they may see, have changed."""
+        """Record that sessions, or their scopes, have changed."""
         scopes = [one.scope for one in self.attached.values()]
         if len(scopes) == 1:
             self.scope = scopes[0]
@@ -385,7 +387,7 @@ class AsteriskLink:
         self.own_agents = own_agents
 
     def note_queries(self) -> None:
-        """Record that what is listened to has changed."""
+        """Record that the queries have changed."""
         found: dict[tuple[Kind | None, Source], tuple[int, ...]] = {}
         for query, listen in self.queries.items():
             at = listen.kind, listen.source
@@ -408,14 +410,14 @@ def _settle(answer: asyncio.Future[LinkAnswer], served: LinkAnswer) -> None:
 def _fail(answer: asyncio.Future[LinkAnswer], error: GatewayError | LinkClosed) -> None:
     if not answer.done():
         answer.set_exception(error)
-        answer.exception()  # its asker may have gone: then it is no task's fault
+        answer.exception()  # its caller may be gone: then it is no task's fault
 
 
 REASON_BYTES: Final = 79
 
 
 class Step(NamedTuple):
-    """One action, and the test of the state that says that its effect was seen."""
+    """One action, and the test of the state that shows its effect."""
 
     action: str
     fields: Mapping[str, str]
@@ -423,7 +425,7 @@ class Step(NamedTuple):
 
 
 def pause(view: AsteriskView, agent: int, command: SetRoutingState | SetAgentRoutingState) -> list[Step]:
-    """Return the steps to a routing state; none when it is there already.
+    """Return the steps to a routing state; none when it is the present one.
 
     Raises:
         GatewayError: ``not_logged_on``, ``reason_unknown``, ``reason_required``, ``reason_wrong_kind``.
@@ -465,7 +467,7 @@ def _is(member: Membership, *, paused: bool, reason: str) -> bool:
 
 
 def is_same_reason(one: str, other: str) -> bool:
-    """Return whether two reasons are one in Asterisk, which keeps 79 bytes and may cut a character."""
+    """Return whether two reasons are equal in Asterisk, which stores 79 bytes and may cut a character."""
     return _kept(one) == _kept(other)
 
 
@@ -482,10 +484,10 @@ def _all_are(interface: str, *, paused: bool, reason: str) -> Callable[[Queues],
 
 
 def leave_all(members: list[Membership]) -> list[Step]:
-    """Return the steps that take an agent out of all queues.
+    """Return the steps that remove an agent from all queues.
 
     Raises:
-        GatewayError: ``not_logged_on``, or ``upstream_rejected`` where queues.conf holds a membership.
+        GatewayError: ``not_logged_on``, or ``upstream_rejected`` when queues.conf contains a membership.
     """
     if not members:
         raise GatewayError(ErrorCode.NOT_LOGGED_ON, "The agent is not logged on to any queue.")
@@ -517,7 +519,7 @@ def join(queue: str, interface: str, name: str, rules: Rules, **more: str) -> St
 
 
 def missed_reasons(queues: Queues, steps: Sequence[Step]) -> list[Step]:
-    """Return the steps that set the reasons which ``QueueAdd`` did not, as older versions ignore them."""
+    """Return the steps that set the reasons which older versions ignore in ``QueueAdd``."""
     missed: list[Step] = []
     for step in steps:
         fields = step.fields
@@ -537,7 +539,7 @@ def _with_reason(reason: str) -> Callable[[Membership], bool]:
 
 
 def rejoin(view: AsteriskView, agent: int, rules: Rules, wrap_up_s: int) -> list[Step]:
-    """Return the steps to another wrap-up time: leave and join, with all else the same."""
+    """Return the steps to another wrap-up time: leave and join, with all other values unchanged."""
     steps: list[Step] = []
     for member in view.memberships(agent):
         if not member.dynamic or view.wrap_up_of(member) == wrap_up_s:
@@ -550,7 +552,7 @@ def rejoin(view: AsteriskView, agent: int, rules: Rules, wrap_up_s: int) -> list
         if member.reason:
             more["Reason"] = member.reason
         fields = {"Queue": member.queue, "Interface": member.interface}
-        # the state between the two is not waited for: both are sent in one write
+        # no wait for the state between the two: both are sent in one write
         steps.append(Step("QueueRemove", fields, lambda _: True))
         added = join(member.queue, member.interface, member.name, rules, **more)
         steps.append(added._replace(is_seen=_wraps_up(member.queue, member.interface, wrap_up_s)))
@@ -651,7 +653,7 @@ _REFUSALS: Final = (
 
 
 def refusal(answer: Message) -> GatewayError:
-    """Return what people are shown of an action that Asterisk refused."""
+    """Return the error for clients of an action that Asterisk refused."""
     text = answer.get("Message", "")
     for part, code, sentence in _REFUSALS:
         if part in text:

@@ -1,9 +1,9 @@
 """Monitor: keeps a node's AMI connection open, reads the whole state, follows events, and publishes changes.
 
-Whole readings and events keep the state; what changed is published to the links in small portions. The
-publisher sends each link the changes of the view that its sessions may see: a part is made once and shared by
-all links, and links with the same scope and the same query share one reading. It does no I/O; ``now_ms`` is
-an argument.
+Whole readings and events update the state. Its changes are published to the links in small portions. The
+publisher sends each link the changes within the scope of its sessions. A part is made once and shared by all
+links; links with the same scope and the same query share one reading. The publisher does no I/O; ``now_ms``
+is an argument.
 """
 
 from __future__ import annotations
@@ -74,11 +74,11 @@ _FIXED: Final = {
         start=1,
     )
 }
-"""Queries for all that a user may see have the same number on every link, so links share readings."""
+"""Queries for all resources in scope have the same number on every link, so links share readings."""
 _STEP: Final = len(_FIXED) + 1
-"""A query that a link asks again gets the next number so far away: no number stands for two on one link.
+"""Distance of a repeated query's number: on one link a number never stands for two queries.
 
-Queries for single resources have the multiples of it.
+Queries for single resources have multiples of it.
 """
 _OFFERED: Final[tuple[FunctionName, ...]] = ("realtime", "historical", "routing", "administration", "voice")
 
@@ -87,11 +87,11 @@ Changes = dict[tuple[Kind, Source], dict[int, Part | None]]
 
 
 class Publisher:
-    """The links of one site, and what they were sent.
+    """The links of one site, and the data that they were sent.
 
     Args:
         queues: The state.
-        view: Turns it into parts.
+        view: Composes the parts.
     """
 
     def __init__(self, queues: Queues, view: AsteriskView) -> None:
@@ -118,22 +118,22 @@ class Publisher:
 
     @property
     def waiting(self) -> int:
-        """How many events wait on the link with the most."""
+        """Number of waiting events on the link with the most."""
         return max((link.waiting for link in self.links.values()), default=0)
 
     @property
     def has_more(self) -> bool:
-        """Whether something changed that no link was sent yet."""
+        """Whether there are changes that no link was sent yet."""
         queues = self._queues
         return bool(self._agents or self._names or queues.changed_interfaces or queues.changed_queues)
 
     def touch(self, agents: Iterable[int] = (), queues: Iterable[str] = ()) -> None:
-        """Have these composed again."""
+        """Mark agents and queues to be composed again."""
         self._agents.update(dict.fromkeys(agents))
         self._names.update(dict.fromkeys(queues))
 
     def publish(self, now_ms: int, most: int = AT_ONCE, most_queues: int = QUEUES_AT_ONCE) -> None:
-        """Send links what changed, of at most so many agents and queues; see :attr:`has_more`."""
+        """Send links the changes of a limited number of agents and queues; see :attr:`has_more`."""
         self._collect(now_ms)
         changes: Changes = {}
         for agent in _take(self._agents, most):
@@ -149,7 +149,7 @@ class Publisher:
                 link.push(CatalogueChanged())
 
     def publish_agents(self, agents: Iterable[int], now_ms: int) -> None:
-        """Send links what changed of these agents and their queues, before anything else."""
+        """Send links the changes of these agents and their queues, before all others."""
         self._collect(now_ms)
         wanted = list(agents)
         names = {one.queue for agent in wanted for one in self._view.memberships(agent)}
@@ -164,7 +164,7 @@ class Publisher:
         self._agents, self._names = others | self._agents, rest | self._names
 
     def due(self, now_ms: int) -> None:
-        """Have agents composed again whose post-processing is over, and their queues."""
+        """Mark agents whose post-processing is over, and their queues."""
         while self._due and self._due[0][0] <= now_ms:
             ends_ms, agent = heapq.heappop(self._due)
             if self._planned.get(agent) == ends_ms:
@@ -210,7 +210,7 @@ class Publisher:
             self._own.pop(number, None)
 
     def _own_differs(self, part: Part) -> bool:
-        """Return whether what only the agent's own link carries has changed."""
+        """Return whether a value has changed that only the agent's own link gets."""
         if part.source is not Source.REALTIME or part.kind is not Kind.AGENT:
             return False
         before = self._own.get(part.number)
@@ -222,7 +222,7 @@ class Publisher:
     # ---- delivery ----
 
     def _deliver(self, changes: Changes, now_ms: int) -> None:
-        """Send each link what it may see of *changes*; links that ask and see the same share the events."""
+        """Send each link the *changes* in its scope; links with equal queries and scopes share the events."""
         made: dict[tuple[Scope, tuple[int, ...]], list[LinkEvent]] = {}
         agents = changes.get((Kind.AGENT, Source.REALTIME), {}).keys()
         for link in list(self.links.values()):
@@ -251,7 +251,7 @@ class Publisher:
                 there = tuple(
                     self._for(link, part) for number in sorted(wanted) if (part := parts[number]) is not None
                 )
-                # a resource that is gone is removed by the directory; an agent may also just log off
+                # the directory removes a resource that is gone; an agent may have only logged off
                 removed = tuple(sorted(number for number in wanted if parts[number] is None))
                 if there or (removed and source is Source.REALTIME):
                     events.append(Reading(query, listened, source, now_ms, False, there, removed))
@@ -260,7 +260,7 @@ class Publisher:
     # ---- queries ----
 
     def listen(self, link: AsteriskLink, listen: Listen) -> int:
-        """Begin a query; its number. :meth:`whole` follows."""
+        """Begin a query; return its number. :meth:`whole` follows."""
         if listen.numbers is None:
             first = _FIXED[listen.kind, listen.source]
             query = link.next_queries.get(first, first)
@@ -304,7 +304,7 @@ class Publisher:
     # ---- scopes ----
 
     def scope_of(self, person: Person, application: Application) -> Scope:
-        """Return what a person may see with an application."""
+        """Return the scope of a person with an application."""
         key = person.login, application
         scope = self._scopes.get(key)
         if scope is None:
@@ -325,7 +325,7 @@ class Publisher:
         return self._scope({one for one in (*person.queues, *held) if one in self._queues.queues}, {own})
 
     def _agents_of(self, names: set[str]) -> set[int]:
-        """Return the members of queues, and who joins them with the Remote Assistant."""
+        """Return the members of queues, and the people who join them with the Remote Assistant."""
         agents = {
             self._view.agent_of(interface)
             for name in names
@@ -340,14 +340,14 @@ class Publisher:
         return Scope(frozenset(agents), frozenset(self._view.queue_number(name) for name in names))
 
     def _reshape(self, now_ms: int) -> None:
-        """Send links what they may see since queues and memberships have changed."""
+        """Send links their scopes after queues or memberships have changed."""
         self._scopes.clear()
         self._scope_of_all = None
         for link in list(self.links.values()):
             self.rescope(link, now_ms)
 
     def rescope(self, link: AsteriskLink, now_ms: int) -> None:
-        """Send a link what its sessions may see now, if that is something else than before."""
+        """Send a link the scope of its sessions, if it has changed."""
         changed: list[LinkedSession] = []
         before = link.scope
         for attachment in link.attached.values():
@@ -379,7 +379,7 @@ class Publisher:
     # ---- functions ----
 
     def functions(self) -> Iterator[FunctionChanged]:
-        """Return what an Asterisk's functions are now; those it lacks are never sent."""
+        """Return the present functions of an Asterisk; those it lacks are never sent."""
         state = FunctionState.UP if self._is_up else FunctionState.DOWN
         for name in _OFFERED:
             yield FunctionChanged(name, state)
@@ -387,7 +387,7 @@ class Publisher:
             yield FunctionChanged("remote_agent", state)
 
     def set_up(self, *, is_up: bool, offers_remote: bool, now_ms: int) -> None:
-        """Record that Asterisk is reached, or is away; when it is back, links are sent whole sets."""
+        """Record whether Asterisk is reached; when it is back, links are sent whole sets."""
         self._is_up, self._offers_remote = is_up, offers_remote
         for link in list(self.links.values()):
             for event in self.functions():
@@ -407,24 +407,24 @@ def _take(waiting: dict[KeyT, None], most: int) -> list[KeyT]:
 _LOG: Final = structlog.get_logger("gateway.asterisk")
 
 EFFECT_S: Final = 2.0
-"""How long the effect of an action is waited for after its answer; then the state is read."""
+"""How long to wait for the effect of an action after its answer; then the state is read."""
 BACK_OFF_S: Final = (0.25, 15.0)
 WRONG_SECRET_S: Final = 60.0
 _LOG_IN_REFUSED: Final = frozenset({"wrong_secret", "login_in_use"})
 TICK_S: Final = 0.1
 AMI_LEAST: Final = 5
-"""The major version of Asterisk 16: older ones lack fields, which are shown as unknown."""
+"""The AMI major version of Asterisk 16: older ones lack fields, which are shown as unknown."""
 _NEEDED: Final = frozenset({"QueueStatus", "ListCommands", "Ping"})
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How often an Asterisk is asked. Seconds."""
+    """Intervals of readings, in seconds."""
 
     look_s: float = 30.0
-    """Between whole readings: nothing else shows a reload of queues.conf."""
+    """Interval of whole readings: nothing else shows a reload of queues.conf."""
     figures_s: float = 5.0
-    """Between readings of queues' figures; also what shows that Asterisk answers."""
+    """Interval of readings of queues' figures, which also show that Asterisk answers."""
 
 
 class Monitor:
@@ -432,11 +432,11 @@ class Monitor:
 
     Args:
         site: Its id, for logs.
-        address: Where it listens.
-        people_file: Who may log on.
+        address: Its address and account.
+        people_file: The file of the people who may log on.
         clock: The only time.
-        rules: What the configuration says.
-        timing: How often it is asked.
+        rules: The settings of the site.
+        timing: Intervals of readings.
         jitter: Returns numbers in [0, 1).
     """
 
@@ -484,25 +484,25 @@ class Monitor:
 
     @property
     def is_up(self) -> bool:
-        """Whether Asterisk is connected and was read whole."""
+        """Whether Asterisk is connected and was read completely."""
         return self._connection is not None and not self.last_failure
 
     @property
     def heard_at(self) -> float:
-        """When the last message of Asterisk came; while it is known to be away, now, as the link says so."""
+        """When the last message of Asterisk was received; now, while Asterisk is known to be away."""
         return self._clock.now() if self._connection is None else self._connection.heard_at
 
     @property
     def under_way(self) -> int:
-        """How many actions wait for their answers."""
+        """Number of actions without an answer."""
         return 0 if self._connection is None else self._connection.under_way
 
     def trust(self, tls: ssl.SSLContext) -> None:
-        """Verify Asterisk by *tls* from the next connection on."""
+        """Verify Asterisk with *tls* from the next connection on."""
         self._address = self._address._replace(tls=tls)
 
     async def reached(self, within_s: float) -> bool:
-        """Wait until Asterisk is connected and read, or refuses the log-in; returns whether it is."""
+        """Wait until Asterisk is connected and read, or refuses the log-in; return whether it is."""
         try:
             async with self._clock.timeout(within_s):
                 while self.last_failure:
@@ -525,14 +525,14 @@ class Monitor:
 
         Raises:
             GatewayError: ``upstream_unavailable`` while Asterisk is away, ``busy``, ``bad_request``.
-            LostError: The connection went; the action may have been executed.
+            LostError: The connection ended; the action may have been executed.
         """
         if self._connection is None:
             raise unavailable(self.last_failure)
         return await self._connection.action(name, fields, row=row)
 
     async def carry_out(self, steps: Sequence[Step], agents: Sequence[int]) -> None:
-        """Carry out *steps*, and return when their effects are with the links.
+        """Execute *steps*, and return when the links have their effects.
 
         Raises:
             GatewayError: Asterisk refused a step, or is away; ``upstream_timeout``: the outcome is unknown.
@@ -549,10 +549,10 @@ class Monitor:
             ) from error
 
     async def see(self, steps: Sequence[Step], agents: Sequence[int]) -> None:
-        """Return when the effects of *steps*, which Asterisk has accepted, are with the links.
+        """Return when the links have the effects of *steps*, which Asterisk has accepted.
 
         Raises:
-            LostError: The connection went.
+            LostError: The connection ended.
         """
         await self._effects(steps)
         missed = missed_reasons(self.queues, steps)
@@ -562,7 +562,7 @@ class Monitor:
         self.publisher.publish_agents(agents, self._clock.wall_ms())
 
     async def _effects(self, steps: Sequence[Step]) -> None:
-        """Wait until the state shows that the steps have had their effect; AMI answers before its events."""
+        """Wait until the state shows the effects of the steps; AMI answers before its events."""
         if all(step.is_seen(self.queues) for step in steps):
             return
         try:
@@ -573,7 +573,7 @@ class Monitor:
         except TimeoutError:
             await self.read_queues()
             if not self._tells_events and all(step.is_seen(self.queues) for step in steps):
-                # it was done, and no event said so: the account has no read=agent
+                # it was done, but no event came: the account has no read=agent
                 _LOG.warning("asterisk_sends_no_events", site=self._site)
                 self._tells_events = True
 
@@ -582,7 +582,7 @@ class Monitor:
 
         Raises:
             GatewayError: ``upstream_unavailable``.
-            LostError: The connection went.
+            LostError: The connection ended.
         """
         fields: dict[str, str] = {} if only is None else {"Queue": only}
         if not with_members:
@@ -603,7 +603,7 @@ class Monitor:
     # ---- life ----
 
     async def run(self, *beside: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Keep a connection for as long as this runs; *beside* runs while it is up."""
+        """Keep a connection open until cancelled; *beside* runs while it is up."""
         failures = 0
         while True:
             began = self._clock.now()
@@ -632,7 +632,7 @@ class Monitor:
                 tasks.create_task(self._publish())
                 for one in beside:
                     tasks.create_task(one())
-                await self._watch()  # in the body: there a child's failure leaves no request to cancel behind
+                await self._watch()  # in the body: there a failed child leaves no cancellation request behind
         except* (LostError, GatewayError) as group:
             heed_cancellation()
             error = _first(group)
@@ -687,19 +687,19 @@ class Monitor:
         self.publisher.set_up(is_up=False, offers_remote=offers, now_ms=self._clock.wall_ms())
 
     async def _see_clock(self, connection: AmiConnection) -> None:
-        """Learn how far Asterisk's clock is from ours; its instants are whole seconds."""
+        """Measure the difference of Asterisk's clock; its instants are whole seconds."""
         before_ms = self._clock.wall_ms()
         pong = await connection.action("Ping")
         stamp_s = decimal(pong, "Timestamp")
         if stamp_s is not None:
             half_ms = (self._clock.wall_ms() - before_ms) / 2
             offset_ms = round(before_ms + half_ms - 1000 * stamp_s)
-            # small differences are jitter, and a slow answer shows no more than its half: instants stay
+            # small differences are jitter, and a slow answer shows at most its half: keep the instants
             if abs(offset_ms - self.view.offset_ms) > 500 + half_ms:
                 self.view.offset_ms = offset_ms
 
     async def look_at_people(self) -> None:
-        """Read the file of people again when it has changed; a file that cannot be used changes nothing.
+        """Read the file of people again when it has changed; an invalid file changes nothing.
 
         It is read in a thread: 20,000 people take a second.
         """
@@ -716,7 +716,7 @@ class Monitor:
         self.use(people)
 
     def use(self, people: PeopleFile) -> None:
-        """Know these people from now on."""
+        """Replace the people."""
         before = self.view.people
         self.view.people = people
         self.queues.shape += 1
@@ -724,7 +724,7 @@ class Monitor:
         self.publisher.touch((self.view.agent_of(one) for one in self.queues.memberships), ())
 
     async def _watch(self) -> None:
-        """Read figures every few seconds, and everything now and then."""
+        """Read figures at short intervals, and the whole state at long ones."""
         whole_at = self._clock.now() + self._timing.look_s
         figures_at = self._clock.now() + self._timing.figures_s
         connection = self._connection
@@ -745,7 +745,7 @@ class Monitor:
                 await self.read_queues(with_members=False, only=self.queues.refresh.pop())
 
     async def _publish(self) -> None:
-        """Publish what is left over, and what only time changes."""
+        """Publish remaining changes, and changes by time alone."""
         while True:
             now_ms = self._clock.wall_ms()
             self.queues.due(now_ms)
@@ -758,12 +758,12 @@ class Monitor:
     def _event(self, event: Message) -> None:
         self.queues.event(event, self._clock.wall_ms())
         self._tells_events = self._tells_events or "Queue" in event
-        # at the end of its start Asterisk has more queues than it had when it accepted the connection
+        # at the end of its start Asterisk has more queues than when it accepted the connection
         if event.get("Event") in {"Reload", "FullyBooted"}:
             self.wants_reading = True
 
     def _chunk(self) -> None:
-        """Publish what a piece of the stream has changed; what is more waits for its turn."""
+        """Publish the changes of a piece of the stream; further ones wait for their turn."""
         self._changed.set()
         connection = self._connection
         if connection is None or self.last_failure:
@@ -771,7 +771,7 @@ class Monitor:
         if connection.framer.left_out > self._left_out:
             _LOG.warning("asterisk_message_too_long", site=self._site, count=connection.framer.left_out)
             self._left_out = connection.framer.left_out
-            # what is too long may be part of a reading's answer: to read at once every time would never end
+            # the long message may be part of a reading's answer: reading again at once would never end
             if self._clock.now() >= self._left_out_until:
                 self._left_out_until, self.wants_reading = self._clock.now() + self._timing.look_s, True
         self.publisher.publish(self._clock.wall_ms())
@@ -784,7 +784,7 @@ def is_recent(ami_version: str) -> bool:
 
 
 def unavailable(reason: str) -> GatewayError:
-    """Return what is answered while Asterisk is away. *reason*: why, as a token."""
+    """Return the error while Asterisk is away. *reason*: a token."""
     message = "The contact centre is not reached."
     error = GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, message, retry_after_s=2.0)
     error.__cause__ = LostError(reason)
@@ -792,6 +792,6 @@ def unavailable(reason: str) -> GatewayError:
 
 
 def _first(group: BaseExceptionGroup[LostError | GatewayError]) -> BaseException:
-    """Return the cause of a connection's end: what reading found, where that is among others."""
+    """Return the cause of a connection's end: that of reading, if it is among others."""
     found = [error for error in group.exceptions if isinstance(error, LostError)]
     return found[0] if found else group.exceptions[0]

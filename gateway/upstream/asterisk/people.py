@@ -1,8 +1,9 @@
-"""The file of people of an Asterisk site, and the resources that the phone of each sees.
+"""The file of people of an Asterisk site, and the resources that each person's phone sees.
 
-The file: who may log on, with which key, and what each may see and do. AMI and voicemail know no users, so
-an organisation writes them down. A password is kept as scrypt (N = 2^15, r = 8, p = 1: some 75 ms and 32
-MiB); the same work is done for names that do not exist. The resources are made from the state of an Asterisk.
+The file has the people who may log on, their passwords, and their scopes and rights. AMI and voicemail have
+no users, so an organisation writes them down. A password is stored as scrypt (N = 2^15, r = 8, p = 1: some 75
+ms and 32 MiB). A name that does not exist takes the same work. The resources are composed from the state of
+an Asterisk.
 """
 
 from __future__ import annotations
@@ -44,18 +45,18 @@ from gateway.upstream.asterisk.state import ON_HOLD, RINGING_STATES, Contact, Me
 
 @lru_cache(maxsize=65_536)
 def number_of(kind: str, name: str) -> int:
-    """Return the number of a thing: 48 bits of BLAKE2s over kind and name, the same on every node."""
+    """Return the number of an object: 48 bits of BLAKE2s over kind and name, the same on every node."""
     digest = hashlib.blake2s(f"{kind}\0{name}".encode(), digest_size=6, person=b"asterisk").digest()
     return int.from_bytes(digest) or 1
 
 
 def remote_interface(login: str, context: str) -> str:
-    """Return the interface of a remote agent: the same, whatever the number is."""
+    """Return the interface of a remote agent, which does not depend on the number."""
     return f"Local/{login}@{context}/n"
 
 
 PEOPLE: Final = 20_000
-"""At most so many in one file."""
+"""People in one file."""
 FILE_BYTES: Final = 16 * 2**20
 _LOGIN: Final = re.compile(r"[a-z0-9_.-]{1,32}")
 _N, _R, _P, _KEY_BYTES = 2**15, 8, 1, 32
@@ -68,7 +69,7 @@ Word = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f
 
 
 class PeopleError(Exception):
-    """The file of people cannot be used; the text says what is wrong, without any value of it."""
+    """The file of people cannot be used. The message has no value of it."""
 
 
 class Person(BaseModel):
@@ -118,7 +119,7 @@ def agent_number(person: Person) -> int:
 class PeopleFile:
     """All people of one file.
 
-    Invariant: a login is one person's, and so is an interface.
+    Invariant: a login belongs to one person, and so does an interface.
     """
 
     def __init__(self, people: Iterable[Person], remote_context: str) -> None:
@@ -149,7 +150,7 @@ def read_people(path: Path, remote_context: str) -> PeopleFile:
     """Read the file of people.
 
     Raises:
-        PeopleError: It cannot be read, or something in it is wrong.
+        PeopleError: It cannot be read, or has a fault.
     """
     try:
         raw = path.read_bytes()
@@ -165,7 +166,7 @@ def read_people(path: Path, remote_context: str) -> PeopleFile:
     except tomllib.TOMLDecodeError as error:
         raise PeopleError("is not TOML") from error
     except ValidationError as error:
-        raise PeopleError(_faults(error)) from None  # the cause shows values
+        raise PeopleError(_faults(error)) from None  # the cause contains values
 
 
 def _faults(error: ValidationError) -> str:
@@ -188,11 +189,13 @@ def hash_password(password: str, salt: bytes) -> str:
 
 _NO_KEY: Final = base64.b64encode(bytes(32)).decode()
 NOBODY: Final = f"scrypt${_N}${_R}${_P}${_NO_KEY[:24]}${_NO_KEY}"
-"""Checked for names that do not exist, so that the time of an answer does not show which do; nothing fits."""
+"""Hash that is checked for names that do not exist, so that the time of an answer does not reveal them; no
+password fits.
+"""
 
 
 def fits(password: str, hashed: str) -> bool:
-    """Return whether a password is the one of a line of the file. Takes some 75 ms: call it in a thread."""
+    """Return whether a password belongs to a line of the file. Takes some 75 ms: call it in a thread."""
     found = _HASH.fullmatch(hashed)
     if found is None:
         return False
@@ -219,27 +222,27 @@ STATES: Final = {
 """Device states as Asterisk names them."""
 FORMULA: Final = "answered within the threshold / completed"
 REASONS_LEARNED: Final = 200
-"""So many reasons that are not configured are remembered; the next ones are shown without their name."""
+"""Unconfigured reasons that are stored; further ones are shown without their name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the configuration says of a site that is an Asterisk."""
+    """The settings of a site that is an Asterisk."""
 
     begin_reason: str = "Logged on"
     unavailable_reasons: tuple[str, ...] = ()
     work_reasons: tuple[str, ...] = ()
     wrap_up_s: Mapping[str, int] = field(default_factory=dict)
-    """Queue → its ``wrapuptime`` in queues.conf, which AMI does not show."""
+    """Queue → its ``wrapuptime`` in queues.conf, which AMI does not report."""
     rejoins: bool = False
-    """Whether agents may change their wrap-up time, which takes leaving and joining their queues."""
+    """Whether agents may change their wrap-up time, which needs leaving and joining their queues."""
     penalty_max: int = 10
     remote_context: str = "oscc-remote"
     shared_last_call: bool = True
 
 
 class AgentFacts(NamedTuple):
-    """What is known of an agent beside the queues."""
+    """Data about an agent that is not in the queues."""
 
     remote_number: str | None = None
     logged_on_remotely: bool = False
@@ -251,11 +254,11 @@ NO_FACTS: Final = AgentFacts()
 
 
 class AsteriskView:
-    """Turns the state into parts, each made once and kept while it stays the same.
+    """Composes parts from the state; each is made once and kept while it does not change.
 
     Args:
         queues: The state.
-        rules: The configuration.
+        rules: The settings.
     """
 
     def __init__(self, queues: Queues, rules: Rules) -> None:
@@ -277,7 +280,7 @@ class AsteriskView:
     # ---- who is who ----
 
     def agent_of(self, interface: str) -> int:
-        """Return the number of the agent whose interface this is."""
+        """Return the number of the agent with this interface."""
         person = self.people.by_interface.get(interface)
         return number_of("interface", interface) if person is None else agent_number(person)
 
@@ -293,7 +296,7 @@ class AsteriskView:
         ]
 
     def index(self) -> None:
-        """Find which interfaces each agent has now."""
+        """Update the interfaces of each agent."""
         found: dict[int, list[str]] = {}
         for interface in self._queues.memberships:
             found.setdefault(self.agent_of(interface), []).append(interface)
@@ -302,7 +305,7 @@ class AsteriskView:
     # ---- agents ----
 
     def agent_parts(self, agent: int, now_ms: int) -> tuple[Part | None, ...]:
-        """Return what is to be said of an agent: directory, realtime, cumulative and configuration."""
+        """Return the parts of an agent: directory, realtime, cumulative and configuration."""
         members = self.memberships(agent)
         person = self._person(agent, members)
         if not members and person is None:
@@ -317,7 +320,7 @@ class AsteriskView:
         )
 
     def own_part(self, part: Part) -> Part:
-        """Return the realtime part that the agent's own link carries: with number and wrap-up time."""
+        """Return the realtime part for the agent's own link: with number and wrap-up time."""
         there = [one for one in self.memberships(part.number) if one.is_there]
         if not there or not isinstance(part.value, Agent):
             return part
@@ -366,7 +369,7 @@ class AsteriskView:
         )
 
     def _routing(self, there: list[Membership]) -> tuple[RoutingState, int | None, str]:
-        """Return the state, since when, and the reason of a pause: paused is who is paused everywhere."""
+        """Return state, since when, and reason: an agent is paused when all memberships are."""
         free = [one for one in there if not one.paused]
         if free:
             if any(one.last_pause_s for one in free):
@@ -411,11 +414,11 @@ class AsteriskView:
         )
 
     def wrap_up_of(self, member: Membership) -> int:
-        """Return a membership's wrap-up time, s: its own, else the configured one of its queue."""
+        """Return a membership's wrap-up time, s: its own, or the configured one of its queue."""
         return member.wrapup_s or self._rules.wrap_up_s.get(member.queue, 0)
 
     def _wrap_up(self, there: list[Membership], now_ms: int) -> PostProcessing | None:
-        """Return the post-processing that follows the last call; no event begins or ends it."""
+        """Return the post-processing after the last call; no event begins or ends it."""
         found: tuple[int, int] | None = None
         for member in there:
             if member.last_call_s == 0:
@@ -466,7 +469,7 @@ class AsteriskView:
     # ---- queues ----
 
     def queue_parts(self, name: str, now_ms: int) -> tuple[Part | None, ...]:
-        """Return what is to be said of a queue: directory, realtime, cumulative and configuration."""
+        """Return the parts of a queue: directory, realtime, cumulative and configuration."""
         queue = self._queues.queues.get(name)
         if queue is None:
             return (None, None, None, None)
@@ -528,14 +531,14 @@ class AsteriskView:
     # ---- catalogues ----
 
     def skills(self) -> tuple[Skill, ...]:
-        """Return the catalogue of skills: to be a member of a queue is one."""
+        """Return the catalogue of skills: membership of a queue is one."""
         names = sorted(self._queues.queues)
         return tuple(
             Skill(str(self.queue_number(name)), readable(name), 0, self._rules.penalty_max) for name in names
         )
 
     def reasons(self) -> tuple[Reason, ...]:
-        """Return the catalogue of reasons: those configured, and those that were met."""
+        """Return the catalogue of reasons: the configured ones, and those that appeared."""
         kinds: dict[str, Literal["unavailable", "work"]] = {}
         for text in (self._rules.begin_reason, *self._rules.unavailable_reasons, *self._learned):
             kinds[text] = "unavailable"
@@ -551,7 +554,7 @@ class AsteriskView:
         )
 
     def reason_id(self, text: str) -> str | None:
-        """Return the id of a reason; one that was not known is learned. None: no more are learned."""
+        """Return the id of a reason; a new one is added. None: the limit is reached."""
         if not self.knows_reason(text):
             if len(self._learned) >= REASONS_LEARNED:
                 return None
@@ -579,7 +582,7 @@ class AsteriskView:
         return None
 
     def take_learned(self) -> bool:
-        """Return whether reasons were learned since the last call."""
+        """Return whether reasons were added since the last call."""
         learned, self._has_learned = self._has_learned, False
         return learned
 
@@ -592,7 +595,7 @@ class AsteriskView:
 
 
 def parameters_of(queue: QueueState) -> dict[str, Parameter]:
-    """Return the routing parameters of a queue: AMI shows some, and changes none."""
+    """Return the routing parameters of a queue: AMI reports some, and can change none."""
     return {
         "Strategy": readable(queue.strategy, WORD_CHARS),
         "MaxLength": queue.length_max,
@@ -610,7 +613,7 @@ PARAMETERS: Final = (
 
 
 def skills_version(members: Iterable[Membership]) -> int:
-    """Return a number that differs when skills differ: Asterisk has no version of its own."""
+    """Return a number that differs when skills differ, since Asterisk has no version."""
     return _version(sorted((one.queue, one.interface, one.penalty, one.paused) for one in members))
 
 

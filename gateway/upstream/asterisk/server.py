@@ -64,22 +64,22 @@ from gateway.upstream.asterisk.people import Person, Rules, agent_number, skills
 KEEP_ALIVE_S: Final = 15.0
 KEYS: Final = 10_000
 KEYS_S: Final = 600.0
-"""So many request keys are remembered, for so long."""
+"""Request keys that are stored, and for how long."""
 WRAP_UP_MAX_S: Final = 3_600
 
 
 @dataclass(frozen=True, slots=True)
 class AsteriskSettings:
-    """What the configuration says of a site that is an Asterisk.
+    """Settings of a site that is an Asterisk.
 
     Args:
-        address: Where it listens, and as whom the gateway logs in.
-        people_file: Who may log on.
-        rules: How its words are read.
-        timing: How often it is asked.
-        idle_timeout_s: After how long without a device a Remote Assistant is logged off.
+        address: Its address and account.
+        people_file: The file of the people who may log on.
+        rules: Rules for its names and reasons.
+        timing: Intervals of readings.
+        idle_timeout_s: Time without a device after which a Remote Assistant is logged off.
         session_s: Life of a session.
-        is_alone: Whether this process alone connects to the Asterisk: then it fences links.
+        is_alone: Whether only this process connects to the Asterisk: then it fences links.
     """
 
     address: AmiAddress
@@ -94,7 +94,7 @@ class AsteriskSettings:
 class AsteriskServer:
     """One Asterisk. Made inside a running loop; ``async with`` connects and closes it.
 
-    Invariant: passwords live for one call; nothing that raises holds a password, a secret or a number.
+    Invariant: passwords live for one call; no exception has a password, a secret or a number.
     """
 
     def __init__(
@@ -154,22 +154,22 @@ class AsteriskServer:
         await self._stack.aclose()
 
     def trust(self, tls: ssl.SSLContext) -> None:
-        """Verify Asterisk by *tls* from now on; an open connection goes on."""
+        """Verify Asterisk with *tls* from now on; an open connection continues."""
         self.monitor.trust(tls)
 
     async def reached(self, within_s: float = 10.0) -> bool:
-        """Wait until Asterisk is connected and read; returns whether it is."""
+        """Wait until Asterisk is connected and read; return whether it is."""
         return await self.monitor.reached(within_s)
 
     # ---- Upstream ----
 
     @property
     def heard_at(self) -> float:
-        """When the last message of Asterisk came."""
+        """When the last message of Asterisk was received."""
         return self.monitor.heard_at
 
     async def about(self) -> About:
-        """Return which server this is.
+        """Return name, version and features of the server.
 
         Raises:
             GatewayError: ``upstream_unavailable``.
@@ -226,7 +226,7 @@ class AsteriskServer:
         self._tokens[key] = token, holder
 
     def left(self, link: AsteriskLink) -> None:
-        """Forget a link that was closed."""
+        """Remove a closed link."""
         links = self.monitor.publisher.links
         if links.get(link.user.key) is link:
             del links[link.user.key]
@@ -234,7 +234,7 @@ class AsteriskServer:
                 self.accounts.detached(one.session)
 
     async def find(self, secret: SessionSecret) -> None:
-        """Read a session that another node has opened, if it is not known here.
+        """Read a session that another node has opened, if it is not stored here.
 
         Raises:
             GatewayError: ``session_ended``, ``upstream_unavailable``.
@@ -242,7 +242,7 @@ class AsteriskServer:
         await self.accounts.known(secret)
 
     def serve(self, link: AsteriskLink, request: LinkRequest) -> LinkAnswer:
-        """Answer what needs no Asterisk."""
+        """Answer a request that needs no Asterisk."""
         publisher = self.monitor.publisher
         match request:
             case AttachSession(secret):
@@ -314,9 +314,9 @@ class AsteriskServer:
     # ---- commands ----
 
     async def execute(self, link: AsteriskLink, request: Execute) -> LinkAnswer:
-        """Have a command carried out; its effect is pushed to the link before this returns.
+        """Have a command executed; its effect is pushed to the link before this returns.
 
-        A key that is known gets the first answer.
+        A known request key gets its first answer again.
         """
         now, at = self._clock.now(), (link.user.key, request.key)
         while self._answers and next(iter(self._answers.values()))[0] <= now:
@@ -332,7 +332,7 @@ class AsteriskServer:
             executed = await self._carry_out(link, request)
         except GatewayError as error:
             answer.set_exception(error)
-            answer.exception()  # usually it is not asked for again
+            answer.exception()  # usually it is not sent again
             raise
         except BaseException:
             answer.set_exception(GatewayError(ErrorCode.UPSTREAM_TIMEOUT, "It may have been done."))
@@ -423,7 +423,7 @@ class AsteriskServer:
         executed = await self._steps(own, rejoin(view, own, rules, wrap_up_s))
         kept = [one for one in view.memberships(own) if one.dynamic and one.wrapup_s != wrap_up_s]
         if any(view.wrap_up_of(one) != wrap_up_s for one in kept):
-            raise GatewayError(  # a version that ignores the wrap-up time of `QueueAdd`
+            raise GatewayError(  # for a version that ignores the wrap-up time of `QueueAdd`
                 ErrorCode.UNSUPPORTED_BY_UPSTREAM, "The contact centre keeps its own wrap-up time."
             )
         return executed
@@ -455,11 +455,11 @@ class AsteriskServer:
         return self.accounts.listed(session, frozenset(keys))
 
     async def end(self, secret: SessionSecret, session: SessionId) -> LoggedOff:
-        """End another session of the same user. Raises ``not_found`` when it is none."""
+        """End another session of the same user. Raises ``not_found`` when there is none."""
         return await self.accounts.end_other(secret, session)
 
     async def keep_alive(self, secret: SessionSecret) -> int:
-        """Ask for more life; returns the new end, ms since 1970."""
+        """Request a longer life; return the new end, ms since 1970."""
         return await self.accounts.keep_alive(secret)
 
 

@@ -1,8 +1,8 @@
 """State of an Asterisk's queues: members, callers and contacts, from rows and events of AMI.
 
 Pure: messages in, values out; ``now_ms`` is an argument. Rows of ``QueueStatus`` and events come on one
-connection in one order and both carry absolute values, so each is applied as it comes: a row that was
-overtaken by an event, or an event that was overtaken by a row, is put right by the next.
+connection in one order, and both have absolute values. So each is applied as it comes. When a row and an
+event overtake each other, the next one corrects the value.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import Final, Literal
 from gateway.upstream.asterisk.ami import Message, decimal, whole
 
 UNAVAILABLE_STATES: Final = frozenset({4, 5})
-"""Device states INVALID and UNAVAILABLE: the telephone is not there."""
+"""Device states INVALID and UNAVAILABLE: the telephone is not reachable."""
 BUSY_STATES: Final = frozenset({2, 3, 6, 7, 8})
 RINGING_STATES: Final = frozenset({6, 7})
 ON_HOLD: Final = 8
 LEFT_UNANSWERED_MS: Final = 500
-"""How long after a caller left the queue, and nobody answered, telephones may still be shown as ringing."""
+"""How long after a caller left the queue unanswered telephones may still be shown as ringing."""
 SETTLES_MS: Final = 500
-"""How long after the end of a contact its telephone may still be busy: device states come apart from it."""
+"""How long after the end of a contact its telephone may still be busy: device states come separately."""
 STEADY_MS: Final = 2_000
-"""``Wait`` comes in whole seconds: a caller's instant moves only by more than this."""
+"""``Wait`` has whole seconds: a caller's instant moves only by more than this."""
 
 Phase = Literal["ringing", "talking"]
 
@@ -46,7 +46,7 @@ class Membership:
     reason: str = ""
     wrapup_s: int = 0
     unpaused_ms: int | None = None
-    """When the end of its pause was seen, by the gateway's clock."""
+    """When the end of its pause was observed, by the gateway's clock."""
 
     @property
     def is_there(self) -> bool:
@@ -64,12 +64,12 @@ class Contact:
     """A caller whom a queue has offered to an interface, or connected with it."""
 
     caller: str
-    """The caller's Uniqueid; empty for a call of before the connection."""
+    """The caller's Uniqueid; empty for a call that began before the connection."""
     queue: str
     phase: Phase
     since_ms: int | None
     ends_ms: int | None = None
-    """When it is over unless it was answered: its caller has left the queue."""
+    """When it ends unless it was answered: its caller has left the queue."""
 
 
 @dataclass(slots=True)
@@ -88,14 +88,14 @@ class QueueState:
     level_pct: float | None = None
     members: dict[str, Membership] = field(default_factory=dict)
     callers: dict[str, int] = field(default_factory=dict)
-    """Uniqueid → since when it waits, by the gateway's clock."""
+    """Uniqueid → since when the caller waits, by the gateway's clock."""
 
 
 class Queues:
     """All queues of one Asterisk.
 
-    *changed_queues* and *changed_interfaces* name what may have changed since they were last taken;
-    *unknown* names queues that an event spoke of and no reading has shown.
+    *changed_queues* and *changed_interfaces* contain the possible changes since they were last taken.
+    *unknown* contains queues of events that no reading has shown.
     """
 
     def __init__(self) -> None:
@@ -124,18 +124,18 @@ class Queues:
         return one
 
     def abandon(self, one: Pass) -> None:
-        """Forget a reading whose end does not come."""
+        """Drop a reading whose end does not come."""
         if one in self._passes:
             self._passes.remove(one)
 
     def forget_contacts(self) -> None:
-        """Forget who rings and talks: the connection was away, and their ends may have been missed."""
+        """Remove all contacts, since their ends may have been missed while the connection was away."""
         for interface, contacts in list(self.contacts.items()):
             for key in list(contacts):
                 self._remove_contact(interface, key)
 
     def drop_queue(self, name: str) -> None:
-        """Forget a queue, its members and its contacts."""
+        """Remove a queue, its members and its contacts."""
         queue = self.queues.pop(name)
         for interface in list(queue.members):
             self.drop_member(queue, interface)
@@ -212,14 +212,16 @@ class Queues:
             case "AgentRingNoAnswer":
                 self._end_contact(interface, queue.name, caller, now_ms)
             case _:
-                if interface in queue.members:  # else it is in a call until its telephone's state comes
+                if (
+                    interface in queue.members
+                ):  # otherwise it is in a call until its telephone's state arrives
                     queue.members[interface].in_call = False
                 self.refresh.add(queue.name)
                 self._end_contact(interface, queue.name, caller, now_ms)
         self._touch(queue.name, interface)
 
     def due(self, now_ms: int) -> None:
-        """End the contacts whose caller left the queue unanswered a moment ago, and what settles."""
+        """End the contacts whose caller left the queue unanswered, and settle device states."""
         for interface, contacts in list(self.contacts.items()):
             for key, contact in list(contacts.items()):
                 if contact.ends_ms is not None and contact.ends_ms <= now_ms:
@@ -231,7 +233,7 @@ class Queues:
     # ---- inside ----
 
     def member(self, told: Message, interface: str, now_ms: int) -> Membership | None:
-        """Apply what a row or an event says of a membership; None where its queue is not known."""
+        """Apply a row or an event of a membership; None when its queue is unknown."""
         queue = self.queues.get(told.get("Queue", ""))
         if queue is None or not interface:
             return None
@@ -267,7 +269,7 @@ class Queues:
                 contact.ends_ms = now_ms + LEFT_UNANSWERED_MS
 
     def _over(self, queue: str, caller: str, now_ms: int) -> None:
-        """End what rings for a caller who is connected, or gone."""
+        """End the ringing for a caller who is connected, or gone."""
         for interface, contacts in list(self.contacts.items()):
             contact = contacts.get((queue, caller))
             if contact is not None and contact.phase == "ringing":
@@ -280,7 +282,7 @@ class Queues:
         if (queue, caller) in contacts:
             self._remove_contact(interface, (queue, caller))
             return
-        # the channel of the caller may be gone already: then the event names no caller
+        # the caller's channel may be gone already: then the event names no caller
         for key, contact in list(contacts.items()):
             if contact.queue == queue and (not caller or not contact.caller):
                 self._remove_contact(interface, key)
@@ -301,7 +303,7 @@ class Queues:
 class Pass:
     """One reading of the queues, row by row.
 
-    Invariant: what an event brought while the queue was being listed is not taken for missing.
+    Invariant: data of an event during the reading does not count as missing.
     """
 
     def __init__(self, queues: Queues, *, with_members: bool) -> None:
@@ -314,7 +316,7 @@ class Pass:
         self._callers: set[str] = set()
 
     def row(self, row: Message, now_ms: int) -> None:
-        """Apply one row; those that are none of a queue are ignored."""
+        """Apply one row; rows of other kinds are ignored."""
         match row.get("Event"):
             case "QueueParams":
                 self._end_queue()
@@ -329,7 +331,7 @@ class Pass:
                 self._queues.waits(self._listed, caller, now_ms - 1000 * whole(row, "Wait"))
 
     def end(self, only: str | None = None) -> None:
-        """End the reading. *only*: it was asked for one queue, so it shows nothing of others."""
+        """End the reading. *only*: it covered one queue, so it shows nothing about others."""
         self._end_queue()
         asked = set(self._queues.queues) if only is None else {only} & set(self._queues.queues)
         for name in asked - self._names:
@@ -337,12 +339,12 @@ class Pass:
         self._queues.abandon(self)
 
     def saw_member(self, queue: str, interface: str) -> None:
-        """Record that an event spoke of a membership."""
+        """Record an event of a membership."""
         if self._listed is not None and self._listed.name == queue:
             self._members.add(interface)
 
     def saw_caller(self, queue: str, caller: str) -> None:
-        """Record that an event spoke of a caller."""
+        """Record an event of a caller."""
         if self._listed is not None and self._listed.name == queue:
             self._callers.add(caller)
 
@@ -399,12 +401,12 @@ _EVENTS: Final = _OF_MEMBERS | _OF_CALLERS | _OF_CONTACTS
 
 
 def interface_of(message: Message) -> str:
-    """Return the interface that a row or an event is about: rows and old versions call it its location."""
+    """Return the interface of a row or an event: rows and old versions call it location."""
     return message.get("Interface") or message.get("Location", "")
 
 
 def _apply(member: Membership, told: Message) -> None:
-    """Store what is said of *member*; a field that a version does not send stays as it is."""
+    """Store the fields of *member*; a field that a version does not send is not changed."""
     member.name = told.get("MemberName") or told.get("Name") or member.name
     if "Membership" in told:
         member.dynamic = told["Membership"] != "static"
@@ -420,7 +422,7 @@ def _apply(member: Membership, told: Message) -> None:
     said = told.get("PausedReason")
     if said is None and told.get("Event") == "QueueMemberPause":
         said = told.get("Reason")
-    # what is said at an unpause is said once and kept nowhere
+    # sent once, at the end of a pause, and not stored by Asterisk
     member.reason = (member.reason if said is None else said) if member.paused else ""
 
 

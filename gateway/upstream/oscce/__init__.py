@@ -1,5 +1,4 @@
 """Adapter for an OSCC-E Server.
 
-The modules of this package alone know the server's names; ``client``, ``socket``, ``upgrade`` and ``link``
-alone do I/O.
+The server's names are used in this package only. Only ``client``, ``socket`` and ``http`` do I/O.
 """

@@ -60,13 +60,13 @@ def scope(told: Scoped, pool: Readings) -> Scope:
     """Map a scope.
 
     Raises:
-        Exception: Whatever msgspec raises on what is no list of Keys.
+        Exception: Any that msgspec raises on data that is no list of Keys.
     """
     return Scope(*(pool.keys(bytes(raw)) for raw in (told.users, told.queues, told.groups, told.aggregates)))
 
 
 def rights(told: Iterable[object]) -> frozenset[Right]:
-    """Map rights; what is no right that is known gives none."""
+    """Map rights; unknown ones are left out."""
     return frozenset(RIGHTS[name] for name in told if isinstance(name, str) and name in RIGHTS)
 
 
@@ -84,10 +84,10 @@ _REASONED: Final[dict[str, str]] = {
 }
 """States that may need a reason."""
 _PARAMETRISED: Final[dict[str, str]] = {"Queue": "queue", "Group": "group"}
-"""What has routing parameters. Their data types stand on no page: each is shown as it is."""
+"""Objects with routing parameters. No page lists their data types, so each is shown as it is."""
 CATALOGUES: Final = frozenset({"Skill", *REASON_KINDS, "RoutingParameter"})
 DIRECTORY_KINDS: Final = (*KINDS, "Skill", *REASON_KINDS, "RoutingParameter")
-"""All that can be queried."""
+"""All objects that can be queried."""
 
 
 # ---- objects ----
@@ -231,18 +231,18 @@ _decode_parameter: Final = msgspec.json.Decoder(_RoutingParameter).decode
 
 
 class _Sieve:
-    """Reads rows of the directory. One that cannot be read is dropped: the others are not worse for it."""
+    """Reads rows of the directory. An unreadable row is dropped, and the others are read."""
 
     def __init__(self) -> None:
         self._dropped: Counter[tuple[str, str]] = Counter()
 
     @property
     def dropped(self) -> tuple[Dropped, ...]:
-        """What was dropped, the most frequent fault first."""
+        """The dropped rows, the most frequent fault first."""
         return tuple(Dropped(kind, why, rows) for (kind, why), rows in self._dropped.most_common())
 
     def read(self, kind: str, told: _Rows, read: Callable[[str | bytes], T]) -> list[T]:
-        """Return what the rows of a kind say that can be read."""
+        """Return the readable rows of one kind."""
         rows: list[T] = []
         for raw in told or ():
             try:
@@ -257,7 +257,7 @@ ROWS_AT_ONCE: Final = 64
 
 
 def directory(body: str | bytes, pool: Readings) -> Directory:
-    """Read the answer to ``QueryDirectory``; the pool learns which routing parameters are references."""
+    """Read the answer to ``QueryDirectory``; the pool stores which routing parameters are references."""
     slices = directory_slices(body, pool)
     while True:
         try:
@@ -332,7 +332,7 @@ def _object_types(told: _RoutingParameter) -> tuple[str, ...]:
 
 
 def _parameters(rows: Iterable[_RoutingParameter]) -> Iterator[RoutingParameter]:
-    """Map routing parameters; one of several object types becomes one of each."""
+    """Map routing parameters; one with several object types becomes one of each."""
     for told in rows:
         if is_name(told.name):
             for applies_to in dict.fromkeys(map(_applies_to, _object_types(told))):
@@ -369,7 +369,7 @@ _NULL: Final = msgspec.Raw(b"null")
 class _Change(WireElement):
     object_type: str
     key: Key | str | None = None
-    """A name where the object has no Key, as routing parameters have none."""
+    """A name where the object has no Key: routing parameters have none."""
     change: str | None = None
     object: msgspec.Raw = _NULL
     session: Count | None = None
@@ -381,7 +381,7 @@ _decode_change: Final = msgspec.json.Decoder(_Change).decode
 
 
 def changes(raws: tuple[msgspec.Raw, ...], pool: Readings) -> tuple[LinkEvent, ...]:
-    """Map the elements of one ``Administration`` event; the catalogues are sent once however many changed."""
+    """Map the elements of one ``Administration`` event; changed catalogues become one event."""
     events: list[LinkEvent] = []
     for raw in raws:
         event = _change(_decode_change(raw), pool)
@@ -403,7 +403,7 @@ def _change(told: _Change, pool: Readings) -> LinkEvent | None:
     if told.change == "Removed":
         return ObjectChanged(kind, told.key, None)
     part = None if told.object == _NULL else _object(told.object_type, pool, bytes(told.object))
-    # when it is not said what the object is now, the directory has to be queried again
+    # without the new object the directory must be queried again
     return CatalogueChanged() if part is None else ObjectChanged(kind, told.key, part)
 
 

@@ -1,7 +1,7 @@
 """Refusals and unreadable answers as errors, and the second reading of unusual JSON.
 
-Each error name of the page, with the code and sentence that clients get for it. Every name that is
-not on the page is ``upstream_rejected`` with the name.
+Each error name of the page has the code and sentence that clients get. Any other name becomes
+``upstream_rejected`` with the name.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ NAMES: Final[dict[int, str]] = {
     63: "Expired",
     99: "Internal",
 }
-"""Code in a response → name, for a server that sends the code alone."""
+"""Code in a response → name, for a server that sends only the code."""
 
 _MEANINGS: Final[dict[str, tuple[ErrorCode, str]]] = {
     "BadRequest": (ErrorCode.BAD_REQUEST, "The contact centre did not understand the request."),
@@ -110,14 +110,14 @@ _MEANINGS: Final[dict[str, tuple[ErrorCode, str]]] = {
 
 
 UNREADABLE: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
-"""What msgspec raises on bytes that are not what was expected."""
+"""Exceptions of msgspec for bytes of another form than expected."""
 
 
 _AT: Final = re.compile(r"`\$\.(\w+)|required field `(\w+)`")
 
 
 def why_unreadable(fault: BaseException) -> str:
-    """Return which field of an object cannot be read, and why, as a short token; never a value."""
+    """Return the field of an object that cannot be read, and the reason, as a short token; never a value."""
     text = str(fault) if isinstance(fault, msgspec.ValidationError) else ""
     at = _AT.search(text)
     field = "" if at is None else f"{at[1] or at[2]} "
@@ -151,13 +151,13 @@ _decode_details: Final = msgspec.json.Decoder(WireRefusal).decode
 
 
 def refusal(name: str, body: str | bytes, offset_ms: int = 0) -> GatewayError:
-    """Return what the error *name* means to clients, with such details of *body* as can be read.
+    """Return the error for clients that *name* stands for, with the readable details of *body*.
 
     Args:
-        name: As the server sends it.
-        body: What the details stand in.
-        offset_ms: Gateway clock minus server clock; 0 leaves instants as they are, for a caller that
-            knows the link's offset.
+        name: The name that the server sent.
+        body: Contains the details.
+        offset_ms: Gateway clock minus server clock; 0 leaves instants unchanged, for a caller that has the
+            link's offset.
     """
     meaning = _MEANINGS.get(name)
     if meaning is None:
@@ -187,7 +187,7 @@ def refusal(name: str, body: str | bytes, offset_ms: int = 0) -> GatewayError:
 
 
 def rejected(name: str) -> GatewayError:
-    """Return what an error *name* means that has no meaning to clients."""
+    """Return the error for a *name* without a meaning for clients."""
     return GatewayError(
         ErrorCode.UPSTREAM_REJECTED, "The contact centre refused it.", upstream_code=_printable(name)
     )
@@ -216,28 +216,28 @@ _TOKEN: Final = re.compile(
     r"|(?<![-+.0-9eE])-?(?:0|[1-9][0-9]*)(?:\.[0-9]+(?:[eE][+-]?[0-9]+)?|[eE][+-]?[0-9]+)(?![-+.0-9eE])",
     re.DOTALL,
 )
-"""A text, also one that does not end; or a number that is not written as an integer."""
+"""A text, also an unterminated one, or a number that is not written as an integer."""
 _ESCAPE: Final = re.compile(
     r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
     re.DOTALL,
 )
-"""Two halves of a character, one (the group), or anything else that is escaped."""
+"""Two halves of a character, one half (the group), or any other escape."""
 
 
 FIGURES_MOST: Final = 64
-"""So many figures of one object are dropped; with more it cannot be read."""
+"""Figures of one object that are dropped at most; with more the object is unreadable."""
 GREATEST: Final = 1e12
-"""No figure is beyond it: in seconds it is 30,000 years."""
+"""Upper bound of a figure: in seconds it is 30,000 years."""
 _INTEGER_DIGITS: Final = 400
 _PLACE: Final = re.compile(r" - at `\$(.*)`$")
 _STEP: Final = re.compile(r"\.(\w+)|\[([0-9]+)\]")
 
 
 def read_as_meant(read: Callable[[str | bytes], T], text: str | bytes) -> T:
-    """Return what *read* makes of *text*, or else of what it means.
+    """Return *read* of *text*, or else of its normal form.
 
     Raises:
-        Exception: Whatever *read* raises on what cannot be read either way.
+        Exception: Any that *read* raises on both.
     """
     try:
         return read(text)
@@ -249,10 +249,10 @@ def read_as_meant(read: Callable[[str | bytes], T], text: str | bytes) -> T:
 
 
 def read_without_giants(read: Callable[[bytes], T], raw: bytes) -> tuple[T, int] | None:
-    """Return what *read* makes of an object once figures that cannot be right are null, and how many.
+    """Return *read* of an object with impossible figures set to null, and their number.
 
-    A figure is what is read as a number; a Key that is no Key stays one that cannot be read. None: the
-    object cannot be read either way.
+    A figure is a field that is read as a number; an invalid Key stays unreadable. None: the object cannot be
+    read in either form.
     """
     try:
         told = json.loads(raw, parse_int=_json_number, parse_float=_json_number, parse_constant=_no_number)
@@ -268,7 +268,7 @@ def read_without_giants(read: Callable[[bytes], T], raw: bytes) -> tuple[T, int]
 
 
 def _drop_giant(told: object, fault: str) -> bool:
-    """Make the figure null that *fault* names, if it is beyond all that a figure can be."""
+    """Set the figure that *fault* names to null, if it exceeds every possible figure."""
     place = _PLACE.search(fault)
     steps = [] if place is None else _STEP.findall(place[1])
     for at, (name, index) in enumerate(steps):
@@ -286,7 +286,7 @@ def _drop_giant(told: object, fault: str) -> bool:
 
 
 def _json_number(token: str) -> int | float:
-    """Read a number of any size; one beyond all floats is the greatest."""
+    """Read a number of any size; one beyond all floats becomes the greatest."""
     number = int(token) if len(token) < _INTEGER_DIGITS and token.lstrip("-").isdigit() else float(token)
     return max(-sys.float_info.max, min(number, sys.float_info.max)) if isinstance(number, float) else number
 
@@ -296,10 +296,10 @@ def _no_number(token: str) -> None:
 
 
 def as_meant(text: str | bytes) -> str | None:
-    """Return *text* with integers written as such, and a control character for each half of a character.
+    """Return *text* with integers in integer form, and a control character for each half of a character.
 
-    None when it has neither: then it is what it is. A control character is dropped where a text is shown,
-    and a name with one is no name.
+    None when it has neither: then it is in normal form already. A control character is dropped where a text
+    is shown, and a name with one is invalid.
     """
     try:
         written = text if isinstance(text, str) else text.decode()

@@ -1,8 +1,8 @@
 """HTTPS routes of the server, and the handshake of a link up to its WebSocket.
 
-pydantic checks the bodies; an error names the member at fault and never its value. Instants are read in
-the server's clock and returned in the gateway's. aiohttp makes the connection of a link; after the
-handshake :mod:`gateway.upstream.oscce.socket` owns the transport.
+pydantic checks the bodies. An error names the wrong member, never its value. Instants are read in the
+server's clock and returned in the gateway's. aiohttp makes the connection of a link; after the handshake
+:mod:`gateway.upstream.oscce.socket` owns the transport.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ _ACCEPT: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 """RFC 6455 §4.2.2."""
 _KEY_BYTES: Final = 16
 KERNEL_BYTES: Final = 128 * 1024
-"""What the kernel keeps of a link that is not read: more only grows old there."""
+"""Limit of the kernel's buffer for a link that is not read: data only gets older there."""
 
 
 class NoUpgradeError(aiohttp.ClientConnectionError):
-    """What answers is no WebSocket server."""
+    """The peer is no WebSocket server."""
 
 
 async def upgrade(
@@ -82,12 +82,12 @@ async def upgrade(
         url: The link's address, ``http`` or ``https``.
         headers: Further headers of the request.
         tls: Verifies the server; True means the system's authorities.
-        subprotocol: What is spoken.
-        message_bytes: The largest message that may come.
-        turns: Carries links in clear text, and says when readings are digested.
+        subprotocol: The subprotocol.
+        message_bytes: The largest allowed message.
+        turns: Carries links in clear text, and schedules the processing of readings.
 
     Raises:
-        aiohttp.ClientError: What answers is no WebSocket; or whatever *http* raises on such an answer.
+        aiohttp.ClientError: The peer is no WebSocket server; or another error of *http* on its answer.
         OSError: It is not reached.
     """
     key = base64.b64encode(secrets.token_bytes(_KEY_BYTES))
@@ -114,8 +114,8 @@ async def upgrade(
 
 
 def _check(response: aiohttp.ClientResponse, key: bytes) -> None:
-    """Check that a server answers which means WebSocket (§4.1)."""
-    # SHA-1 guards nothing here, it only shows that the server has read the key as one
+    """Check that the server answers as a WebSocket server (§4.1)."""
+    # SHA-1 protects nothing here, it only shows that the server has read the key
     proof = base64.b64encode(hashlib.sha1(key + _ACCEPT, usedforsecurity=False).digest()).decode()
     headers = response.headers
     if (
@@ -128,30 +128,30 @@ def _check(response: aiohttp.ClientResponse, key: bytes) -> None:
 
 
 def _has_token(values: Sequence[str], token: str) -> bool:
-    """Return whether a header that is a list (RFC 9110 §5.6.1) holds *token*, in any case."""
+    """Return whether a header with a list (RFC 9110 §5.6.1) contains *token*, in any case."""
     return any(each.strip().lower() == token for value in values for each in value.split(","))
 
 
 class _Early:
-    """Takes from aiohttp what came together with the end of the handshake."""
+    """Receives from aiohttp the data that came together with the end of the handshake."""
 
     def __init__(self) -> None:
         self.data = b""
 
     def feed_data(self, data: bytes) -> tuple[bool, bytes]:
-        """Take it in; whatever follows is taken, too."""
+        """Store the data, also further data."""
         self.data += data
         return False, b""
 
     def feed_eof(self) -> None:
-        """Record that nothing follows."""
+        """Record that no data follows."""
 
 
 def _taken(response: aiohttp.ClientResponse, message_bytes: int, turns: Turns) -> LinkSocket:
     """Take the connection over.
 
-    In clear text nothing is left of it in aiohttp. Through TLS aiohttp goes on counting it as its own, so
-    that it closes it with the session; that it has ended we say.
+    In clear text aiohttp keeps no part of it. With TLS aiohttp still counts it as its own, and closes it with
+    the session; then this module reports its end.
     """
     connection = response.connection
     handler = None if connection is None else connection.protocol
@@ -181,7 +181,7 @@ def _taken(response: aiohttp.ClientResponse, message_bytes: int, turns: Turns) -
 
 
 def _nobody(_: Exception | None) -> None:
-    """Record that a connection has ended of which no account is kept."""
+    """Ignore the end of a connection that is not counted."""
 
 
 def _bound_kernel(transport: asyncio.Transport) -> None:
@@ -198,11 +198,11 @@ OLDEST_CONTACT_CENTER: Final = (8, 2)
 
 _Key = Annotated[int, Field(ge=0, le=MOST)]
 _Secret = Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,1024}$")]
-"""Travels in a header."""
+"""Sent in a header."""
 
 
 class Answer(NamedTuple):
-    """What came back. Unpacked it is what the readers of this module ask for."""
+    """An answer of the server, unpacked into the arguments of the readers of this module."""
 
     body: bytes
     offset_ms: int
@@ -278,11 +278,11 @@ class _Named(msgspec.Struct, rename="pascal"):
 
 
 def about(body: bytes) -> About:
-    """Read which server it is.
+    """Read version and features of the server.
 
     Raises:
-        GatewayError: ``upstream_version_unsupported``: it is too old, or does not say what it is.
-        WireError: This is no such server at all.
+        GatewayError: ``upstream_version_unsupported``: it is too old, or sends no version.
+        WireError: It is no such server.
     """
     told = _read(_About, body)
     extensions, center = _version(told.extensions_version), _version(told.contact_center_version)
@@ -296,7 +296,7 @@ def about(body: bytes) -> About:
 
 
 def _version(told: object) -> tuple[int, int]:
-    """Return ``VnRm`` as numbers, so that V10R0 is above V9R9; what cannot be read is below all."""
+    """Return ``VnRm`` as numbers, so that V10R0 is above V9R9; an unreadable version is below all."""
     found = re.fullmatch(r"V([0-9]{1,4})R([0-9]{1,4})", told) if isinstance(told, str) else None
     return (int(found[1]), int(found[2])) if found else (-1, -1)
 
@@ -335,12 +335,12 @@ _ROUTINGS: Final[dict[str, Literal["removed", "none"]]] = {"Removed": "removed",
 
 
 def logged_off(body: bytes, offset_ms: int) -> LoggedOff:
-    """Read what a session's end did to routing; a word that is not known confirms nothing."""
+    """Read the state of routing after a session's end; an unknown word confirms nothing."""
     return _routing(_read(_LoggedOff, body), offset_ms)
 
 
 def ended(body: bytes, offset_ms: int) -> LoggedOff:
-    """Do the same for another session's end. A server that ends it without a word routes nothing to it."""
+    """Read the end of another session; without a word, nothing is routed to it."""
     return _routing(_read(_Ended, body) if body.strip() else _Ended(), offset_ms)
 
 
@@ -350,7 +350,7 @@ def _routing(told: _LoggedOff, offset_ms: int) -> LoggedOff:
 
 
 def sessions(body: bytes, offset_ms: int) -> tuple[SessionInfo, ...]:
-    """Read a user's sessions; those of applications that are not known are left out."""
+    """Read a user's sessions; those of unknown applications are left out."""
     return tuple(
         SessionInfo(
             session=SessionId(each.id),
@@ -365,13 +365,13 @@ def sessions(body: bytes, offset_ms: int) -> tuple[SessionInfo, ...]:
 
 
 def kept_alive(body: bytes, offset_ms: int) -> int:
-    """Read until when a session lives now, ms since 1970."""
+    """Read the new end of a session, ms since 1970."""
     return in_gateway_time(_read(_KeptAlive, body).expires_at, offset_ms)
 
 
 _ANYWHERE: Final = frozenset({"FunctionUnavailable", "Busy", "Forbidden", "MethodUnknown", "Unsupported"})
 _OF_TROUBLE: Final = frozenset({"FunctionUnavailable", "Busy"})
-"""With a status of 5xx."""
+"""Used with a status of 5xx."""
 _OF_SESSIONS: Final = _ANYWHERE | {"SessionUnknown"}
 _OF_LOG_ONS: Final = _ANYWHERE | {
     "InvalidCredentials",
@@ -394,11 +394,11 @@ def refused(
     of_session: bool,
     retry_after_s: float | None = None,
 ) -> GatewayError:
-    """Return what a response that is no success means, with a session in the request or without.
+    """Return the error of a response without success, for a request with a session or without.
 
-    Trouble of the server (5xx) and answers without a name are ``upstream_unavailable``; 429 without a name
-    that is known is ``busy``. A name that belongs to another route is ``upstream_rejected``: here it has no
-    meaning. What may succeed later says when, if the body does, or else the header (*retry_after_s*).
+    A status of 5xx and an answer without a name are ``upstream_unavailable``; 429 without a known name is
+    ``busy``. A name that belongs to another route is ``upstream_rejected``, because it has no meaning here.
+    An error that may be lifted later has the time of the body, or else of the header (*retry_after_s*).
     """
     error = _meaning(status, body, offset_ms, of_session=of_session)
     if error.retry_after_s is None and ERRORS[error.code].retry:
@@ -432,7 +432,7 @@ class _Stale(msgspec.Struct, rename="pascal"):
 
 
 def unavailable(retry_after_s: float | None = None) -> GatewayError:
-    """Report that no answer came that could be used."""
+    """Return the error for a missing or unusable answer."""
     message = "The contact centre does not answer."
     return GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, message, retry_after_s=retry_after_s)
 
@@ -451,7 +451,7 @@ SUCCESSES: Final = frozenset({200, 201, 204})
 
 
 class RefusedAnswer(UnreachedError):  # noqa: N818 - names what happened
-    """The server answered with anything but success."""
+    """The server answered without success."""
 
     def __init__(self, status: int, answer: Answer, retry_after_s: float | None) -> None:
         super().__init__("status")
@@ -461,11 +461,11 @@ class RefusedAnswer(UnreachedError):  # noqa: N818 - names what happened
         """How long the server asked to wait."""
 
     def meaning(self, *, of_session: bool) -> GatewayError:
-        """Return what it means, with a session in the request or without."""
+        """Return its error, for a request with a session or without."""
         return refused(self.status, *self.answer, of_session=of_session, retry_after_s=self.retry_after_s)
 
     def closed(self) -> LinkClosed:
-        """Return what it means for the opening of a link."""
+        """Return its error for the opening of a link."""
         match self.status:
             case 401:
                 return LinkClosed("session_unknown")
@@ -476,9 +476,9 @@ class RefusedAnswer(UnreachedError):  # noqa: N818 - names what happened
 
 
 def unreached(error: Exception) -> UnreachedError:
-    """Return why no usable answer came, with its cause.
+    """Return the error for a server that was not reached, with its cause.
 
-    An error that holds the request, and so its secrets, is left out of the chain.
+    An exception that holds the request, and so its secrets, is left out of the chain.
     """
     made = UnreachedError(_trouble(error))
     made.__cause__ = error.__cause__ if isinstance(error, aiohttp.ClientResponseError) else error
@@ -512,7 +512,7 @@ async def answer_of(
         Refused: Its status is not among *successes*.
         aiohttp.ClientError: It cannot be read.
     """
-    # before its body, which may take its time
+    # before the body, which may arrive late
     received_ms = clock.wall_ms()
     offset = offset_ms(response.headers.get(hdrs.DATE), received_ms)
     answer = Answer(await _body(response), offset)

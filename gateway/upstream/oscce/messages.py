@@ -91,7 +91,7 @@ from gateway.upstream.oscce.errors import NAMES, UNREADABLE, WireError, as_meant
 from gateway.upstream.oscce.readings import Readings, of_query
 
 _NOTICE: Final = "OSCC-E"
-"""Title of a notice that has none, or nothing else, and how its id begins."""
+"""Title of a notice without one, or without any other text, and prefix of its id."""
 _ID_CHARS: Final = 32
 _MARK_CHARS: Final = 12
 _TITLE_CHARS: Final = 200
@@ -100,7 +100,7 @@ _LINK: Final = re.compile(r"https://[\x21-\x7e]{1,2000}")
 
 
 class Notice(WireElement, tag_field="Type", tag="Notice"):
-    """The page says that there are notices, and not how they look: a text for clients may stand here."""
+    """The page of the link defines no form of notices: they may have a text for clients here."""
 
     id: str = ""
     version: Count = 1
@@ -113,7 +113,7 @@ class Notice(WireElement, tag_field="Type", tag="Notice"):
 
 
 def announced(told: Notice) -> tuple[Announced, ...]:
-    """Map a notice; one without content is none."""
+    """Map a notice; None without content."""
     title = readable(told.title, _TITLE_CHARS)
     summary = readable(told.summary or told.text, _SUMMARY_CHARS)
     if not (title or summary):
@@ -137,9 +137,9 @@ def _link(told: str | None) -> str | None:
 
 
 def _notice_id(told: str, text: str) -> str:
-    """Return an id of at most 32 characters, by which a phone knows whether it has seen a notice.
+    """Return an id of at most 32 characters, by which a phone recognises a notice.
 
-    Without one, or with a longer one, whatever says something else has another id.
+    Without a valid id, the id is a hash of the content, so another content has another id.
     """
     if 0 < len(told) <= _ID_CHARS:
         return told
@@ -151,7 +151,8 @@ def _notice_id(told: str, text: str) -> str:
 class Response:
     """An answer; the sender of the request reads *body*.
 
-    *time_ms*: the server's, if it sends one. *directory*: what a large body says, if it is a directory.
+    *time_ms*: the server's time, if it sends one. *directory*: the directory in a large body, if there is
+    one.
     """
 
     request_id: int
@@ -161,7 +162,7 @@ class Response:
 
 
 Said = tuple[LinkEvent | Response, ...]
-"""What one message says, in order; nothing when it is none of the gateway's business."""
+"""Content of one message, in order; empty when the gateway does not use it."""
 
 
 # ---- messages ----
@@ -175,7 +176,7 @@ class _Person(WireElement):
 
 
 class ServerSession(WireElement):
-    """A session as ``LinkOpened`` and ``AttachSession`` carry it."""
+    """A session in ``LinkOpened`` and ``AttachSession``."""
 
     session: Count
     id: str
@@ -232,12 +233,12 @@ class _LinkReplaced(WireElement, tag_field="Type", tag="LinkReplaced"):
 _Message = _LinkOpened | _Event | _Response | _SessionEnded | _ManagerStateChanged | _LinkReplaced | Notice
 _decode: Final = msgspec.json.Decoder(_Message).decode
 _DIRECTORY: Final = '"Objects"'
-"""Only the answer to ``QueryDirectory`` has this."""
+"""Only the answer to ``QueryDirectory`` contains this."""
 _ADMINISTRATION: Final = EVENT_TYPES[None, Source.DIRECTORY]
 _TYPES: Final = frozenset(
     {"LinkOpened", "Event", "Response", "SessionEnded", "ManagerStateChanged", "LinkReplaced"}
 )
-"""Types whose messages must be readable. A notice that is not costs nothing but itself."""
+"""Types whose messages must be readable. An unreadable notice is skipped."""
 
 
 def _written(message: str | bytes) -> bytes:
@@ -252,15 +253,17 @@ _decode_type: Final = msgspec.json.Decoder(_Typed).decode
 
 
 _VALUE: Final = re.compile(r" '.*'(?= - at |$)", re.DOTALL)
-"""What msgspec shows of a value."""
+"""msgspec's form of a value."""
 _HEAD: Final = re.compile(
     rb'[ \t\r\n]*\{~"Type"~:~"Event"~,~"QueryID"~:~(0|[1-9][0-9]{0,14})~,'.replace(b"~", rb"[ \t\r\n]*")
 ).match
-"""How an event begins that may go on alike on many links: the query's number is each link's own."""
+"""Beginning of an event that many links may receive with the same rest; the query's number differs by
+link.
+"""
 
 
 LARGE_CHARS: Final = 64 * 1024
-"""Longer messages are read in slices: they hold a hundred elements and more."""
+"""Longer messages are read in slices: they have a hundred elements and more."""
 READ_AT_ONCE: Final = 64
 """Elements that are read in one turn of the loop: 1 to 3 ms."""
 
@@ -284,23 +287,23 @@ class LinkReader:
         """Read one message.
 
         Raises:
-            WireError: It cannot be read, or says what cannot be.
+            WireError: It cannot be read, or contains an invalid value.
         """
         head = _HEAD(_written(message))
         return self._read(message) if head is None else self._said_once(head)
 
     def slices(self, message: str) -> Iterator[Said | None]:
-        """Read one large message as :meth:`read` does, a slice at each step; the last step yields the result.
+        """Read one large message like :meth:`read`, a slice at each step; the last step yields the result.
 
         Raises:
-            WireError: It cannot be read, or says what cannot be.
+            WireError: It cannot be read, or contains an invalid value.
         """
         head = _HEAD(message.encode())
         known = None if head is None else self._known(head)
         if known is not None:
             yield (known,)
             return
-        with suppress(*UNREADABLE):  # :meth:`read` finds out what to do about it
+        with suppress(*UNREADABLE):  # :meth:`read` decides what to do about it
             told = _decode(message)
             shape = SHAPES.get(told.event_type) if isinstance(told, _Event) else None
             if isinstance(told, _Event) and shape is not None:
@@ -317,16 +320,16 @@ class LinkReader:
         yield self.read(message)
 
     def _noted(self, message: str | bytes, reading: Reading) -> Said:
-        """Return what an event says, recorded for other links that may receive the same."""
+        """Return the content of an event, recorded for other links that may receive the same."""
         head = _HEAD(_written(message))
         if head is not None and b"QueryID" not in (rest := head.string[head.end() :]) and b"\\" not in rest:
             self._pool.note(rest, reading)
         return (reading,)
 
     def glance(self, message: str | bytes) -> Reading | None:
-        """Read *message* if it is a reading, and written as most are; None: it is for :meth:`read`.
+        """Read *message* if it is a reading in the usual form; None: use :meth:`read`.
 
-        So is one that is large, unless another link received the same.
+        A large one is also left to :meth:`read`, unless another link received the same.
         """
         head = _HEAD(_written(message))
         if head is None:
@@ -345,7 +348,7 @@ class LinkReader:
         return known if known is None or known.query == query else of_query(query, known)
 
     def _said_once(self, head: re.Match[bytes]) -> Said:
-        """Read an event, whose other elements other links may have received."""
+        """Read an event, with elements that other links may have received."""
         known = self._known(head)
         if known is not None:
             return (known,)
@@ -419,7 +422,7 @@ def _reading(told: _Event, shape: Shape, parts: tuple[Part, ...]) -> Reading:
 
 
 def routing_state(local: FunctionState | None, network: FunctionState | None) -> FunctionState:
-    """Return how routing does as a whole: the site's own decides, trouble of the network degrades it."""
+    """Return the state of routing: the site's own state decides, trouble of the network degrades it."""
     if local is None:
         return network or FunctionState.UNKNOWN
     if local is FunctionState.UP and network in {FunctionState.DEGRADED, FunctionState.DOWN}:
@@ -428,7 +431,7 @@ def routing_state(local: FunctionState | None, network: FunctionState | None) ->
 
 
 def attached(told: ServerSession, pool: Readings) -> Attached:
-    """Map an attached session; what is missing of it gives nothing."""
+    """Map an attached session; missing fields give empty values."""
     return Attached(
         alias=told.session,
         session=SessionId(told.id),
@@ -450,7 +453,7 @@ def _end_reason(name: str) -> EndReason:
 
 
 def _is_foreign(message: str | bytes) -> bool:
-    """Return whether a message is a well-formed one of a type that stands on no page: it is ignored."""
+    """Return whether a message is well-formed and of a type that is on no page: it is ignored."""
     try:
         return _decode_type(message).type not in _TYPES
     except UNREADABLE:
@@ -463,13 +466,13 @@ def _place(error: Exception) -> str:
 
 
 Fields = dict[str, Any]
-"""A request as it is written."""
+"""A request in the form that is sent."""
 
 
 def render_command(
     request: Execute, own_agents: Mapping[int, int], references: References, *, keys: bool
 ) -> Fields:
-    """Write a command.
+    """Encode a command.
 
     Args:
         request: What is to be executed.
@@ -478,8 +481,8 @@ def render_command(
         keys: Whether the server knows ``RequestKey``.
 
     Raises:
-        GatewayError: ``not_found``, ``skill_unknown``, ``reason_unknown``, ``reference_unknown`` when
-            an id cannot be one of the server's Keys; ``wrong_type`` when a reference is no id at all.
+        GatewayError: ``not_found``, ``skill_unknown``, ``reason_unknown``, ``reference_unknown`` when an id
+            cannot be one of the server's Keys; ``wrong_type`` when a reference is no id at all.
     """
     fields: Fields = {"Session": request.alias, "NotAfter": request.not_after_ms}
     fields |= _command(request.command, own_agents.get(request.alias), references)
@@ -606,7 +609,7 @@ def _reason_key(id_: str) -> int:
 
 
 def _key(id_: str, code: ErrorCode, message: str) -> int:
-    """Return the server's Key of an id; there is one spelling of each."""
+    """Return the server's Key of an id; each id has one spelling."""
     key = int(id_) if id_.isdecimal() and len(id_) <= 16 else -1
     if not 0 <= key <= MOST or str(key) != id_:
         raise GatewayError(code, message)
@@ -625,11 +628,10 @@ _decode_done: Final = msgspec.json.Decoder(_Done).decode
 
 
 def executed(body: str | bytes) -> Executed:
-    """Read what became of a command.
+    """Read the result of a command.
 
     Raises:
-        GatewayError: ``upstream_timeout``: the server's answer is not understood, so
-            the outcome is unknown.
+        GatewayError: ``upstream_timeout``: the server's answer is not understood, so the outcome is unknown.
     """
     told = _decode_done(body)
     match told.state:
@@ -651,10 +653,10 @@ def render(
     references: References,
     keys: bool,
 ) -> str:
-    """Write a request.
+    """Encode a request.
 
     Args:
-        request: What is asked.
+        request: The request.
         number: Pairs the answer on this link.
         own_agents: Alias of an attached session → its own agent.
         references: Which routing parameters hold Keys.
@@ -713,7 +715,7 @@ _decode_query: Final = msgspec.json.Decoder(_Query).decode
 def answer(
     request: LinkRequest, body: str | bytes, pool: Readings, read: Directory | None = None
 ) -> LinkAnswer:
-    """Read the answer to *request*, of which *read* is the directory, if that was read before.
+    """Read the answer to *request*; *read* is its directory, if that was read before.
 
     Raises:
         GatewayError: The server refused it.
