@@ -1,7 +1,7 @@
 """All metrics: name, unit and labels.
 
-Names have the prefix ``oscc_gateway_``, base units, and labels from small closed sets. A label
-never holds a user, a session, an address or anything that a client may choose freely.
+Names have the prefix ``oscc_gateway_``, base units, and labels from small closed sets. A label never contains
+a user, a session, an address or any other value that clients choose.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from prometheus_client.registry import Collector
 M = TypeVar("M", bound=MetricWrapperBase)
 
 Families = list[Metric]
-"""Metrics as they stood at one instant."""
+"""The values of metrics at one instant."""
 
 PREFIX: Final = "oscc_gateway"
 LATENCY_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """1 ms … 10 s, with an edge at each objective: 250 ms for events, 1 s for commands."""
 WAIT_BUCKETS_S: Final = (0.01, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
-"""10 ms … 5 min: for what may queue, or needs another node."""
+"""10 ms … 5 min: for waits in queues, and work of another node."""
 AGE_BUCKETS_S: Final = (1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 43_200.0, 86_400.0)
-"""1 s … 1 d: for what a phone's connection lives."""
+"""1 s … 1 d: for the life of a phone's connection."""
 CHILDREN_MAX: Final = 256
-SITE_CHILDREN_MAX: Final = 800  # eight functions of each of the 100 sites that can be set
+SITE_CHILDREN_MAX: Final = 800  # eight functions of each of the 100 sites that can be configured
 OTHER: Final = "other"
 HOPS: Final = ("upstream", "bus", "edge", "total")
 """At the owner until it is shown; to the phone's node; there until it is written; all of it together."""
@@ -65,7 +65,7 @@ class Family(Generic[M]):
 
 
 class Sum(Collector):
-    """A counter for what happens with every frame: without a lock, as all that feeds it is one thread."""
+    """A counter for events of every frame: without a lock, as only one thread feeds it."""
 
     def __init__(self, name: str, text: str) -> None:
         self.value = 0.0
@@ -76,14 +76,14 @@ class Sum(Collector):
         self.value += amount
 
     def collect(self) -> Iterator[Metric]:
-        """Return what stands."""
+        """Return the present value."""
         yield CounterMetricFamily(self._name, self._text, self.value)
 
 
 class Counts(Collector):
-    """A counter with one label: the module that counts does so in *values*, which is read at each scrape.
+    """A counter with one label: the counting module updates *values*, which each scrape reads.
 
-    It has no lock, and no bound of its own: values of the label are of a closed set.
+    It has no lock, and no bound of its own: the label has a closed set of values.
     """
 
     def __init__(self, name: str, text: str, label: str) -> None:
@@ -91,7 +91,7 @@ class Counts(Collector):
         self._name, self._text, self._label = f"{PREFIX}_{name}", text, label
 
     def collect(self) -> Iterator[Metric]:
-        """Return what stands."""
+        """Return the present values."""
         family = CounterMetricFamily(self._name, self._text, labels=[self._label])
         for value, count in self.values.items():
             family.add_metric([value], count)
@@ -109,19 +109,19 @@ class Spread:
         self.total = 0.0
 
     def observe(self, amount: float, times: int = 1) -> None:
-        """Note *amount*, *times* over."""
+        """Observe *amount* *times* times."""
         observe_all([(self, amount)], times)
 
 
 def observe_all(amounts: Sequence[tuple[Spread, float]], times: int = 1) -> None:
-    """Note in each series its amount, *times* over: one call where several are fed with every frame."""
+    """Observe an amount in each series, *times* times: one call for several series of every frame."""
     for series, amount in amounts:
         series.counts[bisect_left(series.bounds, amount)] += times
         series.total += amount * times
 
 
 class Spreads(Collector):
-    """A histogram for what happens with every frame: ``spreads["value"]`` is the series of a label.
+    """A histogram for events of every frame: ``spreads["value"]`` is the series of a label.
 
     Without a label its series is that of the empty value.
     """
@@ -135,11 +135,11 @@ class Spreads(Collector):
         self.series = {value: Spread(bounds) for value in values or ("",)}
 
     def __getitem__(self, value: str) -> Spread:
-        """Return the series of a label's value, which is a known one."""
+        """Return the series of a known value of the label."""
         return self.series[value]
 
     def collect(self) -> Iterator[Metric]:
-        """Return what stands."""
+        """Return the present values."""
         family = HistogramMetricFamily(self._name, self._text, labels=self._labels)
         for value, series in self.series.items():
             buckets = list(zip(self._edges, accumulate(series.counts), strict=True))
@@ -148,7 +148,7 @@ class Spreads(Collector):
 
 
 _PROCESS: Final = ProcessCollector(registry=None)
-"""CPU time, memory and descriptors under the names that every dashboard of processes has."""
+"""CPU time, memory and descriptors under the usual names of process dashboards."""
 
 
 class _Collected(Collector):
@@ -168,8 +168,8 @@ def written(families: Families, *, has_exemplars: bool = False) -> bytes:
     Any thread may do it.
 
     Args:
-        families: What was collected.
-        has_exemplars: Whether to write OpenMetrics, which holds the exemplars of histograms, too.
+        families: The collected metrics.
+        has_exemplars: Whether to write OpenMetrics, with the exemplars of histograms.
     """
     collected = _Collected([*families, *_PROCESS.collect()])
     write = openmetrics.generate_latest if has_exemplars else prometheus_client.generate_latest
@@ -177,7 +177,7 @@ def written(families: Families, *, has_exemplars: bool = False) -> bytes:
 
 
 class Telemetry:
-    """All metrics of one node, in a registry of their own.
+    """All metrics of one node, in their own registry.
 
     Each module counts its own events; :meth:`render` writes the current values.
     """
@@ -198,7 +198,7 @@ class Telemetry:
         self._measure_process()
 
     def exemplar(self) -> dict[str, str] | None:
-        """Return the exemplar of an observation that is made now: the current trace, if there is one."""
+        """Return the exemplar of a present observation: the current trace, if there is one."""
         trace_id = self.trace_id()
         return None if trace_id is None else {"trace_id": trace_id}
 
@@ -207,7 +207,7 @@ class Telemetry:
         return written(self.collect())
 
     def collect(self) -> Families:
-        """Return what stands, for :func:`written`: this is the short part, and is done by the loop."""
+        """Return the present values for :func:`written`. The event loop does this short part."""
         return list(self.registry.collect())
 
     def _measure_phones(self) -> None:
@@ -437,7 +437,7 @@ class Telemetry:
             "certificate_expiry_timestamp_seconds",
             "Expiry of the client listener's certificate, since 1970.",
         )
-        # without a certificate there is no end of it to be warned of: no comparison with NaN is true
+        # without a certificate there is no end to warn of: no comparison with NaN is true
         self.certificate_expiry_timestamp_seconds.set(math.nan)
         self.reload_failed = self._gauges(
             "reload_failed",

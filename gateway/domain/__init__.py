@@ -1,1 +1,1 @@
-"""What is true however it travels. Standard library only."""
+"""Values, commands and errors, independent of any wire. Standard library only."""

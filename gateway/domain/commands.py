@@ -19,7 +19,7 @@ When = Literal["now", "after_contact"]
 
 @dataclass(frozen=True, slots=True)
 class SkillChange:
-    """One skill set, or taken away (*level* None); what is None otherwise stays as it is."""
+    """One skill to set, or to remove (*level* None); other None fields are not changed."""
 
     skill_id: str
     level: int | None
@@ -72,7 +72,7 @@ class SetGroupParameters:
 
 @dataclass(frozen=True, slots=True)
 class SetRoutingState:
-    """An agent changes their own routing state; no agent id exists, so no other's can be meant."""
+    """An agent changes their own routing state; there is no agent id, so it cannot name another agent."""
 
     state: OwnTargetState
     reason_id: str | None = None
@@ -82,14 +82,14 @@ class SetRoutingState:
 
 @dataclass(frozen=True, slots=True)
 class StartPostProcessing:
-    """An agent wants time after their contact."""
+    """An agent requests time after their contact."""
 
     kind: Literal["post_processing.start"] = "post_processing.start"
 
 
 @dataclass(frozen=True, slots=True)
 class ExtendPostProcessing:
-    """An agent wants it until *until_ms*, gateway wall clock."""
+    """An agent extends this time until *until_ms*, gateway wall clock."""
 
     until_ms: int
     kind: Literal["post_processing.extend"] = "post_processing.extend"
@@ -97,7 +97,7 @@ class ExtendPostProcessing:
 
 @dataclass(frozen=True, slots=True)
 class FinishPostProcessing:
-    """An agent is done: to *next_state*, else to the pending or the previous state."""
+    """An agent ends this time: to *next_state*, or else to the pending or the previous state."""
 
     next_state: OwnTargetState | None = None
     wrap_up_reason_ids: tuple[str, ...] = ()
@@ -106,7 +106,7 @@ class FinishPostProcessing:
 
 @dataclass(frozen=True, slots=True)
 class SetAutoPostProcessing:
-    """Whether post-processing follows each of an agent's contacts by itself, and for how long."""
+    """Whether post-processing follows each of an agent's contacts, and for how long."""
 
     on: bool
     duration_s: int | None = None
@@ -123,7 +123,7 @@ class ChangeRemoteNumber:
 
 @dataclass(frozen=True, slots=True)
 class AcknowledgeNotice:
-    """A user has read a notice; their token says so from now on. OSCC-E is not asked."""
+    """A user has read a notice; their token contains this from now on. OSCC-E is not involved."""
 
     notice_id: str
     version: int
@@ -149,10 +149,10 @@ Command = (
 
 @dataclass(frozen=True, slots=True)
 class CommandRule:
-    """Which sessions may give a command, and what of OSCC-E it needs.
+    """The sessions that may send a command, and the functions of OSCC-E that it needs.
 
-    *application* and *right* None: any session may. *functions*: refused while one of them is
-    down. *feature*: refused by servers that do not have it.
+    *application* and *right* None: any session may. *functions*: refused while one of them is down.
+    *feature*: refused by servers that lack it.
     """
 
     application: Application | None
@@ -190,7 +190,7 @@ RULES: Final[dict[type[Command], CommandRule]] = {
 
 
 class Status(enum.StrEnum):
-    """What became of a command. It is not the state change: that arrives by the mirror."""
+    """Status of an outcome. It is not the state change: that arrives through the mirror."""
 
     APPLIED = "applied"
     PENDING = "pending"
@@ -201,7 +201,7 @@ class Status(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The one answer to a command. *error* is there when rejected or unknown."""
+    """The one answer to a command. *error* is set when it is rejected or unknown."""
 
     status: Status
     error: GatewayError | None = None
@@ -210,25 +210,26 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One intended action on its way: *key* names it, so it is executed at most once."""
+    """One intended action on its way: *key* identifies it, so that it is executed at most once."""
 
     key: str
     """A UUID, one per intended action."""
     session: str
-    """The handle of the session that asks (:attr:`gateway.domain.model.Ticket.handle`)."""
+    """The handle of the session of the command (:attr:`gateway.domain.model.Ticket.handle`)."""
     command: Command
     stream_epoch: int | None
-    """The epoch in force when it was first sent; None when the phone knew none."""
+    """The epoch in force when it was first sent; None when the phone had none."""
     retry: bool
     deadline_ms: int
     """Absolute, gateway wall clock; holds for all hops."""
     waited: bool = False
-    """Whether a node held it back before it came to an owner with an open link: the phone may have sent it
-    again by another way meanwhile."""
+    """Whether a node delayed it before it reached an owner with an open link: the phone may have sent it
+    again by another node since.
+    """
 
 
 class Remembered(NamedTuple):
-    """One outcome on its way to the next owner; the time left travels, clocks do not."""
+    """One outcome on its way to the next owner; it has the time left, not an instant."""
 
     key: str
     body_hash: bytes
@@ -237,14 +238,14 @@ class Remembered(NamedTuple):
 
 
 class History(NamedTuple):
-    """All that an owner who gives knows of commands: every outcome since epoch *since*."""
+    """All commands that a giving owner has records of: every outcome since epoch *since*."""
 
     since: int
     blind_s: float
-    """For how long a key that is not there proves nothing."""
+    """How long a missing key proves nothing."""
     outcomes: tuple[Remembered, ...]
     numbers_changed: tuple[float, ...] = ()
-    """How many seconds ago the remote number was changed, for each change that counts, the oldest first."""
+    """Seconds since each change of the remote number that counts, the oldest first."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -256,14 +257,14 @@ class AttachSession:
 
 @dataclass(frozen=True, slots=True)
 class DetachSession:
-    """Take a session off this link without ending it. Answer: None."""
+    """Detach a session from this link without ending it. Answer: None."""
 
     alias: int
 
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """Say whether a device of the session is connected. Answer: None."""
+    """Report whether a device of the session is connected. Answer: None."""
 
     alias: int
     present: bool
@@ -271,10 +272,10 @@ class Presence:
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Ask for parts of one *kind* and *source*; *numbers* None means all in the union of scopes.
+    """Request parts of one *kind* and *source*; *numbers* None means all in the union of scopes.
 
-    ``Listen(None, CONFIGURATION, None)`` and ``Listen(None, DIRECTORY, None)`` (live directory,
-    scope and catalogue changes) cover all kinds. Answer: :class:`Listening`.
+    ``Listen(None, CONFIGURATION, None)`` and ``Listen(None, DIRECTORY, None)`` (live directory, scope and
+    catalogue changes) cover all kinds. Answer: :class:`Listening`.
     """
 
     kind: Kind | None
@@ -291,12 +292,12 @@ class StopListening:
 
 @dataclass(frozen=True, slots=True)
 class QueryDirectory:
-    """Ask for all directory objects and catalogues in the union of scopes. Answer: :class:`Directory`."""
+    """Request all directory objects and catalogues in the union of scopes. Answer: :class:`Directory`."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeepAlive:
-    """Break a silence. Answer: None."""
+    """End a silence of the link. Answer: None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,9 +331,9 @@ class Dropped:
     """Rows of one kind of the directory that were left out for one reason."""
 
     kind: str
-    """As the server calls it."""
+    """The server's name of the kind."""
     why: str
-    """A field and what is wrong with it; never a value."""
+    """A field and its fault; never a value."""
     rows: int
 
 
@@ -345,12 +346,12 @@ class Directory:
     reasons: tuple[Reason, ...]
     parameters: tuple[RoutingParameter, ...]
     dropped: tuple[Dropped, ...] = ()
-    """What could not be read, and is left out."""
+    """The rows that could not be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Executed:
-    """The server's answer to a command; its effect came before."""
+    """The server's answer to a command; its effect arrived before."""
 
     state: Literal["applied", "pending", "unchanged"]
     version: int | None = None

@@ -1,8 +1,7 @@
 """All error and close codes, and what a client does about each.
 
-Every code that leaves the gateway stands here once; HTTP status, retry verdict and
-close-code range are read from here by the edge, the schemas, the documentation tests
-and the clients.
+Every code that leaves the gateway is declared here once. The edge, the schemas, the documentation tests and
+the clients read HTTP status, retry verdict and range of close codes from here.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing import Final, Generic, Literal, TypeVar
 
 
 class ErrorCode(enum.StrEnum):
-    """Stable names of everything that can be refused. The value is what travels."""
+    """Stable names of all refusals. The value is sent."""
 
     # log-on and connections
     BAD_REQUEST = "bad_request"
@@ -84,7 +83,7 @@ class ErrorCode(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ErrorRule:
-    """What one error code means: *status* over HTTP, whether trying the same again later may help."""
+    """The meaning of one error code: *status* over HTTP, and whether a later retry may succeed."""
 
     status: int
     retry: bool = False
@@ -153,7 +152,7 @@ ERRORS: Final[dict[ErrorCode, ErrorRule]] = {
 
 
 class Verdict(enum.StrEnum):
-    """What a client does after a close: the range of the code says it."""
+    """The action of a client after a close, given by the range of the code."""
 
     STOP = "stop"
     BACK_OFF = "back_off"
@@ -188,9 +187,9 @@ _STANDARD_BACK_OFF: Final = frozenset({1001, 1006, 1011, 1012, 1013})
 
 
 def verdict(code: int) -> Verdict:
-    """Return what a client does after a close with *code*; old clients need only the range.
+    """Return the action of a client after a close with *code*; old clients need only the range.
 
-    1001, 1006, 1011, 1012 and 1013 count as 4100s; 1008 and whatever is not known mean stop.
+    1001, 1006, 1011, 1012 and 1013 count as 4100s; 1008 and unknown codes mean stop.
     """
     if code in _STANDARD_BACK_OFF or 4100 <= code <= 4199:
         return Verdict.BACK_OFF
@@ -213,7 +212,7 @@ def advice(code: int) -> Literal["never", "after", "log_on"]:
 
 
 def is_final(code: int) -> bool:
-    """Return whether a close with *code* of ours ends more than a connection: no other one goes on with it.
+    """Return whether a close with *code* ends the session on this device, not only the connection.
 
     A replaced connection stops, but its session or device is served elsewhere, where commands are sent again.
     """
@@ -234,9 +233,10 @@ class EndReason(enum.StrEnum):
 
 
 def close_for(reason: EndReason, *, remote_assistant: bool) -> CloseCode:
-    """Return how a phone whose session ended for *reason* is closed.
+    """Return how to close a phone whose session ended for *reason*.
 
-    An unknown reason closes a Remote Assistant for good, so that no number comes back by itself.
+    An unknown reason closes a Remote Assistant for good, so that no number is registered again without its
+    user.
     """
     match reason:
         case EndReason.LOGGED_OFF | EndReason.LOGGED_OFF_BY_SUPERVISOR | EndReason.TAKEN_OVER:
@@ -250,17 +250,17 @@ def close_for(reason: EndReason, *, remote_assistant: bool) -> CloseCode:
 
 
 Detail = str | int | float | bool | None | list[dict[str, str | int | bool | None]]
-"""What a detail of an error may be: a plain value, or a list of small records (notices)."""
+"""A detail of an error: a plain value, or a list of small records (notices)."""
 
 
 class GatewayError(Exception):
-    """Something was refused, with a stable code.
+    """A refusal with a stable code.
 
     Args:
         code: For machines.
-        message: One plain sentence for people. Holds no secret, number or realtime value.
-        retry_after_s: How long to wait before the same may work.
-        details: Further members beside the code, named as the protocol's page names them.
+        message: One plain sentence for people, without secrets, numbers and realtime values.
+        retry_after_s: Seconds after which the same request may succeed.
+        details: Further members beside the code, with the names of the protocol's page.
     """
 
     def __init__(
@@ -279,19 +279,19 @@ class GatewayError(Exception):
 
 
 def tenths(seconds: float) -> float:
-    """Return how long to wait as it is sent: in tenths of a second, and never too short."""
+    """Return a wait in the form that is sent: in tenths of a second, rounded up."""
     # 1.1 s are 11.000000000000002 tenths, and still 1.1 s
     return math.ceil(round(seconds * 10, 6)) / 10
 
 
 class SessionRefused(Exception):  # noqa: N818 - names what happened
-    """A connection cannot be served, or no longer: close it with *code*.
+    """A connection cannot be served: close it with *code*.
 
     Args:
-        code: The close code; its range shows the phone what to do.
+        code: The close code, whose range decides the phone's action.
         reason: A short word for the `bye`.
-        by: Who caused it, when that is known.
-        window_s: When the phone should come back, as (earliest, latest).
+        by: The cause, if it is known.
+        window_s: The window for the phone's return, as (earliest, latest).
     """
 
     def __init__(
@@ -315,12 +315,12 @@ ErrorT = TypeVar("ErrorT", bound=Exception)
 class MappedErrors(Generic[ErrorT]):
     """Raise another error instead of one that ends the block.
 
-    It is a class because of what the block's frame may hold, such as passwords: since Python 3.12 a generator
-    that raises another error than it got, or none, leaves the frame in a reference cycle.
+    It is a class, not a generator, because the block's frame may hold passwords. Since Python 3.12 a
+    generator that raises another error than it got, or none, leaves the frame in a reference cycle.
 
     Args:
         of: The type of the errors.
-        by: Returns the error to raise. When it is the same one, that goes on as it is.
+        by: Returns the error to raise; the same one is raised unchanged.
         is_cause: Whether the error becomes the cause of the other one.
     """
 

@@ -1,7 +1,6 @@
 """Identities, positions, states, scopes, privacy classes and audit records.
 
-Identities, sessions, scopes and positions. The resources that phones see are in
-:mod:`gateway.domain.resources`.
+The resources that phones see are in :mod:`gateway.domain.resources`.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ NodeId = NewType("NodeId", str)
 SessionId = NewType("SessionId", str)
 """OSCC-E's public id of one of a user's sessions; may be shown and listed."""
 SessionSecret = NewType("SessionSecret", str)
-"""OSCC-E's secret SessionID; lives in sealed tokens and in the owner's memory only."""
+"""OSCC-E's secret SessionID; it is only in sealed tokens and in the owner's memory."""
 
 
 class UserId(NamedTuple):
-    """One person at one organisation's site. Everything of the gateway is keyed by it."""
+    """One person at one organisation's site. It is the key of all data in the gateway."""
 
     site: str
     key: int
@@ -40,7 +39,7 @@ class Application(enum.StrEnum):
 
 
 class Right(enum.StrEnum):
-    """What a session may do, as OSCC-E granted it."""
+    """A right of a session, as OSCC-E granted it."""
 
     SKILLS_WRITE = "skills_write"
     ROUTING_STATE_WRITE = "routing_state_write"
@@ -52,7 +51,7 @@ class Right(enum.StrEnum):
 class Kind(enum.StrEnum):
     """Kinds of resources that have ids. The value is the prefix of their keys."""
 
-    __hash__ = str.__hash__  # an enumeration's own is a call of Python, and each update needs some
+    __hash__ = str.__hash__  # an enumeration's own hash is a Python call, and each update needs some
 
     AGENT = "agent"
     QUEUE = "queue"
@@ -61,7 +60,7 @@ class Kind(enum.StrEnum):
 
 
 KINDS: Final = tuple(Kind)
-"""All kinds: to walk through the enumeration itself takes several times as long."""
+"""All kinds: iterating over the enumeration itself takes several times as long."""
 TOPIC_OF_KIND: Final[dict[Kind, str]] = {
     Kind.AGENT: "agents",
     Kind.QUEUE: "queues",
@@ -81,7 +80,7 @@ SKILLS: Final = "catalogue:skills"
 REASONS: Final = "catalogue:reasons"
 ROUTING_PARAMETERS: Final = "catalogue:routing_parameters"
 ALWAYS: Final = frozenset({SITE, SKILLS, REASONS, ROUTING_PARAMETERS})
-"""Keys that every session of a user sees; `me` is seen too, each session its own."""
+"""Keys that every session of a user sees; each session also sees its own `me`."""
 
 
 KEY_PREFIXES: Final = {kind: f"{kind}:" for kind in Kind}
@@ -132,7 +131,7 @@ class Scope:
 
     @property
     def size(self) -> int:
-        """How many resources there are in it."""
+        """Number of its resources."""
         return len(self.agents) + len(self.queues) + len(self.groups) + len(self.aggregates)
 
 
@@ -147,7 +146,7 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """The phone as it named itself at log-on."""
+    """The phone as it described itself at log-on."""
 
     id: str
     name: str
@@ -159,16 +158,16 @@ class User:
 
     id: UserId
     login: str
-    """The name with which they log on."""
+    """The name for log-ons."""
     display_name: str
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Ticket:
-    """What a sealed token says: who holds it, and by which OSCC-E session.
+    """Content of a sealed token: its holder, and the OSCC-E session.
 
-    The gateway stores none of it; it lives as long as the request or the connection
-    that showed it. Its repr shows no secret.
+    The gateway stores none of it; it lives as long as the request or the connection that showed it. Its repr
+    shows no secret.
     """
 
     user: UserId
@@ -184,7 +183,7 @@ class Ticket:
     """When the token was sealed: milliseconds since the epoch."""
     expires_at_ms: int
     idle_timeout_s: int
-    """Seconds. After how long without a device OSCC-E ends the session; 0 is never."""
+    """Seconds without a device after which OSCC-E ends the session; 0 is never."""
     server: str | None = None
     """The OSCC-E Server's instance at the log-on, if the server sends one."""
 
@@ -193,15 +192,18 @@ class Ticket:
 
     @property
     def handle(self) -> str:
-        """A short hash that names this session inside the gateway; safe to keep and to send to nodes."""
+        """A short hash that identifies this session inside the gateway.
+
+        Safe to store and to send to nodes.
+        """
         return handle_of(self.user, self.session)
 
 
 @lru_cache(maxsize=32_768)
 def handle_of(user: UserId, session: SessionId) -> str:
-    """Return :attr:`Ticket.handle`: asked for at every turn, and kept by all who name the session.
+    """Return :attr:`Ticket.handle`, which is computed once and stored.
 
-    Of the user as well: sites, and a site that began again, may give the id of one's session to another's.
+    It includes the user, since two sites, or a site after a restart, may use the same session id.
     """
     name = f"{user.site}:{user.key}:{session}"
     return hashlib.blake2s(name.encode(), digest_size=8, person=b"session").hexdigest()
@@ -223,8 +225,8 @@ class Privacy(enum.StrEnum):
 def value(*, eq: bool = True) -> Callable[[type[T]], type[T]]:
     """Make a class whose instances never change: a frozen dataclass to the type checker.
 
-    Nothing guards its fields at run time, since a guard makes an instance of 24 fields cost four times as
-    much, and each update makes some.
+    Its fields are not guarded at run time. A guard makes an instance of 24 fields cost four times as much,
+    and each update creates some.
     """
     return dataclasses.dataclass(slots=True, eq=eq, unsafe_hash=eq)
 
@@ -253,9 +255,9 @@ def personal(meaning: str, *, many: bool = False, shown: bool = True) -> Any:  #
 
 
 def realtime(meaning: str, *, many: bool = False, words: Words | None = None) -> Any:  # noqa: ANN401 - as _of
-    """Declare a field that says what goes on right now; never stored anywhere.
+    """Declare a field with a present state; never stored anywhere.
 
-    A figure with *words* stands in the web client's list of figures; the views place the others themselves.
+    A figure with *words* is in the web client's list of figures; the views place the others themselves.
     """
     return _of(Privacy.REALTIME, meaning, many=many, words=words)
 
@@ -264,17 +266,17 @@ _MASK_SHOWS: Final = 3
 
 
 def masked(number: str) -> str:
-    """Return a remote number with all but its last three characters hidden; a short one wholly."""
+    """Return a remote number with only its last three characters visible; a short one fully hidden."""
     hidden = len(number) - _MASK_SHOWS
     return "*" * hidden + number[hidden:] if hidden > 0 else "*" * _MASK_SHOWS
 
 
 NAME_CHARS: Final = 128
-"""Of names of people and things."""
+"""For names of people and things."""
 WORD_CHARS: Final = 64
-"""Of ids, units and words that stand for something."""
+"""For ids, units and words that stand for something."""
 VALUE_CHARS: Final = 256
-"""Of values that a server lets people set, and of what it says in words of its own: presence, formulas."""
+"""For values that users of a server may set, and texts of the server: presence, formulas."""
 
 _SPACES: Final = "\t\n\v\f\r\x85\u2028\u2029"
 _OVERRIDES: Final = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
@@ -292,13 +294,13 @@ _IGNORED: Final[dict[int, None]] = dict.fromkeys(
         *(*range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)),
     )
 )
-"""Shown as nothing, but no format characters (Unicode, Default_Ignorable_Code_Point)."""
+"""Invisible, but no format characters (Unicode, Default_Ignorable_Code_Point)."""
 
 
 def normalised(name: str) -> str:
-    """Return the one spelling of *name*: what looks alike, or differs by case or blanks, is one.
+    """Return the one spelling of *name*: names that look alike, or differ in case or blanks, are equal.
 
-    NFKC and case folding (Unicode, NFKC_Casefold); format characters go, blanks are one space.
+    NFKC and case folding (Unicode, NFKC_Casefold); format characters are removed, blanks become one space.
     """
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
     seen = "".join(each for each in folded if unicodedata.category(each) not in {"Cf", "Cs"})
@@ -311,9 +313,9 @@ def has_controls(text: str) -> bool:
 
 
 def readable(text: str, most: int = NAME_CHARS) -> str:
-    """Return *text* as people may see it, of at most *most* characters; what breaks a line is a space."""
+    """Return *text* in a printable form of at most *most* characters; line breaks become spaces."""
     if len(text) > most:
-        # what is dropped may stand before what is not: more is looked at than is kept, but not without end
+        # dropped characters may come first: read more than is kept, but within a bound
         text = text[: 2 * most]
     if not text.isprintable():
         text = text.translate(_DROPPED)
@@ -321,26 +323,26 @@ def readable(text: str, most: int = NAME_CHARS) -> str:
 
 
 def readable_or_none(text: str | None, most: int = NAME_CHARS) -> str | None:
-    """Do the same for a text that may be unknown, as one is of which nothing can be read."""
+    """Return the printable form of a text; None for an unknown one, or one without printable characters."""
     if text and len(text) <= most and text.isprintable():
         return text
     return None if text is None else readable(text, most) or None
 
 
 class UserHash(str):
-    """A user's keyed hash, where nothing more is known."""
+    """A user's keyed hash, where the user is unknown."""
 
     __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
 class NumberAct:
-    """Calls were routed to a remote number, or were to be."""
+    """Calls were routed to a remote number, or routing was requested."""
 
     user: UserId
     session: SessionId
     act: Literal["log_on", "change"]
-    """What named the number: a log-on, or a change while logged on."""
+    """Where the number came from: a log-on, or a change while logged on."""
     number: str
     """Masked (:func:`masked`)."""
     result: str
@@ -349,40 +351,40 @@ class NumberAct:
 
 @dataclass(frozen=True, slots=True)
 class OperatorAct:
-    """An operator asked something of the gateway, or tried to."""
+    """An operator requested an operation, or tried to."""
 
     act: str
     """The operation."""
     subject: str | None
     """A user's keyed hash, or the hash of a session's public id."""
     node: str | None
-    """The node that was meant."""
+    """The addressed node."""
     result: str
     """``ok``, ``not_in_force`` or an error code."""
     status: int
     """The status of the HTTP answer."""
     suppressed: int = 0
-    """Refused tries before it that were counted and not written down one by one."""
+    """Refused tries before it that were counted and not recorded one by one."""
     user: UserHash | None = None
-    """The user it concerned, once a node knew them."""
+    """The user concerned, once a node has found them."""
     act_id: str = ""
-    """Drawn for each request; what other nodes did for it carries the same."""
+    """Drawn for each request; other nodes use the same id for their part."""
 
 
 @dataclass(frozen=True, slots=True)
 class OrderAct:
-    """This node carried out what an operator asked of another node."""
+    """This node carried out the request of an operator at another node."""
 
     act: str
     """The operation."""
     act_id: str
     """:attr:`OperatorAct.act_id` of the operator's request."""
     asked_node: str
-    """The node that was asked."""
+    """The node that received the request."""
     result: str
     """``ok``, ``not_in_force``, ``not_found`` (it was not here) or an error code."""
     user: UserHash | None = None
 
 
 Act = NumberAct | OperatorAct | OrderAct
-"""What the audit has lines of."""
+"""Acts with audit records."""

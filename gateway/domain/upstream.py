@@ -1,7 +1,7 @@
 """Messages of an OSCC-E Server, independent of its wire.
 
-The vocabulary of the ports in :mod:`gateway.runtime.ports`, with :mod:`gateway.domain.commands`
-for what the gateway asks. An adapter maps its wire's names to these types; no floor above it uses the wire's.
+These are the types of the ports in :mod:`gateway.runtime.ports`; :mod:`gateway.domain.commands` has the
+requests. An adapter maps the names of its wire to these types, and no floor above it uses those names.
 Instants are ms since 1970: of the link in the *server's* clock, of log-on and log-off in the gateway's.
 """
 
@@ -37,7 +37,7 @@ from gateway.domain.resources import (
 
 
 class Feature(enum.StrEnum):
-    """What a server may or may not be able to do; a missing one is not offered."""
+    """Optional abilities of a server; a missing one is not offered."""
 
     SKILLS = "skills"
     ROUTING_PARAMETERS = "routing_parameters"
@@ -52,13 +52,13 @@ class Feature(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """Which server this is; versions were checked by the adapter."""
+    """Identity and features of a server; the adapter has checked the versions."""
 
     extensions_version: str
     contact_center_version: str
     features: frozenset[Feature]
     server: str | None = None
-    """The server's instance, if it sends one: another one after a restart, which forgets all sessions."""
+    """The server's instance, if it sends one: it changes at a restart, which loses all sessions."""
 
 
 # ---- log-on and log-off (request and response) ----
@@ -66,7 +66,7 @@ class About:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class LogOn:
-    """Credentials on their one way in. Lives for one request; its repr shows nothing."""
+    """Credentials on their way to OSCC-E. They live for one request; their repr shows nothing."""
 
     application: Application
     user_name: str
@@ -93,7 +93,7 @@ class LoggedOn:
 
 @dataclass(frozen=True, slots=True)
 class LoggedOff:
-    """What OSCC-E says of a session's end: is anything still routed to the remote number?"""
+    """OSCC-E's report on a session's end: whether calls are still routed to the remote number."""
 
     routing: Literal["removed", "after_contact", "none"]
     routed_until_ms: int | None
@@ -101,7 +101,7 @@ class LoggedOff:
 
 @dataclass(frozen=True, slots=True)
 class SessionInfo:
-    """One of a user's sessions as OSCC-E lists them."""
+    """One of a user's sessions in OSCC-E's list."""
 
     session: SessionId
     application: Application
@@ -114,9 +114,9 @@ class SessionInfo:
 
 
 class Source(enum.StrEnum):
-    """Which piece of a resource a part carries."""
+    """The part of a resource that a message has."""
 
-    __hash__ = str.__hash__  # as of Kind
+    __hash__ = str.__hash__  # see Kind
 
     DIRECTORY = "directory"
     REALTIME = "realtime"
@@ -126,10 +126,10 @@ class Source(enum.StrEnum):
 
 @value(eq=False)
 class Part:
-    """One piece of one resource, as one server message carried it.
+    """One piece of one resource, from one server message.
 
-    *value* holds the fields of its source only; the others are at their defaults. Links that received the
-    same bytes share one Part.
+    *value* has the fields of its source only; the others have their defaults. Links that received the same
+    bytes share one Part.
     """
 
     kind: Kind
@@ -137,7 +137,7 @@ class Part:
     source: Source
     value: Agent | Queue | QueueEntry | QueueFigures | QueueWindow | Group | Aggregate
     remote_number: str | None = field(default=None, repr=False)
-    """Of the own agent's realtime part only."""
+    """Only in the own agent's realtime part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,7 @@ class Attached:
     alias: int
     session: SessionId
     application: Application | None
-    """As the server calls it; None: the gateway has no name for it. Its session is known to the caller."""
+    """The server's alias; None: the gateway has no name for it, and the caller has the session."""
     rights: frozenset[Right]
     scope: Scope
     own_agent: int | None
@@ -170,8 +170,8 @@ class Opened:
 class Reading:
     """Parts of one kind and source, read at *time_ms*.
 
-    *complete*: the whole set of the query. A user absent from a complete realtime set is
-    logged off, other kinds absent are gone; *removed* says the same of single ones.
+    *complete*: the whole set of the query. A user missing in a complete realtime set is logged off; missing
+    objects of other kinds are gone. *removed* lists single ones.
     """
 
     query: int
@@ -183,8 +183,9 @@ class Reading:
     parts: tuple[Part, ...]
     removed: tuple[int, ...] = ()
     steps: list[object] | None = field(default_factory=list, compare=False, repr=False)
-    """What it has led to for links that received its bytes: :class:`gateway.core.element.ReadingStep`. None
-    for a single part that only one link is known to have received."""
+    """The step that it caused for links that received its bytes: :class:`gateway.core.element.ReadingStep`.
+    None for a single part that only one link is known to have received.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +243,7 @@ class SessionEnded:
 
 @dataclass(frozen=True, slots=True)
 class LinkReplaced:
-    """Another link with *token* took this one's place; the link is closed."""
+    """Another link with *token* replaced this one; the link is closed."""
 
     token: int
 
@@ -252,7 +253,7 @@ Category = Literal["privacy", "security", "maintenance"]
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """The server has something to say to people: shown at once, kept nowhere."""
+    """A notice of the server for users: shown at once, stored nowhere."""
 
     id: str
     version: int
@@ -277,13 +278,14 @@ LinkEvent = (
 
 
 Trouble = Literal["dns", "refused", "tls", "timeout", "connection", "unreadable", "status", "other"]
-"""Why no usable answer came: the name is not found, nobody listens, the certificate or the protocol is not
-accepted, nothing came in time, the connection broke or could not be made otherwise, what came is no answer of
-an OSCC-E Server, it is an HTTP status that says so, or it is not known."""
+"""Why no usable answer came: unknown name, connection refused, certificate or protocol not accepted,
+time-out, broken connection or no route, an answer that is not that of an OSCC-E Server, an HTTP status, or
+unknown.
+"""
 
 
 class UnreachedError(Exception):
-    """No usable answer came: the cause of the error that says so. Its text holds no value."""
+    """No usable answer came; this is the cause of the reported error. Its text has no value."""
 
     def __init__(self, trouble: Trouble) -> None:
         super().__init__(trouble)
@@ -291,7 +293,7 @@ class UnreachedError(Exception):
 
 
 def trouble_of(error: BaseException) -> Trouble:
-    """Return why no usable answer came, by the causes of *error*."""
+    """Return why no usable answer came, from the causes of *error*."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, UnreachedError):
@@ -301,13 +303,13 @@ def trouble_of(error: BaseException) -> Trouble:
 
 
 class LinkClosed(Exception):  # noqa: N818 - names what happened, as asyncio.CancelledError's kin do
-    """The link is gone. Whatever was asked and not answered may have happened.
+    """The link is gone. Unanswered requests may have taken effect.
 
     Args:
         reason: ``session_unknown``, ``stale`` (another holder's token is higher), ``unavailable``,
             ``version_unsupported``, ``unfenced`` or ``lost``.
         token: The highest token, when *reason* is ``stale``.
-        retry_after_s: How long the server asked to wait before the next dial.
+        retry_after_s: The wait before the next dial that the server requested.
     """
 
     def __init__(

@@ -90,7 +90,10 @@ class PrivacyView:
 
 @dataclass(frozen=True, slots=True)
 class AboutBody:
-    """``GET /v1/about``. *trusted_transport*: this connection is encrypted as far as the gateway can see."""
+    """``GET /v1/about``.
+
+    *trusted_transport*: whether this connection is encrypted, as far as the gateway can see.
+    """
 
     name: str
     version: str
@@ -99,7 +102,7 @@ class AboutBody:
     privacy: PrivacyView
     protocols: tuple[str, ...] = PROTOCOLS
     capabilities: tuple[str, ...] = tuple(COMMANDS)
-    """The kinds of commands that are offered."""
+    """The offered kinds of commands."""
     client_may_keep: tuple[str, ...] = ("address", "login_data", "session_token")
     client_must_not_keep: tuple[str, ...] = ("realtime_data",)
 
@@ -177,7 +180,7 @@ class SessionsBody:
 class LogOffPending:
     """A session was ended → 202: calls may come until *routed_until_ms*; None is unknown.
 
-    *retry_after_s*: when to ask again; a gateway of before the field sends none.
+    *retry_after_s*: when to repeat the request; older gateways do not send it.
     """
 
     routed_until_ms: int | None
@@ -195,7 +198,7 @@ class ExportEntry:
 
 @dataclass(frozen=True, slots=True)
 class ExportBody:
-    """``GET /v1/me/export``: one entry for each category of the inventory, also where nothing is held.
+    """``GET /v1/me/export``: one entry for each category of the inventory, also for empty ones.
 
     *complete*: all nodes have answered.
     """
@@ -263,8 +266,8 @@ class Unreached:
 class AttachedSession:
     """A session that OSCC-E has accepted. *user* is a keyed hash, the same as in logs.
 
-    *owner* is the node that has the user's link, *node* the one that the phone is connected to; None: the
-    phone left, and may come back. *attached*: the present link serves it.
+    *owner* is the node with the user's link, *node* the one with the phone's connection; None: the phone
+    left, and may come back. *attached*: the present link serves it.
     """
 
     id: str
@@ -290,7 +293,8 @@ class AttachedBody:
 class EndedSession:
     """A session that is over for the gateway.
 
-    *confirmed*: OSCC-E said that nothing is routed; else it is asked again. *by_node*: the node that asked.
+    *confirmed*: OSCC-E has confirmed that nothing is routed; otherwise the request is repeated. *by_node*:
+    the requesting node.
     """
 
     id: str
@@ -310,7 +314,7 @@ class EndedBody:
 
 @dataclass(frozen=True, slots=True)
 class HeldBody:
-    """``GET /users/{id}/export``: one entry for each category of the inventory, also where nothing is held.
+    """``GET /users/{id}/export``: one entry for each category of the inventory, also for empty ones.
 
     Each record names its *node*. *complete*: every live node has answered, and all of it is here.
     """
@@ -380,7 +384,7 @@ class ClosesBody:
 
 @dataclass(frozen=True, slots=True)
 class KeptOld:
-    """A node that could not use everything after a reload, and *what* stays old there."""
+    """A node that could not use everything after a reload; *what* names the parts that did not change."""
 
     node: str
     what: tuple[str, ...]
@@ -398,8 +402,8 @@ class KeysInForce:
 class DoneBody:
     """``POST /log-level`` and ``POST /reload``: the nodes that did it, and the unreached ones.
 
-    *kept*: those that were reached and did not do all of it; absent when there are none. *sealing_keys*: what
-    each node that was reached has after a reload; absent after other acts.
+    *kept*: reached nodes that did not do all of it; absent when there are none. *sealing_keys*: the keys of
+    each reached node after a reload; absent after other acts.
     """
 
     nodes: tuple[str, ...]
@@ -423,7 +427,10 @@ class DrainBody:
 
 @dataclass(frozen=True, slots=True)
 class BundleView:
-    """``POST /support-bundle``: what would be written, whole, or where it was written (*path*)."""
+    """``POST /support-bundle``.
+
+    The complete text of the bundle, or the place where it was written (*path*).
+    """
 
     digest: str
     size_bytes: int

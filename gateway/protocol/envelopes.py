@@ -1,7 +1,7 @@
 """Envelopes: messages between two nodes, and their bytes.
 
-Whole values only; patches exist on the last hop alone. Adapters seal envelopes; nothing here is
-readable outside a node's memory.
+They have whole values only; patches exist on the last hop. Adapters seal envelopes, so their content is
+readable in a node's memory only.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from gateway.protocol.frames import COMMANDS, NoticeFrame
 
 @dataclass(frozen=True, slots=True)
 class SessionFacts:
-    """What OSCC-E said of one session; travels in the ledger beside the resources, never to phones.
+    """OSCC-E's data about one session; in the ledger beside the resources, never sent to phones.
 
-    *handle* names the session inside the gateway; *rights* and *scope* are none until OSCC-E has accepted
-    it in this epoch. *end* is None while it lives; *end_by* is what ended it, if OSCC-E sent it.
+    *handle* identifies the session inside the gateway. *rights* and *scope* are none until OSCC-E has
+    accepted it in this epoch. *end* is None while it lives; *end_by* is the cause of its end, if OSCC-E sent
+    it.
     """
 
     handle: str
@@ -50,11 +51,11 @@ class PublishedValue:
 
 @value()
 class Publication:
-    """Everything that happened in ``(after, upto]`` of one epoch of one user, compacted.
+    """All changes in ``(after, upto]`` of one epoch of one user, compacted.
 
-    No updates and ``after == upto`` is a heartbeat. *reset*: forget every key first; after *floor* no key
-    was removed that is not one session's own, None: nodes of versions before do not say. *age_ms*: how old
-    all this was when it was sent; *as_of_ms* is the same by the sender's wall clock, and serves to measure.
+    No updates and ``after == upto`` is a heartbeat. *reset*: first remove every key. After *floor* no key was
+    removed but keys of single sessions; older nodes send None. *age_ms*: the age of the data when it was
+    sent. *as_of_ms*: its instant by the sender's wall clock, used to measure.
     """
 
     user: UserId
@@ -71,18 +72,18 @@ class Publication:
 
 @dataclass(frozen=True, slots=True)
 class Publications:
-    """What happened to some users whom one node follows; a value that several of them share travels once."""
+    """Changes of some users whom one node follows; a value that several of them share is sent once."""
 
     told: tuple[Publication, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Since:
-    """What a follower asks of one user: all that happened after the follower's position.
+    """A follower's request for one user: all changes after the follower's position.
 
-    *adopt*: the follower would act for the user; the number by which it recognises this request, 0 for
-    none. *phones*: the sessions, by their handles, that have a phone there; no other has. *together*:
-    whether what changes may come as :class:`Publications`; nodes of versions before cannot read them.
+    *adopt*: the follower requests the user; the number by which it recognises this request, 0 for none.
+    *phones*: the handles of all sessions with a phone there. *together*: whether changes may be sent as
+    :class:`Publications`, which older nodes cannot read.
     """
 
     user: UserId
@@ -95,9 +96,9 @@ class Since:
 
 @dataclass(frozen=True, slots=True)
 class Asks:
-    """A node asks an owner node for what it is missing; asking is the interest that keeps it published to.
+    """A node's request to an owner node for missing changes; it also keeps the owner publishing to it.
 
-    None at all is a sign of life that wants an answer.
+    Without any user it is a probe that needs an answer.
     """
 
     node: NodeId
@@ -107,9 +108,9 @@ class Asks:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """All that was asked has been answered by what was sent before this; *not_mine*: ask another node.
+    """The messages before this one answered the whole request; *not_mine*: send it to another node.
 
-    *holder*: which life of the node answers.
+    *holder*: the life of the answering node.
     """
 
     node: NodeId
@@ -120,10 +121,10 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Attach:
-    """A follower asks the owner to have a session accepted by OSCC-E, and to listen to its topics.
+    """A follower's request to the owner: have OSCC-E accept a session, and subscribe to its topics.
 
-    Sent again it changes the topics. *age_ms*: for how long the session's phone is on *node*; None: nodes of
-    versions before do not say.
+    Sent again it changes the topics. *age_ms*: how long the session's phone has been on *node*; older nodes
+    send None.
     """
 
     node: NodeId
@@ -135,7 +136,7 @@ class Attach:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """How a phone is to be closed whose session is not served."""
+    """How to close a phone whose session is not served."""
 
     code: int
     reason: str
@@ -145,9 +146,9 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class AttachAnswer:
-    """The session is accepted, *refused*, or the owner is another one by now: *moved*.
+    """The session is accepted, *refused*, or another node has become the owner: *moved*.
 
-    *epoch*: under which token the owner accepted it; None: nodes of versions before do not say.
+    *epoch*: the token under which the owner accepted it; older nodes send None.
     """
 
     request: int
@@ -167,7 +168,7 @@ class Detach:
 
 @dataclass(frozen=True, slots=True)
 class Replaced:
-    """The phone of a session makes way for one that came to another node, *age_ms* ago (None: not said)."""
+    """A session's phone is replaced by one that came to another node *age_ms* ago (None: unknown)."""
 
     user: UserId
     handle: str
@@ -178,7 +179,7 @@ class Replaced:
 class CallRequest:
     """A command on its way to the owner. *left_ms*: until its deadline, when it was sent.
 
-    The deadline that the call itself names is by the sender's wall clock, which need not be the receiver's.
+    The deadline in the call itself is by the sender's wall clock, which may differ from the receiver's.
     """
 
     user: UserId
@@ -190,14 +191,14 @@ class CallRequest:
 
 @dataclass(frozen=True, slots=True)
 class CallAnswer:
-    """What became of it; None: nothing, the owner is another one by now."""
+    """The outcome; None: it was not begun, since another node has become the owner."""
 
     request: int
     outcome: Outcome | None
 
 
 class Lingering(NamedTuple):
-    """A session whose phone left so long ago, and may come back."""
+    """A session whose phone has left, with the time since then; the phone may come back."""
 
     ticket: Ticket
     since_s: float
@@ -205,9 +206,9 @@ class Lingering(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """The owner offers a user to the node that asked for it: the lease may be taken with *token*.
+    """The owner offers a user to the requesting node: the lease may be taken with *token*.
 
-    *adopt*: the request that this fulfils; a node that does not remember it ignores it. *island*: the owner
+    *adopt*: the number of the request; a node without this request ignores the offer. *island*: the owner
     does not reach OSCC-E.
     """
 
@@ -222,10 +223,10 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """The link of an owner that offered a user was replaced by that with *token*.
+    """The link with *token* replaced the link of an owner that had offered the user.
 
-    *history*: all that it knows of commands; it has begun none since the offer, and no link was open between
-    its own and that one.
+    *history*: its records of commands. It has begun none since the offer, and no link was open between its
+    own and that one.
     """
 
     user: UserId
@@ -243,7 +244,7 @@ class Announcement:
 
 @dataclass(frozen=True, slots=True)
 class SessionOver:
-    """A session ended: its tokens are refused from now on, its phone is closed."""
+    """A session ended: from now on its tokens are refused, and its phone is closed."""
 
     ticket: Ticket
     reason: EndReason
@@ -252,11 +253,10 @@ class SessionOver:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An operator asks something of a node, by way of *node*.
+    """An operator's request to a node, by way of *node*.
 
-    *act* names it; *subject* its user or object, by a keyed hash or a public id; *after* and *most* choose
-    a page of what there is. *act_id* is the id of the operator's act that it belongs to, as the audit has
-    it; empty: no operator asked.
+    *act* is its name. *subject* is its user or object, by a keyed hash or a public id. *after* and *most*
+    select a page. *act_id* is the id of the operator's act in the audit; empty: it belongs to no operator.
     """
 
     node: NodeId
@@ -269,14 +269,14 @@ class Order:
 
 
 Record = dict[str, Any]
-"""Plain members, as JSON shows them."""
+"""Plain members, as in JSON."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Report:
-    """What became of an order, or a page of what it asked for; *refused*: nothing, and why.
+    """Result of an order, or a page of it; *refused*: the reason why there is none.
 
-    *records* hold plain members. Its repr shows none of them.
+    *records* have plain members. Its repr shows none of them.
     """
 
     request: int
@@ -289,7 +289,7 @@ class Report:
 
 
 class NodeRecord(NamedTuple):
-    """What a node reports of itself. Holds no personal data."""
+    """A node's report on itself, without personal data."""
 
     node: NodeId
     holder: str
@@ -298,7 +298,7 @@ class NodeRecord(NamedTuple):
     links: int
     draining: bool
     accepts_per_s: float
-    """Handshakes that it would take on, beyond those it has."""
+    """Further handshakes that it would accept."""
     sealing_keys: str = ""
     """Ids and check values of the sealing keys in force (``k2/9f2b6d44 k1/0c662ac1``); the first seals."""
 
@@ -319,7 +319,10 @@ class Leaving:
 
 @dataclass(frozen=True, slots=True)
 class Sought:
-    """*node* asks all which owns *user*, as the store of leases takes no writes: the owner answers."""
+    """*node* asks all nodes which one owns *user*, while the lease store accepts no writes.
+
+    The owner answers.
+    """
 
     user: UserId
     node: NodeId
@@ -327,7 +330,7 @@ class Sought:
 
 @dataclass(frozen=True, slots=True)
 class Owned:
-    """A node owns *user* under *token*, which the store of leases may not hold as it takes no writes."""
+    """A node owns *user* under *token*, which the lease store may lack while it accepts no writes."""
 
     user: UserId
     node: NodeId
@@ -337,7 +340,7 @@ class Owned:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A node asks itself whether the bus works."""
+    """A node's test message to itself: whether the bus works."""
 
     number: int
 
@@ -368,7 +371,7 @@ Envelope = (
 
 
 def aged(envelope: Envelope, by_ms: int) -> Envelope:
-    """Return *envelope* as it is *by_ms* after it was sent: data is older, and less time is left."""
+    """Return *envelope* as of *by_ms* after it was sent: data is older, and less time is left."""
     match envelope:
         case Publication(age_ms=int(age_ms)):
             return replace(envelope, age_ms=age_ms + by_ms)
@@ -396,28 +399,28 @@ class Events(NamedTuple):
 
 
 class Inbox(NamedTuple):
-    """The channel of what is meant for one node."""
+    """The channel of messages for one node."""
 
     node: NodeId
 
 
 class Control(NamedTuple):
-    """The channel of what every node must know."""
+    """The channel of messages for all nodes."""
 
 
 Channel = Events | Inbox | Control
 
 
 SESSION: Final = "session"
-"""Prefix of the keys under which :class:`SessionFacts` stand."""
+"""Prefix of the keys of :class:`SessionFacts`."""
 
 
 class BadEnvelope(Exception):  # noqa: N818 - names what came, as BadFrame does
-    """Bytes that are no envelope. Its text never holds what was in them."""
+    """Bytes that are no envelope. Its text never has any of them."""
 
 
 VALUES_AT_ONCE: Final = 1_000
-"""Values that are encoded or decoded in one slice: 2 to 5 ms. Smaller ones starve the bus on a busy loop."""
+"""Values that are encoded or decoded in one slice: 2 to 5 ms. Smaller slices delay the bus on a busy loop."""
 T = TypeVar("T")
 Sliced = Generator[None, None, T]
 """Work that yields after each slice, so that its caller can serve others, and returns its result."""
@@ -435,12 +438,12 @@ def is_large(envelope: Envelope) -> bool:
 
 
 def encode(envelope: Envelope) -> bytes:
-    """Write an envelope: its type's name, then its fields."""
+    """Encode an envelope: its type's name, then its fields."""
     return _at_once(encoding(envelope))
 
 
 def encoding(envelope: Envelope) -> Sliced[bytes]:
-    """Write an envelope as :func:`encode` does, in slices of :data:`VALUES_AT_ONCE` values."""
+    """Encode an envelope like :func:`encode`, in slices of :data:`VALUES_AT_ONCE` values."""
     body: object = envelope
     match envelope:
         case Publications(told):
@@ -453,7 +456,7 @@ def encoding(envelope: Envelope) -> Sliced[bytes]:
 
 
 def _large(told: Publication, updates: msgspec.Raw) -> dict[str, object]:
-    """Return the fields of a publication whose updates are bytes already."""
+    """Return the fields of a publication whose updates are encoded already."""
     return {
         "user": told.user,
         "epoch": told.epoch,
@@ -479,7 +482,7 @@ def _listed(values: Sequence[object]) -> Sliced[msgspec.Raw]:
 
 
 def decode(data: bytes) -> Envelope:
-    """Read an envelope.
+    """Decode an envelope.
 
     Raises:
         BadEnvelope: It is none that this version knows.
@@ -488,7 +491,7 @@ def decode(data: bytes) -> Envelope:
 
 
 def decoding(data: bytes) -> Sliced[Envelope]:
-    """Read an envelope as :func:`decode` does, in slices of :data:`VALUES_AT_ONCE` values.
+    """Decode an envelope like :func:`decode`, in slices of :data:`VALUES_AT_ONCE` values.
 
     Raises:
         BadEnvelope: It is none that this version knows.
@@ -537,7 +540,7 @@ _ENCODER: Final = msgspec.msgpack.Encoder(enc_hook=_of_error)
 def _together(
     told: Iterable[Publication],
 ) -> tuple[list[tuple[str, Value | None]], list[tuple[object, ...]]]:
-    """Return each value of publications once, and a line for each that names their places."""
+    """Return each value of publications once, and a line of places for each publication."""
     places: dict[tuple[str, int], int] = {}
     values: list[tuple[str, Value | None]] = []
     lines: list[tuple[object, ...]] = []

@@ -1,8 +1,8 @@
 """Frames: messages between a phone and the gateway.
 
-One immutable type per frame kind. Client frames are validated strictly (unknown fields are
-ignored); gateway frames are what clients read. `changes` and `ping` are framed from fragments
-on the hot path (:meth:`gateway.protocol.codec.Codec.changes`); the types here say what they are.
+There is one immutable type per frame kind. Client frames are validated strictly; unknown fields are ignored.
+On the hot path `changes` and `ping` are framed from fragments (:meth:`gateway.protocol.codec.Codec.changes`);
+their types here define them.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from gateway.domain.model import Application, Right
 def exact(sent: object, read: ValidatorFunctionWrapHandler) -> object:
     """Read *sent*, and refuse it when a scalar in it had to be converted; unknown members are ignored.
 
-    A member that is null is one that was not sent, as everywhere in the protocol.
+    A null member counts as not sent, as everywhere in the protocol.
 
     Raises:
-        PydanticCustomError: Something has the wrong type.
+        PydanticCustomError: A value has the wrong type.
     """
     if isinstance(sent, Mapping):
         sent = {name: member for name, member in sent.items() if member is not None}
@@ -59,7 +59,7 @@ def _says(value: object, sent: object) -> bool:
 
 @cache
 def _fields(of: type[Any]) -> tuple[tuple[str, attrgetter[object]], ...]:
-    """Return the names of a dataclass's fields with what reads them."""
+    """Return the names of a dataclass's fields with their validators."""
     return tuple((each.name, attrgetter(each.name)) for each in fields(of))
 
 
@@ -78,7 +78,7 @@ INT_MAX: Final = 2**53 - 1
 TOPICS_MAX: Final = 64
 
 ALWAYS_WRITTEN: Final = "always_written"
-"""Metadata of a field that stands in the frame as null when it has no value."""
+"""Metadata of a field that is null in the frame when it has no value."""
 
 Id = Annotated[str, Strict(), Field(min_length=1, max_length=128)]
 Topic = Annotated[str, Strict(), Field(min_length=1, max_length=128)]
@@ -142,7 +142,7 @@ class Follow:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Asks for at most one state frame in *every_s*."""
+    """Requests at most one state frame in *every_s*."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
     every_s: Annotated[float, Strict(), Field(ge=0, le=60)]
@@ -151,7 +151,7 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class CommandFrame:
-    """One intended action. *id* pairs the result on this socket, *key* names the action for good."""
+    """One intended action. *id* pairs the result on this socket, *key* identifies the action for good."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
     id: Id
@@ -182,7 +182,7 @@ class Resync:
 
 @dataclass(frozen=True, slots=True)
 class ClientBye:
-    """The phone goes to the background or leaves; log-off is not implied."""
+    """The phone goes to the background or leaves; this is no log-off."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
     kind: Literal["bye"] = "bye"
@@ -191,11 +191,11 @@ class ClientBye:
 COMMANDS: Final[dict[str, type[Command]]] = {
     str(field.default): of for of in RULES for field in fields(of) if field.name == "kind"
 }
-"""The kinds of commands that are offered, each with its type."""
+"""The offered kinds of commands, each with its type."""
 
 ClientFrame = Hello | Follow | Pace | CommandFrame | Pong | Resync | ClientBye
 Serviceable = Follow | Pace | CommandFrame | Resync
-"""Frames that a session serves once it is live; the others concern the connection only."""
+"""Frames that a live session serves; the others concern the connection only."""
 CLIENT_FRAME: Final[TypeAdapter[ClientFrame]] = TypeAdapter(
     Annotated[ClientFrame, Field(discriminator="kind")]
 )
@@ -275,7 +275,10 @@ class Welcome:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """State that changed in ``(after, upto]``: see the protocol's rules of resets, splits and streams."""
+    """State that changed in ``(after, upto]``.
+
+    The protocol's page has the rules of resets, splits and streams.
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
     after: int
@@ -356,7 +359,7 @@ class NoticeFrame:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Renewed:
-    """A fresh token that replaces the phone's. Its repr shows no token."""
+    """A new token that replaces the phone's. Its repr shows no token."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
     token: str

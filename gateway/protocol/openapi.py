@@ -12,9 +12,9 @@ from gateway.protocol.frames import PROTOCOLS
 from gateway.protocol.schemas import API_VERSION, InventoryBody, Schema, ref, schemas_of
 
 CROWD: Final = (ErrorCode.RATE_LIMITED, ErrorCode.OVER_CAPACITY)
-"""Of the routes that limit their callers."""
+"""Codes of routes that limit their callers."""
 TOKEN: Final = (ErrorCode.UNAUTHENTICATED, ErrorCode.SESSION_ENDED)
-"""Of the routes that need a living session."""
+"""Codes of routes that need a live session."""
 UPSTREAM: Final = (
     ErrorCode.UPSTREAM_UNAVAILABLE,
     ErrorCode.FUNCTION_UNAVAILABLE,
@@ -22,7 +22,7 @@ UPSTREAM: Final = (
     ErrorCode.UPSTREAM_REJECTED,
     ErrorCode.UNSUPPORTED_BY_UPSTREAM,
 )
-"""Of the routes that ask the OSCC-E Server."""
+"""Codes of routes that need the OSCC-E Server."""
 LOG_ON: Final = (
     ErrorCode.BAD_REQUEST,
     ErrorCode.INVALID_CREDENTIALS,
@@ -52,7 +52,7 @@ BY_HTTP: Final = {
     415: ("UnsupportedMediaType", ErrorCode.BAD_REQUEST, "The body is not plainly application/json"),
     417: ("ExpectationFailed", ErrorCode.BAD_REQUEST, "`Expect` is not 100-continue"),
 }
-"""What HTTP itself refuses, under the nearest code of ours: status → name, code, when."""
+"""Refusals of HTTP itself, with the nearest of our codes: status → name, code, when."""
 
 _MEMBERS: Final[dict[ErrorCode, Schema]] = {
     ErrorCode.SESSION_ENDED: {"verdict": {"enum": ["stop", "log_on"], "type": "string"}},
@@ -72,7 +72,7 @@ _RETRY_AFTER: Final[Schema] = {"Retry-After": {"required": True, "schema": {"typ
 
 
 def problem_schemas() -> dict[str, Schema]:
-    """Return the schema of problem details (RFC 9457), and of each code's own."""
+    """Return the schema of problem details (RFC 9457), and one for each code."""
     general: Schema = {
         "type": "object",
         "required": ["type", "title", "status", "detail", "code"],
@@ -90,7 +90,7 @@ def problem_schemas() -> dict[str, Schema]:
 
 
 def by_http() -> dict[str, Schema]:
-    """Return what HTTP itself refuses, by the name of the response."""
+    """Return the refusals of HTTP itself, by the name of the response."""
     return {name: _response(status, [code], when) for status, (name, code, when) in BY_HTTP.items()}
 
 
@@ -98,8 +98,8 @@ def refusals(*codes: ErrorCode, statuses: tuple[int, ...] = ()) -> dict[str, Sch
     """Return the error responses of an operation.
 
     Args:
-        codes: What it may return, beside what every operation may.
-        statuses: What HTTP refuses there, beside what it refuses everywhere.
+        codes: Its codes, beside those of every operation.
+        statuses: Its refusals of HTTP itself, beside those of every operation.
     """
     own = {
         str(status): _response(status, same, " · ".join(same))
@@ -134,7 +134,7 @@ def _problem(code: ErrorCode) -> Schema:
 
 
 def _one_or_some(values: set[int]) -> Schema:
-    """Return what allows *values*: a generator gives a constant no type of its own."""
+    """Return a schema of *values*: a generator gives a constant no type of its own."""
     return {"enum": sorted(values)} if len(values) > 1 else {"const": next(iter(values))}
 
 
@@ -149,9 +149,9 @@ def _response(status: int, codes: list[ErrorCode], description: str) -> Schema:
 
 
 def _headers(status: int, codes: list[ErrorCode]) -> dict[str, Schema]:
-    """Return what stands in a refusal's header."""
+    """Return the headers of a refusal."""
     headers: dict[str, Schema] = {}
-    if ERRORS[codes[0]].retry:  # one status is for codes of one kind: see the tests
+    if ERRORS[codes[0]].retry:  # a status is used for codes of one kind only: see the tests
         headers |= _RETRY_AFTER
     if codes[0] in TOKEN:
         headers["WWW-Authenticate"] = {"required": True, "schema": {"const": "Bearer", "type": "string"}}
@@ -372,10 +372,10 @@ PAGE: Final = 100
 PAGE_MAX: Final = 1_000
 CURSOR_CHARS_MAX: Final = 256
 USER_ID: Final = r"^([0-9a-f]{16}|[a-z0-9][a-z0-9-]{0,31}:[0-9]{1,16})$"
-"""How an operator names a user: a keyed hash, or a site and OSCC-E's Key behind a colon."""
+"""An operator's name for a user: a keyed hash, or a site and OSCC-E's Key with a colon between them."""
 
 _DOOR: Final = (ErrorCode.UNAUTHENTICATED, ErrorCode.RATE_LIMITED, ErrorCode.BAD_REQUEST)
-"""What every operation may be refused with."""
+"""Codes of every operation."""
 _ADMIN_BODIES: Final[tuple[type[Any], ...]] = (
     bodies.NodeBody,
     bodies.LogLevelBody,
@@ -415,7 +415,7 @@ def admin_openapi() -> Schema:
 
 
 def _notices() -> dict[str, Schema]:
-    """Return what the problem details of the clients' API refer to and no operator ever sees."""
+    """Return the schemas that only the clients' problem details use; operators never see them."""
     return {"NoticeView": {"type": "object"}}
 
 

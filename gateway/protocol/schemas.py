@@ -1,7 +1,7 @@
 """JSON Schemas of frames, resources and bodies, the AsyncAPI document, and the data inventory.
 
-Made from the types and from the privacy class of every field, so that what is published is what is
-checked. The inventory gives purpose, place, retention and recipients of all personal data.
+They are made from the types and the privacy class of every field, so that published and checked forms are the
+same. The inventory gives purpose, place, retention and recipients of all personal data.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def _patch_name(of: type[Any]) -> str:
 
 
 def _patch_of(resource: Schema) -> Schema:
-    """Return the schema of fields that changed: each may be there, and null clears it."""
+    """Return the schema of changed fields: each is optional, and null clears it."""
     fields = {name: _or_null(field) for name, field in resource["properties"].items()}
     title = f"{resource['title']}Patch"
     return {"description": "The fields that changed; null clears one.", "properties": fields, "title": title,
@@ -83,7 +83,7 @@ def _patch_of(resource: Schema) -> Schema:
 
 
 def _or_null(field: Schema) -> Schema:
-    """Return *field* so that it may be null, too."""
+    """Return *field* with null allowed, too."""
     kind = field.get("type")
     if isinstance(kind, str) and kind != "object":
         return field | {"type": [kind, "null"]}
@@ -117,7 +117,7 @@ def schemas_of(types: Iterable[type[Any]]) -> dict[str, Schema]:
 
 
 def _without_null(field: Schema) -> Schema:
-    """Return an optional field without its null: absent says the same, and a generator needs no union."""
+    """Return an optional field without its null: absent means the same, and a generator needs no union."""
     match field:
         case {"anyOf": [dict(inner), {"type": "null"}]}:
             return {**inner} | {key: value for key, value in field.items() if key != "anyOf"}
@@ -169,10 +169,10 @@ def _is_parameter(field: Schema) -> bool:
 
 
 def _for_generators(field: Schema, owner: str, name: str, named: dict[str, Schema]) -> Schema:
-    """Return *field* as generators of models understand it best; it describes the same values.
+    """Return *field* in the form that suits generators of models; it describes the same values.
 
-    A null beside one type stands in `type`, instants have 64 bits, and enumerations and unions have names,
-    which are added to *named*.
+    A null beside one type is in `type`, instants have 64 bits, and enumerations and unions have names, which
+    are added to *named*.
     """
     match field:
         case {"anyOf": _} if _is_parameter(field):
@@ -212,7 +212,7 @@ _HAVE_IDS: Final = frozenset({"agent", "queue", "group", "aggregate"})
 
 
 class _WithoutDefaults(GenerateJsonSchema):
-    """Leaves out titles that repeat names, and defaults: absent means null, whatever Python calls it."""
+    """Leaves out titles that repeat names, and defaults: absent means null."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ANN401, ARG002 - pydantic's signature
         return False
@@ -222,7 +222,7 @@ class _WithoutDefaults(GenerateJsonSchema):
 
 
 def _mark(schema: Schema, of: type[Any]) -> None:
-    """Add which members are always there, what each means and how it may be handled."""
+    """Add which members are required, their meanings and their privacy classes."""
     required = [field.name for field in dataclasses.fields(of) if _is_required(field)]
     if required:
         schema["required"] = required
@@ -242,7 +242,7 @@ def _is_required(field: dataclasses.Field[Any]) -> bool:
 
 
 def _dataclasses(hint: object) -> Iterator[type[Any]]:
-    """Give the dataclasses that *hint* consists of, itself and the parts of parts included."""
+    """Yield the dataclasses of *hint*: itself and all its parts."""
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         yield hint
         for inner in get_type_hints(hint).values():
@@ -393,7 +393,7 @@ def inventory() -> InventoryBody:
 def classified(
     of: type[Any], prefix: str = "", outer: Privacy = Privacy.NEUTRAL
 ) -> Iterator[tuple[str, Privacy]]:
-    """Give the path and privacy class of every field of a resource, those of its parts included.
+    """Yield the path and privacy class of every field of a resource, including its parts.
 
     A part is handled as strictly as the field that holds it.
 
@@ -417,7 +417,7 @@ _STRICTNESS: Final = (Privacy.NEUTRAL, Privacy.PERSONAL, Privacy.REALTIME, Priva
 
 
 def stricter(one: Privacy, other: Privacy) -> Privacy:
-    """Return which of two classes allows less."""
+    """Return the stricter of two classes."""
     return max(one, other, key=_STRICTNESS.index)
 
 
