@@ -1,4 +1,4 @@
-"""The Python SDK: the reference thin client.
+"""The Python SDK: the reference client.
 
 Everything that a program needs is named here; :class:`GatewayClient` is where to begin.
 """

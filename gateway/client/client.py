@@ -57,18 +57,18 @@ from gateway.protocol.codec import BYTES_IN_MAX, BYTES_OUT_MAX, JSON, BadFrame, 
 from gateway.protocol.frames import ClientFrame, CommandFrame, GatewayFrame
 
 SEND_S: Final = 10.0
-"""How long a frame may take to leave: longer than that, the network is gone."""
+"""Time limit for sending a frame: after it the network counts as gone."""
 
 _REFUSALS: Final = {
     400: CloseCode.PROTOCOL_ERROR,
     401: CloseCode.TOKEN_INVALID,
     403: CloseCode.FORBIDDEN,
 }
-"""Status of a refused upgrade → the close code that means the same; others may pass: try again."""
+"""Status of a refused upgrade → the close code with the same meaning; others may pass: try again."""
 
 
 class NotOpened(Exception):  # noqa: N818 - names what happened
-    """There is no connection, and why."""
+    """There is no connection; *ending* has the reason."""
 
     def __init__(self, ending: Ending) -> None:
         super().__init__(ending.reason)
@@ -78,8 +78,8 @@ class NotOpened(Exception):  # noqa: N818 - names what happened
 class ClientConnection:
     """An open WebSocket.
 
-    Invariant: frames leave and arrive whole and in order; what breaks is no exception but the end
-    of :meth:`frames`.
+    Invariant: frames are sent and received whole and in order. A broken connection is no exception but the
+    end of :meth:`frames`.
     """
 
     __slots__ = ("_clock", "_codec", "_socket", "close_code")
@@ -100,7 +100,7 @@ class ClientConnection:
         """Return a connection to the gateway at *address*.
 
         Raises:
-            NotOpened: With the ending that this is.
+            NotOpened: With the ending.
         """
         try:
             async with clock.timeout(ANSWER_S):
@@ -122,10 +122,10 @@ class ClientConnection:
         return connection
 
     async def send(self, frame: ClientFrame) -> None:
-        """Send *frame*; on a connection that is gone or going it is lost.
+        """Send *frame*; on a connection that is closed or closing it is lost.
 
         Raises:
-            GatewayError: ``bad_request``; a gateway would close for good over a command so long.
+            GatewayError: ``bad_request``: the frame is so long that a gateway would close for good.
         """
         data = self._codec.encode(frame)
         if isinstance(frame, CommandFrame) and len(data) > BYTES_IN_MAX:
@@ -138,7 +138,7 @@ class ClientConnection:
                     await self._socket.send_bytes(data)
 
     async def frames(self) -> AsyncIterator[GatewayFrame | None]:
-        """Give what arrives until the connection ends; None for a frame of a kind that is not known."""
+        """Yield received frames until the connection ends; None for a frame of an unknown kind."""
         while True:
             message = await self._socket.receive()
             match message.type:
@@ -159,7 +159,7 @@ class ClientConnection:
                 return
 
     async def close(self) -> None:
-        """End it at once. The close frame is sent; the gateway's is not waited for."""
+        """End it at once. The close frame is sent; the gateway's is not awaited."""
         with contextlib.suppress(TimeoutError):
             async with self._clock.timeout(0):
                 await self._socket.close()
@@ -177,7 +177,7 @@ _NORMAL: Final = 1000
 
 
 class _Mode(enum.Enum):
-    """What the application wants of the connection."""
+    """The state of the connection that the application requests."""
 
     ON = enum.auto()
     BACKGROUND = enum.auto()
@@ -186,20 +186,20 @@ class _Mode(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How realtime gets in."""
+    """Credentials of the WebSocket."""
 
     token: Callable[[], str]
-    """Gives the token of the moment."""
+    """Returns the present token."""
     renewed: Callable[[frames.Renewed], None]
     log_on_again: Callable[[], Awaitable[None]] | None
-    """Makes a new session or raises :class:`GatewayError`; None: nothing is stored to do so."""
+    """Makes a new session or raises :class:`GatewayError`; None: there is no stored data to do so."""
 
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What realtime works with: an opener of WebSockets, an address, an encoding, and time.
+    """Dependencies of :class:`Realtime`: an opener of WebSockets, an address, an encoding, and time.
 
-    *address* has no slash at its end; *jitter* gives numbers in [0, 1).
+    *address* has no slash at its end; *jitter* returns numbers in [0, 1).
     """
 
     http: aiohttp.ClientSession
@@ -210,10 +210,10 @@ class Means:
 
 
 class Realtime:
-    """The one WebSocket of a client and what it brings.
+    """The one WebSocket of a client, and its data.
 
-    Invariants: at most one connection at a time; :attr:`ended` is set once and is final; what is
-    asked of a gateway that is not connected is refused, never queued.
+    Invariants: at most one connection at a time. :attr:`ended` is set once and is final. A request without a
+    connection is refused, never queued.
     """
 
     def __init__(self, means: Means, access: Access, wishes: Wishes) -> None:
@@ -240,10 +240,10 @@ class Realtime:
             self._task = tasks.create_task(self._run())
 
     async def arrived(self) -> None:
-        """Return as soon as the mirror was in sync.
+        """Return when the mirror has been in sync once.
 
         Raises:
-            GatewayError: ``session_ended``, with what :attr:`ended` says; it never will be.
+            GatewayError: ``session_ended``, with the data of :attr:`ended`: it will not be in sync.
         """
         await self._arrived.wait()
         if self.ended is not None:
@@ -255,7 +255,7 @@ class Realtime:
             await asyncio.wait([self._task])
 
     async def leave(self) -> None:
-        """Say `bye` and stop. Nothing is connected when it returns."""
+        """Send `bye` and stop. There is no connection when it returns."""
         self._mode = _Mode.LEAVING
         self._nudged.set()
         if self._task is not None and self._live is None:
@@ -263,7 +263,7 @@ class Realtime:
         await self.finished()
 
     def end(self, ending: Ending) -> None:
-        """Be over for good: forget the mirror, answer all waiting calls, report the end."""
+        """End for good: clear the mirror, answer all waiting calls, report the end."""
         if self.ended is None:
             self.ended = Ended(ending.code, ending.reason, ending.by)
             self.memory.mirror.clear()
@@ -271,14 +271,14 @@ class Realtime:
             self.close()
 
     def close(self) -> None:
-        """Answer all waiting calls; report nothing more."""
+        """Answer all waiting calls; report nothing."""
         over = self.ended or Ended(_NORMAL, "closed", "self")
         self.memory.requests.ended(session_ended(over))
         self.events.close()
         self._arrived.set()
 
     def background(self) -> None:
-        """Let the connection rest: `bye`, nothing until :meth:`foreground`."""
+        """Disconnect with `bye`, until :meth:`foreground`."""
         if self._mode is _Mode.ON:
             self._mode = _Mode.BACKGROUND
             self._nudged.set()
@@ -291,7 +291,7 @@ class Realtime:
         self._nudged.set()
 
     def network_changed(self) -> None:
-        """Try at once, at most once per 2 s; a connection that is up must give a sign of life in 3 s."""
+        """Try at once, at most once per 2 s; an open connection must receive a frame within 3 s."""
         self._hurried = self._probing = True
         self._nudged.set()
 
@@ -328,7 +328,7 @@ class Realtime:
                 await self._recover(ending, up_s)
 
     async def _serve(self) -> tuple[Ending, float]:
-        """Run one connection; returns how it ended and how many seconds it was up."""
+        """Run one connection; return its ending and how many seconds it was up."""
         means = self._means
         try:
             connection = await ClientConnection.open(means.http, means.address, means.codec, self._clock)
@@ -364,7 +364,7 @@ class Realtime:
     async def _watch(
         self, connection: ClientConnection, dialogue: Dialogue, reading: asyncio.Task[None]
     ) -> None:
-        """End the reading when the gateway is silent or the application wants something else."""
+        """End reading when the gateway is silent, or the application requests another state."""
         while not dialogue.given_up(now := self._clock.now()):
             if not self._is(_Mode.ON):
                 await connection.send(frames.ClientBye())
@@ -379,7 +379,7 @@ class Realtime:
         reading.cancel()
 
     async def _recover(self, ending: Ending, up_s: float) -> None:
-        """Do what the ending of a connection asks for, until another may be tried or none will be."""
+        """Act on the ending of a connection, until another may be tried or none will be."""
         failed: Ending | None = ending
         while failed is not None and self.ended is None and self._is(_Mode.ON):
             step = self._reconnect.after(failed, up_s, self._means.jitter())
@@ -388,13 +388,13 @@ class Realtime:
                 self.end(failed)
                 return
             await self._pause(step.in_s, failed.reason)
-            # in the background there is no log-on: the foreground sends its hello, and waits for what comes
+            # there is no log-on in the background: the foreground sends its hello, and waits for the answer
             wanted = log_on_again if self._is(_Mode.ON) else None
             failed = None if wanted is None else await self._log_on(wanted)
             up_s = 0.0
 
     async def _log_on(self, log_on_again: Callable[[], Awaitable[None]]) -> Ending | None:
-        """Make a new session; returns what that failed with. What waiting cannot mend is the end."""
+        """Make a new session; return the error. An error that is not temporary is the end."""
         try:
             await log_on_again()
         except GatewayError as error:
@@ -407,7 +407,7 @@ class Realtime:
         return None
 
     async def _pause(self, seconds: float, reason: str) -> None:
-        """Wait, unless the foreground or the network asks for a try at once."""
+        """Wait, unless the foreground or the network requests a try at once."""
         self._tell(Reconnecting(seconds, reason))
         until = self._clock.now() + seconds
         while self._is(_Mode.ON):
@@ -420,19 +420,19 @@ class Realtime:
             await self._wait(until - now)
 
     async def _wait(self, seconds: float | None = None) -> None:
-        """Return after *seconds*, or as soon as the application wants something else."""
+        """Return after *seconds*, or when the application requests another state."""
         with contextlib.suppress(TimeoutError):
             async with contextlib.nullcontext() if seconds is None else self._clock.timeout(seconds):
                 await self._nudged.wait()
         self._nudged.clear()
 
     def _is(self, mode: _Mode) -> bool:
-        """Return whether *mode* is wanted now: it may change while anything is awaited."""
+        """Return whether *mode* is requested now: it may change during any await."""
         return self._mode is mode
 
 
 def session_ended(ended: Ended) -> GatewayError:
-    """Return the error that says so, with `close_code`, `reason` and `by`."""
+    """Return the error for an ended session, with `close_code`, `reason` and `by`."""
     return GatewayError(
         ErrorCode.SESSION_ENDED,
         f"The session ended: {ended.reason}.",
@@ -445,7 +445,7 @@ def session_ended(ended: Ended) -> GatewayError:
 T = TypeVar("T")
 
 EVERYTHING: Final = Wishes()
-"""What the application sees by default, as fast as it comes."""
+"""The application's default topics, without a pace."""
 
 
 class GatewayClient:
@@ -461,18 +461,18 @@ class GatewayClient:
                 …
             await client.log_off()
 
-    Invariants: realtime data lives in :attr:`mirror` only and is gone when the session is; leaving
-    the context says `bye` and is no log-off; after the event ``Ended`` nothing follows.
+    Invariants: realtime data is in :attr:`mirror` only, and is removed with the session. Leaving the context
+    sends `bye` and is no log-off. The event ``Ended`` is the last one.
 
     Args:
         address: ``https://host[:port]`` of the gateway.
-        wishes: What to see and how often, and which program asks.
+        wishes: The topics, the pace, and the name of the program.
         codec: :data:`~gateway.protocol.codec.JSON` or :data:`~gateway.protocol.codec.MSGPACK`.
-        credentials: Asked when the session ended and the page says to log on again; without it
-            the client ends with code 4300.
-        ssl: The authorities to trust, when not the machine's.
-        clock: Time.
-        chance: Gives numbers in [0, 1).
+        credentials: Called when the session ended and the protocol demands a new log-on; without it the
+            client ends with code 4300.
+        ssl: The trusted authorities, when not the machine's.
+        clock: The only time.
+        chance: Returns numbers in [0, 1).
     """
 
     def __init__(
@@ -514,7 +514,7 @@ class GatewayClient:
         if kind is not None and issubclass(kind, asyncio.CancelledError):
             await self._tasks.__aexit__(kind, error, trace)
         else:
-            # an error of the caller's block is the caller's, not one of our task
+            # an error of the caller's block is raised as it is, not as one of our tasks
             await self._tasks.__aexit__(None, None, None)
 
     # ---- the session ----
@@ -534,17 +534,17 @@ class GatewayClient:
         """Log on; the token is kept, the password is not.
 
         Args:
-            site: As :meth:`about` names it.
-            application: Which of the two apps this is; a Remote Assistant's agent is logged on too.
-            user_name: As the person types it.
-            password: Lives for this request.
+            site: The id of the site, see :meth:`about`.
+            application: The app; for a Remote Assistant the agent is logged on, too.
+            user_name: The name that the user typed.
+            password: Used for this request only.
             device: This device; the same id every time.
-            remote_number: Where a Remote Assistant takes calls.
-            takeover: End the session that the person has elsewhere.
-            accepted_notices: Notices that the person has accepted, as (id, version).
+            remote_number: The number to which a Remote Assistant's calls are routed.
+            takeover: End the session that the user has elsewhere.
+            accepted_notices: Notices that the user has accepted, as (id, version).
 
         Raises:
-            GatewayError: With one of the page's log-on codes and its details.
+            GatewayError: With a log-on code and its details.
         """
         for notice_id, version in accepted_notices:
             self.acknowledge(notice_id, version)
@@ -558,26 +558,26 @@ class GatewayClient:
 
     @property
     def session(self) -> KeptSession | None:
-        """What a device may keep of the session; fresh after each event ``Renewed``."""
+        """The part of the session that a device may store; new after each event ``TokenRenewed``."""
         return self._account.session
 
     def adopt(self, session: KeptSession) -> None:
-        """Go on with a session that the device has kept."""
+        """Continue a session that the device has stored."""
         self._account.session = session
 
     def acknowledge(self, notice_id: str, version: int) -> None:
-        """Record that the person has accepted a notice: every log-on from now on says so."""
+        """Record that the user has accepted a notice, for all later log-ons."""
         accepted = bodies.NoticeReference(notice_id, version)
         self._account.accepted |= {accepted}
 
     async def log_off(self) -> None:
-        """Log off: the mirror is forgotten at once; returns when the gateway has confirmed.
+        """Log off: the mirror is cleared at once; return when the gateway has confirmed.
 
-        Until then it is asked again with back-off, the token is kept, and events ``LogOffPending``
-        say until when calls may still come.
+        Until then the request is repeated with back-off, and the token is kept. Events ``LogOffDelayed`` have
+        the time until which calls may still come.
 
         Raises:
-            GatewayError: The gateway refuses for a reason that does not pass by waiting.
+            GatewayError: The gateway refuses for a reason that is not temporary.
         """
         await self._realtime.leave()
         self.mirror.clear()
@@ -587,13 +587,13 @@ class GatewayClient:
     # ---- realtime ----
 
     async def connect(self) -> None:
-        """Connect and return when the mirror is in sync; it is kept so until the end.
+        """Connect and return when the mirror is in sync; it is kept in sync until the end.
 
-        A gateway that cannot be reached is tried for ever: bound the call when that is too long.
+        A gateway that cannot be reached is tried without end: bound the call if necessary.
 
         Raises:
-            GatewayError: ``session_ended`` with `close_code`, `reason` and `by`; ``unauthenticated``
-                when nobody is logged on.
+            GatewayError: ``session_ended`` with `close_code`, `reason` and `by`; ``unauthenticated`` without
+                a log-on.
         """
         self._start()
         await self._realtime.arrived()
@@ -602,49 +602,49 @@ class GatewayClient:
         """Keep the mirror in sync until the end, which is returned; None after :meth:`log_off` began.
 
         Raises:
-            GatewayError: ``unauthenticated``; nobody is logged on.
+            GatewayError: ``unauthenticated``: there was no log-on.
         """
         self._start()
         await self._realtime.finished()
         return self._realtime.ended
 
     def events(self) -> AsyncIterator[Event]:
-        """Return what happens from now on; ends after ``Ended`` and when the client is closed."""
+        """Return the events from now on; they end after ``Ended`` and when the client is closed."""
         return self._realtime.events.read()
 
     @property
     def ended(self) -> Ended | None:
-        """How the session ended; None as long as it has not."""
+        """How the session ended; None before."""
         return self._realtime.ended
 
     @property
     def health(self) -> HealthChanged | None:
-        """How current the data is, as the last ping said; None before the first ping."""
+        """The freshness of the data, from the last ping; None before the first ping."""
         return self._realtime.memory.health
 
     def server_time_ms(self) -> int | None:
-        """Return the gateway's clock, as far as its frames show it; None before the first."""
+        """Return the gateway's time, from its frames; None before the first."""
         return self._realtime.memory.server_time.at(self._clock.now())
 
     def background(self) -> None:
-        """Say `bye` and rest; the mirror stays, and the session too."""
+        """Send `bye` and disconnect; the mirror stays, and so does the session."""
         self._realtime.background()
 
     def foreground(self) -> None:
-        """Go on at once, at most once per 2 s, with what changed since."""
+        """Connect at once, at most once per 2 s, and receive what changed since."""
         self._realtime.foreground()
 
     def network_changed(self) -> None:
-        """Try at once, at most once per 2 s; a connection that is up must give a sign of life in 3 s."""
+        """Try at once, at most once per 2 s; an open connection must receive a frame within 3 s."""
         self._realtime.network_changed()
 
     async def command(self, command: Command, *, deadline_s: float = 10.0) -> Outcome:
-        """Have *command* carried out at most once; returns what became of it.
+        """Have *command* executed at most once; return its outcome.
 
-        One call is one intended action with one key. After a lost connection it is sent again with
-        the same key, stream and deadline, so it is never carried out twice. Without a connection it
-        is rejected with :class:`Unreachable`: there is no offline queue. After *deadline_s* (up to
-        60) without a result it is ``unknown``: show the mirror and let the person decide.
+        One call is one intended action with one key. After a lost connection it is sent again with the same
+        key, stream and deadline, so it is never executed twice. Without a connection it is rejected with
+        :class:`Unreachable`: there is no offline queue. Without a result after *deadline_s* (up to 60) it is
+        ``unknown``: show the mirror, and let the user decide.
         """
         connection, position = self._realtime.served, self.mirror.position
         time_ms = self.server_time_ms()
@@ -673,10 +673,10 @@ class GatewayClient:
             requests.withdraw(frame.id)
 
     async def follow(self, topics: Iterable[str]) -> frames.GrantedTopics:
-        """Replace the topics; returns what became of them as soon as a gateway has said so.
+        """Replace the topics; return the granted and refused ones when a gateway has answered.
 
         Raises:
-            GatewayError: ``bad_request``, ``session_ended``, and what a gateway answers.
+            GatewayError: ``bad_request``, ``session_ended``, or the refusal of a gateway.
         """
         memory = self._realtime.memory
         asked, before = tuple(topics), memory.wishes.topics
@@ -698,7 +698,7 @@ class GatewayClient:
         return granted
 
     async def pace(self, every_s: float) -> None:
-        """Ask for at most one state frame in *every_s*, now and after each reconnect.
+        """Request at most one state frame in *every_s*, now and after each reconnect.
 
         Raises:
             GatewayError: ``bad_request``; it is not in 0..60.
@@ -711,7 +711,7 @@ class GatewayClient:
     # ---- questions ----
 
     async def about(self) -> bodies.AboutBody:
-        """Return what the gateway says about itself; needs no log-on."""
+        """Return the gateway's data about itself; needs no log-on."""
         return await self._account.about()
 
     async def notices(self, language: str | None = None) -> Sequence[bodies.NoticeView]:
@@ -719,19 +719,19 @@ class GatewayClient:
         return await self._account.notices(language)
 
     async def who(self) -> bodies.SessionBody:
-        """Return who is logged on, and until when."""
+        """Return the logged-on user, and the end of the session."""
         return await self._account.who()
 
     async def sessions(self) -> Sequence[bodies.SessionEntry]:
-        """Return the person's sessions."""
+        """Return the user's sessions."""
         return await self._account.sessions()
 
     async def end_session(self, session_id: str) -> LogOffDelayed | None:
-        """End one of the person's sessions; this one as :meth:`log_off` does.
+        """End one of the user's sessions; this one by :meth:`log_off`.
 
         Returns:
-            Until when calls may come to the number of a session that ended during a contact; None
-            when none will.
+            Until when calls may come to the number of a session that ended during a contact; None when none
+                will.
         """
         if self.session is not None and session_id == self.session.id:
             await self.log_off()
@@ -739,7 +739,7 @@ class GatewayClient:
         return await self._account.end_session(session_id)
 
     async def export(self) -> bodies.ExportBody:
-        """Return everything that the gateway holds about the person."""
+        """Return all data that the gateway holds about the user."""
         return await self._account.export()
 
     # ---- inner ----

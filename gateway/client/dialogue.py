@@ -1,7 +1,7 @@
-"""Dialogue on one connection: frames that the client sends, and how it processes those it receives.
+"""Dialogue on one connection: the frames that the client sends, and how it processes received ones.
 
 Pure: it gets frames and the time, and returns frames to send. Objects that outlive a connection (mirror,
-requests, the gateway's time, wishes) are lent to it.
+requests, the gateway's time, wishes) are passed to it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ PROBE_S: Final = 3.0
 
 
 class Liveness:
-    """When a silent connection is given up. Any frame counts as a sign of life.
+    """Decides when a silent connection is given up. Any frame counts as a sign of life.
 
     Args:
         now: Monotonic seconds, here and below.
@@ -53,26 +53,26 @@ class Liveness:
         self._probe_by: float | None = None
 
     def heard(self, now: float) -> None:
-        """Record that a frame came."""
+        """Record that a frame arrived."""
         self._heard_at = now
         self._probe_by = None
 
     def pings_every(self, ping_s: float) -> None:
-        """Take over what `welcome` says."""
+        """Use the interval of `welcome`."""
         self._ping_s = ping_s
 
     def probe(self, now: float) -> None:
-        """Record that the network changed: a frame must come soon."""
+        """Record that the network changed: a frame must arrive soon."""
         self._probe_by = now + PROBE_S
 
     @property
     def is_probed(self) -> bool:
-        """Whether the network changed, and no frame has come since."""
+        """Whether the network changed, and no frame has arrived since."""
         return self._probe_by is not None
 
     @property
     def over_at(self) -> float:
-        """When the connection is given up unless a frame comes before."""
+        """When the connection is given up unless a frame arrives before."""
         silent_until = self._heard_at + self._ping_s + GRACE_S
         return silent_until if self._probe_by is None else min(silent_until, self._probe_by)
 
@@ -97,8 +97,8 @@ class _Follow(NamedTuple):
 class Requests:
     """Commands and follows on their way, over any number of connections.
 
-    Invariant: each is answered at most once; a command is repeated with the same key, stream and
-    deadline, so it is carried out at most once whatever happens in between.
+    Invariant: each is answered at most once. A command is repeated with the same key, stream and deadline, so
+    it is executed at most once.
     """
 
     __slots__ = ("_commands", "_count", "_follows")
@@ -114,7 +114,7 @@ class Requests:
         return str(self._count)
 
     def command(self, frame: CommandFrame, settle: Settle) -> None:
-        """Wait for what becomes of a command.
+        """Register a command that waits for its outcome.
 
         Raises:
             GatewayError: ``overloaded``; :data:`WAITING_MAX` wait already.
@@ -123,7 +123,7 @@ class Requests:
         self._commands[frame.id] = _Command(frame, settle)
 
     def follow(self, frame: Follow, granted: Granted) -> None:
-        """Wait for the topics granted.
+        """Register a follow that waits for the granted topics.
 
         Raises:
             GatewayError: ``overloaded``; :data:`WAITING_MAX` wait already.
@@ -132,7 +132,7 @@ class Requests:
         self._follows[frame.id] = _Follow(frame, granted)
 
     def withdraw(self, id_: str) -> None:
-        """Stop waiting."""
+        """Remove a request that no longer waits."""
         self._commands.pop(id_, None)
         self._follows.pop(id_, None)
 
@@ -141,10 +141,10 @@ class Requests:
     def welcomed(
         self, topics: GrantedTopics, asked: tuple[str, ...] | None
     ) -> tuple[CommandFrame | Follow, ...]:
-        """Record that a new connection is served; returns what to send on it.
+        """Record that a new connection is served; return the frames to send on it.
 
-        *asked* are the topics of its `hello`, the newest wish of then: they answer the last follow that asked
-        for the same, and those that it replaced.
+        *asked* are the topics of its `hello`, the newest at that time. They answer the last follow with the
+        same topics, and those that it replaced.
         """
         follows = tuple(self._follows.items())
         answered = max(
@@ -161,12 +161,12 @@ class Requests:
         self._settle(frame.id, outcome_of(frame.outcome))
 
     def followed(self, frame: Followed) -> None:
-        """Process the topics granted."""
+        """Process the granted topics."""
         if follow := self._follows.pop(frame.id, None):
             follow.granted(frame.topics)
 
     def refused(self, frame: ErrorFrame) -> bool:
-        """Record that a frame was not served; returns whether a call waited for it."""
+        """Record that a frame was not served; return whether a call waited for it."""
         if frame.id is None:
             return False
         error = error_of({"code": frame.code, "message": frame.message, "retry_after_s": frame.retry_after_s})
@@ -199,21 +199,20 @@ class Requests:
 
 
 def outcome_of(view: OutcomeView) -> Outcome:
-    """Return an outcome as the domain names it."""
+    """Return an outcome as a domain value."""
     error = None if view.error is None else error_of(view.error)
     return Outcome(Status(view.status), error, view.version)
 
 
 SAMPLES: Final = 16
-"""As many readings are compared: about seven minutes of pings, so that drift and jumps pass."""
+"""Number of compared readings: about seven minutes of pings, so that drift and jumps are followed."""
 
 
 class ServerTime:
     """Estimates the gateway's wall clock from the times in its frames.
 
-    A frame takes a while to arrive, so each reading is late and the least late one is the best:
-    the estimate is never ahead of the clock that it reads, and deadlines made from it stay
-    within their bounds.
+    A frame takes a while to arrive, so each reading is late and the least late one is the best: the estimate
+    is never ahead of the clock that it reads, and deadlines made from it stay within their bounds.
     """
 
     __slots__ = ("_offsets_ms",)
@@ -222,11 +221,11 @@ class ServerTime:
         self._offsets_ms: deque[float] = deque(maxlen=SAMPLES)
 
     def reset(self) -> None:
-        """Forget all readings: another node has another clock."""
+        """Remove all readings: another node has another clock."""
         self._offsets_ms.clear()
 
     def heard(self, server_time_ms: int, now: float) -> None:
-        """Record a reading that came at *now*, in monotonic seconds."""
+        """Record a reading that arrived at *now*, in monotonic seconds."""
         self._offsets_ms.append(server_time_ms - now * 1000)
 
     def at(self, now: float) -> int | None:
@@ -244,16 +243,16 @@ CLIENT: Final = frames.ClientInfo("python-sdk", gateway.__version__, "python")
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What a `hello` asks for.
+    """Requests of a `hello`.
 
     Raises:
-        GatewayError: ``bad_request``; a gateway would not take it.
+        GatewayError: ``bad_request``; a gateway would refuse it.
     """
 
     client: frames.ClientInfo = CLIENT
-    """Which program asks."""
+    """The name of the program."""
     topics: tuple[str, ...] | None = None
-    """What to see; None: what the application sees by default."""
+    """The topics; None: the application's default."""
     pace_s: float | None = None
     """At most one state frame in this time, 0..60."""
     ping_s: float | None = None
@@ -283,18 +282,18 @@ class Wishes:
 
 @dataclass(slots=True)
 class Memory:
-    """What outlives a connection; the wishes of the moment hold for the next one."""
+    """Data that outlives a connection; the present wishes apply to the next one."""
 
     wishes: Wishes
     mirror: ClientMirror = dataclasses.field(default_factory=ClientMirror)
     requests: Requests = dataclasses.field(default_factory=Requests)
     server_time: ServerTime = dataclasses.field(default_factory=ServerTime)
     health: HealthChanged | None = None
-    """The newest that was received."""
+    """The newest received token."""
 
 
 class Hooks(NamedTuple):
-    """The receivers of what is not state."""
+    """The receivers of frames other than state."""
 
     event: Callable[[Event], None]
     renewed: Callable[[frames.Renewed], None]
@@ -309,12 +308,12 @@ _Unanswered = (
 class Dialogue:
     """One connection, from its `hello` on.
 
-    Invariants: :attr:`in_sync` is False until `welcome` and the `changes` that it owes are there;
-    a reset is asked for at most once in :data:`RESYNC_S`.
+    Invariants: :attr:`in_sync` is False until `welcome` and the `changes` after it have arrived. A reset is
+    requested at most once in :data:`RESYNC_S`.
 
     Args:
-        memory: What it works on.
-        hooks: Get what is not state.
+        memory: Data that outlives the connection.
+        hooks: Receivers of frames other than state.
         token: Opens the session.
         now: Monotonic seconds, here and below.
     """
@@ -335,11 +334,11 @@ class Dialogue:
     # ---- inputs ----
 
     def heard(self, now: float) -> None:
-        """Record that something came, whatever it is."""
+        """Record that a frame arrived, of any kind."""
         self._liveness.heard(now)
 
     def receive(self, frame: frames.GatewayFrame, now: float) -> Frames:
-        """Process a frame; returns what is to be sent."""
+        """Process a frame; return the frames to send."""
         match frame:
             case frames.Welcome():
                 return self._on_welcome(frame, now)
@@ -352,7 +351,7 @@ class Dialogue:
                 return ()
 
     def probe(self, now: float) -> frames.Pong:
-        """Record that the network changed: something must come soon."""
+        """Record that the network changed: a frame must arrive soon."""
         self._liveness.probe(now)
         return frames.Pong()
 
@@ -373,12 +372,12 @@ class Dialogue:
 
     @property
     def due_at(self) -> float:
-        """When :meth:`tick` or :meth:`given_up` has something to say by time alone."""
+        """When :meth:`tick` or :meth:`given_up` changes by time alone."""
         over_at = self._liveness.over_at
         return min(over_at, self._resync_at) if self._memory.mirror.lost else over_at
 
     def ending(self, code: int | None) -> Ending:
-        """Return how it ended, given the close code that the socket saw; a `bye` knows best."""
+        """Return how it ended; a `bye` has precedence over the socket's close code."""
         bye = self._bye
         if bye is not None:
             return Ending(bye.code, bye.reason, bye.by, window_of(bye.min_s, bye.max_s))

@@ -1,8 +1,8 @@
 """Requests to the gateway's HTTP API and their refusals, and when to connect again after a close.
 
-The rules of docs/clients.md: the range of the close code gives the verdict; advised windows and
-``Retry-After`` win over the back-off, which is full jitter (AWS Architecture Blog,
-"Exponential Backoff And Jitter", 2015).
+The rules of docs/clients.md: the range of the close code gives the verdict. Advised windows and
+``Retry-After`` have precedence over the back-off, which is full jitter (AWS Architecture Blog, "Exponential
+Backoff And Jitter", 2015).
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ from gateway.protocol.codec import JSON_TYPE, PROBLEM_TYPE, write_body
 BACKOFF_FIRST_S: Final = 0.5
 BACKOFF_MAX_S: Final = 20.0
 STABLE_S: Final = 30.0
-"""A connection that lasted so long ends a row of failures."""
+"""A connection of this length ends a row of failures."""
 HURRY_S: Final = 2.0
 """At most one try in this time comes from the foreground or the network."""
 ADVISED_MAX_S: Final = 3600.0
-"""No advice keeps a client away for longer."""
+"""A longer advice counts as this time."""
 ABNORMAL: Final = 1006
 """RFC 6455 §7.4.1: the connection was lost without a close frame, or never came up."""
 
@@ -63,7 +63,7 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a connection ended, or why it never began."""
+    """How a connection ended, or why it was not opened."""
 
     code: int
     reason: str
@@ -88,7 +88,7 @@ class Again:
 
 @dataclass(frozen=True, slots=True)
 class LogOnAgain:
-    """Log on with what the device stores, then connect."""
+    """Log on with the stored login data, then connect."""
 
     in_s: float
 
@@ -97,7 +97,7 @@ Step = Stop | Again | LogOnAgain
 
 
 class Backoff:
-    """How long to wait after each of a row of failures: ``rand(0, min(20 s, 0.5 s · 2^n))``."""
+    """The wait after each failure in a row: ``rand(0, min(20 s, 0.5 s · 2^n))``."""
 
     __slots__ = ("_failures",)
 
@@ -105,7 +105,7 @@ class Backoff:
         self._failures = 0
 
     def failed(self, jitter: float) -> float:
-        """Record a failure; returns seconds to wait. *jitter* is in [0, 1)."""
+        """Record a failure; return the seconds to wait. *jitter* is in [0, 1)."""
         doublings = min(self._failures, 10)
         self._failures += 1
         return jitter * min(BACKOFF_MAX_S, BACKOFF_FIRST_S * float(2**doublings))
@@ -117,7 +117,7 @@ class Backoff:
 
 
 class Reconnect:
-    """Decides after each ending what comes next."""
+    """Decides what follows each ending."""
 
     __slots__ = ("_backoff", "_hurried_at")
 
@@ -139,7 +139,7 @@ class Reconnect:
                 assert_never(other)
 
     def wait_s(self, window: Window | None, jitter: float) -> float:
-        """Return seconds until the next try: within *window* when there is one, else backed off."""
+        """Return the seconds until the next try: within *window* if there is one, else by back-off."""
         backed_off_s = self._backoff.failed(jitter)
         if window is None:
             return backed_off_s
@@ -147,7 +147,7 @@ class Reconnect:
         return low + jitter * max(0.0, high - low)
 
     def hurry(self, now: float) -> float:
-        """Return seconds until a try because of the foreground or the network may be made; notes it."""
+        """Return the seconds until a try for the foreground or the network is allowed, and record it."""
         if self._hurried_at is None or now >= self._hurried_at + HURRY_S:
             self._hurried_at = now
         elif now >= self._hurried_at:
@@ -156,7 +156,7 @@ class Reconnect:
 
 
 def window_of(min_s: float | None, max_s: float | None) -> Window | None:
-    """Return the window that a `bye` advises; None when it advises none."""
+    """Return the window of a `bye`; None when it has none."""
     if min_s is None and max_s is None:
         return None
     low = min_s or 0.0
@@ -166,11 +166,11 @@ def window_of(min_s: float | None, max_s: float | None) -> Window | None:
 _OWN_MEMBERS: Final = frozenset(
     {"self", "code", "message", "retry_after_s", "type", "title", "status", "detail", "instance"}
 )
-"""Members of RFC 9457 §3.1 and of every error, and what no keyword can be; the others are details."""
+"""Members of RFC 9457 §3.1 and of every error, and names that cannot be keywords; the others are details."""
 
 
 class Unreachable(GatewayError):  # noqa: N818 - names what happened
-    """No gateway answered. What was asked by HTTP may have happened; a command was not sent."""
+    """No gateway answered. An HTTP request may have taken effect; a command was not sent."""
 
     def __init__(self, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(ErrorCode.UPSTREAM_UNAVAILABLE, message, retry_after_s=retry_after_s)
@@ -179,10 +179,10 @@ class Unreachable(GatewayError):  # noqa: N818 - names what happened
 def error_of(
     members: Mapping[str, object], status: int = 400, *, retry_after_s: float | None = None
 ) -> GatewayError:
-    """Return the error that *members* describe: problem+json, an outcome's error, an error frame.
+    """Return the error in *members*: problem+json, an outcome's error, or an error frame.
 
-    A code that this version does not know becomes ``internal`` or ``bad_request`` by its *status*,
-    and stands in the details as ``unknown_code``. *retry_after_s* holds when the members have none.
+    An unknown code becomes ``internal`` or ``bad_request`` by its *status*, and is in the details as
+    ``unknown_code``. *retry_after_s* is used when the members have none.
     """
     said, text = members.get("code"), members.get("message") or members.get("detail") or members.get("title")
     details = {name: _detail(value) for name, value in members.items() if name not in _OWN_MEMBERS}
@@ -220,7 +220,7 @@ def _plain(member: object) -> str | int | bool | None:
 
 
 class ClientClock(Protocol):
-    """Time, and the only way to wait for it."""
+    """Time, and the only way to wait."""
 
     def now(self) -> float:
         """Return monotonic seconds. Never goes back."""
@@ -262,9 +262,9 @@ def jitter() -> float:
 
 
 ANSWER_S: Final = 15.0
-"""How long an answer may take."""
+"""How long to wait for an answer."""
 ANSWER_BYTES_MAX: Final = 16 * 1024 * 1024
-"""How long an answer may be; an export of everything about one person is far smaller."""
+"""Highest size of an answer; an export of everything about one user is far smaller."""
 
 Method = Literal["GET", "POST", "DELETE"]
 T = TypeVar("T")
@@ -272,11 +272,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class HttpReply:
-    """An answer that is no error."""
+    """An answer without error."""
 
     status: int
     body: dict[str, Any] = field(repr=False)
-    """What it says; empty for 204."""
+    """The body; empty for 204."""
 
     def read(self, shape: TypeAdapter[T]) -> T:
         """Return the body as a *shape* of :mod:`gateway.protocol.bodies`; unknown members are ignored.
@@ -317,10 +317,10 @@ class Api:
         body: bytes | None = None,
         language: str | None = None,
     ) -> HttpReply:
-        """Ask and return the answer.
+        """Send a request and return the answer.
 
         Raises:
-            Unreachable: No answer came in time, or what answered is no gateway.
+            Unreachable: No answer came in time, or the server is no gateway.
             GatewayError: The gateway refused, with its code.
         """
         headers = {"Accept": f"{JSON_TYPE}, {PROBLEM_TYPE}"}
@@ -342,16 +342,16 @@ class Api:
 
 
 def open_http(ssl: Any) -> aiohttp.ClientSession:  # noqa: ANN401 - as aiohttp takes it: SSLContext or True
-    """Return what :class:`Api` and WebSockets connect with.
+    """Return the session with which :class:`Api` and WebSockets connect.
 
-    It keeps no cookies and follows no redirect: a token or a `hello` goes to the address given, only.
-    A failure is not tried again here, as the caller backs off.
+    It keeps no cookies and follows no redirect: a token or a `hello` goes to the given address only. It
+    repeats nothing after a failure, as the caller backs off.
     """
     trace = aiohttp.TraceConfig()
     trace.on_request_redirect.append(_refuse_redirect)
     trace.on_connection_create_start.append(_refuse_second_try)
     return aiohttp.ClientSession(
-        # each request has a connection of its own, so that :func:`_refuse_second_try` sees every try
+        # each request has its own connection, so that :func:`_refuse_second_try` sees every try
         connector=aiohttp.TCPConnector(ssl=ssl, force_close=True),
         cookie_jar=aiohttp.DummyCookieJar(),
         trace_configs=[trace],
@@ -369,14 +369,14 @@ async def _refuse_redirect(
 async def _refuse_second_try(
     _session: object, context: SimpleNamespace, _connection: aiohttp.TraceConnectionCreateStartParams
 ) -> None:
-    # aiohttp asks an idempotent request again at once when the connection breaks, whatever broke it
+    # aiohttp repeats an idempotent request at once when the connection breaks
     if getattr(context, "is_tried", False):
         raise aiohttp.ClientConnectionError
     context.is_tried = True
 
 
 def retry_after_of(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds of ``Retry-After``; its form as a date (RFC 9110 §10.2.3) is not used here."""
+    """Return the seconds of ``Retry-After``; its date form (RFC 9110 §10.2.3) is not used here."""
     value = headers.get("Retry-After", "")
     return float(value) if value.isascii() and value.isdecimal() else None
 
@@ -397,7 +397,7 @@ def _answer(status: int, text: bytes, retry_after_s: float | None) -> HttpReply:
     if status >= 400 and body is not None and "code" in body:
         raise error_of(body, status, retry_after_s=retry_after_s)
     if status in {429, 502, 503, 504}:
-        # whatever stands before the gateway, a balancer for example, is short of gateways
+        # a server in front of the gateway, for example a balancer, has too few gateways
         raise Unreachable(f"No gateway behind this address answers (HTTP {status}).", retry_after_s)
     raise Unreachable(f"What answers at this address is not a gateway (HTTP {status}).")
 
@@ -423,7 +423,7 @@ _EXPORT: Final = TypeAdapter(ExportBody)
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Credentials:
-    """What a person logs on with; lives for one request. Its repr shows nothing."""
+    """The login data of a user, for one request. Its repr shows nothing."""
 
     user_name: str
     password: str
@@ -431,12 +431,12 @@ class Credentials:
 
 
 AskCredentials = Callable[[], Awaitable[Credentials | None]]
-"""Gives what the device stores or the person types; None when there is nothing."""
+"""Returns the login data that is stored or typed; None when there is none."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class KeptSession:
-    """What a device may keep of a session. Its repr shows no token."""
+    """The part of a session that a device may store. Its repr shows no token."""
 
     token: str
     id: str
@@ -447,15 +447,15 @@ class KeptSession:
 
 
 class Account:
-    """The session of one person at one gateway, and the routes about it.
+    """The session of one user at one gateway, and its routes.
 
-    Invariants: a password is in memory only while its request is on its way; the token is kept
-    until the log-off is confirmed.
+    Invariants: a password is in memory only during its request. The token is kept until the log-off is
+    confirmed.
 
     Args:
         api: The gateway's routes.
         clock: Waits between repeated log-offs.
-        jitter: Gives numbers in [0, 1).
+        jitter: Returns numbers in [0, 1).
         tell: Called when a log-off is pending.
     """
 
@@ -474,10 +474,10 @@ class Account:
 
     @property
     def token(self) -> str:
-        """The token in force.
+        """The present token.
 
         Raises:
-            GatewayError: ``unauthenticated``; nobody is logged on.
+            GatewayError: ``unauthenticated``: there was no log-on.
         """
         if self.session is None:
             raise GatewayError(ErrorCode.UNAUTHENTICATED, "Nobody is logged on.")
@@ -516,10 +516,10 @@ class Account:
         return created
 
     async def log_on_again(self, credentials: Credentials) -> None:
-        """Log on as before: same site, application and device.
+        """Log on again with the same site, application and device.
 
         Raises:
-            GatewayError: As :meth:`log_on`; ``unauthenticated`` when nobody was logged on.
+            GatewayError: As :meth:`log_on`; ``unauthenticated`` without an earlier log-on.
         """
         before = self.session
         if before is None:
@@ -527,19 +527,19 @@ class Account:
         await self.log_on(credentials, site=before.site, application=before.application, device=before.device)
 
     def renew(self, renewed: frames.Renewed) -> None:
-        """Put a fresh token in the place of the old one."""
+        """Replace the token by a new one."""
         if self.session is not None:
             self.session = dataclasses.replace(
                 self.session, token=renewed.token, expires_at_ms=renewed.expires_at_ms
             )
 
     async def log_off(self) -> None:
-        """Log off and return when that is confirmed; until then the token is kept and it is asked again.
+        """Log off and return when it is confirmed; until then the request is repeated and the token kept.
 
         Raises:
-            GatewayError: The gateway refuses for a reason that does not pass by waiting. Nothing is
-                confirmed then: after ``unauthenticated`` (the gateway has lost its keys) calls may
-                come until the session's own end.
+            GatewayError: The gateway refuses for a reason that is not temporary. Then nothing is confirmed:
+                after ``unauthenticated`` (the gateway has lost its keys) calls may come until the session's
+                own end.
         """
         backoff = Backoff()
         while self.session is not None:
@@ -566,7 +566,7 @@ class Account:
     # ---- questions ----
 
     async def about(self) -> AboutBody:
-        """Return what the gateway says about itself."""
+        """Return the gateway's data about itself."""
         return (await self._api.ask("GET", "/v1/about")).read(_ABOUT)
 
     async def notices(self, language: str | None = None) -> Sequence[NoticeView]:
@@ -574,15 +574,15 @@ class Account:
         return (await self._api.ask("GET", "/v1/notices", language=language)).read(_NOTICES).notices
 
     async def who(self) -> SessionBody:
-        """Return who is logged on, and until when."""
+        """Return the logged-on user, and the end of the session."""
         return (await self._api.ask("GET", "/v1/session", token=self.token)).read(_SESSION)
 
     async def sessions(self) -> Sequence[SessionEntry]:
-        """Return the person's sessions."""
+        """Return the user's sessions."""
         return (await self._api.ask("GET", "/v1/sessions", token=self.token)).read(_SESSIONS).sessions
 
     async def end_session(self, session_id: str) -> LogOffDelayed | None:
-        """End another of the person's sessions; return until when calls may come, or None: none will."""
+        """End another of the user's sessions; return until when calls may come, or None: none will."""
         path = f"/v1/sessions/{quote(session_id, safe='')}"
         answer = await self._api.ask("DELETE", path, token=self.token)
         if answer.status != 202:
@@ -591,5 +591,5 @@ class Account:
         return LogOffDelayed(pending.routed_until_ms, pending.retry_after_s)
 
     async def export(self) -> ExportBody:
-        """Return everything that the gateway holds about the person."""
+        """Return all data that the gateway holds about the user."""
         return (await self._api.ask("GET", "/v1/me/export", token=self.token)).read(_EXPORT)

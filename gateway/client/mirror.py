@@ -14,7 +14,7 @@ from gateway.domain.model import Kind
 from gateway.protocol.frames import BusHealth, Changes, ErrorFrame, Health, NoticeFrame, Ping, StreamPosition
 
 Value = Mapping[str, object]
-"""A resource as the protocol's page names its fields. A field that is not there is null."""
+"""A resource with the field names of the protocol's page. A missing field is null."""
 Listener = Callable[[str, Value | None, Value | None], None]
 """Called with a key, its value before and its value after; None where there is none."""
 
@@ -23,21 +23,21 @@ PARTS_MAX: Final = 1024
 
 
 class Took(enum.Enum):
-    """What became of a frame."""
+    """Result of a frame."""
 
     APPLIED = enum.auto()
     HELD_BACK = enum.auto()
-    """A part of an answer whose last part is still to come: nothing is to be seen of it yet."""
+    """A part of an answer whose last part is missing: it must not be shown yet."""
     GAP = enum.auto()
-    """It does not continue what is held: nothing changed; ask for a reset."""
+    """It does not continue the mirror: nothing changed; request a reset."""
 
 
 class ClientMirror(Mapping[str, Value]):
-    """Keys and values as the gateway sent them; lives in memory only.
+    """Keys and values from the gateway; in memory only.
 
-    Invariants: values and position belong together, before and after every frame; an answer of
-    several parts is seen whole or not at all; after a gap nothing changes until a reset.
-    Values are read-only. Listeners are called after a frame was processed whole and must not raise.
+    Invariants: values and position belong together, before and after every frame. An answer of several parts
+    is applied as a whole or not at all. After a gap nothing changes until a reset. Values are read-only.
+    Listeners are called after a whole frame was processed, and must not raise.
     """
 
     __slots__ = ("_listeners", "_lost", "_parts", "_position", "_values")
@@ -62,12 +62,12 @@ class ClientMirror(Mapping[str, Value]):
 
     @property
     def position(self) -> StreamPosition | None:
-        """Where to resume; None before the first reset."""
+        """The position to resume from; None before the first reset."""
         return self._position
 
     @property
     def lost(self) -> bool:
-        """Whether a gap was found and the reset that closes it has not come."""
+        """Whether a gap was found and its reset has not arrived."""
         return self._lost
 
     def of(self, kind: Kind) -> Iterator[tuple[str, Value]]:
@@ -76,25 +76,25 @@ class ClientMirror(Mapping[str, Value]):
         return ((key[len(prefix) :], value) for key, value in self._values.items() if key.startswith(prefix))
 
     def listen(self, listener: Listener) -> Callable[[], None]:
-        """Call *listener* with every change from now on; return a function that ends that."""
+        """Call *listener* with every change from now on; return a function that ends this."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
     # ---- inputs ----
 
     def reopen(self) -> None:
-        """Record that a new connection begins: parts of an answer cut short are forgotten."""
+        """Record that a new connection begins: incomplete parts of an answer are dropped."""
         self._parts.clear()
         self._lost = False
 
     def clear(self) -> None:
-        """Forget everything: the session is over."""
+        """Remove all values: the session is over."""
         self.reopen()
         self._position = None
         self._commit(dict.fromkeys(self._values))
 
     def receive(self, frame: Changes | Ping) -> Took:
-        """Process what the gateway sent."""
+        """Process a frame of the gateway."""
         if isinstance(frame, Ping):
             return self._ping(frame)
         if not self._continues(frame):
@@ -108,7 +108,7 @@ class ClientMirror(Mapping[str, Value]):
 
     def _continues(self, frame: Changes) -> bool:
         if frame.reset:
-            # nothing is interleaved, so a reset that comes while parts wait begins again
+            # parts are never interleaved, so a reset during an incomplete answer begins a new one
             self._parts.clear()
             return frame.stream is not None
         if self._parts:
@@ -147,7 +147,7 @@ class ClientMirror(Mapping[str, Value]):
         return Took.APPLIED
 
     def _merged(self, parts: list[Changes]) -> dict[str, Value | None] | None:
-        """Return what *parts* make of the keys that they name; None when a patch has nothing to go on."""
+        """Return the values of the keys in *parts*; None when a patch has no value to change."""
         held: Mapping[str, Value] = {} if parts[0].reset else self._values
         news: dict[str, Value | None] = {}
         for part in parts:
@@ -181,12 +181,12 @@ def _value(fields: Mapping[str, object]) -> Value:
 
 
 KEPT: Final = 64
-"""Events that wait for one reader; a reader that lags further behind loses the oldest."""
+"""Events that wait for one reader; a slower reader loses the oldest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """The mirror is in sync. *resumed*: only what was missing came."""
+    """The mirror is in sync. *resumed*: only missing changes were sent."""
 
     resumed: bool
 
@@ -201,7 +201,7 @@ class Reconnecting:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The last event: no connection will follow. *by* is who ended the session, when that is known."""
+    """The last event: no connection will follow. *by*: who ended the session, if it is known."""
 
     code: int
     """A close code; its range shows the verdict (:func:`gateway.domain.errors.verdict`)."""
@@ -211,7 +211,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class HealthChanged:
-    """How current the data is, whenever a ping has news.
+    """The freshness of the data, whenever a ping changes it.
 
     *as_of_ms* is None before the first snapshot; gateway clock.
     """
@@ -223,7 +223,7 @@ class HealthChanged:
 
 @dataclass(frozen=True, slots=True)
 class NoticeShown:
-    """A message for the user; when it must be acknowledged, ask the user and call the client."""
+    """A message for the user; if it must be acknowledged, ask the user and call the client."""
 
     notice: NoticeFrame
 
@@ -246,7 +246,7 @@ class TokenRenewed:
 class LogOffDelayed:
     """Log-off is not confirmed: until *routed_until_ms* calls may still be routed to the remote number.
 
-    None when no gateway answered or none knows.
+    It is None when no gateway answered, or when the gateway has no such instant.
 
     *retry_in_s*: the wait before the next request; for another session the gateway's advice, if any.
     """
@@ -263,8 +263,8 @@ Event = (
 class EventStream:
     """Events for any number of readers.
 
-    Invariant: a reader gets the events in order from its first step on, or the newest
-    :data:`KEPT` of them; it ends when the stream is closed and it has read all events before that.
+    Invariant: a reader gets the events in order from its first step on, or the newest :data:`KEPT` of them.
+    It ends when the stream is closed and all earlier events were read.
     """
 
     __slots__ = ("_closed", "_readers")

@@ -1,7 +1,6 @@
 """Envelopes: messages between two nodes, and their bytes.
 
-They have whole values only; patches exist on the last hop. Adapters seal envelopes, so their content is
-readable in a node's memory only.
+They have whole values only; patches exist on the last hop. Adapters seal them.
 """
 
 from __future__ import annotations
@@ -208,8 +207,7 @@ class Lingering(NamedTuple):
 class Offer:
     """The owner offers a user to the requesting node: the lease may be taken with *token*.
 
-    *adopt*: the number of the request; a node without this request ignores the offer. *island*: the owner
-    does not reach OSCC-E.
+    *adopt*: the number of the request; other nodes ignore the offer. *island*: the owner lacks its site.
     """
 
     user: UserId
@@ -255,8 +253,8 @@ class SessionOver:
 class Order:
     """An operator's request to a node, by way of *node*.
 
-    *act* is its name. *subject* is its user or object, by a keyed hash or a public id. *after* and *most*
-    select a page. *act_id* is the id of the operator's act in the audit; empty: it belongs to no operator.
+    *subject*: its user or object, by a keyed hash or a public id. *after* and *most* select a page. *act_id*:
+    the id of the operator's act in the audit; empty: it belongs to no operator.
     """
 
     node: NodeId
