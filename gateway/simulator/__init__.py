@@ -1,7 +1,7 @@
-"""A whole OSCC-E Server for development, demos and tests, on the reference link protocol v1.
+"""A complete OSCC-E Server for development, demos and tests, on the reference link protocol v1.
 
-It shares no code with the gateway. ``python -m gateway.simulator --help`` starts one;
-``async with Simulator(SimulatorSettings(...)) as simulator`` is one in this process.
+It shares no code with the gateway. ``python -m gateway.simulator --help`` starts one; ``async with
+Simulator(SimulatorSettings(...)) as simulator`` is one in this process.
 """
 
 from gateway.simulator.server import Simulator, run

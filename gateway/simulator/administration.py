@@ -1,6 +1,6 @@
-"""Administration at runtime: objects, scopes, rights, accounts, and acts of tests.
+"""Administration at runtime: objects, scopes, rights, accounts, and actions of tests.
 
-Every change is sent at once on the links that may see it.
+Every change is sent at once on the links whose scope contains it.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ from gateway.simulator.sessions import RIGHTS, Account, Accounts, EndReason, Sco
 class Administration:
     """Changes to directory, scopes, rights and accounts.
 
-    Invariant: after each change every session's scope follows from the directory (unless set by hand),
-    and every link has received the change.
+    Invariant: after each change the scope of every session is derived from the directory (unless it was set
+    by hand), and every link has received the change.
     """
 
     def __init__(self, board: Switchboard) -> None:
@@ -51,12 +51,12 @@ class Administration:
     # ---- objects ----
 
     def changed(self, key: int) -> None:
-        """Send that a directory object changed, and update the scopes."""
+        """Send a changed directory object, and update the scopes."""
         self._tell(key, "Changed")
         self.refresh_scopes()
 
     def rename(self, key: int, name: str) -> None:
-        """Give an object another name; a user's last one.
+        """Rename an object; for a user, change the last name.
 
         Raises:
             Refused: ``NotFound``.
@@ -78,7 +78,7 @@ class Administration:
         self.changed(key)
 
     def add_queue(self, name: str, media: Media, skill_key: int | None) -> int:
-        """Open a queue, of a new skill unless one is given."""
+        """Add a queue, of a new skill unless one is given."""
         skill = self.add_skill(name) if skill_key is None else skill_key
         start_ms = self._board.center.wall_ms
         queue = Queue(self._next_key(), name, media, skill, 1, defaults("Queue"), Counters(start_ms))
@@ -88,25 +88,25 @@ class Administration:
         return self._added(queue.key)
 
     def add_group(self, name: str) -> int:
-        """Found a group."""
+        """Add a group."""
         key = self._next_key()
         self._directory.groups[key] = Group(key, name, defaults("Group"))
         return self._added(key)
 
     def add_aggregate(self, name: str, queue_keys: tuple[int, ...]) -> int:
-        """Make an aggregate of queues."""
+        """Add an aggregate of queues."""
         key = self._next_key()
         self._directory.aggregates[key] = Aggregate(key, name, queue_keys)
         return self._added(key)
 
     def add_skill(self, name: str) -> int:
-        """Put a skill into the catalogue."""
+        """Add a skill to the catalogue."""
         key = self._next_key()
         self._directory.skills[key] = Skill(key, name)
         return self._added(key)
 
     def add_reason(self, name: str, kind: ReasonKind, required_for: tuple[str, ...]) -> int:
-        """Put a reason into the catalogue."""
+        """Add a reason to the catalogue."""
         key = self._next_key()
         self._directory.reasons[key] = Reason(key, name, kind, required_for)
         content: Json = {"Key": key, "Name": name, "RequiredFor": required_for}
@@ -114,7 +114,7 @@ class Administration:
         return key
 
     def add_agent(self, first_name: str, last_name: str, group_key: int, skill_keys: tuple[int, ...]) -> int:
-        """Hire an agent; their user name is ``agent<key>``.
+        """Add an agent; the user name is ``agent<key>``.
 
         Raises:
             Refused: ``NotFound`` when there is no such group.
@@ -138,7 +138,7 @@ class Administration:
         return self._added(key)
 
     def remove(self, key: int) -> None:
-        """Take an object away; a user's sessions end with it.
+        """Remove an object; a user's sessions end with it.
 
         Raises:
             Refused: ``NotFound``.
@@ -175,7 +175,7 @@ class Administration:
     # ---- scopes and rights ----
 
     def refresh_scopes(self) -> None:
-        """Update each scope from the directory, and send those that changed."""
+        """Update each scope from the directory, and send the changed ones."""
         scopes = Scopes(self._directory)
         for account in self._board.accounts.by_name.values():
             if not account.scope_fixed:
@@ -183,7 +183,7 @@ class Administration:
         self._apply({session.secret: self._scope_of(session) for session in self._board.sessions})
 
     def set_scope(self, account: Account, scope: Scope) -> None:
-        """Set a user's Dashboard scope by hand; it is in force in their sessions at once."""
+        """Set a user's Dashboard scope by hand; it applies to their sessions at once."""
         account.scope, account.scope_fixed = scope, True
         sessions = self._board.sessions.of_user(account.key)
         self._apply({each.secret: scope for each in sessions if not each.remote})
@@ -199,7 +199,7 @@ class Administration:
     # ---- accounts ----
 
     def end_sessions(self, account: Account, reason: EndReason, by: str | None, public_id: str | None) -> int:
-        """End a user's sessions, or one of them; returns how many."""
+        """End a user's sessions, or one of them; return their number."""
         ended = 0
         for session in self._board.sessions.of_user(account.key):
             if public_id is None or session.public_id == public_id:
@@ -209,7 +209,7 @@ class Administration:
         return ended
 
     def block(self, account: Account, *, blocked: bool, by: str | None = None) -> None:
-        """Block an account, which ends its sessions, or let it log on again."""
+        """Block an account, which ends its sessions, or unblock it."""
         account.blocked = blocked
         if blocked:
             self.end_sessions(account, "Blocked", by, None)
@@ -252,7 +252,7 @@ class Administration:
         self._tell_all([self._element(key, change)], None if key in self._directory.skills else key)
 
     def _tell_all(self, elements: list[Json], key: int | None = None) -> None:
-        """Send elements on all links that see *key*; None: on all."""
+        """Send elements on all links whose scope contains *key*; None: on all."""
         for link in self._board.open_links.values():
             if key is None or key in link.subscriptions.scope.keys:
                 link.send(*link.subscriptions.administration(elements, self._board.center.wall_ms))
@@ -303,7 +303,7 @@ BY: Final[tuple[Literal["Supervisor", "System"], ...]] = ("Supervisor", "System"
 
 
 class Acts:
-    """Acts by name. What they change is sent as everything is: events with the next reading."""
+    """Actions by name. Their changes are sent like all others: events with the next reading."""
 
     def __init__(self, center: ContactCenter, accounts: Accounts, administration: Administration) -> None:
         self._center = center
@@ -311,10 +311,11 @@ class Acts:
         self._administration = administration
 
     def act(self, body: Body) -> Json:
-        """Let one act happen; returns what can be said of it.
+        """Perform one action; return its result.
 
         Raises:
-            Refused: ``BadRequest`` for an unknown act or wrong fields, ``NotFound``, and what the rules say.
+            Refused: ``BadRequest`` for an unknown action or wrong fields, ``NotFound``, and refusals of the
+                rules.
         """
         acts: dict[str, Callable[[Body], Json]] = {
             "GiveContact": self._give_contact,
@@ -457,7 +458,7 @@ class Acts:
         return agent
 
     def _contact(self, body: Body) -> Contact:
-        """The named contact of the agent; without a name the last one they got."""
+        """Return the named contact of the agent; without a name the last one they got."""
         call_id = fields.optional_text(body, "CallID")
         for contact in reversed(self._agent(body).contacts):
             if call_id in {None, contact.call_id}:

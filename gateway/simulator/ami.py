@@ -1,8 +1,8 @@
-"""A small Asterisk: queues, members, callers by script, AstDB and accounts, spoken to by AMI.
+"""A small Asterisk: queues, members, scripted callers, AstDB and accounts, behind AMI.
 
-It shares no code with the adapter and does what the recordings of a live Asterisk show
+It shares no code with the adapter, and behaves like the recordings of a live Asterisk
 (``tests/asterisk/transcripts``): answers come before their events, a reload of queues.conf is silent, an
-``AgentComplete`` may lack its caller, and what was changed in the last second is forgotten by a kill.
+``AgentComplete`` may lack its caller, and a kill loses the last second's changes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Headers = list[tuple[str, str]]
 VERSION: Final = "GIT-master-f0c1c1a7b7"
 AMI: Final = "13.0.0"
 PERSIST_S: Final = 1.0
-"""AstDB is written so often: a kill forgets what came since."""
+"""Interval in which AstDB is written: a kill loses later changes."""
 LINE_BYTES: Final = 1_024
 
 _RIGHTS: Final[dict[str, tuple[str, ...]]] = {
@@ -88,7 +88,7 @@ class Waiting:
     unique: str
     number: str
     since: float
-    came_at: int = 1  # its first position
+    came_at: int = 1  # the first position of the caller
 
 
 @dataclass
@@ -125,7 +125,7 @@ class Session:
         self._later: list[Callable[[], None]] = []
 
     async def run(self) -> None:
-        """Serve until either side hangs up."""
+        """Serve until either side disconnects."""
         self._writer.write(f"Asterisk Call Manager/{self._asterisk.ami}\r\n".encode())
         with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             while True:
@@ -152,12 +152,12 @@ class Session:
         self._writer.transport.abort()
 
     def event(self, kind: str, headers: Headers, right: str = "agent") -> None:
-        """Send an event, if the account may see it."""
+        """Send an event, if the account may receive it."""
         if self.account is not None and self.events and right in self.account.read:
             self.say([("Event", kind), ("Privilege", f"{right},all"), ("SystemName", "sandbox"), *headers])
 
     async def serve(self, fields: dict[str, str]) -> bool:
-        """Serve one action; returns whether the session goes on."""
+        """Serve one action; return whether the session continues."""
         name, number = fields.get("Action", ""), fields.get("ActionID", "")
         self._asterisk.heard.append(fields)
         if name == "Login":
@@ -220,7 +220,7 @@ class Session:
         self.say([("Response", response), *([("ActionID", number)] if number else []), *headers])
 
     def ok(self, number: str, message: str) -> None:
-        """Answer that it is done."""
+        """Answer with success."""
         headers = [("Message", message)]
         if self._asterisk.answers_last:
             asyncio.get_running_loop().call_soon(self._answer, "Success", number, headers)
@@ -228,7 +228,7 @@ class Session:
             self._answer("Success", number, headers)
 
     def no(self, number: str, message: str) -> None:
-        """Answer that it is refused."""
+        """Answer with a refusal."""
         self._answer("Error", number, [("Message", message)])
 
     def plain(self, number: str, headers: Headers) -> None:
@@ -247,10 +247,10 @@ class Session:
 
 
 class FakeAsterisk:
-    """The whole of it. Methods without an underscore are the script of a test.
+    """The whole Asterisk. Methods without an underscore are the script of a test.
 
     Args:
-        now: Wall seconds.
+        now: Returns wall-clock seconds.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
@@ -293,7 +293,7 @@ class FakeAsterisk:
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self, *, kill: bool = False) -> None:
-        """End, cleanly or by a kill, which forgets the last second; callers are gone either way."""
+        """End, cleanly or by a kill, which loses the last second; callers are gone in both cases."""
         if not kill:
             for session in list(self.sessions):
                 session.event("Shutdown", [("Shutdown", "Cleanly"), ("Restart", "False")], "system")
@@ -317,7 +317,7 @@ class FakeAsterisk:
             session.hang_up()
 
     def freeze(self) -> None:
-        """Read nothing more, until :meth:`thaw`; what lies in the sockets is read then."""
+        """Read nothing until :meth:`thaw`, which reads the waiting data."""
         self.thawed.clear()
 
     def thaw(self) -> None:
@@ -344,35 +344,35 @@ class FakeAsterisk:
     # ---- script ----
 
     def add_queue(self, name: str, *, strategy: str = "rrmemory", length: int = 0) -> Queue:
-        """Have a queue."""
+        """Add a queue."""
         queue = self.queues[name] = Queue(name, strategy, length)
         self._keep()
         return queue
 
     def add_static(self, queue: str, interface: str, name: str, *, penalty: int = 0, state: str = "") -> None:
-        """Have a member stand in queues.conf: silently, as after a reload."""
+        """Add a member to queues.conf: silently, as after a reload."""
         member = Membership(interface, name, dynamic=False, penalty=penalty, log_in=int(self._now()))
         member.state_interface = state or interface
         self.queues[queue].members[interface] = member
         self._keep()
 
     def remove_static(self, queue: str, interface: str) -> None:
-        """Take a member out of queues.conf, silently."""
+        """Remove a member from queues.conf, silently."""
         self.queues[queue].members.pop(interface, None)
         self._keep()
 
     def remove_queue(self, name: str) -> None:
-        """Take a queue out of queues.conf, silently."""
+        """Remove a queue from queues.conf, silently."""
         del self.queues[name]
         self._keep()
 
     def reload_at_console(self) -> None:
-        """Load queues.conf again at the console: accounts with ``read=system`` are shown that."""
+        """Reload queues.conf at the console: accounts with ``read=system`` receive an event."""
         for session in list(self.sessions):
             session.event("Reload", [("Module", "app_queue.so"), ("Status", "0")], "system")
 
     def device(self, interface: str, status: int) -> None:
-        """Let the state of a telephone change, in all queues."""
+        """Change the state of a telephone, in all queues."""
         for queue in self.queues.values():
             member = queue.members.get(interface)
             if member is not None and member.status != status:
@@ -380,7 +380,7 @@ class FakeAsterisk:
                 self._tell_member("QueueMemberStatus", queue, member)
 
     def set_paused(self, interface: str, reason: str | None) -> None:
-        """Pause a person at the desk, with a reason, or let them come back (None)."""
+        """Pause a person at the desk, with a reason, or end the pause (None)."""
         for queue in self.queues.values():
             member = queue.members.get(interface)
             if member is not None and (member.paused or reason is not None):
@@ -390,7 +390,7 @@ class FakeAsterisk:
                 self._tell_member("QueueMemberPause", queue, member)
 
     def join(self, queue_name: str, number: str = "+4989100000") -> str:
-        """Let a caller come to a queue; its Uniqueid."""
+        """Add a caller to a queue; return its Uniqueid."""
         queue = self.queues[queue_name]
         self._unique += 1
         unique = f"sandbox-{int(self._now())}.{self._unique}"
@@ -404,7 +404,7 @@ class FakeAsterisk:
         queue = self.queues[queue_name]
         caller = self._caller(queue, unique)
         self._tell("AgentCalled", self._with_member(queue, caller, interface))
-        # a Local channel without a device of its own is in use while it rings
+        # a Local channel without its own device is in use while it rings
         has_device = queue.members[interface].state_interface not in {"", interface}
         self.device(interface, 6 if has_device else 2)
 
@@ -423,7 +423,7 @@ class FakeAsterisk:
         self.device(interface, 2)
 
     def complete(self, queue_name: str, unique: str, interface: str) -> None:
-        """Let a call end."""
+        """End a call."""
         queue = self.queues[queue_name]
         queue.completed += 1
         for other in self.queues.values():  # shared_lastcall
@@ -454,7 +454,7 @@ class FakeAsterisk:
         self.device(interface, 1)
 
     def abandon(self, queue_name: str, unique: str) -> None:
-        """Let a caller give up."""
+        """Let a caller hang up while waiting."""
         queue = self.queues[queue_name]
         caller = self._caller(queue, unique)
         queue.abandoned += 1
@@ -467,7 +467,7 @@ class FakeAsterisk:
         self._leave(queue, caller)
 
     def rings_at(self, login: str) -> str | None:
-        """Return the number that the dialplan would ring for a remote agent; None: it does not ring."""
+        """Return the number that the dialplan would dial for a remote agent; None: it does not ring."""
         until = self.db.get("oscc-until", {}).get(login, "")
         number = self.db.get("oscc-number", {}).get(login, "")
         if not until.isdecimal() or int(until) < self._now() or not number:
@@ -477,7 +477,7 @@ class FakeAsterisk:
     # ---- actions ----
 
     def act(self, session: Session, name: str, number: str, fields: dict[str, str]) -> None:
-        """Carry out one action; its events follow its answer."""
+        """Execute one action; its events follow its answer."""
         match name:
             case "QueueStatus":
                 rows = list(self._status(fields.get("Queue"), fields.get("Member")))
@@ -577,7 +577,7 @@ class FakeAsterisk:
         self._tell_member("QueueMemberAdded", queue, member)
 
     def _first_state(self, interface: str) -> int:
-        """An extension of a context that does not exist is invalid."""
+        """Return the state of an extension: invalid in an unknown context."""
         context = interface.partition("@")[2].partition("/")[0]
         return 1 if not context or context in self.contexts else 4
 
@@ -607,7 +607,7 @@ class FakeAsterisk:
                 member.last_pause = int(self._now())
         session.ok(number, f"Interface {'' if paused else 'un'}paused successfully")
         for queue, member in found:
-            told = replace(member, reason=_reason(fields))  # also at an unpause, where it is kept nowhere
+            told = replace(member, reason=_reason(fields))  # also at the end of a pause
             self._tell_member("QueueMemberPause", queue, told)
 
     def _penalty(self, session: Session, number: str, fields: dict[str, str]) -> None:
@@ -795,5 +795,5 @@ def _true(text: str) -> bool:
 
 
 def _reason(fields: dict[str, str]) -> str:
-    """A reason is cut at 79 bytes, within a character if need be."""
+    """Return the reason, cut at 79 bytes, possibly within a character."""
     return fields.get("Reason", "").encode()[:79].decode("utf-8", "replace")

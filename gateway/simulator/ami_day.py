@@ -1,6 +1,6 @@
-"""A day at a small Asterisk: callers come, telephones ring, agents answer, a caller gives up.
+"""A day at a small Asterisk: callers arrive, telephones ring, agents answer, a caller hangs up.
 
-For demonstrations: seeded, and without any claim to be a real day.
+For demonstrations: from a seed, and not meant to be realistic.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _REASONS: Final = ("Lunch", "Meeting", "Training")
 
 @dataclass(slots=True)
 class _Call:
-    """A caller on the way through a queue."""
+    """A caller in a queue."""
 
     queue: str
     unique: str
@@ -34,12 +34,12 @@ class _Call:
 
 
 class Day:
-    """Lets callers come to an Asterisk and agents answer them.
+    """Creates callers for an Asterisk, and lets agents answer them.
 
     Args:
-        asterisk: The Asterisk; :meth:`furnish` gives it queues and members.
+        asterisk: The Asterisk; :meth:`furnish` adds queues and members.
         clock: Waits between two turns.
-        seed: Of all chance.
+        seed: Seed of the random generator.
     """
 
     def __init__(self, asterisk: FakeAsterisk, clock: Clock, *, seed: int = 1) -> None:
@@ -49,7 +49,7 @@ class Day:
         self._calls: list[_Call] = []
 
     def furnish(self, *, agents: int, queues: int) -> None:
-        """Make queues, and agents at their desks who are members of two queues each."""
+        """Add queues, and agents at their desks who are members of two queues each."""
         names = [_QUEUES[place] if place < len(_QUEUES) else f"queue{place}" for place in range(queues)]
         for name in names:
             self._asterisk.add_queue(name)
@@ -60,7 +60,7 @@ class Day:
                 self._asterisk.add_static(name, f"PJSIP/{2001 + place}", called, penalty=penalty)
 
     async def run(self) -> None:
-        """Live until cancelled."""
+        """Run until cancelled."""
         while True:
             self._turn()
             await self._clock.sleep(TURN_S)
@@ -79,7 +79,7 @@ class Day:
             self._advance(call)
 
     def _pause(self, interface: str) -> None:
-        if CONTEXT not in interface:  # who is logged on with the app pauses with it
+        if CONTEXT not in interface:  # agents who are logged on with the app pause with it
             self._asterisk.set_paused(interface, self._random.choice((None, None, *_REASONS)))
 
     def _advance(self, call: _Call) -> None:

@@ -1,7 +1,7 @@
 """Commands of sessions, and their effect on the contact centre.
 
-Each command checks in this order: right, object (unknown and out of scope get the same error), kind,
-version, values; then the effect. State is answered as ``Applied``, ``Pending`` or ``Unchanged``.
+Each command checks in this order: right, object (unknown and out of scope get the same error), kind, version,
+values; then the effect. The answer is ``Applied``, ``Pending`` or ``Unchanged``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ REASON_KIND_FOR: Final[dict[str, str]] = {"Unavailable": "UnavailableReason", "W
 
 @dataclass(frozen=True, slots=True)
 class Commands:
-    """Commands of sessions, on one centre."""
+    """Commands of sessions, on one contact centre."""
 
     settings: SimulatorSettings
     about: About
@@ -36,7 +36,7 @@ class Commands:
     def set_routing_state(
         self, session: Session, user_key: int, target: TargetState, reason_key: int | None, when: routing.When
     ) -> Json:
-        """Ask for a routing state, one's own or another's."""
+        """Request a routing state, one's own or another's."""
         own = user_key == session.account.agent_key
         self._need(session, "OwnRoutingState" if own and session.remote else "RoutingStateWrite")
         agent = self._agent(session, user_key)
@@ -115,7 +115,7 @@ class Commands:
         if agent is None or not agent.logged_on:
             raise Refused("NotLoggedOn")
         if asked.next_state is not None:
-            self._check_reason(agent, asked.next_state, None)  # a request has no place for one
+            self._check_reason(agent, asked.next_state, None)  # a request has no field for it
         until_ms = None if asked.until_ms is None else asked.until_ms - self.center.skew_ms
         match asked.action:
             case "Start":
@@ -205,7 +205,7 @@ def _check_version(asked: int, present: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class SkillChange:
-    """One skill set, or taken away (*level* None); what is None otherwise stays as it is."""
+    """One skill to set, or to remove (*level* None); other None fields are not changed."""
 
     key: int
     level: int | None
@@ -220,7 +220,7 @@ def changed(
     *,
     replace: bool,
 ) -> dict[int, AgentSkill]:
-    """Return the skills after *changes*: patched, or replaced whole.
+    """Return the skills after *changes*: patched, or replaced as a whole.
 
     Raises:
         Refused: ``DuplicateSkill``, ``SkillUnknown``, ``LevelOutOfRange``, ``PreferenceOutOfRange``.

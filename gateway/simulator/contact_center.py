@@ -1,9 +1,7 @@
-"""The contact centre: what happens to agents and contacts, and which functions work.
+"""The contact centre: events of agents and contacts, and the state of functions.
 
-The pure model.
-
-No I/O, no clock, no chance: :mod:`life` and :mod:`commands` cause, this room knows what follows
-and notes in :attr:`ContactCenter.changes` which elements are to be read again.
+A pure model without I/O, clock and randomness. :mod:`life` and :mod:`commands` cause events; this module
+applies their consequences, and records in :attr:`ContactCenter.changes` which elements changed.
 """
 
 from __future__ import annotations
@@ -49,7 +47,7 @@ MANAGERS: Final[dict[str, str]] = {
     "RemoteAgent": "Routing",
     "AdministrationDatabase": "Administration",
 }
-"""Function → the manager it belongs to."""
+"""Function → its manager."""
 
 
 @dataclass(slots=True)
@@ -59,7 +57,7 @@ class Functions:
     states: dict[str, FunctionState] = field(default_factory=lambda: dict.fromkeys(MANAGERS, "Up"))
 
     def need(self, *names: str) -> None:
-        """Go on only when all of *names* are not down.
+        """Return only when none of *names* is down.
 
         Raises:
             Refused: ``FunctionUnavailable`` with the function's name.
@@ -69,7 +67,7 @@ class Functions:
                 raise Refused("FunctionUnavailable", Function=name)
 
     def is_down(self, name: str) -> bool:
-        """Return whether the function is down; what is no function never is."""
+        """Return whether the function is down; an unknown one never is."""
         return self.states.get(name) == "Down"
 
     def messages(self) -> list[Json]:
@@ -87,38 +85,38 @@ class Functions:
 
 
 class Fate(Protocol):
-    """The decision how a contact goes on; it is informed, not asked."""
+    """Plans the future of contacts; its methods return nothing."""
 
     def waits(self, contact: Contact) -> None:
-        """*contact* waits in its queue."""
+        """Plan for *contact*, which waits in its queue."""
 
     def rings(self, contact: Contact) -> None:
-        """*contact* rings at its agent."""
+        """Plan for *contact*, which rings at its agent."""
 
     def answered(self, contact: Contact) -> None:
-        """*contact* is being talked to."""
+        """Plan for *contact*, which was answered."""
 
 
 class NoFate:
-    """Nothing happens by itself."""
+    """Plans nothing: contacts change only by calls."""
 
     def waits(self, contact: Contact) -> None:
-        """Let it wait."""
+        """Plan nothing."""
 
     def rings(self, contact: Contact) -> None:
-        """Let it ring."""
+        """Plan nothing."""
 
     def answered(self, contact: Contact) -> None:
-        """Let them talk."""
+        """Plan nothing."""
 
 
 LoggedOff = Callable[[Agent, By, str | None], None]
 
 
 class Premises:
-    """The centre's objects, agendas and notes of what is to be read again.
+    """The centre's objects, agendas and records of changes.
 
-    Invariant: happenings take place in the order of their instants, and :attr:`now_ms` never goes back.
+    Invariant: events happen in the order of their instants, and :attr:`now_ms` never goes back.
     """
 
     def __init__(self, directory: Directory, now_ms: int, zone: str = "UTC") -> None:
@@ -150,7 +148,7 @@ class Premises:
         return self.now_ms + self.skew_ms
 
     def advance(self, now_ms: int) -> None:
-        """Let everything due until *now_ms* happen, each at its own instant."""
+        """Let all events that are due until *now_ms* happen, each at its own instant."""
         while True:
             agenda = self._earliest(now_ms)
             if agenda is None:
@@ -160,12 +158,12 @@ class Premises:
         self.now_ms = max(self.now_ms, now_ms)
 
     def pause(self) -> None:
-        """Let nothing happen by itself from now on; rules with deadlines and requests go on."""
+        """Stop random events from now on; rules with deadlines and requests continue."""
         if self.paused_ms is None:
             self.paused_ms = self.now_ms
 
     def resume(self) -> None:
-        """Let life go on as if no time had passed."""
+        """Continue as if no time had passed."""
         if self.paused_ms is not None:
             self.life.shift(self.now_ms - self.paused_ms)
             self.paused_ms = None
@@ -173,21 +171,21 @@ class Premises:
     # ---- notes ----
 
     def mark_agent(self, agent: Agent) -> None:
-        """An agent's element changed, and the counts of their queues and groups."""
+        """Record that an agent's element changed, and the counts of their queues and groups."""
         self.changes.add(Kind.USER, (agent.key,))
         self.changes.add(Kind.QUEUE, self.directory.queues_of.get(agent.key, ()))
         self.changes.add(Kind.GROUP, agent.group_keys)
         self.generation += 1
 
     def mark_queue(self, queue: Queue) -> None:
-        """A queue's element changed, and those of its groups and aggregates."""
+        """Record that a queue's element changed, and those of its groups and aggregates."""
         self.changes.add(Kind.QUEUE, (queue.key,))
         self.changes.add(Kind.GROUP, self.directory.groups_of.get(queue.key, ()))
         self.changes.add(Kind.AGGREGATE, self.directory.aggregates_of.get(queue.key, ()))
         self.generation += 1
 
     def mark_configuration(self, key: int) -> None:
-        """An object's skills or routing parameters changed."""
+        """Record that an object's skills or routing parameters changed."""
         self.changes.add(Kind.CONFIGURATION, (key,))
         self.generation += 1
 
@@ -204,7 +202,7 @@ class Premises:
         self.rules.plan(model.midnight_after(due_ms, self._zone), self._new_day)
 
     def mark_counted(self, queue: Queue) -> None:
-        """A queue's cumulative element changed as well."""
+        """Record that a queue's cumulative element changed as well."""
         self.changes.add(Kind.QUEUE_CUMULATIVE, (queue.key,))
         self.mark_queue(queue)
 
@@ -215,16 +213,16 @@ class Premises:
 
 
 class ContactCenter(Premises):
-    """Agents, queues and contacts, and everything that follows from what happens to them.
+    """Agents, queues and contacts, with all consequences of their events.
 
-    Invariant: whenever an element would read differently, its key stands in :attr:`changes`
-    (the mere passing of time is no difference: seconds follow from instants).
+    Invariant: when an element would read differently, its key is in :attr:`changes`. The passing of time
+    alone is no difference, since elements contain instants.
     """
 
     # ---- contacts ----
 
     def arrive(self, queue: Queue, media: Media | None = None) -> Contact:
-        """A contact comes to a queue: to an idle agent at once, or it waits."""
+        """Add a contact to a queue: it goes to an idle agent at once, or waits."""
         contact = Contact(self._call_id(), media or queue.media, queue.key, self.now_ms, self.now_ms)
         queue.counters = model.received(queue.counters)
         self.mark_counted(queue)
@@ -232,13 +230,13 @@ class ContactCenter(Premises):
         return contact
 
     def call_directly(self, agent: Agent, media: Media = "Voice") -> Contact:
-        """A contact comes to an agent past all queues."""
+        """Add a contact directly to an agent, without a queue."""
         contact = Contact(self._call_id(), media, None, self.now_ms, self.now_ms, direct=True)
         self._ring(contact, agent)
         return contact
 
     def give(self, agent: Agent, queue: Queue | None, media: Media | None, state: ContactState) -> Contact:
-        """Put a contact that a test drives straight to an agent, in the wished state."""
+        """Give an agent a contact of a test, in the requested state."""
         chosen: Media = media or (queue.media if queue else "Voice")
         key = queue.key if queue else None
         contact = Contact(self._call_id(), chosen, key, self.now_ms, self.now_ms, direct=queue is None)
@@ -254,7 +252,7 @@ class ContactCenter(Premises):
         return contact
 
     def answer(self, contact: Contact) -> None:
-        """The agent takes the contact."""
+        """Let the agent answer the contact."""
         agent = self._agent_of(contact)
         contact.state = "Talking"
         contact.since_ms = contact.answered_ms = self.now_ms
@@ -268,13 +266,13 @@ class ContactCenter(Premises):
         self.fate.answered(contact)
 
     def turn(self, contact: Contact, state: ContactState) -> None:
-        """The contact is held, consulted about, or talked to again."""
+        """Put the contact on hold, into consultation, or back to talking."""
         contact.state = state
         contact.since_ms = self.now_ms
         self.mark_agent(self._agent_of(contact))
 
     def end(self, contact: Contact) -> None:
-        """The contact is over; the agent goes where the rules lead."""
+        """End the contact; the agent's next state follows the rules."""
         agent = self._agent_of(contact)
         with_pending = agent.pending
         routing.contact_ends(agent, contact, self.now_ms)
@@ -287,14 +285,14 @@ class ContactCenter(Premises):
         self.rules.plan(self.now_ms + routing.POST_PROCESSING_GRACE_S * 1000, self._regret(agent))
 
     def abandon(self, contact: Contact) -> None:
-        """A waiting contact gives up."""
+        """Let a waiting contact hang up."""
         queue = self._queue_of(contact)
         queue.waiting.remove(contact)
         queue.counters = model.abandoned(queue.counters, self.now_ms - contact.arrived_ms)
         self.mark_counted(queue)
 
     def overflow(self, contact: Contact, target: Queue) -> None:
-        """A waiting contact moves to another queue."""
+        """Move a waiting contact to another queue."""
         queue = self._queue_of(contact)
         queue.waiting.remove(contact)
         self.mark_queue(queue)
@@ -314,7 +312,7 @@ class ContactCenter(Premises):
         by: By,
         by_name: str | None = None,
     ) -> routing.Verdict:
-        """Ask for a routing state and let follow what follows.
+        """Request a routing state and apply the consequences.
 
         Raises:
             Refused: As :func:`routing.ask`.
@@ -336,7 +334,7 @@ class ContactCenter(Premises):
         self.mark_agent(agent)
 
     def set_remote(self, agent: Agent, remote: Remote, *, seen_by_all: bool) -> None:
-        """Change what is known of a remote agent."""
+        """Change the data of a remote agent."""
         agent.remote = remote
         if seen_by_all:
             self.changes.add(Kind.USER, (agent.key,))
@@ -345,7 +343,7 @@ class ContactCenter(Premises):
         self.generation += 1
 
     def leave(self, agent: Agent, limit_ms: int) -> None:
-        """The agent's session is over: log him off now, or after his contact but within *limit_ms*."""
+        """Log the agent of an ended session off: now, or after the contact but within *limit_ms*."""
         if agent.remote is None:
             return
         if not agent.contacts:
@@ -366,7 +364,7 @@ class ContactCenter(Premises):
         self.mark_agent(agent)
 
     def drop(self, contact: Contact) -> None:
-        """A contact is lost, in whatever state; its agent goes where the rules lead."""
+        """Drop a contact, in any state; the agent's next state follows the rules."""
         if contact.agent_key is not None:
             contact.answered_ms = None
             self.end(contact)

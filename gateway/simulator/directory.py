@@ -1,7 +1,7 @@
 """Directory of the simulated contact centre: objects, memberships, names and routing parameters.
 
-Invariant: keys are unique over all kinds; the maps between agents, queues, groups and
-aggregates follow from the objects and are rebuilt by :meth:`Directory.relate`.
+Invariant: keys are unique over all kinds; the maps between agents, queues, groups and aggregates follow from
+the objects and are rebuilt by :meth:`Directory.relate`.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def defaults(applies_to: Literal["Queue", "Group"]) -> dict[str, Value]:
 def check_parameters(
     applies_to: Literal["Queue", "Group"], changes: Mapping[str, object]
 ) -> dict[str, Value]:
-    """Check each change by itself and return the typed values.
+    """Check each change on its own and return the typed values.
 
     Raises:
         Refused: ``ParameterUnknown``, ``ParameterReadOnly``, ``WrongType``, ``ValueOutOfRange``.
@@ -120,10 +120,10 @@ def check_parameters(
 def check_together(
     queue: Queue, values: Mapping[str, Value], queues: Mapping[int, Queue], visible: frozenset[int]
 ) -> None:
-    """Check what the queue would be with *values*, among all *queues*.
+    """Check the result of *values* for the queue, among all *queues*.
 
     Raises:
-        Refused: ``ReferenceUnknown`` (also for a queue out of sight), ``OverflowCycle``,
+        Refused: ``ReferenceUnknown`` (also for a queue out of scope), ``OverflowCycle``,
             ``InconsistentParameters``.
     """
     target = values["OverflowQueue"]
@@ -204,11 +204,11 @@ class Directory:
     """Queue → aggregates."""
 
     def __post_init__(self) -> None:
-        """Relate what was given."""
+        """Compute the relations."""
         self.relate()
 
     def relate(self) -> None:
-        """Work out again who serves what. Needed after skills or members changed."""
+        """Compute again which agents serve which queues. Needed after skills or members changed."""
         self.queues_of = {agent.key: self._served(agent) for agent in self.agents.values()}
         agents_of: dict[int, list[Agent]] = {key: [] for key in self.queues}
         members_of: dict[int, list[Agent]] = {key: [] for key in self.groups}
@@ -229,7 +229,7 @@ class Directory:
         }
 
     def kind_of(self, key: int) -> ObjectKind | None:
-        """Return which kind of object has *key*."""
+        """Return the kind of the object with *key*."""
         kinds: tuple[tuple[ObjectKind, Iterable[int]], ...] = (
             ("User", self.agents),
             ("Queue", self.queues),
@@ -240,7 +240,7 @@ class Directory:
         return next((kind for kind, keys in kinds if key in keys), None)
 
     def everything(self) -> Scope:
-        """Return the scope that holds all objects."""
+        """Return the scope with all objects."""
         return Scope(
             frozenset(self.agents),
             frozenset(self.queues),
@@ -259,7 +259,7 @@ class Directory:
         return Scope(users, queues, chosen, aggregates)
 
     def own(self, agent: Agent) -> Scope:
-        """Return what an agent sees in the Remote Assistant: themselves, their queues and their groups."""
+        """Return the scope of an agent in the Remote Assistant: the agent, their queues and their groups."""
         queues, groups = frozenset(self.queues_of[agent.key]), frozenset(agent.group_keys)
         return Scope(frozenset((agent.key,)), queues, groups & frozenset(self.groups))
 
@@ -287,7 +287,7 @@ class Directory:
                 return None
 
     def query(self, kinds: Iterable[str], scope: Scope) -> dict[str, list[Json]]:
-        """Return the objects of *kinds*, as far as *scope* holds them; catalogues whole."""
+        """Return the objects of *kinds* in *scope*; catalogues completely."""
         return {kind: self._objects(kind, scope) for kind in kinds}
 
     def skills_json(self, agent: Agent) -> list[Json]:
@@ -390,7 +390,7 @@ REASONS: Final[tuple[tuple[ReasonKind, str, tuple[str, ...]], ...]] = (
     ("WrapupReason", "Call back", ()),
     ("WrapupReason", "Forwarded", ()),
 )
-"""Kind, name, the states that need a reason because of it."""
+"""Kind, name, the states that it makes a reason necessary for."""
 
 
 def queue_name(index: int) -> str:
@@ -408,7 +408,7 @@ def team_name(index: int) -> str:
 
 AGENT_KEYS, QUEUE_KEYS, GROUP_KEYS, AGGREGATE_KEYS = 10_000, 60_000, 70_000, 80_000
 SKILL_KEYS, REASON_KEYS, SUPERVISOR_KEYS = 90_000, 95_000, 100_000
-"""Keys of a kind start one above these; no kind is larger than the gap."""
+"""The first key of each kind; no kind is larger than the gap."""
 
 
 def populate(settings: SimulatorSettings, rng: random.Random, window_start_ms: int) -> Directory:
@@ -457,7 +457,7 @@ def _queue(key: int, index: int, window_start_ms: int) -> Queue:
 
 
 def _team_skills(team: int, teams: int, settings: SimulatorSettings) -> list[int]:
-    """The skills of a team: those of the queues dealt to it, at least one."""
+    """Return the skills of a team: those of its queues, at least one."""
     dealt = [SKILL_KEYS + n + 1 for n in range(settings.queues) if n % teams == team % settings.queues]
     return dealt or [SKILL_KEYS + team % settings.queues + 1]
 
@@ -480,7 +480,7 @@ def _agent(key: int, index: int, group: int, team_skills: list[int], rng: random
 
 
 def _aggregates(settings: SimulatorSettings) -> dict[int, Aggregate]:
-    """One for the queues of each team; teams that share a queue share the aggregate."""
+    """Return one aggregate for the queues of each team; teams that share a queue share the aggregate."""
     teams = min(settings.group_count, settings.queues)
     found: dict[int, Aggregate] = {}
     for team in range(teams):

@@ -13,9 +13,9 @@ from gateway.simulator.model import MEDIA, Agent, Changes, Contact, Json, Kind, 
 
 
 def render(center: ContactCenter, kind: Kind, key: int, *, own: bool = False) -> Json | None:
-    """Return the element of *key* now; None when it is in no set (a logged-off user, an object gone).
+    """Return the element of *key* now; None when it is in no set (a logged-off user, a removed object).
 
-    *own*: as the user sees himself.
+    *own*: with the fields for the user's own session.
     """
     directory = center.directory
     match kind:
@@ -315,7 +315,7 @@ def message(content: object) -> bytes:
 def event(
     query_id: int, event_type: str, time_ms: int, elements: list[bytes], removed: list[int], *, complete: bool
 ) -> bytes:
-    """Splice elements that are bytes already into the frame of an event."""
+    """Join encoded elements into the frame of an event."""
     head = b'{"Type":"Event","QueryID":%d,"EventType":"%b","Time":%d,"Complete":%b,"Elements":[' % (
         query_id,
         event_type.encode(),
@@ -327,7 +327,7 @@ def event(
 
 
 class Reading:
-    """Elements read at *time_ms*, each rendered and encoded once, when first wanted.
+    """Elements read at *time_ms*, each rendered and encoded once, at its first use.
 
     Invariant: valid as long as the centre neither changes nor ages; call :meth:`holds` before each use.
     """
@@ -342,7 +342,7 @@ class Reading:
         self._frames: dict[tuple[int, Kind, frozenset[int], int | None, bool], bytes] = {}
 
     def holds(self) -> bool:
-        """Return whether another reading now would be this one."""
+        """Return whether another reading now would be equal."""
         center = self._center
         return (center.generation, center.now_ms, center.wall_ms) == (
             self._generation,
@@ -361,10 +361,10 @@ class Reading:
     def frame(
         self, query_id: int, kind: Kind, keys: frozenset[int], own: int | None, *, complete: bool
     ) -> bytes:
-        """Return an event with the elements of *keys*; links that ask the same get the same bytes.
+        """Return an event with the elements of *keys*; links with equal requests get the same bytes.
 
-        In a complete event what is in no set is left out, in a partial one it stands in ``Removed``.
-        *own*: the user who sees himself.
+        A key in no set is left out of a complete event, and is in ``Removed`` of a partial one. *own*: the
+        user who gets the fields for their own session.
         """
         if own not in keys or kind is not Kind.USER:
             own = None
@@ -390,7 +390,7 @@ class Reading:
 
 
 class Publication:
-    """One reading of what changed, on its way to many links.
+    """One reading of the changes for many links.
 
     Links with the same scope share the set of changed keys, and with it the whole frame.
     """

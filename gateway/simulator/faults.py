@@ -1,4 +1,4 @@
-"""Faults of the simulated server, when they occur, and the outlet they act on.
+"""Faults of the simulated server, when they occur, and the outlet that they change.
 
 Some stay in force until they are removed, others occur once.
 """
@@ -19,9 +19,9 @@ from gateway.simulator.settings import Clock
 
 
 class SocketOutlet:
-    """The way out of one WebSocket, written past aiohttp so that links share bytes.
+    """The sender of one WebSocket, which bypasses aiohttp so that links share bytes.
 
-    Invariant: frames leave whole and in order; at most *limit_bytes* wait, or the line is cut.
+    Invariant: frames are sent whole and in order. At most *limit_bytes* wait; beyond that the line is cut.
     """
 
     def __init__(
@@ -45,24 +45,24 @@ class SocketOutlet:
             self._leave(frames)
 
     def close(self, code: int) -> None:
-        """Say good-bye after everything sent so far."""
+        """Send a close frame after everything sent so far."""
         if not self._closed:
             self._leave(code)
             self._closed = True
 
     def abort(self) -> None:
-        """Cut the line without a word."""
+        """Cut the line without a close frame."""
         self._closed = True
         self._held.clear()
         self._transport.abort()
 
     @property
     def waiting(self) -> bool:
-        """Is anything held?"""
+        """Whether data waits to be sent."""
         return bool(self._held)
 
     def turn(self) -> None:
-        """Let go what has waited long enough."""
+        """Send what has waited long enough."""
         now_s = self._clock.transport_s()
         while self._held and max(self._held[0][0], self.frozen_until_s) <= now_s:
             _, item = self._held.popleft()
@@ -107,13 +107,13 @@ class Line:
 
 
 OVERSIZED_BYTES = 8 * 1024 * 1024 + 1
-"""One more than a message may have."""
+"""One byte more than a message may have."""
 
 
 class Faults:
     """The fault script. *user* None means all users.
 
-    Invariant: with nothing in force the server behaves as the page says.
+    Invariant: without a fault the server behaves as the page demands.
     """
 
     def __init__(
@@ -142,34 +142,34 @@ class Faults:
             raise Refused("FunctionUnavailable", Function="AdministrationDatabase")
 
     def check_request(self) -> None:
-        """Refuse a request instead of executing it, when so many are to be refused.
+        """Refuse a request instead of executing it, while refusals are set.
 
         Raises:
-            Refused: The error that :meth:`answer` was given.
+            Refused: The error that was set by :meth:`answer`.
         """
         if self._answers:
             raise self._answers.popleft()
 
     def trouble(self, line: Line) -> None:
-        """Bring what is in force upon a new line."""
+        """Apply the present faults to a new line."""
         line.outlet.delay_s = self.delay_s
         line.outlet.frozen_until_s = self.frozen_until_s
 
     def wait_s(self) -> float:
-        """Return how long an HTTP request is to wait."""
+        """Return how long an HTTP request has to wait."""
         return max(0.0, self.frozen_until_s - self._clock.transport_s()) + self.delay_s
 
     # ---- lines ----
 
     def drop_links(self, user: str | None) -> int:
-        """Cut lines without a word; returns how many."""
+        """Cut lines without a close frame; return their number."""
         dropped = list(self._lines(user))
         for line in dropped:
             line.outlet.abort()
         return len(dropped)
 
     def freeze(self, seconds: float, user: str | None) -> None:
-        """Neither read nor write for *seconds*; for all users HTTP stands still as well."""
+        """Neither read nor write for *seconds*; for all users HTTP waits as well."""
         until_s = self._clock.transport_s() + seconds
         if user is None:
             self.frozen_until_s = until_s
@@ -177,7 +177,7 @@ class Faults:
             line.outlet.frozen_until_s = until_s
 
     def delay(self, seconds: float, user: str | None) -> None:
-        """Let everything leave *seconds* later; 0 takes it back."""
+        """Delay everything that is sent by *seconds*; 0 ends this."""
         if user is None:
             self.delay_s = seconds
         for line in self._lines(user):
@@ -206,12 +206,12 @@ class Faults:
             link.send(*link.repeatable)
 
     def late_event(self, user: str | None) -> None:
-        """Let the next partial events arrive after those that follow them."""
+        """Send the next partial events after those that follow them."""
         for link in self._links(user):
             link.hold_next = True
 
     def unknown_state(self, user_key: int, value: str | None) -> None:
-        """Say a routing state of a user that the page does not know; None takes it back.
+        """Send a routing state of a user that is not on the page; None ends this.
 
         Raises:
             Refused: ``NotFound``.
@@ -228,7 +228,7 @@ class Faults:
     # ---- sessions and the server ----
 
     def expire_sessions(self, user: str | None) -> int:
-        """End sessions as expired; returns how many."""
+        """End sessions as expired; return their number."""
         expired = [each for each in self._board.sessions if user in {None, each.account.user_name}]
         for session in expired:
             self._board.sessions.end(session, "Expired")
@@ -236,11 +236,11 @@ class Faults:
         return len(expired)
 
     def set_refuse_log_ons(self, *, on: bool) -> None:
-        """Refuse all log-ons, or no longer."""
+        """Refuse all log-ons, or end this."""
         self.refuse_log_ons = on
 
     def restart(self) -> None:
-        """Come back without a memory: no session, no token, no routing; all lines are cut."""
+        """Restart without memory: no session, no token, no routing; all lines are cut."""
         for line in self._lines(None):
             line.outlet.abort()
         self._board.restart()
@@ -262,7 +262,7 @@ class Faults:
         self._answers.extend(Refused(name) for _ in range(times))
 
     def set_function(self, name: str, state: FunctionState) -> None:
-        """Let a function go up or down, and send that to all links.
+        """Set the state of a function, and send it to all links.
 
         Raises:
             Refused: ``NotFound``.
@@ -277,17 +277,17 @@ class Faults:
                 self._board.center.mark_agent(agent)
 
     def set_features(self, features: set[str]) -> None:
-        """Offer other features; without LinkFencing links replace by newest."""
+        """Offer other features; without LinkFencing the newest link replaces the others."""
         self._about.features = features
         self._board.links.fencing = "LinkFencing" in features
 
     def set_versions(self, extensions: str | None, contact_center: str | None) -> None:
-        """Say other versions."""
+        """Report other versions."""
         self._about.extensions_version = extensions or self._about.extensions_version
         self._about.contact_center_version = contact_center or self._about.contact_center_version
 
     def link_fencing(self, *, on: bool) -> None:
-        """Offer and obey LinkFencing, or do not."""
+        """Offer and enforce LinkFencing, or do not."""
         fenced = {"LinkFencing"}
         self.set_features(self._about.features | fenced if on else self._about.features - fenced)
 

@@ -68,7 +68,7 @@ STATUSES: Final[dict[str, int]] = {
 
 
 class Refused(Exception):  # noqa: N818 - an answer of the server, not an error in it
-    """The server says no, with a name and the details that stand beside it on the wire."""
+    """A refusal of the server, with a name and the details that stand beside it on the wire."""
 
     def __init__(self, name: str, **details: object) -> None:
         super().__init__(name)

@@ -1,8 +1,7 @@
-"""Life of the contact centre: contacts that arrive, wait, are handled and end.
+"""Random events of the contact centre: contacts that arrive, wait, are handled and end.
 
-Random, from a seeded generator.
-
-Poisson arrivals, exponential talks and patience, desks that open and close, breaks.
+They come from a seeded generator: Poisson arrivals, exponential talk times and patience, desks that open and
+close, breaks.
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ AFTER_S = 25
 AT_DESK = 0.75
 """Share of agents logged on at first."""
 OCCUPANCY = 0.8
-"""Share of the agents' time that arrivals would fill if all of them were always available."""
+"""Share of the agents' time that arrivals would fill if all agents were always available."""
 CHANGES_PER_CONTACT = 30
-"""Element changes that one contact causes from arrival to the end of post-processing."""
+"""Element changes that one contact causes, from arrival to the end of post-processing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +31,11 @@ class Pace:
 
     contacts_per_s: float
     stay_s: float = 600.0
-    """How long a desk stays as it is."""
+    """How long a desk keeps its state."""
 
 
 def pace_for(center: ContactCenter, events_per_s: float | None) -> Pace:
-    """Choose arrivals that the desks can nearly handle, but cause no more than half the wished changes."""
+    """Choose arrivals that the desks can nearly handle, with at most half of the requested changes."""
     desks = len(center.directory.agents) * AT_DESK
     natural = OCCUPANCY * 0.7 * desks / (TALK_S + RING_S + AFTER_S)
     if events_per_s is not None:
@@ -45,9 +44,9 @@ def pace_for(center: ContactCenter, events_per_s: float | None) -> Pace:
 
 
 class Life:
-    """The fate of contacts and the whims of desks.
+    """Plans the future of contacts, and the changes of desks.
 
-    Invariant: everything planned stands in the centre's life agenda, so that a pause holds it.
+    Invariant: all plans are in the centre's life agenda, so that a pause stops them.
     """
 
     def __init__(self, center: ContactCenter, rng: random.Random, pace: Pace) -> None:
@@ -58,7 +57,7 @@ class Life:
         center.fate = self
 
     def begin(self) -> None:
-        """Open the desks and let contacts come."""
+        """Open the desks and start the arrivals."""
         center = self._center
         for agent in center.directory.agents.values():
             if self._rng.random() < AT_DESK and not agent.retired:
@@ -69,7 +68,7 @@ class Life:
         self._plan(self._exp(10 / self._pace.contacts_per_s), self._direct_call)
 
     def stir(self, wished: int) -> None:
-        """Turn desks until about *wished* elements have changed since the last reading."""
+        """Change desks until about *wished* elements have changed since the last reading."""
         center = self._center
         agents = list(center.directory.agents.values())
         tries = 2 * len(agents)
@@ -82,7 +81,7 @@ class Life:
     # ---- contacts ----
 
     def waits(self, contact: Contact) -> None:
-        """Plan when the contact gives up and when it flows over."""
+        """Plan when the contact hangs up and when it overflows."""
         queue_key = contact.queue_key
         if contact.driven or queue_key is None:
             return
@@ -109,7 +108,7 @@ class Life:
         self._later(contact, 1 + self._exp(RING_S), "Ringing", lambda: self._center.answer(contact))
 
     def answered(self, contact: Contact) -> None:
-        """Plan the talk: perhaps a hold or a consultation in it, and its end."""
+        """Plan the talk: perhaps a hold or a consultation, and the end."""
         talk_s = 10 + self._exp(TALK_S)
         whim = self._rng.random()
         if whim < 0.2:
@@ -143,7 +142,7 @@ class Life:
         return self._center.directory.queues.get(target) if isinstance(target, int) else None
 
     def _later(self, contact: Contact, delay_s: float, expected: str, then: Callable[[], None]) -> None:
-        """Plan *then* for a contact that still is at its agent, in the expected state."""
+        """Plan *then* for a contact, if it is still at its agent in the expected state."""
         if contact.driven:
             return
         agent_key = contact.agent_key
@@ -186,7 +185,7 @@ class Life:
     def _ask(self, agent: Agent, target: TargetState, reason_key: int | None) -> None:
         try:
             self._center.ask(agent, target, reason_key, "AfterContact", "Self")
-        except Refused:  # a desk that cannot does not insist
+        except Refused:  # a refused request is not repeated
             return
 
     def _stay_s(self, agent: Agent) -> float:

@@ -1,8 +1,7 @@
 """Links of the simulated server: their queries, and the order of messages on each.
 
-The server without its sockets.
-
-Everything here happens at once, without waiting: between deciding and sending nothing can come.
+It has no sockets. Everything here happens synchronously, so that no event comes between a decision and its
+messages.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ from gateway.simulator.settings import KEEP_ALIVE_S, SimulatorSettings
 
 @dataclass(slots=True)
 class Line:
-    """What the server remembers of one user's links."""
+    """Records of one user's links."""
 
     user_name: str
     token: int | None = None
-    """The highest so far; None when none was seen (or none is needed)."""
+    """The highest token so far; None when there was none (or none is needed)."""
     holder: str | None = None
     present: list[str] = field(default_factory=list)
-    """Links that are open and not replaced: at most one, or something is wrong."""
+    """Number of links that are open and not replaced: more than one is an error."""
     most_at_once: int = 0
     opens: int = 0
     replacements: int = 0
@@ -42,8 +41,8 @@ class Line:
 class Links:
     """The fence of all users' links.
 
-    Invariant: the highest token of a user only grows while a session of theirs lives, and at most one
-    of their links is present.
+    Invariant: the highest token of a user only grows while one of their sessions lives, and at most one of
+    their links is present.
     """
 
     def __init__(self, *, fencing: bool = True) -> None:
@@ -53,7 +52,7 @@ class Links:
     def admit(
         self, user_key: int, user_name: str, link_id: str, token: int | None, holder: str | None, now_ms: int
     ) -> str | None:
-        """Let *link_id* be the user's link from now on; returns the link that it replaces.
+        """Make *link_id* the user's link from now on; return the link that it replaces.
 
         Raises:
             Refused: ``BadRequest`` without token or holder, ``LinkStale`` with the highest token.
@@ -95,26 +94,26 @@ class Links:
         return self.present(user_key) == link_id
 
     def closed(self, user_key: int, link_id: str, now_ms: int) -> None:
-        """The link is gone. A replaced one was gone before."""
+        """Record that the link is gone; a replaced one was counted before."""
         line = self._lines.get(user_key)
         if line is not None and link_id in line.present:
             line.present.remove(link_id)
             line.closed_ms = now_ms
 
     def forget_token(self, user_key: int) -> None:
-        """The user's last session is over, and with it their highest token. What was counted stays."""
+        """Remove the user's highest token after their last session. The counts stay."""
         line = self._lines.get(user_key)
         if line is not None:
             line.token = line.holder = line.closed_ms = None
 
     def restart(self) -> None:
-        """Forget every link and token. What was counted stays."""
+        """Remove every link and token. The counts stay."""
         for line in self._lines.values():
             line.token = line.holder = line.closed_ms = None
             line.present.clear()
 
     def counts(self) -> dict[str, Line]:
-        """Return what was seen, by user name."""
+        """Return the counts, by user name."""
         return {line.user_name: line for line in self._lines.values()}
 
     def _fence(self, line: Line, token: int | None, holder: str | None) -> None:
@@ -131,7 +130,7 @@ QUERIES_MOST = 64
 """Queries of one link."""
 
 ONLY_ALL: Final = frozenset({Kind.CONFIGURATION.value, ADMINISTRATION})
-"""Event types that are listened to as a whole."""
+"""Event types that are sent as a whole."""
 
 
 @dataclass(slots=True)
@@ -142,13 +141,13 @@ class Query:
     kind: Kind | None
     keys: frozenset[int] | None
     visible: frozenset[int] = frozenset()
-    """What has been sent on the link is the set."""
+    """The set that was sent on the link."""
 
 
 class Subscriptions:
-    """What one link is attached and listens to.
+    """Sessions and queries of one link.
 
-    Invariant: no key outside the union of the attached sessions' scopes is ever in an event.
+    Invariant: an event has no key outside the union of the attached sessions' scopes.
     """
 
     def __init__(self) -> None:
@@ -162,7 +161,7 @@ class Subscriptions:
         self._last_query = 0
 
     def attach(self, session: Session, own: int | None) -> int:
-        """Attach a session and return its alias; the scope follows with :meth:`rescope`."""
+        """Attach a session and return its alias; :meth:`rescope` updates the scope."""
         self._last_alias += 1
         self.sessions[self._last_alias] = session
         self.own = own
@@ -218,7 +217,7 @@ class Subscriptions:
         return reading.frame(query.query_id, query.kind, query.visible, self.own, complete=True)
 
     def changed(self, publication: Publication, changes: Changes) -> list[bytes]:
-        """Return the partial events about what changed."""
+        """Return the partial events of the changes."""
         kinds = set(changes)
         return [
             frame
@@ -236,9 +235,9 @@ class Subscriptions:
         return scope
 
     def rescope(self, reading: Reading) -> list[bytes]:
-        """Take over the union as it is now; returns a complete event for each query whose set changed.
+        """Use the present union of scopes; return a complete event for each query whose set changed.
 
-        While no session is attached nothing may be seen: the sets are emptied without an event.
+        Without an attached session nothing may be seen: the sets are emptied without an event.
         """
         self.scope = self.union()
         frames: list[bytes] = []
@@ -270,7 +269,7 @@ class Subscriptions:
 
 
 def of_kind(scope: Scope, kind: Kind) -> frozenset[int]:
-    """Return the keys that events of *kind* may carry."""
+    """Return the keys of *scope* for events of *kind*."""
     match kind:
         case Kind.USER | Kind.USER_CUMULATIVE:
             return scope.users
@@ -290,7 +289,7 @@ def _configured(users: frozenset[int], queues: frozenset[int], groups: frozenset
 
 
 def scope_json(scope: Scope) -> Json:
-    """Return a scope as the link carries it."""
+    """Return a scope in the form of the link."""
     return {
         "Users": sorted(scope.users),
         "Queues": sorted(scope.queues),
@@ -300,7 +299,7 @@ def scope_json(scope: Scope) -> Json:
 
 
 def attached_json(session: Session, alias: int, own: int | None) -> Json:
-    """Return what ``AttachSession`` answers."""
+    """Return the answer to ``AttachSession``."""
     answer: Json = {
         "Session": alias,
         "ID": session.public_id,
@@ -314,13 +313,13 @@ def attached_json(session: Session, alias: int, own: int | None) -> Json:
 
 
 class Outlet(Protocol):
-    """The way out to one peer. Never blocks; what is slow is its own business."""
+    """The sender to one peer. It never blocks."""
 
     def send(self, frames: bytes) -> None:
         """Send whole frames, in order."""
 
     def close(self, code: int) -> None:
-        """Say good-bye after what was sent."""
+        """Send a close frame after everything sent before."""
 
     def abort(self) -> None:
         """Cut the line."""
@@ -344,16 +343,16 @@ class Link:
         self.late: list[bytes] = []
 
     def send(self, *frames: bytes) -> None:
-        """Send frames in order; before the link is open there is nothing to send."""
+        """Send frames in order; none before the link is open."""
         if frames and self.outlet is not None:
             self.outlet.send(frames[0] if len(frames) == 1 else b"".join(frames))
 
 
 SESSIONS_EVERY_MS = 250
-"""How often it is looked which sessions are due."""
+"""Interval in which due sessions are checked."""
 REMOVED: Final = b'"Removed":['
 LINGER_MS = 5000
-"""So long does a link stay after its last session: a take-over may follow."""
+"""How long a link stays after its last session: a take-over may follow."""
 NORMAL, REPLACED = 1000, 4409
 
 HELD_BACK: Final[dict[str, tuple[Kind, ...]]] = {
@@ -364,10 +363,10 @@ HELD_BACK: Final[dict[str, tuple[Kind, ...]]] = {
 
 
 class Switchboard:
-    """All present links, and what is sent on them.
+    """All present links, and the messages on them.
 
-    Invariants: events that carry a request's effect are sent before its response; one reading goes to
-    all links with the same time and the same bytes; a replaced link is sent nothing but its replacement.
+    Invariants: events with a request's effect are sent before its response. One reading goes to all links
+    with the same time and the same bytes. A replaced link is sent nothing but its replacement.
     """
 
     def __init__(
@@ -398,7 +397,7 @@ class Switchboard:
     # ---- a link's life ----
 
     def admit(self, session: Session, token: int | None, holder: str | None) -> Link:
-        """Let a new link be the user's; the old one is replaced in the same breath.
+        """Make a new link the user's, and replace the old one in the same turn.
 
         Raises:
             Refused: ``BadRequest``, ``LinkStale``.
@@ -414,7 +413,7 @@ class Switchboard:
         return link
 
     def opened(self, link: Link, outlet: Outlet) -> None:
-        """The socket stands: greet, unless the link was replaced meanwhile."""
+        """Send the first message on an open socket, unless the link was replaced since."""
         link.outlet = outlet
         if link.replaced_by is not None:
             self._say_replaced(link, link.replaced_by)
@@ -439,13 +438,13 @@ class Switchboard:
         link.send(message(greeting), *(message(each) for each in self.center.functions.messages()))
 
     def closed(self, link: Link) -> None:
-        """The socket is gone: its sessions are absent and on no link."""
+        """Record that the socket is gone: its sessions are absent and on no link."""
         self.open_links.pop(link.link_id, None)
         self.links.closed(link.account.key, link.link_id, self.center.now_ms)
         self._detach_all(link)
 
     def restart(self) -> None:
-        """Forget all links, sessions and tokens. The caller cuts the sockets."""
+        """Remove all links, sessions and tokens. The caller cuts the sockets."""
         self.restarts += 1
         for link in list(self.open_links.values()):
             self.closed(link)
@@ -464,7 +463,7 @@ class Switchboard:
         return None if link_id is None else self.open_links.get(link_id)
 
     def outbid(self, user_key: int, token: int | None = None) -> int:
-        """Act as if another holder had opened a link with a higher token; returns that token."""
+        """Act as if another holder had opened a link with a higher token; return that token."""
         highest, old = self.links.outbid(user_key, token)
         if old is not None:
             self._replace(old, highest)
@@ -473,7 +472,7 @@ class Switchboard:
     # ---- sessions on links ----
 
     def attach(self, link: Link, session: Session) -> Json:
-        """Attach a session to its user's link; what that lets be seen precedes the answer.
+        """Attach a session to its user's link; newly visible objects are sent before the answer.
 
         Raises:
             Refused: ``Forbidden`` for another user's session.
@@ -486,7 +485,7 @@ class Switchboard:
         return self._attach(link, session)
 
     def detach(self, link: Link, alias: int) -> None:
-        """Take a session off the link without ending it."""
+        """Detach a session from the link without ending it."""
         session = link.subscriptions.sessions.pop(alias)
         self.sessions.detach(session)
         self._rescoped(link)
@@ -520,18 +519,18 @@ class Switchboard:
     # ---- events ----
 
     def reading(self) -> Reading:
-        """Return the values now; the last reading as long as it holds."""
+        """Return the present values; the last reading while it is valid."""
         if self._last_reading is None or not self._last_reading.holds():
             self._last_reading = Reading(self.center)
         return self._last_reading
 
     def publish(self) -> None:
-        """Send what changed since the last reading to all links that may see it."""
+        """Send the changes since the last reading to all links in whose scope they are."""
         changes, self.center.changes = self.center.changes, Changes()
         self._send(changes)
 
     def with_effects(self, act: Callable[[], Json]) -> Json:
-        """Let *act* change the centre, and send what it changed to all links before its answer is given.
+        """Run *act*, and send its changes to all links before its answer.
 
         It is a reading of its own, so no link gets the same change again with the next one.
         """
@@ -552,7 +551,7 @@ class Switchboard:
             link.send(frame)
 
     def turn(self, now_ms: int) -> None:
-        """Let time pass: the centre, sessions that are due, links that linger. Nothing is published."""
+        """Advance the time: the centre, due sessions, and lingering links. Nothing is published."""
         self.center.advance(now_ms)
         if now_ms - self._sessions_at_ms >= SESSIONS_EVERY_MS:
             self._sessions_at_ms = now_ms
@@ -648,7 +647,7 @@ class Switchboard:
         return told
 
     def _hold_back(self, changes: Changes) -> None:
-        """What a function that is down would send waits until it is up."""
+        """Remove and keep the changes of functions that are down, until they are up."""
         functions = self.center.functions
         for name, kinds in HELD_BACK.items():
             if functions.is_down(name):

@@ -1,7 +1,7 @@
 """Objects, counters and changes of a simulated contact centre. Data only.
 
-Data only; the rules are in :mod:`routing`, :mod:`contact_center` and the modules beside them.
-Instants are ms of the centre's clock. What never changes is frozen.
+The rules are in :mod:`routing`, :mod:`contact_center` and the modules beside them. Instants are ms of the
+centre's clock. Immutable data is frozen.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ CONTACT_STATES: Final[tuple[ContactState, ...]] = ("Pending", "Ringing", "Talkin
 
 @dataclass(frozen=True, slots=True)
 class Skill:
-    """What an agent may be able to do, and the bounds of level and preference."""
+    """An ability of agents, and the bounds of level and preference."""
 
     key: int
     name: str
@@ -51,7 +51,7 @@ class Skill:
 
 @dataclass(frozen=True, slots=True)
 class AgentSkill:
-    """How well one agent does it."""
+    """How well one agent has a skill."""
 
     level: int
     preference: int = 5
@@ -70,7 +70,7 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Aggregate:
-    """Several queues seen as one."""
+    """Several queues as one."""
 
     key: int
     name: str
@@ -79,7 +79,7 @@ class Aggregate:
 
 @dataclass(slots=True)
 class Contact:
-    """One customer. In a queue until *agent_key* is set."""
+    """One contact. In a queue until *agent_key* is set."""
 
     call_id: str
     media: Media
@@ -91,12 +91,12 @@ class Contact:
     answered_ms: int | None = None
     agent_key: int | None = None
     driven: bool = False
-    """A test holds its strings: nothing happens to it by itself."""
+    """A test controls it: it has no random events."""
 
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """What happened at a queue since *window_start_ms*."""
+    """Counts of a queue since *window_start_ms*."""
 
     window_start_ms: int
     received: int = 0
@@ -109,7 +109,7 @@ class Counters:
 
 @dataclass(frozen=True, slots=True)
 class UserCounters:
-    """What an agent did since *window_start_ms*."""
+    """Counts of an agent since *window_start_ms*."""
 
     window_start_ms: int
     handled: int = 0
@@ -166,7 +166,7 @@ class PostProcessing:
 
 @dataclass(frozen=True, slots=True)
 class AutoPostProcessing:
-    """Does post-processing follow each contact by itself, and for how long?"""
+    """Whether post-processing follows each contact, and for how long."""
 
     on: bool = False
     duration_s: int = 30
@@ -174,9 +174,9 @@ class AutoPostProcessing:
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """An agent who works at *number* by a RemoteAssistant session.
+    """An agent who works at *number* in a RemoteAssistant session.
 
-    *routed_until_ms* is set once the session has ended during a contact: the latest instant of the routing.
+    *routed_until_ms* is set once the session has ended during a contact: the latest end of the routing.
     """
 
     number: str
@@ -187,7 +187,7 @@ class Remote:
 
 @dataclass(slots=True)
 class Agent:
-    """A person who handles contacts, and everything that is true of them now.
+    """A person who handles contacts, and their present state.
 
     Invariant: logged off ⇒ no contacts, no post-processing, nothing pending, not remote.
     """
@@ -215,12 +215,13 @@ class Agent:
     last_contact: Contact | None = None
     last_contact_ms: int = 0
     unprocessed: Contact | None = None
-    """The last contact that they talked to and that is over, for which no post-processing has begun; None
-    once handling is empty."""
+    """The last finished contact that they talked to and whose post-processing has not begun; None once
+    handling is empty.
+    """
     auto: AutoPostProcessing = field(default_factory=AutoPostProcessing)
     remote: Remote | None = None
     retired: bool = False
-    """Once logged on remotely, an agent does not return to their desk by themselves."""
+    """After a remote log-on, an agent does not log on at the desk by a random event."""
 
     @property
     def name(self) -> str:
@@ -229,18 +230,18 @@ class Agent:
 
     @property
     def handling(self) -> bool:
-        """Is there any handling state? Post-processing is one."""
+        """Whether there is any handling state, post-processing included."""
         return bool(self.contacts) or self.post is not None
 
     @property
     def idle(self) -> bool:
-        """Return whether a contact may be given to them."""
+        """Whether a contact may be given to them."""
         return self.logged_on and self.state == "Available" and not self.handling and self.pending is None
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Which objects a session may see."""
+    """The objects that a session may see."""
 
     users: frozenset[int] = frozenset()
     queues: frozenset[int] = frozenset()
@@ -248,7 +249,7 @@ class Scope:
     aggregates: frozenset[int] = frozenset()
 
     def __or__(self, other: Scope) -> Scope:
-        """Unite, keeping the very sets where nothing is gained: equal scopes stay one object."""
+        """Return the union, with unchanged sets as the same objects: equal scopes stay one object."""
         return Scope(
             _union(self.users, other.users),
             _union(self.queues, other.queues),
@@ -272,7 +273,7 @@ SERVICE_LEVEL_FORMULA = "AnsweredWithinThreshold/(Answered+Abandoned)"
 
 
 def received(counters: Counters) -> Counters:
-    """Count a contact that came to the queue."""
+    """Count a contact that arrived at the queue."""
     return replace(counters, received=counters.received + 1)
 
 
@@ -288,7 +289,7 @@ def answered(counters: Counters, wait_ms: int, threshold_s: float) -> Counters:
 
 
 def abandoned(counters: Counters, wait_ms: int) -> Counters:
-    """Count a contact that gave up after *wait_ms*."""
+    """Count a contact that hung up after *wait_ms*."""
     return replace(
         counters,
         abandoned=counters.abandoned + 1,
@@ -302,13 +303,13 @@ def handled(counters: UserCounters, talk_ms: int) -> UserCounters:
 
 
 def service_level(within: int, answered_: int, abandoned_: int) -> float | None:
-    """Return per cent answered in time; None while there was nothing to answer."""
+    """Return the percentage answered in time; None without any to answer."""
     finished = answered_ + abandoned_
     return round(100 * within / finished, 1) if finished else None
 
 
 def abandoned_rate(counters: Counters) -> float | None:
-    """Return per cent of finished contacts that gave up; None while none is finished."""
+    """Return the percentage of finished contacts that hung up; None without a finished one."""
     finished = counters.answered + counters.abandoned
     return round(100 * counters.abandoned / finished, 1) if finished else None
 
@@ -342,9 +343,9 @@ Happening = Callable[[int], None]
 
 
 class Agenda:
-    """Happenings in the order of their instants, equal ones as they were planned.
+    """Events in the order of their instants; equal ones in the order of planning.
 
-    An outdated happening is not looked for: it finds out by itself that it has nothing to do.
+    An outdated event is not removed: when it happens, it does nothing.
     """
 
     def __init__(self) -> None:
@@ -352,26 +353,26 @@ class Agenda:
         self._order = itertools.count()
 
     def __len__(self) -> int:
-        """Count what is planned."""
+        """Return the number of planned events."""
         return len(self._heap)
 
     @property
     def next_ms(self) -> int | None:
-        """When the next happening is due."""
+        """When the next event is due."""
         return self._heap[0][0] if self._heap else None
 
     def plan(self, due_ms: int, happening: Happening) -> None:
-        """Let *happening* take place at *due_ms*."""
+        """Plan *happening* for *due_ms*."""
         heapq.heappush(self._heap, (due_ms, next(self._order), happening))
 
     def happen(self) -> int:
-        """Let the next one take place; returns its instant."""
+        """Let the next event happen; return its instant."""
         due_ms, _, happening = heapq.heappop(self._heap)
         happening(due_ms)
         return due_ms
 
     def shift(self, by_ms: int) -> None:
-        """Put everything off by the same time."""
+        """Delay all events by the same time."""
         self._heap = [(due_ms + by_ms, order, happening) for due_ms, order, happening in self._heap]
 
 
@@ -389,36 +390,36 @@ class Kind(enum.StrEnum):
 
 @dataclass(slots=True)
 class Changes:
-    """Keys by kind. *own* names users of whom only what they see of themselves changed.
+    """Keys by kind. *own*: users for whom only the fields of their own session changed.
 
-    Invariant: bounded by the number of objects; a key changed twice stands once.
+    Invariant: bounded by the number of objects; a key that changed twice is there once.
     """
 
     keys: dict[Kind, set[int]] = field(default_factory=lambda: {kind: set() for kind in Kind})
     own: set[int] = field(default_factory=set)
 
     def add(self, kind: Kind, keys: Iterable[int]) -> None:
-        """Note changed elements."""
+        """Add changed elements."""
         self.keys[kind].update(keys)
 
     def told(self, other: Changes) -> None:
-        """Forget what *other* notes: it has been read since."""
+        """Remove the changes in *other*, which were read since."""
         for kind, keys in other.keys.items():
             self.keys[kind] -= keys
         self.own -= other.own
 
     def __len__(self) -> int:
-        """Count the changed elements."""
+        """Return the number of changed elements."""
         return sum(map(len, self.keys.values())) + len(self.own)
 
     def __iter__(self) -> Iterator[Kind]:
-        """List the kinds with changes."""
+        """Return the kinds with changes."""
         return (kind for kind, keys in self.keys.items() if keys or (kind is Kind.USER and self.own))
 
 
 REMEMBERED_MS = 600_000
 REMEMBERED_MOST = 50_000
-"""First responses kept for repeated ``RequestKey``s; the oldest goes first."""
+"""First responses that are kept for repeated ``RequestKey``s; the oldest is removed first."""
 
 
 @dataclass(slots=True)
@@ -428,7 +429,7 @@ class FirstResponses:
     _kept: OrderedDict[tuple[str, str], tuple[int, Json]] = field(default_factory=OrderedDict)
 
     def get(self, at: tuple[str, str], now_ms: int) -> Json | None:
-        """Return what was answered first, if it is not too long ago."""
+        """Return the first response, if it is not too old."""
         while self._kept and now_ms - next(iter(self._kept.values()))[0] >= REMEMBERED_MS:
             self._kept.popitem(last=False)
         found = self._kept.get(at)
@@ -441,20 +442,20 @@ class FirstResponses:
             self._kept.popitem(last=False)
 
     def clear(self) -> None:
-        """Restart: nothing was ever answered."""
+        """Remove all responses."""
         self._kept.clear()
 
 
 @dataclass(slots=True)
 class About:
-    """Versions and features, as offered and as obeyed."""
+    """Versions and features, as offered and as enforced."""
 
     extensions_version: str = "V2R1"
     contact_center_version: str = "V8R2"
     features: set[str] = field(default_factory=lambda: set(ALL_FEATURES))
 
     def need(self, feature: str) -> None:
-        """Go on only with *feature*.
+        """Return only with *feature*.
 
         Raises:
             Refused: ``Unsupported``.
@@ -475,5 +476,5 @@ class About:
 
 
 def about_of(settings: SimulatorSettings) -> About:
-    """Return what the settings say."""
+    """Return the versions and features of the settings."""
     return About(settings.extensions_version, settings.contact_center_version, set(settings.features))

@@ -1,7 +1,7 @@
 """Rules of post-processing.
 
-It can be started during a contact (it follows then) or up to 60 s after one, be extended up to
-300 s after its beginning, be finished at any time, and follow each contact by itself.
+It can be started during a contact (then it follows) or up to 60 s after one, be extended up to 300 s after
+its beginning, be finished at any time, and follow each contact automatically.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from gateway.simulator.fields import Refused
 from gateway.simulator.model import Agent, AutoPostProcessing, PostProcessing, TargetState
 
 EXTENSION_MS = 30_000
-"""By so much is it extended when no end is asked for."""
+"""Extension when no end is requested."""
 
 
 def start(
@@ -43,7 +43,7 @@ def start(
 
 
 def extend(center: ContactCenter, agent: Agent, until_ms: int | None) -> routing.Verdict:
-    """Move the end further out.
+    """Move the end to a later time.
 
     Raises:
         Refused: ``NotPostProcessing``, ``LimitReached``.
@@ -76,7 +76,7 @@ def finish(
 
 
 def set_auto(center: ContactCenter, agent: Agent, duration_s: int | None, *, on: bool) -> routing.Verdict:
-    """Let post-processing follow each contact by itself, or not.
+    """Let post-processing follow each contact automatically, or not.
 
     Raises:
         Refused: ``ValueOutOfRange``.

@@ -16,7 +16,7 @@ from gateway.simulator.links import Link, Switchboard
 from gateway.simulator.model import TARGET_STATES, FirstResponses, Json
 
 KEPT = 200_000
-"""Keys that are remembered; the oldest goes first."""
+"""Stored keys; the oldest is removed first."""
 
 
 @dataclass(slots=True)
@@ -24,15 +24,15 @@ class SeenKeys:
     """Counts by user and ``RequestKey``; a request without one is not counted."""
 
     keys: int = 0
-    """Different ones."""
+    """Number of different keys."""
     again: int = 0
-    """How often one came that had come before."""
+    """How often a known key arrived."""
     twice: int = 0
-    """How often one was executed that had been executed before."""
+    """How often a known key was executed again."""
     _executed: OrderedDict[tuple[int, object], bool] = field(default_factory=OrderedDict)
 
     def came(self, user_key: int, body: Body) -> None:
-        """A request was read."""
+        """Record a received request."""
         if (key := body.get("RequestKey")) is None:
             return
         if (user_key, key) in self._executed:
@@ -44,7 +44,7 @@ class SeenKeys:
             self._executed.popitem(last=False)
 
     def executed(self, user_key: int, body: Body) -> None:
-        """It was executed: not refused, and not answered as it was the first time."""
+        """Record an execution: neither refused, nor answered from the first response."""
         if (key := body.get("RequestKey")) is None:
             return
         self.twice += self._executed.get((user_key, key), False)
@@ -52,10 +52,10 @@ class SeenKeys:
 
 
 class Requests:
-    """Executes requests, each at once and whole.
+    """Executes requests, each as a whole and at once.
 
-    Invariant: a request gets exactly one response, after the events of its effect; one that is read
-    on a replaced link gets none and has no effect.
+    Invariant: a request gets exactly one response, after the events of its effect; a request that is read on
+    a replaced link gets none and has no effect.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Requests:
         """Execute one request read on *link* and send its response.
 
         Raises:
-            Refused: ``BadRequest`` when it is no request at all; the link is to be closed.
+            Refused: ``BadRequest`` when it is no request; the link is to be closed.
         """
         if not self._board.is_present(link):
             return

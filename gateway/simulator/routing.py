@@ -26,11 +26,11 @@ When = Literal["Now", "AfterContact"]
 POST_PROCESSING_LIMIT_S = 300
 """The longest post-processing after one contact, extensions included."""
 POST_PROCESSING_GRACE_S = 60
-"""So long after a contact's end may post-processing still be started."""
+"""How long after a contact's end post-processing can still be started."""
 
 
 def log_on(agent: Agent, now_ms: int, remote: Remote | None = None) -> None:
-    """Log the agent on, unavailable; one who is logged on already starts again."""
+    """Log the agent on, unavailable; an agent who is logged on starts again."""
     agent.logged_on = True
     agent.state = "Unavailable"
     agent.reason_key = None
@@ -41,7 +41,7 @@ def log_on(agent: Agent, now_ms: int, remote: Remote | None = None) -> None:
 
 
 def log_off(agent: Agent) -> None:
-    """Log the agent off at once, whatever they handle; the routing to their number goes with it."""
+    """Log the agent off at once, during any contact; the routing to their number ends with it."""
     agent.logged_on = False
     agent.state = "Unavailable"
     agent.reason_key = None
@@ -62,7 +62,7 @@ def ask(
     by: By,
     by_name: str | None = None,
 ) -> Verdict:
-    """Ask for a routing state. On ``Unchanged`` nothing changed.
+    """Request a routing state. On ``Unchanged`` nothing changed.
 
     An omitted reason together with the present state means the present state as it is.
 
@@ -85,21 +85,21 @@ def ask(
 
 
 def is_present(agent: Agent, target: TargetState, reason_key: int | None) -> bool:
-    """Return whether *target* is where the agent already is."""
+    """Return whether *target* is the agent's present state."""
     return agent.logged_on and agent.state == target and reason_key in {None, agent.reason_key}
 
 
 def contact_begins(agent: Agent, contact: Contact, now_ms: int) -> None:
-    """Give the agent a contact; Talking is entered by contacts, never requested."""
+    """Give the agent a contact; only contacts cause Talking, requests never do."""
     contact.agent_key = agent.key
     contact.since_ms = now_ms
     agent.contacts.append(contact)
 
 
 def contact_ends(agent: Agent, contact: Contact, now_ms: int) -> None:
-    """Take a contact away; when it was the last one, what follows those that were talked to begins.
+    """Remove a contact; after the last one, the consequences for answered ones begin.
 
-    An agent whose session is over has no post-processing: their number must not be routed any longer.
+    An agent whose session is over has no post-processing: their number must no longer be routed.
     """
     agent.contacts.remove(contact)
     if contact.answered_ms is not None:
@@ -116,7 +116,7 @@ def contact_ends(agent: Agent, contact: Contact, now_ms: int) -> None:
 
 
 def post_processing_begins(agent: Agent, contact: Contact, now_ms: int, duration_s: float) -> None:
-    """Enter post-processing of *contact*; what is pending stays so."""
+    """Begin post-processing of *contact*; the pending state is kept."""
     limit_ms = now_ms + POST_PROCESSING_LIMIT_S * 1000
     agent.post_wanted_s = None
     agent.last_contact = agent.unprocessed = None
@@ -132,14 +132,14 @@ def post_processing_begins(agent: Agent, contact: Contact, now_ms: int, duration
 
 
 def post_processing_ends(agent: Agent, now_ms: int) -> None:
-    """Leave post-processing: to the pending or the previous state, unless a contact is there."""
+    """End post-processing: to the pending or the previous state, unless a contact is there."""
     agent.post = None
     if not agent.contacts:
         settle(agent, now_ms)
 
 
 def settle(agent: Agent, now_ms: int) -> None:
-    """Handling is empty: enter what is pending."""
+    """Enter the pending state, since handling is empty."""
     agent.post_wanted_s = None
     agent.unprocessed = None
     pending, agent.pending = agent.pending, None

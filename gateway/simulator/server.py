@@ -43,7 +43,7 @@ from gateway.simulator.web import (
 def truth(simulator: Simulator) -> Json:
     """Return every element as it would be sent, the directory, and the server's time.
 
-    ``Own`` holds, by user key, remote agents as they see themselves.
+    ``Own`` has, by user key, remote agents with the fields for their own session.
     """
     center = simulator.center
     scope = center.directory.everything()
@@ -61,7 +61,7 @@ def truth(simulator: Simulator) -> Json:
 
 
 def users(simulator: Simulator) -> Json:
-    """Return log-ons to try."""
+    """Return the log-ons."""
     return {
         "Users": [
             {
@@ -82,7 +82,7 @@ def users(simulator: Simulator) -> Json:
 
 
 def links(simulator: Simulator) -> Json:
-    """Return what was counted of links and requests, and the live sessions without their secrets."""
+    """Return the counts of links and requests, and the live sessions without their secrets."""
     keys = simulator.requests.keys
     return {
         "Links": {
@@ -184,7 +184,7 @@ class ControlDoor:
 
 
 def cause(faults: Faults, body: Body) -> Json:
-    """Bring about one fault.
+    """Cause one fault.
 
     Raises:
         Refused: ``BadRequest`` for an unknown fault or wrong fields, ``NotFound``.
@@ -240,14 +240,14 @@ def _texts(body: Body, name: str) -> set[str]:
 
 
 TURN_S = 0.05
-"""How often time is let pass; on-change readings are made as often."""
+"""Interval in which time is advanced; on-change readings are made as often."""
 
 
 class Simulator:
-    """A whole OSCC-E Server in this process: ``async with Simulator(settings) as sim``.
+    """A complete OSCC-E Server in this process: ``async with Simulator(settings) as sim``.
 
-    With a :class:`ManualClock` everything stands still until ``await sim.clock.advance(seconds)``.
-    Invariant: all tasks are over when the block is left.
+    With a :class:`ManualClock` nothing happens until ``await sim.clock.advance(seconds)``. Invariant: all
+    tasks are over when the block is left.
     """
 
     def __init__(self, settings: SimulatorSettings | None = None, clock: Clock | None = None) -> None:
@@ -275,7 +275,7 @@ class Simulator:
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        """Open the listeners and let time pass from now on."""
+        """Open the listeners, and advance time from now on."""
         settings = self.settings
         async with AsyncExitStack() as stack:
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
@@ -313,16 +313,16 @@ class Simulator:
         await self._stack.aclose()
 
     def pause(self) -> None:
-        """Let nothing happen by itself from now on, and send what has changed until now."""
+        """Stop random events, and send the changes until now."""
         self.center.pause()
         self.board.publish()
 
     def resume(self) -> None:
-        """Let life go on."""
+        """Continue random events."""
         self.center.resume()
 
     def turn(self) -> None:
-        """Let time pass until now, and read what changed when a reading is due."""
+        """Advance time until now, and read the changes when a reading is due."""
         self.board.turn(self.clock.now_ms())
         self.doors.turn()
         now_s = self.clock.transport_s()
@@ -335,7 +335,7 @@ class Simulator:
             self.board.publish()
 
     def _warm_up(self) -> None:
-        """Begin to live, and live through the past that the centre has when it opens."""
+        """Start random events, and simulate the centre's past."""
         self.life.begin()
         self.center.advance(self.clock.now_ms())
         self.center.changes = Changes()  # no link listens yet
@@ -368,7 +368,7 @@ def _application(routes: list[web.RouteDef], *middlewares: Middleware) -> web.Ap
 
 
 async def run(settings: SimulatorSettings) -> None:
-    """Be an OSCC-E Server until cancelled; says where it listens and who may log on."""
+    """Run as an OSCC-E Server until cancelled; print its addresses and the log-ons."""
     async with Simulator(settings) as simulator:
         sys.stdout.write(introduction(simulator))
         sys.stdout.flush()
@@ -376,7 +376,7 @@ async def run(settings: SimulatorSettings) -> None:
 
 
 def introduction(simulator: Simulator) -> str:
-    """Return what a person who starts it wants to know."""
+    """Return the introduction for the user who starts it."""
     settings = simulator.settings
     return (
         f"OSCC-E Server (simulated) at {simulator.url}\n"

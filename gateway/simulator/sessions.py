@@ -1,7 +1,7 @@
 """Accounts and sessions: start, keep-alive and end.
 
-A session is known by a secret and by a public id. An ended one is remembered for 24 h, so that
-a log-off can be repeated until it is confirmed.
+A session has a secret and a public id. An ended one is kept for 24 h, so that a log-off can be repeated until
+it is confirmed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ OWN_RIGHTS: Final = ("OwnRoutingState", "OwnPostProcessing")
 WRITE_RIGHTS: Final = ("SkillsWrite", "RoutingStateWrite", "RoutingParametersWrite")
 RIGHTS: Final = WRITE_RIGHTS + OWN_RIGHTS
 TEAM_LEADER_EVERY = 10
-"""Every tenth agent leads their team: a Dashboard log-on beside the Remote Assistant's."""
+"""Share of agents who lead their team: every tenth also has a Dashboard log-on."""
 
 
 @dataclass(slots=True)
@@ -39,11 +39,11 @@ class Account:
     applications: tuple[Application, ...]
     dashboard_rights: tuple[str, ...]
     scope: Scope
-    """Of the Dashboard."""
+    """For the Dashboard."""
     teams: tuple[int, ...] | None = None
-    """The groups from which the scope follows; None: everything."""
+    """The groups that determine the scope; None: everything."""
     scope_fixed: bool = False
-    """The scope was set by hand and follows from nothing."""
+    """Whether the scope was set by hand."""
     agent_key: int | None = None
     blocked: bool = False
     failures: int = 0
@@ -55,7 +55,7 @@ class Account:
         return f"{self.first_name} {self.last_name}"
 
     def as_json(self) -> Json:
-        """Return the user as a log-on shows them."""
+        """Return the user in the form of a log-on's answer."""
         return {
             "Key": self.key,
             "ID": self.user_name,
@@ -74,7 +74,7 @@ class Budget:
     at_ms: int | None = None
 
     def take(self, now_ms: int) -> bool:
-        """Take one; False when nothing is left."""
+        """Take one; False when none is left."""
         grown = self.per_s if self.at_ms is None else self.left + (now_ms - self.at_ms) / 1000 * self.per_s
         self.at_ms = now_ms
         self.left = min(max(1.0, self.per_s), grown)
@@ -98,7 +98,7 @@ class Accounts:
     _by_agent: dict[int, Account] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Fill the budget and find each agent's account."""
+        """Fill the budget and index the agents' accounts."""
         self.budget = Budget(self.settings.log_on_budget_per_s)
         self._by_agent = {a.agent_key: a for a in self.by_name.values() if a.agent_key is not None}
 
@@ -132,7 +132,7 @@ class Accounts:
         return self._by_agent.get(agent_key)
 
     def add(self, account: Account) -> None:
-        """Open one more account."""
+        """Add an account."""
         self.by_name[account.user_name] = account
         if account.agent_key is not None:
             self._by_agent[account.agent_key] = account
@@ -145,7 +145,7 @@ class Accounts:
 
 
 def open_accounts(settings: SimulatorSettings, directory: Directory) -> Accounts:
-    """Give ``supervisor1…N`` and ``agent1…N`` their accounts; supervisor1 sees everything."""
+    """Create the accounts ``supervisor1…N`` and ``agent1…N``; supervisor1 sees everything."""
     accounts = Accounts(settings, {})
     groups = sorted(directory.groups)
     for n in range(settings.users):
@@ -177,7 +177,7 @@ def agent_account(agent: Agent, directory: Directory, *, leads: bool = False) ->
 
 @dataclass(slots=True)
 class Scopes:
-    """Scopes of the directory as it is now; equal ones are one object, so that links share frames."""
+    """Scopes of the present directory; equal ones are one object, so that links share frames."""
 
     directory: Directory
     _known: dict[tuple[int, ...] | None, Scope] = field(default_factory=dict)
@@ -241,22 +241,22 @@ class Session:
     ever_attached: bool = False
     idle_ms: int = 0
     counted_ms: int = 0
-    """Idle time is counted up to here."""
+    """Time until which idle time has been counted."""
 
     @property
     def remote(self) -> bool:
-        """Is it a RemoteAssistant session?"""
+        """Whether it is a RemoteAssistant session."""
         return self.application == "RemoteAssistant"
 
     @property
     def watched(self) -> bool:
-        """Is it attached, with a device present?"""
+        """Whether it is attached, with a device present."""
         return self.link_id is not None and self.present
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A session that is over."""
+    """An ended session."""
 
     session: Session
     reason: EndReason
@@ -294,7 +294,7 @@ def normalise(number: str, settings: SimulatorSettings) -> str:
 
 REMEMBERED_MS = 24 * 3600 * 1000
 REMEMBERED_MOST = 100_000
-"""Ended sessions; the oldest is forgotten first."""
+"""Ended sessions; the oldest is removed first."""
 
 OnEnd = Callable[[Ended], None]
 
@@ -302,8 +302,8 @@ OnEnd = Callable[[Ended], None]
 class Sessions:
     """All sessions of the server.
 
-    Invariant: a user has at most one RemoteAssistant session, and their agent is remotely logged on
-    exactly while it lives (or, after its end during a contact, until the limit).
+    Invariant: a user has at most one RemoteAssistant session. Their agent is logged on remotely exactly while
+    it lives (or, after its end during a contact, until the limit).
     """
 
     def __init__(
@@ -327,11 +327,11 @@ class Sessions:
         center.on_logged_off = self._agent_logged_off
 
     def __iter__(self) -> Iterator[Session]:
-        """List the live sessions."""
+        """Return the live sessions."""
         return iter(list(self._live.values()))
 
     def of_user(self, user_key: int) -> tuple[Session, ...]:
-        """List the live sessions of one user."""
+        """Return the live sessions of one user."""
         return tuple(self._of_user.get(user_key, ()))
 
     def get(self, secret: str) -> Session:
@@ -350,11 +350,11 @@ class Sessions:
         return session.secret in self._live
 
     def last_end(self, user_key: int) -> Ended | None:
-        """Return which session of the user ended last, within the last 24 h."""
+        """Return the user's session that ended last, within the last 24 h."""
         return self._last_end.get(user_key)
 
     def routing_table(self) -> dict[str, str]:
-        """Return user name → number for each agent whose calls leave the house."""
+        """Return user name → number of each agent whose calls are routed outside."""
         agents = self._center.directory.agents.values()
         return {each.user_id: each.remote.number for each in agents if each.remote is not None}
 
@@ -364,7 +364,7 @@ class Sessions:
         """Open a session; a RemoteAssistant's agent is logged on with it, unavailable.
 
         Raises:
-            Refused: Each error of ``POST /oscce/v1/sessions``.
+            Refused: Any error of ``POST /oscce/v1/sessions``.
         """
         now_ms = self._center.now_ms
         functions = self._center.functions
@@ -385,7 +385,7 @@ class Sessions:
         return session
 
     def check_free(self, number: str, account: Account) -> None:
-        """Go on only when no other agent's calls go to *number*.
+        """Return only when no other agent's calls are routed to *number*.
 
         Raises:
             Refused: ``NumberInUse``.
@@ -400,30 +400,30 @@ class Sessions:
         return agent.remote.number if session.remote and agent is not None and agent.remote else None
 
     def agent_of(self, session: Session) -> Agent | None:
-        """Return the agent that the session's user is."""
+        """Return the agent of the session's user."""
         key = session.account.agent_key
         return None if key is None else self._center.directory.agents.get(key)
 
     # ---- life ----
 
     def keep_alive(self, session: Session) -> int:
-        """Give the session a whole life again; returns its new end."""
+        """Renew the session for its whole life; return its new end."""
         session.expires_ms = self._center.now_ms + self._settings.session_life_s * 1000
         return session.expires_ms
 
     def attach(self, session: Session, link_id: str, alias: int) -> None:
-        """The session is on a link now; absent until a device is said to be present."""
+        """Record that the session is on a link; it is absent until a device is reported as present."""
         self._count(session)
         session.link_id, session.alias, session.ever_attached = link_id, alias, True
         self.set_present(session, present=False)
 
     def detach(self, session: Session) -> None:
-        """The session is no longer on a link."""
+        """Record that the session is no longer on a link."""
         self.set_present(session, present=False)
         session.link_id, session.alias = None, 0
 
     def set_present(self, session: Session, *, present: bool) -> None:
-        """A device of the session is connected, or is not."""
+        """Record whether a device of the session is connected."""
         self._count(session)
         session.present = present
         if session.watched:
@@ -437,7 +437,7 @@ class Sessions:
                 self._center.set_remote(agent, told, seen_by_all=True)
 
     def advance(self) -> None:
-        """End what is due: expired, idle for too long, or never attached."""
+        """End due sessions: expired, idle for too long, or never attached."""
         now_ms = self._center.now_ms
         for session in list(self._live.values()):
             self._count(session)
@@ -483,7 +483,7 @@ class Sessions:
         return found
 
     def routing_of(self, ended: Ended) -> Json:
-        """Return what is still routed for an ended session, as it stands now."""
+        """Return what is still routed for an ended session, at this moment."""
         agent = self.agent_of(ended.session)
         if not ended.session.remote or ended.reason == "TakenOver":
             return {"Routing": "None"}
@@ -493,7 +493,7 @@ class Sessions:
         return {"Routing": "Removed"}
 
     def forget_all(self) -> None:
-        """Restart: no session was ever there; remote agents are logged off and their routing is removed."""
+        """Remove all sessions, as after a restart; remote agents are logged off and their routing ends."""
         for agent in self._center.directory.agents.values():
             if agent.remote is not None:
                 self._center.force_off(agent)

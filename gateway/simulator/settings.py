@@ -1,8 +1,8 @@
 """Settings of the simulated contact centre, its command-line options, and its clock.
 
-Two times: the centre's (``now_ms``), which may run fast or by hand, and the transport's
-(``transport_s``, ``sleep``), in which silence, intervals and freezes of links are measured.
-With a scaled clock only the centre's runs fast: a gateway lives in real seconds.
+There are two times: the centre's (``now_ms``), which may be scaled or manual, and the transport's
+(``transport_s``, ``sleep``), which measures silence, intervals and freezes of links. A scaled clock changes
+the centre's time only, since a gateway uses real seconds.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ ALL_FEATURES: Final = (
     "LinkFencing",
     "RequestKeys",
 )
-"""Everything that the page names."""
+"""All features of the page."""
 
 WARM_UP_MAX_S: Final = 86_400
 
 KEEP_ALIVE_S = 20
-"""As the link's first message says; a link silent for three times as long is dropped."""
+"""Keep-alive in the link's first message; a link that is silent for three times as long is dropped."""
 
 
 @dataclass(frozen=True, slots=True)
 class SimulatorSettings:
-    """Everything that can be chosen. The same seed and settings make the same centre."""
+    """All options. The same seed and settings make the same centre."""
 
     host: str = "127.0.0.1"
     port: int = 0
     """0: any free port."""
     control_port: int = 0
-    """The control door, on the loopback interface only."""
+    """The control listener, on the loopback interface only."""
     tls: bool = False
     """Self-signed."""
 
@@ -51,26 +51,26 @@ class SimulatorSettings:
     groups: int = 0
     """0: one for every 25 agents."""
     users: int = 10
-    """Dashboard users; the first sees everything, the others the teams of a slice."""
+    """Dashboard users; the first sees everything, the others a part of the teams."""
     all_see_everything: bool = False
-    """Every Dashboard user sees what supervisor1 sees."""
+    """Whether every Dashboard user sees what supervisor1 sees."""
     seed: int = 1
     password: str = "demo"  # noqa: S105 - a simulated account's
     locale_zone: str = "Europe/Berlin"
     """Its midnight resets the cumulative counters."""
 
     scale: float = 1.0
-    """How much faster than ours the centre's time runs."""
+    """Factor of the centre's time."""
     interval_s: float = 1.0
-    """How often realtime elements are read, in the transport's time."""
+    """Interval of readings of realtime elements, in the transport's time."""
     on_change: bool = False
-    """Read as soon as something changed (every 50 ms) instead."""
+    """Read after each change (every 50 ms) instead."""
     events_per_s: float | None = None
-    """Drive about so many element changes a second in the whole centre; None: as contacts come."""
+    """Element changes per second to cause in the whole centre; None: those of the contacts."""
     warm_up_s: float = 900.0
-    """So long the centre has lived when it opens; 0: all have just come, and no contact waits."""
+    """Simulated time before the start; 0: all agents have just come, and no contact waits."""
     start_paused: bool = False
-    """Once open, nothing happens by itself until resumed."""
+    """No random events after the start until resumed."""
 
     extensions_version: str = "V2R1"
     contact_center_version: str = "V8R2"
@@ -78,27 +78,27 @@ class SimulatorSettings:
 
     session_life_s: int = 8 * 3600
     idle_timeout_s: int = 900
-    """Of RemoteAssistant sessions, 1..3600."""
+    """For RemoteAssistant sessions, 1..3600."""
     dashboard_idle_timeout_s: int = 0
     """0: never."""
     attach_within_s: int = 120
     after_contact_limit_s: int = 600
-    """So long may a number stay routed after its session ended during a contact."""
+    """How long a number may stay routed after its session ended during a contact."""
     log_on_budget_per_s: float = 200.0
-    """Log-ons beyond it are refused with 503."""
+    """Further log-ons are refused with 503."""
     lock_out_tries: int = 5
     lock_out_s: int = 60
 
     country_code: str = "49"
-    """National numbers (0…) are numbers of this country."""
+    """Country of national numbers (0…)."""
     allowed_prefixes: tuple[str, ...] = ("+49", "+43", "+41", "+44", "+33", "+31", "+39", "+34", "+48", "+1")
     barred_prefixes: tuple[str, ...] = ("+49900", "+49137", "+49180", "+49118", "+1900", "+44909")
 
     link_buffer_bytes: int = 16 * 1024 * 1024
-    """A link that lets more than this wait is closed as too slow."""
+    """A link with more waiting bytes is closed as too slow."""
 
     def __post_init__(self) -> None:
-        """Refuse what no centre can be.
+        """Refuse impossible settings.
 
         Raises:
             ValueError: A number is out of its bounds.
@@ -114,7 +114,7 @@ class SimulatorSettings:
 
     @property
     def group_count(self) -> int:
-        """How many groups there are."""
+        """Number of groups."""
         return self.groups or max(1, self.agents // 25)
 
 
@@ -159,7 +159,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def settings_from(args: argparse.Namespace) -> SimulatorSettings:
-    """Return the settings that the parsed options mean.
+    """Return the settings of the parsed options.
 
     Raises:
         ValueError: They contradict each other.
@@ -185,7 +185,7 @@ class Clock(Protocol):
 
 
 class RealClock:
-    """The centre lives as fast as we do, or *scale* times as fast."""
+    """Real time, or *scale* times as fast."""
 
     def __init__(self, scale: float = 1.0) -> None:
         if scale <= 0:
@@ -208,9 +208,9 @@ class RealClock:
 
 
 class ManualClock:
-    """Time passes only by :meth:`advance`. Both times are one.
+    """Time advances only by :meth:`advance`. Both times are equal.
 
-    Invariant: watchers have seen every slice of time before :meth:`advance` returns.
+    Invariant: watchers were called for every slice of time before :meth:`advance` returns.
     """
 
     SLICE_MS = 250
@@ -239,7 +239,7 @@ class ManualClock:
         self._watchers.append(watcher)
 
     async def advance(self, seconds: float) -> None:
-        """Let *seconds* pass in slices of at most 250 ms, so that nothing due is skipped over."""
+        """Advance *seconds* in slices of at most 250 ms, so that no due event is skipped."""
         left_ms = round(seconds * 1000)
         while left_ms > 0:
             step_ms = min(left_ms, self.SLICE_MS)
@@ -249,7 +249,7 @@ class ManualClock:
                 self._moved.notify_all()
 
     def step(self, step_ms: int) -> None:
-        """Let one slice pass and call the watchers; sleepers sleep on until the next :meth:`advance`."""
+        """Advance one slice and call the watchers; sleepers wake at the next :meth:`advance`."""
         self._now_ms += step_ms
         for watcher in self._watchers:
             watcher()

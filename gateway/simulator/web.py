@@ -44,7 +44,7 @@ class WebDoor:
         self._faults = faults
 
     def routes(self) -> list[web.RouteDef]:
-        """List the routes but the link."""
+        """Return the routes but the link."""
         return [
             web.get("/oscce/v1/about", self._say_about),
             web.post("/oscce/v1/sessions", self._log_on),
@@ -55,12 +55,12 @@ class WebDoor:
         ]
 
     async def date(self, _request: web.BaseRequest, response: web.StreamResponse) -> None:
-        """Give an answer the server's time, not that of the machine it runs on."""
+        """Set the response's date to the server's time, not that of the machine."""
         response.headers[hdrs.DATE] = formatdate(self._board.center.wall_ms // 1000, usegmt=True)
 
     @property
     def troubles(self) -> Middleware:
-        """Hold requests up while the whole server is frozen or slow."""
+        """Return the middleware that delays requests while the server is frozen or slow."""
 
         @web.middleware
         async def hold_up(
@@ -148,7 +148,7 @@ class WebDoor:
 async def refusals(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """Turn a refusal into the page's error body."""
+    """Turn a refusal into the error body of the page."""
     try:
         return await handler(request)
     except Refused as refused:
@@ -188,8 +188,8 @@ INBOX_MOST = 1000
 class LinkDoor:
     """The link's route, and all open sockets.
 
-    Invariant: every line in :attr:`lines` has a reader; a line that was silent for three times
-    KeepAlive is cut at the next turn.
+    Invariant: every line in :attr:`lines` has a reader. A line that was silent for three times KeepAlive is
+    cut at the next turn.
     """
 
     def __init__(
@@ -234,7 +234,7 @@ class LinkDoor:
         return socket
 
     def turn(self) -> None:
-        """Let frozen lines thaw and cut silent ones."""
+        """Continue frozen lines and cut silent ones."""
         now_s = self._clock.transport_s()
         for line in list(self.lines.values()):
             if line.outlet.waiting:
@@ -286,7 +286,7 @@ class LinkDoor:
             line.outlet.abort()
 
     def _execute(self, line: Line, body: Body) -> None:
-        self._board.turn(self._clock.now_ms())  # deadlines are judged by the present, not by the last turn
+        self._board.turn(self._clock.now_ms())  # deadlines need the present time
         try:
             self._requests.received(line.link, body)
         except Refused:
@@ -318,7 +318,7 @@ _USAGE: Final = x509.KeyUsage(
     encipher_only=False,
     decipher_only=False,
 )
-"""Of a certificate that is its own authority, as Python 3.13 asks for (RFC 5280)."""
+"""For a certificate that is its own authority, as Python 3.13 demands (RFC 5280)."""
 
 
 def self_signed(host: str) -> tuple[bytes, bytes]:
