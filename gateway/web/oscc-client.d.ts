@@ -269,7 +269,7 @@ export type Site = Value & {
   /** Which functions of the OSCC-E Server work. */
   readonly functions?: Functions;
 };
-/** What a session may do, as OSCC-E granted it. */
+/** A right of a session, as OSCC-E granted it. */
 export type Right =
   | 'skills_write'
   | 'routing_state_write'
