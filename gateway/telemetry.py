@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import accumulate
 from typing import Final, Generic, TypeVar
 
@@ -110,14 +110,8 @@ class Spread:
 
     def observe(self, amount: float, times: int = 1) -> None:
         """Observe *amount* *times* times."""
-        observe_all([(self, amount)], times)
-
-
-def observe_all(amounts: Sequence[tuple[Spread, float]], times: int = 1) -> None:
-    """Observe an amount in each series, *times* times: one call for several series of every frame."""
-    for series, amount in amounts:
-        series.counts[bisect_left(series.bounds, amount)] += times
-        series.total += amount * times
+        self.counts[bisect_left(self.bounds, amount)] += times
+        self.total += amount * times
 
 
 class Spreads(Collector):

@@ -253,13 +253,9 @@ class BusMachine:
     @property
     def health(self) -> Literal["live", "degraded", "down"]:
         """Health that is shown to phones whose user another node owns."""
-        match self.state:
-            case BusState.LIVE:
-                return "live"
-            case BusState.DOWN:
-                return "down"
-            case BusState.DEGRADED | BusState.RECOVERING:
-                return "degraded"
+        if self.state is BusState.LIVE:
+            return "live"
+        return "down" if self.state is BusState.DOWN else "degraded"
 
     def is_healthy_for(self, now: float) -> float:
         """Return how long probes have returned in time without interruption, s; 0 when they do not."""

@@ -14,17 +14,16 @@ import enum
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, Protocol
 
 from gateway.core.element import ChangeSet, Element, WireForms
 from gateway.core.view import FACTS_PREFIX, ME_PREFIX, View
-from gateway.domain.model import Position
+from gateway.domain.model import Position, value
 from gateway.protocol import frames
 from gateway.protocol.codec import Codec
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Health:
     """How old a user's data may be. *as_of*: when it was read last, by the steady clock; None: never."""
 

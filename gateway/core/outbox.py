@@ -359,7 +359,8 @@ class Outbox(GroupMember):
 
     def waiting(self) -> str | None:
         """Return the handle of its session, when anything waits."""
-        return self.view.handle if self._control or self._ping or self._has_state() else None
+        is_any = self._dirty or self._control or self._ping or self._has_state()
+        return self.view.handle if is_any else None
 
     def ride(self, fanout_group: FanoutGroup) -> None:
         """Go on in *fanout_group*, which is where this is."""

@@ -33,7 +33,7 @@ from gateway.protocol.websocket import (
     Violation,
     WebSocketPing,
 )
-from gateway.telemetry import OTHER, Spread, Telemetry, observe_all
+from gateway.telemetry import OTHER, Telemetry
 
 CLOSE_S: Final = 1.0
 """Time for the peer to answer a close, and to read what was written before it."""
@@ -443,14 +443,13 @@ def record_update_latency(
     telemetry: Telemetry, ledger: Ledger, since: float, now: float, phones: int = 1
 ) -> None:
     """Record the latency and age of an update of *ledger*. *since*: see :attr:`Outbox.waits`."""
-    seen: list[tuple[Spread, float]] = []
+    under_way_s = ledger.under_way_s
     if since < math.inf:
         hops, seconds = telemetry.event_latency_seconds.series, now - since
-        seen = [(hops["edge"], seconds), (hops["total"], seconds + ledger.under_way_s)]
+        hops["edge"].observe(seconds, phones)
+        hops["total"].observe(seconds + under_way_s, phones)
     if ledger.came_at > -math.inf:
-        age_s = now - ledger.came_at + ledger.under_way_s
-        seen.append((telemetry.state_age_seconds.series[""], age_s))
-    observe_all(seen, phones)
+        telemetry.state_age_seconds.series[""].observe(now - ledger.came_at + under_way_s, phones)
 
 
 @dataclass(frozen=True, slots=True)

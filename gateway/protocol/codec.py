@@ -19,8 +19,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
-from itertools import compress
-from operator import attrgetter, ne
+from operator import attrgetter
 from typing import Any, Final, NamedTuple, NoReturn, Protocol, TypeVar, cast
 
 import msgpack  # type: ignore[import-untyped]  # ships no types
@@ -310,9 +309,11 @@ def plain_fields(value: object) -> Plain:
 def changed_fields(before: object, after: object) -> Plain:
     """Return the fields of *after* that differ from *before*, of the same type; cleared ones are None."""
     names, values, _ = _SHAPES[type(after)]
-    news = values(after)
-    changed = compress(zip(names, news, strict=True), map(ne, values(before), news))
-    return {name: new if type(new) in _SCALARS else plain(new) for name, new in changed}
+    changed: Plain = {}
+    for name, old, new in zip(names, values(before), values(after), strict=True):
+        if new is not old and new != old:
+            changed[name] = new if type(new) in _SCALARS else plain(new)
+    return changed
 
 
 def _left_out(field: dataclasses.Field[Any]) -> object:

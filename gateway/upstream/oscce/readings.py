@@ -188,14 +188,15 @@ class Readings:
 
 _EVENT: Final = re.compile(r'[ \t\r\n]*\{[ \t\r\n]*"Type"[ \t\r\n]*:[ \t\r\n]*"Event"').match
 _NUMBER: Final = b"(0|[1-9][0-9]{0,14})"
-_SINGLE: Final = re.compile(
-    (
-        rb'\{"Type":"Event","QueryID":~,"EventType":"'
-        rb'((?!(?:Group|Aggregate)C)(User|Queue|Group|Aggregate)(?:Realtime|Cumulative))",'
-        rb'"Time":~,(?:"Complete":false,)?"Elements":\[\{"\3Key":~(?=[,}])'
-    ).replace(b"~", _NUMBER)
-).match
+_BEGIN: Final = (
+    rb'\{"Type":"Event","QueryID":~,"EventType":"'
+    rb'((?!(?:Group|Aggregate)C)(User|Queue|Group|Aggregate)(?:Realtime|Cumulative))",'
+    rb'"Time":~,(?:"Complete":false,)?"Elements":\[\{"\3Key":~(?=[,}])'
+).replace(b"~", _NUMBER)
+_SINGLE: Final = re.compile(_BEGIN).match
 """How a reading begins, as most are written, of a query, a kind, a time and the key of its first element."""
+_PLAIN: Final = re.compile(_BEGIN + rb"[\0-|~\x7f]*\}\]\}").fullmatch
+"""The same, of a single element that holds no others, in ASCII: nearly all readings."""
 QUERY: Final = 1
 KIND: Final = 3
 TIME: Final = 4
@@ -264,9 +265,13 @@ class Unread:
             return len(texts)
         for kept, (start, stop) in enumerate(texts):
             text = data[start:stop]
-            if not (self._keep_single(text) or self._keep_event(text)):
+            if not self.keep(text):
                 return kept
         return len(texts)
+
+    def keep(self, text: bytes) -> bool:
+        """Keep *text* if it is an event that is written as most are; False: nothing is kept of it."""
+        return self._keep_single(text) or self._keep_event(text)
 
     def add(self, text: str) -> bool:
         """Keep *text* if it is a reading; False: it is something else, and nothing is kept of it."""
@@ -294,8 +299,8 @@ class Unread:
 
     def _keep_single(self, text: bytes) -> bool:
         """Keep *text* if it is a reading of a single element, in place of an older one of its key."""
-        head = _SINGLE(text)
-        if head is None or not _is_single(text, head):
+        head = _PLAIN(text) or _single_head(text)
+        if head is None:
             return False
         place: tuple[bytes, ...] = head.group(QUERY, KEY)
         kept, number = self._kept, next(self._numbers)
@@ -344,9 +349,12 @@ def text_of(kept: Kept) -> str:
 
 def head_of(text: str) -> re.Match[bytes] | None:
     """Return the head of a reading of a single element; None: it is none, or is not written as most are."""
-    written = text.encode()
-    head = _SINGLE(written)
-    return head if head is not None and _is_single(written, head) else None
+    return _single_head(text.encode())
+
+
+def _single_head(text: bytes) -> re.Match[bytes] | None:
+    head = _SINGLE(text)
+    return head if head is not None and _is_single(text, head) else None
 
 
 def _is_single(text: bytes, head: re.Match[bytes]) -> bool:

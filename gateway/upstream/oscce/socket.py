@@ -217,6 +217,19 @@ def _texts(data: bytes, text_bytes: int) -> list[tuple[int, int]]:
     return texts
 
 
+def _only_text(data: bytes, text_bytes: int) -> int:
+    """Return where the payload of *data* begins if it is one text of 126 bytes or more; 0: it is not.
+
+    Args:
+        data: As in :func:`_texts`.
+        text_bytes: The same.
+    """
+    size = len(data) - 4
+    if size < _LONG or size > text_bytes or data[0] != _WHOLE_TEXT or data[1] != _LONG:
+        return 0
+    return 4 if data[2] << 8 | data[3] == size else 0
+
+
 def _head_bytes(length: int) -> int:
     """Return how long the head of a frame is whose second byte is *length*."""
     if length & _MASKED:  # §5.1
@@ -412,9 +425,13 @@ class LinkSocket(asyncio.Protocol):
         if not frames.is_between:
             data = frames.joined(data)
         if frames.is_between and not self._has_closed:
-            texts = _texts(data, self._text_bytes)
-            kept = unread.take_in(data, texts)
-            at = texts[kept - 1][1] if kept else 0
+            begins_at = _only_text(data, self._text_bytes)
+            if begins_at and unread.keep(data[begins_at:]):  # nearly always
+                at = len(data)
+            else:
+                texts = _texts(data, self._text_bytes)
+                kept = unread.take_in(data, texts)
+                at = texts[kept - 1][1] if kept else 0
         if at < len(data):
             self._hear_all(frames.complete(data, at))
         if unread.chars and not self.is_due:
