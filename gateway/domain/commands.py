@@ -130,8 +130,6 @@ class AcknowledgeNotice:
     kind: Literal["notices.acknowledge"] = "notices.acknowledge"
 
 
-SetParameters = SetQueueParameters | SetGroupParameters
-PostProcess = StartPostProcessing | ExtendPostProcessing | FinishPostProcessing | SetAutoPostProcessing
 Command = (
     SetSkills
     | SetAgentRoutingState
