@@ -355,15 +355,16 @@ async function late() {
   const {serviceWorker: workers} = navigator;
   const found = await workers.register(policy.createScriptURL('sw.js'), {scope: './'}).catch(() => null);
   const ready = (worker) => {
-    if (version.waits || worker?.state !== 'installed' || !workers.controller) return;
+    // the first one replaces none; a browser may report its states late, after it has taken the page
+    const isFirst = !found?.active || found.active === worker;
+    if (version.waits || worker?.state !== 'installed' || isFirst) return;
     version.waits = true;
     if (version.banner) shown(version.banner, true);
     say(t('version.new'));
   };
   // one that an earlier page has fetched is found waiting
   ready(found?.waiting);
-  // the first one replaces none: a browser may report that it is installed after it has taken the page
-  const watch = (worker) => workers.controller && worker?.addEventListener('statechange', () => ready(worker));
+  const watch = (worker) => worker?.addEventListener('statechange', () => ready(worker));
   watch(found?.installing);
   found?.addEventListener('updatefound', () => watch(found.installing));
 }

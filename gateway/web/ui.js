@@ -178,7 +178,9 @@ for (const name of ['click', 'mousedown', 'keydown']) addEventListener(name, gua
 
 const REACHED = 'a[href], button, input, select, summary, [tabindex="0"]';
 const visible = (node) => node.isConnected && node.getClientRects().length > 0;
-const reached = (root) => [...root.querySelectorAll(REACHED)].filter(visible);
+// the picture of a row that leaves is inert: it takes no focus
+const takesFocus = (node) => visible(node) && !node.closest('[inert]');
+const reached = (root) => [...root.querySelectorAll(REACHED)].filter(takesFocus);
 /** The name of a control, by which it is found after it was made again. */
 const called = (node) => node.id || node.getAttribute('aria-label') || node.textContent;
 

@@ -250,6 +250,35 @@ async def settled(stage: Stage, page: Page) -> None:
     await page.wait_for_function("() => navigator.serviceWorker.controller")
 
 
+LATE_STATES = """(() => {
+  const worker = Object.assign(new EventTarget(), {state: 'installing'});
+  const found = Object.assign(new EventTarget(), {installing: worker, waiting: null, active: null});
+  const {serviceWorker: workers} = navigator;
+  let taken = null;
+  Object.defineProperty(workers, 'controller', {get: () => taken});
+  Object.assign(workers, {register: async () => found, getRegistration: async () => null});
+  window.takes = () => {
+    taken = worker;
+    workers.dispatchEvent(new Event('controllerchange'));
+    found.dispatchEvent(new Event('updatefound'));
+    Object.assign(found, {installing: null, waiting: worker});
+    worker.state = 'installed';
+    worker.dispatchEvent(new Event('statechange'));
+  };
+})()"""
+"""A browser that reports the states of the first worker after this has taken the page."""
+
+
+async def test_the_first_version_is_no_new_one_though_its_states_are_reported_late() -> None:
+    async with opened() as stage, stage.context() as context:
+        await context.add_init_script(LATE_STATES)
+        page = stage.watched(await context.new_page())
+        await stage.live(page, DASHBOARD, "supervisor1")
+        await page.wait_for_selector("link[rel=manifest]", state="attached")
+        await page.evaluate("takes()")
+        await expect(page.get_by_role("button", name="Load it")).to_be_hidden()
+
+
 async def test_a_new_version_is_offered_wherever_one_is_and_taken_by_all_tabs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
