@@ -159,8 +159,9 @@ def sent() -> Mapping[model.Kind, set[str]]:
         model.Kind.AGGREGATE: directory.aggregates,
     }
     post_processing.start(center, world.agent(), None, None)
-    for step in (lambda: None, lambda: center.end(contact)):
-        step()
+    for is_over in (False, True):
+        if is_over:
+            center.end(contact)
         for kind, keys in of_kind.items():
             found[kind] |= (render(center, kind, min(keys), own=True) or {}).keys()
     return found
