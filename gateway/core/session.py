@@ -500,18 +500,27 @@ _WRONG_TYPE: Final = 1003
 _NORMAL: Final = 1000
 
 
+UNREAD_S: Final = 1.0
+"""How much longer a phone has for its hello when the node has not read yet what it sent."""
+UNREAD_MAX_S: Final = 30.0
+"""How long a connection may wait for its hello at most, whatever lies unread."""
+
+
 class _Greeting:
     """What is known of a connection until it is served.
 
     Args:
-        by: Until when it must have said hello; monotonic seconds.
+        now: When it began; monotonic seconds.
+        hello_s: How long the phone has for its hello.
         jitter: In [0, 1): spreads the pings.
     """
 
-    __slots__ = ("by", "hello", "jitter")
+    __slots__ = ("by", "ends_at", "hello", "jitter")
 
-    def __init__(self, by: float, jitter: float) -> None:
-        self.by = by
+    def __init__(self, now: float, hello_s: float, jitter: float) -> None:
+        self.by = now + hello_s
+        """Until when the phone must have said hello."""
+        self.ends_at = now + max(hello_s, UNREAD_MAX_S)
         self.jitter = jitter
         self.hello: frames.Hello | None = None
 
@@ -547,7 +556,7 @@ class Session:
         self._limits = limits
         self._full_at = ANY_TIME
         self._record: Record | None = None
-        self._greeting: _Greeting | None = _Greeting(now + limits.hello_s, jitter)
+        self._greeting: _Greeting | None = _Greeting(now, limits.hello_s, jitter)
         self._bye: bytes | None = None
 
     # ---- inputs ----
@@ -607,9 +616,18 @@ class Session:
         """Queue a frame of the gateway's own: a notice or a renewed token."""
         return self._run(self.live.post(frame)) if self._is_live(self.live) else ()
 
+    def is_hello_late(self, now: float) -> bool:
+        """Return whether the phone has not said hello in time."""
+        return self.state is State.HELLO and self._greeting is not None and now >= self._greeting.by
+
+    def hello_unread(self, now: float) -> None:
+        """Record that the node has not read what the phone sent: the hello that seems late may be in it."""
+        if self._greeting is not None:
+            self._greeting.by = min(now + UNREAD_S, self._greeting.ends_at)
+
     def tick(self, now: float) -> Effects:
         """Record that time has passed."""
-        if self.state is State.HELLO and self._greeting is not None and now >= self._greeting.by:
+        if self.is_hello_late(now):
             return self._close(Close(CloseCode.HELLO_TIMEOUT, "no hello in time"))
         live = self.live
         effects = live.tick(now) if live is not None and self.state is State.LIVE else ()

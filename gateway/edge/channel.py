@@ -6,8 +6,10 @@ Sessions are unknown here. The handshake is in :mod:`gateway.edge.handshake`.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import math
 import os
+import termios
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -256,6 +258,12 @@ class Channel(asyncio.Protocol):
         """Bytes that the kernel has not taken. With TLS, asyncio does not count up to 64 KiB."""
         frames_bytes = sum(len(each.data) for each in self._frames or ())
         return frames_bytes + len(self._waiting or b"") + self._transport.get_write_buffer_size()
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether the peer sent something that the node has not read from the kernel yet."""
+        fd = self._transport.get_extra_info("socket").fileno()
+        return fd >= 0 and any(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))
 
     async def close(self, code: int, reason: str) -> None:
         """Close with *code*, unless the peer has closed. Bounded in time, whatever the peer does."""

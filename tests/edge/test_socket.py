@@ -74,6 +74,27 @@ async def test_without_a_hello_in_time_it_is_closed(gateway: Gateway) -> None:
     assert (gateway.admission.sockets, gateway.admission.unhelloed) == (0, 0)
 
 
+async def test_a_hello_that_lies_unread_is_not_late(gateway: Gateway) -> None:
+    phone = await gateway.connect()
+    await gateway.clock.settle()
+    (socket,) = gateway.parts.scheduler.sockets
+    await phone.say(frames.Hello(HELLO.client, gateway.token()))
+    socket.turn(gateway.clock.now() + 5.1)  # before the loop has read anything
+    await phone.hear_all("welcome")
+
+
+async def test_a_hello_may_lie_unread_for_a_bounded_time(gateway: Gateway) -> None:
+    phone = await gateway.connect()
+    await gateway.clock.settle()
+    (socket,) = gateway.parts.scheduler.sockets
+    await phone.say(frames.Hello(HELLO.client, gateway.token()))
+    socket.turn(gateway.clock.now() + 31)
+    socket.turn(gateway.clock.now() + 32)
+    bye, _ = await phone.end()
+    assert bye is not None
+    assert bye.code == 4110
+
+
 # ---- effects ----
 
 
