@@ -76,6 +76,7 @@ VALUES: Final[Mapping[str, tuple[str, ...]]] = {
             "links_opening",
             "endings",
             "messages",
+            "message_bytes",
             "bundled",
             "questions",
             "batches",

@@ -58,6 +58,8 @@ class MemoryBus:
             receive(envelope)
         return len(receivers)
 
+    waiting_bytes: Final = 0
+
     def watch(self, doubted: Callable[[], None]) -> None:
         """See :meth:`gateway.runtime.ports.Bus.watch`: nothing is ever lost here."""
 

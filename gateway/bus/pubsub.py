@@ -388,6 +388,11 @@ class RedisBus:
         self.published += 1
         return receivers
 
+    @property
+    def waiting_bytes(self) -> int:
+        """See :attr:`gateway.runtime.ports.Bus.waiting_bytes`."""
+        return sum(publisher.waiting_bytes for publisher in self.publishers)
+
     def watch(self, doubted: Callable[[], None]) -> None:
         """See :meth:`gateway.runtime.ports.Bus.watch`."""
         self.subscriber.watch(doubted)

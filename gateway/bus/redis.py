@@ -481,11 +481,16 @@ class RedisClient(CommandSender):
             self._queue_bytes += _size(commands)
             self._wake()
 
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of the commands without a reply."""
+        return self._queue_bytes + (0 if self._pipeline is None else self._pipeline.pending_bytes)
+
     def _has_too_much(self, commands: list[PendingCommand]) -> bool:
         """Return whether there are too many waiting commands, or bytes, to add *commands*."""
         pipeline, limits = self._pipeline, self._limits
         waiting = len(self._queue) + (0 if pipeline is None else pipeline.pending)
-        waiting_bytes = self._queue_bytes + (0 if pipeline is None else pipeline.pending_bytes)
+        waiting_bytes = self.waiting_bytes
         is_large = waiting_bytes > 0 and waiting_bytes + _size(commands) > limits.waiting_max_bytes
         return waiting + len(commands) > limits.waiting_max or is_large
 

@@ -379,7 +379,7 @@ class RequestRates:
         Raises:
             GatewayError: ``rate_limited``.
         """
-        await self._clock.sleep(0)
+        await self._clock.sleep(0)  # from Python 3.12 on aiohttp starts pipelined requests in one turn
         if (request.method, request.path) not in _HAS_ITS_OWN:
             await self._wait_turn(request)
         return await handler(request)

@@ -159,7 +159,9 @@ ASKS_MAX: Final = 200
 QUESTIONS_MAX: Final = 1_000
 """Requests to one node without an answer; a caller that waits longer repeats its request."""
 UNDER_WAY_MAX: Final = 20_000
-"""Messages that wait for the bus, which bounds their bytes. Further ones are dropped, and requested again."""
+UNDER_WAY_BYTES_MAX: Final = 32 * 1024 * 1024
+"""Messages that wait for the bus, and their bytes. Further ones are dropped, and requested again. The bus
+itself refuses requests and answers only beyond twice as many bytes."""
 _SUBSCRIBE_AGAIN_S: Final = 1.0
 _TURN_S: Final = 0.001
 
@@ -235,6 +237,7 @@ class Exchange:
         """Number of entries held in memory, by kind."""
         return {
             "messages": self.under_way,
+            "message_bytes": self._bus.waiting_bytes,
             "bundled": len(self.bundles),
             "questions": len(self._waiting),
             "batches": sum(map(len, self._put.values())),
@@ -305,7 +308,7 @@ class Exchange:
 
     def send(self, channel: Channel, envelope: Envelope) -> None:
         """Send it without a guarantee: a node that misses it detects the gap."""
-        if self.under_way < UNDER_WAY_MAX:
+        if self.under_way < UNDER_WAY_MAX and self._bus.waiting_bytes < UNDER_WAY_BYTES_MAX:
             spawn(self._tasks, self._send(channel, envelope))
 
     async def _send(self, channel: Channel, envelope: Envelope) -> None:

@@ -81,6 +81,11 @@ class Bus(Protocol):
         """
         ...
 
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of the encoded messages that have not left yet, or have no answer."""
+        ...
+
     def watch(self, doubted: Callable[[], None]) -> None:
         """Call *doubted* whenever messages may have been lost unnoticed, for example after a reconnect."""
         ...

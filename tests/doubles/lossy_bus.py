@@ -237,6 +237,8 @@ class LossyBus:
         trouble, node = self._trouble, self._node
         return await trouble.ask(node, lambda: trouble.publish(node, channel, envelope))
 
+    waiting_bytes = 0
+
     def watch(self, doubted: Callable[[], None]) -> None:
         """Tell of what may be lost."""
         self.watchers.append(doubted)

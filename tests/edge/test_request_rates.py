@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -137,6 +139,28 @@ def test_what_is_remembered_is_bounded_and_who_owes_nothing_goes_first() -> None
         paces.wait_s(key, 1.5, 1)
     assert len(paces) == 3
     assert paces.wait_s(1, 1.5, 1) >= 0
+
+
+async def test_a_request_gives_way_before_it_is_served(gateway_with: Open) -> None:
+    """From Python 3.12 on aiohttp starts each of many pipelined requests at once, in one turn of the loop."""
+    gateway = await gateway_with(SETTINGS)
+    (limit,) = (
+        each for each in gateway.client.app.middlewares if getattr(each, "__name__", "") == "limit_rate"
+    )
+    served: list[web.Request] = []
+
+    async def serve(request: web.Request) -> web.Response:
+        served.append(request)
+        return web.Response()
+
+    async def ask() -> None:
+        await limit(make_mocked_request("POST", "/v1/sessions"), serve)
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(ask())
+        await asyncio.sleep(0)
+        assert served == []
+    assert len(served) == 1
 
 
 async def test_of_one_connection_one_request_is_served_in_a_turn(gateway_with: Open) -> None:

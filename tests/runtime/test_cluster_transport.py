@@ -32,6 +32,7 @@ from gateway.protocol.envelopes import (
 )
 from gateway.runtime.cluster import (
     ASKS_MAX,
+    UNDER_WAY_BYTES_MAX,
     UNDER_WAY_MAX,
     UPDATES_MAX,
     Bundles,
@@ -171,13 +172,18 @@ async def test_a_fault_over_one_message_keeps_no_other_from_being_heard(
         assert line == "message_failed"
 
 
-async def test_beyond_so_much_under_way_what_is_sent_is_lost() -> None:
+async def test_beyond_so_much_under_way_what_is_sent_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     async with pair() as at:
         at.exchange.under_way = UNDER_WAY_MAX
         at.exchange.send(Inbox(THERE), Leaving(HERE))
         await at.clock.settle()
         assert at.inbox == []
         at.exchange.under_way = UNDER_WAY_MAX - 1
+        monkeypatch.setattr(LossyBus, "waiting_bytes", UNDER_WAY_BYTES_MAX)
+        at.exchange.send(Inbox(THERE), Leaving(HERE))
+        await at.clock.settle()
+        assert (at.inbox, at.exchange.sizes["message_bytes"]) == ([], UNDER_WAY_BYTES_MAX)
+        monkeypatch.setattr(LossyBus, "waiting_bytes", UNDER_WAY_BYTES_MAX - 1)
         at.exchange.send(Inbox(THERE), Leaving(HERE))
         await at.clock.settle()
         assert at.inbox == [Leaving(HERE)]

@@ -59,6 +59,8 @@ class SlowBus:
 
     async def unsubscribe(self, channel: Channel) -> None: ...
 
+    waiting_bytes = 0
+
     def watch(self, doubted: Callable[[], None]) -> None: ...
 
     async def publish(self, channel: Channel, envelope: Envelope) -> int:

@@ -193,6 +193,8 @@ class Door:
         sent_at = self._loop.time()
         return await self._ask(lambda server: server.publish(channel, envelope, sent_at))
 
+    waiting_bytes = 0
+
     def watch(self, doubted: Callable[[], None]) -> None:
         """See :meth:`gateway.runtime.ports.Bus.watch`."""
         self._doubted = doubted
