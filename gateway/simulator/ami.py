@@ -23,6 +23,7 @@ AMI: Final = "13.0.0"
 PERSIST_S: Final = 1.0
 """Interval in which AstDB is written: a kill loses later changes."""
 LINE_BYTES: Final = 1_024
+HEARD: Final = 1_000
 
 _RIGHTS: Final[dict[str, tuple[str, ...]]] = {
     "Challenge": (),
@@ -160,6 +161,7 @@ class Session:
         """Serve one action; return whether the session continues."""
         name, number = fields.get("Action", ""), fields.get("ActionID", "")
         self._asterisk.heard.append(fields)
+        del self._asterisk.heard[:-HEARD]
         if name == "Login":
             return await self._log_in(fields, number)
         if name == "Challenge":
@@ -258,7 +260,7 @@ class FakeAsterisk:
         self.queues: dict[str, Queue] = {}
         self.db: dict[str, dict[str, str]] = {}
         self.heard: list[dict[str, str]] = []
-        """Every action that came, as it came."""
+        """The last :data:`HEARD` actions, as they came."""
         self.sessions: set[Session] = set()
         self.thawed = asyncio.Event()
         self.thawed.set()
@@ -283,7 +285,10 @@ class FakeAsterisk:
         self._now = now
         self._server: asyncio.Server | None = None
         self._unique = 0
-        self._history: list[tuple[float, tuple[dict[str, dict[str, str]], dict[str, Queue]]]] = []
+        self._written: tuple[dict[str, dict[str, str]], dict[str, Queue]] = ({}, {})
+        """AstDB and queues as they are on the disk."""
+        self._changed_at: float | None = None
+        """When the first change came that is not there."""
 
     # ---- life ----
 
@@ -297,9 +302,9 @@ class FakeAsterisk:
         if not kill:
             for session in list(self.sessions):
                 session.event("Shutdown", [("Shutdown", "Cleanly"), ("Restart", "False")], "system")
-            self._keep()
-        else:
-            self._recall(self._now() - PERSIST_S)
+        elif self._changed_at is not None and self._now() - self._changed_at < PERSIST_S:
+            self.db, self.queues = copy.deepcopy(self._written)
+        self._write()
         for queue in self.queues.values():
             queue.callers.clear()
             queue.completed = queue.abandoned = queue.within = queue.hold = 0
@@ -332,21 +337,23 @@ class FakeAsterisk:
         finally:
             self.sessions.discard(session)
 
-    def _keep(self) -> None:
-        self._history.append((self._now(), copy.deepcopy((self.db, self.queues))))
-        del self._history[:-200]
+    def _write(self) -> None:
+        self._written, self._changed_at = copy.deepcopy((self.db, self.queues)), None
 
-    def _recall(self, before: float) -> None:
-        kept = [state for at, state in self._history if at <= before]
-        if kept:
-            self.db, self.queues = copy.deepcopy(kept[-1])
+    def _change(self) -> None:
+        """Record that something is about to change; what changed a second ago is on the disk by now."""
+        now = self._now()
+        if self._changed_at is not None and now - self._changed_at >= PERSIST_S:
+            self._write()
+        if self._changed_at is None:
+            self._changed_at = now
 
     # ---- script ----
 
     def add_queue(self, name: str, *, strategy: str = "rrmemory", length: int = 0) -> Queue:
         """Add a queue."""
         queue = self.queues[name] = Queue(name, strategy, length)
-        self._keep()
+        self._write()
         return queue
 
     def add_static(self, queue: str, interface: str, name: str, *, penalty: int = 0, state: str = "") -> None:
@@ -354,17 +361,17 @@ class FakeAsterisk:
         member = Membership(interface, name, dynamic=False, penalty=penalty, log_in=int(self._now()))
         member.state_interface = state or interface
         self.queues[queue].members[interface] = member
-        self._keep()
+        self._write()
 
     def remove_static(self, queue: str, interface: str) -> None:
         """Remove a member from queues.conf, silently."""
         self.queues[queue].members.pop(interface, None)
-        self._keep()
+        self._write()
 
     def remove_queue(self, name: str) -> None:
         """Remove a queue from queues.conf, silently."""
         del self.queues[name]
-        self._keep()
+        self._write()
 
     def reload_at_console(self) -> None:
         """Reload queues.conf at the console: accounts with ``read=system`` receive an event."""
@@ -491,11 +498,11 @@ class FakeAsterisk:
                 self._reset(fields.get("Queue"))
                 session.ok(number, "Queue stats reset successfully")
             case _ if name.startswith("DB"):
+                self._change()
                 self._act_on_db(session, name, number, fields)
-                self._keep()
             case _ if name.startswith("Queue"):
+                self._change()
                 self._act_on_members(session, name, number, fields)
-                self._keep()
             case _:
                 self._act_on_core(session, name, number, fields)
 
@@ -684,12 +691,9 @@ class FakeAsterisk:
         ]
 
     def _row(self, member: Membership) -> Headers:
-        return [
-            ("Name", member.name),
-            ("Location", member.interface),
-            ("StateInterface", member.state_interface or member.interface),
-            *self._values(member, ring_in_use=False),
-        ]
+        who = [("Name", member.name), ("Location", member.interface)]
+        state = ("StateInterface", member.state_interface or member.interface)
+        return [*who, state, *self._values(member, ring_in_use=False)]
 
     def _values(self, member: Membership, *, ring_in_use: bool) -> Headers:
         return [
@@ -746,14 +750,9 @@ class FakeAsterisk:
             session.event(kind, headers)
 
     def _tell_member(self, kind: str, queue: Queue, member: Membership) -> None:
-        headers = [
-            ("Queue", queue.name),
-            ("MemberName", member.name),
-            ("Interface", member.interface),
-            ("StateInterface", member.state_interface or member.interface),
-            *self._values(member, ring_in_use=True),
-        ]
-        self._tell(kind, headers)
+        who = [("Queue", queue.name), ("MemberName", member.name), ("Interface", member.interface)]
+        state = ("StateInterface", member.state_interface or member.interface)
+        self._tell(kind, [*who, state, *self._values(member, ring_in_use=True)])
 
     def _channel(self, queue: Queue, unique: str, number: str) -> Headers:
         return [

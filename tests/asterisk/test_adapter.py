@@ -497,16 +497,24 @@ async def keep_alive_unknown(server: AsteriskServer, number: int) -> ErrorCode |
     return None
 
 
-async def test_many_unknown_secrets_at_a_time_cause_two_readings_at_most() -> None:
+async def test_a_log_on_and_a_secret_that_is_not_known_read_no_list_of_sessions() -> None:
     async with asyncio.timeout(30), two() as (here, there):
-        session = await here.boss()
-        await there.server.accounts.read()
+        session = await here.assistant()
         here.fake.heard.clear()
-        async with asyncio.TaskGroup() as tasks:
-            asked = [tasks.create_task(keep_alive_unknown(there.server, number)) for number in range(20)]
-        assert [one.result() for one in asked] == [ErrorCode.SESSION_ENDED] * 20
-        assert 1 <= readings(here) <= 2
+        await there.boss()
+        assert await keep_alive_unknown(there.server, 1) is ErrorCode.SESSION_ENDED
         assert await there.server.keep_alive(session.secret) > here.clock.wall_ms()
+        assert readings(here) == 0
+        assert sum(one["Action"] == "DBGet" for one in here.fake.heard) <= 4
+
+
+async def test_two_dashboards_of_one_device_end_with_one() -> None:
+    async with asyncio.timeout(30), two() as (here, there):
+        first, second = await here.boss(), await there.boss()
+        await here.server.accounts.read()
+        assert [one.session for one in await here.server.sessions(second.secret)] == [second.session]
+        with pytest.raises(GatewayError):
+            await here.server.keep_alive(first.secret)
 
 
 async def test_a_session_that_was_opened_while_others_are_looked_for_is_found() -> None:

@@ -84,7 +84,7 @@ PLACES: Final[dict[str, str]] = {
             runtime/cluster.py Bundles._sources;
             upstream/asterisk/ami.py AmiConnection._pending;
             upstream/asterisk/link.py AsteriskLink._inbox _pending by_kind next_queries queries;
-            upstream/asterisk/monitor.py Publisher._agents _due _planned _names _own;
+            upstream/asterisk/monitor.py Publisher._agents _due _groups _names _own _planned;
             upstream/asterisk/state.py Pass._callers _members _names;
             upstream/asterisk/state.py Queues._passes changed_interfaces changed_queues contacts memberships;
             upstream/asterisk/state.py Queues.queues refresh settling unknown;
@@ -138,7 +138,7 @@ PLACES: Final[dict[str, str]] = {
         "remembered_ids": """
             core/view.py wanted_by; core/view.py _listens_to; core/view.py _in_order;
             core/view.py _same; core/view.py _sight;
-            upstream/asterisk/people.py number_of;
+            upstream/asterisk/people.py number_of; upstream/asterisk/people.py _skill;
             domain/model.py handle_of; edge/credentials.py _user; runtime/user_state.py _same
         """,
         "number_changes": """

@@ -47,7 +47,8 @@ from gateway.app.status import check_bus
 from gateway.domain.errors import GatewayError
 from gateway.runtime.event_loop import SystemClock
 from gateway.runtime.ports import Clock
-from gateway.upstream.asterisk.monitor import EVERYTHING, is_recent
+from gateway.upstream.asterisk.ami import is_recent
+from gateway.upstream.asterisk.monitor import EVERYTHING
 from gateway.upstream.asterisk.people import PeopleError, PeopleFile, Person, hash_password, read_people
 from gateway.upstream.asterisk.server import AsteriskServer
 from gateway.upstream.oscce.client import Deadlines, OsccServer

@@ -20,7 +20,7 @@ from gateway.domain.errors import EndReason, ErrorCode, GatewayError, MappedErro
 from gateway.domain.model import Application, Right, SessionId, SessionSecret, User, UserId
 from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
 from gateway.runtime.ports import Clock
-from gateway.upstream.asterisk.ami import LostError, Message, is_success
+from gateway.upstream.asterisk.ami import LostError, Message, is_success, unavailable
 from gateway.upstream.asterisk.link import (
     NUMBERS,
     OF_PERSON,
@@ -34,7 +34,7 @@ from gateway.upstream.asterisk.link import (
     parse,
     refusal,
 )
-from gateway.upstream.asterisk.monitor import Monitor, unavailable
+from gateway.upstream.asterisk.monitor import Monitor
 from gateway.upstream.asterisk.people import NOBODY, AgentFacts, Person, agent_number, fits, remote_interface
 
 _LOG: Final = structlog.get_logger("gateway.asterisk")
@@ -107,8 +107,6 @@ class AsteriskAccounts:
         self._until_s: dict[str, int] = {}
         self._left_over: frozenset[str] = frozenset()
         """Logins whose telephone is in a queue without a session of theirs, as the last sweep found."""
-        self._readings = self._last_reading = 0
-        """How many readings of AstDB have begun, and the number of the last one that succeeded."""
         self._present: dict[str, DevicePresence] = {}
         """By the session's key: Remote Assistants on links of this node."""
 
@@ -122,7 +120,8 @@ class AsteriskAccounts:
         number = self._number(credentials)
         async with self._changing:
             with _ANSWERED:
-                await self._read()
+                if number is not None:
+                    await self._see_assistant(person.login)
                 await self._make_room(person, credentials, number)
                 return await self._open(person, credentials, number)
 
@@ -297,12 +296,11 @@ class AsteriskAccounts:
         Raises:
             GatewayError: ``session_ended``, ``upstream_unavailable``.
         """
-        if self.sessions.get(key_of_secret(secret), self._clock.wall_ms()) is None:
-            before = self._readings
+        key = key_of_secret(secret)
+        if self.sessions.get(key, self._clock.wall_ms()) is None and self._is_kept:
             async with self._changing:
-                if self._last_reading <= before:  # otherwise one began and ended during this call
-                    with _ANSWERED:
-                        await self._read()
+                with _ANSWERED:
+                    await self._find(key)
         return self.session(secret)
 
     async def log_off(self, secret: SessionSecret) -> LoggedOff:
@@ -515,7 +513,6 @@ class AsteriskAccounts:
         """Read them while *_changing* is held, so that nothing written in between counts as missing."""
         if not self._is_kept:
             return
-        self._readings += 1
         fresh = {key: one for key, text in (await self._tree(SESSIONS)).items() if (one := parse(key, text))}
         numbers, until = await self._tree(NUMBERS), await self._tree(UNTIL)
         self._numbers = {login: text for login, text in numbers.items() if _NUMBER.fullmatch(text)}
@@ -528,13 +525,36 @@ class AsteriskAccounts:
         for person in self._monitor.view.people.by_number.values():
             if self.sessions.assistant_of(person.login) or agent_number(person) in self._monitor.view.facts:
                 self._show(person)
-        self._last_reading = self._readings
+
+    async def _see_assistant(self, login: str) -> None:
+        """Read a person's Remote Assistant at other nodes: without a number in AstDB there is none."""
+        if self.sessions.assistant_of(login) is not None or await self._get(NUMBERS, login) is not None:
+            await self._read()
+
+    async def _find(self, key: str) -> None:
+        """Read one session, which another node may have opened or prolonged."""
+        session = parse(key, await self._get(SESSIONS, key) or "")
+        if session is None:
+            return
+        self.sessions.put(session)
+        if session.is_assistant:
+            until = await self._get(UNTIL, session.login) or ""
+            if until.isdecimal():
+                self._until_s[session.login] = int(until) + self._monitor.view.offset_ms // 1000
+            await self._see_number(session.login)
 
     async def _end_doubles(self) -> None:
-        """End all but the newest Remote Assistant of a person: two nodes may have opened one each."""
+        """End all but the newest Remote Assistant of a person: two nodes may have opened one each.
+
+        The same holds for the Dashboards of one device.
+        """
+        newest: dict[tuple[str, Application, str], AsteriskSession] = {}
+        for session in sorted(self.sessions, key=lambda one: (one.since_ms, one.key)):
+            device = "" if session.is_assistant else session.device.id
+            newest[session.login, session.application, device] = session
+        kept = {session.key for session in newest.values()}
         for session in self.sessions:
-            newest = self.sessions.assistant_of(session.login)
-            if session.is_assistant and newest is not None and newest.key != session.key:
+            if session.key not in kept:
                 await self._delete(SESSIONS, session.key)
                 self.sessions.drop(session.key)
                 self._present.pop(session.key, None)
@@ -548,17 +568,26 @@ class AsteriskAccounts:
         """
         if not session.is_assistant:
             return
-        rows: list[Message] = []
         async with self._changing:
             with _ANSWERED:
-                await self._monitor.action("DBGet", {"Family": NUMBERS, "Key": session.login}, rows.append)
-        number = rows[0].get("Val", "") if rows else ""
-        if _NUMBER.fullmatch(number) is not None and self._numbers.get(session.login) != number:
-            self._numbers[session.login] = number
-            person = self._monitor.view.people.by_login.get(session.login)
-            if person is not None:
-                self._show(person)
-                self._monitor.publisher.publish_agents((agent_number(person),), self._clock.wall_ms())
+                await self._see_number(session.login)
+
+    async def _see_number(self, login: str) -> None:
+        number = await self._get(NUMBERS, login) or ""
+        person = self._monitor.view.people.by_login.get(login)
+        if _NUMBER.fullmatch(number) is None or person is None:
+            return
+        if self._numbers.get(login) != number or agent_number(person) not in self._monitor.view.facts:
+            self._numbers[login] = number
+            self._show(person)
+            self._monitor.publisher.publish_agents((agent_number(person),), self._clock.wall_ms())
+
+    async def _get(self, family: str, key: str) -> str | None:
+        """Return one value of AstDB; None where there is none."""
+        rows: list[Message] = []
+        answer = await self._monitor.action("DBGet", {"Family": family, "Key": key}, rows.append)
+        _refuse_unread(answer)
+        return rows[0].get("Val", "") if rows else None
 
     async def _tree(self, family: str) -> dict[str, str]:
         found: dict[str, str] = {}
@@ -567,9 +596,7 @@ class AsteriskAccounts:
             found[row.get("Key", "").rpartition("/")[2]] = row.get("Val", "")
 
         answer = await self._monitor.action("DBGetTree", {"Family": family}, take)
-        # an empty family is an error in AMI; any other error does not show the content
-        if not is_success(answer) and "not found" not in answer.get("Message", ""):
-            raise refusal(answer)
+        _refuse_unread(answer)
         return found
 
     async def _put(self, family: str, key: str, value: str) -> None:
@@ -583,6 +610,12 @@ class AsteriskAccounts:
 
     def _asterisk_s(self, gateway_s: int) -> int:
         return gateway_s - self._monitor.view.offset_ms // 1000
+
+
+def _refuse_unread(answer: Message) -> None:
+    """Raise when AstDB was not read; AMI calls an empty family and a missing key errors, too."""
+    if not is_success(answer) and "not found" not in answer.get("Message", ""):
+        raise refusal(answer)
 
 
 def _refuse_denied(answer: Message) -> None:

@@ -34,7 +34,7 @@ Message = Mapping[str, str]
 """Name → value, the last one of a repeated name. The greeting is ``{"Greeting": version}``."""
 
 _END: Final = b"\r\n\r\n"
-_DROPPED: Final = (b"CallerID", b"ConnectedLine", b"Dest", b"Linked", b"Language", b"AccountCode")
+_DROPPED: Final = ("CallerID", "ConnectedLine", "Dest", "Linked", "Language", "AccountCode")
 """Headers about callers and channels: never shown, so dropped while parsing."""
 
 
@@ -87,13 +87,11 @@ class Framer:
             self.left_out += 1
             return None
         message: dict[str, str] = {}
-        for line in raw.split(b"\r\n"):
-            if line.startswith(_DROPPED):
-                continue
-            name, colon, value = line.partition(b":")
-            if colon:
-                # Asterisk cuts a reason at 79 bytes, possibly within a character
-                message[name.decode("ascii", "replace")] = value.decode("utf-8", "replace").strip()
+        # Asterisk cuts a reason at 79 bytes, possibly within a character
+        for line in raw.decode("utf-8", "replace").split("\r\n"):
+            name, colon, value = line.partition(":")
+            if colon and not name.startswith(_DROPPED):
+                message[name] = value.strip()
         return message
 
 
@@ -128,11 +126,10 @@ def render(action: str, number: int, fields: Mapping[str, str]) -> bytes:
 
 def whole(message: Message, name: str, default: int = 0) -> int:
     """Return a header as a whole number; *default* when it is missing or invalid."""
-    value = message.get(name, "")
-    digits = value.removeprefix("-")
-    if not digits.isascii() or not digits.isdecimal() or len(digits) > 15:
+    value = message.get(name)
+    if value is None or not value.isascii() or len(value) > 15:
         return default
-    return int(value)
+    return int(value) if value.removeprefix("-").isdecimal() else default
 
 
 def decimal(message: Message, name: str) -> float | None:
@@ -244,7 +241,8 @@ class AmiConnection:
                 for message in self.framer.feed(data):
                     self._take(message)
                 self._chunk()
-                await self._clock.sleep(0)
+                if len(data) == READ_BYTES:  # more may lie there; else the next read waits
+                    await self._clock.sleep(0)
         except AmiError:
             reason = "protocol"
         except OSError as error:
@@ -403,3 +401,21 @@ def failure(error: OSError) -> str:
             return "name_unknown"
         case _:
             return "unreachable"
+
+
+AMI_LEAST: Final = 5
+"""The AMI major version of Asterisk 16: older ones lack fields, which are shown as unknown."""
+
+
+def is_recent(ami_version: str) -> bool:
+    """Return whether an AMI version has all the fields that are needed."""
+    major = ami_version.partition(".")[0]
+    return major.isascii() and major.isdecimal() and int(major[:9]) >= AMI_LEAST
+
+
+def unavailable(reason: str) -> GatewayError:
+    """Return the error while Asterisk is away. *reason*: a token."""
+    message = "The contact centre is not reached."
+    error = GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, message, retry_after_s=2.0)
+    error.__cause__ = LostError(reason)
+    return error

@@ -198,6 +198,10 @@ class Server(Protocol):
         """Remove a closed link."""
         ...
 
+    def asks_otherwise(self) -> None:
+        """Record that the queries or the scope of a link changed."""
+        ...
+
 
 class LinkedSession:
     """A session on a link."""
@@ -350,16 +354,25 @@ class AsteriskLink:
 
     def push(self, event: LinkEvent) -> None:
         """Give *event* to the receiver; too many waiting events end the link."""
+        if isinstance(event, Reading):
+            self.push_all((), (event,))
+        else:
+            self.push_all((event,), ())
+
+    def push_all(self, events: Sequence[LinkEvent], readings: Sequence[Reading]) -> None:
+        """Give *events* and then *readings* to the receiver; see :meth:`push`."""
         if self._is_closed:
             return
-        if self._hear is not None and not self._inbox and isinstance(event, Reading):
-            self._hear((event,))
+        if self._hear is not None and not events and not self._inbox:
+            if readings:
+                self._hear(readings)
             return
-        if len(self._inbox) >= EVENTS:
-            self._inbox.clear()
-            self.end()
-            return
-        self._put(event)
+        for event in (*events, *readings):
+            if len(self._inbox) >= EVENTS:
+                self._inbox.clear()
+                self.end()
+                return
+            self._put(event)
 
     def replaced(self, token: int) -> None:
         """Report that another link has replaced this one, and end."""
@@ -385,6 +398,7 @@ class AsteriskLink:
             queues = frozenset[int]().union(*(scope.queues for scope in scopes))
             self.scope = Scope(agents, queues)
         self.own_agents = own_agents
+        self._server.asks_otherwise()
 
     def note_queries(self) -> None:
         """Record that the queries have changed."""
@@ -395,6 +409,7 @@ class AsteriskLink:
         self.by_kind = found
         self.asked = tuple(sorted(self.queries))
         self.asks_alone = any(listen.numbers is not None for listen in self.queries.values())
+        self._server.asks_otherwise()
 
     def _put(self, one: LinkEvent | Callable[[], None]) -> None:
         if not self._is_closed:

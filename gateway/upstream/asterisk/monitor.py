@@ -26,7 +26,6 @@ from gateway.domain.upstream import (
     CatalogueChanged,
     FunctionChanged,
     FunctionName,
-    LinkEvent,
     ObjectChanged,
     Part,
     Reading,
@@ -42,8 +41,10 @@ from gateway.upstream.asterisk.ami import (
     Message,
     connect,
     decimal,
+    is_recent,
     is_success,
     log_in,
+    unavailable,
 )
 from gateway.upstream.asterisk.link import AsteriskLink, LinkedSession, Step, missed_reasons, refusal
 from gateway.upstream.asterisk.people import (
@@ -84,6 +85,7 @@ _OFFERED: Final[tuple[FunctionName, ...]] = ("realtime", "historical", "routing"
 
 KeyT = TypeVar("KeyT", int, str)
 Changes = dict[tuple[Kind, Source], dict[int, Part | None]]
+Delivery = tuple[list[ObjectChanged], list[Reading]]
 
 
 class Publisher:
@@ -97,6 +99,8 @@ class Publisher:
     def __init__(self, queues: Queues, view: AsteriskView) -> None:
         self.links: dict[int, AsteriskLink] = {}
         """By the key of the user: each has one link at most."""
+        self._groups: list[list[AsteriskLink]] | None = None
+        """The links with equal queries and scopes; None after a change."""
         self._queues = queues
         self._view = view
         self._is_up = False
@@ -151,17 +155,13 @@ class Publisher:
     def publish_agents(self, agents: Iterable[int], now_ms: int) -> None:
         """Send links the changes of these agents and their queues, before all others."""
         self._collect(now_ms)
-        wanted = list(agents)
-        names = {one.queue for agent in wanted for one in self._view.memberships(agent)}
+        wanted = dict.fromkeys(agents)
+        names = dict.fromkeys(one.queue for agent in wanted for one in self._view.memberships(agent))
         others, rest = self._agents, self._names
-        self._agents = dict.fromkeys(wanted)
-        self._names = dict.fromkeys(names)
+        self._agents, self._names = dict(wanted), dict(names)
         self.publish(now_ms, len(wanted), len(names))
-        for agent in wanted:
-            others.pop(agent, None)
-        for name in names:
-            rest.pop(name, None)
-        self._agents, self._names = others | self._agents, rest | self._names
+        self._agents = dict.fromkeys(one for one in others if one not in wanted) | self._agents
+        self._names = dict.fromkeys(one for one in rest if one not in names) | self._names
 
     def due(self, now_ms: int) -> None:
         """Mark agents whose post-processing is over, and their queues."""
@@ -202,9 +202,7 @@ class Publisher:
                 self._note_own(number, part)
 
     def _note_own(self, number: int, part: Part | None) -> None:
-        if part is None:
-            self._own.pop(number, None)
-        elif self._view.facts.get(number) is not None:
+        if part is not None and self._view.facts.get(number) is not None:
             self._own[number] = self._view.own_part(part)
         else:
             self._own.pop(number, None)
@@ -223,39 +221,63 @@ class Publisher:
 
     def _deliver(self, changes: Changes, now_ms: int) -> None:
         """Send each link the *changes* in its scope; links with equal queries and scopes share the events."""
-        made: dict[tuple[Scope, tuple[int, ...]], list[LinkEvent]] = {}
-        agents = changes.get((Kind.AGENT, Source.REALTIME), {}).keys()
-        for link in list(self.links.values()):
-            if link.asks_alone or not agents.isdisjoint(link.own_agents):
-                events = self._events(link, changes, now_ms)
-            else:
-                asked = link.scope, link.asked
-                events = made.get(asked) or made.setdefault(asked, self._events(link, changes, now_ms))
-            for event in events:
-                link.push(event)
+        agents, queues = (
+            frozenset[int]().union(*(parts for (kind, _), parts in changes.items() if kind is one))
+            for one in (Kind.AGENT, Kind.QUEUE)
+        )
+        realtime = changes.get((Kind.AGENT, Source.REALTIME), ())
+        own = [link for agent in realtime if (link := self.links.get(agent)) is not None and link.own_agents]
+        for group in self._grouped():
+            scope = group[0].scope
+            if scope.agents.isdisjoint(agents) and scope.queues.isdisjoint(queues):
+                continue
+            events, readings = self._events(group[0], changes, now_ms, frozenset())
+            for link in group:
+                if own and link in own:
+                    link.push_all(*self._events(link, changes, now_ms, link.own_agents))
+                else:
+                    link.push_all(events, readings)
 
-    def _events(self, link: AsteriskLink, changes: Changes, now_ms: int) -> list[LinkEvent]:
-        events: list[LinkEvent] = []
+    def regroup(self) -> None:
+        """Group the links again: one was opened, closed, or has other queries or another scope."""
+        self._groups = None
+
+    def _grouped(self) -> list[list[AsteriskLink]]:
+        if self._groups is None:
+            found: dict[tuple[Scope, tuple[int, ...], int], list[AsteriskLink]] = {}
+            for link in self.links.values():
+                alone = id(link) if link.asks_alone else 0
+                found.setdefault((link.scope, link.asked, alone), []).append(link)
+            self._groups = list(found.values())
+        return self._groups
+
+    def _events(self, link: AsteriskLink, changes: Changes, now_ms: int, own: frozenset[int]) -> Delivery:
+        """Return the *changes* for a link: objects of the directory, then readings.
+
+        *own*: the agents whose parts are those that only their own link carries.
+        """
+        objects: list[ObjectChanged] = []
+        readings: list[Reading] = []
         for (kind, source), parts in changes.items():
             seen = parts.keys() & link.scope.of(kind)
             if not seen:
                 continue
             if source is Source.DIRECTORY:
                 if (None, source) in link.by_kind:
-                    events += [ObjectChanged(kind, number, parts[number]) for number in sorted(seen)]
+                    objects += [ObjectChanged(kind, number, parts[number]) for number in sorted(seen)]
                 continue
             listened = None if source is Source.CONFIGURATION else kind
             for query in link.by_kind.get((listened, source), ()):
                 numbers = link.queries[query].numbers
                 wanted = seen if numbers is None else seen & numbers
                 there = tuple(
-                    self._for(link, part) for number in sorted(wanted) if (part := parts[number]) is not None
+                    self._for(own, part) for number in sorted(wanted) if (part := parts[number]) is not None
                 )
                 # the directory removes a resource that is gone; an agent may have only logged off
                 removed = tuple(sorted(number for number in wanted if parts[number] is None))
                 if there or (removed and source is Source.REALTIME):
-                    events.append(Reading(query, listened, source, now_ms, False, there, removed))
-        return events
+                    readings.append(Reading(query, listened, source, now_ms, False, there, removed))
+        return objects, readings
 
     # ---- queries ----
 
@@ -277,19 +299,16 @@ class Publisher:
         listen = link.queries[query]
         if listen.source is Source.DIRECTORY:
             return
-        if listen.kind is not None:
-            kinds = [listen.kind] if listen.kind in {Kind.AGENT, Kind.QUEUE} else []
-        else:
-            kinds = [Kind.AGENT, Kind.QUEUE]
+        kinds = [kind for kind in (Kind.AGENT, Kind.QUEUE) if listen.kind in {None, kind}]
         parts: list[Part] = []
         for kind in kinds:
             held, seen = self._view.parts[kind, listen.source], link.scope.of(kind)
             wanted = seen if listen.numbers is None else seen & listen.numbers
-            parts += [self._for(link, held[number]) for number in sorted(wanted) if number in held]
+            parts += [self._for(link.own_agents, held[number]) for number in sorted(wanted) if number in held]
         link.push(Reading(query, listen.kind, listen.source, now_ms, True, tuple(parts)))
 
-    def _for(self, link: AsteriskLink, part: Part) -> Part:
-        if part.number in link.own_agents and part.source is Source.REALTIME and part.kind is Kind.AGENT:
+    def _for(self, own: frozenset[int], part: Part) -> Part:
+        if part.number in own and part.source is Source.REALTIME and part.kind is Kind.AGENT:
             return self._own.get(part.number, part)
         return part
 
@@ -412,9 +431,6 @@ BACK_OFF_S: Final = (0.25, 15.0)
 WRONG_SECRET_S: Final = 60.0
 _LOG_IN_REFUSED: Final = frozenset({"wrong_secret", "login_in_use"})
 TICK_S: Final = 0.1
-AMI_LEAST: Final = 5
-"""The AMI major version of Asterisk 16: older ones lack fields, which are shown as unknown."""
-_NEEDED: Final = frozenset({"QueueStatus", "ListCommands", "Ping"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -645,7 +661,7 @@ class Monitor:
         await log_in(connection, self._address)
         listed = await connection.action("ListCommands")
         self.commands = frozenset(listed) - {"Response", "ActionID"}
-        if not self.commands >= _NEEDED:
+        if not self.may("QueueStatus", "ListCommands", "Ping"):
             raise LostError("rights")
         settings = await connection.action("CoreSettings")
         self.version = settings.get("AsteriskVersion", "")
@@ -674,17 +690,18 @@ class Monitor:
             queues=len(self.queues.queues),
             interfaces=len(self.queues.memberships),
         )
-        offers = self.may("DBPut", "QueueAdd")
-        self.publisher.set_up(is_up=True, offers_remote=offers, now_ms=self._clock.wall_ms())
-        self._changed.set()
+        self._say_up(is_up=True)
 
     def _note_away(self, reason: str) -> None:
         if self.last_failure != reason:
             _LOG.warning("asterisk_lost", site=self._site, cause=reason)
         self.last_failure = reason
-        self._changed.set()
+        self._say_up(is_up=False)
+
+    def _say_up(self, *, is_up: bool) -> None:
         offers = self.may("DBPut", "QueueAdd")
-        self.publisher.set_up(is_up=False, offers_remote=offers, now_ms=self._clock.wall_ms())
+        self.publisher.set_up(is_up=is_up, offers_remote=offers, now_ms=self._clock.wall_ms())
+        self._changed.set()
 
     async def _see_clock(self, connection: AmiConnection) -> None:
         """Measure the difference of Asterisk's clock; its instants are whole seconds."""
@@ -696,7 +713,7 @@ class Monitor:
             offset_ms = round(before_ms + half_ms - 1000 * stamp_s)
             # small differences are jitter, and a slow answer shows at most its half: keep the instants
             if abs(offset_ms - self.view.offset_ms) > 500 + half_ms:
-                self.view.offset_ms = offset_ms
+                self.view.move_clock(offset_ms)
 
     async def look_at_people(self) -> None:
         """Read the file of people again when it has changed; an invalid file changes nothing.
@@ -775,20 +792,6 @@ class Monitor:
             if self._clock.now() >= self._left_out_until:
                 self._left_out_until, self.wants_reading = self._clock.now() + self._timing.look_s, True
         self.publisher.publish(self._clock.wall_ms())
-
-
-def is_recent(ami_version: str) -> bool:
-    """Return whether an AMI version has all the fields that are needed."""
-    major = ami_version.partition(".")[0]
-    return major.isascii() and major.isdecimal() and int(major[:9]) >= AMI_LEAST
-
-
-def unavailable(reason: str) -> GatewayError:
-    """Return the error while Asterisk is away. *reason*: a token."""
-    message = "The contact centre is not reached."
-    error = GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, message, retry_after_s=2.0)
-    error.__cause__ = LostError(reason)
-    return error
 
 
 def _first(group: BaseExceptionGroup[LostError | GatewayError]) -> BaseException:

@@ -50,6 +50,11 @@ def number_of(kind: str, name: str) -> int:
     return int.from_bytes(digest) or 1
 
 
+@lru_cache(maxsize=65_536)
+def _skill(queue: int, level: int, active: bool) -> AgentSkill:
+    return AgentSkill(skill_id=str(queue), level=level, active=active)
+
+
 def remote_interface(login: str, context: str) -> str:
     """Return the interface of a remote agent, which does not depend on the number."""
     return f"Local/{login}@{context}/n"
@@ -241,6 +246,9 @@ class Rules:
     shared_last_call: bool = True
 
 
+NEVER_MS: Final = 2**62
+
+
 class AgentFacts(NamedTuple):
     """Data about an agent that is not in the queues."""
 
@@ -302,6 +310,13 @@ class AsteriskView:
             found.setdefault(self.agent_of(interface), []).append(interface)
         self.interfaces = {agent: tuple(sorted(names)) for agent, names in found.items()}
 
+    def move_clock(self, offset_ms: int) -> None:
+        """Record how far Asterisk's clock is behind the gateway's: post-processing ends later or earlier."""
+        self.offset_ms = offset_ms
+        for memberships in self._queues.memberships.values():
+            for member in memberships.values():
+                member.activity_until_ms = 0
+
     # ---- agents ----
 
     def agent_parts(self, agent: int, now_ms: int) -> tuple[Part | None, ...]:
@@ -338,7 +353,7 @@ class AsteriskView:
     def _agent_directory(self, members: list[Membership], person: Person | None) -> Agent:
         name = person.name if person is not None else next((one.name for one in members if one.name), "")
         desk = [one.interface for one in members if not self._is_remote(one)]
-        queues = sorted({self.queue_number(one.queue) for one in members})
+        queues = sorted({number_of("queue", one.queue) for one in members})
         return Agent(
             display_name=readable(name) or None,
             extension=next((found for one in desk if (found := _extension(one))), None),
@@ -456,14 +471,9 @@ class AsteriskView:
         return Part(Kind.AGENT, agent, Source.CUMULATIVE, Agent(handled_today=handled, day_start_ms=start_ms))
 
     def _agent_configuration(self, members: list[Membership]) -> Agent:
-        skills = tuple(
-            AgentSkill(
-                skill_id=str(self.queue_number(one.queue)),
-                level=max(0, self._rules.penalty_max - one.penalty),
-                active=not one.paused,
-            )
-            for one in sorted(members, key=lambda one: self.queue_number(one.queue))
-        )
+        most = self._rules.penalty_max
+        held = sorted((number_of("queue", one.queue), one.penalty, one.paused) for one in members)
+        skills = tuple(_skill(queue, max(0, most - penalty), not paused) for queue, penalty, paused in held)
         return Agent(skills=skills, version=skills_version(members))
 
     # ---- queues ----
@@ -498,10 +508,10 @@ class AsteriskView:
         )
 
     def _queue_realtime(self, queue: QueueState, total: int, now_ms: int) -> Queue:
-        counts = dict.fromkeys(("handling", "post", "unavailable", "work", "available"), 0)
-        there = [one for one in queue.members.values() if one.is_there]
-        for member in there:
-            counts[self._activity(member, now_ms)] += 1
+        for member in queue.members.values():
+            if member.activity_until_ms <= now_ms:
+                member.activity, member.activity_until_ms = self._activity(member, now_ms)
+        activities = [member.activity for member in queue.members.values()]
         return Queue(
             contacts_waiting=queue.waiting,
             oldest_since_ms=min(queue.callers.values(), default=None),
@@ -510,23 +520,26 @@ class AsteriskView:
             service_level_formula=FORMULA,
             abandoned_rate_pct=round(100 * queue.abandoned / total, 1) if total else None,
             estimated_wait_s=float(queue.hold_s) if queue.completed else None,
-            agents_logged_on=len(there),
-            agents_available=counts["available"],
-            agents_handling=counts["handling"],
-            agents_post_processing=counts["post"],
-            agents_unavailable=counts["unavailable"],
-            agents_work=counts["work"],
+            agents_logged_on=len(activities) - activities.count("absent"),
+            agents_available=activities.count("available"),
+            agents_handling=activities.count("handling"),
+            agents_post_processing=activities.count("post"),
+            agents_unavailable=activities.count("unavailable"),
+            agents_work=activities.count("work"),
         )
 
-    def _activity(self, member: Membership, now_ms: int) -> str:
+    def _activity(self, member: Membership, now_ms: int) -> tuple[str, int]:
+        """Return how the figures count a member, and until when unless an event or a row changes it."""
+        if not member.is_there:
+            return "absent", NEVER_MS
         if member.is_busy or member.interface in self._queues.contacts:
-            return "handling"
+            return "handling", NEVER_MS
         ends_ms = 1000 * (member.last_call_s + self.wrap_up_of(member)) + self.offset_ms
         if member.last_call_s and ends_ms > now_ms:
-            return "post"
+            return "post", ends_ms
         if member.paused:
-            return "work" if member.reason in self._rules.work_reasons else "unavailable"
-        return "available"
+            return "work" if member.reason in self._rules.work_reasons else "unavailable", NEVER_MS
+        return "available", NEVER_MS
 
     # ---- catalogues ----
 

@@ -47,7 +47,7 @@ from gateway.domain.upstream import (
 )
 from gateway.runtime.ports import Clock
 from gateway.upstream.asterisk.accounts import INSTANCE, AsteriskAccounts, rights_of
-from gateway.upstream.asterisk.ami import AmiAddress, LostError
+from gateway.upstream.asterisk.ami import AmiAddress, LostError, unavailable
 from gateway.upstream.asterisk.link import (
     AsteriskLink,
     AsteriskSession,
@@ -58,7 +58,7 @@ from gateway.upstream.asterisk.link import (
     rejoin,
     skills,
 )
-from gateway.upstream.asterisk.monitor import Monitor, Timing, unavailable
+from gateway.upstream.asterisk.monitor import Monitor, Timing
 from gateway.upstream.asterisk.people import Person, Rules, agent_number, skills_version
 
 KEEP_ALIVE_S: Final = 15.0
@@ -230,8 +230,13 @@ class AsteriskServer:
         links = self.monitor.publisher.links
         if links.get(link.user.key) is link:
             del links[link.user.key]
+            self.asks_otherwise()
             for one in link.attached.values():
                 self.accounts.detached(one.session)
+
+    def asks_otherwise(self) -> None:
+        """Record that a link asks or sees something else than before."""
+        self.monitor.publisher.regroup()
 
     async def find(self, secret: SessionSecret) -> None:
         """Read a session that another node has opened, if it is not stored here.

@@ -47,6 +47,10 @@ class Membership:
     wrapup_s: int = 0
     unpaused_ms: int | None = None
     """When the end of its pause was observed, by the gateway's clock."""
+    activity: str = field(default="", compare=False)
+    """Its state in the figures of its queue: kept, as each event counts all members of a queue."""
+    activity_until_ms: int = field(default=0, compare=False)
+    """Until when that holds; 0: it changed."""
 
     @property
     def is_there(self) -> bool:
@@ -257,10 +261,11 @@ class Queues:
         known = queue.callers.get(caller)
         if known is None or abs(known - since_ms) > STEADY_MS:
             queue.callers[caller] = since_ms
+            self.changed_queues.add(queue.name)
 
     def _contact(self, interface: str, contact: Contact) -> None:
         self.contacts.setdefault(interface, {})[contact.queue, contact.caller] = contact
-        self.changed_queues.update(self.memberships.get(interface, ()))
+        self._touch_all(interface)
 
     def _left(self, queue: str, caller: str, now_ms: int) -> None:
         for contacts in self.contacts.values():
@@ -293,11 +298,21 @@ class Queues:
         if not contacts:
             del self.contacts[interface]
         self._touch(key[0], interface)
-        self.changed_queues.update(self.memberships.get(interface, ()))
+        self._touch_all(interface)
 
     def _touch(self, queue: str, interface: str) -> None:
         self.changed_queues.add(queue)
         self.changed_interfaces.add(interface)
+        member = self.memberships.get(interface, {}).get(queue)
+        if member is not None:
+            member.activity_until_ms = 0
+
+    def _touch_all(self, interface: str) -> None:
+        """Have an interface counted again in all its queues."""
+        memberships = self.memberships.get(interface, {})
+        self.changed_queues.update(memberships)
+        for member in memberships.values():
+            member.activity_until_ms = 0
 
 
 class Pass:
@@ -353,9 +368,11 @@ class Pass:
         queue = queues.queues.get(name)
         if queue is None:
             queue = queues.queues[name] = QueueState(name)
+            queues.changed_queues.add(name)
             queues.shape += 1
             if not self._with_members:
                 queues.unknown.add(name)  # it may have members: everything is read
+        before = _figures(queue)
         queue.strategy = row.get("Strategy", "")
         queue.length_max = whole(row, "Max")
         queue.weight = whole(row, "Weight")
@@ -365,7 +382,8 @@ class Pass:
         queue.abandoned = whole(row, "Abandoned")
         queue.threshold_s = whole(row, "ServiceLevel")
         queue.level_pct = decimal(row, "ServicelevelPerf")
-        queues.changed_queues.add(name)
+        if _figures(queue) != before:
+            queues.changed_queues.add(name)
         if self._with_members:
             queues.unknown.discard(name)
         queues.refresh.discard(name)
@@ -378,6 +396,7 @@ class Pass:
             return
         for caller in queue.callers.keys() - self._callers:
             del queue.callers[caller]
+            self._queues.changed_queues.add(queue.name)
         if self._with_members:
             for interface in queue.members.keys() - self._members:
                 self._queues.drop_member(queue, interface)
@@ -424,6 +443,20 @@ def _apply(member: Membership, told: Message) -> None:
         said = told.get("Reason")
     # sent once, at the end of a pause, and not stored by Asterisk
     member.reason = (member.reason if said is None else said) if member.paused else ""
+
+
+def _figures(queue: QueueState) -> tuple[object, ...]:
+    return (
+        queue.strategy,
+        queue.length_max,
+        queue.weight,
+        queue.waiting,
+        queue.hold_s,
+        queue.completed,
+        queue.abandoned,
+        queue.threshold_s,
+        queue.level_pct,
+    )
 
 
 def _values(member: Membership) -> tuple[object, ...]:

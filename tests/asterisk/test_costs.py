@@ -1,0 +1,89 @@
+"""What an event costs a node, in calls: they are the same on every machine, however busy.
+
+CPU time before a small or a real Asterisk: ``python -m bench.profiles.asterisk``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import cast
+
+from gateway.domain.commands import Listen
+from gateway.domain.model import Kind, Scope, UserId
+from gateway.domain.upstream import Reading, Source
+from gateway.simulator.ami import FakeAsterisk, Membership
+from gateway.upstream.asterisk.link import AsteriskLink, Server
+from gateway.upstream.asterisk.monitor import Publisher
+from gateway.upstream.asterisk.people import AsteriskView, Rules
+from gateway.upstream.asterisk.state import Queues
+from tests.doubles.clock import ManualClock
+
+QUEUES, MEMBERS, USERS = 20, 200, 200
+MOST = 1_250
+"""Calls of an event, 3 for each user among them."""
+
+
+class NoServer:
+    """The server of links that request nothing."""
+
+    heard_at = 0.0
+
+    def __init__(self, publisher: Publisher) -> None:
+        self.asks_otherwise = publisher.regroup
+
+
+def calls(work: Callable[[], None]) -> int:
+    """Return how many calls *work* makes, of Python and of C."""
+    count = 0
+
+    def note(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal count
+        count += event in {"call", "c_call"}
+
+    sys.setprofile(note)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def test_an_event_with_200_users_who_see_all_members_of_a_queue_costs_few_calls() -> None:
+    fake, queues = FakeAsterisk(lambda: 1_000_000.0), Queues()
+    publisher = Publisher(queues, AsteriskView(queues, Rules()))
+    reading = queues.begin(with_members=True)
+    for place in range(QUEUES):
+        queue = fake.add_queue(f"q{place}")
+        for number in range(MEMBERS):
+            name = f"Local/{number}@desk/n"
+            queue.members[name] = Membership(name, f"Agent {number}")
+        for kind, headers in fake.rows_of(queue.name):
+            reading.row({"Event": kind, **dict(headers)}, 1_000)
+    reading.end()
+    while publisher.has_more:
+        publisher.publish(1_000)
+    seen = publisher._view.parts
+    scope = Scope(*(frozenset(seen[kind, Source.DIRECTORY]) for kind in (Kind.AGENT, Kind.QUEUE)))
+    got: list[Reading] = []
+    for user in range(USERS):
+        link = AsteriskLink(
+            cast(Server, NoServer(publisher)), UserId("main", user), ManualClock(), token=1, holder="a"
+        )
+        link.scope = scope
+        publisher.links[user] = link
+        for kind in (Kind.AGENT, Kind.QUEUE):
+            publisher.listen(link, Listen(kind, Source.REALTIME, None))
+        link._hear = got.extend
+
+    def pause(number: int) -> None:
+        said = {"Event": "QueueMemberPause", "Queue": "q7", "Interface": f"Local/{number}@desk/n"}
+        queues.event({**said, "Paused": "1", "PausedReason": "Lunch"}, 2_000)
+        publisher.publish(2_000)
+
+    pause(1)  # the first finds which links see the same
+    got.clear()
+    cost = calls(lambda: pause(2))
+    assert len(got) == USERS
+    assert cost <= MOST, f"{cost} calls"
