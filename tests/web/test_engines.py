@@ -404,6 +404,57 @@ async def test_log_off_in_a_contact_waits_in_the_app_and_can_be_taken_back(engin
         await says(window, ".told", "Confirmed")
 
 
+# ---- what is down, what others did, and logging somebody off ----
+
+
+@in_each_engine_where_all_are_asked_for
+async def test_an_agent_reads_what_is_down_what_is_said_to_all_and_who_changed_the_state(engine: str) -> None:
+    async with far(engine, ASSISTANT, "agent1") as (stage, window, _):
+        stage.simulator.faults.set_function("Voice", "Down")
+        await reads(window, ".banner.caution", "Down: Voice.")
+        await reads(window, ".hero .no-call", "No call can ring. Down: Voice")
+        stage.simulator.faults.set_function("Voice", "Up")
+        await until(window, f"{one('.banner.caution')} === undefined")
+        stage.simulator.faults.notice(None, "Fire drill at noon")
+        await says(window, ".toast", "Fire drill at noon")
+        key = stage.agent("agent1").key
+        stage.act("SetRoutingState", UserKey=key, RoutingState="Available", By="Supervisor")
+        await reads(window, ".hero-name", "Available")
+        await says(window, ".toasts, #toasts", "Set to Available by your supervisor")
+
+
+@in_each_engine_where_all_are_asked_for
+async def test_nobody_is_logged_off_by_one_tap_and_what_is_down_is_said(engine: str) -> None:
+    async with far(engine, DASHBOARD, "supervisor1") as (stage, window, _):
+        stage.simulator.faults.set_function("Voice", "Down")
+        await reads(window, ".banner.caution", "Down: Voice.")
+        stage.simulator.faults.set_function("Voice", "Up")
+        await until(window, f"{one('.banner.caution')} === undefined")
+        agent, key = stage.agent("agent3"), stage.talk("agent3")
+        await sheet(window, stage, "agent3")
+        await says(window, ".agent-state .now", "Talking")
+        assert await window.run(f"{one('.acts button', 'Log off')} === undefined")
+        await click(window, ".way-out button")
+        await says(window, "dialog[open]", "is in a contact and will be logged off after it")
+        assert agent.logged_on
+        await tap(window, "dialog[open] button", "Log off")
+        await says(window, ".agent-state .chip", "Logged off")
+        assert agent.logged_on
+        stage.act("EndContact", UserKey=key)
+        await says(window, ".agent-state .now", "Logged off")
+
+
+@in_each_engine_where_all_are_asked_for
+async def test_filters_of_states_are_all_reached_on_a_desk(engine: str) -> None:
+    async with far(engine, DASHBOARD, "supervisor1", 0.0) as (_, window, _way):
+        await window.resize(1180, 800)
+        shown = "[...document.querySelectorAll('.filters .chip')].filter((each) => each.checkVisibility())"
+        await until(window, f"{shown}.length > 3")
+        ends = f"{shown}.map((each) => each.getBoundingClientRect().right)"
+        inside = "document.querySelector('.filters .chips').getBoundingClientRect().right + 1"
+        await until(window, f"{ends}.every((end) => end <= {inside})")
+
+
 # ---- sizes ----
 
 TWO_ROWS: Final = """(([pane, row]) => {

@@ -13,9 +13,7 @@ import pytest
 
 from tests.web.road import Road
 from tests.web.stage import (
-    ASSISTANT,
     DASHBOARD,
-    DESK,
     MOTIONS,
     Page,
     Stage,
@@ -44,53 +42,6 @@ async def far(
     ):
         await stage.live(page, application, user)
         yield stage, page, way
-
-
-@pytest.mark.parametrize(("application", "user"), [(DASHBOARD, "supervisor1"), (ASSISTANT, "agent1")])
-async def test_a_function_that_is_down_is_said(application: str, user: str) -> None:
-    async with far(application, user) as (stage, page, _):
-        there = page.locator(".banner.caution")
-        await expect(there).to_be_hidden()
-        stage.simulator.faults.set_function("Voice", "Down")
-        await expect(there).to_have_text("Down: Voice.")
-        if application == ASSISTANT:
-            await expect(page.locator(".hero .no-call")).to_have_text("No call can ring. Down: Voice")
-        stage.simulator.faults.set_function("Voice", "Up")
-        await expect(there).to_be_hidden()
-
-
-async def test_nobody_is_logged_off_by_one_tap() -> None:
-    async with far(DASHBOARD, "supervisor1") as (stage, page, _):
-        await stage.sheet(page, "agent3")
-        agent = stage.agent("agent3")
-        key = stage.talk("agent3")
-        await expect(page.locator(".agent-state .now")).to_contain_text("Talking")
-        assert await page.locator(".acts").get_by_role("button", name="Log off").count() == 0
-        await page.locator(".way-out button").tap()
-        dialog = page.get_by_role("dialog")
-        await expect(dialog).to_contain_text("is in a contact and will be logged off after it")
-        assert agent.logged_on
-        await dialog.get_by_role("button", name="Log off").tap()
-        await expect(page.locator(".agent-state .chip")).to_contain_text("Logged off")
-        assert agent.logged_on
-        stage.act("EndContact", UserKey=key)
-        await expect(page.locator(".agent-state .now")).to_contain_text("Logged off")
-
-
-async def test_filters_of_states_are_all_reached_on_a_desk() -> None:
-    async with far(DASHBOARD, "supervisor1", 0.0, **DESK) as (_, page, _way):
-        chips = page.locator(".filters .chips")
-        boxes = [await each.bounding_box() for each in await chips.locator(".chip:visible").all()]
-        whole = await chips.bounding_box()
-        assert whole is not None
-        assert len(boxes) > 3
-        assert all(box and box["x"] + box["width"] <= whole["x"] + whole["width"] + 1 for box in boxes)
-
-
-async def test_what_the_contact_centre_says_to_all_is_read_at_once() -> None:
-    async with far(ASSISTANT, "agent1") as (stage, page, _):
-        stage.simulator.faults.notice(None, "Fire drill at noon")
-        await expect(page.locator(".toast").last).to_contain_text("Fire drill at noon")
 
 
 async def test_nothing_ticks_while_nobody_looks() -> None:
