@@ -1,5 +1,5 @@
 /** How is the state of several agents set at once? Choose, review once, and see who was refused. */
-import {dialog} from './dialog.js';
+import {dialog, settle} from './dialog.js';
 import {allowed, pickReason, stateOf, withReason} from './states.js';
 import {able, button, byName, h, icon, NONE, put, refusal, t, toast} from './ui.js';
 
@@ -45,6 +45,7 @@ class Bulk {
   step(nodes, ...buttons) {
     this.body.replaceChildren(...[nodes].flat().filter(Boolean), h('div', {class: 'step-foot'}, buttons));
     const {element} = this.dialog;
+    settle(this.body);
     element.querySelector('.body').scrollTop = 0;
     (this.body.querySelector(':scope > [tabindex]') ?? element.querySelector('h2')).focus();
   }

@@ -1,6 +1,25 @@
 /** How is a person asked or shown something above the page? */
 import {able, bookmark, button, h, icon, t} from './ui.js';
 
+const SETTLE_MS = 400;
+let tapped = -Infinity;
+addEventListener('pointerdown', () => (tapped = performance.now()), {capture: true, passive: true});
+
+/** What has just come is not pressed by the second of two taps on what was there before. @param {Element} root */
+export function settle(root) {
+  if (performance.now() - tapped > SETTLE_MS) return;
+  const there = [...root.querySelectorAll('.pick, footer button, .step-foot button')];
+  const waiting = there.filter((each) => !each.hasAttribute('aria-disabled'));
+  const hold = (on) => {
+    for (const each of waiting) {
+      able(each, !on);
+      each.toggleAttribute('data-settling', on);
+    }
+  };
+  hold(true);
+  setTimeout(() => hold(false), SETTLE_MS);
+}
+
 /**
  * Open a dialog; on a phone it is a sheet at the lower edge. Focus stays inside and returns afterwards. A
  * tap beside it closes it, unless there is something in it that one has typed or chosen.
@@ -48,13 +67,17 @@ export function dialog({title, body, actions = [], onclose}) {
     back();
     onclose?.();
   });
+  const opened = performance.now();
   let beside = false;
-  element.addEventListener('pointerdown', ({target}) => (beside = target === element));
+  element.addEventListener('pointerdown', ({target}) => {
+    beside = target === element && performance.now() - opened > SETTLE_MS;
+  });
   element.addEventListener('click', ({target}) => {
     if (beside && target === element && !element.querySelector('input, select, .diff')) close();
   });
   document.body.append(element);
   element.showModal();
+  settle(element);
   (element.querySelector('[autofocus]') ?? element.querySelector('h2')).focus();
   return {element, close};
 }

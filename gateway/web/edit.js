@@ -1,5 +1,5 @@
 /** How is a configuration changed without surprise? Edit, see the difference, confirm. */
-import {dialog} from './dialog.js';
+import {dialog, settle} from './dialog.js';
 import {able, attribute, button, h, icon, NONE, num, refusal, t, toast} from './ui.js';
 
 /**
@@ -47,6 +47,7 @@ class Editor {
   step(nodes, ...buttons) {
     this.body.replaceChildren(...[nodes].flat().filter(Boolean), h('div', {class: 'step-foot'}, buttons));
     const {element} = this.dialog;
+    settle(this.body);
     element.querySelector('.body').scrollTop = 0;
     (this.body.querySelector(':scope > [tabindex]') ?? element.querySelector('h2')).focus();
   }

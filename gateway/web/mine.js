@@ -226,6 +226,7 @@ export class Mine {
       },
     });
     const problem = h('p', {class: 'problem', role: 'alert', hidden: true});
+    const hint = h('p', {class: 'hint', id: 'own-number'}, icon('phone'), h('span', {}, t('number.own')));
     const recent = kept.numbers.map((number) =>
       h(
         'button',
@@ -245,8 +246,8 @@ export class Mine {
         h('p', {}, t('number.now'), ' ', h('strong', {}, phone(live.me.remote_number))),
         h('div', {class: 'field'}, h('label', {for: 'new-number'}, t('field.number')), input),
         h('div', {class: 'chips'}, recent),
-        problem,
-        h('p', {class: 'hint', id: 'own-number'}, icon('phone'), h('span', {}, t('number.own'))),
+        // one in the place of the other: the sheet does not grow under a finger
+        h('div', {class: 'by-turns'}, problem, hint),
       ],
       actions: [
         {label: t('cancel')},
@@ -273,6 +274,7 @@ export class Mine {
                   outcome.status === 'unknown' ? t('outcome.unknown.long') : refusal(outcome.error),
                 ),
               );
+              shown(hint, false);
               shown(problem, true);
               input.setAttribute('aria-invalid', 'true');
               input.focus();

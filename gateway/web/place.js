@@ -218,7 +218,9 @@ export class Place {
   draw() {
     const value = this.live.get(this.key);
     put(this.title, value ? (value.name ?? NONE) : this.live.whole ? t('gone.here') : NONE);
-    for (const part of [...this.element.children].slice(1)) shown(part, Boolean(value));
+    // what helps, and why, is there only where a queue needs somebody: see drawHelp and drawLevel
+    for (const part of [...this.element.children].slice(1))
+      shown(part, Boolean(value) && (![this.helpPart, this.why].includes(part) || !part.hidden));
     if (!value) return;
     if (this.kind === 'queue') this.drawQueue(value);
     else this.drawGroup(value);

@@ -137,14 +137,16 @@ export class Sheet {
         ? (pending ?? withReason(t(`state.${agent.routing_state}`), reason))
         : null;
     const by = setBy(agent);
+    const under = (
+      routing ? [contact && this.about(contact), t('agent.routing', routing)] : [reason, by && t('agent.by', by)]
+    )
+      .filter(Boolean)
+      .join(' · ');
     fill(
       this.state,
       [
         state,
-        by,
-        reason,
-        routing,
-        contact && this.about(contact),
+        under,
         pending,
         agent.pending_by,
         asked?.what,
@@ -156,16 +158,11 @@ export class Sheet {
           'p',
           {class: 'now', 'data-state': state.name},
           stateIcon(state.name),
-          h('strong', {}, routing ? state.text : withReason(state.text, reason)),
+          h('strong', {}, state.text),
           timer(state.since),
         ),
-        routing
-          ? h(
-              'p',
-              {class: 'muted'},
-              [contact && this.about(contact), t('agent.routing', routing)].filter(Boolean).join(' · '),
-            )
-          : by && h('p', {class: 'muted'}, t('agent.by', by)),
+        // always there: nothing below moves when there is a reason, or somebody else set the state
+        h('p', {class: 'muted'}, under || '\u00a0'),
         agent.post_processing?.ends_at_ms &&
           h(
             'p',

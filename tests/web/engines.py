@@ -60,8 +60,8 @@ class Window(Protocol):
         """Make text so large."""
         ...
 
-    async def touch(self, x: int, y: int) -> None:
-        """Touch the screen at a place and let it go."""
+    async def touch(self, x: int, y: int, times: int = 1) -> None:
+        """Touch the screen at a place and let it go; several times without a pause."""
         ...
 
 
@@ -97,14 +97,16 @@ async def _written(output: Path, wanted: re.Pattern[str]) -> str:
     return found[1]
 
 
-def _touched(x: int, y: int) -> list[dict[str, object]]:
+def _touched(x: int, y: int, times: int) -> list[dict[str, object]]:
     """Return the actions of one finger, as both drivers want them."""
     steps: list[dict[str, object]] = [
         {"type": "pointerMove", "x": x, "y": y, "duration": 0},
         {"type": "pointerDown", "button": 0},
         {"type": "pointerUp", "button": 0},
     ]
-    return [{"type": "pointer", "id": "finger", "parameters": {"pointerType": "touch"}, "actions": steps}]
+    return [
+        {"type": "pointer", "id": "finger", "parameters": {"pointerType": "touch"}, "actions": steps * times}
+    ]
 
 
 # ---- Chromium ----
@@ -133,8 +135,9 @@ class Chromium:
         await session.send("Page.setFontSizes", {"fontSizes": {"standard": _TEXT_PX * percent // 100}})
         await session.detach()
 
-    async def touch(self, x: int, y: int) -> None:
-        await self._page.touchscreen.tap(x, y)
+    async def touch(self, x: int, y: int, times: int = 1) -> None:
+        for _ in range(times):
+            await self._page.touchscreen.tap(x, y)
 
 
 # ---- Firefox ----
@@ -184,8 +187,8 @@ class Firefox:
         px = _TEXT_PX * percent // 100
         await self._evaluate(self.chrome, f"Services.prefs.setIntPref('font.size.variable.x-western', {px})")
 
-    async def touch(self, x: int, y: int) -> None:
-        await self.ask("input.performActions", context=self.context, actions=_touched(x, y))
+    async def touch(self, x: int, y: int, times: int = 1) -> None:
+        await self.ask("input.performActions", context=self.context, actions=_touched(x, y, times))
 
 
 _PREFERENCES: Final = """user_pref("intl.locale.requested", "en-GB");
@@ -264,8 +267,8 @@ class WebKit:
             " void document.body.offsetHeight; style.display = ''; })(document.documentElement)"
         )
 
-    async def touch(self, x: int, y: int) -> None:
-        await self._ask("actions", actions=_touched(x, y))
+    async def touch(self, x: int, y: int, times: int = 1) -> None:
+        await self._ask("actions", actions=_touched(x, y, times))
 
 
 def _mini_browser() -> str | None:
@@ -367,7 +370,7 @@ async def says(window: Window, selector: str, wanted: str) -> None:
 
 
 _CAN_BE_USED: Final = "((one) => one && !one.disabled && one.ariaDisabled !== 'true' ? one : null)"
-_WHERE_TOUCHED: Final = """((target) => {
+WHERE_TOUCHED: Final = """((target) => {
   if (!target) return null;
   const {left, top, right, bottom} = target.getBoundingClientRect();
   if (left < 0 || top < 0 || right > innerWidth || bottom > innerHeight) return null;
@@ -383,7 +386,7 @@ def usable(selector: str, name: str | None = None) -> str:
 
 async def tap(window: Window, selector: str, name: str | None = None) -> None:
     """Touch an element where it stands, once it can be used; the page is not scrolled."""
-    x, y = await until(window, f"{_WHERE_TOUCHED}({usable(selector, name)})")
+    x, y = await until(window, f"{WHERE_TOUCHED}({usable(selector, name)})")
     await window.touch(x, y)
 
 

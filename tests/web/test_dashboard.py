@@ -52,7 +52,7 @@ async def test_a_state_is_asked_for_with_its_reason() -> None:
         await stage.sheet(page, "agent3")
         await page.locator(".acts").get_by_role("button", name="Work").click()
         await page.get_by_role("dialog").get_by_role("button", name="Email").click()
-        await expect(page.locator(".agent-state .now")).to_contain_text("Work – Email")
+        await expect(page.locator(".agent-state .now + .muted")).to_contain_text("Email")
         await expect(page.locator(".last")).to_contain_text("done")
         await page.locator(".acts").get_by_role("button", name="Unavailable", exact=True).click()
         await expect(page.locator(".agent-state .now")).to_contain_text("Unavailable")
@@ -74,7 +74,7 @@ async def test_what_is_pending_is_followed_up() -> None:
         await expect(page.locator(".agents .agent .next")).to_have_text("then Unavailable – Lunch")
         await expect(page.locator(".last")).to_contain_text("takes effect after this contact")
         stage.act("EndContact", UserKey=key)
-        await expect(page.locator(".agent-state .now")).to_contain_text("Unavailable – Lunch")
+        await expect(page.locator(".agent-state .now + .muted")).to_contain_text("Lunch")
         await expect(page.locator(".last")).to_contain_text("took effect")
 
 

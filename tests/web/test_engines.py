@@ -16,7 +16,19 @@ from typing import Any, Final
 
 import pytest
 
-from tests.web.engines import Chromium, Window, click, one, reads, reload, says, tap, text_of, until, usable
+from tests.web.engines import (
+    Chromium,
+    Window,
+    click,
+    one,
+    reads,
+    reload,
+    says,
+    tap,
+    text_of,
+    until,
+    usable,
+)
 from tests.web.road import Road
 from tests.web.stage import ASSISTANT, DASHBOARD, NUMBER, PASSWORD, Stage, opened
 
@@ -26,14 +38,15 @@ _OTHERS: Final = [
     pytest.param(engine, marks=pytest.mark.xdist_group(engine))
     for engine in ("firefox", "webkit")
 ]
-_FEW: Final = os.environ.get("ENGINES") == "few"
+FEW: Final = os.environ.get("ENGINES") == "few"
 """Whether only what depends most on an engine is seen in all of them, as in .ci/run: it has 20 minutes."""
 in_each_engine = pytest.mark.parametrize("engine", ["chromium", *_OTHERS])
 in_each_engine_where_all_are_asked_for = pytest.mark.parametrize(
-    "engine", ["chromium"] if _FEW else ["chromium", *_OTHERS]
+    "engine", ["chromium"] if FEW else ["chromium", *_OTHERS]
 )
 
 RTT_S: Final = 0.3
+WIDTHS: Final = (320, 360, 390)
 ANSWERS_LATE: Final = """(() => {
   const {set} = Object.getOwnPropertyDescriptor(WebSocket.prototype, 'onmessage');
   const late = ({data}) => typeof data === 'string' && JSON.parse(data).kind === 'result';
@@ -315,8 +328,8 @@ async def commands_of_an_agent(stage: Stage, window: Window, way: Road) -> None:
     await until(window, f"{more} !== null")
     x, y, width, height = await window.run(box)
     way.silence()
-    for _ in range(2):  # a double tap, where the first has not been answered
-        await window.touch(round(x + width / 2), round(y + height / 2))
+    # a double tap, where the first has not been answered
+    await window.touch(round(x + width / 2), round(y + height / 2), 2)
     way.restore()
     await reads(window, ".hero-time", re.compile(r"0:[45]\d"))
     assert await until(window, f"{more} !== null && {box}") == [x, y, width, height]
@@ -542,9 +555,8 @@ CROWDED: Final = """(() => {
   if (document.documentElement.scrollWidth > innerWidth + 1) faults.push('the page scrolls sideways');
   return [...new Set(faults)];
 })()"""
-WIDTHS: Final = (320, 360, 390)
 PERCENTS: Final = (100, 150, 200)
-FEW_PERCENTS: Final = (100, 200)
+_FEW_PERCENTS: Final = (100, 200)
 SETTLE_S: Final = (0.05, 0.1, 0.4, 1.5)
 """Waits between looks at a page of a new size: it may have to draw more than once."""
 
@@ -552,7 +564,7 @@ SETTLE_S: Final = (0.05, 0.1, 0.4, 1.5)
 async def crowded(window: Window, where: str) -> list[str]:
     """Return what overprints or leaves the screen, at each size, and does not come right soon."""
     found: list[str] = []
-    for percent in FEW_PERCENTS if _FEW and not isinstance(window, Chromium) else PERCENTS:
+    for percent in _FEW_PERCENTS if FEW and not isinstance(window, Chromium) else PERCENTS:
         await window.enlarge(percent)
         for width in WIDTHS:
             await window.resize(width, 844)
