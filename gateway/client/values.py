@@ -276,7 +276,7 @@ class FunctionsValue(TypedDict, total=False):
     web_collaboration: FunctionState
     """The state of web collaboration."""
     remote_agent: FunctionState
-    """The state of agents with a remote number."""
+    """The state of routing to remote numbers."""
 
 
 class SiteValue(TypedDict, total=False):
@@ -372,9 +372,11 @@ class RoutingParameterValue(TypedDict, total=False):
     name: str
     """The name of the parameter, as in `routing_parameters`."""
     applies_to: str
-    """What has the parameter: `Queue` or `Group`."""
+    """What has the parameter: `queue` or `group`."""
     data_type: str
-    """The type of the value, as the OSCC-E Server names it."""
+    """The type of the value: `boolean`, `integer`, `number`, `string`, `enum`, a reference such as
+    `queue_reference`, or another word of the OSCC-E Server.
+    """
     min: float
     """The lowest value."""
     max: float

@@ -64,8 +64,11 @@ class RoutingParameter:
     """A routing parameter of queues or groups, with its type and bounds."""
 
     name: str = neutral("the name of the parameter, as in `routing_parameters`")
-    applies_to: str = neutral("what has the parameter: `Queue` or `Group`")
-    data_type: str = neutral("the type of the value, as the OSCC-E Server names it")
+    applies_to: str = neutral("what has the parameter: `queue` or `group`")
+    data_type: str = neutral(
+        "the type of the value: `boolean`, `integer`, `number`, `string`, `enum`, a reference such as "
+        "`queue_reference`, or another word of the OSCC-E Server"
+    )
     min: float | None = neutral("the lowest value")
     max: float | None = neutral("the highest value")
     step: float | None = neutral("the distance between two values")
@@ -356,7 +359,7 @@ class Functions:
     email: FunctionState = neutral("the state of e-mail")
     callback: FunctionState = neutral("the state of callbacks")
     web_collaboration: FunctionState = neutral("the state of web collaboration")
-    remote_agent: FunctionState = neutral("the state of agents with a remote number")
+    remote_agent: FunctionState = neutral("the state of routing to remote numbers")
 
 
 @dataclass(frozen=True, slots=True)

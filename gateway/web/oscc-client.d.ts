@@ -257,7 +257,7 @@ export type Functions = {
   readonly callback?: FunctionState;
   /** The state of web collaboration. */
   readonly web_collaboration?: FunctionState;
-  /** The state of agents with a remote number. */
+  /** The state of routing to remote numbers. */
   readonly remote_agent?: FunctionState;
 };
 /** The OSCC-E Server itself. */
@@ -343,9 +343,9 @@ export type Reasons = Value & {
 export type RoutingParameter = {
   /** The name of the parameter, as in `routing_parameters`. */
   readonly name: string;
-  /** What has the parameter: `Queue` or `Group`. */
+  /** What has the parameter: `queue` or `group`. */
   readonly applies_to: string;
-  /** The type of the value, as the OSCC-E Server names it. */
+  /** The type of the value: `boolean`, `integer`, `number`, `string`, `enum`, a reference such as `queue_reference`, or another word of the OSCC-E Server. */
   readonly data_type: string;
   /** The lowest value. */
   readonly min?: number;
