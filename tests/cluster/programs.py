@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 import aiohttp
 
 from tests.doubles.forked import ForkedProcess, preload
+from tests.doubles.machine import Watch
 
 preload("gateway.app.main")
 
@@ -157,13 +158,11 @@ class Node(Program):
 
     async def until_ready(self) -> None:
         """Return when phones may be sent to it."""
-        try:
-            async with asyncio.timeout(STARTS_WITHIN_S):
-                while not await self.ready():
-                    assert self.runs, f"{self.name} ended: {self.written()[-2000:]}"
-                    await asyncio.sleep(LOOK_S)
-        except TimeoutError:
-            raise AssertionError(f"{self.name} is not ready: {self.written()[-2000:]}") from None
+        watch = Watch()
+        while not await self.ready():
+            assert self.runs, f"{self.name} ended: {self.written()[-2000:]}"
+            assert watch.run_s() < STARTS_WITHIN_S, f"{self.name} is not ready: {self.written()[-2000:]}"
+            await asyncio.sleep(LOOK_S)
 
     async def ready(self) -> bool:
         """Tell whether it says that phones may be sent to it."""

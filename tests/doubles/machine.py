@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from gateway.runtime.event_loop import SystemClock
+
+_CLOCK = SystemClock()
 PRESSURE = Path("/proc/pressure/cpu")
 """Written by Linux since 4.20 where pressure stall information is on."""
 
@@ -19,3 +22,14 @@ def waited_s(pressure: Path = PRESSURE) -> float:
     except OSError:
         return 0.0
     return int(found[1]) / 1e6 if found else 0.0
+
+
+class Watch:
+    """Measures time in which no program of the machine waited for a core."""
+
+    def __init__(self) -> None:
+        self._began_s, self._waited_s = _CLOCK.now(), waited_s()
+
+    def run_s(self) -> float:
+        """Return how much of it has passed."""
+        return _CLOCK.now() - self._began_s - (waited_s() - self._waited_s)

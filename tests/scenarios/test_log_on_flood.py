@@ -12,7 +12,7 @@ from typing import NamedTuple
 import aiohttp
 import pytest
 
-from tests.doubles.machine import waited_s
+from tests.doubles.machine import Watch
 from tests.scenarios.phones import Counts, Phone
 from tests.scenarios.site import Installation, installation
 
@@ -57,16 +57,6 @@ class Flood:
         async with http.post(f"{self._base}/v1/sessions", json=body) as answer:
             await answer.read()
             self.answers[answer.status] = self.answers.get(answer.status, 0) + 1
-
-
-class Watch:
-    """Measures time in which no program of the machine waited for a core."""
-
-    def __init__(self) -> None:
-        self._began_s, self._waited_s = time.monotonic(), waited_s()
-
-    def run_s(self) -> float:
-        return time.monotonic() - self._began_s - (waited_s() - self._waited_s)
 
 
 class Seen(NamedTuple):
