@@ -7,12 +7,13 @@ link to its row of ``docs/oscce-link.md``. With ``--check`` it writes nothing an
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import enum
 import re
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
@@ -21,8 +22,10 @@ import msgspec
 from docs._generate.cluster import filled
 from docs._generate.link import ELEMENTS
 from gateway.domain.model import Privacy
-from gateway.domain.resources import RESOURCES
+from gateway.domain.resources import RESOURCES, Agent, Aggregate, Group, Queue
+from gateway.domain.upstream import Part
 from gateway.protocol.schemas import frame_schemas, part_of, stricter
+from gateway.upstream.oscce import decode
 
 ROOT: Final = Path(__file__).parents[2]
 TYPESCRIPT: Final = ROOT / "gateway" / "web" / "oscc-client.d.ts"
@@ -262,9 +265,51 @@ def protocol() -> str:
     return filled(PROTOCOL.read_text("utf-8"), tables)
 
 
+_READ: Final[Mapping[str, tuple[Callable[[Any, int], Part], type[Any]]]] = {
+    "QueueRealtime": (decode.queue_realtime, Queue),
+    "GroupRealtime": (decode.group_realtime, Group),
+    "AggregateRealtime": (decode.aggregate_realtime, Aggregate),
+    "QueueCumulative": (decode.queue_cumulative, Queue),
+    "UserCumulative": (decode.user_cumulative, Agent),
+}
+"""Event types whose elements are figures, how they are mapped, and the resource that they fill."""
+_SAMPLES: Final = (7, 7.5, "Attention")
+
+
+def _filled(event_type: str, **fields: object) -> dict[str, object]:
+    """Return what an element with these fields alone fills, by the names of the client protocol."""
+    element, (mapped, _) = ELEMENTS[event_type], _READ[event_type]
+    key = element.__struct_encode_fields__[0]
+    part = mapped(msgspec.convert({key: 1, **fields}, element), 1_700_000_000_000)
+    return {field.name: getattr(part.value, field.name) for field in dataclasses.fields(part.value)}
+
+
+def _fills(event_type: str, name: str) -> Iterator[str]:
+    """Yield the fields that the field *name* of an element fills."""
+    empty = _filled(event_type)
+    for sample in _SAMPLES:
+        with contextlib.suppress(msgspec.ValidationError):
+            full = _filled(event_type, **{name: sample})
+            yield from (field for field, value in full.items() if value != empty[field])
+            return
+
+
+def sources() -> Iterator[str]:
+    """Yield the table of the figures on a link: what each fills at a client, and means."""
+    yield from ("| figure | fills | meaning |", "|---|---|---|")
+    for event_type, (_, of) in _READ.items():
+        meanings = {field.name: field.metadata["meaning"] for field in dataclasses.fields(of)}
+        for name in ELEMENTS[event_type].__struct_encode_fields__[1:]:
+            for field in _fills(event_type, name):
+                yield f"| `{event_type}.{name}` | `{field}` | {meanings[field]} |"
+
+
 def link() -> str:
-    """Return docs/oscce-link.md; a field that an element's row lacks is added, as one that may be absent."""
-    page = LINK.read_text("utf-8")
+    """Return docs/oscce-link.md with the table of figures.
+
+    A field that the row of its element lacks is added there, as one that may be absent.
+    """
+    page = filled(LINK.read_text("utf-8"), {"figures": sources})
     for event_type, element in ELEMENTS.items():
         first, *others = (field.encode_name for field in msgspec.structs.fields(element))
         row = re.search(rf"^\| [^|]*`{event_type}`.*$", page, re.MULTILINE)
