@@ -138,7 +138,8 @@ export class Sheet {
         : null;
     const by = setBy(agent);
     const under = (
-      routing ? [contact && this.about(contact), t('agent.routing', routing)] : [reason, by && t('agent.by', by)]
+      // what is pending stands in the chip below
+      routing ? [contact && this.about(contact), !pending && t('agent.routing', routing)] : [reason, by && t('agent.by', by)]
     )
       .filter(Boolean)
       .join(' · ');

@@ -168,7 +168,7 @@ export default {
   'why.share': 'service level {0}, target {1}',
   'why.free': '{0} available',
   help: 'Could help',
-  'help.level': '{0} {1}',
+  'help.level': '{0}\u00a0{1}',
   'help.none': 'No agent of this queue is logged on.',
   'help.set': 'Set {0} to Available',
   'pin.on': 'Pin',

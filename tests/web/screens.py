@@ -40,13 +40,14 @@ class Album:
         folder.mkdir(parents=True, exist_ok=True)
 
     async def take(self, page: Page, name: str) -> None:
-        """Take a picture once the page is at rest."""
+        """Take a picture once the page is at rest, and no message lies over its head."""
+        await expect(page.locator(".toast")).to_have_count(0)
         await page.wait_for_timeout(_CALM_MS)
         path = self.folder / f"{name}.png"
         await page.screenshot(path=path)
         with Image.open(path) as picture:
             small = picture.convert("RGB").quantize(
-                COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
+                COLOURS, method=Image.Quantize.MAXCOVERAGE, kmeans=4, dither=Image.Dither.NONE
             )
         small.save(path, optimize=True)
 
