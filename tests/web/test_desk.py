@@ -214,7 +214,9 @@ async def test_the_first_start_has_three_hints_once(application: str, user: str)
 
 async def test_signs_are_explained() -> None:
     async with opened(warm_up_s=0) as stage, stage.page(locale="de-DE") as page:
-        await stage.log_on(page, DASHBOARD, "supervisor1")
+        await stage.live(page, DASHBOARD, "supervisor1")
+        await page.locator(".tile").first.click()
+        await expect(page.locator(".facts").first).to_contain_text("Mittlere Wartezeit")
         await page.locator(".strip .square").last.click()
         await page.get_by_role("button", name="Was die Zeichen bedeuten").click()
         dialog = page.get_by_role("dialog").last

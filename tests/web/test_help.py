@@ -29,6 +29,9 @@ async def test_a_red_queue_says_why_and_who_could_help() -> None:
         assert "longest" in (await there.get_attribute("aria-label") or "")
         await there.click()
         await expect(page.locator(".why")).to_have_text("8 waiting, limit 8 · 0 available")
+        await expect(page.locator(".facts").first).to_contain_text(
+            "Received8Answered0Abandoned0 · –Average wait–"
+        )
         help_ = page.locator(".help")
         await expect(help_.locator("h3")).to_have_text("Could help")
         name = f"{agent.first_name} {agent.last_name}"
