@@ -1,4 +1,4 @@
-"""The simulated OSCC-E Server as a process, what is true there, and a beacon that shows how old a view is."""
+"""The simulated OSCC-E Server as a process, its true state, and a beacon that shows the age of a view."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tests.cluster.sizes import BEAT_S
 
 SAMPLE_S = 0.25
 BEACON = "canary-beacon-"
-"""The names of queues while the beacon is lit; realtime data as far as Redis is concerned."""
+"""The names of queues while the beacon runs; realtime data as far as Redis is concerned."""
 
 
 class Centre(Program):
-    """The simulator; :attr:`url` for nodes, and its control door."""
+    """The simulator; :attr:`url` for nodes, and its control routes."""
 
     def __init__(
         self, folder: Path, http: aiohttp.ClientSession, ports: tuple[int, int], *options: str
@@ -34,27 +34,27 @@ class Centre(Program):
         self._http = http
 
     async def open(self) -> None:
-        """Start it; returns when it serves."""
+        """Start it; return when it serves."""
         await self.start()
         await self.until_written(r"control door at (\S+)")
 
     async def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        """Ask its control door; with a *body* tell it."""
+        """Send a request to its control routes; with a *body* a change."""
         method, url = "GET" if body is None else "POST", f"{self._control}/{path}"
         async with asyncio.timeout(20), self._http.request(method, url, json=body) as answer:
             assert answer.status < 300, await answer.text()
             return await answer.json(content_type=None)
 
     async def fault(self, name: str, **more: Any) -> Any:
-        """Bring about a fault of its script."""
+        """Cause a fault."""
         return await self.ask("fault", {"Fault": name, **more})
 
     async def act(self, name: str, **more: Any) -> Any:
-        """Let something happen in the contact centre."""
+        """Perform an action in the contact centre."""
         return await self.ask("act", {"Act": name, **more})
 
     async def scopes(self) -> dict[str, dict[str, list[int]]]:
-        """Return what each user of the Dashboard may see."""
+        """Return the scope of each user of the Dashboard."""
         return {user["UserName"]: user["Scope"] for user in (await self.ask("users"))["Users"]}
 
     async def routed(self) -> dict[str, str]:
@@ -64,7 +64,7 @@ class Centre(Program):
 
 
 class Beacon:
-    """Renames queues, so that each user sees a number grow that says how old his view is."""
+    """Renames queues with a growing number, from which each user sees the age of the view."""
 
     def __init__(self, centre: Centre, scopes: Iterable[dict[str, list[int]]]) -> None:
         self._centre = centre
@@ -74,8 +74,8 @@ class Beacon:
         self.lit: list[float] = []
         """When it had shown each to everybody: a busy centre takes seconds to rename all queues."""
 
-    async def shine(self) -> None:
-        """Go on for ever. While the centre does not answer it waits."""
+    async def run(self) -> None:
+        """Run until cancelled. While the centre does not answer it waits."""
         loop = asyncio.get_running_loop()
         while True:
             number = len(self.lit)
@@ -89,7 +89,7 @@ class Beacon:
 
 
 def cover(sets: list[set[int]]) -> list[int]:
-    """Return few members of which each set has one; sets without members are nobody's."""
+    """Return few members that cover all sets; empty sets are ignored."""
     left, chosen = [each for each in sets if each], list[int]()
     while left:
         counts: dict[int, int] = {}
@@ -104,12 +104,12 @@ def cover(sets: list[set[int]]) -> list[int]:
 
 @dataclass
 class Lines:
-    """What OSCC-E counted of links and log-ons."""
+    """OSCC-E's counts of links and log-ons."""
 
     links_max: int
-    """Of one user at once."""
+    """Links of one user at the same time."""
     gap_ms: int
-    """The longest time that a user had none between two."""
+    """The longest time without a link of any user."""
     kicks_max: int
     """How often one user's link was replaced, at most."""
     without: list[str]
@@ -123,7 +123,7 @@ class Lines:
 
     @classmethod
     def of(cls, links: dict[str, Any], before: dict[str, Any] | None = None) -> Lines:
-        """Read what the control door tells; kicks and commands are counted from *before* on."""
+        """Read the counts of the control routes; replacements and commands count from *before* on."""
         lines = links["Links"]
         earlier = {"Links": {}, "Executed": {}} if before is None else before
         with_session = {each["UserName"] for each in links["Sessions"]}
@@ -165,7 +165,7 @@ class Observer:
         self._log_ons: list[tuple[float, int]] = []
 
     async def watch(self) -> None:
-        """Go on for ever."""
+        """Run until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
             with contextlib.suppress(aiohttp.ClientError, OSError):
@@ -174,15 +174,15 @@ class Observer:
             await asyncio.sleep(SAMPLE_S)
 
     def take(self, now: float, links: dict[str, Any]) -> None:
-        """Take in one sample."""
+        """Add a sample."""
         present = {name: line["Present"] for name, line in links["Links"].items()}
         self.links_max = max([self.links_max, *present.values()])
         self._log_ons.append((now, links["LogOnAttempts"]))
 
     def log_on_rate(self, budget_per_s: float, since: float) -> tuple[float, float]:
-        """Return log-ons in the busiest second since then, and by how many they were ever over the budget.
+        """Return log-ons in the busiest second since then, and the greatest excess over the budget.
 
-        The budget allows, over any time, one second's worth at once and *budget_per_s* for its length.
+        In any time the budget allows one second's worth at once plus *budget_per_s* for its length.
         """
         rate, over, low = 0.0, 0.0, float("inf")
         samples = [each for each in self._log_ons if each[0] >= since]

@@ -1,4 +1,7 @@
-"""A whole installation of many nodes: real processes, a real Redis, and roads between them that may fail."""
+"""A complete installation of many nodes.
+
+Real processes, a real Redis, and proxies between them that may fail.
+"""
 
 from __future__ import annotations
 
@@ -29,51 +32,51 @@ class Size(NamedTuple):
 
     users: int
     phones: int
-    """Of each user."""
+    """Phones of each user."""
     agents: int
     queues: int
     fault_s: float
-    """How long a fault lasts that lasts for a while."""
+    """Duration of a fault."""
     nodes: int = 3
 
 
 def size(light: Size, full: Size) -> Size:
-    """Return the size that the environment variable SCENARIO_SIZE chooses."""
+    """Return the size of the environment variable SCENARIO_SIZE."""
     return full if IS_FULL else light
 
 
 @dataclass
 class Cluster:
-    """Everything that runs, and the doors to it."""
+    """Everything that runs, and access to it."""
 
     folder: Path
     http: aiohttp.ClientSession
     centre: Centre
     nodes: list[Node]
     bus_roads: list[ChaosProxy] = field(default_factory=list)
-    """From each node to the Redis, in the order of :attr:`nodes`; none when nothing is between them."""
+    """From each node to the Redis, in the order of :attr:`nodes`; empty without proxies."""
     centre_roads: list[ChaosProxy] = field(default_factory=list)
     """From each node to the OSCC-E Server."""
     ready: list[Node] = field(default_factory=list)
-    """Where a load balancer would send phones now."""
+    """The node to which a load balancer would send phones now."""
 
     async def balance(self) -> None:
-        """Look for ever which nodes say that they are ready, as a load balancer does."""
+        """Check until cancelled which nodes are ready, like a load balancer."""
         while True:
             self.ready = [node for node in self.nodes if node.runs and await node.ready()]
             await asyncio.sleep(BALANCER_LOOKS_S)
 
     async def busiest(self) -> int:
-        """Return the place, in :attr:`nodes`, of the one that owns most users."""
+        """Return the index in :attr:`nodes` of the node that owns most users."""
         held = [await node.metric("leases_held") if node.runs else 0 for node in self.nodes]
         return held.index(max(held))
 
     def logs(self) -> dict[str, str]:
-        """Return what each process wrote."""
+        """Return the output of each process."""
         return {program.log.name: program.written() for program in (*self.nodes, self.centre)}
 
     async def sum(self, metric: str, **labels: str) -> float:
-        """Return a metric over all nodes that run."""
+        """Return a metric, summed over all running nodes."""
         return sum([await node.metric(metric, **labels) for node in self.nodes if node.runs])
 
 
@@ -95,15 +98,15 @@ async def cluster(
 
     Args:
         folder: For configurations and logs.
-        nodes: How many.
+        nodes: Number of nodes.
         bus: Their bus, when *redis* is None.
         redis: The bus's server.
         centre: Options of the simulator.
         limits: Settings of ``[limits]``.
         with_roads: Whether a proxy stands between each node and *redis*, and each node and the centre.
-        behind_proxy: Whether a proxy of this machine says where phones come from.
+        behind_proxy: Whether phones come through a trusted proxy of this machine.
         launch: How the nodes are started.
-        seed: Of the proxies' chance.
+        seed: Seed of the proxies.
     """
     async with contextlib.AsyncExitStack() as stack:
         connector = aiohttp.TCPConnector(limit=0)
@@ -137,7 +140,7 @@ async def cluster(
 async def _build_roads(
     stack: contextlib.AsyncExitStack, made: Cluster, redis: Server, seed: int
 ) -> tuple[str, int]:
-    """Put proxies before a node; returns its bus's address and the port of its OSCC-E Server."""
+    """Put proxies before a node; return its bus's address and the port of its OSCC-E Server."""
     way = await stack.enter_async_context(ChaosProxy(redis.port, seed=seed, resp=True))
     road = await stack.enter_async_context(ChaosProxy(made.centre.port, seed=seed))
     made.bus_roads.append(way)

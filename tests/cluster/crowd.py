@@ -1,4 +1,4 @@
-"""All phones of a scenario: they arrive, roam, give commands, and are compared with the truth at last."""
+"""All phones of a scenario: they connect, roam, send commands, and are compared with the truth in the end."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from tests.scenarios.truth import Truth
 
 LOG_ONS_AT_A_TIME = 32
 DATED_MAX_S = 1.0
-"""By how much a view may be said to be newer than it is (docs/protocol.md, *Age of the data*).
+"""By how much a view may be reported as newer than it is (docs/protocol.md, *Age of the data*).
 
-A view is dated by when a message came: what the contact centre holds back comes in addition.
+A view is dated by the receipt of a message: a delay at the contact centre comes in addition.
 """
 
 
@@ -45,7 +45,7 @@ class Crowd:
         self.beacon = Beacon(cluster.centre, [scopes[user] for user in sorted(users)])
         self.observer = Observer(cluster.centre)
         self._turn = itertools.count()
-        self._bustled = self._commanded = 0
+        self._traffic_round = self._commanded = 0
         """How often phones began to be busy, and for which of these times a command has its outcome."""
         self._before: dict[str, Any] | None = None
         self._waited_s = 0.0
@@ -56,12 +56,12 @@ class Crowd:
 
     @classmethod
     async def of(cls, cluster: Cluster, size: Size, seed: int = 1) -> Crowd:
-        """Return the crowd of so many users of the Dashboard."""
+        """Return the phones of so many users of the Dashboard."""
         return cls(cluster, size, await cluster.centre.scopes(), seed)
 
     async def __aenter__(self) -> Crowd:
         await self._tasks.__aenter__()
-        for life in (self.beacon.shine(), self.observer.watch(), self._look()):
+        for life in (self.beacon.run(), self.observer.watch(), self._look()):
             self._mine.append(self._tasks.create_task(life))
         return self
 
@@ -71,7 +71,10 @@ class Crowd:
         await self._tasks.__aexit__(*problem)
 
     def pick(self) -> str:
-        """Return where the load balancer sends a connection: to ready nodes in turn, or any when none is."""
+        """Return the load balancer's node for a connection.
+
+        Ready nodes in turn, or any when none is ready.
+        """
         nodes = self.cluster.ready or self.cluster.nodes
         return nodes[next(self._turn) % len(nodes)].base
 
@@ -85,14 +88,14 @@ class Crowd:
     # ---- what phones do ----
 
     async def arrive(self, within_s: float) -> None:
-        """Let all phones log on; returns when each was in sync."""
+        """Log all phones on; return when each was in sync."""
         gate = asyncio.Semaphore(LOG_ONS_AT_A_TIME)
         for phone in self.phones:
             self._mine.append(self._tasks.create_task(phone.live(gate)))
         await self.until(lambda: all(phone.arrived.is_set() for phone in self.phones), within_s, "arrive")
 
-    async def anew(self) -> float:
-        """Let the centre go on, and count from now on: for the next fault. Returns the loop's time."""
+    async def reset_counts(self) -> float:
+        """Let the centre continue, and reset all counts, before the next fault. Return the loop's time."""
         await self.cluster.centre.ask("resume", {})
         self._before = await self.cluster.centre.ask("links")
         self.held_back_s = 0.0
@@ -102,14 +105,14 @@ class Crowd:
             phone.seen.lie_s = phone.seen.dated_s = 0.0
         return asyncio.get_running_loop().time()
 
-    def bustle(self, *, roam_s: float | None = 8.0, command_s: float | None = 8.0) -> None:
-        """Let each phone find another network and give a command about so often from now on.
+    def start_traffic(self, *, roam_s: float | None = 8.0, command_s: float | None = 8.0) -> None:
+        """Let each phone change its network and send a command at these mean intervals from now on.
 
         Each phone of a large crowd does so less often, see :mod:`tests.cluster.sizes`.
         """
         if roam_s is not None:
             roam_s = max(roam_s, len(self.phones) / ROAMS_PER_S)
-        self._bustled += 1
+        self._traffic_round += 1
         if command_s is not None:
             command_s = max(command_s, len(self.phones) / COMMANDS_PER_S)
         for phone in self.phones:
@@ -119,11 +122,11 @@ class Crowd:
         self._mine += self._busy
 
     async def commanding(self) -> None:
-        """Return when a command that was given since :meth:`bustle` has its outcome; others follow."""
-        await self.until(lambda: self._commanded == self._bustled, 30, "give a command")
+        """Return when a command after :meth:`start_traffic` has its outcome; others follow."""
+        await self.until(lambda: self._commanded == self._traffic_round, 30, "give a command")
 
     async def rest(self) -> None:
-        """Let phones do nothing of their own any more; commands on their way end."""
+        """Stop roaming and new commands; commands under way end."""
         for task in self._busy:
             task.cancel()
         if self._busy:
@@ -134,14 +137,14 @@ class Crowd:
         phone.roam()
 
     async def _command(self, phone: Phone) -> None:
-        bustled = self._bustled
+        traffic_round = self._traffic_round
         await phone.command(self.scopes[phone.user]["Users"])
-        self._commanded = max(self._commanded, bustled)  # one of before may have its outcome later
+        self._commanded = max(self._commanded, traffic_round)  # one from before may get its outcome later
 
     async def _every(self, seconds: float, phone: Phone, act: Callable[[Phone], Any]) -> None:
         while True:
             await asyncio.sleep(self.chance.uniform(0.2, 1.8) * seconds)
-            # a command on its way is given up only by the clock, or its outcome would not be counted
+            # only the clock may end a command, or its outcome would not be counted
             await asyncio.shield(self._tasks.create_task(act(phone)))
 
     async def _look(self) -> None:
@@ -174,7 +177,7 @@ class Crowd:
                 await asyncio.sleep(LOOK_S)
 
     async def fresh(self, since: float, within_s: float) -> float:
-        """Return how long after *since* the last phone saw something that is newer than *since*."""
+        """Return how long after *since* the last phone saw data that is newer than *since*."""
 
         def seen() -> list[float | None]:
             return [phone.fresh_again(since, self.beacon.begun) for phone in self.phones]
@@ -185,14 +188,14 @@ class Crowd:
         return max(at for at in seen() if at is not None) - since
 
     def bound(self, idle_s: float) -> float:
-        """Return *idle_s* and the time in which programs waited for a core while phones became fresh again.
+        """Return *idle_s* plus the time in which programs waited for a core while phones became fresh again.
 
-        Bounds are promised where nodes get the core that they ask for.
+        Bounds hold for nodes that get the core that they need.
         """
         return idle_s + self._waited_s
 
     def state(self) -> str:
-        """Say how the phones are, for people."""
+        """Return the state of the phones as text."""
         breaks: Counter[str] = Counter()
         for phone in self.phones:
             breaks.update(phone.seen.breaks)
@@ -208,14 +211,14 @@ class Crowd:
         )
 
     async def settle(self, within_s: float) -> list[str]:
-        """Let the centre rest; returns what is still shown wrongly after that time."""
+        """Stop the centre; return the differences that remain after that time."""
         await self.rest()
         await self.cluster.centre.ask("pause", {})
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + within_s
         differences = ["nothing was compared"]
         while differences and loop.time() < give_up_at:
-            await asyncio.sleep(0.5)  # between two looks
+            await asyncio.sleep(0.5)  # between two checks
             differences = await self.differences()
         return differences
 
@@ -232,10 +235,10 @@ class Crowd:
         return found
 
     async def figures(self, fault: str, since: float, budget_per_s: float) -> Figures:
-        """Return what is to be told of a fault that began at *since*.
+        """Return the figures of a fault that began at *since*.
 
         Raises:
-            AssertionError: A view was said to be newer than it was.
+            AssertionError: A view was reported as newer than it was.
         """
         latest = max(self.phones, key=lambda phone: phone.seen.dated_s)
         late_s = latest.seen.dated_s

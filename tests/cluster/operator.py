@@ -17,7 +17,7 @@ from tests.doubles.servers import Server, until
 TOKEN = "canary-token-of-operators"
 MET_WITHIN_S = 15.0
 SLOW_S = 0.1
-"""Each way between a node and a slow Redis takes so long: under the deadline of a command."""
+"""Delay of each way between a node and a slow Redis: below the deadline of a command."""
 USERS = 8
 
 
@@ -36,7 +36,7 @@ class Phone:
         while True:
             async with self._http.post(f"{self._base}/v1/sessions", json=body) as answer:
                 told = await answer.json(content_type=None)
-            if answer.status != 429:  # a node that begins takes its part of the budget slowly
+            if answer.status != 429:  # a new node takes its part of the budget slowly
                 assert answer.status == 201, told
                 return told
             await asyncio.sleep(told["retry_after_s"])
@@ -74,7 +74,7 @@ class Office:
         self.admin = [f"http://127.0.0.1:{tomllib.loads(text)['admin']['port']}" for text in texts]
 
     async def phone(self, number: int, node: int, device: str) -> Phone:
-        """Connect a phone of a supervisor to a node, by its place."""
+        """Connect a supervisor's phone to a node, by its index."""
         phone = Phone(self.cluster.http, number, self.cluster.nodes[node].base, device)
         arrived = asyncio.Event()
         self._living.append(self._tasks.create_task(phone.live(arrived)))
@@ -83,7 +83,7 @@ class Office:
         return phone
 
     async def ask(self, node: int, method: str, path: str, body: object = None) -> tuple[int, Any]:
-        """Ask the listener of a node, by its place."""
+        """Send a request to the admin listener of a node, by its index."""
         headers = {"Authorization": f"Bearer {TOKEN}"}
         url = f"{self.admin[node]}{path}"
         async with (
@@ -93,12 +93,12 @@ class Office:
             return answer.status, await answer.json(content_type=None)
 
     async def user_of(self, phone: Phone) -> str:
-        """Return the hash of a phone's user, as the list of sessions has it."""
+        """Return the hash of a phone's user, from the list of sessions."""
         _, told = await self.ask(0, "GET", "/sessions?limit=1000")
         return next(str(each["user"]) for each in told["sessions"] if each["id"] == phone.session)
 
     async def met(self) -> None:
-        """Return when every node knows of the others."""
+        """Return when every node has found the others."""
 
         async def all_know() -> bool:
             known = [len((await self.ask(node, "GET", "/nodes"))[1]["nodes"]) for node in range(3)]
@@ -107,21 +107,21 @@ class Office:
         await until(all_know, "the nodes do not know of each other")
 
     async def gone(self, phone: Phone, since: float) -> float:
-        """Return after how many seconds a phone heard that the operator sent it away."""
+        """Return after how many seconds a phone was sent away by the operator."""
         async with asyncio.timeout(10):
             at, bye = await phone.bye
         assert (bye["code"], bye["by"], bye["reconnect"]) == (4005, "operator", "never"), bye
         return at - since
 
     def leave(self) -> None:
-        """Let all phones go."""
+        """End all phones."""
         for living in self._living:
             living.cancel()
 
 
 @contextlib.asynccontextmanager
 async def office(folder: Path, redis: Server, *, slow: bool = False) -> AsyncIterator[Office]:
-    """Run three nodes with listeners for operators; the environment holds their token."""
+    """Run three nodes with admin listeners; the environment has their token."""
     made = cluster(
         folder,
         nodes=3,

@@ -1,4 +1,7 @@
-"""One phone on the SDK that roams over the nodes, and what it saw: breaks, good-byes, the age of its view."""
+"""One phone on the SDK that roams over the nodes, and its record.
+
+Breaks, `bye` frames, the age of its view.
+"""
 
 from __future__ import annotations
 
@@ -34,9 +37,9 @@ from tests.cluster.centre import BEACON
 
 PING_S = 10.0
 FRESH_S = 2.0
-"""A view that says it is live may be so old and no more: a reading, a pace step, a beat of the beacon."""
+"""Highest age of a view that is shown as live: a reading, a pace step, an interval of the beacon."""
 CHOOSES_S = 0.05
-"""So long before it connects a phone is given its address."""
+"""How long before it connects a phone is given its address."""
 LOG_ON_PATIENCE_S = 300.0
 
 
@@ -44,26 +47,26 @@ CLOCK = SystemClock()
 
 
 class RoamingClient(GatewayClient):
-    """The SDK with an address that may change; a connection to be takes the new one."""
+    """The SDK with an address that may change; the next connection uses the new one."""
 
     def move(self, address: str) -> None:
-        """Be sent to *address* by the load balancer from now on."""
+        """Set the load balancer's address for the next connection."""
         self._realtime._means = replace(self._realtime._means, address=address)
         self._account._api._address = address
 
     def cut(self) -> None:
-        """Break the connection as a dead network does: without a word."""
+        """Break the connection like a dead network, without a close frame."""
         live = self._realtime._live
         raw = None if live is None else live[0]._socket.get_extra_info("socket")
         if raw is not None:
             with contextlib.suppress(OSError):
-                # a reset instead of a goodbye (SO_LINGER of no seconds), as when a network dies
+                # a reset instead of a close (SO_LINGER of no seconds), as when a network dies
                 raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 raw.shutdown(socket.SHUT_RDWR)
 
     @property
     def address(self) -> str:
-        """Where it is sent."""
+        """The present address."""
         return self._realtime._means.address
 
     @property
@@ -73,10 +76,10 @@ class RoamingClient(GatewayClient):
 
 @dataclass
 class Seen:
-    """What one phone saw."""
+    """The record of one phone."""
 
     breaks: Counter[str] = field(default_factory=Counter)
-    """Connections that ended, by reason, but for those that the phone itself broke."""
+    """Connections that ended, by reason, except those that the phone itself broke."""
     roamed: int = 0
     resumed: int = 0
     reset: int = 0
@@ -85,15 +88,15 @@ class Seen:
     """When it was connected last, in the loop's time; None while it is not."""
     ended: Ended | None = None
     outcomes: Counter[str] = field(default_factory=Counter)
-    """Of its commands: statuses, and codes of errors behind a colon."""
+    """Statuses of its commands, and codes of errors after a colon."""
     beacons: list[tuple[float, int]] = field(default_factory=list)
     """When it saw which number."""
     lie_s: float = 0.0
     """The age of the oldest view that it showed as live."""
     lie: str = ""
-    """What is known of it, for people."""
+    """Its events, as text."""
     dated_s: float = 0.0
-    """By how much a view was said to be of a later instant than the one at which it ceased to be true."""
+    """Greatest excess of a view's reported instant over the one at which it ceased to be true."""
 
 
 class Phone:
@@ -103,8 +106,8 @@ class Phone:
         user: The user's name; agents have the Remote Assistant, others the Dashboard.
         device: The device's id.
         password: The user's.
-        pick: Gives the address to which the load balancer sends a connection now.
-        chance: Of this phone.
+        pick: Returns the load balancer's address for a connection.
+        chance: Random numbers of this phone.
     """
 
     def __init__(
@@ -150,7 +153,7 @@ class Phone:
                 noting.cancel()
 
     def roam(self) -> None:
-        """Lose the network; once that is noticed another one is found."""
+        """Break the network; after that is noticed, connect again."""
         if self.seen.connected_at is not None:
             self._roaming = True
             self.client.cut()
@@ -161,7 +164,7 @@ class Phone:
         return self._leaving
 
     async def command(self, agents: list[int]) -> Outcome:
-        """Ask that some agent be in some other state; returns what became of it."""
+        """Request another state of some agent; return the outcome."""
         reasons = self.client.mirror.get("catalogue:reasons", {}).get("reasons", ())
         states: tuple[TargetState, ...] = ("available", "unavailable", "work")
         state = self._chance.choice(states)
@@ -182,7 +185,7 @@ class Phone:
         return outcome
 
     async def own_state(self, state: OwnTargetState) -> Outcome:
-        """Ask for another state of the agent whose Remote Assistant it is."""
+        """Request another state of the agent of this Remote Assistant."""
         outcome = await self.client.command(SetRoutingState(state=state))
         self.seen.outcomes[outcome.status.value] += 1
         return outcome
@@ -190,12 +193,12 @@ class Phone:
     # ---- how old what it shows is ----
 
     def age_s(self, now: float, lit: list[float]) -> float:
-        """Return how old its view is: how long ago the oldest beacon that it has not seen was lit."""
+        """Return the age of its view: the time since the oldest beacon that it has not seen."""
         unseen = self.seen.beacons[-1][1] + 1 if self.seen.beacons else 0
         return max(0.0, now - lit[unseen]) if unseen < len(lit) else 0.0
 
     def blind_s(self, since: float, now: float, lit: list[float]) -> float:
-        """Return how old its view was at its worst since *since*."""
+        """Return the highest age of its view since *since*."""
         worst = self.age_s(now, lit)
         for (_, before), (at, _) in zip([(0.0, -1), *self.seen.beacons], self.seen.beacons, strict=False):
             if at >= since and before + 1 < len(lit):
@@ -208,7 +211,7 @@ class Phone:
 
     @property
     def says_live(self) -> bool:
-        """Whether it shows its view as current: in sync, and link and bus are live as last told.
+        """Whether it shows its view as current: in sync, with link and bus live in the last report.
 
         Between `welcome` and the first `changes` it is not in sync yet, and shows that it connects.
         """
@@ -221,7 +224,7 @@ class Phone:
         )
 
     def look(self, now: float, lit: list[float]) -> None:
-        """Note how old a view is that is shown as live."""
+        """Record the age of a view that is shown as live."""
         self.seen.dated_s = max(self.seen.dated_s, self._dated_s(now, lit))
         if self.says_live and (age_s := self.age_s(now, lit)) > self.seen.lie_s:
             self.seen.lie_s = age_s
@@ -229,7 +232,7 @@ class Phone:
             self.seen.lie = f"{self.name} {age_s:.1f} s old at {now:.1f}, connected for {connected_s} s"
 
     def _dated_s(self, now: float, lit: list[float]) -> float:
-        """Return by how much its view is said to be newer than it is; nodes and phones share one clock."""
+        """Return by how much its view is reported as newer than it is; nodes and phones share one clock."""
         health = self.client.health
         unseen = self.seen.beacons[-1][1] + 1 if self.seen.beacons else 0
         if health is None or health.as_of_ms is None or unseen >= len(lit):
@@ -288,7 +291,7 @@ class Phone:
         self.seen.connected_at = None
         self.client.move(self._pick())
         if event.in_s > CHOOSES_S:
-            # a load balancer chooses when the connection comes, not when the last one went
+            # a load balancer chooses a node when the connection comes, not when the last one ended
             later = asyncio.get_running_loop().call_later
             later(event.in_s - CHOOSES_S, lambda: self.client.move(self._pick()))
 

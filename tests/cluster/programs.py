@@ -1,4 +1,4 @@
-"""The gateway's own programs as processes: started, killed, frozen, and their output kept in files."""
+"""The gateway's own programs as processes: started, killed, frozen, with their output in files."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ LOOK_S = 0.05
 
 
 class Launch(NamedTuple):
-    """How a program is started: its module and the words before those of its command, and from which code."""
+    """How a program is started: its module, the words before its command, and the folder of its code."""
 
     words: tuple[str, ...] = ("gateway",)
     folder: Path | None = None
-    """Of other code than this."""
+    """The folder of other code."""
     is_forked: bool = True
-    """False: as an operator starts it, from the first line of the interpreter on."""
+    """False: like an operator, with a new interpreter."""
 
 
 PRESENT: Final = Launch()
 """The program of this version."""
 AS_INSTALLED: Final = Launch(is_forked=False)
-"""The same, where it matters what a process does before it serves."""
+"""The same with a new interpreter, where the process before it serves matters."""
 
 
 async def _started(folder: Path | None, words: tuple[str, ...], log: Path) -> Process:
-    """Start a program, of the code in *folder* where one is named; its output is added to *log*."""
+    """Start a program, of the code in *folder* if there is one; its output is added to *log*."""
     environ = {**os.environ, "PYTHONUNBUFFERED": "1"}
     if folder is not None:
         environ["PYTHONPATH"] = str(folder)
@@ -59,7 +59,7 @@ async def _started(folder: Path | None, words: tuple[str, ...], log: Path) -> Pr
 
 
 class Program:
-    """``python -m gateway …``. It ends with the test that started it, however that one ends."""
+    """``python -m gateway …``. It ends with the test that started it, however the test ends."""
 
     def __init__(self, log: Path, *arguments: str) -> None:
         self.log = log
@@ -86,7 +86,7 @@ class Program:
         return self._process is not None and self._process.returncode is None
 
     def written(self) -> str:
-        """Return everything that it wrote, of all its lives."""
+        """Return its whole output, of all its lives."""
         return self.log.read_text("utf-8", errors="replace") if self.log.exists() else ""
 
     def send(self, number: signal.Signals) -> None:
@@ -96,11 +96,11 @@ class Program:
             self._process.send_signal(number)
 
     def freeze(self) -> None:
-        """Stop it in the middle of whatever it does; its connections stay."""
+        """Stop it at any point; its connections stay."""
         self.send(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on."""
+        """Let it continue."""
         self.send(signal.SIGCONT)
 
     async def kill9(self) -> None:
@@ -110,7 +110,7 @@ class Program:
             await self.ended()
 
     async def term(self) -> int:
-        """Ask it to end; returns its exit code."""
+        """Send SIGTERM; return its exit code."""
         self.send(signal.SIGTERM)
         async with asyncio.timeout(ENDS_WITHIN_S):
             return await self.ended()
@@ -123,7 +123,7 @@ class Program:
         return code
 
     async def until_written(self, pattern: str) -> re.Match[str]:
-        """Return the first match in what it wrote; it must keep running until then."""
+        """Return the first match in its output; it must keep running until then."""
         async with asyncio.timeout(STARTS_WITHIN_S):
             while (found := re.search(pattern, self.written())) is None:
                 assert self.runs, f"it ended: {self.written()[-2000:]}"
@@ -151,13 +151,13 @@ class Node(Program):
         self._http = http
 
     async def restart(self) -> None:
-        """Start it anew, after killing it if it runs; returns when it is ready."""
+        """Start it again, after killing it if it runs; return when it is ready."""
         await self.kill9()
         await self.start()
         await self.until_ready()
 
     async def until_ready(self) -> None:
-        """Return when phones may be sent to it."""
+        """Return when it is ready for phones."""
         watch = Watch()
         while not await self.ready():
             assert self.runs, f"{self.name} ended: {self.written()[-2000:]}"
@@ -165,18 +165,18 @@ class Node(Program):
             await asyncio.sleep(LOOK_S)
 
     async def ready(self) -> bool:
-        """Tell whether it says that phones may be sent to it."""
+        """Return whether it reports that it is ready for phones."""
         try:
             async with (
                 asyncio.timeout(1),
                 self._http.get(f"{self.ops}/readyz") as answer,
             ):
                 return answer.status == 200
-        except (aiohttp.ClientError, OSError):  # a timeout is an OSError too
+        except (aiohttp.ClientError, OSError):  # a timeout is an OSError, too
             return False
 
     async def metric(self, name: str, **labels: str) -> float:
-        """Return the sum of a metric's samples that carry *labels*; 0 for a metric that has none."""
+        """Return the sum of a metric's samples with *labels*; 0 for a metric without any."""
         async with asyncio.timeout(5), self._http.get(f"{self.ops}/metrics") as answer:
             text = await answer.text()
         found = re.findall(rf"^oscc_gateway_{name}(?:{{([^}}]*)}})? (\S+)$", text, re.MULTILINE)

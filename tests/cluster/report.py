@@ -1,4 +1,4 @@
-"""What came out of the cluster scenarios? ``python -m tests.cluster.report FOLDER`` prints the page."""
+"""The results of the cluster scenarios: ``python -m tests.cluster.report FOLDER`` prints the page."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def table(figures: Iterable[Figures]) -> Iterator[str]:
 
 
 def notes(figures: Iterable[Figures]) -> Iterator[str]:
-    """Yield what else was measured."""
+    """Yield the other figures."""
     yield "## Besides"
     yield ""
     for each in figures:
@@ -78,7 +78,7 @@ def notes(figures: Iterable[Figures]) -> Iterator[str]:
 
 
 def canaries(figures: Iterable[Figures]) -> Iterator[str]:
-    """Yield where canaries were looked for."""
+    """Yield the places that were searched for canaries."""
     looked: Counter[str] = Counter()
     for each in figures:
         for where, count in each.canaries.items():

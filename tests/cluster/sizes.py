@@ -1,7 +1,7 @@
-"""What is asked of a contact centre, its phones and their onlookers at each size of the scenarios?
+"""The load of the contact centre, the phones and the observers at each size of the scenarios.
 
-At the full size 200 users have two phones each. What grows with users is asked for less often
-there: three nodes, Redis, the OSCC-E Server and all phones share two cores, and need time for faults.
+At the full size 200 users have two phones each. Load that grows with users is reduced there: three nodes,
+Redis, the OSCC-E Server and all phones share two cores, and need time for faults.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Final
 IS_FULL: Final = os.environ.get("SCENARIO_SIZE", "light") == "full"
 
 INTERVAL_S: Final = 2.0 if IS_FULL else 0.5
-"""Between two readings of each user's realtime data."""
+"""Interval of readings of each user's realtime data."""
 EVENTS_PER_S: Final = 50 if IS_FULL else 20
-"""Of agents and calls, in the whole centre."""
+"""Changes of agents and calls per second, in the whole centre."""
 COMMANDS_PER_S: Final = 20.0
-"""Of all phones together, at most: each changes what dozens of users see."""
+"""Commands per second of all phones together: each changes the view of dozens of users."""
 ROAMS_PER_S: Final = 20.0
-"""Of all phones together, at most: each costs the programs some 16 ms of a core, most for a whole view."""
+"""Roaming per second of all phones together: each costs some 16 ms of a core, mostly for a whole view."""
 BEAT_S: Final = 1.0 if IS_FULL else 0.25
-"""How often the beacon changes, for everybody."""
+"""Interval of the beacon's changes."""
 LOOK_S: Final = 0.5 if IS_FULL else 0.1
-"""Between two looks at every phone; figures are as fine as that."""
+"""Interval of the checks of every phone; figures are as fine as that."""

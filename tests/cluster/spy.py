@@ -1,4 +1,4 @@
-"""What would somebody find who looks into a Redis: its keys, MONITOR, the slow log, what goes to replicas?"""
+"""A spy in a Redis: its keys, MONITOR, the slow log, and the traffic to replicas, searched for canaries."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ WORDS = (PASSWORD, "canary-", "supervisor1", "supervisor2")
 
 
 class Spy:
-    """Keeps what a Redis tells to MONITOR and to replicas, and looks for canaries in all that and more.
+    """Stores what a Redis sends to MONITOR and to replicas, and searches all of it for canaries.
 
     Args:
         server: The Redis.
-        folder: Where what was told is kept: canaries that are known only later are looked for in all of it.
-        canaries: What nobody may read, besides :data:`WORDS`.
-        as_replica: False where Sentinels would take a spy that asks as a replica for one.
+        folder: For the stored traffic, which is searched for canaries that are known only later.
+        canaries: Texts that nobody may read, besides :data:`WORDS`.
+        as_replica: False where Sentinels would take the spy for a replica.
     """
 
     def __init__(
@@ -41,23 +41,23 @@ class Spy:
         self._looked: Counter[str] = Counter()
         self._told: Counter[str] = Counter()
 
-    def learn(self, canaries: Iterable[str]) -> None:
-        """Look for more in the next :meth:`look`."""
+    def add_canaries(self, canaries: Iterable[str]) -> None:
+        """Add canaries for the next :meth:`look`."""
         self.canaries |= {canary.encode() for canary in canaries}
 
     def move(self, server: Server) -> None:
-        """Sit in another server, as soon as the one that it sits in is gone."""
+        """Watch another server, as soon as the present one is gone."""
         self._server = server
 
-    async def attend(self) -> None:
-        """Read along, over as many connections as it takes."""
+    async def read_traffic(self) -> None:
+        """Read the traffic, over as many connections as necessary."""
         self._folder.mkdir(exist_ok=True)
         async with asyncio.TaskGroup() as tasks:
             for where, ask in self._asks.items():
                 tasks.create_task(self._read_on(where, ask))
 
     async def prepare(self) -> None:
-        """Let the slow log hold every command, and dumps be readable."""
+        """Let the slow log have every command, and dumps be readable."""
         for name, value in (
             ("slowlog-log-slower-than", "0"),
             ("slowlog-max-len", "20000"),
@@ -66,7 +66,7 @@ class Spy:
             await self._server.insist("CONFIG", "SET", name, value)
 
     async def look(self) -> None:
-        """Look at what was told so far, what the Redis holds now, with all values, and its slow log."""
+        """Search the traffic so far, the present content of the Redis with all values, and its slow log."""
         for where in self._asks:
             await self._look_at_file(where, self._folder / where)
         keys = await self._server.insist("KEYS", "*")
@@ -78,32 +78,32 @@ class Spy:
         self._look_at("slowlog", b"".join(slow))
 
     async def look_at_files(self, cluster: Cluster) -> None:
-        """Look at everything that nodes wrote: their logs, and files in their folder but configurations."""
+        """Search all files of nodes: their logs, and files in their folder except configurations."""
         for path in cluster.folder.iterdir():
-            # the simulator is no gateway: it may say what it likes
+            # the simulator is no gateway: its output is not checked
             if path.is_file() and path.suffix != ".toml" and path != cluster.centre.log:
                 await self._look_at_file(f"log {path.name}", path)
 
     def heard(self) -> set[str]:
-        """Return where something was told."""
+        """Return the places where canaries were found."""
         paths = {where: self._folder / where for where in self._asks}
         return {where for where, path in paths.items() if path.exists() and path.stat().st_size}
 
     def looked(self) -> dict[str, int]:
-        """Return where was looked at how many bytes since this was asked last."""
+        """Return the searched places with their bytes since the last call."""
         new = self._looked - self._told
         self._told = self._looked.copy()
         return dict(new)
 
     async def _look_at_file(self, where: str, path: Path) -> None:
-        """Look at what only grows, once more from its begin: there may be new canaries."""
+        """Search a growing file from its beginning: there may be new canaries."""
         self._looked[where], seen = await asyncio.to_thread(self._search, path)
         self.found |= {f"{where}: {canary!r}" for canary in seen}
 
     def _search(self, path: Path) -> tuple[int, set[bytes]]:
-        """Return how many bytes a file has, and which canaries.
+        """Return the size of a file, and the canaries in it.
 
-        grep looks for all of them at once: thousands, in a gigabyte at the full size.
+        grep searches for all of them at once: thousands, in a gigabyte at the full size.
         """
         if not path.exists():
             return 0, set()
@@ -115,7 +115,7 @@ class Spy:
             stdout=subprocess.PIPE,
             check=False,
         )
-        assert grep.returncode in (0, 1), f"grep ended with {grep.returncode}"  # 1: it found none
+        assert grep.returncode in (0, 1), f"grep ended with {grep.returncode}"  # 1: no match
         return path.stat().st_size, set(grep.stdout.splitlines())
 
     def _look_at(self, where: str, data: bytes) -> None:
@@ -128,10 +128,10 @@ class Spy:
                 async for data in self._read(ask, None):
                     with (self._folder / where).open("ab") as kept:
                         kept.write(data)
-            await asyncio.sleep(0.2)  # the server may be away: not at once again
+            await asyncio.sleep(0.2)  # the server may be away: pause before the next try
 
     async def _read(self, ask: bytes, silence_s: float | None) -> AsyncIterator[bytes]:
-        """Give an answer until the connection ends, or until it was silent for so long."""
+        """Yield a reply until the connection ends, or is silent for so long."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self._server.port)
         try:
             writer.write(ask)

@@ -1,4 +1,4 @@
-"""The stage of a cluster scenario: a Redis with a spy in it, nodes, a centre, a crowd that has arrived."""
+"""The setup of a cluster scenario: a Redis with a spy, nodes, a centre, and connected phones."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from tests.cluster.spy import Spy
 from tests.doubles.servers import Server
 
 BUDGET_PER_S = 20.0 if IS_FULL else 60.0
-"""Log-ons that the nodes may ask of the OSCC-E Server together."""
+"""Log-ons per second that the nodes together may send to the OSCC-E Server."""
 NAMES_FROM = 6
-"""Letters that a name must have to be no chance find among sealed bytes."""
+"""Minimum length of a name that cannot appear among sealed bytes by chance."""
 AT_REST_S = 2.0
-"""For so long everybody has been served before anything is done to them."""
+"""How long every phone has been served before the first fault."""
 
 
 @dataclass
 class Stage:
-    """Everything that a scenario plays with."""
+    """The parts of a scenario."""
 
     cluster: Cluster
     crowd: Crowd
@@ -40,13 +40,15 @@ class Stage:
         return asyncio.get_running_loop().time()
 
     async def end(self, fault: str, scenario: int, since: float, quiet_s: float, **more: float) -> Figures:
-        """Let everything settle, compare and look for canaries; returns the figures."""
+        """Wait until everything is settled, compare, and search for canaries; return the figures."""
         differences = await self.crowd.settle(quiet_s)
         figures = await self.crowd.figures(fault, since, self.budget_per_s)
         figures.lost = len(differences)
         for name, value in more.items():
             setattr(figures, name, value)
-        self.spy.learn(phone.client.session.token for phone in self.crowd.phones if phone.client.session)
+        self.spy.add_canaries(
+            phone.client.session.token for phone in self.crowd.phones if phone.client.session
+        )
         await self.spy.look()
         await self.spy.look_at_files(self.cluster)
         figures.canaries = self.spy.looked()
@@ -70,18 +72,18 @@ async def stage(
     launch: Launch = PRESENT,
     budget_per_s: float = BUDGET_PER_S,
 ) -> AsyncIterator[Stage]:
-    """Set the stage; when the block begins, every phone is in sync and has been for a while.
+    """Run the setup; when the block begins, every phone has been in sync for a while.
 
     Args:
         folder: For logs.
         size: Of the scenario.
-        redis: Where the spy sits, and the nodes' bus.
+        redis: The server with the spy, and the nodes' bus.
         bus: The nodes' bus, when it is not *redis* itself.
-        with_roads: Whether roads that may fail lie between nodes, Redis and centre.
+        with_roads: Whether proxies that may fail lie between nodes, Redis and centre.
         limits: More settings of ``[limits]``.
         centre: More options of the simulator.
         launch: How the nodes are started.
-        budget_per_s: Log-ons per second that the nodes may ask for together.
+        budget_per_s: Log-ons per second that the nodes together may send.
     """
     options = [*options_of(size), *centre]
     made = cluster(
@@ -97,7 +99,7 @@ async def stage(
     async with made as running, await Crowd.of(running, size) as crowd, asyncio.TaskGroup() as tasks:
         spy = Spy(redis, folder / "spy", await names_of(running), as_replica=bus is None)
         await spy.prepare()
-        attending = tasks.create_task(spy.attend())
+        attending = tasks.create_task(spy.read_traffic())
         try:
             await crowd.arrive(within_s=60 + 6 * len(crowd.phones) / budget_per_s)
             await asyncio.sleep(AT_REST_S)

@@ -32,8 +32,8 @@ async def test_phones_spread_over_a_node_that_was_restarted(
             lambda: all(phone.seen.connected_at is not None for phone in phones), 60.0, "back"
         )
         await restarted.restart()
-        since = await play.crowd.anew()
-        play.crowd.bustle(roam_s=None, command_s=COMMAND_S)
+        since = await play.crowd.reset_counts()
+        play.crowd.start_traffic(roam_s=None, command_s=COMMAND_S)
         mean = len(phones) / SIZE.nodes
         assert max(await held(play)) > END * mean
 

@@ -65,8 +65,8 @@ async def opens(play: Stage) -> int:
 
 async def judged(play: Stage, fault: str, cause: Callable[[], Awaitable[object]]) -> Figures:
     """Bring about a fault of the Redis that is over in the end; judge what all of them have in common."""
-    since, before = await play.crowd.anew(), await opens(play)
-    play.crowd.bustle(roam_s=None, command_s=COMMAND_S)
+    since, before = await play.crowd.reset_counts(), await opens(play)
+    play.crowd.start_traffic(roam_s=None, command_s=COMMAND_S)
     # a fail-over is over in seconds, and each of many phones gives its first command later
     await play.crowd.commanding()
     await cause()
@@ -103,8 +103,8 @@ async def test_phones_outlive_a_redis_that_is_killed_frozen_and_flushed(tmp_path
 
 async def roaming_meanwhile(play: Stage, redis: Server) -> None:
     """Let phones roam and command while the Redis is dead: whoever has a phone in hand opens its link."""
-    since = await play.crowd.anew()
-    play.crowd.bustle(roam_s=SIZE.fault_s / 2, command_s=SIZE.fault_s / 2)
+    since = await play.crowd.reset_counts()
+    play.crowd.start_traffic(roam_s=SIZE.fault_s / 2, command_s=SIZE.fault_s / 2)
     await killed(redis)
     await play.crowd.rest()
     converge_s = await play.crowd.fresh(play.now, within_s=60)
@@ -129,10 +129,10 @@ async def test_while_redis_takes_no_writes_users_of_a_killed_owner_and_newcomers
         stage(tmp_path, SIZE, redis) as play,
     ):
         dead = play.cluster.nodes[await play.cluster.busiest()]
-        since = await play.crowd.anew()
+        since = await play.crowd.reset_counts()
         await redis.command("CONFIG", "SET", setting, bad)
         await asyncio.sleep(REFUSED_S)
-        play.crowd.bustle(command_s=SIZE.fault_s / 2)
+        play.crowd.start_traffic(command_s=SIZE.fault_s / 2)
         over = play.now
         await dead.kill9()
         converge_s = await play.crowd.fresh(over, within_s=30)
@@ -178,8 +178,8 @@ async def test_a_node_that_is_cut_off_from_the_bus_alone_sends_its_phones_to_the
     tmp_path: Path,
 ) -> None:
     async with redis_server() as redis, stage(tmp_path, SIZE, redis, with_roads=True) as play:
-        since = await play.crowd.anew()
-        play.crowd.bustle(roam_s=None, command_s=COMMAND_S)
+        since = await play.crowd.reset_counts()
+        play.crowd.start_traffic(roam_s=None, command_s=COMMAND_S)
         most = await play.cluster.busiest()
         alone, way = play.cluster.nodes[most], play.cluster.bus_roads[most]
         elsewhere = [phone for phone in play.crowd.phones if phone.client.address != alone.base]
@@ -206,11 +206,11 @@ async def test_a_node_that_is_cut_off_from_the_bus_alone_sends_its_phones_to_the
 
 async def test_the_bus_loses_repeats_and_delays_messages(tmp_path: Path) -> None:
     async with redis_server() as redis, stage(tmp_path, SIZE, redis, with_roads=True) as play:
-        since = await play.crowd.anew()
+        since = await play.crowd.reset_counts()
         for road in play.cluster.bus_roads:
             road.down.lose_rate = road.down.repeat_rate = road.down.delay_rate = LOSS
             road.down.delay_s = LATE_S
-        play.crowd.bustle()
+        play.crowd.start_traffic()
         await asyncio.sleep(SIZE.fault_s)
         figures = await play.end("the bus loses, repeats, delays 20 %", 4, since, LOST_QUIET_S)
         ways = [road.down for road in play.cluster.bus_roads]
@@ -234,9 +234,9 @@ async def test_a_redis_cluster_that_loses_a_shard_misleads_nobody_and_roaming_go
         for shard in shards.shards[:2]:  # the nodes receive over different ones
             figures = await judged(play, "fail-over of a shard", partial(lost, shard))
             assert figures.notes["links reopened"] == 0
-        since = await play.crowd.anew()
+        since = await play.crowd.reset_counts()
         dead = play.cluster.nodes[await play.cluster.busiest()]
-        play.crowd.bustle(roam_s=SIZE.fault_s / 2, command_s=SIZE.fault_s / 2)
+        play.crowd.start_traffic(roam_s=SIZE.fault_s / 2, command_s=SIZE.fault_s / 2)
         await asyncio.sleep(SIZE.fault_s)
         over = play.now
         await dead.kill9()

@@ -38,7 +38,7 @@ async def small(folder: Path) -> AsyncIterator[Crowd]:
 async def test_a_crowd_without_a_fault_sees_the_truth_and_a_wrong_mirror_is_noticed(tmp_path: Path) -> None:
     async with small(tmp_path) as crowd:
         began = asyncio.get_running_loop().time()
-        crowd.bustle(roam_s=3, command_s=2)
+        crowd.start_traffic(roam_s=3, command_s=2)
         await asyncio.sleep(8)  # two or three roamings of each phone
         assert await crowd.settle(within_s=15) == []
         figures = await crowd.figures("none", began, budget_per_s=200)
@@ -149,7 +149,7 @@ async def test_a_canary_that_redis_could_read_is_found_wherever_it_went(tmp_path
     async with redis_server() as redis, asyncio.TaskGroup() as tasks:
         spy = Spy(redis, tmp_path / "spy", ["Schröder"])
         await spy.prepare()
-        attending = tasks.create_task(spy.attend())
+        attending = tasks.create_task(spy.read_traffic())
         while spy.heard() != {"monitor", "replication"}:
             await redis.command("PUBLISH", "og:ctl", "nothing to see")
             await asyncio.sleep(0.05)  # between two looks
@@ -159,7 +159,7 @@ async def test_a_canary_that_redis_could_read_is_found_wherever_it_went(tmp_path
         await redis.command("SET", "og:x", f"x{PASSWORD}x")
         await redis.command("PUBLISH", "og:ctl", "a token that was told of later")
         await asyncio.sleep(0.2)  # it has come, and nobody looked for it
-        spy.learn(["told of later"])
+        spy.add_canaries(["told of later"])
         await spy.look()
         attending.cancel()
         places = {where.partition(":")[0] for where in spy.found}

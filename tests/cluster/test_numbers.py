@@ -76,7 +76,7 @@ async def house(folder: Path) -> AsyncIterator[tuple[Assistants, Spy]]:
     ):
         spy = Spy(redis, folder / "spy", [number(agent)[3:] for agent in range(1, 21)])
         await spy.prepare()
-        attending = tasks.create_task(spy.attend())
+        attending = tasks.create_task(spy.read_traffic())
         found = Assistants(made, tasks)
         try:
             yield found, spy
@@ -161,7 +161,7 @@ async def test_no_number_outlives_its_phone(tmp_path: Path) -> None:
         for node in of.cluster.nodes:
             await node.restart()
         await asyncio.sleep(2)  # what the new lives say on the bus is heard
-        spy.learn(phone.client.session.token for phone in of.phones.values() if phone.client.session)
+        spy.add_canaries(phone.client.session.token for phone in of.phones.values() if phone.client.session)
         await spy.look()
         await spy.look_at_files(of.cluster)
         left = await centre.routed()

@@ -62,8 +62,8 @@ async def test_users_of_a_frozen_node_are_served_by_the_others_and_it_goes_on_in
 ) -> None:
     async with redis_server() as redis, stage(tmp_path, SIZE, redis) as play:
         node = play.cluster.nodes[await play.cluster.busiest()]
-        since = await play.crowd.anew()
-        play.crowd.bustle(roam_s=None, command_s=COMMAND_S)
+        since = await play.crowd.reset_counts()
+        play.crowd.start_traffic(roam_s=None, command_s=COMMAND_S)
         await asyncio.sleep(COMMAND_S)
         began = play.now
         node.freeze()
@@ -85,8 +85,8 @@ async def test_users_of_a_frozen_node_are_served_by_the_others_and_it_goes_on_in
 async def killed(play: Stage) -> Node:
     """Kill the node that owns most users; returns it."""
     node = play.cluster.nodes[await play.cluster.busiest()]
-    since = await play.crowd.anew()
-    play.crowd.bustle(roam_s=None, command_s=COMMAND_S)
+    since = await play.crowd.reset_counts()
+    play.crowd.start_traffic(roam_s=None, command_s=COMMAND_S)
     await asyncio.sleep(COMMAND_S)
     over = play.now
     await node.kill9()
@@ -103,7 +103,7 @@ async def killed(play: Stage) -> Node:
 
 async def killed_with_commands_in_flight(play: Stage, fault: str) -> Figures:
     node = play.cluster.nodes[await play.cluster.busiest()]
-    since = await play.crowd.anew()
+    since = await play.crowd.reset_counts()
     await play.cluster.centre.fault("Delay", Seconds=HELD_S)
     play.crowd.held_back_s = HELD_S
     handover = [asyncio.ensure_future(_give(play, number)) for number in range(len(play.crowd.phones))]

@@ -60,7 +60,7 @@ def judge(figures: Figures) -> None:
 async def test_a_rolling_restart_loses_nothing(tmp_path: Path) -> None:
     async with redis_server() as redis, stage(tmp_path, SIZE, redis, budget_per_s=BUDGET_PER_S) as play:
         since = play.now
-        play.crowd.bustle(roam_s=None, command_s=5)
+        play.crowd.start_traffic(roam_s=None, command_s=5)
         codes = await roll(play)
         rolled_s = play.now - since
         converge_s = await back(play)
@@ -76,7 +76,7 @@ async def test_everybody_comes_back_within_the_budget_after_oscc_e_forgot_all_se
 ) -> None:
     async with redis_server() as redis, stage(tmp_path, SIZE, redis, budget_per_s=BUDGET_PER_S) as play:
         since = play.now
-        play.crowd.bustle(roam_s=None, command_s=5)
+        play.crowd.start_traffic(roam_s=None, command_s=5)
         await play.cluster.centre.fault("Restart")
         await play.crowd.until(
             lambda: all(phone.seen.log_ons > 0 for phone in play.crowd.phones), 2 * BACK_WITHIN_S, "4300"
@@ -89,7 +89,7 @@ async def test_everybody_comes_back_within_the_budget_after_oscc_e_forgot_all_se
 async def test_the_sres_friday(tmp_path: Path) -> None:
     async with redis_server() as redis, stage(tmp_path, SIZE, redis, budget_per_s=BUDGET_PER_S) as play:
         since = play.now
-        play.crowd.bustle(roam_s=None, command_s=5)
+        play.crowd.start_traffic(roam_s=None, command_s=5)
         rolling = asyncio.ensure_future(roll(play))
         await asyncio.sleep(2)  # the first node is on its way out
         await redis.kill()

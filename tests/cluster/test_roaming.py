@@ -27,15 +27,15 @@ BACK_S = 25.0
 
 async def test_each_user_has_one_link_while_phones_roam(tmp_path: Path) -> None:
     async with redis_server() as redis, stage(tmp_path, SIZE, redis) as play:
-        since = await play.crowd.anew()
+        since = await play.crowd.reset_counts()
         await asyncio.sleep(STILL_S)
         still = await play.crowd.figures("none", since, BUDGET_PER_S)
         assert (still.links_max, still.kicks_max, still.gap_s, still.disconnected) == (1, 0, 0, 0), still
         assert still.blind_s is not None
         assert still.blind_s <= FRESH_S
-        since = await play.crowd.anew()
+        since = await play.crowd.reset_counts()
         cpu_s, calls = await script_cost(redis)
-        play.crowd.bustle()
+        play.crowd.start_traffic()
         await asyncio.sleep(SIZE.fault_s)
         lasted_s = play.now - since
         cpu_after_s, calls_after = await script_cost(redis)

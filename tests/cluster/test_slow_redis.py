@@ -48,7 +48,7 @@ async def test_commands_reach_the_owner_over_a_redis_that_is_250_ms_away(tmp_pat
             for way in road.ways:
                 way.latency_s = ROUND_TRIP_S / 2
         await asyncio.sleep(STEADY_S)
-        since = await play.crowd.anew()
+        since = await play.crowd.reset_counts()
         lost = await play.cluster.sum("bus_gaps_total")
         async with asyncio.TaskGroup() as tasks:
             asking = [

@@ -43,7 +43,7 @@ async def test_nodes_of_two_versions_serve_together_through_an_upgrade_and_back(
     async with redis_server() as redis, stage(tmp_path, SIZE, redis, launch=earlier) as play:
         assert all(await are_old(play))
         since = play.now
-        play.crowd.bustle(roam_s=2 * SIZE.fault_s, command_s=COMMAND_S)
+        play.crowd.start_traffic(roam_s=2 * SIZE.fault_s, command_s=COMMAND_S)
         await roll(play, PRESENT)
         assert not any(await are_old(play))
         await roll(play, earlier)

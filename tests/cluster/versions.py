@@ -1,8 +1,8 @@
-"""Nodes of an earlier version: its code where git has it, else present code that speaks its envelopes.
+"""Nodes of an earlier version: its code if git has it, else present code limited to its envelopes.
 
 ``python -m tests.cluster.versions FILE serve …`` is the latter. *FILE* holds what nodes of that version send
-(``tests/protocol/envelopes``): kinds and fields that are not in it are neither sent nor read.
-So a clone without history tests the same roll; ``OLD_RELEASE=<commit>`` tests the code of that commit.
+(``tests/protocol/envelopes``): kinds and fields that are not in it are neither sent nor read. So a clone
+without history tests the same roll; ``OLD_RELEASE=<commit>`` tests the code of that commit.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ ROOT: Final = Path(gateway.__file__).parents[1]
 OLD_RELEASE: Final = os.environ.get("OLD_RELEASE")
 """The commit whose code the earlier nodes run."""
 _VALUE: Final = b"value of "
-"""Before the name of what a seal is for, where that is a key and not a channel."""
+"""Prefix of the purpose of a seal that is a key and not a channel."""
 
 
 def old(folder: Path) -> Launch:
-    """Return how a node of the last release is started; *folder* is for its code."""
+    """Return how to start a node of the last release; *folder* is for its code."""
     if OLD_RELEASE is None:
         return Launch(("tests.cluster.versions", str(last_release())))
     archive = ["git", "-C", str(ROOT), "archive", OLD_RELEASE, "gateway", "requirements"]
@@ -49,7 +49,10 @@ def last_release() -> Path:
 
 
 class Speech:
-    """What a version says: its kinds, the fields of each, and those of the kinds of resources in its file."""
+    """The envelopes of a version.
+
+    Its kinds, the fields of each, and those of the kinds of resources in its file.
+    """
 
     def __init__(self, file: Path) -> None:
         self.kinds: dict[str, set[str]] = {}
@@ -65,7 +68,7 @@ class Speech:
                     self.resources.setdefault(_prefix(key), set()).update(value)
 
     def cut(self, message: bytes) -> bytes | None:
-        """Return *message* as this version has it; None: it does not know the kind."""
+        """Return *message* with the fields of this version; None: the version has no such kind."""
         decoded = msgspec.msgpack.decode(message)
         if not (isinstance(decoded, list) and len(decoded) == 2 and isinstance(decoded[1], dict)):
             return message  # a greeting
@@ -94,12 +97,12 @@ def _prefix(key: str) -> str:
 
 
 class OldSeals(Seals):
-    """Seals and opens messages of an earlier version alone."""
+    """Seals and opens messages of an earlier version only."""
 
     speech: Speech
 
     def seal(self, channel: bytes, plain: bytes) -> bytes:
-        """Seal what that version has of a message."""
+        """Seal the part of a message that the version has."""
         if not channel.startswith(_VALUE):
             body = self.speech.cut(plain[HEAD_BYTES:])
             assert body is not None, "an earlier version never sends it"
@@ -107,7 +110,7 @@ class OldSeals(Seals):
         return super().seal(channel, plain)
 
     def open(self, channel: bytes, sealed: bytes) -> bytes | None:
-        """Open what that version can read; what it does not know stays unreadable."""
+        """Open a message that the version can read; unknown kinds stay unreadable."""
         plain = super().open(channel, sealed)
         if plain is None or channel.startswith(_VALUE):
             return plain

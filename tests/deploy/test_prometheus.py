@@ -49,7 +49,7 @@ async def test_every_panel_shows_something_and_a_drain_wakes_nobody(tmp_path: Pa
         prometheus(tmp_path, running) as seer,
     ):
         await crowd.arrive(within_s=30)
-        crowd.bustle(roam_s=None, command_s=2)
+        crowd.start_traffic(roam_s=None, command_s=2)
         await drain(running, seer)
         await everything_is_shown(seer)
         await nobody_is_woken(seer)

@@ -1,1 +1,1 @@
-"""Stand-ins for the outside world; the contract suites prove them equal to what they stand for."""
+"""Test doubles of external systems; the contract suites prove them equal to the real adapters."""

@@ -1,4 +1,4 @@
-"""What does a node share in a test that has no others?"""
+"""The shared parts of a node that is the only one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from gateway.runtime.ports import Clock, Leases
 
 
 def alone(clock: Clock, leases: Leases | None = None) -> Cluster:
-    """Return what a node shares with nobody."""
+    """Return the shared parts of a single node."""
     held = MemoryLeases(clock) if leases is None else leases
     return Cluster(MemoryBus(MemoryChannels()), held, MemoryNodeRegistry(clock), MemoryStore(clock))

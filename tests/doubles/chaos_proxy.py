@@ -1,8 +1,8 @@
-"""How does the way to a server fail? A TCP relay that a test makes slow, deaf, lossy or dead.
+"""A TCP relay that a test makes slow, frozen, lossy or closed.
 
-It passes every byte unchanged until it is told otherwise, each direction on its own. What is left to chance
-is drawn from one seeded source. With ``resp=True`` it reads what a Redis says (see
-:mod:`tests.doubles.resp`) and can lose, repeat and delay single published messages: TCP itself loses none.
+It passes every byte unchanged until a fault is set, each direction on its own. Random decisions come from one
+seed. With ``resp=True`` it reads the replies of a Redis (see :mod:`tests.doubles.resp`) and can lose, repeat
+and delay single published messages: TCP itself loses none.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from tests.doubles.resp import RespFrames, is_published
 
 CHUNK: Final = 65_536
 WAITING_MAX: Final = 1024
-"""Pieces that wait in one direction of one connection; then its source is not read any more."""
+"""Waiting pieces in one direction of one connection; beyond this its source is not read."""
 
 
 @dataclass(slots=True)
 class Way:
-    """What happens in one direction. All rates are in 0..1; seconds are real ones."""
+    """The faults of one direction. All rates are in 0..1; seconds are real ones."""
 
     latency_s: float = 0.0
     lose_rate: float = 0.0
@@ -33,11 +33,11 @@ class Way:
     repeat_rate: float = 0.0
     delay_rate: float = 0.0
     delay_s: float = 0.0
-    """So much later come messages that are delayed; others overtake them."""
+    """Delay of delayed messages; others overtake them."""
     passed: int = 0
-    """Bytes written, so far."""
+    """Bytes written so far."""
     published: int = 0
-    """Published messages seen, so far; then what was done to them."""
+    """Published messages so far; then the number of each fault."""
     lost: int = 0
     repeated: int = 0
     delayed: int = 0
@@ -56,11 +56,11 @@ class Way:
         self._flows.clear()
 
     def thaw(self) -> None:
-        """Go on; nothing was lost."""
+        """Continue; nothing was lost."""
         self._flows.set()
 
     def heal(self) -> None:
-        """Pass everything at once from now on. What was counted stays."""
+        """Pass everything at once from now on. The counts stay."""
         self.latency_s = self.delay_s = 0.0
         self.lose_rate = self.repeat_rate = self.delay_rate = 0.0
         self.thaw()
@@ -71,12 +71,12 @@ class Way:
 
 
 class ChaosProxy:
-    """One way to one server on this machine, by :attr:`port`.
+    """A relay to one server on this machine, at :attr:`port`.
 
     Args:
         target: The server's port.
-        seed: Of everything that is left to chance.
-        resp: Whether the server is a Redis whose published messages are told apart.
+        seed: Seed of the random decisions.
+        resp: Whether the server is a Redis whose published messages are distinguished.
     """
 
     def __init__(self, target: int, *, seed: int = 1, resp: bool = False) -> None:
@@ -106,7 +106,7 @@ class ChaosProxy:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop listening; whoever is connected is cut."""
+        """Stop listening, and cut all connections."""
         assert self._server is not None
         self._server.close()
         for handler in list(self._handlers):
@@ -116,7 +116,7 @@ class ChaosProxy:
 
     @property
     def connections(self) -> int:
-        """How many there are now."""
+        """Number of present connections."""
         return len(self._pairs)
 
     @property
@@ -130,18 +130,18 @@ class ChaosProxy:
             way.freeze()
 
     def cut(self) -> int:
-        """Reset all connections; returns how many. Who comes again is served."""
+        """Reset all connections; return their number. New connections are served."""
         for pair in list(self._pairs):
             pair.abort()
         return len(self._pairs)
 
     def kill(self) -> None:
-        """Reset all connections and send whoever comes away, until :meth:`heal`."""
+        """Reset all connections, and refuse new ones until :meth:`heal`."""
         self.refuses = True
         self.cut()
 
     def heal(self) -> None:
-        """Be transparent from now on."""
+        """Pass everything unchanged from now on."""
         self.refuses = False
         for way in self.ways:
             way.heal()
@@ -156,7 +156,7 @@ class ChaosProxy:
         try:
             if self.refuses:
                 return
-            with contextlib.suppress(OSError):  # nobody listens there
+            with contextlib.suppress(OSError):  # no server listens there
                 far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target)
                 with _closed(far_writer):
                     await self._relay(_Pair(reader, writer, far_reader, far_writer))

@@ -1,4 +1,4 @@
-"""How does a test make time pass, all at once and in a fixed order?"""
+"""A manual clock: time passes in a fixed order, and only when a test advances it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from typing import Final
 STEP_S: Final = 2.0**-20
 """Spans are rounded up to whole steps, about 1 µs: then sums and differences of instants are exact."""
 QUIET_TURNS: Final = 4
-"""Turns of a loop with sockets without anything to do until it counts as settled: each polls the sockets."""
+"""Idle turns of a loop with sockets after which it counts as settled: each polls the sockets."""
 MOST_TURNS: Final = 20_000
-"""Turns after which something is busy for ever."""
+"""Turns after which a task counts as endlessly busy."""
 
 
 @dataclass(order=True, slots=True)
@@ -30,14 +30,14 @@ class _Wait:
 
 
 class ManualClock:
-    """The Clock port under a test's hand: time stands still until :meth:`advance`.
+    """The Clock port under a test's control: time stands still until :meth:`advance`.
 
-    Invariant: whoever waits is woken in the order of the instants waited for, then in the order
-    of asking, and everything that a wake-up sets off has happened before the next one.
+    Invariant: waiting tasks wake in the order of their instants, then in the order of their calls. All
+    consequences of a wake-up have happened before the next one.
 
     Args:
-        now: Where :meth:`now` starts, whole seconds.
-        wall_ms: Where :meth:`wall_ms` starts.
+        now: First value of :meth:`now`, whole seconds.
+        wall_ms: First value of :meth:`wall_ms`.
     """
 
     def __init__(self, *, now: int = 1_000, wall_ms: int = 1_700_000_000_000) -> None:
@@ -55,16 +55,16 @@ class ManualClock:
         return round(self._wall_at_zero_ms + self._now * 1_000)
 
     def jump_wall(self, by_ms: int) -> None:
-        """Let the wall clock jump, as an operator or NTP does; nobody who waits notices."""
+        """Jump the wall clock, as an operator or NTP does; waiting tasks are not affected."""
         self._wall_at_zero_ms += by_ms
 
     @property
     def waiting(self) -> int:
-        """How many sleeps and timeouts are under way."""
+        """Number of sleeps and timeouts under way."""
         return sum(not wait.over for wait in self._waits)
 
     async def sleep(self, seconds: float) -> None:
-        """Return after *seconds* were advanced; at once, but not before others ran, when there are none."""
+        """Return after *seconds* were advanced; 0 yields to other tasks once."""
         if seconds <= 0:
             await asyncio.sleep(0)
             return
@@ -77,11 +77,11 @@ class ManualClock:
         return _Timeout(self, seconds)
 
     def stand_still(self, seconds: float) -> None:
-        """Let *seconds* pass in which nobody here runs, as after SIGSTOP; what was due is late then."""
+        """Advance *seconds* in which no task runs, as after SIGSTOP; due work is late then."""
         self._now = self._after(seconds)
 
     async def advance(self, seconds: float) -> None:
-        """Let *seconds* pass: wake sleepers and timeouts in order; let the loop settle around each."""
+        """Advance *seconds*: wake sleepers and timeouts in order; let the loop settle around each."""
         until = self._after(seconds)
         await self.settle()
         while self._waits and self._waits[0].due <= until:
@@ -94,10 +94,10 @@ class ManualClock:
         await self.settle()
 
     async def settle(self) -> None:
-        """Return when every task waits for what only time or the test can give.
+        """Return when every task waits for time or for the test.
 
         Raises:
-            AssertionError: Something spins.
+            AssertionError: A task is endlessly busy.
         """
         loop = asyncio.get_running_loop()
         ready: object = getattr(loop, "_ready", None)
@@ -123,7 +123,7 @@ class ManualClock:
 
 
 class _Timeout:
-    """The bound of one block; no generator, which would keep the block's frame since Python 3.12."""
+    """The bound of one block; not a generator, which would keep the block's frame since Python 3.12."""
 
     def __init__(self, clock: ManualClock, seconds: float) -> None:
         self._clock = clock
@@ -146,6 +146,6 @@ class _Timeout:
 
 
 def _has_sockets(loop: asyncio.AbstractEventLoop) -> bool:
-    """Return whether *loop* polls anything beside its own pipe; True of one that does not show it."""
+    """Return whether *loop* polls a socket beside its own pipe; True when that is unknown."""
     selector: selectors.BaseSelector | None = getattr(loop, "_selector", None)
     return selector is None or len(selector.get_map()) > 1

@@ -1,4 +1,4 @@
-"""What is true at the double's contact centre, and what does each link get to hear of it?"""
+"""The state of the double's contact centre, and the events that each link gets."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ from tests.doubles.fake_people import Person, Session, Wire
 
 
 class Centre:
-    """The facts of the double. Methods without an underscore are the script of a test.
+    """The state of the double. Methods without an underscore are the script of a test.
 
-    Invariant: every link hears of every change in its scope that it listens to, in order; a
-    remote number and automatic post-processing are told to the own user's link only.
+    Invariant: every link gets every change in its scope and queries, in order. A remote number and automatic
+    post-processing are sent on the own user's link only.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -86,7 +86,7 @@ class Centre:
         self._numbers = itertools.count(1)
 
     def put(self, *parts: Part) -> None:
-        """Change *parts*, all of one kind and source, and tell who listens (one reading)."""
+        """Change *parts*, all of one kind and source, and send one reading to the queries."""
         for part in parts:
             self.parts[part.source, part.kind, part.number] = part
         for wire in list(self.wires.values()):
@@ -99,7 +99,7 @@ class Centre:
                     wire.link.push(self._reading(query, listen, seen))
 
     def remove(self, kind: Kind, number: int, source: Source) -> None:
-        """Take a part away: a realtime agent logs off, a directory object ceases to exist."""
+        """Remove a part: a realtime agent logs off, a directory object ceases to exist."""
         part = self.parts.pop((source, kind, number))
         for wire in list(self.wires.values()):
             for query, listen in wire.queries.items():
@@ -116,7 +116,7 @@ class Centre:
         reasons: tuple[Reason, ...] = (),
         parameters: tuple[RoutingParameter, ...] = (),
     ) -> None:
-        """Replace the catalogues and tell who listens to the directory."""
+        """Replace the catalogues and send that to queries for the directory."""
         self.skills, self.reasons, self.parameters = skills, reasons, parameters
         for wire in self.wires.values():
             if any(listen.source is Source.DIRECTORY for listen in wire.queries.values()):
@@ -125,7 +125,7 @@ class Centre:
     def set_scope(
         self, user: UserId, application: Application, scope: Scope, rights: frozenset[Right] | None = None
     ) -> None:
-        """Change what sessions of *application* may see; tell of gained objects, then of whole sets."""
+        """Change the scope of sessions of *application*; send gained objects, then whole sets."""
         person = self.people[user]
         wire = self.wires.get(user)
         before = {key for key in self.parts if wire and wire.sees(key[1], key[2])}
@@ -144,13 +144,13 @@ class Centre:
         self._tell_whole_sets(wire)
 
     def set_function(self, function: FunctionName, state: FunctionState) -> None:
-        """Let a function of the server go up or down."""
+        """Set the state of a function of the server."""
         self.functions[function] = state
         for wire in self.wires.values():
             wire.link.push(FunctionChanged(function, state))
 
     def end_session(self, session: Session, reason: EndReason, by: str | None = None) -> None:
-        """End a session: the link is told, its number is routed to no more, its agent is logged off."""
+        """End a session: its link is informed, its number no longer routed, its agent logged off."""
         if self.live.pop(session.secret, None) is None:
             return
         person = session.person
@@ -168,7 +168,7 @@ class Centre:
                 self.wires.pop(person.id).link.finish()
 
     def attach(self, wire: Wire, session: Session) -> Attached:
-        """Put a session on a link."""
+        """Attach a session to a link."""
         if session.alias not in wire.sessions:
             session.alias = next(self._numbers)
             session.present = False
@@ -177,7 +177,7 @@ class Centre:
         return session.attached()
 
     def serve(self, wire: Wire, request: LinkRequest) -> LinkAnswer:
-        """Do what a link asks."""
+        """Serve a request of a link."""
         self.requests.append((wire.person.id, request))
         if type(request) in self.refusals:
             raise self.refusals[type(request)]

@@ -1,4 +1,4 @@
-"""How does the double's link bring events and answers in one order, and end?"""
+"""The double's link: events and answers in one order, and its end."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from gateway.domain.upstream import LinkClosed, LinkEvent, Reading
 from gateway.runtime.ports import Clock, Hear
 
 REQUEST_S: Final = 5.0
-"""As the real adapter's default; a command's answer is waited for without end."""
+"""The real adapter's default; the answer to a command is awaited without a bound."""
 PATIENCE_S: Final = 60.0
-"""As the real adapter's default for questions whose answers tell something."""
+"""The real adapter's default for requests whose answers contain data."""
 
 Told = LinkAnswer | GatewayError | LinkClosed
 Serve = Callable[[LinkRequest], LinkAnswer]
@@ -25,15 +25,15 @@ Serve = Callable[[LinkRequest], LinkAnswer]
 class FakeLink:
     """One open link of the double.
 
-    Invariant: what the centre pushed is received in that order; an answer stands behind the
-    events that its request caused, and before those of :meth:`push_later`.
+    Invariant: events of the centre are received in their order. An answer comes after the events that its
+    request caused, and before those of :meth:`push_later`.
 
     Args:
-        serve: Does what is asked.
+        serve: Serves a request.
         left: Called once, when either side has closed it.
         clock: Bounds requests.
-        token: The fencing token it was opened with.
-        holder: And its holder.
+        token: The fencing token of the link.
+        holder: The holder of the token.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class FakeLink:
         return bool(self._inbox) and not self._muted
 
     async def receive(self, hear: Hear | None = None) -> LinkEvent | None:
-        """Return the next event, or None for an answer; readings that come meanwhile go to *hear*."""
+        """Return the next event, or None for an answer; readings during the wait go to *hear*."""
         while True:
             has_waited = await self._arrival()
             self.heard_at = self._clock.now()
@@ -76,7 +76,7 @@ class FakeLink:
             hear((event,))
 
     async def _arrival(self) -> bool:
-        """Wait until there is something; tells whether that took a while."""
+        """Wait until there is something to receive; return whether that took time."""
         has_waited = False
         while self._muted or not self._inbox:
             if self._closed is not None and not self._inbox:
@@ -88,7 +88,7 @@ class FakeLink:
         return has_waited
 
     async def request(self, request: LinkRequest) -> LinkAnswer:
-        """Have the centre serve *request*; wait until its answer is met by :meth:`receive`."""
+        """Have the centre serve *request*; wait until :meth:`receive` has read its answer."""
         if self._closed is not None:
             raise LinkClosed(self._closed.reason)
         answer: asyncio.Future[Told] = asyncio.get_running_loop().create_future()
@@ -115,7 +115,7 @@ class FakeLink:
         self.finish("lost", discard=True)
 
     def take(self, request: LinkRequest, answer: asyncio.Future[Told]) -> None:
-        """Have the centre serve *request* now; *answer* is told when it is met by :meth:`receive`."""
+        """Have the centre serve *request* now; *answer* is called when :meth:`receive` has read it."""
         if self._closed is not None:
             _tell(answer, LinkClosed(self._closed.reason))
             return
@@ -126,32 +126,32 @@ class FakeLink:
             self._have_served(request, answer)
 
     def serve_held(self) -> None:
-        """Let the server serve what it was slow to serve, and be quick from now on."""
+        """Serve the delayed requests, and delay none from now on."""
         self.holds = lambda _: False
         held, self._held = self._held, []
         for request, answer in held:
             self._have_served(request, answer)
 
     def push(self, event: LinkEvent) -> None:
-        """Let the server say *event*; nobody hears it when the link is closed."""
+        """Send *event*; it is dropped when the link is closed."""
         if self._closed is None:
             self._put(lambda: event)
 
     def push_later(self, event: LinkEvent) -> None:
-        """Let the server say *event* after the answer that is being made."""
+        """Send *event* after the answer that is being made."""
         self._later.append(event)
 
     def mute(self) -> None:
-        """Let the server fall silent."""
+        """Hold back all messages of the server."""
         self._muted = True
 
     def unmute(self) -> None:
-        """Let the server say what it kept back, and speak on."""
+        """Send the messages that were held back, and hold back none."""
         self._muted = False
         self._came.set()
 
     def finish(self, reason: Literal["session_unknown", "lost"] = "lost", *, discard: bool = False) -> None:
-        """End it: after what was said, or at once."""
+        """End it: after the messages sent so far, or at once."""
         if discard:
             self._inbox.clear()
         if self._closed is None:

@@ -1,4 +1,4 @@
-"""Who is known at the double's contact centre, and what does each link carry?"""
+"""The users of the double's contact centre, and the sessions and queries of each link."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.doubles.fake_link import FakeLink
 
 @dataclass(slots=True, eq=False)
 class Person:
-    """A user, with what he may do and see in each application."""
+    """A user, with rights and scope in each application."""
 
     id: UserId
     login: str
@@ -29,7 +29,7 @@ class Person:
 
 @dataclass(slots=True, eq=False)
 class Session:
-    """A session. *alias* is 0 while no link carries it."""
+    """A session. *alias* is 0 while no link has it attached."""
 
     id: SessionId
     secret: SessionSecret
@@ -56,7 +56,7 @@ class Session:
 
 @dataclass(slots=True, eq=False)
 class Wire:
-    """One user's link with what is attached to it and what it listens to."""
+    """One user's link with its attached sessions and its queries."""
 
     person: Person
     link: FakeLink = field(init=False)
@@ -86,7 +86,7 @@ class Wire:
         return session
 
     def lose(self) -> None:
-        """Forget what was attached: the link is gone."""
+        """Detach all sessions: the link is gone."""
         for session in self.sessions.values():
             session.alias, session.present = 0, False
         self.sessions.clear()

@@ -1,6 +1,6 @@
-"""How does an adapter reach the Redis of Python, in this process and on the test's clock?
+"""The Redis of Python in this process, on the test's clock.
 
-`fakeredis` keeps and decides; what goes between is bytes, as on a real connection.
+`fakeredis` stores and decides; requests and replies are bytes, as on a real connection.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from gateway.bus.connect import Endpoint
 def memory_connections(
     dial: Callable[[asyncio.Protocol, Endpoint], Awaitable[MemoryTransport]],
 ) -> type[Connection]:
-    """Return redis-py's connection over what *dial* returns; all of it but the network is the real one."""
+    """Return redis-py's connection over the transport of *dial*; only the network is not the real one."""
 
     class MemoryConnection(Connection):
         async def _connect(self) -> None:
@@ -39,8 +39,8 @@ class FakeRedis:
     """A server.
 
     Attributes:
-        connections: Connect to it, wherever they are said to lead.
-        is_away: Whether nobody listens.
+        connections: Connect to it, whatever their address.
+        is_away: Whether it refuses connections.
         transports: The open connections, in the order of their begin.
     """
 
@@ -68,11 +68,11 @@ class FakeRedis:
 
 
 class MemoryTransport(asyncio.Transport):
-    """A connection without a network. *peer* is told what is written; :meth:`feed` is the way back.
+    """A connection without a network. *peer* receives what is written; :meth:`feed` is the way back.
 
     Attributes:
-        written: All that was written, one item for each write.
-        was_aborted: Whether it was ended without letting out what was unsent.
+        written: All writes, one item for each.
+        was_aborted: Whether it was ended without sending the unsent bytes.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class MemoryTransport(asyncio.Transport):
         self.was_aborted = False
 
     def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
-        """Tell the peer, in a later turn; keep it while the kernel takes no more."""
+        """Pass *data* to the peer, in a later turn; keep it while the simulated kernel accepts no more."""
         if self._unsent is not None:
             self._unsent.append(bytes(data))
             return
@@ -97,43 +97,43 @@ class MemoryTransport(asyncio.Transport):
         asyncio.get_running_loop().call_soon(self._tell, bytes(data))
 
     def is_closing(self) -> bool:
-        """Tell whether it ended."""
+        """Return whether it has ended."""
         return not self.is_open
 
     def choke(self) -> None:
-        """Let the kernel take no more."""
+        """Let the simulated kernel accept no more."""
         self._unsent = []
         self._protocol.pause_writing()
 
     def breathe(self) -> None:
-        """Let the kernel take more again."""
+        """Let the simulated kernel accept more again."""
         unsent, self._unsent = self._unsent or [], None
         for data in unsent:
             self.write(data)
         self._protocol.resume_writing()
 
     def get_write_buffer_size(self) -> int:
-        """Return how much the kernel has not taken."""
+        """Return the number of bytes that the kernel has not accepted."""
         return sum(map(len, self._unsent or ()))
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Let another receive what comes."""
+        """Use another protocol for received data."""
         assert isinstance(protocol, asyncio.Protocol)
         self._protocol = protocol
 
     def resume_reading(self) -> None:
-        """Nothing ever paused it."""
+        """Do nothing: it is never paused."""
 
     def feed(self, data: bytes) -> None:
         """Let the connection receive *data*, in a later turn."""
         asyncio.get_running_loop().call_soon(self._deliver, data)
 
     def close(self) -> None:
-        """End it, as who lets out first what is unsent."""
+        """End it after the unsent bytes."""
         self._end(None)
 
     def abort(self) -> None:
-        """End it now; the connection hears of it in a later turn."""
+        """End it now; the protocol is informed in a later turn."""
         self.was_aborted = self.was_aborted or self.is_open
         self._end(None)
 
@@ -142,7 +142,7 @@ class MemoryTransport(asyncio.Transport):
         asyncio.get_running_loop().call_soon(self._protocol.eof_received)
 
     def breaks(self, error: OSError) -> None:
-        """End it as a network does."""
+        """End it like a broken network."""
         self._end(error)
 
     def _end(self, error: OSError | None) -> None:
@@ -180,7 +180,7 @@ def _resp(value: object) -> bytes:
             return b"$%d\r\n%s\r\n" % (len(value), value)
         case list() | tuple():
             return b"*%d\r\n%s" % (len(value), b"".join(map(_resp, value)))
-        case NoScriptError():  # its parser took the first word off
+        case NoScriptError():  # its parser has removed the first word
             return f"-NOSCRIPT {value}\r\n".encode()
         case Exception():
             return f"-{value}\r\n".encode()

@@ -1,4 +1,4 @@
-"""What does a command do to an agent? The state rules of ECMA-269, as far as the double needs them. Pure."""
+"""The state rules of ECMA-269 for agents, as far as the double needs them. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Change(NamedTuple):
 
 
 def target(command: SetAgentRoutingState | SetRoutingState, own_agent: int | None) -> tuple[int, Right]:
-    """Tell which agent *command* is about, and which right it needs."""
+    """Return the agent of *command*, and the right that it needs."""
     match command:
         case SetAgentRoutingState(agent_id=agent_id):
             return int(agent_id), Right.ROUTING_STATE_WRITE
@@ -28,7 +28,7 @@ def target(command: SetAgentRoutingState | SetRoutingState, own_agent: int | Non
 
 
 def change(agent: Agent | None, command: SetAgentRoutingState | SetRoutingState, now_ms: int) -> Change:
-    """Change *agent* (None: logged off) as *command* says.
+    """Return *agent* (None: logged off) after *command*.
 
     Raises:
         GatewayError: ``not_logged_on``, ``cannot_log_on_for_another``, ``not_allowed_while_handling``.

@@ -1,7 +1,7 @@
-"""What would an OSCC-E Server do, told by a test line by line and living in memory?
+"""An OSCC-E Server in memory that follows a test's script.
 
 ``FakeUpstream`` keeps the contracts of the ports Upstream and Authority, and its links that of Link;
-``tests/contracts/test_upstream.py`` holds it and the real adapter to the same suite.
+``tests/contracts/test_upstream.py`` runs the same suite on it and on the real adapter.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ AGENT_RIGHTS: Final = frozenset({Right.OWN_ROUTING_STATE, Right.OWN_POST_PROCESS
 class FakeUpstream(Centre):
     """One site's OSCC-E Server in memory.
 
-    Invariant: one link per user, and the highest token holds it.
+    Invariant: one link per user; the one with the highest token is valid.
 
     Args:
         clock: Its only time.
         site: The site of its users.
-        features: What it can do.
+        features: Its features.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class FakeUpstream(Centre):
         rights: frozenset[Right] = DASHBOARD_RIGHTS | AGENT_RIGHTS,
         own_agent: int | None = None,
     ) -> UserId:
-        """Make a user known. The Remote Assistant's scope is his own agent; *scope* is the Dashboard's."""
+        """Add a user. The Remote Assistant's scope is the own agent; *scope* is the Dashboard's."""
         user = UserId(self.site, key)
         own = Scope(agents=frozenset({own_agent})) if own_agent is not None else Scope()
         scopes = {Application.DASHBOARD: scope or own, Application.REMOTE_ASSISTANT: own}
@@ -112,11 +112,11 @@ class FakeUpstream(Centre):
         return wire.link if wire is not None else None
 
     def drop(self, user: UserId) -> None:
-        """Break the user's link without a word; what was not yet received is lost."""
+        """Break the user's link; events that were not received are lost."""
         self.wires[user].link.finish("lost", discard=True)
 
     def restart(self) -> None:
-        """Forget all sessions, tokens and links; log agents off; stop routing."""
+        """Remove all sessions, tokens and links; log agents off; end routing."""
         self.instance = f"instance-{next(self._numbers)}"
         for wire in list(self.wires.values()):
             wire.link.finish("lost", discard=True)
@@ -129,7 +129,7 @@ class FakeUpstream(Centre):
     # ---- port Upstream ----
 
     async def about(self) -> About:
-        """Tell which server this is."""
+        """Return name, version and features of the server."""
         self._answer_or_raise()
         if self.unsupported:
             raise GatewayError(ErrorCode.UPSTREAM_VERSION_UNSUPPORTED, "the OSCC-E Server is too old")
@@ -201,7 +201,7 @@ class FakeUpstream(Centre):
         raise GatewayError(ErrorCode.NOT_FOUND, "no such session")
 
     async def keep_alive(self, secret: SessionSecret) -> int:
-        """Ask for more life."""
+        """Request a longer life."""
         session = self._known(secret)
         session.expires_at_ms = self.clock.wall_ms() + LIFE_MS
         return session.expires_at_ms

@@ -1,7 +1,7 @@
 """Programs as processes that share their imports: each is forked from a process that has imported them.
 
-To import the gateway takes a second of a core, and a cluster is three nodes and a simulator. What is forked
-is a process of its own in everything else: it is killed, frozen and awaited by its id.
+Importing the gateway takes a second of a core, and a cluster has three nodes and a simulator. A forked
+process is in all other respects a process of its own: it is killed, frozen and awaited by its id.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _PR_SET_PDEATHSIG: Final = 1
 
 
 def preload(*modules: str) -> None:
-    """Have programs that are forked from now on share these modules; only before the first is forked."""
+    """Share these modules with programs that are forked from now on; call it before the first fork."""
     _SERVER.set_forkserver_preload([*modules])
 
 
 class ForkedProcess:
     """``python -m MODULE ARGUMENTS``, its output added to a file; used like a process of asyncio.
 
-    It is killed when the process that started it ends, however that one ends.
+    It is killed when its parent process ends, however the parent ends.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class ForkedProcess:
             os.kill(self.pid, number)
 
     def join(self, within_s: float) -> int | None:
-        """Return its exit code once it has ended; kill it, and return None, when that takes longer."""
+        """Return its exit code once it has ended; kill it, and return None, when that takes too long."""
         self._process.join(within_s)
         if self.returncode is None:
             self._process.kill()
@@ -77,7 +77,7 @@ class ForkedProcess:
 
 
 def _become(module: str, arguments: list[str], output: str, environ: dict[str, str], folder: str) -> None:
-    """Run a module as ``python -m`` does, in a process that was just forked."""
+    """Run a module like ``python -m``, in a process that was just forked."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     os.environ.clear()

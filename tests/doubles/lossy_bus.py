@@ -1,8 +1,7 @@
-"""What if the nodes' bus loses, doubles or delays what they say, goes away, forgets, or splits?
+"""A bus that loses, doubles or delays messages, goes away, loses its data, or splits.
 
-One :class:`Trouble` stands for the Redis of a cluster and the network before it. Without trouble it keeps
-the contracts of the ports Bus, Leases, NodeRegistry and SharedStore (``tests/contracts``) as the memory
-adapters do.
+One :class:`Trouble` stands for the Redis of a cluster and its network. Without faults it keeps the contracts
+of the ports Bus, Leases, NodeRegistry and SharedStore (``tests/contracts``) like the memory adapters.
 """
 
 from __future__ import annotations
@@ -25,11 +24,11 @@ from gateway.runtime.ports import WRITE_REFUSALS, Clock, Grant, KeptLogOff, NotS
 T = TypeVar("T")
 Receive = Callable[[Envelope], None]
 DEADLINE_S: Final = 0.25
-"""After how long a command of a Redis that does not answer is given up."""
+"""Time after which a command is given up when Redis does not answer."""
 
 
 class Store(NamedTuple):
-    """What one Redis holds."""
+    """The data of one Redis."""
 
     leases: MemoryLeases
     registry: MemoryNodeRegistry
@@ -37,14 +36,14 @@ class Store(NamedTuple):
 
 
 class Trouble:
-    """What befalls the messages and questions of the nodes 0, 1, 2…; nothing, until a test says so.
+    """The faults of messages and requests of the nodes 0, 1, 2…; none until a test sets them.
 
-    Invariant: what arrives at a node from another arrives in the order in which it was sent, as the port
-    promises; lost and doubled messages excepted.
+    Invariant: messages from one node arrive at another in the order in which they were sent, as the port
+    promises, except for lost and doubled ones.
 
     Args:
         clock: The only time.
-        chance: Gives numbers in [0, 1) for :attr:`loses`, :attr:`doubles` and :attr:`delays`.
+        chance: Returns numbers in [0, 1) for :attr:`loses`, :attr:`doubles` and :attr:`delays`.
     """
 
     def __init__(self, clock: Clock, chance: Callable[[], float] = lambda: 0.0) -> None:
@@ -79,14 +78,14 @@ class Trouble:
         self._news = asyncio.Event()
 
     def cluster(self, node: int) -> Cluster:
-        """Return a node's doors."""
+        """Return a node's adapters of the ports."""
         bus = self._doors[node] = LossyBus(self, node)
         return Cluster(
             bus, LossyLeases(self, node), LossyRoll(self, node), LossyShelf(self, node), lambda: self.refused
         )
 
     async def run(self) -> None:
-        """Bring what is late, until cancelled; only needed for :attr:`delays`."""
+        """Deliver late messages until cancelled; only needed for :attr:`delays`."""
         while True:
             now = self.clock.now()
             while self._late and self._late[0][0] <= now:
@@ -99,27 +98,27 @@ class Trouble:
     # ---- what a test says ----
 
     def take_away(self, *nodes: int) -> None:
-        """Let nodes (all without names) reach no Redis: each question fails at once."""
+        """Let nodes (all without names) reach no Redis: each request fails at once."""
         self._away |= set(nodes or self._doors)
 
     def give_back(self, *nodes: int) -> None:
-        """Let nodes (all without names) reach it again; they are told that messages may be lost."""
+        """Let nodes (all without names) reach it again; they are informed that messages may be lost."""
         back = self._away & set(nodes or self._doors)
         self._away -= back
         self.renew(*sorted(back))
 
     def renew(self, *nodes: int) -> None:
-        """Let the connections of nodes have been renewed unasked."""
+        """Simulate an unasked renewal of the nodes' connections."""
         for node in nodes:
             for doubted in self._doors[node].watchers:
                 doubted()
 
     def freeze(self) -> None:
-        """Let Redis answer nobody; what is asked happens when it thaws."""
+        """Let Redis answer no request; they take effect when it thaws."""
         self._is_frozen = True
 
     async def thaw(self) -> None:
-        """Let Redis do all that it was asked, in order."""
+        """Execute all waiting requests in order."""
         self._is_frozen = False
         held, self._held = self._held, []
         for act in held:
@@ -127,34 +126,34 @@ class Trouble:
         self.renew(*sorted(self._doors.keys() - self._away))
 
     def kill(self, node: int) -> None:
-        """End a node: it says nothing more, hears nothing more, and nobody is told that it does."""
+        """End a node: it sends and receives nothing, and no other node is informed."""
         self._dead.add(node)
         self._doors[node].receivers.clear()
 
     def flush(self, side: int = 0) -> None:
-        """Let Redis forget everything."""
+        """Remove all data of Redis."""
         self.stores[side] = self._empty()
 
     def copied(self, side: int = 0) -> Store:
-        """Return what a replica holds now: as ``stores[side]`` it is what a fail-over leaves."""
+        """Return the present data of a replica; as ``stores[side]`` it is the result of a fail-over."""
         return copy.deepcopy(self.stores[side], {id(self.clock): self.clock})
 
     def split(self, *nodes: int, side: int = 1) -> None:
-        """Let nodes speak to another Redis, which begins with what the first knows."""
+        """Connect nodes to another Redis, which begins with the data of the first."""
         self.stores[side] = self.copied()
         self.sides |= dict.fromkeys(nodes, side)
 
     # ---- what nodes ask ----
 
     def store(self, node: int) -> Store:
-        """Return what holds for *node*."""
+        """Return the data for *node*."""
         return self.stores[self.sides.get(node, 0)]
 
     async def ask(self, node: int, act: Callable[[], Awaitable[T]]) -> T:
-        """Have *act* happen for *node*.
+        """Run *act* for *node*.
 
         Raises:
-            GatewayError: ``bus_down``: it has happened, will happen, or never does.
+            GatewayError: ``bus_down``: it has run, will run, or never will.
         """
         if node in self._away or node in self._dead:
             raise NotSentError("the bus is away")
@@ -168,11 +167,11 @@ class Trouble:
         return answer
 
     def is_away(self, node: int) -> bool:
-        """Tell whether a node reaches no Redis that answers."""
+        """Return whether a node reaches no Redis that answers."""
         return node in self._away or node in self._dead or self._is_frozen
 
     async def publish(self, sender: int, channel: Channel, envelope: Envelope) -> int:
-        """Send to every node of the sender's side that hears the channel; returns how many."""
+        """Send to every node of the sender's side that is subscribed to the channel; return their number."""
         if self.said is not None:
             self.said(sender, channel, envelope)
         heard = [
@@ -203,7 +202,7 @@ class Trouble:
         self._news.set()
 
     def _is_under_way(self, sender: int, to: int) -> bool:
-        """Tell whether what was sent before may be brought at this very instant, but was not yet."""
+        """Return whether an earlier message is due at this instant, but was not delivered yet."""
         return self._last_at.get((sender, to), -1.0) >= self.clock.now()
 
     def _happens(self, part: float) -> bool:
@@ -223,28 +222,28 @@ class LossyBus:
         self._node = node
 
     async def subscribe(self, channel: Channel, receive: Receive) -> None:
-        """Hear a channel; while the bus is away, as soon as it is back."""
+        """Subscribe to a channel; while the bus is away, when it is back."""
         self.receivers[channel] = receive
         if self._trouble.is_away(self._node):
             await self._trouble.clock.sleep(DEADLINE_S)
 
     async def unsubscribe(self, channel: Channel) -> None:
-        """Hear it no more."""
+        """End the subscription."""
         self.receivers.pop(channel, None)
 
     async def publish(self, channel: Channel, envelope: Envelope) -> int:
-        """Say it."""
+        """Publish it."""
         trouble, node = self._trouble, self._node
         return await trouble.ask(node, lambda: trouble.publish(node, channel, envelope))
 
     waiting_bytes = 0
 
     def watch(self, doubted: Callable[[], None]) -> None:
-        """Tell of what may be lost."""
+        """Call *doubted* when messages may be lost."""
         self.watchers.append(doubted)
 
     def hear(self, channel: Channel, envelope: Envelope) -> None:
-        """Take in what arrives."""
+        """Deliver a received message."""
         receive = self.receivers.get(channel)
         if receive is not None:
             receive(envelope)
@@ -268,12 +267,12 @@ class _Door:
 
 
 class LossyLeases(_Door):
-    """One node's door to the leases. See :class:`gateway.runtime.ports.Leases`."""
+    """One node's adapter of the leases. See :class:`gateway.runtime.ports.Leases`."""
 
     async def acquire(
         self, user: UserId, node: NodeId, holder: str, *, floor: int, expected: int | None = None
     ) -> Grant:
-        """Ask to own a user."""
+        """Request to own a user."""
         return await self._write(
             lambda store: store.leases.acquire(user, node, holder, floor=floor, expected=expected)
         )
@@ -293,28 +292,28 @@ class LossyLeases(_Door):
         await self._write(lambda store: store.leases.release(user, holder, token))
 
     async def read(self, user: UserId) -> Grant | None:
-        """Tell who owns a user."""
+        """Return the owner of a user."""
         return await self._ask(lambda store: store.leases.read(user))
 
 
 class LossyRoll(_Door):
-    """The node registry as one node reaches it. See :class:`gateway.runtime.ports.NodeRegistry`."""
+    """One node's adapter of the node registry. See :class:`gateway.runtime.ports.NodeRegistry`."""
 
     async def announce(self, record: NodeRecord) -> None:
-        """Say that one lives."""
+        """Store a node's record."""
         await self._write(lambda store: store.registry.announce(record))
 
     async def leave(self, holder: str) -> None:
-        """Say that one is gone."""
+        """Remove a node's record."""
         await self._write(lambda store: store.registry.leave(holder))
 
     async def nodes(self) -> tuple[NodeRecord, ...]:
-        """Return who lives."""
+        """Return the live nodes."""
         return await self._ask(lambda store: store.registry.nodes())
 
 
 class LossyShelf(_Door):
-    """The shared store as one node reaches it. See :class:`gateway.runtime.ports.SharedStore`."""
+    """One node's adapter of the shared store. See :class:`gateway.runtime.ports.SharedStore`."""
 
     def pseudonym(self, text: str) -> str:
         """See :meth:`gateway.runtime.ports.SharedStore.pseudonym`."""
@@ -325,11 +324,11 @@ class LossyShelf(_Door):
         await self._write(lambda store: store.shared.shorten_denial(pseudonym, ttl_s))
 
     async def deny(self, handle: str, reason: EndReason, ttl_s: float) -> None:
-        """Note that a session ended."""
+        """Store that a session ended."""
         await self._write(lambda store: store.shared.deny(handle, reason, ttl_s))
 
     async def denied(self, handle: str) -> EndReason | None:
-        """Tell why a session ended."""
+        """Return why a session ended."""
         return await self._ask(lambda store: store.shared.denied(handle))
 
     async def count(self, name: str, ttl_s: float) -> int:
@@ -341,7 +340,7 @@ class LossyShelf(_Door):
         return await self._ask(lambda store: store.shared.counted(name))
 
     async def forget(self, name: str) -> None:
-        """Take a counter away."""
+        """Remove a counter."""
         await self._write(lambda store: store.shared.forget(name))
 
     async def reserve(self, name: str, entry: str, ttl_s: float) -> tuple[str, ...]:
@@ -355,15 +354,15 @@ class LossyShelf(_Door):
     outlives_node: Final = True
 
     async def keep_log_off(self, kept: KeptLogOff, ttl_s: float) -> bool:
-        """Keep a log-off."""
+        """Store a log-off."""
         return await self._write(lambda store: store.shared.keep_log_off(kept, ttl_s))
 
     async def log_offs(self) -> tuple[KeptLogOff, ...]:
-        """Return all."""
+        """Return all log-offs."""
         return await self._ask(lambda store: store.shared.log_offs())
 
     async def drop_log_off(self, handle: str) -> None:
-        """Keep one no longer."""
+        """Delete a log-off."""
         await self._write(lambda store: store.shared.drop_log_off(handle))
 
 

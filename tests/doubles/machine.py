@@ -9,13 +9,13 @@ from gateway.runtime.event_loop import SystemClock
 
 _CLOCK = SystemClock()
 PRESSURE = Path("/proc/pressure/cpu")
-"""Written by Linux since 4.20 where pressure stall information is on."""
+"""Written by Linux since 4.20 with pressure stall information."""
 
 
 def waited_s(pressure: Path = PRESSURE) -> float:
-    """Return for how many seconds since the start some program was ready to run and had no core.
+    """Return the seconds since the start in which a program was ready to run and had no core.
 
-    0 on a machine that does not say so: there the bounds are those of an idle machine.
+    0 on a machine without this figure: there the bounds are those of an idle machine.
     """
     try:
         found = re.search(r"^some .*\btotal=(\d+)", pressure.read_text(), re.MULTILINE)

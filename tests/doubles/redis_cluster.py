@@ -1,4 +1,4 @@
-"""Where do tests find a Redis Cluster whose shards they may kill, fail over and move slots between?"""
+"""A Redis Cluster whose shards tests may kill, fail over and move slots between."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SHARDS: Final = 3
 
 
 class Shard:
-    """Some slots, their primary and its replica, if it has one: who is what at the start."""
+    """Some slots, their primary and its replica, if it has one, with their roles at the start."""
 
     def __init__(self, primary: Server, replica: Server | None, slots: range) -> None:
         self.primary = primary
@@ -48,7 +48,7 @@ class Shard:
 
 
 class RedisCluster:
-    """A cluster whose nodes all know each other."""
+    """A cluster whose nodes are all connected."""
 
     def __init__(self, shards: Sequence[Shard], *, scheme: str = "redis+cluster") -> None:
         self.shards: Final = shards
@@ -56,7 +56,7 @@ class RedisCluster:
 
     @property
     def url(self) -> str:
-        """Where clients connect to: two of its nodes."""
+        """The bus URL: two of its nodes."""
         hosts = ",".join(f"127.0.0.1:{shard.primary.port}" for shard in self.shards[:2])
         return f"{self._scheme}://{hosts}"
 
@@ -75,7 +75,7 @@ class RedisCluster:
         return [key for keys in found if isinstance(keys, list) for key in keys]
 
     async def begin_to_move(self, slot: int, source: Server, target: Server) -> None:
-        """Let *slot* migrate, as a resharding does: new keys of it belong to the target already."""
+        """Begin a migration of *slot*, as a resharding does: new keys of it belong to the target already."""
         source_id, target_id = [await server.command("CLUSTER", "MYID") for server in (source, target)]
         assert isinstance(source_id, bytes)
         assert isinstance(target_id, bytes)
@@ -83,7 +83,7 @@ class RedisCluster:
         await source.command("CLUSTER", "SETSLOT", slot, "MIGRATING", target_id)
 
     async def end_move(self, slot: int, source: Server, target: Server) -> None:
-        """Move the keys of *slot*, and let all nodes know where they are now."""
+        """Move the keys of *slot*, and inform all nodes."""
         keys = await source.command("CLUSTER", "GETKEYSINSLOT", slot, 100)
         assert isinstance(keys, list)
         if keys:
@@ -101,9 +101,9 @@ async def redis_cluster(
     """Run three shards, of a primary and a replica each, while the block lasts.
 
     Args:
-        engine: Whose; any when None.
+        engine: The engine; any when None.
         with_replicas: Whether there are replicas.
-        node_timeout_ms: After how long of silence a node counts as failed.
+        node_timeout_ms: Silence after which a node counts as failed.
     """
     of = engine or any_engine()
     async with AsyncExitStack() as stack:
@@ -141,7 +141,7 @@ async def redis_cluster(
 def shared_cluster(engine: Engine) -> RedisCluster:
     """Return a cluster without replicas that lives as long as this process.
 
-    It takes two seconds to come about, which is too long for each test. Whoever uses it flushes it first.
+    Its start takes two seconds, which is too long for each test. Each user of it flushes it first.
     """
     binary(engine)  # skips the test where there is none
     return lasting(partial(redis_cluster, engine=engine, with_replicas=False))

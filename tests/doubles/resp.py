@@ -1,7 +1,7 @@
-"""Where do the replies of a Redis begin and end, and which of them are published messages?
+"""The frames of RESP: where replies of a Redis begin and end, and which are published messages.
 
-RESP2 and RESP3 as the protocol's specification gives them; streamed strings and aggregates, which no Redis
-sends, are refused.
+RESP2 and RESP3 as in the protocol's specification; streamed strings and aggregates, which no Redis sends, are
+refused.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ _PUBLISHED: Final = (b"message", b"pmessage", b"smessage")
 
 
 class RespFrames:
-    """Cuts a stream of bytes into whole replies. Nothing is changed: joined, they are what was fed."""
+    """Cuts a stream of bytes into whole replies. Joined, they are the bytes that were fed."""
 
     def __init__(self) -> None:
         self._held = b""
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Take in *data*; returns the replies that are complete now.
+        """Add *data*; return the replies that are complete now.
 
         Raises:
             ValueError: It is no RESP.
@@ -36,12 +36,12 @@ class RespFrames:
 
     @property
     def held(self) -> int:
-        """Bytes of a reply whose rest is still to come."""
+        """Bytes of an incomplete reply."""
         return len(self._held)
 
 
 def frame_end(data: bytes, at: int) -> int | None:
-    """Return where the reply that begins at *at* ends; None when it is not complete.
+    """Return the end of the reply that begins at *at*; None when it is not complete.
 
     Raises:
         ValueError: It is no RESP.
@@ -65,7 +65,7 @@ def frame_end(data: bytes, at: int) -> int | None:
 
 
 def is_published(frame: bytes) -> bool:
-    """Tell whether a reply is a message of a subscription (not the confirmation of one, nor a pong)."""
+    """Return whether a reply is a message of a subscription (no confirmation, no pong)."""
     if frame[:1] not in (b"*", b">"):
         return False
     first = frame.find(b"\r\n") + 2

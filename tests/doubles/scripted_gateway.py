@@ -1,7 +1,7 @@
-"""How does a test play a gateway, frame by frame and answer by answer?
+"""A gateway that a test plays, frame by frame and answer by answer.
 
-Real HTTP and WebSockets on the loopback interface; what is said on them is the test's. Waits end
-in a failure after :data:`PATIENCE_S` seconds, so that a client that keeps silent fails its test.
+Real HTTP and WebSockets on the loopback interface; the test sends every message. Waits fail after
+:data:`PATIENCE_S` seconds, so that a silent client fails its test.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class Phone:
             await self.send_bytes(self._encode(frame))
 
     async def send_bytes(self, data: bytes) -> None:
-        """Send anything."""
+        """Send any bytes."""
         if self.codec.text:
             await self._socket.send_str(data.decode())
         else:
@@ -123,14 +123,14 @@ class Phone:
     async def serve(
         self, *, stream: str = "1.a", seq: int = 5, put: Mapping[str, dict[str, Any]] | None = None
     ) -> frames.Hello:
-        """Take `hello`, welcome and reset, as most connections begin; returns the hello."""
+        """Receive `hello`, send welcome and reset, as most connections begin; return the hello."""
         hello = await self.receive(frames.Hello)
         reset = frames.Changes(0, seq, stream=stream, reset=True, put=dict(put or {}))
         await self.send(welcome(), reset)
         return hello
 
     async def resume(self) -> frames.Hello:
-        """Take `hello`, welcome and tell that nothing changed since its position."""
+        """Receive `hello`, send welcome and an empty change since its position."""
         hello = await self.receive(frames.Hello)
         assert hello.position is not None
         at = hello.position.seq
@@ -155,12 +155,12 @@ class Phone:
         await self._socket.close(code=code)
 
     def drop(self) -> None:
-        """Break the connection as a network does."""
+        """Break the connection like a network."""
         assert self._transport is not None
         self._transport.abort()
 
     def hang_up(self) -> None:
-        """End the connection in order, but without a close frame, as a balancer does."""
+        """End the connection without a close frame, like a balancer."""
         assert self._transport is not None
         self._transport.close()
 
@@ -175,7 +175,7 @@ class Phone:
 
     @property
     def silent(self) -> bool:
-        """Whether nothing waits to be received."""
+        """Whether no frame waits to be received."""
         return self._heard.empty()
 
     async def left(self) -> None:
@@ -186,7 +186,7 @@ class Phone:
     # ---- inner ----
 
     async def run(self) -> None:
-        """Listen until the connection ends."""
+        """Receive until the connection ends."""
         try:
             async for message in self._socket:
                 data = message.data.encode() if message.type is WSMsgType.TEXT else message.data
@@ -212,7 +212,7 @@ class Phone:
 
 
 class ScriptedGateway:
-    """A gateway that does what the test says; an async context manager."""
+    """A gateway that follows the test's script; an async context manager."""
 
     def __init__(self) -> None:
         self.asked: list[Asked] = []
@@ -239,7 +239,7 @@ class ScriptedGateway:
 
     @property
     def address(self) -> str:
-        """Where it listens."""
+        """The address of the listener."""
         return str(self._server.make_url("")).rstrip("/")
 
     def answer(
@@ -250,11 +250,11 @@ class ScriptedGateway:
         body: object = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """Answer the next request of this route so; the last answer of a route is repeated. 101 upgrades."""
+        """Set the next answer of this route; the last answer of a route is repeated. 101 upgrades."""
         self._answers[method, path].append(_Answer(status, body, headers or {}))
 
     def forget(self, method: str, path: str) -> None:
-        """Forget the answers of a route."""
+        """Remove the answers of a route."""
         self._answers.pop((method, path), None)
         self._last.pop((method, path), None)
 
@@ -269,7 +269,7 @@ class ScriptedGateway:
         return not self._phones.empty()
 
     def count(self, method: str, path: str) -> int:
-        """Return how often a route was asked."""
+        """Return the number of requests of a route."""
         return sum((asked.method, asked.path) == (method, path) for asked in self.asked)
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:

@@ -1,4 +1,4 @@
-"""Where do tests find three sentinels that watch a primary and its replica?"""
+"""Three sentinels that watch a primary and its replica, for tests."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ MASTER: Final = "mymaster"
 class Trio:
     """Three sentinels over a primary and its replica.
 
-    *primary* and *replica* say who is what now, as far as :meth:`fail_over` and :meth:`failed_over`
-    have seen.
+    *primary* and *replica* are the present roles, after :meth:`fail_over` and :meth:`failed_over`.
     """
 
     def __init__(self, sentinels: list[Server], primary: Server, replica: Server) -> None:
@@ -30,24 +29,24 @@ class Trio:
 
     @property
     def url(self) -> str:
-        """Where clients connect to: all three sentinels and the name of what they watch."""
+        """The bus URL: all three sentinels and the name of the primary."""
         hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
         return f"redis+sentinel://{hosts}/{MASTER}"
 
     async def fail_over(self) -> None:
-        """Let the sentinels make the replica primary; returns when all of them say so."""
+        """Let the sentinels make the replica primary; return when all of them report it."""
         await until(self._begun, "no sentinel began a fail-over")
         await self.failed_over()
 
     async def failed_over(self) -> None:
-        """Return when all sentinels that run have made the replica primary, as after its kill."""
+        """Return when all running sentinels have made the replica primary, as after its kill."""
         await until(self._moved, "no fail-over")
         self.primary, self.replica = self.replica, self.primary
 
     async def _begun(self) -> bool:
         try:
             await self.sentinels[0].command("SENTINEL", "FAILOVER", MASTER)
-        except (RedisError, OSError):  # it has not looked at the replica yet
+        except (RedisError, OSError):  # it has not contacted the replica yet
             return False
         return True
 
@@ -64,11 +63,11 @@ class Trio:
 
 @asynccontextmanager
 async def sentinel_trio(*, engine: Engine | None = None, down_after_ms: int = 500) -> AsyncIterator[Trio]:
-    """Run three sentinels, a primary and a replica while the block lasts, all knowing each other.
+    """Run three sentinels, a primary and a replica while the block lasts, all connected.
 
     Args:
-        engine: Whose; any when None.
-        down_after_ms: After how long of silence a sentinel holds a server for down.
+        engine: The engine; any when None.
+        down_after_ms: Silence after which a sentinel counts a server as down.
     """
     of = engine or any_engine()
     async with AsyncExitStack() as stack:
@@ -89,14 +88,14 @@ async def sentinel_trio(*, engine: Engine | None = None, down_after_ms: int = 50
 
 @cache
 def shared_trio() -> Trio:
-    """Return a trio that lives as long as this process. Whoever uses it flushes its primary first."""
+    """Return a trio that lives as long as this process. Each user of it flushes its primary first."""
     return lasting(sentinel_trio)
 
 
 def _sentinel_conf(
     number: int, sentinels: list[Server], primary: Server, replica: Server, down_after_ms: int
 ) -> str:
-    """Tell a sentinel whom else there is: finding that out takes ten seconds."""
+    """Return a sentinel's configuration with all others: finding them takes ten seconds."""
     lines = [
         f"sentinel myid {str(number + 1) * 40}",
         f"sentinel monitor {MASTER} 127.0.0.1 {primary.port} 2",

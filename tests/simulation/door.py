@@ -1,8 +1,8 @@
-"""How does one node reach Redis, and what does it hear from there?
+"""One node's connections to Redis, and the messages that it receives from there.
 
-All four ports of :class:`gateway.runtime.node.Cluster`. What a node asks goes one way in order, what it
-hears comes another way in order; both ways end with their connections. A question whose connection ends
-may or may not have been heard.
+It has all four ports of :class:`gateway.runtime.node.Cluster`. Requests of a node go one way in order, and
+messages to it come another way in order. Both ways end with their connections. A request whose connection
+ends may or may not have been received.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from tests.simulation.store import Server, Weather
 
 T = TypeVar("T")
 DEADLINE_S: Final = 0.5
-"""For a command, its one retry included."""
+"""For a command, including its one retry."""
 AGAIN_S: Final = (0.1, 0.5, 2.5)
-"""Between two tries to connect."""
+"""Pause between two tries to connect."""
 
 Receive = Callable[[Envelope], None]
 
 
 def bus_down() -> GatewayError:
-    """Return what is raised when Redis does not answer."""
+    """Return the error when Redis does not answer."""
     return GatewayError(ErrorCode.BUS_DOWN, "the bus does not answer")
 
 
@@ -39,7 +39,7 @@ class Door:
     Args:
         loop: Its time.
         server: The Redis to which it connects.
-        weather: How messages fare.
+        weather: The faults of messages.
         host: Where the node runs.
     """
 
@@ -64,28 +64,28 @@ class Door:
     # ---- what befalls it ----
 
     def kill(self) -> None:
-        """Let nothing pass any more."""
+        """Pass nothing from now on."""
         self.is_dead = True
         self._break()
 
     def cut(self) -> None:
-        """Let Redis be out of reach."""
+        """Let Redis be unreachable."""
         self.is_cut = True
         self._break()
         self._reconnect_later()
 
     def mend(self) -> None:
-        """Let Redis be in reach again."""
+        """Let Redis be reachable again."""
         self.is_cut = False
 
     def lose(self) -> None:
-        """Lose the connections: there is no server."""
+        """Break the connections: there is no server."""
         self._break()
         self._server = None
         self._reconnect_later()
 
     def turn_to(self, server: Server) -> None:
-        """Connect to *server*, and lose the connections to another."""
+        """Connect to *server*, and break the connections to another."""
         if self._server is not server:
             self._break()
             self._server = server
@@ -107,7 +107,7 @@ class Door:
 
     def _reconnect(self) -> None:
         if self.is_dead or self._connection:
-            return  # or several are on their way
+            return  # otherwise several are under way
         if self.is_cut or self._server is None or self._server.is_frozen:
             self._reconnect_later()
             return
@@ -120,7 +120,7 @@ class Door:
     # ---- one question ----
 
     def refusals(self) -> frozenset[str]:
-        """Return what the server refuses: a node tries a write now and then."""
+        """Return the refusals of the server: a node tries a write at intervals."""
         server = self._server
         if not self._connection or server is None or server.refuses is None:
             return frozenset()
@@ -200,7 +200,7 @@ class Door:
         self._doubted = doubted
 
     def deliver(self, channel: Channel, envelope: Envelope, sent_at: float) -> None:
-        """Let a message come, in the order of the connection."""
+        """Deliver a message, in the order of the connection."""
         for _ in range(self._weather.copies()):
             due = self._heard_until = max(self._loop.time() + self._weather.leg_s(), self._heard_until)
             heard = self._connection, channel, envelope, sent_at

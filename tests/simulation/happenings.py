@@ -1,7 +1,7 @@
-"""What may befall a cluster?
+"""Events and faults of a simulated cluster.
 
-Every method without an underscore is something that happens, by that name in a schedule. Whatever it
-breaks is mended at :meth:`tests.simulation.world.World.calm` at the latest. Spans are tenths of a second.
+Every method without an underscore is an event, named in schedules. :meth:`tests.simulation.world.World.calm`
+ends all faults at the latest. Spans are tenths of a second.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from tests.simulation.world import TICK_S, World
 
 FOR_EVER: Final = 120
 _GRACE_S: Final = 25.0
-"""For how long a drained node may go on."""
+"""How long a drained node may continue."""
 
 
 class Happenings:
-    """What may happen in a world."""
+    """Events of a world."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -34,7 +34,7 @@ class Happenings:
     # ---- people ----
 
     def guess(self) -> None:
-        """Have two strangers try wrong passwords of one name at all nodes at the same instant."""
+        """Try wrong passwords of one name at all nodes at the same instant, from two addresses."""
 
         async def guess(process: Process, address: str) -> None:
             credentials = LogOn(Application.DASHBOARD, "anna", "wrong", Device("", ""))
@@ -46,41 +46,41 @@ class Happenings:
                 self._world.begin(guess(process, f"192.0.2.{number % 2}"))
 
     def count(self) -> None:
-        """Let one more contact wait."""
+        """Add a waiting contact."""
         self._world.centre.count()
 
     def command(self, which: int, state: int) -> None:
-        """Let somebody change the agent's state."""
+        """Change the agent's state by a command."""
         self._phone(which).command(("unavailable", "available")[state % 2])
 
     def roam(self, which: int) -> None:
-        """Let a phone connect anew."""
+        """Connect a phone again."""
         self._phone(which).roam()
 
     def vanish(self, which: int) -> None:
-        """Let a phone lose its network, and come back elsewhere."""
+        """Break a phone's network, and connect it to another node."""
         self._phone(which).vanish()
 
     def leave(self, which: int, tenths: int) -> None:
-        """Let a phone go, and come back."""
+        """Disconnect a phone, and connect it again later."""
         phone = self._phone(which)
         phone.leave()
         self._world.later(tenths / 10, phone.come)
 
     def abandon(self, which: int) -> None:
-        """Let a phone lose its network for good."""
+        """Break a phone's network for good."""
         phone = self._phone(which)
         phone.wants = False
         phone.vanish()
 
     def log_off_for(self, which: int, tenths: int) -> None:
-        """Let somebody log off, and on again later."""
+        """Log a user off, and on again later."""
         phone = self._phone(which)
         phone.log_off()
         self._world.later(tenths / 10, phone.come)
 
     def haunt(self, which: int, tenths: int) -> None:
-        """Let somebody log off, and an old copy of his token be shown afterwards."""
+        """Log a user off, and show an old copy of the token afterwards."""
         phone = self._phone(which)
         ticket = phone.log_off()
         if ticket is not None:
@@ -96,7 +96,7 @@ class Happenings:
     # ---- nodes ----
 
     def kill(self, which: int, tenths: int, silently: int) -> None:
-        """Kill a node; it starts anew later, or not at all. One stays alive."""
+        """Kill a node; it starts again later, or not at all. One stays alive."""
         process = self._process_at(which)
         if sum(each.is_alive for each in self._world.processes) > 1 and process.is_alive:
             self._world.trouble()
@@ -106,14 +106,14 @@ class Happenings:
                 self._world.start_anew(process, tenths / 10)
 
     def drain(self, which: int, tenths: int) -> None:
-        """Drain a node and stop it; it starts anew later. One stays."""
+        """Drain a node and stop it; it starts again later. One stays."""
         process = self._process_at(which)
         if sum(each.is_ready for each in self._world.processes) > 1 and process.is_ready:
             process.drain()
             self._world.begin(self._stop(process, tenths / 10))
 
     async def _stop(self, process: Process, seconds: float) -> None:
-        """Stop when the users are given, and not before *seconds*."""
+        """Stop when the users are given away, and not before *seconds*."""
         await asyncio.sleep(seconds)
         for _ in range(round(_GRACE_S / TICK_S)):
             if process.is_alive and process.node.user_states:
@@ -124,7 +124,7 @@ class Happenings:
             self._world.start_anew(process, 1.0)
 
     def pause(self, which: int, tenths: int) -> None:
-        """Let a node do nothing for a while, as after SIGSTOP, and go on with all that was due meanwhile."""
+        """Stop a node for a while, as by SIGSTOP; it continues with all work that was due."""
         process = self._process_at(which)
         if process.is_alive:
             self._world.mend(f"pause {process.name}")
@@ -143,22 +143,22 @@ class Happenings:
         self._world.server.forget()
 
     def step(self, seconds: int) -> None:
-        """Let Redis' clock step.
+        """Set Redis' clock forward or back.
 
-        Backwards it makes leases last longer: without fencing nobody takes a user before that time is over.
+        A step back makes leases last longer: without fencing no node takes a user before that time is over.
         """
         self._world.trouble()
         self._world.server.wall.ahead_s += seconds if self._world.setup.fences else max(seconds, -8)
 
     def freeze(self, tenths: int) -> None:
-        """Let Redis do nothing for a while."""
+        """Freeze Redis for a while."""
         self._world.mend("redis")
         server = self._world.server
         server.is_frozen = True
         self._world.fault("redis", tenths, server.thaw)
 
     def refuse(self, tenths: int) -> None:
-        """Let Redis take no writes, as one out of memory or without replicas; messages pass."""
+        """Let Redis refuse writes, as without memory or replicas; messages pass."""
         self._world.mend("redis")
         server = self._world.server
         server.refuses = "NOREPLICAS"
@@ -169,12 +169,12 @@ class Happenings:
         self._world.fault("redis", tenths, take)
 
     def redis_down(self, tenths: int) -> None:
-        """End Redis; another with nothing in it starts later."""
+        """End Redis; an empty one starts later."""
         self._lose_redis()
         self._world.fault("redis", tenths, lambda: self._serve(Server(self._world.clock)))
 
     def fail_over(self, tenths: int) -> None:
-        """End Redis; its replica, which knows nothing of the last moments, takes its place."""
+        """End Redis; its replica, which lacks the last moments, takes its place."""
         self._world.trouble()
         replica = self._world.server.copy()
 
@@ -185,7 +185,7 @@ class Happenings:
         self._world.fault("redis", tenths, fall)
 
     def split(self, mask: int, tenths: int) -> None:
-        """Promote a replica, while some nodes go on with the demoted primary."""
+        """Promote a replica, while some nodes still use the demoted primary."""
         self._world.mend("redis")
         new = self._world.server.copy()
         self._world.server = new
@@ -226,18 +226,18 @@ class Happenings:
     # ---- OSCC-E ----
 
     def drop_link(self, which: int) -> None:
-        """Break the link of somebody."""
+        """Break the link of a user."""
         user = self._user(which)
         if user in self._world.centre.wires:
             self._world.centre.drop(user)
 
     def restart_centre(self) -> None:
-        """Restart OSCC-E: it knows nobody."""
+        """Restart OSCC-E, which loses all sessions."""
         self._world.centre.restart()
         self._world.later(1.0, self._world.centre.log_agents_on)
 
     def centre_down(self, tenths: int) -> None:
-        """Let OSCC-E answer nobody, and all links be gone."""
+        """Let OSCC-E answer no request, with all links gone."""
         self._world.centre.unreachable = True
         for process in self._world.processes:
             process.site.drop()
@@ -277,11 +277,11 @@ class Happenings:
 
 
 class _Ghost:
-    """An old copy of a token: whoever shows it must not be served.
+    """An old copy of a token, which must not be served.
 
     Args:
-        world: Where.
-        ticket: What it says.
+        world: The world.
+        ticket: The content of the token.
         holder: The process to which it is shown.
     """
 
@@ -291,7 +291,7 @@ class _Ghost:
         self._holder = holder
 
     def hear(self, line: Line, frame: Frame) -> None:
-        """Take a frame."""
+        """Receive a frame."""
         if frame["kind"] != "welcome" or self._ticket.handle not in self._world.logged_off:
             return
         ended = self._world.logged_off[self._ticket.handle]
@@ -299,4 +299,4 @@ class _Ghost:
             self._world.broken("who logged off is not served", f"{self._ticket.handle} at {self._holder}")
 
     def lost(self, line: Line, closed: Close | None) -> None:
-        """Note that the connection is gone: nobody cares."""
+        """Ignore the end of the connection."""

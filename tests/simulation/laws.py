@@ -1,4 +1,4 @@
-"""What must hold at every step, and what once everything is well again?"""
+"""Laws that hold at every step, and laws that hold when all faults are over."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from tests.simulation.sorts import GENTLE, REFUSING, UNMOVED
 from tests.simulation.world import World
 
 TRIES: Final = 4
-"""How many wrong passwords of one name all nodes together may show OSCC-E."""
+"""Wrong passwords of one name that all nodes together may send to OSCC-E."""
 LATE_S: Final = 1.0
-"""How late after its deadline a command may run: clocks of nodes that differ by less are taken for equal."""
+"""How late after its deadline a command may run: clocks of nodes that differ by less count as equal."""
 FRESH_S: Final = 20.0
-"""How old data may be that is shown as live."""
+"""Highest age of data that is shown as live."""
 UNLINKED_S: Final = 1.0
-"""For how long a user may have no link though nothing is broken."""
+"""How long a user may have no link without a fault."""
 LET_IN_S: Final = 20.0
-"""For how long a phone may wait to be served while Redis takes no writes."""
+"""How long a phone may wait to be served while Redis refuses writes."""
 ORPHANED_S: Final = 45.0
-"""For how long a session of a dead node may be neither served nor over, while nothing else happens."""
+"""How long a session of a dead node may be neither served nor over, without other events."""
 GONE_S: Final = 100.0
-"""After which time nothing is held of a user who has logged off."""
+"""Time after which no data of a logged-off user remains."""
 OF_A_USER: Final = frozenset(
     {
         "Feed",
@@ -48,15 +48,15 @@ OF_A_USER: Final = frozenset(
         "UserState",
     }
 )
-"""Names of the gateway's classes whose objects exist for the sake of a user."""
+"""Classes of the gateway whose objects exist for one user."""
 BATCHES_MAX: Final = 6
-"""Questions of one node that wait for their answers while nothing is lost."""
+"""Requests of one node without an answer, while nothing is lost."""
 SILENT_S: Final = 34.0
-"""How old when a link swallows everything: silence is noticed after one and a half keep-alives of 20 s."""
+"""Highest age when a link loses everything: silence is noticed after one and a half keep-alives of 20 s."""
 
 
 def at_every_step(world: World) -> None:
-    """Look at what must always hold."""
+    """Check the laws of every step."""
     centre = world.centre
     for user in centre.people:
         if (links := centre.open_links(user)) > 1:
@@ -76,7 +76,7 @@ def at_every_step(world: World) -> None:
 
 
 def _orphaned(world: World) -> None:
-    """Another node serves the sessions of a dead one, or they end; who stays away is absent at OSCC-E."""
+    """Check that another node serves the sessions of a dead one, or that they end or are absent at OSCC-E."""
     for handle, (phone, ticket, died_at) in list(world.orphans.items()):
         is_absent = not phone.wants and not _is_present(world, ticket.user, ticket.secret)
         if phone.ticket is not ticket or phone.is_served or is_absent:
@@ -86,9 +86,9 @@ def _orphaned(world: World) -> None:
 
 
 def _is_present(world: World, user: UserId, secret: SessionSecret) -> bool:
-    """Tell whether a session is present at OSCC-E by the link of a node that lives.
+    """Return whether a session is present at OSCC-E on the link of a live node.
 
-    Of a host that is gone without a word OSCC-E has the link until it misses its signs of life.
+    OSCC-E keeps the link of a host that vanished until its keep-alives are missing.
     """
     session, wire = world.centre.live.get(secret), world.centre.wires.get(user)
     alive = {process.holder for process in world.processes if process.is_alive}
@@ -107,7 +107,7 @@ def _executed(world: World, phone: Phone, order: Order) -> None:
 
 
 def in_the_end(world: World) -> None:
-    """Look at what must hold when all has been well for a while."""
+    """Check the laws of the end, when there was no fault for a while."""
     if world.happens <= UNMOVED:
         _unmoved(world)
     alive = {process.holder for process in world.processes if process.is_alive}
@@ -149,7 +149,7 @@ def _bounded(world: World, process: Process) -> None:
         if home.owner is None and not home.feed.connections:
             world.broken("nobody is followed for nothing", f"{user.key} at {process.holder}")
         asked_at = {} if home.owner is None else home.owner.sharing._asked_at
-        # one whose phone vanished near the end may have asked lately
+        # a phone that vanished near the end may have sent requests lately
         late = process.node.clock.now() - INTEREST_S - 2 * LATE_S
         if any(at < late for node, at in asked_at.items() if node not in following[user]):
             world.broken("interest ends", f"{user.key} at {process.holder}")
@@ -169,7 +169,7 @@ def _fresh(world: World, phone: Phone) -> None:
 
 
 def _let_in(world: World, phone: Phone) -> None:
-    """Where links are fenced, a Redis that takes no writes keeps nobody out for long."""
+    """Check that with link fencing a Redis that refuses writes keeps no phone out for long."""
     if not phone.wants or phone.is_served or not world.setup.fences or not world.happens <= REFUSING:
         phone.unserved_since = None
     elif phone.unserved_since is None:
@@ -179,7 +179,7 @@ def _let_in(world: World, phone: Phone) -> None:
 
 
 def _linked(world: World, phone: Phone) -> None:
-    """Where nothing breaks, a user who is served has a link, or has one again at once."""
+    """Check that without a fault a served user has a link, or has one again at once."""
     if not phone.is_served or phone.ticket is None or not world.happens <= GENTLE:
         return
     if world.centre.open_links(phone.ticket.user):
@@ -191,7 +191,7 @@ def _linked(world: World, phone: Phone) -> None:
 
 
 def when_quiet(world: World) -> list[str]:
-    """Return what is not yet as it must be in the end."""
+    """Return the differences from the final state."""
     missing: list[str] = []
     for phone in world.phones:
         if phone.wants:
@@ -256,7 +256,7 @@ def _tidy(process: Process) -> list[str]:
 
 
 def objects_of_users() -> list[object]:
-    """Return what there is in this process of users of a gateway."""
+    """Return the objects of users of a gateway in this process."""
     gc.collect()
     return [
         each
@@ -266,12 +266,12 @@ def objects_of_users() -> list[object]:
 
 
 def when_all_are_gone(world: World, strangers: Sequence[object]) -> None:
-    """Look whether nodes that have lived on hold anything of users who have logged off.
+    """Check that surviving nodes hold no data of users who have logged off.
 
     Args:
-        world: What has lived.
-        strangers: What was there before the simulation, since other tests may run in this process. The
-            objects themselves: the identity of one that is gone may be another's later.
+        world: The world.
+        strangers: Objects from before the simulation, since other tests may run in this process. The objects
+            themselves: the identity of one that is gone may be another's later.
     """
     for process in world.processes:
         process.site.forget_closed()

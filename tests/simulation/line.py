@@ -1,6 +1,6 @@
-"""What passes between a node and a phone, without a socket?
+"""The connection between a node and a phone, without a socket.
 
-As ``edge/channel.py``, in virtual time: one :class:`Line` is one connection.
+Like ``edge/channel.py``, in virtual time: one :class:`Line` is one connection.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class Far(Protocol):
     """The phone at the other end."""
 
     def hear(self, line: Line, frame: Frame) -> None:
-        """Take a frame."""
+        """Receive a frame."""
         ...
 
     def lost(self, line: Line, closed: Close | None) -> None:
-        """Note that the connection is gone; None: without a word."""
+        """Record that the connection is gone; None: without a close frame."""
         ...
 
 
@@ -40,11 +40,11 @@ class Line:
     """One connection of a phone to a node.
 
     Args:
-        node: Where.
-        clock: The node's.
-        host: Where the node runs: while it is stopped, what the phone sends waits.
-        tasks: Where what it asks runs.
-        ticket: Whose.
+        node: The node.
+        clock: The node's clock.
+        host: Where the node runs: while it is stopped, frames of the phone wait.
+        tasks: Where its requests run.
+        ticket: The phone's session.
         far: The phone.
         jitter: In [0, 1).
     """
@@ -109,7 +109,7 @@ class Line:
     # ---- what the phone does ----
 
     def send(self, **frame: object) -> None:
-        """Let the phone send a frame."""
+        """Send a frame of the phone."""
         self._host.enter(self._receive, json.dumps(frame).encode())
 
     def _receive(self, data: bytes) -> None:
@@ -123,14 +123,14 @@ class Line:
         self._host.enter(self._leave)
 
     def cut(self) -> None:
-        """Let the node be gone."""
+        """End it because the node is gone."""
         if not self.is_gone:
             self._end()
             if self.is_heard:
                 self._far.lost(self, None)
 
     def tick(self) -> None:
-        """Let time be looked at."""
+        """Check the time."""
         if not self.is_gone:
             self._run(self.session.tick(self._clock.now()))
 

@@ -1,8 +1,7 @@
-"""How does a whole cluster live through minutes in milliseconds, the same way each time?
+"""An event loop on virtual time: minutes of a whole cluster take milliseconds, and are repeatable.
 
-An event loop whose time is a number: when nobody has anything to do, it jumps to the next instant for
-which somebody waits. Tasks and futures are hashed by their order of birth, so that no set of them is
-walked in an order that memory addresses decide.
+When no callback is due, its time jumps to the next awaited instant. Tasks and futures are hashed by their
+order of creation, so that no iteration over a set depends on memory addresses.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ from typing import Any, Final, ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 TURNS_MAX: Final = 20_000
-"""Turns of the loop in one instant after which something is busy for ever."""
+"""Turns of the loop in one instant after which a task counts as endlessly busy."""
 READY_MAX: Final = 20_000
-"""What may be to be done at a time before something grows without end."""
+"""Callbacks that may wait before something counts as growing without bound."""
 
 
 class _Task(asyncio.Task[T]):
@@ -46,22 +45,22 @@ class _Future(asyncio.Future[Any]):
 
 
 class StuckError(Exception):
-    """Nobody waits for anything that will come, or somebody is busy for ever."""
+    """No future event is awaited, or a task is endlessly busy."""
 
 
 _HOST: Final[ContextVar[Host | None]] = ContextVar("host", default=None)
 _CONTEXT: Final = attrgetter("_context")
 OUTSIDE: Final = Context()
-"""Where everything runs that is no node's: the network, Redis, OSCC-E and the people."""
+"""The host of everything outside the nodes: the network, Redis, OSCC-E and the users."""
 
 
 class Host:
-    """Where one process runs. While it is stopped, as by SIGSTOP, whatever is due in it waits in order.
+    """The host of one process. While it is stopped, as by SIGSTOP, its due callbacks wait in order.
 
-    What is called in :attr:`context` runs there, and so does everything that it starts.
+    A call in :attr:`context` runs there, and so does everything that it starts.
 
     Args:
-        loop: Whose callbacks.
+        loop: The loop of the callbacks.
     """
 
     def __init__(self, loop: VirtualLoop) -> None:
@@ -72,11 +71,11 @@ class Host:
         self._loop = loop
 
     def stop(self) -> None:
-        """Do nothing until :meth:`go_on`."""
+        """Run nothing until :meth:`go_on`."""
         self.is_stopped = True
 
     def go_on(self) -> None:
-        """Continue with what was due meanwhile."""
+        """Continue with the callbacks that were due."""
         if not self.is_stopped:
             return
         self.is_stopped = False
@@ -84,7 +83,7 @@ class Host:
         self.waiting.clear()
 
     def enter(self, act: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
-        """Call *act* there: at once, or when the process goes on."""
+        """Call *act* there: at once, or when the process continues."""
         if self.is_stopped:
             self._loop.call_soon(lambda: act(*args, **kwargs), context=self.context)
         else:
@@ -92,10 +91,10 @@ class Host:
 
 
 class _Ready(deque[asyncio.Handle]):
-    """What is to be called; what belongs to a stopped process is put aside."""
+    """The due callbacks; those of a stopped process are put aside."""
 
     def popleft(self) -> asyncio.Handle:
-        """Return the next one."""
+        """Return the next callback."""
         handle = super().popleft()
         host: Host | None = _CONTEXT(handle).get(_HOST)
         if host is None or not host.is_stopped:
@@ -109,7 +108,7 @@ def _nothing() -> None:
 
 
 class _Selector:
-    """Waits by moving the loop's time."""
+    """Waits by advancing the loop's time."""
 
     def __init__(self, loop: VirtualLoop) -> None:
         self._loop = loop
@@ -126,7 +125,7 @@ class VirtualLoop(BaseEventLoop):
     """An event loop without sockets, on virtual time.
 
     Args:
-        now: Where its time starts.
+        now: The first instant.
     """
 
     def __init__(self, now: float = 1_000.0) -> None:
@@ -146,11 +145,11 @@ class VirtualLoop(BaseEventLoop):
         return self._virtual_now
 
     def create_future(self) -> asyncio.Future[Any]:
-        """Return a future that is hashed by its birth."""
+        """Return a future that is hashed by its creation."""
         return _Future(loop=self)
 
     def skip(self, timeout: float | None) -> None:
-        """Move to the next instant for which somebody waits."""
+        """Advance to the next awaited instant."""
         if timeout == 0:
             self._turns += 1
             if self._turns > TURNS_MAX or len(self.ready) > READY_MAX:
@@ -177,8 +176,8 @@ class VirtualClock:
     """The Clock port on the loop's time: the true one, and OSCC-E's.
 
     Args:
-        loop: Whose time.
-        wall_at_zero_ms: What the wall clock says when the loop's time is 0.
+        loop: The loop.
+        wall_at_zero_ms: The wall clock at the loop's time 0.
     """
 
     def __init__(self, loop: VirtualLoop, wall_at_zero_ms: int = 1_700_000_000_000) -> None:
@@ -203,12 +202,12 @@ class VirtualClock:
 
 
 class NodeClock:
-    """The clocks of one node's machine: set wrongly, and going at a rate of their own.
+    """The clocks of one node's machine: wrongly set, with their own rate.
 
     Args:
         real: The true time.
-        zero: What the steady clock said at the loop's 0: no two machines started together.
-        rate: How fast both go; 1 is right.
+        zero: The steady clock at the loop's 0: machines did not start together.
+        rate: Rate of both clocks; 1 is right.
         ahead_s: How far the wall clock is ahead.
     """
 
@@ -226,11 +225,11 @@ class NodeClock:
         return self.at(self._real.now())
 
     def at(self, real: float) -> float:
-        """Return what the steady clock says at an instant of the true one."""
+        """Return the steady clock at an instant of the true one."""
         return self._zero + real * self._rate
 
     def wall_ms(self) -> int:
-        """Return ms since 1970 UTC, as this machine believes."""
+        """Return ms since 1970 UTC by this machine's clock."""
         drifted_s = (self._real.now() - self._began_at) * (self._rate - 1.0)
         return self._real.wall_ms() + round((self.ahead_s + drifted_s) * 1000)
 

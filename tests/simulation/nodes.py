@@ -1,8 +1,8 @@
-"""How does a node of the simulation begin, and how does it end?
+"""The start and the end of a simulated node.
 
-A killed node vanishes: nothing it still does reaches anybody, its connections end, and no lease is
-given up. A stopped one ends as a process does that was told to. A paused one does nothing for a while, as
-after SIGSTOP: its timers are late then, and its messages queued.
+A killed node vanishes: nothing that it still does reaches others, its connections end, and no lease is given
+up. A stopped node ends like a process after SIGTERM. A paused node does nothing for a while, as after
+SIGSTOP: its timers are late then, and its messages queued.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ class Process:
 
     Args:
         name: The node.
-        life: Which life of it.
-        clock: Its machine's.
+        life: The number of the life.
+        clock: The clock of its machine.
         server: Its Redis.
-        weather: How it is reached.
+        weather: The faults of its messages.
         centre: Its OSCC-E Server.
-        dice: Decides on ways and jitter.
+        dice: Draws delays and jitter.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Process:
                 failed(fault)
 
     def kill(self, *, silently: bool) -> None:
-        """End it as kill -9 does; *silently*: with its host, so that nobody is told."""
+        """End it like kill -9; *silently*: with its host, so that no peer is informed."""
         self.is_alive = False
         self.bus.kill()
         self.site.kill(silently=silently)
@@ -93,7 +93,7 @@ class Process:
             self._task.cancel()
 
     def drain(self) -> None:
-        """Take nobody any more, and send away who is here."""
+        """Accept no more users, and send the phones away."""
         self.host.enter(self._drain)
 
     def _drain(self) -> None:
@@ -102,7 +102,7 @@ class Process:
             line.close(CloseCode.DRAINING, "draining", window_s=(0.0, 1.0))
 
     async def stop(self) -> None:
-        """End it as SIGTERM does after the drain."""
+        """End it as by SIGTERM after the drain."""
         if self._task is None or not self.is_alive:
             return
         self._task.cancel()
@@ -111,7 +111,7 @@ class Process:
             self.kill(silently=False)
 
     def tick(self) -> None:
-        """Let its connections look at the time."""
+        """Check the time for its connections."""
         self.lines = [line for line in self.lines if not line.is_gone]
         if not self.host.is_stopped:
             for line in self.lines:

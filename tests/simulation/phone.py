@@ -1,7 +1,7 @@
-"""What does a person with a phone do, and what does he see?
+"""A user with a phone: the actions of the user, and the data that they see.
 
-He logs on, connects to whichever node takes him, gives commands, asks again for what was not answered,
-loses his connection without a word, roams, logs off, and comes back.
+The user logs on, connects to any node that accepts the phone, sends commands, repeats unanswered ones, loses
+the connection silently, roams, logs off, and comes back.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ CLIENT: Final = {"app": "test", "version": "1", "platform": "none"}
 QUEUE: Final = "queue:5"
 DEADLINE_MS: Final = 10_000
 SEEN_OFF_S: Final = 0.25
-"""Within which time a node sees off who has logged off."""
+"""Time within which a node closes the phone of a logged-off user."""
 TOGETHER_S: Final = 0.3
-"""Within which time a ping and the state that it speaks of arrive: state leaves 20 times a second."""
+"""Time within which a ping and the state that it describes arrive: state is sent 20 times a second."""
 AGAIN_S: Final = (0.2, 0.5, 1.0, 2.0)
 _RETRIES: Final = 0.7
 
 
 @dataclass(slots=True)
 class Order:
-    """A command that somebody gave."""
+    """A command of a user."""
 
     key: str
     state: str
@@ -41,23 +41,23 @@ class Order:
     """By the gateway's clock."""
     given_at: float
     frames: dict[str, int] = field(default_factory=dict)
-    """How many results each of its frames got."""
+    """Number of results of each of its frames."""
     outcomes: list[tuple[str, str]] = field(default_factory=list)
     """(status, code of the error) of each result."""
     is_answered: bool = False
 
 
 class Place(Protocol):
-    """Where people live."""
+    """The surroundings of users."""
 
     dice: Random
 
     def is_admitted(self, epoch: int) -> bool:
-        """Tell whether OSCC-E ever admitted a link with that token."""
+        """Return whether OSCC-E ever admitted a link with that token."""
         ...
 
     def knows_better(self, phone: Phone) -> bool:
-        """Tell whether the node at which a phone is could know that there was a higher epoch."""
+        """Return whether the phone's node can have seen that there was a higher epoch."""
         ...
 
     def now(self) -> float:
@@ -69,46 +69,46 @@ class Place(Protocol):
         ...
 
     def later(self, seconds: float, act: Callable[[], object]) -> None:
-        """Do something after a while."""
+        """Call *act* after a while."""
         ...
 
     def dial(self, ticket: Ticket, far: Phone) -> Line | None:
-        """Return a connection to some node that takes phones; None when none does."""
+        """Return a connection to a node that accepts phones; None without one."""
         ...
 
     async def log_on(self, credentials: LogOn) -> Ticket | None:
-        """Log on at some node."""
+        """Log on at a node."""
         ...
 
     async def log_off(self, ticket: Ticket) -> None:
-        """Log off at some node."""
+        """Log off at a node."""
         ...
 
     def begin(self, work: Coroutine[Any, Any, None]) -> None:
-        """Have something go on beside."""
+        """Run *work* in the background."""
         ...
 
     def told(self, phone: Phone, order: Order, frame_id: str, status: str, code: str) -> None:
-        """Note a result."""
+        """Record a result."""
         ...
 
     def dated(self, phone: Phone, as_of: float) -> None:
-        """Note until when at least what a phone shows was true, as it was told: an instant of :meth:`now`."""
+        """Record the instant until which a phone's data was reported as correct, by :meth:`now`."""
         ...
 
     def broken(self, law: str, what: str) -> None:
-        """Note that a law was broken."""
+        """Record a broken law."""
         ...
 
 
 class Phone:
-    """One phone and its person.
+    """One phone and its user.
 
     Args:
-        place: Where he lives.
-        login: His name.
-        device: The phone's.
-        application: Which app.
+        place: The surroundings.
+        login: The user's name.
+        device: The phone's id.
+        application: The app.
     """
 
     def __init__(self, place: Place, login: str, device: str, application: Application) -> None:
@@ -148,7 +148,7 @@ class Phone:
     # ---- what he does ----
 
     def go(self) -> None:
-        """Be connected, somehow."""
+        """Stay connected to any node."""
         if self.wants and self.line is None and not self._is_trying:
             self._is_trying = True
             self._place.begin(self._try())
@@ -183,7 +183,7 @@ class Phone:
         self._place.later(self._place.dice.choice(AGAIN_S), self.go)
 
     def vanish(self) -> Line | None:
-        """Lose the network without a word; the node still has the connection. Then come back."""
+        """Break the network silently; the node still has the connection. Then come back."""
         line = self._forget_line()
         if line is not None:
             line.is_heard = False
@@ -199,19 +199,19 @@ class Phone:
         self.go()
 
     def leave(self) -> None:
-        """Put the phone away."""
+        """Disconnect the phone."""
         self.wants = False
         line = self._forget_line()
         if line is not None:
             line.hang_up()
 
     def come(self) -> None:
-        """Take the phone out."""
+        """Connect the phone again."""
         self.wants = True
         self.go()
 
     def log_off(self) -> Ticket | None:
-        """End the session, and put the phone away; returns the ticket that is worth nothing now."""
+        """End the session, and disconnect the phone; return the ticket, which is invalid now."""
         ticket, self.ticket = self.ticket, None
         self.wants = False
         self.stream = ""
@@ -222,14 +222,14 @@ class Phone:
         return ticket
 
     def _hang_up(self, line: Line) -> None:
-        """Close a connection that the node has not closed: it may never have heard of the log-off."""
+        """Close a connection that the node has not closed: it may not have received the log-off."""
         if line is self.line:
             self._forget_line()
             line.hang_up()
             self.go()
 
     def command(self, state: str) -> None:
-        """Have the agent's state changed."""
+        """Send a command for another state of the agent."""
         if self.line is None or not self.is_served or self.application is not Application.DASHBOARD:
             return
         self._numbers += 1
@@ -260,7 +260,7 @@ class Phone:
     # ---- what he sees ----
 
     def hear(self, line: Line, frame: Frame) -> None:
-        """Take a frame."""
+        """Receive a frame."""
         if line is not self.line:
             return
         match frame["kind"]:
@@ -291,7 +291,7 @@ class Phone:
         self._place.later(TOGETHER_S, partial(self._check_date, as_of))
 
     def _check_date(self, as_of: float) -> None:
-        """Judge what was told of the age, unless it was told anew: the state follows at the phone's pace."""
+        """Check a reported age, unless a new one came: the state follows at the phone's pace."""
         if as_of == self._dated and self.is_served:
             self._place.dated(self, as_of)
 
@@ -302,7 +302,7 @@ class Phone:
     def _changes(self, frame: Frame) -> None:
         if "stream" in frame:
             self.stream = frame["stream"]
-            # 0 is of no owner: what is shown stays, until the next one is read
+            # 0 belongs to no owner: the data stays until the next one is read
             epoch = int(self.stream.partition(".")[0]) or self.epoch
             if epoch < self.epoch and self._place.is_admitted(self.epoch) and self._place.knows_better(self):
                 self._place.broken("epochs never go back", f"{self.name}: {epoch} after {self.epoch}")
@@ -333,7 +333,7 @@ class Phone:
                 self._place.told(self, order, frame["id"], outcome["status"], code)
 
     def lost(self, line: Line, closed: Close | None) -> None:
-        """Note that the connection is gone."""
+        """Record that the connection is gone."""
         if line is not self.line:
             return
         self._forget_line()
@@ -349,7 +349,7 @@ class Phone:
             case Verdict.STOP:
                 if closed.code not in {CloseCode.REPLACED, CloseCode.LOGGED_OFF}:
                     self._place.broken("nobody is turned away", f"{self.name}: {closed.code} {closed.reason}")
-                # a person who sees that he was logged off logs on again
+                # a user who sees that they were logged off logs on again
                 self.ticket, self.stream = None, ""
                 self._again()
 

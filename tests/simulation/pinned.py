@@ -1,6 +1,6 @@
-"""Which schedules have broken a law before?
+"""Schedules that have broken a law before.
 
-Each was found by a seed, and shortened. What was wrong stands beside it.
+A seed found each of them, and it was shortened. A comment has the fault.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from tests.simulation.world import Setup
 
 
 class Pinned(NamedTuple):
-    """A schedule that must break nothing any more."""
+    """A schedule that must break no law."""
 
     name: str
     setup: Setup

@@ -1,4 +1,4 @@
-"""Does a schedule break a law, and what is the shortest one that does?"""
+"""Runs schedules, finds one that breaks a law, and shortens it."""
 
 from __future__ import annotations
 
@@ -34,26 +34,26 @@ _SORTS: Final[dict[str, Generate]] = {
     "orphaned": generate_orphaned,
 }
 BUSY_S: Final = 90.0
-"""Real seconds for a seed and its shortening: whoever never gives way to the loop is shown by then."""
+"""Real seconds for a seed and its shortening: they end a task that never yields to the loop."""
 FOUND: Final = 3
-"""How a search ends that found something; 1 would be a fault of its own."""
+"""Exit code of a search that found something; 1 would be a fault of its own."""
 MEMORY_BYTES: Final = 2 * 2**30
 QUIET_S: Final = 75.0
-"""Within which time everything is well again after the last fault."""
+"""Time within which all is well again after the last fault."""
 STILL_S: Final = 3.0
 """How long it must stay well."""
 SETTLED_S: Final = 6.0
-"""Until when everybody has logged on and is served: nodes share the budget of the site."""
+"""Time until every user has logged on and is served: nodes share the budget of the site."""
 PATIENT_S: Final = 65.0
-"""How long in a life that is watched for long."""
+"""Additional time of a long run."""
 
 UNSEEN_S: Final = 40.0
-"""Until when a node sees that a phone is gone which said nothing: a ping, and the time to answer it."""
+"""Time until a node sees that a silent phone is gone: a ping, and the time to answer it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What came of a schedule."""
+    """Result of a schedule."""
 
     broken: Broken | None
     log: tuple[str, ...]
@@ -71,7 +71,7 @@ class _Heard(logging.Handler):
 
 
 def run(setup: Setup, actions: tuple[Action, ...]) -> Report:
-    """Live through a schedule."""
+    """Run a schedule."""
     loop = VirtualLoop()
     heard = _Heard()
     logger = logging.getLogger("gateway")
@@ -146,7 +146,7 @@ async def _become_quiet(world: World, heard: _Heard, strangers: Sequence[object]
 
 
 async def _leave(world: World, heard: _Heard, strangers: Sequence[object]) -> None:
-    """In a life that is watched for long and in which no node has ended: let everybody log off, and look."""
+    """In a long run without ended nodes: log all users off, and check the laws."""
     are_alive = all(process.is_alive for process in world.processes)
     has_ended = world.lives > world.setup.nodes or not are_alive
     if not world.setup.patient or has_ended or world.broken_laws:
@@ -158,7 +158,7 @@ async def _leave(world: World, heard: _Heard, strangers: Sequence[object]) -> No
 
 
 def shrink(setup: Setup, actions: tuple[Action, ...], law: str) -> tuple[Action, ...]:
-    """Return a schedule from which nothing can be left out without the law holding again."""
+    """Return a schedule from which no action can be removed without the law holding."""
     size = max(1, len(actions) // 2)
     while True:
         at = 0
@@ -175,7 +175,7 @@ def shrink(setup: Setup, actions: tuple[Action, ...], law: str) -> tuple[Action,
 
 
 def tell(seed: int, generated: Generate = generate) -> str:
-    """Return how a seed fails, and by what; empty when it does not."""
+    """Return how a seed fails; empty when it does not."""
     setup, actions = generated(seed)
     report = run(setup, actions)
     if report.broken is None:
@@ -187,7 +187,7 @@ def tell(seed: int, generated: Generate = generate) -> str:
 
 
 def main() -> int:
-    """Search seeds, and what is pinned before if it is to stop. Ends with FOUND when a law was broken."""
+    """Search seeds, and stop before a pinned one if required. Exits with FOUND when a law was broken."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("first", type=int)
     parser.add_argument("last", type=int)

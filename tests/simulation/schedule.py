@@ -1,4 +1,4 @@
-"""What happens in a simulation, and when?
+"""Schedules of simulations: the events and their times.
 
 A schedule is a list of plain values, so that it can be printed, shortened and pinned.
 """
@@ -16,7 +16,7 @@ from tests.simulation.world import Setup, World
 
 
 class Action(NamedTuple):
-    """Something that happens *after* so many seconds since the last."""
+    """An event *after* so many seconds since the last."""
 
     after: float
     what: str
@@ -49,7 +49,7 @@ _FAULTS: Final = (
 
 
 _AIMED_AT_COMMANDS: Final = ("cut_bus", "kill", "freeze", "drain", "site")
-"""What moves a user, or hides from a node that he moved."""
+"""Events that move a user, or hide the move from a node."""
 _BESIDE_REFUSALS: Final = (
     "centre_down",
     "cut_bus",
@@ -66,7 +66,7 @@ _AT_ONCE: Final = (0.0, 0.0, 0.003, 0.05, 0.3)
 
 
 def generate(seed: int) -> tuple[Setup, tuple[Action, ...]]:
-    """Return what a seed stands for: a setup and a schedule of a few sorts of faults."""
+    """Return the setup and schedule of a seed, with a few sorts of faults."""
     dice = Random(seed)
     setup = _setup(seed, dice)
     everyday, faults = _sorts(dice)
@@ -78,7 +78,7 @@ def generate(seed: int) -> tuple[Setup, tuple[Action, ...]]:
 
 
 def generate_aimed(seed: int) -> tuple[Setup, tuple[Action, ...]]:
-    """Return a schedule of phones that are lost right behind their command, while their user moves."""
+    """Return a schedule of phones that are lost just after their command, while their user moves."""
     dice = Random(seed)
     setup = _setup(seed, dice)
     faults = dice.sample(_AIMED_AT_COMMANDS, dice.choice((1, 2, 2, 3)))
@@ -95,7 +95,7 @@ def generate_aimed(seed: int) -> tuple[Setup, tuple[Action, ...]]:
 
 
 def generate_refused(seed: int) -> tuple[Setup, tuple[Action, ...]]:
-    """Return a schedule of a Redis that carries messages and takes no writes, alone or with other faults."""
+    """Return a schedule of a Redis that carries messages and refuses writes, alone or with other faults."""
     dice = Random(seed)
     setup = _setup(seed, dice)
     others = dice.sample(_BESIDE_REFUSALS, dice.choice((0, 0, 1, 2, 3)))
@@ -103,14 +103,14 @@ def generate_refused(seed: int) -> tuple[Setup, tuple[Action, ...]]:
     for _ in range(dice.randrange(4, 14)):
         what = dice.choice(("refuse", *others)) if dice.random() < 0.5 else dice.choice(EVERYDAY)
         actions.append(Action(dice.choice(_PAUSES), what, _args(what, dice)))
-    if dice.random() < 0.5:  # an owner dies, and nobody can be granted its lease
+    if dice.random() < 0.5:  # an owner ends, and no node can be granted its lease
         actions += [Action(0.3, "refuse", (600,)), Action(0.05, "kill", (dice.randrange(12), 120, 1))]
         actions += [Action(7.0, "count")] * 4
     return setup, tuple(actions)
 
 
 def generate_stalled(seed: int) -> tuple[Setup, tuple[Action, ...]]:
-    """Return a schedule of nodes that stop for a while, and of clocks that are set, alone or not."""
+    """Return a schedule of stopped nodes and of clocks that are set, alone or with other faults."""
     dice = Random(seed)
     setup = replace(_setup(seed, dice), skewed=dice.random() < 0.7)
     faults = [*dice.choice((("pause",), ("set_clock",), ("pause", "set_clock")))]
@@ -123,7 +123,7 @@ def generate_stalled(seed: int) -> tuple[Setup, tuple[Action, ...]]:
 
 
 def generate_orphaned(seed: int) -> tuple[Setup, tuple[Action, ...]]:
-    """Return a schedule of nodes that are killed while their phones go, some for good."""
+    """Return a schedule of nodes that are killed while their phones leave, some for good."""
     dice = Random(seed)
     setup = replace(_setup(seed, dice), patient=dice.random() < 0.5)
     actions = []
@@ -151,7 +151,7 @@ def _setup(seed: int, dice: Random) -> Setup:
 
 
 def _sorts(dice: Random) -> tuple[tuple[str, ...], list[str]]:
-    """Return what happens in this life: the everyday things, and the others."""
+    """Return the sorts of events in this run: the usual ones, and others."""
     sort = dice.random()
     if sort < 0.12:
         everyday = ("count", "command")
@@ -179,7 +179,7 @@ def _args(what: str, dice: Random) -> tuple[int, ...]:
 
 
 def apply(world: World, action: Action) -> None:
-    """Let it happen."""
+    """Apply an action."""
     world.note(f"{action.what} {action.args}")
     if action.what not in {"count", "command"}:
         world.changed_at = world.now()

@@ -1,4 +1,4 @@
-"""Of which sorts are the things that happen?"""
+"""Sorts of events, by the laws that they may affect."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Final
 
 EVERYDAY: Final = ("count", "command", "roam", "vanish", "leave")
 UNMOVED: Final = frozenset({"count", "command", "flush", "step", "freeze", "redis_down", "fail_over"})
-"""What costs nobody his link or his connection: the trouble is Redis' alone, and nobody comes or goes."""
+"""Events that cost no user their link or connection: only Redis has trouble, and no phone comes or goes."""
 GENTLE: Final = frozenset({*EVERYDAY, "drain"})
-"""What breaks nothing: every command has an outcome that is known."""
+"""Events without a fault: every command has a known outcome."""
 REFUSING: Final = frozenset({*EVERYDAY, "refuse", "kill"})
-"""What keeps nobody out where OSCC-E fences links, though Redis may take no writes."""
+"""Events that keep no phone out with link fencing, although Redis may refuse writes."""

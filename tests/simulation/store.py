@@ -1,8 +1,8 @@
-"""What does a Redis hold, and when does it forget?
+"""The data of a Redis, and its expiry.
 
-One :class:`Server` is one process; a cluster's nodes may be connected to different ones when a
-fail-over has split them. Its keys end by its own wall clock, as Redis' do, so a step of that clock
-makes leases end early or late.
+One :class:`Server` is one process; a cluster's nodes may be connected to different ones after a fail-over has
+split them. Its keys expire by its own wall clock, as in Redis, so a step of that clock makes leases end early
+or late.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ _SLOW: Final = (0.001, 0.01, 0.05, 0.15, 0.4)
 
 
 class Subscriber(Protocol):
-    """A connection that listens."""
+    """A connection that receives messages."""
 
     def deliver(self, channel: Channel, envelope: Envelope, sent_at: float) -> None:
-        """Take what was published at *sent_at* on its way."""
+        """Send a message that was published at *sent_at*."""
         ...
 
 
 class Weather:
-    """How messages fare between nodes and Redis.
+    """The delays and faults of messages between nodes and Redis.
 
     Args:
-        dice: Decides.
+        dice: Draws them.
     """
 
     def __init__(self, dice: Random) -> None:
@@ -45,7 +45,7 @@ class Weather:
         self.dice = dice
 
     def leg_s(self) -> float:
-        """Return how long one way takes."""
+        """Return the delay of one way."""
         return self.dice.choice(_SLOW if self.slow else _CALM)
 
     def copies(self) -> int:
@@ -56,17 +56,17 @@ class Weather:
 
 
 class _Leases(MemoryLeases):
-    """The leases of one server, in the double that keeps the contract; they end by the server's clock."""
+    """The leases of one server, in the double that keeps the contract; they expire by the server's clock."""
 
     def copied(self, clock: Clock) -> _Leases:
-        """Return what a replica knows of them."""
+        """Return the leases of a replica."""
         made = _Leases(clock)
         made._leases, made._floors = self._leases.copy(), self._floors.copy()
         return made
 
 
 class _Wall:
-    """A server's clock, of which its keys know: it steps."""
+    """A server's clock, by which its keys expire: it steps."""
 
     def __init__(self, clock: Clock) -> None:
         self.ahead_s = 0.0
@@ -86,7 +86,7 @@ class _Wall:
 
 
 def _now(asked: Coroutine[object, None, T]) -> T:
-    """Return what a question is answered that waits for nothing."""
+    """Return the answer of a call that does not wait."""
     try:
         asked.send(None)
     except StopIteration as answered:
@@ -120,7 +120,7 @@ class Server:
     # ---- what befalls it ----
 
     def copy(self) -> Server:
-        """Return a replica that knows what this one knows; nobody is connected to it."""
+        """Return a replica with the same data; no node is connected to it."""
         made = Server(self._clock)
         made.wall.ahead_s = self.wall.ahead_s
         made._leases = self._leases.copied(made.wall)
@@ -137,7 +137,7 @@ class Server:
             held.clear()
 
     def thaw(self) -> None:
-        """Go on, with what came meanwhile first."""
+        """Continue, first with the waiting requests."""
         self.is_frozen = False
         waiting, self.backlog = self.backlog, []
         for each in waiting:
@@ -146,12 +146,12 @@ class Server:
     # ---- leases ----
 
     def acquire(self, user: UserId, wanted: Grant, floor: int, expected: int | None) -> Grant:
-        """Grant the lease, or tell who has it; the token *wanted* is of no interest."""
+        """Grant the lease, or return its owner; the token *wanted* is not used."""
         node, holder, _ = wanted
         return _now(self._leases.acquire(user, node, holder, floor=floor, expected=expected))
 
     def renew(self, user: UserId, grant: Grant) -> bool:
-        """Extend it, or make it anew."""
+        """Extend it, or create it again."""
         return _now(self._leases.renew(user, *grant))
 
     def release(self, user: UserId, holder: str, token: int) -> None:
@@ -159,51 +159,51 @@ class Server:
         _now(self._leases.release(user, holder, token))
 
     def read(self, user: UserId) -> Grant | None:
-        """Tell who has it."""
+        """Return its owner."""
         return _now(self._leases.read(user))
 
     # ---- messages ----
 
     def publish(self, channel: Channel, envelope: Envelope, sent_at: float) -> int:
-        """Send to all who listen; returns how many."""
+        """Send to all subscribers; return their number."""
         listening = list(self.subscribers.get(channel, ()))
         for each in listening:
             each.deliver(channel, envelope, sent_at)
         return len(listening)
 
     def subscribe(self, channel: Channel, who: Subscriber) -> None:
-        """Let *who* hear what is published from now on."""
+        """Subscribe *who* from now on."""
         self.subscribers.setdefault(channel, {})[who] = None
 
     def unsubscribe(self, channel: Channel, who: Subscriber) -> None:
-        """Let *who* hear it no more."""
+        """End the subscription of *who*."""
         self.subscribers.get(channel, {}).pop(who, None)
 
     def leave(self, who: Subscriber) -> None:
-        """Note that a connection is gone."""
+        """Record that a connection is gone."""
         for listening in self.subscribers.values():
             listening.pop(who, None)
 
     # ---- node registry and shared store ----
 
     def announce(self, record: NodeRecord) -> None:
-        """Note that a node lives."""
+        """Store a node's record."""
         self._records[record.holder] = record, self.wall.now() + NODE_TTL_S
 
     def left(self, holder: str) -> None:
-        """Note that a node is gone."""
+        """Remove a node's record."""
         self._records.pop(holder, None)
 
     def nodes(self) -> tuple[NodeRecord, ...]:
-        """Return who lives."""
+        """Return the live nodes."""
         return tuple(sorted(record for record, until in self._records.values() if self.wall.now() < until))
 
     def deny(self, handle: str, reason: EndReason) -> None:
-        """Note that a session ended."""
+        """Store that a session ended."""
         self._denied[handle] = reason
 
     def denied(self, handle: str) -> EndReason | None:
-        """Tell why a session ended."""
+        """Return why a session ended."""
         return self._denied.get(handle)
 
     def count(self, name: str) -> int:
@@ -216,7 +216,7 @@ class Server:
         return self._counts.get(name, 0)
 
     def forget_count(self, name: str) -> None:
-        """Take the counter away."""
+        """Remove the counter."""
         self._counts.pop(name, None)
 
     def reserve(self, name: str, entry: str) -> tuple[str, ...]:
@@ -232,7 +232,7 @@ class Server:
         self._reservations.get(name, {}).pop(entry, None)
 
     def keep_log_off(self, kept: KeptLogOff) -> bool:
-        """Keep a log-off."""
+        """Store a log-off."""
         self._log_offs[kept.ticket.handle] = kept
         return True
 
@@ -241,5 +241,5 @@ class Server:
         return tuple(self._log_offs.values())
 
     def drop_log_off(self, handle: str) -> None:
-        """Keep one no longer."""
+        """Delete a log-off."""
         self._log_offs.pop(handle, None)

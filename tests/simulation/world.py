@@ -1,4 +1,4 @@
-"""What is there in a simulation, and what has become of it?"""
+"""The world of a simulation: its parts, and the record of its laws."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from tests.simulation.store import Server, Weather
 T = TypeVar("T")
 TICK_S: Final = 0.5
 _BUS: Final = ("redis", "cut", "storm")
-"""How the names of faults begin that concern the bus."""
+"""Prefixes of the names of faults that concern the bus."""
 DATED_S: Final = 1.0
-"""How much earlier than the instant that is told what is shown may have ceased to be true."""
+"""How much earlier than the reported instant the shown data may have ceased to be correct."""
 _RATES: Final = (1.0, 1.0, 1.0005, 0.9995, 1.005, 0.995)
 """NTP corrects 500 ppm (RFC 5905); a virtual machine's clock is worse."""
 _SET: Final = (0.0, 0.0, 0.3, -0.3, 2.0, -2.0, 30.0, -30.0, 3600.0, -3600.0)
-"""How far a wall clock is ahead that nobody has set right, s."""
+"""How far a wall clock is ahead that was never set, s."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """With what a simulation begins."""
+    """The setup of a simulation."""
 
     seed: int
     nodes: int = 3
@@ -43,13 +43,13 @@ class Setup:
     assistant: bool = False
     fences: bool = True
     patient: bool = False
-    """Whether it is watched for long after all is well."""
+    """Whether it runs for a long time after the faults."""
     skewed: bool = False
-    """Whether each node has clocks of its own: set wrongly, going too fast or too slowly."""
+    """Whether each node has its own clocks: wrongly set, too fast or too slow."""
 
 
 class LogOff(NamedTuple):
-    """When somebody asked to be logged off, and where; known when that is answered."""
+    """A request for a log-off, with its time and node; confirmed when it is answered."""
 
     at: float
     holder: str
@@ -57,7 +57,7 @@ class LogOff(NamedTuple):
 
 
 class Orphan(NamedTuple):
-    """A session whose phone was served by a node when that died."""
+    """A session whose phone was served by a node when that ended."""
 
     phone: Phone
     ticket: Ticket
@@ -74,11 +74,11 @@ class Broken:
 
 
 class World:
-    """One cluster, its Redis, its OSCC-E Server and its people.
+    """One cluster, its Redis, its OSCC-E Server and its users.
 
     Args:
-        setup: With what it begins.
-        happens: What sorts of things will happen.
+        setup: The setup.
+        happens: The sorts of events that will happen.
         loop: Its time.
         tasks: Where everything runs.
     """
@@ -125,7 +125,7 @@ class World:
             self.phones.append(Phone(self, "bert", "d0", Application.REMOTE_ASSISTANT))
 
     def begin_life(self) -> None:
-        """Start all nodes, and let everybody connect."""
+        """Start all nodes, and connect all phones."""
         for process in self.processes:
             process.begin(self._tasks, self._failed)
         for phone in self.phones:
@@ -142,15 +142,15 @@ class World:
     # ---- Place ----
 
     def is_admitted(self, epoch: int) -> bool:
-        """Tell whether OSCC-E ever admitted a link with that token."""
+        """Return whether OSCC-E ever admitted a link with that token."""
         return epoch in self.centre.admitted
 
     def knows_better(self, phone: Phone) -> bool:
-        """Tell whether the node at which a phone is could know that there was a higher epoch.
+        """Return whether the phone's node can have seen that there was a higher epoch.
 
-        Without fencing there is none. An owner who has lost his link, and has heard of nobody, serves what
-        he has, also to those who follow him; he says that it is stale. Nor does he know whose link was
-        replaced while it carries nothing.
+        Without fencing there is none. An owner who has lost its link without a sign of another owner serves
+        its data, also to its followers, and reports it as stale. It cannot see that its link was replaced
+        while the link carries nothing.
         """
         process = next((each for each in self.processes if phone.line in each.lines), None)
         if not self.setup.fences or process is None or phone.ticket is None:
@@ -173,16 +173,16 @@ class World:
         return self.clock.wall_ms()
 
     def later(self, seconds: float, act: Callable[[], object]) -> None:
-        """Do something after a while, if the world still is."""
+        """Call *act* after a while, if the world still exists."""
         if not self._is_over:
             self._loop.call_later(seconds, act, context=OUTSIDE)
 
     def begin(self, work: Coroutine[Any, Any, None]) -> None:
-        """Have something go on beside."""
+        """Run *work* in the background."""
         self._tasks.create_task(work, context=OUTSIDE.copy())
 
     def dial(self, ticket: Ticket, far: Phone) -> Line | None:
-        """Return a connection to some node that takes phones."""
+        """Return a connection to a node that accepts phones."""
         process = self.any()
         if process is None:
             return None
@@ -197,7 +197,7 @@ class World:
         return line
 
     async def log_on(self, credentials: LogOn) -> Ticket | None:
-        """Log on at some node."""
+        """Log on at a node."""
         process = self.any()
         if process is None:
             return None
@@ -223,7 +223,7 @@ class World:
         )
 
     async def log_off(self, ticket: Ticket) -> None:
-        """Log off at some node."""
+        """Log off at a node."""
         process = self.any()
         if process is not None:
             asked = LogOff(self.now(), process.holder, ticket.secret)
@@ -231,18 +231,18 @@ class World:
             self.logged_off[ticket.handle] = asked
 
     async def _at(self, process: Process, asked: Coroutine[Any, Any, T]) -> T:
-        """Return what a node answers: it works on that as long as it is not stopped."""
+        """Return a node's answer: the node works on it while it is not stopped."""
         return await self._loop.create_task(asked, context=process.host.context.copy())
 
     def told(self, phone: Phone, order: Order, frame_id: str, status: str, code: str) -> None:
-        """Note a result."""
+        """Record a result."""
         self.note(f"{phone.name} {order.key[-6:]} {status} {code}")
         if order.frames[frame_id] > 1:
             self.broken("a command gets one result", order.key)
         executed = self.centre.executed[order.key]
         if status in {"applied", "pending", "unchanged"} and not executed:
             self.broken("what is applied was executed", f"{phone.name} {order.key} {status}")
-        # whoever asks again of the next owner may be too early, and a command may cross the offer of its user
+        # a repetition at the next owner may be too early, and a command may cross the offer of its user
         is_sure = len(order.frames) == 1 and code != "owner_lost"
         if status == "unknown" and is_sure and self.happens <= GENTLE:
             self.broken("without a fault every outcome is known", f"{phone.name} {order.key} {code}")
@@ -250,7 +250,7 @@ class World:
             self.broken("what is rejected was not executed", f"{phone.name} {order.key} {code}")
 
     def dated(self, phone: Phone, as_of: float) -> None:
-        """Hold what a phone was told of the age of its data to the truth."""
+        """Compare the reported age of a phone's data with the truth."""
         value = phone.shown.get(QUEUE, {}).get("contacts_waiting")
         until = self.centre.waited_until.get(value) if isinstance(value, int) else None
         if until is not None and until < as_of - DATED_S:
@@ -260,22 +260,22 @@ class World:
             self.broken("what is shown was true as of the instant that is told", what)
 
     def broken(self, law: str, what: str) -> None:
-        """Note that a law was broken."""
+        """Record a broken law."""
         self.broken_laws.append(Broken(law, what, self.now() - self.began_at))
 
     def note(self, what: str) -> None:
-        """Write down what happened."""
+        """Record an event."""
         self.log.append(f"{self.now() - self.began_at:7.3f} {what}")
 
     # ---- faults ----
 
     def calm(self) -> None:
-        """Mend everything."""
+        """End all faults."""
         while self._faults:
             self.mend(next(iter(self._faults)))
 
     def tick(self) -> None:
-        """Let time be looked at."""
+        """Check the time."""
         now = self.now()
         if self._faults:
             self.changed_at = now
@@ -290,7 +290,7 @@ class World:
                 process.tick()
 
     def fault(self, name: str, tenths: int, mend: Callable[[], None]) -> None:
-        """Note that something is broken, and mend it after a while; another of that name is mended before."""
+        """Begin a fault, and end it after a while; an earlier one of that name ends before."""
         self.mend(name)
 
         def once() -> None:
@@ -305,24 +305,24 @@ class World:
         self.later(tenths / 10, once)
 
     def mend(self, name: str) -> None:
-        """Mend what is broken of that name."""
+        """End the fault of that name."""
         before = self._faults.get(name)
         if before is not None:
             before()
 
     def buried(self, process: Process) -> None:
-        """Note whom a node served that dies now."""
+        """Record the users whom a node served that ends now."""
         for phone in self.phones:
             if phone.line in process.lines and phone.is_served and phone.ticket is not None:
                 self.orphans[phone.ticket.handle] = Orphan(phone, phone.ticket, self.now())
 
     @property
     def lives(self) -> int:
-        """How many lives of nodes have begun."""
+        """Number of node lives that have begun."""
         return self._lives
 
     def trouble(self) -> None:
-        """Note that messages, or what Redis holds, may be lost."""
+        """Record that messages, or data of Redis, may be lost."""
         self.bus_troubled_at = self.now()
 
     # ---- inner ----
@@ -344,7 +344,7 @@ class World:
         return NodeClock(self.clock, zero=zero, rate=dice.choice(_RATES), ahead_s=dice.choice(_SET))
 
     def start_anew(self, process: Process, seconds: float) -> None:
-        """Start a node that ended once more, after a while."""
+        """Start an ended node again, after a while."""
 
         def start() -> None:
             if not self._is_over:
@@ -360,6 +360,6 @@ class World:
         self.broken("nodes do not fail", repr(fault))
 
     def any(self) -> Process | None:
-        """Return some node that takes phones."""
+        """Return a node that accepts phones."""
         ready = [each for each in self.processes if each.is_ready]
         return self.dice.choice(ready) if ready else None
