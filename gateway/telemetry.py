@@ -399,7 +399,7 @@ class Telemetry:
             "Time by which Redis' clock is ahead of this node's. NaN before the first answer.",
         )
         self.clock_offset_seconds.set(math.nan)
-        self.registry_size = self._gauges("registry_size", "Number of remembered items, by kind.", "name")
+        self.registry_size = self._gauges("registry_size", "Number of stored items, by kind.", "name")
 
     def _measure_process(self) -> None:
         self.loop_lag_seconds = self._histogram("loop_lag_seconds", "Delay of the event loop.")
@@ -421,7 +421,8 @@ class Telemetry:
             "drain_planned_seconds", "Planned duration of the drain, once known."
         )
         self.phones_sent_on = self._counter(
-            "phones_sent_on", "Phones that were sent on as this node had far more than the mean."
+            "phones_sent_on",
+            "Phones that were sent to other nodes because this node had far more than the mean.",
         )
         self.drain_began_timestamp_seconds = self._gauge(
             "drain_began_timestamp_seconds", "Start of the drain, since 1970. NaN before."

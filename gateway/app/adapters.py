@@ -125,7 +125,7 @@ def edge_settings(settings: Settings) -> EdgeSettings:
         app_minimum=minimum,
         compress=client.compress,
         session=session_limits(settings.limits),
-        admission=door_limits(settings.limits),
+        admission=admission_limits(settings.limits),
     )
 
 
@@ -141,7 +141,7 @@ def session_limits(limits: LimitsSection) -> SessionLimits:
     )
 
 
-def door_limits(limits: LimitsSection) -> AdmissionLimits:
+def admission_limits(limits: LimitsSection) -> AdmissionLimits:
     """Return the limits of admission."""
     return AdmissionLimits(
         connections=limits.connections,
@@ -223,7 +223,7 @@ async def open_bus(
     except OSError:  # ssl.SSLError is one: the file contains no certificate
         raise ConfigError(["bus.ca_file holds no certificate that can be read."]) from None
     if keyring is not None:
-        keyring.tell(site.seals.rekey)
+        keyring.subscribe(site.seals.rekey)
     async with site:
         yield Cluster(site.bus, site.leases, site.registry, site.shared, site.refusals)
 

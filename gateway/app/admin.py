@@ -146,7 +146,7 @@ BUNDLE_KEEP_S: Final = 30 * 86_400
 BUNDLE_CLOSES: Final = 1_000
 BUNDLE_SESSIONS: Final = 200
 """Last closed connections: how many are counted by reason, and how many are listed."""
-PURPOSE_UNSTATED: Final = "support; nobody stated more"
+PURPOSE_UNSTATED: Final = "support; no other purpose was given"
 _PACKAGES: Final = (
     "aiohttp",
     "cryptography",
@@ -349,7 +349,7 @@ _LOG: Final = structlog.get_logger("gateway.app")
 class AdminOperations:
     """Operations for operators at one node.
 
-    *read_anew* reloads the files, or raises :class:`ReloadFailed`. *render* returns the metrics as text,
+    *reload_all* reloads the files, or raises :class:`ReloadFailed`. *render* returns the metrics as text,
     *log_lines* the last log lines.
     """
 
@@ -359,13 +359,13 @@ class AdminOperations:
     pseudonyms: Pseudonyms
     trail: AuditTrail
     stopping: StopRequest
-    read_anew: Callable[[], Awaitable[None]]
+    reload_all: Callable[[], Awaitable[None]]
     render: Callable[[], bytes]
     log_lines: LogLines = list
 
-    def teach(self) -> None:
+    def register_orders(self) -> None:
         """Register the operations with the node, for requests here or at another node."""
-        AdminUsers(self.node, self.pseudonyms.of).teach()
+        AdminUsers(self.node, self.pseudonyms.of).register_orders()
         holdings = NodeHoldings(self.node, self.pseudonyms.of, self.closes.of)
         for act in (
             self.closes.closes,
@@ -406,7 +406,7 @@ class AdminOperations:
         """
         kept: tuple[str, ...] = ()
         try:
-            await self.read_anew()
+            await self.reload_all()
         except ReloadFailed as old:
             kept = old.what
         keys = {"sealing_keys": self.node.record().sealing_keys.split()}

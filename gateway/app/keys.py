@@ -151,7 +151,7 @@ class Keyring:
         """Their ids with check values, which may be shown as well."""
         return tuple(key.name for key in self._keys)
 
-    def tell(self, holder: KeyUser) -> None:
+    def subscribe(self, holder: KeyUser) -> None:
         """Call *holder* with changed keys."""
         self._holders.append(holder)
 

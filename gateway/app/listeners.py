@@ -251,7 +251,7 @@ async def listening(
             await acceptor.open(host, port)
         except OSError as error:
             raise CannotListen(
-                f"The {name} listener cannot have {host} port {port}: {os_error_text(error)}."
+                f"The {name} listener cannot listen at {host} port {port}: {os_error_text(error)}."
             ) from None
         async with background_tasks(acceptor.run()):
             try:
@@ -312,7 +312,7 @@ async def _open_socket(runner: web.AppRunner, path: Path) -> int:
         await web.UnixSite(runner, path).start()
         return _inode(path)
     except OSError as error:
-        raise CannotListen(f"The admin listener cannot have {path}: {os_error_text(error)}.") from None
+        raise CannotListen(f"The admin listener cannot listen at {path}: {os_error_text(error)}.") from None
     finally:
         os.umask(before)
 

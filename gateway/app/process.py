@@ -105,7 +105,7 @@ class StopRequest:
             async with clock.timeout(seconds):
                 await self.asked.wait()
 
-    def _hear(self, number: signal.Signals) -> None:
+    def _on_signal(self, number: signal.Signals) -> None:
         if not self.hurried.is_set():
             event = "stop_hurried" if self._is_signalled else "stop_requested"
             _LOG.info(event, extra={"signal": number.name})
@@ -116,7 +116,7 @@ class StopRequest:
         """Let SIGTERM and SIGINT request the end while the block lasts."""
         loop = asyncio.get_running_loop()
         for number in SIGNALS:
-            loop.add_signal_handler(number, self._hear, number)
+            loop.add_signal_handler(number, self._on_signal, number)
         try:
             yield
         finally:
@@ -159,16 +159,16 @@ class SystemdNotifier:
 
     def ready(self) -> None:
         """Report that phones are served."""
-        self._tell("READY=1", "STATUS=Serves phones.")
+        self._notify("READY=1", "STATUS=Serves phones.")
 
     def stopping(self) -> None:
         """Report that the end has begun."""
-        self._tell("STOPPING=1", "STATUS=Sends its phones away.")
+        self._notify("STOPPING=1", "STATUS=Sends its phones away.")
 
     async def run(self) -> None:
         """Send signs of life until cancelled, from the loop that serves phones: a stuck loop sends none."""
         while self.watchdog_s is not None:
-            self._tell("WATCHDOG=1")
+            self._notify("WATCHDOG=1")
             await self._clock.sleep(self.watchdog_s / WATCHDOG_BEATS)
 
     @contextmanager
@@ -178,7 +178,7 @@ class SystemdNotifier:
         def ask() -> None:
             self._looks_due = RELOAD_STEPS
             # systemd compares it with the instant at which it sent the signal: CLOCK_MONOTONIC, as now() is
-            self._tell("RELOADING=1", f"MONOTONIC_USEC={int(self._clock.now() * _US)}")
+            self._notify("RELOADING=1", f"MONOTONIC_USEC={int(self._clock.now() * _US)}")
             look()
 
         loop = get_running_loop()
@@ -189,12 +189,12 @@ class SystemdNotifier:
             loop.remove_signal_handler(signal.SIGHUP)
 
     def looked(
-        self, cry: Callable[[], Coroutine[None, None, None]], look: Callable[[], None]
+        self, after: Callable[[], Coroutine[None, None, None]], look: Callable[[], None]
     ) -> Callable[[], Coroutine[None, None, None]]:
-        """Return *cry*, a callback after each reading, extended by a report when a reload is done."""
+        """Return *after*, a callback after each reading, extended by a report when a reload is done."""
 
-        async def tell() -> None:
-            await cry()
+        async def notify() -> None:
+            await after()
             if self._looks_due:
                 self._looks_due -= 1
                 if self._looks_due:
@@ -202,9 +202,9 @@ class SystemdNotifier:
                 else:
                     self.ready()
 
-        return tell
+        return notify
 
-    def _tell(self, *lines: str) -> None:
+    def _notify(self, *lines: str) -> None:
         if self._address is None:
             return
         with (
@@ -275,7 +275,7 @@ async def forget_by_time(pools: Collection[Pool], clock: Clock) -> None:
             pool.turn(clock.now())
 
 
-class _Looks:
+class _CollectionTimes:
     """The time of the next collection of one kind."""
 
     def __init__(self, apart_s: tuple[float, float], now: float) -> None:
@@ -300,7 +300,7 @@ async def collect_when_idle(clock: Clock) -> None:
     a collection, some 0.3 s for each million of objects. So most collections scan new objects only, few scan
     all, and both become rare while they find nothing.
     """
-    young, full = _Looks(GC_YOUNG_S, clock.now()), _Looks(GC_FULL_S, clock.now())
+    young, full = _CollectionTimes(GC_YOUNG_S, clock.now()), _CollectionTimes(GC_FULL_S, clock.now())
     try:
         while True:
             await clock.sleep(GC_EVERY_S)

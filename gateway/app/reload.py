@@ -93,7 +93,7 @@ class Reloader:
                 async with self._clock.timeout(RELOAD_EVERY_S):
                     await self._asked.wait()
 
-    async def read_anew(self) -> None:
+    async def reload_all(self) -> None:
         """Read all parts; their content is in force when this returns.
 
         Raises:
@@ -114,22 +114,22 @@ AfterReload = Callable[[], Coroutine[None, None, None]]
 
 @contextmanager
 def reload_on_hangup(
-    reloading: Reloader, cry: AfterReload, supervisor: SystemdNotifier | None, *, is_any: bool
+    reloading: Reloader, after: AfterReload, supervisor: SystemdNotifier | None, *, is_any: bool
 ) -> Iterator[AfterReload]:
     """Let SIGHUP reload the files while the block lasts; yield the callback after each reading.
 
     Args:
         reloading: Reads the files.
-        cry: Called after each reading.
+        after: Called after each reading.
         supervisor: Gets reports of reloads, when there is one.
         is_any: Whether there is anything to reload. Otherwise a hang-up ends the process, as in a terminal.
     """
     if supervisor is not None and supervisor.is_there:
         with supervisor.reloads(reloading.ask):
-            yield supervisor.looked(cry, reloading.ask)
+            yield supervisor.looked(after, reloading.ask)
     else:
         with reloading.on_signal() if is_any else nullcontext():
-            yield cry
+            yield after
 
 
 # ---- sealing keys ----

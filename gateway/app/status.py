@@ -85,17 +85,17 @@ class StatusLog:
             _LOG.warning("leases_expired", users=now.fences - was.fences, **fields)
         if now.two_owners > was.two_owners:
             _LOG.warning("two_owners_seen", users=now.two_owners - was.two_owners)
-        self._tell_log_offs(was.log_offs, now.log_offs)
+        self._log_log_offs(was.log_offs, now.log_offs)
         for site, reach in self.reaches.items():
-            self._tell_site(site, reach)
+            self._log_site(site, reach)
 
-    def _tell_log_offs(self, before: int, now: int) -> None:
+    def _log_log_offs(self, before: int, now: int) -> None:
         if now and not before:
             _LOG.warning("log_offs_pending", log_offs=now)
         elif before and not now:
             _LOG.info("log_offs_done")
 
-    def _tell_site(self, site: str, reach: SiteReach) -> None:
+    def _log_site(self, site: str, reach: SiteReach) -> None:
         if reach.error is not None:
             causes = self._away.setdefault(site, set())
             if reach.cause not in causes:
@@ -204,21 +204,21 @@ def _bus_faults(seen: ServerFacts) -> Iterator[str]:
 
 def _bus_advices(seen: ServerFacts) -> Iterator[str]:
     if seen.engine is None:
-        yield f"The server at {seen.endpoint} does not say what it is: its version could not be checked."
+        yield f"The server at {seen.endpoint} does not report its version, which could not be checked."
     if seen.persists:
         yield (
-            f"The server at {seen.endpoint} writes what it holds to a disk, where it outlives the people's "
+            f"The server at {seen.endpoint} writes its data to a disk, where it outlives the users' "
             'sessions: set save "" and appendonly no.'
         )
     elif seen.persists is None:
         yield (
             f"The server at {seen.endpoint} does not show this user whether it writes snapshots to a disk: "
-            'look that its configuration says save "" and appendonly no.'
+            'check that its configuration has save "" and appendonly no.'
         )
     if seen.evicts:
         yield (
-            f"The server at {seen.endpoint} forgets keys when its memory is full, and so who owns a user: "
-            "set maxmemory-policy noeviction."
+            f"The server at {seen.endpoint} evicts keys when its memory is full, and with them the "
+            "owners of users: set maxmemory-policy noeviction."
         )
     if seen.clock_offset_s is not None and abs(seen.clock_offset_s) > OFFSET_S:
         ahead = "ahead of" if seen.clock_offset_s > 0 else "behind"

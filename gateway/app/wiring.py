@@ -280,7 +280,7 @@ async def handing_over_log_offs(log_offs: LogOffs) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        lost = await log_offs.hand_on()
+        lost = await log_offs.leave_to_others()
         left = len(log_offs) - lost
         if left:
             _LOG.info("log_offs_left", log_offs=left)
@@ -392,7 +392,7 @@ class Gateway:
         parts = self._parts(settings, edge, tokens)
         self.phones: Final = parts.phones
         self.broadcast: Final = NoticeBroadcast(parts.notices, parts.phones, clock)
-        ring.tell(tokens.rekey)
+        ring.subscribe(tokens.rekey)
         keys = KeysReloader(beside.reread, secrets, ring, lambda: renew_tokens(self.phones, clock), telemetry)
         authorities = AuthoritiesReloader(settings.sites, servers, telemetry)
         always = self.watch.look, self.certificate.look, authorities.look
@@ -460,14 +460,14 @@ class Gateway:
         self.telemetry.reload_failed["notices"].set(int(self.watch.is_stale))
         return self.telemetry.collect()
 
-    async def read_anew(self) -> None:
+    async def reload_all(self) -> None:
         """Apply the present content of all files that can be reloaded.
 
         Raises:
             ReloadFailed: Some of it cannot be used; the rest is in force.
         """
         try:
-            await self.reloading.read_anew()
+            await self.reloading.reload_all()
         finally:
             await self.broadcast.send()
 
@@ -489,11 +489,11 @@ class Gateway:
             self.pseudonyms,
             self.trail,
             stopping,
-            self.read_anew,
+            self.reload_all,
             self.render,
             self._log.last if self._log is not None else list,
         )
-        made.teach()
+        made.register_orders()
         return made
 
     def _parts(self, settings: Settings, edge: EdgeSettings, tokens: Tokens) -> EdgeParts:

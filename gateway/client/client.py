@@ -129,7 +129,9 @@ class ClientConnection:
         """
         data = self._codec.encode(frame)
         if isinstance(frame, CommandFrame) and len(data) > BYTES_IN_MAX:
-            raise GatewayError(ErrorCode.BAD_REQUEST, "It is longer than a gateway takes; nothing was sent.")
+            raise GatewayError(
+                ErrorCode.BAD_REQUEST, "It is longer than a gateway accepts; nothing was sent."
+            )
         with contextlib.suppress(aiohttp.ClientError, OSError):
             async with self._clock.timeout(SEND_S):
                 if self._codec.text:
@@ -755,7 +757,7 @@ class GatewayClient:
     async def _log_on_again(self) -> None:
         credentials = None if self._credentials is None else await self._credentials()
         if credentials is None:
-            raise GatewayError(ErrorCode.UNAUTHENTICATED, "There is nothing to log on with.")
+            raise GatewayError(ErrorCode.UNAUTHENTICATED, "No login data is stored.")
         await self._account.log_on_again(credentials)
 
 

@@ -264,9 +264,7 @@ class Wishes:
         except ValidationError as error:
             fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
             names = ".".join(str(name) for name in fault["loc"])
-            raise GatewayError(
-                ErrorCode.BAD_REQUEST, f"Not as it should be: {names} ({fault['type']})."
-            ) from None
+            raise GatewayError(ErrorCode.BAD_REQUEST, f"Invalid value: {names} ({fault['type']}).") from None
 
     def hello(self, token: str | None, position: frames.StreamPosition | None) -> frames.Hello:
         """Return the first frame of a connection."""

@@ -287,7 +287,7 @@ class HttpReply:
         try:
             return shape.validate_python(self.body)
         except ValidationError:
-            raise Unreachable("What answers at this address uses another protocol.") from None
+            raise Unreachable("The server at this address uses another protocol.") from None
 
 
 class Api:
@@ -399,7 +399,7 @@ def _answer(status: int, text: bytes, retry_after_s: float | None) -> HttpReply:
     if status in {429, 502, 503, 504}:
         # a server in front of the gateway, for example a balancer, has too few gateways
         raise Unreachable(f"No gateway behind this address answers (HTTP {status}).", retry_after_s)
-    raise Unreachable(f"What answers at this address is not a gateway (HTTP {status}).")
+    raise Unreachable(f"The server at this address is not a gateway (HTTP {status}).")
 
 
 def _object(text: bytes) -> dict[str, Any] | None:

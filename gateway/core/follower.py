@@ -114,7 +114,7 @@ class FollowMachine:
         """
         if epoch > self.floor:
             self.floor = epoch
-            self._begin_anew()
+            self._restart_requests()
             self._lose(now)
 
     def answered(self, now: float) -> None:
@@ -174,7 +174,7 @@ class FollowMachine:
         self.floor = epoch if is_right else max(self.floor, epoch)
         self._lower_since = None
         if is_other:
-            self._begin_anew()
+            self._restart_requests()
         self._ask_soon(now)
         return fell
 
@@ -231,7 +231,7 @@ class FollowMachine:
         if self._move("lost"):
             self._due_at = now
 
-    def _begin_anew(self) -> None:
+    def _restart_requests(self) -> None:
         """Begin the requests again, because there is another owner."""
         self._not_before, self._spacing_s = -math.inf, SPACED_S
 

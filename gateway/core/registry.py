@@ -255,7 +255,7 @@ class Registry(Generic[ConnectionT]):
         person.left_at = now
         person.until = now + self._linger_s(person)
         self._lingering[user] = None
-        self._crowd_out(now)
+        self._limit_lingering(now)
         return Removed(seat, last=True)
 
     def touch(self, connection: ConnectionT, now: float) -> None:
@@ -345,7 +345,7 @@ class Registry(Generic[ConnectionT]):
         assisted = person.assistant is not None
         return self._linger.of(Application.REMOTE_ASSISTANT if assisted else Application.DASHBOARD)
 
-    def _crowd_out(self, now: float) -> None:
+    def _limit_lingering(self, now: float) -> None:
         """Keep the number of lingering users within its limit: the one that ends next is removed at once."""
         if len(self._lingering) <= self._limits.connections:
             return

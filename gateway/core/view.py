@@ -443,7 +443,7 @@ class Member:
     """What OSCC-E accepted it as in this epoch; kept while the link is down."""
     on_link: bool = False
     """Whether the present link has it attached."""
-    told_present: bool | None = False
+    sent_presence: bool | None = False
     """The presence that was last sent on the link; None: that got no answer, and may still arrive."""
     left_at: float | None = None
     """When its phone left; None: the phone is connected."""
@@ -754,7 +754,7 @@ class UserSessions:
         before = member.attached
         self._discount(member)
         if not on_link or attached is None or before is None or before.alias != attached.alias:
-            member.told_present = False
+            member.sent_presence = False
         member.attached, member.on_link = attached, on_link
         self._changed[member.handle] = member
         self._count(member)

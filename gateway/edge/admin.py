@@ -469,7 +469,7 @@ def make_admin_app(parts: AdminParts) -> web.Application:
     """Return the application of the admin listener. Run it without an access log, which would name people."""
     access = AdminAccess(parts.token, parts.named, parts.audit, parts.clock, parts.draw)
     app = web.Application(middlewares=[problems, access.guard], client_max_size=BODY_BYTES_MAX)
-    app.on_response_prepare.append(_dress)
+    app.on_response_prepare.append(_add_common_headers)
     app.on_response_prepare.append(reword)
     app.add_routes(AdminRoutes(partial(ClusterOperations, parts.node, parts.named), parts.bundles).routes())
     return app
@@ -618,7 +618,7 @@ def _note_node(request: web.Request, node: str | None) -> None:
         request[NODE] = node
 
 
-async def _dress(request: web.Request, response: web.StreamResponse) -> None:  # noqa: ARG001 - aiohttp asks so
+async def _add_common_headers(request: web.Request, response: web.StreamResponse) -> None:  # noqa: ARG001 - aiohttp asks so
     """Add the common headers, and no CORS headers: no web page may read a response."""
     response.headers.update(_HEADERS)
     response.headers[hdrs.SERVER] = _NAME

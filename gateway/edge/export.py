@@ -57,7 +57,7 @@ class AdminUsers:
         self._node = node
         self._named = named
 
-    def teach(self) -> None:
+    def register_orders(self) -> None:
         """Register the orders of operators about users with the node."""
         for act in (self.sessions, self.end_session, self.end_user, self.whois):
             self._node.orders.learn(act.__name__, act)

@@ -288,7 +288,7 @@ async def accept(
     if transport is None:
         raise ConnectionResetError("the peer left during the handshake")
     _tune(transport.get_extra_info("socket"))
-    early = _let_go(server)
+    early = _detach(server)
     wires = request.app.get(WIRES)
     carrier = transport if wires is None else wires.take(transport)
     channel = Channel(carrier, codec, message_bytes=message_bytes, early=early, deflate=deflate)
@@ -303,7 +303,7 @@ def _may_compress(request: web.Request) -> bool:
     return websocket.accepts_deflate(offers) and not _CANNOT_INFLATE.search(agent)
 
 
-def _let_go(server: web.RequestHandler) -> bytes:
+def _detach(server: web.RequestHandler) -> bytes:
     """Detach the connection from aiohttp. Return the bytes that followed the handshake.
 
     Without a transport aiohttp neither writes nor closes. After `connection_lost` it forgets the connection,

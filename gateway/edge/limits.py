@@ -246,9 +246,9 @@ class PendingConnections:
         """Record that the head of a request of *caller* is complete: it is not silent."""
         where, _ = self._open.get(caller, (None, None))
         if where is not None:
-            self._speak(where, caller)
+            self._mark_not_silent(where, caller)
 
-    def _speak(self, where: AddressGroup, caller: object) -> None:
+    def _mark_not_silent(self, where: AddressGroup, caller: object) -> None:
         silent = self._silent.get(where)
         if silent is not None:
             silent.pop(caller, None)
@@ -259,7 +259,7 @@ class PendingConnections:
         """Remove *caller*, which has closed or become a WebSocket."""
         where, _ = self._open.pop(caller, (None, None))
         if where is not None:
-            self._speak(where, caller)
+            self._mark_not_silent(where, caller)
             self._of[where] -= 1
             if not self._of[where]:
                 del self._of[where]

@@ -340,7 +340,7 @@ class MetricsPage:
 def make_ops_app(parts: OpsParts) -> web.Application:
     """Return the application of the ops listener."""
     app = web.Application(client_max_size=0)
-    app.on_response_prepare.append(_dress)
+    app.on_response_prepare.append(_replace_server_header)
     pages = {asked: MetricsPage(parts, has_exemplars=asked) for asked in (False, True)}
 
     async def metrics(request: web.Request) -> web.Response:
@@ -357,7 +357,7 @@ def make_ops_app(parts: OpsParts) -> web.Application:
     return app
 
 
-async def _dress(request: web.Request, response: web.StreamResponse) -> None:  # noqa: ARG001 - aiohttp asks so
+async def _replace_server_header(request: web.Request, response: web.StreamResponse) -> None:  # noqa: ARG001 - aiohttp asks so
     """Replace the `Server` header, which contains versions."""
     response.headers[hdrs.SERVER] = SERVER_NAME
 

@@ -702,7 +702,7 @@ def read_body(data: bytes, of: TypeAdapter[B]) -> B:
         fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
         path = ".".join(str(name) for name in fault["loc"]) or "the body"
         what = _FAULTS.get(fault["type"], "has a value that is not allowed")
-        raise GatewayError(ErrorCode.BAD_REQUEST, f"Not as it should be: {path} {what}.") from None
+        raise GatewayError(ErrorCode.BAD_REQUEST, f"Invalid value: {path} {what}.") from None
 
 
 def write_body(body: object) -> bytes:

@@ -268,7 +268,7 @@ def _open_paths() -> dict[str, Schema]:
 def _schema_paths() -> dict[str, Schema]:
     return {
         "/v1/schemas": {
-            "get": _operation("getSchemas", "Which JSON Schemas there are", {"200": _listed_schemas()})
+            "get": _operation("getSchemas", "The list of JSON Schemas", {"200": _listed_schemas()})
         },
         "/v1/schemas/{kind}.json": {
             "parameters": [_in_path("kind")],
@@ -469,15 +469,15 @@ def _reading() -> dict[str, Schema]:
         "/nodes": {
             "get": _admin_operation(
                 "listNodes",
-                "The nodes that live",
-                {"200": _admin_answer("As this one knows", bodies.NodesBody)},
+                "The live nodes",
+                {"200": _admin_answer("As this node sees them", bodies.NodesBody)},
             )
         },
     }
 
 
 def _people() -> dict[str, Schema]:
-    ended = {"200": _admin_answer("They are over on every node that was reached", bodies.EndedBody)}
+    ended = {"200": _admin_answer("They have ended on every node that was reached", bodies.EndedBody)}
     held = {"200": _admin_answer("One entry for each category of the inventory", bodies.HeldBody)}
     missing = (ErrorCode.NOT_FOUND, ErrorCode.BUS_DOWN)
     session = {
@@ -498,20 +498,22 @@ def _people() -> dict[str, Schema]:
         },
         "/users/{id}/export": {
             "parameters": [user],
-            "get": _admin_operation("exportUser", "All that the gateway holds about a user", held, *missing),
+            "get": _admin_operation(
+                "exportUser", "All data that the gateway holds about a user", held, *missing
+            ),
         },
     }
 
 
 def _nodes() -> dict[str, Schema]:
     unknown = (ErrorCode.NOT_FOUND, ErrorCode.BUS_DOWN)
-    done = {"200": _admin_answer("Who did it", bodies.DoneBody)}
-    draining = {"202": _admin_answer("It has begun", bodies.DrainBody)}
+    done = {"200": _admin_answer("The nodes that did it", bodies.DoneBody)}
+    draining = {"202": _admin_answer("The drain has begun", bodies.DrainBody)}
     return {
         "/drain": {
             "post": _admin_operation(
                 "drain",
-                "Send the phones of a node away, and end it; by default the one that is asked",
+                "Send the phones of a node away, and end it; by default the node that gets the request",
                 draining,
                 *unknown,
                 body=bodies.NodeBody,
@@ -529,7 +531,7 @@ def _nodes() -> dict[str, Schema]:
         "/log-level": {
             "post": _admin_operation(
                 "setLogLevel",
-                "Change the least level that is logged; by default on all nodes",
+                "Change the lowest level that is logged; by default on all nodes",
                 done,
                 *unknown,
                 body=bodies.LogLevelBody,
@@ -539,12 +541,12 @@ def _nodes() -> dict[str, Schema]:
 
 
 def _bundle() -> dict[str, Schema]:
-    bundle = {"200": _admin_answer("What would be written, or where it was", bodies.BundleView)}
+    bundle = {"200": _admin_answer("The bundle, or the place of its file", bodies.BundleView)}
     return {
         "/support-bundle": {
             "post": _admin_operation(
                 "supportBundle",
-                "Show a support bundle, then write what was shown",
+                "Show a support bundle, then write exactly that bundle",
                 bundle,
                 ErrorCode.NOT_FOUND,
                 ErrorCode.KEY_REUSED,

@@ -574,4 +574,6 @@ class Accounts:
 
 
 def _not_reached() -> GatewayError:
-    return GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "The contact centre was not asked to the end.")
+    return GatewayError(
+        ErrorCode.UPSTREAM_UNAVAILABLE, "The request to the contact centre was interrupted. Try again."
+    )

@@ -166,7 +166,7 @@ _SUBSCRIBE_AGAIN_S: Final = 1.0
 _TURN_S: Final = 0.001
 
 
-class NotHeardError(Exception):
+class NotDeliveredError(Exception):
     """No node received a request, so it had no effect."""
 
 
@@ -201,8 +201,8 @@ class Exchange:
     """The exchange of messages between this node and the others.
 
     Invariants: envelopes leave in the order in which they were given. Every request ends in an answer, in
-    :class:`NotHeardError`, in ``bus_down`` or in a time-out. No request outlives its caller. A fault while
-    one message is processed ends what that message requested, and nothing else.
+    ``bus_down``, in a time-out or in :class:`NotDeliveredError`. No request outlives its caller. A
+    fault while one message is processed ends what that message requested, and nothing else.
 
     Args:
         node: This node.
@@ -345,7 +345,7 @@ class Exchange:
             within_s: How long to wait.
 
         Raises:
-            NotHeardError: No node received it.
+            NotDeliveredError: No node received it.
             TimeoutError: No answer came: it may have been received or not.
             NotSentError: The bus is away, and the request was not sent.
             GatewayError: ``bus_down``: neither an answer came nor a confirmation of the bus. A slow bus may
@@ -368,7 +368,7 @@ class Exchange:
                         raise
                     doubt, is_heard = error, True
                 if not is_heard:
-                    raise NotHeardError
+                    raise NotDeliveredError
                 return await future
         except TimeoutError:
             if doubt is None:

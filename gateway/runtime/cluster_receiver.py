@@ -37,7 +37,7 @@ from gateway.protocol.envelopes import (
     SessionOver,
     Sought,
 )
-from gateway.runtime.cluster import ClusterMembership, Exchange, NotHeardError
+from gateway.runtime.cluster import ClusterMembership, Exchange, NotDeliveredError
 from gateway.runtime.event_loop import Pauses, log_fault, spawn
 from gateway.runtime.follower import Follower, Shared
 from gateway.runtime.ports import Clock, Grant, RoleOverError, Tally
@@ -133,7 +133,7 @@ class AdminRpc:
         """Carry out an order of another node, write its audit record, and answer."""
         report: Report | None = None
         try:
-            report = await self._obeyed(order)
+            report = await self._carried_out(order)
         finally:
             if order.act_id:
                 self._audit(_act_of(order, report))
@@ -165,7 +165,7 @@ class AdminRpc:
                     tasks.create_task(hear(node))
             if self.node in wanted:
                 try:
-                    told[self.node] = NodeAnswer(self.node, await self._obey(order))
+                    told[self.node] = NodeAnswer(self.node, await self._run_order(order))
                 except GatewayError as error:  # the others get the order all the same
                     refused = error
         if refused is not None:
@@ -186,7 +186,7 @@ class AdminRpc:
 
         try:
             answer = await self._exchange.ask(node, question, within_s)
-        except NotHeardError:
+        except NotDeliveredError:
             return NodeAnswer(node, Page(), "not_heard")
         except TimeoutError:
             return NodeAnswer(node, Page(), "no_answer")
@@ -196,14 +196,14 @@ class AdminRpc:
             return NodeAnswer(node, Page(), "refused")
         return NodeAnswer(node, Page(answer.records, answer.more))
 
-    async def _obeyed(self, order: Order) -> Report:
+    async def _carried_out(self, order: Order) -> Report:
         try:
-            page = await self._obey(order)
+            page = await self._run_order(order)
         except GatewayError as error:
             return Report(order.request, refused=error.code)
         return Report(order.request, page.records, page.more)
 
-    async def _obey(self, order: Order) -> Page:
+    async def _run_order(self, order: Order) -> Page:
         obey = self._known.get(order.act)
         if obey is None:
             raise GatewayError(ErrorCode.NOT_FOUND, "This node does not support the request.")
@@ -308,7 +308,7 @@ class ClusterReceiver:
                 if owner is not None:
                     owner.leave(envelope.handle, envelope.node)
             case Publications() | Publication() | Offer() | Announcement() | Given():
-                self._told(envelope)
+                self._pass_publications(envelope)
             case Replaced():
                 self._replaced(envelope)
             case SessionOver():
@@ -320,11 +320,11 @@ class ClusterReceiver:
             case Leaving():
                 self._leaving(envelope.node)
             case Sought() | Owned():
-                self._owner_word(envelope)
+                self._process_ownership(envelope)
             case _:
                 return  # an answer that the exchange matched, or one that came too late
 
-    def _told(self, envelope: Publications | Publication | Offer | Announcement | Given) -> None:
+    def _pass_publications(self, envelope: Publications | Publication | Offer | Announcement | Given) -> None:
         """Pass publications to the followers; equal values of several users become one element."""
         if isinstance(envelope, Given):
             self._given(envelope)
@@ -432,7 +432,7 @@ class ClusterReceiver:
             owner.sharing.hurry()  # the state that a command caused is sent before its result
         self._exchange.send(Inbox(asked.node), CallAnswer(asked.request, outcome))
 
-    def _owner_word(self, said: Sought | Owned) -> None:
+    def _process_ownership(self, said: Sought | Owned) -> None:
         """Answer which node owns a user, or record it, while the store of leases accepts no writes."""
         if isinstance(said, Owned):
             user_state = self._home.user_states.get(said.user)

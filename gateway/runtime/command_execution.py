@@ -241,7 +241,7 @@ class CommandExecution:
             epoch=line.epoch,
         )
         if isinstance(began, New) and not spawn(tasks, self._run(call, line.link)):
-            self._tell(call.key, _NOT_REACHED)
+            self._settle(call.key, _NOT_REACHED)
         return began
 
     async def give(self, within_s: float) -> History:
@@ -257,7 +257,7 @@ class CommandExecution:
                     self._settled.clear()
                     await self._settled.wait()
         for key in self._calls.in_flight:
-            self._tell(key, _unknown())
+            self._settle(key, _unknown())
         while self._askers:
             self._settled.clear()
             await self._settled.wait()
@@ -283,7 +283,7 @@ class CommandExecution:
         """End; a command without an outcome by now is unknown."""
         self._close()
         for key in self._calls.in_flight:
-            self._tell(key, _unknown())
+            self._settle(key, _unknown())
 
     def resume(self) -> None:
         """Begin commands again: the user was not taken by another node."""
@@ -299,11 +299,11 @@ class CommandExecution:
         try:
             outcome = await self._decide(call, link)
         finally:
-            self._tell(call.key, _unknown() if outcome is None else outcome)
+            self._settle(call.key, _unknown() if outcome is None else outcome)
         if outcome is _SESSION_OVER:
             self._line.doubted(call.session)
 
-    def _tell(self, key: str, outcome: Outcome) -> None:
+    def _settle(self, key: str, outcome: Outcome) -> None:
         self._settled.set()
         for waiter in self._calls.settle(key, outcome, self._line.clock.now()):
             if not waiter.done():

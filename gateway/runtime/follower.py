@@ -43,7 +43,7 @@ from gateway.protocol.envelopes import (
     Since,
     Value,
 )
-from gateway.runtime.cluster import NotHeardError
+from gateway.runtime.cluster import NotDeliveredError
 from gateway.runtime.event_loop import TaskGroup, spawn, weakly
 from gateway.runtime.handover import Takeover
 from gateway.runtime.mirror import Feed
@@ -80,7 +80,7 @@ class OwnerDiscovery:
         """Since when the node that is asked answers that it is not the owner."""
         self._subject = subject
         self._world = world
-        self._deaf_since: float | None = None
+        self._unreachable_since: float | None = None
         self._is_dead = False
         """Whether the owner's node lives another life."""
 
@@ -101,13 +101,13 @@ class OwnerDiscovery:
             return
         now = world.clock.now()
         if grant is None:
-            self._nobody(now)
+            self._no_lease(now)
         elif grant.holder == world.holder:
             subject.end(Start(expected=grant.token, floor=subject.machine.floor))
         else:
-            await self._somebody(grant, now)
+            await self._lease_found(grant, now)
 
-    def _nobody(self, now: float) -> None:
+    def _no_lease(self, now: float) -> None:
         """Handle a missing lease.
 
         An owner that answers keeps the user, since the store may have lost its data.
@@ -118,12 +118,12 @@ class OwnerDiscovery:
         else:
             subject.turn_to(subject.owner, now)
 
-    async def _somebody(self, grant: Grant, now: float) -> None:
+    async def _lease_found(self, grant: Grant, now: float) -> None:
         subject = self._subject
         if grant.token < subject.owner.token and self._world.refuses_writes():
             grant = subject.owner  # the store cannot have this owner yet
         if grant[:2] != subject.owner[:2]:
-            self.denied_since = self._deaf_since = None
+            self.denied_since = self._unreachable_since = None
             self._is_dead = False
         elif self._is_dead or (self.denied_since is not None and now - self.denied_since > STUBBORN_S):
             await self._take()
@@ -133,19 +133,19 @@ class OwnerDiscovery:
         """Check whether the owner receives."""
         exchange = self._world.exchange
         if self._subject.owner.node not in exchange.peers.deaf(now):
-            self._deaf_since = None
+            self._unreachable_since = None
         elif exchange.machine.is_healthy_for(now) >= HEALTHY_S:
-            self._deaf_since = now if self._deaf_since is None else self._deaf_since
+            self._unreachable_since = now if self._unreachable_since is None else self._unreachable_since
             spawn(tasks, self._take())
 
     @property
     def is_deaf(self) -> bool:
         """Whether the owner did not receive in the last tick."""
-        return self._deaf_since is not None
+        return self._unreachable_since is not None
 
     @property
     def _grounds(self) -> _Grounds:
-        return _Grounds(self._subject.owner.token, self.denied_since, self._deaf_since)
+        return _Grounds(self._subject.owner.token, self.denied_since, self._unreachable_since)
 
     async def _take(self) -> None:
         """Take the user from an unreachable owner; without fencing only after its lease expired.
@@ -215,7 +215,7 @@ class RemoteAttach:
                 lambda number: Attach(node, number, ticket, topics, age_ms),
                 min(within_s, ANSWER_S),
             )
-        except (NotHeardError, TimeoutError, GatewayError):
+        except (NotDeliveredError, TimeoutError, GatewayError):
             return False
         finally:
             if ticket.handle in self._local:  # a phone that has left since is removed
@@ -242,7 +242,7 @@ class RemoteAttach:
     def follow(self, local: Local, tasks: asyncio.TaskGroup | None) -> None:
         """Submit a session without waiting; the replica shows the result."""
         self._accepted.pop(local.ticket.handle, None)
-        spawn(tasks, self._ask_in_passing(local))
+        spawn(tasks, self._submit_in_background(local))
 
     def left(self, handle: str) -> None:
         """Report to the owner that a session's phone left this node."""
@@ -272,7 +272,7 @@ class RemoteAttach:
         facts = self._subject.feed.facts
         return all(self.is_accepted(handle) and facts(handle) is not None for handle in self._local)
 
-    async def _ask_in_passing(self, local: Local) -> None:
+    async def _submit_in_background(self, local: Local) -> None:
         try:
             await self.ask(local.ticket, local.topics)
         except SessionRefused as refused:
@@ -338,7 +338,7 @@ class RemoteCommands:
             answer = await self._world.exchange.ask(
                 node, lambda number: CallRequest(user, here, number, call, left_ms), left_s
             )
-        except NotHeardError:
+        except NotDeliveredError:
             return None
         except (TimeoutError, GatewayError):
             return _unknown(ErrorCode.UPSTREAM_TIMEOUT)
@@ -617,7 +617,7 @@ class Follower:
             self._world.tally.dropped_stale_epoch()
             return
         if receipt is Receipt.APPLIED and is_of_sessions(told):
-            self._tell_sessions()
+            self._report_sessions()
         self._upstream = told.upstream
         # a change that cannot be applied does not show how fresh the data is
         self._say(self.feed.health.as_of if receipt is Receipt.GAP else as_of(told, now, wall_ms, waited_s))
@@ -644,7 +644,7 @@ class Follower:
             self._world.tally.found_gap("sequence")
             self._world.tally.resynced("gap")
 
-    def _tell_sessions(self) -> None:
+    def _report_sessions(self) -> None:
         for handle, connection in list(self.feed.connections.items()):
             facts = self.feed.facts(handle)
             if facts is not None and connection.session.live is not None:
@@ -763,7 +763,7 @@ class Follower:
     def tick(self, now: float) -> None:
         """Check whether the owner lives, and whether it has accepted each session."""
         self._say(self.feed.health.as_of)
-        self._tell_sessions()
+        self._report_sessions()
         self._owner_discovery.tick(now, self._tasks)
         self._remote_attach.tick(now, self._tasks)
         if self._takeover.is_open(now):

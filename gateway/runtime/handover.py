@@ -46,7 +46,7 @@ from gateway.runtime.mirror import Feed
 from gateway.runtime.ports import Gift, Grant, Link, Start
 from gateway.runtime.world import World
 
-WISH_S: Final = 6.0
+REQUEST_S: Final = 6.0
 """How long a request to own the user is valid: the time that an owner needs to give, and a message to
 arrive.
 """
@@ -90,8 +90,8 @@ class Takeover:
         "_number",
         "_place",
         "_queued_at",
+        "_requested_at",
         "_subject",
-        "_wished_at",
         "_world",
     )
 
@@ -99,7 +99,7 @@ class Takeover:
         self._subject = subject
         self._world = world
         self._number = 0
-        self._wished_at = -math.inf
+        self._requested_at = -math.inf
         self._place: Place | None = None
         self._queued_at = 0.0
         self._entered_at: float | None = None
@@ -138,13 +138,13 @@ class Takeover:
             is_turn = self._is_wanted() and self._world.admission_queue.would_admit(now, Urgency.GIVING)
         if not is_turn:
             return 0
-        self._number, self._wished_at = self._number + 1, now
+        self._number, self._requested_at = self._number + 1, now
         return self._number
 
     async def taking(self, offer: Offer) -> Start | None:
         """Return how to own the offered user, if this node requested them lately and reaches OSCC-E."""
         wish = (self._number, self._subject.machine.floor)
-        wished_at = self._wished_at
+        wished_at = self._requested_at
         if (offer.adopt, offer.token) != wish or self._world.is_draining():
             return None
         if offer.island:
@@ -152,7 +152,7 @@ class Takeover:
                 await self._world.upstream.about()
             except GatewayError:
                 return None
-        if self._world.clock.now() - wished_at > WISH_S or not self._subject.feed.connections:
+        if self._world.clock.now() - wished_at > REQUEST_S or not self._subject.feed.connections:
             return None
         is_entered, self._entered_at = self._entered_at is not None, None
         return Start(
@@ -200,13 +200,13 @@ UNLINKED_S: Final = 15.0
 IN_FLIGHT_S: Final = 3.0
 _TAKEN_S: Final = 10.0
 """Time after which a node can no longer be granted the lease for its request."""
-WISHES: Final = 2
+REQUESTS_MAX: Final = 2
 """Further requests of one node that an offer answers. After them the user stays here for a while."""
 REST_S: Final = 10.0
 """How long a user whom no node took is offered to no node."""
 _AGAIN_S: Final = 1.0
 """Interval in which an offer is sent again, and a renewal is requested again."""
-_TOLD_AGAIN_S: Final = 5.0
+_OFFER_AGAIN_S: Final = 5.0
 """How long after a request its offer is sent again: the node ignores a later one."""
 
 
@@ -234,8 +234,8 @@ class Handover:
     """One owner's hand-over of its user.
 
     Invariants: the user is offered to one node at a time. After the offer no command is begun here until a
-    renewal is granted that was requested when no node could take the user. At most :data:`WISHES` further
-    requests delay this. Then the user is offered to no node for :data:`REST_S`.
+    renewal is granted that was requested when no node could take the user. At most
+    :data:`REQUESTS_MAX` further requests delay this. Then the user is offered to no node for :data:`REST_S`.
 
     Args:
         giver: The owner that gives the user away.
@@ -248,7 +248,7 @@ class Handover:
         self._to: NodeId | None = None
         self._adopt = 0
         self._offer: Offer | None = None
-        self._wishes = 0
+        self._requests = 0
         self._until = 0.0
         self._rests_until = -math.inf
         self._over = LeanEvent()
@@ -278,21 +278,21 @@ class Handover:
         if reason is None or now < self._rests_until:
             return
         if self._to is None:
-            self._to, self._wishes = node, 0
-            self._heed(adopt, now)
+            self._to, self._requests = node, 0
+            self._record_request(adopt, now)
             spawn(tasks, self._give(node, reason))
-        elif self._to == node and self._wishes < WISHES:
+        elif self._to == node and self._requests < REQUESTS_MAX:
             # the offer was lost, or its request is too old by now
-            self._heed(adopt, now)
-            self._tell_again()
+            self._record_request(adopt, now)
+            self._offer_again()
 
-    def _heed(self, adopt: int, now: float) -> None:
+    def _record_request(self, adopt: int, now: float) -> None:
         # requests before the offer is made are not counted: the offer answers the last of them
-        self._wishes += self._offer is not None
+        self._requests += self._offer is not None
         self._adopt = adopt
         self._until = now + _TAKEN_S
 
-    def _tell_again(self) -> None:
+    def _offer_again(self) -> None:
         if self._to is not None and self._offer is not None:
             self._world.exchange.send(Inbox(self._to), replace(self._offer, adopt=self._adopt))
 
@@ -328,7 +328,7 @@ class Handover:
             history = await giver.execution.give(IN_FLIGHT_S)
             await self._let_answers_leave()
             self._offer = self._made(history, reason)
-            if await self._is_heard(to, self._offer):
+            if await self._is_delivered(to, self._offer):
                 await self._wait()
                 self._rests_until = world.clock.now() + REST_S
             if giver.owned_by is not None:
@@ -354,7 +354,7 @@ class Handover:
             giver.feed.user, self._world.node, self._adopt, giver.epoch, history, is_island, lingering
         )
 
-    async def _is_heard(self, to: NodeId, offer: Offer) -> bool:
+    async def _is_delivered(self, to: NodeId, offer: Offer) -> bool:
         try:
             return await self._world.exchange.deliver(Inbox(to), offer) > 0
         except GatewayError:
@@ -375,9 +375,9 @@ class Handover:
             with suppress(TimeoutError):
                 async with clock.timeout(min(left_s, _AGAIN_S) if left_s > 0 else _AGAIN_S):
                     await self._over.wait()
-            is_young = self._until - clock.now() >= _TAKEN_S - _TOLD_AGAIN_S
+            is_young = self._until - clock.now() >= _TAKEN_S - _OFFER_AGAIN_S
             if is_young and not self._over.is_set() and self._offer is not None and not self._offer.island:
-                self._tell_again()
+                self._offer_again()
 
 
 INTEREST_S: Final = 25.0
@@ -402,9 +402,9 @@ class Sharing:
         """The nodes that read :class:`Publications`; all others read the user's own channel alone."""
         self._is_running = False
         self._is_reading = False
-        self._is_lit = False
+        self._is_disclosed = False
         self._sent = Position(0, 0)
-        self._said = ""
+        self._sent_upstream = ""
         self._changed: dict[str, None] = {}
         """Keys that changed since what was sent last, while a node follows."""
 
@@ -413,20 +413,22 @@ class Sharing:
         self._is_running = tasks is not None
         self._read(self._is_running and bool(self._asked_at))
 
-    def darken(self) -> None:
+    def withhold(self) -> None:
         """Announce a new epoch.
 
         Its data is withheld: a node that requests changes gets the epoch's number only.
         """
-        self._is_lit = False
-        self._tell_all(self._unlit())
+        self._is_disclosed = False
+        self._publish_to_all(self._withheld())
 
-    def light(self) -> None:
+    def disclose(self) -> None:
         """Announce that the first readings of this epoch are complete, and publish its data from now on."""
-        if not self._is_lit:
-            self._is_lit = True
-            self._take_stock()
-            self._tell_all(self._publication(Delta(*self._sent, self._sent.seq, reset=False, updates=())))
+        if not self._is_disclosed:
+            self._is_disclosed = True
+            self._mark_all_sent()
+            self._publish_to_all(
+                self._publication(Delta(*self._sent, self._sent.seq, reset=False, updates=()))
+            )
 
     def interested(self, node: NodeId, now: float) -> None:
         """Record that *node* follows."""
@@ -465,11 +467,11 @@ class Sharing:
 
         Only the epoch's number while its data is withheld.
         """
-        if not self._is_lit:
-            return self._unlit()
+        if not self._is_disclosed:
+            return self._withheld()
         return self._publication(self._feed.ledger.since(Position(since.epoch, since.seq)))
 
-    def _unlit(self) -> Publication:
+    def _withheld(self) -> Publication:
         epoch = self._feed.ledger.position.epoch
         return self._publication(Delta(epoch, 0, 0, reset=False, updates=()))
 
@@ -489,27 +491,27 @@ class Sharing:
         if not self._has_news():
             return None
         delta = self._feed.ledger.told(self._sent, self._changed)
-        self._take_stock()
+        self._mark_all_sent()
         all_together = self._together >= self._asked_at.keys()
         return Share(self._publication(delta), tuple(self._asked_at) if all_together else None)
 
     def _has_news(self) -> bool:
-        if not (self._is_reading and self._is_lit):
+        if not (self._is_reading and self._is_disclosed):
             return False
-        return self._feed.ledger.position != self._sent or self._feed.health.upstream != self._said
+        return self._feed.ledger.position != self._sent or self._feed.health.upstream != self._sent_upstream
 
     def _read(self, is_wanted: bool) -> None:
         """Receive all changes from now on, or none."""
         if is_wanted and not self._is_reading:
-            self._take_stock()
+            self._mark_all_sent()
             self._feed.ledger.readers[self] = None
         elif self._is_reading and not is_wanted:
             del self._feed.ledger.readers[self]
         self._is_reading = is_wanted
 
-    def _take_stock(self) -> None:
+    def _mark_all_sent(self) -> None:
         """Record that all followers get the present state now."""
-        self._sent, self._said = self._feed.ledger.position, self._feed.health.upstream
+        self._sent, self._sent_upstream = self._feed.ledger.position, self._feed.health.upstream
         self._changed.clear()
 
     def announce(self, notice: NoticeFrame) -> None:
@@ -517,7 +519,7 @@ class Sharing:
         if self._asked_at:
             self._exchange.send(Events(self._feed.user), Announcement(self._feed.user, notice))
 
-    def _tell_all(self, publication: Publication) -> None:
+    def _publish_to_all(self, publication: Publication) -> None:
         """Publish to all followers, known or not."""
         if self._is_running:
             self._exchange.send(Events(self._feed.user), publication)
@@ -541,7 +543,7 @@ class Sharing:
 
     def _publication(self, delta: Delta) -> Publication:
         health = self._feed.health
-        upstream = health.upstream if self._is_lit or health.upstream == "down" else "stale"
+        upstream = health.upstream if self._is_disclosed or health.upstream == "down" else "stale"
         updates = tuple(
             PublishedValue(key, seq, None if element is None else element.value)
             for key, seq, element in delta.updates

@@ -170,7 +170,7 @@ class Node:
         self.links_per_s: Final = {name: settings.links_per_s(site) for name, site in sites.items()}
         self.number_changes: Quota[UserId] = Quota(most=NUMBER_CHANGES, window_s=3600.0)
         self.log_offs = LogOffs(
-            sites, clock, self, Others(cluster.shared, settings.holder, self._living), self._tally
+            sites, clock, self, Others(cluster.shared, settings.holder, self._live_holders), self._tally
         )
         self.account = Accounts(
             sites, self._queues, clock, self, cluster.shared, self.log_offs, self.number_changes
@@ -342,22 +342,22 @@ class Node:
     def logged_off(self, ticket: Ticket, by: str = "self") -> None:
         """Record that the user ended a session: from now on its token is refused, and its phone closed."""
         self.session_ended(ticket, EndReason.LOGGED_OFF, by)
-        self._see_off(ticket, EndReason.LOGGED_OFF, by)
+        self._close_phone(ticket, EndReason.LOGGED_OFF, by)
 
     def session_ended(self, ticket: Ticket, reason: EndReason, by: str | None) -> None:
         """Refuse the tokens of a session that ended, on all nodes."""
         if self.denied(ticket) is None:
             self._tally.session_ended(reason)
-        self.session_revocations.tell(ticket, reason, by)
+        self.session_revocations.record_and_send(ticket, reason, by)
         self._registry.ended(ticket.user, ticket.handle)
 
     def session_over(self, ticket: Ticket, reason: EndReason, by: str | None) -> None:
         """Record that a session ended, as another node reported."""
         self.session_revocations.note(ticket, reason, by)
         self._registry.ended(ticket.user, ticket.handle)
-        self._see_off(ticket, reason, by)
+        self._close_phone(ticket, reason, by)
 
-    def _see_off(self, ticket: Ticket, reason: EndReason, by: str | None) -> None:
+    def _close_phone(self, ticket: Ticket, reason: EndReason, by: str | None) -> None:
         user_state = self._user_states.get(ticket.user)
         if user_state is None:
             return
@@ -430,14 +430,14 @@ class Node:
             self.is_cut_off = False
         for admission_queue in self._queues.values():
             admission_queue.slow(now, is_slowed=self.is_overloaded())
-        self._look_outside(now)
+        self._touch_on_changes(now)
         await self._user_states.tick(self.clock)
         for user in self._registry.due(now):
             gone = self._user_states.get(user)
             if gone is not None and not gone.is_kept:
                 gone.stop()
 
-    def _look_outside(self, now: float) -> None:
+    def _touch_on_changes(self, now: float) -> None:
         """Mark all users as due when the state of the bus, or the list of nodes, has changed."""
         machine, leaving = self.exchange.machine, self.membership.leaving_holders()
         outside = (machine.state, machine.health, self.exchange.peers.deaf(now), leaving)
@@ -445,7 +445,7 @@ class Node:
             self._outside = outside
             self._user_states.touch_all()
 
-    def _living(self) -> Collection[str]:
+    def _live_holders(self) -> Collection[str]:
         return [node.holder for node in self.membership.nodes if not self.membership.is_leaving(node.holder)]
 
     def _refuses_writes(self) -> bool:

@@ -103,7 +103,7 @@ class LeaseKeeper:
         """
         if is_renewed is None:
             self.lease.unanswered(self._world.clock.now())
-        answer = "unanswered" if is_renewed is None else self._heed(token, is_renewed=is_renewed)
+        answer = "unanswered" if is_renewed is None else self._process_answer(token, is_renewed=is_renewed)
         if answer is None and spawn(tasks, self._give_back(token)):
             return "unanswered"
         self._end()
@@ -183,12 +183,12 @@ class LeaseKeeper:
     async def _renew(self, question: Renew) -> Answer:
         world = self._world
         is_renewed = await world.leases.renew(self._user, world.node, world.holder, question.token)
-        answer = self._heed(question.token, is_renewed=is_renewed)
+        answer = self._process_answer(question.token, is_renewed=is_renewed)
         if answer is None:
             await self._release(question.token)
         return answer or "unanswered"
 
-    def _heed(self, token: int, *, is_renewed: bool) -> Answer | None:
+    def _process_answer(self, token: int, *, is_renewed: bool) -> Answer | None:
         """Record whether the lease was extended. None: it is no longer needed, so release it."""
         is_doubted = not self.lease.may_dial
         if not is_renewed:
@@ -322,7 +322,7 @@ class LinkDialer:
         """Whether the link was replaced, and the bus was away since."""
         self._was_replaced = False
         """Whether the link was replaced, and the store has not said since whose the lease is."""
-        self._contested_at = self._gives_way_until = -math.inf
+        self._contested_at = self._yields_until = -math.inf
         self._others: dict[int, Grant] = {}
         """The node that claims to own the user with the highest token, since that was asked; one at most."""
         self._looked_at = 0.0
@@ -367,7 +367,7 @@ class LinkDialer:
         """
         while await self._hold():
             if self.gives_way:
-                await self._give_way()
+                await self._yield_user()
             elif not self._is_due():
                 await self._pause(self._due_in_s())
             elif not self._may_enter():
@@ -417,10 +417,10 @@ class LinkDialer:
             if self._start.assumed and self._is_bus_down and self._assume():
                 break
             answer = await self._ask()
-            if answer == "unanswered" and not await self._go_without():
+            if answer == "unanswered" and not await self._decide_without_store():
                 await self._pause(_STORE_AGAIN_S)
             else:
-                self._heed(answer)
+                self._process_answer(answer)
         if self._served.is_over:
             return False
         if lease.epoch != self._epoch:
@@ -431,7 +431,7 @@ class LinkDialer:
         self._start = Start()
         return True
 
-    def _heed(self, answer: Answer) -> None:
+    def _process_answer(self, answer: Answer) -> None:
         """Process the answer of the store."""
         if answer == "ours" and self._was_replaced:
             self._contested()
@@ -489,27 +489,27 @@ class LinkDialer:
 
         The node that is replaced for the second time yields, since the other node holds the link.
         """
-        return self._world.clock.now() < self._gives_way_until
+        return self._world.clock.now() < self._yields_until
 
     def _contested(self) -> None:
         """Record that the store grants the lease, although another link replaced this node's."""
         now = self._world.clock.now()
         self._was_replaced = False
         if now - self._contested_at <= _CONTEST_S:
-            self._gives_way_until = now + GIVES_WAY_S
+            self._yields_until = now + GIVES_WAY_S
             self._world.tally.saw_two_owners()
             self._served.send_on()
         self._contested_at = now
 
-    async def _give_way(self) -> None:
+    async def _yield_user(self) -> None:
         """Wait, then end: a phone that comes later is served as if for the first time."""
         while self.gives_way and not self._served.is_over:
-            await self._pause(self._gives_way_until - self._world.clock.now())
+            await self._pause(self._yields_until - self._world.clock.now())
         self._served.stop()
 
     # ---- the store takes no writes, but messages pass ----
 
-    async def _go_without(self) -> bool:
+    async def _decide_without_store(self) -> bool:
         """Take or yield the user without the store; False: request the lease from the store again."""
         world = self._world
         if self._is_bus_down:

@@ -623,7 +623,7 @@ class LogOffs:
 
         return max(living, key=rank) == self._others.holder
 
-    async def hand_on(self) -> int:
+    async def leave_to_others(self) -> int:
         """Leave the unconfirmed log-offs to the other nodes.
 
         Returns:
@@ -632,10 +632,10 @@ class LogOffs:
         async with asyncio.TaskGroup() as tasks:
             shared = iter(tuple(self._pending.values()))
             for _ in range(RETRIES_AT_ONCE):
-                tasks.create_task(self._hand_on_each(shared))
+                tasks.create_task(self._leave_each(shared))
         return sum(not each.is_kept and not each.is_taken for each in self._pending.values())
 
-    async def _hand_on_each(self, waiting: Iterator[_Pending]) -> None:
+    async def _leave_each(self, waiting: Iterator[_Pending]) -> None:
         for pending in waiting:
             await self._keep(pending, holder="")
 
@@ -737,7 +737,7 @@ class SessionRevocations:
             return None
         return None if reason is None else refusal(ticket, reason, None)
 
-    def tell(self, ticket: Ticket, reason: EndReason, by: str | None) -> None:
+    def record_and_send(self, ticket: Ticket, reason: EndReason, by: str | None) -> None:
         """Record that a session ended, and send it to every node."""
         self.note(ticket, reason, by)
         self._exchange.send(Control(), SessionOver(ticket, reason, by))

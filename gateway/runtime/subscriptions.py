@@ -171,14 +171,14 @@ class Queries:
         mirror: Mirror,
         clock: Clock,
         ask_later: Callable[[], None],
-        directory_heard: Callable[[], None],
+        directory_subscribed: Callable[[], None],
     ) -> None:
         self._link = link
         self._questions = questions
         self._mirror = mirror
         self._clock = clock
         self._ask_later = ask_later
-        self._directory_heard = directory_heard
+        self._directory_subscribed = directory_subscribed
         self._wanted = ALWAYS_LISTENED
         self._queries: dict[Listen, int] = {}
         """What is listened to; a query below 0 was refused, or is done without until it is answered."""
@@ -193,7 +193,7 @@ class Queries:
         self._stopped: list[int] = []
 
     @property
-    def are_told(self) -> bool:
+    def are_read(self) -> bool:
         """Whether all wanted data was read once, or is no longer waited for."""
         unanswered = (self._unanswered & self._wanted) - self._queries.keys()
         return not unanswered and self._mirror.assembly.settled
@@ -253,7 +253,7 @@ class Queries:
 
     # ---- asking ----
 
-    async def hear_of_directory(self) -> None:
+    async def subscribe_directory(self) -> None:
         """Subscribe to the directory, unless this is done already."""
         if self._is_to_ask(DIRECTORY):
             question = self._listen_to(DIRECTORY)
@@ -308,7 +308,7 @@ class Queries:
             self._refused(listen, answer)
         self._mirror.early.expect(bool(self._unanswered))
         if listen == DIRECTORY:
-            self._directory_heard()
+            self._directory_subscribed()
 
     def _run(self, listen: Listen, query: int) -> None:
         self._queries[listen] = query
@@ -323,7 +323,7 @@ class Queries:
 
     def _refused(self, listen: Listen, error: GatewayError) -> None:
         self._asked_at.pop(listen, None)
-        if not self._says_when(listen, error):
+        if not self._will_recover(listen, error):
             self._ask_later()
         before, assembly = self._queries.get(listen), self._mirror.assembly
         query = self._queries[listen] = next(self._none)
@@ -331,7 +331,7 @@ class Queries:
         if before is not None:  # it has never delivered data
             self._mirror.show(assembly.stopped(before))
 
-    def _says_when(self, listen: Listen, error: GatewayError) -> bool:
+    def _will_recover(self, listen: Listen, error: GatewayError) -> bool:
         """Return whether a function that is reported down refused it: its recovery is reported, too."""
         named = error.details.get("function")
         is_unavailable = error.code is ErrorCode.FUNCTION_UNAVAILABLE
@@ -413,11 +413,11 @@ class Asking:
         self._needed = False
         self._asking = False
         self._directory_known = False
-        self._unsure: dict[str, Member] = {}
+        self._attach_due: dict[str, Member] = {}
         """Sessions that are not on the link, or whose scope may have changed unheard."""
         self._tried: frozenset[Member] = frozenset()
         """Those that it was asked to attach in this round."""
-        self._unheard: dict[str, Member] = {}
+        self._presence_due: dict[str, Member] = {}
         """Sessions of whose phones OSCC-E may know something else than what is."""
         self._questions = Questions(link, asker.clock, tasks, weakly(self.need))
         self._queries = Queries(
@@ -426,7 +426,7 @@ class Asking:
             asker.mirror,
             asker.clock,
             weakly(self._ask_later),
-            weakly(self._directory_heard),
+            weakly(self._directory_subscribed),
         )
         self._gained: frozenset[Address] = frozenset()
         """What came into scope, while its directory objects may still come."""
@@ -509,7 +509,7 @@ class Asking:
 
     def settle(self) -> None:
         """Record when everything that is followed was read once, or is no longer waited for."""
-        if self.settled or not self._is_told or (self._asking and self._pause is None):
+        if self.settled or not self._is_read or (self._asking and self._pause is None):
             return
         self._queries.forget_stopped()
         is_partial = self._mirror.is_partial
@@ -537,8 +537,8 @@ class Asking:
         self.settle()
 
     @property
-    def _is_told(self) -> bool:
-        return self._directory_known and QueryDirectory not in self._questions and self._queries.are_told
+    def _is_read(self) -> bool:
+        return self._directory_known and QueryDirectory not in self._questions and self._queries.are_read
 
     # ---- rounds ----
 
@@ -547,11 +547,11 @@ class Asking:
             self._needed = False
             self._tried = frozenset()
             await self._detach()
-            await self._queries.hear_of_directory()
+            await self._queries.subscribe_directory()
             await self._attach()
             if not self._directory_known:
                 await self._query_directory()
-            await self._say_presence()
+            await self._send_presence()
             await self._queries.listen(wanted(self._user_sessions.followings))
             if self._needed and not self._mirror.live and self._mirror.is_empty:
                 await self._first_readings()
@@ -576,12 +576,12 @@ class Asking:
             with suppress(GatewayError):  # it may have ended in between
                 await self._link.request(DetachSession(self._leaving.pop()))
 
-    def _directory_heard(self) -> None:
+    def _directory_subscribed(self) -> None:
         """Request the directory and the scopes of sessions, now that the server sends changes of them.
 
         The subscription to the directory has no first event. It is sent before all other requests.
         """
-        self._unsure = {member.handle: member for member in self._user_sessions}
+        self._attach_due = {member.handle: member for member in self._user_sessions}
         self._directory_known = False
 
     async def _attach(self) -> None:
@@ -594,15 +594,17 @@ class Asking:
 
     def _to_attach(self) -> list[Member]:
         for member in self._user_sessions.take_changed():
-            self._unheard[member.handle] = member
+            self._presence_due[member.handle] = member
             if not member.on_link:
-                self._unsure[member.handle] = member
+                self._attach_due[member.handle] = member
         gone = [
-            each.handle for each in self._unsure.values() if self._user_sessions.get(each.handle) is not each
+            each.handle
+            for each in self._attach_due.values()
+            if self._user_sessions.get(each.handle) is not each
         ]
         for handle in gone:
-            del self._unsure[handle]
-        return list(self._unsure.values())
+            del self._attach_due[handle]
+        return list(self._attach_due.values())
 
     async def _of_each(self, members: list[Member], ask: Callable[[Member], Awaitable[None]]) -> None:
         """Send requests for several sessions at once, so that their waits overlap."""
@@ -640,7 +642,7 @@ class Asking:
             return
         before, own_agents = self._user_sessions.scope, self._user_sessions.own_agents
         self._user_sessions.accepted(member.handle, answer)
-        self._unsure.pop(member.handle, None)
+        self._attach_due.pop(member.handle, None)
         self._directory_known = self._directory_known and self._user_sessions.scope == before
         self._mirror.narrowed()
         if self._user_sessions.own_agents == own_agents:
@@ -662,16 +664,16 @@ class Asking:
             self._directory_known = False
             self._ask_later()
 
-    async def _say_presence(self) -> None:
+    async def _send_presence(self) -> None:
         """Send the presence of each phone, unless OSCC-E certainly has it."""
-        unheard, self._unheard = self._unheard, {}
-        news = [each for each in unheard.values() if each.on_link and each.told_present is not each.present]
+        unheard, self._presence_due = self._presence_due, {}
+        news = [each for each in unheard.values() if each.on_link and each.sent_presence is not each.present]
         for at in range(0, len(news), TOLD_AT_ONCE):
-            await self._of_each(news[at : at + TOLD_AT_ONCE], self._tell_present)
+            await self._of_each(news[at : at + TOLD_AT_ONCE], self._send_presence_of)
             if self._mirror.live:
                 await self._attach()  # sessions that come during this do not wait for all the others
 
-    async def _tell_present(self, member: Member) -> None:
+    async def _send_presence_of(self, member: Member) -> None:
         present, attached = member.present, member.attached
         if attached is None or not member.on_link or self._user_sessions.get(member.handle) is not member:
             return
@@ -679,10 +681,10 @@ class Asking:
             await self._link.request(Presence(attached.alias, present))
         except GatewayError:
             self._ask_later()
-            member.told_present = None
-            self._unheard[member.handle] = member
+            member.sent_presence = None
+            self._presence_due[member.handle] = member
         else:
-            member.told_present = present
+            member.sent_presence = present
 
     def _ask_later(self) -> None:
         self._again_at = min(self._again_at, self._asker.clock.now() + AGAIN_S)

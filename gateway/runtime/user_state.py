@@ -226,7 +226,7 @@ class Owner:
         self.mirror.synced()
         self._link_dialer.shown()
         self.pulse.synced()
-        self.sharing.light()
+        self.sharing.disclose()
         self.answered()
 
     def waited(self, since: float) -> bool:
@@ -264,7 +264,7 @@ class Owner:
             self._history_by = math.inf
         self._start = _PLAIN
         self.feed.ledger.rebase(epoch)
-        self.sharing.darken()
+        self.sharing.withhold()
         self.feed.flush()
 
     def _begin_link(self, opened: OpenedLink) -> Linked:

@@ -84,7 +84,7 @@ class Functions:
         }
 
 
-class Fate(Protocol):
+class ContactPlans(Protocol):
     """Plans the future of contacts; its methods return nothing."""
 
     def waits(self, contact: Contact) -> None:
@@ -97,7 +97,7 @@ class Fate(Protocol):
         """Plan for *contact*, which was answered."""
 
 
-class NoFate:
+class NoPlans:
     """Plans nothing: contacts change only by calls."""
 
     def waits(self, contact: Contact) -> None:
@@ -128,7 +128,7 @@ class Premises:
         self.generation = 0
         """Grows with each change."""
         self.functions = Functions()
-        self.fate: Fate = NoFate()
+        self.fate: ContactPlans = NoPlans()
         self.rules = Agenda()
         self.life = Agenda()
         self.paused_ms: int | None = None
@@ -282,7 +282,9 @@ class ContactCenter(Premises):
         contact.agent_key = None
         self._followed(agent, with_pending.by if with_pending else "System",
                        with_pending.by_name if with_pending else None)  # fmt: skip
-        self.rules.plan(self.now_ms + routing.POST_PROCESSING_GRACE_S * 1000, self._regret(agent))
+        self.rules.plan(
+            self.now_ms + routing.POST_PROCESSING_GRACE_S * 1000, self._forget_last_contact(agent)
+        )
 
     def abandon(self, contact: Contact) -> None:
         """Let a waiting contact hang up."""
@@ -442,7 +444,7 @@ class ContactCenter(Premises):
 
         return due
 
-    def _regret(self, agent: Agent) -> Callable[[int], None]:
+    def _forget_last_contact(self, agent: Agent) -> Callable[[int], None]:
         contact = agent.last_contact
 
         def due(_due_ms: int) -> None:

@@ -62,7 +62,7 @@ class Life:
         for agent in center.directory.agents.values():
             if self._rng.random() < AT_DESK and not agent.retired:
                 self._open_desk(agent)
-            self._plan(self._rng.uniform(0, self._pace.stay_s), self._wander(agent))
+            self._plan(self._rng.uniform(0, self._pace.stay_s), self._change_desk(agent))
         for key in center.directory.queues:
             self._plan_arrival(key)
         self._plan(self._exp(10 / self._pace.contacts_per_s), self._direct_call)
@@ -155,7 +155,7 @@ class Life:
 
     # ---- desks ----
 
-    def _wander(self, agent: Agent) -> Callable[[int], None]:
+    def _change_desk(self, agent: Agent) -> Callable[[int], None]:
         def happen(_due_ms: int) -> None:
             if not agent.retired:
                 if not agent.logged_on:
@@ -164,7 +164,7 @@ class Life:
                     self._ask(agent, "LoggedOff", None)
                 else:
                     self._turn_desk(agent)
-            self._plan(self._stay_s(agent), self._wander(agent))
+            self._plan(self._stay_s(agent), self._change_desk(agent))
 
         return happen
 

@@ -416,7 +416,7 @@ class Switchboard:
         """Send the first message on an open socket, unless the link was replaced since."""
         link.outlet = outlet
         if link.replaced_by is not None:
-            self._say_replaced(link, link.replaced_by)
+            self._send_replaced(link, link.replaced_by)
             return
         session = link.opened_by
         if not self.sessions.is_live(session):
@@ -559,7 +559,7 @@ class Switchboard:
         self.flush_ended()
         for link in list(self.open_links.values()):
             if link.linger_until_ms is not None and now_ms >= link.linger_until_ms:
-                self._say_good_bye(link)
+                self._close_link(link)
 
     # ---- inside ----
 
@@ -621,14 +621,14 @@ class Switchboard:
         self._detach_all(link)
         link.replaced_by = token
         if link.outlet is not None:
-            self._say_replaced(link, token)
+            self._send_replaced(link, token)
 
-    def _say_replaced(self, link: Link, token: int) -> None:
+    def _send_replaced(self, link: Link, token: int) -> None:
         link.send(message({"Type": "LinkReplaced", "Token": token}))
         if link.outlet is not None:
             link.outlet.close(REPLACED)
 
-    def _say_good_bye(self, link: Link) -> None:
+    def _close_link(self, link: Link) -> None:
         self.closed(link)
         if link.outlet is not None:
             link.outlet.close(NORMAL)

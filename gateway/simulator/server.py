@@ -31,8 +31,8 @@ from gateway.simulator.sessions import Sessions, open_accounts
 from gateway.simulator.settings import Clock, ManualClock, RealClock, SimulatorSettings
 from gateway.simulator.web import (
     BODY_LIMIT_BYTES,
-    LinkDoor,
-    WebDoor,
+    LinkRoute,
+    WebRoutes,
     read_body,
     refusals,
     self_signed,
@@ -119,7 +119,7 @@ def links(simulator: Simulator) -> Json:
 ROOT = "/simulator/v1"
 
 
-class ControlDoor:
+class ControlRoutes:
     """The routes under ``/simulator/v1/``."""
 
     def __init__(self, simulator: Simulator) -> None:
@@ -279,7 +279,7 @@ class Simulator:
         settings = self.settings
         async with AsyncExitStack() as stack:
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
-            self.doors = LinkDoor(
+            self.doors = LinkRoute(
                 self.board, self.requests, self.clock, tasks, self.faults, settings.link_buffer_bytes
             )
             self._warm_up()
@@ -287,13 +287,13 @@ class Simulator:
                 self.center.pause()
             self.turn()
             context = server_context(*self_signed(settings.host)) if settings.tls else None
-            web_door = WebDoor(self.board, self.about, self.faults, self.clock)
+            web_door = WebRoutes(self.board, self.about, self.faults, self.clock)
             routes = [*web_door.routes(), web.get("/oscce/v1/link", self.doors.serve)]
             app = _application(routes, web_door.troubles)
             app.on_response_prepare.append(web_door.date)
             port = await self._listen(stack, app, settings.host, settings.port, context)
             self.url = f"{'https' if settings.tls else 'http'}://{settings.host}:{port}"
-            control = _application(ControlDoor(self).routes())
+            control = _application(ControlRoutes(self).routes())
             port = await self._listen(stack, control, "127.0.0.1", settings.control_port, None)
             self.control_url = f"http://127.0.0.1:{port}"
             if isinstance(self.clock, ManualClock):

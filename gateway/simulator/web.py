@@ -34,7 +34,7 @@ SESSION_HEADER = "OSCCE-Session"
 BODY_LIMIT_BYTES = 64 * 1024
 
 
-class WebDoor:
+class WebRoutes:
     """The routes of the local web server."""
 
     def __init__(self, board: Switchboard, about: About, faults: Faults, clock: Clock) -> None:
@@ -46,7 +46,7 @@ class WebDoor:
     def routes(self) -> list[web.RouteDef]:
         """Return the routes but the link."""
         return [
-            web.get("/oscce/v1/about", self._say_about),
+            web.get("/oscce/v1/about", self._answer_about),
             web.post("/oscce/v1/sessions", self._log_on),
             web.get("/oscce/v1/sessions", self._list),
             web.post("/oscce/v1/sessions/current/keepalive", self._keep_alive),
@@ -74,7 +74,7 @@ class WebDoor:
 
         return hold_up
 
-    async def _say_about(self, _request: web.Request) -> web.Response:
+    async def _answer_about(self, _request: web.Request) -> web.Response:
         return _answer(self._about.as_json() | {"ServerInstance": self._board.server_instance})
 
     async def _log_on(self, request: web.Request) -> web.Response:
@@ -185,7 +185,7 @@ INBOX_MOST = 1000
 """Requests that may wait while a link is frozen."""
 
 
-class LinkDoor:
+class LinkRoute:
     """The link's route, and all open sockets.
 
     Invariant: every line in :attr:`lines` has a reader. A line that was silent for three times KeepAlive is

@@ -962,7 +962,7 @@ export class Connection extends EventTarget {
     this.#show('connecting');
     try {
       const credentials = await this.#wishes.credentials?.();
-      if (!credentials) throw new GatewayError('unauthenticated', 'There is nothing to log on with.');
+      if (!credentials) throw new GatewayError('unauthenticated', 'No login data is stored.');
       if (this.#mode === 'over') return;
       await this.session.logOnAgain(credentials);
     } catch (error) {

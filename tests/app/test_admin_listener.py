@@ -60,7 +60,7 @@ async def test_a_life_that_ends_leaves_the_socket_of_the_next_one(tmp_path: Path
 async def test_a_file_in_its_place_stays_and_is_told(tmp_path: Path) -> None:
     path = tmp_path / "admin.sock"
     path.write_text("mine")
-    with pytest.raises(CannotListen, match=r"The admin listener cannot have .*admin\.sock: "):
+    with pytest.raises(CannotListen, match=r"The admin listener cannot listen at .*admin\.sock: "):
         async with admin_listening(AdminSection(host=f"unix:{path}"), _app()):
             pass
     assert path.read_text() == "mine"

@@ -10,7 +10,7 @@ import pytest
 
 import gateway
 from gateway.app.adapters import (
-    door_limits,
+    admission_limits,
     edge_settings,
     linger,
     node_id,
@@ -78,7 +78,7 @@ def test_numbers_obey_their_site(tmp_path: Path) -> None:
 def test_defaults_are_those_of_the_rooms() -> None:
     limits = LimitsSection()
     assert session_limits(limits) == SessionLimits()
-    assert door_limits(limits) == AdmissionLimits()
+    assert admission_limits(limits) == AdmissionLimits()
     assert registry_limits(limits).devices == RegistryLimits().devices
     assert linger(limits) == Linger()
 
@@ -89,7 +89,7 @@ def test_every_limit_arrives() -> None:
     changed = LimitsSection.model_validate(odd)
     arrived = {
         **dataclasses.asdict(session_limits(changed)),
-        **dataclasses.asdict(door_limits(changed)),
+        **dataclasses.asdict(admission_limits(changed)),
         **dataclasses.asdict(registry_limits(changed)),
         "linger_s": linger(changed).dashboard_s,
         "linger_remote_assistant_s": linger(changed).remote_assistant_s,

@@ -29,10 +29,10 @@ def test_a_server_that_is_as_it_should_be_is_only_told() -> None:
 @pytest.mark.parametrize(
     ("seen", "start"),
     [
-        (WELL._replace(engine=None, version=()), "The server at h:6379 does not say what it is"),
-        (WELL._replace(persists=True), "The server at h:6379 writes what it holds to a disk"),
+        (WELL._replace(engine=None, version=()), "The server at h:6379 does not report its version"),
+        (WELL._replace(persists=True), "The server at h:6379 writes its data to a disk"),
         (WELL._replace(persists=None), "The server at h:6379 does not show this user whether it writes"),
-        (WELL._replace(evicts=True), "The server at h:6379 forgets keys when its memory is full"),
+        (WELL._replace(evicts=True), "The server at h:6379 evicts keys when its memory is full"),
         (
             WELL._replace(clock_offset_s=3.4),
             "The clock of the server at h:6379 is 3 s ahead of this machine's",

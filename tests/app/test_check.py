@@ -105,8 +105,8 @@ def test_a_right_configuration_is_shown_and_an_advice_is_no_fault(
     assert shown.err == ""
     assert main([*words, str(write(tmp_path, QUIET.replace(CONTACT, "")))]) == 0
     assert capsys.readouterr().err == (
-        "advice: privacy.contact, privacy.statement_url and notices.files are empty: users are not shown "
-        "what is done with their data, nor whom to ask.\n"
+        "advice: privacy.contact, privacy.statement_url and notices.files are empty: users are shown "
+        "neither how their data is handled nor a contact.\n"
     )
 
 
@@ -132,9 +132,7 @@ async def test_redis_is_tried_beside_the_sites(tmp_path: Path, capsys: pytest.Ca
     shown = capsys.readouterr()
     assert fault.startswith("Site main at ")
     assert shown.out.startswith(f"# Redis at 127.0.0.1:{server.port} answers: ")
-    assert shown.err.startswith(
-        f"advice: The server at 127.0.0.1:{server.port} writes what it holds to a disk"
-    )
+    assert shown.err.startswith(f"advice: The server at 127.0.0.1:{server.port} writes its data to a disk")
     first, second = await check_reachable(loaded(tmp_path, text).settings, SystemClock())
     assert (
         first == f"The Redis at redis://127.0.0.1:{server.port}/0 cannot be used: it refused the connection."

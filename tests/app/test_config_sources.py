@@ -114,7 +114,7 @@ def test_sealing_keys_come_one_a_line(tmp_path: Path) -> None:
 def test_a_secret_from_two_places_is_refused(tmp_path: Path) -> None:
     environ = {"OSCC_GATEWAY__ADMIN__TOKEN": "canary", "OSCC_GATEWAY__ADMIN__TOKEN_FILE": "x"}
     assert read_sources(None, environ).faults == [
-        "OSCC_GATEWAY__ADMIN__TOKEN_FILE and OSCC_GATEWAY__ADMIN__TOKEN are both set; which one counts?"
+        "OSCC_GATEWAY__ADMIN__TOKEN_FILE and OSCC_GATEWAY__ADMIN__TOKEN are both set: keep one."
     ]
 
 

@@ -10,7 +10,7 @@ NEXT = new_sealing_key([FIRST])
 
 def test_whoever_uses_keys_is_told_of_others_once() -> None:
     ring, told = Keyring([FIRST]), list[RawKeys]()
-    ring.tell(told.append)
+    ring.subscribe(told.append)
     assert (ring.replace([FIRST]), told) == (False, [])
     assert ring.replace([FIRST, NEXT]) is False
     assert told == [[(FIRST.id, FIRST.key.raw), (NEXT.id, NEXT.key.raw)]] == [ring.raw]

@@ -90,11 +90,11 @@ async def test_a_taken_address_is_told_in_a_sentence() -> None:
         with pytest.raises(CannotListen) as caught:
             async with listening("ops", _app(), "127.0.0.1", first.port):
                 pass
-    assert str(caught.value).startswith(f"The ops listener cannot have 127.0.0.1 port {first.port}: ")
+    assert str(caught.value).startswith(f"The ops listener cannot listen at 127.0.0.1 port {first.port}: ")
 
 
 async def test_an_address_of_others_is_told_in_a_sentence() -> None:
-    with pytest.raises(CannotListen, match=r"The client listener cannot have 203.0.113.1 port 0: "):
+    with pytest.raises(CannotListen, match=r"The client listener cannot listen at 203.0.113.1 port 0: "):
         async with listening("client", _app(), "203.0.113.1", 0):
             pass
 

@@ -97,7 +97,7 @@ async def test_a_hang_up_asks_and_afterwards_is_as_before() -> None:
 
 async def test_looks_come_one_after_the_other() -> None:
     desk = Desk()
-    await asyncio.gather(desk.reloading.read_anew(), desk.reloading.read_anew())  # noqa: TID251 - two operators at once
+    await asyncio.gather(desk.reloading.reload_all(), desk.reloading.reload_all())  # noqa: TID251 - two operators at once
     assert desk.took() == ["keys", "files", "more"] * 2
 
 
@@ -105,10 +105,10 @@ async def test_who_asks_is_told_what_stays_old_when_all_were_looked_at() -> None
     desk = Desk()
     desk.old = {"keys": "the keys", "more": "the rest"}
     with pytest.raises(ReloadFailed, match="the keys, the rest") as caught:
-        await desk.reloading.read_anew()
+        await desk.reloading.reload_all()
     assert (caught.value.what, desk.took()) == (("the keys", "the rest"), ["keys", "files", "more"])
     desk.old = {}
-    await desk.reloading.read_anew()
+    await desk.reloading.reload_all()
 
 
 async def test_what_stays_old_ends_no_looking() -> None:

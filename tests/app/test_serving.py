@@ -68,7 +68,7 @@ def test_a_taken_port_is_told(
             monkeypatch.setenv(name, value)
         assert main(["serve", "--config", str(write(tmp_path, SMALLEST))]) == 1
     assert capsys.readouterr().err == (
-        f"oscc-gateway: The ops listener cannot have 127.0.0.1 port {port}: address already in use.\n"
+        f"oscc-gateway: The ops listener cannot listen at 127.0.0.1 port {port}: address already in use.\n"
     )
 
 

@@ -74,7 +74,9 @@ async def test_it_answers_from_another_thread_and_ends_with_the_block() -> None:
 async def test_a_taken_port_is_told_here() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(CannotListen, match=rf"The beside listener cannot have 127\.0\.0\.1 port {port}"):
+        with pytest.raises(
+            CannotListen, match=rf"The beside listener cannot listen at 127\.0\.0\.1 port {port}"
+        ):
             async with listening_in_thread("beside", app_of(str), "127.0.0.1", port):
                 pass
 

@@ -35,7 +35,7 @@ def test_a_taken_port_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         port = str(taken.getsockname()[1])
         assert main(["simulate", "--port", port, "--agents", "1", "--queues", "1"]) == 1
     assert capsys.readouterr().err == (
-        f"oscc-gateway: The simulator cannot have 127.0.0.1 port {port}: address already in use.\n"
+        f"oscc-gateway: The simulator cannot listen at 127.0.0.1 port {port}: address already in use.\n"
     )
 
 

@@ -137,7 +137,7 @@ async def test_a_taken_port_is_told_as_it_is_and_nothing_is_left() -> None:
     before = len(asyncio.all_tasks())
     with socket.create_server(("127.0.0.1", 0)) as taken:
         settings = settings_for("http://127.0.0.1:1", client={"port": taken.getsockname()[1]})
-        with pytest.raises(CannotListen, match=r"The client listener cannot have 127\.0\.0\.1 port"):
+        with pytest.raises(CannotListen, match=r"The client listener cannot listen at 127\.0\.0\.1 port"):
             async with wiring.serving(settings, generate_secrets(), SystemClock(), StopRequest()):
                 pass
     await asyncio.sleep(0)

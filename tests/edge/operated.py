@@ -110,7 +110,7 @@ def _teach(
     def closes_of(user: str) -> list[dict[str, Any]]:
         return [line for line in lines.get(number, []) if line["user"] == user]
 
-    AdminUsers(scene.node, named).teach()
+    AdminUsers(scene.node, named).register_orders()
     scene.node.orders.learn("closes", closes)
     scene.node.orders.learn("export", NodeHoldings(scene.node, named, closes_of).export)
     for act in ("drain", "log_level", "reload"):

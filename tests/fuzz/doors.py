@@ -34,7 +34,7 @@ from tests.fuzz.second_reader import second_reading
 
 _MEMBERS: Final = frozenset(re.findall(r'"([a-z_]+)"', json.dumps(LOG_ON.json_schema())))
 _UNREAD: Final = re.compile(r"The body cannot be read: [A-Za-z0-9 ,.-]{1,80}\.")
-_UNFIT: Final = re.compile(r"Not as it should be: (the body|[a-z_0-9.]{1,80}) (?:is|has) [a-z ]{1,40}\.")
+_UNFIT: Final = re.compile(r"Invalid value: (the body|[a-z_0-9.]{1,80}) (?:is|has) [a-z ]{1,40}\.")
 _NUMBER: Final = re.compile(r"\+49[0-9]{5,13}")
 _REFUSALS: Final = frozenset(
     {

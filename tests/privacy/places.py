@@ -101,7 +101,7 @@ PLACES: Final[dict[str, str]] = {
             core/view.py UserSessions._members _devices _elsewhere _left _aliases _rescoped _changed;
             edge/scheduler.py Scheduler.sockets _ready _wheel _ticks; edge/routes.py SessionRoutes._exporting;
             runtime/sessions.py SessionAdmission._waiting;
-            runtime/subscriptions.py Asking._unsure _unheard _leaving;
+            runtime/subscriptions.py Asking._attach_due _presence_due _leaving;
             runtime/mirror.py Feed.connections; runtime/user_state.py UserState.local;
             core/rate_limits.py AdmissionQueue._queue; core/rate_limits.py Openings._began freed;
             runtime/user_state.py UserStates._user_states; runtime/node.py Node._tickets;
@@ -158,7 +158,7 @@ PLACES: Final[dict[str, str]] = {
             app/reload.py AuthoritiesReloader._faults _seen;
             app/certificates.py CertificateReloader._names; app/status.py StatusLog._away;
             app/metrics.py CountingTally._unread_rows; runtime/event_loop.py LeanEvent._waiters;
-            upstream/oscce/directory.py _Sieve._dropped; app/logging.py RepetitionFilter._windows;
+            upstream/oscce/directory.py _RowReader._dropped; app/logging.py RepetitionFilter._windows;
             app/cli/demo_cluster.py LoadBalancer.carried; app/keys.py Keyring._holders;
             bus/stores.py RedisBackend._running; core/due_times.py Balance._sent;
             bus/cluster.py Topology._connectors _owners _watchers;

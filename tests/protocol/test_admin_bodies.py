@@ -60,7 +60,7 @@ def test_what_is_not_exactly_a_wish_is_refused_in_plain_words(
     with pytest.raises(GatewayError) as refused:
         read_body(json.dumps(sent).encode(), adapter)
     assert refused.value.code is ErrorCode.BAD_REQUEST
-    assert refused.value.message == f"Not as it should be: {told}."
+    assert refused.value.message == f"Invalid value: {told}."
 
 
 def test_members_that_may_have_no_value_stand_there_all_the_same() -> None:

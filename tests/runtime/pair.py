@@ -10,7 +10,7 @@ from typing import Any
 from gateway.domain.errors import GatewayError
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import Asks, Attach, Envelope, Inbox, Since
-from gateway.runtime.cluster import Exchange, NotHeardError
+from gateway.runtime.cluster import Exchange, NotDeliveredError
 from tests.core.samples import ticket_of
 from tests.doubles.clock import ManualClock
 from tests.doubles.lossy_bus import Trouble
@@ -88,7 +88,7 @@ async def caught(work: Coroutine[Any, Any, object]) -> object:
     """Return what *work* returns or raises."""
     try:
         return await work
-    except (GatewayError, NotHeardError, TimeoutError) as error:
+    except (GatewayError, NotDeliveredError, TimeoutError) as error:
         return error
 
 

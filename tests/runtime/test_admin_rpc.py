@@ -20,7 +20,7 @@ def asks(subject: str = "") -> Order:
     return Order(NodeId(""), 0, "name", subject, "after", 3)
 
 
-def teach(at: Street) -> list[tuple[int, Order]]:
+def register_orders(at: Street) -> list[tuple[int, Order]]:
     """Have every node know one act; returns what each was asked."""
     asked: list[tuple[int, Order]] = []
     for number, each in enumerate(at.scenes):
@@ -44,7 +44,7 @@ async def answers(at: Street, order: Order, *, within_s: float = ANSWER_S, by: i
 
 async def test_every_node_is_asked_and_answers() -> None:
     async with street(3) as at:
-        asked = teach(at)
+        asked = register_orders(at)
         assert at.scenes[1].node.orders.nodes == (N1, N0, N2)
         told = await answers(at, asks())
         assert told == [
@@ -58,7 +58,7 @@ async def test_every_node_is_asked_and_answers() -> None:
 
 async def test_one_may_be_asked_alone_and_only_once() -> None:
     async with street(3) as at:
-        asked = teach(at)
+        asked = register_orders(at)
         asking = at.scenes[0].tasks.create_task(at.scenes[0].node.orders.ask(asks(), [N2, N2]))
         await at.clock.settle()
         assert await asking == [NodeAnswer(N2, Page(({"at": 2},)))]
@@ -67,7 +67,7 @@ async def test_one_may_be_asked_alone_and_only_once() -> None:
 
 async def test_a_node_that_is_gone_is_said_to_be_so() -> None:
     async with street(2) as at:
-        teach(at)
+        register_orders(at)
         await at.kill(1)
         told = await answers(at, asks())
         assert [(one.node, one.trouble) for one in told] == [(N0, None), (N1, "not_heard")]
@@ -75,7 +75,7 @@ async def test_a_node_that_is_gone_is_said_to_be_so() -> None:
 
 async def test_a_node_that_is_silent_is_waited_for_so_long_and_no_longer() -> None:
     async with street(2) as at:
-        teach(at)
+        register_orders(at)
 
         async def dream(order: Order) -> Page:
             await at.clock.sleep(60)
@@ -94,7 +94,7 @@ async def test_a_node_that_is_silent_is_waited_for_so_long_and_no_longer() -> No
 
 async def test_without_the_bus_this_node_still_answers() -> None:
     async with street(2) as at:
-        teach(at)
+        register_orders(at)
         at.trouble.take_away(0)
         told = await answers(at, asks())
         assert [(one.page.records, one.trouble) for one in told] == [(({"at": 0},), None), ((), "bus_down")]
@@ -102,13 +102,13 @@ async def test_without_the_bus_this_node_still_answers() -> None:
 
 async def test_a_node_that_refuses_is_told_from_one_that_is_not_reached() -> None:
     async with street(2) as at:
-        teach(at)
+        register_orders(at)
         assert [one.trouble for one in await answers(at, asks("n1"))] == [None, "refused"]
 
 
 async def test_what_this_node_refuses_is_raised_when_the_others_were_asked() -> None:
     async with street(2) as at:
-        asked = teach(at)
+        asked = register_orders(at)
         orders = at.scenes[0].node.orders
         with pytest.raises(GatewayError, match="Not now"):
             await orders.ask(asks("n0"), orders.nodes)
@@ -126,14 +126,14 @@ async def test_an_act_that_a_node_does_not_know_is_refused() -> None:
 
 async def test_a_fault_over_an_order_ends_the_order_and_nothing_else() -> None:
     async with street(2) as at:
-        teach(at)
+        register_orders(at)
 
         async def fail(order: Order) -> Page:
             raise ValueError("seeded")
 
         at.scenes[1].node.orders.learn("name", fail)
         assert [one.trouble for one in await answers(at, asks())] == [None, "no_answer"]
-        teach(at)
+        register_orders(at)
         assert [one.trouble for one in await answers(at, asks())] == [None, None]
 
 
@@ -154,7 +154,7 @@ def order(act: str, subject: str = "", after: str = "", most: int = 10) -> Order
 
 def people_of(at: Scene) -> AdminUsers:
     made = AdminUsers(at.node, named)
-    made.teach()
+    made.register_orders()
     return made
 
 

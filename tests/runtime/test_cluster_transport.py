@@ -37,7 +37,7 @@ from gateway.runtime.cluster import (
     UPDATES_MAX,
     Bundles,
     Exchange,
-    NotHeardError,
+    NotDeliveredError,
     Share,
 )
 from tests.doubles.clock import ManualClock
@@ -74,7 +74,7 @@ async def test_a_question_that_nobody_heard_ends_at_once() -> None:
     async with pair(listens=False) as at:
         asking = at.begin(at.exchange.ask(THERE, attach, 4.0))
         await at.clock.settle()
-        assert isinstance(await asking, NotHeardError)
+        assert isinstance(await asking, NotDeliveredError)
         assert at.exchange.sizes["questions"] == 0
 
 

@@ -8,7 +8,7 @@ from gateway.core.rate_limits import Urgency
 from gateway.domain.commands import Execute
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.protocol.envelopes import Asks, Attach, Envelope, Given, Here, Leaving, Offer
-from gateway.runtime.handover import AGAIN_S, REST_S, TURN_S, UNLINKED_S, WISH_S, WISHES
+from gateway.runtime.handover import AGAIN_S, REQUEST_S, REQUESTS_MAX, REST_S, TURN_S, UNLINKED_S
 from gateway.runtime.ports import Grant, Start
 from tests.runtime.followed import TRUSTED_S, followed, follower
 from tests.runtime.scene import PhoneLine, user
@@ -246,9 +246,9 @@ async def test_a_user_whom_no_offer_leaves_is_served_on_while_others_ask_for_him
         near, far = await followed(at)
         lose_offers(at)
         at.scenes[0].node.drain()
-        await at.pass_time((1 + WISHES) * TAKEN_S)
+        await at.pass_time((1 + REQUESTS_MAX) * TAKEN_S)
         wishes = {one.adopt for one in at.heard(Offer) if isinstance(one, Offer)}
-        assert 1 < len(wishes) <= 1 + WISHES
+        assert 1 < len(wishes) <= 1 + REQUESTS_MAX
         for second in range(30):
             if not executed(at):
                 near.command(f"near {second}", "9", expires_at_ms=at.clock.wall_ms() + 900)
@@ -279,7 +279,7 @@ async def test_whoever_asks_for_ever_does_not_put_off_the_time_at_which_the_give
             await at.pass_time(1)
             told = near.result(f"near {second}")
             closed_s += told is None or told["status"] == "rejected"
-        assert closed_s < 2 * ((1 + WISHES) * WISH_S + TAKEN_S)
+        assert closed_s < 2 * ((1 + REQUESTS_MAX) * REQUEST_S + TAKEN_S)
 
 
 async def test_a_command_is_told_its_end_by_its_deadline_though_nobody_answers_for_its_session() -> None:

@@ -322,7 +322,7 @@ async def test_a_node_that_ends_in_order_hands_its_log_offs_on_at_once() -> None
     shared, one, other = await two(clock, door, living)
     for number in range(3 * RETRIES_AT_ONCE):
         await one.log_off(ticket(clock, number))
-    assert await one.log_offs.hand_on() == 0
+    assert await one.log_offs.leave_to_others() == 0
     assert {kept.holder for kept in await shared.log_offs()} == {""}
     living.remove("h1")
     async with running(other):
@@ -353,7 +353,7 @@ async def test_without_another_node_what_is_not_confirmed_is_counted_at_the_end(
     account = account_of(clock, {"main": door})
     for number in range(3):
         await account.log_off(ticket(clock, number))
-    assert await account.log_offs.hand_on() == 3
+    assert await account.log_offs.leave_to_others() == 3
 
 
 async def test_what_the_shelf_forgot_is_kept_again() -> None:

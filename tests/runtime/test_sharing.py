@@ -97,8 +97,8 @@ class Owned:
         """Begin an epoch that is lit at once, and heard of."""
         self.feed.ledger.rebase(epoch)
         self.bus.is_slow = False
-        self.sharing.darken()
-        self.sharing.light()
+        self.sharing.withhold()
+        self.sharing.disclose()
         await self.clock.settle()
         self.bus.taken.clear()
         self.bus.is_slow = True
@@ -226,7 +226,7 @@ async def test_nothing_of_a_new_epoch_is_read_before_everything_is_there() -> No
         await at.clock.settle()
         at.feed.ledger.health = Health("live", "live", 9.0)
         at.feed.ledger.rebase(EPOCH + 1)
-        at.sharing.darken()
+        at.sharing.withhold()
         await at.clock.settle()
         at.bus.go_on()
         await at.wait_for(2, 3)
@@ -235,7 +235,7 @@ async def test_nothing_of_a_new_epoch_is_read_before_everything_is_there() -> No
         assert begun.upstream == "stale"
         told = at.sharing.answer(Since(USER, EPOCH, 1))
         assert (told.epoch, told.upto, told.updates, told.upstream) == (EPOCH + 1, 0, (), "stale")
-        at.sharing.light()
+        at.sharing.disclose()
         await at.clock.settle()
         lit = at.published[-1]
         assert len(at.published) == 3
@@ -565,6 +565,6 @@ async def test_after_its_end_nothing_is_published() -> None:
         at.follow(FAR, 0.0, together=True)
         at.sharing.run_in(None)
         await at.wait_for(1)
-        at.sharing.darken()
+        at.sharing.withhold()
         await at.clock.settle()
         assert not at.published

@@ -147,9 +147,9 @@ _AMI_WANTED: Final = ("QueuePause", "QueuePenalty", "QueueAdd", "QueueRemove", "
 _AMI_FAULTS: Final = {
     "refused": "nothing listens there",
     "timeout": "it does not answer in time",
-    "name_unknown": "the name of its host is not known",
+    "name_unknown": "its host name cannot be resolved",
     "tls": "TLS with it fails",
-    "protocol": "what listens there is not an Asterisk",
+    "protocol": "the server there is not an Asterisk",
     "wrong_secret": "it refuses the user or the secret",
     "login_in_use": "its AMI account is logged in already, and manager.conf has allowmultiplelogin = no",
     "rights": "its AMI account may not read queues, or the module app_queue is not loaded",
@@ -351,8 +351,8 @@ def setting_advices(settings: Settings, wall_ms: int) -> Iterator[str]:
         yield "admin.token is not set: the admin listener stays closed."
     if not (settings.privacy.contact or settings.privacy.statement_url or settings.notices.files):
         yield (
-            "privacy.contact, privacy.statement_url and notices.files are empty: users are not shown what "
-            "is done with their data, nor whom to ask."
+            "privacy.contact, privacy.statement_url and notices.files are empty: users are shown neither "
+            "how their data is handled nor a contact."
         )
     yield from asterisk_advices(settings)
     yield from (flaw.text for flaw in listener_certificate_problems(settings, wall_ms) if not flaw.is_fault)

@@ -369,7 +369,9 @@ def run_simulate(args: argparse.Namespace) -> int:
     except* OSError as taken:
         reasons = [os_error_text(error) for error in taken.exceptions if isinstance(error, OSError)]
     for reason in reasons:
-        sys.stderr.write(f"oscc-gateway: The simulator cannot have {args.host} port {args.port}: {reason}.\n")
+        sys.stderr.write(
+            f"oscc-gateway: The simulator cannot listen at {args.host} port {args.port}: {reason}.\n"
+        )
     return 1 if reasons else 0
 
 

@@ -142,7 +142,7 @@ async def open_balancer(door: LoadBalancer, port: int) -> AsyncIterator[int]:
         server = await asyncio.start_server(door.take, "127.0.0.1", port, start_serving=False)
     except OSError as error:
         raise CannotListen(
-            f"The front door cannot have 127.0.0.1 port {port}: {os_error_text(error)}."
+            f"The load balancer cannot listen at 127.0.0.1 port {port}: {os_error_text(error)}."
         ) from None
     async with background_tasks(door.run()):
         try:
@@ -279,7 +279,7 @@ class DemoProcesses:
         """
         child = self.children.get(name)
         if child is None or verb not in VERBS:
-            raise ValueError(f"Say one of {', '.join(VERBS)}, and which of {', '.join(self.children)}.")
+            raise ValueError(f"Use one of {', '.join(VERBS)} with one of {', '.join(self.children)}.")
         if verb == "start":
             return await self._start(child)
         pid = child.pid
@@ -423,7 +423,7 @@ _LOG_LINES: Final = 3
 
 _CLUSTER_INTRODUCTION: Final = """\
 A simulated contact centre: {agents} agents, {queues} queues, {upstream}
-Their front door (no TLS):  {door}, for these nodes:
+Their load balancer:         {door}, for these nodes:
 {nodes}
 Their Redis:                127.0.0.1:{redis_port}, {redis}
 Configuration and logs:     {folder}
@@ -483,7 +483,7 @@ def add_demo_cluster_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument("verb", nargs="?", choices=VERBS, help="act on a process of the running demo")
     parser.add_argument("name", nargs="?", help=f"the process: {', '.join(NODES)} or redis")
-    add_common_arguments(parser, "the front door")
+    add_common_arguments(parser, "the load balancer")
 
 
 def run_demo_cluster(args: argparse.Namespace) -> int:

@@ -301,11 +301,11 @@ async def log_on(client: GatewayClient, options: WatchOptions, clock: Clock) -> 
     try:
         site, name = await _site(client, options.site)
         try:
-            created = await _log_on_patiently(client, options, site, (), clock)
+            created = await _log_on_with_retries(client, options, site, (), clock)
         except GatewayError as error:
             if error.code is not ErrorCode.NOTICE_MUST_BE_ACKNOWLEDGED or not options.accept_notices:
                 raise
-            created = await _log_on_patiently(client, options, site, tuple(_notices(error)), clock)
+            created = await _log_on_with_retries(client, options, site, tuple(_notices(error)), clock)
     except GatewayError as error:
         raise WatchError(_advice(error)) from None
     return BoardState(name, created.user.display_name, Application.DASHBOARD.value, clock, options.zone)
@@ -317,11 +317,11 @@ async def _site(client: GatewayClient, wanted: str | None) -> tuple[str, str]:
     if wanted is None and len(sites) == 1:
         (wanted,) = sites
     if wanted is None or wanted not in sites:
-        raise WatchError(f"Say which site with --site: {', '.join(sorted(sites)) or 'there is none'}.")
+        raise WatchError(f"Choose a site with --site: {', '.join(sorted(sites)) or 'there is none'}.")
     return wanted, sites[wanted]
 
 
-async def _log_on_patiently(
+async def _log_on_with_retries(
     client: GatewayClient,
     options: WatchOptions,
     site: str,
@@ -481,7 +481,7 @@ class _Screen:
         self._in_place = screen.is_terminal and not self._is_once
         began = clock.now()
         self._ends_at = None if options.for_s is None else began + (options.for_s or FIRST_DATA_S)
-        self._impatient_at = began + (FIRST_DATA_S if self._is_once else FIRST_FRAME_S)
+        self._show_anyway_at = began + (FIRST_DATA_S if self._is_once else FIRST_FRAME_S)
 
     async def until(self, asked: asyncio.Event) -> None:
         """Draw until the time is over, the session has ended, or the end is *asked* for."""
@@ -503,11 +503,11 @@ class _Screen:
 
     def _is_worth_a_frame(self) -> bool:
         """Return whether to print a frame below the last one: there is data, or none for some time."""
-        return self._in_place or self._has_data() or self._clock.now() >= self._impatient_at
+        return self._in_place or self._has_data() or self._clock.now() >= self._show_anyway_at
 
     async def _pause(self, asked: asyncio.Event) -> None:
         """Wait for the next frame or the end."""
-        is_soon = not self._has_data() and self._clock.now() < self._impatient_at
+        is_soon = not self._has_data() and self._clock.now() < self._show_anyway_at
         wait_s = SOON_S if is_soon else self._options.refresh_s
         if self._ends_at is not None:
             wait_s = min(wait_s, self._ends_at - self._clock.now())

@@ -190,7 +190,7 @@ def _take_file(
     setting: Setting, place: str | None, name: str, environ: Mapping[str, str], sources: Sources
 ) -> None:
     if name.removesuffix("_FILE") in environ:
-        sources.faults.append(f"{name} and {name.removesuffix('_FILE')} are both set; which one counts?")
+        sources.faults.append(f"{name} and {name.removesuffix('_FILE')} are both set: keep one.")
         return
     try:
         with Path(environ[name]).open("rb") as file:

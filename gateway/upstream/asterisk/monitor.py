@@ -561,7 +561,8 @@ class Monitor:
             await self.see(steps, agents)
         except LostError as error:
             raise GatewayError(
-                ErrorCode.UPSTREAM_TIMEOUT, "The contact centre did not answer: it may have been done."
+                ErrorCode.UPSTREAM_TIMEOUT,
+                "The contact centre did not answer. Check the state before you try again.",
             ) from error
 
     async def see(self, steps: Sequence[Step], agents: Sequence[int]) -> None:

@@ -340,7 +340,12 @@ class AsteriskServer:
             answer.exception()  # usually it is not sent again
             raise
         except BaseException:
-            answer.set_exception(GatewayError(ErrorCode.UPSTREAM_TIMEOUT, "It may have been done."))
+            answer.set_exception(
+                GatewayError(
+                    ErrorCode.UPSTREAM_TIMEOUT,
+                    "It may have been executed. Check the state before you try again.",
+                )
+            )
             answer.exception()
             raise
         answer.set_result(executed)
@@ -439,7 +444,9 @@ class AsteriskServer:
         try:
             changed = await self.accounts.change_number(self._person(attachment.session), number)
         except LostError as error:
-            raise GatewayError(ErrorCode.UPSTREAM_TIMEOUT, "It may have been done.") from error
+            raise GatewayError(
+                ErrorCode.UPSTREAM_TIMEOUT, "It may have been executed. Check the state before you try again."
+            ) from error
         return Executed("applied" if changed else "unchanged")
 
     # ---- Authority ----

@@ -230,7 +230,7 @@ _decode_reason: Final = msgspec.json.Decoder(_Reason).decode
 _decode_parameter: Final = msgspec.json.Decoder(_RoutingParameter).decode
 
 
-class _Sieve:
+class _RowReader:
     """Reads rows of the directory. An unreadable row is dropped, and the others are read."""
 
     def __init__(self) -> None:
@@ -269,7 +269,7 @@ def directory(body: str | bytes, pool: Readings) -> Directory:
 
 def directory_slices(body: str | bytes, pool: Readings) -> Generator[None, None, Directory]:
     """Read a directory as :func:`directory` does; yields after each slice, and returns it."""
-    told, sieve = _decode_queried(body).objects, _Sieve()
+    told, sieve = _decode_queried(body).objects, _RowReader()
     parameters = sieve.read("RoutingParameter", told.routing_parameter, _decode_parameter)
     pool.refer(
         References(
@@ -310,7 +310,7 @@ def _skill(told: _Skill) -> Skill:
     )
 
 
-def _reasons(told: _Catalogues, sieve: _Sieve) -> Iterator[Reason]:
+def _reasons(told: _Catalogues, sieve: _RowReader) -> Iterator[Reason]:
     rows = {
         "UnavailableReason": told.unavailable_reason,
         "WorkReason": told.work_reason,

@@ -248,7 +248,7 @@ def read_as_meant(read: Callable[[str | bytes], T], text: str | bytes) -> T:
     return read(meant)
 
 
-def read_without_giants(read: Callable[[bytes], T], raw: bytes) -> tuple[T, int] | None:
+def read_without_impossible_figures(read: Callable[[bytes], T], raw: bytes) -> tuple[T, int] | None:
     """Return *read* of an object with impossible figures set to null, and their number.
 
     A figure is a field that is read as a number; an invalid Key stays unreadable. None: the object cannot be
@@ -262,12 +262,12 @@ def read_without_giants(read: Callable[[bytes], T], raw: bytes) -> tuple[T, int]
         try:
             return read(json.dumps(told).encode()), giants
         except UNREADABLE as fault:
-            if not _drop_giant(told, str(fault)):
+            if not _drop_impossible_figure(told, str(fault)):
                 return None
     return None
 
 
-def _drop_giant(told: object, fault: str) -> bool:
+def _drop_impossible_figure(told: object, fault: str) -> bool:
     """Set the figure that *fault* names to null, if it exceeds every possible figure."""
     place = _PLACE.search(fault)
     steps = [] if place is None else _STEP.findall(place[1])

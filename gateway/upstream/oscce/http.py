@@ -171,7 +171,7 @@ def _taken(response: aiohttp.ClientResponse, message_bytes: int, turns: Turns) -
         link = LinkSocket(carrier, message_bytes, lost, turns)
     else:
         lost(None)
-        link = LinkSocket(carrier, message_bytes, _nobody, turns)
+        link = LinkSocket(carrier, message_bytes, _ignore_end, turns)
     carrier.set_protocol(link)
     if carrier is not transport:
         carrier.resume_reading()
@@ -180,7 +180,7 @@ def _taken(response: aiohttp.ClientResponse, message_bytes: int, turns: Turns) -
     return link
 
 
-def _nobody(_: Exception | None) -> None:
+def _ignore_end(_: Exception | None) -> None:
     """Ignore the end of a connection that is not counted."""
 
 

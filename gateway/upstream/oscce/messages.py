@@ -290,7 +290,7 @@ class LinkReader:
             WireError: It cannot be read, or contains an invalid value.
         """
         head = _HEAD(_written(message))
-        return self._read(message) if head is None else self._said_once(head)
+        return self._read(message) if head is None else self._read_once(head)
 
     def slices(self, message: str) -> Iterator[Said | None]:
         """Read one large message like :meth:`read`, a slice at each step; the last step yields the result.
@@ -337,7 +337,7 @@ class LinkReader:
         if len(message) > LARGE_CHARS:
             return self._known(head)
         try:
-            said = self._said_once(head)
+            said = self._read_once(head)
         except WireError:
             return None
         return said[0] if said and isinstance(said[0], Reading) else None
@@ -347,7 +347,7 @@ class LinkReader:
         known, query = self._pool.reading(head.string[head.end() :]), int(head[1])
         return known if known is None or known.query == query else of_query(query, known)
 
-    def _said_once(self, head: re.Match[bytes]) -> Said:
+    def _read_once(self, head: re.Match[bytes]) -> Said:
         """Read an event, with elements that other links may have received."""
         known = self._known(head)
         if known is not None:
@@ -357,18 +357,18 @@ class LinkReader:
 
     def _read(self, message: str | bytes) -> Said:
         try:
-            return self._said(_decode(message), message)
+            return self._content(_decode(message), message)
         except UNREADABLE as error:
             fault = WireError(_place(error))
         meant = as_meant(message)
         if meant is not None:
             with suppress(*UNREADABLE):
-                return self._said(_decode(meant), meant)
+                return self._content(_decode(meant), meant)
         if _is_foreign(meant or message):
             return ()
         raise fault from None
 
-    def _said(self, told: _Message, message: str | bytes) -> Said:
+    def _content(self, told: _Message, message: str | bytes) -> Said:
         match told:
             case _Event():
                 return self._event(told)

@@ -16,7 +16,7 @@ import msgspec
 
 from gateway.domain.upstream import Part, Reading
 from gateway.upstream.oscce.decode import SHAPES, Key, References, Shape
-from gateway.upstream.oscce.errors import UNREADABLE, read_without_giants
+from gateway.upstream.oscce.errors import UNREADABLE, read_without_impossible_figures
 
 GENERATION_S: Final = 2.0
 """A reading reaches all links well within it."""
@@ -178,7 +178,9 @@ class Readings:
         try:
             return shape.read(raw, time_ms, self.references)
         except UNREADABLE:
-            mended = read_without_giants(lambda text: shape.read(text, time_ms, self.references), raw)
+            mended = read_without_impossible_figures(
+                lambda text: shape.read(text, time_ms, self.references), raw
+            )
             if mended is None:
                 raise
         part, giants = mended

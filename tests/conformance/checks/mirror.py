@@ -264,7 +264,7 @@ async def ping_moves(stage: Stage) -> None:
     expect(hello.get("position") == {"stream": "1.a", "seq": 60}, f"it resumes at {hello.get('position')}")
 
 
-@check("mirror.unknown_fields", "Both sides ignore fields that they do not know.")
+@check("mirror.unknown_fields", "Both sides ignore unknown fields.")
 async def unknown_fields(stage: Stage) -> None:
     """Fields of a later version are ignored in frames and held in values."""
     phone = await stage.begin()
@@ -275,7 +275,7 @@ async def unknown_fields(stage: Stage) -> None:
     await stage.holds("fields are not known", queue__1=SALES["queue:1"], queue__2=two)
 
 
-@check("mirror.unknown_kinds", "A client ignores frame kinds that it does not know.")
+@check("mirror.unknown_kinds", "A client ignores unknown kinds of frame.")
 async def unknown_kinds(stage: Stage) -> None:
     """A frame of a kind of a later version changes nothing, before the welcome and after it."""
     phone = await stage.begin()
@@ -290,7 +290,7 @@ async def unknown_kinds(stage: Stage) -> None:
     expect(len(stage.gateway.phones) == 1, "the client connected again")
 
 
-@check("mirror.unknown_resources", "A client ignores frame kinds that it does not know.")
+@check("mirror.unknown_resources", "A client ignores unknown kinds of frame.")
 async def unknown_resources(stage: Stage) -> None:
     """A key of a kind of a later version is held like every other and upsets nothing."""
     phone = await stage.live(put={**SALES, "planet:mars": {"name": "Mars"}})
