@@ -77,10 +77,7 @@ _FIXED: Final = {
 }
 """Queries for all resources in scope have the same number on every link, so links share readings."""
 _STEP: Final = len(_FIXED) + 1
-"""Distance of a repeated query's number: on one link a number never stands for two queries.
-
-Queries for single resources have multiples of it.
-"""
+"""Distance of a repeated query's number, unique on its link. Single resources have multiples of it."""
 _OFFERED: Final[tuple[FunctionName, ...]] = ("realtime", "historical", "routing", "administration", "voice")
 
 KeyT = TypeVar("KeyT", int, str)
