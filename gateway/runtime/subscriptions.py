@@ -161,7 +161,7 @@ class Queries:
         mirror: Shows their readings.
         clock: Decides what is late.
         ask_later: Called when requests are due soon.
-        directory_heard: Called when it is known whether the server sends changes of the directory.
+        directory_subscribed: Called when it is known whether the server sends changes of the directory.
     """
 
     def __init__(
