@@ -8,7 +8,18 @@ from collections.abc import Collection, Hashable
 from typing import Final, Protocol
 
 from gateway.core.element import MADE_AT_ONCE, ChangeSet, Element, WireForms
-from gateway.core.ledger import Base, Cursor, Held, Ledger, Waiting, changes_of, forms_of, frames_of, waiting
+from gateway.core.ledger import (
+    Base,
+    Cursor,
+    Held,
+    Ledger,
+    Waiting,
+    changes_of,
+    forms_of,
+    frames_of,
+    patches_of,
+    waiting,
+)
 from gateway.core.view import ME_PREFIX, View
 from gateway.protocol.codec import Codec
 
@@ -233,23 +244,43 @@ class FanoutGroup:
 
     def take(self, now: float) -> list[bytes]:
         """Remove and return the frames that leave now for every member, in order."""
+        upto = self.ledger.shared_seq
+        patches = patches_of(self._dirty, self.ledger, self._codec, self._frame_bytes // 2)
+        if patches:
+            written = [
+                self._codec.changes(
+                    after=self.seq,
+                    upto=upto,
+                    stream=None,
+                    reset=False,
+                    more=False,
+                    put=(),
+                    patch=patches,
+                    gone=(),
+                )
+            ]
+        else:
+            written = self._written(upto)
+        self._clear()
+        if written:
+            self.seq, self.sent_at = upto, now
+        return written
+
+    def _written(self, upto: int) -> list[bytes]:
+        """Return the frames of what waits, whatever it is."""
         changes = changes_of(self._dirty, self.ledger, self._view, self._codec)
         if not changes:
-            self._clear()
             return []
-        head = Cursor("", self.ledger.shared_seq)
-        frames = frames_of(
-            changes,
-            self._codec,
-            cursor=Cursor("", self.seq),
-            head=head,
-            reset=False,
-            frame_bytes=self._frame_bytes,
+        return list(
+            frames_of(
+                changes,
+                self._codec,
+                cursor=Cursor("", self.seq),
+                head=Cursor("", upto),
+                reset=False,
+                frame_bytes=self._frame_bytes,
+            )
         )
-        written = list(frames)
-        self._clear()
-        self.seq, self.sent_at = head.seq, now
-        return written
 
     def _clear(self) -> None:
         self._dirty.clear()

@@ -549,6 +549,39 @@ def changes_of(dirty: Mapping[str, Base], ledger: Ledger, view: View, codec: Cod
     return changes
 
 
+PATCHES_MAX: Final = 64
+"""Keys of which :func:`patches_of` takes no more at once."""
+
+
+def patches_of(
+    dirty: Mapping[str, Base], ledger: Ledger, codec: Codec, size_bytes: int
+) -> list[tuple[str, bytes]] | None:
+    """Return the patches that take readers from *dirty* to what the ledger holds now, as nearly always.
+
+    Args:
+        dirty: Keys that the readers may see, each with what they hold.
+        ledger: The newest values.
+        codec: How patches are written.
+        size_bytes: The most that all of them may have.
+
+    Returns:
+        None where a reader needs more than patches, or they are too many: see :func:`changes_of`.
+    """
+    if len(dirty) > PATCHES_MAX:
+        return None
+    elements = ledger.elements
+    patches: list[tuple[str, bytes]] = []
+    for key, base in dirty.items():
+        element = elements.get(key)
+        if element is None or not isinstance(base, Element):
+            return None
+        fragment = None if element is base else element.patch(base, codec)
+        if fragment is not None:
+            patches.append((key, fragment))
+            size_bytes -= len(fragment) + len(key)
+    return patches if size_bytes > 0 else None
+
+
 def forms_of(dirty: Mapping[str, Base], ledger: Ledger, view: View, codec: Codec) -> WireForms:
     """Return the wire forms that :func:`changes_of` needs, where they are kept."""
     elements, shared = ledger.elements, view.shared

@@ -17,6 +17,7 @@ from gateway.core.element import MADE_AT_ONCE, ChangeSet, Element, WireForms
 from gateway.core.fanout_group import FanoutGroup, GroupMember, Sink, place_of
 from gateway.core.ledger import (
     FRAME_BYTES_MAX,
+    PATCHES_MAX,
     Base,
     Cursor,
     Held,
@@ -26,6 +27,7 @@ from gateway.core.ledger import (
     forms_of,
     forms_of_all,
     news_of,
+    patches_of,
     waiting,
 )
 from gateway.core.view import View
@@ -101,8 +103,6 @@ class _WaitingPing(NamedTuple):
 
 
 CONTROL_MAX: Final = 64
-NEWS_MOST: Final = 64
-"""Elements that :meth:`Outbox.take_news` takes at once."""
 
 
 class _Batch(NamedTuple):
@@ -286,7 +286,7 @@ class Outbox(GroupMember):
     def mark_all(self, changes: ChangeSet) -> None:
         """Record that several shared keys changed in the ledger."""
         is_all = self._batch is None and not (self._dirty or self._reset)
-        if is_all and len(changes.elements) <= NEWS_MOST and changes.is_within(self.view.shared):
+        if is_all and len(changes.elements) <= PATCHES_MAX and changes.is_within(self.view.shared):
             self._batch = _Batch(changes, self.ledger.came_at)
             return
         for key, before in changes.befores.items():
@@ -436,7 +436,8 @@ class Outbox(GroupMember):
         if batch is not None:
             patches, count, since = self._written(batch.changes), len(batch.changes), batch.since
         else:
-            patches, count = self._patches(dirty or {}), len(dirty or ())
+            patches = patches_of(dirty or {}, ledger, self.codec, self._frame_bytes // 2)
+            count = len(dirty or ())
             since = dirty.since if isinstance(dirty, Waiting) else math.inf
         if not patches:
             return None
@@ -461,23 +462,6 @@ class Outbox(GroupMember):
         if patches is None or not patches.size or len(patches.written) > self._frame_bytes // 2:
             return None
         return patches
-
-    def _patches(self, dirty: dict[str, Base]) -> list[tuple[str, bytes]] | None:
-        """Return what takes the phone from *dirty* to what the ledger holds; None: no such frame."""
-        elements, codec = self.ledger.elements, self.codec
-        if len(dirty) > NEWS_MOST:
-            return None
-        patches: list[tuple[str, bytes]] = []
-        room = self._frame_bytes // 2
-        for key, base in dirty.items():
-            element = elements.get(key)
-            if element is None or not isinstance(base, Element):
-                return None
-            fragment = None if element is base else element.patch(base, codec)
-            if fragment is not None:
-                patches.append((key, fragment))
-                room -= len(fragment) + len(key)
-        return patches if room > 0 else None
 
     def prepare(self) -> bool:
         """Make some of the wire forms that a large state needs; False: call it again in a later turn.

@@ -121,7 +121,7 @@ class FanoutWriter:
             self._count(frames, len(sinks))
             self._write(data, sinks)
             self._fanout_group.meet(now)
-            self._telemetry.updates.inc(names * len(sinks))
+            self._telemetry.updates.value += names * len(sinks)
             record_update_latency(self._telemetry, self._fanout_group.ledger, since, now, len(sinks))
 
     def _write(self, data: bytes, sinks: list[Sink | None]) -> None:
@@ -136,8 +136,8 @@ class FanoutWriter:
         size_bytes = sum(map(len, frames))
         self._fanout_group.frames += len(frames)
         self._fanout_group.frame_bytes += size_bytes
-        self._telemetry.frames.inc(len(frames) * phones)
-        self._telemetry.frame_bytes.inc(size_bytes * phones)
+        self._telemetry.frames.value += len(frames) * phones
+        self._telemetry.frame_bytes.value += size_bytes * phones
 
     def fail(self, fault: Exception) -> None:
         """Handle a failed turn: each member gets a full snapshot of its own, or fails alone."""
@@ -250,12 +250,17 @@ class PhoneSocket:
     def wake(self) -> None:
         """Ask for a turn for the phone, and for its fan-out group. Several calls count as one."""
         self._services.scheduler.ready(self)
-        live = self.session.live
+        if self.session.fanout_group is not None:
+            self.updated()
+
+    def updated(self) -> None:
+        """Ask for a turn for the fan-out group if something waits there, or else for the phone."""
+        live, scheduler = self.session.live, self._services.scheduler
         fanout_group = None if live is None else live.outbox.fanout_group
-        if fanout_group is not None and fanout_group.dirty:
-            self._services.scheduler.ready(
-                fanout_writer_of(fanout_group, self._services.scheduler, self.stats.telemetry)
-            )
+        if fanout_group is None:
+            scheduler.ready(self)
+        elif fanout_group.dirty:
+            scheduler.ready(fanout_writer_of(fanout_group, scheduler, self.stats.telemetry))
 
     def learned(self, facts: SessionFacts) -> None:
         """Apply new facts of the session. A new expiry makes a new token."""

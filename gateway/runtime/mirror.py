@@ -73,6 +73,10 @@ class Connection(Protocol):
         """Record that something may be due."""
         ...
 
+    def updated(self) -> None:
+        """Record that values wait for the phone, or for those that get the same frames."""
+        ...
+
     def learned(self, facts: SessionFacts) -> None:
         """Take in what OSCC-E says of the session now."""
         ...
@@ -138,7 +142,7 @@ class Feed:
             for reader in tuple(ledger.readers):
                 handle = reader.waiting()
                 if handle is not None and (connection := connections.get(handle)) is not None:
-                    connection.wake()
+                    connection.updated()
         for key in ledger.take_own_news() if ledger.own_news else ():
             self._wake(key.removeprefix(ME_PREFIX))
 

@@ -157,7 +157,7 @@ def test_while_it_is_written_and_counted_everybody_is_where_he_was() -> None:
     assert [list(fanout_group.members) for fanout_group in house.fanout_groups] == before
 
 
-@pytest.mark.parametrize("place", ["changes_of", "frames_of"])
+@pytest.mark.parametrize("place", ["patches_of", "changes_of", "frames_of"])
 def test_what_no_frames_could_be_made_of_still_waits(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     house = House(2)
     house.wait(5)
@@ -166,6 +166,7 @@ def test_what_no_frames_could_be_made_of_still_waits(place: str, monkeypatch: py
         raise RuntimeError(place)
 
     with monkeypatch.context() as patched:
+        patched.setattr(fanout_groups, "patches_of", lambda *_: None)
         patched.setattr(fanout_groups, place, broken)
         with pytest.raises(RuntimeError, match=place):
             only(house).take(house.now + 1)

@@ -57,6 +57,9 @@ class PhoneLine:
         self.woken += 1
         self.take()
 
+    def updated(self) -> None:
+        self.wake()
+
     def learned(self, facts: SessionFacts) -> None:
         self.facts.append(facts)
         self.run(self.session.learned(facts))

@@ -84,6 +84,10 @@ class Line:
         if not self.is_gone:
             self._take()
 
+    def updated(self) -> None:
+        """See :class:`gateway.runtime.mirror.Connection`."""
+        self.wake()
+
     def learned(self, facts: SessionFacts) -> None:
         """See :class:`gateway.runtime.mirror.Connection`."""
         if not self.is_gone:
