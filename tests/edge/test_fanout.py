@@ -243,7 +243,7 @@ def test_a_fault_parts_who_is_not_written_to_yet_too() -> None:
     assert [phone.woken for phone in house.phones] == [1, 0, 1]
 
 
-@pytest.mark.parametrize("place", ["changes_of", "frames_of", "packed", "place_of"])
+@pytest.mark.parametrize("place", ["patches_of", "changes_of", "frames_of", "packed", "place_of"])
 def test_a_fault_whatever_it_is_in_loses_nothing(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     house = House()
     house.wait(5)
@@ -253,6 +253,7 @@ def test_a_fault_whatever_it_is_in_loses_nothing(place: str, monkeypatch: pytest
 
     writer = house.writer
     with monkeypatch.context() as patched:
+        patched.setattr(fanout_groups, "patches_of", lambda *_: None)
         patched.setattr(edge_socket if place == "packed" else fanout_groups, place, broken)
         with pytest.raises(RuntimeError, match=place) as caught:
             writer.turn(house.now)

@@ -34,6 +34,8 @@ SITE = SiteView("main", "Main", (Application.DASHBOARD, Application.REMOTE_ASSIS
 SETTINGS = EdgeSettings(version="1.2.3", sites=(SITE,), insecure=True)
 KEYS = (("k2", b"\x02" * 32), ("k1", b"\x01" * 32))
 HELLO = frames.Hello(frames.ClientInfo("test", "1.0", "linux"))
+TOO_LONG_S = 30.0
+"""Bounds a failing test, also on a busy machine."""
 _DATA = (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY)
 
 
@@ -82,7 +84,7 @@ class Phone:
         await (self.ws.send_str(data.decode()) if self.codec.text else self.ws.send_bytes(data))
 
     async def hear(self) -> frames.GatewayFrame:
-        message = await self.ws.receive(timeout=5)
+        message = await self.ws.receive(timeout=TOO_LONG_S)
         assert message.type in _DATA, message
         return self._frame(message.data)
 
@@ -97,7 +99,7 @@ class Phone:
         """Return the `bye`, if it was the last frame, and the code of the close."""
         bye: frames.Bye | None = None
         while True:
-            message = await self.ws.receive(timeout=5)
+            message = await self.ws.receive(timeout=TOO_LONG_S)
             if message.type not in _DATA:
                 return bye, self.ws.close_code
             frame = self._frame(message.data)
@@ -146,7 +148,7 @@ class SlowPhone:
     async def read_to_the_end(self) -> int:
         """Read until there is no more; returns how many bytes came."""
         size_bytes = 0
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(TOO_LONG_S):
             with suppress(ConnectionError):
                 while data := await self.reader.read(65_536):
                     size_bytes += len(data)
@@ -154,7 +156,7 @@ class SlowPhone:
 
     async def read_until(self, end: bytes) -> bytes:
         data = b""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(TOO_LONG_S):
             while end not in data:
                 data += await self.reader.read(65_536)
         return data
