@@ -8,14 +8,7 @@ from gateway.domain.commands import Call, Execute, ExtendPostProcessing, Outcome
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application
 from gateway.domain.upstream import Feature
-from tests.runtime.scene import PhoneLine, Scene, scene, user
-
-
-def _code(phone: PhoneLine, identity: str) -> tuple[str, str | None]:
-    outcome = phone.result(identity)
-    assert outcome is not None
-    error = outcome.get("error")
-    return outcome["status"], None if error is None else error["code"]
+from tests.runtime.scene import Scene, scene, user
 
 
 def _runs(at: Scene) -> int:
@@ -51,7 +44,7 @@ async def test_a_user_who_is_let_go_waits_for_no_command() -> None:
         at.owner().stop()
         link = at.upstream.link(user(1))
         await at.pass_time(2)
-        assert _code(phone, "1") == ("unknown", "upstream_timeout")
+        assert phone.outcome("1") == ("unknown", "upstream_timeout")
         assert link is not None
         assert not link.open
 
@@ -64,7 +57,7 @@ async def test_without_a_link_a_command_is_refused() -> None:
         await at.clock.settle()
         phone.command("1", "1")
         await at.clock.settle()
-        assert _code(phone, "1") == ("rejected", "upstream_unavailable")
+        assert phone.outcome("1") == ("rejected", "upstream_unavailable")
 
 
 async def test_an_answer_of_oscc_e_is_told_as_it_is() -> None:
@@ -98,7 +91,7 @@ async def test_too_many_commands_are_refused_and_the_others_go_on() -> None:
             phone.command(str(number), str(number))
         twin.command("1", "77")
         await at.clock.settle()
-        assert _code(phone, "8")[0] == "rejected"
+        assert (phone.outcome("8") or ("",))[0] == "rejected"
         assert at.owner().execution.in_flight == 9
         await _unmute(at)
         assert all(phone.result(str(number)) is not None for number in range(9))
@@ -112,13 +105,13 @@ async def test_a_server_that_does_not_fence_links_is_commanded_under_the_lease_o
         phone = await at.served()
         phone.command("1", "1")
         await at.clock.settle()
-        assert _code(phone, "1") == ("applied", None)
+        assert phone.outcome("1") == ("applied", None)
         lease = at.owner()._link_dialer.lease_keeper.lease
         lease.ask(at.clock.now())
         lease.refused()
         phone.command("2", "2")
         await at.clock.settle()
-        assert _code(phone, "2") == ("rejected", "bus_down")
+        assert phone.outcome("2") == ("rejected", "bus_down")
         assert _runs(at) == 1
 
 
@@ -130,7 +123,7 @@ async def test_on_a_fenced_link_the_lease_does_not_matter() -> None:
         lease.refused()
         phone.command("1", "1")
         await at.clock.settle()
-        assert _code(phone, "1") == ("applied", None)
+        assert phone.outcome("1") == ("applied", None)
 
 
 async def test_what_comes_too_late_is_not_sent() -> None:
@@ -186,8 +179,8 @@ async def test_what_the_server_cannot_do_is_not_asked_of_it() -> None:
         phone.command("1", "1", command={"kind": "post_processing.extend", "until_ms": 5})
         phone.command("2", "2", command={"kind": "post_processing.start"})
         await at.clock.settle()
-        assert _code(phone, "1") == ("rejected", "unsupported_by_upstream")
-        assert _code(phone, "2") == ("applied", None)
+        assert phone.outcome("1") == ("rejected", "unsupported_by_upstream")
+        assert phone.outcome("2") == ("applied", None)
         assert _runs(at) == 1
 
 
@@ -224,6 +217,6 @@ async def test_an_acknowledgement_asks_nobody_and_is_remembered_by_its_key() -> 
         phone.command("1", "1", command=wanted)
         phone.command("2", "1", command=wanted | {"version": 3})
         await at.clock.settle()
-        assert _code(phone, "1") == ("applied", None)
-        assert _code(phone, "2") == ("rejected", "key_reused")
+        assert phone.outcome("1") == ("applied", None)
+        assert phone.outcome("2") == ("rejected", "key_reused")
         assert _runs(at) == 0

@@ -15,17 +15,10 @@ async def _assistant(at: Scene) -> PhoneLine:
     return await at.served("bert", Application.REMOTE_ASSISTANT, number="+49301234567")
 
 
-async def _change(at: Scene, phone: PhoneLine, turn: int) -> tuple[str, str | None]:
+async def _change(at: Scene, phone: PhoneLine, turn: int) -> tuple[str, str | None] | None:
     phone.command(str(turn), str(turn), command={"kind": "remote_number.change", "number": NUMBERS[turn]})
     await at.clock.settle()
-    return _code(phone, str(turn))
-
-
-def _code(phone: PhoneLine, identity: str) -> tuple[str, str | None]:
-    outcome = phone.result(identity)
-    assert outcome is not None
-    error = outcome.get("error")
-    return outcome["status"], None if error is None else error["code"]
+    return phone.outcome(str(turn))
 
 
 async def test_a_remote_number_is_changed_three_times_an_hour_at_most() -> None:
@@ -57,7 +50,7 @@ async def test_what_is_under_way_counts_until_it_came_to_nothing() -> None:
             number = {"kind": "remote_number.change", "number": NUMBERS[turn]}
             phone.command(str(turn), str(turn), command=number)
         await at.clock.settle()
-        assert _code(phone, "3") == ("rejected", "rate_limited")
+        assert phone.outcome("3") == ("rejected", "rate_limited")
         assert len(at.asked(Execute)) == 3
 
 
@@ -93,5 +86,5 @@ async def test_what_was_changed_counts_also_where_the_user_is_given_to_and_once_
         assert at.owners(7) == [1]
         phone.command("3", "3", command={"kind": "remote_number.change", "number": NUMBERS[3]})
         await at.pass_time(1)
-        assert _code(phone, "3") == ("rejected", "rate_limited")
+        assert phone.outcome("3") == ("rejected", "rate_limited")
         assert at.upstream.routing == {7: NUMBERS[2]}
