@@ -1,11 +1,10 @@
 """Assembly: the present parts of a user's resources, from one link.
 
-Folds the readings of one link, in whatever order they come, into the newest parts of each
-resource, and returns which resources may have changed. Rules: a complete reading is the whole
-set of its query; a user absent from it is logged off, other kinds absent are gone; an element
-older than the held one of the same source, or than the whole set that lacked it, is ignored and
-counted; nothing is a resource before its directory object is known; what no query covers any
-more is forgotten.
+Applies the readings of one link, in any order, to the newest parts of each resource, and returns which
+resources may have changed. Rules: a complete reading is the whole set of its query. A user missing in it is
+logged off; other kinds missing in it are gone. An element older than the held one of the same source, or than
+the whole set that lacked it, is ignored and counted. A resource needs a directory object. Data that no query
+covers is removed.
 """
 
 from __future__ import annotations
@@ -33,15 +32,17 @@ from gateway.domain.model import KINDS, Kind, Scope, key_of
 from gateway.domain.upstream import Part, Reading, Source
 
 Change = tuple[str, Element, Element]
-"""A key, what was shown of it and what is."""
+"""A key, the element shown before, and the present one."""
 PASTS_MOST: Final = 4
-"""Places whose steps are kept of one reading: links that came lately differ from the others for a while."""
+"""Places of one reading whose steps are kept: links that have just opened differ from the others for a
+while.
+"""
 
 
 class _Column:
     """When the resources of one kind were read from one source.
 
-    *read_ms*: each one's time, also when there was nothing. *newest_ms*: none is later.
+    *read_ms*: the time of each, also without data. *newest_ms*: none is later.
     """
 
     __slots__ = ("newest_ms", "read_ms")
@@ -52,11 +53,11 @@ class _Column:
 
 
 class Assembly:
-    """The newest parts that came on one link.
+    """The newest parts that one link received.
 
-    Invariant: of each resource and source it holds the part with the greatest reading time,
-    the last of equal ones. Where a part differs from what is shown only by instants that jitter, it may hold
-    the part of which the shown element was composed.
+    Invariant: of each resource and source it holds the part with the greatest reading time, the last of equal
+    ones. Where a part differs from the shown element only by jitter, it may hold the part of which that
+    element was composed.
 
     Args:
         composer: Shared by all links of a node.
@@ -95,7 +96,7 @@ class Assembly:
     # ---- queries ----
 
     def listening(self, query: int, listen: Listen) -> None:
-        """Record that *query* runs; nothing of it is a resource before its first complete reading.
+        """Record that *query* runs; its data belongs to no resource before its first complete reading.
 
         Changes of the directory have no first reading.
         """
@@ -108,7 +109,7 @@ class Assembly:
         return self._covered(refused)
 
     def do_without(self, query: int) -> set[Address]:
-        """Show resources without what *query* has not sent yet, until its first complete reading."""
+        """Show resources without the missing data of *query*, until its first complete reading."""
         late = self._queries.get(query)
         if late is None or late.complete:
             return set()
@@ -118,7 +119,7 @@ class Assembly:
         return self._covered(late)
 
     def stopped(self, query: int) -> set[Address]:
-        """Record that *query* ended: what only it covered is removed. Directory objects stay."""
+        """Record that *query* ended: data that only it covered is removed. Directory objects stay."""
         gone = self._queries.pop(query, None)
         self._whole.clear()
         self._missing.discard(query)
@@ -139,7 +140,7 @@ class Assembly:
         return query in self._queries
 
     def awaits(self, query: int) -> bool:
-        """Return whether the first complete reading of *query* is still to come."""
+        """Return whether the first complete reading of *query* is missing."""
         return query in self._queries and not self._queries[query].complete
 
     def lacks(self, query: int) -> bool:
@@ -156,17 +157,17 @@ class Assembly:
 
     @property
     def settled(self) -> bool:
-        """Whether every query has answered once."""
+        """Whether every query has delivered once."""
         return all(query.complete for query in self._queries.values())
 
     def has_told(self, listens: Iterable[Listen]) -> bool:
-        """Return whether all that *listens* ask for was read once, or was refused."""
+        """Return whether all data that *listens* cover was read once, or was refused."""
         return all(any(query.tells(listen) for query in self._queries.values()) for listen in listens)
 
     # ---- readings ----
 
     def read(self, reading: Reading) -> set[Address]:
-        """Take in a reading; return the resources that may have changed. Unknown queries are ignored."""
+        """Apply a reading; return the resources that may have changed. Unknown queries are ignored."""
         query = self._queries.get(reading.query)
         if query is None:
             return set()
@@ -192,16 +193,16 @@ class Assembly:
     def follow(
         self, reading: Reading, shown: Mapping[str, Element], offset_ms: int, scope: Scope
     ) -> ReadingStep | None:
-        """Take in a reading as :meth:`read` does, when all it says is what some shown resources are now.
+        """Apply a reading like :meth:`read`, if it only changes shown resources.
 
         Args:
-            reading: What came on the link.
-            shown: The newest element of each key that is shown.
+            reading: The reading of the link.
+            shown: The newest element of each shown key.
             offset_ms: Gateway minus server clock.
-            scope: What may be shown.
+            scope: The resources that may be shown.
 
         Returns:
-            What has changed. None, and nothing was taken in, when the reading has to be read.
+            The changes. None, and nothing was applied, when :meth:`read` is needed.
         """
         kind, source, time_ms = reading.kind, reading.source, reading.time_ms
         if kind is None or not self._is_plain(reading, kind):
@@ -221,11 +222,11 @@ class Assembly:
     def follow_one(
         self, reading: Reading, shown: Mapping[str, Element], offset_ms: int, scope: Scope
     ) -> Change | None:
-        """Take in a reading of a single part as :meth:`follow` does; no other link is known to have got it.
+        """Apply a reading of a single part like :meth:`follow`; no other link is known to have received it.
 
         Returns:
-            The key, and what was and is shown, which may be the same. None, and nothing was taken in, when
-            the reading has to be read.
+            The key, and the elements shown before and now, which may be equal. None, and nothing was applied,
+                when :meth:`read` is needed.
         """
         kind, source, time_ms, part = reading.kind, reading.source, reading.time_ms, reading.parts[0]
         if kind is None or reading.query not in self._queries or source is Source.CONFIGURATION:
@@ -258,7 +259,10 @@ class Assembly:
     def _step(
         self, reading: Reading, kind: Kind, shown: Mapping[str, Element], offset_ms: int
     ) -> ReadingStep | None:
-        """Return the step from where this link stands, as worked out before if some link stood there."""
+        """Return the step from the state of this link.
+
+        A step of another link with the same state is reused.
+        """
         steps = reading.steps
         if steps is None:
             return None
@@ -280,7 +284,7 @@ class Assembly:
         return made
 
     def directory(self, parts: Iterable[Part]) -> set[Address]:
-        """Take in the whole directory; objects that are not in it are removed."""
+        """Apply the whole directory; objects that are not in it are removed."""
         known = {(part.kind, part.number): part for part in parts}
         lost = {
             (kind, number)
@@ -295,18 +299,18 @@ class Assembly:
         return lost | known.keys()
 
     def object(self, address: Address, part: Part | None) -> set[Address]:
-        """Take in that one directory object was added, changed, or removed (None)."""
+        """Apply an added, changed, or removed (None) directory object."""
         kind, number = address
         if part is not None or number in self._shown[kind]:
             self._know(address, part)
         return {address}
 
     def gained(self, agents: frozenset[int]) -> None:
-        """Record that *agents* came into scope: their absence means nothing until the next whole set."""
+        """Record that *agents* came into scope: until the next whole set they may be missing in it."""
         self._unread |= agents
 
     def keep(self, scope: Scope) -> set[Address]:
-        """Remove all that is outside *scope*, the union of what the sessions may see."""
+        """Remove all data outside *scope*, the union of the scopes of the sessions."""
         self._unread &= scope.agents
         outside: set[Address] = set()
         for kind, told in self._told.items():
@@ -321,7 +325,7 @@ class Assembly:
     # ---- resources ----
 
     def parts(self, address: Address) -> Parts | None:
-        """Return what a resource is made of now, or None when there is no such resource."""
+        """Return the present parts of a resource, or None when there is no such resource."""
         kind, number = address
         told = self._told[kind].get(number)
         if told is None or told.directory is None:
@@ -337,7 +341,7 @@ class Assembly:
         return told if readable else told._replace(readable=False)
 
     def shown(self, address: Address) -> NewestElement:
-        """Return the place of what is shown of a resource of which something was received."""
+        """Return the place of the shown element of a resource with received data."""
         kind, number = address
         return self._shown[kind][number]
 
@@ -348,7 +352,7 @@ class Assembly:
             self._told[kind][number] = converged(parts, element)
 
     def addresses(self) -> set[Address]:
-        """Return what anything is known of."""
+        """Return the resources with received data."""
         return {(kind, number) for kind, shown in self._shown.items() for number in shown}
 
     def part(self, address: Address, source: Source) -> Part | None:
@@ -381,7 +385,7 @@ class Assembly:
             column.newest_ms = max(column.newest_ms, reading.time_ms)
 
     def _covers_all(self, kind: Kind) -> bool:
-        """Return whether some query reads whatever is of *kind*."""
+        """Return whether some query reads all resources of *kind*."""
         found = self._whole.get(kind)
         if found is None:
             found = self._whole[kind] = any(query.covers_all for query in self._realtime[kind])

@@ -1,7 +1,7 @@
-"""Elements: values of resources, made of what OSCC-E sent, kept and written once for all who read them.
+"""Elements: values of resources, composed from parts that OSCC-E sent, and encoded once for all readers.
 
-Pure functions from parts to values, and the composer that makes each distinct value once
-per node, however many links carry it.
+Pure functions from parts to values, and the composer that makes each distinct value once per node, however
+many links deliver it.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ _NEVER_FRAMED: Final = "facts of sessions are never framed"
 
 
 class Parts(NamedTuple):
-    """What one link has sent of one resource: the newest part of each source."""
+    """The newest part of each source of one resource, as one link received them."""
 
     directory: Part | None
     realtime: Part | None
     cumulative: Part | None
     configuration: Part | None
     readable: bool
-    """Whether realtime data can be had at all; a user absent from it is logged off only then."""
+    """Whether realtime data is available at all; only then a user missing in it is logged off."""
     absent_since_ms: int | None
-    """When the realtime part was last seen to be there no more (server clock)."""
+    """When the realtime part was last seen to be missing (server clock)."""
 
 
 class _Patch:
@@ -61,11 +61,11 @@ class _Patch:
 
 
 class Element:
-    """One immutable value, with each of its wire forms made at most twice per codec.
+    """One immutable value, with each of its encodings made at most twice per codec.
 
-    Invariant: the value never changes, so every reader may hold the same element, and
-    identity implies equality. The whole value, and the patch from the element most readers hold, are kept
-    from the second time they are asked for, as most are asked for once.
+    Invariant: the value never changes, so every reader may hold the same element, and identity implies
+    equality. The whole value, and the patch from the element that most readers hold, are kept from the second
+    request on, as most are needed once.
     """
 
     __slots__ = ("_fragments", "_patches", "number", "offset_ms", "parts", "value")
@@ -82,7 +82,7 @@ class Element:
         """What differs from the element that was asked about last; its number alone while it was so once."""
 
     def fragment(self, codec: Codec) -> bytes:
-        """Return the whole value in *codec*'s wire form."""
+        """Return the whole value in the encoding of *codec*."""
         kept = self._fragments
         if kept is None:
             self._fragments = codec.name
@@ -96,7 +96,7 @@ class Element:
         return made
 
     def keep(self, codec: Codec) -> bool:
-        """Make the whole value's wire form and keep it; False: it was kept already."""
+        """Encode the whole value and keep it; False: it was kept already."""
         kept = self._fragments
         if not isinstance(kept, dict):
             kept = self._fragments = {} if kept is None else {kept: None}
@@ -109,9 +109,9 @@ class Element:
         """Return the fields that differ from *before*, or None when none does.
 
         Args:
-            before: What the reader holds.
+            before: The reader's element.
             codec: The reader's.
-            keep: Whether it is kept from the first time on, as it is asked for again soon.
+            keep: Whether to keep it from the first request on, as it is needed again soon.
         """
         kept = self._patches
         if not isinstance(kept, int):
@@ -135,10 +135,10 @@ class Element:
 
 
 class ChangeSet:
-    """Changes of several shared keys, the same for all ledgers that hold what was there before.
+    """Changes of several shared keys, the same for all ledgers with the same elements before.
 
     Args:
-        changes: Each key with what it held, and what it holds now, which has another value.
+        changes: Each key with its element before and its present one, which has another value.
     """
 
     __slots__ = ("_seen_by", "_written", "befores", "elements")
@@ -165,7 +165,10 @@ class ChangeSet:
         return True
 
     def patches(self, codec: Codec) -> Members | None:
-        """Return all patches, written once in each codec. None: some key held nothing, which is no patch."""
+        """Return all patches, encoded once in each codec.
+
+        None: some key had no element, so there is no patch.
+        """
         made = self._written.get(codec.name)
         if made is None:
             patches = []
@@ -181,14 +184,14 @@ class ChangeSet:
 
 
 MADE_AT_ONCE: Final = 64
-"""Wire forms that are made in one turn of the loop: 1 to 2 ms."""
+"""Encodings that are made in one turn of the loop: 1 to 2 ms."""
 
 
 class WireForms:
-    """The wire forms that a large state needs, made a few at a time before its frames are written.
+    """The encodings that a large state needs, made a few at a time before its frames.
 
     Args:
-        needed: Each element, with the one that its reader holds; None where the whole value is needed.
+        needed: Each element, with the reader's element; None where the whole value is needed.
         codec: The reader's.
     """
 
@@ -263,7 +266,7 @@ _NO_CHANGES: Final = ChangeSet(())
 
 
 class ReadingStep:
-    """What one reading leads to.
+    """The result of one reading.
 
     A step applies only to a link that received the reading's bytes, received *befores* and shows *held*, with
     a clock *offset_ms* ahead of the server's.
@@ -271,8 +274,8 @@ class ReadingStep:
     Args:
         numbers: The numbers of the reading's parts, in order.
         keys: Their keys in a ledger.
-        befores: What was received of them before.
-        held: What is shown of them.
+        befores: The parts received before.
+        held: The elements shown before.
     """
 
     __slots__ = ("afters", "befores", "changed", "changes", "held", "keys", "numbers", "offset_ms", "read_ms")
@@ -299,12 +302,12 @@ class ReadingStep:
         """What is shown of each."""
 
     def applies(self, befores: list[Parts | None], held: list[Element | None], offset_ms: int) -> bool:
-        """Return whether a link stands where this step begins."""
+        """Return whether this step applies to a link."""
         return self.held == held and self.befores == befores and self.offset_ms == offset_ms
 
 
 class NewestElement:
-    """What some link of the node showed last of one resource.
+    """The element of one resource that some link of the node showed last.
 
     It lives as long as some link that received the resource holds it.
     """
@@ -318,10 +321,10 @@ class NewestElement:
 
 
 class Composer:
-    """Makes elements from parts and shares them between all users of a node.
+    """Composes elements from parts and shares them between all users of a node.
 
-    Sharing is by value with what some link of the node made last of a resource, so no user can be shown
-    what their own link did not deliver, but for instants within :data:`gateway.domain.resources.STEADY_MS`.
+    Sharing is by value with the last element of a resource from any link. So no user is shown data that their
+    own link did not deliver, except for instants within :data:`gateway.domain.resources.STEADY_MS`.
     """
 
     def __init__(self) -> None:
@@ -333,7 +336,7 @@ class Composer:
         self._shown = {kind: weakref.WeakValueDictionary() for kind in Kind}
 
     def shown(self, address: Address) -> NewestElement:
-        """Return the one place for what is shown of a resource, for as long as it is held anywhere."""
+        """Return the shared place for the shown element of a resource, for as long as any link holds it."""
         kind, number = address
         found = self._shown[kind].get(number)
         if found is None:
@@ -345,15 +348,15 @@ class Composer:
     ) -> Element:
         """Return the element of *parts*, following *before*; *offset_ms* is gateway minus server clock.
 
-        A link keeps its own instants as long as nothing changes. What changes, or is shown first, becomes
-        what others show, where that is the same but for jitter: a thousand links that come one after the
-        other hold one element.
+        A link keeps its own instants while nothing changes. A changed or first element becomes that of other
+        links, if both are equal but for jitter: a thousand links that deliver it one after the other hold one
+        element.
 
         Args:
-            parts: What the link received.
-            before: What the link shows.
+            parts: The parts that the link received.
+            before: The element that the link shows.
             offset_ms: Gateway minus server clock.
-            shown: What is shown of the resource; None: what :meth:`shown` returns.
+            shown: The shared place; None: the result of :meth:`shown`.
         """
         if shown is None:
             shown = self.shown(_address(parts))
@@ -379,12 +382,12 @@ class Composer:
     def step(
         self, reading: Reading, place: ReadingStep, shown: Mapping[int, NewestElement]
     ) -> ReadingStep | None:
-        """Work out what *reading* leads to from *place*; None: it is no plain change of what is shown.
+        """Return the step of *reading* from *place*; None: it is no plain change of shown elements.
 
         Args:
             reading: Some parts of one kind and source.
-            place: Where a link stands.
-            shown: What is shown of all resources of the reading's kind that the link received.
+            place: The state of a link.
+            shown: The shown elements of all resources of the reading's kind that the link received.
         """
         changed: list[int] = []
         changes: list[tuple[str, Element, Element]] = []
@@ -408,10 +411,10 @@ class Composer:
 
 
 def converged(parts: Parts, element: Element) -> Parts:
-    """Return what a link received whose resource is shown as *element*: that of which it was composed.
+    """Return the parts of which *element* was composed, for a link whose resource is shown as *element*.
 
-    So links that receive the same at other instants soon share one step. The result stays what the link
-    received where the two differ in something that *element* does not show, but a later one may.
+    So links that receive equal parts at other instants soon share one step. The link's own parts stay where
+    both differ in a field that *element* does not show, but a later one may.
     """
     others = element.parts
     if others is None or others is parts:
@@ -425,9 +428,9 @@ def converged(parts: Parts, element: Element) -> Parts:
 
 
 def _hide_the_same(mine: Part | None, theirs: Part | None) -> bool:
-    """Whether two parts of one source agree in what :func:`compose` may leave out.
+    """Return whether two parts of one source agree in the fields that :func:`compose` may leave out.
 
-    That is the remote number, an extension that stands behind another one, and skills of a lower version.
+    These are the remote number, an extension behind another one, and skills of a lower version.
     """
     if mine is theirs:
         return True
@@ -448,15 +451,15 @@ def _address(parts: Parts) -> Address:
 
 
 def _is_jitter(shown: Element, said: Composed) -> bool:
-    """Return whether *said* differs from what is shown by no more than instants that jitter."""
+    """Return whether *said* differs from the shown element only by instants within the jitter."""
     value = shown.value
     return isinstance(value, Composed) and steady(value, said) == value
 
 
 def steady(before: Composed, after: Composed) -> Composed:
-    """Return *after* with the instants of *before* where they only jittered.
+    """Return *after* with the instants of *before* where they differ only by jitter.
 
-    An instant is kept only while what it dates stays the same.
+    An instant is kept only while the value that it dates stays the same.
     """
     if isinstance(before, Agent) and isinstance(after, Agent):
         return _steady_agent(before, after)
@@ -529,7 +532,7 @@ def _kept(before_ms: int | None, after_ms: int | None) -> int | None:
 
 
 def compose(parts: Parts, offset_ms: int) -> Composed:
-    """Put the parts of one resource together, in gateway time."""
+    """Compose the parts of one resource, in gateway time."""
     if parts.directory is None:
         raise ValueError(_UNKNOWN)
     return _COMPOSE[parts.directory.kind](parts, offset_ms)
@@ -597,7 +600,7 @@ def _absent_agent(parts: Parts) -> Agent:
 
 
 def _newest(known: Agent, configured: Agent, *, has_configuration: bool) -> Agent:
-    """Skills stand in the directory and in the configuration: the higher version is right."""
+    """Return the skills of the directory or the configuration, whichever has the higher version."""
     if not has_configuration or (known.version or 0) > (configured.version or 0):
         return known
     return configured
@@ -684,12 +687,12 @@ _NO_AGGREGATE: Final = Aggregate()
 
 
 def _value(part: Part | None, nothing: R) -> R:
-    """Return what a part carries; a missing part carries *nothing*."""
+    """Return the value of a part; *nothing* for a missing part."""
     return part.value if part is not None and isinstance(part.value, type(nothing)) else nothing
 
 
 def _shift(instant_ms: int | None, offset_ms: int) -> int | None:
-    """Return an instant in gateway time; frames carry none from before 1970."""
+    """Return an instant in gateway time; frames have none from before 1970."""
     if instant_ms is None or instant_ms + offset_ms < 0:
         return None
     return instant_ms + offset_ms

@@ -24,13 +24,17 @@ from gateway.core.view import ME_PREFIX, View
 from gateway.protocol.codec import Codec
 
 SIZE: Final = 256
-"""More phones become more fan-out groups: sending to a group holds the loop for about a millisecond."""
+"""With more phones there are more fan-out groups: sending to a group holds the loop for about a
+millisecond.
+"""
 TURN_S: Final = 0.005
-"""Phones that were sent to within this time are sent to together the next time, at the later one's."""
+"""Phones that were sent to within this time are sent to together the next time, at the latest of their
+times.
+"""
 
 
 class Writer(Protocol):
-    """Where what is for one phone is written."""
+    """The sink of frames for one phone."""
 
     def put(self, data: bytes) -> None:
         """Send *data*, which is whole WebSocket frames. Never blocks."""
@@ -42,7 +46,7 @@ class Sink(Protocol):
 
     @property
     def channel(self) -> Writer:
-        """Where it is written."""
+        """The channel of the phone."""
         ...
 
     def wake(self) -> None:
@@ -50,30 +54,33 @@ class Sink(Protocol):
         ...
 
     def fail(self, fault: Exception) -> None:
-        """Record that it could not be written to."""
+        """Record that a write failed."""
         ...
 
 
 class GroupMember(abc.ABC):
-    """The outbox of one phone, as a fanout group sees it."""
+    """The outbox of one phone, as a fan-out group sees it."""
 
     __slots__ = ()
 
     sink: Sink | None
     view: View
-    """What its phone may see."""
+    """The keys that its phone may see."""
 
     @abc.abstractmethod
     def place(self, now: float) -> Hashable | None:
-        """Return where it meets readers that know as much; None while something is its own."""
+        """Return the key by which readers at the same position are found.
+
+        None while it has frames of its own.
+        """
 
     @abc.abstractmethod
     def part(self) -> None:
-        """Leave the fanout group that it is in, and go on alone from where that is."""
+        """Leave the fan-out group, and continue alone from its position."""
 
     @abc.abstractmethod
     def ride(self, fanout_group: FanoutGroup) -> None:
-        """Go on in *fanout_group*, which is where it is."""
+        """Continue in *fanout_group*, which is at the same position."""
 
     @abc.abstractmethod
     def reset(self) -> None:
@@ -87,7 +94,7 @@ class GroupMember(abc.ABC):
 def place_of(
     view: View, codec: Codec, *, seq: int, interval_s: float, sent_at: float, frame_bytes: int, now: float
 ) -> Hashable:
-    """Return where readers meet that know everything: those at equal places may get the same frames.
+    """Return the key of readers that hold everything: those with equal keys may get the same frames.
 
     For those that may be sent to at once, the time of the last frame does not matter.
     """
@@ -96,20 +103,20 @@ def place_of(
 
 
 class FanoutGroup:
-    """Reads the ledger for phones that see the same, hold the same and may be sent to at the same time.
+    """Reads the ledger for phones with the same view, the same data and the same time of the next frame.
 
-    One set of dirty names and one frame for all of them: what a phone costs is one write. Whatever
-    concerns one phone alone parts it from the others before it happens.
+    They share one set of dirty keys and one frame: each phone costs one write. Before anything for one phone
+    alone happens, the phone leaves the group.
 
-    Invariants: each member's phone was sent all up to :attr:`seq`, in this epoch, and nothing of
-    its own waits; the shared keys of their views are equal, and so are their codecs and paces.
+    Invariants: each member's phone was sent all changes up to :attr:`seq`, in this epoch, and has no frames
+    of its own. The shared keys of their views are equal, and so are their codecs and paces.
 
     Args:
         ledger: The mirror it reads until its last member has left.
-        view: What each of them sees, but for what is one's own.
-        codec: How frames are written.
-        interval_s: The least time between two of them.
-        frame_bytes: The most that one may have.
+        view: The view of each member, except keys of single sessions.
+        codec: Encodes frames.
+        interval_s: The minimum time between two of them.
+        frame_bytes: The size limit of a frame.
     """
 
     __slots__ = (
@@ -161,21 +168,21 @@ class FanoutGroup:
 
     @property
     def codec(self) -> Codec:
-        """How its frames are written."""
+        """The codec of its frames."""
         return self._codec
 
     @property
     def has_room(self) -> bool:
-        """Whether another may join, now that nothing waits: at a place where one meets nothing does."""
+        """Whether another member may join while nothing waits."""
         return len(self._members) < SIZE and self in self.ledger.readers
 
     def join(self, member: GroupMember, sent_at: float) -> None:
-        """Add a reader that knows exactly as much, and was last sent something at *sent_at*."""
+        """Add a reader at the same position, which was last sent a frame at *sent_at*."""
         self._members[member] = None
         self.sent_at = max(self.sent_at, sent_at)
 
     def leave(self, member: GroupMember) -> Waiting | None:
-        """Let one go; returns what waits for it."""
+        """Remove a member; return its waiting changes."""
         del self._members[member]
         if not self._members:
             del self.ledger.readers[self]
@@ -211,7 +218,7 @@ class FanoutGroup:
             self.mark(key, before)
 
     def epoch_began(self) -> None:
-        """Part all: each is to be sent the name of its new stream."""
+        """Dissolve the group: each member is sent the name of its new stream."""
         for member in list(self._members):
             member.part()
 
@@ -219,12 +226,12 @@ class FanoutGroup:
 
     @property
     def dirty(self) -> int:
-        """How many keys wait."""
+        """Number of waiting keys."""
         return len(self._dirty)
 
     @property
     def waits(self) -> tuple[int, float]:
-        """How many keys wait, and when the oldest news among them came."""
+        """Number of waiting keys, and when the oldest change among them came."""
         return len(self._dirty), self.since
 
     def due_at(self, now: float) -> float | None:
@@ -232,7 +239,7 @@ class FanoutGroup:
         return max(now, self.sent_at + self.interval_s) if self._dirty else None
 
     def prepare(self) -> bool:
-        """Make some of the wire forms that many changes need; False: call it again in a later turn."""
+        """Encode some of the elements that many changes need; False: call it again in a later turn."""
         forms = self._forms
         if forms is None:
             if len(self._dirty) <= MADE_AT_ONCE:
@@ -287,7 +294,7 @@ class FanoutGroup:
         self.since = math.inf
 
     def meet(self, now: float) -> None:
-        """Unite with the readers that know as much now, once what was taken is written and counted."""
+        """Unite with readers at the same position, after the taken frames were written and counted."""
         place = place_of(
             self._view,
             self._codec,

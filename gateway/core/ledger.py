@@ -1,11 +1,11 @@
-"""Ledger: the newest value of each key of a user, the changes since a position, and what a view shows.
+"""Ledger: the newest value of each key of a user, the changes since a position, and the content of a view.
 
-A compacted log: the owner records into it, every other node keeps a replica and asks again
-when it finds a gap. One query, :meth:`Ledger.since`, answers first snapshot, resume and
-repair alike, of any length, from current state and tombstones; there is no history.
+A compacted log: the owner records into it; every other node keeps a replica, and requests changes again after
+a gap. One query, :meth:`Ledger.since`, serves first snapshot, resume and repair alike, of any length, from
+current state and tombstones; there is no history.
 
-Prior art: Kubernetes list+watch with bookmarks (KEP-956), Synapse's POSITION/RDATA,
-Centrifuge's epoch and offset.
+Prior art: Kubernetes list+watch with bookmarks (KEP-956), Synapse's POSITION/RDATA, Centrifuge's epoch and
+offset.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from gateway.protocol.codec import Codec
 
 @value()
 class Health:
-    """How old a user's data may be. *as_of*: when it was read last, by the steady clock; None: never."""
+    """The age of a user's data. *as_of*: when it was read last, by the steady clock; None: never."""
 
     upstream: frames.Health
     bus: frames.BusHealth
@@ -33,7 +33,7 @@ class Health:
 
 
 UNKNOWN_HEALTH: Final = Health("down", "live", None)
-"""While there is no link, and none was there."""
+"""Health before the first link."""
 
 
 class Update(NamedTuple):
@@ -47,8 +47,8 @@ class Update(NamedTuple):
 class VersionedMap:
     """Some of a ledger's keys.
 
-    Invariant: a key that has an element has a seq and is not gone. Gone ones are remembered as far as
-    *tombstones* allows; all that are not went at :attr:`floor` or before.
+    Invariant: a key that has an element has a seq and is not removed. Removed keys are stored as far as
+    *tombstones* allows; all other removals happened at :attr:`floor` or before.
     """
 
     __slots__ = ("_tombstones", "elements", "floor", "gone", "seqs")
@@ -62,7 +62,7 @@ class VersionedMap:
         self._tombstones = tombstones
 
     def store(self, update: Update) -> None:
-        """Take in what a key has become."""
+        """Store the newest value of a key."""
         key, seq, element = update
         self.gone.pop(key, None)
         if element is not None:
@@ -76,7 +76,7 @@ class VersionedMap:
             self.floor = max(self.floor, forgotten)
 
     def store_all(self, elements: Mapping[str, Element], after: int) -> None:
-        """Take in the elements of several keys in their order; the first one's seq follows *after*."""
+        """Store the elements of several keys in order; the first one's seq follows *after*."""
         self.elements.update(elements)
         self.seqs.update(zip(elements, range(after + 1, after + 1 + len(elements)), strict=True))
         if self.gone:
@@ -89,12 +89,12 @@ class VersionedMap:
         return after + len(self.elements)
 
     def forget_gone(self, floor: int) -> None:
-        """Forget which keys are gone, all of which went at *floor* or before."""
+        """Delete the removed keys, which were all removed at *floor* or before."""
         self.gone.clear()
         self.floor = floor
 
     def removed_upto(self) -> int:
-        """Return after which seq no key went."""
+        """Return the seq after which no key was removed."""
         return max(self.floor, next(reversed(self.gone.values()), 0))
 
     def updates(self) -> list[Update]:
@@ -102,13 +102,13 @@ class VersionedMap:
         return [Update(key, self.seqs[key], element) for key, element in self.elements.items()]
 
     def after(self, seen: int) -> list[Update]:
-        """Return the newest of each key, also of those that are gone, where it is newer than *seen*."""
+        """Return the newest value of each key, removed ones included, if it is newer than *seen*."""
         elements = self.elements
         missing = [Update(key, seq, elements[key]) for key, seq in self.seqs.items() if seq > seen]
         return missing + [Update(key, seq, None) for key, seq in self.gone.items() if seq > seen]
 
     def newest(self, key: str) -> Update | None:
-        """Return the newest of *key*; None: nothing is known of it."""
+        """Return the newest value of *key*; None: the key is unknown."""
         element = self.elements.get(key)
         if element is not None:
             return Update(key, self.seqs[key], element)
@@ -117,10 +117,10 @@ class VersionedMap:
 
 
 class Delta(NamedTuple):
-    """Everything that happened in ``(after, upto]`` of one epoch, compacted.
+    """All changes in ``(after, upto]`` of one epoch, compacted.
 
-    *reset*: forget every key first, *updates* is the whole state; after *floor* no shared key was
-    removed, None: nobody says. No updates and ``after == upto`` is a heartbeat.
+    *reset*: first remove every key; *updates* is the whole state. After *floor* no shared key was removed;
+    None: unknown. No updates and ``after == upto`` is a heartbeat.
     """
 
     epoch: int
@@ -132,7 +132,7 @@ class Delta(NamedTuple):
 
 
 class Receipt(enum.Enum):
-    """What :meth:`Ledger.receive` did."""
+    """Result of :meth:`Ledger.receive`."""
 
     APPLIED = enum.auto()
     STALE = enum.auto()
@@ -151,7 +151,7 @@ class Reader(Protocol):
         ...
 
     def mark(self, key: str, before: Element | None) -> None:
-        """Record that *key* changed; *before* is what the ledger held until now."""
+        """Record that *key* changed; *before* is its element in the ledger until now."""
         ...
 
     def mark_all(self, changes: ChangeSet) -> None:
@@ -159,28 +159,28 @@ class Reader(Protocol):
         ...
 
     def epoch_began(self) -> None:
-        """Record that the position is of another epoch."""
+        """Record that the position belongs to another epoch."""
         ...
 
 
 def is_own(key: str) -> bool:
-    """Return whether *key* belongs to one session alone."""
+    """Return whether *key* belongs to one session only."""
     return key.startswith((FACTS_PREFIX, ME_PREFIX))
 
 
 class Ledger:
     """The mirror of one user's keys.
 
-    Invariant: a key's seq is the seq of its last change, no two keys share one within an
-    epoch, and ``position.seq`` is at least the largest.
+    Invariant: a key's seq is the seq of its last change, no two keys share one within an epoch, and
+    ``position.seq`` is at least the largest.
 
-    What is one session's own is kept apart, as a user may have thousands: whatever concerns one of them,
-    or what they share, costs no more for that.
+    Keys of single sessions are stored separately, as a user may have thousands: operations on one of them, or
+    on shared keys, do not depend on their number.
 
     Args:
-        epoch: The lease token for an owner; 0 for a replica that knows nothing.
-        tombstones: How many removed keys to remember, of either sort. A resume from before the oldest
-            forgotten removal gets a reset.
+        epoch: The lease token for an owner; 0 for a replica without data.
+        tombstones: Removed keys to store, of either sort. A resume from before the oldest removal that is no
+            longer stored gets a reset.
     """
 
     __slots__ = (
@@ -245,23 +245,23 @@ class Ledger:
         return list(self._shared.elements.items())
 
     def seen_by(self, me: str) -> list[tuple[str, Element]]:
-        """Return the same, and with it what is one session's own: the value of *me*."""
+        """Return the same plus the key of one session: *me*."""
         own = self._own.elements.get(me)
         return self.shared() if own is None else [*self.shared(), (me, own)]
 
     def seen_upto(self, me: str) -> int:
-        """Return the seq of the last change of what is shared or is the session's own, the value of *me*."""
+        """Return the seq of the last change of shared keys or of the session's key *me*."""
         own = self._own.newest(me)
         return self.shared_seq if own is None else max(self.shared_seq, own.seq)
 
     def take_own_news(self) -> list[str]:
-        """Return the keys for which *confidant* was called since the last time."""
+        """Return the keys for which *confidant* was called since the last call."""
         alone = list(self.own_news)
         self.own_news.clear()
         return alone
 
     def record(self, key: str, element: Element | None) -> bool:
-        """Write one change, for the owner only. The same element, or an equal one, makes no change."""
+        """Write one change, for the owner only. An equal element makes no change."""
         held = self.get(key)
         if element is held or (element is not None and held is not None and element.value == held.value):
             return False
@@ -283,7 +283,7 @@ class Ledger:
         self._shared.store_all(changes.elements, seq)
         self._move(Position(epoch, upto), upto)
         self.has_news = True
-        for reader in tuple(self.readers):  # some leave their group meanwhile
+        for reader in tuple(self.readers):  # some leave their group during this
             reader.mark_all(changes)
 
     def record_one(self, key: str, before: Element, element: Element) -> None:
@@ -299,14 +299,14 @@ class Ledger:
             self.meeting.clear()
         if self.firsts:
             self.firsts.clear()
-        for reader in tuple(self.readers):  # some leave their group meanwhile
+        for reader in tuple(self.readers):  # some leave their group during this
             reader.mark(key, before)
 
     def receive(self, delta: Delta) -> Receipt:
-        """Take in the owner's *delta*, for a replica only.
+        """Apply the owner's *delta*, for a replica only.
 
-        Duplicates, overlaps and late answers are harmless. On GAP nothing changed: ask the
-        owner for what is since :attr:`position`.
+        Duplicates, overlaps and late answers are harmless. On GAP nothing changed: request the changes since
+        :attr:`position` from the owner.
         """
         upto = Position(delta.epoch, delta.upto)
         if upto <= self.position:
@@ -330,12 +330,12 @@ class Ledger:
         return Receipt.APPLIED
 
     def disown(self) -> None:
-        """Record that a replica belongs to no owner: what is received next takes its place."""
+        """Record that a replica belongs to no owner: the next received state replaces it."""
         self._move(Position(0, 0))
         self._forget_gone(0)
 
     def rebase(self, epoch: int) -> None:
-        """Begin *epoch* with the keys at hand, for a node that becomes the owner.
+        """Begin *epoch* with the present keys, for a node that becomes the owner.
 
         Values stay; every key counts as changed in the new epoch. Readers see no change.
         """
@@ -345,7 +345,7 @@ class Ledger:
         self._move(Position(epoch, seq), shared_seq)
 
     def since(self, seen: Position, me: str | None = None) -> Delta:
-        """Return what a reader at *seen* is missing: changes, or a reset when they are not known.
+        """Return the changes that a reader at *seen* misses, or a reset when they are unknown.
 
         Args:
             seen: The position up to which the reader has everything.
@@ -365,7 +365,7 @@ class Ledger:
         return Delta(epoch, seen.seq, head, reset=False, updates=_in_order(missing))
 
     def told(self, seen: Position, keys: Iterable[str]) -> Delta:
-        """Return what :meth:`since` does, for a reader that knows the *keys* of all changes."""
+        """Return the same as :meth:`since`, for a reader that has the *keys* of all changes."""
         if not self._knows_since(seen, None):
             return self.since(seen)
         epoch, head = self.position
@@ -373,7 +373,7 @@ class Ledger:
         return Delta(epoch, seen.seq, head, reset=False, updates=_in_order(newest))
 
     def _knows_since(self, seen: Position, me: str | None) -> bool:
-        """Return whether all removals since *seen* are known, as far as they matter."""
+        """Return whether all relevant removals since *seen* are stored."""
         floor = self._shared.floor
         if me is None or me not in self._own.elements:
             floor = max(floor, self._own.floor)
@@ -387,7 +387,7 @@ class Ledger:
         self._own.forget_gone(floor)
 
     def _move(self, position: Position, shared_seq: int = 0) -> None:
-        """Move to *position*; 0: nothing shared changed."""
+        """Move to *position*; 0: no shared key changed."""
         is_new = position.epoch != self.position.epoch
         self.position = position
         if shared_seq or is_new:
@@ -399,7 +399,7 @@ class Ledger:
             reader.epoch_began()
 
     def _store(self, update: Update, *, own: bool) -> None:
-        """Take in what a key has become. *own*: whether it is one session's own."""
+        """Store a key's new value. *own*: whether it belongs to one session."""
         versions = self._own if own else self._shared
         before = versions.elements.get(update.key)
         versions.store(update)
@@ -412,7 +412,7 @@ class Ledger:
             self.confidant(key, before)
             return
         self.has_news = True
-        for reader in list(self.readers):  # some leave their group meanwhile
+        for reader in list(self.readers):  # some leave their group during this
             reader.mark(key, before)
 
     def _forget_all_but(self, kept: set[str]) -> None:
@@ -430,7 +430,7 @@ _PER_KEY_BYTES: Final = 8
 
 
 class Held(enum.Enum):
-    """What a reader holds of a key when it is no element that we know."""
+    """A key that a reader holds in an unknown version."""
 
     NOTHING = enum.auto()
     SOMETHING = enum.auto()
@@ -440,7 +440,7 @@ Base = Element | Held
 
 
 class Waiting(dict[str, Base]):
-    """Keys that wait to be sent, each with what its reader holds.
+    """Keys that wait to be sent, each with the element that its reader holds.
 
     *since*: when the oldest of these changes came to this node; monotonic seconds.
     """
@@ -457,14 +457,14 @@ def waiting(since: float) -> Waiting:
 
 
 class Cursor(NamedTuple):
-    """Where a phone stands in its stream."""
+    """A phone's position in its stream."""
 
     stream: str
     seq: int
 
 
 class Change(NamedTuple):
-    """The change of one key, from what the reader holds to now."""
+    """The change of one key, from the reader's element to the present one."""
 
     verb: Literal["put", "patch", "gone"]
     key: str
@@ -472,16 +472,16 @@ class Change(NamedTuple):
 
 
 class _Puts(NamedTuple):
-    """The values of keys, and how many bytes they take in a frame."""
+    """The values of keys, and their bytes in a frame."""
 
     puts: list[tuple[str, bytes]]
     size_bytes: int
 
 
 def _everything(ledger: Ledger, view: View, codec: Codec) -> _Puts:
-    """Return what takes a reader that holds nothing to what the ledger holds now.
+    """Return the whole state for a reader without data.
 
-    What views of equal shared keys have in common is kept as soon as a second reader asks for it.
+    The common part of views with equal shared keys is kept when a second reader needs it.
     """
     place = view.shared, codec.name
     found = ledger.firsts.get(place)
@@ -499,7 +499,7 @@ def _everything(ledger: Ledger, view: View, codec: Codec) -> _Puts:
 
 
 def first_of(ledger: Ledger, view: View, codec: Codec, *, head: Cursor, frame_bytes: int) -> list[bytes]:
-    """Write the frames that replace all that a reader holds by the state at *head*."""
+    """Return the frames that replace a reader's data by the state at *head*."""
     first = _everything(ledger, view, codec)
     if first.size_bytes > frame_bytes - _FRAME_HEAD_BYTES:
         changes = [Change("put", key, fragment) for key, fragment in first.puts]
@@ -529,9 +529,9 @@ def news_of(
     frame_bytes: int,
     is_owed: bool,
 ) -> list[bytes]:
-    """Write the frames that take a reader that holds the bases in *dirty* from *cursor* to *head*.
+    """Return the frames that take a reader that holds the bases in *dirty* from *cursor* to *head*.
 
-    There are none when it holds all of that, unless one *is_owed* or the stream has a new name.
+    There are none when it holds everything, unless one *is_owed* or the stream has a new name.
     """
     changes = changes_of(dirty, ledger, view, codec)
     if not (changes or is_owed or head.stream):
@@ -540,7 +540,7 @@ def news_of(
 
 
 def changes_of(dirty: Mapping[str, Base], ledger: Ledger, view: View, codec: Codec) -> list[Change]:
-    """Return what takes readers that hold the bases in *dirty* to what the ledger holds now."""
+    """Return the changes from the bases in *dirty* to the ledger's present values."""
     changes = []
     for key, base in dirty.items():
         change = _change(key, base, ledger.get(key) if view.sees(key) else None, codec)
@@ -583,7 +583,7 @@ def patches_of(
 
 
 def forms_of(dirty: Mapping[str, Base], ledger: Ledger, view: View, codec: Codec) -> WireForms:
-    """Return the wire forms that :func:`changes_of` needs, where they are kept."""
+    """Return the encodings that :func:`changes_of` needs, if they are kept."""
     elements, shared = ledger.elements, view.shared
     return WireForms(
         [
@@ -596,7 +596,7 @@ def forms_of(dirty: Mapping[str, Base], ledger: Ledger, view: View, codec: Codec
 
 
 def forms_of_all(ledger: Ledger, view: View, codec: Codec) -> WireForms:
-    """Return the wire forms that :func:`first_of` needs, where they are kept."""
+    """Return the encodings that :func:`first_of` needs, if they are kept."""
     shared = view.shared
     return WireForms([(element, None) for key, element in ledger.shared() if key in shared], codec)
 
@@ -606,7 +606,7 @@ def _change(key: str, base: Base, element: Element | None, codec: Codec) -> Chan
     if element is None:
         return None if base is Held.NOTHING else Change("gone", name, b"")
     if element is not base and key.startswith(ME_PREFIX):
-        element = Element(element.value)  # one phone reads it, once: its wire forms are not kept
+        element = Element(element.value)  # one phone reads it, once: its encodings are not kept
     if isinstance(base, Held):
         return Change("put", name, element.fragment(codec))
     patch = None if element is base else element.patch(base, codec)
@@ -616,15 +616,15 @@ def _change(key: str, base: Base, element: Element | None, codec: Codec) -> Chan
 def frames_of(
     changes: list[Change], codec: Codec, *, cursor: Cursor, head: Cursor, reset: bool, frame_bytes: int
 ) -> Iterator[bytes]:
-    """Write *changes* as the frames that take a reader from *cursor* to *head*.
+    """Return *changes* as the frames that take a reader from *cursor* to *head*.
 
     Args:
         changes: In any order; one for a key.
         codec: The reader's.
-        cursor: Where the reader stands; ignored at a reset.
-        head: Where it stands after the frames.
-        reset: Whether the frames replace all that it holds.
-        frame_bytes: What one frame may have, as far as single values allow.
+        cursor: The reader's position; ignored at a reset.
+        head: Its position after the frames.
+        reset: Whether the frames replace all its data.
+        frame_bytes: The size limit of one frame, as far as single values allow.
     """
     after = cursor.seq
     announce = reset or head.stream != cursor.stream
@@ -654,7 +654,7 @@ def frames_of(
 
 
 def _split(changes: list[Change], size_bytes: int) -> list[list[Change]]:
-    """Cut into parts whose frames stay within *size_bytes*, as far as single values allow."""
+    """Split into parts whose frames stay within *size_bytes*, as far as single values allow."""
     if len(changes) < 2:
         return [changes]
     parts: list[list[Change]] = [[]]

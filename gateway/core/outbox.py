@@ -1,9 +1,8 @@
-"""The outbox of one phone: what waits to be sent, and how often it may leave.
+"""The outbox of one phone: the changes that wait to be sent, and when they may be sent.
 
 Control frames wait in order. State waits as a set of keys: for each changed key the outbox keeps the element
-that its reader holds, and sends the difference to the newest. A slow phone costs a set of keys, not a queue.
-What many phones get alike waits as one set of changes until anything else comes: its patches are written
-once.
+that the phone holds, and sends the difference to the newest. A slow phone costs a set of keys, not a queue.
+Changes that many phones get alike wait as one set until another change comes: its patches are encoded once.
 """
 
 from __future__ import annotations
@@ -43,12 +42,12 @@ _NEVER: Final = -math.inf
 class PaceLadder:
     """At most one state frame in an interval that grows while the phone is slow.
 
-    The first change after a quiet interval leaves at once. A flush that finds the socket not
-    drained climbs the ladder; three good ones in a row descend. Never faster than the phone asked.
+    The first change after a pause is sent at once. A flush that finds the socket not drained goes one step
+    up; three good ones in a row go one step down. Never faster than the phone requested.
 
     Args:
-        every_s: What the phone asked for.
-        least_s: The lowest rung.
+        every_s: The interval that the phone requested.
+        least_s: The lowest step.
     """
 
     __slots__ = ("_least_s", "every_s", "sent_at", "to_go")
@@ -62,25 +61,25 @@ class PaceLadder:
 
     @property
     def level(self) -> int:
-        """The rung of the ladder, 0 for a phone that keeps up."""
+        """The step of the ladder, 0 for a phone that keeps up."""
         return -(-self.to_go // _GOOD_FLUSHES_DOWN)
 
     @property
     def interval_s(self) -> float:
-        """The least time between two state frames now."""
+        """The minimum time between two state frames now."""
         return max(self.every_s, LADDER_S[self.level] if self.to_go else self._least_s)
 
     def due_at(self, now: float) -> float:
-        """Return when state may leave: *now*, or later."""
+        """Return when state may be sent: *now*, or later."""
         interval_s = self.interval_s if self.to_go else max(self.every_s, self._least_s)
         return max(now, self.sent_at + interval_s)
 
     def sent(self, now: float) -> None:
-        """Record that state leaves."""
+        """Record that state is sent."""
         self.sent_at = now
 
     def flushed(self, *, drained: bool) -> None:
-        """Record how a flush found the socket: *drained* of what was written before it, or not."""
+        """Record whether a flush found everything written before it *drained* from the socket."""
         if drained:
             if self.to_go:
                 self.to_go -= 1
@@ -106,7 +105,7 @@ CONTROL_MAX: Final = 64
 
 
 class _Batch(NamedTuple):
-    """Changes that are all that waits. *since*: when they came to this node; monotonic seconds."""
+    """The only waiting changes. *since*: when they came to this node; monotonic seconds."""
 
     changes: ChangeSet
     since: float
@@ -126,17 +125,17 @@ class News(NamedTuple):
 
 
 class Outbox(GroupMember):
-    """All that is still to be sent to one phone.
+    """All frames that are still to be sent to one phone.
 
-    Invariants: at most one entry per key of its view; a frame never holds a key outside the
-    view; parts of one answer leave together and in order; the cursor only moves with the last
-    part; control frames are never dropped.
+    Invariants: at most one entry per key of its view. A frame never holds a key outside the view. Parts of
+    one answer leave together and in order. The cursor only moves with the last part. Control frames are never
+    dropped.
 
     Args:
         ledger: The mirror it reads. The outbox is one of its readers until :meth:`close`.
-        view: What may be seen.
-        codec: How frames are written.
-        pace: When state may leave.
+        view: The keys that may be seen.
+        codec: Encodes frames.
+        pace: Decides when state may be sent.
     """
 
     __slots__ = (
@@ -201,23 +200,23 @@ class Outbox(GroupMember):
         self._apart = True
         del self.ledger.readers[self]
         if not self.ledger.readers:
-            self.ledger.meeting.clear()  # who is gone meets nobody, and is kept by nothing
+            self.ledger.meeting.clear()  # a closed outbox joins no group, and nothing holds it
 
     @property
     def stream(self) -> str:
-        """The name of the stream in force: epoch and view."""
+        """The name of the present stream: epoch and view."""
         return f"{self.ledger.position.epoch}.{self.view.mark}"
 
     @property
     def dirty(self) -> int:
-        """How many keys wait."""
+        """Number of waiting keys."""
         if self._reset:
             return sum(self.view.sees(key) for key, _ in self.ledger.seen_by(self.view.me))
         return self.waits[0] if self.fanout_group is None else self.fanout_group.dirty
 
     @property
     def waits(self) -> tuple[int, float]:
-        """How many keys wait, a whole state aside, and when the oldest news came; infinity: none is."""
+        """Number of waiting keys without a whole state, and when the oldest change came; infinity: none."""
         if (fanout_group := self.fanout_group) is not None:
             return fanout_group.waits
         if self._batch is not None:
@@ -226,12 +225,12 @@ class Outbox(GroupMember):
 
     @property
     def conflated(self) -> int:
-        """How many values newer ones have replaced so far."""
+        """Number of values that newer ones have replaced so far."""
         return self._conflated + (0 if self.fanout_group is None else self.fanout_group.conflated)
 
     @property
     def shipped(self) -> tuple[int, int]:
-        """How many frames, of how many bytes, left with those of others."""
+        """Frames that were sent with those of others, and their bytes."""
         fanout_group = self.fanout_group
         frames, size_bytes = (
             (0, 0) if fanout_group is None else (fanout_group.frames, fanout_group.frame_bytes)
@@ -241,10 +240,10 @@ class Outbox(GroupMember):
     # ---- what goes in ----
 
     def begin(self, position: StreamPosition | None) -> bool:
-        """Start at the phone's *position*; returns whether it resumes without a reset.
+        """Start at the phone's *position*; return whether it resumes without a reset.
 
-        Either way a `changes` frame is owed, empty when the phone is in sync. It follows at once on
-        the first control frame, which is the `welcome`.
+        In both cases a `changes` frame is owed, empty when the phone is in sync. It follows at once on the
+        first control frame, which is the `welcome`.
         """
         self.part()
         self._owed = True
@@ -261,7 +260,7 @@ class Outbox(GroupMember):
         return True
 
     def reset(self) -> None:
-        """Send everything again, as to a phone that holds nothing."""
+        """Send everything again, as to a phone without data."""
         self.part()
         self._reset, self._dirty, self._batch, self._forms = True, None, None, None
 
@@ -270,7 +269,7 @@ class Outbox(GroupMember):
         view = self.view
         if not (key in view.shared or view.sees(key)):
             return
-        if self._reset:  # then everything is sent anyway
+        if self._reset:  # everything is sent anyway
             self._conflated += before is not None
             return
         if self._batch is not None:
@@ -293,7 +292,7 @@ class Outbox(GroupMember):
             self.mark(key, before)
 
     def _unpack(self) -> None:
-        """Let the keys of a set of changes wait as single ones."""
+        """Split a set of changes into single waiting keys."""
         if self._batch is not None:
             changes, since = self._batch
             dirty = self._dirty = waiting(since)
@@ -302,7 +301,7 @@ class Outbox(GroupMember):
             self._batch = None
 
     def look(self, view: View) -> None:
-        """Change the view in place: keys left will go, keys gained will be put."""
+        """Change the view in place: keys that left are removed, new ones are sent."""
         self.part()
         self._unpack()
         self._forms = None
@@ -318,7 +317,7 @@ class Outbox(GroupMember):
     def post(self, frame: ControlFrame, *, after_state: bool = False) -> bool:
         """Queue a frame that must arrive. False: the phone is too slow, :data:`CONTROL_MAX` wait.
 
-        *after_state*: whatever state waits is sent before it, without regard to the pace.
+        *after_state*: all waiting state is sent before it, without regard to the pace.
         """
         self.part()
         if self._control is None:
@@ -331,7 +330,7 @@ class Outbox(GroupMember):
     def ping(self, make: PingMaker, *, after_state: bool = False) -> None:
         """Send a ping as soon as possible; a newer one replaces one that still waits.
 
-        *after_state*: whatever state waits is sent before it, without regard to the pace.
+        *after_state*: all waiting state is sent before it, without regard to the pace.
         """
         self.part()
         self._ping = _WaitingPing(make, after_state)
@@ -350,7 +349,7 @@ class Outbox(GroupMember):
             self.ledger.readers[self] = None
 
     def keep_apart(self, *, apart: bool) -> None:
-        """Join no fan-out group while *apart* holds: its phone does not take what the others take."""
+        """Join no fan-out group while *apart* holds: the phone accepts less than others."""
         self._apart = apart
         self.part()
 
@@ -363,7 +362,7 @@ class Outbox(GroupMember):
         return self.view.handle if is_any else None
 
     def ride(self, fanout_group: FanoutGroup) -> None:
-        """Go on in *fanout_group*, which is where this is."""
+        """Continue in *fanout_group*, which is at the same position."""
         self.part()
         del self.ledger.readers[self]
         self.fanout_group = fanout_group
@@ -373,7 +372,7 @@ class Outbox(GroupMember):
         fanout_group.join(self, self.pace.sent_at)
 
     def _meet(self, now: float) -> None:
-        """Join the readers that stand at the same position and may be sent to at the same time, if any."""
+        """Join the readers at the same position that may be sent to at the same time, if there are any."""
         if (place := self.place(now)) is None:
             return
         found = self.ledger.meeting.get(place)
@@ -391,7 +390,10 @@ class Outbox(GroupMember):
             self.ledger.meeting[place] = self
 
     def place(self, now: float) -> Hashable | None:
-        """Return where readers in step are found; None while something waits for this one alone."""
+        """Return the key by which readers at the same position are found.
+
+        None while a change waits for this one alone.
+        """
         head = self.ledger.shared_seq
         is_own = self._control or self._ping or self._apart or self.pace.level
         if is_own or self._has_state() or self._seq != head:
@@ -406,7 +408,7 @@ class Outbox(GroupMember):
     def due_at(self, now: float) -> float | None:
         """Return when there is something to send: *now* or earlier, later, or None when nothing waits.
 
-        What waits for all in step is theirs: :meth:`FanoutGroup.due_at`.
+        Changes that wait for a whole group belong to :meth:`FanoutGroup.due_at`.
         """
         if self.fanout_group is not None:
             return None
@@ -415,11 +417,12 @@ class Outbox(GroupMember):
         return self.pace.due_at(now) if self._has_state() else None
 
     def take_news(self, now: float) -> News | float | None:
-        """Remove and return what waits, where that is a few elements of which the phone holds older ones.
+        """Remove and return the waiting changes, if few, of elements that the phone holds in older states.
 
         Returns:
-            The frame; or when it may leave, if that is later than *now*; or None where something else waits,
-            or nothing, or others may be in step: then :meth:`take` is to be called.
+            The frame; or when it may be sent, if that is later than *now*; or None: then :meth:`take` is to
+                be called, because other frames wait, nothing waits, or other readers may be at the same
+                position.
         """
         dirty, batch, ledger = self._dirty, self._batch, self.ledger
         if not (dirty or batch) or self._control or self._ping or self._reset or self._owed:
@@ -457,16 +460,16 @@ class Outbox(GroupMember):
         )
 
     def _written(self, changes: ChangeSet) -> Members | None:
-        """Return the patches of all *changes*; None where they are none, or too much for a frame."""
+        """Return the patches of all *changes*; None when there are none, or too many for a frame."""
         patches = changes.patches(self.codec)
         if patches is None or not patches.size or len(patches.written) > self._frame_bytes // 2:
             return None
         return patches
 
     def prepare(self) -> bool:
-        """Make some of the wire forms that a large state needs; False: call it again in a later turn.
+        """Encode some of the elements that a large state needs; False: call it again in a later turn.
 
-        After that :meth:`take` has to make only what changed meanwhile.
+        Then :meth:`take` has to encode only what changed since.
         """
         forms = self._forms
         if forms is None:
@@ -481,16 +484,15 @@ class Outbox(GroupMember):
         return is_made
 
     def take(self, now: float) -> list[bytes]:
-        """Remove and return the frames that leave now, in order.
+        """Remove and return the frames that are sent now, in order.
 
-        State comes whole: all parts of it are in the list, and the caller sends them before
-        it takes again.
+        State is complete: all its parts are in the list, and the caller sends them before the next call.
         """
         self.part()
         self._unpack()
         frames, state_sent = self._take_control(now)
         ping = self._ping
-        is_undated = not isinstance(self._dirty, Waiting)  # no ping can say how old what is shown is
+        is_undated = not isinstance(self._dirty, Waiting)  # no ping can report the age of the shown data
         is_before_ping = ping is not None and (ping.after_state or is_undated)
         if not state_sent and (self._owed or is_before_ping or self.pace.due_at(now) <= now):
             frames += self._state(now)
@@ -501,7 +503,7 @@ class Outbox(GroupMember):
         return frames
 
     def take_last(self, now: float) -> list[bytes]:
-        """Remove and return what is sent before the end: control frames, and the state they follow."""
+        """Remove and return the last frames: control frames, and the state that they follow."""
         self.part()
         self._unpack()
         return self._take_control(now)[0]
@@ -533,7 +535,7 @@ class Outbox(GroupMember):
         return self._told_epoch != self.ledger.position.epoch
 
     def _head(self, *, is_new: bool) -> int:
-        """Return the seq up to which all is sent, if all that waits is: never lower in one stream.
+        """Return the seq up to which all is sent, if all waiting changes are: never lower in one stream.
 
         Args:
             is_new: Whether a stream begins.

@@ -1,6 +1,6 @@
 """State machine of one session: hello, resume, serving, pings, end.
 
-Everything that is to be sent waits in the session's outbox.
+All frames to be sent wait in the session's outbox.
 """
 
 from __future__ import annotations
@@ -32,29 +32,30 @@ from gateway.protocol.codec import BadFrame, Codec
 from gateway.protocol.envelopes import SessionFacts
 
 LOG_ON_WINDOW_S: Final = (1.0, 30.0)
-"""Within which a phone logs on again: a restart of OSCC-E ends the sessions of all at once."""
+"""Window in which phones log on again: a restart of OSCC-E ends the sessions of all at once."""
 FOLLOWS_BURST: Final = 10
-"""So often a phone may have its whole view sent again by changes of topics before they are paced."""
+"""How often a phone may have its whole view sent again by changes of topics before they are rate limited."""
 FOLLOW_KEYS: Final = 500
-"""So many keys that come into view count as a whole view: who looks from queue to queue is never paced."""
+"""Keys coming into view that count as a whole view: a user who looks from queue to queue is never limited."""
 
 
 # ---- effects ----
 
 
 Resumption = Literal["in_sync", "since", "reset", "foreign"]
-"""What a phone that knew a position gets: nothing, what changed since, everything because the removals
-since are not remembered, or everything because its stream is another one."""
+"""What a phone with a position gets: nothing, the changes since, everything because removals are no longer
+stored, or everything because its stream is another one.
+"""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class AcceptSession:
-    """Have the session accepted and its topics listened to. *client* None: as before, with other topics."""
+    """Have the session accepted and its topics subscribed. *client* None: as before, with other topics."""
 
     token: str | None
     topics: tuple[str, ...] | None
     client: frames.ClientInfo | None = None
-    """Which program asks; it may be too old."""
+    """The name of the program, which may be too old."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class Invoke:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Send what is left, then close with *code*. A code of 4000 and above has a `bye` before it."""
+    """Send the remaining frames, then close with *code*. A code of 4000 and above has a `bye` before it."""
 
     code: int
     reason: str = ""
@@ -77,14 +78,14 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """Record what a phone's position was worth. Nothing is to be done."""
+    """Record the result of a phone's position. No action is needed."""
 
     how: Resumption
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """Record that a phone answered the newest ping after *seconds*. Nothing is to be done."""
+    """Record that a phone answered the newest ping after *seconds*. No action is needed."""
 
     seconds: float
 
@@ -100,17 +101,17 @@ _ROUNDING_S: Final = 1e-6
 
 
 def full_after(full_at: float, now: float, limits: SessionLimits, size_bytes: int = 0) -> float | None:
-    """Return when a whole burst may come again after one more frame; None: that one is too many.
+    """Return when a whole burst may come again after one more frame; None: that frame is one too many.
 
-    It is all that is kept of the rate: a bucket's level and its time in one number. A frame counts once,
-    and once more for each whole KiB, so never more than ``frames_burst + frames_per_s * t`` frames are
-    served in any t seconds, and about as many KiB.
+    This number is the whole state of the rate: a bucket's level and its time. A frame counts once, and once
+    more for each whole KiB, so never more than ``frames_burst + frames_per_s * t`` frames are served in any t
+    seconds, and about as many KiB.
 
     Args:
-        full_at: When that was before it; :data:`ANY_TIME` when nothing was sent.
+        full_at: The result of the frame before; :data:`ANY_TIME` without one.
         now: When it came.
-        limits: What a connection may take; the rate is above 0.
-        size_bytes: The size of the frame. However large, it counts no more than a whole burst.
+        limits: The limits of a connection; the rate is above 0.
+        size_bytes: The size of the frame. It never counts as more than a whole burst.
     """
     frames = min(1 + size_bytes // _COUNTED_BYTES, limits.frames_burst)
     after = max(full_at, now) + frames / limits.frames_per_s
@@ -119,9 +120,9 @@ def full_after(full_at: float, now: float, limits: SessionLimits, size_bytes: in
 
 _SPREAD: Final = 0.1
 _STEPS: Final = 128
-"""So many intervals there are within the spread: phones with the same one share it."""
+"""Number of different intervals within the spread: phones with the same one share it."""
 _UNASKED_S: Final = 1.0
-"""A phone that asks by itself gets a ping at most this often: answers to answers must not run in circles."""
+"""Minimum time between pings to a phone that sends pongs unasked: answers must not cause further answers."""
 
 
 class _Rhythm(NamedTuple):
@@ -133,16 +134,16 @@ class _Rhythm(NamedTuple):
 
 @lru_cache(maxsize=8 * _STEPS)
 def _rhythm(every_s: float, pong_s: float, step: int) -> _Rhythm:
-    """Return one object for all links that are asked as often, and spread alike."""
+    """Return one shared object for connections with equal intervals and spread."""
     return _Rhythm(every_s * (1 - _SPREAD + 2 * _SPREAD * step / _STEPS), pong_s)
 
 
 class Heartbeat:
-    """When pings leave, and whether the phone answered in time. Any frame counts as an answer.
+    """When pings are sent, and whether the phone answered in time. Any frame counts as an answer.
 
     Args:
-        every_s: Time between pings; each is spread by ± 10 % so that phones do not march in step.
-        pong_s: How long after a ping the phone may stay silent.
+        every_s: Time between pings; each is spread by ± 10 % so that pings of phones do not coincide.
+        pong_s: How long after a ping the phone may be silent.
         jitter: In [0, 1), one per connection.
     """
 
@@ -159,15 +160,15 @@ class Heartbeat:
         self._answered = 0
 
     def heard(self) -> None:
-        """Record that a frame came."""
+        """Record that a frame arrived."""
         self._waiting_since = None
 
     def pong(self, nonce: str | None, now: float) -> float | None:
-        """Record that a pong came; returns after how many seconds, when the newest ping is answered.
+        """Record that a pong arrived; return the seconds since the newest ping, if it answers that.
 
-        One that no ping asked for is a question of its own: a ping answers soon.
+        A pong that answers no ping is answered with a ping.
 
-        A phone whose network changed sends such a pong, and gives the connection 3 s to show a sign of life.
+        A phone whose network changed sends such a pong, and gives the connection 3 s to answer.
         """
         number = int(nonce) if nonce is not None and nonce.isascii() and nonce.isdecimal() else 0
         if self._answered < number <= self._count:
@@ -181,7 +182,7 @@ class Heartbeat:
         return now >= self._asked_at + self._rhythm.every_s or (self._is_asked and now >= self._due_at)
 
     def ping(self, now: float) -> str:
-        """Record that a ping leaves; returns its nonce."""
+        """Record that a ping is sent; return its nonce."""
         self._asked_at, self._is_asked = now, False
         if self._waiting_since is None:
             self._waiting_since = now
@@ -189,7 +190,7 @@ class Heartbeat:
         return str(self._count)
 
     def unsent(self, now: float) -> None:
-        """Record that what was written has not left yet: the phone's time to answer begins when it has."""
+        """Record that written data has not been sent yet: the phone's time to answer begins after that."""
         if self._waiting_since is not None:
             self._waiting_since = now
 
@@ -215,13 +216,13 @@ class Heartbeat:
 class Live:
     """A served session.
 
-    Invariants: every command gets exactly one result, and the state it caused leaves before it;
-    what the phone sees is always within the scope that the newest facts give.
+    Invariants: every command gets exactly one result, after the state that it caused. The phone's view is
+    always within the scope of the newest facts.
 
     Args:
         facts: What OSCC-E accepted.
         ledger: The user's mirror.
-        hello: What the phone asked for.
+        hello: The phone's `hello`.
         jitter: In [0, 1): spreads the pings.
     """
 
@@ -262,7 +263,7 @@ class Live:
         self._resync_at = self._followed_until = -math.inf
 
     def welcome(self, ticket: Ticket, hello: frames.Hello, wall_ms: int) -> Effects:
-        """Queue the frame that opens the session of *ticket*; the `changes` that *hello* is owed follow."""
+        """Queue the `welcome` of *ticket*; the `changes` for *hello* follow."""
         resumed = self.outbox.begin(hello.position)
         welcome = welcome_frame(
             ticket,
@@ -279,11 +280,11 @@ class Live:
     # ---- inputs ----
 
     def heard(self) -> None:
-        """Record that a frame came."""
+        """Record that a frame arrived."""
         self._heartbeat.heard()
 
     def pong(self, nonce: str | None, now: float) -> Effects:
-        """Process a pong; one that no ping asked for is answered with a ping."""
+        """Process a pong; one that answers no ping is answered with a ping."""
         seconds = self._heartbeat.pong(nonce, now)
         return () if seconds is None else (Answered(seconds),)
 
@@ -302,7 +303,7 @@ class Live:
                 return self._command(frame, wall_ms)
 
     def learned(self, facts: SessionFacts) -> Effects:
-        """Process what OSCC-E says of this session now: rights, scope, life and end."""
+        """Process new facts of the session: rights, scope, life and end."""
         if facts.end is not None:
             remote = facts.application is Application.REMOTE_ASSISTANT
             code = close_for(facts.end, remote_assistant=remote)
@@ -316,20 +317,20 @@ class Live:
 
     @property
     def commands_in_flight(self) -> int:
-        """How many commands are owed a result."""
+        """Number of commands without a result."""
         return len(self._in_flight)
 
     def settled(self, frame_id: str, outcome: Outcome) -> Effects:
-        """Process what became of a command."""
+        """Process the outcome of a command."""
         in_flight = list(self._in_flight)
         in_flight.remove(frame_id)
         self._in_flight = tuple(in_flight)
         return self._result(frame_id, outcome)
 
     def over(self) -> None:
-        """Answer what is still in flight, since this phone will not come back for it.
+        """Answer the commands in flight, since this phone will not come back for their results.
 
-        What it caused is unknown, so no state goes before: a phone that is closed keeps what it shows.
+        Their effect is unknown, so no state is sent before: a phone that is closed keeps its data.
         """
         lost = GatewayError(ErrorCode.OWNER_LOST, "The connection ended for good before the result came.")
         for frame_id in self._in_flight:
@@ -337,7 +338,7 @@ class Live:
         self._in_flight = ()
 
     def post(self, frame: frames.ControlFrame, *, after_state: bool = False) -> Effects:
-        """Queue a control frame; a phone that lets too many wait is closed."""
+        """Queue a control frame; a phone with too many waiting ones is closed."""
         if not self.outbox.post(frame, after_state=after_state):
             return (Close(CloseCode.SLOW, "too many frames wait"),)
         return ()
@@ -353,7 +354,7 @@ class Live:
         self.outbox.pace.flushed(drained=drained)
 
     def unsent(self, now: float) -> None:
-        """Record that what was written has not left yet."""
+        """Record that written data has not been sent yet."""
         self._heartbeat.unsent(now)
 
     # ---- what it gives ----
@@ -373,7 +374,7 @@ class Live:
         return None if now >= self._heartbeat.next_at else self.outbox.take_news(now)
 
     def take(self, now: float, wall_ms: int, health: Health) -> list[bytes]:
-        """Remove and return the frames that leave now, in order."""
+        """Remove and return the frames that are sent now, in order."""
         if self._heartbeat.due(now) or self._is_news(health):
             is_live_again = health.upstream == "live" and self._told_upstream != "live"
             self._told_upstream, self._told_bus = health.upstream, health.bus
@@ -400,7 +401,7 @@ class Live:
         return (*self.post(frames.Followed(frame.id, topics_of(view))), AcceptSession(None, view.granted))
 
     def _pay_for(self, view: View, now: float) -> float:
-        """Count what *view* makes to be sent again, in resets; return how long to wait if that is too much.
+        """Count the values that *view* sends again, in resets; return the wait if they are too many.
 
         :data:`FOLLOWS_BURST` resets at once, then one per ``resync_s``; less than :data:`FOLLOW_KEYS` keys
         are only a part of one.
@@ -454,14 +455,14 @@ class Live:
         return self._told_upstream != health.upstream or self._told_bus != health.bus
 
     def _server_ms(self, wall_ms: int) -> int:
-        """Return an instant of this node's clock by that of the values' instants, which the phone goes by."""
+        """Return an instant of this node's clock as one of the clock of the values, which the phone uses."""
         return wall_ms + self.outbox.ledger.ahead_ms
 
     def _ping(self, nonce: str, now: float, wall_ms: int, health: Health) -> PingMaker:
         def make(after: int, upto: int) -> bytes:
             server_ms, (_, since) = self._server_ms(wall_ms), self.outbox.waits
             as_of = health.as_of
-            if as_of is not None and math.isfinite(since):  # what the phone shows is older than that
+            if as_of is not None and math.isfinite(since):  # the phone's data is older than that
                 as_of = min(as_of, since - self.outbox.ledger.under_way_s)
             return self.outbox.codec.encode(
                 frames.Ping(
@@ -479,7 +480,7 @@ class Live:
 
 
 class State(enum.StrEnum):
-    """Where a connection stands."""
+    """State of a connection."""
 
     HELLO = "hello"
     ATTACHING = "attaching"
@@ -501,13 +502,13 @@ _NORMAL: Final = 1000
 
 
 UNREAD_S: Final = 1.0
-"""How much longer a phone has for its hello when the node has not read yet what it sent."""
+"""How much longer a phone has for its hello when the node has not yet read its data."""
 UNREAD_MAX_S: Final = 30.0
-"""How long a connection may wait for its hello at most, whatever lies unread."""
+"""Upper bound of the wait for a hello, also with unread data."""
 
 
 class _Greeting:
-    """What is known of a connection until it is served.
+    """Data of a connection until it is served.
 
     Args:
         now: When it began; monotonic seconds.
@@ -528,12 +529,12 @@ class _Greeting:
 class Session:
     """One phone's connection, from hello to close.
 
-    Invariants: nothing of the mirror is framed before OSCC-E accepted the session; after
-    :class:`Close` nothing more is requested or processed; an illegal transition changes nothing.
+    Invariants: no data of the mirror is framed before OSCC-E accepted the session. After :class:`Close`
+    nothing more is requested or processed. An illegal transition changes nothing.
 
     Args:
-        codec: The subprotocol that was agreed on.
-        limits: What it may take.
+        codec: The agreed subprotocol.
+        limits: Its limits.
         now: Monotonic seconds, here and everywhere below.
         jitter: In [0, 1): spreads the pings.
     """
@@ -562,7 +563,7 @@ class Session:
     # ---- inputs ----
 
     def receive(self, data: bytes, now: float, wall_ms: int) -> Effects:
-        """Process one message as it came from the phone."""
+        """Process one message of the phone."""
         if self.state is State.CLOSING:
             return ()
         if self.live is not None:
@@ -580,7 +581,7 @@ class Session:
         return self._run(self._serve(frame, now, wall_ms))
 
     def stirred(self) -> None:
-        """Record that a ping or pong of RFC 6455 came: any frame shows that the phone lives."""
+        """Record a ping or pong of RFC 6455: any frame shows that the phone lives."""
         if self.live is not None:
             self.live.heard()
 
@@ -589,13 +590,16 @@ class Session:
         return self.violated(_WRONG_TYPE, "wrong message type")
 
     def violated(self, code: int, reason: str) -> Effects:
-        """Process a breach of RFC 6455, which closes with *code*; before `welcome` any breach closes 4000."""
+        """Process a violation of RFC 6455, which closes with *code*.
+
+        Before `welcome` any violation closes 4000.
+        """
         return self._close(Close(code if self.live is not None else CloseCode.PROTOCOL_ERROR, reason))
 
     def attached(
         self, ticket: Ticket, facts: SessionFacts, ledger: Ledger, now: float, wall_ms: int
     ) -> Effects:
-        """Record that OSCC-E has accepted the session: welcome, and what the phone is missing."""
+        """Record that OSCC-E has accepted the session: send welcome and the missing changes."""
         greeting = self._greeting
         if greeting is None or greeting.hello is None or not self._move("attached"):
             return ()
@@ -605,11 +609,11 @@ class Session:
         return self._run(self.live.welcome(ticket, hello, wall_ms))
 
     def learned(self, facts: SessionFacts) -> Effects:
-        """Process what OSCC-E says of this session now; what is left at a close leaves within that scope."""
+        """Process new facts of the session; frames at a close stay within that scope."""
         return () if self.live is None else self._run(self.live.learned(facts))
 
     def settled(self, frame_id: str, outcome: Outcome) -> Effects:
-        """Process what became of a command. The state it caused leaves first."""
+        """Process the outcome of a command. The state that it caused is sent first."""
         return self._run(self.live.settled(frame_id, outcome)) if self._is_live(self.live) else ()
 
     def post(self, frame: frames.ControlFrame) -> Effects:
@@ -617,11 +621,11 @@ class Session:
         return self._run(self.live.post(frame)) if self._is_live(self.live) else ()
 
     def is_hello_late(self, now: float) -> bool:
-        """Return whether the phone has not said hello in time."""
+        """Return whether the phone's hello is late."""
         return self.state is State.HELLO and self._greeting is not None and now >= self._greeting.by
 
     def hello_unread(self, now: float) -> None:
-        """Record that the node has not read what the phone sent: the hello that seems late may be in it."""
+        """Record that the node has not yet read the phone's data, which may contain the hello."""
         if self._greeting is not None:
             self._greeting.by = min(now + UNREAD_S, self._greeting.ends_at)
 
@@ -641,7 +645,7 @@ class Session:
         by: str | None = None,
         window_s: tuple[float, float] | None = None,
     ) -> Effects:
-        """End the connection: a `bye` with *code*, then the close. Closing twice does nothing."""
+        """End the connection: a `bye` with *code*, then the close. A second call does nothing."""
         return self._close(Close(code, reason, by, window_s))
 
     def flushed(self, *, drained: bool) -> None:
@@ -650,12 +654,12 @@ class Session:
             self.live.flushed(drained=drained)
 
     def unsent(self, now: float) -> None:
-        """Record that what was written has not left yet: the phone answers no ping that it has not got."""
+        """Record that written data has not been sent yet: the phone cannot answer a ping before that."""
         if self.live is not None:
             self.live.unsent(now)
 
     def keep_apart(self, *, apart: bool) -> None:
-        """Record whether the phone takes what is written: while it does not, it is in step with no other."""
+        """Record whether the phone accepts all written data: otherwise it joins no fan-out group."""
         if self.live is not None:
             self.live.outbox.keep_apart(apart=apart)
 
@@ -670,7 +674,7 @@ class Session:
 
     @property
     def fanout_group(self) -> FanoutGroup | None:
-        """Those in step to which its state leaves."""
+        """The fan-out group that sends its state."""
         return None if self.live is None else self.live.outbox.fanout_group
 
     def due_at(self, now: float, health: Health) -> float | None:
@@ -683,13 +687,16 @@ class Session:
         return live.due_at(now, health) if live is not None and self.state is State.LIVE else None
 
     def prepare(self) -> bool:
-        """Make some of what :meth:`take` will need, where that is much; False: call it again later."""
+        """Encode some of the elements that :meth:`take` needs, if there are many.
+
+        False: call it again later.
+        """
         return self.live is None or self.state is not State.LIVE or self.live.outbox.prepare()
 
     def take(self, now: float, wall_ms: int, health: Health) -> list[bytes]:
-        """Remove and return the frames that leave now, in order; a `bye` is the last ever.
+        """Remove and return the frames that are sent now, in order; a `bye` is the last one.
 
-        At a close the control frames that are left leave once; then the mirror is let go.
+        At a close the remaining control frames are returned once; then the mirror is released.
         """
         taken: list[bytes] = []
         if self.live is not None and self.state is State.CLOSING:
@@ -740,7 +747,7 @@ class Session:
         )
 
     def _kept_record(self) -> Record:
-        """Return what the phone has done wrong, which is written down from now on."""
+        """Return the record of the phone's rate violations, which begins now."""
         self._record = self._record or Record()
         return self._record
 
@@ -755,7 +762,7 @@ class Session:
         )
 
     def _run(self, effects: Effects) -> Effects:
-        """Hand effects on; a close among them ends the session and everything after it."""
+        """Pass effects on; a close among them ends the session and everything after it."""
         for index, effect in enumerate(effects):
             if isinstance(effect, Close):
                 return (*effects[:index], *self._close(effect))
@@ -774,7 +781,7 @@ class Session:
         return (close,)
 
     def _move(self, event: str) -> bool:
-        """Make the transition that the table has for *event*; False and no change when it has none."""
+        """Make the table's transition for *event*; False and no change when there is none."""
         target = TRANSITIONS.get((self.state, event))
         if target is None:
             return False
@@ -786,6 +793,6 @@ class Session:
 
 
 def _as_held(facts: SessionFacts, ledger: Ledger) -> SessionFacts:
-    """Return what *ledger* holds of the session if it says the same as *facts*: one object, not two."""
+    """Return the ledger's object if it equals *facts*, to store one object instead of two."""
     held = ledger.get(facts_key(facts.handle))
     return held.value if held is not None and held.value == facts else facts

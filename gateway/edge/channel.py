@@ -1,6 +1,6 @@
 """One WebSocket connection after its handshake: frames in, frames out, close, and its statistics.
 
-Sessions are unknown here. The handshake is in :mod:`gateway.edge.handshake`.
+It is independent of sessions. The handshake is in :mod:`gateway.edge.handshake`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from gateway.telemetry import OTHER, Telemetry
 CLOSE_S: Final = 1.0
 """Time for the peer to answer a close, and to read what was written before it."""
 PIECE_BYTES: Final = 16 * 1024
-"""Largest write to the transport. A TLS transport would take everything and hide what is unsent."""
+"""Largest write to the transport. A TLS transport would accept everything and hide the unsent bytes."""
 PONGS_MAX: Final = 16
 """RFC 6455 §5.5.3: of several unanswered pings, only the newest need be answered."""
 NO_FD: Final = -1
@@ -59,7 +59,7 @@ class Disconnect(NamedTuple):
 
 
 class _Waiting(NamedTuple):
-    """A large frame to be compressed, *is_raw*, or whole WebSocket frames that leave after one."""
+    """A large frame to be compressed (*is_raw*), or whole WebSocket frames that are sent after one."""
 
     data: bytes
     is_raw: bool
@@ -85,11 +85,11 @@ class ChannelListener(Protocol):
         ...
 
     def write_blocked(self) -> None:
-        """Handle a full send buffer: the kernel has not taken everything that was written."""
+        """Handle a full send buffer: the kernel has not accepted everything."""
         ...
 
     def write_unblocked(self) -> None:
-        """Handle an empty send buffer: the kernel has taken everything that was written."""
+        """Handle an empty send buffer: the kernel has accepted everything."""
         ...
 
 
@@ -155,7 +155,7 @@ class Channel(asyncio.Protocol):
     def begin(self) -> None:
         """Take the connection over. Nothing is read before :meth:`listen`."""
         self._transport.set_protocol(self)
-        # full as soon as anything waits: updates then wait as keys in the outbox. A clear-text transport
+        # full as soon as data waits: updates then wait as keys in the outbox. A clear-text transport
         # is full above the mark, a TLS transport at it
         is_tls = self._transport.get_extra_info("sslcontext") is not None
         self._transport.set_write_buffer_limits(high=int(is_tls))
@@ -193,7 +193,7 @@ class Channel(asyncio.Protocol):
         return len(frame) >= DEFLATE_BYTES_MIN and self.codec.is_changes(frame)
 
     def _is_more_left(self, waiting: deque[_Waiting]) -> bool:
-        """Send what waits up to its second large frame. Return whether the rest follows in a later turn."""
+        """Send waiting data up to its second large frame. Return whether the rest follows in a later turn."""
         opcode = websocket.TEXT if self.codec.text else websocket.BINARY
         parts: list[bytes] = []
         is_large = False
@@ -211,7 +211,7 @@ class Channel(asyncio.Protocol):
         return True
 
     def _go_on(self, waiting: deque[_Waiting]) -> None:
-        """Send more of what waits, unless a close has sent it or nobody is there to get it."""
+        """Send more of the waiting data, unless a close has sent it or the connection is gone."""
         if self._frames is not waiting or self._is_more_left(waiting):
             return
         if self._listener is not None and not self.is_full:
@@ -223,11 +223,11 @@ class Channel(asyncio.Protocol):
         self.put(websocket.head(opcode, len(frame)) + frame)
 
     def put(self, data: bytes) -> None:
-        """Send *data*, which is whole WebSocket frames, after what waits."""
+        """Send *data*, which is whole WebSocket frames, after waiting data."""
         if self._open_fd >= 0 and not self._transport.is_closing():
             try:
                 sent_bytes = os.write(self._open_fd, data)
-            except OSError:  # full or lost: the transport finds out which
+            except OSError:  # full or lost: the transport detects which
                 sent_bytes = 0
             if sent_bytes == len(data):
                 return
@@ -250,18 +250,18 @@ class Channel(asyncio.Protocol):
 
     @property
     def is_full(self) -> bool:
-        """Whether the kernel has not taken everything that was written."""
+        """Whether the kernel has not accepted everything."""
         return self._is_paused or self._frames is not None or bool(self._waiting)
 
     @property
     def unsent_bytes(self) -> int:
-        """Bytes that the kernel has not taken. With TLS, asyncio does not count up to 64 KiB."""
+        """Bytes that the kernel has not accepted. With TLS, asyncio does not count up to 64 KiB."""
         frames_bytes = sum(len(each.data) for each in self._frames or ())
         return frames_bytes + len(self._waiting or b"") + self._transport.get_write_buffer_size()
 
     @property
     def has_unread(self) -> bool:
-        """Whether the peer sent something that the node has not read from the kernel yet."""
+        """Whether the kernel has data of the peer that the node has not read yet."""
         fd = self._transport.get_extra_info("socket").fileno()
         return fd >= 0 and any(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))
 
@@ -270,7 +270,7 @@ class Channel(asyncio.Protocol):
         self._listener = None
         try:
             self._say_close(code, reason)
-            self._transport.resume_reading()  # reading is paused when nothing has listened
+            self._transport.resume_reading()  # reading is paused without a listener
             self._drop()
             self._hang_up()
             if not self._is_lost:
@@ -339,7 +339,7 @@ class Channel(asyncio.Protocol):
             self._tell(event, self._listener)
             last = event
         if isinstance(last, Message) and parser.is_between:
-            self._parser = None  # a whole message leaves nothing that the next one depends on
+            self._parser = None  # after a whole message the next one needs no earlier data
         self._flush_pongs()
 
     def _tell(self, event: Event, listener: ChannelListener) -> None:
@@ -371,7 +371,7 @@ class Channel(asyncio.Protocol):
             listener.disconnected(gone)
 
     def _drop(self) -> None:
-        """Discard what arrives, up to the peer's close, after which the server closes (§7.1.1)."""
+        """Discard received data, up to the peer's close, after which the server closes (§7.1.1)."""
         while self._parser is not None and (event := self._parser.take()) is not None:
             if isinstance(event, CloseReceived):
                 self._transport.close()
@@ -384,7 +384,7 @@ class Channel(asyncio.Protocol):
             transport.write_eof()
 
     def _open(self) -> None:
-        """Write to the descriptor directly while nothing waits, which saves a fifth of a write."""
+        """Write to the descriptor directly while no data waits, which saves a fifth of a write."""
         is_clear = self._transport.get_extra_info("sslcontext") is None
         if is_clear and not (self._has_closed or self._is_lost or self.is_full):
             self._open_fd = self._transport.get_extra_info("socket").fileno()
@@ -397,14 +397,14 @@ class Channel(asyncio.Protocol):
 
     def _say_close(self, code: int, reason: str) -> None:
         waiting, self._frames = self._frames, None
-        for data, is_raw in waiting or ():  # there is no later turn: it leaves as it is
+        for data, is_raw in waiting or ():  # there is no later turn: it is sent as it is
             self.put(packed([data], self.codec) if is_raw else data)
         self.put(websocket.close(code, reason))
         self._has_closed = True
         self._open_fd = NO_FD
 
     def _pour(self) -> None:
-        """Write what waits to the transport, piece by piece, until the send buffer is full."""
+        """Write waiting data to the transport, piece by piece, until the send buffer is full."""
         while self._waiting and not (self._is_paused or self._transport.is_closing()):
             piece = bytes(self._waiting[:PIECE_BYTES])
             del self._waiting[:PIECE_BYTES]
@@ -425,9 +425,9 @@ def packed(frames: list[bytes], codec: Codec) -> bytes:
 Initiator = Literal["gateway", "client", "network"]
 
 PEER_CODES: Final = frozenset({1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1011})
-"""Close codes of peers that have a label of their own (RFC 6455 §7.4.1). Clients may send any other."""
+"""Close codes of peers with their own label (RFC 6455 §7.4.1). Clients may send any other."""
 PLATFORMS: Final = ("android", "ios", "web", OTHER)
-"""Platforms of clients that are a label of their own."""
+"""Platforms of clients with their own label."""
 OK: Final = "ok"
 """Result of a handshake that led to a welcome."""
 LEFT: Final = "left"
@@ -462,7 +462,7 @@ def record_update_latency(
 
 @dataclass(frozen=True, slots=True)
 class ConnectionSummary:
-    """Summary of a closed connection. It contains nothing that the phone received."""
+    """Summary of a closed connection. It contains no data that the phone received."""
 
     user: UserId | None
     """None: no session was served."""
@@ -481,7 +481,7 @@ class ConnectionSummary:
 
 
 class StatsOutput(NamedTuple):
-    """Where connections are counted. *on_close* receives the summary of each."""
+    """Receivers of statistics. *on_close* receives the summary of each connection."""
 
     telemetry: Telemetry
     on_close: Callable[[ConnectionSummary], None]
@@ -490,11 +490,11 @@ class StatsOutput(NamedTuple):
 class ConnectionStats:
     """Statistics of one connection, from its upgrade to its end.
 
-    Invariants: what was counted in is counted out once, at :meth:`closed`. The handshake is counted once: at
-    :meth:`welcomed`, or else at :meth:`closed`.
+    Invariants: each connection that was added to a gauge is subtracted once, at :meth:`closed`. The handshake
+    is counted once: at :meth:`welcomed`, or else at :meth:`closed`.
 
     Args:
-        output: Where it is counted.
+        output: The receivers of statistics.
         codec: The agreed subprotocol.
         address: The client's address.
         now: The time of the upgrade, in monotonic seconds, as below.
@@ -554,7 +554,7 @@ class ConnectionStats:
     def frames_written(
         self, frames: list[bytes], now: float, waited: tuple[int, float] | None, outbox: Outbox | None
     ) -> None:
-        """Count *frames* of *outbox* that were written. *waited*: what was waiting before."""
+        """Count *frames* of *outbox* that were written. *waited*: what waited before."""
         if frames:
             size_bytes = sum(map(len, frames))
             self._frames_out += len(frames)
@@ -608,7 +608,7 @@ class ConnectionStats:
         self.telemetry.command_seconds[call.command.kind].observe(seconds)
 
     def command_abandoned(self) -> None:
-        """Record that nothing waits for the result of a command."""
+        """Record that no task waits for the result of a command."""
         self.telemetry.commands_in_flight.dec()
 
     def closed(self, initiator: Initiator, code: int, reason: str, now: float) -> None:

@@ -1,7 +1,7 @@
 """Scheduler of socket turns: one task serves all sockets of a node.
 
-It serves the sockets that are ready, one after the other, and those whose time has come. A connection has
-neither a task nor a timer of its own.
+It serves ready sockets one after the other, and sockets whose time has come. A connection has neither a task
+nor a timer of its own.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FAR_TICKS: Final = 20
 SLICE_S: Final = 0.002
 """Other tasks run after this much work: a message to 10,000 phones takes about 40 ms."""
 RELEASE_S: Final = 0.006
-"""As long as links are digested in one turn of the event loop, the phones are written to then."""
+"""Time for writing to phones in the turn of the loop in which links were processed: as long as for links."""
 NEVER: Final = 1 << 62
 """A tick that is never reached."""
 _WAIT_MIN_S: Final = 0.001
@@ -92,7 +92,7 @@ class Scheduler(Generic[S]):
     # ---- for links: gateway.runtime.event_loop.Phones ----
 
     def release(self) -> None:
-        """Give a turn to all that are ready, as far as the time allows and none waits since before."""
+        """Give a turn to all ready sockets, as far as the time allows and none waits from before."""
         if not self._ready:
             return
         if self._is_serving or self._tasks is None:
@@ -145,7 +145,7 @@ class Scheduler(Generic[S]):
             self._wake.set()
 
     def forget(self, served: Schedulable) -> None:
-        """Give *served* no turn at the times that it asked for: it is over."""
+        """Give *served* none of the requested turns: it is over."""
         for tick in (served.near_tick, served.far_tick):
             self._wheel.get(tick, {}).pop(served, None)
         served.near_tick = served.far_tick = NEVER
@@ -204,7 +204,7 @@ class Scheduler(Generic[S]):
             return
 
     def _call(self, now: float) -> None:
-        """Mark as ready what is due at *now*."""
+        """Mark the sockets that are due at *now* as ready."""
         while self._ticks and self._ticks[0] * TICK_S <= now + _ROUNDING:
             tick = heapq.heappop(self._ticks)
             for served in self._wheel.pop(tick):
@@ -215,7 +215,7 @@ class Scheduler(Generic[S]):
                 self.ready(served)
 
     async def _serve(self) -> None:
-        """Give a turn to all that are ready now, in slices."""
+        """Give a turn to all sockets that are ready now, in slices."""
         batch, self._ready = self._ready, []
         self._is_serving = True
         try:

@@ -45,7 +45,7 @@ class WriteStall:
     """Write progress of a blocked socket, until the kernel has taken everything.
 
     Args:
-        unsent_bytes: What the kernel has not taken.
+        unsent_bytes: Bytes that the kernel has not accepted.
         now: Monotonic seconds.
     """
 
@@ -63,13 +63,13 @@ class WriteStall:
         return now - self._progress_at >= STALL_S
 
     def was_due_first(self) -> bool:
-        """Record that something is due while the socket is blocked. Return whether it is the first time."""
+        """Record that a frame is due while the socket is blocked. Return whether it is the first time."""
         is_first, self._is_late = not self._is_late, True
         return is_first
 
 
 class TurnScheduler(Protocol):
-    """What a fan-out writer needs of :class:`gateway.edge.scheduler.Scheduler`."""
+    """The part of :class:`gateway.edge.scheduler.Scheduler` that a fan-out writer needs."""
 
     def at(self, served: Schedulable, when: float) -> None:
         """Give *served* a turn at *when*."""
@@ -117,7 +117,7 @@ class FanoutWriter:
         frames = self._fanout_group.take(now)
         if frames:
             data = packed(frames, self._fanout_group.codec)
-            # before it is written: a member that leaves meanwhile gets it, too
+            # before it is written: a member that leaves in between gets it, too
             self._count(frames, len(sinks))
             self._write(data, sinks)
             self._fanout_group.meet(now)
@@ -163,7 +163,7 @@ _LOG: Final = logging.getLogger(__name__)
 
 
 class SocketServices(NamedTuple):
-    """What all sockets of a node share.
+    """Dependencies that all sockets of a node share.
 
     *node* serves sessions, *scheduler* gives turns, *commands* runs commands. *admit* raises SessionRefused
     for a client program that is too old.
@@ -263,7 +263,7 @@ class PhoneSocket:
             scheduler.ready(fanout_writer_of(fanout_group, scheduler, self.stats.telemetry))
 
     def learned(self, facts: SessionFacts) -> None:
-        """Apply new facts of the session. A new expiry makes a new token."""
+        """Apply new facts of the session. A new end makes a new token."""
         self._run(self.session.learned(facts))
         self._refresh(facts)
 
@@ -292,7 +292,7 @@ class PhoneSocket:
         by: str | None = None,
         window_s: tuple[float, float] | None = None,
     ) -> None:
-        """Close the connection after what is left and a `bye`."""
+        """Close the connection after the remaining frames and a `bye`."""
         self._run(self.session.close(code, reason, by=by, window_s=window_s))
 
     # ---- what arrives (ChannelListener) ----
@@ -366,9 +366,9 @@ class PhoneSocket:
             self._services.scheduler.at(self, due_at)
 
     def _is_news_written(self, now: float) -> bool:
-        """Write what waits if it is only changes, as most of the time; False: nothing was done.
+        """Write the waiting changes if there is nothing else, as most of the time; False: nothing was done.
 
-        Its deadline stands already in the scheduler: nothing written here moves it.
+        Its deadline is in the scheduler already: nothing written here moves it.
         """
         session = self.session
         live = session.live
@@ -390,7 +390,7 @@ class PhoneSocket:
 
     def _write_all(self, health: Health) -> bool:
         """Write all frames that are due. Return whether there were any."""
-        live = self.session.live  # taking the last frames ends it
+        live = self.session.live  # after the last frames it ends
         now, waited = self._services.scheduler.clock.now(), None if live is None else live.outbox.waits
         frames = self.session.take(now, self._services.scheduler.clock.wall_ms(), health)
         if frames:
@@ -439,7 +439,7 @@ class PhoneSocket:
         self._work = None
 
     def _end(self, ending: Close | Disconnect) -> None:
-        """Write what is left, release everything, and close."""
+        """Write the remaining frames, release everything, and close."""
         with ExitStack() as steps:  # each step runs, whatever another raises
             steps.callback(self._start_close, ending)
             steps.callback(self._over)
@@ -540,7 +540,7 @@ class PhoneSocket:
         self._run(self.session.settled(invoke.id, result.outcome))
 
     def _refresh(self, facts: SessionFacts) -> None:
-        """Send a new token when the phone's has an old expiry, or is sealed by an old key."""
+        """Send a new token when the phone's has an old end, or is sealed by an old key."""
         is_served = facts.end is None and self.session.live is not None
         if is_served and (renewed := self._credentials.refresh(facts.expires_at_ms)) is not None:
             self.announce(renewed)

@@ -1,14 +1,14 @@
 """Codec: frames and HTTP bodies as bytes, and back, with the limits of size, depth and numbers.
 
-The JSON codec and the msgpack codec accept and refuse the same values: one set of rules for both. Refused
-are too many bytes, too deep nesting, integers that not every client can hold (RFC 8259 §6), NaN and
-infinities, lone surrogates, keys that are no strings or come twice, and values that JSON has not.
-State is written in fragments. Each fragment is made once and joined into the frames of all its readers.
+The JSON codec and the msgpack codec accept and refuse the same values: one set of rules for both. They refuse
+too many bytes, too deep nesting, integers that not every client can hold (RFC 8259 §6), NaN and infinities,
+lone surrogates, keys that are no strings or are repeated, and values that JSON lacks. State is written in
+fragments. Each fragment is made once and joined into the frames of all its readers.
 
-Plain values: dataclasses become mappings, tuples lists, enumerations their values. A field is left out
-when its value and its default are both None, or both False: an absent field means its default. A field
-without a default, or marked :data:`~gateway.protocol.frames.ALWAYS_WRITTEN`, is written as null when it
-has no value. Members of a mapping are data, not fields: their nulls stay.
+Plain values: dataclasses become mappings, tuples lists, enumerations their values. A field is left out when
+its value and its default are both None, or both False: an absent field means its default. A field without a
+default, or marked :data:`~gateway.protocol.frames.ALWAYS_WRITTEN`, is written as null when it has no value.
+Members of a mapping are data, not fields: their nulls stay.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ BYTES_IN_MAX: Final = 16 * 1024
 BYTES_OUT_MAX: Final = 256 * 1024
 """Largest frame that the gateway sends."""
 DEPTH_MAX: Final = 16
-"""Objects and arrays inside each other, the frame itself counted."""
+"""Nesting of objects and arrays, including the frame itself."""
 ID_CHARS_MAX: Final = 128
 
 TOO_BIG: Final = 1009
@@ -56,12 +56,12 @@ _TOO_DEEP: Final = "nested too deeply"
 
 
 class BadFrame(Exception):  # noqa: N818 - names what came, as the protocol's page does
-    """Bytes that are no frame. Its text never holds what was in them.
+    """Bytes that are no frame. Its text never has any of them.
 
     Args:
         reason: A few plain words.
-        close_code: How RFC 6455 §7.4.1 closes for it; None when the session answers ``bad_request``.
-        frame_id: The `id` of the frame, as far as there was one.
+        close_code: The close code of RFC 6455 §7.4.1; None when the session answers ``bad_request``.
+        frame_id: The `id` of the frame, if there was one.
     """
 
     def __init__(self, reason: str, close_code: int | None = None, frame_id: str | None = None) -> None:
@@ -72,7 +72,7 @@ class BadFrame(Exception):  # noqa: N818 - names what came, as the protocol's pa
 
 
 class UnknownKind(BadFrame):
-    """A well-formed object of a kind that this version does not have; clients ignore it."""
+    """A well-formed object of an unknown kind; clients ignore it."""
 
 
 def check_size(data: bytes, size_bytes: int) -> None:
@@ -102,7 +102,7 @@ def unique(pairs: Iterable[tuple[object, object]]) -> dict[str, object]:
 
 
 def check_value(value: object) -> None:
-    """Refuse a decoded *value* that breaks a rule anywhere inside. Its depth was checked before it was built.
+    """Refuse a decoded *value* with a broken rule anywhere inside. Its depth was checked before.
 
     Raises:
         BadFrame: With the rule that it breaks.
@@ -163,7 +163,7 @@ def _check_scalar(value: object) -> None:
 # ---- depth, before anything is built ----
 
 _JSON_NESTING: Final = re.compile(rb'"(?:[^"\\]+|\\.)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
-"""Strings, ended or not (so that each byte is looked at once), and what opens and closes."""
+"""Strings, terminated or not (so that each byte is scanned once), and brackets."""
 
 
 def check_json_depth(data: bytes) -> None:
@@ -203,7 +203,7 @@ _LENGTH_BYTES: Final = {
 def check_msgpack_depth(data: bytes) -> None:
     """Refuse msgpack that opens too many maps and arrays inside each other, without building any.
 
-    A header of five bytes can ask for four billion elements, so this looks before memory is allocated.
+    A header of five bytes can demand four billion elements, so this check comes before any allocation.
 
     Raises:
         BadFrame: It is too deep.
@@ -227,7 +227,7 @@ def check_msgpack_depth(data: bytes) -> None:
 
 
 def _step(data: bytes, at: int) -> tuple[int, int | None]:
-    """Return where the value at *at* ends without its children, and how many it has; None: can have none."""
+    """Return the end of the value at *at* without its children, and their number; None: it can have none."""
     head = data[at]
     if head < 0x80 or head >= 0xE0:  # fixint
         return at + 1, None
@@ -254,23 +254,23 @@ F = TypeVar("F")
 # ---- plain values ----
 
 Plain = dict[str, object]
-"""What JSON and msgpack can write: strings, numbers, booleans, None, lists, and such mappings."""
+"""Values of JSON and msgpack: strings, numbers, booleans, None, lists, and mappings of these."""
 
 _SCALARS: Final = frozenset({str, int, bool, float, type(None)})
 _NEVER_LEFT_OUT: Final = object()
 
 
 class _Shape(NamedTuple):
-    """How values of one dataclass are taken apart."""
+    """The fields of one dataclass, for encoding."""
 
     names: tuple[str, ...]
     values: Callable[[object], tuple[object, ...]]
     left_out: tuple[object, ...]
-    """Of each field the value that is left out."""
+    """For each field, the value that is left out."""
 
 
 class _Shapes(dict[type, _Shape]):
-    """The shape of each type, made when first asked for; as many as the protocol has dataclasses."""
+    """The shape of each type, made at its first use; as many as the protocol has dataclasses."""
 
     def __missing__(self, of: type[Any]) -> _Shape:
         listed = sorted(dataclasses.fields(of), key=lambda field: field.name != "kind")
@@ -284,11 +284,11 @@ _SHAPES: Final = _Shapes()
 
 
 def plain(value: object) -> object:
-    """Return what stands for *value* on the wire."""
+    """Return the plain form of *value*."""
     if type(value) in _SCALARS:
         return value
     if isinstance(value, enum.Enum):
-        return value._value_  # what `value` returns after two calls
+        return value._value_  # the result of `value` after two calls
     if isinstance(value, tuple | list):
         return [member if type(member) in _SCALARS else plain(member) for member in value] if value else []
     if isinstance(value, dict):
@@ -297,7 +297,7 @@ def plain(value: object) -> object:
 
 
 def plain_fields(value: object) -> Plain:
-    """Return the mapping that stands for the dataclass *value*; its `kind`, if it has one, comes first."""
+    """Return the plain form of the dataclass *value*; its `kind`, if it has one, comes first."""
     names, values, left_out = _SHAPES[type(value)]
     return {
         name: member if type(member) in _SCALARS else plain(member)
@@ -346,8 +346,8 @@ def read_json(data: bytes) -> object:
     """Read one value.
 
     Raises:
-        BadFrame: It is not UTF-8 (1007), no JSON, or breaks a rule of
-            :mod:`gateway.protocol.codec` that can be seen while reading.
+        BadFrame: It is not UTF-8 (1007), no JSON, or breaks a rule of :mod:`gateway.protocol.codec` that is
+            checked while reading.
     """
     try:
         text = data.decode()
@@ -362,9 +362,9 @@ def read_json(data: bytes) -> object:
 
 
 class Members(NamedTuple):
-    """Members of a map in the wire form of one codec, written one after the other.
+    """Members of a map in the encoding of one codec, one after the other.
 
-    *size*: how many. *written*: all of them, without the ends of the map.
+    *size*: their number. *written*: all of them, without the ends of the map.
     """
 
     size: int
@@ -372,11 +372,11 @@ class Members(NamedTuple):
 
 
 Fragments = Sequence[tuple[str, bytes]]
-"""Names with values that are written already."""
+"""Names with encoded values."""
 
 
 def json_members(members: Fragments) -> Members:
-    """Write *members* once for many frames."""
+    """Encode *members* once for many frames."""
     if len(members) == 1:  # most frames have one
         ((key, value),) = members
         return Members(1, b"%b:%b" % (write_json(key), value))
@@ -397,7 +397,7 @@ def json_changes(
     patch: Fragments | Members,
     gone: Sequence[str],
 ) -> bytes:
-    """Write a `changes` frame around fragments; what is empty is left out."""
+    """Encode a `changes` frame around fragments; empty fields are left out."""
     frame = b'%b,"after":%d,"upto":%d' % (_JSON_CHANGES, after, upto)
     if stream is not None:
         frame += b',"stream":' + write_json(stream)
@@ -432,11 +432,11 @@ _FIXMAP: Final = tuple(bytes([0x80 | count]) for count in range(16))
 
 
 def read_msgpack(data: bytes) -> object:
-    """Read one value. Extension types and binary values come as objects that no frame may have.
+    """Read one value. Extension types and binary values become objects that no frame may have.
 
     Raises:
-        BadFrame: It is no msgpack, or breaks a rule of :mod:`gateway.protocol.codec` that can be
-            seen while reading.
+        BadFrame: It is no msgpack, or breaks a rule of :mod:`gateway.protocol.codec` that is checked while
+            reading.
     """
     check_msgpack_depth(data)
     try:
@@ -457,7 +457,7 @@ def msgpack_changes(
     patch: Fragments | Members,
     gone: Sequence[str],
 ) -> bytes:
-    """Write a `changes` frame around fragments; what is empty is left out."""
+    """Encode a `changes` frame around fragments; empty fields are left out."""
     parts = [b"", _KIND, _AFTER, write_msgpack(after), _UPTO, write_msgpack(upto)]
     count = 3
     if stream is not None:
@@ -484,7 +484,7 @@ def msgpack_changes(
 
 
 def msgpack_members(members: Fragments) -> Members:
-    """Write *members* once for many frames."""
+    """Encode *members* once for many frames."""
     return Members(len(members), b"".join([write_msgpack(key) + value for key, value in members]))
 
 
@@ -503,7 +503,7 @@ B = TypeVar("B")
 
 
 class WriteChanges(Protocol):
-    """Writes a `changes` frame around fragments that are written already."""
+    """Encodes a `changes` frame around encoded fragments."""
 
     def __call__(
         self,
@@ -517,7 +517,7 @@ class WriteChanges(Protocol):
         patch: Fragments | Members,
         gone: Sequence[str],
     ) -> bytes:
-        """Return the frame; what is empty is left out of it."""
+        """Return the frame; empty fields are left out."""
         ...
 
 
@@ -527,13 +527,13 @@ class Codec:
     Invariant: holds no state; the two that exist are :data:`JSON` and :data:`MSGPACK`.
 
     Args:
-        name: What metrics call it.
-        subprotocol: What is agreed on at the upgrade.
+        name: Its name in metrics.
+        subprotocol: Its WebSocket subprotocol.
         text: Whether its frames are text messages, not binary ones.
-        write: Writes a plain value.
+        write: Encodes a plain value.
         read: Reads one value from all bytes, or raises :class:`BadFrame`.
         changes: See :class:`WriteChanges`; fragments must be of the same codec.
-        members: Writes members of a map once for many frames.
+        members: Encodes members of a map once for many frames.
     """
 
     __slots__ = ("_read", "_write", "changes", "members", "name", "subprotocol", "text")
@@ -563,26 +563,26 @@ class Codec:
     # ---- frames ----
 
     def is_changes(self, frame: bytes) -> bool:
-        """Return whether *frame*, which :attr:`changes` or :meth:`encode` wrote, is a `changes` frame."""
+        """Return whether *frame*, an output of :attr:`changes` or :meth:`encode`, is a `changes` frame."""
         return frame.startswith(_JSON_CHANGES) if self.text else frame.startswith(_KIND, 1)
 
     def encode(self, frame: ClientFrame | ControlFrame | Ping) -> bytes:
-        """Write a frame; optional fields without a value are left out."""
+        """Encode a frame; optional fields without a value are left out."""
         return self._write(plain_fields(frame))
 
     def decode_client(self, data: bytes, *, size_bytes: int = BYTES_IN_MAX) -> ClientFrame:
-        """Read what a phone sent.
+        """Decode a frame of a phone.
 
         Raises:
-            BadFrame: It is no client frame; says how the connection answers.
+            BadFrame: It is no client frame; it has the close code or the answer.
         """
         return self._decode(data, size_bytes, CLIENT_FRAME, path_shown=4)
 
     def decode_gateway(self, data: bytes, *, size_bytes: int = BYTES_OUT_MAX) -> GatewayFrame:
-        """Read what a gateway sent.
+        """Decode a frame of a gateway.
 
         Raises:
-            UnknownKind: A kind of frame that a later gateway may have; to be ignored.
+            UnknownKind: A kind of frame of a later gateway; to be ignored.
             BadFrame: It is no gateway frame.
         """
         return self._decode(data, size_bytes, GATEWAY_FRAME, path_shown=2)
@@ -603,11 +603,11 @@ class Codec:
     # ---- fragments ----
 
     def fragment(self, value: Resource) -> bytes:
-        """Write the whole *value* of a resource, as a `put` carries it."""
+        """Encode the whole *value* of a resource, for a `put`."""
         return self._write(plain_fields(value))
 
     def patch_fragment(self, before: Resource, after: Resource) -> bytes | None:
-        """Write the fields in which *after* differs, as a `patch` carries them; None when none does.
+        """Encode the fields in which *after* differs, for a `patch`; None when none does.
 
         Fields are replaced whole, cleared ones are null. Both are values of one key.
         """
@@ -615,14 +615,14 @@ class Codec:
         return self._write(changed) if changed else None
 
     def fields(self, value: Resource) -> dict[str, object]:
-        """Return the plain mapping that :meth:`fragment` writes."""
+        """Return the plain mapping that :meth:`fragment` encodes."""
         return plain_fields(value)
 
 
 def _bad_frame(error: ValidationError, path_shown: int | None, id_: str | None) -> BadFrame:
-    """Say what is wrong by the names of our own fields, never by what was in them.
+    """Describe a fault by the names of our own fields, never by its values.
 
-    *path_shown*: how many names lead to the fault at most; deeper ones may be data.
+    *path_shown*: how many names of the path are shown; deeper ones may be data.
     """
     fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
     path = ".".join(str(name) for name in fault["loc"][:path_shown])
@@ -682,14 +682,14 @@ _FAULTS: Final = {
     "too_long": "has too many elements",
     "string_pattern_mismatch": "does not have the right form",
 }
-"""What is wrong with a member, by pydantic's name for it."""
+"""The fault of a member, by pydantic's name for it."""
 
 
 def read_body(data: bytes, of: TypeAdapter[B]) -> B:
-    """Read a client's body by the same rules as frames.
+    """Decode a client's body by the same rules as frames.
 
     Raises:
-        GatewayError: ``bad_request``; names the member at fault and repeats nothing of what was in it.
+        GatewayError: ``bad_request``; it names the wrong member and has no value of it.
     """
     try:
         check_size(data, BODY_BYTES_MAX)
@@ -706,12 +706,12 @@ def read_body(data: bytes, of: TypeAdapter[B]) -> B:
 
 
 def write_body(body: object) -> bytes:
-    """Write one of :mod:`gateway.protocol.bodies`; optional members without a value are left out."""
+    """Encode one of :mod:`gateway.protocol.bodies`; optional members without a value are left out."""
     return write_json(plain_fields(body))
 
 
 def problem(error: GatewayError) -> bytes:
-    """Write *error* as problem details (RFC 9457 §3.1), its own details as extension members (§3.2)."""
+    """Encode *error* as problem details (RFC 9457 §3.1), its own details as extension members (§3.2)."""
     return write_json(problem_members(error))
 
 

@@ -21,7 +21,7 @@ POLICY: Final = 1008
 TOO_BIG: Final = 1009
 NO_CODE: Final = 1005
 BROKEN: Final = 1006
-"""RFC 6455 §7.4.1. The last two never travel: a close had no code; there was no close."""
+"""RFC 6455 §7.4.1. The last two are never sent: a close had no code; there was no close."""
 
 CONTROL_BYTES_MAX: Final = 125
 """RFC 6455 §5.5."""
@@ -29,7 +29,7 @@ REASON_BYTES_MAX: Final = CONTROL_BYTES_MAX - 2
 HEAD_BYTES_MAX: Final = 14
 """RFC 6455 §5.2: two bytes, eight of length, four of mask."""
 FRAMES_BETWEEN_MAX: Final = 1024
-"""Fragments, pings and pongs until a message is whole: they are free of charge to no rate of messages."""
+"""Fragments, pings and pongs until a message is whole: no rate of messages counts them."""
 
 _FIN: Final = 0x80
 _RESERVED: Final = 0x70
@@ -40,7 +40,7 @@ _CONTROL: Final = 0x08
 _MASKED: Final = 0x80
 _LENGTH: Final = 0x7F
 _LONG: Final = 126
-"""A length that stands in the next 2 bytes; one more: in the next 8."""
+"""A length in the next 2 bytes; one more: in the next 8."""
 _UTF8: Final = codecs.getincrementaldecoder("utf-8")
 
 
@@ -52,7 +52,7 @@ class Message(NamedTuple):
 
 
 class WebSocketPing(NamedTuple):
-    """Is answered with a pong of the same payload (§5.5.2)."""
+    """Answered with a pong of the same payload (§5.5.2)."""
 
     payload: bytes
 
@@ -64,14 +64,14 @@ class PongFrame(NamedTuple):
 
 
 class CloseReceived(NamedTuple):
-    """The peer sends nothing more (§5.5.1). *code* is 1005 when it gave none."""
+    """The peer sends nothing more (§5.5.1). *code* is 1005 when it sent none."""
 
     code: int
     reason: str
 
 
 class Violation(NamedTuple):
-    """The peer broke the rules: the connection is to be closed with *code* (§7.1.7)."""
+    """The peer broke the rules: close the connection with *code* (§7.1.7)."""
 
     code: int
     reason: str
@@ -81,7 +81,7 @@ Event: TypeAlias = Message | WebSocketPing | PongFrame | CloseReceived | Violati
 
 
 class Breach(Exception):  # noqa: N818 - names what happened
-    """What a peer sent is against the rules, as *violation* says."""
+    """A breach of the rules by a peer; *violation* has the details."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
@@ -89,11 +89,11 @@ class Breach(Exception):  # noqa: N818 - names what happened
 
 
 class Parser:
-    """Reads what one client sends, however it is cut to pieces.
+    """Reads what one client sends, however it is fragmented.
 
-    Invariants: what is held is at most one message and what was fed and not taken; after a
-    :class:`CloseReceived` or :class:`Violation` there is nothing more, and nothing is held. Text
-    that is none ends it at its first wrong character, whether or not the rest of its frame is there.
+    Invariants: it holds at most one message, and bytes that were fed and not taken. After a
+    :class:`CloseReceived` or :class:`Violation` there is nothing more, and nothing is held. Invalid text ends
+    it at the first wrong byte, whether or not the rest of the frame has arrived.
 
     Args:
         message_bytes: The largest message, over all its fragments, compressed and not.
@@ -127,27 +127,27 @@ class Parser:
 
     @property
     def is_over(self) -> bool:
-        """Whether a close or a violation was taken: nothing more is."""
+        """Whether a close or a violation was taken: nothing more follows."""
         return self._is_over
 
     @property
     def is_between(self) -> bool:
-        """Whether nothing is held of a message that is not whole: any parser may read what follows."""
+        """Whether there is no incomplete message: any parser may read the following bytes."""
         return not self._buffer and self._fragments is None
 
     @property
     def waiting_bytes(self) -> int:
-        """What was fed and not taken yet."""
+        """Number of bytes that were fed and not taken yet."""
         return len(self._buffer)
 
     def feed(self, data: bytes) -> Iterator[Event]:
-        """Process *data*; returns the events that are there. Those left in the iterator stay there."""
+        """Process *data*; return the complete events. Those left in the iterator stay there."""
         if not self._is_over:
             self._buffer += data
         return iter(self.take, None)
 
     def take(self) -> Event | None:
-        """Remove and return the next event; None when it takes more bytes."""
+        """Remove and return the next event; None when more bytes are needed."""
         try:
             while (frame := self._next_frame()) is not None:
                 first, payload = frame
@@ -163,7 +163,7 @@ class Parser:
     # ---- one frame (§5.2) ----
 
     def _next_frame(self) -> tuple[int, bytes] | None:
-        """Remove and return the first byte and the payload of the next frame, when it is whole."""
+        """Remove and return the first byte and the payload of the next frame, when it is complete."""
         buffer = self._buffer
         if len(buffer) < 2:
             return None
@@ -178,7 +178,7 @@ class Parser:
                 return None
             size = _long(buffer[2:start])
         if not first & _CONTROL and size + len(self._fragments or b"") > self._message_bytes:
-            raise Breach(TOO_BIG, "the message is too big")  # §7.4.1, before its payload is there
+            raise Breach(TOO_BIG, "the message is too big")  # §7.4.1, before its payload has arrived
         start += 4
         end = start + size
         if len(buffer) < end:
@@ -191,9 +191,9 @@ class Parser:
         return first, payload
 
     def _check(self, first: int, second: int) -> None:
-        """Check what the first two bytes of a frame mean."""
+        """Check the first two bytes of a frame."""
         opcode = first & _OPCODE
-        may_compress = self._deflate and (opcode in {TEXT, BINARY})  # RFC 7692 §6.1: the first frame says it
+        may_compress = self._deflate and (opcode in {TEXT, BINARY})  # RFC 7692 §6.1: the first frame has it
         if first & _RESERVED & ~(_COMPRESSED if may_compress else 0):  # §5.2
             raise Breach(PROTOCOL_ERROR, "reserved bits are set")
         if not second & _MASKED:  # §5.1
@@ -211,14 +211,17 @@ class Parser:
     # ---- text is judged as it comes: what no text can go on with ends the connection at once (§8.1) ----
 
     def _is_of_text(self, first: int) -> bool:
-        """Return whether the frame holds text as it is: what is compressed is judged when it is whole."""
+        """Return whether the frame has uncompressed text.
+
+        A compressed message is checked when it is complete.
+        """
         opcode = first & _OPCODE
         if opcode == CONTINUATION:
             return self._is_text and not self._is_compressed
         return opcode == TEXT and not first & _COMPRESSED
 
     def _judge_ahead(self, start: int) -> None:
-        """Judge what is there of the payload at *start* of a frame that is not whole."""
+        """Check the received part of the payload at *start* of an incomplete frame."""
         part = self._buffer[start + self._judged :]
         if part:
             mask, turn = self._buffer[start - 4 : start], self._judged % 4
@@ -226,7 +229,7 @@ class Parser:
             self._judged += len(part)
 
     def _judge_rest(self, payload: bytes, *, is_last: bool) -> None:
-        """Judge what was not judged yet of a frame's *payload*."""
+        """Check the unchecked part of a frame's *payload*."""
         if self._judge is not None or not is_last or not payload.isascii():
             self._read(payload[self._judged :], is_last=is_last)
             self._judged = 0
@@ -244,7 +247,7 @@ class Parser:
     # ---- what frames mean ----
 
     def _data(self, first: int, payload: bytes) -> Message | None:
-        """Process a fragment (§5.4); returns the message that it completes."""
+        """Process a fragment (§5.4); return the message that it completes."""
         opcode = first & _OPCODE
         if opcode != CONTINUATION:
             self._is_text = opcode == TEXT
@@ -286,16 +289,16 @@ class Parser:
 
 DEFLATE: Final = "permessage-deflate"
 DEFLATE_ANSWER: Final = f"{DEFLATE}; server_no_context_takeover; client_no_context_takeover"
-"""What is agreed to: each message is compressed alone, so nothing is kept between messages (§7.1.1)."""
+"""The accepted parameters: each message is compressed alone, so nothing is kept between messages (§7.1.1)."""
 _LEVEL: Final = 3
 """As fast as level 1 on state, and a sixth smaller."""
 _LEVEL_LARGE: Final = 5
 _LARGE_BYTES: Final = 128 * 1024
-"""From this size on level 5 is used: it takes 1.7 times as long, for an eighth less."""
+"""Size from which level 5 is used: it takes 1.7 times as long, for an eighth less."""
 _TAIL: Final = b"\x00\x00\xff\xff"
-"""§7.2.1: what each message ends with, and does not send."""
+"""§7.2.1: the end of each message, which is not sent."""
 _LAST_TAILS: Final = frozenset({_TAIL, b"\x00" + _TAIL})
-"""§7.2.3.4: what may follow a block that says it is the last: nothing, or an empty block."""
+"""§7.2.3.4: allowed after a final block: nothing, or an empty block."""
 _WINDOWS: Final = frozenset(str(bits) for bits in range(8, 16))
 _ACCEPTED: Final = {
     "server_no_context_takeover": frozenset({""}),
@@ -326,12 +329,12 @@ def deflated(opcode: int, payload: bytes) -> bytes:
 
 
 def inflate(data: bytes, size_bytes: int) -> bytes:
-    """Return the message that *data* is the compressed form of (§7.2.2), of at most *size_bytes*.
+    """Return the message in the compressed *data* (§7.2.2), of at most *size_bytes*.
 
-    No more than that is ever made of it.
+    It is never decompressed beyond that size.
 
     Raises:
-        Breach: It is larger, or not compressed as the RFC says.
+        Breach: It is larger, or not compressed as the RFC demands.
     """
     unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
@@ -346,7 +349,7 @@ def inflate(data: bytes, size_bytes: int) -> bytes:
 
 
 def unmask(payload: bytes | bytearray, mask: bytes | bytearray) -> bytes:
-    """Return *payload* XOR *mask* over and over (§5.3), as one sum of whole numbers."""
+    """Return *payload* XOR the repeated *mask* (§5.3), as one operation on whole numbers."""
     size = len(payload)
     stretched = (mask * (size // 4 + 1))[:size]
     return (int.from_bytes(payload, "little") ^ int.from_bytes(stretched, "little")).to_bytes(size, "little")
@@ -371,13 +374,13 @@ def _long(field: bytearray) -> int:
     size = int.from_bytes(field, "big")
     if size >> 63:  # §5.2: the most significant bit is 0
         raise Breach(PROTOCOL_ERROR, "the length is invalid")
-    if size < (_LONG if len(field) == 2 else 1 << 16):  # §5.2: the fewest bytes that hold it
+    if size < (_LONG if len(field) == 2 else 1 << 16):  # §5.2: in as few bytes as possible
         raise Breach(PROTOCOL_ERROR, "the length is longer than need be")
     return size
 
 
 def _close_of(payload: bytes) -> CloseReceived:
-    """Return what a close frame says (§5.5.1)."""
+    """Return the content of a close frame (§5.5.1)."""
     if not payload:
         return CloseReceived(NO_CODE, "")  # §7.1.5
     if len(payload) == 1:
@@ -400,7 +403,7 @@ def _may_travel(code: int) -> bool:
 
 
 def head(opcode: int, size_bytes: int) -> bytes:
-    """Return what stands before a payload: a final frame, not masked (§5.1, §5.2)."""
+    """Return the head of a payload: a final frame, not masked (§5.1, §5.2)."""
     if size_bytes < _LONG:
         return bytes((_FIN | opcode, size_bytes))
     if size_bytes < 1 << 16:
@@ -414,7 +417,7 @@ def frame(opcode: int, payload: bytes) -> bytes:
 
 
 def close(code: int, reason: str = "") -> bytes:
-    """Return a close frame (§5.5.1): without a code for 1005; a reason too long is cut between characters."""
+    """Return a close frame (§5.5.1): without a code for 1005; a long reason is cut between characters."""
     if code == NO_CODE:
         return frame(CLOSE, b"")
     said = reason.encode("utf-8", "replace")[:REASON_BYTES_MAX].decode("utf-8", "ignore").encode()

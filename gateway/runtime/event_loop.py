@@ -2,14 +2,12 @@
 
 Tasks: their faults are logged, and nothing is kept in memory after their end.
 
-Transports cost no more than their descriptor. An event loop's transport takes some 1.3 KB. Here all
-connections wait behind one descriptor, and each is an object of a few words that keeps the promises of
-:class:`asyncio.Transport`.
+Transports: an event loop's transport takes some 1.3 KB. Here all connections wait behind one descriptor, and
+each is a small object that keeps the contract of :class:`asyncio.Transport`.
 
-Turns: what links bring is received, and then digested. Receiving only notes the newest unread reading of
-each key, which costs little; whatever a reading leads to costs much, and has a budget of its own. So no
-flood on links keeps phones, timers and leases waiting, and what cannot be digested in time is replaced by
-what is newer instead of growing old.
+Turns: data of links is received first and processed later. Receiving only stores the newest unread reading of
+each key, which costs little. Processing readings costs much, and has its own budget. So a flood on links does
+not delay phones, timers and leases. Readings that cannot be processed in time are replaced by newer ones.
 """
 
 from __future__ import annotations
@@ -78,7 +76,7 @@ class TaskGroup(asyncio.TaskGroup):
 
 
 class LeanEvent:
-    """A :class:`asyncio.Event` that has no queue of waiters, of 600 bytes, while nobody waits."""
+    """An :class:`asyncio.Event` without the queue of waiters, of 600 bytes, while no task waits."""
 
     __slots__ = ("_is_set", "_waiters")
 
@@ -91,14 +89,14 @@ class LeanEvent:
         return self._is_set
 
     def set(self) -> None:
-        """Set it, and wake all that wait."""
+        """Set it, and wake all waiting tasks."""
         self._is_set = True
         for waiter in self._waiters or ():
             if not waiter.done():
                 waiter.set_result(None)
 
     def clear(self) -> None:
-        """Make each wait from now on last until it is set again."""
+        """Reset it: each wait from now on lasts until it is set again."""
         self._is_set = False
 
     async def wait(self) -> None:
@@ -118,10 +116,11 @@ class LeanEvent:
 
 
 def heed_cancellation() -> None:
-    """Go on with a cancellation that a task group has swallowed; call it after ``except*``.
+    """Continue a cancellation that a task group has swallowed; call it after ``except*``.
 
-    Before Python 3.13 a :class:`asyncio.TaskGroup` whose body failed raises that failure alone, also when
-    task was cancelled while it waited for its children: the handler of the failure would live on.
+    Before Python 3.13 an :class:`asyncio.TaskGroup` whose body failed raises only that failure, also when the
+    task was cancelled while it waited for its children. Then the handler of the failure would continue to
+    run.
 
     Raises:
         asyncio.CancelledError: The task is to end.
@@ -132,7 +131,7 @@ def heed_cancellation() -> None:
 
 
 class _Weakly:
-    """A bound method that does not keep its object in memory."""
+    """A bound method without a reference to its object."""
 
     __slots__ = ("_function", "_object")
 
@@ -148,12 +147,12 @@ class _Weakly:
 
 
 def weakly(method: Callable[P, None]) -> Callable[P, None]:
-    """Return what calls the bound *method*, and does not keep its object in memory: then it does nothing."""
+    """Return a caller of the bound *method* that does not keep its object in memory."""
     return _Weakly(cast("MethodType", method))
 
 
 def forget_frames(error: BaseException) -> None:
-    """Clear the frames that *error*, which was handled, and all in its group have passed through.
+    """Clear the frames that *error*, which was handled, and all errors of its group have passed.
 
     A frame of :class:`asyncio.TaskGroup` holds the group that it has raised, and so, through the group's
     traceback, itself: all that these frames hold would stay in memory until garbage is collected.
@@ -165,14 +164,14 @@ def forget_frames(error: BaseException) -> None:
 
 
 FRAMES_MAX: Final = 24
-"""Innermost frames that are logged; beyond that a fault recurses."""
+"""Innermost frames that are logged; a longer list is a recursion."""
 _PACKAGE: Final = Path(gateway.__file__).parent
 _OTHERS_PARTS: Final = 3
-"""Parts of a path that are kept of a file outside the package."""
+"""Parts of the path of a file outside the package that are logged."""
 
 
 def first_of(fault: BaseException) -> BaseException:
-    """Return the fault itself, or of a group the first one in it."""
+    """Return the fault itself, or the first one of a group."""
     while isinstance(fault, BaseExceptionGroup):
         fault = fault.exceptions[0]
     return fault
@@ -202,31 +201,32 @@ def log_fault(log: logging.Logger, event: str, fault: BaseException) -> None:
 
 
 EVENTS_AT_ONCE: Final = 32
-"""After so many connections the other tasks have a turn, whatever thousands of phones send at once."""
+"""Connections after which the other tasks have a turn, whatever thousands of phones send at once."""
 SLICE_S: Final = 0.005
-"""After so long, too: a frame of 16 KB may take 10 ms to read."""
+"""Time after which they have a turn, too: a frame of 16 KB may take 10 ms to read."""
 READ_BYTES: Final = 64 * 1024
 RESERVED_FILES: Final = 64
-"""Descriptors that no connection of a client takes: whatever comes, the ops listener, the admin listener and
-the bus find one. Where a process may open few files, a quarter of them."""
+"""Descriptors that no client's connection takes: the ops listener, the admin listener and the bus always find
+one. Where a process may open few files, a quarter of them.
+"""
 _HAS_EPOLL: Final = hasattr(select, "epoll")
 _IN: Final = 0x01
 _OUT: Final = 0x04
-"""EPOLLIN and EPOLLOUT: the names are not there on every system."""
+"""EPOLLIN and EPOLLOUT, which not every system has as names."""
 _NOBODY: Final = asyncio.Protocol()
-"""Is called when a transport that was let go has ended."""
+"""Called when a released transport has ended."""
 
 _LOG: Final = logging.getLogger(__name__)
 
 
 _STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-"""Goes on while the machine is suspended, where the system has such a clock: then leases have run out."""
+"""Continues while the machine is suspended, where the system has such a clock: then leases have expired."""
 
 
 class SystemClock:
     """The Clock port on the machine's own clocks.
 
-    Each method but one is the library's own function, for these are called with each update.
+    Each method but one is the library's own function, because they are called with each update.
     """
 
     __slots__ = ()
@@ -244,17 +244,17 @@ class SystemClock:
 
 
 BEAT_S: Final = 0.5
-"""How often a node notes that it goes on."""
+"""Interval in which a node records that it runs."""
 LATE_S: Final = 0.4
-"""By so much a beat may be late. With :data:`BEAT_S` it is less than the second to which ages are right."""
+"""How late a beat may be. With :data:`BEAT_S` it is less than a second, the precision of ages."""
 
 
 class Pauses:
-    """Pauses of this process, as its steady beat shows them.
+    """Stops of this process, detected by its steady beat.
 
-    A process that was stopped (SIGSTOP, a frozen virtual machine) finds in its sockets what came meanwhile,
-    and nothing says when. So what is read before the beat is in time again may be as old as the last beat
-    before the pause.
+    A process that was stopped (SIGSTOP, a frozen virtual machine) finds older data in its sockets, without a
+    time. So data that is read before the beat is in time again may be as old as the last beat before the
+    stop.
     """
 
     __slots__ = ("_beat_at", "_doubt_from")
@@ -265,12 +265,12 @@ class Pauses:
         """The last beat before a pause that is over; None: this beat was in time."""
 
     def beat(self, now: float) -> None:
-        """Record that the process goes on."""
+        """Record that the process runs."""
         self._doubt_from = self._beat_at if now - self._beat_at > BEAT_S + LATE_S else None
         self._beat_at = now
 
     def came_at(self, now: float) -> float:
-        """Return since when that may have waited which is read *now*."""
+        """Return since when data may have waited that is read *now*."""
         if now - self._beat_at > BEAT_S + LATE_S:
             return self._beat_at
         return now if self._doubt_from is None else self._doubt_from
@@ -279,7 +279,7 @@ class Pauses:
 def is_reserved(fd: int) -> bool:
     """Return whether so many descriptors are open that a client's connection must not keep *fd*.
 
-    The kernel gives the lowest that is free: when a high one is given, all below it are taken.
+    The kernel returns the lowest free one: when it is a high one, all below it are taken.
     """
     most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return most != resource.RLIM_INFINITY and fd >= most - min(RESERVED_FILES, most // 4)
@@ -288,12 +288,12 @@ def is_reserved(fd: int) -> bool:
 class Wires:
     """The connections in clear text of one event loop.
 
-    Invariant: the loop and the kernel hold something for it only while there are connections.
+    Invariant: the loop and the kernel hold an object for it only while there are connections.
 
     Args:
-        ready: Called when some connections are ready; it calls :meth:`serve` when it serves them. None:
-            they are served at once.
-        now: Monotonic seconds, to bound the work of one turn; without it the number alone does.
+        ready: Called when some connections are ready; it calls :meth:`serve` to serve them. None: they are
+            served at once.
+        now: Monotonic seconds, to bound the work of one turn; without it only the number bounds it.
     """
 
     def __init__(
@@ -317,10 +317,10 @@ class Wires:
         return self._open
 
     def take(self, transport: asyncio.Transport) -> asyncio.Transport:
-        """Return what carries the connection of *transport* from now on, with the same promises.
+        """Return the carrier of the connection of *transport* from now on, with the same contract.
 
-        That is *transport* itself where it has to be: through TLS, while something waits to be
-        sent, and where the system has no epoll or no descriptor to spare.
+        It is *transport* itself with TLS, while data waits to be sent, and where the system has no epoll or
+        no free descriptor.
         """
         raw = transport.get_extra_info("socket")
         must_stay = transport.get_extra_info("sslcontext") is not None or transport.is_closing()
@@ -339,7 +339,7 @@ class Wires:
             os.close(fd)
             return transport
         transport.set_protocol(_NOBODY)
-        transport.abort()  # closes its own descriptor; nothing is shut down
+        transport.abort()  # it closes its own descriptor; nothing is shut down
         return wire
 
     def _wire(self, fd: int) -> Wire:
@@ -356,21 +356,21 @@ class Wires:
         return wire
 
     def watch_all(self) -> None:
-        """Have the loop call when some connections are ready."""
+        """Let the loop call when some connections are ready."""
         if self._open and not self._is_watched:
             self._is_watched = True
             self._loop.add_reader(self._epoll.fileno(), self._ready or self.serve)
 
     def rest(self) -> None:
-        """Have the loop not call, until :meth:`watch_all`."""
+        """Stop the calls of the loop until :meth:`watch_all`."""
         if self._open and self._is_watched:
             self._is_watched = False
             self._loop.remove_reader(self._epoll.fileno())
 
     def serve(self) -> int:
-        """Serve some of those that are ready; the others are the next time, as the kernel takes turns.
+        """Serve some of the ready connections; the kernel returns the others next time.
 
-        Returns how many there were: :data:`EVENTS_AT_ONCE` when there may be more.
+        Returns their number: :data:`EVENTS_AT_ONCE` when there may be more.
         """
         if not self._open:
             return 0
@@ -399,11 +399,11 @@ class Wires:
             self._epoll.unregister(fd)
 
     def soon(self, wire: Wire) -> None:
-        """Have *wire* leave in a turn of its own."""
+        """Write *wire* in its own turn."""
         self._loop.call_soon(wire.leave)
 
     def forget(self, fd: int) -> None:
-        """Let go of a connection, and with the last one of the loop."""
+        """Release a connection, and with the last one the loop."""
         os.close(fd)
         self._wires[fd] = None
         self._open -= 1
@@ -414,7 +414,7 @@ class Wires:
 
 
 class Wire(asyncio.Transport):
-    """One connection, for its protocol; it is full as soon as the kernel does not take all.
+    """One connection, for its protocol; it is full as soon as the kernel does not accept everything.
 
     Args:
         wires: All of its kind.
@@ -443,7 +443,7 @@ class Wire(asyncio.Transport):
         return self._fd
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Report what happens to *protocol* from now on."""
+        """Report events to *protocol* from now on."""
         assert isinstance(protocol, asyncio.Protocol)  # noqa: S101 - there is no other kind here
         self._protocol = protocol
 
@@ -452,10 +452,10 @@ class Wire(asyncio.Transport):
         return self._protocol
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Do nothing: it is full when anything waits, and not when nothing does."""
+        """Do nothing: it is full when data waits, and not otherwise."""
 
     def get_write_buffer_size(self) -> int:
-        """Return what the kernel has not taken."""
+        """Return the bytes that the kernel has not accepted."""
         return len(self._unsent or b"")
 
     def pause_reading(self) -> None:
@@ -463,16 +463,16 @@ class Wire(asyncio.Transport):
         self._watch(self._events & ~_IN)
 
     def resume_reading(self) -> None:
-        """Read what comes."""
+        """Read again."""
         if not self._is_closing:
             self._watch(self._events | _IN)
 
     def is_closing(self) -> bool:
-        """Return whether it is closed, or will be once all has left."""
+        """Return whether it is closed, or will be once all data is sent."""
         return self._is_closing
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Send *data* after all that waits; when something waits then, the protocol pauses."""
+        """Send *data* after all waiting data; when data waits then, the protocol pauses."""
         if self._is_closing or not data:
             return
         if self._unsent is not None:
@@ -489,13 +489,13 @@ class Wire(asyncio.Transport):
         return True
 
     def write_eof(self) -> None:
-        """Let the peer see that nothing more comes, once all has left."""
+        """End the sending direction once all data is sent."""
         self._is_ending = True
         if self._unsent is None and not self._is_closing:
             self._shut()
 
     def close(self) -> None:
-        """End the connection once all has left."""
+        """End the connection once all data is sent."""
         if not self._is_closing:
             self._is_closing = True
             self._watch(self._events & ~_IN)
@@ -503,7 +503,7 @@ class Wire(asyncio.Transport):
                 self._wires.soon(self)
 
     def abort(self) -> None:
-        """End the connection now, whatever waits."""
+        """End the connection now, with its waiting data."""
         is_leaving = self._is_closing and self._unsent is None
         self._is_closing, self._unsent = True, None
         self._watch(0)
@@ -513,7 +513,7 @@ class Wire(asyncio.Transport):
     # ---- for its kind ----
 
     def happened(self, events: int) -> None:
-        """Handle an event of the kernel; the next read or write meets an error."""
+        """Handle an event of the kernel; the next read or write finds an error."""
         if events & ~_OUT and self._events & _IN:
             wires = self._wires
             try:
@@ -563,7 +563,7 @@ class Wire(asyncio.Transport):
         self._protocol.resume_writing()
 
     def _sent(self, data: bytes | bytearray | memoryview) -> int | None:
-        """Return how much of *data* the kernel has taken; None: the connection is broken, and ends."""
+        """Return how much of *data* the kernel has accepted; None: the connection is broken, and ends."""
         try:
             return os.write(self._fd, data)
         except (BlockingIOError, InterruptedError):
@@ -587,25 +587,25 @@ class Wire(asyncio.Transport):
 
 
 INTAKE_S: Final = 0.004
-"""How long links are read in one turn."""
+"""Time for reading links in one turn."""
 DIGEST_S: Final = 0.006
-"""How long what was read is digested in one turn."""
+"""Time for processing their data in one turn."""
 REST_S: Final = 0.002
-"""Between two turns that did all there was: waking up for each message costs more than reading it."""
+"""Pause after a turn that left no work: waking up for each message costs more than reading it."""
 IDLE_TURNS: Final = 5
-"""After so many turns without anything to do the loop waits until some link is ready."""
+"""Turns without work after which the loop waits until some link is ready."""
 BEHIND_S: Final = 1.0
-"""For so long no turn did all there was: then the node is overloaded."""
+"""Time without a turn that left no work after which the node is overloaded."""
 
 
 class Digester(Protocol):
-    """A link of which something was received that is not digested."""
+    """A link with received data that is not processed."""
 
     is_due: bool
     """Whether :meth:`Turns.want` was called since the last :meth:`digest`; set by :class:`Turns`."""
 
     def digest(self) -> None:
-        """Digest all that was received. Never blocks; may ask for the next turn by :meth:`Turns.want`."""
+        """Process all received data. Never blocks; may request the next turn by :meth:`Turns.want`."""
         ...
 
     def abort(self) -> None:
@@ -614,26 +614,26 @@ class Digester(Protocol):
 
 
 class Phones(Protocol):
-    """The phones, which are written to after links were digested."""
+    """The phones, which are written to after links were processed."""
 
     is_held: bool
-    """Whether to wake nothing, since :meth:`release` follows in this turn of the loop if anything comes."""
+    """Whether to wake nothing, since :meth:`release` follows in this turn of the loop if data comes."""
 
     def release(self) -> None:
-        """Write what is due to those for which something came while they were held."""
+        """Write the due frames of phones whose changes came while they were held."""
         ...
 
 
 class Turns:
-    """Receives from all links of a node, and has them digest it, within budgets.
+    """Receives data of all links of a node, and lets them process it, within budgets.
 
-    Invariants: a turn lasts as long as its budgets and one step more; links take turns at both, first in
-    first out; a link that wants to digest does so in this turn or, before all that want it later, in one
-    of the next.
+    Invariants: a turn lasts as long as its budgets plus one step. Links take turns at both, first in first
+    out. A link that requests processing gets it in this turn, or in one of the next before all later
+    requests.
 
     Args:
         clock: Measures budgets.
-        rest_s: How long to rest after a turn that did all there was. 0: links are served as they are ready.
+        rest_s: Pause after a turn that left no work. 0: links are served when they are ready.
     """
 
     def __init__(self, clock: Clock, *, rest_s: float = 0.0) -> None:
@@ -652,7 +652,7 @@ class Turns:
         self._behind_since: float | None = None
 
     def want(self, link: Digester) -> None:
-        """Have *link* digest soon. Many calls before it are one."""
+        """Let *link* process its data soon. Many calls before it count as one."""
         if link.is_due:
             return
         link.is_due = True
@@ -662,7 +662,7 @@ class Turns:
 
     @property
     def behind_s(self) -> float:
-        """For how long no turn has done all there was; 0 when the last one did."""
+        """How long no turn has left no work; 0 when the last one did."""
         return 0.0 if self._behind_since is None else self._clock.now() - self._behind_since
 
     @property
@@ -702,7 +702,7 @@ class Turns:
             self._rest(is_idle=not (ready or wanted))
 
     def _receive(self, began: float) -> tuple[int, bool]:
-        """Read links that are ready; returns how many were, and whether that was all."""
+        """Read ready links; return their number, and whether there are no more."""
         total = 0
         while (ready := self.wires.serve()) == EVENTS_AT_ONCE:
             total += ready
@@ -711,7 +711,7 @@ class Turns:
         return total + ready, True
 
     def _digest(self, most: int) -> None:
-        """Let links digest in turn: at most *most*, as a link that wants to again has the next turn."""
+        """Let links process in turn: at most *most*, as a link that requests it again has the next turn."""
         began = self._clock.now()
         for _ in range(most):
             link = self._due.popleft()

@@ -1,7 +1,7 @@
-"""Link session: from an open link to its end, and what is shown of its health.
+"""Link session: from an open link to its end, and the health that is shown.
 
-One :class:`Linked` lives as long as one link. It reads, folds what it reads into the mirror and
-the user's sessions, and says when something is to be asked.
+One :class:`Linked` lives as long as one link. It reads, folds what it reads into the mirror and the user's
+sessions, and says when something is to be asked.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from gateway.runtime.world import World
 
 _LOG: Final = logging.getLogger("gateway.link")
 HEARD_S: Final = 0.05
-"""How long after one message the keeper learns again that a message came."""
+"""Interval in which the keeper is informed of received messages."""
 
 
 class Keeper(Protocol):
@@ -61,11 +61,11 @@ class Keeper(Protocol):
     feed: Feed
 
     def heard(self) -> None:
-        """Record that a message came."""
+        """Record that a message arrived."""
         ...
 
     def agreed(self, keep_alive_s: float) -> None:
-        """Record after which silence the server wants a sign of life."""
+        """Record after which silence the server expects a keep-alive."""
         ...
 
     def sees(self, *, regained: bool) -> None:
@@ -77,27 +77,27 @@ class Keeper(Protocol):
         ...
 
     def synced(self) -> None:
-        """Record that every question is answered, and the mirror shows it."""
+        """Record that every request was answered, and the mirror has the data."""
         ...
 
     def ended(self, member: Member, reason: EndReason, by: str | None) -> None:
-        """Take out a session that OSCC-E ended or refused."""
+        """Remove a session that OSCC-E ended or refused."""
         ...
 
     def replaced(self, token: int) -> None:
-        """Record that the link with *token* took the place of this one."""
+        """Record that the link with *token* replaced this one."""
         ...
 
 
 class Linked:
     """One open link.
 
-    Invariant: what was read is in the mirror, and its readers are awake, before anything else is read.
+    Invariant: data that was read is in the mirror, and its readers are awake, before more is read.
 
     Args:
         link: The open link; its first event is ``Opened``.
         opener: The session by which it was opened.
-        about: Which server it is.
+        about: Name, version and features of the server.
         keeper: The link's owner.
     """
 
@@ -167,11 +167,11 @@ class Linked:
 
     @property
     def settled(self) -> bool:
-        """Whether all that is wanted was asked, and has answered."""
+        """Whether all wanted requests were sent and answered."""
         return self._asking is not None and self._asking.settled
 
     def need(self) -> None:
-        """Record that what is wanted has changed."""
+        """Record that the wanted subscriptions have changed."""
         if self._asking is not None:
             self._asking.need()
 
@@ -181,12 +181,12 @@ class Linked:
             self._asking.leave(member.attached.alias)
 
     def listen_anew(self) -> None:
-        """Ask for whole sets again."""
+        """Request whole sets again."""
         if self._asking is not None:
             self._asking.listen_anew()
 
     def keep_alive(self) -> None:
-        """End a silence: ask for a sign of life."""
+        """End a silence: request a keep-alive."""
         if self._asking is not None:
             spawn(self._tasks, self._keep_alive())
 
@@ -208,14 +208,14 @@ class Linked:
 
     @property
     def due_at(self) -> float:
-        """When :meth:`tick` has something to do; in the past: each time."""
+        """When :meth:`tick` has work; in the past: each time."""
         return -math.inf if self._asking is None else self._asking.due_at
 
     async def _keep_alive(self) -> None:
         try:
             await self.link.request(KeepAlive())
         except GatewayError:
-            return  # the silence goes on, and is seen
+            return  # the silence continues, and is noticed
 
     # ---- reading ----
 
@@ -226,7 +226,7 @@ class Linked:
             self._over(closed.reason)
             raise
         if event is None and (self.link.speaks or not self.settled):
-            self._is_answered = True  # answers come by the dozen where many phones do, or on a new link
+            self._is_answered = True  # answers come in groups when many phones are active, or on a new link
             self._hear(self.link.heard_at)
             return
         if event is None or self._is_answered:
@@ -246,7 +246,7 @@ class Linked:
         self._keeper.feed.flush()
 
     def _take_in(self, readings: Sequence[Reading]) -> None:
-        """Take in readings: nearly all that a link brings."""
+        """Apply readings: nearly all data of a link."""
         now, asking = self.link.heard_at, self._asking
         is_told = self._hear(now)
         if asking is not None:
@@ -258,9 +258,9 @@ class Linked:
             self._pulse.read()
 
     def _hear(self, at: float) -> bool:
-        """Record that a message came, and let the keeper know, if that is due; return whether it was.
+        """Record that a message arrived, and inform the keeper, if that is due; return whether it was.
 
-        Ages are shown in seconds. A link that seems to be silent a little longer than it is does no harm.
+        Ages are shown in seconds, so a slightly longer silence does no harm.
         """
         if not self._mirror.is_blind:
             came_at, ledger = self._pauses.came_at(at), self._feed.ledger
@@ -273,10 +273,10 @@ class Linked:
         return True
 
     async def _let_askers_run(self) -> None:
-        """Let the tasks that asked take their answers before the next event is processed.
+        """Let waiting tasks take their answers before the next event is processed.
 
-        The execution of a command asks, and its phone waits for that. The result must be with the phone
-        before what comes next: another state, or an end of its session.
+        The execution of a command waits for an answer, and its phone for the result. The phone must have the
+        result before the next event: another state, or an end of its session.
         """
         for _ in ("execution", "phone"):
             await self._keeper.clock.sleep(0)
@@ -295,7 +295,7 @@ class Linked:
         self._asking.need()
 
     def _process(self, event: LinkEvent, asking: Asking) -> None:
-        """Take in what comes seldom."""
+        """Process rare events."""
         match event:
             case ObjectChanged():
                 self._mirror.object(event)
@@ -320,7 +320,7 @@ class Linked:
         self._keeper.sees(regained=regained)
 
     def _announce(self, event: Announced) -> None:
-        """Show the server's notice. Nobody has to acknowledge it, since no log-on asks for that."""
+        """Show the server's notice. It needs no acknowledgement, since no log-on requires one."""
         effective_ms = event.effective_at_ms
         now_ms, offset_ms = self._keeper.clock.wall_ms(), self._mirror.offset_ms
         notice = NoticeFrame(
@@ -352,13 +352,13 @@ class Linked:
 
 
 class LinkHealth:
-    """One owner's link, by its signs of life.
+    """The health of one owner's link.
 
     Args:
         feed: The readers of the health.
         mirror: The data whose age it is.
-        machine: The link's.
-        world: The outside.
+        machine: The state machine of the link.
+        world: The ports and limits of the node.
         is_taking_over: Whether another owner's data is shown: it is stale until a link was tried.
     """
 
@@ -383,7 +383,7 @@ class LinkHealth:
             self.say()
 
     def heard(self) -> bool:
-        """Record that a message came. Return whether that makes anything due earlier than it was."""
+        """Record that a message arrived. Return whether something is due earlier than before."""
         machine, now = self._machine, self._world.clock.now()
         self._is_doubted = False
         before = machine.state
@@ -393,7 +393,10 @@ class LinkHealth:
         return machine.state is not before
 
     def heard_live(self) -> bool:
-        """Record that a message came; False, and nothing is recorded, unless all is well and stays so."""
+        """Record that a message arrived.
+
+        False, and nothing is recorded, unless the link is live and stays so.
+        """
         feed, world, mirror = self._feed, self._world, self._mirror
         health, bus = feed.health, world.exchange.machine.health
         if health.upstream != "live" or health.bus != bus or self._is_doubted or mirror.is_blind:
@@ -405,7 +408,7 @@ class LinkHealth:
         return True
 
     def read(self) -> None:
-        """Record that a message is in the mirror, and its readers know."""
+        """Record that a message is in the mirror, and its readers are awake."""
         self._world.tally.read(self._world.clock.now() - self._feed.ledger.came_at)
 
     def sees(self, *, regained: bool) -> None:
@@ -415,11 +418,11 @@ class LinkHealth:
         self.say()
 
     def agreed(self, keep_alive_s: float) -> None:
-        """Record after which silence the server wants a sign of life."""
+        """Record after which silence the server expects a keep-alive."""
         self._machine.agreed(keep_alive_s)
 
     def synced(self) -> None:
-        """Record that every question asked so far is answered, and the mirror shows it."""
+        """Record that every request so far was answered, and the mirror has the data."""
         self._machine.synced(self._world.clock.now())
         self.is_taking_over = False
         if self._blind_since is not None:
@@ -435,7 +438,7 @@ class LinkHealth:
         self.say()
 
     def tend(self, linked: Linked | None, now: float) -> None:
-        """Do for the open link what is due."""
+        """Do the due work for the open link."""
         if linked is None:
             return
         match self._machine.need(now):
@@ -449,12 +452,12 @@ class LinkHealth:
                 linked.tick(now)
 
     def due_at(self, linked: Linked) -> float:
-        """Return when the link needs something by time alone; in the past: in each tick."""
+        """Return when the link needs work by time alone; in the past: at each tick."""
         is_odd = self._is_doubted or self.is_taking_over
         return -math.inf if is_odd else min(self._machine.due_at, linked.due_at)
 
     def _date(self) -> None:
-        """Move the age of the data if all that is shown was read on this link since its last silence."""
+        """Move the age of the data if all shown data was read on this link since its last silence."""
         mirror, came_at = self._mirror, self._feed.ledger.came_at
         is_read = mirror.live and self._machine.state is LinkState.LIVE and not self._is_old
         is_first = mirror.has_snapshot and self._as_of is None

@@ -1,8 +1,7 @@
-"""Mirror: apply what a link sends to the ledger of its user, and inform the readers.
+"""Mirror: apply the data of a link to the ledger of its user, and inform the readers.
 
-Synchronous: each event is folded into the assembly and recorded in the ledger in one turn.
-Until the first answers of a new link are all there, the mirror keeps what it has. What no
-session may see is removed at once.
+Synchronous: each event is folded into the assembly and recorded in the ledger in one turn. Until the first
+answers of a new link are all there, the mirror keeps what it has. What no session may see is removed at once.
 """
 
 from __future__ import annotations
@@ -66,7 +65,7 @@ class Connection(Protocol):
 
     @property
     def device(self) -> Device:
-        """The phone, as its token names it."""
+        """The phone, from its token."""
         ...
 
     def wake(self) -> None:
@@ -78,11 +77,11 @@ class Connection(Protocol):
         ...
 
     def learned(self, facts: SessionFacts) -> None:
-        """Take in what OSCC-E says of the session now."""
+        """Process OSCC-E's new facts of the session."""
         ...
 
     def announce(self, notice: NoticeFrame) -> None:
-        """Show the phone a notice."""
+        """Send the phone a notice."""
         ...
 
     def close(
@@ -93,19 +92,19 @@ class Connection(Protocol):
         by: str | None = None,
         window_s: tuple[float, float] | None = None,
     ) -> None:
-        """Say `bye` with *code* and close."""
+        """Send `bye` with *code* and close."""
         ...
 
 
 class Outlet(Reader, Protocol):
-    """Sends changes to other nodes; a reader of the ledger while there are any."""
+    """Sends changes to other nodes; a reader of the ledger while any node follows."""
 
     def flush(self) -> None:
-        """Record that something changed, or that it grew old or fresh."""
+        """Record a change of data or of its age."""
         ...
 
     def announce(self, notice: NoticeFrame) -> None:
-        """Have a notice shown there too."""
+        """Have a notice shown on other nodes."""
         ...
 
 
@@ -129,13 +128,13 @@ class Feed:
 
     @property
     def health(self) -> Health:
-        """How old the data may be."""
+        """The age of the user's data."""
         return self.ledger.health
 
     def flush(self) -> None:
-        """Wake the connections for which something waits, and let other nodes know."""
+        """Wake the connections with waiting changes, and publish to other nodes."""
         ledger, connections, outlet = self.ledger, self.connections, self.outlet
-        if outlet is not None and outlet in ledger.readers:  # else no node follows
+        if outlet is not None and outlet in ledger.readers:  # otherwise no node follows
             outlet.flush()
         if ledger.has_news:
             ledger.has_news = False
@@ -162,12 +161,12 @@ class Feed:
             connection.wake()
 
     def facts(self, handle: str) -> SessionFacts | None:
-        """Return what OSCC-E said of a session."""
+        """Return OSCC-E's facts of a session."""
         element = self.ledger.get(facts_key(handle))
         return element.value if element is not None and isinstance(element.value, SessionFacts) else None
 
     def learn(self, facts: SessionFacts, me: Element | None) -> None:
-        """Take in what OSCC-E says of a session: into the mirror, and to its connection in the same turn."""
+        """Apply OSCC-E's facts of a session to the mirror, and to its connection in the same turn."""
         known = self.facts(facts.handle)
         if known != facts:
             self.ledger.record(facts_key(facts.handle), Element(facts))
@@ -178,26 +177,26 @@ class Feed:
             connection.learned(facts)
 
     def forget(self, handle: str) -> None:
-        """Take a session out of the mirror."""
+        """Remove a session from the mirror."""
         self.ledger.record(facts_key(handle), None)
         self.ledger.record(me_key(handle), None)
 
     def keep(self, handles: set[str]) -> None:
-        """Take every session out of the mirror but those."""
+        """Remove all other sessions from the mirror."""
         for key, _ in self.ledger.items():  # noqa: PERF102 - a ledger's, of what has a value now
             prefix, _, handle = key.partition(":")
             if f"{prefix}:" in {FACTS_PREFIX, ME_PREFIX} and handle not in handles:
                 self.ledger.record(key, None)
 
     def announce(self, notice: NoticeFrame) -> None:
-        """Show a notice to the phones that are connected now, and to no other."""
+        """Send a notice to the phones that are connected now."""
         if self.outlet is not None:
             self.outlet.announce(notice)
         for connection in list(self.connections.values()):
             connection.announce(notice)
 
     def say(self, health: Health) -> None:
-        """Record how old the data may be; a change of it is sent at once."""
+        """Record the age of the data; a change of it is sent at once."""
         before, self.ledger.health = self.ledger.health, health
         news = health.upstream != before.upstream or health.bus != before.bus
         if news and self.outlet is not None:
@@ -208,23 +207,23 @@ class Feed:
 
 
 MES_MAX: Final = 16
-"""So many different ones are remembered of what the sessions see of their user."""
+"""Number of shared objects for the sessions' views of their user."""
 
 COMPOSED_AT_ONCE: Final = 64
 """Resources that are composed in one turn of the loop before a large set is shown: about 1 ms."""
 
 WINDOW_S: Final = 300.0
-"""The smallest offset counts for one to two of these, so that clocks which drift are followed."""
+"""The smallest offset holds for one to two of these intervals, so that drifting clocks are followed."""
 REBASED_MS: Final = 1_000
-"""By so much the wall clock may be slewed until it is read again; less is not seen by people."""
+"""How far the wall clock may be slewed until it is read again; smaller differences are invisible."""
 
 
 class ServerOffset:
-    """How far this node's wall clock is ahead of the server's, by the times that one link sends.
+    """How far this node's wall clock is ahead of the server's, by the times on one link.
 
-    The smallest (receipt - Time) of the last minutes, by the steady clock: no message is on its way for
-    less than none. It is in steps, so that links share their elements. The wall clock counts as it was until
-    it has moved by :data:`REBASED_MS` against the steady one: somebody has set it.
+    It is the smallest (receipt - Time) of the last minutes, by the steady clock, since a transit time is
+    never negative. It moves in steps, so that links share their elements. The wall clock counts as unchanged
+    until it has moved by :data:`REBASED_MS` against the steady one, which means that it was set.
     """
 
     __slots__ = ("_before_ms", "_least_ms", "_since", "_wall_ms", "offset_ms")
@@ -238,7 +237,7 @@ class ServerOffset:
         """The wall clock at the zero of the steady one."""
 
     def see(self, time_ms: int, now: float, wall_ms: int) -> bool:
-        """Take in the server's time, received at *now*; return whether the wall clock has jumped."""
+        """Process the server's time, received at *now*; return whether the wall clock has jumped."""
         base_ms, known_ms = wall_ms - now * 1000, self._wall_ms
         if (
             known_ms is not None
@@ -262,15 +261,15 @@ class ServerOffset:
 
 
 class Mirror:
-    """One user's resources, as one link after another sends them.
+    """One user's resources, from one link after another.
 
-    Invariant: nothing is kept that is outside the union of the scopes of the user's sessions.
+    Invariant: no data outside the union of the scopes of the user's sessions is kept.
 
     Args:
-        feed: Where it is recorded.
+        feed: The user's feed.
         user_sessions: The user's sessions.
         composer: Shares elements between the users of the node.
-        clock: Dates what is read.
+        clock: Dates readings.
         shown: Called with each session that OSCC-E accepted, once that is recorded.
     """
 
@@ -318,18 +317,18 @@ class Mirror:
 
     @property
     def is_partial(self) -> bool:
-        """Whether realtime data is shown as unknown, or as it was, because it has not come yet."""
+        """Whether realtime data is shown as unknown or old, because it has not come yet."""
         return self.assembly.lacks_realtime
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is shown that could be missed."""
+        """Whether nothing is shown."""
         return not self._feed.ledger.shared()
 
     # ---- the life of a link ----
 
     def begin(self, about: About, time_ms: int, last_end: LastEnd | None) -> None:
-        """Begin with a new link; what is shown stays until :meth:`settle`."""
+        """Begin with a new link; the shown data stays until :meth:`settle`."""
         self.assembly, self.early = Assembly(self._composer), Early()
         self.live = False
         self._functions, self.is_blind = _UNKNOWN_FUNCTIONS, False
@@ -342,9 +341,9 @@ class Mirror:
         self._last_end = None if last_end is None else self._dated(last_end)
 
     def prepare(self) -> bool:
-        """Compose some of what :meth:`settle` will show, where that is much; False: call it again later.
+        """Compose some of the resources for :meth:`settle`, if there are many; False: call it again.
 
-        What changes meanwhile is composed again then.
+        Resources that change in between are composed again.
         """
         left, assembly, scope = self._uncomposed, self.assembly, self._user_sessions.scope
         if left is None:
@@ -363,7 +362,7 @@ class Mirror:
         return not left
 
     def settle(self) -> None:
-        """Show what came on the new link: whole sets, so what is not in them is removed."""
+        """Show the data of the new link: whole sets, so other resources are removed."""
         self.live = self.has_snapshot = True
         self.show(self._shown() | self.assembly.addresses())
         self._uncomposed, self._composed = None, {}
@@ -372,11 +371,11 @@ class Mirror:
         self.show_sessions()
 
     def synced(self) -> None:
-        """Record that every question asked so far is answered."""
+        """Record that every request so far was answered."""
         self._synced_to = (self._user_sessions.scope, self._user_sessions.own_agents)
 
     def has_read(self, member: Member) -> bool:
-        """Return whether all that a session on the link follows was read, whatever is asked for others now.
+        """Return whether all data that a session on the link follows was read.
 
         Of a Remote Assistant that is never sure: its number comes when the session is accepted.
         """
@@ -392,7 +391,7 @@ class Mirror:
     # ---- what comes on the link ----
 
     def read_all(self, readings: Sequence[Reading], now: float) -> None:
-        """Take in readings that came by *now*, in order."""
+        """Apply readings that came by *now*, in order."""
         server, wall_ms, scope = self._server, self._clock.wall_ms(), self._user_sessions.scope
         self._composer.readings += len(readings)
         for reading in readings:
@@ -402,7 +401,7 @@ class Mirror:
                 self._read(reading)
 
     def _read(self, reading: Reading) -> None:
-        """Take in a reading of several parts, or one that other links may have received."""
+        """Apply a reading of several parts, or one that other links may have received."""
         if self.live:
             step = self.assembly.follow(
                 reading, self._feed.ledger.elements, self._server.offset_ms, self._user_sessions.scope
@@ -415,43 +414,43 @@ class Mirror:
         self.show(self.assembly.read(reading))
 
     def listening(self, query: int, listen: Listen) -> None:
-        """Record that *query* runs, and take in its readings that came before."""
+        """Record that *query* runs, and apply its earlier readings."""
         self.assembly.listening(query, listen)
-        for reading in self.early.take(query, listen):  # its time was seen, and it was counted, when it came
+        for reading in self.early.take(query, listen):  # its time and count were recorded when it came
             self._read(reading)
 
     def directory(self, directory: Directory) -> None:
-        """Take in the whole directory and the catalogues."""
+        """Apply the whole directory and the catalogues."""
         self._directory = directory
         self.show(self.assembly.directory(directory.parts))
         self._show_catalogues()
 
     def unknown(self, addresses: Iterable[Address]) -> list[Address]:
-        """Return those of *addresses* whose directory object is not known."""
+        """Return those of *addresses* without a directory object."""
         return [each for each in addresses if self.assembly.part(each, Source.DIRECTORY) is None]
 
     def object(self, change: ObjectChanged) -> None:
-        """Take in one change of the directory."""
+        """Apply one change of the directory."""
         self.show(self.assembly.object((change.kind, change.number), change.part))
 
     def function(self, change: FunctionChanged) -> bool:
-        """Record that a function went up or down; return whether realtime data comes again after a pause."""
+        """Record the state of a function; return whether realtime data comes again after a pause."""
         was_blind = self.is_blind
-        if change.function != "historical":  # nobody is shown how that does
+        if change.function != "historical":  # phones are not shown this function
             self._functions = replace(self._functions, **{change.function: change.state})
             self.is_blind = self._functions.realtime is FunctionState.DOWN
             self._show_site()
         return was_blind and not self.is_blind
 
     def rescoped(self, before: Scope) -> None:
-        """Record that the scope of the sessions was *before* and is another one; whole sets follow."""
+        """Record that the scope of the sessions was *before*, and has changed; whole sets follow."""
         self.assembly.gained(self._user_sessions.scope.agents - before.agents)
         self.narrowed()
         for member in self._user_sessions.take_rescoped():
             self.show_session(member)
 
     def narrowed(self) -> None:
-        """Remove what no session may see.
+        """Remove data outside the scope of all sessions.
 
         The scope of a session that OSCC-E has not accepted in this epoch is unknown. While there is one,
         nothing is removed before the whole sets of the next link.
@@ -465,14 +464,14 @@ class Mirror:
                 self._feed.ledger.record(key_of(kind, number), None)
 
     def prune(self) -> None:
-        """Remove what no session may see, also from the assembly: no session is being accepted now."""
+        """Remove data outside all scopes, also from the assembly: no session is being accepted now."""
         self.assembly.keep(self._user_sessions.scope)
         self.narrowed()
 
     # ---- what is shown ----
 
     def show(self, addresses: Iterable[Address]) -> None:
-        """Record the present value of each resource that a session may see."""
+        """Record the present value of each resource in the scope of a session."""
         if not self.live:
             return
         ledger, scope = self._feed.ledger, self._user_sessions.scope
@@ -480,7 +479,7 @@ class Mirror:
         owns = False
         for address in addresses:
             kind, number = address
-            key = self._composer.shown(address).key  # one text for the ledgers of all users
+            key = self._composer.shown(address).key  # one encoding for the ledgers of all users
             element = self._element(address, ledger.get(key)) if number in scope.of(kind) else None
             ledger.record(key, element)
             owns = owns or (kind is Kind.AGENT and number in own)
@@ -488,7 +487,7 @@ class Mirror:
             self._show_number()
 
     def _follow_one(self, reading: Reading, scope: Scope) -> bool:
-        """Take in a reading of a single part; False: nothing was, and it has to be read as others are."""
+        """Apply a reading of a single part; False: nothing was applied, and :meth:`_read` is needed."""
         ledger = self._feed.ledger
         change = self.assembly.follow_one(reading, ledger.elements, self._server.offset_ms, scope)
         if change is None:
@@ -497,11 +496,11 @@ class Mirror:
         if element is not before:
             ledger.record_one(key, before, element)
         if reading.kind is Kind.AGENT and reading.parts[0].number in self._user_sessions.own_agents:
-            self._show_number()  # a number is shown to its own agent only, so the element may stay the same
+            self._show_number()  # its own agent's number may have changed alone
         return True
 
     def _show_step(self, step: ReadingStep, kind: Kind | None) -> None:
-        """Record what resources of one kind have become, as :meth:`show` does."""
+        """Record the new values of resources of one kind, like :meth:`show`."""
         self._feed.ledger.record_all(step.changes)
         if kind is Kind.AGENT and not self._user_sessions.own_agents.isdisjoint(step.numbers):
             self._show_number()
@@ -522,24 +521,24 @@ class Mirror:
         return element
 
     def _show_number(self) -> None:
-        """Have each session shown the user's number, if that is another one than they were shown."""
+        """Show each session the user's number, if it has changed."""
         if self._remote_number() != self._number:
             self.show_sessions()
 
     def show_sessions(self) -> None:
-        """Record what each accepted session sees of itself; its rights, scope and end hold at once."""
+        """Record each accepted session's own data; its rights, scope and end apply at once."""
         self._number = self._remote_number()
         for member in self._user_sessions:
             self.show_session(member)
 
     def show_session(self, member: Member) -> None:
-        """Record what one session sees of itself, if it was accepted."""
+        """Record one session's own data, if it was accepted."""
         if member.attached is not None:
             self._feed.learn(member.facts(), self._me_of(member) if self.live else None)
             self._told(member.handle)
 
     def _me_of(self, member: Member) -> Element:
-        """Return what a session sees of its user; those that see the same share it."""
+        """Return a session's view of its user; equal views are one object."""
         me = self._me(member)
         element = self._mes.get(me)
         if element is None:
@@ -582,7 +581,7 @@ class Mirror:
         )
 
     def _remote_number(self) -> str | None:
-        """Return the remote number of the user's own agent, by whichever session that is known."""
+        """Return the remote number of the user's own agent, from any session."""
         for agent in self._user_sessions.own_agents:
             part = self.assembly.part((Kind.AGENT, agent), Source.REALTIME)
             if part is not None and part.remote_number is not None:
@@ -590,7 +589,7 @@ class Mirror:
         return None
 
     def _dated(self, end: LastEnd) -> LastEnd:
-        """Return it in gateway time. Each link sends it again, and sees the clock a little differently."""
+        """Return it in gateway time. Each link sends it again, with a slightly different clock."""
         if end.at_ms is None:
             return end
         at_ms, before = end.at_ms + self.offset_ms, self._last_end

@@ -1,7 +1,7 @@
 """Requests to one OSCC-E Server, and one user's link to it.
 
 Requests are HTTPS: about, log-on, log-off, sessions, and opening links. A link carries events, requests and
-responses, and a server clock that is set back.
+responses. It ends when the server's clock is set back.
 """
 
 from __future__ import annotations
@@ -65,19 +65,19 @@ from gateway.upstream.oscce.readings import Kept, Readings
 from gateway.upstream.oscce.socket import Heard, LinkSocket, Take
 
 _DRIFT: Final = 1e-3
-"""How much slower than ours a clock may go that nobody set: more than NTP slews it (RFC 5905: 500 ppm)."""
+"""How much slower than ours a clock may be without being set: more than NTP slews it (RFC 5905: 500 ppm)."""
 
 
 class SetBackError(WireError):
-    """The server's clock was set back by more than instants jitter."""
+    """The server's clock was set back by more than the jitter of instants."""
 
 
 class ServerClock:
-    """The server's clock, by the times that one link sends.
+    """The server's clock, from the times on one link.
 
-    Invariant: neither slow answers nor clocks that go a little slower look like a step back: an
-    answer is given after its question was asked, and no time is on its way for less than none.
-    All instants but the server's are monotonic seconds.
+    Invariant: neither slow answers nor slightly slower clocks look like a step back. An answer is given after
+    its request was sent, and no transit time is negative. All instants but the server's are monotonic
+    seconds.
     """
 
     __slots__ = ("_at", "_least_ms")
@@ -89,13 +89,13 @@ class ServerClock:
         """When the last time came."""
 
     def told(self, time_ms: int, now: float) -> None:
-        """Take in the server's time, received at *now*."""
+        """Process the server's time, received at *now*."""
         seen_ms = now * 1000 - time_ms
         self._least_ms = seen_ms if self._least_ms is None else min(self._least(now), seen_ms)
         self._at = now
 
     def answered(self, time_ms: int, asked_at: float, now: float) -> None:
-        """Take in the server's time, asked for at *asked_at* and received at *now*.
+        """Process the server's time, requested at *asked_at* and received at *now*.
 
         Raises:
             SetBackError: It is earlier than it can be.
@@ -109,9 +109,9 @@ class ServerClock:
 
 
 MOST_IN_FLIGHT: Final = 64
-"""Requests of one user that wait for their answers; one more is ``busy``."""
+"""Requests of one user without an answer; one more is ``busy``."""
 GIVEN_UP_MOST: Final = 64
-"""So many questions for events are remembered that were not answered in time."""
+"""Requests for events without an answer in time that are remembered."""
 _ANY_LISTEN: Final = Listen(None, Source.DIRECTORY, None)
 NORMAL: Final = 1000
 PROTOCOL_ERROR: Final = 1002
@@ -119,15 +119,15 @@ PROTOCOL_ERROR: Final = 1002
 
 
 class Socket(Protocol):
-    """The WebSocket of a link, as :class:`gateway.upstream.oscce.socket.LinkSocket` has it."""
+    """The WebSocket of a link; :class:`gateway.upstream.oscce.socket.LinkSocket` implements it."""
 
     @property
     def speaks(self) -> bool:
-        """Whether something waits to be received."""
+        """Whether data waits to be received."""
         ...
 
     async def receive(self, take: Take | None = None) -> Heard:
-        """Wait for what comes next; readings that come meanwhile go to *take*, which may leave some."""
+        """Wait for the next message; readings during the wait go to *take*, which may leave some."""
         ...
 
     async def send(self, text: str) -> None:
@@ -141,16 +141,16 @@ class Socket(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a link is opened under.
+    """The parameters of a link.
 
     Args:
         user: The user of the link.
         pool: Shared by all links of the node to this server.
-        clock: Dates what is received and bounds requests.
-        keys: Whether the server knows ``RequestKey``.
-        open_s: How long the server may take to say that the link is open.
-        request_s: How long an answer may take; a command has a deadline of its own.
-        patience_s: How long an answer that contains data may take.
+        clock: Dates received messages and bounds requests.
+        keys: Whether the server supports ``RequestKey``.
+        open_s: How long the server may take to report that the link is open.
+        request_s: How long an answer may take; a command has its own deadline.
+        patience_s: How long an answer with data may take.
         close_s: How long the closing handshake may take.
         left: Called once when the link ended otherwise than by :meth:`OsccLink.close`.
     """
@@ -171,7 +171,7 @@ class _Pending:
     request: LinkRequest
     asked_at: float
     told: asyncio.Future[LinkAnswer | GatewayError | LinkClosed]
-    """The outcome. Errors are results here, so that none is lost when no task waits for it."""
+    """The outcome. Errors are results here, so that none is lost without a waiting task."""
 
     def tell(self, told: LinkAnswer | GatewayError | LinkClosed) -> None:
         """Wake the task that waits, once."""
@@ -182,8 +182,8 @@ class _Pending:
 class OsccLink:
     """One open link; the port's contract is :class:`gateway.runtime.ports.Link`.
 
-    Invariant: ``Opened`` comes first; events and answers come in the order of the wire; nothing
-    comes after the link was replaced or said what cannot be read. It has no task of its own.
+    Invariant: ``Opened`` comes first. Events and answers come in the order of the wire. Nothing comes after
+    the link was replaced or sent an unreadable message. It has no task of its own.
     """
 
     __slots__ = (
@@ -236,9 +236,9 @@ class OsccLink:
         return bool(self._ready) or self._socket.speaks
 
     async def receive(self, hear: Hear | None = None) -> LinkEvent | None:
-        """Return the next event; None when a message came that carries none.
+        """Return the next event; None for a message without one.
 
-        Readings that come while it waits go to *hear*, straight from the transport.
+        Readings during the wait go to *hear*, straight from the transport.
 
         Raises:
             LinkClosed: ``lost``.
@@ -271,7 +271,7 @@ class OsccLink:
         raise await self._lost(code)
 
     async def _said_first(self, take: Take | None) -> Heard:
-        """Wait for what comes first. Raises :class:`TimeoutError` when the link does not open in time."""
+        """Wait for the first message. Raises :class:`TimeoutError` when the link does not open in time."""
         async with self._terms.clock.timeout(max(0.0, self._opens_by - self._terms.clock.now())):
             return await self._socket.receive(take)
 
@@ -279,10 +279,10 @@ class OsccLink:
         """Send *request* and wait for its answer; needs a concurrent :meth:`receive`.
 
         Raises:
-            GatewayError: The server refused it; ``busy`` with too many under way;
-                ``upstream_unavailable`` when no answer came in time. A command is waited for
-                without end: it may be executed until its deadline, which the asking task knows.
-            LinkClosed: The link went before the answer came.
+            GatewayError: The server refused it; ``busy`` with too many under way; ``upstream_unavailable``
+                when no answer came in time. The wait for a command is unbounded: it may be executed until its
+                deadline, which bounds its caller.
+            LinkClosed: The link ended before the answer came.
         """
         if self._closed or self._replaced:
             raise LinkClosed("lost")
@@ -308,7 +308,7 @@ class OsccLink:
         finally:
             del self._pending[number]
             if not self._pending:
-                self._pending.clear()  # gives back the room of what was in it
+                self._pending.clear()  # release the memory of its items
         if isinstance(told, GatewayError | LinkClosed):
             try:
                 raise told
@@ -342,12 +342,12 @@ class OsccLink:
             await self._socket.send(self._render(stop, next(self._numbers)))
 
     async def close(self) -> None:
-        """Close it. Requests under way end with :class:`LinkClosed`. Closing twice is fine."""
+        """Close it. Requests under way end with :class:`LinkClosed`. It may be closed twice."""
         self._closed = True
         await self._shut(NORMAL)
 
     def _take_readings(self, unread: deque[Kept]) -> None:
-        """Pass readings on at once; one that cannot be read is left, with all behind it."""
+        """Pass readings on at once; an unreadable one is left, with all behind it."""
         hear = self._hear
         if hear is None or not self._opened:
             return
@@ -380,10 +380,10 @@ class OsccLink:
         return ()
 
     def _take(self, told: Said) -> LinkEvent | None:
-        """Take in what a message says.
+        """Process the content of a message.
 
         Raises:
-            WireError: It cannot be ordered; then all of it is to be forgotten.
+            WireError: It cannot be ordered; then all of it is dropped.
         """
         for said in told:
             if isinstance(said, Response):
@@ -401,7 +401,7 @@ class OsccLink:
         try:
             told = answer(pending.request, response.body, self._terms.pool, response.directory)
         except GatewayError as error:
-            pending.tell(error.with_traceback(None))  # which holds this frame, and so the task that waits
+            pending.tell(error.with_traceback(None))  # it holds this frame, and so the waiting task
             return
         match pending.request, told:
             case _, Attached():
@@ -413,7 +413,7 @@ class OsccLink:
         pending.tell(told)
 
     def _note_stray(self, response: Response) -> None:
-        """Note a query that runs for nobody: with what is sent next, it is stopped."""
+        """Record a query without a caller: it is stopped with the next message."""
         if response.request_id not in self._given_up:
             return
         self._given_up.remove(response.request_id)
@@ -455,7 +455,7 @@ class OsccLink:
             async with self._terms.clock.timeout(self._terms.close_s):
                 await self._socket.close(code)
         except TimeoutError:
-            return  # interrupted it has dropped the connection
+            return  # it was interrupted, and has dropped the connection
 
 
 def _keep(numbers: list[int], number: int) -> None:
@@ -472,23 +472,23 @@ MESSAGE_BYTES: Final = 8 * 2**20
 DOORS: Final = 32
 """HTTP requests under way at once; more wait within their deadline."""
 ABOUT_S: Final = 60.0
-"""How long the answer to "which server is this" holds."""
+"""How long the server's answer about its version is valid."""
 ABOUT_FAILED_S: Final = 1.0
-"""How long its failure holds: all that waited for the same answer share it."""
+"""How long its failure is valid: all callers of the same request share it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """How long may what take? Seconds."""
+    """Time limits, in seconds."""
 
     answer_s: float = 10.0
     """One HTTP request."""
     open_s: float = 10.0
-    """The upgrade to a link, and then until the server has spoken."""
+    """The upgrade to a link, and then the wait for the server's first message."""
     request_s: float = 5.0
     """One request on a link; a command has its own deadline."""
     patience_s: float = 60.0
-    """A question on a link whose answer has data: better late than asked again."""
+    """A request on a link whose answer has data: late is better than repeated."""
     close_s: float = 1.0
     """The closing handshake of a link."""
 
@@ -503,8 +503,8 @@ def tls_context(ca_file: Path | None = None) -> ssl.SSLContext:
 class OsccServer:
     """One organisation's OSCC-E Server: the ports Upstream and Authority.
 
-    Invariant: no request outlives its deadline; neither texts nor causes of its errors hold
-    passwords, SessionIDs or numbers. Made inside a running loop; ``async with`` closes it.
+    Invariant: no request outlives its deadline. Neither texts nor causes of its errors have passwords,
+    SessionIDs or numbers. Made inside a running loop; ``async with`` closes it.
 
     Args:
         site: The site of its users.
@@ -512,9 +512,9 @@ class OsccServer:
         clock: The only time.
         tls: Verifies the server; None means the system's authorities.
         deadlines: Bounds of every wait.
-        pool: Shared by all links; its counters say how much was shared.
-        turns: When links are read, and readings digested: of a whole node. None: as they come.
-        trace: Called with each request before it is sent, and may add headers; links are none.
+        pool: Shared by all links; its counters have the amount of sharing.
+        turns: Reads the links of the whole node, and schedules processing. None: at once.
+        trace: Called with each request before it is sent, and may add headers; not for links.
     """
 
     def __init__(
@@ -544,7 +544,7 @@ class OsccServer:
         self._about: tuple[float, About | GatewayError] | None = None
 
     def trust(self, tls: ssl.SSLContext) -> None:
-        """Verify the server by *tls* from now on; what is under way and open links go on."""
+        """Verify the server with *tls* from now on; requests under way and open links continue."""
         self._tls = tls
         self._forget()
 
@@ -566,7 +566,7 @@ class OsccServer:
     # ---- Upstream ----
 
     async def about(self) -> About:
-        """Return which server this is; asked again after a minute, and after a link was lost.
+        """Return name, version and features of the server; requested again after a minute, or a lost link.
 
         Raises:
             GatewayError: ``upstream_version_unsupported`` or ``upstream_unavailable``.
@@ -638,20 +638,20 @@ class OsccServer:
         return _readable(lambda: http.sessions(*answer))
 
     async def end(self, secret: SessionSecret, session: SessionId) -> LoggedOff:
-        """End another session of the same user. Raises ``not_found`` when it is none."""
+        """End another session of the same user. Raises ``not_found`` when there is none."""
         missing = GatewayError(ErrorCode.NOT_FOUND, "There is no such session.")
         if session in {"", ".", "..", "current"}:
             raise missing
         try:
             answer = await self._send("DELETE", "sessions/" + quote(session, safe=""), secret)
         except RefusedAnswer as refused:
-            # another user's session is none, and does not become known this way
+            # another user's session gets the same answer as an unknown one
             others = refused.status in {403, 404}
             raise (missing if others else refused.meaning(of_session=True)) from refused
         return _readable(lambda: http.ended(*answer))
 
     async def keep_alive(self, secret: SessionSecret) -> int:
-        """Ask for more life; returns the new end, ms since 1970."""
+        """Request a longer life; return the new end, ms since 1970."""
         answer = await self._call("POST", "sessions/current/keepalive", secret)
         return _readable(lambda: http.kept_alive(*answer))
 
@@ -664,7 +664,7 @@ class OsccServer:
         except GatewayError as error:
             unsupported = error.code is ErrorCode.UPSTREAM_VERSION_UNSUPPORTED
             told = error if unsupported else http.unavailable(error.retry_after_s)
-            told.__cause__ = UnreachedError(trouble_of(error))  # it is kept for a while: without a traceback
+            told.__cause__ = UnreachedError(trouble_of(error))  # the answer is stored, so without a traceback
             return self._clock.now() + ABOUT_FAILED_S, told
         return self._clock.now() + ABOUT_S, about
 
@@ -677,7 +677,7 @@ class OsccServer:
         """Return the answer of a success.
 
         Raises:
-            GatewayError: What the server refused, or ``upstream_unavailable``.
+            GatewayError: The refusal of the server, or ``upstream_unavailable``.
         """
         try:
             return await self._send(method, path, secret, body=body)

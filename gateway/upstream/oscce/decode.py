@@ -1,7 +1,7 @@
 """Decode the server's names, instants, figures and elements into those of the domain, and back.
 
-Tables both ways, and the numbers that may stand on the wire. An unknown word becomes
-``unknown`` where the domain has such a value. Elements are of agents, queues, groups and aggregates.
+Tables both ways, and the numbers that may stand on the wire. An unknown word becomes ``unknown`` where the
+domain has such a value. There are elements of agents, queues, groups and aggregates.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from gateway.domain.resources import (
 from gateway.domain.upstream import Category, Feature, FunctionName, Part, Source
 
 MOST: Final = 2**53 - 1
-"""Integers beyond it are no integers for a JSON peer (RFC 8259 §6)."""
+"""Larger integers are no integers for a JSON peer (RFC 8259 §6)."""
 Key = Annotated[int, msgspec.Meta(ge=0, le=MOST)]
 """OSCC-E's Key of an object."""
 Millis = Annotated[int, msgspec.Meta(ge=0, le=8_640_000_000_000_000)]
@@ -65,11 +65,11 @@ def own_name(word: str) -> str:
 
 
 class WireElement(msgspec.Struct, rename=server_name, gc=False, kw_only=True):
-    """A struct that the server sends; fields that stand nowhere here are ignored."""
+    """A struct from the server; other fields are ignored."""
 
 
 def ids(keys: Iterable[int]) -> tuple[str, ...]:
-    """Return keys as the ids that clients know."""
+    """Return keys as the ids of clients."""
     return tuple(str(key) for key in keys)
 
 
@@ -159,7 +159,7 @@ ACTIONS: Final[dict[str, str]] = {
         "ChangeRemoteNumber",
     )
 }
-"""An action that is not known is not offered."""
+"""An unknown action is not offered."""
 
 END_REASONS: Final[dict[str, EndReason]] = {
     "LoggedOff": EndReason.LOGGED_OFF,
@@ -197,7 +197,7 @@ FUNCTION_STATES: Final[dict[str, FunctionState]] = {
 
 
 def instance(told: object) -> str | None:
-    """Return a server's instance; what is no short word is none."""
+    """Return a server's instance; None for anything but a short word."""
     return told if isinstance(told, str) and _INSTANCE.fullmatch(told) is not None else None
 
 
@@ -210,12 +210,12 @@ def is_reference(data_type: str) -> bool:
 
 
 def is_name(name: str) -> bool:
-    """Return whether people may see *name* as it is: a parameter is sent back to the server by its name."""
+    """Return whether *name* is printable: a parameter is sent back to the server by its name."""
     return readable(name) == name
 
 
 def parameter(value: Any, *, reference: bool) -> Parameter:  # noqa: ANN401 - whatever JSON holds
-    """Return the value of a routing parameter; a reference's Keys become ids, objects and giants nothing."""
+    """Return the value of a routing parameter; a reference's Keys become ids, objects and giants None."""
     if isinstance(value, list):
         return tuple(_scalar(item, reference=reference) for item in value)
     return _scalar(value, reference=reference)
@@ -226,7 +226,7 @@ def _scalar(value: Any, *, reference: bool) -> Scalar:  # noqa: ANN401 - whateve
         case None | bool():
             return value
         case float():
-            return value + 0.0  # of -0.0 this makes 0.0
+            return value + 0.0  # turns -0.0 into 0.0
         case str():
             return readable(value, VALUE_CHARS)
         case int() if reference and value >= 0:
@@ -238,12 +238,12 @@ def _scalar(value: Any, *, reference: bool) -> Scalar:  # noqa: ANN401 - whateve
 
 
 NONE_BELOW_MS: Final = 2_000
-"""Nearer clocks count as one: a `Date` has whole seconds, and was on its way for a while."""
+"""Nearer clocks count as one: a `Date` has whole seconds, and was under way for a while."""
 _HALF_A_SECOND_MS: Final = 500
-"""A `Date` is the beginning of its second; the answer was given somewhere within."""
+"""A `Date` is the beginning of its second; the answer was given within that second."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 RETRY_AFTER_S: Final = (1.0, 300.0)
-"""Whatever `Retry-After` says: no client asks at once, and none is kept away for long by a slip."""
+"""Bounds of `Retry-After`: no client tries at once, and none waits for too long by mistake."""
 
 
 def offset_ms(date: str | None, received_ms: int) -> int:
@@ -264,7 +264,7 @@ def offset_ms(date: str | None, received_ms: int) -> int:
 
 
 def retry_after_s(told: str | None, offset_ms: int, received_ms: int) -> float | None:
-    """Return how long to wait before the server is asked again.
+    """Return how long to wait before the next request to the server.
 
     Args:
         told: The header `Retry-After` (RFC 9110 §10.2.3): seconds, or a date of the server's clock.
@@ -278,7 +278,7 @@ def retry_after_s(told: str | None, offset_ms: int, received_ms: int) -> float |
         return None
     shortest_s, longest_s = RETRY_AFTER_S
     if re.fullmatch("[0-9]+", told):
-        # a number of so many digits is too long for int(), too
+        # a number of that many digits is too long for int(), too
         wait_s = float(told) if len(told) < len(str(MOST)) else longest_s
     elif (at_ms := _instant_ms(told)) is not None:
         wait_s = (at_ms + offset_ms - received_ms) / 1000
@@ -288,38 +288,38 @@ def retry_after_s(told: str | None, offset_ms: int, received_ms: int) -> float |
 
 
 def _instant_ms(date: str) -> int | None:
-    """Return the instant that a header names; None when it cannot be read."""
+    """Return the instant in a header; None when it cannot be read."""
     try:
         told = parsedate_to_datetime(date)
     except (ValueError, OverflowError):
         return None
-    # the oldest form names no zone: HTTP's dates are always UTC
+    # the oldest form has no zone: HTTP's dates are always UTC
     since_1970 = (told if told.tzinfo is not None else told.replace(tzinfo=UTC)) - _EPOCH
     return since_1970 // timedelta(milliseconds=1)
 
 
 def in_gateway_time(instant_ms: int, offset_ms: int) -> int:
-    """Return an instant of the server's clock in the gateway's, within what frames can carry."""
+    """Return an instant of the server's clock in the gateway's, within the range of frames."""
     return min(max(instant_ms + offset_ms, 0), MOST)
 
 
 def bound(told: int | float | None) -> int | float | None:
-    """Return a bound of a parameter's values; an integer that no frame can carry bounds nothing."""
+    """Return a bound of a parameter's values; None for an integer that frames cannot carry."""
     return None if isinstance(told, int) and abs(told) > MOST else told
 
 
 def count(told: int | None) -> int | None:
-    """Return how many there are: never fewer than none."""
+    """Return a count: never below 0."""
     return None if told is None or told < 0 else told
 
 
 def duration(told: float | None) -> float | None:
-    """Return how many seconds something takes: never fewer than none."""
-    return None if told is None or told < 0 else told + 0.0  # of -0.0 this makes 0.0
+    """Return a duration in seconds: never below 0."""
+    return None if told is None or told < 0 else told + 0.0  # turns -0.0 into 0.0
 
 
 def percentage(told: float | None) -> float | None:
-    """Return a share of a hundred."""
+    """Return a percentage."""
     return told + 0.0 if told is not None and 0 <= told <= 100 else None
 
 
@@ -418,7 +418,7 @@ def user_realtime(told: UserRealtime, time_ms: int) -> Part:
 
 
 def _not_after(time_ms: int, told_ms: int | None) -> int | None:
-    """Return when something began that was there at *time_ms*, whichever clock of the server's dated it."""
+    """Return when a state at *time_ms* began, whichever clock of the server dated it."""
     return None if told_ms is None else min(told_ms, time_ms)
 
 
@@ -434,7 +434,7 @@ def _handling(told: _Handling, time_ms: int) -> Handling:
 
 
 def _post_processing(told: _PostProcessing | None, handling: tuple[Handling, ...]) -> PostProcessing | None:
-    """Its begin is in the element of the contact in hand, whose handling state is PostProcessing."""
+    """Its begin is in the contact whose handling state is PostProcessing."""
     if told is None:
         return None
     since_ms = next((held.since_ms for held in handling if held.state == "post_processing"), None)
@@ -467,7 +467,7 @@ def _media(told: _Media | None) -> Media | None:
 
 
 class UserCumulative(WireElement):
-    """What a user did since the window began."""
+    """A user's counts since the window began."""
 
     user_key: Key
     window_start: Millis | None = None
@@ -502,7 +502,7 @@ def skills(told: tuple[UserSkill, ...] | None) -> tuple[AgentSkill, ...]:
 
 
 def _present_state(name: str | None) -> RoutingState | None:
-    """Map what a user is now: not logged off, as the server sends no element of a user who is."""
+    """Map a user's present state: never logged off, as the server sends no element of such a user."""
     state = _routing_state(name)
     return RoutingState.UNKNOWN if state is RoutingState.LOGGED_OFF else state
 
@@ -555,7 +555,7 @@ def queue_realtime(told: QueueRealtime, time_ms: int) -> Part:
     unavailable, work, oldest_s = told.unavailable_users, told.work_users, told.oldest_contact_wait_time
     level_pct, abandoned_pct, level = told.service_level, told.abandoned_rate, told.level
     threshold_s, wait_s = told.service_level_threshold, told.estimated_wait_time
-    # most updates are this: fields by place, figures as count, percentage and duration have them
+    # most updates are this: fields by place, figures checked as by count, percentage and duration
     queue = QueueFigures(
         None if waiting is None or waiting < 0 else waiting,
         None if oldest_s is None else since(time_ms, oldest_s),
@@ -657,12 +657,12 @@ class References(NamedTuple):
 
 
 Read = Callable[[bytes | str, int, References], Part | None]
-"""Maps an element's bytes, read by the server at an instant; raises whatever msgspec raises."""
+"""Maps an element's bytes, read by the server at an instant; raises any error of msgspec."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What the elements of one event type are about."""
+    """The elements of one event type."""
 
     kind: Kind | None
     source: Source
@@ -736,4 +736,4 @@ EVENT_TYPES: Final[dict[tuple[Kind | None, Source], str]] = {
     **{(shape.kind, shape.source): event_type for event_type, shape in SHAPES.items()},
     (None, Source.DIRECTORY): "Administration",
 }
-"""What is listened to → event type."""
+"""Query → event type."""

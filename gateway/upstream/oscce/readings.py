@@ -1,6 +1,7 @@
 """Readings of links: the newest unread one of each key, and a cache by their bytes for the whole node.
 
-Law of sharing: by bytes, never by label. A link that gets something shared has received its bytes itself.
+Law of sharing: by bytes, never by label. A link gets a shared object only for bytes that it has received
+itself.
 """
 
 from __future__ import annotations
@@ -19,26 +20,28 @@ from gateway.upstream.oscce.decode import SHAPES, Key, References, Shape
 from gateway.upstream.oscce.errors import UNREADABLE, read_without_impossible_figures
 
 GENERATION_S: Final = 2.0
-"""A reading reaches all links well within it."""
+"""Time in which a reading reaches all links."""
 GENERATION_BYTES: Final = 2 * 2**20
-"""Of the keys of a generation; with more it is given up early. Of users who share nothing a node would keep
-all that came in two periods. A whole set of 1,500 agents has 600,000."""
+"""Bytes of the keys of a generation; with more it is dropped early. For users who share nothing a node would
+keep all readings of two periods. A whole set of 1,500 agents has 600,000.
+"""
 ENTRY_BYTES: Final = 500
-"""What an entry counts besides its key: what was read, and what it has led to."""
+"""Bytes that an entry counts besides its key: the reading, and its result."""
 
 MISSES_MAX: Final = 512
 SAMPLED: Final = 8
-"""After so many readings that no other link got, one of so many is noted and looked for: users may share
-nothing."""
+"""Readings without another receiver after which only a sample is stored and looked up: users may share
+nothing.
+"""
 
 _decode_keys: Final = msgspec.json.Decoder(tuple[Key | None, ...] | None).decode
 
 
 class Readings:
-    """What the links of a node to one server brought lately, each distinct text and object read once.
+    """Recent readings of all links to one server, with each distinct text and object read once.
 
-    Invariants: what is found for a text is what was noted for that very text, for one to two periods after it
-    was looked for last; a generation holds no more than :data:`GENERATION_BYTES` and one entry.
+    Invariants: a text's entry was stored for that very text. An entry is kept for one to two periods after
+    its last use. A generation holds no more than :data:`GENERATION_BYTES` and one entry.
     """
 
     def __init__(self) -> None:
@@ -59,7 +62,7 @@ class Readings:
         self._sets: weakref.WeakValueDictionary[bytes, frozenset[int]] = weakref.WeakValueDictionary()
 
     def reading(self, text: bytes) -> Reading | None:
-        """Return what an event said to another link whose *text* is the same from some place on."""
+        """Return the content of an event of another link whose *text* is the same from some place on."""
         found = self._young.get(text)
         if found is None:
             found = self._old.get(text)
@@ -75,21 +78,21 @@ class Readings:
         return found
 
     def note(self, text: bytes, reading: Reading) -> None:
-        """Note what an event says whose *text*, from some place on, other links may get too.
+        """Store the content of an event whose *text*, from some place on, other links may receive, too.
 
-        While nothing that was noted is ever asked for again, only a sample is.
+        While no stored entry is ever used again, only a sample is stored.
         """
         self._misses += 1
         if self._misses < MISSES_MAX or not self._misses % SAMPLED:
             self._note(text, len(text), reading)
 
     def single(self, head: re.Match[bytes]) -> Reading | None:
-        """Read the event of a single element that begins with *head*; None: read it as others are."""
+        """Read the event of a single element that begins with *head*; None: read it as others are read."""
         text = head.string
         query, event_type, kind, time, key = head.groups()
         time_ms, is_sampled = int(time), self._misses < MISSES_MAX
         if not is_sampled:
-            is_sampled = not (time_ms + int(key)) % SAMPLED  # alike on all links
+            is_sampled = not (time_ms + int(key)) % SAMPLED  # equal on all links
         rest = text[head.end(QUERY) + 1 :] if is_sampled else b""
         if rest in self._young or rest in self._old:
             known = self.reading(rest)
@@ -110,10 +113,10 @@ class Readings:
         return made
 
     def parts(self, shape: Shape, time_ms: int, raws: Iterable[msgspec.Raw]) -> tuple[Part, ...]:
-        """Return the parts of one reading, in order; elements about nothing known are left out.
+        """Return the parts of one reading, in order; elements of unknown kinds are left out.
 
         Raises:
-            Exception: Whatever msgspec raises on an element that cannot be read.
+            Exception: Any that msgspec raises on an unreadable element.
         """
         parts: list[Part] = []
         for raw in raws:
@@ -124,7 +127,7 @@ class Readings:
         return tuple(parts)
 
     def part(self, label: str, shape: Shape, raw: bytes) -> Part | None:
-        """Return the part that *raw* means at any time; *label* says what *raw* is."""
+        """Return the part that *raw* means at any time; *label* identifies the kind of *raw*."""
         key = (label, raw)
         found = self._young.get(key) or self._old.get(key)
         if isinstance(found, Part):
@@ -137,28 +140,28 @@ class Readings:
         return found
 
     def keys(self, raw: bytes) -> frozenset[int]:
-        """Return a list of Keys as a set; for the same bytes the same one, while anybody holds it.
+        """Return a list of Keys as a set; equal bytes give the same set, while it is in use.
 
-        Null is no Key, and no list either: it lets nobody see anything.
+        Null is no Key, and no list either: it gives an empty set.
 
         Raises:
-            Exception: Whatever msgspec raises on what is no list of Keys.
+            Exception: Any that msgspec raises on data that is no list of Keys.
         """
         found = self._sets.get(raw)
         if found is None:
-            keys = set(_decode_keys(raw) or ())  # of a set a frozenset takes half the room
+            keys = set(_decode_keys(raw) or ())  # a frozenset made from a set takes half the memory
             keys.discard(None)
             found = self._sets[raw] = frozenset(keys)
         return found
 
     def refer(self, references: References) -> None:
-        """Record which routing parameters are references; what was read before is shared no longer."""
+        """Store which routing parameters are references; earlier readings are no longer shared."""
         if references != self.references:
             self.references = references
             self._young, self._old, self._young_bytes = {}, {}, 0
 
     def turn(self, now: float) -> None:
-        """Forget what is too old; called by time."""
+        """Remove old entries; called by time."""
         if self._turned_at is None:
             self._turned_at = now
         elif now - self._turned_at >= GENERATION_S:
@@ -196,9 +199,9 @@ _BEGIN: Final = (
     rb'"Time":~,(?:"Complete":false,)?"Elements":\[\{"\3Key":~(?=[,}])'
 ).replace(b"~", _NUMBER)
 _SINGLE: Final = re.compile(_BEGIN).match
-"""How a reading begins, as most are written, of a query, a kind, a time and the key of its first element."""
+"""Usual beginning of a reading: a query, a kind, a time and the key of its first element."""
 _PLAIN: Final = re.compile(_BEGIN + rb"[\0-|~\x7f]*\}\]\}").fullmatch
-"""The same, of a single element that holds no others, in ASCII: nearly all readings."""
+"""The same for a single element without inner objects, in ASCII: nearly all readings."""
 QUERY: Final = 1
 KIND: Final = 3
 TIME: Final = 4
@@ -207,14 +210,14 @@ KEY: Final = 5
 _EVENT_BYTES: Final = b'{"Type":"Event"'
 _END: Final = b"}]}"
 _BEFORE_KEY: Final = len('{"Key":')
-"""What stands between the beginning of an element and its number, beside the name of its kind."""
+"""Text between the beginning of an element and its number, beside the name of its kind."""
 _MORE: Final = (b'"Removed"', b'"Complete"', b'"Elements"', b'"Time"', b'"QueryID"', b"\\")
-"""What may not stand behind it, where elements hold others: then it may say more than one element."""
+"""Text that must not follow it, where elements hold others: then there may be more than one element."""
 _SHAPES: Final = {event_type.encode(): shape for event_type, shape in SHAPES.items()}
 SKIM_FROM: Final = 4096
-"""Of less that comes at once nothing is skimmed: there is little to pass by."""
+"""Bytes below which readings are not skimmed: there is little to skip."""
 Kept = re.Match[bytes] | bytes
-"""An unread reading: the head of a single element's, which holds the text, or the text of another one."""
+"""An unread reading: the head of a single element's, which holds the text, or another text."""
 
 
 def of_query(query: int, known: Reading) -> Reading:
@@ -234,8 +237,8 @@ def of_query(query: int, known: Reading) -> Reading:
 class Unread:
     """The newest unread readings of one link, in the order of their arrival.
 
-    Invariants: digesting what is kept in its order leads where digesting all that came would; of each
-    query and key there is one reading of a single element since the last whole set, unless what came later
+    Invariants: processing the kept readings in order has the same result as processing all received ones. Of
+    each query and key there is one reading of a single element since the last whole set, unless the later one
     was read earlier.
     """
 
@@ -255,13 +258,13 @@ class Unread:
         return len(self._kept)
 
     def take_in(self, data: bytes, texts: Sequence[tuple[int, int]]) -> int:
-        """Keep the readings with which *texts* begin; return how many texts were kept.
+        """Keep the readings at the beginning of *texts*; return the number of kept texts.
 
-        Of much only the newest of each key is read.
+        Of many only the newest of each key is read.
 
         Args:
-            data: What came.
-            texts: Where whole texts begin and end in it, in order.
+            data: The received bytes.
+            texts: Start and end of whole texts in it, in order.
         """
         if len(data) > SKIM_FROM and len(texts) > 1 and self._skim(data, texts):
             return len(texts)
@@ -272,11 +275,11 @@ class Unread:
         return len(texts)
 
     def keep(self, text: bytes) -> bool:
-        """Keep *text* if it is an event that is written as most are; False: nothing is kept of it."""
+        """Keep *text* if it is an event in the usual form; False: nothing is kept of it."""
         return self._keep_single(text) or self._keep_event(text)
 
     def add(self, text: str) -> bool:
-        """Keep *text* if it is a reading; False: it is something else, and nothing is kept of it."""
+        """Keep *text* if it is a reading; False: it is another message, and nothing is kept of it."""
         written = text.encode()
         if self._keep_single(written):
             return True
@@ -286,14 +289,14 @@ class Unread:
         return True
 
     def _keep_event(self, text: bytes) -> bool:
-        """Keep *text* if it is an event that is written as most are."""
+        """Keep *text* if it is an event in the usual form."""
         if not text.startswith(_EVENT_BYTES) or not _is_utf8(text):
             return False
         self._keep_whole(text)
         return True
 
     def _keep_whole(self, text: bytes) -> None:
-        """Keep a reading that is not of a single element; what a whole set removes is not moved behind it."""
+        """Keep a reading of several elements; removals of a whole set are not moved behind it."""
         self._kept[next(self._numbers)] = text
         self.chars += len(text)
         if self._places and _is_removing(text):
@@ -313,18 +316,18 @@ class Unread:
             self._places[place] = number
             return True
         before = kept[known]
-        if int(before[TIME]) <= int(head[TIME]):  # else it was read earlier, and decides nothing
-            del kept[known]  # the newest stands behind all that came before it
+        if int(before[TIME]) <= int(head[TIME]):  # otherwise it was read earlier, and is outdated
+            del kept[known]  # the newest comes after all that arrived before it
             self._places[place] = number
             self.chars -= len(before.string)  # type: ignore[union-attr] # at a place are heads only
             self.skipped += 1
         return True
 
     def _skim(self, data: bytes, texts: Sequence[tuple[int, int]]) -> bool:
-        """Keep of the readings in *data* those that have to be read; the others are passed by unread.
+        """Keep the readings in *data* that must be read; the others are skipped unread.
 
-        False, and nothing is kept, when something else than events is among *texts*: then all have to be
-        read, one after the other.
+        False, and nothing is kept, when *texts* have other messages than events: then all must be read one
+        after the other.
         """
         kept = _skimmed(data, texts)
         if kept is None or not all(map(_is_utf8, kept)):
@@ -336,7 +339,7 @@ class Unread:
         return True
 
     def take(self) -> deque[Kept]:
-        """Return all that is kept, in order, and keep nothing."""
+        """Return and remove all kept readings, in order."""
         kept = deque(self._kept.values())
         self._kept.clear()
         self._places.clear()
@@ -350,7 +353,7 @@ def text_of(kept: Kept) -> str:
 
 
 def head_of(text: str) -> re.Match[bytes] | None:
-    """Return the head of a reading of a single element; None: it is none, or is not written as most are."""
+    """Return the head of a reading of a single element; None: it is another, or not in the usual form."""
     return _single_head(text.encode())
 
 
@@ -360,21 +363,21 @@ def _single_head(text: bytes) -> re.Match[bytes] | None:
 
 
 def _is_single(text: bytes, head: re.Match[bytes]) -> bool:
-    """Return whether a reading that begins with *head* is of one element, and says nothing else."""
+    """Return whether a reading that begins with *head* has one element, and no other content."""
     at = head.end()
     if not text.endswith(_END):
         return False
     if text.find(b"}", at) == len(text) - 3:
-        return text.isascii() or _is_utf8(text)  # the element holds nothing that ends, and nothing follows it
+        return text.isascii() or _is_utf8(text)  # the element has no inner end, and nothing follows it
     if text.find(b'"%bKey"' % head[KIND], at) >= 0 or any(text.find(word, at) >= 0 for word in _MORE):
         return False
     return _is_utf8(text)
 
 
 def _skimmed(data: bytes, texts: Sequence[tuple[int, int]]) -> list[bytes] | None:
-    """Return those of *texts* that no later one of their query and key replaces; None: some are not events.
+    """Return those of *texts* that no later one of their query and key replaces; None: some are no events.
 
-    It looks from the newest back. What a whole set removes is not replaced by what follows the set.
+    It scans from the newest back. Removals of a whole set are not replaced by what follows the set.
     """
     kept: list[bytes] = []
     newest: dict[tuple[bytes, ...], int] = {}
@@ -396,7 +399,7 @@ def _skimmed(data: bytes, texts: Sequence[tuple[int, int]]) -> list[bytes] | Non
 
 
 def _flat_head(data: bytes, start: int, stop: int) -> re.Match[bytes] | None:
-    """Return the head of a reading of a single element that holds no others; None: it is not one."""
+    """Return the head of a reading of a single element without inner objects; None: it is another."""
     head = _SINGLE(data, start, stop)
     is_flat = head is not None and data.find(b"}", head.end(), stop) == stop - 3 and data[stop - 2] == _END[1]
     return head if is_flat else None

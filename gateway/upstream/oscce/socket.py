@@ -38,25 +38,25 @@ _OPCODE: Final = 0x0F
 _CONTROL: Final = 0x08
 _MASKED: Final = 0x80
 _LONG: Final = 126
-"""A length that stands in the next 2 bytes; one more: in the next 8."""
+"""A length in the next 2 bytes; one more: in the next 8."""
 _WHOLE_TEXT: Final = _FIN | TEXT
 
 
 class Closed(NamedTuple):
-    """The server sends nothing more (§5.5.1). Why makes no difference to a link."""
+    """The server sends nothing more (§5.5.1), for any reason."""
 
 
 Take: TypeAlias = Callable[[deque[Kept]], None]
-"""Takes readings, and removes them; it leaves all from the first one on that has to be received."""
+"""Takes readings, and removes them; it leaves the first one that must be received, and all behind it."""
 Heard: TypeAlias = str | WebSocketPing | PongFrame | Closed | Violation
-"""What came: a text message, or something about the connection."""
+"""A received text message, or an event of the connection."""
 
 
 class Frames:
-    """Reads what one server sends, however it is cut to pieces.
+    """Reads what one server sends, however it is fragmented.
 
-    Invariants: what is held is at most one message, and one chunk of what was fed; after
-    :class:`Closed` or a :class:`Violation` there is nothing more, and nothing is held.
+    Invariants: it holds at most one message, and one chunk of data. After :class:`Closed` or a
+    :class:`Violation` there is nothing more, and nothing is held.
 
     Args:
         message_bytes: The largest message, over all its fragments.
@@ -88,11 +88,11 @@ class Frames:
         self._parts_bytes = 0
 
     def feed(self, data: bytes) -> list[Heard]:
-        """Take in *data*; return what it completes, in order."""
+        """Add *data*; return what it completes, in order."""
         return self.complete(self.joined(data))
 
     def joined(self, data: bytes) -> bytes:
-        """Return *data* behind what came before of its first frame; nothing: more is needed."""
+        """Return *data* behind the earlier bytes of its first frame; empty: more is needed."""
         if not self._held:
             return data
         self._held.append(data)
@@ -104,7 +104,7 @@ class Frames:
         return data
 
     def complete(self, data: bytes, at: int = 0) -> list[Heard]:
-        """Take in *data* from *at* on, as :meth:`joined` returned it; return what it completes, in order."""
+        """Add *data* from *at* on, as returned by :meth:`joined`; return what it completes, in order."""
         if self.is_over:
             return []
         heard: list[Heard] = []
@@ -122,7 +122,7 @@ class Frames:
         return heard
 
     def _read(self, data: bytes, at: int, heard: list[Heard]) -> int:
-        """Read whole frames of *data* from *at* on; returns where the one begins that is not whole."""
+        """Read whole frames of *data* from *at* on; return the start of the incomplete one."""
         end = len(data)
         self._needed = 2
         while end - at >= 2 and not self.is_over:
@@ -147,9 +147,9 @@ class Frames:
         return at
 
     def _check(self, first: int, size: int) -> None:
-        """Check the head of a frame, before its payload is there."""
+        """Check the head of a frame, before its payload has arrived."""
         opcode = first & _OPCODE
-        if first & _RESERVED:  # §5.2: no extension was agreed on that would give them a meaning
+        if first & _RESERVED:  # §5.2: no agreed extension gives them a meaning
             raise Breach(PROTOCOL_ERROR, "reserved bits are set")
         if opcode & _CONTROL:
             check_control(opcode, first & _FIN, size)
@@ -161,7 +161,7 @@ class Frames:
             raise Breach(TOO_BIG, "the message is too big")
 
     def _take(self, first: int, payload: bytes, heard: list[Heard]) -> None:
-        """Take in a frame."""
+        """Process a frame."""
         if first & _CONTROL:
             heard.append(self._control(first & _OPCODE, payload))
         else:
@@ -193,11 +193,11 @@ class Frames:
 
 
 def _texts(data: bytes, text_bytes: int) -> list[tuple[int, int]]:
-    """Return where the texts begin and end with whose frames *data* begins, as far as they are below 64 KiB.
+    """Return start and end of the texts whose frames *data* begins with, below 64 KiB each.
 
     Args:
         data: Frames of a server, from the beginning of one on.
-        text_bytes: The largest text that is looked for.
+        text_bytes: The largest text to look for.
     """
     texts: list[tuple[int, int]] = []
     at, end = 0, len(data)
@@ -218,7 +218,7 @@ def _texts(data: bytes, text_bytes: int) -> list[tuple[int, int]]:
 
 
 def _only_text(data: bytes, text_bytes: int) -> int:
-    """Return where the payload of *data* begins if it is one text of 126 bytes or more; 0: it is not.
+    """Return the start of the payload of *data* if it is one text of 126 bytes or more; 0 otherwise.
 
     Args:
         data: As in :func:`_texts`.
@@ -231,14 +231,14 @@ def _only_text(data: bytes, text_bytes: int) -> int:
 
 
 def _head_bytes(length: int) -> int:
-    """Return how long the head of a frame is whose second byte is *length*."""
+    """Return the length of a frame's head whose second byte is *length*."""
     if length & _MASKED:  # §5.1
         raise Breach(PROTOCOL_ERROR, "the frame is masked")
     return 4 if length == _LONG else 10
 
 
 def _length(told: bytes) -> int:
-    """Return the length that stands behind the two bytes (§5.2: in as few as it needs)."""
+    """Return the length behind the two bytes (§5.2: in as few as it needs)."""
     size = int.from_bytes(told, "big")
     if size < (_LONG if len(told) == 2 else 1 << 16):
         raise Breach(PROTOCOL_ERROR, "the length is longer than need be")
@@ -256,9 +256,9 @@ def masked(opcode: int, payload: bytes, mask: bytes) -> bytes:
     """Return *payload* as one final frame of a client (§5.3).
 
     Args:
-        opcode: What it is.
-        payload: What it says.
-        mask: :data:`MASK_BYTES` bytes that nobody can foresee.
+        opcode: The opcode.
+        payload: The payload.
+        mask: :data:`MASK_BYTES` unpredictable bytes.
     """
     first, length, *rest = head(opcode, len(payload))
     return bytes((first, length | _MASKED, *rest)) + mask + unmask(payload, mask)
@@ -270,25 +270,25 @@ def masked_close(code: int, mask: bytes) -> bytes:
 
 
 WAITING_CHARS_MAX: Final = 256 * 1024
-"""What may wait for the reader; with more the server has to wait until half of it was read."""
+"""Bytes that may wait for the reader; with more the server has to wait until half of them were read."""
 _CONTROL_CHARS: Final = 128
-"""What something that is no text counts as."""
+"""Size of an event that is no text."""
 
 
 class LinkSocket(asyncio.Protocol):
     """The connection of one link: the protocol of its transport, without a task or a timer.
 
-    Readings wait for the link's turn, of each key only the newest; anything else that comes has the reader
-    take all readings before it at once, and is received behind them.
+    Readings wait for the link's turn, of each key only the newest. Any other message makes the reader take
+    all readings before it at once, and is received behind them.
 
-    Invariants: what comes is received in its order, except for readings that newer ones have replaced;
-    what waits is bounded, in both directions; nothing is sent after the close.
+    Invariants: messages are received in order, except for readings that newer ones have replaced. Waiting
+    data is bounded in both directions. Nothing is sent after the close.
 
     Args:
-        transport: The connection. Nobody else reads, writes or closes it.
-        message_bytes: The largest message that may come.
+        transport: The connection. Nothing else reads, writes or closes it.
+        message_bytes: The largest allowed message.
         lost: Called once, when the connection has ended.
-        turns: When readings are digested.
+        turns: Schedules the processing of readings.
     """
 
     __slots__ = (
@@ -347,15 +347,15 @@ class LinkSocket(asyncio.Protocol):
 
     @property
     def speaks(self) -> bool:
-        """Whether something waits to be received."""
+        """Whether data waits to be received."""
         return bool(self._inbox)
 
     async def receive(self, take: Take | None = None) -> Heard:
-        """Wait for what comes next; for one caller at a time. At the end it is :class:`Closed`, for ever.
+        """Wait for the next message; one caller at a time. At the end it is :class:`Closed`, forever.
 
         Args:
-            take: Called with the readings that are digested while this waits; those that it leaves are
-                returned. What *take* raises is raised here.
+            take: Called with the readings that are processed during the wait; those that it leaves are
+                returned. An exception of *take* is raised here.
         """
         while not self._inbox:
             if self._has_closed or self._is_lost:
@@ -374,7 +374,7 @@ class LinkSocket(asyncio.Protocol):
         return said
 
     async def send(self, text: str) -> None:
-        """Send a message; waits while the server does not take what was sent before.
+        """Send a message; wait while the server does not accept earlier data.
 
         Raises:
             ConnectionError: The connection is closed.
@@ -386,9 +386,9 @@ class LinkSocket(asyncio.Protocol):
         self._transport.write(masked(TEXT, text.encode(), _mask()))
 
     async def close(self, code: int) -> None:
-        """Close with *code*, if that was not done; returns when the connection has ended.
+        """Close with *code*, if that was not done; return when the connection has ended.
 
-        The server is waited for: a side that leaves at once may lose the close with what it has not read.
+        It waits for the server: a side that leaves at once may lose the close frame behind unread data.
         Cancelled, it ends the connection at once.
         """
         if not (self._has_closed or self._is_lost):
@@ -410,7 +410,7 @@ class LinkSocket(asyncio.Protocol):
     # ---- its turn (Digester) ----
 
     def digest(self) -> None:
-        """Have the reader take what is unread; with no reader it waits, too."""
+        """Have the reader take the unread readings; without a reader they wait, too."""
         is_share_read, self._read_bytes = self._read_bytes > READ_BYTES, 0
         if self._unread.chars and not self._inbox and self._arrival is not None:
             self._take_unread()
@@ -420,7 +420,7 @@ class LinkSocket(asyncio.Protocol):
     # ---- asyncio.Protocol ----
 
     def data_received(self, data: bytes) -> None:
-        """Take in what came."""
+        """Process received bytes."""
         size_bytes, at, frames, unread = len(data), 0, self._frames, self._unread
         if not frames.is_between:
             data = frames.joined(data)
@@ -440,7 +440,7 @@ class LinkSocket(asyncio.Protocol):
             self._bound(size_bytes)
 
     def _hear_all(self, heard: list[Heard]) -> None:
-        """Keep what is no reading of a single element, and what follows it."""
+        """Keep messages that are no readings of a single element, and all that follow."""
         if heard and type(heard[-1]) is Closed:
             self._has_server_closed = True
         if self._has_closed:
@@ -453,16 +453,16 @@ class LinkSocket(asyncio.Protocol):
                 self._keep(said)
 
     def pause_writing(self) -> None:
-        """Take in that the kernel does not take all."""
+        """Record that the kernel does not accept everything."""
         self._is_full = True
 
     def resume_writing(self) -> None:
-        """Take in that the kernel has taken what was sent."""
+        """Record that the kernel has accepted everything."""
         self._is_full = False
         self._note()
 
     def connection_lost(self, fault: Exception | None) -> None:
-        """Take in that the connection has ended."""
+        """Record that the connection has ended."""
         self._flush()
         self._is_lost = True
         self._arrived()
@@ -472,8 +472,8 @@ class LinkSocket(asyncio.Protocol):
     # ---- inner ----
 
     def _bound(self, size_bytes: int) -> None:
-        """Let the server wait when enough waits here, or when the link's share of a turn was read."""
-        if type(self._transport) is not Wire:  # which reads so much at once by itself
+        """Pause the server when enough data waits here, or when the link's share of a turn was read."""
+        if type(self._transport) is not Wire:  # which reads that much at once by itself
             self._read_bytes += size_bytes
             if self._read_bytes > READ_BYTES:
                 self._turns.want(self)
@@ -494,14 +494,17 @@ class LinkSocket(asyncio.Protocol):
         return self._waiting_chars + self._unread.chars <= most_chars and self._read_bytes <= READ_BYTES
 
     def _flush(self) -> None:
-        """Have what is unread taken now, before what follows; what no reader takes is received before it."""
+        """Have the unread readings taken now, before the next message; the rest is received before it."""
         if self._inbox or self._arrival is None:
             self._keep_all(self._unread.take())
         elif self._unread.chars:
             self._take_unread()
 
     def _take_unread(self) -> None:
-        """Have the reader take what is unread; from the first that it does not take on it receives all."""
+        """Have the reader take the unread readings.
+
+        It receives the first that it leaves, and all behind it.
+        """
         unread = self._unread
         if unread.skipped:
             self._turns.skipped += unread.skipped
@@ -520,7 +523,7 @@ class LinkSocket(asyncio.Protocol):
             self._keep(text_of(each))
 
     def _keep(self, said: Heard) -> None:
-        """Let what came wait for the reader, who is woken."""
+        """Add a message for the reader, and wake it."""
         self._inbox.append(said)
         self._waiting_chars += _chars(said)
         if type(said) is WebSocketPing:
@@ -528,7 +531,7 @@ class LinkSocket(asyncio.Protocol):
         self._arrived()
 
     def _let_go(self) -> None:
-        """Wait for nothing more but the end."""
+        """Keep only the end of the connection."""
         self._inbox.clear()
         self._unread.take()
         self._waiting_chars = 0
@@ -540,12 +543,12 @@ class LinkSocket(asyncio.Protocol):
         self._is_resting = False
 
     def _answer(self, ping: WebSocketPing) -> None:
-        """Answer a ping (§5.5.2), unless what was sent before waits: then the server knows that it does."""
+        """Answer a ping (§5.5.2), unless earlier data waits: then the server has not read it."""
         if not (self._is_full or self._transport.is_closing()):
             self._transport.write(masked(PONG, ping.payload, _mask()))
 
     def _arrived(self, fault: Exception | None = None) -> None:
-        """Wake the reader; until he waits again all that comes waits, too."""
+        """Wake the reader; further messages wait until its next call."""
         arrival, self._arrival, self._take = self._arrival, None, None
         if arrival is None or arrival.done():
             return
