@@ -152,25 +152,27 @@ class LogOns:
                 OSCC-E has locked is reported as ``invalid_credentials``, since the lock reveals that the
                 account exists.
         """
-        tried = await self._asked(site, credentials, address)
-        async with (
-            self._reserved_try(tried) as asked,
-            self._changing_number(asked, credentials.remote_number),
-        ):
-            place = await self._admitted(asked)
-            result: Judged = "refused"
-            try:
-                # no await between check and record: a log-on at the same moment must see the count
-                self._check(asked)
-                began_ms = self._clock.wall_ms()
-                logged_on = await self._ask(authority, asked, credentials)
-                result = "right"
-            except GatewayError as error:
-                result = _judged(error)
-                raise
-            finally:
-                self._queues[site].judged(place, result, self._clock.now())
-        await self._note_number(asked, credentials.remote_number, logged_on.user.id)
+        tried, number = await self._asked(site, credentials, address), credentials.remote_number
+        async with self._reserved_try(tried) as asked, self._number_turn(asked, number):
+            async with self._changing_number(asked, number):
+                logged_on, began_ms = await self._log_on(authority, asked, credentials)
+            await self._note_number(asked, number, logged_on.user.id)
+        return logged_on, began_ms
+
+    async def _log_on(self, authority: Authority, asked: _Try, credentials: LogOn) -> tuple[LoggedOn, int]:
+        place = await self._admitted(asked)
+        result: Judged = "refused"
+        try:
+            # no await between check and record: a log-on at the same moment must see the count
+            self._check(asked)
+            began_ms = self._clock.wall_ms()
+            logged_on = await self._ask(authority, asked, credentials)
+            result = "right"
+        except GatewayError as error:
+            result = _judged(error)
+            raise
+        finally:
+            self._queues[asked.site].judged(place, result, self._clock.now())
         return logged_on, began_ms
 
     # ---- guessing ----
@@ -375,6 +377,30 @@ class LogOns:
             raise
 
     # ---- remote numbers ----
+
+    @asynccontextmanager
+    async def _number_turn(self, asked: _Try, number: str | None) -> AsyncIterator[None]:
+        """Wait until no other log-on of the name with a remote number is under way, on any node.
+
+        Raises:
+            GatewayError: ``rate_limited``: the others took too long.
+        """
+        if number is None:
+            yield
+            return
+        key, turn = asked.key("numbers", "turn"), f"{self._holder} {next(self._reservations)}"
+        try:
+            try:
+                async with self._clock.timeout(_RESERVED_WAIT_S):
+                    while (await self._shared.reserve(key, turn, RESERVED_S))[:1] != (turn,):
+                        await self._clock.sleep(_RESERVED_AGAIN_S)
+            except TimeoutError as error:
+                raise _rate_limited(_SOON_S) from error
+            except GatewayError:
+                pass  # no bus: this node counts for itself
+            yield
+        finally:
+            await _best_effort(self._shared.end_reservation(key, turn))
 
     @asynccontextmanager
     async def _changing_number(self, asked: _Try, number: str | None) -> AsyncIterator[None]:

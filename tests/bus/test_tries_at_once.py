@@ -114,3 +114,26 @@ async def test_a_right_password_forgets_no_wrong_one_that_another_node_shows_bes
     scene.nodes = [one, *others]
     codes = await scene.at_once("wrong", addresses=2, each=4)
     assert codes[ErrorCode.INVALID_CREDENTIALS] == 2
+
+
+async def test_log_ons_with_numbers_at_several_nodes_at_once_change_it_no_more_often(scene: Scene) -> None:
+    scene.centre.add_user(2, "bert", own_agent=2)
+    codes: list[ErrorCode | None] = []
+
+    async def log_on(node: LogOns, last: int) -> None:
+        device = Device(f"d{last}", "Phone")
+        number = f"+4930123456{last}"
+        credentials = LogOn(Application.REMOTE_ASSISTANT, "bert", "secret", device, number, takeover=True)
+        try:
+            await node.log_on(scene.centre, "main", credentials, f"192.0.2.{last}")
+        except GatewayError as error:
+            codes.append(error.code)
+        else:
+            codes.append(None)
+
+    for last in range(3):
+        await log_on(scene.nodes[last], last)
+    async with asyncio.TaskGroup() as tasks:
+        for last in range(3, 7):
+            tasks.create_task(log_on(scene.nodes[last % NODES], last))
+    assert Counter(codes) == {None: 4, ErrorCode.RATE_LIMITED: 3}

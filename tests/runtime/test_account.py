@@ -185,6 +185,24 @@ async def test_ten_numbers_by_ten_log_ons_are_changes_of_the_number() -> None:
         assert await _outcome(at, other) is None
 
 
+async def test_ten_log_ons_with_ten_numbers_at_once_change_it_no_more_often(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with scene() as at:
+        roads = Roads(at, monkeypatch)
+        roads.asks.shut()
+        bert = replace(_credentials(login="bert"), application=ASSISTANT, takeover=True)
+        trying = [
+            begin(at, _outcome(at, replace(bert, remote_number=f"+4930123456{last}"), f"192.0.2.{last}"))
+            for last in range(10)
+        ]
+        await at.clock.settle()
+        roads.asks.open()
+        await at.clock.advance(2.0)
+        codes = Counter(_codes([await each for each in trying]))
+        assert codes == {None: 4, ErrorCode.RATE_LIMITED: 6}
+
+
 async def test_a_log_on_with_another_number_that_failed_changed_nothing() -> None:
     async with scene() as at:
         first = replace(_credentials(login="bert"), remote_number="+49301234560", application=ASSISTANT)
