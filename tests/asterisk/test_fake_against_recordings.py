@@ -17,9 +17,10 @@ from tests.doubles.fake_ami import FakeAsterisk, Membership
 
 RECORDED = (
     *("02-queue-status", "03-call-life", "04-abandon", "05-pause", "06-members", "07-penalty"),
-    *("12-remote-number", "14-twice", "17-complete-without-caller", "18-call-on-ami-11"),
-    "19-no-answer-on-ami-11",
+    *("08-reload", "10-restart", "11-kill", "12-remote-number", "13-devices", "14-twice", "15-everything"),
+    *("16-many-members", "17-complete-without-caller", "18-call-on-ami-11", "19-no-answer-on-ami-11"),
 )
+"""All but the log-ins (01), whose accounts the tests of the adapter have."""
 VOLATILE = frozenset(
     {
         "ActionID",
@@ -52,26 +53,33 @@ VOLATILE = frozenset(
     }
 )
 ANA = "Local/2001@oscc-remote/n"
-BEGINS_WITH = dict.fromkeys(
-    ("03-call-life", "04-abandon", "06-members"),
-    (("sales", ANA, 0, 7, "Call-backs"), ("support", ANA, 1, 0, "Training")),
-)
+EVA = "Local/2005@desk/n"
+BEGINS_WITH = {
+    **dict.fromkeys(
+        ("03-call-life", "04-abandon", "06-members", "10-restart"),
+        (("sales", ANA, 0, 7, "Call-backs"), ("support", ANA, 1, 0, "Training")),
+    ),
+    "11-kill": (("sales", ANA, 2, 7, "Lunch"), ("support", ANA, 1, 7, "")),
+}
 """Recording → memberships that earlier recordings have left: queue, interface, penalty, wrap-up, reason."""
 PLAYED = {
     *("QueueMemberStatus", "QueueCallerJoin", "AgentCalled", "AgentConnect", "AgentRingNoAnswer"),
-    *("AgentComplete", "QueueCallerAbandon"),
+    *("AgentComplete", "QueueCallerAbandon", "Reload", "Shutdown"),
 }
-"""Events that a caller or a telephone causes, and no action."""
+"""Events that a caller, a telephone or an operator causes, and no action."""
+AGAIN: Message = {"Event": "(another connection)"}
+OURS = ("Queue", "Agent", "DB", "FullyBooted", "Reload", "Shutdown")
+"""How events and rows begin that an account with read=agent,system gets."""
 ENDS_AT = {"02-queue-status": "QueueRule", "05-pause": "AgentConnect"}
 """Recording → what is not compared, nor what follows: the small one has no rules; a telephone that answers
 is in use at once, not 0.5 s later.
 """
 
 
-def furnished(name: str) -> FakeAsterisk:
+def furnished(name: str, now: list[float] | None = None) -> FakeAsterisk:
     """Return an Asterisk as the recordings' one was configured."""
-    now = 1_795_879_732.0
-    fake = FakeAsterisk(lambda: now)
+    times = now or [1_795_879_732.0]
+    fake = FakeAsterisk(lambda: times[-1])
     fake.add_queue("support", strategy="leastrecent").service_level = 30
     if name.endswith("-on-ami-11"):
         fake.add_queue("sales").pauses_absent = True
@@ -91,10 +99,36 @@ def furnished(name: str) -> FakeAsterisk:
         fake.add_static(queue, f"Local/{number}@desk/n", called, penalty=penalty, state=state)
     for queue, interface, penalty, wrap_up, reason in BEGINS_WITH.get(name, ()):
         member = Membership(
-            interface, "Ana Remote", penalty=penalty, wrap_up=wrap_up, paused=True, reason=reason
+            interface, "Ana Remote", penalty=penalty, wrap_up=wrap_up, paused=bool(reason), reason=reason
         )
         fake.queues[queue].members[interface] = member
+    if name in {"08-reload", "10-restart"}:
+        fake.queues["sales"].members[EVA].status = 2  # her telephone is in use, also after a restart
+    if name == "16-many-members":
+        _furnish_many(fake)
+    fake._write()
     return fake
+
+
+def _furnish_many(fake: FakeAsterisk) -> None:
+    fake.add_queue("big01")
+    rows = (line.headers for line in recordings.read("16-many-members") if "Location" in line.headers)
+    for row in rows:
+        penalty, state = int(row["Penalty"]), row["StateInterface"]
+        fake.add_static("big01", row["Location"], row["Name"], penalty=penalty, state=state)
+        fake.queues["big01"].members[row["Location"]].status = int(row["Status"])
+
+
+def reload(fake: FakeAsterisk) -> None:
+    """Let queues.conf be what its narrator says in recording 08."""
+    fake.remove_static("sales", "Local/2006@desk/n")
+    fake.add_static("support", EVA, "Eva Desk", penalty=1, state="Custom:desk2005")
+    support, gila = fake.queues["support"], "Local/2007@desk/n"
+    support.members[EVA].status, support.members[gila].penalty, support.service_level = 2, 4, 45
+    fake.add_queue("night", strategy="ringall").service_level = 0
+    fake.add_static("night", gila, "Gila Desk", state="Custom:desk2007")
+    vip = fake.queues["vip-gone"] = fake.queues.pop("vip")
+    vip.name = "vip-gone"
 
 
 class Writer:
@@ -133,7 +167,10 @@ def steps(name: str) -> list[tuple[bytes | Message, list[Message]]]:
         if line.way == ">":
             found.append((line.raw, []))
             continue
-        for message in () if "Asterisk Call Manager" in line.raw.decode() else framer.feed(line.raw):
+        if line.raw.startswith(b"Asterisk Call Manager"):
+            found[-1:-1] = [(AGAIN, [])] if len(found) > 1 else []  # the log-in was said before it is heard
+            continue
+        for message in _ours(framer.feed(line.raw)):
             before, kind = kind, message.get("Event", "")
             if kind == "QueueCallerLeave" and before != "QueueCallerAbandon":
                 leaving.append(message)  # the caller is about to be connected
@@ -145,6 +182,10 @@ def steps(name: str) -> list[tuple[bytes | Message, list[Message]]]:
     return found
 
 
+def _ours(messages: list[Message]) -> list[Message]:
+    return [one for one in messages if "Event" not in one or one["Event"].startswith(OURS)]
+
+
 class Calls:
     """Plays to an Asterisk what callers and telephones did in a recording."""
 
@@ -154,9 +195,12 @@ class Calls:
 
     def play(self, event: Message) -> None:
         """Do what caused *event*."""
-        fake, queue, interface = self._fake, event["Queue"], event.get("Interface", "")
+        fake, queue, interface = self._fake, event.get("Queue", ""), event.get("Interface", "")
         caller = self._callers.get(event.get("Uniqueid", ""), "")
         match event["Event"]:
+            case "Reload":
+                fake.queues = furnished("08-reload").queues
+                fake.reload_at_console()
             case "QueueMemberStatus":
                 fake.device(interface, int(event["Status"]))
             case "QueueCallerJoin":
@@ -181,21 +225,39 @@ def shown(messages: list[Message]) -> list[list[tuple[str, str]]]:
     return answers + sorted(said(one) for one in kept if "Response" not in one)
 
 
+def connected(fake: FakeAsterisk) -> tuple[Session, Writer]:
+    """Return a connection, and what is written there."""
+    writer = Writer()
+    session = Session(fake, cast(asyncio.StreamReader, None), cast(asyncio.StreamWriter, writer))
+    fake.sessions.clear()
+    fake.sessions.add(session)
+    return session, writer
+
+
 @pytest.mark.parametrize("name", RECORDED)
 async def test_the_same_actions_have_the_same_answers_and_events(name: str) -> None:
-    fake, writer = furnished(name), Writer()
-    session = Session(fake, cast(asyncio.StreamReader, None), cast(asyncio.StreamWriter, writer))
-    fake.sessions.add(session)
+    now = [1_795_879_732.0]
+    fake = furnished(name, now)
+    session, writer = connected(fake)
     taken, calls = steps(name), Calls(fake)
-    assert len(taken) > 4
+    assert len(taken) > 1
     pending: list[Message] = []
     mine: list[Message] = []
     for cause, messages in taken:
         if isinstance(cause, bytes):
+            now.append(now[-1] + 0.1)
             lines = cause.decode().strip().split("\r\n")
             fields = dict(line.split(": ", 1) for line in lines if ": " in line)
             known = {"Username": "oscc", "Secret": "secret"} if "Secret" in fields else {}
+            if fields["Action"] == "QueueReload":
+                reload(fake)
             await session.serve(fields | known)
+        elif cause is AGAIN or cause["Event"] == "Shutdown":
+            if cause is not AGAIN or name == "11-kill":
+                await fake.stop(kill=name == "11-kill")
+            if cause is AGAIN:
+                session, writer = connected(fake)
+                fake.queues["sales"].members[EVA].status = 2 if name == "10-restart" else 1
         else:
             calls.play(cause)
         pending += messages

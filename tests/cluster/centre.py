@@ -7,16 +7,25 @@ import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 
 from tests.cluster.programs import Program
 from tests.cluster.sizes import BEAT_S
+from tests.scenarios.truth import Truth
 
 SAMPLE_S = 0.25
 BEACON = "canary-beacon-"
 """The names of queues while the beacon runs; realtime data as far as Redis is concerned."""
+
+
+class SaysWhatIsWrong(Protocol):
+    """The truth of a centre at one moment."""
+
+    def differences(self, shown: dict[str, dict[str, Any]], scope: dict[str, list[int]]) -> list[str]:
+        """Return what a phone with *scope* shows wrongly."""
+        ...
 
 
 class Centre(Program):
@@ -56,6 +65,14 @@ class Centre(Program):
     async def scopes(self) -> dict[str, dict[str, list[int]]]:
         """Return the scope of each user of the Dashboard."""
         return {user["UserName"]: user["Scope"] for user in (await self.ask("users"))["Users"]}
+
+    def configured(self, text: str) -> str:
+        """Return a node's configuration file, made for an OSCC-E Server, for this centre."""
+        return text
+
+    async def truth(self) -> SaysWhatIsWrong:
+        """Return what is true there now."""
+        return Truth(await self.ask("truth"))
 
     async def routed(self) -> dict[str, str]:
         """Return the routing table: user name → remote number."""

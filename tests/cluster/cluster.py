@@ -93,6 +93,7 @@ async def cluster(
     behind_proxy: bool = False,
     launch: Launch = PRESENT,
     seed: int = 1,
+    kind: type[Centre] = Centre,
 ) -> AsyncIterator[Cluster]:
     """Run a cluster while the block lasts; in the end everything is killed.
 
@@ -107,11 +108,11 @@ async def cluster(
         behind_proxy: Whether phones come through a trusted proxy of this machine.
         launch: How the nodes are started.
         seed: Seed of the proxies.
+        kind: Class of the centre.
     """
     async with contextlib.AsyncExitStack() as stack:
-        connector = aiohttp.TCPConnector(limit=0)
-        http = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
-        door = Centre(folder, http, (free_port(), free_port()), "--password", PASSWORD, *centre)
+        http = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
+        door = kind(folder, http, (free_port(), free_port()), "--password", PASSWORD, *centre)
         stack.push_async_callback(door.kill9)
         await door.open()
         made = Cluster(folder, http, door, [])
@@ -122,8 +123,8 @@ async def cluster(
                 assert redis is not None, "there is no road to build"
                 url, site = await _build_roads(stack, made, redis, seed + number)
             ports = {name: free_port() for name in ("client", "ops", "admin")}
-            text = config(ports, url, site, limits or {}, behind_proxy=behind_proxy) + secrets
-            (folder / f"node{number}.toml").write_text(text)
+            text = config(ports, url, site, limits or {}, behind_proxy=behind_proxy)
+            (folder / f"node{number}.toml").write_text(door.configured(text) + secrets)
             node = Node(f"node{number}", folder, ports, http, launch)
             stack.push_async_callback(node.kill9)
             made.nodes.append(node)

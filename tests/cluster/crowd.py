@@ -15,7 +15,6 @@ from tests.cluster.figures import Figures
 from tests.cluster.phones import Phone
 from tests.cluster.sizes import COMMANDS_PER_S, LOOK_S, ROAMS_PER_S
 from tests.doubles.machine import Watch, waited_s
-from tests.scenarios.truth import Truth
 
 LOG_ONS_AT_A_TIME = 32
 DATED_MAX_S = 1.0
@@ -224,7 +223,7 @@ class Crowd:
 
     async def differences(self) -> list[str]:
         """Compare each phone with the truth."""
-        truth = Truth(await self.cluster.centre.ask("truth"))
+        truth = await self.cluster.centre.truth()
         found: list[str] = []
         for phone in self.phones:
             shown = {key: dict(value) for key, value in phone.client.mirror.items()}

@@ -296,9 +296,9 @@ class Phone:
             later(event.in_s - CHOOSES_S, lambda: self.client.move(self._pick()))
 
     def _saw(self, key: str, _before: object, after: Mapping[str, Any] | None) -> None:
-        if after is None or not key.startswith("queue:"):
+        if after is None or not key.startswith(("queue:", "agent:")):
             return
-        name = str(after.get("name"))
+        name = str(after.get("name") or after.get("display_name"))  # at an Asterisk an agent's name changes
         if name.startswith(BEACON):
             number = int(name[len(BEACON) :])
             if not self.seen.beacons or number > self.seen.beacons[-1][1]:

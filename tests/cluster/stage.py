@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.cluster.centre import Centre
 from tests.cluster.cluster import Cluster, Size, cluster
 from tests.cluster.crowd import Crowd
 from tests.cluster.figures import Figures
@@ -71,6 +72,7 @@ async def stage(
     centre: Sequence[str] = (),
     launch: Launch = PRESENT,
     budget_per_s: float = BUDGET_PER_S,
+    kind: type[Centre] = Centre,
 ) -> AsyncIterator[Stage]:
     """Run the setup; when the block begins, every phone has been in sync for a while.
 
@@ -84,6 +86,7 @@ async def stage(
         centre: More options of the simulator.
         launch: How the nodes are started.
         budget_per_s: Log-ons per second that the nodes together may send.
+        kind: Class of the centre.
     """
     options = [*options_of(size), *centre]
     made = cluster(
@@ -95,6 +98,7 @@ async def stage(
         limits={"log_ons_per_s": budget_per_s, "drain_notice_s": 10 if IS_FULL else 2, **(limits or {})},
         with_roads=with_roads,
         launch=launch,
+        kind=kind,
     )
     async with made as running, await Crowd.of(running, size) as crowd, asyncio.TaskGroup() as tasks:
         spy = Spy(redis, folder / "spy", await names_of(running), as_replica=bus is None)
