@@ -15,7 +15,7 @@ from tests.server_conformance.verdicts import Sentence
 FILE: Final = Path(__file__).parents[2] / "docs" / "oscce-link.schema.json"
 TYPES: Final = Sentence(
     "Conventions",
-    "**The type of every field** stands in [oscce-link.schema.json](oscce-link.schema.json)",
+    "**The type of every field** is in [oscce-link.schema.json](oscce-link.schema.json)",
 )
 MESSAGES: Final = frozenset(
     {"LinkOpened", "Event", "Response", "SessionEnded", "ManagerStateChanged", "LinkReplaced", "Notice"}

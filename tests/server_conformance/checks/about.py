@@ -27,7 +27,7 @@ async def answers(stage: Stage) -> None:
 @check(
     "about.versions",
     "About",
-    "The gateway accepts V2R1 and higher with V8R2 and higher, refuses older and unreadable ones",
+    "The gateway accepts V2R1 and higher with V8R2 and higher.",
 )
 async def versions(stage: Stage) -> None:
     """Versions are compared by their numbers: V10R0 is higher than V9R9."""
@@ -39,7 +39,7 @@ async def versions(stage: Stage) -> None:
         expect(found is not None and (int(found[1]), int(found[2])) >= oldest, f"{field} is {told}")
 
 
-@check("about.features", "About", "a missing feature means the command is not offered.")
+@check("about.features", "About", "A command whose feature is missing is not offered.")
 async def features(stage: Stage) -> None:
     """A feature that is nearly spelled as one of the page is none, and its command is never offered."""
     told = stage.about.get("Features") or ()
@@ -52,7 +52,7 @@ async def features(stage: Stage) -> None:
 @check(
     "about.instance",
     "About",
-    "the same in all three for as long as\nthe server remembers its sessions",
+    "It is the same in all three while\nthe server keeps its sessions",
     dashboards=1,
 )
 async def instance(stage: Stage) -> None:

@@ -13,8 +13,8 @@ from tests.server_conformance.verdicts import expect
 FENCED: Final = ("LinkFencing",)
 _STALE: Final = 'a lower one, or an equal one\nof another holder, is refused with 409 `LinkStale{"Token"}`;'
 _HIGHER: Final = "a higher one (or equal of the same holder) replaces the present link atomically:"
-_LIVES: Final = "and the highest token lives while a\nsession of the user does."
-_EXECUTED: Final = "a request read after the replacement is not executed,"
+_LIVES: Final = "The highest token is kept while\nthe user has a session."
+_EXECUTED: Final = "A request that is read after the replacement is not executed."
 
 
 def _headers(token: int, holder: str = HOLDER) -> dict[str, str]:
@@ -24,7 +24,7 @@ def _headers(token: int, holder: str = HOLDER) -> dict[str, str]:
 @check(
     "fencing.headers",
     "The link",
-    "With the feature both headers are required (else 400)",
+    "With the feature, both headers are required (else 400)",
     dashboards=1,
     features=FENCED,
 )

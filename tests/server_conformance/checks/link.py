@@ -10,8 +10,8 @@ from tests.server_conformance.registry import check
 from tests.server_conformance.stage import HOLDER, PROTOCOL, Stage, session_ended
 from tests.server_conformance.verdicts import Failed, expect
 
-_LIVES: Final = "it lives while any attached session lives, whichever session opened it;"
-_LINGERS: Final = "after the last it stays 5 s (a take-over may follow) and is closed with 1000."
+_LIVES: Final = "It stays open while any attached session lives."
+_LINGERS: Final = "After the last one it stays 5 s (a take-over may follow) and is closed with 1000."
 _SILENT: Final = "the server drops a link silent for 3× KeepAlive"
 _UPGRADE: Final = "`GET /oscce/v1/link`, WebSocket subprotocol `oscce.link.v1`."
 

@@ -60,7 +60,7 @@ async def times(stage: Stage) -> None:
 @check(
     "log_on.idle_timeout",
     "A session",
-    "and is 1..3600 s for a RemoteAssistant session (0 = never, Dashboard only)",
+    "It is 1..3600 s for a RemoteAssistant session; 0 means never, for Dashboard sessions only.",
     agents=1,
 )
 async def idle_timeout(stage: Stage) -> None:

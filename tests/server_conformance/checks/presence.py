@@ -12,7 +12,7 @@ from tests.server_conformance.verdicts import Skipped, expect
 
 _ABSENT: Final = "An attached session is absent until this says otherwise;"
 _LOST: Final = "loss or replacement of the link makes its sessions absent;"
-_IDLE: Final = "at its end the agent is logged off and the routing to the remote number\nremoved."
+_IDLE: Final = "At its end the agent is logged off and the routing to the remote number\nis removed."
 
 
 async def _watched(stage: Stage, session: Session) -> tuple[Link, Link, int, int]:
