@@ -236,9 +236,9 @@ class Queues:
 
     # ---- inside ----
 
-    def member(self, told: Message, interface: str, now_ms: int) -> Membership | None:
+    def member(self, message: Message, interface: str, now_ms: int) -> Membership | None:
         """Apply a row or an event of a membership; None when its queue is unknown."""
-        queue = self.queues.get(told.get("Queue", ""))
+        queue = self.queues.get(message.get("Queue", ""))
         if queue is None or not interface:
             return None
         member = queue.members.get(interface)
@@ -247,7 +247,7 @@ class Queues:
             self.memberships.setdefault(interface, {})[queue.name] = member
             self.shape += 1
         was_paused, before = member.paused, _values(member)
-        _apply(member, told)
+        _apply(member, message)
         if member.paused:
             member.unpaused_ms = None
         elif was_paused:
@@ -424,23 +424,23 @@ def interface_of(message: Message) -> str:
     return message.get("Interface") or message.get("Location", "")
 
 
-def _apply(member: Membership, told: Message) -> None:
+def _apply(member: Membership, message: Message) -> None:
     """Store the fields of *member*; a field that a version does not send is not changed."""
-    member.name = told.get("MemberName") or told.get("Name") or member.name
-    if "Membership" in told:
-        member.dynamic = told["Membership"] != "static"
-    member.penalty = whole(told, "Penalty", member.penalty)
-    member.calls_taken = whole(told, "CallsTaken", member.calls_taken)
-    member.last_call_s = whole(told, "LastCall", member.last_call_s)
-    member.last_pause_s = whole(told, "LastPause", member.last_pause_s)
-    member.login_s = whole(told, "LoginTime", member.login_s)
-    member.in_call = told.get("InCall", "1" if member.in_call else "0") == "1"
-    member.status = whole(told, "Status", member.status)
-    member.wrapup_s = whole(told, "Wrapuptime", member.wrapup_s)
-    member.paused = told.get("Paused", "1" if member.paused else "0") == "1"
-    said = told.get("PausedReason")
-    if said is None and told.get("Event") == "QueueMemberPause":
-        said = told.get("Reason")
+    member.name = message.get("MemberName") or message.get("Name") or member.name
+    if "Membership" in message:
+        member.dynamic = message["Membership"] != "static"
+    member.penalty = whole(message, "Penalty", member.penalty)
+    member.calls_taken = whole(message, "CallsTaken", member.calls_taken)
+    member.last_call_s = whole(message, "LastCall", member.last_call_s)
+    member.last_pause_s = whole(message, "LastPause", member.last_pause_s)
+    member.login_s = whole(message, "LoginTime", member.login_s)
+    member.in_call = message.get("InCall", "1" if member.in_call else "0") == "1"
+    member.status = whole(message, "Status", member.status)
+    member.wrapup_s = whole(message, "Wrapuptime", member.wrapup_s)
+    member.paused = message.get("Paused", "1" if member.paused else "0") == "1"
+    said = message.get("PausedReason")
+    if said is None and message.get("Event") == "QueueMemberPause":
+        said = message.get("Reason")
     # sent once, at the end of a pause, and not stored by Asterisk
     member.reason = (member.reason if said is None else said) if member.paused else ""
 

@@ -56,18 +56,23 @@ class Scoped(WireElement):
     aggregates: msgspec.Raw = _NO_KEYS
 
 
-def scope(told: Scoped, pool: Readings) -> Scope:
+def scope(received: Scoped, pool: Readings) -> Scope:
     """Map a scope.
 
     Raises:
         Exception: Any that msgspec raises on data that is no list of Keys.
     """
-    return Scope(*(pool.keys(bytes(raw)) for raw in (told.users, told.queues, told.groups, told.aggregates)))
+    return Scope(
+        *(
+            pool.keys(bytes(raw))
+            for raw in (received.users, received.queues, received.groups, received.aggregates)
+        )
+    )
 
 
-def rights(told: Iterable[object]) -> frozenset[Right]:
+def rights(received: Iterable[object]) -> frozenset[Right]:
     """Map rights; unknown ones are left out."""
-    return frozenset(RIGHTS[name] for name in told if isinstance(name, str) and name in RIGHTS)
+    return frozenset(RIGHTS[name] for name in received if isinstance(name, str) and name in RIGHTS)
 
 
 T = TypeVar("T")
@@ -110,16 +115,16 @@ def display_name(first: str | None, last: str | None, id_: str | None) -> str | 
     return readable(" ".join(filter(None, (first, last)))) or readable_or_none(id_)
 
 
-def _user(told: _User) -> Part:
+def _user(received: _User) -> Part:
     agent = Agent(
-        display_name=display_name(told.first_name, told.last_name, told.id),
-        extension=readable_or_none(told.extension, WORD_CHARS),
-        group_ids=ids(told.group_keys or ()),
-        queue_ids=ids(told.queue_keys or ()),
-        skills=skills(told.skills),
-        version=told.version,
+        display_name=display_name(received.first_name, received.last_name, received.id),
+        extension=readable_or_none(received.extension, WORD_CHARS),
+        group_ids=ids(received.group_keys or ()),
+        queue_ids=ids(received.queue_keys or ()),
+        skills=skills(received.skills),
+        version=received.version,
     )
-    return Part(Kind.AGENT, told.key, Source.DIRECTORY, agent)
+    return Part(Kind.AGENT, received.key, Source.DIRECTORY, agent)
 
 
 class _Queue(WireElement):
@@ -129,13 +134,13 @@ class _Queue(WireElement):
     skill_keys: tuple[Key, ...] | None = None
 
 
-def _queue(told: _Queue) -> Part:
+def _queue(received: _Queue) -> Part:
     queue = QueueEntry(
-        name=readable_or_none(told.name),
-        media=None if told.media is None else MEDIA.get(told.media, "unknown"),
-        skill_ids=None if told.skill_keys is None else ids(told.skill_keys),
+        name=readable_or_none(received.name),
+        media=None if received.media is None else MEDIA.get(received.media, "unknown"),
+        skill_ids=None if received.skill_keys is None else ids(received.skill_keys),
     )
-    return Part(Kind.QUEUE, told.key, Source.DIRECTORY, queue)
+    return Part(Kind.QUEUE, received.key, Source.DIRECTORY, queue)
 
 
 class _Group(WireElement):
@@ -143,8 +148,8 @@ class _Group(WireElement):
     name: str | None = None
 
 
-def _group(told: _Group) -> Part:
-    return Part(Kind.GROUP, told.key, Source.DIRECTORY, Group(name=readable_or_none(told.name)))
+def _group(received: _Group) -> Part:
+    return Part(Kind.GROUP, received.key, Source.DIRECTORY, Group(name=readable_or_none(received.name)))
 
 
 class _Aggregate(WireElement):
@@ -153,9 +158,9 @@ class _Aggregate(WireElement):
     queue_keys: tuple[Key, ...] | None = None
 
 
-def _aggregate(told: _Aggregate) -> Part:
-    aggregate = Aggregate(name=readable_or_none(told.name), queue_ids=ids(told.queue_keys or ()))
-    return Part(Kind.AGGREGATE, told.key, Source.DIRECTORY, aggregate)
+def _aggregate(received: _Aggregate) -> Part:
+    aggregate = Aggregate(name=readable_or_none(received.name), queue_ids=ids(received.queue_keys or ()))
+    return Part(Kind.AGGREGATE, received.key, Source.DIRECTORY, aggregate)
 
 
 def _shape(kind: Kind, element: type[ElementT], part: Callable[[ElementT], Part]) -> Shape:
@@ -241,10 +246,10 @@ class _RowReader:
         """The dropped rows, the most frequent fault first."""
         return tuple(Dropped(kind, why, rows) for (kind, why), rows in self._dropped.most_common())
 
-    def read(self, kind: str, told: _Rows, read: Callable[[str | bytes], T]) -> list[T]:
+    def read(self, kind: str, received: _Rows, read: Callable[[str | bytes], T]) -> list[T]:
         """Return the readable rows of one kind."""
         rows: list[T] = []
-        for raw in told or ():
+        for raw in received or ():
             try:
                 rows.append(read_as_meant(read, bytes(raw)))
             except UNREADABLE as fault:
@@ -269,8 +274,8 @@ def directory(body: str | bytes, pool: Readings) -> Directory:
 
 def directory_slices(body: str | bytes, pool: Readings) -> Generator[None, None, Directory]:
     """Read a directory as :func:`directory` does; yields after each slice, and returns it."""
-    told, sieve = _decode_queried(body).objects, _RowReader()
-    parameters = sieve.read("RoutingParameter", told.routing_parameter, _decode_parameter)
+    received, sieve = _decode_queried(body).objects, _RowReader()
+    parameters = sieve.read("RoutingParameter", received.routing_parameter, _decode_parameter)
     pool.refer(
         References(
             frozenset(each.name for each in parameters if _refers(each, "Queue")),
@@ -279,7 +284,12 @@ def directory_slices(body: str | bytes, pool: Readings) -> Generator[None, None,
     )
     yield
     parts: list[Part] = []
-    rows = {"User": told.user, "Queue": told.queue, "Group": told.group, "Aggregate": told.aggregate}
+    rows = {
+        "User": received.user,
+        "Queue": received.queue,
+        "Group": received.group,
+        "Aggregate": received.aggregate,
+    }
     for name, listed in rows.items():
         read = partial(_object, name, pool)
         for at in range(0, len(listed or ()), ROWS_AT_ONCE):
@@ -288,8 +298,8 @@ def directory_slices(body: str | bytes, pool: Readings) -> Generator[None, None,
             yield
     return Directory(
         parts=tuple(parts),
-        skills=tuple(_skill(each) for each in sieve.read("Skill", told.skill, _decode_skill)),
-        reasons=tuple(_reasons(told, sieve)),
+        skills=tuple(_skill(each) for each in sieve.read("Skill", received.skill, _decode_skill)),
+        reasons=tuple(_reasons(received, sieve)),
         parameters=tuple(_parameters(parameters)),
         dropped=sieve.dropped,
     )
@@ -299,23 +309,23 @@ def _object(name: str, pool: Readings, raw: str | bytes) -> Part | None:
     return pool.part(name, _OBJECTS[name], raw if isinstance(raw, bytes) else raw.encode())
 
 
-def _skill(told: _Skill) -> Skill:
+def _skill(received: _Skill) -> Skill:
     return Skill(
-        skill_id=str(told.key),
-        name=readable_or_none(told.name),
-        level_min=told.level_min,
-        level_max=told.level_max,
-        preference_min=told.preference_min,
-        preference_max=told.preference_max,
+        skill_id=str(received.key),
+        name=readable_or_none(received.name),
+        level_min=received.level_min,
+        level_max=received.level_max,
+        preference_min=received.preference_min,
+        preference_max=received.preference_max,
     )
 
 
-def _reasons(told: _Catalogues, sieve: _RowReader) -> Iterator[Reason]:
+def _reasons(received: _Catalogues, sieve: _RowReader) -> Iterator[Reason]:
     rows = {
-        "UnavailableReason": told.unavailable_reason,
-        "WorkReason": told.work_reason,
-        "PostProcessingReason": told.post_processing_reason,
-        "WrapupReason": told.wrapup_reason,
+        "UnavailableReason": received.unavailable_reason,
+        "WorkReason": received.work_reason,
+        "PostProcessingReason": received.post_processing_reason,
+        "WrapupReason": received.wrapup_reason,
     }
     for name, kind in REASON_KINDS.items():
         for each in sieve.read(name, rows[name], _decode_reason):
@@ -323,40 +333,40 @@ def _reasons(told: _Catalogues, sieve: _RowReader) -> Iterator[Reason]:
             yield Reason(str(each.key), kind, readable_or_none(each.name), states)
 
 
-def _refers(told: _RoutingParameter, applies_to: str) -> bool:
-    return applies_to in _object_types(told) and is_reference(told.data_type)
+def _refers(received: _RoutingParameter, applies_to: str) -> bool:
+    return applies_to in _object_types(received) and is_reference(received.data_type)
 
 
-def _object_types(told: _RoutingParameter) -> tuple[str, ...]:
-    return (told.applies_to,) if isinstance(told.applies_to, str) else told.applies_to
+def _object_types(received: _RoutingParameter) -> tuple[str, ...]:
+    return (received.applies_to,) if isinstance(received.applies_to, str) else received.applies_to
 
 
 def _parameters(rows: Iterable[_RoutingParameter]) -> Iterator[RoutingParameter]:
     """Map routing parameters; one with several object types becomes one of each."""
-    for told in rows:
-        if is_name(told.name):
-            for applies_to in dict.fromkeys(map(_applies_to, _object_types(told))):
-                yield _parameter(told, applies_to)
+    for received in rows:
+        if is_name(received.name):
+            for applies_to in dict.fromkeys(map(_applies_to, _object_types(received))):
+                yield _parameter(received, applies_to)
 
 
 def _applies_to(object_type: str) -> str:
     return _PARAMETRISED.get(object_type, "unknown")
 
 
-def _parameter(told: _RoutingParameter, applies_to: str) -> RoutingParameter:
-    reference = is_reference(told.data_type)
-    values = None if told.values is None else [parameter(v, reference=reference) for v in told.values]
+def _parameter(received: _RoutingParameter, applies_to: str) -> RoutingParameter:
+    reference = is_reference(received.data_type)
+    values = None if received.values is None else [parameter(v, reference=reference) for v in received.values]
     return RoutingParameter(
-        name=told.name,
+        name=received.name,
         applies_to=applies_to,
-        data_type=own_name(readable(told.data_type, WORD_CHARS)),
-        min=bound(told.min),
-        max=bound(told.max),
-        step=bound(told.step),
+        data_type=own_name(readable(received.data_type, WORD_CHARS)),
+        min=bound(received.min),
+        max=bound(received.max),
+        step=bound(received.step),
         values=None if values is None else tuple(values),
-        unit=readable_or_none(told.unit, WORD_CHARS),
-        read_only=told.read_only,
-        default=parameter(told.default, reference=reference),
+        unit=readable_or_none(received.unit, WORD_CHARS),
+        read_only=received.read_only,
+        default=parameter(received.default, reference=reference),
     )
 
 
@@ -390,24 +400,24 @@ def changes(raws: tuple[msgspec.Raw, ...], pool: Readings) -> tuple[LinkEvent, .
     return tuple(events)
 
 
-def _change(told: _Change, pool: Readings) -> LinkEvent | None:
-    if told.object_type == "Session":
-        return _rescoped(told, pool)
-    if told.object_type in CATALOGUES:
+def _change(received: _Change, pool: Readings) -> LinkEvent | None:
+    if received.object_type == "Session":
+        return _rescoped(received, pool)
+    if received.object_type in CATALOGUES:
         return CatalogueChanged()
-    kind = KINDS.get(told.object_type)
+    kind = KINDS.get(received.object_type)
     if kind is None:
         return None
-    if not isinstance(told.key, int):
+    if not isinstance(received.key, int):
         raise WireError("an object changed that has no key")
-    if told.change == "Removed":
-        return ObjectChanged(kind, told.key, None)
-    part = None if told.object == _NULL else _object(told.object_type, pool, bytes(told.object))
+    if received.change == "Removed":
+        return ObjectChanged(kind, received.key, None)
+    part = None if received.object == _NULL else _object(received.object_type, pool, bytes(received.object))
     # without the new object the directory must be queried again
-    return CatalogueChanged() if part is None else ObjectChanged(kind, told.key, part)
+    return CatalogueChanged() if part is None else ObjectChanged(kind, received.key, part)
 
 
-def _rescoped(told: _Change, pool: Readings) -> ScopeChanged:
-    if told.session is None or told.rights is None or told.scope is None:
+def _rescoped(received: _Change, pool: Readings) -> ScopeChanged:
+    if received.session is None or received.rights is None or received.scope is None:
         raise WireError("a session changed that has no alias, rights or scope")
-    return ScopeChanged(told.session, rights(told.rights), scope(told.scope, pool))
+    return ScopeChanged(received.session, rights(received.rights), scope(received.scope, pool))

@@ -284,20 +284,20 @@ def about(body: bytes) -> About:
         GatewayError: ``upstream_version_unsupported``: it is too old, or sends no version.
         WireError: It is no such server.
     """
-    told = _read(_About, body)
-    extensions, center = _version(told.extensions_version), _version(told.contact_center_version)
-    if told.protocol != PROTOCOL or extensions < OLDEST_EXTENSIONS or center < OLDEST_CONTACT_CENTER:
+    received = _read(_About, body)
+    extensions, center = _version(received.extensions_version), _version(received.contact_center_version)
+    if received.protocol != PROTOCOL or extensions < OLDEST_EXTENSIONS or center < OLDEST_CONTACT_CENTER:
         raise GatewayError(
             ErrorCode.UPSTREAM_VERSION_UNSUPPORTED, "The version of the contact centre is not supported."
         )
-    features = frozenset(FEATURES[name] for name in told.features if name in FEATURES)
-    server = instance(told.server_instance)
-    return About(told.extensions_version, told.contact_center_version, features, server)
+    features = frozenset(FEATURES[name] for name in received.features if name in FEATURES)
+    server = instance(received.server_instance)
+    return About(received.extensions_version, received.contact_center_version, features, server)
 
 
-def _version(told: object) -> tuple[int, int]:
+def _version(received: object) -> tuple[int, int]:
     """Return ``VnRm`` as numbers, so that V10R0 is above V9R9; an unreadable version is below all."""
-    found = re.fullmatch(r"V([0-9]{1,4})R([0-9]{1,4})", told) if isinstance(told, str) else None
+    found = re.fullmatch(r"V([0-9]{1,4})R([0-9]{1,4})", received) if isinstance(received, str) else None
     return (int(found[1]), int(found[2])) if found else (-1, -1)
 
 
@@ -318,16 +318,16 @@ def log_on_body(credentials: LogOn) -> bytes:
 
 def logged_on(body: bytes, offset_ms: int, site: str) -> LoggedOn:
     """Read a new session."""
-    told = _read(_LoggedOn, body)
-    user = told.user
+    received = _read(_LoggedOn, body)
+    user = received.user
     return LoggedOn(
-        secret=SessionSecret(told.session_id),
-        session=SessionId(told.id),
-        expires_at_ms=in_gateway_time(told.expires_at, offset_ms),
-        idle_timeout_s=round(told.idle_timeout or 0),
+        secret=SessionSecret(received.session_id),
+        session=SessionId(received.id),
+        expires_at_ms=in_gateway_time(received.expires_at, offset_ms),
+        idle_timeout_s=round(received.idle_timeout or 0),
         user=person(site, user.key, user.id, user.first_name, user.last_name),
-        remote_number=readable_or_none(told.remote_number, WORD_CHARS),
-        server=instance(told.server_instance),
+        remote_number=readable_or_none(received.remote_number, WORD_CHARS),
+        server=instance(received.server_instance),
     )
 
 
@@ -344,9 +344,9 @@ def ended(body: bytes, offset_ms: int) -> LoggedOff:
     return _routing(_read(_Ended, body) if body.strip() else _Ended(), offset_ms)
 
 
-def _routing(told: _LoggedOff, offset_ms: int) -> LoggedOff:
-    until_ms = None if told.routed_until is None else in_gateway_time(told.routed_until, offset_ms)
-    return LoggedOff(_ROUTINGS.get(told.routing, "after_contact"), until_ms)
+def _routing(received: _LoggedOff, offset_ms: int) -> LoggedOff:
+    until_ms = None if received.routed_until is None else in_gateway_time(received.routed_until, offset_ms)
+    return LoggedOff(_ROUTINGS.get(received.routing, "after_contact"), until_ms)
 
 
 def sessions(body: bytes, offset_ms: int) -> tuple[SessionInfo, ...]:
@@ -406,8 +406,8 @@ def refused(
     return error
 
 
-def _meaning(status: int, told: bytes, offset_ms: int, *, of_session: bool) -> GatewayError:
-    body = as_meant(told) or told
+def _meaning(status: int, received: bytes, offset_ms: int, *, of_session: bool) -> GatewayError:
+    body = as_meant(received) or received
     try:
         name = msgspec.json.decode(body, type=_Named).error
     except UNREADABLE:
@@ -517,8 +517,8 @@ async def answer_of(
     offset = offset_ms(response.headers.get(hdrs.DATE), received_ms)
     answer = Answer(await _body(response), offset)
     if response.status not in successes:
-        told = response.headers.get(hdrs.RETRY_AFTER)
-        raise RefusedAnswer(response.status, answer, retry_after_s(told, offset, received_ms))
+        received = response.headers.get(hdrs.RETRY_AFTER)
+        raise RefusedAnswer(response.status, answer, retry_after_s(received, offset, received_ms))
     return answer
 
 

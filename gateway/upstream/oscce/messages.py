@@ -112,39 +112,39 @@ class Notice(WireElement, tag_field="Type", tag="Notice"):
     effective_at: Millis | None = None
 
 
-def announced(told: Notice) -> tuple[Announced, ...]:
+def announced(received: Notice) -> tuple[Announced, ...]:
     """Map a notice; None without content."""
-    title = readable(told.title, _TITLE_CHARS)
-    summary = readable(told.summary or told.text, _SUMMARY_CHARS)
+    title = readable(received.title, _TITLE_CHARS)
+    summary = readable(received.summary or received.text, _SUMMARY_CHARS)
     if not (title or summary):
         return ()
     return (
         Announced(
-            id=_notice_id(readable(told.id, _SUMMARY_CHARS), f"{title}\0{summary}"),
-            version=told.version,
-            category=CATEGORIES.get(told.category, "maintenance"),
+            id=_notice_id(readable(received.id, _SUMMARY_CHARS), f"{title}\0{summary}"),
+            version=received.version,
+            category=CATEGORIES.get(received.category, "maintenance"),
             title=title if title and summary else _NOTICE,
             summary=summary or title,
-            link=_link(told.link),
-            effective_at_ms=told.effective_at,
+            link=_link(received.link),
+            effective_at_ms=received.effective_at,
         ),
     )
 
 
-def _link(told: str | None) -> str | None:
+def _link(received: str | None) -> str | None:
     """Return an address that a phone may open."""
-    return told if told is not None and _LINK.fullmatch(told) is not None else None
+    return received if received is not None and _LINK.fullmatch(received) is not None else None
 
 
-def _notice_id(told: str, text: str) -> str:
+def _notice_id(received: str, text: str) -> str:
     """Return an id of at most 32 characters, by which a phone recognises a notice.
 
     Without a valid id, the id is a hash of the content, so another content has another id.
     """
-    if 0 < len(told) <= _ID_CHARS:
-        return told
-    mark = hashlib.sha256((told or text).encode("utf-8", "surrogatepass")).hexdigest()[:_MARK_CHARS]
-    return f"{(told or _NOTICE)[: _ID_CHARS - 1 - _MARK_CHARS]}-{mark}"
+    if 0 < len(received) <= _ID_CHARS:
+        return received
+    mark = hashlib.sha256((received or text).encode("utf-8", "surrogatepass")).hexdigest()[:_MARK_CHARS]
+    return f"{(received or _NOTICE)[: _ID_CHARS - 1 - _MARK_CHARS]}-{mark}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,18 +304,18 @@ class LinkReader:
             yield (known,)
             return
         with suppress(*UNREADABLE):  # :meth:`read` decides what to do about it
-            told = _decode(message)
-            shape = SHAPES.get(told.event_type) if isinstance(told, _Event) else None
-            if isinstance(told, _Event) and shape is not None:
+            received = _decode(message)
+            shape = SHAPES.get(received.event_type) if isinstance(received, _Event) else None
+            if isinstance(received, _Event) and shape is not None:
                 parts: list[Part] = []
-                for at in range(0, len(told.elements), READ_AT_ONCE):
-                    parts += self._pool.parts(shape, told.time, told.elements[at : at + READ_AT_ONCE])
+                for at in range(0, len(received.elements), READ_AT_ONCE):
+                    parts += self._pool.parts(shape, received.time, received.elements[at : at + READ_AT_ONCE])
                     yield None
-                yield self._noted(message, _reading(told, shape, tuple(parts)))
+                yield self._noted(message, _reading(received, shape, tuple(parts)))
                 return
-            if isinstance(told, _Response) and _DIRECTORY in message:
+            if isinstance(received, _Response) and _DIRECTORY in message:
                 read = yield from directory_slices(message, self._pool)
-                yield (Response(told.request_id, message, _time_ms(told), read),)
+                yield (Response(received.request_id, message, _time_ms(received), read),)
                 return
         yield self.read(message)
 
@@ -368,57 +368,65 @@ class LinkReader:
             return ()
         raise fault from None
 
-    def _content(self, told: _Message, message: str | bytes) -> Said:
-        match told:
+    def _content(self, received: _Message, message: str | bytes) -> Said:
+        match received:
             case _Event():
-                return self._event(told)
+                return self._event(received)
             case _Response():
-                return (Response(told.request_id, message, _time_ms(told)),)
+                return (Response(received.request_id, message, _time_ms(received)),)
             case _ManagerStateChanged():
-                return self._function(told)
+                return self._function(received)
             case _SessionEnded():
-                return (SessionEnded(told.session, _end_reason(told.reason), readable_or_none(told.by)),)
+                return (
+                    SessionEnded(
+                        received.session, _end_reason(received.reason), readable_or_none(received.by)
+                    ),
+                )
             case _LinkReplaced():
-                return (LinkReplaced(told.token),)
+                return (LinkReplaced(received.token),)
             case _LinkOpened():
-                return (self._opened(told),)
+                return (self._opened(received),)
             case Notice():
-                return announced(told)
+                return announced(received)
 
-    def _event(self, told: _Event) -> Said:
-        shape = SHAPES.get(told.event_type)
+    def _event(self, received: _Event) -> Said:
+        shape = SHAPES.get(received.event_type)
         if shape is None:
-            return changes(told.elements, self._pool) if told.event_type == _ADMINISTRATION else ()
-        return (_reading(told, shape, self._pool.parts(shape, told.time, told.elements)),)
+            return changes(received.elements, self._pool) if received.event_type == _ADMINISTRATION else ()
+        return (_reading(received, shape, self._pool.parts(shape, received.time, received.elements)),)
 
-    def _function(self, told: _ManagerStateChanged) -> Said:
-        function = FUNCTIONS.get(told.function)
+    def _function(self, received: _ManagerStateChanged) -> Said:
+        function = FUNCTIONS.get(received.function)
         if function is None:
             return ()
-        state = FUNCTION_STATES.get(told.state, FunctionState.UNKNOWN)
+        state = FUNCTION_STATES.get(received.state, FunctionState.UNKNOWN)
         if function == "routing":
-            self._routing[told.function] = state
+            self._routing[received.function] = state
             state = routing_state(self._routing.get("LocalRouting"), self._routing.get("NetworkRouting"))
         return (FunctionChanged(function, state),)
 
-    def _opened(self, told: _LinkOpened) -> Opened:
-        user = person(self._site, told.user.key, told.user.id, told.user.first_name, told.user.last_name)
-        last = told.last_end
+    def _opened(self, received: _LinkOpened) -> Opened:
+        user = person(
+            self._site, received.user.key, received.user.id, received.user.first_name, received.user.last_name
+        )
+        last = received.last_end
         end = None
         if last is not None:
             reason = None if last.reason is None else _end_reason(last.reason).value
             end = LastEnd(reason, readable_or_none(last.by), last.time)
-        session, server = attached(told.session, self._pool), instance(told.server_instance)
-        return Opened(told.time, told.keep_alive, user, session, end, server)
+        session, server = attached(received.session, self._pool), instance(received.server_instance)
+        return Opened(received.time, received.keep_alive, user, session, end, server)
 
 
-def _time_ms(told: _Response) -> int | None:
-    return told.time if isinstance(told.time, int) and 0 <= told.time <= MOST else None
+def _time_ms(received: _Response) -> int | None:
+    return received.time if isinstance(received.time, int) and 0 <= received.time <= MOST else None
 
 
-def _reading(told: _Event, shape: Shape, parts: tuple[Part, ...]) -> Reading:
-    removed = told.removed or ()
-    return Reading(told.query_id, shape.kind, shape.source, told.time, told.complete, parts, removed)
+def _reading(received: _Event, shape: Shape, parts: tuple[Part, ...]) -> Reading:
+    removed = received.removed or ()
+    return Reading(
+        received.query_id, shape.kind, shape.source, received.time, received.complete, parts, removed
+    )
 
 
 def routing_state(local: FunctionState | None, network: FunctionState | None) -> FunctionState:
@@ -430,15 +438,15 @@ def routing_state(local: FunctionState | None, network: FunctionState | None) ->
     return local
 
 
-def attached(told: ServerSession, pool: Readings) -> Attached:
+def attached(received: ServerSession, pool: Readings) -> Attached:
     """Map an attached session; missing fields give empty values."""
     return Attached(
-        alias=told.session,
-        session=SessionId(told.id),
-        application=APPLICATIONS.get(told.application or ""),
-        rights=rights(told.rights or ()),
-        scope=scope(told.scope or Scoped(), pool),
-        own_agent=told.own_user_key,
+        alias=received.session,
+        session=SessionId(received.id),
+        application=APPLICATIONS.get(received.application or ""),
+        rights=rights(received.rights or ()),
+        scope=scope(received.scope or Scoped(), pool),
+        own_agent=received.own_user_key,
     )
 
 
@@ -633,14 +641,14 @@ def executed(body: str | bytes) -> Executed:
     Raises:
         GatewayError: ``upstream_timeout``: the server's answer is not understood, so the outcome is unknown.
     """
-    told = _decode_done(body)
-    match told.state:
+    received = _decode_done(body)
+    match received.state:
         case "Applied":
-            return Executed("applied", told.version)
+            return Executed("applied", received.version)
         case "Pending":
-            return Executed("pending", told.version)
+            return Executed("pending", received.version)
         case "Unchanged":
-            return Executed("unchanged", told.version)
+            return Executed("unchanged", received.version)
         case _:
             raise GatewayError(ErrorCode.UPSTREAM_TIMEOUT, "The OSCC-E Server's answer is not understood.")
 
