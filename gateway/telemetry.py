@@ -181,7 +181,7 @@ class Telemetry:
         self.labels: Final[dict[str, tuple[str, ...]]] = {}
         """The names of each metric's labels; a counter's without ``_total``."""
         self.trace_id: Callable[[], str | None] = lambda: None
-        """Returns the id of the current trace, if there is one and it is kept."""
+        """Returns the id of the current trace, if there is one and it is recorded."""
         self._measure_phones()
         self._measure_traffic()
         self._measure_upstream()

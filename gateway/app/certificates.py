@@ -366,7 +366,7 @@ class CertificateReloader:
         self._sort: type[object] = object
         self._warned_at_ms: int | None = None
         self.context: Final = self._start(self._seen)
-        """What the listener speaks by, for its whole life."""
+        """The TLS context of the listener, for its whole life."""
 
     async def look(self) -> Literal["certificate"] | None:
         """Put the content of the files in force, and log a warning before the end of the certificate.

@@ -66,7 +66,7 @@ class _Arrival:
     def __init__(self, raw: socket.socket, address: object) -> None:
         self.raw: Final = raw
         self.task: asyncio.Task[None] | None = None
-        """In which its handshake is done."""
+        """The task of its handshake."""
         self.is_aborted = False
         self._address = address
 
@@ -109,7 +109,7 @@ class _Acceptor:
         self._listening: list[socket.socket] = []
         self._rests: dict[socket.socket, asyncio.TimerHandle] = {}
         self._tasks: asyncio.TaskGroup | None = None
-        """Those of connections that have no protocol yet: at most as many as callers may wait."""
+        """Tasks of connections without a protocol; at most as many as callers may wait."""
 
     @property
     def address(self) -> tuple[str, int]:

@@ -175,7 +175,7 @@ class LineWriter(logging.StreamHandler[TextIO]):
         super().__init__(stream)
         self._wall_ms: Final = wall_ms
         self.context: LineContext = dict
-        """Returns the fields that every line has: the node's name, the trace that it belongs to."""
+        """Returns the fields of every line: the node's name, and its trace."""
         self._lines: Final[deque[tuple[int, str]]] = deque(maxlen=LINES_KEPT)
 
     def format(self, record: logging.LogRecord) -> str:

@@ -150,7 +150,7 @@ class SystemdNotifier:
         self._clock: Final = clock
         self._looks_due = 0
         self.watchdog_s: Final = _watchdog_s(environ, pid) if self._address is not None else None
-        """Without a report for so long the process is killed; None: systemd does not watch."""
+        """Time without a report after which systemd kills the process; None: systemd does not watch it."""
 
     @property
     def is_there(self) -> bool:

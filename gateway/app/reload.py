@@ -416,7 +416,7 @@ class NoticesReloader:
         self._clock = clock
         self._seen: Contents = read_files(entries)
         self.is_stale = False
-        """Whether the files say something else than what is in force, as it cannot be used."""
+        """Whether the files differ from the values in use, because the files cannot be used."""
         self.notices: Final[NoticesInForce] = parse_notices(self._seen)
 
     async def look(self) -> Literal["notices"] | None:

@@ -34,7 +34,7 @@ class SiteReach:
         self.error: ErrorCode | None = None
         """Why the site was not reached; None: it was, or it was not tried."""
         self.cause: Trouble | None = None
-        """What was in the way, when no usable answer came."""
+        """The cause, when there was no usable answer."""
 
     def note(self, refusal: ErrorCode | None = None, cause: Trouble | None = None) -> None:
         """Record a result; None: success."""
@@ -68,7 +68,7 @@ class StatusLog:
     def __init__(self, sites: Iterable[str]) -> None:
         self.reaches: Final[Mapping[str, SiteReach]] = {site: SiteReach() for site in sites}
         self._away: Final[dict[str, set[Trouble | None]]] = {}
-        """Sites that are not reached, and what was in the way since they were."""
+        """Sites that are not reached, and the cause of each."""
         self._was = NodeStatus(BusState.DEGRADED, 0, 0, 0)  # the first state of a bus: nothing to log yet
 
     def look(self, now: NodeStatus) -> None:

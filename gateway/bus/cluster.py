@@ -138,14 +138,14 @@ class Topology:
         self, address: Address, clock: Clock, connections: type[Connection], refusal_s: float
     ) -> None:
         self.trouble: str | None = "not connected yet"
-        """Why the cluster is not known, without text of a server; None: it is."""
+        """Why the slots of the cluster are unknown, without text of a server; None: they are known."""
         self._address = address
         self._clock = clock
         self._connections = connections
         self._refusal_s = refusal_s
         self._asking = Connector(address, clock, connections=connections)
         self._entry = Refusals(clock, refusal_s)
-        """What refuses the node as such, on the connections of partitions."""
+        """Why connections to partitions refuse this node."""
         self._connectors: dict[Endpoint, Connector] = {}
         self._owners: list[Claim | None] = []
         self._has_lost = False

@@ -478,9 +478,9 @@ class Connector:
         self._connections = connections
         self._tls = ssl.create_default_context(cafile=address.ca_file) if address.tls else None
         self._elected: Endpoint | None = None
-        """The primary that the sentinels named last."""
+        """The primary in the newest answer of the sentinels."""
         self.refusals: Final = refusals or Refusals(clock)
-        """What the server refuses, on any connection that was opened here."""
+        """Refusals of the server on any connection that was opened here."""
 
     @property
     def has_sentinels(self) -> bool:

@@ -83,7 +83,7 @@ class MemoryLeases:
         self._ttl_s = ttl_s
         self._floors_max = floors_max
         self._leases: OrderedDict[UserId, _Lease] = OrderedDict()
-        """In the order of their ends: all last equally long."""
+        """In the order of their ends: all have the same duration."""
         self._floors: OrderedDict[UserId, int] = OrderedDict()
 
     def __len__(self) -> int:

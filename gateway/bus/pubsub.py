@@ -152,7 +152,7 @@ class Subscriber:
         verbs: Verbs = PLAIN,
     ) -> None:
         self.doubts: Final[Counter[str]] = Counter()
-        """How often messages may have been lost, by what showed it: ``renewed`` or ``unrequested``."""
+        """How often messages may have been lost, by evidence: ``renewed`` or ``unrequested``."""
         self.client: Final = RedisClient(
             connector,
             clock,
@@ -168,7 +168,7 @@ class Subscriber:
         """The changes of this turn of the loop."""
         self._watchers: list[Callable[[], None]] = []
         self._owes_doubt = False
-        """Whether the watchers are to be called as soon as every channel is in force."""
+        """Whether to call the watchers as soon as every channel is subscribed."""
 
     @property
     def channels(self) -> int:
@@ -350,7 +350,7 @@ class RedisBus:
         self._receivers: dict[bytes, Receive] = {}
         self._heard_life = asyncio.Event()
         self._encoding = asyncio.Lock()
-        """Held while a message is encoded: it lets others in by the order in which they came."""
+        """Held while a message is encoded; waiting tasks get it in the order of their arrival."""
 
     async def run(self) -> None:
         """Keep the connections until cancelled, and prove to other nodes that this one runs."""

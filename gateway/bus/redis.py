@@ -133,11 +133,11 @@ class Pipeline:
     ) -> None:
         self.lost: Final = asyncio.Event()
         self.why = ""
-        """What ended it, without text of the server."""
+        """Why it ended, without text of the server."""
         self.answered: Callable[[], None] | None = None
         """Called after each reply."""
         self.pending_bytes = 0
-        """The bytes of the commands whose replies are still to come."""
+        """The bytes of the commands without a reply so far."""
         self._connection = connection
         self._receive = receive
         self._unrequested = unrequested
@@ -316,7 +316,7 @@ class RedisClient(CommandSender):
         self.trouble: str | None = "not connected yet"
         """Why there is no connection, without text of the server; None while there is one."""
         self.losses: Final[Counter[str]] = Counter()
-        """How often connections ended, or did not come about, by reason."""
+        """Number of connections that ended, or were not established, by reason."""
         self._connector = connector
         self._clock = clock
         self._jitter = jitter
@@ -330,7 +330,7 @@ class RedisClient(CommandSender):
         self._queue_bytes = 0
         self._is_down = False
         self._deadline_s = limits.deadline_s
-        """How long a reply on this connection is awaited."""
+        """Time limit for a reply on this connection."""
         self._to_send: Final = asyncio.Event()
 
     @property

@@ -77,7 +77,9 @@ class Seals:
         self._fixed = draw(_FIXED_BYTES)
         self._count = 0
         self.dropped: Final[Counter[DropReason]] = Counter()
-        """What was dropped since the start, by reason; readers of envelopes add what they cannot decode."""
+        """Envelopes dropped since the start, by reason; readers of envelopes add those that they cannot
+        decode.
+        """
 
     def rekey(self, keys: Sequence[tuple[str, bytes]]) -> None:
         """Use *keys* instead of the present ones from now on.
@@ -251,11 +253,11 @@ class Lives:
         self._born_at = now
         self._number = 0
         self._known: dict[bytes, _Known] = {}
-        """In the order of their last proofs."""
+        """Known senders, in the order of their last proofs."""
         self._passed: dict[bytes, int] = {self.own: 0}
-        """The highest number of each known life that came."""
+        """The highest number received of each known life of a node."""
         self._asked: dict[bytes, float] = {}
-        """Challenges that may still be answered, and when they were drawn."""
+        """Challenges that may still be answered, with the time of each."""
         self._asked_at: float | None = None
         self._answers: deque[bytes] = deque(maxlen=ANSWERS_MAX)
         self._held: deque[WaitingMessage] = deque()

@@ -86,7 +86,9 @@ class RedisLeases:
         renewed: Callable[[float], None] | None = None,
     ) -> None:
         self.clock_offset_s: float | None = None
-        """How far the wall clock of Redis is ahead of this node's, at the last reply; None before any."""
+        """How far the wall clock of Redis is ahead of this node's, at the last reply; None before the
+        first.
+        """
         self._client = client
         self._names = names
         self._clock = clock

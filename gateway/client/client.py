@@ -91,7 +91,7 @@ class ClientConnection:
         self._codec = codec
         self._clock = clock
         self.close_code: int | None = None
-        """What the gateway closed with; None when it did not say."""
+        """The close code of the gateway; None when it sent none."""
 
     @classmethod
     async def open(
@@ -501,7 +501,7 @@ class GatewayClient:
         )
         self._realtime = Realtime(means, access, wishes)
         self.mirror: Final = self._realtime.memory.mirror
-        """What the gateway sent; keys and values as the protocol's page names them."""
+        """The data that the gateway sent; keys and values have the names of the protocol page."""
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()

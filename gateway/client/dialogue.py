@@ -318,9 +318,9 @@ class Dialogue:
 
     def __init__(self, memory: Memory, hooks: Hooks, token: str, now: float) -> None:
         self.hello: Final = memory.wishes.hello(token, memory.mirror.position)
-        """What is to be sent first."""
+        """The first frame to send."""
         self.welcome: frames.Welcome | None = None
-        """None until the session is served: nothing else may be sent before it."""
+        """None until the session is served: no other frame may be sent before it."""
         self.in_sync = False
         self._memory = memory
         self._hooks = hooks

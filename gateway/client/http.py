@@ -470,7 +470,7 @@ class Account:
         self._tell = tell
         self.session: KeptSession | None = None
         self.accepted: frozenset[NoticeReference] = frozenset()
-        """Notices that the person has accepted; they go with every log-on."""
+        """Notices that the user has accepted; every log-on sends them."""
 
     @property
     def token(self) -> str:

@@ -82,16 +82,16 @@ class Assembly:
         self._composer = Composer() if composer is None else composer
         self._told: dict[Kind, dict[int, Parts]] = {kind: {} for kind in KINDS}
         self._shown: dict[Kind, dict[int, NewestElement]] = {kind: {} for kind in KINDS}
-        """What is shown of each resource of which anything was received."""
+        """The shown element of each resource with received data."""
         self._columns: defaultdict[tuple[Kind, Source], _Column] = defaultdict(_Column)
         self._queries: dict[int, Query] = {}
         self._realtime: dict[Kind, list[Query]] = {kind: [] for kind in KINDS}
         self._whole: dict[Kind, bool] = {}
-        """Of each kind what :meth:`_covers_all` found, while it is the same."""
+        """The result of :meth:`_covers_all` for each kind, while it is the same."""
         self._missing: set[int] = set()
         """Queries without which resources are shown, until their first complete reading."""
         self._unread: set[int] = set()
-        """Agents that came into scope and were in no whole set since."""
+        """Agents that came into scope and have not been in a whole set since."""
 
     # ---- queries ----
 

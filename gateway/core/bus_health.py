@@ -173,11 +173,11 @@ class BusMachine:
     def __init__(self, now: float, first: int = 0) -> None:
         self.state = BusState.DEGRADED
         self.recovery = 0
-        """How often a recovery began: the number of the present one, for :meth:`resynced`."""
+        """Number of recoveries that began; the number of the present one, for :meth:`resynced`."""
         self._number = first
         self._returned = first
         self._sent_at: float | None = None
-        """When the probe that is under way was sent."""
+        """When the probe without an answer was sent."""
         self._probe_at = now
         self._silent_since = now
         self._good_at = -math.inf

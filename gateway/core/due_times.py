@@ -214,20 +214,20 @@ class Balance:
 
     def __init__(self, now: float) -> None:
         self.is_active = False
-        """Whether this node has too many phones, and sends some on."""
+        """Whether this node has too many phones, and sends some to other nodes."""
         self._nodes: frozenset[str] = frozenset()
         self._since = now
         self._looked_at = now
         self._allowed = 0.0
         self._sent: list[tuple[float, int]] = []
-        """When how many were sent on, within :data:`UNSEEN_S`."""
+        """When phones were sent to other nodes within :data:`UNSEEN_S`, and how many."""
         self._round_at = now
         self._round_phones = (0, 0)
-        """How many there were when the round began, here and elsewhere."""
+        """Numbers of phones at the begin of the round, here and on other nodes."""
         self._round_sent = 0
         self._pause_s = PAUSE_S
         self.paused_until = -math.inf
-        """Until when nothing is sent on, as the last round had no effect."""
+        """Until when no phone is sent to another node, as the last round had no effect."""
 
     def look(self, now: float, phones: int, others: Mapping[str, int], log_ons_per_s: float) -> int:
         """Return how many phones to send away now.

@@ -73,13 +73,13 @@ class Element:
     def __init__(self, value: Value, parts: Parts | None = None, offset_ms: int = 0) -> None:
         self.value = value
         self.parts = parts
-        """What it was composed of, under :attr:`offset_ms`; None: it was not composed."""
+        """The parts of which it was composed, under :attr:`offset_ms`; None: it was not composed."""
         self.offset_ms = offset_ms
         self.number: Final = next(_NUMBERS)
-        """Its own, for as long as the process lives."""
+        """A number that no other element of the process has."""
         self._fragments: dict[str, bytes | None] | str | None = None
         self._patches: _Patch | tuple[_Patch, ...] | int = 0
-        """What differs from the element that was asked about last; its number alone while it was so once."""
+        """The patches of the last requests; after one request only the number of its element."""
 
     def fragment(self, codec: Codec) -> bytes:
         """Return the whole value in the encoding of *codec*."""
@@ -149,7 +149,7 @@ class ChangeSet:
         for key, before, element in changes:
             self.befores[key], self.elements[key] = before, element
         self._seen_by: frozenset[str] | None = None
-        """The keys of the view that was asked about last, if it sees all of these."""
+        """The keys of the view of the last request, if it sees all of these."""
         self._written: dict[str, Members] = {}
         """All patches, by codec."""
 
@@ -294,12 +294,12 @@ class ReadingStep:
         self.held = held
         self.offset_ms = offset_ms
         self.afters: dict[int, Parts] = {}
-        """What has been received of them now, by number."""
+        """The parts received now, by number."""
         self.read_ms: dict[int, int] = {}
         self.changed: frozenset[int] = frozenset()
-        """Of which something else is shown now."""
+        """The numbers whose shown element differs now."""
         self.changes = _NO_CHANGES
-        """What is shown of each."""
+        """The shown elements of each."""
 
     def applies(self, befores: list[Parts | None], held: list[Element | None], offset_ms: int) -> bool:
         """Return whether this step applies to a link."""
@@ -316,7 +316,7 @@ class NewestElement:
 
     def __init__(self, key: str) -> None:
         self.key = key
-        """The resource's, in ledgers."""
+        """The key of the resource in ledgers."""
         self.element: Element | None = None
 
 
@@ -329,9 +329,9 @@ class Composer:
 
     def __init__(self) -> None:
         self.late = 0
-        """How many elements were older than what was known already, and ignored."""
+        """Number of elements that were older than the known ones, and ignored."""
         self.readings = 0
-        """How many readings all links have brought."""
+        """Number of readings of all links."""
         self._shown: dict[Kind, weakref.WeakValueDictionary[int, NewestElement]]
         self._shown = {kind: weakref.WeakValueDictionary() for kind in Kind}
 

@@ -143,19 +143,19 @@ class FanoutGroup:
         self.seq = ledger.shared_seq
         self.sent_at = -math.inf
         self.since = math.inf
-        """When the oldest of what waits came to this node; infinity while nothing does."""
+        """When the oldest waiting change came to this node; infinity while none waits."""
         self.interval_s = interval_s
         self.conflated = self.frames = self.frame_bytes = 0
-        """What each phone that was in it from the first has been sent: values replaced, frames, bytes."""
+        """What was sent to each phone that is a member from the start: values replaced, frames, bytes."""
         self.herald: object | None = None
-        """Brings what is due to the phones; it lives as long as this group."""
+        """Writes the due frames to the phones; it lives as long as this group."""
         self.ledger = ledger
         self._view = view
         self._codec = codec
         self._frame_bytes = frame_bytes
         self._dirty: dict[str, Base] = {}
         self._forms: WireForms | None = None
-        """What many changes still need made."""
+        """The encodings that a large number of changes still needs."""
         self._members: dict[GroupMember, None] = {}
         ledger.readers[self] = None
 

@@ -72,7 +72,7 @@ class FollowMachine:
     def __init__(self, epoch: int, now: float, jitter: float = 0.0) -> None:
         self.state = FollowState.DOUBTING
         self.floor = epoch
-        """The highest epoch seen: readers drop what is of a lower one."""
+        """The highest epoch seen: readers drop data of a lower one."""
         self._every_s = ASK_S * (1.0 - _SPREAD * jitter)
         self._asked_at = -math.inf
         self._not_before = -math.inf
@@ -82,9 +82,9 @@ class FollowMachine:
         self._heard_at = -math.inf
         self._gap_since: float | None = None
         self._is_told = False
-        """Whether anything that fits came since the owner was asked."""
+        """Whether a message that fits has come since the request to the owner."""
         self.is_unsure = False
-        """Whether the owner was unreachable, and has not answered since: what is held may be old."""
+        """Whether the owner was unreachable, and has not answered since: the data may be old."""
 
     # ---- what comes ----
 

@@ -108,11 +108,11 @@ class Lease:
     def __init__(self, *, ttl_s: float = TTL_S, margin_s: float = 5.0, renew_s: float = 5.0) -> None:
         self.state = LeaseState.FREE
         self.epoch = 0
-        """The token of the last grant; stays after the lease is gone."""
+        """The token of the last grant; it stays after the lease has ended."""
         self.floor = 0
-        """The highest token seen for the user, of any node."""
+        """The highest token of the user, of any node."""
         self.lost = False
-        """Whether the last renewal was refused: another holds what this node held."""
+        """Whether the last renewal was refused: another node holds the lease."""
         self._good_for_s = ttl_s - margin_s
         self.renew_s = renew_s
         self._until = -math.inf

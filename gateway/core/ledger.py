@@ -56,7 +56,7 @@ class VersionedMap:
     def __init__(self, tombstones: int) -> None:
         self.elements: dict[str, Element] = {}
         self.gone: OrderedDict[str, int] = OrderedDict()
-        """When each went, the last one last."""
+        """The seq of each removal, the last one last."""
         self.floor = 0
         self.seqs: dict[str, int] = {}
         self._tombstones = tombstones
@@ -205,29 +205,30 @@ class Ledger:
     def __init__(self, epoch: int = 0, *, tombstones: int = 1024) -> None:
         self.position = Position(epoch, 0)
         self.shared_seq = 0
-        """The seq of the last change of a shared key. A reader that has all up to it, and all keys of its own
-        session, has everything; so readers that have it are in step."""
+        """The seq of the last change of a shared key. A reader that has all changes up to it, and all keys of
+        its own session, is complete; complete readers are at the same position.
+        """
         self.readers: dict[Reader, None] = {}
         self.health = UNKNOWN_HEALTH
-        """How old what it holds may be."""
+        """The age of its data."""
         self.came_at = -math.inf
-        """When the writer last received anything of the user; monotonic seconds, set by the writer."""
+        """When the writer last received data of the user; monotonic seconds, set by the writer."""
         self.under_way_s = 0.0
-        """For how long the user's owner had known it by then; 0 at the owner."""
+        """How long the user's owner had had this data by then; 0 at the owner."""
         self.ahead_ms = 0
-        """How far the wall clock of the values' instants, the owner's, is ahead of this node's."""
+        """How far the clock of the instants in values, the owner's wall clock, is ahead of this node's."""
         self.meeting: dict[Hashable, object] = {}
-        """Where readers that know all find others that do; empty as soon as there is more to know."""
+        """Where complete readers find each other; empty as soon as a change is recorded."""
         self.firsts: dict[Hashable, object] = {}
-        """The first state of phones that see the same, made once for all; empty as soon as it is old."""
+        """The first state of phones with the same view, encoded once for all; empty as soon as it is old."""
         self.confidant: Callable[[str, Element | None], None] | None = None
-        """Called instead of all readers when a key of one session changes, with what it held."""
+        """Called instead of all readers when a key of one session changes, with its element before."""
         self._shared = VersionedMap(tombstones)
         self.elements: Final[Mapping[str, Element]] = self._shared.elements
-        """The newest element of each key that is not one session's own, and has a value."""
+        """The newest element of each shared key that has a value."""
         self._own = VersionedMap(tombstones)
         self.has_news = False
-        """Whether something has changed for all readers; who wakes them takes it back."""
+        """Whether a key has changed for all readers; the task that wakes them resets it."""
         self.own_news: dict[str, None] = {}
         """Keys of single sessions that have changed since :meth:`take_own_news`."""
 

@@ -57,7 +57,7 @@ class PaceLadder:
         self.sent_at = _NEVER
         self._least_s = least_s
         self.to_go = 0
-        """How many good flushes lead down to the lowest rung."""
+        """Number of good flushes until the lowest step."""
 
     @property
     def level(self) -> int:
@@ -179,18 +179,18 @@ class Outbox(GroupMember):
         self.sink: Sink | None = None
         self._control: deque[_Waiting] | None = None
         self.fanout_group: FanoutGroup | None = None
-        """Those in step with whom its state leaves; None while it goes alone."""
+        """The fan-out group that sends its state; None while it is alone."""
         self._apart = False
         self._dirty: dict[str, Base] | None = None
         self._batch: _Batch | None = None
-        """What waits instead of single keys: what the ledger holds of its keys is what stands there."""
+        """The changes that wait instead of single keys; the ledger holds their present elements."""
         self._seq = self._told_epoch = 0
         self._told_view: View | None = None
-        """With the epoch: the stream whose name was sent to the phone last."""
+        """With the epoch: the last stream whose name was sent to the phone."""
         self._reset = self._owed = True
         self._ping: _WaitingPing | None = None
         self._forms: WireForms | None = None
-        """What a large state still needs made."""
+        """The encodings that a large state still needs."""
         self._conflated = self._shipped_frames = self._shipped_bytes = 0
         ledger.readers[self] = None
 

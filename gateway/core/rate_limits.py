@@ -41,7 +41,7 @@ class TokenBucket:
         self._level = self.burst
         self._at: float | None = None
         self._next_at = -math.inf
-        """The last appointment given."""
+        """The last assigned appointment."""
 
     def take(self, now: float, amount: float = 1.0, *, reserve: float = 0.0) -> bool:
         """Take *amount* if it is there and *reserve* remains; otherwise change nothing."""
@@ -347,7 +347,7 @@ class Budget:
         self._beyond_bucket = TokenBucket(
             self._log_on_bucket.rate_per_s * BEYOND_PART, max(1.0, self._log_on_bucket.burst * BEYOND_PART)
         )
-        """Of log-ons beyond their half."""
+        """For log-ons beyond their half."""
         self._in_flight_max = in_flight_max
         self._links = 0
         self._log_ons = 0
@@ -550,7 +550,7 @@ class Openings:
     def __init__(self, most: int = OPENINGS_MAX) -> None:
         self._most: Final = most
         self._began: dict[int, float] = {}
-        """When each began that counts; the oldest first."""
+        """The start of each opening that counts; the oldest first."""
         self._numbers = count()
         self._shown_at = -math.inf
         self.freed: list[Callable[[], None]] = []
@@ -621,7 +621,7 @@ class AdmissionQueue:
         self._queue: list[Place] = []
         self._numbers = count()
         self._log_ons_in_row = 0
-        """Log-ons admitted while links wait, since the last that was lost or roams."""
+        """Log-ons admitted while links wait, since the last link that was lost or moved."""
 
     def __len__(self) -> int:
         return sum(not place.gone for place in self._queue)

@@ -152,9 +152,9 @@ class Heartbeat:
     def __init__(self, now: float, *, every_s: float, pong_s: float, jitter: float) -> None:
         self._rhythm = _rhythm(every_s, pong_s, round(jitter * _STEPS))
         self._asked_at = now
-        """When the newest ping left; before the first, when its time began."""
+        """When the newest ping was sent; before the first, when its interval began."""
         self._is_asked = False
-        """Whether the phone has asked for one since."""
+        """Whether the phone has requested a ping since."""
         self._waiting_since: float | None = None
         self._count = 0
         self._answered = 0
@@ -259,7 +259,7 @@ class Live:
         self._told_upstream: frames.Health | None = None
         self._told_bus: frames.BusHealth | None = None
         self._in_flight: tuple[str, ...] = ()
-        """The frames of commands whose results are owed; a phone may name two of them alike."""
+        """The frames of commands whose results are due; a phone may give two of them the same id."""
         self._resync_at = self._followed_until = -math.inf
 
     def welcome(self, ticket: Ticket, hello: frames.Hello, wall_ms: int) -> Effects:
@@ -520,7 +520,7 @@ class _Greeting:
 
     def __init__(self, now: float, hello_s: float, jitter: float) -> None:
         self.by = now + hello_s
-        """Until when the phone must have said hello."""
+        """Until when the phone must have sent `hello`."""
         self.ends_at = now + max(hello_s, UNREAD_MAX_S)
         self.jitter = jitter
         self.hello: frames.Hello | None = None

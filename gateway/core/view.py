@@ -139,7 +139,7 @@ class ScopeUnion:
 
     def __init__(self) -> None:
         self.accepted = 0
-        """How many sessions were."""
+        """Number of accepted sessions."""
         self._scopes: RefCounter[Scope] = RefCounter()
         self._owns: RefCounter[int] = RefCounter()
         self._followings: RefCounter[Following] = RefCounter()
@@ -519,27 +519,27 @@ class UserSessions:
 
     def __init__(self) -> None:
         self.server: str | None = None
-        """The OSCC-E Server's instance at the other end of the newest link, if the server sends one."""
+        """The instance of the OSCC-E Server at the other end of the newest link, if the server sends one."""
         self._members: dict[str, Member] = {}
         self._devices: Few[str, Member] = Few()
-        """By the device that they are of."""
+        """By device."""
         self._elsewhere: dict[NodeId, dict[str, Member]] = {}
-        """Those whose phone is on another node, or was there last."""
+        """Sessions whose phone is, or was last, on another node."""
         self._left: dict[str, Member] = {}
-        """Those that have no phone."""
+        """Sessions without a phone."""
         self._aliases: dict[int, Member] = {}
-        """Those on the link."""
+        """Sessions on the link."""
         self._rescoped: dict[str, Member] = {}
-        """Those whose rights or scope changed since :meth:`take_rescoped`."""
+        """Sessions whose rights or scope changed since :meth:`take_rescoped`."""
         self._changed: dict[str, Member] = {}
-        """The sessions about which there may be something to ask since :meth:`take_changed`."""
+        """Sessions for which there may be requests to send since :meth:`take_changed`."""
         self._standing = ScopeUnion()
         self.scope = self._standing.scope
-        """The union of what the accepted sessions may see: the same object for as long as it is the same."""
+        """The union of the scopes of the accepted sessions: the same object while it is unchanged."""
         self.own_agents = self._standing.own_agents
-        """The user as an agent, as the accepted sessions say."""
+        """The user as an agent, by the accepted sessions."""
         self._renewal_ms = math.inf
-        """Before it no session with a phone is to be renewed."""
+        """The time before which no session with a phone is to be renewed."""
 
     def __len__(self) -> int:
         return len(self._members)

@@ -138,7 +138,7 @@ class Channel(asyncio.Protocol):
         self._message_bytes = message_bytes
         self.deflate: Final = deflate
         self._frames: deque[_Waiting] | None = None
-        """What waits behind a large frame that is not compressed yet; None most of the time."""
+        """Data that waits behind a large uncompressed frame; None most of the time."""
         self._parser: Parser | None = None
         """Parser of an incomplete message; None between messages."""
         if early:

@@ -122,7 +122,7 @@ class LogOns:
             number_changes = Quota(most=NUMBERS - 1, window_s=NUMBERS_S)
         self._number_changes: Final = number_changes
         self._numbers: OrderedDict[bytes, tuple[UserId, bytes]] = OrderedDict()
-        """With which number, as a hash, a name logged on last, and whose it is."""
+        """The number, as a hash, of the last log-on of each name, and its user."""
 
     @property
     def sizes(self) -> Mapping[str, int]:

@@ -223,11 +223,11 @@ class Exchange:
         self._number = first
         self._tally = tally or Tally()
         self._probe_sent = (first, 0.0)
-        """The number of the last probe, and when it was sent."""
+        """The number of the last probe, and its time."""
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
         self._batches: dict[NodeId, dict[UserId, tuple[Since, Asker]]] = {}
         self._put: dict[NodeId, dict[int, dict[UserId, Asker]]] = {}
-        """The caller of each open question, by node."""
+        """The caller of each open request, by node."""
         self._tasks: asyncio.TaskGroup | None = None
         self._listener: Listener | None = None
         self._news = asyncio.Event()
@@ -508,17 +508,17 @@ class ClusterMembership:
         self._record = record
         self._queues = queues
         self.has_given_notice = False
-        """Whether this node is to leave: no new phone should be sent here, those that come are served."""
+        """Whether this node is to leave: it gets no new phones, but serves those that connect."""
         self.has_begun = False
-        """Whether the living nodes were read once, and this node has its part of the budgets."""
+        """Whether the living nodes were read once, and this node has its share of the budgets."""
         self._serves_at = -math.inf
         self._known: dict[str, tuple[NodeRecord, float]] = {}
         """The nodes, by holder, and when the last message or record of each was read."""
         self._heard_at: dict[str, float] = {}
-        """When the last message of each came: a record that was only read may be of a life that is over."""
+        """When the last message of each arrived; a record alone may belong to an ended life of a node."""
         self._read_at = -math.inf
         self._registered: tuple[NodeRecord, ...] = ()
-        """The nodes in the registry when it was read last."""
+        """The nodes in the registry at the last reading."""
 
     @property
     def nodes(self) -> tuple[NodeRecord, ...]:

@@ -128,7 +128,7 @@ class CommandExecution:
         self._askers = 0
         self._settled = LeanEvent()
         self._order = asyncio.Lock()
-        """Held by the first of the commands that wait, so that they leave in the order in which they came."""
+        """Held by the first waiting command, so that commands are sent in the order of their arrival."""
 
     @property
     def _begins(self) -> bool:

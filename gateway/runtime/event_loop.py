@@ -262,7 +262,7 @@ class Pauses:
     def __init__(self) -> None:
         self._beat_at = math.inf
         self._doubt_from: float | None = None
-        """The last beat before a pause that is over; None: this beat was in time."""
+        """The last beat before a pause that has ended; None: this beat was in time."""
 
     def beat(self, now: float) -> None:
         """Record that the process runs."""
@@ -301,14 +301,14 @@ class Wires:
     ) -> None:
         self._now = now
         self.full_reads = 0
-        """How many reads took all that one read may take: more is likely to wait."""
+        """Number of reads that filled the buffer: more data probably waits."""
         self._ready = ready
         self._is_watched = False
         self._wires: list[Wire | None] = []
-        """By descriptor: the kernel gives the lowest ones that are free."""
+        """By descriptor: the kernel returns the lowest free one."""
         self._open = 0
         self.view: Final = memoryview(bytearray(READ_BYTES if _HAS_EPOLL else 0))
-        """Where each read goes first."""
+        """The buffer of each read."""
         self.buffers: Final = (self.view,)
         self._loop: asyncio.AbstractEventLoop
         self._epoll: select.epoll
@@ -638,11 +638,11 @@ class Turns:
 
     def __init__(self, clock: Clock, *, rest_s: float = 0.0) -> None:
         self.wires: Final = Wires(self._wake, clock.now)
-        """Carries links in clear text."""
+        """Transports of links in clear text."""
         self.phones: Phones | None = None
-        """Written to at the end of each turn, instead of in one that they would be woken for."""
+        """The phones, which are written to at the end of each turn instead of in a turn of their own."""
         self.skipped = 0
-        """How many readings were replaced by newer ones before they were digested."""
+        """Number of readings that were replaced by newer ones before they were processed."""
         self._clock = clock
         self._rest_s = rest_s
         self._due: deque[Digester] = deque()

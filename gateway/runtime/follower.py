@@ -77,12 +77,12 @@ class OwnerDiscovery:
 
     def __init__(self, subject: Follower, world: World) -> None:
         self.denied_since: float | None = None
-        """Since when the node that is asked answers that it is not the owner."""
+        """Since when the requested node has answered that it is not the owner."""
         self._subject = subject
         self._world = world
         self._unreachable_since: float | None = None
         self._is_dead = False
-        """Whether the owner's node lives another life."""
+        """Whether the owner's node was restarted."""
 
     def denied(self, now: float, holder: str | None) -> None:
         """Record that the addressed node denies to be the owner.
@@ -189,7 +189,7 @@ class RemoteAttach:
         self._world = world
         self._local = local
         self._accepted: dict[str, int] = {}
-        """Under which token's owner a session was accepted."""
+        """The token of the owner that accepted a session."""
         self._again_at: dict[str, float] = {}
 
     async def ask(self, ticket: Ticket, topics: tuple[str, ...], within_s: float = ANSWER_S) -> bool:
@@ -482,7 +482,7 @@ class Follower:
         now = world.clock.now()
         self.feed = feed
         self.start: Start | None = None
-        """How this node is to own the user; None when the user is no longer needed here."""
+        """How this node is to own the user; None when this node no longer needs the user."""
         self._world = world
         self._touch = touch
         self._grant = grant
@@ -492,7 +492,7 @@ class Follower:
         self._remote_attach = RemoteAttach(me, world, local)
         self._news = asyncio.Event()
         self._changed: asyncio.Event | None = None
-        """Set and replaced with the next change; there while a task waits for it."""
+        """Set and replaced with the next change; it exists while a task waits for it."""
         self._rests_until = math.inf
         self._sending = RemoteCommands(feed.user, world, weakly(self.not_mine))
         self._tasks: asyncio.TaskGroup | None = None

@@ -103,7 +103,7 @@ class Takeover:
         self._place: Place | None = None
         self._queued_at = 0.0
         self._entered_at: float | None = None
-        """Since when the user's link might be opened here; None before it is the user's turn."""
+        """Since when the user's link might be opened here; None before the user's turn."""
         self._again_at = -math.inf
 
     def is_open(self, now: float) -> bool:
@@ -399,14 +399,14 @@ class Sharing:
         self._exchange = exchange
         self._asked_at: dict[NodeId, float] = {}
         self._together: set[NodeId] = set()
-        """The nodes that read :class:`Publications`; all others read the user's own channel alone."""
+        """The nodes that read :class:`Publications`; all others read only the channel of the user."""
         self._is_running = False
         self._is_reading = False
         self._is_disclosed = False
         self._sent = Position(0, 0)
         self._sent_upstream = ""
         self._changed: dict[str, None] = {}
-        """Keys that changed since what was sent last, while a node follows."""
+        """Keys that changed since the last publication, while a node follows."""
 
     def run_in(self, tasks: asyncio.TaskGroup | None) -> None:
         """Publish from now on; None ends publishing."""

@@ -126,11 +126,11 @@ class Linked:
     def __init__(self, link: Link, opener: Member, about: About, keeper: Keeper) -> None:
         self.link = link
         self.replaced_by: int | None = None
-        """The token of the link that took this one's place."""
+        """The token of the link that replaced this one."""
         self.fenced = Feature.LINK_FENCING in about.features
-        """Whether OSCC-E executes nothing on a link that was replaced."""
+        """Whether OSCC-E executes no command on a link that was replaced."""
         self.features = about.features
-        """What the server can do."""
+        """The features of the server."""
         self._opener = opener
         self._about = about
         self._keeper = keeper
@@ -143,7 +143,7 @@ class Linked:
         self._pauses, self._pulse = keeper.pauses, keeper.pulse
         self._told_heard_at = -math.inf
         self._is_answered = False
-        """Whether a task that asked may not have run since its answer came."""
+        """Whether a task with an answer may not have run since its arrival."""
         self._is_over = False
         keeper.feed.ledger.under_way_s = 0.0
 
@@ -373,7 +373,7 @@ class LinkHealth:
         self._blind_since = world.clock.now() if is_taking_over else None
         self._as_of = feed.health.as_of
         self._is_doubted = False
-        """Whether another node was granted the lease, and the link has brought nothing since."""
+        """Whether another node was granted the lease, and the link has received nothing since."""
 
     def doubted(self, linked: Linked | None) -> None:
         """Record that another node was granted the lease: the link may be replaced, and its end lost."""

@@ -231,10 +231,10 @@ class ServerOffset:
     def __init__(self) -> None:
         self.offset_ms = 0
         self._least_ms = self._before_ms = math.inf
-        """The smallest of this window, and of the one before it."""
+        """The smallest difference of this window, and of the one before it."""
         self._since = -math.inf
         self._wall_ms: float | None = None
-        """The wall clock at the zero of the steady one."""
+        """The wall clock at the zero of the monotonic clock."""
 
     def see(self, time_ms: int, now: float, wall_ms: int) -> bool:
         """Process the server's time, received at *now*; return whether the wall clock has jumped."""
@@ -284,9 +284,9 @@ class Mirror:
         self.assembly = Assembly(composer)
         self.early = Early()
         self.live = False
-        """Whether the present link has answered every first question."""
+        """Whether the present link has answered every first request."""
         self.has_snapshot = False
-        """Whether some link ever has."""
+        """Whether any link has answered every first request."""
         self._feed = feed
         self._user_sessions = user_sessions
         self._composer = composer
@@ -295,19 +295,19 @@ class Mirror:
         self._directory: Directory | None = None
         self._functions = _UNKNOWN_FUNCTIONS
         self.is_blind = False
-        """Whether the server reports that it has no realtime data: then what is shown grows old."""
+        """Whether the server reports that it has no realtime data: then the shown data grows old."""
         self._server = ServerOffset()
         self._last_end: LastEnd | None = None
         self._narrowed_to: Scope | None = None
         self._synced_to: tuple[Scope, frozenset[int]] | None = None
-        """What the sessions might see, and who the user was, when every question was answered last."""
+        """The scope of the sessions, and the user, when every request was answered last."""
         self._uncomposed: list[Address] | None = None
-        """What :meth:`prepare` has still to compose; None: it has not begun."""
+        """The elements that :meth:`prepare` has not composed yet; None: it has not begun."""
         self._composed: dict[Address, tuple[Parts, Element | None, int, Element]] = {}
-        """What :meth:`prepare` has composed: of what, following what, at which offset."""
+        """The result of :meth:`prepare`: the composed parts, the elements before, and the offset."""
         self._mes: dict[Me, Element] = {}
         self._number: str | None = None
-        """The user's, when all sessions were shown last."""
+        """The number of the user when all sessions were shown last."""
         self._told = shown
 
     @property

@@ -46,15 +46,15 @@ class LeaseKeeper:
         # after an outage all renew at once: the jitter spreads them again
         self.lease = Lease(renew_s=RENEW_S * (1.0 - _SPREAD * world.jitter()))
         self.other: Grant | None = None
-        """The owner of the user when this node was last refused."""
+        """The owner of the user at the last refusal of this node."""
         self._user = user
         self._world = world
         self._answered: LeanEvent | None = None
-        """Set when the question under way has ended; None: none is under way."""
+        """Set when the present request has ended; None: there is none."""
         self._is_together = False
-        """Whether it left together with those of other users."""
+        """Whether it was sent together with those of other users."""
         self._good_epoch = 0
-        """The epoch of the last answer by which the lease was held."""
+        """The epoch of the last answer that granted the lease."""
 
     async def ask(self, *, expected: int | None = None) -> Answer:
         """Request the lease, or its extension if it is held; first wait for a request under way.
@@ -319,25 +319,25 @@ class LinkDialer:
         self._start = start
         self._outbid_since: float | None = None
         self._is_cut_off = False
-        """Whether the link was replaced, and the bus was away since."""
+        """Whether the link was replaced, and the bus has been lost since."""
         self._was_replaced = False
-        """Whether the link was replaced, and the store has not said since whose the lease is."""
+        """Whether the link was replaced, and the store has not reported the holder of the lease since."""
         self._contested_at = self._yields_until = -math.inf
         self._others: dict[int, Grant] = {}
-        """The node that claims to own the user with the highest token, since that was asked; one at most."""
+        """The claim of another node with the highest token since the last `Sought`; one at most."""
         self._looked_at = 0.0
         self._news = LeanEvent()
         self._server: str | None = None
-        """The server's instance that was dialled last, if the server sends one."""
+        """The instance of the server that was dialled last, if the server sends one."""
         self._epoch = 0
         self._place: Place | None = None
         self._is_entered = start.entered
-        """Whether it is this user's turn at the admission queue: to be given back there."""
+        """Whether it is this user's turn at the admission queue, which is to be given back there."""
         self._queued_at = 0.0
         self._entered_at = -math.inf
-        """When the user's turn came that had to be waited for."""
+        """When the user's turn came, after waiting."""
         self._opening: int | None = None
-        """The number of the link that is opening, at the node's openings."""
+        """The number of the link that is being opened, in the node's queue of openings."""
         self._was_open = False
         """Whether this node has had the user's link before."""
 

@@ -102,9 +102,9 @@ class SessionAdmission:
         self._speaker = speaker
         self._world = world
         self._waiting: dict[str, LeanEvent] = {}
-        """For which sessions a task waits, by handle."""
+        """Sessions for which a task waits, by handle."""
         self._shown = 0
-        """How often there was news of one session alone: that it was accepted, most of the time."""
+        """Number of changes of one session alone; most are its acceptance."""
 
     def look(self, handle: str | None = None) -> None:
         """Wake the tasks that wait for one session, or with None for any session."""

@@ -181,11 +181,11 @@ class Queries:
         self._directory_subscribed = directory_subscribed
         self._wanted = ALWAYS_LISTENED
         self._queries: dict[Listen, int] = {}
-        """What is listened to; a query below 0 was refused, or is done without until it is answered."""
+        """Subscription → its query. A query below 0 was refused, or is not waited for."""
         self._again: frozenset[Listen] = frozenset()
-        """What is to be asked again."""
+        """Subscriptions to be requested again."""
         self._asked_at: dict[Listen, float] = {}
-        """Since when the first reading of what is waited for."""
+        """Since when the first reading of each is waited for."""
         self._unanswered: frozenset[Listen] = frozenset()
         self._down: frozenset[FunctionName] = frozenset()
         self._none = count(-1, -1)
@@ -414,11 +414,11 @@ class Asking:
         self._asking = False
         self._directory_known = False
         self._attach_due: dict[str, Member] = {}
-        """Sessions that are not on the link, or whose scope may have changed unheard."""
+        """Sessions that are not on the link, or whose scope may have changed without a message."""
         self._tried: frozenset[Member] = frozenset()
-        """Those that it was asked to attach in this round."""
+        """Sessions that the link was asked to attach in this round."""
         self._presence_due: dict[str, Member] = {}
-        """Sessions of whose phones OSCC-E may know something else than what is."""
+        """Sessions whose presence at OSCC-E may be wrong."""
         self._questions = Questions(link, asker.clock, tasks, weakly(self.need))
         self._queries = Queries(
             link,
@@ -429,16 +429,16 @@ class Asking:
             weakly(self._directory_subscribed),
         )
         self._gained: frozenset[Address] = frozenset()
-        """What came into scope, while its directory objects may still come."""
+        """Resources that came into scope, while their directory objects may be missing."""
         self._gained_at = -math.inf
         self._leaving: list[int] = []
         self._again_at = math.inf
         self._is_settling = False
-        """Whether :meth:`settle` is called in the next turn of the loop."""
+        """Whether :meth:`settle` runs in the next turn of the loop."""
         self._is_served = False
-        """Whether phones are served though realtime data is still waited for."""
+        """Whether phones are served while realtime data is missing."""
         self._pause: LeanEvent | None = None
-        """Between two rounds, while the first readings are waited for: set when they are there."""
+        """Between two rounds, while first readings are missing: set when they have arrived."""
 
     # ---- what is wanted ----
 

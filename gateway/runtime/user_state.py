@@ -97,7 +97,7 @@ class Owner:
         self.sharing = Sharing(feed, world.exchange)
         self.epoch = 0
         self.owned_by: Grant | None = None
-        """The owner of the user, once that is known to be another node."""
+        """The owner of the user, as soon as it is known to be another node."""
         self._world, self._touch = world, touch
         self._start = start
         self._machine = LinkMachine()
@@ -110,7 +110,7 @@ class Owner:
         self._tasks: asyncio.TaskGroup | None = None
         self._began_at = math.inf
         self._history_by = -math.inf
-        """Until when the history of the owner that gave may come."""
+        """Until when the history of the former owner may arrive."""
         feed.outlet = self.sharing
         feed.ledger.ahead_ms = 0
         for ticket, since_s in start.lingering:
@@ -503,9 +503,9 @@ class UserState:
         self.due = due
         self.feed = Feed(user)
         self.local: dict[str, Local] = {}
-        """The sessions with a phone here, served or about to be."""
+        """The sessions whose phones this node serves, or is about to serve."""
         self.over = LeanEvent()
-        """Set when link and lease are given up: only then may the next user state begin."""
+        """Set when link and lease are released: only then may the next user state begin."""
         self._world = world
         self._composer = composer
         self._calls = calls

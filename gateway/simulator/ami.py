@@ -260,7 +260,7 @@ class FakeAsterisk:
         self.queues: dict[str, Queue] = {}
         self.db: dict[str, dict[str, str]] = {}
         self.heard: list[dict[str, str]] = []
-        """The last :data:`HEARD` actions, as they came."""
+        """The last :data:`HEARD` actions, as received."""
         self.sessions: set[Session] = set()
         self.thawed = asyncio.Event()
         self.thawed.set()
@@ -270,13 +270,13 @@ class FakeAsterisk:
         self.version = VERSION
         self.ami = AMI
         self.lacks: frozenset[str] = frozenset()
-        """Headers that it never sends, as old versions do not."""
+        """Headers that it never sends, like old versions."""
         self.not_in_queue_add: frozenset[str] = frozenset()
         """Headers that its ``QueueAdd`` ignores: Reason and Wrapuptime in older versions."""
         self.answers_last = False
-        """Whether the events of an action come before its answer."""
+        """Whether the events of an action are sent before its answer."""
         self.tls: ssl.SSLContext | None = None
-        """By which certificate it listens; None: in clear text."""
+        """The certificate with which it listens; None: in clear text."""
         self.allows_many = True
         """Whether an account may be logged in more than once: ``allowmultiplelogin`` of manager.conf."""
         self.contexts = {"desk", "oscc-remote", "from-queue"}
@@ -286,9 +286,9 @@ class FakeAsterisk:
         self._server: asyncio.Server | None = None
         self._unique = 0
         self._written: tuple[dict[str, dict[str, str]], dict[str, Queue]] = ({}, {})
-        """AstDB and queues as they are on the disk."""
+        """AstDB and queues as stored on the disk."""
         self._changed_at: float | None = None
-        """When the first change came that is not there."""
+        """The time of the first change that is not on the disk."""
 
     # ---- life ----
 

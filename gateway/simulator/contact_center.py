@@ -123,19 +123,19 @@ class Premises:
         self.directory = directory
         self.now_ms = now_ms
         self.skew_ms = 0
-        """The server's clock minus the centre's; stepping the server's clock changes it."""
+        """The server's clock minus the centre's; a step of the server's clock changes it."""
         self.changes = Changes()
         self.generation = 0
-        """Grows with each change."""
+        """Increased with each change."""
         self.functions = Functions()
         self.fate: ContactPlans = NoPlans()
         self.rules = Agenda()
         self.life = Agenda()
         self.paused_ms: int | None = None
         self.on_logged_off: LoggedOff = lambda _agent, _by, _name: None
-        """Called after a logged-on agent was logged off at their own or another's request."""
+        """Called after a logged-on agent was logged off at the request of the agent or of another user."""
         self.overrides: dict[int, str] = {}
-        """User → a routing state that the page does not know (a fault)."""
+        """User → a routing state that the protocol page does not define (a fault)."""
         self._zone = zone
         self._calls = itertools.count(1)
         self.rules.plan(model.midnight_after(now_ms, zone), self._new_day)

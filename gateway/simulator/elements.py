@@ -337,7 +337,7 @@ class Reading:
         self._read_ms = center.now_ms
         self._generation = center.generation
         self.time_ms = center.wall_ms
-        """In the server's clock."""
+        """Time by the server's clock."""
         self._pieces: dict[tuple[Kind, int, bool], bytes | None] = {}
         self._frames: dict[tuple[int, Kind, frozenset[int], int | None, bool], bytes] = {}
 

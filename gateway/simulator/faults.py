@@ -37,7 +37,7 @@ class SocketOutlet:
         self.frozen_until_s = 0.0
         self.delay_s = 0.0
         self.cut_slow = False
-        """Was it cut because too much waited?"""
+        """Whether it was cut because too much data waited."""
 
     def send(self, frames: bytes) -> None:
         """Send whole frames; later while the line is frozen or delayed."""
@@ -124,7 +124,7 @@ class Faults:
         self._clock = clock
         self._first_responses = first_responses
         self.lines: dict[str, Line] = {}
-        """Open sockets by link, kept by the link's door."""
+        """Open sockets by link; the link routes maintain it."""
         self.refuse_log_ons = False
         self.delay_s = 0.0
         self.frozen_until_s = 0.0

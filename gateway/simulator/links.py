@@ -339,7 +339,7 @@ class Link:
         self.repeatable: list[bytes] = []
         """The last partial events without ``Removed``: what a duplicate repeats."""
         self.hold_next = False
-        """The next partial events come late."""
+        """Whether the next partial events are delayed."""
         self.late: list[bytes] = []
 
     def send(self, *frames: bytes) -> None:
@@ -383,7 +383,7 @@ class Switchboard:
         self.sessions = sessions
         self.links = Links(fencing="LinkFencing" in settings.features)
         self.server_instance = f"{center.wall_ms}.0"
-        """Another one after a restart."""
+        """A new one after each restart."""
         self.open_links: dict[str, Link] = {}
         self.restarts = 0
         self.published_changes = 0

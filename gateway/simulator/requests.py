@@ -67,11 +67,11 @@ class Requests:
     ) -> None:
         self._board = board
         self._refuse = refuse
-        """Refuses a request when the fault script says so."""
+        """Refuses a request that the fault script refuses."""
         self._commands = commands
         self._first_responses = first_responses
         self.executed: dict[str, int] = {}
-        """Method → how often it was executed."""
+        """Method → number of executions."""
         self.keys: Final = SeenKeys()
 
     def received(self, link: Link, body: Body) -> None:

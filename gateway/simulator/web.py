@@ -209,7 +209,7 @@ class LinkRoute:
         self._faults = faults
         self.lines = faults.lines
         self.cut_slow = 0
-        """Lines that were cut because too much waited."""
+        """Number of connections that were cut because too much data waited."""
         self._silence_at_s = clock.transport_s()
 
     async def serve(self, request: web.Request) -> web.StreamResponse:

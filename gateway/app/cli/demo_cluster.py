@@ -75,7 +75,7 @@ class LoadBalancer:
 
     def __init__(self, targets: Callable[[], Sequence[BalancerTarget]]) -> None:
         self.carried: Final[Counter[str]] = Counter()
-        """Connections that are open now, by node."""
+        """Number of open connections, by node."""
         self.last: str | None = None
         """The node that took the last connection."""
         self._targets = targets

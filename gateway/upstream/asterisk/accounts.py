@@ -106,9 +106,9 @@ class AsteriskAccounts:
         self._numbers: dict[str, str] = {}
         self._until_s: dict[str, int] = {}
         self._left_over: frozenset[str] = frozenset()
-        """Logins whose telephone is in a queue without a session of theirs, as the last sweep found."""
+        """Logins whose telephone is in a queue without a session of the login, by the last sweep."""
         self._present: dict[str, DevicePresence] = {}
-        """By the session's key: Remote Assistants on links of this node."""
+        """By session key: Remote Assistants on links of this node."""
 
     # ---- log-on ----
 

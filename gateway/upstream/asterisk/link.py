@@ -239,11 +239,11 @@ class AsteriskLink:
         self.own_agents: frozenset[int] = frozenset()
         self.queries: dict[int, Listen] = {}
         self.next_queries: dict[int, int] = {}
-        """The first number of a query for all of a kind → the number that it has when it is asked again."""
+        """The first number of a query for all of a kind → its number when it is requested again."""
         self.by_kind: dict[tuple[Kind | None, Source], tuple[int, ...]] = {}
-        """What is listened to → its queries."""
+        """Subscription → its queries."""
         self.asked: tuple[int, ...] = ()
-        """The queries: links with the same ask for the same, unless one *asks_alone*."""
+        """The queries: links with equal ones are alike, unless one *asks_alone*."""
         self.asks_alone = False
         """Whether a query is for single resources."""
         self._server = server

@@ -95,7 +95,7 @@ class Publisher:
 
     def __init__(self, queues: Queues, view: AsteriskView) -> None:
         self.links: dict[int, AsteriskLink] = {}
-        """By the key of the user: each has one link at most."""
+        """By the key of the user, which has one link at most."""
         self._groups: list[list[AsteriskLink]] | None = None
         """The links with equal queries and scopes; None after a change."""
         self._queues = queues
@@ -108,9 +108,9 @@ class Publisher:
         self._scopes: dict[tuple[str, Application], Scope] = {}
         self._scope_of_all: Scope | None = None
         self._own: dict[int, Part] = {}
-        """Agent → its realtime part as its own link carries it."""
+        """Agent → its realtime part for its own link."""
         self._due: list[tuple[int, int]] = []
-        """When a post-processing ends → of which agent, as a heap."""
+        """End of a post-processing → its agent, as a heap."""
         self._planned: dict[int, int] = {}
         """Agent → its newest entry of the heap."""
         self._numbers = 0
@@ -471,13 +471,13 @@ class Monitor:
         self.version = ""
         self.ami_version = ""
         self.commands: frozenset[str] = frozenset()
-        """Actions that the account may use."""
+        """Actions that the AMI account may use."""
         self.last_failure = "starting"
-        """Why it is not reached, as a token."""
+        """Why Asterisk is not reached, as a token."""
         self.connections = 0
-        """How often it was connected and read whole."""
+        """Number of connections that were opened and read whole."""
         self.wants_reading = False
-        """Whether everything is to be read soon."""
+        """Whether everything is to be read again soon."""
         self._site = site
         self._address = address
         self._people_file = people_file
@@ -488,9 +488,11 @@ class Monitor:
         self._connection: AmiConnection | None = None
         self._changed = asyncio.Event()
         self._tells_events = False
-        """Whether this connection has brought an event of a queue."""
+        """Whether this connection has received an event of a queue."""
         self._left_out, self._left_out_until = 0, clock.now()
-        """Over-long messages of this connection, and from when on another one causes a whole reading."""
+        """Number of over-long messages of this connection, and the time after which the next one causes a
+        whole reading.
+        """
         self._heard_at = clock.now()
 
     # ---- what others see ----

@@ -131,7 +131,7 @@ class PeopleFile:
         self.by_login: dict[str, Person] = {}
         self.by_interface: dict[str, Person] = {}
         self.by_number: dict[int, Person] = {}
-        """Those who may use the Remote Assistant, by their number as agents."""
+        """People who may use the Remote Assistant, by their number as agents."""
         for person in people:
             if person.login in self.by_login:
                 raise PeopleError(f"the login {person.login} is there twice")

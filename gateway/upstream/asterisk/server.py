@@ -130,7 +130,7 @@ class AsteriskServer:
         self._is_alone = settings.is_alone
         self._aliases = 0
         self._tokens: dict[int, tuple[int, str]] = {}
-        """User → the highest token under which a link was opened, and by whom."""
+        """User → the highest token under which a link was opened, and the node that opened it."""
         self._answers: OrderedDict[tuple[int, str], tuple[float, asyncio.Future[LinkAnswer]]] = OrderedDict()
         self._stack = AsyncExitStack()
         self._running: asyncio.Task[None] | None = None

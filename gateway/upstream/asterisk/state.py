@@ -111,12 +111,12 @@ class Queues:
         self.changed_queues: set[str] = set()
         self.changed_interfaces: set[str] = set()
         self.shape = 0
-        """Moves on when a queue or a membership came or went."""
+        """Increased when a queue or a membership is added or removed."""
         self.unknown: set[str] = set()
         self.refresh: set[str] = set()
-        """Queues whose figures are to be read, as no event carries them."""
+        """Queues whose figures are to be read, as no event has them."""
         self.settling: dict[str, int] = {}
-        """Interface → until when its telephone may still be busy with a contact that is over, ms."""
+        """Interface → until when its telephone may be busy with a contact that has ended, ms."""
         self._passes: list[Pass] = []
 
     # ---- readings ----
@@ -325,7 +325,7 @@ class Pass:
         self._queues = queues
         self._with_members = with_members
         self._listed: QueueState | None = None
-        """The queue whose rows come now."""
+        """The queue whose rows are being received."""
         self._names: set[str] = set()
         self._members: set[str] = set()
         self._callers: set[str] = set()

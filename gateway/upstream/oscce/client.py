@@ -84,9 +84,9 @@ class ServerClock:
 
     def __init__(self) -> None:
         self._least_ms: float | None = None
-        """The smallest (receipt - Time)."""
+        """The smallest difference (receipt - Time)."""
         self._at = 0.0
-        """When the last time came."""
+        """When the last time was received."""
 
     def told(self, time_ms: int, now: float) -> None:
         """Process the server's time, received at *now*."""
@@ -218,9 +218,9 @@ class OsccLink:
         self._numbers = count(1)
         self._pending: dict[int, _Pending] = {}
         self._given_up: list[int] = []
-        """Questions for events that were given up: if one is answered, its query is stopped."""
+        """Abandoned requests for events: if one is answered, its query is stopped."""
         self._strays: list[int] = []
-        """Queries to stop, of which nobody knows."""
+        """Queries to stop that belong to no reader."""
         self._ready: list[LinkEvent] = []
         self._own_agents: dict[int, int] = {}
         self._clock = ServerClock()

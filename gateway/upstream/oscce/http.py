@@ -458,7 +458,7 @@ class RefusedAnswer(UnreachedError):  # noqa: N818 - names what happened
         self.status = status
         self.answer = answer
         self.retry_after_s = retry_after_s
-        """How long the server asked to wait."""
+        """The waiting time that the server requested."""
 
     def meaning(self, *, of_session: bool) -> GatewayError:
         """Return its error, for a request with a session or without."""

@@ -46,19 +46,19 @@ class Readings:
 
     def __init__(self) -> None:
         self.parsed = 0
-        """Elements that had to be read."""
+        """Number of elements that had to be parsed."""
         self.shared = 0
-        """Elements that were known."""
+        """Number of elements that were known."""
         self.giants = 0
-        """Figures too large for a phone, which are shown as unknown."""
+        """Number of figures too large for a phone, which are shown as unknown."""
         self.references = References()
-        """Which routing parameters hold Keys, as the newest directory has it."""
+        """The routing parameters that hold Keys, by the newest directory."""
         self._young: dict[bytes | tuple[str, bytes], Reading | Part] = {}
         self._old: dict[bytes | tuple[str, bytes], Reading | Part] = {}
         self._young_bytes = 0
         self._turned_at: float | None = None
         self._misses = 0
-        """How many readings were noted since one was found last."""
+        """Number of readings noted since the last one that was found."""
         self._sets: weakref.WeakValueDictionary[bytes, frozenset[int]] = weakref.WeakValueDictionary()
 
     def reading(self, text: bytes) -> Reading | None:
@@ -246,12 +246,12 @@ class Unread:
 
     def __init__(self) -> None:
         self.chars = 0
-        """How long the texts are that are kept."""
+        """Length of all kept texts."""
         self.skipped = 0
-        """How many were replaced by newer ones."""
+        """Number of readings that were replaced by newer ones."""
         self._kept: dict[int, Kept] = {}
         self._places: dict[tuple[bytes, ...], int] = {}
-        """Where the newest reading of each query and key is kept, of those since the last whole set."""
+        """The place of the newest reading of each query and key since the last whole set."""
         self._numbers = count()
 
     def __len__(self) -> int:

@@ -75,16 +75,16 @@ class Frames:
 
     def __init__(self, message_bytes: int) -> None:
         self.is_over = False
-        """Whether nothing more is read."""
+        """Whether reading has ended."""
         self.is_between = True
-        """Whether what comes next is a new message: nothing is held of one that is not whole."""
+        """Whether the next frame begins a message: no incomplete message is held."""
         self._message_bytes = message_bytes
         self._held: list[bytes] = []
-        """Pieces of a frame that is not whole: it is put together once, when all are there."""
+        """Pieces of an incomplete frame; they are joined once, when all have arrived."""
         self._held_bytes = 0
         self._needed = 0
         self._parts: list[bytes] | None = None
-        """Fragments of a message that is not whole."""
+        """Fragments of an incomplete message."""
         self._parts_bytes = 0
 
     def feed(self, data: bytes) -> list[Heard]:
@@ -324,7 +324,7 @@ class LinkSocket(asyncio.Protocol):
         self._turns = turns
         self._unread = Unread()
         self._read_bytes = 0
-        """What came since its last turn, where no budget of the transport's own bounds that."""
+        """Bytes received since its last turn, where the transport has no budget of its own."""
         self._transport = transport
         self._frames = Frames(message_bytes)
         self._text_bytes = message_bytes
@@ -333,15 +333,15 @@ class LinkSocket(asyncio.Protocol):
         self._waiting_chars = 0
         self._arrival: asyncio.Future[None] | None = None
         self._take: Take | None = None
-        """Who takes texts at once; there is nobody unless :meth:`receive` waits."""
+        """Receives texts at once; None unless :meth:`receive` waits."""
         self._change: asyncio.Event | None = None
-        """Set when there is room again, or the connection has ended; there is one while somebody waits."""
+        """Set when there is room again, or the connection has ended; it exists only while a task waits."""
         self._has_closed = False
         self._has_server_closed = False
         self._is_full = False
         self._is_lost = False
         self._is_resting = False
-        """Whether nothing is read, since enough waits."""
+        """Whether reading pauses, since enough data waits."""
 
     # ---- for the link ----
 
