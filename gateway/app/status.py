@@ -273,16 +273,16 @@ async def log_clock_offset(offset_s: Callable[[], float | None], clock: Clock) -
 async def look_at_keys(membership: ClusterMembership, clock: Clock) -> None:
     """Log when another node's sealing keys begin to differ from this one's, and when they agree again."""
     before: set[NodeId] = set()
-    told: set[NodeId] = set()
+    reported: set[NodeId] = set()
     while True:
         await clock.sleep(KEYS_LOOK_S)
         own, others = membership.sealing_keys, membership.sealing_keys_of_others
         differ = {node for node, keys in others.items() if keys and keys != own}
-        for node in sorted((differ & before) - told):
+        for node in sorted((differ & before) - reported):
             _LOG.warning("sealing_keys_differ", node=node, sealing_keys=own, other_keys=others[node])
-        for node in sorted(told & others.keys() - differ):
+        for node in sorted(reported & others.keys() - differ):
             _LOG.info("sealing_keys_agree", node=node, sealing_keys=own)
-        told = differ & (before | told)
+        reported = differ & (before | reported)
         before = differ
 
 

@@ -147,15 +147,15 @@ class ScopeUnion:
         self._own_agents: frozenset[int] = frozenset()
         self._scope_at = self._owns_at = 0
 
-    def add(self, told: Attached) -> Attached:
-        """Add a session's scope; return *told* with the equal values of other sessions."""
+    def add(self, attached: Attached) -> Attached:
+        """Add a session's scope; return *attached* with the equal values of other sessions."""
         self.accepted += 1
-        scope, rights = self._scopes.add(told.scope), _same(told.rights)
-        if told.own_agent is not None:
-            self._owns.add(told.own_agent)
-        if scope is told.scope and rights is told.rights:
-            return told
-        return replace(told, scope=scope, rights=rights)
+        scope, rights = self._scopes.add(attached.scope), _same(attached.rights)
+        if attached.own_agent is not None:
+            self._owns.add(attached.own_agent)
+        if scope is attached.scope and rights is attached.rights:
+            return attached
+        return replace(attached, scope=scope, rights=rights)
 
     def drop(self, attached: Attached) -> None:
         """Remove a session's scope."""

@@ -282,12 +282,12 @@ class RemoteAttach:
                 connection.close(refused.code, refused.reason, by=refused.by, window_s=refused.window_s)
 
 
-def _refused(told: Refusal) -> SessionRefused:
+def _refused(publication: Refusal) -> SessionRefused:
     try:
-        code = CloseCode(told.code)
+        code = CloseCode(publication.code)
     except ValueError:  # sent by a newer node
         code = CloseCode.INTERNAL
-    return SessionRefused(code, told.reason, by=told.by, window_s=told.window_s)
+    return SessionRefused(code, publication.reason, by=publication.by, window_s=publication.window_s)
 
 
 class RemoteCommands:
@@ -366,12 +366,12 @@ Shared = dict[int, Element]
 
 
 def arrived(
-    told: Publication, ledger: Ledger, now: float, wall_ms: int, waited_s: float = 0.0
+    publication: Publication, ledger: Ledger, now: float, wall_ms: int, waited_s: float = 0.0
 ) -> float | None:
     """Record in *ledger* when a publication arrived, and since when the owner had its data.
 
     Args:
-        told: The publication.
+        publication: The publication.
         ledger: The ledger that will process it.
         now: Monotonic seconds.
         wall_ms: The time of day.
@@ -381,50 +381,50 @@ def arrived(
         The transit time by the wall clocks of both nodes; None when it has no data of the link.
     """
     if not waited_s:
-        _compare_clocks(told, ledger, wall_ms)
-    if told.as_of_ms is None or told.reset:
+        _compare_clocks(publication, ledger, wall_ms)
+    if publication.as_of_ms is None or publication.reset:
         ledger.came_at, ledger.under_way_s = now, 0.0
         return None
-    age_s = _age_s(told, told.as_of_ms, wall_ms, waited_s)
-    if all(is_own(update.key) for update in told.updates):
+    age_s = _age_s(publication, publication.as_of_ms, wall_ms, waited_s)
+    if all(is_own(update.key) for update in publication.updates):
         ledger.came_at = now + ledger.under_way_s - age_s
         return None
     ledger.came_at, ledger.under_way_s = now, age_s
     return age_s
 
 
-def _compare_clocks(told: Publication, ledger: Ledger, wall_ms: int) -> None:
+def _compare_clocks(publication: Publication, ledger: Ledger, wall_ms: int) -> None:
     """Record in *ledger* how far the owner's wall clock, which dates the values, is ahead.
 
     The owner's clock at the time of sending is the sum of instant and age.
     """
-    if told.as_of_ms is None or told.age_ms is None:
+    if publication.as_of_ms is None or publication.age_ms is None:
         return
-    ahead_ms = told.as_of_ms + told.age_ms - wall_ms
+    ahead_ms = publication.as_of_ms + publication.age_ms - wall_ms
     if abs(ahead_ms - ledger.ahead_ms) >= AHEAD_MS:
         ledger.ahead_ms = ahead_ms if abs(ahead_ms) >= AHEAD_MS else 0
 
 
-def as_of(told: Publication, now: float, wall_ms: int, waited_s: float = 0.0) -> float | None:
+def as_of(publication: Publication, now: float, wall_ms: int, waited_s: float = 0.0) -> float | None:
     """Return until when a publication was correct, by this node's steady clock: never later than *now*."""
-    if told.as_of_ms is None:
+    if publication.as_of_ms is None:
         return None
-    return now - _age_s(told, told.as_of_ms, wall_ms, waited_s)
+    return now - _age_s(publication, publication.as_of_ms, wall_ms, waited_s)
 
 
-def _age_s(told: Publication, as_of_ms: int, wall_ms: int, waited_s: float) -> float:
+def _age_s(publication: Publication, as_of_ms: int, wall_ms: int, waited_s: float) -> float:
     """Return the age of a publication.
 
     The age at sending plus the transit time, where both wall clocks agree.
     """
     seen_s = max(0.0, (wall_ms - as_of_ms) / 1000)
-    if told.age_ms is None:
+    if publication.age_ms is None:
         return seen_s
-    age_s, most_s = told.age_ms / 1000, told.age_ms / 1000 + waited_s
+    age_s, most_s = publication.age_ms / 1000, publication.age_ms / 1000 + waited_s
     return seen_s if age_s <= seen_s <= most_s + PLAUSIBLE_S else max(0.0, most_s)
 
 
-def delta(told: Publication, ledger: Ledger, made: Shared) -> Delta:
+def delta(publication: Publication, ledger: Ledger, made: Shared) -> Delta:
     """Return a publication with elements that this node already has, where they are equal."""
     updates = tuple(
         [
@@ -433,15 +433,17 @@ def delta(told: Publication, ledger: Ledger, made: Shared) -> Delta:
                 update.seq,
                 None if update.value is None else _element(update.value, ledger.get(update.key), made),
             )
-            for update in told.updates
+            for update in publication.updates
         ]
     )
-    return Delta(told.epoch, told.after, told.upto, told.reset, updates, told.floor)
+    return Delta(
+        publication.epoch, publication.after, publication.upto, publication.reset, updates, publication.floor
+    )
 
 
-def is_of_sessions(told: Publication) -> bool:
+def is_of_sessions(publication: Publication) -> bool:
     """Return whether a publication may have new data about sessions."""
-    return told.reset or any(update.key.startswith(FACTS_PREFIX) for update in told.updates)
+    return publication.reset or any(update.key.startswith(FACTS_PREFIX) for update in publication.updates)
 
 
 def _element(value: Value, held: Element | None, made: Shared) -> Element:
@@ -594,11 +596,11 @@ class Follower:
             case _:
                 return
 
-    def read(self, told: Publication, made: Shared) -> None:
+    def read(self, publication: Publication, made: Shared) -> None:
         """Process a publication.
 
         Args:
-            told: The publication.
+            publication: The publication.
             made: The elements of publications that arrived with it, of this user and of others.
         """
         if self._is_over:
@@ -606,21 +608,23 @@ class Follower:
         self._touch()
         now, wall_ms, receipt = self._world.clock.now(), self._world.clock.wall_ms(), Receipt.STALE
         waited_s = now - self._world.pauses.came_at(now)
-        admitted = self.machine.admits(told.epoch)
+        admitted = self.machine.admits(publication.epoch)
         if admitted:
-            under_way_s = arrived(told, self.feed.ledger, now, wall_ms, waited_s)
-            receipt = self.feed.ledger.receive(delta(told, self.feed.ledger, made))
+            under_way_s = arrived(publication, self.feed.ledger, now, wall_ms, waited_s)
+            receipt = self.feed.ledger.receive(delta(publication, self.feed.ledger, made))
             if under_way_s is not None and receipt is Receipt.APPLIED:
                 self._world.tally.arrived(under_way_s)
-        self._note(told.epoch, receipt, now)
+        self._note(publication.epoch, receipt, now)
         if not admitted:
             self._world.tally.dropped_stale_epoch()
             return
-        if receipt is Receipt.APPLIED and is_of_sessions(told):
+        if receipt is Receipt.APPLIED and is_of_sessions(publication):
             self._report_sessions()
-        self._upstream = told.upstream
+        self._upstream = publication.upstream
         # a change that cannot be applied does not show how fresh the data is
-        self._say(self.feed.health.as_of if receipt is Receipt.GAP else as_of(told, now, wall_ms, waited_s))
+        self._say(
+            self.feed.health.as_of if receipt is Receipt.GAP else as_of(publication, now, wall_ms, waited_s)
+        )
         self.feed.flush()
         self._change()
         self._look()

@@ -82,14 +82,14 @@ async def ask_admin(
                 method, url, json=None if body is None else dict(body), headers=headers, allow_redirects=False
             ) as answer,
         ):
-            told: AdminAnswer = await answer.json(content_type=None)
+            content: AdminAnswer = await answer.json(content_type=None)
             status = answer.status
     except (aiohttp.ClientError, OSError, ValueError):  # a timeout is an OSError, invalid JSON a ValueError
         where = admin.host if socket is not None else f"{admin.host} port {admin.port}"
         raise AdminRefused(f"No admin listener answers at {where}: does the node run?") from None
     if status >= 400:
-        raise AdminRefused(_refusal(told))
-    return told
+        raise AdminRefused(_refusal(content))
+    return content
 
 
 def path_part(text: str) -> str:
@@ -149,8 +149,8 @@ async def _bundle(admin: AdminSection, args: argparse.Namespace) -> None:
     if not args.write and not (sys.stdin.isatty() and not args.json and _is_confirmed(shown["size_bytes"])):
         return
     written = await ask_admin(admin, "POST", _PATH, body={"digest": shown["digest"]})
-    told = json.dumps({"path": written["path"]}) if args.json else f"Written to {written['path']}"
-    sys.stdout.write(f"{told}\n")
+    line = json.dumps({"path": written["path"]}) if args.json else f"Written to {written['path']}"
+    sys.stdout.write(f"{line}\n")
 
 
 def _is_confirmed(size_bytes: int) -> bool:
@@ -183,28 +183,28 @@ def run_admin(args: argparse.Namespace, act: AdminCall, show: ShowAnswer) -> int
     """
     admin = load(args.config, os.environ).settings.admin
     try:
-        told = asyncio.run(_awaited(act(admin, args)))
+        content = asyncio.run(_awaited(act(admin, args)))
     except AdminRefused as why:
         sys.stderr.write(f"oscc-gateway: {why}\n")
         return 1
-    sys.stdout.write(f"{json.dumps(told, indent=2, ensure_ascii=False)}\n" if args.json else show(told))
-    missing = [f"{_node_label(each['node'])} ({each['reason']})" for each in told.get("unreached", [])]
+    sys.stdout.write(f"{json.dumps(content, indent=2, ensure_ascii=False)}\n" if args.json else show(content))
+    missing = [f"{_node_label(each['node'])} ({each['reason']})" for each in content.get("unreached", [])]
     if missing:
         sys.stderr.write(f"oscc-gateway: Not reached: {', '.join(missing)}.\n")
-    if told.get("next") is not None:
-        sys.stderr.write(f"oscc-gateway: There are more: --after={shlex.quote(told['next'])}\n")
-    kept = [f"{each['node']} ({', '.join(each['what'])})" for each in told.get("kept", [])]
+    if content.get("next") is not None:
+        sys.stderr.write(f"oscc-gateway: There are more: --after={shlex.quote(content['next'])}\n")
+    kept = [f"{each['node']} ({', '.join(each['what'])})" for each in content.get("kept", [])]
     if kept:
         sys.stderr.write(f"oscc-gateway: Not changed, see the log: {', '.join(kept)}.\n")
-    differ = _differing_keys(told)
+    differ = _differing_keys(content)
     if differ:
         sys.stderr.write(f"oscc-gateway: The sealing keys differ: {differ}.\n")
     return 1 if missing or kept or differ else 0
 
 
-def _differing_keys(told: AdminAnswer) -> str:
+def _differing_keys(content: AdminAnswer) -> str:
     """Return the sealing keys of each node if they differ, else nothing."""
-    by_node = {each["node"]: " ".join(each["keys"]) for each in told.get("sealing_keys", [])}
+    by_node = {each["node"]: " ".join(each["keys"]) for each in content.get("sealing_keys", [])}
     if len(set(by_node.values())) < 2:
         return ""
     return "; ".join(f"{node} has {keys}" for node, keys in by_node.items())
@@ -223,17 +223,17 @@ async def _awaited(act: Awaitable[AdminAnswer]) -> AdminAnswer:
 
 def _paged(path: str, what: str) -> AdminCall:
     async def act(admin: AdminSection, args: argparse.Namespace) -> AdminAnswer:
-        told: AdminAnswer = {what: [], "unreached": []}
+        content: AdminAnswer = {what: [], "unreached": []}
         after: str | None = args.after
-        while (left := args.limit - len(told[what])) > 0:
+        while (left := args.limit - len(content[what])) > 0:
             query = {"limit": str(min(left, PAGE_MAX))} | ({} if after is None else {"after": after})
             page = await ask_admin(admin, "GET", path, query=query)
-            told[what] += page[what]
-            told["unreached"] += [each for each in page["unreached"] if each not in told["unreached"]]
+            content[what] += page[what]
+            content["unreached"] += [each for each in page["unreached"] if each not in content["unreached"]]
             after = page.get("next")
             if after is None:
-                return told
-        return told | {"next": after}
+                return content
+        return content | {"next": after}
 
     return act
 
@@ -260,7 +260,7 @@ def _post_options(path: str, *names: str) -> AdminCall:
 # ---- how it is shown ----
 
 
-def _sessions(told: AdminAnswer) -> str:
+def _sessions(content: AdminAnswer) -> str:
     rows = [
         (
             each["id"],
@@ -271,12 +271,12 @@ def _sessions(told: AdminAnswer) -> str:
             "attached" if each["attached"] else "waits",
             _timestamp(each["expires_at_ms"]),
         )
-        for each in told["sessions"]
+        for each in content["sessions"]
     ]
     return table(("SESSION", "USER", "APPLICATION", "OWNER", "PHONE AT", "STATE", "EXPIRES"), rows)
 
 
-def _closes(told: AdminAnswer) -> str:
+def _closes(content: AdminAnswer) -> str:
     rows = [
         (
             _timestamp(each["at_ms"]),
@@ -287,12 +287,12 @@ def _closes(told: AdminAnswer) -> str:
             each["user"] or "-",
             f"{each['lasted_s']:g}",
         )
-        for each in told["closes"]
+        for each in content["closes"]
     ]
     return table(("AT", "NODE", "BY", "CODE", "REASON", "USER", "LASTED S"), rows)
 
 
-def _ended(told: AdminAnswer) -> str:
+def _ended(content: AdminAnswer) -> str:
     rows = [
         (
             each["id"],
@@ -300,29 +300,29 @@ def _ended(told: AdminAnswer) -> str:
             each["application"],
             "ended" if each["confirmed"] else "ended, unconfirmed",
         )
-        for each in told["ended"]
+        for each in content["ended"]
     ]
     return table(("SESSION", "USER", "APPLICATION", "STATE"), rows)
 
 
-def _export(told: AdminAnswer) -> str:
+def _export(content: AdminAnswer) -> str:
     """Return the whole export, since no part of it can be left out."""
-    return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
-def _done(told: AdminAnswer) -> str:
-    return table(("DONE BY",), [(node,) for node in told["nodes"]])
+def _done(content: AdminAnswer) -> str:
+    return table(("DONE BY",), [(node,) for node in content["nodes"]])
 
 
-def _reloaded(told: AdminAnswer) -> str:
-    keys = {each["node"]: " ".join(each["keys"]) for each in told.get("sealing_keys", [])}
+def _reloaded(content: AdminAnswer) -> str:
+    keys = {each["node"]: " ".join(each["keys"]) for each in content.get("sealing_keys", [])}
     if not keys:
-        return _done(told)
-    return table(("DONE BY", "SEALING KEYS"), [(node, keys.get(node, "-")) for node in told["nodes"]])
+        return _done(content)
+    return table(("DONE BY", "SEALING KEYS"), [(node, keys.get(node, "-")) for node in content["nodes"]])
 
 
-def _drains(told: AdminAnswer) -> str:
-    return table(("NODE", "STATE"), [(told["node"], told["state"])])
+def _drains(content: AdminAnswer) -> str:
+    return table(("NODE", "STATE"), [(content["node"], content["state"])])
 
 
 def _timestamp(at_ms: int) -> str:
@@ -498,7 +498,7 @@ async def _find_nodes(settings: Settings) -> tuple[NodeRecord, ...]:
 
 async def _from_admin_listener(admin: AdminSection) -> tuple[NodeRecord, ...]:
     try:
-        told = await ask_admin(admin, "GET", "/nodes")
+        content = await ask_admin(admin, "GET", "/nodes")
     except AdminRefused as why:
         raise NodesUnknown(str(why)) from None
     names = [name for name in NodeRecord._fields if name not in {"holder", "sealing_keys"}]
@@ -508,7 +508,7 @@ async def _from_admin_listener(admin: AdminSection) -> tuple[NodeRecord, ...]:
             sealing_keys=" ".join(each.get("sealing_keys", ())),
             **{name: each[name] for name in names},
         )
-        for each in told["nodes"]
+        for each in content["nodes"]
     )
 
 

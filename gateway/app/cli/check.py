@@ -93,8 +93,8 @@ async def check_site(place: int, site: SiteSection, clock: Clock) -> SiteCheck:
             about = await server.about()
         except GatewayError as error:
             return SiteCheck(None, advice, f"Site {site.id} at {site.url}: {error.message}")
-    told = f"site {site.id} answers: OSCC-E {about.extensions_version}, contact center"
-    return SiteCheck(f"{told} {about.contact_center_version}", advice)
+    line = f"site {site.id} answers: OSCC-E {about.extensions_version}, contact center"
+    return SiteCheck(f"{line} {about.contact_center_version}", advice)
 
 
 async def _ask_asterisk(
@@ -115,12 +115,12 @@ async def _ask_asterisk(
             why = _AMI_FAULTS.get(server.monitor.last_failure, "it does not answer")
             return SiteCheck(None, advice, f"Site {site.id} at {site.url}: {why}.")
         version = server.monitor.version or "of a version that only write=system shows"
-        told = f"site {site.id} answers: Asterisk {version}, AMI {server.monitor.ami_version}"
+        line = f"site {site.id} answers: Asterisk {version}, AMI {server.monitor.ami_version}"
         counts = f"{len(server.monitor.queues.queues)} queues, {len(people.by_login)} people"
         advices = [] if advice is None else [advice]
         advices += _asterisk_advices(site.id, server, people)
         advice = " ".join(advices) or None
-    return SiteCheck(f"{told}, {counts}", advice)
+    return SiteCheck(f"{line}, {counts}", advice)
 
 
 def _asterisk_advices(site: str, server: AsteriskServer, people: PeopleFile) -> Iterator[str]:

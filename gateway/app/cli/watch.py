@@ -111,8 +111,8 @@ def add_watch_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_lines(parser: argparse.ArgumentParser) -> None:
     """Add the option for the height of a board."""
-    told = f"lines of the board; default: the terminal's, {PLAIN_LINES} without one"
-    parser.add_argument("--lines", type=_lines, metavar="N", help=told)
+    lines = f"lines of the board; default: the terminal's, {PLAIN_LINES} without one"
+    parser.add_argument("--lines", type=_lines, metavar="N", help=lines)
 
 
 def watch_options(args: argparse.Namespace) -> WatchOptions:
@@ -189,7 +189,7 @@ class BoardState:
         self._clock = clock
         self._zone = zone
         self._connected = False
-        self._told: HealthChanged | None = None
+        self._health: HealthChanged | None = None
         self._reason: str | None = None
         self._next_try_at: float | None = None
         self._ended: str | None = None
@@ -199,15 +199,15 @@ class BoardState:
     def health(self) -> BoardHealth:
         """The user of the board, and the health of its data."""
         site, user, application = self._who
-        told = self._told
+        reported = self._health
         return BoardHealth(
             site=site,
             user=user,
             application=application,
             connected=self._connected,
-            upstream=None if told is None else told.upstream,
-            bus=None if told is None else told.bus,
-            as_of_ms=None if told is None else told.as_of_ms,
+            upstream=None if reported is None else reported.upstream,
+            bus=None if reported is None else reported.bus,
+            as_of_ms=None if reported is None else reported.as_of_ms,
             reconnect_in_s=None if self._next_try_at is None else self._next_try_at - self._clock.now(),
             reason=self._reason,
             ended=self._ended,
@@ -256,11 +256,11 @@ class BoardState:
             case _:
                 return _event_text(event)
 
-    def _on_health(self, told: HealthChanged) -> str | None:
-        before, self._told = self._told, told
-        if before is None or (before.upstream, before.bus) == (told.upstream, told.bus):
+    def _on_health(self, health: HealthChanged) -> str | None:
+        before, self._health = self._health, health
+        if before is None or (before.upstream, before.bus) == (health.upstream, health.bus):
             return None
-        return f"upstream {told.upstream}, bus {told.bus}"
+        return f"upstream {health.upstream}, bus {health.bus}"
 
     def _note(self, text: str, at_ms: int | None) -> None:
         if at_ms is not None:

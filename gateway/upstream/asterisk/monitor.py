@@ -490,9 +490,7 @@ class Monitor:
         self._tells_events = False
         """Whether this connection has received an event of a queue."""
         self._left_out, self._left_out_until = 0, clock.now()
-        """Number of over-long messages of this connection, and the time after which the next one causes a
-        whole reading.
-        """
+        """Over-long messages of this connection, and after when the next one causes a whole reading."""
         self._heard_at = clock.now()
 
     # ---- what others see ----

@@ -166,7 +166,7 @@ def refusal(name: str, body: str | bytes, offset_ms: int = 0) -> GatewayError:
         details = _decode_details(body)
     except UNREADABLE:
         details = WireRefusal()
-    told: dict[str, Detail] = {
+    found: dict[str, Detail] = {
         "min": _number(details.min),
         "max": _number(details.max),
         "version": _number(details.version),
@@ -182,7 +182,7 @@ def refusal(name: str, body: str | bytes, offset_ms: int = 0) -> GatewayError:
         code,
         message,
         retry_after_s=_seconds(details.retry_after),
-        **{key: value for key, value in told.items() if value is not None},
+        **{key: value for key, value in found.items() if value is not None},
     )
 
 
@@ -201,8 +201,8 @@ def _number(value: int | float | None) -> int | float | None:
     return value if value is not None and abs(value) <= MOST else None
 
 
-def _instant(told: int | None, offset_ms: int) -> int | None:
-    return in_gateway_time(told, offset_ms) if told is not None and abs(told) <= MOST else None
+def _instant(instant: int | None, offset_ms: int) -> int | None:
+    return in_gateway_time(instant, offset_ms) if instant is not None and abs(instant) <= MOST else None
 
 
 def _printable(name: str) -> str:
@@ -255,33 +255,35 @@ def read_without_impossible_figures(read: Callable[[bytes], T], raw: bytes) -> t
     read in either form.
     """
     try:
-        told = json.loads(raw, parse_int=_json_number, parse_float=_json_number, parse_constant=_no_number)
+        document = json.loads(
+            raw, parse_int=_json_number, parse_float=_json_number, parse_constant=_no_number
+        )
     except (ValueError, RecursionError):
         return None
     for giants in range(FIGURES_MOST + 1):
         try:
-            return read(json.dumps(told).encode()), giants
+            return read(json.dumps(document).encode()), giants
         except UNREADABLE as fault:
-            if not _drop_impossible_figure(told, str(fault)):
+            if not _drop_impossible_figure(document, str(fault)):
                 return None
     return None
 
 
-def _drop_impossible_figure(told: object, fault: str) -> bool:
+def _drop_impossible_figure(document: object, fault: str) -> bool:
     """Set the figure that *fault* names to null, if it exceeds every possible figure."""
     place = _PLACE.search(fault)
     steps = [] if place is None else _STEP.findall(place[1])
     for at, (name, index) in enumerate(steps):
         step = name or int(index)
         try:
-            value = told[step]  # type: ignore[index] # where it has no such place, there is nothing to drop
+            value = document[step]  # type: ignore[index] # where it has no such place, there is nothing to drop
         except (LookupError, TypeError):
             return False
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if at == len(steps) - 1 and is_number and abs(value) > GREATEST:
-            told[step] = None  # type: ignore[index] # it was found there
+            document[step] = None  # type: ignore[index] # it was found there
             return True
-        told = value
+        document = value
     return False
 
 
