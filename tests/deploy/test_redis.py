@@ -142,7 +142,9 @@ async def live(site: RedisBackend, server: Started) -> None:
 
 
 async def live_with_log_offs(site: RedisBackend) -> None:
-    """Keep a log-off that OSCC-E has not confirmed, and drop it."""
+    """Keep a log-off that OSCC-E has not confirmed, and drop it; reserve a try, and end that."""
+    assert await site.shared.reserve("x", "a 1", 60.0) == ("a 1",)
+    await site.shared.end_reservation("x", "a 1")
     ticket = Ticket(
         user=ANNA,
         display_name="",
