@@ -404,7 +404,7 @@ def _db(text: str) -> int:
 
 
 class RedisUnreachable(Exception):  # noqa: N818 - a state of the server, not a mistake
-    """No connection came about. Its text says why, without text of the server.
+    """There is no connection. Its text gives the reason, without text of the server.
 
     *word*: the first word of the refusal, or ``TLS``; None: the server refused nothing.
     """
@@ -491,7 +491,7 @@ class Connector:
         """Connect to the server, log in, and send the commands *first*.
 
         Raises:
-            RedisUnreachable: It did not come about.
+            RedisUnreachable: There is no connection.
         """
         try:
             return await self._open(first)

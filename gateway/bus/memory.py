@@ -148,7 +148,7 @@ class MemoryLeases:
 
 
 class _Expiring(Generic[T]):
-    """Values that expire. Invariant: it holds at most what was stored within its lifetime."""
+    """Values that expire. Invariant: each was stored within its lifetime."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

@@ -287,8 +287,8 @@ class CommandSender(ABC):
 class RedisClient(CommandSender):
     """One kept connection: opened, watched, and opened again after a loss.
 
-    Invariants: commands leave in the order in which they were asked, over reconnects as well: what was sent
-    and not answered fails, and is never sent again; what was asked in one turn of the loop leaves in one
+    Invariants: commands are sent in the order of their calls, also over reconnects. A command that was sent
+    and not answered fails, and is never sent again. The commands of one turn of the loop are sent in one
     write. While the server is unreachable commands fail at once; during the first attempt after a loss they
     wait for it, as long as their deadline allows.
 
@@ -553,7 +553,7 @@ class RedisClient(CommandSender):
 
 
 class Script:
-    """A Lua script of this package: called by its hash, and sent to a server that does not know it.
+    """A Lua script of this package: called by its hash, and sent to a server that does not have it.
 
     Args:
         name: The name of its file.

@@ -449,7 +449,7 @@ class BackendOptions(NamedTuple):
 class RedisBackend:
     """A node's connections to one Redis, open while its block lasts, which is entered once.
 
-    It starts without Redis as well and keeps trying; ports raise ``bus_down`` meanwhile. One connection
+    It also starts without Redis, and keeps trying; ports raise ``bus_down`` until then. One connection
     each for publishing, for receiving, for scripts and for commands: none waits for another. To a Redis
     Cluster one for publishing to each partition, and to each primary one for scripts and one for commands.
 

@@ -78,8 +78,8 @@ def check_command(command: Command, facts: SessionFacts, declared: Declared) -> 
     """Refuse a command that the session's rights, OSCC-E's functions or its catalogues do not allow.
 
     A resource out of scope and one that does not exist get the same answer, so that a client cannot find out
-    which ids are in use. OSCC-E itself checks what it has not declared yet, and what depends on present
-    states.
+    which ids are in use. OSCC-E itself checks rules that it has not declared yet, or that depend on
+    present states.
 
     Raises:
         GatewayError: ``forbidden``, ``not_found``, ``wrong_resource_kind``, ``function_unavailable``, or an

@@ -275,7 +275,7 @@ class Ledger:
         """Write the values of several shared keys, for the owner only, as :meth:`record` does one by one.
 
         Args:
-            changes: What it holds of each key is what stands there as held before.
+            changes: Its elements before are those that the ledger holds.
         """
         if not changes.elements:
             return
@@ -551,19 +551,19 @@ def changes_of(dirty: Mapping[str, Base], ledger: Ledger, view: View, codec: Cod
 
 
 PATCHES_MAX: Final = 64
-"""Keys of which :func:`patches_of` takes no more at once."""
+"""Limit of the keys of one call of :func:`patches_of`."""
 
 
 def patches_of(
     dirty: Mapping[str, Base], ledger: Ledger, codec: Codec, size_bytes: int
 ) -> list[tuple[str, bytes]] | None:
-    """Return the patches that take readers from *dirty* to what the ledger holds now, as nearly always.
+    """Return the patches from the bases in *dirty* to the ledger's present elements: the usual case.
 
     Args:
-        dirty: Keys that the readers may see, each with what they hold.
+        dirty: Keys that the readers may see, each with the readers' element.
         ledger: The newest values.
-        codec: How patches are written.
-        size_bytes: The most that all of them may have.
+        codec: Encodes patches.
+        size_bytes: The size limit of all patches.
 
     Returns:
         None where a reader needs more than patches, or they are too many: see :func:`changes_of`.

@@ -477,7 +477,7 @@ class Member:
         return self.expires_at_ms - self.life_s * 1000 * _RENEW_AT
 
     def end_at(self, server: str | None) -> EndReason:
-        """Return why the server's instance *server* does not know the session: it may have restarted."""
+        """Return why the session is unknown to the server's instance *server*: it may have restarted."""
         is_restarted = server is not None and self.server is not None and server != self.server
         return EndReason.MAINTENANCE if is_restarted else EndReason.UNKNOWN
 

@@ -305,11 +305,11 @@ _LOOKED_AT: Final = 16
 class KeyedRates(Generic[K]):
     """Rate limit with a burst for each of many keys (GCRA). An unused key needs no memory.
 
-    Invariant: what is admitted of one key in any t seconds is at most ``burst + rate * (t + WAIT_MAX_S)``.
-    Bounded: beyond *keys_max* a key with its whole burst is forgotten, or else the one used longest ago.
+    Invariant: the amount admitted for one key in any t seconds is at most ``burst + rate * (t + WAIT_MAX_S)``.
+    Bounded: beyond *keys_max* a key with its whole burst is removed, or else the one used longest ago.
 
     Args:
-        per_s: How much of one key is admitted per second.
+        per_s: The amount admitted for one key per second.
         burst: How much is admitted at once.
         keys_max: How many keys are stored.
     """

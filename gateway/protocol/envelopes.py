@@ -483,7 +483,7 @@ def decode(data: bytes) -> Envelope:
     """Decode an envelope.
 
     Raises:
-        BadEnvelope: It is none that this version knows.
+        BadEnvelope: It is no envelope of this version.
     """
     return _at_once(decoding(data))
 
@@ -492,7 +492,7 @@ def decoding(data: bytes) -> Sliced[Envelope]:
     """Decode an envelope like :func:`decode`, in slices of :data:`VALUES_AT_ONCE` values.
 
     Raises:
-        BadEnvelope: It is none that this version knows.
+        BadEnvelope: It is no envelope of this version.
     """
     try:
         name, body = _NAMED.decode(data)

@@ -1,7 +1,7 @@
 """Link session: from an open link to its end, and the health that is shown.
 
-One :class:`Linked` lives as long as one link. It reads, folds what it reads into the mirror and the user's
-sessions, and says when something is to be asked.
+One :class:`Linked` lives as long as one link. It reads the link, applies its data to the mirror and the
+sessions of the user, and reports when requests are to be sent.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ class AdmittingOwner(Protocol):
         ...
 
     def look(self) -> None:
-        """Have the requests to OSCC-E brought in line with what is needed now."""
+        """Have the needed requests sent to OSCC-E."""
         ...
 
     def waited(self, since: float) -> bool:

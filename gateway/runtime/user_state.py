@@ -196,7 +196,7 @@ class Owner:
         self.look()
 
     def look(self) -> None:
-        """Bring the requests to OSCC-E in line with what is needed now."""
+        """Have the needed requests sent to OSCC-E."""
         self._touch()
         if self._linked is not None and self.is_over:
             self._linked.close()

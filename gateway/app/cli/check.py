@@ -234,7 +234,7 @@ def run_check(args: argparse.Namespace) -> int:
 
 
 def file_faults(settings: Settings, wall_ms: int) -> Iterator[str]:
-    """Yield a sentence per fault of a file or folder, and of what it holds."""
+    """Yield a sentence per fault of a file or folder, or of its content."""
     yield from client_file_faults(settings)
     try:
         read_notices(settings.notices.files)

@@ -461,7 +461,7 @@ def _end_reason(name: str) -> EndReason:
 
 
 def _is_foreign(message: str | bytes) -> bool:
-    """Return whether a message is well-formed and of a type that is on no page: it is ignored."""
+    """Return whether a message is well-formed and of a type that the protocol lacks: it is ignored."""
     try:
         return _decode_type(message).type not in _TYPES
     except UNREADABLE:
