@@ -305,7 +305,7 @@ _LOOKED_AT: Final = 16
 class KeyedRates(Generic[K]):
     """Rate limit with a burst for each of many keys (GCRA). An unused key needs no memory.
 
-    Invariant: the amount admitted for one key in any t seconds is at most ``burst + rate * (t + WAIT_MAX_S)``.
+    Invariant: in any t seconds one key is admitted at most ``burst + rate * (t + WAIT_MAX_S)``.
     Bounded: beyond *keys_max* a key with its whole burst is removed, or else the one used longest ago.
 
     Args:

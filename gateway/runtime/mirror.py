@@ -1,7 +1,7 @@
 """Mirror: apply the data of a link to the ledger of its user, and inform the readers.
 
 Synchronous: each event is applied to the assembly and recorded in the ledger in one turn. Until all first
-answers of a new link have arrived, the mirror keeps its data. Data that no session may see is removed at once.
+answers of a new link have arrived, the mirror keeps its data. Data outside all scopes is removed at once.
 """
 
 from __future__ import annotations

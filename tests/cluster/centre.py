@@ -87,9 +87,9 @@ class Beacon:
         self._centre = centre
         self.queues = cover([set(scope["Queues"]) for scope in scopes])
         self.begun: list[float] = []
-        """When the centre was first asked to show each number, in the loop's time."""
+        """When the centre was first asked to show each number, by the clock of the loop."""
         self.lit: list[float] = []
-        """When it had shown each to everybody: a busy centre takes seconds to rename all queues."""
+        """When it had shown each to all links: a busy centre takes seconds to rename all queues."""
 
     async def run(self) -> None:
         """Run until cancelled. While the centre does not answer it waits."""
@@ -178,7 +178,7 @@ class Observer:
     def __init__(self, centre: Centre) -> None:
         self._centre = centre
         self.links_max = 0
-        """As sampled, besides what the centre itself holds for the most."""
+        """Sampled maximum, besides that of the centre itself."""
         self._log_ons: list[tuple[float, int]] = []
 
     async def watch(self) -> None:

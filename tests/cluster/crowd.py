@@ -34,7 +34,7 @@ class Crowd:
         self.scopes = scopes
         self.chance = random.Random(seed)
         self.held_back_s = 0.0
-        """So long the centre held back what it sent, at most, since counting began."""
+        """The longest time for which the centre delayed messages, since the counts were reset."""
         self.phones = [
             Phone(f"supervisor{user}", f"d{device}", PASSWORD, self.pick, random.Random(self.chance.random()))
             for user in range(1, size.users + 1)
@@ -45,10 +45,10 @@ class Crowd:
         self.observer = Observer(cluster.centre)
         self._turn = itertools.count()
         self._traffic_round = self._commanded = 0
-        """How often phones began to be busy, and for which of these times a command has its outcome."""
+        """Number of the present round of traffic, and for which of these rounds a command has its outcome."""
         self._before: dict[str, Any] | None = None
         self._waited_s = 0.0
-        """What the centre had counted when counting began anew."""
+        """The count of the centre at the last reset."""
         self._tasks = asyncio.TaskGroup()
         self._mine: list[asyncio.Task[Any]] = []
         self._busy: list[asyncio.Task[Any]] = []

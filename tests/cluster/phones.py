@@ -116,7 +116,7 @@ class Phone:
         self.user, self.device = user, device
         self.seen = Seen()
         self.number: str | None = None
-        """Where a Remote Assistant takes calls."""
+        """The number at which a Remote Assistant takes calls."""
         self._password = password
         self._pick = pick
         self._chance = chance
@@ -124,7 +124,7 @@ class Phone:
         self._leaving: asyncio.Task[None] | None = None
         self.client: RoamingClient
         self.arrived = asyncio.Event()
-        """Set once it was in sync for the first time."""
+        """Set when it was in sync for the first time."""
 
     @property
     def name(self) -> str:

@@ -32,7 +32,7 @@ class Spy:
     ) -> None:
         self.canaries = {canary.encode() for canary in (*WORDS, *canaries)}
         self.found: set[str] = set()
-        """Where, and which."""
+        """Each text that was found, and its place."""
         self._server = server
         self._asks = {"monitor": b"MONITOR\r\n", "replication": b"PSYNC ? -1\r\n"}
         if not as_replica:

@@ -58,7 +58,7 @@ class Speech:
         self.kinds: dict[str, set[str]] = {}
         self.resources: dict[str, set[str]] = {}
         self.line = 0
-        """How many values a line of publications that travel together has."""
+        """Number of values in a line of publications that are sent together."""
         for sample in msgspec.json.decode(file.read_bytes())["envelopes"]:
             kind, body = msgspec.msgpack.decode(bytes.fromhex(sample["bytes"]))
             self.kinds.setdefault(kind, set()).update(body)

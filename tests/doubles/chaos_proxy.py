@@ -81,16 +81,16 @@ class ChaosProxy:
 
     def __init__(self, target: int, *, seed: int = 1, resp: bool = False) -> None:
         self.target = target
-        """May be changed: connections from now on lead there."""
+        """The target of new connections; it may be changed."""
         self.port = 0
         self.up: Final = Way()
         self.down: Final = Way()
         self.accepted = 0
-        """Connections, so far."""
+        """Number of connections so far."""
         self.refuses = False
-        """Whether whoever comes is sent away."""
+        """Whether new connections are closed."""
         self.unreadable: Final[list[str]] = []
-        """What a server said that is no RESP; its connection is cut."""
+        """Data of a server that is no RESP; its connection is cut."""
         self._chance: Final = random.Random(seed)
         self._resp = resp
         self._pairs: set[_Pair] = set()

@@ -65,21 +65,21 @@ class Centre:
         self.people: dict[UserId, Person] = {}
         self.live: dict[SessionSecret, Session] = {}
         self.routing: dict[int, str] = {}
-        """Own agent → the remote number that his contacts go to."""
+        """Own agent → the remote number that gets the agent's contacts."""
         self.verdict = Executed("applied")
-        """What commands other than those of states and numbers are answered."""
+        """The answer to commands other than those of states and numbers."""
         self.requests: list[tuple[UserId, LinkRequest]] = []
-        """All that was asked on links, in order."""
+        """All requests on links, in order."""
         self.refusals: dict[type[LinkRequest], GatewayError] = {}
-        """Requests of that type are refused, as long as it stands here."""
+        """Types of requests that are refused."""
         self.refused: Callable[[LinkRequest], GatewayError | None] = lambda _: None
-        """Why a request is refused, of those whose type says nothing."""
+        """The reason with which a request is refused, if its type is not refused."""
         self.slow: Callable[[LinkRequest], bool] = lambda _: False
-        """What new links ask that is served when :meth:`FakeLink.serve_held` is called."""
+        """Requests of new links that are served when :meth:`FakeLink.serve_held` is called."""
         self.untold: Callable[[Listen], bool] = lambda _: False
-        """Of which queries the first reading does not come."""
+        """Queries without a first reading."""
         self.tells_first = False
-        """Whether the first reading of a query comes before it is said which query it is."""
+        """Whether the first reading of a query is sent before the number of the query."""
         self.wires: dict[UserId, Wire] = {}
         self._public: dict[int, tuple[Part, Part]] = {}
         self._answers: dict[tuple[SessionId, str], Executed] = {}

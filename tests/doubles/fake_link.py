@@ -48,7 +48,7 @@ class FakeLink:
         self._later: list[LinkEvent] = []
         self._muted = False
         self.holds: Callable[[LinkRequest], bool] = lambda _: False
-        """Which requests the server is slow to serve: until :meth:`serve_held`."""
+        """Requests that wait until :meth:`serve_held`."""
         self._held: list[tuple[LinkRequest, asyncio.Future[Told]]] = []
         self._inbox: deque[Callable[[], LinkEvent | None]] = deque()
         self._came = asyncio.Event()

@@ -67,17 +67,17 @@ class FakeUpstream(Centre):
         self.site = site
         self.features = features
         self.unreachable = False
-        """Nobody answers: doors raise ``upstream_unavailable``, links cannot be opened."""
+        """There are no answers: log-ons raise ``upstream_unavailable``, links cannot be opened."""
         self.mute_links = False
-        """New links say nothing until :meth:`FakeLink.unmute`."""
+        """New links send nothing until :meth:`FakeLink.unmute`."""
         self.instance: str | None = "instance-1"
-        """Another one after :meth:`restart`."""
+        """A new one after :meth:`restart`."""
         self.unsupported = False
         """The server is too old."""
         self.log_on_refusals: deque[GatewayError] = deque()
-        """Each is raised by one log-on, before anything else is looked at."""
+        """Each is raised by one log-on, before all other checks."""
         self.fences: dict[UserId, tuple[int, str]] = {}
-        """Highest token and its holder."""
+        """The highest token, and its holder."""
 
     # ---- script: people and failures ----
 

@@ -50,22 +50,26 @@ class Trouble:
         self.clock: Final = clock
         self.chance = chance
         self.loses = 0.0
-        """The part of the messages that never arrives, though whoever sent them is told that they do."""
+        """The share of messages that are lost, though their sender gets a success."""
         self.doubles = 0.0
-        """The part that arrives twice."""
+        """The share of messages that arrive twice."""
         self.delays = 0.0
-        """The part that arrives up to :attr:`delay_s` late; what the same node sent after it waits."""
+        """The share of messages that arrive up to :attr:`delay_s` late; later messages of the same node
+        wait.
+        """
         self.delay_s = 1.0
         self.lose: Callable[[int, int, Channel, Envelope], bool] | None = None
-        """Tells whether one message of a sender to a receiver is lost."""
+        """Decides whether one message of a sender to a receiver is lost."""
         self.unanswered: Callable[[int], bool] | None = None
-        """Tells whether a question of a node is answered into the void: what was asked has happened."""
+        """Decides whether the answer to a request of a node is lost after its execution."""
         self.refused: frozenset[str] = frozenset()
-        """With what words Redis refuses what nodes ask; with one of ``WRITE_REFUSALS`` it takes no writes."""
+        """The words with which Redis refuses requests of nodes; with one of ``WRITE_REFUSALS`` it refuses
+        writes.
+        """
         self.said: Callable[[int, Channel, Envelope], None] | None = None
-        """Is told everything that the bus accepts, and of whom."""
+        """Called with each message that the bus accepts, and its sender."""
         self.sides: dict[int, int] = {}
-        """Which Redis a node speaks to, if not with number 0: nodes of two sides do not hear each other."""
+        """The Redis of a node, if it is not number 0: nodes of two sides get no messages of each other."""
         self.stores: dict[int, Store] = {0: self._empty()}
         self._away: set[int] = set()
         self._dead: set[int] = set()

@@ -56,21 +56,21 @@ class SimCentre(FakeUpstream):
         features = frozenset(Feature) if fences else frozenset(Feature) - {Feature.LINK_FENCING}
         super().__init__(clock, features=features)
         self.sent: Counter[str] = Counter()
-        """How often each command was sent here, by its key."""
+        """Number of times that each command was sent here, by its key."""
         self.executed: Counter[str] = Counter()
         self.executed_at: dict[str, float] = {}
         self.wrong: Counter[str] = Counter()
-        """How many wrong passwords were shown here, by the name."""
+        """Number of wrong passwords that were sent here, by name."""
         self.opens: Counter[UserId] = Counter()
-        """How many links each user ever had."""
+        """Number of links that each user has had."""
         self.admitted: set[int] = set()
-        """The tokens of all links that were ever open."""
+        """The tokens of all links that were opened."""
         self.opened: list[tuple[UserId, FakeLink]] = []
-        """The links that are open, and some that were."""
+        """The open links, and some that were open."""
         self.waiting = 0
-        """The truth of the queue."""
+        """The true value of the queue."""
         self.waited_until: dict[int, float] = {}
-        """When each earlier value ceased to be true."""
+        """The time at which each earlier value was replaced."""
         for number, login in enumerate(LOGINS, start=1):
             self.add_user(number, login, scope=SCOPE)
         self.add_user(7, "bert", own_agent=7)
@@ -137,14 +137,14 @@ class SiteDoor:
     def __init__(self, centre: SimCentre, dice: Random, clock: NodeClock) -> None:
         self.is_dead = False
         self.is_shut = False
-        """Connections are refused, and those that were open are gone."""
+        """Connections are refused, and the open ones are lost."""
         self.is_deaf = False
-        """Only the log-on door does not answer."""
+        """Only log-ons get no answer."""
         self.is_slow = False
         self.loses_answers = False
-        """What is asked at the log-on door is done, and the answer lost."""
+        """Requests about log-ons are executed, and their answers lost."""
         self.swallowed: asyncio.Event | None = None
-        """Until it is set, everything on the links is on its way."""
+        """Until it is set, all messages of the links are delayed."""
         self._held: list[Callable[[], None]] = []
         self.links: list[SimLink] = []
         self.clock = clock

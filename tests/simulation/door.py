@@ -45,17 +45,17 @@ class Door:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, server: Server, weather: Weather, host: Host) -> None:
         self.is_dead = False
-        """The node's process was killed: nothing it does reaches anybody."""
+        """The node's process was killed: nothing that it sends arrives."""
         self.is_cut = False
-        """Redis is not reached from here."""
+        """Redis is not reached by this node."""
         self.channels: dict[Channel, Receive] = {}
-        """What the node wants to hear."""
+        """The channels to which the node subscribes."""
         self._loop = loop
         self._server: Server | None = server
         self._weather = weather
         self._host = host
         self._connection = 1
-        """Number of the present connections; 0 when there are none."""
+        """The number of the present connections; 0 when there are none."""
         self._connections = 1
         self._asked_until = self._heard_until = self._script_until = 0.0
         self._doubted: Callable[[], None] = lambda: None

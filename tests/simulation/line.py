@@ -62,9 +62,9 @@ class Line:
         self.ticket = ticket
         self.session = Session(JSON, LIMITS, clock.now(), jitter)
         self.is_gone = False
-        """Whether the node has let it go, or is no more."""
+        """Whether the node has closed it, or has ended."""
         self.is_heard = True
-        """Whether the phone is still there: else nothing that is sent arrives, and nobody answers."""
+        """Whether the phone is reachable: otherwise nothing that is sent arrives, and there is no answer."""
         self._node = node
         self._clock = clock
         self._host = host

@@ -116,7 +116,7 @@ class Phone:
         self.name = f"{login}/{device}"
         self.application = application
         self.wants = True
-        """Whether he would be connected."""
+        """Whether the phone should be connected."""
         self.ticket: Ticket | None = None
         self.line: Line | None = None
         self.orders: dict[str, Order] = {}
@@ -125,25 +125,25 @@ class Phone:
         self.bus = "down"
         self.is_served = False
         self.connections = 0
-        """How many he had."""
+        """Number of its connections."""
         self.unlinked_since: float | None = None
-        """Since when his user has no link though he is served."""
+        """Since when its user has had no link while the phone is served."""
         self.unserved_since: float | None = None
-        """Since when he would be served and is not."""
+        """Since when the phone should be served and is not."""
         self.stream = ""
         self.epoch = 0
-        """The highest that he saw."""
+        """The highest epoch that it received."""
         self._dated: float | None = None
-        """As of when the last ping said that what is shown was true, as an instant of the place."""
+        """As of when the shown data was correct by the last ping, as an instant of the place."""
         self.ahead_ms = 0
-        """How far the gateway's clock is ahead, as it said last: deadlines are by that clock."""
+        """How far the gateway's clock is ahead, by its last message: deadlines are by that clock."""
         self._place = place
         self._device = device
         self._seq = 0
         self._numbers = 0
         self._is_trying = False
         self._has_seen = False
-        """Whether this connection has shown him the queue."""
+        """Whether this connection has received the queue."""
 
     # ---- what he does ----
 

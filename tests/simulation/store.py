@@ -105,7 +105,7 @@ class Server:
     def __init__(self, clock: Clock) -> None:
         self.is_frozen = False
         self.refuses: str | None = None
-        """With which word it refuses writes; it carries messages all the same."""
+        """The word with which it refuses writes; it still carries messages."""
         self.wall = _Wall(clock)
         self.backlog: list[Callable[[], None]] = []
         self.subscribers: dict[Channel, dict[Subscriber, None]] = {}

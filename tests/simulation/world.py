@@ -95,18 +95,18 @@ class World:
         self.weather = Weather(Random(setup.seed + 1))
         self.broken_laws: list[Broken] = []
         self.log: list[str] = []
-        """What happened, for whoever reads of a failure."""
+        """The history, for readers of a failure."""
         self.bus_troubled_at = -math.inf
-        """When messages or what Redis holds may have been lost last."""
+        """When messages or data in Redis may have been lost last."""
         self.lossy_at = -math.inf
-        """When messages were lost, doubled or slow last."""
+        """When messages were lost, doubled or delayed last."""
         self.swallowed_at = -math.inf
         self.logged_off: dict[str, LogOff] = {}
         """By the handles of the sessions."""
         self.orphans: dict[str, Orphan] = {}
         """By the handles of the sessions."""
         self.changed_at = -math.inf
-        """When anything but everyday things happened last, or was still broken."""
+        """When the last event that is not usual happened, or was still in effect."""
         self.began_at = loop.time()
         self._loop = loop
         self._tasks = tasks
