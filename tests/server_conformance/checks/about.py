@@ -1,4 +1,4 @@
-"""Does a server say what it is?"""
+"""Does a server describe itself correctly?"""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FEATURES: Final = frozenset(
 
 @check("about.answers", "About", "`GET /oscce/v1/about` answers")
 async def answers(stage: Stage) -> None:
-    """It needs no log-on, and every field is of its type."""
+    """The route needs no log-on, and every field has its type."""
     await stage.success("GET", "/about")
 
 
@@ -41,7 +41,7 @@ async def versions(stage: Stage) -> None:
 
 @check("about.features", "About", "A command whose feature is missing is not offered.")
 async def features(stage: Stage) -> None:
-    """A feature that is nearly spelled as one of the page is none, and its command is never offered."""
+    """A feature whose name is nearly one of the page counts as missing, and its command is never offered."""
     told = stage.about.get("Features") or ()
     near = {name.lower().replace(".", "").replace("-", ""): name for name in _FEATURES}
     for name in told:
@@ -56,7 +56,7 @@ async def features(stage: Stage) -> None:
     dashboards=1,
 )
 async def instance(stage: Stage) -> None:
-    """Where ServerInstance stands it is the same."""
+    """ServerInstance is the same wherever it is sent."""
     body = await stage.success("GET", "/about")
     session = await stage.dashboard()
     link = await stage.open(session)

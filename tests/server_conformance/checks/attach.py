@@ -15,7 +15,7 @@ _UNKNOWN: Final = "one that the server does not know, `SessionUnknown`"
 
 @check("attach.second", "Messages", _ANSWER, dashboards=1)
 async def second(stage: Stage) -> None:
-    """Two sessions of a user share his link, under an alias each."""
+    """Two sessions of a user share one link, each under its own alias."""
     link = await stage.open(await stage.dashboard())
     session = await stage.dashboard()
     told = (await link.done("AttachSession", SessionID=session.secret)).body
@@ -25,14 +25,14 @@ async def second(stage: Stage) -> None:
 
 @check("attach.foreign", "Messages", _FORBIDDEN, dashboards=2)
 async def foreign(stage: Stage) -> None:
-    """Nobody acts through another user's session."""
+    """A link of one user cannot act through a session of another user."""
     link = await stage.open(await stage.dashboard(0))
     await link.refused(4, "AttachSession", SessionID=(await stage.dashboard(1)).secret)
 
 
 @check("attach.unknown", "Messages", _UNKNOWN, dashboards=1)
 async def unknown(stage: Stage) -> None:
-    """A session that ended is told from one that cannot be attached now."""
+    """An ended session gets another answer than one that cannot be attached now."""
     link = await stage.open(await stage.dashboard())
     gone = await stage.dashboard()
     await stage.success("DELETE", "/sessions/current", gone.secret)
@@ -42,7 +42,7 @@ async def unknown(stage: Stage) -> None:
 
 @check("attach.detach", "Messages", "(detaching does not end it)", dashboards=1)
 async def detach(stage: Stage) -> None:
-    """The session lives on, and its alias means nothing any longer."""
+    """The session lives on, and its alias is no longer valid."""
     link = await stage.open(await stage.dashboard())
     session = await stage.dashboard()
     alias = (await link.done("AttachSession", SessionID=session.secret)).body["Session"]
@@ -61,7 +61,7 @@ async def detach(stage: Stage) -> None:
     agents=1,
 )
 async def own_user(stage: Stage) -> None:
-    """Without it no agent can ask for a state of his own."""
+    """Without OwnUserKey no agent can request a state for itself."""
     link = await stage.open(await stage.agent())
     key = own_agent(link)
     users = link.opened["Session"]["Scope"].get("Users") or ()

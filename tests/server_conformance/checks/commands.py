@@ -1,4 +1,4 @@
-"""Does a command do what it says, tell its effect first, and say no with a reason?"""
+"""Does a command have its effect, report it first, and is it refused with a reason?"""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _is(state: str) -> Any:  # noqa: ANN401 - a test of elements
 
 @check("commands.effect_first", "Messages", _EFFECT, agents=1)
 async def effect_first(stage: Stage) -> None:
-    """Whoever reads the response has seen the state."""
+    """A client that reads the response has received the state."""
     link = await stage.open(await stage.agent())
     query, _ = await link.listen("UserRealtime")
     for state in ("Available", "Unavailable"):
@@ -50,7 +50,7 @@ async def effect_first(stage: Stage) -> None:
 
 @check("commands.unchanged", "State rules", _UNCHANGED, agents=1)
 async def unchanged(stage: Stage) -> None:
-    """To ask for what is changes nothing, and says so.
+    """A request for the present state changes nothing, and the response says so.
 
     "Otherwise only the elements that changed": a reading that comes just then may tell the agent for another
     cause, with an element that differs. An element that says what was told before breaks the sentence.
@@ -71,7 +71,7 @@ async def unchanged(stage: Stage) -> None:
 
 
 def _untimed(event: dict[str, Any], key: int) -> dict[str, Any]:
-    """Return what an event tells of an agent, without the seconds that grow by themselves."""
+    """Return an agent's fields in an event, without the seconds that grow by themselves."""
     (one,) = [each for each in event["Elements"] if each["UserKey"] == key]
     handling = [
         {name: value for name, value in each.items() if name != "TimeInHandlingState"}
@@ -83,7 +83,7 @@ def _untimed(event: dict[str, Any], key: int) -> dict[str, Any]:
 
 @check("commands.by_supervisor", "State rules", _CHANGE, agents=1, dashboards=1)
 async def by_supervisor(stage: Stage) -> None:
-    """A supervisor sets an agent's state; both are told."""
+    """A supervisor sets an agent's state; both links receive it."""
     agent = await stage.open(await stage.agent())
     own, _ = await agent.listen("UserRealtime")
     key = own_agent(agent)
@@ -100,7 +100,7 @@ async def by_supervisor(stage: Stage) -> None:
 
 @check("commands.reason_required", "Messages", _REASON, agents=1)
 async def reason_required(stage: Stage) -> None:
-    """A state with a reason is refused without one, and tells it with one."""
+    """A state that needs a reason is refused without one; with one the event has it."""
     link = await stage.open(await stage.agent())
     told = await objects(link, *REASONS)
     kind, state = next(
@@ -125,7 +125,7 @@ async def reason_required(stage: Stage) -> None:
 
 @check("commands.work", "State rules", _CHANGE, agents=1)
 async def work(stage: Stage) -> None:
-    """Each of the three states can be asked for, with a reason where one is required."""
+    """Each of the three states can be requested, with a reason where one is required."""
     link = await stage.open(await stage.agent())
     query, first = await link.listen("UserRealtime")
     (own,) = [each for each in first["Elements"] if each["UserKey"] == own_agent(link)]
@@ -143,7 +143,7 @@ async def work(stage: Stage) -> None:
 
 @check("commands.no_such_state", "State rules", _TALKING, agents=1)
 async def no_such_state(stage: Stage) -> None:
-    """What is no state of the list is refused, with whatever error, and changes nothing."""
+    """A state that is not in the list is refused, with any error, and changes nothing."""
     link = await stage.open(await stage.agent())
     answer = await link.ask("SetRoutingState", **asked(link, "Talking"))
     expect(answer.error != 0, "a request for Talking is done")
@@ -153,7 +153,7 @@ async def no_such_state(stage: Stage) -> None:
 
 @check("commands.own_agent_only", "Messages", _OWN_ONLY, agents=2)
 async def own_agent_only(stage: Stage) -> None:
-    """No agent sets another one's state, also where one sees the other."""
+    """No agent sets the state of another one, even of one in the scope."""
     link = await stage.open(await stage.agent(0))
     other = await stage.open(await stage.agent(1))
     answer = await link.ask("SetRoutingState", **{**asked(link, "Available"), "UserKey": own_agent(other)})
@@ -164,7 +164,7 @@ async def own_agent_only(stage: Stage) -> None:
 
 @check("commands.by_whom", "Events", _BY, agents=1, dashboards=1)
 async def by_whom(stage: Stage) -> None:
-    """Who set the state is told by role, where the server tells it at all."""
+    """The role of the user who set the state is sent, if the server sends it at all."""
     agent = await stage.open(await stage.agent())
     key = own_agent(agent)
     query, _ = await agent.listen("UserRealtime")
@@ -186,7 +186,7 @@ async def by_whom(stage: Stage) -> None:
 
 @check("commands.reason_wrong_kind", "Error names", "| 23 | `ReasonWrongKind` | – |", agents=1)
 async def reason_wrong_kind(stage: Stage) -> None:
-    """A reason for Unavailable is none for Work.
+    """A reason for Unavailable is no reason for Work.
 
     The page does not say when `ReasonUnknown` is meant and when `ReasonWrongKind`: either is a refusal.
     """
@@ -209,7 +209,7 @@ async def reason_unknown(stage: Stage) -> None:
 
 @check("commands.log_off_by_supervisor", "Unasked", _BY_SUPERVISOR, agents=1, dashboards=1)
 async def log_off_by_supervisor(stage: Stage) -> None:
-    """The agent's own session ends with a reason that is not his."""
+    """The agent's own session ends with a reason other than the agent's own log-off."""
     session = await stage.agent()
     agent = await stage.open(session)
     key = own_agent(agent)
@@ -224,7 +224,7 @@ async def log_off_by_supervisor(stage: Stage) -> None:
 
 @check("commands.log_off_self", "State rules", "Log off happens only with handling empty;", agents=1)
 async def log_off_self(stage: Stage) -> None:
-    """An agent asks for his own log-off; his session ends as logged off."""
+    """An agent requests a log-off; the agent's session ends as logged off."""
     link = await stage.open(await stage.agent())
     query, _ = await link.listen("UserRealtime")
     mark = len(link.messages)
@@ -234,7 +234,7 @@ async def log_off_self(stage: Stage) -> None:
 
 @check("commands.not_found", "Messages", _NOT_FOUND, dashboards=1)
 async def not_found(stage: Stage) -> None:
-    """An agent who does not exist is not found."""
+    """A command for an agent who does not exist is answered with NotFound."""
     link = await stage.open(await stage.dashboard())
     _needs(link, "RoutingStateWrite")
     said = {"Session": link.alias, "UserKey": 987_654_321, "RoutingState": "Available", "When": "Now"}
@@ -250,7 +250,7 @@ async def not_found(stage: Stage) -> None:
     hooks=("set_scope",),
 )
 async def out_of_scope(stage: Stage) -> None:
-    """An agent outside the scope is answered as one who does not exist."""
+    """A command for an agent outside the scope gets the same answer as for one who does not exist."""
     key = own_agent(await stage.open(await stage.agent()))
     link = await stage.open(await stage.dashboard())
     _needs(link, "RoutingStateWrite")
@@ -270,7 +270,7 @@ async def out_of_scope(stage: Stage) -> None:
 
 @check("commands.skills", "Messages", _EFFECT, agents=1, dashboards=1, features=_SKILLS)
 async def skills(stage: Stage) -> None:
-    """A level changes; Configuration tells it before the response, with the Version of the response."""
+    """A level changes; Configuration reports it before the response, with the Version of the response."""
     link, key, skill, before = await _skill(stage)
     query, _ = await link.listen("Configuration")
     level = _other_level(skill, before["Level"])
@@ -295,7 +295,7 @@ async def skills(stage: Stage) -> None:
 
 @check("commands.version_grows", "Events", _GROWS, agents=1, dashboards=1, features=_SKILLS)
 async def version_grows(stage: Stage) -> None:
-    """A change raises the version; what changes nothing does not."""
+    """A change raises the version; a request that changes nothing does not."""
     link, key, skill, before = await _skill(stage)
     said = {"Session": link.alias, "UserKey": key, "Mode": "Patch"}
     level = _other_level(skill, before["Level"])
@@ -323,7 +323,7 @@ async def version_grows(stage: Stage) -> None:
     features=_SKILLS,
 )
 async def version_conflict(stage: Stage) -> None:
-    """A change of what somebody else has changed is refused with the present version."""
+    """A change with an old version is refused with the present version."""
     link, key, skill, before = await _skill(stage)
     change = [{"SkillKey": skill["Key"], "Level": _other_level(skill, before["Level"])}]
     said = {"Session": link.alias, "UserKey": key, "Mode": "Patch", "Version": before["Version"] + 1000}
@@ -341,7 +341,7 @@ async def version_conflict(stage: Stage) -> None:
     features=_SKILLS,
 )
 async def level_out_of_range(stage: Stage) -> None:
-    """The refusal tells the bounds."""
+    """The refusal has the bounds."""
     link, key, skill, before = await _skill(stage)
     change = [{"SkillKey": skill["Key"], "Level": skill["LevelMax"] + 1}]
     said = {"Session": link.alias, "UserKey": key, "Mode": "Patch", "Version": before["Version"]}
@@ -370,7 +370,7 @@ async def skill_unknown(stage: Stage) -> None:
 
 @check("commands.parameters", "Messages", _EFFECT, dashboards=1, features=_PARAMETERS, alone=True)
 async def parameters(stage: Stage) -> None:
-    """A queue's parameter changes; Configuration tells it before the response."""
+    """A queue's parameter changes; Configuration reports it before the response."""
     link, key, parameter, before = await _parameter(stage)
     query, _ = await link.listen("Configuration")
     name, present = parameter["Name"], before["RoutingParameters"][parameter["Name"]]
@@ -400,7 +400,7 @@ async def parameters(stage: Stage) -> None:
     features=_PARAMETERS,
 )
 async def value_out_of_range(stage: Stage) -> None:
-    """The refusal tells the bounds."""
+    """The refusal has the bounds."""
     link, key, parameter, before = await _parameter(stage)
     value = parameter["Max"] + (parameter.get("Step") or 1)
     said = {"Session": link.alias, "ObjectType": "Queue", "Key": key, "Version": before["Version"]}
@@ -444,7 +444,7 @@ async def wrong_type(stage: Stage) -> None:
     features=_PARAMETERS,
 )
 async def parameter_read_only(stage: Stage) -> None:
-    """What the catalogue calls ReadOnly cannot be written, whatever error says so."""
+    """A parameter that the catalogue marks as ReadOnly cannot be written, whatever the error is."""
     link, key, _, before = await _parameter(stage)
     told = (await objects(link, "RoutingParameter"))["RoutingParameter"]
     fixed = {each["Name"] for each in told if each.get("ReadOnly")}
@@ -469,7 +469,7 @@ async def parameter_read_only(stage: Stage) -> None:
     features=_PARAMETERS,
 )
 async def parameters_conflict(stage: Stage) -> None:
-    """A change of parameters that somebody else has changed is refused with the present version."""
+    """A change of parameters with an old version is refused with the present version."""
     link, key, parameter, before = await _parameter(stage)
     said = {"Session": link.alias, "ObjectType": "Queue", "Key": key, "Version": before["Version"] + 1000}
     name, present = parameter["Name"], before["RoutingParameters"][parameter["Name"]]
@@ -517,7 +517,7 @@ async def remote_number(stage: Stage) -> None:
 
 @check("commands.number_is_own", "Events", _OWN, agents=1, dashboards=1)
 async def number_is_own(stage: Stage) -> None:
-    """Nobody but the agent is told his number."""
+    """Only the agent receives the agent's number."""
     agent = await stage.open(await stage.agent())
     key = own_agent(agent)
     seen = await stage.open(await stage.dashboard())
@@ -543,7 +543,7 @@ async def number_is_own(stage: Stage) -> None:
     features=("PostProcessing.SetAuto",),
 )
 async def auto_post_processing(stage: Stage) -> None:
-    """What an agent sets is told to him before the response."""
+    """An agent receives a setting of its own before the response."""
     link = await stage.open(await stage.agent())
     query, first = await link.listen("UserRealtime")
     key = own_agent(link)
@@ -570,7 +570,7 @@ async def auto_post_processing(stage: Stage) -> None:
     features=("PostProcessing.Finish",),
 )
 async def not_post_processing(stage: Stage) -> None:
-    """What has not begun cannot be finished."""
+    """Post-processing that has not begun cannot be finished."""
     link = await stage.open(await stage.agent())
     await link.refused(43, "PostProcessing", Session=link.alias, Action="Finish")
 
@@ -583,7 +583,7 @@ async def not_post_processing(stage: Stage) -> None:
     features=("PostProcessing.Start",),
 )
 async def no_contact(stage: Stage) -> None:
-    """Without a contact there is nothing to post-process."""
+    """Without a contact there is no post-processing."""
     link = await stage.open(await stage.agent())
     await link.refused(40, "PostProcessing", Session=link.alias, Action="Start")
 
@@ -605,7 +605,7 @@ async def _supervisor(stage: Stage, key: int, right: str) -> Link:
 
 
 async def _skill(stage: Stage) -> tuple[Link, int, dict[str, Any], dict[str, Any]]:
-    """Return a supervisor's link, the agent's key, one of his skills, and his level and version."""
+    """Return a supervisor's link, the agent's key, one skill of the agent, its level and the version."""
     key = own_agent(await stage.open(await stage.agent()))
     link = await _supervisor(stage, key, "SkillsWrite")
     told = await objects(link, "Skill", "User")

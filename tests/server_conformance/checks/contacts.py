@@ -1,4 +1,4 @@
-"""What may an agent ask for while a contact is handled, and what follows when it ends?"""
+"""What may an agent request during a contact, and what follows at its end?"""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _pending(state: str | None) -> Any:  # noqa: ANN401 - a test of elements
 
 @check("contacts.pending", "State rules", _PENDING, agents=1, hooks=_HOOKS)
 async def pending(stage: Stage) -> None:
-    """The state waits for the contact, and everybody sees that it does."""
+    """The state waits for the end of the contact, and all links receive it as pending."""
     async with _handling(stage) as (_, link, query, key, _):
         answer = await link.done("SetRoutingState", **asked(link, "Available", When="AfterContact"))
         expect(answer.body["State"] == "Pending", f"State is {answer.body['State']}")
@@ -81,7 +81,7 @@ async def pending(stage: Stage) -> None:
 
 @check("contacts.pending_now", "State rules", _PENDING, agents=1, hooks=_HOOKS)
 async def pending_now(stage: Stage) -> None:
-    """A state that is asked for at once waits for the contact, too."""
+    """A state that is requested for now waits for the end of the contact, too."""
     async with _handling(stage) as (_, link, query, key, _):
         answer = await link.done("SetRoutingState", **asked(link, "Available"))
         expect(answer.body["State"] == "Pending", f"State is {answer.body['State']}")
@@ -91,7 +91,7 @@ async def pending_now(stage: Stage) -> None:
 
 @check("contacts.pending_by", "Events", _PENDING_BY, agents=1, hooks=_HOOKS)
 async def pending_by(stage: Stage) -> None:
-    """Who asked for what is pending, and with which reason, is told where the server tells it at all."""
+    """The requester and the reason of a pending state are sent, if the server sends them at all."""
     async with _handling(stage) as (_, link, query, key, _):
         reasons = (await objects(link, "WorkReason"))["WorkReason"]
         if not reasons:
@@ -119,7 +119,7 @@ async def pending_by(stage: Stage) -> None:
     features=("PostProcessing.Start",),
 )
 async def pending_post_processing(stage: Stage) -> None:
-    """Post-processing that an agent asked for is told to follow, where the server tells it at all."""
+    """Post-processing that an agent requested is sent as pending, if the server sends it at all."""
     async with _handling(stage) as (_, link, query, key, _):
         _, first = await link.listen("UserRealtime")
         (own,) = [one for one in first["Elements"] if one["UserKey"] == key]
@@ -139,7 +139,7 @@ async def pending_post_processing(stage: Stage) -> None:
 
 @check("contacts.cleared", "State rules", _CLEARS, agents=1, hooks=_HOOKS)
 async def cleared(stage: Stage) -> None:
-    """The newest wish counts, and the present state means: none."""
+    """The newest request counts, and a request for the present state removes the pending one."""
     async with _handling(stage) as (_, link, query, key, _):
         await link.done("SetRoutingState", **asked(link, "Available", When="AfterContact"))
         answer = await link.done("SetRoutingState", **asked(link, "Unavailable", When="AfterContact"))
@@ -152,7 +152,7 @@ async def cleared(stage: Stage) -> None:
 
 @check("contacts.log_off", "State rules", _LOG_OFF, agents=1, hooks=_HOOKS)
 async def log_off(stage: Stage) -> None:
-    """A contact is not lost by a log-off."""
+    """A log-off does not end a contact."""
     async with _handling(stage) as (_, link, query, key, end):
         answer = await link.ask("SetRoutingState", **asked(link, "LoggedOff"))
         expect(answer.error != 0, "LoggedOff now is done during a contact")
@@ -169,7 +169,7 @@ async def log_off(stage: Stage) -> None:
 
 @check("contacts.emptied", "State rules", _EMPTIES, agents=1, hooks=_HOOKS)
 async def emptied(stage: Stage) -> None:
-    """What was pending comes into force with the contact's end."""
+    """The pending state becomes effective at the end of the contact."""
     async with _handling(stage) as (_, link, query, key, end):
         await link.done("SetRoutingState", **asked(link, "Available", When="AfterContact"))
         mark = len(link.messages)
@@ -190,7 +190,7 @@ async def emptied(stage: Stage) -> None:
     features=("PostProcessing.SetAuto", "PostProcessing.Finish"),
 )
 async def post_processing(stage: Stage) -> None:
-    """Post-processing keeps what is pending, and Finish lets it come."""
+    """Post-processing keeps the pending state, and Finish makes it effective."""
     async with _handling(stage) as (_, link, query, key, end):
         await link.done("PostProcessing", Session=link.alias, Action="SetAuto", On=True, Duration=60)
         await link.done("SetRoutingState", **asked(link, "Available", When="AfterContact"))
@@ -215,7 +215,7 @@ async def post_processing(stage: Stage) -> None:
 
 @check("contacts.log_off_by_https", "A session", _ROUTED, agents=1, hooks=_HOOKS)
 async def log_off_by_https(stage: Stage) -> None:
-    """The number stays routed until the contact ends; a second DELETE says how it stands."""
+    """The number stays routed until the contact ends; a second DELETE returns the present routing."""
     async with _handling(stage) as (session, link, _, _, end):
         told = await stage.success("DELETE", "/sessions/current", session.secret)
         expect(told["Routing"] == "AfterContact", f"Routing is {told['Routing']} during a contact")

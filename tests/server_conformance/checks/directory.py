@@ -1,4 +1,4 @@
-"""Does the directory tell what is there, and only to those who may see it?"""
+"""Does the directory have all objects, and only for sessions that may see them?"""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def objects(link: Link, *kinds: str) -> dict[str, list[dict[str, Any]]]:
 
 @check("directory.whole", "Messages", _ONLY, dashboards=1)
 async def whole(stage: Stage) -> None:
-    """Whatever is in the scope has an entry."""
+    """Every object in the scope has an entry."""
     link = await stage.open(await stage.dashboard())
     told, scope = await objects(link), link.opened["Session"]["Scope"]
     for kind, part in _SCOPED.items():
@@ -37,7 +37,7 @@ async def whole(stage: Stage) -> None:
 
 @check("directory.scope", "Messages", _ONLY, agents=1)
 async def scope(stage: Stage) -> None:
-    """An agent learns of nobody whom he may not see."""
+    """An agent receives no object outside its scope."""
     link = await stage.open(await stage.agent())
     told, seen = await objects(link), link.opened["Session"]["Scope"]
     for kind, part in _SCOPED.items():
@@ -48,7 +48,7 @@ async def scope(stage: Stage) -> None:
 
 @check("directory.reasons", "Messages", "(keys unique over all reason kinds;", dashboards=1)
 async def reasons(stage: Stage) -> None:
-    """A reason's key says which kind it is of."""
+    """The key of a reason identifies its kind."""
     link = await stage.open(await stage.dashboard())
     told = await objects(link, *REASONS)
     keys = [each["Key"] for kind in REASONS for each in told[kind]]
@@ -57,7 +57,7 @@ async def reasons(stage: Stage) -> None:
 
 @check("directory.kinds", "Messages", _ONLY, dashboards=1)
 async def kinds(stage: Stage) -> None:
-    """Who asks for skills is told of skills."""
+    """A request for skills is answered with skills only."""
     link = await stage.open(await stage.dashboard())
     answer = await link.done("QueryDirectory", Kinds=["Skill"])
     more = [kind for kind, told in answer.body["Objects"].items() if kind != "Skill" and told]

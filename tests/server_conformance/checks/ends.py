@@ -1,4 +1,4 @@
-"""Is the end of a session told, with its reason?"""
+"""Is the end of a session sent, with its reason?"""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ATTACHED: Final = "an attached session ended;"
 
 @check("ends.logged_off", "Unasked", _ATTACHED, dashboards=1)
 async def logged_off(stage: Stage) -> None:
-    """A log-off over HTTPS is told on the link."""
+    """A log-off over HTTPS is sent on the link."""
     session, other = await stage.dashboard(), await stage.dashboard()
     link = await stage.open(session)
     alias = (await link.done("AttachSession", SessionID=other.secret)).body["Session"]
@@ -28,7 +28,7 @@ async def logged_off(stage: Stage) -> None:
 
 @check("ends.by_another", "Unasked", _ATTACHED, dashboards=1)
 async def by_another(stage: Stage) -> None:
-    """A session that another device of the user ends is told, too."""
+    """The end of a session by another device of the user is sent, too."""
     session, other = await stage.dashboard(), await stage.dashboard()
     link = await stage.open(session)
     alias = (await link.done("AttachSession", SessionID=other.secret)).body["Session"]
@@ -39,7 +39,7 @@ async def by_another(stage: Stage) -> None:
 
 @check("ends.last_end", "Messages", '"LastEnd"?:{"Reason","By"?,"Time"}', agents=1)
 async def last_end(stage: Stage) -> None:
-    """A gateway that was away when the last session ended learns how, if the server tells it at all."""
+    """A gateway that had no link at the end of the last session gets the reason, if the server sends it."""
     old = await stage.agent()
     link = await stage.open(await stage.agent())
     told = link.opened.get("LastEnd")

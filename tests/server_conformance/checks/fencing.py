@@ -1,4 +1,4 @@
-"""Does the token decide which link speaks for a user?"""
+"""Does the token decide which link of a user counts?"""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _headers(token: int, holder: str = HOLDER) -> dict[str, str]:
     features=FENCED,
 )
 async def headers(stage: Stage) -> None:
-    """A gateway that knows no fencing cannot break it."""
+    """A gateway without fencing cannot bypass it."""
     session = await stage.dashboard()
     whole = _headers(stage.token())
     for missing in whole:
@@ -41,7 +41,7 @@ async def headers(stage: Stage) -> None:
 
 @check("fencing.lower", "The link", _STALE, dashboards=1, features=FENCED)
 async def lower(stage: Stage) -> None:
-    """An old owner does not come back, and is told the highest token; the present link stands."""
+    """An old owner is refused, with the highest token; the present link stays open."""
     session, token = await stage.dashboard(), stage.token()
     link = await stage.open(session, token)
     reply = await stage.refuses(
@@ -63,7 +63,7 @@ async def other_holder(stage: Stage) -> None:
 
 @check("fencing.same_holder", "The link", _HIGHER, dashboards=1, features=FENCED)
 async def same_holder(stage: Stage) -> None:
-    """An owner whose link broke comes back with its own token."""
+    """An owner whose link broke opens a new one with its own token."""
     session, token = await stage.dashboard(), stage.token()
     old = await stage.open(session, token)
     new = await stage.open(session, token)
@@ -73,7 +73,7 @@ async def same_holder(stage: Stage) -> None:
 
 @check("fencing.replaced", REPLACED.section, REPLACED.quote, dashboards=1, features=FENCED)
 async def replaced(stage: Stage) -> None:
-    """The old owner learns by which token it was replaced."""
+    """The old owner receives the token that replaced it."""
     session = await stage.dashboard()
     old, token = await stage.open(session), stage.token()
     await stage.open(session, token)
@@ -85,7 +85,7 @@ async def replaced(stage: Stage) -> None:
 
 @check("fencing.not_executed", "The link", _EXECUTED, agents=1, features=FENCED)
 async def not_executed(stage: Stage) -> None:
-    """Neither a command that was on its way nor one that comes later has an effect."""
+    """Neither a command under way nor a later one has an effect."""
     session = await stage.agent()
     old = await stage.open(session)
     key = own_agent(old)
@@ -108,7 +108,7 @@ async def not_executed(stage: Stage) -> None:
 
 @check("fencing.outlives_the_link", "The link", _LIVES, dashboards=1, features=FENCED)
 async def outlives_the_link(stage: Stage) -> None:
-    """A link that is gone fences as one that stands."""
+    """A closed link fences like an open one."""
     session, token = await stage.dashboard(), stage.token()
     link = await stage.open(session, token)
     await link.close()
@@ -118,7 +118,7 @@ async def outlives_the_link(stage: Stage) -> None:
 
 @check("fencing.ends_with_the_last_session", "The link", _LIVES, dashboards=1, features=FENCED)
 async def ends_with_the_last_session(stage: Stage) -> None:
-    """Gateways whose count of tokens was lost can go on after the next log-on."""
+    """Gateways that lost their count of tokens can continue after the next log-on."""
     session = await stage.dashboard()
     others = (await stage.success("GET", "/sessions", session.secret))["Sessions"]
     for other in others:
@@ -138,7 +138,7 @@ async def ends_with_the_last_session(stage: Stage) -> None:
     features=FENCED,
 )
 async def per_user(stage: Stage) -> None:
-    """A token of one user says nothing of another."""
+    """A token of one user has no effect on another user."""
     low, high = stage.token(), stage.token()
     one = await stage.open(await stage.dashboard(0), high)
     await stage.open(await stage.dashboard(1), low)
@@ -147,7 +147,7 @@ async def per_user(stage: Stage) -> None:
 
 @check("fencing.newest", "The link", "One link per user, and the token decides", dashboards=1)
 async def newest(stage: Stage) -> None:
-    """With the feature or without it: a user has one link, the newest that was let in."""
+    """With the feature or without it: a user has one link, the newest that was accepted."""
     session = await stage.dashboard()
     old = await stage.open(session)
     new = await stage.open(session)

@@ -18,7 +18,7 @@ _UPGRADE: Final = "`GET /oscce/v1/link`, WebSocket subprotocol `oscce.link.v1`."
 
 @check("link.opens", FIRST.section, FIRST.quote, dashboards=1)
 async def opens(stage: Stage) -> None:
-    """The first message says whose link it is and what its session may do."""
+    """The first message has the user of the link and the rights of its session."""
     session = await stage.dashboard()
     link = await stage.open(session)
     user, attached = link.opened["User"], link.opened["Session"]
@@ -38,7 +38,7 @@ async def subprotocol(stage: Stage) -> None:
 
 @check("link.functions", "Messages", "then one `ManagerStateChanged` per function.", dashboards=1)
 async def functions(stage: Stage) -> None:
-    """They precede whatever is asked for."""
+    """They come before everything that is requested."""
     link = await stage.open(await stage.dashboard())
     end = await link.settle()
     told = [each["Function"] for each in link.messages[1:end] if each.get("Type") == "ManagerStateChanged"]
@@ -57,7 +57,7 @@ async def session_unknown(stage: Stage) -> None:
 
 @check("link.keep_alive", "Messages", "| `KeepAlive` | – | `Time`;", dashboards=1)
 async def keep_alive(stage: Stage) -> None:
-    """The answer tells the server's time."""
+    """The answer has the server's time."""
     link = await stage.open(await stage.dashboard())
     answer = await link.done("KeepAlive")
     time = answer.body.get("Time")
@@ -83,7 +83,7 @@ async def time_goes_on(stage: Stage) -> None:
 
 @check("link.any_session", "The link", _LIVES, dashboards=1)
 async def any_session(stage: Stage) -> None:
-    """The session that opened the link ends, and the link goes on with the other."""
+    """The session that opened the link ends, and the link continues with the other."""
     first, second = await stage.dashboard(), await stage.dashboard()
     link = await stage.open(first)
     alias = (await link.done("AttachSession", SessionID=second.secret)).body["Session"]
@@ -95,7 +95,7 @@ async def any_session(stage: Stage) -> None:
 
 @check("link.lingers", "The link", _LINGERS, dashboards=1)
 async def lingers(stage: Stage) -> None:
-    """It stays a while for what may follow, then it is closed."""
+    """It stays open for a while, as a session may follow; then it is closed."""
     session = await stage.dashboard()
     link = await stage.open(session)
     now = asyncio.get_running_loop().time
@@ -121,7 +121,7 @@ async def take_over_follows(stage: Stage) -> None:
 
 @check("link.silent", "Messages", _SILENT, dashboards=1, slow_s=90)
 async def silent(stage: Stage) -> None:
-    """A gateway that is gone without a word holds no link."""
+    """A gateway that disappears without a close keeps no link."""
     link = await stage.open(await stage.dashboard())
     link.silent = True
     limit_s = 3 * link.opened["KeepAlive"]
@@ -133,7 +133,7 @@ async def silent(stage: Stage) -> None:
 
 @check("link.kept_alive", "Messages", _SILENT, dashboards=1, slow_s=90)
 async def kept_alive(stage: Stage) -> None:
-    """A link on which a KeepAlive comes in time stands."""
+    """A link with a KeepAlive in time stays open."""
     link = await stage.open(await stage.dashboard())
     for _ in range(8):
         await asyncio.sleep(link.opened["KeepAlive"] / 2)

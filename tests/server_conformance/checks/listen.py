@@ -1,4 +1,4 @@
-"""Does a server tell whole sets first, and then what changes, in order?"""
+"""Does a server send whole sets first, and then changes, in order?"""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ async def configuration(stage: Stage) -> None:
 
 @check("listen.administration", ONLY_ALL.section, ONLY_ALL.quote, dashboards=1)
 async def administration(stage: Stage) -> None:
-    """Administration tells changes only: there is no first event."""
+    """Administration sends only changes: there is no first event."""
     link = await stage.open(await stage.dashboard())
     answer = await link.done("ListenForEvents", EventType="Administration", Keys="All")
     query = answer.body["QueryID"]
@@ -91,7 +91,7 @@ async def administration(stage: Stage) -> None:
 
 @check("listen.answer_first", ANSWER_BEFORE_EVENTS.section, ANSWER_BEFORE_EVENTS.quote, dashboards=1)
 async def answer_first(stage: Stage) -> None:
-    """Several questions at once: each query has its own number, told before its first event."""
+    """Several requests at once: each query has its own number, sent before its first event."""
     link = await stage.open(await stage.dashboard())
     sent = [(kind, *await link.send("ListenForEvents", EventType=kind, Keys="All")) for kind in _KINDS]
     queries: dict[int, str] = {}
@@ -108,7 +108,7 @@ async def answer_first(stage: Stage) -> None:
 
 @check("listen.keys", "Messages", _KEYS, dashboards=1)
 async def keys(stage: Stage) -> None:
-    """Who asks for one queue is told of one queue."""
+    """A request for one queue is answered with one queue."""
     link = await stage.open(await stage.dashboard())
     scope = sorted(_in_scope(link, "Queues"))
     if len(scope) < 2:
@@ -125,7 +125,7 @@ async def _set_state(link: Link, state: str, **fields: object) -> Any:  # noqa: 
 
 @check("listen.stop", "Messages", "| `StopListeningForEvents` | `QueryID` | – |", agents=1)
 async def stop(stage: Stage) -> None:
-    """After the response the query tells nothing any longer."""
+    """After the response the query sends no more events."""
     link = await stage.open(await stage.agent())
     query, _ = await link.listen("UserRealtime")
     answer = await link.done("StopListeningForEvents", QueryID=query)
@@ -138,7 +138,7 @@ async def stop(stage: Stage) -> None:
 
 @check("listen.changes", "Events", _CHANGED, agents=1, dashboards=1)
 async def changes(stage: Stage) -> None:
-    """An event of a change that says Complete holds the whole set; Removed is of the query's kind."""
+    """An event of a change with Complete has the whole set; Removed has the kind of the query."""
     agent = await stage.open(await stage.agent())
     seen = await stage.open(await stage.dashboard())
     key = own_agent(agent)
@@ -156,7 +156,7 @@ async def changes(stage: Stage) -> None:
 
 @check("listen.removed", "Events", _CHANGED, agents=1, dashboards=1)
 async def removed(stage: Stage) -> None:
-    """Who logs off leaves the set, and comes back into it with the next log-on."""
+    """A user who logs off leaves the set, and is in it again after the next log-on."""
     session = await stage.agent()
     agent = await stage.open(session)
     seen = await stage.open(await stage.dashboard())
@@ -177,7 +177,7 @@ async def removed(stage: Stage) -> None:
 
 @check("listen.logged_off", "Events", _WHOLE, agents=1, dashboards=1)
 async def logged_off(stage: Stage) -> None:
-    """A Complete event tells nobody who is logged off, and everybody who is not."""
+    """A Complete event has no user who is logged off, and every user who is logged on."""
     session = await stage.agent()
     key = own_agent(await stage.open(session))
     seen = await stage.open(await stage.dashboard())
@@ -190,7 +190,7 @@ async def logged_off(stage: Stage) -> None:
 
 @check("listen.same_reading", "Events", _SAME, agents=1, dashboards=2)
 async def same_reading(stage: Stage) -> None:
-    """Two links are told the same of one change."""
+    """Two links receive the same values of one change."""
     agent = await stage.open(await stage.agent())
     key = own_agent(agent)
     links = [await stage.open(await stage.dashboard(number)) for number in range(2)]
@@ -225,7 +225,7 @@ async def query_unknown(stage: Stage) -> None:
 
 @check("listen.nobody_waits", "Events", _NULL, dashboards=1)
 async def nobody_waits(stage: Stage) -> None:
-    """Where nobody waits there is no longest wait: 0 would say that a contact came just now."""
+    """Without a waiting contact there is no longest wait: 0 would mean that a contact came just now."""
     link = await stage.open(await stage.dashboard())
     empty = 0
     for event_type, key_name in (("QueueRealtime", "QueueKey"), ("AggregateRealtime", "AggregateKey")):

@@ -1,4 +1,4 @@
-"""How does a session end that its user ends?"""
+"""How does a session end at the request of its user?"""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _AT_ONCE: Final = "Deleting a RemoteAssistant session does the same at once."
 
 @check("log_off.dashboard", "A session", _ANSWER, dashboards=1)
 async def dashboard(stage: Stage) -> None:
-    """A Dashboard session routes nothing."""
+    """A Dashboard session has no routing."""
     session = await stage.dashboard()
     routing = (await stage.success("DELETE", "/sessions/current", session.secret))["Routing"]
     expect(routing in {"None", "Removed"}, f"Routing of a Dashboard session is {routing}")
@@ -24,7 +24,7 @@ async def dashboard(stage: Stage) -> None:
 
 @check("log_off.assistant", "A session", _AT_ONCE, agents=1, dashboards=1)
 async def assistant(stage: Stage) -> None:
-    """The agent is logged off, and nothing is routed to his number any longer."""
+    """The agent is logged off, and no call is routed to the agent's number."""
     session = await stage.agent()
     key = own_agent(await stage.open(session))
     seen = await stage.open(await stage.dashboard())

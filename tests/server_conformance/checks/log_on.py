@@ -1,4 +1,4 @@
-"""Who is let in, as what, and how are the others refused?"""
+"""Which log-ons are accepted, and how are the others refused?"""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def assistant(stage: Stage) -> None:
 
 @check("log_on.secret", "Log on", '`{"SessionID": "<≥ 128 random bits, secret>"'.strip("`"), dashboards=1)
 async def secret(stage: Stage) -> None:
-    """Two sessions have secrets that are long, and have nothing to do with each other."""
+    """The secrets of two sessions are long and independent."""
     one, other = (await stage.dashboard(), await stage.dashboard())
     for session in (one, other):
         short = len(session.secret) * 6.57 < 128
@@ -64,14 +64,14 @@ async def times(stage: Stage) -> None:
     agents=1,
 )
 async def idle_timeout(stage: Stage) -> None:
-    """An agent who is gone does not stay logged on for ever."""
+    """An agent without a device does not stay logged on for ever."""
     told = (await stage.agent()).body.get("IdleTimeout")
     expect(told is not None and 1 <= told <= 3600, f"IdleTimeout of a RemoteAssistant session is {told}")
 
 
 @check("log_on.wrong_password", "Log on", _ROWS[401], dashboards=1)
 async def wrong_password(stage: Stage) -> None:
-    """A wrong password and a name that does not exist are told alike."""
+    """A wrong password and an unknown name get the same answer."""
     known = stage.dashboards[0]
     for user in (User(known.name, f"{known.password}-wrong"), User("nobody-at-all-of-this-name", "x")):
         await stage.refuses(401, "InvalidCredentials", await stage.try_log_on(user, "Dashboard"))
@@ -85,7 +85,7 @@ async def wrong_password(stage: Stage) -> None:
     dashboards=1,
 )
 async def malformed(stage: Stage) -> None:
-    """What cannot be read is refused, and is no trouble of the server.
+    """An unreadable body is refused, and is no failure of the server.
 
     "Or another 4xx": frameworks that read bodies by a schema answer 422; the gateway sends no such body.
     """
@@ -98,7 +98,7 @@ async def malformed(stage: Stage) -> None:
 
 @check("log_on.unknown_fields", "Conventions", "Unknown fields are ignored;", dashboards=1)
 async def unknown_fields(stage: Stage) -> None:
-    """A newer gateway may say more."""
+    """A newer gateway may send more fields."""
     await stage.dashboard(FromTheFuture={"Some": ["thing"]})
 
 
@@ -123,7 +123,7 @@ async def same_device_dashboard(stage: Stage) -> None:
 
 @check("log_on.already_logged_on", "Log on", _SECOND, agents=1)
 async def already_logged_on(stage: Stage) -> None:
-    """The refusal says where and since when, and the session goes on.
+    """The refusal has the place and the time of the other log-on, and the session goes on.
 
     "`AlreadyLoggedOn{Where,Since}`": the words of Where are the server's, as people are to read them.
     """
@@ -146,7 +146,7 @@ async def already_logged_on(stage: Stage) -> None:
     dashboards=1,
 )
 async def takeover(stage: Stage) -> None:
-    """A take-over moves the agent to another device and number; he is never logged off."""
+    """A take-over moves the agent to another device and number, without a log-off."""
     number = stage.number(1)
     old = await stage.agent()
     link = await stage.open(old)
@@ -174,7 +174,7 @@ async def takeover(stage: Stage) -> None:
     agents=1,
 )
 async def takeover_number(stage: Stage) -> None:
-    """Calls go to the number of the new session; the agent's own element tells it, if the server does."""
+    """Calls go to the number of the new session; the agent's own element has it, if the server sends it."""
     told: list[str | None] = []
     for number in (stage.number(0), stage.number(1)):
         link = await stage.open(await stage.agent(RemoteNumber=number))
@@ -202,7 +202,7 @@ async def same_device(stage: Stage) -> None:
 
 @check("log_on.unavailable", "State rules", "Log on → `unavailable`.", agents=1)
 async def unavailable(stage: Stage) -> None:
-    """No contact comes before the agent asks for it."""
+    """No contact comes before the agent requests it."""
     link = await stage.open(await stage.agent())
     _, first = await link.listen("UserRealtime")
     own = own_agent(link)
@@ -254,7 +254,7 @@ for _error in (
 
 @check("log_on.never_attached", "Log on", _NEVER_ATTACHED, dashboards=1, slow_s=150)
 async def never_attached(stage: Stage) -> None:
-    """A gateway that died between log-on and link leaves nothing behind."""
+    """A gateway that ended between log-on and link leaves nothing behind."""
     session = await stage.dashboard()
     await asyncio.sleep(100)
     listed = await stage.http("GET", "/sessions", session.secret)

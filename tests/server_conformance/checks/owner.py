@@ -1,4 +1,4 @@
-"""Does a server tell what its owner does: functions, notices, a restart?"""
+"""Does a server send what its operator changes: functions, notices, a restart?"""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _COMES_BACK_S: Final = 60.0
 
 @check("owner.function", "Unasked", _FUNCTION, dashboards=1, hooks=("set_function",), alone=True)
 async def function(stage: Stage) -> None:
-    """Down and up again, each once for all links."""
+    """A function goes down and up again; each change is sent once on all links."""
     link = await stage.open(await stage.dashboard())
     await link.settle()
     told = [each["Function"] for each in link.messages if each.get("Type") == "ManagerStateChanged"]
@@ -39,7 +39,7 @@ async def function(stage: Stage) -> None:
 
 @check("owner.notice", "Unasked", _NOTICE, dashboards=1, hooks=("notice",))
 async def notice(stage: Stage) -> None:
-    """A message for people comes through."""
+    """A message for people arrives."""
     link = await stage.open(await stage.dashboard())
     await link.settle()
     mark = len(link.messages)
@@ -51,7 +51,7 @@ async def notice(stage: Stage) -> None:
 
 @check("owner.restart", "A session", _RESTART, dashboards=1, hooks=("restart",), alone=True)
 async def restart(stage: Stage) -> None:
-    """No session is known afterwards, links are gone, and a log-on works."""
+    """Afterwards no session is valid, links are closed, and a log-on works."""
     session = await stage.dashboard()
     link = await stage.open(session)
     await stage.cause("restart")
@@ -63,7 +63,7 @@ async def restart(stage: Stage) -> None:
 
 @check("owner.instance", "About", _INSTANCE, dashboards=1, hooks=("restart",), alone=True)
 async def instance(stage: Stage) -> None:
-    """A session that went with a restart is told from one that ended otherwise."""
+    """A session lost in a restart is distinguished from one that ended otherwise."""
     old = (await stage.success("GET", "/about")).get("ServerInstance")
     if old is None:
         raise Skipped("the server tells no ServerInstance")
@@ -74,7 +74,7 @@ async def instance(stage: Stage) -> None:
 
 
 async def _back(stage: Stage, secret: str) -> Reply:
-    """Return what a session is answered as soon as the server answers at all."""
+    """Return the first answer of the server for a session."""
     async with asyncio.timeout(_COMES_BACK_S):
         while True:
             try:

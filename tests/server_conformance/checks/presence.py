@@ -1,4 +1,4 @@
-"""Does a server know whether a device is there?"""
+"""Does a server follow whether a device is present?"""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _is_present(query: int, key: int, *, present: bool) -> Any:  # noqa: ANN401 
 
 @check("presence.said", "Messages", _ABSENT, agents=1, dashboards=1)
 async def said(stage: Stage) -> None:
-    """Absent at first, then as it is said."""
+    """Absent at first, then as the gateway sent it."""
     link, seen, query, key = await _watched(stage, await stage.agent())
     for present in (True, False):
         mark = len(seen.messages)
@@ -49,7 +49,7 @@ async def said(stage: Stage) -> None:
 
 @check("presence.lost", "Messages", _LOST, agents=1, dashboards=1)
 async def lost(stage: Stage) -> None:
-    """A link that is gone takes its devices with it."""
+    """When a link is lost, its devices are absent."""
     link, seen, query, key = await _watched(stage, await stage.agent())
     await link.done("Presence", Session=link.alias, Present=True)
     await seen.heard(_is_present(query, key, present=True), "AppPresent true")
@@ -62,7 +62,7 @@ async def lost(stage: Stage) -> None:
 
 @check("presence.replaced", "Messages", _LOST, agents=1, dashboards=1)
 async def replaced(stage: Stage) -> None:
-    """A new link knows of no device until it says so, whatever the old one said."""
+    """On a new link each device is absent until the gateway sends its presence."""
     session = await stage.agent()
     link, seen, query, key = await _watched(stage, session)
     await link.done("Presence", Session=link.alias, Present=True)
@@ -79,7 +79,7 @@ async def replaced(stage: Stage) -> None:
 
 @check("presence.unknown", "Messages", "| `Presence` | `Session,Present:bool` |", dashboards=1)
 async def unknown(stage: Stage) -> None:
-    """Nothing is said of a session that is not on the link."""
+    """A presence of a session that is not on the link is refused."""
     link = await stage.open(await stage.dashboard())
     answer = await link.ask("Presence", Session=link.alias + 1000, Present=True)
     expect(answer.error != 0, "Presence of an alias that does not exist is answered 0")

@@ -1,4 +1,4 @@
-"""Is a request executed once, in time, and answered whatever it says?"""
+"""Is a request executed once, in time, and always answered?"""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _BAD: Final = "A request that lacks a field or has one of another type is answer
 
 
 def asked(link: Link, state: str, **fields: object) -> dict[str, Any]:
-    """Return the fields of an agent's request for a state of his own."""
+    """Return the fields of an agent's request for a state of its own."""
     return {"Session": link.alias, "UserKey": own_agent(link), "RoutingState": state, "When": "Now", **fields}
 
 
 async def present_state(link: Link) -> str:
-    """Return the agent's routing state as it is now."""
+    """Return the agent's present routing state."""
     _, first = await link.listen("UserRealtime")
     key = own_agent(link)
     (state,) = [each["RoutingState"] for each in first["Elements"] if each["UserKey"] == key]
@@ -42,7 +42,7 @@ async def each_answered(stage: Stage) -> None:
 
 @check("requests.expired", "Messages", _EXPIRED, agents=1)
 async def expired(stage: Stage) -> None:
-    """A command that comes too late has no effect; one that comes in time has."""
+    """A command that is too late has no effect; one in time has one."""
     link = await stage.open(await stage.agent())
     now = (await link.done("KeepAlive")).body.get("Time") or link.opened["Time"]
     await link.refused(63, "SetRoutingState", **asked(link, "Available", NotAfter=now - 60_000))
@@ -53,7 +53,7 @@ async def expired(stage: Stage) -> None:
 
 @check("requests.key_once", "Messages", _ONCE, agents=1, features=("RequestKeys",))
 async def key_once(stage: Stage) -> None:
-    """A command that is sent twice is executed once, and answered alike."""
+    """A command that is sent twice is executed once, and gets the same answer."""
     link = await stage.open(await stage.agent())
     first = await link.done("SetRoutingState", **asked(link, "Available", RequestKey="kit-1"))
     await link.done("SetRoutingState", **asked(link, "Unavailable", RequestKey="kit-2"))
@@ -69,7 +69,7 @@ async def key_once(stage: Stage) -> None:
 
 @check("requests.key_on_next_link", "Messages", _ONCE, agents=1, features=("RequestKeys",))
 async def key_on_next_link(stage: Stage) -> None:
-    """The key is the session's: a command is sent again after a link was lost."""
+    """The key belongs to the session: a command is sent again after the loss of a link."""
     session = await stage.agent()
     link = await stage.open(session)
     await link.done("SetRoutingState", **asked(link, "Available", RequestKey="kit-1"))
@@ -84,7 +84,7 @@ async def key_on_next_link(stage: Stage) -> None:
 
 @check("requests.new_key", "Messages", _ONCE, agents=1, features=("RequestKeys",))
 async def new_key(stage: Stage) -> None:
-    """Another key is another command, also when it says the same."""
+    """Another key is another command, even with the same content."""
     link = await stage.open(await stage.agent())
     for number, state in enumerate(("Available", "Unavailable")):
         await link.done("SetRoutingState", **asked(link, state, RequestKey=f"kit-{number}"))
@@ -94,7 +94,7 @@ async def new_key(stage: Stage) -> None:
 
 @check("requests.key_of_session", "Messages", _ONCE, agents=1, dashboards=1, features=("RequestKeys",))
 async def key_of_session(stage: Stage) -> None:
-    """A key is remembered for its session: the same key of another session is another command."""
+    """A key is stored for its session: the same key of another session is another command."""
     key = own_agent(await stage.open(await stage.agent()))
     link = await stage.open(await stage.dashboard())
     if "RoutingStateWrite" not in (link.opened["Session"].get("Rights") or ()):
@@ -116,7 +116,7 @@ async def key_of_session(stage: Stage) -> None:
 
 @check("requests.unknown_fields", "Conventions", "Unknown fields are ignored;", dashboards=1)
 async def unknown_fields(stage: Stage) -> None:
-    """A newer gateway may say more."""
+    """A newer gateway may send more fields."""
     link = await stage.open(await stage.dashboard())
     await link.done("KeepAlive", FromTheFuture={"Some": ["thing"]})
     answer = await link.done("ListenForEvents", EventType="QueueRealtime", Keys="All", FromTheFuture=1)
@@ -125,7 +125,7 @@ async def unknown_fields(stage: Stage) -> None:
 
 @check("requests.bad", "Messages", _BAD, agents=1)
 async def bad(stage: Stage) -> None:
-    """What lacks a field or has one of another type is refused, and nothing else happens."""
+    """A request without a field, or with one of another type, is refused, and has no other effect."""
     link = await stage.open(await stage.agent())
     whole = asked(link, "Available")
     await link.refused(
@@ -139,7 +139,7 @@ async def bad(stage: Stage) -> None:
 
 @check("requests.unknown_method", "Messages", _METHOD, dashboards=1)
 async def unknown_method(stage: Stage) -> None:
-    """A newer gateway may ask for more."""
+    """A newer gateway may send other methods."""
     link = await stage.open(await stage.dashboard())
     await link.refused(2, "DoSomethingOfTheFuture", Session=link.alias)
     await link.done("KeepAlive")
@@ -162,7 +162,7 @@ async def unreadable(stage: Stage) -> None:
     agents=1,
 )
 async def session_unknown(stage: Stage) -> None:
-    """A command needs a session whose rights it has."""
+    """A command needs a session with the rights for it."""
     link = await stage.open(await stage.agent())
     await link.refused(3, "SetRoutingState", **asked(link, "Available", Session=link.alias + 1000))
     state = await present_state(link)

@@ -1,4 +1,4 @@
-"""Are changes of what a session may see and do told in order, and in force at once?"""
+"""Are changes of the scope and the rights of a session sent in order, and effective at once?"""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PARTS: Final = ("Users", "Queues", "Groups", "Aggregates")
 
 @asynccontextmanager
 async def _narrowed(stage: Stage) -> AsyncIterator[tuple[Link, dict[str, list[int]], dict[str, list[int]]]]:
-    """Give a link whose user sees one queue less than he did; yields the old scope and the new one, too."""
+    """Give a link whose user sees one queue less than before; yields the old scope and the new one, too."""
     link = await stage.open(await stage.dashboard())
     told = link.opened["Session"]["Scope"]
     old = {part: sorted(told.get(part) or ()) for part in PARTS}
@@ -43,7 +43,7 @@ async def set_scope(stage: Stage, scope: dict[str, list[int]]) -> None:
 
 
 def _administration(link: Link, after: int, kind: str) -> list[tuple[int, dict[str, Any]]]:
-    """Return the elements of a kind that Administration told, with their places."""
+    """Return the elements of a kind that Administration sent, with their places."""
     return [
         (place, one)
         for place, each in enumerate(link.messages[after:], after)
@@ -63,7 +63,7 @@ def _complete(query: int, keys: list[int]) -> Any:  # noqa: ANN401 - a test of m
 
 @check("scope.narrowed", "Messages", _UNION, dashboards=1, hooks=("set_scope",))
 async def narrowed(stage: Stage) -> None:
-    """What may not be seen any longer leaves the set."""
+    """A resource that leaves the scope leaves the set."""
     async with _narrowed(stage) as (link, _, new):
         query, _ = await link.listen("QueueRealtime")
         await link.done("ListenForEvents", EventType="Administration", Keys="All")
@@ -83,7 +83,7 @@ async def narrowed(stage: Stage) -> None:
 
 @check("scope.grown", "Events", _GROWTH, dashboards=1, hooks=("set_scope",))
 async def grown(stage: Stage) -> None:
-    """First who may see more, then what there is to see, then how it is."""
+    """First the scope of the session, then the objects, then their values."""
     async with _narrowed(stage) as (link, old, new):
         await set_scope(stage, new)
         query, _ = await link.listen("QueueRealtime")
@@ -108,7 +108,7 @@ async def grown(stage: Stage) -> None:
 
 @check("scope.rights", "Events", _SESSION, dashboards=1, hooks=("set_rights",))
 async def rights(stage: Stage) -> None:
-    """A right that is taken is told, and a command that needs it is Forbidden."""
+    """The loss of a right is sent, and a command that needs it is Forbidden."""
     link = await stage.open(await stage.dashboard())
     old = list(link.opened["Session"].get("Rights") or ())
     if "RoutingStateWrite" not in old:
@@ -135,7 +135,7 @@ async def rights(stage: Stage) -> None:
 
 @check("scope.union", "Messages", _UNION)
 async def union(stage: Stage) -> None:
-    """An agent's link that his Dashboard session joins shows what both may see."""
+    """An agent's link that the user's Dashboard session joins has the union of both scopes."""
     both = stage.driver.both
     if both is None:
         raise Skipped("the driver names no user of both applications: [both]")
@@ -170,7 +170,7 @@ async def union(stage: Stage) -> None:
 
 @check("scope.renamed", "Events", _CHANGED, dashboards=1, hooks=("rename_queue",))
 async def renamed(stage: Stage) -> None:
-    """A queue that is called otherwise is told with its whole entry."""
+    """A queue with a new name is sent with its whole entry."""
     link = await stage.open(await stage.dashboard())
     queues = (await objects(link, "Queue"))["Queue"]
     if not queues:

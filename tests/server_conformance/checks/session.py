@@ -19,7 +19,7 @@ _DATE_S: Final = 5.0
 
 @check("session.unknown", "A session", _UNKNOWN, dashboards=1)
 async def unknown(stage: Stage) -> None:
-    """A session that ended is refused everywhere, and so is one that never was."""
+    """An ended session is refused everywhere, like one that never existed."""
     session = await stage.dashboard()
     await stage.success("DELETE", "/sessions/current", session.secret)
     for secret in (session.secret, "never-a-session-of-this-server"):
@@ -38,7 +38,7 @@ async def keepalive(stage: Stage) -> None:
 
 @check("session.list", "A session", _LIST, dashboards=2)
 async def listed(stage: Stage) -> None:
-    """All sessions of the user, and nobody else's."""
+    """All sessions of the user, and of no other user."""
     mine = [await stage.dashboard() for _ in range(2)]
     other = await stage.dashboard(1)
     told = {
@@ -56,7 +56,7 @@ async def listed(stage: Stage) -> None:
 
 @check("session.attached", "A session", _LIST, dashboards=1)
 async def attached(stage: Stage) -> None:
-    """Attached tells whether a session is on a link."""
+    """Attached says whether a session is on a link."""
     session, other = await stage.dashboard(), await stage.dashboard()
     await stage.open(session)
     told = (await stage.success("GET", "/sessions", session.secret))["Sessions"]
@@ -69,7 +69,7 @@ async def attached(stage: Stage) -> None:
 
 @check("session.end_other", "A session", "as above, for another session of the user", dashboards=2)
 async def end_other(stage: Stage) -> None:
-    """A session ends another one of its user, and none of anybody else."""
+    """A session ends another one of its user, and none of another user."""
     session, other, foreign = await stage.dashboard(), await stage.dashboard(), await stage.dashboard(1)
     await stage.success("DELETE", f"/sessions/{other.public}", session.secret)
     gone = await stage.http("POST", "/sessions/current/keepalive", other.secret)
