@@ -276,7 +276,8 @@ export class Mine {
               );
               shown(hint, false);
               shown(problem, true);
-              input.setAttribute('aria-invalid', 'true');
+              const ofNumber = outcome.error?.code?.startsWith('remote_number');
+              attribute(input, 'aria-invalid', ofNumber ? 'true' : null);
               input.focus();
               return false;
             }

@@ -290,7 +290,9 @@ export class Shell {
 
   /** Say it; above a dialog, which hides the banners, show it, too. */
   tell(spoken) {
-    if (document.querySelector('dialog[open]')) toast(spoken, this.live.frozen ? 'bad' : 'done');
+    this.message?.remove(); // it is no longer true
+    this.message = null;
+    if (document.querySelector('dialog[open]')) this.message = toast(spoken, this.live.frozen ? 'bad' : 'done');
     else say(spoken);
   }
 

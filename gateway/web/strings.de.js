@@ -398,7 +398,7 @@ export default {
   export: 'Meine Daten',
   'export.text': 'Alles, was das Gateway jetzt über Sie vorhält. Es wird nur hier gezeigt.',
   'error.unknown': 'Etwas ist schiefgegangen.',
-  'error.unreachable': 'Nicht verbunden.',
+  'error.unreachable': 'Der Server wurde nicht erreicht.',
   'error.bad_request': 'Das Gateway kann das nicht lesen. Bitte laden Sie die Seite neu.',
   'error.unauthenticated': 'Bitte melden Sie sich neu an.',
   'error.session_ended': 'Die Sitzung ist zu Ende.',

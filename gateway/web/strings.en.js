@@ -398,7 +398,7 @@ export default {
   export: 'My data',
   'export.text': 'Everything that the gateway holds about you now. It is shown here only.',
   'error.unknown': 'Something went wrong.',
-  'error.unreachable': 'Not connected.',
+  'error.unreachable': 'The server was not reached.',
   'error.bad_request': 'The gateway cannot read this. Please load the page again.',
   'error.unauthenticated': 'Please log on again.',
   'error.session_ended': 'The session is over.',

@@ -262,7 +262,7 @@ export function say(text) {
   setTimeout(() => line.remove(), SAID_MS);
 }
 
-/** Tell everybody for a while. @param {'done'|'bad'|'info'} kind */
+/** Tell everybody for a while. @param {'done'|'bad'|'info'} kind @returns {HTMLElement} what is shown */
 export function toast(text, kind = 'info') {
   const name = {done: 'ok', bad: 'attention', info: 'notice'}[kind];
   const made = h('div', {class: `toast ${kind}`}, icon(name), h('span', {}, text));
@@ -273,4 +273,5 @@ export function toast(text, kind = 'info') {
   place.showPopover?.();
   say(text);
   setTimeout(() => made.remove(), kind === 'bad' ? 9000 : SAID_MS);
+  return made;
 }

@@ -373,4 +373,4 @@ async def opened(notices: Path | None = None, **centre: Any) -> AsyncIterator[St
                 yield stage
             finally:
                 await stage.stop()
-        assert stage.faults == []
+        assert stage.faults == [], stage.faults
