@@ -66,7 +66,8 @@ async def drain(running: Cluster, seer: Prometheus) -> None:
     assert ending.result() == 0
     await leaving.start()
     await leaving.until_ready()
-    await seer.until_seen('increase(oscc_gateway_ownership_moves_total{reason="drain"}[5m]) > 0', 10)
+    # at the node that stays: the other ends when it has given its users away, perhaps between two scrapes
+    await seer.until_seen('sum(oscc_gateway_takeovers_total{kind="planned"}) > 0', 10)
     await seer.until_seen("max_over_time(oscc_gateway_drain_planned_seconds[5m]) > 3", 10)
 
 
