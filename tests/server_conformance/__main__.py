@@ -21,11 +21,11 @@ assert _registered.__all__, "the families register themselves when they are impo
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tests.server_conformance",
-        description="Plays a gateway to a server and tells what it does not keep of docs/oscce-link.md.",
+        description="Plays a gateway, and reports each sentence of docs/oscce-link.md that a server breaks.",
     )
     add = parser.add_argument
     add("--server", metavar="URL", help="where it is, as in https://server.example:8443")
-    add("--driver", metavar="FILE", type=Path, help="what the kit must know of it; docs/servers.md says what")
+    add("--driver", metavar="FILE", type=Path, help="what the kit needs of the server, as in docs/servers.md")
     add("--user", metavar="NAME", help="of the Dashboard; goes before the driver's")
     add("--password", metavar="TEXT", help="of --user and, without --agent-password, of --agent")
     add("--agent", metavar="NAME", help="of the Remote Assistant; goes before the driver's")

@@ -395,7 +395,7 @@ def _now(message: Message) -> None:
 FAULTS: Final[dict[str, Fault]] = {
     # ---- about ----
     "is too old": Fault("about.versions", answers("GET", "/about", body(sets(ExtensionsVersion="V1R9")))),
-    "tells no version": Fault(
+    "reports no version": Fault(
         "about.versions", answers("GET", "/about", body(drops("ContactCenterVersion")))
     ),
     "has features of no type": Fault(
@@ -404,30 +404,30 @@ FAULTS: Final[dict[str, Fault]] = {
     "spells a feature otherwise": Fault(
         "about.features", answers("GET", "/about", body(sets(Features=["linkFencing", "RequestKeys"])))
     ),
-    "tells another instance at the log-on": Fault(
+    "reports another instance at the log-on": Fault(
         "about.instance", answers("POST", SESSIONS, body(sets(ServerInstance="other")))
     ),
     "has the same instance for ever": Fault("owner.instance", SameInstance),
     # ---- log-on ----
     "answers a log-on with 200": Fault("log_on.dashboard", answers("POST", SESSIONS, body(sets(), 200))),
-    "tells no ID of a session": Fault(
+    "reports no ID of a session": Fault(
         "log_on.dashboard", answers("POST", SESSIONS, body(drops("ID"))), "The type of every field"
     ),
     "has secrets that can be guessed": Fault("log_on.secret", ShortSecrets),
-    "tells seconds for milliseconds": Fault("log_on.times", answers("POST", SESSIONS, body(_seconds))),
+    "reports seconds for milliseconds": Fault("log_on.times", answers("POST", SESSIONS, body(_seconds))),
     "never logs an idle agent off": Fault(
         "log_on.idle_timeout", answers("POST", SESSIONS, body(sets(IdleTimeout=0)))
     ),
     "answers a wrong password with 403": Fault(
         "log_on.wrong_password", refuses("InvalidCredentials", body(sets(), 403))
     ),
-    "tells that a user is unknown": Fault(
+    "reports that a user is unknown": Fault(
         "log_on.wrong_password", refuses("InvalidCredentials", body(sets(Error="UserUnknown")))
     ),
     "answers what cannot be read with 500": Fault(
         "log_on.malformed", refuses("BadRequest", body(sets(), 500))
     ),
-    "does not tell where somebody is logged on": Fault(
+    "does not report where somebody is logged on": Fault(
         "log_on.already_logged_on",
         refuses("AlreadyLoggedOn", body(drops("Where"))),
         "AlreadyLoggedOn{Where,Since}",
@@ -438,7 +438,7 @@ FAULTS: Final[dict[str, Fault]] = {
     "takes nothing over": Fault(
         "log_on.takeover", asks("POST", SESSIONS, _number(lambda said: said.pop("Takeover", None)))
     ),
-    "does not know a device again": Fault(
+    "does not recognise a device": Fault(
         "log_on.same_device",
         asks("POST", SESSIONS, _number(lambda said: said["Device"].update(ID=str(next(_COUNT))))),
     ),
@@ -453,14 +453,14 @@ FAULTS: Final[dict[str, Fault]] = {
     "answers a barred number with 400": Fault(
         "log_on.refused.RemoteNumberNotAllowed", refuses("RemoteNumberNotAllowed", body(sets(), 400))
     ),
-    "does not tell how long an account is locked": Fault(
+    "does not report how long an account is locked": Fault(
         "log_on.refused.AccountLocked", refuses("AccountLocked", body(drops("RetryAfter")))
     ),
     # ---- sessions, log-off ----
     "answers an unknown session with 404": Fault(
         "session.unknown", refuses("SessionUnknown", body(sets(), 404))
     ),
-    "tells no new end of a session": Fault(
+    "reports no new end of a session": Fault(
         "session.keepalive",
         answers("POST", f"{CURRENT}/keepalive", body(drops("ExpiresAt"))),
         "The type of every",
@@ -480,7 +480,7 @@ FAULTS: Final[dict[str, Fault]] = {
         answers("POST", SESSIONS, lambda said: said.headers.update(Date="Thu, 01 Jan 2026 00:00:00 GMT")),
     ),
     "forgets an ended session at once": Fault("log_off.again", ForgetsEnded),
-    "does not tell that routing is removed": Fault(
+    "does not report that routing is removed": Fault(
         "log_off.assistant", answers("DELETE", CURRENT, body(sets(Routing="None")))
     ),
     "removes routing while a contact is handled": Fault(
@@ -488,30 +488,30 @@ FAULTS: Final[dict[str, Fault]] = {
     ),
     # ---- link ----
     "begins a link with something else": Fault("link.opens", FunctionsFirst),
-    "tells no functions": Fault("link.functions", says("ManagerStateChanged", nothing)),
+    "reports no functions": Fault("link.functions", says("ManagerStateChanged", nothing)),
     "agrees to no subprotocol": Fault("link.subprotocol", NoSubprotocol),
     "refuses the link of an ended session with 403": Fault(
         "link.session_unknown", refuses("SessionUnknown", body(sets(), 403))
     ),
-    "tells no time": Fault("link.keep_alive", responds("KeepAlive", drops("Time"))),
+    "reports no time": Fault("link.keep_alive", responds("KeepAlive", drops("Time"))),
     "has a clock that goes back": Fault("link.time_goes_on", responds("KeepAlive", _late_clock)),
     "ends a link with the session that opened it": Fault("link.any_session", ClosesWithOpener),
     "closes a link with another code": Fault(
         "link.lingers", closes(lambda code: 1011 if code == 1000 else code)
     ),
     "keeps a link without a session": Fault("link.lingers", closes(lambda _: None)),
-    "tells a KeepAlive as a text": Fault(
+    "reports a KeepAlive as a text": Fault(
         "link.opens", says("LinkOpened", sets(KeepAlive="20")), "The type of every field"
     ),
-    "tells no scope": Fault(
+    "reports no scope": Fault(
         "link.opens", says("LinkOpened", lambda each: each["Session"].pop("Scope") and None)
     ),
     # ---- fencing ----
     "lets an old owner back": Fault("fencing.lower", opens(_token)),
-    "does not tell the highest token": Fault("fencing.lower", refuses("LinkStale", body(drops("Token")))),
+    "does not report the highest token": Fault("fencing.lower", refuses("LinkStale", body(drops("Token")))),
     "lets another holder in": Fault("fencing.other_holder", opens(_holder)),
     "asks for no token": Fault("fencing.headers", opens(_fill)),
-    "replaces a link without a word": Fault("fencing.replaced", says("LinkReplaced", nothing)),
+    "replaces a link without a message": Fault("fencing.replaced", says("LinkReplaced", nothing)),
     "closes a replaced link with 1000": Fault(
         "fencing.replaced", closes(lambda code: 1000 if code == 4409 else code)
     ),
@@ -528,36 +528,36 @@ FAULTS: Final[dict[str, Fault]] = {
             lambda each: each.update(Error=5, ErrorName="NotFound") if each["Error"] else None,
         ),
     ),
-    "tells no own agent": Fault(
+    "reports no own agent": Fault(
         "attach.own_user", says("LinkOpened", lambda each: each["Session"].pop("OwnUserKey") and None)
     ),
     "keeps an alias of a detached session": Fault(
         "attach.detach", hears("DetachSession", lambda each: ({**each, "Method": "KeepAlive"},))
     ),
     # ---- events ----
-    "tells an event before its query": Fault(
+    "reports an event before its query": Fault(
         "listen.answer_first", EventBeforeAnswer, "precedes its first event"
     ),
-    "tells no whole set first": Fault(
+    "reports no whole set first": Fault(
         "listen.first.QueueRealtime", tells("QueueRealtime", sets(Complete=False))
     ),
     "leaves a queue out": Fault(
         "listen.first.QueueRealtime", tells("QueueRealtime", lambda each: each["Elements"].pop() and None)
     ),
-    "tells numbers as texts": Fault(
+    "reports numbers as texts": Fault(
         "listen.first.QueueRealtime",
         tells("QueueRealtime", each_element(lambda one: one.update(Contacts=str(one["Contacts"])))),
         "The type of every field",
     ),
-    "tells agents without a key": Fault(
+    "reports agents without a key": Fault(
         "listen.first.UserRealtime",
         tells("UserRealtime", each_element(drops("UserKey"))),
         "The type of every field",
     ),
-    "tells no versions": Fault(
+    "reports no versions": Fault(
         "listen.first.Configuration", tells("Configuration", each_element(drops("Version")))
     ),
-    "tells no users in Configuration": Fault(
+    "reports no users in Configuration": Fault(
         "listen.first.Configuration",
         tells(
             "Configuration",
@@ -566,23 +566,23 @@ FAULTS: Final[dict[str, Fault]] = {
             ),
         ),
     ),
-    "tells all queues when asked for one": Fault("listen.keys", hears("ListenForEvents", sets(Keys="All"))),
+    "reports all queues when asked for one": Fault("listen.keys", hears("ListenForEvents", sets(Keys="All"))),
     "goes on with a stopped query": Fault(
         "listen.stop", hears("StopListeningForEvents", lambda each: ({**each, "Method": "KeepAlive"},))
     ),
     "says that parts are whole": Fault("listen.changes", PartsAreWhole),
-    "never tells that somebody left": Fault("listen.removed", tells("UserRealtime", _never_removed)),
+    "never reports that somebody left": Fault("listen.removed", tells("UserRealtime", _never_removed)),
     "has a time of its own for each link": Fault(
         "listen.same_reading", tells("UserRealtime", _other_instant)
     ),
     # ---- directory, scope, presence ----
     "shows a queue to everybody": Fault("directory.scope", responds("QueryDirectory", _foreign_queue)),
     "has one key for two reasons": Fault("directory.reasons", responds("QueryDirectory", _same_keys)),
-    "tells no larger set": Fault("scope.union", NoWholeSets),
-    "tells a larger set before it is allowed": Fault("scope.grown", ScopeLast),
-    "does not tell a smaller scope": Fault("scope.narrowed", tells("Administration", nothing)),
+    "reports no larger set": Fault("scope.union", NoWholeSets),
+    "reports a larger set before it is allowed": Fault("scope.grown", ScopeLast),
+    "does not report a smaller scope": Fault("scope.narrowed", tells("Administration", nothing)),
     "says that a device is there": Fault("presence.said", tells("UserRealtime", each_element(_present))),
-    "does not hear that a device is there": Fault(
+    "ignores that a device is there": Fault(
         "presence.said", hears("Presence", lambda each: ({**each, "Method": "KeepAlive"},))
     ),
     # ---- requests ----
@@ -596,7 +596,7 @@ FAULTS: Final[dict[str, Fault]] = {
         responds("KeepAlive", lambda each: each.update(RequestID=each["RequestID"] + 100)),
         "responses",
     ),
-    "refuses fields that it does not know": Fault("requests.unknown_fields", hears("*", _strict)),
+    "refuses unknown fields": Fault("requests.unknown_fields", hears("*", _strict)),
     "breaks off at an unknown method": Fault(
         "requests.unknown_method", responds("*", lambda each: (CUT,) if each.get("Error") == 2 else None)
     ),
@@ -607,8 +607,10 @@ FAULTS: Final[dict[str, Fault]] = {
         "code | name",
     ),
     # ---- commands ----
-    "answers before the effect is told": Fault("commands.effect_first", EventsAfterResponses),
-    "says that it changed what was so": Fault("commands.unchanged", responds("SetRoutingState", _unchanged)),
+    "answers before the effect is reported": Fault("commands.effect_first", EventsAfterResponses),
+    "reports a change where there is none": Fault(
+        "commands.unchanged", responds("SetRoutingState", _unchanged)
+    ),
     "asks for no reason": Fault(
         "commands.reason_required",
         responds(
@@ -616,38 +618,38 @@ FAULTS: Final[dict[str, Fault]] = {
             lambda each: each.update(Error=0, State="Applied") if each["Error"] == 21 else None,
         ),
     ),
-    "does not tell the present version": Fault(
+    "does not report the present version": Fault(
         "commands.version_conflict", responds("SetSkills", drops("Version"))
     ),
-    "does not tell the bounds of a level": Fault(
+    "does not report the bounds of a level": Fault(
         "commands.level_out_of_range", responds("SetSkills", drops("Max"))
     ),
     "shows remote numbers to supervisors": Fault(
         "commands.number_is_own", tells("UserRealtime", each_element(_shows_number))
     ),
-    "does not tell the number in effect": Fault(
+    "does not report the number in effect": Fault(
         "commands.remote_number", responds("ChangeRemoteNumber", drops("RemoteNumber"))
     ),
-    "does not tell what is pending": Fault(
+    "does not report what is pending": Fault(
         "contacts.pending", tells("UserRealtime", each_element(_pushes_off))
     ),
     "logs an agent off during a contact": Fault("contacts.log_off", hears("SetRoutingState", _now)),
     # ---- ends ----
-    "does not tell that a session ended": Fault("ends.logged_off", says("SessionEnded", nothing)),
+    "does not report that a session ended": Fault("ends.logged_off", says("SessionEnded", nothing)),
     "has one reason for all ends": Fault("ends.Expired", says("SessionEnded", sets(Reason="LoggedOff"))),
-    "tells a supervisor's log-off as the agent's own": Fault(
+    "reports a supervisor's log-off as the agent's own": Fault(
         "commands.log_off_by_supervisor", says("SessionEnded", sets(Reason="LoggedOff"))
     ),
-    "does not tell a function's state": Fault(
+    "does not report a function's state": Fault(
         "owner.function", says("ManagerStateChanged", lambda each: () if each["State"] == "Down" else None)
     ),
     "sends what is no JSON": Fault(
         "owner.notice", says("Notice", lambda each: (json.dumps(each)[:-1],)), "JSON in text frames"
     ),
     # ---- and more of each ----
-    "does not know its own holder again": Fault("fencing.same_holder", opens(_other_holder)),
+    "does not recognise its own holder": Fault("fencing.same_holder", opens(_other_holder)),
     "remembers tokens for ever": Fault("fencing.ends_with_the_last_session", opens(_never_one)),
-    "tells Administration as a whole": Fault(
+    "reports Administration as a whole": Fault(
         "listen.administration",
         responds("ListenForEvents", lambda each: (each, _whole_administration(each["QueryID"]))),
     ),
@@ -655,11 +657,11 @@ FAULTS: Final[dict[str, Fault]] = {
         "listen.first.GroupRealtime", tells("GroupRealtime", lambda each: each["Elements"].pop() and None)
     ),
     "leaves a queue out of the directory": Fault("directory.whole", responds("QueryDirectory", _one_less)),
-    "tells more kinds than were asked for": Fault(
+    "reports more kinds than were asked for": Fault(
         "directory.kinds", hears("QueryDirectory", sets(Kinds=["Skill", "Queue"]))
     ),
-    "does not tell that rights were taken": Fault("scope.rights", tells("Administration", nothing)),
-    "does not tell another name": Fault("scope.renamed", tells("Administration", nothing)),
+    "does not report that rights were taken": Fault("scope.rights", tells("Administration", nothing)),
+    "does not report another name": Fault("scope.renamed", tells("Administration", nothing)),
     "takes any session for the first": Fault(
         "requests.session_unknown", hears("SetRoutingState", sets(Session=1))
     ),
@@ -670,25 +672,25 @@ FAULTS: Final[dict[str, Fault]] = {
     "makes agents available at the log-on": Fault(
         "log_on.unavailable", tells("UserRealtime", each_element(sets(RoutingState="Available")))
     ),
-    "tells a skill after its response": Fault("commands.skills", EventsAfterResponses),
-    "tells a parameter after its response": Fault("commands.parameters", EventsAfterResponses),
+    "reports a skill after its response": Fault("commands.skills", EventsAfterResponses),
+    "reports a parameter after its response": Fault("commands.parameters", EventsAfterResponses),
     "has one version for all": Fault("commands.version_grows", responds("SetSkills", sets(Version=1))),
     "lets sessions live through a restart": Fault(
         "owner.restart", asks("POST", f"{CURRENT}/keepalive", lambda _: Said(200, {"ExpiresAt": 2 * 10**12}))
     ),
-    "does not tell that a link was lost": Fault("presence.lost", StaysPresent),
+    "does not report that a link was lost": Fault("presence.lost", StaysPresent),
     "takes devices over to a new link": Fault("presence.replaced", StaysPresent),
     "stops what is not there": Fault(
         "listen.query_unknown", responds("StopListeningForEvents", drops("Error", "ErrorName"))
     ),
     "reads the first of a list": Fault("requests.bad", hears("SetRoutingState", _first_of_list)),
-    "tells an event for nothing": Fault("commands.unchanged", TellsAgain),
+    "reports an event for nothing": Fault("commands.unchanged", TellsAgain),
     "forbids what is not there": Fault(
         "commands.not_found", responds("SetRoutingState", sets(Error=4, ErrorName="Forbidden"))
     ),
     "forbids what is out of scope": Fault("commands.out_of_scope", ForbidsTheSecond),
-    "tells a number that is in effect as pending": Fault(
+    "reports a number that is in effect as pending": Fault(
         "commands.remote_number", responds("ChangeRemoteNumber", sets(State="Pending"))
     ),
-    "tells another last end": Fault("ends.last_end", says("LinkOpened", _expired_end)),
+    "reports another last end": Fault("ends.last_end", says("LinkOpened", _expired_end)),
 }

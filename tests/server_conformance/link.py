@@ -124,7 +124,7 @@ class Link:
             query = message["QueryID"]
             expect(
                 query in self._queries,
-                f"an event of query {query}, which no answer told",
+                f"an event of query {query}, which no answer reported",
                 ANSWER_BEFORE_EVENTS,
             )
             odd = message["EventType"] in ("Configuration", "Administration") and message.get("Removed")

@@ -98,7 +98,7 @@ FAULTS: Final[dict[str, Fault]] = {
         "listen.nobody_waits",
         tells("QueueRealtime", each_element(lambda one: one.update(OldestContactWaitTime=0))),
     ),
-    "tells how long in milliseconds": Fault(
+    "reports how long in milliseconds": Fault(
         "listen.seconds", tells("UserRealtime", each_element(_in_milliseconds))
     ),
     "does not count on": Fault(
@@ -110,7 +110,7 @@ FAULTS: Final[dict[str, Fault]] = {
     ),
     "takes Talking for Available": Fault("commands.no_such_state", hears("SetRoutingState", _available)),
     "lets an agent set another": Fault("commands.own_agent_only", responds("SetRoutingState", _done)),
-    "tells each state as the agent's own": Fault(
+    "reports each state as the agent's own": Fault(
         "commands.by_whom", tells("UserRealtime", each_element(sets(RoutingStateBy="Self")))
     ),
     "takes any reason": Fault("commands.reason_wrong_kind", responds("SetRoutingState", _done)),
@@ -126,13 +126,13 @@ FAULTS: Final[dict[str, Fault]] = {
         "contacts.pending_now",
         responds("SetRoutingState", lambda each: each.update(State="Applied") if "State" in each else None),
     ),
-    "tells an agent's wish as the system's": Fault(
+    "reports an agent's request as the system's": Fault(
         "contacts.pending_by", tells("UserRealtime", each_element(_pending_by_system))
     ),
     "forgets the reason of what is pending": Fault(
         "contacts.pending_by", tells("UserRealtime", each_element(_another_pending_reason))
     ),
-    "does not tell that post-processing follows": Fault(
+    "does not report that post-processing follows": Fault(
         "contacts.pending_post_processing",
         tells("UserRealtime", each_element(sets(PendingPostProcessing=False))),
     ),
@@ -141,19 +141,19 @@ FAULTS: Final[dict[str, Fault]] = {
     ),
     "remembers keys of the user": Fault("requests.key_of_session", hears("SetRoutingState", sets(Session=1))),
     "keeps the old number at a take-over": Fault("log_on.takeover_number", KeepsNumber),
-    "tells routing as a number": Fault(
+    "reports routing as a number": Fault(
         "session.end_other", answers("DELETE", "/sessions/", body(sets(Routing=7))), "The type of every"
     ),
     # ---- of the checks that had none ----
-    "tells a supervisor nothing": Fault("commands.by_supervisor", EventsAfterResponses),
-    "knows every reason": Fault("commands.reason_unknown", responds("SetRoutingState", _done)),
-    "knows every skill": Fault("commands.skill_unknown", responds("SetSkills", _done)),
-    "knows every parameter": Fault("commands.parameter_unknown", responds("SetRoutingParameters", _done)),
-    "does not tell the bounds of a parameter": Fault(
+    "reports a supervisor nothing": Fault("commands.by_supervisor", EventsAfterResponses),
+    "accepts every reason": Fault("commands.reason_unknown", responds("SetRoutingState", _done)),
+    "accepts every skill": Fault("commands.skill_unknown", responds("SetSkills", _done)),
+    "accepts every parameter": Fault("commands.parameter_unknown", responds("SetRoutingParameters", _done)),
+    "does not report the bounds of a parameter": Fault(
         "commands.value_out_of_range", responds("SetRoutingParameters", drops("Min"))
     ),
     "finishes what has not begun": Fault("commands.not_post_processing", responds("PostProcessing", _done)),
-    "tells automatic post-processing late": Fault("commands.auto_post_processing", EventsAfterResponses),
+    "reports automatic post-processing late": Fault("commands.auto_post_processing", EventsAfterResponses),
     "keeps what was pending": Fault(
         "contacts.cleared",
         responds("SetRoutingState", lambda each: each.update(State="Pending") if "State" in each else None),
@@ -164,26 +164,28 @@ FAULTS: Final[dict[str, Fault]] = {
     "begins no post-processing": Fault(
         "contacts.post_processing", tells("UserRealtime", each_element(drops("PostProcessing")))
     ),
-    "tells a block as an end by itself": Fault("ends.Blocked", says("SessionEnded", sets(Reason="Expired"))),
-    "tells a maintenance as an end by itself": Fault(
+    "reports a block as an end by itself": Fault(
+        "ends.Blocked", says("SessionEnded", sets(Reason="Expired"))
+    ),
+    "reports a maintenance as an end by itself": Fault(
         "ends.Maintenance", says("SessionEnded", sets(Reason="Expired"))
     ),
-    "does not tell that another device ended it": Fault("ends.by_another", says("SessionEnded", nothing)),
+    "does not report that another device ended it": Fault("ends.by_another", says("SessionEnded", nothing)),
     "leaves an aggregate out": Fault(
         "listen.first.AggregateRealtime",
         tells("AggregateRealtime", lambda each: each["Elements"].pop() and None),
     ),
-    "tells counters as parts": Fault(
+    "reports counters as parts": Fault(
         "listen.first.QueueCumulative", tells("QueueCumulative", sets(Complete=False))
     ),
-    "tells agents' counters as parts": Fault(
+    "reports agents' counters as parts": Fault(
         "listen.first.UserCumulative", tells("UserCumulative", sets(Complete=False))
     ),
-    "knows a device of no session": Fault("presence.unknown", responds("Presence", _done)),
+    "accepts a device of no session": Fault("presence.unknown", responds("Presence", _done)),
     "routes for a Dashboard": Fault(
         "log_off.dashboard", answers("DELETE", CURRENT, body(sets(Routing="AfterContact")))
     ),
-    "refuses fields of a log-on that it does not know": Fault(
+    "refuses unknown fields of a log-on": Fault(
         "log_on.unknown_fields",
         asks("POST", SESSIONS, _strict_log_on),
     ),

@@ -321,7 +321,7 @@ def own_agent(link: Link) -> int:
     """Return the key of the agent that the link's user is."""
     key = link.opened["Session"].get("OwnUserKey")
     if not isinstance(key, int):
-        raise Failed("LinkOpened tells no OwnUserKey of an agent's session")
+        raise Failed("LinkOpened reports no OwnUserKey of an agent's session")
     return key
 
 

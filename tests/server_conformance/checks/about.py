@@ -67,5 +67,5 @@ async def instance(stage: Stage) -> None:
     }
     told = {where: value for where, value in told.items() if value is not None}
     if len(told) < 2:
-        raise Skipped("the server tells no ServerInstance, or tells it in one place")
-    expect(len(set(told.values())) == 1, f"ServerInstance is told as {told}")
+        raise Skipped("the server reports no ServerInstance, or reports it in one place")
+    expect(len(set(told.values())) == 1, f"ServerInstance is reported as {told}")

@@ -45,7 +45,7 @@ async def effect_first(stage: Stage) -> None:
         answer = await link.done("SetRoutingState", **asked(link, state))
         expect(answer.body["State"] == "Applied", f"State is {answer.body['State']}")
         told = link.between(answer, element(query, "UserKey", own_agent(link), _is(state)))
-        expect(told, f"the response comes before the event that tells {state}")
+        expect(told, f"the response comes before the event that reports {state}")
 
 
 @check("commands.unchanged", "State rules", _UNCHANGED, agents=1)
@@ -65,9 +65,9 @@ async def unchanged(stage: Stage) -> None:
         answer = await link.done("SetRoutingState", **asked(link, "Available"))
         expect(answer.body["State"] == "Unchanged", f"State is {answer.body['State']}")
         events = [_untimed(each, own_agent(link)) for each in link.between(answer, of_agent)]
-        expect(before not in events, "an event tells the agent, who has not changed")
+        expect(before not in events, "an event reports the agent, who has not changed")
         told += bool(events)
-    expect(told < _TRIES, "each time an event tells the agent, who was asked for no change")
+    expect(told < _TRIES, "each time an event reports the agent, who was asked for no change")
 
 
 def _untimed(event: dict[str, Any], key: int) -> dict[str, Any]:
@@ -93,7 +93,8 @@ async def by_supervisor(stage: Stage) -> None:
     said = {"Session": seen.alias, "UserKey": key, "RoutingState": "Available", "When": "Now"}
     answer = await seen.done("SetRoutingState", **said)
     expect(
-        seen.between(answer, element(query, "UserKey", key, _is("Available"))), "the supervisor is not told"
+        seen.between(answer, element(query, "UserKey", key, _is("Available"))),
+        "the supervisor receives no event",
     )
     await agent.heard(element(own, "UserKey", key, _is("Available")), "the agent's own event", after=mark)
 
@@ -120,7 +121,7 @@ async def reason_required(stage: Stage) -> None:
     reason = told[kind][0]["Key"]
     answer = await link.done("SetRoutingState", **asked(link, state, ReasonKey=reason))
     event = element(query, "UserKey", own_agent(link), lambda one: one.get("ReasonKey") == reason)
-    expect(link.between(answer, event), "no event tells the reason")
+    expect(link.between(answer, event), "no event reports the reason")
 
 
 @check("commands.work", "State rules", _CHANGE, agents=1)
@@ -138,7 +139,7 @@ async def work(stage: Stage) -> None:
         answer = await link.done("SetRoutingState", **asked(link, state, **reason))
         expect(answer.body["State"] == "Applied", f"State is {answer.body['State']} for {state}")
         event = element(query, "UserKey", own_agent(link), _is(state))
-        expect(link.between(answer, event), f"no event tells {state} before the response")
+        expect(link.between(answer, event), f"no event reports {state} before the response")
 
 
 @check("commands.no_such_state", "State rules", _TALKING, agents=1)
@@ -180,7 +181,7 @@ async def by_whom(stage: Stage) -> None:
         )
         (told,) = [each.get("RoutingStateBy") for each in event["Elements"] if each["UserKey"] == key]
         if told is None:
-            raise Skipped("the server tells no RoutingStateBy")
+            raise Skipped("the server reports no RoutingStateBy")
         expect(told == by, f"RoutingStateBy is {told}, and the state was set by {by}")
 
 
@@ -509,7 +510,7 @@ async def remote_number(stage: Stage) -> None:
     own = element(
         query, "UserKey", own_agent(link), lambda one: (one.get("Remote") or {}).get("RemoteNumber") == told
     )
-    expect(link.between(answer, own), "no event tells the new number before the response")
+    expect(link.between(answer, own), "no event reports the new number before the response")
     again = (await link.done("ChangeRemoteNumber", Session=link.alias, RemoteNumber=number)).body
     expect(again.get("State") in {"Applied", "Unchanged"}, f"State is {again.get('State')} the second time")
     expect(again.get("RemoteNumber") == told, "the number in effect is another one the second time")
@@ -532,7 +533,7 @@ async def number_is_own(stage: Stage) -> None:
         for one in each["Elements"]
         if (one.get("Remote") or {}).get("RemoteNumber") is not None
     ]
-    expect(not told, "a supervisor is told an agent's remote number")
+    expect(not told, "a supervisor receives an agent's remote number")
 
 
 @check(
@@ -559,7 +560,7 @@ async def auto_post_processing(stage: Stage) -> None:
         return (auto.get("On"), auto.get("Duration")) == (True, seconds)
 
     told = element(query, "UserKey", key, tells)
-    expect(link.between(answer, told), "no event tells AutoPostProcessing before the response")
+    expect(link.between(answer, told), "no event reports AutoPostProcessing before the response")
 
 
 @check(

@@ -75,7 +75,7 @@ async def pending(stage: Stage) -> None:
         expect(answer.body["State"] == "Pending", f"State is {answer.body['State']}")
         expect(
             link.between(answer, element(query, "UserKey", key, _pending("Available"))),
-            "no event tells what is pending",
+            "no event reports what is pending",
         )
 
 
@@ -86,7 +86,7 @@ async def pending_now(stage: Stage) -> None:
         answer = await link.done("SetRoutingState", **asked(link, "Available"))
         expect(answer.body["State"] == "Pending", f"State is {answer.body['State']}")
         told = element(query, "UserKey", key, _pending("Available"))
-        expect(link.between(answer, told), "no event tells what is pending")
+        expect(link.between(answer, told), "no event reports what is pending")
 
 
 @check("contacts.pending_by", "Events", _PENDING_BY, agents=1, hooks=_HOOKS)
@@ -100,14 +100,14 @@ async def pending_by(stage: Stage) -> None:
         wish = asked(link, "Work", ReasonKey=reason, When="AfterContact")
         answer = await link.done("SetRoutingState", **wish)
         events = link.between(answer, element(query, "UserKey", key, _pending("Work")))
-        expect(events, "no event tells what is pending")
+        expect(events, "no event reports what is pending")
         (own,) = [one for one in events[-1]["Elements"] if one["UserKey"] == key]
         told = {name: own[name] for name in ("PendingBy", "PendingReasonKey") if own.get(name) is not None}
         if not told:
-            raise Skipped("the server tells neither PendingBy nor PendingReasonKey")
+            raise Skipped("the server reports neither PendingBy nor PendingReasonKey")
         right = {"PendingBy": "Self", "PendingReasonKey": reason}
         wrong = {name: value for name, value in told.items() if value != right[name]}
-        expect(not wrong, f"an agent's own wish with reason {reason} is told as {wrong}")
+        expect(not wrong, f"an agent's own request with reason {reason} is reported as {wrong}")
 
 
 @check(
@@ -123,7 +123,7 @@ async def pending_post_processing(stage: Stage) -> None:
     async with _handling(stage) as (_, link, query, key, _):
         _, first = await link.listen("UserRealtime")
         (own,) = [one for one in first["Elements"] if one["UserKey"] == key]
-        expect(own.get("PendingPostProcessing") is not True, "nobody asked for post-processing")
+        expect(own.get("PendingPostProcessing") is not True, "no post-processing was requested")
         answer = await link.done("PostProcessing", Session=link.alias, Action="Start")
         of_agent = element(query, "UserKey", key)
         told = [
@@ -133,7 +133,7 @@ async def pending_post_processing(stage: Stage) -> None:
             if one["UserKey"] == key
         ]
         if not told or told[-1] is None:
-            raise Skipped("the server tells no PendingPostProcessing")
+            raise Skipped("the server reports no PendingPostProcessing")
         expect(told[-1] is True, "PendingPostProcessing is false after it was asked for")
 
 
@@ -146,7 +146,7 @@ async def cleared(stage: Stage) -> None:
         expect(answer.body["State"] == "Applied", f"State is {answer.body['State']} for the present state")
         expect(
             link.between(answer, element(query, "UserKey", key, _pending(None))),
-            "no event tells that nothing is pending",
+            "no event reports that nothing is pending",
         )
 
 
@@ -160,7 +160,7 @@ async def log_off(stage: Stage) -> None:
         expect(answer.body["State"] == "Pending", f"State is {answer.body['State']}")
         expect(
             link.between(answer, element(query, "UserKey", key, _pending("LoggedOff"))),
-            "no event tells what is pending",
+            "no event reports what is pending",
         )
         mark = len(link.messages)
         await end()
@@ -210,7 +210,7 @@ async def post_processing(stage: Stage) -> None:
             key,
             lambda one: one.get("RoutingState") == "Available" and not one.get("PostProcessing"),
         )
-        expect(link.between(answer, done), "no event tells the pending state before the response to Finish")
+        expect(link.between(answer, done), "no event reports the pending state before the response to Finish")
 
 
 @check("contacts.log_off_by_https", "A session", _ROUTED, agents=1, hooks=_HOOKS)

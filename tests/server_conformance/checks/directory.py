@@ -42,8 +42,8 @@ async def scope(stage: Stage) -> None:
     told, seen = await objects(link), link.opened["Session"]["Scope"]
     for kind, part in _SCOPED.items():
         foreign = sorted({each["Key"] for each in told[kind]} - set(seen.get(part) or ()))
-        expect(not foreign, f"the directory tells {kind} {foreign[:5]}, which is not in the scope")
-    expect(own_agent(link) in {each["Key"] for each in told["User"]}, "an agent is not in his own directory")
+        expect(not foreign, f"the directory reports {kind} {foreign[:5]}, which is not in the scope")
+    expect(own_agent(link) in {each["Key"] for each in told["User"]}, "an agent is not in its own directory")
 
 
 @check("directory.reasons", "Messages", "(keys unique over all reason kinds;", dashboards=1)
@@ -61,7 +61,7 @@ async def kinds(stage: Stage) -> None:
     link = await stage.open(await stage.dashboard())
     answer = await link.done("QueryDirectory", Kinds=["Skill"])
     more = [kind for kind, told in answer.body["Objects"].items() if kind != "Skill" and told]
-    expect(not more, f"asked for skills, told of {more}")
+    expect(not more, f"asked for skills, received {more}")
 
 
 @check(
@@ -76,7 +76,7 @@ async def skills_of_queues(stage: Stage) -> None:
     told = await objects(link, "Queue", "Skill")
     needed = {each["Key"]: set(each.get("SkillKeys") or ()) for each in told["Queue"]}
     if not any(needed.values()):
-        raise Skipped("the server tells no SkillKeys")
+        raise Skipped("the server reports no SkillKeys")
     known = {each["Key"] for each in told["Skill"]}
     missing = {queue: sorted(keys - known) for queue, keys in needed.items() if keys - known}
     expect(not missing, f"SkillKeys name skills that the directory does not have, by queue: {missing}")

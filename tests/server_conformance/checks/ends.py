@@ -23,7 +23,7 @@ async def logged_off(stage: Stage) -> None:
     expect(reason == "LoggedOff", f"the session ends as {reason}")
     await link.settle()
     ended = [each["Session"] for each in link.messages if each.get("Type") == "SessionEnded"]
-    expect(ended == [alias], f"SessionEnded tells {ended}, and {alias} has ended")
+    expect(ended == [alias], f"SessionEnded reports {ended}, and {alias} has ended")
 
 
 @check("ends.by_another", "Unasked", _ATTACHED, dashboards=1)
@@ -44,10 +44,10 @@ async def last_end(stage: Stage) -> None:
     link = await stage.open(await stage.agent())
     told = link.opened.get("LastEnd")
     if told is None:
-        raise Skipped("the server tells no LastEnd")
+        raise Skipped("the server reports no LastEnd")
     expect(
         told.get("Reason") == "TakenOver",
-        f"LastEnd tells the reason {told.get('Reason')!r}, and the session {old.public} was taken over",
+        f"LastEnd reports the reason {told.get('Reason')!r}, and the session {old.public} was taken over",
     )
 
 
@@ -59,7 +59,7 @@ def _register(reason: str) -> None:
         user = stage.dashboards[0].name
         await stage.cause("end_session", user=user, id=session.public, reason=reason)
         told = await session_ended(link, link.alias)
-        expect(told == reason, f"a session that ended as {reason} is told as {told}")
+        expect(told == reason, f"a session that ended as {reason} is reported as {told}")
         gone = await stage.http("POST", "/sessions/current/keepalive", session.secret)
         await stage.refuses(401, "SessionUnknown", gone)
 

@@ -25,8 +25,8 @@ async def opens(stage: Stage) -> None:
     expect(user["Key"] == session.body["User"]["Key"], f"the link is of user {user['Key']}")
     expect(attached["ID"] == session.public, f"Session.ID is {attached['ID']!r}, not that of the log-on")
     expect(attached.get("Application") == "Dashboard", f"Application is {attached.get('Application')!r}")
-    expect(isinstance(attached.get("Scope"), dict), "LinkOpened tells no Scope of its session")
-    expect(isinstance(attached.get("Rights"), list), "LinkOpened tells no Rights of its session")
+    expect(isinstance(attached.get("Scope"), dict), "LinkOpened reports no Scope of its session")
+    expect(isinstance(attached.get("Rights"), list), "LinkOpened reports no Rights of its session")
 
 
 @check("link.subprotocol", "The link", _UPGRADE, dashboards=1)
@@ -43,7 +43,7 @@ async def functions(stage: Stage) -> None:
     end = await link.settle()
     told = [each["Function"] for each in link.messages[1:end] if each.get("Type") == "ManagerStateChanged"]
     expect(told, "no ManagerStateChanged follows LinkOpened")
-    expect(len(told) == len(set(told)), f"a function is told twice: {told}")
+    expect(len(told) == len(set(told)), f"a function is reported twice: {told}")
 
 
 @check("link.session_unknown", "The link", "401 `SessionUnknown`, 503 `FunctionUnavailable`.", dashboards=1)

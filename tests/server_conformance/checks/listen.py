@@ -47,11 +47,11 @@ def _register(event_type: str, key_name: str, part: str) -> None:
         expect(len(keys) == len(set(keys)), f"a key stands twice in one event of {event_type}")
         expect(
             set(keys) <= scope,
-            f"{event_type} tells what is not in the scope: {sorted(set(keys) - scope)[:5]}",
+            f"{event_type} reports what is not in the scope: {sorted(set(keys) - scope)[:5]}",
         )
         if event_type in {"QueueRealtime", "GroupRealtime", "AggregateRealtime"}:
             gone = sorted(scope - set(keys))
-            expect(not gone, f"{event_type} does not tell {gone[:5]}, so they are gone")
+            expect(not gone, f"{event_type} does not report {gone[:5]}, so they are gone")
 
 
 for _event_type, (_key_name, _part) in _KINDS.items():
@@ -72,7 +72,7 @@ async def configuration(stage: Stage) -> None:
     for kind, part in (("User", "Users"), ("Queue", "Queues"), ("Group", "Groups")):
         told = {each["Key"] for each in first["Elements"] if each["ObjectType"] == kind}
         gone = sorted(_in_scope(link, part) - told)
-        expect(not gone, f"Configuration tells nothing of {kind} {gone[:5]}")
+        expect(not gone, f"Configuration reports nothing of {kind} {gone[:5]}")
     unversioned = [each["Key"] for each in first["Elements"] if not isinstance(each.get("Version"), int)]
     expect(not unversioned, f"no Version stands at {unversioned[:5]}")
 
@@ -102,7 +102,7 @@ async def answer_first(stage: Stage) -> None:
         first = await link.heard(
             of_query(answer.body["QueryID"]), f"the first event of {kind}", after=answer.at
         )
-        expect(first["EventType"] == kind, f"the query of {kind} tells {first['EventType']}")
+        expect(first["EventType"] == kind, f"the query of {kind} reports {first['EventType']}")
     expect(len(queries) == len(sent), "two queries have the same QueryID")
 
 
@@ -115,7 +115,7 @@ async def keys(stage: Stage) -> None:
         raise Skipped("the Dashboard's user sees fewer than two queues")
     _, first = await link.listen("QueueRealtime", [scope[1]])
     told = [each["QueueKey"] for each in first["Elements"]]
-    expect(told == [scope[1]], f"asked for queue {scope[1]}, told of {told[:5]}")
+    expect(told == [scope[1]], f"asked for queue {scope[1]}, received {told[:5]}")
 
 
 async def _set_state(link: Link, state: str, **fields: object) -> Any:  # noqa: ANN401 - the answer
@@ -133,7 +133,7 @@ async def stop(stage: Stage) -> None:
     await _set_state(link, "Unavailable")
     await link.settle()
     told = [each for each in link.messages[answer.at :] if of_query(query)(each)]
-    expect(not told, "a stopped query tells an event")
+    expect(not told, "a stopped query reports an event")
 
 
 @check("listen.changes", "Events", _CHANGED, agents=1, dashboards=1)
@@ -185,7 +185,9 @@ async def logged_off(stage: Stage) -> None:
     expect(key in known, "an agent who is logged on is absent")
     await stage.delete(session.secret)
     _, after = await seen.listen("UserRealtime")
-    expect(all(each["UserKey"] != key for each in after["Elements"]), "an agent who is logged off is told")
+    expect(
+        all(each["UserKey"] != key for each in after["Elements"]), "the event has an agent who is logged off"
+    )
 
 
 @check("listen.same_reading", "Events", _SAME, agents=1, dashboards=2)
@@ -206,9 +208,9 @@ async def same_reading(stage: Stage) -> None:
         for link, query, mark in zip(links, queries, marks, strict=True)
     ]
     times = {event["Time"] for event in events}
-    expect(len(times) == 1, f"one change is told with the times {sorted(times)}")
+    expect(len(times) == 1, f"one change is reported with the times {sorted(times)}")
     one, other = ([each for each in event["Elements"] if each["UserKey"] == key] for event in events)
-    expect(one == other, "one change is told with different elements")
+    expect(one == other, "one change is reported with different elements")
 
 
 @check(

@@ -182,7 +182,7 @@ async def takeover_number(stage: Stage) -> None:
         (own,) = [each for each in first["Elements"] if each["UserKey"] == own_agent(link)]
         told.append((own.get("Remote") or {}).get("RemoteNumber"))
     if None in told:
-        raise Skipped("the server does not tell an agent's own RemoteNumber")
+        raise Skipped("the server does not report an agent's own RemoteNumber")
     expect(told[0] != told[1], "after the take-over the number of the old session is in effect")
 
 
@@ -215,7 +215,7 @@ async def unavailable(stage: Stage) -> None:
 async def _refused(stage: Stage, error: str) -> None:
     how = stage.driver.refusals.get(error)
     if how is None:
-        raise Skipped(f"the driver tells no log-on that is refused with {error}: [refusals.{error}]")
+        raise Skipped(f"the driver file has no log-on that is refused with {error}: [refusals.{error}]")
     if "before" in how:
         await stage.driver.bring_about(f"refusals.{error}.before", how["before"])
     user = User(str(how["user"]), str(how["password"]))

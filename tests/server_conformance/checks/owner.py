@@ -66,7 +66,7 @@ async def instance(stage: Stage) -> None:
     """A session lost in a restart is distinguished from one that ended otherwise."""
     old = (await stage.success("GET", "/about")).get("ServerInstance")
     if old is None:
-        raise Skipped("the server tells no ServerInstance")
+        raise Skipped("the server reports no ServerInstance")
     await stage.cause("restart")
     await _back(stage, "none")
     new = (await stage.success("GET", "/about")).get("ServerInstance")

@@ -23,7 +23,7 @@ async def _watched(stage: Stage, session: Session) -> tuple[Link, Link, int, int
     query = await stage.seen_agent(seen, key)
     remote = next(_remote(each, key) for each in seen.messages if element(query, "UserKey", key)(each))
     if "AppPresent" not in remote:
-        raise Skipped("the server tells no AppPresent")
+        raise Skipped("the server reports no AppPresent")
     expect(remote["AppPresent"] is False, f"AppPresent is {remote['AppPresent']} before any device is there")
     return link, seen, query, key
 

@@ -71,14 +71,14 @@ async def narrowed(stage: Stage) -> None:
         await set_scope(stage, new)
         await link.heard(_complete(query, new["Queues"]), "a Complete event of the smaller set", after=mark)
         told = _administration(link, mark, "Session")
-        expect(told, "no element of Administration tells the new scope")
+        expect(told, "no element of Administration reports the new scope")
         queues = sorted(told[-1][1]["Scope"]["Queues"])
         expect(
             queues == new["Queues"],
-            f"the Session element tells {len(queues)} queues, not {len(new['Queues'])}",
+            f"the Session element reports {len(queues)} queues, not {len(new['Queues'])}",
         )
         gone = {each["Key"] for each in (await objects(link, "Queue"))["Queue"]} - set(new["Queues"])
-        expect(not gone, "the directory tells a queue that is not in the scope any longer")
+        expect(not gone, "the directory reports a queue that is no longer in the scope")
 
 
 @check("scope.grown", "Events", _GROWTH, dashboards=1, hooks=("set_scope",))
@@ -125,7 +125,7 @@ async def rights(stage: Stage) -> None:
             after=mark,
         )
         told = [one["Rights"] for _, one in _administration(link, mark, "Session")]
-        expect(sorted(told[-1]) == sorted(new), f"Rights are told as {told[-1]}, not {new}")
+        expect(sorted(told[-1]) == sorted(new), f"Rights are reported as {told[-1]}, not {new}")
         users = link.opened["Session"]["Scope"].get("Users") or (0,)
         said = {"Session": link.alias, "UserKey": users[0], "RoutingState": "Unavailable", "When": "Now"}
         await link.refused(4, "SetRoutingState", **said)
@@ -165,7 +165,7 @@ async def union(stage: Stage) -> None:
         after=mark,
     )
     seen = more & {each["UserKey"] for each in smaller["Elements"]}
-    expect(not seen, "agents are told whom no attached session may see")
+    expect(not seen, "the event has agents that no attached session may see")
 
 
 @check("scope.renamed", "Events", _CHANGED, dashboards=1, hooks=("rename_queue",))
@@ -183,6 +183,8 @@ async def renamed(stage: Stage) -> None:
         event = await link.heard(element(query, "Key", key), "an element of the renamed queue", after=mark)
         (told,) = [one for one in event["Elements"] if one.get("Key") == key][:1]
         expect(told.get("Change") == "Changed", f"Change is {told.get('Change')}")
-        expect((told.get("Object") or {}).get("Name") == f"{name} (kit)", "Object does not tell the new name")
+        expect(
+            (told.get("Object") or {}).get("Name") == f"{name} (kit)", "Object does not report the new name"
+        )
     finally:
         await stage.cause("rename_queue", key=key, name=name)

@@ -47,11 +47,11 @@ async def listed(stage: Stage) -> None:
     expect({each.public for each in mine} <= told.keys(), "a session of the user is not listed")
     expect(other.public not in told, "another user's session is listed")
     applications = {told[each.public]["Application"] for each in mine}
-    expect(applications == {"Dashboard"}, f"Application is told as {applications}")
+    expect(applications == {"Dashboard"}, f"Application is reported as {applications}")
     secrets = {each.secret for each in mine} & {
         str(value) for each in told.values() for value in each.values()
     }
-    expect(not secrets, "the list tells a secret SessionID")
+    expect(not secrets, "the list reports a secret SessionID")
 
 
 @check("session.attached", "A session", _LIST, dashboards=1)
