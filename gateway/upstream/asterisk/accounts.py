@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import math
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -44,6 +45,8 @@ INSTANCE: Final = "asterisk"
 AHEAD_S: Final = 90
 """How far ahead ``oscc-until`` is set."""
 MOVED_ON_S: Final = 30.0
+LOOK_S: Final = 2.0
+"""Pause between the log-on of a Remote Assistant and a reading of the sessions, which log-ons share."""
 TEND_S: Final = 1.0
 """Interval in which absent devices are checked, and ``oscc-until`` is moved ahead."""
 AT_ONCE: Final = 4
@@ -105,6 +108,8 @@ class AsteriskAccounts:
         self._changing = asyncio.Lock()
         self._numbers: dict[str, str] = {}
         self._until_s: dict[str, int] = {}
+        self._look_at = math.inf
+        """When the sessions are read after a log-on: another node may have let in the same person."""
         self._left_over: frozenset[str] = frozenset()
         """Logins whose telephone is in a queue without a session of the login, by the last sweep."""
         self._present: dict[str, DevicePresence] = {}
@@ -249,6 +254,7 @@ class AsteriskAccounts:
         if person.queues and not joined:
             raise GatewayError(ErrorCode.FUNCTION_UNAVAILABLE, "None of the person's queues is there.")
         self._show(person)
+        self._look_at = min(self._look_at, self._clock.now() + LOOK_S)
         await monitor.see(steps, (agent_number(person),))
         held = monitor.queues.memberships.get(interface, {}).values()
         if held and all(one.status == _INVALID for one in held):
@@ -431,6 +437,9 @@ class AsteriskAccounts:
                 await self.read()
                 read_at = now + MOVED_ON_S
                 await self._sweep()
+            elif now >= self._look_at:
+                self._look_at = math.inf
+                await self.read()
             for key, presence in list(self._present.items()):
                 await self._tend_one(key, presence, now)
             await self._clock.sleep(TEND_S)
