@@ -4,6 +4,7 @@ import {able, bookmark, button, h, icon, t} from './ui.js';
 const SETTLE_MS = 400;
 let tapped = -Infinity;
 addEventListener('pointerdown', () => (tapped = performance.now()), {capture: true, passive: true});
+addEventListener('keydown', () => (tapped = -Infinity), {capture: true, passive: true});
 
 /** What has just come is not pressed by the second of two taps on what was there before. @param {Element} root */
 export function settle(root) {

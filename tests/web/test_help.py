@@ -280,7 +280,7 @@ async def test_who_could_help_stands_by_the_level_in_what_the_queue_needs() -> N
         await page.locator(stage.tile(key)).click()
         rows = page.locator(".helpers .a-line")
         await expect(rows.first).to_contain_text(f"· {skill} ")
-        found = [int(text.rpartition(" ")[2]) for text in await rows.all_inner_texts()]
+        found = [int(text.split()[-1]) for text in await rows.all_inner_texts()]
         there = [agent for agent in directory.agents_of[key] if agent.logged_on and not agent.handling]
         best = sorted((agent.skills[queue.skill_key].level for agent in there), reverse=True)
         assert found == best[: len(found)]
