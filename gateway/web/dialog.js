@@ -4,9 +4,19 @@ import {able, bookmark, button, h, icon, t} from './ui.js';
 const SETTLE_MS = 400;
 let tapped = -Infinity;
 addEventListener('pointerdown', () => (tapped = performance.now()), {capture: true, passive: true});
-addEventListener('keydown', () => (tapped = -Infinity), {capture: true, passive: true});
+/** @type {Set<() => void>} */
+const held = new Set();
+const typed = () => {
+  tapped = -Infinity;
+  for (const free of [...held]) free();
+};
+addEventListener('keydown', typed, {capture: true, passive: true});
 
-/** What has just come is not pressed by the second of two taps on what was there before. @param {Element} root */
+/**
+ * Hold back what has just come, so that the second of two taps on what was there before presses nothing. A key
+ * ends the hold.
+ * @param {Element} root
+ */
 export function settle(root) {
   if (performance.now() - tapped > SETTLE_MS) return;
   const there = [...root.querySelectorAll('.pick, footer button, .step-foot button')];
@@ -17,8 +27,12 @@ export function settle(root) {
       each.toggleAttribute('data-settling', on);
     }
   };
+  const free = () => {
+    if (held.delete(free)) hold(false);
+  };
+  held.add(free);
   hold(true);
-  setTimeout(() => hold(false), SETTLE_MS);
+  setTimeout(free, SETTLE_MS);
 }
 
 /**
