@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.scenario, pytest.mark.timeout(300)]
 REMOTE = "Local/ana@oscc-remote/n"
 ANA = f"agent:{number_of('person', 'ana')}"
 OTHER = "+498912345678"
-WITHIN_S = 30.0
+WITHIN_S = 60.0
 SETTLED = {Status.APPLIED, Status.UNCHANGED}
 
 
