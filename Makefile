@@ -243,7 +243,7 @@ $(WEB): $(DEV)
 web-tools: $(WEB) ## install what `make web` needs
 
 web: $(WEB) ## test the web client in the browsers of this machine (CHROMIUM=path); also part of scenarios
-	$(BIN)/python -m pytest -n 3 --dist=loadgroup -m scenario tests/web $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 4 --dist=loadgroup -m scenario tests/web $(PYTEST_ARGS)
 
 screenshots: $(WEB) ## take docs/screenshots again; then look at them
 	$(BIN)/python -m tests.web.screens docs/screenshots

@@ -479,7 +479,7 @@ TWO_ROWS: Final = """(([pane, row]) => {
 })"""
 
 
-@in_each_engine
+@in_each_engine_where_all_are_asked_for
 async def test_two_rows_are_seen_on_a_phone_on_its_side(engine: str) -> None:
     queues, agents = [".queues .scroll", ".tile"], [".agents .scroll", ".agents .agent"]
     async with far(engine, DASHBOARD, "supervisor1", 0.0) as (_, window, _way):
@@ -634,7 +634,7 @@ async def crowded_dashboard(stage: Stage, window: Window, language: str) -> list
 # ---- a hanging network, messages, the keyboard, names ----
 
 
-@in_each_engine
+@in_each_engine_where_all_are_asked_for
 async def test_a_cold_start_on_a_hanging_network_draws_the_page_at_once(engine: str) -> None:
     async with far(engine, DASHBOARD, "supervisor1", 0.0) as (_, window, way):
         await until(window, "navigator.serviceWorker.controller !== null")
