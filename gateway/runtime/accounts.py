@@ -40,8 +40,9 @@ _TURN_S: Final = 0.02
 _FIRST_S: Final = 0.1
 _BEHIND_S: Final = 0.5
 """Longest sleep of the first waiting log-on, and of the others, before they check their turn again."""
-RESERVED_S: Final = 60.0
-"""How long the reservation of a process lasts that ended meanwhile: longer than any log-on takes."""
+RESERVED_S: Final = 20.0
+"""How long a reservation lasts whose process ended: longer than a log-on takes, which waits three times for
+3 s, and for OSCC-E for 10 s. Others of the name may wait as long for it."""
 _RESERVED_WAIT_S: Final = 3.0
 _RESERVED_AGAIN_S: Final = 0.1
 """How long a log-on waits at most for those of its name before it, and between two questions."""

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.bus.memory import MemoryStore
 from gateway.core.rate_limits import name_hash
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError
 from gateway.domain.model import Application, Device, NodeId, SessionId, SessionSecret
@@ -201,6 +202,26 @@ async def test_ten_log_ons_with_ten_numbers_at_once_change_it_no_more_often(
         await at.clock.advance(2.0)
         codes = Counter(_codes([await each for each in trying]))
         assert codes == {None: 4, ErrorCode.RATE_LIMITED: 6}
+
+
+async def test_a_log_on_whose_process_ended_holds_up_the_next_one_for_20_s_at_most(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def lost(*_: object) -> None:
+        """End nothing: the process is gone."""
+
+    async with scene() as at:
+        bert = replace(_credentials(login="bert"), remote_number="+49301234560", application=ASSISTANT)
+        with monkeypatch.context() as patched:
+            patched.setattr(MemoryStore, "end_reservation", lost)
+            assert await _outcome(at, bert) is None
+        again = begin(at, _outcome(at, replace(bert, takeover=True)))
+        await at.clock.advance(4)
+        assert _codes([await again]) == [ErrorCode.RATE_LIMITED]
+        await at.clock.advance(16)
+        again = begin(at, _outcome(at, replace(bert, takeover=True)))
+        await at.clock.advance(4)
+        assert await again is None
 
 
 async def test_a_log_on_with_another_number_that_failed_changed_nothing() -> None:
