@@ -64,7 +64,7 @@ BUS: Final = [
     Seed(
         "an answer shows that a node can be reached",
         "gateway.core.bus_health:Peers.answered",
-        Drop("unheard_since"),
+        Drop("silent_since"),
         f"{_P}test_peers_properties.py::TestListening",
     ),
     Seed(

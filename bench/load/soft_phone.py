@@ -64,7 +64,7 @@ class Tally:
             if len(self.ready_s) >= self.opened:
                 self.all_ready.set()
 
-    def heard(self, payload: bytes) -> None:
+    def received(self, payload: bytes) -> None:
         """Count what one message delivers."""
         if self.stamp is None:
             self.delivered_all += 1
@@ -188,7 +188,7 @@ class Phone(asyncio.Protocol):
                 return
         if tally.ready_text is not None and not self.is_ready:
             self._not_ready_yet(payload, tally.ready_text)
-        tally.heard(payload)
+        tally.received(payload)
 
     def _pong(self, payload: bytes) -> None:
         if found := _NONCE.search(payload):

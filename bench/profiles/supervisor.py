@@ -49,7 +49,7 @@ class Supervisor:
 
     # ---- Keeper, and its own pulse ----
 
-    def heard_live(self) -> bool:
+    def received_live(self) -> bool:
         """Count a message."""
         self.messages += 1
         return True
@@ -57,7 +57,7 @@ class Supervisor:
     def read(self) -> None:
         """Do nothing: what was counted is in the mirror."""
 
-    def heard(self) -> None:
+    def received(self) -> None:
         """Do nothing: it is counted."""
 
     def agreed(self, keep_alive_s: float) -> None:

@@ -27,7 +27,7 @@ from gateway.domain.model import UserId
 from gateway.runtime.event_loop import SystemClock
 from gateway.upstream.oscce.client import OsccLink, Terms
 from gateway.upstream.oscce.readings import Kept, Readings, head_of
-from gateway.upstream.oscce.socket import Heard, Take
+from gateway.upstream.oscce.socket import Incoming, Take
 
 SETTLING = 6
 """Readings before it is measured: what happens once has happened when the pools have turned twice."""
@@ -66,7 +66,7 @@ class Socket:
         """Whether something waits to be received."""
         return bool(self._told)
 
-    async def receive(self, take: Take | None = None) -> Heard:
+    async def receive(self, take: Take | None = None) -> Incoming:
         """Return the next message that *take* does not take."""
         while True:
             while not self._told:
@@ -104,7 +104,7 @@ class Socket:
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
 
-    async def heard(self) -> None:
+    async def received(self) -> None:
         """Wait until the link has taken in all that was told."""
         await self._idle.wait()
 
@@ -156,7 +156,7 @@ class Site:
             one = Supervisor(user, self._link(user, socket), self._clock, self._composer)
             self.running.append(tasks.create_task(one.linked.run()))
             await one.live.wait()
-            await socket.heard()
+            await socket.received()
             took.append(time.process_time() - began - socket.served_s)
             self.supervisors.append((one, socket))
         return took
@@ -170,7 +170,7 @@ class Site:
             texts = socket.events(changed)
             began = time.process_time()
             socket.tell(texts)
-            await socket.heard()
+            await socket.received()
             took.append(time.process_time() - began)
         return len(users) + len(queues), took
 

@@ -282,7 +282,7 @@ def _silence_s(owner: Owner, ledger: Ledger, now: float) -> float:
     received.
     """
     if owner.link is not None:
-        return now - owner.link.heard_at
+        return now - owner.link.last_received_at
     return now - ledger.came_at + ledger.under_way_s if ledger.came_at > -math.inf else 0.0
 
 

@@ -184,9 +184,9 @@ class TracedLink:
         self._tracing = tracing
 
     @property
-    def heard_at(self) -> float:
+    def last_received_at(self) -> float:
         """When a message of the server was last received."""
-        return self._link.heard_at
+        return self._link.last_received_at
 
     @property
     def speaks(self) -> bool:

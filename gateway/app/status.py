@@ -127,9 +127,9 @@ NODE_TIMEOUT_S: Final = 5.0
 
 
 class BusReport(NamedTuple):
-    """Result of the check, a sentence each. *told*: what is well; *faults*: no node should run with them."""
+    """Result of the check, a sentence each. *notes*: what is well; *faults*: no node should run with them."""
 
-    told: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     advices: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
 
@@ -169,7 +169,7 @@ def report_on_cluster(seen: ClusterFacts) -> BusReport:
     if seen.lost_slots:
         faults.append(f"{seen.lost_slots} of 16384 slots of the Redis Cluster are served by no primary.")
     return BusReport(
-        tuple(line for report in reports for line in report.told),
+        tuple(line for report in reports for line in report.notes),
         (*(advice for report in reports for advice in report.advices), *_cluster_advices(seen)),
         tuple(faults),
     )
@@ -251,7 +251,7 @@ async def log_bus_faults(bus: BusSection, clock: Clock) -> None:
             _LOG.error("bus_check_failed", fault=fault)
         for advice in found.advices:
             _LOG.warning("bus_check_advice", fault=advice)
-        if found.told or not found.faults:
+        if found.notes or not found.faults:
             return
         await clock.sleep(BUS_RETRY_S)
 

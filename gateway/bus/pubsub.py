@@ -531,7 +531,7 @@ class RedisBus:
             greeting = written(self.lives.greeting(now))
             await self._receivers_in(self._ask(LIVES, greeting, range(len(self.partitions))))
         except GatewayError:
-            self.lives.unheard()
+            self.lives.not_published()
             return GREET_AGAIN_S
         return GREET_S
 

@@ -343,7 +343,7 @@ class Lives:
         self._answers.clear()
         return Greeting(nonce, answers)
 
-    def unheard(self) -> None:
+    def not_published(self) -> None:
         """Record that the last greeting was not published."""
         self._is_wanted = True
 

@@ -312,7 +312,7 @@ class Realtime:
     def _tell(self, event: Event) -> None:
         if isinstance(event, Connected):
             self._arrived.set()
-        self.events.tell(event)
+        self.events.publish(event)
 
     def _renewed(self, renewed: frames.Renewed) -> None:
         self._access.renewed(renewed)
@@ -356,7 +356,7 @@ class Realtime:
     async def _read(self, connection: ClientConnection, dialogue: Dialogue) -> None:
         async for frame in connection.frames():
             now, due_at = self._clock.now(), dialogue.due_at
-            dialogue.heard(now)
+            dialogue.received(now)
             answers = () if frame is None else dialogue.receive(frame, now)
             if dialogue.due_at < due_at:
                 self._nudged.set()
@@ -752,7 +752,7 @@ class GatewayClient:
             self._realtime.start(self._tasks)
 
     def _tell(self, event: Event) -> None:
-        self._realtime.events.tell(event)
+        self._realtime.events.publish(event)
 
     async def _log_on_again(self) -> None:
         credentials = None if self._credentials is None else await self._credentials()

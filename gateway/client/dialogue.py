@@ -45,16 +45,16 @@ class Liveness:
         ping_s: How often the gateway pings.
     """
 
-    __slots__ = ("_heard_at", "_ping_s", "_probe_by")
+    __slots__ = ("_last_received_at", "_ping_s", "_probe_by")
 
     def __init__(self, now: float, ping_s: float) -> None:
-        self._heard_at = now
+        self._last_received_at = now
         self._ping_s = ping_s
         self._probe_by: float | None = None
 
-    def heard(self, now: float) -> None:
+    def received(self, now: float) -> None:
         """Record that a frame arrived."""
-        self._heard_at = now
+        self._last_received_at = now
         self._probe_by = None
 
     def pings_every(self, ping_s: float) -> None:
@@ -73,7 +73,7 @@ class Liveness:
     @property
     def over_at(self) -> float:
         """When the connection is given up unless a frame arrives before."""
-        silent_until = self._heard_at + self._ping_s + GRACE_S
+        silent_until = self._last_received_at + self._ping_s + GRACE_S
         return silent_until if self._probe_by is None else min(silent_until, self._probe_by)
 
 
@@ -224,7 +224,7 @@ class ServerTime:
         """Remove all readings: another node has another clock."""
         self._offsets_ms.clear()
 
-    def heard(self, server_time_ms: int, now: float) -> None:
+    def received(self, server_time_ms: int, now: float) -> None:
         """Record a reading that arrived at *now*, in monotonic seconds."""
         self._offsets_ms.append(server_time_ms - now * 1000)
 
@@ -331,9 +331,9 @@ class Dialogue:
 
     # ---- inputs ----
 
-    def heard(self, now: float) -> None:
+    def received(self, now: float) -> None:
         """Record that a frame arrived, of any kind."""
-        self._liveness.heard(now)
+        self._liveness.received(now)
 
     def receive(self, frame: frames.GatewayFrame, now: float) -> Frames:
         """Process a frame; return the frames to send."""
@@ -405,7 +405,7 @@ class Dialogue:
         self.welcome = welcome
         self._liveness.pings_every(welcome.ping_s)
         self._memory.server_time.reset()
-        self._memory.server_time.heard(welcome.server_time_ms, now)
+        self._memory.server_time.received(welcome.server_time_ms, now)
         wishes = self._memory.wishes
         again: Frames = self._memory.requests.welcomed(welcome.topics, self.hello.topics)
         if wishes.pace_s is not None and wishes.pace_s != self.hello.pace_s:
@@ -422,7 +422,7 @@ class Dialogue:
         return ()
 
     def _on_ping(self, ping: frames.Ping, now: float) -> Frames:
-        self._memory.server_time.heard(ping.server_time_ms, now)
+        self._memory.server_time.received(ping.server_time_ms, now)
         resync = self._on_state(ping, now)
         health = HealthChanged(ping.upstream, ping.bus, ping.as_of_ms)
         if health != self._memory.health:

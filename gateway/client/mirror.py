@@ -273,7 +273,7 @@ class EventStream:
         self._readers: list[tuple[deque[Event], asyncio.Event]] = []
         self._closed = False
 
-    def tell(self, event: Event) -> None:
+    def publish(self, event: Event) -> None:
         """Give *event* to every reader."""
         for waiting, arrived in self._readers:
             waiting.append(event)

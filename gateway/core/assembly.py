@@ -160,9 +160,9 @@ class Assembly:
         """Whether every query has delivered once."""
         return all(query.complete for query in self._queries.values())
 
-    def has_told(self, listens: Iterable[Listen]) -> bool:
+    def has_delivered(self, listens: Iterable[Listen]) -> bool:
         """Return whether all data that *listens* cover was read once, or was refused."""
-        return all(any(query.tells(listen) for query in self._queries.values()) for listen in listens)
+        return all(any(query.has_delivered(listen) for query in self._queries.values()) for listen in listens)
 
     # ---- readings ----
 
@@ -178,7 +178,7 @@ class Assembly:
         self._note_time(reading)
         if reading.complete:
             query.whole_at_ms = reading.time_ms
-            changed = self._gained(query) if query.is_told else self._covered(query) | self._gained(query)
+            changed = self._gained(query) if query.has_arrived else self._covered(query) | self._gained(query)
             query.complete, query.refused = True, False
             self._whole.clear()
             self._missing.discard(reading.query)

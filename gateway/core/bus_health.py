@@ -14,7 +14,7 @@ from typing import Final, Literal
 from gateway.domain.model import NodeId
 
 ASK_EVERY_S: Final = 1.0
-UNHEARD_S: Final = 1.0
+SILENT_S: Final = 1.0
 """Minimum time between two requests that no node received, before the node counts as unreachable."""
 UNANSWERED_S: Final = 3.0
 
@@ -30,11 +30,11 @@ class _Peer:
     waits_for: int = 0
     """The newest request that a node received."""
     waits_since: float | None = None
-    unheard_since: float | None = None
-    unheard_at: float = -math.inf
+    silent_since: float | None = None
+    silent_at: float = -math.inf
 
     def is_deaf(self, now: float) -> bool:
-        is_unheard = self.unheard_since is not None and self.unheard_at - self.unheard_since >= UNHEARD_S
+        is_unheard = self.silent_since is not None and self.silent_at - self.silent_since >= SILENT_S
         return is_unheard or (self.waits_since is not None and now - self.waits_since >= UNANSWERED_S)
 
 
@@ -92,12 +92,12 @@ class Peers:
             return
         peer.received = number
         if receivers:
-            peer.unheard_since = None
+            peer.silent_since = None
             peer.waits_for = number
             peer.waits_since = now if peer.waits_since is None else peer.waits_since
         else:
-            peer.unheard_since = now if peer.unheard_since is None else peer.unheard_since
-            peer.unheard_at = now
+            peer.silent_since = now if peer.silent_since is None else peer.silent_since
+            peer.silent_at = now
 
     def answered(self, node: NodeId, number: int, now: float) -> None:
         """Record an answer. It settles all requests up to its own, as requests arrive in order."""
@@ -105,7 +105,7 @@ class Peers:
         if peer is None or not peer.settled < number <= self._number:
             return
         peer.settled = number
-        peer.unheard_since = None
+        peer.silent_since = None
         # open requests count from this sign of life, so that one time is enough
         peer.waits_since = None if peer.waits_since is None or number >= peer.waits_for else now
 

@@ -79,7 +79,7 @@ class FollowMachine:
         self._spacing_s = SPACED_S
         self._due_at = now
         self._lower_since: float | None = None
-        self._heard_at = -math.inf
+        self._last_received_at = -math.inf
         self._gap_since: float | None = None
         self._is_told = False
         """Whether a message that fits has come since the request to the owner."""
@@ -124,7 +124,7 @@ class FollowMachine:
         """
         if self._lower_since is not None or not self._is_told:
             return
-        self._heard_at = now
+        self._last_received_at = now
         if self._move("answered"):
             self.is_unsure = False
             self._spacing_s = SPACED_S
@@ -200,7 +200,7 @@ class FollowMachine:
         """When :meth:`health` gets worse by time alone; in the past while it is bad."""
         if self.is_unsure:
             return -math.inf
-        stale_at = self._heard_at + STALE_S
+        stale_at = self._last_received_at + STALE_S
         return stale_at if self._gap_since is None else min(stale_at, self._gap_since + GAP_S)
 
     def health(self, now: float, said: frames.Health) -> frames.Health:
@@ -209,7 +209,7 @@ class FollowMachine:
         It is at best stale after 15 s without a message of the owner, after 3 s with a gap, and while the
         owner's messages may not arrive.
         """
-        is_old = self.is_unsure or now - self._heard_at > STALE_S or self._lacks_s(now) > GAP_S
+        is_old = self.is_unsure or now - self._last_received_at > STALE_S or self._lacks_s(now) > GAP_S
         return "stale" if said == "live" and is_old else said
 
     # ---- inner ----
@@ -222,7 +222,7 @@ class FollowMachine:
         if receipt is Receipt.GAP:
             self._gap_since = now if self._gap_since is None else self._gap_since
         else:
-            self._heard_at, self._gap_since, self._is_told = now, None, True
+            self._last_received_at, self._gap_since, self._is_told = now, None, True
 
     def _lacks_s(self, now: float) -> float:
         return 0.0 if self._gap_since is None else now - self._gap_since

@@ -189,12 +189,12 @@ class Ledger:
         "_shared",
         "ahead_ms",
         "came_at",
-        "confidant",
         "elements",
         "firsts",
         "has_news",
         "health",
         "meeting",
+        "on_own_change",
         "own_news",
         "position",
         "readers",
@@ -221,7 +221,7 @@ class Ledger:
         """Where complete readers find each other; empty as soon as a change is recorded."""
         self.firsts: dict[Hashable, object] = {}
         """The first state of phones with the same view, encoded once for all; empty as soon as it is old."""
-        self.confidant: Callable[[str, Element | None], None] | None = None
+        self.on_own_change: Callable[[str, Element | None], None] | None = None
         """Called instead of all readers when a key of one session changes, with its element before."""
         self._shared = VersionedMap(tombstones)
         self.elements: Final[Mapping[str, Element]] = self._shared.elements
@@ -256,7 +256,7 @@ class Ledger:
         return self.shared_seq if own is None else max(self.shared_seq, own.seq)
 
     def take_own_news(self) -> list[str]:
-        """Return the keys for which *confidant* was called since the last call."""
+        """Return the keys for which *on_own_change* was called since the last call."""
         alone = list(self.own_news)
         self.own_news.clear()
         return alone
@@ -365,7 +365,7 @@ class Ledger:
             missing.append(mine)
         return Delta(epoch, seen.seq, head, reset=False, updates=_in_order(missing))
 
-    def told(self, seen: Position, keys: Iterable[str]) -> Delta:
+    def delta_of(self, seen: Position, keys: Iterable[str]) -> Delta:
         """Return the same as :meth:`since`, for a reader that has the *keys* of all changes."""
         if not self._knows_since(seen, None):
             return self.since(seen)
@@ -408,9 +408,9 @@ class Ledger:
             self._tell(update.key, before, own=own)
 
     def _tell(self, key: str, before: Element | None, *, own: bool) -> None:
-        if own and self.confidant is not None:
+        if own and self.on_own_change is not None:
             self.own_news[key] = None
-            self.confidant(key, before)
+            self.on_own_change(key, before)
             return
         self.has_news = True
         for reader in list(self.readers):  # some leave their group during this

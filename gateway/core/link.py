@@ -50,16 +50,16 @@ class Query:
         return self.listen.kind in (None, kind) and (numbers is None or number in numbers)
 
     @property
-    def is_told(self) -> bool:
+    def has_arrived(self) -> bool:
         """Whether its first complete reading has arrived."""
         return self.complete and not self.refused
 
     @property
     def covers_all(self) -> bool:
         """Whether it covers every resource of its kind."""
-        return self.is_told and self.listen.numbers is None
+        return self.has_arrived and self.listen.numbers is None
 
-    def tells(self, listen: Listen) -> bool:
+    def has_delivered(self, listen: Listen) -> bool:
         """Return whether all data that *listen* covers has arrived."""
         mine = self.listen
         if not self.complete or (mine.kind, mine.source) != (listen.kind, listen.source):
@@ -131,7 +131,7 @@ class LinkMachine:
         self._kicked_at = -math.inf
         self._due_at = -math.inf
         self._live_since: float | None = None
-        self._heard_at: float | None = None
+        self._last_received_at: float | None = None
         self._asked_at = -math.inf
         self._keep_alive_s = 20.0
         self._listen_anew = False
@@ -153,7 +153,7 @@ class LinkMachine:
     def opened(self, now: float) -> None:
         """Record that the link is open and its first requests are sent."""
         if self._move("opened"):
-            self._heard_at = self._asked_at = now
+            self._last_received_at = self._asked_at = now
             self._live_since = None
             self._listen_anew = False
             self._refusals = 0
@@ -189,7 +189,7 @@ class LinkMachine:
         self._due_at = now + max(jitter * _bound_s(self._failures), min(told_s or 0.0, TOLD_MAX_S))
         self._failures += 1
         self._refusals = 0
-        self._live_since = self._heard_at = None
+        self._live_since = self._last_received_at = None
 
     def kicked(self, now: float, jitter: float) -> None:
         """Record that another holder's link replaced this one; the wait grows each time.
@@ -203,29 +203,33 @@ class LinkMachine:
         self._due_at = now + _kick_wait_s(self._kicks) * (1 + jitter / 4)
         self._kicked_at = now
         self._kicks += 1
-        self._live_since = self._heard_at = None
+        self._live_since = self._last_received_at = None
 
     def stop(self) -> None:
         """Record that the link is no longer needed."""
         if self._move("stop"):
-            self._live_since = self._heard_at = None
+            self._live_since = self._last_received_at = None
 
     # ---- while it is open ----
 
-    def heard(self, now: float) -> None:
+    def received(self, now: float) -> None:
         """Record that a message arrived. After a long silence :meth:`need` requests whole sets."""
-        if self._heard_at is None:
+        if self._last_received_at is None:
             return
-        if now - self._heard_at > self._keep_alive_s and self._move("silent"):
+        if now - self._last_received_at > self._keep_alive_s and self._move("silent"):
             self._listen_anew = True
-        self._heard_at = now
+        self._last_received_at = now
 
-    def heard_live(self, now: float) -> bool:
-        """Record that a message arrived, as :meth:`heard`, if it is live and no silence was long."""
-        heard_at = self._heard_at
-        if heard_at is None or self.state is not LinkState.LIVE or now - heard_at > self._keep_alive_s:
+    def received_live(self, now: float) -> bool:
+        """Record that a message arrived, as :meth:`received`, if it is live and no silence was long."""
+        last_received_at = self._last_received_at
+        if (
+            last_received_at is None
+            or self.state is not LinkState.LIVE
+            or now - last_received_at > self._keep_alive_s
+        ):
             return False
-        self._heard_at = now
+        self._last_received_at = now
         return True
 
     def doubt(self) -> None:
@@ -235,9 +239,9 @@ class LinkMachine:
 
     def need(self, now: float) -> Need:
         """Return the action that the open link needs now; the caller must do it."""
-        if self._heard_at is None:
+        if self._last_received_at is None:
             return "nothing"
-        if now - self._heard_at >= _DROP_AFTER * self._keep_alive_s:
+        if now - self._last_received_at >= _DROP_AFTER * self._keep_alive_s:
             return "drop"
         if self._listen_anew:
             self._listen_anew = False
@@ -251,16 +255,19 @@ class LinkMachine:
     @property
     def due_at(self) -> float:
         """When :meth:`need` or :meth:`health` changes by time alone; in the past while it is not live."""
-        if self._heard_at is None or self.state is not LinkState.LIVE or self._listen_anew:
+        if self._last_received_at is None or self.state is not LinkState.LIVE or self._listen_anew:
             return -math.inf
-        stale_at = self._heard_at + _STALE_AFTER * self._keep_alive_s
+        stale_at = self._last_received_at + _STALE_AFTER * self._keep_alive_s
         return min(self._asked_at + self._keep_alive_s / 2, stale_at)
 
     def health(self, now: float) -> Literal["live", "stale", "down"]:
         """Return the freshness of the data: stale after 1.5 keep-alives of silence, down without a link."""
-        if self._heard_at is None:
+        if self._last_received_at is None:
             return "down"
-        if self.state is not LinkState.LIVE or now - self._heard_at >= _STALE_AFTER * self._keep_alive_s:
+        if (
+            self.state is not LinkState.LIVE
+            or now - self._last_received_at >= _STALE_AFTER * self._keep_alive_s
+        ):
             return "stale"
         return "live"
 

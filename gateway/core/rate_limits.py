@@ -482,7 +482,7 @@ class SessionLimits:
     resync_s: float = 5.0
     pace_min_s: float = 0.05
 
-    def told(self) -> frames.Limits:
+    def frame(self) -> frames.Limits:
         """Return the limits that are sent to phones."""
         return frames.Limits(
             frame_bytes_in=self.frame_bytes_in,

@@ -142,7 +142,7 @@ class _Place:
     session: str
     application: Application
     device: str
-    heard_at: float
+    last_received_at: float
 
     @property
     def seat(self) -> Seat:
@@ -262,7 +262,7 @@ class Registry(Generic[ConnectionT]):
         """Record that a frame arrived."""
         place = self._places.get(connection)
         if place is not None:
-            place.heard_at = now
+            place.last_received_at = now
 
     def ended(self, user: UserId, session: str) -> None:
         """Record that a session ended: it no longer lingers."""
@@ -312,15 +312,15 @@ class Registry(Generic[ConnectionT]):
 
     def _next_silent(self, person: _Person[ConnectionT]) -> ConnectionT | None:
         while person.silent:
-            heard_at, session = person.silent[-1]
+            last_received_at, session = person.silent[-1]
             connection = person.sessions.get(session)
-            if connection is not None and self._places[connection].heard_at == heard_at:
+            if connection is not None and self._places[connection].last_received_at == last_received_at:
                 return connection
             person.silent.pop()
         return None
 
     def _look_for_silent(self, person: _Person[ConnectionT], now: float) -> None:
-        heard = [(self._places[each].heard_at, session) for session, each in person.sessions.items()]
+        heard = [(self._places[each].last_received_at, session) for session, each in person.sessions.items()]
         heard.sort(key=lambda item: item[0])
         person.silent = [item for item in heard if now - item[0] > self._limits.silent_s]
         others = heard[len(person.silent) :]
@@ -328,7 +328,7 @@ class Registry(Generic[ConnectionT]):
         person.silent.reverse()
 
     def _seat(self, person: _Person[ConnectionT], connection: ConnectionT, seat: Seat, now: float) -> None:
-        self._places[connection] = _Place(*seat, heard_at=now)
+        self._places[connection] = _Place(*seat, last_received_at=now)
         person.sessions[seat.session] = connection
         person.devices(seat.application)[seat.device] = connection
         person.until = math.inf

@@ -159,7 +159,7 @@ class Heartbeat:
         self._count = 0
         self._answered = 0
 
-    def heard(self) -> None:
+    def received(self) -> None:
         """Record that a frame arrived."""
         self._waiting_since = None
 
@@ -269,7 +269,7 @@ class Live:
             ticket,
             self.facts,
             self.outbox.view,
-            self._limits.told(),
+            self._limits.frame(),
             resumed=resumed,
             server_time_ms=self._server_ms(wall_ms),
             ping_s=hello.ping_s or self._limits.ping_s,
@@ -279,9 +279,9 @@ class Live:
 
     # ---- inputs ----
 
-    def heard(self) -> None:
+    def received(self) -> None:
         """Record that a frame arrived."""
-        self._heartbeat.heard()
+        self._heartbeat.received()
 
     def pong(self, nonce: str | None, now: float) -> Effects:
         """Process a pong; one that answers no ping is answered with a ping."""
@@ -567,7 +567,7 @@ class Session:
         if self.state is State.CLOSING:
             return ()
         if self.live is not None:
-            self.live.heard()
+            self.live.received()
         full_at = full_after(self._full_at, now, self._limits, len(data))
         if full_at is None:
             return self._over_rate(self._kept_record().too_many(now, self._limits))
@@ -583,7 +583,7 @@ class Session:
     def stirred(self) -> None:
         """Record a ping or pong of RFC 6455: any frame shows that the phone lives."""
         if self.live is not None:
-            self.live.heard()
+            self.live.received()
 
     def wrong_type(self) -> Effects:
         """Process a message of the wrong type: text for binary or the reverse."""

@@ -185,7 +185,7 @@ class Asker(Protocol):
 class Listener(Protocol):
     """The receiver of messages for this node."""
 
-    def heard(self, envelope: Envelope) -> None:
+    def received(self, envelope: Envelope) -> None:
         """Process a message to this node, or to all nodes. Does not block."""
         ...
 
@@ -448,7 +448,7 @@ class Exchange:
             case Asked():
                 self._answered(envelope)
             case _ if self._listener is not None:
-                self._listener.heard(envelope)
+                self._listener.received(envelope)
 
     def _probed(self, number: int) -> None:
         now, recovery = self.clock.now(), self.machine.recovery
@@ -514,7 +514,7 @@ class ClusterMembership:
         self._serves_at = -math.inf
         self._known: dict[str, tuple[NodeRecord, float]] = {}
         """The nodes, by holder, and when the last message or record of each was read."""
-        self._heard_at: dict[str, float] = {}
+        self._last_received_at: dict[str, float] = {}
         """When the last message of each arrived; a record alone may belong to an ended life of a node."""
         self._read_at = -math.inf
         self._registered: tuple[NodeRecord, ...] = ()
@@ -551,7 +551,7 @@ class ClusterMembership:
         return any(
             record.node == own.node
             and holder != own.holder
-            and now - self._heard_at.get(holder, -math.inf) < NODE_TTL_S
+            and now - self._last_received_at.get(holder, -math.inf) < NODE_TTL_S
             for holder, (record, _) in self._known.items()
         )
 
@@ -571,7 +571,7 @@ class ClusterMembership:
         heard = (
             record
             for holder, (record, _) in self._known.items()
-            if now - self._heard_at.get(holder, -math.inf) < NODE_TTL_S
+            if now - self._last_received_at.get(holder, -math.inf) < NODE_TTL_S
         )
         return {each.node: each.sealing_keys for each in (*self._registered, *heard) if each.node != own}
 
@@ -588,10 +588,10 @@ class ClusterMembership:
         finally:
             await self._leave()
 
-    def heard(self, said: Here) -> None:
+    def received(self, said: Here) -> None:
         """Record the announcement of a node."""
         is_new = said.node.holder not in self._known
-        self._heard_at[said.node.holder] = now = self._clock.now()
+        self._last_received_at[said.node.holder] = now = self._clock.now()
         self._known[said.node.holder] = (said.node, now)
         if is_new and self.has_begun:
             self._share()
@@ -651,7 +651,9 @@ class ClusterMembership:
             self._known = {
                 holder: known for holder, known in self._known.items() if now - known[1] < NODE_TTL_S
             }
-            self._heard_at = {holder: at for holder, at in self._heard_at.items() if holder in self._known}
+            self._last_received_at = {
+                holder: at for holder, at in self._last_received_at.items() if holder in self._known
+            }
 
     def _share(self) -> None:
         now, nodes = self._clock.now(), max(1, len(self._known))

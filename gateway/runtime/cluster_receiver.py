@@ -294,7 +294,7 @@ class ClusterReceiver:
 
     # ---- Listener ----
 
-    def heard(self, envelope: Envelope) -> None:  # noqa: C901, PLR0912 - the exhaustive match over what nodes say
+    def received(self, envelope: Envelope) -> None:  # noqa: C901, PLR0912 - the exhaustive match over what nodes say
         """Process a message to this node, or to all nodes."""
         match envelope:
             case Asks():
@@ -316,7 +316,7 @@ class ClusterReceiver:
             case Order():
                 spawn(self._tasks, self._carry_out(self._home.orders.carry_out, envelope))
             case Here():
-                self._home.membership.heard(envelope)
+                self._home.membership.received(envelope)
             case Leaving():
                 self._leaving(envelope.node)
             case Sought() | Owned():

@@ -490,7 +490,7 @@ class Sharing:
         """See :meth:`gateway.runtime.cluster.BundleSource.take`."""
         if not self._has_news():
             return None
-        delta = self._feed.ledger.told(self._sent, self._changed)
+        delta = self._feed.ledger.delta_of(self._sent, self._changed)
         self._mark_all_sent()
         all_together = self._together >= self._asked_at.keys()
         return Share(self._publication(delta), tuple(self._asked_at) if all_together else None)

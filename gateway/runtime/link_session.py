@@ -41,7 +41,7 @@ from gateway.runtime.subscriptions import Asking
 from gateway.runtime.world import World
 
 _LOG: Final = logging.getLogger("gateway.link")
-HEARD_S: Final = 0.05
+REPORT_EVERY_S: Final = 0.05
 """Interval in which the keeper is informed of received messages."""
 
 
@@ -60,7 +60,7 @@ class Keeper(Protocol):
     mirror: Mirror
     feed: Feed
 
-    def heard(self) -> None:
+    def received(self) -> None:
         """Record that a message arrived."""
         ...
 
@@ -114,8 +114,8 @@ class Linked:
         "_opener",
         "_pauses",
         "_pulse",
+        "_reported_at",
         "_tasks",
-        "_told_heard_at",
         "_user_sessions",
         "features",
         "fenced",
@@ -141,7 +141,7 @@ class Linked:
         self._asking: Asking | None = None
         self._opened_at = keeper.clock.now()
         self._pauses, self._pulse = keeper.pauses, keeper.pulse
-        self._told_heard_at = -math.inf
+        self._reported_at = -math.inf
         self._is_answered = False
         """Whether a task with an answer may not have run since its arrival."""
         self._is_over = False
@@ -227,7 +227,7 @@ class Linked:
             raise
         if event is None and (self.link.speaks or not self.settled):
             self._is_answered = True  # answers come in groups when many phones are active, or on a new link
-            self._hear(self.link.heard_at)
+            self._hear(self.link.last_received_at)
             return
         if event is None or self._is_answered:
             self._is_answered = False
@@ -235,7 +235,7 @@ class Linked:
         if isinstance(event, Reading):
             self._take_in((event,))
             return
-        self._hear(self.link.heard_at)
+        self._hear(self.link.last_received_at)
         if event is not None:
             self._keeper.tally.came(event)
         asking = self._asking
@@ -247,7 +247,7 @@ class Linked:
 
     def _take_in(self, readings: Sequence[Reading]) -> None:
         """Apply readings: nearly all data of a link."""
-        now, asking = self.link.heard_at, self._asking
+        now, asking = self.link.last_received_at, self._asking
         is_told = self._hear(now)
         if asking is not None:
             self._mirror.read_all(readings, now)
@@ -265,11 +265,11 @@ class Linked:
         if not self._mirror.is_blind:
             came_at, ledger = self._pauses.came_at(at), self._feed.ledger
             ledger.came_at = at if came_at == at else max(came_at, self._opened_at, ledger.came_at)
-        if at - self._told_heard_at < HEARD_S:
+        if at - self._reported_at < REPORT_EVERY_S:
             return False
-        self._told_heard_at = at
-        if not self._pulse.heard_live():
-            self._keeper.heard()
+        self._reported_at = at
+        if not self._pulse.received_live():
+            self._keeper.received()
         return True
 
     async def _let_askers_run(self) -> None:
@@ -382,17 +382,17 @@ class LinkHealth:
             linked.keep_alive()
             self.say()
 
-    def heard(self) -> bool:
+    def received(self) -> bool:
         """Record that a message arrived. Return whether something is due earlier than before."""
         machine, now = self._machine, self._world.clock.now()
         self._is_doubted = False
         before = machine.state
-        machine.heard(now)
+        machine.received(now)
         self._date()
         self.say()
         return machine.state is not before
 
-    def heard_live(self) -> bool:
+    def received_live(self) -> bool:
         """Record that a message arrived.
 
         False, and nothing is recorded, unless the link is live and stays so.
@@ -401,7 +401,7 @@ class LinkHealth:
         health, bus = feed.health, world.exchange.machine.health
         if health.upstream != "live" or health.bus != bus or self._is_doubted or mirror.is_blind:
             return False
-        if mirror.assembly.lacks_realtime or not self._machine.heard_live(world.clock.now()):
+        if mirror.assembly.lacks_realtime or not self._machine.received_live(world.clock.now()):
             return False
         as_of = self._as_of = feed.ledger.came_at
         feed.ledger.health = Health("live", bus, as_of)

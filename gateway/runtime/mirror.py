@@ -122,7 +122,7 @@ class Feed:
     def __init__(self, user: UserId) -> None:
         self.user = user
         self.ledger = Ledger()
-        self.ledger.confidant = weakly(self._tell_one)  # a ledger does not keep its feed in memory
+        self.ledger.on_own_change = weakly(self._tell_one)  # a ledger does not keep its feed in memory
         self.connections: dict[str, Connection] = {}
         self.outlet: Outlet | None = None
 
@@ -386,7 +386,7 @@ class Mirror:
             return False
         if self._user_sessions.scope is not synced[0] or self._user_sessions.own_agents != synced[1]:
             return False
-        return self.assembly.has_told(wanted_by(following))
+        return self.assembly.has_delivered(wanted_by(following))
 
     # ---- what comes on the link ----
 

@@ -265,7 +265,7 @@ class Link(Protocol):
     """One open link of one user. It has one owner, and ends with :class:`LinkClosed`."""
 
     @property
-    def heard_at(self) -> float:
+    def last_received_at(self) -> float:
         """When the last message of the server was received, in seconds of the clock's ``now``."""
         ...
 

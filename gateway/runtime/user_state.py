@@ -206,9 +206,9 @@ class Owner:
 
     # ---- what the link reports (Keeper, Served) ----
 
-    def heard(self) -> None:
+    def received(self) -> None:
         """Record that a message came."""
-        if self.pulse.heard():
+        if self.pulse.received():
             self._touch()
 
     def sees(self, *, regained: bool) -> None:

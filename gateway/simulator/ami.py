@@ -23,7 +23,7 @@ AMI: Final = "13.0.0"
 PERSIST_S: Final = 1.0
 """Interval in which AstDB is written: a kill loses later changes."""
 LINE_BYTES: Final = 1_024
-HEARD: Final = 1_000
+KEPT_ACTIONS: Final = 1_000
 
 _RIGHTS: Final[dict[str, tuple[str, ...]]] = {
     "Challenge": (),
@@ -160,8 +160,8 @@ class Session:
     async def serve(self, fields: dict[str, str]) -> bool:
         """Serve one action; return whether the session continues."""
         name, number = fields.get("Action", ""), fields.get("ActionID", "")
-        self._asterisk.heard.append(fields)
-        del self._asterisk.heard[:-HEARD]
+        self._asterisk.received.append(fields)
+        del self._asterisk.received[:-KEPT_ACTIONS]
         if name == "Login":
             return await self._log_in(fields, number)
         if name == "Challenge":
@@ -259,8 +259,8 @@ class FakeAsterisk:
         self.accounts: dict[str, Account] = {"oscc": Account("secret")}
         self.queues: dict[str, Queue] = {}
         self.db: dict[str, dict[str, str]] = {}
-        self.heard: list[dict[str, str]] = []
-        """The last :data:`HEARD` actions, as received."""
+        self.received: list[dict[str, str]] = []
+        """The last :data:`KEPT_ACTIONS` actions, as received."""
         self.sessions: set[Session] = set()
         self.thawed = asyncio.Event()
         self.thawed.set()

@@ -540,7 +540,7 @@ class Switchboard:
         finally:
             effect, self.center.changes = self.center.changes, outer
             if effect:
-                outer.told(effect)
+                outer.discard(effect)
                 self._send(effect)
             self.flush_ended()
 

@@ -402,7 +402,7 @@ class Changes:
         """Add changed elements."""
         self.keys[kind].update(keys)
 
-    def told(self, other: Changes) -> None:
+    def discard(self, other: Changes) -> None:
         """Remove the changes in *other*, which were read since."""
         for kind, keys in other.keys.items():
             self.keys[kind] -= keys

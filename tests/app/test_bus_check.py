@@ -21,7 +21,7 @@ CLOCK = SystemClock()
 
 def test_a_server_that_is_as_it_should_be_is_only_told() -> None:
     assert report_on(WELL) == (("Redis at h:6379 answers: Redis 8.0.2",), (), ())
-    assert report_on(WELL._replace(engine="Valkey", version=(9, 1))).told == (
+    assert report_on(WELL._replace(engine="Valkey", version=(9, 1))).notes == (
         "Redis at h:6379 answers: Valkey 9.1",
     )
 
@@ -96,6 +96,6 @@ async def test_over_tls_only_the_named_authority_is_believed(tmp_path: Path) -> 
 async def test_behind_sentinels_the_primary_is_found() -> None:
     async with sentinel_trio() as trio:
         found = await check_bus(BusSection(url=trio.url), CLOCK)
-    assert found.told[0].startswith(f"Redis at 127.0.0.1:{trio.primary.port} answers: ")
+    assert found.notes[0].startswith(f"Redis at 127.0.0.1:{trio.primary.port} answers: ")
     (fault,) = (await check_bus(BusSection(url=trio.url), CLOCK)).faults
     assert fault.endswith(" cannot be used: no sentinel knows the primary.")

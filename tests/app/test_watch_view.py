@@ -36,22 +36,22 @@ def view(clock: ManualClock) -> BoardState:
 
 
 async def test_a_lost_connection_counts_down_to_the_next_try(view: BoardState, clock: ManualClock) -> None:
-    view.heard(Connected(False), T)
+    view.received(Connected(False), T)
     assert view.health.connected
-    view.heard(Reconnecting(8.0, "draining"), T)
+    view.received(Reconnecting(8.0, "draining"), T)
     await clock.advance(3)
     assert (view.health.connected, view.health.reason) == (False, "draining")
     assert view.health.reconnect_in_s == pytest.approx(5.0)
-    view.heard(Connected(True), T)
+    view.received(Connected(True), T)
     assert (view.health.connected, view.health.reason, view.health.reconnect_in_s) == (True, None, None)
 
 
 def test_health_is_what_was_told_last(view: BoardState) -> None:
-    view.heard(HealthChanged("live", "live", 7), T)
+    view.received(HealthChanged("live", "live", 7), T)
     assert view.health.last_event is None
-    view.heard(HealthChanged("live", "live", 9), T)
+    view.received(HealthChanged("live", "live", 9), T)
     assert view.health.last_event is None
-    view.heard(HealthChanged("stale", "degraded", 9), T)
+    view.received(HealthChanged("stale", "degraded", 9), T)
     assert (view.health.upstream, view.health.bus, view.health.as_of_ms) == ("stale", "degraded", 9)
     assert view.health.last_event == "22:13:20 upstream stale, bus degraded"
 
@@ -70,9 +70,9 @@ def test_health_is_what_was_told_last(view: BoardState) -> None:
     ],
 )
 def test_what_happened_last_is_told_with_its_time(view: BoardState, event: Event, last: str | None) -> None:
-    view.heard(event, T)
+    view.received(event, T)
     assert view.health.last_event == (last and f"22:13:20 {last}")
-    view.heard(event, None)
+    view.received(event, None)
     assert view.health.last_event == last
     if isinstance(event, Ended):
         assert view.health.ended == (last or "").removeprefix("session ended: ")

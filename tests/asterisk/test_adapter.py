@@ -118,13 +118,13 @@ async def test_wrap_up_ends_by_time_alone() -> None:
         ended_ms = clock.wall_ms()
         at.fake.complete("sales", caller, DESK)
         await clock.advance(1)
-        asked = len(at.fake.heard)
+        asked = len(at.fake.received)
         assert shown() == (PostProcessing(ended_ms, ended_ms + 10_000, extendable=False), 1, 0)
         await clock.advance(8.9)
         assert shown()[1:] == (1, 0)
         await clock.advance(0.3)
         assert shown() == (None, 0, 1)
-        assert len(at.fake.heard) == asked, "nothing was asked meanwhile"
+        assert len(at.fake.received) == asked, "nothing was asked meanwhile"
 
 
 async def test_nothing_of_a_caller_but_the_wait_is_kept(at: Place) -> None:
@@ -196,11 +196,11 @@ async def test_what_cannot_be_done_is_refused_with_its_code(
     at: Place, command: Command, code: ErrorCode
 ) -> None:
     async with at.linked(await at.boss()) as ear:
-        sent = len(at.fake.heard)
+        sent = len(at.fake.received)
         with pytest.raises(GatewayError) as refused:
             await ear.command(command)
         assert refused.value.code is code
-        done = {one["Action"] for one in at.fake.heard[sent:]}
+        done = {one["Action"] for one in at.fake.received[sent:]}
         assert done.isdisjoint({"QueuePause", "QueueAdd", "QueueRemove", "QueuePenalty", "DBPut"})
 
 
@@ -364,7 +364,7 @@ async def test_a_telephone_stops_ringing_when_no_node_moves_its_sign_of_life_on(
             await clock.advance(10)
             ahead_s = int(at.fake.db["oscc-until"]["ana"]) - clock.wall_ms() // 1000
             assert 60 <= ahead_s <= 90
-        moved = [one for one in at.fake.heard if one.get("Family") == "oscc-until" and "Val" in one]
+        moved = [one for one in at.fake.received if one.get("Family") == "oscc-until" and "Val" in one]
         assert len(moved) == 1 + 200 // 30, "at the log-on, then every 30 s"
         await at.server.close()
         assert at.fake.rings_at("ana") == NUMBER, "the node's end logs nobody off"
@@ -403,7 +403,7 @@ async def test_a_file_of_many_people_does_not_hold_the_loop(
 async def test_a_secret_stands_nowhere_in_asterisk(at: Place) -> None:
     session = await at.assistant()
     assert session.secret not in repr(at.fake.db)
-    assert PASSWORD not in repr(at.fake.heard)
+    assert PASSWORD not in repr(at.fake.received)
 
 
 async def test_why_an_asterisk_is_not_reached_is_told_apart(at: Place) -> None:
@@ -500,12 +500,12 @@ async def keep_alive_unknown(server: AsteriskServer, number: int) -> ErrorCode |
 async def test_a_log_on_and_a_secret_that_is_not_known_read_no_list_of_sessions() -> None:
     async with asyncio.timeout(30), two() as (here, there):
         session = await here.assistant()
-        here.fake.heard.clear()
+        here.fake.received.clear()
         await there.boss()
         assert await keep_alive_unknown(there.server, 1) is ErrorCode.SESSION_ENDED
         assert await there.server.keep_alive(session.secret) > here.clock.wall_ms()
         assert readings(here) == 0
-        assert sum(one["Action"] == "DBGet" for one in here.fake.heard) <= 4
+        assert sum(one["Action"] == "DBGet" for one in here.fake.received) <= 4
 
 
 async def test_two_dashboards_of_one_device_end_with_one() -> None:
@@ -527,7 +527,9 @@ async def test_a_session_that_was_opened_while_others_are_looked_for_is_found() 
 
 def readings(at: Place) -> int:
     """Return how often the sessions were read from AstDB."""
-    return sum(one.get("Family") == "oscc-session" for one in at.fake.heard if one["Action"] == "DBGetTree")
+    return sum(
+        one.get("Family") == "oscc-session" for one in at.fake.received if one["Action"] == "DBGetTree"
+    )
 
 
 async def test_only_the_node_with_the_link_counts_the_idle_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -541,7 +543,7 @@ async def test_only_the_node_with_the_link_counts_the_idle_time(monkeypatch: pyt
             await heard.first(SessionEnded)  # no device came; here nobody counted
         assert here.fake.rings_at("ana") is None
         again = await here.assistant()
-        here.fake.heard.clear()
+        here.fake.received.clear()
         while readings(here) < 8:  # both nodes look again and again
             await here.clock.sleep(0.01)
         assert len(await there.server.sessions(again.secret)) == 1

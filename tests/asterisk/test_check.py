@@ -36,7 +36,7 @@ async def test_an_asterisk_with_everything_is_only_told(tmp_path: Path) -> None:
     async with place() as at:
         found = await check(at, tmp_path)
         assert (found.advice, found.fault) == (None, None)
-        assert found.told == (
+        assert found.note == (
             f"site main answers: Asterisk {at.fake.version}, AMI 13.0.0, 2 queues, 3 people"
         )
 
@@ -61,7 +61,7 @@ async def test_what_is_missing_is_advised(
         assert found.fault is None
         assert advice in str(found.advice)
         is_shown = "system" in write  # the version is
-        assert str(found.told).startswith(
+        assert str(found.note).startswith(
             f"site main answers: Asterisk {at.fake.version if is_shown else 'of'}"
         )
 

@@ -28,7 +28,7 @@ MOST = 1_250
 class NoServer:
     """The server of links that request nothing."""
 
-    heard_at = 0.0
+    last_received_at = 0.0
 
     def __init__(self, publisher: Publisher) -> None:
         self.asks_otherwise = publisher.regroup

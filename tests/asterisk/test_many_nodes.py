@@ -139,7 +139,7 @@ async def test_a_user_moves_when_its_node_drains_and_when_it_is_killed(tmp_path:
         await applied(ana, SetRoutingState("available"))
         await holds(lambda: dict(bea.mirror.get(ANA, {})).get("routing_state") == "available")
         assert at.fake.rings_at("ana") == OTHER
-        ended = [one for one in at.fake.heard if one.get("Action") == "QueueRemove"]
+        ended = [one for one in at.fake.received if one.get("Action") == "QueueRemove"]
         assert ended == [], "nobody was logged off"
 
 

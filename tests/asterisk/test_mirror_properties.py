@@ -155,7 +155,9 @@ class Play:
             await self.clock.advance(0.5)
         assert self.differences() == []
         said = Counter(task.result() for task in self.given)
-        sent = sum(one["Action"] in {"QueuePause", "QueuePenalty", "QueueAdd"} for one in self.at.fake.heard)
+        sent = sum(
+            one["Action"] in {"QueuePause", "QueuePenalty", "QueueAdd"} for one in self.at.fake.received
+        )
         assert said["applied"] <= sent <= said["applied"] + said["unknown"] + said["refused"], said
 
 

@@ -177,13 +177,13 @@ async def test_a_message_that_is_always_too_long_is_not_read_again_and_again(
     monkeypatch.setattr("gateway.upstream.asterisk.monitor.TICK_S", 0.005)
 
     def status(*, whole: bool) -> int:
-        asked = [one for one in at.fake.heard if one["Action"] == "QueueStatus"]
+        asked = [one for one in at.fake.received if one["Action"] == "QueueStatus"]
         return sum(("Member" not in one) == whole for one in asked)
 
     async with asyncio.timeout(30), place(figures_s=0.1) as at:
         at.fake.add_static("support", "Local/2007@desk/n", "x" * MESSAGE_BYTES)
         await again(at)
-        at.fake.heard.clear()
+        at.fake.received.clear()
         while status(whole=False) < 3:
             await at.clock.sleep(0.01)
             assert status(whole=True) <= 1

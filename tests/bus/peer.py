@@ -46,7 +46,7 @@ class Peer:
     def __init__(self, answer: Answer = usual) -> None:
         self.connections: Final = memory_connections(self.dial)
         self.answer = answer
-        self.heard: list[Words] = []
+        self.received: list[Words] = []
         self.places: list[Endpoint] = []
         self.fault: Exception | None = None
         self.is_silent = False
@@ -67,7 +67,7 @@ class Peer:
 
     def connected(self, protocol: asyncio.Protocol, answer: Answer) -> MemoryTransport:
         """Begin a connection on which *answer* answers."""
-        self.heard = []
+        self.received = []
         transport = MemoryTransport(protocol, self._gone.append)
         self.transports.append(transport)
         reader = hiredis.Reader()
@@ -90,13 +90,13 @@ class Peer:
 
     def asked(self, verb: bytes) -> list[Words]:
         """Return the commands of the last connection that begin with *verb*."""
-        return [words for words in self.heard if words[0] == verb]
+        return [words for words in self.received if words[0] == verb]
 
     def _read(self, transport: MemoryTransport, reader: hiredis.Reader, answer: Answer, data: bytes) -> None:
         reader.feed(data)
         while (frame := reader.gets()) is not False:
             words = tuple(frame)
-            self.heard.append(words)
+            self.received.append(words)
             said = answer(words)
             if said is not None:
                 transport.feed(said)

@@ -49,7 +49,7 @@ async def test_who_comes_in_shows_his_papers_and_greets() -> None:
     peer = Peer()
     greeted = await opened(peer, "redis://u:s@h:1/3", ("PING", "x"), ("CLIENT", "INFO"))
     assert (greeted.endpoint, greeted.replies) == (Endpoint("h", 1), [b"PONG", b"OK"])
-    assert peer.heard == [
+    assert peer.received == [
         (b"AUTH", b"u", b"s"),
         (b"SELECT", b"3"),
         (b"PING",),
@@ -65,7 +65,7 @@ async def test_who_comes_in_shows_his_papers_and_greets() -> None:
 async def test_without_papers_and_database_none_are_shown() -> None:
     peer = Peer()
     await opened(peer)
-    assert peer.heard[0][0] == b"PING"
+    assert peer.received[0][0] == b"PING"
     await opened(peer, "redis://:s@h")
     assert peer.asked(b"AUTH") == [(b"AUTH", b"s")]
 

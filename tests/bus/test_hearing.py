@@ -39,7 +39,7 @@ class Scene:
         self.clock = clock
         self.peer = peer
         self.subscriber = Subscriber(door(peer, clock), clock, lambda: 0.5)
-        self.heard: list[bytes] = []
+        self.received: list[bytes] = []
         self.doubts = 0
         self.subscriber.watch(self._doubt)
 
@@ -49,7 +49,7 @@ class Scene:
     async def listen(self, *names: bytes) -> None:
         async with asyncio.TaskGroup() as tasks:
             for name in names:
-                tasks.create_task(self.subscriber.subscribe(name, self.heard.append))
+                tasks.create_task(self.subscriber.subscribe(name, self.received.append))
 
     async def say(self, data: bytes) -> None:
         self.peer.say(data)
@@ -80,7 +80,7 @@ async def test_channels_of_one_turn_are_subscribed_together_in_commands_of_a_bou
 
 async def test_listening_returns_when_it_is_confirmed_and_not_before() -> None:
     async with running(Peer()) as scene, asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(scene.subscriber.subscribe(b"c", scene.heard.append))
+        task = tasks.create_task(scene.subscriber.subscribe(b"c", scene.received.append))
         await scene.clock.advance(0.5)
         assert not task.done()
         await scene.say(confirming((b"SUBSCRIBE", b"c")) or b"")
@@ -93,12 +93,16 @@ async def test_nothing_is_told_after_stopping_and_changes_keep_their_order() -> 
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(scene.subscriber.unsubscribe(b"c"))
             tasks.create_task(scene.subscriber.unsubscribe(b"unknown"))
-            tasks.create_task(scene.subscriber.subscribe(b"d", scene.heard.append))
-            tasks.create_task(scene.subscriber.subscribe(b"c", scene.heard.append))
-        assert [words[0] for words in scene.peer.heard[-3:]] == [b"SUBSCRIBE", b"UNSUBSCRIBE", b"SUBSCRIBE"]
+            tasks.create_task(scene.subscriber.subscribe(b"d", scene.received.append))
+            tasks.create_task(scene.subscriber.subscribe(b"c", scene.received.append))
+        assert [words[0] for words in scene.peer.received[-3:]] == [
+            b"SUBSCRIBE",
+            b"UNSUBSCRIBE",
+            b"SUBSCRIBE",
+        ]
         await scene.subscriber.unsubscribe(b"c")
         await scene.say(message(b"c", b"1") + message(b"d", b"2"))
-        assert scene.heard == [b"2"]
+        assert scene.received == [b"2"]
 
 
 async def test_after_a_loss_every_channel_is_subscribed_again_and_then_whoever_watches_is_told() -> None:
@@ -150,7 +154,7 @@ async def test_without_a_server_listening_returns_and_comes_into_force_with_it(
         await scene.clock.advance(5.0)
         assert scene.doubts == 1
         await scene.say(message(b"c", b"1"))
-        assert scene.heard == [b"1"]
+        assert scene.received == [b"1"]
 
 
 async def test_what_was_in_force_before_a_loss_is_waited_for_again() -> None:

@@ -110,7 +110,7 @@ async def test_of_a_server_that_is_far_away_answers_are_waited_for_longer(
     clock, peer = ManualClock(), Peer(lambda _: None)
     async with running(peer, clock) as line:
         await clock.advance(opened_s)
-        for words in list(peer.heard):
+        for words in list(peer.received):
             peer.say(usual(words) or b"")
         await clock.settle()
         in_time = line.ask("GET", "a")

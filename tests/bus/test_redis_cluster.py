@@ -294,7 +294,7 @@ async def test_a_cluster_is_checked_shard_by_shard() -> None:
         assert (facts.lost_slots, len(facts.without_replica)) == (0, 3)
         assert (facts.node_timeout_s, facts.needs_all_slots) == (15.0, False)
         report = await check_bus(BusSection(url=cluster.url), CLOCK)
-        assert (len(report.told), report.faults) == (3, ())
+        assert (len(report.notes), report.faults) == (3, ())
         assert sum("has no replica" in advice for advice in report.advices) == 3
         assert sum("cluster-node-timeout 5000" in advice for advice in report.advices) == 1
         await cluster.primaries[0].command("CONFIG", "SET", "cluster-require-full-coverage", "yes")

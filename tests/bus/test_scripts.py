@@ -31,7 +31,7 @@ async def ran(peer: Peer) -> object:
 async def test_a_server_that_knows_it_is_sent_its_hash() -> None:
     peer = Peer(lambda words: b":1\r\n" if words[0] == b"EVALSHA" else usual(words))
     assert await ran(peer) == 1
-    assert peer.heard[-1][2:] == (b"2", b"a", b"b", b"5", b"x")
+    assert peer.received[-1][2:] == (b"2", b"a", b"b", b"5", b"x")
     assert peer.asked(b"EVAL") == []
 
 

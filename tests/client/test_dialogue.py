@@ -91,7 +91,7 @@ def test_pings_are_answered_and_tell_how_current_the_data_is(
 
 
 def test_the_time_of_the_gateway_is_taken_from_its_frames(dialogue: Dialogue, memory: Memory) -> None:
-    memory.server_time.heard(9_999_999, 99.0)
+    memory.server_time.received(9_999_999, 99.0)
     dialogue.receive(welcome(server_time_ms=50_000), 100.0)
     assert memory.server_time.at(101.0) == 51_000
     dialogue.receive(ping(0, 0, server_time_ms=52_500), 102.0)
@@ -123,7 +123,7 @@ def test_a_gap_soon_after_a_reset_waits_its_turn(dialogue: Dialogue) -> None:
 
 def test_a_silent_gateway_is_given_up(dialogue: Dialogue) -> None:
     dialogue.receive(welcome(ping_s=12.0), 100.0)
-    dialogue.heard(101.0)
+    dialogue.received(101.0)
     assert dialogue.due_at == 123.0
     assert not dialogue.given_up(122.9)
     assert dialogue.given_up(123.0)
@@ -133,7 +133,7 @@ def test_a_change_of_network_is_answered_in_three_seconds_or_it_is_over(dialogue
     assert dialogue.probe(110.0) == frames.Pong()
     assert not dialogue.given_up(112.9)
     assert dialogue.given_up(113.0)
-    dialogue.heard(112.0)
+    dialogue.received(112.0)
     assert dialogue.due_at == 147.0
     dialogue.probe(146.0)
     assert dialogue.due_at == 147.0, "a probe never grants more time"

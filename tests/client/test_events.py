@@ -20,19 +20,19 @@ async def test_every_reader_gets_every_event_in_order() -> None:
         for into in heard:
             tasks.create_task(_all(stream, into))
         await asyncio.sleep(0)
-        stream.tell(Connected(False))
+        stream.publish(Connected(False))
         await asyncio.sleep(0)
-        stream.tell(Reconnecting(1.0, "lost"))
-        stream.tell(ENDED)
+        stream.publish(Reconnecting(1.0, "lost"))
+        stream.publish(ENDED)
         stream.close()
     assert heard[0] == heard[1] == [Connected(False), Reconnecting(1.0, "lost"), ENDED]
 
 
 async def test_reading_begins_with_the_call() -> None:
     stream = EventStream()
-    stream.tell(Connected(False))
+    stream.publish(Connected(False))
     reader = stream.read()
-    stream.tell(ENDED)
+    stream.publish(ENDED)
     stream.close()
     assert [event async for event in reader] == [ENDED]
 
@@ -41,8 +41,8 @@ async def test_a_reader_that_lags_keeps_the_newest() -> None:
     stream = EventStream()
     reader = stream.read()
     for second in range(KEPT + 10):
-        stream.tell(Reconnecting(float(second), "lost"))
-    stream.tell(ENDED)
+        stream.publish(Reconnecting(float(second), "lost"))
+    stream.publish(ENDED)
     stream.close()
     events = [event async for event in reader]
     assert len(events) == KEPT
@@ -53,7 +53,7 @@ async def test_a_reader_that_lags_keeps_the_newest() -> None:
 async def test_a_reader_that_stops_is_forgotten() -> None:
     stream = EventStream()
     reader = stream.read()
-    stream.tell(ENDED)
+    stream.publish(ENDED)
     async for _ in reader:
         break
     await reader.aclose()  # type: ignore[attr-defined]  # it is a generator

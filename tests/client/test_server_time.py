@@ -18,7 +18,7 @@ def test_it_is_late_by_the_shortest_way_at_most_and_never_ahead(
     time, now, delays = ServerTime(), 0.0, list[float]()
     for wait_s, delay_s in readings:
         now += wait_s + delay_s
-        time.heard(skew_ms + int((now - delay_s) * 1000), now)
+        time.received(skew_ms + int((now - delay_s) * 1000), now)
         delays.append(delay_s)
     estimate, true_ms = time.at(now), skew_ms + now * 1000
     assert estimate is not None
@@ -27,15 +27,15 @@ def test_it_is_late_by_the_shortest_way_at_most_and_never_ahead(
 
 def test_a_clock_that_was_set_back_is_believed_in_the_end() -> None:
     time = ServerTime()
-    time.heard(9_000_000, now=0.0)
+    time.received(9_000_000, now=0.0)
     for second in range(1, SAMPLES + 1):
-        time.heard(1_000_000 + second * 1000, now=float(second))
+        time.received(1_000_000 + second * 1000, now=float(second))
     assert time.at(100.0) == 1_100_000
 
 
 def test_another_node_has_another_clock() -> None:
     time = ServerTime()
-    time.heard(9_000_000, now=0.0)
+    time.received(9_000_000, now=0.0)
     time.reset()
-    time.heard(5_000, now=1.0)
+    time.received(5_000, now=1.0)
     assert time.at(1.0) == 5_000

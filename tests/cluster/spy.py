@@ -84,7 +84,7 @@ class Spy:
             if path.is_file() and path.suffix != ".toml" and path != cluster.centre.log:
                 await self._look_at_file(f"log {path.name}", path)
 
-    def heard(self) -> set[str]:
+    def received(self) -> set[str]:
         """Return the places where canaries were found."""
         paths = {where: self._folder / where for where in self._asks}
         return {where for where, path in paths.items() if path.exists() and path.stat().st_size}

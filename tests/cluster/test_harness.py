@@ -155,7 +155,7 @@ async def test_a_canary_that_redis_could_read_is_found_wherever_it_went(tmp_path
         spy = Spy(redis, tmp_path / "spy", ["Schröder"])
         await spy.prepare()
         attending = tasks.create_task(spy.read_traffic())
-        while spy.heard() != {"monitor", "replication"}:
+        while spy.received() != {"monitor", "replication"}:
             await redis.command("PUBLISH", "og:ctl", "nothing to see")
             await asyncio.sleep(0.05)  # between two looks
         await spy.look()

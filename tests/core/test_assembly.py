@@ -146,7 +146,7 @@ FIVE = Listen(Kind.AGENT, REALTIME, frozenset({5}))
 
 
 def test_a_wider_query_tells_what_a_narrower_one_would() -> None:
-    assert Query(ALL_AGENTS, complete=True).tells(FIVE)
-    assert not Query(ALL_AGENTS).tells(FIVE)
-    assert not Query(FIVE, complete=True).tells(ALL_AGENTS)
-    assert not Query(ALL_AGENTS, complete=True).tells(Listen(Kind.AGENT, CUMULATIVE, None))
+    assert Query(ALL_AGENTS, complete=True).has_delivered(FIVE)
+    assert not Query(ALL_AGENTS).has_delivered(FIVE)
+    assert not Query(FIVE, complete=True).has_delivered(ALL_AGENTS)
+    assert not Query(ALL_AGENTS, complete=True).has_delivered(Listen(Kind.AGENT, CUMULATIVE, None))

@@ -127,10 +127,10 @@ def test_it_has_told_what_queries_that_are_complete_cover() -> None:
     assembly = Assembly()
     some, few = (Listen(Kind.AGENT, REALTIME, frozenset(numbers)) for numbers in ({5, 6}, {5}))
     assembly.listening(1, some)
-    assert not assembly.has_told([few])
+    assert not assembly.has_delivered([few])
     assembly.read(Reading(1, Kind.AGENT, REALTIME, 1_000, True, ()))
-    assert assembly.has_told([few, some])
-    assert not assembly.has_told([ALL_AGENTS])
-    assert not assembly.has_told([few, Listen(Kind.AGENT, CUMULATIVE, frozenset({5}))])
+    assert assembly.has_delivered([few, some])
+    assert not assembly.has_delivered([ALL_AGENTS])
+    assert not assembly.has_delivered([few, Listen(Kind.AGENT, CUMULATIVE, frozenset({5}))])
     assembly.refused(-1, ALL_AGENTS)
-    assert assembly.has_told([ALL_AGENTS, few]), "what cannot be had is not waited for"
+    assert assembly.has_delivered([ALL_AGENTS, few]), "what cannot be had is not waited for"

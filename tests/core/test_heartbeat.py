@@ -35,7 +35,7 @@ def test_a_ping_that_has_not_left_cannot_be_answered() -> None:
     assert heartbeat.next_at == 140.0
     assert not heartbeat.silent(144.9)
     assert heartbeat.silent(145.0)
-    heartbeat.heard()
+    heartbeat.received()
     heartbeat.unsent(146.0)
     assert not heartbeat.silent(1_000.0)
 
@@ -56,7 +56,7 @@ def test_how_long_the_newest_ping_was_under_way_is_told_once() -> None:
 def test_a_pong_that_no_ping_asked_for_is_answered_by_one(nonce: str | None) -> None:
     heartbeat = beating()
     heartbeat.pong(heartbeat.ping(101.0), 102.0)
-    heartbeat.heard()
+    heartbeat.received()
     heartbeat.pong(nonce, 110.0)
     assert heartbeat.due(110.0)
 

@@ -214,8 +214,8 @@ def test_who_was_told_of_every_change_gets_what_is_since_then(
         ledger.record(f"queue:{key}", Element(Queue(contacts_waiting=number)) if is_there else None)
     if reader is not None:
         keys = dict.fromkeys(key for key, _ in reader.marks)
-        assert ledger.told(seen, keys) == ledger.since(seen)
-        assert ledger.told(Position(2, 0), ()) == ledger.since(Position(2, 0))
+        assert ledger.delta_of(seen, keys) == ledger.since(seen)
+        assert ledger.delta_of(Position(2, 0), ()) == ledger.since(Position(2, 0))
 
 
 # ---- what is one session's own ----
@@ -229,11 +229,11 @@ def own(*keys: str, tombstones: int = 1024) -> Ledger:
     return ledger
 
 
-def test_what_is_one_sessions_own_is_told_to_the_confidant_alone() -> None:
+def test_what_is_one_sessions_own_goes_to_on_own_change_alone() -> None:
     ledger = Ledger(1)
     reader = Reader(ledger)
     told: list[tuple[str, Element | None]] = []
-    ledger.confidant = lambda key, before: told.append((key, before))
+    ledger.on_own_change = lambda key, before: told.append((key, before))
     for key in ("me:1", "session:1", "a"):
         ledger.record(key, ONE)
     ledger.record("me:1", TWO)
@@ -244,7 +244,7 @@ def test_what_is_one_sessions_own_is_told_to_the_confidant_alone() -> None:
 
 def test_news_are_taken_once_and_tell_what_all_were_told_from_what_few_were() -> None:
     ledger = Ledger(1)
-    ledger.confidant = lambda *_: None
+    ledger.on_own_change = lambda *_: None
     assert (ledger.has_news, ledger.take_own_news()) == (False, [])
     ledger.record("me:1", ONE)
     ledger.record("me:2", ONE)
@@ -288,7 +288,7 @@ def test_a_follower_is_told_of_own_keys_too() -> None:
     ledger = own("me:1")
     ledger.record("me:1", None)
     ledger.record("a", TWO)
-    told = ledger.told(Position(1, 2), ["me:1", "a"])
+    told = ledger.delta_of(Position(1, 2), ["me:1", "a"])
     assert told == ledger.since(Position(1, 2)) == delta(2, 4, Update("me:1", 3, None), Update("a", 4, TWO))
 
 

@@ -14,7 +14,7 @@ EVENTS: dict[str, Callable[[LinkMachine], object]] = {
     "dial": lambda link: link.dialling(), "opened": lambda link: link.opened(100.0),
     "refused": lambda link: link.refused(), "failed": lambda link: link.failed(100.0, 0.5),
     "kicked": lambda link: link.kicked(100.0, 0.5), "synced": lambda link: link.synced(100.0),
-    "silent": lambda link: link.heard(200.0), "stop": lambda link: link.stop(),
+    "silent": lambda link: link.received(200.0), "stop": lambda link: link.stop(),
 }  # fmt: skip
 ROADS: dict[LinkState, tuple[str, ...]] = {
     LinkState.IDLE: (),
@@ -148,9 +148,9 @@ def test_a_server_that_talks_is_given_signs_of_life_too() -> None:
     """It drops a link on which it hears nothing, however much it sends itself."""
     link = live()
     for now in range(1, 10):
-        link.heard(float(now))
+        link.received(float(now))
         assert link.need(float(now)) == "nothing"
-    link.heard(10.0)
+    link.received(10.0)
     assert link.need(10.0) == "keep_alive"
 
 
@@ -200,7 +200,7 @@ def test_nothing_is_taken_for_more_than_a_second_younger_than_it_may_be() -> Non
 def test_after_more_than_a_keep_alive_of_silence_it_listens_anew_before_it_says_live(synced: bool) -> None:
     link = live() if synced else led(LinkState.SYNCING)
     since = 0.0 if synced else 100.0
-    link.heard(since + 20.1)
+    link.received(since + 20.1)
     assert link.health(since + 20.1) == "stale"
     link.synced(since + 20.2)
     assert link.health(since + 20.2) == "stale"
@@ -213,7 +213,7 @@ def test_after_more_than_a_keep_alive_of_silence_it_listens_anew_before_it_says_
 
 def test_a_silence_of_one_keep_alive_is_no_reason_to_listen_anew() -> None:
     link = live()
-    link.heard(20.0)
+    link.received(20.0)
     assert link.health(20.0) == "live"
 
 

@@ -52,7 +52,7 @@ def served(**hello: object) -> Phone:
     """Return a phone that is in sync and has answered its first ping."""
     phone = Phone(Application.DASHBOARD, **hello)
     phone.take()
-    phone.live.heard()
+    phone.live.received()
     phone.now += 10
     return phone
 
@@ -218,7 +218,7 @@ def test_a_ping_leaves_when_it_is_time_and_when_health_changes() -> None:
     (ping,) = phone.take(DOWN)
     assert (ping["upstream"], ping["as_of_ms"], ping["server_time_ms"]) == ("down", WALL_MS - 10_000, WALL_MS)
     assert phone.take(DOWN) == []
-    phone.live.heard()
+    phone.live.received()
     phone.now = 135.0
     assert [frame["kind"] for frame in phone.take(DOWN)] == ["ping"]
 
@@ -267,7 +267,7 @@ def test_a_phone_goes_by_the_clock_of_the_values_it_is_shown(ahead_ms: int) -> N
     told = phone.take(Health("live", "live", NOW - 2))
     (welcome,) = [each for each in told if each["kind"] == "welcome"][1:]
     assert welcome["server_time_ms"] == WALL_MS + ahead_ms
-    phone.live.heard()
+    phone.live.received()
     phone.now += 60
     (ping,) = [each for each in phone.take(Health("down", "live", phone.now - 2)) if each["kind"] == "ping"]
     assert ping["server_time_ms"] == WALL_MS + ahead_ms

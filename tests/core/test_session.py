@@ -206,6 +206,6 @@ def test_the_defaults_are_the_protocols() -> None:
 
 def test_phones_are_told_the_limits_that_are_obeyed() -> None:
     values = {field.name: index + 1 for index, field in enumerate(dataclasses.fields(SessionLimits))}
-    told = dataclasses.asdict(dataclasses.replace(SessionLimits(), **values).told())
+    told = dataclasses.asdict(dataclasses.replace(SessionLimits(), **values).frame())
     assert told == {name: values[name] for name in told}
     assert told.keys() == {field.name for field in dataclasses.fields(frames.Limits)}

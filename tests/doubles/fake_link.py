@@ -41,7 +41,7 @@ class FakeLink:
     ) -> None:
         self.token = token
         self.holder = holder
-        self.heard_at = clock.now()
+        self.last_received_at = clock.now()
         self._serve = serve
         self._left = left
         self._clock = clock
@@ -69,7 +69,7 @@ class FakeLink:
         """Return the next event, or None for an answer; readings during the wait go to *hear*."""
         while True:
             has_waited = await self._arrival()
-            self.heard_at = self._clock.now()
+            self.last_received_at = self._clock.now()
             event = self._inbox.popleft()()
             if hear is None or not (has_waited and isinstance(event, Reading)):
                 return event

@@ -22,7 +22,7 @@ class Server:
 
     def __init__(self) -> None:
         self.writers: list[asyncio.StreamWriter] = []
-        self.heard = b""
+        self.received = b""
         self.ended = 0
         self.port = 0
 
@@ -30,7 +30,7 @@ class Server:
         self.writers.append(writer)
         with contextlib.suppress(OSError):
             while data := await reader.read(65_536):
-                self.heard += data
+                self.received += data
                 writer.write(data)
             self.ended += 1
             writer.write(b"end\n")
@@ -112,7 +112,7 @@ async def test_every_byte_passes_unchanged_by_default(server: Server) -> None:
         client = await connected(proxy)
         client.writer.write(everything)
         assert await client.exactly(len(everything)) == everything
-        assert server.heard == everything
+        assert server.received == everything
         assert (proxy.up.passed, proxy.down.passed) == (len(everything), len(everything))
         client.writer.write_eof()
         assert await client.exactly(4) == b"end\n"
@@ -147,7 +147,7 @@ async def test_a_frozen_way_accepts_and_passes_nothing_until_it_thaws(server: Se
         for client in (old, new):
             client.writer.write(b"b\n")
             assert await client.is_silent()
-        assert server.heard == b"a\n"
+        assert server.received == b"a\n"
         proxy.heal()
         assert [await old.line(), await new.line()] == [b"b\n", b"b\n"]
 

@@ -253,7 +253,7 @@ def _breaks(data: bytes) -> bool:
     return any(isinstance(each, Violation) for each in socket.Frames(MESSAGE_BYTES).feed(data))
 
 
-def _plain(heard: socket.Heard) -> tuple[object, ...]:
+def _plain(heard: socket.Incoming) -> tuple[object, ...]:
     return (
         ("Message", heard.encode())
         if isinstance(heard, str)
@@ -261,7 +261,7 @@ def _plain(heard: socket.Heard) -> tuple[object, ...]:
     )
 
 
-def _hold_against(ours: list[socket.Heard], data: bytes) -> None:
+def _hold_against(ours: list[socket.Incoming], data: bytes) -> None:
     theirs = second_reading(data, client=True)
     breach = ours[-1] if ours and isinstance(ours[-1], Violation) else None
     ended = bool(ours) and isinstance(ours[-1], socket.Closed)

@@ -167,7 +167,7 @@ PLACES: Final[dict[str, str]] = {
             bus/connect.py Refusals._said_at;
             bus/sealing.py Seals._ciphers dropped; runtime/event_loop.py Turns._due;
             core/rate_limits.py Record._errors; core/session.py _rhythm;
-            edge/credentials.py Tokens._keys; runtime/cluster.py ClusterMembership._known _heard_at;
+            edge/credentials.py Tokens._keys; runtime/cluster.py ClusterMembership._known _last_received_at;
             runtime/sessions.py LogOffs._repeats;
             runtime/cluster_receiver.py AdminRpc._known; upstream/oscce/messages.py LinkReader._routing
         """,

@@ -14,7 +14,7 @@ from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn
 from gateway.runtime.ports import Clock
 from gateway.simulator import Simulator
 from gateway.simulator.links import Link
-from gateway.upstream.oscce.socket import Heard
+from gateway.upstream.oscce.socket import Incoming
 from tests.properties.socketless import CLOSED, Doors, ServerEnd
 from tests.runtime.rivals import Gate
 
@@ -35,7 +35,7 @@ class Witness(Protocol):
         ...
 
 
-class HeldQueue(asyncio.Queue[Heard]):
+class HeldQueue(asyncio.Queue[Incoming]):
     """What a server says on one link, as far as the road to the gateway lets it pass.
 
     Args:
@@ -48,7 +48,7 @@ class HeldQueue(asyncio.Queue[Heard]):
         self._gate = gate
         self._passed = passed
 
-    async def get(self) -> Heard:
+    async def get(self) -> Incoming:
         item = await super().get()
         if item is not CLOSED:
             await self._gate.passed()
@@ -56,7 +56,7 @@ class HeldQueue(asyncio.Queue[Heard]):
             self._passed(item)
         return item
 
-    def put_nowait(self, item: Heard) -> None:
+    def put_nowait(self, item: Incoming) -> None:
         """Take a message in; the end of the link is held by nothing."""
         super().put_nowait(item)
         if item is CLOSED:

@@ -25,7 +25,7 @@ from gateway.simulator.sessions import LogOn as Asked
 from gateway.upstream.oscce import http
 from gateway.upstream.oscce.client import OsccLink, Terms
 from gateway.upstream.oscce.readings import Kept, Readings, head_of
-from gateway.upstream.oscce.socket import Closed, Heard, Take
+from gateway.upstream.oscce.socket import Closed, Incoming, Take
 
 CLOSED = Closed()
 """A line that was cut; a good-bye is another one."""
@@ -49,7 +49,7 @@ class ServerEnd:
     """The server's way out."""
 
     def __init__(self) -> None:
-        self.to_gateway: asyncio.Queue[Heard] = asyncio.Queue()
+        self.to_gateway: asyncio.Queue[Incoming] = asyncio.Queue()
         self.events = 0
         """How many events were sent."""
         self.is_over = False
@@ -89,7 +89,7 @@ class GatewayEnd:
     def speaks(self) -> bool:
         return not self._server.to_gateway.empty()
 
-    async def receive(self, take: Take | None = None) -> Heard:
+    async def receive(self, take: Take | None = None) -> Incoming:
         """Return the next message; texts that come while this waits are told *take*, which may take them."""
         while True:
             has_waited = not self.speaks

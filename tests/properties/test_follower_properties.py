@@ -37,7 +37,7 @@ class Following(RuleBasedStateMachine):
         """Looks at the lease since then: they slow the questions down as well."""
         self.read_at: float | None = None
         self.lower_since: float | None = None
-        self.heard_at: float | None = None
+        self.last_received_at: float | None = None
         self.unsure = False
         self.told = False
         """Whether something that fits came since the last question."""
@@ -104,7 +104,7 @@ class Following(RuleBasedStateMachine):
         self.follow.answered(self.now)
         if self.lower_since is not None or not self.told:
             return
-        self.heard_at = self.now
+        self.last_received_at = self.now
         if self.waits:
             self.waits, self.tries, self.reads_tried, self.unsure = False, 0, 0, False
 
@@ -120,7 +120,7 @@ class Following(RuleBasedStateMachine):
         if receipt is Receipt.GAP:
             self.gap_since = self.now if self.gap_since is None else self.gap_since
         else:
-            self.heard_at, self.gap_since, self.told = self.now, None, True
+            self.last_received_at, self.gap_since, self.told = self.now, None, True
         if above:
             self.floor, self.asked_at, self.tries, self.reads_tried = epoch, None, 0, 0
             self.owner_is_lost()
@@ -203,7 +203,9 @@ class Following(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_shown_fresher_than_it_is(self) -> None:
-        is_heard = self.heard_at is not None and self.now - self.heard_at <= 15.0 and not self.unsure
+        is_heard = (
+            self.last_received_at is not None and self.now - self.last_received_at <= 15.0 and not self.unsure
+        )
         is_heard = is_heard and (self.gap_since is None or self.now - self.gap_since <= 3.0)
         assert self.follow.health(self.now, "live") == ("live" if is_heard else "stale")
         assert self.follow.health(self.now, "stale") == "stale"

@@ -21,7 +21,7 @@ class Links(RuleBasedStateMachine):
         self.link = LinkMachine()
         self.link.agreed(float(KEEP_ALIVE))
         self.dialling = self.open = self.stopped = False
-        self.heard_at = 0
+        self.last_received_at = 0
         self.asked_at = 0
         self.answered = False
         self.must_listen = False
@@ -58,7 +58,7 @@ class Links(RuleBasedStateMachine):
     def it_opens(self) -> None:
         self.link.opened(self.now)
         self.dialling, self.open = False, True
-        self.heard_at = self.asked_at = self.now
+        self.last_received_at = self.asked_at = self.now
         self.answered = self.must_listen = False
         self.synced_at = None
         self.refusals = 0
@@ -101,10 +101,10 @@ class Links(RuleBasedStateMachine):
     @precondition(lambda self: self.open)
     @rule()
     def a_message_comes(self) -> None:
-        self.link.heard(self.now)
-        if self.now - self.heard_at > KEEP_ALIVE:
+        self.link.received(self.now)
+        if self.now - self.last_received_at > KEEP_ALIVE:
             self.answered, self.must_listen = False, True
-        self.heard_at = self.now
+        self.last_received_at = self.now
 
     @precondition(lambda self: self.open)
     @rule()
@@ -117,7 +117,7 @@ class Links(RuleBasedStateMachine):
     @rule()
     def tend(self) -> None:
         need = self.link.need(self.now)
-        silence = self.now - self.heard_at
+        silence = self.now - self.last_received_at
         if not self.open:
             assert need == "nothing"
         elif silence >= 3 * KEEP_ALIVE:
@@ -125,7 +125,7 @@ class Links(RuleBasedStateMachine):
         elif self.must_listen:
             assert need == "listen_anew"
             self.must_listen = False
-        elif self.now - max(self.heard_at, self.asked_at) >= KEEP_ALIVE / 2:
+        elif self.now - max(self.last_received_at, self.asked_at) >= KEEP_ALIVE / 2:
             assert need == "keep_alive"
             self.asked_at = self.now
         else:
@@ -143,7 +143,7 @@ class Links(RuleBasedStateMachine):
         health = self.link.health(self.now)
         if not self.open:
             assert health == "down"
-        elif not self.answered or self.now - self.heard_at >= 1.5 * KEEP_ALIVE:
+        elif not self.answered or self.now - self.last_received_at >= 1.5 * KEEP_ALIVE:
             assert health == "stale"
         else:
             assert health == "live"

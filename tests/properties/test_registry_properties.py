@@ -31,7 +31,7 @@ class Here:
 
     number: int
     seat: Seat
-    heard_at: float
+    last_received_at: float
 
 
 @dataclass
@@ -72,12 +72,12 @@ class Node(RuleBasedStateMachine):
             if one.seat.session == seat.session
             or (one.seat.application, one.seat.device) == (seat.application, seat.device)
         ]
-        silent = min(mine, key=lambda one: one.heard_at, default=None)
+        silent = min(mine, key=lambda one: one.last_received_at, default=None)
         if (
             not same
             and len(mine) == LIMITS.devices
             and silent is not None
-            and self.now - silent.heard_at > 600
+            and self.now - silent.last_received_at > 600
         ):
             same = [silent]
         answer = self.registry.add(self.count, seat, self.now)
@@ -121,7 +121,7 @@ class Node(RuleBasedStateMachine):
     @rule(which=WHICH)
     def one_speaks(self, which: int) -> None:
         one = self.here[which % len(self.here)]
-        one.heard_at = self.now
+        one.last_received_at = self.now
         self.registry.touch(one.number, self.now)
 
     @precondition(lambda self: self.here)

@@ -26,7 +26,7 @@ class Listener:
         self.told: list[Envelope] = []
         self.recoveries: list[int] = []
 
-    def heard(self, envelope: Envelope) -> None:
+    def received(self, envelope: Envelope) -> None:
         self.told.append(envelope)
 
     def recovered(self, recovery: int) -> None:

@@ -64,8 +64,8 @@ class SlowLink:
         self._gate = gate
 
     @property
-    def heard_at(self) -> float:
-        return self._link.heard_at
+    def last_received_at(self) -> float:
+        return self._link.last_received_at
 
     @property
     def speaks(self) -> bool:

@@ -92,7 +92,7 @@ class Street:
         self.said: list[tuple[int, Channel, Envelope]] = []
         """Everything that a node told others, with the node."""
 
-    def heard(self, kind: type[Envelope]) -> list[Envelope]:
+    def received(self, kind: type[Envelope]) -> list[Envelope]:
         """Return what nodes said of one kind."""
         return [envelope for _, _, envelope in self.said if isinstance(envelope, kind)]
 

@@ -46,9 +46,9 @@ class Member:
             tasks.create_task(self.exchange.run(self))
             tasks.create_task(self.membership.run())
 
-    def heard(self, envelope: Envelope) -> None:
+    def received(self, envelope: Envelope) -> None:
         if isinstance(envelope, Here):
-            self.membership.heard(envelope)
+            self.membership.received(envelope)
 
     def recovered(self, recovery: int) -> None:
         self.exchange.machine.resynced(recovery)
@@ -232,7 +232,7 @@ async def test_another_life_of_the_same_name_is_a_namesake_once_it_is_heard() ->
         for heard in (False, True, False):
             await at.clock.advance(NODE_TTL_S)
             if heard:
-                membership.heard(Here(own._replace(holder="n0-2")))
+                membership.received(Here(own._replace(holder="n0-2")))
             found.append(membership.has_namesake)
         assert found == [False, True, False]
 

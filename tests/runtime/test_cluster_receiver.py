@@ -47,16 +47,16 @@ class Stranger:
 
     def __init__(self, at: Street) -> None:
         self.at = at
-        self.heard: list[Envelope] = []
+        self.received: list[Envelope] = []
         self.door = at.trouble.cluster(9).bus
 
     async def say(self, envelope: Envelope, to: int = 0) -> list[Envelope]:
         """Say something to a node; returns what it answers at once."""
-        await self.door.subscribe(Inbox(STRANGER), self.heard.append)
-        self.heard.clear()
+        await self.door.subscribe(Inbox(STRANGER), self.received.append)
+        self.received.clear()
         await self.door.publish(Inbox(NodeId(f"n{to}")), envelope)
         await self.at.clock.settle()
-        return list(self.heard)
+        return list(self.received)
 
 
 def only(kind: type[T], told: list[Envelope]) -> T:
@@ -118,9 +118,9 @@ async def test_a_node_does_not_follow_itself() -> None:
         await stranger.say(Asks(here, 5, (Since(user(1), 0, 0),)))
         await stranger.say(Attach(here, 6, near.ticket, ()))
         await stranger.say(CallRequest(user(1), here, 7, call(at, near)))
-        assert Asked(here, "n0-1", 5, (user(1),)) in at.heard(Asked)
-        assert at.heard(AttachAnswer) == [AttachAnswer(6, moved=True)]
-        assert at.heard(CallAnswer) == [CallAnswer(7, None)]
+        assert Asked(here, "n0-1", 5, (user(1),)) in at.received(Asked)
+        assert at.received(AttachAnswer) == [AttachAnswer(6, moved=True)]
+        assert at.received(CallAnswer) == [CallAnswer(7, None)]
         assert near.closed is None
 
 
@@ -144,7 +144,7 @@ async def test_a_session_of_an_owner_who_ends_while_it_waits_is_to_be_presented_
         grant = await at.grant()
         at.scenes[0].owner().owned_elsewhere(grant)
         await at.clock.settle()
-        assert AttachAnswer(6, moved=True) in stranger.heard
+        assert AttachAnswer(6, moved=True) in stranger.received
 
 
 async def test_a_command_of_a_node_whose_clock_is_wrong_has_the_time_that_is_left(
@@ -198,7 +198,9 @@ async def test_whoever_follows_a_node_that_leaves_asks_it_at_once_and_nobody_els
         stranger = Stranger(at)
         await stranger.door.publish(Control(), Leaving(NodeId("n0")))
         await at.pass_time(0.5)
-        asked = [since.user.key for told in at.heard(Asks) if isinstance(told, Asks) for since in told.asks]
+        asked = [
+            since.user.key for told in at.received(Asks) if isinstance(told, Asks) for since in told.asks
+        ]
         assert asked == [1]
         assert bert.closed is None
 
@@ -290,7 +292,7 @@ async def test_a_phone_that_came_back_is_not_replaced_by_what_came_before_it() -
         stranger = Stranger(at)
         at.said.clear()
         await stranger.say(Replaced(user(1), far.ticket.handle, age_ms=3_000), to=1)
-        (again,) = at.heard(Attach)
+        (again,) = at.received(Attach)
         assert isinstance(again, Attach)
         assert again.ticket == far.ticket
         await stranger.say(Replaced(user(99), far.ticket.handle, age_ms=100), to=1)
@@ -307,7 +309,7 @@ async def test_a_follower_says_since_when_a_phone_is_there() -> None:
         at.said.clear()
         follower(at).follow(far.ticket.handle, ("queues",))
         await at.clock.settle()
-        (asked,) = at.heard(Attach)
+        (asked,) = at.received(Attach)
         assert isinstance(asked, Attach)
         assert asked.age_ms is not None
         assert 20_000 <= asked.age_ms <= 25_000
@@ -320,8 +322,8 @@ async def test_a_phone_that_has_left_is_not_presented_as_one_that_has_just_come(
         follower(at).follow(far.ticket.handle, ("queues",))
         far.leave()
         await at.clock.settle()
-        assert at.heard(Detach)
-        assert at.heard(Attach) == []
+        assert at.received(Detach)
+        assert at.received(Attach) == []
         assert not at.scenes[0].member(far).present
 
 
@@ -333,7 +335,7 @@ async def test_what_a_node_reads_after_a_stop_may_be_as_old_as_the_stop() -> Non
         at.clock.stand_still(5.0)
         at.said.clear()
         back = await at.scenes[1].again(far)
-        (presented,) = at.heard(Attach)
+        (presented,) = at.received(Attach)
         assert isinstance(presented, Attach)
         assert presented.age_ms is not None
         assert presented.age_ms >= 5_000
@@ -341,7 +343,7 @@ async def test_what_a_node_reads_after_a_stop_may_be_as_old_as_the_stop() -> Non
         was_open = back.closed is None
         assert was_open
         await stranger.say(Attach(STRANGER, 6, far.ticket, (), age_ms=100))
-        replaced = at.heard(Replaced)[-1]
+        replaced = at.received(Replaced)[-1]
         assert isinstance(replaced, Replaced)
         assert replaced.age_ms is not None
         assert replaced.age_ms >= 5_000

@@ -14,7 +14,7 @@ from gateway.domain.resources import FunctionState, Me, Queue, Site
 from gateway.domain.upstream import FunctionChanged, Part, Reading, Source
 from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import NoticeFrame
-from gateway.runtime.link_session import HEARD_S
+from gateway.runtime.link_session import REPORT_EVERY_S
 from gateway.runtime.mirror import Feed
 from tests.runtime.followed import TRUSTED_S, followed, wait_for
 from tests.runtime.scene import PhoneLine, Scene, scene, user
@@ -34,7 +34,7 @@ async def test_what_a_link_brings_takes_its_time_until_the_mirror_shows_it() -> 
         for waiting in (3, 4):  # so soon after each other that one of them is looked at
             at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=waiting)))
         await at.clock.settle()
-        await at.clock.advance(HEARD_S * 2)
+        await at.clock.advance(REPORT_EVERY_S * 2)
         at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=5)))
         await at.clock.settle()
         after, seconds = hop(at, "upstream")

@@ -250,7 +250,7 @@ def remote_attach(at: Street) -> RemoteAttach:
 
 
 def presented(at: Street) -> int:
-    return len(at.heard(Attach))
+    return len(at.received(Attach))
 
 
 async def test_a_session_is_presented_once_while_its_owner_knows_it() -> None:
@@ -304,7 +304,7 @@ async def test_an_owner_who_cannot_tell_closes_nobody(*, makes_sense: bool) -> N
         at.trouble.lose = lambda *told: isinstance(told[-1], Attach)
         remote_attach(at).follow(at.home(1).local[far.ticket.handle], follower(at)._tasks)
         await at.clock.settle()
-        number = at.heard(Attach)[-1].request  # type: ignore[union-attr]  # an Attach has one
+        number = at.received(Attach)[-1].request  # type: ignore[union-attr]  # an Attach has one
         refused = AttachAnswer(number, Refusal(CloseCode.INTERNAL, "upstream_unavailable", None, (1.0, 10.0)))
         answer = refused if makes_sense else CallAnswer(number, None)
         await at.trouble.publish(0, Inbox(at.scenes[1].node.exchange.node), answer)
@@ -322,7 +322,7 @@ async def test_a_refusal_for_a_reason_of_a_later_version_closes_nobody_and_harms
         remote_attach(at).follow(at.home(1).local[far.ticket.handle], follower(at)._tasks)
         await at.clock.settle()
         at.trouble.lose = None
-        for asked in at.heard(Attach)[-2:]:
+        for asked in at.received(Attach)[-2:]:
             newer = AttachAnswer(asked.request, Refusal(4299, "of_tomorrow", None, None))  # type: ignore[union-attr]  # an Attach has one
             await at.trouble.publish(0, Inbox(at.scenes[1].node.exchange.node), newer)
         await at.pass_time(1)

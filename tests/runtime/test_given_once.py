@@ -60,8 +60,8 @@ async def test_an_offer_that_comes_when_its_giver_went_on_is_not_taken() -> None
                 near.command(f"before {number}", "1", stream=stream)
                 await at.clock.settle()
         at.trouble.lose = None
-        for late in [one for one in at.heard(Offer) if isinstance(one, Offer)]:
-            at.scenes[1].node._cluster_receiver.heard(late)
+        for late in [one for one in at.received(Offer) if isinstance(one, Offer)]:
+            at.scenes[1].node._cluster_receiver.received(late)
         await at.pass_time(1)
         assert at.owners() == [0]
         again = await sent_again(at, near, stream)
@@ -77,7 +77,7 @@ async def test_whoever_queues_at_the_turnstile_takes_no_user_whose_commands_went
         at.scenes[1].node._queues["main"]._budget._bucket.owe(at.clock.now(), queued_s)
         at.scenes[0].node.drain()
         await at.pass_time(queued_s - 2)
-        assert not at.heard(Offer), "who cannot dial does not wish"
+        assert not at.received(Offer), "who cannot dial does not wish"
         near.command("1", "1")
         await at.pass_time(0.5)
         assert near.result("1") == APPLIED
@@ -136,7 +136,7 @@ async def test_whoever_takes_an_offered_user_without_the_store_has_nothing_of_th
         monkeypatch.setattr(at.scenes[1].node._cluster.leases, "acquire", unanswered)
         at.scenes[0].node.drain()
         await at.pass_time(0.5)
-        assert at.heard(Offer)
+        assert at.received(Offer)
         at.ways[1].shut()
         at.trouble.take_away(1)
         await at.pass_time(TAKEN_S)
@@ -193,7 +193,7 @@ async def test_the_history_of_who_gave_comes_with_the_word_whose_link_took_its_p
         at.scenes[0].node.drain()
         await at.pass_time(5)
         assert at.holder() == 1
-        word, *more = [one for one in at.heard(Given) if isinstance(one, Given)]
+        word, *more = [one for one in at.received(Given) if isinstance(one, Given)]
         assert not more
         assert word.token == at.openings[-1].token
         again = await sent_again(at, near, stream)
@@ -235,7 +235,7 @@ async def test_the_offer_of_an_island_is_told_once_for_a_wish() -> None:
         for way in at.ways:
             way.shut()
         await at.pass_time(UNLINKED_S + 40)
-        told = [one.adopt for one in at.heard(Offer) if isinstance(one, Offer)]
+        told = [one.adopt for one in at.received(Offer) if isinstance(one, Offer)]
         assert told
         assert len(told) == len(set(told)), "whoever hears one tries the site"
         assert at.owners() == [0]
@@ -247,7 +247,7 @@ async def test_a_user_whom_no_offer_leaves_is_served_on_while_others_ask_for_him
         lose_offers(at)
         at.scenes[0].node.drain()
         await at.pass_time((1 + REQUESTS_MAX) * TAKEN_S)
-        wishes = {one.adopt for one in at.heard(Offer) if isinstance(one, Offer)}
+        wishes = {one.adopt for one in at.received(Offer) if isinstance(one, Offer)}
         assert 1 < len(wishes) <= 1 + REQUESTS_MAX
         for second in range(30):
             if not executed(at):
@@ -259,11 +259,11 @@ async def test_a_user_whom_no_offer_leaves_is_served_on_while_others_ask_for_him
             phone.command("1", str(number))
             await at.pass_time(1)
             assert phone.result("1") == {"status": "unchanged"}, "the first one had come through"
-        assert not at.heard(Offer), "nobody is offered the user for a while"
+        assert not at.received(Offer), "nobody is offered the user for a while"
         at.trouble.lose = None
         await at.pass_time(REST_S + TAKEN_S)
         assert at.owners() == [1]
-        assert at.heard(Offer)
+        assert at.received(Offer)
 
 
 async def test_whoever_asks_for_ever_does_not_put_off_the_time_at_which_the_giver_goes_on() -> None:
@@ -374,10 +374,10 @@ async def test_whoever_waits_for_his_turn_is_asked_for_by_nobody() -> None:
         await at.pass_time(1)
         at.said.clear()
         await at.pass_time(20)
-        wishes = [since.adopt for asks in at.heard(Asks) if isinstance(asks, Asks) for since in asks.asks]
+        wishes = [since.adopt for asks in at.received(Asks) if isinstance(asks, Asks) for since in asks.asks]
         assert wishes
         assert not any(wishes)
-        assert not at.heard(Offer)
+        assert not at.received(Offer)
         assert waiting(at) == len(USERS) - len(moved(at))
 
 

@@ -71,7 +71,7 @@ async def test_a_user_whose_other_node_has_no_phone_any_more_stays() -> None:
         far.bye()
         await at.pass_time(ALONE_S + ASKED_S + 1)
         assert at.owners() == [0]
-        assert not at.heard(Offer)
+        assert not at.received(Offer)
 
 
 async def test_sessions_that_linger_move_with_their_user() -> None:
@@ -131,7 +131,7 @@ async def test_a_link_that_comes_back_in_time_keeps_the_user() -> None:
         at.ways[0].reopen()
         await at.pass_time(2 * UNLINKED_S)
         assert at.owners() == [0]
-        assert not at.heard(Offer)
+        assert not at.received(Offer)
 
 
 async def drained_amid_a_command(at: Street, phone: PhoneLine) -> FakeLink:
@@ -149,7 +149,7 @@ async def test_what_is_under_way_when_a_user_is_given_is_unknown_after_a_while_a
         _, far = await followed(at)
         await drained_amid_a_command(at, far)
         await at.pass_time(IN_FLIGHT_S - 0.5)
-        assert not at.heard(Offer)
+        assert not at.received(Offer)
         assert far.result("1") is None
         await at.pass_time(1)
         assert far.outcome() == ("unknown", "upstream_timeout")
@@ -195,7 +195,7 @@ async def test_who_is_not_taken_is_served_on_when_nobody_can_take_him_any_more()
         at.trouble.lose = lambda *told: isinstance(told[-1], Offer)
         at.scenes[0].node.drain()
         await at.pass_time(1)
-        assert at.heard(Offer)
+        assert at.received(Offer)
         far.bye()
         near.command("1", "1", expires_at_ms=at.clock.wall_ms() + 15_000)
         await at.pass_time(8)
@@ -231,7 +231,7 @@ async def test_a_link_that_comes_back_keeps_the_user_from_who_reaches_nothing() 
             way.shut()
         await at.pass_time(UNLINKED_S + 2 * ASKED_S)
         assert at.owners() == [0]
-        assert at.heard(Offer)
+        assert at.received(Offer)
         at.ways[0].reopen()
         await at.pass_time(60)
         assert at.owners() == [0]
@@ -249,7 +249,7 @@ async def test_a_user_is_offered_to_one_node_at_a_time() -> None:
         await at.pass_time(1)
         at.scenes[0].node.drain()
         await at.pass_time(2)
-        assert len(at.heard(Offer)) == 1
+        assert len(at.received(Offer)) == 1
         assert len(at.openings) == 2
         (owner,) = at.owners()
         assert owner != 0
@@ -269,7 +269,7 @@ async def test_who_has_no_epoch_yet_has_nothing_to_give(lost: bool) -> None:
         at.scenes[0].node.is_draining = True
         owner._handover.asked(at.scenes[1].node.exchange.node, 2, owner._tasks)
         await at.clock.settle()
-        assert bool(at.heard(Offer)) is not lost
+        assert bool(at.received(Offer)) is not lost
 
 
 # ---- Who serves a user whose owner changes while something slow is under way ----

@@ -24,7 +24,7 @@ from gateway.domain.model import Application, Kind, NodeId, Scope
 from gateway.domain.resources import Agent, FunctionState, Queue, RoutingState
 from gateway.domain.upstream import Announced, Part, SessionEnded, Source
 from gateway.runtime.event_loop import BEAT_S
-from gateway.runtime.link_session import HEARD_S, LinkHealth
+from gateway.runtime.link_session import REPORT_EVERY_S, LinkHealth
 from gateway.runtime.mirror import Feed, Mirror
 from tests.doubles.fake_people import Wire
 from tests.doubles.fake_upstream import KEEP_ALIVE_S
@@ -279,20 +279,20 @@ async def test_a_stream_of_readings_is_noted_as_heard_now_and_then_and_all_shown
         owner = next(iter(at.node.user_states.values())).owner
         assert owner is not None
         told: list[float] = []
-        was_heard = owner.pulse.heard_live
+        was_heard = owner.pulse.received_live
 
         def spy() -> bool:
             told.append(at.clock.now())
             return was_heard()
 
-        owner.pulse.heard_live = spy  # type: ignore[method-assign] # the spy takes its place
+        owner.pulse.received_live = spy  # type: ignore[method-assign] # the spy takes its place
         for contacts in range(40):
             _waiting(at, contacts)
-            await at.clock.advance(HEARD_S / 5)
+            await at.clock.advance(REPORT_EVERY_S / 5)
         await at.pass_time(1)
         assert phone.shown["queue:5"]["contacts_waiting"] == 39
         assert 6 <= len(told) <= 9
-        assert all(later - earlier >= HEARD_S - 1e-9 for earlier, later in itertools.pairwise(told))
+        assert all(later - earlier >= REPORT_EVERY_S - 1e-9 for earlier, later in itertools.pairwise(told))
 
 
 async def test_the_age_of_the_data_is_that_of_the_last_message_also_in_a_stream_of_readings() -> None:
@@ -330,7 +330,7 @@ async def test_what_a_stopped_process_finds_in_its_sockets_may_be_as_old_as_the_
         await at.pass_time(2 * KEEP_ALIVE_S)  # the server is asked anew after a long silence
         _waiting(at, 3)
         await at.clock.settle()
-        assert at.clock.now() - health.health.as_of <= HEARD_S
+        assert at.clock.now() - health.health.as_of <= REPORT_EVERY_S
 
 
 async def test_a_link_that_was_opened_after_a_stop_has_nothing_from_before() -> None:

@@ -36,7 +36,7 @@ class Door:
         self.authority = self
         self.away = True
         self.silent = False
-        self.heard: list[str] = []
+        self.received: list[str] = []
         self.asked = 0
         self.most_at_once = 0
         self.fault: Exception | None = None
@@ -56,7 +56,7 @@ class Door:
         self.most_at_once = max(self.most_at_once, self._at_once)
         await self._clock.sleep(self._takes_s)
         self._at_once -= 1
-        self.heard.append(secret)
+        self.received.append(secret)
         return LoggedOff("removed", None)
 
     async def log_on(self, credentials: LogOn) -> LoggedOn:
@@ -148,10 +148,10 @@ async def test_many_are_heard_side_by_side_but_not_all_at_once() -> None:
             await account.log_off(ticket(clock, number))
         door.away = False
         await clock.advance(RETRY_S + 2.5)
-        assert len(door.heard) == 2 * RETRIES_AT_ONCE
+        assert len(door.received) == 2 * RETRIES_AT_ONCE
         await clock.advance(1.0)
         assert account.log_offs_pending == 0
-        assert sorted(door.heard) == sorted(f"secret-{n}" for n in range(3 * RETRIES_AT_ONCE))
+        assert sorted(door.received) == sorted(f"secret-{n}" for n in range(3 * RETRIES_AT_ONCE))
         assert door.most_at_once == RETRIES_AT_ONCE
 
 
@@ -166,7 +166,7 @@ async def test_a_silent_site_delays_no_other() -> None:
         await clock.advance(RETRY_S)
         doors["main"].away = False
         await clock.advance(RETRY_S)
-        assert doors["main"].heard == ["secret-99"]
+        assert doors["main"].received == ["secret-99"]
 
 
 async def test_what_the_phone_had_confirmed_meanwhile_is_asked_no_more() -> None:
@@ -181,8 +181,8 @@ async def test_what_the_phone_had_confirmed_meanwhile_is_asked_no_more() -> None
         repeated = ticket(clock, RETRIES_AT_ONCE)
         assert (await account.log_off(repeated)).routing == "removed"
         await clock.advance(3 * RETRY_S)
-        assert door.heard.count(repeated.secret) == 1
-        assert len(door.heard) == RETRIES_AT_ONCE + 1
+        assert door.received.count(repeated.secret) == 1
+        assert len(door.received) == RETRIES_AT_ONCE + 1
         assert account.log_offs_pending == 0
 
 
@@ -304,7 +304,7 @@ async def test_what_a_node_that_ended_left_unconfirmed_another_retries() -> None
         assert [each.session for each in other.pending] == ["main-1"]
         door.away = False
         await clock.advance(RETRY_S)
-        assert (door.heard, other.log_offs_pending) == (["secret-1"], 0)
+        assert (door.received, other.log_offs_pending) == (["secret-1"], 0)
         assert await shared.log_offs() == ()
 
 

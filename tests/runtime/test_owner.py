@@ -104,9 +104,9 @@ async def test_as_of_is_the_receipt_of_the_last_message() -> None:
         await at.clock.advance(3)
         at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=9)))
         await at.clock.settle()
-        heard_ms, heard_at = at.clock.wall_ms(), at.clock.now()
+        heard_ms, last_received_at = at.clock.wall_ms(), at.clock.now()
         await at.clock.advance(2)
-        assert at.node.health(user(1)).as_of == heard_at
+        assert at.node.health(user(1)).as_of == last_received_at
         _down(at)
         await at.clock.settle()
         assert phone.of_kind("ping")[-1]["as_of_ms"] == heard_ms
@@ -383,7 +383,7 @@ async def test_the_same_connection_that_is_presented_again_stays() -> None:
         far.send(kind="follow", id="1", topics=["agents"])
         await at.pass_time(1)
         assert code(far) is None
-        assert not at.heard(Replaced)
+        assert not at.received(Replaced)
 
 
 # ---- how many ----

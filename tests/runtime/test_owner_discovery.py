@@ -69,7 +69,7 @@ async def test_what_was_under_way_at_a_killed_owner_is_unknown_and_is_not_execut
         at.link().mute()
         far.command("1", "1")
         await at.clock.settle()
-        assert at.heard(CallRequest)
+        assert at.received(CallRequest)
         await at.kill(0)
         await at.pass_time(5)
         assert far.outcome() == ("unknown", "owner_lost")
@@ -78,7 +78,7 @@ async def test_what_was_under_way_at_a_killed_owner_is_unknown_and_is_not_execut
         told = far.result("2")
         assert told is not None
         assert told["status"] == "unknown"
-        assert len(at.heard(CallRequest)) == 1
+        assert len(at.received(CallRequest)) == 1
 
 
 # ---- an owner who is deaf ----
@@ -300,5 +300,5 @@ async def test_owners_are_asked_for_a_sign_of_life_every_second() -> None:
         await followed(at, settled_s=TRUSTED_S)
         at.said.clear()
         await at.pass_time(10)
-        assert all(10 <= len(at.heard(kind)) <= 12 for kind in (Asks, Asked))
-        assert len(at.heard(Probe)) >= 2 * 10
+        assert all(10 <= len(at.received(kind)) <= 12 for kind in (Asks, Asked))
+        assert len(at.received(Probe)) >= 2 * 10

@@ -27,7 +27,7 @@ class Road:
     def __init__(self, at: Street, tasks: asyncio.TaskGroup) -> None:
         self.at = at
         self.tasks = tasks
-        self.heard: list[CallRequest] = []
+        self.received: list[CallRequest] = []
         self.moved = 0
         self.sending = RemoteCommands(user(1), at.scenes[0].node._worlds["main"], self._moved)
 
@@ -40,10 +40,10 @@ class Road:
 
     def _hear(self, envelope: Envelope) -> None:
         assert isinstance(envelope, CallRequest)
-        self.heard.append(envelope)
+        self.received.append(envelope)
 
     async def answer(self, outcome: Outcome | None) -> None:
-        await self.say(CallAnswer(self.heard[-1].request, outcome))
+        await self.say(CallAnswer(self.received[-1].request, outcome))
 
     async def say(self, envelope: Envelope) -> None:
         await self.at.trouble._doors[1].publish(Inbox(NodeId("n0")), envelope)
@@ -79,10 +79,10 @@ async def test_a_command_is_sent_once_and_its_outcome_told() -> None:
     async with road() as at:
         asking = await at.begin()
         assert not asking.done()
-        assert at.heard[-1].left_ms == 5_000
+        assert at.received[-1].left_ms == 5_000
         await at.answer(APPLIED)
         assert await asking == APPLIED
-        assert [(one.user, one.node, one.call.key) for one in at.heard] == [(user(1), "n0", "key")]
+        assert [(one.user, one.node, one.call.key) for one in at.received] == [(user(1), "n0", "key")]
         assert at.moved == 0
 
 
@@ -107,13 +107,13 @@ async def test_a_command_without_an_answer_is_unknown_by_its_deadline() -> None:
         assert not asking.done()
         await at.at.clock.advance(0.2)
         assert fate(await asking) == (Status.UNKNOWN, ErrorCode.UPSTREAM_TIMEOUT)
-        assert len(at.heard) == 1
+        assert len(at.received) == 1
 
 
 async def test_a_command_whose_deadline_is_over_is_not_sent() -> None:
     async with road() as at:
         assert await (await at.begin(0.0)) is None
-        assert at.heard == []
+        assert at.received == []
 
 
 async def test_the_answer_to_a_command_that_a_slow_bus_may_have_taken_is_waited_for() -> None:
@@ -121,7 +121,7 @@ async def test_the_answer_to_a_command_that_a_slow_bus_may_have_taken_is_waited_
         at.at.trouble.unanswered = lambda node: node == 0
         asking = await at.begin(2.0)
         await at.at.clock.advance(1.0)
-        assert len(at.heard) == 1
+        assert len(at.received) == 1
         await at.answer(APPLIED)
         assert await asking == APPLIED
 
@@ -134,7 +134,7 @@ async def test_a_command_that_the_bus_may_have_taken_is_unknown_by_its_deadline(
         assert not asking.done()
         await at.at.clock.advance(0.2)
         assert fate(await asking) == (Status.UNKNOWN, ErrorCode.UPSTREAM_TIMEOUT)
-        assert len(at.heard) == 1
+        assert len(at.received) == 1
 
 
 async def test_without_the_bus_a_command_is_refused() -> None:
@@ -142,7 +142,7 @@ async def test_without_the_bus_a_command_is_refused() -> None:
         at.at.trouble.take_away()
         await at.at.clock.advance(8)
         assert fate(await (await at.begin())) == (Status.REJECTED, ErrorCode.BUS_DOWN)
-        assert at.heard == []
+        assert at.received == []
 
 
 async def test_what_the_owner_did_not_answer_before_he_was_gone_nobody_knows() -> None:
@@ -160,14 +160,14 @@ async def test_what_the_owner_did_not_answer_before_he_was_gone_nobody_knows() -
 async def test_an_answer_that_makes_no_sense_tells_nothing() -> None:
     async with road() as at:
         asking = await at.begin()
-        await at.say(AttachAnswer(at.heard[-1].request))
+        await at.say(AttachAnswer(at.received[-1].request))
         assert fate(await asking) == (Status.UNKNOWN, ErrorCode.UPSTREAM_TIMEOUT)
 
 
 async def test_after_the_end_nothing_is_sent() -> None:
     async with road() as at:
         assert await at.sending.send(THERE, at.call(), None) is None
-        assert at.heard == []
+        assert at.received == []
 
 
 async def test_who_asked_and_is_cancelled_waits_no_more() -> None:

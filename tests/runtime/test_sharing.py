@@ -428,7 +428,9 @@ async def test_every_session_is_attached_again_when_another_owner_begins() -> No
         await at.pass_time(5)
         (owner,) = at.owners()
         assert at.counted("resyncs_total", reason="epoch")[3 - owner] == 1
-        attached = {(told.node, told.ticket.handle) for told in at.heard(Attach) if isinstance(told, Attach)}
+        attached = {
+            (told.node, told.ticket.handle) for told in at.received(Attach) if isinstance(told, Attach)
+        }
         assert attached == {
             (f"n{node}", phone.ticket.handle) for node, phone in enumerate(phones) if node != owner
         }
@@ -492,9 +494,9 @@ async def test_before_a_new_owner_knows_everything_readers_keep_what_they_have_m
         await at.pass_time(2)
         (owner,) = at.owners()
         others = [phone for node, phone in enumerate(phones) if node != owner]
-        told = [one for one in at.heard(Publication) if isinstance(one, Publication)]
+        told = [one for one in at.received(Publication) if isinstance(one, Publication)]
         told += [
-            one for many in at.heard(Publications) if isinstance(many, Publications) for one in many.told
+            one for many in at.received(Publications) if isinstance(many, Publications) for one in many.told
         ]
         begun = [one for one in told if one.epoch == at.openings[-1].token]
         assert begun, "whoever asks is told that another owner began"

@@ -282,4 +282,4 @@ async def test_a_node_that_says_to_own_a_user_with_a_higher_token_is_followed() 
         assert follower.owner.holder == "n2-1"
         await at.pass_time(10)
         assert is_live(far), "the lease is read to be another's"
-        assert not at.heard(Owned), "nothing is said while the store takes writes"
+        assert not at.received(Owned), "nothing is said while the store takes writes"

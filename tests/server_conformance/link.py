@@ -151,7 +151,9 @@ class Link:
         """Note that events of *query* must not come any longer."""
         self._queries.discard(query)
 
-    async def heard(self, test: Test, what: str, *, after: int = 0, within_s: float | None = None) -> Message:
+    async def received(
+        self, test: Test, what: str, *, after: int = 0, within_s: float | None = None
+    ) -> Message:
         """Return the first message that came after so many others and passes *test*, as soon as it is there.
 
         Raises:
@@ -206,7 +208,7 @@ class Link:
     async def answer(self, number: int, method: str, asked_at: int) -> Answer:
         """Return the response to a request that was sent."""
         of = _response(number)
-        body = await self.heard(of, f"the response to {method}", after=asked_at)
+        body = await self.received(of, f"the response to {method}", after=asked_at)
         at = next(index for index, each in enumerate(self.messages) if each is body)
         return Answer(body.get("Error", 0), body.get("ErrorName"), body, asked_at, at)
 
@@ -265,7 +267,9 @@ class Link:
         """Listen; returns the query and its first event."""
         answer = await self.done("ListenForEvents", EventType=event_type, Keys=keys)
         query = int(answer.body["QueryID"])
-        return query, await self.heard(of_query(query), f"the first event of {event_type}", after=answer.at)
+        return query, await self.received(
+            of_query(query), f"the first event of {event_type}", after=answer.at
+        )
 
     def between(self, answer: Answer, test: Test) -> list[Message]:
         """Return what came between a request and its response."""

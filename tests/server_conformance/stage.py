@@ -280,7 +280,7 @@ class Stage:
         link = Link(socket, self.driver.patience_s)
         self.links.append(link)
         self._tasks.create_task(link.read())
-        await link.heard(lambda _: True, "the first message of the link")
+        await link.received(lambda _: True, "the first message of the link")
         expect(
             link.opened.get("Type") == "LinkOpened", f"the link begins with {link.opened.get('Type')}", FIRST
         )
@@ -328,7 +328,7 @@ def own_agent(link: Link) -> int:
 async def session_ended(link: Link, alias: int, after: int = 0, within_s: float | None = None) -> str:
     """Return the reason with which an attached session ended."""
     test = of_type("SessionEnded", Session=alias)
-    return str((await link.heard(test, "SessionEnded", after=after, within_s=within_s))["Reason"])
+    return str((await link.received(test, "SessionEnded", after=after, within_s=within_s))["Reason"])
 
 
 async def logged_off(link: Link, query: int, after: int) -> None:
@@ -343,7 +343,7 @@ async def logged_off(link: Link, query: int, after: int) -> None:
         whole = each.get("Complete") is True and all(one["UserKey"] != key for one in each["Elements"])
         return key in (each.get("Removed") or ()) or whole
 
-    message = await link.heard(fits, "the agent's log-off", after=after)
+    message = await link.received(fits, "the agent's log-off", after=after)
     reason = message.get("Reason", "LoggedOff")
     expect(reason == "LoggedOff", f"the session ends as {reason}")
 

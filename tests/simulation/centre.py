@@ -313,9 +313,9 @@ class SimLink:
         self._on_the_way: dict[asyncio.Future[Told], None] = {}
 
     @property
-    def heard_at(self) -> float:
-        """See :attr:`gateway.runtime.ports.Link.heard_at`."""
-        return self._door.clock.at(self.inner.heard_at)
+    def last_received_at(self) -> float:
+        """See :attr:`gateway.runtime.ports.Link.last_received_at`."""
+        return self._door.clock.at(self.inner.last_received_at)
 
     @property
     def speaks(self) -> bool:

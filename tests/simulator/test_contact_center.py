@@ -237,7 +237,7 @@ def test_what_was_told_waits_no_more() -> None:
     one.own |= {7, 8}
     other.add(Kind.QUEUE, (5,))
     other.own.add(7)
-    one.told(other)
+    one.discard(other)
     assert (one.keys[Kind.QUEUE], one.own) == ({6}, {8})
 
 

@@ -44,7 +44,7 @@ class LinkLife:
         self.happens("all questions are answered", lambda: self.link.synced(self.now))
 
     def hear(self) -> None:
-        self.happens("a message comes", lambda: self.link.heard(self.now))
+        self.happens("a message comes", lambda: self.link.received(self.now))
 
     def fail(self) -> None:
         self.happens("is gone", lambda: self.link.failed(self.now, 0.5))

@@ -17,7 +17,7 @@ from gateway.protocol.websocket import (
     Violation,
     WebSocketPing,
 )
-from gateway.upstream.oscce.socket import Closed, Frames, Heard, masked, masked_close
+from gateway.upstream.oscce.socket import Closed, Frames, Incoming, masked, masked_close
 
 LIMIT = 70_000
 MASK = bytes.fromhex("37fa213d")
@@ -33,7 +33,7 @@ def text(payload: bytes) -> bytes:
     return frame(0x81, payload)
 
 
-def read(*pieces: bytes, limit: int = LIMIT) -> list[Heard]:
+def read(*pieces: bytes, limit: int = LIMIT) -> list[Incoming]:
     """Return what one who gets these pieces makes of them."""
     frames = Frames(limit)
     return [said for piece in pieces for said in frames.feed(piece)]

@@ -116,7 +116,7 @@ async def test_readings_are_heard_without_waking_anybody_and_in_their_order_amon
         await at.clock.settle()
         assert [type(each) for each in heard] == [Reading, Reading]
         assert not receiving.done()
-        assert link.heard_at == at.clock.now()
+        assert link.last_received_at == at.clock.now()
         await at.server.say({"Type": "SessionEnded", "Session": 2, "Reason": "Expired"})
         await at.server.say(event("UserRealtime", USER_REALTIME))
         await at.clock.settle()
@@ -387,17 +387,17 @@ async def _received(link: OsccLink) -> object:
 
 async def test_every_message_and_ping_is_heard_and_silence_is_not(at: Scene) -> None:
     link = await at.open()
-    opened_at = link.heard_at
+    opened_at = link.last_received_at
     await at.clock.advance(7)
     await link_of(at).ping(b"are you there")
     assert await link.receive() is None
-    assert link.heard_at == opened_at + 7
+    assert link.last_received_at == opened_at + 7
     assert await at.server.hear() == {"Type": "PONG", "Payload": "are you there"}
     async with asyncio.TaskGroup() as tasks:
         waiting = tasks.create_task(ended(link))
         await at.clock.advance(600)
         assert not waiting.done()
-        assert link.heard_at == opened_at + 7
+        assert link.last_received_at == opened_at + 7
         await link.close()
 
 

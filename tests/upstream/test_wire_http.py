@@ -316,7 +316,7 @@ def lived(*, step_ms: int, rate: float = 1.0, delays: tuple[float, ...] = (), at
         at: Which answer is given after it was set.
     """
     clock = ServerClock()
-    clock.told(START_MS, 100.0)
+    clock.update(START_MS, 100.0)
     for number in range(1, at + 4):
         asked_at = 100.0 + 10.0 * number
         delay_s = delays[number % len(delays)] if delays else 0.0
@@ -341,7 +341,7 @@ def test_jitter_and_steps_forward_are_none(step_ms: int) -> None:
 
 def test_a_step_back_is_seen_after_a_step_forward() -> None:
     clock = ServerClock()
-    clock.told(START_MS, 100.0)
+    clock.update(START_MS, 100.0)
     clock.answered(START_MS + 310_000, 110.0, 110.0)
     with pytest.raises(SetBackError):
         clock.answered(START_MS + 20_000, 120.0, 120.0)
@@ -354,7 +354,7 @@ def test_slow_answers_and_slow_clocks_are_none(delays: list[float], rate: float)
 
 def test_a_clock_that_goes_slow_for_days_is_none() -> None:
     clock = ServerClock()
-    clock.told(START_MS, 0.0)
+    clock.update(START_MS, 0.0)
     for number in range(1, 30_000):
         now = 10.0 * number
         clock.answered(START_MS + round(now * 1000 * 0.9995), now, now)

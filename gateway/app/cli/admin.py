@@ -521,7 +521,7 @@ async def live_nodes(bus: BusSection, secrets: SecretsSection | None, clock: Clo
     if bus.url == MEMORY or secrets is None:
         raise NodesUnknown("bus.url is memory://: that is one node, and only its own metrics show it.")
     found = await check_bus(bus, clock)
-    if not found.told:
+    if not found.notes:
         raise NodesUnknown(" ".join(found.faults))
     async with open_bus(bus, secrets, clock, jitter=random.random, draw=randomness.token_bytes) as cluster:
         return await _from_registry(cluster.registry, clock)

@@ -61,7 +61,7 @@ _DAY_S: Final = 86_400
 class SiteCheck(NamedTuple):
     """The result of a query of a site, one sentence each; None: nothing to report."""
 
-    told: str | None = None
+    note: str | None = None
     advice: str | None = None
     fault: str | None = None
 
@@ -319,7 +319,7 @@ def describe_certificate(settings: Settings) -> str | None:
 async def check_reachable(settings: Settings, clock: Clock) -> list[str]:
     """Try Redis and the sites; print those that answer and advice, return a sentence per fault."""
     bus = await check_bus(settings.bus, clock)
-    for answer in bus.told:
+    for answer in bus.notes:
         sys.stdout.write(f"# {answer}\n")
     for advice in bus.advices:
         sys.stderr.write(f"advice: {advice}\n")
@@ -334,8 +334,8 @@ async def check_sites(settings: Settings, clock: Clock) -> list[str]:
         ]
     answers = [task.result() for task in asked]
     for answer in answers:
-        if answer.told is not None:
-            sys.stdout.write(f"# {answer.told}\n")
+        if answer.note is not None:
+            sys.stdout.write(f"# {answer.note}\n")
         if answer.advice is not None:
             sys.stderr.write(f"advice: {answer.advice}\n")
     return [answer.fault for answer in answers if answer.fault is not None]

@@ -121,7 +121,7 @@ def run_doctor(args: argparse.Namespace) -> int:
     bus = asyncio.run(check_bus(settings.bus, clock))
     held = asyncio.run(check_proxies(settings, args.through, args.hold, clock)) if args.through else []
     certificate = listener_certificate_problems(settings, clock.wall_ms())
-    for line in (*_machine_lines(machine), *bus.told, *(one.told for one in held if one.told is not None)):
+    for line in (*_machine_lines(machine), *bus.notes, *(one.note for one in held if one.note is not None)):
         sys.stdout.write(f"{line}\n")
     advices = [problem.text for problem in certificate if not problem.is_fault]
     if settings.client.trusted_proxies and not args.through:
@@ -220,7 +220,7 @@ def _number(path: Path) -> int | None:
 class ProxyCheck(NamedTuple):
     """Result of holding an idle WebSocket through a proxy: one sentence."""
 
-    told: str | None = None
+    note: str | None = None
     fault: str | None = None
 
 
@@ -269,7 +269,7 @@ async def hold_quiet(
             return ProxyCheck(fault=f"{url} leads to another machine. {_BALANCER_HINT}")
         began = clock.now()
         if not await _is_cut(stream, hold_s, clock) and await _is_alive(stream, clock):
-            return ProxyCheck(told=f"{url} kept a quiet WebSocket open for {hold_s:g} s")
+            return ProxyCheck(note=f"{url} kept a quiet WebSocket open for {hold_s:g} s")
         lasted_s = clock.now() - began
     return ProxyCheck(
         fault=f"{url} closed a quiet WebSocket after {lasted_s:.0f} s: let the proxy wait {HOLD_S:g} s "

@@ -219,7 +219,7 @@ class BoardState:
         end = client.mirror.listen(lambda *change: self.changed(*change, at_ms=client.server_time_ms()))
         try:
             async for event in client.events():
-                self.heard(event, client.server_time_ms())
+                self.received(event, client.server_time_ms())
         finally:
             end()
 
@@ -231,7 +231,7 @@ class BoardState:
         if level != before.get("level") and level in WORSE:
             self._note(f"{after.get('name', key)}: {level}", at_ms)
 
-    def heard(self, event: Event, at_ms: int | None) -> None:
+    def received(self, event: Event, at_ms: int | None) -> None:
         """Process an event that came at *at_ms*."""
         text = self._apply(event)
         if text is not None:

@@ -212,7 +212,7 @@ class AmiConnection:
         event: Callable[[Message], None],
         chunk: Callable[[], None],
     ) -> None:
-        self.heard_at = clock.now()
+        self.last_received_at = clock.now()
         self.version = ""
         self.framer: Final = Framer()
         self._reader, self._writer = reader, writer
@@ -237,7 +237,7 @@ class AmiConnection:
         reason = "closed"
         try:
             while data := await self._reader.read(READ_BYTES):
-                self.heard_at = self._clock.now()
+                self.last_received_at = self._clock.now()
                 for message in self.framer.feed(data):
                     self._take(message)
                 self._chunk()

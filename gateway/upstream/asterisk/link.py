@@ -178,7 +178,7 @@ class Server(Protocol):
     """The part of the server that a link needs; it avoids a cycle between the two modules."""
 
     @property
-    def heard_at(self) -> float:
+    def last_received_at(self) -> float:
         """When the last message of Asterisk was received; now, while Asterisk is known to be away."""
         ...
 
@@ -255,9 +255,9 @@ class AsteriskLink:
         self._is_closed = False
 
     @property
-    def heard_at(self) -> float:
+    def last_received_at(self) -> float:
         """When the last message of Asterisk was received."""
-        return self._server.heard_at
+        return self._server.last_received_at
 
     @property
     def speaks(self) -> bool:

@@ -491,7 +491,7 @@ class Monitor:
         """Whether this connection has received an event of a queue."""
         self._left_out, self._left_out_until = 0, clock.now()
         """Over-long messages of this connection, and after when the next one causes a whole reading."""
-        self._heard_at = clock.now()
+        self._last_received_at = clock.now()
 
     # ---- what others see ----
 
@@ -501,9 +501,9 @@ class Monitor:
         return self._connection is not None and not self.last_failure
 
     @property
-    def heard_at(self) -> float:
+    def last_received_at(self) -> float:
         """When the last message of Asterisk was received; now, while Asterisk is known to be away."""
-        return self._clock.now() if self._connection is None else self._connection.heard_at
+        return self._clock.now() if self._connection is None else self._connection.last_received_at
 
     @property
     def under_way(self) -> int:

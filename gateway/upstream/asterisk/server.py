@@ -164,9 +164,9 @@ class AsteriskServer:
     # ---- Upstream ----
 
     @property
-    def heard_at(self) -> float:
+    def last_received_at(self) -> float:
         """When the last message of Asterisk was received."""
-        return self.monitor.heard_at
+        return self.monitor.last_received_at
 
     async def about(self) -> About:
         """Return name, version and features of the server.

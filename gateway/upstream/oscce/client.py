@@ -62,7 +62,7 @@ from gateway.upstream.oscce.errors import WireError
 from gateway.upstream.oscce.http import Answer, RefusedAnswer, answer_of, unreached, upgrade
 from gateway.upstream.oscce.messages import LARGE_CHARS, LinkReader, Response, Said, answer, render
 from gateway.upstream.oscce.readings import Kept, Readings
-from gateway.upstream.oscce.socket import Heard, LinkSocket, Take
+from gateway.upstream.oscce.socket import Incoming, LinkSocket, Take
 
 _DRIFT: Final = 1e-3
 """How much slower than ours a clock may be without being set: more than NTP slews it (RFC 5905: 500 ppm)."""
@@ -88,7 +88,7 @@ class ServerClock:
         self._at = 0.0
         """When the last time was received."""
 
-    def told(self, time_ms: int, now: float) -> None:
+    def update(self, time_ms: int, now: float) -> None:
         """Process the server's time, received at *now*."""
         seen_ms = now * 1000 - time_ms
         self._least_ms = seen_ms if self._least_ms is None else min(self._least(now), seen_ms)
@@ -102,7 +102,7 @@ class ServerClock:
         """
         if self._least_ms is not None and time_ms < asked_at * 1000 - self._least(now) - STEADY_MS:
             raise SetBackError("the server's clock was set back")
-        self.told(time_ms, now)
+        self.update(time_ms, now)
 
     def _least(self, now: float) -> float:
         return (self._least_ms or 0.0) + (now - self._at) * 1000 * _DRIFT
@@ -126,7 +126,7 @@ class Socket(Protocol):
         """Whether data waits to be received."""
         ...
 
-    async def receive(self, take: Take | None = None) -> Heard:
+    async def receive(self, take: Take | None = None) -> Incoming:
         """Wait for the next message; readings during the wait go to *take*, which may leave some."""
         ...
 
@@ -170,13 +170,13 @@ class Terms:
 class _Pending:
     request: LinkRequest
     asked_at: float
-    told: asyncio.Future[LinkAnswer | GatewayError | LinkClosed]
+    outcome: asyncio.Future[LinkAnswer | GatewayError | LinkClosed]
     """The outcome. Errors are results here, so that none is lost without a waiting task."""
 
-    def tell(self, told: LinkAnswer | GatewayError | LinkClosed) -> None:
+    def settle(self, outcome: LinkAnswer | GatewayError | LinkClosed) -> None:
         """Wake the task that waits, once."""
-        if not self.told.done():
-            self.told.set_result(told)
+        if not self.outcome.done():
+            self.outcome.set_result(outcome)
 
 
 class OsccLink:
@@ -205,11 +205,11 @@ class OsccLink:
         "_socket",
         "_strays",
         "_terms",
-        "heard_at",
+        "last_received_at",
     )
 
     def __init__(self, socket: Socket, terms: Terms) -> None:
-        self.heard_at = terms.clock.now()
+        self.last_received_at = terms.clock.now()
         self._socket = socket
         self._terms = terms
         self._pool = terms.pool
@@ -255,7 +255,7 @@ class OsccLink:
             raise await self._lost(NORMAL) from None
         finally:
             self._hear = None  # it holds the owner, which holds the link
-        self.heard_at = self._terms.clock.now()
+        self.last_received_at = self._terms.clock.now()
         code = NORMAL
         match said:
             case str():
@@ -270,7 +270,7 @@ class OsccLink:
                 code = said.code
         raise await self._lost(code)
 
-    async def _said_first(self, take: Take | None) -> Heard:
+    async def _said_first(self, take: Take | None) -> Incoming:
         """Wait for the first message. Raises :class:`TimeoutError` when the link does not open in time."""
         async with self._terms.clock.timeout(max(0.0, self._opens_by - self._terms.clock.now())):
             return await self._socket.receive(take)
@@ -296,7 +296,7 @@ class OsccLink:
             async with self._patience(request):
                 await self._stop_strays()
                 await self._socket.send(text)
-                told = await pending.told
+                told = await pending.outcome
         except TimeoutError:
             if isinstance(request, Listen):
                 _keep(self._given_up, number)
@@ -362,7 +362,7 @@ class OsccLink:
             unread.popleft()
             readings.append(reading)
         if readings:
-            self.heard_at = self._now()
+            self.last_received_at = self._now()
             hear(readings)
 
     async def _read(self, text: str) -> Said:
@@ -401,7 +401,7 @@ class OsccLink:
         try:
             told = answer(pending.request, response.body, self._terms.pool, response.directory)
         except GatewayError as error:
-            pending.tell(error.with_traceback(None))  # it holds this frame, and so the waiting task
+            pending.settle(error.with_traceback(None))  # it holds this frame, and so the waiting task
             return
         match pending.request, told:
             case _, Attached():
@@ -409,8 +409,8 @@ class OsccLink:
             case DetachSession(alias), _:
                 self._own_agents.pop(alias, None)
             case KeepAlive(), _ if response.time_ms is not None:
-                self._clock.answered(response.time_ms, pending.asked_at, self.heard_at)
-        pending.tell(told)
+                self._clock.answered(response.time_ms, pending.asked_at, self.last_received_at)
+        pending.settle(told)
 
     def _note_stray(self, response: Response) -> None:
         """Record a query without a caller: it is stopped with the next message."""
@@ -430,7 +430,7 @@ class OsccLink:
                 if event.user.id != self._terms.user:
                     raise WireError("the link is another user's")
                 self._opened = True
-                self._clock.told(event.time_ms, self.heard_at)
+                self._clock.update(event.time_ms, self.last_received_at)
                 self._remember(event.attached)
             case SessionEnded():
                 self._own_agents.pop(event.alias, None)
@@ -450,7 +450,7 @@ class OsccLink:
 
     async def _shut(self, code: int) -> None:
         for pending in self._pending.values():
-            pending.tell(LinkClosed("lost"))
+            pending.settle(LinkClosed("lost"))
         try:
             async with self._terms.clock.timeout(self._terms.close_s):
                 await self._socket.close(code)

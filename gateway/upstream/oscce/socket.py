@@ -48,7 +48,7 @@ class Closed(NamedTuple):
 
 Take: TypeAlias = Callable[[deque[Kept]], None]
 """Takes readings, and removes them; it leaves the first one that must be received, and all behind it."""
-Heard: TypeAlias = str | WebSocketPing | PongFrame | Closed | Violation
+Incoming: TypeAlias = str | WebSocketPing | PongFrame | Closed | Violation
 """A received text message, or an event of the connection."""
 
 
@@ -87,7 +87,7 @@ class Frames:
         """Fragments of an incomplete message."""
         self._parts_bytes = 0
 
-    def feed(self, data: bytes) -> list[Heard]:
+    def feed(self, data: bytes) -> list[Incoming]:
         """Add *data*; return what it completes, in order."""
         return self.complete(self.joined(data))
 
@@ -103,25 +103,25 @@ class Frames:
         self.is_between = self._parts is None
         return data
 
-    def complete(self, data: bytes, at: int = 0) -> list[Heard]:
+    def complete(self, data: bytes, at: int = 0) -> list[Incoming]:
         """Add *data* from *at* on, as returned by :meth:`joined`; return what it completes, in order."""
         if self.is_over:
             return []
-        heard: list[Heard] = []
+        incoming: list[Incoming] = []
         read = at
         try:
-            read = self._read(data, at, heard)
+            read = self._read(data, at, incoming)
         except Breach as breach:
             self._end()
-            heard.append(breach.violation)
-            return heard
+            incoming.append(breach.violation)
+            return incoming
         if read < len(data) and not self.is_over:
             self._held = [data[read:]]
             self._held_bytes = len(data) - read
         self.is_between = not (self._held or self._parts is not None or self.is_over)
-        return heard
+        return incoming
 
-    def _read(self, data: bytes, at: int, heard: list[Heard]) -> int:
+    def _read(self, data: bytes, at: int, incoming: list[Incoming]) -> int:
         """Read whole frames of *data* from *at* on; return the start of the incomplete one."""
         end = len(data)
         self._needed = 2
@@ -140,9 +140,9 @@ class Frames:
                 self._needed = stop - at
                 break
             if first == _WHOLE_TEXT:
-                heard.append(_text(data[start:stop]))
+                incoming.append(_text(data[start:stop]))
             else:
-                self._take(first, data[start:stop], heard)
+                self._take(first, data[start:stop], incoming)
             at = stop
         return at
 
@@ -160,24 +160,24 @@ class Frames:
         elif size + self._parts_bytes > self._message_bytes:
             raise Breach(TOO_BIG, "the message is too big")
 
-    def _take(self, first: int, payload: bytes, heard: list[Heard]) -> None:
+    def _take(self, first: int, payload: bytes, incoming: list[Incoming]) -> None:
         """Process a frame."""
         if first & _CONTROL:
-            heard.append(self._control(first & _OPCODE, payload))
+            incoming.append(self._control(first & _OPCODE, payload))
         else:
-            self._fragment(first, payload, heard)
+            self._fragment(first, payload, incoming)
 
-    def _fragment(self, first: int, payload: bytes, heard: list[Heard]) -> None:
+    def _fragment(self, first: int, payload: bytes, incoming: list[Incoming]) -> None:
         parts = self._parts = self._parts or []
         parts.append(payload)
         self._parts_bytes += len(payload)
         if first & _FIN:
             self._parts, self._parts_bytes = None, 0
-            heard.append(_text(b"".join(parts)))
+            incoming.append(_text(b"".join(parts)))
         elif len(parts) > FRAMES_BETWEEN_MAX:
             raise Breach(POLICY, "too many frames without a message")
 
-    def _control(self, opcode: int, payload: bytes) -> Heard:
+    def _control(self, opcode: int, payload: bytes) -> Incoming:
         if opcode == PING:
             return WebSocketPing(payload)
         if opcode == PONG:
@@ -329,7 +329,7 @@ class LinkSocket(asyncio.Protocol):
         self._frames = Frames(message_bytes)
         self._text_bytes = message_bytes
         self._lost = lost
-        self._inbox: list[Heard] = []
+        self._inbox: list[Incoming] = []
         self._waiting_chars = 0
         self._arrival: asyncio.Future[None] | None = None
         self._take: Take | None = None
@@ -350,7 +350,7 @@ class LinkSocket(asyncio.Protocol):
         """Whether data waits to be received."""
         return bool(self._inbox)
 
-    async def receive(self, take: Take | None = None) -> Heard:
+    async def receive(self, take: Take | None = None) -> Incoming:
         """Wait for the next message; one caller at a time. At the end it is :class:`Closed`, forever.
 
         Args:
@@ -433,21 +433,21 @@ class LinkSocket(asyncio.Protocol):
                 kept = unread.take_in(data, texts)
                 at = texts[kept - 1][1] if kept else 0
         if at < len(data):
-            self._hear_all(frames.complete(data, at))
+            self._process_all(frames.complete(data, at))
         if unread.chars and not self.is_due:
             self._turns.want(self)
         if self._waiting_chars + unread.chars > WAITING_CHARS_MAX or type(self._transport) is not Wire:
             self._bound(size_bytes)
 
-    def _hear_all(self, heard: list[Heard]) -> None:
+    def _process_all(self, incoming: list[Incoming]) -> None:
         """Keep messages that are no readings of a single element, and all that follow."""
-        if heard and type(heard[-1]) is Closed:
+        if incoming and type(incoming[-1]) is Closed:
             self._has_server_closed = True
         if self._has_closed:
             if self._has_server_closed:
                 self._transport.close()
             return
-        for said in heard:
+        for said in incoming:
             if type(said) is not str or not self._unread.add(said):
                 self._flush()
                 self._keep(said)
@@ -522,7 +522,7 @@ class LinkSocket(asyncio.Protocol):
         for each in unread:
             self._keep(text_of(each))
 
-    def _keep(self, said: Heard) -> None:
+    def _keep(self, said: Incoming) -> None:
         """Add a message for the reader, and wake it."""
         self._inbox.append(said)
         self._waiting_chars += _chars(said)
@@ -568,7 +568,7 @@ class LinkSocket(asyncio.Protocol):
             change.set()
 
 
-def _chars(said: Heard) -> int:
+def _chars(said: Incoming) -> int:
     return len(said) + _CONTROL_CHARS if type(said) is str else _CONTROL_CHARS
 
 

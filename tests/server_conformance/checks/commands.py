@@ -96,7 +96,7 @@ async def by_supervisor(stage: Stage) -> None:
         seen.between(answer, element(query, "UserKey", key, _is("Available"))),
         "the supervisor receives no event",
     )
-    await agent.heard(element(own, "UserKey", key, _is("Available")), "the agent's own event", after=mark)
+    await agent.received(element(own, "UserKey", key, _is("Available")), "the agent's own event", after=mark)
 
 
 @check("commands.reason_required", "Messages", _REASON, agents=1)
@@ -176,7 +176,7 @@ async def by_whom(stage: Stage) -> None:
         answer = await link.ask("SetRoutingState", **said)
         if answer.error == _REASON_REQUIRED:
             raise Skipped("the state Unavailable needs a reason here")
-        event = await agent.heard(
+        event = await agent.received(
             element(query, "UserKey", key, _is(state)), f"the event of {state}", after=mark
         )
         (told,) = [each.get("RoutingStateBy") for each in event["Elements"] if each["UserKey"] == key]
@@ -525,7 +525,7 @@ async def number_is_own(stage: Stage) -> None:
     query = await stage.seen_agent(seen, key)
     mark = len(seen.messages)
     await agent.done("SetRoutingState", **asked(agent, "Available"))
-    await seen.heard(element(query, "UserKey", key, _is("Available")), "the agent's event", after=mark)
+    await seen.received(element(query, "UserKey", key, _is("Available")), "the agent's event", after=mark)
     told = [
         one
         for each in seen.messages

@@ -57,7 +57,7 @@ async def _handling(stage: Stage) -> AsyncIterator[Contact]:
 
     try:
         busy = element(query, "UserKey", key, lambda one: bool(one.get("HandlingStates")))
-        await link.heard(busy, "an event with the contact in HandlingStates", after=mark)
+        await link.received(busy, "an event with the contact in HandlingStates", after=mark)
         yield Contact(session, link, query, key, end)
     finally:
         await end()
@@ -178,7 +178,7 @@ async def emptied(stage: Stage) -> None:
         def came(one: dict[str, Any]) -> bool:
             return one.get("RoutingState") == "Available" and not one.get("PendingRoutingState")
 
-        await link.heard(element(query, "UserKey", key, came), "the pending state", after=mark)
+        await link.received(element(query, "UserKey", key, came), "the pending state", after=mark)
 
 
 @check(
@@ -200,7 +200,7 @@ async def post_processing(stage: Stage) -> None:
         def working(one: dict[str, Any]) -> bool:
             return bool(one.get("PostProcessing")) and one.get("RoutingState") != "Available"
 
-        await link.heard(
+        await link.received(
             element(query, "UserKey", key, working), "PostProcessing after the contact", after=mark
         )
         answer = await link.done("PostProcessing", Session=link.alias, Action="Finish")

@@ -77,7 +77,7 @@ async def replaced(stage: Stage) -> None:
     session = await stage.dashboard()
     old, token = await stage.open(session), stage.token()
     await stage.open(session, token)
-    told = await old.heard(of_type("LinkReplaced"), "LinkReplaced")
+    told = await old.received(of_type("LinkReplaced"), "LinkReplaced")
     expect(told.get("Token") == token, f"LinkReplaced reports token {told.get('Token')}, not {token}")
     code = await old.ended()
     expect(code == 4409, f"the replaced link is closed with {code}")

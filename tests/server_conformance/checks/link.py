@@ -113,7 +113,7 @@ async def take_over_follows(stage: Stage) -> None:
     session = await stage.dashboard()
     link = await stage.open(session)
     await stage.success("DELETE", "/sessions/current", session.secret)
-    await link.heard(of_type("SessionEnded"), "SessionEnded")
+    await link.received(of_type("SessionEnded"), "SessionEnded")
     await link.done("AttachSession", SessionID=(await stage.dashboard()).secret)
     await asyncio.sleep(7)
     await link.done("KeepAlive")

@@ -99,7 +99,7 @@ async def answer_first(stage: Stage) -> None:
         answer = await link.answer(number, "ListenForEvents", mark)
         expect(answer.error == 0, f"ListenForEvents {kind} is answered {answer.error} {answer.name}")
         queries[answer.body["QueryID"]] = kind
-        first = await link.heard(
+        first = await link.received(
             of_query(answer.body["QueryID"]), f"the first event of {kind}", after=answer.at
         )
         expect(first["EventType"] == kind, f"the query of {kind} reports {first['EventType']}")
@@ -145,7 +145,7 @@ async def changes(stage: Stage) -> None:
     query, known = await _known_agents(stage, seen, key)
     mark = len(seen.messages)
     await _set_state(agent, "Available")
-    event = await seen.heard(_of_agent(query, key), "the event of a changed agent", after=mark)
+    event = await seen.received(_of_agent(query, key), "the event of a changed agent", after=mark)
     told = {each["UserKey"] for each in event["Elements"]}
     lost = known - told
     expect(
@@ -169,10 +169,10 @@ async def removed(stage: Stage) -> None:
         whole = event.get("Complete") is True and all(each["UserKey"] != key for each in event["Elements"])
         return of_query(query)(event) and (key in (event.get("Removed") or ()) or whole)
 
-    await seen.heard(left, "an event with Removed, or a Complete one without the agent,", after=mark)
+    await seen.received(left, "an event with Removed, or a Complete one without the agent,", after=mark)
     mark = len(seen.messages)
     await stage.agent()
-    await seen.heard(_of_agent(query, key), "the event of the agent's next log-on", after=mark)
+    await seen.received(_of_agent(query, key), "the event of the agent's next log-on", after=mark)
 
 
 @check("listen.logged_off", "Events", _WHOLE, agents=1, dashboards=1)
@@ -204,7 +204,7 @@ async def same_reading(stage: Stage) -> None:
         return one.get("RoutingState") == "Available"
 
     events = [
-        await link.heard(element(query, "UserKey", key, is_available), "an event of the agent", after=mark)
+        await link.received(element(query, "UserKey", key, is_available), "an event of the agent", after=mark)
         for link, query, mark in zip(links, queries, marks, strict=True)
     ]
     times = {event["Time"] for event in events}

@@ -37,7 +37,7 @@ async def assistant(stage: Stage) -> None:
         whole = event.get("Complete") is True and all(each["UserKey"] != key for each in event["Elements"])
         return key in (event.get("Removed") or ()) or whole
 
-    await seen.heard(lambda each: of_query(query)(each) and off(each), "the agent's log-off", after=mark)
+    await seen.received(lambda each: of_query(query)(each) and off(each), "the agent's log-off", after=mark)
 
 
 @check("log_off.again", "A session", _AGAIN, agents=1, dashboards=1)

@@ -30,7 +30,7 @@ async def function(stage: Stage) -> None:
         for state in ("Down", "Up"):
             mark = len(link.messages)
             await stage.cause("set_function", function=name, state=state)
-            await link.heard(
+            await link.received(
                 of_type("ManagerStateChanged", Function=name, State=state), f"{name} {state}", after=mark
             )
     finally:
@@ -44,7 +44,7 @@ async def notice(stage: Stage) -> None:
     await link.settle()
     mark = len(link.messages)
     await stage.cause("notice", user=stage.dashboards[0].name, text="Maintenance at 20:00.")
-    message = await link.heard(of_type("Notice"), "a Notice", after=mark)
+    message = await link.received(of_type("Notice"), "a Notice", after=mark)
     text = message.get("Summary") or message.get("Text") or message.get("Title")
     expect(text, "the Notice has neither Title, Summary nor Text")
 

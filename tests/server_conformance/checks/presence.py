@@ -44,7 +44,7 @@ async def said(stage: Stage) -> None:
     for present in (True, False):
         mark = len(seen.messages)
         await link.done("Presence", Session=link.alias, Present=present)
-        await seen.heard(_is_present(query, key, present=present), f"AppPresent {present}", after=mark)
+        await seen.received(_is_present(query, key, present=present), f"AppPresent {present}", after=mark)
 
 
 @check("presence.lost", "Messages", _LOST, agents=1, dashboards=1)
@@ -52,10 +52,10 @@ async def lost(stage: Stage) -> None:
     """When a link is lost, its devices are absent."""
     link, seen, query, key = await _watched(stage, await stage.agent())
     await link.done("Presence", Session=link.alias, Present=True)
-    await seen.heard(_is_present(query, key, present=True), "AppPresent true")
+    await seen.received(_is_present(query, key, present=True), "AppPresent true")
     mark = len(seen.messages)
     await link.close()
-    await seen.heard(
+    await seen.received(
         _is_present(query, key, present=False), "AppPresent false after the link was lost", after=mark
     )
 
@@ -66,15 +66,15 @@ async def replaced(stage: Stage) -> None:
     session = await stage.agent()
     link, seen, query, key = await _watched(stage, session)
     await link.done("Presence", Session=link.alias, Present=True)
-    await seen.heard(_is_present(query, key, present=True), "AppPresent true")
+    await seen.received(_is_present(query, key, present=True), "AppPresent true")
     mark = len(seen.messages)
     new = await stage.open(session)
-    await seen.heard(
+    await seen.received(
         _is_present(query, key, present=False), "AppPresent false after the link was replaced", after=mark
     )
     mark = len(seen.messages)
     await new.done("Presence", Session=new.alias, Present=True)
-    await seen.heard(_is_present(query, key, present=True), "AppPresent true on the new link", after=mark)
+    await seen.received(_is_present(query, key, present=True), "AppPresent true on the new link", after=mark)
 
 
 @check("presence.unknown", "Messages", "| `Presence` | `Session,Present:bool` |", dashboards=1)

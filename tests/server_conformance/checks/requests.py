@@ -120,7 +120,7 @@ async def unknown_fields(stage: Stage) -> None:
     link = await stage.open(await stage.dashboard())
     await link.done("KeepAlive", FromTheFuture={"Some": ["thing"]})
     answer = await link.done("ListenForEvents", EventType="QueueRealtime", Keys="All", FromTheFuture=1)
-    await link.heard(of_query(answer.body["QueryID"]), "the first event of QueueRealtime", after=answer.at)
+    await link.received(of_query(answer.body["QueryID"]), "the first event of QueueRealtime", after=answer.at)
 
 
 @check("requests.bad", "Messages", _BAD, agents=1)

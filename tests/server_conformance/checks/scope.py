@@ -69,7 +69,9 @@ async def narrowed(stage: Stage) -> None:
         await link.done("ListenForEvents", EventType="Administration", Keys="All")
         mark = await link.settle()
         await set_scope(stage, new)
-        await link.heard(_complete(query, new["Queues"]), "a Complete event of the smaller set", after=mark)
+        await link.received(
+            _complete(query, new["Queues"]), "a Complete event of the smaller set", after=mark
+        )
         told = _administration(link, mark, "Session")
         expect(told, "no element of Administration reports the new scope")
         queues = sorted(told[-1][1]["Scope"]["Queues"])
@@ -90,7 +92,7 @@ async def grown(stage: Stage) -> None:
         await link.done("ListenForEvents", EventType="Administration", Keys="All")
         mark = await link.settle()
         await set_scope(stage, old)
-        whole = await link.heard(
+        whole = await link.received(
             _complete(query, old["Queues"]), "a Complete event of the larger set", after=mark
         )
         at = next(place for place, each in enumerate(link.messages) if each is whole)
@@ -119,7 +121,7 @@ async def rights(stage: Stage) -> None:
     user = stage.dashboards[0].name
     await stage.cause("set_rights", user=user, rights=new)
     try:
-        await link.heard(
+        await link.received(
             lambda each: any(one["ObjectType"] == "Session" for one in each.get("Elements", ())),
             "the Session element",
             after=mark,
@@ -148,7 +150,7 @@ async def union(stage: Stage) -> None:
     more = set(attached["Scope"].get("Users") or ()) - set(link.opened["Session"]["Scope"].get("Users") or ())
     if not more:
         raise Skipped("the user sees no more agents in the Dashboard than in the Remote Assistant")
-    whole = await link.heard(
+    whole = await link.received(
         lambda each: of_query(query)(each) and each.get("Complete") is True,
         "a Complete event of the larger set",
         after=mark,
@@ -159,7 +161,7 @@ async def union(stage: Stage) -> None:
     )
     mark = len(link.messages)
     await link.done("DetachSession", Session=attached["Session"])
-    smaller = await link.heard(
+    smaller = await link.received(
         lambda each: of_query(query)(each) and each.get("Complete") is True,
         "a Complete event of the smaller set",
         after=mark,
@@ -180,7 +182,7 @@ async def renamed(stage: Stage) -> None:
     mark = await link.settle()
     await stage.cause("rename_queue", key=key, name=f"{name} (kit)")
     try:
-        event = await link.heard(element(query, "Key", key), "an element of the renamed queue", after=mark)
+        event = await link.received(element(query, "Key", key), "an element of the renamed queue", after=mark)
         (told,) = [one for one in event["Elements"] if one.get("Key") == key][:1]
         expect(told.get("Change") == "Changed", f"Change is {told.get('Change')}")
         expect(
