@@ -1,1 +1,1 @@
-"""How fast and how small is the gateway, and where does it stand among its peers?"""
+"""Benchmarks of the gateway: speed, size, and the place among its peers."""

@@ -1,4 +1,4 @@
-"""What can one ask of ``python -m bench``?
+"""Command line of the benchmarks: ``python -m bench``.
 
 Exit codes: 0 done, 1 something was not measured, 2 the command line cannot be used, 130 interrupted.
 """

@@ -1,4 +1,4 @@
-"""What is one line of a scenario's table, and who is asked for it?"""
+"""Benchmark case: one line of a scenario's table, and the contenders that run it."""
 
 from __future__ import annotations
 

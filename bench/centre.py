@@ -1,4 +1,4 @@
-"""How does a lean OSCC-E Server serve a benchmark: many users, and a door for a publisher?
+"""Lean OSCC-E Server for benchmarks: many users, and an endpoint for a publisher.
 
 It speaks the reference link protocol as far as the gateway asks for it, as a process of its own:
 ``python -m bench.centre PORT DOOR USERS QUEUES AGENTS shared|private``. At the door, plain TCP, a line

@@ -1,4 +1,4 @@
-"""What does the benchmark's OSCC-E Server say, byte for byte?
+"""Bytes that the benchmark's OSCC-E Server sends.
 
 An element's whole news stands in one text that the gateway hands on as it is: the formula of a
 queue's service level, the presence of an agent. It holds the publisher's number and time.

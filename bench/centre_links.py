@@ -1,4 +1,4 @@
-"""Which links of the benchmark's OSCC-E Server hear of a publish, and what?"""
+"""Links of the benchmark's OSCC-E Server: which of them receive a publication, and what."""
 
 from __future__ import annotations
 

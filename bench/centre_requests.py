@@ -1,4 +1,4 @@
-"""How does the benchmark's OSCC-E Server answer what is asked on a link?"""
+"""Answers of the benchmark's OSCC-E Server to requests on a link."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who does the work of a run: the gateway at some pace, or somebody else's server?"""
+"""Contenders of a run: the gateway at some pace, or another server."""
 
 from __future__ import annotations
 

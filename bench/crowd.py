@@ -1,4 +1,4 @@
-"""How do thousands of phones get their sessions, and what does each say first?"""
+"""Thousands of phones: their sessions, and the first frame of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How does a benchmark run a node of the gateway: as an operator does, with room for its load?"""
+"""Gateway node of a benchmark: run as an operator runs it, with room for its load."""
 
 from __future__ import annotations
 

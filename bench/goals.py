@@ -1,4 +1,4 @@
-"""Where did we want to stand, and do we?"""
+"""Goals of the benchmarks, and whether they are reached."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where do results go as they come, and which of them are there already?"""
+"""Store of results: they are written as they come, and those that exist are not measured again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is there in a benchmark, and what may he see?"""
+"""Layout of a benchmark's site: its objects, and the scope of each user."""
 
 from __future__ import annotations
 

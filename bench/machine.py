@@ -1,4 +1,4 @@
-"""On which machine does a benchmark run, and on which core runs what?"""
+"""The machine of a benchmark, and which process runs on which core."""
 
 from __future__ import annotations
 

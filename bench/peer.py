@@ -1,4 +1,4 @@
-"""What does a program that the gateway is held against have to tell the benchmark?"""
+"""Description of a program that the gateway is compared with."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

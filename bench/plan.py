@@ -1,4 +1,4 @@
-"""What is measured together, how often, and how long will all of it take?"""
+"""Plan of a run: what is measured together, how often, and how long it takes."""
 
 from __future__ import annotations
 

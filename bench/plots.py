@@ -1,4 +1,4 @@
-"""How do results look as pictures?"""
+"""Plots of results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How is a process of a benchmark started on its core, measured, and ended for certain?"""
+"""Processes of a benchmark: started on a core, measured, and ended for certain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where is a real Redis server, or a Valkey that stands in for it?"""
+"""The Redis server of a benchmark, or Valkey in its place."""
 
 from __future__ import annotations
 

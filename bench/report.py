@@ -1,4 +1,4 @@
-"""What do the results say, on the page docs/benchmarks.md?
+"""Report: the page docs/benchmarks.md.
 
 The page is written by people; between its markers stands what was measured.
 """

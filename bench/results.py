@@ -1,4 +1,4 @@
-"""What came out of all runs, as one number per figure?"""
+"""Results of all runs: one number for each figure."""
 
 from __future__ import annotations
 

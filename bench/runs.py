@@ -1,4 +1,4 @@
-"""In which order are cases run, and what becomes of those that cannot be had?"""
+"""Order of the cases, and what is reported of those that cannot run."""
 
 from __future__ import annotations
 

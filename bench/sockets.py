@@ -1,4 +1,4 @@
-"""What does the kernel hold for phones that do not read?"""
+"""Kernel memory of sockets whose phones do not read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What do all runs share: folders, keys, sessions, the load generator, servers that are ready?"""
+"""What all runs share: folders, keys, sessions, the load generator, servers that are ready."""
 
 from __future__ import annotations
 

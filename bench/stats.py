@@ -1,4 +1,4 @@
-"""Which one number stands for many?"""
+"""Statistics: one number that stands for many."""
 
 from __future__ import annotations
 

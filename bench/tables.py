@@ -1,4 +1,4 @@
-"""How do results look as Markdown?"""
+"""Results as Markdown tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""With which certificate does a node speak TLS in a benchmark?"""
+"""The TLS certificate of a node in a benchmark."""
 
 from __future__ import annotations
 

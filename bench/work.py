@@ -1,4 +1,4 @@
-"""What is asked of a server in one run, and what comes out of it?"""
+"""Work of one run: the orders to a server, and the results."""
 
 from __future__ import annotations
 

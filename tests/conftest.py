@@ -1,4 +1,4 @@
-"""How hard does Hypothesis look?
+"""Profiles of Hypothesis.
 
 ``fast`` repeats itself and takes seconds; ``deep`` searches anew and takes minutes; ``seeded`` looks for a
 bug that is there (``tests/test_seeds.py``), and stops at the first finding.

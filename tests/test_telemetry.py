@@ -1,4 +1,4 @@
-"""Are the metrics named, labelled and bounded as the page of operations says?"""
+"""Metrics are named, labelled and bounded as documented."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Who connects thousands of phones and counts what they get?"""
+"""Load generators: they connect thousands of phones and count what these receive."""

@@ -1,4 +1,4 @@
-"""How long does a command take from a phone to its result, at a rate or as fast as can be?
+"""Latency of commands from a phone to the result, at a rate or as fast as possible.
 
 A process of its own: ``python -m bench.load.commander PORT HELLOS PHONES FIRST_AGENT AGENTS RATE WINDOW
 SECONDS PID``, of which the last is the server's. Phone n commands AGENTS agents from FIRST_AGENT + n AGENTS

@@ -1,4 +1,4 @@
-"""How is a load generator told what to do, and what does it answer?
+"""Interface of a load generator: its orders and its answers.
 
 There are two that take the same options and answer with the same JSON: ``wsload.c`` where there is
 a C compiler, and :mod:`bench.load.soft`, on uvloop, for machines without one and for TLS.

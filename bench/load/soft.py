@@ -1,4 +1,4 @@
-"""How does the Python load generator run a load, phase by phase?
+"""Python load generator: it runs a load phase by phase.
 
 A process of its own, ``python -m bench.load.soft``, with the options and the answer of ``wsload``: phones
 connect, get ready, settle; a publisher warms the server up; then everything is counted.

@@ -1,4 +1,4 @@
-"""What does one connection of the Python load generator do with what it hears?"""
+"""One connection of the Python load generator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How does a phone's end of a WebSocket read and write frames (RFC 6455), as fast as Python can?"""
+"""Client side of a WebSocket (RFC 6455), as fast as Python can be."""
 
 from __future__ import annotations
 

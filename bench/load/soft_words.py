@@ -1,4 +1,4 @@
-"""What do the load generator's options mean, and which bytes are its templates?"""
+"""Options of the load generator, and the bytes of its templates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who else fans messages out over WebSocket, and how is each of them installed, started and spoken to?"""
+"""Other servers that fan messages out over WebSocket: install, start and address each of them."""
 
 from bench.peer import Peer
 from bench.peers import centrifuge, floor, mosquitto, nats, node, python

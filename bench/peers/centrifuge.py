@@ -1,4 +1,4 @@
-"""How is Centrifuge built from Debian's library, and how does it want to be spoken to?"""
+"""Centrifuge: built from Debian's library, with its protocol."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What does the kernel allow, whoever serves?"""
+"""Floor: the least that the kernel costs, whichever server runs."""
 
 import shutil
 from pathlib import Path

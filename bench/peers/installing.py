@@ -1,4 +1,4 @@
-"""How does a peer get onto this machine: from Debian, from PyPI, from npm, or from its own source?
+"""Installation of a peer: from Debian, PyPI, npm, or its own source.
 
 Each function installs what is missing and nothing else, so that a second call costs nothing. What cannot be
 had is said on standard error and answered with False: the benchmark reports it and goes on with the others.

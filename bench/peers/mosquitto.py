@@ -1,4 +1,4 @@
-"""How does mosquitto serve MQTT over WebSocket, and which bytes does it want to hear?"""
+"""Mosquitto: MQTT over WebSocket."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""How does NATS serve WebSocket, and how does it want to be spoken to?"""
+"""NATS: its WebSocket listener and its protocol."""
 
 from pathlib import Path
 

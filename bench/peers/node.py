@@ -1,4 +1,4 @@
-"""How do the peers from npm start, and how does socket.io want to be spoken to?"""
+"""Peers from npm: how they start, and the protocol of socket.io."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""How do the peers from PyPI start, each in its best manner, in one virtual environment of their own?"""
+"""Peers from PyPI: each in its best configuration, in one virtual environment of their own."""
 
 from collections.abc import Callable
 from ctypes.util import find_library

@@ -1,4 +1,4 @@
-"""In which words do those servers speak that have no protocol of their own?
+"""Protocol for peers that have none of their own.
 
 Each of them hears ``sub TOPIC`` and ``pub TOPIC MESSAGE`` and delivers the bare message.
 """

@@ -1,1 +1,1 @@
-"""Where does the time go on one stretch of the path?"""
+"""Profiles: the cost of one part of the event path."""

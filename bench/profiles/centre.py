@@ -1,4 +1,4 @@
-"""What does the largest site tell its supervisors' links, message by message, without a server behind it?"""
+"""Messages of the largest site to its supervisors' links, without a server."""
 
 from __future__ import annotations
 

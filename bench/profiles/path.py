@@ -1,4 +1,4 @@
-"""What does one update cost from a link's bytes to a phone's frame, where users share nothing?
+"""Cost of an update from a link's bytes to a phone's frame, where users share nothing.
 
 Many users, each with a link, resources and one phone of their own: the shape that counts. Everything of the
 gateway between the link's transport and the phone's descriptor is real, both ends are doubles. It counts the

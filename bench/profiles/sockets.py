@@ -1,4 +1,4 @@
-"""What does the same cost when the links are real WebSockets of another process?
+"""Cost of an update where links are real WebSockets of another process.
 
 Run with ``python -m bench.profiles.sockets``; the server is a process of its own. Besides what
 :mod:`bench.profiles.upstream` measures, this holds the kernel, the event loop and aiohttp.

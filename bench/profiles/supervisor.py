@@ -1,4 +1,4 @@
-"""Who reads a link when a stretch of its path is measured?"""
+"""Reader of a link for profiles of a part of its path."""
 
 from __future__ import annotations
 

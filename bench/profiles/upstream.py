@@ -1,4 +1,4 @@
-"""What does an element cost from the bytes on a link to the mirror, on the first link and on further ones?
+"""Cost of an element from a link's bytes to the mirror, on the first link and on later ones.
 
 Many links of one node receive the same bytes: everything of the gateway between the WebSocket and the
 ledger is real, the sockets are queues. Run with ``python -m bench.profiles.upstream --help``.

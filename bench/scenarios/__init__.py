@@ -1,4 +1,4 @@
-"""Which scenarios are there?"""
+"""The list of scenarios."""
 
 from __future__ import annotations
 

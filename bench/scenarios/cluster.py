@@ -1,4 +1,4 @@
-"""What does it cost to follow a user whose link another node holds?
+"""Cost of following a user whose link another node holds.
 
 Two nodes and a real Redis server. 100 users have a phone at each node; those at the first came first, so it
 holds their links, and the second follows through Redis. Measured is the same update at both nodes.

@@ -1,4 +1,4 @@
-"""How long does a command take through gateway and OSCC-E Server, and how many can there be?
+"""Latency and rate of commands through gateway and OSCC-E Server.
 
 50 supervisors with one phone and ten agents each ask for routing states. 1,000 commands per second are sent
 whatever comes back; then each phone has four under way. The state that a command caused reaches the phone

@@ -1,4 +1,4 @@
-"""What does an element cost that many users of one node see, each through a link of his own?
+"""Cost of an element that many users of one node see, each through a link of their own.
 
 One phone per user. The two first cases with a bunch of elements per event differ in nothing but its size: the
 difference of their CPU time, by the difference of what they deliver, is what a further element costs through

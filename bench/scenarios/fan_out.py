@@ -1,4 +1,4 @@
-"""How fast and how cheaply does one update reach all phones of one user?
+"""Speed and cost of one update to all phones of one user.
 
 One topic for the others; for the gateway one user with all the phones, whose queues change in turn, so that
 no update is conflated with the next one. Asked for are 50,000 and 500,000 deliveries per second, as many as

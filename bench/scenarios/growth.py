@@ -1,4 +1,4 @@
-"""How does the cost grow with phones and with resources?
+"""Growth of the cost with phones and with resources.
 
 The same 50,000 deliveries per second to more and more phones of one user, who come into the same server's
 life; and to 1,000 phones whose user sees more and more resources, which change in turn.

@@ -1,4 +1,4 @@
-"""How much memory does a phone take that is connected and hears nothing?
+"""Memory of a phone that is connected and receives nothing.
 
 Resident memory of the server with all connections minus that of the fresh process, so everything that a phone
 brings about is in it. With TLS the gateway's own listener encrypts; peers are asked for clear text only.

@@ -1,4 +1,4 @@
-"""Does the largest OSCC-E site fit on one core?
+"""The largest OSCC-E site on one core.
 
 300 supervisors who all see 1,500 agents and 100 queues; 175 of these change per second, in 5 readings of 35,
 through each of 300 links: 52,500 elements per second arrive.

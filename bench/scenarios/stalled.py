@@ -1,4 +1,4 @@
-"""What do phones cost that stop reading, and do the others notice?
+"""Cost of phones that stop reading, and its effect on the others.
 
 The same work with and without stalled phones beside those that read. The kernel's part is what waits in the
 server's ends of the stalled connections; the part of the process is what its memory grew by.

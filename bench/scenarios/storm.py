@@ -1,4 +1,4 @@
-"""How long does it take until everybody is back who comes back at once?
+"""Time until all phones are back that reconnect at once.
 
 10,000 phones lose their connections, a few resources change, and all phones connect again in the same moment:
 with their positions, so that each gets what it missed, and without, so that each gets everything.

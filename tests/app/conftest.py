@@ -1,4 +1,4 @@
-"""What do tests of the composition root borrow from the process, and give back?"""
+"""Restore what tests of the composition root change in the process."""
 
 from __future__ import annotations
 

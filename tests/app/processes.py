@@ -1,4 +1,4 @@
-"""How do tests run the command line as a process of its own?"""
+"""Run the command line as a process of its own."""
 
 from __future__ import annotations
 

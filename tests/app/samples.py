@@ -1,4 +1,4 @@
-"""Which configuration do the tests of the composition root start from?"""
+"""The configuration that tests of the composition root start from."""
 
 from __future__ import annotations
 

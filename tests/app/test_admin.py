@@ -1,4 +1,4 @@
-"""May operators do with a whole gateway what the page says, and does it hold their canaries back?"""
+"""Admin listener of a whole gateway: acts and answers, and no canary in them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is a listener asked where it is, and is it said in a sentence what it refused?"""
+"""Requests to an admin listener: its address, and refusals in one sentence."""
 
 from __future__ import annotations
 

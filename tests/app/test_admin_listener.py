@@ -1,4 +1,4 @@
-"""Does the admin listener open where it is told, for its owner alone?"""
+"""Admin listener: its place, open to its owner only."""
 
 from __future__ import annotations
 

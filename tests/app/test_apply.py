@@ -1,4 +1,4 @@
-"""Does every setting reach the room that obeys it?"""
+"""Settings reach the parts that obey them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How are acts written down?"""
+"""Audit trail: how acts are recorded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is a site's server verified by what its file says now, and does a broken file change nothing?"""
+"""Watch of certificate authorities: the newest file is trusted, a broken one changes nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Are phones of a node that has far more than the others sent on: which, how many, and when not?"""
+"""Balancing: which phones an overloaded node sends away, how many, and when none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the board say what is, in 80 and in 120 columns, and say so when it does not know?"""
+"""Board in the terminal: its content at 80 and 120 columns, and unknown values."""
 
 from __future__ import annotations
 

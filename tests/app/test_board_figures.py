@@ -1,4 +1,4 @@
-"""Are queues and agents read as they are, in the order of urgency, and nothing made up?"""
+"""Figures of the board: queues and agents as they are, by urgency."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a support bundle hold what helps, and nothing that is nobody's business?"""
+"""Support bundle: what it contains, and what it never contains."""
 
 from __future__ import annotations
 

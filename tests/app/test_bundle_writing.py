@@ -1,4 +1,4 @@
-"""Is what is written what was shown, and is it written once, for its owner alone?"""
+"""Writing a support bundle: as shown, once, readable by its owner only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is what is wrong with a Redis told in a sentence each, and what is well not complained of?"""
+"""Check of a Redis: one sentence for each fault, and none where it is well."""
 
 from __future__ import annotations
 

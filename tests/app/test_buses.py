@@ -1,4 +1,4 @@
-"""Do the settings open the bus that they name, and do nodes of one Redis meet there?"""
+"""Settings open the bus that they name; nodes of one Redis reach each other."""
 
 from __future__ import annotations
 

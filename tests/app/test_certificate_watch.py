@@ -1,4 +1,4 @@
-"""Does a new certificate take effect, does a broken one change nothing, and is an end that is near told?"""
+"""Watch of certificates: a new one takes effect, a broken one does not, a near end is reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is each thing that phones would refuse of a certificate found, and told in a sentence?"""
+"""Check of certificates: one sentence for each fault that phones would refuse."""
 
 from __future__ import annotations
 

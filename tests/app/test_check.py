@@ -1,4 +1,4 @@
-"""Does ``check-config`` find what is wrong, before anybody depends on it?"""
+"""``check-config`` finds faults before a node starts."""
 
 from __future__ import annotations
 

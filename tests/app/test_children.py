@@ -1,4 +1,4 @@
-"""Do a demonstration's processes start, end and start again as they are told?"""
+"""Child processes of a demonstration: start, end and restart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the command line explain itself and end with the right code?"""
+"""Command line: help and exit codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do operators get on a command line what the listener gives, and the right exit code?"""
+"""Admin commands: what the listener answers, and exit codes."""
 
 from __future__ import annotations
 

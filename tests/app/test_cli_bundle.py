@@ -1,4 +1,4 @@
-"""Is a bundle shown before it is written, and written only when that was said?"""
+"""``bundle``: shown first, written only on request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does ``keys`` make secrets that a configuration takes, and rotate them?"""
+"""``keys``: make secrets that a configuration accepts, and rotate them."""
 
 from __future__ import annotations
 

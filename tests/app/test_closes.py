@@ -1,4 +1,4 @@
-"""Are the last connections remembered that ended, and nobody named?"""
+"""The last closed connections are listed, without users."""
 
 from __future__ import annotations
 

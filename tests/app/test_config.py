@@ -1,4 +1,4 @@
-"""Does a configuration load, and is everything wrong told at once?"""
+"""Loading a configuration: all faults are reported at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is every address of a bus read as it is meant, and does no complaint repeat a password?"""
+"""Addresses of a bus: how they are read, and no password in errors."""
 
 from __future__ import annotations
 

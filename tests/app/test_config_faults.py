@@ -1,4 +1,4 @@
-"""Is each fault told in one sentence that helps, and never with a secret?"""
+"""Configuration faults: one helpful sentence each, without secrets."""
 
 from __future__ import annotations
 

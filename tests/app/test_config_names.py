@@ -1,4 +1,4 @@
-"""Does every setting have its names?"""
+"""Names of each setting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is what does not fit together refused, and all else accepted?"""
+"""Rules between settings: what is refused, and what is accepted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do people and machines see the whole configuration, and no secret of it?"""
+"""The configuration as shown to people and machines: complete, without secrets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do file, environment and secret files give the values that they should?"""
+"""Sources of a configuration: file, environment and secret files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does each kind of value take what it should, and say what is wrong with the rest?"""
+"""Types of settings: what each accepts, and its errors."""
 
 from __future__ import annotations
 

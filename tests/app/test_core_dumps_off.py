@@ -1,4 +1,4 @@
-"""Does a process that dies leave its memory nowhere, and could it have?"""
+"""A process that crashes leaves no core dump."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is it told of each site whether it answers those who log on and off, and nothing else?"""
+"""Metric of each site: whether it answers log-ons and log-offs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is each attempt to open a link counted, and nothing of it changed?"""
+"""Metric of attempts to open a link."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is there something to see, and does it end well?"""
+"""``demo``: it shows a site, and ends cleanly."""
 
 from __future__ import annotations
 

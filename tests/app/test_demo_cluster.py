@@ -1,4 +1,4 @@
-"""Is there something to see of many nodes, does one survive the other's kill, and does it all end well?"""
+"""``demo-cluster``: nodes survive a kill, and all ends cleanly."""
 
 from __future__ import annotations
 

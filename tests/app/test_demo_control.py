@@ -1,4 +1,4 @@
-"""Can a running demonstration be asked for something, by its own user and nobody else?"""
+"""Control of a running demonstration: for its own user only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is what a machine lacks for a node told, and nothing else?"""
+"""``doctor`` reports what a machine lacks for a node."""
 
 from __future__ import annotations
 

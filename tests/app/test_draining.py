@@ -1,4 +1,4 @@
-"""Does a node leave so that its phones are told in time, no faster than others take them, and no longer?"""
+"""Drain of a node: phones are sent in time, no faster than others take them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is a secret's file that everybody may read a fault, and no other?"""
+"""A secret's file that everybody may read is a fault."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When does Python look for garbage in cycles, and how long does everybody wait for it?"""
+"""Garbage collection: when cycles are collected, and how long the pauses are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do all who use keys have those in force?"""
+"""Users of keys always have those in force."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Are keys read as they were written, and never shown?"""
+"""Keys: read as written, never shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do keys rotate when operators ask, and do settings that cannot be used change nothing?"""
+"""Rotation of keys on request; settings that cannot be used change nothing."""
 
 from __future__ import annotations
 

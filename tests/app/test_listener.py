@@ -1,4 +1,4 @@
-"""Does a listener open, say where, and close without cutting who is there?"""
+"""Listener: opens, reports its address, closes without cutting connections."""
 
 from __future__ import annotations
 

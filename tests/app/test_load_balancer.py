@@ -1,4 +1,4 @@
-"""Does the demonstration's front door bring each connection to a node, and only to one that is there?"""
+"""Load balancer of the demonstration: only nodes that run get connections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does anything that people typed, or that phones saw, appear in the log of a whole gateway?"""
+"""Canaries: no input of people and no data of phones in the log of a whole gateway."""
 
 from __future__ import annotations
 

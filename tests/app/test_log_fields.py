@@ -1,4 +1,4 @@
-"""Does each field of a log line take its own shape only?"""
+"""Each field of a log line takes its own shape only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Are floods of equal lines counted and told, and is nothing else held back?"""
+"""Repeated log lines are counted and reported, others pass."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is there nothing in the log that is not on the list, whoever logs and however?"""
+"""Only listed events and fields reach the log."""
 
 from __future__ import annotations
 

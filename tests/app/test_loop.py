@@ -1,4 +1,4 @@
-"""Does the gateway run on uvloop, with all the files that it may have?"""
+"""The gateway runs on uvloop with as many files as it may open."""
 
 from __future__ import annotations
 

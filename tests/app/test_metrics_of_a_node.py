@@ -1,4 +1,4 @@
-"""Are the metrics of a node that lives what promtool wants, and their labels' values the listed ones?"""
+"""Metrics of a live node: valid for promtool, with the listed labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is what is there counted, and what is gone not?"""
+"""Gauges of a node: present things are counted, past ones are not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Are the nodes that live listed as they are, and is it said when nobody knows?"""
+"""List of live nodes, also when the bus is unreachable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Are the operator's notices read as they were meant, and is each fault told?"""
+"""Notices of the operator: how they are read, and faults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do changed notices take effect, do wrong ones change nothing, and is each told once?"""
+"""Watch of notices: changes take effect, faulty files do not, each is reported once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is a stuck loop found, and the process measured?"""
+"""Process metrics, and the detection of a blocked loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is a Redis found where there is one, started so that it keeps nothing, and missed in words elsewhere?"""
+"""Redis of a demonstration: found, started without persistence, or reported missing."""
 
 from __future__ import annotations
 

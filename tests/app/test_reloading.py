@@ -1,4 +1,4 @@
-"""Do files take effect when they should, on whole nodes, and without a phone that is sent away?"""
+"""Reload of files on whole nodes, without a phone that is disconnected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does ``serve`` start from the smallest file, say only what it may, and end well?"""
+"""``serve``: starts from the smallest file, and ends cleanly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a listener beside answer while the loop that serves phones is stuck, and end with its block?"""
+"""Listener in a thread of its own: answers while the main loop is blocked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does ``simulate`` run a server, refuse nonsense, and end well?"""
+"""``simulate``: runs a server, refuses invalid options, ends cleanly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is a server that must not be believed refused, with a stable code and a reason that helps?"""
+"""Check of a site: an untrusted server is refused with a code and a reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does what happens at one site move the note of that site, by log-ons and by links?"""
+"""State of each site, moved by its log-ons and links."""
 
 from __future__ import annotations
 

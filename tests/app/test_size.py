@@ -1,4 +1,4 @@
-"""Does ``size`` compute with what was measured, and give limits that fit each other?"""
+"""``size``: computes from measured figures, with limits that fit each other."""
 
 from __future__ import annotations
 

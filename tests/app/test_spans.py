@@ -1,4 +1,4 @@
-"""Are log-ons, commands and takeovers traced, within the caller's trace, and nothing of anybody in it?"""
+"""Traces of log-ons, commands and takeovers, without personal data."""
 
 from __future__ import annotations
 

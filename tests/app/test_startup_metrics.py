@@ -1,4 +1,4 @@
-"""Do counters that alerts ask for stand at 0 before anything has happened?"""
+"""Counters that alerts use are 0 at the start."""
 
 from __future__ import annotations
 

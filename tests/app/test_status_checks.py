@@ -1,4 +1,4 @@
-"""Does the log of a node that starts tell what is wrong with its company, and only that?"""
+"""Warnings at the start of a node about its cluster."""
 
 from __future__ import annotations
 

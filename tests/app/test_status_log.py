@@ -1,4 +1,4 @@
-"""Does each change around a node leave exactly one line, and what stays none?"""
+"""Each change around a node leaves exactly one log line."""
 
 from __future__ import annotations
 

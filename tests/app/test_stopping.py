@@ -1,4 +1,4 @@
-"""Is a request to end heard, and a second one as a hurry?"""
+"""Signals: the first ends the process, a second one at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a supervisor hear what sd_notify(3) promises, at the time it is true, and nobody else anything?"""
+"""Messages of sd_notify(3) to a supervisor, at the time they are true."""
 
 from __future__ import annotations
 

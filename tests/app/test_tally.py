@@ -1,4 +1,4 @@
-"""Does each thing that happens between nodes move its metric, and no other?"""
+"""Each event between nodes moves its metric, and no other."""
 
 from __future__ import annotations
 

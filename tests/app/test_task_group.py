@@ -1,4 +1,4 @@
-"""Does what lives beside a block end with it, and does every error leave as what it is?"""
+"""Tasks beside a block end with it; every error is raised as what it is."""
 
 from __future__ import annotations
 

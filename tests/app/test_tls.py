@@ -1,4 +1,4 @@
-"""Are TLS files tried before anybody depends on them, and is each fault told?"""
+"""Check of TLS files before a node starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does tracing cost nothing where nobody asked for it, or where the extra is not installed?"""
+"""Tracing costs nothing where it is off or not installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does ``watch`` show the board as long as it should, whatever happens?"""
+"""``watch`` shows the board until its end, whatever happens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a supervisor who watches get in and out, and hear what helps when not?"""
+"""``watch``: log-on and log-off of a supervisor, and helpful refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the command line say whose board is shown, how, and for how long?"""
+"""``watch``: options for user, mode and duration."""
 
 from __future__ import annotations
 

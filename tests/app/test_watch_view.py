@@ -1,4 +1,4 @@
-"""Does the board know how far it can be believed, and what happened last?"""
+"""``watch``: the age of data, and the last events."""
 
 from __future__ import annotations
 

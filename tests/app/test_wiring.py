@@ -1,4 +1,4 @@
-"""Is a gateway put together so that a phone is served, and sent away at the end?"""
+"""Wiring of a gateway: a phone is served, and disconnected at the end."""
 
 from __future__ import annotations
 

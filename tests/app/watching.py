@@ -1,4 +1,4 @@
-"""How do tests run a board before a scripted gateway?"""
+"""A board before a scripted gateway."""
 
 from __future__ import annotations
 

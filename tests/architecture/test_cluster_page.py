@@ -1,4 +1,4 @@
-"""Does docs/cluster.md tell what the code says?"""
+"""docs/cluster.md agrees with the code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do the diagrams in docs/diagrams show the transition tables as they are?"""
+"""Diagrams in docs/diagrams agree with the transition tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do the docstrings of the gateway name what there is: modules, classes, functions and parameters?"""
+"""Docstrings of the gateway name modules, classes, functions and parameters that exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does docs/metrics.md tell of every metric what the code says?"""
+"""docs/metrics.md agrees with the code."""
 
 from __future__ import annotations
 

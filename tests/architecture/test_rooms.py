@@ -1,4 +1,4 @@
-"""Does docs/rooms.md name every room with its question?"""
+"""docs/rooms.md lists every module."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which bugs of the edge must the cases find?"""
+"""Bugs of the edge that the Autobahn cases must find."""
 
 from __future__ import annotations
 

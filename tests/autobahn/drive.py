@@ -1,4 +1,4 @@
-"""What does Autobahn's test suite say of a server?
+"""Run Autobahn's test suite against a server.
 
 Run as a program of its own, which prints the verdicts as JSON: to run the cases changes the interpreter.
 """

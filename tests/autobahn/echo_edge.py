@@ -1,4 +1,4 @@
-"""How does the edge look to somebody who knows WebSocket but not our frames?
+"""An edge that echoes messages, for the Autobahn suite.
 
 A process of its own: the whole application of the client listener, its listener and its event loop,
 with its route, handshake, channel, parser and sockets. Two things differ. The session behind a socket

@@ -1,4 +1,4 @@
-"""Does the edge keep RFC 6455 where somebody else's test suite looks?
+"""The edge passes Autobahn's test suite (RFC 6455).
 
 The cases are those of the Autobahn test suite, run by `kosoku`, against :mod:`tests.autobahn.echo_edge`.
 """

@@ -1,4 +1,4 @@
-"""How does a test play the server, word by word?"""
+"""Scripted Redis server, for tests that need each reply in their hands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a door lead to the server that counts, and tell why when it does not, without its secrets?"""
+"""Connections reach the right Redis server; errors name the cause, without secrets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a node hear what it listens to, and learn when it may have missed something?"""
+"""Subscriptions: messages arrive, and possible gaps are reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a line keep order, keep its deadlines, and come back, whatever the server does?"""
+"""Connection to Redis: order, deadlines, and recovery, whatever the server does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Are the shards of a Redis Cluster found, followed through moves and fail-overs, and kept apart?"""
+"""Redis Cluster: shards are found, and followed through moves and fail-overs."""
 
 from __future__ import annotations
 

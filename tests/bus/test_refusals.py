@@ -1,4 +1,4 @@
-"""Does a node know that its Redis refuses it, or what it writes, and for how long?"""
+"""Refusals of Redis: detected, with their duration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a script run also on a server that forgot it?"""
+"""Scripts run also on a server that has forgotten them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does only that open which somebody with a key sealed for this channel?"""
+"""Sealed messages open only with a key of the cluster and for their channel."""
 
 from __future__ import annotations
 

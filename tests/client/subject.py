@@ -1,4 +1,4 @@
-"""What do tests of the client look at?"""
+"""The client under test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is a session kept exactly as long as it may have to be logged off, and a password not at all?"""
+"""Session of the client: kept until it is logged off; passwords are never kept."""
 
 from __future__ import annotations
 

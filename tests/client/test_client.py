@@ -1,4 +1,4 @@
-"""Can a program log on, see, act and leave, whatever happens on the way?"""
+"""Client: log on, read, command and leave, whatever happens in between."""
 
 from __future__ import annotations
 

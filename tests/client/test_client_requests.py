@@ -1,4 +1,4 @@
-"""Is what a program asks answered once, whatever happens on the way?"""
+"""Requests of the client are answered once."""
 
 from __future__ import annotations
 

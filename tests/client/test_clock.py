@@ -1,4 +1,4 @@
-"""Does the machine's clock keep the promises that the client relies on?"""
+"""Promises of the machine's clock to the client."""
 
 from __future__ import annotations
 

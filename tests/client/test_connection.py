@@ -1,4 +1,4 @@
-"""Do frames get through in both encodings, and does every end say what it was?"""
+"""Connection of the client: frames in both encodings, and the reasons of its end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a client say the right thing on one connection, at the right time?"""
+"""Protocol of the client on one connection, without I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does every reader get the events in order, and never too many at once?"""
+"""Event streams: each reader gets all events in order, within bounds."""
 
 from __future__ import annotations
 

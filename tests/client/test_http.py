@@ -1,4 +1,4 @@
-"""Does the HTTP client ask as the page says, and understand every answer?"""
+"""HTTP client: requests as documented, and every answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the JavaScript SDK do what its own tests say, and are its types those of its code?
+"""JavaScript SDK: its own tests, and its types.
 
 The tests are tests/client/js/. Without Node they are skipped, unless REQUIRE_NODE=1 says that it must be
 there.

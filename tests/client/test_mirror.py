@@ -1,4 +1,4 @@
-"""Does the mirror hold what the gateway told, whatever legal way it chose to tell it?"""
+"""Mirror of the client under every legal order of frames."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the SDK's mirror converge on everything that the gateway's own outbox can send?"""
+"""The SDK's mirror converges on all that the gateway's outbox can send."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the client keep its mirror in sync through everything that can happen to a connection?"""
+"""The client keeps its mirror in sync through all that can happen to a connection."""
 
 from __future__ import annotations
 

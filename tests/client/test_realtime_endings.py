@@ -1,4 +1,4 @@
-"""Does each way in which a connection can end lead to what the page says?"""
+"""Effect of each end of a connection, as documented."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a client come back when it should, as late as it should, and never when it must not?"""
+"""Reconnection: when, how late, and when never."""
 
 from __future__ import annotations
 

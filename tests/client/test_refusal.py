@@ -1,4 +1,4 @@
-"""Does every refusal become one error with a stable code, whatever it came as?"""
+"""Refusals become one error with a stable code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is each request answered once, and a command repeated as the same one?"""
+"""Each request is answered once; a repeated command is the same command."""
 
 from __future__ import annotations
 

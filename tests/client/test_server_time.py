@@ -1,4 +1,4 @@
-"""Is the estimate of the gateway's clock close to it, and never ahead of it?"""
+"""Estimate of the gateway's clock: close, never ahead."""
 
 from __future__ import annotations
 

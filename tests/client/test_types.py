@@ -1,4 +1,4 @@
-"""Do the types of both SDKs know every field of the protocol?"""
+"""Types of both SDKs contain every field of the protocol."""
 
 from __future__ import annotations
 

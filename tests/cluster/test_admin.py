@@ -1,4 +1,4 @@
-"""Does what an operator does at one node reach all within a second, and is it said when it does not?"""
+"""Acts of an operator reach all nodes within a second, or are reported as incomplete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the report say what was measured?"""
+"""The chaos report shows what was measured."""
 
 from __future__ import annotations
 

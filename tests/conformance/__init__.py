@@ -1,4 +1,4 @@
-"""Does a client, ours or somebody else's, keep the client protocol?
+"""Conformance kit for clients of the client protocol.
 
 ``python -m tests.conformance --client "node my-driver.mjs"`` plays the gateway for it over real sockets and
 reports what it does. docs/clients.md says what a driver is.

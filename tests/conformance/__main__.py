@@ -1,4 +1,4 @@
-"""What does a person type to hold a client against the page?"""
+"""Command line of the conformance kit for clients."""
 
 from __future__ import annotations
 

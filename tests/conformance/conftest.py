@@ -1,4 +1,4 @@
-"""Where is the Node that the JavaScript SDK is tested with?"""
+"""The Node.js program that runs the JavaScript SDK."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How does the kit talk to the program that drives the client under test?
+"""Messages between the kit and the program that drives the client under test.
 
 A driver reads one JSON object a line and writes one a line: docs/clients.md has all of them.
 """

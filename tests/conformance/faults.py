@@ -1,4 +1,4 @@
-"""Which wrong clients must the kit catch?
+"""Faulty clients that the kit must detect.
 
 Each is the JavaScript SDK with one place of its text changed, and the check that must tell.
 """

@@ -1,4 +1,4 @@
-"""How does the kit play a gateway over real sockets?"""
+"""Scripted gateway of the kit, on real sockets."""
 
 from __future__ import annotations
 

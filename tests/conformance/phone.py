@@ -1,4 +1,4 @@
-"""What does the kit's gateway say on one socket, and what does it hear there?"""
+"""One socket of the kit's gateway: frames sent and received."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How are checks run against a client, several at once?"""
+"""Run checks against a client, several at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How do the frames and answers of a gateway look that the checks send?"""
+"""Frames and answers that the checks send."""
 
 from __future__ import annotations
 

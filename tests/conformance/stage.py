@@ -1,4 +1,4 @@
-"""What does a check have: a client that it drives, the gateway that the client meets, and time?"""
+"""What a check has: a client that it drives, the gateway that the client meets, and time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do both SDKs keep the page, and does the kit catch clients that do not?
+"""Both SDKs pass the kit, and the kit detects faulty clients.
 
 Processes, sockets and waits are real. Without Node its tests are skipped, unless REQUIRE_NODE=1 says that it
 must be there.

@@ -1,4 +1,4 @@
-"""Do the examples of docs/clients.md run as they stand, against a gateway with a centre behind it?"""
+"""The examples of docs/clients.md run as they are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does each check hold a sentence that stands on the page, and only once?"""
+"""Each check of the kit holds a sentence of the page, once."""
 
 from __future__ import annotations
 

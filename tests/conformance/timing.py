@@ -1,4 +1,4 @@
-"""What time is it in a check, for the client under test and for the gateway that is played to it?"""
+"""Time in a check, for the client under test and for the scripted gateway."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How do bytes of a WebSocket look, written and read without any code of the gateway's?"""
+"""Bytes of a WebSocket, written and read without code of the gateway."""
 
 from __future__ import annotations
 

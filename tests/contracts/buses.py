@@ -1,4 +1,4 @@
-"""Which adapters of Bus, Leases, NodeRegistry and SharedStore are there to be held to their contracts?
+"""Adapters of Bus, Leases, NodeRegistry and SharedStore for the contract suites.
 
 Each is a *site*: some nodes that reach each other, the doors of each, and a clock that the test
 moves. A networked adapter is one more function in :data:`SITES`.

@@ -1,4 +1,4 @@
-"""Does every bus keep the promises of the Bus port?"""
+"""Contract of the Bus port."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do both clocks keep the promises of the Clock port?"""
+"""Contract of the Clock port."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do all leases keep the promises of the Leases port?"""
+"""Contract of the Leases port."""
 
 from __future__ import annotations
 

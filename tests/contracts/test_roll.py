@@ -1,4 +1,4 @@
-"""Does every node registry keep the promises of the NodeRegistry port?"""
+"""Contract of the NodeRegistry port."""
 
 from __future__ import annotations
 

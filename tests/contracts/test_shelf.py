@@ -1,4 +1,4 @@
-"""Does every shared store keep the promises of the SharedStore port?"""
+"""Contract of the SharedStore port."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do the double and the real adapter keep the promises of the ports Upstream and Authority?"""
+"""Contract of the ports Upstream and Authority."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do the links of the double and of the real adapter keep the promises of the port Link?"""
+"""Contract of the port Link."""
 
 from __future__ import annotations
 

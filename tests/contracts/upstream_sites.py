@@ -1,4 +1,4 @@
-"""How do the contract suites of the upstream ports reach each implementation, and listen to its links?"""
+"""Implementations of the upstream ports for the contract suites."""
 
 from __future__ import annotations
 

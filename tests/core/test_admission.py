@@ -1,4 +1,4 @@
-"""May a session give a command?
+"""Admission of commands: which sessions may give which.
 
 Who may give which command for what is the matrix of ``test_command_matrix.py``.
 """

@@ -1,4 +1,4 @@
-"""Whose turn is it to open a link at a site?"""
+"""Admission queue: the order in which links to a site are opened."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does an assembly know what a link says now, whatever comes late, twice or not at all?"""
+"""Assembly: the current state of a link, whatever comes late, twice or not at all."""
 
 from __future__ import annotations
 

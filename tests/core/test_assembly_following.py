@@ -1,4 +1,4 @@
-"""Does a link take over what another made of the same reading, and only when it stood at the same place?"""
+"""Assembly: a link reuses what another one made of the same reading."""
 
 from __future__ import annotations
 

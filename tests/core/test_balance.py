@@ -1,4 +1,4 @@
-"""Does a node with far more phones than the others send some on, gently, and never in circles?"""
+"""Balance: an overloaded node sends some phones away, slowly, never in circles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the bus carry messages?"""
+"""State of the bus."""
 
 from __future__ import annotations
 

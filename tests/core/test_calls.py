@@ -1,4 +1,4 @@
-"""What becomes of a command that comes again?"""
+"""Repeated commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do equal commands have equal fingerprints on every node, and different ones different ones?"""
+"""Fingerprints of commands: equal for equal commands on every node."""
 
 from __future__ import annotations
 

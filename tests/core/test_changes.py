@@ -1,4 +1,4 @@
-"""How does what happened to some keys become frames?"""
+"""Frames made of changed keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Are refused values told with the bounds that they break?
+"""Refused values are reported with the bounds that they break.
 
 Which values pass is the model of ``tests/properties/test_choices_properties.py``.
 """

@@ -1,4 +1,4 @@
-"""Whose commands are still known, after he was let go?"""
+"""Command history of users who were handed over."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""May every command be given only by whom, and only for what, the protocol's page says?
+"""Who may give which command for what, as docs/protocol.md says.
 
 The page's table of commands, written out here by hand, times whatever an id may name, times both
 applications, times the rights held. Commands without an id get one all the same: it is ignored.

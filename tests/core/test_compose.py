@@ -1,4 +1,4 @@
-"""Is a resource what its parts say, in gateway time, without jitter, made once?"""
+"""Resources composed of parts: in gateway time, without jitter, once."""
 
 from __future__ import annotations
 

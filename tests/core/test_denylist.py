@@ -1,4 +1,4 @@
-"""Are ended sessions refused, each for as long as its token lives?"""
+"""Denylist: ended sessions are refused until their tokens expire."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When is each phone sent away, and when does it come back?"""
+"""Drain schedule: when each phone is sent away, and when it may return."""
 
 from __future__ import annotations
 

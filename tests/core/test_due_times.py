@@ -1,4 +1,4 @@
-"""Which of many things are due?"""
+"""Due times: which of many things are due."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was read of queries before it was said which they are?"""
+"""Readings that arrive before their query is known."""
 
 from __future__ import annotations
 

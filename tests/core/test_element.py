@@ -1,4 +1,4 @@
-"""Is a value written once, however many read it, and shared only with its equals?"""
+"""Elements: encoded once for all readers, shared only with equal ones."""
 
 from __future__ import annotations
 

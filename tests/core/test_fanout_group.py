@@ -1,4 +1,4 @@
-"""What is told to many phones of one user at once, because they know exactly as much?"""
+"""Fan-out group: phones of one user at the same position share frames."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When does a follower ask, and whom?"""
+"""Follower: when it sends attach requests, and to which node."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is a phone asked in time, and noticed when it does not answer?"""
+"""Heartbeat: pings in time, and phones that do not answer."""
 
 from __future__ import annotations
 

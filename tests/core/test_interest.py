@@ -1,4 +1,4 @@
-"""Is what somebody follows listened to, and nothing else?"""
+"""Interest: what is followed is subscribed to, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""May this node speak for the user?"""
+"""Lease: whether this node owns the user."""
 
 from __future__ import annotations
 

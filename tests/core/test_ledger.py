@@ -1,4 +1,4 @@
-"""Does a ledger know the newest of every key, and what a reader is missing?"""
+"""Ledger: the newest value of every key, and what a reader lacks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When is a link dialled, and how healthy is it?"""
+"""Link: when it is opened, and its health."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is a served session served: topics, commands, health and end?"""
+"""Live session: topics, commands, health and end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does one phone get what it is missing, in an order and a shape that it can rely on?"""
+"""Outbox: one phone gets what it lacks, in a reliable order and shape."""
 
 from __future__ import annotations
 

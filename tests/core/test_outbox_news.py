@@ -1,4 +1,4 @@
-"""Does a phone get the same, whether what waits is taken as news or as anything is?"""
+"""Outbox: the news path and the general path send the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does another view arrive in place, and does nothing outside of it leave?"""
+"""Outbox: a new view arrives in place; nothing outside it is sent."""
 
 from __future__ import annotations
 

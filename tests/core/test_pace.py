@@ -1,4 +1,4 @@
-"""How often may state leave?"""
+"""Pace: how often state is sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which nodes do not listen any more?"""
+"""Peers: nodes that no longer receive."""
 
 from __future__ import annotations
 

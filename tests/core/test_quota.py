@@ -1,4 +1,4 @@
-"""How often may somebody do something that must stay rare?"""
+"""Quota: how often a rare act is allowed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much misbehaviour is taken, and what comes of more?"""
+"""Rate violations: how many are tolerated, and what follows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is here, who makes way, who lingers?"""
+"""Registry: which phones are connected, which are replaced, which linger."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Are facts and outcomes told as the protocol's page says?"""
+"""Facts and outcomes as docs/protocol.md says."""
 
 from __future__ import annotations
 

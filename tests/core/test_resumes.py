@@ -1,4 +1,4 @@
-"""From which positions may a phone resume at a node that has just begun to follow?"""
+"""Positions from which phones may resume at a node that has just begun to follow."""
 
 from __future__ import annotations
 

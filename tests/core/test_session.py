@@ -1,4 +1,4 @@
-"""Does a connection go from hello to close, and nowhere else?"""
+"""Session: from hello to close."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does a session keep of what others hold as well?"""
+"""Memory of a session: what it shares with others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is a phone told of its commands whose results did not come before the end?"""
+"""Commands without a result at the end of a session."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does a session make of what the wire tells: breaches of its rules, and that nothing leaves?"""
+"""Session: breaches of the wire's rules, and blocked sockets."""
 
 from __future__ import annotations
 

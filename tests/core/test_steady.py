@@ -1,4 +1,4 @@
-"""When is an instant that moved still the same?"""
+"""Steady instants: small differences between clocks are ignored."""
 
 from __future__ import annotations
 

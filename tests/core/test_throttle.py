@@ -1,4 +1,4 @@
-"""How fast may something happen?"""
+"""Throttle: how fast something may happen."""
 
 from __future__ import annotations
 

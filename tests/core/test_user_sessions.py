@@ -1,4 +1,4 @@
-"""Does an owner know its sessions, which of them are here, and which must be renewed?"""
+"""Sessions of an owner: known, present, and due for renewal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does what a user sessions keeps to find its sessions say what looking through all of them would?"""
+"""Indices of an owner's sessions agree with a full search."""
 
 from __future__ import annotations
 

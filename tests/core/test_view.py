@@ -1,4 +1,4 @@
-"""Does a session see its scope, as far as it follows it, and nothing else?"""
+"""View: a session sees its scope as far as it follows it, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What do expressions of PromQL name, and does Prometheus take them?"""
+"""PromQL expressions: the names in them, and whether Prometheus accepts them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does the chart render, and what would a cluster say of it?
+"""Manifests that the chart renders, and what a cluster would refuse.
 
 Kubernetes' own kinds are held to its schemas. For the three kinds of others, models here say what their
 reference pages say, as far as the chart uses it: whatever else appears in them is a fault.

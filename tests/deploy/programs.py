@@ -1,4 +1,4 @@
-"""Where are the programs that judge what we ship, and what do they say?
+"""Programs that judge the files of deploy/.
 
 Those that Python's packages carry are always there after `make venv`. Those of the machine are where it
 has them; without them a test is skipped, unless ``REQUIRE_DEPLOY_TOOLS=1`` says that they must be there.

@@ -1,4 +1,4 @@
-"""What does a real Prometheus make of real nodes, as deploy/ sets it up?"""
+"""A real Prometheus that scrapes real nodes, configured as in deploy/."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is the compose file one, does each service keep to itself, and do the pieces fit the gateway?"""
+"""Compose file: valid, isolated services, and settings that the gateway accepts."""
 
 from __future__ import annotations
 

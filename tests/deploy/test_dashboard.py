@@ -1,4 +1,4 @@
-"""Does Grafana's dashboard ask Prometheus for what there is, and show all of it?"""
+"""Grafana dashboard: its queries name metrics that exist, and all of them are shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is the recipe of the image sound, does it run as nobody, and does it get all that it copies?"""
+"""Dockerfile: valid, without root, with all files that it copies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does what the chart renders fit together, fit the gateway, and fit what a cluster takes?"""
+"""Helm chart: rendered manifests fit each other, the gateway, and a cluster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do phones, probes and nodes get where the chart sends them, and nowhere else?"""
+"""Helm chart: phones, probes and nodes reach what they need, and nothing else."""
 
 from __future__ import annotations
 

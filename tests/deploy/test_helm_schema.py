@@ -1,4 +1,4 @@
-"""Does the schema of the values know all values, take what can be meant, and refuse what cannot?"""
+"""Helm chart: the schema of the values accepts and refuses as it should."""
 
 from __future__ import annotations
 

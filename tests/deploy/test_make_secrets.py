@@ -1,4 +1,4 @@
-"""Are the secrets made as files such that a gateway and its Redis take them, and never made twice?"""
+"""Secrets are made as files that the gateway and Redis accept, never twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is our example for nginx right, and does it carry phones as the gateway needs it?"""
+"""Example for nginx: valid, and phones are carried as the gateway needs it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do an operator's commands reach a node, wherever it runs, as deploy/README.md says to type them?
+"""Operators' commands reach a node as deploy/README.md says.
 
 Real nodes and real commands have the environment and the files that the unit, compose.yaml and the chart
 give them, at other paths and ports.

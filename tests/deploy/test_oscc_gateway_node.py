@@ -1,4 +1,4 @@
-"""Does the script for operators give their commands what the unit gives the node?"""
+"""Script for operators: their commands run as the unit runs the node."""
 
 from __future__ import annotations
 

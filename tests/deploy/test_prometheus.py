@@ -1,4 +1,4 @@
-"""Has a real Prometheus that looks at real nodes something for every panel, and keeps it calm at a drain?"""
+"""A real Prometheus with real nodes: every panel has data, a drain raises no alert."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do real servers start with what we ship, and do they let a node do its work and nobody anything else?"""
+"""Redis configuration: servers start, nodes may work, others may not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a release hold what it should, and are two builds the same bytes?"""
+"""Release: its content, and builds that are equal to the byte."""
 
 from __future__ import annotations
 

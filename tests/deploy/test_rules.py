@@ -1,4 +1,4 @@
-"""Do the rules of Prometheus wake somebody when they are to, and ask for nothing that is not there?"""
+"""Alert rules: they fire when they should, and name metrics that exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the runbook tell of every alert what to do, and name nothing that is not there?"""
+"""Runbook: an entry for every alert, and only names that exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does systemd understand our unit, does the unit keep its promises, and can a node live in it?"""
+"""systemd unit: valid, hardened, and fit to run a node."""
 
 from __future__ import annotations
 

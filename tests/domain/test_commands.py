@@ -1,4 +1,4 @@
-"""Is the union of commands closed, and is each one for whom the page says?"""
+"""Commands: a closed union, each for the applications that docs/protocol.md names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does every code say one thing, and does a close tell its phone what to do?"""
+"""Error codes: one meaning each, and the advice of each close code."""
 
 from __future__ import annotations
 

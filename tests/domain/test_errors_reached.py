@@ -1,4 +1,4 @@
-"""Is every code of the protocol's page told by somebody, and for every reason that the page has?"""
+"""Every error code and reason of docs/protocol.md is sent somewhere."""
 
 from __future__ import annotations
 

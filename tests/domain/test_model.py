@@ -1,4 +1,4 @@
-"""Do identities have one spelling, and does nothing secret show?"""
+"""Identities: one spelling, and no secret in their text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a field say how it may be handled?"""
+"""Privacy class of each field."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Are resources values whose every field says how it may be handled?"""
+"""Resources: values whose every field has a privacy class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is what others wrote shown without what deceives, and else as it is?"""
+"""Texts of others are shown without deceptive characters, else unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do the words between a gateway and an OSCC-E Server keep secrets, and share by identity?"""
+"""Values between gateway and OSCC-E Server: no secret is shown, equal ones are shared."""
 
 from __future__ import annotations
 

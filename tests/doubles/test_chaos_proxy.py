@@ -1,4 +1,4 @@
-"""Does the proxy do to a connection what it was told, and nothing else?"""
+"""Chaos proxy: does to a connection what a test asks, and nothing else."""
 
 from __future__ import annotations
 

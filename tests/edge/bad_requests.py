@@ -1,4 +1,4 @@
-"""What can be asked of each route, and what is answered?
+"""Invalid requests of each route, with their answers.
 
 Good requests, and every kind of bad one.
 """

@@ -1,4 +1,4 @@
-"""How does a test serve channels, without the rest of the edge?"""
+"""Channels without the rest of the edge."""
 
 from __future__ import annotations
 

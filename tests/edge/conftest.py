@@ -1,4 +1,4 @@
-"""How does a test of the edge get a gateway to knock at?"""
+"""Gateways for tests of the edge."""
 
 from __future__ import annotations
 

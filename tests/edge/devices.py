@@ -1,4 +1,4 @@
-"""What does a test see of several devices of one user, woken as the node wakes them?"""
+"""Several devices of one user, woken as the node wakes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does a node look like to the edge, told by a test line by line?"""
+"""Node double for the edge, scripted by a test."""
 
 from __future__ import annotations
 

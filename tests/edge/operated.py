@@ -1,4 +1,4 @@
-"""How do tests of the operators' door get nodes to knock at?"""
+"""Nodes for tests of the admin routes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is an answer one that the published OpenAPI document promises?"""
+"""Match an answer with the published OpenAPI document."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does a test of the pump look at: sockets that note their turns, on manual time?"""
+"""Sockets that record their turns, on a manual clock, for tests of the scheduler."""
 
 from __future__ import annotations
 

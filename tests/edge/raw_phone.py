@@ -1,4 +1,4 @@
-"""How does a test speak to a WebSocket byte by byte?"""
+"""WebSocket client that is driven byte by byte."""
 
 from __future__ import annotations
 

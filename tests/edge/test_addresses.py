@@ -1,4 +1,4 @@
-"""Is what proxies say believed as far as they are trusted, and no further?"""
+"""Client addresses: proxies are believed as far as they are trusted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do operators get what they ask for, and nobody anything else?"""
+"""Admin API: operators get answers, others nothing."""
 
 from __future__ import annotations
 

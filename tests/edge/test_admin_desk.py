@@ -1,4 +1,4 @@
-"""Do the answers of all nodes become one, also when some do not answer as they should?"""
+"""Admin API: answers of all nodes are merged, also incomplete ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is nobody let in without the token, and is everything written down?"""
+"""Admin API: no access without the token, and every act is recorded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is everything shown that a node holds about a user, and nothing of anybody else?"""
+"""Export of a user: all that a node holds of them, and nothing of others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a token admit its session's owner as long as the session lives, and say how it ended after?"""
+"""Bearer tokens: accepted while the session lives; afterwards its end is reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is every breach of the WebSocket answered as the protocol's page says, and nothing left of anybody?"""
+"""Each breach of the WebSocket is answered as docs/protocol.md says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is there always a place for the next caller, whoever sits at the door?"""
+"""Unfinished connections never keep others out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a channel carry messages both ways, tell how they end, and wait for nobody for long?"""
+"""Channel: messages both ways, the reasons of its end, and bounded waits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is a connection taken from aiohttp on every event loop, in clear text and through TLS?"""
+"""Channel: taken over from aiohttp on every event loop, in clear text and TLS."""
 
 from __future__ import annotations
 

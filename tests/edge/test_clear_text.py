@@ -1,4 +1,4 @@
-"""Does nobody come by a way on which others read along, with whatever is secret?"""
+"""No secret travels in clear text."""
 
 from __future__ import annotations
 

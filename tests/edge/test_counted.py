@@ -1,4 +1,4 @@
-"""Does what happens at a phone's socket move the metric that is there for it?"""
+"""Metrics of events at a phone's socket."""
 
 from __future__ import annotations
 

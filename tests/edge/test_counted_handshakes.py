@@ -1,4 +1,4 @@
-"""Does the count of handshakes say what became of each, once it is known and not before?"""
+"""Metric of handshakes: one outcome for each, once it is known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does an export show all that is held, category by category, and no secret?"""
+"""Export: all categories, without secrets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does one message reach all phones that are in step, each once, whatever becomes of one of them?"""
+"""Fan-out: one message reaches all phones of a group once."""
 
 from __future__ import annotations
 

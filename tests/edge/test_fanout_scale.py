@@ -1,4 +1,4 @@
-"""Do several devices of one user, told as one, each see what they would see alone, whatever one does?"""
+"""Fan-out: devices of one user see what each would see alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does somebody get all that nodes hold about him, and nothing about anybody else?"""
+"""Export over all nodes: all that they hold of a user, and nothing of others."""
 
 from __future__ import annotations
 

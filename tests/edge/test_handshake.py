@@ -1,4 +1,4 @@
-"""Is a connection taken from aiohttp whole, and left alone by it from then on?"""
+"""Handshake: the connection is taken over from aiohttp whole."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Are crowds sent away before they come in, each with a time to come back, and is everyone counted out?"""
+"""Limits of connections: crowds are refused early, with a time to return."""
 
 from __future__ import annotations
 

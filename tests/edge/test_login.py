@@ -1,4 +1,4 @@
-"""Do credentials become a token, and does a refusal tell no more than it must?"""
+"""Log-on: credentials become a token; refusals reveal no more than they must."""
 
 from __future__ import annotations
 

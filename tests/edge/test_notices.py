@@ -1,4 +1,4 @@
-"""Are notices shown in the reader's language, and is no log-on possible past one that binds?"""
+"""Notices in the reader's language; a binding one stops the log-on."""
 
 from __future__ import annotations
 

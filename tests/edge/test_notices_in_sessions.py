@@ -1,4 +1,4 @@
-"""Are people shown the notices, before the log-on and in a session, until they acknowledge them?"""
+"""Notices before the log-on and in sessions, until they are acknowledged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which spellings become which number, and which numbers are refused?"""
+"""Remote numbers: spellings that are accepted and refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the ops listener say what the node says of itself?"""
+"""Ops listener: health and metrics of the node."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""May exactly those pages connect that may?"""
+"""Origins that may connect."""
 
 from __future__ import annotations
 

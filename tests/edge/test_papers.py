@@ -1,4 +1,4 @@
-"""Does a phone's ticket come from the token that it shows, and is a stale token renewed once?"""
+"""Session credentials: a phone's ticket from its token, renewed once."""
 
 from __future__ import annotations
 

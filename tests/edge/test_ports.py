@@ -1,4 +1,4 @@
-"""Do the gateway's own node and account, and the double of the tests, offer what the edge needs?"""
+"""The node and the account of the gateway, and the test double, offer what the edge needs."""
 
 from __future__ import annotations
 

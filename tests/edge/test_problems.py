@@ -1,4 +1,4 @@
-"""Does every failed request end in problem details that give nothing away?"""
+"""Failed requests end in problem details that reveal nothing."""
 
 from __future__ import annotations
 

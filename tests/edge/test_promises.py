@@ -1,4 +1,4 @@
-"""Does the gateway answer as the document that it publishes says, whatever is asked of it?"""
+"""The gateway answers as its OpenAPI document says, whatever is requested."""
 
 from __future__ import annotations
 

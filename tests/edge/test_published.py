@@ -1,4 +1,4 @@
-"""Are the published documents complete in themselves, one for each kind?"""
+"""Published documents are complete, one for each kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does each socket have its turn in time, once, and at no more cost than two places on the wheel?"""
+"""Scheduler: each socket has its turn in time, once, at constant cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the pump bear faults, long batches and work, and let go of everything at its end?"""
+"""Scheduler: tolerates faults and long batches, and releases everything at its end."""
 
 from __future__ import annotations
 

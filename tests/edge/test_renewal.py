@@ -1,4 +1,4 @@
-"""Does every phone get a fresh token, and do others have their turn in between?"""
+"""Renewal of tokens: every phone gets a fresh one, others have turns in between."""
 
 from __future__ import annotations
 

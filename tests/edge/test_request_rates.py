@@ -1,4 +1,4 @@
-"""Does a flood of requests slow down those who send it, and nobody else?"""
+"""Request rates: a flood slows down its sender only."""
 
 from __future__ import annotations
 

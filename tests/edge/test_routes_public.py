@@ -1,4 +1,4 @@
-"""Does the gateway tell anyone what anyone may know?"""
+"""Public routes."""
 
 from __future__ import annotations
 

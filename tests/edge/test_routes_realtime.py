@@ -1,4 +1,4 @@
-"""Is whatever speaks against a WebSocket said before the upgrade?"""
+"""Refusals before the upgrade to a WebSocket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do sessions begin, show themselves and end over HTTP as the protocol says?"""
+"""Routes of sessions, as docs/protocol.md says."""
 
 from __future__ import annotations
 

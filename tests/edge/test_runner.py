@@ -1,4 +1,4 @@
-"""Is what is no request answered in our words, and nowhere written down?"""
+"""Invalid HTTP is answered in our format, and never logged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the whole edge stand, whatever is sent to it, and does nothing secret leak into logs?"""
+"""The whole edge under arbitrary input: it stays up, and logs no secret."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a phone that does not read cost a set of names for a while, and then nothing?"""
+"""A phone that does not read costs memory for a short time only."""
 
 from __future__ import annotations
 

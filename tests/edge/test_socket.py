@@ -1,4 +1,4 @@
-"""Does a socket run its session: doors, deadlines, effects, and one end?"""
+"""Socket: routes, deadlines, effects, and one end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a socket serve whoever shows a good token, and keep that token fresh?"""
+"""Socket: serves phones with a valid token, and renews it."""
 
 from __future__ import annotations
 

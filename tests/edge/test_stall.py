@@ -1,4 +1,4 @@
-"""Is a phone that takes nothing found out, and one that takes a little left alone?"""
+"""Stalled phones are detected; slow ones are not disconnected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a token open for those who hold a key, for nobody else, and only as it was sealed?"""
+"""Sealed tokens open with a key of the node only, unchanged."""
 
 from __future__ import annotations
 

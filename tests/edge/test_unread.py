@@ -1,4 +1,4 @@
-"""Is each phone shown what is new to it, in its language, and nothing twice?"""
+"""Unread notices: each phone gets new ones in its language, once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is an app too old exactly when its numbers are lower than its platform's minimum?"""
+"""Minimum versions of apps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""May pages of the list read answers, others nothing, and does every answer wear its headers?"""
+"""CORS and headers of every answer."""
 
 from __future__ import annotations
 

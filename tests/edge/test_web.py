@@ -1,4 +1,4 @@
-"""Is the web client served as it is, to nobody's harm, and anew as soon as it changes?"""
+"""Web client: served unchanged, and again as soon as it changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is a connection counted in and out, with labels that no client can choose?"""
+"""Connection metrics: counted in and out, with fixed labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is work of a phone closed when nobody runs it?"""
+"""Coroutines of a phone are closed when nothing runs them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does a test of the edge knock with: tickets, phones, and a gateway over a fake node?"""
+"""Tickets, phones, and a gateway over a fake node."""
 
 from __future__ import annotations
 

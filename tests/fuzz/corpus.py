@@ -1,4 +1,4 @@
-"""Where is what the search found, and how is it written?
+"""Corpus of the fuzzer: its files and their form.
 
 One line of printable ASCII for each input, escaped as in Python, so that a change can be read.
 """

@@ -1,4 +1,4 @@
-"""What must hold for any bytes whatever that come before anybody is known, or from an OSCC-E Server?
+"""Oracles for unauthenticated input, and for input of an OSCC-E Server.
 
 Oracles as those of :mod:`tests.fuzz.oracles`: each takes an input and raises when a promise is broken.
 """

@@ -1,4 +1,4 @@
-"""Which bytes break a promise?
+"""Fuzzer: search for bytes that break an oracle.
 
 A coverage-guided search with Atheris, from the inputs that are kept. One oracle, until it is broken
 or the time is over: `python -m tests.fuzz.hunt websocket build/fuzz 60`. What is new stays below the

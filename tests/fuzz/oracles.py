@@ -1,4 +1,4 @@
-"""What must hold for any bytes whatever that a phone may send on its socket?
+"""Oracles for the bytes of a phone's socket.
 
 Each oracle takes an input and raises when a promise is broken. They are asked by the search of
 :mod:`tests.fuzz.hunt`, and by the tests that replay what it found. Those of the other doors stand in

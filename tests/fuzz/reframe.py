@@ -1,4 +1,4 @@
-"""How are WebSocket frames changed so that they mostly stay frames?
+"""Mutations of WebSocket frames that mostly stay frames.
 
 A search that changes bytes blindly spends itself on lengths that no longer fit their payloads.
 """

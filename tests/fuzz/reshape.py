@@ -1,4 +1,4 @@
-"""How is a value changed so that it mostly stays a frame, and is written so that it mostly stays a value?"""
+"""Mutations of values that mostly stay frames of the protocol."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How are tokens changed so that they mostly stay spelled as tokens are?"""
+"""Mutations of tokens that mostly stay well spelled."""
 
 from __future__ import annotations
 

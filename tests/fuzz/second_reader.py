@@ -1,4 +1,4 @@
-"""What does somebody else read in a stream of WebSocket frames?"""
+"""Independent reader of WebSocket frames."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which words help a search to write what is read?"""
+"""Dictionary of the fuzzer."""
 
 from __future__ import annotations
 

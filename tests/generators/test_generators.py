@@ -1,4 +1,4 @@
-"""Do generators make good models of the published documents: named, typed, instants of 64 bits?
+"""Code generators make good models of the published documents.
 
 `make generators` installs the tools into build/generators; GENERATORS names another folder. Without a tool
 its test is skipped.

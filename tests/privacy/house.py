@@ -1,4 +1,4 @@
-"""What is planted in a cluster of real processes, and who uses it until everything was said once?"""
+"""Canaries in a cluster of real processes, and a user who makes every value travel once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where does the gateway remember anything, and which category of the inventory is it?
+"""Every attribute that keeps data, with its category of the inventory.
 
 Each attribute of a class that holds many of something, and each function that remembers. A place that is not
 listed fails the build: whoever makes one says here what is in it.

@@ -1,4 +1,4 @@
-"""Where else does anything turn up that people typed, or that phones saw, while a cluster lives?
+"""Canaries: nothing that people typed or phones saw leaves a live cluster's known places.
 
 Two real nodes at the level debug, a real Redis, a simulated contact centre. Afterwards everything is searched
 that somebody could get at without looking into the memory of a process.

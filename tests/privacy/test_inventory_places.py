@@ -1,4 +1,4 @@
-"""Is there a place that remembers something of people, and no category of the inventory that says so?"""
+"""Every attribute that keeps personal data has a category of the inventory."""
 
 from __future__ import annotations
 

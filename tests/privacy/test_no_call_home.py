@@ -1,4 +1,4 @@
-"""Does a cluster talk to its sites, its Redis and its clients, and to nobody else, not even about names?
+"""A cluster connects to its sites, its Redis and its clients only.
 
 It lives in a network of its own, of which every packet is heard. Whoever may make no such network is told so.
 """

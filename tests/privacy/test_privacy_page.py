@@ -1,4 +1,4 @@
-"""Does docs/privacy.md say what the gateway serves, and name tests that are there?"""
+"""docs/privacy.md agrees with what the gateway serves, and names tests that exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which state is an agent in by the two pages, and what becomes of what is asked of him?
+"""Model of an agent: the states by the two pages, and the effect of each command.
 
 Written from the pages' text alone, for the property of the state rules; it shares no code with the
 simulator or the gateway. Instants are ms. What the pages leave to the server stands in `Policy`.

@@ -1,4 +1,4 @@
-"""What do one user's two nodes know, one of which owns him, over a bus that loses, doubles and reorders?"""
+"""Owner and follower of one user over a bus that loses, repeats and reorders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may one who sees both ends of a connection expect of it?
+"""Observer of both ends of a connection, and its rules.
 
 An independent, naive account of a session's promises, kept beside the session by
 ``test_session_properties.py``. It knows the protocol's page, not the session's code.

@@ -1,4 +1,4 @@
-"""What may a phone rely on, and what does it make of what it gets?
+"""Model of a phone: what it may rely on, and its state.
 
 Written from the protocol's page alone, for every property that ends at a phone.
 """

@@ -1,4 +1,4 @@
-"""Who meets whom when commands and sessions race, and what is always true of it?
+"""Racing commands and sessions, and the invariants of every race.
 
 One node before the simulated server, and roads between them that a test can hold. Of the server it is
 noted what it read, what it did, and how the agent was after each change.

@@ -1,4 +1,4 @@
-"""Over which roads do a node and its OSCC-E Server talk, when a test may hold each of them?"""
+"""Connections between a node and its OSCC-E Server that a test may delay."""
 
 from __future__ import annotations
 

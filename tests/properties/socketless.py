@@ -1,4 +1,4 @@
-"""How does a gateway reach the simulated OSCC-E Server without a socket?
+"""Connections between a gateway and the simulated OSCC-E Server without sockets.
 
 Both ends are the real ones, down to the text of each message: the gateway's link with all that it
 writes and reads, and the simulator's frames, requests and rules. Only the network between them is a queue.

@@ -1,4 +1,4 @@
-"""Who is there when the state rules are shown, and what does each phone see after each frame?
+"""Participants of the state rules, and what each phone shows after each frame.
 
 One node, the simulated server behind it, and phones that hold no socket. Phones keep their mirror
 from frames alone.

@@ -1,4 +1,4 @@
-"""What happens at a contact centre while states are asked for, and what must each phone show then?
+"""Events of a contact centre while states are requested, and what each phone must show.
 
 An agent with the Remote Assistant, one at a desk, and two supervisors. Contacts come, are held and
 end; time passes, routing fails, links are lost.

@@ -1,4 +1,4 @@
-"""What does a phone of the random lives follow, and what should it show?"""
+"""What a phone of the random lives follows, and what it should show."""
 
 from __future__ import annotations
 

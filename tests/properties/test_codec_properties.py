@@ -1,4 +1,4 @@
-"""Do both encodings say the same, and does nothing but a frame pass for one?"""
+"""Both encodings are equivalent, and only frames are accepted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does it matter to what is shown how a link's bytes are cut, and what is skipped between two turns?"""
+"""The shown state does not depend on how a link's bytes are cut or batched."""
 
 from __future__ import annotations
 

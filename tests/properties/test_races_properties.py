@@ -1,4 +1,4 @@
-"""However commands, log-offs, take-overs and revocations cross, is each done once, told once and truly?
+"""Races of commands, log-offs, takeovers and revocations: each is done once and reported truly.
 
 Two supervisors and an agent, two devices each. They give commands and give them again, log on, log
 off, lose sockets and links, and go away; contacts ring and end, scopes and rights shrink; whatever is

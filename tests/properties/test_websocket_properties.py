@@ -1,4 +1,4 @@
-"""Does it make no difference how a stream of frames is cut, and can no bytes upset its reader?"""
+"""The WebSocket reader: independent of how bytes are cut, and safe with any bytes."""
 
 from __future__ import annotations
 

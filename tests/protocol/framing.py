@@ -1,4 +1,4 @@
-"""How does the other end of a WebSocket write and read frames, told independently of the gateway?"""
+"""Independent writer and reader of WebSocket frames."""
 
 from __future__ import annotations
 

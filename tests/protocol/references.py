@@ -1,4 +1,4 @@
-"""Where do the references of a document lead?"""
+"""References of a JSON document."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is what an operator sends read strictly, so that no misspelt wish is carried out as another one?"""
+"""Bodies of the admin API are read strictly."""
 
 from __future__ import annotations
 

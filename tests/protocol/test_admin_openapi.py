@@ -1,4 +1,4 @@
-"""Does the operators' document describe every route, answer and refusal?"""
+"""The OpenAPI document of the admin API has every route, answer and refusal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the AsyncAPI document describe both directions, both subprotocols and every close?"""
+"""The AsyncAPI document has both directions, both subprotocols and every close."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Are the bodies of the HTTP API those of the page, and do they hide what they must?"""
+"""Bodies of the HTTP API, as documented, with hidden secrets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does a codec refuse, with which words and which close code?"""
+"""Refusals of a codec: texts and close codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do envelopes arrive as they were sent, and does nothing else arrive?"""
+"""Envelopes between nodes arrive as sent, and nothing else is accepted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does every envelope say whom it is about?"""
+"""Every envelope names the user that it concerns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a command say exactly what was sent, in both encodings?"""
+"""Commands keep exactly what was sent, in both encodings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do the frames' types say what the protocol says?"""
+"""Types of the frames agree with docs/protocol.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Are bodies read by the rules of frames, and errors written as RFC 9457 says?"""
+"""HTTP bodies follow the rules of frames, errors RFC 9457."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is the data inventory complete against the fields of every resource?"""
+"""Data inventory: complete against the fields of every resource."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is JSON read strictly, and are changes written as a reader of any language expects?"""
+"""JSON: strict reading, portable writing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is each rule kept exactly at its bound, and are bombs refused before they are built?"""
+"""Limits of frames: exact bounds, refused before values are built."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is msgpack read strictly, and are changes written as a reader of any language expects?"""
+"""msgpack: strict reading, portable writing."""
 
 from __future__ import annotations
 

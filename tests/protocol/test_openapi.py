@@ -1,4 +1,4 @@
-"""Does the OpenAPI document describe every route, answer and refusal of the page?"""
+"""The OpenAPI document has every route, answer and refusal of the page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the OpenAPI document say of every refusal what stands in it?"""
+"""The OpenAPI document describes the content of every refusal."""
 
 from __future__ import annotations
 

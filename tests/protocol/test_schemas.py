@@ -1,4 +1,4 @@
-"""Do the published schemas describe what really travels?"""
+"""Published schemas describe what is sent."""
 
 from __future__ import annotations
 

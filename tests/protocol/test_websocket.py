@@ -1,4 +1,4 @@
-"""Are frames read as RFC 6455 says, and is every breach of it found?
+"""WebSocket frames are read by RFC 6455, and every breach is found.
 
 The tables follow the cases of the Autobahn test suite; its numbers stand beside them.
 """

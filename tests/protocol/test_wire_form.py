@@ -1,4 +1,4 @@
-"""Which fields stand on the wire, and which are left out?"""
+"""Fields that are sent, and those that are left out."""
 
 from __future__ import annotations
 

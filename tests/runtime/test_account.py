@@ -1,4 +1,4 @@
-"""How do people log on and off, and what becomes of a log-off that nobody confirmed?"""
+"""Log-on and log-off, and log-offs that were not confirmed."""
 
 from __future__ import annotations
 

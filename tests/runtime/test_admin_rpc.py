@@ -1,4 +1,4 @@
-"""Does what an operator asks reach every node, and is each answered for?"""
+"""Admin requests reach every node, and each node's answer is reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which nodes live, and what is this node's part?"""
+"""Membership: which nodes live, and this node's share."""
 
 from __future__ import annotations
 

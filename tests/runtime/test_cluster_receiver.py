@@ -1,4 +1,4 @@
-"""What do other nodes say to this one, and what are they answered?"""
+"""Messages of other nodes, and the answers to them."""
 
 from __future__ import annotations
 

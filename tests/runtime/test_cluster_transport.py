@@ -1,4 +1,4 @@
-"""How does a node speak with the others, and does it hear them?"""
+"""Messages between nodes: sending, receiving, bounds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of one user's commands at his owner?"""
+"""Commands of a user at the owner."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does what happens to users of a node move the metric that is there for it?"""
+"""Metrics of what happens to users of a node."""
 
 from __future__ import annotations
 

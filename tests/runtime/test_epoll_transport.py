@@ -1,4 +1,4 @@
-"""Does a wire keep a transport's promises, and hold nothing once it has ended?"""
+"""The epoll transport keeps the promises of an asyncio transport, and frees everything at its end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How does a node serve a user whom another node owns?"""
+"""Followers: a node serves a user whom another node owns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is every command carried out once, and by somebody, when offers of a user are late or lost?"""
+"""Every command runs once where offers of a user are late or lost."""
 
 from __future__ import annotations
 

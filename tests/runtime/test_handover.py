@@ -1,4 +1,4 @@
-"""When does an owner give his user to another node, and is nothing lost or done twice on the way?"""
+"""Hand-over of a user to another node: when, and nothing is lost or done twice."""
 
 from __future__ import annotations
 

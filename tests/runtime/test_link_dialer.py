@@ -1,4 +1,4 @@
-"""When is a user's link opened, by which session, and under which token?"""
+"""Opening a user's link: when, for which session, with which token."""
 
 from __future__ import annotations
 

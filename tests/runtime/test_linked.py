@@ -1,4 +1,4 @@
-"""What does an open link tell, and what does it change?"""
+"""An open link: its messages and their effects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How does what a link tells become the user's mirror?"""
+"""Mirror of a user, made of a link's messages."""
 
 from __future__ import annotations
 

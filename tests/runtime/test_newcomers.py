@@ -1,4 +1,4 @@
-"""Many users come at once: who is served first, and who waits for how long?"""
+"""Many users at once: the order of service, and waiting times."""
 
 from __future__ import annotations
 

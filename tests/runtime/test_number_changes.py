@@ -1,4 +1,4 @@
-"""How often is a remote number changed, and what is written down of it?"""
+"""Changes of remote numbers: their rate and their log lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who speaks for one user at his OSCC-E Server?"""
+"""Owner of a user: the one node that has a link for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who owns a user that this node follows, and when may he be taken from his owner?"""
+"""Discovery of a followed user's owner, and takeover from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is what is listened to what is wanted, however late, or never, the server answers or tells?"""
+"""Subscriptions match what is wanted, however late the server answers."""
 
 from __future__ import annotations
 

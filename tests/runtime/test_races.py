@@ -1,4 +1,4 @@
-"""What becomes of commands that meet each other, a revocation, or the loss of their link?
+"""Commands that meet each other, a revocation, or the loss of their link.
 
 Each race is run in every order that its roads allow: a request may not have been read yet, or its
 answer not been told yet, when the other thing happens.

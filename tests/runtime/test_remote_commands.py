@@ -1,4 +1,4 @@
-"""What becomes of a command that another node is to execute?"""
+"""Commands that another node executes."""
 
 from __future__ import annotations
 

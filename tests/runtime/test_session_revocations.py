@@ -1,4 +1,4 @@
-"""Which sessions have ended, and how do all nodes learn it at once?"""
+"""Ended sessions, and how all nodes learn of them at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who else reads what the owner of a user writes, and what are they sent?"""
+"""Owner and followers: which nodes receive an owner's changes, and what is sent."""
 
 from __future__ import annotations
 

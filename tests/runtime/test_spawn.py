@@ -1,4 +1,4 @@
-"""How is work begun beside a life that may be ending?"""
+"""Tasks started beside a life that may be ending."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of a user whose nodes speak to two primaries, each of which grants the lease?"""
+"""Two Redis primaries that both grant the lease of one user."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which users are on this node?"""
+"""Users of a node."""
 
 from __future__ import annotations
 

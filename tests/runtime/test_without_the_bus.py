@@ -1,4 +1,4 @@
-"""What do phones have while the bus is away, and after?"""
+"""Phones while the bus is away, and after."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does an owner need of the outside, and how is a phone told that its session ended?"""
+"""Dependencies of an owner, and the notice of a session's end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do scope, rights and directory change under a phone's eyes, and hold for its commands at once?"""
+"""Scope, rights and directory change while a phone is connected, and hold for its commands at once."""
 
 from __future__ import annotations
 

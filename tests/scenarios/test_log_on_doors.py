@@ -1,4 +1,4 @@
-"""Do the doors for log-ons tell nothing to whoever guesses, and all to whoever knows the password?"""
+"""Log-on routes reveal nothing to a guesser, and all to a user with the password."""
 
 from __future__ import annotations
 

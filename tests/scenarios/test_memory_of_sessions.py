@@ -1,4 +1,4 @@
-"""Does a node's memory stay as it is, however many sessions come and go over real links?
+"""Memory of a node is constant however many sessions come and go over real links.
 
 ``SCENARIO_SIZE=full``: 3,000 sessions and more; else a few, enough to see that nothing of them stays.
 """

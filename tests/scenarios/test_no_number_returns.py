@@ -1,4 +1,4 @@
-"""Does a remote number come back by itself, or stay, when its session was ended from elsewhere?"""
+"""A remote number neither returns nor stays when its session was ended from elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of commands that meet each other, a revocation, or the loss of their link, on real parts?
+"""Commands that meet each other, a revocation, or the loss of their link, on real parts.
 
 Each race is run in every order that a link allows: the server reads a request late, or tells its
 answer late, or neither.

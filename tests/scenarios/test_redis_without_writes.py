@@ -1,4 +1,4 @@
-"""Do nodes serve people while a real Redis carries messages and takes no writes?"""
+"""Nodes serve phones while a real Redis carries messages and refuses writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is a session that its owner ended refused at once, and does nobody unaccepted send anybody away?"""
+"""A session that its owner ended is refused at once; other requests end nothing."""
 
 from __future__ import annotations
 

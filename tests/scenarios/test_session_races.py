@@ -1,4 +1,4 @@
-"""What becomes of sessions whose log-off, take-over, renewal or end meets something else, on real parts?
+"""Sessions whose log-off, takeover, renewal or end meets another event, on real parts.
 
 Each race is run in every order that a link allows: the server reads a request late, or tells its
 answer late, or neither.

@@ -1,4 +1,4 @@
-"""Does one user with many sessions have one link, and does each session feel at once what is done to it?"""
+"""One user with many sessions: one link, and each session feels its own changes at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of a user whose nodes speak to two real Redis servers, each of which grants the lease?
+"""Two real Redis servers that both grant the lease of one user.
 
 Two primaries without Sentinel, or a wrong `bus.url`: nodes of one cluster that do not share their leases.
 """

@@ -1,4 +1,4 @@
-"""What must a phone show, given what the simulated OSCC-E Server says of itself?
+"""What a phone must show, computed from what the simulated OSCC-E Server says of itself.
 
 An independent reading of docs/protocol.md: it shares no code with the gateway.
 """

@@ -1,4 +1,4 @@
-"""How do tests knock at the door of a whole node, byte by byte?"""
+"""Byte-level requests to a whole node."""
 
 from __future__ import annotations
 

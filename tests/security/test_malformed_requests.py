@@ -1,4 +1,4 @@
-"""Does any door take for a request what two readers could read in two ways, or what is too much?
+"""Ambiguous and oversized requests are refused on every listener.
 
 Every listener is asked byte by byte. The questions are those of RFC 9112 §11 (smuggling, splitting), of
 OWASP's lists for APIs and WebSockets, and of those who look for directories.

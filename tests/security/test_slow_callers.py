@@ -1,4 +1,4 @@
-"""Can somebody hold a node's door shut by being slow, or by coming often and saying nothing?"""
+"""Slow or idle callers cannot keep others out."""
 
 from __future__ import annotations
 

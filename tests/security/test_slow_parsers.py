@@ -1,4 +1,4 @@
-"""Is there a header of eight kilobytes that takes everybody's time to read?
+"""No header of 8 KiB takes long to parse.
 
 A node has one loop: what one request takes, all phones wait. CPU time is measured, not the clock.
 """

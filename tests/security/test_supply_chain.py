@@ -1,4 +1,4 @@
-"""Is all that gets installed locked by hashes, from nowhere in particular, and on the bill of materials?"""
+"""Dependencies are locked by hashes, without named hosts, and on the bill of materials."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does any text that a server or a phone writes reach people with something in it that deceives them?
+"""Texts of servers and phones reach people without deceptive characters.
 
 Every string that a message can carry is poisoned; what the gateway reads of it is walked to the last string.
 """

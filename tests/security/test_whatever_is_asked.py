@@ -1,4 +1,4 @@
-"""Do both HTTP APIs answer as their documents say, whatever is asked, and never with a fault of ours?
+"""Both HTTP APIs answer as their documents say, whatever is requested.
 
 Schemathesis makes the questions from the documents that the gateway publishes: such as they allow, and such
 as they do not. A whole node before a simulated OSCC-E Server answers.

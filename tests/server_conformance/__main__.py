@@ -1,4 +1,4 @@
-"""What does a person type to hold a server against the page?"""
+"""Command line of the conformance kit for servers."""
 
 from __future__ import annotations
 

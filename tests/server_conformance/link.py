@@ -1,4 +1,4 @@
-"""How does the kit hold one link, and what must no server ever say on one?"""
+"""One link of the kit, and what no server may send on it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which checks are there, and which sentence of the page does each hold?"""
+"""Registry of checks, and the sentence of the page that each holds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How are checks run against a server, as many beside each other as there are users for?"""
+"""Run checks against a server, as many at once as there are users."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is a message of the server what the page's JSON Schema says?"""
+"""Match a message of the server with the page's JSON Schema."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does a check have: users for itself, their sessions and links, and the server's owner?"""
+"""What a check has: users of its own, their sessions and links, and the server's owner."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does each check hold a sentence that stands on the page, under the section that it names?"""
+"""Each check of the kit holds a sentence of the page, under the section that it names."""
 
 from __future__ import annotations
 

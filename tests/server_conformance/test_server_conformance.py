@@ -1,4 +1,4 @@
-"""Does the simulator keep the page, and does the kit catch servers that do not?
+"""The simulator passes the kit, and the kit detects faulty servers.
 
 Sockets and waits are real.
 """

@@ -1,4 +1,4 @@
-"""What does a check find, and which sentence of the page does it hold?"""
+"""Verdict of a check, and the sentence of the page that it holds."""
 
 from __future__ import annotations
 

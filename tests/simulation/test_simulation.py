@@ -1,4 +1,4 @@
-"""Does a cluster keep its laws whatever happens to it, in whatever order?
+"""Laws of a simulated cluster under random failures.
 
 Searched in processes of their own: sets of names are walked in an order that Python chooses anew for
 each process unless it is told not to, and a seed is to stand for one life.

@@ -1,4 +1,4 @@
-"""Who may log on, and how often may one try?"""
+"""Accounts of the simulator: log-ons and tries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Can a test let happen what it needs?"""
+"""Events that a test can cause in the simulator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is every change of directory, scopes and accounts told where it may be seen, and nowhere else?"""
+"""Changes of directory, scopes and accounts are sent where they may be seen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What comes of a session's commands?"""
+"""Commands of a session, and their effects."""
 
 from __future__ import annotations
 

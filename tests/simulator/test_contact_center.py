@@ -1,4 +1,4 @@
-"""What follows from what happens to contacts and agents?"""
+"""Contacts and agents of the simulated contact centre."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Can tests and demos look behind the scenes?"""
+"""Control interface of the simulator for tests and demonstrations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who belongs to whom, and who sees what of it?"""
+"""Directory of the simulator: members, and who sees what."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does each element look as the page says?"""
+"""Each element of the link agrees with the page."""
 
 from __future__ import annotations
 

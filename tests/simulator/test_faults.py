@@ -1,4 +1,4 @@
-"""Does each fault do what it says, and does everything come right again afterwards?"""
+"""Faults of the simulator: their effects, and recovery."""
 
 from __future__ import annotations
 

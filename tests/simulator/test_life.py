@@ -1,4 +1,4 @@
-"""Does the contact centre breathe?"""
+"""Random activity of the simulated contact centre."""
 
 from __future__ import annotations
 

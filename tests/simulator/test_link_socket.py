@@ -1,4 +1,4 @@
-"""Does a WebSocket become a link, and when does it not?"""
+"""WebSockets that become a link, and those that do not."""
 
 from __future__ import annotations
 

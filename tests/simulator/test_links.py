@@ -1,4 +1,4 @@
-"""Is there one link per user, and does the token decide?"""
+"""One link per user, decided by the token."""
 
 from __future__ import annotations
 

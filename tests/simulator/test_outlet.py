@@ -1,4 +1,4 @@
-"""Do frames leave whole and in order, whatever troubles the line?"""
+"""Frames leave the simulator whole and in order, under every fault."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does time pass in order, and does a day end?"""
+"""Time of the simulator passes in order, and days end."""
 
 from __future__ import annotations
 

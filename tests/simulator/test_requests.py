@@ -1,4 +1,4 @@
-"""Does each request get the one answer that the page names, and is every error name reachable?"""
+"""Each request gets the one answer of the page; every error name is reachable."""
 
 from __future__ import annotations
 

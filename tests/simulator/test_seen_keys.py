@@ -1,4 +1,4 @@
-"""Did a request come more than once, and was it carried out more than once?"""
+"""Repeated requests at the simulator: seen and executed."""
 
 from __future__ import annotations
 

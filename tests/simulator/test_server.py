@@ -1,4 +1,4 @@
-"""Does a whole server live on real sockets, from the first log-on to the end?"""
+"""A whole simulator on real sockets, from the first log-on to the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When do sessions begin and end, and what becomes of the agent and his number?"""
+"""Sessions of the simulator: begin and end, and the state of agent and number."""
 
 from __future__ import annotations
 

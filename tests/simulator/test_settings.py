@@ -1,4 +1,4 @@
-"""Which settings can no centre have?"""
+"""Settings that the simulator refuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is told what, in which order, and does folding all of it lead to the truth?"""
+"""Subscriptions of the simulator: order, and convergence on the truth."""
 
 from __future__ import annotations
 

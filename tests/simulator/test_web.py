@@ -1,4 +1,4 @@
-"""Is each HTTPS route answered as the page says?"""
+"""HTTPS routes of the simulator, as the page says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How is a message made short, so that a reader sees what is new in it?
+"""Shorten a message to what is new in it.
 
 What the same reader was told before is left out, and so are the long part of keys, and secrets: "…"
 stands for it. ``gone`` marks a member that was there before. Whatever else is shown is what was on the wire.

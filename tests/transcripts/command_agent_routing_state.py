@@ -1,4 +1,4 @@
-"""What is said when a supervisor changes an agent's routing state?"""
+"""Transcript: a supervisor changes an agent's routing state."""
 
 from __future__ import annotations
 

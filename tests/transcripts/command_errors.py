@@ -1,4 +1,4 @@
-"""What is said when a command is refused for a reason that any command may be refused for?"""
+"""Transcript: errors that any command may end with."""
 
 from __future__ import annotations
 

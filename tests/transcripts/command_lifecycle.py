@@ -1,4 +1,4 @@
-"""What is said when a command is sent again, or its answer does not come?"""
+"""Transcript: a command is sent again, or its answer does not come."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said when somebody acknowledges a notice?"""
+"""Transcript: a notice is acknowledged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said when an agent changes his own routing state?"""
+"""Transcript: agents change their own routing state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said when a supervisor changes routing parameters of a queue or a group?"""
+"""Transcript: a supervisor changes routing parameters of a queue or a group."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said when an agent starts, extends, finishes and automates his post-processing?"""
+"""Transcript: an agent starts, extends, finishes and automates post-processing."""
 
 from __future__ import annotations
 

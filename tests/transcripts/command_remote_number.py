@@ -1,4 +1,4 @@
-"""What is said when an agent has his calls routed to another number?"""
+"""Transcript: an agent has calls routed to another number."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said when a supervisor changes an agent's skills?"""
+"""Transcript: a supervisor changes an agent's skills."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does a phone do that talks to the gateway's real connection, without a socket between them?"""
+"""A phone on the gateway's real connection, without a socket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What passes between the gateway and the OSCC-E Server, and who writes it down?"""
+"""Messages between the gateway and the OSCC-E Server, as recorded."""
 
 from __future__ import annotations
 

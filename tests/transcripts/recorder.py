@@ -1,4 +1,4 @@
-"""How is a conversation written down, so that people can read it and a test can compare it?"""
+"""Recorder of conversations, readable for people and comparable for tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who talks on both sides of the gateway, and how is it written down?
+"""Both sides of a recorded conversation.
 
 Phones → the gateway's real connections, node and link → the simulated OSCC-E Server with all its
 rules. Only the two networks are left out, and time passes by hand.

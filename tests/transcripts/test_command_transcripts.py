@@ -1,4 +1,4 @@
-"""Do commands go as they are written down, on both sides of the gateway?
+"""Commands agree with their transcripts on both sides of the gateway.
 
 Read the ``command_*.txt`` beside this. ``phone →`` says, ``phone ←`` hears; ``OSCC-E → somebody`` is said
 on that user's link, ``OSCC-E ← somebody`` is asked there. "…" stands for what was told before, for the

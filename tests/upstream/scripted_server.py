@@ -1,4 +1,4 @@
-"""What does a server look like that does exactly what a test says?
+"""OSCC-E Server that does exactly what a test says.
 
 The real sockets and HTTP of an OSCC-E Server, with every answer written by the test.
 """

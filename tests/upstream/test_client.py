@@ -1,4 +1,4 @@
-"""Are the server's doors used as the page says, within their deadlines, and without a leak?"""
+"""HTTP routes of the server: used as documented, within deadlines, without leaks."""
 
 from __future__ import annotations
 

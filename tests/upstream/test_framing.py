@@ -1,4 +1,4 @@
-"""Are a server's frames read as RFC 6455 says, however they are cut, and are a client's written so?"""
+"""WebSocket frames of a link, however they are cut, as RFC 6455 says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a link keep order, bounds and deadlines, whatever the server does to it?"""
+"""A link keeps order, bounds and deadlines, whatever the server does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the published schema of the link describe what the gateway says, and what it reads?"""
+"""The published schema of the link agrees with what is sent and read."""
 
 from __future__ import annotations
 

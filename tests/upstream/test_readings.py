@@ -1,4 +1,4 @@
-"""Is each distinct text and object read once per node, and forgotten in time?"""
+"""Each distinct text and object is read once per node, and freed in time."""
 
 from __future__ import annotations
 

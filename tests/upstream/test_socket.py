@@ -1,4 +1,4 @@
-"""Does a link's socket keep order and bounds, and end for everybody who waits on it?"""
+"""Socket of a link: order, bounds, and an end for all who wait."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is only a server taken for a WebSocket that shows it is one, and is its connection taken whole?"""
+"""Upgrade of a link: only a genuine WebSocket server is accepted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is every message of a link read, and nothing that comes on it harmful?"""
+"""Every message of a link is read, and harmful ones are refused."""
 
 from __future__ import annotations
 

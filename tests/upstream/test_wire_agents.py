@@ -1,4 +1,4 @@
-"""Is everything that the server tells of an agent mapped, and every unknown word harmless?"""
+"""Mapping of agents: complete, and unknown words are harmless."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Are objects, catalogues and their changes read, and nothing lost or leaked?"""
+"""Objects, catalogues and their changes are read completely."""
 
 from __future__ import annotations
 

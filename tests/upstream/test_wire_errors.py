@@ -1,4 +1,4 @@
-"""Does every error name of the server become the code and the details that clients know?"""
+"""Each error name of the server becomes a code and details that clients know."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Are the bodies of the HTTPS doors written and read as the page says, without a leak?"""
+"""Bodies of the HTTPS routes, written and read as documented."""
 
 from __future__ import annotations
 

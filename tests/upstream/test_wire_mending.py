@@ -1,4 +1,4 @@
-"""Is what a server writes otherwise than most do read as it was meant, and nothing else changed?"""
+"""Tolerated deviations of servers are read as meant; nothing else is changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is every request written as the page says, and every answer understood?"""
+"""Requests are written as documented, and every answer is understood."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast does plain aiohttp fan out: ``send_str`` to each client, in turn, as its handbook shows it?"""
+"""Plain aiohttp: ``send_str`` to each client in turn, as its handbook shows it."""
 
 import asyncio
 import sys

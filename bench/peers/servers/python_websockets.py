@@ -1,4 +1,4 @@
-"""How fast does python-websockets fan out with its own ``broadcast``?"""
+"""python-websockets with its own ``broadcast``."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""How fast does uWebSockets fan out with its own topics, in C++, with Python only at its door?"""
+"""uWebSockets: fan-out by its own topics in C++, with Python only where connections are accepted."""
 
 import sys
 

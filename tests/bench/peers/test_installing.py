@@ -1,4 +1,4 @@
-"""Does the benchmark install what is missing only, and only what its locks name?"""
+"""Peers of the benchmark: only what is missing is installed, only what the locks name."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Are the bytes that mosquitto hears well-formed packets of MQTT 3.1.1?"""
+"""Packets to mosquitto are well-formed MQTT 3.1.1."""
 
 import re
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Does each peer say all that the benchmark needs to start it and to speak to it?"""
+"""Each peer offers what the benchmark needs to start and address it."""
 
 import json
 from itertools import pairwise

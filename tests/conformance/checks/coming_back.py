@@ -1,4 +1,4 @@
-"""Does a client wait as long as it should before it comes back?"""
+"""Checks: waiting times before a client reconnects."""
 
 from __future__ import annotations
 

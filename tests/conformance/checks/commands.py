@@ -1,4 +1,4 @@
-"""Is what a person asks for carried out at most once, and told as it is?"""
+"""Checks: a command runs at most once, and its outcome is shown as it is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a client do what each close code asks for?"""
+"""Checks: reactions to each close code."""
 
 from __future__ import annotations
 

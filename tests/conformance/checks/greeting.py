@@ -1,4 +1,4 @@
-"""What does a client say first, and does it see what it asked for?"""
+"""Checks: the first frame of a client, and the data that it requested."""
 
 from __future__ import annotations
 

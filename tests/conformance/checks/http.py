@@ -1,4 +1,4 @@
-"""Does a client understand what HTTP tells it, and what only looks like it?"""
+"""Checks: answers over HTTP, genuine and not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a client notice that a gateway is gone, and show that it is there itself?"""
+"""Checks: a client detects a dead gateway, and answers pings."""
 
 from __future__ import annotations
 

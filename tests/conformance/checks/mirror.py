@@ -1,4 +1,4 @@
-"""Does a client hold what it was told, no more and no less?"""
+"""Checks: a client holds exactly the data that it received."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a client tell what the operator has to say, and that the person has read it?"""
+"""Checks: notices are shown and acknowledged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a client go on where it was, after whatever came between?"""
+"""Checks: a client resumes at its position."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a client keep its session: log on, renew, log off until that is confirmed?"""
+"""Checks: log-on, renewal, and log-off until it is confirmed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a client take in frames however their bytes arrive, in either encoding?"""
+"""Checks: frames in either encoding, however their bytes arrive."""
 
 from __future__ import annotations
 

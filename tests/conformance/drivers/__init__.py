@@ -1,1 +1,1 @@
-"""Which programs drive the clients that the project itself offers?"""
+"""Drivers for the project's own clients."""

@@ -1,4 +1,4 @@
-"""Does a server describe itself correctly?"""
+"""Checks: a server's description of itself."""
 
 from __future__ import annotations
 

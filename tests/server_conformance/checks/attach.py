@@ -1,4 +1,4 @@
-"""Which sessions are on a link?"""
+"""Checks: sessions on a link."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a command have its effect, report it first, and is it refused with a reason?"""
+"""Checks: a command has its effect, reports it first, or is refused with a reason."""
 
 from __future__ import annotations
 

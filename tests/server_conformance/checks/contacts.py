@@ -1,4 +1,4 @@
-"""What may an agent request during a contact, and what follows at its end?"""
+"""Checks: requests of an agent during a contact, and what follows at its end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the directory have all objects, and only for sessions that may see them?"""
+"""Checks: the directory has all objects, for sessions that may see them."""
 
 from __future__ import annotations
 

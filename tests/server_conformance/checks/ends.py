@@ -1,4 +1,4 @@
-"""Is the end of a session sent, with its reason?"""
+"""Checks: the end of a session is sent with its reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the token decide which link of a user counts?"""
+"""Checks: the token decides which link of a user counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How does a link open, how long does it live?"""
+"""Checks: how a link opens, and how long it lives."""
 
 from __future__ import annotations
 

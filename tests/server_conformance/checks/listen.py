@@ -1,4 +1,4 @@
-"""Does a server send whole sets first, and then changes, in order?"""
+"""Checks: whole sets first, then changes, in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How does a session end at the request of its user?"""
+"""Checks: the end of a session at the request of its user."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which log-ons are accepted, and how are the others refused?"""
+"""Checks: accepted and refused log-ons."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a server send what its operator changes: functions, notices, a restart?"""
+"""Checks: changes of the operator: functions, notices, a restart."""
 
 from __future__ import annotations
 

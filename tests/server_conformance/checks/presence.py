@@ -1,4 +1,4 @@
-"""Does a server follow whether a device is present?"""
+"""Checks: the presence of a device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is a request executed once, in time, and always answered?"""
+"""Checks: a request is executed once, in time, and always answered."""
 
 from __future__ import annotations
 

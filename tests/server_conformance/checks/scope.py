@@ -1,4 +1,4 @@
-"""Are changes of the scope and the rights of a session sent in order, and effective at once?"""
+"""Checks: changes of scope and rights, in order and effective at once."""
 
 from __future__ import annotations
 

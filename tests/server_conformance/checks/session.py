@@ -1,4 +1,4 @@
-"""What can be done with a session over HTTPS?"""
+"""Checks: sessions over HTTPS."""
 
 from __future__ import annotations
 
