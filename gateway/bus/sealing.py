@@ -8,7 +8,7 @@ Replay protection: each message seals its sender's *life* (drawn at the start of
 counts up over all channels, and the sender's steady clock. A life is trusted once it has answered a
 challenge of this process. From then on its numbers must grow. Messages from before the start of this
 process, or older than :data:`AGE_S`, are dropped. No wall clock and no clock of Redis is used
-(docs/decisions/0025-what-is-repeated-on-the-bus.md).
+(docs/decisions/0025-replay-protection-on-the-bus.md).
 """
 
 from __future__ import annotations

@@ -239,6 +239,6 @@ def test_plain_texts_pass() -> None:
 def test_names_in_plain_sentences_pass() -> None:
     files = {
         "gateway/core/lease.py": '"""Return *told*.\n\nArgs:\n    told: The `told` one.\n"""\ntold = "told"',
-        "docs/cluster.md": "See [decision 16](decisions/0016-phones-in-step-are-told-as-one.md).",
+        "docs/cluster.md": "See [decision 16](decisions/0016-fan-out-groups-share-one-frame.md).",
     }
     assert list(rules.unplain_words(files)) == []
