@@ -8,10 +8,10 @@ import random
 import secrets as randomness
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 import structlog
 from aiohttp import web
@@ -74,7 +74,7 @@ from gateway.app.status import (
 )
 from gateway.bus.stores import BackendOptions
 from gateway.core.bus_health import BusState
-from gateway.core.due_times import Balance, DrainSchedule, Moving, farewells
+from gateway.core.due_times import Away, Balance, DrainSchedule, Moving, farewells
 from gateway.core.session import State
 from gateway.domain.errors import CloseCode
 from gateway.domain.model import NodeId
@@ -200,18 +200,23 @@ class DrainablePhone(Protocol):
         ...
 
 
-class Departure(NamedTuple):
+PhoneT = TypeVar("PhoneT", bound=DrainablePhone)
+
+
+class Departure(NamedTuple, Generic[PhoneT]):
     """The phones of a node that drains, and its listener."""
 
     node: Node
-    phones: Collection[DrainablePhone]
+    phones: Collection[PhoneT]
     """Returns the connected phones."""
     sockets: Callable[[], int]
     """Returns the number of connections, with or without a `bye`."""
     refuse: Callable[[], Coroutine[None, None, None]]
     """Refuses new connections from now on."""
-    shuffle: Callable[[list[DrainablePhone]], None]
+    shuffle: Callable[[list[PhoneT]], None]
     """Shuffles the phones of all users."""
+    watch_return: Callable[[PhoneT], Callable[[], bool] | None]
+    """Returns a function that returns whether a phone is back at another node; None when that is unknown."""
 
 
 def drain_limit_s(limits: LimitsSection) -> float:
@@ -223,7 +228,11 @@ def drain_limit_s(limits: LimitsSection) -> float:
 
 
 async def drain_node(
-    parting: Departure, limits: LimitsSection, stopping: StopRequest, clock: Clock, telemetry: Telemetry
+    parting: Departure[PhoneT],
+    limits: LimitsSection,
+    stopping: StopRequest,
+    clock: Clock,
+    telemetry: Telemetry,
 ) -> None:
     """Send all phones of this node away, after the node has reported that it is not ready.
 
@@ -246,16 +255,39 @@ async def drain_node(
     given_by = began + last_s + HAND_OVER_S if node.membership.others else began
     at_last = max(given_by, began + limits.drain_s + HAND_OVER_S)
     telemetry.drain_planned_seconds.set(max(given_by, began + BYE_S) - asked_at)
-    for phone, drain_schedule in zip(phones, plan, strict=True):
-        await _pause(began + drain_schedule.at_s - clock.now(), stopping, clock)
-        phone.close(CloseCode.DRAINING, "draining", window_s=drain_schedule.window_s)
+    await _send_away(parting, phones, plan, limits.drain_s, stopping, clock)
     heard_by = clock.now() + BYE_S
+    given_by = max(given_by, clock.now() + HAND_OVER_S) if node.membership.others else given_by
     while not stopping.hurried.is_set():
         now = clock.now()
         is_heard = now >= heard_by or not parting.sockets()
         if is_heard and _is_handed_over(node, now, given_by, at_last):
             return
         await clock.sleep(_CHECK_S)
+
+
+async def _send_away(
+    parting: Departure[PhoneT],
+    phones: Sequence[PhoneT],
+    plan: Sequence[DrainSchedule],
+    grace_s: float,
+    stopping: StopRequest,
+    clock: Clock,
+) -> None:
+    """Send *phones* away by *plan*, and later while those before them are long in coming back.
+
+    All are sent within *grace_s*.
+    """
+    began, away = clock.now(), Away()
+    for place, (phone, planned) in enumerate(zip(phones, plan, strict=True)):
+        await _pause(began + planned.at_s - clock.now(), stopping, clock)
+        at_last = began + max(planned.at_s, grace_s * place / len(phones))
+        while not away.may_send(clock.now()) and clock.now() < at_last and not stopping.hurried.is_set():
+            await clock.sleep(min(_CHECK_S, max(0.001, at_last - clock.now())))
+        is_back = parting.watch_return(phone) if parting.node.membership.others else None
+        phone.close(CloseCode.DRAINING, "draining", window_s=planned.window_s)
+        if is_back is not None:
+            away.sent(is_back, clock.now() + planned.window_s[1])
 
 
 class LogOffsLost(Exception):  # noqa: N818 - names what happened
@@ -679,7 +711,8 @@ def _may_change(settings: Settings) -> bool:
 
 async def _drain(made: Gateway, client: BoundListener, limits: LimitsSection, stopping: StopRequest) -> None:
     await made.node.membership.give_notice()
-    parting = Departure(made.node, made.phones, lambda: made.admission.sockets, client.refuse, random.shuffle)
+    sockets, watch_return = (lambda: made.admission.sockets), made.node.watch_return
+    parting = Departure(made.node, made.phones, sockets, client.refuse, random.shuffle, watch_return)
     await drain_node(parting, limits, stopping, made.node.clock, made.telemetry)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Generic, NamedTuple, TypeVar
 
@@ -176,6 +176,70 @@ def _drain_schedule(place: int, phones: int, told_s: float, whole_s: float) -> D
     at_s = told_s * place / phones
     low_s = whole_s * place / phones - at_s
     return DrainSchedule(at_s, (low_s, low_s + min(_WINDOW_S, whole_s / phones)))
+
+
+IN_TIME_S: Final = 1.0
+"""A phone that is back this long after its window is back in time."""
+GONE_S: Final = 3.0
+"""After this time a phone that is not back is no longer counted as away: it may be switched off."""
+ROOM_MIN: Final = 4.0
+"""Phones that may be away in any case."""
+_LATE_PART: Final = 0.2
+"""Part of the phones that may be late without fewer being sent away."""
+_WEIGHT: Final = 0.1
+"""Weight of one phone in the mean of late phones."""
+
+
+class Away:
+    """How many phones may be away at once while a node drains, by the time that others need to come back.
+
+    The number begins small. Each phone that is back in time raises it by one, until phones come late. From
+    then on it is halved at most once per second while many are late, and rises slowly. So phones do not wait
+    in a queue before nodes that need longer for each than planned.
+    """
+
+    def __init__(self) -> None:
+        self.room = ROOM_MIN
+        self._due: dict[Callable[[], bool], float] = {}
+        """The phones that are away, and by when each is in time."""
+        self._late: set[Callable[[], bool]] = set()
+        self._late_part = 0.0
+        self._halved_at = -math.inf
+
+    def may_send(self, now: float) -> bool:
+        """Return whether one more phone may be sent away."""
+        for is_back, due_at in list(self._due.items()):
+            if is_back():
+                self._returned(is_back)
+            elif now > due_at:
+                self._missed(is_back, now)
+                if now > due_at - IN_TIME_S + GONE_S:
+                    self._forget(is_back)
+        return len(self._due) < self.room
+
+    def sent(self, is_back: Callable[[], bool], back_by: float) -> None:
+        """Record a phone that is away. *is_back* returns whether it is back; its window ends at *back_by*."""
+        self._due[is_back] = back_by + IN_TIME_S
+
+    def _returned(self, is_back: Callable[[], bool]) -> None:
+        was_full = len(self._due) + 1 > self.room
+        if is_back not in self._late:
+            self._late_part *= 1 - _WEIGHT
+            if was_full:
+                self.room += 1.0 if self._halved_at == -math.inf else 1.0 / self.room
+        self._forget(is_back)
+
+    def _missed(self, is_back: Callable[[], bool], now: float) -> None:
+        if is_back in self._late:
+            return
+        self._late.add(is_back)
+        self._late_part += _WEIGHT * (1 - self._late_part)
+        if self._late_part > _LATE_PART and now - self._halved_at >= IN_TIME_S:
+            self.room, self._halved_at = max(ROOM_MIN, self.room / 2), now
+
+    def _forget(self, is_back: Callable[[], bool]) -> None:
+        del self._due[is_back]
+        self._late.discard(is_back)
 
 
 BEGIN: Final = 1.3

@@ -475,7 +475,9 @@ class Exchange:
 
 SAY_S: Final = 3.0
 _FIRST_S: Final = 0.5
-"""Within this time a budget that begins empty has room for a log-on, unless it is tiny."""
+"""Within this time a budget that begins empty has room for a log-on, unless it is tiny. At this interval a
+node that does not serve yet announces itself: a message may be lost.
+"""
 READ_S: Final = 60.0
 """How often the registry is read, which scans all keys of the store."""
 
@@ -579,12 +581,14 @@ class ClusterMembership:
         """Announce this node until cancelled; then remove its record."""
         try:
             while True:
+                again_s = SAY_S
                 try:
                     await self.say()
+                    again_s = SAY_S if self.may_serve else _FIRST_S
                 except Exception as fault:  # noqa: BLE001 - one sign of life less must not end the node
                     log_fault(_LOG, "fleet_failed", fault)
                     self._tally.faulted("fleet")
-                await self._clock.sleep(SAY_S)
+                await self._clock.sleep(again_s)
         finally:
             await self._leave()
 
@@ -597,8 +601,9 @@ class ClusterMembership:
             self._share()
 
     async def give_notice(self) -> None:
-        """Announce at once that this node will leave; it leaves later."""
+        """Announce at once that this node will leave, and read which others live; it leaves later."""
         self.has_given_notice = True
+        self._read_at = -math.inf
         await self.say()
 
     def leaving(self, node: NodeId) -> None:

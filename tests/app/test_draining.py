@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
@@ -49,6 +50,11 @@ class Leaver:
         self.began = self.clock.now()
         self.phones = [PhoneToSend(self.clock) for _ in range(phones)]
         self.sockets = 0
+        self.back_after_s: Callable[[int], float] | None = None
+        """How long after its bye a phone is back, by how many are away; None: nobody knows."""
+        self.away: list[float] = []
+        """When each phone that is away will be back."""
+        self.away_max = 0
         self.stopping = StopRequest()
         self.telemetry = Telemetry()
         self.happened: list[tuple[str, float]] = []
@@ -63,6 +69,16 @@ class Leaver:
     def drain(self) -> None:
         self.happened.append(("drains", self.clock.now() - self.began))
 
+    def watch_return(self, phone: DrainablePhone) -> Callable[[], bool] | None:
+        if self.back_after_s is None:
+            return None
+        now = self.clock.now()
+        self.away = [at for at in self.away if at > now]
+        back_at = now + self.back_after_s(len(self.away))
+        self.away.append(back_at)
+        self.away_max = max(self.away_max, len(self.away))
+        return lambda: self.clock.now() >= back_at
+
     async def refuse(self) -> None:
         self.happened.append(("refuses", self.clock.now() - self.began))
 
@@ -73,6 +89,7 @@ class Leaver:
             lambda: self.sockets,
             self.refuse,
             self.mixed.extend,
+            self.watch_return,
         )
         await drain_node(parting, limits, self.stopping, self.clock, self.telemetry)
         self.happened.append(("gone", self.clock.now() - self.began))
@@ -149,6 +166,45 @@ async def test_phones_leave_no_faster_than_the_others_part_of_the_budget_allows(
         await node.clock.advance(1)
     # the other takes one half of 4 links a second, until this node is gone
     assert node.told == [(10 + n / 2, 10 + n / 2) for n in range(8)]
+
+
+async def test_phones_are_sent_away_as_fast_as_those_before_them_come_back() -> None:
+    node = Leaver(phones=100, users=100, others=(OTHER._replace(accepts_per_s=1000.0),))
+    node.links_per_s["main"] = 100.0
+    node.back_after_s = lambda before: (1 + before) / 5  # a busy node takes five in a second
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(node.run())
+        await node.clock.advance(10 + 60)
+        node.user_states.clear()
+        await node.clock.advance(1)
+    # planned within a second, where each would have waited for all before it: 20 s
+    assert node.away_max <= 12
+    assert 15 < node.told[-1][0] - 10 <= 25
+
+
+async def test_phones_that_come_back_at_once_are_sent_away_as_planned() -> None:
+    node = Leaver(phones=200, users=200, others=(OTHER._replace(accepts_per_s=1000.0),))
+    node.links_per_s["main"] = 50.0
+    node.back_after_s = lambda _: 0.3
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(node.run())
+        await node.clock.advance(10 + 20)
+        node.user_states.clear()
+        await node.clock.advance(1)
+    assert node.told[-1][0] - 10 == pytest.approx(4, abs=0.5)
+
+
+@pytest.mark.parametrize("others", [(), (OTHER._replace(accepts_per_s=1000.0),)])
+async def test_phones_that_stay_away_hold_nobody_up_beyond_the_limit(others: tuple[NodeRecord, ...]) -> None:
+    node = Leaver(phones=100, users=100, others=others)
+    node.links_per_s["main"] = 100.0
+    node.back_after_s = lambda _: math.inf
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(node.run(LimitsSection(drain_notice_s=0, drain_s=20)))
+        await node.clock.advance(20.1)
+        assert len(node.told) == 100
+        assert node.told[-1][0] <= (20 if others else 0)
+        await node.clock.advance(60)
 
 
 async def test_a_node_whose_users_are_others_is_gone() -> None:

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import random
 import socket
+import ssl
 import struct
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -115,6 +116,8 @@ class Phone:
     ) -> None:
         self.user, self.device = user, device
         self.seen = Seen()
+        self.tls: ssl.SSLContext | None = None
+        """The authorities that it trusts, when not the machine's."""
         self.number: str | None = None
         """The number at which a Remote Assistant takes calls."""
         self._password = password
@@ -138,7 +141,11 @@ class Phone:
         """Log on and stay connected until the session ends or the task is cancelled."""
         wishes = Wishes(ping_s=PING_S)
         made = RoamingClient(
-            self._pick(), wishes=wishes, credentials=self._stored, chance=self._chance.random
+            self._pick(),
+            wishes=wishes,
+            credentials=self._stored,
+            chance=self._chance.random,
+            ssl=self.tls,
         )
         async with made as client:
             self.client = client

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from gateway.core.due_times import DrainSchedule, Moving, farewells
+from gateway.core.due_times import ROOM_MIN, Away, DrainSchedule, Moving, farewells
 
 
 def test_phones_are_told_when_others_have_room_for_them() -> None:
@@ -35,3 +37,43 @@ def test_when_nobody_takes_them_all_are_told_at_once_and_come_back_over_the_grac
     told = farewells(20, accepts_per_s=accepts_per_s, moving=[Moving(20, 20.0)], grace_s=10.0)
     assert {drain_schedule.at_s for drain_schedule in told} == {0.0}
     assert [drain_schedule.window_s for drain_schedule in told[:3]] == [(0.0, 0.5), (0.5, 1.0), (1.0, 1.5)]
+
+
+def never() -> Callable[[], bool]:
+    return lambda: False
+
+
+def test_one_phone_more_may_be_away_for_each_that_is_back_in_time() -> None:
+    away, back = Away(), set[int]()
+    for phone in range(4):
+        assert away.may_send(0.0)
+        away.sent(lambda phone=phone: phone in back, 0.0)  # type: ignore[misc]  # bound to this phone
+    assert not away.may_send(0.5)
+    back.add(0)
+    assert away.may_send(0.6)
+    assert away.room == ROOM_MIN + 1
+
+
+def test_phones_that_are_not_back_are_counted_for_three_seconds() -> None:
+    away = Away()
+    while away.may_send(0.0):
+        away.sent(never(), 0.5)
+    assert not away.may_send(3.4)
+    assert away.may_send(3.6)
+
+
+def test_when_many_are_late_half_as_many_may_be_away() -> None:
+    away = Away()
+    away.room = 16.0
+    while away.may_send(0.0):
+        away.sent(never(), 0.0)
+    away.may_send(1.1)
+    assert away.room == 8.0
+
+
+def test_a_single_late_phone_slows_nobody_down() -> None:
+    away = Away()
+    away.room = 16.0
+    away.sent(never(), 0.0)
+    assert away.may_send(1.1)
+    assert away.room == 16.0

@@ -167,6 +167,29 @@ async def test_while_nobody_can_be_heard_nobody_is_gone() -> None:
         assert at.known(0) == ["n0"]
 
 
+async def test_a_new_node_is_known_before_it_serves_though_its_first_messages_are_lost() -> None:
+    async with fleets(1) as at:
+        at.members.append(late := Member(at.clock, at.trouble, 1))
+        at.trouble.lose = lambda *told: told[0] == 1
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(late.run())
+            await at.clock.advance(2.2)  # it has read who lives, and is not heard
+            assert (at.known(0), late.membership.may_serve) == (["n0"], False)
+            at.trouble.lose = None
+            await at.clock.advance(0.6)
+            assert (at.known(0), late.membership.may_serve) == (["n0", "n1"], False)
+            running.cancel()
+
+
+async def test_a_node_that_gives_notice_knows_a_node_whose_messages_it_missed() -> None:
+    async with fleets(2) as at:
+        at.trouble.lose = lambda *told: told[0] == 1
+        await at.clock.advance(NODE_TTL_S + 2 * SAY_S)
+        assert at.known(0) == ["n0"]
+        await at.members[0].membership.give_notice()
+        assert [each.node for each in at.members[0].membership.others] == ["n1"]
+
+
 async def test_a_node_that_gives_notice_says_so_at_once_and_has_not_begun_to_leave() -> None:
     async with street() as at:
         await at.pass_time(SAY_S)
