@@ -116,8 +116,7 @@ class Phone:
     ) -> None:
         self.user, self.device = user, device
         self.seen = Seen()
-        self.tls: ssl.SSLContext | None = None
-        """The authorities that it trusts, when not the machine's."""
+        self._tls: ssl.SSLContext | None = None
         self.number: str | None = None
         """The number at which a Remote Assistant takes calls."""
         self._password = password
@@ -145,7 +144,7 @@ class Phone:
             wishes=wishes,
             credentials=self._stored,
             chance=self._chance.random,
-            ssl=self.tls,
+            ssl=self._tls,
         )
         async with made as client:
             self.client = client
@@ -158,6 +157,10 @@ class Phone:
                 if self._leaving is not None:
                     await asyncio.wait([self._leaving])
                 noting.cancel()
+
+    def enter_by(self, url: str, tls: ssl.SSLContext) -> None:
+        """Use a proxy's address from now on, and trust its certificate."""
+        self._pick, self._tls = (lambda: url), tls
 
     def roam(self) -> None:
         """Break the network; after that is noticed, connect again."""

@@ -41,7 +41,7 @@ def placed(folder: Path, changes: Mapping[str, str]) -> str:
         "/etc/nginx/oscc-gateway.crt": str(folder / "server.crt"),
         "/etc/nginx/oscc-gateway.key": str(folder / "server.key"),
         "worker_rlimit_nofile 131072;": "",
-        "worker_connections 32768;": "worker_connections 9000;",
+        "worker_connections 32768;": "worker_connections 1000;",
         "http {": f"http {{\n    client_body_temp_path {folder}/body;\n    proxy_temp_path {folder}/proxy;\n"
         f"    fastcgi_temp_path {folder}/f;\n    uwsgi_temp_path {folder}/u;\n    scgi_temp_path {folder}/s;",
     }

@@ -1,0 +1,167 @@
+"""Phones behind a proxy while their nodes restart, and what their time without a connection consists of.
+
+The phones are SDKs, so each does what the protocol asks of a client. Each try to connect is timed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from unittest.mock import patch
+
+import aiohttp
+
+from gateway.app.cli.demo import ChildProcess
+from gateway.client import Connected, Event, Reconnecting
+from gateway.client.client import ClientConnection
+from gateway.protocol.codec import Codec
+from gateway.runtime.event_loop import SystemClock
+from tests.cluster.cluster import Cluster, Size, cluster
+from tests.cluster.crowd import Crowd
+from tests.cluster.phones import Phone
+from tests.cluster.stage import options_of
+from tests.deploy.behind_proxy import Front, in_front
+from tests.doubles.servers import redis_server
+
+PARTS = ("window", "phone late", "tries", "upgrade", "first data")
+
+
+@dataclass
+class Gap:
+    """One phone without a connection; instants by the loop's clock."""
+
+    phone: str
+    lost_at: float
+    reason: str
+    waits_s: float
+    """How long the phone waits before its first try."""
+    tries: list[tuple[float, float]] = field(default_factory=list)
+    """Begin and end of each try."""
+    again: list[str] = field(default_factory=list)
+    """Why it had to try again, each time."""
+    back_at: float | None = None
+
+    @property
+    def whole_s(self) -> float:
+        """From the end of the connection to the first data; infinite while the phone is not back."""
+        return float("inf") if self.back_at is None else self.back_at - self.lost_at
+
+    def parts(self) -> dict[str, float]:
+        """Return how long each part of it took; empty while the phone is not back."""
+        if self.back_at is None or not self.tries:
+            return {}
+        (first, _), (last, opened) = self.tries[0], self.tries[-1]
+        taken = (self.waits_s, first - self.lost_at - self.waits_s, last - first, opened - last)
+        return dict(zip(PARTS, (*taken, self.back_at - opened), strict=True))
+
+
+class Gaps:
+    """All gaps of a crowd."""
+
+    def __init__(self, phones: Sequence[Phone]) -> None:
+        self.all: list[Gap] = []
+        self._open: dict[str, Gap] = {}
+        self._phones = {phone.client._http: phone for phone in phones}
+
+    @asynccontextmanager
+    async def watched(self) -> AsyncIterator[None]:
+        """Record gaps while the block lasts."""
+        with patch.object(ClientConnection, "open", self._timed(ClientConnection.open)):
+            async with asyncio.TaskGroup() as tasks:
+                readers = [tasks.create_task(self._read(phone)) for phone in self._phones.values()]
+                try:
+                    yield
+                finally:
+                    for reader in readers:
+                        reader.cancel()
+
+    def _timed(self, really: Callable[..., object]) -> Callable[..., object]:
+        now = asyncio.get_running_loop().time
+
+        async def opened(
+            session: aiohttp.ClientSession, address: str, codec: Codec, clock: SystemClock
+        ) -> object:
+            began, gap = now(), self._open.get(self._phones[session].name)
+            try:
+                return await really(session, address, codec, clock)  # type: ignore[misc]  # a coroutine
+            finally:
+                if gap is not None:
+                    gap.tries.append((began, now()))
+
+        return opened
+
+    async def _read(self, phone: Phone) -> None:
+        now = asyncio.get_running_loop().time
+        async for event in phone.client.events():
+            self._record(phone.name, event, now())
+
+    def _record(self, phone: str, event: Event, now: float) -> None:
+        gap = self._open.get(phone)
+        match event:
+            case Reconnecting(in_s, reason) if gap is None:
+                self._open[phone] = gap = Gap(phone, now, reason, in_s)
+                self.all.append(gap)
+            case Reconnecting(_, reason) if gap is not None:
+                gap.again.append(reason)
+            case Connected() if gap is not None:
+                self._open.pop(phone).back_at = now
+            case _:
+                pass
+
+    @property
+    def reasons(self) -> Counter[str]:
+        """Why connections ended, with the reasons of further tries."""
+        return Counter(reason for gap in self.all for reason in (gap.reason, *gap.again))
+
+    def report(self) -> str:
+        """Return the percentiles of the whole and of each part."""
+        parts = [gap.parts() for gap in self.all]
+        lines = [_line("whole", [gap.whole_s for gap in self.all])]
+        lines += [_line(name, [part[name] for part in parts if part]) for name in PARTS]
+        return "\n".join([*lines, f"ended by {dict(self.reasons)}"])
+
+
+def _line(name: str, values: Sequence[float]) -> str:
+    ordered = sorted(values) or [0.0]
+    p50, p99, most = (ordered[min(len(ordered) - 1, int(part * len(ordered)))] for part in (0.5, 0.99, 1))
+    return f"{name:10} p50 {p50:6.2f} s, p99 {p99:6.2f} s, longest {most:6.2f} s ({len(values)})"
+
+
+@dataclass
+class Rolled:
+    """A cluster behind a proxy, and its phones."""
+
+    cluster: Cluster
+    crowd: Crowd
+    gaps: Gaps
+    since: float
+
+
+@asynccontextmanager
+async def behind(
+    folder: Path, size: Size, proxy: Callable[[Front], ChildProcess], budget_per_s: float, notice_s: float
+) -> AsyncIterator[Rolled]:
+    """Run phones of *size* behind *proxy*; when the block begins, each has been in sync."""
+    limits = {"log_ons_per_s": budget_per_s, "drain_notice_s": notice_s}
+    options = options_of(size)
+    async with redis_server() as redis, aiohttp.ClientSession() as http:
+        nodes = cluster(
+            folder, nodes=size.nodes, redis=redis, centre=options, limits=limits, behind_proxy=True
+        )
+        async with (
+            nodes as running,
+            in_front(folder, http, [each.ports for each in running.nodes], proxy) as front,
+        ):
+            crowd = await Crowd.of(running, size)
+            for phone in crowd.phones:
+                phone.enter_by(front.url, front.tls)
+            async with crowd:
+                await crowd.arrive(within_s=60 + 6 * len(crowd.phones) / budget_per_s)
+                since = await crowd.reset_counts()
+                gaps = Gaps(crowd.phones)
+                async with gaps.watched():
+                    yield Rolled(running, crowd, gaps, since)

@@ -1,0 +1,62 @@
+"""What do phones behind our proxies' files live through while the nodes restart one after the other?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gateway.app.cli.demo import ChildProcess
+from tests.cluster.cluster import Size, size
+from tests.cluster.sizes import IS_FULL
+from tests.deploy import test_haproxy, test_nginx
+from tests.deploy.behind_proxy import Front
+from tests.deploy.rolling import behind
+
+SIZE = size(
+    Size(30, 1, agents=30, queues=6, fault_s=0.0, nodes=2),
+    Size(2000, 1, agents=400, queues=40, fault_s=0.0, nodes=2),
+)
+BUDGET_PER_S = 40.0
+NOTICE_S = 5.0
+BACK_WITHIN_S = 60.0
+pytestmark = [pytest.mark.scenario, pytest.mark.timeout(1800 if IS_FULL else 400)]
+
+
+def haproxy(made: Front) -> ChildProcess:
+    """Return HAProxy with its file; all phones come from one address here."""
+    return test_haproxy.proxy(made, OSCC_MAXCONN="9000", OSCC_LOG_ONS="100000")
+
+
+def nginx(made: Front) -> ChildProcess:
+    """Return nginx with its file; all phones come from one address here."""
+    many = {"rate=14r/s": "rate=10000r/s", "worker_connections 32768;": "worker_connections 9000;"}
+    return test_nginx.proxy(made, many)
+
+
+@pytest.mark.parametrize("proxy", [haproxy, nginx])
+async def test_each_phone_is_told_and_comes_back_at_once(
+    tmp_path: Path, proxy: Callable[[Front], ChildProcess]
+) -> None:
+    async with behind(tmp_path, SIZE, proxy, BUDGET_PER_S, NOTICE_S) as play:
+        play.crowd.start_traffic(roam_s=None, command_s=5)
+        codes = []
+        for node in play.cluster.nodes:
+            codes.append(await node.term())
+            await node.start()
+            await node.until_ready()
+        await play.crowd.until(
+            lambda: all(gap.whole_s < math.inf for gap in play.gaps.all), BACK_WITHIN_S, "come back"
+        )
+        figures = await play.crowd.figures("rolling restart behind a proxy", play.since, BUDGET_PER_S)
+        print(f"\n{play.gaps.report()}\n{figures.text()}")  # noqa: T201 - the figures of the page on operations
+        assert await play.crowd.settle(BACK_WITHIN_S) == []
+    assert codes == [0] * SIZE.nodes
+    assert play.gaps.reasons.keys() == {"draining"}
+    # no phone waits before its first try, or has to try twice
+    parts = [gap.parts() for gap in play.gaps.all]
+    assert max(part["window"] for part in parts) <= 1.0
+    assert max(part["tries"] for part in parts) == 0.0
+    assert (figures.links_max, figures.twice, figures.without_link) == (1, 0, 0), figures
