@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 from gateway.edge import server as edge_server
+from tests.long_first import MARK, ordered
 
 # how long an example takes says something of the machine only
 _PATIENT = (HealthCheck.too_slow,)
@@ -43,6 +44,15 @@ settings.register_profile(
     phases=[Phase.explicit, Phase.generate],
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests that are marked as long, where there are any."""
+    marks = [item.get_closest_marker(MARK) for item in items]
+    if any(marks):
+        weights = [0.0 if mark is None else float(mark.args[0]) for mark in marks]
+        workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+        items[:] = ordered(list(zip(items, weights, strict=True)), workers)
 
 
 @pytest.fixture(autouse=True)

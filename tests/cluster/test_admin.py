@@ -39,6 +39,7 @@ async def ended_everywhere(there: Office, users: range) -> list[float]:
     return took
 
 
+@pytest.mark.takes(25)
 async def test_phones_of_other_nodes_are_sent_away_within_a_second_over_a_slow_redis(tmp_path: Path) -> None:
     async with redis_server() as redis, office(tmp_path, redis, slow=True) as there:
         took = await ended_everywhere(there, range(1, USERS))
@@ -51,6 +52,7 @@ async def test_phones_of_other_nodes_are_sent_away_within_a_second_over_a_slow_r
         assert max(took) <= EFFECT_S
 
 
+@pytest.mark.takes(7)
 async def test_what_is_listed_and_exported_is_of_all_nodes(tmp_path: Path) -> None:
     async with redis_server() as redis, office(tmp_path, redis) as there:
         phones = [await there.phone(number, number % 3, "d") for number in range(1, 6)]
@@ -70,6 +72,7 @@ async def test_what_is_listed_and_exported_is_of_all_nodes(tmp_path: Path) -> No
             assert len(told["nodes"]) == 3
 
 
+@pytest.mark.takes(10)
 async def test_a_frozen_node_is_named_and_holds_nobody_up_for_long(tmp_path: Path) -> None:
     async with redis_server() as redis, office(tmp_path, redis) as there:
         phone = await there.phone(1, 1, "d")
@@ -92,6 +95,7 @@ async def test_a_frozen_node_is_named_and_holds_nobody_up_for_long(tmp_path: Pat
             frozen.thaw()
 
 
+@pytest.mark.takes(10)
 async def test_without_redis_a_nodes_own_phones_are_ended_and_the_rest_is_said(tmp_path: Path) -> None:
     async with redis_server() as redis, office(tmp_path, redis) as there:
         near, far = await there.phone(1, 0, "d"), await there.phone(2, 1, "d")

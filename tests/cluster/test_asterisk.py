@@ -102,6 +102,7 @@ TOGETHER = [("all of it together", everything, NOTICED_S)]
 """At the size light: a user of a node that is gone waits for its lease once."""
 
 
+@pytest.mark.takes(80)
 async def test_no_fault_of_nodes_bus_or_asterisk_misleads_phones_or_repeats_a_command(tmp_path: Path) -> None:
     async with (
         redis_server() as redis,

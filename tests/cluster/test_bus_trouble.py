@@ -92,6 +92,7 @@ async def judged(play: Stage, fault: str, cause: Callable[[], Awaitable[object]]
     return figures
 
 
+@pytest.mark.takes(140)
 async def test_phones_outlive_a_redis_that_is_killed_frozen_and_flushed(tmp_path: Path) -> None:
     async with redis_server() as redis, stage(tmp_path, SIZE, redis) as play:
         figures = await judged(play, "Redis flushed", lambda: flushed(redis))
@@ -121,6 +122,7 @@ async def roaming_meanwhile(play: Stage, redis: Server) -> None:
     [("min-replicas-to-write", 9, 0), ("maxmemory", 1, 0)],
     ids=["NOREPLICAS", "OOM"],
 )
+@pytest.mark.takes(40)
 async def test_while_redis_takes_no_writes_users_of_a_killed_owner_and_newcomers_are_served(
     tmp_path: Path, setting: str, bad: int, good: int
 ) -> None:
@@ -148,6 +150,7 @@ async def test_while_redis_takes_no_writes_users_of_a_killed_owner_and_newcomers
         figures.keep()
 
 
+@pytest.mark.takes(40)
 async def test_fail_overs_mislead_nobody_also_when_the_old_primary_stays_writable(tmp_path: Path) -> None:
     async with sentinel_trio() as trio, stage(tmp_path, SIZE, trio.primary, bus=trio.url) as play:
         figures = await judged(play, "demoted primary left writable", lambda: demoted(play, trio))
@@ -174,6 +177,7 @@ async def failed_over(play: Stage, trio: Trio) -> None:
     play.spy.move(trio.primary)
 
 
+@pytest.mark.takes(65)
 async def test_a_node_that_is_cut_off_from_the_bus_alone_sends_its_phones_to_the_others(
     tmp_path: Path,
 ) -> None:
@@ -204,6 +208,7 @@ async def test_a_node_that_is_cut_off_from_the_bus_alone_sends_its_phones_to_the
         figures.keep()
 
 
+@pytest.mark.takes(70)
 async def test_the_bus_loses_repeats_and_delays_messages(tmp_path: Path) -> None:
     async with redis_server() as redis, stage(tmp_path, SIZE, redis, with_roads=True) as play:
         since = await play.crowd.reset_counts()
@@ -226,6 +231,7 @@ async def test_the_bus_loses_repeats_and_delays_messages(tmp_path: Path) -> None
         figures.keep()
 
 
+@pytest.mark.takes(120)
 async def test_a_redis_cluster_that_loses_a_shard_misleads_nobody_and_roaming_goes_on(tmp_path: Path) -> None:
     async with (
         redis_cluster(node_timeout_ms=2_000) as shards,

@@ -35,6 +35,7 @@ async def small(folder: Path) -> AsyncIterator[Crowd]:
         yield crowd
 
 
+@pytest.mark.takes(8)
 async def test_a_crowd_without_a_fault_sees_the_truth_and_a_wrong_mirror_is_noticed(tmp_path: Path) -> None:
     async with small(tmp_path) as crowd:
         began = asyncio.get_running_loop().time()

@@ -32,6 +32,7 @@ async def cpu_s(redis: Server) -> float:
     return float(told["used_cpu_user"]) + float(told["used_cpu_sys"])
 
 
+@pytest.mark.takes(35)
 async def test_leases_of_ten_thousand_users_cost_little_of_a_core() -> None:
     node, holder = NodeId("node1"), "holder"
     keys = BusKeys([("k1", secrets.token_bytes(32))], secrets.token_bytes(32))

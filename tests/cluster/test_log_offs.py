@@ -78,6 +78,7 @@ async def kept(redis: Server) -> list[bytes]:
 
 
 @pytest.mark.parametrize("way", ["SIGTERM", "SIGKILL"])
+@pytest.mark.takes(15)
 async def test_another_node_has_confirmed_what_a_node_that_ended_had_not(tmp_path: Path, way: str) -> None:
     async with two(tmp_path) as (running, redis):
         one, _ = running.nodes

@@ -149,6 +149,7 @@ async def leave_in_every_way(of: Assistants) -> dict[str, float]:
     return took
 
 
+@pytest.mark.takes(35)
 async def test_no_number_outlives_its_phone(tmp_path: Path) -> None:
     async with house(tmp_path) as (of, spy):
         centre = of.cluster.centre

@@ -37,6 +37,7 @@ HELD_S = 4.0
 ALLOWED = {Status.APPLIED, Status.PENDING, Status.UNCHANGED, Status.REJECTED, Status.UNKNOWN}
 
 
+@pytest.mark.takes(70)
 async def test_phones_converge_after_an_owner_was_killed_and_commands_in_flight_end(tmp_path: Path) -> None:
     async with redis_server() as redis, stage(tmp_path, SIZE, redis) as play:
         dead = await killed(play)
@@ -45,6 +46,7 @@ async def test_phones_converge_after_an_owner_was_killed_and_commands_in_flight_
         await killed_with_commands_in_flight(play, "kill -9 with commands in flight")
 
 
+@pytest.mark.takes(50)
 async def test_commands_run_at_most_once_also_where_the_server_knows_no_request_keys(tmp_path: Path) -> None:
     async with redis_server() as redis, stage(tmp_path, SIZE, redis) as play:
         await play.cluster.centre.fault("Features", Features=sorted({*ALL_FEATURES} - {"RequestKeys"}))
@@ -57,6 +59,7 @@ async def test_commands_run_at_most_once_also_where_the_server_knows_no_request_
         assert figures.executed <= sum(figures.outcomes.values()) - refused, figures.outcomes
 
 
+@pytest.mark.takes(115)
 async def test_users_of_a_frozen_node_are_served_by_the_others_and_it_goes_on_in_peace(
     tmp_path: Path,
 ) -> None:

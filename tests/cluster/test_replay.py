@@ -50,6 +50,7 @@ async def dropped(node: Node, why: str) -> float:
     return await node.metric("bus_unopened_total", reason=why)
 
 
+@pytest.mark.takes(20)
 async def test_what_was_recorded_has_no_effect_also_on_a_node_that_was_restarted(tmp_path: Path) -> None:
     async with redis_server() as redis, office(tmp_path, redis) as there:
         async with redis.spy() as seen:

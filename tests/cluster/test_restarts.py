@@ -86,6 +86,7 @@ async def test_everybody_comes_back_within_the_budget_after_oscc_e_forgot_all_se
         judge(figures)
 
 
+@pytest.mark.takes(40)
 async def test_the_sres_friday(tmp_path: Path) -> None:
     async with redis_server() as redis, stage(tmp_path, SIZE, redis, budget_per_s=BUDGET_PER_S) as play:
         since = play.now

@@ -25,6 +25,7 @@ BACK_S = 25.0
 """A phone that roamed often waits for up to 20 s before its next try (docs/protocol.md, *Back-off*)."""
 
 
+@pytest.mark.takes(50)
 async def test_each_user_has_one_link_while_phones_roam(tmp_path: Path) -> None:
     async with redis_server() as redis, stage(tmp_path, SIZE, redis) as play:
         since = await play.crowd.reset_counts()

@@ -42,6 +42,7 @@ async def asked(phones: list[Phone], agents: list[int], times: int) -> Counter[s
     return outcomes
 
 
+@pytest.mark.takes(30)
 async def test_commands_reach_the_owner_over_a_redis_that_is_250_ms_away(tmp_path: Path) -> None:
     async with redis_server() as redis, stage(tmp_path, SIZE, redis, with_roads=True) as play:
         for road in play.cluster.bus_roads:
