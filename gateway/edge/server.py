@@ -61,6 +61,8 @@ _LOG: Final = logging.getLogger(__name__)
 class ListenerRunner(web.AppRunner):
     """Runner of an application without an access log, which would contain personal data.
 
+    Bodies stay compressed: otherwise aiohttp would decompress also what is refused and discarded.
+
     Args:
         app: The application.
         callers: Bounds the pending connections.
@@ -75,6 +77,7 @@ class ListenerRunner(web.AppRunner):
             shutdown_timeout=SHUTDOWN_S,
             keepalive_timeout=HEAD_S,
             lingering_time=LINGER_S,
+            auto_decompress=False,
         )
         self._callers = callers
 
@@ -185,6 +188,11 @@ class _HttpConnection(web.RequestHandler):
         response.headers[hdrs.SERVER] = SERVER_NAME
         response.force_close()
         return response
+
+    def log_exception(self, *args: object, **keywords: object) -> None:
+        """Log a fault outside a request. A discarded body that cannot be read is the client's fault."""
+        if not isinstance(keywords.get("exc_info"), web.RequestPayloadError):
+            super().log_exception(*args, **keywords)
 
     def _is_too_large(self, came_bytes: int) -> bool:
         """Count received bytes of a head, or around a body. Return whether there are too many."""
@@ -341,6 +349,7 @@ def make_ops_app(parts: OpsParts) -> web.Application:
     """Return the application of the ops listener."""
     app = web.Application(client_max_size=0)
     app.on_response_prepare.append(_replace_server_header)
+    app.on_response_prepare.append(reword)
     pages = {asked: MetricsPage(parts, has_exemplars=asked) for asked in (False, True)}
 
     async def metrics(request: web.Request) -> web.Response:

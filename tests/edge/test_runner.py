@@ -7,6 +7,7 @@ import json
 import logging
 import socket
 import ssl
+import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -54,8 +55,12 @@ def application() -> web.Application:
     async def much(request: web.Request) -> web.Response:
         return web.Response(body=bytes(int(request.query.get("bytes", MUCH))))
 
+    async def length(request: web.Request) -> web.Response:
+        return web.Response(text=f"{len(await request.read())} bytes")
+
     app = web.Application()
     app.router.add_get("/much", much)
+    app.router.add_post("/length", length)
     app.router.add_get("/leave", leave)
     app.router.add_get("/fail", fail)
     app.router.add_get("/begin", begin)
@@ -72,6 +77,38 @@ async def test_what_is_no_request_is_neither_repeated_nor_logged(caplog: pytest.
     assert b"application/problem+json" in answer
     assert b"no-store" in answer
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.INFO] == []
+
+
+async def test_a_body_stays_compressed() -> None:
+    body = zlib.compress(bytes(10_000_000), 9)
+    head = f"Host: x\r\nConnection: close\r\nContent-Encoding: deflate\r\nContent-Length: {len(body)}\r\n\r\n"
+    async with listening("test", application(), "127.0.0.1", 0) as listener:
+        answer = await say(listener.port, b"POST /length HTTP/1.1\r\n" + head.encode() + body)
+    assert answer.endswith(f"{len(body)} bytes".encode()), (
+        "what is refused would be decompressed all the same"
+    )
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"Content-Encoding: gzip\r\nContent-Length: 40\r\n\r\n" + bytes(40),
+        b"Transfer-Encoding: chunked\r\n\r\n5\r\nabc",
+        b"Content-Length: 40\r\n\r\nabc",
+    ],
+    ids=["compressed", "chunks", "short"],
+)
+async def test_a_discarded_body_that_cannot_be_read_is_logged_nowhere(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, rest: bytes
+) -> None:
+    monkeypatch.setattr(edge_server, "LINGER_S", 0.5)
+    async with listening("test", application(), "127.0.0.1", 0) as listener:
+        for path in (b"/nowhere", b"/much"):
+            answer = await say(
+                listener.port, b"POST " + path + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + rest
+            )
+            assert status(answer)[0] in {404, 405}
+    assert caplog.records == []
 
 
 async def test_a_fault_that_nobody_caught_is_told_by_its_place_alone(

@@ -83,6 +83,14 @@ async def test_what_nobody_needs_is_refused() -> None:
             assert faults(await say(ports["client"], request), [expected]) == [], name
 
 
+@pytest.mark.parametrize("door", ["client", "ops", "admin"])
+async def test_no_answer_repeats_an_unknown_expectation(door: str) -> None:
+    async with node() as ports:
+        for path in (b"/", b"/livez", b"/v1/about", b"/nodes"):
+            request = b"GET " + path + b" HTTP/1.1\r\nExpect: canary\r\n" + HOST + LAST
+            assert faults(await say(ports[door], request), [417]) == []
+
+
 @pytest.mark.parametrize("host", [b"evil.example", b"evil.example:1", b"x@evil.example", b"[::1"])
 async def test_no_answer_is_made_of_the_host_header(host: bytes) -> None:
     async with node() as ports:
