@@ -10,7 +10,7 @@ import hashlib
 import heapq
 import math
 from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from itertools import count, islice
 from typing import Final, Generic, NamedTuple, TypeVar
@@ -200,7 +200,7 @@ class LogOnGuard:
     def locked_s(
         self, site: str, name: str, now: float, origin: str = "", *, is_trusted: bool = False
     ) -> float:
-        """Return how long *origin* may try no password of the name, s; 0 when it may.
+        """Return how long wrong passwords keep *origin* from trying another of the name, s.
 
         Args:
             site: The site.
@@ -210,18 +210,21 @@ class LogOnGuard:
             is_trusted: Whether the origin is a device that had a session of the name: only its own tries bind
                 it.
         """
-        known = self._names.get(name_hash(site, name))
-        if known is None:
-            return 0.0
-        recent = [failure for failure in known.wrong if now < failure.at + self.window_s]
-        own = [failure for failure in recent if failure.origin == origin]
-        locked_s = self._full_s(own, known.open.count(origin), self.tries_of_origin, now)
-        if is_trusted:
-            return locked_s
-        lasting = sum(now < failure.at + self.slow_s for failure in known.wrong)
-        if lasting >= self.tries:
-            locked_s = max(locked_s, self._full_s(recent, len(known.open), 1, now))
-        return max(locked_s, self._full_s(recent, len(known.open), self.tries, now))
+        full = (
+            failed[-most].at + self.window_s - now
+            for failed, _, most in self._bounds(site, name, now, origin, is_trusted=is_trusted)
+            if len(failed) >= most
+        )
+        return max(full, default=0.0)
+
+    def is_busy(
+        self, site: str, name: str, now: float, origin: str = "", *, is_trusted: bool = False
+    ) -> bool:
+        """Return whether *origin* may try none before tries under way are answered; see :meth:`locked_s`."""
+        return any(
+            len(failed) + under_way >= most
+            for failed, under_way, most in self._bounds(site, name, now, origin, is_trusted=is_trusted)
+        )
 
     def trying(self, site: str, name: str, origin: str = "") -> None:
         """Record that a password is sent to OSCC-E; one of the three below must follow."""
@@ -252,12 +255,20 @@ class LogOnGuard:
         """Record that no password was checked: OSCC-E did not answer, or refused for another reason."""
         self._end(name_hash(site, name), self._names.get(name_hash(site, name)), origin)
 
-    def _full_s(self, failed: list[_Failure], under_way: int, most: int, now: float) -> float:
-        """Return when one more is allowed beside *failed* and those *under_way*, s; 0 for now."""
-        if len(failed) + under_way < most:
-            return 0.0
-        # an open try may turn out right: try again soon
-        return _SOON_S if under_way else failed[-most].at + self.window_s - now
+    def _bounds(
+        self, site: str, name: str, now: float, origin: str, *, is_trusted: bool
+    ) -> Iterator[tuple[list[_Failure], int, int]]:
+        """Yield for each bound the failures that count, how many tries are under way, and the highest sum."""
+        known = self._names.get(name_hash(site, name))
+        if known is None:
+            return
+        recent = [failure for failure in known.wrong if now < failure.at + self.window_s]
+        own = [failure for failure in recent if failure.origin == origin]
+        yield own, known.open.count(origin), self.tries_of_origin
+        if is_trusted:
+            return
+        lasting = sum(now < failure.at + self.slow_s for failure in known.wrong)
+        yield recent, len(known.open), 1 if lasting >= self.tries else self.tries
 
     def _known(self, key: bytes) -> _Tries:
         known = self._names.setdefault(key, _Tries([]))

@@ -7,7 +7,7 @@ import itertools
 import math
 import re
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, Protocol
@@ -101,6 +101,7 @@ class LogOns:
         shared: Counters of all nodes together.
         number_changes: How often users may change their remote numbers.
         holder: The process, after which reservations are named.
+        living: Returns the processes of all live nodes.
     """
 
     def __init__(
@@ -110,10 +111,12 @@ class LogOns:
         shared: SharedStore,
         number_changes: Quota[UserId] | None = None,
         holder: str = "",
+        living: Callable[[], Collection[str]] | None = None,
     ) -> None:
         self._clock = clock
         self._shared = shared
         self._holder = holder
+        self._living = living
         self._reservations = itertools.count()
         self._reserved = 0
         self._guard = LogOnGuard()
@@ -149,9 +152,9 @@ class LogOns:
             address: The client's address, as the unit that limits apply to.
 
         Raises:
-            GatewayError: ``account_locked``, ``rate_limited``, or the refusal of OSCC-E. An account that
-                OSCC-E has locked is reported as ``invalid_credentials``, since the lock reveals that the
-                account exists.
+            GatewayError: ``account_locked`` after wrong passwords, ``rate_limited``, or the refusal of
+                OSCC-E. An account that OSCC-E has locked is reported as ``invalid_credentials``, since the
+                lock reveals that the account exists.
         """
         tried, number = await self._asked(site, credentials, address), credentials.remote_number
         async with self._reserved_try(tried) as asked, self._number_turn(asked, number):
@@ -194,7 +197,7 @@ class LogOns:
         Without a bus, and for a device that may always try, each node counts for itself.
 
         Raises:
-            GatewayError: ``account_locked``.
+            GatewayError: ``account_locked``, or ``rate_limited`` while others of the name are under way.
         """
         if asked.is_trusted or self._is_locked(asked) or not self._shared.outlives_node:
             self._check(asked)
@@ -215,7 +218,7 @@ class LogOns:
         """Return when the tries reserved before leave room for this one, or the name is locked.
 
         Raises:
-            GatewayError: ``account_locked``: they took too long.
+            GatewayError: ``rate_limited``: they took too long.
         """
         is_answered = False
         try:
@@ -231,7 +234,7 @@ class LogOns:
                     await self._clock.sleep(_RESERVED_AGAIN_S)
         except TimeoutError as error:
             if is_answered:
-                raise _locked(_SOON_S) from error
+                raise _rate_limited(_SOON_S) from error
         except GatewayError:
             pass  # no bus: this node counts for itself
         return replace(asked, reservation="")
@@ -256,18 +259,20 @@ class LogOns:
         return is_full and not asked.is_trusted
 
     def _check(self, asked: _Try) -> None:
-        """Refuse a name that is locked.
+        """Refuse a name that is locked, or of which too many tries are under way.
 
         Raises:
-            GatewayError: ``account_locked``.
+            GatewayError: ``account_locked`` or ``rate_limited``.
         """
-        now = self._clock.now()
-        locked_s = self._guard.locked_s(
-            asked.site, asked.name, now, asked.origin, is_trusted=asked.is_trusted
+        guard, now = self._guard, self._clock.now()
+        known, is_trusted = (asked.site, asked.name, now, asked.origin), asked.is_trusted
+        locked_s = guard.locked_s(*known, is_trusted=is_trusted) or (
+            TOLD_S if self._is_locked(asked) else 0.0
         )
-        locked_s = locked_s or (TOLD_S if self._is_locked(asked) else 0.0)
         if locked_s > 0:
             raise _locked(locked_s)
+        if guard.is_busy(*known, is_trusted=is_trusted):
+            raise _rate_limited(_SOON_S)
 
     async def _ask(self, authority: Authority, asked: _Try, credentials: LogOn) -> LoggedOn:
         guard, site, name, origin = self._guard, asked.site, asked.name, asked.origin
@@ -393,8 +398,9 @@ class LogOns:
         try:
             try:
                 async with self._clock.timeout(_RESERVED_WAIT_S):
-                    while (await self._shared.reserve(key, turn, RESERVED_S))[:1] != (turn,):
-                        await self._clock.sleep(_RESERVED_AGAIN_S)
+                    while (made := await self._shared.reserve(key, turn, RESERVED_S))[:1] != (turn,):
+                        if not await self._end_turns_of_gone(key, made):
+                            await self._clock.sleep(_RESERVED_AGAIN_S)
             except TimeoutError as error:
                 raise _rate_limited(_SOON_S) from error
             except GatewayError:
@@ -402,6 +408,14 @@ class LogOns:
             yield
         finally:
             await _best_effort(self._shared.end_reservation(key, turn))
+
+    async def _end_turns_of_gone(self, key: str, made: tuple[str, ...]) -> bool:
+        """End the turns of processes that are no live node any more; return whether there were any."""
+        living = set() if self._living is None else {self._holder, *self._living()}
+        gone = [each for each in made if living and each.rpartition(" ")[0] not in living]
+        for each in gone:
+            await self._shared.end_reservation(key, each)
+        return bool(gone)
 
     @asynccontextmanager
     async def _changing_number(self, asked: _Try, number: str | None) -> AsyncIterator[None]:
@@ -509,11 +523,12 @@ class Accounts:
         shared: SharedStore,
         log_offs: LogOffs,
         number_changes: Quota[UserId] | None = None,
+        living: Callable[[], Collection[str]] | None = None,
     ) -> None:
         self._sites = sites
         self._clock = clock
         self._users = users
-        self.log_ons: Final = LogOns(queues, clock, shared, number_changes, log_offs.holder)
+        self.log_ons: Final = LogOns(queues, clock, shared, number_changes, log_offs.holder, living)
         self.log_offs: Final = log_offs
         self._listing: dict[str, asyncio.Future[tuple[SessionInfo, ...]]] = {}
         self._ending: set[str] = set()

@@ -13,6 +13,7 @@ from gateway.core.rate_limits import AdmissionQueue, Budget
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Device
 from gateway.domain.upstream import LoggedOn, LogOn
+from gateway.runtime import accounts
 from gateway.runtime.accounts import LogOns
 from gateway.runtime.event_loop import SystemClock
 from tests.contracts.buses import SITES, BusSite
@@ -88,6 +89,21 @@ async def test_wrong_passwords_of_several_nodes_at_once_are_no_more_than_one_nod
     assert codes[ErrorCode.ACCOUNT_LOCKED] == 2 * 4 * NODES - 4
     await scene.at_once("wrong", addresses=2, each=1)
     assert scene.centre.asked == 4
+
+
+async def test_whoever_waits_too_long_for_others_of_the_name_is_not_locked_out(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accounts, "_RESERVED_WAIT_S", 0.3)
+    scene.centre.answers_right.clear()
+    async with asyncio.TaskGroup() as tasks:
+        first = tasks.create_task(scene.at_once("secret", addresses=4, each=2))
+        await scene.centre.asked_right.wait()
+        await asyncio.sleep(1.0)  # more than all that wait have
+        late = scene.centre.asked
+        scene.centre.answers_right.set()
+    assert late == 4
+    assert await first == {None: late, ErrorCode.RATE_LIMITED: 8 * NODES - late}
 
 
 async def test_one_address_leaves_a_try_to_others_also_at_several_nodes_at_once(scene: Scene) -> None:

@@ -149,18 +149,22 @@ def test_a_day_after_the_last_failures_a_name_has_all_its_tries_again() -> None:
     assert guard.locked_s(SITE, ANN, 86_400.0, "d") == 0.0
 
 
-def test_tries_without_an_answer_count_as_wrong() -> None:
+def test_tries_without_an_answer_count_as_wrong_but_lock_nothing() -> None:
     guard = LogOnGuard()
     for origin in "abcd":
-        assert guard.locked_s(SITE, ANN, 0.0, origin) == 0.0
+        assert not guard.is_busy(SITE, ANN, 0.0, origin)
         guard.trying(SITE, ANN, origin)
-    assert guard.locked_s(SITE, ANN, 0.0, "e") == 1.0
+    assert guard.is_busy(SITE, ANN, 0.0, "e")
+    assert not guard.is_busy(SITE, ANN, 0.0, "e", is_trusted=True)
+    assert guard.locked_s(SITE, ANN, 0.0, "e") == 0.0
     own = LogOnGuard()
     for _ in range(3):
-        assert own.locked_s(SITE, ANN, 0.0) == 0.0
+        assert not own.is_busy(SITE, ANN, 0.0)
         own.trying(SITE, ANN)
-    assert own.locked_s(SITE, ANN, 0.0) == 1.0
-    assert own.locked_s(SITE, ANN, 0.0, "elsewhere") == 0.0
+    assert own.is_busy(SITE, ANN, 0.0)
+    assert own.is_busy(SITE, ANN, 0.0, is_trusted=True)
+    assert own.locked_s(SITE, ANN, 0.0) == 0.0
+    assert not own.is_busy(SITE, ANN, 0.0, "elsewhere")
 
 
 def test_a_right_password_forgets_the_wrong_ones() -> None:

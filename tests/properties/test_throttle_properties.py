@@ -93,7 +93,7 @@ class Guessing(RuleBasedStateMachine):
     @rule(times=st.integers(1, 5))
     def show_passwords(self, times: int) -> None:
         for _ in range(times):
-            if self.guard.locked_s("main", "ann", self.now) == 0.0:
+            if not self.guard.is_busy("main", "ann", self.now):
                 self.guard.trying("main", "ann")
                 self.shown += 1
 
@@ -125,6 +125,11 @@ class Guessing(RuleBasedStateMachine):
     def oscce_never_locks_the_account(self) -> None:
         recent = [at for at in self.wrong_at_server if self.now < at + WINDOW]
         assert len(recent) <= TRIES
+
+    @invariant()
+    def whoever_is_locked_may_not_try(self) -> None:
+        is_locked = self.guard.locked_s("main", "ann", self.now) > 0
+        assert self.guard.is_busy("main", "ann", self.now) or not is_locked
 
     @invariant()
     def nobody_is_locked_out_for_ever(self) -> None:

@@ -10,12 +10,15 @@ from dataclasses import replace
 import pytest
 
 from gateway.bus.memory import MemoryStore
-from gateway.core.rate_limits import name_hash
+from gateway.core.rate_limits import AdmissionQueue, Budget, name_hash
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError
 from gateway.domain.model import Application, Device, NodeId, SessionId, SessionSecret
 from gateway.domain.upstream import LoggedOff, LogOn, SessionInfo
+from gateway.runtime.accounts import LogOns
 from gateway.runtime.node import NodeSettings
 from gateway.runtime.sessions import RETRY_S
+from tests.doubles.clock import ManualClock
+from tests.doubles.fake_upstream import FakeUpstream
 from tests.runtime.rivals import Gate, Roads, begin
 from tests.runtime.scene import Scene, scene, user
 
@@ -81,7 +84,8 @@ async def test_of_wrong_passwords_that_come_at_once_no_more_are_shown_than_one_a
         assert roads.asks.waiting == 3
         roads.asks.open()
         codes = Counter([await each for each in trying])
-        assert codes == {ErrorCode.INVALID_CREDENTIALS: 3, ErrorCode.ACCOUNT_LOCKED: 12}
+        assert codes == {ErrorCode.INVALID_CREDENTIALS: 3, ErrorCode.RATE_LIMITED: 12}
+        assert await _code(at, "wrong") is ErrorCode.ACCOUNT_LOCKED
 
 
 async def test_a_right_password_beside_a_wrong_one_has_no_node_forget_it(
@@ -222,6 +226,26 @@ async def test_a_log_on_whose_process_ended_holds_up_the_next_one_for_20_s_at_mo
         again = begin(at, _outcome(at, replace(bert, takeover=True)))
         await at.clock.advance(4)
         assert await again is None
+
+
+async def test_the_turn_of_a_process_that_is_no_live_node_any_more_ends_at_once() -> None:
+    clock, living = ManualClock(), ["n1", "n2"]
+    store = MemoryStore(clock)
+    centre = FakeUpstream(clock)
+    centre.add_user(2, "bert", own_agent=2)
+    budget = AdmissionQueue(Budget(rate_per_s=20.0, burst=20.0, in_flight_max=20))
+    node = LogOns({"main": budget}, clock, store, holder="n1", living=lambda: living)
+    turn = name_hash("main", "bert", "numbers", "turn").hex()
+    await store.reserve(turn, "n2 0", 20.0)
+    bert = replace(_credentials(login="bert"), remote_number="+49301234560", application=ASSISTANT)
+
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(node.log_on(centre, "main", bert, "192.0.2.1"))
+        await clock.advance(1.0)
+        assert not waiting.done(), "n2 lives"
+        living.remove("n2")
+        await clock.advance(0.2)
+        assert waiting.done()
 
 
 async def test_a_log_on_with_another_number_that_failed_changed_nothing() -> None:
