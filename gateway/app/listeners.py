@@ -19,7 +19,7 @@ from aiohttp import web
 
 from gateway.app.config.settings import AdminSection, socket_path
 from gateway.app.process import background_tasks
-from gateway.edge.limits import PENDING_CONNECTIONS, PendingConnections
+from gateway.edge.limits import PENDING_CONNECTIONS, WAIT_MAX_S, PendingConnections
 from gateway.edge.server import ListenerRunner
 from gateway.runtime.event_loop import is_reserved, log_fault, spawn
 from gateway.runtime.ports import Clock
@@ -190,7 +190,7 @@ class _Acceptor:
         """Have *handler* serve the connection after its handshake."""
         arrival.task, has_begun = asyncio.current_task(), False
         try:
-            if not arrival.is_aborted:
+            if not arrival.is_aborted and await self._may_shake_hands(handler):
                 await self._shake_hands(handler, arrival.raw)
                 has_begun = True
         except OSError:
@@ -201,6 +201,13 @@ class _Acceptor:
             if not has_begun:
                 self._callers.closed(handler)
                 arrival.raw.close()
+
+    async def _may_shake_hands(self, handler: web.RequestHandler) -> bool:
+        """Wait for the turn of a TLS handshake; False: its address does too many."""
+        wait_s = 0.0 if self._tls is None else self._callers.handshake_wait_s(handler, self._loop.time())
+        if wait_s > 0:
+            await asyncio.sleep(min(wait_s, WAIT_MAX_S))
+        return wait_s <= WAIT_MAX_S
 
     async def _shake_hands(self, handler: web.RequestHandler, raw: socket.socket) -> None:
         await self._loop.connect_accepted_socket(

@@ -207,15 +207,23 @@ class PendingConnections:
     Invariants: there are at most *most* of them, and of one address, or one IPv6 subscriber, at most
     *most_of_address*, unless it is a trusted proxy. Beyond the limit of an address its oldest silent
     connection is closed, the new one when all others have sent a request. Beyond the limit of all the oldest
-    is closed: a client that behaves is done long before.
+    is closed: a client that behaves is done long before. One address does no more TLS handshakes, which cost
+    a millisecond of CPU each, than *handshakes* allows.
     """
 
-    def __init__(self, most: int, most_of_address: int, trusted: Networks = ()) -> None:
+    def __init__(
+        self,
+        most: int,
+        most_of_address: int,
+        trusted: Networks = (),
+        handshakes: KeyedRates[AddressGroup] | None = None,
+    ) -> None:
         self.dropped = 0
         """Connections closed by these limits since the listener opened."""
         self._most = most
         self._most_of_address = most_of_address
         self._trusted = trusted
+        self._handshakes = handshakes
         self._open: dict[object, tuple[AddressGroup | None, PendingTransport]] = {}
         self._of: Counter[AddressGroup] = Counter()
         self._silent: dict[AddressGroup, dict[object, None]] = {}
@@ -247,6 +255,15 @@ class PendingConnections:
         where, _ = self._open.get(caller, (None, None))
         if where is not None:
             self._mark_not_silent(where, caller)
+
+    def handshake_wait_s(self, caller: object, now: float) -> float:
+        """Return how long a TLS handshake has to wait; beyond :data:`WAIT_MAX_S` it is refused."""
+        where, _ = self._open.get(caller, (None, None))
+        if where is None or self._handshakes is None:
+            return 0.0
+        wait_s = self._handshakes.wait_s(where, now, 1.0)
+        self.dropped += wait_s > WAIT_MAX_S
+        return wait_s
 
     def _mark_not_silent(self, where: AddressGroup, caller: object) -> None:
         silent = self._silent.get(where)

@@ -24,7 +24,14 @@ from aiohttp import StreamReader, hdrs, web
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.edge.credentials import BearerAuth
 from gateway.edge.handshake import WIRES, EdgeParts, Login, RealtimeRoute
-from gateway.edge.limits import BURSTS, HEAD_S, PENDING_CONNECTIONS, PendingConnections, RequestRates
+from gateway.edge.limits import (
+    BURSTS,
+    HEAD_S,
+    PENDING_CONNECTIONS,
+    KeyedRates,
+    PendingConnections,
+    RequestRates,
+)
 from gateway.edge.request_context import HEADERS, SERVER_NAME, RequestContext, problem, problems, reword
 from gateway.edge.routes import PublicRoutes, SessionRoutes, WebClient
 from gateway.protocol.codec import BODY_BYTES_MAX
@@ -407,6 +414,11 @@ def make_app(parts: EdgeParts) -> web.Application:
         BURSTS * admission.handshakes_burst,
         BURSTS * admission.handshakes_burst_of_address,
         parts.settings.trusted_proxies,
+        KeyedRates(
+            BURSTS * admission.handshakes_per_s_of_address,
+            BURSTS * admission.handshakes_burst_of_address,
+            keys_max=admission.addresses,
+        ),
     )
     parts.telemetry.registry_size["callers"].set_function(lambda: len(callers))
     app.on_response_prepare.append(context.add_headers)

@@ -20,7 +20,7 @@ from gateway.app import listeners as listener_module
 from gateway.app.certificates import client_context
 from gateway.app.config.settings import ClientSection
 from gateway.app.listeners import CannotListen, listening, listening_in_thread
-from gateway.edge.limits import PENDING_CONNECTIONS, PendingConnections
+from gateway.edge.limits import PENDING_CONNECTIONS, AddressGroup, KeyedRates, PendingConnections
 from tests.app.certificates import both_ends, make
 
 
@@ -153,6 +153,31 @@ def test_who_is_silent_before_tls_is_counted_from_the_first_moment(
             await _until(lambda: len(there) == 0)
             for _, writer in silent:
                 writer.close()
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(main())
+
+
+@LOOPS
+def test_an_address_does_so_many_tls_handshakes(
+    tmp_path: Path, loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    async def main() -> None:
+        app, (tls, trust) = _app(), both_ends(tmp_path)
+        rates: KeyedRates[AddressGroup] = KeyedRates(0.01, 3, keys_max=10)
+        there = app[PENDING_CONNECTIONS] = PendingConnections(100, 100, handshakes=rates)
+        async with listening("client", app, "127.0.0.1", 0, tls) as listener, asyncio.timeout(20):
+            for _ in range(3):
+                _, writer = await asyncio.open_connection("127.0.0.1", listener.port, ssl=trust)
+                writer.transport.abort()
+            with pytest.raises(ConnectionError):
+                await asyncio.open_connection("127.0.0.1", listener.port, ssl=trust)
+            assert there.dropped == 1
+            _, writer = await asyncio.open_connection(
+                "127.0.0.1", listener.port, ssl=trust, local_addr=("127.0.0.2", 0)
+            )
+            writer.transport.abort()
+            await _until(lambda: len(there) == 0)
 
     with asyncio.Runner(loop_factory=loop) as runner:
         runner.run(main())
