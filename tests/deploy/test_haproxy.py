@@ -96,6 +96,19 @@ async def test_a_path_in_another_spelling_is_counted_too(tmp_path: Path) -> None
         assert statuses == {201, 429}
 
 
+async def test_who_lists_sessions_is_no_log_on(tmp_path: Path) -> None:
+    async with stand_in(tmp_path, partial(proxy, OSCC_LOG_ONS="5")) as made:
+
+        async def listed() -> int:
+            async with made.http.get(f"{made.url}/v1/sessions", ssl=made.tls) as answer:
+                return answer.status
+
+        nowhere = 405
+        assert {await listed() for _ in range(TRIES)} == {nowhere}
+        assert {(await log_on(made))[0] for _ in range(TRIES)} == {201, 429}
+        assert await listed() == nowhere
+
+
 @pytest.mark.scenario
 async def test_an_office_behind_one_address_gets_in(tmp_path: Path) -> None:
     async with stand_in(tmp_path, proxy) as made:

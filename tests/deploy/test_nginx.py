@@ -146,6 +146,8 @@ async def test_a_network_is_one_neighbourhood_however_its_addresses_are_written(
         assert {(await log_on(made, "/v1/%73ess%69ons"))[0] for _ in range(TRIES)} == {201, 429}, (
             "other spelling"
         )
+    log = (tmp_path / "nginx.log").read_text("utf-8")
+    assert "client:" not in log, "a refusal is logged with the full address of the client"
 
 
 @pytest.mark.scenario
