@@ -59,6 +59,8 @@ TRIES: Final = 5
 SKEW_MS: Final = 60_000
 """Highest difference between the clocks of nodes; beyond it a counter counts as outdated."""
 COUNT_MAX: Final = 2**53
+RECORD_CHARS_MAX: Final = 4_096
+"""Longest text in the record of a node."""
 _READ_AT_ONCE: Final = 500
 """Log-offs read by one command."""
 _REASONS: Final = {reason.value.encode(): reason for reason in EndReason}
@@ -239,9 +241,19 @@ def _record(reply: Reply) -> NodeRecord | None:
     try:
         texts = [word.decode() for word in reply if isinstance(word, bytes)]
         fields: Mapping[str, str] = dict(zip(texts[::2], texts[1::2], strict=True))
-        return msgspec.convert([fields[name] for name in NodeRecord._fields], NodeRecord, strict=False)
+        record = msgspec.convert([fields[name] for name in NodeRecord._fields], NodeRecord, strict=False)
     except (UnicodeDecodeError, KeyError, ValueError):
         return None
+    return record if _is_plausible(record) else None
+
+
+def _is_plausible(record: NodeRecord) -> bool:
+    """Return whether a node can have written *record*: everybody who may write to Redis can write one."""
+    texts = (record.node, record.holder, record.version, record.sealing_keys)
+    figures = (record.connections, record.links, record.accepts_per_s)
+    return all(
+        len(text) <= RECORD_CHARS_MAX and text.isascii() and text.isprintable() for text in texts
+    ) and all(0 <= figure <= COUNT_MAX for figure in figures)
 
 
 class _Counter(NamedTuple):

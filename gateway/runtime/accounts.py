@@ -101,7 +101,7 @@ class LogOns:
         shared: Counters of all nodes together.
         number_changes: How often users may change their remote numbers.
         holder: The process, after which reservations are named.
-        living: Returns the processes of all live nodes.
+        living: Returns the processes of all live nodes, with this one; None: unknown.
     """
 
     def __init__(
@@ -410,9 +410,9 @@ class LogOns:
             await _best_effort(self._shared.end_reservation(key, turn))
 
     async def _end_turns_of_gone(self, key: str, made: tuple[str, ...]) -> bool:
-        """End the turns of processes that are no live node any more; return whether there were any."""
-        living = set() if self._living is None else {self._holder, *self._living()}
-        gone = [each for each in made if living and each.rpartition(" ")[0] not in living]
+        """End the turns of processes that are no live nodes; return whether there were any."""
+        living = None if self._living is None else self._living()
+        gone = [each for each in made if living is not None and each.rpartition(" ")[0] not in living]
         for each in gone:
             await self._shared.end_reservation(key, each)
         return bool(gone)
@@ -523,12 +523,11 @@ class Accounts:
         shared: SharedStore,
         log_offs: LogOffs,
         number_changes: Quota[UserId] | None = None,
-        living: Callable[[], Collection[str]] | None = None,
     ) -> None:
         self._sites = sites
         self._clock = clock
         self._users = users
-        self.log_ons: Final = LogOns(queues, clock, shared, number_changes, log_offs.holder, living)
+        self.log_ons: Final = LogOns(queues, clock, shared, number_changes, log_offs.holder, log_offs.living)
         self.log_offs: Final = log_offs
         self._listing: dict[str, asyncio.Future[tuple[SessionInfo, ...]]] = {}
         self._ending: set[str] = set()

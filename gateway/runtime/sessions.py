@@ -421,6 +421,10 @@ class LogOffs:
         """The life of this node."""
         return self._others.holder
 
+    def living(self) -> set[str]:
+        """Return the lives of this node, and of all other live ones that do not leave."""
+        return {self._others.holder, *self._others.living()}
+
     @property
     def pending(self) -> tuple[Ticket, ...]:
         """The sessions whose log-off waits for its confirmation."""
@@ -609,7 +613,7 @@ class LogOffs:
 
     async def _take_over(self, kept: Iterable[KeptLogOff]) -> None:
         """Retry the log-offs of ended nodes; each belongs to one live node."""
-        living = set(self._others.living()) | {self._others.holder}
+        living = self.living()
         for each in kept:
             is_left = each.holder not in living and each.ticket.user.site in self._sites
             if is_left and each.ticket.handle not in self._pending and self._is_ours(each.ticket, living):

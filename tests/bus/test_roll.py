@@ -39,6 +39,28 @@ async def test_what_is_no_record_is_left_out_and_what_a_later_version_adds_is_ig
         assert 9_000 < left_ms <= 10_000
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("node", b"a\x1b[2J"),
+        ("node", "a\u202e".encode()),
+        ("version", b"1.2.3\nb"),
+        ("version", b"1" * 5_000),
+        ("sealing_keys", b"k1\x07"),
+        ("connections", b"-1"),
+        ("links", b"9" * 400),
+        ("accepts_per_s", b"nan"),
+        ("accepts_per_s", b"1e999"),
+    ],
+)
+async def test_a_record_that_no_node_can_have_written_is_left_out(field: str, value: bytes) -> None:
+    async with redis_server() as server, node(server.url) as site:
+        await connected(site)
+        await site.registry.announce(RECORD)
+        await server.command("HSET", "og:node:h", field, value)
+        assert await site.registry.nodes() == ()
+
+
 @pytest.mark.parametrize("answer", [b"+OK\r\n", b"*-1\r\n", b"*2\r\n:0\r\n*0\r\n"])
 async def test_a_search_that_is_answered_otherwise_is_bus_down(answer: bytes) -> None:
     clock = ManualClock()
