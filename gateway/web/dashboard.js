@@ -1,7 +1,7 @@
 /** What does a supervisor see first? Six figures, queues and agents, one thing in detail. */
 import {Acts} from './acts.js';
 import {Agents} from './agents.js';
-import {NAMES, share} from './levels.js';
+import {ATTENTION, NAMES, share} from './levels.js';
 import {Place} from './place.js';
 import {Queues} from './queues.js';
 import {Sheet} from './sheet.js';
@@ -258,10 +258,11 @@ class Dashboard {
     const worst = this.queues.worst();
     figures.waiting.show(
       known.length ? whole(known.reduce((sum, each) => sum + each.contacts_waiting, 0)) : null,
-      worst.level,
+      worst.waiting,
     );
     figures.longest.show(oldest === Infinity ? null : since(oldest, live.now()), worst.wait);
-    figures.share.show(inTime === null ? null : pct(inTime), this.shareHeld);
+    // as for a queue: a share of the past is nothing to act on at once
+    figures.share.show(inTime === null ? null : pct(inTime), Math.min(this.shareHeld, ATTENTION));
     put(figures.share.hint, t('kpi.share.hint', shell.choices.target));
     const {counts} = this.agents;
     figures.available.show(counts && whole(counts.available));

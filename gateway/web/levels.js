@@ -12,6 +12,8 @@ const WAIT_MARGIN_S = 15,
 const HOLD_MS = 10_000;
 const SAMPLE_MS = 10_000,
   SAMPLES = 180;
+/** A line is as wide as what was seen, but for the first minutes. */
+const NARROWEST = 30;
 const DASH = 2;
 
 /**
@@ -117,6 +119,11 @@ export class History {
     return true;
   }
 
+  /** For how many minutes the queue was seen, at least 1. */
+  minutes(key) {
+    return Math.max(1, Math.round(((this.samples.get(key)?.length ?? 0) * SAMPLE_MS) / 60_000));
+  }
+
   /**
    * The line as the `d` of an SVG path in a box of 60 × 20; the right edge is now, a gap is a gap. What is
    * shorter than a dash, as it is at first, is drawn as one: a point would not be seen.
@@ -124,9 +131,10 @@ export class History {
   path(key, latest) {
     const line = [...(this.samples.get(key) ?? []), latest ?? null];
     const top = Math.max(4, ...line.map((value) => value ?? 0));
+    const width = Math.max(NARROWEST, line.length - 1);
     const runs = [[]];
     line.forEach((value, place) => {
-      const x = (60 * (SAMPLES - line.length + 1 + place)) / SAMPLES;
+      const x = (60 * (width - line.length + 1 + place)) / width;
       if (value === null) runs.push([]);
       else runs.at(-1).push([x, (19 - (18 * value) / top).toFixed(1)]);
     });

@@ -97,6 +97,7 @@ export class Place {
     this.figures = h('dl', {class: 'figures'});
     this.states = h('ul', {class: 'states'});
     this.spark = sparkline();
+    this.seen = h('figcaption', {class: 'muted'});
     this.more = h('dl', {class: 'facts'});
     this.parameters = h('dl', {class: 'facts'});
     this.edit = button(t('parameters.edit'), () => this.change(), 'small');
@@ -109,7 +110,7 @@ export class Place {
       kind === 'queue' ? this.helpPart : null,
       this.figures,
       kind === 'queue'
-        ? h('figure', {class: 'spark-big'}, this.spark.svg, h('figcaption', {class: 'muted'}, t('spark')))
+        ? h('figure', {class: 'spark-big'}, this.spark.svg, this.seen)
         : null,
       this.states,
       this.more,
@@ -246,7 +247,9 @@ export class Place {
     const queue = this.live.get(this.key);
     put(this.why, queue && judged ? why(queue, judged, this.live.now()) : '');
     shown(this.why, this.why.textContent !== '');
-    this.spark.set(this.queues.history.path(this.key, this.live.get(this.key)?.contacts_waiting));
+    const {history} = this.queues;
+    put(this.seen, t('spark', history.minutes(this.key)));
+    this.spark.set(history.path(this.key, this.live.get(this.key)?.contacts_waiting));
   }
 
   drawQueue(queue) {
@@ -360,7 +363,7 @@ export class Place {
           h(
             'span',
             {class: 'a-line'},
-            asked ? t('asked', asked) : [withReason(state.text, reason), ...held].join(' · '),
+            asked ? t('asked', asked) : [withReason(state.text, reason), ...held].join('\u00a0· '),
           ),
         ),
         until

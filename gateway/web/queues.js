@@ -14,7 +14,7 @@ const STATES = [
 ];
 const SVG = 'http://www.w3.org/2000/svg';
 
-/** The last half hour of a queue as a line; `set` draws it again. */
+/** What was seen of the last half hour of a queue, as a line; `set` draws it again. */
 export function sparkline() {
   const svg = document.createElementNS(SVG, 'svg');
   svg.setAttribute('viewBox', '0 0 60 20');
@@ -35,9 +35,9 @@ const WIDTH = 300;
 const heightOf = () =>
   document.documentElement.hasAttribute('data-large') ? 176 : matchMedia(ON_ITS_SIDE).matches ? 96 : 124;
 
-/** Why a queue has its level, in one line: the figure, its limit, and who is free. */
-export function why(queue, judged, now) {
-  if (!judged?.cause) return '';
+/** Why a queue has its level: the figure with its limit, and who is free. @returns {string[]} */
+function causes(queue, judged, now) {
+  if (!judged?.cause) return [];
   const {cause, bound} = judged;
   const waited = since(queue.oldest_since_ms, now);
   const figure = {
@@ -46,8 +46,11 @@ export function why(queue, judged, now) {
       : t('why.waiting', whole(queue.contacts_waiting), whole(bound))),
     share: () => t('why.share', pct(queue.service_level_pct), pct(bound)),
   }[cause]();
-  return `${figure} · ${t('why.free', whole(queue.agents_available))}`;
+  return [figure, t('why.free', whole(queue.agents_available))];
 }
+
+/** Why a queue has its level, in one line. */
+export const why = (queue, judged, now) => causes(queue, judged, now).join(' · ');
 
 export class Queues {
   constructor(live, shell, go, wall = () => {}) {
@@ -159,15 +162,14 @@ export class Queues {
     this.table.refreshAll();
   }
 
-  /** The worst that any queue is. */
+  /** The worst that the contacts of any queue are by number, and by wait. */
   worst() {
-    let level = 0,
-      wait = 0;
-    for (const each of this.judged.values()) {
-      level = Math.max(level, each.level);
-      wait = Math.max(wait, each.wait);
+    const worst = {waiting: 0, wait: 0};
+    for (const {level, wait, cause} of this.judged.values()) {
+      if (cause === 'waiting') worst.waiting = Math.max(worst.waiting, level);
+      worst.wait = Math.max(worst.wait, wait);
     }
-    return {level, wait};
+    return worst;
   }
 
   read(changed) {
@@ -262,10 +264,11 @@ export class Queues {
         h('span', {class: `q-${name}`}),
       ]),
     );
-    const reason = h('span', {class: 'q-why'});
+    const reason = h('span', {class: 'q-why'}, h('span'), h('span'));
     const pin = icon('pin', 'pin');
     const counts = STATES.map(([, name]) => h('span', {class: 'count'}, icon(name, `s-${name}`), h('span')));
     const spark = sparkline();
+    const seen = h('small');
     const act = h(
       'button',
       {type: 'button', class: 'tile', onclick: () => this.go({kind: 'queue', id: key.slice(6)})},
@@ -281,14 +284,16 @@ export class Queues {
           parts.share,
           h('small', {}, parts.target),
         ),
-        spark.svg,
+        h('span', {class: 'trend'}, spark.svg, seen),
       ),
       h('span', {class: 'tile-foot'}, counts, reason),
     );
     const ticked = () => {
       const queue = live.get(key) ?? {};
       put(parts.longest, since(queue.oldest_since_ms, live.now()));
-      put(reason, why(queue, this.judged.get(key), live.now()));
+      const [figure = '', free = ''] = causes(queue, this.judged.get(key), live.now());
+      put(reason.firstChild, figure);
+      put(reason.lastChild, free && `\u00a0· ${free}`);
     };
     const show = (next) => {
       key = next;
@@ -313,6 +318,7 @@ export class Queues {
       );
       STATES.forEach(([field], place) => put(counts[place].lastChild, whole(queue[`agents_${field}`])));
       spark.set(this.history.path(key, queue.contacts_waiting));
+      put(seen, t('spark.short', this.history.minutes(key)));
       ticked();
       attribute(act, 'aria-label', this.spoken(key, queue, judged));
     };

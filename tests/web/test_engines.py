@@ -495,6 +495,19 @@ async def test_two_rows_are_seen_on_a_phone_on_its_side(engine: str) -> None:
             await until(window, f"{TWO_ROWS}({agents})")
 
 
+async def test_a_state_is_set_by_one_tap_on_a_phone_on_its_side() -> None:
+    async with far("chromium", ASSISTANT, "agent1", 0.0) as (stage, window, _):
+        bottoms = "[...document.querySelectorAll('.set')].map((each) => each.getBoundingClientRect().bottom)"
+        seen = f"{bottoms}.every((bottom) => bottom <= innerHeight)"
+        for size in ((844, 390), (667, 375)):
+            await window.resize(*size)
+            await until(window, f"{one('.reasons-part button')} !== undefined")
+            assert await window.run(seen), size
+        stage.talk("agent1")
+        await reads(window, ".hero-name", "Talking")
+        assert await window.run(seen)
+
+
 CROWDED: Final = """(() => {
   const faults = [];
   const texts = [];
@@ -541,7 +554,7 @@ CROWDED: Final = """(() => {
       if ((box.right > innerWidth + 1 || box.left < -1) && !scrolls(node)) faults.push(`${name} leaves`);
       const cut = raw.right - box.right > 2 && !shortens(node) && !scrolls(node);
       if (cut) faults.push(`${name} is cut by ${Math.round(raw.right - box.right)} px`);
-      texts.push({name, node, box, layer: layer(node)});
+      texts.push({name, node, box, layer: layer(node), text: text.textContent});
     }
   }
   for (const [place, a] of texts.entries())
@@ -551,10 +564,26 @@ CROWDED: Final = """(() => {
       const high = Math.min(a.box.bottom, b.box.bottom) - Math.max(a.box.top, b.box.top);
       const small = Math.min(a.box.bottom - a.box.top, b.box.bottom - b.box.top);
       if (wide > 2 && high > small * 0.35) faults.push(`${a.name} and ${b.name} overprint`);
+      const follows = Math.abs(wide) < 1 && high > small * 0.5 && a.box.left < b.box.left;
+      const [ends, begins] = [/\\p{L}$/u.test(a.text), /^\\p{L}/u.test(b.text)];
+      if (follows && ends && begins) faults.push(`${a.name} runs into ${b.name}`);
     }
+  for (const node of (open ?? document.getElementById('app')).querySelectorAll('button, select, input')) {
+    const {left, right, width} = node.getBoundingClientRect();
+    if (!node.checkVisibility() || !width || scrolls(node) || node.closest('.sr, .skip, .segments')) continue;
+    if (left < -1 || right > innerWidth + 1) faults.push(`"${node.ariaLabel ?? node.textContent}" leaves`);
+  }
+  for (const name of document.querySelectorAll('.kpi dt, .tabs span, .helpers .a-name'))
+    if (name.checkVisibility() && name.scrollWidth > name.clientWidth + 1)
+      faults.push(`"${name.textContent}" is shortened`);
+  const lines = new Map();
+  for (const {node} of texts) lines.set(node, (lines.get(node) ?? 0) + 1);
+  for (const figure of document.querySelectorAll('.kpi dd span'))
+    if (lines.get(figure) > 1) faults.push(`"${figure.textContent}" takes more than one line`);
   if (document.documentElement.scrollWidth > innerWidth + 1) faults.push('the page scrolls sideways');
   return [...new Set(faults)];
 })()"""
+HEIGHT: Final = 844
 PERCENTS: Final = (100, 150, 200)
 _FEW_PERCENTS: Final = (100, 200)
 SETTLE_S: Final = (0.05, 0.1, 0.4, 1.5)
@@ -564,16 +593,23 @@ SETTLE_S: Final = (0.05, 0.1, 0.4, 1.5)
 async def crowded(window: Window, where: str) -> list[str]:
     """Return what overprints or leaves the screen, at each size, and does not come right soon."""
     found: list[str] = []
-    for percent in _FEW_PERCENTS if FEW and not isinstance(window, Chromium) else PERCENTS:
-        await window.enlarge(percent)
-        for width in WIDTHS:
-            await window.resize(width, 844)
-            faults = ["not looked at"]
-            for wait_s in SETTLE_S:
-                if faults:
-                    await asyncio.sleep(wait_s)
-                    faults = await window.run(CROWDED)
-            found += [f"{where} at {width}, {percent} %: {each}" for each in faults]
+    first = isinstance(window, Chromium)
+    percents = _FEW_PERCENTS if FEW and not first else PERCENTS
+    sizes = [(percent, width, HEIGHT) for percent in percents for width in WIDTHS]
+    if first:  # also what is below
+        sizes += [(100, width, 3 * HEIGHT) for width in (WIDTHS[-1], WIDTHS[0])]
+    enlarged = None
+    for percent, width, height in sizes:
+        if percent != enlarged:
+            await window.enlarge(percent)
+            enlarged = percent
+        await window.resize(width, height)
+        faults = ["not looked at"]
+        for wait_s in SETTLE_S:
+            if faults:
+                await asyncio.sleep(wait_s)
+                faults = await window.run(CROWDED)
+        found += [f"{where} at {width} x {height}, {percent} %: {each}" for each in faults]
     await window.enlarge(100)
     return found
 
