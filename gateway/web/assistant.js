@@ -110,14 +110,14 @@ class Assistant {
         'div',
         {class: 'assist-main'},
         this.hero,
-        this.unsure,
-        this.area,
         h(
           'section',
           {class: 'dock', 'aria-labelledby': 'dock-title'},
           this.dockTitle,
           h('div', {class: 'sets'}, this.buttons),
         ),
+        this.unsure,
+        this.area,
       ),
       this.mine.element,
     );

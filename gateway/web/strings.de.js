@@ -131,7 +131,7 @@ export default {
   'tab.activity': 'Meine Befehle',
   kpis: 'Kennzahlen',
   'kpi.waiting': 'Wartend',
-  'kpi.longest': 'Längste Warte\u00ADzeit',
+  'kpi.longest': 'Längste Wartezeit',
   'kpi.share': 'Service\u00ADlevel',
   'kpi.share.hint': 'Ziel {0} %',
   'kpi.available': 'Verfüg\u00ADbar',

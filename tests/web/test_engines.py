@@ -175,14 +175,19 @@ async def places(window: Window, *selectors: str) -> Any:
     )
 
 
+async def typed(window: Window, selector: str, value: str) -> None:
+    """Type into a field, once it is there."""
+    field = one(selector)
+    await until(window, f"{field} !== undefined")
+    told = "dispatchEvent(new Event('input', {bubbles: true}))"
+    await window.run(f"({field}.value = {json.dumps(value)}, {field}.{told})")
+
+
 async def sheet(window: Window, stage: Stage, user: str) -> None:
     """Open the sheet of an agent, from the list, by extension."""
     agent = stage.agent(user)
     await click(window, ".tabs button:nth-of-type(2)")
-    search = one(".agents input[type=search]")
-    await until(window, f"{search} !== undefined")
-    typed = "dispatchEvent(new Event('input', {bubbles: true}))"
-    await window.run(f"({search}.value = '{agent.extension}', {search}.{typed})")
+    await typed(window, ".agents input[type=search]", agent.extension)
     await until(window, "document.querySelectorAll('.agents .agent').length === 1")
     await click(window, ".agents .agent")
     await reads(window, ".detail h2", f"{agent.first_name} {agent.last_name}")
@@ -201,6 +206,39 @@ async def test_a_supervisor_sees_a_queue_fill_and_opens_it(engine: str) -> None:
         await says(window, ".tile[data-level=attention] .q-waiting", "4")
         await click(window, ".tile[data-level=attention]")
         await reads(window, ".detail h2", stage.simulator.center.directory.queues[queue].name)
+
+
+@in_each_engine_where_all_are_asked_for
+async def test_a_supervisor_finds_who_helps_changes_a_limit_and_takes_it_back(engine: str) -> None:
+    async with far(engine, DASHBOARD, "supervisor1", 0.0) as (stage, window, _):
+        queue = stage.simulator.center.directory.queues[stage.queue_of(stage.agent("agent1"))]
+        stage.send_away()
+        for _ in range(8):
+            stage.act("Arrive", QueueKey=queue.key)
+        await click(window, ".tile[data-level=action]")
+        await reads(window, ".why", "8 waiting, limit 8 · 0 available")
+        name = await until(window, text_of(".helpers .a-name"))
+        await tap(window, ".helpers button", f"Set {name} to Available")
+        # a waiting contact comes at once: this agent helps, and the next one is offered
+        await until(
+            window, f"![undefined, {json.dumps(name)}].includes({one('.helpers .a-name')}?.textContent)"
+        )
+        await says(window, ".why", "7 waiting")
+        await click(window, ".detail summary")
+        await click(window, ".detail button", "Edit")
+        await typed(window, "dialog[open] input[aria-label='Attention contacts']", "4")
+        await click(window, "dialog[open] .primary", "Review")
+        await click(window, "dialog[open] .primary", "Apply")
+        await until(window, f"{one('dialog[open]')} === undefined")
+        await click(window, ".back")
+        await click(window, ".tabs button:nth-of-type(3)")
+        await says(window, ".act-list li", "Attention contacts: 3 → 4")
+        assert queue.parameters["AttentionContacts"] == 4
+        await click(window, ".act-list li > .button.small")
+        await says(window, ".act-list li", "Attention contacts: 4 → 3")
+        await says(window, "#toasts", "Taken back")
+        await until(window, f"{one('.act-list li > .button.small')} === undefined")
+        assert queue.parameters["AttentionContacts"] == 3
 
 
 @in_each_engine
@@ -434,6 +472,27 @@ async def test_an_agent_reads_what_is_down_what_is_said_to_all_and_who_changed_t
         stage.act("SetRoutingState", UserKey=key, RoutingState="Available", By="Supervisor")
         await reads(window, ".hero-name", "Available")
         await says(window, ".toasts, #toasts", "Set to Available by your supervisor")
+        await what_others_set_behind_the_contact(stage, window)
+
+
+async def what_others_set_behind_the_contact(stage: Stage, window: Window) -> None:
+    """Let a supervisor put a state behind a contact, and the agent post-processing before it."""
+    key = stage.talk("agent1")
+    await reads(window, ".hero-name", "Talking")
+    reasons = stage.simulator.center.directory.reasons.values()
+    lunch = next(each.key for each in reasons if each.name == "Lunch")
+    put = {"RoutingState": "Unavailable", "ReasonKey": lunch, "When": "AfterContact"}
+    stage.act("SetRoutingState", UserKey=key, By="Supervisor", **put)
+    told = "Unavailable – Lunch after this contact"
+    await says(window, "#toasts", f"Your supervisor set: {told}")
+    await says(window, ".hero-next", f"{told} (by your supervisor)")
+    await tap(window, "button", "Post-processing after this contact")
+    await says(window, ".act-list", "takes effect after this contact")
+    await says(window, ".hero-next", f"Post-processing · {told}")
+    stage.act("EndContact", UserKey=key)
+    await reads(window, ".hero-name", "Post-processing")
+    await tap(window, "button", "Done")
+    await reads(window, ".hero-reason", "Lunch · by your supervisor")
 
 
 @in_each_engine_where_all_are_asked_for
@@ -503,9 +562,14 @@ async def test_a_state_is_set_by_one_tap_on_a_phone_on_its_side() -> None:
             await window.resize(*size)
             await until(window, f"{one('.reasons-part button')} !== undefined")
             assert await window.run(seen), size
+        await window.resize(844, 390)
+        before = await standing(window, ".set")
+        await tap(window, ".set[data-state=available]")
+        await reads(window, ".hero-name", "Available")
+        assert await standing(window, ".set") == before  # reasons stand below
         stage.talk("agent1")
         await reads(window, ".hero-name", "Talking")
-        assert await window.run(seen)
+        assert await standing(window, ".set") == before
 
 
 CROWDED: Final = """(() => {

@@ -6,7 +6,6 @@ At each width of a phone, with answers that are late. The others are in :mod:`te
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -14,17 +13,9 @@ import pytest
 
 from tests.web.engines import WHERE_TOUCHED, Window, click, one, reads, says, tap, until, usable
 from tests.web.stage import ASSISTANT, DASHBOARD
-from tests.web.test_engines import FEW, WATCH, WIDTHS, far, moved, sheet
+from tests.web.test_engines import FEW, WATCH, WIDTHS, far, moved, sheet, typed
 
 pytestmark = pytest.mark.scenario
-
-
-async def typed(window: Window, selector: str, value: str) -> None:
-    """Type into a field, once it is there."""
-    field = one(selector)
-    await until(window, f"{field} !== undefined")
-    told = "dispatchEvent(new Event('input', {bubbles: true}))"
-    await window.run(f"({field}.value = {json.dumps(value)}, {field}.{told})")
 
 
 @asynccontextmanager
