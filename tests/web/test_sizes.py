@@ -1,0 +1,235 @@
+"""Does everything fit in each engine: at each width of a phone, on its side, with large text, on a desk?"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import pytest
+
+from tests.web.engines import Chromium, Window, click, one, reads, tap, until
+from tests.web.stage import ASSISTANT, DASHBOARD, Stage, opened
+from tests.web.test_engines import (
+    FEW,
+    WIDTHS,
+    far,
+    in_each_engine,
+    in_each_engine_where_all_are_asked_for,
+    log_on,
+    standing,
+)
+
+pytestmark = pytest.mark.scenario
+
+
+@in_each_engine_where_all_are_asked_for
+async def test_filters_of_states_are_all_reached_on_a_desk(engine: str) -> None:
+    async with far(engine, DASHBOARD, "supervisor1", 0.0) as (_, window, _way):
+        await window.resize(1180, 800)
+        shown = "[...document.querySelectorAll('.filters .chip')].filter((each) => each.checkVisibility())"
+        await until(window, f"{shown}.length > 3")
+        ends = f"{shown}.map((each) => each.getBoundingClientRect().right)"
+        inside = "document.querySelector('.filters .chips').getBoundingClientRect().right + 1"
+        await until(window, f"{ends}.every((end) => end <= {inside})")
+
+
+TWO_ROWS: Final = """(([pane, row]) => {
+  const box = document.querySelector(pane).getBoundingClientRect();
+  const tops = [...document.querySelectorAll(row)].map((each) => each.getBoundingClientRect())
+    .filter(({top, bottom}) => top >= box.top - 1 && bottom <= Math.min(box.bottom, innerHeight) + 1)
+    .map(({top}) => Math.round(top));
+  return new Set(tops).size >= 2;
+})"""
+
+
+@in_each_engine_where_all_are_asked_for
+async def test_two_rows_are_seen_on_a_phone_on_its_side(engine: str) -> None:
+    queues, agents = [".queues .scroll", ".tile"], [".agents .scroll", ".agents .agent"]
+    async with far(engine, DASHBOARD, "supervisor1", 0.0) as (_, window, _way):
+        for size in ((844, 390), (667, 375)):
+            await window.resize(*size)
+            await until(window, f"{TWO_ROWS}({queues})")
+        await click(window, ".tabs button:nth-of-type(2)")
+        for width, height in ((844, 390), (667, 375)):
+            await window.resize(width, height)
+            await until(window, f"{TWO_ROWS}({agents})")
+            await window.resize(height, width)  # turned, and back
+            await window.resize(width, height)
+            await until(window, f"{TWO_ROWS}({agents})")
+
+
+async def test_a_state_is_set_by_one_tap_on_a_phone_on_its_side() -> None:
+    async with far("chromium", ASSISTANT, "agent1", 0.0) as (stage, window, _):
+        bottoms = "[...document.querySelectorAll('.set')].map((each) => each.getBoundingClientRect().bottom)"
+        seen = f"{bottoms}.every((bottom) => bottom <= innerHeight)"
+        for size in ((844, 390), (667, 375)):
+            await window.resize(*size)
+            await until(window, f"{one('.reasons-part button')} !== undefined")
+            assert await window.run(seen), size
+        await window.resize(844, 390)
+        before = await standing(window, ".set")
+        await tap(window, ".set[data-state=available]")
+        await reads(window, ".hero-name", "Available")
+        assert await standing(window, ".set") == before  # reasons stand below
+        stage.talk("agent1")
+        await reads(window, ".hero-name", "Talking")
+        assert await standing(window, ".set") == before
+
+
+CROWDED: Final = """(() => {
+  const faults = [];
+  const texts = [];
+  const clip = (node, box) => {
+    for (let up = node; up && up !== document.body; up = up.parentElement) {
+      const style = getComputedStyle(up);
+      if (style.overflowX === 'visible' && style.overflowY === 'visible') continue;
+      const outer = up.getBoundingClientRect();
+      box = {left: Math.max(box.left, outer.left), right: Math.min(box.right, outer.right),
+        top: Math.max(box.top, outer.top), bottom: Math.min(box.bottom, outer.bottom)};
+    }
+    return box;
+  };
+  const scrolls = (node) => {
+    for (let up = node; up && up !== document.body; up = up.parentElement)
+      if (['auto', 'scroll'].includes(getComputedStyle(up).overflowX) && up.scrollWidth > up.clientWidth)
+        return true;
+    return false;
+  };
+  const shortens = (node) => {
+    for (let up = node; up && up !== document.body; up = up.parentElement)
+      if (getComputedStyle(up).textOverflow === 'ellipsis') return true;
+    return false;
+  };
+  const layer = (node) => node.closest('dialog, #toasts, .dock, .banner.over, .step-foot')?.className ?? '';
+  const open = document.querySelector('dialog[open]');
+  const walker = document.createTreeWalker(open ?? document.getElementById('app'), NodeFilter.SHOW_TEXT);
+  for (let text; (text = walker.nextNode());) {
+    const node = text.parentElement;
+    if (!text.textContent.trim() || node.closest('.sr, .skip, option, select') || !node.checkVisibility(
+      {visibilityProperty: true, opacityProperty: true})) continue;
+    const range = document.createRange();
+    range.selectNodeContents(text);
+    const line = parseFloat(getComputedStyle(node).lineHeight);
+    for (const {left, right, top, bottom} of range.getClientRects()) {
+      // letters stay within their line, though a font's box may be higher
+      const spare = Math.max(0, (bottom - top - line) / 2) || 0;
+      const raw = {left, right, top: top + spare, bottom: bottom - spare};
+      const name = `"${text.textContent.trim().slice(0, 40)}" in .${node.className || node.tagName}`;
+      const box = clip(node, raw);
+      if (box.right - box.left < 2 || box.bottom - box.top < 2) {
+        continue;
+      }
+      if ((box.right > innerWidth + 1 || box.left < -1) && !scrolls(node)) faults.push(`${name} leaves`);
+      const cut = raw.right - box.right > 2 && !shortens(node) && !scrolls(node);
+      if (cut) faults.push(`${name} is cut by ${Math.round(raw.right - box.right)} px`);
+      texts.push({name, node, box, layer: layer(node), text: text.textContent});
+    }
+  }
+  for (const [place, a] of texts.entries())
+    for (const b of texts.slice(place + 1)) {
+      if (a.node === b.node || a.layer !== b.layer) continue;
+      const wide = Math.min(a.box.right, b.box.right) - Math.max(a.box.left, b.box.left);
+      const high = Math.min(a.box.bottom, b.box.bottom) - Math.max(a.box.top, b.box.top);
+      const small = Math.min(a.box.bottom - a.box.top, b.box.bottom - b.box.top);
+      if (wide > 2 && high > small * 0.35) faults.push(`${a.name} and ${b.name} overprint`);
+      const follows = Math.abs(wide) < 1 && high > small * 0.5 && a.box.left < b.box.left;
+      const [ends, begins] = [/\\p{L}$/u.test(a.text), /^\\p{L}/u.test(b.text)];
+      if (follows && ends && begins) faults.push(`${a.name} runs into ${b.name}`);
+    }
+  for (const node of (open ?? document.getElementById('app')).querySelectorAll('button, select, input')) {
+    const {left, right, width} = node.getBoundingClientRect();
+    if (!node.checkVisibility() || !width || scrolls(node) || node.closest('.sr, .skip, .segments')) continue;
+    if (left < -1 || right > innerWidth + 1) faults.push(`"${node.ariaLabel ?? node.textContent}" leaves`);
+  }
+  for (const name of document.querySelectorAll('.kpi dt, .tabs span, .helpers .a-name'))
+    if (name.checkVisibility() && name.scrollWidth > name.clientWidth + 1)
+      faults.push(`"${name.textContent}" is shortened`);
+  const lines = new Map();
+  for (const {node} of texts) lines.set(node, (lines.get(node) ?? 0) + 1);
+  for (const figure of document.querySelectorAll('.kpi dd span'))
+    if (lines.get(figure) > 1) faults.push(`"${figure.textContent}" takes more than one line`);
+  if (document.documentElement.scrollWidth > innerWidth + 1) faults.push('the page scrolls sideways');
+  return [...new Set(faults)];
+})()"""
+HEIGHT: Final = 844
+PERCENTS: Final = (100, 150, 200)
+_FEW_PERCENTS: Final = (100, 200)
+SETTLE_S: Final = (0.05, 0.1, 0.4, 1.5)
+"""Waits between looks at a page of a new size: it may have to draw more than once."""
+
+
+async def crowded(window: Window, where: str) -> list[str]:
+    """Return what overprints or leaves the screen, at each size, and does not come right soon."""
+    found: list[str] = []
+    first = isinstance(window, Chromium)
+    percents = _FEW_PERCENTS if FEW and not first else PERCENTS
+    sizes = [(percent, width, HEIGHT) for percent in percents for width in WIDTHS]
+    if first:  # also what is below
+        sizes += [(100, width, 3 * HEIGHT) for width in (WIDTHS[-1], WIDTHS[0])]
+    enlarged = None
+    for percent, width, height in sizes:
+        if percent != enlarged:
+            await window.enlarge(percent)
+            enlarged = percent
+        await window.resize(width, height)
+        faults = ["not looked at"]
+        for wait_s in SETTLE_S:
+            if faults:
+                await asyncio.sleep(wait_s)
+                faults = await window.run(CROWDED)
+        found += [f"{where} at {width} x {height}, {percent} %: {each}" for each in faults]
+    await window.enlarge(100)
+    return found
+
+
+@in_each_engine
+async def test_nothing_overprints_or_leaves_the_screen(engine: str) -> None:
+    await look_for_crowded(engine, "de")  # its words are longer
+
+
+async def test_nothing_overprints_or_leaves_the_screen_in_english() -> None:
+    await look_for_crowded("chromium", "en")
+
+
+async def look_for_crowded(engine: str, language: str) -> None:
+    """Look at all pages of both apps, at each size of the page and of its text."""
+    async with opened(warm_up_s=0) as stage, stage.window(engine) as window:
+        found = await crowded_assistant(stage, window, language)
+    async with opened(warm_up_s=0) as stage, stage.window(engine) as window:
+        stage.send_away()
+        for _ in range(12):
+            stage.act("Arrive", QueueKey=next(iter(stage.simulator.center.directory.queues)))
+        found += await crowded_dashboard(stage, window, language)
+    print(*found, sep="\n")  # shown when there are any
+    assert not found
+
+
+async def crowded_assistant(stage: Stage, window: Window, language: str) -> list[str]:
+    await log_on(window, stage, ASSISTANT, "agent1", language=language)
+    found = await crowded(window, "an assistant")
+    key = stage.talk("agent1")
+    await until(window, "document.querySelector('.hero').dataset.state === 'contact'")
+    await click(window, ".area > .button")
+    acts = "document.querySelector('.act-list')"
+    await until(window, f"{acts}.querySelectorAll('time').length === 1 && !{acts}.textContent.includes('…')")
+    found += await crowded(window, "a contact")
+    stage.act("EndContact", UserKey=key)
+    await until(window, "document.querySelector('.hero').dataset.state === 'post'")
+    return found + await crowded(window, "post-processing")
+
+
+async def crowded_dashboard(stage: Stage, window: Window, language: str) -> list[str]:
+    found: list[str] = []
+    await log_on(window, stage, DASHBOARD, "supervisor1", language=language)
+    found += await crowded(window, "queues")
+    await click(window, ".tile")
+    await click(window, ".detail summary")
+    found += await crowded(window, "a queue")
+    await click(window, ".back")
+    await click(window, ".tabs button:nth-of-type(2)")
+    await until(window, f"{one('.agents .agent')} !== undefined")
+    found += await crowded(window, "agents")
+    await click(window, ".agents .agent")
+    found += await crowded(window, "an agent")
+    await click(window, ".strip .square:last-of-type")
+    return found + await crowded(window, "settings")
