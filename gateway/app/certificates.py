@@ -243,6 +243,7 @@ def server_context(client: ClientSection, pair: CertificatePair) -> ssl.SSLConte
     """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION  # OpenSSL 1.1 allowed it: one connection, many handshakes
     context.set_ciphers(CIPHERS)
     try:
         load_pair(context, pair)

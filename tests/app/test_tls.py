@@ -34,6 +34,7 @@ def test_a_certificate_and_its_key_make_a_context(tmp_path: Path) -> None:
     context = client_context(ClientSection(certificate=certificate, key=key))
     assert context is not None
     assert context.minimum_version is ssl.TLSVersion.TLSv1_2
+    assert ssl.OP_NO_RENEGOTIATION in context.options
     assert context.verify_mode is ssl.CERT_NONE
     names = {str(cipher["name"]) for cipher in context.get_ciphers()}
     assert names, "a list that holds nothing proves nothing"
