@@ -248,6 +248,11 @@ class Served(Protocol):
         """Whether no link is needed."""
         ...
 
+    @property
+    def is_fenced(self) -> bool:
+        """Whether the server ends the open link when another node opens one."""
+        ...
+
     def epoch_began(self, epoch: int) -> None:
         """Record that a new lease was granted: later changes are written under *epoch*."""
         ...
@@ -572,9 +577,10 @@ class LinkDialer:
         return True
 
     async def reconsider(self) -> None:
-        """Read the lease: if there is none, dial under another lease.
+        """Read the lease: if there is none, dial under another lease; if another node has it, yield.
 
-        If another node has held it for long, yield.
+        Where a server fences links, the other node's link replaces this one: yield only when it has not done
+        so for long.
         """
         try:
             grant = await self.lease_keeper.read()
@@ -585,6 +591,8 @@ class LinkDialer:
             return
         if grant is None:
             self._served.redial()
+        elif not self._served.is_fenced:
+            self._served.owned_elsewhere(grant)
         elif self._world.clock.now() - since > _YIELD_S:
             self._world.tally.saw_two_owners()
             self._served.owned_elsewhere(grant)

@@ -334,9 +334,14 @@ class Owner:
         return self.mirror.offset_ms
 
     @property
+    def is_fenced(self) -> bool:
+        """See :attr:`gateway.runtime.ownership.Served.is_fenced`."""
+        return self._linked is not None and self._linked.fenced
+
+    @property
     def may_act(self) -> bool:
         """Whether a command sent now takes effect only if this node still acts for the user."""
-        return (self._linked is not None and self._linked.fenced) or self.lease.holds(self.clock.now())
+        return self.is_fenced or self.lease.holds(self.clock.now())
 
     def doubted(self, handle: str) -> None:
         """Record that the server reported a session as unknown."""
@@ -453,7 +458,7 @@ class Owner:
         was_ours = self.lease.is_ours
         answer = await self._link_dialer.lease_keeper.renew()
         self.renewed(answer, was_ours=was_ours)
-        is_alone = self._linked is not None and self._linked.fenced and self._world.refuses_writes()
+        is_alone = self.is_fenced and self._world.refuses_writes()
         return answer == "ours" or (answer == "unanswered" and is_alone)
 
     def renewed(self, answer: Answer, *, was_ours: bool) -> None:

@@ -7,7 +7,7 @@ import pytest
 from gateway.core.link import Linger
 from gateway.domain.commands import Execute, Presence
 from gateway.domain.model import Application, SessionSecret, UserId
-from gateway.domain.upstream import About
+from gateway.domain.upstream import About, Feature
 from gateway.protocol.envelopes import Attach, Channel, Detach, Envelope, Offer
 from tests.doubles.fake_link import FakeLink
 from tests.runtime.followed import TRUSTED_S, followed, resets
@@ -18,6 +18,8 @@ from tests.runtime.street import Street, street
 ALONE_S, UNLINKED_S, IN_FLIGHT_S = 30.0, 15.0, 3.0
 ASKED_S = 10.0
 """Within which time a follower asks."""
+RENEWED_S = 5.0
+"""Within which time an owner renews its lease."""
 TAKEN_S, LOOKED_AT_S = 10.0, 6.0
 """Until nobody can take a user any more; within which time a giver looks whose the lease is."""
 
@@ -105,6 +107,16 @@ async def test_a_node_that_drains_gives_at_once_and_its_phones_stay_until_they_a
         assert near.result("1") == {"status": "applied"}
         assert near.shown["agent:7"]["routing_state"] == "unavailable"
         assert at.counted("ownership_moves_total", reason="drain") == [1, 0]
+
+
+async def test_where_links_are_not_fenced_the_node_that_lost_the_lease_ends_its_link_soon() -> None:
+    async with street(features=frozenset(Feature) - {Feature.LINK_FENCING}) as at:
+        await followed(at)
+        at.upstream.wires.clear()  # the links of both nodes stand side by side
+        at.scenes[0].node.drain()
+        await at.pass_time(RENEWED_S + 1)
+        assert at.owners() == [1]
+        assert at.counted("dual_owner_observed_total") == [0, 0]
 
 
 async def test_a_node_that_does_not_reach_the_site_gives_after_a_while_to_one_that_may() -> None:
