@@ -479,14 +479,17 @@ def _carried() -> dict[str, bytes]:
 
 
 def _prepared(texts: Mapping[str, bytes]) -> dict[str, StaticFile]:
-    """Return the *texts* of known types as they are sent; the worker contains their digest."""
+    """Return the *texts* of known types as they are sent; the page and its worker contain their digest."""
     served = {name: body for name, body in sorted(texts.items()) if _type(name) is not None}
     whole = hashlib.sha256()
     for name, body in served.items():
         whole.update(b"%s %d " % (name.encode(), len(body)) + body)
+    version = whole.hexdigest()[:16]
+    if _INDEX in served:
+        served[_INDEX] = served[_INDEX].replace(b"<html ", b'<html data-version="%s" ' % version.encode(), 1)
     if WORKER in served:
         names = ["./", *(name for name in served if name not in {WORKER, _INDEX})]
-        head = f"const VERSION = '{whole.hexdigest()[:16]}';\nconst FILES = {json.dumps(names)};\n"
+        head = f"const VERSION = '{version}';\nconst FILES = {json.dumps(names)};\n"
         served[WORKER] = head.encode() + served[WORKER]
     return {name: _static(body, _type(name) or "") for name, body in served.items()}
 

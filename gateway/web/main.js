@@ -349,15 +349,25 @@ async function resume(known) {
   return work(session, gateway);
 }
 
+/** The version of the files that this page is of, as the gateway has written it into the page. */
+const ownVersion = document.documentElement.dataset.version;
+
+/** The version of the files that a worker has loaded. @returns {Promise<string>} */
+const versionOf = (worker) =>
+  new Promise((answered) => {
+    const {port1: here, port2: there} = new MessageChannel();
+    here.onmessage = ({data}) => answered(data);
+    worker.postMessage('version', [there]);
+  });
+
 /** What can wait until the page is there. */
 async function late() {
   document.head.append(h('link', {rel: 'manifest', href: 'app.webmanifest'}));
   const {serviceWorker: workers} = navigator;
   const found = await workers.register(policy.createScriptURL('sw.js'), {scope: './'}).catch(() => null);
-  const ready = (worker) => {
-    // the first one replaces none; a browser may report its states late, after it has taken the page
-    const isFirst = !found?.active || found.active === worker;
-    if (version.waits || worker?.state !== 'installed' || isFirst) return;
+  const ready = async (worker) => {
+    // whatever a browser reports of its workers, and when: files of the page's own version are not new
+    if (worker?.state !== 'installed' || (await versionOf(worker)) === ownVersion || version.waits) return;
     version.waits = true;
     if (version.banner) shown(version.banner, true);
     say(t('version.new'));

@@ -1,8 +1,9 @@
 /* What does the client have when there is no network? Its own files, and nothing else, ever.
  *
- * The gateway puts VERSION and FILES before this text when it serves it: one changed file makes a new
- * worker, which loads all files again and waits until no page uses the old ones, so that a page never
- * mixes two versions. Whatever is not in FILES goes past: no answer of the gateway is looked at or kept.
+ * The gateway puts VERSION and FILES before this text when it serves it, and VERSION into the page: one
+ * changed file makes a new worker, which loads all files again and waits until no page uses the old ones, so
+ * that a page never mixes two versions. Whatever is not in FILES goes past: no answer of the gateway is looked
+ * at or kept.
  */
 const NAME = `oscc-static-${VERSION}`;
 const OWN = new Set(FILES.map((file) => new URL(file, self.registration.scope).href));
@@ -28,6 +29,7 @@ self.addEventListener('activate', (event) => {
 
 self.addEventListener('message', (event) => {
   if (event.data === 'go on') self.skipWaiting();
+  else if (event.data === 'version') event.ports[0].postMessage(VERSION);
 });
 
 self.addEventListener('fetch', (event) => {

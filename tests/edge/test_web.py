@@ -106,6 +106,13 @@ def test_the_worker_names_all_files_but_itself() -> None:
     assert 'const FILES = ["./", "app.css", "main.js"];' in worker
 
 
+def test_the_page_names_the_version_of_its_worker() -> None:
+    files = WebClient({**TEXTS, "index.html": b'<html lang="en">'}).files
+    version = re.search(rb"VERSION = '(\w+)'", files["sw.js"].body)
+    assert version is not None
+    assert files["index.html"].body == b'<html data-version="%s" lang="en">' % version[1]
+
+
 def test_one_changed_byte_makes_a_new_worker() -> None:
     workers = {
         WebClient({**TEXTS, **changed}).files["sw.js"].body

@@ -251,7 +251,8 @@ async def settled(stage: Stage, page: Page) -> None:
 
 
 LATE_STATES = """(() => {
-  const worker = Object.assign(new EventTarget(), {state: 'installing'});
+  const postMessage = (_, [port]) => port.postMessage(document.documentElement.dataset.version);
+  const worker = Object.assign(new EventTarget(), {state: 'installing', postMessage});
   const found = Object.assign(new EventTarget(), {installing: worker, waiting: null, active: null});
   const {serviceWorker: workers} = navigator;
   let taken = null;
@@ -261,12 +262,12 @@ LATE_STATES = """(() => {
     taken = worker;
     workers.dispatchEvent(new Event('controllerchange'));
     found.dispatchEvent(new Event('updatefound'));
-    Object.assign(found, {installing: null, waiting: worker});
+    Object.assign(found, {installing: null, waiting: worker, active: new EventTarget()});
     worker.state = 'installed';
     worker.dispatchEvent(new Event('statechange'));
   };
 })()"""
-"""A browser that reports the states of the first worker after this has taken the page."""
+"""A browser that reports the states of the first worker late, and as of one that replaces another."""
 
 
 async def test_the_first_version_is_no_new_one_though_its_states_are_reported_late() -> None:
