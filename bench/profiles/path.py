@@ -1,6 +1,7 @@
-"""Cost of an update from a link's bytes to a phone's frame, where users share nothing.
+"""Cost of one update from a link's bytes to a phone's frame, in one process.
 
-Many users, each with a link, resources and one phone of their own: the shape that counts. Everything of the
+Many users, each with a link, resources and one phone of their own: the shape that counts; with ``--shared``
+the resources are the same for all. Everything of the
 gateway between the link's transport and the phone's descriptor is real, both ends are doubles. It counts the
 CPU time of the thread and the Python calls, which another job on the machine does not change.
 Run with ``python -m bench.profiles.path --help``.
@@ -89,9 +90,10 @@ class _Transport(asyncio.Transport):
 class _Server(_Transport):
     """The server's end of one user's link: answers requests, and makes events."""
 
-    def __init__(self, user: int, queues: int) -> None:
+    def __init__(self, user: int, queues: int, *, shared: bool) -> None:
         super().__init__(-1)
-        self.keys = [user * queues + each for each in range(1, queues + 1)]
+        first = 0 if shared else user * queues
+        self.keys = [first + each for each in range(1, queues + 1)]
         self.query = 0
         self.link: LinkSocket
         self._user = user
@@ -149,11 +151,14 @@ class _Server(_Transport):
         event = {"Type": "Event", "QueryID": query, "EventType": event_type, "Time": _now_ms()}
         return _text(event | {"Complete": True, "Elements": elements})
 
-    def update(self, number: int) -> bytes:
-        """Return one event of one queue, as it comes on the wire."""
-        element = _queue(self.keys[number % len(self.keys)], number)
+    def update(self, number: int, elements: int) -> bytes:
+        """Return one event of so many queues, as it comes on the wire."""
+        first = number * elements
+        changed = [self.keys[each % len(self.keys)] for each in range(first, first + elements)]
         event = {"Type": "Event", "QueryID": self.query, "EventType": "QueueRealtime", "Time": _now_ms()}
-        return _framed(_text(event | {"Complete": False, "Elements": [element]}))
+        return _framed(
+            _text(event | {"Complete": False, "Elements": [_queue(key, number) for key in changed]})
+        )
 
 
 def _queue(key: int, number: int) -> dict[str, Any]:
@@ -209,13 +214,17 @@ class _Node:
 class House:
     """All users of a node: links, mirrors and phones."""
 
-    def __init__(self, users: int, queues: int) -> None:
+    def __init__(self, users: int, queues: int, *, shared: bool, elements: int, lags: int) -> None:
+        self.elements = elements
+        self._lags = lags
+        self._sent: list[bytes] = []
+        self._is_shared = shared
         self.telemetry = Telemetry()
         self.clock = SystemClock()
         self.turns = Turns(self.clock)
         self.scheduler: Scheduler[PhoneSocket] = Scheduler(self.clock)
         self.turns.phones = self.scheduler
-        self.servers = [_Server(user, queues) for user in range(1, users + 1)]
+        self.servers = [_Server(user, queues, shared=shared) for user in range(1, users + 1)]
         self._node = _Node()
         self._pool, self._composer = Readings(), Composer()
         self._null = os.open(os.devnull, os.O_WRONLY)
@@ -278,7 +287,15 @@ class House:
     def round(self) -> list[tuple[LinkSocket, bytes]]:
         """Return one update of each user, as it comes on the wire."""
         number = next(self._numbers)
-        return [(server.link, server.update(number)) for server in self.servers]
+        if self._is_shared:
+            self._sent = [*self._sent, self.servers[0].update(number, self.elements)][-self._lags :]
+            newest = len(self._sent) - 1
+            return [
+                (server.link, self._sent[newest - at % self._lags])
+                for at, server in enumerate(self.servers)
+                if at % self._lags <= newest
+            ]
+        return [(server.link, server.update(number, self.elements)) for server in self.servers]
 
     async def pass_on(self, updates: list[tuple[LinkSocket, bytes]], at_once: int) -> float:
         """Have *updates* come, *at_once* in a turn of the loop; returns the thread's CPU seconds."""
@@ -288,7 +305,7 @@ class House:
             some = updates[index : index + at_once]
             for link, data in some:
                 link.data_received(data)
-            sent += len(some)
+            sent += len(some) * self.elements
             while self.telemetry.updates.value - before < sent:  # noqa: ASYNC110 - an event would be measured, too
                 await asyncio.sleep(0)
         return time.thread_time() - began
@@ -320,7 +337,9 @@ async def _calls(house: House, at_once: int, rounds: int) -> Counter[str]:
 async def measure(options: argparse.Namespace) -> None:
     """Run it and print what was measured."""
     gc.set_threshold(50_000, 20, 100)
-    house = House(options.users, options.queues)
+    house = House(
+        options.users, options.queues, shared=options.shared, elements=options.elements, lags=options.lags
+    )
     gc.collect()
     before = _rss()
     if options.trace:
@@ -332,7 +351,7 @@ async def measure(options: argparse.Namespace) -> None:
         if options.trace:
             _show_memory(options.users)
             tracemalloc.stop()
-        for _ in range(SETTLING):
+        for _ in range(SETTLING + options.lags):
             await house.pass_on(house.round(), options.at_once)
         took = []
         for _ in range(options.rounds):
@@ -340,15 +359,16 @@ async def measure(options: argparse.Namespace) -> None:
             took.append(await house.pass_on(updates, options.at_once))
         loaded = _rss()
         calls = await _calls(house, options.at_once, 2)
-        each = [seconds / options.users * 1e6 for seconds in took]
-        per_update = calls.total() / options.users / 2
+        updates_in_round = options.users * options.elements
+        each = [seconds / updates_in_round * 1e6 for seconds in took]
+        per_update = calls.total() / updates_in_round / 2
         print(
             f"CPU {min(each):.1f} µs best, {statistics.median(each):.1f} median, {per_update:.0f} calls; "
             f"RSS per user {(idle - before) / options.users / 1024:.1f} KB, "
             f"{(loaded - before) / options.users / 1024:.1f} after load"
         )
         for name, times in calls.most_common(options.show):
-            print(f"{times / options.users / 2:8.2f}  {name}")
+            print(f"{times / updates_in_round / 2:8.2f}  {name}")
         for task in running:
             task.cancel()
 
@@ -367,6 +387,11 @@ def main() -> None:
     )
     parser.add_argument("--users", type=int, default=200)
     parser.add_argument("--queues", type=int, default=20)
+    parser.add_argument(
+        "--shared", action="store_true", help="all users see the same queues, in equal events"
+    )
+    parser.add_argument("--lags", type=int, default=1, help="equal events that are under way at once")
+    parser.add_argument("--elements", type=int, default=1, help="queues that change in one event")
     parser.add_argument("--rounds", type=int, default=40, help="updates of each user that are measured")
     parser.add_argument("--at-once", type=int, default=8, help="updates that come in one turn of the loop")
     parser.add_argument("--show", type=int, default=0, help="how many functions to list by calls")

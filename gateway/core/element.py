@@ -12,6 +12,7 @@ from dataclasses import replace
 from itertools import count
 from typing import Final, NamedTuple, TypeVar
 
+from gateway.core.link import SharedOffsets
 from gateway.domain.model import Kind, key_of
 from gateway.domain.resources import (
     STEADY_MS,
@@ -220,9 +221,6 @@ def _framed(value: Value) -> Resource:
     return value
 
 
-OFFSET_STEP_MS: Final = 250
-"""Granularity of the clock offset, so that links of one server share their elements."""
-
 _UNKNOWN: Final = "nothing is a resource before its directory object is known"
 R = TypeVar("R", Agent, Queue, Group, Aggregate)
 Address = tuple[Kind, int]
@@ -332,6 +330,8 @@ class Composer:
         """Number of elements that were older than the known ones, and ignored."""
         self.readings = 0
         """Number of readings of all links."""
+        self.offsets: Final = SharedOffsets()
+        """The clock offsets of the links: a step is shared only between links with the same one."""
         self._shown: dict[Kind, weakref.WeakValueDictionary[int, NewestElement]]
         self._shown = {kind: weakref.WeakValueDictionary() for kind in Kind}
 

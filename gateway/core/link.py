@@ -14,6 +14,7 @@ from typing import Final, Literal
 
 from gateway.domain.commands import Listen
 from gateway.domain.model import Application, Kind
+from gateway.domain.resources import STEADY_MS
 from gateway.domain.upstream import Reading
 
 
@@ -319,3 +320,107 @@ class Early:
         """Return the readings of *query*, which is now known to cover *listen*."""
         about = (query, listen.kind, listen.source)
         return [each for each in self._kept if (each.query, each.kind, each.source) == about]
+
+
+WINDOW_S: Final = 300.0
+"""The smallest offset holds for one to two of these intervals, so that drifting clocks are followed."""
+REBASED_MS: Final = 1_000
+"""How far the wall clock may be slewed until it is read again; smaller differences are invisible."""
+OFFSET_STEP_MS: Final = 250
+"""Granularity of the clock offset, so that links of one server share their elements."""
+
+
+class SharedOffsets:
+    """The clock offsets that the links of a node use.
+
+    Transit times make a link's own offset too large, never too small. So of the links of one server the
+    smallest offset is right, and the others use it, too: then they share all that is composed. A server whose
+    clock differs by more than :data:`gateway.domain.resources.STEADY_MS` has an offset of its own.
+    """
+
+    __slots__ = ("_seen_at", "version")
+
+    def __init__(self) -> None:
+        self.version = 0
+        """Another number after each change."""
+        self._seen_at: dict[int, float] = {}
+        """When a link last had each of them as its own."""
+
+    def nearest(self, own_ms: int, now: float) -> int:
+        """Return the offset for a link whose own one is *own_ms* at *now*."""
+        seen_at = self._seen_at
+        old = [each for each, at in seen_at.items() if now - at > 2 * WINDOW_S and each != own_ms]
+        for each in old:
+            del seen_at[each]
+        if old or own_ms not in seen_at:
+            self.version += 1
+        seen_at[own_ms] = now
+        return min(each for each in seen_at if own_ms - STEADY_MS <= each <= own_ms)
+
+    def forget(self) -> None:
+        """Forget all, since this node's clock was set."""
+        self._seen_at.clear()
+        self.version += 1
+
+
+class ServerOffset:
+    """How far this node's wall clock is ahead of the server's, by the times on one link.
+
+    It is the smallest (receipt - Time) of the last minutes, by the steady clock, since a transit time is
+    never negative, or a smaller one of other links. It moves in steps. The wall clock counts as unchanged
+    until it has moved by :data:`REBASED_MS` against the steady one, which means that it was set.
+
+    Args:
+        shared: The offsets of all links of the node.
+    """
+
+    __slots__ = (
+        "_before_ms",
+        "_least_ms",
+        "_own_ms",
+        "_shared",
+        "_since",
+        "_version",
+        "_wall_ms",
+        "offset_ms",
+    )
+
+    def __init__(self, shared: SharedOffsets) -> None:
+        self.offset_ms = 0
+        self._own_ms = 0
+        """The offset by the times of this link alone."""
+        self._shared = shared
+        self._version = -1
+        self._least_ms = self._before_ms = math.inf
+        """The smallest difference of this window, and of the one before it."""
+        self._since = -math.inf
+        self._wall_ms: float | None = None
+        """The wall clock at the zero of the monotonic clock."""
+
+    def see(self, time_ms: int, now: float, wall_ms: int) -> bool:
+        """Process the server's time, received at *now*; return whether the wall clock has jumped."""
+        base_ms, known_ms = wall_ms - now * 1000, self._wall_ms
+        if (
+            known_ms is not None
+            and now * 1000 - time_ms >= self._least_ms
+            and now - self._since < WINDOW_S
+            and -REBASED_MS < base_ms - known_ms < REBASED_MS
+            and self._version == self._shared.version
+        ):
+            return False
+        if now - self._since >= WINDOW_S:
+            self._before_ms, self._least_ms, self._since = self._least_ms, math.inf, now
+        self._least_ms = min(self._least_ms, now * 1000 - time_ms)
+        has_jumped = known_ms is not None and abs(base_ms - known_ms) >= REBASED_MS
+        if known_ms is None or has_jumped:
+            self._wall_ms = known_ms = base_ms
+        seen_ms = min(self._least_ms, self._before_ms) + known_ms
+        step_ms = round(seen_ms / OFFSET_STEP_MS) * OFFSET_STEP_MS
+        is_first = self._since == now and self._before_ms == math.inf
+        if is_first or has_jumped or not 0 <= step_ms - self._own_ms <= OFFSET_STEP_MS:
+            self._own_ms = step_ms
+        if has_jumped:
+            self._shared.forget()
+        self.offset_ms = self._shared.nearest(self._own_ms, now)
+        self._version = self._shared.version
+        return has_jumped

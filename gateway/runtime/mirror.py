@@ -6,15 +6,14 @@ answers of a new link have arrived, the mirror keeps its data. Data outside all 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
 from gateway.core.assembly import Assembly
-from gateway.core.element import OFFSET_STEP_MS, Address, Composer, Element, Parts, ReadingStep
+from gateway.core.element import Address, Composer, Element, Parts, ReadingStep
 from gateway.core.ledger import Health, Ledger, Reader
-from gateway.core.link import Early
+from gateway.core.link import Early, ServerOffset
 from gateway.core.session import Session
 from gateway.core.view import FACTS_PREFIX, ME_PREFIX, Member, UserSessions, facts_key, me_key, wanted_by
 from gateway.domain.commands import Directory, Listen
@@ -212,53 +211,6 @@ MES_MAX: Final = 16
 COMPOSED_AT_ONCE: Final = 64
 """Resources that are composed in one turn of the loop before a large set is shown: about 1 ms."""
 
-WINDOW_S: Final = 300.0
-"""The smallest offset holds for one to two of these intervals, so that drifting clocks are followed."""
-REBASED_MS: Final = 1_000
-"""How far the wall clock may be slewed until it is read again; smaller differences are invisible."""
-
-
-class ServerOffset:
-    """How far this node's wall clock is ahead of the server's, by the times on one link.
-
-    It is the smallest (receipt - Time) of the last minutes, by the steady clock, since a transit time is
-    never negative. It moves in steps, so that links share their elements. The wall clock counts as unchanged
-    until it has moved by :data:`REBASED_MS` against the steady one, which means that it was set.
-    """
-
-    __slots__ = ("_before_ms", "_least_ms", "_since", "_wall_ms", "offset_ms")
-
-    def __init__(self) -> None:
-        self.offset_ms = 0
-        self._least_ms = self._before_ms = math.inf
-        """The smallest difference of this window, and of the one before it."""
-        self._since = -math.inf
-        self._wall_ms: float | None = None
-        """The wall clock at the zero of the monotonic clock."""
-
-    def see(self, time_ms: int, now: float, wall_ms: int) -> bool:
-        """Process the server's time, received at *now*; return whether the wall clock has jumped."""
-        base_ms, known_ms = wall_ms - now * 1000, self._wall_ms
-        if (
-            known_ms is not None
-            and now * 1000 - time_ms >= self._least_ms
-            and now - self._since < WINDOW_S
-            and -REBASED_MS < base_ms - known_ms < REBASED_MS
-        ):
-            return False
-        if now - self._since >= WINDOW_S:
-            self._before_ms, self._least_ms, self._since = self._least_ms, math.inf, now
-        self._least_ms = min(self._least_ms, now * 1000 - time_ms)
-        has_jumped = known_ms is not None and abs(base_ms - known_ms) >= REBASED_MS
-        if known_ms is None or has_jumped:
-            self._wall_ms = known_ms = base_ms
-        seen_ms = min(self._least_ms, self._before_ms) + known_ms
-        step_ms = round(seen_ms / OFFSET_STEP_MS) * OFFSET_STEP_MS
-        is_first = self._since == now and self._before_ms == math.inf
-        if is_first or has_jumped or not 0 <= step_ms - self.offset_ms <= OFFSET_STEP_MS:
-            self.offset_ms = step_ms
-        return has_jumped
-
 
 class Mirror:
     """One user's resources, from one link after another.
@@ -296,7 +248,7 @@ class Mirror:
         self._functions = _UNKNOWN_FUNCTIONS
         self.is_blind = False
         """Whether the server reports that it has no realtime data: then the shown data grows old."""
-        self._server = ServerOffset()
+        self._server = ServerOffset(self._composer.offsets)
         self._last_end: LastEnd | None = None
         self._narrowed_to: Scope | None = None
         self._synced_to: tuple[Scope, frozenset[int]] | None = None
@@ -334,7 +286,7 @@ class Mirror:
         self._functions, self.is_blind = _UNKNOWN_FUNCTIONS, False
         self._about = about
         self._directory = None
-        self._server = ServerOffset()
+        self._server = ServerOffset(self._composer.offsets)
         self._narrowed_to = self._synced_to = None
         self._uncomposed, self._composed = None, {}
         self._see_clock(time_ms)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.core.element import Composer, Element, NewestElement, Parts
+from gateway.core.link import ServerOffset, SharedOffsets
 from gateway.core.view import me_key, wanted_by
 from gateway.domain.commands import Directory, Listen
 from gateway.domain.model import (
@@ -25,7 +26,7 @@ from gateway.domain.upstream import (
     Reading,
     Source,
 )
-from gateway.runtime.mirror import Mirror, ServerOffset
+from gateway.runtime.mirror import Mirror
 from tests.runtime.mirror_room import ABOUT, ALL_AGENTS, ALL_QUEUES, REMOTE, Room
 
 
@@ -180,7 +181,7 @@ def test_the_offset_is_the_smallest_seen_on_the_link_in_steps() -> None:
         room.read(Reading(9, Kind.AGENT, Source.REALTIME, time_ms, complete=False, parts=()))
         assert room.mirror.offset_ms == offset_ms
     room.begin()
-    assert room.mirror.offset_ms == 0
+    assert room.mirror.offset_ms == -1_250  # of the same server, by its earlier link
 
 
 @pytest.mark.parametrize("by_ms", [3_600_000, -3_600_000])
@@ -200,7 +201,7 @@ def test_after_a_jump_of_this_nodes_clock_every_instant_is_shown_by_the_new_one(
 
 
 def test_a_clock_that_drifts_is_followed_in_both_directions() -> None:
-    offset = ServerOffset()
+    offset = ServerOffset(SharedOffsets())
     for second in range(0, 3 * 3_600, 10):  # 100 ppm fast for three hours: a second
         offset.see(round(second * 1000 * (1 - 1e-4)), float(second), second * 1000)
     assert offset.offset_ms >= 500
@@ -211,8 +212,40 @@ def test_a_clock_that_drifts_is_followed_in_both_directions() -> None:
     assert abs(offset.offset_ms) <= 500
 
 
+def test_links_of_one_server_use_the_smallest_of_their_offsets() -> None:
+    shared = SharedOffsets()
+    fast, slow = ServerOffset(shared), ServerOffset(shared)
+    slow.see(0, 1.4, 1_400)  # each of its messages comes 1.4 s late
+    assert slow.offset_ms == 1_500
+    fast.see(1_500, 1.5, 1_500)
+    assert fast.offset_ms == 0
+    slow.see(300, 1.7, 1_700)
+    assert slow.offset_ms == 0
+
+
+def test_a_server_with_another_clock_has_an_offset_of_its_own() -> None:
+    shared = SharedOffsets()
+    one, other = ServerOffset(shared), ServerOffset(shared)
+    for at_s in range(1, 4):
+        one.see(at_s * 1_000, float(at_s), at_s * 1_000)
+        other.see(at_s * 1_000 - 60_000, float(at_s), at_s * 1_000)
+    assert (one.offset_ms, other.offset_ms) == (0, 60_000)
+
+
+def test_the_offset_of_a_link_that_ended_is_no_longer_used_after_ten_minutes() -> None:
+    shared = SharedOffsets()
+    ServerOffset(shared).see(0, 0.0, 0)
+    later = ServerOffset(shared)
+    later.see(0, 1.0, 1_000)
+    assert later.offset_ms == 0
+    for second in range(2, 1_500):
+        later.see(second * 1_000 - 1_000, float(second), second * 1_000)
+        ServerOffset(shared).see(second * 1_000 - 9_000, float(second), second * 1_000)
+    assert later.offset_ms == 1_000
+
+
 def test_a_slow_message_moves_no_clock() -> None:
-    offset = ServerOffset()
+    offset = ServerOffset(SharedOffsets())
     for second in range(0, 600, 5):
         assert not offset.see(second * 1000 - (5_000 if second % 10 else 0), float(second), second * 1000)
         assert offset.offset_ms == 0
