@@ -142,7 +142,7 @@ class ChangeSet:
         changes: Each key with its element before and its present one, which has another value.
     """
 
-    __slots__ = ("_seen_by", "_written", "befores", "elements")
+    __slots__ = ("_followed", "_seen_by", "_written", "befores", "elements")
 
     def __init__(self, changes: Iterable[tuple[str, Element | None, Element]]) -> None:
         self.befores: Final[dict[str, Element | None]] = {}
@@ -153,6 +153,8 @@ class ChangeSet:
         """The keys of the view of the last request, if it sees all of these."""
         self._written: dict[str, Members] = {}
         """All patches, by codec."""
+        self._followed: tuple[ChangeSet, ChangeSet] | None = None
+        """The last argument of :meth:`then`, and its result."""
 
     def __len__(self) -> int:
         return len(self.elements)
@@ -164,6 +166,20 @@ class ChangeSet:
                 return False
             self._seen_by = keys
         return True
+
+    def then(self, later: ChangeSet) -> ChangeSet:
+        """Return these changes and the *later* ones as one set; asked about the same again it costs nothing.
+
+        So readers who all missed the same changes still share one set, and its patches.
+        """
+        if self._followed is None or self._followed[0] is not later:
+            both = ChangeSet(())
+            both.befores.update(later.befores)
+            both.befores.update(self.befores)
+            both.elements.update(self.elements)
+            both.elements.update(later.elements)
+            self._followed = later, both
+        return self._followed[1]
 
     def patches(self, codec: Codec) -> Members | None:
         """Return all patches, encoded once in each codec.

@@ -14,6 +14,7 @@ import enum
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from itertools import count
 from typing import Final, Literal, NamedTuple, Protocol
 
 from gateway.core.element import ChangeSet, Element, WireForms
@@ -75,17 +76,17 @@ class VersionedMap:
             _, forgotten = self.gone.popitem(last=False)
             self.floor = max(self.floor, forgotten)
 
-    def store_all(self, elements: Mapping[str, Element], after: int) -> None:
-        """Store the elements of several keys in order; the first one's seq follows *after*."""
+    def store_all(self, elements: Mapping[str, Element], seq: int) -> None:
+        """Store the elements of several keys that changed in one step."""
         self.elements.update(elements)
-        self.seqs.update(zip(elements, range(after + 1, after + 1 + len(elements)), strict=True))
+        self.seqs.update(dict.fromkeys(elements, seq))
         if self.gone:
             for key in elements:
                 self.gone.pop(key, None)
 
     def renumber(self, after: int) -> int:
         """Give each key that has an element a new seq, the first one after *after*; return the last."""
-        self.store_all(dict(self.elements), after)
+        self.seqs.update(zip(self.elements, count(after + 1), strict=False))
         return after + len(self.elements)
 
     def forget_gone(self, floor: int) -> None:
@@ -171,8 +172,8 @@ def is_own(key: str) -> bool:
 class Ledger:
     """The mirror of one user's keys.
 
-    Invariant: a key's seq is the seq of its last change, no two keys share one within an epoch, and
-    ``position.seq`` is at least the largest.
+    Invariant: a key's seq is the seq of its last change, within an epoch only keys that changed in one step
+    share it, and ``position.seq`` is at least the largest.
 
     Keys of single sessions are stored separately, as a user may have thousands: operations on one of them, or
     on shared keys, do not depend on their number.
@@ -280,9 +281,9 @@ class Ledger:
         if not changes.elements:
             return
         epoch, seq = self.position
-        upto = seq + len(changes.elements)
+        seq += 1
         self._shared.store_all(changes.elements, seq)
-        self._move(Position(epoch, upto), upto)
+        self._move(Position(epoch, seq), seq)
         self.has_news = True
         for reader in tuple(self.readers):  # some leave their group during this
             reader.mark_all(changes)

@@ -16,7 +16,6 @@ from gateway.core.element import MADE_AT_ONCE, ChangeSet, Element, WireForms
 from gateway.core.fanout_group import FanoutGroup, GroupMember, Sink, place_of
 from gateway.core.ledger import (
     FRAME_BYTES_MAX,
-    PATCHES_MAX,
     Base,
     Cursor,
     Held,
@@ -102,6 +101,8 @@ class _WaitingPing(NamedTuple):
 
 
 CONTROL_MAX: Final = 64
+BATCH_MAX: Final = 256
+"""Most changes that wait as one set. Its patches are encoded in one turn, once for all phones: some 5 ms."""
 
 
 class _Batch(NamedTuple):
@@ -284,12 +285,21 @@ class Outbox(GroupMember):
 
     def mark_all(self, changes: ChangeSet) -> None:
         """Record that several shared keys changed in the ledger."""
-        is_all = self._batch is None and not (self._dirty or self._reset)
-        if is_all and len(changes.elements) <= PATCHES_MAX and changes.is_within(self.view.shared):
-            self._batch = _Batch(changes, self.ledger.came_at)
-            return
-        for key, before in changes.befores.items():
-            self.mark(key, before)
+        is_single = bool(self._dirty or self._reset) or not changes.is_within(self.view.shared)
+        if is_single or not self._is_batched(changes):
+            for key, before in changes.befores.items():
+                self.mark(key, before)
+
+    def _is_batched(self, changes: ChangeSet) -> bool:
+        """Let *changes*, all of which the phone may see, wait in one set with earlier ones, if they are few."""
+        batch = self._batch
+        both = changes if batch is None else batch.changes.then(changes)
+        if len(both) > BATCH_MAX:
+            return False
+        if batch is not None:
+            self._conflated += len(batch.changes) + len(changes) - len(both)
+        self._batch = _Batch(both, self.ledger.came_at if batch is None else batch.since)
+        return True
 
     def _unpack(self) -> None:
         """Split a set of changes into single waiting keys."""

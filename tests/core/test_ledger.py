@@ -158,7 +158,7 @@ def test_who_asks_for_all_of_what_is_of_no_owner_is_told_of_no_removal_before() 
     assert [update.key for update in ledger.since(Position(0, 0)).updates] == ["a"]
 
 
-def test_many_values_are_recorded_as_one_after_another() -> None:
+def test_many_values_of_one_step_are_recorded_under_one_seq() -> None:
     one_by_one, at_once = recorded("a", "b", "d"), recorded("a", "b", "d")
     told, told_at_once = Reader(one_by_one), Reader(at_once)
     for ledger in (one_by_one, at_once):
@@ -168,8 +168,13 @@ def test_many_values_are_recorded_as_one_after_another() -> None:
         one_by_one.record(key, element)
     changes = zip(keys, elements, strict=True)
     at_once.record_all(ChangeSet((key, at_once.get(key), element) for key, element in changes if key != "d"))
-    assert at_once.position == one_by_one.position == (1, 7)
-    assert at_once.since(Position(1, 3)) == one_by_one.since(Position(1, 3))
+    assert (at_once.position, one_by_one.position) == ((1, 5), (1, 7))
+    seen = [ledger.since(Position(1, 3)).updates for ledger in (at_once, one_by_one)]
+    assert [(update.key, update.element) for update in seen[0]] == [
+        (each.key, each.element) for each in seen[1]
+    ]
+    assert [update.seq for update in seen[0]] == [5, 5, 5]
+    assert at_once.since(Position(1, 5)).updates == ()
     assert told_at_once.marks == told.marks == [("b", ONE), ("a", ONE), ("b", None), ("c", None)]
 
 

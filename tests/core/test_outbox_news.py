@@ -107,3 +107,21 @@ def test_patches_of_what_many_phones_get_alike_are_written_once(codec: Codec) ->
     expected = {key: {"contacts_waiting": 7} for key in KEYS}
     assert [each.patch for each in frames if isinstance(each, Changes)] == [expected, expected]
     assert changes.patches(codec) is changes.patches(codec)
+
+
+def test_what_waits_of_several_steps_is_written_once_for_all_phones_that_missed_the_same() -> None:
+    lines = [synced() for _ in range(2)]
+    first = ChangeSet((key, lines[0].ledger.get(key), queue(7)) for key in KEYS)
+    second = ChangeSet([("queue:1", first.elements["queue:1"], queue(8))])
+    frames = []
+    for line in lines:
+        line.ledger.record_all(first)
+        line.ledger.record_all(second)
+        news = line.outbox.take_news(line.now)
+        assert isinstance(news, News)
+        assert (news.elements, news.conflated) == (2, 1)
+        frames.append(news.frame)
+    assert frames[0] == frames[1]
+    both = {"queue:1": {"contacts_waiting": 8}, "queue:2": {"contacts_waiting": 7}}
+    assert decoded(frames[:1])[0]["patch"] == both
+    assert first.then(second) is first.then(second)
