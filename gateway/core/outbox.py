@@ -291,7 +291,7 @@ class Outbox(GroupMember):
                 self.mark(key, before)
 
     def _is_batched(self, changes: ChangeSet) -> bool:
-        """Let *changes*, all of which the phone may see, wait in one set with earlier ones, if they are few."""
+        """Let *changes*, which the phone may see, wait in one set with earlier ones, if they are few."""
         batch = self._batch
         both = changes if batch is None else batch.changes.then(changes)
         if len(both) > BATCH_MAX:
