@@ -75,11 +75,11 @@ class GroupMember(abc.ABC):
         """
 
     @abc.abstractmethod
-    def part(self) -> None:
+    def leave_group(self) -> None:
         """Leave the fan-out group, and continue alone from its position."""
 
     @abc.abstractmethod
-    def ride(self, fanout_group: FanoutGroup) -> None:
+    def enter_group(self, fanout_group: FanoutGroup) -> None:
         """Continue in *fanout_group*, which is at the same position."""
 
     @abc.abstractmethod
@@ -129,12 +129,12 @@ class FanoutGroup:
         "conflated",
         "frame_bytes",
         "frames",
-        "herald",
         "interval_s",
         "ledger",
         "sent_at",
         "seq",
         "since",
+        "writer",
     )
 
     def __init__(
@@ -147,7 +147,7 @@ class FanoutGroup:
         self.interval_s = interval_s
         self.conflated = self.frames = self.frame_bytes = 0
         """What was sent to each phone that is a member from the start: values replaced, frames, bytes."""
-        self.herald: object | None = None
+        self.writer: object | None = None
         """Writes the due frames to the phones; it lives as long as this group."""
         self.ledger = ledger
         self._view = view
@@ -209,7 +209,7 @@ class FanoutGroup:
         elif key.startswith(ME_PREFIX):
             handle = key.removeprefix(ME_PREFIX)
             for member in [member for member in self._members if member.view.handle == handle]:
-                member.part()
+                member.leave_group()
                 member.mark(key, before)
 
     def mark_all(self, changes: ChangeSet) -> None:
@@ -220,7 +220,7 @@ class FanoutGroup:
     def epoch_began(self) -> None:
         """Dissolve the group: each member is sent the name of its new stream."""
         for member in list(self._members):
-            member.part()
+            member.leave_group()
 
     # ---- what it gives ----
 
@@ -293,7 +293,7 @@ class FanoutGroup:
         self._dirty.clear()
         self.since = math.inf
 
-    def meet(self, now: float) -> None:
+    def unite(self, now: float) -> None:
         """Unite with readers at the same position, after the taken frames were written and counted."""
         place = place_of(
             self._view,
@@ -304,15 +304,15 @@ class FanoutGroup:
             frame_bytes=self._frame_bytes,
             now=now,
         )
-        found = self.ledger.meeting.get(place)
+        found = self.ledger.joinable.get(place)
         if (
             isinstance(found, FanoutGroup)
             and found.has_room
             and len(found.members) + len(self._members) <= SIZE
         ):
             for member in list(self._members):
-                member.ride(found)
+                member.enter_group(found)
             return
-        self.ledger.meeting[place] = self
+        self.ledger.joinable[place] = self
         if isinstance(found, GroupMember) and found.place(now) == place and self.has_room:
-            found.ride(self)
+            found.enter_group(self)

@@ -194,7 +194,7 @@ class Ledger:
         "firsts",
         "has_news",
         "health",
-        "meeting",
+        "joinable",
         "on_own_change",
         "own_news",
         "position",
@@ -218,7 +218,7 @@ class Ledger:
         """How long the user's owner had had this data by then; 0 at the owner."""
         self.ahead_ms = 0
         """How far the clock of the instants in values, the owner's wall clock, is ahead of this node's."""
-        self.meeting: dict[Hashable, object] = {}
+        self.joinable: dict[Hashable, object] = {}
         """Where complete readers find each other; empty as soon as a change is recorded."""
         self.firsts: dict[Hashable, object] = {}
         """The first state of phones with the same view, encoded once for all; empty as soon as it is old."""
@@ -297,8 +297,8 @@ class Ledger:
         self._shared.seqs[key] = seq
         self.shared_seq = seq
         self.has_news = True
-        if self.meeting:
-            self.meeting.clear()
+        if self.joinable:
+            self.joinable.clear()
         if self.firsts:
             self.firsts.clear()
         for reader in tuple(self.readers):  # some leave their group during this
@@ -394,7 +394,7 @@ class Ledger:
         self.position = position
         if shared_seq or is_new:
             self.shared_seq = shared_seq if is_new else max(self.shared_seq, shared_seq)
-            self.meeting.clear()
+            self.joinable.clear()
             self.firsts.clear()
         self.has_news = self.has_news or is_new
         for reader in list(self.readers) if is_new else ():

@@ -197,11 +197,11 @@ class Outbox(GroupMember):
 
     def close(self) -> None:
         """Stop reading the ledger."""
-        self.part()
+        self.leave_group()
         self._apart = True
         del self.ledger.readers[self]
         if not self.ledger.readers:
-            self.ledger.meeting.clear()  # a closed outbox joins no group, and nothing holds it
+            self.ledger.joinable.clear()  # a closed outbox joins no group, and nothing holds it
 
     @property
     def stream(self) -> str:
@@ -246,7 +246,7 @@ class Outbox(GroupMember):
         In both cases a `changes` frame is owed, empty when the phone is in sync. It follows at once on the
         first control frame, which is the `welcome`.
         """
-        self.part()
+        self.leave_group()
         self._owed = True
         if position is None or position.stream != self.stream:
             self.reset()
@@ -262,7 +262,7 @@ class Outbox(GroupMember):
 
     def reset(self) -> None:
         """Send everything again, as to a phone without data."""
-        self.part()
+        self.leave_group()
         self._reset, self._dirty, self._batch, self._forms = True, None, None, None
 
     def mark(self, key: str, before: Element | None) -> None:
@@ -312,7 +312,7 @@ class Outbox(GroupMember):
 
     def look(self, view: View) -> None:
         """Change the view in place: keys that left are removed, new ones are sent."""
-        self.part()
+        self.leave_group()
         self._unpack()
         self._forms = None
         dirty = self._dirty = self._dirty or {}
@@ -329,7 +329,7 @@ class Outbox(GroupMember):
 
         *after_state*: all waiting state is sent before it, without regard to the pace.
         """
-        self.part()
+        self.leave_group()
         if self._control is None:
             self._control = deque()
         if len(self._control) >= CONTROL_MAX:
@@ -342,12 +342,12 @@ class Outbox(GroupMember):
 
         *after_state*: all waiting state is sent before it, without regard to the pace.
         """
-        self.part()
+        self.leave_group()
         self._ping = _WaitingPing(make, after_state)
 
     # ---- in step with others ----
 
-    def part(self) -> None:
+    def leave_group(self) -> None:
         """Leave the fan-out group, if it is in one."""
         fanout_group = self.fanout_group
         if fanout_group is not None:
@@ -361,7 +361,7 @@ class Outbox(GroupMember):
     def keep_apart(self, *, apart: bool) -> None:
         """Join no fan-out group while *apart* holds: the phone accepts less than others."""
         self._apart = apart
-        self.part()
+        self.leave_group()
 
     def epoch_began(self) -> None:
         """See :meth:`gateway.core.ledger.Reader.epoch_began`: the next state contains the new name."""
@@ -371,9 +371,9 @@ class Outbox(GroupMember):
         is_any = self._dirty or self._control or self._ping or self._has_state()
         return self.view.handle if is_any else None
 
-    def ride(self, fanout_group: FanoutGroup) -> None:
+    def enter_group(self, fanout_group: FanoutGroup) -> None:
         """Continue in *fanout_group*, which is at the same position."""
-        self.part()
+        self.leave_group()
         del self.ledger.readers[self]
         self.fanout_group = fanout_group
         self._conflated -= fanout_group.conflated
@@ -381,23 +381,23 @@ class Outbox(GroupMember):
         self._shipped_bytes -= fanout_group.frame_bytes
         fanout_group.join(self, self.pace.sent_at)
 
-    def _meet(self, now: float) -> None:
+    def _join_group(self, now: float) -> None:
         """Join the readers at the same position that may be sent to at the same time, if there are any."""
         if (place := self.place(now)) is None:
             return
-        found = self.ledger.meeting.get(place)
+        found = self.ledger.joinable.get(place)
         if isinstance(found, FanoutGroup) and found.has_room:
-            self.ride(found)
+            self.enter_group(found)
         elif isinstance(found, Outbox) and found is not self and found.place(now) == place:
             every_s, size_bytes = self.pace.interval_s, self._frame_bytes
             fanout_group = FanoutGroup(
                 self.ledger, self.view, self.codec, interval_s=every_s, frame_bytes=size_bytes
             )
-            found.ride(fanout_group)
-            self.ride(fanout_group)
-            self.ledger.meeting[place] = fanout_group
+            found.enter_group(fanout_group)
+            self.enter_group(fanout_group)
+            self.ledger.joinable[place] = fanout_group
         else:
-            self.ledger.meeting[place] = self
+            self.ledger.joinable[place] = self
 
     def place(self, now: float) -> Hashable | None:
         """Return the key by which readers at the same position are found.
@@ -498,7 +498,7 @@ class Outbox(GroupMember):
 
         State is complete: all its parts are in the list, and the caller sends them before the next call.
         """
-        self.part()
+        self.leave_group()
         self._unpack()
         frames, state_sent = self._take_control(now)
         ping = self._ping
@@ -509,12 +509,12 @@ class Outbox(GroupMember):
         if ping is not None:
             frames.append(self._take_ping(ping.make))
             self._ping = None
-        self._meet(now)
+        self._join_group(now)
         return frames
 
     def take_last(self, now: float) -> list[bytes]:
         """Remove and return the last frames: control frames, and the state that they follow."""
-        self.part()
+        self.leave_group()
         self._unpack()
         return self._take_control(now)[0]
 

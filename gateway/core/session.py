@@ -294,7 +294,7 @@ class Live:
             case frames.Follow():
                 return self._follow(frame, now)
             case frames.Pace():
-                self.outbox.part()
+                self.outbox.leave_group()
                 self.outbox.pace.every_s = frame.every_s
                 return ()
             case frames.Resync():

@@ -120,7 +120,7 @@ class FanoutWriter:
             # before it is written: a member that leaves in between gets it, too
             self._count(frames, len(sinks))
             self._write(data, sinks)
-            self._fanout_group.meet(now)
+            self._fanout_group.unite(now)
             self._telemetry.updates.value += names * len(sinks)
             record_update_latency(self._telemetry, self._fanout_group.ledger, since, now, len(sinks))
 
@@ -152,9 +152,9 @@ def fanout_writer_of(
     fanout_group: FanoutGroup, scheduler: TurnScheduler, telemetry: Telemetry
 ) -> FanoutWriter:
     """Return the writer of *fanout_group*, the only one at any time."""
-    if not isinstance(fanout_group.herald, FanoutWriter):
-        fanout_group.herald = FanoutWriter(fanout_group, scheduler, telemetry)
-    return fanout_group.herald
+    if not isinstance(fanout_group.writer, FanoutWriter):
+        fanout_group.writer = FanoutWriter(fanout_group, scheduler, telemetry)
+    return fanout_group.writer
 
 
 _GOING_AWAY: Final = 1001

@@ -151,7 +151,7 @@ class Feed:
         connection = self.connections.get(key.removeprefix(ME_PREFIX)) if key.startswith(ME_PREFIX) else None
         live = None if connection is None else connection.session.live
         if live is not None:
-            live.outbox.part()
+            live.outbox.leave_group()
             live.outbox.mark(key, before)
 
     def _wake(self, handle: str) -> None:

@@ -644,7 +644,7 @@ class UserState:
                 self._wake()
         finally:
             self._is_stopped = True
-            self.feed.ledger.meeting.clear()
+            self.feed.ledger.joinable.clear()
             if isinstance(self.role, Follower) and self.role.start is not None and self.role.start.entered:
                 self._world.admission_queue.done()  # no owner begins that would do so
             self.over.set()

@@ -52,7 +52,7 @@ def only(house: House) -> FanoutGroup:
 def tell(fanout_group: FanoutGroup, now: float) -> None:
     """Have what is due leave, as who brings it does: those who know as much now unite behind it."""
     assert fanout_group.take(now)
-    fanout_group.meet(now)
+    fanout_group.unite(now)
 
 
 def test_phones_told_in_the_same_turn_are_one_reader() -> None:

@@ -182,14 +182,14 @@ def test_one_value_is_recorded_as_any_other() -> None:
     usual, quick = recorded("a", "b"), recorded("a", "b")
     told, told_quickly = Reader(usual), Reader(quick)
     for ledger in (usual, quick):
-        ledger.meeting["place"] = ledger.firsts["view"] = "somebody"
+        ledger.joinable["place"] = ledger.firsts["view"] = "somebody"
         ledger.has_news = False
     for element in (TWO, THREE):
         usual.record("a", element)
         quick.record_one("a", quick.elements["a"], element)
     for ledger in (usual, quick):
         assert (ledger.position, ledger.shared_seq, ledger.has_news) == ((1, 4), 4, True)
-        assert not ledger.meeting
+        assert not ledger.joinable
         assert not ledger.firsts
     assert quick.since(Position(1, 2)) == usual.since(Position(1, 2))
     assert told_quickly.marks == told.marks == [("a", ONE), ("a", TWO)]
@@ -197,11 +197,11 @@ def test_one_value_is_recorded_as_any_other() -> None:
 
 def test_nothing_that_changed_leaves_those_who_meet_where_they_are() -> None:
     ledger = recorded("a")
-    ledger.meeting["place"] = "somebody"
+    ledger.joinable["place"] = "somebody"
     ledger.record_all(ChangeSet(()))
-    assert ledger.meeting
+    assert ledger.joinable
     ledger.record_all(ChangeSet([("a", ONE, TWO)]))
-    assert not ledger.meeting
+    assert not ledger.joinable
 
 
 @given(

@@ -62,7 +62,7 @@ class Phone:
 
 
 class House:
-    """A mirror, phones that are in step, and a herald; the pump is the test."""
+    """A mirror, phones that are in step, and a writer; the pump is the test."""
 
     def __init__(self, phones: int = 3, codec: Codec = JSON, *, frame_bytes: int = 10_000) -> None:
         self.ledger = Ledger(1)

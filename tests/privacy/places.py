@@ -74,7 +74,7 @@ PLACES: Final[dict[str, str]] = {
             core/fanout_group.py FanoutGroup._dirty _members;
             core/element.py Element._fragments; core/element.py ChangeSet.befores elements _written;
             core/ledger.py VersionedMap.elements gone seqs;
-            core/ledger.py Ledger.readers meeting firsts own_news; core/outbox.py Outbox._control _dirty;
+            core/ledger.py Ledger.readers joinable firsts own_news; core/outbox.py Outbox._control _dirty;
             core/link.py Early._kept; edge/channel.py Channel._frames;
             runtime/subscriptions.py Queries._queries _asked_at _stopping _stopped;
             runtime/subscriptions.py Questions._under_way;

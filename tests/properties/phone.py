@@ -151,7 +151,7 @@ class Line:
             assert isinstance(line, Line)
             line.put(taken)
         if taken:
-            fanout_group.meet(now)
+            fanout_group.unite(now)
 
     def close(self) -> None:
         self.hears_of_changes()
