@@ -13,6 +13,7 @@ import aiohttp
 
 from tests.cluster.programs import Program
 from tests.cluster.sizes import BEAT_S
+from tests.doubles.machine import waited_s
 from tests.scenarios.truth import Truth
 
 SAMPLE_S = 0.25
@@ -90,6 +91,8 @@ class Beacon:
         """When the centre was first asked to show each number, by the clock of the loop."""
         self.lit: list[float] = []
         """When it had shown each to all links: a busy centre takes seconds to rename all queues."""
+        self.waited_s: list[float] = []
+        """How long programs of the machine had waited for a core then."""
 
     async def run(self) -> None:
         """Run until cancelled. While the centre does not answer it waits."""
@@ -101,6 +104,7 @@ class Beacon:
             with contextlib.suppress(aiohttp.ClientError, OSError):
                 for queue in self.queues:
                     await self._centre.act("Rename", Key=queue, Name=f"{BEACON}{number}")
+                self.waited_s.append(waited_s())
                 self.lit.append(loop.time())
             await asyncio.sleep(BEAT_S)
 

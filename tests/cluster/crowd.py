@@ -20,7 +20,8 @@ LOG_ONS_AT_A_TIME = 32
 DATED_MAX_S = 1.0
 """By how much a view may be reported as newer than it is (docs/protocol.md, *Age of the data*).
 
-A view is dated by the receipt of a message: a delay at the contact centre comes in addition.
+A view is dated by the receipt of a message: a delay at the contact centre comes in addition, and so does the
+time for which programs waited for a core.
 """
 
 
@@ -150,9 +151,10 @@ class Crowd:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(LOOK_S)
+            waited = [waited_s() - at_s for at_s in self.beacon.waited_s]
             for phone in self.phones:
                 if phone.arrived.is_set():
-                    phone.look(loop.time(), self.beacon.lit)
+                    phone.look(loop.time(), self.beacon.lit, waited)
 
     # ---- what is seen ----
 

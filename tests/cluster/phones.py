@@ -233,21 +233,24 @@ class Phone:
             and (health.upstream, health.bus) == ("live", "live")
         )
 
-    def look(self, now: float, lit: list[float]) -> None:
-        """Record the age of a view that is shown as live."""
-        self.seen.dated_s = max(self.seen.dated_s, self._dated_s(now, lit))
+    def look(self, now: float, lit: list[float], waited: list[float]) -> None:
+        """Record the age of a view that is shown as live.
+
+        *waited*: for how long programs waited for a core since each of *lit*.
+        """
+        self.seen.dated_s = max(self.seen.dated_s, self._dated_s(now, lit, waited))
         if self.says_live and (age_s := self.age_s(now, lit)) > self.seen.lie_s:
             self.seen.lie_s = age_s
             connected_s = None if self.seen.connected_at is None else round(now - self.seen.connected_at, 1)
             self.seen.lie = f"{self.name} {age_s:.1f} s old at {now:.1f}, connected for {connected_s} s"
 
-    def _dated_s(self, now: float, lit: list[float]) -> float:
+    def _dated_s(self, now: float, lit: list[float], waited: list[float]) -> float:
         """Return by how much its view is reported as newer than it is; nodes and phones share one clock."""
         health = self.client.health
         unseen = self.seen.beacons[-1][1] + 1 if self.seen.beacons else 0
         if health is None or health.as_of_ms is None or unseen >= len(lit):
             return 0.0
-        return now + (health.as_of_ms - CLOCK.wall_ms()) / 1000 - lit[unseen]
+        return now + (health.as_of_ms - CLOCK.wall_ms()) / 1000 - lit[unseen] - waited[unseen]
 
     # ---- inner ----
 

@@ -36,10 +36,11 @@ from gateway.client import (
 from tests.app import certificates
 from tests.cluster.centre import Centre
 from tests.cluster.cluster import PASSWORD, config, make_secrets
+from tests.cluster.operator import TOKEN
 from tests.cluster.programs import Node
 from tests.doubles.servers import free_port, redis_server, until
 
-NOTICE_S: Final = 6.0
+NOTICE_S: Final = 10.0
 """How long a node that leaves only says so."""
 FOREIGN: Final = "203.0.113.9"
 """An address that a client claims to have."""
@@ -106,11 +107,13 @@ async def house(folder: Path, proxy: Started) -> AsyncIterator[House]:
         for node, one in zip(nodes, ports, strict=True):
             limits = {"drain_notice_s": NOTICE_S, "drain_s": 5}
             text = config(one, redis.url, centre.port, limits, behind_proxy=True)
+            text = text.replace("[admin]", f'[admin]\ntoken = "{TOKEN}"')
             (folder / f"{node.name}.toml").write_text(text + make_secrets())
             stack.push_async_callback(node.kill9)
             await node.start()
         for node in nodes:
             await node.until_ready()
+        await _met(http, ports)
         made = House(
             folder=folder,
             http=http,
@@ -123,6 +126,20 @@ async def house(folder: Path, proxy: Started) -> AsyncIterator[House]:
         )
         await _start(made, proxy, stack)
         yield made
+
+
+async def _met(http: aiohttp.ClientSession, ports: Sequence[Mapping[str, int]]) -> None:
+    """Return when both nodes know each other: a node alone leaves without notice."""
+
+    async def do_all_know() -> bool:
+        known = []
+        for each in ports:
+            url, headers = f"http://127.0.0.1:{each['admin']}/nodes", {"Authorization": f"Bearer {TOKEN}"}
+            async with http.get(url, headers=headers) as answer:
+                known.append(len((await answer.json())["nodes"]))
+        return known == [2, 2]
+
+    await until(do_all_know, "the nodes do not know of each other")
 
 
 @contextlib.asynccontextmanager
