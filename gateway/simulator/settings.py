@@ -121,13 +121,13 @@ class SimulatorSettings:
 _DEFAULTS: Final = asdict(SimulatorSettings()) | {"port": 8443}
 _VALUES: Final[tuple[tuple[str, type, str], ...]] = (
     ("--host", str, "address to listen at"),
-    ("--port", int, "0: any free port"),
+    ("--port", int, "port to listen at; 0: any free port"),
     ("--control-port", int, "control port, loopback only; 0: any"),
     ("--agents", int, "agents agent1…N"),
     ("--queues", int, "queues"),
-    ("--groups", int, "0: one for every 25 agents"),
+    ("--groups", int, "groups of agents; 0: one for every 25 agents"),
     ("--users", int, "Dashboard users supervisor1…N"),
-    ("--seed", int, "of all chance: the same seed, the same centre"),
+    ("--seed", int, "seed of the random numbers: the same seed makes the same centre"),
     ("--password", str, "password of all users"),
     ("--scale", float, "speed of the centre's clock; 1 is real time"),
     ("--interval-s", float, "seconds between realtime readings"),
@@ -136,7 +136,7 @@ _VALUES: Final[tuple[tuple[str, type, str], ...]] = (
     ("--idle-timeout-s", int, "seconds that a session lives without a device"),
     ("--attach-within-s", int, "seconds within which a session must be attached"),
     ("--session-life-s", int, "seconds that any session lives"),
-    ("--log-on-budget-per-s", float, "log-ons that it takes"),
+    ("--log-on-budget-per-s", float, "log-ons per second that it accepts"),
     ("--extensions-version", str, "version of the server that it reports"),
     ("--contact-center-version", str, "version of the contact centre that it reports"),
 )
@@ -155,7 +155,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         shown = "as many as its agents make" if default is None else default
         parser.add_argument(flag, type=kind, default=default, help=f"{text}; default: {shown}")
     for flag, text in _SWITCHES:
-        parser.add_argument(flag, action="store_true", help=text)
+        parser.add_argument(flag, action="store_true", help=f"{text}; default: off")
 
 
 def settings_from(args: argparse.Namespace) -> SimulatorSettings:

@@ -44,8 +44,9 @@ def test_its_help_shows_each_default(capsys: pytest.CaptureFixture[str]) -> None
     add_arguments(parser)
     shown = " ".join(parser.format_help().split())
     for name, value in vars(parser.parse_args([])).items():
-        if value not in (None, False):
-            assert re.search(
-                rf"--{name.replace('_', '-')} \S+ [^-].*?default: {re.escape(str(value))}", shown
-            ), name
+        option = name.replace("_", "-")
+        if value is False:
+            assert re.search(rf"--{option} [^-]+(?:-[^-]+)*?default: off", shown), name
+        elif value is not None:
+            assert re.search(rf"--{option} \S+ [^-].*?default: {re.escape(str(value))}", shown), name
     assert "default: as many as its agents make" in shown

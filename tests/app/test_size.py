@@ -16,6 +16,7 @@ from gateway.app.cli import doctor
 from gateway.app.cli.doctor import SPARE_FILES, Wanted
 from gateway.app.config.settings import LimitsSection
 from gateway.app.main import main
+from gateway.app.wiring import drain_limit_s
 
 MEASURED = (Path(gateway.__file__).parents[1] / "docs" / "benchmarks.md").read_text("utf-8")
 
@@ -101,6 +102,17 @@ def test_it_tells_nodes_and_limits(capsys: pytest.CaptureFixture[str]) -> None:
     told = capsys.readouterr().out
     assert "TLS on the nodes" in told
     assert "advice" not in told
+
+
+def test_times_are_those_that_an_operator_sets_and_says(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["size", "--phones", "50000"]) == 0
+    shown = capsys.readouterr().out
+    drain_s = re.search(r"limits.drain_s +(\d+)", shown)
+    stop_s = re.search(r"stop timeout +(\d+) s", shown)
+    assert drain_s is not None
+    assert stop_s is not None
+    assert int(stop_s[1]) == drain_limit_s(LimitsSection(drain_s=float(drain_s[1]))) == 160
+    assert "after about 83 minutes" in shown
 
 
 def test_machines_get_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,6 +37,7 @@ from gateway.app.config.sources import load
 from gateway.app.listeners import BACKLOG, CannotListen, listening
 from gateway.app.process import PROGRAM, add_config
 from gateway.app.status import check_bus
+from gateway.app.wiring import drain_limit_s
 from gateway.runtime.event_loop import SystemClock
 from gateway.runtime.ownership import RENEW_S
 from gateway.runtime.ports import Clock
@@ -444,8 +445,12 @@ def lines(wanted: Wanted, found: Sizing) -> Iterator[str]:
     yield f"  limits.connections   {found.connections}"
     yield f"  open files           {found.files}   (LimitNOFILE, ulimits)"
     yield f"  limits.log_ons_per_s {wanted.log_ons_per_s:g}   (what each site's server can process)"
-    yield f"  limits.drain_s       {found.drain_s}   (and the grace period with it; the chart adds it up)"
-    yield f"start of a shift       all are logged on after about {found.all_logged_on_s} s"
+    yield f"  limits.drain_s       {found.drain_s}"
+    yield (
+        f"  stop timeout         {math.ceil(drain_limit_s(LimitsSection(drain_s=found.drain_s)))} s   "
+        "(TimeoutStopSec; the chart computes terminationGracePeriodSeconds)"
+    )
+    yield f"start of a shift       all are logged on after about {_duration(found.all_logged_on_s)}"
     yield (
         f"Redis                  about {found.redis_per_s:,} a second: renewals of leases, of which several "
         f"share one script, and messages between nodes; {found.redis_mb} MB"
@@ -460,6 +465,11 @@ def lines(wanted: Wanted, found: Sizing) -> Iterator[str]:
             "advice: the start of a shift takes more than half an hour: a larger log_ons_per_s helps, if the "
             "site's server can process it."
         )
+
+
+def _duration(seconds: float) -> str:
+    """Return a time as people say it."""
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} minutes"
 
 
 def add_size_arguments(parser: argparse.ArgumentParser) -> None:
