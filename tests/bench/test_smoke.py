@@ -18,6 +18,7 @@ WORKS = (WORK, replace(WORK, per_s=None, window=2), replace(WORK, phones=30, per
 
 
 @pytest.mark.scenario
+@pytest.mark.takes(30)
 async def test_every_update_reaches_every_phone(tmp_path: Path) -> None:
     stage = await Stage.make(tmp_path)
     for made in (stage, replace(stage, generator=Generator(None))):

@@ -38,6 +38,7 @@ def test_an_earlier_version_says_and_reads_what_it_knows_alone() -> None:
 
 @pytest.mark.scenario
 @pytest.mark.timeout(ROLLED_WITHIN_S)
+@pytest.mark.takes(50)
 async def test_nodes_of_two_versions_serve_together_through_an_upgrade_and_back(tmp_path: Path) -> None:
     earlier = old(tmp_path)
     async with redis_server() as redis, stage(tmp_path, SIZE, redis, launch=earlier) as play:

@@ -117,6 +117,7 @@ async def test_an_office_behind_one_address_gets_in(tmp_path: Path) -> None:
 
 
 @pytest.mark.scenario
+@pytest.mark.takes(6)
 async def test_phones_live_behind_it(tmp_path: Path) -> None:
     async with house(tmp_path, proxy) as made:
         await tell_the_story(made, looks_at_readyz=True)

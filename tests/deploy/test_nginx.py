@@ -151,12 +151,14 @@ async def test_a_network_is_one_neighbourhood_however_its_addresses_are_written(
 
 
 @pytest.mark.scenario
+@pytest.mark.takes(15)
 async def test_an_office_behind_one_address_gets_in(tmp_path: Path) -> None:
     async with stand_in(tmp_path, proxy) as made:
         await let_an_office_on(made)
 
 
 @pytest.mark.scenario
+@pytest.mark.takes(7)
 async def test_phones_live_behind_it(tmp_path: Path) -> None:
     async with house(tmp_path, proxy) as made:
         await tell_the_story(made, looks_at_readyz=False)

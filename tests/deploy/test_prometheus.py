@@ -40,6 +40,7 @@ PERHAPS: Final = "oscc_gateway_memory_limit_bytes"
 CRITICAL: Final = 'ALERTS{severity="critical"}'
 
 
+@pytest.mark.takes(15)
 async def test_every_panel_shows_something_and_a_drain_wakes_nobody(tmp_path: Path) -> None:
     machine("prometheus")
     async with (

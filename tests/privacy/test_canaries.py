@@ -69,6 +69,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
 
 
 @pytest.mark.scenario
+@pytest.mark.takes(5)
 async def test_nothing_of_it_is_anywhere(tmp_path: Path, places: dict[str, Path]) -> None:
     folder = tmp_path / "cluster"
     folder.mkdir()

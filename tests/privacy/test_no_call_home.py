@@ -35,6 +35,7 @@ def why_not() -> str:
 
 
 @pytest.mark.scenario
+@pytest.mark.takes(20)
 def test_a_call_that_is_planted_is_heard_and_no_other() -> None:
     if why_not():
         if os.environ.get("REQUIRE_NETNS") == "1":

@@ -40,6 +40,7 @@ RESUMED_AT_LEAST = 0.8
 
 
 @pytest.mark.timeout(SIZE.seconds + 600)
+@pytest.mark.takes(8)
 async def test_every_mirror_equals_the_truth_and_cut_phones_resume(tmp_path: Path) -> None:
     options = ["--users", str(SIZE.users), "--agents", str(SIZE.agents), "--queues", str(SIZE.queues)]
     options += ["--interval-s", "0.5", "--events-per-s", "500"]

@@ -55,6 +55,7 @@ FLOODS = {
 
 
 @pytest.mark.parametrize("kind", FLOODS)
+@pytest.mark.takes(10)
 async def test_an_innocent_request_is_answered_soon_beside(tmp_path: Path, kind: str) -> None:
     options = ["--users", "1", "--agents", str(AGENTS), "--queues", "50"]
     innocent = aiohttp.TCPConnector(local_addr=(INNOCENT, 0))

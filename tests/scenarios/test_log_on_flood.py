@@ -65,6 +65,7 @@ class Seen(NamedTuple):
 
 
 @pytest.mark.parametrize("head_start_s", HEAD_STARTS_S)
+@pytest.mark.takes(15)
 async def test_wrong_log_ons_hold_up_neither_links_nor_people(tmp_path: Path, head_start_s: float) -> None:
     options = ["--users", str(LINKS + PEOPLE), "--agents", "20", "--queues", "4"]
     async with AsyncExitStack() as stack:

@@ -64,6 +64,7 @@ async def come_and_go(at: Scene, agent: int, times: int) -> None:
 
 
 @pytest.mark.timeout(1_200)
+@pytest.mark.takes(15)
 async def test_memory_is_as_it_was_after_thousands_of_sessions() -> None:
     gc.collect()
     others = kept()  # what tests before have left: the objects themselves, so that their ids stay theirs

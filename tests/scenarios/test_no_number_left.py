@@ -141,6 +141,7 @@ async def test_no_gateway_is_left(vanishes: bool, after_s: float) -> None:
         await house.start()
 
 
+@pytest.mark.takes(7)
 async def test_all_nodes_are_killed(tmp_path: Path) -> None:
     config = tmp_path / "gateway.toml"
     async with opened() as house:

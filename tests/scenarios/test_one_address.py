@@ -74,6 +74,7 @@ async def door(
 
 
 @pytest.mark.parametrize("through", ["direct", "haproxy", "nginx"])
+@pytest.mark.takes(15)
 async def test_everybody_behind_one_address_is_in_within_two_minutes(tmp_path: Path, through: str) -> None:
     limits = {"handshakes_per_s_of_address": 100, "handshakes_burst_of_address": BURST}
     centre = (f"--agents={PEOPLE}", "--users=1", "--start-paused", "--warm-up-s=0")

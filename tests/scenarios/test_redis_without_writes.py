@@ -69,6 +69,7 @@ async def live(phone: PhoneLine) -> None:
 
 
 @pytest.mark.parametrize("trouble", [full, without_replicas], ids=["OOM", "NOREPLICAS"])
+@pytest.mark.takes(15)
 async def test_nodes_of_a_server_that_takes_no_writes_serve_newcomers_and_keep_owners(
     trouble: Trouble,
 ) -> None:

@@ -22,6 +22,7 @@ BACK_OFF_S = 0.5
 SERVED_S = 3.0
 
 
+@pytest.mark.takes(5)
 async def test_the_phones_of_the_node_that_loses_are_sent_on_and_the_other_serves(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
