@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pytest
 
 from gateway.domain.commands import Execute, LinkAnswer, LinkRequest
-from gateway.domain.model import Application, Kind, Scope, SessionSecret, UserId
+from gateway.domain.model import Application, Kind, SessionSecret, UserId
 from gateway.domain.resources import Agent
 from gateway.domain.upstream import LinkEvent, Source
 from gateway.runtime.ports import Hear
 from tests.doubles.fake_link import FakeLink
-from tests.runtime.scene import PhoneLine, Scene, shown_after, user
+from tests.runtime.scene import PhoneLine, Scene, user
 
 T = TypeVar("T")
-SEEN = Scope(agents=frozenset({7, 8}), queues=frozenset({5}))
 NUMBER, OTHER_NUMBER = "+49301111111", "+49302222222"
 ASSISTANT = Application.REMOTE_ASSISTANT
 
@@ -164,12 +162,6 @@ async def agent_phone(at: Scene, *, number: str = NUMBER, device: str = "d1") ->
     return await at.served("bert", ASSISTANT, number=number, device=device)
 
 
-async def second_supervisor(at: Scene) -> PhoneLine:
-    """Give the served phone of another supervisor (2), who sees the same."""
-    at.upstream.add_user(2, "carl", scope=SEEN)
-    return await at.served("carl")
-
-
 def begin(at: Scene, work: Awaitable[T]) -> asyncio.Task[T]:
     """Let *work* go on beside what follows."""
 
@@ -195,25 +187,3 @@ def true_state(at: Scene, agent: int = 7) -> str:
     assert isinstance(part.value, Agent)
     assert part.value.routing_state is not None
     return part.value.routing_state.value
-
-
-def state_shown(shown: dict[str, dict[str, Any]], agent: int = 7) -> str:
-    """Return what a phone shows as an agent's routing state."""
-    return str(shown[f"agent:{agent}"]["routing_state"])
-
-
-def shown_when_told(phone: PhoneLine, identity: str = "1") -> dict[str, dict[str, Any]]:
-    """Return what the phone showed when a command's result came."""
-    (at,) = [
-        n for n, frame in enumerate(phone.frames) if (frame["kind"], frame.get("id")) == ("result", identity)
-    ]
-    return shown_after(phone.frames[:at])
-
-
-def named_after_it_went(phone: PhoneLine, key: str) -> bool:
-    """Tell whether any frame named a resource after the phone was told that it is gone."""
-    (went,) = [n for n, frame in enumerate(phone.frames) if key in frame.get("gone", ())]
-    number = key.partition(":")[2]
-    return any(
-        f'"{key}"' in text or f'"{number}"' in text for text in map(json.dumps, phone.frames[went + 1 :])
-    )
