@@ -191,13 +191,13 @@ PHONES: Final = [
         "a log-off stands whoever logs on next",
         "gateway.core.registry:Denylist.clear",
         Condition("LOGGED_OFF", becomes=True),
-        "tests/core/test_denylist.py::test_a_session_that_was_logged_off_stays_refused_whoever_logs_on",
+        "tests/core/test_denylist.py::test_a_logged_off_session_stays_refused_after_any_log_on",
     ),
     Seed(
         "phones of a drained node return no faster than the others accept",
         "gateway.core.due_times:_drain_schedule",
         Value("low_s", "0.0"),
-        f"{_P}test_farewell_properties.py::test_no_choice_returns_faster_than_the_survivors_accept",
+        f"{_P}test_drain_schedule_properties.py::test_no_choice_returns_faster_than_the_survivors_accept",
     ),
 ]
 
@@ -296,13 +296,13 @@ LIMITS: Final = [
         "places are entered in turn",
         "gateway.core.rate_limits:AdmissionQueue.enter",
         DropOperand("_head"),
-        f"{_P}test_turnstile_properties.py::TestQueueing",
+        f"{_P}test_admission_queue_properties.py::TestQueueing",
     ),
     Seed(
         "a key does no more than its quota",
         "gateway.core.registry:Quota.take",
         Compare("_most", ">"),
-        f"{_P}test_turnstile_properties.py::"
+        f"{_P}test_admission_queue_properties.py::"
         "test_no_key_does_more_than_its_quota_and_none_waits_longer_than_needed",
     ),
 ]

@@ -144,7 +144,7 @@ def test_the_page_says_of_the_metrics_of_a_cluster_when_to_worry() -> None:
     assert {name for name in there if of_clusters.match(name)} <= told.keys()
 
 
-def test_the_page_tells_what_each_size_is_of() -> None:
+def test_the_page_says_what_each_size_is_of() -> None:
     (row,) = (row for name, _, row in ROW.findall(_section("The nodes together")) if name == "registry_size")
     of_what = re.findall(r"`([a-z_]+)`: ", row.partition(" | ")[0])
     assert sorted(of_what) == sorted(VALUES["registry_size.name"])

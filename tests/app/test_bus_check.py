@@ -65,7 +65,7 @@ async def test_without_redis_there_is_nothing_to_find() -> None:
     assert await check_bus(BusSection(), CLOCK) == BusReport()
 
 
-async def test_one_that_does_not_answer_is_a_fault_that_tells_no_password() -> None:
+async def test_no_answer_is_a_fault_without_the_password() -> None:
     url = f"redis://gw:canary@127.0.0.1:{free_port()}"
     (fault,) = (await check_bus(BusSection(url=url), CLOCK)).faults
     assert fault.startswith("The Redis at redis://********@127.0.0.1:")

@@ -70,7 +70,7 @@ def test_the_introduction_names_what_there_is_to_try(tmp_path: Path) -> None:
     assert max(len(line) for line in text.splitlines() if str(tmp_path) not in line) <= 80
 
 
-def test_the_board_tells_how_the_nodes_fare_and_what_to_do_to_them(tmp_path: Path) -> None:
+def test_the_board_shows_the_nodes_and_what_to_try_on_them(tmp_path: Path) -> None:
     stage = stage_in(tmp_path)
     options = cluster_board_options(SimulatorSettings(), stage, 5.0, 60)
     assert (options.address, options.user_name, options.lines) == ("http://b", "supervisor1", 60)

@@ -222,7 +222,7 @@ async def test_a_node_whose_users_are_others_is_gone() -> None:
     ("node_of_phone", "present", "waits"),
     [(OTHER.node, True, True), (OTHER.node, False, False), (None, True, False), (NodeId("nx"), True, False)],
 )
-async def test_whoever_has_a_phone_elsewhere_is_waited_for_while_there_is_time(
+async def test_a_drain_waits_for_users_with_phones_elsewhere_while_there_is_time(
     *, node_of_phone: NodeId | None, present: bool, waits: bool
 ) -> None:
     node = Leaver(phones=1, users=2, others=(OTHER,))
@@ -236,7 +236,7 @@ async def test_whoever_has_a_phone_elsewhere_is_waited_for_while_there_is_time(
 
 
 @pytest.mark.parametrize("others", [(), (OTHER,)])
-async def test_nobody_who_does_not_listen_holds_the_farewell_up(others: tuple[NodeRecord, ...]) -> None:
+async def test_a_node_that_does_not_listen_delays_no_drain(others: tuple[NodeRecord, ...]) -> None:
     node = Leaver(phones=1, others=others)
     node.sockets = 1
     async with asyncio.TaskGroup() as tasks:
@@ -259,7 +259,7 @@ async def test_in_a_hurry_all_are_told_at_once_and_it_is_gone(after_s: float) ->
     assert len(node.told) == 20
 
 
-async def test_it_tells_when_it_began_and_how_long_it_takes() -> None:
+async def test_it_reports_its_begin_and_its_duration() -> None:
     node = Leaver(phones=20, users=20, others=(OTHER,))
     assert math.isnan(node.metric("began_timestamp"))
     async with asyncio.TaskGroup() as tasks:

@@ -8,7 +8,7 @@ FIRST = new_sealing_key()
 NEXT = new_sealing_key([FIRST])
 
 
-def test_whoever_uses_keys_is_told_of_others_once() -> None:
+def test_users_of_keys_get_new_ones_once() -> None:
     ring, told = Keyring([FIRST]), list[RawKeys]()
     ring.subscribe(told.append)
     assert (ring.replace([FIRST]), told) == (False, [])

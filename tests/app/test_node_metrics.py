@@ -102,7 +102,7 @@ async def test_phones_in_step_are_counted_each() -> None:
         assert values_of(telemetry)["served_connections"] == len(phones)
 
 
-async def test_what_a_site_can_do_is_told_by_whoever_has_a_link() -> None:
+async def test_the_features_of_a_site_come_from_any_node_with_a_link() -> None:
     telemetry = Telemetry()
 
     def level(function: str) -> float:

@@ -113,6 +113,6 @@ async def test_one_that_may_be_asked_nothing_is_told_too(tmp_path: Path) -> None
             await live_nodes(bus, secrets, SystemClock())
 
 
-def test_one_node_alone_tells_of_nobody(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_node_alone_reports_no_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["nodes", "--config", str(write(tmp_path, SMALLEST))]) == 1
     assert "bus.url is memory://" in capsys.readouterr().err

@@ -123,7 +123,7 @@ async def test_what_stays_old_ends_no_looking() -> None:
 
 
 @pytest.mark.parametrize("is_any", [True, False])
-async def test_a_hang_up_ends_only_what_has_nothing_to_read_anew(*, is_any: bool) -> None:
+async def test_sighup_ends_only_commands_without_files_to_reload(*, is_any: bool) -> None:
     desk = Desk()
     nobody = SystemdNotifier({}, os.getpid(), desk.clock)
     for supervisor in (None, nobody):

@@ -116,7 +116,7 @@ async def test_a_node_with_a_wrong_password_is_not_ready_and_says_whom_it_does_n
             assert sessions.code == 0
 
 
-def test_a_node_starts_without_its_redis_and_tells_no_password(tmp_path: Path) -> None:
+def test_a_node_starts_without_its_redis_and_shows_no_password(tmp_path: Path) -> None:
     path = write(tmp_path, SECRET.replace("memory://", "redis://:canary@127.0.0.1:1"))
     with running("serve", "--config", str(path), environ=ANY_PORT) as process:
         told = json.loads(process.until("bus_check_failed"))

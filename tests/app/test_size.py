@@ -90,7 +90,7 @@ def test_the_page_is_fresh() -> None:
 # ---- the command ----
 
 
-def test_it_tells_nodes_and_limits(capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_has_nodes_and_limits(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["size", "--phones", "50000"]) == 0
     told = capsys.readouterr().out
     assert told.startswith(

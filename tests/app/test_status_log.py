@@ -143,7 +143,7 @@ async def test_a_node_is_looked_at_as_it_lives() -> None:
     assert [line.get("users") for line in lines] == [2, 1, None]
 
 
-async def test_a_gateway_tells_of_a_bus_and_of_a_site_once(own_logging: None) -> None:
+async def test_a_gateway_reports_a_bus_and_a_site_once(own_logging: None) -> None:
     written, secrets, clock, stopping = io.StringIO(), generate_secrets(), ManualClock(), StopRequest()
     configure("debug", secrets.pseudonym_key, written)
     served = wiring.serving(settings_for("http://127.0.0.1:9"), secrets, clock, stopping)

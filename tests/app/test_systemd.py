@@ -137,7 +137,7 @@ async def test_a_reload_is_done_when_a_look_that_began_after_it_is(tmp_path: Pat
         assert (heard(door), looks, len(cries)) == ([], ["again"], 4)
 
 
-def test_a_node_tells_its_whole_life(tmp_path: Path) -> None:
+def test_a_node_logs_its_whole_life(tmp_path: Path) -> None:
     path, address = write(tmp_path, SECRET), str(tmp_path / "notify")
     environ = {**ANY_PORT, "NOTIFY_SOCKET": address, "WATCHDOG_USEC": "200000"}
     with listening(address) as door, running("serve", "--config", str(path), environ=environ) as process:

@@ -90,7 +90,7 @@ def test_what_happened_moves_its_metric_and_no_other(happened: str) -> None:
     assert after == moved
 
 
-def test_whatever_the_runtime_tells_is_counted() -> None:
+def test_every_report_of_the_runtime_is_counted() -> None:
     told = {name for name in vars(Tally) if not name.startswith("_")}
     assert told <= vars(CountingTally).keys()
     assert {happened.partition(":")[0].replace(" ", "_") for happened in HAPPENED} == told

@@ -80,7 +80,7 @@ def test_rooms_are_named_after_what_they_hold() -> None:
     _none(rules.empty_room_names(SOURCE | _texts(".py", under=("tests/", "bench/"))))
 
 
-def test_nothing_tells_of_one_machine() -> None:
+def test_nothing_names_one_machine() -> None:
     _none(rules.machine_traces({p: t for p, t in _texts().items() if p not in NAMES_TRACES_ON_PURPOSE}))
 
 

@@ -45,7 +45,7 @@ async def refused(peer: Peer, url: str = "redis://h") -> str:
     return str(raised.value)
 
 
-async def test_who_comes_in_shows_his_papers_and_greets() -> None:
+async def test_a_phone_shows_its_token_and_sends_hello() -> None:
     peer = Peer()
     greeted = await opened(peer, "redis://u:s@h:1/3", ("PING", "x"), ("CLIENT", "INFO"))
     assert (greeted.endpoint, greeted.replies) == (Endpoint("h", 1), [b"PONG", b"OK"])
@@ -62,7 +62,7 @@ async def test_who_comes_in_shows_his_papers_and_greets() -> None:
     assert (greeted.connection.socket_connect_timeout, greeted.connection.socket_timeout) == (OPEN_S, None)
 
 
-async def test_without_papers_and_database_none_are_shown() -> None:
+async def test_without_credentials_and_database_none_are_shown() -> None:
     peer = Peer()
     await opened(peer)
     assert peer.received[0][0] == b"PING"
@@ -432,7 +432,7 @@ KEEPS = {"snapshots": ("--save", "60 1"), "log": ("--appendonly", "yes"), "nothi
 
 
 @pytest.mark.parametrize("engine", list(Engine), ids=lambda engine: engine.value)
-async def test_a_server_tells_what_it_is(engine: Engine) -> None:
+async def test_a_server_describes_itself(engine: Engine) -> None:
     async with redis_server("--maxmemory-policy", "noeviction", engine=engine) as server:
         found = await inspect(parse_url(server.url), CLOCK)
     assert found.endpoint == Endpoint("127.0.0.1", server.port)

@@ -274,7 +274,7 @@ class Between:
 
 @settings(max_examples=5 * settings().max_examples, deadline=None)
 @given(acts=acts, ahead=st.tuples(st.floats(-1e5, 1e5), st.floats(-1e5, 1e5)))
-def test_whoever_stands_between_repeats_reorders_and_holds_back_in_vain(
+def test_repeating_reordering_and_delaying_on_the_bus_has_no_effect(
     acts: list[tuple[str, float]], ahead: tuple[float, float]
 ) -> None:
     between = Between(ahead)

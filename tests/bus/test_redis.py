@@ -16,7 +16,7 @@ from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import Envelope, Inbox, Probe
 from tests.bus.peer import Peer, Words, door
-from tests.bus.test_hearing import confirming, message
+from tests.bus.test_subscriptions import confirming, message
 from tests.doubles.clock import ManualClock
 
 A = Inbox(NodeId("a"))
@@ -46,7 +46,7 @@ async def running(peer: Peer) -> AsyncIterator[tuple[RedisBus, ManualClock]]:
         run.cancel()
 
 
-async def test_publishing_tells_how_many_heard_it() -> None:
+async def test_publishing_returns_the_number_of_receivers() -> None:
     async with running(Peer(server)) as (bus, _):
         assert await bus.publish(A, Probe(1)) == 3
         assert bus.published == 1

@@ -63,7 +63,7 @@ def test_what_is_no_view_is_refused(slots: object, nodes: object) -> None:
         read_view(slots, nodes, ASKED)
 
 
-def test_the_higher_epoch_has_the_slot_whoever_says_it() -> None:
+def test_the_higher_epoch_has_the_slot_from_any_sender() -> None:
     old, new, part = (
         Claim(1, Endpoint("old", 1), 0, 16383),
         Claim(9, Endpoint("new", 1), 0, 99),

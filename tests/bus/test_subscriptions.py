@@ -105,7 +105,7 @@ async def test_nothing_is_told_after_stopping_and_changes_keep_their_order() -> 
         assert scene.received == [b"2"]
 
 
-async def test_after_a_loss_every_channel_is_subscribed_again_and_then_whoever_watches_is_told() -> None:
+async def test_after_a_loss_every_channel_is_subscribed_again_before_watchers_are_called() -> None:
     async with running() as scene:
         await scene.listen(b"c", b"d")
         scene.peer.answer = usual

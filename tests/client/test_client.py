@@ -60,7 +60,7 @@ async def test_nobody_connects_who_is_not_logged_on(gateway: ScriptedGateway, cl
         assert client.server_time_ms() is None
 
 
-async def test_connect_tells_when_the_session_is_over(
+async def test_connect_raises_when_the_session_is_over(
     client: GatewayClient, gateway: ScriptedGateway
 ) -> None:
     async with asyncio.TaskGroup() as tasks:
@@ -253,7 +253,7 @@ async def test_log_off_needs_no_connection(client: GatewayClient, gateway: Scrip
     assert (client.session, client.ended) == (None, Ended(4005, "logged_off", "self"))
 
 
-async def test_whoever_ends_his_own_session_logs_off(client: GatewayClient, gateway: ScriptedGateway) -> None:
+async def test_ending_the_own_session_is_a_log_off(client: GatewayClient, gateway: ScriptedGateway) -> None:
     gateway.answer("DELETE", "/v1/session", 204)
     assert await client.end_session("s1") is None
     assert (client.session, client.ended) == (None, Ended(4005, "logged_off", "self"))

@@ -80,7 +80,7 @@ def test_nothing_comes_between_the_parts(between: Changes | Ping) -> None:
     assert "queue:1" not in mirror
 
 
-def test_a_reset_begins_anew_whatever_waits() -> None:
+def test_a_reset_replaces_what_waits() -> None:
     mirror = _in_sync()
     mirror.receive(Changes(5, 5, more=True, put={"queue:1": {"name": "a"}}))
     mirror.receive(Changes(0, 8, stream="1.a", reset=True, put={"queue:2": {"name": "b"}}))

@@ -102,7 +102,7 @@ def kit(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def test_the_command_line_tells_what_a_client_keeps(tmp_path: Path) -> None:
+def test_the_command_line_prints_what_a_client_keeps(tmp_path: Path) -> None:
     file = tmp_path / "report.json"
     done = kit("--client", PYTHON, "--only", "mirror.p*", "--json", str(file))
     assert done.returncode == 0, done.stdout + done.stderr
@@ -112,7 +112,7 @@ def test_the_command_line_tells_what_a_client_keeps(tmp_path: Path) -> None:
     assert {check["outcome"] for check in report["checks"]} == {"passed"}
 
 
-def test_the_command_line_tells_what_a_client_breaks(
+def test_the_command_line_prints_what_a_client_breaks(
     node: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     spoilt_file, file = tmp_path / "spoilt.js", tmp_path / "report.json"

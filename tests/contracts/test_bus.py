@@ -161,7 +161,7 @@ async def test_many_channels_are_subscribed_at_once(site: BusSite) -> None:
     assert inbox.envelopes == [envelope(channel.user.key) for channel in channels[::100]]
 
 
-async def test_whoever_watches_is_told_when_connections_were_renewed_and_hears_again(site: BusSite) -> None:
+async def test_watchers_are_called_after_a_reconnection_and_receive_again(site: BusSite) -> None:
     if site.cut is None:
         return  # one process has no connections
     here, there = site.buses

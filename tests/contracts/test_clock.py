@@ -87,7 +87,7 @@ async def test_timeout_lets_a_quick_block_be(subject: Subject) -> None:
     await subject.pass_time(0.02)
 
 
-async def test_timeout_of_no_time_ends_whoever_waits(subject: Subject) -> None:
+async def test_a_timeout_of_no_time_ends_a_wait(subject: Subject) -> None:
     with pytest.raises(TimeoutError):
         async with subject.clock.timeout(0):
             await asyncio.Event().wait()

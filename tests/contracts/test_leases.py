@@ -70,7 +70,7 @@ async def test_nobody_renews_what_is_anothers(site: BusSite) -> None:
     assert not await site.leases[0].renew(ANN, N1, "h1", grant.token)
 
 
-async def test_whoever_took_the_user_while_the_store_was_away_has_him(site: BusSite) -> None:
+async def test_the_node_that_took_a_user_without_the_store_owns_it(site: BusSite) -> None:
     grant = await granted(site)
     taken = grant.token + 10**9
     assert await site.leases[1].renew(ANN, N2, "h2", taken)
@@ -110,7 +110,7 @@ async def test_anothers_lease_is_left_alone(site: BusSite, holder: str, by: int)
     assert await site.leases[0].read(ANN) == grant
 
 
-async def test_whoever_knows_the_token_takes_over(site: BusSite) -> None:
+async def test_the_holder_of_the_token_takes_over(site: BusSite) -> None:
     grant = await granted(site)
     refused = await site.leases[1].acquire(ANN, N2, "h2", floor=0, expected=grant.token - 1)
     assert refused == grant
@@ -120,7 +120,7 @@ async def test_whoever_knows_the_token_takes_over(site: BusSite) -> None:
     assert not await site.leases[0].renew(ANN, N1, "h1", grant.token)
 
 
-async def test_whoever_asks_for_what_he_holds_is_granted_it_anew(site: BusSite) -> None:
+async def test_a_holder_that_acquires_its_lease_again_gets_it(site: BusSite) -> None:
     grant = await granted(site)
     anew = await granted(site)
     assert anew.token > grant.token

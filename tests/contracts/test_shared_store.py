@@ -65,7 +65,7 @@ async def test_a_counter_lives_from_its_first(site: BusSite) -> None:
     assert await there.count("x", 60.0) == 1
 
 
-async def test_what_is_forgotten_counts_anew(site: BusSite) -> None:
+async def test_a_forgotten_name_starts_at_zero(site: BusSite) -> None:
     here, there = site.stores
     for name in ("x", "x", "y"):
         await here.count(name, 60.0)

@@ -164,7 +164,7 @@ async def test_the_link_opens_with_the_session_attached(site: Site) -> None:
     await link.close()
 
 
-async def test_the_link_tells_the_functions(site: Site) -> None:
+async def test_the_link_sends_the_functions(site: Site) -> None:
     async with hearing(await site.link(await site.dashboard())) as heard:
         told = await heard.first(FunctionChanged)
     assert told.state is FunctionState.UP

@@ -197,7 +197,7 @@ async def test_an_agent_changes_nobody_else(site: Site) -> None:
         assert refused.value.code in {ErrorCode.FORBIDDEN, ErrorCode.NOT_FOUND}
 
 
-async def test_closing_ends_whoever_waits_and_may_be_repeated(site: Site) -> None:
+async def test_closing_ends_all_waits_and_may_be_repeated(site: Site) -> None:
     link = await site.link(await site.dashboard())
     assert isinstance(await link.receive(), Opened)
 

@@ -127,7 +127,7 @@ def test_a_command_is_refused_while_a_function_that_it_needs_is_known_to_be_down
             assert refusal(command, site(function, state)) is None, state
 
 
-def test_whether_a_function_works_tells_nothing_of_what_is_out_of_scope() -> None:
+def test_the_state_of_a_function_reveals_nothing_out_of_scope() -> None:
     error = refusal(SetAgentRoutingState("7", "work"), site("routing", FunctionState.DOWN))
     assert code_of(error) is ErrorCode.NOT_FOUND
 

@@ -12,7 +12,7 @@ def admission_queue(*, per_s: float = 1.0, burst: float = 4.0, in_flight: int = 
     return AdmissionQueue(Budget(rate_per_s=per_s, burst=burst, in_flight_max=in_flight))
 
 
-def test_whoever_becomes_the_first_is_woken() -> None:
+def test_the_new_first_of_the_queue_is_woken() -> None:
     gate, woken = admission_queue(), list[int]()
     places = [gate.join(Urgency.PERSON, partial(woken.append, number)) for number in range(4)]
     gate.withdraw(places[1])
@@ -81,7 +81,7 @@ def test_where_there_is_one_place_links_that_wait_come_before_log_ons() -> None:
     assert gate.admit_log_on(0.0)
 
 
-def test_a_site_is_shared_by_the_nodes_that_live_and_whoever_waits_looks_again() -> None:
+def test_a_site_is_shared_by_live_nodes_and_waiters_check_again() -> None:
     woken: list[str] = []
     gate = admission_queue(per_s=4.0, burst=4.0, in_flight=8)
     gate.share(4, 0.0)

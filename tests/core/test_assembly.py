@@ -104,7 +104,7 @@ def test_an_object_that_was_removed_is_gone_and_leaves_nothing_new() -> None:
 # ---- what is late ----
 
 
-def test_what_a_late_query_would_tell_is_done_without_until_it_tells() -> None:
+def test_data_of_a_late_query_is_left_out_until_it_arrives() -> None:
     assembly = known(ALL_AGENTS)
     assert assembly.awaits(1)
     assert assembly.do_without(1) == {AGENT, (Kind.AGENT, 6)}
@@ -145,7 +145,7 @@ def test_a_late_query_that_is_stopped_is_missed_no_more() -> None:
 FIVE = Listen(Kind.AGENT, REALTIME, frozenset({5}))
 
 
-def test_a_wider_query_tells_what_a_narrower_one_would() -> None:
+def test_a_wider_query_has_the_data_of_a_narrower_one() -> None:
     assert Query(ALL_AGENTS, complete=True).has_delivered(FIVE)
     assert not Query(ALL_AGENTS).has_delivered(FIVE)
     assert not Query(FIVE, complete=True).has_delivered(ALL_AGENTS)

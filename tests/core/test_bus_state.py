@@ -84,7 +84,7 @@ def test_a_slow_bus_stays_degraded_and_is_not_down() -> None:
         assert bus.is_healthy_for(second + 0.5) == 0.0
 
 
-def test_after_a_connection_was_renewed_health_is_counted_anew() -> None:
+def test_a_renewed_connection_resets_the_health_count() -> None:
     """Others may still be renewing theirs: who is not heard by then is not to be taken for dead."""
     bus = live()
     for at in (1.0, 2.0, 3.0):

@@ -159,7 +159,7 @@ def test_what_is_told_at_once() -> None:
     ]
 
 
-def test_it_tells_what_it_remembers_the_oldest_first() -> None:
+def test_it_lists_what_it_stores_the_oldest_first() -> None:
     calls = Calls[str]()
     for key, outcome in (("a", APPLIED), ("b", REJECTED)):
         begin(calls, key)

@@ -70,7 +70,7 @@ DIFFERENT: list[Command] = [
 """Commands that say different things, among them each pair that Python takes for equal."""
 
 
-def test_a_fingerprint_tells_commands_apart() -> None:
+def test_different_commands_have_different_fingerprints() -> None:
     assert {type(command) for command in DIFFERENT} == set(get_args(Command))
     assert len({fingerprint(command) for command in DIFFERENT}) == len(DIFFERENT)
 

@@ -17,7 +17,7 @@ def ledger(**elements: Element) -> Ledger:
     return made
 
 
-def test_what_all_are_told_first_is_made_once_and_anew_when_it_changed() -> None:
+def test_the_first_frame_for_all_is_made_once_and_again_after_a_change() -> None:
     told, head = ledger(q1=queue(1), q77=queue(2)), Cursor("1.a", 2)
     frames = [first_of(told, VIEW, JSON, head=head, frame_bytes=10_000) for _ in range(3)]
     assert frames[0] == frames[1] == frames[2]

@@ -21,14 +21,14 @@ def served(command_history: CommandHistory[str, str], user: str, *, now: float =
     command_history.left(user)
 
 
-def test_whoever_comes_back_in_time_is_told_what_became_of_his_command() -> None:
+def test_a_phone_back_in_time_gets_the_outcome_of_its_command() -> None:
     command_history: CommandHistory[str, str] = CommandHistory()
     served(command_history, "anna")
     served(command_history, "bert")
     assert begin(command_history.came("anna"), "anna", retry=True) == Done(APPLIED)
 
 
-def test_of_whoever_leaves_without_an_outcome_nothing_is_kept() -> None:
+def test_of_a_caller_that_leaves_without_an_outcome_nothing_is_kept() -> None:
     command_history: CommandHistory[str, str] = CommandHistory()
     command_history.came("anna")
     command_history.left("anna")
@@ -65,7 +65,7 @@ def test_of_too_many_absent_the_one_who_left_first_is_forgotten() -> None:
     assert begin(command_history.came("bert"), "bert") == Done(APPLIED)
 
 
-def test_the_commands_of_whoever_is_known_can_be_looked_at_and_of_nobody_else() -> None:
+def test_commands_of_known_users_only_can_be_looked_up() -> None:
     command_history: CommandHistory[str, str] = CommandHistory()
     served(command_history, "anna")
     empty = command_history.came("bert")

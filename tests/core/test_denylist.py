@@ -66,7 +66,7 @@ def test_the_ended_sessions_of_a_user_are_found() -> None:
     assert denied.of(ANN) == (("a1", BLOCKED), ("a2", OUSTED))
 
 
-def test_a_session_that_was_logged_off_stays_refused_whoever_logs_on() -> None:
+def test_a_logged_off_session_stays_refused_after_any_log_on() -> None:
     denied, off = Denylist(), End(EndReason.LOGGED_OFF, "self")
     denied.add(ANN, "off", off, since_ms=10, until_ms=100)
     assert denied.clear(ANN, 20, new="new") == ()

@@ -121,7 +121,7 @@ def test_a_new_epoch_parts_all() -> None:
     assert all(outbox.waiting() == outbox.view.handle for outbox in house.outboxes)
 
 
-def test_a_convoy_is_bounded() -> None:
+def test_a_fan_out_group_is_bounded() -> None:
     house = House(SIZE + 2)
     assert sorted(len(fanout_group.members) for fanout_group in house.fanout_groups) == [2, SIZE]
 

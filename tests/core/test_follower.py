@@ -170,7 +170,7 @@ def test_what_does_not_fit_is_no_word_of_how_things_are() -> None:
     assert follow.health(15.125, "live") == "stale"
 
 
-def test_whoever_is_out_of_hearing_is_not_live_before_he_answers() -> None:
+def test_an_unreachable_owner_is_not_live_before_it_answers() -> None:
     follow = following()
     follow.unsure(5.0)
     assert follow.due_at == 5.0

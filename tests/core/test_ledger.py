@@ -85,7 +85,7 @@ def test_what_is_no_change_has_no_number(same: Element) -> None:
 
 
 @pytest.mark.parametrize("seen", [Position(0, 1), Position(2, 1), Position(1, 3)])
-def test_who_comes_from_elsewhere_or_from_the_future_starts_anew(seen: Position) -> None:
+def test_a_position_of_another_stream_or_of_the_future_starts_from_scratch(seen: Position) -> None:
     found = recorded("a", "b").since(seen)
     assert (found.reset, found.after, found.upto) == (True, 0, 2)
 
@@ -93,7 +93,7 @@ def test_who_comes_from_elsewhere_or_from_the_future_starts_anew(seen: Position)
 # ---- a replica ----
 
 
-def test_a_reset_replaces_everything_and_tells_readers_of_what_left() -> None:
+def test_a_reset_replaces_everything_and_readers_get_the_removals() -> None:
     ledger = replica()
     reader = Reader(ledger)
     state = delta(0, 9, Update("b", 4, TWO), Update("c", 9, THREE), epoch=2, reset=True)

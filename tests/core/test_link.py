@@ -197,7 +197,9 @@ def test_nothing_is_taken_for_more_than_a_second_younger_than_it_may_be() -> Non
 
 
 @pytest.mark.parametrize("synced", [False, True])
-def test_after_more_than_a_keep_alive_of_silence_it_listens_anew_before_it_says_live(synced: bool) -> None:
+def test_after_more_than_a_keep_alive_of_silence_it_requests_everything_before_it_is_live(
+    synced: bool,
+) -> None:
     link = live() if synced else led(LinkState.SYNCING)
     since = 0.0 if synced else 100.0
     link.received(since + 20.1)
@@ -211,7 +213,7 @@ def test_after_more_than_a_keep_alive_of_silence_it_listens_anew_before_it_says_
     assert link.health(since + 20.4) == "live"
 
 
-def test_a_silence_of_one_keep_alive_is_no_reason_to_listen_anew() -> None:
+def test_a_silence_of_one_keep_alive_requests_nothing_again() -> None:
     link = live()
     link.received(20.0)
     assert link.health(20.0) == "live"

@@ -73,7 +73,7 @@ def test_addresses_have_their_turns_one_after_the_other_and_in_each_the_oldest_f
     assert order == [crowd[0], single, crowd[1], crowd[2]]
 
 
-def test_an_address_with_right_passwords_comes_before_one_with_wrong_ones_whoever_is_older() -> None:
+def test_an_address_with_right_passwords_comes_before_older_ones_with_wrong_passwords() -> None:
     line = queue(4.0)
     assert come_to(line, "wrong", "guesser", 0.0, 2) == 2
     old, new = join(line, "old", "guesser", 0.1), join(line, "new", "office", 0.2)
@@ -92,7 +92,7 @@ def test_a_trusted_device_comes_first_and_its_address_does_not_bind_it() -> None
     assert line.enter(own, 0.0)
 
 
-def test_whoever_becomes_the_first_is_woken() -> None:
+def test_the_new_first_of_the_queue_is_woken() -> None:
     line, woken = queue(4.0), list[str]()
     assert come_to(line, "right", "a", 0.0, 2) == 2
 

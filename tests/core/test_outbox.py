@@ -42,7 +42,7 @@ def test_a_change_is_told_as_the_difference() -> None:
     assert line.take() == [{"kind": "changes", "after": 2, "upto": 3, "patch": patch}]
 
 
-def test_it_tells_when_the_oldest_news_that_waits_came() -> None:
+def test_it_has_the_arrival_time_of_the_oldest_waiting_news() -> None:
     line = synced()
     assert line.outbox.waits[1] == math.inf
     for came_at in (110.0, 120.0):

@@ -15,7 +15,7 @@ def test_what_was_read_of_a_query_is_told_when_the_query_is_known() -> None:
     assert early.take(1, ALL_AGENTS) == [first, second]
 
 
-def test_what_tells_something_else_is_not_of_the_query() -> None:
+def test_data_of_another_source_is_not_of_the_query() -> None:
     early = Early()
     early.expect(True)
     early.keep(reading(10, available(), source=CUMULATIVE))

@@ -58,7 +58,7 @@ def test_what_is_adopted_is_bounded_and_what_counts_no_more_is_not_kept() -> Non
     assert found.taken("cora", 10.0) == (2.0, 3.0, 4.0)
 
 
-def test_it_tells_what_still_counts() -> None:
+def test_it_lists_what_still_counts() -> None:
     found = quota()
     for now in (0.0, 50.0):
         found.take("anna", now)

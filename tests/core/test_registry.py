@@ -35,7 +35,7 @@ def full(devices: int = 2) -> Registry[str]:
         (seat("s9"), 601.0, True),
     ],
 )
-def test_whoever_would_send_another_session_away_is_known_before(
+def test_a_log_on_that_would_end_another_session_is_known_before(
     newcomer: Seat, at: float, unseats: bool
 ) -> None:
     registry = full()

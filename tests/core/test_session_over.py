@@ -38,7 +38,7 @@ def test_who_leaves_without_a_bye_of_ours_is_told_nothing(leaves: bytes, code: i
     assert line.take() == []
 
 
-def test_an_end_that_oscc_e_tells_leaves_no_command_without_a_result_and_the_phone_what_it_shows() -> None:
+def test_after_an_end_from_oscc_e_every_command_has_a_result_and_the_phone_keeps_its_view() -> None:
     line = led(State.LIVE)
     line.send(command())
     line.ledger.record("queue:1", None)

@@ -60,7 +60,7 @@ def test_rights_and_scope_change_in_place() -> None:
     assert user_sessions.rescoped(9, frozenset(), Scope()) is None
 
 
-def test_a_new_epoch_accepts_anew() -> None:
+def test_a_new_epoch_is_accepted() -> None:
     user_sessions = full()
     user_sessions.forget_acceptances()
     assert [member.attached for member in user_sessions] == [None, None]
@@ -185,7 +185,7 @@ def test_the_most_devices_count_on_all_nodes(
     assert user_sessions.is_crowded(on_device(9), node, 5) is crowded
 
 
-def test_whoever_is_there_already_or_makes_way_does_not_count() -> None:
+def test_present_and_replaced_phones_do_not_count() -> None:
     user_sessions = UserSessions()
     for number in range(5):
         user_sessions.join(on_device(number), (), NEAR)

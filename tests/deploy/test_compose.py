@@ -57,7 +57,7 @@ def test_a_service_may_do_as_little_as_can_be(name: str) -> None:
 
 
 @EACH
-def test_a_service_tells_how_it_fares_and_waits_for_what_it_needs(name: str) -> None:
+def test_a_service_has_a_health_check_and_waits_for_its_dependencies(name: str) -> None:
     service = SERVICES[name]
     assert service["healthcheck"]["test"][0] in {"CMD", "CMD-SHELL"}
     for needed, how in service.get("depends_on", {}).items():

@@ -188,9 +188,7 @@ def test_a_machine_without_a_builder_is_told_so(monkeypatch: pytest.MonkeyPatch,
 
 
 @pytest.mark.parametrize("name", ["docker", "podman", "buildah"])
-def test_an_image_bears_the_version_the_revision_and_the_time_of_the_commit(
-    name: str, tmp_path: Path
-) -> None:
+def test_an_image_is_labelled_with_version_revision_and_time_of_the_commit(name: str, tmp_path: Path) -> None:
     commands = list(release.image_commands(name, tmp_path, tmp_path / "image.oci.tar"))
     words = " ".join(word for command in commands for word in command)
     for wanted in (f"VERSION={VERSION}", f"REVISION={release.revision()}", str(release.build_time())):

@@ -185,7 +185,7 @@ def started(config: Path) -> list[list[str]]:
     ]
 
 
-def test_what_a_node_serves_and_tells_as_an_error_holds_no_start_up(tmp_path: Path) -> None:
+def test_serving_and_error_lines_delay_no_start(tmp_path: Path) -> None:
     certificate, key = make(tmp_path, days=1)  # it has expired long ago
     config = write(
         tmp_path, SMALLEST.replace("insecure = true", f'certificate = "{certificate}"\nkey = "{key}"')

@@ -75,7 +75,7 @@ def test_what_every_session_sees_is_no_resource_of_a_scope() -> None:
     assert len(ALWAYS) == 4
 
 
-def test_a_scope_tells_each_kind_from_the_others() -> None:
+def test_a_scope_separates_the_kinds() -> None:
     scope = Scope(frozenset({1}), frozenset({2, 3}), frozenset({4, 5, 6}), frozenset({7, 8, 9, 10}))
     assert [len(scope.of(kind)) for kind in (Kind.AGENT, Kind.QUEUE, Kind.GROUP, Kind.AGGREGATE)] == [
         *(1, 2, 3, 4)

@@ -35,7 +35,7 @@ async def status_of(at: Operated, **headers: str) -> int:
     "header",
     ["", "Bearer", "Bearer ", "Basic x", f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", TOKEN, "Bearer é"],
 )
-async def test_whoever_does_not_show_the_token_is_refused(header: str) -> None:
+async def test_a_caller_without_the_token_is_refused(header: str) -> None:
     async with operated() as at:
         assert await status_of(at, Authorization=header) == 401
         assert at.audited == [acted("list_nodes", None, None, "unauthenticated", 401)]

@@ -225,7 +225,7 @@ def figures(frame: dict[str, Any]) -> dict[str, int]:
     return {key: queue["contacts_waiting"] for key, queue in frame["put"].items()}
 
 
-def test_a_fault_has_each_told_all_anew_and_alone_and_wakes_them() -> None:
+def test_after_a_fault_each_phone_gets_everything_again_alone_and_is_woken() -> None:
     house = House()
     house.wait(5)
     house.writer.fail(RuntimeError("x"))
@@ -264,7 +264,7 @@ def test_a_fault_whatever_it_is_in_loses_nothing(place: str, monkeypatch: pytest
         assert figures(changes) == {"queue:1": 5, "queue:2": 1}
 
 
-def test_a_convoy_that_all_have_left_is_told_nothing_and_takes_nobodys_place() -> None:
+def test_an_empty_fan_out_group_is_sent_nothing_and_takes_no_place() -> None:
     house = House(2)
     fanout_group, writer = house.fanout_group, house.writer
     house.wait(5)

@@ -106,7 +106,7 @@ async def test_aiohttp_is_let_go(serving: Serving) -> None:
         assert not [task for task in asyncio.all_tasks() if "web_protocol" in repr(task)]
 
 
-async def test_a_server_that_ends_leaves_sockets_to_whoever_serves_them(serving: Serving) -> None:
+async def test_a_server_that_ends_leaves_open_sockets_to_their_owner(serving: Serving) -> None:
     client = await serving(echo)
     assert client.server.runner is not None
     server = client.server.runner.server

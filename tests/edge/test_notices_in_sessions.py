@@ -232,7 +232,7 @@ async def test_acknowledgements_add_up_in_the_versions_in_force(gateway: Gateway
     assert getattr(opened, "ticket", None) == replace(ticket, notices=(("upkeep", 1), ("privacy", 3)))
 
 
-async def test_a_changed_version_must_be_acknowledged_anew(gateway: Gateway) -> None:
+async def test_a_changed_version_must_be_acknowledged_again(gateway: Gateway) -> None:
     phone = await entered(gateway)
     await phone.hear_all("ping")
     await acknowledge(gateway, phone, PRIVACY)

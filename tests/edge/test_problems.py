@@ -68,7 +68,7 @@ def test_nobody_is_called_too_early_or_much_too_late(wait_s: float) -> None:
 
 
 @pytest.mark.parametrize("code", ErrorCode)
-def test_whoever_may_succeed_later_is_told_when(code: ErrorCode) -> None:
+def test_refusals_that_may_succeed_later_have_retry_after(code: ErrorCode) -> None:
     told = (5.0, "5") if ERRORS[code].retry else (None, None)
     assert waits(GatewayError(code, "Sorry.")) == told
     assert AGAIN_S == 5.0

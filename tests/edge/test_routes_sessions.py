@@ -53,7 +53,7 @@ async def test_a_log_on_gives_a_token_that_works(gateway: Gateway) -> None:
     assert await seen.json() == created
 
 
-async def test_whoever_leaves_before_the_answer_is_logged_off(gateway: Gateway) -> None:
+async def test_a_caller_that_leaves_before_the_answer_is_logged_off(gateway: Gateway) -> None:
     gateway.node.log_on_takes_s = 5.0
     async with asyncio.TaskGroup() as tasks:
         leaving = tasks.create_task(gateway.client.post("/v1/sessions", json=LOG_ON))
@@ -66,7 +66,7 @@ async def test_whoever_leaves_before_the_answer_is_logged_off(gateway: Gateway) 
     assert [ticket.session for ticket in gateway.node.logged_off] == ["public-1"]
 
 
-async def test_whoever_waits_for_the_answer_is_not_logged_off(gateway: Gateway) -> None:
+async def test_a_caller_that_waits_for_the_answer_is_not_logged_off(gateway: Gateway) -> None:
     assert (await gateway.client.post("/v1/sessions", json=LOG_ON)).status == 201
     await gateway.clock.settle()
     assert gateway.node.logged_off == []

@@ -11,7 +11,7 @@ def test_without_progress_it_is_over_after_a_while() -> None:
     assert stall.is_over(1_000, 50.0 + STALL_S)
 
 
-def test_any_progress_begins_anew() -> None:
+def test_any_progress_restarts_the_wait() -> None:
     stall = WriteStall(1_000, 50.0)
     assert not stall.is_over(999, 50.0 + STALL_S - 1)
     assert not stall.is_over(999, 50.0 + 2 * STALL_S - 1.001)

@@ -90,7 +90,7 @@ async def test_a_copy_that_is_the_newest_is_not_sent_again(gateway: Gateway) -> 
     assert (other.status, other.headers["ETag"]) == (200, tag)
 
 
-async def test_head_tells_the_length_only(gateway: Gateway) -> None:
+async def test_head_has_the_length_only(gateway: Gateway) -> None:
     answer = await gateway.client.head("/app/main.js")
     length = len(WebClient().files["main.js"].packed or b"")
     assert (answer.status, answer.headers["Content-Length"], await answer.read()) == (200, str(length), b"")

@@ -97,7 +97,7 @@ async def test_nothing_of_it_is_anywhere(tmp_path: Path, places: dict[str, Path]
         assert written_in(path) == {}, "a node wrote to the disk"
 
 
-async def test_whoever_writes_it_is_found(tmp_path: Path) -> None:
+async def test_every_writer_of_a_canary_is_found(tmp_path: Path) -> None:
     canaries = ["canary-", NUMBER]
     (tmp_path / "core").write_bytes(b"\0" * 9 + NUMBER.encode() + b"\0")
     (tmp_path / "well").write_bytes(b"nothing")

@@ -72,6 +72,6 @@ def test_what_begins_is_told_from_what_goes_on(told: bytes, call: Call | None) -
     assert call_in(told) == call
 
 
-def test_a_stranger_is_whoever_was_not_named() -> None:
+def test_a_stranger_is_an_address_that_was_not_named() -> None:
     calls = [Call("tcp", "127.0.0.1", 80), Call("tcp", "127.0.0.1", 81), Call("udp", "192.0.2.1", 80)]
     assert strangers(calls, [80]) == ["tcp 127.0.0.1 81", "udp 192.0.2.1 80"]

@@ -21,7 +21,7 @@ def test_the_inventory_on_the_page_is_the_one_that_is_served() -> None:
         assert f"| `{entry.category}` |" in present
 
 
-def test_a_stale_page_is_told_and_written_anew(
+def test_a_stale_page_is_reported_and_rewritten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fresh = privacy.page()

@@ -57,7 +57,7 @@ def passed_on(command: Command) -> Command | None:
 
 
 @given(command=any_of.commands)
-def test_a_command_says_the_same_to_whoever_reads_it(command: Command) -> None:
+def test_a_command_means_the_same_to_every_reader(command: Command) -> None:
     told = [one and said(one) for one in (*read(plain(command)), passed_on(command))]
     assert told == [said(command)] * 3
 

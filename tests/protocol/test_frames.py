@@ -42,7 +42,7 @@ REFERENCE = Path(__file__).parents[2] / "docs" / "protocol.md"
 ROW = re.compile(r"^\| `(\w+(?:\.\w+)+)` \| (\w+) \| (\S+) \| (.+) \| (.+) \|$", re.MULTILINE)
 
 
-def test_the_reference_tells_of_every_command_as_it_is() -> None:
+def test_the_reference_describes_every_command() -> None:
     rows = {kind: rest for kind, *rest in ROW.findall(REFERENCE.read_text("utf-8"))}
     assert list(rows) == list(frames.COMMANDS)
     for kind, (application, right, fields, errors) in rows.items():

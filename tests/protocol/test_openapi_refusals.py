@@ -46,7 +46,7 @@ def test_members_beside_the_code_are_described(code: str, always: set[str], mayb
 
 
 @pytest.mark.parametrize("code", ErrorCode)
-def test_whoever_may_succeed_later_is_promised_to_be_told_when(code: ErrorCode) -> None:
+def test_refusals_that_may_succeed_later_document_retry_after(code: ErrorCode) -> None:
     assert ("retry_after_s" in own(code).get("required", [])) is ERRORS[code].retry
     (answer,) = (
         answer

@@ -464,7 +464,7 @@ async def test_of_another_session_that_ended_during_a_contact_it_is_told_until_w
 
 
 @pytest.mark.parametrize("unreachable", [False, True])
-async def test_whoever_ends_his_own_session_logs_off(unreachable: bool) -> None:
+async def test_ending_the_own_session_is_a_log_off(unreachable: bool) -> None:
     async with scene() as at:
         phone = await at.served("bert", ASSISTANT, number="1234")
         at.upstream.unreachable = unreachable

@@ -239,7 +239,7 @@ async def test_where_the_phone_is_and_who_owns_its_user_are_told_apart() -> None
         assert (record["owner"], record["node"]) == ("n0", "n1")
 
 
-async def test_whoever_is_known_is_found_by_his_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_known_user_is_found_by_hash(monkeypatch: pytest.MonkeyPatch) -> None:
     async with scene() as at:
         await at.served()
         monkeypatch.setattr("gateway.edge.export._SLICE", 1)

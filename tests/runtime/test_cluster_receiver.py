@@ -72,7 +72,7 @@ def call(at: Street, phone: PhoneLine) -> Call:
 # ---- to the owner ----
 
 
-async def test_whoever_asks_the_owner_is_told_what_he_is_missing_and_then_that_this_was_all() -> None:
+async def test_a_follower_gets_what_it_lacks_and_then_the_end_mark() -> None:
     async with street() as at:
         await followed(at)
         asks = Asks(STRANGER, 5, (Since(user(1), 0, 0), Since(user(7), 0, 0)))
@@ -188,7 +188,7 @@ async def test_a_phone_that_left_a_node_where_it_is_not_has_not_left() -> None:
 # ---- to phones here ----
 
 
-async def test_whoever_follows_a_node_that_leaves_asks_it_at_once_and_nobody_else() -> None:
+async def test_a_follower_of_a_leaving_node_asks_that_node_only_at_once() -> None:
     async with street(3) as at:
         await followed(at)
         bert = await at.scenes[2].served("bert", device="d7")

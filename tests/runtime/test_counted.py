@@ -69,7 +69,7 @@ async def test_nothing_new_is_no_news() -> None:
         assert hop(at.scenes[1], "bus")[0] == times
 
 
-async def test_each_phone_that_comes_tells_how_many_its_user_has() -> None:
+async def test_each_new_phone_reports_the_number_of_its_users_phones() -> None:
     async with scene() as at:
         for device in ("d1", "d2", "d3"):
             await at.served(device=device)

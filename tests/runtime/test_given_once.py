@@ -70,7 +70,7 @@ async def test_an_offer_that_comes_when_its_giver_went_on_is_not_taken() -> None
 
 
 @pytest.mark.parametrize("queued_s", [12.6, 16.0])
-async def test_whoever_queues_at_the_turnstile_takes_no_user_whose_commands_went_on(queued_s: float) -> None:
+async def test_a_node_that_waits_for_admission_takes_no_user_whose_commands_went_on(queued_s: float) -> None:
     async with street() as at:
         near, _ = await followed(at)
         stream = near.stream
@@ -106,7 +106,7 @@ async def test_a_giver_goes_on_only_when_a_renewal_is_granted() -> None:
         assert executed(at) == 0
 
 
-async def test_whoever_is_answered_too_late_by_the_store_has_nothing_of_the_giver(
+async def test_a_taker_with_a_late_answer_of_the_store_gets_nothing_of_the_giver(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with street() as at:
@@ -126,7 +126,7 @@ async def test_whoever_is_answered_too_late_by_the_store_has_nothing_of_the_give
         assert len(at.openings) == 1
 
 
-async def test_whoever_takes_an_offered_user_without_the_store_has_nothing_of_the_giver(
+async def test_a_taker_without_the_store_gets_nothing_of_the_giver(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with street() as at:
@@ -266,7 +266,7 @@ async def test_a_user_whom_no_offer_leaves_is_served_on_while_others_ask_for_him
         assert at.received(Offer)
 
 
-async def test_whoever_asks_for_ever_does_not_put_off_the_time_at_which_the_giver_goes_on() -> None:
+async def test_endless_requests_do_not_delay_the_givers_return() -> None:
     async with street() as at:
         near, far = await followed(at)
         lose_offers(at)
@@ -366,7 +366,7 @@ async def test_users_move_one_after_the_other_and_none_is_without_an_owner_until
         assert count == len(USERS)
 
 
-async def test_whoever_waits_for_his_turn_is_asked_for_by_nobody() -> None:
+async def test_a_user_that_waits_for_its_turn_is_requested_by_no_node() -> None:
     async with street() as at:
         await many(at)
         slow(at, 0.01)
@@ -400,7 +400,7 @@ async def test_a_turn_that_came_to_nothing_is_given_back_for_others() -> None:
 
 
 @pytest.mark.parametrize("is_queued", [True, False])
-async def test_whoever_has_no_phone_here_any_more_holds_no_turn(*, is_queued: bool) -> None:
+async def test_a_user_without_phones_holds_no_turn(*, is_queued: bool) -> None:
     async with street() as at:
         _, far = await followed(at)
         await leave_unmet(at, is_queued=is_queued)

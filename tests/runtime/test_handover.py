@@ -294,7 +294,7 @@ TAKEN_S = 5.0
 # ---- an owner who is over ----
 
 
-async def test_whoever_comes_while_a_link_that_nobody_needs_is_closed_is_served_by_the_next_owner(
+async def test_a_phone_that_comes_while_an_unneeded_link_closes_is_served_by_the_next_owner(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with street() as at:
@@ -327,7 +327,7 @@ async def test_whoever_comes_while_a_link_that_nobody_needs_is_closed_is_served_
         assert at.holder() == 1
 
 
-async def test_whoever_comes_while_an_owner_who_is_over_finishes_something_is_served_by_the_next() -> None:
+async def test_a_phone_that_comes_while_an_ended_owner_finishes_is_served_by_the_next() -> None:
     async with street() as at:
         near, far = await at.scenes[0].served(), await at.scenes[1].phone("anna", device="d2")
         await at.pass_time(1)
@@ -358,7 +358,7 @@ def shut_about(at: Street, node: int, patch: pytest.MonkeyPatch) -> Gate:
     return gate
 
 
-async def test_whoever_took_a_user_first_keeps_him_though_a_slow_site_answers_another(
+async def test_the_first_taker_of_a_user_keeps_it_though_a_slow_site_answers_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with street(3) as at:

@@ -115,7 +115,7 @@ async def test_after_a_kick_the_lease_is_renewed_and_then_it_waits() -> None:
         assert at.counted("dual_owner_observed_total") == 1
 
 
-async def test_whom_a_kick_tells_that_another_owns_the_user_follows_the_winner() -> None:
+async def test_an_owner_that_was_kicked_follows_the_winner() -> None:
     async with scene() as at:
         phone = await at.served()
         lease = await at.grant()
@@ -255,7 +255,7 @@ async def granted_elsewhere(at: Street, node: str = "n1") -> int:
     return grant.token
 
 
-async def test_a_link_whose_lease_nobody_has_any_more_is_opened_anew_under_another() -> None:
+async def test_a_link_whose_lease_is_lost_is_reopened_under_another() -> None:
     async with street() as at:
         near = await at.scenes[0].served()
         await at.pass_time(2)

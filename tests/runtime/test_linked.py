@@ -48,7 +48,7 @@ async def test_the_effect_of_a_command_is_shown_before_its_result() -> None:
         assert kinds[-2] == "changes"
 
 
-async def test_whoever_asked_runs_before_the_next_event_is_processed() -> None:
+async def test_the_requester_runs_before_the_next_event_is_processed() -> None:
     """A first reading follows its answer at once: it must find its query known."""
     async with scene() as at:
         phone = await at.phone("anna")
@@ -101,7 +101,7 @@ async def test_a_silent_link_is_stale_then_dropped_then_dialled() -> None:
         assert at.upstream.link(user(1)) is not old
 
 
-async def test_after_a_long_silence_everything_is_asked_anew_before_it_is_live() -> None:
+async def test_after_a_long_silence_everything_is_requested_again_before_it_is_live() -> None:
     async with scene() as at:
         phone = await at.served()
         link = at.link()
@@ -249,7 +249,7 @@ def _resources(phone: PhoneLine) -> set[str]:
 _AVAILABLE = Agent(routing_state=RoutingState.AVAILABLE)
 
 
-async def test_what_the_server_announces_is_shown_to_whoever_is_there_and_kept_nowhere() -> None:
+async def test_announcements_of_the_server_are_shown_to_connected_phones_and_stored_nowhere() -> None:
     async with scene() as at:
         phone, other = await at.served(), await at.served("bert", Application.REMOTE_ASSISTANT, number="+491")
         link = at.link()

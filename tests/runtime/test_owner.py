@@ -351,7 +351,7 @@ async def test_a_session_that_goes_from_one_to_another_of_the_other_nodes_has_on
         assert (code(far), code(moved)) == (CloseCode.REPLACED, None)
 
 
-async def test_a_device_that_logged_on_anew_elsewhere_closes_what_it_had_open() -> None:
+async def test_a_device_that_logs_on_at_another_node_closes_its_open_connections() -> None:
     async with street() as at:
         near, far = await devices(at, 0, 1)
         fresh = await at.scenes[1].phone("anna", device="other")
@@ -399,7 +399,7 @@ async def test_five_devices_on_any_nodes_and_no_more() -> None:
         assert [code(phone) for phone in phones] == [None] * 5
 
 
-async def test_whoever_left_makes_room() -> None:
+async def test_a_caller_that_left_makes_room() -> None:
     async with street() as at:
         phones = await devices(at, 0, 1, 1, 1, 1)
         phones[3].bye()
@@ -632,7 +632,7 @@ async def test_a_session_that_is_on_no_link_has_ended_when_its_renewal_is_refuse
 
 
 @pytest.mark.parametrize("first", ["link", "renewal"])
-async def test_a_session_ends_as_the_link_tells_though_its_renewal_is_refused_first(first: str) -> None:
+async def test_a_session_ends_with_the_links_reason_though_its_renewal_is_refused_first(first: str) -> None:
     async with scene() as at:
         phone = await at.served()
         link = at.link()

@@ -84,7 +84,7 @@ async def test_what_was_under_way_at_a_killed_owner_is_unknown_and_is_not_execut
 # ---- an owner who is deaf ----
 
 
-async def test_an_owner_who_hears_and_does_not_answer_is_deaf_after_three_seconds() -> None:
+async def test_an_owner_that_receives_and_does_not_answer_is_deaf_after_three_seconds() -> None:
     async with street() as at:
         near, far = await followed(at, settled_s=TRUSTED_S)
         loses(at, 0, 1)

@@ -225,7 +225,7 @@ async def _fall_silent(at: Scene) -> None:
     await at.pass_time(SERVED_S + 3)
 
 
-async def test_old_data_is_kept_and_called_old_while_what_is_asked_anew_is_not_told() -> None:
+async def test_old_data_is_kept_and_shown_as_old_until_the_new_request_is_answered() -> None:
     async with scene() as at:
         phone = await at.served()
         at.upstream.untold = _of(Source.REALTIME)

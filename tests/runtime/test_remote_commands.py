@@ -157,7 +157,7 @@ async def test_what_the_owner_did_not_answer_before_he_was_gone_nobody_knows() -
         assert await third == APPLIED
 
 
-async def test_an_answer_that_makes_no_sense_tells_nothing() -> None:
+async def test_a_senseless_answer_is_ignored() -> None:
     async with road() as at:
         asking = await at.begin()
         await at.say(AttachAnswer(at.received[-1].request))

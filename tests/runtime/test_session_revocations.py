@@ -82,7 +82,7 @@ async def test_a_node_that_missed_it_looks_at_the_shelf() -> None:
 
 
 @pytest.mark.parametrize("of", [0, 1])
-async def test_whoever_logs_off_while_the_shelf_is_asked_is_not_served(
+async def test_a_session_that_logs_off_during_the_look_up_is_not_served(
     monkeypatch: pytest.MonkeyPatch, of: int
 ) -> None:
     async with street() as at:

@@ -144,7 +144,7 @@ async def owned() -> AsyncIterator[Owned]:
             waiting.cancel()
 
 
-async def test_one_publication_is_under_way_and_the_next_tells_what_changed_meanwhile() -> None:
+async def test_one_publication_is_under_way_and_the_next_has_the_changes_meanwhile() -> None:
     async with owned() as at:
         at.follow(FAR, 0.0, together=True)
         await at.wait_for(1)

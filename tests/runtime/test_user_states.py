@@ -25,7 +25,7 @@ from tests.runtime.scene import PhoneLine, Scene, scene, user
 from tests.runtime.street import Street, street
 
 
-async def test_a_household_that_is_over_takes_no_phones_and_the_next_begins_after_it() -> None:
+async def test_an_ended_user_state_takes_no_phones_and_the_next_begins_after_it() -> None:
     async with street(1) as at:
         phone = await at.scenes[0].served()
         homes, before = at.scenes[0].node._user_states, at.home(0)
@@ -192,7 +192,7 @@ async def test_a_role_follows_the_other_and_phones_keep_what_they_show() -> None
         assert (near.health, far.health) == ("live", "live")
 
 
-async def test_a_user_without_a_phone_here_is_unfollowed_after_a_while_and_taken_in_anew() -> None:
+async def test_a_user_without_a_phone_here_is_unfollowed_after_a_while_and_can_return() -> None:
     async with street() as at:
         _, far = await followed(at, settled_s=7)
         user_state = at.home(1)

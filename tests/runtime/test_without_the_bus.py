@@ -105,7 +105,7 @@ async def test_who_was_replaced_without_the_bus_is_cut_off_until_it_is_back() ->
 
 
 @pytest.mark.parametrize("first", [0, 1])
-async def test_when_the_bus_is_back_whoever_was_outbid_yields(first: int) -> None:
+async def test_when_the_bus_is_back_the_outbid_owner_yields(first: int) -> None:
     async with street() as at:
         _, far = await followed(at)
         at.trouble.take_away()

@@ -72,7 +72,7 @@ async def test_guessing_many_at_once_does_not_lock_the_server_either() -> None:
         assert (account(at, "agent1").failures, account(at, "agent1").locked_until_ms) == (TRIES, 0)
 
 
-async def test_a_right_password_begins_the_count_anew() -> None:
+async def test_a_right_password_resets_the_count() -> None:
     async with office() as at:
         for _ in range(2):
             for _ in range(TRIES - 1):
@@ -102,7 +102,7 @@ async def test_where_somebody_is_logged_on_is_told_after_the_right_password_only
         assert await at.looked_at("routing") == {"agent3": "+49301234567"}
 
 
-async def test_a_take_over_tells_the_old_device_who_took_over() -> None:
+async def test_the_old_device_gets_the_name_of_the_one_that_took_over() -> None:
     async with office() as at:
         old = await at.served("agent3", "old", NUMBER)
         new = await at.phone("agent3", "new").logged_on(OTHER_NUMBER, takeover=True)

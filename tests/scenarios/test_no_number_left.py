@@ -70,7 +70,7 @@ async def test_the_phone_leaves_while_oscc_e_thinks_about_its_log_on() -> None:
         assert house.nothing_left()
 
 
-async def test_oscc_e_accepts_a_log_on_whose_answer_the_gateway_never_hears() -> None:
+async def test_oscc_e_accepts_a_log_on_whose_answer_is_lost() -> None:
     async with opened(idle_timeout_s=900) as house:
         phone = Assistant(house)
         await phone.enter()
@@ -192,7 +192,7 @@ async def test_a_log_off_that_oscc_e_does_not_confirm_is_tried_until_it_does(
 
 
 @pytest.mark.parametrize(("trouble", "after_s"), [("closed", IDLE_S), ("lost", DROPPED_S + IDLE_S)])
-async def test_a_log_off_that_oscc_e_never_hears(trouble: Trouble, after_s: float) -> None:
+async def test_a_log_off_that_oscc_e_never_receives(trouble: Trouble, after_s: float) -> None:
     async with opened() as house:
         phone = Assistant(house)
         await phone.serve()

@@ -207,7 +207,7 @@ async def test_a_second_socket_of_a_session_takes_the_place_of_the_first() -> No
         assert (await at.link_of("supervisor1"))["Opens"] == 1
 
 
-async def test_the_same_device_that_logs_on_anew_ends_its_older_session() -> None:
+async def test_a_second_log_on_of_a_device_ends_its_older_session() -> None:
     async with office() as at:
         old = await at.served(LEADER, "desk")
         assistant = await at.served(LEADER, "desk", NUMBER)
@@ -279,7 +279,7 @@ async def maintain(at: Office) -> None:
         (maintain, (4300, "maintenance", None), ("log_on", 1.0, 30.0), LOG_ON),
     ],
 )
-async def test_sessions_that_the_server_ends_stay_refused_as_they_ended_until_the_user_logs_on_anew(
+async def test_sessions_ended_by_the_server_stay_refused_with_their_reason_until_the_next_log_on(
     end: Callable[[Office], Awaitable[None]],
     said: tuple[int, str, str | None],
     advice: tuple[str, float | None, float | None],

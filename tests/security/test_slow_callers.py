@@ -27,7 +27,9 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("door", ["client", "ops", "admin"])
 @pytest.mark.parametrize("pieces", [(), (b"GET / HTTP/1.1\r\n",), DRIP], ids=["silent", "half", "drips"])
-async def test_whoever_does_not_ask_is_let_go(soon: None, door: str, pieces: tuple[bytes, ...]) -> None:
+async def test_a_follower_that_does_not_ask_is_dropped(
+    soon: None, door: str, pieces: tuple[bytes, ...]
+) -> None:
     async with node() as ports:
         began = time.perf_counter()
         assert await say(ports[door], *pieces, apart_s=0.02) == b""
@@ -60,7 +62,7 @@ async def ask_on(writer: asyncio.StreamWriter, asks: bytes) -> None:
         await asyncio.sleep(0.01)
 
 
-async def test_the_next_caller_is_served_whoever_sits_there() -> None:
+async def test_the_next_caller_is_served_beside_idle_connections() -> None:
     async with node({"handshakes_burst": 10}) as ports:
         sitting = [await asyncio.open_connection("127.0.0.1", ports["client"]) for _ in range(60)]
         assert status(await say(ports["client"], ABOUT)) == [200]

@@ -192,7 +192,7 @@ def kit(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
 
 
-async def test_the_command_line_tells_what_a_server_keeps(tmp_path: Path) -> None:
+async def test_the_command_line_prints_what_a_server_keeps(tmp_path: Path) -> None:
     file = tmp_path / "report.json"
     who = ("--user", "supervisor1", "--password", "demo", "--json", str(file))
     async with Simulator(SETTINGS) as simulator:
@@ -208,7 +208,7 @@ async def test_the_command_line_tells_what_a_server_keeps(tmp_path: Path) -> Non
     assert outcomes["ends.Expired"] == ("skipped", "the driver has no hook end_session (user, id, reason)")
 
 
-async def test_the_command_line_tells_what_a_server_breaks(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_the_command_line_prints_what_a_server_breaks(capsys: pytest.CaptureFixture[str]) -> None:
     spoil = FAULTS["answers a log-on with 200"].spoil()
     async with Simulator(SETTINGS) as simulator, FaultyServer(simulator.url, spoil) as server:
         asked = ("--server", server.url, "--user", "supervisor1", "--password", "demo")

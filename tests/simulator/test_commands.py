@@ -26,7 +26,7 @@ def test_groups_have_parameters_of_their_own() -> None:
     assert wrong["ErrorName"] == "WrongObjectType"
 
 
-def test_whoever_is_leaving_cannot_be_held_back() -> None:
+def test_a_session_that_logs_off_cannot_be_held_back() -> None:
     world = World()
     session = world.log_on("agent1")
     world.sim.center.give(world.agent(), None, "Voice", "Talking")

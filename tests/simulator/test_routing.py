@@ -162,7 +162,7 @@ def test_post_processing_is_bounded() -> None:
     assert agent.post.ends_ms == agent.post.limit_ms == 301_000
 
 
-def test_whoever_is_leaving_has_no_post_processing() -> None:
+def test_an_agent_who_logs_off_has_no_post_processing() -> None:
     agent = new_agent()
     agent.auto = AutoPostProcessing(on=True)
     routing.log_on(agent, 0, Remote("+49301234567", routed_until_ms=60_000))

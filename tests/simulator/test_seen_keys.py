@@ -49,7 +49,7 @@ def test_the_oldest_keys_are_forgotten() -> None:
     assert counted(keys) == (requests.KEPT + 2, 1, 0)
 
 
-async def test_the_control_door_tells_of_a_repeated_request_that_it_was_executed_once(wire: Wire) -> None:
+async def test_the_control_interface_counts_a_repeated_request_once(wire: Wire) -> None:
     line = await wire.link((await wire.log_on("supervisor1"))["SessionID"], 7)
     await line.greeting()
     assert (await wire.control("GET", "links"))[1]["Keys"] == {"Seen": 0, "CameAgain": 0, "ExecutedTwice": 0}

@@ -91,7 +91,7 @@ async def test_a_centre_without_a_past_has_just_opened() -> None:
         assert not any(queue.counters.received for queue in center.directory.queues.values())
 
 
-async def test_run_tells_where_it_is_and_ends_when_cancelled(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_run_reports_its_address_and_ends_when_cancelled(capsys: pytest.CaptureFixture[str]) -> None:
     told = ""
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(run(QUIET))

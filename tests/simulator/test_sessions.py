@@ -48,7 +48,7 @@ def test_routed_until_is_the_latest_whatever_the_contact_does() -> None:
     assert not world.agent().logged_on
 
 
-def test_whoever_logs_on_again_during_the_last_contact_stays() -> None:
+def test_an_agent_who_logs_on_again_during_the_last_contact_stays() -> None:
     world = World()
     session = world.log_on("agent1")
     contact = world.sim.center.give(world.agent(), None, "Voice", "Talking")

@@ -34,7 +34,7 @@ def expect_truth(world: World, peer: Peer, scope: Scope, own: int | None = None)
         assert {key: timeless(value) for key, value in peer.state[kind.value].items()} == truth, kind
 
 
-def test_a_link_replaced_before_it_was_open_hears_so_first() -> None:
+def test_a_link_replaced_before_it_was_open_receives_that_first() -> None:
     world = World()
     session = world.log_on()
     link = world.sim.board.admit(session, 1, "one")
@@ -97,7 +97,7 @@ def test_a_function_that_is_down_holds_its_events_back_until_it_is_up() -> None:
 # ---- Is the truth what links would be told? ----
 
 
-def test_it_is_what_a_link_of_the_first_supervisor_hears() -> None:
+def test_it_is_what_a_link_of_the_first_supervisor_receives() -> None:
     world = World()
     world.log_on("agent1")
     link, peer = world.open()

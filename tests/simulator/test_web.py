@@ -77,7 +77,7 @@ async def test_an_assistant_ended_from_his_desk_is_routed_to_until_his_contact_i
 
 
 @pytest.mark.parametrize("skew_ms", [150_000, -3_600_999])
-async def test_every_answer_tells_the_time_of_the_server(wire: Wire, skew_ms: int) -> None:
+async def test_every_answer_has_the_time_of_the_server(wire: Wire, skew_ms: int) -> None:
     wire.sim.center.skew_ms = skew_ms
     await wire.clock.advance(7.75)
     headers = {"OSCCE-Session": (await wire.log_on())["SessionID"]}

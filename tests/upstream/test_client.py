@@ -85,7 +85,7 @@ async def test_a_closed_link_is_no_lost_one(at: Scene) -> None:
     assert [asked.path for asked in at.server.asked] == ["about", "link", "link"]
 
 
-async def test_whoever_waited_for_the_same_answer_shares_its_failure(at: Scene) -> None:
+async def test_waiters_for_the_same_answer_share_its_failure(at: Scene) -> None:
     at.server.mute = True
     codes: list[ErrorCode] = []
 
@@ -227,7 +227,7 @@ async def test_a_log_on_ends_at_its_deadline(at: Scene) -> None:
 # ---- sessions ----
 
 
-async def test_a_log_off_tells_what_becomes_of_routing(at: Scene) -> None:
+async def test_the_answer_to_a_log_off_has_the_state_of_routing(at: Scene) -> None:
     at.server.answers["DELETE sessions/current"] = (200, {"Routing": "AfterContact", "RoutedUntil": 9})
     assert await at.adapter.log_off(SECRET) == LoggedOff("after_contact", 9)
     assert at.server.asked[-1].headers["OSCCE-Session"] == SECRET

@@ -138,7 +138,7 @@ async def test_a_reading_before_the_opening_is_heard_by_nobody(at: Scene) -> Non
     assert heard == []
 
 
-async def test_a_reading_that_cannot_be_read_closes_the_link_also_when_somebody_hears(at: Scene) -> None:
+async def test_an_unreadable_reading_closes_the_link_also_with_a_callback(at: Scene) -> None:
     link = await at.open()
     heard: list[object] = []
     async with asyncio.TaskGroup() as tasks:
@@ -237,7 +237,7 @@ async def test_an_answer_may_take_five_seconds(at: Scene) -> None:
     assert await link.receive() is None
 
 
-async def test_a_commands_answer_may_take_as_long_as_whoever_asks_waits(at: Scene) -> None:
+async def test_a_commands_answer_may_take_as_long_as_its_deadline(at: Scene) -> None:
     link = await at.open()
     async with asyncio.TaskGroup() as tasks:
         asking = tasks.create_task(outcome(link, execute()))
@@ -266,7 +266,7 @@ async def test_a_command_nobody_waits_for_any_more_takes_no_place(at: Scene) -> 
     [AttachSession(SessionSecret("s")), AGENTS, QueryDirectory()],
     ids=lambda each: type(each).__name__,
 )
-async def test_an_answer_that_tells_something_may_take_a_minute(at: Scene, request_: LinkRequest) -> None:
+async def test_an_answer_with_content_may_take_a_minute(at: Scene, request_: LinkRequest) -> None:
     link = await at.open()
     async with asyncio.TaskGroup() as tasks:
         asking = tasks.create_task(outcome(link, request_))

@@ -360,7 +360,7 @@ async def test_what_came_before_the_end_is_told_and_then_the_end_for_ever(line: 
     assert await _refused(line.socket.send("late"))
 
 
-async def test_whoever_waits_is_told_of_the_end(line: Line) -> None:
+async def test_waiters_are_woken_at_the_end(line: Line) -> None:
     async with asyncio.TaskGroup() as tasks:
         waiting = tasks.create_task(line.socket.receive())
         await turns()
@@ -402,7 +402,7 @@ async def test_a_server_that_has_closed_is_answered_and_left(line: Line) -> None
         line.socket.connection_lost(None)
 
 
-async def test_after_a_breach_the_server_hears_why_before_it_is_left(line: Line) -> None:
+async def test_after_a_breach_the_server_gets_the_reason_before_the_close(line: Line) -> None:
     line.socket.data_received(b"\x82\x00")
     breach = await line.socket.receive()
     assert isinstance(breach, Violation)

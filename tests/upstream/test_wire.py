@@ -176,7 +176,7 @@ def test_types_and_event_types_of_no_page_are_ignored() -> None:
     assert read(event("WeatherRealtime", {"Sky": "blue"})) == ()
 
 
-def test_an_answer_is_kept_for_whoever_knows_what_was_asked() -> None:
+def test_an_answer_is_kept_for_those_who_have_the_request() -> None:
     text = message("Response", RequestID=5, Error=0, QueryID=1)
     assert read(text) == (Response(5, text),)
 
@@ -298,7 +298,7 @@ def test_what_cannot_be_read_is_an_error(text: str | bytes) -> None:
         read(text)
 
 
-def test_an_error_tells_the_place_and_no_value() -> None:
+def test_an_error_has_the_place_and_no_value() -> None:
     wrong = samples.USER_REALTIME | {"UserKey": "+49891234"}
     with pytest.raises(WireError) as error:
         read(event("UserRealtime", wrong))

@@ -82,7 +82,7 @@ def test_older_and_unreadable_versions_are_refused(change: dict[str, Any]) -> No
     assert refused.value.code is ErrorCode.UPSTREAM_VERSION_UNSUPPORTED
 
 
-def test_a_server_that_tells_nothing_has_no_features_and_no_version() -> None:
+def test_a_server_without_a_description_has_no_features_and_no_version() -> None:
     assert http.about(body({k: v for k, v in ABOUT.items() if k != "Features"})).features == frozenset()
     with pytest.raises(GatewayError):
         http.about(b"{}")
@@ -123,7 +123,7 @@ def test_a_session_is_read() -> None:
         {"User": {"ID": "ana"}},
     ],
 )
-def test_a_session_that_cannot_be_used_is_unreadable_and_tells_nothing(change: dict[str, Any]) -> None:
+def test_an_unusable_session_is_unreadable_without_values(change: dict[str, Any]) -> None:
     with pytest.raises(WireError) as error:
         http.logged_on(body(LOGGED_ON | change), 0, "main")
     assert str(error.value) == "LoggedOn cannot be read"
@@ -241,7 +241,7 @@ def test_each_form_of_a_date_is_read(date: str) -> None:
         "\x00",
     ],
 )
-def test_a_date_that_is_missing_or_cannot_be_read_tells_nothing(date: str | None) -> None:
+def test_a_missing_or_unreadable_date_is_ignored(date: str | None) -> None:
     assert offset_ms(date, TOLD_MS + 3_600_000) == 0
 
 

@@ -53,7 +53,7 @@ def read(text: str | bytes) -> Said:
         ("[1.0.0,01.0,--1.0,1.0e,1.e1,+1.0]", None),
     ],
 )
-def test_numbers_and_halves_of_characters_are_written_anew(written: str, meant: str | None) -> None:
+def test_numbers_and_halves_of_characters_are_rewritten(written: str, meant: str | None) -> None:
     assert as_meant(written) == meant
 
 
