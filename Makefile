@@ -134,7 +134,7 @@ check: $(DEV) ## run the checks of CI: format, lint, types, floors, architecture
 	@$(MAKE) validate
 
 validate: $(HELM) ## check deploy/ and helm/ with the programs that read them; programs that the machine lacks are skipped
-	$(BIN)/python -m pytest -q -n 2 tests/deploy -m "not scenario" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q -n 2 --dist=worksteal tests/deploy -m "not scenario" $(PYTEST_ARGS)
 	@lacking=""; for one in amtool haproxy nginx promtool shellcheck systemd-analyze; do \
 	  PATH="$$PATH:/usr/sbin:/sbin" command -v "$$one" >/dev/null || lacking+=" $$one"; done; \
 	[ -x $(VENV)/helm/helm4 ] || lacking+=" helm"; \

@@ -81,6 +81,7 @@ def test_nothing_is_built_where_it_runs() -> None:
     assert [rest for word, rest in last_stage() if word == "COPY"] == ["--from=lean /app /app"]
 
 
+@pytest.mark.takes(2)
 def test_a_node_works_without_what_the_image_leaves_out(tmp_path: Path) -> None:
     (removal,) = [rest for rest in said("RUN") if "rm -r" in rest]
     removed = re.findall(r"/gateway/(\S+)", removal)

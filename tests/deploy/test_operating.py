@@ -154,6 +154,7 @@ async def lives(way: Way, folder: Path) -> bool:
 
 @pytest.mark.timeout(600)  # some processes, each of which may take its time on a busy machine
 @pytest.mark.parametrize("name", PLACES)
+@pytest.mark.takes(4)
 async def test_what_is_checked_is_what_the_node_has_and_commands_reach_it(name: str, tmp_path: Path) -> None:
     async with way(name, tmp_path) as at:
         told = ask(at, tmp_path, "check-config", "--offline")

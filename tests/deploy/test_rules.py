@@ -31,6 +31,7 @@ def test_prometheus_takes_them() -> None:
     assert said.code == 0, said.text
 
 
+@pytest.mark.takes(10)
 def test_every_case_ends_as_it_is_to() -> None:
     said = ask(machine("promtool"), "test", "rules", CASES)
     assert said.code == 0, said.text

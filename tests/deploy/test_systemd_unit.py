@@ -153,6 +153,7 @@ def cell(tmp_path: Path) -> list[str]:
     return [sys.executable, str(Path(__file__).with_name("confined.py")), str(calls)]
 
 
+@pytest.mark.takes(5)
 def test_a_node_lives_in_it(cell: list[str], tmp_path: Path) -> None:
     environ = {**os.environ, **ANY_PORT, **credentials(tmp_path)}
     config = write(tmp_path, SMALLEST)
@@ -185,6 +186,7 @@ def started(config: Path) -> list[list[str]]:
     ]
 
 
+@pytest.mark.takes(2)
 def test_serving_and_error_lines_delay_no_start(tmp_path: Path) -> None:
     certificate, key = make(tmp_path, days=1)  # it has expired long ago
     config = write(
