@@ -305,23 +305,26 @@ class Unread:
     def _keep_single(self, text: bytes) -> bool:
         """Keep *text* if it is a reading of a single element, in place of an older one of its key."""
         head = _PLAIN(text) or _single_head(text)
-        if head is None:
-            return False
+        if head is not None:
+            self._keep_head(head)
+        return head is not None
+
+    def _keep_head(self, head: re.Match[bytes]) -> None:
+        """Keep the reading of a single element that begins with *head*."""
         place: tuple[bytes, ...] = head.group(QUERY, KEY)
         kept, number = self._kept, next(self._numbers)
-        self.chars += len(text)
+        self.chars += len(head.string)
         kept[number] = head
         known = self._places.get(place)
         if known is None:
             self._places[place] = number
-            return True
+            return
         before = kept[known]
         if int(before[TIME]) <= int(head[TIME]):  # otherwise it was read earlier, and is outdated
             del kept[known]  # the newest comes after all that arrived before it
             self._places[place] = number
             self.chars -= len(before.string)  # type: ignore[union-attr] # at a place are heads only
             self.skipped += 1
-        return True
 
     def _skim(self, data: bytes, texts: Sequence[tuple[int, int]]) -> bool:
         """Keep the readings in *data* that must be read; the others are skipped unread.
@@ -330,12 +333,14 @@ class Unread:
         after the other.
         """
         kept = _skimmed(data, texts)
-        if kept is None or not all(map(_is_utf8, kept)):
+        if kept is None:
             return False
         self.skipped += len(texts) - len(kept)
-        for text in kept:
-            if not self._keep_single(text):
-                self._keep_whole(text)
+        for each in kept:
+            if not isinstance(each, bytes):
+                self._keep_head(each)
+            elif not self._keep_single(each):
+                self._keep_whole(each)
         return True
 
     def take(self) -> deque[Kept]:
@@ -374,12 +379,14 @@ def _is_single(text: bytes, head: re.Match[bytes]) -> bool:
     return _is_utf8(text)
 
 
-def _skimmed(data: bytes, texts: Sequence[tuple[int, int]]) -> list[bytes] | None:
-    """Return those of *texts* that no later one of their query and key replaces; None: some are no events.
+def _skimmed(data: bytes, texts: Sequence[tuple[int, int]]) -> list[Kept] | None:
+    """Return those of *texts* that no later one of their query and key replaces.
+
+    None: some are no events, or one of these is not in UTF-8.
 
     It scans from the newest back. Removals of a whole set are not replaced by what follows the set.
     """
-    kept: list[bytes] = []
+    kept: list[Kept] = []
     newest: dict[tuple[bytes, ...], int] = {}
     for start, stop in reversed(texts):
         if not data.startswith(_EVENT_BYTES, start):
@@ -391,9 +398,12 @@ def _skimmed(data: bytes, texts: Sequence[tuple[int, int]]) -> list[bytes] | Non
             if time_ms <= newest.get(place, -1):
                 continue
             newest[place] = time_ms
-        elif newest and _is_removing(data[start:stop]):
+        text = data[start:stop]
+        if not _is_utf8(text):
+            return None
+        if head is None and newest and _is_removing(text):
             newest.clear()
-        kept.append(data[start:stop])
+        kept.append(text if head is None else _SINGLE(text) or text)  # a head that does not hold the chunk
     kept.reverse()
     return kept
 
