@@ -563,7 +563,7 @@ class LimitsSection(Section):
         gt=0,
         le=100_000,
         description="The same for one address, or for one user whose token is in the upgrade. A whole office "
-        "may reconnect from one address.",
+        "may reconnect from one address. TLS handshakes of an address: twice as many.",
     )
     handshakes_burst_of_address: int = Field(
         _DOORS.handshakes_burst_of_address,
