@@ -21,8 +21,10 @@ from gateway.upstream.asterisk.state import Queues
 from tests.doubles.clock import ManualClock
 
 QUEUES, MEMBERS, USERS = 20, 200, 200
-MOST = 1_250
-"""Calls of an event, 3 for each user among them."""
+MOST = 800
+"""Calls of an event, 2 for each user among them."""
+MOST_LONE = 1_100
+"""Of an event that each user sees a part of: 4 for each."""
 
 
 class NoServer:
@@ -51,6 +53,29 @@ def calls(work: Callable[[], None]) -> int:
 
 
 def test_an_event_with_200_users_who_see_all_members_of_a_queue_costs_few_calls() -> None:
+    got, pause = shown_to_users(is_lone=False)
+    pause(1)  # the first finds which links see the same
+    got.clear()
+    cost = calls(lambda: pause(2))
+    assert len(got) == USERS
+    assert cost <= MOST, f"{cost} calls"
+
+
+def test_an_event_of_a_queue_is_made_once_for_200_agents_who_see_only_themselves() -> None:
+    got, pause = shown_to_users(is_lone=True)
+    pause(1)
+    got.clear()
+    cost = calls(lambda: pause(2))
+    assert len(got) == USERS
+    assert len({id(one) for one in got}) == 1
+    assert cost <= MOST_LONE, f"{cost} calls"
+
+
+def shown_to_users(*, is_lone: bool) -> tuple[list[Reading], Callable[[int], None]]:
+    """Return what the links of all users are sent, and what pauses a member.
+
+    *is_lone*: each sees all queues, but no agent of a queue.
+    """
     fake, queues = FakeAsterisk(lambda: 1_000_000.0), Queues()
     publisher = Publisher(queues, AsteriskView(queues, Rules()))
     reading = queues.begin(with_members=True)
@@ -64,26 +89,23 @@ def test_an_event_with_200_users_who_see_all_members_of_a_queue_costs_few_calls(
     reading.end()
     while publisher.has_more:
         publisher.publish(1_000)
-    seen = publisher._view.parts
-    scope = Scope(*(frozenset(seen[kind, Source.DIRECTORY]) for kind in (Kind.AGENT, Kind.QUEUE)))
+    agents, seen = (
+        frozenset(publisher._view.parts[kind, Source.DIRECTORY]) for kind in (Kind.AGENT, Kind.QUEUE)
+    )
     got: list[Reading] = []
     for user in range(USERS):
         link = AsteriskLink(
             cast(Server, NoServer(publisher)), UserId("main", user), ManualClock(), token=1, holder="a"
         )
-        link.scope = scope
+        link.scope = Scope(frozenset({user}) if is_lone else agents, seen)
         publisher.links[user] = link
         for kind in (Kind.AGENT, Kind.QUEUE):
             publisher.listen(link, Listen(kind, Source.REALTIME, None))
-        link._hear = got.extend
+        link.hears = got.extend
 
     def pause(number: int) -> None:
         said = {"Event": "QueueMemberPause", "Queue": "q7", "Interface": f"Local/{number}@desk/n"}
         queues.event({**said, "Paused": "1", "PausedReason": "Lunch"}, 2_000)
         publisher.publish(2_000)
 
-    pause(1)  # the first finds which links see the same
-    got.clear()
-    cost = calls(lambda: pause(2))
-    assert len(got) == USERS
-    assert cost <= MOST, f"{cost} calls"
+    return got, pause

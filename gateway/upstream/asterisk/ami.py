@@ -14,7 +14,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.upstream import Trouble, UnreachedError
@@ -197,31 +197,33 @@ class _Pending:
     first: Message = field(default_factory=dict)
 
 
-class AmiConnection:
+class AmiConnection(asyncio.BufferedProtocol):
     """One open connection. *event* is called for each event that belongs to no action, in order.
 
     Invariant: answers settle in the order in which Asterisk sends them. Every event before an answer is given
     to *event* before that answer settles.
+
+    Args:
+        clock: The only time.
+        event: Called for each event.
+        chunk: Called after the messages of each piece that was received.
     """
 
-    def __init__(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        clock: Clock,
-        event: Callable[[Message], None],
-        chunk: Callable[[], None],
-    ) -> None:
+    def __init__(self, clock: Clock, event: Callable[[Message], None], chunk: Callable[[], None]) -> None:
         self.last_received_at = clock.now()
         self.version = ""
         self.framer: Final = Framer()
-        self._reader, self._writer = reader, writer
         self._clock = clock
         self._event = event
         self._chunk = chunk
         self._numbers = count(1)
         self._pending: dict[int, _Pending] = {}
+        self._received = memoryview(bytearray(READ_BYTES))
+        self._transport: asyncio.Transport | None = None
         self._lost: LostError | None = None
+        self._fault: Exception | None = None
+        """What a callback has raised."""
+        self._ended = asyncio.Event()
 
     @property
     def under_way(self) -> int:
@@ -229,27 +231,56 @@ class AmiConnection:
         return len(self._pending)
 
     async def read(self) -> None:
-        """Read until the connection is gone.
+        """Wait until the connection is gone.
 
         Raises:
-            LostError: Always.
+            LostError: Always, unless *event*, *chunk* or a list's callback has raised something else.
         """
-        reason = "closed"
         try:
-            while data := await self._reader.read(READ_BYTES):
-                self.last_received_at = self._clock.now()
-                for message in self.framer.feed(data):
-                    self._take(message)
-                self._chunk()
-                if len(data) == READ_BYTES:  # more may lie there; else the next read waits
-                    await self._clock.sleep(0)
-        except AmiError:
-            reason = "protocol"
-        except OSError as error:
-            reason = failure(error)
+            await self._ended.wait()
         finally:
-            self.drop(reason)
-        raise LostError(reason)
+            self.drop()
+        if self._fault is not None:
+            raise self._fault
+        raise self._lost or LostError("closed")
+
+    # ---- of the transport ----
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin: the greeting follows."""
+        self._transport = cast(asyncio.Transport, transport)
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - of the protocol
+        """Return where to receive: always the same place, as each piece is processed at once."""
+        return self._received
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Process the messages that a piece completes."""
+        if self._lost is not None:
+            return
+        self.last_received_at = self._clock.now()
+        try:
+            for message in self.framer.feed(self._received[:nbytes].tobytes()):
+                self._take(message)
+            self._chunk()
+        except AmiError:
+            self.drop("protocol")
+        except Exception as error:  # noqa: BLE001 - :meth:`read` raises it
+            self._fault = error
+            self.drop("protocol")
+        if nbytes == READ_BYTES and self._transport is not None:  # more may lie there: others have their turn
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self._resume)
+
+    def _resume(self) -> None:
+        if self._transport is not None and self._lost is None:
+            self._transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        self.drop(failure(exc) if isinstance(exc, OSError) else "closed")
+
+    # ---- actions ----
 
     async def action(
         self,
@@ -283,7 +314,8 @@ class AmiConnection:
         self._pending[number] = pending
         try:
             async with self._clock.timeout(ANSWER_S):
-                self._writer.write(raw)
+                if self._transport is not None:
+                    self._transport.write(raw)
                 return await pending.answered
         except TimeoutError as error:
             raise LostError("timeout") from error
@@ -298,7 +330,9 @@ class AmiConnection:
             if not pending.answered.done():
                 pending.answered.set_exception(LostError(reason))
                 pending.answered.exception()  # without a waiter: no fault of a task
-        self._writer.transport.abort()
+        if self._transport is not None:
+            self._transport.abort()
+        self._ended.set()
 
     def _take(self, message: Message) -> None:
         if "Greeting" in message:
@@ -359,16 +393,16 @@ async def connect(
     """
     try:
         async with clock.timeout(LOG_IN_S):
-            reader, writer = await asyncio.open_connection(
+            _, connection = await asyncio.get_running_loop().create_connection(
+                lambda: AmiConnection(clock, event, chunk),
                 address.host,
                 address.port,
                 ssl=address.tls,
                 server_hostname=address.host if address.tls is not None else None,
-                limit=2 * READ_BYTES,
             )
     except OSError as error:  # TimeoutError is one
         raise LostError(failure(error)) from error
-    return AmiConnection(reader, writer, clock, event, chunk)
+    return connection
 
 
 async def log_in(connection: AmiConnection, address: AmiAddress) -> None:

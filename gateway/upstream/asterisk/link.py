@@ -250,7 +250,8 @@ class AsteriskLink:
         self._clock = clock
         self._inbox: deque[LinkEvent | Callable[[], None]] = deque()
         self._came = asyncio.Event()
-        self._hear: Hear | None = None
+        self.hears: Hear | None = None
+        """Takes readings at once: only while :meth:`receive` waits, and no event waits for it."""
         self._pending: set[asyncio.Future[LinkAnswer]] = set()
         self._is_closed = False
 
@@ -286,11 +287,11 @@ class AsteriskLink:
             if self._is_closed:
                 raise LinkClosed("lost")
             self._came.clear()
-            self._hear = hear
+            self.hears = hear
             try:
                 await self._came.wait()
             finally:
-                self._hear = None
+                self.hears = None
         first = self._inbox.popleft()
         if callable(first):
             first()
@@ -361,11 +362,9 @@ class AsteriskLink:
 
     def push_all(self, events: Sequence[LinkEvent], readings: Sequence[Reading]) -> None:
         """Give *events* and then *readings* to the receiver; see :meth:`push`."""
-        if self._is_closed:
-            return
-        if self._hear is not None and not events and not self._inbox:
+        if self.hears is not None and not events:
             if readings:
-                self._hear(readings)
+                self.hears(readings)
             return
         for event in (*events, *readings):
             if len(self._inbox) >= EVENTS:
@@ -382,7 +381,7 @@ class AsteriskLink:
     def end(self) -> None:
         """End it; events pushed before are still received."""
         if not self._is_closed:
-            self._is_closed = True
+            self._is_closed, self.hears = True, None
             self._server.left(self)
         for pending in self._pending:
             _fail(pending, LinkClosed("lost"))
@@ -413,6 +412,7 @@ class AsteriskLink:
 
     def _put(self, one: LinkEvent | Callable[[], None]) -> None:
         if not self._is_closed:
+            self.hears = None
             self._inbox.append(one)
             self._came.set()
 

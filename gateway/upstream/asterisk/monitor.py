@@ -192,7 +192,9 @@ class Publisher:
                 if before is not None:
                     del held[number]
                     changes.setdefault((kind, source), {})[number] = None
-            elif before is None or before.value != part.value or self._own_differs(part):
+            elif part is not before and (
+                before is None or before.value != part.value or self._own_differs(part)
+            ):
                 held[number] = part
                 changes.setdefault((kind, source), {})[number] = part
             if source is Source.REALTIME and kind is Kind.AGENT:
@@ -217,21 +219,30 @@ class Publisher:
     # ---- delivery ----
 
     def _deliver(self, changes: Changes, now_ms: int) -> None:
-        """Send each link the *changes* in its scope; links with equal queries and scopes share the events."""
+        """Send each link the *changes* in its scope; links that see the same of them share the events."""
         agents, queues = (
             frozenset[int]().union(*(parts for (kind, _), parts in changes.items() if kind is one))
             for one in (Kind.AGENT, Kind.QUEUE)
         )
         realtime = changes.get((Kind.AGENT, Source.REALTIME), ())
-        own = [link for agent in realtime if (link := self.links.get(agent)) is not None and link.own_agents]
+        own = {link for agent in realtime if (link := self.links.get(agent)) is not None and link.own_agents}
+        made: dict[object, Delivery] = {}
         for group in self._grouped():
-            scope = group[0].scope
-            if scope.agents.isdisjoint(agents) and scope.queues.isdisjoint(queues):
+            first = group[0]
+            seen = first.scope.agents & agents, first.scope.queues & queues
+            if not any(seen):
                 continue
-            events, readings = self._events(group[0], changes, now_ms, frozenset())
+            # also links with other scopes: lone Remote Assistants see the same of a queue
+            alike = first if first.asks_alone else (*seen, first.asked)
+            delivery = made.get(alike)
+            if delivery is None:
+                delivery = made[alike] = self._events(first, changes, now_ms, frozenset())
+            events, readings = delivery
             for link in group:
                 if own and link in own:
                     link.push_all(*self._events(link, changes, now_ms, link.own_agents))
+                elif link.hears is not None and readings and not events:  # without a call between
+                    link.hears(readings)
                 else:
                     link.push_all(events, readings)
 

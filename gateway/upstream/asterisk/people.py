@@ -246,9 +246,6 @@ class Rules:
     shared_last_call: bool = True
 
 
-NEVER_MS: Final = 2**62
-
-
 class AgentFacts(NamedTuple):
     """Data about an agent that is not in the queues."""
 
@@ -282,6 +279,8 @@ class AsteriskView:
         """Agent → the interfaces of its memberships."""
         self._queues = queues
         self._rules = rules
+        self._directories: dict[int, Part] = {}
+        """Agent → its directory part, until a membership or a name changes."""
         self._learned: dict[str, None] = {}
         self._has_learned = False
 
@@ -304,7 +303,8 @@ class AsteriskView:
         ]
 
     def index(self) -> None:
-        """Update the interfaces of each agent."""
+        """Update the interfaces of each agent; its directory part follows when it is wanted."""
+        self._directories.clear()
         found: dict[int, list[str]] = {}
         for interface in self._queues.memberships:
             found.setdefault(self.agent_of(interface), []).append(interface)
@@ -313,9 +313,8 @@ class AsteriskView:
     def move_clock(self, offset_ms: int) -> None:
         """Record how far Asterisk's clock is behind the gateway's: post-processing ends later or earlier."""
         self.offset_ms = offset_ms
-        for memberships in self._queues.memberships.values():
-            for member in memberships.values():
-                member.activity_until_ms = 0
+        for queue in self._queues.queues.values():
+            queue.recount.update(queue.members)
 
     # ---- agents ----
 
@@ -328,10 +327,10 @@ class AsteriskView:
         there = [one for one in members if one.is_there]
         realtime = self._agent_realtime(agent, there, now_ms) if there else None
         return (
-            Part(Kind.AGENT, agent, Source.DIRECTORY, self._agent_directory(members, person)),
+            self._agent_directory(agent, members, person),
             None if realtime is None else Part(Kind.AGENT, agent, Source.REALTIME, realtime),
             self._agent_cumulative(agent, members),
-            Part(Kind.AGENT, agent, Source.CONFIGURATION, self._agent_configuration(members)),
+            self._agent_configuration(agent, members),
         )
 
     def own_part(self, part: Part) -> Part:
@@ -350,15 +349,20 @@ class AsteriskView:
                 return person
         return self.people.by_number.get(agent)
 
-    def _agent_directory(self, members: list[Membership], person: Person | None) -> Agent:
+    def _agent_directory(self, agent: int, members: list[Membership], person: Person | None) -> Part:
+        kept = self._directories.get(agent)
+        if kept is not None:
+            return kept
         name = person.name if person is not None else next((one.name for one in members if one.name), "")
         desk = [one.interface for one in members if not self._is_remote(one)]
         queues = sorted({number_of("queue", one.queue) for one in members})
-        return Agent(
+        shown = Agent(
             display_name=readable(name) or None,
             extension=next((found for one in desk if (found := _extension(one))), None),
             queue_ids=tuple(str(queue) for queue in queues),
         )
+        part = self._directories[agent] = Part(Kind.AGENT, agent, Source.DIRECTORY, shown)
+        return part
 
     def _is_remote(self, member: Membership) -> bool:
         return f"@{self._rules.remote_context}/" in member.interface
@@ -403,7 +407,10 @@ class AsteriskView:
         found: list[Handling] = []
         known = self._queues.contacts
         for member in there:
-            contacts = [one for one in known.get(member.interface, {}).values() if one.queue == member.queue]
+            of_all = known.get(member.interface)
+            if of_all is None and not member.in_call:
+                continue
+            contacts = [one for one in (of_all or {}).values() if one.queue == member.queue]
             if not contacts and member.in_call:
                 contacts = [Contact("", member.queue, "talking", None)]
             found += [self._contact(one, member) for one in contacts]
@@ -461,20 +468,25 @@ class AsteriskView:
 
     def _agent_cumulative(self, agent: int, members: list[Membership]) -> Part:
         """Return the calls since the agent joined; unknown without a membership."""
-        handled, start_ms = None, None
-        if self._rules.shared_last_call and members:
-            taken: dict[str, int] = {}
-            for one in members:  # with shared_lastcall a call counts in every queue of the interface
-                taken[one.interface] = max(one.calls_taken, taken.get(one.interface, 0))
-            handled = sum(taken.values())
-            start_ms = self.instant(min(one.login_s for one in members))
-        return Part(Kind.AGENT, agent, Source.CUMULATIVE, Agent(handled_today=handled, day_start_ms=start_ms))
+        if not self._rules.shared_last_call or not members:
+            return _agent_calls(agent, None, None)
+        start_ms = self.instant(min([one.login_s for one in members]))
+        if len({one.interface for one in members}) == 1:
+            return _agent_calls(agent, max([one.calls_taken for one in members]), start_ms)
+        taken: dict[str, int] = {}
+        for one in members:  # with shared_lastcall a call counts in every queue of the interface
+            taken[one.interface] = max(one.calls_taken, taken.get(one.interface, 0))
+        return _agent_calls(agent, sum(taken.values()), start_ms)
 
-    def _agent_configuration(self, members: list[Membership]) -> Agent:
+    def _agent_configuration(self, agent: int, members: list[Membership]) -> Part:
+        version = skills_version(members)
+        kept = self.parts[Kind.AGENT, Source.CONFIGURATION].get(agent)
+        if kept is not None and isinstance(kept.value, Agent) and kept.value.version == version:
+            return kept
         most = self._rules.penalty_max
         held = sorted((number_of("queue", one.queue), one.penalty, one.paused) for one in members)
         skills = tuple(_skill(queue, max(0, most - penalty), not paused) for queue, penalty, paused in held)
-        return Agent(skills=skills, version=skills_version(members))
+        return Part(Kind.AGENT, agent, Source.CONFIGURATION, Agent(skills=skills, version=version))
 
     # ---- queues ----
 
@@ -485,33 +497,15 @@ class AsteriskView:
             return (None, None, None, None)
         number = self.queue_number(name)
         total = queue.completed + queue.abandoned
-        known = Queue(name=readable(name) or None, media="voice", skill_ids=(str(number),))
         return (
-            Part(Kind.QUEUE, number, Source.DIRECTORY, known),
+            _queue_directory(number, name),
             Part(Kind.QUEUE, number, Source.REALTIME, self._queue_realtime(queue, total, now_ms)),
-            Part(
-                Kind.QUEUE,
-                number,
-                Source.CUMULATIVE,
-                QueueWindow(
-                    answered=queue.completed,
-                    abandoned=queue.abandoned,
-                    average_wait_s=float(queue.hold_s) if queue.completed else None,
-                ),
-            ),
-            Part(
-                Kind.QUEUE,
-                number,
-                Source.CONFIGURATION,
-                Queue(routing_parameters=parameters_of(queue), version=_version(parameters_of(queue))),
-            ),
+            _queue_cumulative(number, queue.completed, queue.abandoned, queue.hold_s),
+            _queue_configuration(number, queue.strategy, queue.length_max, queue.weight, queue.threshold_s),
         )
 
     def _queue_realtime(self, queue: QueueState, total: int, now_ms: int) -> Queue:
-        for member in queue.members.values():
-            if member.activity_until_ms <= now_ms:
-                member.activity, member.activity_until_ms = self._activity(member, now_ms)
-        activities = [member.activity for member in queue.members.values()]
+        counts = self._counts(queue, now_ms)
         return Queue(
             contacts_waiting=queue.waiting,
             oldest_since_ms=min(queue.callers.values(), default=None),
@@ -520,26 +514,36 @@ class AsteriskView:
             service_level_formula=FORMULA,
             abandoned_rate_pct=round(100 * queue.abandoned / total, 1) if total else None,
             estimated_wait_s=float(queue.hold_s) if queue.completed else None,
-            agents_logged_on=len(activities) - activities.count("absent"),
-            agents_available=activities.count("available"),
-            agents_handling=activities.count("handling"),
-            agents_post_processing=activities.count("post"),
-            agents_unavailable=activities.count("unavailable"),
-            agents_work=activities.count("work"),
+            agents_logged_on=len(queue.activities) - counts.get("absent", 0),
+            agents_available=counts.get("available", 0),
+            agents_handling=counts.get("handling", 0),
+            agents_post_processing=counts.get("post", 0),
+            agents_unavailable=counts.get("unavailable", 0),
+            agents_work=counts.get("work", 0),
         )
 
-    def _activity(self, member: Membership, now_ms: int) -> tuple[str, int]:
-        """Return how the figures count a member, and until when unless an event or a row changes it."""
+    def _counts(self, queue: QueueState, now_ms: int) -> dict[str, int]:
+        """Return the numbers of members by activity; only members that may have another one are looked at."""
+        again, queue.recount = queue.recount, set()
+        if queue.until_ms:
+            again.update([one for one, until_ms in queue.until_ms.items() if until_ms <= now_ms])
+        for interface in again:
+            member = queue.members.get(interface)
+            queue.count(interface, *((None, None) if member is None else self._activity(member, now_ms)))
+        return queue.counts
+
+    def _activity(self, member: Membership, now_ms: int) -> tuple[str, int | None]:
+        """Return how the figures count a member, and until when, if time alone ends that."""
         if not member.is_there:
-            return "absent", NEVER_MS
+            return "absent", None
         if member.is_busy or member.interface in self._queues.contacts:
-            return "handling", NEVER_MS
+            return "handling", None
         ends_ms = 1000 * (member.last_call_s + self.wrap_up_of(member)) + self.offset_ms
         if member.last_call_s and ends_ms > now_ms:
             return "post", ends_ms
         if member.paused:
-            return "work" if member.reason in self._rules.work_reasons else "unavailable", NEVER_MS
-        return "available", NEVER_MS
+            return "work" if member.reason in self._rules.work_reasons else "unavailable", None
+        return "available", None
 
     # ---- catalogues ----
 
@@ -607,14 +611,35 @@ class AsteriskView:
         return None if asterisk_s == 0 else 1000 * asterisk_s + self.offset_ms
 
 
-def parameters_of(queue: QueueState) -> dict[str, Parameter]:
+@lru_cache(maxsize=4_096)
+def _agent_calls(agent: int, handled: int | None, start_ms: int | None) -> Part:
+    return Part(Kind.AGENT, agent, Source.CUMULATIVE, Agent(handled_today=handled, day_start_ms=start_ms))
+
+
+@lru_cache(maxsize=4_096)
+def _queue_directory(number: int, name: str) -> Part:
+    shown = Queue(name=readable(name) or None, media="voice", skill_ids=(str(number),))
+    return Part(Kind.QUEUE, number, Source.DIRECTORY, shown)
+
+
+@lru_cache(maxsize=4_096)
+def _queue_cumulative(number: int, completed: int, abandoned: int, hold_s: int) -> Part:
+    wait_s = float(hold_s) if completed else None
+    value = QueueWindow(answered=completed, abandoned=abandoned, average_wait_s=wait_s)
+    return Part(Kind.QUEUE, number, Source.CUMULATIVE, value)
+
+
+@lru_cache(maxsize=4_096)
+def _queue_configuration(number: int, strategy: str, length_max: int, weight: int, threshold_s: int) -> Part:
     """Return the routing parameters of a queue: AMI reports some, and can change none."""
-    return {
-        "Strategy": readable(queue.strategy, WORD_CHARS),
-        "MaxLength": queue.length_max,
-        "Weight": queue.weight,
-        "ServiceLevel": queue.threshold_s,
+    parameters: dict[str, Parameter] = {
+        "Strategy": readable(strategy, WORD_CHARS),
+        "MaxLength": length_max,
+        "Weight": weight,
+        "ServiceLevel": threshold_s,
     }
+    value = Queue(routing_parameters=parameters, version=_version(parameters))
+    return Part(Kind.QUEUE, number, Source.CONFIGURATION, value)
 
 
 PARAMETERS: Final = (
@@ -627,7 +652,15 @@ PARAMETERS: Final = (
 
 def skills_version(members: Iterable[Membership]) -> int:
     """Return a number that differs when skills differ, since Asterisk has no version."""
-    return _version(sorted((one.queue, one.interface, one.penalty, one.paused) for one in members))
+    version = 0
+    for one in members:
+        version ^= _skill_version(one.queue, one.interface, one.penalty, one.paused)
+    return version
+
+
+@lru_cache(maxsize=65_536)
+def _skill_version(queue: str, interface: str, penalty: int, paused: bool) -> int:
+    return _version((queue, interface, penalty, paused))
 
 
 def _version(value: object) -> int:

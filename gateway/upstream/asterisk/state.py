@@ -47,10 +47,6 @@ class Membership:
     wrapup_s: int = 0
     unpaused_ms: int | None = None
     """When the end of its pause was observed, by the gateway's clock."""
-    activity: str = field(default="", compare=False)
-    """Its state in the figures of its queue: kept, as each event counts all members of a queue."""
-    activity_until_ms: int = field(default=0, compare=False)
-    """Until when that holds; 0: it changed."""
 
     @property
     def is_there(self) -> bool:
@@ -93,6 +89,26 @@ class QueueState:
     members: dict[str, Membership] = field(default_factory=dict)
     callers: dict[str, int] = field(default_factory=dict)
     """Uniqueid → since when the caller waits, by the gateway's clock."""
+    recount: set[str] = field(default_factory=set)
+    """Interfaces that the figures may no longer count as they are."""
+    activities: dict[str, str] = field(default_factory=dict)
+    """Interface → as what the figures count it."""
+    counts: dict[str, int] = field(default_factory=dict)
+    """Activity → number of members; kept, so that an event counts its own member and no other."""
+    until_ms: dict[str, int] = field(default_factory=dict)
+    """Interface → until when its activity lasts, where time alone ends it."""
+
+    def count(self, interface: str, activity: str | None, until_ms: int | None) -> None:
+        """Count a member as *activity*; None: it is gone."""
+        before = self.activities.pop(interface, None)
+        if before is not None:
+            self.counts[before] -= 1
+        self.until_ms.pop(interface, None)
+        if activity is not None:
+            self.activities[interface] = activity
+            self.counts[activity] = self.counts.get(activity, 0) + 1
+            if until_ms is not None:
+                self.until_ms[interface] = until_ms
 
 
 class Queues:
@@ -111,7 +127,7 @@ class Queues:
         self.changed_queues: set[str] = set()
         self.changed_interfaces: set[str] = set()
         self.shape = 0
-        """Increased when a queue or a membership is added or removed."""
+        """Increased when a queue or a membership is added, removed or renamed."""
         self.unknown: set[str] = set()
         self.refresh: set[str] = set()
         """Queues whose figures are to be read, as no event has them."""
@@ -245,9 +261,12 @@ class Queues:
         if member is None:
             member = queue.members[interface] = Membership(queue.name, interface)
             self.memberships.setdefault(interface, {})[queue.name] = member
+            queue.recount.add(interface)
             self.shape += 1
-        was_paused, before = member.paused, _values(member)
+        was_paused, before, named = member.paused, _values(member), member.name
         _apply(member, message)
+        if member.name != named:
+            self.shape += 1
         if member.paused:
             member.unpaused_ms = None
         elif was_paused:
@@ -303,16 +322,15 @@ class Queues:
     def _touch(self, queue: str, interface: str) -> None:
         self.changed_queues.add(queue)
         self.changed_interfaces.add(interface)
-        member = self.memberships.get(interface, {}).get(queue)
-        if member is not None:
-            member.activity_until_ms = 0
+        if queue in self.queues:
+            self.queues[queue].recount.add(interface)
 
     def _touch_all(self, interface: str) -> None:
         """Have an interface counted again in all its queues."""
         memberships = self.memberships.get(interface, {})
         self.changed_queues.update(memberships)
-        for member in memberships.values():
-            member.activity_until_ms = 0
+        for name in memberships:
+            self.queues[name].recount.add(interface)
 
 
 class Pass:
