@@ -109,7 +109,9 @@ async def test_wrap_up_ends_by_time_alone() -> None:
         def shown() -> tuple[PostProcessing | None, int | None, int | None]:
             cem, sales = ear.agent(CEM), queue(ear)
             assert cem is not None
-            assert (cem.routing_state, cem.handling) == (RoutingState.AVAILABLE, ())
+            assert cem.routing_state is RoutingState.AVAILABLE
+            states = [one.state for one in cem.handling]
+            assert states == ([] if cem.post_processing is None else ["post_processing"])
             return cem.post_processing, sales.agents_post_processing, sales.agents_available
 
         caller = at.fake.join("sales")

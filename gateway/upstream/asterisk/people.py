@@ -372,6 +372,9 @@ class AsteriskView:
         handling = self._handling(there)
         facts = self.facts.get(agent, NO_FACTS)
         wrap = None if handling else self._wrap_up(there, now_ms)
+        if wrap is not None:  # clients show the contact that counts most, and here nothing else stands for it
+            at = _contact_id("wrap-up", there[0].interface)
+            handling = (Handling(at, "voice", "post_processing", wrap.since_ms, None, None),)
         return Agent(
             routing_state=state,
             routing_state_since_ms=since_ms,
