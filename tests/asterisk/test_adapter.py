@@ -227,6 +227,10 @@ async def test_skills_are_penalties(at: Place) -> None:
 async def test_another_number_is_where_the_next_call_rings(at: Place) -> None:
     async with at.linked(await at.assistant()) as ear:
         assert at.fake.rings_at("ana") == NUMBER
+        ana = ear.agent(ANA)
+        assert ana is not None
+        assert ana.allowed_actions is not None
+        assert "change_remote_number" in ana.allowed_actions, "clients do not offer it otherwise"
         assert await ear.command(ChangeRemoteNumber("+498912345678")) == Executed("applied")
         assert at.fake.rings_at("ana") == "+498912345678"
         assert ear.shown(Kind.AGENT, Source.REALTIME)[ANA].remote_number == "+498912345678"

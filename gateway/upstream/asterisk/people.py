@@ -387,8 +387,18 @@ class AsteriskView:
             logged_on_remotely=facts.logged_on_remotely or any(self._is_remote(one) for one in there),
             app_present=facts.app_present,
             app_absent_since_ms=facts.app_absent_since_ms,
-            allowed_actions=_actions(there, offers_work=bool(self._rules.work_reasons)),
+            allowed_actions=self._actions(there),
         )
+
+    def _actions(self, there: list[Membership]) -> tuple[str, ...]:
+        actions = ["set_available", "set_unavailable"]
+        if self._rules.work_reasons:
+            actions.append("set_work")
+        if all(one.dynamic for one in there):
+            actions.append("log_off")
+        if any(self._is_remote(one) for one in there):
+            actions.append("change_remote_number")
+        return tuple(actions)
 
     def _routing(self, there: list[Membership]) -> tuple[RoutingState, int | None, str]:
         """Return state, since when, and reason: an agent is paused when all memberships are."""
@@ -678,12 +688,3 @@ def _extension(interface: str) -> str | None:
     """Return the digits of an interface such as ``PJSIP/2005`` or ``Local/2005@from-queue/n``."""
     word = interface.partition("/")[2].partition("@")[0].partition("-")[0]
     return word if word.isascii() and word.isdecimal() and len(word) <= 15 else None
-
-
-def _actions(there: list[Membership], *, offers_work: bool) -> tuple[str, ...]:
-    actions = ["set_available", "set_unavailable"]
-    if offers_work:
-        actions.append("set_work")
-    if all(one.dynamic for one in there):
-        actions.append("log_off")
-    return tuple(actions)
