@@ -55,8 +55,10 @@ HEALTHY_S: Final = 5.0
 """Time for which the bus must have worked before a silent node counts as unreachable."""
 STUBBORN_S: Final = 5.0
 """Time after which the lease is taken from a node that denies to be the owner."""
-EXPIRY_S: Final = TTL_S + 5.0
-"""A lease's life and 5 s: on servers that do not fence links, no node takes a user earlier."""
+EXPIRY_S: Final = TTL_S
+"""A lease's life: on servers that do not fence links, no node takes a user from a silent one earlier. The
+lease must be free by then, too: it is never taken from a node that renews it.
+"""
 
 
 class _Grounds(NamedTuple):

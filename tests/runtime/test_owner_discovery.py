@@ -10,7 +10,7 @@ from tests.runtime.scene import user
 from tests.runtime.street import Street, street
 
 UNFENCED = frozenset(Feature) - {Feature.LINK_FENCING}
-HEALTHY_S, STUBBORN_S, EXPIRY_S = 5.0, 5.0, 20.0
+HEALTHY_S, STUBBORN_S, EXPIRY_S = 5.0, 5.0, 15.0
 LOST_S = 6.0
 """Until an answer that was lost is asked for again."""
 WORKS_S = 2.0
@@ -146,7 +146,7 @@ async def test_without_fencing_a_deaf_owner_keeps_his_user_until_his_lease_would
     async with street(features=UNFENCED) as at:
         await followed(at, settled_s=TRUSTED_S)
         await at.kill(0)
-        after_s = await owned_by_1_after(at, EXPIRY_S + 6.0)
+        after_s = await owned_by_1_after(at, EXPIRY_S + 5.0)
         assert after_s >= EXPIRY_S
         assert at.counted("takeovers_total", kind="expired") == [0, 1]
         assert at.counted("ownership_moves_total", reason="expired") == [0, 1]

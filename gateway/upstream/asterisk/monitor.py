@@ -435,7 +435,8 @@ _LOG: Final = structlog.get_logger("gateway.asterisk")
 
 EFFECT_S: Final = 2.0
 """How long to wait for the effect of an action after its answer; then the state is read."""
-BACK_OFF_S: Final = (0.25, 15.0)
+BACK_OFF_S: Final = (0.25, 4.0)
+"""Pauses between attempts to connect: a node has one connection, so an Asterisk that is back sees few."""
 WRONG_SECRET_S: Final = 60.0
 _LOG_IN_REFUSED: Final = frozenset({"wrong_secret", "login_in_use"})
 TICK_S: Final = 0.1
