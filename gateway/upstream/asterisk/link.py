@@ -170,6 +170,20 @@ class AsteriskSessions:
 
 EVENTS: Final = 10_000
 """Waiting events of a link; one more ends the link, which is opened again with whole sets."""
+FIXED_QUERIES: Final = {
+    (kind, source): number
+    for number, (kind, source) in enumerate(
+        [
+            (None, Source.DIRECTORY),
+            (None, Source.CONFIGURATION),
+            *((kind, source) for kind in Kind for source in (Source.REALTIME, Source.CUMULATIVE)),
+        ],
+        start=1,
+    )
+}
+"""Queries for all resources in scope have the same number on every link, so links share readings."""
+QUERY_STEP: Final = len(FIXED_QUERIES) + 1
+"""Distance of a repeated query's number, unique on its link. Single resources have multiples of it."""
 UNDER_WAY: Final = 64
 """Requests of one user without an answer; one more is ``busy``."""
 

@@ -14,7 +14,7 @@ import ssl
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import structlog
 
@@ -46,7 +46,15 @@ from gateway.upstream.asterisk.ami import (
     log_in,
     unavailable,
 )
-from gateway.upstream.asterisk.link import AsteriskLink, LinkedSession, Step, missed_reasons, refusal
+from gateway.upstream.asterisk.link import (
+    FIXED_QUERIES,
+    QUERY_STEP,
+    AsteriskLink,
+    LinkedSession,
+    Step,
+    missed_reasons,
+    refusal,
+)
 from gateway.upstream.asterisk.people import (
     PARAMETERS,
     AsteriskView,
@@ -57,30 +65,15 @@ from gateway.upstream.asterisk.people import (
     agent_number,
     read_people,
 )
-from gateway.upstream.asterisk.state import Queues
+from gateway.upstream.asterisk.state import Queues, take
 
 AT_ONCE: Final = 32
 QUEUES_AT_ONCE: Final = 4
 """Agents and queues that are composed in one turn of the loop: some 5 ms."""
 EVERYTHING: Final = "*"
 _SOURCES: Final = (Source.DIRECTORY, Source.REALTIME, Source.CUMULATIVE, Source.CONFIGURATION)
-_FIXED: Final = {
-    (kind, source): number
-    for number, (kind, source) in enumerate(
-        [
-            (None, Source.DIRECTORY),
-            (None, Source.CONFIGURATION),
-            *((kind, source) for kind in Kind for source in (Source.REALTIME, Source.CUMULATIVE)),
-        ],
-        start=1,
-    )
-}
-"""Queries for all resources in scope have the same number on every link, so links share readings."""
-_STEP: Final = len(_FIXED) + 1
-"""Distance of a repeated query's number, unique on its link. Single resources have multiples of it."""
 _OFFERED: Final[tuple[FunctionName, ...]] = ("realtime", "historical", "routing", "administration", "voice")
 
-KeyT = TypeVar("KeyT", int, str)
 Changes = dict[tuple[Kind, Source], dict[int, Part | None]]
 Delivery = tuple[list[ObjectChanged], list[Reading]]
 
@@ -137,10 +130,10 @@ class Publisher:
         """Send links the changes of a limited number of agents and queues; see :attr:`has_more`."""
         self._collect(now_ms)
         changes: Changes = {}
-        for agent in _take(self._agents, most):
+        for agent in take(self._agents, most):
             self._compose(changes, Kind.AGENT, agent, self._view.agent_parts(agent, now_ms))
             self._plan(agent, now_ms)
-        for name in _take(self._names, most_queues):
+        for name in take(self._names, most_queues):
             number = self._view.queue_number(name)
             self._compose(changes, Kind.QUEUE, number, self._view.queue_parts(name, now_ms))
         if changes:
@@ -292,11 +285,11 @@ class Publisher:
     def listen(self, link: AsteriskLink, listen: Listen) -> int:
         """Begin a query; return its number. :meth:`whole` follows."""
         if listen.numbers is None:
-            first = _FIXED[listen.kind, listen.source]
+            first = FIXED_QUERIES[listen.kind, listen.source]
             query = link.next_queries.get(first, first)
-            link.next_queries[first] = query + _STEP
+            link.next_queries[first] = query + QUERY_STEP
         else:
-            self._numbers += _STEP
+            self._numbers += QUERY_STEP
             query = self._numbers
         link.queries[query] = listen
         link.note_queries()
@@ -424,13 +417,6 @@ class Publisher:
                     self.whole(link, query, now_ms)
 
 
-def _take(waiting: dict[KeyT, None], most: int) -> list[KeyT]:
-    taken = list(waiting)[:most]
-    for one in taken:
-        del waiting[one]
-    return taken
-
-
 _LOG: Final = structlog.get_logger("gateway.asterisk")
 
 EFFECT_S: Final = 2.0
@@ -503,7 +489,6 @@ class Monitor:
         """Whether this connection has received an event of a queue."""
         self._left_out, self._left_out_until = 0, clock.now()
         """Over-long messages of this connection, and after when the next one causes a whole reading."""
-        self._last_received_at = clock.now()
 
     # ---- what others see ----
 

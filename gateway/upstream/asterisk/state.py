@@ -8,7 +8,7 @@ event overtake each other, the next one corrects the value.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 from gateway.upstream.asterisk.ami import Message, decimal, whole
 
@@ -25,6 +25,7 @@ STEADY_MS: Final = 2_000
 """``Wait`` has whole seconds: a caller's instant moves only by more than this."""
 
 Phase = Literal["ringing", "talking"]
+KeyT = TypeVar("KeyT", int, str)
 
 
 @dataclass(slots=True)
@@ -492,3 +493,11 @@ def _values(member: Membership) -> tuple[object, ...]:
         member.dynamic,
         member.name,
     )
+
+
+def take(waiting: dict[KeyT, None], most: int) -> list[KeyT]:
+    """Remove and return the first of *waiting*, *most* at a time."""
+    taken = list(waiting)[:most]
+    for one in taken:
+        del waiting[one]
+    return taken
