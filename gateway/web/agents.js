@@ -146,6 +146,7 @@ export class Agents {
       {
         type: 'button',
         class: 'chip',
+        title: name ? t(`state.${name}`) : null,
         onclick: () => {
           this.state = this.state === name ? '' : name;
           this.keep();

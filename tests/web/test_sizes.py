@@ -24,13 +24,26 @@ pytestmark = pytest.mark.scenario
 
 @in_each_engine_where_all_are_asked_for
 async def test_filters_of_states_are_all_reached_on_a_desk(engine: str) -> None:
-    async with far(engine, DASHBOARD, "supervisor1", 0.0) as (_, window, _way):
+    async with far(engine, DASHBOARD, "supervisor1", 0.0) as (stage, window, _way):
+        stage.talk("agent1")
+        stage.send_away()
+        agents = stage.simulator.center.directory.agents.values()
+        away = [each.key for each in agents if each.logged_on and not each.handling]
+        for key, state in zip(away, ("Work", "Available"), strict=False):
+            stage.act("SetRoutingState", UserKey=key, RoutingState=state, By="System")
         await window.resize(1180, 800)
         shown = "[...document.querySelectorAll('.filters .chip')].filter((each) => each.checkVisibility())"
-        await until(window, f"{shown}.length > 3")
+        await until(window, f"{shown}.length > 4")
         ends = f"{shown}.map((each) => each.getBoundingClientRect().right)"
         inside = "document.querySelector('.filters .chips').getBoundingClientRect().right + 1"
         await until(window, f"{ends}.every((end) => end <= {inside})")
+        await window.resize(1280, 800)
+        await click(window, ".queues button", "Table")
+        await until(window, "document.querySelector('.board').dataset.look === 'table'")
+        await until(window, f"{ends}.every((end) => end <= {inside})")
+        # beside the table the column is narrow, and the list begins soon
+        lines = f"new Set({shown}.map((each) => each.getBoundingClientRect().top)).size"
+        assert await window.run(lines) <= 2
 
 
 TWO_ROWS: Final = """(([pane, row]) => {
