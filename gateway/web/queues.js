@@ -292,7 +292,7 @@ export class Queues {
       put(parts.longest, since(queue.oldest_since_ms, live.now()));
       const [figure = '', free = ''] = causes(queue, this.judged.get(key), live.now());
       put(reason.firstChild, figure);
-      put(reason.lastChild, free && `\u00a0· ${free}`);
+      put(reason.lastChild, free && ` · ${free}`);
     };
     const show = (next) => {
       key = next;

@@ -181,7 +181,7 @@ async def test_ones_own_limit_of_a_queue_is_kept_as_its_id_and_a_number() -> Non
         there = page.locator(stage.tile(key))
         await expect(there).to_have_attribute("data-level", "action")
         await expect(there.locator(".q-why")).to_have_text(
-            re.compile(r"longest \d:\d\d, limit 0:05 · 0 available")
+            re.compile(r"longest 0:\d\d, limit 0:05 · 0 available")
         )
         kept = await page.evaluate("localStorage.getItem('oscc.choices')")
         assert '"limits":{"' in kept
