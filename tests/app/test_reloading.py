@@ -221,6 +221,7 @@ async def opens(http: aiohttp.ClientSession, house: House, token: str) -> bool:
         return found.status == 200
 
 
+@pytest.mark.takes(10)
 async def test_keys_rotate_on_all_nodes_without_a_log_out(tmp_path: Path) -> None:
     sized = SimulatorSettings(agents=50, queues=5, users=1, events_per_s=50)
     async with redis_server() as redis, Simulator(sized) as simulator, aiohttp.ClientSession() as http:
@@ -261,6 +262,7 @@ async def test_keys_rotate_on_all_nodes_without_a_log_out(tmp_path: Path) -> Non
                     await ws.close()
 
 
+@pytest.mark.takes(5)
 async def test_a_renewed_certificate_is_shown_and_open_streams_flow_on(tmp_path: Path) -> None:
     root = Authority()
     trusts = ssl.create_default_context(cadata=root.pem.decode())

@@ -89,6 +89,7 @@ def test_a_fault_of_ours_shows_type_and_place_only(
 # ---- one of many ----
 
 
+@pytest.mark.takes(15)
 async def test_a_node_with_a_wrong_password_is_not_ready_and_says_whom_it_does_not_reach(
     tmp_path: Path,
 ) -> None:

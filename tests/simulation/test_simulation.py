@@ -45,6 +45,7 @@ def searching(part: int, many: int, *options: str) -> subprocess.Popen[str]:
     [(), ("--aimed",), ("--refused",), ("--stalled",), ("--orphaned",)],
     ids=["any", "aimed at commands", "refused", "stalled", "orphaned"],
 )
+@pytest.mark.takes(5)
 def test_no_schedule_breaks_a_law(options: tuple[str, ...]) -> None:
     searches = [searching(part, AIMED if options else SCHEDULES, *options) for part in range(AT_ONCE)]
     try:
