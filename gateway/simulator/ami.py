@@ -38,6 +38,7 @@ _RIGHTS: Final[dict[str, tuple[str, ...]]] = {
     "ListCommands": (),
     "Login": (),
     "Logoff": (),
+    "Originate": ("originate",),
     "Ping": (),
     "QueueAdd": ("agent",),
     "QueueMemberRingInUse": ("agent",),
@@ -46,6 +47,7 @@ _RIGHTS: Final[dict[str, tuple[str, ...]]] = {
     "QueueReload": (),
     "QueueRemove": ("agent",),
     "QueueReset": (),
+    "QueueRule": (),
     "QueueStatus": (),
     "QueueSummary": (),
 }
@@ -196,10 +198,8 @@ class Session:
 
     def _proves(self, account: Account, fields: dict[str, str]) -> bool:
         if fields.get("AuthType", "").upper() == "MD5":
-            proof = hashlib.md5(
-                (self._challenge + account.secret).encode(), usedforsecurity=False
-            ).hexdigest()
-            return bool(self._challenge) and fields.get("Key") == proof
+            proof = hashlib.md5((self._challenge + account.secret).encode(), usedforsecurity=False)
+            return bool(self._challenge) and fields.get("Key") == proof.hexdigest()
         return fields.get("Secret") == account.secret
 
     def _may(self, name: str) -> bool:
@@ -267,6 +267,8 @@ class FakeAsterisk:
         self.wrong_secret_s = 0.0
         self.forgets_caller = False
         """Whether the next ``AgentComplete`` lacks its caller."""
+        self.in_use_at_once = True
+        """Whether a telephone that answers is in use at once; otherwise it rings until :meth:`device`."""
         self.version = VERSION
         self.ami = AMI
         self.lacks: frozenset[str] = frozenset()
@@ -426,8 +428,9 @@ class FakeAsterisk:
         more = [("HoldTime", str(held)), ("RingTime", "2")]
         self._tell("AgentConnect", [*self._with_member(queue, caller, interface), *more])
         queue.members[interface].in_call = True
-        queue.members[interface].status = 1
-        self.device(interface, 2)
+        if self.in_use_at_once:
+            queue.members[interface].status = 1
+            self.device(interface, 2)
 
     def complete(self, queue_name: str, unique: str, interface: str) -> None:
         """End a call."""
@@ -438,8 +441,7 @@ class FakeAsterisk:
             if member is not None:
                 member.last_call = int(self._now())
                 member.calls += 1
-                if other is queue:
-                    member.in_call = False
+                member.in_call = member.in_call and other is not queue
                 member.status = 2
         self.device(interface, 1)
         caller = Waiting(unique, "", self._now())
@@ -447,15 +449,14 @@ class FakeAsterisk:
         if self.forgets_caller:
             self.forgets_caller = False
             headers = headers[-3:]
-        more = [("HoldTime", "2"), ("TalkTime", "6"), ("Reason", "agent")]
-        self._tell("AgentComplete", [*headers, *more])
+        self._tell("AgentComplete", [*headers, ("HoldTime", "2"), ("TalkTime", "6"), ("Reason", "agent")])
 
     def ring_no_answer(self, queue_name: str, unique: str, interface: str) -> None:
         """Let a member not answer."""
         queue = self.queues[queue_name]
         caller = self._caller(queue, unique)
-        more = [("RingTime", "12000")]
-        self._tell("AgentRingNoAnswer", [*self._with_member(queue, caller, interface), *more])
+        headers = self._with_member(queue, caller, interface)
+        self._tell("AgentRingNoAnswer", [*headers, ("RingTime", "12000")])
         if queue.pauses_absent:
             self.set_paused(interface, "Auto-Pause")
         self.device(interface, 1)
@@ -497,6 +498,8 @@ class FakeAsterisk:
             case "QueueReset":
                 self._reset(fields.get("Queue"))
                 session.ok(number, "Queue stats reset successfully")
+            case "QueueRule":
+                session.plain(number, [])  # there are none
             case _ if name.startswith("DB"):
                 self._change()
                 self._act_on_db(session, name, number, fields)
@@ -632,8 +635,7 @@ class FakeAsterisk:
     def _ring_in_use(self, session: Session, number: str, fields: dict[str, str]) -> None:
         wanted = fields.get("RingInUse", "").lower()
         if wanted not in {"yes", "no", "true", "false", "on", "off", "1", "0"}:
-            text = "'RingInUse' parameter must be a truth value (yes/no, on/off, 0/1, etc)"
-            session.no(number, text)
+            session.no(number, "'RingInUse' parameter must be a truth value (yes/no, on/off, 0/1, etc)")
             return
         found = self._found(fields)
         for _, member in found:
@@ -729,7 +731,7 @@ class FakeAsterisk:
         for queue in self.queues.values():
             if only in {None, "", queue.name}:
                 there = [one for one in queue.members.values() if one.status not in {4, 5}]
-                free = [one for one in there if not one.paused and one.status == 1]
+                free = [one for one in there if not one.paused and one.status in {0, 1}]
                 yield (
                     "QueueSummary",
                     [

@@ -10,6 +10,8 @@ from typing import Final, NamedTuple
 FOLDER: Final = Path(__file__).parent / "transcripts"
 NAMES: Final = sorted(path.stem for path in FOLDER.glob("[0-9][0-9]-*.txt") if path.stem != "00-index")
 
+_SPLIT: Final = re.compile(r"^([<>] \d+\.\d+)\n\n(?=Event: )", re.MULTILINE)
+"""A head line that an empty line separates from its message."""
 _HEAD: Final = re.compile(r"([<>]) (\d+\.\d+)$")
 
 
@@ -24,7 +26,7 @@ class Line(NamedTuple):
 
 def read(name: str) -> Iterator[Line]:
     """Yield the messages of a recording; what its narrator says is left out."""
-    text = (FOLDER / f"{name}.txt").read_text("utf-8")
+    text = _SPLIT.sub(r"\1\n", (FOLDER / f"{name}.txt").read_text("utf-8"))
     for block in text.split("\n\n"):
         lines = [line for line in block.splitlines() if not line.startswith("#")]
         if not lines or (head := _HEAD.match(lines[0])) is None:

@@ -74,7 +74,7 @@ class Run:
                 reply = await stage.http("GET", "/about", timeout=patience)
         except Failed as lost:
             raise DriverError(f"no server answers: {lost}") from lost
-        if reply.status in {404, 405} and not isinstance(reply.body, dict):
+        if reply.status in {404, 405} and not reply.error:  # also a JSON of another service
             raise DriverError(
                 f"GET {self._driver.server}/oscce/v1/about is answered {reply.status}: no server of the "
                 "reference link is at this address"

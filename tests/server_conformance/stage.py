@@ -164,7 +164,7 @@ class Stage:
     ) -> dict[str, Any]:
         """Ask over HTTPS for what must succeed; returns the body, which is as the schema says."""
         reply = await self.http(method, path, secret)
-        said = f"{method} {path} is answered {reply.status} {reply.error or ''}"
+        said = f"{method} {path} is answered {reply.status} {reply.error or ''}".rstrip()
         expect(reply.status == status, f"{said}, not {status}")
         route = f"{method} /oscce/v1{path}"
         if route not in _ROUTES:

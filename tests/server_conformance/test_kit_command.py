@@ -81,8 +81,15 @@ async def test_arguments_that_lead_nowhere(
     assert why in await said(capsys, *arguments)
 
 
-async def test_another_web_server(capsys: pytest.CaptureFixture[str]) -> None:
-    runner = web.AppRunner(web.Application())
+async def refuse(_: web.Request) -> web.Response:
+    return web.json_response({"code": "not_found"}, status=404)
+
+
+@pytest.mark.parametrize("routes", [[], [web.get("/{tail:.*}", refuse)]])
+async def test_another_web_server(capsys: pytest.CaptureFixture[str], routes: list[web.RouteDef]) -> None:
+    app = web.Application()
+    app.add_routes(routes)
+    runner = web.AppRunner(app)
     await runner.setup()
     try:
         site = web.TCPSite(runner, "127.0.0.1", 0)
