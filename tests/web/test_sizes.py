@@ -158,8 +158,9 @@ CROWDED: Final = """(() => {
     if (name.checkVisibility() && name.scrollWidth > name.clientWidth + 1)
       faults.push(`"${name.textContent}" is shortened`);
   const tools = document.querySelector('.pane-tools select');
-  if (innerWidth >= 390 && tools?.checkVisibility() && !document.querySelector('[data-large]') &&
-      tools.getBoundingClientRect().width < 110) faults.push('the choice of queues is too narrow for its words');
+  const roomy = innerWidth >= 390 && !document.querySelector('[data-large]');
+  if (roomy && tools?.checkVisibility() && tools.getBoundingClientRect().width < 110)
+    faults.push('the choice of queues is too narrow for its words');
   const lines = new Map();
   for (const {node} of texts) lines.set(node, (lines.get(node) ?? 0) + 1);
   for (const figure of document.querySelectorAll('.kpi dd span'))
