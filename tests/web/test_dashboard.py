@@ -30,23 +30,6 @@ async def test_a_contact_that_arrives_is_seen_in_its_queue() -> None:
         assert "Attention" in (await there.get_attribute("aria-label") or "")
 
 
-async def test_a_figure_is_marked_for_what_it_says_itself() -> None:
-    async with opened(warm_up_s=0) as stage, stage.page() as page:
-        await stage.live(page, DASHBOARD, "supervisor1")
-        queue = stage.queue_of(stage.agent("agent1"))
-        stage.send_away()
-        stage.act("Arrive", QueueKey=queue)
-        there = page.locator(stage.tile(queue))
-        await there.click()
-        await page.locator("#own-limit").fill("5")
-        await page.keyboard.press("Enter")
-        await page.locator(".back").click()
-        await expect(there).to_have_attribute("data-cause", "wait")
-        figures = page.locator(".kpi dd")
-        await expect(figures.nth(1)).to_have_attribute("data-level", re.compile("attention|action"))
-        assert await figures.nth(0).get_attribute("data-level") is None  # one contact waits
-
-
 async def test_a_line_begins_with_a_dash_and_where_it_stays() -> None:
     box = (
         "svg => [svg.getBoundingClientRect(), svg.lastChild.getBBox()]"

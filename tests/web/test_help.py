@@ -183,6 +183,10 @@ async def test_ones_own_limit_of_a_queue_is_kept_as_its_id_and_a_number() -> Non
         await expect(there.locator(".q-why")).to_have_text(
             re.compile(r"longest 0:\d\d, limit 0:05 · 0 available")
         )
+        # a key figure is marked for what it says itself: one contact waits, for long
+        figures = page.locator(".kpi dd")
+        await expect(figures.nth(1)).to_have_attribute("data-level", "action")
+        assert await figures.nth(0).get_attribute("data-level") is None
         kept = await page.evaluate("localStorage.getItem('oscc.choices')")
         assert '"limits":{"' in kept
         assert queue.name not in kept
