@@ -1,6 +1,6 @@
 """Command line of the benchmarks: ``python -m bench``.
 
-Exit codes: 0 done, 1 something was not measured, 2 the command line cannot be used, 130 interrupted.
+Exit codes: 0 done, 1 a measurement failed, 2 invalid command line, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from bench.stage import BUILD, Stage
 RUNS = 3
 INTERRUPTED = 130
 BUSY_FROM = 3.0
-"""A load average from which others use the machine: what is measured itself keeps two cores busy."""
+"""Load average from which other programs use the machine; the benchmark itself takes 2."""
 SEALED_BYTES = 400_000
-"""What an encrypted connection takes at both its ends, with room to spare."""
+"""Memory of an encrypted connection, both ends together, rounded up."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -54,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 async def measure(args: argparse.Namespace) -> int:
-    """Run what is asked for; results are kept as they come. Returns how much could not be had."""
+    """Run the requested cases and store each result; returns the number of failures."""
     stage = await Stage.make()
     machine = {**about(), "generator": stage.generator.name}
     scale = Scale(stage.phones_most, args.quick, free_bytes() // SEALED_BYTES)
@@ -76,14 +76,14 @@ async def measure(args: argparse.Namespace) -> int:
 
 
 def not_idle(load: float) -> str | None:
-    """Return a warning when others use the machine; *load* is its load before anything is measured."""
+    """Return a warning when other programs use the machine; *load* is its load average."""
     if load < BUSY_FROM:
         return None
     return f"the machine is not idle (load {load:.1f}): delays and CPU times are more than they would be"
 
 
 def planned(scenarios: Iterable[str], scale: Scale, text: str) -> list[Sitting]:
-    """Return what is to be measured: the cases of *scenarios* in whose names *text* is."""
+    """Return the sittings of *scenarios*, with the cases whose names contain *text*."""
     return [
         sitting
         for name in scenarios
@@ -92,7 +92,7 @@ def planned(scenarios: Iterable[str], scale: Scale, text: str) -> list[Sitting]:
 
 
 def missing(plan: Iterable[Sitting], kept: Kept, peers: Sequence[Other], most: int) -> list[Sitting]:
-    """Return those sittings of which a result is not there."""
+    """Return the sittings that lack a result."""
     return [
         sitting
         for sitting in plan
@@ -106,7 +106,7 @@ def missing(plan: Iterable[Sitting], kept: Kept, peers: Sequence[Other], most: i
 
 
 def keys(plan: Iterable[Sitting], peers: Sequence[Other]) -> set[Key]:
-    """Return what *plan* measures of whom."""
+    """Return the keys of all results that *plan* will produce."""
     return {
         (sitting.scenario, case.name, contender.name)
         for sitting in plan
@@ -116,7 +116,7 @@ def keys(plan: Iterable[Sitting], peers: Sequence[Other]) -> set[Key]:
 
 
 def peers_of(told: str | None) -> list[str]:
-    """Return the names of the peers that are wanted."""
+    """Return the names of the peers that the option ``--peers`` selects."""
     if told is None:
         return list(PEERS)
     return [] if told == "none" else told.split(",")
@@ -124,7 +124,7 @@ def peers_of(told: str | None) -> list[str]:
 
 @contextlib.contextmanager
 def alone(file: Path) -> Iterator[None]:
-    """Wait until no other benchmark runs in this tree: two at once would measure each other."""
+    """Hold the lock of this tree, once it is free: two benchmarks would disturb each other."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("wb") as lock:
         try:
@@ -136,7 +136,7 @@ def alone(file: Path) -> Iterator[None]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line says; returns the exit code."""
+    """Run the command line; returns the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["report"]:
         return report()

@@ -17,12 +17,12 @@ NO_PACE = (Gateway(UNPACED, 0.0),)
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How large everything is.
+    """Size of a benchmark.
 
     Attributes:
-        phones_most: More connections this machine cannot have.
-        is_quick: Whether a glance is wanted instead of figures.
-        sealed_most: More encrypted connections its memory cannot hold.
+        phones_most: The most connections that this machine can open.
+        is_quick: Whether to run few phones for a short time, for a first impression instead of figures.
+        sealed_most: The most encrypted connections that its memory can hold.
     """
 
     phones_most: int
@@ -31,16 +31,16 @@ class Scale:
 
     @property
     def duration_s(self) -> float:
-        """How long is measured: what a delivered update costs is steady after that."""
+        """Seconds of measurement, enough for a steady cost per delivered update."""
         return 1.0 if self.is_quick else 4.0
 
     @property
     def glance_s(self) -> float:
-        """How long is measured where a server is driven as hard as can be."""
+        """Seconds of a short measurement, for cases that need no longer one."""
         return 1.0 if self.is_quick else 2.0
 
     def phones(self, *counts: int) -> list[int]:
-        """Return those of *counts* that are possible; the smallest one when a glance is wanted."""
+        """Return *counts*, capped at what is possible; one small count in a quick run."""
         if self.is_quick:
             return [min(*counts, 1_000)]
         return sorted({min(count, self.phones_most) for count in counts})
@@ -48,19 +48,19 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One thing that is asked, of the gateway and perhaps of everybody.
+    """One measurement of the gateway and, with *with_peers*, of its peers.
 
     Attributes:
-        name: In words; unique within its scenario.
-        work: What is asked.
-        gateways: As what the gateway takes part.
-        with_peers: Whether the others are asked for the same.
-        play: Does what no :class:`Work` can say; the gateway takes part as it is. Returns what came of all
-            cases of the sitting, by their names.
-        sitting: Cases that follow each other with the same one share a server's life and its phones; without
-            one, a case has a life of its own.
-        runs: More than so many it does not need; None: no fewer than the others.
-        seconds: How long *play* takes for one case, about.
+        name: Its name in words, unique within its scenario.
+        work: The load to run; None where *play* runs the case.
+        gateways: The configurations of the gateway that take part.
+        with_peers: Whether the peers run the same work.
+        play: Runs what no :class:`Work` describes, with the gateway alone; returns the figures of all cases
+            of the sitting, by case name.
+        sitting: Adjacent cases with the same name here share one server process and its phones; an empty
+            name means a server process for this case alone.
+        runs: The most runs that this case needs; None: as many as all others.
+        seconds: About how long *play* takes for one case.
     """
 
     name: str
@@ -74,5 +74,5 @@ class Case:
 
 
 def thousands(number: float) -> str:
-    """Return a number as people read it."""
+    """Return *number* without decimals, with commas between thousands."""
     return f"{number:,.0f}"

@@ -1,10 +1,11 @@
 """Lean OSCC-E Server for benchmarks: many users, and an endpoint for a publisher.
 
-It speaks the reference link protocol as far as the gateway asks for it, as a process of its own:
-``python -m bench.centre PORT DOOR USERS QUEUES AGENTS shared|private``. At the door, plain TCP, a line
-``world sequence stamp [size]`` publishes, ``reset`` forgets, ``flood per_s`` floods the first user's
-link until the connection closes, and ``links`` is answered with how many there are. It holds no sessions:
-a SessionID says whose it is, so that sessions outlive the process and a crowd logs on once for many runs.
+Run as a separate process: ``python -m bench.centre PORT DOOR USERS QUEUES AGENTS shared|private``. It
+implements the part of the reference link protocol that the gateway uses. DOOR is the publisher's port, in
+plain TCP: a line ``world sequence stamp [size]`` publishes, ``reset`` deletes what was published, ``flood
+per_s`` floods the first user's link until the connection closes, and ``links`` returns the numbers of links
+and of published elements. The server stores no sessions: a SessionID contains its user, so sessions outlive
+the process, and phones log on once for many runs.
 """
 
 from __future__ import annotations
@@ -28,37 +29,37 @@ from bench.layout import Layout
 LIFE_MS = 24 * 3600 * 1000
 _LINE_BYTES = 1 << 20
 _FLOOD_S = 0.002
-_SECRET = "a-benchmark-keeps-no-secret"  # noqa: S105 - says whose session it is, and guards nothing
+_SECRET = "a-benchmark-keeps-no-secret"  # noqa: S105 - a mark of SessionIDs, which protects nothing
 
 
 class Session(NamedTuple):
-    """A session that was logged on."""
+    """Logged-on session of a user."""
 
     user: int
     public: str
 
     @property
     def secret(self) -> str:
-        """Its SessionID."""
+        """The SessionID."""
         return f"{_SECRET}.{self.user}.{self.public}"
 
     @classmethod
     def of(cls, secret: str) -> Session | None:
-        """Return the session of a SessionID; None when there is none."""
+        """Return the session of a SessionID; None when the SessionID is invalid."""
         mark, _, rest = secret.partition(".")
         user, _, public = rest.partition(".")
         return cls(int(user), public) if mark == _SECRET and user.isdecimal() else None
 
 
 class Centre:
-    """The HTTP doors and the links."""
+    """HTTP routes and links of the server."""
 
     def __init__(self, layout: Layout) -> None:
         self.links = Links(layout)
         self._numbers = itertools.count(1)
 
     def app(self) -> web.Application:
-        """Return the server's doors."""
+        """Return the HTTP application."""
         app = web.Application()
         routes: list[tuple[str, str, Callable[[web.Request], Awaitable[web.StreamResponse]]]] = [
             ("GET", "about", self._about),
@@ -73,7 +74,7 @@ class Centre:
         return app
 
     async def door(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one publisher until it leaves."""
+        """Serve one publisher until it disconnects."""
         rest = b""
         while data := await reader.read(_LINE_BYTES):
             *lines, rest = (rest + data).split(b"\n")
@@ -96,7 +97,7 @@ class Centre:
         await writer.drain()
 
     async def _flood(self, per_s: float, reader: asyncio.StreamReader) -> None:
-        """Flood the first user's link until whoever asked for it leaves."""
+        """Flood the first user's link until the publisher disconnects."""
         began, sent = time.monotonic(), 0
         while not reader.at_eof():
             due = round((time.monotonic() - began) * per_s) - sent
@@ -184,7 +185,7 @@ async def serve(port: int, door: int, layout: Layout) -> None:
 
 
 def main() -> None:
-    """Run it as its command line says."""
+    """Read the command line and serve."""
     port, door, users, queues, agents = (int(word) for word in sys.argv[1:6])
     uvloop.run(serve(port, door, Layout(users, queues, agents, shared=sys.argv[6] == "shared")))
 

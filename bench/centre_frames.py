@@ -1,7 +1,7 @@
 """Bytes that the benchmark's OSCC-E Server sends.
 
-An element's whole news stands in one text that the gateway hands on as it is: the formula of a
-queue's service level, the presence of an agent. It holds the publisher's number and time.
+A publish changes one text of an element, which the gateway forwards unchanged: the formula of a queue's
+service level, or the presence of an agent. The text holds the publisher's sequence number and time.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from gateway.domain.model import VALUE_CHARS
 
 SUBPROTOCOL = "oscce.link.v1"
 SEQUENCE, STAMP = "S:", ",T:"
-"""What stands before the number and before the time (ns since 1970) of a publish, in a phone's frame."""
+"""Texts before a publish's sequence number and time (ns since 1970) in a phone's frame."""
 ELEMENT_BYTES = 300
-"""Of an element's fragment in a phone's frame, about: as large as the messages of the others."""
+"""About the size of an element in a phone's frame, equal to that of a peer's message."""
 _PAD = "x" * VALUE_CHARS
 _BEGAN_MS = time.time_ns() // 1_000_000
 _HOW_LONG = "<how long>"
@@ -60,12 +60,12 @@ def frame(payload: bytes) -> bytes:
 
 
 def news(sequence: int, stamp_ns: int) -> str:
-    """Return the text that travels through the gateway unchanged: as long a one as that hands on whole."""
+    """Return the text that a publish changes: the longest that the gateway forwards whole."""
     return f"{SEQUENCE}{sequence}{STAMP}{stamp_ns},{_PAD}"[:VALUE_CHARS]
 
 
 def queue(key: int, told: str, contacts: int) -> bytes:
-    """Return a queue's reading; only *told* and *contacts* ever change."""
+    """Return a queue's reading, of which only *told* and *contacts* vary."""
     return (
         f'{{"QueueKey":{key},"Contacts":{contacts},"OldestContactWaitTime":null,"ServiceLevel":87.5,'
         f'"ServiceLevelThreshold":20,"ServiceLevelFormula":"{told}","AbandonedRate":2.5,'
@@ -75,7 +75,7 @@ def queue(key: int, told: str, contacts: int) -> bytes:
 
 
 def agent(key: int, told: str, state: str = "Available") -> bytes:
-    """Return an agent's reading; only *told* and *state* ever change."""
+    """Return an agent's reading, of which only *told* and *state* vary."""
     return (
         f'{{"UserKey":{key},"Extension":"{key}","RoutingState":"{state}","TimeInRoutingState":{_HOW_LONG},'
         f'"PresenceState":"{told}","HandlingStates":[],"Media":{{"Voice":"On"}},"AllowedActions":[]}}'
@@ -83,14 +83,14 @@ def agent(key: int, told: str, state: str = "Available") -> bytes:
 
 
 def element(key: int, sequence: int, stamp_ns: int) -> tuple[str, bytes]:
-    """Return the event type and the bytes of what a publish makes of resource *key*."""
+    """Return the event type and the reading of resource *key* after a publish."""
     if key >= FIRST_AGENT:
         return "UserRealtime", agent(key, news(sequence, stamp_ns))
     return "QueueRealtime", queue(key, news(sequence, stamp_ns), sequence % 50)
 
 
 def _since(raw: bytes, time_ms: int) -> bytes:
-    """Say of all agents for how many whole seconds they are in their states: since this process began."""
+    """Fill in the agents' times in their states: whole seconds since this process began."""
     return raw.replace(_HOW_LONG.encode(), str(max(0, (time_ms - _BEGAN_MS) // 1000)).encode())
 
 
@@ -104,7 +104,7 @@ def event(query: int, event_type: str, time_ms: int, elements: Iterable[bytes], 
 
 
 def first(event_type: str, sight: Sight, keys: frozenset[int] | None) -> Iterable[bytes]:
-    """Return the whole set of a query: what *sight* has of it before anything was published."""
+    """Return the first readings of a query, before anything was published."""
     if event_type == "QueueRealtime":
         return [queue(key, "none yet", 0) for key in sight.queues if keys is None or key in keys]
     if event_type == "UserRealtime":
@@ -113,22 +113,22 @@ def first(event_type: str, sight: Sight, keys: frozenset[int] | None) -> Iterabl
 
 
 def response(request_id: int, **fields: object) -> bytes:
-    """Return the frame of a response that is no refusal."""
+    """Return the frame of a successful response."""
     return frame(text({"Type": "Response", "RequestID": request_id, "Error": 0, **fields}))
 
 
 def refusal(request_id: int, code: int, name: str) -> bytes:
-    """Return the frame of a response that is one."""
+    """Return the frame of a response with an error."""
     return frame(text({"Type": "Response", "RequestID": request_id, "Error": code, "ErrorName": name}))
 
 
 def person(user: int, key: int) -> dict[str, object]:
-    """Return a supervisor."""
+    """Return a supervisor's object."""
     return {"Key": key, "ID": f"user{user}", "FirstName": "User", "LastName": str(user)}
 
 
 def session(alias: int, public: str, sight: Sight) -> dict[str, object]:
-    """Return an attached session as ``AttachSession`` and ``LinkOpened`` tell it."""
+    """Return an attached session as ``AttachSession`` and ``LinkOpened`` contain it."""
     scope = {"Users": list(sight.agents), "Queues": list(sight.queues), "Groups": [], "Aggregates": []}
     return {"Session": alias, "ID": public, "Application": "Dashboard", "Rights": RIGHTS, "Scope": scope}
 

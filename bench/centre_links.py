@@ -12,13 +12,13 @@ from bench import centre_frames as say
 from bench.layout import FIRST_USER, Layout
 
 FLOOD_BYTES = 1 << 20
-"""While more waits to be sent on a link, a flood waits, too."""
+"""Unsent bytes of a link above which a flood pauses."""
 FLOOD_CHUNK, FLOOD_EACH = 200, 20
-"""A flood is sent in chunks, of which only so many readings differ: it is cheap to make."""
+"""Readings in a chunk of a flood, and how many of these differ, to save CPU time."""
 
 
 class Publish(NamedTuple):
-    """One order of the publisher: *size* of a world's resources change."""
+    """One publish: *size* resources of set *world* change."""
 
     world: int
     sequence: int
@@ -30,13 +30,13 @@ def read_publish(line: bytes) -> Publish:
     """Read ``world sequence stamp [size]``; numbers may be padded with zeros.
 
     Raises:
-        ValueError: It is none.
+        ValueError: The line has another form.
     """
     return Publish(*(int(word) for word in line.split()))
 
 
 class Query:
-    """What a link listens to."""
+    """Query of a link: an event type and its keys, all of them when *keys* is None."""
 
     __slots__ = ("event_type", "keys", "number")
 
@@ -57,25 +57,25 @@ class Link:
         self._asked: dict[str, int] = defaultdict(int)
 
     def send(self, frames: bytes) -> None:
-        """Send whole frames; what a slow reader leaves waits in memory."""
+        """Send whole frames; bytes that a slow reader does not take wait in memory."""
         self._transport.write(frames)
 
     @property
     def unsent_bytes(self) -> int:
-        """What waits in memory."""
+        """Number of bytes that wait in memory."""
         return self._transport.get_write_buffer_size()
 
     def cut(self) -> None:
-        """End it without a word."""
+        """Abort the connection, without a close frame."""
         self._transport.abort()
 
     def alias(self) -> int:
-        """Return a number for one more session."""
+        """Return the number of a further session."""
         self._aliases += 1
         return self._aliases
 
     def listen(self, event_type: str, keys: frozenset[int] | None) -> Query:
-        """Begin a query. The same query has the same number on all links, so that events are shared."""
+        """Add a query; equal queries have equal numbers on all links, so that these share events."""
         number = (say.QUERIES.index(event_type) + 1) * say.QUERY_STRIDE + self._asked[event_type]
         self._asked[event_type] += 1
         query = Query(number, event_type, keys)
@@ -83,14 +83,14 @@ class Link:
         return query
 
     def stop(self, number: int) -> None:
-        """End a query."""
+        """Remove a query."""
         self.queries = [query for query in self.queries if query.number != number]
 
 
 class Links:
-    """All links, and what is true: the newest element of each resource that was published.
+    """All links, and the newest element of each published resource.
 
-    Invariant: an event's bytes are made once per publish and query number, however many links get them.
+    Invariant: an event of a query for all keys is encoded once per publish and query number, for all links.
     """
 
     def __init__(self, layout: Layout) -> None:
@@ -101,24 +101,24 @@ class Links:
         self._turns = [0] * layout.worlds
 
     def enter(self, link: Link) -> None:
-        """Take a link in; it replaces the user's present one."""
+        """Add a link, in place of the user's present one."""
         old = self.by_user.get(link.user)
         self.by_user[link.user] = link
         if old is not None:
             old.cut()
 
     def leave(self, link: Link) -> None:
-        """Let a link go."""
+        """Remove a link, unless another one has replaced it."""
         if self.by_user.get(link.user) is link:
             del self.by_user[link.user]
 
     def reset(self) -> None:
-        """Forget everything that was published."""
+        """Delete everything that was published."""
         self.elements.clear()
         self._turns = [0] * self.layout.worlds
 
     def whole(self, link: Link, query: Query) -> bytes:
-        """Return the first event of a query."""
+        """Return the first event of a query, with all its elements."""
         sight = self.layout.sight(link.user)
         if query.event_type in {"QueueRealtime", "UserRealtime"}:
             keys = sight.queues if query.event_type == "QueueRealtime" else sight.agents
@@ -133,7 +133,7 @@ class Links:
         return say.event(query.number, query.event_type, now_ms(), found, complete=True)
 
     def publish(self, orders: Iterable[Publish]) -> None:
-        """Let the resources change whose turn it is, and tell all links that see them."""
+        """Change the resources whose turn it is, and send events to all links that see them."""
         waiting: dict[int, list[bytes]] = defaultdict(list)
         for order in orders:
             self._publish(order, waiting)
@@ -143,7 +143,10 @@ class Links:
                 link.send(b"".join(frames))
 
     def flood(self, user: int, most: int) -> int:
-        """Send so many readings that carry no stamp on a user's link; returns how many, in whole chunks."""
+        """Send *most* readings without stamps on a user's link, in whole chunks; returns how many.
+
+        Without a link, or with too many unsent bytes on it, they are skipped and count as sent.
+        """
         link = self.by_user.get(user)
         query = (
             next((each for each in link.queries if each.event_type == "QueueRealtime"), None)
@@ -169,7 +172,7 @@ class Links:
         return -(-most // FLOOD_CHUNK) * FLOOD_CHUNK
 
     def change(self, key: int, event_type: str, element: bytes) -> None:
-        """Let one agent change outside of the resources' turns, and tell the links that see him."""
+        """Change one agent out of turn, and send the event to the links that see the agent."""
         self.elements[key] = element
         waiting: dict[int, list[bytes]] = defaultdict(list)
         seeing = [link for link in self.by_user.values() if key in self.layout.sight(link.user).agents]
@@ -233,7 +236,7 @@ def user_key(user: int) -> int:
 
 
 def opened(link: Link, number: int, public: str, layout: Layout) -> bytes:
-    """Return what a link begins with."""
+    """Return the first frames of a link."""
     message: dict[str, Any] = {
         "Type": "LinkOpened",
         "LinkID": f"link{number}",

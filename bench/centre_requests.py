@@ -14,7 +14,7 @@ Publics = Callable[[str], str | None]
 
 
 class Asked(NamedTuple):
-    """A request, and where it came from."""
+    """Request, with its link and what is needed to answer it."""
 
     number: int
     request: Request
@@ -24,7 +24,7 @@ class Asked(NamedTuple):
 
 
 def answer(request: Request, link: Link, links: Links, publics: Publics) -> bytes:
-    """Return the frames that answer *request*; what it changes is told to all links before."""
+    """Return the frames that answer *request*; events that it causes are sent before."""
     number = int(request.get("RequestID", 0))
     serve = _METHODS.get(str(request.get("Method")))
     if serve is None:
@@ -71,7 +71,7 @@ def _set_state(asked: Asked) -> bytes:
     key = int(asked.request.get("UserKey", 0))
     if key not in asked.links.layout.sight(asked.link.user).agents:
         return say.refusal(asked.number, 5, "NotFound")
-    # the event that carries the effect precedes the response, on all asked.links
+    # the event with the effect precedes the response, on all links
     element = say.agent(key, "commanded", str(asked.request.get("RoutingState")))
     asked.links.change(key, "UserRealtime", element)
     return say.response(asked.number, State="Applied")

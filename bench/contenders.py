@@ -24,29 +24,32 @@ PACED, UNPACED = "gateway", "gateway, pace 0"
 
 
 class Contender(Protocol):
-    """Somebody who can be asked for work."""
+    """Server under measurement."""
 
     @property
     def name(self) -> str:
-        """How tables call it."""
+        """Its name in tables."""
 
     async def play(self, stage: Stage, works: Sequence[Work]) -> list[Outcome]:
-        """Do the works once, with a server of its own and the same phones; ends with the first trouble.
+        """Run *works* in turn on a new server, with the same phones, up to the first error.
 
         Raises:
-            BenchError: Not even the first of them can be had.
+            BenchError: Not even the first work can run.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """A node of the gateway and its OSCC-E Server. *pace_min_s*: None is the product's default."""
+    """Gateway: a node and an OSCC-E Server; *pace_min_s* None is the product's default."""
 
     name: str
     pace_min_s: float | None = None
 
     async def play(self, stage: Stage, works: Sequence[Work]) -> list[Outcome]:
-        """Let phones of as few users as may be follow the same queues, or each topic be a user's own."""
+        """Run *works* on a node.
+
+        With one topic, all users see the same resources; with several, each topic has its own user.
+        """
         if self.pace_min_s is not None and not stage.reach.has_pace:
             raise BenchError("this version of the gateway has no setting for its pace")
         most = max(works, key=lambda work: work.phones)
@@ -65,17 +68,17 @@ class Gateway:
 
 @dataclass(frozen=True, slots=True)
 class Other:
-    """A peer's server."""
+    """Server of a peer."""
 
     peer: Peer
 
     @property
     def name(self) -> str:
-        """How tables call it."""
+        """Its name in tables."""
         return self.peer.name
 
     async def play(self, stage: Stage, works: Sequence[Work]) -> list[Outcome]:
-        """Let connections subscribe to their topic, and publish into topics in turn."""
+        """Run *works* on the peer: phones subscribe to their topic; publishes go to topics in turn."""
         if any(work.tls or work.size != 1 for work in works):
             raise BenchError("peers are asked for clear text and single messages only")
         peer, port = self.peer, free_port()
@@ -93,7 +96,7 @@ class Other:
         return outcomes(heard, works, fresh, held)
 
     async def prepare(self, stage: Stage) -> bool:
-        """Install it; False when this machine cannot have it."""
+        """Install the peer; returns whether this machine can run it."""
         return await asyncio.to_thread(self.peer.prepare, _folder(stage, self.peer))
 
 
@@ -108,7 +111,7 @@ async def _no_metrics() -> Figures:
 
 
 def load_of(works: Sequence[Work], port: int, path: str, options: tuple[str, ...]) -> Load:
-    """Return the load that *works* mean for a server: they differ in what a span may differ in."""
+    """Return the load of *works*, with a span for each on the same connections."""
     first, last = works[0], works[-1]
     return Load(
         port=port,
@@ -133,7 +136,7 @@ def _span(work: Work) -> Span:
 async def _watched(
     stage: Stage, load: Load, program: Program, look: Callable[[], Awaitable[Figures]]
 ) -> tuple[list[Heard[Figures]], Figures]:
-    """Run *load*; where phones stall, watch what the kernel holds for them."""
+    """Run *load*; where phones stall, measure the kernel memory of their sockets, too."""
     if not load.stalled:
         return await stage.generator.spans(load, look), {}
     async with asyncio.TaskGroup() as tasks:
@@ -151,10 +154,10 @@ async def _watched(
 def outcomes(
     heard: Sequence[Heard[Figures]], works: Sequence[Work], fresh_bytes: int, held: Figures
 ) -> list[Outcome]:
-    """Return what came of each work, up to the first trouble.
+    """Return the figures of each work, up to the first error, which comes last.
 
     Raises:
-        BenchError: Nothing was heard.
+        BenchError: The load generator wrote no answer.
     """
     if not heard:
         raise BenchError("the load generator ended without an answer")
@@ -170,7 +173,7 @@ def outcomes(
 
 
 def memory(answer: Mapping[str, Any], fresh_bytes: int, work: Work) -> Figures:
-    """Return the memory of the server per phone that is connected and idle, everything included."""
+    """Return the server's memory per connected, idle phone and per stalled phone."""
     if not answer["opened"]:
         return {}
     idle = answer["srv"]["rss_idle_mb"] * 1e6
@@ -182,7 +185,7 @@ def memory(answer: Mapping[str, Any], fresh_bytes: int, work: Work) -> Figures:
 
 
 def lag(before: Mapping[str, float], after: Mapping[str, float]) -> Figures:
-    """Return how late a node's loop was between two looks at its metrics; nothing for who has none."""
+    """Return a node's loop lag between two readings of its metrics; empty without metrics."""
     grown = {name: value - before.get(name, 0.0) for name, value in after.items()}
     turns = total(grown, "loop_lag_seconds_count")
     if turns <= 0:

@@ -18,16 +18,16 @@ from bench.machine import LOAD_CORE, free_port
 from bench.programs import BenchError, Program, running
 
 TRIES = 60
-"""So often one is logged on that is told to come later."""
+"""The most attempts at one log-on while the gateway answers 429."""
 LOG_ONS_AT_ONCE = 64
 PATH = "/v1/realtime"
 SUBPROTOCOL = "oscc.v1.json"
 READY = '"kind":"changes"'
-"""Stands in the frame by which a phone is in sync."""
+"""Text of the frame that brings a phone in sync."""
 
 
 class Centre:
-    """An OSCC-E Server of the benchmark that runs."""
+    """Running OSCC-E Server of a benchmark."""
 
     def __init__(self, program: Program, port: int, door: int, layout: Layout) -> None:
         self.program = program
@@ -36,7 +36,7 @@ class Centre:
         self.layout = layout
 
     async def ask(self, word: str) -> tuple[int, int]:
-        """Say a word at the publisher's door; returns the number of links, and of publishes."""
+        """Send *word* to the publisher's port; returns the numbers of links and published elements."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.door)
         writer.write(word.encode() + b"\n")
         links, published = (await reader.readline()).split()
@@ -44,7 +44,7 @@ class Centre:
         return int(links), int(published)
 
     async def publish(self, world: int, size: int) -> None:
-        """Let *size* resources change once."""
+        """Change *size* resources of set *world* once."""
         _, writer = await asyncio.open_connection("127.0.0.1", self.door)
         writer.write(b"%d 1 1 %d\n" % (world, size))
         await writer.drain()
@@ -63,7 +63,7 @@ async def centre(layout: Layout, folder: Path) -> AsyncIterator[Centre]:
 
 
 def write_hellos(file: Path, tokens: Sequence[str], positions: Sequence[tuple[str, int]] = ()) -> Path:
-    """Write what each phone says first, a line each, with *positions* to go on from if there are any."""
+    """Write one hello frame per phone and line, with the phone's position where there is one."""
     with file.open("w", encoding="ascii") as lines:
         for number, token in enumerate(tokens):
             position = positions[number] if number < len(positions) else None
@@ -86,7 +86,7 @@ def hello(token: str, position: tuple[str, int] | None = None) -> str:
 
 
 def text_of(file: Path) -> str:
-    """Return what stands in a file."""
+    """Return the text of *file*."""
     return file.read_text("ascii")
 
 
@@ -97,13 +97,13 @@ def read_positions(text: str) -> list[tuple[str, int]]:
 
 
 async def log_on(door: Node, phones: range, users: int) -> list[str]:
-    """Log *phones* on at a node; returns their tokens, good at every node with the same keys.
+    """Log *phones* on at a node; returns their tokens, valid at every node with the same keys.
 
     Raises:
         BenchError: A log-on was refused.
     """
     tokens: dict[int, str] = {}
-    # a user's log-ons under way count as tries of his password, so each user has one at a time
+    # log-ons under way count as attempts at the user's password, so each user has one at a time
     waiting = iter([phones[first::users] for first in range(min(users, len(phones)))])
     url = f"http://127.0.0.1:{door.port}/v1/sessions"
 
@@ -120,7 +120,7 @@ async def log_on(door: Node, phones: range, users: int) -> list[str]:
 
 
 async def _token(http: aiohttp.ClientSession, url: str, phone: int, users: int) -> str:
-    """Log one phone on, again when it is told to come later; returns its token."""
+    """Log one phone on, with retries after 429; returns its token."""
     said = ""
     for _ in range(TRIES):
         async with http.post(url, json=log_on_body(phone % users, phone)) as answer:
@@ -134,7 +134,7 @@ async def _token(http: aiohttp.ClientSession, url: str, phone: int, users: int) 
 
 
 def log_on_body(user: int, phone: int) -> dict[str, object]:
-    """Return the body of a log-on, by a name that only this phone uses: log-ons of one name are limited."""
+    """Return the body of a log-on; each phone has its own name, as log-ons per name are limited."""
     device = {"id": f"device{phone}", "name": "Phone", "platform": "test", "app_version": "1.0"}
     return {
         "site": "main",
@@ -147,7 +147,7 @@ def log_on_body(user: int, phone: int) -> dict[str, object]:
 
 @asynccontextmanager
 async def flooding(door: int, per_s: float | None) -> AsyncIterator[None]:
-    """Have the first user's link flooded while the block lasts, as soon as there is one; None: do nothing."""
+    """Flood the first user's link while the block lasts; does nothing when *per_s* is None."""
     if per_s is None:
         yield
         return
@@ -160,7 +160,7 @@ async def flooding(door: int, per_s: float | None) -> AsyncIterator[None]:
 
 
 def phone_options(hellos: Path) -> tuple[str, ...]:
-    """Return the generator's options by which phones speak to the gateway."""
+    """Return the load generator's options for phones of the gateway."""
     return (
         *("--subproto", SUBPROTOCOL, "--lines", str(hellos), "--send", "%k", "--pong"),
         *("--ready", READY, "--stamp", centre_frames.STAMP),
@@ -168,5 +168,5 @@ def phone_options(hellos: Path) -> tuple[str, ...]:
 
 
 def publisher_options(door: int) -> tuple[str, ...]:
-    """Return the generator's options by which it publishes through the OSCC-E Server's door."""
+    """Return the load generator's options for publishing through the OSCC-E Server."""
     return ("--pub-tcp", f"127.0.0.1:{door}", "--pub", r"%m %S %T %Z\n")

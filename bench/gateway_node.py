@@ -1,4 +1,4 @@
-"""Gateway node of a benchmark: run as an operator runs it, with room for its load."""
+"""Gateway node of a benchmark, run as an operator runs it, with raised limits."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ _ROOM: Mapping[str, float] = {
     "commands_in_flight": 100,
     "ping_s": 55,
 }
-"""Bounds against floods are no part of what is measured: they are raised to where they do not bind."""
+"""Limits against floods, raised so far that they affect no measurement."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How a node is set up.
+    """Configuration of a node.
 
     Attributes:
         centre: The port of its OSCC-E Server.
@@ -81,14 +81,14 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node that is ready."""
+    """Node that is ready."""
 
     program: Program
     port: int
     ops: int
 
     async def metrics(self) -> dict[str, float]:
-        """Return its metrics: name with labels → value."""
+        """Return the node's metrics: name with labels → value."""
         async with (
             aiohttp.ClientSession() as http,
             http.get(f"http://127.0.0.1:{self.ops}/metrics") as answer,
@@ -96,7 +96,7 @@ class Node:
             return read_metrics(await answer.text())
 
     async def until_connected(self, phones: int, within_s: float) -> None:
-        """Return once *phones* are connected, no more and no less."""
+        """Wait until exactly *phones* phones are connected."""
         left = within_s * 5
         while total(await self.metrics(), "connections") != phones:
             left -= 1
@@ -112,12 +112,12 @@ def read_metrics(text: str) -> dict[str, float]:
 
 
 def total(metrics: Mapping[str, float], name: str) -> float:
-    """Return the sum over all labels of a metric."""
+    """Return the sum of a metric over all labels."""
     return sum(value for each, value in metrics.items() if each == name or each.startswith(name + "{"))
 
 
 def quantile_of(metrics: Mapping[str, float], name: str, share: float) -> float:
-    """Return the value that *share* of a histogram's observations do not exceed, between its bounds."""
+    """Return the quantile *share* of a histogram, interpolated within its bucket."""
     buckets: dict[float, float] = {}
     for each, count in metrics.items():
         if found := re.match(rf'{name}_bucket\{{.*?le="([^"]+)"', each):
@@ -137,7 +137,7 @@ def quantile_of(metrics: Mapping[str, float], name: str, share: float) -> float:
 async def node(
     settings: Settings, folder: Path, core: int = SERVER_CORE, name: str = "gateway"
 ) -> AsyncIterator[Node]:
-    """Run a node while the block lasts, from when it is ready."""
+    """Run a node while the block lasts; the block begins once the node is ready."""
     client, ops, admin = free_port(), free_port(), free_port()
     config = written(folder / f"{name}.toml", settings.text(client, ops, admin))
     async with running(name, (*PROGRAM, "serve", "--config", str(config)), core, folder) as program:
@@ -147,27 +147,27 @@ async def node(
 
 
 def written(file: Path, text: str) -> Path:
-    """Write a file, and its folder; returns it."""
+    """Write *file*, creating its folder; returns *file*."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text, "utf-8")
     return file
 
 
 async def secrets() -> str:
-    """Return the secrets of a gateway, made as an operator makes them."""
+    """Return new secrets of a gateway, made by its command ``keys``."""
     return (await output("keys", (*PROGRAM, "keys"), SERVER_CORE, STARTS_WITHIN_S)).decode()
 
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """How far this version of the gateway lets itself be set."""
+    """Settings that this version of the gateway accepts."""
 
     devices: int
     has_pace: bool
 
 
 async def reach() -> Reach:
-    """Ask the gateway how far it lets itself be set."""
+    """Return what settings the gateway accepts, from its own schema."""
     told = await output("schema", (*PROGRAM, "check-config", "--schema"), SERVER_CORE, STARTS_WITHIN_S)
     return read_reach(json.loads(told))
 

@@ -26,9 +26,9 @@ class Goal:
 
     Attributes:
         what: The figure, in words.
-        bound: What it may be at most, or shall be at least; None where it is only told.
-        unit: Of both.
-        measure: Finds it; None when it was not measured.
+        bound: The most that it may be, or the least with *at_least*; None: the figure is only shown.
+        unit: The unit of figure and bound.
+        measure: Returns the figure; None when it was not measured.
         at_least: Whether more is better.
     """
 
@@ -39,7 +39,7 @@ class Goal:
     at_least: bool = False
 
     def holds(self, value: float) -> bool:
-        """Tell whether *value* reaches the goal."""
+        """Return whether *value* reaches the goal."""
         if self.bound is None:
             return True
         return value >= self.bound if self.at_least else value <= self.bound
@@ -58,12 +58,12 @@ def _ratio(of: Measure, by: Measure) -> Measure:
 
 
 def _by(other: str, scenario: str, case: str, name: str, ours: str = UNPACED) -> Measure:
-    """Return the gateway's figure by that of another one."""
+    """Return the ratio of the gateway's figure to another contender's."""
     return _ratio(_of(scenario, case, name, ours), _of(scenario, case, name, other))
 
 
 def _by_best(case: str) -> Measure:
-    """Return the gateway's CPU time by that of the cheapest peer; the floor is none, it only sends."""
+    """Return the ratio of the gateway's CPU time to the cheapest peer's, the C floor excluded."""
 
     def best(results: Results) -> float | None:
         all_ = (results.figure("fan-out", case, name, "cpu_us") for name in PEERS if name != FLOOR)
@@ -73,13 +73,13 @@ def _by_best(case: str) -> Measure:
 
 
 def _grown(unit: str, few: int, many: int) -> Measure:
-    """Return what an update costs with *many* by what it costs with *few*."""
+    """Return the ratio of the CPU time per update with *many* to that with *few*."""
     first, last = (_of("growth", f"{count:,} {unit}", "cpu_us") for count in (few, many))
     return _ratio(last, first)
 
 
 def further_link_us(results: Results) -> float | None:
-    """Return what one further element through one further link costs: see the scenario *crowd*."""
+    """Return the µs that an element costs through one further link: see the scenario *crowd*."""
     found: list[tuple[float, float]] = []
     for case in results.cases("crowd"):
         if crowd.SMALL in case or crowd.LARGE in case:
@@ -94,7 +94,7 @@ def further_link_us(results: Results) -> float | None:
 
 
 def stalled_ratio(results: Results) -> float | None:
-    """Return the others' p99 with stalled phones by that without."""
+    """Return the ratio of the readers' p99 with stalled phones to that without."""
     found: dict[str, float | None] = {}
     for case in results.cases("stalled"):
         for name in (stalls.WITHOUT, stalls.WITH):
@@ -113,7 +113,7 @@ def _stalled(name: str) -> Measure:
 
 
 def _delivered_of_capacity(times: int) -> Measure:
-    """Return what is delivered when *times* as much is offered, in percent of all that can be."""
+    """Return the delivery rate at *times* the capacity offered, in percent of the capacity."""
     ours = _of("overload", overload.offered(times), "delivered_per_s", PACED)
     most = _of("overload", overload.capacity(times), "delivered_per_s", PACED)
     ratio = _ratio(ours, most)
@@ -274,4 +274,4 @@ _GROWTH = tuple(
     for unit, sizes in (("phones", growth.PHONES), ("resources", growth.RESOURCES))
 )
 GOALS = (*_REAL, *_OVERLOAD, *_FLOOD, *_FAN_OUT, *_IDLE, *_DELAYS, *_REST, *_GROWTH)
-"""In the order of the design's table."""
+"""All goals, in the order of the report."""

@@ -1,4 +1,4 @@
-"""Store of results: they are written as they come, and those that exist are not measured again."""
+"""Store of results: each is written at once; stored ones are not measured again."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Key = tuple[str, str, str]
 
 
 def key_of(record: Record) -> Key:
-    """Return of whom and what a record is."""
+    """Return the key of a record."""
     return record.scenario, record.case, record.contender
 
 
 def kept(folder: Path) -> Iterator[Record]:
-    """Return the records of a folder."""
+    """Yield the records of a folder."""
     file = folder / RESULTS
     if file.exists():
         for text in file.read_text("utf-8").splitlines():
@@ -29,13 +29,13 @@ def kept(folder: Path) -> Iterator[Record]:
 
 
 class Kept:
-    """The results of a folder while a benchmark adds to them.
+    """Results in a folder, to which a benchmark adds.
 
-    Invariant: the file holds every record that was added, whatever ends the benchmark.
+    Invariant: the file holds every added record, however the benchmark ends.
 
     Args:
-        folder: Where they are.
-        machine: On what is measured.
+        folder: The folder of the results.
+        machine: Description of the machine.
     """
 
     def __init__(self, folder: Path, machine: Mapping[str, str | int]) -> None:
@@ -45,22 +45,22 @@ class Kept:
         (folder / MACHINE).write_text(json.dumps(machine), "utf-8")
 
     def renew(self, keys: Collection[Key]) -> None:
-        """Let go of what was measured of *keys*, to measure it anew; the last results are kept aside once."""
+        """Delete the results of *keys*, to measure them again; the previous file is kept as a copy."""
         file = self._folder / RESULTS
         if file.exists():
             (self._folder / BEFORE).write_bytes(file.read_bytes())
         self._write([each for each in self._records if key_of(each) not in keys])
 
     def retry(self, keys: Collection[Key]) -> None:
-        """Let go of the troubles of *keys*: what is missing is to be measured."""
+        """Delete the failed runs of *keys*, to measure them again."""
         self._write([each for each in self._records if not each.trouble or key_of(each) not in keys])
 
     def has(self, key: Key, run: int) -> bool:
-        """Tell whether a run was measured."""
+        """Return whether a run has a record."""
         return any(key_of(each) == key and each.run == run for each in self._records)
 
     def add(self, record: Record) -> None:
-        """Keep a record."""
+        """Store a record."""
         self._records.append(record)
         with (self._folder / RESULTS).open("a", encoding="utf-8") as file:
             file.write(_line(record))

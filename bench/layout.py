@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 FIRST_USER = 100_000_000
-"""Keys of supervisors; agents and queues have smaller ones, so that no two objects share a key."""
+"""First key of supervisors; agents and queues have smaller keys."""
 FIRST_AGENT = 10_000_000
 FIRST_QUEUE = 1
 
 
 class Sight(NamedTuple):
-    """What a user may see."""
+    """Keys that a user may see."""
 
     queues: range
     agents: range
@@ -23,10 +23,10 @@ class Layout:
     """The users of an OSCC-E Server and their resources.
 
     Attributes:
-        users: Supervisors, whose names are ``user0`` and so on.
-        queues: That each of them sees.
-        agents: That each of them sees.
-        shared: Whether all see the same ones; else each has his own.
+        users: Number of supervisors, named ``user0`` and so on.
+        queues: Number of queues that each of them sees.
+        agents: Number of agents that each of them sees.
+        shared: Whether all see the same ones; else each supervisor has their own.
     """
 
     users: int
@@ -35,7 +35,7 @@ class Layout:
     shared: bool = True
 
     def sight(self, user: int) -> Sight:
-        """Return what user number *user* sees: keys."""
+        """Return the keys that user number *user* sees."""
         at = 0 if self.shared else user
         first_queue, first_agent = FIRST_QUEUE + at * self.queues, FIRST_AGENT + at * self.agents
         return Sight(
@@ -44,11 +44,11 @@ class Layout:
 
     @property
     def worlds(self) -> int:
-        """How many disjoint sets of resources there are: topics, as a publisher calls them."""
+        """Number of disjoint sets of resources, which a publisher calls topics."""
         return 1 if self.shared else self.users
 
     def key(self, world: int, turn: int) -> int:
-        """Return the resource that is next in a set: all its queues and agents, one after the other."""
+        """Return the key at *turn* in a set; turns go round its queues, then its agents."""
         sight = self.sight(world)
         at = turn % (self.queues + self.agents)
         return sight.queues[at] if at < self.queues else sight.agents[at - self.queues]

@@ -13,7 +13,7 @@ from typing import Final
 
 _PORTS_FROM: Final = 10_000
 _PORTS: Final = 5_000
-"""Below those that the kernel gives to outgoing connections, and below those of the tests."""
+"""Number of ports, all below the kernel's for outgoing connections and below the tests'."""
 _TURNS: Final = itertools.count()
 
 
@@ -23,25 +23,25 @@ def cores() -> list[int]:
 
 
 SERVER_CORE: Final = cores()[0]
-"""Where what is measured runs."""
+"""Core of the measured server."""
 LOAD_CORE: Final = cores()[1] if len(cores()) > 1 else cores()[0]
-"""Where everything else runs: phones, OSCC-E Server, Redis."""
+"""Core of everything else: phones, OSCC-E Server, Redis."""
 
 
 def pinned(core: int) -> tuple[str, ...]:
-    """Return what stands before a command that is to run on *core*, and to end with this process."""
+    """Return the prefix of a command that runs on *core* and ends with this process."""
     leash = ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()
     pin = ("taskset", "-c", str(core)) if shutil.which("taskset") else ()
     return (*leash, *pin)
 
 
 def files_most() -> int:
-    """Return how many files one process may open: each phone is one."""
+    """Return how many files one process may open; each phone takes one."""
     return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 
 
 def free_bytes() -> int:
-    """Return the memory that programs can still have."""
+    """Return the memory that is available to programs."""
     for line in Path("/proc/meminfo").read_text("ascii").splitlines():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024
@@ -49,7 +49,7 @@ def free_bytes() -> int:
 
 
 def free_port() -> int:
-    """Return a port of the loopback that nobody listens to; none twice in a row."""
+    """Return a free port of the loopback, never the same twice in a row."""
     while True:
         port = _PORTS_FROM + (os.getpid() * 101 + next(_TURNS)) % _PORTS
         with socket.socket() as door:
@@ -61,7 +61,7 @@ def free_port() -> int:
 
 
 def about() -> dict[str, str | int]:
-    """Return the class of this machine: nothing that tells it from another one of its class."""
+    """Return the kind of this machine, without anything that identifies it."""
     return {
         "cores": os.cpu_count() or 1,
         "processor": _line("/proc/cpuinfo", "model name"),

@@ -12,38 +12,38 @@ from bench.work import Work
 
 GATEWAY_STARTS_S, PEER_STARTS_S, ENDS_S = 4.0, 0.7, 0.5
 PHONES_PER_S, USERS_PER_S, SEALED_PER_S, PEERS_PER_S = 600.0, 250.0, 250.0, 4_000.0
-"""How fast connections come: of a user who is there, of one who has to be linked, over TLS, of others."""
+"""Connections per second: of phones, of users without a link, over TLS, to peers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sitting:
-    """Cases that share a server's life.
+    """Cases that share one server process.
 
     Attributes:
-        scenario: Whose they are.
-        cases: In order.
+        scenario: The scenario of the cases.
+        cases: The cases, in order.
     """
 
     scenario: str
     cases: tuple[Case, ...]
 
     def contenders(self, peers: Sequence[Other]) -> list[Gateway | Other]:
-        """Return who is asked for any of the cases."""
+        """Return the contenders that run any of the cases."""
         ours = {gateway: None for case in self.cases for gateway in case.gateways}
         return [*ours, *(peers if any(case.with_peers for case in self.cases) else ())]
 
     def asked(self, contender: Gateway | Other) -> list[Case]:
-        """Return the cases for which *contender* is asked."""
+        """Return the cases that *contender* runs."""
         is_peer = isinstance(contender, Other)
         return [case for case in self.cases if (case.with_peers if is_peer else contender in case.gateways)]
 
     def runs(self, most: int) -> int:
-        """Return how often it is run: what hardly varies is asked less often than *most* times."""
+        """Return how often to run: *most* times, or fewer where no case needs as many."""
         return min(most, max(case.runs or most for case in self.cases))
 
 
 def sittings(scenario: str, cases: Iterable[Case]) -> list[Sitting]:
-    """Return the cases of a scenario in sittings: cluster receiver that name the same one share it."""
+    """Group the cases of a scenario into sittings, adjacent cases of the same sitting together."""
     turns = itertools.count()
     found = itertools.groupby(cases, key=lambda case: case.sitting or next(turns))
     return [Sitting(scenario, tuple(together)) for _, together in found]
@@ -76,7 +76,7 @@ def _coming_s(works: Sequence[Work], contender: Gateway | Other) -> float:
 
 
 def told(plan: Sequence[Sitting], peers: Sequence[Other], most: int) -> str:
-    """Return the plan for the person who waits: minutes of each scenario, and of all."""
+    """Return the plan as text: minutes of each scenario, and of all."""
     minutes: dict[str, float] = {}
     cases: dict[str, int] = {}
     for sitting in plan:

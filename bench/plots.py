@@ -15,7 +15,7 @@ _OURS, _THEIRS = "#1b6ca8", "#b8bec6"
 
 
 def draw(results: Results, folder: Path) -> list[Path]:
-    """Write the pictures for which there are results; returns them. The same results give the same bytes."""
+    """Draw each figure that has results; returns the files. Equal results give equal bytes."""
     matplotlib = importlib.import_module("matplotlib")
     matplotlib.use("svg")
     matplotlib.rcParams.update({"svg.hashsalt": "benchmarks", "font.size": 9, "svg.fonttype": "none"})
@@ -47,7 +47,7 @@ def bar_values(results: Results, scenario: str, case: str, figure: str) -> list[
 
 
 def growth(results: Results, unit: str) -> dict[str, list[tuple[float, float]]]:
-    """Return CPU per update by the number of *unit*, of each kind of gateway."""
+    """Return CPU time per update by the number of *unit*, for each contender."""
     found: dict[str, list[tuple[float, float]]] = {}
     for case in results.cases("growth"):
         count, _, what = case.partition(" ")
@@ -68,10 +68,10 @@ def _figure() -> tuple[Any, Any]:
     return figure, axes
 
 
-def _save(figure: Any, file: Path) -> Path:  # noqa: ANN401 - the library is not there where types are checked
+def _save(figure: Any, file: Path) -> Path:  # noqa: ANN401 - the library is not installed where types are checked
     figure.tight_layout()
     figure.savefig(file, metadata={"Date": None})
-    # as our own generated files: no spaces at the ends of lines
+    # generated files of this project have no trailing spaces
     text = "\n".join(line.rstrip() for line in file.read_text("utf-8").splitlines())
     file.write_text(text + "\n", "utf-8")
     return file

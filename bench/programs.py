@@ -1,4 +1,4 @@
-"""Processes of a benchmark: started on a core, measured, and ended for certain."""
+"""Processes of a benchmark: started on a core, measured, and always ended."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class BenchError(Exception):
-    """A run cannot be had. The text is a sentence for the person who runs it."""
+    """Failure of a run. The text is a sentence for people."""
 
 
 class Program:
-    """A running process; made by :func:`running`."""
+    """Running process, made by :func:`running`."""
 
     def __init__(self, name: str, process: Process, log: Path) -> None:
         self.name = name
@@ -35,26 +35,26 @@ class Program:
 
     @property
     def runs(self) -> bool:
-        """Whether it has not ended."""
+        """Whether the process has not ended."""
         return self._process.returncode is None
 
     def cpu_s(self) -> float:
-        """Return the CPU time that it and its children have used, from the scheduler's nanoseconds."""
+        """Return the CPU time of the process and its children, from the scheduler's nanoseconds."""
         return process_cpu_s(self.pid)
 
     def rss_bytes(self) -> int:
-        """Return the memory that it and its children hold."""
+        """Return the resident memory of the process and its children."""
         return process_rss_bytes(self.pid)
 
     def tail(self) -> str:
-        """Return the last lines that it wrote."""
+        """Return the end of the process's log."""
         return self._log.read_text("utf-8", errors="replace")[-2000:] if self._log.exists() else ""
 
     async def until(self, holds: Callable[[], bool], within_s: float = STARTS_WITHIN_S) -> None:
-        """Return once *holds*.
+        """Wait until *holds* returns True.
 
         Raises:
-            BenchError: It ended before, or never did.
+            BenchError: The process ended first, or *within_s* seconds passed.
         """
         try:
             async with asyncio.timeout(within_s):
@@ -66,7 +66,7 @@ class Program:
             raise BenchError(f"{self.name} is not ready: {self.tail()}") from None
 
     async def until_listening(self, port: int) -> None:
-        """Return once somebody listens at *port* of the loopback."""
+        """Wait until a socket listens at *port* of the loopback."""
         await self.until(lambda: is_listening(port))
 
 
@@ -93,7 +93,7 @@ async def running(
 
 
 def opened(file: Path) -> IO[bytes]:
-    """Open a file to write, and make its folder."""
+    """Open *file* for writing, creating its folder."""
     file.parent.mkdir(parents=True, exist_ok=True)
     return file.open("wb")
 
@@ -108,14 +108,14 @@ async def output(
     """Run *command* to its end; returns what it wrote to standard output.
 
     Args:
-        name: How trouble calls it.
+        name: Its name in errors.
         command: Its argument vector.
-        core: Where it runs.
+        core: The core on which it runs.
         within_s: How long it may take.
-        heard: Is told each line as it comes.
+        heard: Called with each line as it arrives.
 
     Raises:
-        BenchError: It did not end in time.
+        BenchError: It did not end in time, or wrote nothing.
     """
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
@@ -149,7 +149,7 @@ async def _heard(process: Process, heard: Callable[[bytes], Awaitable[None]] | N
 
 
 async def end(process: Process) -> None:
-    """End a process and its group, first politely."""
+    """End a process and its group by SIGTERM, then by SIGKILL."""
     for number in (15, 9):
         if process.returncode is not None and number == 15:
             break
@@ -162,23 +162,23 @@ async def end(process: Process) -> None:
 
 
 def process_cpu_s(pid: int | None) -> float:
-    """Return the CPU time that a process and its children have used; 0 for none."""
+    """Return the CPU time of a process and its children; 0 when *pid* is None."""
     return 0.0 if pid is None else sum(_cpu_ns(each) for each in _family(pid)) / 1e9
 
 
 def process_rss_bytes(pid: int | None) -> int:
-    """Return the memory that a process and its children hold; 0 for none."""
+    """Return the resident memory of a process and its children; 0 when *pid* is None."""
     return 0 if pid is None else sum(_rss_bytes(each) for each in _family(pid))
 
 
 def is_listening(port: int) -> bool:
-    """Tell whether a socket of the loopback, or of every address, listens at *port*."""
+    """Return whether a socket (IPv4) listens at *port*."""
     wanted = f":{port:04X} 00000000:0000 0A"
     return any(wanted in line for line in Path("/proc/net/tcp").read_text("ascii").splitlines())
 
 
 def kernel_bytes() -> int:
-    """Return the memory of TCP in pages, as the kernel counts it for the whole machine."""
+    """Return the memory of TCP on the whole machine, which the kernel counts in pages."""
     for line in Path("/proc/net/sockstat").read_text("ascii").splitlines():
         words = line.split()
         if words[0] == "TCP:":

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def program() -> str | None:
-    """Return a server's path: the machine's own, or the one that a development dependency carries."""
+    """Return the path of the machine's server, else of a development package's, else None."""
     found = shutil.which("redis-server") or shutil.which("valkey-server")
     if found is not None:
         return found

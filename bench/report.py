@@ -1,6 +1,6 @@
 """Report: the page docs/benchmarks.md.
 
-The page is written by people; between its markers stands what was measured.
+People write the page; the program writes the results between its markers.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ PICTURES = PAGE.with_suffix("")
 
 
 def fill(page: str, parts: Mapping[str, str]) -> str:
-    """Return *page* with each part between its markers ``<!-- bench:NAME -->`` and ``<!-- /bench:NAME -->``.
+    """Return *page* with each part between its markers.
+
+    The markers of a part are ``<!-- bench:NAME -->`` and ``<!-- /bench:NAME -->``.
 
     Raises:
-        ValueError: A marker is missing: what was measured would be lost without a word.
+        ValueError: A part does not have exactly one pair of markers: results would be lost.
     """
     for name, text in parts.items():
         mark = re.escape(name)
@@ -36,7 +38,7 @@ def fill(page: str, parts: Mapping[str, str]) -> str:
 
 
 def parts(results: Results, machine: Mapping[str, str | int], pictures: list[Path]) -> dict[str, str]:
-    """Return all that stands between markers."""
+    """Return the text between each pair of markers, by name."""
     found = {"machine": tables.machine(machine, results.runs()), "goals": tables.goals(results)}
     found["others"] = tables.others(results)
     found |= {name: tables.scenario(results, name) for name in SCENARIOS}
@@ -46,7 +48,7 @@ def parts(results: Results, machine: Mapping[str, str | int], pictures: list[Pat
 
 
 def main(build: Path = BUILD) -> int:
-    """Write the page and its pictures anew from what was measured; returns the exit code."""
+    """Rewrite the page and its pictures from the results; returns the exit code."""
     results = Results(kept(build))
     machine_file = build / MACHINE
     machine = json.loads(machine_file.read_text("utf-8")) if machine_file.exists() else {}

@@ -10,7 +10,7 @@ from bench.work import Figures, Record
 
 
 class Line(NamedTuple):
-    """What one contender did in one case: medians over its runs that went well."""
+    """Figures of one contender in one case: medians over its successful runs."""
 
     contender: str
     runs: int
@@ -20,7 +20,7 @@ class Line(NamedTuple):
 
 
 class Results:
-    """Everything that was measured."""
+    """All records, by scenario, case and contender."""
 
     def __init__(self, records: Iterable[Record]) -> None:
         self._found: dict[str, dict[str, dict[str, list[Record]]]] = {}
@@ -33,7 +33,7 @@ class Results:
         return list(self._found.get(scenario, {}))
 
     def lines(self, scenario: str, case: str) -> list[Line]:
-        """Return what all contenders did in a case; those that could do nothing have no figures."""
+        """Return the lines of all contenders of a case; one without a successful run has no figures."""
         found = self._found.get(scenario, {}).get(case, {})
         return [_line(contender, records) for contender, records in found.items()]
 
@@ -49,7 +49,7 @@ class Results:
         return None
 
     def runs(self) -> int:
-        """Return how often cases were run: what hardly varies is run less often."""
+        """Return the number of runs of the case that was run most often."""
         counts = [
             len(records)
             for cases in self._found.values()

@@ -1,4 +1,4 @@
-"""Order of the cases, and what is reported of those that cannot run."""
+"""Order of runs, and the records of cases that cannot run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bench.work import Record
 
 
 async def prepared(stage: Stage, peers: Iterable[Peer]) -> list[Other]:
-    """Install the peers; those that cannot be had are said and left out."""
+    """Install the peers; those that this machine cannot run are printed and left out."""
     found: list[Other] = []
     for each in peers:
         peer = Other(each)
@@ -28,13 +28,13 @@ async def prepared(stage: Stage, peers: Iterable[Peer]) -> list[Other]:
 
 
 class Play:
-    """Plays sittings, and keeps what comes of them.
+    """Runner of sittings, which stores their results.
 
     Args:
-        stage: Where.
-        kept: Results; what is there is not measured again.
-        peers: Who takes part beside the gateway.
-        runs: How often, where a sitting does not want less.
+        stage: The resources of all runs.
+        kept: The store of results; stored ones are not measured again.
+        peers: The contenders beside the gateway.
+        runs: Number of runs, where a sitting does not need fewer.
     """
 
     def __init__(self, stage: Stage, kept: Kept, peers: Sequence[Other], runs: int) -> None:
@@ -45,9 +45,9 @@ class Play:
         self._runs = runs
 
     async def sitting(self, sitting: Sitting) -> None:
-        """Run it, contenders in turn and that over and over: whatever changes on the machine meets all.
+        """Run *sitting*: all contenders in turn per run, so that the machine's changes affect all.
 
-        Who could not do a case the first time is not asked for it again.
+        A contender that failed a case in the first run does not run it again.
         """
         given_up: set[tuple[str, str]] = set()
         began = time.monotonic()
@@ -67,7 +67,7 @@ class Play:
     async def _life(
         self, scenario: str, cases: list[Case], contender: Gateway | Other, run: int
     ) -> list[str]:
-        """Run cases in one server's life, or more where one ends early; returns those that failed."""
+        """Run *cases* on one server, on a new one after an error; returns the names of failed cases."""
         failed: list[str] = []
         while cases:
             for case, outcome in zip(cases, await _outcomes(self._stage, cases, contender), strict=False):
@@ -87,7 +87,7 @@ def _record(who: tuple[str, str, str, int], outcome: Outcome) -> Record:
 
 
 async def _outcomes(stage: Stage, cases: Sequence[Case], contender: Gateway | Other) -> list[Outcome]:
-    """Return what came of the first cases, at least of one."""
+    """Run *cases*; returns the outcomes of the first ones, at least of one."""
     try:
         play = cases[0].play
         if play is not None:
@@ -95,8 +95,8 @@ async def _outcomes(stage: Stage, cases: Sequence[Case], contender: Gateway | Ot
             return [played[case.name] for case in cases]
         works = [case.work for case in cases if case.work is not None]
         return await contender.play(stage, works) or [BenchError("nothing came of it")]
-    except Exception as trouble:  # noqa: BLE001 - a case that fails, however, costs the others nothing
-        # who could not even begin would fail in each case alike
+    except Exception as trouble:  # noqa: BLE001 - a failed case must not end the others
+        # a contender that cannot start would fail in each case
         return [BenchError(reason(trouble)) for _ in cases]
 
 
@@ -108,7 +108,7 @@ def reason(trouble: BaseException) -> str:
 
 
 def line(record: Record) -> str:
-    """Return a run as a line for the person who waits."""
+    """Return a record as one line of text."""
     head = f"{record.scenario:9} {record.case:48} {record.contender:18} #{record.run + 1}"
     if record.trouble:
         return f"{head}  {record.trouble.splitlines()[0][:150]}"

@@ -11,10 +11,10 @@ LOOKS_S = 0.5
 
 
 class Sockets:
-    """Watches a server's sockets while a load runs.
+    """Watcher of a server's sockets while a load runs.
 
     Args:
-        port: Where the server listens.
+        port: The server's port.
         stalled: How many phones do not read.
     """
 
@@ -24,7 +24,7 @@ class Sockets:
         self._most_bytes = 0
 
     async def watch(self) -> None:
-        """Look for ever, or until it turns out that the machine has no ``ss``."""
+        """Take samples until cancelled; returns at once on a machine without ``ss``."""
         while True:
             try:
                 process = await asyncio.create_subprocess_exec(
@@ -39,12 +39,12 @@ class Sockets:
             await asyncio.sleep(LOOKS_S)
 
     def take(self, told: str) -> None:
-        """Take in one look: what stands in the fullest sockets, as many as phones are stalled."""
+        """Record one sample: the bytes in the fullest sockets, one socket per stalled phone."""
         held = sorted(queued_bytes(told), reverse=True)[: self._stalled]
         self._most_bytes = max(self._most_bytes, sum(held))
 
     def figures(self) -> Figures:
-        """Return the memory that the server's end takes per stalled phone, at its most."""
+        """Return the most memory that the server's sockets took per stalled phone."""
         return {"stalled_kernel_kb": self._most_bytes / self._stalled / 1e3} if self._most_bytes else {}
 
 

@@ -1,4 +1,4 @@
-"""What all runs share: folders, keys, sessions, the load generator, servers that are ready."""
+"""Resources of all runs: folders, keys, sessions, the load generator, running servers."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from bench.work import Work
 
 BUILD = Path("build/bench").absolute()
 SPARE_FILES = 500
-"""Descriptors of a process that are no phones."""
+"""File descriptors that a process keeps for other uses than phones."""
 SESSIONS_LAST_S = 12 * 3600
-"""After so long all phones log on anew."""
+"""Age of saved tokens from which all phones log on again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Everything that a run plays with.
+    """Resources of all runs.
 
     Attributes:
-        folder: For files of one invocation, logs among them.
-        reach: How far this version of the gateway lets itself be set.
-        secrets: Of all its nodes.
-        generator: Of load.
+        folder: The folder for tokens, certificates and logs.
+        reach: The settings that this version of the gateway accepts.
+        secrets: The secrets of all nodes.
+        generator: The load generator.
     """
 
     folder: Path
@@ -42,7 +42,7 @@ class Stage:
 
     @classmethod
     async def make(cls, build: Path = BUILD) -> Stage:
-        """Prepare everything; what an earlier invocation made is used again."""
+        """Prepare everything; files of an earlier invocation are reused."""
         kept = build / "secrets.toml"
         if not is_file(kept):
             written(kept, await secrets())
@@ -50,24 +50,24 @@ class Stage:
 
     @property
     def phones_most(self) -> int:
-        """How many phones one process can serve or play here."""
+        """The most phones that one process can serve or simulate here."""
         return files_most() - SPARE_FILES
 
     def settings(self, centre: Centre, pace_min_s: float | None = None) -> Settings:
-        """Return how a node is set up for a benchmark."""
+        """Return the settings of a node."""
         return Settings(centre.port, self.secrets, pace_min_s, devices=self.reach.devices)
 
     def layout(self, work: Work) -> Layout:
-        """Return whose resources the gateway needs for *work*."""
+        """Return the users and resources that the gateway needs for *work*."""
         if work.topics > 1:
             return Layout(work.topics, work.queues, work.agents, shared=False)
         fewest = -(-work.phones // self.reach.devices)
         return Layout(max(fewest, work.users or 1), work.queues, work.agents)
 
     async def tokens(self, phones: int, users: int) -> list[str]:
-        """Return the tokens of *phones* of *users*, phone n being of user n modulo users.
+        """Return the tokens of *phones* phones; phone n belongs to user n modulo *users*.
 
-        Sessions last longer than nodes: a crowd of an earlier run is used again.
+        Sessions outlive nodes, so tokens of an earlier run are reused.
         """
         file = self.folder / f"tokens-of-{users}-users.json"
         known = read_tokens(file, self.secrets)
@@ -82,7 +82,7 @@ class Stage:
         return known[:phones]
 
     async def hellos(self, phones: int, users: int) -> Path:
-        """Return a file with what each phone says first."""
+        """Return a file with the hello frame of each phone."""
         return write_hellos(self.folder / "hellos.txt", await self.tokens(phones, users))
 
     @asynccontextmanager
@@ -100,17 +100,17 @@ class Stage:
 
 
 def is_file(path: Path) -> bool:
-    """Tell whether there is such a file."""
+    """Return whether *path* is a file."""
     return path.is_file()
 
 
 def read_text(path: Path) -> str:
-    """Return what stands in a file."""
+    """Return the text of *path*."""
     return path.read_text("utf-8")
 
 
 def read_tokens(file: Path, secrets_: str) -> list[str]:
-    """Return tokens that an earlier invocation kept, as long as they are good under these secrets."""
+    """Return the saved tokens; none when they are too old or belong to other secrets."""
     if not file.is_file() or time.time() - file.stat().st_mtime > SESSIONS_LAST_S:
         return []
     kept = json.loads(file.read_text("utf-8"))

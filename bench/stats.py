@@ -1,4 +1,4 @@
-"""Statistics: one number that stands for many."""
+"""Statistics: quantiles, medians and spreads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.work import Figures
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
-    """Return the value that *share* of the *ordered* values do not exceed; 0 when there are none."""
+    """Return the value that *share* of the *ordered* values do not exceed; 0 without values."""
     if not ordered:
         return 0.0
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
@@ -26,7 +26,7 @@ def medians(runs: Iterable[Figures]) -> Figures:
 
 
 def spreads(runs: Iterable[Figures]) -> Figures:
-    """Return how far apart the runs of each figure are: (largest - smallest) / median; 0 for one run."""
+    """Return the spread of each figure: (largest - smallest) / median; 0 for one run."""
     values: dict[str, list[float]] = defaultdict(list)
     for figures in runs:
         for name, value in figures.items():

@@ -89,7 +89,7 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
         Column("cpu_us", "CPU µs a change, second node"),
     ),
 }
-"""What is shown of each scenario."""
+"""Columns of each scenario's tables."""
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -99,12 +99,12 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def number(value: float | None, digits: int = 1) -> str:
-    """Return a figure as people read it."""
+    """Return a figure with commas and *digits* decimals; a dash when it was not measured."""
     return NOT_MEASURED if value is None else f"{value:,.{digits}f}"
 
 
 def scenario(results: Results, name: str) -> str:
-    """Return a scenario's results: a table for each case that many took part in, else one for all."""
+    """Return a scenario's tables: one per case of more than two contenders, one for the rest."""
     cases = results.cases(name)
     if not cases:
         return "_Not measured yet._"
@@ -142,7 +142,7 @@ def _cells(line: Line, columns: Sequence[Column]) -> list[str]:
 
 
 def goals(results: Results) -> str:
-    """Return the table of goals: what was wanted, what was measured, whether it is reached."""
+    """Return the table of goals: figure, goal, measured value, and whether it is reached."""
     rows = []
     for goal in GOALS:
         value = goal.measure(results)
@@ -184,7 +184,7 @@ _ALONE = (
 
 
 def others(results: Results) -> str:
-    """Return where everybody stands, in one table: 1,000 and 10,000 phones beside each other."""
+    """Return one table of all contenders, with 1,000 and 10,000 phones side by side."""
     rows = [
         [
             name,
@@ -205,7 +205,7 @@ def _at(asked: tuple[str, str, str, str, int], size: str) -> tuple[str, str, str
 
 
 def _idle_name(name: str, scenario_: str) -> str:
-    """Who hears nothing has no pace: the gateway is asked once."""
+    """Return the contender to look up: idle phones have no pace, so one gateway is measured."""
     return PACED if scenario_ == "idle" and name == UNPACED else name
 
 
@@ -215,7 +215,7 @@ def _figure(results: Results, contender: str, scenario_: str, case: str, figure:
 
 
 def machine(told: Mapping[str, str | int], runs: int) -> str:
-    """Return on what was measured, in a sentence."""
+    """Return a sentence on the machine and the number of runs."""
     if not told:
         return "_Not measured yet._"
     return (

@@ -16,7 +16,7 @@ LIFE = dt.timedelta(days=30)
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:
-    """Return PEM files of a certificate for 127.0.0.1 that signs itself, and of its key; made once."""
+    """Return PEM files of a self-signed certificate for 127.0.0.1 and of its key."""
     shown, key_file = folder / "certificate.pem", folder / "certificate.key"
     now = dt.datetime.now(dt.UTC)
     if shown.is_file() and now.timestamp() - shown.stat().st_mtime < LIFE.total_seconds() / 2:
@@ -43,7 +43,7 @@ def certificate(folder: Path) -> tuple[Path, Path]:
 
 
 def trusting() -> ssl.SSLContext:
-    """Return TLS for phones that believe any certificate: whose it is, is no part of the measurement."""
+    """Return a TLS context for phones, which accepts any certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

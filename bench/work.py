@@ -1,4 +1,4 @@
-"""Work of one run: the orders to a server, and the results."""
+"""Work of one run: the load on a server, and the results."""
 
 from __future__ import annotations
 
@@ -7,26 +7,27 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 Figures = dict[str, float]
-"""What was measured: a name with its unit → value."""
+"""Measured figures: a name with its unit → value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Fan-out that every server can be asked for.
+    """Fan-out load that every server can run.
 
     Attributes:
-        phones: Connections.
+        phones: Number of connections.
         topics: Disjoint sets of resources; phone n sees set n modulo this.
-        users: Whose the phones are, where all see the same set; None: of as few users as may be.
-        per_s: Publishes per second; *window* is given instead where so many are to be under way.
+        users: Number of users, where all see the same set; None: as few as possible.
+        per_s: Publishes per second; None with *window* or *share*.
+        window: Number of publishes under way at once, instead of a rate.
         size: Elements that one publish changes.
         queues: Resources of a set that are queues.
         agents: Resources of a set that are agents.
         stalled: Phones that stop reading when the warm-up begins.
         tls: Whether the phones' connections are encrypted.
-        connect_per_s: How fast phones come; None: as fast as they can.
-        share: Publishes per second as a share of those of the work before, on the same phones.
-        flood_per_s: Readings per second that the first user's link gets beside, which no figure counts.
+        connect_per_s: Connections per second; None: as fast as possible.
+        share: Publishes per second as a share of the previous work's, on the same phones.
+        flood_per_s: Further readings per second on the first user's link, which no figure counts.
     """
 
     phones: int
@@ -48,12 +49,12 @@ class Work:
 
     @property
     def publishes(self) -> bool:
-        """Whether anything is told to the phones."""
+        """Whether anything is published."""
         return (self.per_s, self.window, self.share) != (None, None, None)
 
     @property
     def life(self) -> Work:
-        """What works have in common that are asked of one server, one after the other, with more phones."""
+        """The part that all works on the same server have in common."""
         return Work(
             phones=0,
             topics=self.topics,
@@ -76,8 +77,8 @@ class Record:
 
     Attributes:
         scenario: Its name.
-        case: What exactly was asked, in words.
-        contender: Who was asked.
+        case: Its name.
+        contender: Its name.
         run: Counted from 0.
         figures: What was measured; empty when there is *trouble*.
         trouble: Why nothing was measured, in a sentence.
@@ -91,20 +92,20 @@ class Record:
     trouble: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        """Return what :meth:`read` reads."""
+        """Return the form that :meth:`read` takes."""
         return asdict(self)
 
     @classmethod
     def read(cls, told: Mapping[str, Any]) -> Record:
-        """Read a record of a file."""
+        """Return the record of a form made by :meth:`as_json`."""
         return cls(**told)
 
 
 def figures_of(answer: Mapping[str, Any], work: Work) -> Figures:
-    """Return the figures that a load generator's *answer* holds, in the units of their names.
+    """Return the figures of a load generator's *answer*, in the units of their names.
 
-    ``cpu_us`` is the server's CPU time per delivered element; ``share_pct`` is how many of the elements that
-    were to be delivered were, warm-up and drain included, where a publisher had a pace.
+    ``cpu_us`` is the server's CPU time per delivered element. ``share_pct`` is the percentage of due elements
+    that were delivered, warm-up and drain included; work with a window has none.
     """
     server, delay = answer["srv"], answer["lat_us"]
     found: Figures = {

@@ -1,7 +1,7 @@
-"""What is this package? The OSCC gateway: one authenticated link per user, mirrored live to thin clients.
+"""OSCC gateway: one authenticated link per user, mirrored live to thin clients.
 
 Floors, from the top: app, client, edge | bus | upstream | simulator, runtime, telemetry, core,
-protocol, domain. Imports only ever point down; ``docs/architecture.md`` says why.
+protocol, domain. Imports only point down; ``docs/architecture.md`` explains why.
 """
 
 from pathlib import Path

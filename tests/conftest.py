@@ -1,7 +1,7 @@
 """Profiles of Hypothesis.
 
-``fast`` repeats itself and takes seconds; ``deep`` searches anew and takes minutes; ``seeded`` looks for a
-bug that is there (``tests/test_seeds.py``), and stops at the first finding.
+``fast`` repeats the same examples and takes seconds; ``deep`` searches new ones and takes minutes; ``seeded``
+searches for a seeded bug (``tests/test_seeds.py``), and stops at the first finding.
 The environment variable ``HYPOTHESIS_PROFILE`` chooses (``make test`` and ``make properties`` set it).
 """
 

@@ -1,9 +1,9 @@
 """Latency of commands from a phone to the result, at a rate or as fast as possible.
 
-A process of its own: ``python -m bench.load.commander PORT HELLOS PHONES FIRST_AGENT AGENTS RATE WINDOW
-SECONDS PID``, of which the last is the server's. Phone n commands AGENTS agents from FIRST_AGENT + n AGENTS
-on. With a RATE, so many commands per second are sent by all phones in turn whatever comes back; with RATE 0,
-each phone has WINDOW under way.
+Run as a separate process: ``python -m bench.load.commander PORT HELLOS PHONES FIRST_AGENT AGENTS RATE WINDOW
+SECONDS PID``, where PID is the server's. Phone n commands AGENTS agents, from FIRST_AGENT + n × AGENTS. With
+a RATE, the phones in turn send that many commands per second, whether or not results return; with RATE 0,
+each phone has WINDOW commands under way.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ READY_WITHIN_S = 30.0
 
 
 class Wish(NamedTuple):
-    """What the command line says."""
+    """Arguments of the command line."""
 
     port: int
     hellos: Path
@@ -53,7 +53,7 @@ class Wish(NamedTuple):
 
 
 class Phone:
-    """One phone that commands."""
+    """Phone that sends commands."""
 
     def __init__(
         self, socket: aiohttp.ClientWebSocketResponse[bool], first_agent: int, agents: int, counts: Counts
@@ -84,7 +84,7 @@ class Phone:
         await self._socket.send_str(json.dumps(frame))
 
     async def read(self) -> None:
-        """Take in what comes until the connection ends."""
+        """Process frames until the connection ends."""
         async for message in self._socket:
             frame: dict[str, Any] = json.loads(message.data)
             self._stream = frame.get("stream", self._stream)
@@ -98,7 +98,7 @@ class Phone:
                     self.ready.set()
 
     async def flood(self, window: int) -> None:
-        """Command for ever, with *window* under way."""
+        """Send commands until cancelled, with *window* under way."""
         for _ in range(window):
             self.room.release()
         while True:
@@ -107,7 +107,7 @@ class Phone:
 
 
 class Counts:
-    """What came back while it counts."""
+    """Results that arrived while *measuring* was set."""
 
     def __init__(self) -> None:
         self.measuring = False
@@ -115,14 +115,14 @@ class Counts:
         self.statuses: Counter[str] = Counter()
 
     def take(self, took_s: float, outcome: dict[str, Any]) -> None:
-        """Take in a result."""
+        """Count a result."""
         if self.measuring:
             self.times_s.append(took_s)
             self.statuses[outcome["status"]] += 1
 
 
 async def play(wish: Wish) -> dict[str, Any]:
-    """Connect, command, and return what was counted."""
+    """Connect the phones, send commands, and return the figures."""
     counts = Counts()
     lines = wish.hellos.read_text("ascii").splitlines()[: wish.phones]
     async with _phones(wish, lines, counts) as phones, asyncio.TaskGroup() as tasks:
@@ -145,7 +145,7 @@ async def play(wish: Wish) -> dict[str, Any]:
 
 
 def answer(counts: Counts, took_s: float) -> dict[str, Any]:
-    """Return what was counted, in ms and per second."""
+    """Return the figures, in ms and per second."""
     times = sorted(counts.times_s)
     return {
         "done": len(times),

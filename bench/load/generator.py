@@ -1,7 +1,7 @@
-"""Interface of a load generator: its orders and its answers.
+"""Interface of the load generators: their command line and their answers.
 
-There are two that take the same options and answer with the same JSON: ``wsload.c`` where there is
-a C compiler, and :mod:`bench.load.soft`, on uvloop, for machines without one and for TLS.
+There are two, with the same options and the same JSON answers: ``wsload.c`` where there is a C compiler,
+and :mod:`bench.load.soft`, on uvloop, for machines without one and for TLS.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from bench.programs import BenchError, opened, output
 SOURCE = Path(__file__).with_name("wsload.c")
 COMPILES_WITHIN_S = 120.0
 CONNECT_WITHIN_S, READY_WITHIN_S = 180.0, 60.0
-"""What takes longer is trouble, and told as such."""
+"""Time limits until all phones are connected, and until all are in sync."""
 DRAINS_WITHIN_S = 5.0
-"""After so long a span ends, whatever is still on its way."""
+"""Time limit of a drain: then a span ends, even with updates under way."""
 T = TypeVar("T")
 
 
@@ -31,11 +31,11 @@ class Span:
     """One measurement of several on the same connections.
 
     Attributes:
-        phones: At its end: more of them come before it begins.
-        per_s: Publishes per second; below 0 that share of those of the span before.
-        window: Or so many publishes that not all phones have had yet.
-        warmup_s: Published, but not counted.
-        duration_s: What is counted.
+        phones: Number of phones; missing ones connect before it begins.
+        per_s: Publishes per second; a negative value is a share of the previous span's rate.
+        window: Number of publishes under way at once, instead of a rate.
+        warmup_s: Seconds of publishing before counting.
+        duration_s: Seconds of counting.
         size: Elements of one publish.
     """
 
@@ -47,7 +47,7 @@ class Span:
     size: int = 1
 
     def word(self) -> str:
-        """Return it as the generators read it."""
+        """Return the span as a word of the command line."""
         told = (self.per_s or 0.0, self.window or 0, self.warmup_s, self.duration_s, self.size)
         return ",".join(f"{each:.10g}" for each in (self.phones, *told))
 
@@ -60,7 +60,7 @@ class Span:
 
 
 class Heard(NamedTuple, Generic[T]):
-    """What a generator answered about a span, and what was seen elsewhere when it began and ended."""
+    """Answer about a span, with samples taken when the span began and ended."""
 
     told: bytes
     before: T
@@ -69,21 +69,21 @@ class Heard(NamedTuple, Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Phones, and perhaps a publisher.
+    """Load on a server: phones, and optionally a publisher.
 
     Attributes:
-        port: Where the phones connect to.
-        path: Of the WebSocket.
-        phones: How many.
-        options: More of the generator's command line: what is sent, how it is published.
-        duration_s: How long is measured, after *warmup_s*, after *settle_s*, after all are connected.
-        groups: Topics; phone n belongs to topic n modulo this.
+        port: The server's port.
+        path: The path of the WebSocket.
+        phones: Number of phones.
+        options: Further options of the load generator: frames to send, how to publish.
+        duration_s: Seconds of measurement, after all phones are connected, *settle_s* and *warmup_s*.
+        groups: Number of topics; phone n belongs to topic n modulo this.
         per_s: Publishes per second.
-        window: Or so many publishes that not all phones have had yet.
-        stalled: Phones that never read.
+        window: Number of publishes under way at once, instead of a rate.
+        stalled: Number of phones that stop reading.
         pid: The server's process: its CPU time and memory are measured.
         tls: Whether the connections are encrypted.
-        connect_per_s: How fast phones come; None: as fast as they can.
+        connect_per_s: Connections per second; None: as fast as possible.
         spans: Several measurements on the same connections, instead of one with the figures above.
     """
 
@@ -128,7 +128,7 @@ class Load:
 
     @property
     def within_s(self) -> float:
-        """How long it may take at most."""
+        """The longest time that the load may take."""
         spans = self.spans or (Span(self.phones, warmup_s=self.warmup_s, duration_s=self.duration_s),)
         phases_s = sum(span.warmup_s + span.duration_s + self.drain_s + DRAINS_WITHIN_S for span in spans)
         phases_s += self.settle_s * len(spans)
@@ -137,27 +137,27 @@ class Load:
 
 
 class Generator:
-    """Runs loads. Made by :func:`generator`."""
+    """Load generator of this machine, made by :func:`generator`."""
 
     def __init__(self, program: Path | None) -> None:
         self._program = program
 
     @property
     def name(self) -> str:
-        """Which one it is, for the report."""
+        """Its name in the report."""
         return "wsload (C, epoll)" if self._program is not None else "bench.load.soft (Python, uvloop)"
 
     async def run(self, load: Load) -> dict[str, Any]:
-        """Run *load*; returns what the generator answered.
+        """Run *load*; returns the load generator's answer.
 
         Raises:
-            BenchError: No phone could connect, or it did not end.
+            BenchError: The load generator did not end, or its answer is no result of all phones.
         """
         told = await output("the load generator", self._command(load), LOAD_CORE, load.within_s)
         return read(told, stalled=load.stalled)
 
     async def spans(self, load: Load, look: Callable[[], Awaitable[T]]) -> list[Heard[T]]:
-        """Run *load*, which has spans; *look* is called when the warm-up of each begins and when it ended.
+        """Run *load*, which has spans; *look* is called when each of them begins and ends.
 
         Raises:
             BenchError: It did not end.
@@ -181,11 +181,11 @@ class Generator:
 
 
 def read(told: bytes, stalled: int = 0) -> dict[str, Any]:
-    """Read a generator's answer.
+    """Read a load generator's answer.
 
     Raises:
-        BenchError: It is none, phones were refused, or some left or were never in sync, *stalled* ones apart:
-            figures of fewer phones than were asked for would look too good.
+        BenchError: It is not JSON, phones were refused, more than *stalled* lost their connections, or some
+            were never in sync: figures of fewer phones than requested would look too good.
     """
     try:
         answer: dict[str, Any] = json.loads(told)
@@ -202,7 +202,7 @@ def read(told: bytes, stalled: int = 0) -> dict[str, Any]:
 
 
 async def generator(build: Path) -> Generator:
-    """Return the generator of this machine; the C one is compiled into *build* when it is newer or new."""
+    """Return this machine's load generator; the C one is compiled into *build* if necessary."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     program = build / "wsload"
     if compiler is None:

@@ -1,7 +1,7 @@
 """Python load generator: it runs a load phase by phase.
 
-A process of its own, ``python -m bench.load.soft``, with the options and the answer of ``wsload``: phones
-connect, get ready, settle; a publisher warms the server up; then everything is counted.
+Run as a separate process, ``python -m bench.load.soft``, with the options and answers of ``wsload``. Phones
+connect, get in sync and settle; a publisher warms the server up; then updates are counted.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from bench.tls import trusting
 
 TICK_S = 0.001
 QUIET_S = 0.2
-"""When nothing came for so long, nothing is on its way any more."""
+"""Silence after which no update is under way."""
 
 
 class Soft:
-    """One run."""
+    """One run of the load generator."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         lines = Path(options.lines).read_bytes().splitlines() if options.lines else []
@@ -55,11 +55,11 @@ class Soft:
         self._host, _, path = options.url.partition("/")
         self._path = "/" + path
         self._tls = trusting() if options.tls else None
-        # other source addresses each time: ports that wait for their end are not met
+        # other source addresses in each run, so that ports in TIME_WAIT are not reused
         self._first_source = 2 + (os.getpid() & 1023) * 64
 
     async def run(self) -> AsyncIterator[dict[str, Any]]:
-        """Go through all spans; tells that one begins, where there are several, and what came of it."""
+        """Run all spans; yields the answer of each and, with ``--span``, a line when it begins."""
         options, before_per_s = self._options, 0.0
         one = Span(options.phones, options.pub_rate, options.pub_window, options.warmup, options.duration)
         spans = options.span or [one]
@@ -77,7 +77,7 @@ class Soft:
             self._save(Path(options.save))
 
     async def _come(self, phones: int) -> None:
-        """Let phones come until there are so many."""
+        """Connect phones until there are *phones* of them."""
         if phones > self._started:
             self._connect_s += await self._connect(phones)
             self._all_ready_s = await self._until_ready()
@@ -104,7 +104,7 @@ class Soft:
         return self._answer(secs) | {"srv": server, "frames_s": frames / secs, "MB_s": size / secs / 1e6}
 
     def _renew(self, span: Span, before_per_s: float) -> None:
-        """Begin a span: what is counted is its own."""
+        """Reset the counters for a new span."""
         self._per_s = -span.per_s * before_per_s if span.per_s and span.per_s < 0 else span.per_s
         self._window = span.window
         self._templates.elements = span.size
@@ -114,7 +114,7 @@ class Soft:
         self.tally.delays_ns = []
 
     async def _drain(self) -> None:
-        """Wait for what is on its way, within reason."""
+        """Wait for updates under way, for a limited time."""
         await asyncio.sleep(self._options.drain)
         for _ in range(int(DRAINS_WITHIN_S / QUIET_S)):
             seen = self.tally.delivered_all
@@ -217,7 +217,7 @@ class Soft:
             while sent < had + window:
                 self._publish_one(send)
                 sent, moved_at = sent + 1, loop.time()
-            if loop.time() - moved_at > 1.0:  # something was conflated or lost: begin anew
+            if loop.time() - moved_at > 1.0:  # an update was conflated or lost: restart the window
                 self.stalls += 1
                 base, sent, moved_at = tally.delivered_all, 0, loop.time()
             await asyncio.sleep(0)
@@ -229,7 +229,7 @@ class Soft:
         self.sent_all += 1
         self.sent += self.tally.measuring
 
-    # ---- what is told ----
+    # ---- answers ----
 
     def _save(self, file: Path) -> None:
         file.write_text("".join(f"{phone.stream}\t{phone.upto}\n" for phone in self.phones), "ascii")
@@ -261,11 +261,11 @@ class Soft:
 
 
 def _nowhere(opcode: int, payload: bytes) -> None:
-    """Publish nothing: nobody asked for it."""
+    """Publish nothing: this load has no publisher."""
 
 
 async def play(options: argparse.Namespace) -> int:
-    """Run a load, and print the answer."""
+    """Run a load and print the answers; returns the exit code."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     soft = Soft(options)

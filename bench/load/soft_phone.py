@@ -21,11 +21,11 @@ _HEAD_BYTES = 300
 
 
 class Tally:
-    """What all connections of a run saw.
+    """Counters of all connections of a run.
 
     Args:
-        options: Of the command line.
-        templates: Fill in what is said.
+        options: The options of the command line.
+        templates: The templates of the phones' messages.
     """
 
     def __init__(self, options: argparse.Namespace, templates: Templates) -> None:
@@ -46,26 +46,26 @@ class Tally:
         self.ready_text = None if options.ready is None else options.ready.encode()
 
     def await_phones(self, phones: int) -> None:
-        """Say how many phones there are going to be."""
+        """Set the number of phones to wait for."""
         self._awaited = phones
         self.all_settled.clear()
         self.all_ready.clear()
 
     def settle(self, *, is_open: bool) -> None:
-        """Note that a connection came to be, or failed to."""
+        """Count a connection that opened, or failed to open."""
         self.opened += is_open
         self.failed += not is_open
         self.look()
 
     def look(self) -> None:
-        """Look whether everybody is where he should be."""
+        """Set the events: all connections are settled, and all open ones are in sync."""
         if self.opened + self.failed + self.closed >= self._awaited:
             self.all_settled.set()
             if len(self.ready_s) >= self.opened:
                 self.all_ready.set()
 
     def received(self, payload: bytes) -> None:
-        """Count what one message delivers."""
+        """Count the updates in one message, and their delays."""
         if self.stamp is None:
             self.delivered_all += 1
             self.delivered += self.measuring
@@ -82,13 +82,13 @@ class Tally:
 
 
 def _number(payload: bytes, start: int) -> int:
-    """Return the number at *start*; nanoseconds since 1970 have 19 digits for long."""
+    """Return the number at *start*, of 19 digits as ns since 1970 have; 0 for anything else."""
     digits = payload[start : start + 19]
     return int(digits) if digits.isdigit() else 0
 
 
 class Phone(asyncio.Protocol):
-    """One connection: shakes hands, says what it has to, counts what comes."""
+    """One connection: it does the handshake, sends its messages and counts received ones."""
 
     def __init__(self, number: int, upgrade: bytes, tally: Tally) -> None:
         self.stream, self.upto = "", 0
@@ -103,13 +103,13 @@ class Phone(asyncio.Protocol):
         self._began = time.perf_counter()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Shake hands."""
-        # uvloop's transports are streams of no class that asyncio knows
+        """Send the handshake."""
+        # uvloop's transports have no class of asyncio's
         self._transport = cast("asyncio.Transport", transport)
         self._transport.write(self._upgrade)
 
     def data_received(self, data: bytes) -> None:
-        """Take in what came."""
+        """Process received bytes."""
         tally = self._tally
         if not self.is_open:
             self._answer += data
@@ -128,7 +128,7 @@ class Phone(asyncio.Protocol):
                 self._message(payload)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Count an end that nobody asked for."""
+        """Count a connection that was lost, or failed to open."""
         tally = self._tally
         if self.is_open:
             self.is_open = False
@@ -145,7 +145,7 @@ class Phone(asyncio.Protocol):
             self._transport.pause_reading()
 
     def cut(self) -> None:
-        """End without a word."""
+        """Abort the connection, without a close frame."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -212,13 +212,13 @@ class Phone(asyncio.Protocol):
 
 
 class Publisher(asyncio.Protocol):
-    """A plain TCP connection through which is published."""
+    """Plain TCP connection of the publisher."""
 
     def __init__(self) -> None:
         self._transport: Any = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the way out."""
+        """Store the transport."""
         self._transport = transport
 
     def send(self, _: int, payload: bytes) -> None:

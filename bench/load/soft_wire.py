@@ -1,4 +1,4 @@
-"""Client side of a WebSocket (RFC 6455), as fast as Python can be."""
+"""Client side of a WebSocket (RFC 6455), optimised for speed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 CLOSE, PING, PONG = 8, 9, 10
 KEY, ACCEPT = "dGhlIHNhbXBsZSBub25jZQ==", b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-"""The example of RFC 6455 §1.3: the handshake of a benchmark surprises nobody."""
+"""Key and answer of the handshake, from the example in RFC 6455 §1.3."""
 _MASK = b"\x37\xfa\x21\x3d"
 
 
@@ -24,7 +24,7 @@ def masked(opcode: int, payload: bytes) -> bytes:
 
 
 def handshake(host: str, path: str, subprotocol: str | None, headers: list[bytes]) -> bytes:
-    """Return the request for an upgrade."""
+    """Return the HTTP request of the handshake."""
     lines = [
         f"GET {path} HTTP/1.1",
         f"Host: {host}",
@@ -39,7 +39,7 @@ def handshake(host: str, path: str, subprotocol: str | None, headers: list[bytes
 
 
 class Frames:
-    """Takes a server's bytes apart; holds what is not whole yet."""
+    """Parser of a server's frames, which stores incomplete ones."""
 
     __slots__ = ("_joined", "_rest")
 

@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 from bench.load.generator import Span
 
 FIRST_SEQUENCE = 1_000_000_000
-"""Numbers of publishes begin here, so that all have as many digits."""
+"""First number of a publish, so large that all numbers have the same length."""
 _ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|.)|%(.)", re.DOTALL)
 _ESCAPED = {"r": b"\r", "n": b"\n", "t": b"\t", "0": b"\0"}
 _FILLER = b"abcdefghijklmnopqrstuvwxyz0123456789ABCDEF"
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of those of ``wsload``'s options that the benchmark uses."""
+    """Return the parser of the ``wsload`` options that the benchmark uses."""
     made = argparse.ArgumentParser(prog="python -m bench.load.soft", allow_abbrev=False)
     made.add_argument("--url", required=True, help="HOST:PORT/PATH")
     made.add_argument("-n", dest="phones", type=int, default=1)
@@ -54,15 +54,15 @@ def _of_kind(opcode: int) -> Callable[[str], tuple[int, str]]:
 
 
 class Templates:
-    """Fills templates in as ``wsload`` does.
+    """Templates of messages, filled in as ``wsload`` does.
 
     Args:
-        groups: Topics.
+        groups: Number of topics.
         size: Bytes of a published message.
-        lines: What ``%k`` stands for, by the connection's number.
+        lines: Values of ``%k``, by the connection's number.
 
     Attributes:
-        elements: What ``%Z`` stands for: elements of one publish.
+        elements: Value of ``%Z``: elements of one publish.
     """
 
     def __init__(self, groups: int, size: int, lines: Sequence[bytes] = ()) -> None:
@@ -72,7 +72,7 @@ class Templates:
         self.elements = 1
 
     def of_phone(self, template: str, number: int) -> bytes:
-        """Return what connection *number* says."""
+        """Return a message of connection *number*."""
         return self._fill(template, number, number % self._groups, 0, 0)
 
     def of_publish(self, template: str, sequence: int, stamp_ns: int) -> bytes:
@@ -80,7 +80,7 @@ class Templates:
         return self._fill(template, 0, sequence % self._groups, FIRST_SEQUENCE + sequence, stamp_ns)
 
     def message(self, group: int, sequence: int, stamp_ns: int) -> bytes:
-        """Return a message of the agreed size, which ends in its number and time."""
+        """Return a message of the configured size, which ends in its number and time."""
         head = b'{"type":"message.created","topic":"t%05d","pad":"' % group
         tail = b'","seq":%d,"t":%d}' % (sequence, stamp_ns)
         fill = max(0, self._size - len(head) - len(tail))

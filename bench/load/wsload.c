@@ -1,16 +1,16 @@
 /* wsload - neutral WebSocket fan-out load generator (one thread, epoll, no dependencies).
  *   gcc -O2 -march=native -o wsload wsload.c
- * Opens N subscriber connections, sends each its subscribe messages, optionally publishes on one extra
- * connection (WebSocket, or raw TCP for Redis/HTTP), parses RFC 6455 server frames, and prints one JSON line.
+ * Open N subscriber connections, send the subscribe messages on each, optionally publish on one extra
+ * connection (WebSocket, or raw TCP for Redis/HTTP), parse RFC 6455 server frames, and print one JSON line.
  * Phases: connect -> settle -> warmup -> measure -> drain.
  * Escapes in --send/--sendb/--pub: \r \n \t \\ \xHH ; %d connection number, %m group (5 digits, id mod --groups),
- * What is said of the gateway's own protocol: --pong answers its pings, --ready waits until every connection has
- * had a message with that text (and without "more":true), --count counts texts in messages until then, --save
- * keeps each connection's position (stream, upto) for a later resume. The rest knows no protocol.
- * Several measurements on the same connections: --span N,RATE,WINDOW,WARMUP,DURATION,SIZE over and over; N may grow, a
- * RATE below 0 is that share of what the span before published per second, SIZE is what %Z stands for. Each span begins
- * with a line {"begins":K} when its warm-up does, and ends with the usual line.
  * %k line of --lines FILE, %M the inner message, %L its length, %T time in ns, %S sequence (10 digits), %% percent.
+ * Options for the gateway's own protocol: --pong answers its pings, --ready waits until every connection has
+ * received a message with that text (and without "more":true), --count counts texts in messages until then, --save
+ * stores each connection's position (stream, upto) for a later resume. All other options need no protocol.
+ * Several measurements on the same connections: repeat --span N,RATE,WINDOW,WARMUP,DURATION,SIZE. N may grow, a
+ * negative RATE is a share of the rate of the previous span, SIZE is the value of %Z. Each span prints a line
+ * {"begins":K} when its warm-up begins, and the usual line at its end.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -42,7 +42,7 @@ typedef struct conn {
   char *frag; u32 nfrag, cfrag;          /* fragmented message being joined */
   char *out; u32 nout, oout, cout;       /* pending output */
   i64 last_seq; u64 t0, msgs;
-  uint8_t ready; char stream[40]; u64 upto;   /* of the gateway's protocol */
+  uint8_t ready; char stream[40]; u64 upto;   /* state of the gateway's protocol */
 } conn;
 
 /* ---------- options ---------- */
@@ -59,7 +59,7 @@ static char *pub_path; static char **lines; static int nlines; static int pids[1
 static int quickack = -1; static char *inner_tmpl;
 typedef struct { int n, window, size; double rate, warmup, duration; } span;
 static span spans[16]; static int nspans, elements = 1;
-static int stalling = 1; /* slow readers stop when they open, or with --ready when the warm-up begins */
+static int stalling = 1; /* slow connections stop reading when they open, or with --ready when the warm-up begins */
 static int pong; static char *ready_text, *save_file, *counts[4]; static int ncounts; static double ready_s = 60; static size_t readyn;
 
 /* ---------- state ---------- */
@@ -169,7 +169,7 @@ static void message(conn *c, int op, const char *p, size_t n, u64 tr) {
   if (pong || save_file || ready_text) own(c, p, n);
   scan(c, p, n, tr);
 }
-/* parse server frames in [p,e); returns bytes used; -1 when the connection was closed */
+/* parse server frames in [p,e); return the number of bytes used, -1 when the connection was closed */
 static long parse(conn *c, char *b, size_t len, u64 tr) {
   char *p = b, *e = b + len;
   while (e - p >= 2) {
@@ -260,7 +260,7 @@ static void pub_tick(u64 now) {
   }
 }
 
-static void renew(span *p, double before_s) { /* a span begins: what is counted is its own */
+static void renew(span *p, double before_s) { /* reset the counters for a new span */
   warmup = p->warmup; duration = p->duration; elements = p->size; pub_window = p->window; pub_rate = p->rate < 0 ? -p->rate * before_s : p->rate;
   deliv = deliv_all = pub_sent = pub_sent_all = pub_stalls = pub_blocked = pub_lag_max = win_base = win_pub = pub_next = latmax = latn = 0; latsum = 0;
   memset(lat, 0, sizeof lat); memset(persec, 0, sizeof persec);
@@ -317,7 +317,7 @@ int main(int ac, char **av) {
   if (groups < 1) groups = 1;
   int told = nspans; if (!nspans) spans[nspans++] = (span){N, pub_window, 1, pub_rate, warmup, duration};
   for (int i = N = 0; i < nspans; i++) if (spans[i].n > N) N = spans[i].n;
-  src_base = (getpid() & 1023) * 64; /* a fresh set of source addresses each run, so that TIME_WAIT ports of earlier runs are not met */
+  src_base = (getpid() & 1023) * 64; /* other source addresses in each run, so that ports in TIME_WAIT are not reused */
   signal(SIGPIPE, SIG_IGN); signal(SIGINT, onsig); signal(SIGTERM, onsig);
   struct rlimit rl = { (rlim_t)N + 200, (rlim_t)N + 200 }, cur; getrlimit(RLIMIT_NOFILE, &cur); if (cur.rlim_cur < rl.rlim_cur) { if (rl.rlim_max < cur.rlim_max) rl.rlim_max = cur.rlim_max; if (setrlimit(RLIMIT_NOFILE, &rl)) perror("setrlimit"); }
   resolve(host, port, &dst); rb = malloc(rbcap); ep = epoll_create1(EPOLL_CLOEXEC); cs = calloc(N + 1, sizeof *cs);
@@ -337,12 +337,12 @@ int main(int ac, char **av) {
       if (nstarted >= to && ninflight == 0) { t_conn_done = now; if (grows) connect_s += (now - t_begin) / 1e9; phase = ready_text ? 5 : 1; if (P && P->st == ST_NEW) start(P); }
       if (now - last_scan > 1000000000ull) { last_scan = now; for (int i = 0; i < nstarted; i++) if ((cs[i].st == ST_CONN || cs[i].st == ST_HS) && (double)(i64)(now - cs[i].t0) > hs_timeout * 1e9) cclose(&cs[i]); }
     } else if (phase == 5) { if (nready >= nopen || (double)(now - t_conn_done) > ready_s * 1e9) { t_settle = now; phase = 1; }
-    } else if (phase == 1) { if (!t_settle) t_settle = t_conn_done; if ((double)(now - t_settle) > (grows ? settle : 0) * 1e9 && (!P || P->st == ST_OPEN || P->st == ST_CLOSED)) { if (grows) { sc = srvstat(1); sm = sockmem(); } phase = 2; if (told) { printf("{\"begins\":%d}\n", k); fflush(stdout); } if (!stalling) { stalling = 1; for (int i = 0; i < nslow && i < N; i++) if (cs[i].st == ST_OPEN) setep(&cs[i], EPOLL_CTL_MOD); } t_warm = MONO(); now = t_warm; deliv_all = 0; /* first states of who came just now held stamps */ stall_mark = now; } }
+    } else if (phase == 1) { if (!t_settle) t_settle = t_conn_done; if ((double)(now - t_settle) > (grows ? settle : 0) * 1e9 && (!P || P->st == ST_OPEN || P->st == ST_CLOSED)) { if (grows) { sc = srvstat(1); sm = sockmem(); } phase = 2; if (told) { printf("{\"begins\":%d}\n", k); fflush(stdout); } if (!stalling) { stalling = 1; for (int i = 0; i < nslow && i < N; i++) if (cs[i].st == ST_OPEN) setep(&cs[i], EPOLL_CTL_MOD); } t_warm = MONO(); now = t_warm; deliv_all = 0; /* the first states of phones that just connected contain stamps */ stall_mark = now; } }
     else if (phase == 2) { if ((double)(now - t_warm) >= warmup * 1e9) { phase = 3; s0 = srvstat(0); cpuline(c0); getrusage(RUSAGE_SELF, &r0); b_frames = frames; b_bytes = bytes; b_reads = reads; t_meas = MONO(); measuring = 1; now = t_meas; } }
     else if (phase == 3) {
       u64 s = (now - t_meas) / 1000000000ull; if (s != lsec) { if (lsec < 4096) persec[lsec] = deliv; lsec = s; }
       if ((double)(now - t_meas) >= duration * 1e9 || (expect && deliv >= expect)) { measuring = 0; t_end = now; measured = (now - t_meas) / 1e9; if (lsec < 4096) persec[lsec] = deliv; s1 = srvstat(1); cpuline(c1); getrusage(RUSAGE_SELF, &r1); frames_w = frames - b_frames; bytes_w = bytes - b_bytes; reads_w = reads - b_reads; phase = 4; t_drain_end = now + (u64)(drain * 1e9); seen = deliv_all; t_quiet = now; } }
-    else { if (seen != deliv_all) { seen = deliv_all; t_quiet = now; } /* what is on its way belongs to this span, within reason */
+    else { if (seen != deliv_all) { seen = deliv_all; t_quiet = now; } /* updates under way belong to this span, for a limited time */
       if (now >= t_drain_end && (now - t_quiet > 200000000ull || now > t_drain_end + 5000000000ull)) break; }
     if (phase == 2 || phase == 3) pub_tick(now);
     struct timespec to = { 0, 1000000 }; if (phase >= 2 && pub_rate > 0 && pub_next) { i64 w = (i64)pub_next - (i64)MONO(); if (w < 0) w = 0; if (w < 1000000) to.tv_nsec = w; }

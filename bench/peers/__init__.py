@@ -1,4 +1,4 @@
-"""Other servers that fan messages out over WebSocket: install, start and address each of them."""
+"""Other fan-out servers over WebSocket: how to install, start and address each of them."""
 
 from bench.peer import Peer
 from bench.peers import centrifuge, floor, mosquitto, nats, node, python
@@ -17,4 +17,4 @@ PEERS: dict[str, Peer] = {
         python.AIOHTTP,
     )
 }
-"""Every peer by its name, the bound of what the kernel allows first."""
+"""Every peer by its name; the first one shows the least that the kernel costs."""

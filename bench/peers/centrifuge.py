@@ -8,7 +8,7 @@ from bench.peers import installing
 PACKAGES = (
     "golang-go",
     "golang-github-centrifugal-centrifuge-dev",
-    # its own dependencies, of which the Debian package forgets some
+    # its dependencies, some of which the Debian package does not declare
     "golang-github-centrifugal-protocol-dev",
     "golang-github-fzambia-eagle-dev",
     "golang-github-igm-sockjs-go-dev",
@@ -20,7 +20,7 @@ def _prepare(folder: Path) -> bool:
     if not installing.debian(*PACKAGES):
         return False
     source, program = installing.SERVERS / "centrifuge.go", folder / "centrifuge"
-    # Debian lays its libraries out as a GOPATH: no module is looked for anywhere else
+    # Debian installs its Go libraries as a GOPATH, so no module is downloaded
     environment = {"GO111MODULE": "off", "GOPATH": "/usr/share/gocode", "GOFLAGS": ""}
     command = ("go", "build", "-o", str(program), str(source))
     return installing.built(source, program, command, environment)

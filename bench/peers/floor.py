@@ -1,4 +1,4 @@
-"""Floor: the least that the kernel costs, whichever server runs."""
+"""Floor: the least that the kernel costs, for any server."""
 
 import shutil
 from pathlib import Path

@@ -1,7 +1,7 @@
 """Installation of a peer: from Debian, PyPI, npm, or its own source.
 
-Each function installs what is missing and nothing else, so that a second call costs nothing. What cannot be
-had is said on standard error and answered with False: the benchmark reports it and goes on with the others.
+Each function installs only what is missing, so that a second call costs nothing. On failure it prints the
+reason to standard error and returns False; the benchmark goes on with the other peers.
 """
 
 import hashlib
@@ -16,13 +16,13 @@ from pathlib import Path
 SERVERS = Path(__file__).parent / "servers"
 LOCK = Path(__file__).parents[2] / "requirements" / "bench-peers.txt"
 PATIENCE_S = 600
-"""After that long a registry counts as out of reach."""
+"""Time limit of one command, downloads included."""
 
 _ENTRY = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==.*(?:\n[ \t]+.*)*", re.MULTILINE)
 
 
 def locked(lock: str, *names: str) -> str:
-    """Return the entries of ``names`` in a lock of requirements, with their hashes, in the lock's order.
+    """Return the entries of ``names`` in a lock file, with their hashes, in the file's order.
 
     Raises:
         KeyError: A name is not in the lock.
@@ -35,14 +35,14 @@ def locked(lock: str, *names: str) -> str:
 
 
 def missing_packages(listed: str, wanted: Iterable[str]) -> list[str]:
-    """Return which of the ``wanted`` Debian packages a ``dpkg-query`` listing does not show as installed."""
+    """Return the ``wanted`` Debian packages that are not installed, from ``dpkg-query`` output."""
     rows = (line.partition(" ") for line in listed.splitlines())
     installed = {name.partition(":")[0] for name, _, state in rows if state == "installed"}
     return [name for name in wanted if name not in installed]
 
 
 def debian(*packages: str) -> bool:
-    """Have Debian's packages installed; only root can install those that are missing."""
+    """Install missing Debian packages, which only root can do; returns whether all are there."""
     if shutil.which("dpkg-query") is None or shutil.which("apt-get") is None:
         return _cannot(f"this is no Debian: {' '.join(packages)}")
     form = "${binary:Package} ${db:Status-Status}\n"
@@ -59,7 +59,7 @@ def debian(*packages: str) -> bool:
 
 
 def python(folder: Path) -> bool:
-    """Have the Python peers' own virtual environment in ``folder/python``, from their lock of hashes."""
+    """Install the Python peers into a virtual environment, ``folder/python``, by their lock."""
     home = folder / "python"
     lock = LOCK.read_text("utf-8")
     stamp = home / f"locked-{_digest(lock)}"
@@ -68,7 +68,7 @@ def python(folder: Path) -> bool:
     shutil.rmtree(home, ignore_errors=True)
     if not _did([sys.executable, "-m", "venv", str(home)]):
         return False
-    # socketify is published as source only: what builds it comes first, and by its hash like the rest
+    # socketify is published as source only: its build tools are installed first, also by hash
     tools = home / "tools.txt"
     tools.write_text(locked(lock, "setuptools"), "utf-8")
     install = [str(home / "bin/python"), "-m", "pip", "--quiet", "install", "--require-hashes", "--no-deps"]
@@ -81,7 +81,7 @@ def python(folder: Path) -> bool:
 
 
 def node(folder: Path) -> bool:
-    """Have the Node peers' packages in ``folder/node``, beside their programs, from their lock of hashes."""
+    """Install the Node peers' packages beside their programs in ``folder/node``, by their lock."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         return _cannot("neither node nor npm is here")
     home = folder / "node"
@@ -96,7 +96,7 @@ def node(folder: Path) -> bool:
 
 
 def built(source: Path, program: Path, command: Iterable[str], environment: Mapping[str, str] = {}) -> bool:
-    """Have ``program`` built from ``source`` by ``command``, unless it is newer already."""
+    """Build ``program`` from ``source`` by ``command``, unless it is newer."""
     if program.exists() and program.stat().st_mtime >= source.stat().st_mtime:
         return True
     program.parent.mkdir(parents=True, exist_ok=True)
@@ -121,7 +121,7 @@ def _did(command: Iterable[str], environment: Mapping[str, str] = {}, cwd: Path 
 def _run(
     command: list[str], environment: Mapping[str, str] = {}, cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - the words are this package's own, none of them comes from outside
+    return subprocess.run(  # noqa: S603 - all words are this package's own
         command,
         env={**os.environ, **environment},
         cwd=cwd,

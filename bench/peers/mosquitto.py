@@ -6,13 +6,13 @@ from bench.peer import Peer
 from bench.peers import installing
 
 MESSAGE_BYTES = 300
-"""MQTT tells a packet's length in digits that the load generator cannot count: one size only."""
+"""Size of all messages: the load generator cannot compute MQTT's length fields."""
 
 TOPIC_BYTES = len("t00000")
 
 
 def settings(port: int) -> str:
-    """Return the broker's configuration: one WebSocket listener, strangers welcome, no log."""
+    """Return the broker's configuration: one WebSocket listener, anonymous access, error log."""
     return f"""listener {port} 127.0.0.1
 protocol websockets
 allow_anonymous true
@@ -22,7 +22,7 @@ set_tcp_nodelay true
 
 
 def remaining_length(length: int) -> str:
-    """Return MQTT's digits of a length (section 2.2.3 of MQTT 3.1.1) as the load generator's escapes."""
+    """Return a length field of MQTT 3.1.1 (section 2.2.3) in the load generator's escapes."""
     digits = []
     while True:
         length, digit = divmod(length, 128)
@@ -31,7 +31,7 @@ def remaining_length(length: int) -> str:
             return "".join(f"\\x{digit:02x}" for digit in digits)
 
 
-# MQTT 3.1.1, a clean session without a name, no keep-alive
+# MQTT 3.1.1, a clean session without a client identifier, no keep-alive
 _CONNECT = r"\x10\x0c\x00\x04MQTT\x04\x02\x00\x00\x00\x00"
 _TOPIC = rf"\x00\x{TOPIC_BYTES:02x}t%m"
 _SUBSCRIBE = rf"\x82{remaining_length(2 + 2 + TOPIC_BYTES + 1)}\x00\x01{_TOPIC}\x00"

@@ -9,7 +9,7 @@ _HELLO = 'CONNECT {"verbose":false,"pedantic":false,"echo":false}\\r\\n'
 
 
 def settings(port: int) -> str:
-    """Return the server's configuration: WebSocket in clear text, NATS's own port left to chance."""
+    """Return the server's configuration: WebSocket in clear text, a random port for NATS itself."""
     return f"""listen: "127.0.0.1:-1"
 websocket {{
   listen: "127.0.0.1:{port}"

@@ -20,7 +20,7 @@ SOCKET_IO = Peer(
     prepare=installing.node,
     command=_socket_io,
     path="/socket.io/?EIO=4&transport=websocket",
-    # 40 joins the main namespace, 42 is an event; the server asks with 2 and wants 3
+    # 40 joins the main namespace, 42 is an event; 2 is the server's ping and 3 the pong
     subscribe=("--send", '40{"topic":"t%m"}', "--reply-text", "2=3"),
     publish=("--pub-send", "40", "--pub", '42["pub","t%m",%M]'),
 )

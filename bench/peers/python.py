@@ -1,4 +1,4 @@
-"""Peers from PyPI: each in its best configuration, in one virtual environment of their own."""
+"""Peers from PyPI, each in its best configuration, all in one virtual environment."""
 
 from collections.abc import Callable
 from ctypes.util import find_library
@@ -14,7 +14,7 @@ def _started(program: str) -> Callable[[Path, int], tuple[str, ...]]:
 
 
 def _with_libuv(folder: Path) -> bool:
-    # socketify's library is bound to the system's libuv
+    # socketify needs the system's libuv
     here = find_library("uv") is not None or installing.debian("libuv1")
     return here and installing.python(folder)
 

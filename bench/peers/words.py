@@ -1,6 +1,6 @@
-"""Protocol for peers that have none of their own.
+"""Protocol for peers without their own.
 
-Each of them hears ``sub TOPIC`` and ``pub TOPIC MESSAGE`` and delivers the bare message.
+Each of them accepts ``sub TOPIC`` and ``pub TOPIC MESSAGE``, and delivers the bare message.
 """
 
 SUBSCRIBE = ("--send", "sub t%m", "--reply-ping")

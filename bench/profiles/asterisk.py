@@ -1,10 +1,10 @@
-"""What an Asterisk costs a node: whole readings, events with many users, commands, and links that open.
+"""Cost of an Asterisk to a node: whole readings, events, commands, and links that open.
 
-``python -m bench.profiles.asterisk``: 20 queues of 200 members each, 200 users who see everything, over real
-sockets before the simulator's small Asterisk, a process of its own. With ``ASTERISK=host:port``,
+Run with ``python -m bench.profiles.asterisk``: 20 queues of 200 members each, and 200 users who see them all,
+over real sockets to the simulator's small Asterisk in a separate process. With ``ASTERISK=host:port``,
 ``ASTERISK_USER`` and ``ASTERISK_SECRET`` it is a real one with 20 queues, to which the members are added.
 Figures are CPU time of this process, not wall time; garbage is collected as in a node. ``--check`` exits with
-1 where one is over its bound; ``--profile`` prints what is called while events come.
+1 when a figure is over its bound; ``--profile`` prints the functions that are called while events arrive.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ BOUNDS: Final = {
     "a command until its result, p99, ms": 50.0,
     f"{LINKS} links open, s": 5.0,
 }
-"""Each figure and the most that it may be (docs/asterisk.md, *Bounds*)."""
+"""Each figure and its upper bound (docs/asterisk.md, *Bounds*)."""
 _CLOCK: Final = SystemClock()
 _SOURCES: Final = (Source.REALTIME, Source.CUMULATIVE)
 
@@ -62,18 +62,18 @@ def interface(number: int) -> str:
 
 
 class Slices(asyncio.SelectorEventLoop):
-    """A loop that measures the CPU time of its turns: for so long nothing else in a node is served."""
+    """Event loop that measures the CPU time of its turns, in which a node serves nothing else."""
 
     _longest_ms: float | None = None
 
     def _run_once(self) -> None:
-        began = None if self._longest_ms is None else time.thread_time()  # which costs, too
-        super()._run_once()  # type: ignore[misc]  # it is in no stub
+        began = None if self._longest_ms is None else time.thread_time()  # the call itself takes time, too
+        super()._run_once()  # type: ignore[misc]  # missing in the stubs
         if began is not None and self._longest_ms is not None:
             self._longest_ms = max(self._longest_ms, 1000 * (time.thread_time() - began))
 
     def begin(self) -> None:
-        """Measure from now on."""
+        """Start measuring."""
         self._longest_ms = 0.0
 
     def end(self) -> float:
@@ -82,11 +82,11 @@ class Slices(asyncio.SelectorEventLoop):
         return longest_ms or 0.0
 
 
-# ---- the Asterisk, and what happens there: in other processes ----
+# ---- the Asterisk and its driver, in other processes ----
 
 
 async def be_small() -> None:
-    """Be the small Asterisk until killed; the one line of output is its port."""
+    """Run the simulator's small Asterisk until killed; prints its port."""
     fake = FakeAsterisk(lambda: _CLOCK.wall_ms() / 1000)
     for place in range(QUEUES):
         queue = fake.add_queue(f"q{place}")
@@ -98,7 +98,7 @@ async def be_small() -> None:
 
 
 class Where(NamedTuple):
-    """An Asterisk and an account of it."""
+    """Address of an Asterisk, and an account there."""
 
     host: str
     port: int
@@ -107,7 +107,7 @@ class Where(NamedTuple):
 
 
 def _actions(kind: str) -> Iterator[tuple[str, str]]:
-    """Yield the actions of a driver: ``add`` and ``remove`` all members, or ``pause`` one after the other."""
+    """Yield a driver's actions: ``add`` or ``remove`` all members, or ``pause`` them in turn."""
     for turn in range(SECONDS * PER_S if kind == "pause" else QUEUES):
         if kind == "pause":
             state = "true" if turn // MEMBERS % 2 == 0 else "false"
@@ -121,7 +121,7 @@ def _actions(kind: str) -> Iterator[tuple[str, str]]:
 
 
 def drive(where: Where, kind: str) -> None:
-    """Give the actions of *kind*, pauses at their rate; answers are read and not looked at."""
+    """Send the actions of *kind*, pauses at their rate; answers are read and ignored."""
     with socket.create_connection((where.host, where.port)) as wire:
         said = wire.makefile("r", encoding="utf-8", newline="\r\n")
 
@@ -149,7 +149,7 @@ def drive(where: Where, kind: str) -> None:
 
 
 async def _child(*words: str) -> tuple[asyncio.subprocess.Process, str]:
-    """Start another process of this program; returns it with its first line."""
+    """Start another process of this module; returns it with its first line of output."""
     module = (sys.executable, "-m", "bench.profiles.asterisk")
     child = await asyncio.create_subprocess_exec(*module, *words, stdout=asyncio.subprocess.PIPE)
     assert child.stdout is not None
@@ -157,7 +157,7 @@ async def _child(*words: str) -> tuple[asyncio.subprocess.Process, str]:
 
 
 async def _drive(where: Where, kind: str) -> asyncio.subprocess.Process:
-    """Have a driver begin."""
+    """Start a driver."""
     child, _ = await _child("--drive", kind, where.host, str(where.port), where.user, where.secret)
     return child
 
@@ -168,7 +168,7 @@ async def _driven(where: Where, kind: str) -> None:
 
 @asynccontextmanager
 async def an_asterisk() -> AsyncIterator[Where]:
-    """The real Asterisk of the environment, with the members while the block lasts, or a small one."""
+    """Provide the environment's real Asterisk, with members added, or else a small one."""
     named = os.environ.get("ASTERISK")
     if named:
         host, _, port = named.partition(":")
@@ -192,7 +192,7 @@ async def an_asterisk() -> AsyncIterator[Where]:
 
 
 def _people(count: int) -> str:
-    """Return a people file; the check of its one password costs next to nothing."""
+    """Return a people file; the check of its one password costs almost no CPU time."""
     key = hashlib.scrypt(b"right", salt=bytes(16), n=1024, r=1, p=1, dklen=32)
     hashed = f"scrypt$1024$1$1${base64.b64encode(bytes(16)).decode()}${base64.b64encode(key).decode()}"
     one = '[[people]]\nlogin = "user{0}"\nname = "User {0}"\npassword = "{1}"\n'
@@ -202,7 +202,7 @@ def _people(count: int) -> str:
 
 @asynccontextmanager
 async def a_node(where: Where, folder: Path) -> AsyncIterator[AsteriskServer]:
-    """The adapter before an Asterisk, once it is connected."""
+    """Run the adapter of an Asterisk; the block begins once it is connected."""
     (folder / "people.toml").write_text(_people(LINKS), "utf-8")
     settings = AsteriskSettings(AmiAddress(*where), folder / "people.toml", is_alone=True)
     async with AsteriskServer("main", settings, _CLOCK, jitter=lambda: 0.5, draw=token_bytes) as server:
@@ -211,7 +211,7 @@ async def a_node(where: Where, folder: Path) -> AsyncIterator[AsteriskServer]:
 
 
 class Users:
-    """Users with a Dashboard that shows everything. What they are sent is counted and dropped."""
+    """Users with a Dashboard that shows everything; their readings are only counted."""
 
     def __init__(self, server: AsteriskServer, tasks: TaskGroup) -> None:
         self.links: list[AsteriskLink] = []
@@ -221,14 +221,14 @@ class Users:
         self._sessions: list[LoggedOn] = []
 
     async def log_on(self, count: int) -> None:
-        """Open the sessions of the first so many users."""
+        """Open sessions until the first *count* users have one."""
         for number in range(len(self._sessions), count):
             device = Device(f"d{number}", "bench")
             who = LogOn(Application.DASHBOARD, f"user{number}", "right", device)
             self._sessions.append(await self._server.log_on(who))
 
     async def open(self, count: int) -> None:
-        """Open the links of the first so many users, with all queries."""
+        """Open links, with all queries, until the first *count* users have one."""
         for session in self._sessions[len(self.links) : count]:
             link = await self._server.open(session.user.id, session.secret, token=1, holder="bench")
             self.links.append(link)
@@ -254,7 +254,7 @@ class Users:
 
 
 async def measure(loop: Slices, *, profiled: bool) -> dict[str, float]:
-    """Return the figures."""
+    """Measure everything; returns the figures by name."""
     found: dict[str, float] = {}
     async with an_asterisk() as where, TaskGroup() as tasks:
         collecting = tasks.create_task(collect_when_idle(_CLOCK))
@@ -302,14 +302,14 @@ async def _events(users: Users, where: Where, *, profiled: bool) -> dict[str, fl
     print(f"# {users.sent - before} readings were sent in {wall_s:.1f} s")
     if profiled:
         stats = pstats.Stats(profile)
-        total = stats.total_calls  # type: ignore[attr-defined]  # it is in no stub
+        total = stats.total_calls  # type: ignore[attr-defined]  # missing in the stubs
         print(f"# {total / (SECONDS * PER_S):.0f} calls for each event")
         stats.sort_stats("tottime").print_stats(40)
     return {f"{PER_S} events/s, {USERS} users, % of a core": 100 * cpu_s / wall_s}
 
 
 async def _commands(users: Users, where: Where) -> dict[str, float]:
-    """Give commands while events come."""
+    """Measure commands while events arrive."""
     link, took, waited = users.links[0], list[float](), list[float]()
     alias = next(iter(link.attached))
     agents = sorted(link.scope.of(Kind.AGENT))

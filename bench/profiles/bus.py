@@ -1,6 +1,6 @@
-"""CPU time per message on the bus of a node, and the delay that Redis adds between two nodes.
+"""CPU time per message on a node's bus, and the delay that Redis adds between two nodes.
 
-Run with ``python -m bench.profiles.bus``. The Redis server and the other node are processes of their own.
+Run with ``python -m bench.profiles.bus``. The Redis server and the other node are separate processes.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ NOBODY: Final = Inbox(NodeId("nobody"))
 BURST: Final = 100
 """Messages published in one turn of the loop."""
 ECHO: Final = 1 << 40
-"""Probes with numbers from here on are sent back."""
+"""The first number of probes that the other node sends back."""
 KEY: Final = base64.b64encode(b"k" * 32).decode()
 
 
 class Received:
-    """Counts probes and wakes whoever waits for so many."""
+    """Counter of received probes, with waits for a count or a number."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -56,20 +56,20 @@ class Received:
             self._came.set()
 
     async def reaches(self, count: int) -> None:
-        """Return once *count* probes came."""
+        """Wait until *count* probes have arrived."""
         while self.count < count:
             self._came.clear()
             await self._came.wait()
 
     async def answers(self, number: int) -> None:
-        """Return once the last probe is *number*."""
+        """Wait until the last probe is *number*."""
         while self.last != number:
             self._came.clear()
             await self._came.wait()
 
 
 async def publish(cluster: Cluster, channel: Channel, messages: int) -> None:
-    """Publish *messages* in bursts, each once the one before it has been taken."""
+    """Publish *messages* in bursts, each after the previous one is published."""
     for start in range(0, messages, BURST):
         await asyncio.gather(
             *(cluster.bus.publish(channel, Probe(start + number)) for number in range(BURST))
@@ -77,7 +77,7 @@ async def publish(cluster: Cluster, channel: Channel, messages: int) -> None:
 
 
 async def serve(cluster: Cluster) -> None:
-    """Play the other node: send echoes back, and as many probes as are asked for."""
+    """Run the other node: return echo probes, and send as many probes as requested."""
     tasks: set[asyncio.Task[object]] = set()
 
     def receive(envelope: Envelope) -> None:
@@ -95,7 +95,7 @@ async def serve(cluster: Cluster) -> None:
 
 
 async def measure(cluster: Cluster, messages: int) -> None:
-    """Measure this node and print what was found."""
+    """Measure this node and print the figures."""
     received = Received()
     await cluster.bus.subscribe(HERE, received)
     number = ECHO

@@ -20,15 +20,15 @@ def _text(content: object) -> str:
 
 @dataclass(slots=True)
 class Centre:
-    """A seeded site whose agents change states and whose queues move, one reading a second.
+    """Site with a fixed random seed, whose agents and queues change in one reading per second.
 
-    Invariant: one reading has the same bytes for every link that asked the same, as links promise.
+    Invariant: links with equal queries receive equal bytes of a reading.
     """
 
     agents: int = 1_500
     queues: int = 100
     changing: float = 0.1
-    """Which part of the agents changes in one reading; of the queues a quarter."""
+    """Share of the agents that changes in one reading; of the queues, a quarter changes."""
     now_ms: int = 1_790_000_000_000
     _chance: random.Random = field(default_factory=lambda: random.Random(1))  # noqa: S311 - seeded
     _users: dict[int, Json] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class Centre:
         for key in range(self.queues):
             self._change_queue(10_000 + key)
 
-    # ---- what is so ----
+    # ---- state ----
 
     def _change_user(self, key: int) -> None:
         state = self._chance.choice(_STATES)
@@ -94,7 +94,7 @@ class Centre:
         }
 
     def step(self) -> tuple[list[int], list[int]]:
-        """Let a second pass; returns the agents and the queues that changed."""
+        """Advance the time by one second; returns the keys of changed agents and queues."""
         self.now_ms += STEP_MS
         users = self._chance.sample(sorted(self._users), round(self.agents * self.changing))
         queues = self._chance.sample(sorted(self._queues), self.queues // 4)
@@ -104,10 +104,10 @@ class Centre:
             self._change_queue(key)
         return users, queues
 
-    # ---- what is told ----
+    # ---- messages ----
 
     def _user(self, key: int) -> Json:
-        """Return a user; how long he has been in each state is told to the millisecond."""
+        """Return a user, with the times in their states exact to the millisecond."""
         elapsed_s = (self.now_ms - self._since_ms[key]) / 1_000
         user = self._users[key]
         handling = [contact | {"TimeInHandlingState": elapsed_s} for contact in user["HandlingStates"]]
@@ -145,7 +145,7 @@ class Centre:
                 return []
 
     def event(self, query: int, event_type: str, keys: list[int] | None = None) -> str:
-        """Return an event; the whole set when *keys* is None. Links that ask the same are told the same."""
+        """Return an event, of all elements when *keys* is None; equal queries share one text."""
         at = (self.now_ms, query, event_type, keys is None)
         if at not in self._events:
             event = {"Type": "Event", "QueryID": query, "EventType": event_type, "Time": self.now_ms}
@@ -155,7 +155,7 @@ class Centre:
         return self._events[at]
 
     def opened(self, user: int) -> str:
-        """Return what a link says first."""
+        """Return the first message of a link."""
         person = {"Key": user, "ID": f"s{user}", "FirstName": "Ada", "LastName": f"No. {user}"}
         return _text(
             {
@@ -169,7 +169,7 @@ class Centre:
         )
 
     def answer(self, user: int, request: Json) -> list[str]:
-        """Return what a request is answered with, and what follows."""
+        """Return the response to a request, and the event that follows it."""
         number, method = request["RequestID"], request["Method"]
         said: Json = {"Type": "Response", "RequestID": number, "Error": 0}
         match method:

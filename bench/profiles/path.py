@@ -1,9 +1,8 @@
 """Cost of one update from a link's bytes to a phone's frame, in one process.
 
-Many users, each with a link, resources and one phone of their own: the shape that counts; with ``--shared``
-the resources are the same for all. Everything of the
-gateway between the link's transport and the phone's descriptor is real, both ends are doubles. It counts the
-CPU time of the thread and the Python calls, which another job on the machine does not change.
+Many users, each with their own link, resources and phone; with ``--shared`` all have the same resources. The
+gateway's code between the link's transport and the phone's descriptor is real; both ends are test doubles.
+The figures are CPU time of the thread and Python calls, which other programs on the machine do not change.
 Run with ``python -m bench.profiles.path --help``.
 """
 
@@ -47,20 +46,20 @@ from gateway.upstream.oscce.readings import Readings
 from gateway.upstream.oscce.socket import MASK_BYTES, LinkSocket
 
 SETTLING: Final = 3
-"""Rounds before it is measured; a round is one update of every user."""
+"""Rounds before the measurement; a round is one update of every user."""
 PAD: Final = "x" * 256
 _MESSAGE_BYTES: Final = 4 * 2**20
 
 
 class _Transport(asyncio.Transport):
-    """A connection in memory: what is written goes to *written*."""
+    """Connection without a network, which discards written bytes."""
 
     def __init__(self, fd: int) -> None:
         super().__init__()
         self._fd = fd
         self.closed = False
 
-    def get_extra_info(self, name: str, default: Any = None) -> Any:  # noqa: ANN401 - as asyncio has it
+    def get_extra_info(self, name: str, default: Any = None) -> Any:  # noqa: ANN401 - as in asyncio
         return self if name == "socket" else default
 
     def fileno(self) -> int:
@@ -88,7 +87,7 @@ class _Transport(asyncio.Transport):
 
 
 class _Server(_Transport):
-    """The server's end of one user's link: answers requests, and makes events."""
+    """Server's end of one user's link: it answers requests and makes events."""
 
     def __init__(self, user: int, queues: int, *, shared: bool) -> None:
         super().__init__(-1)
@@ -99,8 +98,8 @@ class _Server(_Transport):
         self._user = user
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Take a masked frame of the link, and answer it soon."""
-        if data[0] & 0x0F != websocket.TEXT:  # a close, as all ends
+        """Receive a masked frame of the link, and schedule the answers."""
+        if data[0] & 0x0F != websocket.TEXT:  # a close frame, as the link ends
             asyncio.get_running_loop().call_soon(self.link.connection_lost, None)
             return
         start = 2 if data[1] & 0x7F < 126 else 4
@@ -114,7 +113,7 @@ class _Server(_Transport):
         self.link.data_received(_framed(text))
 
     def opened(self) -> str:
-        """Return what a link says first."""
+        """Return the first message of a link."""
         person = {"Key": self._user, "ID": f"s{self._user}", "FirstName": "Ada", "LastName": "L."}
         opened = {"Type": "LinkOpened", "LinkID": "1", "Time": _now_ms(), "KeepAlive": 20, "User": person}
         return _text(opened | {"Session": self._session()})
@@ -152,7 +151,7 @@ class _Server(_Transport):
         return _text(event | {"Complete": True, "Elements": elements})
 
     def update(self, number: int, elements: int) -> bytes:
-        """Return one event of so many queues, as it comes on the wire."""
+        """Return the frame of one event with *elements* queues."""
         first = number * elements
         changed = [self.keys[each % len(self.keys)] for each in range(first, first + elements)]
         event = {"Type": "Event", "QueryID": self.query, "EventType": "QueueRealtime", "Time": _now_ms()}
@@ -195,20 +194,20 @@ def _now_ms() -> int:
 
 
 class _Node:
-    """What a phone's socket asks of its node, of users that are all here."""
+    """Node as a phone's socket needs it; all users are local."""
 
     def __init__(self) -> None:
         self.users: dict[UserId, Supervisor] = {}
 
     def health(self, user: UserId) -> Health:
-        """Return how old the user's data may be."""
+        """Return the health of the user's data."""
         return self.users[user].feed.health
 
     def touch(self, _: PhoneSocket) -> None:
-        """Note that a frame came."""
+        """Do nothing when a frame arrives."""
 
     def detach(self, _: PhoneSocket) -> None:
-        """Note that the phone left."""
+        """Do nothing when the phone disconnects."""
 
 
 class House:
@@ -285,7 +284,7 @@ class House:
         socket.wake()
 
     def round(self) -> list[tuple[LinkSocket, bytes]]:
-        """Return one update of each user, as it comes on the wire."""
+        """Return the next frame of each user's link."""
         number = next(self._numbers)
         if self._is_shared:
             self._sent = [*self._sent, self.servers[0].update(number, self.elements)][-self._lags :]
@@ -298,7 +297,7 @@ class House:
         return [(server.link, server.update(number, self.elements)) for server in self.servers]
 
     async def pass_on(self, updates: list[tuple[LinkSocket, bytes]], at_once: int) -> float:
-        """Have *updates* come, *at_once* in a turn of the loop; returns the thread's CPU seconds."""
+        """Deliver *updates*, *at_once* per turn of the loop; returns the thread's CPU seconds."""
         sent, before = 0, self.telemetry.updates.value
         began = time.thread_time()
         for index in range(0, len(updates), at_once):
@@ -316,7 +315,7 @@ def _rss() -> int:
 
 
 async def _calls(house: House, at_once: int, rounds: int) -> Counter[str]:
-    """Return how often each function in Python was called in some rounds."""
+    """Return the number of calls of each Python function in *rounds* rounds."""
     updates = [house.round() for _ in range(rounds)]
     calls: Counter[str] = Counter()
 
@@ -335,7 +334,7 @@ async def _calls(house: House, at_once: int, rounds: int) -> Counter[str]:
 
 
 async def measure(options: argparse.Namespace) -> None:
-    """Run it and print what was measured."""
+    """Run the profile and print the figures."""
     gc.set_threshold(50_000, 20, 100)
     house = House(
         options.users, options.queues, shared=options.shared, elements=options.elements, lags=options.lags
@@ -374,7 +373,7 @@ async def measure(options: argparse.Namespace) -> None:
 
 
 def _show_memory(users: int) -> None:
-    """Print which files hold the most, per user."""
+    """Print the files that hold the most memory, per user."""
     for held in tracemalloc.take_snapshot().statistics("filename")[:25]:
         name = held.traceback[0].filename
         print(f"{held.size / users / 1024:9.2f} KB {held.count / users:9.1f} blocks  {name}")

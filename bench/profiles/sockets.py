@@ -1,7 +1,7 @@
 """Cost of an update where links are real WebSockets of another process.
 
-Run with ``python -m bench.profiles.sockets``; the server is a process of its own. Besides what
-:mod:`bench.profiles.upstream` measures, this holds the kernel, the event loop and aiohttp.
+Run with ``python -m bench.profiles.sockets``; the server is a separate process. Beyond those of
+:mod:`bench.profiles.upstream`, the figures include the kernel, the event loop and the WebSocket.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ SETTLING = 6
 
 
 class Server:
-    """The server's doors, and one that has a reading told on every link."""
+    """HTTP routes of the server, with one that sends a reading on every link."""
 
     def __init__(self) -> None:
         self._centre = Centre(now_ms=_now_ms())
         self._links: dict[web.WebSocketResponse, dict[str, int]] = {}
 
     def app(self) -> web.Application:
-        """Return the doors."""
+        """Return the HTTP application."""
         app = web.Application()
         doors: list[tuple[str, str, Callable[[web.Request], Awaitable[web.StreamResponse]]]] = [
             ("GET", "/oscce/v1/about", self._about),
@@ -102,7 +102,7 @@ async def _all_heard(supervisors: list[Supervisor], before: int, messages: int) 
 
 
 async def measure(links: int, readings: int, url: str) -> None:
-    """Run it and print what was measured."""
+    """Run the profile and print the figures."""
     clock, composer, supervisors = SystemClock(), Composer(), list[Supervisor]()
     async with OsccServer("main", url, clock) as server, aiohttp.ClientSession() as http:
         before = _rss()

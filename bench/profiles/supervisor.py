@@ -1,4 +1,4 @@
-"""Reader of a link for profiles of a part of its path."""
+"""User of a profile, with a session, a link and a mirror."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TOPICS = ("agents", "queues")
 
 
 class Supervisor:
-    """One user with one session and his link: what an owner keeps of it, and no more."""
+    """One user with one session and a link: the part of an owner that profiles need."""
 
     def __init__(self, user: int, link: Link, clock: Clock, composer: Composer) -> None:
         self.clock = clock
@@ -47,7 +47,7 @@ class Supervisor:
         self.pulse = cast("LinkHealth", self)
         self.linked = Linked(link, member, ABOUT, self)
 
-    # ---- Keeper, and its own pulse ----
+    # ---- Keeper and LinkHealth ----
 
     def received_live(self) -> bool:
         """Count a message."""
@@ -55,28 +55,28 @@ class Supervisor:
         return True
 
     def read(self) -> None:
-        """Do nothing: what was counted is in the mirror."""
+        """Do nothing: the mirror holds the elements."""
 
     def received(self) -> None:
-        """Do nothing: it is counted."""
+        """Do nothing: the message is counted elsewhere."""
 
     def agreed(self, keep_alive_s: float) -> None:
-        """Note after which silence the server wants a sign of life."""
+        """Do nothing: profiles send no keep-alives."""
 
     def sees(self, *, regained: bool) -> None:
-        """Note that the server may have begun or ceased to tell realtime data."""
+        """Do nothing: profiles ignore whether realtime data is available."""
 
     def answered(self) -> None:
-        """Note that whoever waits for answers may look again."""
+        """Do nothing: no task waits for answers."""
 
     def synced(self) -> None:
-        """Note that every question is answered, and the mirror shows it."""
+        """Set *live*: every query is answered, and the mirror holds the elements."""
         self.live.set()
 
     def ended(self, member: Member, reason: EndReason, by: str | None) -> None:
-        """Take out a session that ended."""
+        """Fail: no session ends in a profile."""
         raise AssertionError(member.handle, reason, by)
 
     def replaced(self, token: int) -> None:
-        """Note that another link took the place of this one."""
+        """Fail: no other link replaces this one in a profile."""
         raise AssertionError(token)

@@ -1,7 +1,7 @@
 """Cost of an element from a link's bytes to the mirror, on the first link and on later ones.
 
-Many links of one node receive the same bytes: everything of the gateway between the WebSocket and the
-ledger is real, the sockets are queues. Run with ``python -m bench.profiles.upstream --help``.
+Many links of one node receive the same bytes. The gateway's code between the WebSocket and the ledger is
+real; the sockets are queues in memory. Run with ``python -m bench.profiles.upstream --help``.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from gateway.upstream.oscce.readings import Kept, Readings, head_of
 from gateway.upstream.oscce.socket import Incoming, Take
 
 SETTLING = 6
-"""Readings before it is measured: what happens once has happened when the pools have turned twice."""
+"""Readings before the measurement, until all one-time costs are over."""
 
 
 class CentreClock(SystemClock):
-    """Time as the centre has it: it passes with its readings."""
+    """Clock of the centre, which advances with its readings."""
 
     def __init__(self, centre: Centre) -> None:
         self._centre = centre
@@ -49,7 +49,7 @@ class CentreClock(SystemClock):
 
 
 class Socket:
-    """What a link needs of a WebSocket; the server's end of it is :meth:`tell`."""
+    """WebSocket as a link needs it; the server sends through :meth:`tell`."""
 
     def __init__(self, centre: Centre, user: int) -> None:
         self._centre = centre
@@ -59,15 +59,15 @@ class Socket:
         self._waiting: asyncio.Future[None] | None = None
         self._idle = asyncio.Event()
         self.served_s = 0.0
-        """How long the server's end took: no part of what is measured."""
+        """CPU seconds of the server's end, which the figures exclude."""
 
     @property
     def speaks(self) -> bool:
-        """Whether something waits to be received."""
+        """Whether a message waits to be received."""
         return bool(self._told)
 
     async def receive(self, take: Take | None = None) -> Incoming:
-        """Return the next message that *take* does not take."""
+        """Return the next message that *take* leaves."""
         while True:
             while not self._told:
                 self._idle.set()
@@ -81,7 +81,7 @@ class Socket:
                 return text
 
     async def send(self, text: str) -> None:
-        """Take a request in."""
+        """Receive a request, and send the answers."""
         began = time.process_time()
         request = json.loads(text)
         if request["Method"] == "ListenForEvents":
@@ -95,7 +95,7 @@ class Socket:
         return [told(self._queries[event_type], event_type, keys) for event_type, keys in changed.items()]
 
     async def close(self, code: int) -> None:
-        """Be closed."""
+        """Do nothing: there is no connection."""
 
     def tell(self, texts: list[str]) -> None:
         """Send to the link."""
@@ -105,7 +105,7 @@ class Socket:
             self._waiting.set_result(None)
 
     async def received(self) -> None:
-        """Wait until the link has taken in all that was told."""
+        """Wait until the link has received all messages."""
         await self._idle.wait()
 
 
@@ -114,11 +114,11 @@ def _nothing() -> None:
 
 
 class Site:
-    """All links of a node, and how long each took.
+    """All links of a node, with measurements of each.
 
     Args:
-        links: How many.
-        apart: Whether each link's whole sets are of an instant of its own, as when users come one by one.
+        links: Number of links.
+        apart: Whether each link's first readings have their own time, as when users log on one by one.
     """
 
     def __init__(self, centre: Centre, links: int, *, apart: bool) -> None:
@@ -162,7 +162,7 @@ class Site:
         return took
 
     async def read(self) -> tuple[int, list[float]]:
-        """Have one reading told on every link; returns its elements and how long each link took, in s."""
+        """Send one reading on every link; returns its elements and the CPU seconds of each link."""
         users, queues = self._centre.step()
         changed = {"UserRealtime": users, "QueueRealtime": queues}
         took = []
@@ -176,12 +176,12 @@ class Site:
 
 
 def _rss() -> int:
-    """Return what the process has resident, in bytes."""
+    """Return the resident memory of the process, in bytes."""
     return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * 4096
 
 
 def _show(name: str, took: list[list[float]], elements: int) -> None:
-    """Print µs per element: the median over readings of the first link, and of the mean of all others."""
+    """Print µs per element: medians over readings, of the first link and of the others' mean."""
     first = statistics.median(one[0] for one in took)
     others = [statistics.fmean(one[1:]) for one in took if len(one) > 1]
     further = statistics.median(others) if others else float("nan")
@@ -190,7 +190,7 @@ def _show(name: str, took: list[list[float]], elements: int) -> None:
 
 
 async def measure(options: argparse.Namespace) -> None:
-    """Run it and print what was measured."""
+    """Run the profile and print the figures."""
     centre = Centre(options.agents, options.queues)
     site = Site(centre, options.links, apart=options.apart)
     gc.collect()
@@ -219,7 +219,7 @@ async def measure(options: argparse.Namespace) -> None:
 
 @contextmanager
 def _profiled(path: str | None) -> Iterator[None]:
-    """Write to *path* where the time goes in the block; None: do not look."""
+    """Write a profile of the block to *path*; does nothing when *path* is None."""
     if path is None:
         yield
         return
@@ -229,7 +229,7 @@ def _profiled(path: str | None) -> Iterator[None]:
 
 
 def _show_memory(links: int) -> None:
-    """Print which lines hold the most, per link."""
+    """Print the lines that hold the most memory, per link."""
     for held in tracemalloc.take_snapshot().statistics("lineno")[:25]:
         frame = held.traceback[0]
         print(f"{held.size / links / 1024:9.2f} KiB {held.count / links:9.1f} blocks  {frame}")

@@ -32,4 +32,4 @@ SCENARIOS: dict[str, Callable[[Scale], list[Case]]] = {
     "cluster": cluster.cases,
     "growth": growth.cases,
 }
-"""Every scenario by its name, the most telling first."""
+"""Every scenario by its name, the most important first."""

@@ -1,7 +1,7 @@
 """Cost of following a user whose link another node holds.
 
-Two nodes and a real Redis server. 100 users have a phone at each node; those at the first came first, so it
-holds their links, and the second follows through Redis. Measured is the same update at both nodes.
+Two nodes and a real Redis server. 100 users have a phone at each node. The phones of the first node connect
+first, so it holds the links; the second node follows through Redis. Both measure the same updates.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ USERS = 100
 RATES = (10, 50)
 CONNECT_WITHIN_S = 30.0
 LEAD_S = 2.0
-"""So long the second node's phones have to connect before anything is published."""
+"""Half of the time between the connections to the first node and the first publish."""
 
 
 def cases(scale: Scale) -> list[Case]:
@@ -83,7 +83,7 @@ async def _measure(
     async with asyncio.TaskGroup() as tasks:
         first = tasks.create_task(stage.generator.run(at_owner))
         await nodes[0].until_connected(USERS, CONNECT_WITHIN_S)
-        # its window of measurement lies inside the first one's
+        # the second node's measurement lies within the first one's
         at_follower = replace(_load(nodes[1], hellos[1], duration_s), settle_s=2 * LEAD_S, warmup_s=2.0)
         second = tasks.create_task(stage.generator.run(at_follower))
     return figures(first.result(), second.result())
@@ -96,7 +96,7 @@ def _load(at: Node, hellos: Path, duration_s: float) -> Load:
 
 
 def figures(owner: dict[str, Any], follower: dict[str, Any]) -> Figures:
-    """Return what both nodes' phones saw; *cpu_us* is the second node's per change followed and delivered."""
+    """Return the figures of both nodes; *cpu_us* is the second node's per delivered change."""
     found: Figures = {"delivered_per_s": follower["deliv_s"]}
     for name in ("p50", "p99"):
         here, there = owner["lat_us"][name] / 1e3, follower["lat_us"][name] / 1e3

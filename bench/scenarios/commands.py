@@ -1,8 +1,8 @@
 """Latency and rate of commands through gateway and OSCC-E Server.
 
-50 supervisors with one phone and ten agents each ask for routing states. 1,000 commands per second are sent
-whatever comes back; then each phone has four under way. The state that a command caused reaches the phone
-before the result does; the OSCC-E Server's own time is in every figure.
+50 supervisors, each with one phone and ten agents, set routing states. First 1,000 commands per second are
+sent, whether or not results return; then each phone has four commands under way. The new state reaches the
+phone before the result. Every figure includes the OSCC-E Server's own time.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Cost of an element that many users of one node see, each through a link of their own.
 
-One phone per user. The two first cases with a bunch of elements per event differ in nothing but its size: the
-difference of their CPU time, by the difference of what they deliver, is what a further element costs through
-one further link, without the cost of the event that carries it.
+One phone per user. The first two cases differ only in the number of elements per event. The difference of
+their CPU times, divided by the difference of the elements delivered, is the cost of an element through one
+further link, without the cost of the event around it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def cases(scale: Scale) -> list[Case]:
         found.append(Case(f"{thousands(few)} users, {name}", work, sitting="all"))
     for users in (few, many):
         rate = RATE // (2 if scale.is_quick else 1)
-        # of more users than come at first: the others come later, into the same server's life
+        # the server knows many users from the start; in the first case only a few of them connect
         work = Work(users, users=many, per_s=rate / users, duration_s=scale.duration_s)
         found.append(Case(f"{thousands(users)} users, {thousands(rate)}/s", work, sitting="all"))
     return found

@@ -1,8 +1,8 @@
 """Speed and cost of one update to all phones of one user.
 
-One topic for the others; for the gateway one user with all the phones, whose queues change in turn, so that
-no update is conflated with the next one. Asked for are 50,000 and 500,000 deliveries per second, as many as
-can be with 16 updates under way, and half of those. All are asked of the same phones, one after the other.
+Peers have one topic; the gateway has one user with all phones, whose queues change in turn, so that no update
+is conflated with the next one. The rates are 50,000 and 500,000 deliveries per second, the most that is
+possible with 16 updates under way, and half of that. All cases run on the same phones, in turn.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from bench.work import Work
 RATE, FLOOD = 50_000, 500_000
 WINDOW = 16
 HALF = "half of that"
-"""Of what could be delivered with updates under way: saturation."""
+"""Name of the case at half of the rate that is possible with 16 updates under way."""
 HALF_PHONES = 1_000
-"""More phones are not asked for it: nothing is held against it."""
+"""The most phones for that case: no goal needs more."""
 
 
 def cases(scale: Scale) -> list[Case]:

@@ -1,7 +1,7 @@
 """Growth of the cost with phones and with resources.
 
-The same 50,000 deliveries per second to more and more phones of one user, who come into the same server's
-life; and to 1,000 phones whose user sees more and more resources, which change in turn.
+50,000 deliveries per second to a growing number of phones of one user, on the same server; and to 1,000
+phones of a user who sees a growing number of resources, which change in turn.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Memory of a phone that is connected and receives nothing.
 
-Resident memory of the server with all connections minus that of the fresh process, so everything that a phone
-brings about is in it. With TLS the gateway's own listener encrypts; peers are asked for clear text only.
+The figure is the server's resident memory with all connections minus that of the new process, per phone: it
+includes everything that a phone causes. With TLS the gateway's own listener encrypts; peers have no TLS case.
 """
 
 from __future__ import annotations
@@ -30,5 +30,5 @@ def _work(phones: int, *, tls: bool = False) -> Work:
 
 
 def _case(name: str, work: Work, *, with_peers: bool = False) -> Case:
-    # memory of a crowd hardly varies, so once is enough
+    # memory hardly varies between runs, so one run is enough
     return Case(name, work, with_peers=with_peers, sitting="tls" if work.tls else "clear", runs=1)

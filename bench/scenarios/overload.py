@@ -1,8 +1,8 @@
-"""What becomes of phones when more comes from the OSCC-E Server than a node keeps up with.
+"""Overload: the OSCC-E Server sends more updates than a node can deliver.
 
-1,000 users of one phone, each with a link of their own. First so many updates are under way that the node
-has always something to do: that is its capacity. Then it gets 2, 5 and 10 times as many. In the end one
-user's link floods, while all others get a few updates a second.
+1,000 users of one phone, each with their own link. First the node's capacity is measured, with enough updates
+under way to keep it busy. Then 2, 5 and 10 times the capacity is offered. Last, one user's link floods, while
+all others receive a few updates per second.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from bench.scenarios.private import QUEUES, USERS
 from bench.work import Work
 
 WINDOW = 512
-"""So many are under way: half a one for each user."""
+"""Updates under way: about one for every two users."""
 TIMES = (2, 5, 10)
 FLOOD_PER_S = 100_000
 PER_USER = 4
 
 
 def capacity(times: int) -> str:
-    """Return what a case is called that measures the capacity before so many times of it are offered."""
+    """Return the name of the case that measures the capacity before *times* × of it is offered."""
     return f"all that it delivers, before {times} × of it"
 
 
 def offered(times: int) -> str:
-    """Return what a case is called that offers so many times the capacity."""
+    """Return the name of the case that offers *times* the capacity."""
     return f"{times} × of it offered"
 
 

@@ -1,6 +1,6 @@
-"""The shape that counts: many users, each with a link and resources of their own, and one phone.
+"""Typical load: many users, each with their own link and resources, and few phones each.
 
-1,000 users (topics for the others) of one phone each, then of 10 each; updates go round the users.
+1,000 users (for peers: topics) with one phone each, then with 10 each; updates go to the users in turn.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ QUEUES = 20
 WINDOW = 16
 RATE = 50_000
 PER_USER = (2, 20)
-"""Updates a second of each user who has one phone."""
+"""Updates per second of each user with one phone."""
 
 
 def cases(scale: Scale) -> list[Case]:

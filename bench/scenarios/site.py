@@ -1,7 +1,7 @@
 """The largest OSCC-E site on one core.
 
-300 supervisors who all see 1,500 agents and 100 queues; 175 of these change per second, in 5 readings of 35,
-through each of 300 links: 52,500 elements per second arrive.
+300 supervisors all see 1,500 agents and 100 queues. 175 of these change per second, in 5 readings of 35, on
+each of 300 links: 52,500 elements per second arrive.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from bench.work import Work
 SUPERVISORS, AGENTS, QUEUES = 300, 1_500, 100
 READINGS_PER_S, ELEMENTS = 5, 35
 CONNECT_PER_S = 20
-"""A supervisor who comes brings 4,800 elements; by default a site takes 20 a second on all its nodes."""
+"""Supervisors that connect per second, 4,800 elements each: a site's default limit."""
 RATE = SUPERVISORS * READINGS_PER_S * ELEMENTS
 
 

@@ -1,7 +1,7 @@
 """Cost of phones that stop reading, and its effect on the others.
 
-The same work with and without stalled phones beside those that read. The kernel's part is what waits in the
-server's ends of the stalled connections; the part of the process is what its memory grew by.
+The same work with and without stalled phones beside those that read. The kernel's figure is the memory of the
+server's sockets of stalled connections; the process's figure is the growth of its memory.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def cases(scale: Scale) -> list[Case]:
             readers + stalled,
             per_s=RATE / readers,
             stalled=stalled,
-            # a phone that takes nothing is sent away after 10 s
+            # the gateway disconnects a phone that reads nothing for 10 s
             duration_s=min(scale.duration_s, 6.0),
             warmup_s=1.0,
         )

@@ -1,7 +1,8 @@
-"""Time until all phones are back that reconnect at once.
+"""Time until all phones are in sync again after they reconnect at once.
 
-10,000 phones lose their connections, a few resources change, and all phones connect again in the same moment:
-with their positions, so that each gets what it missed, and without, so that each gets everything.
+10,000 phones lose their connections, a few resources change, and all phones connect again at the same moment:
+once without their positions, so that each receives everything, and once with them, so that each receives what
+it missed.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from bench.work import Figures, Work
 
 PHONES = 10_000
 MISSED = 10
-"""Resources that change while nobody is connected."""
+"""Resources that change while no phone is connected."""
 LEFT_WITHIN_S = 60.0
 SECONDS = 25.0
 AFRESH, RESUMED = "afresh", "resumed"
@@ -37,7 +38,7 @@ def cases(scale: Scale) -> list[Case]:
 
 
 async def _play(stage: Stage, phones: int) -> list[Figures]:
-    """Let all phones come, leave, come back afresh, leave, and come back with their positions."""
+    """Connect all phones three times: at first, again without positions, and again with them."""
     layout = stage.layout(Work(phones))
     tokens = await stage.tokens(phones, layout.users)
     hellos, saved = stage.folder / "hellos.txt", stage.folder / "positions.txt"

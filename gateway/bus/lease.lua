@@ -1,17 +1,17 @@
--- Who owns a user? Runs on Redis 7.2+, Valkey 8+ and fakeredis[lua].
+-- Lease on a user, held by one node. Runs on Redis 7.2+, Valkey 8+ and fakeredis[lua].
 --
--- KEYS: own (hash: node, holder, token; lives as long as a lease), tok (string: the last token granted); to renew
--- the leases of several users, these two of each.
+-- KEYS: own (hash: node, holder, token; expires with the lease), tok (string: the last granted token); renew takes
+-- both keys of each of several users.
 -- ARGV: verb, node, holder, token, lease ms, floor ms; then for acquire: floor, expected ("" for none); for renew:
--- the tokens of the second user and on.
--- Answers: seconds, microseconds of this server's clock, then what the verb says.
+-- the tokens of the second and all further users.
+-- Returns: seconds and microseconds of this server's clock, then the result of the verb.
 -- Numbers are exact: microseconds since 1970 stay below 2^53 until the year 2255.
 
 local verb, node, holder, token = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local time = redis.call('TIME')
 
--- What no node wrote counts as nothing: a token is a number of digits that a double holds exactly, with room
--- to count on (2^53 - 2^32).
+-- A value that no node can have written counts as missing: a token is a number in digits, at most 2^53 - 2^32, so
+-- that a double holds it and its successors exactly.
 local function sane(text)
   local number = text and #text <= 16 and string.match(text, '^%d+$') and tonumber(text)
   return number and number <= 9007194959773696 and text or false
@@ -40,8 +40,8 @@ end
 
 read(1)
 
--- Granted when nobody holds, or the present token is the expected one, or the holder asks, who has lost count.
--- Says who holds now.
+-- Grant when there is no lease, when its token is the expected one, or when its holder asks again. Returns the
+-- present node, holder and token.
 if verb == 'acquire' then
   if present[3] and present[3] ~= ARGV[8] and present[2] ~= holder then
     return {time[1], time[2], present[1], present[2], present[3]}
@@ -53,8 +53,8 @@ if verb == 'acquire' then
   return {time[1], time[2], node, holder, number}
 end
 
--- Extends what is mine, makes it anew when it is gone and nobody was granted anything since, and takes in
--- a token above all granted ones: its holder took the user while no server answered. Says whether.
+-- Extend the caller's lease; restore it when it expired and no later one was granted; accept a token above all
+-- granted ones, which its holder took while no server answered. Returns 1 when the lease is renewed, else 0.
 local function renew()
   local last = math.max(floor, tonumber(present[3] or 0))
   local number = tonumber(token)
@@ -75,7 +75,7 @@ if verb == 'renew' then
   return answers
 end
 
--- Gives up what is mine. The floor stays.
+-- Delete the caller's lease. The last granted token stays.
 if verb == 'release' then
   if mine() then
     redis.call('DEL', own)

@@ -1,4 +1,4 @@
-"""Which certificates do the tests of TLS use? Made anew each time."""
+"""Certificates for the tests of TLS, created on each call."""
 
 from __future__ import annotations
 

@@ -109,5 +109,5 @@ def test_what_keeps_a_folder_from_its_use_is_told(tmp_path: Path, monkeypatch: p
     folder.chmod(0o701)
     is_open = f"{name} is open to every user of this machine: restrict it, as by chmod o-rwx."
     assert list(folder_faults(folder)) == [is_open]
-    monkeypatch.setattr(os, "access", lambda *_: False)  # whoever runs the tests may be allowed everything
+    monkeypatch.setattr(os, "access", lambda *_: False)  # the tests may run as a user with all permissions
     assert list(folder_faults(folder)) == [f"{name} cannot be written to by this user.", is_open]

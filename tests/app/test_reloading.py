@@ -39,7 +39,7 @@ class Desk:
 
     async def files(self) -> str | None:
         self.done.append("files")
-        await asyncio.sleep(0)  # whoever does not wait for his turn would come in between
+        await asyncio.sleep(0)  # a caller that does not wait for its turn would run here
         return self.old.get("files")
 
     async def more(self) -> str | None:

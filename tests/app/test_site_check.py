@@ -24,7 +24,7 @@ ROOT = Authority()
 
 @asynccontextmanager
 async def server(paths: tuple[Path, Path] | None, asked: list[bytes]) -> AsyncIterator[int]:
-    """A server that answers 404 to whoever gets through TLS; *asked* shows who did."""
+    """Run a server that answers 404 after the TLS handshake; *asked* gets the request lines."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         asked.append(await reader.readline())

@@ -185,7 +185,7 @@ async def test_one_that_is_named_wrongly_or_twice_is_not_gone_on_with(
     assert span.parent is None
     assert span.context is not None
     assert f"{span.context.trace_id:032x}" != TRACE
-    assert caplog.records == [], "whoever asks could fill the log"
+    assert caplog.records == [], "a client could fill the log"
 
 
 async def test_the_trace_is_handed_on_to_the_server_without_what_others_wrote(

@@ -182,7 +182,7 @@ class States(RuleBasedStateMachine):
         queue, rung, talks = self.calls[caller]
         members = self.fake.queues[queue].members
         if rung is not None and rung not in members:
-            # whoever was rung or talked has left the queue: Asterisk lets the call end without a word
+            # the member that rang or talked has left the queue: Asterisk ends the call without an event
             del self.calls[caller]
             if not talks:
                 self.fake.abandon(queue, caller)

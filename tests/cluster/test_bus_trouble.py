@@ -103,7 +103,7 @@ async def test_phones_outlive_a_redis_that_is_killed_frozen_and_flushed(tmp_path
 
 
 async def roaming_meanwhile(play: Stage, redis: Server) -> None:
-    """Let phones roam and command while the Redis is dead: whoever has a phone in hand opens its link."""
+    """Let phones roam and send commands without Redis: the node of the phone opens the link."""
     since = await play.crowd.reset_counts()
     play.crowd.start_traffic(roam_s=SIZE.fault_s / 2, command_s=SIZE.fault_s / 2)
     await killed(redis)

@@ -285,7 +285,7 @@ def test_sessions_that_leave_in_crowds_reset_nobody_who_has_his_own() -> None:
     for number in range(2, 9):
         ledger.record(f"me:{number}", None)
     assert not ledger.since(seen, "me:1").reset
-    assert ledger.since(seen).reset, "whoever is told of everything misses removals"
+    assert ledger.since(seen).reset, "a list of all elements does not show removals"
     assert ledger.since(seen, "me:2").reset, "nobody knows whether he had it"
 
 

@@ -1,7 +1,7 @@
 """What do the chart's values take from the gateway's own settings? ``python -m tests.deploy.helm_schema``.
 
 The schema of the values is written by hand, but for ``$defs``: these are the gateway's own, so that a wrong
-setting is refused before anything is installed. Run as a program it writes them anew; a test keeps them so.
+setting is refused before anything is installed. Run as a program, it rewrites them; a test compares them.
 """
 
 from __future__ import annotations

@@ -127,7 +127,7 @@ def test_helm_3_refuses_it_too(given: str) -> None:
 
 
 def test_its_definitions_are_the_gateways() -> None:
-    assert FILE.read_text("utf-8") == fresh(), "write it anew: make diagrams"
+    assert FILE.read_text("utf-8") == fresh(), "rewrite it: make diagrams"
 
 
 def _keys(schema: dict[str, Any], path: str = "") -> set[str]:

@@ -94,7 +94,7 @@ def in_a_container(folder: Path, text: str, environ: dict[str, str], ports: dict
     assert IMAGE_WORKS_AT in (DEPLOY / "Dockerfile").read_text("utf-8")
     (folder / "gateway.toml").write_text(text.replace(STATE, str(folder / "state")), "utf-8")
     secrets = f"{folder}/secrets/"
-    # whoever enters a container has the same
+    # a shell in the container has the same environment
     inside = ports | {
         name: re.sub("/run/secrets/(gateway/)?", lambda _: secrets, value) for name, value in environ.items()
     }

@@ -70,7 +70,7 @@ async def _served(serve: Serve, channel: Channel) -> None:
 
 
 class Ear:
-    """Listens to a channel for whoever would rather wait."""
+    """Listener of a channel whose results can be awaited."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel

@@ -68,7 +68,7 @@ class Promises:
         return Told(name, answer.status, body["code"] if answer.content_type == PROBLEM else None)
 
     def _of(self, method: str, path: str) -> tuple[str, dict[str, Any]]:
-        """Return what is promised to whoever asks for this."""
+        """Return the path and the documented responses of a request."""
         anywhere = {of: self.operations["GET", "/v1/about"]["responses"][of] for of in _ANYWHERE}
         found = {
             known: template for known, template in self.operations if re.fullmatch(_pattern(template), path)

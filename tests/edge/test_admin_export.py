@@ -28,7 +28,7 @@ NEVER_HELD = {
     "audit_log",  # by the log's keeper
     "asterisk_database",  # by the Asterisk
     "people_file",  # by the administrator
-    "support_bundle",  # by whoever has the file
+    "support_bundle",  # by the holder of the file
     "traces",  # of nobody by name
     "remembered_ids",  # of nobody in particular
     "connection",  # of a socket; here there is none

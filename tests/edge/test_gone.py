@@ -42,7 +42,7 @@ def without_collector() -> Iterator[None]:
 
 
 def held() -> dict[int, object]:
-    """Return what is held of phones. Whoever keeps it keeps their ids theirs, too."""
+    """Return the objects of phones by id; while they are held, no id is reused."""
     return {id(each): each for each in gc.get_objects() if type(each) in KINDS}
 
 

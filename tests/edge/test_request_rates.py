@@ -57,7 +57,7 @@ async def test_requests_beyond_the_rate_wait_and_then_are_refused(gateway_with: 
     refused = [(after_s, answer) for after_s, answer in answers if answer.status == 429]
     assert len(refused) == 3
     for after_s, answer in refused:
-        assert WAIT_MAX_S <= after_s <= WAIT_MAX_S + 0.2, "whoever asks too much is answered late"
+        assert WAIT_MAX_S <= after_s <= WAIT_MAX_S + 0.2, "a client over the limit is answered late"
         assert await code_of(answer) == (429, "rate_limited")
         assert answer.headers["Retry-After"] == "1"
 

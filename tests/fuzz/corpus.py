@@ -18,7 +18,7 @@ def load(name: str) -> list[bytes]:
 
 
 def save(name: str, inputs: Iterable[bytes]) -> None:
-    """Write a corpus anew, in an order that depends on nothing else."""
+    """Rewrite a corpus, in an order that depends on its inputs only."""
     ordered = sorted(set(inputs), key=lambda data: (len(data), data))
     lines = [data.decode("latin-1").encode("unicode_escape").decode() for data in ordered]
     (FOLDER / f"{name}.txt").write_text("".join(line + "\n" for line in lines), "ascii")

@@ -178,8 +178,8 @@ _PLACE: Final = re.compile(r"[\x20-\x7e]{1,300}")
 def messages_of_a_link(data: bytes) -> None:
     """Hold the reading of a server's messages to its promises.
 
-    It raises nothing but a fault of its own, which repeats no value; it makes no difference whether another
-    link was told the same before; and no text in it can deceive whoever reads it.
+    It raises no errors but its own, which repeat no value; the result does not depend on equal messages of
+    another link; and no text in it can deceive a reader.
     """
     text = data.decode(errors="ignore")
     alone = _read(messages.LinkReader("main", Readings()), text)

@@ -68,7 +68,7 @@ def search(name: str, *options: str) -> None:
             return bytes(atheris.Mutate(data, max_size))
         return CHANGES[name](data, seed)[:max_size]
 
-    # to merge it runs itself anew, by its name
+    # to merge, the fuzzer starts itself again by its name
     me = f"{sys.executable} -m tests.fuzz.hunt {name} . --as-told"
     atheris.Setup([me, *options], ORACLES[name], custom_mutator=change)
     atheris.Fuzz()

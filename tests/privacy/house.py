@@ -104,7 +104,7 @@ async def live(made: Cluster, seconds: float) -> tuple[list[str], list[str]]:
 
 
 def secret_in(token: str, configuration: Path) -> str:
-    """Return OSCC-E's secret SessionID, as only whoever holds the sealing keys can."""
+    """Return OSCC-E's secret SessionID, which takes the sealing keys."""
     secrets = load(configuration, {}).settings.secrets
     assert secrets is not None
     keys = [(key.id, key.key.raw) for key in secrets.sealing_keys]

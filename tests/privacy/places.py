@@ -1,7 +1,7 @@
 """Every attribute that keeps data, with its category of the inventory.
 
 Each attribute of a class that holds many of something, and each function that remembers. A place that is not
-listed fails the build: whoever makes one says here what is in it.
+listed fails the build: each new one is listed here with its contents.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A cluster connects to its sites, its Redis and its clients only.
 
-It lives in a network of its own, of which every packet is heard. Whoever may make no such network is told so.
+It runs in a separate network, of which every packet is captured; it is skipped without the right to do so.
 """
 
 from __future__ import annotations

@@ -206,7 +206,7 @@ class AgentModel:
         self.contacts[index] = replace(contact, state=state, since_ms=now_ms, answered=True)
 
     def ends(self, index: int, now_ms: int) -> None:
-        """A contact is over, whoever hung up."""
+        """End a contact, for either side."""
         contact = self.contacts.pop(index)
         if contact.answered:
             self.unprocessed = contact

@@ -103,7 +103,7 @@ class GatewayEnd:
         self._heard(json.loads(text))
 
     async def close(self, code: int) -> None:
-        """Close it, also when it is closed; whoever receives is told."""
+        """Close it, even when it is closed; a pending receive ends."""
         self._server.abort()
         self._gone()
 

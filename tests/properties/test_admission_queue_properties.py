@@ -35,7 +35,7 @@ class Queueing(RuleBasedStateMachine):
         place = self.gate.join(urgency, lambda: self.woken.add(number))
         self.waiting.append((urgency, number, place))
         if min(self.waiting, key=lambda one: one[:2])[1] == number:
-            self.woken.add(number)  # whoever joins asks at once, and sees it
+            self.woken.add(number)  # the one that joins checks at once, and sees it
 
     @precondition(lambda self: self.waiting)
     @rule(data=st.data())

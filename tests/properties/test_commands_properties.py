@@ -1,4 +1,4 @@
-"""Whichever way a command travels, it says the same to whoever reads it, or is refused."""
+"""A command means the same in every encoding, or is refused."""
 
 from __future__ import annotations
 

@@ -195,7 +195,7 @@ class Convergence(TwoNodes):
         self.cut(index)
         self.ledgers[1 - self.owner], self.reached[1 - self.owner] = Ledger(0, tombstones=2), Position(0, 0)
         self.hand_over(self.ledgers[self.owner].since(Position(0, 0)))
-        assert self._connect(index, 1 - self.owner, *self.last[index]), "a phone in sync is given all anew"
+        assert self._connect(index, 1 - self.owner, *self.last[index]), "a phone in sync is reset"
         self.flush(index)
         line = self.lines[index]
         assert line is not None

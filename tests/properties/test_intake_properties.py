@@ -99,7 +99,7 @@ class Shown:
             self.read(reading)
 
     def receive(self, text: str) -> None:
-        """Read a text as whoever waits for a link's messages does."""
+        """Read a text as the receiver of a link's messages does."""
         for each in self._reader.read(text):
             if isinstance(each, Reading):
                 self.read(each)

@@ -1,4 +1,4 @@
-"""Whoever comes, goes and replaces whom: nobody is lost, counted twice, held too long or let go too early."""
+"""In any order of joins, leaves and replacements, no entry is lost, counted twice, or kept too long."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import get_args
 from gateway.protocol import envelopes
 
 WHOM = frozenset({"user", "ticket", "node", "number", "request", "told"})
-"""A user, one of his sessions, a node, whoever asked under that number, or each of what is told together."""
+"""A user, one of their sessions, a node, the sender of that request number, or each of several messages."""
 
 
 def test_envelopes_say_whom_they_are_about() -> None:

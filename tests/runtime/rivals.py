@@ -23,7 +23,7 @@ ASSISTANT = Application.REMOTE_ASSISTANT
 
 
 class Gate:
-    """Lets pass whoever comes; shut, keeps him until it is open again, in the order of coming."""
+    """Gate: open, it lets every caller pass; shut, callers wait in order until it is open again."""
 
     def __init__(self) -> None:
         self._is_shut = False
@@ -42,7 +42,7 @@ class Gate:
         self.give_up()
 
     def give_up(self) -> None:
-        """Let pass whoever is kept, and nobody who comes later."""
+        """Let all waiting callers pass, and no later ones."""
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():

@@ -101,7 +101,7 @@ class PhoneLine:
         self.send(kind="command", id=identity, key=f"00000000-0000-4000-8000-{key:0>12}", **frame)
 
     def leave(self) -> None:
-        """Let the connection be gone, whoever ended it."""
+        """End the connection, for either side."""
         self.session.release()
         self.scene.node.detach(self)
 

@@ -137,7 +137,7 @@ async def test_a_fault_over_an_order_ends_the_order_and_nothing_else() -> None:
         assert [one.trouble for one in await answers(at, asks())] == [None, None]
 
 
-# ---- Does an operator find everybody, and does an end reach whoever it is meant for ----
+# ---- an operator finds every session, and an end reaches the right one ----
 
 
 ASSISTANT = Application.REMOTE_ASSISTANT

@@ -237,7 +237,7 @@ async def test_the_offer_of_an_island_is_told_once_for_a_wish() -> None:
         await at.pass_time(UNLINKED_S + 40)
         told = [one.adopt for one in at.received(Offer) if isinstance(one, Offer)]
         assert told
-        assert len(told) == len(set(told)), "whoever hears one tries the site"
+        assert len(told) == len(set(told)), "each of them is tried at the site"
         assert at.owners() == [0]
 
 
@@ -273,7 +273,7 @@ async def test_endless_requests_do_not_delay_the_givers_return() -> None:
         at.scenes[0].node.drain()
         closed_s = 0
         for second in range(60):
-            # what a follower's phone asks is refused, so that it looks for the owner and wishes anew
+            # a follower's commands are refused, so that it searches for the owner and asks again
             far.command(f"far {second}", f"{2 * second}", expires_at_ms=at.clock.wall_ms() + 900)
             near.command(f"near {second}", f"{2 * second + 1}", expires_at_ms=at.clock.wall_ms() + 900)
             await at.pass_time(1)

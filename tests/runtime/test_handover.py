@@ -46,7 +46,7 @@ async def test_a_user_follows_his_phones_to_the_node_where_they_are() -> None:
         assert at.counted("takeover_blind_seconds_count") == [0, 1]
         assert at.counted("takeover_blind_seconds_sum")[1] < 1.0
         assert at.counted("dual_owner_observed_total") == [0, 0]
-        assert (far.closed, far.shown) == (None, shown), "whoever stays connected is not disturbed"
+        assert (far.closed, far.shown) == (None, shown), "a phone that stays connected is not disturbed"
         assert resets(far) == 1
         told = [ping["upstream"] for ping in far.of_kind("ping")]
         assert set(told) <= {"live", "stale"}

@@ -327,7 +327,7 @@ async def test_what_a_stopped_process_finds_in_its_sockets_may_be_as_old_as_the_
         await at.clock.settle()
         assert health.health.as_of <= stopped_at, "there was more in the socket than is read in one turn"
         await at.pass_time(BEAT_S)
-        await at.pass_time(2 * KEEP_ALIVE_S)  # the server is asked anew after a long silence
+        await at.pass_time(2 * KEEP_ALIVE_S)  # the server is asked again after a long silence
         _waiting(at, 3)
         await at.clock.settle()
         assert at.clock.now() - health.health.as_of <= REPORT_EVERY_S

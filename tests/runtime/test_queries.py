@@ -202,7 +202,7 @@ async def test_a_first_reading_that_never_comes_is_done_without(source: Source) 
         await at.pass_time(SERVED_S + 2)
         assert (phone.health, phone.shown["queue:5"]["contacts_waiting"]) == ("live", 3)
         again = await at.again(phone)
-        assert again.of_kind("welcome"), "whoever comes next does not wait"
+        assert again.of_kind("welcome"), "the next phone does not wait"
         assert _queries(at) == LINE
 
 
@@ -218,7 +218,7 @@ async def test_what_phones_show_is_kept_longer_when_a_new_link_is_slow() -> None
 
 
 async def _fall_silent(at: Scene) -> None:
-    """Let the link be silent for so long that everything is asked anew, and time for that pass."""
+    """Let the link be silent until all queries are asked again, and let time for that pass."""
     _link(at).mute()
     await at.pass_time(KEEP_ALIVE_S + 3)
     _link(at).unmute()
@@ -573,7 +573,7 @@ ASKED = QueryDirectory()
 
 
 class Desk:
-    """A link on which questions lie until they are answered, and whoever asks."""
+    """A link on which queries wait until they are answered, and its users."""
 
     def __init__(self, clock: ManualClock, tasks: asyncio.TaskGroup) -> None:
         self.clock = clock

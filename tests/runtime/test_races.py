@@ -235,7 +235,7 @@ async def test_a_hello_of_the_old_session_beside_a_log_on_of_the_same_device(
         if held != "request":
             old.hello()
             await at.clock.settle()
-        # whoever does not know why it ended has a Dashboard log on again
+        # a node that has no reason of the end makes a Dashboard log on again
         assert (
             old.ending
             == {

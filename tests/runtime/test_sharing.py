@@ -499,7 +499,7 @@ async def test_before_a_new_owner_knows_everything_readers_keep_what_they_have_m
             one for many in at.received(Publications) if isinstance(many, Publications) for one in many.told
         ]
         begun = [one for one in told if one.epoch == at.openings[-1].token]
-        assert begun, "whoever asks is told that another owner began"
+        assert begun, "a node that asks receives the new owner's epoch"
         assert not any(one.updates or one.upto for one in begun)
         for phone in others:
             assert phone.closed is None

@@ -169,7 +169,7 @@ async def test_an_owner_who_lives_keeps_his_user_though_no_lease_is_left() -> No
         third = await at.scenes[2].served(device="d3")
         await at.pass_time(4)
         assert [is_live(phone) for phone in (near, far, third)] == [True] * 3
-        assert len(at.openings) == 1, "no link was opened anew"
+        assert len(at.openings) == 1, "no link was opened again"
         for phone in (near, far, third):
             phone.command("1", "1")
         await at.pass_time(1)
@@ -250,7 +250,7 @@ async def test_who_was_replaced_by_somebody_out_of_hearing_sends_its_phones_away
         assert is_cut_off(at, 0)
         await at.pass_time(60)
         assert at.upstream.link(user(1)) is not None
-        assert len(at.openings) == 1, "whoever was replaced does not come back before the store is well"
+        assert len(at.openings) == 1, "a replaced owner does not return before the store is well"
 
 
 async def test_without_fencing_nobody_is_taken_and_the_phone_is_told_that_it_is_the_bus() -> None:

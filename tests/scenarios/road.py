@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 State = Literal["open", "closed", "one-way", "lost"]
-"""Closed: whoever comes is sent away, whoever was there is cut off. One-way: no answer comes back.
+"""Closed: new connections are refused, present ones are cut. One-way: no answer comes back.
 Lost: nothing arrives on either side, not even the end of a connection."""
 
 
@@ -38,7 +38,7 @@ class Road:
         await asyncio.gather(*self._carriers)
 
     def be(self, state: State) -> None:
-        """Change what happens on the road. Whoever missed something is cut off when it is open again."""
+        """Change the state. Connections that missed data are cut when the road is open again."""
         was, self._state = self._state, state
         if state == "closed" or was not in {"open", "closed"}:
             for way in self._ways:

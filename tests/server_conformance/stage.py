@@ -219,7 +219,7 @@ class Stage:
         return reply
 
     async def log_on(self, user: User, application: str = "Dashboard", **fields: object) -> Session:
-        """Log on, which must succeed. An agent's old session, of whoever it is, is taken over."""
+        """Log on, which must succeed. An agent's old session, from any client, is taken over."""
         takeover = True if application == "RemoteAssistant" else None
         reply = await self.try_log_on(user, application, **{"Takeover": takeover, **fields})
         return self.logged_on(user, reply)

@@ -1,7 +1,7 @@
 """Laws of a simulated cluster under random failures.
 
-Searched in processes of their own: sets of names are walked in an order that Python chooses anew for
-each process unless it is told not to, and a seed is to stand for one life.
+Run in separate processes: Python orders sets of names differently in each process unless a hash seed is set,
+and one seed must always give the same run.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ def test_dashboards_never_idle_out() -> None:
 
 
 class IdleRules(RuleBasedStateMachine):
-    """Idle time: counted while unattached or absent, still during a contact, anew after presence."""
+    """Idle time: it runs while unattached or absent, stops during a contact, restarts after presence."""
 
     LIMIT_S = 40
 

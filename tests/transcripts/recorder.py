@@ -81,7 +81,7 @@ def shown(frame: dict[str, object]) -> str:
 
 
 class PhoneCall:
-    """A phone, a session, and what passes between them and whoever runs the session."""
+    """A phone, a session, and the messages between them and the owner of the session."""
 
     def __init__(self, title: str, application: Application = Application.DASHBOARD) -> None:
         self.transcript = Transcript(title)

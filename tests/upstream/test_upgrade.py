@@ -55,7 +55,7 @@ class Asked(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a raw server listens, and whoever goes there."""
+    """Address of a raw server, and a client for it."""
 
     url: URL
     http: aiohttp.ClientSession

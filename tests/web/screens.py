@@ -1,4 +1,4 @@
-"""What does the web client look like? ``make screenshots`` takes docs/screenshots anew.
+"""Screenshots of the web client: ``make screenshots`` retakes docs/screenshots.
 
 Three series: one shift of an agent on a phone, a supervisor's morning on a phone, and both on a desk.
 """

@@ -1,4 +1,4 @@
-"""Does whoever uses the keyboard or a screen reader stay where he was, and hear what happens?"""
+"""Users of a keyboard or a screen reader keep their place, and get all announcements."""
 
 from __future__ import annotations
 

@@ -186,7 +186,7 @@ async def test_one_of_two_stays_and_neither_ends_the_others_session() -> None:
         await stay(stage, second, "supervisor2", stays=False)
         held = await token(first)
         assert await token(second) != held
-        assert await left(second) == held  # whoever does not stay ends nothing that a tab has
+        assert await left(second) == held  # a user who does not stay logged on ends no tab's session
         await log_off(second)
         assert await left(second) == held
         await first.reload()

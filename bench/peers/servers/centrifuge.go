@@ -1,4 +1,4 @@
-// How fast does Centrifuge fan out, with its memory engine and JSON protocol?
+// Centrifuge server, with its memory engine and JSON protocol.
 package main
 
 import (
@@ -15,7 +15,7 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	// everyone may connect, subscribe and publish; no history, no presence: nothing but the fan-out
+	// every client may connect, subscribe and publish; no history, no presence: only fan-out
 	node.OnConnecting(func(context.Context, centrifuge.ConnectEvent) (centrifuge.ConnectReply, error) {
 		return centrifuge.ConnectReply{Credentials: &centrifuge.Credentials{UserID: "bench"}}, nil
 	})
@@ -30,7 +30,7 @@ func main() {
 	if err := node.Run(); err != nil {
 		log.Fatal(err)
 	}
-	// a shared pool of write buffers spares each idle connection its 4 KiB
+	// a shared pool of write buffers saves 4 KiB per idle connection
 	sockets := centrifuge.NewWebsocketHandler(node, centrifuge.WebsocketConfig{UseWriteBufferPool: true})
 	http.Handle("/connection/websocket", sockets)
 	log.Fatal(http.ListenAndServe("127.0.0.1:"+os.Args[1], nil))

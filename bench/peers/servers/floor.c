@@ -1,6 +1,6 @@
-/* What does the kernel allow? One thread, epoll, one send() for each delivery, and nothing else: no masks checked, no
- * pings, no limits on strangers. The handshake answers the one key that the load generator sends. A bound to measure
- * against, never a server to run.
+/* Floor: a server that does as little as possible. One thread, epoll, one send() for each delivery, and nothing
+ * else: no checks of masks, no pings, no limits. The handshake has one fixed answer, for the key that the load
+ * generator sends. It is a bound for comparison, not a server for use.
  *
  * Text frames: "sub TOPIC" and "pub TOPIC MESSAGE". A client with more than 1 MiB waiting for it is closed.
  */
@@ -25,7 +25,7 @@ struct topic {
     struct topic *next;
 };
 
-/* bytes that wait: of a frame not yet whole, and of frames that the kernel did not take; none for nearly everyone */
+/* waiting bytes: of an incomplete frame, or of frames that the kernel did not accept; most clients have none */
 struct bytes {
     char *at;
     size_t n, room;
@@ -60,7 +60,7 @@ static void watch(int fd, int operation, uint32_t events) {
     epoll_ctl(poll_fd, operation, fd, &event);
 }
 
-/* The last reader of its topic takes its place; publish() goes backwards, so that one has had the message already. */
+/* The topic's last client moves to the free place; publish() runs backwards, so that client already has the message. */
 static void hang_up(int fd) {
     struct client *client = &clients[fd];
     if (client->topic) {
@@ -122,7 +122,7 @@ static void subscribe(int fd, struct topic *topic) {
     topic->fds[topic->n++] = fd;
 }
 
-/* One header and one message for everyone: a server's frames are not masked, so all readers share the bytes. */
+/* One frame for all clients: a server's frames are not masked, so the bytes are equal. */
 static void publish(struct topic *topic, const char *message, size_t n) {
     static char frame[READ + 4];
     size_t head = n < 126 ? 2 : 4;
@@ -140,7 +140,7 @@ static void heard(int fd, char *text, size_t n) {
     else if (space) publish(topic_of(rest, space - rest), space + 1, end - space - 1);
 }
 
-/* Answers whole frames of at most 64 KiB and returns how many bytes they took. */
+/* Process complete frames of at most 64 KiB; return the number of bytes used. */
 static size_t frames(int fd, char *at, size_t n) {
     size_t done = 0;
     while (clients[fd].open && n - done >= 6) {

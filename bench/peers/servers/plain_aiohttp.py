@@ -1,4 +1,4 @@
-"""Plain aiohttp: ``send_str`` to each client in turn, as its handbook shows it."""
+"""Plain aiohttp: ``send_str`` to each client in turn, as its documentation shows."""
 
 import asyncio
 import sys
@@ -11,8 +11,8 @@ subscribers: dict[str, set[web.WebSocketResponse]] = {}
 
 
 async def publish(topic: str, message: str) -> None:
-    """Send to every subscriber; a connection that died meanwhile is left out."""
-    # a copy: others come and go while one of them is waited for
+    """Send to every subscriber; a broken connection is removed."""
+    # a copy: the set may change while a send is awaited
     for client in tuple(subscribers.get(topic, ())):
         try:
             await client.send_str(message)
@@ -21,7 +21,7 @@ async def publish(topic: str, message: str) -> None:
 
 
 async def talk(request: web.Request) -> web.WebSocketResponse:
-    """One connection: it subscribes, or publishes."""
+    """Serve one connection, which subscribes or publishes."""
     socket = web.WebSocketResponse(compress=False)
     await socket.prepare(request)
     topics = set()

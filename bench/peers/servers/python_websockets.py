@@ -10,7 +10,7 @@ subscribers: dict[str, set[ServerConnection]] = {}
 
 
 async def talk(connection: ServerConnection) -> None:
-    """One connection: it subscribes, or publishes."""
+    """Serve one connection, which subscribes or publishes."""
     topics = set()
     try:
         async for received in connection:

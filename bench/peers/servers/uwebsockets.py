@@ -1,4 +1,4 @@
-"""uWebSockets: fan-out by its own topics in C++, with Python only where connections are accepted."""
+"""uWebSockets: fan-out by its own topics in C++; Python only parses messages."""
 
 import sys
 
@@ -8,7 +8,7 @@ application = App(lifespan=False)
 
 
 def heard(socket: WebSocket, message: str, _opcode: OpCode) -> None:
-    """One message of a connection: it subscribes, or publishes."""
+    """Process one message, which subscribes or publishes."""
     verb, _, rest = message.partition(" ")
     if verb == "pub":
         topic, _, payload = rest.partition(" ")
@@ -17,8 +17,8 @@ def heard(socket: WebSocket, message: str, _opcode: OpCode) -> None:
         socket.subscribe(rest)
 
 
-# everything else is its default: 64 KiB of backpressure, beyond which a client misses messages
+# all other options are defaults: beyond 64 KiB of backpressure a client misses messages
 application.ws("/*", {"compression": CompressOptions.DISABLED, "message": heard})
 application.listen(AppListenOptions(port=int(sys.argv[1]), host="127.0.0.1"), lambda _options: None)
-# its own loop alone: App.run() would poll it and asyncio in turns, which costs more than the fan-out
+# run only libuv's loop: App.run() polls it and asyncio in turn, which costs more than the fan-out
 application.loop.uv_loop.run()

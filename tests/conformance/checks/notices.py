@@ -80,7 +80,7 @@ async def must_be_accepted(stage: Stage) -> None:
 
 @check("notices.before_log_on", "`GET /v1/notices` returns all notices")
 async def before_log_on(stage: Stage) -> None:
-    """They can be had by whoever is not logged on."""
+    """A client reads notices without a log-on."""
     await stage.start()
     said = {name: value for name, value in notice().items() if name != "kind"}
     stage.gateway.answer("GET", "/v1/notices", 200, {"notices": [said], "page": 1})

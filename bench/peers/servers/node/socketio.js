@@ -1,4 +1,4 @@
-// How fast does socket.io fan out into one of its rooms?
+// socket.io server: fan-out into one of its rooms.
 "use strict";
 const { createServer } = require("node:http");
 const { Server } = require("socket.io");
@@ -11,12 +11,12 @@ const io = new Server(http, {
   serveClient: false,
 });
 
-// its own advice on memory: let the first HTTP request go
+// as its documentation advises: release the first HTTP request to save memory
 io.engine.on("connection", (raw) => {
   raw.request = null;
 });
 io.on("connection", (socket) => {
-  // told while connecting: an event may only follow the server's answer, which the load generator does not wait for
+  // the topic comes with the connection: an event would have to wait for the server's answer
   if (socket.handshake.auth.topic) socket.join(socket.handshake.auth.topic);
   socket.on("pub", (topic, message) => io.to(topic).emit("m", message));
 });

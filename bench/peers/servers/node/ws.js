@@ -1,4 +1,4 @@
-// How fast does npm's ws fan out: one send for each client, as its handbook shows it?
+// Server with npm's ws: one send per client, as its documentation shows.
 "use strict";
 const { WebSocketServer } = require("ws");
 
