@@ -26,6 +26,7 @@ from tests.deploy.behind_proxy import (
     stand_in,
     tell_the_story,
 )
+from tests.deploy.expressions import alerts
 from tests.deploy.programs import DEPLOY, ask, machine
 from tests.doubles.servers import until
 
@@ -94,6 +95,22 @@ async def test_a_path_in_another_spelling_is_counted_too(tmp_path: Path) -> None
     async with stand_in(tmp_path, partial(proxy, OSCC_LOG_ONS="5")) as made:
         statuses = {(await log_on(made, "/v1/%73ess%69ons"))[0] for _ in range(TRIES)}
         assert statuses == {201, 429}
+
+
+async def test_refusals_are_counted_as_the_alert_asks(tmp_path: Path) -> None:
+    named = re.search(r"haproxy_\w+\{[^}]+\}", alerts()["OsccGatewayProxyRefuses"]["expr"])
+    assert named is not None
+    async with stand_in(tmp_path, partial(proxy, OSCC_LOG_ONS="5")) as made:
+
+        async def counted() -> int:
+            async with made.http.get(f"http://127.0.0.1:{made.watch_port}/metrics") as answer:
+                lines = (await answer.text()).splitlines()
+            (count,) = [line.rpartition(" ")[2] for line in lines if line.startswith(f"{named[0]} ")]
+            return int(count)
+
+        assert await counted() == 0
+        statuses = [(await log_on(made))[0] for _ in range(TRIES)]
+        assert await counted() == statuses.count(429) > 0
 
 
 async def test_who_lists_sessions_is_no_log_on(tmp_path: Path) -> None:

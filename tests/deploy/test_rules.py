@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from gateway.bus.stores import SCRIPTS
+from gateway.core.lease import Lease
+from gateway.telemetry import LATENCY_BUCKETS_S
 from tests.deploy.expressions import RULES, alerts, judged, rules, strangers
 from tests.deploy.programs import ask, machine
 
@@ -53,6 +56,30 @@ def test_a_rule_asks_for_nothing_that_is_not_there() -> None:
     assert [strange for rule in rules() for strange in strangers(rule["expr"])] == []
 
 
+def test_a_bucket_that_a_rule_asks_for_is_there() -> None:
+    asked_for = {edge for rule in rules() for edge in re.findall(r'\ble="([^"]+)"', rule["expr"])}
+    assert asked_for
+    assert asked_for <= {str(edge) for edge in LATENCY_BUCKETS_S}
+
+
+def least_margin_s(unanswered: int) -> float:
+    """Return the least time that a lease has left when so many renewals in a row get no answer."""
+    lease = Lease()
+    lease.ask(0.0)
+    lease.granted(1)
+    for _ in range(unanswered):
+        assert lease.due_at is not None
+        lease.ask(at := lease.due_at)
+        lease.unanswered(at + SCRIPTS.deadline_s)
+    assert lease.due_at is not None
+    return lease.left_s(lease.due_at)
+
+
+def test_a_margin_is_low_when_two_renewals_in_a_row_had_no_answer() -> None:
+    low = float(alerts()["OsccGatewayLeaseMarginLow"]["expr"].rpartition("< ")[2])
+    assert least_margin_s(0) > least_margin_s(1) >= low > least_margin_s(2) > 0
+
+
 @pytest.mark.parametrize(
     ("expression", "strange"),
     [
@@ -77,7 +104,12 @@ def test_what_is_no_expression_is_found(tmp_path: Path) -> None:
 # ---- one notification of one cause ----
 
 
-AWAY = {"OsccGatewayBusDown", "OsccGatewayLeasesSelfFenced", "OsccGatewayDualOwner"}
+AWAY = {
+    "OsccGatewayBusDown",
+    "OsccGatewayLeaseMarginLow",
+    "OsccGatewayLeasesSelfFenced",
+    "OsccGatewayDualOwner",
+}
 BURNS = {"OsccGatewayBurnsBudgetFast", "OsccGatewayBurnsBudget", "OsccGatewayBurnsBudgetSlowly"}
 
 

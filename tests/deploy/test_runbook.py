@@ -23,6 +23,8 @@ WORDS: Final = {
     *VALUES["handshakes.result"],
     *("asterisk_lost", "cause", "name_unknown", "protocol", "rights", "wrong_secret"),
     "bus_refuses",
+    "haproxy_frontend_intercepted_requests_total",
+    "phones",
     "server_time_ms",
     "dns",
     "timeout",
