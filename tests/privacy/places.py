@@ -88,7 +88,8 @@ PLACES: Final[dict[str, str]] = {
             upstream/asterisk/state.py Pass._callers _members _names;
             upstream/asterisk/state.py Queues._passes changed_interfaces changed_queues contacts memberships;
             upstream/asterisk/state.py Queues.queues refresh settling unknown;
-            upstream/asterisk/people.py AsteriskView._learned facts interfaces parts;
+            upstream/asterisk/people.py AsteriskView._configurations _directories _learned _skills;
+            upstream/asterisk/people.py AsteriskView.facts interfaces parts;
             upstream/oscce/socket.py Frames._held _parts;
             upstream/oscce/client.py OsccLink._pending _given_up _strays _ready _own_agents;
             upstream/oscce/readings.py Unread._kept _places; upstream/oscce/socket.py LinkSocket._inbox;

@@ -281,6 +281,10 @@ class AsteriskView:
         self._rules = rules
         self._directories: dict[int, Part] = {}
         """Agent → its directory part, until a membership or a name changes."""
+        self._configurations: dict[int, tuple[tuple[str, int, int, int], Part]] = {}
+        """Queue → its configuration at Asterisk, and the part made of it."""
+        self._skills: dict[int, tuple[list[tuple[str, str, int, bool]], Part]] = {}
+        """Agent → its memberships, and the configuration part made of them, until a membership changes."""
         self._learned: dict[str, None] = {}
         self._has_learned = False
 
@@ -305,6 +309,8 @@ class AsteriskView:
     def index(self) -> None:
         """Update the interfaces of each agent; its directory part follows when it is wanted."""
         self._directories.clear()
+        self._configurations.clear()
+        self._skills.clear()
         found: dict[int, list[str]] = {}
         for interface in self._queues.memberships:
             found.setdefault(self.agent_of(interface), []).append(interface)
@@ -482,24 +488,38 @@ class AsteriskView:
     def _agent_cumulative(self, agent: int, members: list[Membership]) -> Part:
         """Return the calls since the agent joined; unknown without a membership."""
         if not self._rules.shared_last_call or not members:
-            return _agent_calls(agent, None, None)
+            return self._agent_calls(agent, None, None)
         start_ms = self.instant(min([one.login_s for one in members]))
         if len({one.interface for one in members}) == 1:
-            return _agent_calls(agent, max([one.calls_taken for one in members]), start_ms)
+            return self._agent_calls(agent, max([one.calls_taken for one in members]), start_ms)
         taken: dict[str, int] = {}
         for one in members:  # with shared_lastcall a call counts in every queue of the interface
             taken[one.interface] = max(one.calls_taken, taken.get(one.interface, 0))
-        return _agent_calls(agent, sum(taken.values()), start_ms)
+        return self._agent_calls(agent, sum(taken.values()), start_ms)
+
+    def _agent_calls(self, agent: int, handled: int | None, start_ms: int | None) -> Part:
+        kept = self.parts[Kind.AGENT, Source.CUMULATIVE].get(agent)
+        if (
+            kept is not None
+            and isinstance(kept.value, Agent)
+            and (kept.value.handled_today, kept.value.day_start_ms) == (handled, start_ms)
+        ):
+            return kept
+        value = Agent(handled_today=handled, day_start_ms=start_ms)
+        return Part(Kind.AGENT, agent, Source.CUMULATIVE, value)
 
     def _agent_configuration(self, agent: int, members: list[Membership]) -> Part:
-        version = skills_version(members)
-        kept = self.parts[Kind.AGENT, Source.CONFIGURATION].get(agent)
-        if kept is not None and isinstance(kept.value, Agent) and kept.value.version == version:
-            return kept
+        facts = [(one.queue, one.interface, one.penalty, one.paused) for one in members]
+        kept = self._skills.get(agent)
+        if kept is not None and kept[0] == facts:
+            return kept[1]
         most = self._rules.penalty_max
         held = sorted((number_of("queue", one.queue), one.penalty, one.paused) for one in members)
         skills = tuple(_skill(queue, max(0, most - penalty), not paused) for queue, penalty, paused in held)
-        return Part(Kind.AGENT, agent, Source.CONFIGURATION, Agent(skills=skills, version=version))
+        value = Agent(skills=skills, version=skills_version(members))
+        part = Part(Kind.AGENT, agent, Source.CONFIGURATION, value)
+        self._skills[agent] = (facts, part)
+        return part
 
     # ---- queues ----
 
@@ -511,11 +531,42 @@ class AsteriskView:
         number = self.queue_number(name)
         total = queue.completed + queue.abandoned
         return (
-            _queue_directory(number, name),
+            self.parts[Kind.QUEUE, Source.DIRECTORY].get(number) or _queue_directory(number, name),
             Part(Kind.QUEUE, number, Source.REALTIME, self._queue_realtime(queue, total, now_ms)),
-            _queue_cumulative(number, queue.completed, queue.abandoned, queue.hold_s),
-            _queue_configuration(number, queue.strategy, queue.length_max, queue.weight, queue.threshold_s),
+            self._queue_cumulative(number, queue),
+            self._queue_configuration(number, queue),
         )
+
+    def _queue_cumulative(self, number: int, queue: QueueState) -> Part:
+        """Return the last part if it has the same figures: readers compare parts by identity first."""
+        completed, abandoned = queue.completed, queue.abandoned
+        wait_s = float(queue.hold_s) if completed else None
+        kept = self.parts[Kind.QUEUE, Source.CUMULATIVE].get(number)
+        known = None if kept is None else kept.value
+        if (
+            kept is not None
+            and isinstance(known, QueueWindow)
+            and (known.answered, known.abandoned, known.average_wait_s) == (completed, abandoned, wait_s)
+        ):
+            return kept
+        value = QueueWindow(answered=completed, abandoned=abandoned, average_wait_s=wait_s)
+        return Part(Kind.QUEUE, number, Source.CUMULATIVE, value)
+
+    def _queue_configuration(self, number: int, queue: QueueState) -> Part:
+        """Return the routing parameters of a queue: AMI reports some, and can change none."""
+        facts = (queue.strategy, queue.length_max, queue.weight, queue.threshold_s)
+        kept = self._configurations.get(number)
+        if kept is None or kept[0] != facts:
+            parameters: dict[str, Parameter] = {
+                "Strategy": readable(queue.strategy, WORD_CHARS),
+                "MaxLength": queue.length_max,
+                "Weight": queue.weight,
+                "ServiceLevel": queue.threshold_s,
+            }
+            value = Queue(routing_parameters=parameters, version=_version(parameters))
+            part = Part(Kind.QUEUE, number, Source.CONFIGURATION, value)
+            kept = self._configurations[number] = (facts, part)
+        return kept[1]
 
     def _queue_realtime(self, queue: QueueState, total: int, now_ms: int) -> Queue:
         counts = self._counts(queue, now_ms)
@@ -624,35 +675,9 @@ class AsteriskView:
         return None if asterisk_s == 0 else 1000 * asterisk_s + self.offset_ms
 
 
-@lru_cache(maxsize=4_096)
-def _agent_calls(agent: int, handled: int | None, start_ms: int | None) -> Part:
-    return Part(Kind.AGENT, agent, Source.CUMULATIVE, Agent(handled_today=handled, day_start_ms=start_ms))
-
-
-@lru_cache(maxsize=4_096)
 def _queue_directory(number: int, name: str) -> Part:
     shown = Queue(name=readable(name) or None, media="voice", skill_ids=(str(number),))
     return Part(Kind.QUEUE, number, Source.DIRECTORY, shown)
-
-
-@lru_cache(maxsize=4_096)
-def _queue_cumulative(number: int, completed: int, abandoned: int, hold_s: int) -> Part:
-    wait_s = float(hold_s) if completed else None
-    value = QueueWindow(answered=completed, abandoned=abandoned, average_wait_s=wait_s)
-    return Part(Kind.QUEUE, number, Source.CUMULATIVE, value)
-
-
-@lru_cache(maxsize=4_096)
-def _queue_configuration(number: int, strategy: str, length_max: int, weight: int, threshold_s: int) -> Part:
-    """Return the routing parameters of a queue: AMI reports some, and can change none."""
-    parameters: dict[str, Parameter] = {
-        "Strategy": readable(strategy, WORD_CHARS),
-        "MaxLength": length_max,
-        "Weight": weight,
-        "ServiceLevel": threshold_s,
-    }
-    value = Queue(routing_parameters=parameters, version=_version(parameters))
-    return Part(Kind.QUEUE, number, Source.CONFIGURATION, value)
 
 
 PARAMETERS: Final = (
@@ -665,15 +690,7 @@ PARAMETERS: Final = (
 
 def skills_version(members: Iterable[Membership]) -> int:
     """Return a number that differs when skills differ, since Asterisk has no version."""
-    version = 0
-    for one in members:
-        version ^= _skill_version(one.queue, one.interface, one.penalty, one.paused)
-    return version
-
-
-@lru_cache(maxsize=65_536)
-def _skill_version(queue: str, interface: str, penalty: int, paused: bool) -> int:
-    return _version((queue, interface, penalty, paused))
+    return _version(sorted([(one.queue, one.interface, one.penalty, one.paused) for one in members]))
 
 
 def _version(value: object) -> int:
