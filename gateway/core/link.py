@@ -329,6 +329,9 @@ REBASED_MS: Final = 1_000
 OFFSET_STEP_MS: Final = 250
 """Granularity of the clock offset, so that links of one server share their elements."""
 
+OFFSETS_MAX: Final = 64
+"""Offsets of one node. Beyond it the one that no link has had for the longest time is dropped."""
+
 
 class SharedOffsets:
     """The clock offsets that the links of a node use.
@@ -346,6 +349,9 @@ class SharedOffsets:
         self._seen_at: dict[int, float] = {}
         """When a link last had each of them as its own."""
 
+    def __len__(self) -> int:
+        return len(self._seen_at)
+
     def nearest(self, own_ms: int, now: float) -> int:
         """Return the offset for a link whose own one is *own_ms* at *now*."""
         seen_at = self._seen_at
@@ -355,6 +361,8 @@ class SharedOffsets:
         if old or own_ms not in seen_at:
             self.version += 1
         seen_at[own_ms] = now
+        if len(seen_at) > OFFSETS_MAX:
+            del seen_at[min(seen_at.keys() - {own_ms}, key=lambda each: seen_at[each])]
         return min(each for each in seen_at if own_ms - STEADY_MS <= each <= own_ms)
 
     def forget(self) -> None:

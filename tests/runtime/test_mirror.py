@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.core.element import Composer, Element, NewestElement, Parts
-from gateway.core.link import ServerOffset, SharedOffsets
+from gateway.core.link import OFFSETS_MAX, ServerOffset, SharedOffsets
 from gateway.core.view import me_key, wanted_by
 from gateway.domain.commands import Directory, Listen
 from gateway.domain.model import (
@@ -242,6 +242,13 @@ def test_the_offset_of_a_link_that_ended_is_no_longer_used_after_ten_minutes() -
         later.see(second * 1_000 - 1_000, float(second), second * 1_000)
         ServerOffset(shared).see(second * 1_000 - 9_000, float(second), second * 1_000)
     assert later.offset_ms == 1_000
+
+
+def test_a_server_whose_clock_differs_on_each_link_fills_no_memory() -> None:
+    shared = SharedOffsets()
+    for number in range(10 * OFFSETS_MAX):
+        assert shared.nearest(number * 60_000, float(number)) == number * 60_000
+    assert len(shared) == OFFSETS_MAX
 
 
 def test_a_slow_message_moves_no_clock() -> None:
