@@ -87,6 +87,21 @@ def test_the_page_is_fresh() -> None:
     assert sizing.PAGE.read_text("utf-8") == sizing.fresh(), "write it again: make diagrams"
 
 
+def test_the_page_names_the_figures_that_are_computed_with() -> None:
+    page = sizing.PAGE.read_text("utf-8")
+    for row, value in (
+        ("a node without phones", doctor.FRESH_MB),
+        ("a phone, idle, in clear text", doctor.PHONE_KB),
+        ("a phone, idle, over TLS on the node", doctor.PHONE_TLS_KB),
+        ("a user with a link", doctor.USER_KB),
+        ("an update to a Dashboard", doctor.WATCHED_UPDATE_S * 1e6),
+        ("an update over a user's own link", doctor.OWN_UPDATE_S * 1e6),
+    ):
+        found = re.search(rf"(?m)^\| {re.escape(row)} \| ([0-9.]+)", page)
+        assert found is not None, row
+        assert float(found[1]) == pytest.approx(value, rel=0.01), row
+
+
 # ---- the command ----
 
 
@@ -111,7 +126,7 @@ def test_times_are_those_that_an_operator_sets_and_says(capsys: pytest.CaptureFi
     stop_s = re.search(r"stop timeout +(\d+) s", shown)
     assert drain_s is not None
     assert stop_s is not None
-    assert int(stop_s[1]) == drain_limit_s(LimitsSection(drain_s=float(drain_s[1]))) == 160
+    assert int(stop_s[1]) == drain_limit_s(LimitsSection(drain_s=float(drain_s[1]))) == 220
     assert "after about 83 minutes" in shown
 
 

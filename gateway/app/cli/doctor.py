@@ -328,13 +328,13 @@ FRESH_MB: Final = 96.0
 PHONE_KB: Final = 3.66
 PHONE_TLS_KB: Final = 72.25
 """Memory of an idle phone, in clear text behind a proxy, and when the node ends TLS itself."""
-USER_KB: Final = 78.0
-"""Memory of a user with a link: 5,000 users take 487 MB."""
-WATCHED_UPDATE_S: Final = 7.9e-6
+USER_KB: Final = 59.2
+"""Memory of a user with a link: 5,000 users take 392 MB."""
+WATCHED_UPDATE_S: Final = 4.9e-6
 """CPU time of an update to a Dashboard, at the largest site."""
 WATCHED_PER_S: Final = 175.0
 """Updates per second to a Dashboard there: 5 readings per second of 35 elements."""
-OWN_UPDATE_S: Final = 90.2e-6
+OWN_UPDATE_S: Final = 71.4e-6
 """CPU time of an update that comes over one user's own link only."""
 OWN_PER_S: Final = 1.0
 """Updates per second to a Remote Assistant: its own state and its queues."""
