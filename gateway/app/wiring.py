@@ -74,7 +74,7 @@ from gateway.app.status import (
 )
 from gateway.bus.stores import BackendOptions
 from gateway.core.bus_health import BusState
-from gateway.core.due_times import Away, Balance, DrainSchedule, Moving, farewells
+from gateway.core.due_times import Away, Balance, DrainSchedule, Moving, farewells, moving_s
 from gateway.core.session import State
 from gateway.domain.errors import CloseCode
 from gateway.domain.model import NodeId
@@ -248,11 +248,13 @@ async def drain_node(
     await parting.refuse()
     phones = list(parting.phones)
     parting.shuffle(phones)
-    plan = drain_plan(node, len(phones), limits)
+    moving = moving_users(node)
+    plan = drain_plan(node, len(phones), limits, moving)
     last_s = max((drain_schedule.at_s + drain_schedule.window_s[1] for drain_schedule in plan), default=0.0)
     _LOG.info("drain_started", connections=len(phones), window_s=round(last_s, 1))
     began = clock.now()
-    given_by = began + last_s + HAND_OVER_S if node.membership.others else began
+    moved_s = max(last_s, moving_s(moving))
+    given_by = began + moved_s + HAND_OVER_S if node.membership.others else began
     at_last = max(given_by, began + limits.drain_s + HAND_OVER_S)
     telemetry.drain_planned_seconds.set(max(given_by, began + BYE_S) - asked_at)
     await _send_away(parting, phones, plan, limits.drain_s, stopping, clock)
@@ -322,18 +324,26 @@ async def handing_over_log_offs(log_offs: LogOffs) -> AsyncIterator[None]:
         raise LogOffsLost(lost)
 
 
-def drain_plan(node: Node, phones: int, limits: LimitsSection) -> tuple[DrainSchedule, ...]:
+def moving_users(node: Node) -> list[Moving]:
+    """Return the users whose links other nodes must open, of each site; none without another node."""
+    others = node.membership.others
+    if not others:
+        return []
+    # each node uses its part of a site's budget, also this one until it has ended
+    part = len(others) / len(node.membership.nodes)
+    users = Counter(home.feed.user.site for home in node.user_states.values() if home.owner is not None)
+    return [Moving(count, part * node.links_per_s[site]) for site, count in users.items()]
+
+
+def drain_plan(
+    node: Node, phones: int, limits: LimitsSection, moving: Sequence[Moving]
+) -> tuple[DrainSchedule, ...]:
     """Return when each of *phones* phones is sent away, and when it comes back."""
     others = node.membership.others
-    # each node uses its part of a site's budget, also this one until it has ended
-    part = len(others) / max(1, len(node.membership.nodes))
-    users = Counter(home.feed.user.site for home in node.user_states.values() if home.owner is not None)
     return farewells(
         phones,
         accepts_per_s=[other.accepts_per_s for other in others],
-        moving=[Moving(count, part * node.links_per_s[site]) for site, count in users.items()]
-        if others
-        else [],
+        moving=moving,
         grace_s=limits.drain_s if others else min(limits.drain_s, RESTART_S),
     )
 

@@ -141,19 +141,27 @@ class DrainSchedule:
     window_s: tuple[float, float]
 
 
+def moving_s(moving: Iterable[Moving]) -> float:
+    """Return how long the sites' budgets need for the links of the users to move."""
+    return max((users / per_s for users, per_s in moving), default=0.0)
+
+
 def farewells(
     phones: int, *, accepts_per_s: Iterable[float], moving: Iterable[Moving], grace_s: float
 ) -> tuple[DrainSchedule, ...]:
     """Return the schedule of the `bye` frames of *phones*, in their order.
 
     Each phone has its own slot to come back in. So in any time at most two more phones return than the other
-    nodes accept and the sites' budgets allow in that time, wherever in their slots the phones return. For the
-    budgets, the caller mixes the phones of users owned here with the others.
+    nodes accept in that time and, where the grace is long enough for it, the sites' budgets allow, wherever
+    in their slots the phones return. For the budgets, the caller mixes the phones of users owned here with
+    the others.
 
-    All phones get their `bye` within the grace. When there is time, each gets it when its slot begins, so
-    that it is away for at most one second. Otherwise the frames are spread evenly over the grace, as a burst
-    in its last moment might not leave. When no other node is left, waiting is of no use: all phones get it at
-    once, and come back over the grace at least, to the next process of this node.
+    All phones get their `bye` within the grace, each when its slot begins, so that it is away for at most one
+    second. A budget that needs longer delays no phone: the phone gets values of its user through the other
+    node, and this node keeps the link until the other one may open it. Only when the other nodes accept fewer
+    phones within the grace are slots later than their `bye` frames, which are spread evenly over the grace,
+    as a burst in its last moment might not leave. When no other node is left, waiting is of no use: all
+    phones get it at once, and come back over the grace at least, to the next process of this node.
 
     Args:
         phones: How many are connected here.
@@ -161,13 +169,13 @@ def farewells(
         moving: The users to move, of each site.
         grace_s: Seconds within which all get their `bye`.
     """
-    links_s = max((users / per_s for users, per_s in moving), default=0.0)
-    accepted_per_s = sum(accepts_per_s)
+    moved_s, accepted_per_s = moving_s(moving), sum(accepts_per_s)
     if accepted_per_s > 0:
-        whole_s = max(links_s, phones / accepted_per_s)
-        told_s = min(whole_s, grace_s)
+        accepted_s = phones / accepted_per_s
+        told_s = min(max(moved_s, accepted_s), grace_s)
+        whole_s = max(told_s, accepted_s)
     else:
-        whole_s = max(links_s, grace_s)
+        whole_s = max(moved_s, grace_s)
         told_s = 0.0
     return tuple(_drain_schedule(place, phones, told_s, whole_s) for place in range(phones))
 

@@ -303,9 +303,10 @@ class NodeRecord(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Here:
-    """A node lives."""
+    """A node lives or, if *has_left*, has ended in order; older nodes send no such message at their end."""
 
     node: NodeRecord
+    has_left: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -593,7 +593,12 @@ class ClusterMembership:
             await self._leave()
 
     def received(self, said: Here) -> None:
-        """Record the announcement of a node."""
+        """Record the announcement of a node. One that has left needs no share of a budget any more."""
+        if said.has_left:
+            self._last_received_at.pop(said.node.holder, None)
+            if self._known.pop(said.node.holder, None) is not None:
+                self._share()
+            return
         is_new = said.node.holder not in self._known
         self._last_received_at[said.node.holder] = now = self._clock.now()
         self._known[said.node.holder] = (said.node, now)
@@ -672,7 +677,8 @@ class ClusterMembership:
         self.has_begun = True
 
     async def _leave(self) -> None:
-        try:
-            await self._registry.leave(self._record().holder)
-        except GatewayError:
-            return
+        record = self._record()
+        with suppress(GatewayError):  # the store forgets it after a while
+            await self._registry.leave(record.holder)
+        with suppress(GatewayError):  # other nodes forget it after a while
+            await self._exchange.deliver(Control(), Here(record, has_left=True))

@@ -285,6 +285,18 @@ async def test_more_users_than_can_move_in_time_take_longer_than_the_limit(users
     assert (node.gone_after <= drain_limit_s(LIMITS)) is fits
 
 
+async def test_a_budget_too_small_for_the_users_keeps_no_phone_away() -> None:
+    node = Leaver(phones=1000, users=1000, others=(OTHER._replace(accepts_per_s=500.0),))
+    node.links_per_s["main"] = 40 / 3  # 75 s for a grace of 60 s
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(node.run())
+        await node.clock.advance(10 + 61)
+        assert max(high for phone in node.phones for _, _, high in phone.told) <= 1.0
+        assert (len(node.told), node.gone_after) == (1000, None)  # it keeps the links until others have them
+        node.user_states.clear()
+        await node.clock.advance(1)
+
+
 def test_what_may_be_waited_is_what_operators_are_told_to_wait() -> None:
     assert (
         drain_limit_s(LimitsSection()) == LimitsSection().drain_notice_s + LimitsSection().drain_s + 10 == 80

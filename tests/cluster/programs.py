@@ -109,10 +109,10 @@ class Program:
             self.send(signal.SIGKILL)
             await self.ended()
 
-    async def term(self) -> int:
+    async def term(self, within_s: float = ENDS_WITHIN_S) -> int:
         """Send SIGTERM; return its exit code."""
         self.send(signal.SIGTERM)
-        async with asyncio.timeout(ENDS_WITHIN_S):
+        async with asyncio.timeout(within_s):
             return await self.ended()
 
     async def ended(self) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.core.due_times import ROOM_MIN, Away, DrainSchedule, Moving, farewells
+from gateway.core.due_times import ROOM_MIN, Away, DrainSchedule, Moving, farewells, moving_s
 
 
 def test_phones_are_told_when_others_have_room_for_them() -> None:
@@ -20,14 +20,21 @@ def test_the_budget_of_a_site_slows_them_down() -> None:
     assert {drain_schedule.window_s for drain_schedule in told} == {(0.0, 0.5)}
 
 
-def test_without_enough_time_all_are_told_within_the_grace_and_come_back_later() -> None:
-    told = farewells(4, accepts_per_s=[2.0], moving=[Moving(4, 0.25)], grace_s=4.0)
+def test_when_others_accept_too_few_in_the_grace_all_are_told_within_it_and_come_back_later() -> None:
+    told = farewells(4, accepts_per_s=[0.25], moving=[Moving(4, 2.0)], grace_s=4.0)
     assert told == (
         DrainSchedule(0.0, (0.0, 1.0)),
         DrainSchedule(1.0, (3.0, 4.0)),
         DrainSchedule(2.0, (6.0, 7.0)),
         DrainSchedule(3.0, (9.0, 10.0)),
     )
+
+
+def test_a_budget_that_needs_longer_than_the_grace_keeps_no_phone_away() -> None:
+    told = farewells(1000, accepts_per_s=[500.0], moving=[Moving(1000, 40 / 3)], grace_s=60.0)
+    assert moving_s([Moving(1000, 40 / 3)]) == pytest.approx(75)
+    assert told[-1].at_s == pytest.approx(60, abs=0.1)
+    assert max(high for _, high in (one.window_s for one in told)) <= 0.1
 
 
 @pytest.mark.parametrize("accepts_per_s", [(), (0.0, 0.0)])

@@ -16,6 +16,7 @@ from unittest.mock import patch
 import aiohttp
 
 from gateway.app.cli.demo import ChildProcess
+from gateway.app.config.settings import LimitsSection
 from gateway.client import Connected, Event, Reconnecting
 from gateway.client.client import ClientConnection
 from gateway.protocol.codec import Codec
@@ -143,14 +144,19 @@ class Rolled:
 
 @asynccontextmanager
 async def behind(
-    folder: Path, size: Size, proxy: Callable[[Front], ChildProcess], budget_per_s: float, notice_s: float
+    folder: Path, size: Size, proxy: Callable[[Front], ChildProcess], limits: LimitsSection
 ) -> AsyncIterator[Rolled]:
     """Run phones of *size* behind *proxy*; when the block begins, each has been in sync."""
-    limits = {"log_ons_per_s": budget_per_s, "drain_notice_s": notice_s}
+    budget_per_s = limits.log_ons_per_s
     options = options_of(size)
     async with redis_server() as redis, aiohttp.ClientSession() as http:
         nodes = cluster(
-            folder, nodes=size.nodes, redis=redis, centre=options, limits=limits, behind_proxy=True
+            folder,
+            nodes=size.nodes,
+            redis=redis,
+            centre=options,
+            limits=limits.model_dump(include={"log_ons_per_s", "drain_notice_s", "drain_s"}),
+            behind_proxy=True,
         )
         async with (
             nodes as running,

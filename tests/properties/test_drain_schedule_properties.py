@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.due_times import DrainSchedule, Moving, farewells
+from gateway.core.due_times import DrainSchedule, Moving, farewells, moving_s
 
 EPS = 1e-6
 RATES = st.sampled_from([0.125, 1.0, 7.0, 20.0, 300.0])
@@ -24,10 +24,6 @@ def returns(told: tuple[DrainSchedule, ...], choices: list[float]) -> list[float
     return [one.at_s + low + at * (high - low) for one, at in chosen for low, high in [one.window_s]]
 
 
-def links_s(sites: list[Moving]) -> float:
-    return max((site.users / site.log_ons_per_s for site in sites), default=0.0)
-
-
 @given(choices=CHOICES, accepts=SURVIVORS, grace_s=GRACES)
 def test_no_choice_returns_faster_than_the_survivors_accept(
     choices: list[float], accepts: list[float], grace_s: float
@@ -40,10 +36,12 @@ def test_no_choice_returns_faster_than_the_survivors_accept(
 
 
 @given(choices=CHOICES, accepts=st.lists(RATES, max_size=3), site_per_s=RATES, grace_s=GRACES)
-def test_no_choice_opens_links_faster_than_a_budget_allows(
+def test_in_a_grace_that_is_long_enough_no_choice_opens_links_faster_than_a_budget_allows(
     choices: list[float], accepts: list[float], site_per_s: float, grace_s: float
 ) -> None:
     moving = [Moving(len(choices), site_per_s)]
+    if accepts:  # else the window alone spreads them
+        grace_s = max(grace_s, moving_s(moving))
     told = farewells(len(choices), accepts_per_s=accepts, moving=moving, grace_s=grace_s)
     back = returns(told, choices)
     for first, since in enumerate(back):
@@ -57,9 +55,9 @@ def test_nobody_is_away_for_longer_than_that_needs(
 ) -> None:
     phones = len(choices)
     told = farewells(phones, accepts_per_s=accepts, moving=sites, grace_s=grace_s)
-    needed_s = max(phones / sum(accepts), links_s(sites))
-    assert returns(told, choices)[-1] <= needed_s + EPS
-    if needed_s <= grace_s:
+    accepted_s = phones / sum(accepts)
+    assert returns(told, choices)[-1] <= max(accepted_s, moving_s(sites)) + EPS
+    if accepted_s <= grace_s:
         assert max(one.window_s[1] for one in told) <= 1.0 + EPS
 
 

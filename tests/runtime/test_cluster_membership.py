@@ -115,6 +115,17 @@ async def test_where_the_store_takes_no_writes_nodes_are_known_by_what_they_say(
         assert [at.members[number].log_ons(at.clock.now()) for number in range(2)] == [6, 6]
 
 
+async def test_a_node_that_ends_in_order_takes_no_share_of_a_budget_any_more() -> None:
+    async with fleets(3) as at:
+        await at.clock.advance(2 * SAY_S)
+        at.members[2].draining = True
+        at.running[2].cancel()
+        await at.clock.settle()
+        assert [at.known(number) for number in range(2)] == [["n0", "n1"]] * 2
+        await at.clock.advance(SAY_S)
+        assert [at.members[number].log_ons(at.clock.now()) for number in range(2)] == [6, 6]
+
+
 async def test_a_node_that_begins_beside_others_may_serve_once_it_lets_log_ons_through() -> None:
     async with fleets(2) as at:
         assert [member.membership.may_serve for member in at.members] == [True, False]

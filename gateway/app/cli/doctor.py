@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import math
 import os
@@ -415,13 +416,19 @@ def size(wanted: Wanted) -> Sizing:
 
 
 def _drain_s(wanted: Wanted, staying: int) -> float:
-    """Return how long a node needs to give its users to others: docs/operations.md, *Stop it*."""
-    return wanted.users / staying / wanted.log_ons_per_s
+    """Return how long a node needs to give its users to others: docs/operations.md, *Stop it*.
+
+    The last node of a rolling restart has the users of the one that was restarted last, too. The draining
+    node keeps its share of the budget.
+    """
+    moved_per_s = wanted.log_ons_per_s * staying / (staying + 1)
+    return wanted.users / staying / moved_per_s
 
 
 def _nodes_for_drain(wanted: Wanted) -> int:
     """Return how many nodes must remain for a drain to end within the longest allowed time."""
-    return math.ceil(wanted.users / wanted.log_ons_per_s / _most("drain_s"))
+    most_s = _most("drain_s")
+    return next(staying for staying in itertools.count(1) if _drain_s(wanted, staying) <= most_s)
 
 
 def _most(setting: str) -> float:
