@@ -11,6 +11,7 @@ import secrets
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Final
 
 import aiohttp
@@ -28,7 +29,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 import gateway
 from gateway.app.adapters import Tracing
 from gateway.app.metrics import CountingTally
-from gateway.domain.commands import Execute, LinkAnswer, LinkRequest
+from gateway.domain.commands import Execute, Executed, LinkAnswer, LinkRequest
 from gateway.domain.errors import GatewayError
 from gateway.domain.model import SessionSecret, UserId
 from gateway.domain.upstream import About, LinkClosed, LinkEvent
@@ -205,10 +206,12 @@ class TracedLink:
         with self._tracing.span("command", SpanKind.CLIENT, Context()) as span:
             span.set_attribute("oscc.command", request.command.kind)
             try:
-                return await self._link.request(request)
+                answer = await self._link.request(request)
             except LinkClosed as closed:
                 span.set_attribute("oscc.link", closed.reason)
                 raise
+            # the histogram of commands is at the phone's node: the outcome names the trace
+            return replace(answer, trace_id=_trace_id(span)) if isinstance(answer, Executed) else answer
 
     async def close(self) -> None:
         """Close it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
 from gateway.domain.errors import GatewayError
@@ -199,11 +199,15 @@ class Status(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The one answer to a command. *error* is set when it is rejected or unknown."""
+    """The one answer to a command. *error* is set when it is rejected or unknown.
+
+    *trace_id*: the recorded trace of its execution, which phones do not get.
+    """
 
     status: Status
     error: GatewayError | None = None
     version: int | None = None
+    trace_id: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,10 +353,11 @@ class Directory:
 
 @dataclass(frozen=True, slots=True)
 class Executed:
-    """The server's answer to a command; its effect arrived before."""
+    """The server's answer to a command; its effect arrived before. *trace_id*: its recorded trace."""
 
     state: Literal["applied", "pending", "unchanged"]
     version: int | None = None
+    trace_id: str | None = field(default=None, compare=False)
 
 
 LinkAnswer = Attached | Listening | Directory | Executed | None

@@ -605,7 +605,8 @@ class ConnectionStats:
         """Record the result of a command."""
         self.telemetry.commands_in_flight.dec()
         self.telemetry.commands[call.command.kind, _status(outcome)].inc()
-        self.telemetry.command_seconds[call.command.kind].observe(seconds)
+        exemplar = None if outcome.trace_id is None else {"trace_id": outcome.trace_id}
+        self.telemetry.command_seconds[call.command.kind].observe(seconds, exemplar)
 
     def command_abandoned(self) -> None:
         """Record that no task waits for the result of a command."""

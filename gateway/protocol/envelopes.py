@@ -617,6 +617,7 @@ class _Outcome(msgspec.Struct):
     status: Status
     error: _Error | None
     version: int | None
+    trace_id: str | None = None
 
 
 class _CallAnswer(msgspec.Struct):
@@ -701,7 +702,8 @@ def _read(name: str, body: msgspec.Raw) -> Envelope:
         case "CallRequest":
             return _call_request(_CALL_REQUEST.decode(body))
         case "CallAnswer":
-            return _call_answer(_CALL_ANSWER.decode(body))
+            told = _CALL_ANSWER.decode(body)
+            return CallAnswer(told.request, None if told.outcome is None else _outcome(told.outcome))
         case "Offer":
             return _offer(_OFFER.decode(body))
         case "Given":
@@ -767,10 +769,6 @@ def _call_request(read: _CallRequest) -> CallRequest:
     return CallRequest(read.user, read.node, read.request, call, read.left_ms)
 
 
-def _call_answer(read: _CallAnswer) -> CallAnswer:
-    return CallAnswer(read.request, None if read.outcome is None else _outcome(read.outcome))
-
-
 def _offer(read: _Offer) -> Offer:
     history = _history(read.history)
     return Offer(read.user, read.node, read.adopt, read.token, history, read.island, read.lingering)
@@ -788,7 +786,7 @@ def _outcome(raw: _Outcome) -> Outcome:
     if raw.error is not None:
         error = GatewayError(raw.error.code, raw.error.message, retry_after_s=raw.error.retry_after_s)
         error.details.update(raw.error.details)
-    return Outcome(raw.status, error, raw.version)
+    return Outcome(raw.status, error, raw.version, raw.trace_id)
 
 
 D = TypeVar("D")

@@ -593,7 +593,7 @@ class ClusterMembership:
             await self._leave()
 
     def received(self, said: Here) -> None:
-        """Record the announcement of a node. One that has left needs no share of a budget any more."""
+        """Record the announcement of a node. One that has left takes no share of a budget."""
         if said.has_left:
             self._last_received_at.pop(said.node.holder, None)
             if self._known.pop(said.node.holder, None) is not None:

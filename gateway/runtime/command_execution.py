@@ -362,7 +362,7 @@ class CommandExecution:
             return _refused(_in_gateway_time(error, offset_ms))
         if not isinstance(executed, Executed):
             return _unknown()
-        return Outcome(_STATUS[executed.state], version=executed.version)
+        return Outcome(_STATUS[executed.state], version=executed.version, trace_id=executed.trace_id)
 
 
 def _in_server_time(command: Command, offset_ms: int) -> Command:

@@ -69,7 +69,7 @@ async def log_on(http: aiohttp.ClientSession, client: str, **headers: str) -> tu
 
 
 async def test_log_on_and_command_of_a_whole_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
-    collector, clock = Collector(SystemClock()), SystemClock()
+    collector = Collector(SystemClock())
     sized = SimulatorSettings(agents=5, queues=1, users=1)
     async with (
         asyncio.timeout(30),
@@ -89,25 +89,35 @@ async def test_log_on_and_command_of_a_whole_gateway(monkeypatch: pytest.MonkeyP
         assert dict(span.attributes or {}) == {"http.response.status_code": 201}
         async with http.get(f"{client}/v1/about", headers={"traceparent": PARENT}) as response:
             assert response.status == 200
-        ws = await http.ws_connect(f"{client}/v1/realtime", protocols=["oscc.v1.json"])
-        phone = {"app": "test", "version": "1", "platform": "test"}
-        await ws.send_json({"kind": "hello", "token": made["token"], "client": phone})
-        changes = await heard(ws, "changes")
-        agent = next(name.partition(":")[2] for name in changes["put"] if name.startswith("agent:"))
-        command = {"kind": "agent.routing_state.set", "agent_id": agent, "state": "unavailable"}
-        key, deadline_ms = "00000000-0000-4000-8000-000000000001", clock.wall_ms() + 5_000
-        asked = {"id": "1", "key": key, "stream": changes["stream"], "expires_at_ms": deadline_ms}
-        await ws.send_json({"kind": "command", **asked, "command": command})
-        await heard(ws, "result")
-        await ws.close()
-        assert await exemplars(http, f"{at.ops}/metrics") == {"oscc_gateway_log_on_seconds_bucket": TRACE}
+        await command_something(http, client, made["token"])
+        kept = await exemplars(http, f"{at.ops}/metrics")
 
     seen = collector.spans
     assert [span.name for span in seen] == ["log on", "command"], "neither other requests nor a socket's life"
     assert dict(seen[1].attributes or {})["oscc.command"] == "agent.routing_state.set"
     assert seen[1].parent is None
+    assert seen[1].context is not None
+    assert kept == {
+        "oscc_gateway_log_on_seconds_bucket": TRACE,
+        "oscc_gateway_command_seconds_bucket": f"{seen[1].context.trace_id:032x}",
+    }
     told = "".join(span.to_json() for span in seen)
     assert not [word for word in (CANARY, "supervisor1", "127.0.0.1") if word in told]
+
+
+async def command_something(http: aiohttp.ClientSession, client: str, token: str) -> None:
+    """Have the gateway execute a command."""
+    ws = await http.ws_connect(f"{client}/v1/realtime", protocols=["oscc.v1.json"])
+    phone = {"app": "test", "version": "1", "platform": "test"}
+    await ws.send_json({"kind": "hello", "token": token, "client": phone})
+    changes = await heard(ws, "changes")
+    agent = next(name.partition(":")[2] for name in changes["put"] if name.startswith("agent:"))
+    command = {"kind": "agent.routing_state.set", "agent_id": agent, "state": "unavailable"}
+    key, deadline_ms = "00000000-0000-4000-8000-000000000001", SystemClock().wall_ms() + 5_000
+    asked = {"id": "1", "key": key, "stream": changes["stream"], "expires_at_ms": deadline_ms}
+    await ws.send_json({"kind": "command", **asked, "command": command})
+    await heard(ws, "result")
+    await ws.close()
 
 
 async def exemplars(http: aiohttp.ClientSession, url: str) -> dict[str, str]:
@@ -247,13 +257,23 @@ async def test_of_a_refusal_only_its_kind_is_kept(
             await link.request(EXECUTE)
         assert caught.value is answer
     else:
-        assert await link.request(EXECUTE) == answer
+        executed = await link.request(EXECUTE)
+        assert executed == answer
+        assert isinstance(executed, Executed)
+        assert executed.trace_id is not None
     (span,) = collector.spans
     assert (span.name, span.kind) == ("command", SpanKind.CLIENT)
     assert dict(span.attributes or {}) == {"oscc.command": "routing_state.set", **attributes}
     assert span.events == ()
     assert (span.status.status_code is StatusCode.ERROR) is bool(attributes)
     assert CANARY not in span.to_json()
+
+
+async def test_the_outcome_of_a_command_names_a_trace_only_if_that_is_recorded() -> None:
+    link = TracedLink(cast("Link", FarLink(Executed("applied"))), Collector(ManualClock(), sampled=0).tracing)
+    executed = await link.request(EXECUTE)
+    assert isinstance(executed, Executed)
+    assert executed.trace_id is None
 
 
 async def test_what_is_no_command_is_not_traced() -> None:

@@ -74,7 +74,7 @@ def told(outcome: Outcome | None) -> object:
         return None
     error = outcome.error
     parts = None if error is None else (error.code, error.message, error.retry_after_s, error.details)
-    return outcome.status, parts, outcome.version
+    return outcome.status, parts, outcome.version, outcome.trace_id
 
 
 def comparable(envelope: Envelope) -> object:
@@ -105,6 +105,7 @@ def publication(*updates: PublishedValue) -> Publication:
     )
 )
 @example(envelope=CallAnswer(1, None))
+@example(envelope=CallAnswer(1, Outcome(Status.APPLIED, None, 7, "0af7651916cd43dd8448eb211c80319c")))
 @example(
     envelope=Offer(
         USER,
