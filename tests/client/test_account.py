@@ -10,9 +10,8 @@ from gateway.client.http import Account, Api, Credentials
 from gateway.client.mirror import Event, LogOffDelayed
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application
-from gateway.protocol.bodies import DeviceBody, NoticeReference
+from gateway.protocol.bodies import DeviceBody
 from gateway.protocol.codec import problem_members
-from gateway.protocol.frames import Renewed, UserView
 from tests.doubles.clock import ManualClock
 from tests.doubles.scripted_gateway import ScriptedGateway, created
 
@@ -41,27 +40,6 @@ async def logged_on(account: Account, gateway: ScriptedGateway) -> Account:
 def _problem(code: ErrorCode, *, retry_after_s: float | None = None) -> tuple[int, dict[str, object]]:
     error = GatewayError(code, "Why.", retry_after_s=retry_after_s)
     return error.status, problem_members(error)
-
-
-async def test_log_on_says_what_the_page_says(account: Account, gateway: ScriptedGateway) -> None:
-    gateway.answer("POST", "/v1/sessions", 201, created() | {"remote_number": "+49891"})
-    account.accepted = frozenset({NoticeReference("n1", 2)})
-    answer = await account.log_on(
-        ADA, site="main", application=Application.REMOTE_ASSISTANT, device=DEVICE, takeover=True
-    )
-    assert gateway.asked[0].body == {
-        "site": "main",
-        "application": "remote_assistant",
-        "user_name": "ada",
-        "password": "secret",
-        "remote_number": "+49 89 1",
-        "takeover": True,
-        "device": {"id": "d1", "name": "Ada's phone", "platform": "ios", "app_version": "1.2"},
-        "accepted_notices": [{"id": "n1", "version": 2}],
-    }
-    assert (answer.user, answer.remote_number) == (UserView("7", "Ada"), "+49891")
-    assert account.session is not None
-    assert (account.session.token, account.session.site) == ("token-1", "main")
 
 
 async def test_a_refused_log_on_keeps_nothing(account: Account, gateway: ScriptedGateway) -> None:
@@ -101,12 +79,6 @@ async def test_log_on_again_is_as_before_and_says_no_more_than_it_must(
 async def test_nobody_logs_on_again_who_was_not(account: Account) -> None:
     with pytest.raises(GatewayError):
         await account.log_on_again(ADA)
-
-
-async def test_a_renewed_token_takes_the_place_of_the_old(logged_on: Account) -> None:
-    logged_on.renew(Renewed("fresh", 99))
-    assert logged_on.session is not None
-    assert (logged_on.session.token, logged_on.session.expires_at_ms) == ("fresh", 99)
 
 
 async def test_log_off_confirmed_at_once(
@@ -180,16 +152,3 @@ async def test_a_log_off_that_is_given_up_can_be_taken_up_again(
         tasks.create_task(logged_on.log_off())
         await clock.advance(1)
     assert logged_on.session is None
-
-
-@pytest.mark.parametrize("until_ms", [77, None])
-async def test_of_a_session_that_ended_during_a_contact_it_is_told_until_when_calls_may_come(
-    logged_on: Account, gateway: ScriptedGateway, told: list[Event], until_ms: int | None
-) -> None:
-    gateway.answer("DELETE", "/v1/sessions/s2", 202, {"state": "pending", "routed_until_ms": until_ms})
-    assert await logged_on.end_session("s2") == LogOffDelayed(until_ms)
-    body = {"state": "pending", "routed_until_ms": until_ms, "retry_after_s": 5.0}
-    gateway.answer("DELETE", "/v1/sessions/s2", 202, body)
-    assert await logged_on.end_session("s2") == LogOffDelayed(until_ms, 5.0)
-    assert logged_on.token == "token-1"
-    assert told == []

@@ -16,7 +16,6 @@ from gateway.client import (
     GatewayClient,
     GatewayError,
     HealthChanged,
-    LogOffPending,
     NoticeShown,
     Reconnecting,
     Renewed,
@@ -26,16 +25,9 @@ from gateway.protocol import frames
 from gateway.protocol.codec import problem_members
 from tests.client.subject import log_on
 from tests.doubles.clock import ManualClock
-from tests.doubles.scripted_gateway import Phone, ScriptedGateway, created, notice, ping, welcome
+from tests.doubles.scripted_gateway import Phone, ScriptedGateway, created, notice, ping
 
 # ---- coming and going ----
-
-
-async def test_log_on_connect_see_leave(client: GatewayClient, peer: Phone) -> None:
-    assert dict(client.mirror["queue:1"]) == {"name": "Sales"}
-    assert client.session is not None
-    assert client.session.token == "token-1"
-    assert client.server_time_ms() == welcome().server_time_ms
 
 
 async def test_leaving_the_block_says_bye(gateway: ScriptedGateway, clock: ManualClock) -> None:
@@ -180,20 +172,6 @@ async def test_events_tell_what_happens(
     assert client.session.token == "fresh"
 
 
-async def test_background_and_foreground(
-    client: GatewayClient, peer: Phone, gateway: ScriptedGateway, clock: ManualClock
-) -> None:
-    client.background()
-    await peer.receive(frames.ClientBye)
-    await peer.left()
-    client.foreground()
-    again = await gateway.phone()
-    await again.resume()
-    await clock.settle()
-    client.network_changed()
-    await again.receive(frames.Pong)
-
-
 @pytest.mark.parametrize("stored", [True, False])
 async def test_an_ended_session_asks_for_credentials(
     gateway: ScriptedGateway, clock: ManualClock, stored: bool
@@ -224,26 +202,6 @@ async def test_an_ended_session_asks_for_credentials(
 
 
 # ---- log-off ----
-
-
-async def test_log_off_is_repeated_until_it_is_confirmed(
-    client: GatewayClient, peer: Phone, gateway: ScriptedGateway, clock: ManualClock
-) -> None:
-    gateway.answer("DELETE", "/v1/session", 202, {"state": "pending", "routed_until_ms": 77})
-    gateway.answer("DELETE", "/v1/session", 204)
-    events = client.events()
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(client.log_off())
-        await peer.receive(frames.ClientBye)
-        await peer.left()
-        await clock.settle()
-        assert len(client.mirror) == 0
-        assert client.session is not None
-        await clock.advance(0.25)
-    with pytest.raises(GatewayError):
-        await client.who()
-    assert [event async for event in events] == [LogOffPending(77, 0.25), Ended(4005, "logged_off", "self")]
-    assert gateway.count("DELETE", "/v1/session") == 2
 
 
 async def test_log_off_needs_no_connection(client: GatewayClient, gateway: ScriptedGateway) -> None:

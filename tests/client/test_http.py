@@ -29,11 +29,6 @@ async def test_the_token_travels_in_the_header_only(api: Api, gateway: ScriptedG
     assert "secret" not in asked.path
 
 
-async def test_no_content_is_an_answer(api: Api, gateway: ScriptedGateway) -> None:
-    gateway.answer("DELETE", "/v1/x", 204)
-    assert await api.ask("DELETE", "/v1/x") == HttpReply(204, {})
-
-
 async def test_problem_details_become_the_error(api: Api, gateway: ScriptedGateway) -> None:
     locked = GatewayError(ErrorCode.ACCOUNT_LOCKED, "Later.", retry_after_s=30.0)
     gateway.answer("GET", "/v1/x", 423, problem_members(locked))

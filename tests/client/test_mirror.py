@@ -30,15 +30,6 @@ def _in_sync(**values: Fields) -> ClientMirror:
 # ---- single rules ----
 
 
-def test_put_replaces_patch_merges_null_clears_gone_removes() -> None:
-    mirror = _in_sync(queue_1={"name": "a", "contacts_waiting": 3}, queue_2={"name": "b"})
-    mirror.receive(Changes(5, 6, patch={"queue:1": {"contacts_waiting": None, "media": "voice"}}))
-    assert dict(mirror["queue:1"]) == {"name": "a", "media": "voice"}
-    mirror.receive(Changes(6, 8, put={"queue:1": {"name": "c", "media": None}}, gone=("queue:2",)))
-    assert {key: dict(value) for key, value in mirror.items()} == {"queue:1": {"name": "c"}}
-    assert mirror.position == StreamPosition("1.a", 8)
-
-
 @pytest.mark.parametrize(
     "frame",
     [
@@ -78,13 +69,6 @@ def test_nothing_comes_between_the_parts(between: Changes | Ping) -> None:
     mirror.receive(Changes(5, 5, more=True, put={"queue:1": {"name": "a"}}))
     assert mirror.receive(between) is Took.GAP
     assert "queue:1" not in mirror
-
-
-def test_a_reset_replaces_what_waits() -> None:
-    mirror = _in_sync()
-    mirror.receive(Changes(5, 5, more=True, put={"queue:1": {"name": "a"}}))
-    mirror.receive(Changes(0, 8, stream="1.a", reset=True, put={"queue:2": {"name": "b"}}))
-    assert set(mirror) == {"queue:2"}
 
 
 def test_parts_are_bounded() -> None:

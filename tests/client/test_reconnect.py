@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from gateway.client.http import (
     ADVISED_MAX_S,
-    LOST,
     Again,
     Backoff,
     Ending,
@@ -73,23 +72,6 @@ def test_advice_is_bounded_and_never_negative() -> None:
     odd = reconnect.after(Ending(4200, "why", window=Window(-5.0, -9.0)), 0.0, 0.5)
     swapped = reconnect.after(Ending(4200, "why", window=Window(8.0, 2.0)), 0.0, 0.5)
     assert (far, odd, swapped) == (Again(ADVISED_MAX_S), Again(0.0), Again(8.0))
-
-
-def test_a_row_goes_on_over_different_endings() -> None:
-    reconnect = Reconnect()
-    waits = [reconnect.after(ending, 0.0, 1.0) for ending in (LOST, Ending(4100, "x"), LOST)]
-    assert waits == [Again(0.5), Again(1.0), Again(2.0)]
-    assert reconnect.after(LOST, 31.0, 1.0) == Again(0.5)
-
-
-def test_hurried_tries_come_once_in_two_seconds() -> None:
-    reconnect = Reconnect()
-    assert reconnect.hurry(100.0) == 0.0
-    assert reconnect.hurry(100.5) == 1.5
-    assert reconnect.hurry(101.0) == 1.0
-    assert reconnect.hurry(102.0) == 2.0
-    assert reconnect.hurry(103.0) == 1.0
-    assert reconnect.hurry(200.0) == 0.0
 
 
 @given(st.lists(st.floats(0, 5), max_size=30))

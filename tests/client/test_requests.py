@@ -11,7 +11,6 @@ from gateway.domain.commands import Outcome, SetRoutingState, Status
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.protocol.frames import (
     CommandFrame,
-    ErrorFrame,
     Follow,
     Followed,
     GrantedTopics,
@@ -43,15 +42,6 @@ def grants() -> list[GrantedTopics | GatewayError]:
     return []
 
 
-def test_a_result_settles_its_command_once(requests: Requests, outcomes: list[Outcome]) -> None:
-    requests.command(_command("1"), outcomes.append)
-    requests.result(Result("2", APPLIED))
-    assert outcomes == []
-    requests.result(Result("1", APPLIED))
-    requests.result(Result("1", OutcomeView("unknown")))
-    assert outcomes == [Outcome(Status.APPLIED)]
-
-
 def test_a_new_connection_gets_what_waits(requests: Requests, outcomes: list[Outcome]) -> None:
     for id_ in "123":
         requests.command(_command(id_), outcomes.append)
@@ -61,17 +51,6 @@ def test_a_new_connection_gets_what_waits(requests: Requests, outcomes: list[Out
         assert requests.welcomed(TOPICS, None) == (dataclasses.replace(_command("2"), retry=True),)
     requests.result(Result("3", APPLIED))
     assert len(outcomes) == 1
-
-
-def test_an_error_with_the_id_of_a_command_rejects_it(requests: Requests, outcomes: list[Outcome]) -> None:
-    requests.command(_command("1"), outcomes.append)
-    assert requests.refused(ErrorFrame("bad_request", "No.", id="1"))
-    assert not requests.refused(ErrorFrame("bad_request", "No.", id="1"))
-    assert not requests.refused(ErrorFrame("rate_limited", "Slower."))
-    (outcome,) = outcomes
-    assert outcome.status is Status.REJECTED
-    assert outcome.error is not None
-    assert outcome.error.code is ErrorCode.BAD_REQUEST
 
 
 def test_a_follow_is_answered_by_a_hello_that_asked_the_same_and_sent_again_otherwise(
