@@ -25,6 +25,7 @@ class _Peer:
 
     settled: int
     asked_at: float = -math.inf
+    answered_at: float = -math.inf
     received: int = 0
     """The newest request for which it is known whether a node received it."""
     waits_for: int = 0
@@ -104,12 +105,17 @@ class Peers:
         peer = self._peers.get(node)
         if peer is None or not peer.settled < number <= self._number:
             return
-        peer.settled = number
+        peer.settled, peer.answered_at = number, now
         peer.silent_since = None
         # open requests count from this sign of life, so that one time is enough
         peer.waits_since = None if peer.waits_since is None or number >= peer.waits_for else now
 
     # ---- queries ----
+
+    def answered_at(self, node: NodeId) -> float:
+        """Return when a followed node last answered; -inf without an answer."""
+        peer = self._peers.get(node)
+        return -math.inf if peer is None else peer.answered_at
 
     def deaf(self, now: float) -> frozenset[NodeId]:
         """Return the followed nodes that do not receive."""

@@ -474,6 +474,8 @@ class Exchange:
 
 
 SAY_S: Final = 3.0
+_REMEMBERED_S: Final = 60.0
+"""How long the last message of a silent node is remembered: longer than any lease lives."""
 _FIRST_S: Final = 0.5
 """Within this time a budget that begins empty has room for a log-on, unless it is tiny. At this interval a
 node that does not serve yet announces itself: a message may be lost.
@@ -625,6 +627,10 @@ class ClusterMembership:
         known = self._known.get(holder)
         return known is not None and known[0].draining and not known[0].accepts_per_s
 
+    def heard_at(self, holder: str) -> float:
+        """Return when the last announcement of a node's life arrived; -inf when none did within a minute."""
+        return self._last_received_at.get(holder, -math.inf)
+
     def leaving_holders(self) -> frozenset[str]:
         """Return the holders of nodes that have begun to leave."""
         return frozenset(filter(self.is_leaving, self._known))
@@ -662,7 +668,7 @@ class ClusterMembership:
                 holder: known for holder, known in self._known.items() if now - known[1] < NODE_TTL_S
             }
             self._last_received_at = {
-                holder: at for holder, at in self._last_received_at.items() if holder in self._known
+                holder: at for holder, at in self._last_received_at.items() if now - at < _REMEMBERED_S
             }
 
     def _share(self) -> None:

@@ -56,9 +56,11 @@ HEALTHY_S: Final = 5.0
 STUBBORN_S: Final = 5.0
 """Time after which the lease is taken from a node that denies to be the owner."""
 EXPIRY_S: Final = TTL_S
-"""A lease's life: on servers that do not fence links, no node takes a user from a silent one earlier. The
-lease must be free by then, too: it is never taken from a node that renews it.
+"""A lease's life: on servers that do not fence links, no node takes a user earlier than this after the
+owner's last sign of life. The lease must be free by then, too: it is never taken from a node that renews it.
 """
+LOOK_AGAIN_S: Final = 1.0
+"""Time after which a lease that was not free then is read again."""
 
 
 class _Grounds(NamedTuple):
@@ -66,7 +68,7 @@ class _Grounds(NamedTuple):
 
     token: int
     denied_since: float | None
-    deaf_since: float | None
+    silent_since: float | None
 
 
 class OwnerDiscovery:
@@ -82,7 +84,10 @@ class OwnerDiscovery:
         """Since when the requested node has answered that it is not the owner."""
         self._subject = subject
         self._world = world
-        self._unreachable_since: float | None = None
+        self._silent_since: float | None = None
+        """The owner's last sign of life before it was found unreachable; None while it is reached."""
+        self._look_at = -math.inf
+        """When the lease of a silent owner may be read again."""
         self._is_dead = False
         """Whether the owner's node was restarted."""
 
@@ -125,7 +130,7 @@ class OwnerDiscovery:
         if grant.token < subject.owner.token and self._world.refuses_writes():
             grant = subject.owner  # the store cannot have this owner yet
         if grant[:2] != subject.owner[:2]:
-            self.denied_since = self._unreachable_since = None
+            self.denied_since = self._silent_since = None
             self._is_dead = False
         elif self._is_dead or (self.denied_since is not None and now - self.denied_since > STUBBORN_S):
             await self._take()
@@ -135,19 +140,25 @@ class OwnerDiscovery:
         """Check whether the owner receives."""
         exchange = self._world.exchange
         if self._subject.owner.node not in exchange.peers.deaf(now):
-            self._unreachable_since = None
+            self._silent_since = None
         elif exchange.machine.is_healthy_for(now) >= HEALTHY_S:
-            self._unreachable_since = now if self._unreachable_since is None else self._unreachable_since
+            self._silent_since = self._last_sign(now) if self._silent_since is None else self._silent_since
             spawn(tasks, self._take())
+
+    def _last_sign(self, now: float) -> float:
+        """Return when the owner's node last answered or announced itself; *now* when that is not known."""
+        owner = self._subject.owner
+        sign = max(self._world.exchange.peers.answered_at(owner.node), self._world.heard_at(owner.holder))
+        return sign if sign > -math.inf else now
 
     @property
     def is_deaf(self) -> bool:
         """Whether the owner did not receive in the last tick."""
-        return self._unreachable_since is not None
+        return self._silent_since is not None
 
     @property
     def _grounds(self) -> _Grounds:
-        return _Grounds(self._subject.owner.token, self.denied_since, self._unreachable_since)
+        return _Grounds(self._subject.owner.token, self.denied_since, self._silent_since)
 
     async def _take(self) -> None:
         """Take the user from an unreachable owner; without fencing only after its lease expired.
@@ -165,8 +176,18 @@ class OwnerDiscovery:
             return
         if Feature.LINK_FENCING in about.features:
             subject.end(Start(why.token, subject.machine.floor, kind="early"))
-        elif why.deaf_since is not None and world.clock.now() - why.deaf_since >= EXPIRY_S:
-            subject.end(Start(floor=subject.machine.floor, kind="expired"))
+        elif why.silent_since is not None and world.clock.now() - why.silent_since >= EXPIRY_S:
+            await self._take_if_free(why)
+
+    async def _take_if_free(self, why: _Grounds) -> None:
+        """Take the user from a silent owner, unless its lease is still in the store."""
+        world, subject, now = self._world, self._subject, self._world.clock.now()
+        if now < self._look_at:
+            return
+        self._look_at = now + LOOK_AGAIN_S
+        with suppress(GatewayError):
+            if await world.leases.read(subject.feed.user) is None and self._grounds == why:
+                subject.end(Start(floor=subject.machine.floor, kind="expired"))
 
 
 ANSWER_S: Final = 2.0

@@ -490,6 +490,7 @@ class Node:
             exchange=self.exchange,
             is_draining=lambda: self.is_draining,
             is_leaving=self.membership.is_leaving,
+            heard_at=self.membership.heard_at,
             cut_off=self._cut_off,
             renewals=self._renewals,
             assumed=self._assumed,

@@ -119,6 +119,8 @@ class World:
     is_draining: Callable[[], bool]
     is_leaving: Callable[[str], bool]
     """Returns whether the node of a holder has begun to leave."""
+    heard_at: Callable[[str], float]
+    """Returns when the node of a holder last announced itself; -inf when that is not known."""
     cut_off: Callable[[], None]
     """Called when other nodes live and this node does not reach them."""
     renewals: LeaseRenewals

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from gateway.core.bus_health import ASK_EVERY_S
 from gateway.domain.model import NodeId
 from gateway.domain.upstream import Feature
 from gateway.protocol.envelopes import Asked, Asks, CallRequest, Probe
+from gateway.runtime.cluster import SAY_S
 from tests.runtime.followed import TRUSTED_S, followed
 from tests.runtime.scene import user
 from tests.runtime.street import Street, street
@@ -146,10 +148,22 @@ async def test_without_fencing_a_deaf_owner_keeps_his_user_until_his_lease_would
     async with street(features=UNFENCED) as at:
         await followed(at, settled_s=TRUSTED_S)
         await at.kill(0)
-        after_s = await owned_by_1_after(at, EXPIRY_S + 5.0)
-        assert after_s >= EXPIRY_S
+        after_s = await owned_by_1_after(at, EXPIRY_S + 1.5)
+        assert after_s >= EXPIRY_S - ASK_EVERY_S, "a lease's life after the last sign of life"
         assert at.counted("takeovers_total", kind="expired") == [0, 1]
         assert at.counted("ownership_moves_total", reason="expired") == [0, 1]
+
+
+async def test_without_fencing_a_phone_that_comes_late_waits_no_longer() -> None:
+    async with street(features=UNFENCED) as at:
+        near = await at.scenes[0].served()
+        await at.pass_time(TRUSTED_S)
+        await at.kill(0)
+        began = at.clock.now()
+        await at.pass_time(6)
+        await at.scenes[1].again(near)  # while the lease of the dead node lives
+        await owned_by_1_after(at, 2 * EXPIRY_S)
+        assert EXPIRY_S - SAY_S <= at.clock.now() - began <= EXPIRY_S + 2.0
 
 
 async def test_without_fencing_a_deaf_owner_who_renews_keeps_his_user() -> None:
