@@ -19,7 +19,6 @@ from gateway.core.bus_health import BusMachine, BusState
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import Control, Events, Inbox, NodeRecord
 from gateway.runtime import accounts, cluster, handover, ports
-from gateway.runtime import follower as following
 
 PAGE = Path(__file__).parents[1] / "cluster.md"
 
@@ -122,7 +121,7 @@ def times_table() -> Iterable[str]:
         (follower.ASK_S, "a follower asks its owner at least this often"),
         (handover.INTEREST_S, "an owner publishes to a node after its last question"),
         (bus_health.UNANSWERED_S, "an owner without an answer loses its users"),
-        (following.EXPIRY_S, "the same on an OSCC-E Server without link fencing"),
+        (handover.EXPIRY_S, "the same on a server without link fencing, after the last sign of life"),
         (handover.ALONE_S, "an owner without a phone of the user hands the user over on request"),
         (handover.IN_FLIGHT_S, "commands in flight may take so long in a hand-over"),
         (handover.UNLINKED_S, "an owner without a link hands the user over"),

@@ -1,4 +1,6 @@
-"""Hand-over of a user between nodes, and the changes that an owner sends to its followers.
+"""How a user gets another owner, and the changes that an owner sends to its followers.
+
+A follower reads from the store which node owns its user, and takes the user from an owner that is gone.
 
 Roaming, drain and an unreachable site use the same mechanism. New commands are forwarded. Commands in flight
 get their outcome. The command history travels with the offer. The new owner's link replaces the old one. A
@@ -16,17 +18,19 @@ import asyncio
 import math
 from contextlib import suppress
 from dataclasses import replace
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from gateway.core.bus_health import BusState
 from gateway.core.element import ChangeSet, Element
 from gateway.core.follower import FollowMachine
+from gateway.core.lease import TTL_S
 from gateway.core.ledger import Delta
 from gateway.core.rate_limits import Place, Urgency
 from gateway.core.view import UserSessions
 from gateway.domain.commands import History
 from gateway.domain.errors import GatewayError
 from gateway.domain.model import NodeId, Position
+from gateway.domain.upstream import Feature
 from gateway.protocol.envelopes import (
     Announcement,
     Events,
@@ -72,6 +76,153 @@ class TakingFollower(Protocol):
     def look(self) -> None:
         """Have :meth:`Takeover.step` called again soon."""
         ...
+
+    def turn_to(self, grant: Grant, now: float) -> None:
+        """Follow the owner that the lease names."""
+        ...
+
+    def end(self, start: Start | None) -> None:
+        """Stop following, and have this node own the user if *start* is given."""
+        ...
+
+
+HEALTHY_S: Final = 5.0
+"""Time for which the bus must have worked before a silent node counts as unreachable."""
+STUBBORN_S: Final = 5.0
+"""Time after which the lease is taken from a node that denies to be the owner."""
+EXPIRY_S: Final = TTL_S
+"""A lease's life: on servers that do not fence links, no node takes a user earlier than this after the
+owner's last sign of life. The lease must be free by then, too: it is never taken from a node that renews it.
+"""
+LOOK_AGAIN_S: Final = 1.0
+"""Time after which a lease that was not free then is read again."""
+
+
+class _Grounds(NamedTuple):
+    """The owner from which the user would be taken, and the reason."""
+
+    token: int
+    denied_since: float | None
+    silent_since: float | None
+
+
+class OwnerDiscovery:
+    """Finds the owner of one followed user.
+
+    Args:
+        subject: The follower.
+        world: The ports and limits of the node.
+    """
+
+    def __init__(self, subject: TakingFollower, world: World) -> None:
+        self.denied_since: float | None = None
+        """Since when the requested node has answered that it is not the owner."""
+        self._subject = subject
+        self._world = world
+        self._silent_since: float | None = None
+        """The owner's last sign of life before it was found unreachable; None while it is reached."""
+        self._look_at = -math.inf
+        """When the lease of a silent owner may be read again."""
+        self._is_dead = False
+        """Whether the owner's node was restarted."""
+
+    def denied(self, now: float, holder: str | None) -> None:
+        """Record that the addressed node denies to be the owner.
+
+        A restarted node (another *holder*) has lost the user.
+        """
+        self.denied_since = now if self.denied_since is None else self.denied_since
+        self._is_dead = holder is not None and holder != self._subject.owner.holder
+
+    async def find(self) -> None:
+        """Read the lease, and act on it."""
+        world, subject = self._world, self._subject
+        try:
+            grant = await world.leases.read(subject.feed.user)
+        except GatewayError:
+            return
+        now = world.clock.now()
+        if grant is None:
+            self._no_lease(now)
+        elif grant.holder == world.holder:
+            subject.end(Start(expected=grant.token, floor=subject.machine.floor))
+        else:
+            await self._lease_found(grant, now)
+
+    def _no_lease(self, now: float) -> None:
+        """Handle a missing lease.
+
+        An owner that answers keeps the user, since the store may have lost its data.
+        """
+        subject = self._subject
+        if self.denied_since is not None and not self._world.is_draining():
+            subject.end(Start(floor=subject.machine.floor, kind="expired"))
+        else:
+            subject.turn_to(subject.owner, now)
+
+    async def _lease_found(self, grant: Grant, now: float) -> None:
+        subject = self._subject
+        if grant.token < subject.owner.token and self._world.refuses_writes():
+            grant = subject.owner  # the store cannot have this owner yet
+        if grant[:2] != subject.owner[:2]:
+            self.denied_since = self._silent_since = None
+            self._is_dead = False
+        elif self._is_dead or (self.denied_since is not None and now - self.denied_since > STUBBORN_S):
+            await self._take()
+        subject.turn_to(grant, now)
+
+    def tick(self, now: float, tasks: asyncio.TaskGroup | None) -> None:
+        """Check whether the owner receives."""
+        exchange = self._world.exchange
+        if self._subject.owner.node not in exchange.peers.deaf(now):
+            self._silent_since = None
+        elif exchange.machine.is_healthy_for(now) >= HEALTHY_S:
+            self._silent_since = self._last_sign(now) if self._silent_since is None else self._silent_since
+            spawn(tasks, self._take())
+
+    def _last_sign(self, now: float) -> float:
+        """Return when the owner's node last answered or announced itself; *now* when that is not known."""
+        owner = self._subject.owner
+        sign = max(self._world.exchange.peers.answered_at(owner.node), self._world.heard_at(owner.holder))
+        return sign if sign > -math.inf else now
+
+    @property
+    def is_deaf(self) -> bool:
+        """Whether the owner did not receive in the last tick."""
+        return self._silent_since is not None
+
+    @property
+    def _grounds(self) -> _Grounds:
+        return _Grounds(self._subject.owner.token, self.denied_since, self._silent_since)
+
+    async def _take(self) -> None:
+        """Take the user from an unreachable owner; without fencing only after its lease expired.
+
+        The site may answer late. A node that answers by then, or owns the user, keeps the user.
+        """
+        world, subject, why = self._world, self._subject, self._grounds
+        if world.is_draining():
+            return
+        try:
+            about = await world.upstream.about()
+        except GatewayError:
+            return
+        if self._grounds != why:
+            return
+        if Feature.LINK_FENCING in about.features:
+            subject.end(Start(why.token, subject.machine.floor, kind="early"))
+        elif why.silent_since is not None and world.clock.now() - why.silent_since >= EXPIRY_S:
+            await self._take_if_free(why)
+
+    async def _take_if_free(self, why: _Grounds) -> None:
+        """Take the user from a silent owner, unless its lease is still in the store."""
+        world, subject, now = self._world, self._subject, self._world.clock.now()
+        if now < self._look_at:
+            return
+        self._look_at = now + LOOK_AGAIN_S
+        with suppress(GatewayError):
+            if await world.leases.read(subject.feed.user) is None and self._grounds == why:
+                subject.end(Start(floor=subject.machine.floor, kind="expired"))
 
 
 class Takeover:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway.client import Status
-from gateway.runtime.follower import EXPIRY_S
+from gateway.runtime.handover import EXPIRY_S
 from tests.cluster.asterisk import AWAY_S, AsteriskCentre
 from tests.cluster.cluster import Size, size
 from tests.cluster.phones import FRESH_S, PING_S

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.client import Outcome, Status
-from gateway.runtime.follower import EXPIRY_S
+from gateway.runtime.handover import EXPIRY_S
 from gateway.simulator.settings import ALL_FEATURES
 from tests.cluster.cluster import Size, size
 from tests.cluster.figures import Figures
