@@ -4,7 +4,8 @@
 #   deploy/make-secrets.sh FOLDER                         # one node, on the memory bus
 #   deploy/make-secrets.sh FOLDER redis://redis.example:6379   # nodes that share a Redis
 #
-# The keys come from `oscc-gateway keys`; set the command with OSCC_GATEWAY:
+# The keys come from `oscc-gateway keys`: of the path, or of the .venv beside this folder (`make venv`). For
+# another command set OSCC_GATEWAY:
 #   OSCC_GATEWAY="docker run --rm oscc-gateway" deploy/make-secrets.sh deploy/compose/secrets redis://valkey:6379
 #
 # Only the owner may open the folder. The files in it are readable for all, because containers run under other
@@ -20,8 +21,21 @@ case $bus in
         exit 1
         ;;
 esac
-# shellcheck disable=SC2086 # the command may have words of its own
-keys=$(${OSCC_GATEWAY:-oscc-gateway} keys)
+beside=$(dirname "$0")/../.venv/bin/oscc-gateway
+make_keys() {
+    if [ -n "${OSCC_GATEWAY:-}" ]; then
+        # shellcheck disable=SC2086 # the command may have words of its own
+        $OSCC_GATEWAY keys
+    elif command -v oscc-gateway > /dev/null; then
+        oscc-gateway keys
+    elif [ -x "$beside" ]; then
+        "$beside" keys
+    else
+        echo "make-secrets.sh: oscc-gateway is not installed: run make venv, or set OSCC_GATEWAY to its command." >&2
+        return 1
+    fi
+}
+keys=$(make_keys)
 
 umask 077
 mkdir -p "$folder"

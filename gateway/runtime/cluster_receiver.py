@@ -454,14 +454,16 @@ class ClusterReceiver:
         user_state = self._home.user_states.get(told.user)
         connection = None if user_state is None else user_state.feed.connections.get(told.handle)
         local = None if user_state is None else user_state.local.get(told.handle)
+        refused = SessionRefused(CloseCode.REPLACED, "replaced")
         if user_state is not None and local is not None and told.age_ms is not None:
             came_at = self._home.pauses.came_at(self._home.clock.now()) - told.age_ms / 1000
+            refused = local.replaced(came_at)
             if local.since >= came_at:  # no earlier than the true time: the age does not include the transit
                 # the owner accepted a connection that the phone had left before: submit this one again
                 user_state.follow(told.handle, local.topics)
                 return
         if connection is not None:
-            connection.close(CloseCode.REPLACED, "replaced")
+            connection.close(refused.code, refused.reason, window_s=refused.window_s)
 
     def _leaving(self, node: NodeId) -> None:
         self._home.membership.leaving(node)

@@ -158,6 +158,8 @@ class RemoteAttach:
         try:
             await self.ask(local.ticket, local.topics)
         except SessionRefused as refused:
+            if refused.code is CloseCode.REPLACED:
+                refused = local.replaced()
             connection = self._subject.feed.connections.get(local.ticket.handle)
             # an owner that does not reach OSCC-E cannot accept the session: its phone keeps its data
             if connection is not None and refused.code is not CloseCode.INTERNAL:

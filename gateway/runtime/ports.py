@@ -455,7 +455,22 @@ class Local(NamedTuple):
     ticket: Ticket
     topics: tuple[str, ...]
     since: float = 0.0
-    """When its phone connected."""
+    """When its phone connected, at the earliest."""
+    at_latest: float = 0.0
+    """The same, at the latest: this process may have been stopped when the phone's first frame came."""
+
+    def replaced(self, since: float | None = None) -> SessionRefused:
+        """Return how to close its connection because its phone has moved to another node.
+
+        If the phone may have come here later, it is to connect again: then it is certain where it is.
+
+        Args:
+            since: When it came there; None: at an unknown time after :attr:`since`.
+        """
+        is_certain = self.since >= self.at_latest if since is None else since > self.at_latest
+        if is_certain:
+            return SessionRefused(CloseCode.REPLACED, "replaced")
+        return SessionRefused(CloseCode.REBALANCE, "replaced", window_s=RECONNECT_WINDOW_S)
 
 
 class Start(NamedTuple):

@@ -131,7 +131,8 @@ class SessionAdmission:
         """See :meth:`gateway.runtime.user_state.Owner.attach`."""
         speaker = self._speaker
         came_at = self._came_at(since)
-        if self._has_moved_on(speaker.user_sessions.get(ticket.handle), node, came_at):
+        same_device = (speaker.user_sessions.get(ticket.handle), *speaker.user_sessions.rivals(ticket))
+        if any(self._has_moved_on(each, node, came_at) for each in same_device):
             raise SessionRefused(CloseCode.REPLACED, "replaced")
         if speaker.user_sessions.is_crowded(ticket, node, self._world.devices):
             raise SessionRefused(CloseCode.TOO_MANY_DEVICES, CloseCode.TOO_MANY_DEVICES.name.lower())

@@ -549,7 +549,7 @@ class UserState:
         """
         topics = _same(topics)
         now = self._world.clock.now()
-        self.local[ticket.handle] = Local(ticket, topics, self._world.pauses.came_at(now))
+        local = self.local[ticket.handle] = Local(ticket, topics, self._world.pauses.came_at(now), now)
         self.due.touch()
         until = now + ATTACH_S + _SLACK_S
         try:
@@ -565,9 +565,9 @@ class UserState:
                         await self._turn(role)
         except TimeoutError:
             raise not_reached(for_bus=self._world.refuses_writes()) from None
-        except SessionRefused:
+        except SessionRefused as refused:
             self.leave(ticket.handle)
-            raise
+            raise (local.replaced() if refused.code is CloseCode.REPLACED else refused) from None
         finally:
             self.due.touch()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -45,6 +46,22 @@ def test_the_gateway_takes_them_nobody_else_may_look_and_nothing_is_shown(tmp_pa
     password = texts["redis_password"]
     assert (bus.username, bus.password, bus.hostname) == ("oscc-gateway", password, "redis.example")
     assert len(password) == 48
+
+
+@pytest.mark.parametrize("is_installed", [True, False])
+def test_in_a_clone_the_command_is_that_of_its_environment(tmp_path: Path, is_installed: bool) -> None:
+    script = tmp_path / "a clone" / "deploy" / SCRIPT.name
+    script.parent.mkdir(parents=True)
+    shutil.copy(SCRIPT, script)
+    if is_installed:
+        command = script.parents[1] / ".venv" / "bin" / "oscc-gateway"
+        command.parent.mkdir(parents=True)
+        command.write_text(f'#!/bin/sh\nexec {sys.executable} -m gateway "$@"\n', "utf-8")
+        command.chmod(0o755)
+    said = ask("env", "--unset=OSCC_GATEWAY", "PATH=/usr/bin:/bin", script, tmp_path / "secrets")
+    assert said.code == (0 if is_installed else 1), said.text
+    assert ("run make venv" in said.text) is not is_installed
+    assert (tmp_path / "secrets").exists() is is_installed
 
 
 def test_what_is_there_stays(tmp_path: Path) -> None:

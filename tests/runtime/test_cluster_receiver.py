@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import NoReturn, TypeVar
 
@@ -33,6 +34,7 @@ from gateway.protocol.envelopes import (
     Replaced,
     Since,
 )
+from gateway.runtime.ports import RECONNECT_WINDOW_S
 from gateway.runtime.user_state import Owner
 from tests.runtime.followed import followed, follower
 from tests.runtime.scene import PhoneLine, user
@@ -284,6 +286,48 @@ async def test_a_node_that_was_stopped_takes_no_phone_back_that_came_elsewhere_s
         assert isinstance(answer, AttachAnswer)
         assert answer.refused is None
         assert phone.code is CloseCode.REPLACED
+
+
+async def test_a_node_that_was_stopped_closes_no_later_session_of_the_same_device() -> None:
+    async with street() as at:
+        near, _ = await followed(at)
+        await at.pass_time(10)
+        earlier = await at.scenes[1].phone("anna", device="other")
+        earlier_ticket = replace(earlier.ticket, device=near.ticket.device)
+        told = await Stranger(at).say(Attach(STRANGER, 6, earlier_ticket, (), age_ms=60_000))
+        assert told == [AttachAnswer(6, Refusal(CloseCode.REPLACED, "replaced"))]
+        assert near.closed is None
+
+
+@pytest.mark.parametrize("is_near", [True, False])
+async def test_a_phone_that_came_during_a_stop_or_after_it_connects_again(is_near: bool) -> None:
+    async with street() as at:
+        near, far = await followed(at)
+        await at.pass_time(10)
+        phone, scene = (near, at.scenes[0]) if is_near else (far, at.scenes[1])
+        at.clock.stand_still(25.0)
+        owned = at.scenes[0].member(phone)
+        owned.came_at = at.clock.now() - 8.0  # a third node said so during the stop
+        at.scenes[0].owner().user_sessions.join(phone.ticket, (), STRANGER)
+        back = await scene.again(phone)
+        await at.clock.settle()
+        assert back.closed is not None
+        assert (back.closed.code, back.closed.window_s) == (CloseCode.REBALANCE, RECONNECT_WINDOW_S)
+        await at.pass_time(2)
+        again = await scene.again(phone)
+        await at.pass_time(2)
+        assert again.closed is None
+
+
+async def test_a_phone_that_may_have_come_before_or_later_connects_again() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        await at.pass_time(10)
+        at.clock.stand_still(25.0)
+        back = await at.scenes[1].again(far)
+        await at.pass_time(2)
+        await Stranger(at).say(Replaced(user(1), far.ticket.handle, age_ms=8_000), to=1)
+        assert back.code is CloseCode.REBALANCE
 
 
 async def test_a_phone_that_came_back_is_not_replaced_by_what_came_before_it() -> None:
