@@ -11,9 +11,11 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import aiohttp
 import pytest
 
 from gateway.simulator import Simulator, SimulatorSettings
@@ -185,6 +187,18 @@ def test_a_faulty_server_is_caught(said: Said, name: str) -> None:
 
 def test_each_family_catches_something() -> None:
     assert {fault.found_by.split(".")[0] for fault in FAULTS.values()} == set(registered.__all__)
+
+
+async def test_a_server_where_a_state_needs_a_reason_keeps_it_too() -> None:
+    names = ("requests.key*", "requests.new_key", "commands.effect_first", "commands.by_whom", "listen.stop")
+    checks = [each for each in CHECKS.values() if any(fnmatch(each.name, name) for name in names)]
+    needed = {"Act": "Add", "Kind": "UnavailableReason", "Name": "Break", "RequiredFor": ["Unavailable"]}
+    async with Simulator(SETTINGS) as simulator, aiohttp.ClientSession() as owner:
+        done = await owner.post(f"{simulator.control_url}/simulator/v1/act", json=needed)
+        assert done.ok, await done.text()
+        report = await run(driver_of(simulator, simulator.url, PATIENCE_S), checks)
+    assert not not_passed(report)
+    assert len(report.verdicts) == len(checks) > len(names)
 
 
 def kit(*arguments: str) -> subprocess.CompletedProcess[str]:

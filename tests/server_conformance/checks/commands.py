@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from tests.server_conformance.checks.directory import REASONS, objects
-from tests.server_conformance.checks.requests import asked, present_state
+from tests.server_conformance.checks.requests import asked, present_state, reason_for
 from tests.server_conformance.checks.scope import PARTS, set_scope
 from tests.server_conformance.link import Link, element, of_query
 from tests.server_conformance.registry import check
@@ -18,7 +18,6 @@ _CHANGE: Final = "`available`, `unavailable` and `work` change into each other b
 _TALKING: Final = "`Talking` is entered by contacts, never by request."
 _OWN_ONLY: Final = "a RemoteAssistant session commands this agent only"
 _BY: Final = 'RoutingStateBy?:"Self"\\|"Supervisor"\\|"System"'
-_REASON_REQUIRED: Final = 21
 _REASON: Final = "a state needs a reason when any reason lists it"
 _OWN: Final = "Remote:{LoggedOn,AppPresent?,AppAbsentSince?,RemoteNumber? (own)}"
 _BY_SUPERVISOR: Final = "a supervisor's `LoggedOff` of an agent ends the agent's RemoteAssistant session so"
@@ -42,7 +41,8 @@ async def effect_first(stage: Stage) -> None:
     link = await stage.open(await stage.agent())
     query, _ = await link.listen("UserRealtime")
     for state in ("Available", "Unavailable"):
-        answer = await link.done("SetRoutingState", **asked(link, state))
+        reason = await reason_for(link, state)
+        answer = await link.done("SetRoutingState", **asked(link, state, **reason))
         expect(answer.body["State"] == "Applied", f"State is {answer.body['State']}")
         told = link.between(answer, element(query, "UserKey", own_agent(link), _is(state)))
         expect(told, f"the response comes before the event that reports {state}")
@@ -171,11 +171,10 @@ async def by_whom(stage: Stage) -> None:
     query, _ = await agent.listen("UserRealtime")
     seen = await _supervisor(stage, key, "RoutingStateWrite")
     for link, by, state in ((agent, "Self", "Available"), (seen, "Supervisor", "Unavailable")):
+        reason = await reason_for(link, state)
         mark = len(agent.messages)
         said = {"Session": link.alias, "UserKey": key, "RoutingState": state, "When": "Now"}
-        answer = await link.ask("SetRoutingState", **said)
-        if answer.error == _REASON_REQUIRED:
-            raise Skipped("the state Unavailable needs a reason here")
+        await link.done("SetRoutingState", **said, **reason)
         event = await agent.received(
             element(query, "UserKey", key, _is(state)), f"the event of {state}", after=mark
         )

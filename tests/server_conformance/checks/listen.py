@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
+from tests.server_conformance.checks.requests import reason_for
 from tests.server_conformance.link import ANSWER_BEFORE_EVENTS, MILLIS, ONLY_ALL, Link, element, of_query
 from tests.server_conformance.registry import check
 from tests.server_conformance.stage import Stage, own_agent
@@ -130,7 +131,7 @@ async def stop(stage: Stage) -> None:
     query, _ = await link.listen("UserRealtime")
     answer = await link.done("StopListeningForEvents", QueryID=query)
     await _set_state(link, "Available")
-    await _set_state(link, "Unavailable")
+    await _set_state(link, "Unavailable", **await reason_for(link, "Unavailable"))
     await link.settle()
     told = [each for each in link.messages[answer.at :] if of_query(query)(each)]
     expect(not told, "a stopped query reports an event")

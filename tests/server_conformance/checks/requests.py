@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from tests.server_conformance.checks.directory import REASONS, objects
 from tests.server_conformance.link import RESPONSES, Link, element, of_query
 from tests.server_conformance.registry import check
 from tests.server_conformance.stage import Stage, own_agent
@@ -19,6 +20,17 @@ _BAD: Final = "A request that lacks a field or has one of another type is answer
 def asked(link: Link, state: str, **fields: object) -> dict[str, Any]:
     """Return the fields of an agent's request for a state of its own."""
     return {"Session": link.alias, "UserKey": own_agent(link), "RoutingState": state, "When": "Now", **fields}
+
+
+async def reason_for(link: Link, state: str) -> dict[str, Any]:
+    """Return the reason for a request for *state* as a field; nothing where the state needs none."""
+    told = await objects(link, *REASONS)
+    if not any(state in (each.get("RequiredFor") or ()) for kind in REASONS for each in told[kind]):
+        return {}
+    fitting = told.get(f"{state}Reason")
+    if not fitting:
+        raise Skipped(f"the state {state} needs a reason here, and there is none for it")
+    return {"ReasonKey": fitting[0]["Key"]}
 
 
 async def present_state(link: Link) -> str:
@@ -56,7 +68,8 @@ async def key_once(stage: Stage) -> None:
     """A command that is sent twice is executed once, and gets the same answer."""
     link = await stage.open(await stage.agent())
     first = await link.done("SetRoutingState", **asked(link, "Available", RequestKey="kit-1"))
-    await link.done("SetRoutingState", **asked(link, "Unavailable", RequestKey="kit-2"))
+    reason = await reason_for(link, "Unavailable")
+    await link.done("SetRoutingState", **asked(link, "Unavailable", RequestKey="kit-2", **reason))
     again = await link.ask("SetRoutingState", **asked(link, "Available", RequestKey="kit-1"))
     told, before = again.body.get("State"), first.body.get("State")
     expect(
@@ -73,7 +86,8 @@ async def key_on_next_link(stage: Stage) -> None:
     session = await stage.agent()
     link = await stage.open(session)
     await link.done("SetRoutingState", **asked(link, "Available", RequestKey="kit-1"))
-    await link.done("SetRoutingState", **asked(link, "Unavailable", RequestKey="kit-2"))
+    reason = await reason_for(link, "Unavailable")
+    await link.done("SetRoutingState", **asked(link, "Unavailable", RequestKey="kit-2", **reason))
     await link.close()
     link = await stage.open(session)
     again = await link.ask("SetRoutingState", **asked(link, "Available", RequestKey="kit-1"))
@@ -87,7 +101,8 @@ async def new_key(stage: Stage) -> None:
     """Another key is another command, even with the same content."""
     link = await stage.open(await stage.agent())
     for number, state in enumerate(("Available", "Unavailable")):
-        await link.done("SetRoutingState", **asked(link, state, RequestKey=f"kit-{number}"))
+        reason = await reason_for(link, state)
+        await link.done("SetRoutingState", **asked(link, state, RequestKey=f"kit-{number}", **reason))
     state = await present_state(link)
     expect(state == "Unavailable", f"a command with a key of its own was not executed: the agent is {state}")
 
@@ -102,10 +117,9 @@ async def key_of_session(stage: Stage) -> None:
     query = await stage.seen_agent(link, key)
     other = (await link.done("AttachSession", SessionID=(await stage.dashboard()).secret)).body["Session"]
     said = {"UserKey": key, "When": "Now", "RequestKey": "kit-1"}
+    reason = await reason_for(link, "Unavailable")
     await link.done("SetRoutingState", **said, Session=link.alias, RoutingState="Available")
-    answer = await link.ask("SetRoutingState", **said, Session=other, RoutingState="Unavailable")
-    if answer.name == "ReasonRequired":
-        raise Skipped("the state Unavailable needs a reason here")
+    answer = await link.ask("SetRoutingState", **said, Session=other, RoutingState="Unavailable", **reason)
 
     def left(one: dict[str, Any]) -> bool:
         return bool(one["RoutingState"] == "Unavailable")
