@@ -87,6 +87,11 @@ class Line(Protocol):
         ...
 
     @property
+    def is_shown(self) -> bool:
+        """Whether changes that come on the link are shown; before its first answers they are not."""
+        ...
+
+    @property
     def may_act(self) -> bool:
         """Whether a command sent now takes effect only if this node still acts for the user."""
         ...
@@ -362,7 +367,18 @@ class CommandExecution:
             return _refused(_in_gateway_time(error, offset_ms))
         if not isinstance(executed, Executed):
             return _unknown()
+        if not line.is_shown:
+            await self._show(call)
         return Outcome(_STATUS[executed.state], version=executed.version, trace_id=executed.trace_id)
+
+    async def _show(self, call: Call) -> None:
+        """Return when the effect of an executed command is shown, or nobody waits for its result."""
+        line = self._line
+        left_s = (call.deadline_ms - line.clock.wall_ms()) / 1000
+        with suppress(TimeoutError):
+            async with line.clock.timeout(max(0.0, left_s)):
+                while not (line.is_shown or self._is_closed):
+                    await line.session_admission.change(call.session)
 
 
 def _in_server_time(command: Command, offset_ms: int) -> Command:

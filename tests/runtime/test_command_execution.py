@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import asyncio
 
-from gateway.domain.commands import Call, Execute, ExtendPostProcessing, Outcome, SetAgentRoutingState, Status
+from gateway.domain.commands import (
+    Call,
+    Execute,
+    ExtendPostProcessing,
+    Listen,
+    Outcome,
+    SetAgentRoutingState,
+    Status,
+)
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application
 from gateway.domain.upstream import Feature
-from tests.runtime.scene import Scene, scene, user
+from tests.runtime.scene import Scene, scene, shown_after, user
 
 
 def _runs(at: Scene) -> int:
@@ -32,6 +40,36 @@ async def test_a_command_is_waited_for_until_its_deadline_however_far_that_is() 
         await at.pass_time(19)
         assert phone.result("1") is None
         await _unmute(at)
+        assert phone.result("1") == {"status": "applied"}
+
+
+async def test_a_result_on_a_new_link_comes_after_the_state_that_it_caused() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        at.upstream.slow = lambda request: isinstance(request, Listen)
+        at.upstream.drop(user(1))
+        await at.pass_time(2)
+        phone.command("1", "1")
+        await at.clock.settle()
+        assert _runs(at) == 1
+        assert phone.result("1") is None
+        at.link().serve_held()
+        await at.clock.settle()
+        assert phone.result("1") == {"status": "applied"}
+        result = next(place for place, frame in enumerate(phone.frames) if frame["kind"] == "result")
+        assert shown_after(phone.frames[:result])["agent:7"]["routing_state"] == "unavailable"
+
+
+async def test_a_result_waits_for_the_first_answers_of_a_link_until_its_deadline() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        at.upstream.slow = lambda request: isinstance(request, Listen)
+        at.upstream.drop(user(1))
+        await at.pass_time(2)
+        phone.command("1", "1", expires_at_ms=at.clock.wall_ms() + 5_000)
+        await at.pass_time(4)
+        assert phone.result("1") is None
+        await at.pass_time(2)
         assert phone.result("1") == {"status": "applied"}
 
 
