@@ -153,7 +153,8 @@ class Queries:
     """The queries of one link.
 
     Invariants: equal queries are not under way at the same time. An answer counts at any time. A query that
-    is no longer needed is stopped. It is removed only when the readings of its replacement have come.
+    is no longer needed is stopped. If another one replaces it, it is stopped and removed only after the
+    readings of that one have come; else it is removed at once, since no change of its data comes any more.
 
     Args:
         link: Where queries are stopped.
@@ -264,15 +265,15 @@ class Queries:
         self._wanted = wanted
         for listen in self._queries.keys() - wanted:
             self._drop(listen)
+        asked = map(self._listen_to, sorted(filter(self._is_to_ask, wanted), key=_in_order))
+        questions = [question for question in asked if question is not None]
+        if questions:  # before others are stopped, so that no change is missed in between
+            await self._questions.wait(questions)
         if self._stopping:
             stopping, self._stopping = self._stopping, []
             async with TaskGroup() as tasks:
                 for query in stopping:
                     tasks.create_task(self._stop(query))
-        asked = map(self._listen_to, sorted(filter(self._is_to_ask, wanted), key=_in_order))
-        questions = [question for question in asked if question is not None]
-        if questions:
-            await self._questions.wait(questions)
 
     async def _stop(self, query: int) -> None:
         with suppress(GatewayError):  # otherwise the server continues to send, and no session sees it
@@ -340,12 +341,16 @@ class Queries:
     def _drop(self, listen: Listen) -> None:
         query = self._queries.pop(listen)
         self._again -= {listen}
+        if not any(each.kind == listen.kind and each.source == listen.source for each in self._wanted):
+            self._mirror.show(self._mirror.assembly.stopped(query))
         if query >= 0:
             self._stopping.append(query)
         else:
             self._note_stopped(query)
 
     def _note_stopped(self, query: int) -> None:
+        if not self._mirror.assembly.runs(query):
+            return
         if self._mirror.assembly.awaits(query):
             self._mirror.show(self._mirror.assembly.stopped(query))
             return

@@ -130,6 +130,37 @@ async def test_what_is_not_wanted_any_more_when_it_is_answered_is_stopped() -> N
         assert "queue:5" not in phone.shown
 
 
+async def test_while_a_query_is_replaced_no_change_is_missed() -> None:
+    async with scene() as at:
+        phone = await at.served(topics=["queues"])
+        _link(at).holds = _is_listen
+        phone.send(kind="follow", id="1", topics=["queue:5"])
+        await at.pass_time(1)
+        at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=9)))
+        await at.pass_time(1)
+        assert phone.shown["queue:5"]["contacts_waiting"] == 9
+        _link(at).serve_held()
+        await at.pass_time(1)
+        assert len(at.asked(StopListening)) == 2
+        at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=8)))
+        await at.pass_time(1)
+        assert phone.shown["queue:5"]["contacts_waiting"] == 8
+
+
+async def test_data_of_a_query_that_is_being_stopped_is_not_shown_to_a_phone_that_follows_it_again() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        _link(at).holds = lambda request: isinstance(request, StopListening)
+        phone.send(kind="follow", id="1", topics=["queues"])
+        await at.pass_time(1)
+        phone.send(kind="follow", id="2", topics=["agents", "queues"])
+        await at.pass_time(1)
+        assert "agent:7" not in phone.shown
+        _link(at).serve_held()
+        await at.pass_time(1)
+        assert phone.shown["agent:7"]["routing_state"] == "available"
+
+
 async def test_a_late_directory_is_shown_and_asked_for_once() -> None:
     async with scene() as at:
         at.upstream.slow = lambda request: isinstance(request, QueryDirectory)
