@@ -346,10 +346,14 @@ class Composer:
         """Number of elements that were older than the known ones, and ignored."""
         self.readings = 0
         """Number of readings of all links."""
-        self.offsets: Final = SharedOffsets()
-        """The clock offsets of the links: a step is shared only between links with the same one."""
+        self._offsets: dict[str, SharedOffsets] = {}
+        """The clock offsets of the links by site: a step is shared only between links with the same one."""
         self._shown: dict[Kind, weakref.WeakValueDictionary[int, NewestElement]]
         self._shown = {kind: weakref.WeakValueDictionary() for kind in Kind}
+
+    def offsets(self, site: str) -> SharedOffsets:
+        """Return the clock offsets of the links of a site."""
+        return self._offsets.setdefault(site, SharedOffsets())
 
     def shown(self, address: Address) -> NewestElement:
         """Return the shared place for the shown element of a resource, for as long as any link holds it."""

@@ -330,11 +330,11 @@ OFFSET_STEP_MS: Final = 250
 """Granularity of the clock offset, so that links of one server share their elements."""
 
 OFFSETS_MAX: Final = 64
-"""Offsets of one node. Beyond it the one that no link has had for the longest time is dropped."""
+"""Offsets of one site. Beyond it the one that no link has had for the longest time is dropped."""
 
 
 class SharedOffsets:
-    """The clock offsets that the links of a node use.
+    """The clock offsets that the links of one site use on a node.
 
     Transit times make a link's own offset too large, never too small. So of the links of one server the
     smallest offset is right, and the others use it, too: then they share all that is composed. A server whose
@@ -379,7 +379,7 @@ class ServerOffset:
     until it has moved by :data:`REBASED_MS` against the steady one, which means that it was set.
 
     Args:
-        shared: The offsets of all links of the node.
+        shared: The offsets of all links of the site on this node.
     """
 
     __slots__ = (

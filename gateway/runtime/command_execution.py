@@ -39,6 +39,7 @@ from gateway.domain.model import NodeId, NumberAct, UserId, masked
 from gateway.domain.upstream import Attached, Feature, LinkClosed
 from gateway.runtime.event_loop import LeanEvent, spawn
 from gateway.runtime.link_session import LinkHealth
+from gateway.runtime.mirror import Mirror
 from gateway.runtime.ports import Clock, Link
 from gateway.runtime.sessions import SessionAdmission
 
@@ -61,6 +62,8 @@ class Line(Protocol):
     """The epoch of the open link, while there is one."""
     session_admission: SessionAdmission
     pulse: LinkHealth
+    mirror: Mirror
+    """It is live, and shows changes, once all first answers of the link have arrived."""
 
     @property
     def expects_history(self) -> bool:
@@ -84,11 +87,6 @@ class Line(Protocol):
 
     def doubted(self, handle: str) -> None:
         """Record that the server reported a session as unknown."""
-        ...
-
-    @property
-    def is_shown(self) -> bool:
-        """Whether changes that come on the link are shown; before its first answers they are not."""
         ...
 
     @property
@@ -367,7 +365,7 @@ class CommandExecution:
             return _refused(_in_gateway_time(error, offset_ms))
         if not isinstance(executed, Executed):
             return _unknown()
-        if not line.is_shown:
+        if not line.mirror.live:
             await self._show(call)
         return Outcome(_STATUS[executed.state], version=executed.version, trace_id=executed.trace_id)
 
@@ -377,7 +375,7 @@ class CommandExecution:
         left_s = (call.deadline_ms - line.clock.wall_ms()) / 1000
         with suppress(TimeoutError):
             async with line.clock.timeout(max(0.0, left_s)):
-                while not (line.is_shown or self._is_closed):
+                while not (line.mirror.live or self._is_closed):
                     await line.session_admission.change(call.session)
 
 

@@ -248,7 +248,7 @@ class Mirror:
         self._functions = _UNKNOWN_FUNCTIONS
         self.is_blind = False
         """Whether the server reports that it has no realtime data: then the shown data grows old."""
-        self._server = ServerOffset(self._composer.offsets)
+        self._server = ServerOffset(self._composer.offsets(self._feed.user.site))
         self._last_end: LastEnd | None = None
         self._narrowed_to: Scope | None = None
         self._synced_to: tuple[Scope, frozenset[int]] | None = None
@@ -286,7 +286,7 @@ class Mirror:
         self._functions, self.is_blind = _UNKNOWN_FUNCTIONS, False
         self._about = about
         self._directory = None
-        self._server = ServerOffset(self._composer.offsets)
+        self._server = ServerOffset(self._composer.offsets(self._feed.user.site))
         self._narrowed_to = self._synced_to = None
         self._uncomposed, self._composed = None, {}
         self._see_clock(time_ms)

@@ -154,7 +154,7 @@ class Queries:
 
     Invariants: equal queries are not under way at the same time. An answer counts at any time. A query that
     is no longer needed is stopped. If another one replaces it, it is stopped and removed only after the
-    readings of that one have come; else it is removed at once, since no change of its data comes any more.
+    readings of that one have come; else it is removed at once, since its data no longer changes.
 
     Args:
         link: Where queries are stopped.

@@ -319,11 +319,6 @@ class Owner:
         return self.clock.now() < self._history_by
 
     @property
-    def is_shown(self) -> bool:
-        """Whether changes that come on the link are shown; before its first answers they are not."""
-        return self.mirror.live
-
-    @property
     def link(self) -> Link | None:
         """The open link."""
         return None if self._linked is None else self._linked.link

@@ -163,6 +163,7 @@ PLACES: Final[dict[str, str]] = {
             app/cli/demo_cluster.py LoadBalancer.carried; app/keys.py Keyring._holders;
             bus/stores.py RedisBackend._running; core/due_times.py Balance._sent;
             core/due_times.py Away._due _late; core/link.py SharedOffsets._seen_at;
+            core/element.py Composer._offsets;
             bus/cluster.py Topology._connectors _owners _watchers;
             bus/cluster.py ClusterClient._clients _runs;
             bus/pubsub.py Subscriber.doubts; bus/redis.py RedisClient.losses;

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.core.element import Composer, Element, NewestElement, Parts
 from gateway.core.link import OFFSETS_MAX, ServerOffset, SharedOffsets
-from gateway.core.view import me_key, wanted_by
+from gateway.core.view import UserSessions, me_key, wanted_by
 from gateway.domain.commands import Directory, Listen
 from gateway.domain.model import (
     Application,
@@ -16,6 +16,7 @@ from gateway.domain.model import (
     Kind,
     Scope,
     SessionId,
+    UserId,
 )
 from gateway.domain.resources import Agent, FunctionState, LastEnd, Queue, RoutingState
 from gateway.domain.upstream import (
@@ -26,7 +27,7 @@ from gateway.domain.upstream import (
     Reading,
     Source,
 )
-from gateway.runtime.mirror import Mirror
+from gateway.runtime.mirror import Feed, Mirror
 from tests.runtime.mirror_room import ABOUT, ALL_AGENTS, ALL_QUEUES, REMOTE, Room
 
 
@@ -230,6 +231,15 @@ def test_a_server_with_another_clock_has_an_offset_of_its_own() -> None:
         one.see(at_s * 1_000, float(at_s), at_s * 1_000)
         other.see(at_s * 1_000 - 60_000, float(at_s), at_s * 1_000)
     assert (one.offset_ms, other.offset_ms) == (0, 60_000)
+
+
+def test_a_site_with_a_clock_that_differs_a_little_does_not_move_the_instants_of_another() -> None:
+    room, ahead = Room(), Feed(UserId("other", 1))
+    other = Mirror(ahead, UserSessions(), room.composer, room.clock)
+    other.begin(ABOUT, room.clock.wall_ms() + 1_500, None)
+    assert other.offset_ms == -1_500
+    room.begin()
+    assert room.mirror.offset_ms == 0
 
 
 def test_the_offset_of_a_link_that_ended_is_no_longer_used_after_ten_minutes() -> None:
