@@ -385,18 +385,18 @@ class ServerOffset:
     __slots__ = (
         "_before_ms",
         "_least_ms",
-        "_own_ms",
         "_shared",
         "_since",
         "_version",
         "_wall_ms",
         "offset_ms",
+        "own_ms",
     )
 
     def __init__(self, shared: SharedOffsets) -> None:
         self.offset_ms = 0
-        self._own_ms = 0
-        """The offset by the times of this link alone."""
+        self.own_ms = 0
+        """The offset by the times of this link alone: never too small, but for its step."""
         self._shared = shared
         self._version = -1
         self._least_ms = self._before_ms = math.inf
@@ -425,10 +425,10 @@ class ServerOffset:
         seen_ms = min(self._least_ms, self._before_ms) + known_ms
         step_ms = round(seen_ms / OFFSET_STEP_MS) * OFFSET_STEP_MS
         is_first = self._since == now and self._before_ms == math.inf
-        if is_first or has_jumped or not 0 <= step_ms - self._own_ms <= OFFSET_STEP_MS:
-            self._own_ms = step_ms
+        if is_first or has_jumped or not 0 <= step_ms - self.own_ms <= OFFSET_STEP_MS:
+            self.own_ms = step_ms
         if has_jumped:
             self._shared.forget()
-        self.offset_ms = self._shared.nearest(self._own_ms, now)
+        self.offset_ms = self._shared.nearest(self.own_ms, now)
         self._version = self._shared.version
         return has_jumped

@@ -355,7 +355,7 @@ class CommandExecution:
             return _TOO_LATE
         offset_ms = line.offset_ms
         command = _in_server_time(call.command, offset_ms)
-        request = Execute(alias, command, call.key, call.deadline_ms - offset_ms)
+        request = Execute(alias, command, call.key, call.deadline_ms - line.mirror.own_offset_ms)
         try:
             async with line.clock.timeout(left_s):
                 executed = await link.request(request)

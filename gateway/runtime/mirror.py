@@ -268,6 +268,11 @@ class Mirror:
         return self._server.offset_ms
 
     @property
+    def own_offset_ms(self) -> int:
+        """The same by the times of the link alone: with it no deadline is too late in the server's time."""
+        return self._server.own_ms
+
+    @property
     def is_partial(self) -> bool:
         """Whether realtime data is shown as unknown or old, because it has not come yet."""
         return self.assembly.lacks_realtime

@@ -121,6 +121,17 @@ async def test_the_deadline_goes_with_the_command_in_the_servers_time() -> None:
         assert asked.key.endswith("1")
 
 
+async def test_no_deadline_is_later_because_another_link_has_another_clock() -> None:
+    async with scene() as at:
+        at.node.composer.offsets("main").nearest(-1_500, at.clock.now())
+        phone = await at.served()
+        assert at.owner().offset_ms == -1_500
+        deadline_ms = at.clock.wall_ms() + 5_000
+        phone.command("1", "1", expires_at_ms=deadline_ms)
+        await at.clock.settle()
+        assert at.asked(Execute)[0].not_after_ms == deadline_ms
+
+
 async def test_too_many_commands_are_refused_and_the_others_go_on() -> None:
     async with scene() as at:
         phone, twin = await at.served(), await at.served(device="d2")
