@@ -393,6 +393,11 @@ class Follower:
         """The owner of the user, as last reported to this node."""
         return self._grant
 
+    @property
+    def window_s(self) -> tuple[float, float]:
+        """When a phone that was not served in time is to come back, s from now."""
+        return self._owner_discovery.window_s(self._world.clock.now())
+
     def turn_to(self, grant: Grant, now: float) -> None:
         """Follow the owner that the lease names."""
         self._touch()

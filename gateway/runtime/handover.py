@@ -47,7 +47,7 @@ from gateway.runtime.cluster import Exchange, Share
 from gateway.runtime.command_execution import CommandExecution
 from gateway.runtime.event_loop import LeanEvent, spawn
 from gateway.runtime.mirror import Feed
-from gateway.runtime.ports import Gift, Grant, Link, Start
+from gateway.runtime.ports import RECONNECT_WINDOW_S, Gift, Grant, Link, Start
 from gateway.runtime.world import World
 
 REQUEST_S: Final = 6.0
@@ -96,6 +96,9 @@ owner's last sign of life. The lease must be free by then, too: it is never take
 """
 LOOK_AGAIN_S: Final = 1.0
 """Time after which a lease that was not free then is read again."""
+
+TAKEN_WITHIN_S: Final = 3.0
+"""Time within which such a user is taken: the lease may have been renewed after the last sign of life."""
 
 
 class _Grounds(NamedTuple):
@@ -185,6 +188,15 @@ class OwnerDiscovery:
         owner = self._subject.owner
         sign = max(self._world.exchange.peers.answered_at(owner.node), self._world.heard_at(owner.holder))
         return sign if sign > -math.inf else now
+
+    def window_s(self, now: float) -> tuple[float, float]:
+        """Return when a phone that was not served in time is to come back, s from *now*.
+
+        Soon after the user can be taken from a silent owner.
+        """
+        left_s = -math.inf if self._silent_since is None else self._silent_since + EXPIRY_S - now
+        first_s = max(left_s, RECONNECT_WINDOW_S[0])
+        return (first_s, first_s + TAKEN_WITHIN_S) if left_s > 0 else RECONNECT_WINDOW_S
 
     @property
     def is_deaf(self) -> bool:

@@ -546,10 +546,12 @@ class Role(Protocol):
         ...
 
 
-def not_reached(*, for_bus: bool = False) -> SessionRefused:
+def not_reached(
+    *, for_bus: bool = False, window_s: tuple[float, float] = RECONNECT_WINDOW_S
+) -> SessionRefused:
     """Return how to refuse a phone for whose session no node could act in time.
 
     *for_bus*: because no lease can be granted, although the store is reachable.
     """
     why = ErrorCode.BUS_DOWN if for_bus else ErrorCode.UPSTREAM_UNAVAILABLE
-    return SessionRefused(CloseCode.INTERNAL, why, window_s=RECONNECT_WINDOW_S)
+    return SessionRefused(CloseCode.INTERNAL, why, window_s=window_s)

@@ -564,7 +564,8 @@ class UserState:
                     except RoleOverError:
                         await self._turn(role)
         except TimeoutError:
-            raise not_reached(for_bus=self._world.refuses_writes()) from None
+            window_s = self.role.window_s if isinstance(self.role, Follower) else RECONNECT_WINDOW_S
+            raise not_reached(for_bus=self._world.refuses_writes(), window_s=window_s) from None
         except SessionRefused as refused:
             self.leave(ticket.handle)
             raise (local.replaced() if refused.code is CloseCode.REPLACED else refused) from None

@@ -166,6 +166,20 @@ async def test_without_fencing_a_phone_that_comes_late_waits_no_longer() -> None
         assert EXPIRY_S - SAY_S <= at.clock.now() - began <= EXPIRY_S + 2.0
 
 
+async def test_without_fencing_a_phone_that_cannot_be_served_comes_back_when_its_user_can_be_taken() -> None:
+    async with street(features=UNFENCED) as at:
+        near, _ = await followed(at, settled_s=TRUSTED_S)
+        await at.kill(0)
+        began = at.clock.now()
+        back = await at.scenes[1].again(near)
+        while back.closed is None:
+            assert at.clock.now() - began < EXPIRY_S
+            await at.pass_time(0.5)
+        assert back.closed.window_s is not None
+        first, last = (at.clock.now() - began + each_s for each_s in back.closed.window_s)
+        assert EXPIRY_S - SAY_S <= first < last <= EXPIRY_S + SAY_S + 1.0
+
+
 async def test_without_fencing_a_deaf_owner_who_renews_keeps_his_user() -> None:
     async with street(features=UNFENCED) as at:
         near, _ = await followed(at, settled_s=TRUSTED_S)
