@@ -217,7 +217,7 @@ async def duplicate(stage: Stage) -> None:
     await stage.holds("the reset came", queue__2={"name": "Two"})
 
 
-@check("mirror.patch_of_nothing", "A `patch` is sent only to a client that holds the value before it.")
+@check("mirror.patch_of_nothing", "A `patch` of a key that the client does not hold is a lost change, too")
 async def patch_of_nothing(stage: Stage) -> None:
     """A patch of a value that the client does not hold is a lost change: the client does not apply it."""
     phone = await stage.live()
