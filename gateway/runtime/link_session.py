@@ -263,7 +263,7 @@ class Linked:
         Ages are shown in seconds, so a slightly longer silence does no harm.
         """
         if not self._mirror.is_blind:
-            came_at, ledger = self._pauses.came_at(at), self._feed.ledger
+            came_at, ledger = self._pauses.sent_at(at), self._feed.ledger
             ledger.came_at = at if came_at == at else max(came_at, self._opened_at, ledger.came_at)
         if at - self._reported_at < REPORT_EVERY_S:
             return False

@@ -192,6 +192,18 @@ def test_what_is_read_is_as_old_as_the_last_beat_until_one_is_in_time_again() ->
     assert pauses.came_at(130.6) == 130.6
 
 
+def test_after_a_long_stop_data_of_links_may_have_waited_for_some_seconds_more() -> None:
+    pauses = Pauses()
+    pauses.beat(100.0)
+    for beat in range(12):
+        pauses.beat(120.0 + BEAT_S * beat)
+        if beat == 1:
+            assert (pauses.came_at(120.6), pauses.sent_at(120.6)) == (120.6, 100.0)
+        elif beat == 9:
+            assert pauses.sent_at(124.9) == 100.0
+    assert pauses.sent_at(125.6) == 125.6
+
+
 def test_nothing_is_taken_for_more_than_a_second_younger_than_it_may_be() -> None:
     assert BEAT_S + LATE_S < 1.0
 
