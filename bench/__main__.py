@@ -41,13 +41,20 @@ def parser() -> argparse.ArgumentParser:
         epilog="`python -m bench report` writes docs/benchmarks.md from what was measured.",
     )
     made.add_argument(
-        "scenarios", nargs="*", metavar="scenario", help=f"of {', '.join(SCENARIOS)}; none: all"
+        "scenarios",
+        nargs="*",
+        metavar="scenario",
+        help=f"scenarios to run, default all: {', '.join(SCENARIOS)}",
     )
-    made.add_argument("--quick", action="store_true", help="a glance: few phones, short, once")
     made.add_argument(
-        "--peers", default=None, help=f"of {', '.join(PEERS)}, with commas; 'none'; default: all"
+        "--quick", action="store_true", help="a short run: few phones, little time, each case once"
     )
-    made.add_argument("--runs", type=int, default=None, help=f"of each case; {RUNS} unless --quick")
+    made.add_argument(
+        "--peers",
+        default=None,
+        help=f"peers to compare with, separated by commas, default all: {', '.join(PEERS)}; or 'none'",
+    )
+    made.add_argument("--runs", type=int, default=None, help=f"runs of each case; {RUNS} unless --quick")
     made.add_argument("--resume", action="store_true", help="measure only what has no result yet")
     made.add_argument("--case", default="", help="only cases whose names hold this text")
     return made
@@ -130,7 +137,7 @@ def alone(file: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            print("another benchmark is running: waiting for its end …", file=sys.stderr)
+            print("another benchmark is running: waiting until it ends …", file=sys.stderr)
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -143,10 +150,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser().parse_args(words)
     unknown = {*args.scenarios} - {*SCENARIOS} | {*peers_of(args.peers)} - {*PEERS}
     if unknown:
-        print(f"there is no {', '.join(sorted(unknown))}", file=sys.stderr)
+        print(f"unknown: {', '.join(sorted(unknown))}", file=sys.stderr)
         return 2
     if len(cores()) < 2:
-        print("one core only: load and server share it, so figures say little", file=sys.stderr)
+        print("only one core: load and server share it, so the figures are not meaningful", file=sys.stderr)
     os.sched_setaffinity(0, {LOAD_CORE})
     with alone(BUILD / "lock"):
         try:

@@ -23,7 +23,7 @@ async def prepared(stage: Stage, peers: Iterable[Peer]) -> list[Other]:
         if await peer.prepare(stage):
             found.append(peer)
         else:
-            print(f"{each.name}: cannot be had on this machine", flush=True)
+            print(f"{each.name}: not available on this machine", flush=True)
     return found
 
 

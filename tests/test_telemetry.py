@@ -136,12 +136,12 @@ def test_the_page_asks_of_no_metric_that_is_not_there() -> None:
 
 def test_the_page_says_of_the_metrics_of_a_cluster_when_to_worry() -> None:
     there = {name: labels for name, (labels, _) in _there().items()}
-    told = {name: labels for name, labels, _ in ROW.findall(_section("The nodes together"))}
-    assert [(name, labels) for name, labels in told.items() if there.get(name) != labels] == []
+    received = {name: labels for name, labels, _ in ROW.findall(_section("The nodes together"))}
+    assert [(name, labels) for name, labels in received.items() if there.get(name) != labels] == []
     of_clusters = re.compile(
         "bus_|lease|takeover|owner|resyncs|self_fences|stale_epoch|registry_size|clock_offset"
     )
-    assert {name for name in there if of_clusters.match(name)} <= told.keys()
+    assert {name for name in there if of_clusters.match(name)} <= received.keys()
 
 
 def test_the_page_says_what_each_size_is_of() -> None:
@@ -198,8 +198,8 @@ def test_what_is_observed_together_is_counted_each_and_stands_in_its_bucket() ->
     series.observe(99.0, 2)
 
     def sample(name: str, **labels: str) -> float | None:
-        name, told = f"oscc_gateway_event_latency_seconds_{name}", {"hop": "edge", **labels}
-        return telemetry.registry.get_sample_value(name, told)
+        name, received = f"oscc_gateway_event_latency_seconds_{name}", {"hop": "edge", **labels}
+        return telemetry.registry.get_sample_value(name, received)
 
     edges = {"0.1": 0, "0.25": 3, "0.5": 4, "10.0": 4, "+Inf": 6}
     assert {edge: sample("bucket", le=edge) for edge in edges} == edges

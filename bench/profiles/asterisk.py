@@ -330,7 +330,9 @@ def main(arguments: list[str]) -> int:
     """Measure and print; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m bench.profiles.asterisk", description=__doc__)
     parser.add_argument("--check", action="store_true", help="exit with 1 where a figure is over its bound")
-    parser.add_argument("--profile", action="store_true", help="print what is called while events come")
+    parser.add_argument(
+        "--profile", action="store_true", help="print the functions that are called while events arrive"
+    )
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--drive", nargs=5, help=argparse.SUPPRESS)
     told = parser.parse_args(arguments)

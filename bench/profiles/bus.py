@@ -123,7 +123,7 @@ async def measure(cluster: Cluster, messages: int) -> None:
     cuts = statistics.quantiles(delays, n=100)
     print(f"published    {min(published):.1f} µs of CPU per message")
     print(f"received     {min(heard):.1f} µs of CPU per message")
-    print(f"there, back  {cuts[49]:.0f} µs in the middle, {cuts[98]:.0f} µs at p99")
+    print(f"round trip   {cuts[49]:.0f} µs at the median, {cuts[98]:.0f} µs at p99")
 
 
 async def _node(url: str, messages: int | None) -> None:

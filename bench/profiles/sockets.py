@@ -159,7 +159,7 @@ def main() -> None:
     parser.add_argument("--links", type=int, default=50)
     parser.add_argument("--readings", type=int, default=10)
     parser.add_argument("--port", type=int, default=18_343)
-    parser.add_argument("--serve", type=int, help="be the server, on this port")
+    parser.add_argument("--serve", type=int, help="run as the server, on this port")
     options = parser.parse_args()
     if options.serve is not None:
         web.run_app(Server().app(), host="127.0.0.1", port=options.serve, print=None)

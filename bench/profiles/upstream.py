@@ -243,11 +243,13 @@ def main() -> None:
     parser.add_argument("--links", type=int, default=50)
     parser.add_argument("--agents", type=int, default=1_500)
     parser.add_argument("--queues", type=int, default=100)
-    parser.add_argument("--readings", type=int, default=20, help="one a second of the centre's time")
     parser.add_argument(
-        "--apart", action="store_true", help="each link's whole sets are of an instant of its own"
+        "--readings", type=int, default=20, help="readings to send, one per second of the centre's time"
     )
-    parser.add_argument("--profile", metavar="FILE", help="write what cProfile saw of the readings")
+    parser.add_argument(
+        "--apart", action="store_true", help="give the whole sets of each link an instant of their own"
+    )
+    parser.add_argument("--profile", metavar="FILE", help="write the profile of the readings to FILE")
     parser.add_argument("--connect", action="store_true", help="profile the whole sets, not the readings")
     parser.add_argument("--trace", action="store_true", help="show which lines hold memory; slow")
     run_loop(measure(parser.parse_args()))

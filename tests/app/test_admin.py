@@ -54,8 +54,8 @@ class Operated:
         url = f"{self.addresses.admin}{path}"
         async with self.http.request(method, url, json=body, headers=BEARER) as answer:
             assert answer.status < 300, await answer.text()
-            told: dict[str, Any] = await answer.json()
-            return told
+            received: dict[str, Any] = await answer.json()
+            return received
 
     async def connect(self) -> None:
         """Log a Remote Assistant on and have it served."""
@@ -124,7 +124,7 @@ async def operated(folder: Path) -> AsyncIterator[Operated]:
             yield made
 
 
-async def test_a_session_is_ended_and_its_phone_is_told_by_whom(own_logging: None, tmp_path: Path) -> None:
+async def test_a_session_is_ended_and_its_phone_learns_by_whom(own_logging: None, tmp_path: Path) -> None:
     async with operated(tmp_path) as at:
         (session,) = (await at.ask("GET", "/sessions"))["sessions"]
         assert session["id"] == at.session["session"]["id"]
@@ -142,13 +142,13 @@ async def test_a_session_is_ended_and_its_phone_is_told_by_whom(own_logging: Non
 async def test_an_export_is_complete_and_the_address_is_part_of_it(own_logging: None, tmp_path: Path) -> None:
     async with operated(tmp_path) as at:
         (session,) = (await at.ask("GET", "/sessions"))["sessions"]
-        told = await at.ask("GET", f"/users/{session['user']}/export")
-        held = {entry["category"]: entry["held"] for entry in told["entries"]}
+        received = await at.ask("GET", f"/users/{session['user']}/export")
+        held = {entry["category"]: entry["held"] for entry in received["entries"]}
         assert list(held) == [entry.category for entry in inventory().entries]
         assert [each["network_address"] for each in held["connection"]] == ["127.0.0.1"]
         assert [each["remote_number"] for each in held["remote_number"]] == [NUMBER]
-        assert told["complete"]
-        assert at.session["token"] not in json.dumps(told)
+        assert received["complete"]
+        assert at.session["token"] not in json.dumps(received)
         own = {"Authorization": f"Bearer {at.session['token']}"}
         async with at.http.get(f"{at.addresses.client}/v1/me/export", headers=own) as answer:
             mine = {entry["category"]: entry["held"] for entry in (await answer.json())["entries"]}
@@ -161,7 +161,7 @@ async def test_an_export_is_complete_and_the_address_is_part_of_it(own_logging: 
             assert all(each in mine[category] for each in shown), category
 
 
-async def test_acts_are_numbered_and_a_change_of_the_level_is_told_at_any_level(
+async def test_acts_are_numbered_and_a_change_of_the_level_is_reported_at_any_level(
     own_logging: None, tmp_path: Path
 ) -> None:
     async with operated(tmp_path) as at:
@@ -182,8 +182,8 @@ async def test_acts_are_numbered_and_a_change_of_the_level_is_told_at_any_level(
             ("set_log_level info", "ok"),
             ("list_nodes", "unauthenticated"),
         ]
-        told = at.said("log_level_changed")
-        assert [(line["level"], line["node"], line["gone"], line["new"]) for line in told] == [
+        received = at.said("log_level_changed")
+        assert [(line["level"], line["node"], line["gone"], line["new"]) for line in received] == [
             ("info", node, "info", "error"),
             ("info", node, "error", "info"),
         ]
@@ -194,12 +194,12 @@ async def test_reload_shows_a_new_notice_and_says_what_stays_old(own_logging: No
     async with operated(tmp_path) as at:
         (tmp_path / "notice.toml").write_text("broken", "utf-8")
         for _ in range(2):  # asked again it is no less so
-            told = await at.ask("POST", "/reload")
-            assert (told["nodes"], [each["what"] for each in told["kept"]]) == ([], [["notices"]])
+            received = await at.ask("POST", "/reload")
+            assert (received["nodes"], [each["what"] for each in received["kept"]]) == ([], [["notices"]])
             assert (at.acts[-1]["act"], at.acts[-1]["result"]) == ("reload", "not_in_force")
         (tmp_path / "notice.toml").write_text(NOTICE.format(2), "utf-8")
-        told = await at.ask("POST", "/reload")
-        assert (len(told["nodes"]), "kept" in told, at.acts[-1]["result"]) == (1, False, "ok")
+        received = await at.ask("POST", "/reload")
+        assert (len(received["nodes"]), "kept" in received, at.acts[-1]["result"]) == (1, False, "ok")
         while (await at.until("notice"))["version"] != 2:
             pass
 
@@ -213,11 +213,11 @@ async def test_a_drain_and_a_signal_after_it_are_in_no_hurry_and_the_next_one_is
                 assert (await at.ask("POST", "/drain"))["state"] == "draining"
             assert at.said("drain_requested") == [{"level": "info", "node": await at.name()}]
             assert "| `drain_requested` | `info` |" in PAGE
-            heard = asyncio.Event()
-            asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, heard.set)
+            arrived = asyncio.Event()
+            asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, arrived.set)
             os.kill(os.getpid(), signal.SIGTERM)
-            os.kill(os.getpid(), signal.SIGUSR1)  # heard after it
-            await heard.wait()
+            os.kill(os.getpid(), signal.SIGUSR1)  # received after it
+            await arrived.wait()
             asyncio.get_running_loop().remove_signal_handler(signal.SIGUSR1)
             assert [line["signal"] for line in at.said("stop_requested")] == ["SIGTERM"]
             assert (at.stopping.asked.is_set(), at.stopping.hurried.is_set()) == (True, False)

@@ -16,12 +16,12 @@ from tests.doubles.servers import free_port
 TOKEN = SecretStr("canary-token")
 
 
-def app(status: int = 200, **told: object) -> web.Application:
-    """An application that tells what it was asked, and *told*."""
+def app(status: int = 200, **received: object) -> web.Application:
+    """An application that says what it was asked, and *sent*."""
 
     async def tell(request: web.Request) -> web.Response:
         asked = [request.method, request.raw_path, request.headers["Authorization"], await request.text()]
-        return web.json_response({"asked": asked, **told}, status=status)
+        return web.json_response({"asked": asked, **received}, status=status)
 
     made = web.Application()
     made.router.add_route("*", "/{rest:.*}", tell)
@@ -33,10 +33,10 @@ async def test_it_is_asked_where_it_is(host: str, tmp_path: Path) -> None:
     where = f"unix:{tmp_path}/admin.sock" if host == "unix" else host
     admin = AdminSection(host=where, port=free_port(), token=TOKEN)
     async with admin_listening(admin, app()):
-        told = await ask_admin(
+        received = await ask_admin(
             admin, "POST", f"/users/{path_part('a/b:1')}/end", body={"x": 1}, query={"limit": "5"}
         )
-    assert told["asked"] == ["POST", "/users/a%2Fb%3A1/end?limit=5", "Bearer canary-token", '{"x": 1}']
+    assert received["asked"] == ["POST", "/users/a%2Fb%3A1/end?limit=5", "Bearer canary-token", '{"x": 1}']
 
 
 async def _sentence(admin: AdminSection) -> str:
@@ -50,7 +50,7 @@ async def test_without_a_token_nobody_is_asked() -> None:
     assert await _sentence(AdminSection()) == "admin.token is not set, so the admin listener stays closed."
 
 
-async def test_nobody_there_is_told_with_the_place(tmp_path: Path) -> None:
+async def test_nobody_there_is_reported_with_the_place(tmp_path: Path) -> None:
     port = free_port()
     assert await _sentence(AdminSection(port=port, token=TOKEN)) == (
         f"No admin listener answers at 127.0.0.1 port {port}: does the node run?"
@@ -62,7 +62,7 @@ async def test_nobody_there_is_told_with_the_place(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "sentence"),
+    ("received", "sentence"),
     [
         ({"detail": "No node has that user.", "code": "not_found"}, "No node has that user. [not_found]"),
         (
@@ -80,9 +80,9 @@ async def test_nobody_there_is_told_with_the_place(tmp_path: Path) -> None:
         ({}, "It was refused. [unknown]"),
     ],
 )
-async def test_a_refusal_is_a_sentence(told: dict[str, object], sentence: str) -> None:
+async def test_a_refusal_is_a_sentence(received: dict[str, object], sentence: str) -> None:
     admin = AdminSection(port=free_port(), token=TOKEN)
-    async with admin_listening(admin, app(404, **told)):
+    async with admin_listening(admin, app(404, **received)):
         assert await _sentence(admin) == sentence
 
 

@@ -57,7 +57,7 @@ async def test_a_life_that_ends_leaves_the_socket_of_the_next_one(tmp_path: Path
         assert await _said(path) == "hello"
 
 
-async def test_a_file_in_its_place_stays_and_is_told(tmp_path: Path) -> None:
+async def test_a_file_in_its_place_stays_and_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "admin.sock"
     path.write_text("mine")
     with pytest.raises(CannotListen, match=r"The admin listener cannot listen at .*admin\.sock: "):
@@ -66,7 +66,7 @@ async def test_a_file_in_its_place_stays_and_is_told(tmp_path: Path) -> None:
     assert path.read_text() == "mine"
 
 
-async def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+async def test_a_folder_that_is_not_there_is_reported(tmp_path: Path) -> None:
     with pytest.raises(CannotListen, match="no such file or directory"):
         async with admin_listening(AdminSection(host=f"unix:{tmp_path}/none/admin.sock"), _app()):
             pass

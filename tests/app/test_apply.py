@@ -38,32 +38,32 @@ EVERYTHING = (
 )
 
 
-def test_the_doors_are_told_everything(tmp_path: Path) -> None:
-    told = edge_settings(loaded(tmp_path, EVERYTHING).settings)
-    assert told.version == gateway.__version__
+def test_the_routes_receive_everything(tmp_path: Path) -> None:
+    received = edge_settings(loaded(tmp_path, EVERYTHING).settings)
+    assert received.version == gateway.__version__
     both = (Application.DASHBOARD, Application.REMOTE_ASSISTANT)
-    assert told.sites == (SiteView("main", "Main", both),)
-    assert (told.tls, told.insecure) == (False, True)
-    assert told.trusted_proxies == (ip_network("10.0.0.0/8"),)
-    assert told.origins == {"https://a"}
-    assert told.app_minimum == {"android": "1.2", "ios": "3"}
-    assert (told.privacy_contact, told.privacy_statement_url) == ("the board", "https://a/privacy")
+    assert received.sites == (SiteView("main", "Main", both),)
+    assert (received.tls, received.insecure) == (False, True)
+    assert received.trusted_proxies == (ip_network("10.0.0.0/8"),)
+    assert received.origins == {"https://a"}
+    assert received.app_minimum == {"android": "1.2", "ios": "3"}
+    assert (received.privacy_contact, received.privacy_statement_url) == ("the board", "https://a/privacy")
 
 
-def test_tls_is_told(tmp_path: Path) -> None:
+def test_tls_is_reported(tmp_path: Path) -> None:
     text = SMALLEST.replace("insecure = true", 'certificate = "a"\nkey = "b"')
-    told = edge_settings(loaded(tmp_path, text).settings)
-    assert (told.tls, told.insecure, told.privacy_contact) == (True, False, None)
+    received = edge_settings(loaded(tmp_path, text).settings)
+    assert (received.tls, received.insecure, received.privacy_contact) == (True, False, None)
 
 
 def test_numbers_obey_their_site(tmp_path: Path) -> None:
     policy = 'remote_numbers = { allow = ["+4331"], deny = ["+4930666"], own = ["+4930777"] }\n'
     dashboard = '[[sites]]\nid = "b"\nurl = "https://b"\ndisplay_name = "B"\napplications = ["dashboard"]\n'
-    told = numbers(loaded(tmp_path, SMALLEST + policy + dashboard).settings)
+    received = numbers(loaded(tmp_path, SMALLEST + policy + dashboard).settings)
 
     def answer(site: str, text: str) -> str:
         try:
-            return told.accept(site, text)
+            return received.accept(site, text)
         except GatewayError as error:
             return error.code.value
 
@@ -100,7 +100,7 @@ def test_every_limit_arrives() -> None:
     }
 
 
-def test_a_node_is_called_as_it_is_told_or_after_where_it_listens(tmp_path: Path) -> None:
+def test_a_node_has_the_configured_name_or_one_of_where_it_listens(tmp_path: Path) -> None:
     unnamed = loaded(tmp_path).settings
     assert node_id(unnamed, "gw1.example", "0123456789abcdef") == "gw1.example-8080"
     anywhere = loaded(tmp_path, SMALLEST.replace("port = 8080", "port = 0")).settings

@@ -37,9 +37,15 @@ def written(*acts: Act, level: Level = "info") -> list[dict[str, Any]]:
 
 def test_a_line_shows_the_act_and_its_process_and_neither_user_nor_number_at_any_level() -> None:
     (line,) = written(ACT, level="error")
-    told = {"logger": "gateway.audit", "event": "remote_number", "serial": 1, "by_node": "gw-2", "life": LIFE}
-    told |= {"act": "change", "masked": "*********567", "result": "applied", "user": ANNA}
-    assert line.items() >= told.items()
+    received = {
+        "logger": "gateway.audit",
+        "event": "remote_number",
+        "serial": 1,
+        "by_node": "gw-2",
+        "life": LIFE,
+    }
+    received |= {"act": "change", "masked": "*********567", "result": "applied", "user": ANNA}
+    assert line.items() >= received.items()
     assert "dropped" not in line
 
 
@@ -57,7 +63,7 @@ def test_what_an_operator_did_is_in_the_same_row() -> None:
         OperatorAct("end_user", "0123456789abcdef", None, "not_found", 404, suppressed=3),
         OperatorAct("export_user", "canary name", None, "bad_request", 400),
     )
-    told = {
+    received = {
         "event": "operator",
         "serial": 2,
         "act": "drain",
@@ -65,7 +71,7 @@ def test_what_an_operator_did_is_in_the_same_row() -> None:
         "result": "ok",
         "http_status": 202,
     }
-    assert drain.items() >= told.items()
+    assert drain.items() >= received.items()
     assert "suppressed" not in drain
     assert (end["user"], end["subject"], end["serial"]) == (ANNA, "0123456789abcdef", 3)
     assert (missed["subject"], missed["suppressed"], "user" in missed) == ("0123456789abcdef", 3, False)
@@ -80,8 +86,8 @@ def test_what_was_carried_out_for_another_node_is_in_the_same_row() -> None:
         OrderAct("end_session", "canary name", "canary of a node", "ok"),
     )
     assert drain["act_id"] == "a" * 16
-    told = {"logger": "gateway.audit", "event": "operator_order", "by_node": "gw-2", "serial": 2}
-    told |= {"act": "drain", "act_id": "a" * 16, "asked_node": "gw-1", "result": "ok"}
-    assert order.items() >= told.items()
+    received = {"logger": "gateway.audit", "event": "operator_order", "by_node": "gw-2", "serial": 2}
+    received |= {"act": "drain", "act_id": "a" * 16, "asked_node": "gw-1", "result": "ok"}
+    assert order.items() >= received.items()
     assert "dropped" not in order
     assert "canary" not in json.dumps(forged)

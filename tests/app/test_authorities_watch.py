@@ -18,7 +18,7 @@ STAY = "authorities_reload_failed"
 
 
 class Server:
-    """Shows by which authorities it would be verified, each time it is told."""
+    """Shows by which authorities it would be verified, each time it is asked."""
 
     def __init__(self) -> None:
         self.trusted: list[list[str]] = []
@@ -74,7 +74,7 @@ async def test_another_authority_comes_into_force_once(tmp_path: Path) -> None:
     assert not at.has_failed
 
 
-async def test_a_file_that_cannot_be_used_changes_nothing_and_is_told_once(tmp_path: Path) -> None:
+async def test_a_file_that_cannot_be_used_changes_nothing_and_is_reported_once(tmp_path: Path) -> None:
     at = Sites(tmp_path)
     await at.looked()
     at.file.write_text("broken")

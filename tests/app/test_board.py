@@ -146,8 +146,8 @@ def test_a_board_is_as_tall_as_it_may_be(
     whole = _text(_many(queues, agents), health, width=width)
     assert len(shown) == min(lines, len(whole))
     assert all(len(line) <= width for line in shown)
-    told = sum(int(line.split()[2]) for line in shown if line.startswith("…"))
-    assert told + sum(line.startswith(("queue ", "agent ")) for line in shown) == queues + agents
+    received = sum(int(line.split()[2]) for line in shown if line.startswith("…"))
+    assert received + sum(line.startswith(("queue ", "agent ")) for line in shown) == queues + agents
 
 
 def test_agents_leave_queues_the_lines_that_they_do_not_need() -> None:

@@ -39,9 +39,9 @@ async def test_it_is_written_to_the_letter_and_nobody_else_may_read_it(tmp_path:
     made = writing(tmp_path, folder)
     shown = await made.preview("case 7")
     assert not folder.exists()
-    told = await made.write(shown.digest)
+    received = await made.write(shown.digest)
     ((path, (mode, data)),) = _files(folder).items()
-    assert (told.path, mode, stat.S_IMODE(folder.stat().st_mode)) == (str(path), 0o600, 0o700)
+    assert (received.path, mode, stat.S_IMODE(folder.stat().st_mode)) == (str(path), 0o600, 0o700)
     assert (len(data), hashlib.sha256(data).hexdigest()) == (shown.size_bytes, shown.digest)
     assert json.loads(data) == shown.bundle
 
@@ -71,7 +71,7 @@ async def test_without_a_folder_it_can_be_shown_only(tmp_path: Path) -> None:
     assert await refusal(made, shown.digest) is ErrorCode.FORBIDDEN
 
 
-async def test_a_folder_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+async def test_a_folder_that_cannot_be_used_is_reported(tmp_path: Path) -> None:
     made = writing(tmp_path, tmp_path / "nowhere" / "below")
     shown = await made.preview(None)
     with pytest.raises(GatewayError, match=r"cannot be written: no such file or directory\."):
@@ -92,7 +92,9 @@ async def test_a_file_that_is_there_is_never_overwritten(tmp_path: Path) -> None
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_what_keeps_a_folder_from_its_use_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_keeps_a_folder_from_its_use_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder, name = tmp_path / "bundles", f"admin.bundle_folder {tmp_path}/bundles"
     assert list(folder_faults(folder)) == [], "it can be made"
     nowhere = folder / "deeper" / "still"

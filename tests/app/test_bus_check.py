@@ -19,7 +19,7 @@ WELL = ServerFacts(Endpoint("h", 6379), "Redis", (8, 0, 2), persists=False, evic
 CLOCK = SystemClock()
 
 
-def test_a_server_that_is_as_it_should_be_is_only_told() -> None:
+def test_a_server_that_is_as_it_should_be_is_only_described() -> None:
     assert report_on(WELL) == (("Redis at h:6379 answers: Redis 8.0.2",), (), ())
     assert report_on(WELL._replace(engine="Valkey", version=(9, 1))).notes == (
         "Redis at h:6379 answers: Valkey 9.1",

@@ -69,7 +69,7 @@ def test_nodes_of_one_redis_and_the_same_secrets_meet_on_the_loop_that_nodes_run
     process.run_loop(_meet())
 
 
-async def test_a_file_of_an_authority_that_is_none_is_told(tmp_path: Path) -> None:
+async def test_a_file_of_an_authority_that_is_none_is_reported(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("none", "utf-8")
     for name in ("ca.pem", "missing.pem"):
         bus = BusSection(url="rediss://h", ca_file=tmp_path / name)

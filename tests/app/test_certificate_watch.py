@@ -131,7 +131,7 @@ async def test_a_phone_that_comes_back_resumes_by_its_ticket(door: Door) -> None
 
 
 @pytest.mark.parametrize("fault", ["gone", "garbage", "mismatch", "expired", "nameless", "sort"])
-async def test_a_broken_pair_changes_nothing_and_is_told_once(door: Door, fault: str) -> None:
+async def test_a_broken_pair_changes_nothing_and_is_reported_once(door: Door, fault: str) -> None:
     assert door.watch.context is not None
     served = filed(door.folder)
     ends = door.gauge("certificate_expiry_timestamp_seconds")
@@ -189,7 +189,7 @@ async def test_one_that_the_system_cannot_show_is_not_said_to_be_in_force(
     assert await door.watch.look() == "certificate"
 
 
-async def test_names_that_are_gone_are_told_and_the_certificate_is_shown(tmp_path: Path) -> None:
+async def test_names_that_are_gone_are_reported_and_the_certificate_is_shown(tmp_path: Path) -> None:
     door = Door(tmp_path)
     door.renew(hosts=("a.oscc.example", "b.oscc.example", "10.1.2.3"))
     await door.watch.look()
@@ -206,7 +206,7 @@ async def test_names_that_are_gone_are_told_and_the_certificate_is_shown(tmp_pat
     assert door.gauge('reload_failed{what="certificate"}') == "0.0"
 
 
-async def test_an_end_that_is_near_is_told_once_a_day(tmp_path: Path) -> None:
+async def test_an_end_that_is_near_is_reported_once_a_day(tmp_path: Path) -> None:
     door = Door(tmp_path, ends_d=31)
     near = [("warning", "certificate_expires_soon")]
     assert await door.looked() == []

@@ -118,7 +118,7 @@ def test_an_address_is_covered_by_no_name() -> None:
     assert not covers(certificate, "10.1.2.3")
 
 
-def test_what_is_no_certificate_is_told(tmp_path: Path) -> None:
+def test_what_is_no_certificate_is_reported(tmp_path: Path) -> None:
     paths = make(tmp_path)
     paths[0].write_text("x")
     client = client_of(paths)

@@ -34,7 +34,7 @@ QUIET = (
 DAY_MS = 86_400_000
 
 
-async def test_sites_that_answer_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_sites_that_answer_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     async with Simulator(SimulatorSettings(agents=1, queues=1, users=1, start_paused=True)) as simulator:
         settings = loaded(tmp_path, SMALLEST.replace("https://oscce.example", simulator.url)).settings
         assert await check_sites(settings, SystemClock()) == []
@@ -89,10 +89,11 @@ def test_what_is_worth_a_thought_is_advised(tmp_path: Path, old: str, new: str, 
 
 
 @pytest.mark.parametrize(
-    "told", [CONTACT, '[privacy]\nstatement_url = "https://example/"\n', '[notices]\nfiles = ["a.toml"]\n']
+    "received",
+    [CONTACT, '[privacy]\nstatement_url = "https://example/"\n', '[notices]\nfiles = ["a.toml"]\n'],
 )
-def test_nothing_is_advised_where_all_is_well(tmp_path: Path, told: str) -> None:
-    assert list(setting_advices(loaded(tmp_path, QUIET.replace(CONTACT, told)).settings, 0)) == []
+def test_nothing_is_advised_where_all_is_well(tmp_path: Path, received: str) -> None:
+    assert list(setting_advices(loaded(tmp_path, QUIET.replace(CONTACT, received)).settings, 0)) == []
 
 
 def test_a_right_configuration_is_shown_and_an_advice_is_no_fault(
@@ -167,8 +168,8 @@ def test_a_host_that_the_certificate_is_not_for_is_a_fault(
 
 
 def test_a_host_cannot_be_looked_for_without_a_certificate(tmp_path: Path) -> None:
-    (told,) = uncovered_hosts(loaded(tmp_path).settings, ["a.example"])
-    assert told.startswith("client.certificate is not set, so whether it is for a.example can")
+    (received,) = uncovered_hosts(loaded(tmp_path).settings, ["a.example"])
+    assert received.startswith("client.certificate is not set, so whether it is for a.example can")
     text = SMALLEST.replace("insecure = true", 'certificate = "none.crt"\nkey = "none.key"')
     assert list(uncovered_hosts(loaded(tmp_path, text).settings, ["a.example"])) == []
 
@@ -219,8 +220,10 @@ def test_an_asterisk_of_several_nodes_is_advised(tmp_path: Path) -> None:
     alone = ASTERISK.replace('"people.toml"', f'"{people}"')
     many = alone.replace("memory://", "redis://127.0.0.1:6379")
     assert not [text for text in setting_advices(loaded(tmp_path, alone).settings, 0) if "Asterisk" in text]
-    (told,) = [text for text in setting_advices(loaded(tmp_path, many).settings, 0) if "Asterisk" in text]
-    assert told.startswith("Site main is an Asterisk, which fences no links: with several nodes the lease")
+    (received,) = [text for text in setting_advices(loaded(tmp_path, many).settings, 0) if "Asterisk" in text]
+    assert received.startswith(
+        "Site main is an Asterisk, which fences no links: with several nodes the lease"
+    )
 
 
 def test_a_file_of_people_that_others_may_read_is_advised(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_every_command_has_help_with_examples_that_parse(
         assert parser().parse_args(words[1:]).command is COMMANDS[name]
 
 
-def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_version_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["--version"])
     assert caught.value.code == 0
@@ -81,7 +81,7 @@ def test_a_command_that_ctrl_c_cut_short_says_so(monkeypatch: pytest.MonkeyPatch
     assert main(["keys"]) == 130
 
 
-# ---- Is the file of the settings named alike everywhere? ----
+# ---- option of the settings' file ----
 
 
 @pytest.mark.parametrize("arguments", [["--config", "a.toml"], ["-c", "a.toml"]])
@@ -92,7 +92,7 @@ def test_the_file_has_one_option(arguments: list[str]) -> None:
     assert parser.parse_args([]).config is None
 
 
-# ---- Is a list shown as people read it, and as no terminal obeys it? ----
+# ---- lists in a terminal ----
 
 
 def test_columns_are_as_wide_as_what_is_in_them() -> None:
@@ -100,7 +100,7 @@ def test_columns_are_as_wide_as_what_is_in_them() -> None:
     assert table(("A", "B"), []) == "A  B\n"
 
 
-def test_a_terminal_is_told_nothing_but_letters() -> None:
+def test_a_terminal_is_sent_nothing_but_letters() -> None:
     assert table(("A",), [("\x1b[2Jgone\r\n\u202e",)]) == "A\n?[2Jgone???\n"
 
 

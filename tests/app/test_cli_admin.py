@@ -52,8 +52,8 @@ async def test_what_is_listed_is_a_table_or_json(
         assert line.split()[0] == session
         assert line.split()[5] == "attached"
         assert await command(at, tmp_path, "sessions", "--json", "--limit", "5") == 0
-        told = json.loads(capsys.readouterr().out)
-        assert [each["id"] for each in told["sessions"]] == [session]
+        received = json.loads(capsys.readouterr().out)
+        assert [each["id"] for each in received["sessions"]] == [session]
         assert await command(at, tmp_path, "nodes") == 0
         assert capsys.readouterr().out.startswith("NODE ")
         await at.ws.close()
@@ -66,7 +66,7 @@ async def test_what_is_listed_is_a_table_or_json(
         assert "1000" in capsys.readouterr().out.splitlines()[1].split()
 
 
-async def test_acts_are_done_and_told(
+async def test_acts_are_done_and_reported(
     own_logging: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with operated(tmp_path) as at:
@@ -118,7 +118,7 @@ class Listener:
 
 
 @pytest.mark.parametrize(
-    ("told", "err"),
+    ("received", "err"),
     [
         ({"unreached": [{"node": "n2", "reason": "no_answer"}]}, "Not reached: n2 (no_answer)."),
         (
@@ -133,14 +133,14 @@ class Listener:
         ),
     ],
 )
-def test_nodes_that_were_not_reached_or_keep_something_old_are_told_and_fail(
-    told: dict[str, Any],
+def test_nodes_that_were_not_reached_or_keep_something_old_are_reported_and_fail(
+    received: dict[str, Any],
     err: str,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("gateway.app.cli.admin.ask_admin", Listener({"nodes": ["n1"], **told}))
+    monkeypatch.setattr("gateway.app.cli.admin.ask_admin", Listener({"nodes": ["n1"], **received}))
     assert main(["reload", "--config", config(tmp_path, 1)]) == 1
     assert capsys.readouterr() == ("DONE BY\nn1\n", f"oscc-gateway: {err}\n")
 
@@ -170,7 +170,7 @@ async def two_nodes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
             yield houses
 
 
-async def test_a_rotation_goes_on_only_when_all_have_the_same_keys_and_it_is_told_which_node_keeps_what(
+async def test_a_rotation_goes_on_only_when_all_have_the_same_keys_and_it_reports_which_node_keeps_what(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root, next_key, impostor = Authority(), new_sealing_key([FIRST]), new_sealing_key([FIRST])
@@ -180,8 +180,8 @@ async def test_a_rotation_goes_on_only_when_all_have_the_same_keys_and_it_is_tol
 
         async def reload() -> tuple[int, dict[str, str], str]:
             code = await asyncio.to_thread(main, ["reload", "--config", str(nodes["a"].path), "--json"])
-            told, err = capsys.readouterr()
-            keys = json.loads(told)["sealing_keys"]
+            received, err = capsys.readouterr()
+            keys = json.loads(received)["sealing_keys"]
             return code, {each["node"]: " ".join(each["keys"]) for each in keys}, err
 
         async def same(*keys: SealingKey) -> bool:
@@ -220,14 +220,14 @@ def test_pages_are_asked_for_until_there_are_no_more_or_enough(
     monkeypatch.setattr("gateway.app.cli.admin.ask_admin", listener)
     assert main(["sessions", "--json", "--limit", "1500", "--config", config(tmp_path, 1)]) == 0
     shown = capsys.readouterr()
-    told = json.loads(shown.out)
-    assert (len(told["sessions"]), told["next"]) == (1500, "1499")
+    received = json.loads(shown.out)
+    assert (len(received["sessions"]), received["next"]) == (1500, "1499")
     assert shown.err == "oscc-gateway: There are more: --after=1499\n"
     assert listener.queries == [{"limit": "1000"}, {"limit": "500", "after": "999"}]
 
 
 @pytest.mark.parametrize(("what", "words"), [("sessions", ("--json",)), ("closes", ())])
-def test_who_was_told_of_more_goes_on_there(
+def test_who_was_shown_that_there_is_more_goes_on_there(
     what: str,
     words: tuple[str, ...],
     tmp_path: Path,
@@ -247,7 +247,7 @@ def test_who_was_told_of_more_goes_on_there(
     assert listener.queries == [{"limit": "1"}, {"limit": "1", "after": "-a b"}]
 
 
-def test_a_node_that_one_page_did_not_reach_is_told_once(
+def test_a_node_that_one_page_did_not_reach_is_reported_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     missing = [{"node": "n2", "reason": "no_answer"}]

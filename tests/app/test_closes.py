@@ -103,7 +103,7 @@ def test_beyond_its_bound_the_oldest_is_forgotten() -> None:
     assert CLOSES_MAX == 10_000
 
 
-async def test_what_is_older_than_a_day_is_not_told_any_more() -> None:
+async def test_what_is_older_than_a_day_is_not_listed_any_more() -> None:
     wall = Wall()
     made = closes(wall)
     made.note(life())

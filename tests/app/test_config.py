@@ -65,7 +65,7 @@ def test_relative_paths_count_from_the_folder_of_the_file(tmp_path: Path) -> Non
     assert settings.notices.files == (tmp_path / "notices" / "a.toml", Path("/b.toml"))
 
 
-def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:
     text = SMALLEST.replace("port = 8080", "prot = 8080").replace('id = "main"', "")
     with pytest.raises(ConfigError) as caught:
         load(write(tmp_path, text), {"OSCC_GATEWAY__OPS__HOTS": "::1", "OSCC_GATEWAY__LOG__LEVEL": "loud"})

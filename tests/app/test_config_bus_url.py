@@ -96,8 +96,8 @@ def test_users_and_passwords_beside_the_address_need_no_encoding() -> None:
     found = bus_address(url)
     assert found is not None
     assert (found.credentials.user, found.credentials.password) == ("gate way", AWKWARD)
-    told = found.sentinel_credentials
-    assert (told.user, told.password) == ("s&x", AWKWARD[::-1])
+    received = found.sentinel_credentials
+    assert (received.user, received.password) == ("s&x", AWKWARD[::-1])
     assert (found.endpoints, found.service, found.db) == ((("a", 1), ("b", 2)), "m", 3)
     assert found.ca_file == "/ca.pem"
 
@@ -130,6 +130,6 @@ def test_whatever_stands_before_the_host_is_hidden(password: str) -> None:
     ],
 )
 def test_a_password_that_is_not_encoded_is_named_with_its_remedy(text: str) -> None:
-    with pytest.raises(ValueError, match=r"%40.*bus\.password") as told:
+    with pytest.raises(ValueError, match=r"%40.*bus\.password") as received:
         bus_url(text)
-    assert "ss" not in str(told.value).replace("password", "").replace("passed", "")
+    assert "ss" not in str(received.value).replace("password", "").replace("passed", "")

@@ -108,10 +108,10 @@ def test_a_fault_is_named_after_where_the_value_came_from() -> None:
         "OSCC_GATEWAY__CLIENT__PORT is 70000, but must be at most 65535."
     ]
     variable = "OSCC_GATEWAY__SITES__0__REMOTE_NUMBERS__OWN"
-    (told,) = faults_of(
+    (received,) = faults_of(
         {"sites": [{**SITE, "remote_numbers": {"own": ["x"]}}]}, {"sites[0].remote_numbers.own": variable}
     )
-    assert told.startswith(f"{variable} (value 1) must be a number in E.164")
+    assert received.startswith(f"{variable} (value 1) must be a number in E.164")
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_what_fits_together_is_accepted(sections: dict[str, object]) -> None:
         ),
     ],
 )
-def test_what_does_not_is_told_in_one_sentence(sections: dict[str, object], start: str) -> None:
+def test_what_does_not_is_reported_in_one_sentence(sections: dict[str, object], start: str) -> None:
     (fault,) = faults_of(**sections)
     assert fault.startswith(start)
     assert fault.endswith(".")
@@ -108,6 +108,6 @@ def test_what_does_not_is_told_in_one_sentence(sections: dict[str, object], star
 
 @pytest.mark.parametrize("url", ["redis://h", "rediss://h", "redis+sentinel://a,b/m"])
 def test_only_the_memory_bus_makes_its_own_secrets(url: str) -> None:
-    (told,) = faults_of(bus={"url": url})
-    assert told.startswith("[secrets] is missing: only a single node on memory://")
+    (received,) = faults_of(bus={"url": url})
+    assert received.startswith("[secrets] is missing: only a single node on memory://")
     assert faults_of(bus={"url": "memory://"}) == []

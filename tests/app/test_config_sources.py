@@ -153,7 +153,7 @@ def test_the_placeholders_of_the_documentation_are_no_secrets(tmp_path: Path) ->
         (None, "cannot be read: No such file or directory."),
     ],
 )
-def test_files_that_cannot_be_read_are_told(tmp_path: Path, content: bytes | None, fault: str) -> None:
+def test_files_that_cannot_be_read_are_reported(tmp_path: Path, content: bytes | None, fault: str) -> None:
     path = tmp_path / "gateway.toml"
     if content is not None:
         path.write_bytes(content)

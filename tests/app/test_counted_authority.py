@@ -90,7 +90,7 @@ async def test_a_site_that_is_not_reached_is_unavailable_until_it_is(counted: Co
         assert counted.reach.error is None
 
 
-async def test_a_log_off_that_is_refused_is_as_open_as_one_that_is_not_heard(
+async def test_a_log_off_that_is_refused_is_as_open_as_one_that_is_not_received(
     counted: Counted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def refuse(secret: SessionSecret) -> None:

@@ -18,7 +18,7 @@ async def act(verb: str, name: str) -> str:
     return f"{name} was killed."
 
 
-async def test_what_is_asked_is_done_and_told_and_a_long_line_is_not_read(tmp_path: Path) -> None:
+async def test_what_is_asked_is_done_and_answered_and_a_long_line_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "s"
     async with control_socket(path, act):
         assert await ask_demo(path, "kill", "n1") == (True, "n1 was killed.")
@@ -42,7 +42,7 @@ async def test_what_a_killed_demonstration_left_is_in_nobodys_way(tmp_path: Path
         assert await ask_demo(path, "kill", "n1") == (True, "n1 was killed.")
 
 
-async def test_a_place_that_cannot_be_had_is_told(tmp_path: Path) -> None:
+async def test_a_place_that_cannot_be_had_is_reported(tmp_path: Path) -> None:
     with pytest.raises(CannotListen, match="cannot be listened at"):
         await control_socket(tmp_path / "none" / "s", act).__aenter__()
 

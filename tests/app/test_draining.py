@@ -27,12 +27,12 @@ class PhoneToSend:
 
     def __init__(self, clock: ManualClock) -> None:
         self._clock = clock
-        self.told: list[tuple[float, float, float]] = []
+        self.received: list[tuple[float, float, float]] = []
 
     def close(self, code: CloseCode, reason: str, *, window_s: tuple[float, float] | None = None) -> None:
         assert (code, reason) == (CloseCode.DRAINING, "draining")
         assert window_s is not None
-        self.told.append((self._clock.now(), *window_s))
+        self.received.append((self._clock.now(), *window_s))
 
 
 class Leaver:
@@ -104,12 +104,12 @@ class Leaver:
         return value
 
     @property
-    def told(self) -> list[tuple[float, float]]:
+    def received(self) -> list[tuple[float, float]]:
         """When each phone was sent away, and from when on it comes back, since the begin."""
         return [
             (round(at - self.began, 3), round(at - self.began + low, 3))
             for phone in self.phones
-            for at, low, _ in phone.told
+            for at, low, _ in phone.received
         ]
 
 
@@ -118,7 +118,7 @@ async def test_alone_it_sends_all_away_at_once_to_come_back_one_after_the_other(
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(node.run())
         await node.clock.advance(1)
-    assert node.told == [(0, 0), (0, 2.5), (0, 5), (0, 7.5)]
+    assert node.received == [(0, 0), (0, 2.5), (0, 5), (0, 7.5)]
     assert [word for word, _ in node.happened] == ["drains", "refuses", "gone"]
     assert node.gone_after == 0
     assert node.mixed == node.phones
@@ -130,7 +130,7 @@ async def test_alone_phones_stay_away_no_longer_than_a_new_start_takes() -> None
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(node.run(LimitsSection(drain_s=drain_s)))
             await node.clock.advance(1)
-        assert node.told == [(0, 0), (0, expected)]
+        assert node.received == [(0, 0), (0, expected)]
 
 
 async def test_among_others_it_is_not_ready_for_a_while_before_anybody_is_sent_away() -> None:
@@ -138,10 +138,10 @@ async def test_among_others_it_is_not_ready_for_a_while_before_anybody_is_sent_a
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(node.run())
         await node.clock.advance(9.9)
-        assert (node.happened, node.told) == ([], [])
+        assert (node.happened, node.received) == ([], [])
         await node.clock.advance(10)
     assert node.happened[:2] == [("drains", 10), ("refuses", 10)]
-    assert node.told == [(10, 10)]
+    assert node.received == [(10, 10)]
 
 
 async def test_phones_leave_no_faster_than_the_budget_of_log_ons_allows() -> None:
@@ -153,7 +153,7 @@ async def test_phones_leave_no_faster_than_the_budget_of_log_ons_allows() -> Non
         await node.clock.advance(1)
         assert running.done()
     # 20 users at 4 links a second
-    assert node.told == [(10 + n / 4, 10 + n / 4) for n in range(20)]
+    assert node.received == [(10 + n / 4, 10 + n / 4) for n in range(20)]
 
 
 async def test_phones_leave_no_faster_than_the_others_part_of_the_budget_allows() -> None:
@@ -165,7 +165,7 @@ async def test_phones_leave_no_faster_than_the_others_part_of_the_budget_allows(
         node.user_states.clear()
         await node.clock.advance(1)
     # the other takes one half of 4 links a second, until this node is gone
-    assert node.told == [(10 + n / 2, 10 + n / 2) for n in range(8)]
+    assert node.received == [(10 + n / 2, 10 + n / 2) for n in range(8)]
 
 
 async def test_phones_are_sent_away_as_fast_as_those_before_them_come_back() -> None:
@@ -179,7 +179,7 @@ async def test_phones_are_sent_away_as_fast_as_those_before_them_come_back() -> 
         await node.clock.advance(1)
     # planned within a second, where each would have waited for all before it: 20 s
     assert node.away_max <= 12
-    assert 15 < node.told[-1][0] - 10 <= 25
+    assert 15 < node.received[-1][0] - 10 <= 25
 
 
 async def test_phones_that_come_back_at_once_are_sent_away_as_planned() -> None:
@@ -191,7 +191,7 @@ async def test_phones_that_come_back_at_once_are_sent_away_as_planned() -> None:
         await node.clock.advance(10 + 20)
         node.user_states.clear()
         await node.clock.advance(1)
-    assert node.told[-1][0] - 10 == pytest.approx(4, abs=0.5)
+    assert node.received[-1][0] - 10 == pytest.approx(4, abs=0.5)
 
 
 @pytest.mark.parametrize("others", [(), (OTHER._replace(accepts_per_s=1000.0),)])
@@ -202,8 +202,8 @@ async def test_phones_that_stay_away_hold_nobody_up_beyond_the_limit(others: tup
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(node.run(LimitsSection(drain_notice_s=0, drain_s=20)))
         await node.clock.advance(20.1)
-        assert len(node.told) == 100
-        assert node.told[-1][0] <= (20 if others else 0)
+        assert len(node.received) == 100
+        assert node.received[-1][0] <= (20 if others else 0)
         await node.clock.advance(60)
 
 
@@ -247,7 +247,7 @@ async def test_a_node_that_does_not_listen_delays_no_drain(others: tuple[NodeRec
 
 
 @pytest.mark.parametrize("after_s", [0.0, 5.0, 11.0])
-async def test_in_a_hurry_all_are_told_at_once_and_it_is_gone(after_s: float) -> None:
+async def test_in_a_hurry_all_are_sent_away_at_once_and_it_is_gone(after_s: float) -> None:
     node = Leaver(phones=20, users=20, others=(OTHER,))
     node.sockets = 20
     async with asyncio.TaskGroup() as tasks:
@@ -256,7 +256,7 @@ async def test_in_a_hurry_all_are_told_at_once_and_it_is_gone(after_s: float) ->
         node.stopping.hurried.set()
         await node.clock.advance(0.1)
         assert node.gone_after == pytest.approx(after_s, abs=0.1)
-    assert len(node.told) == 20
+    assert len(node.received) == 20
 
 
 async def test_it_reports_its_begin_and_its_duration() -> None:
@@ -291,13 +291,16 @@ async def test_a_budget_too_small_for_the_users_keeps_no_phone_away() -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(node.run())
         await node.clock.advance(10 + 61)
-        assert max(high for phone in node.phones for _, _, high in phone.told) <= 1.0
-        assert (len(node.told), node.gone_after) == (1000, None)  # it keeps the links until others have them
+        assert max(high for phone in node.phones for _, _, high in phone.received) <= 1.0
+        assert (len(node.received), node.gone_after) == (
+            1000,
+            None,
+        )  # it keeps the links until others have them
         node.user_states.clear()
         await node.clock.advance(1)
 
 
-def test_what_may_be_waited_is_what_operators_are_told_to_wait() -> None:
+def test_what_may_be_waited_is_what_the_page_asks_operators_to_wait() -> None:
     assert (
         drain_limit_s(LimitsSection()) == LimitsSection().drain_notice_s + LimitsSection().drain_s + 10 == 80
     )

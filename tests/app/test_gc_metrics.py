@@ -36,7 +36,7 @@ def test_what_was_there_is_not_looked_through_and_the_rest_seldom() -> None:
     assert gc.get_threshold() == before
 
 
-def test_each_look_is_told_and_none_afterwards() -> None:
+def test_each_look_is_reported_and_none_afterwards() -> None:
     pauses: list[float] = []
     with tuned_gc(ManualClock(), pauses.append):
         gc.collect()

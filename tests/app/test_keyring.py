@@ -9,15 +9,15 @@ NEXT = new_sealing_key([FIRST])
 
 
 def test_users_of_keys_get_new_ones_once() -> None:
-    ring, told = Keyring([FIRST]), list[RawKeys]()
-    ring.subscribe(told.append)
-    assert (ring.replace([FIRST]), told) == (False, [])
+    ring, received = Keyring([FIRST]), list[RawKeys]()
+    ring.subscribe(received.append)
+    assert (ring.replace([FIRST]), received) == (False, [])
     assert ring.replace([FIRST, NEXT]) is False
-    assert told == [[(FIRST.id, FIRST.key.raw), (NEXT.id, NEXT.key.raw)]] == [ring.raw]
+    assert received == [[(FIRST.id, FIRST.key.raw), (NEXT.id, NEXT.key.raw)]] == [ring.raw]
     assert ring.replace([NEXT, FIRST]) is True
     assert ring.ids == ("k2", "k1")
     assert ring.replace([NEXT]) is False
-    assert len(told) == 3
+    assert len(received) == 3
 
 
 def test_a_key_under_an_old_name_is_another_key() -> None:

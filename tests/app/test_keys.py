@@ -37,7 +37,7 @@ def test_new_keys_are_numbered_on() -> None:
 
 
 @pytest.mark.parametrize(
-    ("present", "told"),
+    ("present", "received"),
     [
         (("k9", "k10", "old"), ["k10", "k9", "old"]),
         (("k2", "k1"), ["k2", "k1"]),
@@ -45,10 +45,10 @@ def test_new_keys_are_numbered_on() -> None:
         (("k1",), ["k1"]),
     ],
 )
-def test_the_newest_key_comes_to_the_head(present: tuple[str, ...], told: list[str]) -> None:
+def test_the_newest_key_comes_to_the_head(present: tuple[str, ...], received: list[str]) -> None:
     made = [SealingKey(name, keys.new_secret_key()) for name in present]
     led = keys.newest_first(made)
-    assert [key.id for key in led] == told
+    assert [key.id for key in led] == received
     assert [keys.parse_sealing_key(line) for line in keys.write_lines(led).splitlines()] == led
 
 

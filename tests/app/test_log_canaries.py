@@ -65,8 +65,8 @@ async def test_the_log_of_a_whole_life_holds_no_canary_at_any_level(own_logging:
             async with http.get(f"{addresses.ops}/metrics") as response:
                 metrics = await response.text()
     assert "drain_started" in written.getvalue()
-    told = [json.loads(line) for line in written.getvalue().splitlines()]
-    (over,) = [line for line in told if line["event"] == "session_closed"]
+    received = [json.loads(line) for line in written.getvalue().splitlines()]
+    (over,) = [line for line in received if line["event"] == "session_closed"]
     assert (over["logger"], over["application"]) == ("gateway.session", "remote_assistant")
     for canary in canaries:
         assert canary not in written.getvalue()

@@ -107,7 +107,7 @@ def test_of_exceptions_type_and_place_are_kept(stream: io.StringIO, logger: str)
     assert CANARY not in stream.getvalue()
 
 
-def test_of_a_group_the_first_exception_is_told(stream: io.StringIO) -> None:
+def test_of_a_group_the_first_exception_is_reported(stream: io.StringIO) -> None:
     group = ExceptionGroup(CANARY, [ExceptionGroup(CANARY, [KeyError(CANARY)])])
     structlog.get_logger("gateway.x").error("it failed", exc_info=group)
     (line,) = lines(stream)

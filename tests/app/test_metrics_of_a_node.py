@@ -33,10 +33,10 @@ async def _visit(http: aiohttp.ClientSession, url: str) -> aiohttp.ClientWebSock
     ws = await http.ws_connect(f"{url}/v1/realtime", protocols=["oscc.v1.json"])
     client = {"app": "test", "version": "1", "platform": "iOS"}
     await ws.send_json({"kind": "hello", "token": token, "client": client})
-    told = [await ws.receive_json() for _ in range(3)]
-    nonce = next(frame["nonce"] for frame in told if frame["kind"] == "ping")
+    received = [await ws.receive_json() for _ in range(3)]
+    nonce = next(frame["nonce"] for frame in received if frame["kind"] == "ping")
     await ws.send_json({"kind": "pong", "nonce": nonce})
-    stream = next(frame["stream"] for frame in told if frame["kind"] == "changes")
+    stream = next(frame["stream"] for frame in received if frame["kind"] == "changes")
     command = {"kind": "agent.routing_state.set", "agent_id": "999", "state": "work", "when": "now"}
     asked = {"id": "1", "key": "00000000-0000-4000-8000-000000000001", "stream": stream, "command": command}
     await ws.send_json({"kind": "command", **asked, "expires_at_ms": SystemClock().wall_ms() + 5_000})
@@ -91,8 +91,8 @@ def test_labels_have_no_value_that_is_not_listed(scraped: str) -> None:
     assert len(seen) > 15
 
 
-def test_what_the_phone_lived_through_is_told(scraped: str) -> None:
-    told = {
+def test_what_the_phone_lived_through_is_reported(scraped: str) -> None:
+    received = {
         (sample.name.removeprefix(f"{PREFIX}_"), *sample.labels.values()): sample.value
         for family in text_string_to_metric_families(scraped)
         for sample in family.samples
@@ -113,9 +113,9 @@ def test_what_the_phone_lived_through_is_told(scraped: str) -> None:
         ("devices_per_user_count",): 1,
         ("registry_size", "households"): 1,
     }
-    assert {key: told.get(key) for key in expected} == expected
-    assert told["frames_total",] > 0
-    assert told["state_age_seconds_count",] > 0
+    assert {key: received.get(key) for key in expected} == expected
+    assert received["frames_total",] > 0
+    assert received["state_age_seconds_count",] > 0
 
 
 def test_names_and_numbers_of_people_are_not_there(scraped: str) -> None:

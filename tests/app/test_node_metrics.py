@@ -125,7 +125,7 @@ async def test_the_features_of_a_site_come_from_any_node_with_a_link() -> None:
         assert (level("realtime"), level("callback")) == (0, 0)
 
 
-async def test_elements_that_came_late_are_told() -> None:
+async def test_elements_that_came_late_are_reported() -> None:
     telemetry = Telemetry()
     async with scene() as at:
         at.node.composer.late = 3
@@ -173,7 +173,7 @@ async def test_a_silence_goes_on_while_the_link_is_gone_and_ends_when_it_is_back
         assert silence_s() < before_s + 30
 
 
-async def test_of_whom_nothing_was_ever_heard_no_silence_is_told() -> None:
+async def test_of_whom_nothing_was_ever_received_no_silence_is_reported() -> None:
     telemetry = Telemetry()
     async with scene() as at:
         phone = await at.phone("anna")

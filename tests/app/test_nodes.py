@@ -75,15 +75,15 @@ async def test_live_nodes_are_listed(tmp_path: Path, capsys: pytest.CaptureFixtu
         assert capsys.readouterr().out == nodes_json([OTHER, ONE])
 
 
-async def test_that_keys_differ_and_that_two_have_one_name_is_told(
+async def test_that_keys_differ_and_that_two_have_one_name_is_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = OTHER._replace(sealing_keys="k1/0c662ac1")
     async with announced(tmp_path, ONE, ONE._replace(holder="h3"), other) as server:
         assert await _command(tmp_path, server.url) == 0
-        told = capsys.readouterr().err
-        assert "advice: n1 is the name of several nodes: " in told
-        assert "advice: the sealing keys of the nodes differ: " in told
+        received = capsys.readouterr().err
+        assert "advice: n1 is the name of several nodes: " in received
+        assert "advice: the sealing keys of the nodes differ: " in received
         assert await _command(tmp_path, server.url, "--json") == 0
         listed = json.loads(capsys.readouterr().out)
     assert [each["sealing_keys"] for each in listed] == [["k1/0c662ac1"], KEYS.split(), KEYS.split()]
@@ -97,14 +97,14 @@ async def test_that_none_lives_is_a_failure(tmp_path: Path, capsys: pytest.Captu
     assert (shown.out, shown.err) == ("[]\n", "oscc-gateway: There is no live node.\n")
 
 
-async def test_a_redis_that_is_away_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_redis_that_is_away_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert await _command(tmp_path, "redis://:canary@127.0.0.1:1") == 1
     assert capsys.readouterr().err == (
         "oscc-gateway: The Redis at redis://********@127.0.0.1:1 cannot be used: it refused the connection.\n"
     )
 
 
-async def test_one_that_may_be_asked_nothing_is_told_too(tmp_path: Path) -> None:
+async def test_one_that_may_be_asked_nothing_is_sent_too(tmp_path: Path) -> None:
     secrets = loaded(tmp_path, SECRET).settings.secrets
     async with redis_server() as server:
         await server.command("ACL", "SETUSER", "gw", "on", ">secret", "+ping", "+role")

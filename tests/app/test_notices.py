@@ -78,20 +78,20 @@ def test_a_notice_is_read(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_each_fault_is_told(tmp_path: Path, old: str, new: str, end: str) -> None:
+def test_each_fault_is_reported(tmp_path: Path, old: str, new: str, end: str) -> None:
     assert old in NOTICE
     path = write(tmp_path, NOTICE.replace(old, new))
     assert fault_of(path) == f"Notice {path}: {end}"
 
 
-def test_files_that_are_no_notices_are_told(tmp_path: Path) -> None:
+def test_files_that_are_no_notices_are_reported(tmp_path: Path) -> None:
     assert fault_of(tmp_path / "none.toml").endswith("cannot be read: No such file or directory.")
     for text in ("[x", "x = " + "[" * 20_000, "x = " + "1" * 5_000):
         assert "is not a TOML file: " in fault_of(write(tmp_path, text))
     assert fault_of(write(tmp_path, "#" * (FILE_BYTES + 1))).endswith(f"is larger than {FILE_BYTES} bytes.")
 
 
-def test_all_faults_of_all_files_are_told_and_an_id_names_one_notice(tmp_path: Path) -> None:
+def test_all_faults_of_all_files_are_reported_and_an_id_names_one_notice(tmp_path: Path) -> None:
     path = write(tmp_path, NOTICE)
     with pytest.raises(ConfigError) as caught:
         read_notices([tmp_path / "a.toml", path, tmp_path / "b.toml"])
@@ -132,7 +132,7 @@ def test_no_files_and_an_empty_folder_are_no_notices(tmp_path: Path) -> None:
     assert ids(tmp_path) == []
 
 
-def test_a_folder_that_cannot_be_listed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_listed_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(folder: Path) -> None:
         raise PermissionError(13, "Permission denied", str(folder))
 
@@ -152,7 +152,7 @@ def test_no_more_is_read_than_may_count_and_more_is_refused(tmp_path: Path) -> N
     )
 
 
-def test_what_was_gathered_is_told_apart_by_what_is_in_it(tmp_path: Path) -> None:
+def test_what_was_gathered_is_distinguished_by_what_is_in_it(tmp_path: Path) -> None:
     path = write(tmp_path, NOTICE)
     before = read_files([path])
     path.unlink()

@@ -45,10 +45,10 @@ class Folder:
         """Look once; returns what is logged: level, and the sentence with its fields."""
         with capture_logs() as logged:
             await self.watch.look()
-        told = [{name: text for name, text in line.items() if name != "log_level"} for line in logged]
+        received = [{name: text for name, text in line.items() if name != "log_level"} for line in logged]
         return [
             (line["log_level"], ": ".join([fields.pop("event"), *map(" ".join, fields.items())]))
-            for line, fields in zip(logged, told, strict=True)
+            for line, fields in zip(logged, received, strict=True)
         ]
 
 
@@ -88,12 +88,12 @@ async def test_a_config_map_that_swaps_its_link_is_seen(tmp_path: Path) -> None:
     assert [notice.version for notice in watch.notices.all] == [2]
 
 
-async def test_each_fault_is_told_once_and_the_old_ones_stay(folder: Folder) -> None:
+async def test_each_fault_is_reported_once_and_the_old_ones_stay(folder: Folder) -> None:
     folder.write("upkeep", 0, "fun")
-    told = await folder.looked()
+    received = await folder.looked()
     path = folder.path / "upkeep.toml"
     word = "category is fun, but must be 'privacy', 'security' or 'maintenance'"
-    assert told == [
+    assert received == [
         ("error", f"notices_reload_failed: fault Notice {path}: {fault}.")
         for fault in ("version is 0, but must be at least 1", word)
     ]

@@ -58,7 +58,7 @@ async def test_it_keeps_nothing_and_asks_for_a_password(tmp_path: Path) -> None:
         await server.child.kill()
 
 
-async def test_one_that_does_not_start_is_told_with_its_log(tmp_path: Path) -> None:
+async def test_one_that_does_not_start_is_reported_with_its_log(tmp_path: Path) -> None:
     server = LocalRedis(RedisProgram(Path(sys.executable), "no Redis"), tmp_path)
     with pytest.raises(RedisUnavailable, match=r"did not start; its log is .*redis\.log\.$"):
         await server.start(SystemClock())

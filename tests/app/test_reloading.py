@@ -101,7 +101,7 @@ async def test_looks_come_one_after_the_other() -> None:
     assert desk.took() == ["keys", "files", "more"] * 2
 
 
-async def test_who_asks_is_told_what_stays_old_when_all_were_looked_at() -> None:
+async def test_who_asks_sees_what_stays_old_when_all_were_looked_at() -> None:
     desk = Desk()
     desk.old = {"keys": "the keys", "more": "the rest"}
     with pytest.raises(ReloadFailed, match="the keys, the rest") as caught:
@@ -180,9 +180,9 @@ class House:
 
 async def log_on(http: aiohttp.ClientSession, house: House) -> str:
     """Log on; returns the token."""
-    told = await asked_for_log_on(http, house)
-    assert "token" in told, told
-    return str(told["token"])
+    received = await asked_for_log_on(http, house)
+    assert "token" in received, received
+    return str(received["token"])
 
 
 async def asked_for_log_on(http: aiohttp.ClientSession, house: House) -> dict[str, Any]:
@@ -193,19 +193,19 @@ async def asked_for_log_on(http: aiohttp.ClientSession, house: House) -> dict[st
             if response.status == 429:
                 await asyncio.sleep(float(response.headers["Retry-After"]))
                 continue
-            told: dict[str, Any] = await response.json()
-            return told
+            received: dict[str, Any] = await response.json()
+            return received
 
 
 async def stream(http: aiohttp.ClientSession, house: House, token: str) -> aiohttp.ClientWebSocketResponse:
     ws = await http.ws_connect(f"{house.client}/v1/realtime", protocols=["oscc.v1.json"])
     phone = {"app": "test", "version": "1", "platform": "test"}
     await ws.send_json({"kind": "hello", "token": token, "client": phone})
-    await heard(ws, "welcome")
+    await arrived(ws, "welcome")
     return ws
 
 
-async def heard(ws: aiohttp.ClientWebSocketResponse, kind: str) -> dict[str, Any]:
+async def arrived(ws: aiohttp.ClientWebSocketResponse, kind: str) -> dict[str, Any]:
     """Return the next frame of *kind*."""
     while True:
         frame: dict[str, Any] = await ws.receive_json()
@@ -242,7 +242,7 @@ async def test_keys_rotate_on_all_nodes_without_a_log_out(tmp_path: Path) -> Non
                 for house in houses:
                     house.write(NEXT, FIRST)
                     assert (await house.reload("keys_reloaded"))["new"] == "k2, k1"
-                fresh = [(await heard(ws, "renewed"))["token"] for ws in streams]
+                fresh = [(await arrived(ws, "renewed"))["token"] for ws in streams]
                 assert [await opens(http, house, each) for house in houses for each in (*tokens, *fresh)] == [
                     True
                 ] * 8
@@ -252,12 +252,12 @@ async def test_keys_rotate_on_all_nodes_without_a_log_out(tmp_path: Path) -> Non
                 for house in houses:
                     house.write(LAST, NEXT)
                     await house.reload("keys_reloaded")
-                newest = [(await heard(ws, "renewed"))["token"] for ws in streams]
+                newest = [(await arrived(ws, "renewed"))["token"] for ws in streams]
                 for house in houses:
                     assert [await opens(http, house, each) for each in tokens] == [False, False]
                     assert [await opens(http, house, each) for each in (*fresh, *newest)] == [True] * 4
                 for ws in streams:  # the nodes hear each other still, and no stream was dropped
-                    assert (await heard(ws, "changes"))["kind"] == "changes"
+                    assert (await arrived(ws, "changes"))["kind"] == "changes"
                     assert not ws.closed
                     await ws.close()
 
@@ -287,10 +287,12 @@ async def test_a_renewed_certificate_is_shown_and_open_streams_flow_on(tmp_path:
                 await asyncio.to_thread(house.process.until, "certificate_expires_soon")
                 after = await shown(house, trusts)
                 assert after.serial_number != before.serial_number
-                told = await metrics(http, house)
-                assert told["certificate_expiry_timestamp_seconds"] == after.not_valid_after_utc.timestamp()
-                assert told['reload_failed{what="certificate"}'] == 0
-                assert (await heard(ws, "changes"))["kind"] == "changes"
+                received = await metrics(http, house)
+                assert (
+                    received["certificate_expiry_timestamp_seconds"] == after.not_valid_after_utc.timestamp()
+                )
+                assert received['reload_failed{what="certificate"}'] == 0
+                assert (await arrived(ws, "changes"))["kind"] == "changes"
                 await ws.close()
 
 
@@ -313,7 +315,7 @@ async def test_other_authorities_of_a_site_are_trusted_by_the_next_request(tmp_p
                 await house.reload("authorities_reload_failed")
                 assert (await metrics(http, house))['reload_failed{what="authorities"}'] == 1
                 await log_on(http, house)
-                assert (await heard(ws, "changes"))["kind"] == "changes"
+                assert (await arrived(ws, "changes"))["kind"] == "changes"
                 await ws.close()
 
 
@@ -334,5 +336,5 @@ async def metrics(http: aiohttp.ClientSession, house: House) -> dict[str, float]
     await asyncio.sleep(PAGE_S)
     async with http.get(f"{house.ops}/metrics") as response:
         lines = (await response.text()).splitlines()
-    told = (line.rpartition(" ") for line in lines if not line.startswith("#"))
-    return {name.removeprefix("oscc_gateway_"): float(value) for name, _, value in told}
+    received = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+    return {name.removeprefix("oscc_gateway_"): float(value) for name, _, value in received}

@@ -59,7 +59,7 @@ def test_files_that_cannot_be_used_start_nothing(
     assert f"oscc-gateway: Notice {tmp_path}/none.toml cannot be read" in capsys.readouterr().err
 
 
-def test_a_taken_port_is_told(
+def test_a_taken_port_is_reported(
     tmp_path: Path, own_logging: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -100,19 +100,19 @@ async def test_a_node_with_a_wrong_password_is_not_ready_and_says_whom_it_does_n
         url = f"redis://:wrong@127.0.0.1:{server.port}"
         path = write(tmp_path, SECRET.replace("memory://", url))
 
-        async def is_told(expected: str) -> bool:
+        async def is_reported(expected: str) -> bool:
             async with http.get(readyz) as answer:
                 return await answer.text() == expected
 
         with running("serve", "--config", str(path), environ=environ) as process:
             await asyncio.to_thread(process.until, '"listener": "client"')
             refused = "Redis refuses this node: WRONGPASS\n"
-            await until(lambda: is_told(refused), "it does not say that Redis refuses it")
+            await until(lambda: is_reported(refused), "it does not say that Redis refuses it")
             sessions = await asyncio.to_thread(run, "sessions", "--config", str(path), environ=environ)
             assert sessions.code == 1
             assert "Not reached: the other nodes, of which this one knows none (bus_down)." in sessions.err
             await server.command("CONFIG", "SET", "requirepass", "wrong")
-            await until(lambda: is_told("ok\n"), "it is not ready")
+            await until(lambda: is_reported("ok\n"), "it is not ready")
             sessions = await asyncio.to_thread(run, "sessions", "--config", str(path), environ=environ)
             assert sessions.code == 0
 
@@ -120,11 +120,11 @@ async def test_a_node_with_a_wrong_password_is_not_ready_and_says_whom_it_does_n
 def test_a_node_starts_without_its_redis_and_shows_no_password(tmp_path: Path) -> None:
     path = write(tmp_path, SECRET.replace("memory://", "redis://:canary@127.0.0.1:1"))
     with running("serve", "--config", str(path), environ=ANY_PORT) as process:
-        told = json.loads(process.until("bus_check_failed"))
+        received = json.loads(process.until("bus_check_failed"))
         process.until('"listener": "client"')
         ended = process.end(signal.SIGTERM)
-    assert (told["level"], ended.code) == ("error", 0)
-    assert "cannot be used: it refused the connection" in told["fault"]
+    assert (received["level"], ended.code) == ("error", 0)
+    assert "cannot be used: it refused the connection" in received["fault"]
     assert "canary" not in ended.out + ended.err
 
 
@@ -138,8 +138,8 @@ async def test_a_node_alone_says_which_log_offs_it_could_not_confirm_and_ends_wi
         centre = await stack.enter_async_context(Simulator(SimulatorSettings(agents=2, queues=1, users=1)))
         path = write(tmp_path, SMALLEST.replace("https://oscce.example", centre.url))
         with running("serve", "--config", str(path), environ=ANY_PORT) as process:
-            told = json.loads(await asyncio.to_thread(process.until, '"listener": "client"'))
-            base = f"http://127.0.0.1:{told['port']}"
+            received = json.loads(await asyncio.to_thread(process.until, '"listener": "client"'))
+            base = f"http://127.0.0.1:{received['port']}"
             async with http.post(f"{base}/v1/sessions", json=LOG_ON) as answer:
                 token = (await answer.json())["token"]
             await stack.aclose()

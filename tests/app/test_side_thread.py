@@ -36,11 +36,11 @@ class JumpingClock(SystemClock):
 
 
 def app_of(tell: Callable[[], str]) -> web.Application:
-    async def told(request: web.Request) -> web.Response:
+    async def received(request: web.Request) -> web.Response:
         return web.Response(text=tell())
 
     app = web.Application()
-    app.router.add_get("/", told)
+    app.router.add_get("/", received)
     return app
 
 
@@ -71,7 +71,7 @@ async def test_it_answers_from_another_thread_and_ends_with_the_block() -> None:
             await http.get(door.url)
 
 
-async def test_a_taken_port_is_told_here() -> None:
+async def test_a_taken_port_is_reported_here() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(
@@ -117,9 +117,9 @@ async def test_a_node_whose_loop_is_stuck_says_so_itself() -> None:
         paths = ("livez", "readyz", "startupz")
         assert [read(f"{addresses.ops}/{path}") for path in paths] == [(200, "ok\n")] * 3
         clock.ahead_s = STUCK_S + 1
-        told = [read(f"{addresses.ops}/{path}") for path in paths]
+        received = [read(f"{addresses.ops}/{path}") for path in paths]
         clock.ahead_s = 0.0
         stuck = (503, "the event loop is stuck\n")
-        assert told == [stuck, stuck, (200, "ok\n")]
+        assert received == [stuck, stuck, (200, "ok\n")]
         async with aiohttp.ClientSession() as http, http.get(f"{addresses.ops}/metrics") as shown:
             assert "oscc_gateway_build_info" in await shown.text()

@@ -30,7 +30,7 @@ def test_what_no_centre_can_be_is_refused(capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().err.startswith("oscc-gateway: a contact centre has at least one agent")
 
 
-def test_a_taken_port_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_taken_port_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         assert main(["simulate", "--port", port, "--agents", "1", "--queues", "1"]) == 1

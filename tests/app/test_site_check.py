@@ -88,7 +88,7 @@ async def test_one_that_is_believed_is_asked(tmp_path: Path) -> None:
     assert any(line.startswith(b"GET") for line in asked)
 
 
-async def test_one_that_answers_is_told(tmp_path: Path) -> None:
+async def test_one_that_answers_is_reported(tmp_path: Path) -> None:
     async with Simulator(SimulatorSettings(agents=1, queues=1, users=1, tls=True)) as simulator:
         port = int(simulator.url.rpartition(":")[2])
         shown = await asyncio.to_thread(ssl.get_server_certificate, ("127.0.0.1", port))

@@ -107,16 +107,16 @@ def test_the_page_names_the_figures_that_are_computed_with() -> None:
 
 def test_it_has_nodes_and_limits(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["size", "--phones", "50000"]) == 0
-    told = capsys.readouterr().out
-    assert told.startswith(
+    received = capsys.readouterr().out
+    assert received.startswith(
         "50,000 phones of 50,000 users, 5,000 of them Dashboards; clear text behind a proxy"
     )
-    assert re.search(r"limits\.connections +\d+\n", told)
-    assert "advice: one Redis was measured with 7,000 renewals a second" in told
+    assert re.search(r"limits\.connections +\d+\n", received)
+    assert "advice: one Redis was measured with 7,000 renewals a second" in received
     assert main(["size", "--phones", "100", "--users", "50", "--tls"]) == 0
-    told = capsys.readouterr().out
-    assert "TLS on the nodes" in told
-    assert "advice" not in told
+    received = capsys.readouterr().out
+    assert "TLS on the nodes" in received
+    assert "advice" not in received
 
 
 def test_times_are_those_that_an_operator_sets_and_says(capsys: pytest.CaptureFixture[str]) -> None:

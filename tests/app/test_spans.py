@@ -101,8 +101,8 @@ async def test_log_on_and_command_of_a_whole_gateway(monkeypatch: pytest.MonkeyP
         "oscc_gateway_log_on_seconds_bucket": TRACE,
         "oscc_gateway_command_seconds_bucket": f"{seen[1].context.trace_id:032x}",
     }
-    told = "".join(span.to_json() for span in seen)
-    assert not [word for word in (CANARY, "supervisor1", "127.0.0.1") if word in told]
+    received = "".join(span.to_json() for span in seen)
+    assert not [word for word in (CANARY, "supervisor1", "127.0.0.1") if word in received]
 
 
 async def command_something(http: aiohttp.ClientSession, client: str, token: str) -> None:
@@ -110,13 +110,13 @@ async def command_something(http: aiohttp.ClientSession, client: str, token: str
     ws = await http.ws_connect(f"{client}/v1/realtime", protocols=["oscc.v1.json"])
     phone = {"app": "test", "version": "1", "platform": "test"}
     await ws.send_json({"kind": "hello", "token": token, "client": phone})
-    changes = await heard(ws, "changes")
+    changes = await arrived(ws, "changes")
     agent = next(name.partition(":")[2] for name in changes["put"] if name.startswith("agent:"))
     command = {"kind": "agent.routing_state.set", "agent_id": agent, "state": "unavailable"}
     key, deadline_ms = "00000000-0000-4000-8000-000000000001", SystemClock().wall_ms() + 5_000
     asked = {"id": "1", "key": key, "stream": changes["stream"], "expires_at_ms": deadline_ms}
     await ws.send_json({"kind": "command", **asked, "command": command})
-    await heard(ws, "result")
+    await arrived(ws, "result")
     await ws.close()
 
 
@@ -129,14 +129,14 @@ async def exemplars(http: aiohttp.ClientSession, url: str) -> dict[str, str]:
     return {sample.name: sample.exemplar.labels["trace_id"] for sample in samples if sample.exemplar}
 
 
-async def heard(ws: aiohttp.ClientWebSocketResponse, kind: str) -> dict[str, Any]:
+async def arrived(ws: aiohttp.ClientWebSocketResponse, kind: str) -> dict[str, Any]:
     while True:
         frame: dict[str, Any] = await ws.receive_json()
         if frame["kind"] == kind:
             return frame
 
 
-async def answered(collector: Collector, *told: str) -> str | None:
+async def answered(collector: Collector, *received: str) -> str | None:
     """Answer a log-on whose request has such headers; returns the trace that a line of the log would name."""
     seen = list[str | None]()
 
@@ -144,7 +144,7 @@ async def answered(collector: Collector, *told: str) -> str | None:
         seen.append(collector.tracing.trace_id())
         return web.Response()
 
-    headers = CIMultiDict[str]([("traceparent", each) for each in told])
+    headers = CIMultiDict[str]([("traceparent", each) for each in received])
     await collector.tracing.log_ons(make_mocked_request("POST", spans.LOG_ON, headers), handler)
     return seen[0]
 
@@ -158,9 +158,9 @@ async def test_a_log_line_can_name_the_trace_it_belongs_to() -> None:
         assert dropped.tracing.trace_id() is None
 
 
-async def asked(collector: Collector, *told: str) -> ReadableSpan:
+async def asked(collector: Collector, *received: str) -> ReadableSpan:
     """Return the span of such a log-on."""
-    await answered(collector, *told)
+    await answered(collector, *received)
     return collector.spans[-1]
 
 
@@ -171,7 +171,7 @@ async def test_a_trace_that_a_phone_names_rightly_goes_on() -> None:
 
 
 @pytest.mark.parametrize(
-    "told",
+    "received",
     [
         [],
         [""],
@@ -189,9 +189,9 @@ async def test_a_trace_that_a_phone_names_rightly_goes_on() -> None:
     ],
 )
 async def test_one_that_is_named_wrongly_or_twice_is_not_gone_on_with(
-    told: list[str], caplog: pytest.LogCaptureFixture
+    received: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    span = await asked(Collector(ManualClock()), *told)
+    span = await asked(Collector(ManualClock()), *received)
     assert span.parent is None
     assert span.context is not None
     assert f"{span.context.trace_id:032x}" != TRACE

@@ -55,7 +55,7 @@ async def test_without_redis_there_is_nothing_to_say() -> None:
     assert lines == []
 
 
-async def test_a_node_with_the_same_name_is_told_once_while_it_is_there() -> None:
+async def test_a_node_with_the_same_name_is_reported_once_while_it_is_there() -> None:
     clock, membership = ManualClock(), SimpleNamespace(has_namesake=True, node=NodeId("n1"))
     with capture_logs() as lines:
         async with asyncio.TaskGroup() as tasks:
@@ -72,7 +72,7 @@ async def test_a_node_with_the_same_name_is_told_once_while_it_is_there() -> Non
     assert len(lines) == 2
 
 
-async def test_a_clock_that_differs_is_told_once_and_when_it_agrees_again() -> None:
+async def test_a_clock_that_differs_is_reported_once_and_when_it_agrees_again() -> None:
     seen: list[float | None] = [None, 0.9, -1.0, -30.0, -30.0, 0.2, 0.1]
     clock = ManualClock()
     with capture_logs() as lines:
@@ -86,7 +86,7 @@ async def test_a_clock_that_differs_is_told_once_and_when_it_agrees_again() -> N
     ]
 
 
-async def test_keys_that_stay_different_are_told_once_and_when_they_agree_again() -> None:
+async def test_keys_that_stay_different_are_reported_once_and_when_they_agree_again() -> None:
     n2, n3 = NodeId("n2"), NodeId("n3")
     clock, others = ManualClock(), {n2: "k1/00000001", n3: "k1/00000001"}
     membership = SimpleNamespace(sealing_keys="k1/00000001", sealing_keys_of_others=others)

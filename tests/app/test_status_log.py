@@ -65,7 +65,7 @@ def test_each_word_by_which_redis_refuses_is_logged_when_it_comes_and_goes(
     ]
 
 
-def test_each_state_of_the_bus_is_told_once_and_only_down_is_a_warning(surroundings: StatusLog) -> None:
+def test_each_state_of_the_bus_is_reported_once_and_only_down_is_a_warning(surroundings: StatusLog) -> None:
     states = BusState.DEGRADED, BusState.DOWN, BusState.RECOVERING, BusState.LIVE
     lines = look(surroundings, *(QUIET._replace(bus=state) for state in states))
     assert [(line["log_level"], line["bus"]) for line in lines] == [
@@ -77,7 +77,7 @@ def test_each_state_of_the_bus_is_told_once_and_only_down_is_a_warning(surroundi
     assert {line["event"] for line in lines} == {"bus_state_changed"}
 
 
-def test_leases_and_other_owners_are_told_by_how_many_more_there_are(surroundings: StatusLog) -> None:
+def test_leases_and_other_owners_are_reported_by_how_many_more_there_are(surroundings: StatusLog) -> None:
     lines = look(surroundings, QUIET._replace(fences=3), NodeStatus(BusState.LIVE, 0, 5, 1))
     assert [(line["log_level"], line["event"], line["users"]) for line in lines] == [
         ("warning", "leases_expired", 3),
@@ -86,20 +86,20 @@ def test_leases_and_other_owners_are_told_by_how_many_more_there_are(surrounding
     ]
 
 
-def test_log_offs_that_wait_are_told_when_they_begin_and_end(surroundings: StatusLog) -> None:
+def test_log_offs_that_wait_are_reported_when_they_begin_and_end(surroundings: StatusLog) -> None:
     lines = look(surroundings, *(QUIET._replace(log_offs=count) for count in (2, 5, 1, 0)))
     assert [(line["log_level"], line.get("log_offs")) for line in lines] == [("warning", 2), ("info", None)]
 
 
-def test_each_site_is_told_when_it_goes_and_when_it_is_back(surroundings: StatusLog) -> None:
+def test_each_site_is_reported_when_it_goes_and_when_it_is_back(surroundings: StatusLog) -> None:
     assert look(StatusLog(["main"]), NodeStatus(BusState.DEGRADED, 0, 0, 0)) == [], "as it begins"
     reach = surroundings.reaches["main"]
-    told: list[Line] = []
+    received: list[Line] = []
     for error in (None, AWAY, ErrorCode.UPSTREAM_VERSION_UNSUPPORTED, AWAY, None, None, AWAY):
         reach.note(error)
-        told += look(surroundings, QUIET)
+        received += look(surroundings, QUIET)
     away = {"event": "site_unreachable", "log_level": "warning", "site": "main", "error": AWAY}
-    assert told == [away, {"event": "site_reachable", "log_level": "info", "site": "main"}, away]
+    assert received == [away, {"event": "site_reachable", "log_level": "info", "site": "main"}, away]
     surroundings.reaches["other"].note(AWAY)
     assert [line["site"] for line in look(surroundings, QUIET)] == ["other"]
 
@@ -155,8 +155,8 @@ async def test_a_gateway_reports_a_bus_and_a_site_once(own_logging: None) -> Non
             await clock.advance(STATUS_EVERY_S)
         stopping.ask()
         stopping.ask()
-    told = [(line["event"], line.get("bus"), line.get("error")) for line in _lines(written)]
-    assert [line for line in told if line[0] in {"bus_state_changed", "site_unreachable"}] == [
+    received = [(line["event"], line.get("bus"), line.get("error")) for line in _lines(written)]
+    assert [line for line in received if line[0] in {"bus_state_changed", "site_unreachable"}] == [
         ("bus_state_changed", "live", None),
         ("site_unreachable", None, "upstream_unavailable"),
     ]

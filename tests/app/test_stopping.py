@@ -65,7 +65,7 @@ async def test_signals_ask(number: signal.Signals, caplog: pytest.LogCaptureFixt
         after = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, after.set)
         os.kill(os.getpid(), number)
-        os.kill(os.getpid(), signal.SIGUSR1)  # heard after the third, which says nothing new
+        os.kill(os.getpid(), signal.SIGUSR1)  # received after the third, which says nothing new
         async with asyncio.timeout(5):
             await after.wait()
         asyncio.get_running_loop().remove_signal_handler(signal.SIGUSR1)

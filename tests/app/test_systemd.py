@@ -35,7 +35,7 @@ def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return f"@oscc-gateway-{tmp_path}" if request.param == "abstract" else str(tmp_path / "notify")
 
 
-def heard(door: socket.socket) -> list[list[str]]:
+def arrived(door: socket.socket) -> list[list[str]]:
     """Return the datagrams that have come, each as its lines."""
     door.setblocking(False)
     found = []
@@ -50,13 +50,13 @@ def supervisor(address: str, clock: ManualClock | None = None, **environ: str) -
     return SystemdNotifier({"NOTIFY_SOCKET": address, **environ}, PID, clock or ManualClock())
 
 
-def test_ready_and_stopping_are_told(address: str) -> None:
+def test_ready_and_stopping_are_reported(address: str) -> None:
     with listening(address) as door:
-        told = supervisor(address)
-        told.ready()
-        told.stopping()
-        assert told.is_there
-        assert heard(door) == [
+        received = supervisor(address)
+        received.ready()
+        received.stopping()
+        assert received.is_there
+        assert arrived(door) == [
             ["READY=1", "STATUS=Serves phones."],
             ["STOPPING=1", "STATUS=Sends its phones away."],
         ]
@@ -65,16 +65,16 @@ def test_ready_and_stopping_are_told(address: str) -> None:
 async def test_signs_of_life_come_from_the_loop_and_in_time(address: str) -> None:
     clock = ManualClock()
     with listening(address) as door:
-        told = supervisor(address, clock, WATCHDOG_USEC="30000000", WATCHDOG_PID=str(PID))
-        assert told.watchdog_s == 30
+        received = supervisor(address, clock, WATCHDOG_USEC="30000000", WATCHDOG_PID=str(PID))
+        assert received.watchdog_s == 30
         async with asyncio.TaskGroup() as tasks:
-            running = tasks.create_task(told.run())
+            running = tasks.create_task(received.run())
             await clock.settle()
-            assert heard(door) == [["WATCHDOG=1"]]
+            assert arrived(door) == [["WATCHDOG=1"]]
             await clock.advance(30 / WATCHDOG_BEATS * 2)
-            assert heard(door) == [["WATCHDOG=1"]] * 2
+            assert arrived(door) == [["WATCHDOG=1"]] * 2
             await clock.advance(30 / WATCHDOG_BEATS - 1)
-            assert heard(door) == []
+            assert arrived(door) == []
             running.cancel()
 
 
@@ -89,18 +89,18 @@ async def test_signs_of_life_come_from_the_loop_and_in_time(address: str) -> Non
 )
 async def test_nobody_watches_unless_this_process_is_meant(environ: dict[str, str], address: str) -> None:
     with listening(address) as door:
-        told = supervisor(address, None, **environ)
-        assert told.watchdog_s is None
-        await told.run()
-        assert heard(door) == []
+        received = supervisor(address, None, **environ)
+        assert received.watchdog_s is None
+        await received.run()
+        assert arrived(door) == []
 
 
 @pytest.mark.parametrize("address", ["", "vsock:2:1234", "relative/path"])
 def test_without_a_socket_nobody_asks(address: str) -> None:
-    told = SystemdNotifier({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "1000000"}, PID, ManualClock())
-    told.ready()
-    assert not told.is_there
-    assert told.watchdog_s is None
+    received = SystemdNotifier({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "1000000"}, PID, ManualClock())
+    received.ready()
+    assert not received.is_there
+    assert received.watchdog_s is None
 
 
 def test_a_socket_that_nobody_reads_holds_nobody_up(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_a_socket_that_nobody_reads_holds_nobody_up(tmp_path: Path) -> None:
     with listening(str(tmp_path / "full")) as door:
         for _ in range(2_000):
             supervisor(str(tmp_path / "full")).ready()
-        assert 0 < len(heard(door)) < 2_000
+        assert 0 < len(arrived(door)) < 2_000
 
 
 async def test_a_reload_is_done_when_a_look_that_began_after_it_is(tmp_path: Path) -> None:
@@ -120,44 +120,44 @@ async def test_a_reload_is_done_when_a_look_that_began_after_it_is(tmp_path: Pat
         cries.append("")
 
     with listening(address) as door:
-        told = supervisor(address, clock)
-        looked = told.looked(cry, lambda: looks.append("again"))
+        received = supervisor(address, clock)
+        looked = received.looked(cry, lambda: looks.append("again"))
         await looked()
-        assert heard(door) == []
+        assert arrived(door) == []
         asked = asyncio.Event()
-        with told.reloads(asked.set):
+        with received.reloads(asked.set):
             os.kill(os.getpid(), signal.SIGHUP)
             await asked.wait()
-        assert heard(door) == [["RELOADING=1", "MONOTONIC_USEC=5000000"]]
+        assert arrived(door) == [["RELOADING=1", "MONOTONIC_USEC=5000000"]]
         await looked()  # it may have begun before the signal
-        assert (heard(door), looks) == ([], ["again"])
+        assert (arrived(door), looks) == ([], ["again"])
         await looked()
-        assert heard(door) == [["READY=1", "STATUS=Serves phones."]]
+        assert arrived(door) == [["READY=1", "STATUS=Serves phones."]]
         await looked()
-        assert (heard(door), looks, len(cries)) == ([], ["again"], 4)
+        assert (arrived(door), looks, len(cries)) == ([], ["again"], 4)
 
 
 def test_a_node_logs_its_whole_life(tmp_path: Path) -> None:
     path, address = write(tmp_path, SECRET), str(tmp_path / "notify")
     environ = {**ANY_PORT, "NOTIFY_SOCKET": address, "WATCHDOG_USEC": "200000"}
     with listening(address) as door, running("serve", "--config", str(path), environ=environ) as process:
-        told = told_until(door, "READY=1")
+        received = received_until(door, "READY=1")
         client = json.loads(process.until('"listener": "client"'))
         assert client["port"] > 0
-        told += told_until(door, "WATCHDOG=1")
+        received += received_until(door, "WATCHDOG=1")
         process.hang_up()
-        reloaded = told_until(door, "RELOADING=1") + told_until(door, "READY=1")
+        reloaded = received_until(door, "RELOADING=1") + received_until(door, "READY=1")
         ended = process.end(signal.SIGTERM)
-        told += [lines[0] for lines in heard(door)]
+        received += [lines[0] for lines in arrived(door)]
     assert reloaded[-1] == "READY=1"
     assert ended.code == 0
-    assert told.count("STOPPING=1") == 1
-    assert set(told[told.index("STOPPING=1") + 1 :]) <= {"WATCHDOG=1"}
+    assert received.count("STOPPING=1") == 1
+    assert set(received[received.index("STOPPING=1") + 1 :]) <= {"WATCHDOG=1"}
 
 
-def told_until(door: socket.socket, line: str) -> list[str]:
-    """Return the first lines of what is told until *line* is."""
-    told: list[str] = []
-    while line not in told:
-        told.append(door.recv(4096).decode().splitlines()[0])
-    return told
+def received_until(door: socket.socket, line: str) -> list[str]:
+    """Return the first received lines, up to *line*."""
+    received: list[str] = []
+    while line not in received:
+        received.append(door.recv(4096).decode().splitlines()[0])
+    return received

@@ -91,9 +91,9 @@ def test_what_happened_moves_its_metric_and_no_other(happened: str) -> None:
 
 
 def test_every_report_of_the_runtime_is_counted() -> None:
-    told = {name for name in vars(Tally) if not name.startswith("_")}
-    assert told <= vars(CountingTally).keys()
-    assert {happened.partition(":")[0].replace(" ", "_") for happened in HAPPENED} == told
+    received = {name for name in vars(Tally) if not name.startswith("_")}
+    assert received <= vars(CountingTally).keys()
+    assert {happened.partition(":")[0].replace(" ", "_") for happened in HAPPENED} == received
 
 
 def test_rows_that_cannot_be_read_are_warned_of_once(own_logging: None) -> None:

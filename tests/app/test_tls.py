@@ -55,24 +55,24 @@ def test_a_missing_file_is_named(tmp_path: Path, missing: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "received"),
     [
         ("other", "the key must be the certificate's"),
         ("password", "the key without a password"),  # and nobody is asked for it
         ("text", "both must be PEM"),
     ],
 )
-def test_a_pair_that_does_not_work_is_refused(tmp_path: Path, fault: str, told: str) -> None:
+def test_a_pair_that_does_not_work_is_refused(tmp_path: Path, fault: str, received: str) -> None:
     certificate, key = make(tmp_path, password=b"secret" if fault == "password" else None)
     if fault == "other":
         _, key = make(tmp_path, "other")
     elif fault == "text":
         certificate.write_text("x")
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=received):
         client_context(ClientSection(certificate=certificate, key=key))
 
 
-def test_a_system_that_has_no_file_to_give_is_told(tmp_path: Path) -> None:
+def test_a_system_that_has_no_file_to_give_is_reported(tmp_path: Path) -> None:
     certificate, key = make(tmp_path)
     site = SITE.model_copy(update={"ca_file": certificate})
     with no_files(), pytest.raises(ConfigError, match="in memory: Too many open files"):
@@ -99,7 +99,7 @@ def test_sites_are_verified(tmp_path: Path) -> None:
     assert site_context(0, SITE.model_copy(update={"url": "http://127.0.0.1"})) is None
 
 
-def test_an_authority_that_is_none_is_told(tmp_path: Path) -> None:
+def test_an_authority_that_is_none_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "ca.pem"
     site = SITE.model_copy(update={"ca_file": path})
     with pytest.raises(ConfigError, match=r"sites\[2\].ca_file .* cannot be read"):

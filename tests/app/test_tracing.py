@@ -38,7 +38,9 @@ async def test_with_a_collector_there_are_spans() -> None:
         assert isinstance(tracing, SpanTracing)
 
 
-async def test_without_the_extra_nothing_is_traced_and_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_the_extra_nothing_is_traced_and_that_is_reported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "gateway.app.spans", None)
     with capture_logs() as logged:
         async with open_tracing(ENDPOINT, ManualClock()) as tracing:

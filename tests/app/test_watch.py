@@ -43,9 +43,9 @@ async def test_once_gives_up_when_no_data_comes(board: Board) -> None:
 
 
 async def test_for_a_while_a_plain_frame_comes_each_refresh_with_a_fresh_footer(board: Board) -> None:
-    told = iter("abcdef")
+    received = iter("abcdef")
     async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(board.run(for_s=10.0, refresh_s=2.0, footer=lambda: next(told)))
+        running = tasks.create_task(board.run(for_s=10.0, refresh_s=2.0, footer=lambda: next(received)))
         await board.serve()
         await board.clock.advance(10)
     assert running.result() == 0

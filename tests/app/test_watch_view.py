@@ -46,7 +46,7 @@ async def test_a_lost_connection_counts_down_to_the_next_try(view: BoardState, c
     assert (view.health.connected, view.health.reason, view.health.reconnect_in_s) == (True, None, None)
 
 
-def test_health_is_what_was_told_last(view: BoardState) -> None:
+def test_health_is_what_was_reported_last(view: BoardState) -> None:
     view.received(HealthChanged("live", "live", 7), T)
     assert view.health.last_event is None
     view.received(HealthChanged("live", "live", 9), T)
@@ -69,7 +69,9 @@ def test_health_is_what_was_told_last(view: BoardState) -> None:
         (Renewed(7), None),
     ],
 )
-def test_what_happened_last_is_told_with_its_time(view: BoardState, event: Event, last: str | None) -> None:
+def test_what_happened_last_is_reported_with_its_time(
+    view: BoardState, event: Event, last: str | None
+) -> None:
     view.received(event, T)
     assert view.health.last_event == (last and f"22:13:20 {last}")
     view.received(event, None)

@@ -72,7 +72,7 @@ async def _rest(ws: aiohttp.ClientWebSocketResponse) -> list[dict[str, object]]:
     return [json.loads(message.data) async for message in ws]
 
 
-async def _heard(ws: aiohttp.ClientWebSocketResponse, *kinds: str) -> dict[str, Any]:
+async def _received(ws: aiohttp.ClientWebSocketResponse, *kinds: str) -> dict[str, Any]:
     """Return the next frame of one of *kinds*."""
     while True:
         frame: dict[str, Any] = await ws.receive_json()
@@ -117,23 +117,23 @@ async def test_a_notice_that_changes_is_shown_and_acknowledged(tmp_path: Path) -
         running(StopRequest(), tmp_path) as addresses,
     ):
         ws = await _hello(http, addresses.client)
-        assert (await _heard(ws, "notice"))["version"] == 1
+        assert (await _received(ws, "notice"))["version"] == 1
         file.write_text(NOTICE.format(2), "utf-8")
         os.kill(os.getpid(), signal.SIGHUP)
-        assert (await _heard(ws, "notice"))["version"] == 2
+        assert (await _received(ws, "notice"))["version"] == 2
         command = {"kind": "notices.acknowledge", "notice_id": "upkeep", "version": 2}
         key, deadline_ms = "00000000-0000-4000-8000-000000000001", SystemClock().wall_ms() + 5_000
         asked = {"id": "1", "key": key, "stream": "1.x", "expires_at_ms": deadline_ms, "command": command}
         await ws.send_json({"kind": "command", **asked})
-        renewed = await _heard(ws, "renewed", "result")
-        assert (await _heard(ws, "result"))["outcome"] == {"status": "applied"}
+        renewed = await _received(ws, "renewed", "result")
+        assert (await _received(ws, "result"))["outcome"] == {"status": "applied"}
         again = {"Authorization": f"Bearer {renewed['token']}"}
         async with http.get(f"{addresses.client}/v1/me/export", headers=again) as response:
             assert '"accepted_notices":[{"id":"upkeep","version":2}]' in await response.text()
         await ws.close()
 
 
-async def test_a_taken_port_is_told_as_it_is_and_nothing_is_left() -> None:
+async def test_a_taken_port_is_reported_as_it_is_and_nothing_is_left() -> None:
     before = len(asyncio.all_tasks())
     with socket.create_server(("127.0.0.1", 0)) as taken:
         settings = settings_for("http://127.0.0.1:1", client={"port": taken.getsockname()[1]})
@@ -144,7 +144,7 @@ async def test_a_taken_port_is_told_as_it_is_and_nothing_is_left() -> None:
     assert len(asyncio.all_tasks()) == before
 
 
-async def test_files_that_cannot_be_used_are_told_before_a_door_opens() -> None:
+async def test_files_that_cannot_be_used_are_reported_before_a_door_opens() -> None:
     files = {"insecure": False, "certificate": "none.crt", "key": "none.key"}
     with pytest.raises(ConfigError, match=r"client\.certificate none\.crt cannot be read"):
         async with wiring.serving(
@@ -247,10 +247,10 @@ async def test_ready_means_started_not_full_and_not_leaving() -> None:
         made.node.is_cut_off = False
         await made.node.membership.give_notice()
         assert (made.started(), made.ready()) == (None, "draining")
-        told = made.render()
-        assert b"oscc_gateway_drain_state 1.0\n" in told
-        assert b"oscc_gateway_drain_limit_seconds 27.0\n" in told
-        assert b'oscc_gateway_takeovers_total{kind="expired"} 0.0\n' in told
+        received = made.render()
+        assert b"oscc_gateway_drain_state 1.0\n" in received
+        assert b"oscc_gateway_drain_limit_seconds 27.0\n" in received
+        assert b'oscc_gateway_takeovers_total{kind="expired"} 0.0\n' in received
 
 
 def test_every_node_of_a_machine_is_another_holder() -> None:

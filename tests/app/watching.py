@@ -47,7 +47,7 @@ class Board:
         )
 
     async def serve(self) -> Phone:
-        """Be the gateway that lets the board in and tells it everything."""
+        """Be the gateway that lets the board in and sends it everything."""
         phone = await self.gateway.phone()
         await phone.serve(put=QUEUES)
         await phone.send(ping(5, 5))

@@ -1,4 +1,4 @@
-"""Which rules of the house can a machine check? Pure functions: texts in, a sentence per fault out.
+"""Rules of the house that a machine can check. Pure functions: texts in, a sentence per fault out.
 
 Every rule is itself tested with a seeded violation in ``test_rules.py``; ``test_architecture.py`` applies
 them to this tree.

@@ -1,4 +1,4 @@
-"""Does this tree keep the rules of the house? Each test lists every fault with a sentence."""
+"""This tree keeps the rules of the house. Each test lists every fault with a sentence."""
 
 from __future__ import annotations
 

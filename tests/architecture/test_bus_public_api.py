@@ -1,4 +1,4 @@
-"""Does the bus use redis-py and hiredis by their public names alone? A next version may change the others."""
+"""The bus uses redis-py and hiredis by their public names alone: a next version may change the others."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ def test_every_state_of_the_bus_is_explained() -> None:
     assert set(cluster.PHONES) == set(BusState)
 
 
-def test_everything_that_redis_is_told_has_its_line() -> None:
+def test_everything_that_redis_receives_has_its_line() -> None:
     lines = "\n".join(cluster.names_table())
     methods = {name for name in vars(KeyNames) if not name.startswith("_")}
     of_denials = {"denied", "denied_by", "pseudonym"}

@@ -1,4 +1,4 @@
-"""Does each import contract name the culprit? One seeded import per contract, on a skeleton of the tree."""
+"""Each import contract names the culprit. One seeded import per contract, on a skeleton of the tree."""
 
 from __future__ import annotations
 
@@ -84,9 +84,9 @@ def test_each_seeded_import_breaks_its_contract(tmp_path: Path) -> None:
     done = _lint(tmp_path, extra)
     assert done.returncode == 1, done.stdout + done.stderr
     broken = re.split(r"\n(.+)\n-+\n", done.stdout.partition("Broken contracts")[2])
-    told = dict(zip(broken[1::2], broken[2::2], strict=True))
+    received = dict(zip(broken[1::2], broken[2::2], strict=True))
     for culprit, statement, contract in SEEDED:
-        (about,) = [text for name, text in told.items() if name.startswith(contract)]
+        (about,) = [text for name, text in received.items() if name.startswith(contract)]
         assert f"gateway.{culprit.replace('/', '.')} -> {statement.split()[1]}" in about, (culprit, statement)
 
 

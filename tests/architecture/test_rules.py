@@ -1,4 +1,4 @@
-"""Does each rule report what it is made for? One seeded violation per rule, beside what must pass."""
+"""Each rule reports what it is made for. One seeded violation per rule, beside what must pass."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def write(block: str) -> None:
 
 
 class Recorder:
-    """One AMI connection; what is said and heard goes to standard output."""
+    """One AMI connection; what is sent and received goes to standard output."""
 
     def __init__(self, host: str, port: int) -> None:
         self._socket = socket.create_connection((host, port))
@@ -55,7 +55,7 @@ class Recorder:
         write(f"> {self.at_s:.3f}\n{blotted(text)}")
 
     def listen(self, until_s: float) -> None:
-        """Write what is heard until that second."""
+        """Write what is received until that second."""
         while (left := until_s - self.at_s) > 0:
             self._socket.settimeout(left)
             try:

@@ -16,7 +16,7 @@ _HEAD: Final = re.compile(r"([<>]) (\d+\.\d+)$")
 
 
 class Line(NamedTuple):
-    """One message: said to Asterisk (``>``), or heard of it (``<``), with the seconds since the beginning."""
+    """A message: sent to Asterisk (``>``), or received from it (``<``), with its seconds."""
 
     way: str
     at_s: float

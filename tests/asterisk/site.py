@@ -20,7 +20,7 @@ from gateway.upstream.asterisk.link import AsteriskLink
 from gateway.upstream.asterisk.monitor import Timing
 from gateway.upstream.asterisk.people import Rules
 from gateway.upstream.asterisk.server import AsteriskServer, AsteriskSettings
-from tests.contracts.upstream_sites import Heard, hearing
+from tests.contracts.upstream_sites import Received, hearing
 from tests.doubles.fake_ami import FakeAsterisk, quick_hash
 
 PASSWORD = "canary-of-a-password"
@@ -74,8 +74,8 @@ class Place:
     async def linked(self, session: LoggedOn) -> AsyncIterator[Ear]:
         """Open a link, listen to everything and receive beside the block."""
         link = await self.server.open(session.user.id, session.secret, token=1, holder="a")
-        async with hearing(link) as heard:
-            ear = Ear(link, heard, (await heard.first(Opened)).attached.alias, self.clock)
+        async with hearing(link) as received:
+            ear = Ear(link, received, (await received.first(Opened)).attached.alias, self.clock)
             for kind in (Kind.AGENT, Kind.QUEUE):
                 for source in (Source.REALTIME, Source.CUMULATIVE):
                     await link.request(Listen(kind, source, None))
@@ -87,18 +87,18 @@ class Place:
 
 @dataclass
 class Ear:
-    """An open link that listens to everything, and what it heard."""
+    """An open link that listens to everything, and what it received."""
 
     link: AsteriskLink
-    heard: Heard
+    received: Received
     alias: int
     clock: Clock
     keys: int = 0
 
     def shown(self, kind: Kind, source: Source) -> dict[int, Part]:
-        """Return what the link has told of a kind, by number."""
+        """Return what the link has sent of a kind, by number."""
         found: dict[int, Part] = {}
-        for event in self.heard.events:
+        for event in self.received.events:
             if isinstance(event, Reading) and event.source is source and event.kind in {kind, None}:
                 if event.complete:
                     found.clear()
@@ -108,7 +108,7 @@ class Ear:
         return found
 
     def agent(self, number: int) -> Agent | None:
-        """Return the agent as the link has told it, if it has."""
+        """Return the agent as the link has sent it, if it has."""
         part = self.shown(Kind.AGENT, Source.REALTIME).get(number)
         return part.value if part is not None and isinstance(part.value, Agent) else None
 
@@ -116,8 +116,8 @@ class Ear:
         """Return when *holds* does, looked at after each event."""
         assert callable(holds)
         while not holds():
-            self.heard.came.clear()
-            await self.heard.came.wait()
+            self.received.came.clear()
+            await self.received.came.wait()
 
     async def command(self, command: Command, *, key: str | None = None) -> object:
         """Give a command; returns the answer."""

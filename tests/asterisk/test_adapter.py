@@ -133,8 +133,8 @@ async def test_nothing_of_a_caller_but_the_wait_is_kept(at: Place) -> None:
     async with at.linked(await at.boss()) as ear:
         at.fake.join("sales", "+49891234567")
         await ear.until(lambda: queue(ear).contacts_waiting == 1)
-        assert "89123" not in repr(ear.heard.events)
-        assert "Dear Caller" not in repr(ear.heard.events)
+        assert "89123" not in repr(ear.received.events)
+        assert "Dear Caller" not in repr(ear.received.events)
 
 
 async def test_an_agent_begins_paused_and_becomes_available(at: Place) -> None:
@@ -155,17 +155,17 @@ async def test_the_number_is_shown_to_nobody_else(at: Place) -> None:
     await at.assistant()
     async with at.linked(await at.boss()) as ear:
         await ear.until(lambda: ear.agent(ANA))
-        assert NUMBER not in repr(ear.heard.events)
+        assert NUMBER not in repr(ear.received.events)
         assert ear.shown(Kind.AGENT, Source.REALTIME)[ANA].remote_number is None
 
 
 async def test_a_supervisor_pauses_with_a_reason_and_state_comes_before_the_answer(at: Place) -> None:
     async with at.linked(await at.boss()) as ear:
         await ear.until(lambda: ear.agent(CEM))
-        before = len(ear.heard.events)
+        before = len(ear.received.events)
         answer = await ear.command(SetAgentRoutingState(str(CEM), "unavailable", LUNCH))
         assert answer == Executed("applied")
-        assert len(ear.heard.events) > before
+        assert len(ear.received.events) > before
         paused = ear.agent(CEM)
         assert paused is not None
         assert (paused.routing_state, paused.reason_id) == (RoutingState.UNAVAILABLE, LUNCH)
@@ -253,7 +253,7 @@ async def test_a_log_off_leaves_nothing(at: Place) -> None:
     async with at.linked(session) as ear:
         off = await at.server.log_off(session.secret)
         assert off.routing == "removed"
-        ended = await ear.heard.first(SessionEnded)
+        ended = await ear.received.first(SessionEnded)
         assert ended.reason is EndReason.LOGGED_OFF
     assert REMOTE not in at.fake.queues["sales"].members
     assert [family for family, held in at.fake.db.items() if held] == []
@@ -264,7 +264,7 @@ async def test_a_supervisor_logs_a_remote_agent_off(at: Place) -> None:
     async with at.linked(session) as remote, at.linked(await at.boss()) as ear:
         await ear.until(lambda: ear.agent(ANA))
         assert await ear.command(SetAgentRoutingState(str(ANA), "logged_off")) == Executed("applied")
-        ended = await remote.heard.first(SessionEnded)
+        ended = await remote.received.first(SessionEnded)
         assert (ended.reason, ended.by) == (EndReason.LOGGED_OFF_BY_SUPERVISOR, "Bea Boss")
         assert ear.agent(ANA) is None
         day = ear.shown(Kind.AGENT, Source.CUMULATIVE)[ANA].value
@@ -298,7 +298,7 @@ async def test_an_asterisk_that_restarts_is_shown_as_away_and_read_again(at: Pla
         await ear.until(lambda: ear.agent(CEM))
 
         def states() -> list[FunctionState]:
-            changes = (one for one in ear.heard.events if isinstance(one, FunctionChanged))
+            changes = (one for one in ear.received.events if isinstance(one, FunctionChanged))
             return [one.state for one in changes if one.function == "realtime"]
 
         await at.fake.stop(kill=True)
@@ -342,7 +342,7 @@ async def test_a_silent_reload_is_seen_at_the_next_whole_reading(at: Place) -> N
         at.fake.reload_at_console()
         gil = number_of("interface", "Local/2007@desk/n")
         await ear.until(lambda: ear.agent(gil) and not ear.agent(CEM))
-        gained = [one.number for one in ear.heard.events if isinstance(one, ObjectChanged) and one.part]
+        gained = [one.number for one in ear.received.events if isinstance(one, ObjectChanged) and one.part]
         assert gil in gained
 
 
@@ -357,7 +357,7 @@ async def test_a_phone_that_is_gone_too_long_is_logged_off() -> None:
     async with asyncio.timeout(30), place(idle_s=1) as at, at.linked(await at.assistant()) as ear:
         await ear.link.request(Presence(ear.alias, present=True))
         await ear.link.request(Presence(ear.alias, present=False))
-        ended = await ear.heard.first(SessionEnded)
+        ended = await ear.received.first(SessionEnded)
         assert ended.reason is EndReason.EXPIRED
         assert at.fake.rings_at("ana") is None
         assert REMOTE not in at.fake.queues["sales"].members
@@ -412,7 +412,7 @@ async def test_a_secret_stands_nowhere_in_asterisk(at: Place) -> None:
     assert PASSWORD not in repr(at.fake.received)
 
 
-async def test_why_an_asterisk_is_not_reached_is_told_apart(at: Place) -> None:
+async def test_why_an_asterisk_is_not_reached_is_distinguished(at: Place) -> None:
     await at.fake.stop()
     while at.server.monitor.last_failure != "refused":
         await at.clock.sleep(0.05)
@@ -483,7 +483,7 @@ async def test_two_log_ons_of_one_remote_assistant_end_with_one() -> None:
         here.fake.db["oscc-session"] |= line
         async with here.linked(first) as ear:
             await here.server.accounts.read()
-            ended = await ear.heard.first(SessionEnded)
+            ended = await ear.received.first(SessionEnded)
             assert ended.reason is EndReason.TAKEN_OVER
         await there.server.accounts.read()
         assert [one.session for one in await there.server.sessions(second.secret)] == [second.session]
@@ -545,8 +545,8 @@ async def test_only_the_node_with_the_link_counts_the_idle_time(monkeypatch: pyt
         session = await here.assistant()
         await there.server.accounts.read()
         link = await there.server.open(session.user.id, session.secret, token=1, holder="a")
-        async with hearing(link) as heard:
-            await heard.first(SessionEnded)  # no device came; here nobody counted
+        async with hearing(link) as received:
+            await received.first(SessionEnded)  # no device came; here nobody counted
         assert here.fake.rings_at("ana") is None
         again = await here.assistant()
         here.fake.received.clear()

@@ -32,7 +32,7 @@ async def check(at: Place, folder: Path, secret: str = "secret") -> SiteCheck:
     return await check_site(0, loaded(folder, text).settings.sites[0], SystemClock())
 
 
-async def test_an_asterisk_with_everything_is_only_told(tmp_path: Path) -> None:
+async def test_an_asterisk_with_everything_is_only_described(tmp_path: Path) -> None:
     async with place() as at:
         found = await check(at, tmp_path)
         assert (found.advice, found.fault) == (None, None)

@@ -165,7 +165,9 @@ def steps(name: str) -> list[tuple[bytes | Message, list[Message]]]:
             found.append((line.raw, []))
             continue
         if line.raw.startswith(b"Asterisk Call Manager"):
-            found[-1:-1] = [(AGAIN, [])] if len(found) > 1 else []  # the log-in was said before it is heard
+            found[-1:-1] = (
+                [(AGAIN, [])] if len(found) > 1 else []
+            )  # the log-in was sent before it is received
             continue
         leaving = _sort(_ours(framer.feed(line.raw)), found, leaving, abandoned)
     return found

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(not os.environ.get("ASTERISK"), reason="no Aster
 
 
 def states(events: list[object]) -> list[RoutingState | None]:
-    """Return the routing states of the only agent that an assistant's link tells of."""
+    """Return the routing states of the only agent that an assistant's link reports."""
     readings = (event for event in events if isinstance(event, Reading) and event.source is Source.REALTIME)
     values = (part.value for reading in readings for part in reading.parts)
     return [value.routing_state for value in values if isinstance(value, Agent)]
@@ -31,14 +31,14 @@ async def test_an_agent_logs_on_becomes_available_moves_and_leaves_live() -> Non
         session = await site.assistant()
         server = site.server
         assert isinstance(server, AsteriskServer)
-        async with hearing(await site.link(session)) as heard:
-            alias = (await heard.first(Opened)).attached.alias
+        async with hearing(await site.link(session)) as received:
+            alias = (await received.first(Opened)).attached.alias
             link = server.monitor.publisher.links[session.user.id.key]
             await link.request(Listen(Kind.AGENT, Source.REALTIME, None))
-            assert states(list(heard.events)) == [RoutingState.UNAVAILABLE]
+            assert states(list(received.events)) == [RoutingState.UNAVAILABLE]
             asked = site.execute(alias, SetRoutingState("available"), key="1")
             assert await link.request(asked) == Executed("applied")
-            assert states(list(heard.events))[-1] is RoutingState.AVAILABLE
+            assert states(list(received.events))[-1] is RoutingState.AVAILABLE
             moved = site.execute(alias, ChangeRemoteNumber("+493098765432"), key="2")
             assert await link.request(moved) == Executed("applied")
             assert (await server.log_off(session.secret)).routing == "removed"

@@ -126,7 +126,7 @@ class Play:
     # ---- laws ----
 
     def shown(self) -> dict[str, dict[str, Any]]:
-        """Return what the link has told, as a phone shows it."""
+        """Return what the link has sent, as a phone shows it."""
         found: dict[str, dict[str, Any]] = {}
         for kind in (Kind.AGENT, Kind.QUEUE):
             for number, part in self.ear.shown(kind, Source.REALTIME).items():
@@ -143,13 +143,13 @@ class Play:
         truth = AsteriskTruth(truth_of(self.at.fake), PEOPLE)
         return [one for one in truth.differences(self.shown(), {}) if "name:" not in one.split(" shown")[0]]
 
-    async def settle(self, *, is_told: bool) -> None:
+    async def settle(self, *, is_reported: bool) -> None:
         """Let everything come to rest; all commands end, and what is shown is true.
 
-        *is_told*: events have told all that happened.
+        *is_reported*: events have reported all that happened.
         """
         self.at.fake.thaw()
-        for _ in range(SETTLES_WITHIN if is_told else HEALS_WITHIN):
+        for _ in range(SETTLES_WITHIN if is_reported else HEALS_WITHIN):
             if all(task.done() for task in self.given) and not self.differences():
                 break
             await self.clock.advance(0.5)
@@ -175,11 +175,11 @@ def test_a_link_shows_the_truth_after_any_interleaving_and_no_command_is_sent_tw
             asyncio.TaskGroup() as tasks,
         ):
             at.fake.add_static("support", DESKS[1], "At a desk")
-            await clock.advance(6)  # nothing but a reading tells
+            await clock.advance(6)  # only a reading reports it
             made = Play(at, ear, clock, tasks)
             for step in script:
                 await made.do(step)
                 await asyncio.sleep(0)
-            await made.settle(is_told=SILENT.isdisjoint(step[0] for step in script))
+            await made.settle(is_reported=SILENT.isdisjoint(step[0] for step in script))
 
     asyncio.run(play())

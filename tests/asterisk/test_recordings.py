@@ -141,7 +141,7 @@ def _after_readings(name: str) -> list[dict[tuple[str, str], Membership]]:
     ]
 
 
-def test_a_reading_shows_a_reload_of_which_no_event_told() -> None:
+def test_a_reading_shows_a_reload_that_no_event_reported() -> None:
     changed, restored, *_ = _after_readings("08-reload")
     assert {queue for queue, _ in changed} == {"support", "night", "vip-gone", "sales"}
     assert {queue for queue, _ in restored} == {"support", "vip", "sales"}

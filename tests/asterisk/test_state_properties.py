@@ -51,7 +51,7 @@ class States(RuleBasedStateMachine):
         self.view = AsteriskView(self.state, Rules())
         self.reading: tuple[Pass, list[str]] | None = None
         self.is_silent = False
-        """Whether something changed that no event tells, and no whole reading came since."""
+        """Whether something changed that no event reports, and no whole reading came since."""
         self.calls: dict[str, tuple[str, str | None, bool]] = {}
         self._connect()
 

@@ -58,7 +58,7 @@ LOGGED_ON = str(number_of("reason", "Logged on"))
 
 
 def shown(ear: Ear, number: int) -> Agent:
-    """Return an agent as the link has told it."""
+    """Return an agent as the link has sent it."""
     agent = ear.agent(number)
     assert agent is not None
     return agent
@@ -239,7 +239,7 @@ async def test_an_account_that_is_sent_no_events_is_said_and_its_commands_take_e
         assert [one["event"] for one in logs].count("asterisk_sends_no_events") == 1
 
 
-async def test_an_account_that_may_log_in_once_is_told_apart_from_a_wrong_secret() -> None:
+async def test_an_account_that_may_log_in_once_is_distinguished_from_a_wrong_secret() -> None:
     async with asyncio.timeout(30), place() as at:
         at.fake.allows_many = False
         settings = at.server.settings

@@ -1,4 +1,4 @@
-"""A glance at fan-out, end to end: a node, the OSCC-E Server, both load generators; no process is left."""
+"""A short run of fan-out, end to end: a node, the OSCC-E Server, both load generators; no process is left."""
 
 from __future__ import annotations
 

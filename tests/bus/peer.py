@@ -37,7 +37,7 @@ class Peer:
 
     Attributes:
         connections: Connect to it.
-        heard: Every command of the last connection.
+        received: Every command of the last connection.
         places: Where each connection led.
         fault: Raised instead of connecting.
         is_silent: Connecting takes for ever.

@@ -1,4 +1,4 @@
-"""Does a node live through everything that may befall its Redis? Real servers, in real time."""
+"""A node lives through every fault of its Redis. Real servers, in real time."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SOON_S = 20.0
 
 
 class Listener:
-    """What one node heard on its inbox, and how often it doubted."""
+    """What one node received on its inbox, and how often it doubted."""
 
     def __init__(self, site: RedisBackend) -> None:
         self.numbers: list[int] = []
@@ -47,7 +47,7 @@ class Listener:
         await self._site.bus.subscribe(A, self._hear)
 
     async def hears_again(self, doubts: int = 1) -> None:
-        """Return when the node was told of its loss, and is published to again."""
+        """Return when the node was notified of its loss, and is published to again."""
 
         async def is_back() -> bool:
             if self.doubts < doubts:

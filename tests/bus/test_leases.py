@@ -1,4 +1,4 @@
-"""Are leases of Redis asked for in pipelines, timed, and told of trouble? See also tests/contracts."""
+"""Leases of Redis are asked for in pipelines and timed, and trouble is reported. See also tests/contracts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is the bus of one process bounded, and exact about time and tokens? See also tests/contracts."""
+"""The bus of one process is bounded, and exact about time and tokens. See also tests/contracts."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ async def test_the_oldest_tokens_are_forgotten() -> None:
     assert again == [9_000_002, 9_000_002, 2_000_000]
 
 
-# ---- Are the registry and the store of one process bounded, and exact about time? See ----
+# ---- registry and store of one process ----
 
 
 RECORD = NodeRecord(NodeId("a"), "h", "1", 0, 0, False, 0.0)

@@ -1,4 +1,4 @@
-"""Does the node registry in Redis leave out what is no node? See also tests/contracts."""
+"""The node registry in Redis leaves out what is no node. See also tests/contracts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the bus on Redis drop what is not its own, and say what it did? See also tests/contracts."""
+"""The bus on Redis drops what is not its own, and reports what it did. See also tests/contracts."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def test_an_answer_that_is_no_number_is_bus_down(answer: bytes) -> None:
         assert bus.published == 0
 
 
-async def test_what_cannot_be_opened_or_read_is_counted_and_the_next_is_told() -> None:
+async def test_what_cannot_be_opened_or_read_is_counted_and_the_next_is_reported() -> None:
     peer = Peer(server)
     received: list[Envelope] = []
     async with running(peer) as (bus, clock):

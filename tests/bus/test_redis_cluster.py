@@ -164,10 +164,10 @@ async def test_messages_follow_the_slot_of_their_partition() -> None:
         prefix = two.bus.own.prefix
         source = cluster.shard(prefix)
         target = next(shard for shard in cluster.shards if shard is not source)
-        heard: list[Envelope] = []
+        received: list[Envelope] = []
         doubts: list[int] = []
-        await two.bus.subscribe(Inbox(B), heard.append)
-        await two.bus.subscribe(Control(), heard.append)
+        await two.bus.subscribe(Inbox(B), received.append)
+        await two.bus.subscribe(Control(), received.append)
         two.bus.watch(lambda: doubts.append(1))
         await cluster.begin_to_move(key_slot(prefix), source.primary, target.primary)
         assert await one.bus.publish(Inbox(B), said(1)) == 1
@@ -178,11 +178,11 @@ async def test_messages_follow_the_slot_of_their_partition() -> None:
 
         await until(is_followed, "no message arrives over the new shard")
         await two.bus.subscriber.client.ask("PING")  # behind all that was published before
-        heard.clear()
+        received.clear()
         assert await one.bus.publish(Inbox(B), said(2)) == 1
         assert await one.bus.publish(Control(), said(3)) == 1
         await two.bus.subscriber.client.ask("PING")
-        assert heard == [said(2), said(3)]
+        assert received == [said(2), said(3)]
         assert two.bus.subscriber.client.endpoint == Endpoint("127.0.0.1", target.primary.port)
 
 
@@ -308,7 +308,7 @@ async def test_a_cluster_is_checked_shard_by_shard() -> None:
         assert any("maxmemory-policy noeviction" in advice for advice in again.advices)
 
 
-async def test_a_server_that_is_no_cluster_is_told_apart() -> None:
+async def test_a_server_that_is_no_cluster_is_distinguished() -> None:
     async with redis_server() as server:
         with pytest.raises(RedisUnreachable, match="it is not a node of a Redis Cluster"):
             await inspect_cluster(parse_url(f"redis+cluster://127.0.0.1:{server.port}"), CLOCK)

@@ -75,8 +75,8 @@ async def with_a_disk_that_fails(server: Server) -> None:
     async def fails() -> bool:
         with suppress(RedisError):  # one is under way
             await server.command("BGSAVE")
-        told = await server.command("INFO", "persistence")
-        return isinstance(told, dict) and told["rdb_last_bgsave_status"] == "err"
+        received = await server.command("INFO", "persistence")
+        return isinstance(received, dict) and received["rdb_last_bgsave_status"] == "err"
 
     await until(fails, "it saves well")
 

@@ -1,4 +1,4 @@
-"""Does the shared store in Redis tell answers that make no sense from answers? See also tests/contracts."""
+"""The shared store in Redis refuses answers that make no sense. See also tests/contracts."""
 
 from __future__ import annotations
 

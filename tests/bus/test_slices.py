@@ -48,9 +48,9 @@ class Work:
         work = self
 
         class Encoder:
-            def encode(self, told: object) -> bytes:
-                work.encoded += values_in(told)
-                return encoder.encode(told)
+            def encode(self, reported: object) -> bytes:
+                work.encoded += values_in(reported)
+                return encoder.encode(reported)
 
         class Decoder:
             def decode(self, raw: bytes) -> object:
@@ -81,9 +81,9 @@ class Work:
             self.taken_apart, self.decoded_before = 0, self.decoded
 
 
-def values_in(told: object) -> int:
-    """Return how many agents are written with *told*."""
-    match told:
+def values_in(reported: object) -> int:
+    """Return how many agents are written with *received*."""
+    match reported:
         case Agent():
             return 1
         case PublishedValue(value=value):
@@ -91,9 +91,9 @@ def values_in(told: object) -> int:
         case Publication(updates=updates):
             return len(updates)
         case dict():
-            return sum(map(values_in, told.values()))
+            return sum(map(values_in, reported.values()))
         case list() | tuple():
-            return sum(map(values_in, told))
+            return sum(map(values_in, reported))
         case _:
             return 0
 
@@ -107,8 +107,8 @@ async def test_a_large_message_leaves_and_arrives_in_slices_before_what_was_publ
         here, there = site.buses
         work = Work(monkeypatch)
 
-        def receive(told: Envelope) -> None:
-            received.append(told)
+        def receive(reported: Envelope) -> None:
+            received.append(reported)
             work.shared_turns += work.decoded > work.decoded_before
 
         await there.subscribe(B, receive)

@@ -33,7 +33,7 @@ def message(name: bytes, payload: bytes) -> bytes:
 
 
 class Scene:
-    """A node's ears, what they heard, and how often they doubted."""
+    """What a node received, and how often it doubted."""
 
     def __init__(self, peer: Peer, clock: ManualClock) -> None:
         self.clock = clock
@@ -87,7 +87,7 @@ async def test_listening_returns_when_it_is_confirmed_and_not_before() -> None:
         assert task.done()
 
 
-async def test_nothing_is_told_after_stopping_and_changes_keep_their_order() -> None:
+async def test_nothing_is_sent_after_stopping_and_changes_keep_their_order() -> None:
     async with running() as scene:
         await scene.listen(b"c")
         async with asyncio.TaskGroup() as tasks:
@@ -119,7 +119,7 @@ async def test_after_a_loss_every_channel_is_subscribed_again_before_watchers_ar
         assert scene.subscriber.doubts == {"renewed": 1}
 
 
-async def test_a_loss_in_the_middle_of_subscribing_again_is_told_once_at_the_end() -> None:
+async def test_a_loss_in_the_middle_of_subscribing_again_is_reported_once_at_the_end() -> None:
     async with running() as scene:
         await scene.listen(b"c")
         scene.peer.answer = usual
@@ -217,7 +217,7 @@ async def test_pings_are_answered_in_subscribed_mode_too() -> None:
         assert scene.subscriber.client.losses == {}
 
 
-async def test_who_may_not_listen_is_told_why() -> None:
+async def test_who_may_not_listen_learns_why() -> None:
     async with running(Peer(lambda w: b"-NOPERM c\r\n" if w[0] == b"SUBSCRIBE" else usual(w))) as scene:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(scene.listen(b"c", b"d"))
@@ -226,7 +226,7 @@ async def test_who_may_not_listen_is_told_why() -> None:
         assert scene.doubts == 0
 
 
-# ---- Are the names those of the design, stable for ever, and mute about people ----
+# ---- names of keys and channels ----
 
 
 NAMES = KeyNames(b"p" * 32)

@@ -95,7 +95,7 @@ async def test_wrong_passwords_of_several_nodes_at_once_are_no_more_than_one_nod
     assert scene.centre.asked == 4
 
 
-async def test_whoever_waits_too_long_for_others_of_the_name_is_not_locked_out(
+async def test_who_waits_too_long_for_others_of_the_name_is_not_locked_out(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(accounts, "_RESERVED_WAIT_S", 1.5)

@@ -13,13 +13,13 @@ from gateway.protocol import frames
 
 
 class Subject:
-    """A running realtime, what it told, and how often it logged on again."""
+    """A running realtime, what it reported, and how often it logged on again."""
 
     def __init__(self, means: Means) -> None:
         self.renewed: list[frames.Renewed] = []
         self.token = "token-1"
         self.refusals: list[GatewayError] = []
-        self.told: list[Event] = []
+        self.received: list[Event] = []
         self.log_ons = 0
         self.realtime = Realtime(
             means, Access(lambda: self.token, self.renewed.append, self._log_on_again), Wishes()
@@ -27,15 +27,15 @@ class Subject:
 
     async def listen(self) -> None:
         async for event in self.realtime.events.read():
-            self.told.append(event)
+            self.received.append(event)
 
     @property
     def connected(self) -> int:
-        return sum(isinstance(event, Connected) for event in self.told)
+        return sum(isinstance(event, Connected) for event in self.received)
 
     @property
     def waits(self) -> list[float]:
-        return [event.in_s for event in self.told if isinstance(event, Reconnecting)]
+        return [event.in_s for event in self.received if isinstance(event, Reconnecting)]
 
     async def _log_on_again(self) -> None:
         self.log_ons += 1

@@ -21,13 +21,13 @@ SESSION = "/v1/session"
 
 
 @pytest.fixture
-def told() -> list[Event]:
+def received() -> list[Event]:
     return []
 
 
 @pytest.fixture
-async def account(api: Api, clock: ManualClock, told: list[Event]) -> Account:
-    return Account(api, clock, lambda: 0.5, told.append)
+async def account(api: Api, clock: ManualClock, received: list[Event]) -> Account:
+    return Account(api, clock, lambda: 0.5, received.append)
 
 
 @pytest.fixture
@@ -82,18 +82,18 @@ async def test_nobody_logs_on_again_who_was_not(account: Account) -> None:
 
 
 async def test_log_off_confirmed_at_once(
-    logged_on: Account, gateway: ScriptedGateway, told: list[Event]
+    logged_on: Account, gateway: ScriptedGateway, received: list[Event]
 ) -> None:
     gateway.answer("DELETE", SESSION, 204)
     await logged_on.log_off()
     assert gateway.asked[-1].headers["Authorization"] == "Bearer token-1"
-    assert (logged_on.session, told) == (None, [])
+    assert (logged_on.session, received) == (None, [])
     await logged_on.log_off()
     assert gateway.count("DELETE", SESSION) == 1
 
 
 async def test_log_off_is_repeated_with_back_off_until_it_is_confirmed(
-    logged_on: Account, gateway: ScriptedGateway, clock: ManualClock, told: list[Event]
+    logged_on: Account, gateway: ScriptedGateway, clock: ManualClock, received: list[Event]
 ) -> None:
     pending = {"state": "pending", "routed_until_ms": 77}
     gateway.answer("DELETE", SESSION, 202, pending)
@@ -117,7 +117,7 @@ async def test_log_off_is_repeated_with_back_off_until_it_is_confirmed(
     assert gateway.count("DELETE", SESSION) == 7
     assert logged_on.session is None
     until_ms = (77, 77, None, None, None, None)
-    assert told == [LogOffDelayed(*each) for each in zip(until_ms, waits_s, strict=True)]
+    assert received == [LogOffDelayed(*each) for each in zip(until_ms, waits_s, strict=True)]
 
 
 async def test_a_session_that_has_ended_counts_as_logged_off(

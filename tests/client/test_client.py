@@ -148,7 +148,7 @@ async def test_events_tell_what_happens(
 
     async def listen() -> None:
         async for event in client.events():
-            events.append(event)  # noqa: PERF401 - told one by one
+            events.append(event)  # noqa: PERF401 - they come one by one
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(listen())

@@ -16,8 +16,8 @@ from tests.doubles.scripted_gateway import ping, welcome
 RESET = frames.Changes(0, 5, stream="1.a", reset=True, put={"site": {}})
 
 
-class Told:
-    """What the hooks were told."""
+class Received:
+    """What the hooks received."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -26,8 +26,8 @@ class Told:
 
 
 @pytest.fixture
-def told() -> Told:
-    return Told()
+def received() -> Received:
+    return Received()
 
 
 @pytest.fixture
@@ -36,14 +36,16 @@ def memory() -> Memory:
 
 
 @pytest.fixture
-def dialogue(memory: Memory, told: Told) -> Dialogue:
-    return Dialogue(memory, told.hooks, "token", 100.0)
+def dialogue(memory: Memory, received: Received) -> Dialogue:
+    return Dialogue(memory, received.hooks, "token", 100.0)
 
 
-def test_hello_says_what_is_wished_for_and_where_the_mirror_stands(memory: Memory, told: Told) -> None:
+def test_hello_says_what_is_wished_for_and_where_the_mirror_stands(
+    memory: Memory, received: Received
+) -> None:
     memory.wishes = Wishes(topics=("queues",), pace_s=2.0, ping_s=15.0)
     memory.mirror.receive(RESET)
-    hello = Dialogue(memory, told.hooks, "token", 100.0).hello
+    hello = Dialogue(memory, received.hooks, "token", 100.0).hello
     assert hello == frames.Hello(
         client=memory.wishes.client,
         token="token",
@@ -66,19 +68,19 @@ def test_wishes_that_no_gateway_takes_are_refused(wrong: dict[str, object]) -> N
 
 
 def test_it_is_in_sync_when_welcome_and_the_changes_that_it_owes_are_there(
-    dialogue: Dialogue, told: Told
+    dialogue: Dialogue, received: Received
 ) -> None:
     assert dialogue.receive(welcome(resumed=False), 100.0) == ()
     assert not dialogue.in_sync
     dialogue.receive(dataclasses.replace(RESET, more=True, upto=0), 100.0)
-    assert told.events == []
+    assert received.events == []
     dialogue.receive(frames.Changes(0, 5), 100.0)
     dialogue.receive(frames.Changes(5, 6), 100.0)
-    assert told.events == [Connected(False)]
+    assert received.events == [Connected(False)]
 
 
 def test_pings_are_answered_and_tell_how_current_the_data_is(
-    dialogue: Dialogue, memory: Memory, told: Told
+    dialogue: Dialogue, memory: Memory, received: Received
 ) -> None:
     dialogue.receive(welcome(), 100.0)
     dialogue.receive(RESET, 100.0)
@@ -86,7 +88,7 @@ def test_pings_are_answered_and_tell_how_current_the_data_is(
     assert dialogue.receive(ping(9, 9, nonce="b", as_of_ms=7), 102.0) == (frames.Pong("b"),)
     dialogue.receive(ping(9, 9, upstream="stale", as_of_ms=7), 103.0)
     live, stale = HealthChanged("live", "live", 7), HealthChanged("stale", "live", 7)
-    assert told.events[1:] == [live, stale]
+    assert received.events[1:] == [live, stale]
     assert memory.health == stale
 
 
@@ -139,7 +141,7 @@ def test_a_change_of_network_is_answered_in_three_seconds_or_it_is_over(dialogue
     assert dialogue.due_at == 147.0, "a probe never grants more time"
 
 
-def test_wishes_that_changed_since_hello_are_told_after_welcome(dialogue: Dialogue, memory: Memory) -> None:
+def test_wishes_that_changed_since_hello_are_sent_after_welcome(dialogue: Dialogue, memory: Memory) -> None:
     memory.wishes = dataclasses.replace(memory.wishes, topics=("queues",), pace_s=3.0)
     follow = frames.Follow("1", ("queues",))
     granted: list[object] = []
@@ -149,10 +151,10 @@ def test_wishes_that_changed_since_hello_are_told_after_welcome(dialogue: Dialog
     assert granted == [frames.GrantedTopics(("queues",), ())]
 
 
-def test_an_error_is_handed_on(dialogue: Dialogue, told: Told) -> None:
+def test_an_error_is_handed_on(dialogue: Dialogue, received: Received) -> None:
     error = frames.ErrorFrame("rate_limited", "Slower.")
     dialogue.receive(error, 100.0)
-    assert told.events == [Refused(error)]
+    assert received.events == [Refused(error)]
 
 
 def test_a_bye_knows_best_how_it_ended(dialogue: Dialogue) -> None:

@@ -15,9 +15,9 @@ async def _all(stream: EventStream, into: list[Event]) -> None:
 
 
 async def test_every_reader_gets_every_event_in_order() -> None:
-    stream, heard = EventStream(), ([], [])  # type: tuple[EventStream, tuple[list[Event], list[Event]]]
+    stream, received = EventStream(), ([], [])  # type: tuple[EventStream, tuple[list[Event], list[Event]]]
     async with asyncio.TaskGroup() as tasks:
-        for into in heard:
+        for into in received:
             tasks.create_task(_all(stream, into))
         await asyncio.sleep(0)
         stream.publish(Connected(False))
@@ -25,7 +25,7 @@ async def test_every_reader_gets_every_event_in_order() -> None:
         stream.publish(Reconnecting(1.0, "lost"))
         stream.publish(ENDED)
         stream.close()
-    assert heard[0] == heard[1] == [Connected(False), Reconnecting(1.0, "lost"), ENDED]
+    assert received[0] == received[1] == [Connected(False), Reconnecting(1.0, "lost"), ENDED]
 
 
 async def test_reading_begins_with_the_call() -> None:

@@ -99,13 +99,13 @@ async def test_nobody_there_is_unreachable_and_says_no_secret(
 
 
 async def test_an_answer_has_its_time(http: aiohttp.ClientSession, clock: ManualClock) -> None:
-    heard = asyncio.Event()
+    received = asyncio.Event()
 
     left = asyncio.Event()
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
-        heard.set()
+        received.set()
         await reader.read()
         writer.close()
         left.set()
@@ -119,7 +119,7 @@ async def test_an_answer_has_its_time(http: aiohttp.ClientSession, clock: Manual
 
     async with asyncio.TaskGroup() as tasks:
         asking = tasks.create_task(ask())
-        await heard.wait()
+        await received.wait()
         await clock.advance(ANSWER_S - 0.1)
         assert not asking.done()
         await clock.advance(0.2)

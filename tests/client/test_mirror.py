@@ -80,14 +80,14 @@ def test_parts_are_bounded() -> None:
 
 def test_listeners_hear_what_changed_and_nothing_else() -> None:
     mirror = _in_sync(queue_1={"name": "a"}, queue_2={"name": "b"})
-    heard: list[tuple[str, Value | None, Value | None]] = []
-    end = mirror.listen(lambda *change: heard.append(change))
+    arrived: list[tuple[str, Value | None, Value | None]] = []
+    end = mirror.listen(lambda *change: arrived.append(change))
     put: dict[str, Fields] = {"queue:1": {"name": "a"}, "queue:3": {"name": "c"}}
     mirror.receive(Changes(0, 9, stream="2.a", reset=True, put=put))
-    assert heard == [("queue:3", None, {"name": "c"}), ("queue:2", {"name": "b"}, None)]
+    assert arrived == [("queue:3", None, {"name": "c"}), ("queue:2", {"name": "b"}, None)]
     end()
     mirror.clear()
-    assert len(heard) == 2
+    assert len(arrived) == 2
     assert mirror.position is None
     assert len(mirror) == 0
 
@@ -118,11 +118,11 @@ Change = tuple[str, str, Fields]
 
 
 class Gateway:
-    """A world that changes, told to one client in legal frames."""
+    """A world that changes, sent to one client in legal frames."""
 
     def __init__(self) -> None:
         self.world: dict[str, Fields] = {}
-        self.told: dict[str, Fields] = {}
+        self.received: dict[str, Fields] = {}
         self.stream, self.seq = "", 0
         self.epoch, self.head = 0, 0
 
@@ -137,9 +137,9 @@ class Gateway:
         self.epoch, self.head = self.epoch + 1, head
 
     def frames(self, *, reset: bool, split: bool, patch: bool) -> list[Changes]:
-        """Return one answer, all parts of it, and note it as told."""
+        """Return one answer, all parts of it, and note it as sent."""
         stream = f"{self.epoch}.v"
-        held = {} if reset else self.told
+        held = {} if reset else self.received
         changes = [self._change(key, held, patch) for key in KEYS if held.get(key) != self.world.get(key)]
         parts = [[change] for change in changes] if split and changes else [changes]
         after = 0 if reset else self.seq
@@ -158,13 +158,13 @@ class Gateway:
             for index, part in enumerate(parts)
         ]
         frames[-1] = dataclasses.replace(frames[-1], upto=self.head, more=False)
-        self.told = {key: dict(value) for key, value in self.world.items()}
+        self.received = {key: dict(value) for key, value in self.world.items()}
         self.stream, self.seq = stream, self.head
         return frames
 
     def ping(self) -> Ping:
         after = self.seq
-        if self.told == self.world and self.stream == f"{self.epoch}.v":
+        if self.received == self.world and self.stream == f"{self.epoch}.v":
             self.seq = self.head
         return _ping(after, self.seq)
 
@@ -179,7 +179,7 @@ class Gateway:
 
 
 class MirrorEqualsModel(RuleBasedStateMachine):
-    """Whatever a gateway tells and however it cuts it, the mirror is what was told last."""
+    """Whatever a gateway sends and however it splits it, the mirror is what was sent last."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -204,7 +204,7 @@ class MirrorEqualsModel(RuleBasedStateMachine):
         self.gateway.turn(head)
 
     @rule(reset=st.booleans(), split=st.booleans(), patch=st.booleans())
-    def the_gateway_tells(self, reset: bool, split: bool, patch: bool) -> None:
+    def the_gateway_sends(self, reset: bool, split: bool, patch: bool) -> None:
         before = dict(self.mirror), self.mirror.position
         *parts, last = self.gateway.frames(reset=reset or not self.connected, split=split, patch=patch)
         for part in parts:
@@ -219,7 +219,7 @@ class MirrorEqualsModel(RuleBasedStateMachine):
         assert self.mirror.receive(self.gateway.ping()) is Took.APPLIED
 
     @rule(split=st.booleans())
-    def the_connection_breaks_while_it_tells(self, split: bool) -> None:
+    def the_connection_breaks_while_it_sends(self, split: bool) -> None:
         before = dict(self.mirror), self.mirror.position
         for part in self.gateway.frames(reset=not self.connected, split=split, patch=True)[:-1]:
             self.mirror.receive(part)
@@ -242,10 +242,10 @@ class MirrorEqualsModel(RuleBasedStateMachine):
         self.connected = False
 
     @invariant()
-    def the_mirror_is_what_was_told(self) -> None:
+    def the_mirror_is_what_was_sent(self) -> None:
         assert self.rebuilt == self.mirror
         if self.connected:
-            assert self.mirror == self.gateway.told
+            assert self.mirror == self.gateway.received
             assert self.mirror.position == StreamPosition(self.gateway.stream, self.gateway.seq)
 
 

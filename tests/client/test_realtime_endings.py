@@ -23,7 +23,7 @@ async def test_a_stop_is_the_end(
     expected = Ended(code, "why", "Bob") if code >= 4000 else Ended(code, "connection closed", None)
     assert subject.realtime.ended == expected
     await clock.settle()
-    assert subject.told[-1] == expected
+    assert subject.received[-1] == expected
     assert len(subject.realtime.memory.mirror) == 0
     await clock.advance(100)
     assert not gateway.called

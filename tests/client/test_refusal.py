@@ -19,7 +19,7 @@ def test_problem_details_come_back_as_the_error_that_they_were() -> None:
 
 
 @pytest.mark.parametrize(("status", "code"), [(409, ErrorCode.BAD_REQUEST), (500, ErrorCode.INTERNAL)])
-def test_a_code_of_a_later_version_is_told_in_the_details(status: int, code: ErrorCode) -> None:
+def test_a_code_of_a_later_version_is_reported_in_the_details(status: int, code: ErrorCode) -> None:
     error = error_of({"code": "of_tomorrow", "detail": "New."}, status)
     assert (error.code, error.message, error.details) == (code, "New.", {"unknown_code": "of_tomorrow"})
 

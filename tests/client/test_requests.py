@@ -97,7 +97,7 @@ def test_follows_that_wait_are_bounded(requests: Requests) -> None:
         requests.follow(Follow("more", ()), lambda _: None)
 
 
-def test_an_outcome_is_told_in_the_words_of_the_domain() -> None:
+def test_an_outcome_is_reported_in_the_words_of_the_domain() -> None:
     view = OutcomeView("rejected", {"code": "reason_required", "message": "Why?", "x": 1}, 7)
     outcome = outcome_of(view)
     assert (outcome.status, outcome.version) == (Status.REJECTED, 7)

@@ -79,7 +79,7 @@ class Door:
         await self.fake.start()
         app = web.Application()
         app.router.add_get("/simulator/v1/{what}", self._asked)
-        app.router.add_post("/simulator/v1/{what}", self._told)
+        app.router.add_post("/simulator/v1/{what}", self._received)
         runner = web.AppRunner(app)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", self.options.control_port).start()
@@ -97,7 +97,7 @@ class Door:
         asked = {"users": self._users, "links": self._links, "truth": self._truth, "routing": self._routing}
         return web.json_response(asked[request.match_info["what"]]())
 
-    async def _told(self, request: web.Request) -> web.Response:
+    async def _received(self, request: web.Request) -> web.Response:
         body = await request.json()
         match request.match_info["what"]:
             case "pause" | "resume" as what:

@@ -35,11 +35,11 @@ class Phone:
     async def _log_on(self, body: dict[str, Any]) -> Any:
         while True:
             async with self._http.post(f"{self._base}/v1/sessions", json=body) as answer:
-                told = await answer.json(content_type=None)
+                received = await answer.json(content_type=None)
             if answer.status != 429:  # a new node takes its part of the budget slowly
-                assert answer.status == 201, told
-                return told
-            await asyncio.sleep(told["retry_after_s"])
+                assert answer.status == 201, received
+                return received
+            await asyncio.sleep(received["retry_after_s"])
 
     async def live(self, arrived: asyncio.Event) -> None:
         """Log on, be served, and wait for the end."""
@@ -94,8 +94,8 @@ class Office:
 
     async def user_of(self, phone: Phone) -> str:
         """Return the hash of a phone's user, from the list of sessions."""
-        _, told = await self.ask(0, "GET", "/sessions?limit=1000")
-        return next(str(each["user"]) for each in told["sessions"] if each["id"] == phone.session)
+        _, received = await self.ask(0, "GET", "/sessions?limit=1000")
+        return next(str(each["user"]) for each in received["sessions"] if each["id"] == phone.session)
 
     async def met(self) -> None:
         """Return when every node has found the others."""

@@ -39,7 +39,7 @@ class Spy:
             del self._asks["replication"]
         self._folder = folder
         self._looked: Counter[str] = Counter()
-        self._told: Counter[str] = Counter()
+        self._received: Counter[str] = Counter()
 
     def add_canaries(self, canaries: Iterable[str]) -> None:
         """Add canaries for the next :meth:`look`."""
@@ -91,8 +91,8 @@ class Spy:
 
     def looked(self) -> dict[str, int]:
         """Return the searched places with their bytes since the last call."""
-        new = self._looked - self._told
-        self._told = self._looked.copy()
+        new = self._looked - self._received
+        self._received = self._looked.copy()
         return dict(new)
 
     async def _look_at_file(self, where: str, path: Path) -> None:

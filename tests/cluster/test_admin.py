@@ -32,9 +32,9 @@ async def ended_everywhere(there: Office, users: range) -> list[float]:
         phones = [await there.phone(number, node, f"d{node}") for node in (1, 2)]
         user = await there.user_of(phones[0])
         began = now()
-        status, told = await there.ask(0, "POST", f"/users/{user}/end")
-        assert (status, told["unreached"]) == (200, [])
-        assert {each["id"] for each in told["ended"]} == {phone.session for phone in phones}
+        status, received = await there.ask(0, "POST", f"/users/{user}/end")
+        assert (status, received["unreached"]) == (200, [])
+        assert {each["id"] for each in received["ended"]} == {phone.session for phone in phones}
         took += [await there.gone(phone, began) for phone in phones]
     return took
 
@@ -45,8 +45,8 @@ async def test_phones_of_other_nodes_are_sent_away_within_a_second_over_a_slow_r
         took = await ended_everywhere(there, range(1, USERS))
         phone = await there.phone(USERS, 2, "d2")
         began = now()
-        status, told = await there.ask(1, "DELETE", f"/sessions/{phone.session}")
-        assert (status, told["ended"][0]["confirmed"]) == (200, True)
+        status, received = await there.ask(1, "DELETE", f"/sessions/{phone.session}")
+        assert (status, received["ended"][0]["confirmed"]) == (200, True)
         took.append(await there.gone(phone, began))
         print(f"\nsent away after {min(took) * 1000:.0f} to {max(took) * 1000:.0f} ms, of {len(took)} phones")
         assert max(took) <= EFFECT_S
@@ -58,9 +58,9 @@ async def test_what_is_listed_and_exported_is_of_all_nodes(tmp_path: Path) -> No
         phones = [await there.phone(number, number % 3, "d") for number in range(1, 6)]
         phones.append(await there.phone(1, 2, "other"))
         listed = [(await there.ask(node, "GET", "/sessions"))[1] for node in range(3)]
-        for told in listed:
-            assert told["unreached"] == []
-            assert [each["id"] for each in told["sessions"]] == sorted(phone.session for phone in phones)
+        for received in listed:
+            assert received["unreached"] == []
+            assert [each["id"] for each in received["sessions"]] == sorted(phone.session for phone in phones)
         user = await there.user_of(phones[0])
         status, held = await there.ask(2, "GET", f"/users/{user}/export")
         assert (status, held["complete"], len(held["nodes"])) == (200, True, 3)
@@ -68,8 +68,8 @@ async def test_what_is_listed_and_exported_is_of_all_nodes(tmp_path: Path) -> No
         assert {each["session_id"] for each in entries["token"]} == {phones[0].session, phones[-1].session}
         assert len({each["node"] for each in entries["queue.realtime"]}) == 2, "owner and follower"
         for level in ("debug", "info"):
-            _, told = await there.ask(1, "POST", "/log-level", {"level": level})
-            assert len(told["nodes"]) == 3
+            _, received = await there.ask(1, "POST", "/log-level", {"level": level})
+            assert len(received["nodes"]) == 3
 
 
 @pytest.mark.takes(10)
@@ -78,8 +78,8 @@ async def test_a_frozen_node_is_named_and_holds_nobody_up_for_long(tmp_path: Pat
         phone = await there.phone(1, 1, "d")
         user = await there.user_of(phone)
         frozen = there.cluster.nodes[2]
-        _, told = await there.ask(2, "GET", "/nodes")
-        name = next(each["node"] for each in told["nodes"] if each["here"])
+        _, received = await there.ask(2, "GET", "/nodes")
+        name = next(each["node"] for each in received["nodes"] if each["here"])
         frozen.freeze()
         try:
             began = now()
@@ -89,8 +89,8 @@ async def test_a_frozen_node_is_named_and_holds_nobody_up_for_long(tmp_path: Pat
             began = now()
             ending = asyncio.create_task(there.ask(0, "POST", f"/users/{user}/end"))
             assert await there.gone(phone, began) <= EFFECT_S
-            status, told = await ending
-            assert (status, told["unreached"]) == (200, [{"node": name, "reason": "no_answer"}])
+            status, received = await ending
+            assert (status, received["unreached"]) == (200, [{"node": name, "reason": "no_answer"}])
         finally:
             frozen.thaw()
 
@@ -102,12 +102,12 @@ async def test_without_redis_a_nodes_own_phones_are_ended_and_the_rest_is_said(t
         user, other = await there.user_of(near), await there.user_of(far)
         await redis.kill()
         began = now()
-        status, told = await there.ask(0, "POST", f"/users/{user}/end")
+        status, received = await there.ask(0, "POST", f"/users/{user}/end")
         assert await there.gone(near, began) <= EFFECT_S
-        assert (status, len(told["ended"])) == (200, 1)
-        assert {each["reason"] for each in told["unreached"]} == {"bus_down"}
-        status, told = await there.ask(0, "POST", f"/users/{other}/end")
-        assert (status, told["code"], len(told["unreached"])) == (503, "bus_down", 2)
+        assert (status, len(received["ended"])) == (200, 1)
+        assert {each["reason"] for each in received["unreached"]} == {"bus_down"}
+        status, received = await there.ask(0, "POST", f"/users/{other}/end")
+        assert (status, received["code"], len(received["unreached"])) == (503, "bus_down", 2)
         began = now()
         assert (await there.ask(1, "POST", f"/users/{other}/end"))[0] == 200
         assert await there.gone(far, began) <= EFFECT_S

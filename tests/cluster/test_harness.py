@@ -1,4 +1,4 @@
-"""Does the harness notice what scenarios are to prove absent? One node on the memory bus, planted faults."""
+"""The harness notices what scenarios are to prove absent. One node on the memory bus, planted faults."""
 
 from __future__ import annotations
 
@@ -124,9 +124,9 @@ async def twice(crowd: Crowd) -> None:
             await line.send_json(
                 {"Type": "Request", "RequestID": 1, "Session": 1, "Method": "SetRoutingState", **wish}
             )
-            while "RequestID" not in (heard := await line.receive_json(timeout=5)):
+            while "RequestID" not in (received := await line.receive_json(timeout=5)):
                 pass
-            assert heard["Error"] == 0, heard
+            assert received["Error"] == 0, received
 
 
 def test_two_links_at_once_are_noticed_in_samples_and_in_what_the_centre_counted() -> None:

@@ -1,4 +1,4 @@
-"""What do the leases of 10,000 users cost a Redis? Renewed in slices, on a server of its own."""
+"""Cost of the leases of 10,000 users for a Redis: renewed in slices, on a server of its own."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ CORE_MAX_PCT = 20.0
 
 async def cpu_s(redis: Server) -> float:
     """Return CPU seconds of the server so far, the kernel's part included."""
-    told = await redis.command("INFO", "cpu")
-    assert isinstance(told, dict)
-    return float(told["used_cpu_user"]) + float(told["used_cpu_sys"])
+    received = await redis.command("INFO", "cpu")
+    assert isinstance(received, dict)
+    return float(received["used_cpu_user"]) + float(received["used_cpu_sys"])
 
 
 @pytest.mark.takes(35)

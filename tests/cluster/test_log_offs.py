@@ -48,11 +48,11 @@ async def log_on(running: Cluster, node: Node) -> str:
     }
     while True:
         async with running.http.post(f"{node.base}/v1/sessions", json=body) as response:
-            told = await response.json()
+            received = await response.json()
         if response.status != 429:
-            assert response.status == 201, told
-            return str(told["token"])
-        await asyncio.sleep(told["retry_after_s"])  # a node that has just begun beside another
+            assert response.status == 201, received
+            return str(received["token"])
+        await asyncio.sleep(received["retry_after_s"])  # a node that has just begun beside another
 
 
 async def log_off(running: Cluster, node: Node, token: str) -> int:

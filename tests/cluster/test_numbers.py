@@ -141,9 +141,9 @@ async def leave_in_every_way(of: Assistants) -> dict[str, float]:
     took["ended while the phone was away"] = await of.gone(4, 0)
     ended.client.foreground()
     async with asyncio.timeout(10):
-        told = await ended.client.run()
-    assert told is not None
-    assert told.code == 4005
+        received = await ended.client.run()
+    assert received is not None
+    assert received.code == 4005
     took["phone gone"] = await vanishing
     took["lost answer to the log-on"] = await losing
     return took
@@ -161,7 +161,7 @@ async def test_no_number_outlives_its_phone(tmp_path: Path) -> None:
         of.lives[5].cancel()
         for node in of.cluster.nodes:
             await node.restart()
-        await asyncio.sleep(2)  # what the new lives say on the bus is heard
+        await asyncio.sleep(2)  # what the new processes publish on the bus is received
         spy.add_canaries(phone.client.session.token for phone in of.phones.values() if phone.client.session)
         await spy.look()
         await spy.look_at_files(of.cluster)

@@ -1,4 +1,4 @@
-"""Somebody records all that a Redis is told and sends it again, without any key: nothing comes of it."""
+"""Somebody records all that a Redis receives and sends it again, without any key: nothing comes of it."""
 
 from __future__ import annotations
 

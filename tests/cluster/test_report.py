@@ -10,7 +10,7 @@ from tests.cluster.figures import FOLDER, Figures, kept
 from tests.cluster.report import COLUMNS, page
 
 
-def test_figures_are_kept_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_figures_are_kept_and_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(FOLDER, str(tmp_path))
     roaming = Figures(
         "roaming", 1, size="full", phones=60, converge_s=1.25, lost=0, links_max=1, log_on_rate_max=12.4

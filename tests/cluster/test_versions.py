@@ -27,8 +27,8 @@ COMMAND_S = 5.0
 def test_an_earlier_version_says_and_reads_what_it_knows_alone() -> None:
     speech = Speech(last_release())
     assert {"Probe", "Publication", "Publications", "Here", "Offer"} <= speech.kinds.keys()
-    told = ("Probe", {"number": 7, "later": 1})
-    assert msgpack.decode(speech.cut(msgpack.encode(told)) or b"") == ["Probe", {"number": 7}]
+    received = ("Probe", {"number": 7, "later": 1})
+    assert msgpack.decode(speech.cut(msgpack.encode(received)) or b"") == ["Probe", {"number": 7}]
     assert speech.cut(msgpack.encode(("Later", {"number": 7}))) is None
     fields = dict.fromkeys(speech.resources["agent"], 1)
     update = {"key": "agent:1", "seq": 2, "value": {**fields, "later": 1}}

@@ -24,7 +24,7 @@ class DriverLost(Exception):  # noqa: N818 - names what happened
 
 
 class Refusal(Exception):  # noqa: N818 - names what happened
-    """What was asked of the client was refused, with the error that it told.
+    """What was asked of the client was refused, with the error that it reported.
 
     Attributes:
         code: As on the page.
@@ -48,13 +48,13 @@ class Driver:
         self.name = command
         self.features: frozenset[str] = frozenset()
         self.events: list[dict[str, Any]] = []
-        """All that the present client told, oldest first."""
+        """All that the present client reported, oldest first."""
         self._command = shlex.split(command)
         self._tasks = asyncio.TaskGroup()
         self._process: asyncio.subprocess.Process | None = None
         self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._count = 0
-        self._told = asyncio.Condition()
+        self._received = asyncio.Condition()
         self._ready = asyncio.Event()
         """Set once it said so, or has ended."""
         self.lost = False
@@ -123,21 +123,21 @@ class Driver:
             raise Failed(f"{what!r} is not answered") from None
 
     async def event(self, name: str, count: int = 1, within_s: float = 8.0) -> dict[str, Any]:
-        """Return the *count*-th event *name* since the client's start as soon as it was told.
+        """Return the *count*-th event *name* since the client's start as soon as it was reported.
 
         Raises:
             Failed: It was not, within so many real seconds.
         """
         try:
-            async with asyncio.timeout(within_s), self._told:
-                await self._told.wait_for(lambda: self.lost or len(self.told(name)) >= count)
+            async with asyncio.timeout(within_s), self._received:
+                await self._received.wait_for(lambda: self.lost or len(self.received(name)) >= count)
         except TimeoutError:
             raise Failed(f"the client does not tell {name!r} ({count})") from None
         if self.lost:
             raise DriverLost(f"{self.name} has ended")
-        return self.told(name)[count - 1]
+        return self.received(name)[count - 1]
 
-    def told(self, name: str) -> list[dict[str, Any]]:
+    def received(self, name: str) -> list[dict[str, Any]]:
         """Return all events *name* since the client's start."""
         return [event for event in self.events if event["event"] == name]
 
@@ -155,8 +155,8 @@ class Driver:
             for future in self._answers.values():
                 future.set_exception(DriverLost(f"{self.name} has ended"))
             self._answers.clear()
-            async with self._told:
-                self._told.notify_all()
+            async with self._received:
+                self._received.notify_all()
 
     async def _take(self, said: dict[str, Any]) -> None:
         if said.get("event") == "ready":
@@ -165,8 +165,8 @@ class Driver:
             self._ready.set()
         elif "event" in said:
             self.events.append(said)
-            async with self._told:
-                self._told.notify_all()
+            async with self._received:
+                self._received.notify_all()
         elif (future := self._answers.pop(said["id"], None)) and not future.done():
             if "error" in said:
                 future.set_exception(Refusal(said["error"]))

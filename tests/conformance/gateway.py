@@ -96,7 +96,7 @@ class ScriptedGateway:
         headers: Mapping[str, str] | None = None,
         slow_s: float = 0.0,
     ) -> None:
-        """Answer the next request of a route so; later ones as told later, or as by default."""
+        """Answer the next request of a route so; later ones as said later, or as by default."""
         data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         kind = "application/problem+json" if status >= 400 else "application/json"
         self._answers[method, path].append(

@@ -44,7 +44,7 @@ class Phone:
         self.gone_at: float | None = None
         self._reader, self._writer = streams
         self._time = time
-        self._heard: asyncio.Queue[Frame] = asyncio.Queue()
+        self._received: asyncio.Queue[Frame] = asyncio.Queue()
         self._pongs: asyncio.Queue[bytes] = asyncio.Queue()
         self._arrivals: list[float] = []
         self._hellos = 0
@@ -167,7 +167,7 @@ class Phone:
         patience_s = PATIENCE_S if within_s is None else self._time.real(within_s)
         try:
             async with asyncio.timeout(patience_s):
-                while (frame := await self._heard.get())["kind"] != kind:
+                while (frame := await self._received.get())["kind"] != kind:
                     if frame["kind"] != "pong":
                         raise Failed(f"{frame['kind']!r} came where {kind!r} was due")
         except TimeoutError:
@@ -181,8 +181,8 @@ class Phone:
             Failed: Something came.
         """
         await self._time.sleep(seconds)
-        while not self._heard.empty():
-            frame = self._heard.get_nowait()
+        while not self._received.empty():
+            frame = self._received.get_nowait()
             if frame["kind"] != "pong":
                 raise Failed(f"{frame['kind']!r} came where nothing was due")
 
@@ -239,7 +239,7 @@ class Phone:
             self.faults.append("a message is no frame of the agreed encoding")
             return
         self._judge(frame, len(message.payload))
-        self._heard.put_nowait(frame)
+        self._received.put_nowait(frame)
 
     def _judge(self, frame: Frame, size: int) -> None:
         kind, now = frame.get("kind"), self._time.loop_now()

@@ -1,4 +1,4 @@
-"""How is what the checks of a kit found told, to people and to programs? Both kits tell it so."""
+"""Report of a kit's checks, for people and for programs. Both kits use it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Quoted(Protocol):
     """A sentence of a page."""
 
     @property
-    def told(self) -> str:
+    def for_people(self) -> str:
         """Where it stands and what it says, for people."""
 
     @property
@@ -28,7 +28,7 @@ class Words(NamedTuple):
     """Word for word; blanks may differ."""
 
     @property
-    def told(self) -> str:
+    def for_people(self) -> str:
         """What it says, for people."""
         return f"the page says: {self.facts['sentence']}"
 
@@ -57,7 +57,7 @@ class Verdict(NamedTuple):
             return line
         if self.outcome == "skipped":
             return f"{line}: {self.text}"
-        return f"{line}\n        {self.sentence.told}\n        {self.text}"
+        return f"{line}\n        {self.sentence.for_people}\n        {self.text}"
 
 
 @dataclass(frozen=True, slots=True)

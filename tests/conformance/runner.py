@@ -30,7 +30,7 @@ async def run(
     again: int = 0,
     tell: Tell = lambda _: None,
 ) -> Report:
-    """Run *checks* against the client that *command* drives; *tell* is told each verdict as it comes.
+    """Run *checks* against the client that *command* drives; *tell* receives each verdict as it comes.
 
     What fails is judged up to *again* more times: real time passes, and a busy machine may not be on time.
     """

@@ -51,7 +51,7 @@ class Stage:
         if "chance" not in self.driver.features:
             said.pop("chance", None)
         await self.driver.ask("start", **said)
-        # the client before it may have told its end until now
+        # the client before it may have reported its end until now
         self.driver.events.clear()
 
     async def log_on(self, **fields: object) -> dict[str, Any]:
@@ -99,10 +99,10 @@ class Stage:
         raise Failed(f"{do} is not refused")
 
     async def ended(self, code: int) -> dict[str, Any]:
-        """Hold that the client tells that all is over; returns what it tells."""
-        told = await self.driver.event("ended")
-        expect(told.get("code") == code, f"the client tells code {told.get('code')}, not {code}")
-        return told
+        """Hold that the client reports that all is over; returns its report."""
+        received = await self.driver.event("ended")
+        expect(received.get("code") == code, f"the client tells code {received.get('code')}, not {code}")
+        return received
 
     async def commanded(self, phone: Phone) -> tuple[Any, Frame]:
         """Have the client send a command; returns its answer to come and the frame."""

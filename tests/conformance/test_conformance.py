@@ -124,5 +124,5 @@ def test_the_command_line_prints_what_a_client_breaks(
 
 
 @pytest.mark.parametrize("driver", ["true", "/nowhere/at/all"])
-def test_a_program_that_is_no_driver_is_told_from_one_that_fails(driver: str) -> None:
+def test_a_program_that_is_no_driver_is_distinguished_from_one_that_fails(driver: str) -> None:
     assert main(["--client", driver, "--only", "mirror.put"]) == 2

@@ -9,7 +9,7 @@ EPOCH_MS: Final = 1_767_225_600_000
 
 
 class Failed(Exception):  # noqa: N818 - names what happened
-    """A client does not do what a sentence of the page says; the text tells what it does."""
+    """A client does not do what a sentence of the page says; the text says what it does."""
 
 
 class Time:
@@ -53,7 +53,7 @@ def expect(truth: object, otherwise: str) -> None:
     """Hold that something is as it should be.
 
     Raises:
-        Failed: It is not; *otherwise* tells what is the case instead.
+        Failed: It is not; *otherwise* says what is the case instead.
     """
     if not truth:
         raise Failed(otherwise)

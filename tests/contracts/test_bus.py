@@ -30,7 +30,7 @@ def envelope(number: int) -> Envelope:
     return Detach(UserId("main", number), f"session {number}", NodeId("n"))
 
 
-class Heard:
+class Received:
     """What one node received."""
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Heard:
 
 async def test_what_is_published_arrives_as_it_was_in_order(site: BusSite) -> None:
     here, there = site.buses
-    inbox = Heard()
+    inbox = Received()
     await there.subscribe(A, inbox)
     for number in range(20):
         assert await here.publish(A, envelope(number)) == 1
@@ -51,7 +51,7 @@ async def test_what_is_published_arrives_as_it_was_in_order(site: BusSite) -> No
 
 
 async def test_every_node_that_subscribed_receives_and_is_counted(site: BusSite) -> None:
-    inboxes = [Heard(), Heard()]
+    inboxes = [Received(), Received()]
     for bus, inbox in zip(site.buses, inboxes, strict=True):
         await bus.subscribe(A, inbox)
     assert await site.buses[0].publish(A, envelope(1)) == 2
@@ -61,7 +61,7 @@ async def test_every_node_that_subscribed_receives_and_is_counted(site: BusSite)
 
 async def test_where_nobody_listens_nothing_arrives(site: BusSite) -> None:
     here, there = site.buses
-    inbox = Heard()
+    inbox = Received()
     await there.subscribe(A, inbox)
     assert await here.publish(B, envelope(1)) == 0
     await site.arrive()
@@ -70,7 +70,7 @@ async def test_where_nobody_listens_nothing_arrives(site: BusSite) -> None:
 
 async def test_what_was_published_before_does_not_arrive(site: BusSite) -> None:
     here, there = site.buses
-    inbox = Heard()
+    inbox = Received()
     await here.publish(A, envelope(1))
     await there.subscribe(A, inbox)
     await here.publish(A, envelope(2))
@@ -80,7 +80,7 @@ async def test_what_was_published_before_does_not_arrive(site: BusSite) -> None:
 
 async def test_a_second_subscription_replaces_the_first(site: BusSite) -> None:
     here, there = site.buses
-    first, second = Heard(), Heard()
+    first, second = Received(), Received()
     await there.subscribe(A, first)
     await there.subscribe(A, second)
     assert await here.publish(A, envelope(1)) == 1
@@ -90,7 +90,7 @@ async def test_a_second_subscription_replaces_the_first(site: BusSite) -> None:
 
 async def test_nothing_arrives_after_unsubscribing(site: BusSite) -> None:
     here, there = site.buses
-    inbox, other = Heard(), Heard()
+    inbox, other = Received(), Received()
     await there.subscribe(A, inbox)
     await here.subscribe(A, other)
     await there.unsubscribe(A)
@@ -114,7 +114,7 @@ async def test_unknown_channels_are_ignored(site: BusSite) -> None:
 
 async def test_the_order_holds_over_all_channels(site: BusSite) -> None:
     here, there = site.buses
-    inbox = Heard()
+    inbox = Received()
     channels: list[Channel] = [A, B, Control()]
     for channel in channels:
         await there.subscribe(channel, inbox)
@@ -126,7 +126,7 @@ async def test_the_order_holds_over_all_channels(site: BusSite) -> None:
 
 async def test_what_is_published_at_once_arrives_in_the_order_of_asking(site: BusSite) -> None:
     here, there = site.buses
-    inbox = Heard()
+    inbox = Received()
     await there.subscribe(A, inbox)
     async with asyncio.TaskGroup() as tasks:
         published = [tasks.create_task(here.publish(A, envelope(number))) for number in range(300)]
@@ -137,7 +137,7 @@ async def test_what_is_published_at_once_arrives_in_the_order_of_asking(site: Bu
 
 async def test_somebody_who_gives_up_publishing_takes_nothing_with_him(site: BusSite) -> None:
     here, there = site.buses
-    inbox = Heard()
+    inbox = Received()
     await there.subscribe(A, inbox)
     async with asyncio.TaskGroup() as tasks:
         given_up = tasks.create_task(here.publish(A, envelope(1)))
@@ -150,7 +150,7 @@ async def test_somebody_who_gives_up_publishing_takes_nothing_with_him(site: Bus
 
 async def test_many_channels_are_subscribed_at_once(site: BusSite) -> None:
     here, there = site.buses
-    inbox = Heard()
+    inbox = Received()
     channels = [Events(UserId("main", number)) for number in range(1_300)]
     async with asyncio.TaskGroup() as tasks:
         for channel in channels:
@@ -165,14 +165,14 @@ async def test_watchers_are_called_after_a_reconnection_and_receive_again(site: 
     if site.cut is None:
         return  # one process has no connections
     here, there = site.buses
-    inbox, doubts = Heard(), Doubts()
+    inbox, doubts = Received(), Doubts()
     there.watch(doubts)
     for channel in (A, B):
         await there.subscribe(channel, inbox)
-    assert doubts.told == 0
+    assert doubts.received == 0
     await site.cut()
     await doubts.comes()
-    assert doubts.told == 1
+    assert doubts.received == 1
     for channel in (A, B):
         assert await here.publish(channel, envelope(1)) == 1
     await site.arrive()
@@ -183,11 +183,11 @@ class Doubts:
     """How often a bus said that something may have been lost."""
 
     def __init__(self) -> None:
-        self.told = 0
+        self.received = 0
         self._event = asyncio.Event()
 
     def __call__(self) -> None:
-        self.told += 1
+        self.received += 1
         self._event.set()
 
     async def comes(self) -> None:
@@ -213,7 +213,7 @@ async def test_nothing_that_the_server_sees_can_be_read(networked: tuple[BusSite
     here, there = site.buses
     said = Detach(UserId("main", 4_711_000_815), CANARY, NodeId("n"))
     channel = Events(said.user)
-    inbox = Heard()
+    inbox = Received()
     async with network.spy() as seen:
         await there.subscribe(channel, inbox)
         await here.publish(channel, said)
@@ -232,7 +232,7 @@ async def test_nothing_that_the_server_sees_can_be_read(networked: tuple[BusSite
 
 async def test_what_was_tampered_with_does_not_arrive(networked: tuple[BusSite, Network]) -> None:
     site, network = networked
-    inbox = Heard()
+    inbox = Received()
     await site.buses[1].subscribe(A, inbox)
     sealed = network.sealed(A, envelope(1))
     assert await network.publish(A, sealed) == 1
@@ -250,7 +250,7 @@ async def test_what_was_tampered_with_does_not_arrive(networked: tuple[BusSite, 
 
 async def test_what_was_moved_to_another_channel_does_not_arrive(networked: tuple[BusSite, Network]) -> None:
     site, network = networked
-    inbox = Heard()
+    inbox = Received()
     await site.buses[1].subscribe(B, inbox)
     await network.publish(B, network.sealed(A, envelope(1)))
     await site.arrive()
@@ -258,9 +258,9 @@ async def test_what_was_moved_to_another_channel_does_not_arrive(networked: tupl
     assert network.nodes[1].seals.dropped == {DropReason.FORGED: 1}
 
 
-async def test_strangers_are_not_heard_and_older_keys_are(networked: tuple[BusSite, Network]) -> None:
+async def test_strangers_are_not_received_and_older_keys_are(networked: tuple[BusSite, Network]) -> None:
     site, network = networked
-    inbox = Heard()
+    inbox = Received()
     await site.buses[1].subscribe(A, inbox)
     older = BusKeys(KEYS.sealing[::-1], KEYS.pseudonym)
     impostor = BusKeys((("k1", b"x" * 32),), KEYS.pseudonym)

@@ -122,11 +122,11 @@ async def test_the_holder_of_the_token_takes_over(site: BusSite) -> None:
 
 async def test_a_holder_that_acquires_its_lease_again_gets_it(site: BusSite) -> None:
     grant = await granted(site)
-    anew = await granted(site)
-    assert anew.token > grant.token
-    assert await site.leases[1].read(ANN) == anew
+    again = await granted(site)
+    assert again.token > grant.token
+    assert await site.leases[1].read(ANN) == again
     assert not await site.leases[0].renew(ANN, N1, "h1", grant.token)
-    assert await site.leases[0].renew(ANN, N1, "h1", anew.token)
+    assert await site.leases[0].renew(ANN, N1, "h1", again.token)
 
 
 async def test_a_granted_token_is_above_the_floor(site: BusSite) -> None:

@@ -32,10 +32,10 @@ async def test_a_log_on_opens_a_session_that_is_listed(site: Site) -> None:
     assert abs(listed.since_ms - site.clock.wall_ms()) < 10_000
 
 
-async def test_a_servers_instance_is_the_same_wherever_it_is_told(site: Site) -> None:
+async def test_a_servers_instance_is_the_same_wherever_it_is_reported(site: Site) -> None:
     session = await site.dashboard()
-    async with hearing(await site.link(session)) as heard:
-        opened = await heard.first(Opened)
+    async with hearing(await site.link(session)) as arrived:
+        opened = await arrived.first(Opened)
     about = await site.server.about()
     assert session.server is not None
     assert session.server == opened.server == about.server
@@ -55,7 +55,7 @@ async def test_an_assistant_without_a_number_is_refused(site: Site) -> None:
     assert refused.value.code is ErrorCode.REMOTE_NUMBER_MISSING
 
 
-async def test_the_number_in_effect_is_told(site: Site) -> None:
+async def test_the_number_in_effect_is_reported(site: Site) -> None:
     session = await site.assistant()
     assert session.remote_number == site.remote_number
     assert 1 <= session.idle_timeout_s <= 3600
@@ -127,7 +127,7 @@ async def test_more_life_never_means_less(site: Site) -> None:
     assert await site.server.keep_alive(session.secret) >= session.expires_at_ms - site.unsure_ms
 
 
-async def test_the_end_of_a_session_is_told_in_the_gateways_time(site: Site) -> None:
+async def test_the_end_of_a_session_is_reported_in_the_gateways_time(site: Site) -> None:
     session = await site.dashboard()
     life_ms = session.expires_at_ms - site.clock.wall_ms()
     assert abs(life_ms - 8 * 3_600_000) < 10_000
@@ -165,9 +165,9 @@ async def test_the_link_opens_with_the_session_attached(site: Site) -> None:
 
 
 async def test_the_link_sends_the_functions(site: Site) -> None:
-    async with hearing(await site.link(await site.dashboard())) as heard:
-        told = await heard.first(FunctionChanged)
-    assert told.state is FunctionState.UP
+    async with hearing(await site.link(await site.dashboard())) as arrived:
+        received = await arrived.first(FunctionChanged)
+    assert received.state is FunctionState.UP
 
 
 async def test_an_unknown_session_opens_no_link(site: Site) -> None:

@@ -39,10 +39,10 @@ async def site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
 
 async def test_listening_answers_then_brings_the_whole_set(site: Site) -> None:
     link = await site.link(await site.assistant())
-    async with hearing(link) as heard:
+    async with hearing(link) as arrived:
         answer = await link.request(Listen(Kind.AGENT, Source.REALTIME, None))
         assert isinstance(answer, Listening)
-        reading = await heard.first(Reading)
+        reading = await arrived.first(Reading)
     assert (reading.query, reading.complete) == (answer.query, True)
     assert (reading.kind, reading.source) == (Kind.AGENT, Source.REALTIME)
     (own,) = reading.parts
@@ -53,46 +53,46 @@ async def test_listening_answers_then_brings_the_whole_set(site: Site) -> None:
 
 async def test_configuration_covers_all_kinds(site: Site) -> None:
     link = await site.link(await site.dashboard())
-    async with hearing(link) as heard:
+    async with hearing(link) as arrived:
         await link.request(Listen(None, Source.CONFIGURATION, None))
-        reading = await heard.first(Reading)
+        reading = await arrived.first(Reading)
     assert (reading.kind, reading.source, reading.complete) == (None, Source.CONFIGURATION, True)
 
 
-async def test_what_nobody_listens_to_any_more_is_not_told(site: Site) -> None:
+async def test_what_nobody_listens_to_any_more_is_not_reported(site: Site) -> None:
     link = await site.link(await site.assistant())
-    async with hearing(link) as heard:
-        alias = (await heard.first(Opened)).attached.alias
+    async with hearing(link) as arrived:
+        alias = (await arrived.first(Opened)).attached.alias
         answer = await link.request(Listen(Kind.AGENT, Source.REALTIME, None))
         assert isinstance(answer, Listening)
-        await heard.first(Reading)
+        await arrived.first(Reading)
         await link.request(StopListening(answer.query))
-        told = len(heard.events)
+        received = len(arrived.events)
         await link.request(site.execute(alias, SetRoutingState("available")))
-        assert [event for event in heard.events[told:] if isinstance(event, Reading)] == []
+        assert [event for event in arrived.events[received:] if isinstance(event, Reading)] == []
 
 
 async def test_a_query_that_is_asked_again_is_another_one(site: Site) -> None:
     """What ends the first must not end the second."""
     link = await site.link(await site.assistant())
-    async with hearing(link) as heard:
-        alias = (await heard.first(Opened)).attached.alias
+    async with hearing(link) as arrived:
+        alias = (await arrived.first(Opened)).attached.alias
         first = await link.request(Listen(Kind.AGENT, Source.REALTIME, None))
         second = await link.request(Listen(Kind.AGENT, Source.REALTIME, None))
         assert isinstance(first, Listening)
         assert isinstance(second, Listening)
         assert first.query != second.query
         await link.request(StopListening(first.query))
-        told = len(heard.events)
+        received = len(arrived.events)
         await link.request(site.execute(alias, SetRoutingState("available")))
-        readings = [event for event in heard.events[told:] if isinstance(event, Reading)]
+        readings = [event for event in arrived.events[received:] if isinstance(event, Reading)]
         assert {event.query for event in readings} == {second.query}
 
 
 async def test_the_directory_shows_the_own_agent(site: Site) -> None:
     link = await site.link(await site.assistant())
-    async with hearing(link) as heard:
-        own = (await heard.first(Opened)).attached.own_agent
+    async with hearing(link) as arrived:
+        own = (await arrived.first(Opened)).attached.own_agent
         directory = await link.request(QueryDirectory())
     assert isinstance(directory, Directory)
     shown = {(part.kind, part.number, part.source) for part in directory.parts}
@@ -127,29 +127,29 @@ async def test_attaching_an_unknown_session_leaves_the_link_open(site: Site) -> 
         assert await link.request(KeepAlive()) is None
 
 
-async def test_a_session_that_ends_is_told_with_its_reason(site: Site) -> None:
+async def test_a_session_that_ends_is_reported_with_its_reason(site: Site) -> None:
     first, second = await site.dashboard(), await site.assistant()
     link = await site.link(first)
-    async with hearing(link) as heard:
+    async with hearing(link) as arrived:
         attached = await link.request(AttachSession(second.secret))
         assert isinstance(attached, Attached)
         await site.server.log_off(second.secret)
-        ended = await heard.first(SessionEnded)
+        ended = await arrived.first(SessionEnded)
     assert (ended.alias, ended.reason) == (attached.alias, EndReason.LOGGED_OFF)
 
 
-async def test_a_command_is_told_as_state_before_it_is_answered(site: Site) -> None:
+async def test_a_command_is_shown_as_state_before_it_is_answered(site: Site) -> None:
     link = await site.link(await site.assistant())
-    async with hearing(link) as heard:
-        alias = (await heard.first(Opened)).attached.alias
+    async with hearing(link) as arrived:
+        alias = (await arrived.first(Opened)).attached.alias
         await link.request(Listen(Kind.AGENT, Source.REALTIME, None))
-        await heard.first(Reading)
-        told = len(heard.events)
+        await arrived.first(Reading)
+        received = len(arrived.events)
         answer = await link.request(site.execute(alias, SetRoutingState("available")))
         assert answer == Executed("applied")
         states = [
             part.value.routing_state
-            for event in heard.events[told:]
+            for event in arrived.events[received:]
             if isinstance(event, Reading)
             for part in event.parts
             if isinstance(part.value, Agent)
@@ -159,20 +159,20 @@ async def test_a_command_is_told_as_state_before_it_is_answered(site: Site) -> N
 
 async def test_the_present_state_asked_for_changes_nothing(site: Site) -> None:
     link = await site.link(await site.assistant())
-    async with hearing(link) as heard:
-        alias = (await heard.first(Opened)).attached.alias
+    async with hearing(link) as arrived:
+        alias = (await arrived.first(Opened)).attached.alias
         await link.request(Listen(Kind.AGENT, Source.REALTIME, None))
         await link.request(site.execute(alias, SetRoutingState("available"), key="k-1"))
-        told = len(heard.events)
+        received = len(arrived.events)
         answer = await link.request(site.execute(alias, SetRoutingState("available"), key="k-2"))
         assert answer == Executed("unchanged")
-        assert [event for event in heard.events[told:] if isinstance(event, Reading)] == []
+        assert [event for event in arrived.events[received:] if isinstance(event, Reading)] == []
 
 
 async def test_a_repeated_key_gets_the_first_answer(site: Site) -> None:
     link = await site.link(await site.assistant())
-    async with hearing(link) as heard:
-        alias = (await heard.first(Opened)).attached.alias
+    async with hearing(link) as arrived:
+        alias = (await arrived.first(Opened)).attached.alias
         command = site.execute(alias, SetRoutingState("available"))
         assert await link.request(command) == Executed("applied")
         assert await link.request(command) == Executed("applied")
@@ -180,8 +180,8 @@ async def test_a_repeated_key_gets_the_first_answer(site: Site) -> None:
 
 async def test_a_late_command_is_not_executed(site: Site) -> None:
     link = await site.link(await site.assistant())
-    async with hearing(link) as heard:
-        alias = (await heard.first(Opened)).attached.alias
+    async with hearing(link) as arrived:
+        alias = (await arrived.first(Opened)).attached.alias
         with pytest.raises(GatewayError) as refused:
             await link.request(site.execute(alias, SetRoutingState("available"), ttl_ms=-60_000))
         assert refused.value.code is ErrorCode.EXPIRED
@@ -189,8 +189,8 @@ async def test_a_late_command_is_not_executed(site: Site) -> None:
 
 async def test_an_agent_changes_nobody_else(site: Site) -> None:
     link = await site.link(await site.assistant())
-    async with hearing(link) as heard:
-        attached = (await heard.first(Opened)).attached
+    async with hearing(link) as arrived:
+        attached = (await arrived.first(Opened)).attached
         another = SetAgentRoutingState(str((attached.own_agent or 0) + 1), "work")
         with pytest.raises(GatewayError) as refused:
             await link.request(site.execute(attached.alias, another))

@@ -83,7 +83,7 @@ async def fake() -> AsyncIterator[Site]:
 
 
 @dataclass(slots=True)
-class Heard:
+class Received:
     """Everything that a link brought, in order."""
 
     events: list[LinkEvent] = field(default_factory=list)
@@ -109,13 +109,13 @@ class Heard:
 
 
 @asynccontextmanager
-async def hearing(link: Link) -> AsyncIterator[Heard]:
+async def hearing(link: Link) -> AsyncIterator[Received]:
     """Receive beside the block, as an owner does, and close the link after it."""
-    heard = Heard()
+    received = Received()
 
     def note(event: LinkEvent) -> None:
-        heard.events.append(event)
-        heard.came.set()
+        received.events.append(event)
+        received.came.set()
 
     def note_all(readings: Sequence[Reading]) -> None:
         for reading in readings:
@@ -128,13 +128,13 @@ async def hearing(link: Link) -> AsyncIterator[Heard]:
                 if event is not None:
                     note(event)
         except LinkClosed as closed:
-            heard.closed = closed
-            heard.came.set()
+            received.closed = closed
+            received.came.set()
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(receive())
         try:
-            yield heard
+            yield received
         finally:
             await link.close()
 
@@ -146,7 +146,7 @@ async def simulated(skew_ms: int = 0) -> AsyncIterator[Site]:
     clock = SystemClock()
     async with Simulator(settings) as simulator, OsccServer("main", simulator.url, clock) as server:
         simulator.center.skew_ms = skew_ms
-        # a `Date` tells whole seconds, and each answer has its own
+        # a `Date` has whole seconds, and each answer has its own
         unsure_ms = 1_500 if skew_ms else 0
         # the tenth agent leads his team: he may use both applications
         yield Site(server, clock, "agent10", settings.password, "+49301234567", skew_ms, unsure_ms)

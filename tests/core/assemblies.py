@@ -1,4 +1,4 @@
-"""Assemblies, and what is told to them."""
+"""Assemblies, and what they receive."""
 
 from __future__ import annotations
 

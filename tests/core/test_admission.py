@@ -120,9 +120,9 @@ def test_a_command_is_refused_while_a_function_that_it_needs_is_known_to_be_down
 ) -> None:
     for function in FUNCTIONS:
         error = refusal(command, site(function, FunctionState.DOWN))
-        told = None if error is None else (error.code, error.details)
+        received = None if error is None else (error.code, error.details)
         is_needed = function in needs
-        assert told == ((ErrorCode.FUNCTION_UNAVAILABLE, {"function": function}) if is_needed else None)
+        assert received == ((ErrorCode.FUNCTION_UNAVAILABLE, {"function": function}) if is_needed else None)
         for state in (FunctionState.UP, FunctionState.DEGRADED, FunctionState.UNKNOWN):
             assert refusal(command, site(function, state)) is None, state
 

@@ -25,7 +25,7 @@ def test_the_new_first_of_the_queue_is_woken() -> None:
     assert woken == [2, 3, 3]
 
 
-def test_the_first_is_told_how_long_to_wait_and_the_others_are_woken() -> None:
+def test_the_first_learns_how_long_to_wait_and_the_others_are_woken() -> None:
     gate = admission_queue()
     for _ in range(4):
         assert gate.enter(gate.join(Urgency.PERSON, lambda: None), 0.0)
@@ -97,7 +97,7 @@ def test_a_site_is_shared_by_live_nodes_and_waiters_check_again() -> None:
     assert gate.enter(third, 100.0)
 
 
-def test_whether_somebody_would_enter_is_told_without_taking_anything() -> None:
+def test_whether_somebody_would_enter_is_reported_without_taking_anything() -> None:
     gate = admission_queue(per_s=1.0, burst=2.0)
     assert [gate.would_admit(0.0, Urgency.PERSON) for _ in range(5)] == [True] * 5
     for _ in range(2):

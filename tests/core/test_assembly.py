@@ -40,7 +40,7 @@ def test_the_other_sources_are_beside_it() -> None:
 # ---- time ----
 
 
-def test_who_is_told_twice_to_be_gone_left_the_first_time() -> None:
+def test_who_is_reported_gone_twice_left_the_first_time() -> None:
     assembly = known(ALL_AGENTS)
     assembly.read(reading(5, available(5), whole=True))
     for time_ms in (10, 20):
@@ -121,7 +121,7 @@ def test_data_of_a_late_query_is_left_out_until_it_arrives() -> None:
     assert found.readable
 
 
-def test_what_was_told_or_is_unknown_is_not_done_without() -> None:
+def test_what_was_sent_or_is_unknown_is_not_done_without() -> None:
     assembly = known(ALL_AGENTS)
     assembly.read(reading(10, available(), whole=True))
     assert assembly.do_without(1) == assembly.do_without(2) == set()
@@ -139,7 +139,7 @@ def test_a_late_query_that_is_stopped_is_missed_no_more() -> None:
     assert not assembly.runs(1)
 
 
-# ---- What does one query of a link tell, and how far has it come? ----
+# ---- one query of a link ----
 
 
 FIVE = Listen(Kind.AGENT, REALTIME, frozenset({5}))

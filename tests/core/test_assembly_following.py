@@ -57,7 +57,7 @@ def whole() -> Reading:
     return reading(5, available(5), available(6), whole=True)
 
 
-def test_what_one_link_told_is_a_step_for_another_that_stood_at_the_same_place() -> None:
+def test_what_one_link_reported_is_a_step_for_another_that_stood_at_the_same_place() -> None:
     composer = Composer()
     links = [Link(composer) for _ in range(2)]
     for link in links:
@@ -78,8 +78,8 @@ def test_a_link_that_stood_elsewhere_takes_a_step_of_its_own() -> None:
     now = reading(20, WORK)
     for number, link in enumerate(links):
         link.read(whole())
-        told = Agent(routing_state=RoutingState.AVAILABLE, reason_id=str(number))
-        link.follow(reading(10, part(*AGENT, REALTIME, told)))
+        received = Agent(routing_state=RoutingState.AVAILABLE, reason_id=str(number))
+        link.follow(reading(10, part(*AGENT, REALTIME, received)))
     steps = [link.follow(now) for link in links]
     assert len({id(step) for step in steps}) == 6
     assert {link.shown["agent:5"] for link in links} == {links[0].shown["agent:5"]}, "then all show the same"
@@ -123,7 +123,7 @@ def test_nothing_is_followed_before_the_whole_set() -> None:
     assert refused.follow(reading(10, available()), {}, 0, SCOPE) is None
 
 
-def test_it_has_told_what_queries_that_are_complete_cover() -> None:
+def test_it_has_reported_what_queries_that_are_complete_cover() -> None:
     assembly = Assembly()
     some, few = (Listen(Kind.AGENT, REALTIME, frozenset(numbers)) for numbers in ({5, 6}, {5}))
     assembly.listening(1, some)

@@ -85,7 +85,7 @@ def test_a_slow_bus_stays_degraded_and_is_not_down() -> None:
 
 
 def test_a_renewed_connection_resets_the_health_count() -> None:
-    """Others may still be renewing theirs: who is not heard by then is not to be taken for dead."""
+    """Others may still be renewing theirs: a node that is silent until then is not to be taken for dead."""
     bus = live()
     for at in (1.0, 2.0, 3.0):
         comes_back(bus, at)

@@ -148,11 +148,11 @@ def test_nobody_gives_with_commands_in_flight() -> None:
         calls.history(0.0, epoch=EPOCH)
 
 
-def test_what_is_told_at_once() -> None:
+def test_what_is_reported_at_once() -> None:
     assert answer(Done(APPLIED)) is APPLIED
-    told = [answer(began) for began in (Reused(), Foreign(), Busy())]
-    assert [outcome.status for outcome in told] == [Status.REJECTED, Status.UNKNOWN, Status.REJECTED]
-    assert [outcome.error and outcome.error.code for outcome in told] == [
+    received = [answer(began) for began in (Reused(), Foreign(), Busy())]
+    assert [outcome.status for outcome in received] == [Status.REJECTED, Status.UNKNOWN, Status.REJECTED]
+    assert [outcome.error and outcome.error.code for outcome in received] == [
         ErrorCode.KEY_REUSED,
         ErrorCode.OTHER_EPOCH,
         ErrorCode.OVERLOADED,

@@ -68,7 +68,7 @@ def parameters(changes: dict[str, Parameter], kind: Kind = Kind.QUEUE) -> Refusa
         (SkillChange("061", 5), (ErrorCode.SKILL_UNKNOWN, {"skill_id": "061"})),
     ],
 )
-def test_a_skill_that_is_refused_is_told_with_its_bounds(
+def test_a_skill_that_is_refused_is_reported_with_its_bounds(
     change: SkillChange, expected: Refusal | None
 ) -> None:
     assert skills(change) == expected
@@ -87,7 +87,7 @@ def test_a_skill_that_is_refused_is_told_with_its_bounds(
         ("ToSome", ["2"], {"min": None, "max": None, "unit": "id"}),
     ],
 )
-def test_a_parameter_out_of_range_is_told_with_its_range(
+def test_a_parameter_out_of_range_is_reported_with_its_range(
     name: str, values: list[Parameter], bounds: dict[str, Detail]
 ) -> None:
     expected = (ErrorCode.VALUE_OUT_OF_RANGE, {"parameter": name} | bounds)

@@ -113,7 +113,7 @@ MALFORMED = (
 
 
 class Address(NamedTuple):
-    """An id; commands that need one of a kind in *allowed_for* get it, *other* tells what the others get."""
+    """An id; commands that need one of a kind in *allowed_for* get it, *other* says what the others get."""
 
     name: str
     id: str
@@ -161,14 +161,18 @@ def expected(kind: str, address: Address, application: Application, rights: tupl
 def command(kind: str, address: Address) -> Command:
     row = PAGE[kind]
     member = "agent_id" if row.names is None else row.names[0]
-    told = {"kind": kind, member: address.id, **row.fields}
-    sent = JSON.decode_client(frame("command", id="c1", key=KEY, stream="1.x", expires_at_ms=5, command=told))
+    received = {"kind": kind, member: address.id, **row.fields}
+    sent = JSON.decode_client(
+        frame("command", id="c1", key=KEY, stream="1.x", expires_at_ms=5, command=received)
+    )
     assert isinstance(sent, CommandFrame)
     return sent.command
 
 
-def told(kind: str, address: Address, application: Application, rights: tuple[Right, ...]) -> dict[str, Any]:
-    """Return what the phone is told of a command at once; nothing when it is let through."""
+def received(
+    kind: str, address: Address, application: Application, rights: tuple[Right, ...]
+) -> dict[str, Any]:
+    """Return what the phone is sent for a command at once; nothing when it is let through."""
     facts = facts_of(ticket_of(application), SCOPE, rights)
     try:
         check_command(command(kind, address), facts, declared(facts.handle, MIRROR))
@@ -182,7 +186,7 @@ def told(kind: str, address: Address, application: Application, rights: tuple[Ri
 def test_everybody_may_do_what_the_page_says_and_nothing_else(kind: str, application: Application) -> None:
     for rights, held in RIGHTS.items():
         found = {
-            address.name: told(kind, address, application, held).get("code", LET_THROUGH)
+            address.name: received(kind, address, application, held).get("code", LET_THROUGH)
             for address in ADDRESSES
         }
         wanted = {address.name: expected(kind, address, application, held) for address in ADDRESSES}
@@ -211,10 +215,10 @@ NAMING = [kind for kind, row in PAGE.items() if row.names is not None]
 
 
 @pytest.mark.parametrize("kind", NAMING)
-def test_what_is_out_of_sight_is_told_like_what_does_not_exist(kind: str) -> None:
+def test_what_is_out_of_sight_is_reported_like_what_does_not_exist(kind: str) -> None:
     """Not only the code: nothing that the phone gets differs."""
     answers = [
-        told(kind, address, Application.DASHBOARD, tuple(Right))
+        received(kind, address, Application.DASHBOARD, tuple(Right))
         for address in ADDRESSES
         if expected(kind, address, Application.DASHBOARD, tuple(Right)) == "not_found"
     ]
@@ -224,9 +228,9 @@ def test_what_is_out_of_sight_is_told_like_what_does_not_exist(kind: str) -> Non
 
 
 @pytest.mark.parametrize("kind", NAMING)
-def test_an_id_of_another_kind_is_told_alike_whether_it_is_in_sight_or_not(kind: str) -> None:
+def test_an_id_of_another_kind_is_reported_alike_whether_it_is_in_sight_or_not(kind: str) -> None:
     answers = [
-        told(kind, address, Application.DASHBOARD, tuple(Right))
+        received(kind, address, Application.DASHBOARD, tuple(Right))
         for address in ADDRESSES
         if expected(kind, address, Application.DASHBOARD, tuple(Right)) == "wrong_resource_kind"
     ]
@@ -238,7 +242,7 @@ def test_an_id_of_another_kind_is_told_alike_whether_it_is_in_sight_or_not(kind:
 @pytest.mark.parametrize("kind", PAGE)
 def test_who_may_not_learns_nothing_of_the_id(kind: str) -> None:
     answers = [
-        told(kind, address, application, ())
+        received(kind, address, application, ())
         for address in ADDRESSES
         for application in Application
         if expected(kind, address, application, ()) == "forbidden"

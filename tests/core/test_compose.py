@@ -164,8 +164,8 @@ def test_of_two_skill_sets_the_one_of_the_higher_version_is_right(
     directory: int | None, configuration: int | None, skill: str
 ) -> None:
     known = Agent(skills=(AgentSkill("old"),), version=directory)
-    told = None if configuration is None else Agent(skills=(AgentSkill("new"),), version=configuration)
-    found = compose(parts(known, AVAILABLE, None, told), 0)
+    reported = None if configuration is None else Agent(skills=(AgentSkill("new"),), version=configuration)
+    found = compose(parts(known, AVAILABLE, None, reported), 0)
     assert isinstance(found, Agent)
     assert found.skills == (AgentSkill(skill),)
     assert found.version == (directory if skill == "old" else configuration)
@@ -175,10 +175,10 @@ def test_of_two_skill_sets_the_one_of_the_higher_version_is_right(
 
 
 def test_the_same_parts_are_one_element_for_everybody() -> None:
-    composer, told = Composer(), parts(Queue(name="Sales"), Queue(contacts_waiting=3))
+    composer, reported = Composer(), parts(Queue(name="Sales"), Queue(contacts_waiting=3))
     held = composer.shown(QUEUE)
-    first = composer.element(told, None, 0)
-    assert composer.element(told, None, 0) is first is held.element
+    first = composer.element(reported, None, 0)
+    assert composer.element(reported, None, 0) is first is held.element
 
 
 def test_what_nobody_shows_any_more_is_forgotten() -> None:
@@ -212,11 +212,11 @@ def test_nothing_is_made_of_what_the_directory_does_not_know() -> None:
         Composer().element(NOTHING, None, 0)
 
 
-# ---- where links that are told the same at other instants stand ----
+# ---- where links that receive the same at other instants stand ----
 
 
-def composed(told: Parts) -> Element:
-    return Element(compose(told, 0), told)
+def composed(reported: Parts) -> Element:
+    return Element(compose(reported, 0), reported)
 
 
 def test_a_link_stands_where_what_it_shows_was_composed() -> None:
@@ -235,12 +235,12 @@ def test_a_link_stands_where_what_it_shows_was_composed() -> None:
         parts(Queue(), Queue(), readable=False),
     ],
 )
-def test_a_link_does_not_stand_where_other_sources_told(others: Parts) -> None:
+def test_a_link_does_not_stand_where_other_sources_reported(others: Parts) -> None:
     mine = parts(Queue(), Queue())
     assert converged(mine, composed(others)) is mine
 
 
-def test_a_link_does_not_stand_where_another_number_was_told() -> None:
+def test_a_link_does_not_stand_where_another_number_was_reported() -> None:
     mine, others = (
         parts(Agent(), Agent())._replace(
             realtime=Part(Kind.AGENT, 5, Source.REALTIME, Agent(), remote_number=number)
@@ -280,10 +280,10 @@ def test_a_link_does_not_stand_where_something_that_is_not_shown_differs(mine: P
 @pytest.mark.parametrize("source", Source)
 def test_each_source_has_one_part(source: Source) -> None:
     (one, other) = (part(Kind.AGENT, 5, source) for _ in range(2))
-    told = with_part(with_part(NOTHING, source, one), source, other)
-    assert part_of(told, source) is other
-    assert [part_of(told, each) for each in Source if each is not source] == [None] * 3
-    assert part_of(with_part(told, source, None), source) is None
+    reported = with_part(with_part(NOTHING, source, one), source, other)
+    assert part_of(reported, source) is other
+    assert [part_of(reported, each) for each in Source if each is not source] == [None] * 3
+    assert part_of(with_part(reported, source, None), source) is None
 
 
 def test_when_somebody_left_is_kept_until_they_are_back() -> None:

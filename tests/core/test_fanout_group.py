@@ -55,7 +55,7 @@ def tell(fanout_group: FanoutGroup, now: float) -> None:
     fanout_group.unite(now)
 
 
-def test_phones_told_in_the_same_turn_are_one_reader() -> None:
+def test_phones_served_in_the_same_turn_are_one_reader() -> None:
     house = House(3)
     assert len(only(house).members) == 3
     assert len(house.ledger.readers) == 1
@@ -100,7 +100,7 @@ ITS_OWN: dict[str, Callable[[Outbox], object]] = {
 
 
 @pytest.mark.parametrize("its_own", ITS_OWN.values(), ids=ITS_OWN)
-def test_who_was_told_before_the_others_and_has_something_of_its_own_since_is_not_taken_along(
+def test_who_was_served_before_the_others_and_has_something_of_its_own_since_is_not_taken_along(
     its_own: Callable[[Outbox], object],
 ) -> None:
     house = House(3)
@@ -136,7 +136,7 @@ def test_it_is_due_when_its_pace_allows() -> None:
     assert fanout_group.waiting() == "s0"
 
 
-def test_those_told_within_a_turn_are_told_together_when_the_last_may_be() -> None:
+def test_those_due_within_a_turn_are_served_together_when_the_last_may_be() -> None:
     house = House(1)
     house.now += TURN_S / 2
     house.add("late")

@@ -83,12 +83,12 @@ def test_once_answered_it_asks_every_10_s_less_jitter(jitter: float, after_s: fl
     assert follow.due_at == 100.0 + after_s
 
 
-@pytest.mark.parametrize("told", [(), (Receipt.GAP,)], ids=["did not come", "does not fit"])
-def test_it_is_no_answer_when_what_belongs_to_it(told: tuple[Receipt, ...]) -> None:
+@pytest.mark.parametrize("received", [(), (Receipt.GAP,)], ids=["did not come", "does not fit"])
+def test_it_is_no_answer_when_what_belongs_to_it(received: tuple[Receipt, ...]) -> None:
     follow = FollowMachine(EPOCH, 0.0)
     follow.published(EPOCH, Receipt.APPLIED, 0.0)
     follow.asked(0.0)
-    for receipt in told:
+    for receipt in received:
         follow.published(EPOCH, receipt, 0.125)
     follow.answered(0.125)
     assert follow.state is FollowState.ASKING
@@ -134,7 +134,7 @@ def test_after_five_seconds_of_lower_epochs_the_lease_is_read_and_is_right() -> 
 
 
 def test_when_the_time_of_lower_epochs_is_over_the_lease_is_read_however_it_is_rounded() -> None:
-    """Who is told to ask then is told so for ever: asking does not move that time."""
+    """The time to ask does not move by asking."""
     for at in (n / 7 + 1_000.0 for n in range(1, 2_000)):
         follow = FollowMachine(7, at)
         follow.asked(at)
@@ -145,7 +145,7 @@ def test_when_the_time_of_lower_epochs_is_over_the_lease_is_read_however_it_is_r
         assert follow.need(follow.due_at) == "read_lease"
 
 
-def test_what_is_not_heard_of_for_15_s_is_stale() -> None:
+def test_what_is_not_received_of_for_15_s_is_stale() -> None:
     follow = following()
     answer(follow, 100.0)
     assert follow.health(115.0, "live") == "live"

@@ -43,7 +43,7 @@ def test_a_ping_that_has_not_left_cannot_be_answered() -> None:
 # ---- pongs ----
 
 
-def test_how_long_the_newest_ping_was_under_way_is_told_once() -> None:
+def test_how_long_the_newest_ping_was_under_way_is_reported_once() -> None:
     heartbeat = beating()
     first, newest = heartbeat.ping(120.0), heartbeat.ping(130.0)
     assert heartbeat.pong(first, 130.5) is None

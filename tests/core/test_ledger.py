@@ -15,7 +15,7 @@ ONE, TWO, THREE = (Element(Queue(contacts_waiting=waiting)) for waiting in (1, 2
 
 
 class Reader:
-    """Writes down what it is told."""
+    """Records what it receives."""
 
     def __init__(self, ledger: Ledger) -> None:
         self.marks: list[tuple[str, Element | None]] = []
@@ -58,7 +58,7 @@ def replica() -> Ledger:
 # ---- the owner ----
 
 
-def test_a_change_has_its_number_and_its_reader_is_told_what_was() -> None:
+def test_a_change_has_its_number_and_its_reader_sees_what_was() -> None:
     ledger = Ledger(7)
     reader = Reader(ledger)
     assert ledger.record("a", ONE)
@@ -151,7 +151,7 @@ def test_what_is_of_no_owner_is_replaced_by_whatever_comes_next_even_of_a_lower_
     assert ledger.position == Position(1, 1)
 
 
-def test_who_asks_for_all_of_what_is_of_no_owner_is_told_of_no_removal_before() -> None:
+def test_who_asks_for_all_of_what_is_of_no_owner_is_sent_no_removal_before() -> None:
     ledger = replica()
     ledger.receive(delta(2, 3, Update("b", 3, None)))
     ledger.disown()
@@ -160,7 +160,7 @@ def test_who_asks_for_all_of_what_is_of_no_owner_is_told_of_no_removal_before() 
 
 def test_many_values_of_one_step_are_recorded_under_one_seq() -> None:
     one_by_one, at_once = recorded("a", "b", "d"), recorded("a", "b", "d")
-    told, told_at_once = Reader(one_by_one), Reader(at_once)
+    received, sent_at_once = Reader(one_by_one), Reader(at_once)
     for ledger in (one_by_one, at_once):
         ledger.record("b", None)
     keys, elements = ("a", "b", "c", "d"), (TWO, TWO, THREE, ONE)
@@ -175,12 +175,12 @@ def test_many_values_of_one_step_are_recorded_under_one_seq() -> None:
     ]
     assert [update.seq for update in seen[0]] == [5, 5, 5]
     assert at_once.since(Position(1, 5)).updates == ()
-    assert told_at_once.marks == told.marks == [("b", ONE), ("a", ONE), ("b", None), ("c", None)]
+    assert sent_at_once.marks == received.marks == [("b", ONE), ("a", ONE), ("b", None), ("c", None)]
 
 
 def test_one_value_is_recorded_as_any_other() -> None:
     usual, quick = recorded("a", "b"), recorded("a", "b")
-    told, told_quickly = Reader(usual), Reader(quick)
+    received, sent_quickly = Reader(usual), Reader(quick)
     for ledger in (usual, quick):
         ledger.joinable["place"] = ledger.firsts["view"] = "somebody"
         ledger.has_news = False
@@ -192,7 +192,7 @@ def test_one_value_is_recorded_as_any_other() -> None:
         assert not ledger.joinable
         assert not ledger.firsts
     assert quick.since(Position(1, 2)) == usual.since(Position(1, 2))
-    assert told_quickly.marks == told.marks == [("a", ONE), ("a", TWO)]
+    assert sent_quickly.marks == received.marks == [("a", ONE), ("a", TWO)]
 
 
 def test_nothing_that_changed_leaves_those_who_meet_where_they_are() -> None:
@@ -206,15 +206,15 @@ def test_nothing_that_changed_leaves_those_who_meet_where_they_are() -> None:
 
 @given(
     changes=st.lists(st.tuples(st.sampled_from("abcd"), st.booleans()), max_size=20),
-    heard_from=st.integers(0, 20),
+    received_from=st.integers(0, 20),
     tombstones=st.integers(1, 3),
 )
-def test_who_was_told_of_every_change_gets_what_is_since_then(
-    changes: list[tuple[str, bool]], heard_from: int, tombstones: int
+def test_who_received_every_change_gets_what_is_since_then(
+    changes: list[tuple[str, bool]], received_from: int, tombstones: int
 ) -> None:
     ledger, reader, seen = Ledger(1, tombstones=tombstones), None, Position(1, 0)
     for number, (key, is_there) in enumerate(changes):
-        if number == heard_from:
+        if number == received_from:
             reader, seen = Reader(ledger), ledger.position
         ledger.record(f"queue:{key}", Element(Queue(contacts_waiting=number)) if is_there else None)
     if reader is not None:
@@ -237,17 +237,17 @@ def own(*keys: str, tombstones: int = 1024) -> Ledger:
 def test_what_is_one_sessions_own_goes_to_on_own_change_alone() -> None:
     ledger = Ledger(1)
     reader = Reader(ledger)
-    told: list[tuple[str, Element | None]] = []
-    ledger.on_own_change = lambda key, before: told.append((key, before))
+    received: list[tuple[str, Element | None]] = []
+    ledger.on_own_change = lambda key, before: received.append((key, before))
     for key in ("me:1", "session:1", "a"):
         ledger.record(key, ONE)
     ledger.record("me:1", TWO)
-    assert told == [("me:1", None), ("session:1", None), ("me:1", ONE)]
+    assert received == [("me:1", None), ("session:1", None), ("me:1", ONE)]
     assert reader.marks == [("a", None)]
     assert ledger.position.seq == 4
 
 
-def test_news_are_taken_once_and_tell_what_all_were_told_from_what_few_were() -> None:
+def test_news_are_taken_once_and_distinguish_what_all_were_sent_from_what_few_were() -> None:
     ledger = Ledger(1)
     ledger.on_own_change = lambda *_: None
     assert (ledger.has_news, ledger.take_own_news()) == (False, [])
@@ -289,15 +289,17 @@ def test_sessions_that_leave_in_crowds_reset_nobody_who_has_his_own() -> None:
     assert ledger.since(seen, "me:2").reset, "nobody knows whether he had it"
 
 
-def test_a_follower_is_told_of_own_keys_too() -> None:
+def test_a_follower_is_sent_own_keys_too() -> None:
     ledger = own("me:1")
     ledger.record("me:1", None)
     ledger.record("a", TWO)
-    told = ledger.delta_of(Position(1, 2), ["me:1", "a"])
-    assert told == ledger.since(Position(1, 2)) == delta(2, 4, Update("me:1", 3, None), Update("a", 4, TWO))
+    received = ledger.delta_of(Position(1, 2), ["me:1", "a"])
+    assert (
+        received == ledger.since(Position(1, 2)) == delta(2, 4, Update("me:1", 3, None), Update("a", 4, TWO))
+    )
 
 
-def test_a_phone_is_told_up_to_what_is_shared_or_its_own() -> None:
+def test_a_phone_is_sent_up_to_what_is_shared_or_its_own() -> None:
     ledger = recorded("queue:1", "me:one", "me:two", "queue:2", "me:one")
     ledger.record("me:one", TWO)
     assert (ledger.seen_upto("me:one"), ledger.seen_upto("me:two"), ledger.seen_upto("me:three")) == (5, 4, 4)

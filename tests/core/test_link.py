@@ -65,11 +65,11 @@ def test_after_failures_it_waits_longer_each_time_within_a_bound() -> None:
     assert waits == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
 
 
-@pytest.mark.parametrize(("told_s", "wait_s"), [(None, 0.5), (0.2, 0.5), (9.0, 9.0), (300.0, 60.0)])
-def test_a_server_may_ask_for_a_longer_wait_within_a_bound(told_s: float | None, wait_s: float) -> None:
+@pytest.mark.parametrize(("given_s", "wait_s"), [(None, 0.5), (0.2, 0.5), (9.0, 9.0), (300.0, 60.0)])
+def test_a_server_may_ask_for_a_longer_wait_within_a_bound(given_s: float | None, wait_s: float) -> None:
     link = LinkMachine()
     link.dialling()
-    link.failed(100.0, 1.0, told_s)
+    link.failed(100.0, 1.0, given_s)
     assert link.dial_at(100.0) == 100.0 + wait_s
     link.dialling()
     link.failed(200.0, 1.0)

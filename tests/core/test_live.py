@@ -60,7 +60,7 @@ def served(**hello: object) -> Phone:
 # ---- the beginning ----
 
 
-def test_what_a_position_is_worth_is_told() -> None:
+def test_what_a_position_is_worth_is_reported() -> None:
     stream = Phone().live.outbox.stream
     assert Phone(position=frames.StreamPosition(stream, 1)).noted == (Resumed("in_sync"),)
     assert Phone(position=frames.StreamPosition(stream, 0)).noted == (Resumed("since"),)
@@ -68,7 +68,7 @@ def test_what_a_position_is_worth_is_told() -> None:
     assert Phone(position=frames.StreamPosition("1.other", 1)).noted == (Resumed("foreign"),)
 
 
-def test_how_long_a_ping_was_under_way_is_told() -> None:
+def test_how_long_a_ping_was_under_way_is_reported() -> None:
     phone = served()
     phone.now += 30
     (ping,) = phone.take()
@@ -102,9 +102,9 @@ def toggled(queues: int, seconds: int, phone: Phone) -> tuple[int, int]:
     for number in range(20 * seconds):
         phone.now += 0.05
         phone.serve(frames.Follow(f"f{number}", () if number % 2 else ("queues",)))
-        told = phone.take()
-        sent += sum(len(frame.get("put", ())) for frame in told)
-        refused += sum(frame.get("code") == "rate_limited" for frame in told)
+        received = phone.take()
+        sent += sum(len(frame.get("put", ())) for frame in received)
+        refused += sum(frame.get("code") == "rate_limited" for frame in received)
     return sent // queues, refused
 
 
@@ -264,8 +264,8 @@ def test_a_phone_goes_by_the_clock_of_the_values_it_is_shown(ahead_ms: int) -> N
     phone = Phone()
     phone.ledger.ahead_ms = ahead_ms
     phone.live.welcome(phone.ticket, frames.Hello(CLIENT), WALL_MS)
-    told = phone.take(Health("live", "live", NOW - 2))
-    (welcome,) = [each for each in told if each["kind"] == "welcome"][1:]
+    received = phone.take(Health("live", "live", NOW - 2))
+    (welcome,) = [each for each in received if each["kind"] == "welcome"][1:]
     assert welcome["server_time_ms"] == WALL_MS + ahead_ms
     phone.live.received()
     phone.now += 60

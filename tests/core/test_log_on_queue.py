@@ -204,9 +204,9 @@ def test_who_comes_too_early_keeps_the_appointment_and_who_comes_in_time_comes_f
 def test_appointments_that_would_be_too_late_are_spread_within_five_minutes() -> None:
     line = queue(2.0)
     waits = [join(line, f"n{number}", f"a{number}").refused_s for number in range(1_000)]
-    told = [wait_s for wait_s in waits if wait_s is not None]
-    assert max(told) <= 300.0
-    assert max(Counter(round(wait_s) for wait_s in told[400:]).values()) < 20
+    received = [wait_s for wait_s in waits if wait_s is not None]
+    assert max(received) <= 300.0
+    assert max(Counter(round(wait_s) for wait_s in received[400:]).values()) < 20
 
 
 def test_a_flood_of_one_address_moves_only_its_own_appointments() -> None:
@@ -223,7 +223,7 @@ def test_a_flood_of_one_address_moves_only_its_own_appointments() -> None:
 
 @dataclass
 class Client:
-    """Somebody who logs on, and comes back when told; its header has whole seconds."""
+    """Somebody who logs on, and comes back when it may; its header has whole seconds."""
 
     name: str
     address: str

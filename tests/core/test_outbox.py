@@ -35,7 +35,7 @@ def test_the_state_that_is_owed_follows_the_first_frame_at_once() -> None:
 # ---- conflation ----
 
 
-def test_a_change_is_told_as_the_difference() -> None:
+def test_a_change_is_reported_as_the_difference() -> None:
     line = synced()
     line.change("queue:1", queue(5))
     patch = {"queue:1": {"contacts_waiting": 5}}
@@ -56,7 +56,7 @@ def test_it_has_the_arrival_time_of_the_oldest_waiting_news() -> None:
     assert line.outbox.waits[1] == math.inf
 
 
-def test_of_many_changes_the_newest_is_told() -> None:
+def test_of_many_changes_the_newest_is_reported() -> None:
     line = synced()
     for waiting in (5, 6, 7):
         line.change("queue:1", queue(waiting, "x"))
@@ -132,7 +132,7 @@ def test_state_leaves_at_the_pace() -> None:
     assert line.take()[0]["patch"] == {"queue:1": {"contacts_waiting": 6}}
 
 
-def test_who_stopped_reading_is_told_no_more() -> None:
+def test_who_stopped_reading_is_sent_no_more() -> None:
     line = synced()
     line.outbox.close()
     line.change("queue:1", queue(5))

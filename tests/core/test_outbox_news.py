@@ -39,7 +39,7 @@ def at_once(line: Line, keys: tuple[str, ...], draw: random.Random) -> None:
 
 
 def act(line: Line, draw: random.Random) -> None:
-    """Let something happen to the mirror, or to what the phone is to be told."""
+    """Let something happen to the mirror, or to what the phone is to be sent."""
     key = draw.choice(KEYS)
     match draw.randint(0, 12):
         case 0:

@@ -6,7 +6,7 @@ from gateway.core.link import MOST, Early
 from tests.core.assemblies import ALL_AGENTS, CUMULATIVE, available, reading
 
 
-def test_what_was_read_of_a_query_is_told_when_the_query_is_known() -> None:
+def test_what_was_read_of_a_query_is_reported_when_the_query_is_known() -> None:
     early = Early()
     early.expect(True)
     early.keep(first := reading(10, available(), whole=True))

@@ -30,9 +30,9 @@ def test_what_was_taken_elsewhere_counts_too_and_nothing_counts_twice() -> None:
         here.take("anna", now)
     there.adopt("anna", here.taken("anna", 20.0), 20.0)
     there.take("anna", 30.0)
-    told_late = [at + 1.0 for at in there.taken("anna", 40.0)]
+    sent_late = [at + 1.0 for at in there.taken("anna", 40.0)]
     for _ in range(2):
-        here.adopt("anna", told_late, 40.0)
+        here.adopt("anna", sent_late, 40.0)
     assert here.taken("anna", 40.0) == (1.0, 11.0, 31.0)
     assert here.take("anna", 40.0) == 61.0
     assert here.take("bert", 40.0) == 0.0

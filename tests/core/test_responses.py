@@ -16,11 +16,11 @@ from tests.core.samples import SCOPE, WALL_MS, facts_of, ticket_of
 TICKET = ticket_of()
 
 
-def test_an_error_is_told_with_its_details() -> None:
+def test_an_error_is_reported_with_its_details() -> None:
     error = GatewayError(ErrorCode.RATE_LIMITED, "Too fast.", retry_after_s=1.41, limit=3)
-    told = {"code": "rate_limited", "message": "Too fast.", "limit": 3, "retry_after_s": 1.5}
-    assert error_members(error) == told
-    assert outcome_view(Outcome(Status.REJECTED, error)) == OutcomeView("rejected", told, None)
+    received = {"code": "rate_limited", "message": "Too fast.", "limit": 3, "retry_after_s": 1.5}
+    assert error_members(error) == received
+    assert outcome_view(Outcome(Status.REJECTED, error)) == OutcomeView("rejected", received, None)
 
 
 def test_a_welcome_says_who_one_is_and_what_one_may() -> None:

@@ -29,7 +29,7 @@ def test_after_a_reset_is_known_what_was_removed_last(tombstones: int, lost: lis
     assert ledger.seen_upto("me:1") == owner.seen_upto("me:1") == removed_at
 
 
-def test_a_phone_is_told_of_the_same_as_shared_at_every_node() -> None:
+def test_a_phone_receives_the_same_as_shared_at_every_node() -> None:
     owner = recorded("a", "me:1", "b", "me:2")
     ledger = Ledger()
     ledger.receive(owner.since(ledger.position))

@@ -187,7 +187,7 @@ def test_no_refusal_repeats_what_came() -> None:
     assert "canary" not in json.dumps(line.take())
 
 
-# ---- Do effects and limits say what the protocol's page says, and show no secret? ----
+# ---- effects and limits ----
 
 
 def test_a_token_on_its_way_shows_nowhere() -> None:
@@ -204,8 +204,8 @@ def test_the_defaults_are_the_protocols() -> None:
     assert (limits.ping_s, limits.pong_s) == (25.0, 10.0)
 
 
-def test_phones_are_told_the_limits_that_are_obeyed() -> None:
+def test_phones_are_sent_the_limits_that_are_obeyed() -> None:
     values = {field.name: index + 1 for index, field in enumerate(dataclasses.fields(SessionLimits))}
-    told = dataclasses.asdict(dataclasses.replace(SessionLimits(), **values).frame())
-    assert told == {name: values[name] for name in told}
-    assert told.keys() == {field.name for field in dataclasses.fields(frames.Limits)}
+    received = dataclasses.asdict(dataclasses.replace(SessionLimits(), **values).frame())
+    assert received == {name: values[name] for name in received}
+    assert received.keys() == {field.name for field in dataclasses.fields(frames.Limits)}

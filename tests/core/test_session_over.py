@@ -16,22 +16,22 @@ TOO_BIG = b" " * 16_385
 
 
 @pytest.mark.parametrize("code", CloseCode)
-def test_who_does_not_come_back_is_told_that_his_commands_are_unknown(code: CloseCode) -> None:
+def test_who_does_not_come_back_learns_that_his_commands_are_unknown(code: CloseCode) -> None:
     line = led(State.LIVE)
     for frame_id in ("c1", "c2"):
         line.send(command(frame_id))
     line.session.settled("c1", LATE)
     line.session.close(code, "x")
     assert line.session.settled("c2", LATE) == ()
-    told = [(one.get("id"), one.get("outcome", {}).get("status")) for one in line.take()]
+    received = [(one.get("id"), one.get("outcome", {}).get("status")) for one in line.take()]
     comes_back = 4100 <= code < 4300 or code is CloseCode.REPLACED
     unknown = [] if comes_back else [("c2", "unknown")]
-    assert told == [("c1", "applied"), *unknown, (None, None)]
+    assert received == [("c1", "applied"), *unknown, (None, None)]
     assert line.take() == []
 
 
 @pytest.mark.parametrize(("leaves", "code"), [(frame("bye"), 1000), (TOO_BIG, 1009)])
-def test_who_leaves_without_a_bye_of_ours_is_told_nothing(leaves: bytes, code: int) -> None:
+def test_who_leaves_without_a_bye_of_ours_is_sent_nothing(leaves: bytes, code: int) -> None:
     line = led(State.LIVE)
     line.send(command())
     assert line.send(leaves) == (Close(code),)

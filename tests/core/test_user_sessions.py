@@ -195,7 +195,7 @@ def test_present_and_replaced_phones_do_not_count() -> None:
     assert not user_sessions.is_crowded(on_device(9), FAR, 5), "one of them has left"
 
 
-def test_what_another_node_says_of_its_phones_is_so_and_is_told_once() -> None:
+def test_what_another_node_says_of_its_phones_is_so_and_is_reported_once() -> None:
     user_sessions = UserSessions()
     here, near = user_sessions.join(ONE, ()), user_sessions.join(TWO, (), NEAR)
     assert not user_sessions.seen(NEAR, (TWO.handle,), 50.0)

@@ -31,7 +31,7 @@ def test_what_a_session_follows_now_is_followed_and_nothing_else() -> None:
     assert user_sessions.following(member) is None
 
 
-def test_who_was_rescoped_is_told_once() -> None:
+def test_who_was_rescoped_is_notified_once() -> None:
     user_sessions = full()
     member = user_sessions.rescoped(1, frozenset(), Scope(agents=frozenset({6})))
     user_sessions.rescoped(2, frozenset(), Scope(agents=frozenset({7})))

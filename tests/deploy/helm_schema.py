@@ -1,4 +1,4 @@
-"""What do the chart's values take from the gateway's own settings? ``python -m tests.deploy.helm_schema``.
+"""Schema of the chart's values, made of the gateway's own settings: ``python -m tests.deploy.helm_schema``.
 
 The schema of the values is written by hand, but for ``$defs``: these are the gateway's own, so that a wrong
 setting is refused before anything is installed. Run as a program, it rewrites them; a test compares them.
@@ -43,8 +43,8 @@ def _without(definition: dict[str, Any], settings: set[str]) -> dict[str, Any]:
     kept = {key: value for key, value in definition.items() if key not in SAID_ELSEWHERE}
     if "properties" in kept:
         kept["properties"] = {
-            name: {key: value for key, value in told.items() if key not in SAID_ELSEWHERE}
-            for name, told in kept["properties"].items()
+            name: {key: value for key, value in received.items() if key not in SAID_ELSEWHERE}
+            for name, received in kept["properties"].items()
             if name not in settings
         }
     return kept

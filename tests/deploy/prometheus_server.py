@@ -40,19 +40,19 @@ class Prometheus:
         self._http = http
 
     async def ask(self, path: str, **query: str) -> Any:  # noqa: ANN401 - JSON, of a shape for each path
-        """Return what its API tells; what it refuses fails with its reason."""
+        """Return what its API answers; what it refuses fails with its reason."""
         async with asyncio.timeout(10), self._http.get(f"{self._url}/api/v1/{path}", params=query) as answer:
-            told = await answer.json()
-        assert told["status"] == "success", f"{query}: {told}"
-        return told["data"]
+            received = await answer.json()
+        assert received["status"] == "success", f"{query}: {received}"
+        return received["data"]
 
     async def values(self, expression: str) -> list[float]:
         """Return the value of each series that *expression* has now; NaN is none, no panel shows it."""
         data = await self.ask("query", query=expression)
-        told = (
+        received = (
             [data["result"]] if data["resultType"] == "scalar" else [one["value"] for one in data["result"]]
         )
-        return [value for _, text in told if not math.isnan(value := float(text))]
+        return [value for _, text in received if not math.isnan(value := float(text))]
 
     async def empty(self, expressions: Iterable[str]) -> set[str]:
         """Return those of *expressions* that have no value now."""
@@ -90,7 +90,7 @@ class Prometheus:
         await self.until(lambda: self.values(expression), within_s, "never seen", expression)
 
     async def rules(self) -> list[dict[str, Any]]:
-        """Return what it tells of each rule."""
+        """Return what it reports of each rule."""
         return [rule for group in (await self.ask("rules"))["groups"] for rule in group["rules"]]
 
 

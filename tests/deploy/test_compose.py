@@ -32,7 +32,7 @@ MARGIN_S: Final = 10
 EACH = pytest.mark.parametrize("name", SERVICES)
 
 
-def test_its_schema_takes_it_and_would_have_told_of_a_fault() -> None:
+def test_its_schema_takes_it_and_would_report_a_fault() -> None:
     schema = files("check_jsonschema") / "builtin_schemas" / "vendor" / "compose-spec.json"
     taken = jsonschema.Draft202012Validator(json.loads(schema.read_text("utf-8")))
     taken.validate(COMPOSE)
@@ -174,7 +174,7 @@ def test_health_is_asked_in_python_that_fails_when_nobody_answers(name: str) -> 
 # ---- those around them ----
 
 
-async def test_valkey_starts_as_it_is_told_and_lets_the_nodes_in(tmp_path: Path) -> None:
+async def test_valkey_starts_as_configured_and_lets_the_nodes_in(tmp_path: Path) -> None:
     service, port = SERVICES["valkey"], free_port()
     (tmp_path / "redis_password").write_text("secret", "utf-8")
     (tmp_path / "valkey-server").symlink_to(binary(Engine.VALKEY))
@@ -207,7 +207,7 @@ async def test_valkey_starts_as_it_is_told_and_lets_the_nodes_in(tmp_path: Path)
     assert "bind * -::*" in conf
 
 
-def test_haproxy_takes_what_it_is_told(tmp_path: Path) -> None:
+def test_haproxy_takes_its_settings(tmp_path: Path) -> None:
     certificate, key = certificates.make(tmp_path)
     (tmp_path / "tls.pem").write_bytes(certificate.read_bytes() + key.read_bytes())
     service = SERVICES["haproxy"]
@@ -215,7 +215,7 @@ def test_haproxy_takes_what_it_is_told(tmp_path: Path) -> None:
     assert ask("env", *environ, machine("haproxy"), "-c", "-f", DEPLOY / "haproxy" / "haproxy.cfg").code == 0
 
 
-def test_prometheus_takes_what_it_is_told_and_looks_at_all(tmp_path: Path) -> None:
+def test_prometheus_takes_its_settings_and_looks_at_all(tmp_path: Path) -> None:
     text = (DEPLOY / "compose" / "prometheus.yml").read_text("utf-8")
     rules = ROOT / "helm" / "oscc-gateway" / "files" / "rules.yaml"
     file = tmp_path / "prometheus.yml"

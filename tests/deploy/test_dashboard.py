@@ -60,7 +60,7 @@ def test_one_can_look_at_single_nodes() -> None:
     assert apart == []
 
 
-def test_several_gateways_can_be_told_apart() -> None:
+def test_several_gateways_can_be_distinguished() -> None:
     for panel in PANELS:
         for target in panel["targets"]:
             asked = target["expr"].count(f"{PREFIX}_") + len(

@@ -62,7 +62,7 @@ def test_hadolint_finds_no_fault() -> None:
     assert ask(carried("hadolint"), "--failure-threshold", "style", FILE) == (0, "")
 
 
-def test_hadolint_would_have_told_of_one(tmp_path: Path) -> None:
+def test_hadolint_would_report_one(tmp_path: Path) -> None:
     wrong = tmp_path / "Dockerfile"
     wrong.write_text(FILE.read_text("utf-8").replace("WORKDIR /src", "WORKDIR src"), "utf-8")
     code, text = ask(carried("hadolint"), "--failure-threshold", "style", wrong)

@@ -64,7 +64,7 @@ def test_haproxy_takes_it_without_a_warning(tmp_path: Path) -> None:
     assert checked(tmp_path, FILE.read_text("utf-8")) == (0, "")
 
 
-def test_haproxy_would_have_told_of_a_fault(tmp_path: Path) -> None:
+def test_haproxy_would_report_a_fault(tmp_path: Path) -> None:
     code, text = checked(tmp_path, FILE.read_text("utf-8").replace("balance leastconn", "balance leastcon"))
     assert code != 0
     assert "balance" in text
@@ -143,7 +143,7 @@ async def test_phones_live_behind_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.scenario
-async def test_crowds_are_held_off_and_an_empty_house_is_told(tmp_path: Path) -> None:
+async def test_crowds_are_held_off_and_an_empty_house_is_reported(tmp_path: Path) -> None:
     async with house(tmp_path, proxy) as made:
         await knock_too_often(made)
         assert await _health(made) == 200
@@ -151,10 +151,10 @@ async def test_crowds_are_held_off_and_an_empty_house_is_told(tmp_path: Path) ->
             assert "haproxy_server_status" in await answer.text()
         await lose_all_nodes(made)
 
-        async def is_told() -> bool:
+        async def is_reported() -> bool:
             return await _health(made) == 503
 
-        await until(is_told, "nobody says inside that no node is ready")
+        await until(is_reported, "nobody says inside that no node is ready")
 
 
 async def _health(made: House) -> int:

@@ -89,7 +89,7 @@ def test_pods_are_restricted(values: str) -> None:
         assert list(restricted_faults(pod)) == []
 
 
-def test_a_pod_that_is_not_would_be_told() -> None:
+def test_a_pod_that_is_not_would_be_reported() -> None:
     bare = {"containers": [{"name": "c"}], "volumes": [{"name": "v", "hostPath": {}}], "hostNetwork": True}
     assert len(list(restricted_faults(bare))) == 9
 
@@ -318,7 +318,7 @@ def test_tls_must_end_somewhere(major: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "given", "told"),
+    ("values", "given", "received"),
     [
         ("autoscaling", "autoscaling.minReplicas=13", "minReplicas is 13, and maxReplicas is 12"),
         ("ingress-tls", "settings.client.insecure=true", "take one of them away"),
@@ -330,10 +330,10 @@ def test_tls_must_end_somewhere(major: str) -> None:
         ("least", "extraEnv[0].name=OSCC_GATEWAY__CLIENT__PORT", "the chart's own listeners"),
     ],
 )
-def test_what_contradicts_itself_is_refused(values: str, given: str, told: str) -> None:
+def test_what_contradicts_itself_is_refused(values: str, given: str, received: str) -> None:
     said = rendered("4", values, "--set", given)
     assert said.code != 0
-    assert told in said.text
+    assert received in said.text
 
 
 @pytest.mark.parametrize(("name", "major"), [("1st", "3"), ("v1.2", "4")])
@@ -411,11 +411,13 @@ def test_alerts_link_to_a_copy_of_the_runbook(slash: str, major: str) -> None:
     assert spec == yaml.safe_load(RULES.read_text("utf-8"))
 
 
-@pytest.mark.parametrize(("given", "told"), [("least", "create secret generic"), ("ingress-tls", "https://")])
-def test_notes_tell_what_is_next(given: str, told: str) -> None:
+@pytest.mark.parametrize(
+    ("given", "received"), [("least", "create secret generic"), ("ingress-tls", "https://")]
+)
+def test_notes_tell_what_is_next(given: str, received: str) -> None:
     file = values_file(given)
     said = ask(helm("4"), "install", "demo", CHART, "--dry-run=client", "--values", file)
     assert said.code == 0
     notes = said.text.partition("\nNOTES:\n")[2]
-    assert told in notes
+    assert received in notes
     assert "helm test demo" in notes

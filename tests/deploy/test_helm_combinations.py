@@ -1,4 +1,4 @@
-"""Do the chart's values fit together? Each pair of choices is rendered and held to a cluster's rules."""
+"""The chart's values fit together: each pair of choices is rendered and held to a cluster's rules."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def test_nginx_takes_it_without_a_warning(tmp_path: Path) -> None:
     assert checked(tmp_path, {}) == (0, "")
 
 
-def test_nginx_would_have_told_of_a_fault(tmp_path: Path) -> None:
+def test_nginx_would_report_a_fault(tmp_path: Path) -> None:
     code, text = checked(tmp_path, {"least_conn;": "least_con;"})
     assert code != 0
     assert 'unknown directive "least_con"' in text
@@ -165,7 +165,7 @@ async def test_phones_live_behind_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.scenario
-async def test_crowds_are_held_off_and_an_empty_house_is_told(tmp_path: Path) -> None:
+async def test_crowds_are_held_off_and_an_empty_house_is_reported(tmp_path: Path) -> None:
     async with house(tmp_path, proxy) as made:
         await knock_too_often(made)
         async with made.http.get(f"http://127.0.0.1:{made.watch_port}/readyz") as answer:

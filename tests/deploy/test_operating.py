@@ -124,9 +124,9 @@ def node(way: Way, folder: Path) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(words, stdout=subprocess.PIPE, env=way.environ, text=True) as process:
         assert process.stdout is not None
         try:
-            told: dict[str, object] = {}
-            while told.get("listener") != "client":
-                told = json.loads(process.stdout.readline())
+            received: dict[str, object] = {}
+            while received.get("listener") != "client":
+                received = json.loads(process.stdout.readline())
             yield process
         finally:
             process.kill()
@@ -157,11 +157,11 @@ async def lives(way: Way, folder: Path) -> bool:
 @pytest.mark.takes(4)
 async def test_what_is_checked_is_what_the_node_has_and_commands_reach_it(name: str, tmp_path: Path) -> None:
     async with way(name, tmp_path) as at:
-        told = ask(at, tmp_path, "check-config", "--offline")
-        assert told.code == 0, told.text
+        received = ask(at, tmp_path, "check-config", "--offline")
+        assert received.code == 0, received.text
         for secret in ("SECRETS__SEALING_KEYS", "SECRETS__PSEUDONYM_KEY", "BUS__URL", "ADMIN__TOKEN"):
-            assert f"# OSCC_GATEWAY__{secret}_FILE\n" in told.text
-        assert f'bundle_folder = "{at.bundles}"' in told.text
+            assert f"# OSCC_GATEWAY__{secret}_FILE\n" in received.text
+        assert f'bundle_folder = "{at.bundles}"' in received.text
         if name == "compose":
             return  # from here on its container is as a pod's
         with node(at, tmp_path) as process:

@@ -35,7 +35,7 @@ def placed(folder: Path, program: Path) -> Path:
 
 @pytest.fixture
 def host(tmp_path: Path) -> Path:
-    """Where a program lies that tells what it was given."""
+    """Where a program lies that prints what it was given."""
     program = tmp_path / "echo"
     program.write_text(ECHO, "utf-8")
     program.chmod(0o755)
@@ -53,8 +53,8 @@ def typed(host: Path, *words: str) -> Said:
     return Said(done.returncode, done.stdout + done.stderr)
 
 
-def settings(told: Said) -> dict[str, str]:
-    lines = [line.partition("=") for line in told.text.splitlines() if line.startswith(OURS)]
+def settings(received: Said) -> dict[str, str]:
+    lines = [line.partition("=") for line in received.text.splitlines() if line.startswith(OURS)]
     return {name: value for name, _, value in lines}
 
 
@@ -65,9 +65,9 @@ def test_a_command_has_what_the_unit_gives(node: str, host: Path) -> None:
     assert {Path(path).name for path in sources.values()} == sources.keys()
     (kept,) = {str(Path(path).parent) for path in sources.values()}
     assert kept == "/etc/oscc-gateway/secrets"
-    told = typed(host, node, "end-user", "main:47 11", "--json")
-    assert settings(told) == ours(variables(node, host / "secrets", host))
-    assert told.text.splitlines()[-5:] == [
+    received = typed(host, node, "end-user", "main:47 11", "--json")
+    assert settings(received) == ours(variables(node, host / "secrets", host))
+    assert received.text.splitlines()[-5:] == [
         "end-user",
         "--config",
         f"{host}/gateway.toml",
@@ -77,9 +77,9 @@ def test_a_command_has_what_the_unit_gives(node: str, host: Path) -> None:
 
 
 def test_keys_are_given_no_configuration_but_the_one_to_rotate(host: Path) -> None:
-    told = typed(host, "1", "keys", "--rotate", "gateway.toml", "--lines", "add")
-    assert f"{OURS}SECRETS__SEALING_KEYS_FILE" in settings(told)
-    given = [line for line in told.text.splitlines() if not line.startswith(OURS)]
+    received = typed(host, "1", "keys", "--rotate", "gateway.toml", "--lines", "add")
+    assert f"{OURS}SECRETS__SEALING_KEYS_FILE" in settings(received)
+    given = [line for line in received.text.splitlines() if not line.startswith(OURS)]
     assert given == ["keys", "--rotate", "gateway.toml", "--lines", "add"]
     parser().parse_args(given)
 
@@ -95,8 +95,8 @@ def test_what_a_node_has_of_its_own_is_read_as_systemd_reads_it(host: Path) -> N
         "OSCC_GATEWAY__ADMIN__BUNDLE_FOLDER=/srv",
         "utf-8",
     )
-    told = settings(typed(host, "2", "nodes"))
-    own = {name: value for name, value in told.items() if not name.endswith("_FILE")}
+    received = settings(typed(host, "2", "nodes"))
+    own = {name: value for name, value in received.items() if not name.endswith("_FILE")}
     assert own == {
         "OSCC_GATEWAY__ADMIN__PORT": "9191",
         "OSCC_GATEWAY__SITES__0__DISPLAY_NAME": "Zürich $HOME",
@@ -107,17 +107,17 @@ def test_what_a_node_has_of_its_own_is_read_as_systemd_reads_it(host: Path) -> N
 
 
 def test_no_other_node_is_asked_instead(host: Path) -> None:
-    told = typed(host, "3", "drain")
-    assert told.code == 2
-    assert "there is no node 3" in told.text
-    assert OURS not in told.text
+    received = typed(host, "3", "drain")
+    assert received.code == 2
+    assert "there is no node 3" in received.text
+    assert OURS not in received.text
 
 
 @pytest.mark.parametrize("words", [(), ("1",), ("nodes",)])
 def test_both_must_be_said(words: tuple[str, ...], host: Path) -> None:
-    told = typed(host, *words)
-    assert told.code == 2
-    assert "usage: oscc-gateway-node NODE COMMAND" in told.text
+    received = typed(host, *words)
+    assert received.code == 2
+    assert "usage: oscc-gateway-node NODE COMMAND" in received.text
 
 
 def test_shellcheck_finds_no_fault(tmp_path: Path) -> None:

@@ -82,9 +82,9 @@ async def everything_is_shown(seer: Prometheus) -> None:
         return empty == EMPTY
 
     await seer.until(is_so, 30, "not as it is to be", found)
-    told = await seer.rules()
-    assert len(told) == len(recorded()) + len(alerts())
-    assert [(rule["name"], rule["lastError"]) for rule in told if rule["health"] != "ok"] == []
+    received = await seer.rules()
+    assert len(received) == len(recorded()) + len(alerts())
+    assert [(rule["name"], rule["lastError"]) for rule in received if rule["health"] != "ok"] == []
 
 
 async def nobody_is_woken(seer: Prometheus) -> None:

@@ -106,7 +106,7 @@ def node(url: str) -> RedisBackend:
 
 async def live(site: RedisBackend, server: Started) -> None:
     """Do everything that a node does with a Redis."""
-    heard: list[Envelope] = []
+    arrived: list[Envelope] = []
 
     async def is_up() -> bool:
         return site.trouble is None
@@ -115,10 +115,10 @@ async def live(site: RedisBackend, server: Started) -> None:
     async with server.watchman() as door:
         await door.script_flush()  # scripts are sent again
     for channel in (Inbox(NODE), Control()):
-        await site.bus.subscribe(channel, heard.append)
+        await site.bus.subscribe(channel, arrived.append)
     await site.bus.publish(Inbox(NODE), Probe(1))
     await site.bus.publish(Control(), Leaving(NODE))
-    await until(lambda: _has(heard, 2), "nothing was heard")
+    await until(lambda: _has(arrived, 2), "nothing was heard")
     await site.bus.unsubscribe(Control())
     grant = await site.leases.acquire(ANNA, NODE, "h1", floor=0)
     assert await site.leases.renew(ANNA, NODE, "h1", grant.token)
@@ -164,8 +164,8 @@ async def live_with_log_offs(site: RedisBackend) -> None:
     assert await site.shared.log_offs() == ()
 
 
-async def _has(heard: list[Envelope], count: int) -> bool:
-    return len(heard) == count
+async def _has(arrived: list[Envelope], count: int) -> bool:
+    return len(arrived) == count
 
 
 async def denials(server: Started) -> list[str]:
@@ -191,9 +191,13 @@ async def test_as_shipped_nobody_gets_in(engine: Engine, tmp_path: Path) -> None
 async def test_nothing_stays_and_nothing_is_evicted(engine: Engine, tmp_path: Path) -> None:
     async with started(engine, tmp_path, given(ALONE)) as server:
         async with server.watchman() as door:
-            told = await door.config_get("save", "appendonly", "maxmemory-policy", "repl-diskless-*")
-        assert (told["save"], told["appendonly"], told["maxmemory-policy"]) == ("", "no", "noeviction")
-        assert (told["repl-diskless-sync"], told["repl-diskless-load"]) == ("yes", "swapdb")
+            received = await door.config_get("save", "appendonly", "maxmemory-policy", "repl-diskless-*")
+        assert (received["save"], received["appendonly"], received["maxmemory-policy"]) == (
+            "",
+            "no",
+            "noeviction",
+        )
+        assert (received["repl-diskless-sync"], received["repl-diskless-load"]) == ("yes", "swapdb")
         await live_once(server)
     assert left(tmp_path) == set()
 

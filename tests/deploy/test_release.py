@@ -180,11 +180,13 @@ def test_the_changelog_knows_it() -> None:
 # ---- the image ----
 
 
-def test_a_machine_without_a_builder_is_told_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_machine_without_a_builder_gets_a_clear_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(release, "builder", lambda: None)
-    told = release.build_image(tmp_path, tmp_path)
-    assert told.startswith("no image: this machine has no builder")
-    assert f"--build-arg REVISION={release.revision()}" in told
+    received = release.build_image(tmp_path, tmp_path)
+    assert received.startswith("no image: this machine has no builder")
+    assert f"--build-arg REVISION={release.revision()}" in received
 
 
 @pytest.mark.parametrize("name", ["docker", "podman", "buildah"])

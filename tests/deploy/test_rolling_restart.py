@@ -1,4 +1,4 @@
-"""What do phones behind our proxies' files live through while the nodes restart one after the other?"""
+"""Phones behind our proxies' files while the nodes restart one after the other."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def nginx(made: Front) -> ChildProcess:
 
 
 @pytest.mark.parametrize("proxy", [haproxy, nginx])
-async def test_each_phone_is_told_and_comes_back_at_once(
+async def test_each_phone_is_notified_and_comes_back_at_once(
     tmp_path: Path, proxy: Callable[[Front], ChildProcess]
 ) -> None:
     clock, watch = SystemClock(), Watch()

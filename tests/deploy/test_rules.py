@@ -113,8 +113,8 @@ AWAY = {
 BURNS = {"OsccGatewayBurnsBudgetFast", "OsccGatewayBurnsBudget", "OsccGatewayBurnsBudgetSlowly"}
 
 
-def told_of(firing: set[str]) -> set[str]:
-    """Return which of the alerts that fire at once Alertmanager tells, as the example has it."""
+def reported_of(firing: set[str]) -> set[str]:
+    """Return which of the alerts that fire at once Alertmanager sends, as the example has it."""
     inhibiting = yaml.safe_load(INHIBITION.read_text("utf-8"))["inhibit_rules"]
     return {
         alert
@@ -139,7 +139,7 @@ def matches(matchers: list[str], alert: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("firing", "told"),
+    ("firing", "received"),
     [
         (AWAY | BURNS | {"OsccGatewayReconnectStorm"}, {"OsccGatewayBusDown"}),
         (AWAY | BURNS | {"OsccGatewayBusRefusesWrites"}, {"OsccGatewayBusRefusesWrites"}),
@@ -152,9 +152,9 @@ def matches(matchers: list[str], alert: str) -> bool:
         ({"OsccGatewayAbsent", "OsccGatewayNodeDown"}, {"OsccGatewayAbsent"}),
     ],
 )
-def test_one_outage_is_told_once(firing: set[str], told: set[str]) -> None:
+def test_one_outage_is_reported_once(firing: set[str], received: set[str]) -> None:
     assert firing <= alerts().keys()
-    assert told_of(firing) == told
+    assert reported_of(firing) == received
 
 
 def test_inhibition_names_only_alerts_that_there_are() -> None:

@@ -55,15 +55,15 @@ def test_systemd_understands_all_of_it(tmp_path: Path) -> None:
     assert verified(UNIT.read_text("utf-8"), tmp_path) == ""
 
 
-def test_systemd_would_have_told_of_a_misspelt_key(tmp_path: Path) -> None:
+def test_systemd_would_report_a_misspelt_key(tmp_path: Path) -> None:
     text = UNIT.read_text("utf-8").replace("WatchdogSec", "WatchDogSec")
     assert "Unknown key 'WatchDogSec'" in verified(text, tmp_path)
 
 
 def exposure(unit: Path) -> float:
-    told = ask(machine("systemd-analyze"), "security", "--offline=true", "--no-pager", unit).text
-    found = re.search(r"Overall exposure level for \S+: (\d+\.\d+)", told)
-    assert found is not None, told
+    received = ask(machine("systemd-analyze"), "security", "--offline=true", "--no-pager", unit).text
+    found = re.search(r"Overall exposure level for \S+: (\d+\.\d+)", received)
+    assert found is not None, received
     return float(found[1])
 
 
@@ -95,13 +95,13 @@ def test_memory_is_given_back_here_and_in_the_image() -> None:
 def variables(node: str, credentials: Path, state: Path) -> dict[str, str]:
     """Return what the unit sets for a node, its credentials and its state in these folders."""
     places = {"%d": str(credentials), "%S": str(state), "%i": node}
-    told = dict(word.split("=", 1) for value in said("Environment") for word in value.split())
-    return {name: re.sub("%[dSi]", lambda found: places[found[0]], value) for name, value in told.items()}
+    received = dict(word.split("=", 1) for value in said("Environment") for word in value.split())
+    return {name: re.sub("%[dSi]", lambda found: places[found[0]], value) for name, value in received.items()}
 
 
-def ours(told: dict[str, str]) -> dict[str, str]:
-    """Return those of *told* that are settings."""
-    return {name: value for name, value in told.items() if name.startswith("OSCC_GATEWAY__")}
+def ours(received: dict[str, str]) -> dict[str, str]:
+    """Return those of *received* that are settings."""
+    return {name: value for name, value in received.items() if name.startswith("OSCC_GATEWAY__")}
 
 
 def credentials(folder: Path) -> dict[str, str]:
@@ -132,8 +132,8 @@ def allowed_calls() -> list[str]:
     """Return the system calls that the unit leaves to a node."""
 
     def members(group: str) -> set[str]:
-        told = ask(machine("systemd-analyze"), "syscall-filter", "--no-pager", group).text
-        names = set(re.findall(r"^ {4}(\S+)$", told, re.MULTILINE))
+        received = ask(machine("systemd-analyze"), "syscall-filter", "--no-pager", group).text
+        names = set(re.findall(r"^ {4}(\S+)$", received, re.MULTILINE))
         inner = {name for name in names if name.startswith("@")}
         return (names - inner).union(*map(members, inner))
 
@@ -161,10 +161,12 @@ def test_a_node_lives_in_it(cell: list[str], tmp_path: Path) -> None:
     with subprocess.Popen(words, stdout=subprocess.PIPE, env=environ, text=True) as node:
         assert node.stdout is not None
         try:
-            told: dict[str, object] = {}
-            while told.get("listener") != "client":
-                told = json.loads(node.stdout.readline())
-            with urllib.request.urlopen(f"http://127.0.0.1:{told['port']}/v1/about", timeout=10) as answer:
+            received: dict[str, object] = {}
+            while received.get("listener") != "client":
+                received = json.loads(node.stdout.readline())
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{received['port']}/v1/about", timeout=10
+            ) as answer:
                 assert answer.status == 200
             node.send_signal(signal.SIGTERM)
             assert node.wait(timeout=20) == 0

@@ -97,10 +97,10 @@ def test_how_a_session_ended_decides_its_close(reason: EndReason, remote: int, d
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"), [(0.0, 0.0), (0.01, 0.1), (1.1, 1.1), (1.11, 1.2), (2.0, 2.0), (59.999, 60.0)]
+    ("seconds", "received"), [(0.0, 0.0), (0.01, 0.1), (1.1, 1.1), (1.11, 1.2), (2.0, 2.0), (59.999, 60.0)]
 )
-def test_a_wait_is_told_in_tenths_and_never_too_short(seconds: float, told: float) -> None:
-    assert tenths(seconds) == told
+def test_a_wait_is_reported_in_tenths_and_never_too_short(seconds: float, received: float) -> None:
+    assert tenths(seconds) == received
 
 
 def test_a_mapped_error_takes_the_place_of_the_blocks_and_another_one_goes_on() -> None:

@@ -56,7 +56,7 @@ FROM_SERVER = {refusal(name, b"{}").code for name in (*NAMES.values(), *OF_LOG_O
 """What some error name of OSCC-E becomes."""
 
 
-def told(path: Path) -> Iterator[ErrorCode]:
+def received(path: Path) -> Iterator[ErrorCode]:
     """Yield the codes that a module makes; those that it only compares with are none."""
     tree = ast.parse(path.read_text("utf-8"))
     compared = {
@@ -76,7 +76,7 @@ FROM_GATEWAY = {
     for room in ("core", "runtime", "edge", "upstream/oscce")
     for path in sorted((SOURCE / room).glob("*.py"))
     if path.name != "errors.py"
-    for code in told(path)
+    for code in received(path)
 }
 """What the gateway says by itself."""
 
@@ -136,7 +136,7 @@ TABLE = {"x": (ErrorCode.FORBIDDEN, "")}
 """
 
 
-def test_a_code_that_is_compared_with_is_not_told(tmp_path: Path) -> None:
+def test_a_code_that_is_compared_with_is_not_reported(tmp_path: Path) -> None:
     path = tmp_path / "sample.py"
     path.write_text(SAMPLE, "utf-8")
-    assert set(told(path)) == {ErrorCode.NOT_FOUND, ErrorCode.FORBIDDEN}
+    assert set(received(path)) == {ErrorCode.NOT_FOUND, ErrorCode.FORBIDDEN}

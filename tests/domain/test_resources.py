@@ -64,8 +64,8 @@ def test_every_field_has_a_class_and_a_default_and_no_value_changes(of: type) ->
         assert field.default is None or field.default == (), f"{field.name}: unknown is null, or nothing"
     name = dataclasses.fields(of)[0].name
     if of in MADE_OFTEN:  # only the type checker guards their fields, which costs nothing
-        told = vars(value)["__dataclass_transform__"]
-        assert (told | told["kwargs"])["frozen_default"]
+        received = vars(value)["__dataclass_transform__"]
+        assert (received | received["kwargs"])["frozen_default"]
         return
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(of(), name, 1)

@@ -76,9 +76,9 @@ class Centre:
         """The reason with which a request is refused, if its type is not refused."""
         self.slow: Callable[[LinkRequest], bool] = lambda _: False
         """Requests of new links that are served when :meth:`FakeLink.serve_held` is called."""
-        self.untold: Callable[[Listen], bool] = lambda _: False
+        self.unsent: Callable[[Listen], bool] = lambda _: False
         """Queries without a first reading."""
-        self.tells_first = False
+        self.sends_first = False
         """Whether the first reading of a query is sent before the number of the query."""
         self.wires: dict[UserId, Wire] = {}
         self._public: dict[int, tuple[Part, Part]] = {}
@@ -220,8 +220,8 @@ class Centre:
     def _listen(self, wire: Wire, listen: Listen) -> Listening:
         query = next(self._numbers)
         wire.queries[query] = listen
-        if listen.source is not Source.DIRECTORY and not self.untold(listen):
-            tell = wire.link.push if self.tells_first else wire.link.push_later
+        if listen.source is not Source.DIRECTORY and not self.unsent(listen):
+            tell = wire.link.push if self.sends_first else wire.link.push_later
             tell(self._whole(wire, query, listen))
         return Listening(query)
 

@@ -18,7 +18,7 @@ REQUEST_S: Final = 5.0
 PATIENCE_S: Final = 60.0
 """The real adapter's default for requests whose answers contain data."""
 
-Told = LinkAnswer | GatewayError | LinkClosed
+Received = LinkAnswer | GatewayError | LinkClosed
 Serve = Callable[[LinkRequest], LinkAnswer]
 
 
@@ -49,10 +49,10 @@ class FakeLink:
         self._muted = False
         self.holds: Callable[[LinkRequest], bool] = lambda _: False
         """Requests that wait until :meth:`serve_held`."""
-        self._held: list[tuple[LinkRequest, asyncio.Future[Told]]] = []
+        self._held: list[tuple[LinkRequest, asyncio.Future[Received]]] = []
         self._inbox: deque[Callable[[], LinkEvent | None]] = deque()
         self._came = asyncio.Event()
-        self._pending: set[asyncio.Future[Told]] = set()
+        self._pending: set[asyncio.Future[Received]] = set()
         self._closed: LinkClosed | None = None
 
     @property
@@ -91,30 +91,30 @@ class FakeLink:
         """Have the centre serve *request*; wait until :meth:`receive` has read its answer."""
         if self._closed is not None:
             raise LinkClosed(self._closed.reason)
-        answer: asyncio.Future[Told] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Received] = asyncio.get_running_loop().create_future()
         try:
             async with self._patience(request):
                 self.take(request, answer)
-                told = await answer
+                received = await answer
         except TimeoutError:
             raise GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "the OSCC-E Server did not answer") from None
         finally:
             self._pending.discard(answer)
-        if isinstance(told, GatewayError | LinkClosed):
-            raise told
-        return told
+        if isinstance(received, GatewayError | LinkClosed):
+            raise received
+        return received
 
     def _patience(self, request: LinkRequest) -> AbstractAsyncContextManager[object]:
         if isinstance(request, Execute):
             return nullcontext()
-        tells = isinstance(request, AttachSession | Listen | QueryDirectory)
-        return self._clock.timeout(PATIENCE_S if tells else REQUEST_S)
+        reports = isinstance(request, AttachSession | Listen | QueryDirectory)
+        return self._clock.timeout(PATIENCE_S if reports else REQUEST_S)
 
     async def close(self) -> None:
         """Close it from the gateway's side."""
         self.finish("lost", discard=True)
 
-    def take(self, request: LinkRequest, answer: asyncio.Future[Told]) -> None:
+    def take(self, request: LinkRequest, answer: asyncio.Future[Received]) -> None:
         """Have the centre serve *request* now; *answer* is called when :meth:`receive` has read it."""
         if self._closed is not None:
             _tell(answer, LinkClosed(self._closed.reason))
@@ -162,13 +162,13 @@ class FakeLink:
         self._muted = False
         self._came.set()
 
-    def _have_served(self, request: LinkRequest, answer: asyncio.Future[Told]) -> None:
-        told: Told
+    def _have_served(self, request: LinkRequest, answer: asyncio.Future[Received]) -> None:
+        received: Received
         try:
-            told = self._serve(request)
+            received = self._serve(request)
         except GatewayError as error:
-            told = error
-        self._put(lambda: _tell(answer, told))
+            received = error
+        self._put(lambda: _tell(answer, received))
         for event in self._later:
             self.push(event)
         self._later.clear()
@@ -182,6 +182,6 @@ class FakeLink:
         self._came.set()
 
 
-def _tell(answer: asyncio.Future[Told], told: Told) -> None:
+def _tell(answer: asyncio.Future[Received], received: Received) -> None:
     if not answer.done():
-        answer.set_result(told)
+        answer.set_result(received)

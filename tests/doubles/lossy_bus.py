@@ -178,15 +178,15 @@ class Trouble:
         """Send to every node of the sender's side that is subscribed to the channel; return their number."""
         if self.said is not None:
             self.said(sender, channel, envelope)
-        heard = [
+        received = [
             node
             for node, door in self._doors.items()
             if channel in door.receivers and self.sides.get(node, 0) == self.sides.get(sender, 0)
         ]
-        heard = [node for node in heard if node not in self._away]
-        for node in heard:
+        received = [node for node in received if node not in self._away]
+        for node in received:
             self._send(sender, node, channel, envelope)
-        return len(heard)
+        return len(received)
 
     def _send(self, sender: int, to: int, channel: Channel, envelope: Envelope) -> None:
         is_lost = self.lose is not None and self.lose(sender, to, channel, envelope)

@@ -104,7 +104,7 @@ class Phone:
         self.gone = asyncio.Event()
         self._socket = socket
         self._transport = request.transport
-        self._heard: asyncio.Queue[frames.ClientFrame] = asyncio.Queue()
+        self._received: asyncio.Queue[frames.ClientFrame] = asyncio.Queue()
 
     # ---- what the test says ----
 
@@ -169,14 +169,14 @@ class Phone:
     async def receive(self, kind: type[F]) -> F:
         """Return the next frame, which must be of *kind*."""
         async with asyncio.timeout(PATIENCE_S):
-            frame = await self._heard.get()
+            frame = await self._received.get()
         assert isinstance(frame, kind), f"{frame} is no {kind.__name__}"
         return frame
 
     @property
     def silent(self) -> bool:
         """Whether no frame waits to be received."""
-        return self._heard.empty()
+        return self._received.empty()
 
     async def left(self) -> None:
         """Return when the client is gone."""
@@ -190,7 +190,7 @@ class Phone:
         try:
             async for message in self._socket:
                 data = message.data.encode() if message.type is WSMsgType.TEXT else message.data
-                self._heard.put_nowait(self.codec.decode_client(data))
+                self._received.put_nowait(self.codec.decode_client(data))
         finally:
             self.close_code = self._socket.close_code
             self.gone.set()

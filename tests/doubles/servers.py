@@ -175,10 +175,10 @@ class Server:
     async def role(self) -> list[object]:
         """Return its role; nothing when it does not answer, as during a change."""
         try:
-            told = await self.command("ROLE")
+            received = await self.command("ROLE")
         except (RedisError, OSError):
             return []
-        return told if isinstance(told, list) else []
+        return received if isinstance(received, list) else []
 
     async def follows(self) -> bool:
         """Return whether it is a replica that is connected to its primary."""

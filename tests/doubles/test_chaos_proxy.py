@@ -18,7 +18,7 @@ SHORT_S = 0.05
 
 
 class Server:
-    """Answers each line with itself; or says what it is told."""
+    """Answers each line with itself, or with what it is given."""
 
     def __init__(self) -> None:
         self.writers: list[asyncio.StreamWriter] = []

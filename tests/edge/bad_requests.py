@@ -129,7 +129,7 @@ def filled(template: str) -> str:
 # ---- what is prepared ----
 
 
-def told(code: str, name: str | None = None, details: str = "{}") -> Prepare:
+def received(code: str, name: str | None = None, details: str = "{}") -> Prepare:
     """Let the node refuse whatever is asked of it: with the words of the server where there is a *name*."""
     error = GatewayError(ErrorCode(code), "No.") if name is None else refusal(name, details.encode())
     assert error.code == code
@@ -288,10 +288,10 @@ def of_the_server() -> Iterator[Case]:
             (501, "unsupported_by_upstream", "Unsupported"),
             (403, "forbidden", "Forbidden"),
         ):
-            yield bad(of, f"refused with {name}", status, code, prepare=told(code, name))
-        function = told("function_unavailable", "FunctionUnavailable", '{"Function":"RemoteAgent"}')
+            yield bad(of, f"refused with {name}", status, code, prepare=received(code, name))
+        function = received("function_unavailable", "FunctionUnavailable", '{"Function":"RemoteAgent"}')
         yield bad(of, "without its function", 503, "function_unavailable", prepare=function)
-        yield bad(of, "unanswered", 503, "upstream_unavailable", prepare=told("upstream_unavailable"))
+        yield bad(of, "unanswered", 503, "upstream_unavailable", prepare=received("upstream_unavailable"))
 
 
 def log_ons() -> Iterator[Case]:
@@ -313,10 +313,10 @@ def log_ons() -> Iterator[Case]:
         yield bad(of, name, status, code, body=json.dumps(LOG_ON | changed).encode(), takes_time=True)
     for name, status, code, details in REFUSED_LOG_ONS:
         yield bad(
-            of, f"refused with {name}", status, code, prepare=told(code, name, details), takes_time=True
+            of, f"refused with {name}", status, code, prepare=received(code, name, details), takes_time=True
         )
     for code, status in (("upstream_version_unsupported", 502), ("too_many_devices", 409)):
-        yield bad(of, f"refused as {code}", status, code, prepare=told(code))
+        yield bad(of, f"refused as {code}", status, code, prepare=received(code))
     yield bad(of, "once too often", 429, "rate_limited", settings=SLOW_ADDRESS, prepare=knocked)
     yield bad(of, "in a crowd", 503, "over_capacity", settings=SLOW_NODE, prepare=knocked)
 

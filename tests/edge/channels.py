@@ -74,14 +74,14 @@ class Ear:
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self._heard: asyncio.Queue[Message | Violation | Disconnect] = asyncio.Queue()
+        self._received: asyncio.Queue[Message | Violation | Disconnect] = asyncio.Queue()
         self._drained = asyncio.Event()
         self.fills = 0
         channel.listen(self)
 
     async def receive(self) -> Message | Violation | Disconnect:
         """Return the next message, or why there is none."""
-        return await self._heard.get()
+        return await self._received.get()
 
     async def empty(self) -> None:
         """Return when the kernel has taken all, or nothing will."""
@@ -91,13 +91,13 @@ class Ear:
 
     def event_received(self, event: ChannelEvent) -> None:
         if isinstance(event, Message | Violation):
-            self._heard.put_nowait(event)
+            self._received.put_nowait(event)
 
     def fail(self, fault: Exception) -> None:
         raise fault
 
     def disconnected(self, gone: Disconnect) -> None:
-        self._heard.put_nowait(gone)
+        self._received.put_nowait(gone)
         self._drained.set()
 
     def write_blocked(self) -> None:
@@ -108,7 +108,7 @@ class Ear:
 
 
 class Echo:
-    """Says what is said, in the turn in which it is heard."""
+    """Repeats what it receives, in the same turn."""
 
     def __init__(self, channel: Channel) -> None:
         self.over: asyncio.Future[Violation | Disconnect] = asyncio.get_running_loop().create_future()

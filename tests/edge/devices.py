@@ -32,7 +32,7 @@ class Home:
         return phone
 
     async def come_slowly(self) -> SlowPhone:
-        """Let one more device be served, one that reads only when told to."""
+        """Let one more device be served, one that reads only when asked to."""
         ticket = ticket_of(self.gateway.clock, session="slow")
         phone = await SlowPhone.connect(self.gateway.client)
         phone.say(frames.Hello(HELLO.client, self.gateway.token(ticket)))
@@ -85,13 +85,13 @@ class Home:
 
 
 async def figure(phone: Phone, waiting: int) -> list[frames.Changes]:
-    """Return the changes that are heard until the figure of queue 1 is *waiting*."""
-    told: list[frames.Changes] = []
-    while not told or told[-1].patch.get("queue:1") != {"contacts_waiting": waiting}:
+    """Return the changes that are received until the figure of queue 1 is *waiting*."""
+    received: list[frames.Changes] = []
+    while not received or received[-1].patch.get("queue:1") != {"contacts_waiting": waiting}:
         frame = await phone.hear()
         if isinstance(frame, frames.Changes):
-            told.append(frame)
-    return told
+            received.append(frame)
+    return received
 
 
 async def figure_in_any_form(phone: Phone, waiting: int) -> None:
@@ -99,6 +99,6 @@ async def figure_in_any_form(phone: Phone, waiting: int) -> None:
     while True:
         frame = await phone.hear()
         if isinstance(frame, frames.Changes):
-            told = {**frame.put, **frame.patch}.get("queue:1")
-            if told is not None and told["contacts_waiting"] == waiting:
+            received = {**frame.put, **frame.patch}.get("queue:1")
+            if received is not None and received["contacts_waiting"] == waiting:
                 return

@@ -64,7 +64,7 @@ class Operated:
     audited: list[OperatorAct]
     bundles: FakeBundles
     done: list[tuple[int, str, str]]
-    """What nodes were told to do: number, act, subject."""
+    """What nodes were asked to do: number, act, subject."""
     lines: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
     """What each node remembers of connections."""
 

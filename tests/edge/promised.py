@@ -16,7 +16,7 @@ _ANYWHERE = ("403", "417", "429", "500")
 """What may be refused before it is known what was asked for."""
 
 
-class Told(NamedTuple):
+class Received(NamedTuple):
     """One kind of answer: of which operation, with which status, and with which code of ours."""
 
     operation: str
@@ -37,16 +37,16 @@ class Promises:
             if method in _METHODS
         }
 
-    def all(self) -> set[Told]:
+    def all(self) -> set[Received]:
         """Return every kind of answer that any operation promises."""
         return {
-            Told(f"{method} {path}", int(status), code)
+            Received(f"{method} {path}", int(status), code)
             for (method, path), operation in self.operations.items()
             for status, answer in operation["responses"].items()
             for code in _codes(self._followed(answer))
         }
 
-    async def kept(self, method: str, path: str, answer: aiohttp.ClientResponse) -> Told:
+    async def kept(self, method: str, path: str, answer: aiohttp.ClientResponse) -> Received:
         """Return which kind of answer this is, after a look at all of it.
 
         Raises:
@@ -61,11 +61,11 @@ class Promises:
         text = await answer.text()
         if "content" not in promised or method == "HEAD":
             assert text == ""
-            return Told(name, answer.status)
+            return Received(name, answer.status)
         schema = promised["content"][answer.content_type]["schema"]
         body = json.loads(text)
         self._check(schema, body)
-        return Told(name, answer.status, body["code"] if answer.content_type == PROBLEM else None)
+        return Received(name, answer.status, body["code"] if answer.content_type == PROBLEM else None)
 
     def _of(self, method: str, path: str) -> tuple[str, dict[str, Any]]:
         """Return the path and the documented responses of a request."""

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from gateway.protocol import frames
 from gateway.protocol.codec import JSON
-from tests.protocol.framing import Heard, heard, text
+from tests.protocol.framing import Received, received, text
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 PROOF = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
@@ -66,22 +66,22 @@ class RawPhone:
     def hello(self, token: str) -> None:
         self.send(text(JSON.encode(frames.Hello(frames.ClientInfo("test", "1.0", "linux"), token))))
 
-    async def hear(self) -> Heard:
+    async def hear(self) -> Received:
         async with asyncio.timeout(SOON_S):
             head = await self.reader.readexactly(2)
             width = {126: 2, 127: 8}.get(head[1], 0)
             more = await self.reader.readexactly(width)
             size = int.from_bytes(more, "big") if width else head[1]
-            return heard(head + more + await self.reader.readexactly(size))[0]
+            return received(head + more + await self.reader.readexactly(size))[0]
 
     async def served(self, token: str) -> None:
         self.hello(token)
         while b'"ping"' not in (await self.hear()).payload:
             pass
 
-    async def end(self) -> list[Heard]:
+    async def end(self) -> list[Received]:
         async with asyncio.timeout(SOON_S):
-            return heard(await self.reader.read())
+            return received(await self.reader.read())
 
     async def end_of_both(self) -> tuple[int | None, int]:
         """Return the code of the `bye`, if that came last but one, and that of the close, which came last."""

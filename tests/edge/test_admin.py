@@ -14,8 +14,8 @@ from tests.runtime.scene import user
 ANNA = named(user(1))
 
 
-def refused(told: tuple[int, dict[str, object]]) -> tuple[int, object]:
-    return told[0], told[1]["code"]
+def refused(received: tuple[int, dict[str, object]]) -> tuple[int, object]:
+    return received[0], received[1]["code"]
 
 
 async def test_every_route_of_the_document_is_there_and_no_other() -> None:
@@ -48,12 +48,12 @@ async def test_a_session_and_a_user_are_ended() -> None:
         phones = [await at.street.scenes[n].served(device=f"d{n}") for n in (0, 1)]
         await at.street.pass_time(1)
         session = phones[1].ticket.session
-        status, told = await at.ask("DELETE", f"/sessions/{session}")
-        assert (status, [each["id"] for each in told["ended"]]) == (200, [session])
+        status, received = await at.ask("DELETE", f"/sessions/{session}")
+        assert (status, [each["id"] for each in received["ended"]]) == (200, [session])
         assert phones[1].closed is not None
         assert phones[0].closed is None
-        status, told = await at.ask("POST", "/users/main:1/end")
-        assert (status, [each["id"] for each in told["ended"]]) == (200, [phones[0].ticket.session])
+        status, received = await at.ask("POST", "/users/main:1/end")
+        assert (status, [each["id"] for each in received["ended"]]) == (200, [phones[0].ticket.session])
         assert refused(await at.ask("POST", f"/users/{ANNA}/end")) == (404, "not_found")
         assert refused(await at.ask("DELETE", f"/sessions/{session}")) == (404, "not_found")
 
@@ -61,17 +61,17 @@ async def test_a_session_and_a_user_are_ended() -> None:
 async def test_a_session_that_may_be_where_nobody_is_reached_is_not_said_to_be_unknown() -> None:
     async with operated(2) as at:
         at.street.trouble.take_away(0)
-        status, told = await at.ask("DELETE", "/sessions/somewhere")
-        assert (status, told["code"]) == (503, "bus_down")
-        assert told["unreached"] == [{"node": "n1", "reason": "bus_down"}]
-        status, told = await at.ask("GET", f"/users/{ANNA}/export")
-        assert (status, told["code"]) == (503, "bus_down")
+        status, received = await at.ask("DELETE", "/sessions/somewhere")
+        assert (status, received["code"]) == (503, "bus_down")
+        assert received["unreached"] == [{"node": "n1", "reason": "bus_down"}]
+        status, received = await at.ask("GET", f"/users/{ANNA}/export")
+        assert (status, received["code"]) == (503, "bus_down")
 
 
 async def test_nodes_are_listed() -> None:
     async with operated(2) as at:
-        _, told = await at.ask("GET", "/nodes")
-        assert [(each["node"], each["here"]) for each in told["nodes"]] == [("n0", True), ("n1", False)]
+        _, received = await at.ask("GET", "/nodes")
+        assert [(each["node"], each["here"]) for each in received["nodes"]] == [("n0", True), ("n1", False)]
 
 
 async def test_closes_are_listed_the_newest_first() -> None:
@@ -89,20 +89,25 @@ async def test_closes_are_listed_the_newest_first() -> None:
 async def test_an_export_has_an_entry_for_each_category() -> None:
     async with operated(2) as at:
         await at.street.scenes[1].served()
-        status, told = await at.ask("GET", f"/users/{ANNA}/export")
-        assert (status, told["user"], told["complete"], told["nodes"]) == (200, ANNA, True, ["n0", "n1"])
-        held = {entry["category"]: entry["held"] for entry in told["entries"]}
+        status, received = await at.ask("GET", f"/users/{ANNA}/export")
+        assert (status, received["user"], received["complete"], received["nodes"]) == (
+            200,
+            ANNA,
+            True,
+            ["n0", "n1"],
+        )
+        held = {entry["category"]: entry["held"] for entry in received["entries"]}
         assert held["token"][0]["node"] == "n1"
         assert held["log_on"] == []
         assert refused(await at.ask("GET", "/users/00000000000000ff/export")) == (404, "not_found")
-        status, told = await at.ask("GET", "/users/main:255/export")
-        assert (status, [entry for entry in told["entries"] if entry["held"]]) == (200, [])
+        status, received = await at.ask("GET", "/users/main:255/export")
+        assert (status, [entry for entry in received["entries"] if entry["held"]]) == (200, [])
 
 
-async def test_one_node_or_all_are_told_what_to_do() -> None:
+async def test_one_node_or_all_are_asked_what_to_do() -> None:
     async with operated(2) as at:
-        status, told = await at.ask("POST", "/log-level", {"level": "debug"})
-        assert (status, told) == (200, {"nodes": ["n0", "n1"], "unreached": []})
+        status, received = await at.ask("POST", "/log-level", {"level": "debug"})
+        assert (status, received) == (200, {"nodes": ["n0", "n1"], "unreached": []})
         await at.ask("POST", "/log-level", {"level": "error", "node": "n1"})
         assert (await at.ask("POST", "/reload"))[1]["nodes"] == ["n0", "n1"]
         assert (await at.ask("POST", "/drain"))[1] == {"node": "n0", "state": "draining"}
@@ -119,8 +124,8 @@ async def test_one_node_or_all_are_told_what_to_do() -> None:
         assert refused(await at.ask("POST", "/drain", {"node": "n7"})) == (404, "not_found")
         at.street.trouble.take_away(0)
         assert refused(await at.ask("POST", "/drain", {"node": "n1"})) == (503, "bus_down")
-        _, told = await at.ask("POST", "/reload")
-        assert told == {"nodes": ["n0"], "unreached": [{"node": "n1", "reason": "bus_down"}]}
+        _, received = await at.ask("POST", "/reload")
+        assert received == {"nodes": ["n0"], "unreached": [{"node": "n1", "reason": "bus_down"}]}
 
 
 async def test_a_reload_that_leaves_something_old_is_written_down_as_such() -> None:
@@ -129,9 +134,9 @@ async def test_a_reload_that_leaves_something_old_is_written_down_as_such() -> N
 
     async with operated(2) as at:
         at.street.scenes[1].node.orders.learn("reload", keeps)
-        status, told = await at.ask("POST", "/reload")
+        status, received = await at.ask("POST", "/reload")
         kept = [{"node": "n1", "what": ["keys"]}]
-        assert (status, told) == (200, {"nodes": ["n0"], "unreached": [], "kept": kept})
+        assert (status, received) == (200, {"nodes": ["n0"], "unreached": [], "kept": kept})
         await at.ask("POST", "/reload", {"node": "n0"})
         assert [(act.result, act.status) for act in at.audited] == [("not_in_force", 200), ("ok", 200)]
 

@@ -117,7 +117,7 @@ async def test_what_no_node_does_is_an_error() -> None:
         assert refused.value.details == {"unreached": [{"node": "n1", "reason": "not_heard"}]}
 
 
-async def test_a_node_that_cannot_be_told_is_said_to_be_out_of_reach() -> None:
+async def test_a_node_that_cannot_be_asked_is_reported_out_of_reach() -> None:
     async with operated(2) as at:
         at.street.trouble.take_away(0)
         await at.street.pass_time(5)
@@ -128,22 +128,24 @@ async def test_a_node_that_cannot_be_told_is_said_to_be_out_of_reach() -> None:
         assert refused.value.code is ErrorCode.BUS_DOWN
 
 
-async def test_a_node_that_refuses_or_says_nothing_is_told_as_that(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_node_that_refuses_or_says_nothing_is_reported_as_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async with operated(2) as at:
         orders = at.street.scenes[1].node.orders
         monkeypatch.delitem(orders._known, "drain")
         with pytest.raises(GatewayError, match=r"n1 does not support this request\."):
             await desk_of(at.street).drain("n1")
-        at.street.trouble.lose = lambda *told: isinstance(told[-1], Report)
-        told: list[str] = []
+        at.street.trouble.lose = lambda *received: isinstance(received[-1], Report)
+        received: list[str] = []
 
         async def ask() -> None:
             try:
                 await desk_of(at.street).drain("n1")
             except GatewayError as refused:
-                told.append(refused.message)
+                received.append(refused.message)
 
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(ask())
             await at.street.pass_time(ANSWER_S + 1)
-        assert told == ["n1 did not confirm in time. Check its state before you repeat the request."]
+        assert received == ["n1 did not confirm in time. Check its state before you repeat the request."]

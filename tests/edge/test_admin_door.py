@@ -85,7 +85,7 @@ async def test_who_shows_no_token_keeps_nobody_out() -> None:
         assert await status_of(at, **BEARER) == 200
 
 
-async def test_refusals_of_a_flood_are_counted_and_told_with_the_next_line() -> None:
+async def test_refusals_of_a_flood_are_counted_and_reported_with_the_next_line() -> None:
     async with operated() as at:
         for _ in range(TRIES_BURST + 5):
             await status_of(at, Authorization="Bearer wrong")

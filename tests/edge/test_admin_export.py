@@ -177,7 +177,7 @@ async def seen_by_three(at: Scene) -> NodeHoldings:
     return NodeHoldings(at.node, named, lambda _: [])
 
 
-async def test_what_others_hold_alike_is_told_once() -> None:
+async def test_what_others_hold_alike_is_reported_once() -> None:
     async with scene() as at:
         await seen_by_three(at)
         found = await held(at, "main:7")
@@ -194,9 +194,9 @@ async def test_who_leaves_between_two_pages_takes_nobodys_record_along(
         for key in gone:
             ledger(at, key).record("agent:7", None)
         rest = await holdings.export(order(first.records[-1]["name"], 1000))
-        told = [*first.records, *rest.records]
-        assert "Bertold" in {each["held"].get("display_name") for each in told}
-        assert len({each["name"] for each in told}) == len(told)
+        received = [*first.records, *rest.records]
+        assert "Bertold" in {each["held"].get("display_name") for each in received}
+        assert len({each["name"] for each in received}) == len(received)
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, 4, 7])
@@ -208,11 +208,11 @@ async def test_who_comes_between_two_pages_hides_nobodys_record(most: int) -> No
         first = await holdings.export(order("", most))
         ledger(at, 1).record("agent:7", bertold)
         rest = await holdings.export(order(first.records[-1]["name"], 1000))
-        told = [each["held"].get("display_name") for each in (*first.records, *rest.records)]
-        assert "Bertold" in told
+        received = [each["held"].get("display_name") for each in (*first.records, *rest.records)]
+        assert "Bertold" in received
 
 
-async def test_changes_of_a_number_at_the_same_instant_are_both_told() -> None:
+async def test_changes_of_a_number_at_the_same_instant_are_both_reported() -> None:
     async with scene() as at:
         for _ in range(2):
             at.node.number_changes.take(user(7), at.clock.now())

@@ -15,7 +15,7 @@ from gateway.protocol import websocket
 from tests.edge.conftest import Open
 from tests.edge.raw_phone import RawPhone
 from tests.edge.visits import SETTINGS, Gateway
-from tests.protocol.framing import Heard, closing, framed, text
+from tests.protocol.framing import Received, closing, framed, text
 
 BREACHES: Final = {
     "not masked": (websocket.frame(1, b"{}"), 1002),
@@ -84,7 +84,7 @@ async def test_what_was_said_before_a_breach_is_served(gateway: Gateway) -> None
     async with await connect(gateway) as phone:
         await phone.served(gateway.token())
         phone.send(text('{"kind": "bye"}') + framed(3))
-        assert await phone.end() == [Heard(8, b"\x03\xe8")]
+        assert await phone.end() == [Received(8, b"\x03\xe8")]
 
 
 async def test_a_message_of_the_full_size_is_read(gateway: Gateway) -> None:
@@ -97,7 +97,7 @@ async def test_a_message_of_the_full_size_is_read(gateway: Gateway) -> None:
 async def test_pings_of_the_websocket_are_answered_before_a_hello(gateway: Gateway) -> None:
     async with await connect(gateway) as phone:
         phone.send(framed(9, b"there?"))
-        assert await phone.hear() == Heard(10, b"there?")
+        assert await phone.hear() == Received(10, b"there?")
 
 
 async def test_a_hello_that_came_with_the_handshake_is_served(gateway: Gateway) -> None:
@@ -122,7 +122,7 @@ async def test_a_phone_that_never_hangs_up_is_left_within_a_second(gateway: Gate
     async with await connect(gateway) as phone:
         await phone.served(gateway.token())
         phone.send(text('{"kind": "bye"}') + last)
-        assert await phone.end() == [Heard(8, b"\x03\xe8")]
+        assert await phone.end() == [Received(8, b"\x03\xe8")]
     await gateway.clock.settle()
     assert gateway.admission.sockets == 0
 

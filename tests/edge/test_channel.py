@@ -18,7 +18,7 @@ from gateway.protocol.websocket import DEFLATE_ANSWER, Message, Violation
 from tests.edge.channels import Ear, Serving, echo, raw
 from tests.edge.raw_phone import RawPhone
 from tests.edge.visits import SlowPhone
-from tests.protocol.framing import Heard, closing, framed, heard_all, text
+from tests.protocol.framing import Received, closing, framed, received_all, text
 
 
 @pytest.mark.parametrize("codec", [JSON, MSGPACK], ids=lambda codec: codec.name)
@@ -75,7 +75,7 @@ async def test_a_breach_is_closed_as_the_session_wants_it(serving: Serving) -> N
     client = await serving(serve)
     async with await raw(client) as phone:
         phone.send(framed(3) + b"whatever follows" * 100_000)
-        assert await phone.end() == [Heard(1, b"bye"), Heard(8, b"\x0f\xa0why")]
+        assert await phone.end() == [Received(1, b"bye"), Received(8, b"\x0f\xa0why")]
 
 
 # ---- pings and closes ----
@@ -88,7 +88,7 @@ async def test_of_a_flood_of_pings_the_newest_are_answered(serving: Serving) -> 
         while pongs[-1].opcode == 10:
             pongs.append(await phone.hear())
         assert len(pongs) - 1 <= 2 * PONGS_MAX, "of at most two reads"
-        assert pongs[-2:] == [Heard(10, b"199"), Heard(1, b"x")]
+        assert pongs[-2:] == [Received(10, b"199"), Received(1, b"x")]
 
 
 async def test_after_a_close_nothing_leaves(serving: Serving) -> None:
@@ -98,7 +98,7 @@ async def test_after_a_close_nothing_leaves(serving: Serving) -> None:
         await channel.close(1001, "")
 
     async with await raw(await serving(serve)) as phone:
-        assert await phone.hear() == Heard(8, b"\x03\xe8")
+        assert await phone.hear() == Received(8, b"\x03\xe8")
         phone.send(framed(9) + text("crossing") + closing(1000))
         assert await phone.end() == []
 
@@ -135,19 +135,19 @@ async def test_no_more_is_read_than_is_received(serving: Serving) -> None:
 # ---- the kernel ----
 
 
-async def test_the_kernel_is_told_to_send_at_once_and_queue_little(serving: Serving) -> None:
-    told: dict[str, int] = {}
+async def test_the_kernel_is_asked_to_send_at_once_and_queue_little(serving: Serving) -> None:
+    reported: dict[str, int] = {}
 
     async def serve(channel: Channel) -> None:
         raw = socket.socket(fileno=os.dup(channel._transport.get_extra_info("socket").fileno()))
-        told["nodelay"] = raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-        told["notsent"] = raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
-        told["unacknowledged"] = raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+        reported["nodelay"] = raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        reported["notsent"] = raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
+        reported["unacknowledged"] = raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
         raw.close()
 
     client = await serving(serve)
     await client.ws_connect("/", protocols=(JSON.subprotocol,))
-    assert told == {"nodelay": 1, "notsent": NOTSENT_BYTES, "unacknowledged": UNACKNOWLEDGED_MS}
+    assert reported == {"nodelay": 1, "notsent": NOTSENT_BYTES, "unacknowledged": UNACKNOWLEDGED_MS}
 
 
 async def test_what_the_kernel_does_not_take_is_seen_and_drains(serving: Serving) -> None:
@@ -212,9 +212,9 @@ def state(upto: int, size: int, codec: Codec = JSON) -> bytes:
     return codec.changes(after=0, upto=upto, stream="1", reset=True, more=False, put=put, patch=(), gone=())
 
 
-async def everything(phone: RawPhone) -> list[tuple[Heard, bool]]:
+async def everything(phone: RawPhone) -> list[tuple[Received, bool]]:
     async with asyncio.timeout(5):
-        return heard_all(await phone.reader.read())
+        return received_all(await phone.reader.read())
 
 
 @pytest.mark.parametrize("codec", [JSON, MSGPACK], ids=lambda codec: codec.name)
@@ -233,10 +233,10 @@ async def test_large_state_is_compressed_and_nothing_else(serving: Serving, code
             is_agreed = deflate and asks == OFFER
             assert ("\r\nSec-WebSocket-Extensions: " + DEFLATE_ANSWER in phone.head) is is_agreed
             opcode = 1 if codec.text else 2
-            frames = [Heard(opcode, each) for each in (token, large, state(2, 100, codec), large)]
+            frames = [Received(opcode, each) for each in (token, large, state(2, 100, codec), large)]
             phone.send(closing(1000))
             got = await everything(phone)
-            assert [frame for frame, _ in got] == [*frames, Heard(8, b"\x03\xe8")]
+            assert [frame for frame, _ in got] == [*frames, Received(8, b"\x03\xe8")]
             assert [is_compressed for _, is_compressed in got] == [False, is_agreed, False, False, False]
 
 

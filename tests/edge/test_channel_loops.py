@@ -19,7 +19,7 @@ from gateway.runtime.event_loop import Wires
 from tests.app.certificates import make
 from tests.edge.channels import Ear, echo
 from tests.edge.raw_phone import RawPhone
-from tests.protocol.framing import Heard, closing, framed, text
+from tests.protocol.framing import Received, closing, framed, text
 
 BIG_BYTES = 3_000_000
 
@@ -77,15 +77,20 @@ async def conversation(folder: Path | None, wires: Wires | None) -> None:
         async with await connect("/", text("early") + text("cut")[:4]) as phone:
             phone.send(text("cut")[4:] + framed(9, b"ping") + text("more"))
             said = [await phone.hear() for _ in range(4)]
-            assert said == [Heard(1, b"early"), Heard(1, b"cut"), Heard(10, b"ping"), Heard(1, b"more")]
+            assert said == [
+                Received(1, b"early"),
+                Received(1, b"cut"),
+                Received(10, b"ping"),
+                Received(1, b"more"),
+            ]
             phone.send(closing(3000))
-            assert await phone.end() == [Heard(8, (3000).to_bytes(2, "big"))]
+            assert await phone.end() == [Received(8, (3000).to_bytes(2, "big"))]
         async with await connect("/", framed(3)) as phone:
             assert [frame.payload[:2] for frame in await phone.end()] == [(1002).to_bytes(2, "big")]
         async with await connect("/?big") as phone:
-            assert await phone.hear() == Heard(1, b"x" * BIG_BYTES)
+            assert await phone.hear() == Received(1, b"x" * BIG_BYTES)
             phone.send(text("drained"))
-            assert await phone.hear() == Heard(1, b"drained")
+            assert await phone.hear() == Received(1, b"drained")
     assert asyncio.all_tasks() == {asyncio.current_task()}
     assert unsent[0] > 1_000_000
     assert unsent[1] == 0

@@ -36,7 +36,7 @@ class Watched:
 
 
 def phone_of_three() -> Outbox:
-    """Return what one phone is told, of which nothing waits."""
+    """Return what one phone is sent, of which nothing waits."""
     outbox = Outbox(Ledger(1), view_of("h", Scope(queues=frozenset({1})), ("queues",)), JSON, PaceLadder())
     outbox.begin(None)
     outbox.take(0.0)
@@ -44,20 +44,20 @@ def phone_of_three() -> Outbox:
 
 
 @pytest.mark.parametrize(
-    ("platform", "told"),
+    ("platform", "received"),
     [
         ("ios", "ios"), ("Android", "android"), ("web", "web"), ("other", "other"), ("BeOS", "other"),
         ("", "other"),
     ],
 )  # fmt: skip
-def test_the_platform_is_one_of_four(platform: str, told: str) -> None:
+def test_the_platform_is_one_of_four(platform: str, received: str) -> None:
     watched = Watched()
     watched.stats.welcomed(ticket_of(ManualClock()), platform, 10.2)
-    assert watched.sample("connections", application="dashboard", platform=told, codec="json") == 1
+    assert watched.sample("connections", application="dashboard", platform=received, codec="json") == 1
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "received"),
     [
         (ErrorCode.BUS_DOWN, "failed"),
         (ErrorCode.INTERNAL, "failed"),
@@ -65,11 +65,11 @@ def test_the_platform_is_one_of_four(platform: str, told: str) -> None:
         (ErrorCode.VERSION_CONFLICT, "rejected"),
     ],
 )
-def test_a_command_with_which_nothing_was_wrong_has_failed(error: ErrorCode, told: str) -> None:
+def test_a_command_with_which_nothing_was_wrong_has_failed(error: ErrorCode, received: str) -> None:
     watched = Watched()
     watched.stats.command_started()
     watched.stats.command_finished(CALL, Outcome(Status.REJECTED, GatewayError(error, "Why.")), 0.5)
-    assert watched.sample("commands_total", kind="routing_state.set", status=told) == 1
+    assert watched.sample("commands_total", kind="routing_state.set", status=received) == 1
 
 
 def test_a_served_phone_is_counted_in_and_out() -> None:

@@ -16,12 +16,12 @@ async def come(gateway: Gateway, position: frames.StreamPosition | None) -> fram
     """Let a phone come and go that knows *position*; returns what it knows then."""
     phone = await gateway.connect()
     await phone.say(replace(HELLO, token=gateway.token(), position=position))
-    told = await phone.hear_all("welcome", "changes", "ping")
-    streams = [one.stream for one in told if isinstance(one, frames.Changes) and one.stream is not None]
+    received = await phone.hear_all("welcome", "changes", "ping")
+    streams = [one.stream for one in received if isinstance(one, frames.Changes) and one.stream is not None]
     await phone.ws.close()
     await gateway.clock.settle()
     stream = streams[-1] if streams else (position.stream if position else "")
-    return frames.StreamPosition(stream, told[-1].upto)
+    return frames.StreamPosition(stream, received[-1].upto)
 
 
 def resumed(gateway: Gateway) -> dict[str, float]:
@@ -47,7 +47,7 @@ async def test_a_ping_and_its_answer(gateway: Gateway) -> None:
     *_, ping = await phone.hear_all("welcome", "changes", "ping")
     await gateway.clock.advance(0.25)
     await phone.say(frames.Pong(ping.nonce))
-    await phone.say(frames.Pong(ping.nonce))  # it asks by it: what is told next says that both were heard
+    await phone.say(frames.Pong(ping.nonce))  # it asks by it: the next frame shows that both were received
     await gateway.clock.advance(2)
     await phone.hear()
     assert gateway.sample("ping_rtt_seconds_count") == 1

@@ -18,7 +18,7 @@ from gateway.protocol.codec import JSON, MSGPACK, Codec
 from gateway.telemetry import Telemetry
 from tests.core.outbox_line import SCOPE, note, queue
 from tests.core.samples import decoded
-from tests.protocol.framing import heard
+from tests.protocol.framing import received
 
 
 class Phone:
@@ -51,13 +51,13 @@ class Phone:
         self.faults.append(fault)
 
     @property
-    def told(self) -> list[dict[str, Any]]:
-        return decoded([frame.payload for data in self.written for frame in heard(data)])
+    def received(self) -> list[dict[str, Any]]:
+        return decoded([frame.payload for data in self.written for frame in received(data)])
 
     @property
     def size(self) -> tuple[int, int]:
         """How many frames, of how many bytes without their WebSocket heads, were written."""
-        sizes = [len(frame.payload) for data in self.written for frame in heard(data)]
+        sizes = [len(frame.payload) for data in self.written for frame in received(data)]
         return len(sizes), sum(sizes)
 
 
@@ -123,7 +123,7 @@ def test_what_is_written_to_all_in_step_is_counted_for_each() -> None:
     house.ledger.came_at = house.now
     house.wait(2, number=2)
     house.turn()
-    assert [len(phone.told) for phone in house.phones] == [1, 1, 1]
+    assert [len(phone.received) for phone in house.phones] == [1, 1, 1]
     assert house.sample("updates_total") == 6
     assert house.hop("edge") == (3, 1.5)
     assert house.hop("total") == (3, 2.25)
@@ -141,7 +141,9 @@ def test_what_is_due_later_is_come_back_for() -> None:
     assert [len(phone.written) for phone in house.phones] == [1, 1, 1]
     house.now = house.asked[0][1]
     house.turn()
-    assert [phone.told[-1]["patch"] for phone in house.phones] == [{"queue:1": {"contacts_waiting": 6}}] * 3
+    assert [phone.received[-1]["patch"] for phone in house.phones] == [
+        {"queue:1": {"contacts_waiting": 6}}
+    ] * 3
 
 
 @pytest.mark.parametrize("codec", [JSON, MSGPACK], ids=lambda codec: codec.name)
@@ -152,7 +154,7 @@ def test_what_is_due_is_written_to_each_once_and_is_the_same_bytes(codec: Codec)
     house.turn()
     first, *others = [phone.written for phone in house.phones]
     assert all(other[0] is first[0] for other in others)
-    [frame] = heard(first[0])
+    [frame] = received(first[0])
     assert [phone.outbox.shipped for phone in house.phones] == [(1, len(frame.payload))] * 3
     assert frame.opcode == (1 if codec.text else 2)
     changes = codec.decode_gateway(frame.payload)
@@ -164,7 +166,7 @@ def test_parts_of_one_message_are_counted_one_by_one_and_for_each_phone() -> Non
     house.wait(5)
     house.wait(6, 2)
     house.turn()
-    [first, second] = house.phones[0].told
+    [first, second] = house.phones[0].received
     assert (first["more"], second["upto"]) == (True, house.ledger.position.seq)
     assert [phone.outbox.shipped for phone in house.phones] == [phone.size for phone in house.phones]
     assert house.sample("frames_total") == 6
@@ -188,7 +190,7 @@ def test_who_parts_while_others_are_written_to_is_written_to_once() -> None:
     parted = house.phones[2]
     assert parted.outbox.fanout_group is None
     assert parted.outbox.shipped == parted.size
-    assert [frame["patch"] for frame in parted.told] == [{"queue:1": {"contacts_waiting": 5}}]
+    assert [frame["patch"] for frame in parted.received] == [{"queue:1": {"contacts_waiting": 5}}]
     assert [frame["kind"] for frame in decoded(parted.outbox.take(house.now))] == ["error"]
 
 
@@ -216,11 +218,11 @@ def test_each_phone_is_credited_with_what_was_written_to_it_wherever_it_is_now()
         assert phone.outbox.shipped == phone.size
 
 
-# ---- when they cannot be told together ----
+# ---- when they cannot be sent together ----
 
 
 def figures(frame: dict[str, Any]) -> dict[str, int]:
-    """Return how many wait in each queue, by a frame that tells all."""
+    """Return how many wait in each queue, by a frame that has all."""
     assert frame["reset"]
     return {key: queue["contacts_waiting"] for key, queue in frame["put"].items()}
 

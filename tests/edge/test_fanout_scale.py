@@ -28,7 +28,7 @@ def home(gateway: Gateway) -> Home:
 
 
 async def story(home: Home, phones: int) -> list[list[frames.Changes]]:
-    """Let figures change slowly, fast and not at all; returns what each device was told."""
+    """Let figures change slowly, fast and not at all; returns what each device received."""
     for _ in range(phones):
         await home.come()
     clock = home.gateway.clock
@@ -41,7 +41,7 @@ async def story(home: Home, phones: int) -> list[list[frames.Changes]]:
     return [await figure(phone, 12) for phone in home.phones]
 
 
-# ---- told as one ----
+# ---- sent as one ----
 
 
 async def test_devices_at_the_same_position_are_in_one_fan_out_group(home: Home) -> None:
@@ -60,14 +60,14 @@ async def test_each_codec_has_a_fan_out_group_of_its_own(home: Home) -> None:
         await figure(phone, 7)
 
 
-async def test_each_device_is_told_what_it_would_be_told_alone(gateway_with: Open) -> None:
+async def test_each_device_receives_what_it_would_receive_alone(gateway_with: Open) -> None:
     alone = await story(Home(await gateway_with()), 1)
     together = await story(Home(await gateway_with()), 4)
     assert len(alone[0]) > 5
     assert together == alone * 4
 
 
-async def test_who_is_woken_for_all_is_told_with_all(home: Home) -> None:
+async def test_who_is_woken_for_all_is_served_with_all(home: Home) -> None:
     await home.fill(3)
     fanout_group, members = home.fanout_group, list(home.fanout_group.members)
     home.change(1)
@@ -76,7 +76,7 @@ async def test_who_is_woken_for_all_is_told_with_all(home: Home) -> None:
     assert list(fanout_group.members) == members, "who parts and comes back is the last"
 
 
-# ---- one leaves between a change and when it is told ----
+# ---- one leaves between a change and when it is sent ----
 
 
 def notice(summary: str) -> frames.NoticeFrame:
@@ -176,7 +176,7 @@ async def test_who_leaves_takes_nothing_along(home: Home, act: Act, after: int, 
 
 
 @pytest.mark.parametrize("act", PARTS, ids=lambda act: act.__name__)
-async def test_who_parts_is_told_too_and_goes_on(home: Home, act: Act) -> None:
+async def test_who_parts_is_served_too_and_goes_on(home: Home, act: Act) -> None:
     await home.fill(3)
     clock, leaver, phone = home.gateway.clock, home.sockets[home.first], home.phones[home.first]
     home.change(1)
@@ -237,8 +237,8 @@ async def test_a_device_that_stalls_is_conflated_alone_and_comes_back(home: Home
         assert stalled.session.live is not None
         assert stalled.session.live.outbox.dirty == 1
         for phone in home.phones:
-            told = await figure(phone, 11)
-            shown = [changes.patch.get("queue:1", {}).get("contacts_waiting") for changes in told]
+            received = await figure(phone, 11)
+            shown = [changes.patch.get("queue:1", {}).get("contacts_waiting") for changes in received]
             assert [waiting for waiting in shown if waiting] == list(range(2, 12)), "each of them"
         data = await slow.read_until(b'"contacts_waiting":11')
         assert data.count(b'"contacts_waiting"') == 1

@@ -18,32 +18,32 @@ def shown(name: str, **held: object) -> object:
     return _shown(record, TICKET)
 
 
-async def test_what_another_node_holds_is_told_by_the_one_that_was_asked() -> None:
+async def test_what_another_node_holds_is_reported_by_the_one_that_was_asked() -> None:
     async with operated(2) as at:
         phone = await at.street.scenes[1].served(device="d1")
         other = await at.street.scenes[0].served(device="d0")
         await at.street.pass_time(1)
-        told = await OwnDataExport(at.street.scenes[0].node.orders, at.street.clock).of(other.ticket)
-        assert told.complete
-        (token,) = (each for each in told.held["token"] if each["session_id"] == phone.ticket.session)
+        received = await OwnDataExport(at.street.scenes[0].node.orders, at.street.clock).of(other.ticket)
+        assert received.complete
+        (token,) = (each for each in received.held["token"] if each["session_id"] == phone.ticket.session)
         assert token["node"] == "n1"
-        assert {each["device.id"] for each in told.held["device"]} == {"d1"}, "its own it knows itself"
+        assert {each["device.id"] for each in received.held["device"]} == {"d1"}, "its own it knows itself"
 
 
 async def test_a_node_that_is_not_reached_is_said_to_be_missing() -> None:
     async with operated(2) as at:
         phone = await at.street.scenes[0].served()
         at.street.trouble.take_away(0)
-        told = await OwnDataExport(at.street.scenes[0].node.orders, at.street.clock).of(phone.ticket)
-        assert not told.complete
+        received = await OwnDataExport(at.street.scenes[0].node.orders, at.street.clock).of(phone.ticket)
+        assert not received.complete
 
 
 async def test_asking_others_is_rationed() -> None:
     async with operated(1) as at:
         phone = await at.street.scenes[0].served()
         own = OwnDataExport(at.street.scenes[0].node.orders, at.street.clock)
-        told = [await own.of(phone.ticket) for _ in range(ASKED_BURST + 1)]
-        assert [each.complete for each in told] == [*[True] * ASKED_BURST, False]
+        received = [await own.of(phone.ticket) for _ in range(ASKED_BURST + 1)]
+        assert [each.complete for each in received] == [*[True] * ASKED_BURST, False]
         await at.street.pass_time(1)
         assert (await own.of(phone.ticket)).complete
 
@@ -66,14 +66,14 @@ def test_a_remote_number_of_another_session_is_masked() -> None:
     }
 
 
-def test_what_every_node_can_tell_is_not_told_twice() -> None:
+def test_what_every_node_can_tell_is_not_reported_twice() -> None:
     assert shown(f"token|{TICKET.handle}", session_id="s") is None
     assert shown(f"connection|{TICKET.handle}", network_address="192.0.2.1") is not None
     assert shown("session_log|n0.5", lasted_s=1) == {"lasted_s": 1}
 
 
 async def test_a_record_of_somebody_else_cannot_come() -> None:
-    """What a node tells is asked of it by the user's own id, which the token says, not the request."""
+    """What a node exports is asked for by the user's own id, which the token says, not the request."""
     asked: list[str] = []
     async with operated(1) as at:
         phone = await at.street.scenes[0].served()

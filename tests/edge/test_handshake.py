@@ -12,7 +12,7 @@ from gateway.edge.channel import Channel
 from gateway.protocol.codec import JSON
 from tests.edge.channels import Serving, echo, raw
 from tests.edge.raw_phone import PROOF
-from tests.protocol.framing import Heard, closing, framed, text
+from tests.protocol.framing import Received, closing, framed, text
 
 
 @pytest.mark.parametrize("connection", ["Upgrade", "upgrade", "keep-alive, Upgrade"])
@@ -32,7 +32,10 @@ async def test_what_came_with_the_handshake_is_not_lost(serving: Serving) -> Non
     early = text("a" * 1000) * 100
     async with await raw(await serving(echo), early=early + text("b")[:3]) as phone:
         phone.send(text("b")[3:] + closing(1000))
-        assert await phone.end() == [Heard(1, b"a" * 1000)] * 100 + [Heard(1, b"b"), Heard(8, b"\x03\xe8")]
+        assert await phone.end() == [Received(1, b"a" * 1000)] * 100 + [
+            Received(1, b"b"),
+            Received(8, b"\x03\xe8"),
+        ]
 
 
 DEFLATE = "permessage-deflate"
@@ -53,7 +56,7 @@ async def test_compression_is_refused_by_saying_nothing_of_it(serving: Serving, 
         assert phone.head.startswith("HTTP/1.1 101 ")
         assert "extensions" not in phone.head.lower()
         phone.send(text("plain"))
-        assert await phone.hear() == Heard(1, b"plain")
+        assert await phone.hear() == Received(1, b"plain")
         phone.send(framed(1, b"\xf2\x48\xcd\xc9\xc9\x07\x00", rsv=4))  # "Hello" (RFC 7692 §7.2.3.1)
         assert [frame.payload[:2] for frame in await phone.end()] == [(1002).to_bytes(2, "big")]
 
@@ -97,7 +100,7 @@ async def test_aiohttp_is_let_go(serving: Serving) -> None:
     async with await raw(client) as phone:
         transport = (await seen)._transport
         phone.send(text("still here"))
-        assert await phone.hear() == Heard(1, b"still here")
+        assert await phone.hear() == Received(1, b"still here")
         assert isinstance(transport.get_protocol(), Channel)
         assert server.connections == []
         gc.collect()
@@ -115,4 +118,4 @@ async def test_a_server_that_ends_leaves_open_sockets_to_their_owner(serving: Se
         server.pre_shutdown()
         await server.shutdown(0.2)
         phone.send(text("still here"))
-        assert await phone.hear() == Heard(1, b"still here")
+        assert await phone.hear() == Received(1, b"still here")

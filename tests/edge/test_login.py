@@ -179,7 +179,7 @@ async def test_a_name_with_a_control_character_never_reaches_the_server(name: st
     assert name not in error.message
 
 
-async def test_the_log_on_door_is_told_from_where_somebody_comes() -> None:
+async def test_the_log_on_door_learns_from_where_somebody_comes() -> None:
     desk = Desk()
     await desk.login.log_on(BODY, "", "192.0.2.7")
     assert desk.node.addresses == ["192.0.2.7"]

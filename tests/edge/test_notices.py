@@ -65,9 +65,9 @@ def test_what_binds_must_be_accepted_in_its_version() -> None:
     with pytest.raises(GatewayError) as refused:
         notices.acknowledged([NoticeReference("a", 1), NoticeReference("b", 1)], "de", THEN)
     assert refused.value.code is ErrorCode.NOTICE_MUST_BE_ACKNOWLEDGED
-    told = refused.value.details["notices"]
-    assert isinstance(told, list)
-    assert [(each["id"], each["version"], each["title"]) for each in told] == [("a", 2, "Hallo")]
+    received = refused.value.details["notices"]
+    assert isinstance(received, list)
+    assert [(each["id"], each["version"], each["title"]) for each in received] == [("a", 2, "Hallo")]
 
 
 def test_what_was_accepted_is_kept_and_nothing_else() -> None:

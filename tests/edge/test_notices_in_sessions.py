@@ -45,7 +45,7 @@ async def entered(
 
 
 async def acknowledge(gateway: Gateway, phone: Phone, notice: OperatorNotice, number: int = 1) -> list[Any]:
-    """Acknowledge a notice; returns what is heard up to the result."""
+    """Acknowledge a notice; returns what is received up to the result."""
     command = AcknowledgeNotice(notice.id, notice.version)
     key = f"00000000-0000-4000-8000-{number:012}"
     expires_at_ms = gateway.clock.wall_ms() + 5_000
@@ -53,9 +53,9 @@ async def acknowledge(gateway: Gateway, phone: Phone, notice: OperatorNotice, nu
     return await phone.hear_all("result")
 
 
-def names(heard: list[Any]) -> list[str]:
+def names(received: list[Any]) -> list[str]:
     """Return kinds of frames, of notices their ids."""
-    return [frame.id if frame.kind == "notice" else frame.kind for frame in heard]
+    return [frame.id if frame.kind == "notice" else frame.kind for frame in received]
 
 
 # ---- before the log-on ----
@@ -110,9 +110,9 @@ async def test_notices_follow_the_first_state_in_the_phones_language(
     gateway: Gateway, codec: Codec, language: str, title: str
 ) -> None:
     phone = await entered(gateway, language=language, codec=codec)
-    heard = await phone.hear_all("ping")
-    assert names(heard) == ["welcome", "changes", "privacy", "upkeep", "ping"]
-    assert heard[2] == frames.NoticeFrame(
+    received = await phone.hear_all("ping")
+    assert names(received) == ["welcome", "changes", "privacy", "upkeep", "ping"]
+    assert received[2] == frames.NoticeFrame(
         "privacy", 3, "privacy", title, TEXTS["de" if title == "Lies" else "en"].summary, None,
         PRIVACY.effective_at_ms, True,
     )  # fmt: skip
@@ -121,8 +121,8 @@ async def test_notices_follow_the_first_state_in_the_phones_language(
 async def test_notices_come_before_a_token_that_is_fresh(gateway: Gateway) -> None:
     gateway.node.expires_at_ms = gateway.clock.wall_ms() + 9_999_000
     phone = await entered(gateway)
-    heard = names(await phone.hear_all("ping"))
-    assert heard == ["welcome", "changes", "privacy", "upkeep", "renewed", "ping"]
+    received = names(await phone.hear_all("ping"))
+    assert received == ["welcome", "changes", "privacy", "upkeep", "renewed", "ping"]
 
 
 async def test_as_many_notices_as_there_may_be_reach_a_phone(gateway_with: Open) -> None:
@@ -144,8 +144,8 @@ async def test_what_is_new_or_changed_reaches_every_phone_that_is_served(gateway
     gateway.parts.notices.replace(NoticesInForce([more, UPKEEP, replace(PRIVACY, version=4)]))
     await broadcast.send()
     for phone, title in zip(served, ("Read", "Lies"), strict=True):
-        heard = await phone.hear_all("notice") + await phone.hear_all("notice")
-        assert [(each.id, each.version, each.title) for each in heard] == [
+        received = await phone.hear_all("notice") + await phone.hear_all("notice")
+        assert [(each.id, each.version, each.title) for each in received] == [
             ("privacy", 4, title),
             ("more", 1, title),
         ]
@@ -239,9 +239,9 @@ async def test_a_changed_version_must_be_acknowledged_again(gateway: Gateway) ->
     newer = replace(PRIVACY, version=4)
     gateway.parts.notices.replace(NoticesInForce([newer]))
     await NoticeBroadcast(gateway.parts.notices, gateway.parts.phones, gateway.clock).send()
-    heard = await phone.hear()
-    assert isinstance(heard, frames.NoticeFrame)
-    assert heard.version == 4
+    received = await phone.hear()
+    assert isinstance(received, frames.NoticeFrame)
+    assert received.version == 4
     renewed, _ = await acknowledge(gateway, phone, newer, 2)
     opened = gateway.tokens.open(renewed.token, gateway.clock.wall_ms())
     assert getattr(opened, "ticket", None) == replace(ticket_of(gateway.clock), notices=(("privacy", 4),))

@@ -7,7 +7,7 @@ from gateway.edge.request_context import EdgeSettings
 from gateway.protocol.frames import COMMANDS
 from tests.edge.visits import SITE
 
-# ---- Are the defaults of the edge those of the protocol? ----
+# ---- defaults of the edge ----
 
 
 def test_the_defaults_are_safe_and_the_protocols() -> None:

@@ -46,17 +46,17 @@ def waits(error: GatewayError) -> tuple[object, str | None]:
 
 
 @pytest.mark.parametrize(
-    ("wait_s", "told"),
+    ("wait_s", "received"),
     [
         (0.0, (0.0, "1")), (0.01, (0.1, "1")), (0.2, (0.2, "1")), (1.0, (1.0, "1")), (1.01, (1.1, "2")),
         (1.1, (1.1, "2")), (1.90000001, (1.9, "2")), (59.94, (60.0, "60")), (60.0, (60.0, "60")),
         (3581, (3581.0, "3581")),
     ],
 )  # fmt: skip
-def test_waits_are_told_in_tenths_and_whole_seconds_and_never_too_short(
-    wait_s: float, told: tuple[float, str]
+def test_waits_are_reported_in_tenths_and_whole_seconds_and_never_too_short(
+    wait_s: float, received: tuple[float, str]
 ) -> None:
-    assert waits(GatewayError(ErrorCode.RATE_LIMITED, "Wait.", retry_after_s=wait_s)) == told
+    assert waits(GatewayError(ErrorCode.RATE_LIMITED, "Wait.", retry_after_s=wait_s)) == received
 
 
 @given(st.floats(0, 1e9))
@@ -69,12 +69,12 @@ def test_nobody_is_called_too_early_or_much_too_late(wait_s: float) -> None:
 
 @pytest.mark.parametrize("code", ErrorCode)
 def test_refusals_that_may_succeed_later_have_retry_after(code: ErrorCode) -> None:
-    told = (5.0, "5") if ERRORS[code].retry else (None, None)
-    assert waits(GatewayError(code, "Sorry.")) == told
+    received = (5.0, "5") if ERRORS[code].retry else (None, None)
+    assert waits(GatewayError(code, "Sorry.")) == received
     assert AGAIN_S == 5.0
 
 
-async def test_a_refusal_is_told_with_its_members(aiohttp_client: AiohttpClient) -> None:
+async def test_a_refusal_is_reported_with_its_members(aiohttp_client: AiohttpClient) -> None:
     error = GatewayError(ErrorCode.VERSION_UNSUPPORTED, "Too old.", minimum="2.0")
     assert await get(aiohttp_client, error) == (
         422,
@@ -101,7 +101,7 @@ async def test_a_refusal_is_told_with_its_members(aiohttp_client: AiohttpClient)
         (web.RequestPayloadError("what was sent"), 400, "bad_request"),
     ],
 )
-async def test_what_http_refuses_is_told_likewise(
+async def test_what_http_refuses_is_reported_likewise(
     aiohttp_client: AiohttpClient, refusal: Exception, status: int, code: str
 ) -> None:
     got, body = await get(aiohttp_client, refusal)
@@ -110,7 +110,7 @@ async def test_what_http_refuses_is_told_likewise(
 
 
 @pytest.mark.parametrize("path", ["/", "/nowhere"])
-async def test_what_is_refused_before_any_handler_is_told_likewise(
+async def test_what_is_refused_before_any_handler_is_reported_likewise(
     aiohttp_client: AiohttpClient, path: str
 ) -> None:
     async def greet(_: web.Request) -> web.Response:

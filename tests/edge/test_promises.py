@@ -16,7 +16,7 @@ from gateway.upstream.oscce import http
 from gateway.upstream.oscce.errors import NAMES
 from tests.edge.bad_requests import BY_NAME, CASES, REFUSED_LOG_ONS, Case, filled
 from tests.edge.conftest import Open
-from tests.edge.promised import PROBLEM, Promises, Told
+from tests.edge.promised import PROBLEM, Promises, Received
 from tests.edge.visits import SETTINGS, Gateway, bearer
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND")
@@ -58,18 +58,18 @@ async def test_every_answer_is_one_that_was_promised(
             await case.prepare(gateway, patch)
             seen = len(gateway.node.credentials)
             async with await ask(gateway, case) as answer:
-                told = Told(case.operation, case.status, case.code)
+                received = Received(case.operation, case.status, case.code)
                 if case.status == 101:
-                    assert (answer.status, told in promises.all()) == (101, True)
+                    assert (answer.status, received in promises.all()) == (101, True)
                 else:
-                    assert await promises.kept(case.method, case.path, answer) == told, case.name
+                    assert await promises.kept(case.method, case.path, answer) == received, case.name
         refused_here = case.status in {400, 403, 413, 415}
         assert not refused_here or len(gateway.node.credentials) == seen, "a password was shown to the server"
 
 
 def test_nothing_is_promised_that_nobody_ever_gets() -> None:
-    told = {Told(case.operation, case.status, case.code) for case in CASES}
-    assert told == Promises(openapi()).all()
+    received = {Received(case.operation, case.status, case.code) for case in CASES}
+    assert received == Promises(openapi()).all()
 
 
 async def test_a_method_that_is_not_there_is_refused_with_those_that_are(gateway: Gateway) -> None:
@@ -116,7 +116,11 @@ NAMES_OF_LOG_ONS = {name for name, *_ in REFUSED_LOG_ONS}
     [(False, "POST /v1/sessions"), (True, "GET /v1/sessions"), (True, "DELETE /v1/sessions/{id}")],
 )
 def test_whatever_the_server_refuses_has_a_code_that_was_promised(of_session: bool, operation: str) -> None:
-    promised = {(told.status, told.code) for told in Promises(openapi()).all() if told.operation == operation}
+    promised = {
+        (received.status, received.code)
+        for received in Promises(openapi()).all()
+        if received.operation == operation
+    }
     known = {*NAMES.values(), *NAMES_OF_LOG_ONS, "Teapot", ""}
     for name, status in itertools.product(known, (400, 401, 403, 404, 409, 418, 422, 423, 500, 503)):
         error = http.refused(status, b'{"Error":"%b"}' % name.encode(), of_session=of_session)

@@ -39,7 +39,7 @@ async def test_the_first_known_subprotocol_is_chosen(gateway: Gateway) -> None:
     await ws.close()
 
 
-async def test_what_is_no_handshake_is_told_the_version_and_takes_no_place(gateway: Gateway) -> None:
+async def test_what_is_no_handshake_gets_the_version_and_takes_no_place(gateway: Gateway) -> None:
     answer = await knock(gateway, Sec_WebSocket_Version="99")
     assert (answer.status, answer.headers["Sec-WebSocket-Version"]) == (400, "13")
     assert gateway.admission.sockets == 0

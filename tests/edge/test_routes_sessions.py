@@ -179,7 +179,7 @@ async def test_ones_own_is_logged_off_as_often_and_as_late_as_one_likes(gateway:
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/v1/sessions"), ("DELETE", "/v1/sessions/public-2")])
-async def test_whose_session_the_server_does_not_know_any_more_is_told_what_to_do(
+async def test_whose_session_the_server_does_not_know_any_more_learns_what_to_do(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch, method: str, path: str
 ) -> None:
     async def refuse(*_: object) -> None:

@@ -111,7 +111,7 @@ async def test_a_discarded_body_that_cannot_be_read_is_logged_nowhere(
     assert caplog.records == []
 
 
-async def test_a_fault_that_nobody_caught_is_told_by_its_place_alone(
+async def test_a_fault_that_nobody_caught_is_reported_by_its_place_alone(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with listening("test", application(), "127.0.0.1", 0) as listener:
@@ -213,7 +213,7 @@ async def _slowly_taken(folder: Path, *, is_tls: bool) -> int:
 
 
 async def _until(holds: Callable[[], bool]) -> None:
-    while not holds():  # noqa: ASYNC110 - nobody tells of it
+    while not holds():  # noqa: ASYNC110 - nothing reports it
         await asyncio.sleep(0.01)
 
 

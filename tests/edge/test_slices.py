@@ -71,11 +71,11 @@ async def test_others_have_turns_while_a_phone_is_sent_thousands_of_values(
     monkeypatch.setattr(type(JSON), "fragment", counted)
     async with work.watched():
         phone = await gateway.hello(gateway.token())
-        told: dict[str, object] = {}
-        while len(told) < MANY:
+        received: dict[str, object] = {}
+        while len(received) < MANY:
             frame = await phone.hear()
             if isinstance(frame, Changes):
-                told |= frame.put
+                received |= frame.put
     assert work.done >= MANY
     # what is one session's own, and what is not of a kind, is made with the frames
     assert work.most <= FORMS_AT_ONCE + 2

@@ -158,7 +158,7 @@ async def test_a_phone_that_leaves_takes_its_waiting_commands_along(gateway: Gat
     assert len(gateway.node.detached) == 1
 
 
-async def test_a_change_of_health_is_told_at_once(gateway: Gateway) -> None:
+async def test_a_change_of_health_is_reported_at_once(gateway: Gateway) -> None:
     phone = await gateway.served()
     gateway.node.ledger.health = Health("stale", "live", gateway.clock.now() - 5)
     gateway.node.connections[0].wake()
@@ -193,9 +193,9 @@ async def test_the_node_may_close_it(gateway: Gateway) -> None:
     phone = await gateway.served()
     gateway.node.wait_for(3)
     gateway.node.connections[0].close(CloseCode.DRAINING, "draining", window_s=(1, 20))
-    heard = await phone.hear_all("bye")
-    assert [frame.kind for frame in heard][-1] == "bye"
-    assert (heard[-1].code, heard[-1].min_s, heard[-1].max_s) == (4200, 1, 20)
+    received = await phone.hear_all("bye")
+    assert [frame.kind for frame in received][-1] == "bye"
+    assert (received[-1].code, received[-1].min_s, received[-1].max_s) == (4200, 1, 20)
     assert (await phone.end())[1] == 4200
 
 
@@ -216,7 +216,7 @@ async def test_a_phone_says_bye(gateway: Gateway) -> None:
     assert len(gateway.node.detached) == 1
 
 
-async def test_whatever_ends_it_the_node_is_told_once(gateway: Gateway) -> None:
+async def test_whatever_ends_it_the_node_is_notified_once(gateway: Gateway) -> None:
     closed, broken, served = await gateway.connect(), await gateway.served(), await gateway.served()
     await closed.ws.close()
     transport = broken.ws._conn

@@ -98,8 +98,8 @@ async def test_a_moved_end_of_life_renews_the_token(gateway: Gateway) -> None:
 async def test_a_life_that_moved_before_the_welcome_renews_after_it(gateway: Gateway) -> None:
     gateway.node.expires_at_ms = gateway.clock.wall_ms() + 9_999_000
     phone = await gateway.hello(gateway.token())
-    heard = await phone.hear_all("welcome", "renewed")
-    assert heard[0].session.expires_at_ms == heard[-1].expires_at_ms
+    received = await phone.hear_all("welcome", "renewed")
+    assert received[0].session.expires_at_ms == received[-1].expires_at_ms
 
 
 async def test_a_token_of_an_old_key_is_renewed(gateway: Gateway) -> None:

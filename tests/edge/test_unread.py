@@ -35,13 +35,13 @@ def test_another_text_of_the_same_version_is_shown_to_newcomers_only() -> None:
 
 
 class Phone:
-    """Counts how often it is told to look."""
+    """Counts how often it is asked to look."""
 
     def __init__(self) -> None:
-        self.told = 0
+        self.received = 0
 
     def notify(self) -> None:
-        self.told += 1
+        self.received += 1
 
 
 @pytest.fixture
@@ -49,31 +49,31 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
-async def test_phones_are_told_when_there_is_news_and_only_then(clock: ManualClock) -> None:
+async def test_phones_are_notified_when_there_is_news_and_only_then(clock: ManualClock) -> None:
     notices, phone = NoticesInForce([LATER]), Phone()
     broadcast = NoticeBroadcast(notices, {phone}, clock)
-    told = []
+    received = []
     for _ in range(2):
         await broadcast.send()
-        told.append(phone.told)
+        received.append(phone.received)
     clock.jump_wall(60_000)
     for _ in range(2):
         await broadcast.send()
-        told.append(phone.told)
+        received.append(phone.received)
     notices.replace(NoticesInForce([]))
     await broadcast.send()
-    assert (*told, phone.told) == (1, 1, 2, 2, 3)
+    assert (*received, phone.received) == (1, 1, 2, 2, 3)
 
 
-async def test_others_have_their_turn_while_many_are_told(clock: ManualClock) -> None:
+async def test_others_have_their_turn_while_many_are_notified(clock: ManualClock) -> None:
     phones = [Phone() for _ in range(2 * NOTICES_PER_TURN + 1)]
-    told = []
+    received = []
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(NoticeBroadcast(NoticesInForce([UPKEEP]), phones, clock).send())
         for _ in range(3):
             await asyncio.sleep(0)
-            told.append(sum(phone.told for phone in phones))
-    assert told == [NOTICES_PER_TURN, 2 * NOTICES_PER_TURN, 2 * NOTICES_PER_TURN + 1]
+            received.append(sum(phone.received for phone in phones))
+    assert received == [NOTICES_PER_TURN, 2 * NOTICES_PER_TURN, 2 * NOTICES_PER_TURN + 1]
 
 
 async def test_a_phone_that_leaves_meanwhile_disturbs_nobody(clock: ManualClock) -> None:
@@ -83,4 +83,4 @@ async def test_a_phone_that_leaves_meanwhile_disturbs_nobody(clock: ManualClock)
         tasks.create_task(NoticeBroadcast(NoticesInForce([UPKEEP]), phones, clock).send())
         await asyncio.sleep(0)
         phones.clear()
-    assert [phone.told for phone in everybody] == [1] * len(everybody)
+    assert [phone.received for phone in everybody] == [1] * len(everybody)

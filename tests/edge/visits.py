@@ -90,10 +90,10 @@ class Phone:
 
     async def hear_all(self, *kinds: str) -> list[Any]:
         """Return frames, in order, until one of each of *kinds* has come."""
-        heard: list[Any] = []
-        while not set(kinds) <= {frame.kind for frame in heard}:
-            heard.append(await self.hear())
-        return heard
+        received: list[Any] = []
+        while not set(kinds) <= {frame.kind for frame in received}:
+            received.append(await self.hear())
+        return received
 
     async def end(self) -> tuple[frames.Bye | None, int | None]:
         """Return the `bye`, if it was the last frame, and the code of the close."""
@@ -110,7 +110,7 @@ class Phone:
 
 
 class SlowPhone:
-    """A phone that reads only when told to; the kernel holds little for it."""
+    """A phone that reads only when asked to; the kernel holds little for it."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader

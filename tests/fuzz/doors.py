@@ -253,11 +253,11 @@ def _breaks(data: bytes) -> bool:
     return any(isinstance(each, Violation) for each in socket.Frames(MESSAGE_BYTES).feed(data))
 
 
-def _plain(heard: socket.Incoming) -> tuple[object, ...]:
+def _plain(received: socket.Incoming) -> tuple[object, ...]:
     return (
-        ("Message", heard.encode())
-        if isinstance(heard, str)
-        else (type(heard).__name__.removeprefix("WebSocket"), *heard)
+        ("Message", received.encode())
+        if isinstance(received, str)
+        else (type(received).__name__.removeprefix("WebSocket"), *received)
     )
 
 

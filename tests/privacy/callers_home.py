@@ -1,4 +1,4 @@
-"""With whom does a node talk? ``unshare --net python -m tests.privacy.callers_home`` tells.
+"""Connections that a node makes: ``unshare --net python -m tests.privacy.callers_home``.
 
 In that network everything that leaves goes to a loopback that is the way to the whole world, where it is
 written down. Prints whom somebody wanted to reach beyond those that are named in the node's configuration,
@@ -101,8 +101,8 @@ class Ear:
                     self.calls.append(call)
 
     def missed(self) -> int:
-        told = self._raw.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8)
-        return int(struct.unpack("II", told)[1])
+        received = self._raw.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8)
+        return int(struct.unpack("II", received)[1])
 
     @contextlib.contextmanager
     def open(self) -> Iterator[None]:
@@ -122,7 +122,7 @@ def ports_in(folder: Path) -> set[int]:
     return {int(port) for text in texts for port in re.findall(r"(?:port = |127\.0\.0\.1:)(\d+)", text)}
 
 
-async def overheard(folder: Path) -> list[str]:
+async def recorded(folder: Path) -> list[str]:
     """Let a cluster live from its first start to its end; returns the strangers that it talked to."""
     ear = Ear()
     with ear.open():
@@ -142,9 +142,9 @@ def main() -> int:
     with TemporaryDirectory() as folder:
         (Path(folder) / "sitecustomize.py").write_text(PLANTED, "utf-8")
         os.environ["PYTHONPATH"] = os.pathsep.join((folder, str(Path.cwd())))
-        told = Path(folder) / "cluster"
-        told.mkdir()
-        sys.stdout.writelines(f"{each}\n" for each in asyncio.run(overheard(told)))
+        received = Path(folder) / "cluster"
+        received.mkdir()
+        sys.stdout.writelines(f"{each}\n" for each in asyncio.run(recorded(received)))
     return 0
 
 

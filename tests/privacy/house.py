@@ -54,10 +54,12 @@ async def log_on(
         while True:
             url = f"{made.nodes[node].base}/v1/sessions?q={DEVICE}"
             async with made.http.post(url, json=body) as answer:
-                told: dict[str, Any] = await answer.json()
-            if told.get("code") != "rate_limited":
-                return told
-            await asyncio.sleep(float(told["retry_after_s"]))  # a cluster that has just started is careful
+                received: dict[str, Any] = await answer.json()
+            if received.get("code") != "rate_limited":
+                return received
+            await asyncio.sleep(
+                float(received["retry_after_s"])
+            )  # a cluster that has just started is careful
 
 
 @asynccontextmanager

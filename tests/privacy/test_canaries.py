@@ -106,7 +106,7 @@ async def test_every_writer_of_a_canary_is_found(tmp_path: Path) -> None:
     assert found_in({"log": b'{"event": "canary-event"}', "metrics": b"up 1"}, canaries) == ["log"]
 
 
-async def test_a_spied_redis_that_was_told_in_clear_is_found(tmp_path: Path) -> None:
+async def test_a_spied_redis_that_received_clear_text_is_found(tmp_path: Path) -> None:
     async with redis_server() as redis:
         spy = Spy(redis, tmp_path / "spied", [NUMBER])
         await spy.prepare()

@@ -1,4 +1,4 @@
-"""What does a collector of traces get to know of people? Nothing, to the last byte that is sent to it.
+"""A collector of traces gets nothing about people, to the last byte that is sent to it.
 
 A whole gateway, a simulated contact centre, and the real exporter with a collector that keeps what comes.
 """
@@ -40,12 +40,12 @@ class Collector:
 
     def __init__(self) -> None:
         self.came: list[bytes] = []
-        self.told: list[dict[str, str]] = []
+        self.received: list[dict[str, str]] = []
         self.tracing: Tracing | None = None
 
     async def take(self, request: web.Request) -> web.Response:
         self.came.append(await request.read())
-        self.told.append(dict(request.headers))
+        self.received.append(dict(request.headers))
         return web.Response()
 
     @property
@@ -55,7 +55,7 @@ class Collector:
         return [span for each in resources for scope in each.scope_spans for span in scope.spans]
 
     def found(self, canaries: list[str]) -> list[str]:
-        everything = b"\n".join((*self.came, json.dumps(self.told).encode()))
+        everything = b"\n".join((*self.came, json.dumps(self.received).encode()))
         return [canary for canary in canaries if canary.encode() in everything]
 
 
@@ -98,8 +98,8 @@ async def log_on(http: aiohttp.ClientSession, client: str, name: str, password: 
         body["remote_number"] = NUMBER
     headers = {"tracestate": f"a={CANARY}", "baggage": f"a={CANARY}", "traceparent": CANARY}
     async with http.post(f"{client}/v1/sessions?q={CANARY}", json=body, headers=headers) as answer:
-        told: dict[str, Any] = await answer.json()
-        return told
+        received: dict[str, Any] = await answer.json()
+        return received
 
 
 async def act(http: aiohttp.ClientSession, client: str, token: str) -> list[str]:
@@ -145,10 +145,10 @@ async def test_nobody_is_in_what_is_sent(monkeypatch: pytest.MonkeyPatch) -> Non
         canaries += [each["token"], user["display_name"], session["id"]]
     assert collector.found(canaries) == []
     assert not any(b"127.0.0.1" in body for body in collector.came)
-    (told,) = (entry for entry in inventory().entries if entry.category == "traces")
+    (received,) = (entry for entry in inventory().entries if entry.category == "traces")
     said = {attribute.key for span in sent for attribute in span.attributes}
     assert {"http.response.status_code", "oscc.command", "error.type"} == said
-    assert said <= set(told.fields)
+    assert said <= set(received.fields)
 
 
 async def test_a_name_in_a_span_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,9 +36,9 @@ def test_nothing_is_known_that_is_not_there() -> None:
 
 
 def test_every_place_is_in_the_inventory_and_every_category_somewhere() -> None:
-    told = {entry.category for entry in inventory().entries}
-    assert {category for category in PLACES.values() if category != NOBODY} <= told
-    beside = {category for category in told if "." not in category}
+    received = {entry.category for entry in inventory().entries}
+    assert {category for category in PLACES.values() if category != NOBODY} <= received
+    beside = {category for category in received if "." not in category}
     assert beside - set(PLACES.values()) == BESIDE_PLACES
 
 

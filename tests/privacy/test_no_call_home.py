@@ -36,7 +36,7 @@ def why_not() -> str:
 
 @pytest.mark.scenario
 @pytest.mark.takes(20)
-def test_a_call_that_is_planted_is_heard_and_no_other() -> None:
+def test_a_call_that_is_planted_is_found_and_no_other() -> None:
     if why_not():
         if os.environ.get("REQUIRE_NETNS") == "1":
             pytest.fail(why_not())
@@ -57,7 +57,7 @@ def frame(protocol: int, to: str, port: int, flags: int = 0x02) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("told", "call"),
+    ("received", "call"),
     [
         (frame(6, "192.0.2.1", 443), Call("tcp", "192.0.2.1", 443)),
         (frame(6, "2001:db8::1", 443), Call("tcp", "2001:db8::1", 443)),
@@ -68,8 +68,8 @@ def frame(protocol: int, to: str, port: int, flags: int = 0x02) -> bytes:
         (b"", None),
     ],
 )
-def test_what_begins_is_told_from_what_goes_on(told: bytes, call: Call | None) -> None:
-    assert call_in(told) == call
+def test_what_begins_is_distinguished_from_what_goes_on(received: bytes, call: Call | None) -> None:
+    assert call_in(received) == call
 
 
 def test_a_stranger_is_an_address_that_was_not_named() -> None:

@@ -25,7 +25,7 @@ class Policy:
 
 
 class Verdict(NamedTuple):
-    """What is answered. Of several things that are wrong any may be told."""
+    """What is answered. Of several things that are wrong any may be reported."""
 
     status: str
     codes: frozenset[str] = frozenset()
@@ -72,7 +72,7 @@ class Post:
 
 @dataclass(slots=True)
 class AgentModel:
-    """One agent under the state rules. Every change tells the instant at which it happens."""
+    """One agent under the state rules. Every change has the instant at which it happens."""
 
     reasons: Reasons
     wrap_up_queues: frozenset[str] = frozenset()

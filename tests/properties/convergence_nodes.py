@@ -48,7 +48,7 @@ class TwoNodes(RuleBasedStateMachine):
 
     @rule(changes=st.integers(1, 3))
     def change_others_own(self, changes: int) -> None:
-        """What is another session's own changes, of which no phone is told."""
+        """What is another session's own changes, which no phone receives."""
         ledger = self.ledgers[self.owner]
         for _ in range(changes):
             ledger.record(me_key("other"), Element(Me(user_id=str(ledger.position.seq))))
@@ -72,7 +72,7 @@ class TwoNodes(RuleBasedStateMachine):
 
     @rule(same_node=st.booleans())
     def change_owner(self, same_node: bool) -> None:
-        """A new epoch begins, here or on the other node, from what that node has; then the link tells all."""
+        """A new epoch begins, here or on the other node, from what that node has; then the link sends all."""
         epoch = max(ledger.position.epoch for ledger in self.ledgers) + 1
         self.owner = self.owner if same_node else 1 - self.owner
         ledger = self.ledgers[self.owner]

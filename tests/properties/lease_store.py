@@ -1,4 +1,4 @@
-"""What does a lease store do? The scripts in Redis, told in Python: acquire, renew or re-create, release."""
+"""Model of a lease store, the scripts in Redis written in Python: acquire, renew or re-create, release."""
 
 from __future__ import annotations
 

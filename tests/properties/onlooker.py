@@ -45,7 +45,7 @@ class Meter:
 
     def __init__(self, now: float) -> None:
         self.level, self.at, self.dropped = 40.0, now, 0
-        self.told_at: float | None = None
+        self.sent_at: float | None = None
         self.errors: list[float] = []
 
     def frame(self, now: float) -> str:
@@ -57,9 +57,9 @@ class Meter:
         self.dropped += 1
         if self.dropped > 200:
             return "close"
-        if self.told_at is not None and now - self.told_at < 1.0:
+        if self.sent_at is not None and now - self.sent_at < 1.0:
             return "drop"
-        self.told_at = now
+        self.sent_at = now
         return "tell"
 
     def is_fourth_error(self, now: float) -> bool:
@@ -88,7 +88,7 @@ class Onlooker:
         self.asked_at: float | None = None
         """Since when a ping has no answer."""
         self.pinged_at = now
-        self.told: Health | None = None
+        self.received: Health | None = None
         self.state_at: float | None = None
 
     def ran(self, effects: Effects) -> Effects:
@@ -188,12 +188,12 @@ class Onlooker:
         if ping.as_of_ms is not None and health.as_of is not None:
             age_ms = ping.server_time_ms - ping.as_of_ms
             assert age_ms >= max(0, round((now - health.as_of) * 1000)), "data is said to be newer than it is"
-        self.told, self.pinged_at = health, now
+        self.received, self.pinged_at = health, now
         if self.asked_at is None:
             self.asked_at = now
 
     def _check_health(self, now: float, health: Health) -> None:
         if self.is_welcome and self.end is None:
-            assert self.told is not None
-            assert (self.told.upstream, self.told.bus) == (health.upstream, health.bus)
+            assert self.received is not None
+            assert (self.received.upstream, self.received.bus) == (health.upstream, health.bus)
             assert now - self.pinged_at < PING_S * 1.1

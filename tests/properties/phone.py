@@ -116,7 +116,7 @@ class Line:
         raise fault
 
     def begin(self, position: tuple[str, int] | None) -> bool:
-        """Serve a phone that was told as much as *position* says; returns whether it resumes."""
+        """Serve a phone that received as much as *position* says; returns whether it resumes."""
         resumes = self.outbox.begin(None if position is None else StreamPosition(*position))
         if resumes:
             assert position is not None
@@ -164,10 +164,10 @@ class Line:
 
     def put(self, taken: list[bytes]) -> None:
         try:
-            told = [self.codec.decode_gateway(one) for one in taken]
+            received = [self.codec.decode_gateway(one) for one in taken]
         except BadFrame as bad:
             raise AssertionError(bad) from None
-        parts = [frame for frame in told if isinstance(frame, Changes)]
+        parts = [frame for frame in received if isinstance(frame, Changes)]
         for part in parts:
             assert part.put.keys() | part.patch.keys() <= self.allowed, (
                 "a resource outside the view was framed"

@@ -1,4 +1,4 @@
-"""What do people do when commands and sessions race? Strategies for ``test_races_properties.py``."""
+"""Acts of people when commands and sessions race: strategies for ``test_races_properties.py``."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class Given(NamedTuple):
 
 
 class RaceLine(WatchedLine):
-    """A connection that knows what it gave, and what it may be told of."""
+    """A connection that knows what it gave, and what it may receive."""
 
     def __init__(self, at: RaceHouse, ticket: Ticket, login: str) -> None:
         self.login = login
@@ -86,7 +86,7 @@ class RaceLine(WatchedLine):
 
     @property
     def is_over(self) -> bool:
-        """Whether nobody comes back for what it was not told."""
+        """Whether nobody comes back for what it was not sent."""
         return self.closed is not None and not comes_back(self.closed.code)
 
     def give(self, name: str, given: Given) -> None:
@@ -152,9 +152,9 @@ class RaceHouse(House):
         self.done: dict[str, tuple[str, float]] = {}
         """Key → what the server answered to a command that it executed, and when."""
         self.refused: set[str] = set()
-        """Keys that somebody was told will not be executed."""
+        """Keys of which somebody was answered that they will not be executed."""
         self.allowed = {login: set[int]() for login in KEYS}
-        """Whom each user's phones may be told of since all was quiet."""
+        """The users that each user's phones may see since all was quiet."""
         self.leaving: set[str] = set()
         """Sessions that log themselves off."""
         self.wrong: list[AssertionError] = []
@@ -171,11 +171,11 @@ class RaceHouse(House):
         requests = self.server.requests
         execute = requests._guarded
 
-        def overheard(link: Link, body: Mapping[str, object]) -> dict[str, object]:
+        def recorded(link: Link, body: Mapping[str, object]) -> dict[str, object]:
             self._answers.append(execute(link, body))
             return self._answers[-1]
 
-        requests._guarded = overheard  # type: ignore[method-assign]  # what it answers is overheard
+        requests._guarded = recorded  # type: ignore[method-assign]  # what it answers is recorded
 
     # ---- what is true ----
 
@@ -226,7 +226,7 @@ class RaceHouse(House):
         if status in DONE:
             assert did == status, "the server did something else"
             assert _snake(self.doors.asked[given.key]) == given.wanted, "another command was done"
-            agent = line.told[name].shown.get(f"agent:{AGENT}")
+            agent = line.received[name].shown.get(f"agent:{AGENT}")
             has_effect = "state" in given.body and status != "unchanged"
             if agent is not None and has_effect and line.health == "live":
                 assert shown(agent) in self.history[self.effects[given.key] :], "a result before its state"
@@ -258,7 +258,7 @@ class RaceHouse(House):
         self.note()
 
     def change(self, act: Callable[[], object]) -> None:
-        """Let something happen at the server, and be told."""
+        """Let something happen at the server, and be sent."""
         act()
         self.server.board.flush_ended()
         self.note()

@@ -40,7 +40,7 @@ class HeldQueue(asyncio.Queue[Incoming]):
 
     Args:
         gate: The road's.
-        passed: Is told each text that the gateway receives.
+        passed: Receives each text that the gateway receives.
     """
 
     def __init__(self, gate: Gate, passed: Callable[[str], None]) -> None:
@@ -139,7 +139,7 @@ class HeldDoors(Doors):
             raise GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "The door is broken.")
 
     def _hear(self, link: Link, end: ServerEnd) -> Callable[[Any], None]:
-        heard, road = super()._hear(link, end), self.roads[link.account.key]
+        received, road = super()._hear(link, end), self.roads[link.account.key]
         keys: dict[int, str] = {}
 
         def passed(text: str) -> None:
@@ -153,7 +153,7 @@ class HeldDoors(Doors):
                 keys[body["RequestID"]] = key
                 self.sent[key] += 1
                 self.asked[key] = str(body.get("RoutingState", body.get("RemoteNumber")))
-            road.carry(lambda: self._witness.noted(key, lambda: heard(body)))
+            road.carry(lambda: self._witness.noted(key, lambda: received(body)))
 
         end.to_gateway = HeldQueue(road.answers, passed)
         return carried

@@ -1,4 +1,4 @@
-"""What may happen to a connection? Strategies for ``test_session_properties.py``."""
+"""Events of a connection: strategies for ``test_session_properties.py``."""
 
 from __future__ import annotations
 

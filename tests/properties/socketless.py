@@ -76,13 +76,13 @@ class GatewayEnd:
 
     Args:
         server: The other end.
-        heard: Takes a request in.
-        gone: Told at the end.
+        received: Takes a request in.
+        gone: Called at the end.
     """
 
-    def __init__(self, server: ServerEnd, heard: Callable[[Any], None], gone: Callable[[], None]) -> None:
+    def __init__(self, server: ServerEnd, arrived: Callable[[Any], None], gone: Callable[[], None]) -> None:
         self._server = server
-        self._heard = heard
+        self._received = arrived
         self._gone = gone
 
     @property
@@ -90,7 +90,7 @@ class GatewayEnd:
         return not self._server.to_gateway.empty()
 
     async def receive(self, take: Take | None = None) -> Incoming:
-        """Return the next message; texts that come while this waits are told *take*, which may take them."""
+        """Return the next message; texts that come meanwhile are given to *take*, which may take them."""
         while True:
             has_waited = not self.speaks
             said = await self._server.to_gateway.get()
@@ -100,7 +100,7 @@ class GatewayEnd:
     async def send(self, text: str) -> None:
         if self._server.is_over:
             raise ConnectionResetError
-        self._heard(json.loads(text))
+        self._received(json.loads(text))
 
     async def close(self, code: int) -> None:
         """Close it, even when it is closed; a pending receive ends."""
@@ -196,8 +196,8 @@ class Doors:
         try:
             session = self._server.sessions.log_on(log_on)
         except Refused as refused:
-            told = _body({"Error": refused.name})
-            raise http.refused(refused.status, told, self._offset_ms, of_session=False) from None
+            received = _body({"Error": refused.name})
+            raise http.refused(refused.status, received, self._offset_ms, of_session=False) from None
         self._server.board.flush_ended()
         answer = {
             "SessionID": session.secret,
@@ -227,14 +227,14 @@ class Doors:
         return -self._server.center.skew_ms
 
     def _hear(self, link: Link, end: ServerEnd) -> Callable[[Any], None]:
-        def heard(body: Any) -> None:  # noqa: ANN401 - JSON
+        def arrived(body: Any) -> None:  # noqa: ANN401 - JSON
             self._server.board.turn(self._server.clock.now_ms())
             try:
                 self._server.requests.received(link, body)
             except Refused:
                 end.close(1002)
 
-        return heard
+        return arrived
 
 
 def _body(content: object) -> bytes:

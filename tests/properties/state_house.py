@@ -46,7 +46,7 @@ Value = dict[str, Any]
 """A resource as a phone holds it: what is None is left out."""
 
 
-class Told(NamedTuple):
+class Received(NamedTuple):
     """A result, and what its phone showed when it came."""
 
     outcome: dict[str, Any]
@@ -58,7 +58,7 @@ class WatchedLine(PhoneLine):
 
     def __init__(self, at: Scene, ticket: Ticket) -> None:
         self.phone = Phone()
-        self.told: dict[str, Told] = {}
+        self.received: dict[str, Received] = {}
         self.changes = 0
         """How many `changes` came."""
         self._followed = 0
@@ -75,8 +75,8 @@ class WatchedLine(PhoneLine):
             if frame["kind"] in {"changes", "ping"}:
                 self._follow(JSON.decode_gateway(json.dumps(frame).encode()))
             elif frame["kind"] == "result":
-                assert frame["id"] not in self.told, "a command gets one result"
-                self.told[frame["id"]] = Told(frame["outcome"], deepcopy(self.phone.shown))
+                assert frame["id"] not in self.received, "a command gets one result"
+                self.received[frame["id"]] = Received(frame["outcome"], deepcopy(self.phone.shown))
 
     def _follow(self, frame: object) -> None:
         assert isinstance(frame, Changes | Ping)
@@ -127,7 +127,7 @@ class House(Scene):
         return line
 
     async def happens(self, act: Callable[[], object]) -> None:
-        """Let something happen at the server, and be told."""
+        """Let something happen at the server, and be sent."""
         act()
         self.server.board.flush_ended()
         self.server.board.publish()

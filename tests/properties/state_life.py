@@ -34,7 +34,7 @@ TURNS = st.sampled_from(["Talking", "Holding", "Consulting"])
 
 
 class StateLife(RuleBasedStateMachine):
-    """The people, their phones, and a model of each agent that is told the same as the server.
+    """The people, their phones, and a model of each agent that receives the same as the server.
 
     Invariant: after each step everybody's phone shows what the models say, unless its link is lost.
     """
@@ -222,7 +222,7 @@ class StateLife(RuleBasedStateMachine):
         self._go(self.at.happens(lambda: made.append(act())))
         return made[0]
 
-    def _agent(self, key: str) -> Any:  # noqa: ANN401 - the server's own, told what to do and not looked into
+    def _agent(self, key: str) -> Any:  # noqa: ANN401 - the server's own, called and not looked into
         return self.at.server.center.directory.agents[int(key)]
 
     def _busy(self, key: str) -> str:
@@ -275,7 +275,7 @@ class StateLife(RuleBasedStateMachine):
             check_agent(shown[key], self.models[key.removeprefix("agent:")], self._now_ms, own=own)
 
     def _check_end(self, line: WatchedLine) -> None:
-        """An agent who was logged off is told so, and by whom when he was and a link could tell."""
+        """An agent who was logged off learns it, and by whom where a link could say so."""
         assert line.closed is not None
         assert line.closed.code == 4005
         ended = self.models[ASSISTANT].ended

@@ -22,7 +22,7 @@ OURS: Final = "n1-1"
 
 
 class History:
-    """The routing states that each agent ever had: none other is ever told."""
+    """The routing states that each agent ever had: none other is ever shown."""
 
     def __init__(self) -> None:
         self.of: dict[str, set[str]] = {f"agent:{number}": set() for number in AGENTS}

@@ -64,14 +64,14 @@ class Links(RuleBasedStateMachine):
         self.queries: dict[int, Asked] = {}
         self.asked = 0
         self.directory: dict[Address, Part] = {}
-        self.told: dict[Address, list[tuple[int, Part | None]]] = {}
-        """All that counts of what was told of a resource: its time, and the part or None for absent."""
+        self.received: dict[Address, list[tuple[int, Part | None]]] = {}
+        """All that counts of what was sent of a resource: its time, and the part or None for absent."""
         self.late = 0
         self.shown: dict[Address, Element] = {}
         self.dirty: set[Address] = set()
 
         self.unread: set[int] = set()
-        """Agents that came into scope, of whom no whole set has told yet."""
+        """Agents that came into scope, that no whole set has named yet."""
 
     @initialize(data=st.data())
     def begin(self, data: st.DataObject) -> None:
@@ -105,7 +105,7 @@ class Links(RuleBasedStateMachine):
             for address in ADDRESSES:
                 others = [asked for asked in self.covering(address) if not asked.is_refused]
                 if gone.covers(address) and not others:
-                    self.told.pop(address, None)
+                    self.received.pop(address, None)
 
     # ---- readings ----
 
@@ -137,13 +137,13 @@ class Links(RuleBasedStateMachine):
         if whole:
             asked.whole_at_ms = time_ms
             self.unread -= {number for number in self.unread if asked.covers((Kind.AGENT, number))}
-            present = [address for address in self.told if self.newest(address)[1] is not None]
+            present = [address for address in self.received if self.newest(address)[1] is not None]
             said |= {a: None for a in present if asked.covers(a) and a not in said}
         for address, part in said.items():
-            if address in self.told and time_ms < self.newest(address)[0]:
+            if address in self.received and time_ms < self.newest(address)[0]:
                 self.late += 1
             else:
-                self.told.setdefault(address, []).append((time_ms, part))
+                self.received.setdefault(address, []).append((time_ms, part))
 
     def part(self, address: Address, data: st.DataObject) -> Part:
         values: dict[Kind, st.SearchStrategy[Agent | Queue]] = {Kind.AGENT: AGENTS, Kind.QUEUE: QUEUES}
@@ -171,13 +171,13 @@ class Links(RuleBasedStateMachine):
         self.dirty |= self.assembly.keep(Scope(agents=numbers, queues=numbers))
         for address in ADDRESSES:
             if address[1] not in numbers:
-                self.told.pop(address, None)
+                self.received.pop(address, None)
                 self.directory.pop(address, None)
 
     @rule(numbers=NUMBERS)
     def gain(self, numbers: frozenset[int]) -> None:
         new = frozenset(
-            n for n in numbers if not {(Kind.AGENT, n)} & (self.directory.keys() | self.told.keys())
+            n for n in numbers if not {(Kind.AGENT, n)} & (self.directory.keys() | self.received.keys())
         )
         self.unread |= new
         self.assembly.gained(new)
@@ -199,14 +199,14 @@ class Links(RuleBasedStateMachine):
         assert self.assembly.settled == all(answered)
 
     @invariant()
-    def every_resource_is_what_was_told_last(self) -> None:
+    def every_resource_is_what_was_sent_last(self) -> None:
         for address in ADDRESSES:
             parts = self.assembly.parts(address)
             expected = self.expected(address)
             assert (None if parts is None else compose(parts, 0)) == expected
 
     @invariant()
-    def what_is_shown_moves_with_what_is_told(self) -> None:
+    def what_is_shown_moves_with_what_is_sent(self) -> None:
         """As the mirror does: only what was said to have changed is looked at again."""
         self.now += 0.1
         for address in self.dirty:
@@ -242,15 +242,15 @@ class Links(RuleBasedStateMachine):
         return [asked for asked in self.queries.values() if asked.covers(address)]
 
     def newest(self, address: Address) -> tuple[int, Part | None]:
-        return self.told[address][-1]
+        return self.received[address][-1]
 
     def expected(self, address: Address) -> Agent | Queue | None:
         covering = self.covering(address)
         answered = [asked for asked in covering if asked.is_refused or asked.whole_at_ms is not None]
         if address not in self.directory or not answered:
             return None
-        told = self.told.get(address, [])
-        part = told[-1][1] if told else None
+        received = self.received.get(address, [])
+        part = received[-1][1] if received else None
         is_readable = any(not asked.is_refused for asked in answered)
         name = f"{address[0]} {address[1]}"
         if address[0] is Kind.QUEUE:
@@ -266,32 +266,32 @@ class Links(RuleBasedStateMachine):
         return Agent(
             display_name=name,
             routing_state=RoutingState.LOGGED_OFF,
-            routing_state_since_ms=left_at_ms(told),
+            routing_state_since_ms=left_at_ms(received),
             logged_on_remotely=False,
         )
 
 
-def left_at_ms(told: list[tuple[int, Part | None]]) -> int | None:
-    """Return when somebody who had been there was first told not to be."""
+def left_at_ms(received: list[tuple[int, Part | None]]) -> int | None:
+    """Return when somebody who had been there was first reported as absent."""
     gone_at_ms: int | None = None
-    for (_, before), (time_ms, after) in pairwise(told):
+    for (_, before), (time_ms, after) in pairwise(received):
         if before is not None and after is None:
             gone_at_ms = time_ms
     return gone_at_ms
 
 
-def near(shown: object, told: Agent | Queue) -> bool:
-    """Tell whether *shown* is *told* but for instants that moved by no more than two seconds."""
-    match shown, told:
+def near(shown: object, received: Agent | Queue) -> bool:
+    """Return whether *shown* is *received* but for instants that moved by no more than two seconds."""
+    match shown, received:
         case Agent(), Agent():
-            instants = [(shown.routing_state_since_ms, told.routing_state_since_ms)]
+            instants = [(shown.routing_state_since_ms, received.routing_state_since_ms)]
             instants += [
-                (a.since_ms, b.since_ms) for a, b in zip(shown.handling, told.handling, strict=False)
+                (a.since_ms, b.since_ms) for a, b in zip(shown.handling, received.handling, strict=False)
             ]
-            return undated(shown) == undated(told) and all(_near(*pair) for pair in instants)
+            return undated(shown) == undated(received) and all(_near(*pair) for pair in instants)
         case Queue(), Queue():
-            same = replace(shown, oldest_since_ms=None) == replace(told, oldest_since_ms=None)
-            return same and _near(shown.oldest_since_ms, told.oldest_since_ms)
+            same = replace(shown, oldest_since_ms=None) == replace(received, oldest_since_ms=None)
+            return same and _near(shown.oldest_since_ms, received.oldest_since_ms)
         case _:
             return False
 

@@ -1,4 +1,4 @@
-"""Whatever is lost, repeated or handed over, a command runs at most once and its waiters are told once.
+"""Whatever is lost, repeated or handed over, a command runs at most once and its waiters are answered once.
 
 Phones that keep the contract (a repeated frame says ``retry`` and names the epoch in which it was
 first sent, and is not repeated after its deadline) meet owners that give, die and come back.
@@ -128,8 +128,8 @@ class Commands(RuleBasedStateMachine):
     def settle(self, which: int, status: Status) -> None:
         key = list(self.running)[which % len(self.running)]
         outcome = Outcome(status)
-        told = self.owner.settle(key, outcome, self.now)
-        assert list(told) == self.waiting.pop(key)
+        received = self.owner.settle(key, outcome, self.now)
+        assert list(received) == self.waiting.pop(key)
         assert self.owner.settle(key, Outcome(Status.REJECTED), self.now) == ()
         del self.running[key]
         self.outcomes[key], self.ends[key] = outcome, self.now + LIMITS.keep_s

@@ -58,7 +58,7 @@ def agrees(fault: Fault | None, faults: set[Fault]) -> bool:
 
 
 def mirror(key: str, catalogue: Resource | None) -> dict[str, Resource]:
-    """Return what a mirror holds when OSCC-E told a catalogue, or none yet."""
+    """Return what a mirror holds when OSCC-E sent a catalogue, or none yet."""
     return {} if catalogue is None else {key: catalogue}
 
 
@@ -97,8 +97,8 @@ def test_skills_pass_exactly_when_they_are_as_declared(
                 change.preference, skill.preference_min, skill.preference_max
             ):
                 faults.add(Fault("preference_out_of_range", skill.skill_id))
-    told = declared("h", mirror(SKILLS, None if skills is None else Skills(skills)))
-    assert agrees(found(lambda: check_skills(SetSkills("5", changes, "patch", 1), told)), faults)
+    received = declared("h", mirror(SKILLS, None if skills is None else Skills(skills)))
+    assert agrees(found(lambda: check_skills(SetSkills("5", changes, "patch", 1), received)), faults)
 
 
 # ---- reasons ----
@@ -140,8 +140,8 @@ def test_a_state_passes_exactly_when_its_reason_is_one_of_its_own(
         elif state not in {given_reasons[0].kind, *given_reasons[0].required_for}:
             faults.add(Fault("reason_wrong_kind"))
     command = SetAgentRoutingState("5", state, reason_id)  # type: ignore[arg-type]  # one of its words
-    told = declared("h", mirror(REASONS, catalogue))
-    assert agrees(found(lambda: check_reason(command, present, told)), faults)
+    received = declared("h", mirror(REASONS, catalogue))
+    assert agrees(found(lambda: check_reason(command, present, received)), faults)
 
 
 @THOROUGH
@@ -155,8 +155,8 @@ def test_wrap_up_reasons_pass_exactly_when_they_are_declared_as_such(
         for reason_id in reason_ids
         if catalogue is not None and kinds.get(reason_id) != "wrapup"
     }
-    told = declared("h", mirror(REASONS, catalogue))
-    assert agrees(found(lambda: check_wrap_up(reason_ids, told)), faults)
+    received = declared("h", mirror(REASONS, catalogue))
+    assert agrees(found(lambda: check_wrap_up(reason_ids, received)), faults)
 
 
 # ---- routing parameters ----
@@ -252,22 +252,22 @@ INNOCENT = RoutingParameter("innocent", "queue", "boolean")
 @THOROUGH
 @given(
     change=CHANGES,
-    told=st.sampled_from([True] * 7 + [False]),
+    received=st.sampled_from([True] * 7 + [False]),
     holds=st.dictionaries(st.sampled_from(["a", "b"]), st.none() | VALUES),
     scope=SCOPES,
     last=st.booleans(),
 )
 def test_parameters_pass_exactly_when_their_values_are_as_declared(
     change: tuple[RoutingParameter, Parameter],
-    told: bool,
+    received: bool,
     holds: dict[str, Parameter],
     scope: Scope,
     last: bool,
 ) -> None:
     parameter, value = change
     present = {name: value if held is None else held for name, held in holds.items()}
-    fault = fault_of(parameter, value, present, scope) if told else None
-    catalogue = RoutingParameters((parameter, INNOCENT)) if told else None
+    fault = fault_of(parameter, value, present, scope) if received else None
+    catalogue = RoutingParameters((parameter, INNOCENT)) if received else None
     of = declared("h", mirror(ROUTING_PARAMETERS, catalogue))
     changes = [(parameter.name, value), (INNOCENT.name, True)]
     in_order = dict(reversed(changes) if last else changes)

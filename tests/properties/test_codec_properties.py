@@ -54,7 +54,7 @@ def test_both_encodings_carry_the_same(frame: ClientFrame | any_of.Written) -> N
 
 
 def verdicts(codec: Codec, data: bytes) -> list[object]:
-    """Read *data* as a client's and as a gateway's frame; a refusal is told by its parts."""
+    """Read *data* as a client's and as a gateway's frame; a refusal is compared by its parts."""
     found: list[object] = []
     for decode in (codec.decode_client, codec.decode_gateway):
         try:

@@ -58,8 +58,8 @@ def passed_on(command: Command) -> Command | None:
 
 @given(command=any_of.commands)
 def test_a_command_means_the_same_to_every_reader(command: Command) -> None:
-    told = [one and said(one) for one in (*read(plain(command)), passed_on(command))]
-    assert told == [said(command)] * 3
+    received = [one and said(one) for one in (*read(plain(command)), passed_on(command))]
+    assert received == [said(command)] * 3
 
 
 def shuffled(value: Any, draw: st.DataObject) -> Any:  # noqa: ANN401 - whatever JSON holds

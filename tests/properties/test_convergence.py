@@ -60,14 +60,14 @@ class Convergence(TwoNodes):
 
     @rule(index=PHONES, key=st.sampled_from(KEYS), data=st.data(), scope=SCOPES)
     def look_between(self, index: int, key: str, data: st.DataObject, scope: Scope) -> None:
-        """A phone is moved to another scope and pinged before its pace lets it be told."""
+        """A phone is moved to another scope and pinged before its pace lets it be sent anything."""
         self.turn(key, data, 10.0)
         self.rescope(index, scope)
         self.ping(index)
 
-    @rule(index=PHONES, key=st.sampled_from(KEYS), data=st.data(), scope=SCOPES, anew=st.booleans())
-    def overtake(self, index: int, key: str, data: st.DataObject, scope: Scope, anew: bool) -> None:
-        """One of those in step is told before the others, and is to be told of its own when they are."""
+    @rule(index=PHONES, key=st.sampled_from(KEYS), data=st.data(), scope=SCOPES, again=st.booleans())
+    def overtake(self, index: int, key: str, data: st.DataObject, scope: Scope, again: bool) -> None:
+        """One of those in step is served before the others, and has news of its own when they are served."""
         for other in range(4):
             self.cut(other)
             self._connect(other, self.owner, *self.last[index])
@@ -75,7 +75,7 @@ class Convergence(TwoNodes):
         self.now += 10
         self.change(key, data)
         self.ping(index)
-        if anew:
+        if again:
             self.resync(index)
         else:
             self.rescope(index, scope)
@@ -146,7 +146,7 @@ class Convergence(TwoNodes):
 
     @rule(index=PHONES, scope=SCOPES)
     def rescope_in_sync(self, index: int, scope: Scope) -> None:
-        """A phone that has everything is moved to another scope, and told."""
+        """A phone that has everything is moved to another scope, and served."""
         self.flush(index)
         self.rescope(index, scope)
         self.flush(index)
@@ -184,7 +184,7 @@ class Convergence(TwoNodes):
 
     @rule(index=PHONES, changes=st.integers(0, 3))
     def begin_to_follow(self, index: int, changes: int) -> None:
-        """A phone in sync moves to a node that knows nothing: that is told all, and the phone nothing."""
+        """A phone in sync moves to a node that knows nothing: that receives all, and the phone nothing."""
         for other, line in enumerate(self.lines):
             if line is not None and (other == index or line.ledger is not self.ledgers[self.owner]):
                 self.cut(other)
@@ -199,9 +199,9 @@ class Convergence(TwoNodes):
         self.flush(index)
         line = self.lines[index]
         assert line is not None
-        told = line.arrived()
-        assert told == Changes(told.after, told.after), "a phone in sync is told something"
-        self.phones[index].take(told)
+        received = line.arrived()
+        assert received == Changes(received.after, received.after), "a phone in sync is told something"
+        self.phones[index].take(received)
 
     @rule(index=PHONES, key=st.sampled_from(KEYS), data=st.data())
     def run_ahead(self, index: int, key: str, data: st.DataObject) -> None:

@@ -18,9 +18,9 @@ CHOICES = st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), min_size=1, max_size=
 """Where each phone chooses to return within its window."""
 
 
-def returns(told: tuple[DrainSchedule, ...], choices: list[float]) -> list[float]:
+def returns(received: tuple[DrainSchedule, ...], choices: list[float]) -> list[float]:
     """Return when each phone is back, s from the beginning."""
-    chosen = zip(told, choices, strict=True)
+    chosen = zip(received, choices, strict=True)
     return [one.at_s + low + at * (high - low) for one, at in chosen for low, high in [one.window_s]]
 
 
@@ -28,8 +28,8 @@ def returns(told: tuple[DrainSchedule, ...], choices: list[float]) -> list[float
 def test_no_choice_returns_faster_than_the_survivors_accept(
     choices: list[float], accepts: list[float], grace_s: float
 ) -> None:
-    told = farewells(len(choices), accepts_per_s=accepts, moving=(), grace_s=grace_s)
-    back = returns(told, choices)
+    received = farewells(len(choices), accepts_per_s=accepts, moving=(), grace_s=grace_s)
+    back = returns(received, choices)
     for first, since in enumerate(back):
         for count, at in enumerate(back[first:], 1):
             assert count <= sum(accepts) * (at - since) + 2 + EPS
@@ -42,8 +42,8 @@ def test_in_a_grace_that_is_long_enough_no_choice_opens_links_faster_than_a_budg
     moving = [Moving(len(choices), site_per_s)]
     if accepts:  # else the window alone spreads them
         grace_s = max(grace_s, moving_s(moving))
-    told = farewells(len(choices), accepts_per_s=accepts, moving=moving, grace_s=grace_s)
-    back = returns(told, choices)
+    received = farewells(len(choices), accepts_per_s=accepts, moving=moving, grace_s=grace_s)
+    back = returns(received, choices)
     for first, since in enumerate(back):
         for count, at in enumerate(back[first:], 1):
             assert count <= site_per_s * (at - since) + 2 + EPS
@@ -54,23 +54,26 @@ def test_nobody_is_away_for_longer_than_that_needs(
     choices: list[float], accepts: list[float], sites: list[Moving], grace_s: float
 ) -> None:
     phones = len(choices)
-    told = farewells(phones, accepts_per_s=accepts, moving=sites, grace_s=grace_s)
+    received = farewells(phones, accepts_per_s=accepts, moving=sites, grace_s=grace_s)
     accepted_s = phones / sum(accepts)
-    assert returns(told, choices)[-1] <= max(accepted_s, moving_s(sites)) + EPS
+    assert returns(received, choices)[-1] <= max(accepted_s, moving_s(sites)) + EPS
     if accepted_s <= grace_s:
-        assert max(one.window_s[1] for one in told) <= 1.0 + EPS
+        assert max(one.window_s[1] for one in received) <= 1.0 + EPS
 
 
 @given(choices=CHOICES, accepts=st.lists(RATES, max_size=3), sites=SITES, grace_s=GRACES)
-def test_all_are_told_in_order_steadily_and_within_the_grace(
+def test_all_are_sent_away_in_order_steadily_and_within_the_grace(
     choices: list[float], accepts: list[float], sites: list[Moving], grace_s: float
 ) -> None:
-    told = farewells(len(choices), accepts_per_s=accepts, moving=sites, grace_s=grace_s)
-    assert len(told) == len(choices)
-    assert told[0].at_s == 0.0
-    assert all(0.0 <= one.at_s <= grace_s and 0.0 <= one.window_s[0] <= one.window_s[1] for one in told)
-    gaps = [after.at_s - before.at_s for before, after in pairwise(told)]
+    received = farewells(len(choices), accepts_per_s=accepts, moving=sites, grace_s=grace_s)
+    assert len(received) == len(choices)
+    assert received[0].at_s == 0.0
+    assert all(0.0 <= one.at_s <= grace_s and 0.0 <= one.window_s[0] <= one.window_s[1] for one in received)
+    gaps = [after.at_s - before.at_s for before, after in pairwise(received)]
     assert all(abs(gap - gaps[0]) < EPS for gap in gaps)
     if not accepts:
         assert not any(gaps), "nobody is left who could take them meanwhile"
-        assert told[-1].at_s + told[-1].window_s[0] >= grace_s * (len(told) - 1) / len(told) - EPS
+        assert (
+            received[-1].at_s + received[-1].window_s[0]
+            >= grace_s * (len(received) - 1) / len(received) - EPS
+        )

@@ -39,7 +39,7 @@ class Following(RuleBasedStateMachine):
         self.lower_since: float | None = None
         self.last_received_at: float | None = None
         self.unsure = False
-        self.told = False
+        self.received = False
         """Whether something that fits came since the last question."""
         self.gap_since: float | None = None
 
@@ -84,7 +84,7 @@ class Following(RuleBasedStateMachine):
             assert self.now - self.asked_at >= min(2.0, 0.25 * 2.0 ** max(0, self.tries - 1))
         self.follow.asked(self.now)
         self.asked_at, self.tries = self.now, self.tries + 1
-        self.owes, self.waits, self.told = False, True, False
+        self.owes, self.waits, self.received = False, True, False
         if self.answers:
             self.now += 0.03125
             self.something_is_published(0, Receipt.STALE)
@@ -102,7 +102,7 @@ class Following(RuleBasedStateMachine):
     def an_answer_comes(self) -> None:
         """What he published as his answer came before, or was lost."""
         self.follow.answered(self.now)
-        if self.lower_since is not None or not self.told:
+        if self.lower_since is not None or not self.received:
             return
         self.last_received_at = self.now
         if self.waits:
@@ -120,7 +120,7 @@ class Following(RuleBasedStateMachine):
         if receipt is Receipt.GAP:
             self.gap_since = self.now if self.gap_since is None else self.gap_since
         else:
-            self.last_received_at, self.gap_since, self.told = self.now, None, True
+            self.last_received_at, self.gap_since, self.received = self.now, None, True
         if above:
             self.floor, self.asked_at, self.tries, self.reads_tried = epoch, None, 0, 0
             self.owner_is_lost()
@@ -203,11 +203,11 @@ class Following(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_shown_fresher_than_it_is(self) -> None:
-        is_heard = (
+        is_received = (
             self.last_received_at is not None and self.now - self.last_received_at <= 15.0 and not self.unsure
         )
-        is_heard = is_heard and (self.gap_since is None or self.now - self.gap_since <= 3.0)
-        assert self.follow.health(self.now, "live") == ("live" if is_heard else "stale")
+        is_received = is_received and (self.gap_since is None or self.now - self.gap_since <= 3.0)
+        assert self.follow.health(self.now, "live") == ("live" if is_received else "stale")
         assert self.follow.health(self.now, "stale") == "stale"
         assert self.follow.health(self.now, "down") == "down"
 

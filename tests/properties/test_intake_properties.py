@@ -33,7 +33,7 @@ TIME_MS = 1_700_000_000_000
 
 
 def element(query: int, key: int, value: int) -> dict[str, object]:
-    """Return an element that tells *value* of a resource."""
+    """Return an element with *value* of a resource."""
     if query == 1:
         talking = {"HandlingState": "Talking", "CallID": f"c-{value}", "QueueKey": 1}
         return {"UserKey": key, "Extension": str(value), "RoutingState": "Work", "HandlingStates": [talking]}
@@ -46,14 +46,14 @@ def said(draw: random.Random, answers: float) -> str:
     query = draw.choice([1, 2, 2, 3, 3])
     known = AGENTS if query == 1 else QUEUES
     how = draw.choice(["single"] * 8 + ["several", "removed", "complete"])
-    told = draw.sample([*known, 99], 1 if how == "single" else draw.randint(how != "complete", 3))
+    received = draw.sample([*known, 99], 1 if how == "single" else draw.randint(how != "complete", 3))
     message: dict[str, object] = {
         "Type": "Event",
         "QueryID": query,
         "EventType": QUERIES[query][0],
         "Time": TIME_MS + draw.randint(0, 3),
         "Complete": how == "complete",
-        "Elements": [element(query, key, draw.randint(0, 50)) for key in told],
+        "Elements": [element(query, key, draw.randint(0, 50)) for key in received],
     }
     if how == "removed":
         removed = {"Removed": [draw.choice(known)]}

@@ -2,7 +2,7 @@
 
 Two supervisors and an agent on one node over a double of OSCC-E. Phones come, go, resume, command
 and log off; links drop, fall silent and are replaced; OSCC-E restarts, ends sessions, moves scopes,
-loses functions, and changes what it tells. When all links are back, after one quiet ping, each
+loses functions, and changes what it sends. When all links are back, after one quiet ping, each
 connected phone equals the double within its scope. Meanwhile no user has two links, no frame names
 what was never in the session's scope, no command runs twice, and each gets one result.
 """

@@ -68,8 +68,8 @@ COUNTRIES = [
     ("GB", "44", ("0",), r"20[78][0-9]{7}"),
 ]
 NUMBER = st.sampled_from(COUNTRIES).flatmap(
-    lambda told: st.from_regex(re.compile(told[3], re.ASCII), fullmatch=True).map(
-        lambda national: Number(told[0], told[1], told[2], national)
+    lambda received: st.from_regex(re.compile(received[3], re.ASCII), fullmatch=True).map(
+        lambda national: Number(received[0], received[1], received[2], national)
     )
 )
 
@@ -143,7 +143,7 @@ TEXTS = st.one_of(
     st.sampled_from(TRAPS),
     st.sampled_from(EXAMPLES),
     st.tuples(st.sampled_from(EXAMPLES), st.sampled_from(["+", "00", "0", ""])).map(
-        lambda told: told[1] + told[0][1:]
+        lambda received: received[1] + received[0][1:]
     ),
     st.tuples(st.sampled_from(["+49", "+4930", "+49301", "0049", "0", "+1", "+44", "+39", ""]), DIALLED).map(
         "".join
@@ -159,7 +159,7 @@ NEVER = (
     *("+448", "+449", "+4470", "+800", "+979"),
 )
 EMERGENCIES = {"+4930110", "+4930112", "+4989110", "+4989112", "+49221110", "+49221112"}
-"""What must not be called, told without the library."""
+"""What must not be called, written without the library."""
 
 
 @given(site=SITES, text=TEXTS)
@@ -188,5 +188,5 @@ def test_no_refusal_repeats_what_was_written(site: str, text: str) -> None:
     try:
         NUMBERS.accept(site, text)
     except GatewayError as error:
-        told = [error.message, repr(error), repr(error.details), repr(error.__context__)]
-        assert not any(each.isdigit() for each in "".join(told))
+        received = [error.message, repr(error), repr(error.details), repr(error.__context__)]
+        assert not any(each.isdigit() for each in "".join(received))

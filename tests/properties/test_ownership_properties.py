@@ -59,7 +59,7 @@ class Node:
     linked: int | None = None
     """The token of the link that it believes to have."""
     in_doubt: bool = False
-    """Whether it was kicked, and the store has not told it since that it still holds the lease."""
+    """Whether it was kicked, and the store has not confirmed since that it still holds the lease."""
     stale_below: int = 0
     """The token for whose sake OSCC-E refused its link."""
     paused: bool = False

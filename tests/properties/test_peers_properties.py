@@ -25,13 +25,13 @@ class History:
     """In the order in which it became known; of no question that was settled or older than one known."""
     settled: int = 0
     answered_at: float = 0.0
-    told: list[tuple[float, bool]] = field(default_factory=list)
+    received: list[tuple[float, bool]] = field(default_factory=list)
     """When it became known whether somebody listens."""
 
-    def is_unheard(self) -> bool:
-        last = next((at for at, ok in reversed(self.told) if ok), None)
-        begin = 0 if last is None else len(self.told) - [ok for _, ok in self.told][::-1].index(True)
-        silent = [at for at, _ in self.told[begin:]]
+    def is_silent(self) -> bool:
+        last = next((at for at, ok in reversed(self.received) if ok), None)
+        begin = 0 if last is None else len(self.received) - [ok for _, ok in self.received][::-1].index(True)
+        silent = [at for at, _ in self.received[begin:]]
         return len(silent) > 1 and silent[-1] - silent[0] >= 1.0
 
     def waits_since(self) -> float | None:
@@ -85,7 +85,7 @@ class Listening(RuleBasedStateMachine):
             return
         if number > max([history.settled, *history.receivers]):
             history.receivers[number] = (receivers, self.now)
-            history.told.append((self.now, receivers > 0))
+            history.received.append((self.now, receivers > 0))
 
     @rule(node=NODE, which=WHICH, is_of_another=st.booleans())
     def an_answer_comes(self, node: NodeId, which: int, is_of_another: bool) -> None:
@@ -97,7 +97,7 @@ class Listening(RuleBasedStateMachine):
         self.peers.answered(node, number, self.now)
         if number in history.asked and number > history.settled:
             history.settled, history.answered_at = number, self.now
-            history.told.append((self.now, True))
+            history.received.append((self.now, True))
 
     @rule(nodes=st.sets(NODE, min_size=1))
     def others_are_followed(self, nodes: set[NodeId]) -> None:
@@ -109,7 +109,7 @@ class Listening(RuleBasedStateMachine):
         deaf = set()
         for node, history in self.histories.items():
             since = history.waits_since()
-            if history.is_unheard() or (since is not None and self.now - since >= 3.0):
+            if history.is_silent() or (since is not None and self.now - since >= 3.0):
                 deaf.add(node)
         assert self.peers.deaf(self.now) == deaf
 

@@ -280,7 +280,7 @@ class Races(RuleBasedStateMachine):
         assert all(line.ticket.session in living for line in served), "served after its end"
         for line in lines:
             if line.is_open or line.is_over:
-                assert line.given.keys() == line.told.keys(), "a command without a result"
+                assert line.given.keys() == line.received.keys(), "a command without a result"
 
     def _check_line(self, line: RaceLine) -> None:
         at = self.at

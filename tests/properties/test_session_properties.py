@@ -263,8 +263,8 @@ class Connections(RuleBasedStateMachine):
         due_at = self.session.due_at(self.now, health)
         taken = self.session.take(self.now, WALL_MS, health)
         assert not taken or (due_at is not None and due_at <= self.now) or self.onlooker.end is not None
-        told = [self.codec.decode_gateway(frame) for frame in taken]
-        self.onlooker.took(told, self.now, health, visible(self.facts.scope, self.topics), self.truth)
+        received = [self.codec.decode_gateway(frame) for frame in taken]
+        self.onlooker.took(received, self.now, health, visible(self.facts.scope, self.topics), self.truth)
         self.tick()
         if self.session.state is State.LIVE:
             again = self.session.due_at(self.now, health)

@@ -1,4 +1,4 @@
-"""Whatever is asked of agents and happens to them, phones are told what the state rules say.
+"""Whatever is asked of agents and happens to them, phones see what the state rules say.
 
 Everybody sets states; post-processing follows contacts, is asked for, extended, finished and forgotten.
 All of it goes the whole way: frames of phones, the node, texts of the link, the simulated server with
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
 from tests.properties.agent_model import AgentModel, Asked, Verdict, rejected
-from tests.properties.state_house import Told, Value, WatchedLine
+from tests.properties.state_house import Received, Value, WatchedLine
 from tests.properties.state_life import AGENT, ASSISTANT, SUPERVISORS, StateLife
 
 REASON_CODES = ("reason_required", "reason_unknown", "reason_wrong_kind")
@@ -77,7 +77,7 @@ class StateRules(StateLife):
     def both_supervisors_set(
         self, key: str, wanted: tuple[tuple[str, str | None], tuple[str, str | None]], where: str
     ) -> None:
-        """Two ask at once, on two links: what is told to each is as if one had come after the other."""
+        """Two ask at once, on two links: what each receives is as if one had come after the other."""
         self._bring(key, where)
         lines = [self.lines[login] for login in SUPERVISORS]
         asks = [
@@ -88,7 +88,7 @@ class StateRules(StateLife):
         commands = [set_state(key, ask) for ask in asks]
         names = self._go(self._send(*zip(lines, commands, strict=True)))
         for line, name, verdict in zip(lines, names, verdicts, strict=True):
-            check_outcome(line.told[name].outcome, verdict)
+            check_outcome(line.received[name].outcome, verdict)
         self._settle()
 
     @precondition(lambda self: "agent1" in self.lines)
@@ -147,12 +147,12 @@ class StateRules(StateLife):
         post = self.models[ASSISTANT].post
         ends_ms = self._now_ms if post is None else post.limit_ms if from_limit else post.ends_ms
         until_ms = ends_ms + 1000 * by_s
-        told = self._command(
+        received = self._command(
             "agent1",
             {"kind": "post_processing.extend", "until_ms": until_ms},
             lambda model: model.extend(until_ms),
         )
-        error = {} if told is None else told.outcome.get("error", {})
+        error = {} if received is None else received.outcome.get("error", {})
         if error.get("code") == "limit_reached" and post is not None:
             assert error["until_ms"] == post.limit_ms
 
@@ -205,25 +205,25 @@ class StateRules(StateLife):
         *,
         key: str = ASSISTANT,
         **optional: object,
-    ) -> Told | None:
-        """Let a phone give a command, and hold what it is told to the model."""
+    ) -> Received | None:
+        """Let a phone give a command, and compare what it receives with the model."""
         line = self.lines[login]
         verdict = self._verdict(login, key, rule_of)
         changes = {each: each.changes for each in self.at.watched}
         events = sum(end.events for end in self.at.doors.ends.values())
         wanted = command | {field: value for field, value in optional.items() if value is not None}
         (name,) = self._go(self._send((line, wanted)))
-        told = line.told.get(name)
-        if told is None:
+        received = line.received.get(name)
+        if received is None:
             assert line.closed is not None, "a command gets a result"
             assert not self.models[ASSISTANT].logged_on, "only who logged himself off is told nothing more"
         else:
-            self._check_result(login, told, verdict)
+            self._check_result(login, received, verdict)
         if verdict.status in {"unchanged", "rejected"}:
             assert {each: each.changes for each in self.at.watched} == changes, "a change, though none was"
             assert sum(end.events for end in self.at.doors.ends.values()) == events, "an event for nothing"
         self._settle()
-        return told
+        return received
 
     async def _send(self, *sent: tuple[WatchedLine, Value]) -> list[str]:
         """Let phones give commands at once; returns under which names."""
@@ -238,7 +238,7 @@ class StateRules(StateLife):
     def _verdict(self, login: str, key: str, rule_of: Callable[[AgentModel], Verdict]) -> Verdict:
         model = self.models[key]
         if login in self.cut:
-            # by what it was told last a node may know of a wrong reason, or of a function that is down
+            # by what it received last a node may know of a wrong reason, or of a function that is down
             routing = self.cut[login]["site"]["functions"]["routing"]
             down = {"function_unavailable"} if routing == "down" else set()
             return rejected("upstream_unavailable", *REASON_CODES, *down)
@@ -246,14 +246,14 @@ class StateRules(StateLife):
             return rejected("function_unavailable")
         return rule_of(model)
 
-    def _check_result(self, login: str, told: Told, verdict: Verdict) -> None:
-        check_outcome(told.outcome, verdict)
+    def _check_result(self, login: str, received: Received, verdict: Verdict) -> None:
+        check_outcome(received.outcome, verdict)
         if login not in self.cut:
-            self._check_shown(login, told.shown)
+            self._check_shown(login, received.shown)
 
 
 def name_of(line: WatchedLine) -> str:
-    """Return who holds the phone, as agents are told who logged them off."""
+    """Return who holds the phone, as agents see who logged them off."""
     return str(line.phone.shown["me"]["display_name"])
 
 

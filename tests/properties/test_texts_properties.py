@@ -1,4 +1,4 @@
-"""What a link among others reads of a message is what it would read alone, whatever others were told."""
+"""What a link among others reads of a message is what it would read alone, whatever others received."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ STEPS = st.lists(
 )
 
 
-def text(query: int, told: tuple[str, int, dict[str, Any]], complete: bool, tail: str) -> str:
-    event_type, time_ms, element = told
+def text(query: int, received: tuple[str, int, dict[str, Any]], complete: bool, tail: str) -> str:
+    event_type, time_ms, element = received
     rest = {"EventType": event_type, "Time": time_ms, "Complete": complete, "Elements": [element]}
     return f'{{"Type":"Event","QueryID":{query},' + json.dumps(rest)[1:-1] + tail + "}"
 
@@ -73,10 +73,10 @@ def test_a_message_says_what_it_would_say_on_the_only_link(steps: list[Any]) -> 
             references = step
             pool.refer(references)
             continue
-        *told, pause_s = step
+        *received, pause_s = step
         now += pause_s
         pool.turn(now)
-        message, alone = text(*told), Readings()
+        message, alone = text(*received), Readings()
         alone.refer(references)
         expected = LinkReader("main", alone).read(message.encode())
         for _ in range(3):
@@ -84,13 +84,14 @@ def test_a_message_says_what_it_would_say_on_the_only_link(steps: list[Any]) -> 
             assert same(held[-1], expected)
 
 
-@given(query=QUERIES, other=QUERIES, told=EVENTS, complete=st.booleans())
-def test_what_is_told_a_second_time_is_not_read_again(
-    query: int, other: int, told: tuple[str, int, dict[str, Any]], complete: bool
+@given(query=QUERIES, other=QUERIES, received=EVENTS, complete=st.booleans())
+def test_what_is_reported_a_second_time_is_not_read_again(
+    query: int, other: int, received: tuple[str, int, dict[str, Any]], complete: bool
 ) -> None:
     pool = Readings()
     said_by = [
-        LinkReader("main", pool).read(text(number, told, complete, "")) for number in (query, query, other)
+        LinkReader("main", pool).read(text(number, received, complete, ""))
+        for number in (query, query, other)
     ]
     read = [said[0] for said in said_by]
     assert all(isinstance(each, Reading) for each in read)

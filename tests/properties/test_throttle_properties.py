@@ -127,7 +127,7 @@ class Guessing(RuleBasedStateMachine):
         assert len(recent) <= TRIES
 
     @invariant()
-    def whoever_is_locked_may_not_try(self) -> None:
+    def who_is_locked_may_not_try(self) -> None:
         is_locked = self.guard.locked_s("main", "ann", self.now) > 0
         assert self.guard.is_busy("main", "ann", self.now) or not is_locked
 

@@ -34,23 +34,23 @@ def closing(code: int | None = None, reason: bytes = b"") -> bytes:
     return framed(8, b"" if code is None else struct.pack("!H", code) + reason)
 
 
-class Heard(NamedTuple):
+class Received(NamedTuple):
     """A frame of a server."""
 
     opcode: int
     payload: bytes
 
 
-def heard(data: bytes) -> list[Heard]:
+def received(data: bytes) -> list[Received]:
     """Return the frames in what a server sent; they are final, not compressed, and not masked."""
-    frames = heard_all(data)
+    frames = received_all(data)
     assert not any(is_compressed for _, is_compressed in frames)
     return [frame for frame, _ in frames]
 
 
-def heard_all(data: bytes) -> list[tuple[Heard, bool]]:
+def received_all(data: bytes) -> list[tuple[Received, bool]]:
     """Return the frames in what a server sent, and of each whether it came compressed (RFC 7692)."""
-    frames: list[tuple[Heard, bool]] = []
+    frames: list[tuple[Received, bool]] = []
     at = 0
     while at < len(data):
         first, size = data[at], data[at + 1]
@@ -65,6 +65,6 @@ def heard_all(data: bytes) -> list[tuple[Heard, bool]]:
         payload, is_compressed = data[at : at + size], bool(first & 0x40)
         if is_compressed:
             payload = zlib.decompress(payload + b"\x00\x00\xff\xff\x03\x00", -15)
-        frames.append((Heard(first & 0x0F, payload), is_compressed))
+        frames.append((Received(first & 0x0F, payload), is_compressed))
         at += size
     return frames

@@ -1,4 +1,4 @@
-"""Which values can a type of the protocol have? Strategies made from the types themselves."""
+"""Values that a type of the protocol can have: strategies made from the types themselves."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def test_what_is_meant_is_understood(adapter: TypeAdapter[object], sent: object,
 
 
 @pytest.mark.parametrize(
-    ("adapter", "sent", "told"),
+    ("adapter", "sent", "received"),
     [
         (NODE, {"nod": "gw-2"}, "nod is not known here"),
         (NODE, {"node": "../gw-2"}, "node does not have the right form"),
@@ -55,12 +55,12 @@ def test_what_is_meant_is_understood(adapter: TypeAdapter[object], sent: object,
     ],
 )
 def test_what_is_not_exactly_a_wish_is_refused_in_plain_words(
-    adapter: TypeAdapter[object], sent: object, told: str
+    adapter: TypeAdapter[object], sent: object, received: str
 ) -> None:
     with pytest.raises(GatewayError) as refused:
         read_body(json.dumps(sent).encode(), adapter)
     assert refused.value.code is ErrorCode.BAD_REQUEST
-    assert refused.value.message == f"Invalid value: {told}."
+    assert refused.value.message == f"Invalid value: {received}."
 
 
 def test_members_that_may_have_no_value_stand_there_all_the_same() -> None:

@@ -47,9 +47,9 @@ def test_both_subprotocols_are_offered() -> None:
 
 
 def test_every_close_code_is_there_with_what_a_client_does() -> None:
-    told = {int(code): close["verdict"] for code, close in CHANNEL["x-close-codes"].items()}
-    assert {int(code) for code in CloseCode} | {1002, 1003, 1007, 1009} == told.keys()
-    assert all(verdict(code).value == said for code, said in told.items())
+    received = {int(code): close["verdict"] for code, close in CHANNEL["x-close-codes"].items()}
+    assert {int(code) for code in CloseCode} | {1002, 1003, 1007, 1009} == received.keys()
+    assert all(verdict(code).value == said for code, said in received.items())
 
 
 def test_payloads_are_the_schemas_of_their_frames() -> None:
@@ -58,7 +58,7 @@ def test_payloads_are_the_schemas_of_their_frames() -> None:
         assert schema["properties"]["kind"]["const"] == message["name"]
 
 
-def test_commands_are_told_apart_by_kind() -> None:
+def test_commands_are_distinguished_by_kind() -> None:
     """An AsyncAPI schema's discriminator is a string: the name of the field."""
     command = DOCUMENT["components"]["schemas"]["Command"]
     assert command.keys() == {"title", "oneOf", "discriminator"}

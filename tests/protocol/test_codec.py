@@ -130,7 +130,7 @@ def test_what_the_gateway_sends_may_be_larger(codec: Codec) -> None:
 
 
 @CODECS
-def test_a_kind_of_a_later_gateway_can_be_told_from_nonsense(codec: Codec) -> None:
+def test_a_kind_of_a_later_gateway_can_be_distinguished_from_nonsense(codec: Codec) -> None:
     with pytest.raises(UnknownKind):
         codec.decode_gateway(PACK[codec.name]({"kind": "later"}))
     with pytest.raises(BadFrame) as refused:

@@ -68,7 +68,7 @@ TICKET = Ticket(
 )
 
 
-def told(outcome: Outcome | None) -> object:
+def received(outcome: Outcome | None) -> object:
     """Errors are equal when their code, message, wait and details are."""
     if outcome is None:
         return None
@@ -81,9 +81,11 @@ def comparable(envelope: Envelope) -> object:
     """Return what is to be equal."""
     match envelope:
         case CallAnswer(request, outcome):
-            return request, told(outcome)
+            return request, received(outcome)
         case Offer(history=history) | Given(history=history):
-            outcomes = [(one.key, one.body_hash, told(one.outcome), one.left_s) for one in history.outcomes]
+            outcomes = [
+                (one.key, one.body_hash, received(one.outcome), one.left_s) for one in history.outcomes
+            ]
             empty = dataclasses.replace(envelope, history=history._replace(outcomes=()))
             return empty, outcomes
         case _:
@@ -177,24 +179,24 @@ def test_a_value_that_several_users_share_travels_once_and_stays_one() -> None:
 
 
 def test_equal_values_of_two_keys_are_read_as_what_their_keys_say() -> None:
-    told = publication(
+    received = publication(
         PublishedValue("agent:5", 4, None),
         PublishedValue("queue:5", 5, None),
         PublishedValue("session:0f", 6, None),
     )
-    assert decode(encode(Publications((told,)))) == Publications((told,))
+    assert decode(encode(Publications((received,)))) == Publications((received,))
 
 
-@pytest.mark.parametrize("told", [TOGETHER, TOGETHER.told[0]], ids=["together", "alone"])
+@pytest.mark.parametrize("received", [TOGETHER, TOGETHER.told[0]], ids=["together", "alone"])
 def test_in_slices_a_message_has_the_same_bytes(
-    monkeypatch: pytest.MonkeyPatch, told: Publications | Publication
+    monkeypatch: pytest.MonkeyPatch, received: Publications | Publication
 ) -> None:
-    at_once = encode(told)
+    at_once = encode(received)
     monkeypatch.setattr(envelopes, "VALUES_AT_ONCE", 1)
-    slices = list(encoding(told))
+    slices = list(encoding(received))
     assert len(slices) == 2
-    assert encode(told) == at_once
-    assert decode(at_once) == told
+    assert encode(received) == at_once
+    assert decode(at_once) == received
 
 
 OFFER = Offer(USER, NodeId("a"), 1, 5, History(3, 1.5, ()))
@@ -297,9 +299,9 @@ CALL = CallRequest(
         raw("Publication", publication(), updates=[{"key": "agent:1", "seq": 1, "value": {"version": "1"}}]),
         raw("Publication", publication(), updates=[{"key": "session:1", "seq": 1, "value": {}}]),
         raw("Publication", publication(), updates=[{"key": "agent:1", "seq": 1}]),
-        raw("Publications", TOGETHER, told=[[USER, 1, 0, 1, False, [[2, 1]], "live", None]]),
-        raw("Publications", TOGETHER, told=[[USER, 1, 0, 1, False, [[-1, 1]], "live", None]]),
-        raw("Publications", TOGETHER, told=[[USER, 1, 0, 1, False, [], "fine", None]]),
+        raw("Publications", TOGETHER, received=[[USER, 1, 0, 1, False, [[2, 1]], "live", None]]),
+        raw("Publications", TOGETHER, received=[[USER, 1, 0, 1, False, [[-1, 1]], "live", None]]),
+        raw("Publications", TOGETHER, received=[[USER, 1, 0, 1, False, [], "fine", None]]),
         raw("Publications", TOGETHER, values=[["secret:1", None], ["queue:6", None]]),
         raw("CallRequest", CALL, call={}),
         raw("CallRequest", CALL, call=dataclasses.asdict(CALL.call) | {"command": {"kind": "secret"}}),

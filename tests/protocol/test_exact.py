@@ -115,11 +115,11 @@ def verdict(codec: Codec, data: bytes) -> Command | BadFrame:
     return read.command
 
 
-def shown(told: Command | BadFrame) -> str:
+def shown(received: Command | BadFrame) -> str:
     """Return a text in which 5, 5.0, True and "5" differ, which ``==`` does not tell apart."""
-    if isinstance(told, BadFrame):
-        return repr((told.reason, told.close_code, told.frame_id))
-    return type(told).__name__ + repr(dataclasses.astuple(told))
+    if isinstance(received, BadFrame):
+        return repr((received.reason, received.close_code, received.frame_id))
+    return type(received).__name__ + repr(dataclasses.astuple(received))
 
 
 def test_every_command_is_here() -> None:

@@ -20,7 +20,7 @@ GOOD = (
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "received"),
     [
         (b"", "not JSON"),
         (b"\xff", "not UTF-8"),
@@ -37,8 +37,8 @@ GOOD = (
         (b"5", "the body is not an object"),
     ],
 )
-def test_what_cannot_be_read_is_a_bad_request_that_repeats_nothing(data: bytes, told: str) -> None:
-    with pytest.raises(GatewayError, match=told) as refused:
+def test_what_cannot_be_read_is_a_bad_request_that_repeats_nothing(data: bytes, received: str) -> None:
+    with pytest.raises(GatewayError, match=received) as refused:
         read_body(data, LOG_ON)
     assert refused.value.code is ErrorCode.BAD_REQUEST
     assert refused.value.__suppress_context__

@@ -75,7 +75,7 @@ def test_what_the_page_marks_is_marked() -> None:
     assert dict(classified(RESOURCES["me"]))["remote_number"] is Privacy.PERSONAL
 
 
-def test_what_is_held_beside_the_mirror_is_told_too() -> None:
+def test_what_is_held_beside_the_mirror_is_reported_too() -> None:
     assert {"log_on", "token", "remote_number", "device"} <= ENTRIES.keys()
     assert ENTRIES["log_on"].privacy is ENTRIES["token"].privacy is Privacy.CREDENTIAL
     assert "password" in ENTRIES["log_on"].fields

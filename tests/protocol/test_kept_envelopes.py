@@ -1,4 +1,4 @@
-"""Does this version open what nodes of the neighbouring versions send? Neighbouring minor versions mix."""
+"""This version opens what nodes of the neighbouring minor versions send: they mix."""
 
 from __future__ import annotations
 

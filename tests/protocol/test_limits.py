@@ -126,7 +126,7 @@ SAMPLES = [
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: f"{type(sample).__name__}")
 def test_msgpack_of_any_format_is_stepped_over(sample: object) -> None:
-    """Many arrays beside each other are told from as many inside each other."""
+    """Many arrays beside each other are distinguished from as many inside each other."""
     flat = [sample, *([[]] * DEPTH_MAX), sample, [sample, 1]]
     check_msgpack_depth(msgpack.packb(flat))
     deep: object = [sample, []]

@@ -51,8 +51,8 @@ def test_required_is_what_is_always_written() -> None:
 @pytest.mark.parametrize("of", RESOURCES.values(), ids=lambda of: of.__name__)
 def test_every_field_of_a_resource_says_how_it_may_be_handled(of: type) -> None:
     for field in dataclasses.fields(of):
-        told = SCHEMAS[of.__name__]["properties"][field.name]["x-privacy"]
-        assert told == field.metadata["privacy"]
+        received = SCHEMAS[of.__name__]["properties"][field.name]["x-privacy"]
+        assert received == field.metadata["privacy"]
 
 
 def test_parts_of_resources_say_it_too() -> None:
@@ -102,7 +102,7 @@ def test_every_enumeration_has_a_name() -> None:
     assert SCHEMAS["UpstreamHealth"]["enum"] == ["live", "stale", "down"]
 
 
-def test_unions_are_told_apart_by_kind() -> None:
+def test_unions_are_distinguished_by_kind() -> None:
     for name, of in (("ClientFrame", CLIENT_FRAMES), ("GatewayFrame", GATEWAY_FRAMES)):
         union = {"title": name, "oneOf": [ref(one.__name__) for one in of], "discriminator": "kind"}
         assert SCHEMAS[name] == union

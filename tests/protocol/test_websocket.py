@@ -24,7 +24,7 @@ from gateway.protocol.websocket import (
     WebSocketPing,
 )
 from tests.fuzz.second_reader import second_reading
-from tests.protocol.framing import MASK, Heard, closing, framed, heard, heard_all, text
+from tests.protocol.framing import MASK, Received, closing, framed, received, received_all, text
 
 LIMIT = 70_000
 KAPPA = "κόσμε".encode()
@@ -383,7 +383,7 @@ def test_others_read_the_same_in_compressed_messages(
 @pytest.mark.parametrize("size", [0, 1, 65_536, 300_000])
 def test_what_is_compressed_is_one_frame(size: int) -> None:
     payload = b"abc" * (size // 3)
-    assert heard_all(websocket.deflated(websocket.TEXT, payload)) == [(Heard(1, payload), True)]
+    assert received_all(websocket.deflated(websocket.TEXT, payload)) == [(Received(1, payload), True)]
 
 
 @pytest.mark.parametrize(
@@ -430,19 +430,19 @@ def test_what_is_not_taken_waits() -> None:
 def test_what_is_written_is_one_frame(size: int) -> None:
     payload = b"x" * size
     data = websocket.frame(websocket.BINARY, payload)
-    assert heard(data) == [Heard(2, payload)]
+    assert received(data) == [Received(2, payload)]
     assert data == websocket.head(2, size) + payload
 
 
 def test_a_close_is_written_with_its_code_and_reason() -> None:
-    assert heard(websocket.close(4000, "κ")) == [Heard(8, b"\x0f\xa0" + "κ".encode())]
-    assert heard(websocket.close(1000)) == [Heard(8, b"\x03\xe8")]
-    assert heard(websocket.close(1005)) == [Heard(8, b"")]
+    assert received(websocket.close(4000, "κ")) == [Received(8, b"\x0f\xa0" + "κ".encode())]
+    assert received(websocket.close(1000)) == [Received(8, b"\x03\xe8")]
+    assert received(websocket.close(1005)) == [Received(8, b"")]
 
 
 @pytest.mark.parametrize("reason", ["x" * 200, "κ" * 62, "x" + "κ" * 61, "\ud800" * 124])
 def test_a_reason_is_cut_to_what_a_control_frame_holds(reason: str) -> None:
-    ((_, payload),) = heard(websocket.close(4000, reason))
+    ((_, payload),) = received(websocket.close(4000, reason))
     assert len(payload) in {124, 125}
     assert reason.encode("utf-8", "replace").startswith(payload[2:])
     payload[2:].decode()

@@ -67,7 +67,7 @@ def test_the_kind_comes_first() -> None:
     assert next(iter(plain_fields(frames.Pong("1")))) == "kind"
 
 
-def test_no_topics_are_told_from_none_named() -> None:
+def test_no_topics_are_distinguished_from_none_named() -> None:
     info = frames.ClientInfo("a", "1", "web")
     assert plain_fields(frames.Hello(info, topics=()))["topics"] == []
     assert "topics" not in plain_fields(frames.Hello(info))

@@ -33,7 +33,7 @@ ALL_AGENTS, ALL_QUEUES = (Listen(kind, Source.REALTIME, None) for kind in (Kind.
 
 
 class Room:
-    """A mirror with one session, told by hand."""
+    """A mirror with one session, filled by hand."""
 
     def __init__(self, application: Application = Application.DASHBOARD, own: int | None = None) -> None:
         self.clock = ManualClock()
@@ -54,7 +54,7 @@ class Room:
 
     @property
     def last_end(self) -> LastEnd | None:
-        """What *me* tells of it, on the present link."""
+        """What *me* says of it, on the present link."""
         self.learn()
         self.mirror.settle()
         return self.me.last_end

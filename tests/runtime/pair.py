@@ -20,14 +20,14 @@ FIRST = 100
 
 
 class Listener:
-    """Writes down what it is told."""
+    """Records what it receives."""
 
     def __init__(self) -> None:
-        self.told: list[Envelope] = []
+        self.messages: list[Envelope] = []
         self.recoveries: list[int] = []
 
     def received(self, envelope: Envelope) -> None:
-        self.told.append(envelope)
+        self.messages.append(envelope)
 
     def recovered(self, recovery: int) -> None:
         self.recoveries.append(recovery)
@@ -37,13 +37,13 @@ class Asker:
     """Follows one user."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.received: list[str] = []
 
     def answered(self) -> None:
-        self.told.append("answered")
+        self.received.append("answered")
 
     def not_mine(self, holder: str | None = None) -> None:
-        self.told.append(f"not mine, says {holder}")
+        self.received.append(f"not mine, says {holder}")
 
 
 class Pair:

@@ -46,7 +46,7 @@ class PhoneLine:
         self.woken = 0
         self._answered = 0
         self.facts: list[SessionFacts] = []
-        """What it was told of its session after it was attached."""
+        """What it received of its session after it was attached."""
         scene.lines.append(self)
 
     @property
@@ -167,7 +167,7 @@ class PhoneLine:
 
     @property
     def health(self) -> str:
-        """How fresh the data is, as it was told last."""
+        """How fresh the data is, as it was sent last."""
         return str(self.of_kind("ping")[-1]["upstream"])
 
     @property
@@ -187,12 +187,12 @@ class PhoneLine:
         return None if self.closed is None else (int(self.closed.code), str(self.closed.reason))
 
     def outcome(self, identity: str = "1") -> tuple[str, str | None] | None:
-        """What it was told of a command, as (status, code of the error)."""
-        told = self.result(identity)
-        return None if told is None else (told["status"], told.get("error", {}).get("code"))
+        """The outcome that it received of a command, as (status, code of the error)."""
+        received = self.result(identity)
+        return None if received is None else (received["status"], received.get("error", {}).get("code"))
 
     def result(self, identity: str) -> dict[str, Any] | None:
-        """What it was told of a command."""
+        """The result that it received of a command."""
         found = [frame["outcome"] for frame in self.of_kind("result") if frame["id"] == identity]
         assert len(found) <= 1, "a command gets one result"
         return found[0] if found else None

@@ -90,7 +90,7 @@ class Street:
         self.openings: list[Opening] = []
         """Every link that was opened."""
         self.said: list[tuple[int, Channel, Envelope]] = []
-        """Everything that a node told others, with the node."""
+        """Everything that a node sent to others, with the node."""
 
     def received(self, kind: type[Envelope]) -> list[Envelope]:
         """Return what nodes said of one kind."""
@@ -111,7 +111,7 @@ class Street:
         return grant
 
     async def kill(self, at: int) -> None:
-        """End a node's process: its connections are gone, nobody was told, its lease stands."""
+        """End a node's process: its connections are gone, nobody was notified, its lease stands."""
         self.trouble.kill(at)
         self.ways[at].shut()
         self.scenes[at].lines.clear()

@@ -394,7 +394,7 @@ async def test_a_list_that_is_under_way_serves_all_who_ask_for_it(monkeypatch: p
         assert len(asked) == 3
 
 
-async def test_who_joined_a_list_is_told_how_it_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_joined_a_list_learns_how_it_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     async with scene() as at:
         phone, gate = await at.served(), asyncio.Event()
 
@@ -442,7 +442,7 @@ async def test_one_end_of_another_session_at_a_time(monkeypatch: pytest.MonkeyPa
         assert unknown.value.code is ErrorCode.NOT_FOUND
 
 
-async def test_of_another_session_that_ended_during_a_contact_it_is_told_until_when_calls_may_come(
+async def test_of_another_session_that_ended_during_a_contact_it_is_reported_until_when_calls_may_come(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with scene() as at:

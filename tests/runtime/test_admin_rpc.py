@@ -46,8 +46,8 @@ async def test_every_node_is_asked_and_answers() -> None:
     async with street(3) as at:
         asked = register_orders(at)
         assert at.scenes[1].node.orders.nodes == (N1, N0, N2)
-        told = await answers(at, asks())
-        assert told == [
+        received = await answers(at, asks())
+        assert received == [
             NodeAnswer(N0, Page(({"at": 0},))),
             NodeAnswer(N1, Page(({"at": 1},), more=True)),
             NodeAnswer(N2, Page(({"at": 2},))),
@@ -69,8 +69,8 @@ async def test_a_node_that_is_gone_is_said_to_be_so() -> None:
     async with street(2) as at:
         register_orders(at)
         await at.kill(1)
-        told = await answers(at, asks())
-        assert [(one.node, one.trouble) for one in told] == [(N0, None), (N1, "not_heard")]
+        received = await answers(at, asks())
+        assert [(one.node, one.trouble) for one in received] == [(N0, None), (N1, "not_heard")]
 
 
 async def test_a_node_that_is_silent_is_waited_for_so_long_and_no_longer() -> None:
@@ -96,11 +96,14 @@ async def test_without_the_bus_this_node_still_answers() -> None:
     async with street(2) as at:
         register_orders(at)
         at.trouble.take_away(0)
-        told = await answers(at, asks())
-        assert [(one.page.records, one.trouble) for one in told] == [(({"at": 0},), None), ((), "bus_down")]
+        received = await answers(at, asks())
+        assert [(one.page.records, one.trouble) for one in received] == [
+            (({"at": 0},), None),
+            ((), "bus_down"),
+        ]
 
 
-async def test_a_node_that_refuses_is_told_from_one_that_is_not_reached() -> None:
+async def test_a_node_that_refuses_is_distinguished_from_one_that_is_not_reached() -> None:
     async with street(2) as at:
         register_orders(at)
         assert [one.trouble for one in await answers(at, asks("n1"))] == [None, "refused"]
@@ -228,7 +231,7 @@ async def test_a_session_that_nobody_accepted_is_not_listed() -> None:
         assert (await people_of(at).sessions(order("sessions"))).records == ()
 
 
-async def test_where_the_phone_is_and_who_owns_its_user_are_told_apart() -> None:
+async def test_where_the_phone_is_and_who_owns_its_user_are_distinguished() -> None:
     async with street() as at:
         await at.scenes[0].served()
         far = await at.scenes[1].served(device="d2")
@@ -284,7 +287,9 @@ async def test_a_session_that_is_not_here_is_nothing_to_do() -> None:
         assert await people_of(at).end_user(order("end_user", "nobody's")) == Page()
 
 
-async def test_the_phone_is_told_at_once_though_oscc_e_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_phone_is_notified_at_once_though_oscc_e_says_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async with scene() as at:
         phone = await at.served("bert", ASSISTANT, number="1234")
 
@@ -344,11 +349,11 @@ async def test_an_end_reaches_phones_of_every_node_in_the_same_turn() -> None:
         phones = [await at.scenes[node].served(device=f"d{node}") for node in (0, 1)]
         await at.pass_time(1)
         began = at.clock.now()
-        told = await everywhere(at, order("end_user", "hash of 1"), by=2)
+        received = await everywhere(at, order("end_user", "hash of 1"), by=2)
         assert at.clock.now() - began < 1.0
-        assert [each.trouble for each in told] == [None] * 3
+        assert [each.trouble for each in received] == [None] * 3
         assert all(map(is_ended, phones))
-        ended = {record["id"] for each in told for record in each.page.records}
+        ended = {record["id"] for each in received for record in each.page.records}
         assert ended == {phone.ticket.session for phone in phones}
 
 
@@ -358,8 +363,8 @@ async def test_a_node_with_the_phone_ends_it_though_the_owner_is_not_reached() -
         far = await at.scenes[1].served(device="d2")
         await at.pass_time(1)
         at.trouble.take_away(0)
-        told = await everywhere(at, order("end_session", far.ticket.session), by=1)
-        assert {each.node: each.trouble for each in told} == {"n1": None, "n0": "not_heard"}
+        received = await everywhere(at, order("end_session", far.ticket.session), by=1)
+        assert {each.node: each.trouble for each in received} == {"n1": None, "n0": "not_heard"}
         assert is_ended(far)
 
 

@@ -167,13 +167,13 @@ async def test_while_the_store_does_not_answer_what_was_known_last_counts() -> N
         assert at.members[0].log_ons(at.clock.now()) == 6
 
 
-async def test_while_nobody_can_be_heard_nobody_is_gone() -> None:
+async def test_while_nobody_can_be_received_nobody_is_gone() -> None:
     async with fleets(2) as at:
         await at.clock.advance(SAY_S)
-        at.trouble.lose = lambda *told: told[0] >= 0
+        at.trouble.lose = lambda *reported: reported[0] >= 0
         await at.clock.advance(4 * NODE_TTL_S)
         assert at.known(0) == ["n0", "n1"]
-        at.trouble.lose = lambda *told: told[0] == 1
+        at.trouble.lose = lambda *reported: reported[0] == 1
         await at.clock.advance(NODE_TTL_S + 2 * SAY_S)
         assert at.known(0) == ["n0"]
 
@@ -181,10 +181,10 @@ async def test_while_nobody_can_be_heard_nobody_is_gone() -> None:
 async def test_a_new_node_is_known_before_it_serves_though_its_first_messages_are_lost() -> None:
     async with fleets(1) as at:
         at.members.append(late := Member(at.clock, at.trouble, 1))
-        at.trouble.lose = lambda *told: told[0] == 1
+        at.trouble.lose = lambda *reported: reported[0] == 1
         async with asyncio.TaskGroup() as tasks:
             running = tasks.create_task(late.run())
-            await at.clock.advance(2.2)  # it has read who lives, and is not heard
+            await at.clock.advance(2.2)  # it has read who lives, and its messages are lost
             assert (at.known(0), late.membership.may_serve) == (["n0"], False)
             at.trouble.lose = None
             await at.clock.advance(0.6)
@@ -194,7 +194,7 @@ async def test_a_new_node_is_known_before_it_serves_though_its_first_messages_ar
 
 async def test_a_node_that_gives_notice_knows_a_node_whose_messages_it_missed() -> None:
     async with fleets(2) as at:
-        at.trouble.lose = lambda *told: told[0] == 1
+        at.trouble.lose = lambda *reported: reported[0] == 1
         await at.clock.advance(NODE_TTL_S + 2 * SAY_S)
         assert at.known(0) == ["n0"]
         await at.members[0].membership.give_notice()
@@ -259,13 +259,13 @@ async def test_an_unforeseen_fault_of_one_sign_of_life_does_not_end_the_node(
         assert at.known(0) == at.known(1) == ["n0", "n1"]
 
 
-async def test_another_life_of_the_same_name_is_a_namesake_once_it_is_heard() -> None:
+async def test_another_life_of_the_same_name_is_a_namesake_once_it_is_received() -> None:
     async with fleets(1) as at:
         membership, own = at.members[0].membership, at.members[0].record()
         found = []
-        for heard in (False, True, False):
+        for arrived in (False, True, False):
             await at.clock.advance(NODE_TTL_S)
-            if heard:
+            if arrived:
                 membership.received(Here(own._replace(holder="n0-2")))
             found.append(membership.has_namesake)
         assert found == [False, True, False]
@@ -288,7 +288,7 @@ async def test_the_record_of_a_killed_life_is_no_namesake_though_the_store_goes_
         running.cancel()
 
 
-async def test_the_keys_of_others_are_known_as_they_are_heard_or_else_as_the_roll_has_them() -> None:
+async def test_the_keys_of_others_are_known_as_they_are_received_or_else_as_the_roll_has_them() -> None:
     n1, n2 = NodeId("n1"), NodeId("n2")
     async with fleets(3) as at:
         first, second, third = at.members

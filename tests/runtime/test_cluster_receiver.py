@@ -61,8 +61,8 @@ class Stranger:
         return list(self.received)
 
 
-def only(kind: type[T], told: list[Envelope]) -> T:
-    (found,) = (one for one in told if isinstance(one, kind))
+def only(kind: type[T], received: list[Envelope]) -> T:
+    (found,) = (one for one in received if isinstance(one, kind))
     return found
 
 
@@ -78,12 +78,12 @@ async def test_a_follower_gets_what_it_lacks_and_then_the_end_mark() -> None:
     async with street() as at:
         await followed(at)
         asks = Asks(STRANGER, 5, (Since(user(1), 0, 0), Since(user(7), 0, 0)))
-        told = await Stranger(at).say(asks)
-        assert [type(one) for one in told] == [Publication, Asked]
-        publication = only(Publication, told)
+        received = await Stranger(at).say(asks)
+        assert [type(one) for one in received] == [Publication, Asked]
+        publication = only(Publication, received)
         assert publication.reset
         assert publication.updates
-        assert only(Asked, told) == Asked(NodeId("n0"), "n0-1", 5, (user(7),))
+        assert only(Asked, received) == Asked(NodeId("n0"), "n0-1", 5, (user(7),))
 
 
 async def test_a_follower_is_not_the_owner() -> None:
@@ -107,8 +107,8 @@ async def test_an_owner_who_has_no_epoch_yet_is_none() -> None:
         await at.clock.settle()
         assert at.owners() == [0]
         at.trouble.give_back(0)
-        told = await Stranger(at).say(Asks(STRANGER, 5, (Since(user(1), 0, 0),)))
-        assert told == [Asked(NodeId("n0"), "n0-1", 5, (user(1),))]
+        received = await Stranger(at).say(Asks(STRANGER, 5, (Since(user(1), 0, 0),)))
+        assert received == [Asked(NodeId("n0"), "n0-1", 5, (user(1),))]
 
 
 async def test_a_node_does_not_follow_itself() -> None:
@@ -131,8 +131,10 @@ async def test_a_session_that_ended_is_refused_without_asking_anybody() -> None:
         _, far = await followed(at)
         at.scenes[0].node.session_revocations.note(far.ticket, EndReason.BLOCKED, "somebody")
         requests = len(at.upstream.requests)
-        told = await Stranger(at).say(Attach(STRANGER, 6, far.ticket, ()))
-        assert told == [AttachAnswer(6, Refusal(CloseCode.ACCOUNT_BLOCKED, EndReason.BLOCKED, "somebody"))]
+        received = await Stranger(at).say(Attach(STRANGER, 6, far.ticket, ()))
+        assert received == [
+            AttachAnswer(6, Refusal(CloseCode.ACCOUNT_BLOCKED, EndReason.BLOCKED, "somebody"))
+        ]
         assert len(at.upstream.requests) == requests
 
 
@@ -170,9 +172,9 @@ async def test_a_command_over_a_node_that_its_phone_has_left_counts_as_sent_agai
     async with street() as at:
         _, far = await followed(at)
         late = dataclasses.replace(call(at, far), stream_epoch=17)
-        told = only(CallAnswer, await Stranger(at).say(CallRequest(user(1), STRANGER, 7, late)))
-        assert told.outcome is not None
-        assert told.outcome.status is Status.REJECTED
+        received = only(CallAnswer, await Stranger(at).say(CallRequest(user(1), STRANGER, 7, late)))
+        assert received.outcome is not None
+        assert received.outcome.status is Status.REJECTED
         assert not at.scenes[0].asked(Execute)
 
 
@@ -201,7 +203,10 @@ async def test_a_follower_of_a_leaving_node_asks_that_node_only_at_once() -> Non
         await stranger.door.publish(Control(), Leaving(NodeId("n0")))
         await at.pass_time(0.5)
         asked = [
-            since.user.key for told in at.received(Asks) if isinstance(told, Asks) for since in told.asks
+            since.user.key
+            for received in at.received(Asks)
+            if isinstance(received, Asks)
+            for since in received.asks
         ]
         assert asked == [1]
         assert bert.closed is None
@@ -224,7 +229,11 @@ async def test_when_the_bus_is_back_everything_followed_is_asked_for_within_two_
         for _ in range(9):
             await at.pass_time(0.25)
             asked.append(
-                sum(len(told.asks) for node, _, told in at.said if node == 1 and isinstance(told, Asks))
+                sum(
+                    len(received.asks)
+                    for node, _, received in at.said
+                    if node == 1 and isinstance(received, Asks)
+                )
             )
         assert asked[0] == 1
         assert asked[-1] >= 4
@@ -264,8 +273,8 @@ async def test_others_have_turns_between_large_answers_to_one_question(
             owner = at.scenes[0].node.user_states[each].owner
             assert owner is not None
             monkeypatch.setattr(owner.sharing, "answer", partial(counted, owner.sharing.answer))
-        told = await Stranger(at).say(Asks(STRANGER, 5, tuple(Since(each, 0, 0) for each in users)))
-        assert [type(each) for each in told] == [Publication, Publication, Asked]
+        received = await Stranger(at).say(Asks(STRANGER, 5, tuple(Since(each, 0, 0) for each in users)))
+        assert [type(each) for each in received] == [Publication, Publication, Asked]
         assert answered_after == [0, 1]
 
 
@@ -414,7 +423,7 @@ async def test_a_fault_over_one_message_makes_the_node_deaf_for_no_other(
         assert only(Publication, await stranger.say(asks)).user == user(1)
 
 
-async def test_a_fault_over_one_user_keeps_no_other_from_what_is_told_with_it(
+async def test_a_fault_over_one_user_keeps_no_other_from_what_is_sent_with_it(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with street() as at:

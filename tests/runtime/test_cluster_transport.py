@@ -70,7 +70,7 @@ async def test_a_question_finds_its_answer_whatever_comes_before() -> None:
         assert at.exchange.sizes["questions"] == 0
 
 
-async def test_a_question_that_nobody_heard_ends_at_once() -> None:
+async def test_a_question_that_nobody_received_ends_at_once() -> None:
     async with pair(listens=False) as at:
         asking = at.begin(at.exchange.ask(THERE, attach, 4.0))
         await at.clock.settle()
@@ -150,12 +150,12 @@ async def test_what_cannot_be_written_is_lost_and_keeps_nothing_else_from_leavin
         assert isinstance(refused, GatewayError)
         assert refused.code is ErrorCode.INTERNAL
         assert at.exchange.under_way == 0
-        told = said(caplog)
-        assert len(told) == 2
-        assert told == ["message_not_sent"] * 2
+        received = said(caplog)
+        assert len(received) == 2
+        assert received == ["message_not_sent"] * 2
 
 
-async def test_a_fault_over_one_message_keeps_no_other_from_being_heard(
+async def test_a_fault_over_one_message_keeps_no_other_from_being_received(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     def fail(_: object) -> NoReturn:
@@ -167,7 +167,7 @@ async def test_a_fault_over_one_message_keeps_no_other_from_being_heard(
         receivers = await at.there.publish(Events(user), Leaving(HERE))
         await at.say(Leaving(THERE))
         assert receivers == 1
-        assert at.listener.told == [Leaving(THERE)]
+        assert at.listener.messages == [Leaving(THERE)]
         (line,) = said(caplog)
         assert line == "message_failed"
 
@@ -232,14 +232,14 @@ async def test_a_connection_that_was_renewed_unasked_is_a_recovery() -> None:
 async def test_probes_of_an_earlier_life_are_ignored() -> None:
     async with pair() as at:
         at.exchange.machine.resynced(1)
-        at.trouble.lose = lambda *told: isinstance(told[-1], Probe) and told[0] == 0
+        at.trouble.lose = lambda *received: isinstance(received[-1], Probe) and received[0] == 0
         await at.say(Probe(FIRST))
         await at.clock.advance(2)
         await at.say(Probe(FIRST))
         assert at.health == "degraded"
 
 
-# ---- How are many owners asked for many users, and is what they publish heard ----
+# ---- questions in batches ----
 
 
 async def test_what_is_wanted_in_one_turn_goes_in_one_batch_and_is_answered_so() -> None:
@@ -251,9 +251,9 @@ async def test_what_is_wanted_in_one_turn_goes_in_one_batch_and_is_answered_so()
         (asks,) = at.asked()
         assert (asks.node, asks.asks) == (HERE, tuple(since(key) for key in range(3)))
         await at.say(Asked(THERE, "life", asks.number, (UserId("main", 1),)))
-        assert [asker.told for asker in askers] == [["answered"], ["not mine, says life"], ["answered"]]
+        assert [asker.received for asker in askers] == [["answered"], ["not mine, says life"], ["answered"]]
         await at.say(Asked(THERE, "life", asks.number))
-        assert [len(asker.told) for asker in askers] == [1, 1, 1]
+        assert [len(asker.received) for asker in askers] == [1, 1, 1]
         assert at.exchange.sizes["batches"] == 0
 
 
@@ -280,11 +280,11 @@ async def test_an_answer_of_another_node_than_was_asked_answers_nothing() -> Non
         await at.clock.settle()
         (asks,) = at.asked()
         await at.say(Asked(NodeId("elsewhere"), "life", asks.number))
-        assert asker.told == []
+        assert asker.received == []
 
 
 @pytest.mark.parametrize("reached", [False, True])
-async def test_a_batch_that_nobody_heard_is_not_remembered(reached: bool) -> None:
+async def test_a_batch_that_nobody_received_is_not_remembered(reached: bool) -> None:
     async with pair(listens=False) as at:
         if not reached:
             at.trouble.take_away()
@@ -313,7 +313,7 @@ async def test_questions_whose_answers_were_lost_are_forgotten_with_the_next_ans
         assert at.exchange.sizes["batches"] == 4
         await at.say(Asked(THERE, "life", at.asked()[2].number))
         assert at.exchange.sizes["batches"] == 1
-        assert [asker.told for asker in askers] == [[], [], ["answered"], []]
+        assert [asker.received for asker in askers] == [[], [], ["answered"], []]
 
 
 async def test_of_a_node_that_nobody_follows_any_more_no_question_is_remembered() -> None:
@@ -353,7 +353,7 @@ async def test_who_answers_is_not_deaf_and_who_does_not_is() -> None:
 
 
 class Refusing(LossyBus):
-    """A bus whose subscriptions fail, as many times as it is told."""
+    """A bus whose subscriptions fail so many times."""
 
     def __init__(self, trouble: Trouble, times: int) -> None:
         super().__init__(trouble, 0)
@@ -395,7 +395,7 @@ async def test_a_node_that_cannot_listen_tries_again() -> None:
         running.cancel()
 
 
-# ---- How does what changed for many users reach each node that follows them in one me ----
+# ---- changes of many users in one message ----
 
 
 A, B = NodeId("a"), NodeId("b")
@@ -414,9 +414,9 @@ class Owner:
         if not self.news:
             return None
         updates = tuple(PublishedValue(f"queue:{n}", n, Queue()) for n in range(self.updates))
-        told = Publication(self.user, 1, 0, self.news, False, updates, "live", None)
+        received = Publication(self.user, 1, 0, self.news, False, updates, "live", None)
         self.news = 0
-        return Share(told, self.nodes)
+        return Share(received, self.nodes)
 
 
 class Place:
@@ -447,8 +447,8 @@ class Place:
             waiting.set_exception(error)
         await self.clock.settle()
 
-    def told(self) -> list[tuple[Channel, list[tuple[int, int]]]]:
-        """Return who was told how much of whom, and forget it."""
+    def received(self) -> list[tuple[Channel, list[tuple[int, int]]]]:
+        """Return who was sent how much of whom, and forget it."""
         taken, self.taken = self.taken, []
         return [
             (channel, [(one.user.key, one.upto) for one in envelope.told])
@@ -470,21 +470,21 @@ async def place() -> AsyncIterator[Place]:
 async def test_what_changes_in_one_turn_reaches_each_node_in_one_message() -> None:
     async with place() as at:
         await at.change(Owner(1, A), Owner(2, A, B), Owner(3, B), Owner(4))
-        assert at.told() == [(Inbox(A), [(1, 1), (2, 1)]), (Inbox(B), [(2, 1), (3, 1)])]
+        assert at.received() == [(Inbox(A), [(1, 1), (2, 1)]), (Inbox(B), [(2, 1), (3, 1)])]
 
 
-async def test_what_changes_meanwhile_goes_with_the_next_when_every_node_was_told() -> None:
+async def test_what_changes_meanwhile_goes_with_the_next_when_every_node_was_served() -> None:
     async with place() as at:
         first, second = Owner(1, A, B), Owner(2, A)
         await at.change(first)
         await at.change(second)
         await at.change(first, second)
-        at.told()
+        at.received()
         await at.answer()
-        assert at.told() == []
+        assert at.received() == []
         assert len(at.bundles) == 2
         await at.answer()
-        assert at.told() == [(Inbox(A), [(2, 2), (1, 1)]), (Inbox(B), [(1, 1)])]
+        assert at.received() == [(Inbox(A), [(2, 2), (1, 1)]), (Inbox(B), [(1, 1)])]
         assert len(at.bundles) == 0
 
 
@@ -505,25 +505,25 @@ async def test_what_must_not_be_overtaken_does_not_wait_for_a_round() -> None:
         assert len(at.taken) == 2, "nothing is told twice"
 
 
-async def test_what_is_lost_keeps_nothing_else_from_being_told() -> None:
+async def test_what_is_lost_keeps_nothing_else_from_being_sent() -> None:
     async with place() as at:
         owner = Owner(1, A)
         await at.change(owner)
         await at.change(owner)
         await at.answer(error=GatewayError(ErrorCode.BUS_DOWN, "away"))
-        assert at.told() == [(Inbox(A), [(1, 1)]), (Inbox(A), [(1, 1)])]
+        assert at.received() == [(Inbox(A), [(1, 1)]), (Inbox(A), [(1, 1)])]
 
 
-async def test_whose_news_were_taken_back_is_not_told_and_holds_nobody_up() -> None:
+async def test_whose_news_were_taken_back_is_not_sent_and_holds_nobody_up() -> None:
     async with place() as at:
         nobody, somebody = Owner(1, A), Owner(2, A)
         at.bundles.add(nobody)
         await at.clock.settle()
         await at.change(somebody)
-        assert at.told() == [(Inbox(A), [(2, 1)])]
+        assert at.received() == [(Inbox(A), [(2, 1)])]
 
 
-async def test_who_reads_his_own_channel_alone_is_told_there() -> None:
+async def test_who_reads_his_own_channel_alone_is_served_there() -> None:
     async with place() as at:
         await at.change(Owner(1, A), Owner(2, apart=True))
         assert [channel for channel, _ in at.taken] == [Events(UserId("main", 2)), Inbox(A)]
@@ -535,11 +535,11 @@ async def test_messages_are_bounded_and_a_larger_change_travels_alone() -> None:
         half, whole = UPDATES_MAX // 2 - 1, UPDATES_MAX + 1
         sizes = [half, half, 0, whole, 0]
         await at.change(*(Owner(key, A, updates=size) for key, size in enumerate(sizes)))
-        users = [[key for key, _ in told] for _, told in at.told()]
+        users = [[key for key, _ in received] for _, received in at.received()]
         assert users == [[0, 1], [2], [3], [4]]
 
 
-async def test_after_the_end_nothing_is_told() -> None:
+async def test_after_the_end_nothing_is_published() -> None:
     async with place() as at:
         owner = Owner(1, A)
         await at.change(owner)
@@ -548,7 +548,7 @@ async def test_after_the_end_nothing_is_told() -> None:
         assert len(at.bundles) == 0
         await at.answer()
         await at.change(owner)
-        assert at.told() == [(Inbox(A), [(1, 1)])]
+        assert at.received() == [(Inbox(A), [(1, 1)])]
 
 
 async def test_the_state_that_a_command_caused_is_published_before_its_result() -> None:
@@ -561,6 +561,6 @@ async def test_the_state_that_a_command_caused_is_published_before_its_result() 
         at.said.clear()
         far.command("1", "1")
         await at.clock.settle()
-        told = [type(said) for node, _, said in at.said if node == 0]
-        assert [kind for kind in told if kind in {Publications, CallAnswer}] == [Publications, CallAnswer]
+        received = [type(said) for node, _, said in at.said if node == 0]
+        assert [kind for kind in received if kind in {Publications, CallAnswer}] == [Publications, CallAnswer]
         bundles._done()

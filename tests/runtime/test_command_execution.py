@@ -98,7 +98,7 @@ async def test_without_a_link_a_command_is_refused() -> None:
         assert phone.outcome("1") == ("rejected", "upstream_unavailable")
 
 
-async def test_an_answer_of_oscc_e_is_told_as_it_is() -> None:
+async def test_an_answer_of_oscc_e_is_passed_on_as_it_is() -> None:
     async with scene() as at:
         phone = await at.served()
         at.upstream.refusals[Execute] = GatewayError(ErrorCode.REASON_REQUIRED, "say why")
@@ -215,9 +215,9 @@ async def test_a_command_that_was_cancelled_before_its_first_step_is_unknown_whe
         begun.cancel()
         owner.stop()
         await at.clock.settle()
-        told = asking.result() if asking.done() else asking.cancel()
-        assert isinstance(told, Outcome)
-        assert told.status is Status.UNKNOWN
+        received = asking.result() if asking.done() else asking.cancel()
+        assert isinstance(received, Outcome)
+        assert received.status is Status.UNKNOWN
         assert _runs(at) == 0
 
 
@@ -242,7 +242,7 @@ async def test_commands_leave_in_the_order_in_which_they_came() -> None:
         assert [asked.key[-1] for asked in at.asked(Execute)] == list("012345")
 
 
-async def test_instants_of_a_command_are_told_in_the_servers_time_and_its_own_come_back_in_ours() -> None:
+async def test_instants_of_a_command_are_reported_in_the_servers_time_and_its_own_come_back_in_ours() -> None:
     async with scene() as at:
         phone = await at.served("bert", Application.REMOTE_ASSISTANT, number="+49301234567")
         at.owner(7).mirror._server.offset_ms = 750

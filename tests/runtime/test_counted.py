@@ -141,7 +141,7 @@ async def test_a_bus_that_was_away_is_a_gap_for_the_probe_and_a_resync_of_all_wh
         assert at.counted("resyncs_total", reason="bus") == [0, 1]
 
 
-# ---- Where do one user's changes go on this node ----
+# ---- changes of one user on this node ----
 
 
 ME = Me("1", "Anna", None, (), 0, None, None)
@@ -185,20 +185,20 @@ def _facts(phone: PhoneLine, *, expires_at_ms: int | None = None) -> SessionFact
     return dataclasses.replace(facts, expires_at_ms=expires_at_ms or facts.expires_at_ms)
 
 
-async def test_facts_are_told_to_their_connection_in_the_same_turn_and_only_when_they_changed() -> None:
+async def test_facts_are_sent_to_their_connection_in_the_same_turn_and_only_when_they_changed() -> None:
     async with scene() as at:
         phone, other = await at.served(), await at.served(device="d2")
         feed = at.owner().feed
-        told = len(phone.facts), len(other.facts)
+        received = len(phone.facts), len(other.facts)
         feed.learn(_facts(phone), Element(ME))
-        assert (len(phone.facts), len(other.facts)) == told
+        assert (len(phone.facts), len(other.facts)) == received
         feed.learn(_facts(phone, expires_at_ms=5), None)
         assert phone.facts[-1].expires_at_ms == 5
-        assert (len(phone.facts), len(other.facts)) == (told[0] + 1, told[1])
+        assert (len(phone.facts), len(other.facts)) == (received[0] + 1, received[1])
 
 
 class Outlet:
-    """Writes down what other nodes would be told."""
+    """Records what other nodes would receive."""
 
     def __init__(self) -> None:
         self.flushed = 0
@@ -225,7 +225,7 @@ class Outlet:
         self.notices.append(notice)
 
 
-def test_other_nodes_are_told_of_changes_of_health_and_of_notices() -> None:
+def test_other_nodes_are_notified_of_changes_of_health_and_of_notices() -> None:
     feed, outlet = Feed(user(1)), Outlet()
     feed.outlet = outlet
     feed.flush()

@@ -25,8 +25,8 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-class Told(asyncio.Protocol):
-    """Keeps what it is told."""
+class Received(asyncio.Protocol):
+    """Keeps what it receives."""
 
     def __init__(self, order: list[str] | None = None) -> None:
         self.data = b""
@@ -66,7 +66,9 @@ class House:
         self.came = came
         self.wires = wires
 
-    async def pair(self, told: asyncio.Protocol, *, small: bool = False) -> tuple[asyncio.Transport, Peer]:
+    async def pair(
+        self, received: asyncio.Protocol, *, small: bool = False
+    ) -> tuple[asyncio.Transport, Peer]:
         """Return a wire, and who is at its other end."""
         raw = socket.socket()
         if small:
@@ -75,7 +77,7 @@ class House:
         await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", self.port))
         reader, writer = await asyncio.open_connection(sock=raw)
         carrier = self.wires.take(await self.came.get())
-        carrier.set_protocol(told)
+        carrier.set_protocol(received)
         return carrier, Peer(reader, writer)
 
 
@@ -105,46 +107,46 @@ async def housed() -> AsyncIterator[House]:
 
 async def test_bytes_cross_both_ways_once_it_reads() -> None:
     async with housed() as house:
-        told = Told()
-        wire, peer = await house.pair(told)
+        received = Received()
+        wire, peer = await house.pair(received)
         assert isinstance(wire, Wire)
         peer.writer.write(b"early")
         await settle()
-        assert told.data == b"", "nothing is read before it is asked for"
+        assert received.data == b"", "nothing is read before it is asked for"
         wire.resume_reading()
-        await told.came.wait()
-        assert told.data == b"early"
+        await received.came.wait()
+        assert received.data == b"early"
         wire.write(b"answer")
         assert await peer.reader.readexactly(6) == b"answer"
         wire.abort()
-        await told.lost.wait()
+        await received.lost.wait()
         assert await peer.reader.read() == b""
-        assert told.log == ["lost"]
+        assert received.log == ["lost"]
         peer.writer.close()
 
 
 async def test_what_the_kernel_does_not_take_waits_in_order() -> None:
     async with housed() as house:
-        told = Told()
-        wire, peer = await house.pair(told, small=True)
+        received = Received()
+        wire, peer = await house.pair(received, small=True)
         wire.write(BIG)
-        assert told.log == ["pause"]
+        assert received.log == ["pause"]
         assert wire.get_write_buffer_size() > 0
         wire.write(b"the end")
-        assert told.log == ["pause"], "told once"
+        assert received.log == ["pause"], "told once"
         assert await peer.reader.readexactly(len(BIG) + 7) == BIG + b"the end"
-        assert told.log == ["pause", "resume"]
+        assert received.log == ["pause", "resume"]
         assert wire.get_write_buffer_size() == 0
         wire.close()
-        await told.lost.wait()
+        await received.lost.wait()
         peer.writer.close()
 
 
 @pytest.mark.parametrize("how", ["close", "write_eof"])
 async def test_the_end_comes_after_all_that_was_written(how: str) -> None:
     async with housed() as house:
-        told = Told()
-        wire, peer = await house.pair(told, small=True)
+        received = Received()
+        wire, peer = await house.pair(received, small=True)
         wire.resume_reading()
         wire.write(BIG)
         getattr(wire, how)()
@@ -152,45 +154,45 @@ async def test_the_end_comes_after_all_that_was_written(how: str) -> None:
             wire.write(b"too late")
         assert await peer.reader.read(-1) == BIG
         peer.writer.close()
-        await told.lost.wait()
-        assert told.log.count("lost") == 1
+        await received.lost.wait()
+        assert received.log.count("lost") == 1
         assert wire.is_closing()
 
 
-async def test_an_abort_waits_for_nothing_and_is_told_once() -> None:
+async def test_an_abort_waits_for_nothing_and_is_reported_once() -> None:
     async with housed() as house:
-        told = Told()
-        wire, peer = await house.pair(told, small=True)
+        received = Received()
+        wire, peer = await house.pair(received, small=True)
         wire.write(BIG)
         wire.close()
-        assert "lost" not in told.log, "it waits for what is unsent"
+        assert "lost" not in received.log, "it waits for what is unsent"
         wire.abort()
         wire.abort()
-        await told.lost.wait()
+        await received.lost.wait()
         wire.close()
         await asyncio.sleep(0)
-        assert told.log == ["pause", "lost"]
+        assert received.log == ["pause", "lost"]
         assert len(house.wires) == 0
         peer.writer.close()
 
 
-async def test_a_peer_that_ends_is_told_and_closed() -> None:
+async def test_a_peer_that_ends_is_reported_and_closed() -> None:
     async with housed() as house:
-        told = Told()
-        wire, peer = await house.pair(told)
+        received = Received()
+        wire, peer = await house.pair(received)
         wire.resume_reading()
         peer.writer.write(b"last words")
         peer.writer.write_eof()
-        await told.lost.wait()
-        assert (told.data, told.log) == (b"last words", ["eof", "lost"])
+        await received.lost.wait()
+        assert (received.data, received.log) == (b"last words", ["eof", "lost"])
         peer.writer.close()
 
 
 @pytest.mark.parametrize("is_full", [False, True])
 async def test_a_reset_is_the_end_whether_it_reads_or_writes(is_full: bool) -> None:
     async with housed() as house:
-        told = Told()
-        wire, peer = await house.pair(told, small=True)
+        received = Received()
+        wire, peer = await house.pair(received, small=True)
         if is_full:
             wire.write(BIG)
         else:
@@ -198,15 +200,15 @@ async def test_a_reset_is_the_end_whether_it_reads_or_writes(is_full: bool) -> N
         raw = peer.writer.get_extra_info("socket")
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         peer.writer.transport.abort()
-        await told.lost.wait()
-        assert told.log[-1] == "lost"
-        assert "resume" not in told.log
+        await received.lost.wait()
+        assert received.log[-1] == "lost"
+        assert "resume" not in received.log
 
 
 async def test_what_many_send_at_once_leaves_others_their_turn() -> None:
     async with housed() as house:
         order: list[str] = []
-        pairs = [(await house.pair(Told(order))) for _ in range(3 * EVENTS_AT_ONCE)]
+        pairs = [(await house.pair(Received(order))) for _ in range(3 * EVENTS_AT_ONCE)]
         for _, peer in pairs:
             peer.writer.write(b"x")
         await settle()
@@ -225,7 +227,7 @@ async def test_what_many_send_at_once_leaves_others_their_turn() -> None:
 async def test_what_takes_long_leaves_others_their_turn() -> None:
     now = 0.0
 
-    class Slow(Told):
+    class Slow(Received):
         def data_received(self, data: bytes) -> None:
             nonlocal now
             now += 0.003
@@ -234,8 +236,8 @@ async def test_what_takes_long_leaves_others_their_turn() -> None:
     async with housed() as house:
         house.wires._now = lambda: now
         order: list[str] = []
-        told = [Slow(order) for _ in range(12)]
-        pairs = [(await house.pair(each)) for each in told]
+        received = [Slow(order) for _ in range(12)]
+        pairs = [(await house.pair(each)) for each in received]
         for _, peer in pairs:
             peer.writer.write(b"x")
         await settle()
@@ -246,7 +248,7 @@ async def test_what_takes_long_leaves_others_their_turn() -> None:
             await asyncio.sleep(0)
         runs = "".join("d" if each == "data" else " " for each in order).split()
         assert max(map(len, runs)) == 2
-        assert {each.data for each in told} == {b"x"}, "and each has had its own"
+        assert {each.data for each in received} == {b"x"}, "and each has had its own"
         for wire, peer in pairs:
             wire.abort()
             peer.writer.close()
@@ -254,19 +256,19 @@ async def test_what_takes_long_leaves_others_their_turn() -> None:
 
 async def test_one_connections_fault_ends_one_connection() -> None:
     async with housed() as house:
-        faulty, told = Told(), Told()
+        faulty, received = Received(), Received()
         faulty.fault = ValueError("a fault")
         one, peer = await house.pair(faulty)
-        other, other_peer = await house.pair(told)
+        other, other_peer = await house.pair(received)
         one.resume_reading()
         other.resume_reading()
         peer.writer.write(b"x")
         other_peer.writer.write(b"y")
         await faulty.lost.wait()
-        await told.came.wait()
-        assert told.log == []
+        await received.came.wait()
+        assert received.log == []
         other.abort()
-        await told.lost.wait()
+        await received.lost.wait()
         peer.writer.close()
         other_peer.writer.close()
 
@@ -275,13 +277,13 @@ async def test_nothing_is_held_when_the_last_has_ended_and_the_next_may_come() -
     async with housed() as house:
         before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names are not looked at
         for _ in range(2):
-            told = Told()
-            wire, peer = await house.pair(told)
+            received = Received()
+            wire, peer = await house.pair(received)
             wire.resume_reading()
             peer.writer.write(b"x")
-            await told.came.wait()
+            await received.came.wait()
             wire.close()
-            await told.lost.wait()
+            await received.lost.wait()
             peer.writer.close()
             await peer.writer.wait_closed()
         await settle()

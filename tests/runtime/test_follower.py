@@ -106,10 +106,10 @@ async def test_a_phone_in_sync_resumes_at_a_node_that_begins_to_follow() -> None
         assert far.of_kind("changes") == [{"kind": "changes", "after": seq, "upto": seq}]
 
 
-async def test_rights_and_scope_that_change_are_told_elsewhere_too() -> None:
+async def test_rights_and_scope_that_change_are_sent_elsewhere_too() -> None:
     async with street() as at:
         _, far = await followed(at)
-        told = len(far.facts)
+        received = len(far.facts)
         person = at.upstream.people[user(1)]
         application = far.ticket.application
         at.upstream.set_scope(
@@ -117,7 +117,7 @@ async def test_rights_and_scope_that_change_are_told_elsewhere_too() -> None:
         )
         await at.pass_time(1)
         assert far.facts[-1].scope.agents == {7}
-        assert len(far.facts) > told
+        assert len(far.facts) > received
         assert "agent:8" not in far.shown
 
 
@@ -139,7 +139,9 @@ async def test_a_session_that_oscc_e_does_not_know_is_refused_elsewhere_as_here(
 async def test_what_was_lost_is_asked_for_and_comes() -> None:
     async with street() as at:
         near, far = await followed(at)
-        at.trouble.lose = lambda *told: told[1] == 1 and isinstance(told[-1], Publication | Publications)
+        at.trouble.lose = lambda *received: (
+            received[1] == 1 and isinstance(received[-1], Publication | Publications)
+        )
         wait_for(at, 8)
         await at.pass_time(0.5)
         assert (waiting(near), waiting(far)) == (8, 3)
@@ -159,13 +161,15 @@ async def test_a_gap_makes_nothing_look_newer_and_what_answers_it_may_be_lost_to
     async with street() as at:
         near, far = await followed(at)
         await at.pass_time(TRUSTED_S)
-        at.trouble.lose = lambda *told: told[1] == 1 and isinstance(told[-1], Publication | Publications)
+        at.trouble.lose = lambda *received: (
+            received[1] == 1 and isinstance(received[-1], Publication | Publications)
+        )
         wait_for(at, 8)
         await at.clock.settle()
         held_at = follower(at).feed.health.as_of
         await at.pass_time(1)
         # what is published comes again and shows the gap, the answers to questions about it do not come
-        at.trouble.lose = lambda *told: told[1] == 1 and isinstance(told[-1], Publication)
+        at.trouble.lose = lambda *received: received[1] == 1 and isinstance(received[-1], Publication)
         wait_for(at, 9)
         await at.clock.settle()
         assert (waiting(near), waiting(far)) == (9, 3)
@@ -180,7 +184,9 @@ async def test_a_gap_makes_nothing_look_newer_and_what_answers_it_may_be_lost_to
 async def test_what_was_lost_last_comes_within_ten_seconds() -> None:
     async with street() as at:
         _, far = await followed(at)
-        at.trouble.lose = lambda *told: told[1] == 1 and isinstance(told[-1], Publication | Publications)
+        at.trouble.lose = lambda *received: (
+            received[1] == 1 and isinstance(received[-1], Publication | Publications)
+        )
         wait_for(at, 8)
         await at.pass_time(0.5)
         at.trouble.lose = None
@@ -207,7 +213,7 @@ async def test_what_comes_twice_or_late_does_no_harm() -> None:
 async def test_a_session_is_presented_until_somebody_answers() -> None:
     async with street() as at:
         await at.scenes[0].served()
-        at.trouble.lose = lambda *told: isinstance(told[-1], Attach)
+        at.trouble.lose = lambda *received: isinstance(received[-1], Attach)
         far = await at.scenes[1].phone("anna", device="d2")
         far.hello()
         await at.pass_time(5)
@@ -228,8 +234,8 @@ async def test_a_follower_asks_to_speak_for_the_user_only_while_a_phone_is_here(
         await at.pass_time(12)
         adopts = [
             since.adopt
-            for _, _, told in at.said
-            for since in getattr(told, "asks", ())
+            for _, _, received in at.said
+            for since in getattr(received, "asks", ())
             if isinstance(since, Since)
         ]
         assert adopts
@@ -237,12 +243,12 @@ async def test_a_follower_asks_to_speak_for_the_user_only_while_a_phone_is_here(
         far.bye()
         at.said.clear()
         await at.pass_time(12)
-        adopts = [since.adopt for _, _, told in at.said for since in getattr(told, "asks", ())]
+        adopts = [since.adopt for _, _, received in at.said for since in getattr(received, "asks", ())]
         assert adopts
         assert not any(adopts)
 
 
-# ---- How does a follower have its sessions accepted by a user's owner, and by the nex ----
+# ---- sessions that a follower presents to the owner ----
 
 
 def remote_attach(at: Street) -> RemoteAttach:
@@ -277,7 +283,7 @@ async def test_without_an_answer_a_session_is_presented_again_after_a_while() ->
     async with street() as at:
         _, far = await followed(at, settled_s=2)
         at.said.clear()
-        at.trouble.lose = lambda *told: isinstance(told[-1], AttachAnswer)
+        at.trouble.lose = lambda *received: isinstance(received[-1], AttachAnswer)
         at.scenes[0].owner().let_go(far.ticket.handle)
         await at.pass_time(ANSWER_S + AGAIN_S)
         assert presented(at) == 1
@@ -301,7 +307,7 @@ async def test_a_session_that_is_refused_in_passing_closes_its_phone() -> None:
 async def test_an_owner_who_cannot_tell_closes_nobody(*, makes_sense: bool) -> None:
     async with street() as at:
         _, far = await followed(at, settled_s=2)
-        at.trouble.lose = lambda *told: isinstance(told[-1], Attach)
+        at.trouble.lose = lambda *received: isinstance(received[-1], Attach)
         remote_attach(at).follow(at.home(1).local[far.ticket.handle], follower(at)._tasks)
         await at.clock.settle()
         number = at.received(Attach)[-1].request  # type: ignore[union-attr]  # an Attach has one
@@ -316,7 +322,7 @@ async def test_an_owner_who_cannot_tell_closes_nobody(*, makes_sense: bool) -> N
 async def test_a_refusal_for_a_reason_of_a_later_version_closes_nobody_and_harms_nobody() -> None:
     async with street() as at:
         near, far = await followed(at, settled_s=2)
-        at.trouble.lose = lambda *told: isinstance(told[-1], AttachAnswer)
+        at.trouble.lose = lambda *received: isinstance(received[-1], AttachAnswer)
         fresh = await at.scenes[1].phone("anna", device="d3")
         fresh.hello()
         remote_attach(at).follow(at.home(1).local[far.ticket.handle], follower(at)._tasks)
@@ -333,7 +339,7 @@ async def test_a_refusal_for_a_reason_of_a_later_version_closes_nobody_and_harms
 async def test_nor_of_one_that_left_while_its_owner_was_asked() -> None:
     async with street() as at:
         _, far = await followed(at, settled_s=2)
-        at.trouble.lose = lambda *told: isinstance(told[-1], AttachAnswer)
+        at.trouble.lose = lambda *received: isinstance(received[-1], AttachAnswer)
         at.scenes[0].owner().let_go(far.ticket.handle)
         await at.pass_time(2)
         assert far.ticket.handle in remote_attach(at)._again_at
@@ -346,7 +352,7 @@ async def test_who_is_accepted_in_a_later_epoch_is_not_served_from_a_replica_of_
     async with street() as at:
         near, far = await followed(at, settled_s=2)
         before = at.scenes[0].owner().epoch
-        at.trouble.lose = lambda *told: isinstance(told[-1], Publication | Publications)
+        at.trouble.lose = lambda *received: isinstance(received[-1], Publication | Publications)
         await at.upstream.open(near.ticket.user, near.ticket.secret, token=before + 1, holder="rival")
         await at.pass_time(12)
         assert at.scenes[0].owner().epoch > before

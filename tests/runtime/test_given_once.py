@@ -216,7 +216,7 @@ async def test_without_that_word_what_was_sent_before_is_not_executed_again() ->
         assert executed(at) == 1
 
 
-async def test_an_offer_that_was_lost_is_told_again_at_once() -> None:
+async def test_an_offer_that_was_lost_is_sent_again_at_once() -> None:
     async with street() as at:
         near, _ = await followed(at)
         lose_offers(at, 1)
@@ -229,15 +229,15 @@ async def test_an_offer_that_was_lost_is_told_again_at_once() -> None:
         assert executed(at) == 1
 
 
-async def test_the_offer_of_an_island_is_told_once_for_a_wish() -> None:
+async def test_the_offer_of_an_island_is_sent_once_for_a_wish() -> None:
     async with street() as at:
         await followed(at)
         for way in at.ways:
             way.shut()
         await at.pass_time(UNLINKED_S + 40)
-        told = [one.adopt for one in at.received(Offer) if isinstance(one, Offer)]
-        assert told
-        assert len(told) == len(set(told)), "each of them is tried at the site"
+        received = [one.adopt for one in at.received(Offer) if isinstance(one, Offer)]
+        assert received
+        assert len(received) == len(set(received)), "each of them is tried at the site"
         assert at.owners() == [0]
 
 
@@ -277,15 +277,15 @@ async def test_endless_requests_do_not_delay_the_givers_return() -> None:
             far.command(f"far {second}", f"{2 * second}", expires_at_ms=at.clock.wall_ms() + 900)
             near.command(f"near {second}", f"{2 * second + 1}", expires_at_ms=at.clock.wall_ms() + 900)
             await at.pass_time(1)
-            told = near.result(f"near {second}")
-            closed_s += told is None or told["status"] == "rejected"
+            received = near.result(f"near {second}")
+            closed_s += received is None or received["status"] == "rejected"
         assert closed_s < 2 * ((1 + REQUESTS_MAX) * REQUEST_S + TAKEN_S)
 
 
-async def test_a_command_is_told_its_end_by_its_deadline_though_nobody_answers_for_its_session() -> None:
+async def test_a_command_gets_its_outcome_by_its_deadline_though_nobody_answers_for_its_session() -> None:
     async with street() as at:
         _, far = await followed(at)
-        at.trouble.lose = lambda *told: isinstance(told[-1], Attach)
+        at.trouble.lose = lambda *received: isinstance(received[-1], Attach)
         follower = at.home(1).follower
         assert follower is not None
         follower._remote_attach._accepted.clear()
@@ -295,7 +295,7 @@ async def test_a_command_is_told_its_end_by_its_deadline_though_nobody_answers_f
         assert executed(at) == 0
 
 
-# ---- Do the users of a node that leaves move as fast as the site allows, served by th ----
+# ---- users of a node that leaves ----
 
 
 USERS = range(101, 109)
@@ -334,7 +334,7 @@ async def leave_unmet(at: Street, *, is_queued: bool) -> None:
     if is_queued:
         slow(at, 0.001)
         at.scenes[1].node._queues["main"]._budget._bucket.owe(at.clock.now(), 60.0)
-    at.trouble.lose = lambda *told: isinstance(told[-1], Offer)
+    at.trouble.lose = lambda *received: isinstance(received[-1], Offer)
     at.scenes[0].node.drain()
     await at.pass_time(1)
     assert (waiting(at), in_flight(at)) == ((1, 0) if is_queued else (0, 1))
@@ -384,7 +384,7 @@ async def test_a_user_that_waits_for_its_turn_is_requested_by_no_node() -> None:
 async def test_a_turn_that_came_to_nothing_is_given_back_for_others() -> None:
     async with street() as at:
         await followed(at)
-        at.trouble.lose = lambda *told: isinstance(told[-1], Offer)
+        at.trouble.lose = lambda *received: isinstance(received[-1], Offer)
         at.scenes[0].node.drain()
         await at.pass_time(1)
         assert in_flight(at) == 1
@@ -431,7 +431,7 @@ async def test_a_turn_of_an_owner_who_is_not_granted_the_lease_is_given_back(
 async def test_that_a_node_leaves_is_known_also_when_its_word_was_lost() -> None:
     async with street() as at:
         await followed(at)
-        at.trouble.lose = lambda *told: isinstance(told[-1], Leaving)
+        at.trouble.lose = lambda *received: isinstance(received[-1], Leaving)
         at.scenes[0].node.drain()
         await at.pass_time(0.5)
         at.said.clear()

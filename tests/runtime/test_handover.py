@@ -48,9 +48,9 @@ async def test_a_user_follows_his_phones_to_the_node_where_they_are() -> None:
         assert at.counted("dual_owner_observed_total") == [0, 0]
         assert (far.closed, far.shown) == (None, shown), "a phone that stays connected is not disturbed"
         assert resets(far) == 1
-        told = [ping["upstream"] for ping in far.of_kind("ping")]
-        assert set(told) <= {"live", "stale"}
-        assert told[-1] == "live"
+        received = [ping["upstream"] for ping in far.of_kind("ping")]
+        assert set(received) <= {"live", "stale"}
+        assert received[-1] == "live"
 
 
 async def test_a_user_with_a_phone_here_stays() -> None:
@@ -94,7 +94,7 @@ async def test_sessions_that_linger_move_with_their_user() -> None:
         assert at.owners() == [1]
 
 
-async def test_a_node_that_drains_gives_at_once_and_its_phones_stay_until_they_are_told() -> None:
+async def test_a_node_that_drains_gives_at_once_and_its_phones_stay_until_they_are_notified() -> None:
     async with street() as at:
         near, far = await followed(at)
         at.scenes[0].node.drain()
@@ -173,7 +173,7 @@ async def test_what_is_under_way_when_a_user_is_given_is_unknown_after_a_while_a
         assert executions(at) == 1
 
 
-async def test_what_is_answered_in_time_is_told_and_known_to_the_next_owner() -> None:
+async def test_what_is_answered_in_time_is_reported_and_known_to_the_next_owner() -> None:
     async with street() as at:
         near, far = await followed(at)
         link = await drained_amid_a_command(at, far)
@@ -204,7 +204,7 @@ async def test_what_comes_while_a_user_is_given_is_executed_by_the_next_owner() 
 async def test_who_is_not_taken_is_served_on_when_nobody_can_take_him_any_more() -> None:
     async with street() as at:
         near, far = await followed(at)
-        at.trouble.lose = lambda *told: isinstance(told[-1], Offer)
+        at.trouble.lose = lambda *received: isinstance(received[-1], Offer)
         at.scenes[0].node.drain()
         await at.pass_time(1)
         assert at.received(Offer)
@@ -284,7 +284,7 @@ async def test_who_has_no_epoch_yet_has_nothing_to_give(lost: bool) -> None:
         assert bool(at.received(Offer)) is not lost
 
 
-# ---- Who serves a user whose owner changes while something slow is under way ----
+# ---- changes of the owner while something slow is under way ----
 
 
 TAKEN_S = 5.0
@@ -384,7 +384,7 @@ async def test_an_owner_who_answers_again_while_a_slow_site_does_not_keeps_his_u
         await followed(at)
         await at.pass_time(TRUSTED_S)
         gate = shut_about(at, 1, monkeypatch)
-        at.trouble.lose = lambda *told: told[:2] == (0, 1)
+        at.trouble.lose = lambda *received: received[:2] == (0, 1)
         await at.pass_time(TAKEN_S)
         assert gate.waiting
         at.trouble.lose = None
@@ -395,7 +395,7 @@ async def test_an_owner_who_answers_again_while_a_slow_site_does_not_keeps_his_u
         assert len(at.openings) == 1
 
 
-# ---- Is nobody taken for gone who is there, and nobody for there who is gone ----
+# ---- presence ----
 
 
 AGENT = 7
@@ -458,7 +458,7 @@ async def test_a_phone_whose_leaving_was_lost_has_left_when_its_node_asks_next()
         phone = await remote_assistant(at)
         phone.hello()
         await at.pass_time(2)
-        at.trouble.lose = lambda *told: isinstance(told[-1], Detach)
+        at.trouble.lose = lambda *received: isinstance(received[-1], Detach)
         phone.bye()
         await at.pass_time(NEXT_S)
         at.trouble.lose = None
@@ -467,7 +467,7 @@ async def test_a_phone_whose_leaving_was_lost_has_left_when_its_node_asks_next()
         assert is_present(at, phone) is None
 
 
-async def test_a_phone_that_came_and_left_before_either_was_heard_has_left() -> None:
+async def test_a_phone_that_came_and_left_before_either_was_received_has_left() -> None:
     async with street(linger=LINGER) as at:
         phone = await remote_assistant(at)
         door = at.trouble._doors[0]

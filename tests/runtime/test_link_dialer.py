@@ -152,17 +152,19 @@ async def test_each_session_is_tried_and_the_lease_released_when_all_are_refused
         assert not at.node.user_states
 
 
-@pytest.mark.parametrize("is_told", [True, False])
-async def test_an_assistant_logs_on_again_after_a_restart_but_only_when_it_is_one(*, is_told: bool) -> None:
+@pytest.mark.parametrize("is_reported", [True, False])
+async def test_an_assistant_logs_on_again_after_a_restart_but_only_when_it_is_one(
+    *, is_reported: bool
+) -> None:
     async with scene() as at:
-        at.upstream.instance = "first" if is_told else None
+        at.upstream.instance = "first" if is_reported else None
         agent = await at.served("bert", Application.REMOTE_ASSISTANT, number="1234")
         at.upstream.restart()
-        at.upstream.instance = "second" if is_told else None
+        at.upstream.instance = "second" if is_reported else None
         await at.pass_time(2)
-        told = (agent.ended.code, agent.ended.reason)
-        assert told == ((4300, "maintenance") if is_told else (4005, "unknown"))
-        assert (agent.ended.window_s is not None) is is_told
+        received = (agent.ended.code, agent.ended.reason)
+        assert received == ((4300, "maintenance") if is_reported else (4005, "unknown"))
+        assert (agent.ended.window_s is not None) is is_reported
 
 
 async def test_an_assistant_that_slept_through_a_restart_logs_on_again() -> None:
@@ -323,7 +325,7 @@ async def test_without_the_bus_and_beside_nobody_a_first_phone_is_served_when_it
         assert phone.closed is None
 
 
-# ---- How does a node ask the lease store for one user ----
+# ---- requests to the lease store ----
 
 
 class Store(MemoryLeases):

@@ -272,18 +272,18 @@ async def test_announcements_of_the_server_are_shown_to_connected_phones_and_sto
         assert (await at.again(phone)).of_kind("notice") == []
 
 
-async def test_a_stream_of_readings_is_noted_as_heard_now_and_then_and_all_shown() -> None:
+async def test_a_stream_of_readings_is_noted_as_received_now_and_then_and_all_shown() -> None:
     async with scene() as at:
         phone = await at.served()
         at.upstream.put(Part(Kind.QUEUE, 5, Source.DIRECTORY, Queue(name="Support")))
         owner = next(iter(at.node.user_states.values())).owner
         assert owner is not None
-        told: list[float] = []
-        was_heard = owner.pulse.received_live
+        received: list[float] = []
+        was_received = owner.pulse.received_live
 
         def spy() -> bool:
-            told.append(at.clock.now())
-            return was_heard()
+            received.append(at.clock.now())
+            return was_received()
 
         owner.pulse.received_live = spy  # type: ignore[method-assign] # the spy takes its place
         for contacts in range(40):
@@ -291,8 +291,10 @@ async def test_a_stream_of_readings_is_noted_as_heard_now_and_then_and_all_shown
             await at.clock.advance(REPORT_EVERY_S / 5)
         await at.pass_time(1)
         assert phone.shown["queue:5"]["contacts_waiting"] == 39
-        assert 6 <= len(told) <= 9
-        assert all(later - earlier >= REPORT_EVERY_S - 1e-9 for earlier, later in itertools.pairwise(told))
+        assert 6 <= len(received) <= 9
+        assert all(
+            later - earlier >= REPORT_EVERY_S - 1e-9 for earlier, later in itertools.pairwise(received)
+        )
 
 
 async def test_the_age_of_the_data_is_that_of_the_last_message_also_in_a_stream_of_readings() -> None:
@@ -350,7 +352,7 @@ async def test_a_link_that_was_opened_after_a_stop_has_nothing_from_before() -> 
         assert as_of >= went_on_at
 
 
-# ---- How fresh is what the owner's link tells, and what are phones told of that ----
+# ---- freshness of the owner's data ----
 
 
 def pulse(at: Scene, *, is_taking_over: bool = False, known: Health | None = None) -> LinkHealth:
@@ -371,7 +373,7 @@ async def test_what_another_owner_showed_is_stale_until_a_link_was_tried() -> No
         assert (taking._feed.health.upstream, taking._feed.health.as_of) == ("down", 77)
 
 
-async def test_the_owners_phones_are_told_how_the_bus_stands() -> None:
+async def test_the_owners_phones_are_shown_how_the_bus_stands() -> None:
     async with street() as at:
         near = await at.scenes[0].served()
         await at.pass_time(1)
@@ -384,7 +386,7 @@ async def test_the_owners_phones_are_told_how_the_bus_stands() -> None:
         assert (ping["bus"], ping["upstream"]) == ("down", "live")
 
 
-async def test_data_is_as_old_as_it_is_until_a_new_link_has_told_it_again() -> None:
+async def test_data_is_as_old_as_it_is_until_a_new_link_has_sent_it_again() -> None:
     async with scene() as at:
         phone = await at.served()
         await at.pass_time(2)
@@ -397,9 +399,9 @@ async def test_data_is_as_old_as_it_is_until_a_new_link_has_told_it_again() -> N
         link = at.link()
         at.upstream.set_function("routing", FunctionState.DEGRADED)
         await at.pass_time(1)
-        told_at = at.owner().feed.health.as_of
-        assert told_at is not None
-        assert told_at <= dropped_at
+        sent_at = at.owner().feed.health.as_of
+        assert sent_at is not None
+        assert sent_at <= dropped_at
         link.serve_held()
         await at.pass_time(1)
         assert phone.health == "live"

@@ -140,7 +140,7 @@ async def retrying(clock: ManualClock, doors: Mapping[str, Door]) -> AsyncIterat
         yield account
 
 
-async def test_many_are_heard_side_by_side_but_not_all_at_once() -> None:
+async def test_many_are_asked_side_by_side_but_not_all_at_once() -> None:
     clock = ManualClock()
     door = Door(clock, takes_s=1.0)
     async with retrying(clock, {"main": door}) as account:
@@ -224,7 +224,7 @@ async def test_of_one_session_one_request_is_under_way_and_all_who_ask_get_its_a
     assert door.asked == 1
 
 
-async def test_a_confirmed_log_off_is_not_asked_for_again_and_told_to_nobody_twice() -> None:
+async def test_a_confirmed_log_off_is_not_asked_for_again_and_sent_to_nobody_twice() -> None:
     clock, users = ManualClock(), Nobody()
     door = Door(clock, takes_s=0.0)
     door.away = False

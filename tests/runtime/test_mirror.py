@@ -31,7 +31,7 @@ from gateway.runtime.mirror import Feed, Mirror
 from tests.runtime.mirror_room import ABOUT, ALL_AGENTS, ALL_QUEUES, REMOTE, Room
 
 
-def test_nothing_is_shown_before_everything_was_told() -> None:
+def test_nothing_is_shown_before_everything_was_sent() -> None:
     room = Room()
     room.learn()
     assert [key for key, _ in room.feed.ledger.items()] == []
@@ -43,7 +43,7 @@ def test_nothing_is_shown_before_everything_was_told() -> None:
     assert me_key(room.ticket.handle) in {key for key, _ in room.feed.ledger.items()}
 
 
-def test_there_is_a_snapshot_once_some_link_has_told_all() -> None:
+def test_there_is_a_snapshot_once_some_link_has_sent_all() -> None:
     room = Room()
     room.learn()
     known = [room.mirror.has_snapshot]
@@ -54,7 +54,7 @@ def test_there_is_a_snapshot_once_some_link_has_told_all() -> None:
     assert known == [False, True, True]
 
 
-def test_a_new_link_replaces_what_it_does_not_name_and_only_when_it_has_told_all() -> None:
+def test_a_new_link_replaces_what_it_does_not_name_and_only_when_it_has_sent_all() -> None:
     room = Room()
     room.learn()
     room.mirror.settle()
@@ -117,7 +117,7 @@ def test_the_number_is_whole_in_the_remote_assistant_and_masked_elsewhere() -> N
         assert room.me.remote_number == number
 
 
-def test_the_number_is_told_to_a_session_of_which_the_server_does_not_say_whose_agent_it_is() -> None:
+def test_the_number_is_reported_to_a_session_of_which_the_server_does_not_say_whose_agent_it_is() -> None:
     room = Room(Application.DASHBOARD)
     other = replace(room.ticket, application=REMOTE, session=SessionId("other"))
     room.user_sessions.join(other, ())
@@ -138,7 +138,7 @@ def test_me_follows_the_own_agent() -> None:
 
 
 @pytest.mark.parametrize("skew_ms", [0, 90_000, -3_600_000])
-def test_the_last_end_is_told_in_the_gateways_time(skew_ms: int) -> None:
+def test_the_last_end_is_reported_in_the_gateways_time(skew_ms: int) -> None:
     room = Room()
     ended_ms = room.clock.wall_ms() - 30_000
     room.mirror.begin(ABOUT, room.clock.wall_ms() + skew_ms, LastEnd("expired", "Eva", ended_ms + skew_ms))

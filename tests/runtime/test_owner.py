@@ -35,7 +35,7 @@ def _down(at: Scene) -> None:
 # ---- attach ----
 
 
-async def test_a_hello_while_oscc_e_is_down_waits_so_long_and_is_told_when_to_come_back() -> None:
+async def test_a_hello_while_oscc_e_is_down_waits_so_long_and_learns_when_to_come_back() -> None:
     async with scene() as at:
         phone = await at.phone("anna")
         at.upstream.unreachable = True
@@ -104,12 +104,12 @@ async def test_as_of_is_the_receipt_of_the_last_message() -> None:
         await at.clock.advance(3)
         at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=9)))
         await at.clock.settle()
-        heard_ms, last_received_at = at.clock.wall_ms(), at.clock.now()
+        received_ms, last_received_at = at.clock.wall_ms(), at.clock.now()
         await at.clock.advance(2)
         assert at.node.health(user(1)).as_of == last_received_at
         _down(at)
         await at.clock.settle()
-        assert phone.of_kind("ping")[-1]["as_of_ms"] == heard_ms
+        assert phone.of_kind("ping")[-1]["as_of_ms"] == received_ms
 
 
 async def test_a_phone_that_leaves_while_it_waits_leaves_nothing_behind() -> None:
@@ -200,7 +200,7 @@ async def test_a_link_that_was_opened_by_a_session_that_left_meanwhile_serves_th
         assert [session.secret for session in sessions] == [other.ticket.secret]
 
 
-async def test_who_waits_is_told_at_once_when_the_user_is_let_go() -> None:
+async def test_who_waits_is_answered_at_once_when_the_user_is_let_go() -> None:
     async with scene() as at:
         phone = await at.phone("anna")
         at.upstream.unreachable = True
@@ -298,7 +298,7 @@ async def test_another_function_that_is_down_leaves_the_data_live() -> None:
         assert phone.health == "live"
 
 
-# ---- When is a session served, and who makes way for it ----
+# ---- admission of sessions ----
 
 
 def code(phone: PhoneLine) -> int | None:
@@ -467,7 +467,7 @@ async def test_a_session_that_waits_when_its_user_moves_waits_for_the_next_owner
         assert at.scenes[1].asked(AttachSession)
 
 
-# ---- Does a session with a phone live on, and is it noticed when it does not ----
+# ---- sessions with a phone ----
 
 
 def _code(phone: PhoneLine) -> int | None:
@@ -591,9 +591,9 @@ async def test_a_renewal_is_waited_for_though_the_server_is_slow(monkeypatch: py
         assert phone.facts[-1].expires_at_ms > at.clock.wall_ms() + 15_000
 
 
-@pytest.mark.parametrize(("told_s", "tries"), [(None, 4), (9.0, 3), (300.0, 3)])
+@pytest.mark.parametrize(("given_s", "tries"), [(None, 4), (9.0, 3), (300.0, 3)])
 async def test_a_server_that_asks_to_wait_is_asked_less_often_while_there_is_time(
-    monkeypatch: pytest.MonkeyPatch, told_s: float | None, tries: int
+    monkeypatch: pytest.MonkeyPatch, given_s: float | None, tries: int
 ) -> None:
     asked: list[float] = []
     async with scene() as at:
@@ -601,7 +601,7 @@ async def test_a_server_that_asks_to_wait_is_asked_less_often_while_there_is_tim
 
         async def refuse(_: SessionSecret) -> int:
             asked.append(at.clock.now())
-            raise GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "wait", retry_after_s=told_s)
+            raise GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "wait", retry_after_s=given_s)
 
         monkeypatch.setattr(at.upstream, "keep_alive", refuse)
         await at.pass_time(59)

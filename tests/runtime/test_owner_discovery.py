@@ -21,7 +21,7 @@ WORKS_S = 2.0
 
 def loses(at: Street, sender: int, to: int) -> None:
     """Let what one node says to another be lost."""
-    at.trouble.lose = lambda *told: told[:2] == (sender, to)
+    at.trouble.lose = lambda *received: received[:2] == (sender, to)
 
 
 async def owned_by_1_after(at: Street, most_s: float) -> float:
@@ -77,9 +77,9 @@ async def test_what_was_under_way_at_a_killed_owner_is_unknown_and_is_not_execut
         assert far.outcome() == ("unknown", "owner_lost")
         far.command("2", "1", retry=True, stream=f"{at.openings[0].token}.x")
         await at.pass_time(1)
-        told = far.result("2")
-        assert told is not None
-        assert told["status"] == "unknown"
+        received = far.result("2")
+        assert received is not None
+        assert received["status"] == "unknown"
         assert len(at.received(CallRequest)) == 1
 
 
@@ -268,7 +268,7 @@ async def test_a_store_that_forgot_everything_costs_nothing() -> None:
         assert at.owners() == [0]
         assert len(at.openings) == 1
         assert (near.closed, far.closed) == (None, None)
-        assert {told["upstream"] for told in far.of_kind("ping")} == {"live"}
+        assert {received["upstream"] for received in far.of_kind("ping")} == {"live"}
         grant = await at.grant()
         assert (grant.holder, grant.token) == ("n0-1", at.openings[0].token)
 

@@ -186,7 +186,7 @@ async def test_a_directory_that_changed_while_it_was_asked_for_is_asked_for_agai
         assert (len(at.asked(QueryDirectory)), phone.health) == (2, "live")
 
 
-async def test_a_session_that_is_accepted_late_is_served_and_told_to_be_there() -> None:
+async def test_a_session_that_is_accepted_late_is_served_and_reported_as_present() -> None:
     async with scene() as at:
         await at.served()
         _link(at).holds = lambda request: isinstance(request, AttachSession)
@@ -200,10 +200,10 @@ async def test_a_session_that_is_accepted_late_is_served_and_told_to_be_there() 
         assert at.upstream.session(second.ticket.secret).present
 
 
-# ---- what is never told ----
+# ---- what is never sent ----
 
 
-async def test_realtime_data_that_is_not_told_is_unknown_and_nothing_is_called_live() -> None:
+async def test_realtime_data_that_is_not_reported_is_unknown_and_nothing_is_called_live() -> None:
     async with scene() as at:
         at.upstream.slow = _of(Source.REALTIME)
         phone = await _come(at)
@@ -228,7 +228,7 @@ async def test_realtime_data_that_is_not_told_is_unknown_and_nothing_is_called_l
 @pytest.mark.parametrize("source", [Source.CUMULATIVE, Source.CONFIGURATION])
 async def test_a_first_reading_that_never_comes_is_done_without(source: Source) -> None:
     async with scene() as at:
-        at.upstream.untold = _of(source)
+        at.upstream.unsent = _of(source)
         phone = await _come(at)
         await at.pass_time(SERVED_S + 2)
         assert (phone.health, phone.shown["queue:5"]["contacts_waiting"]) == ("live", 3)
@@ -240,7 +240,7 @@ async def test_a_first_reading_that_never_comes_is_done_without(source: Source) 
 async def test_what_phones_show_is_kept_longer_when_a_new_link_is_slow() -> None:
     async with scene() as at:
         phone = await at.served()
-        at.upstream.untold = _of(Source.REALTIME)
+        at.upstream.unsent = _of(Source.REALTIME)
         at.upstream.drop(user(1))
         await at.pass_time(KEPT_S - 5)
         assert (phone.health, phone.shown["queue:5"]["contacts_waiting"]) == ("stale", 3)
@@ -259,11 +259,11 @@ async def _fall_silent(at: Scene) -> None:
 async def test_old_data_is_kept_and_shown_as_old_until_the_new_request_is_answered() -> None:
     async with scene() as at:
         phone = await at.served()
-        at.upstream.untold = _of(Source.REALTIME)
+        at.upstream.unsent = _of(Source.REALTIME)
         await _fall_silent(at)
         assert (phone.health, phone.shown["queue:5"]["contacts_waiting"]) == ("stale", 3)
         assert phone.shown["agent:8"]["routing_state"] == "logged_off"
-        at.upstream.untold = lambda _: False
+        at.upstream.unsent = lambda _: False
         _asking(at).listen_anew()
         await at.pass_time(1)
         assert (phone.health, _queries(at)) == ("live", LINE)
@@ -272,12 +272,12 @@ async def test_old_data_is_kept_and_shown_as_old_until_the_new_request_is_answer
 @pytest.mark.parametrize("source", [Source.REALTIME, Source.CUMULATIVE])
 async def test_what_is_not_followed_any_more_is_not_waited_for(source: Source) -> None:
     async with scene() as at:
-        at.upstream.untold = _of(source, Kind.QUEUE)
+        at.upstream.unsent = _of(source, Kind.QUEUE)
         phone = await _come(at)
         await at.pass_time(2)
         at.owner().follow(phone.ticket.handle, ("agents",))
         await at.pass_time(1)
-        at.upstream.untold = lambda _: False
+        at.upstream.unsent = lambda _: False
         await at.pass_time(SERVED_S)
         assert phone.shown
         assert at.owner().mirror.live
@@ -298,7 +298,7 @@ async def test_what_is_late_is_done_without_also_after_a_doubt() -> None:
 async def test_what_is_remembered_of_queries_that_were_stopped_is_bounded() -> None:
     async with scene() as at:
         await at.served()
-        at.upstream.untold = _of(Source.REALTIME)
+        at.upstream.unsent = _of(Source.REALTIME)
         for _ in range(STOPPED_MOST // 4):
             await _fall_silent(at)
         assert _queries(at) == LINE
@@ -307,7 +307,7 @@ async def test_what_is_remembered_of_queries_that_were_stopped_is_bounded() -> N
 
 async def test_a_first_reading_may_come_before_it_is_said_which_query_it_is() -> None:
     async with scene() as at:
-        at.upstream.tells_first = True
+        at.upstream.sends_first = True
         phone = await at.served()
         assert phone.of_kind("welcome")
         await at.pass_time(1)
@@ -317,7 +317,7 @@ async def test_a_first_reading_may_come_before_it_is_said_which_query_it_is() ->
 # ---- functions ----
 
 
-async def test_what_is_refused_though_no_function_is_told_to_be_down_is_asked_for_again() -> None:
+async def test_what_is_refused_though_no_function_is_reported_down_is_asked_for_again() -> None:
     async with scene() as at:
         at.upstream.refusals[Listen] = DOWN
         phone = await _come(at)
@@ -343,7 +343,7 @@ async def test_what_a_function_refuses_that_is_down_is_asked_for_when_it_is_up_a
         assert _queries(at) == LINE
 
 
-# ---- What must be asked on a link, so that it carries what the user's sessions need a ----
+# ---- requests on a link ----
 
 
 WIDE = Scope(agents=frozenset({7, 8}), queues=frozenset({5}))
@@ -397,7 +397,7 @@ async def test_a_scope_that_moved_before_the_directory_was_listened_to_is_notice
 
 
 @pytest.mark.parametrize("code", [ErrorCode.SESSION_ENDED, ErrorCode.FORBIDDEN])
-async def test_a_session_that_is_refused_is_told_while_others_live(code: ErrorCode) -> None:
+async def test_a_session_that_is_refused_is_reported_while_others_live(code: ErrorCode) -> None:
     async with scene() as at:
         first, second = await at.served(), await at.phone("anna", device="d2")
         at.upstream.refusals[AttachSession] = GatewayError(code, "no")
@@ -459,10 +459,10 @@ async def test_without_a_function_resources_are_shown_without_its_data_until_it_
 async def test_nothing_flickers_when_a_wider_query_takes_the_place_of_a_narrow_one() -> None:
     async with scene() as at:
         phone = await at.served(topics=["queue:5"])
-        told = len(phone.of_kind("changes"))
+        received = len(phone.of_kind("changes"))
         phone.send(kind="follow", id="1", topics=["queues"])
         await at.pass_time(1)
-        assert not any("queue:5" in frame.get("gone", []) for frame in phone.of_kind("changes")[told:])
+        assert not any("queue:5" in frame.get("gone", []) for frame in phone.of_kind("changes")[received:])
         assert len(at.asked(StopListening)) == 2
 
 
@@ -530,7 +530,7 @@ async def test_a_hello_for_more_topics_waits_until_they_were_read() -> None:
         assert again.of_kind("changes")[0]["put"]["queue:5"]["contacts_waiting"] == 8
 
 
-async def test_rights_that_change_are_told_at_once() -> None:
+async def test_rights_that_change_are_reported_at_once() -> None:
     async with scene() as at:
         phone = await at.served()
         rights = frozenset({Right.SKILLS_WRITE})
@@ -540,9 +540,7 @@ async def test_rights_that_change_are_told_at_once() -> None:
         assert phone.facts[-1].rights == (Right.SKILLS_WRITE,)
 
 
-async def test_a_phone_that_comes_back_is_present_also_when_nobody_knows_whether_its_leaving_was_heard() -> (
-    None
-):
+async def test_a_phone_that_comes_back_is_present_also_when_its_leaving_may_have_been_lost() -> None:
     async with scene() as at:
         phone = await at.served()
         link = at.link()
@@ -557,7 +555,7 @@ async def test_a_phone_that_comes_back_is_present_also_when_nobody_knows_whether
         assert [session.present for session in at.upstream.live.values()] == [True]
 
 
-async def test_many_that_come_at_once_are_all_attached_and_told_of_once() -> None:
+async def test_many_that_come_at_once_are_all_attached_and_reported_once() -> None:
     async with scene() as at:
         await at.served()
         phones = [await at.phone("anna", device=f"d{number}") for number in range(2, 5)]
@@ -565,11 +563,11 @@ async def test_many_that_come_at_once_are_all_attached_and_told_of_once() -> Non
             phone.hello()
         await at.pass_time(1)
         assert all(phone.of_kind("welcome") for phone in phones)
-        told = [request for request in at.asked(Presence) if request.present]
-        assert len({request.alias for request in told}) == len(told) == 4
+        received = [request for request in at.asked(Presence) if request.present]
+        assert len({request.alias for request in received}) == len(received) == 4
 
 
-async def test_the_directory_is_asked_once_for_what_came_into_scope_and_was_not_told_of() -> None:
+async def test_the_directory_is_asked_once_for_what_came_into_scope_unreported() -> None:
     async with scene() as at:
         phone = await at.served()
         wider = Scope(agents=frozenset({7, 8}), queues=frozenset({5, 6, 66}))
@@ -586,7 +584,7 @@ async def test_the_directory_is_asked_once_for_what_came_into_scope_and_was_not_
         assert len(at.asked(QueryDirectory)) == asked + 1, "once, though nobody knows queue 66"
 
 
-async def test_the_directory_is_not_asked_for_what_was_told_of() -> None:
+async def test_the_directory_is_not_asked_for_what_was_reported() -> None:
     async with scene() as at:
         await at.served()
         at.upstream.put(Part(Kind.QUEUE, 6, Source.DIRECTORY, Queue(name="Told")))
@@ -597,7 +595,7 @@ async def test_the_directory_is_not_asked_for_what_was_told_of() -> None:
         assert len(at.asked(QueryDirectory)) == asked
 
 
-# ---- What has been asked on a link and not been answered yet ----
+# ---- requests without an answer yet ----
 
 
 ASKED = QueryDirectory()

@@ -1,7 +1,7 @@
 """Commands that meet each other, a revocation, or the loss of their link.
 
 Each race is run in every order that its roads allow: a request may not have been read yet, or its
-answer not been told yet, when the other thing happens.
+answer not been sent yet, when the other thing happens.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ async def test_a_command_that_is_sent_again_after_its_user_was_let_go_keeps_its_
 
 
 LOST = ("unknown", "owner_lost")
-"""What is told of a command whose session ended before its result came."""
+"""The outcome of a command whose session ended before its result came."""
 LOGGED_OFF = (4005, "logged_off")
 
 

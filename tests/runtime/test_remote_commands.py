@@ -75,7 +75,7 @@ def fate(outcome: Outcome | None) -> tuple[Status, ErrorCode | None] | None:
     return outcome.status, None if outcome.error is None else outcome.error.code
 
 
-async def test_a_command_is_sent_once_and_its_outcome_told() -> None:
+async def test_a_command_is_sent_once_and_its_outcome_reported() -> None:
     async with road() as at:
         asking = await at.begin()
         assert not asking.done()
@@ -86,7 +86,7 @@ async def test_a_command_is_sent_once_and_its_outcome_told() -> None:
         assert at.moved == 0
 
 
-async def test_a_command_that_nobody_heard_was_not_begun() -> None:
+async def test_a_command_that_nobody_received_was_not_begun() -> None:
     async with road(listens=False) as at:
         assert await (await at.begin()) is None
         assert at.moved == 0
@@ -180,7 +180,7 @@ async def test_who_asked_and_is_cancelled_waits_no_more() -> None:
         assert at.at.scenes[0].node.exchange.sizes["questions"] == 0
 
 
-# ---- What is a node to one of its users ----
+# ---- roles of a node for a user ----
 
 
 def _call(*, retry: bool) -> Call:
@@ -195,9 +195,9 @@ def test_the_owner_is_asked_until_the_deadline_and_about_what_was_sent_before_fo
 
 
 def test_a_command_that_nobody_was_asked_for_is_refused_unless_it_may_have_been_done_before() -> None:
-    told = [not_begun(_call(retry=retry), ErrorCode.BUS_DOWN, "why") for retry in (False, True)]
-    assert [one.status for one in told] == [Status.REJECTED, Status.UNKNOWN]
-    assert [one.error and one.error.code for one in told] == [ErrorCode.BUS_DOWN, ErrorCode.OWNER_LOST]
+    received = [not_begun(_call(retry=retry), ErrorCode.BUS_DOWN, "why") for retry in (False, True)]
+    assert [one.status for one in received] == [Status.REJECTED, Status.UNKNOWN]
+    assert [one.error and one.error.code for one in received] == [ErrorCode.BUS_DOWN, ErrorCode.OWNER_LOST]
 
 
 @pytest.mark.parametrize("is_away", [False, True], ids=["after its deadline", "without the bus"])
@@ -215,9 +215,9 @@ async def test_what_was_done_is_not_called_refused_when_it_is_sent_again(is_away
         await at.pass_time(9)
         far.command("2", "1", expires_at_ms=at.clock.wall_ms() - 7_000, retry=True)
         await at.pass_time(5)
-        told = far.result("2")
-        assert told is not None
-        assert told["status"] == ("unknown" if is_away else "applied")
+        received = far.result("2")
+        assert received is not None
+        assert received["status"] == ("unknown" if is_away else "applied")
         assert near.closed is None
 
 

@@ -61,8 +61,8 @@ async def test_a_session_that_oscc_e_ended_is_over_everywhere_at_once() -> None:
         at.upstream.end_session(at.upstream.session(far.ticket.secret), EndReason.TAKEN_OVER)
         await at.clock.settle()
         assert (far.ended.code, far.ended.reason) == (CloseCode.LOGGED_OFF, EndReason.TAKEN_OVER)
-        told = [one for one in at.received(SessionOver) if isinstance(one, SessionOver)]
-        assert [(one.ticket.handle, one.reason) for one in told] == [
+        received = [one for one in at.received(SessionOver) if isinstance(one, SessionOver)]
+        assert [(one.ticket.handle, one.reason) for one in received] == [
             (far.ticket.handle, EndReason.TAKEN_OVER)
         ], "only who knew it first says it"
         for scene in at.scenes:
@@ -73,7 +73,7 @@ async def test_a_session_that_oscc_e_ended_is_over_everywhere_at_once() -> None:
 async def test_a_node_that_missed_it_looks_at_the_shelf() -> None:
     async with street(3) as at:
         _, far = await followed(at)
-        at.trouble.lose = lambda *told: isinstance(told[-1], SessionOver)
+        at.trouble.lose = lambda *received: isinstance(received[-1], SessionOver)
         await at.scenes[0].node.account.log_off(far.ticket)
         await at.clock.settle()
         assert at.scenes[2].node.denied(far.ticket) is None
@@ -112,7 +112,7 @@ async def test_a_session_that_logs_off_during_the_look_up_is_not_served(
 async def test_a_shelf_that_does_not_answer_denies_nobody() -> None:
     async with street(3) as at:
         near, far = await followed(at)
-        at.trouble.lose = lambda *told: isinstance(told[-1], SessionOver)
+        at.trouble.lose = lambda *received: isinstance(received[-1], SessionOver)
         at.trouble.unanswered = lambda node: node >= 0
         await at.scenes[0].node.account.log_off(far.ticket)
         line = await at.scenes[2].again(near)
@@ -143,7 +143,7 @@ async def test_of_a_token_that_nobody_can_show_any_more_nothing_is_kept() -> Non
         async def keep(handle: str, reason: EndReason, ttl_s: float) -> None:
             kept.append(ttl_s)
 
-        shared.deny = keep  # type: ignore[method-assign]  # only to be told of it
+        shared.deny = keep  # type: ignore[method-assign]  # only to be called
         at.clock.jump_wall(far.ticket.expires_at_ms + DENIED_BEYOND_MS - at.clock.wall_ms() - 1_000)
         at.scenes[0].node.session_ended(far.ticket, EndReason.EXPIRED, None)
         await at.clock.settle()

@@ -94,7 +94,7 @@ class Owned:
         self.sharing.run_in(tasks)
 
     async def begin(self, epoch: int = EPOCH) -> None:
-        """Begin an epoch that is lit at once, and heard of."""
+        """Begin an epoch that is in force at once, and known."""
         self.feed.ledger.rebase(epoch)
         self.bus.is_slow = False
         self.sharing.withhold()
@@ -122,15 +122,15 @@ class Owned:
 
     @property
     def published(self) -> list[Publication]:
-        """What was told of the user, on his own channel and to the nodes that follow him."""
-        told: list[Publication] = []
+        """What was sent about the user, on the user's channel and to the nodes that follow."""
+        received: list[Publication] = []
         for _, envelope in self.bus.taken:
             match envelope:
                 case Publications():
-                    told += envelope.told
+                    received += envelope.told
                 case Publication():
-                    told.append(envelope)
-        return told
+                    received.append(envelope)
+        return received
 
 
 @asynccontextmanager
@@ -169,11 +169,11 @@ async def test_what_could_not_be_published_is_a_gap_and_the_next_goes_on() -> No
         await at.wait_for(2)
         at.bus.go_on(GatewayError(ErrorCode.BUS_DOWN, "away"))
         await at.clock.settle()
-        assert [(told.after, told.upto) for told in at.published] == [(0, 1), (1, 2)]
+        assert [(received.after, received.upto) for received in at.published] == [(0, 1), (1, 2)]
         at.bus.go_on()
 
 
-async def test_who_has_not_asked_for_long_is_silent_and_is_told_once() -> None:
+async def test_who_has_not_asked_for_long_is_silent_and_is_reported_once() -> None:
     async with owned() as at:
         at.follow(FAR, 0.0, together=True)
         at.sharing.interested(NodeId("near"), 10.0)
@@ -198,18 +198,18 @@ async def test_nobody_is_silent_for_want_of_a_bus() -> None:
         assert at.sharing.silent(10_000.0) == []
 
 
-async def test_data_that_grows_old_is_told_though_nothing_changed() -> None:
+async def test_data_that_grows_old_is_reported_though_nothing_changed() -> None:
     async with owned() as at:
         at.follow(FAR, 0.0, together=True)
         await at.wait_for(1)
         at.bus.go_on()
         await at.clock.settle()
-        heard_ms = at.clock.wall_ms()
+        received_ms = at.clock.wall_ms()
         at.feed.say(Health("stale", "live", at.clock.now()))
         await at.clock.settle()
-        assert [(told.upto, told.upstream, told.as_of_ms) for told in at.published] == [
+        assert [(received.upto, received.upstream, received.as_of_ms) for received in at.published] == [
             (1, "down", None),
-            (1, "stale", heard_ms),
+            (1, "stale", received_ms),
         ]
         at.bus.go_on()
         await at.clock.settle()
@@ -233,16 +233,21 @@ async def test_nothing_of_a_new_epoch_is_read_before_everything_is_there() -> No
         begun = at.published[-1]
         assert (begun.epoch, begun.after, begun.upto, begun.updates) == (EPOCH + 1, 0, 0, ())
         assert begun.upstream == "stale"
-        told = at.sharing.answer(Since(USER, EPOCH, 1))
-        assert (told.epoch, told.upto, told.updates, told.upstream) == (EPOCH + 1, 0, (), "stale")
+        received = at.sharing.answer(Since(USER, EPOCH, 1))
+        assert (received.epoch, received.upto, received.updates, received.upstream) == (
+            EPOCH + 1,
+            0,
+            (),
+            "stale",
+        )
         at.sharing.disclose()
         await at.clock.settle()
         lit = at.published[-1]
         assert len(at.published) == 3
         assert (lit.epoch, lit.after, lit.upto, lit.upstream) == (EPOCH + 1, 3, 3, "live")
         at.bus.go_on()
-        told = at.sharing.answer(Since(USER, EPOCH, 1))
-        assert (told.reset, told.upto, len(told.updates)) == (True, 3, 1)
+        received = at.sharing.answer(Since(USER, EPOCH, 1))
+        assert (received.reset, received.upto, len(received.updates)) == (True, 3, 1)
 
 
 async def test_a_notice_is_sent_to_who_follows_and_to_nobody_else() -> None:
@@ -257,7 +262,7 @@ async def test_a_notice_is_sent_to_who_follows_and_to_nobody_else() -> None:
         assert Control() not in [channel for channel, _ in at.bus.taken]
 
 
-async def test_who_reads_nothing_but_the_users_channel_is_told_there_as_are_all_others() -> None:
+async def test_who_reads_nothing_but_the_users_channel_is_served_there_as_are_all_others() -> None:
     async with owned() as at:
         at.bus.is_slow = False
         at.follow(FAR, 0.0, together=True)
@@ -276,7 +281,7 @@ async def test_who_reads_nothing_but_the_users_channel_is_told_there_as_are_all_
         await at.wait_for(5)
         own, far, old = Events(USER), Inbox(FAR), Inbox(OLD)
         assert [channel for channel, _ in at.bus.taken] == [far, own, own, far, old, far]
-        assert [told.upto for told in at.published] == [1, 2, 3, 4, 4, 5]
+        assert [received.upto for received in at.published] == [1, 2, 3, 4, 4, 5]
 
 
 async def test_while_nobody_follows_changes_cost_nothing() -> None:
@@ -318,13 +323,13 @@ def values(ledger: Ledger) -> dict[str, object]:
     return {key: one.value for key, one in ledger.items()}
 
 
-# ---- What does a publication of the owner change in the ledger of who follows him ----
+# ---- publications in a follower's ledger ----
 
 
 KEY = "queue:1"
 
 
-def told(*updates: PublishedValue, reset: bool = False, user: int = 1) -> Publication:
+def received(*updates: PublishedValue, reset: bool = False, user: int = 1) -> Publication:
     return Publication(UserId("main", user), 1, 0, 9, reset, updates, "live", None)
 
 
@@ -338,7 +343,7 @@ def test_a_value_that_users_share_is_one_element() -> None:
     value, made = Queue(contacts_waiting=1), Shared()
     ledgers = [Ledger(), holding(Queue(contacts_waiting=0)), holding(Queue(contacts_waiting=2))]
     found = {
-        delta(told(PublishedValue(KEY, 3, value)), ledger, made).updates[0].element for ledger in ledgers
+        delta(received(PublishedValue(KEY, 3, value)), ledger, made).updates[0].element for ledger in ledgers
     }
     assert len(found) == 1
 
@@ -348,25 +353,25 @@ def test_what_is_held_already_stays_the_same_element(*, made_before: bool) -> No
     value, made = Queue(contacts_waiting=1), Shared()
     ledger = holding(Queue(contacts_waiting=1))
     if made_before:
-        delta(told(PublishedValue(KEY, 3, value)), Ledger(), made)
-    assert delta(told(PublishedValue(KEY, 3, value)), ledger, made).updates[0].element is ledger.get(KEY)
+        delta(received(PublishedValue(KEY, 3, value)), Ledger(), made)
+    assert delta(received(PublishedValue(KEY, 3, value)), ledger, made).updates[0].element is ledger.get(KEY)
 
 
 @pytest.mark.parametrize(
-    ("publication", "is_told"),
+    ("publication", "is_reported"),
     [
-        (told(PublishedValue(KEY, 1, None)), False),
-        (told(PublishedValue(KEY, 1, None), PublishedValue("session:0f", 2, None)), True),
-        (told(reset=True), True),
-        (told(), False),
+        (received(PublishedValue(KEY, 1, None)), False),
+        (received(PublishedValue(KEY, 1, None), PublishedValue("session:0f", 2, None)), True),
+        (received(reset=True), True),
+        (received(), False),
     ],
 )
-def test_what_may_be_of_sessions(publication: Publication, *, is_told: bool) -> None:
-    assert is_of_sessions(publication) is is_told
+def test_what_may_be_of_sessions(publication: Publication, *, is_reported: bool) -> None:
+    assert is_of_sessions(publication) is is_reported
 
 
 @pytest.mark.parametrize(
-    ("ahead_s", "age_ms", "is_told_as_s"),
+    ("ahead_s", "age_ms", "is_given_in_s"),
     [
         (0.0, 300, 0.5),
         (30.0, 300, 0.3),
@@ -376,25 +381,25 @@ def test_what_may_be_of_sessions(publication: Publication, *, is_told: bool) -> 
         (30.0, None, 0.0),
     ],
 )
-def test_an_age_is_told_whatever_the_clock_of_the_sender_says(
-    ahead_s: float, age_ms: int | None, is_told_as_s: float
+def test_an_age_is_reported_whatever_the_clock_of_the_sender_says(
+    ahead_s: float, age_ms: int | None, is_given_in_s: float
 ) -> None:
     """It was 0.3 s old when it was sent, and 0.2 s under way."""
     here_ms = 1_700_000_000_000
     there_ms = here_ms + round(ahead_s * 1000) - 200
     publication = Publication(UserId("main", 1), 1, 0, 9, False, (), "live", there_ms - 300, age_ms=age_ms)
-    assert as_of(publication, 50.0, here_ms) == pytest.approx(50.0 - is_told_as_s)
+    assert as_of(publication, 50.0, here_ms) == pytest.approx(50.0 - is_given_in_s)
 
 
-@pytest.mark.parametrize(("ahead_s", "is_told_as_s"), [(0.0, 20.5), (3_600.0, 30.3), (-3_600.0, 30.3)])
+@pytest.mark.parametrize(("ahead_s", "is_given_in_s"), [(0.0, 20.5), (3_600.0, 30.3), (-3_600.0, 30.3)])
 def test_what_waited_while_this_process_stood_still_is_dated_by_what_is_known(
-    ahead_s: float, is_told_as_s: float
+    ahead_s: float, is_given_in_s: float
 ) -> None:
     """It was 0.3 s old when it was sent, and waited 20.2 s of the 30 s in which nothing was read here."""
     here_ms = 1_700_000_000_000
     there_ms = here_ms + round(ahead_s * 1000) - 20_200
     publication = Publication(UserId("main", 1), 1, 0, 9, False, (), "live", there_ms - 300, age_ms=300)
-    assert as_of(publication, 50.0, here_ms, 30.0) == pytest.approx(50.0 - is_told_as_s)
+    assert as_of(publication, 50.0, here_ms, 30.0) == pytest.approx(50.0 - is_given_in_s)
     ledger = Ledger()
     arrived(publication, ledger, 50.0, here_ms, 30.0)
     assert ledger.ahead_ms == 0, "nothing is known of its clock"
@@ -406,7 +411,7 @@ def test_what_waited_while_this_process_stood_still_is_dated_by_what_is_known(
 @pytest.mark.parametrize("reset", [False, True])
 def test_an_owners_clock_that_is_a_second_off_is_noted(ahead_ms: int, noted_ms: int, *, reset: bool) -> None:
     ledger, sent_ms = Ledger(), 1_700_000_000_000
-    publication = replace(told(reset=reset), as_of_ms=sent_ms + ahead_ms - 4_000, age_ms=4_000)
+    publication = replace(received(reset=reset), as_of_ms=sent_ms + ahead_ms - 4_000, age_ms=4_000)
     arrived(publication, ledger, 1.0, sent_ms)
     assert ledger.ahead_ms == noted_ms
     late = replace(publication, age_ms=4_700)
@@ -416,7 +421,7 @@ def test_an_owners_clock_that_is_a_second_off_is_noted(ahead_ms: int, noted_ms: 
     assert ledger.ahead_ms == 0, "the clock was set"
 
 
-# ---- What do nodes read, and show, when another owner begins ----
+# ---- another owner begins ----
 
 
 async def test_every_session_is_attached_again_when_another_owner_begins() -> None:
@@ -429,7 +434,9 @@ async def test_every_session_is_attached_again_when_another_owner_begins() -> No
         (owner,) = at.owners()
         assert at.counted("resyncs_total", reason="epoch")[3 - owner] == 1
         attached = {
-            (told.node, told.ticket.handle) for told in at.received(Attach) if isinstance(told, Attach)
+            (received.node, received.ticket.handle)
+            for received in at.received(Attach)
+            if isinstance(received, Attach)
         }
         assert attached == {
             (f"n{node}", phone.ticket.handle) for node, phone in enumerate(phones) if node != owner
@@ -494,11 +501,11 @@ async def test_before_a_new_owner_knows_everything_readers_keep_what_they_have_m
         await at.pass_time(2)
         (owner,) = at.owners()
         others = [phone for node, phone in enumerate(phones) if node != owner]
-        told = [one for one in at.received(Publication) if isinstance(one, Publication)]
-        told += [
+        received = [one for one in at.received(Publication) if isinstance(one, Publication)]
+        received += [
             one for many in at.received(Publications) if isinstance(many, Publications) for one in many.told
         ]
-        begun = [one for one in told if one.epoch == at.openings[-1].token]
+        begun = [one for one in received if one.epoch == at.openings[-1].token]
         assert begun, "a node that asks receives the new owner's epoch"
         assert not any(one.updates or one.upto for one in begun)
         for phone in others:
@@ -516,11 +523,11 @@ async def test_before_a_new_owner_knows_everything_readers_keep_what_they_have_m
 async def test_nothing_of_the_epoch_before_is_called_live_because_the_new_owner_is() -> None:
     async with street() as at:
         _, far = await followed(at)
-        heard = follower(at)
-        heard.receive(
-            replace(publication(at, heard.machine.floor + 5, 3), after=9, upto=9, reset=False, updates=())
+        incoming = follower(at)
+        incoming.receive(
+            replace(publication(at, incoming.machine.floor + 5, 3), after=9, upto=9, reset=False, updates=())
         )
-        assert heard.feed.health.upstream == "stale"
+        assert incoming.feed.health.upstream == "stale"
         assert waiting(far) == 3
 
 

@@ -135,7 +135,7 @@ async def test_who_is_cancelled_while_waiting_for_a_lean_event_keeps_no_other_fr
     assert (gone.cancelled(), stays.cancelled()) == (True, False)
 
 
-# ---- Does the system clock show the machine's time? ----
+# ---- system clock ----
 
 
 @pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="the system has no such clock")
@@ -144,7 +144,7 @@ def test_time_goes_on_while_the_machine_is_suspended() -> None:
     assert vars(SystemClock)["now"].__func__.args == (time.CLOCK_BOOTTIME,)
 
 
-# ---- Does the log show where something failed, without anything that may be secret ----
+# ---- faults in the log, without secrets ----
 
 
 LOG = logging.getLogger("gateway.test")
@@ -223,7 +223,7 @@ def test_of_a_recursion_the_innermost_frames_are_shown() -> None:
     assert len((frames(_deep(100)) or "").split(" < ")) == FRAMES_MAX
 
 
-# ---- Do links have their turns within budgets, one after the other, and is a node tha ----
+# ---- budgets of links ----
 
 
 EACH_TURN = 8

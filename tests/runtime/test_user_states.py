@@ -213,7 +213,7 @@ async def test_an_owner_whose_phones_are_all_elsewhere_stays_beyond_the_linger()
         near, far = await followed(at, settled_s=7)
         assert at.home(0).is_kept
         assert not at.home(1).is_kept
-        at.trouble.lose = lambda *told: isinstance(told[-1], Offer)
+        at.trouble.lose = lambda *received: isinstance(received[-1], Offer)
         near.bye()
         await at.pass_time(180)
         assert at.owners() == [0]
@@ -285,7 +285,7 @@ async def test_what_a_phone_follows_goes_with_it_to_the_next_owner() -> None:
         at.home(1).follow("unknown", ("queues",))
 
 
-# ---- Who is on this node, and who serves each of them ----
+# ---- users of a node ----
 
 
 ASSISTANT = Application.REMOTE_ASSISTANT
@@ -397,7 +397,7 @@ async def test_a_site_that_is_gone_is_refused() -> None:
 # ---- ends ----
 
 
-async def test_what_a_session_sees_is_told_for_the_export() -> None:
+async def test_what_a_session_sees_is_reported_for_the_export() -> None:
     async with scene() as at:
         wide = await at.served()
         assert {"queue:5", "agent:7", "agent:8", "me", "site"} <= at.node.seen_by(wide.ticket).keys()

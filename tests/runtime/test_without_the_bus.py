@@ -57,7 +57,7 @@ async def test_when_the_bus_is_back_old_data_is_stale_until_the_owner_has_answer
         await at.pass_time(away_s)
         wait_for(at, 9)
         at.trouble.give_back()
-        at.trouble.lose = lambda *told: told[:2] == (1, 0)
+        at.trouble.lose = lambda *received: received[:2] == (1, 0)
         await at.pass_time(3)
         ping = far.of_kind("ping")[-1]
         assert (ping["upstream"], ping["bus"]) == ("stale", "live")
@@ -123,7 +123,7 @@ async def test_when_the_bus_is_back_the_outbid_owner_yields(first: int) -> None:
         assert grant.token >= at.openings[1].token
 
 
-# ---- What do phones have while Redis carries messages and takes no writes ----
+# ---- a Redis that takes no writes ----
 
 
 SOUGHT_S = 3.0
@@ -253,7 +253,7 @@ async def test_who_was_replaced_by_somebody_out_of_hearing_sends_its_phones_away
         assert len(at.openings) == 1, "a replaced owner does not return before the store is well"
 
 
-async def test_without_fencing_nobody_is_taken_and_the_phone_is_told_that_it_is_the_bus() -> None:
+async def test_without_fencing_nobody_is_taken_and_the_phone_learns_that_it_is_the_bus() -> None:
     async with street(features=UNFENCED) as at:
         refuse(at)
         phone = await at.scenes[0].served()

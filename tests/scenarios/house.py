@@ -249,7 +249,7 @@ def _logged(to: io.StringIO, house: House) -> Iterator[None]:
 
 @asynccontextmanager
 async def opened(**centre: Any) -> AsyncIterator[House]:
-    """Open a house; in the end nothing is routed, and nobody has told what is nobody's business."""
+    """Open a house; in the end nothing is routed, and nothing secret was sent."""
     clock = ManualClock(wall_ms=round(time.time() * 1000))
     random.seed(7)
     small: dict[str, Any] = {"agents": 2, "queues": 2, "users": 1, "warm_up_s": 0, "start_paused": True}

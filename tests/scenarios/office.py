@@ -1,4 +1,4 @@
-"""One simulated OSCC-E Server and one gateway in this process, with phones that keep what they were told.
+"""One simulated OSCC-E Server and one gateway in this process, with phones that keep what they received.
 
 Both live in real time; a test may move their hands on. Whatever it waits for has a bound: where the
 protocol promises an effect within a second, that second.
@@ -131,7 +131,7 @@ class Handset(Phone):
         assert self.counts.closes.pop(bye["code"]) == 1
         return bye
 
-    # ---- what it was told ----
+    # ---- what it received ----
 
     def of_kind(self, kind: str) -> list[dict[str, Any]]:
         """Return its frames of *kind*."""
@@ -152,7 +152,7 @@ class Handset(Phone):
         assert self.position is not None
         return self.position
 
-    def keys_told(self) -> set[str]:
+    def keys_sent(self) -> set[str]:
         """Return every key that any frame named."""
         named: set[str] = set()
         for frame in self.of_kind("changes"):
@@ -167,7 +167,7 @@ class Handset(Phone):
                 await self._news.wait()
 
     async def caught_up(self) -> None:
-        """Return when everything that happened to its session until now has been told.
+        """Return when everything that happened to its session until now has been sent.
 
         A command that can only be rejected is answered after the state that was there before it.
         """
@@ -270,8 +270,8 @@ class Office:
         async with self.http.request(method, self.base + path, headers=headers, json=body) as response:
             raw = await response.read()
         took_s = self.time.now() - began
-        told = frozenset((name, text) for name, text in response.headers.items() if name != "Date")
-        return Answer(response.status, msgspec.json.decode(raw) if raw else {}, raw, told, took_s)
+        received = frozenset((name, text) for name, text in response.headers.items() if name != "Date")
+        return Answer(response.status, msgspec.json.decode(raw) if raw else {}, raw, received, took_s)
 
     # ---- the OSCC-E Server ----
 
@@ -285,15 +285,15 @@ class Office:
 
     async def _control(self, door: str, body: dict[str, object]) -> dict[str, Any]:
         async with self.http.post(f"{self.simulator.control_url}/simulator/v1/{door}", json=body) as answer:
-            told: dict[str, Any] = await answer.json()
-            assert answer.status == 200, told
-            return told
+            received: dict[str, Any] = await answer.json()
+            assert answer.status == 200, received
+            return received
 
     async def looked_at(self, what: str) -> dict[str, Any]:
         """Look behind the scenes: ``links`` or ``routing``."""
         async with self.http.get(f"{self.simulator.control_url}/simulator/v1/{what}") as answer:
-            told: dict[str, Any] = await answer.json()
-            return told
+            received: dict[str, Any] = await answer.json()
+            return received
 
     async def link_of(self, name: str) -> dict[str, Any]:
         """Return what was counted of a user's links."""

@@ -53,7 +53,7 @@ class Phone:
         self._ws: aiohttp.ClientWebSocketResponse | None = None
 
     async def log_on(self, application: str = "dashboard", number: str | None = None) -> None:
-        """Log on, waiting when told to."""
+        """Log on, waiting when asked to."""
         body = {
             "site": "main",
             "application": application,

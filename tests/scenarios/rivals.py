@@ -1,4 +1,4 @@
-"""Phones that act at once, and an OSCC-E Server that hears, or tells, some of them late."""
+"""Phones that act at once, and an OSCC-E Server that receives, or answers, some of them late."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from tests.scenarios.house import NUMBER, House
 
 HOLD_S = 3.0
 """So long is a link held: less than the gateway waits for an answer on it."""
-Told = tuple[str, str | None]
+Received = tuple[str, str | None]
 """How a command ended: status, and the code of its error."""
-APPLIED: Told = ("applied", None)
-LOST: Told = ("unknown", "owner_lost")
+APPLIED: Received = ("applied", None)
+LOST: Received = ("unknown", "owner_lost")
 """Of a command whose session ended before its result came."""
 
 
 class Rival(Assistant):
-    """A phone that gives commands and keeps what it is told: a Remote Assistant's, or else a Dashboard's."""
+    """A phone that gives commands and keeps what it receives: a Remote Assistant's, or else a Dashboard's."""
 
     def __init__(self, house: House, user: str, device: str = "d1", *, base: str = "") -> None:
         super().__init__(house, device, user=user, base=base)
@@ -87,13 +87,13 @@ class Rival(Assistant):
         another = {"kind": "agent.routing_state.set", "agent_id": str(agent)}
         return (own if agent is None else another) | {"state": state, "when": "now"} | reason | more
 
-    def outcome(self, name: str) -> Told | None:
-        """Return how a command ended; None when that was not told."""
-        told = self.results.get(name)
-        return None if told is None else (told["status"], told.get("error", {}).get("code"))
+    def outcome(self, name: str) -> Received | None:
+        """Return how a command ended; None without a result."""
+        reported = self.results.get(name)
+        return None if reported is None else (reported["status"], reported.get("error", {}).get("code"))
 
-    async def told(self, name: str) -> Told:
-        """Return how a command ended, once it is told."""
+    async def received(self, name: str) -> Received:
+        """Return how a command ended, once its result came."""
         await self.house.until(lambda: name in self.results)
         outcome = self.outcome(name)
         assert outcome is not None
@@ -135,12 +135,12 @@ class Ears:
         self._house = house
         received = house.simulator.requests.received
 
-        def heard(link: Link, body: Body) -> None:
+        def arrived(link: Link, body: Body) -> None:
             if "RequestKey" in body:
                 self.read.append((link.account.user_name, str(body["RequestKey"])))
             received(link, body)
 
-        patch.setattr(house.simulator.requests, "received", heard)
+        patch.setattr(house.simulator.requests, "received", arrived)
 
     @property
     def keys(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""How does the way between a gateway and its OSCC-E Server fail? A TCP relay under a test's hand."""
+"""Faults between a gateway and its OSCC-E Server: a TCP relay that a test controls."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.scenario
 
 FLOOR_S = 0.3
 NOISE_S = 0.05
-"""What two medians may differ by on a busy machine; a door that tells differs by the floor."""
+"""What two medians may differ by on a busy machine; a route that reveals it differs by the floor."""
 TRIES = 3
 """Of one address; all addresses together have one below the OSCC-E Server's lock-out."""
 WRONG = "not the password"
@@ -89,7 +89,7 @@ async def test_an_account_that_the_server_has_locked_looks_like_one_that_does_no
         assert (locked.raw, locked.headers) == (nobody.raw, nobody.headers)
 
 
-async def test_where_somebody_is_logged_on_is_told_after_the_right_password_only() -> None:
+async def test_where_somebody_is_logged_on_is_reported_after_the_right_password_only() -> None:
     async with office() as at:
         old = await at.served("agent3", "old", NUMBER)
         wrong = await at.log_on("agent3", "new", number=OTHER_NUMBER, password=WRONG, takeover=True)

@@ -31,7 +31,7 @@ HEAD_STARTS_S = (0.0, 3.0)
 
 
 class Flood:
-    """Wrong passwords from a few addresses, as fast as told; whatever is answered is counted."""
+    """Wrong passwords from a few addresses, as fast as asked; whatever is answered is counted."""
 
     def __init__(self, sources: list[aiohttp.ClientSession], base: str) -> None:
         self.answers: dict[int, int] = {}

@@ -1,4 +1,4 @@
-"""Can a remote number outlive its phone? Every way that is known, and when the number is gone."""
+"""No remote number outlives its phone: every way that is known, and when the number is gone."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ async def _nobody_who_is_known(house: House) -> None:
 
 
 @pytest.mark.parametrize(
-    ("somebody", "told"),
+    ("somebody", "received"),
     [
         (_supervisor, (4005, "logged_off_by_supervisor", "{supervisor}")),
         (_administrator, (4008, "blocked", "Ada")),
@@ -51,7 +51,7 @@ async def _nobody_who_is_known(house: House) -> None:
     ],
 )
 async def test_the_session_is_ended_while_its_phone_is_away(
-    somebody: Callable[[House], Awaitable[None]], told: tuple[int, str, str | None]
+    somebody: Callable[[House], Awaitable[None]], received: tuple[int, str, str | None]
 ) -> None:
     async with opened() as house, app(house, ASSISTANT, "agent1") as client:
         await work(client, ASSISTANT, "agent1")
@@ -65,7 +65,9 @@ async def test_the_session_is_ended_while_its_phone_is_away(
         client.foreground()
         await house.until(lambda: client.ended)
         name = house.simulator.accounts.by_name["supervisor1"].name
-        assert client.ended == Ended(told[0], told[1], told[2] and told[2].format(supervisor=name))
+        assert client.ended == Ended(
+            received[0], received[1], received[2] and received[2].format(supervisor=name)
+        )
         await house.clock.advance(IDLE_S)
         assert house.log_ons == log_ons
 

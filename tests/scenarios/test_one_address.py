@@ -49,16 +49,16 @@ def log_on(number: int) -> dict[str, Any]:
 
 
 async def arrive(http: aiohttp.ClientSession, url: str, tls: ssl.SSLContext | bool, number: int) -> int:
-    """Log on, coming back exactly when told to; returns how often it was refused."""
+    """Log on, coming back exactly when asked to; returns how often it was refused."""
     refusals = 0
     while True:
         async with http.post(f"{url}/v1/sessions", json=log_on(number), ssl=tls) as answer:
-            told = await answer.json(content_type=None)
+            received = await answer.json(content_type=None)
         if answer.status == 201:
             return refusals
-        assert answer.status == 429, told
+        assert answer.status == 429, received
         refusals += 1
-        await asyncio.sleep(told["retry_after_s"])
+        await asyncio.sleep(received["retry_after_s"])
 
 
 @asynccontextmanager

@@ -1,6 +1,6 @@
 """Commands that meet each other, a revocation, or the loss of their link, on real parts.
 
-Each race is run in every order that a link allows: the server reads a request late, or tells its
+Each race is run in every order that a link allows: the server reads a request late, or sends its
 answer late, or neither.
 """
 
@@ -18,8 +18,8 @@ from tests.scenarios.rivals import (
     HOLD_S,
     LOST,
     Ears,
+    Received,
     Rival,
-    Told,
     hold,
     quiet,
     release,
@@ -81,8 +81,8 @@ async def test_of_two_changes_of_one_version_one_is_applied(
         await ears.until_came(2)
         await release(house, first.name)
         winner, loser = (second, first) if held == "request" else (first, second)
-        assert await winner.told(names[winner]) == APPLIED
-        assert await loser.told(names[loser]) == ("rejected", "version_conflict")
+        assert await winner.received(names[winner]) == APPLIED
+        assert await loser.received(names[loser]) == ("rejected", "version_conflict")
         version = wanted["if_version"] + 1
         assert winner.results[names[winner]]["version"] == version
         assert loser.results[names[loser]]["error"]["version"] == version
@@ -107,7 +107,7 @@ async def test_of_two_states_the_last_wins(monkeypatch: pytest.MonkeyPatch, held
         two = await second.give(second.wish("work", number))
         await ears.until_came(2)
         await release(house, first.name)
-        assert (await first.told(one), await second.told(two)) == (APPLIED, APPLIED)
+        assert (await first.received(one), await second.received(two)) == (APPLIED, APPLIED)
         await house.clock.advance(TURN_S)
         wanted = "Available" if held == "request" else "Work"
         assert house.agent().state == wanted
@@ -143,7 +143,7 @@ async def test_what_is_pending_is_what_was_asked_last_and_by_whom(
         names[second] = await second.give(wishes[second])
         await ears.until_came(2)
         await release(house, first.name)
-        assert {await phone.told(names[phone]) for phone in names} == {("pending", None)}
+        assert {await phone.received(names[phone]) for phone in names} == {("pending", None)}
         await house.clock.advance(TURN_S)
         winner = first if held == "request" else second
         by = "supervisor" if winner is supervisor else "self"
@@ -161,7 +161,7 @@ async def test_what_is_pending_is_what_was_asked_last_and_by_whom(
 
 
 @pytest.mark.parametrize(
-    ("first", "held", "told"),
+    ("first", "held", "received"),
     [
         ("agent", "nothing", APPLIED),
         ("agent", "answer", APPLIED),
@@ -171,7 +171,7 @@ async def test_what_is_pending_is_what_was_asked_last_and_by_whom(
     ],
 )
 async def test_an_agent_who_is_logged_off_gets_what_came_before_and_then_the_end(
-    monkeypatch: pytest.MonkeyPatch, first: str, held: str, told: Told
+    monkeypatch: pytest.MonkeyPatch, first: str, held: str, received: Received
 ) -> None:
     async with opened(**CENTRE) as house:
         ears = Ears(house, monkeypatch)
@@ -189,13 +189,13 @@ async def test_an_agent_who_is_logged_off_gets_what_came_before_and_then_the_end
             name = await agent.give(work)
         await ears.until_came(2)
         await release(house, agent.name)
-        assert await supervisor.told(logging_off) == APPLIED
+        assert await supervisor.received(logging_off) == APPLIED
         await house.until(lambda: agent.bye)
         by = house.simulator.accounts.by_name["supervisor1"].name
         assert agent.end == (4005, "logged_off_by_supervisor", by)
-        assert agent.outcome(name) == told
+        assert agent.outcome(name) == received
         # what he asked for, or what came of it meanwhile
-        assert told == LOST or agent.shown_when[name][f"agent:{key}"]["routing_state"] in {
+        assert received == LOST or agent.shown_when[name][f"agent:{key}"]["routing_state"] in {
             "work",
             "logged_off",
         }
@@ -230,10 +230,10 @@ async def test_nothing_is_executed_after_its_revocation_was_shown(
         await release(house, phone.name)
         code = "forbidden" if what == "rights" else "not_found"
         in_time = held == "answer"
-        assert await phone.told(name) == (APPLIED if in_time else ("rejected", code))
+        assert await phone.received(name) == (APPLIED if in_time else ("rejected", code))
         assert house.agent().state == ("Available" if in_time else "Unavailable")
-        assert await phone.told(await phone.give(phone.wish("unavailable", key))) == ("rejected", code)
-        assert await agent.told(await agent.give(agent.wish("work"))) == APPLIED
+        assert await phone.received(await phone.give(phone.wish("unavailable", key))) == ("rejected", code)
+        assert await agent.received(await agent.give(agent.wish("work"))) == APPLIED
         await house.clock.advance(2)
         if what == "scope":
             assert not phone.named_after_it_went(f"agent:{key}")
@@ -264,8 +264,8 @@ async def test_a_command_that_is_sent_again_is_executed_once(
             await first.back()
         again = await second.give(wish, key=key, stream=stream, retry=True)
         await release(house, first.name)
-        assert await second.told(again) == APPLIED
-        assert how == "next connection" or await first.told(name) == APPLIED
+        assert await second.received(again) == APPLIED
+        assert how == "next connection" or await first.received(name) == APPLIED
         assert ears.keys == [key]
         assert house.simulator.requests.executed["SetRoutingState"] == 1
         assert await agent.log_off() == (204, None)
@@ -273,7 +273,7 @@ async def test_a_command_that_is_sent_again_is_executed_once(
 
 @pytest.mark.parametrize(("held", "runs"), [("request", 0), ("answer", 1)])
 @pytest.mark.parametrize("how", ["lost", "replaced", "late"])
-async def test_a_command_whose_answer_is_not_heard_is_unknown_for_good(
+async def test_a_command_whose_answer_is_not_received_is_unknown_for_good(
     monkeypatch: pytest.MonkeyPatch, held: str, how: str, runs: int
 ) -> None:
     async with opened(**CENTRE) as house:
@@ -291,11 +291,11 @@ async def test_a_command_whose_answer_is_not_heard_is_unknown_for_good(
             house.simulator.faults.split(phone.name, None)
         await release(house, phone.name)
         # a link that is replaced says first what was answered before
-        told = APPLIED if (how, held) == ("replaced", "answer") else ("unknown", "upstream_timeout")
-        assert await phone.told(name) == told
+        received = APPLIED if (how, held) == ("replaced", "answer") else ("unknown", "upstream_timeout")
+        assert await phone.received(name) == received
         await house.clock.advance(HOLD_S)
         again = await phone.give(wish, key=key, stream=stream, retry=True)
-        assert await phone.told(again) == told
+        assert await phone.received(again) == received
         assert house.simulator.requests.executed.get("SetRoutingState", 0) == runs
         assert await agent.log_off() == (204, None)
 
@@ -317,8 +317,8 @@ async def test_of_two_bodies_under_one_key_one_is_executed(
         ]
         await ears.until_came(1)
         await release(house, "supervisor1")
-        told = [await phone.told(name) for phone, name in zip(phones, names, strict=True)]
-        assert sorted(told) == [APPLIED, ("rejected", "key_reused")]
-        assert house.agent().state.lower() == states[told.index(APPLIED)]
+        received = [await phone.received(name) for phone, name in zip(phones, names, strict=True)]
+        assert sorted(received) == [APPLIED, ("rejected", "key_reused")]
+        assert house.agent().state.lower() == states[received.index(APPLIED)]
         assert ears.keys == [key]
         assert await agent.log_off() == (204, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.scenarios.office import AT_ONCE_S, office
-from tests.scenarios.test_sessions import LEADER, STOP, told, verdict
+from tests.scenarios.test_sessions import LEADER, STOP, received, verdict
 
 pytestmark = pytest.mark.scenario
 
@@ -16,7 +16,7 @@ async def test_a_session_without_a_phone_that_i_ended_is_refused_at_once() -> No
         unattached = await at.phone(LEADER, "drawer").logged_on()
         assert (await dashboard.ask("DELETE", f"/v1/sessions/{unattached.session}")).status == 204
         assert verdict(await unattached.ask()) == STOP
-        assert told(await unattached.refused()) == (4005, "logged_off", "DESK")
+        assert received(await unattached.refused()) == (4005, "logged_off", "DESK")
 
 
 async def test_a_session_that_i_ended_while_the_link_was_down_is_logged_off_for_good() -> None:
@@ -25,7 +25,7 @@ async def test_a_session_that_i_ended_while_the_link_was_down_is_logged_off_for_
         other = await at.served(LEADER, "tablet")
         await at.fault("DropLinks", User=LEADER)
         assert (await dashboard.ask("DELETE", f"/v1/sessions/{other.session}")).status == 204
-        assert told(await other.over(AT_ONCE_S)) == (4005, "logged_off", "DESK")
+        assert received(await other.over(AT_ONCE_S)) == (4005, "logged_off", "DESK")
 
 
 async def test_the_token_of_an_ended_session_sends_nobody_away() -> None:
@@ -34,5 +34,5 @@ async def test_the_token_of_an_ended_session_sends_nobody_away() -> None:
         await at.act("EndSession", User="supervisor1")
         await old.over(AT_ONCE_S)
         live = await at.served("supervisor1", "desk")
-        assert told(await old.refused()) == (4300, "unknown", None)
+        assert received(await old.refused()) == (4300, "unknown", None)
         await live.caught_up()

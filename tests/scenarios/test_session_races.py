@@ -1,6 +1,6 @@
 """Sessions whose log-off, takeover, renewal or end meets another event, on real parts.
 
-Each race is run in every order that a link allows: the server reads a request late, or tells its
+Each race is run in every order that a link allows: the server reads a request late, or sends its
 answer late, or neither.
 """
 
@@ -21,8 +21,8 @@ from tests.scenarios.rivals import (
     HOLD_S,
     LOST,
     Ears,
+    Received,
     Rival,
-    Told,
     change_number,
     hold,
     quiet,
@@ -109,7 +109,7 @@ async def test_a_hello_of_the_old_session_beside_a_log_on_of_the_same_device(
         assert await coming == (201, "")
         await new.back()
         await house.until(lambda: old.bye)
-        # who was attached before the log-on is told why; a Dashboard that was not logs on again
+        # who was attached before the log-on learns why; a Dashboard that was not logs on again
         assert old.end[:2] in {(4005, "taken_over"), (4005 if old.is_assistant else 4300, "unknown")}
         assert new.bye == {}
         assert house.routed == ({user: OTHER_NUMBER} if old.is_assistant else {})
@@ -142,9 +142,9 @@ async def test_a_take_over_while_the_old_phone_changes_its_number(
 # ---- life ----
 
 
-@pytest.mark.parametrize(("held", "told"), [("nothing", APPLIED), ("request", LOST), ("answer", APPLIED)])
+@pytest.mark.parametrize(("held", "received"), [("nothing", APPLIED), ("request", LOST), ("answer", APPLIED)])
 async def test_a_session_that_expires_beside_a_command(
-    monkeypatch: pytest.MonkeyPatch, held: str, told: Told
+    monkeypatch: pytest.MonkeyPatch, held: str, received: Received
 ) -> None:
     async with opened() as house:
         ears, agent = Ears(house, monkeypatch), await Rival(house, "agent1").come()
@@ -155,9 +155,9 @@ async def test_a_session_that_expires_beside_a_command(
         house.simulator.faults.expire_sessions(phone.name)
         await release(house, phone.name)
         await house.until(lambda: phone.bye)
-        assert phone.outcome(name) == told
+        assert phone.outcome(name) == received
         assert phone.end == (4300, "expired", None)
-        assert house.agent().state == ("Unavailable" if told == LOST else "Available")
+        assert house.agent().state == ("Unavailable" if received == LOST else "Available")
         assert await agent.log_off() == (204, None)
 
 
@@ -196,9 +196,9 @@ async def test_an_acknowledgement_beside_a_renewal_is_in_the_newest_token(first:
             await house.clock.advance(2 * HOLD_S)
         name = await phone.give(wanted)
         if first == "acknowledgement":
-            assert await phone.told(name) == APPLIED
+            assert await phone.received(name) == APPLIED
         await house.clock.advance(2 * HOLD_S)
-        assert await phone.told(name) == APPLIED
+        assert await phone.received(name) == APPLIED
         house.simulator.faults.delay(0, None)
         await house.clock.advance(HOLD_S)
         assert len(phone.of_kind("renewed")) == 2
@@ -225,7 +225,7 @@ async def test_of_two_numbers_at_once_the_one_confirmed_last_rings(
         names = [await agent.give(change_number(number)) for number in (OTHER_NUMBER, THIRD_NUMBER)]
         await ears.until_came(2)
         await release(house, "agent1")
-        assert [await agent.told(name) for name in names] == [APPLIED, APPLIED]
+        assert [await agent.received(name) for name in names] == [APPLIED, APPLIED]
         assert [frame["id"] for frame in agent.of_kind("result")] == names
         assert house.routed == {"agent1": THIRD_NUMBER}
         assert set(house.call()) == {THIRD_NUMBER}
@@ -267,7 +267,9 @@ async def test_a_number_that_changes_when_a_contact_begins(
         await release(house, "agent1")
         in_time = not contact_first and held != "request"
         number = OTHER_NUMBER if in_time else NUMBER
-        assert await agent.told(name) == (APPLIED if in_time else ("rejected", "not_allowed_while_handling"))
+        assert await agent.received(name) == (
+            APPLIED if in_time else ("rejected", "not_allowed_while_handling")
+        )
         assert house.bell.rung[-1] == (OTHER_NUMBER if in_time else NUMBER)
         center.drop(contact)
         assert house.routed == {"agent1": number}
@@ -287,10 +289,10 @@ async def test_no_more_than_three_numbers_an_hour_pass_at_once(
         names = [await agent.give(change_number(number)) for number in numbers]
         await ears.until_came(3)
         await release(house, "agent1")
-        told = [await agent.told(name) for name in names]
-        assert told == [APPLIED] * 3 + [("rejected", "rate_limited")] * 2
+        received = [await agent.received(name) for name in names]
+        assert received == [APPLIED] * 3 + [("rejected", "rate_limited")] * 2
         assert house.routed == {"agent1": numbers[2]}
         assert len(ears.keys) == 3
         new = await Rival(house, "agent1", "d2").come(takeover=True)
-        assert await new.told(await new.give(change_number(OTHER_NUMBER))) == ("rejected", "rate_limited")
+        assert await new.received(await new.give(change_number(OTHER_NUMBER))) == ("rejected", "rate_limited")
         assert await new.log_off() == (204, None)

@@ -24,7 +24,7 @@ HOUR_MS = 3_600_000
 STOP, LOG_ON = (401, "session_ended", "stop"), (401, "session_ended", "log_on")
 
 
-def told(bye: dict[str, Any]) -> tuple[int, str, str | None]:
+def received(bye: dict[str, Any]) -> tuple[int, str, str | None]:
     return bye["code"], bye["reason"], bye.get("by")
 
 
@@ -47,15 +47,15 @@ async def test_both_applications_of_a_user_share_one_link_and_nothing_else() -> 
         leads, has = at.keys_of(dashboard, *KINDS), at.keys_of(assistant, *KINDS)
         assert leads > has
         assert (dashboard.me["scope_size"], assistant.me["scope_size"]) == (len(leads), len(has))
-        assert dashboard.keys_told() == leads | ALWAYS | {"me"}
-        assert assistant.keys_told() == at.keys_of(assistant, "agent", "queue") | ALWAYS | {"me"}
+        assert dashboard.keys_sent() == leads | ALWAYS | {"me"}
+        assert assistant.keys_sent() == at.keys_of(assistant, "agent", "queue") | ALWAYS | {"me"}
 
         assert await assistant.asks_for(LEADER_KEY, "available") == "forbidden"
         own = await dashboard.command("routing_state.set", state="available", when="now")
         assert own["error"]["code"] == "forbidden"
 
 
-async def test_what_changes_for_one_application_is_not_told_to_the_other() -> None:
+async def test_what_changes_for_one_application_is_not_reported_to_the_other() -> None:
     async with office() as at:
         dashboard = await at.served(LEADER, "desk")
         assistant = await at.served(LEADER, "pocket", NUMBER)
@@ -65,7 +65,7 @@ async def test_what_changes_for_one_application_is_not_told_to_the_other() -> No
         await dashboard.until(lambda: dashboard.me["scope_size"] == 1, AT_ONCE_S)
         assert dashboard.shown["agent:10006"]["display_name"].endswith("Renamed")
         await assistant.caught_up()
-        assert assistant.keys_told() <= at.keys_of(assistant, "agent", "queue") | ALWAYS | {"me"}
+        assert assistant.keys_sent() <= at.keys_of(assistant, "agent", "queue") | ALWAYS | {"me"}
         assert (assistant.me, assistant.place["stream"]) == (me, stream)
 
 
@@ -115,7 +115,7 @@ async def test_another_session_of_mine_can_be_ended() -> None:
         assistant = await at.served(LEADER, "pocket", NUMBER)
         assert (await dashboard.ask("DELETE", f"/v1/sessions/{assistant.session}")).status == 204
         bye = await assistant.over(AT_ONCE_S)
-        assert (*told(bye), bye["reconnect"]) == (4005, "logged_off", "DESK", "never")
+        assert (*received(bye), bye["reconnect"]) == (4005, "logged_off", "DESK", "never")
         assert verdict(await assistant.ask()) == STOP
         assert await assistant.refused() == bye
         assert await at.looked_at("routing") == {}
@@ -157,7 +157,7 @@ async def test_an_assistant_who_is_ended_from_his_desk_is_called_until_his_conta
         pending = await desk.ask("DELETE", path)
         assert pending.status == 202
         assert abs(pending.body["routed_until_ms"] - until_ms) < AT_ONCE_S * 1000
-        assert told(await pocket.over()) == (4005, "logged_off", "DESK")
+        assert received(await pocket.over()) == (4005, "logged_off", "DESK")
         assert (await desk.ask("DELETE", path)).body == pending.body
         centre.end(contact)
         assert (await desk.ask("DELETE", path)).status == 204
@@ -169,7 +169,7 @@ async def test_ones_own_session_is_logged_off_by_its_id() -> None:
         pocket = await at.served(LEADER, "pocket", NUMBER)
         for _ in ("ended", "asked again"):
             assert (await pocket.ask("DELETE", f"/v1/sessions/{pocket.session}")).status == 204
-        assert told(await pocket.over()) == (4005, "logged_off", "self")
+        assert received(await pocket.over()) == (4005, "logged_off", "self")
         assert at.simulator.sessions.routing_table() == {}
 
 
@@ -184,7 +184,9 @@ async def test_the_session_of_another_is_none_of_mine() -> None:
         assert (await other.ask()).status == 200
 
 
-async def test_a_session_whose_end_nobody_told_is_told_what_to_do_by_the_routes_that_ask_the_server() -> None:
+async def test_a_session_whose_end_nobody_reported_learns_what_to_do_by_the_routes_that_ask_the_server() -> (
+    None
+):
     async with office() as at:
         phones = {await at.phone(LEADER, "desk").logged_on(): LOG_ON}
         phones[await at.phone(LEADER, "pocket").logged_on(NUMBER)] = STOP
@@ -202,7 +204,7 @@ async def test_a_second_socket_of_a_session_takes_the_place_of_the_first() -> No
         first = await at.served("supervisor1", "desk")
         second = await first.twin(first.token).connected()
         bye = await first.over(AT_ONCE_S)
-        assert (*told(bye), bye["reconnect"]) == (4004, "replaced", None, "never")
+        assert (*received(bye), bye["reconnect"]) == (4004, "replaced", None, "never")
         await second.caught_up()
         assert (await at.link_of("supervisor1"))["Opens"] == 1
 
@@ -212,7 +214,7 @@ async def test_a_second_log_on_of_a_device_ends_its_older_session() -> None:
         old = await at.served(LEADER, "desk")
         assistant = await at.served(LEADER, "desk", NUMBER)
         new = await at.phone(LEADER, "desk").logged_on()
-        assert told(await old.over(AT_ONCE_S)) == (4005, "taken_over", "DESK")
+        assert received(await old.over(AT_ONCE_S)) == (4005, "taken_over", "DESK")
         assert verdict(await old.ask()) == STOP
         await new.connected()
         await assistant.caught_up()
@@ -222,17 +224,17 @@ async def test_a_sixth_device_is_refused_unless_one_has_been_silent_for_long() -
     async with office() as at:
         silent, *others = [await at.served("supervisor1", f"d{number}") for number in range(5)]
         sixth = await at.phone("supervisor1", "d5").logged_on()
-        assert told(await sixth.refused()) == (4006, "too_many_devices", None)
+        assert received(await sixth.refused()) == (4006, "too_many_devices", None)
         silent.deaf = True
         at.time.ahead_s += 601
         for phone in others:
             await phone.caught_up()
         await sixth.connected()
-        assert told(await silent.over(AT_ONCE_S)) == (4004, "replaced", None)
+        assert received(await silent.over(AT_ONCE_S)) == (4004, "replaced", None)
         for phone in (*others, sixth):
             await phone.caught_up()
         seventh = await at.phone("supervisor1", "d6").logged_on()
-        assert told(await seventh.refused()) == (4006, "too_many_devices", None)
+        assert received(await seventh.refused()) == (4006, "too_many_devices", None)
 
 
 # ---- how sessions end ----
@@ -246,7 +248,7 @@ async def test_an_agent_whom_a_supervisor_logs_off_learns_by_whom() -> None:
         outcome = await supervisor.asks_for(LEADER_KEY, "logged_off")
         bye = await assistant.over(AT_ONCE_S)
         assert outcome == "applied"
-        assert told(bye) == (
+        assert received(bye) == (
             4005,
             "logged_off_by_supervisor",
             at.simulator.accounts.by_name["supervisor1"].name,
@@ -290,18 +292,18 @@ async def test_sessions_ended_by_the_server_stay_refused_with_their_reason_until
         await end(at)
         for phone in phones:
             bye = await phone.over(AT_ONCE_S)
-            assert told(bye) == said
+            assert received(bye) == said
             assert (bye["reconnect"], bye["min_s"], bye["max_s"]) == advice
             assert verdict(await phone.ask()) == http
             assert await phone.refused() == bye
         await at.act("Block", User=LEADER, On=False)
-        anew = await at.served(LEADER, "tablet")
+        again = await at.served(LEADER, "tablet")
         # nobody remembers now how they ended, but the server does not take them back
-        assert [told(await phone.refused()) for phone in phones] == [
+        assert [received(await phone.refused()) for phone in phones] == [
             (4300, "unknown", None),
             (4005, "unknown", None),
         ]
-        await anew.caught_up()
+        await again.caught_up()
 
 
 # ---- tokens ----
@@ -320,7 +322,7 @@ async def test_a_longer_life_is_pushed_and_both_tokens_open_while_the_session_li
         assert phone.last("renewed")["expires_at_ms"] == at.session_of(phone).expires_ms
         assert [(await phone.ask(token=token)).status for token in (old, phone.token)] == [200, 200]
         again = await phone.twin(old).connected()
-        assert told(await phone.over()) == (4004, "replaced", None)
+        assert received(await phone.over()) == (4004, "replaced", None)
         await renewed(again)
 
         # the old token has expired, which is no proof: OSCC-E has prolonged the session
@@ -337,7 +339,7 @@ async def test_new_keys_log_nobody_off() -> None:
         async with at.gateway("k1"):
             phone = await at.served("supervisor1", "desk")
             old = phone.token
-        assert told(await phone.over()) == (4200, "draining", None)
+        assert received(await phone.over()) == (4200, "draining", None)
         async with at.gateway("k2", "k1"):
             await phone.connected()
             await renewed(phone)
@@ -347,6 +349,6 @@ async def test_new_keys_log_nobody_off() -> None:
             assert (await phone.ask()).status == 200
             late = await phone.ask(token=old)
             assert (late.status, late.body["code"]) == (401, "unauthenticated")
-            assert told(await phone.twin(old).refused()) == (4001, "token_invalid", None)
+            assert received(await phone.twin(old).refused()) == (4001, "token_invalid", None)
         counted = await at.looked_at("links")
         assert (counted["LogOns"], counted["Links"]["supervisor1"]["MostAtOnce"]) == (1, 1)

@@ -29,8 +29,8 @@ async def node(limits: dict[str, int] | None = None, **client: object) -> AsyncI
         }
     )
     stopping = StopRequest()
-    async with serving(settings, generate_secrets(), SystemClock(), stopping) as told:
-        urls = {"client": told.client, "ops": told.ops, "admin": told.admin}
+    async with serving(settings, generate_secrets(), SystemClock(), stopping) as received:
+        urls = {"client": received.client, "ops": received.ops, "admin": received.admin}
         yield {name: int(url.rpartition(":")[2]) for name, url in urls.items() if url is not None}
 
 
@@ -51,12 +51,12 @@ async def say(port: int, *pieces: bytes, apart_s: float = 0.0) -> bytes:
 
 
 async def _rest(reader: asyncio.StreamReader) -> bytes:
-    heard = b""
+    arrived = b""
     with suppress(ConnectionError):
         async with asyncio.timeout(PATIENCE_S):
             while chunk := await reader.read(65_536):
-                heard += chunk
-    return heard
+                arrived += chunk
+    return arrived
 
 
 def status(answer: bytes) -> list[int]:

@@ -87,9 +87,9 @@ def test_the_bill_has_every_locked_package_with_who_asked_for_it() -> None:
 def test_what_is_installed_is_what_the_bill_says() -> None:
     versions = {each.metadata["Name"].lower().replace("_", "-"): each.version for each in distributions()}
     made = json.loads(sbom.text())
-    told = {each["name"]: each["version"] for each in made["components"]}
-    assert {name: versions[name] for name in told if name in versions} == {
-        name: version for name, version in told.items() if name in versions
+    received = {each["name"]: each["version"] for each in made["components"]}
+    assert {name: versions[name] for name in received if name in versions} == {
+        name: version for name, version in received.items() if name in versions
     }
 
 

@@ -54,20 +54,20 @@ def deceiving(value: object) -> list[str]:
 def poisoned(kind: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
     """Return a value of a type that msgspec reads, with poison in every string."""
     match msgspec.inspect.type_info(kind):
-        case msgspec.inspect.StructType() as told:
-            return {field.encode_name: poisoned(field.type) for field in told.fields}
-        case told:
-            return _of_type(told)
+        case msgspec.inspect.StructType() as received:
+            return {field.encode_name: poisoned(field.type) for field in received.fields}
+        case received:
+            return _of_type(received)
 
 
-def _of_type(told: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
-    match told:
+def _of_type(received: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
+    match received:
         case msgspec.inspect.UnionType():
-            return _of_type(next(t for t in told.types if not isinstance(t, msgspec.inspect.NoneType)))
+            return _of_type(next(t for t in received.types if not isinstance(t, msgspec.inspect.NoneType)))
         case msgspec.inspect.StructType():
-            return {field.encode_name: _of_type(field.type) for field in told.fields}
+            return {field.encode_name: _of_type(field.type) for field in received.fields}
         case msgspec.inspect.VarTupleType() | msgspec.inspect.ListType():
-            return [_of_type(told.item_type)]
+            return [_of_type(received.item_type)]
         case msgspec.inspect.DictType():
             return {POISON: POISON, "Plain": POISON}
         case msgspec.inspect.IntType() | msgspec.inspect.FloatType():
@@ -79,9 +79,9 @@ def _of_type(told: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
 
 
 def _struct(kind: type[msgspec.Struct]) -> dict[str, Any]:
-    told = msgspec.inspect.type_info(kind)
-    assert isinstance(told, msgspec.inspect.StructType)
-    return {field.encode_name: _of_type(field.type) for field in told.fields}
+    received = msgspec.inspect.type_info(kind)
+    assert isinstance(received, msgspec.inspect.StructType)
+    return {field.encode_name: _of_type(field.type) for field in received.fields}
 
 
 def _event(event_type: str, element: dict[str, Any]) -> str:
@@ -132,8 +132,8 @@ def test_no_announcement_and_no_ending_deceives() -> None:
 
 @pytest.mark.parametrize("link", ["https://a.example/\u202e", "https://a.example/ x", "javascript:alert(1)"])
 def test_no_link_of_a_notice_deceives(link: str) -> None:
-    told = {"Type": "Notice", "ID": "1", "Version": 1, "Title": "T", "Link": link}
-    (said,) = LinkReader("main", Readings()).read(json.dumps(told))
+    received = {"Type": "Notice", "ID": "1", "Version": 1, "Title": "T", "Link": link}
+    (said,) = LinkReader("main", Readings()).read(json.dumps(received))
     assert getattr(said, "link", "") is None
 
 

@@ -1,4 +1,4 @@
-"""What must the kit know of a server? A file in TOML tells it; docs/servers.md describes that file."""
+"""What the kit must know of a server, from a file in TOML; docs/servers.md describes that file."""
 
 from __future__ import annotations
 

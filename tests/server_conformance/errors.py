@@ -1,4 +1,4 @@
-"""Which errors does the page know? A test holds this table to it."""
+"""Errors of the page. A test holds this table to it."""
 
 from __future__ import annotations
 

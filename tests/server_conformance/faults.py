@@ -1,4 +1,4 @@
-"""Which wrong servers must the kit catch? Each is a simulator with one fault, and the check that tells."""
+"""Wrong servers that the kit must catch: each is a simulator with one fault, and the check that finds it."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from tests.server_conformance.faulty import (
     nothing,
     opens,
     refuses,
+    reports,
     responds,
     says,
     sets,
-    tells,
 )
 
 
@@ -37,7 +37,7 @@ class Fault(NamedTuple):
     found_by: str
     spoil: type[Spoil]
     breaks: str | None = None
-    """Words of the sentence that is told, when it is not the check's own."""
+    """Words of the sentence that is reported, when it is not the check's own."""
 
 
 SESSIONS, CURRENT = "/sessions", "/sessions/current"
@@ -100,7 +100,7 @@ class ExecutesReplaced(Spoil):
 
 
 class EventsAfterResponses(Spoil):
-    """What changed is told after the response of the request that changed it."""
+    """What changed is sent after the response of the request that changed it."""
 
     def down(self, line: Line, message: Message) -> Iterable[Message | str]:
         if message["Type"] == "Event" and not message["Complete"]:
@@ -150,15 +150,15 @@ class NoWholeSets(Spoil):
 
     def __init__(self) -> None:
         super().__init__()
-        self._told: set[tuple[int, int]] = set()
+        self._received: set[tuple[int, int]] = set()
 
     def down(self, line: Line, message: Message) -> Iterable[Message | str]:
         if message["Type"] != "Event" or not message["Complete"]:
             return (message,)
         place = (line.number, message["QueryID"])
-        if place in self._told:
+        if place in self._received:
             return ()
-        self._told.add(place)
+        self._received.add(place)
         return (message,)
 
 
@@ -539,27 +539,27 @@ FAULTS: Final[dict[str, Fault]] = {
         "listen.answer_first", EventBeforeAnswer, "precedes its first event"
     ),
     "reports no whole set first": Fault(
-        "listen.first.QueueRealtime", tells("QueueRealtime", sets(Complete=False))
+        "listen.first.QueueRealtime", reports("QueueRealtime", sets(Complete=False))
     ),
     "leaves a queue out": Fault(
-        "listen.first.QueueRealtime", tells("QueueRealtime", lambda each: each["Elements"].pop() and None)
+        "listen.first.QueueRealtime", reports("QueueRealtime", lambda each: each["Elements"].pop() and None)
     ),
     "reports numbers as texts": Fault(
         "listen.first.QueueRealtime",
-        tells("QueueRealtime", each_element(lambda one: one.update(Contacts=str(one["Contacts"])))),
+        reports("QueueRealtime", each_element(lambda one: one.update(Contacts=str(one["Contacts"])))),
         "The type of every field",
     ),
     "reports agents without a key": Fault(
         "listen.first.UserRealtime",
-        tells("UserRealtime", each_element(drops("UserKey"))),
+        reports("UserRealtime", each_element(drops("UserKey"))),
         "The type of every field",
     ),
     "reports no versions": Fault(
-        "listen.first.Configuration", tells("Configuration", each_element(drops("Version")))
+        "listen.first.Configuration", reports("Configuration", each_element(drops("Version")))
     ),
     "reports no users in Configuration": Fault(
         "listen.first.Configuration",
-        tells(
+        reports(
             "Configuration",
             lambda each: each.update(
                 Elements=[one for one in each["Elements"] if one["ObjectType"] != "User"]
@@ -571,17 +571,17 @@ FAULTS: Final[dict[str, Fault]] = {
         "listen.stop", hears("StopListeningForEvents", lambda each: ({**each, "Method": "KeepAlive"},))
     ),
     "says that parts are whole": Fault("listen.changes", PartsAreWhole),
-    "never reports that somebody left": Fault("listen.removed", tells("UserRealtime", _never_removed)),
+    "never reports that somebody left": Fault("listen.removed", reports("UserRealtime", _never_removed)),
     "has a time of its own for each link": Fault(
-        "listen.same_reading", tells("UserRealtime", _other_instant)
+        "listen.same_reading", reports("UserRealtime", _other_instant)
     ),
     # ---- directory, scope, presence ----
     "shows a queue to everybody": Fault("directory.scope", responds("QueryDirectory", _foreign_queue)),
     "has one key for two reasons": Fault("directory.reasons", responds("QueryDirectory", _same_keys)),
     "reports no larger set": Fault("scope.union", NoWholeSets),
     "reports a larger set before it is allowed": Fault("scope.grown", ScopeLast),
-    "does not report a smaller scope": Fault("scope.narrowed", tells("Administration", nothing)),
-    "says that a device is there": Fault("presence.said", tells("UserRealtime", each_element(_present))),
+    "does not report a smaller scope": Fault("scope.narrowed", reports("Administration", nothing)),
+    "says that a device is there": Fault("presence.said", reports("UserRealtime", each_element(_present))),
     "ignores that a device is there": Fault(
         "presence.said", hears("Presence", lambda each: ({**each, "Method": "KeepAlive"},))
     ),
@@ -625,13 +625,13 @@ FAULTS: Final[dict[str, Fault]] = {
         "commands.level_out_of_range", responds("SetSkills", drops("Max"))
     ),
     "shows remote numbers to supervisors": Fault(
-        "commands.number_is_own", tells("UserRealtime", each_element(_shows_number))
+        "commands.number_is_own", reports("UserRealtime", each_element(_shows_number))
     ),
     "does not report the number in effect": Fault(
         "commands.remote_number", responds("ChangeRemoteNumber", drops("RemoteNumber"))
     ),
     "does not report what is pending": Fault(
-        "contacts.pending", tells("UserRealtime", each_element(_pushes_off))
+        "contacts.pending", reports("UserRealtime", each_element(_pushes_off))
     ),
     "logs an agent off during a contact": Fault("contacts.log_off", hears("SetRoutingState", _now)),
     # ---- ends ----
@@ -654,14 +654,14 @@ FAULTS: Final[dict[str, Fault]] = {
         responds("ListenForEvents", lambda each: (each, _whole_administration(each["QueryID"]))),
     ),
     "leaves a group out": Fault(
-        "listen.first.GroupRealtime", tells("GroupRealtime", lambda each: each["Elements"].pop() and None)
+        "listen.first.GroupRealtime", reports("GroupRealtime", lambda each: each["Elements"].pop() and None)
     ),
     "leaves a queue out of the directory": Fault("directory.whole", responds("QueryDirectory", _one_less)),
     "reports more kinds than were asked for": Fault(
         "directory.kinds", hears("QueryDirectory", sets(Kinds=["Skill", "Queue"]))
     ),
-    "does not report that rights were taken": Fault("scope.rights", tells("Administration", nothing)),
-    "does not report another name": Fault("scope.renamed", tells("Administration", nothing)),
+    "does not report that rights were taken": Fault("scope.rights", reports("Administration", nothing)),
+    "does not report another name": Fault("scope.renamed", reports("Administration", nothing)),
     "takes any session for the first": Fault(
         "requests.session_unknown", hears("SetRoutingState", sets(Session=1))
     ),
@@ -670,7 +670,7 @@ FAULTS: Final[dict[str, Fault]] = {
         hears("SetRoutingState", lambda each: each.setdefault("RoutingState", "Available") and None),
     ),
     "makes agents available at the log-on": Fault(
-        "log_on.unavailable", tells("UserRealtime", each_element(sets(RoutingState="Available")))
+        "log_on.unavailable", reports("UserRealtime", each_element(sets(RoutingState="Available")))
     ),
     "reports a skill after its response": Fault("commands.skills", EventsAfterResponses),
     "reports a parameter after its response": Fault("commands.parameters", EventsAfterResponses),

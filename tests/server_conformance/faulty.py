@@ -1,4 +1,4 @@
-"""How is a server made faulty? What passes between the kit and a simulator is altered on its way."""
+"""Faulty server: what passes between the kit and a simulator is altered on its way."""
 
 from __future__ import annotations
 
@@ -289,7 +289,7 @@ def responds(method: str, change: Callable[[Message], Iterable[Message | str] | 
     return Responds
 
 
-def tells(event_type: str, change: Callable[[Message], Iterable[Message | str] | None]) -> type[Spoil]:
+def reports(event_type: str, change: Callable[[Message], Iterable[Message | str] | None]) -> type[Spoil]:
     """Alter events of a type."""
     return says("Event", lambda each: change(each) if each["EventType"] == event_type else None)
 
@@ -301,8 +301,8 @@ def hears(method: str, change: Callable[[Message], Iterable[Message] | None]) ->
         def up(self, line: Line, message: Message) -> Iterable[Message]:
             if method not in ("*", message.get("Method")):
                 return (message,)
-            heard = change(message)
-            return (message,) if heard is None else heard
+            arrived = change(message)
+            return (message,) if arrived is None else arrived
 
     return Hears
 

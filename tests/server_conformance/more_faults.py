@@ -18,10 +18,10 @@ from tests.server_conformance.faulty import (
     each_element,
     hears,
     nothing,
+    reports,
     responds,
     says,
     sets,
-    tells,
 )
 
 
@@ -62,7 +62,7 @@ def _available(request: Message) -> None:
 
 
 def _done(response: Message) -> None:
-    """A refusal is told as done."""
+    """A refusal is sent as done."""
     if response.get("Error"):
         response |= {"Error": 0, "State": "Applied", "Version": 1}
         response.pop("ErrorName", None)
@@ -96,13 +96,13 @@ FAULTS: Final[dict[str, Fault]] = {
     **first.FAULTS,
     "shows a wait of 0 where nobody waits": Fault(
         "listen.nobody_waits",
-        tells("QueueRealtime", each_element(lambda one: one.update(OldestContactWaitTime=0))),
+        reports("QueueRealtime", each_element(lambda one: one.update(OldestContactWaitTime=0))),
     ),
     "reports how long in milliseconds": Fault(
-        "listen.seconds", tells("UserRealtime", each_element(_in_milliseconds))
+        "listen.seconds", reports("UserRealtime", each_element(_in_milliseconds))
     ),
     "does not count on": Fault(
-        "listen.seconds", tells("UserRealtime", each_element(sets(TimeInRoutingState=0)))
+        "listen.seconds", reports("UserRealtime", each_element(sets(TimeInRoutingState=0)))
     ),
     "has no state Work": Fault("commands.work", hears("SetRoutingState", _unavailable_for_work)),
     "keeps an agent who asked to be logged off": Fault(
@@ -111,7 +111,7 @@ FAULTS: Final[dict[str, Fault]] = {
     "takes Talking for Available": Fault("commands.no_such_state", hears("SetRoutingState", _available)),
     "lets an agent set another": Fault("commands.own_agent_only", responds("SetRoutingState", _done)),
     "reports each state as the agent's own": Fault(
-        "commands.by_whom", tells("UserRealtime", each_element(sets(RoutingStateBy="Self")))
+        "commands.by_whom", reports("UserRealtime", each_element(sets(RoutingStateBy="Self")))
     ),
     "takes any reason": Fault("commands.reason_wrong_kind", responds("SetRoutingState", _done)),
     "takes a text for a number": Fault("commands.wrong_type", responds("SetRoutingParameters", _done)),
@@ -127,14 +127,14 @@ FAULTS: Final[dict[str, Fault]] = {
         responds("SetRoutingState", lambda each: each.update(State="Applied") if "State" in each else None),
     ),
     "reports an agent's request as the system's": Fault(
-        "contacts.pending_by", tells("UserRealtime", each_element(_pending_by_system))
+        "contacts.pending_by", reports("UserRealtime", each_element(_pending_by_system))
     ),
     "forgets the reason of what is pending": Fault(
-        "contacts.pending_by", tells("UserRealtime", each_element(_another_pending_reason))
+        "contacts.pending_by", reports("UserRealtime", each_element(_another_pending_reason))
     ),
     "does not report that post-processing follows": Fault(
         "contacts.pending_post_processing",
-        tells("UserRealtime", each_element(sets(PendingPostProcessing=False))),
+        reports("UserRealtime", each_element(sets(PendingPostProcessing=False))),
     ),
     "needs skills that do not exist": Fault(
         "directory.skills_of_queues", responds("QueryDirectory", _unknown_skills)
@@ -159,10 +159,10 @@ FAULTS: Final[dict[str, Fault]] = {
         responds("SetRoutingState", lambda each: each.update(State="Pending") if "State" in each else None),
     ),
     "never lets the pending state come": Fault(
-        "contacts.emptied", tells("UserRealtime", each_element(_stays_unavailable))
+        "contacts.emptied", reports("UserRealtime", each_element(_stays_unavailable))
     ),
     "begins no post-processing": Fault(
-        "contacts.post_processing", tells("UserRealtime", each_element(drops("PostProcessing")))
+        "contacts.post_processing", reports("UserRealtime", each_element(drops("PostProcessing")))
     ),
     "reports a block as an end by itself": Fault(
         "ends.Blocked", says("SessionEnded", sets(Reason="Expired"))
@@ -173,13 +173,13 @@ FAULTS: Final[dict[str, Fault]] = {
     "does not report that another device ended it": Fault("ends.by_another", says("SessionEnded", nothing)),
     "leaves an aggregate out": Fault(
         "listen.first.AggregateRealtime",
-        tells("AggregateRealtime", lambda each: each["Elements"].pop() and None),
+        reports("AggregateRealtime", lambda each: each["Elements"].pop() and None),
     ),
     "reports counters as parts": Fault(
-        "listen.first.QueueCumulative", tells("QueueCumulative", sets(Complete=False))
+        "listen.first.QueueCumulative", reports("QueueCumulative", sets(Complete=False))
     ),
     "reports agents' counters as parts": Fault(
-        "listen.first.UserCumulative", tells("UserCumulative", sets(Complete=False))
+        "listen.first.UserCumulative", reports("UserCumulative", sets(Complete=False))
     ),
     "accepts a device of no session": Fault("presence.unknown", responds("Presence", _done)),
     "routes for a Dashboard": Fault(

@@ -27,7 +27,7 @@ class Run:
     Args:
         driver: What is known of the server.
         slow: Whether checks that wait for minutes are run.
-        tell: Is told each verdict as it comes.
+        tell: Receives each verdict as it comes.
     """
 
     def __init__(self, driver: Driver, *, slow: bool = False, tell: Tell = lambda _: None) -> None:
@@ -118,7 +118,7 @@ class Run:
             except (KeyError, TypeError, ValueError, IndexError, AttributeError) as malformed:
                 said = Failed(f"what the server says is malformed: {malformed!r}", shapes.TYPES)
         if isinstance(said, Failed) and said.sentence is None:
-            raise Failed("\n        ".join([str(said), *map(_told, stage.faults[:1])]))
+            raise Failed("\n        ".join([str(said), *map(_received, stage.faults[:1])]))
         if stage.faults:
             raise stage.faults[0]
         if said is not None:
@@ -159,7 +159,7 @@ class Run:
             self._changed.notify_all()
 
 
-def _told(fault: Failed) -> str:
+def _received(fault: Failed) -> str:
     """Return what else is wrong, for a failure of the check itself: often the one has caused the other."""
     return f"and {fault.sentence.line if fault.sentence else ''}: {fault}"
 

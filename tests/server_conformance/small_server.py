@@ -139,14 +139,14 @@ class SmallServer:
                 await self._end(old, "TakenOver")
         session = Session(user, device, now_ms())
         self._sessions[session.secret] = session
-        told = {"SessionID": session.secret, "ID": session.public, "ExpiresAt": now_ms() + 3_600_000}
-        return web.json_response({**told, "IdleTimeout": 0, "User": _user(user)}, status=201)
+        reported = {"SessionID": session.secret, "ID": session.public, "ExpiresAt": now_ms() + 3_600_000}
+        return web.json_response({**reported, "IdleTimeout": 0, "User": _user(user)}, status=201)
 
     async def _list(self, request: web.Request) -> web.Response:
         own = self._sessions.get(request.headers["OSCCE-Session"])
         if own is None:
             return _refusal(401, "SessionUnknown")
-        told = [
+        reported = [
             {
                 "ID": each.public,
                 "Application": "Dashboard",
@@ -157,7 +157,7 @@ class SmallServer:
             for each in self._sessions.values()
             if each.user == own.user
         ]
-        return web.json_response({"Sessions": told})
+        return web.json_response({"Sessions": reported})
 
     async def _keep(self, request: web.Request) -> web.Response:
         if request.headers["OSCCE-Session"] not in self._sessions:

@@ -76,8 +76,8 @@ def test_errors_are_those_of_the_page() -> None:
     rows = re.findall(r"^\| (\d+) \| `(\w+)` \|", SECTIONS["Error names"], re.MULTILINE)
     assert {int(code): name for code, name in rows} == CODES
     statuses = re.findall(r"^\| (\d{3}) \| (.*) \|$", SECTIONS["Log on"], re.MULTILINE)
-    told = {name: int(status) for status, names in statuses for name in re.findall(r"`(\w+)", names)}
-    assert told == STATUSES
+    received = {name: int(status) for status, names in statuses for name in re.findall(r"`(\w+)", names)}
+    assert received == STATUSES
 
 
 def test_kinds_of_the_directory_are_those_of_the_page() -> None:
@@ -139,7 +139,7 @@ async def test_a_command_gets_what_is_said_as_one_word(tmp_path: Path) -> None:
     assert out.read_text() == "['ada; true', 'a b']"
 
 
-async def test_a_hook_that_fails_is_told_as_that(tmp_path: Path) -> None:
+async def test_a_hook_that_fails_is_reported_as_that(tmp_path: Path) -> None:
     (tmp_path / "driver.toml").write_text('server = "x"\n[hooks.restart]\nrun = "false"\n', "utf-8")
     with pytest.raises(DriverError, match="restart"):
         await read(tmp_path / "driver.toml", {}).cause("restart")

@@ -20,7 +20,7 @@ class Sentence(NamedTuple):
         return f"{self.section}: {self.facts['sentence']}"
 
     @property
-    def told(self) -> str:
+    def for_people(self) -> str:
         """The place with its page, for people."""
         return f"docs/oscce-link.md, {self.line}"
 
@@ -31,7 +31,7 @@ class Sentence(NamedTuple):
 
 
 class Failed(Exception):  # noqa: N818 - names what happened
-    """The server does not do what a sentence of the page says; the text tells what it does.
+    """The server does not do what a sentence of the page says; the text says what it does.
 
     Attributes:
         sentence: Which one, when it is another than the check's own.
@@ -43,14 +43,14 @@ class Failed(Exception):  # noqa: N818 - names what happened
 
 
 class Skipped(Exception):  # noqa: N818 - names what happened
-    """The check says nothing of this server; the text tells why."""
+    """The check says nothing of this server; the text says why."""
 
 
 def expect(truth: object, otherwise: str, sentence: Sentence | None = None) -> None:
     """Hold that something is as it should be.
 
     Raises:
-        Failed: It is not; *otherwise* tells what is the case instead.
+        Failed: It is not; *otherwise* says what is the case instead.
     """
     if not truth:
         raise Failed(otherwise, sentence)

@@ -30,7 +30,7 @@ from gateway.domain.upstream import (
     Source,
 )
 from gateway.runtime.ports import Clock, Hear
-from tests.doubles.fake_link import FakeLink, Told
+from tests.doubles.fake_link import FakeLink, Received
 from tests.doubles.fake_people import Wire
 from tests.doubles.fake_upstream import FakeUpstream
 from tests.simulation.loop import OUTSIDE, NodeClock
@@ -310,7 +310,7 @@ class SimLink:
         self.inner = inner
         self._door = door
         self._asked_until = 0.0
-        self._on_the_way: dict[asyncio.Future[Told], None] = {}
+        self._on_the_way: dict[asyncio.Future[Received], None] = {}
 
     @property
     def last_received_at(self) -> float:
@@ -334,21 +334,21 @@ class SimLink:
         if self._door.is_dead or not self.inner.open:
             raise LinkClosed("lost")
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Told] = loop.create_future()
+        answer: asyncio.Future[Received] = loop.create_future()
         self._on_the_way[answer] = None
         due = self._asked_until = max(loop.time() + self._door.leg_s(), self._asked_until)
         loop.call_at(due, self._door.when_open, lambda: self._arrive(request, answer), context=OUTSIDE)
         try:
             # the caller of a command bounds it by the deadline
             async with asyncio.timeout(None if isinstance(request, Execute) else REQUEST_S):
-                told = await answer
+                received = await answer
         except TimeoutError:
             raise GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "no answer") from None
-        if isinstance(told, GatewayError | LinkClosed):
-            raise told
-        return told
+        if isinstance(received, GatewayError | LinkClosed):
+            raise received
+        return received
 
-    def _arrive(self, request: LinkRequest, answer: asyncio.Future[Told]) -> None:
+    def _arrive(self, request: LinkRequest, answer: asyncio.Future[Received]) -> None:
         self._on_the_way.pop(answer, None)
         self.inner.take(request, answer)
 

@@ -57,7 +57,7 @@ class Door:
         self._connection = 1
         """The number of the present connections; 0 when there are none."""
         self._connections = 1
-        self._asked_until = self._heard_until = self._script_until = 0.0
+        self._asked_until = self._received_until = self._script_until = 0.0
         self._doubted: Callable[[], None] = lambda: None
         self._open: dict[asyncio.Future[Any], None] = {}
 
@@ -202,9 +202,9 @@ class Door:
     def deliver(self, channel: Channel, envelope: Envelope, sent_at: float) -> None:
         """Deliver a message, in the order of the connection."""
         for _ in range(self._weather.copies()):
-            due = self._heard_until = max(self._loop.time() + self._weather.leg_s(), self._heard_until)
-            heard = self._connection, channel, envelope, sent_at
-            self._loop.call_at(due, self._hear, *heard, context=self._host.context)
+            due = self._received_until = max(self._loop.time() + self._weather.leg_s(), self._received_until)
+            received = self._connection, channel, envelope, sent_at
+            self._loop.call_at(due, self._hear, *received, context=self._host.context)
 
     def _hear(self, connection: int, channel: Channel, envelope: Envelope, sent_at: float) -> None:
         receive = self.channels.get(channel)

@@ -103,7 +103,7 @@ class Happenings:
             self._world.buried(process)
             process.kill(silently=bool(silently))
             if tenths < FOR_EVER:
-                self._world.start_anew(process, tenths / 10)
+                self._world.start_again(process, tenths / 10)
 
     def drain(self, which: int, tenths: int) -> None:
         """Drain a node and stop it; it starts again later. One stays."""
@@ -121,7 +121,7 @@ class Happenings:
         if process.is_alive:
             self._world.trouble()
             await process.stop()
-            self._world.start_anew(process, 1.0)
+            self._world.start_again(process, 1.0)
 
     def pause(self, which: int, tenths: int) -> None:
         """Stop a node for a while, as by SIGSTOP; it continues with all work that was due."""

@@ -63,7 +63,7 @@ class Line:
         self.session = Session(JSON, LIMITS, clock.now(), jitter)
         self.is_gone = False
         """Whether the node has closed it, or has ended."""
-        self.is_heard = True
+        self.is_received = True
         """Whether the phone is reachable: otherwise nothing that is sent arrives, and there is no answer."""
         self._node = node
         self._clock = clock
@@ -123,14 +123,14 @@ class Line:
 
     def hang_up(self) -> None:
         """Let the node see that the phone closed the connection."""
-        self.is_heard = False
+        self.is_received = False
         self._host.enter(self._leave)
 
     def cut(self) -> None:
         """End it because the node is gone."""
         if not self.is_gone:
             self._end()
-            if self.is_heard:
+            if self.is_received:
                 self._far.lost(self, None)
 
     def tick(self) -> None:
@@ -169,7 +169,7 @@ class Line:
                 case Close():
                     self._take()
                     self._leave()
-                    if self.is_heard:
+                    if self.is_received:
                         self._far.lost(self, effect)
         if not self.is_gone:
             self._take()
@@ -193,6 +193,6 @@ class Line:
     def _take(self) -> None:
         health = self._node.health(self.ticket.user)
         taken = self.session.take(self._clock.now(), self._clock.wall_ms(), health)
-        if self.is_heard:
+        if self.is_received:
             for frame in taken:
                 self._far.hear(self, json.loads(frame))

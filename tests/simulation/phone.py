@@ -88,7 +88,7 @@ class Place(Protocol):
         """Run *work* in the background."""
         ...
 
-    def told(self, phone: Phone, order: Order, frame_id: str, status: str, code: str) -> None:
+    def received(self, phone: Phone, order: Order, frame_id: str, status: str, code: str) -> None:
         """Record a result."""
         ...
 
@@ -186,7 +186,7 @@ class Phone:
         """Break the network silently; the node still has the connection. Then come back."""
         line = self._forget_line()
         if line is not None:
-            line.is_heard = False
+            line.is_received = False
         self._again()
         return line
 
@@ -296,7 +296,7 @@ class Phone:
             self._place.dated(self, as_of)
 
     def _pong(self, line: Line, nonce: str) -> None:
-        if line.is_heard:
+        if line.is_received:
             line.send(kind="pong", nonce=nonce)
 
     def _changes(self, frame: Frame) -> None:
@@ -330,7 +330,7 @@ class Phone:
                 outcome = frame["outcome"]
                 code = outcome.get("error", {}).get("code", "")
                 order.outcomes.append((outcome["status"], code))
-                self._place.told(self, order, frame["id"], outcome["status"], code)
+                self._place.received(self, order, frame["id"], outcome["status"], code)
 
     def lost(self, line: Line, closed: Close | None) -> None:
         """Record that the connection is gone."""

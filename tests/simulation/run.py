@@ -61,7 +61,7 @@ class Report:
     opened: int
 
 
-class _Heard(logging.Handler):
+class _Received(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.said: list[str] = []
@@ -73,35 +73,35 @@ class _Heard(logging.Handler):
 def run(setup: Setup, actions: tuple[Action, ...]) -> Report:
     """Run a schedule."""
     loop = VirtualLoop()
-    heard = _Heard()
+    arrived = _Received()
     logger = logging.getLogger("gateway")
-    logger.addHandler(heard)
-    loop.set_exception_handler(lambda _, context: heard.said.append(str(context)))
+    logger.addHandler(arrived)
+    loop.set_exception_handler(lambda _, context: arrived.said.append(str(context)))
     try:
         asyncio.set_event_loop(loop)
-        return loop.run_until_complete(_live(setup, actions, loop, heard))
+        return loop.run_until_complete(_live(setup, actions, loop, arrived))
     except StuckError as stuck:
         return Report(Broken("nobody is busy for ever", str(stuck), loop.time()), (), 0.0, 0)
     finally:
-        logger.removeHandler(heard)
+        logger.removeHandler(arrived)
         asyncio.set_event_loop(None)
         loop.close()
 
 
-async def _live(setup: Setup, actions: tuple[Action, ...], loop: VirtualLoop, heard: _Heard) -> Report:
+async def _live(setup: Setup, actions: tuple[Action, ...], loop: VirtualLoop, arrived: _Received) -> Report:
     strangers = laws.objects_of_users() if setup.patient else []
     async with asyncio.TaskGroup() as tasks:
         world = World(setup, frozenset(action.what for action in actions), loop, tasks)
         try:
             world.begin_life()
-            await _pass(world, heard, SETTLED_S)
+            await _pass(world, arrived, SETTLED_S)
             for action in actions:
-                await _pass(world, heard, action.after)
+                await _pass(world, arrived, action.after)
                 if world.broken_laws:
                     break
                 apply(world, action)
             if not world.broken_laws:
-                await _become_quiet(world, heard, strangers)
+                await _become_quiet(world, arrived, strangers)
         finally:
             world.end()
             await asyncio.sleep(60)
@@ -109,20 +109,20 @@ async def _live(setup: Setup, actions: tuple[Action, ...], loop: VirtualLoop, he
     return Report(first, tuple(world.log), loop.time() - world.began_at, world.centre.opens.total())
 
 
-async def _pass(world: World, heard: _Heard, seconds: float) -> None:
+async def _pass(world: World, arrived: _Received, seconds: float) -> None:
     until = world.now() + seconds
     while True:
         left = until - world.now()
         await asyncio.sleep(max(0.0, min(TICK_S, left)))
         world.tick()
         laws.at_every_step(world)
-        for said in heard.said:
+        for said in arrived.said:
             world.broken("nothing fails", said)
         if world.broken_laws or world.now() >= until:
             return
 
 
-async def _become_quiet(world: World, heard: _Heard, strangers: Sequence[object]) -> None:
+async def _become_quiet(world: World, arrived: _Received, strangers: Sequence[object]) -> None:
     world.calm()
     world.note("calm")
     began, well_since = world.now(), None
@@ -130,7 +130,7 @@ async def _become_quiet(world: World, heard: _Heard, strangers: Sequence[object]
     still_s = PATIENT_S + unseen_s if world.setup.patient else STILL_S
     missing: list[str] = []
     while world.now() - began < QUIET_S + still_s:
-        await _pass(world, heard, TICK_S)
+        await _pass(world, arrived, TICK_S)
         if world.broken_laws:
             return
         missing = laws.when_quiet(world)
@@ -140,12 +140,12 @@ async def _become_quiet(world: World, heard: _Heard, strangers: Sequence[object]
             well_since = world.now()
         elif world.now() - well_since >= still_s:
             laws.in_the_end(world)
-            await _leave(world, heard, strangers)
+            await _leave(world, arrived, strangers)
             return
     world.broken("all is well in the end", "; ".join(missing))
 
 
-async def _leave(world: World, heard: _Heard, strangers: Sequence[object]) -> None:
+async def _leave(world: World, arrived: _Received, strangers: Sequence[object]) -> None:
     """In a long run without ended nodes: log all users off, and check the laws."""
     are_alive = all(process.is_alive for process in world.processes)
     has_ended = world.lives > world.setup.nodes or not are_alive
@@ -153,7 +153,7 @@ async def _leave(world: World, heard: _Heard, strangers: Sequence[object]) -> No
         return
     for phone in world.phones:
         phone.log_off()
-    await _pass(world, heard, laws.GONE_S)
+    await _pass(world, arrived, laws.GONE_S)
     laws.when_all_are_gone(world, strangers)
 
 
@@ -182,8 +182,8 @@ def tell(seed: int, generated: Generate = generate) -> str:
         return ""
     shortest = shrink(setup, actions, report.broken.law)
     last = run(setup, shortest)
-    told = [f"seed {seed}: {report.broken}", f"shortest: {last.broken}", f"    {setup!r},"]
-    return "\n".join([*told, *(f"    {tuple(each)!r}," for each in shortest), *last.log])
+    received = [f"seed {seed}: {report.broken}", f"shortest: {last.broken}", f"    {setup!r},"]
+    return "\n".join([*received, *(f"    {tuple(each)!r}," for each in shortest), *last.log])
 
 
 def main() -> int:
@@ -213,9 +213,9 @@ def main() -> int:
         if asked.stop and (broken := run(*generated(seed)).broken) is not None:
             print(f"seed {seed}: {broken}")
             return FOUND
-        told = "" if asked.stop else tell(seed, generated)
-        found += bool(told)
-        print(told, end="\n" if told else "", flush=True)
+        received = "" if asked.stop else tell(seed, generated)
+        found += bool(received)
+        print(received, end="\n" if received else "", flush=True)
     print(f"{len(seeds)} schedules, {found} broke a law")
     return FOUND if found else 0
 

@@ -49,12 +49,12 @@ def searching(part: int, many: int, *options: str) -> subprocess.Popen[str]:
 def test_no_schedule_breaks_a_law(options: tuple[str, ...]) -> None:
     searches = [searching(part, AIMED if options else SCHEDULES, *options) for part in range(AT_ONCE)]
     try:
-        told = "\n".join(search.communicate(timeout=PATIENCE_S)[0] for search in searches)
+        received = "\n".join(search.communicate(timeout=PATIENCE_S)[0] for search in searches)
     finally:
         for search in searches:
             search.kill()
-    assert [search.returncode for search in searches] == [0] * AT_ONCE, told
-    assert told.count("schedules, 0 broke a law") == AT_ONCE, told
+    assert [search.returncode for search in searches] == [0] * AT_ONCE, received
+    assert received.count("schedules, 0 broke a law") == AT_ONCE, received
 
 
 @pytest.mark.parametrize("pinned", PINNED, ids=lambda pinned: pinned.name)

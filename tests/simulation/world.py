@@ -202,7 +202,7 @@ class World:
         if process is None:
             return None
         try:
-            told = await self._at(process, process.node.account.log_on("main", credentials))
+            received = await self._at(process, process.node.account.log_on("main", credentials))
         except GatewayError as error:
             if error.code not in {ErrorCode.UPSTREAM_UNAVAILABLE, ErrorCode.RATE_LIMITED}:
                 self.broken("log-ons succeed", f"{credentials.user_name}: {error.code}")
@@ -210,16 +210,16 @@ class World:
         if not process.is_alive:
             return None
         return Ticket(
-            user=told.user.id,
-            display_name=told.user.display_name,
+            user=received.user.id,
+            display_name=received.user.display_name,
             application=credentials.application,
-            secret=told.secret,
-            session=told.session,
+            secret=received.secret,
+            session=received.session,
             device=credentials.device,
             notices=(),
             issued_at_ms=process.clock.wall_ms(),
-            expires_at_ms=told.expires_at_ms,
-            idle_timeout_s=told.idle_timeout_s,
+            expires_at_ms=received.expires_at_ms,
+            idle_timeout_s=received.idle_timeout_s,
         )
 
     async def log_off(self, ticket: Ticket) -> None:
@@ -234,7 +234,7 @@ class World:
         """Return a node's answer: the node works on it while it is not stopped."""
         return await self._loop.create_task(asked, context=process.host.context.copy())
 
-    def told(self, phone: Phone, order: Order, frame_id: str, status: str, code: str) -> None:
+    def received(self, phone: Phone, order: Order, frame_id: str, status: str, code: str) -> None:
         """Record a result."""
         self.note(f"{phone.name} {order.key[-6:]} {status} {code}")
         if order.frames[frame_id] > 1:
@@ -343,7 +343,7 @@ class World:
         zero = dice.choice((0.0, 10_000.0, 5_000_000.0))
         return NodeClock(self.clock, zero=zero, rate=dice.choice(_RATES), ahead_s=dice.choice(_SET))
 
-    def start_anew(self, process: Process, seconds: float) -> None:
+    def start_again(self, process: Process, seconds: float) -> None:
         """Start an ended node again, after a while."""
 
         def start() -> None:

@@ -1,4 +1,4 @@
-"""A gateway in miniature: logs on, opens links, asks, and folds what it is told. No sockets."""
+"""A gateway in miniature: logs on, opens links, asks, and folds what it receives. No sockets."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class World:
         return link, peer
 
     def open(self, user: str = SUPERVISOR, **more: Free) -> tuple[Link, Peer]:
-        """Log on and open the link; the greeting is heard already."""
+        """Log on and open the link; the greeting is received already."""
         link, peer = self.link(self.log_on(user, **more))
         peer.take()
         return link, peer

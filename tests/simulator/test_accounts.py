@@ -34,7 +34,7 @@ def test_a_success_forgives_failures() -> None:
         world.log_on()
 
 
-def test_whether_an_account_is_blocked_is_told_only_to_who_knows_the_password() -> None:
+def test_whether_an_account_is_blocked_is_reported_only_to_who_knows_the_password() -> None:
     world = World()
     world.sim.accounts.by_name["supervisor1"].blocked = True
     assert refused(world, "x").name == "InvalidCredentials"

@@ -25,7 +25,7 @@ def test_a_new_queue_grows_the_scopes_it_belongs_to() -> None:
     assert key in peer.state["Configuration"]
 
 
-def test_a_removed_object_is_told_and_leaves_every_set() -> None:
+def test_a_removed_object_is_reported_and_leaves_every_set() -> None:
     world = World()
     link, peer = world.open()
     world.listen(link, "QueueRealtime", "Administration")
@@ -65,7 +65,7 @@ def test_a_scope_set_by_hand_does_not_follow_the_directory() -> None:
     assert account.scope == scope
 
 
-def test_new_skills_and_reasons_are_told_to_all() -> None:
+def test_new_skills_and_reasons_are_reported_to_all() -> None:
     world = World()
     link, peer = world.open("supervisor2")
     world.listen(link, "Administration")

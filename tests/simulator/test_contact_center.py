@@ -133,16 +133,16 @@ def test_a_moved_end_makes_the_old_one_void() -> None:
     assert seen == [True, False]
 
 
-def test_what_is_pending_applies_after_the_contact_and_a_log_off_is_told() -> None:
+def test_what_is_pending_applies_after_the_contact_and_a_log_off_is_reported() -> None:
     world = World()
-    told: list[tuple[int, str, str | None]] = []
-    world.sim.center.on_logged_off = lambda agent, by, name: told.append((agent.key, by, name))
+    received: list[tuple[int, str, str | None]] = []
+    world.sim.center.on_logged_off = lambda agent, by, name: received.append((agent.key, by, name))
     agent = available(world)
     contact = world.sim.center.give(agent, None, "Voice", "Talking")
     world.sim.center.ask(agent, "LoggedOff", None, "AfterContact", "Supervisor", "Eva")
-    assert told == []
+    assert received == []
     world.sim.center.end(contact)
-    assert told == [(AGENT, "Supervisor", "Eva")]
+    assert received == [(AGENT, "Supervisor", "Eva")]
 
 
 def test_an_equal_pending_state_changes_nothing() -> None:
@@ -198,7 +198,7 @@ def test_a_contact_that_is_nowhere_is_a_mistake() -> None:
         center.abandon(Contact("C", "Voice", None, 0, 0))
 
 
-# ---- Does everything happen in its turn? ----
+# ---- order of happenings ----
 
 
 @given(st.lists(st.integers(0, 50)))
@@ -221,7 +221,7 @@ def test_a_shift_puts_everything_off() -> None:
     assert happened == [15]
 
 
-# ---- Is what changed noted once? ----
+# ---- changed keys ----
 
 
 def test_a_key_changed_twice_stands_once() -> None:
@@ -231,7 +231,7 @@ def test_a_key_changed_twice_stands_once() -> None:
     assert (len(changes), list(changes)) == (2, [Kind.USER])
 
 
-def test_what_was_told_waits_no_more() -> None:
+def test_what_was_reported_waits_no_more() -> None:
     one, other = Changes(), Changes()
     one.add(Kind.QUEUE, (5, 6))
     one.own |= {7, 8}
@@ -241,7 +241,7 @@ def test_what_was_told_waits_no_more() -> None:
     assert (one.keys[Kind.QUEUE], one.own) == ({6}, {8})
 
 
-# ---- Are a day's statistics counted rightly? ----
+# ---- statistics of a day ----
 
 
 BERLIN = "Europe/Berlin"

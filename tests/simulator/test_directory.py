@@ -51,7 +51,7 @@ def test_scopes_follow_from_groups() -> None:
     assert directory.within((70_001, 4711)).groups == {70_001}
 
 
-# ---- Which changes to routing parameters are allowed? ----
+# ---- routing parameters ----
 
 
 def test_every_default_is_allowed() -> None:
@@ -64,10 +64,10 @@ def test_every_default_is_allowed() -> None:
         assert check_parameters(applies_to, writable) == writable
 
 
-# ---- Are names different from each other? ----
+# ---- names ----
 
 
-# ---- Is a centre of any size a plausible one? ----
+# ---- centres of any size ----
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_the_same_seed_makes_the_same_people() -> None:
     assert repr(one.agents) == repr(same.agents) != repr(other.agents)
 
 
-# ---- Which changes to an agent's skills are allowed? ----
+# ---- skills of an agent ----
 
 
 CATALOGUE = {key: Skill(key, f"Skill {key}") for key in (1, 2, 3)}

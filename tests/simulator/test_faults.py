@@ -94,7 +94,7 @@ def test_a_split_outbids_the_holder() -> None:
     world.link(world.log_on(), token=51)
 
 
-def test_functions_are_told_to_everybody_once() -> None:
+def test_functions_are_reported_to_everybody_once() -> None:
     world, peer = watched()
     world.sim.faults.set_function("Voice", "Degraded")
     world.sim.faults.set_function("Voice", "Degraded")

@@ -70,7 +70,7 @@ def test_never_two_links_and_never_a_lower_token(opens: list[tuple[int, str, boo
     assert all(line.most_at_once <= 1 for line in links.counts().values())
 
 
-# ---- Does a link send in order, and nothing before it is open? ----
+# ---- order of a link ----
 
 
 def test_frames_leave_joined_and_in_order() -> None:

@@ -199,7 +199,7 @@ def test_sixty_five_queries_are_too_many() -> None:
     assert answer["ErrorName"] == "Busy"
 
 
-# ---- Is the first response remembered, for ten minutes and within bounds? ----
+# ---- first responses, remembered for ten minutes ----
 
 
 def test_the_first_response_for_ten_minutes() -> None:

@@ -1,4 +1,4 @@
-"""Do the routing state rules hold, whatever happens in which order? Against an independent tiny model."""
+"""The routing state rules hold, whatever happens in which order: against an independent tiny model."""
 
 from __future__ import annotations
 

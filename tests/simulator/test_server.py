@@ -92,15 +92,15 @@ async def test_a_centre_without_a_past_has_just_opened() -> None:
 
 
 async def test_run_reports_its_address_and_ends_when_cancelled(capsys: pytest.CaptureFixture[str]) -> None:
-    told = ""
+    received = ""
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(run(QUIET))
-        while "control door" not in told:
+        while "control door" not in received:
             await asyncio.sleep(0)
-            told += capsys.readouterr().out
+            received += capsys.readouterr().out
         task.cancel()
     assert task.cancelled()
-    assert told.startswith("OSCC-E Server (simulated) at http://127.0.0.1:")
+    assert received.startswith("OSCC-E Server (simulated) at http://127.0.0.1:")
 
 
 def test_the_introduction_names_doors_and_log_ons() -> None:

@@ -153,7 +153,7 @@ class IdleRules(RuleBasedStateMachine):
 TestIdleRules = IdleRules.TestCase
 
 
-# ---- What is a session? ----
+# ---- sessions ----
 
 
 def test_it_is_watched_while_attached_with_a_device_present() -> None:

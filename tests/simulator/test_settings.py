@@ -38,7 +38,7 @@ def test_groups_follow_from_agents() -> None:
     assert SimulatorSettings(groups=5).group_count == 5
 
 
-# ---- Do the options mean the settings? ----
+# ---- options ----
 
 
 def parse(*options: str) -> SimulatorSettings:
@@ -63,7 +63,7 @@ def test_options_are_taken_over() -> None:
     assert parse("--warm-up-s", "0").warm_up_s == 0
 
 
-# ---- Does time pass as it is told to? ----
+# ---- Time passes as asked ----
 
 
 async def test_sleepers_wake_when_their_time_has_come() -> None:

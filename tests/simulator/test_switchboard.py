@@ -94,7 +94,7 @@ def test_a_function_that_is_down_holds_its_events_back_until_it_is_up() -> None:
     assert peer.state["UserRealtime"][AGENT]["RoutingState"] == "Available"
 
 
-# ---- Is the truth what links would be told? ----
+# ---- The truth is what links would receive ----
 
 
 def test_it_is_what_a_link_of_the_first_supervisor_receives() -> None:
@@ -102,13 +102,13 @@ def test_it_is_what_a_link_of_the_first_supervisor_receives() -> None:
     world.log_on("agent1")
     link, peer = world.open()
     world.listen(link, *Kind)
-    told = truth(world.sim)
+    received = truth(world.sim)
     for kind in Kind:
-        elements = told[kind.value]
+        elements = received[kind.value]
         assert isinstance(elements, list)
         assert {key_of(kind, each) for each in elements} == set(peer.state[kind])
-    assert isinstance(told["Own"], dict)
-    assert told["Own"][str(AGENT)]["Remote"]["RemoteNumber"] == "+49300000001"
+    assert isinstance(received["Own"], dict)
+    assert received["Own"][str(AGENT)]["Remote"]["RemoteNumber"] == "+49300000001"
 
 
 def test_log_ons_to_try_work() -> None:

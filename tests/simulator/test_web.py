@@ -81,10 +81,10 @@ async def test_every_answer_has_the_time_of_the_server(wire: Wire, skew_ms: int)
     wire.sim.center.skew_ms = skew_ms
     await wire.clock.advance(7.75)
     headers = {"OSCCE-Session": (await wire.log_on())["SessionID"]}
-    told = formatdate((wire.clock.now_ms() + skew_ms) // 1000, usegmt=True)
+    received = formatdate((wire.clock.now_ms() + skew_ms) // 1000, usegmt=True)
     for path, status in (("about", 200), ("sessions", 200), ("nowhere", 404)):
         async with wire.http.get(f"{wire.sim.url}/oscce/v1/{path}", headers=headers) as answer:
-            assert (answer.status, answer.headers["Date"]) == (status, told)
+            assert (answer.status, answer.headers["Date"]) == (status, received)
 
 
 async def test_a_body_that_is_no_object_is_a_bad_request(wire: Wire) -> None:
@@ -94,10 +94,10 @@ async def test_a_body_that_is_no_object_is_a_bad_request(wire: Wire) -> None:
             assert (response.status, (await response.json())["Error"]) == (400, "BadRequest")
 
 
-# ---- Which server does the simulator say it is? ----
+# ---- server of the simulator ----
 
 
-# ---- Which functions are up? ----
+# ---- functions ----
 
 
 def test_what_is_down_is_named_and_degraded_is_good_enough() -> None:
@@ -111,7 +111,7 @@ def test_what_is_down_is_named_and_degraded_is_good_enough() -> None:
     assert not functions.is_down("OpenMedia")
 
 
-# ---- Does the certificate fit the host? ----
+# ---- certificate of the simulator ----
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "10.1.2.3", "oscce.example"])
@@ -125,7 +125,7 @@ def test_it_names_the_host_and_the_loopback(host: str) -> None:
     assert host in [*map(str, addresses), *names.value.get_values_for_type(x509.DNSName)]
 
 
-# ---- Which remote numbers are allowed, and how are they written? ----
+# ---- remote numbers ----
 
 
 SETTINGS = SimulatorSettings()

@@ -109,10 +109,10 @@ class Line:
         """Send a request; returns everything up to its response."""
         request_id = next(self._ids)
         await self.socket.send_json({"Type": "Request", "RequestID": request_id, "Method": method, **fields})
-        heard = [await self.read()]
-        while heard[-1].get("RequestID") != request_id:
-            heard.append(await self.read())
-        return heard
+        received = [await self.read()]
+        while received[-1].get("RequestID") != request_id:
+            received.append(await self.read())
+        return received
 
     async def closed(self) -> int | None:
         """Read on until the line is closed; returns the code."""

@@ -1,6 +1,6 @@
 """Shorten a message to what is new in it.
 
-What the same reader was told before is left out, and so are the long part of keys, and secrets: "…"
+What the same reader received before is left out, and so are the long part of keys, and secrets: "…"
 stands for it. ``gone`` marks a member that was there before. Whatever else is shown is what was on the wire.
 """
 
@@ -32,12 +32,12 @@ def wire(value: object, known: object = _UNKNOWN) -> str:
 
 
 class LinkEar:
-    """Hears one link as its gateway does, and tells what is new."""
+    """Reads one link as its gateway does, and returns what is new."""
 
     def __init__(self) -> None:
         self._held: dict[tuple[str, object], Json] = {}
 
-    def told(self, message: Json) -> str:
+    def received(self, message: Json) -> str:
         """Return one message of the server, and remember it."""
         if message["Type"] != "Event":
             return wire(message)
@@ -53,12 +53,12 @@ class LinkEar:
 
 
 class PhoneEar:
-    """Hears one connection as its phone does, and tells what is new."""
+    """Reads one connection as its phone does, and returns what is new."""
 
     def __init__(self) -> None:
         self._held: dict[str, Json] = {}
 
-    def told(self, frame: Json) -> str:
+    def received(self, frame: Json) -> str:
         """Return one frame of the gateway, and take it in."""
         kind = frame["kind"]
         if kind != "changes":
@@ -99,15 +99,15 @@ def _short(value: object, known: object = _UNKNOWN) -> str:
 
 
 def _members(value: Json, known: Json | None) -> list[str]:
-    told: list[str] = []
+    received: list[str] = []
     for name, each in value.items():
         before = _UNKNOWN if known is None else known.get(name, _UNKNOWN)
         if name in HIDDEN:
-            told.append(f'"{name}": "…"')
+            received.append(f'"{name}": "…"')
         elif name in NAMES or before is _UNKNOWN or before != each:
-            told.append(f'"{name}": {_short(each, before)}')
+            received.append(f'"{name}": {_short(each, before)}')
     gone = [] if known is None else [f'"{name}": gone' for name in known if name not in value]
-    return told + gone + [_MORE] * (len(told) < len(value))
+    return received + gone + [_MORE] * (len(received) < len(value))
 
 
 def _items(value: list[object], known: list[object]) -> list[str]:

@@ -214,8 +214,8 @@ def trace_lines() -> Iterator[str]:
         for long in ("limits", "rights", "user", "session"):
             if long in frame:
                 frame[long] = "…"
-        told = json.dumps(frame, ensure_ascii=False) if frame else ""
-        yield f"{line.at_s:5.1f} {arrow} {line.frame['kind']} {told}".rstrip()
+        received = json.dumps(frame, ensure_ascii=False) if frame else ""
+        yield f"{line.at_s:5.1f} {arrow} {line.frame['kind']} {received}".rstrip()
         if line.note:
             yield f"          {line.note}"
     yield "```"

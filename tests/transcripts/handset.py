@@ -137,7 +137,7 @@ class Handset:
 
     def say(self, kind: str, **fields: object) -> None:
         """Say one frame."""
-        self._journal.write(f"{self.name} →", self._ear.told({"kind": kind, **fields}))
+        self._journal.write(f"{self.name} →", self._ear.received({"kind": kind, **fields}))
         self._send({"kind": kind, **fields})
 
     def lose(self) -> None:
@@ -212,7 +212,7 @@ class Handset:
                 self.outcomes[frame["id"]] = frame["outcome"]
         if self._news[-1:] != ["result"]:
             self._news.append(frame["kind"])
-        self._journal.write(f"{self.name} ←", self._ear.told(frame))
+        self._journal.write(f"{self.name} ←", self._ear.received(frame))
 
     def closed(self, code: int) -> None:
         """Note that the gateway closed; who lost the connection does not hear it."""
@@ -225,5 +225,5 @@ class Handset:
         health = (frame["upstream"], frame["bus"])
         if health != self._health:
             self._health = health
-            self._journal.write(f"{self.name} ←", self._ear.told(frame))
+            self._journal.write(f"{self.name} ←", self._ear.received(frame))
         self._send({"kind": "pong", "nonce": frame["nonce"]})

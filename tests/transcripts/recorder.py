@@ -119,8 +119,8 @@ class PhoneCall:
             self.session.receive(json.dumps({"kind": kind, **fields}).encode(), self.now, self.wall_ms)
         )
 
-    def send_bytes(self, data: bytes, told: str) -> None:
-        self.transcript.write(self.now, "phone →", told)
+    def send_bytes(self, data: bytes, received: str) -> None:
+        self.transcript.write(self.now, "phone →", received)
         self._effects(self.session.receive(data, self.now, self.wall_ms))
 
     def wrong_type(self) -> None:
@@ -137,10 +137,10 @@ class PhoneCall:
         self, scope: Scope = SCOPE, rights: tuple[Right, ...] = tuple(Right), end: EndReason | None = None
     ) -> None:
         self.facts = facts_of(self.ticket, scope, rights, end=end, by=None if end is None else "Bob")
-        told = (
+        received = (
             f"ends the session: {end}, by Bob" if end else f"grants {_numbers(scope)}, {len(rights)} rights"
         )
-        self.transcript.write(self.now, "OSCC-E", told)
+        self.transcript.write(self.now, "OSCC-E", received)
         self._effects(self.session.learned(self.facts))
 
     def change(self, key: str, value: Resource | None) -> None:
@@ -151,8 +151,8 @@ class PhoneCall:
         self.transcript.write(self.now, "OSCC-E", f"answers {frame_id}: {outcome.status}")
         self._effects(self.session.settled(frame_id, outcome))
 
-    def post(self, frame: ControlFrame, told: str) -> None:
-        self.transcript.write(self.now, "gateway", told)
+    def post(self, frame: ControlFrame, received: str) -> None:
+        self.transcript.write(self.now, "gateway", received)
         self._effects(self.session.post(frame))
 
     def close(self, code: CloseCode, reason: str) -> None:
@@ -175,8 +175,8 @@ class PhoneCall:
         if not drained:
             self.transcript.write(self.now, "socket", "is still full")
 
-    def say(self, health: Health, told: str) -> None:
-        self.transcript.write(self.now, "gateway", told)
+    def say(self, health: Health, received: str) -> None:
+        self.transcript.write(self.now, "gateway", received)
         self.health = health
 
     @property
@@ -198,14 +198,18 @@ class PhoneCall:
         for effect in effects:
             match effect:
                 case Invoke():
-                    told = f"Invoke {effect.id}: {effect.call.command.kind}, epoch {effect.call.stream_epoch}"
+                    received = (
+                        f"Invoke {effect.id}: {effect.call.command.kind}, epoch {effect.call.stream_epoch}"
+                    )
                 case Close():
-                    told = f"Close {int(effect.code)} {effect.reason}".rstrip()
+                    received = f"Close {int(effect.code)} {effect.reason}".rstrip()
                 case Resumed() | Answered():
                     continue
                 case _:
-                    told = f"Attach {'the session' if effect.token else 'as before'}, topics {effect.topics}"
-            self.transcript.write(self.now, "session", told)
+                    received = (
+                        f"Attach {'the session' if effect.token else 'as before'}, topics {effect.topics}"
+                    )
+            self.transcript.write(self.now, "session", received)
 
 
 def _numbers(scope: Scope) -> str:

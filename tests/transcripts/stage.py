@@ -38,7 +38,7 @@ from tests.edge.visits import KEYS, nonces
 from tests.properties.socketless import CentreClock, Doors
 from tests.transcripts.abridged import Json
 from tests.transcripts.handset import Handset
-from tests.transcripts.overheard import Overheard
+from tests.transcripts.recorded import Recorded
 from tests.transcripts.recorder import Transcript
 
 STEP_S: Final = 5.0
@@ -78,8 +78,8 @@ class Stage:
         self.clock = ManualClock()
         self.server = Simulator(CENTRE, CentreClock(self.clock))
         self.server.center.pause()
-        self._overheard = Overheard(self.server.requests, self)
-        self.server.requests = cast("Requests", self._overheard)
+        self._recorded = Recorded(self.server.requests, self)
+        self.server.requests = cast("Requests", self._recorded)
         self.doors = Doors("main", self.server, self.clock)
         self.notices = notices
         self.node = Node(
@@ -121,9 +121,9 @@ class Stage:
         if not self._is_hidden:
             self.transcript.write(self.clock.now() - self._began, who, says)
 
-    def note(self, told: str) -> None:
+    def note(self, received: str) -> None:
         """Say what the next lines show."""
-        self.transcript.head(told)
+        self.transcript.head(received)
 
     @contextmanager
     def hidden(self, *, phones: bool = True) -> Iterator[None]:
@@ -134,21 +134,21 @@ class Stage:
         finally:
             self._is_hidden = self._are_links_hidden = False
 
-    def server_heard(self, user: str, request: Json, told: str) -> bool:
-        """Note a request; tells whether it is executed now."""
+    def server_received(self, user: str, request: Json, received: str) -> bool:
+        """Note a request; returns whether it is executed now."""
         if request.get("Method") == "KeepAlive":
             self._signs_of_life.add((user, request["RequestID"]))
         else:
             self.requests += 1
-            self._write_link(f"OSCC-E ← {PEOPLE[user]}", told)
+            self._write_link(f"OSCC-E ← {PEOPLE[user]}", received)
         return not self.is_slow
 
-    def server_said(self, user: str, message: Json, told: str) -> None:
+    def server_said(self, user: str, message: Json, received: str) -> None:
         """Note a message."""
         if (user, message.get("RequestID", 0)) in self._signs_of_life:
             self._signs_of_life.discard((user, message["RequestID"]))
         else:
-            self._write_link(f"OSCC-E → {PEOPLE[user]}", told)
+            self._write_link(f"OSCC-E → {PEOPLE[user]}", received)
 
     def _write_link(self, who: str, says: str) -> None:
         if not self._are_links_hidden:
@@ -214,9 +214,9 @@ class Stage:
             await self.clock.advance(min(STEP_S, until - self.clock.now()))
             await self._publish()
 
-    async def happens(self, told: str, *acts: Callable[[], object]) -> None:
-        """Let something happen at OSCC-E, and be told to whom it concerns."""
-        self.write("OSCC-E", told)
+    async def happens(self, received: str, *acts: Callable[[], object]) -> None:
+        """Let something happen at OSCC-E, and be sent to whom it concerns."""
+        self.write("OSCC-E", received)
         for act in acts:
             act()
         await self._publish()
@@ -237,13 +237,13 @@ class Stage:
     async def answers(self) -> None:
         """Let OSCC-E execute what it was asked while it was slow."""
         self.is_slow = False
-        self._overheard.release()
+        self._recorded.release()
         await self.settle()
 
     def drops(self) -> None:
         """Let OSCC-E never read what it was asked while it was slow."""
         self.is_slow = False
-        self._overheard.held.clear()
+        self._recorded.held.clear()
 
     async def reopens(self, user: int) -> None:
         """Cut a user's link and let it be opened again."""

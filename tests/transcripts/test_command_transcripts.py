@@ -1,7 +1,7 @@
 """Commands agree with their transcripts on both sides of the gateway.
 
 Read the ``command_*.txt`` beside this. ``phone →`` says, ``phone ←`` hears; ``OSCC-E → somebody`` is said
-on that user's link, ``OSCC-E ← somebody`` is asked there. "…" stands for what was told before, for the
+on that user's link, ``OSCC-E ← somebody`` is asked there. "…" stands for what was sent before, for the
 long part of keys, and for secrets.
 """
 
@@ -103,7 +103,7 @@ _ANSWER: Final = re.compile(r" (\w+) ← +(?:result|error) (\{.*\})$")
 
 
 NOT_REMEMBERED: Final = {"overloaded", "owner_lost"}
-"""Told before anything was begun, or before anybody knew: who asks again is told what became of it then."""
+"""Sent before anything was begun, or before anybody knew: a repetition gets what became of it by then."""
 
 
 class Answer(NamedTuple):
@@ -135,9 +135,9 @@ def answers(text: str) -> Iterator[Answer]:
             asked[phone, frame_id] = (key, kind or kinds[key], kind is None)
             kinds[key] = kind or kinds[key]
         elif found := _ANSWER.search(line):
-            told = json.loads(found[2])
-            key, kind, again = asked[found[1], told["id"]]
-            yield Answer(key, kind, told.get("outcome", {"status": "error", "error": told}), again)
+            received = json.loads(found[2])
+            key, kind, again = asked[found[1], received["id"]]
+            yield Answer(key, kind, received.get("outcome", {"status": "error", "error": received}), again)
 
 
 def all_answers() -> list[Answer]:
@@ -160,7 +160,7 @@ def test_every_command_is_applied_and_repeated() -> None:
     assert {each.kind for each in applied if each.again} == set(COMMANDS)
 
 
-def test_who_asks_again_is_told_the_same() -> None:
+def test_who_asks_again_gets_the_same_answer() -> None:
     """All but who uses the key for something else."""
     compared: set[tuple[str, str]] = set()
     for name in CONVERSATIONS:

@@ -1,4 +1,4 @@
-"""Do the lives of links go as they are written down? Read the ``link_*.txt`` beside this file."""
+"""Lives of links agree with their transcripts. Read the ``link_*.txt`` beside this file."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class LinkLife:
         self.link = LinkMachine()
         self.now = 0.0
 
-    def happens(self, told: str, *happening: Callable[[], object]) -> None:
+    def happens(self, received: str, *happening: Callable[[], object]) -> None:
         """Let something happen; write down where the link stands then."""
         for one in happening:
             one()
-        stands = f"{told:<34} → {self.link.state}, data {self.link.health(self.now)}"
+        stands = f"{received:<34} → {self.link.state}, data {self.link.health(self.now)}"
         due_at = self.link.dial_at(self.now)
         if due_at is not None:
             stands += f", dial at {due_at:.2f}"

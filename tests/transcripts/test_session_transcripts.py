@@ -1,4 +1,4 @@
-"""Do conversations with a session go as they are written down? Read the ``session_*.txt`` beside this."""
+"""Conversations with a session agree with their transcripts. Read the ``session_*.txt`` beside this."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which bytes does a server send? One full sample of each element and message, as the page describes them."""
+"""Bytes of a server: one full sample of each element and message, as the page describes them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LINK_OPENED: Final[dict[str, Any]] = SAMPLES["LINK_OPENED"]
 
 def event(event_type: str, *elements: dict[str, Any], **further: Any) -> bytes:  # noqa: ANN401 - JSON
     """Write an event."""
-    told = {
+    received = {
         "Type": "Event",
         "QueryID": 1,
         "EventType": event_type,
@@ -39,7 +39,7 @@ def event(event_type: str, *elements: dict[str, Any], **further: Any) -> bytes: 
         "Complete": False,
         "Elements": list(elements),
     }
-    return json.dumps(told | further).encode()
+    return json.dumps(received | further).encode()
 
 
 def message(type_: str, **fields: Any) -> bytes:  # noqa: ANN401 - JSON

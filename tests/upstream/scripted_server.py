@@ -78,7 +78,7 @@ class ScriptedServer:
     asked: list[Asked] = field(default_factory=list)
     link: web.WebSocketResponse | None = None
     """The newest link."""
-    told: deque[dict[str, Any]] = field(default_factory=deque)
+    received: deque[dict[str, Any]] = field(default_factory=deque)
     """What links asked and was not yet looked at."""
     came: asyncio.Event = field(default_factory=asyncio.Event)
     url: str = ""
@@ -92,10 +92,10 @@ class ScriptedServer:
 
     async def hear(self) -> dict[str, Any]:
         """Wait for the next request on a link."""
-        while not self.told:
+        while not self.received:
             self.came.clear()
             await self.came.wait()
-        return self.told.popleft()
+        return self.received.popleft()
 
     async def respond(self, **fields: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
         """Answer the next request; returns it."""
@@ -113,14 +113,14 @@ class ScriptedServer:
         scripted = self.answers.get(f"{request.method} {path}")
         if scripted is None and path == "link":
             return await self._carry(request)
-        status, told = scripted or (404, b"")
-        raw = told if isinstance(told, bytes) else json.dumps(told).encode()
+        status, received = scripted or (404, b"")
+        raw = received if isinstance(received, bytes) else json.dumps(received).encode()
         return web.Response(status=status, body=raw, headers=self.headers)
 
     async def date(self, _request: web.BaseRequest, response: web.StreamResponse) -> None:
         """Let an answer tell the server's own time."""
-        told = formatdate((self.clock.wall_ms() + self.skew_ms) // 1000, usegmt=True)
-        response.headers["Date"] = self.headers.get("Date", told)
+        received = formatdate((self.clock.wall_ms() + self.skew_ms) // 1000, usegmt=True)
+        response.headers["Date"] = self.headers.get("Date", received)
         if not response.headers["Date"]:
             del response.headers["Date"]
 
@@ -131,9 +131,9 @@ class ScriptedServer:
         await link.send_frame(self.greeting, WSMsgType.TEXT)
         async for message in link:
             if message.type is WSMsgType.TEXT:
-                self.told.append(json.loads(message.data))
+                self.received.append(json.loads(message.data))
             else:
-                self.told.append({"Type": message.type.name, "Payload": message.data.decode()})
+                self.received.append({"Type": message.type.name, "Payload": message.data.decode()})
             self.came.set()
         return link
 

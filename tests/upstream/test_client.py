@@ -40,7 +40,7 @@ async def at() -> AsyncIterator[Scene]:
 
 
 async def refused(call: Awaitable[object]) -> GatewayError:
-    """Return the error of *call*, having looked that it tells no secret."""
+    """Return the error of *call*, having looked that it reveals no secret."""
     with pytest.raises(GatewayError) as raised:
         await call
     shown = "".join(traceback.format_exception(raised.value)) + repr(raised.value)
@@ -50,7 +50,7 @@ async def refused(call: Awaitable[object]) -> GatewayError:
 
 
 async def closed(call: Awaitable[object]) -> LinkClosed:
-    """Return why no link was opened, having looked that it tells no secret."""
+    """Return why no link was opened, having looked that it reveals no secret."""
     with pytest.raises(LinkClosed) as raised:
         await call
     assert SECRET not in "".join(traceback.format_exception(raised.value))
@@ -131,7 +131,7 @@ async def test_nobody_listens() -> None:
         assert (ended.reason, trouble_of(ended)) == ("unavailable", "refused")
 
 
-async def test_a_name_that_is_not_found_is_told_apart() -> None:
+async def test_a_name_that_is_not_found_is_distinguished() -> None:
     async with OsccServer("main", "http://nowhere.invalid:9", ManualClock()) as adapter:
         assert trouble_of(await refused(adapter.sessions(SECRET))) == "dns"
         assert trouble_of(await refused(adapter.about())) == "dns"
@@ -140,7 +140,7 @@ async def test_a_name_that_is_not_found_is_told_apart() -> None:
 @pytest.mark.parametrize(
     ("answer", "trouble"), [((500, b""), "status"), ((200, b"<html>"), "unreadable")], ids=["status", "html"]
 )
-async def test_an_answer_that_is_none_is_told_apart(
+async def test_an_answer_that_is_none_is_distinguished(
     at: Scene, answer: tuple[int, object], trouble: str
 ) -> None:
     at.server.answers["GET about"] = answer
@@ -149,7 +149,7 @@ async def test_an_answer_that_is_none_is_told_apart(
     assert trouble_of(await refused(at.adapter.sessions(SECRET))) == trouble
 
 
-async def test_an_answer_that_does_not_come_is_told_apart(at: Scene) -> None:
+async def test_an_answer_that_does_not_come_is_distinguished(at: Scene) -> None:
     at.server.mute = True
     async with asyncio.TaskGroup() as tasks:
         asking = tasks.create_task(refused(at.adapter.about()))
@@ -171,7 +171,7 @@ async def test_a_log_on_is_written_and_read(at: Scene) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "told", "code", "details", "retry_after_s"),
+    ("status", "received", "code", "details", "retry_after_s"),
     [
         (401, {"Error": "InvalidCredentials"}, "invalid_credentials", {}, None),
         (403, {"Error": "AccountBlocked"}, "account_blocked", {}, None),
@@ -204,9 +204,9 @@ async def test_a_log_on_is_written_and_read(at: Scene) -> None:
     ],
 )
 async def test_a_refused_log_on(
-    at: Scene, status: int, told: object, code: str, details: dict[str, Any], retry_after_s: float | None
+    at: Scene, status: int, received: object, code: str, details: dict[str, Any], retry_after_s: float | None
 ) -> None:
-    at.server.answers["POST sessions"] = (status, told)
+    at.server.answers["POST sessions"] = (status, received)
     at.server.headers["Location"] = at.server.url + "elsewhere"
     error = await refused(at.adapter.log_on(CREDENTIALS))
     assert (error.code, error.details, error.retry_after_s) == (code, details, retry_after_s)
@@ -252,7 +252,7 @@ async def test_sessions_are_listed_and_kept_alive(at: Scene) -> None:
 
 
 @pytest.mark.parametrize("call", [OsccServer.sessions, OsccServer.keep_alive])
-async def test_an_ended_session_is_told(
+async def test_an_ended_session_is_reported(
     at: Scene, call: Callable[[OsccServer, str], Awaitable[object]]
 ) -> None:
     at.server.answers["GET sessions"] = (401, {"Error": "SessionUnknown"})
@@ -309,7 +309,7 @@ async def test_a_link_is_asked_for_with_token_and_holder(at: Scene) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "told", "reason", "token"),
+    ("status", "received", "reason", "token"),
     [
         (401, {"Error": "SessionUnknown"}, "session_unknown", None),
         (409, {"Error": "LinkStale", "Token": 99}, "stale", 99),
@@ -319,8 +319,10 @@ async def test_a_link_is_asked_for_with_token_and_holder(at: Scene) -> None:
         (200, {}, "unavailable", None),
     ],
 )
-async def test_a_refused_link(at: Scene, status: int, told: object, reason: str, token: int | None) -> None:
-    at.server.answers["GET link"] = (status, told)
+async def test_a_refused_link(
+    at: Scene, status: int, received: object, reason: str, token: int | None
+) -> None:
+    at.server.answers["GET link"] = (status, received)
     why = await closed(at.open())
     assert (why.reason, why.token) == (reason, token)
 
@@ -373,27 +375,27 @@ def test_old_tls_is_not_spoken() -> None:
     assert tls_context().verify_mode is ssl.CERT_REQUIRED
 
 
-# ---- Are the instants that the server's doors tell those of the gateway's clock ----
+# ---- instants of the server's routes ----
 
 
 NOW_MS = ManualClock().wall_ms()
 
 
-async def instants(at: Scene, told_ms: int) -> set[object]:
+async def instants(at: Scene, sent_ms: int) -> set[object]:
     """Return every instant that the doors tell, when the server means *told_ms* in its own clock."""
-    listed = {"ID": "p", "Application": "Dashboard", "Since": told_ms, "Attached": True}
-    handling = {"Routing": "AfterContact", "RoutedUntil": told_ms}
+    listed = {"ID": "p", "Application": "Dashboard", "Since": sent_ms, "Attached": True}
+    handling = {"Routing": "AfterContact", "RoutedUntil": sent_ms}
     at.server.answers |= {
-        "POST sessions": (201, LOGGED_ON | {"ExpiresAt": told_ms}),
+        "POST sessions": (201, LOGGED_ON | {"ExpiresAt": sent_ms}),
         "GET sessions": (200, {"Sessions": [listed]}),
-        "POST sessions/current/keepalive": (200, {"ExpiresAt": told_ms}),
+        "POST sessions/current/keepalive": (200, {"ExpiresAt": sent_ms}),
         "DELETE sessions/current": (200, handling),
         "DELETE sessions/x": (200, handling),
     }
     logged_on = await at.adapter.log_on(CREDENTIALS)
     at.server.answers["POST sessions"] = (
         409,
-        {"Error": "AlreadyLoggedOn", "Where": "Desk", "Since": told_ms},
+        {"Error": "AlreadyLoggedOn", "Where": "Desk", "Since": sent_ms},
     )
     with pytest.raises(GatewayError) as elsewhere:
         await at.adapter.log_on(CREDENTIALS)
@@ -409,7 +411,7 @@ async def instants(at: Scene, told_ms: int) -> set[object]:
 
 
 @pytest.mark.parametrize("skew_ms", [0, 1_000, -1_000, 120_000, -3_600_000])
-async def test_instants_are_told_in_the_gateways_time(at: Scene, skew_ms: int) -> None:
+async def test_instants_are_reported_in_the_gateways_time(at: Scene, skew_ms: int) -> None:
     at.server.skew_ms = skew_ms
     (seen,) = await instants(at, NOW_MS + skew_ms)
     assert isinstance(seen, int)
@@ -423,20 +425,22 @@ async def test_a_server_that_does_not_say_what_time_it_is_is_taken_at_its_word(a
     assert await instants(at, NOW_MS + 120_000) == {NOW_MS + 120_000}
 
 
-# ---- Is what comes back through the server's doors heard, also when it asks to come l ----
+# ---- answers of the server's routes, waits included ----
 
 
 @pytest.mark.parametrize(
-    ("status", "told", "code"),
+    ("status", "received", "code"),
     [
         (503, b"<html>", "upstream_unavailable"),
         (503, {"Error": "FunctionUnavailable"}, "function_unavailable"),
         (429, b"", "busy"),
     ],
 )
-async def test_a_server_that_asks_to_wait_is_heard(at: Scene, status: int, told: object, code: str) -> None:
+async def test_a_server_that_asks_to_wait_is_obeyed(
+    at: Scene, status: int, received: object, code: str
+) -> None:
     await at.adapter.about()
-    at.server.answers |= {"POST sessions": (status, told), "GET link": (status, told)}
+    at.server.answers |= {"POST sessions": (status, received), "GET link": (status, received)}
     at.server.headers["Retry-After"] = "33"
     error = await refused(at.adapter.log_on(CREDENTIALS))
     assert (error.code, error.retry_after_s) == (code, 33.0)
@@ -444,7 +448,7 @@ async def test_a_server_that_asks_to_wait_is_heard(at: Scene, status: int, told:
     assert (why.reason, why.retry_after_s) == ("unavailable", 33.0)
 
 
-async def test_a_date_to_wait_for_is_told_in_the_servers_time(at: Scene) -> None:
+async def test_a_date_to_wait_for_is_reported_in_the_servers_time(at: Scene) -> None:
     await at.adapter.about()
     at.server.skew_ms = 3_600_000
     until_s = (at.clock.wall_ms() + at.server.skew_ms) / 1000 + 42

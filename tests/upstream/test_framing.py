@@ -62,7 +62,7 @@ def test_fragments_are_one_message_and_control_frames_come_between() -> None:
     assert read(said + frame(0x80, b"!") + text(b"next")) == [WebSocketPing(b"p"), "κό!", "next"]
 
 
-def test_control_frames_are_told() -> None:
+def test_control_frames_are_reported() -> None:
     said = frame(0x89, b"one") + frame(0x8A, b"two") + frame(0x88, b"\x03\xe8")
     assert read(said + text(b"nobody hears it")) == [WebSocketPing(b"one"), PongFrame(b"two"), Closed()]
 

@@ -101,59 +101,59 @@ async def test_an_effect_is_received_before_its_answer_is_settled(at: Scene) -> 
     assert seen == ["effect", "answer"]
 
 
-async def test_readings_are_heard_without_waking_anybody_and_in_their_order_among_all_that_comes(
+async def test_readings_are_received_without_waking_anybody_and_in_their_order_among_all_that_comes(
     at: Scene,
 ) -> None:
     link = await at.open()
-    heard: list[object] = []
+    arrived: list[object] = []
     async with asyncio.TaskGroup() as tasks:
-        receiving = tasks.create_task(link.receive(heard.extend))
+        receiving = tasks.create_task(link.receive(arrived.extend))
         await at.clock.settle()
         await at.clock.advance(3)
         await at.server.say(event("UserRealtime", USER_REALTIME))
         await at.clock.settle()
         await at.server.say(event("UserRealtime", USER_REALTIME))
         await at.clock.settle()
-        assert [type(each) for each in heard] == [Reading, Reading]
+        assert [type(each) for each in arrived] == [Reading, Reading]
         assert not receiving.done()
         assert link.last_received_at == at.clock.now()
         await at.server.say({"Type": "SessionEnded", "Session": 2, "Reason": "Expired"})
         await at.server.say(event("UserRealtime", USER_REALTIME))
         await at.clock.settle()
     assert receiving.result() == SessionEnded(2, EndReason.EXPIRED, None)
-    assert len(heard) == 2
+    assert len(arrived) == 2
     async with asyncio.TaskGroup() as tasks:
-        receiving = tasks.create_task(link.receive(heard.extend))
+        receiving = tasks.create_task(link.receive(arrived.extend))
         await at.clock.settle()
-        assert isinstance(heard[2], Reading)
+        assert isinstance(arrived[2], Reading)
         receiving.cancel()
 
 
-async def test_a_reading_before_the_opening_is_heard_by_nobody(at: Scene) -> None:
+async def test_a_reading_before_the_opening_is_received_by_nobody(at: Scene) -> None:
     at.server.greeting = event("UserRealtime", USER_REALTIME)
     link = await at.dial()
-    heard: list[object] = []
+    arrived: list[object] = []
     with pytest.raises(LinkClosed):
-        await link.receive(heard.extend)
-    assert heard == []
+        await link.receive(arrived.extend)
+    assert arrived == []
 
 
 async def test_an_unreadable_reading_closes_the_link_also_with_a_callback(at: Scene) -> None:
     link = await at.open()
-    heard: list[object] = []
+    arrived: list[object] = []
     async with asyncio.TaskGroup() as tasks:
-        receiving = tasks.create_task(_end(link, heard))
+        receiving = tasks.create_task(_end(link, arrived))
         await at.clock.settle()
         await at.server.say(event("UserRealtime", USER_REALTIME))
         await at.server.say(event("UserRealtime", {"NoKey": 1}))
     assert receiving.result() == "lost"
-    assert len(heard) == 1
+    assert len(arrived) == 1
     assert await code_seen(at) == 1002
 
 
-async def _end(link: OsccLink, heard: list[object]) -> str:
+async def _end(link: OsccLink, arrived: list[object]) -> str:
     with pytest.raises(LinkClosed) as closed:
-        await link.receive(heard.extend)
+        await link.receive(arrived.extend)
     return closed.value.reason
 
 
@@ -256,7 +256,7 @@ async def test_a_command_nobody_waits_for_any_more_takes_no_place(at: Scene) -> 
         assert await outcome(link, KeepAlive()) is ErrorCode.BUSY
         for each in asking:
             each.cancel()
-    at.server.told.clear()
+    at.server.received.clear()
     _, answer = await ask(at, link, KeepAlive(), Time=TIME_MS)
     assert answer is None
 
@@ -276,7 +276,7 @@ async def test_an_answer_with_content_may_take_a_minute(at: Scene, request_: Lin
     assert asking.result() is ErrorCode.UPSTREAM_UNAVAILABLE
 
 
-async def test_a_query_that_is_told_when_nobody_waits_for_it_any_more_is_stopped(at: Scene) -> None:
+async def test_a_query_that_is_reported_when_nobody_waits_for_it_any_more_is_stopped(at: Scene) -> None:
     link = await at.open()
     async with asyncio.TaskGroup() as tasks:
         asking = tasks.create_task(outcome(link, AGENTS))
@@ -317,7 +317,7 @@ async def test_an_answer_nobody_waits_for_any_more_is_let_be(at: Scene) -> None:
     assert await link.receive() is None
 
 
-# ---- Does a link end as the page says, and leave nobody waiting, however it ends ----
+# ---- the end of a link ----
 
 
 MESSAGE_BYTES = 8 * 2**20
@@ -357,7 +357,7 @@ async def test_a_message_may_have_eight_mebibytes(at: Scene) -> None:
     assert await link.receive() is None
 
 
-async def test_a_server_clock_set_back_ends_the_link_for_what_is_told_after_it_would_be_ignored(
+async def test_a_server_clock_set_back_ends_the_link_for_what_is_reported_after_it_would_be_ignored(
     at: Scene,
 ) -> None:
     async def ask(*, later_ms: int) -> tuple[object, object]:
@@ -385,7 +385,7 @@ async def _received(link: OsccLink) -> object:
 # ---- hearing ----
 
 
-async def test_every_message_and_ping_is_heard_and_silence_is_not(at: Scene) -> None:
+async def test_every_message_and_ping_is_received_and_silence_is_not(at: Scene) -> None:
     link = await at.open()
     opened_at = link.last_received_at
     await at.clock.advance(7)
@@ -432,7 +432,7 @@ async def test_a_replaced_link_says_so_and_nothing_more(at: Scene) -> None:
     assert await outcome(link, execute()) == "lost"
     with pytest.raises(LinkClosed):
         await link.receive()
-    assert at.server.told == type(at.server.told)()
+    assert at.server.received == type(at.server.received)()
 
 
 async def test_a_server_that_does_not_answer_the_closing_holds_nobody_up(at: Scene) -> None:

@@ -64,8 +64,8 @@ RESOURCES: Final = pytest.mark.parametrize("resource", [Agent, Queue, Group, Agg
 def mapped(kind: model.Kind, **fields: object) -> Part:
     """Return the part that an element with *fields* alone is mapped to."""
     of = FIGURES[kind]
-    told = {of.element.__struct_encode_fields__[0]: 3, **fields}
-    return of.mapped(msgspec.convert(told, of.element), TIME_MS)
+    received = {of.element.__struct_encode_fields__[0]: 3, **fields}
+    return of.mapped(msgspec.convert(received, of.element), TIME_MS)
 
 
 def filled(kind: model.Kind, name: str) -> Part:

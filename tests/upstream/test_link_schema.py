@@ -69,10 +69,10 @@ SAID: tuple[LinkRequest, ...] = (
 )
 
 
-def faults(name: str, told: object) -> list[str]:
-    """Return what the definition *name* has against *told*."""
+def faults(name: str, received: object) -> list[str]:
+    """Return what the definition *name* has against *received*."""
     schema = {"$ref": f"#/$defs/{name}", "$defs": SCHEMA["$defs"]}
-    return [error.message for error in Draft202012Validator(schema).iter_errors(told)]
+    return [error.message for error in Draft202012Validator(schema).iter_errors(received)]
 
 
 def test_the_published_schema_is_the_present_one() -> None:
@@ -89,12 +89,12 @@ def _name(request_: LinkRequest) -> str:
 @pytest.mark.parametrize("request_", SAID, ids=_name)
 @pytest.mark.parametrize("keys", [True, False])
 def test_what_the_gateway_says_is_described(request_: LinkRequest, *, keys: bool) -> None:
-    told = json.loads(render(request_, 1, own_agents={2: 7}, references=References(), keys=keys))
-    assert faults("GatewayMessage", told) == []
-    assert faults("GatewayMessage", told | {"RequestID": 0}) != []
-    name = next(name for name in SCHEMA["$defs"] if name == told["Method"])
+    received = json.loads(render(request_, 1, own_agents={2: 7}, references=References(), keys=keys))
+    assert faults("GatewayMessage", received) == []
+    assert faults("GatewayMessage", received | {"RequestID": 0}) != []
+    name = next(name for name in SCHEMA["$defs"] if name == received["Method"])
     known = SCHEMA["$defs"][name]["properties"].keys()
-    assert told.keys() <= known, "a field stands nowhere"
+    assert received.keys() <= known, "a field stands nowhere"
 
 
 def test_every_method_is_tried_here() -> None:
@@ -111,10 +111,10 @@ def test_a_log_on_is_described() -> None:
 
 def test_what_is_read_is_described() -> None:
     assert faults("ServerMessage", LINK_OPENED) == []
-    told = json.loads(event("UserRealtime", USER_REALTIME))
-    assert faults("ServerMessage", told) == []
+    received = json.loads(event("UserRealtime", USER_REALTIME))
+    assert faults("ServerMessage", received) == []
     assert faults("ServerMessage", json.loads(event("Configuration", QUEUE_CONFIGURATION))) == []
-    assert faults("ServerMessage", told | {"Time": -1}) != []
+    assert faults("ServerMessage", received | {"Time": -1}) != []
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def _fields(definitions: dict[str, Any]) -> Iterator[tuple[str, object]]:
 
 
 @pytest.fixture(scope="module")
-def heard() -> tuple[list[Message], Message]:
+def arrived() -> tuple[list[Message], Message]:
     """Run the simulator for a minute; give what it said on a supervisor's link, and its directory."""
     world = World(SimulatorSettings(seed=3))
     link, peer = world.link(world.log_on())
@@ -152,11 +152,11 @@ def heard() -> tuple[list[Message], Message]:
     return peer.take(), directory
 
 
-def test_what_the_simulator_says_is_described_field_by_field(heard: tuple[list[Message], Message]) -> None:
-    told = [each for each in heard[0] if each["Type"] != "Response"]
-    events = {each["EventType"] for each in told if each["Type"] == "Event"}
+def test_what_the_simulator_says_is_described_field_by_field(arrived: tuple[list[Message], Message]) -> None:
+    received = [each for each in arrived[0] if each["Type"] != "Response"]
+    events = {each["EventType"] for each in received if each["Type"] == "Event"}
     assert events >= ELEMENTS.keys() - {"Administration"}
-    for each in told:
+    for each in received:
         assert faults("ServerMessage", each) == []
         assert each.keys() <= known(each["Type"])
         for element in each.get("Elements", ()):
@@ -165,10 +165,10 @@ def test_what_the_simulator_says_is_described_field_by_field(heard: tuple[list[M
             assert element.keys() <= known(name)
 
 
-def test_the_simulators_directory_is_described_field_by_field(heard: tuple[list[Message], Message]) -> None:
-    assert faults("DirectoryAnswer", heard[1]) == []
+def test_the_simulators_directory_is_described_field_by_field(arrived: tuple[list[Message], Message]) -> None:
+    assert faults("DirectoryAnswer", arrived[1]) == []
     kinds = SCHEMA["$defs"]["DirectoryObjects"]["properties"]
-    for kind, rows in heard[1]["Objects"].items():
+    for kind, rows in arrived[1]["Objects"].items():
         name = kinds[kind]["anyOf"][0]["items"]["$ref"].rpartition("/")[2]
         assert all(row.keys() <= known(name) for row in rows)
 

@@ -91,7 +91,7 @@ async def turns() -> None:
 # ---- what comes ----
 
 
-async def test_what_comes_is_told_in_order_and_waited_for(line: Line) -> None:
+async def test_what_comes_is_reported_in_order_and_waited_for(line: Line) -> None:
     line.come("one", "two")
     assert [await line.socket.receive(), await line.socket.receive()] == ["one", "two"]
     async with asyncio.TaskGroup() as tasks:
@@ -272,7 +272,7 @@ async def test_a_link_that_floods_is_read_on_in_its_next_turn(line: Line) -> Non
         waiting.cancel()
 
 
-async def test_a_ping_is_answered_and_told(line: Line) -> None:
+async def test_a_ping_is_answered_and_reported(line: Line) -> None:
     line.socket.data_received(websocket.frame(websocket.PING, b"are you there"))
     assert line.sent() == [PongFrame(b"are you there")]
     assert await line.socket.receive() == WebSocketPing(b"are you there")
@@ -334,7 +334,7 @@ async def test_sending_waits_for_room(line: Line) -> None:
     assert line.sent() == [Message(b"one", text=True), Message(b"two", text=True)]
 
 
-async def test_who_waits_for_room_is_told_of_the_end(line: Line) -> None:
+async def test_who_waits_for_room_learns_of_the_end(line: Line) -> None:
     line.socket.pause_writing()
     async with asyncio.TaskGroup() as tasks:
         sending = tasks.create_task(_refused(line.socket.send("late")))
@@ -352,7 +352,7 @@ async def _refused(sending: Awaitable[object]) -> bool:
 # ---- the end ----
 
 
-async def test_what_came_before_the_end_is_told_and_then_the_end_for_ever(line: Line) -> None:
+async def test_what_came_before_the_end_is_reported_and_then_the_end_for_ever(line: Line) -> None:
     line.come("last")
     line.socket.connection_lost(fault := OSError())
     assert [await line.socket.receive() for _ in range(3)] == ["last", Closed(), Closed()]

@@ -79,7 +79,7 @@ async def raw(answer: Callable[[Asked], bytes]) -> AsyncIterator[Place]:
         yield Place(URL(f"http://{host}:{port}/link"), http)
 
 
-async def test_what_comes_with_the_handshake_is_heard() -> None:
+async def test_what_comes_with_the_handshake_is_received() -> None:
     hello = websocket.frame(1, b"hello")
     for early in (hello, hello * 2 + hello[:3], websocket.frame(1, b"x" * 300_000)):
         async with raw(lambda asked, early=early: asked.accept() + early) as at:  # type: ignore[misc] # a lambda has no types
@@ -142,10 +142,10 @@ async def test_what_else_the_server_says_of_the_connection_is_legal(connection: 
 )
 async def test_what_is_no_websocket_is_refused(answer: Callable[[Asked], bytes]) -> None:
     def once(asked: Asked) -> bytes:
-        told = answer(asked)
-        if not told:
+        received = answer(asked)
+        if not received:
             asked.writer.close()
-        return told
+        return received
 
     async with raw(once) as at:
         with pytest.raises(aiohttp.ClientError):
@@ -181,7 +181,7 @@ async def test_a_lost_connection_is_given_back() -> None:
         assert not connector._acquired
 
 
-# ---- Is a link's connection taken from aiohttp on every event loop, in clear text and ----
+# ---- taking a link's connection from aiohttp ----
 
 
 MESSAGES = 20

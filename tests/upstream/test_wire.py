@@ -68,8 +68,8 @@ def test_the_opening_is_mapped_whole() -> None:
 
 def test_an_opening_may_tell_less() -> None:
     session = {key: value for key, value in samples.SESSION.items() if key != "OwnUserKey"}
-    told = {"User": {"Key": 7}, "Session": session, "LastEnd": {"Reason": "Boredom"}}
-    (opened,) = read(json.dumps(LINK_OPENED | told))
+    received = {"User": {"Key": 7}, "Session": session, "LastEnd": {"Reason": "Boredom"}}
+    (opened,) = read(json.dumps(LINK_OPENED | received))
     assert isinstance(opened, Opened)
     assert opened.user == User(UserId("main", 7), "7", "7")
     assert opened.attached.own_agent is None
@@ -165,7 +165,7 @@ def test_the_live_directory_is_no_reading() -> None:
 
 
 @pytest.mark.parametrize("change", [{"Removed": None}, {"Elements": []}, {"Further": {"A": [1]}}])
-def test_fields_may_be_absent_empty_or_unheard_of(change: dict[str, Any]) -> None:
+def test_fields_may_be_absent_empty_or_unknown(change: dict[str, Any]) -> None:
     (reading,) = read(event("UserRealtime", **change))
     assert isinstance(reading, Reading)
     assert (reading.parts, reading.removed) == ((), ())

@@ -114,7 +114,7 @@ def test_a_full_element_is_mapped_whole() -> None:
     )
 
 
-def test_what_is_not_told_is_none() -> None:
+def test_what_is_not_reported_is_none() -> None:
     part = user_realtime(msgspec.convert({"UserKey": 7}, UserRealtime), TIME_MS)
     assert part.value == Agent()
     assert part.remote_number is None
@@ -126,7 +126,7 @@ def test_busy_and_unknown_words_are_no_routing_states(name: str) -> None:
     assert agent(PendingRoutingState=name).pending_routing_state is RoutingState.UNKNOWN
 
 
-def test_who_is_told_of_is_not_logged_off() -> None:
+def test_who_is_reported_is_not_logged_off() -> None:
     read = agent(RoutingState="LoggedOff", PendingRoutingState="LoggedOff")
     assert read.routing_state is RoutingState.UNKNOWN, "the page names no such state of a logged-on user"
     assert read.pending_routing_state is RoutingState.LOGGED_OFF
@@ -184,12 +184,12 @@ def test_a_day_is_mapped() -> None:
 
 
 def test_skills_are_mapped() -> None:
-    told = msgspec.convert(SKILLS, tuple[UserSkill, ...])
-    assert skills(told) == (AgentSkill("61", 3, 2, active=True), AgentSkill("62"))
+    reported = msgspec.convert(SKILLS, tuple[UserSkill, ...])
+    assert skills(reported) == (AgentSkill("61", 3, 2, active=True), AgentSkill("62"))
     assert skills(None) == ()
 
 
-# ---- Is everything that the server tells of queues, groups and aggregates mapped ----
+# ---- queues, groups and aggregates ----
 
 
 def test_a_queue_is_mapped_whole() -> None:
@@ -214,8 +214,8 @@ def test_a_queue_is_mapped_whole() -> None:
 
 
 def test_null_figures_are_none_and_an_empty_queue_has_no_oldest() -> None:
-    told = {"QueueKey": 3, "ServiceLevel": None, "OldestContactWaitTime": None, "AbandonedRate": None}
-    assert queue_realtime(msgspec.convert(told, QueueRealtime), TIME_MS).value == QueueFigures()
+    reported = {"QueueKey": 3, "ServiceLevel": None, "OldestContactWaitTime": None, "AbandonedRate": None}
+    assert queue_realtime(msgspec.convert(reported, QueueRealtime), TIME_MS).value == QueueFigures()
 
 
 def test_figures_since_the_window_began_are_mapped() -> None:
@@ -251,7 +251,7 @@ def test_an_aggregate_is_mapped_whole() -> None:
     assert part.value == Aggregate(contacts_waiting=9, oldest_since_ms=TIME_MS - 10_000)
 
 
-# ---- Is no figure told that cannot be true ----
+# ---- No figure that cannot be true ----
 
 
 _INSTANTS = {"oldest_since_ms", "window_start_ms"}
@@ -276,14 +276,14 @@ def test_an_instant_is_the_time_minus_the_seconds(seconds: float | None, instant
 def _queues(fields: dict[str, Any]) -> list[Part]:
     """Read *fields* as whatever has figures of queues, groups and aggregates."""
     return [
-        queue_realtime(_told(samples.QUEUE_REALTIME, fields, QueueRealtime), TIME_MS),
-        queue_cumulative(_told(samples.QUEUE_CUMULATIVE, fields, QueueCumulative), 0),
-        group_realtime(_told(samples.GROUP_REALTIME, fields, GroupRealtime), TIME_MS),
-        aggregate_realtime(_told(samples.AGGREGATE_REALTIME, fields, AggregateRealtime), TIME_MS),
+        queue_realtime(_received(samples.QUEUE_REALTIME, fields, QueueRealtime), TIME_MS),
+        queue_cumulative(_received(samples.QUEUE_CUMULATIVE, fields, QueueCumulative), 0),
+        group_realtime(_received(samples.GROUP_REALTIME, fields, GroupRealtime), TIME_MS),
+        aggregate_realtime(_received(samples.AGGREGATE_REALTIME, fields, AggregateRealtime), TIME_MS),
     ]
 
 
-def _told(sample: dict[str, Any], fields: dict[str, Any], of: type[Any]) -> Any:  # noqa: ANN401 - any element
+def _received(sample: dict[str, Any], fields: dict[str, Any], of: type[Any]) -> Any:  # noqa: ANN401 - any element
     return msgspec.convert(sample | fields, of)
 
 
@@ -306,7 +306,7 @@ def test_figures_of_a_queue_that_cannot_be_are_unknown() -> None:
         "EstimatedWaitTime": -1,
         "WorkUsers": -2,
     }
-    value = queue_realtime(_told(samples.QUEUE_REALTIME, wrong, QueueRealtime), TIME_MS).value
+    value = queue_realtime(_received(samples.QUEUE_REALTIME, wrong, QueueRealtime), TIME_MS).value
     assert isinstance(value, QueueFigures)
     assert (value.contacts_waiting, value.service_level_pct, value.abandoned_rate_pct) == (None, None, None)
     assert (value.estimated_wait_s, value.agents_work, value.agents_available) == (None, None, 2)
@@ -314,25 +314,25 @@ def test_figures_of_a_queue_that_cannot_be_are_unknown() -> None:
 
 def test_figures_of_a_day_that_cannot_be_are_unknown() -> None:
     wrong = {"Handled": -1, "TotalTalkTime": -0.5}
-    assert user_cumulative(_told(samples.USER_CUMULATIVE, wrong, UserCumulative), 0).value == Agent(
+    assert user_cumulative(_received(samples.USER_CUMULATIVE, wrong, UserCumulative), 0).value == Agent(
         day_start_ms=samples.USER_CUMULATIVE["WindowStart"]
     )
 
 
 def test_nothing_that_is_there_began_later() -> None:
-    told = {
+    reported = {
         "TimeInRoutingState": -5,
         "AutoPostProcessing": {"On": True, "Duration": -30},
         "Remote": {"AppAbsentSince": TIME_MS + 9_000},
     }
-    value = user_realtime(_told(samples.USER_REALTIME, told, UserRealtime), TIME_MS).value
+    value = user_realtime(_received(samples.USER_REALTIME, reported, UserRealtime), TIME_MS).value
     assert isinstance(value, Agent)
     assert value.routing_state_since_ms is None
     assert value.auto_post_processing == AutoPostProcessing(on=True)
     assert value.app_absent_since_ms == TIME_MS
 
 
-# ---- Is each event type read as the kind and source that it is about ----
+# ---- event types ----
 
 
 REFERENCES = References(queue=frozenset({"OverflowQueue"}))

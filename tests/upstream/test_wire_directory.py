@@ -101,8 +101,8 @@ def body(objects: dict[str, Any]) -> bytes:
 
 def administer(*elements: dict[str, Any]) -> tuple[LinkEvent, ...]:
     """Read the elements of an ``Administration`` event."""
-    told = msgspec.json.decode(json.dumps(elements), type=tuple[msgspec.Raw, ...])
-    return changes(told, Readings())
+    received = msgspec.json.decode(json.dumps(elements), type=tuple[msgspec.Raw, ...])
+    return changes(received, Readings())
 
 
 def test_objects_become_parts() -> None:
@@ -146,7 +146,7 @@ def test_words_of_the_catalogues_that_are_not_known_become_unknown() -> None:
 
 
 @pytest.mark.parametrize("fields", [{}, {"Name": None}, {"Name": ""}, {"Name": "\u0000"}])
-def test_what_has_no_name_is_told_without(fields: dict[str, Any]) -> None:
+def test_what_has_no_name_is_reported_without(fields: dict[str, Any]) -> None:
     nameless = {"Key": 61} | fields
     read = directory(body({"Skill": [nameless], "WorkReason": [nameless], "Queue": [nameless]}), Readings())
     assert read.skills == (Skill("61"),)
@@ -157,17 +157,17 @@ def test_what_has_no_name_is_told_without(fields: dict[str, Any]) -> None:
 @pytest.mark.parametrize("beyond", [2**53, -(2**53), 2**63, 2**64, 2**70])
 def test_bounds_that_no_frame_can_carry_are_none(beyond: int) -> None:
     row = {"Name": "Limit", "AppliesTo": "Queue", "DataType": "Integer"}
-    (told,) = directory(
+    (received,) = directory(
         body({"RoutingParameter": [row | {"Min": beyond, "Max": beyond, "Step": beyond}]}), Readings()
     ).parameters
-    assert (told.min, told.max, told.step) == (None, None, None)
+    assert (received.min, received.max, received.step) == (None, None, None)
 
 
-def test_the_largest_bounds_are_told() -> None:
+def test_the_largest_bounds_are_reported() -> None:
     row = {"Name": "Limit", "AppliesTo": "Queue", "DataType": "Integer"}
     bounds = {"Min": -(2**53) + 1, "Max": 2**53 - 1, "Step": 0.5}
-    (told,) = directory(body({"RoutingParameter": [row | bounds]}), Readings()).parameters
-    assert (told.min, told.max, told.step) == (-(2**53) + 1, 2**53 - 1, 0.5)
+    (received,) = directory(body({"RoutingParameter": [row | bounds]}), Readings()).parameters
+    assert (received.min, received.max, received.step) == (-(2**53) + 1, 2**53 - 1, 0.5)
 
 
 def test_the_pool_learns_the_references_and_shares_objects() -> None:
@@ -215,8 +215,8 @@ def test_it_is_said_which_rows_are_dropped_and_why_but_no_value_of_theirs() -> N
 def test_a_parameter_of_several_object_types_is_one_of_each() -> None:
     row = {"Name": "Next", "AppliesTo": ["Queue", "Group"], "DataType": "QueueReference", "Default": 3}
     pool = Readings()
-    told = directory(body({"RoutingParameter": [row]}), pool).parameters
-    assert [(each.name, each.applies_to, each.default) for each in told] == [
+    received = directory(body({"RoutingParameter": [row]}), pool).parameters
+    assert [(each.name, each.applies_to, each.default) for each in received] == [
         ("Next", "queue", "3"),
         ("Next", "group", "3"),
     ]
@@ -277,7 +277,7 @@ def test_a_change_that_does_not_say_to_what_has_the_directory_queried(element: d
     assert administer({"ObjectType": "Group", "Key": 4} | element) == (CatalogueChanged(),)
 
 
-def test_catalogues_are_told_once_per_event() -> None:
+def test_catalogues_are_reported_once_per_event() -> None:
     kinds = ("Skill", "WorkReason", "UnavailableReason", "PostProcessingReason", "WrapupReason")
     elements = [{"ObjectType": kind, "Key": 1, "Change": "Changed"} for kind in kinds]
     named = {"ObjectType": "RoutingParameter", "Change": "Changed"}
@@ -327,18 +327,18 @@ def test_malformed_changes_are_unreadable(element: dict[str, Any]) -> None:
         administer(element)
 
 
-# ---- What is told of the messages that an OSCC-E Server has for people ----
+# ---- Messages of an OSCC-E Server for people ----
 
 
 def announced(**fields: object) -> Announced:
-    """Return what a notice with *fields* tells."""
-    (told,) = read(message("Notice", **fields))
-    assert isinstance(told, Announced)
-    return told
+    """Return what a notice with *fields* says."""
+    (received,) = read(message("Notice", **fields))
+    assert isinstance(received, Announced)
+    return received
 
 
-def test_a_notice_is_told_as_far_as_it_says_something() -> None:
-    told = message(
+def test_a_notice_is_reported_as_far_as_it_says_something() -> None:
+    received = message(
         "Notice",
         ID="n7",
         Version=2,
@@ -349,23 +349,25 @@ def test_a_notice_is_told_as_far_as_it_says_something() -> None:
         EffectiveAt=TIME_MS,
     )
     link = "https://intranet.example/n7"
-    assert read(told) == (Announced("n7", 2, "security", "Change your password", "Today.", link, TIME_MS),)
+    assert read(received) == (
+        Announced("n7", 2, "security", "Change your password", "Today.", link, TIME_MS),
+    )
 
 
 def test_a_notice_may_say_no_more_than_its_title() -> None:
-    told = announced(Title="Maintenance at night")
-    assert (told.title, told.summary) == ("OSCC-E", "Maintenance at night"), "neither is ever empty"
+    received = announced(Title="Maintenance at night")
+    assert (received.title, received.summary) == ("OSCC-E", "Maintenance at night"), "neither is ever empty"
 
 
 def test_a_notice_may_say_no_more_than_its_text() -> None:
-    told = announced(Text="Maintenance at night")
-    assert replace(told, id="x") == Announced(
+    received = announced(Text="Maintenance at night")
+    assert replace(received, id="x") == Announced(
         "x", 1, "maintenance", "OSCC-E", "Maintenance at night", None, None
     )
     assert announced(Text="At night", Category="Other", Link="javascript:x").link is None
 
 
-def test_notices_without_an_id_are_told_apart_by_what_they_say() -> None:
+def test_notices_without_an_id_are_distinguished_by_what_they_say() -> None:
     night = announced(Text="Maintenance at night")
     assert re.fullmatch(r"OSCC-E-[0-9a-f]{12}", night.id)
     assert announced(Text="Maintenance at night", Category="Security").id == night.id
@@ -392,11 +394,11 @@ def test_a_notice_that_says_nothing_readable_costs_nothing(fields: dict[str, Any
 
 
 def test_a_notice_is_bounded() -> None:
-    told = announced(ID="i" * 99, Title="t" * 999, Text="x" * 9_999)
-    assert [len(text) for text in (told.id, told.title, told.summary)] == [32, 200, 4_000]
+    received = announced(ID="i" * 99, Title="t" * 999, Text="x" * 9_999)
+    assert [len(text) for text in (received.id, received.title, received.summary)] == [32, 200, 4_000]
 
 
-# ---- Are the server's words spelt right, and odd values of parameters harmless ----
+# ---- words of the server, odd values of parameters ----
 
 
 def test_tables_cover_the_domain() -> None:

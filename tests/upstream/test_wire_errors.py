@@ -68,13 +68,13 @@ def test_names_become_codes(name: str, code: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["Internal", "Nonsense", "Error77"])
-def test_other_names_are_told_as_they_are(name: str) -> None:
+def test_other_names_are_reported_as_they_are(name: str) -> None:
     error = refused(name)
     assert (error.code, error.details) == (ErrorCode.UPSTREAM_REJECTED, {"upstream_code": name})
 
 
 @pytest.mark.parametrize("name", ["<script>", "a b", "", "x" * 65, "+49 89 1234"])
-def test_what_is_no_name_is_not_told(name: str) -> None:
+def test_what_is_no_name_is_not_reported(name: str) -> None:
     assert refused(name).details == {"upstream_code": "Unknown"}
 
 
@@ -94,7 +94,7 @@ def test_every_number_has_the_name_of_the_page_and_that_means_something() -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "told", "details"),
+    ("name", "received", "details"),
     [
         ("AlreadyLoggedOn", {"Where": "Phone", "Since": 5}, {"where": "Phone", "since_ms": 5}),
         ("FunctionUnavailable", {"Function": "RealTime"}, {"function": "realtime"}),
@@ -115,18 +115,18 @@ def test_every_number_has_the_name_of_the_page_and_that_means_something() -> Non
     ],
 )
 def test_details_have_the_names_that_clients_know(
-    name: str, told: dict[str, Any], details: dict[str, Any]
+    name: str, received: dict[str, Any], details: dict[str, Any]
 ) -> None:
-    assert refused(name, **told).details == details
+    assert refused(name, **received).details == details
 
 
-@pytest.mark.parametrize("told", [{"Since": "noon"}, {"Where": {"Name": "Desk"}}, {"RetryAfter": "soon"}])
-def test_unreadable_details_do_not_hide_the_error(told: dict[str, Any]) -> None:
-    error = refused("AlreadyLoggedOn", **told)
+@pytest.mark.parametrize("received", [{"Since": "noon"}, {"Where": {"Name": "Desk"}}, {"RetryAfter": "soon"}])
+def test_unreadable_details_do_not_hide_the_error(received: dict[str, Any]) -> None:
+    error = refused("AlreadyLoggedOn", **received)
     assert (error.code, error.details) == (ErrorCode.ALREADY_LOGGED_ON, {})
 
 
-def test_when_to_try_again_is_told() -> None:
+def test_when_to_try_again_is_reported() -> None:
     assert refused("AccountLocked", RetryAfter=60).retry_after_s == 60
     assert refused("AccountLocked").retry_after_s is None
     assert refused("AccountLocked", RetryAfter=0).retry_after_s == 0

@@ -53,8 +53,8 @@ def body(fields: object) -> bytes:
     [("V2R1", "V8R2"), ("V3R0", "V8R2"), ("V2R10", "V10R0"), ("V10R0", "V8R3"), ("V2R1", "V9R0")],
 )
 def test_these_versions_and_higher_are_accepted(extensions: str, center: str) -> None:
-    told = ABOUT | {"ExtensionsVersion": extensions, "ContactCenterVersion": center}
-    assert http.about(body(told)).extensions_version == extensions
+    received = ABOUT | {"ExtensionsVersion": extensions, "ContactCenterVersion": center}
+    assert http.about(body(received)).extensions_version == extensions
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_an_unusable_session_is_unreadable_without_values(change: dict[str, Any]
 
 
 @pytest.mark.parametrize(
-    ("told", "read"),
+    ("received", "read"),
     [
         ({"Routing": "Removed"}, LoggedOff("removed", None)),
         ({"Routing": "None"}, LoggedOff("none", None)),
@@ -139,20 +139,20 @@ def test_an_unusable_session_is_unreadable_without_values(change: dict[str, Any]
         ({"Routing": "Perhaps"}, LoggedOff("after_contact", None)),
     ],
 )
-def test_only_known_words_confirm_a_log_off(told: dict[str, Any], read: LoggedOff) -> None:
+def test_only_known_words_confirm_a_log_off(received: dict[str, Any], read: LoggedOff) -> None:
     for reader in (http.logged_off, http.ended):
-        assert reader(body(told), 0) == read
+        assert reader(body(received), 0) == read
 
 
 def test_sessions_of_known_applications_are_listed() -> None:
-    told = {"Sessions": [LISTED, LISTED | {"ID": "p-2", "Application": "Wallboard"}]}
-    assert http.sessions(body(told), 0) == (
+    received = {"Sessions": [LISTED, LISTED | {"ID": "p-2", "Application": "Wallboard"}]}
+    assert http.sessions(body(received), 0) == (
         SessionInfo(SessionId("p-1"), Application.DASHBOARD, PHONE, 5, attached=True),
     )
 
 
 @pytest.mark.parametrize(
-    ("of_session", "told"),
+    ("of_session", "received"),
     [
         (False, "SessionUnknown"),
         (False, "VersionConflict"),
@@ -161,14 +161,14 @@ def test_sessions_of_known_applications_are_listed() -> None:
         (True, "BadRequest"),
     ],
 )
-def test_a_name_that_belongs_to_another_door_has_no_meaning(of_session: bool, told: str) -> None:
-    error = http.refused(400, body({"Error": told, "RetryAfter": 5}), of_session=of_session)
-    assert (error.code, error.details) == (ErrorCode.UPSTREAM_REJECTED, {"upstream_code": told})
+def test_a_name_that_belongs_to_another_door_has_no_meaning(of_session: bool, received: str) -> None:
+    error = http.refused(400, body({"Error": received, "RetryAfter": 5}), of_session=of_session)
+    assert (error.code, error.details) == (ErrorCode.UPSTREAM_REJECTED, {"upstream_code": received})
     assert error.retry_after_s is None
 
 
 @pytest.mark.parametrize(
-    ("status", "told", "wait_s"),
+    ("status", "received", "wait_s"),
     [
         (503, b"<html>", 33.0),
         (429, b"", 33.0),
@@ -180,8 +180,8 @@ def test_a_name_that_belongs_to_another_door_has_no_meaning(of_session: bool, to
         (418, body({"Error": "Teapot"}), None),
     ],
 )
-def test_what_may_succeed_later_says_when(status: int, told: bytes, wait_s: float | None) -> None:
-    error = http.refused(status, told, of_session=False, retry_after_s=33.0)
+def test_what_may_succeed_later_says_when(status: int, received: bytes, wait_s: float | None) -> None:
+    error = http.refused(status, received, of_session=False, retry_after_s=33.0)
     assert error.retry_after_s == wait_s
 
 
@@ -198,23 +198,23 @@ def test_what_may_succeed_later_says_when(status: int, told: bytes, wait_s: floa
         max_leaves=5,
     ).map(body)
 )
-def test_arbitrary_bodies_are_harmless(told: bytes) -> None:
+def test_arbitrary_bodies_are_harmless(received: bytes) -> None:
     for of_session in (False, True):
-        assert isinstance(http.refused(400, told, of_session=of_session), GatewayError)
-    http.stale_token(told)
+        assert isinstance(http.refused(400, received, of_session=of_session), GatewayError)
+    http.stale_token(received)
     dated = (http.logged_off, http.ended, http.sessions, http.kept_alive)
     for read in (*(partial(each, offset_ms=5) for each in dated), http.about):
         try:
-            read(told)
+            read(received)
         except (WireError, GatewayError):
             continue
 
 
-# ---- Does the `Date` of an answer tell how far the server's clock is off, and nothing ----
+# ---- the `Date` of an answer ----
 
 
 # Sun, 06 Nov 1994 08:49:37 GMT
-TOLD_MS = 784_111_777_000
+SENT_MS = 784_111_777_000
 DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
 
 
@@ -222,7 +222,7 @@ DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
     "date", [DATE, "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"], ids=["fixed", "850", "c"]
 )
 def test_each_form_of_a_date_is_read(date: str) -> None:
-    assert offset_ms(date, TOLD_MS + 60_500) == 60_000
+    assert offset_ms(date, SENT_MS + 60_500) == 60_000
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_each_form_of_a_date_is_read(date: str) -> None:
     ],
 )
 def test_a_missing_or_unreadable_date_is_ignored(date: str | None) -> None:
-    assert offset_ms(date, TOLD_MS + 3_600_000) == 0
+    assert offset_ms(date, SENT_MS + 3_600_000) == 0
 
 
 @given(server_ms=st.integers(0, 2**42), late_ms=st.integers(0, 400), off_ms=st.integers(-(10**9), 10**9))
@@ -253,19 +253,20 @@ def test_the_offset_is_true_to_a_second(server_ms: int, late_ms: int, off_ms: in
 
 
 @given(st.text(max_size=40) | st.text("SunMoOctGMT :,+-0123456789", max_size=40))
-def test_whatever_is_told_is_harmless(date: str) -> None:
-    assert isinstance(offset_ms(date, TOLD_MS), int)
+def test_whatever_is_reported_is_harmless(date: str) -> None:
+    assert isinstance(offset_ms(date, SENT_MS), int)
 
 
 @pytest.mark.parametrize(
-    ("told", "offset", "shown"), [(5, 0, 5), (5, 7, 12), (5, -7, 0), (MOST, 1, MOST), (MOST, -1, MOST - 1)]
+    ("received", "offset", "shown"),
+    [(5, 0, 5), (5, 7, 12), (5, -7, 0), (MOST, 1, MOST), (MOST, -1, MOST - 1)],
 )
-def test_instants_move_within_what_frames_carry(told: int, offset: int, shown: int) -> None:
-    assert in_gateway_time(told, offset) == shown
+def test_instants_move_within_what_frames_carry(received: int, offset: int, shown: int) -> None:
+    assert in_gateway_time(received, offset) == shown
 
 
 @pytest.mark.parametrize(
-    ("told", "wait_s"),
+    ("received", "wait_s"),
     [
         ("33", 33.0),
         ("0", 1.0),
@@ -286,21 +287,23 @@ def test_instants_move_within_what_frames_carry(told: int, offset: int, shown: i
         ("Wed, 21 Oct 99999 07:28:00 GMT", None),
     ],
 )
-def test_how_long_to_wait_is_told_in_seconds_or_as_a_date(told: str | None, wait_s: float | None) -> None:
-    assert retry_after_s(told, 0, TOLD_MS - 20_000) == wait_s
+def test_how_long_to_wait_is_reported_in_seconds_or_as_a_date(
+    received: str | None, wait_s: float | None
+) -> None:
+    assert retry_after_s(received, 0, SENT_MS - 20_000) == wait_s
 
 
 def test_a_date_to_wait_for_is_one_of_the_servers_clock() -> None:
-    assert retry_after_s(DATE, 60_000, TOLD_MS + 40_000) == 20.0
+    assert retry_after_s(DATE, 60_000, SENT_MS + 40_000) == 20.0
 
 
 @given(st.text(max_size=40))
-def test_whatever_is_told_the_wait_is_bounded(told: str) -> None:
-    wait_s = retry_after_s(told, 0, TOLD_MS)
+def test_whatever_is_reported_the_wait_is_bounded(received: str) -> None:
+    wait_s = retry_after_s(received, 0, SENT_MS)
     assert wait_s is None or 1 <= wait_s <= 300
 
 
-# ---- Is a server's clock seen to be set back, and nothing else taken for it ----
+# ---- a server's clock that is set back ----
 
 
 START_MS = 1_700_000_000_000

@@ -64,8 +64,8 @@ def test_nothing_means_anything_else_than_before(value: Any) -> None:  # noqa: A
 
 
 @given(st.binary(max_size=60) | st.text(alphabet='"\\u{}[],:dD8c0.eE-1', max_size=60).map(str.encode))
-def test_whatever_comes_is_harmless(told: bytes) -> None:
-    as_meant(told)
+def test_whatever_comes_is_harmless(received: bytes) -> None:
+    as_meant(received)
 
 
 @pytest.mark.parametrize(
@@ -114,13 +114,13 @@ def test_half_a_character_is_dropped() -> None:
 
 def test_an_opening_and_answers_are_read_as_meant() -> None:
     assert read(json.dumps(LINK_OPENED | {"LinkID": "\ud800"})) == read(json.dumps(LINK_OPENED))
-    told = {"Type": "Response", "RequestID": 1, "Error": 0.0}
+    received = {"Type": "Response", "RequestID": 1, "Error": 0.0}
     found = answer(
-        AttachSession(SessionSecret("s")), json.dumps(told | SESSION | {"Session": 2.0}), Readings()
+        AttachSession(SessionSecret("s")), json.dumps(received | SESSION | {"Session": 2.0}), Readings()
     )
     assert isinstance(found, Attached)
     assert found.alias == 2
-    body = json.dumps(told | {"Objects": {"User": [USER | {"FirstName": "\udfffAna"}]}})
+    body = json.dumps(received | {"Objects": {"User": [USER | {"FirstName": "\udfffAna"}]}})
     directory = answer(QueryDirectory(), body, Readings())
     assert isinstance(directory, Directory)
     agent = directory.parts[0].value
@@ -130,8 +130,8 @@ def test_an_opening_and_answers_are_read_as_meant() -> None:
 
 def test_http_bodies_are_read_as_meant() -> None:
     user = {"Key": 7.0, "ID": "ana", "FirstName": "A\ud800na", "LastName": "Agent"}
-    told = {"SessionID": "secret", "ID": "p", "ExpiresAt": 1.7e12, "IdleTimeout": 60, "User": user}
-    logged_on = http.logged_on(json.dumps(told).encode(), 0, "main")
+    received = {"SessionID": "secret", "ID": "p", "ExpiresAt": 1.7e12, "IdleTimeout": 60, "User": user}
+    logged_on = http.logged_on(json.dumps(received).encode(), 0, "main")
     assert (logged_on.user.display_name, logged_on.expires_at_ms) == ("Ana Agent", 1_700_000_000_000)
     refused = json.dumps({"Error": "AlreadyLoggedOn", "Where": "\ud800Desk"}).encode()
     error = http.refused(409, refused, of_session=False)

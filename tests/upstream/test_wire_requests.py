@@ -122,7 +122,7 @@ def test_answers_are_read_as_what_was_asked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "code", "details"),
+    ("received", "code", "details"),
     [
         ({"Error": 63, "ErrorName": "Expired"}, ErrorCode.EXPIRED, {}),
         ({"Error": 61}, ErrorCode.BUSY, {}),
@@ -139,10 +139,10 @@ def test_answers_are_read_as_what_was_asked() -> None:
     ],
 )
 def test_refusals_have_the_codes_of_clients(
-    told: dict[str, Any], code: ErrorCode, details: dict[str, Any]
+    received: dict[str, Any], code: ErrorCode, details: dict[str, Any]
 ) -> None:
     with pytest.raises(GatewayError) as refused:
-        answered(execute(SetRoutingState("work")), **told)
+        answered(execute(SetRoutingState("work")), **received)
     assert (refused.value.code, refused.value.details) == (code, details)
 
 
@@ -188,7 +188,7 @@ def test_arbitrary_answers_are_harmless(request: LinkRequest, fields: dict[str, 
         return
 
 
-# ---- Is every command written as the page's table of methods says, and every answer t ----
+# ---- commands, written as the page's table of methods says ----
 
 
 NOT_AFTER_MS = 1_700_000_000_000
@@ -413,8 +413,8 @@ def test_a_session_without_an_agent_commands_none(command: SetRoutingState) -> N
 def test_what_became_of_a_command(
     state: str, expected: Literal["applied", "pending", "unchanged"], version: int | None
 ) -> None:
-    told = {"State": state, "RemoteNumber": "+49"} | ({} if version is None else {"Version": version})
-    assert executed(json.dumps(told)) == Executed(expected, version)
+    received = {"State": state, "RemoteNumber": "+49"} | ({} if version is None else {"Version": version})
+    assert executed(json.dumps(received)) == Executed(expected, version)
 
 
 def test_of_an_answer_that_nobody_understands_nobody_knows_what_became() -> None:

@@ -158,20 +158,20 @@ class Firefox:
         self._number += 1
         await self._socket.send_str(json.dumps({"id": self._number, "method": method, "params": params}))
         while True:
-            told = json.loads((await self._socket.receive(PATIENCE_S)).data)
-            if told.get("id") == self._number:
-                if told["type"] != "success":
-                    raise RunError(told)
-                result: dict[str, Any] = told["result"]
+            received = json.loads((await self._socket.receive(PATIENCE_S)).data)
+            if received.get("id") == self._number:
+                if received["type"] != "success":
+                    raise RunError(received)
+                result: dict[str, Any] = received["result"]
                 return result
 
     async def _evaluate(self, context: str, expression: str) -> Any:
-        told = await self.ask(
+        received = await self.ask(
             "script.evaluate", expression=expression, target={"context": context}, awaitPromise=False
         )
-        if told["type"] != "success":
-            raise RunError(told)
-        return told["result"].get("value")
+        if received["type"] != "success":
+            raise RunError(received)
+        return received["result"].get("value")
 
     async def go(self, url: str) -> None:
         await self.ask("browsingContext.navigate", context=self.context, url=url, wait="complete")
@@ -240,10 +240,10 @@ class WebKit:
 
     async def _ask(self, what: str, **body: object) -> Any:
         async with self._http.post(f"{self._session}/{what}", json=body) as answer:
-            told = await answer.json(content_type=None)
+            received = await answer.json(content_type=None)
             if answer.status != 200:
-                raise RunError(told)
-            return told["value"]
+                raise RunError(received)
+            return received["value"]
 
     async def go(self, url: str) -> None:
         await self._ask("url", url=url)
@@ -319,9 +319,9 @@ async def _begun(http: aiohttp.ClientSession, base: str, wanted: object) -> str:
         while True:
             try:
                 async with http.post(base, json=wanted) as answer:
-                    told = await answer.json(content_type=None)
-                    assert answer.status == 200, told
-                    return f"{base}/{told['value']['sessionId']}"
+                    received = await answer.json(content_type=None)
+                    assert answer.status == 200, received
+                    return f"{base}/{received['value']['sessionId']}"
             except aiohttp.ClientConnectorError:
                 await asyncio.sleep(0.1)
 

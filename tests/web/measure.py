@@ -1,4 +1,4 @@
-"""How much of a core does the Dashboard take, with 500 agents and 50 queues at 100 changes a second?
+"""Share of a core that the Dashboard takes, with 500 agents and 50 queues at 100 changes a second.
 
 ``python -m tests.web.measure`` prints figures. The browser draws without a graphics card here, so what its
 own processes take beside the page is an upper bound.
@@ -61,25 +61,25 @@ async def figures(stage: Stage, page: Page) -> dict[str, float]:
     events = stage.simulator.board.published_changes
     await page.wait_for_timeout(SECONDS * 1000)
     after, then = await _metrics(session), await _processes(browser)
-    told = {
+    received = {
         name: round((after[name] - before[name]) / SECONDS, 3) for name in ("TaskDuration", "ScriptDuration")
     }
-    told |= {f"cpu_{kind}": round((then[kind] - cpu.get(kind, 0)) / SECONDS, 3) for kind in then}
-    told["changes_per_s"] = (stage.simulator.board.published_changes - events) / SECONDS
-    told["elements"] = after["Nodes"]
-    told["heap_mb"] = round(after["JSHeapUsedSize"] / 1e6, 1)
-    return told
+    received |= {f"cpu_{kind}": round((then[kind] - cpu.get(kind, 0)) / SECONDS, 3) for kind in then}
+    received["changes_per_s"] = (stage.simulator.board.published_changes - events) / SECONDS
+    received["elements"] = after["Nodes"]
+    received["heap_mb"] = round(after["JSHeapUsedSize"] / 1e6, 1)
+    return received
 
 
 async def _metrics(session: CDPSession) -> dict[str, float]:
-    told: dict[str, Any] = await session.send("Performance.getMetrics")
-    return {metric["name"]: metric["value"] for metric in told["metrics"]}
+    received: dict[str, Any] = await session.send("Performance.getMetrics")
+    return {metric["name"]: metric["value"] for metric in received["metrics"]}
 
 
 async def _processes(browser: CDPSession) -> dict[str, float]:
-    told: dict[str, Any] = await browser.send("SystemInfo.getProcessInfo")
+    received: dict[str, Any] = await browser.send("SystemInfo.getProcessInfo")
     found: dict[str, float] = {}
-    for process in told["processInfo"]:
+    for process in received["processInfo"]:
         found[process["type"]] = found.get(process["type"], 0) + process["cpuTime"]
     return found
 

@@ -322,11 +322,11 @@ class Stage:
     def watched(self, page: Page) -> Page:
         """Note what *page* complains about and asks for."""
         page.on("pageerror", lambda error: self.faults.append(f"{error}\n{error.stack}"))
-        page.on("console", lambda told: self._heard(told.type, told.text))
+        page.on("console", lambda received: self._received(received.type, received.text))
         page.on("request", lambda request: self.requested.append(request.url))
         return page
 
-    def _heard(self, kind: str, text: str) -> None:
+    def _received(self, kind: str, text: str) -> None:
         if kind == "error" and "Failed to load resource" not in text and "WebSocket" not in text:
             self.faults.append(text)
 

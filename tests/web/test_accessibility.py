@@ -1,4 +1,4 @@
-"""Does axe-core find nothing to complain about, on any page, in any look?"""
+"""axe-core finds no fault on any page, in any look."""
 
 from __future__ import annotations
 

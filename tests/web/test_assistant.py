@@ -1,4 +1,4 @@
-"""Does an agent see the own state, change it with a tap, and know what comes next?"""
+"""An agent sees the own state, changes it with a tap, and sees what comes next."""
 
 from __future__ import annotations
 

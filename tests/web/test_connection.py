@@ -1,4 +1,4 @@
-"""Is old data seen to be old, and does the page come back by itself?"""
+"""Old data is shown as old, and the page comes back by itself."""
 
 from __future__ import annotations
 

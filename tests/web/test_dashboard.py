@@ -1,4 +1,4 @@
-"""Does a supervisor see what is, ask for what may be, and learn what became of it?"""
+"""A supervisor sees the state, gives commands, and sees their outcomes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does a wide screen add: a table, the keyboard, several agents at once, a wallboard, links, hints?"""
+"""Additions of a wide screen: a table, the keyboard, several agents at once, a wallboard, links, hints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do both apps work in each engine: a walk of what people do most, and the moments that matter?
+"""Both apps work in each engine: a walk of what people do most, and the moments that matter.
 
 The moments: coming back, a dead link, a tap while things move, the keyboard; sizes are in
 :mod:`tests.web.test_sizes`. Each at the size and the round-trip time at which it was seen to fail.
@@ -134,8 +134,8 @@ async def log_on(
     for selector, value in fields.items():
         there = f"document.querySelector({json.dumps(selector)})"
         await until(window, f"{there} !== null")
-        told = "dispatchEvent(new Event('input', {bubbles: true}))"
-        await window.run(f"({there}.value = {json.dumps(value)}, {there}.{told})")
+        received = "dispatchEvent(new Event('input', {bubbles: true}))"
+        await window.run(f"({there}.value = {json.dumps(value)}, {there}.{received})")
     await click(window, "button[type=submit]")
     await reads(window, ".health-text", "Live")
     name = ".tile .q-name" if application == DASHBOARD else ".my-queues li"
@@ -178,8 +178,8 @@ async def typed(window: Window, selector: str, value: str) -> None:
     """Type into a field, once it is there."""
     field = one(selector)
     await until(window, f"{field} !== undefined")
-    told = "dispatchEvent(new Event('input', {bubbles: true}))"
-    await window.run(f"({field}.value = {json.dumps(value)}, {field}.{told})")
+    received = "dispatchEvent(new Event('input', {bubbles: true}))"
+    await window.run(f"({field}.value = {json.dumps(value)}, {field}.{received})")
 
 
 async def sheet(window: Window, stage: Stage, user: str) -> None:
@@ -482,12 +482,12 @@ async def what_others_set_behind_the_contact(stage: Stage, window: Window) -> No
     lunch = next(each.key for each in reasons if each.name == "Lunch")
     put = {"RoutingState": "Unavailable", "ReasonKey": lunch, "When": "AfterContact"}
     stage.act("SetRoutingState", UserKey=key, By="Supervisor", **put)
-    told = "Unavailable – Lunch after this contact"
-    await says(window, "#toasts", f"Your supervisor set: {told}")
-    await says(window, ".hero-next", f"{told} (by your supervisor)")
+    received = "Unavailable – Lunch after this contact"
+    await says(window, "#toasts", f"Your supervisor set: {received}")
+    await says(window, ".hero-next", f"{received} (by your supervisor)")
     await tap(window, "button", "Post-processing after this contact")
     await says(window, ".act-list", "takes effect after this contact")
-    await says(window, ".hero-next", f"Post-processing · {told}")
+    await says(window, ".hero-next", f"Post-processing · {received}")
     stage.act("EndContact", UserKey=key)
     await reads(window, ".hero-name", "Post-processing")
     await tap(window, "button", "Done")

@@ -1,4 +1,4 @@
-"""Does nothing move, and is nothing pressed, under a finger in the commands that are given less often?
+"""Nothing moves or is pressed under a finger in the commands that are given less often.
 
 At each width of a phone, with answers that are late. The others are in :mod:`tests.web.test_engines`.
 """

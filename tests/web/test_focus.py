@@ -105,7 +105,7 @@ async def test_back_leads_to_what_was_opened(how: dict[str, Any]) -> None:
         await expect(page.locator(".tile:focus .q-name")).to_have_text(name)
 
 
-async def test_what_was_asked_with_the_keyboard_keeps_its_place_and_is_heard() -> None:
+async def test_what_was_asked_with_the_keyboard_keeps_its_place_and_is_announced() -> None:
     async with opened(warm_up_s=0) as stage, stage.page(**DESK) as page:
         await agents(stage, page)
         await page.locator(".filters .chip").filter(has_text="Unavailable").click()
@@ -196,7 +196,7 @@ async def test_a_dialog_says_that_the_connection_is_lost_and_what_was_done() -> 
     async with opened(warm_up_s=0) as stage, stage.page() as page:
         await stage.live(page, ASSISTANT, "agent1")
         await page.get_by_role("button", name="Change number").click()
-        heard = page.get_by_role("dialog").get_by_role("log")
+        received = page.get_by_role("dialog").get_by_role("log")
         await page.evaluate(
             "globalThis.told = []; new MutationObserver((all) => all.forEach(({addedNodes}) =>"
             " addedNodes.forEach((each) => told.push(each.textContent))))"
@@ -205,7 +205,7 @@ async def test_a_dialog_says_that_the_connection_is_lost_and_what_was_done() -> 
         stage.act("SetRoutingState", UserKey=stage.agent().key, RoutingState="Available", By="Supervisor")
         await page.wait_for_function("() => told.includes('Available')")
         await stage.stop()
-        await expect(heard).to_contain_text("Not connected")
+        await expect(received).to_contain_text("Not connected")
         await expect(page.locator(".toast.bad")).to_have_text("Not connected")
         await stage.start()
         await page.wait_for_function("() => told.includes('Live')")

@@ -1,4 +1,4 @@
-"""Why is a queue red, who can help, what did I change, and who is told of what?"""
+"""Why a queue is red, who can help, what was changed, and which announcements are made."""
 
 from __future__ import annotations
 
@@ -152,8 +152,8 @@ async def test_a_queue_that_gets_critical_is_spoken_felt_and_counted_in_the_titl
         for _ in range(8):
             stage.act("Arrive", QueueKey=queue.key)
         await expect(page).to_have_title("(1) Dashboard · Berlin")
-        told = f"{queue.name}: Act now, 8 waiting, limit 8 · 0 available"
-        await page.wait_for_function("(said) => told.includes(said)", arg=told)
+        received = f"{queue.name}: Act now, 8 waiting, limit 8 · 0 available"
+        await page.wait_for_function("(said) => told.includes(said)", arg=received)
         assert await page.evaluate("[buzzed.length, tones, badges]") == [1, [], [1]]
         await page.get_by_role("button", name="Settings").click()
         await page.get_by_role("dialog").get_by_text("Sound for alerts").click()
@@ -219,7 +219,7 @@ async def test_on_a_desk_one_may_be_alerted_by_a_page_that_is_hidden() -> None:
         await expect(page.locator(".health-text")).to_have_text("Live")
 
 
-async def test_an_agent_is_told_what_others_did_and_what_ends() -> None:
+async def test_an_agent_sees_what_others_did_and_what_ends() -> None:
     async with opened(warm_up_s=0) as stage, stage.page() as page:
         await stage.live(page, ASSISTANT, "agent1")
         agent = stage.agent()
@@ -272,11 +272,11 @@ async def test_who_could_help_stands_by_the_level_in_what_the_queue_needs() -> N
 async def test_a_server_that_does_not_report_who_changed_a_state_is_still_heeded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    told = elements._user
+    received = elements._user
 
     def older(*args: Any, **how: Any) -> Any:
         new = {"RoutingStateBy", "PendingReasonKey", "PendingPostProcessing"}
-        return {name: value for name, value in told(*args, **how).items() if name not in new}
+        return {name: value for name, value in received(*args, **how).items() if name not in new}
 
     monkeypatch.setattr(elements, "_user", older)
     async with opened(warm_up_s=0) as stage, stage.page() as page:

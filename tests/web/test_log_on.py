@@ -1,4 +1,4 @@
-"""Can people log on, knowing what they should know before, and take over what is open elsewhere?"""
+"""People log on, see beforehand what they should know, and take over what is open elsewhere."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ async def test_numbers_are_kept_for_the_one_who_is_remembered_and_five_of_them()
         await expect(change.locator(".chip")).to_have_text([others[4]])
 
 
-async def test_the_number_of_whoever_is_not_remembered_is_in_memory_only() -> None:
+async def test_the_number_of_who_is_not_remembered_is_in_memory_only() -> None:
     async with opened() as stage, stage.page() as page:
         await remembered(stage, page, "agent2", "+49 89 7654321")
         stage.act("EndSession", User="agent2", Reason="Maintenance")

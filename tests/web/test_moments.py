@@ -1,4 +1,4 @@
-"""What does a person see in the moments that matter: coming back, a dead link, a tap while things move?
+"""The moments that matter: coming back, a dead link, a tap while things move.
 
 Each at the size and the round-trip time at which it was seen to fail.
 """
@@ -91,7 +91,7 @@ LEAVING = """globalThis.LEAVING = ({effect}) => {
   const {inert, ariaHidden} = effect.target;
   return [inert, ariaHidden === 'true', effect.getKeyframes().at(-1).opacity];
 }"""
-"""Tells of a movement whether it is one of a row that leaves, which nothing reaches."""
+"""Whether a movement is one of a row that leaves, which nothing reaches."""
 AT_THE_END = """async () => {
   const run = motions.map(({motion}) => motion).filter(({playState}) => playState === 'running');
   await Promise.allSettled(run.map(({finished}) => finished));

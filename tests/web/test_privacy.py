@@ -1,4 +1,4 @@
-"""What does the browser hold, what may the page do, and how much does its first view ask for?"""
+"""What the browser stores, what the page may do, and how much its first view loads."""
 
 from __future__ import annotations
 
@@ -108,8 +108,8 @@ async def test_it_can_be_installed() -> None:
         manifest = await session.send("Page.getAppManifest")
         assert manifest["errors"] == []
         assert json.loads(manifest["data"])["start_url"] == "/app/"
-        told = await session.send("Page.getInstallabilityErrors")
-        faults = {each["errorId"] for each in told["installabilityErrors"]}
+        received = await session.send("Page.getInstallabilityErrors")
+        faults = {each["errorId"] for each in received["installabilityErrors"]}
         assert faults <= {"in-incognito"}  # a test's browser is always that
 
 

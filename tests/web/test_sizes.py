@@ -1,4 +1,4 @@
-"""Does everything fit in each engine: at each width of a phone, on its side, with large text, on a desk?"""
+"""Everything fits in each engine: at each width of a phone, on its side, with large text, on a desk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Are all texts there, in both languages, and none in vain? And is the client as small as its page says?"""
+"""All texts exist in both languages, none is unused, and the client is as small as its page says."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ def test_every_end_has_its_words(reason: EndReason) -> None:
 
 
 def test_every_refusal_has_its_words() -> None:
-    never_told = {"upstream_version_unsupported", "wrong_resource_kind", "key_reused"}
+    never_sent = {"upstream_version_unsupported", "wrong_resource_kind", "key_reused"}
     unknown = {"upstream_timeout", "owner_lost", "other_epoch"}
     missing = {code.value for code in ErrorCode} - {
         name[6:] for name in texts("en") if name.startswith("error.")
     }
-    assert missing == never_told | unknown
+    assert missing == never_sent | unknown
 
 
 def test_no_text_becomes_markup() -> None:
@@ -99,14 +99,14 @@ def test_the_page_says_how_much_is_loaded() -> None:
         *(loaded("shell.js", "work.css", app) - first for app in ("dashboard.js", "assistant.js")),
     ]
     page = " ".join((Path(__file__).parents[2] / "docs" / "clients.md").read_text().split())
-    told = re.search(
+    received = re.search(
         r"first view with.*? (\d+) KB.*?\((\d+) KB.*?then (\d+) KB \((\d+) KB\).*?or (\d+) KB \((\d+) KB\)",
         page,
         re.DOTALL,
     )
-    assert told is not None
+    assert received is not None
     bodies = [[(WEB / name).read_bytes() for name in part] for part in parts]
     sizes = [
         sum(map(len, each)) / 1000 for body in bodies for each in ([gzip.compress(one) for one in body], body)
     ]
-    assert [int(each) for each in told.groups()] == pytest.approx(sizes, rel=0.05)
+    assert [int(each) for each in received.groups()] == pytest.approx(sizes, rel=0.05)

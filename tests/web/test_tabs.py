@@ -1,4 +1,4 @@
-"""Do two tabs of one browser keep out of each other's way, and does each know of a new version?"""
+"""Two tabs of one browser do not disturb each other, and each learns of a new version."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ async def test_nobody_stays_logged_on_who_does_not_choose_it() -> None:
         await expect(again.locator("#in-user")).to_be_visible()
 
 
-async def test_whoever_stays_is_there_after_a_reload_in_a_new_tab_and_in_a_new_browser(
+async def test_who_stays_is_there_after_a_reload_in_a_new_tab_and_in_a_new_browser(
     tmp_path: Path,
 ) -> None:
     async with opened() as stage:

@@ -1,4 +1,4 @@
-"""Which families of checks are there? Importing this package registers all of them."""
+"""Families of checks. Importing this package registers all of them."""
 
 from tests.conformance.checks import (
     coming_back,

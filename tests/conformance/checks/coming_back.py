@@ -80,7 +80,7 @@ async def window(stage: Stage) -> None:
 
 @check("coming_back.window_spreads", "reconnect at a random instant of the advised window", needs=("chance",))
 async def window_spreads(stage: Stage) -> None:
-    """Phones that were told the same window come at different instants of it: chance decides."""
+    """Phones that received the same window come at different instants of it: chance decides."""
     phone = await stage.live(chance=0.75)
     began = stage.time.now()
     await phone.bye(4201, "rebalance", min_s=0.5, max_s=2.5)

@@ -40,16 +40,16 @@ async def form(stage: Stage) -> None:
     expect(first["id"] != second["id"], "two commands have one id")
 
 
-def _told(status: str, error: dict[str, Any] | None, version: int | None) -> Play:
+def _received(status: str, error: dict[str, Any] | None, version: int | None) -> Play:
     async def play(stage: Stage) -> None:
         phone = await stage.live()
         answer, frame = await stage.commanded(phone)
         await phone.send(result(frame["id"], status, error=error, version=version))
-        told = await stage.outcome(answer)
-        expect(told["status"] == status, f"the client tells {told['status']}")
-        expect(told.get("version") == version, f"the client tells version {told.get('version')}")
+        received = await stage.outcome(answer)
+        expect(received["status"] == status, f"the client tells {received['status']}")
+        expect(received.get("version") == version, f"the client tells version {received.get('version')}")
         if error is not None:
-            seen = told["error"]
+            seen = received["error"]
             details = {name: seen["details"].get(name) for name in ("version",)}
             expect((seen["code"], details) == (error["code"], {"version": 9}), f"the client tells {seen}")
 
@@ -63,12 +63,12 @@ for _status, _error, _version in (
     ("rejected", {"code": "version_conflict", "message": "Changed.", "version": 9}, None),
     ("unknown", {"code": "upstream_timeout", "message": "Late.", "version": 9}, None),
 ):
-    add(f"commands.{_status}", _RESULT, _told(_status, _error, _version))
+    add(f"commands.{_status}", _RESULT, _received(_status, _error, _version))
 
 
 @check("commands.state_first", _RESULT)
 async def state_first(stage: Stage) -> None:
-    """When the outcome is told, the state that it caused is held; and none is held before it was sent."""
+    """When the outcome is reported, the state that it caused is held; and none is held before it was sent."""
     phone = await stage.live(put={"agent:7": {"routing_state": "work"}})
     answer, frame = await stage.commanded(phone)
     await phone.settle()
@@ -131,8 +131,8 @@ async def not_served(stage: Stage) -> None:
     answer, frame = await stage.commanded(phone)
     error = {"code": "rate_limited", "message": "Too fast.", "retry_after_s": 1.5}
     await phone.send({"kind": "error", "id": frame["id"], **error})
-    told = await stage.outcome(answer)
-    seen = told["status"], told["error"]["code"], told["error"]["retry_after_s"]
+    received = await stage.outcome(answer)
+    seen = received["status"], received["error"]["code"], received["error"]["retry_after_s"]
     expect(seen == ("rejected", "rate_limited", 1.5), f"the client tells {seen}")
     await phone.ping(5)
 
@@ -143,8 +143,8 @@ async def not_queued(stage: Stage) -> None:
     phone = await stage.live()
     await phone.bye(4200, "draining", min_s=1.0, max_s=1.2)
     await phone.left()
-    told = await stage.driver.ask("command", kind="agent.routing_state.set", args=_ARGS, deadline_s=10.0)
-    expect(told["outcome"]["status"] == "rejected", f"the client tells {told['outcome']['status']}")
+    received = await stage.driver.ask("command", kind="agent.routing_state.set", args=_ARGS, deadline_s=10.0)
+    expect(received["outcome"]["status"] == "rejected", f"the client tells {received['outcome']['status']}")
     again = await stage.again()
     await again.hears_nothing(0.5)
 
@@ -154,8 +154,8 @@ async def not_before_welcome(stage: Stage) -> None:
     """Nor does it wait for a welcome."""
     phone = await stage.begin()
     await phone.receive("hello")
-    told = await stage.driver.ask("command", kind="agent.routing_state.set", args=_ARGS, deadline_s=10.0)
-    expect(told["outcome"]["status"] == "rejected", f"the client tells {told['outcome']['status']}")
+    received = await stage.driver.ask("command", kind="agent.routing_state.set", args=_ARGS, deadline_s=10.0)
+    expect(received["outcome"]["status"] == "rejected", f"the client tells {received['outcome']['status']}")
     await phone.welcome()
     await phone.send(changes(0, 5, stream="1.a", reset=True))
     await phone.hears_nothing(0.5)
@@ -166,15 +166,17 @@ async def too_long(stage: Stage) -> None:
     """What is longer than a gateway takes is rejected here: sent, it would end the connection for good."""
     phone = await stage.live()
     args = {"queue_id": "1", "changes": {"greeting": "ü" * 9000}, "if_version": 1}
-    told = await stage.driver.ask("command", kind="queue.routing_parameters.set", args=args, deadline_s=5.0)
-    expect(told["outcome"]["status"] == "rejected", f"the client tells {told['outcome']['status']}")
+    received = await stage.driver.ask(
+        "command", kind="queue.routing_parameters.set", args=args, deadline_s=5.0
+    )
+    expect(received["outcome"]["status"] == "rejected", f"the client tells {received['outcome']['status']}")
     await phone.hears_nothing(0.3)
     await phone.ping(5)
 
 
 @check("commands.unknown_stays", _UNKNOWN)
 async def unknown_stays(stage: Stage) -> None:
-    """An outcome that is unknown is told and not asked for again."""
+    """An outcome that is unknown is reported and not asked for again."""
     phone = await stage.live()
     answer, frame = await stage.commanded(phone)
     error = {"code": "other_epoch", "message": "May have run."}
@@ -191,8 +193,8 @@ async def too_late(stage: Stage) -> None:
     phone = await stage.live()
     answer = stage.driver.begin("command", kind="agent.routing_state.set", args=_ARGS, deadline_s=1.0)
     frame = await phone.receive("command")
-    told = await stage.outcome(answer)
-    expect(told["status"] == "unknown", f"the client tells {told['status']}")
+    received = await stage.outcome(answer)
+    expect(received["status"] == "unknown", f"the client tells {received['status']}")
     await phone.send(result(frame["id"]))
     phone.drop()
     await (await stage.again()).hears_nothing(0.5)
@@ -207,8 +209,8 @@ async def session_over(stage: Stage) -> None:
     await stage.ended(4005)
     await stage.time.sleep(0.5)
     expect(answer.done(), "the client leaves the command without an outcome")
-    told = await stage.outcome(answer)
-    expect(told["status"] == "unknown", f"the client tells {told['status']}")
+    received = await stage.outcome(answer)
+    expect(received["status"] == "unknown", f"the client tells {received['status']}")
 
 
 def _deadline(skew_s: float) -> Play:

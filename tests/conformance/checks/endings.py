@@ -27,9 +27,9 @@ def _stops(code: int, *, with_bye: bool) -> Play:
     async def play(stage: Stage) -> None:
         phone = await stage.live(credentials=STORED)
         await (phone.bye(code, "for_good", by="supervisor") if with_bye else phone.close(code))
-        told = await stage.ended(code)
+        received = await stage.ended(code)
         if with_bye:
-            seen = told.get("reason"), told.get("by")
+            seen = received.get("reason"), received.get("by")
             expect(seen == ("for_good", "supervisor"), f"the client tells reason and by {seen}")
         await stage.gateway.hears_nobody(1.2)
         await stage.holds("nothing is held after the end")
@@ -116,11 +116,11 @@ async def before_welcome(stage: Stage) -> None:
 
 @check("endings.nothing_stored", "log on again with the stored login data")
 async def nothing_stored(stage: Stage) -> None:
-    """A phone that stores nothing tells that it is over, and forgets what it holds."""
+    """A phone that stores nothing reports that it is over, and forgets what it holds."""
     phone = await stage.live()
     await phone.bye(4300, "expired", min_s=0, max_s=0.2)
-    told = await stage.ended(4300)
-    expect(told.get("reason") == "expired", f"the client tells {told.get('reason')!r}")
+    received = await stage.ended(4300)
+    expect(received.get("reason") == "expired", f"the client tells {received.get('reason')!r}")
     await stage.gateway.hears_nobody(1.2)
     await stage.holds("nothing is held after the end")
 

@@ -44,7 +44,7 @@ async def silent_before_welcome(stage: Stage) -> None:
     await phone.hears_nothing(0.5)
     await phone.welcome()
     await phone.settle()
-    expect(not stage.driver.told("connected"), "the client is in sync before it was told anything")
+    expect(not stage.driver.received("connected"), "the client is in sync before it was told anything")
     await phone.send(changes(0, 5, stream="1.a", reset=True, put=dict(SALES)))
     await stage.driver.event("connected")
 
@@ -74,8 +74,8 @@ async def follow(stage: Stage) -> None:
     await phone.send({"kind": "followed", "id": asked["id"], "topics": topics})
     put = {"queue:2": {"name": "Two"}}
     await phone.send(changes(5, 5, stream="1.b", put=put, gone=["queue:1"]))
-    told = await stage.driver.answered(answer, "follow")
-    expect(told == topics, f"the client tells {told}")
+    received = await stage.driver.answered(answer, "follow")
+    expect(received == topics, f"the client tells {received}")
     await phone.ping(5)
     await stage.holds("the topics were replaced", queue__2={"name": "Two"})
 
@@ -97,8 +97,8 @@ async def follow_lasts(stage: Stage) -> None:
         asked = await again.receive("follow")
         granted = {"granted": ["groups"], "refused": []}
         await again.send({"kind": "followed", "id": asked["id"], "topics": granted})
-    told = await stage.driver.answered(answer, "follow")
-    expect(told.get("granted") == ["groups"], f"the client tells {told}")
+    received = await stage.driver.answered(answer, "follow")
+    expect(received.get("granted") == ["groups"], f"the client tells {received}")
 
 
 @check("greeting.follow_refused", "a frame could not be served; the connection stays open")
@@ -110,7 +110,7 @@ async def follow_refused(stage: Stage) -> None:
     await phone.send({"kind": "error", "id": asked["id"], "code": "bad_request", "message": "No such topic."})
     try:
         await stage.driver.answered(answer, "follow")
-    except Exception as refusal:  # noqa: BLE001 - whatever the driver tells is looked at
+    except Exception as refusal:  # noqa: BLE001 - whatever the driver reports is looked at
         expect(getattr(refusal, "code", None) == "bad_request", f"the client tells {refusal!r}")
     else:
         expect(False, "the client tells that it was granted")
@@ -122,7 +122,7 @@ async def follow_refused(stage: Stage) -> None:
 
 @check("greeting.pace", "at most one state frame in that time")
 async def pace(stage: Stage) -> None:
-    """A pace asked for is told at once and holds for the next connection."""
+    """A pace asked for is sent at once and holds for the next connection."""
     phone = await stage.live()
     await stage.driver.ask("pace", every_s=5)
     expect((await phone.receive("pace")).get("every_s") == 5, "the pace is another one")

@@ -55,7 +55,7 @@ for _status, _code, _details, _header, _after_s in (
 
 @check("http.unknown_code", _PROBLEM)
 async def unknown_code(stage: Stage) -> None:
-    """A code of a later version is an error like any other, and is told in some way."""
+    """A code of a later version is an error like any other, and is reported in some way."""
     await stage.start()
     stage.gateway.answer("POST", "/v1/sessions", 422, problem(422, "moon_in_wrong_phase"))
     said = str(await _error(stage, "log_on", **LOG_ON))
@@ -88,8 +88,10 @@ async def bearer(stage: Stage) -> None:
     }  # fmt: skip
     stage.gateway.answer("GET", "/v1/sessions", 200, {"sessions": [entry], "next": None})
     expect((await stage.driver.ask("who"))["session"]["id"] == "s1", "who is told otherwise")
-    told = (await stage.driver.ask("sessions"))["sessions"]
-    expect([(one["id"], one["current"]) for one in told] == [("s1", True)], f"the client tells {told}")
+    received = (await stage.driver.ask("sessions"))["sessions"]
+    expect(
+        [(one["id"], one["current"]) for one in received] == [("s1", True)], f"the client tells {received}"
+    )
     for path in ("/v1/session", "/v1/sessions"):
         (asked,) = stage.gateway.requests("GET", path)
         expect(asked.headers.get("authorization") == "Bearer token-1", f"{path} has no token")
@@ -97,7 +99,7 @@ async def bearer(stage: Stage) -> None:
 
 @check("http.session_ended", "the session is over; `{verdict: stop\\|log_on}` says what to do next")
 async def session_ended(stage: Stage) -> None:
-    """The verdict of an ended session is told with the code."""
+    """The verdict of an ended session is reported with the code."""
     await stage.start()
     await stage.log_on()
     stage.gateway.answer("GET", "/v1/session", 401, problem(401, "session_ended", verdict="log_on"))
@@ -116,9 +118,9 @@ async def no_password_kept(stage: Stage) -> None:
 
 
 async def _error(stage: Stage, do: str, **said: object) -> dict[str, Any] | None:
-    """Return the error that the client tells; None when it tells none."""
+    """Return the error that the client reports; None when it reports none."""
     try:
         await stage.driver.ask(do, **said)
-    except Exception as refusal:  # noqa: BLE001 - a driver lost is told by the next ask
+    except Exception as refusal:  # noqa: BLE001 - a lost driver is reported by the next ask
         return getattr(refusal, "error", None)
     return None

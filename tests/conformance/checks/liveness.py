@@ -78,13 +78,15 @@ async def network_stays(stage: Stage) -> None:
 
 @check("liveness.health", "an empty `changes` that also says how old the data is")
 async def health(stage: Stage) -> None:
-    """What pings say of the link, the bus and the age of the data is told."""
+    """What pings say of the link, the bus and the age of the data is reported."""
     phone = await stage.live()
     await phone.ping(5, upstream="stale", bus="degraded", as_of_ms=1_767_000_000_000)
-    told = await stage.driver.event("health", len(stage.driver.told("health")) or 1)
-    seen = (told.get("upstream"), told.get("bus"), told.get("as_of_ms"))
+    received = await stage.driver.event("health", len(stage.driver.received("health")) or 1)
+    seen = (received.get("upstream"), received.get("bus"), received.get("as_of_ms"))
     expect(seen == ("stale", "degraded", 1_767_000_000_000), f"the client tells {seen}")
     await phone.ping(5, upstream="down", as_of_ms=None)
-    told = await stage.driver.event("health", 2)
-    expect((told.get("upstream"), told.get("as_of_ms")) == ("down", None), f"the client tells {told}")
+    received = await stage.driver.event("health", 2)
+    expect(
+        (received.get("upstream"), received.get("as_of_ms")) == ("down", None), f"the client tells {received}"
+    )
     await stage.holds("old data is still held", queue__1=SALES["queue:1"])

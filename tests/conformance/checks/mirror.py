@@ -151,7 +151,7 @@ async def split_changes(stage: Stage) -> None:
 
 
 @check("mirror.split_anew", "No other frame comes between the parts.")
-async def split_anew(stage: Stage) -> None:
+async def split_again(stage: Stage) -> None:
     """A reset that begins while parts of another wait takes their place."""
     phone = await stage.live()
     await phone.send(changes(0, 0, stream="2.a", reset=True, more=True, put=_TWO))

@@ -12,12 +12,12 @@ from tests.conformance.timing import expect
 
 @check("notices.shown", "A notice is a message of the operator. `id` and `version` name it")
 async def shown(stage: Stage) -> None:
-    """A notice is told with all that it says."""
+    """A notice is shown with all its fields."""
     phone = await stage.live()
     await phone.send(notice(), notice(3, must_acknowledge=False, hue="blue"))
-    told = (await stage.driver.event("notice"))["notice"]
+    received = (await stage.driver.event("notice"))["notice"]
     wanted = {name: value for name, value in notice().items() if name not in {"kind", "link"}}
-    expect(wanted.items() <= told.items(), f"the client tells {told}")
+    expect(wanted.items() <= received.items(), f"the client tells {received}")
     second = (await stage.driver.event("notice", 2))["notice"]
     expect((second["version"], second["must_acknowledge"]) == (3, False), f"the client tells {second}")
 
@@ -65,13 +65,15 @@ async def accepted_later(stage: Stage) -> None:
     "refuses log-ons with `notice_must_be_acknowledged {notices}` until `accepted_notices` names",
 )
 async def must_be_accepted(stage: Stage) -> None:
-    """The refusal tells the notices; a log-on that names them is sent so."""
+    """The refusal names the notices; a log-on that names them is sent so."""
     await stage.start()
     body = {"status": 409, "code": "notice_must_be_acknowledged", "detail": "Read.", "notices": [notice()]}
     stage.gateway.answer("POST", "/v1/sessions", 409, body)
     error = await stage.refused("log_on", "notice_must_be_acknowledged", **LOG_ON)
-    told = error["details"].get("notices")
-    expect(told and told[0]["id"] == "n1" and told[0]["version"] == 2, f"the client tells {told}")
+    received = error["details"].get("notices")
+    expect(
+        received and received[0]["id"] == "n1" and received[0]["version"] == 2, f"the client tells {received}"
+    )
     await stage.log_on(accepted_notices=[{"id": "n1", "version": 2}])
     asked = await stage.gateway.request("POST", "/v1/sessions", 2)
     accepted = asked.body.get("accepted_notices")
@@ -84,8 +86,8 @@ async def before_log_on(stage: Stage) -> None:
     await stage.start()
     said = {name: value for name, value in notice().items() if name != "kind"}
     stage.gateway.answer("GET", "/v1/notices", 200, {"notices": [said], "page": 1})
-    told = (await stage.driver.ask("notices"))["notices"]
-    expect([(one["id"], one["version"]) for one in told] == [("n1", 2)], f"the client tells {told}")
+    received = (await stage.driver.ask("notices"))["notices"]
+    expect([(one["id"], one["version"]) for one in received] == [("n1", 2)], f"the client tells {received}")
     (asked,) = stage.gateway.requests("GET", "/v1/notices")
     expect("authorization" not in asked.headers, "it shows a token")
 
@@ -99,4 +101,6 @@ async def do_not_disturb(stage: Stage) -> None:
     await phone.send(changes(5, 6, put={"queue:2": {"name": "Two"}}))
     await phone.ping(6)
     await asyncio.sleep(0.1)
-    expect(len(stage.driver.told("notice")) == 40, f"{len(stage.driver.told('notice'))} of 40 are told")
+    expect(
+        len(stage.driver.received("notice")) == 40, f"{len(stage.driver.received('notice'))} of 40 are told"
+    )

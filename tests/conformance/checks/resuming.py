@@ -32,8 +32,8 @@ async def position(stage: Stage) -> None:
     await again.send(changes(8, 12, patch={"queue:1": {"contacts_waiting": 4}}, gone=["queue:2"]))
     await again.ping(12)
     await stage.holds("it resumed", queue__1={"name": "Sales", "contacts_waiting": 4})
-    told = await stage.driver.event("connected", 2)
-    expect(told.get("resumed") is True, "the client does not tell that it resumed")
+    received = await stage.driver.event("connected", 2)
+    expect(received.get("resumed") is True, "the client does not tell that it resumed")
 
 
 @check("resuming.reset", _HELLO)

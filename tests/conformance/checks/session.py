@@ -36,22 +36,24 @@ async def log_on(stage: Stage) -> None:
 
 @check("session.remote_number", "A Remote Assistant needs a `remote_number`; a Dashboard's is ignored.")
 async def remote_number(stage: Stage) -> None:
-    """The number goes out as the person wrote it, and the one in effect is told."""
+    """The number goes out as the person wrote it, and the one in effect is reported."""
     await stage.start()
     session = {"id": "s1", "application": "remote_assistant", "expires_at_ms": 1_900_000_000_000}
     body = {"token": "token-1", "session": session, "user": {"user_id": "7", "display_name": "Ada"}}
     stage.gateway.answer(
         "POST", "/v1/sessions", 201, {**body, "remote_number": "+49301234567", "colour": "blue"}
     )
-    told = await stage.log_on(application="remote_assistant", remote_number="030 1234567")
+    received = await stage.log_on(application="remote_assistant", remote_number="030 1234567")
     asked = await stage.gateway.request("POST", "/v1/sessions")
     expect(asked.body.get("remote_number") == "030 1234567", f"it says {asked.body.get('remote_number')}")
-    expect(told.get("remote_number") == "+49301234567", f"the client tells {told.get('remote_number')}")
+    expect(
+        received.get("remote_number") == "+49301234567", f"the client tells {received.get('remote_number')}"
+    )
 
 
 @check("session.take_over", "repeat with `takeover: true` to take the session over")
 async def take_over(stage: Stage) -> None:
-    """Where the session is open is told; a take-over is asked for when the person says so, not before."""
+    """Where the session is open is reported; a take-over is asked for when the person says so, not before."""
     await stage.start()
     details = {"where": "Ada's phone", "since_ms": 1_767_000_000_000}
     stage.gateway.answer("POST", "/v1/sessions", 409, problem(409, "already_logged_on", **details))
@@ -70,8 +72,8 @@ async def renewed(stage: Stage) -> None:
     phone = await stage.live()
     fresh = {"kind": "renewed", "token": "token-fresh", "expires_at_ms": 1_950_000_000_000, "why": "keys"}
     await phone.send(fresh)
-    told = await stage.driver.event("renewed")
-    expect(told.get("expires_at_ms") == 1_950_000_000_000, f"the client tells {told}")
+    received = await stage.driver.event("renewed")
+    expect(received.get("expires_at_ms") == 1_950_000_000_000, f"the client tells {received}")
     expect(not phone.gone.is_set(), "it connected again")
     phone.drop()
     again = await stage.gateway.phone()
@@ -99,14 +101,14 @@ async def log_off(stage: Stage) -> None:
 
 @check("session.log_off_pending", _KEEP)
 async def log_off_pending(stage: Stage) -> None:
-    """202 is no confirmation: it is told until when calls may come, and the same token asks again."""
+    """202 is no confirmation: it is reported until when calls may come, and the same token asks again."""
     await stage.live(chance=0.5)
     body = {"state": "pending", "routed_until_ms": 1_767_300_000_000}
     for _ in range(2):
         stage.gateway.answer("DELETE", "/v1/session", 202, body)
     answer = stage.driver.begin("log_off")
-    told = await stage.driver.event("log_off_pending")
-    expect(told.get("routed_until_ms") == 1_767_300_000_000, f"the client tells {told}")
+    received = await stage.driver.event("log_off_pending")
+    expect(received.get("routed_until_ms") == 1_767_300_000_000, f"the client tells {received}")
     await stage.driver.answered(answer, "log_off")
     asked = stage.gateway.requests("DELETE", "/v1/session")
     expect(len(asked) == 3, f"it was asked {len(asked)} times, not 3")
@@ -139,7 +141,7 @@ async def log_off_later(stage: Stage) -> None:
 
 
 @check("session.log_off_unheard", _KEEP)
-async def log_off_unheard(stage: Stage) -> None:
+async def log_off_unanswered(stage: Stage) -> None:
     """A log-off whose answer was lost, or that found no gateway, is repeated."""
     phone = await stage.live(chance=0.5)
     stage.gateway.answer("DELETE", "/v1/session", 0)
@@ -151,12 +153,12 @@ async def log_off_unheard(stage: Stage) -> None:
 
 @check("session.end_another", "end one of them: 204, or 202")
 async def end_another(stage: Stage) -> None:
-    """Another session ends without harm to one's own; until when its calls may come is told."""
+    """Another session ends without harm to one's own; until when its calls may come is reported."""
     phone = await stage.live()
     body = {"state": "pending", "routed_until_ms": 1_767_300_000_000}
     stage.gateway.answer("DELETE", "/v1/sessions/s%2F9", 202, body)
-    told = await stage.driver.ask("end_session", session_id="s/9")
-    expect(told.get("routed_until_ms") == 1_767_300_000_000, f"the client tells {told}")
+    received = await stage.driver.ask("end_session", session_id="s/9")
+    expect(received.get("routed_until_ms") == 1_767_300_000_000, f"the client tells {received}")
     await phone.ping(5)
     await stage.holds("one's own session goes on", queue__1=SALES["queue:1"])
 
@@ -167,5 +169,5 @@ async def slow_answers(stage: Stage) -> None:
     await stage.start()
     body = created("slow", session={**SESSION, "id": "s2"})
     stage.gateway.answer("POST", "/v1/sessions", 201, body, slow_s=2.0)
-    told = await stage.log_on()
-    expect(told.get("session_id") == "s2", f"the client tells {told}")
+    received = await stage.log_on()
+    expect(received.get("session_id") == "s2", f"the client tells {received}")

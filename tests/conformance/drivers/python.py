@@ -1,4 +1,4 @@
-"""How is the Python SDK driven by the kit? See docs/clients.md for the lines that it reads and writes."""
+"""Driver of the Python SDK for the kit. See docs/clients.md for the lines that it reads and writes."""
 
 from __future__ import annotations
 

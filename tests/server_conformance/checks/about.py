@@ -33,18 +33,18 @@ async def versions(stage: Stage) -> None:
     """Versions are compared by their numbers: V10R0 is higher than V9R9."""
     body = (await stage.http("GET", "/about")).body or {}
     for field, oldest in (("ExtensionsVersion", (2, 1)), ("ContactCenterVersion", (8, 2))):
-        told = str(body.get(field))
-        found = re.fullmatch(r"V([0-9]{1,4})R([0-9]{1,4})", told)
-        expect(found is not None, f"{field} is {told!r}")
-        expect(found is not None and (int(found[1]), int(found[2])) >= oldest, f"{field} is {told}")
+        received = str(body.get(field))
+        found = re.fullmatch(r"V([0-9]{1,4})R([0-9]{1,4})", received)
+        expect(found is not None, f"{field} is {received!r}")
+        expect(found is not None and (int(found[1]), int(found[2])) >= oldest, f"{field} is {received}")
 
 
 @check("about.features", "About", "A command whose feature is missing is not offered.")
 async def features(stage: Stage) -> None:
     """A feature whose name is nearly one of the page counts as missing, and its command is never offered."""
-    told = stage.about.get("Features") or ()
+    received = stage.about.get("Features") or ()
     near = {name.lower().replace(".", "").replace("-", ""): name for name in _FEATURES}
-    for name in told:
+    for name in received:
         meant = near.get(str(name).lower().replace(".", "").replace("-", ""))
         expect(name in _FEATURES or meant is None, f"the feature {name} is spelled {meant}")
 
@@ -60,12 +60,12 @@ async def instance(stage: Stage) -> None:
     body = await stage.success("GET", "/about")
     session = await stage.dashboard()
     link = await stage.open(session)
-    told = {
+    received = {
         "about": body.get("ServerInstance"),
         "the log-on": session.body.get("ServerInstance"),
         "LinkOpened": link.opened.get("ServerInstance"),
     }
-    told = {where: value for where, value in told.items() if value is not None}
-    if len(told) < 2:
+    received = {where: value for where, value in received.items() if value is not None}
+    if len(received) < 2:
         raise Skipped("the server reports no ServerInstance, or reports it in one place")
-    expect(len(set(told.values())) == 1, f"ServerInstance is reported as {told}")
+    expect(len(set(received.values())) == 1, f"ServerInstance is reported as {received}")

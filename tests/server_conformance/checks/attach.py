@@ -18,9 +18,9 @@ async def second(stage: Stage) -> None:
     """Two sessions of a user share one link, each under its own alias."""
     link = await stage.open(await stage.dashboard())
     session = await stage.dashboard()
-    told = (await link.done("AttachSession", SessionID=session.secret)).body
-    expect(told["Session"] != link.alias, "two sessions have the same alias")
-    expect(told["ID"] == session.public, f"ID is {told['ID']!r}, not that of the log-on")
+    received = (await link.done("AttachSession", SessionID=session.secret)).body
+    expect(received["Session"] != link.alias, "two sessions have the same alias")
+    expect(received["ID"] == session.public, f"ID is {received['ID']!r}, not that of the log-on")
 
 
 @check("attach.foreign", "Messages", _FORBIDDEN, dashboards=2)

@@ -44,8 +44,8 @@ async def effect_first(stage: Stage) -> None:
         reason = await reason_for(link, state)
         answer = await link.done("SetRoutingState", **asked(link, state, **reason))
         expect(answer.body["State"] == "Applied", f"State is {answer.body['State']}")
-        told = link.between(answer, element(query, "UserKey", own_agent(link), _is(state)))
-        expect(told, f"the response comes before the event that reports {state}")
+        received = link.between(answer, element(query, "UserKey", own_agent(link), _is(state)))
+        expect(received, f"the response comes before the event that reports {state}")
 
 
 @check("commands.unchanged", "State rules", _UNCHANGED, agents=1)
@@ -53,12 +53,12 @@ async def unchanged(stage: Stage) -> None:
     """A request for the present state changes nothing, and the response says so.
 
     "Otherwise only the elements that changed": a reading that comes just then may tell the agent for another
-    cause, with an element that differs. An element that says what was told before breaks the sentence.
+    cause, with an element that differs. An element that says what was sent before breaks the sentence.
     """
     link = await stage.open(await stage.agent())
     await link.done("SetRoutingState", **asked(link, "Available"))
     query, _ = await link.listen("UserRealtime")
-    of_agent, told = element(query, "UserKey", own_agent(link)), 0
+    of_agent, received = element(query, "UserKey", own_agent(link)), 0
     for _ in range(_TRIES):
         await link.settle()
         before = [_untimed(each, own_agent(link)) for each in link.messages if of_agent(each)][-1]
@@ -66,8 +66,8 @@ async def unchanged(stage: Stage) -> None:
         expect(answer.body["State"] == "Unchanged", f"State is {answer.body['State']}")
         events = [_untimed(each, own_agent(link)) for each in link.between(answer, of_agent)]
         expect(before not in events, "an event reports the agent, who has not changed")
-        told += bool(events)
-    expect(told < _TRIES, "each time an event reports the agent, who was asked for no change")
+        received += bool(events)
+    expect(received < _TRIES, "each time an event reports the agent, who was asked for no change")
 
 
 def _untimed(event: dict[str, Any], key: int) -> dict[str, Any]:
@@ -103,12 +103,12 @@ async def by_supervisor(stage: Stage) -> None:
 async def reason_required(stage: Stage) -> None:
     """A state that needs a reason is refused without one; with one the event has it."""
     link = await stage.open(await stage.agent())
-    told = await objects(link, *REASONS)
+    received = await objects(link, *REASONS)
     kind, state = next(
         (
             (kind, state)
             for kind, state in (("UnavailableReason", "Unavailable"), ("WorkReason", "Work"))
-            if any(state in (each.get("RequiredFor") or ()) for each in told[kind])
+            if any(state in (each.get("RequiredFor") or ()) for each in received[kind])
         ),
         ("", ""),
     )
@@ -118,7 +118,7 @@ async def reason_required(stage: Stage) -> None:
         await link.done("SetRoutingState", **asked(link, "Available"))
     await link.refused(21, "SetRoutingState", **asked(link, state))
     query, _ = await link.listen("UserRealtime")
-    reason = told[kind][0]["Key"]
+    reason = received[kind][0]["Key"]
     answer = await link.done("SetRoutingState", **asked(link, state, ReasonKey=reason))
     event = element(query, "UserKey", own_agent(link), lambda one: one.get("ReasonKey") == reason)
     expect(link.between(answer, event), "no event reports the reason")
@@ -132,9 +132,9 @@ async def work(stage: Stage) -> None:
     (own,) = [each for each in first["Elements"] if each["UserKey"] == own_agent(link)]
     if "SetWork" not in (own.get("AllowedActions") or ("SetWork",)):
         raise Skipped("AllowedActions does not have SetWork")
-    told = await objects(link, "UnavailableReason", "WorkReason")
+    received = await objects(link, "UnavailableReason", "WorkReason")
     for state, kind in (("Work", "WorkReason"), ("Unavailable", "UnavailableReason"), ("Available", "")):
-        reasons = told.get(kind, [])
+        reasons = received.get(kind, [])
         reason = {"ReasonKey": reasons[0]["Key"]} if reasons else {}
         answer = await link.done("SetRoutingState", **asked(link, state, **reason))
         expect(answer.body["State"] == "Applied", f"State is {answer.body['State']} for {state}")
@@ -178,10 +178,10 @@ async def by_whom(stage: Stage) -> None:
         event = await agent.received(
             element(query, "UserKey", key, _is(state)), f"the event of {state}", after=mark
         )
-        (told,) = [each.get("RoutingStateBy") for each in event["Elements"] if each["UserKey"] == key]
-        if told is None:
+        (received,) = [each.get("RoutingStateBy") for each in event["Elements"] if each["UserKey"] == key]
+        if received is None:
             raise Skipped("the server reports no RoutingStateBy")
-        expect(told == by, f"RoutingStateBy is {told}, and the state was set by {by}")
+        expect(received == by, f"RoutingStateBy is {received}, and the state was set by {by}")
 
 
 @check("commands.reason_wrong_kind", "Error names", "| 23 | `ReasonWrongKind` | – |", agents=1)
@@ -191,10 +191,10 @@ async def reason_wrong_kind(stage: Stage) -> None:
     The page does not say when `ReasonUnknown` is meant and when `ReasonWrongKind`: either is a refusal.
     """
     link = await stage.open(await stage.agent())
-    told = await objects(link, "UnavailableReason", "WorkReason")
-    if not told["UnavailableReason"] or not told["WorkReason"]:
+    received = await objects(link, "UnavailableReason", "WorkReason")
+    if not received["UnavailableReason"] or not received["WorkReason"]:
         raise Skipped("there are not both kinds of reason")
-    reason = told["UnavailableReason"][0]["Key"]
+    reason = received["UnavailableReason"][0]["Key"]
     answer = await link.ask("SetRoutingState", **asked(link, "Work", ReasonKey=reason))
     said = "done" if answer.error == 0 else f"answered {answer.error} {answer.name}"
     expect(answer.error in {22, 23}, f"Work with a reason for Unavailable is {said}, not 23 ReasonWrongKind")
@@ -254,8 +254,8 @@ async def out_of_scope(stage: Stage) -> None:
     key = own_agent(await stage.open(await stage.agent()))
     link = await stage.open(await stage.dashboard())
     _needs(link, "RoutingStateWrite")
-    told = link.opened["Session"].get("Scope") or {}
-    old = {part: list(told.get(part) or ()) for part in PARTS}
+    received = link.opened["Session"].get("Scope") or {}
+    old = {part: list(received.get(part) or ()) for part in PARTS}
     try:
         await set_scope(stage, {**old, "Users": [one for one in old["Users"] if one != key]})
         for user in (987_654_321, key):
@@ -280,12 +280,12 @@ async def skills(stage: Stage) -> None:
         version = answer.body.get("Version")
         expect(answer.body["State"] == "Applied", f"State is {answer.body['State']}")
 
-        def tells(one: dict[str, Any]) -> bool:
+        def reports(one: dict[str, Any]) -> bool:
             levels = {each["SkillKey"]: each["Level"] for each in one.get("Skills") or ()}
             return one.get("Version") == version and levels.get(skill["Key"]) == level
 
         expect(
-            link.between(answer, element(query, "Key", key, tells)),
+            link.between(answer, element(query, "Key", key, reports)),
             "no event of Configuration precedes the response",
         )
     finally:
@@ -305,10 +305,10 @@ async def version_grows(stage: Stage) -> None:
     try:
         expect(version > before["Version"], f"Version goes from {before['Version']} to {version}")
         same = await link.done("SetSkills", **said, Skills=[change], Version=version)
-        told = (same.body["State"], same.body.get("Version", version))
+        received = (same.body["State"], same.body.get("Version", version))
         expect(
-            told == ("Unchanged", version),
-            f"the same level again is {told[0]} with version {told[1]}, not {version}",
+            received == ("Unchanged", version),
+            f"the same level again is {received[0]} with version {received[1]}, not {version}",
         )
     finally:
         await link.ask("SetSkills", **said, Skills=[back], Version=version)
@@ -328,8 +328,8 @@ async def version_conflict(stage: Stage) -> None:
     change = [{"SkillKey": skill["Key"], "Level": _other_level(skill, before["Level"])}]
     said = {"Session": link.alias, "UserKey": key, "Mode": "Patch", "Version": before["Version"] + 1000}
     answer = await link.refused(7, "SetSkills", **said, Skills=change)
-    told = answer.body.get("Version")
-    expect(told == before["Version"], f"Version is {told}, not {before['Version']}")
+    received = answer.body.get("Version")
+    expect(received == before["Version"], f"Version is {received}, not {before['Version']}")
 
 
 @check(
@@ -382,11 +382,11 @@ async def parameters(stage: Stage) -> None:
     )
     try:
         expect(answer.body["State"] == "Applied", f"State is {answer.body['State']}")
-        told = link.between(
+        received = link.between(
             answer,
             element(query, "Key", key, lambda one: (one.get("RoutingParameters") or {}).get(name) == value),
         )
-        expect(told, "no event of Configuration precedes the response")
+        expect(received, "no event of Configuration precedes the response")
     finally:
         back = {"Parameters": {name: present}, "Version": answer.body.get("Version")}
         await link.ask("SetRoutingParameters", **said, **back)
@@ -432,8 +432,8 @@ async def wrong_type(stage: Stage) -> None:
     link, key, parameter, before = await _parameter(stage)
     said = {"Session": link.alias, "ObjectType": "Queue", "Key": key, "Version": before["Version"]}
     answer = await link.ask("SetRoutingParameters", **said, Parameters={parameter["Name"]: "many"})
-    told = "done" if answer.error == 0 else f"answered {answer.error} {answer.name}"
-    expect(answer.error in {33, 1}, f"a text for an Integer is {told}, not 33 WrongType")
+    received = "done" if answer.error == 0 else f"answered {answer.error} {answer.name}"
+    expect(answer.error in {33, 1}, f"a text for an Integer is {received}, not 33 WrongType")
 
 
 @check(
@@ -446,8 +446,8 @@ async def wrong_type(stage: Stage) -> None:
 async def parameter_read_only(stage: Stage) -> None:
     """A parameter that the catalogue marks as ReadOnly cannot be written, whatever the error is."""
     link, key, _, before = await _parameter(stage)
-    told = (await objects(link, "RoutingParameter"))["RoutingParameter"]
-    fixed = {each["Name"] for each in told if each.get("ReadOnly")}
+    received = (await objects(link, "RoutingParameter"))["RoutingParameter"]
+    fixed = {each["Name"] for each in received if each.get("ReadOnly")}
     name = next((one for one in before["RoutingParameters"] if one in fixed), None)
     if name is None:
         raise Skipped("no queue has a parameter that is ReadOnly")
@@ -480,8 +480,8 @@ async def parameters_conflict(stage: Stage) -> None:
         await link.ask("SetRoutingParameters", **back, Parameters={name: present})
     said_so = "done" if answer.error == 0 else f"answered {answer.error} {answer.name}"
     expect(answer.error == 7, f"a change of another version is {said_so}, not 7 VersionConflict")
-    told = answer.body.get("Version")
-    expect(isinstance(told, int) and told != said["Version"], f"Version is {told}")
+    received = answer.body.get("Version")
+    expect(isinstance(received, int) and received != said["Version"], f"Version is {received}")
 
 
 # ---- remote numbers, post-processing ----
@@ -495,24 +495,27 @@ async def parameters_conflict(stage: Stage) -> None:
     features=("RemoteAgent",),
 )
 async def remote_number(stage: Stage) -> None:
-    """Calls go to another number; the agent's own element tells it before the response.
+    """Calls go to another number; the agent's own element has it before the response.
 
     "`State`, `RemoteNumber` in effect": of a number that is in effect already the page does not say whether
-    it is `Applied` or `Unchanged`; that it stays in effect must be told.
+    it is `Applied` or `Unchanged`; that it stays in effect must be sent.
     """
     number = stage.number(1)
     link = await stage.open(await stage.agent())
     query, _ = await link.listen("UserRealtime")
     answer = await link.done("ChangeRemoteNumber", Session=link.alias, RemoteNumber=number)
-    told = answer.body.get("RemoteNumber")
-    expect(isinstance(told, str) and told, f"RemoteNumber in effect is {told!r}")
+    received = answer.body.get("RemoteNumber")
+    expect(isinstance(received, str) and received, f"RemoteNumber in effect is {received!r}")
     own = element(
-        query, "UserKey", own_agent(link), lambda one: (one.get("Remote") or {}).get("RemoteNumber") == told
+        query,
+        "UserKey",
+        own_agent(link),
+        lambda one: (one.get("Remote") or {}).get("RemoteNumber") == received,
     )
     expect(link.between(answer, own), "no event reports the new number before the response")
     again = (await link.done("ChangeRemoteNumber", Session=link.alias, RemoteNumber=number)).body
     expect(again.get("State") in {"Applied", "Unchanged"}, f"State is {again.get('State')} the second time")
-    expect(again.get("RemoteNumber") == told, "the number in effect is another one the second time")
+    expect(again.get("RemoteNumber") == received, "the number in effect is another one the second time")
 
 
 @check("commands.number_is_own", "Events", _OWN, agents=1, dashboards=1)
@@ -525,14 +528,14 @@ async def number_is_own(stage: Stage) -> None:
     mark = len(seen.messages)
     await agent.done("SetRoutingState", **asked(agent, "Available"))
     await seen.received(element(query, "UserKey", key, _is("Available")), "the agent's event", after=mark)
-    told = [
+    received = [
         one
         for each in seen.messages
         if of_query(query)(each)
         for one in each["Elements"]
         if (one.get("Remote") or {}).get("RemoteNumber") is not None
     ]
-    expect(not told, "a supervisor receives an agent's remote number")
+    expect(not received, "a supervisor receives an agent's remote number")
 
 
 @check(
@@ -554,12 +557,12 @@ async def auto_post_processing(stage: Stage) -> None:
     answer = await link.done("PostProcessing", **fields, Duration=seconds)
     expect(answer.body["State"] == "Applied", f"State is {answer.body['State']}")
 
-    def tells(one: dict[str, Any]) -> bool:
+    def reports(one: dict[str, Any]) -> bool:
         auto = one.get("AutoPostProcessing") or {}
         return (auto.get("On"), auto.get("Duration")) == (True, seconds)
 
-    told = element(query, "UserKey", key, tells)
-    expect(link.between(answer, told), "no event reports AutoPostProcessing before the response")
+    received = element(query, "UserKey", key, reports)
+    expect(link.between(answer, received), "no event reports AutoPostProcessing before the response")
 
 
 @check(
@@ -608,9 +611,9 @@ async def _skill(stage: Stage) -> tuple[Link, int, dict[str, Any], dict[str, Any
     """Return a supervisor's link, the agent's key, one skill of the agent, its level and the version."""
     key = own_agent(await stage.open(await stage.agent()))
     link = await _supervisor(stage, key, "SkillsWrite")
-    told = await objects(link, "Skill", "User")
-    (user,) = [each for each in told["User"] if each["Key"] == key]
-    catalogue = {each["Key"]: each for each in told["Skill"]}
+    received = await objects(link, "Skill", "User")
+    (user,) = [each for each in received["User"] if each["Key"] == key]
+    catalogue = {each["Key"]: each for each in received["Skill"]}
     for each in user.get("Skills") or ():
         skill = catalogue.get(each["SkillKey"])
         if skill is not None and skill["LevelMin"] < skill["LevelMax"]:
@@ -626,11 +629,11 @@ async def _parameter(stage: Stage) -> tuple[Link, int, dict[str, Any], dict[str,
     """Return a supervisor's link, a queue's key, one of its parameters, and its configuration."""
     link = await stage.open(await stage.dashboard())
     _needs(link, "RoutingParametersWrite")
-    told = {each["Name"]: each for each in (await objects(link, "RoutingParameter"))["RoutingParameter"]}
+    received = {each["Name"]: each for each in (await objects(link, "RoutingParameter"))["RoutingParameter"]}
     _, first = await link.listen("Configuration")
     for element_ in first["Elements"]:
         for name in element_.get("RoutingParameters") or () if element_["ObjectType"] == "Queue" else ():
-            parameter, value = told.get(name, {}), element_["RoutingParameters"][name]
+            parameter, value = received.get(name, {}), element_["RoutingParameters"][name]
             bounded = parameter.get("Min") is not None and parameter.get("Max") is not None
             if (
                 parameter.get("DataType") == "Integer"

@@ -85,8 +85,8 @@ async def pending_now(stage: Stage) -> None:
     async with _handling(stage) as (_, link, query, key, _):
         answer = await link.done("SetRoutingState", **asked(link, "Available"))
         expect(answer.body["State"] == "Pending", f"State is {answer.body['State']}")
-        told = element(query, "UserKey", key, _pending("Available"))
-        expect(link.between(answer, told), "no event reports what is pending")
+        received = element(query, "UserKey", key, _pending("Available"))
+        expect(link.between(answer, received), "no event reports what is pending")
 
 
 @check("contacts.pending_by", "Events", _PENDING_BY, agents=1, hooks=_HOOKS)
@@ -102,11 +102,13 @@ async def pending_by(stage: Stage) -> None:
         events = link.between(answer, element(query, "UserKey", key, _pending("Work")))
         expect(events, "no event reports what is pending")
         (own,) = [one for one in events[-1]["Elements"] if one["UserKey"] == key]
-        told = {name: own[name] for name in ("PendingBy", "PendingReasonKey") if own.get(name) is not None}
-        if not told:
+        received = {
+            name: own[name] for name in ("PendingBy", "PendingReasonKey") if own.get(name) is not None
+        }
+        if not received:
             raise Skipped("the server reports neither PendingBy nor PendingReasonKey")
         right = {"PendingBy": "Self", "PendingReasonKey": reason}
-        wrong = {name: value for name, value in told.items() if value != right[name]}
+        wrong = {name: value for name, value in received.items() if value != right[name]}
         expect(not wrong, f"an agent's own request with reason {reason} is reported as {wrong}")
 
 
@@ -126,15 +128,15 @@ async def pending_post_processing(stage: Stage) -> None:
         expect(own.get("PendingPostProcessing") is not True, "no post-processing was requested")
         answer = await link.done("PostProcessing", Session=link.alias, Action="Start")
         of_agent = element(query, "UserKey", key)
-        told = [
+        received = [
             one.get("PendingPostProcessing")
             for each in link.between(answer, of_agent)
             for one in each["Elements"]
             if one["UserKey"] == key
         ]
-        if not told or told[-1] is None:
+        if not received or received[-1] is None:
             raise Skipped("the server reports no PendingPostProcessing")
-        expect(told[-1] is True, "PendingPostProcessing is false after it was asked for")
+        expect(received[-1] is True, "PendingPostProcessing is false after it was asked for")
 
 
 @check("contacts.cleared", "State rules", _CLEARS, agents=1, hooks=_HOOKS)
@@ -217,10 +219,10 @@ async def post_processing(stage: Stage) -> None:
 async def log_off_by_https(stage: Stage) -> None:
     """The number stays routed until the contact ends; a second DELETE returns the present routing."""
     async with _handling(stage) as (session, link, _, _, end):
-        told = await stage.success("DELETE", "/sessions/current", session.secret)
-        expect(told["Routing"] == "AfterContact", f"Routing is {told['Routing']} during a contact")
-        until = told.get("RoutedUntil")
+        received = await stage.success("DELETE", "/sessions/current", session.secret)
+        expect(received["Routing"] == "AfterContact", f"Routing is {received['Routing']} during a contact")
+        until = received.get("RoutedUntil")
         expect(isinstance(until, int) and until > link.opened["Time"], f"RoutedUntil is {until!r}")
         await end()
-        told = await stage.success("DELETE", "/sessions/current", session.secret)
-        expect(told["Routing"] == "Removed", f"Routing is {told['Routing']} after the contact")
+        received = await stage.success("DELETE", "/sessions/current", session.secret)
+        expect(received["Routing"] == "Removed", f"Routing is {received['Routing']} after the contact")

@@ -21,17 +21,17 @@ _ONLY: Final = "`Objects:{kind:[…]}`, all objects in the union of scopes and n
 async def objects(link: Link, *kinds: str) -> dict[str, list[dict[str, Any]]]:
     """Return the directory."""
     answer = await link.done("QueryDirectory", Kinds=list(kinds or KINDS))
-    told: dict[str, list[dict[str, Any]]] = answer.body["Objects"]
-    return {kind: told.get(kind) or [] for kind in kinds or KINDS}
+    received: dict[str, list[dict[str, Any]]] = answer.body["Objects"]
+    return {kind: received.get(kind) or [] for kind in kinds or KINDS}
 
 
 @check("directory.whole", "Messages", _ONLY, dashboards=1)
 async def whole(stage: Stage) -> None:
     """Every object in the scope has an entry."""
     link = await stage.open(await stage.dashboard())
-    told, scope = await objects(link), link.opened["Session"]["Scope"]
+    received, scope = await objects(link), link.opened["Session"]["Scope"]
     for kind, part in _SCOPED.items():
-        gone = sorted(set(scope.get(part) or ()) - {each["Key"] for each in told[kind]})
+        gone = sorted(set(scope.get(part) or ()) - {each["Key"] for each in received[kind]})
         expect(not gone, f"{kind} {gone[:5]} is in the scope and not in the directory")
 
 
@@ -39,19 +39,21 @@ async def whole(stage: Stage) -> None:
 async def scope(stage: Stage) -> None:
     """An agent receives no object outside its scope."""
     link = await stage.open(await stage.agent())
-    told, seen = await objects(link), link.opened["Session"]["Scope"]
+    received, seen = await objects(link), link.opened["Session"]["Scope"]
     for kind, part in _SCOPED.items():
-        foreign = sorted({each["Key"] for each in told[kind]} - set(seen.get(part) or ()))
+        foreign = sorted({each["Key"] for each in received[kind]} - set(seen.get(part) or ()))
         expect(not foreign, f"the directory reports {kind} {foreign[:5]}, which is not in the scope")
-    expect(own_agent(link) in {each["Key"] for each in told["User"]}, "an agent is not in its own directory")
+    expect(
+        own_agent(link) in {each["Key"] for each in received["User"]}, "an agent is not in its own directory"
+    )
 
 
 @check("directory.reasons", "Messages", "(keys unique over all reason kinds;", dashboards=1)
 async def reasons(stage: Stage) -> None:
     """The key of a reason identifies its kind."""
     link = await stage.open(await stage.dashboard())
-    told = await objects(link, *REASONS)
-    keys = [each["Key"] for kind in REASONS for each in told[kind]]
+    received = await objects(link, *REASONS)
+    keys = [each["Key"] for kind in REASONS for each in received[kind]]
     expect(len(keys) == len(set(keys)), "two reasons have the same key")
 
 
@@ -60,7 +62,7 @@ async def kinds(stage: Stage) -> None:
     """A request for skills is answered with skills only."""
     link = await stage.open(await stage.dashboard())
     answer = await link.done("QueryDirectory", Kinds=["Skill"])
-    more = [kind for kind, told in answer.body["Objects"].items() if kind != "Skill" and told]
+    more = [kind for kind, received in answer.body["Objects"].items() if kind != "Skill" and received]
     expect(not more, f"asked for skills, received {more}")
 
 
@@ -73,10 +75,10 @@ async def kinds(stage: Stage) -> None:
 async def skills_of_queues(stage: Stage) -> None:
     """A queue needs skills that exist."""
     link = await stage.open(await stage.dashboard())
-    told = await objects(link, "Queue", "Skill")
-    needed = {each["Key"]: set(each.get("SkillKeys") or ()) for each in told["Queue"]}
+    received = await objects(link, "Queue", "Skill")
+    needed = {each["Key"]: set(each.get("SkillKeys") or ()) for each in received["Queue"]}
     if not any(needed.values()):
         raise Skipped("the server reports no SkillKeys")
-    known = {each["Key"] for each in told["Skill"]}
+    known = {each["Key"] for each in received["Skill"]}
     missing = {queue: sorted(keys - known) for queue, keys in needed.items() if keys - known}
     expect(not missing, f"SkillKeys name skills that the directory does not have, by queue: {missing}")

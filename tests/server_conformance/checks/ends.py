@@ -8,7 +8,7 @@ from tests.server_conformance.registry import check
 from tests.server_conformance.stage import Stage, session_ended
 from tests.server_conformance.verdicts import Skipped, expect
 
-_TOLD: Final = '"LoggedOff"\\|"LoggedOffBySupervisor"\\|"Expired"\\|"Blocked"\\|"Maintenance"\\|"TakenOver"'
+_SENT: Final = '"LoggedOff"\\|"LoggedOffBySupervisor"\\|"Expired"\\|"Blocked"\\|"Maintenance"\\|"TakenOver"'
 _ATTACHED: Final = "an attached session ended;"
 
 
@@ -42,24 +42,24 @@ async def last_end(stage: Stage) -> None:
     """A gateway that had no link at the end of the last session gets the reason, if the server sends it."""
     old = await stage.agent()
     link = await stage.open(await stage.agent())
-    told = link.opened.get("LastEnd")
-    if told is None:
+    received = link.opened.get("LastEnd")
+    if received is None:
         raise Skipped("the server reports no LastEnd")
     expect(
-        told.get("Reason") == "TakenOver",
-        f"LastEnd reports the reason {told.get('Reason')!r}, and the session {old.public} was taken over",
+        received.get("Reason") == "TakenOver",
+        f"LastEnd reports the reason {received.get('Reason')!r}, and the session {old.public} was taken over",
     )
 
 
 def _register(reason: str) -> None:
-    @check(f"ends.{reason}", "Unasked", _TOLD, dashboards=1, hooks=("end_session",))
+    @check(f"ends.{reason}", "Unasked", _SENT, dashboards=1, hooks=("end_session",))
     async def play(stage: Stage) -> None:
         session = await stage.dashboard()
         link = await stage.open(session)
         user = stage.dashboards[0].name
         await stage.cause("end_session", user=user, id=session.public, reason=reason)
-        told = await session_ended(link, link.alias)
-        expect(told == reason, f"a session that ended as {reason} is reported as {told}")
+        received = await session_ended(link, link.alias)
+        expect(received == reason, f"a session that ended as {reason} is reported as {received}")
         gone = await stage.http("POST", "/sessions/current/keepalive", session.secret)
         await stage.refuses(401, "SessionUnknown", gone)
 

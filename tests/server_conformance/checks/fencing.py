@@ -77,8 +77,8 @@ async def replaced(stage: Stage) -> None:
     session = await stage.dashboard()
     old, token = await stage.open(session), stage.token()
     await stage.open(session, token)
-    told = await old.received(of_type("LinkReplaced"), "LinkReplaced")
-    expect(told.get("Token") == token, f"LinkReplaced reports token {told.get('Token')}, not {token}")
+    received = await old.received(of_type("LinkReplaced"), "LinkReplaced")
+    expect(received.get("Token") == token, f"LinkReplaced reports token {received.get('Token')}, not {token}")
     code = await old.ended()
     expect(code == 4409, f"the replaced link is closed with {code}")
 
@@ -165,8 +165,8 @@ async def sessions_stay_behind(stage: Stage) -> None:
     old = await stage.open(first)
     await old.done("AttachSession", SessionID=second.secret)
     new = await stage.open(first)
-    told = (await stage.success("GET", "/sessions", first.secret))["Sessions"]
-    states = {each["ID"]: each["Attached"] for each in told}
+    received = (await stage.success("GET", "/sessions", first.secret))["Sessions"]
+    states = {each["ID"]: each["Attached"] for each in received}
     expect(states.get(first.public) is True, "the session that opened the new link is not attached to it")
     alias = (await new.done("AttachSession", SessionID=second.secret)).body["Session"]
     expect(alias != new.alias, "two sessions have the same alias")

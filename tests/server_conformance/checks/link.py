@@ -41,9 +41,11 @@ async def functions(stage: Stage) -> None:
     """They come before everything that is requested."""
     link = await stage.open(await stage.dashboard())
     end = await link.settle()
-    told = [each["Function"] for each in link.messages[1:end] if each.get("Type") == "ManagerStateChanged"]
-    expect(told, "no ManagerStateChanged follows LinkOpened")
-    expect(len(told) == len(set(told)), f"a function is reported twice: {told}")
+    received = [
+        each["Function"] for each in link.messages[1:end] if each.get("Type") == "ManagerStateChanged"
+    ]
+    expect(received, "no ManagerStateChanged follows LinkOpened")
+    expect(len(received) == len(set(received)), f"a function is reported twice: {received}")
 
 
 @check("link.session_unknown", "The link", "401 `SessionUnknown`, 503 `FunctionUnavailable`.", dashboards=1)
@@ -76,8 +78,8 @@ async def time_goes_on(stage: Stage) -> None:
     now = asyncio.get_running_loop().time
     began = now()
     await asyncio.sleep(1.0)
-    told = (await link.done("KeepAlive")).body.get("Time") or 0
-    late_ms = link.opened["Time"] + (now() - began) * 1000 - told
+    received = (await link.done("KeepAlive")).body.get("Time") or 0
+    late_ms = link.opened["Time"] + (now() - began) * 1000 - received
     expect(late_ms < 2000, f"the Time of a KeepAlive's answer is {late_ms / 1000:.1f} s too early")
 
 

@@ -71,8 +71,8 @@ async def configuration(stage: Stage) -> None:
     _, first = await link.listen("Configuration")
     expect(first.get("Complete") is True, "the first event of Configuration is not Complete")
     for kind, part in (("User", "Users"), ("Queue", "Queues"), ("Group", "Groups")):
-        told = {each["Key"] for each in first["Elements"] if each["ObjectType"] == kind}
-        gone = sorted(_in_scope(link, part) - told)
+        received = {each["Key"] for each in first["Elements"] if each["ObjectType"] == kind}
+        gone = sorted(_in_scope(link, part) - received)
         expect(not gone, f"Configuration reports nothing of {kind} {gone[:5]}")
     unversioned = [each["Key"] for each in first["Elements"] if not isinstance(each.get("Version"), int)]
     expect(not unversioned, f"no Version stands at {unversioned[:5]}")
@@ -85,9 +85,11 @@ async def administration(stage: Stage) -> None:
     answer = await link.done("ListenForEvents", EventType="Administration", Keys="All")
     query = answer.body["QueryID"]
     end = await link.settle()
-    told = [each for each in link.messages[answer.at : end] if of_query(query)(each) and not each["Elements"]]
+    received = [
+        each for each in link.messages[answer.at : end] if of_query(query)(each) and not each["Elements"]
+    ]
     whole = [each for each in link.messages if of_query(query)(each) and each.get("Complete")]
-    expect(not told and not whole, "Administration has a first event")
+    expect(not received and not whole, "Administration has a first event")
 
 
 @check("listen.answer_first", ANSWER_BEFORE_EVENTS.section, ANSWER_BEFORE_EVENTS.quote, dashboards=1)
@@ -115,8 +117,8 @@ async def keys(stage: Stage) -> None:
     if len(scope) < 2:
         raise Skipped("the Dashboard's user sees fewer than two queues")
     _, first = await link.listen("QueueRealtime", [scope[1]])
-    told = [each["QueueKey"] for each in first["Elements"]]
-    expect(told == [scope[1]], f"asked for queue {scope[1]}, received {told[:5]}")
+    received = [each["QueueKey"] for each in first["Elements"]]
+    expect(received == [scope[1]], f"asked for queue {scope[1]}, received {received[:5]}")
 
 
 async def _set_state(link: Link, state: str, **fields: object) -> Any:  # noqa: ANN401 - the answer
@@ -133,8 +135,8 @@ async def stop(stage: Stage) -> None:
     await _set_state(link, "Available")
     await _set_state(link, "Unavailable", **await reason_for(link, "Unavailable"))
     await link.settle()
-    told = [each for each in link.messages[answer.at :] if of_query(query)(each)]
-    expect(not told, "a stopped query reports an event")
+    received = [each for each in link.messages[answer.at :] if of_query(query)(each)]
+    expect(not received, "a stopped query reports an event")
 
 
 @check("listen.changes", "Events", _CHANGED, agents=1, dashboards=1)
@@ -147,8 +149,8 @@ async def changes(stage: Stage) -> None:
     mark = len(seen.messages)
     await _set_state(agent, "Available")
     event = await seen.received(_of_agent(query, key), "the event of a changed agent", after=mark)
-    told = {each["UserKey"] for each in event["Elements"]}
-    lost = known - told
+    received = {each["UserKey"] for each in event["Elements"]}
+    lost = known - received
     expect(
         not event.get("Complete") or not lost,
         f"a Complete event leaves {len(lost)} agents out, who are logged on",
@@ -237,8 +239,10 @@ async def nobody_waits(stage: Stage) -> None:
             if each.get("Contacts") == 0:
                 empty += 1
                 wait = each.get("OldestContactWaitTime")
-                told = f"OldestContactWaitTime of {event_type} {each[key_name]} is {wait}, and Contacts is 0"
-                expect(wait is None, told)
+                received = (
+                    f"OldestContactWaitTime of {event_type} {each[key_name]} is {wait}, and Contacts is 0"
+                )
+                expect(wait is None, received)
     if not empty:
         raise Skipped("in each queue of the Dashboard's user a contact waits")
 
@@ -254,8 +258,10 @@ async def seconds(stage: Stage) -> None:
     _, event = await link.listen("UserRealtime")
     (own,) = [each for each in event["Elements"] if each["UserKey"] == own_agent(link)]
     since = event["Time"] - 1000 * own["TimeInRoutingState"]
-    told = f"TimeInRoutingState is {own['TimeInRoutingState']}, {(event['Time'] - after) / 1000:.1f} s after"
-    expect(before - _STEADY_MS <= since <= after + _STEADY_MS, f"{told} the state began")
+    received = (
+        f"TimeInRoutingState is {own['TimeInRoutingState']}, {(event['Time'] - after) / 1000:.1f} s after"
+    )
+    expect(before - _STEADY_MS <= since <= after + _STEADY_MS, f"{received} the state began")
 
 
 async def _known_agents(stage: Stage, link: Link, key: int) -> tuple[int, set[int]]:

@@ -53,8 +53,8 @@ async def secret(stage: Stage) -> None:
 @check("log_on.times", MILLIS.section, MILLIS.quote, dashboards=1)
 async def times(stage: Stage) -> None:
     """ExpiresAt is an instant in milliseconds."""
-    told = (await stage.dashboard()).body["ExpiresAt"]
-    expect(told > YEAR_2001_MS, f"ExpiresAt is {told}")
+    received = (await stage.dashboard()).body["ExpiresAt"]
+    expect(received > YEAR_2001_MS, f"ExpiresAt is {received}")
 
 
 @check(
@@ -65,8 +65,11 @@ async def times(stage: Stage) -> None:
 )
 async def idle_timeout(stage: Stage) -> None:
     """An agent without a device does not stay logged on for ever."""
-    told = (await stage.agent()).body.get("IdleTimeout")
-    expect(told is not None and 1 <= told <= 3600, f"IdleTimeout of a RemoteAssistant session is {told}")
+    received = (await stage.agent()).body.get("IdleTimeout")
+    expect(
+        received is not None and 1 <= received <= 3600,
+        f"IdleTimeout of a RemoteAssistant session is {received}",
+    )
 
 
 @check("log_on.wrong_password", "Log on", _ROWS[401], dashboards=1)
@@ -175,15 +178,15 @@ async def takeover(stage: Stage) -> None:
 )
 async def takeover_number(stage: Stage) -> None:
     """Calls go to the number of the new session; the agent's own element has it, if the server sends it."""
-    told: list[str | None] = []
+    received: list[str | None] = []
     for number in (stage.number(0), stage.number(1)):
         link = await stage.open(await stage.agent(RemoteNumber=number))
         _, first = await link.listen("UserRealtime")
         (own,) = [each for each in first["Elements"] if each["UserKey"] == own_agent(link)]
-        told.append((own.get("Remote") or {}).get("RemoteNumber"))
-    if None in told:
+        received.append((own.get("Remote") or {}).get("RemoteNumber"))
+    if None in received:
         raise Skipped("the server does not report an agent's own RemoteNumber")
-    expect(told[0] != told[1], "after the take-over the number of the old session is in effect")
+    expect(received[0] != received[1], "after the take-over the number of the old session is in effect")
 
 
 @check(

@@ -22,10 +22,10 @@ async def function(stage: Stage) -> None:
     """A function goes down and up again; each change is sent once on all links."""
     link = await stage.open(await stage.dashboard())
     await link.settle()
-    told = [each["Function"] for each in link.messages if each.get("Type") == "ManagerStateChanged"]
-    if not told:
+    received = [each["Function"] for each in link.messages if each.get("Type") == "ManagerStateChanged"]
+    if not received:
         raise Skipped("the server has no function")
-    name = "Historical" if "Historical" in told else told[-1]
+    name = "Historical" if "Historical" in received else received[-1]
     try:
         for state in ("Down", "Up"):
             mark = len(link.messages)

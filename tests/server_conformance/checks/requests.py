@@ -71,10 +71,10 @@ async def key_once(stage: Stage) -> None:
     reason = await reason_for(link, "Unavailable")
     await link.done("SetRoutingState", **asked(link, "Unavailable", RequestKey="kit-2", **reason))
     again = await link.ask("SetRoutingState", **asked(link, "Available", RequestKey="kit-1"))
-    told, before = again.body.get("State"), first.body.get("State")
+    received, before = again.body.get("State"), first.body.get("State")
     expect(
-        again.error == 0 and told == before,
-        f"the repeated command is answered {told or again.name}, not {before}",
+        again.error == 0 and received == before,
+        f"the repeated command is answered {received or again.name}, not {before}",
     )
     state = await present_state(link)
     expect(state == "Unavailable", f"a repeated command was executed again: the agent is {state}")
@@ -124,8 +124,8 @@ async def key_of_session(stage: Stage) -> None:
     def left(one: dict[str, Any]) -> bool:
         return bool(one["RoutingState"] == "Unavailable")
 
-    told = link.between(answer, element(query, "UserKey", key, left))
-    expect(answer.error == 0 and told, "the same key of another session was not executed")
+    received = link.between(answer, element(query, "UserKey", key, left))
+    expect(answer.error == 0 and received, "the same key of another session was not executed")
 
 
 @check("requests.unknown_fields", "Conventions", "Unknown fields are ignored;", dashboards=1)

@@ -25,8 +25,8 @@ PARTS: Final = ("Users", "Queues", "Groups", "Aggregates")
 async def _narrowed(stage: Stage) -> AsyncIterator[tuple[Link, dict[str, list[int]], dict[str, list[int]]]]:
     """Give a link whose user sees one queue less than before; yields the old scope and the new one, too."""
     link = await stage.open(await stage.dashboard())
-    told = link.opened["Session"]["Scope"]
-    old = {part: sorted(told.get(part) or ()) for part in PARTS}
+    received = link.opened["Session"]["Scope"]
+    old = {part: sorted(received.get(part) or ()) for part in PARTS}
     if len(old["Queues"]) < 2:
         raise Skipped("the Dashboard's user sees fewer than two queues")
     new = {**old, "Queues": old["Queues"][:-1]}
@@ -72,9 +72,9 @@ async def narrowed(stage: Stage) -> None:
         await link.received(
             _complete(query, new["Queues"]), "a Complete event of the smaller set", after=mark
         )
-        told = _administration(link, mark, "Session")
-        expect(told, "no element of Administration reports the new scope")
-        queues = sorted(told[-1][1]["Scope"]["Queues"])
+        received = _administration(link, mark, "Session")
+        expect(received, "no element of Administration reports the new scope")
+        queues = sorted(received[-1][1]["Scope"]["Queues"])
         expect(
             queues == new["Queues"],
             f"the Session element reports {len(queues)} queues, not {len(new['Queues'])}",
@@ -126,8 +126,8 @@ async def rights(stage: Stage) -> None:
             "the Session element",
             after=mark,
         )
-        told = [one["Rights"] for _, one in _administration(link, mark, "Session")]
-        expect(sorted(told[-1]) == sorted(new), f"Rights are reported as {told[-1]}, not {new}")
+        received = [one["Rights"] for _, one in _administration(link, mark, "Session")]
+        expect(sorted(received[-1]) == sorted(new), f"Rights are reported as {received[-1]}, not {new}")
         users = link.opened["Session"]["Scope"].get("Users") or (0,)
         said = {"Session": link.alias, "UserKey": users[0], "RoutingState": "Unavailable", "When": "Now"}
         await link.refused(4, "SetRoutingState", **said)
@@ -183,10 +183,11 @@ async def renamed(stage: Stage) -> None:
     await stage.cause("rename_queue", key=key, name=f"{name} (kit)")
     try:
         event = await link.received(element(query, "Key", key), "an element of the renamed queue", after=mark)
-        (told,) = [one for one in event["Elements"] if one.get("Key") == key][:1]
-        expect(told.get("Change") == "Changed", f"Change is {told.get('Change')}")
+        (received,) = [one for one in event["Elements"] if one.get("Key") == key][:1]
+        expect(received.get("Change") == "Changed", f"Change is {received.get('Change')}")
         expect(
-            (told.get("Object") or {}).get("Name") == f"{name} (kit)", "Object does not report the new name"
+            (received.get("Object") or {}).get("Name") == f"{name} (kit)",
+            "Object does not report the new name",
         )
     finally:
         await stage.cause("rename_queue", key=key, name=name)

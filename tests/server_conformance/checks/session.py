@@ -31,9 +31,9 @@ async def unknown(stage: Stage) -> None:
 async def keepalive(stage: Stage) -> None:
     """It never shortens a session's life."""
     session = await stage.dashboard()
-    told = (await stage.success("POST", "/sessions/current/keepalive", session.secret))["ExpiresAt"]
+    received = (await stage.success("POST", "/sessions/current/keepalive", session.secret))["ExpiresAt"]
     before = session.body["ExpiresAt"]
-    expect(told >= before - 2000, f"ExpiresAt goes back from {before} to {told}")
+    expect(received >= before - 2000, f"ExpiresAt goes back from {before} to {received}")
 
 
 @check("session.list", "A session", _LIST, dashboards=2)
@@ -41,15 +41,15 @@ async def listed(stage: Stage) -> None:
     """All sessions of the user, and of no other user."""
     mine = [await stage.dashboard() for _ in range(2)]
     other = await stage.dashboard(1)
-    told = {
+    received = {
         each["ID"]: each for each in (await stage.success("GET", "/sessions", mine[0].secret))["Sessions"]
     }
-    expect({each.public for each in mine} <= told.keys(), "a session of the user is not listed")
-    expect(other.public not in told, "another user's session is listed")
-    applications = {told[each.public]["Application"] for each in mine}
+    expect({each.public for each in mine} <= received.keys(), "a session of the user is not listed")
+    expect(other.public not in received, "another user's session is listed")
+    applications = {received[each.public]["Application"] for each in mine}
     expect(applications == {"Dashboard"}, f"Application is reported as {applications}")
     secrets = {each.secret for each in mine} & {
-        str(value) for each in told.values() for value in each.values()
+        str(value) for each in received.values() for value in each.values()
     }
     expect(not secrets, "the list reports a secret SessionID")
 
@@ -59,8 +59,8 @@ async def attached(stage: Stage) -> None:
     """Attached says whether a session is on a link."""
     session, other = await stage.dashboard(), await stage.dashboard()
     await stage.open(session)
-    told = (await stage.success("GET", "/sessions", session.secret))["Sessions"]
-    states = {each["ID"]: each["Attached"] for each in told}
+    received = (await stage.success("GET", "/sessions", session.secret))["Sessions"]
+    states = {each["ID"]: each["Attached"] for each in received}
     on, off = states.get(session.public), states.get(other.public)
     expect(
         (on, off) == (True, False), f"Attached is {on} for a session on a link, {off} for one that is on none"
@@ -92,5 +92,7 @@ async def date(stage: Stage) -> None:
     header = session.reply.headers.get("Date")
     if header is None:
         raise Skipped("answers have no Date")
-    told_s, time_s = parsedate_to_datetime(header).timestamp(), link.opened["Time"] / 1000
-    expect(abs(time_s - told_s) < _DATE_S, f"Date and the link's Time are {abs(time_s - told_s):.0f} s apart")
+    given_s, time_s = parsedate_to_datetime(header).timestamp(), link.opened["Time"] / 1000
+    expect(
+        abs(time_s - given_s) < _DATE_S, f"Date and the link's Time are {abs(time_s - given_s):.0f} s apart"
+    )

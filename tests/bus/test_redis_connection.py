@@ -294,16 +294,16 @@ async def test_a_server_that_became_a_replica_is_left() -> None:
         assert len(peer.transports) == 2
 
 
-async def test_greetings_come_first_and_their_answers_are_told() -> None:
+async def test_greetings_come_first_and_their_answers_are_reported() -> None:
     clock, peer = ManualClock(), Peer(echo)
-    told: list[list[Reply]] = []
+    received: list[list[Reply]] = []
     line = RedisClient(
         door(peer, clock),
         clock,
         lambda: 0.0,
         PACE,
-        first=lambda: [("GET", str(len(told)))],
-        opened=lambda replies: told.append(list(replies)),
+        first=lambda: [("GET", str(len(received)))],
+        opened=lambda replies: received.append(list(replies)),
     )
     async with asyncio.TaskGroup() as tasks:
         answer = line.ask("GET", "x")
@@ -313,7 +313,7 @@ async def test_greetings_come_first_and_their_answers_are_told() -> None:
         peer.transport.abort()
         await clock.settle()
         run.cancel()
-    assert told == [[b"0"], [b"1"]]
+    assert received == [[b"0"], [b"1"]]
 
 
 async def test_the_end_of_a_line_fails_what_waits() -> None:
@@ -351,7 +351,7 @@ async def test_what_could_not_be_sent_in_time_fails_and_the_connection_stays() -
         assert line.losses == {}
 
 
-# ---- Do answers find their questions, and does nothing survive a connection that is l ----
+# ---- questions and answers ----
 
 
 CLOCK = ManualClock()
@@ -373,12 +373,12 @@ class Wired(NamedTuple):
 
 @asynccontextmanager
 async def wired(
-    heard: Callable[[bytes, bytes], None] | None = None, stray: Callable[[], None] | None = None
+    arrived: Callable[[bytes, bytes], None] | None = None, stray: Callable[[], None] | None = None
 ) -> AsyncIterator[Wired]:
     peer = Peer(lambda _: None)
     connection = peer.connections(host="h", protocol=2, driver_info=None, socket_timeout=None)
     await connection.connect()  # type: ignore[no-untyped-call]  # it has no hints
-    wire = Pipeline(connection, heard, stray)
+    wire = Pipeline(connection, arrived, stray)
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(wire.run())
         await CLOCK.settle()
@@ -430,13 +430,13 @@ async def test_what_redis_py_calls_a_broken_connection_is_an_answer_like_others(
 
 
 async def test_messages_come_between_answers() -> None:
-    heard: list[tuple[bytes, bytes]] = []
-    async with wired(lambda name, payload: heard.append((name, payload))) as on:
+    arrived: list[tuple[bytes, bytes]] = []
+    async with wired(lambda name, payload: arrived.append((name, payload))) as on:
         one = ask("SUBSCRIBE c", channel=b"c")
         await on.wire.send([one])
         await on.hear(MESSAGE % 1 + b"*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n" + MESSAGE % 2)
         assert await one.reply == [b"subscribe", b"c", 1]
-        assert heard == [(b"c", b"1"), (b"c", b"2")]
+        assert arrived == [(b"c", b"1"), (b"c", b"2")]
 
 
 async def test_a_confirmation_that_nobody_asked_for_is_no_answer() -> None:
@@ -502,14 +502,14 @@ async def test_what_is_sent_in_the_turn_of_a_loss_connects_nobody_again() -> Non
         assert on.transport.written == [late.packed]
 
 
-async def test_what_arrives_in_the_turn_of_a_loss_is_not_told() -> None:
-    heard: list[bytes] = []
-    async with wired(lambda _, payload: heard.append(payload)) as on:
+async def test_what_arrives_in_the_turn_of_a_loss_is_not_reported() -> None:
+    arrived: list[bytes] = []
+    async with wired(lambda _, payload: arrived.append(payload)) as on:
         await CLOCK.settle()
         on.transport.feed(MESSAGE % 1)
         on.wire.drop("enough")
         await CLOCK.settle()
-        assert heard == []
+        assert arrived == []
 
 
 async def test_a_write_that_fails_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -528,10 +528,10 @@ async def test_a_write_that_fails_ends_it(monkeypatch: pytest.MonkeyPatch) -> No
             assert why in str(await failure_of(one.reply))
 
 
-async def test_a_listener_that_fails_costs_the_connection_and_is_told_of_as_by_any_protocol() -> None:
-    told: list[dict[str, Any]] = []
+async def test_a_listener_that_fails_costs_the_connection_and_is_notified_as_by_any_protocol() -> None:
+    received: list[dict[str, Any]] = []
     loop = asyncio.get_running_loop()
-    loop.set_exception_handler(lambda _, context: told.append(context))
+    loop.set_exception_handler(lambda _, context: received.append(context))
 
     def hear(*_: bytes) -> None:
         raise KeyError
@@ -539,12 +539,12 @@ async def test_a_listener_that_fails_costs_the_connection_and_is_told_of_as_by_a
     async with wired(hear) as on:
         await on.hear(MESSAGE % 1)
         assert on.wire.why == "its reply could not be processed"
-    assert [type(context["exception"]) for context in told] == [KeyError]
+    assert [type(context["exception"]) for context in received] == [KeyError]
 
 
 @pytest.mark.parametrize("at_once", [True, False])
 async def test_what_came_before_the_pipeline_was_there_is_received(*, at_once: bool) -> None:
-    heard: list[bytes] = []
+    arrived: list[bytes] = []
     peer = Peer(lambda _: b"+OK\r\n" + (MESSAGE % 1)[:9])
     connection = peer.connections(host="h", protocol=2, driver_info=None, socket_timeout=None)
     await connection.connect()  # type: ignore[no-untyped-call]  # it has no hints
@@ -553,11 +553,11 @@ async def test_what_came_before_the_pipeline_was_there_is_received(*, at_once: b
     peer.say((MESSAGE % 1)[9:] + MESSAGE % 2)
     if not at_once:
         await CLOCK.settle()
-    wire = Pipeline(connection, lambda _, payload: heard.append(payload))
+    wire = Pipeline(connection, lambda _, payload: arrived.append(payload))
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(wire.run())
         await CLOCK.settle()
-        assert heard == [b"1", b"2"]
+        assert arrived == [b"1", b"2"]
         wire.drop("enough")
 
 
@@ -586,7 +586,7 @@ async def test_a_server_that_hangs_up_is_lost_at_once() -> None:
         assert not on.transport.is_open
 
 
-# ---- Does what redis-py says come out as it is, and its errors without anything of an ----
+# ---- errors of redis-py ----
 
 
 async def connected(peer: Peer) -> Connection:
@@ -620,7 +620,7 @@ async def test_refusals_are_replies_and_the_end_of_the_connection_is_none() -> N
         (InvalidResponse("x"), False),
     ],
 )
-def test_what_the_server_said_is_told_from_what_happened(error: RedisError, refused: bool) -> None:
+def test_what_the_server_said_is_distinguished_from_what_happened(error: RedisError, refused: bool) -> None:
     assert is_refusal(error) is refused
 
 

@@ -61,7 +61,7 @@ def is_in_time(turn: float, comes_at: float) -> bool:
 
 
 class Turner:
-    """A socket: notes its turns, and does in the next one what it was told to."""
+    """A socket: notes its turns, and does in the next one what it was asked to."""
 
     def __init__(self, house: Turning, name: int) -> None:
         self.is_ready = False

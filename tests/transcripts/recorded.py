@@ -14,16 +14,16 @@ from tests.transcripts.abridged import Json, LinkEar, wire
 class Scribe(Protocol):
     """Writes down what links carry."""
 
-    def server_heard(self, user: str, request: Json, told: str) -> bool:
-        """Note a request; tells whether it is executed now."""
+    def server_received(self, user: str, request: Json, reported: str) -> bool:
+        """Note a request; returns whether it is executed now."""
         ...
 
-    def server_said(self, user: str, message: Json, told: str) -> None:
+    def server_said(self, user: str, message: Json, reported: str) -> None:
         """Note a message."""
         ...
 
 
-class Overheard:
+class Recorded:
     """The server's requests, written down before they are executed.
 
     What a link says is written down from its first request on.
@@ -38,9 +38,9 @@ class Overheard:
     def received(self, link: Link, body: Json) -> None:
         """Execute one request, now or later."""
         user = link.account.user_name
-        if link.outlet is not None and not isinstance(link.outlet, OverheardOutlet):
-            link.outlet = OverheardOutlet(link.outlet, user, self._scribe)
-        if self._scribe.server_heard(user, body, wire(body)):
+        if link.outlet is not None and not isinstance(link.outlet, RecordedOutlet):
+            link.outlet = RecordedOutlet(link.outlet, user, self._scribe)
+        if self._scribe.server_received(user, body, wire(body)):
             self._requests.received(link, body)
         else:
             self.held.append((link, body))
@@ -52,7 +52,7 @@ class Overheard:
             self._requests.received(link, body)
 
 
-class OverheardOutlet:
+class RecordedOutlet:
     """One link's way out."""
 
     def __init__(self, outlet: Outlet, user: str, scribe: Scribe) -> None:
@@ -65,7 +65,7 @@ class OverheardOutlet:
         """Send whole frames."""
         for text in texts(frames):
             message = json.loads(text)
-            self._scribe.server_said(self._user, message, self._ear.told(message))
+            self._scribe.server_said(self._user, message, self._ear.received(message))
         self._outlet.send(frames)
 
     def close(self, code: int) -> None:

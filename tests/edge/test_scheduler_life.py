@@ -38,7 +38,7 @@ async def test_a_long_batch_is_sliced(house: House) -> None:
     assert house.order == [turner.name for turner in turners], "nobody is left out, nobody overtakes"
 
 
-async def test_a_turn_in_a_later_slice_is_told_the_time_that_it_is_then(house: House) -> None:
+async def test_a_turn_in_a_later_slice_gets_the_time_that_it_is_then(house: House) -> None:
     slow = house.add("slow", lambda: house.clock.spend(1.0))
     late = house.add("late")
     async with house.running():
@@ -81,7 +81,7 @@ async def test_before_it_runs_and_after_its_end_nothing_is_started(house: House)
 
 
 async def test_at_its_end_work_is_cancelled_and_can_start_no_more(house: House) -> None:
-    told: list[str] = []
+    received: list[str] = []
 
     async def late() -> None:
         raise AssertionError
@@ -90,12 +90,12 @@ async def test_at_its_end_work_is_cancelled_and_can_start_no_more(house: House) 
         try:
             await house.clock.sleep(100)
         finally:
-            told.append(f"ended, {house.scheduler.start(late())}")
+            received.append(f"ended, {house.scheduler.start(late())}")
 
     async with house.running():
         house.scheduler.start(work())
         await house.clock.settle()
-    assert told == ["ended, None"]
+    assert received == ["ended, None"]
 
 
 async def test_a_pump_that_ends_between_two_slices_abandons_all_too(house: House) -> None:

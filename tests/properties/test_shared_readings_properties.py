@@ -1,6 +1,6 @@
-"""However many links share what they are told, each says what it would say alone.
+"""However many links share what they receive, each sends what it would send alone.
 
-Three links of one node are told some of the same readings, some others and some late, in any order.
+Three links of one node receive some of the same readings, some others and some late, in any order.
 Each has a twin that shares nothing and takes no shortcut; both must agree after every step.
 """
 
@@ -106,7 +106,7 @@ class Link:
 
 
 def near(shared: Parts | None, alone: Parts | None) -> bool:
-    """Tell whether the same sources told the same, but for instants that jitter."""
+    """Return whether the same sources sent the same, but for instants that jitter."""
     if shared is None or alone is None:
         return shared is alone
     for mine, expected in zip(shared[:4], alone[:4], strict=True):
@@ -149,7 +149,7 @@ Known = dict[tuple[int, int, int, tuple[int, int]], Reading]
 def reading_of(known: Known, query: int, time: int, how: int, some: tuple[int, int]) -> Reading:
     """Return a reading, the same for the same bytes.
 
-    *how*: 0 is a whole set, 1 removes whom it does not name, 3 tells twice.
+    *how*: 0 is a whole set, 1 removes whom it does not name, 3 sends twice.
     """
     bytes_of_it = (query, time, how, some)
     if bytes_of_it in known:

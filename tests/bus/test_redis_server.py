@@ -116,20 +116,20 @@ async def test_where_there_is_no_way_it_says_so(fault: Exception, says: str) -> 
 async def test_a_server_that_does_not_answer_is_given_up(is_silent: bool) -> None:
     clock, peer = ManualClock(), Peer(lambda _: None)
     peer.is_silent = is_silent
-    told: list[str] = []
+    received: list[str] = []
 
     async def try_it() -> None:
         try:
             await door(peer, clock).open()
         except RedisUnreachable as error:
-            told.append(str(error))
+            received.append(str(error))
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(try_it())
         await clock.advance(1.9)
-        assert told == []
+        assert received == []
         await clock.advance(0.2)
-    assert told == ["it did not answer in time"]
+    assert received == ["it did not answer in time"]
     assert peer.open == 0
 
 
@@ -168,9 +168,9 @@ class Sentinels(Peer):
 def masters(host: str, flags: str = "master", epoch: int = 1) -> bytes:
     """Return what a sentinel says of its only primary."""
     place, numbers = ("ip", host, "port", "7"), ("config-epoch", str(epoch), "num-other-sentinels", "2")
-    told = ("name", "main", *place, "flags", flags, *numbers)
-    return b"*1\r\n*%d\r\n" % len(told) + b"".join(
-        b"$%d\r\n%s\r\n" % (len(word), word.encode()) for word in told
+    received = ("name", "main", *place, "flags", flags, *numbers)
+    return b"*1\r\n*%d\r\n" % len(received) + b"".join(
+        b"$%d\r\n%s\r\n" % (len(word), word.encode()) for word in received
     )
 
 
@@ -301,7 +301,7 @@ async def test_tls_is_verified(tls: tuple[str, ...]) -> None:
             await Connector(parse_url(f"rediss://127.0.0.1:{port}"), SystemClock()).open()
 
 
-async def test_a_listener_without_tls_is_told_from_one_that_nobody_trusts() -> None:
+async def test_a_listener_without_tls_is_distinguished_from_one_that_nobody_trusts() -> None:
     def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         writer.close()
@@ -317,7 +317,7 @@ async def test_a_file_of_certificates_that_is_none_is_refused_at_once(tmp_path: 
         Connector(parse_url(f"rediss://h?ca_file={tmp_path / 'none.pem'}"), ManualClock())
 
 
-# ---- Is every form of a bus URL read, and every other refused without repeating its s ----
+# ---- forms of a bus URL ----
 
 
 @pytest.mark.parametrize(
@@ -424,7 +424,7 @@ def test_places_read_as_people_write_them() -> None:
     assert [str(Endpoint("h", 1)), str(Endpoint("::1", 2))] == ["h:1", "[::1]:2"]
 
 
-# ---- Is a server known for what it is, on both engines, and is what it hides left unk ----
+# ---- checks of a server ----
 
 
 CLOCK = SystemClock()
@@ -449,7 +449,7 @@ async def test_a_node_reaches_it_on_the_loop_that_nodes_have() -> None:
 
 
 @pytest.mark.parametrize("kept", list(KEEPS))
-async def test_one_that_keeps_what_it_is_told_is_found_out(kept: str) -> None:
+async def test_one_that_keeps_what_it_is_given_is_found_out(kept: str) -> None:
     async with redis_server(*KEEPS[kept]) as server:
         found = await inspect(parse_url(server.url), CLOCK)
     assert found.persists is (kept != "nothing")
@@ -467,7 +467,7 @@ async def test_what_the_user_may_not_ask_is_unknown(kept: str) -> None:
         url = f"redis://gw:secret@127.0.0.1:{server.port}"
         found = await inspect(parse_url(url), CLOCK)
     assert found.engine is not None  # HELLO is nobody forbidden
-    # only a log of commands shows in what INFO tells
+    # only a log of commands shows in what INFO reports
     assert found.persists is (True if kept == "log" else None)
     assert (found.evicts, found.clock_offset_s) == (None, None)
 
@@ -487,7 +487,7 @@ def test_old_versions_are_known(engine: str | None, version: tuple[int, ...], is
     assert ServerFacts(Endpoint("h", 1), engine, version, None, None, None).is_too_old is is_too_old
 
 
-async def test_one_that_is_not_there_or_lets_nobody_in_is_told(tmp_path: Path) -> None:
+async def test_one_that_is_not_there_or_lets_nobody_in_is_reported(tmp_path: Path) -> None:
     with pytest.raises(RedisUnreachable, match="it refused the connection"):
         await inspect(parse_url(f"redis://127.0.0.1:{free_port()}"), CLOCK)
     async with redis_server("--requirepass", "secret") as server:
