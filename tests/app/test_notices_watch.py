@@ -101,7 +101,7 @@ async def test_each_fault_is_reported_once_and_the_old_ones_stay(folder: Folder)
     folder.write("upkeep", 0)
     assert len(await folder.looked()) == 1, "another fault"
     assert folder.watch.is_stale
-    assert await folder.watch.look() == "notices", "also when it was told before"
+    assert await folder.watch.look() == "notices", "also when it was reported before"
     folder.write("upkeep")
     assert await folder.looked() == [("info", "notices_reloaded: new none: gone none")]
     assert await folder.watch.look() is None
@@ -134,5 +134,5 @@ async def test_a_privacy_notice_that_takes_effect_unannounced_is_a_warning(
     late = ("warning", "privacy_notice_late: new upkeep v2")
     assert (late in await folder.looked()) is warned
     folder.write("other")
-    assert late not in await folder.looked(), "it has been told"
+    assert late not in await folder.looked(), "it has been reported"
     assert folder.in_force == [("other", 1), ("upkeep", 2)]

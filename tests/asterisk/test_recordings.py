@@ -14,7 +14,7 @@ from gateway.upstream.asterisk.state import Membership, Pass, Queues
 from tests.asterisk import recordings
 
 SILENT = {
-    "08-reload": "a reload of queues.conf is told by no event",
+    "08-reload": "a reload of queues.conf is reported by no event",
     "10-restart": "Asterisk was stopped: the connection ends, and a whole reading follows",
     "11-kill": "Asterisk was killed: the connection ends, and a whole reading follows",
 }

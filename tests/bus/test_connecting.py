@@ -225,7 +225,7 @@ async def test_passwords_let_in_and_are_not_shown() -> None:
             async def says_why() -> bool:
                 return {client.trouble for client in site.clients.values()} == {"it refused AUTH: WRONGPASS"}
 
-            await until(says_why, "not told why")
+            await until(says_why, "the reason is not logged")
 
 
 async def test_a_block_may_be_cancelled() -> None:

@@ -21,7 +21,7 @@ def main(arguments: list[str]) -> int:
     """Run the kit; returns 0 when the client passes, 1 when it does not, 2 when nothing could be run."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.conformance",
-        description="Plays a gateway to a client and tells what it does not keep of docs/protocol.md.",
+        description="Plays a gateway to a client and reports what it does not keep of docs/protocol.md.",
     )
     parser.add_argument(
         "--client", metavar="COMMAND", help="starts the driver; docs/clients.md says what it is"

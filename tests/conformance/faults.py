@@ -195,7 +195,7 @@ FAULTS: Final[dict[str, Fault]] = {
     "overlooks when a log-off is to be repeated": Fault(
         "session.log_off_again", "        retryInS = waitOf(body);\n", ""
     ),
-    "asks again before it is told": Fault(
+    "asks again before it may": Fault(
         "session.log_off_later", "const waitS = retryInS ?? backedOffS;", "const waitS = backedOffS;"
     ),
     "forgets what was acknowledged": Fault(

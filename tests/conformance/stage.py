@@ -101,7 +101,7 @@ class Stage:
     async def ended(self, code: int) -> dict[str, Any]:
         """Hold that the client reports that all is over; returns its report."""
         received = await self.driver.event("ended")
-        expect(received.get("code") == code, f"the client tells code {received.get('code')}, not {code}")
+        expect(received.get("code") == code, f"the client reports code {received.get('code')}, not {code}")
         return received
 
     async def commanded(self, phone: Phone) -> tuple[Any, Frame]:

@@ -91,7 +91,7 @@ def code_of(error: GatewayError | None) -> ErrorCode | None:
     return None if error is None else error.code
 
 
-@pytest.mark.parametrize("values", [{}, CATALOGUES], ids=["nothing told", "all told"])
+@pytest.mark.parametrize("values", [{}, CATALOGUES], ids=["nothing known", "all known"])
 @pytest.mark.parametrize("command", [*SUPERVISORS, *AGENTS, NOTICE], ids=lambda one: one.kind)
 def test_what_is_right_is_let_through(command: Command, values: dict[str, Resource]) -> None:
     assert refusal(command, values) is None

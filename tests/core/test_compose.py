@@ -257,7 +257,7 @@ def test_a_link_does_not_stand_where_another_number_was_reported() -> None:
         pytest.param(
             parts(Agent(extension="12"), Agent()),
             parts(Agent(extension="12"), Agent(extension="12")),
-            id="an extension told twice",
+            id="an extension sent twice",
         ),
         pytest.param(
             parts(Agent(extension="11"), Agent(extension="12")),

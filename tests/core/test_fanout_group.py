@@ -90,7 +90,7 @@ def test_who_has_parted_is_in_step_again_after_the_next_change(first: str) -> No
 
 
 ITS_OWN: dict[str, Callable[[Outbox], object]] = {
-    "all anew": Outbox.reset,
+    "all again": Outbox.reset,
     "a frame": lambda outbox: outbox.post(ErrorFrame("busy", "again")),
     "a ping": lambda outbox: outbox.ping(ping),
     "another view": lambda outbox: outbox.look(view_of("s0", SCOPE, ("queue:1",))),

@@ -73,7 +73,7 @@ def test_a_server_may_ask_for_a_longer_wait_within_a_bound(given_s: float | None
     assert link.dial_at(100.0) == 100.0 + wait_s
     link.dialling()
     link.failed(200.0, 1.0)
-    assert link.dial_at(200.0) == 201.0, "its own bound has grown meanwhile, and what was told is forgotten"
+    assert link.dial_at(200.0) == 201.0, "its own bound has grown meanwhile, and the advice is forgotten"
 
 
 @pytest.mark.parametrize(("lived_s", "wait_s"), [(29.9, 1.0), (30.0, 0.5)])

@@ -190,7 +190,7 @@ def test_present_and_replaced_phones_do_not_count() -> None:
     for number in range(5):
         user_sessions.join(on_device(number), (), NEAR)
     assert not user_sessions.is_crowded(on_device(3), FAR, 5), "it moves"
-    assert not user_sessions.is_crowded(on_device(3, "anew"), FAR, 5), "the same device has logged on again"
+    assert not user_sessions.is_crowded(on_device(3, "again"), FAR, 5), "the same device has logged on again"
     user_sessions.leave(on_device(4).handle, 50.0, NEAR)
     assert not user_sessions.is_crowded(on_device(9), FAR, 5), "one of them has left"
 

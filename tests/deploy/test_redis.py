@@ -118,7 +118,7 @@ async def live(site: RedisBackend, server: Started) -> None:
         await site.bus.subscribe(channel, arrived.append)
     await site.bus.publish(Inbox(NODE), Probe(1))
     await site.bus.publish(Control(), Leaving(NODE))
-    await until(lambda: _has(arrived, 2), "nothing was heard")
+    await until(lambda: _has(arrived, 2), "nothing was received")
     await site.bus.unsubscribe(Control())
     grant = await site.leases.acquire(ANNA, NODE, "h1", floor=0)
     assert await site.leases.renew(ANNA, NODE, "h1", grant.token)

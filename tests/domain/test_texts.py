@@ -68,7 +68,7 @@ def test_names_of_all_scripts_stay_readable(name: str) -> None:
 )
 def test_what_deceives_is_dropped(written: str, shown: str) -> None:
     assert readable(written) == shown
-    assert readable_or_none(written) == (shown or None), "unknown is never told as an empty text"
+    assert readable_or_none(written) == (shown or None), "unknown is never shown as an empty text"
 
 
 def test_what_is_not_known_stays_unknown() -> None:

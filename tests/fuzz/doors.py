@@ -186,7 +186,7 @@ def messages_of_a_link(data: bytes) -> None:
     pool = Readings()
     for _ in range(3):  # the first is met, the second kept, the third found
         reader = messages.LinkReader("main", pool)
-        assert repr(_read(reader, text)) == repr(alone), "it matters who was told before"
+        assert repr(_read(reader, text)) == repr(alone), "it matters who received it before"
         glanced = reader.glance(text)
         assert glanced is None or repr((glanced,)) == repr(alone)
     if isinstance(alone, str):

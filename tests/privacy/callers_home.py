@@ -131,8 +131,8 @@ async def recorded(folder: Path) -> list[str]:
             await live(made, LIVES_S)
             for node in made.nodes:
                 assert await node.term() == 0
-        assert ear.missed() == 0, "not everything was heard"
-    assert any(call.port == made.centre.port for call in ear.calls), "nothing was heard"
+        assert ear.missed() == 0, "not everything was recorded"
+    assert any(call.port == made.centre.port for call in ear.calls), "nothing was recorded"
     return strangers(ear.calls, known)
 
 

@@ -91,7 +91,7 @@ async def test_nothing_of_it_is_anywhere(tmp_path: Path, places: dict[str, Path]
     )
     assert all(b"listening" in text for where, text in shown.items() if "bundle" in where), "no log lines"
     assert found_in(logs, canaries) == []
-    assert all(b'"session_closed"' in text for text in logs.values()), "nothing was told of them"
+    assert all(b'"session_closed"' in text for text in logs.values()), "nothing was logged of them"
     assert b"********042" in logs["node2.log"], "the audit line was not masked"
     for path in places.values():
         assert written_in(path) == {}, "a node wrote to the disk"

@@ -177,7 +177,7 @@ class Onlooker:
         )
         if self.end is not None:
             assert not any(isinstance(frame, Ping) for frame in frames)
-            assert forced or not any(isinstance(frame, Changes) for frame in frames), "told at the end"
+            assert forced or not any(isinstance(frame, Changes) for frame in frames), "changes at the end"
         if any(isinstance(frame, Changes) for frame in frames):
             assert forced or self.state_at is None or now - self.state_at >= 0.05, "faster than the pace"
             self.state_at = now

@@ -160,7 +160,7 @@ class Line:
     def hears_of_changes(self) -> None:
         """Assert that it reads the mirror, alone or with those in step."""
         reader = self.outbox.fanout_group or self.outbox
-        assert reader in self.ledger.readers, "it is told of no change"
+        assert reader in self.ledger.readers, "it receives no change"
 
     def put(self, taken: list[bytes]) -> None:
         try:

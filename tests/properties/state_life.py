@@ -263,7 +263,7 @@ class StateLife(RuleBasedStateMachine):
             assert line.phone.shown == self.cut[login], "a phone forgot or invented while its link was lost"
         else:
             assert line.closed is None, "closed, though all is well"
-            assert login != "agent1" or self.models[ASSISTANT].logged_on, "logged off, and not told"
+            assert login != "agent1" or self.models[ASSISTANT].logged_on, "logged off, and not notified"
             assert line.health == "live"
             self._check_shown(login, line.phone.shown)
 

@@ -94,7 +94,7 @@ class Queueing(RuleBasedStateMachine):
         assert len(self.gate) == len(self.waiting)
         if self.waiting:
             _, number, place = min(self.waiting, key=lambda one: one[:2])
-            assert number in self.woken, "the first was never told so"
+            assert number in self.woken, "the first was never woken"
             assert self.gate.wait_s(place, self.now) < math.inf
         for first, since in enumerate(self.entered):
             for last in range(first, len(self.entered)):

@@ -221,7 +221,7 @@ class Links(RuleBasedStateMachine):
             expected, shown = self.expected(address), self.shown.get(address)
             assert (expected is None) == (shown is None), "shown though it is not there, or the reverse"
             if shown is not None and expected is not None:
-                assert near(shown.value, expected), "not what was told, but for jitter"
+                assert near(shown.value, expected), "not what was sent, but for jitter"
 
     def check_steady(self, before: Element | None, after: Element) -> None:
         if before is not None and before is not after:

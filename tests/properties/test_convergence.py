@@ -200,7 +200,7 @@ class Convergence(TwoNodes):
         line = self.lines[index]
         assert line is not None
         received = line.arrived()
-        assert received == Changes(received.after, received.after), "a phone in sync is told something"
+        assert received == Changes(received.after, received.after), "a phone in sync receives something"
         self.phones[index].take(received)
 
     @rule(index=PHONES, key=st.sampled_from(KEYS), data=st.data())

@@ -216,7 +216,7 @@ class StateRules(StateLife):
         received = line.received.get(name)
         if received is None:
             assert line.closed is not None, "a command gets a result"
-            assert not self.models[ASSISTANT].logged_on, "only who logged himself off is told nothing more"
+            assert not self.models[ASSISTANT].logged_on, "only who logged himself off receives nothing more"
         else:
             self._check_result(login, received, verdict)
         if verdict.status in {"unchanged", "rejected"}:

@@ -502,7 +502,7 @@ async def test_what_must_not_be_overtaken_does_not_wait_for_a_round() -> None:
         ]
         await at.answer()
         await at.answer()
-        assert len(at.taken) == 2, "nothing is told twice"
+        assert len(at.taken) == 2, "nothing is sent twice"
 
 
 async def test_what_is_lost_keeps_nothing_else_from_being_sent() -> None:

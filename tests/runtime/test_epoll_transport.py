@@ -133,7 +133,7 @@ async def test_what_the_kernel_does_not_take_waits_in_order() -> None:
         assert received.log == ["pause"]
         assert wire.get_write_buffer_size() > 0
         wire.write(b"the end")
-        assert received.log == ["pause"], "told once"
+        assert received.log == ["pause"], "reported once"
         assert await peer.reader.readexactly(len(BIG) + 7) == BIG + b"the end"
         assert received.log == ["pause", "resume"]
         assert wire.get_write_buffer_size() == 0

@@ -41,7 +41,7 @@ async def test_a_user_whose_owner_was_killed_is_taken_over_within_seconds() -> N
         _, far = await followed(at, settled_s=TRUSTED_S)
         await at.kill(0)
         after_s = await owned_by_1_after(at, 5.0)
-        assert 1.0 <= after_s <= 4.0, "only whom nobody heard twice, a second apart, is gone"
+        assert 1.0 <= after_s <= 4.0, "only a node that was silent twice, a second apart, is gone"
         await at.pass_time(0.5)
         assert (far.closed, far.health) == (None, "live")
         assert at.holder() == 1
@@ -94,7 +94,7 @@ async def test_an_owner_that_receives_and_does_not_answer_is_deaf_after_three_se
         assert 3.0 <= after_s <= 5.0
         at.trouble.lose = None
         await at.pass_time(WORKS_S)
-        assert at.owners() == [1], "OSCC-E told the deaf one who is the owner now"
+        assert at.owners() == [1], "OSCC-E named the present owner to the deaf one"
         assert [(one.node, one.instead_of) for one in at.openings] == [(0, None), (1, "n0-1")]
         assert (near.closed, far.closed) == (None, None)
         near.command("1", "1")

@@ -159,7 +159,7 @@ async def test_one_publication_is_under_way_and_the_next_has_the_changes_meanwhi
         ]
         at.bus.go_on()
         await at.clock.settle()
-        assert len(at.published) == 2, "all is told"
+        assert len(at.published) == 2, "all is sent"
 
 
 async def test_what_could_not_be_published_is_a_gap_and_the_next_goes_on() -> None:

@@ -46,7 +46,7 @@ async def test_without_the_bus_other_phones_are_stale_and_cannot_command() -> No
         ping = far.of_kind("ping")[-1]
         assert (waiting(far), ping["upstream"], ping["bus"]) == (9, "live", "live")
         assert len(at.openings) == 1
-        assert resets(far) == 1, "it only was told what it missed"
+        assert resets(far) == 1, "it only received what it missed"
 
 
 @pytest.mark.parametrize("away_s", [3, 8], ids=["degraded", "down"])
@@ -92,7 +92,7 @@ async def test_who_was_replaced_without_the_bus_is_cut_off_until_it_is_back() ->
         at.trouble.take_away(0)
         await at.pass_time(TRUSTED_S)
         await at.pass_time(3)
-        assert at.holder() == 1, "node 1 reaches the bus, and heard nothing of node 0"
+        assert at.holder() == 1, "node 1 reaches the bus, and received nothing from node 0"
         assert [is_cut_off(at, node) for node in range(2)] == [True, False]
         assert near.code is CloseCode.REBALANCE
         assert near.ended.window_s is not None

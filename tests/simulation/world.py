@@ -257,7 +257,7 @@ class World:
             what = (
                 f"{phone.name}: {value} until {until - self.began_at:.3f}, as of {as_of - self.began_at:.3f}"
             )
-            self.broken("what is shown was true as of the instant that is told", what)
+            self.broken("what is shown was true as of the instant that is shown", what)
 
     def broken(self, law: str, what: str) -> None:
         """Record a broken law."""

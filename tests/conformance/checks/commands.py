@@ -46,12 +46,12 @@ def _received(status: str, error: dict[str, Any] | None, version: int | None) ->
         answer, frame = await stage.commanded(phone)
         await phone.send(result(frame["id"], status, error=error, version=version))
         received = await stage.outcome(answer)
-        expect(received["status"] == status, f"the client tells {received['status']}")
-        expect(received.get("version") == version, f"the client tells version {received.get('version')}")
+        expect(received["status"] == status, f"the client reports {received['status']}")
+        expect(received.get("version") == version, f"the client reports version {received.get('version')}")
         if error is not None:
             seen = received["error"]
             details = {name: seen["details"].get(name) for name in ("version",)}
-            expect((seen["code"], details) == (error["code"], {"version": 9}), f"the client tells {seen}")
+            expect((seen["code"], details) == (error["code"], {"version": 9}), f"the client reports {seen}")
 
     return play
 
@@ -76,7 +76,7 @@ async def state_first(stage: Stage) -> None:
     state = changes(5, 6, patch={"agent:7": {"routing_state": "available"}})
     await phone.send(state, result(frame["id"]))
     await stage.outcome(answer)
-    await stage.holds("the outcome is told", agent__7={"routing_state": "available"})
+    await stage.holds("the outcome is reported", agent__7={"routing_state": "available"})
 
 
 @check("commands.repeated", _RETRY)
@@ -95,7 +95,7 @@ async def repeated(stage: Stage) -> None:
     differs = [name for name in same if first[name] != second[name]]
     expect(not differs, f"it differs from what was sent first in {differs}")
     await again.send(result(second["id"], "unchanged"))
-    expect((await stage.outcome(answer))["status"] == "unchanged", "another outcome is told")
+    expect((await stage.outcome(answer))["status"] == "unchanged", "another outcome is reported")
 
 
 @check("commands.duplicate_result", _ONCE)
@@ -105,11 +105,11 @@ async def duplicate_result(stage: Stage) -> None:
     answer, frame = await stage.commanded(phone)
     said = result(frame["id"])
     await phone.send(result("nobody", "rejected"), said, said)
-    expect((await stage.outcome(answer))["status"] == "applied", "another outcome is told")
+    expect((await stage.outcome(answer))["status"] == "applied", "another outcome is reported")
     await phone.ping(5)
     answer, frame = await stage.commanded(phone)
     await phone.send(result(frame["id"], "pending"))
-    expect((await stage.outcome(answer))["status"] == "pending", "an older result was told")
+    expect((await stage.outcome(answer))["status"] == "pending", "an older result was reported")
 
 
 @check("commands.answered_once", _ONCE)
@@ -133,7 +133,7 @@ async def not_served(stage: Stage) -> None:
     await phone.send({"kind": "error", "id": frame["id"], **error})
     received = await stage.outcome(answer)
     seen = received["status"], received["error"]["code"], received["error"]["retry_after_s"]
-    expect(seen == ("rejected", "rate_limited", 1.5), f"the client tells {seen}")
+    expect(seen == ("rejected", "rate_limited", 1.5), f"the client reports {seen}")
     await phone.ping(5)
 
 
@@ -144,7 +144,7 @@ async def not_queued(stage: Stage) -> None:
     await phone.bye(4200, "draining", min_s=1.0, max_s=1.2)
     await phone.left()
     received = await stage.driver.ask("command", kind="agent.routing_state.set", args=_ARGS, deadline_s=10.0)
-    expect(received["outcome"]["status"] == "rejected", f"the client tells {received['outcome']['status']}")
+    expect(received["outcome"]["status"] == "rejected", f"the client reports {received['outcome']['status']}")
     again = await stage.again()
     await again.hears_nothing(0.5)
 
@@ -155,7 +155,7 @@ async def not_before_welcome(stage: Stage) -> None:
     phone = await stage.begin()
     await phone.receive("hello")
     received = await stage.driver.ask("command", kind="agent.routing_state.set", args=_ARGS, deadline_s=10.0)
-    expect(received["outcome"]["status"] == "rejected", f"the client tells {received['outcome']['status']}")
+    expect(received["outcome"]["status"] == "rejected", f"the client reports {received['outcome']['status']}")
     await phone.welcome()
     await phone.send(changes(0, 5, stream="1.a", reset=True))
     await phone.hears_nothing(0.5)
@@ -169,7 +169,7 @@ async def too_long(stage: Stage) -> None:
     received = await stage.driver.ask(
         "command", kind="queue.routing_parameters.set", args=args, deadline_s=5.0
     )
-    expect(received["outcome"]["status"] == "rejected", f"the client tells {received['outcome']['status']}")
+    expect(received["outcome"]["status"] == "rejected", f"the client reports {received['outcome']['status']}")
     await phone.hears_nothing(0.3)
     await phone.ping(5)
 
@@ -181,7 +181,7 @@ async def unknown_stays(stage: Stage) -> None:
     answer, frame = await stage.commanded(phone)
     error = {"code": "other_epoch", "message": "May have run."}
     await phone.send(result(frame["id"], "unknown", error=error))
-    expect((await stage.outcome(answer))["status"] == "unknown", "another outcome is told")
+    expect((await stage.outcome(answer))["status"] == "unknown", "another outcome is reported")
     await phone.hears_nothing(0.8)
     phone.drop()
     await (await stage.again()).hears_nothing(0.5)
@@ -194,7 +194,7 @@ async def too_late(stage: Stage) -> None:
     answer = stage.driver.begin("command", kind="agent.routing_state.set", args=_ARGS, deadline_s=1.0)
     frame = await phone.receive("command")
     received = await stage.outcome(answer)
-    expect(received["status"] == "unknown", f"the client tells {received['status']}")
+    expect(received["status"] == "unknown", f"the client reports {received['status']}")
     await phone.send(result(frame["id"]))
     phone.drop()
     await (await stage.again()).hears_nothing(0.5)
@@ -210,7 +210,7 @@ async def session_over(stage: Stage) -> None:
     await stage.time.sleep(0.5)
     expect(answer.done(), "the client leaves the command without an outcome")
     received = await stage.outcome(answer)
-    expect(received["status"] == "unknown", f"the client tells {received['status']}")
+    expect(received["status"] == "unknown", f"the client reports {received['status']}")
 
 
 def _deadline(skew_s: float) -> Play:

@@ -30,7 +30,7 @@ def _stops(code: int, *, with_bye: bool) -> Play:
         received = await stage.ended(code)
         if with_bye:
             seen = received.get("reason"), received.get("by")
-            expect(seen == ("for_good", "supervisor"), f"the client tells reason and by {seen}")
+            expect(seen == ("for_good", "supervisor"), f"the client reports reason and by {seen}")
         await stage.gateway.hears_nobody(1.2)
         await stage.holds("nothing is held after the end")
 
@@ -120,7 +120,7 @@ async def nothing_stored(stage: Stage) -> None:
     phone = await stage.live()
     await phone.bye(4300, "expired", min_s=0, max_s=0.2)
     received = await stage.ended(4300)
-    expect(received.get("reason") == "expired", f"the client tells {received.get('reason')!r}")
+    expect(received.get("reason") == "expired", f"the client reports {received.get('reason')!r}")
     await stage.gateway.hears_nobody(1.2)
     await stage.holds("nothing is held after the end")
 

@@ -44,7 +44,7 @@ async def silent_before_welcome(stage: Stage) -> None:
     await phone.hears_nothing(0.5)
     await phone.welcome()
     await phone.settle()
-    expect(not stage.driver.received("connected"), "the client is in sync before it was told anything")
+    expect(not stage.driver.received("connected"), "the client is in sync before it received anything")
     await phone.send(changes(0, 5, stream="1.a", reset=True, put=dict(SALES)))
     await stage.driver.event("connected")
 
@@ -75,7 +75,7 @@ async def follow(stage: Stage) -> None:
     put = {"queue:2": {"name": "Two"}}
     await phone.send(changes(5, 5, stream="1.b", put=put, gone=["queue:1"]))
     received = await stage.driver.answered(answer, "follow")
-    expect(received == topics, f"the client tells {received}")
+    expect(received == topics, f"the client reports {received}")
     await phone.ping(5)
     await stage.holds("the topics were replaced", queue__2={"name": "Two"})
 
@@ -98,7 +98,7 @@ async def follow_lasts(stage: Stage) -> None:
         granted = {"granted": ["groups"], "refused": []}
         await again.send({"kind": "followed", "id": asked["id"], "topics": granted})
     received = await stage.driver.answered(answer, "follow")
-    expect(received.get("granted") == ["groups"], f"the client tells {received}")
+    expect(received.get("granted") == ["groups"], f"the client reports {received}")
 
 
 @check("greeting.follow_refused", "a frame could not be served; the connection stays open")
@@ -111,9 +111,9 @@ async def follow_refused(stage: Stage) -> None:
     try:
         await stage.driver.answered(answer, "follow")
     except Exception as refusal:  # noqa: BLE001 - whatever the driver reports is looked at
-        expect(getattr(refusal, "code", None) == "bad_request", f"the client tells {refusal!r}")
+        expect(getattr(refusal, "code", None) == "bad_request", f"the client reports {refusal!r}")
     else:
-        expect(False, "the client tells that it was granted")
+        expect(False, "the client reports that it was granted")
     await phone.ping(5)
     phone.drop()
     hello = await (await stage.gateway.phone()).receive("hello")

@@ -26,11 +26,11 @@ def _refused(
         )
         error = await stage.refused("log_on", code, **LOG_ON)
         expect(
-            error.get("retry_after_s") == after_s, f"the client tells to wait {error.get('retry_after_s')} s"
+            error.get("retry_after_s") == after_s, f"the client says to wait {error.get('retry_after_s')} s"
         )
         wanted = {name: value for name, value in details.items() if name != "retry_after_s"}
         seen = {name: error["details"].get(name) for name in wanted}
-        expect(seen == wanted, f"the client tells {seen}")
+        expect(seen == wanted, f"the client reports {seen}")
         await stage.time.sleep(0.5)
         count = len(stage.gateway.requests("POST", "/v1/sessions"))
         expect(count == 1, "a log-on that was refused is repeated without the person")
@@ -59,7 +59,7 @@ async def unknown_code(stage: Stage) -> None:
     await stage.start()
     stage.gateway.answer("POST", "/v1/sessions", 422, problem(422, "moon_in_wrong_phase"))
     said = str(await _error(stage, "log_on", **LOG_ON))
-    expect("moon_in_wrong_phase" in said, f"the client tells {said}")
+    expect("moon_in_wrong_phase" in said, f"the client reports {said}")
 
 
 @check("http.no_gateway", _PROBLEM)
@@ -87,10 +87,10 @@ async def bearer(stage: Stage) -> None:
         "since_ms": 1_767_000_000_000, "attached": True, "current": True, "extra": None,
     }  # fmt: skip
     stage.gateway.answer("GET", "/v1/sessions", 200, {"sessions": [entry], "next": None})
-    expect((await stage.driver.ask("who"))["session"]["id"] == "s1", "who is told otherwise")
+    expect((await stage.driver.ask("who"))["session"]["id"] == "s1", "who is answered otherwise")
     received = (await stage.driver.ask("sessions"))["sessions"]
     expect(
-        [(one["id"], one["current"]) for one in received] == [("s1", True)], f"the client tells {received}"
+        [(one["id"], one["current"]) for one in received] == [("s1", True)], f"the client reports {received}"
     )
     for path in ("/v1/session", "/v1/sessions"):
         (asked,) = stage.gateway.requests("GET", path)
@@ -104,7 +104,7 @@ async def session_ended(stage: Stage) -> None:
     await stage.log_on()
     stage.gateway.answer("GET", "/v1/session", 401, problem(401, "session_ended", verdict="log_on"))
     error = await stage.refused("who", "session_ended")
-    expect(error["details"].get("verdict") == "log_on", f"the client tells {error['details']}")
+    expect(error["details"].get("verdict") == "log_on", f"the client reports {error['details']}")
 
 
 @check("http.no_password_kept", "with the stored login data")

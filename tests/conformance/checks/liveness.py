@@ -83,10 +83,11 @@ async def health(stage: Stage) -> None:
     await phone.ping(5, upstream="stale", bus="degraded", as_of_ms=1_767_000_000_000)
     received = await stage.driver.event("health", len(stage.driver.received("health")) or 1)
     seen = (received.get("upstream"), received.get("bus"), received.get("as_of_ms"))
-    expect(seen == ("stale", "degraded", 1_767_000_000_000), f"the client tells {seen}")
+    expect(seen == ("stale", "degraded", 1_767_000_000_000), f"the client reports {seen}")
     await phone.ping(5, upstream="down", as_of_ms=None)
     received = await stage.driver.event("health", 2)
     expect(
-        (received.get("upstream"), received.get("as_of_ms")) == ("down", None), f"the client tells {received}"
+        (received.get("upstream"), received.get("as_of_ms")) == ("down", None),
+        f"the client reports {received}",
     )
     await stage.holds("old data is still held", queue__1=SALES["queue:1"])

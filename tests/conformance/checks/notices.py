@@ -17,9 +17,9 @@ async def shown(stage: Stage) -> None:
     await phone.send(notice(), notice(3, must_acknowledge=False, hue="blue"))
     received = (await stage.driver.event("notice"))["notice"]
     wanted = {name: value for name, value in notice().items() if name not in {"kind", "link"}}
-    expect(wanted.items() <= received.items(), f"the client tells {received}")
+    expect(wanted.items() <= received.items(), f"the client reports {received}")
     second = (await stage.driver.event("notice", 2))["notice"]
-    expect((second["version"], second["must_acknowledge"]) == (3, False), f"the client tells {second}")
+    expect((second["version"], second["must_acknowledge"]) == (3, False), f"the client reports {second}")
 
 
 @check(
@@ -37,7 +37,7 @@ async def acknowledged(stage: Stage) -> None:
     expect(frame["command"] == wanted, f"the command is {frame['command']}")
     await phone.send({"kind": "renewed", "token": "token-ack", "expires_at_ms": 1_900_000_000_000})
     await phone.send(result(frame["id"]))
-    expect((await stage.outcome(answer))["status"] == "applied", "another outcome is told")
+    expect((await stage.outcome(answer))["status"] == "applied", "another outcome is reported")
     phone.drop()
     hello = await (await stage.gateway.phone()).receive("hello")
     expect(hello.get("token") == "token-ack", "the next hello has the token of before")
@@ -72,7 +72,8 @@ async def must_be_accepted(stage: Stage) -> None:
     error = await stage.refused("log_on", "notice_must_be_acknowledged", **LOG_ON)
     received = error["details"].get("notices")
     expect(
-        received and received[0]["id"] == "n1" and received[0]["version"] == 2, f"the client tells {received}"
+        received and received[0]["id"] == "n1" and received[0]["version"] == 2,
+        f"the client reports {received}",
     )
     await stage.log_on(accepted_notices=[{"id": "n1", "version": 2}])
     asked = await stage.gateway.request("POST", "/v1/sessions", 2)
@@ -87,7 +88,7 @@ async def before_log_on(stage: Stage) -> None:
     said = {name: value for name, value in notice().items() if name != "kind"}
     stage.gateway.answer("GET", "/v1/notices", 200, {"notices": [said], "page": 1})
     received = (await stage.driver.ask("notices"))["notices"]
-    expect([(one["id"], one["version"]) for one in received] == [("n1", 2)], f"the client tells {received}")
+    expect([(one["id"], one["version"]) for one in received] == [("n1", 2)], f"the client reports {received}")
     (asked,) = stage.gateway.requests("GET", "/v1/notices")
     expect("authorization" not in asked.headers, "it shows a token")
 
@@ -102,5 +103,5 @@ async def do_not_disturb(stage: Stage) -> None:
     await phone.ping(6)
     await asyncio.sleep(0.1)
     expect(
-        len(stage.driver.received("notice")) == 40, f"{len(stage.driver.received('notice'))} of 40 are told"
+        len(stage.driver.received("notice")) == 40, f"{len(stage.driver.received('notice'))} of 40 are shown"
     )

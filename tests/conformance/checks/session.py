@@ -47,7 +47,7 @@ async def remote_number(stage: Stage) -> None:
     asked = await stage.gateway.request("POST", "/v1/sessions")
     expect(asked.body.get("remote_number") == "030 1234567", f"it says {asked.body.get('remote_number')}")
     expect(
-        received.get("remote_number") == "+49301234567", f"the client tells {received.get('remote_number')}"
+        received.get("remote_number") == "+49301234567", f"the client reports {received.get('remote_number')}"
     )
 
 
@@ -59,7 +59,7 @@ async def take_over(stage: Stage) -> None:
     stage.gateway.answer("POST", "/v1/sessions", 409, problem(409, "already_logged_on", **details))
     error = await stage.refused("log_on", "already_logged_on", **LOG_ON)
     seen = {name: error["details"].get(name) for name in details}
-    expect(seen == details, f"the client tells {seen}")
+    expect(seen == details, f"the client reports {seen}")
     expect(not stage.gateway.requests("POST", "/v1/sessions")[0].body.get("takeover"), "it took over unasked")
     await stage.log_on(takeover=True)
     asked = await stage.gateway.request("POST", "/v1/sessions", 2)
@@ -73,7 +73,7 @@ async def renewed(stage: Stage) -> None:
     fresh = {"kind": "renewed", "token": "token-fresh", "expires_at_ms": 1_950_000_000_000, "why": "keys"}
     await phone.send(fresh)
     received = await stage.driver.event("renewed")
-    expect(received.get("expires_at_ms") == 1_950_000_000_000, f"the client tells {received}")
+    expect(received.get("expires_at_ms") == 1_950_000_000_000, f"the client reports {received}")
     expect(not phone.gone.is_set(), "it connected again")
     phone.drop()
     again = await stage.gateway.phone()
@@ -108,7 +108,7 @@ async def log_off_pending(stage: Stage) -> None:
         stage.gateway.answer("DELETE", "/v1/session", 202, body)
     answer = stage.driver.begin("log_off")
     received = await stage.driver.event("log_off_pending")
-    expect(received.get("routed_until_ms") == 1_767_300_000_000, f"the client tells {received}")
+    expect(received.get("routed_until_ms") == 1_767_300_000_000, f"the client reports {received}")
     await stage.driver.answered(answer, "log_off")
     asked = stage.gateway.requests("DELETE", "/v1/session")
     expect(len(asked) == 3, f"it was asked {len(asked)} times, not 3")
@@ -158,7 +158,7 @@ async def end_another(stage: Stage) -> None:
     body = {"state": "pending", "routed_until_ms": 1_767_300_000_000}
     stage.gateway.answer("DELETE", "/v1/sessions/s%2F9", 202, body)
     received = await stage.driver.ask("end_session", session_id="s/9")
-    expect(received.get("routed_until_ms") == 1_767_300_000_000, f"the client tells {received}")
+    expect(received.get("routed_until_ms") == 1_767_300_000_000, f"the client reports {received}")
     await phone.ping(5)
     await stage.holds("one's own session goes on", queue__1=SALES["queue:1"])
 
@@ -170,4 +170,4 @@ async def slow_answers(stage: Stage) -> None:
     body = created("slow", session={**SESSION, "id": "s2"})
     stage.gateway.answer("POST", "/v1/sessions", 201, body, slow_s=2.0)
     received = await stage.log_on()
-    expect(received.get("session_id") == "s2", f"the client tells {received}")
+    expect(received.get("session_id") == "s2", f"the client reports {received}")
