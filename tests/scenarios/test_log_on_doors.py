@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from statistics import median
 
 import pytest
 
 from gateway.simulator.sessions import Account
-from tests.scenarios.office import AT_ONCE_S, Answer, Office, office
+from tests.scenarios.office import Answer, Office, office
 
 pytestmark = pytest.mark.scenario
 
@@ -61,26 +60,6 @@ async def test_guessing_locks_the_gateways_door_and_never_the_servers() -> None:
         assert (await at.log_on("supervisor1", "d")).status == 201
 
 
-async def test_guessing_many_at_once_does_not_lock_the_server_either() -> None:
-    async with office() as at:
-        async with asyncio.TaskGroup() as tasks:
-            guesses = [tasks.create_task(at.log_on("agent1", "d", password=WRONG)) for _ in range(12)]
-        answers = [said(guess.result()) for guess in guesses]
-        assert answers.count((401, "invalid_credentials")) == TRIES
-        assert answers.count((429, "rate_limited")) == len(guesses) - TRIES, "nothing was wrong yet"
-        assert said(await at.log_on("agent1", "d", password=WRONG)) == (423, "account_locked")
-        assert (account(at, "agent1").failures, account(at, "agent1").locked_until_ms) == (TRIES, 0)
-
-
-async def test_a_right_password_resets_the_count() -> None:
-    async with office() as at:
-        for _ in range(2):
-            for _ in range(TRIES - 1):
-                assert said(await at.log_on("agent1", "d", password=WRONG)) == (401, "invalid_credentials")
-            assert (await at.log_on("agent1", "d", number=NUMBER)).status == 201
-        assert account(at, "agent1").failures == 0
-
-
 async def test_an_account_that_the_server_has_locked_looks_like_one_that_does_not_exist() -> None:
     async with office() as at:
         account(at, "supervisor2").locked_until_ms = at.simulator.center.now_ms + 30_000
@@ -100,17 +79,3 @@ async def test_where_somebody_is_logged_on_is_reported_after_the_right_password_
         assert (elsewhere.body["where"], elsewhere.body["since_ms"]) == ("OLD", at.session_of(old).since_ms)
         await old.caught_up()
         assert await at.looked_at("routing") == {"agent3": "+49301234567"}
-
-
-async def test_the_old_device_gets_the_name_of_the_one_that_took_over() -> None:
-    async with office() as at:
-        old = await at.served("agent3", "old", NUMBER)
-        new = await at.phone("agent3", "new").logged_on(OTHER_NUMBER, takeover=True)
-        bye = await old.over(AT_ONCE_S)
-        assert (bye["code"], bye["reason"], bye["by"]) == (4005, "taken_over", "NEW")
-        refused = await old.ask()
-        assert (*said(refused), refused.body["verdict"]) == (401, "session_ended", "stop")
-        await new.connected()
-        await new.until(lambda: new.me.get("remote_number") == "+49307654321", AT_ONCE_S)
-        assert await at.looked_at("routing") == {"agent3": "+49307654321"}
-        assert (await at.link_of("agent3"))["MostAtOnce"] == 1

@@ -66,54 +66,7 @@ async def test_two_log_offs_during_a_contact_end_in_one_when_it_is_over(
         assert await agent.log_off() == (204, None)
 
 
-@pytest.mark.parametrize("hello_first", [True, False])
-async def test_a_hello_beside_a_log_off_is_never_served_after_it(hello_first: bool) -> None:
-    async with opened() as house:
-        agent = Rival(house, "agent1")
-        assert await agent.enter() == (201, "")
-        house.simulator.faults.freeze(HOLD_S, None)
-        if hello_first:
-            agent.connect()
-            await house.clock.settle()
-        leaving = house.tasks.create_task(agent.log_off())
-        if not hello_first:
-            await house.clock.settle()
-            agent.connect()
-        await house.until(lambda: agent.bye)
-        await release(house)
-        assert await leaving == (204, None)
-        assert agent.end == await agent.refused() == LOGGED_OFF
-        assert {frame["kind"] for frame in agent.frames} == {"bye"}
-
-
 # ---- one device, or two ----
-
-
-@pytest.mark.parametrize("hello_first", [True, False])
-@pytest.mark.parametrize("user", ["agent1", "supervisor1"])
-async def test_a_hello_of_the_old_session_beside_a_log_on_of_the_same_device(
-    user: str, hello_first: bool
-) -> None:
-    async with opened() as house:
-        old, new = Rival(house, user), Rival(house, user)
-        assert await old.enter() == (201, "")
-        house.simulator.faults.freeze(HOLD_S, None)
-        if hello_first:
-            old.connect()
-            await house.clock.settle()
-        coming = house.tasks.create_task(new.enter(OTHER_NUMBER))
-        await house.clock.settle()
-        if not hello_first:
-            old.connect()
-        await release(house)
-        assert await coming == (201, "")
-        await new.back()
-        await house.until(lambda: old.bye)
-        # who was attached before the log-on learns why; a Dashboard that was not logs on again
-        assert old.end[:2] in {(4005, "taken_over"), (4005 if old.is_assistant else 4300, "unknown")}
-        assert new.bye == {}
-        assert house.routed == ({user: OTHER_NUMBER} if old.is_assistant else {})
-        assert await new.log_off() == (204, None)
 
 
 @HELD

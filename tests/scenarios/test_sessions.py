@@ -164,15 +164,6 @@ async def test_an_assistant_who_is_ended_from_his_desk_is_called_until_his_conta
         assert at.simulator.sessions.routing_table() == {}
 
 
-async def test_ones_own_session_is_logged_off_by_its_id() -> None:
-    async with office() as at:
-        pocket = await at.served(LEADER, "pocket", NUMBER)
-        for _ in ("ended", "asked again"):
-            assert (await pocket.ask("DELETE", f"/v1/sessions/{pocket.session}")).status == 204
-        assert received(await pocket.over()) == (4005, "logged_off", "self")
-        assert at.simulator.sessions.routing_table() == {}
-
-
 async def test_the_session_of_another_is_none_of_mine() -> None:
     async with office() as at:
         mine, other = await at.served("supervisor1", "desk"), await at.served("supervisor2", "desk")
@@ -207,17 +198,6 @@ async def test_a_second_socket_of_a_session_takes_the_place_of_the_first() -> No
         assert (*received(bye), bye["reconnect"]) == (4004, "replaced", None, "never")
         await second.caught_up()
         assert (await at.link_of("supervisor1"))["Opens"] == 1
-
-
-async def test_a_second_log_on_of_a_device_ends_its_older_session() -> None:
-    async with office() as at:
-        old = await at.served(LEADER, "desk")
-        assistant = await at.served(LEADER, "desk", NUMBER)
-        new = await at.phone(LEADER, "desk").logged_on()
-        assert received(await old.over(AT_ONCE_S)) == (4005, "taken_over", "DESK")
-        assert verdict(await old.ask()) == STOP
-        await new.connected()
-        await assistant.caught_up()
 
 
 async def test_a_sixth_device_is_refused_unless_one_has_been_silent_for_long() -> None:
