@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from gateway.core.element import Address
 from gateway.core.view import ALWAYS_LISTENED, Member, UserSessions, wanted
@@ -41,6 +41,7 @@ MOST: Final = 48
 ROUND_S: Final = 5.0
 """How long the caller waits for the answer; a later answer counts, too."""
 
+T = TypeVar("T")
 Take = Callable[[LinkAnswer | GatewayError], None]
 
 
@@ -578,8 +579,12 @@ class Asking:
 
     async def _detach(self) -> None:
         while self._leaving:
-            with suppress(GatewayError):  # it may have ended in between
-                await self._link.request(DetachSession(self._leaving.pop()))
+            leaving, self._leaving = self._leaving, []
+            await self._of_each(leaving, self._detach_one)
+
+    async def _detach_one(self, alias: int) -> None:
+        with suppress(GatewayError):  # it may have ended in between
+            await self._link.request(DetachSession(alias))
 
     def _directory_subscribed(self) -> None:
         """Request the directory and the scopes of sessions, now that the server sends changes of them.
@@ -611,19 +616,19 @@ class Asking:
             del self._attach_due[handle]
         return list(self._attach_due.values())
 
-    async def _of_each(self, members: list[Member], ask: Callable[[Member], Awaitable[None]]) -> None:
+    async def _of_each(self, sessions: list[T], ask: Callable[[T], Awaitable[None]]) -> None:
         """Send requests for several sessions at once, so that their waits overlap."""
-        if len(members) == 1:
-            await ask(members[0])
+        if len(sessions) == 1:
+            await ask(sessions[0])
             return
-        left = iter(members)
+        left = iter(sessions)
 
         async def work() -> None:
-            for member in left:
-                await ask(member)
+            for session in left:
+                await ask(session)
 
         async with TaskGroup() as tasks:
-            for _ in members[:AT_ONCE]:
+            for _ in sessions[:AT_ONCE]:
                 tasks.create_task(work())
 
     async def _attach_one(self, member: Member) -> None:

@@ -156,6 +156,18 @@ async def test_one_session_that_lingered_is_detached_while_others_live() -> None
         assert again.of_kind("welcome")
 
 
+async def test_sessions_that_lingered_are_detached_side_by_side() -> None:
+    quick = NodeSettings(NodeId("n1"), "n1-1", linger=Linger(dashboard_s=5, remote_assistant_s=10))
+    async with scene(quick) as at:
+        phone = await at.served()
+        for gone in [await at.served(device=f"gone{number}") for number in range(4)]:
+            gone.leave()
+        at.link().mute()
+        await at.pass_time(6)
+        assert len(at.asked(DetachSession)) == 4, "who comes next does not wait for one answer after the other"
+        assert phone.closed is None
+
+
 async def test_a_link_that_opens_after_everybody_left_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     async with scene() as at:
         phone = await at.phone("anna")
