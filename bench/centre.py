@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -27,7 +28,12 @@ from bench.centre_requests import answer
 from bench.layout import Layout
 
 LIFE_MS = 24 * 3600 * 1000
-_LINE_BYTES = 1 << 20
+_LINE_BYTES = 128 << 10
+"""Lines that are read at once, and half of those that wait in memory. What the server cannot publish in time
+is not stamped yet: it waits at the publisher. Else the age of the values would be that of this server's queue.
+"""
+_DOOR_BYTES = 32 << 10
+"""Lines that wait in the kernel."""
 _FLOOD_S = 0.002
 _SECRET = "a-benchmark-keeps-no-secret"  # noqa: S105 - a mark of SessionIDs, which protects nothing
 
@@ -179,7 +185,9 @@ async def serve(port: int, door: int, layout: Layout) -> None:
     runner = web.AppRunner(centre.app(), access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port, backlog=4096).start()
-    async with await asyncio.start_server(centre.door, "127.0.0.1", door, limit=_LINE_BYTES):
+    listening = socket.create_server(("127.0.0.1", door))
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _DOOR_BYTES)
+    async with await asyncio.start_server(centre.door, sock=listening, limit=_LINE_BYTES):
         print("serving", flush=True)
         await asyncio.Event().wait()
 

@@ -100,7 +100,8 @@ def event(query: int, event_type: str, time_ms: int, elements: Iterable[bytes], 
         f'{{"Type":"Event","QueryID":{query},"EventType":"{event_type}","Time":{time_ms},'
         f'"Complete":{"true" if complete else "false"},"Elements":['
     )
-    return frame(head.encode() + _since(b",".join(elements), time_ms) + b"]}")
+    raws = b",".join(elements)
+    return frame(head.encode() + (_since(raws, time_ms) if event_type == "UserRealtime" else raws) + b"]}")
 
 
 def first(event_type: str, sight: Sight, keys: frozenset[int] | None) -> Iterable[bytes]:

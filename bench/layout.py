@@ -49,6 +49,7 @@ class Layout:
 
     def key(self, world: int, turn: int) -> int:
         """Return the key at *turn* in a set; turns go round its queues, then its agents."""
-        sight = self.sight(world)
-        at = turn % (self.queues + self.agents)
-        return sight.queues[at] if at < self.queues else sight.agents[at - self.queues]
+        set_, at = 0 if self.shared else world, turn % (self.queues + self.agents)
+        if at < self.queues:
+            return FIRST_QUEUE + set_ * self.queues + at
+        return FIRST_AGENT + set_ * self.agents + at - self.queues

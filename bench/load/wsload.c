@@ -220,6 +220,7 @@ static void start(conn *c) {
   int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0); c->t0 = MONO(); ninflight++; c->st = ST_CONN; c->fd = fd;
   if (fd < 0) { if (verbose) perror("socket"); cclose(c); return; }
   int one = 1; setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); if (rcvbuf) setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &rcvbuf, sizeof rcvbuf);
+  int sndbuf = 32768; if (c->raw) setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &sndbuf, sizeof sndbuf);
   if (quickack >= 0) setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &quickack, sizeof quickack);
   struct sockaddr_in *to = c->raw ? &pdst : &dst;
   if ((ntohl(to->sin_addr.s_addr) >> 24) == 127) { setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
@@ -256,7 +257,7 @@ static void pub_tick(u64 now) {
       break; }
   } else if (pub_rate > 0) {
     if (!pub_next) pub_next = now;
-    int k = 0; while (pub_next <= now && k++ < 1000) { u64 lag = now - pub_next; if (measuring && lag > pub_lag_max) pub_lag_max = lag; if (P->nout - P->oout > 1 << 20) { pub_blocked++; break; } publish1(lag); pub_next += (u64)(1e9 / pub_rate); }
+    int k = 0; while (pub_next <= now && k++ < 1000) { u64 lag = now - pub_next; if (measuring && lag > pub_lag_max) pub_lag_max = lag; if (P->nout - P->oout > 65536) { pub_blocked++; break; } publish1(lag); pub_next += (u64)(1e9 / pub_rate); }
   }
 }
 
