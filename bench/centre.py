@@ -30,7 +30,7 @@ from bench.layout import Layout
 LIFE_MS = 24 * 3600 * 1000
 _LINE_BYTES = 128 << 10
 """Lines that are read at once, and half of those that wait in memory. What the server cannot publish in time
-is not stamped yet: it waits at the publisher. Else the age of the values would be that of this server's queue.
+waits at the publisher, without a stamp: else the age of the values would be that of this server's queue.
 """
 _DOOR_BYTES = 32 << 10
 """Lines that wait in the kernel."""

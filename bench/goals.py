@@ -16,7 +16,8 @@ CENTRIFUGE, FLOOR, UWEBSOCKETS = "centrifuge", "floor", "uWebSockets"
 _FAN_1K, _FAN_10K = "1,000 phones, 50,000/s", "10,000 phones, 50,000/s"
 _CLOSED_1K, _CLOSED_10K = "1,000 phones, 16 under way", "10,000 phones, 16 under way"
 _SMALL_USERS = "1,000 users of 10 phones, 50,000/s"
-_AFRESH, _RESUMED = f"10,000 phones, {storm.AFRESH}", f"10,000 phones, {storm.RESUMED}"
+_AFRESH, _RESUMED = (storm.of_one_user(storm.PHONES, how) for how in (storm.AFRESH, storm.RESUMED))
+_USERS = {how: storm.of_many_users(storm.PHONES, how) for how in (storm.NEW, storm.AFRESH, storm.RESUMED)}
 _SITE, _FOLLOWED = "300 supervisors", "100 users, 5,000"
 
 
@@ -251,6 +252,10 @@ _REST = (
     Goal("largest site: memory", 400.0, "MB", _of("site", _SITE, "rss_end_mb", PACED)),
     Goal("10,000 phones come back afresh", 10.0, "s", _of("storm", _AFRESH, "all_ready_s", PACED)),
     Goal("10,000 phones resume", 10.0, "s", _of("storm", _RESUMED, "all_ready_s", PACED)),
+    *(
+        Goal(f"10,000 users come, {how}", 15.0, "s", _of("storm", case, "all_ready_s", PACED))
+        for how, case in _USERS.items()
+    ),
     Goal("resets among those that resume", 0.0, "", _of("storm", _RESUMED, "resets", PACED)),
     Goal("a stalled phone: process", 16.0, "KB", _stalled("stalled_user_kb")),
     Goal("a stalled phone: kernel", 64.0, "KB", _stalled("stalled_kernel_kb")),

@@ -2,7 +2,8 @@
 
 10,000 phones lose their connections, a few resources change, and all phones connect again at the same moment:
 once without their positions, so that each receives everything, and once with them, so that each receives what
-it missed.
+it missed. First they are the phones of one user, then each is another user's, with a link and resources of
+their own. These users also connect at once to a node that knows none of them, as after the loss of a node.
 """
 
 from __future__ import annotations
@@ -14,32 +15,49 @@ from bench.case import Case, Scale, thousands
 from bench.crowd import Centre
 from bench.gateway_node import Node
 from bench.load.generator import Load
-from bench.programs import BenchError
 from bench.stage import Stage
 from bench.work import Figures, Work
 
 PHONES = 10_000
+QUEUES = 20
+"""Resources of each user, where each phone is another user's."""
 MISSED = 10
 """Resources that change while no phone is connected."""
 LEFT_WITHIN_S = 60.0
 SECONDS = 25.0
-AFRESH, RESUMED = "afresh", "resumed"
+NEW, AFRESH, RESUMED = "to a new node", "afresh", "resumed"
+
+
+def of_one_user(phones: int, how: str) -> str:
+    """Return the name of a case of phones of one user."""
+    return f"{thousands(phones)} phones, {how}"
+
+
+def of_many_users(phones: int, how: str) -> str:
+    """Return the name of a case of users with one phone each."""
+    return f"{thousands(phones)} users of 1 phone, {how}"
 
 
 def cases(scale: Scale) -> list[Case]:
     """Return the cases of this scenario."""
     phones = scale.phones(PHONES)[0]
-    names = [f"{thousands(phones)} phones, {name}" for name in (AFRESH, RESUMED)]
+    one, many = Work(phones), Work(phones, topics=phones, queues=QUEUES)
+    return [
+        *_cases([of_one_user(phones, how) for how in (AFRESH, RESUMED)], one, "one user"),
+        *_cases([of_many_users(phones, how) for how in (NEW, AFRESH, RESUMED)], many, "many users"),
+    ]
 
+
+def _cases(names: list[str], work: Work, sitting: str) -> list[Case]:
     async def play(stage: Stage) -> dict[str, Figures]:
-        return dict(zip(names, await _play(stage, phones), strict=True))
+        return dict(zip(names, (await _play(stage, work))[-len(names) :], strict=True))
 
-    return [Case(name, play=play, sitting="all", seconds=SECONDS) for name in names]
+    return [Case(name, play=play, sitting=sitting, seconds=SECONDS) for name in names]
 
 
-async def _play(stage: Stage, phones: int) -> list[Figures]:
-    """Connect all phones three times: at first, again without positions, and again with them."""
-    layout = stage.layout(Work(phones))
+async def _play(stage: Stage, work: Work) -> list[Figures]:
+    """Connect all phones three times: to a new node, again without positions, and again with them."""
+    layout, phones = stage.layout(work), work.phones
     tokens = await stage.tokens(phones, layout.users)
     hellos, saved = stage.folder / "hellos.txt", stage.folder / "positions.txt"
     crowd.write_hellos(hellos, tokens)
@@ -53,15 +71,13 @@ async def _play(stage: Stage, phones: int) -> list[Figures]:
             warmup_s=0.1,
             drain_s=0.2,
         )
-        first = await stage.generator.run(load)
-        if first["ready"]["n"] < phones:
-            raise BenchError(f"only {first['ready']['n']} of {phones} phones were in sync before the storm")
+        first = await _storm(stage, load, node)
         await _between(centre, node)
         keeping = replace(load, options=(*load.options, "--save", str(saved)))
         afresh = await _storm(stage, keeping, node)
         await _between(centre, node)
         crowd.write_hellos(hellos, tokens, crowd.read_positions(crowd.text_of(saved)))
-        return [afresh, await _storm(stage, load, node)]
+        return [first, afresh, await _storm(stage, load, node)]
 
 
 async def _between(centre: Centre, node: Node) -> None:
