@@ -3,7 +3,8 @@
 10,000 phones lose their connections, a few resources change, and all phones connect again at the same moment:
 once without their positions, so that each receives everything, and once with them, so that each receives what
 it missed. First they are the phones of one user, then each is another user's, with a link and resources of
-their own. These users also connect at once to a node that knows none of them, as after the loss of a node.
+their own, which are still open when the phones come back. Last, fewer users connect at once to a node without
+a link of theirs, as after the loss of a node.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ from bench.stage import Stage
 from bench.work import Figures, Work
 
 PHONES = 10_000
+NEWCOMERS = 2_000
+"""Users who connect at once to a node without their links."""
+USERS_PER_S = 120.0
+"""Users who connect per second before they come back at once."""
 QUEUES = 20
 """Resources of each user, where each phone is another user's."""
 MISSED = 10
@@ -40,23 +45,25 @@ def of_many_users(phones: int, how: str) -> str:
 
 def cases(scale: Scale) -> list[Case]:
     """Return the cases of this scenario."""
-    phones = scale.phones(PHONES)[0]
-    one, many = Work(phones), Work(phones, topics=phones, queues=QUEUES)
+    phones, users = scale.phones(PHONES)[0], scale.phones(NEWCOMERS)[0]
+    many = Work(phones, topics=phones, queues=QUEUES, connect_per_s=USERS_PER_S)
     return [
-        *_cases([of_one_user(phones, how) for how in (AFRESH, RESUMED)], one, "one user"),
-        *_cases([of_many_users(phones, how) for how in (NEW, AFRESH, RESUMED)], many, "many users"),
+        *_cases([of_one_user(phones, how) for how in (AFRESH, RESUMED)], Work(phones)),
+        *_cases([of_many_users(phones, how) for how in (AFRESH, RESUMED)], many),
+        *_cases([of_many_users(users, NEW)], Work(users, topics=users, queues=QUEUES)),
     ]
 
 
-def _cases(names: list[str], work: Work, sitting: str) -> list[Case]:
+def _cases(names: list[str], work: Work) -> list[Case]:
     async def play(stage: Stage) -> dict[str, Figures]:
-        return dict(zip(names, (await _play(stage, work))[-len(names) :], strict=True))
+        return dict(zip(names, await _play(stage, work, len(names)), strict=True))
 
-    return [Case(name, play=play, sitting=sitting, seconds=SECONDS) for name in names]
+    seconds = SECONDS + (work.phones / work.connect_per_s if work.connect_per_s else 0.0)
+    return [Case(name, play=play, sitting=names[0], seconds=seconds / len(names)) for name in names]
 
 
-async def _play(stage: Stage, work: Work) -> list[Figures]:
-    """Connect all phones three times: to a new node, again without positions, and again with them."""
+async def _play(stage: Stage, work: Work, storms: int) -> list[Figures]:
+    """Connect all phones to a new node; with two *storms*, measure how they come back, else this."""
     layout, phones = stage.layout(work), work.phones
     tokens = await stage.tokens(phones, layout.users)
     hellos, saved = stage.folder / "hellos.txt", stage.folder / "positions.txt"
@@ -71,13 +78,15 @@ async def _play(stage: Stage, work: Work) -> list[Figures]:
             warmup_s=0.1,
             drain_s=0.2,
         )
-        first = await _storm(stage, load, node)
+        if storms == 1:
+            return [await _storm(stage, load, node)]
+        await stage.generator.run(replace(load, connect_per_s=work.connect_per_s))
         await _between(centre, node)
         keeping = replace(load, options=(*load.options, "--save", str(saved)))
         afresh = await _storm(stage, keeping, node)
         await _between(centre, node)
         crowd.write_hellos(hellos, tokens, crowd.read_positions(crowd.text_of(saved)))
-        return [first, afresh, await _storm(stage, load, node)]
+        return [afresh, await _storm(stage, load, node)]
 
 
 async def _between(centre: Centre, node: Node) -> None:
