@@ -2,9 +2,9 @@
 
 10,000 phones lose their connections, a few resources change, and all phones connect again at the same moment:
 once without their positions, so that each receives everything, and once with them, so that each receives what
-it missed. First they are the phones of one user, then each is another user's, with a link and resources of
-their own, which are still open when the phones come back. Last, fewer users connect at once to a node without
-a link of theirs, as after the loss of a node.
+it missed. First they are the phones of one user, then each of 9,500 is another user's. Their links are still
+open when the phones come back. Last, fewer users connect at once to a node without a link of theirs, as after
+the loss of a node.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from bench.stage import Stage
 from bench.work import Figures, Work
 
 PHONES = 10_000
+USERS = 9_500
+"""Users of one phone: each needs two files of the node, which has 20,000 here."""
 NEWCOMERS = 2_000
 """Users who connect at once to a node without their links."""
 USERS_PER_S = 120.0
@@ -45,12 +47,12 @@ def of_many_users(phones: int, how: str) -> str:
 
 def cases(scale: Scale) -> list[Case]:
     """Return the cases of this scenario."""
-    phones, users = scale.phones(PHONES)[0], scale.phones(NEWCOMERS)[0]
-    many = Work(phones, topics=phones, queues=QUEUES, connect_per_s=USERS_PER_S)
+    phones, users, few = (scale.phones(count)[0] for count in (PHONES, USERS, NEWCOMERS))
+    many = Work(users, topics=users, queues=QUEUES, connect_per_s=USERS_PER_S)
     return [
         *_cases([of_one_user(phones, how) for how in (AFRESH, RESUMED)], Work(phones)),
-        *_cases([of_many_users(phones, how) for how in (AFRESH, RESUMED)], many),
-        *_cases([of_many_users(users, NEW)], Work(users, topics=users, queues=QUEUES)),
+        *_cases([of_many_users(users, how) for how in (AFRESH, RESUMED)], many),
+        *_cases([of_many_users(few, NEW)], Work(few, topics=few, queues=QUEUES)),
     ]
 
 
