@@ -10,7 +10,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from itertools import accumulate
-from typing import Final, Generic, TypeVar
+from typing import Final, TypeVar
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -41,26 +41,24 @@ HOPS: Final = ("upstream", "bus", "edge", "total")
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library types it not
 
 
-class Family(Generic[M]):
+class Family(dict[str | tuple[str, ...], M]):
     """A metric with labels: ``family["value"]`` or ``family["one", "two"]`` is the child, made once.
 
     Bounded: the label sets after the first *most* share one child, ``other``.
     """
 
-    __slots__ = ("_children", "_metric", "_most")
+    __slots__ = ("_metric", "_most")
 
     def __init__(self, metric: M, most: int = CHILDREN_MAX) -> None:
+        super().__init__()
         self._metric, self._most = metric, most
-        self._children: dict[str | tuple[str, ...], M] = {}
 
-    def __getitem__(self, labels: str | tuple[str, ...]) -> M:
-        """Return the child of *labels*, in the order of the metric's label names."""
-        child = self._children.get(labels)
-        if child is None:
-            values = (labels,) if isinstance(labels, str) else labels
-            if len(self._children) >= self._most:
-                return self._metric.labels(*(OTHER for _ in values))
-            child = self._children[labels] = self._metric.labels(*values)
+    def __missing__(self, labels: str | tuple[str, ...]) -> M:
+        """Make the child of *labels*, in the order of the metric's label names."""
+        values = (labels,) if isinstance(labels, str) else labels
+        if len(self) >= self._most:
+            return self._metric.labels(*(OTHER for _ in values))
+        child = self[labels] = self._metric.labels(*values)
         return child
 
 

@@ -117,6 +117,11 @@ class Peers:
         peer = self._peers.get(node)
         return -math.inf if peer is None else peer.answered_at
 
+    def is_deaf(self, node: NodeId, now: float) -> bool:
+        """Return whether *node* is a followed node that does not receive."""
+        peer = self._peers.get(node)
+        return peer is not None and peer.is_deaf(now)
+
     def deaf(self, now: float) -> frozenset[NodeId]:
         """Return the followed nodes that do not receive."""
         return frozenset(node for node, peer in self._peers.items() if peer.is_deaf(now))

@@ -348,12 +348,15 @@ def answer(began: Answered) -> Outcome:
             return Outcome(Status.REJECTED, error)
 
 
+_SORTED: Final = json.JSONEncoder(sort_keys=True, check_circular=False)
+
+
 def fingerprint(command: Command) -> bytes:
     """Return a hash of the command's kind and fields: equal on every node for an equal command.
 
     The order of the members of a mapping does not matter.
     """
-    said = json.dumps(plain(command), sort_keys=True).encode()
+    said = _SORTED.encode(plain(command)).encode()
     return hashlib.blake2s(said, digest_size=16, person=b"command").digest()
 
 

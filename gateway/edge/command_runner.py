@@ -378,19 +378,15 @@ class CommandRunner:
         began = self._clock.now()
         stats.command_started()
         try:
-            outcome = await self._outcome(connection, call, credentials)
+            checked = self._prechecks.check(call, credentials)
+            outcome = await self._node.invoke(connection, checked)
+        except GatewayError as error:
+            outcome = Outcome(Status.REJECTED, error)
         except BaseException:
             stats.command_abandoned()
             raise
         stats.command_finished(call, outcome, self._clock.now() - began)
         return CommandResult(outcome, self._renewed(call, outcome, credentials))
-
-    async def _outcome(self, connection: Connection, call: Call, credentials: SessionCredentials) -> Outcome:
-        try:
-            checked = self._prechecks.check(call, credentials)
-        except GatewayError as error:
-            return Outcome(Status.REJECTED, error)
-        return await self._node.invoke(connection, checked)
 
     def _renewed(self, call: Call, outcome: Outcome, credentials: SessionCredentials) -> Renewed | None:
         """Return a token that contains the acknowledgement."""

@@ -311,7 +311,10 @@ class PhoneSocket:
             self._run(self.session.wrong_type())
         else:
             clock = self._services.scheduler.clock
-            self._run(self.session.receive(event.data, clock.now(), clock.wall_ms()))
+            effects = self.session.receive(event.data, clock.now(), clock.wall_ms())
+            self._carry_out(effects)
+            if not (effects and isinstance(effects[0], Invoke)):
+                self.wake()  # a command that is executed has no frame yet, and moves no deadline forward
 
     def disconnected(self, gone: Disconnect) -> None:
         """Handle the end of the connection."""
@@ -409,6 +412,9 @@ class PhoneSocket:
         self._services.scheduler.at(self, now + LOOK_S)
 
     def _health(self) -> Health:
+        live = self.session.live
+        if live is not None:
+            return live.outbox.ledger.health
         known = self._credentials.verified
         return UNKNOWN_HEALTH if known is None else self._services.node.health(known.user)
 

@@ -19,6 +19,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from operator import attrgetter
 from typing import Any, Final, NamedTuple, NoReturn, Protocol, TypeVar, cast
 
@@ -111,9 +112,9 @@ def check_value(value: object) -> None:
         if not value.isascii():
             _check_text(value)
     elif isinstance(value, dict):
-        for key, member in value.items():
-            check_value(key)
-            check_value(member)
+        for member in chain(value.keys(), value.values()):
+            if not (isinstance(member, str) and member.isascii()):  # as most are
+                check_value(member)
     elif isinstance(value, list):
         for member in value:
             check_value(member)

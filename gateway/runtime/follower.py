@@ -270,11 +270,12 @@ def arrived(
         ledger.came_at, ledger.under_way_s = now, 0.0
         return None
     age_s = _age_s(publication, publication.as_of_ms, wall_ms, waited_s)
-    if all(is_own(update.key) for update in publication.updates):
-        ledger.came_at = now + ledger.under_way_s - age_s
-        return None
-    ledger.came_at, ledger.under_way_s = now, age_s
-    return age_s
+    for update in publication.updates:
+        if not is_own(update.key):
+            ledger.came_at, ledger.under_way_s = now, age_s
+            return age_s
+    ledger.came_at = now + ledger.under_way_s - age_s
+    return None
 
 
 def _compare_clocks(publication: Publication, ledger: Ledger, wall_ms: int) -> None:
@@ -327,7 +328,10 @@ def delta(publication: Publication, ledger: Ledger, made: Shared) -> Delta:
 
 def is_of_sessions(publication: Publication) -> bool:
     """Return whether a publication may have new data about sessions."""
-    return publication.reset or any(update.key.startswith(FACTS_PREFIX) for update in publication.updates)
+    for update in publication.updates:  # almost always one, so no generator
+        if update.key.startswith(FACTS_PREFIX):
+            return True
+    return publication.reset
 
 
 def _element(value: Value, held: Element | None, made: Shared) -> Element:
@@ -494,28 +498,29 @@ class Follower:
         """
         if self._is_over:
             return
-        self._touch()
-        now, wall_ms, receipt = self._world.clock.now(), self._world.clock.wall_ms(), Receipt.STALE
-        waited_s = now - self._world.pauses.came_at(now)
-        admitted = self.machine.admits(publication.epoch)
-        if admitted:
-            under_way_s = arrived(publication, self.feed.ledger, now, wall_ms, waited_s)
-            receipt = self.feed.ledger.receive(delta(publication, self.feed.ledger, made))
-            if under_way_s is not None and receipt is Receipt.APPLIED:
-                self._world.tally.arrived(under_way_s)
-        self._note(publication.epoch, receipt, now)
-        if not admitted:
-            self._world.tally.dropped_stale_epoch()
+        world, ledger = self._world, self.feed.ledger
+        now, wall_ms = world.clock.now(), world.clock.wall_ms()
+        if not self.machine.admits(publication.epoch):
+            self._note(publication.epoch, Receipt.STALE, now)
+            world.tally.dropped_stale_epoch()
+            self._look()
             return
-        if receipt is Receipt.APPLIED and is_of_sessions(publication):
-            self._report_sessions()
+        waited_s = now - world.pauses.came_at(now)
+        under_way_s = arrived(publication, ledger, now, wall_ms, waited_s)
+        receipt = ledger.receive(delta(publication, ledger, made))
+        self._note(publication.epoch, receipt, now)
+        if receipt is Receipt.APPLIED:
+            if under_way_s is not None:
+                world.tally.arrived(under_way_s)
+            if is_of_sessions(publication):
+                self._report_sessions()
         self._upstream = publication.upstream
         # a change that cannot be applied does not show how fresh the data is
-        self._say(
-            self.feed.health.as_of if receipt is Receipt.GAP else as_of(publication, now, wall_ms, waited_s)
-        )
+        is_gap = receipt is Receipt.GAP
+        self._say(ledger.health.as_of if is_gap else as_of(publication, now, wall_ms, waited_s), now)
         self.feed.flush()
-        self._change()
+        if self._changed is not None:
+            self._change()
         self._look()
 
     def _look(self) -> None:
@@ -556,7 +561,7 @@ class Follower:
         was_unsure = self.machine.is_unsure
         self.machine.answered(self._world.clock.now())
         if was_unsure and not self.machine.is_unsure:
-            self._say(self.feed.health.as_of)
+            self._say(self.feed.health.as_of, self._world.clock.now())
         self._look()
 
     def not_mine(self, holder: str | None = None) -> None:
@@ -655,7 +660,7 @@ class Follower:
 
     def tick(self, now: float) -> None:
         """Check whether the owner lives, and whether it has accepted each session."""
-        self._say(self.feed.health.as_of)
+        self._say(self.feed.health.as_of, now)
         self._report_sessions()
         self._owner_discovery.tick(now, self._tasks)
         self._remote_attach.tick(now, self._tasks)
@@ -665,16 +670,17 @@ class Follower:
     def due_at(self, now: float) -> float:
         """See :meth:`gateway.runtime.ports.Role.due_at`."""
         exchange, owner = self._world.exchange, self._grant
-        is_reached = exchange.machine.state is BusState.LIVE and owner.node not in exchange.peers.deaf(now)
+        is_reached = exchange.machine.state is BusState.LIVE and not exchange.peers.is_deaf(owner.node, now)
         if self._tasks is None or not is_reached or self._owner_discovery.is_deaf:
             return now
         if self._world.is_leaving(owner.holder) or not self._remote_attach.are_all_accepted:
             return now
         return self.machine.stale_at
 
-    def _say(self, as_of: float | None) -> None:
-        now, bus = self._world.clock.now(), self._world.exchange.machine.health
-        if bus == "down" or self._grant.node in self._world.exchange.peers.deaf(now):
+    def _say(self, as_of: float | None, now: float) -> None:
+        exchange = self._world.exchange
+        bus = exchange.machine.health
+        if bus == "down" or exchange.peers.is_deaf(self._grant.node, now):
             self.machine.unsure(now)
             self._look()
         upstream = self.machine.health(now, self._upstream)

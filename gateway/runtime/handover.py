@@ -177,7 +177,7 @@ class OwnerDiscovery:
     def tick(self, now: float, tasks: asyncio.TaskGroup | None) -> None:
         """Check whether the owner receives."""
         exchange = self._world.exchange
-        if self._subject.owner.node not in exchange.peers.deaf(now):
+        if not exchange.peers.is_deaf(self._subject.owner.node, now):
             self._silent_since = None
         elif exchange.machine.is_healthy_for(now) >= HEALTHY_S:
             self._silent_since = self._last_sign(now) if self._silent_since is None else self._silent_since

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
@@ -166,14 +166,14 @@ class Owner:
             self._linked.leave(member)
         self._gone(member)
 
-    async def execute(self, call: Call, node: NodeId | None = None) -> Outcome | None:
+    def execute(self, call: Call, node: NodeId | None = None) -> Coroutine[None, None, Outcome | None]:
         """Have a command executed at most once, and return its outcome; None: send it to the next owner.
 
         Args:
             call: The command.
             node: The node over which it came; None is this one.
         """
-        return await self.execution.execute(call, self._tasks, node)
+        return self.execution.execute(call, self._tasks, node)
 
     def given(self, token: int, history: History) -> None:
         """Import the command history of an owner whose link the link with *token* replaced.
