@@ -1,6 +1,6 @@
-"""Follower: when to request missing changes from the owner, and read the owner from the store.
+"""Follower: its requests to the owner, and how it applies what the owner publishes.
 
-A pure machine. *now* is monotonic seconds.
+Pure. *now* is monotonic seconds.
 """
 
 from __future__ import annotations
@@ -9,8 +9,12 @@ import enum
 import math
 from typing import Final, Literal
 
-from gateway.core.ledger import Receipt
+from gateway.core.element import Element
+from gateway.core.ledger import Delta, Ledger, Receipt, Update, is_own
+from gateway.core.view import FACTS_PREFIX
+from gateway.domain.model import Position
 from gateway.protocol import frames
+from gateway.protocol.envelopes import Publication, Value
 
 
 class FollowState(enum.StrEnum):
@@ -253,3 +257,130 @@ class FollowMachine:
             return False
         self.state = target
         return True
+
+
+AHEAD_MS: Final = 1_000
+"""Wall clocks of two nodes count as equal below this difference. The transit time of a message is not known
+more precisely, and the time shown on phones must not jump with each message.
+"""
+PLAUSIBLE_S: Final = 1.0
+"""A transit time above this, by the wall clocks of two nodes, means that the clocks differ."""
+
+Shared = dict[int, Element]
+"""Elements of publications that arrived together, by the identities of their values, which live as long."""
+
+
+def arrived(
+    publication: Publication, ledger: Ledger, now: float, wall_ms: int, waited_s: float = 0.0
+) -> float | None:
+    """Record in *ledger* when a publication arrived, and since when the owner had its data.
+
+    Args:
+        publication: The publication.
+        ledger: The ledger that will process it.
+        now: Monotonic seconds.
+        wall_ms: The time of day.
+        waited_s: How long it may have waited here while this process was stopped.
+
+    Returns:
+        The transit time by the wall clocks of both nodes; None when it has no data of the link.
+    """
+    if not waited_s:
+        _compare_clocks(publication, ledger, wall_ms)
+    if publication.as_of_ms is None or publication.reset:
+        ledger.came_at, ledger.under_way_s = now, 0.0
+        return None
+    age_s = _age_s(publication, publication.as_of_ms, wall_ms, waited_s)
+    for update in publication.updates:
+        if not is_own(update.key):
+            ledger.came_at, ledger.under_way_s = now, age_s
+            return age_s
+    ledger.came_at = now + ledger.under_way_s - age_s
+    return None
+
+
+def _compare_clocks(publication: Publication, ledger: Ledger, wall_ms: int) -> None:
+    """Record in *ledger* how far the owner's wall clock, which dates the values, is ahead.
+
+    The owner's clock at the time of sending is the sum of instant and age.
+    """
+    if publication.as_of_ms is None or publication.age_ms is None:
+        return
+    ahead_ms = publication.as_of_ms + publication.age_ms - wall_ms
+    if abs(ahead_ms - ledger.ahead_ms) >= AHEAD_MS:
+        ledger.ahead_ms = ahead_ms if abs(ahead_ms) >= AHEAD_MS else 0
+
+
+def as_of(publication: Publication, now: float, wall_ms: int, waited_s: float = 0.0) -> float | None:
+    """Return until when a publication was correct, by this node's steady clock: never later than *now*."""
+    if publication.as_of_ms is None:
+        return None
+    return now - _age_s(publication, publication.as_of_ms, wall_ms, waited_s)
+
+
+def _age_s(publication: Publication, as_of_ms: int, wall_ms: int, waited_s: float) -> float:
+    """Return the age of a publication.
+
+    The age at sending plus the transit time, where both wall clocks agree.
+    """
+    seen_s = max(0.0, (wall_ms - as_of_ms) / 1000)
+    if publication.age_ms is None:
+        return seen_s
+    age_s, most_s = publication.age_ms / 1000, publication.age_ms / 1000 + waited_s
+    return seen_s if age_s <= seen_s <= most_s + PLAUSIBLE_S else max(0.0, most_s)
+
+
+def delta(publication: Publication, ledger: Ledger, made: Shared) -> Delta:
+    """Return a publication with elements that this node already has, where they are equal."""
+    updates = tuple(
+        [
+            Update(
+                update.key,
+                update.seq,
+                None if update.value is None else _element(update.value, ledger.get(update.key), made),
+            )
+            for update in publication.updates
+        ]
+    )
+    return Delta(
+        publication.epoch, publication.after, publication.upto, publication.reset, updates, publication.floor
+    )
+
+
+def is_of_sessions(publication: Publication) -> bool:
+    """Return whether a publication may have new data about sessions."""
+    for update in publication.updates:  # almost always one, so no generator
+        if update.key.startswith(FACTS_PREFIX):
+            return True
+    return publication.reset
+
+
+def _element(value: Value, held: Element | None, made: Shared) -> Element:
+    known = made.get(id(value))
+    if known is not None and (held is None or held is known or held.value != value):
+        return known
+    element = made[id(value)] = held if held is not None and held.value == value else Element(value)
+    return element
+
+
+def receive_next(
+    publication: Publication, ledger: Ledger, made: Shared, now: float, wall_ms: int
+) -> float | None:
+    """Apply a publication of the next change of one shared value, as nearly all are.
+
+    Returns:
+        The transit time, see :func:`arrived`; None, and nothing was done, for any other publication.
+    """
+    updates, as_of_ms, (epoch, seq) = publication.updates, publication.as_of_ms, ledger.position
+    if len(updates) != 1 or publication.reset or as_of_ms is None:
+        return None
+    key, value = updates[0].key, updates[0].value
+    is_next = publication.epoch == epoch and publication.after <= seq < publication.upto
+    if not is_next or value is None or is_own(key):
+        return None
+    _compare_clocks(publication, ledger, wall_ms)
+    age_s = _age_s(publication, as_of_ms, wall_ms, 0.0)
+    ledger.came_at, ledger.under_way_s = now, age_s
+    element = _element(value, ledger.elements.get(key), made)
+    ledger.receive_next(Position(epoch, publication.upto), key, updates[0].seq, element)
+    return age_s

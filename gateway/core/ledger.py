@@ -331,6 +331,20 @@ class Ledger:
         self._move(upto, shared_seq)
         return Receipt.APPLIED
 
+    def receive_next(self, upto: Position, key: str, seq: int, element: Element) -> None:
+        """Apply one change of a shared key that the present position misses nothing before.
+
+        The same as :meth:`receive` with this change alone, for a replica.
+        """
+        shared = self._shared
+        before = shared.elements.get(key)
+        if shared.gone:
+            shared.gone.pop(key, None)
+        shared.elements[key], shared.seqs[key] = element, seq
+        self._move(upto, seq)
+        if element is not before:
+            self._tell(key, before, own=False)
+
     def disown(self) -> None:
         """Record that a replica belongs to no owner: the next received state replaces it."""
         self._move(Position(0, 0))

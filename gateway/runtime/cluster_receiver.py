@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Final, Literal, NamedTuple, Protocol, TypeVar
 
+from gateway.core.follower import Shared
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import NodeId, OrderAct, Ticket, UserHash, UserId
 from gateway.protocol.envelopes import (
@@ -39,7 +40,7 @@ from gateway.protocol.envelopes import (
 )
 from gateway.runtime.cluster import ClusterMembership, Exchange, NotDeliveredError
 from gateway.runtime.event_loop import Pauses, log_fault, spawn
-from gateway.runtime.follower import Follower, Shared
+from gateway.runtime.follower import Follower
 from gateway.runtime.ports import Clock, Grant, RoleOverError, Tally
 from gateway.runtime.user_state import Owner, UserState
 

@@ -164,7 +164,9 @@ async def test_sessions_that_lingered_are_detached_side_by_side() -> None:
             gone.leave()
         at.link().mute()
         await at.pass_time(6)
-        assert len(at.asked(DetachSession)) == 4, "who comes next does not wait for one answer after the other"
+        assert len(at.asked(DetachSession)) == 4, (
+            "who comes next does not wait for one answer after the other"
+        )
         assert phone.closed is None
 
 

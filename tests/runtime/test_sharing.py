@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.core.element import Element
+from gateway.core.follower import Shared, arrived, as_of, delta, is_of_sessions, receive_next
 from gateway.core.ledger import Delta, Health, Ledger, Receipt
 from gateway.core.ledger import Update as Held
 from gateway.domain.errors import ErrorCode, GatewayError
@@ -31,7 +32,6 @@ from gateway.protocol.envelopes import (
 )
 from gateway.protocol.frames import NoticeFrame
 from gateway.runtime.cluster import Exchange
-from gateway.runtime.follower import Shared, arrived, as_of, delta, is_of_sessions
 from gateway.runtime.handover import Sharing
 from gateway.runtime.mirror import Feed
 from gateway.runtime.ports import Start
@@ -355,6 +355,43 @@ def test_what_is_held_already_stays_the_same_element(*, made_before: bool) -> No
     if made_before:
         delta(received(PublishedValue(KEY, 3, value)), Ledger(), made)
     assert delta(received(PublishedValue(KEY, 3, value)), ledger, made).updates[0].element is ledger.get(KEY)
+
+
+NEXT = Publication(
+    UserId("main", 1), 1, 1, 2, False, (PublishedValue(KEY, 2, Queue()),), "live", 1_000, age_ms=300
+)
+
+
+@pytest.mark.parametrize(
+    ("publication", "is_applied"),
+    [
+        (NEXT, True),
+        (replace(NEXT, after=0), True),
+        (replace(NEXT, updates=(PublishedValue(KEY, 2, Queue(contacts_waiting=1)),)), True),
+        (replace(NEXT, updates=(PublishedValue("queue:2", 2, Queue()),)), True),
+        (replace(NEXT, after=2, upto=3), False),
+        (replace(NEXT, upto=1), False),
+        (replace(NEXT, epoch=2), False),
+        (replace(NEXT, reset=True), False),
+        (replace(NEXT, as_of_ms=None), False),
+        (replace(NEXT, updates=()), False),
+        (replace(NEXT, updates=(PublishedValue(KEY, 2, None),)), False),
+        (replace(NEXT, updates=(PublishedValue("me:0f", 2, Queue()),)), False),
+    ],
+)
+def test_the_next_change_of_a_value_is_applied_as_any_publication_is(
+    publication: Publication, *, is_applied: bool
+) -> None:
+    quick, plain = (holding(Queue(contacts_waiting=1)) for _ in range(2))
+    assert (receive_next(publication, quick, Shared(), 50.0, 1_500) is not None) is is_applied
+    if is_applied:
+        arrived(publication, plain, 50.0, 1_500)
+        assert plain.receive(delta(publication, plain, Shared())) is Receipt.APPLIED
+    found = [
+        (one.position, one.shared_seq, values(one), one.came_at, one.under_way_s, one.ahead_ms, one.has_news)
+        for one in (quick, plain)
+    ]
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize(
