@@ -348,15 +348,12 @@ def answer(began: Answered) -> Outcome:
             return Outcome(Status.REJECTED, error)
 
 
-_SORTED: Final = json.JSONEncoder(sort_keys=True, check_circular=False)
-
-
 def fingerprint(command: Command) -> bytes:
     """Return a hash of the command's kind and fields: equal on every node for an equal command.
 
     The order of the members of a mapping does not matter.
     """
-    said = _SORTED.encode(plain(command)).encode()
+    said = json.dumps(plain(command), sort_keys=True).encode()
     return hashlib.blake2s(said, digest_size=16, person=b"command").digest()
 
 

@@ -138,6 +138,10 @@ def _rhythm(every_s: float, pong_s: float, step: int) -> _Rhythm:
     return _Rhythm(every_s * (1 - _SPREAD + 2 * _SPREAD * step / _STEPS), pong_s)
 
 
+UNREAD_S: Final = 1.0
+"""How much longer a phone has for its hello or its answer when the node has not yet read its data."""
+
+
 class Heartbeat:
     """When pings are sent, and whether the phone answered in time. Any frame counts as an answer.
 
@@ -193,6 +197,11 @@ class Heartbeat:
         """Record that written data has not been sent yet: the phone's time to answer begins after that."""
         if self._waiting_since is not None:
             self._waiting_since = now
+
+    def unread(self, now: float) -> None:
+        """Record that the node has not yet read the phone's data, which may contain the answer."""
+        if self._waiting_since is not None:
+            self._waiting_since = now + UNREAD_S - self._rhythm.pong_s
 
     def silent(self, now: float) -> bool:
         """Return whether the phone has not answered in time."""
@@ -349,6 +358,14 @@ class Live:
             return (Close(CloseCode.NO_PONG, "no frame after a ping"),)
         return ()
 
+    def is_late(self, now: float) -> bool:
+        """Return whether the phone has not answered a ping in time."""
+        return self._heartbeat.silent(now)
+
+    def unread(self, now: float) -> None:
+        """Record that the node has not yet read the phone's data."""
+        self._heartbeat.unread(now)
+
     def flushed(self, *, drained: bool) -> None:
         """Record how a flush found the socket; sets the pace."""
         self.outbox.pace.flushed(drained=drained)
@@ -501,8 +518,6 @@ _WRONG_TYPE: Final = 1003
 _NORMAL: Final = 1000
 
 
-UNREAD_S: Final = 1.0
-"""How much longer a phone has for its hello when the node has not yet read its data."""
 UNREAD_MAX_S: Final = 30.0
 """Upper bound of the wait for a hello, also with unread data."""
 
@@ -620,22 +635,26 @@ class Session:
         """Queue a frame of the gateway's own: a notice or a renewed token."""
         return self._run(self.live.post(frame)) if self._is_live(self.live) else ()
 
-    def is_hello_late(self, now: float) -> bool:
-        """Return whether the phone's hello is late."""
+    def is_late(self, now: float) -> bool:
+        """Return whether the phone's hello, or its answer to a ping, is late."""
+        if self.live is not None:
+            return self.state is State.LIVE and self.live.is_late(now)
         return self.state is State.HELLO and self._greeting is not None and now >= self._greeting.by
 
-    def hello_unread(self, now: float) -> None:
-        """Record that the node has not yet read the phone's data, which may contain the hello."""
-        if self._greeting is not None:
+    def unread(self, now: float) -> None:
+        """Record that the node has not yet read the phone's data, which may contain what is late."""
+        if self.live is not None:
+            self.live.unread(now)
+        elif self._greeting is not None:
             self._greeting.by = min(now + UNREAD_S, self._greeting.ends_at)
 
     def tick(self, now: float) -> Effects:
         """Record that time has passed."""
-        if self.is_hello_late(now):
+        if not self.is_late(now):
+            return ()
+        if self.live is None:
             return self._close(Close(CloseCode.HELLO_TIMEOUT, "no hello in time"))
-        live = self.live
-        effects = live.tick(now) if live is not None and self.state is State.LIVE else ()
-        return self._run(effects) if effects else ()
+        return self._run(self.live.tick(now))
 
     def close(
         self,

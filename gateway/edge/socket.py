@@ -341,8 +341,8 @@ class PhoneSocket:
         """Do what is due, unless the send buffer is full."""
         if self._is_over or self._is_news_written(now):
             return
-        if self.session.is_hello_late(now) and self.channel.has_unread:
-            self.session.hello_unread(now)
+        if self.session.is_late(now) and self.channel.has_unread:
+            self.session.unread(now)
         effects = self.session.tick(now)
         if effects:
             self._carry_out(effects)

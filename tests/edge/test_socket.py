@@ -95,6 +95,15 @@ async def test_a_hello_may_lie_unread_for_a_bounded_time(gateway: Gateway) -> No
     assert bye.code == 4110
 
 
+async def test_an_answer_to_a_ping_that_lies_unread_is_not_late(gateway: Gateway) -> None:
+    phone = await gateway.served()
+    (socket,) = gateway.parts.scheduler.sockets
+    await phone.say(frames.Pong("1"))
+    socket.turn(gateway.clock.now() + 10.1)  # before the loop has read anything
+    await gateway.clock.settle()
+    assert socket.session.live is not None
+
+
 # ---- effects ----
 
 
