@@ -237,13 +237,13 @@ class Live:
 
     __slots__ = (
         "_followed_until",
-        "_heartbeat",
         "_in_flight",
         "_limits",
         "_resync_at",
         "_told_bus",
         "_told_upstream",
         "facts",
+        "heartbeat",
         "outbox",
     )
 
@@ -264,7 +264,7 @@ class Live:
         pace = PaceLadder(hello.pace_s or 0.0, limits.pace_min_s)
         self.outbox = Outbox(ledger, view, codec, pace, frame_bytes=limits.frame_bytes_out)
         ping_s = hello.ping_s or limits.ping_s
-        self._heartbeat = Heartbeat(now, every_s=ping_s, pong_s=limits.pong_s, jitter=jitter)
+        self.heartbeat = Heartbeat(now, every_s=ping_s, pong_s=limits.pong_s, jitter=jitter)
         self._told_upstream: frames.Health | None = None
         self._told_bus: frames.BusHealth | None = None
         self._in_flight: tuple[str, ...] = ()
@@ -290,11 +290,11 @@ class Live:
 
     def received(self) -> None:
         """Record that a frame arrived."""
-        self._heartbeat.received()
+        self.heartbeat.received()
 
     def pong(self, nonce: str | None, now: float) -> Effects:
         """Process a pong; one that answers no ping is answered with a ping."""
-        seconds = self._heartbeat.pong(nonce, now)
+        seconds = self.heartbeat.pong(nonce, now)
         return () if seconds is None else (Answered(seconds),)
 
     def serve(self, frame: frames.Serviceable, now: float, wall_ms: int) -> Effects:
@@ -354,25 +354,9 @@ class Live:
 
     def tick(self, now: float) -> Effects:
         """Record that time has passed."""
-        if self._heartbeat.silent(now):
+        if self.heartbeat.silent(now):
             return (Close(CloseCode.NO_PONG, "no frame after a ping"),)
         return ()
-
-    def is_late(self, now: float) -> bool:
-        """Return whether the phone has not answered a ping in time."""
-        return self._heartbeat.silent(now)
-
-    def unread(self, now: float) -> None:
-        """Record that the node has not yet read the phone's data."""
-        self._heartbeat.unread(now)
-
-    def flushed(self, *, drained: bool) -> None:
-        """Record how a flush found the socket; sets the pace."""
-        self.outbox.pace.flushed(drained=drained)
-
-    def unsent(self, now: float) -> None:
-        """Record that written data has not been sent yet."""
-        self._heartbeat.unsent(now)
 
     # ---- what it gives ----
 
@@ -381,21 +365,21 @@ class Live:
         if self._is_news(health):
             return now
         waiting = self.outbox.due_at(now)
-        return self._heartbeat.next_at if waiting is None else min(waiting, self._heartbeat.next_at)
+        return self.heartbeat.next_at if waiting is None else min(waiting, self.heartbeat.next_at)
 
     def take_news(self, now: float) -> News | float | None:
         """See :meth:`Outbox.take_news`; None also when a ping is due."""
         health = self.outbox.ledger.health
         if self._told_upstream != health.upstream or self._told_bus != health.bus:
             return None
-        return None if now >= self._heartbeat.next_at else self.outbox.take_news(now)
+        return None if now >= self.heartbeat.next_at else self.outbox.take_news(now)
 
     def take(self, now: float, wall_ms: int, health: Health) -> list[bytes]:
         """Remove and return the frames that are sent now, in order."""
-        if self._heartbeat.due(now) or self._is_news(health):
+        if self.heartbeat.due(now) or self._is_news(health):
             is_live_again = health.upstream == "live" and self._told_upstream != "live"
             self._told_upstream, self._told_bus = health.upstream, health.bus
-            ping = self._ping(self._heartbeat.ping(now), now, wall_ms, health)
+            ping = self._ping(self.heartbeat.ping(now), now, wall_ms, health)
             self.outbox.ping(ping, after_state=is_live_again)
         return self.outbox.take(now)
 
@@ -638,23 +622,22 @@ class Session:
     def is_late(self, now: float) -> bool:
         """Return whether the phone's hello, or its answer to a ping, is late."""
         if self.live is not None:
-            return self.state is State.LIVE and self.live.is_late(now)
+            return self.state is State.LIVE and self.live.heartbeat.silent(now)
         return self.state is State.HELLO and self._greeting is not None and now >= self._greeting.by
 
     def unread(self, now: float) -> None:
         """Record that the node has not yet read the phone's data, which may contain what is late."""
         if self.live is not None:
-            self.live.unread(now)
+            self.live.heartbeat.unread(now)
         elif self._greeting is not None:
             self._greeting.by = min(now + UNREAD_S, self._greeting.ends_at)
 
     def tick(self, now: float) -> Effects:
         """Record that time has passed."""
-        if not self.is_late(now):
-            return ()
-        if self.live is None:
+        if self.is_late(now) and self.live is None:
             return self._close(Close(CloseCode.HELLO_TIMEOUT, "no hello in time"))
-        return self._run(self.live.tick(now))
+        effects = self.live.tick(now) if self.live is not None and self.state is State.LIVE else ()
+        return self._run(effects) if effects else ()
 
     def close(
         self,
@@ -670,12 +653,12 @@ class Session:
     def flushed(self, *, drained: bool) -> None:
         """Record how a flush found the socket; sets the pace."""
         if self.live is not None:
-            self.live.flushed(drained=drained)
+            self.live.outbox.pace.flushed(drained=drained)
 
     def unsent(self, now: float) -> None:
         """Record that written data has not been sent yet: the phone cannot answer a ping before that."""
         if self.live is not None:
-            self.live.unsent(now)
+            self.live.heartbeat.unsent(now)
 
     def keep_apart(self, *, apart: bool) -> None:
         """Record whether the phone accepts all written data: otherwise it joins no fan-out group."""

@@ -64,7 +64,7 @@ async def test_phones_are_fresh_while_link_and_bus_are_and_nothing_waits_for_lon
         assert (fine["dirty_keys"], fine["pace_level"]) == (0, 0)
         live = phone.session.live
         assert live is not None
-        live.flushed(drained=False)  # as after a write to a full socket
+        live.outbox.pace.flushed(drained=False)  # as after a write to a full socket
         with monkeypatch.context() as patch:
             patch.setattr(phone, "wake", lambda: None)
             for waiting in (3, 4):

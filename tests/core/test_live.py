@@ -251,7 +251,7 @@ def test_what_a_reset_owes_leaves_before_a_ping() -> None:
 def test_the_time_to_answer_begins_when_the_ping_has_left() -> None:
     phone = Phone()
     phone.take()
-    phone.live.unsent(120.0)
+    phone.live.heartbeat.unsent(120.0)
     assert phone.live.tick(129.9) == ()
     assert phone.live.tick(130.0) == (Close(CloseCode.NO_PONG, "no frame after a ping"),)
 
