@@ -28,7 +28,7 @@ from gateway.core.element import (
 )
 from gateway.core.link import Query
 from gateway.domain.commands import Listen
-from gateway.domain.model import KINDS, Kind, Scope, key_of
+from gateway.domain.model import Kind, Scope, key_of
 from gateway.domain.upstream import Part, Reading, Source
 
 Change = tuple[str, Element, Element]
@@ -37,6 +37,8 @@ PASTS_MOST: Final = 4
 """Places of one reading whose steps are kept: links that have just opened differ from the others for a
 while.
 """
+_NONE: Final[frozenset[int]] = frozenset()
+"""The empty set of all links: each other one takes 216 bytes."""
 
 
 class _Column:
@@ -52,6 +54,34 @@ class _Column:
         self.newest_ms = 0
 
 
+class _OfKind:
+    """What one link received of the resources of one kind."""
+
+    __slots__ = ("columns", "is_covered", "queries", "told")
+
+    def __init__(self) -> None:
+        self.told: dict[int, Parts] = {}
+        self.columns: dict[Source, _Column] = {}
+        self.queries: tuple[Query, ...] = ()
+        """The queries for realtime data."""
+        self.is_covered: bool | None = None
+        """Whether some query reads all of them; None: to be computed."""
+
+    def column(self, source: Source) -> _Column:
+        """Return when they were read from *source*."""
+        found = self.columns.get(source)
+        if found is None:
+            found = self.columns[source] = _Column()
+        return found
+
+    @property
+    def covers_all(self) -> bool:
+        """Whether some query reads all of them."""
+        if self.is_covered is None:
+            self.is_covered = any(query.covers_all for query in self.queries)
+        return self.is_covered
+
+
 class Assembly:
     """The newest parts that one link received.
 
@@ -65,33 +95,29 @@ class Assembly:
 
     __slots__ = (
         "__weakref__",
-        "_columns",
         "_composer",
+        "_kinds",
         "_missing",
         "_queries",
-        "_realtime",
-        "_shown",
-        "_told",
         "_unread",
-        "_whole",
         "late",
     )
 
     def __init__(self, composer: Composer | None = None) -> None:
         self.late = 0
         self._composer = Composer() if composer is None else composer
-        self._told: dict[Kind, dict[int, Parts]] = {kind: {} for kind in KINDS}
-        self._shown: dict[Kind, dict[int, NewestElement]] = {kind: {} for kind in KINDS}
-        """The shown element of each resource with received data."""
-        self._columns: defaultdict[tuple[Kind, Source], _Column] = defaultdict(_Column)
+        self._kinds: dict[Kind, _OfKind] = {}
+        """Only kinds of which something was received, or is subscribed to."""
         self._queries: dict[int, Query] = {}
-        self._realtime: dict[Kind, list[Query]] = {kind: [] for kind in KINDS}
-        self._whole: dict[Kind, bool] = {}
-        """The result of :meth:`_covers_all` for each kind, while it is the same."""
-        self._missing: set[int] = set()
+        self._missing: frozenset[int] = _NONE
         """Queries without which resources are shown, until their first complete reading."""
-        self._unread: set[int] = set()
+        self._unread: frozenset[int] = _NONE
         """Agents that came into scope and have not been in a whole set since."""
+
+    def __del__(self) -> None:
+        """Release what other links may still hold."""
+        for kind, number in self.addresses():
+            self._composer.release(kind, number)
 
     # ---- queries ----
 
@@ -113,26 +139,28 @@ class Assembly:
         late = self._queries.get(query)
         if late is None or late.complete:
             return set()
-        self._whole.clear()
+        self._requery()
         late.complete = late.refused = True
-        self._missing.add(query)
+        self._missing |= {query}
         return self._covered(late)
 
     def stopped(self, query: int) -> set[Address]:
         """Record that *query* ended: data that only it covered is removed. Directory objects stay."""
         gone = self._queries.pop(query, None)
-        self._whole.clear()
-        self._missing.discard(query)
+        self._requery()
+        self._missing = self._missing - {query} or _NONE
         if gone is None:
             return set()
         source, covered = gone.listen.source, self._covered(gone)
         if source is Source.REALTIME and gone.listen.kind is not None:
-            self._realtime[gone.listen.kind].remove(gone)
+            here = self._of(gone.listen.kind)
+            here.queries = tuple(each for each in here.queries if each is not gone)
         others = [q for q in self._queries.values() if q.listen.source is source and not q.refused]
         for kind, number in covered:
             if source is not Source.DIRECTORY and not any(other.covers(kind, number) for other in others):
-                self._told[kind][number] = with_part(self._told[kind][number], source, None)
-                self._columns[kind, source].read_ms.pop(number, None)
+                here = self._of(kind)
+                here.told[number] = with_part(here.told[number], source, None)
+                here.column(source).read_ms.pop(number, None)
         return covered
 
     def runs(self, query: int) -> bool:
@@ -180,8 +208,8 @@ class Assembly:
             query.whole_at_ms = reading.time_ms
             changed = self._gained(query) if query.has_arrived else self._covered(query) | self._gained(query)
             query.complete, query.refused = True, False
-            self._whole.clear()
-            self._missing.discard(reading.query)
+            self._requery()
+            self._missing = self._missing - {reading.query} or _NONE
         for part in reading.parts:
             if self._take((part.kind, part.number), reading.source, part, reading.time_ms):
                 changed.add((part.kind, part.number))
@@ -205,16 +233,16 @@ class Assembly:
             The changes. None, and nothing was applied, when :meth:`read` is needed.
         """
         kind, source, time_ms = reading.kind, reading.source, reading.time_ms
-        if kind is None or not self._is_plain(reading, kind):
+        here = None if kind is None else self._kinds.get(kind)
+        if kind is None or here is None or not self._is_plain(reading, here):
             return None
-        column = self._columns[kind, source]
+        column = here.column(source)
         if time_ms < column.newest_ms:
             return None
-        told = self._told[kind]
         step = self._step(reading, kind, shown, offset_ms)
         if step is None or not step.changed <= scope.of(kind):
             return None
-        told.update(step.afters)
+        here.told.update(step.afters)
         column.read_ms.update(step.read_ms)
         column.newest_ms = time_ms
         return step
@@ -231,13 +259,13 @@ class Assembly:
         kind, source, time_ms, part = reading.kind, reading.source, reading.time_ms, reading.parts[0]
         if kind is None or reading.query not in self._queries or source is Source.CONFIGURATION:
             return None
-        number, column, told = part.number, self._columns[kind, source], self._told[kind]
-        before, newest, is_realtime = (
-            told.get(number),
-            self._shown[kind].get(number),
-            source is Source.REALTIME,
-        )
-        if before is None or newest is None or before[0] is None or time_ms < column.newest_ms:
+        here = self._kinds.get(kind) or self._of(kind)
+        number, column, told = part.number, here.columns.get(source) or here.column(source), here.told
+        before, is_realtime = told.get(number), source is Source.REALTIME
+        if before is None or before[0] is None or time_ms < column.newest_ms:
+            return None
+        newest = before[6]
+        if newest is None:
             return None
         key = newest.key
         held = shown.get(key)
@@ -245,10 +273,10 @@ class Assembly:
             return None
         if not (is_realtime or before[1] is not None) or number not in scope.of(kind):
             return None
-        if not (self._whole.get(kind) or self._covers_all(kind)):
+        if not (here.is_covered or here.covers_all):
             return None
         if is_realtime:
-            after = tuple.__new__(Parts, (before[0], part, before[2], before[3], before[4], None))
+            after = tuple.__new__(Parts, (before[0], part, before[2], before[3], before[4], None, newest))
         else:
             after = with_part(before, source, part)
         element = self._composer.element(after, held, offset_ms, newest)
@@ -272,12 +300,12 @@ class Assembly:
         else:
             numbers = [part.number for part in reading.parts]
             keys = [key_of(kind, number) for number in numbers]
-        befores, held = list(map(self._told[kind].get, numbers)), list(map(shown.get, keys))
+        befores, held = list(map(self._of(kind).told.get, numbers)), list(map(shown.get, keys))
         for step in steps:
             if isinstance(step, ReadingStep) and step.applies(befores, held, offset_ms):
                 return step
         place = ReadingStep(numbers, keys, befores, held, offset_ms)
-        made = self._composer.step(reading, place, self._shown[kind])
+        made = self._composer.step(reading, place)
         if made is not None:
             steps.append(made)
             del steps[:-PASTS_MOST]
@@ -288,8 +316,8 @@ class Assembly:
         known = {(part.kind, part.number): part for part in parts}
         lost = {
             (kind, number)
-            for kind, told in self._told.items()
-            for number, each in told.items()
+            for kind, here in self._kinds.items()
+            for number, each in here.told.items()
             if each.directory is not None
         } - known.keys()
         for address, part in known.items():
@@ -301,7 +329,7 @@ class Assembly:
     def object(self, address: Address, part: Part | None) -> set[Address]:
         """Apply an added, changed, or removed (None) directory object."""
         kind, number = address
-        if part is not None or number in self._shown[kind]:
+        if part is not None or number in self._of(kind).told:
             self._know(address, part)
         return {address}
 
@@ -311,15 +339,16 @@ class Assembly:
 
     def keep(self, scope: Scope) -> set[Address]:
         """Remove all data outside *scope*, the union of the scopes of the sessions."""
-        self._unread &= scope.agents
+        self._unread = self._unread & scope.agents or _NONE
         outside: set[Address] = set()
-        for kind, told in self._told.items():
-            gone = told.keys() - scope.of(kind)
+        for kind, here in self._kinds.items():
+            gone = here.told.keys() - scope.of(kind)
             outside.update((kind, number) for number in gone)
             for number in gone:
-                del told[number], self._shown[kind][number]
-            for number, source in product(gone, Source) if gone else ():
-                self._columns[kind, source].read_ms.pop(number, None)
+                del here.told[number]
+                self._composer.release(kind, number)
+            for number, column in product(gone, here.columns.values()):
+                column.read_ms.pop(number, None)
         return outside
 
     # ---- resources ----
@@ -327,12 +356,13 @@ class Assembly:
     def parts(self, address: Address) -> Parts | None:
         """Return the present parts of a resource, or None when there is no such resource."""
         kind, number = address
-        told = self._told[kind].get(number)
+        here = self._of(kind)
+        told = here.told.get(number)
         if told is None or told.directory is None:
             return None
-        if told.realtime is not None and self._covers_all(kind):
+        if told.realtime is not None and here.covers_all:
             return told
-        queries = [query for query in self._realtime[kind] if query.complete and query.covers(kind, number)]
+        queries = [query for query in here.queries if query.complete and query.covers(kind, number)]
         if not queries:
             return None
         readable = not all(query.refused for query in queries)
@@ -343,83 +373,88 @@ class Assembly:
     def shown(self, address: Address) -> NewestElement:
         """Return the place of the shown element of a resource with received data."""
         kind, number = address
-        return self._shown[kind][number]
+        return self._of(kind).told[number].shown or self._composer.shown(address)
 
     def show(self, address: Address, parts: Parts, element: Element) -> None:
         """Record that a resource of *parts*, which :meth:`parts` returned, is shown as *element*."""
         kind, number = address
         if parts.readable:
-            self._told[kind][number] = converged(parts, element)
+            self._of(kind).told[number] = converged(parts, element)
 
     def addresses(self) -> set[Address]:
         """Return the resources with received data."""
-        return {(kind, number) for kind, shown in self._shown.items() for number in shown}
+        return {(kind, number) for kind, here in self._kinds.items() for number in here.told}
 
     def part(self, address: Address, source: Source) -> Part | None:
         """Return the newest part of one source."""
         kind, number = address
-        told = self._told[kind].get(number)
+        here = self._kinds.get(kind)
+        told = None if here is None else here.told.get(number)
         return None if told is None else part_of(told, source)
 
     # ---- inner ----
 
+    def _of(self, kind: Kind) -> _OfKind:
+        found = self._kinds.get(kind)
+        if found is None:
+            found = self._kinds[kind] = _OfKind()
+        return found
+
+    def _requery(self) -> None:
+        """Record that queries changed."""
+        for here in self._kinds.values():
+            here.is_covered = None
+
     def _run(self, number: int, query: Query) -> None:
-        self._whole.clear()
+        self._requery()
         self._queries[number] = query
         if query.listen.source is Source.REALTIME and query.listen.kind is not None:
-            self._realtime[query.listen.kind].append(query)
+            self._of(query.listen.kind).queries += (query,)
 
     def _note_late(self, elements: int) -> None:
         self.late += elements
         self._composer.late += elements
 
-    def _is_plain(self, reading: Reading, kind: Kind) -> bool:
+    def _is_plain(self, reading: Reading, here: _OfKind) -> bool:
         """Return whether a reading contains only present values of resources that some query covers."""
         if reading.complete or reading.removed or reading.source is Source.CONFIGURATION:
             return False
-        return reading.query in self._queries and self._covers_all(kind)
+        return reading.query in self._queries and here.covers_all
 
     def _note_time(self, reading: Reading) -> None:
         if reading.kind is not None:
-            column = self._columns[reading.kind, reading.source]
+            column = self._of(reading.kind).column(reading.source)
             column.newest_ms = max(column.newest_ms, reading.time_ms)
-
-    def _covers_all(self, kind: Kind) -> bool:
-        """Return whether some query reads all resources of *kind*."""
-        found = self._whole.get(kind)
-        if found is None:
-            found = self._whole[kind] = any(query.covers_all for query in self._realtime[kind])
-        return found
 
     def _gained(self, query: Query) -> set[Address]:
         """Return the agents that are in a whole set of *query* for the first time."""
         if query.listen.source is not Source.REALTIME:
             return set()
         told = {number for number in self._unread if query.covers(Kind.AGENT, number)}
-        self._unread -= told
+        self._unread = self._unread - told or _NONE
         return {(Kind.AGENT, number) for number in told}
 
     def _keep(self, address: Address, told: Parts) -> None:
         kind, number = address
-        self._told[kind][number] = told
-        shown = self._shown[kind]
-        if number not in shown:
-            shown[number] = self._composer.shown(address)
+        if told.shown is None:
+            told = told._replace(shown=self._composer.hold(address))
+        self._of(kind).told[number] = told
 
     def _know(self, address: Address, part: Part | None) -> None:
         kind, number = address
-        before = self._told[kind].get(number, NOTHING)
+        before = self._of(kind).told.get(number, NOTHING)
         if before is NOTHING or part is not before.directory:
             self._keep(address, with_part(before, Source.DIRECTORY, part))
 
     def _take(self, address: Address, source: Source, part: Part | None, time_ms: int) -> bool:
         kind, number = address
-        read_ms = self._columns[kind, source].read_ms
+        here = self._of(kind)
+        read_ms = here.column(source).read_ms
         if time_ms < read_ms.get(number, time_ms):
             self._note_late(1)
             return False
         read_ms[number] = time_ms
-        before = after = self._told[kind].get(number, NOTHING)
+        before = after = here.told.get(number, NOTHING)
         held = part_of(before, source)
         if part is not None and part is not held:
             after = with_part(before, source, part)
@@ -439,10 +474,10 @@ class Assembly:
                 present[part.kind].add(part.number)
             absent += [
                 (kind, number)
-                for kind, told in self._told.items()
-                if told and query.listen.kind in (None, kind)
-                for number in told.keys() - present[kind]
-                if part_of(told[number], reading.source) is not None and query.covers(kind, number)
+                for kind, here in self._kinds.items()
+                if here.told and query.listen.kind in (None, kind)
+                for number in here.told.keys() - present[kind]
+                if part_of(here.told[number], reading.source) is not None and query.covers(kind, number)
             ]
         return absent
 
@@ -450,7 +485,7 @@ class Assembly:
         numbers = query.listen.numbers
         return {
             (kind, number)
-            for kind, told in self._told.items()
+            for kind, here in self._kinds.items()
             if query.listen.kind in (None, kind)
-            for number in (told if numbers is None else told.keys() & numbers)
+            for number in (here.told if numbers is None else here.told.keys() & numbers)
         }

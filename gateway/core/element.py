@@ -6,8 +6,7 @@ many links deliver it.
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import count
 from typing import Final, NamedTuple, TypeVar
@@ -48,6 +47,24 @@ class Parts(NamedTuple):
     """Whether realtime data is available at all; only then a user missing in it is logged off."""
     absent_since_ms: int | None
     """When the realtime part was last seen to be missing (server clock)."""
+    shown: NewestElement | None = None
+    """The shared place of the shown element; None: no link has received the resource."""
+
+
+class NewestElement:
+    """The element of one resource that some link of the node showed last.
+
+    The composer has it as long as some link that received the resource holds it.
+    """
+
+    __slots__ = ("element", "holders", "key")
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        """The key of the resource in ledgers."""
+        self.element: Element | None = None
+        self.holders = 0
+        """Number of links that hold it."""
 
 
 class _Patch:
@@ -69,18 +86,24 @@ class Element:
     request on, as most are needed once.
     """
 
-    __slots__ = ("_fragments", "_patches", "number", "offset_ms", "parts", "value")
+    __slots__ = ("_fragments", "_number", "_patches", "offset_ms", "parts", "value")
 
     def __init__(self, value: Value, parts: Parts | None = None, offset_ms: int = 0) -> None:
         self.value = value
         self.parts = parts
         """The parts of which it was composed, under :attr:`offset_ms`; None: it was not composed."""
         self.offset_ms = offset_ms
-        self.number: Final = next(_NUMBERS)
-        """A number that no other element of the process has."""
+        self._number = 0
         self._fragments: dict[str, bytes | None] | str | None = None
         self._patches: _Patch | tuple[_Patch, ...] | int = 0
         """The patches of the last requests; after one request only the number of its element."""
+
+    @property
+    def number(self) -> int:
+        """A number that no other element of the process has; most elements are never asked for theirs."""
+        if not self._number:
+            self._number = next(_NUMBERS)
+        return self._number
 
     def fragment(self, codec: Codec) -> bytes:
         """Return the whole value in the encoding of *codec*."""
@@ -114,15 +137,15 @@ class Element:
             codec: The reader's.
             keep: Whether to keep it from the first request on, as it is needed again soon.
         """
-        kept = self._patches
+        kept, number = self._patches, before._number or before.number
         if not isinstance(kept, int):
             for each in (kept,) if isinstance(kept, _Patch) else kept:
-                if each.number == before.number and each.codec == codec.name:
+                if each.number == number and each.codec == codec.name:
                     return each.fragment
-        elif kept != before.number and not keep:
-            self._patches = before.number
+        elif kept != number and not keep:
+            self._patches = number
             return self._written(before, codec)
-        made = _Patch(before.number, codec.name, self._written(before, codec))
+        made = _Patch(number, codec.name, self._written(before, codec))
         others = () if isinstance(kept, int) else (kept,) if isinstance(kept, _Patch) else kept
         others = tuple(each for each in others if each.number == made.number)
         self._patches = (made, *others) if others else made
@@ -253,14 +276,14 @@ def with_part(parts: Parts, source: Source, part: Part | None, left_at_ms: int |
         part: The part; None for none.
         left_at_ms: When a realtime part that is no more left.
     """
-    directory, realtime, cumulative, configuration, readable, left = parts
+    directory, realtime, cumulative, configuration, readable, left, shown = parts
     if source is Source.REALTIME:
-        return Parts(directory, part, cumulative, configuration, readable, left_at_ms)
+        return Parts(directory, part, cumulative, configuration, readable, left_at_ms, shown)
     if source is Source.CUMULATIVE:
-        return Parts(directory, realtime, part, configuration, readable, left)
+        return Parts(directory, realtime, part, configuration, readable, left, shown)
     if source is Source.CONFIGURATION:
-        return Parts(directory, realtime, cumulative, part, readable, left)
-    return Parts(part, realtime, cumulative, configuration, readable, left)
+        return Parts(directory, realtime, cumulative, part, readable, left, shown)
+    return Parts(part, realtime, cumulative, configuration, readable, left, shown)
 
 
 def part_of(parts: Parts, source: Source) -> Part | None:
@@ -320,20 +343,6 @@ class ReadingStep:
         return self.held == held and self.befores == befores and self.offset_ms == offset_ms
 
 
-class NewestElement:
-    """The element of one resource that some link of the node showed last.
-
-    It lives as long as some link that received the resource holds it.
-    """
-
-    __slots__ = ("__weakref__", "element", "key")
-
-    def __init__(self, key: str) -> None:
-        self.key = key
-        """The key of the resource in ledgers."""
-        self.element: Element | None = None
-
-
 class Composer:
     """Composes elements from parts and shares them between all users of a node.
 
@@ -348,20 +357,31 @@ class Composer:
         """Number of readings of all links."""
         self._offsets: dict[str, SharedOffsets] = {}
         """The clock offsets of the links by site: a step is shared only between links with the same one."""
-        self._shown: dict[Kind, weakref.WeakValueDictionary[int, NewestElement]]
-        self._shown = {kind: weakref.WeakValueDictionary() for kind in Kind}
+        self._shown: dict[Kind, dict[int, NewestElement]] = {kind: {} for kind in Kind}
 
     def offsets(self, site: str) -> SharedOffsets:
         """Return the clock offsets of the links of a site."""
         return self._offsets.setdefault(site, SharedOffsets())
 
     def shown(self, address: Address) -> NewestElement:
-        """Return the shared place for the shown element of a resource, for as long as any link holds it."""
+        """Return the shared place for the shown element of a resource; a new one if no link holds it."""
         kind, number = address
-        found = self._shown[kind].get(number)
-        if found is None:
-            found = self._shown[kind][number] = NewestElement(key_of(kind, number))
-        return found
+        return self._shown[kind].get(number) or NewestElement(key_of(kind, number))
+
+    def hold(self, address: Address) -> NewestElement:
+        """Return the shared place like :meth:`shown`, for a link that holds it until :meth:`release`."""
+        kind, number = address
+        place = self._shown[kind][number] = self.shown(address)
+        place.holders += 1
+        return place
+
+    def release(self, kind: Kind, number: int) -> None:
+        """Release the place of a resource that a link held."""
+        place = self._shown[kind][number]
+        place.holders -= 1
+        if not place.holders:
+            place.element = None  # its parts hold the place
+            del self._shown[kind][number]
 
     def element(
         self, parts: Parts, before: Element | None, offset_ms: int, shown: NewestElement | None = None
@@ -376,10 +396,10 @@ class Composer:
             parts: The parts that the link received.
             before: The element that the link shows.
             offset_ms: Gateway minus server clock.
-            shown: The shared place; None: the result of :meth:`shown`.
+            shown: The shared place; None: that of the parts, or else the result of :meth:`shown`.
         """
         if shown is None:
-            shown = self.shown(_address(parts))
+            shown = parts.shown or self.shown(_address(parts))
         other = shown.element
         if other is not None and other is not before:
             if before is None and other.parts == parts and other.offset_ms == offset_ms:
@@ -399,15 +419,12 @@ class Composer:
         made = shown.element = Element(value, parts, offset_ms)
         return made
 
-    def step(
-        self, reading: Reading, place: ReadingStep, shown: Mapping[int, NewestElement]
-    ) -> ReadingStep | None:
+    def step(self, reading: Reading, place: ReadingStep) -> ReadingStep | None:
         """Return the step of *reading* from *place*; None: it is no plain change of shown elements.
 
         Args:
             reading: Some parts of one kind and source.
             place: The state of a link.
-            shown: The shown elements of all resources of the reading's kind that the link received.
         """
         changed: list[int] = []
         changes: list[tuple[str, Element, Element]] = []
@@ -418,7 +435,7 @@ class Composer:
             if not is_realtime and before.realtime is None:
                 return None
             after = with_part(before, reading.source, part)
-            element = self.element(after, held, place.offset_ms, shown[part.number])
+            element = self.element(after, held, place.offset_ms, before.shown)
             place.afters[part.number] = converged(after, element)
             place.read_ms[part.number] = reading.time_ms
             if element is not held:
@@ -439,12 +456,13 @@ def converged(parts: Parts, element: Element) -> Parts:
     others = element.parts
     if others is None or others is parts:
         return parts
-    directory, realtime, cumulative, configuration, readable, _ = parts
+    directory, realtime, cumulative, configuration, readable, _, _ = parts
     mine = directory is None, realtime is None, cumulative is None, configuration is None, readable
     theirs = others[0] is None, others[1] is None, others[2] is None, others[3] is None, others[4]
     if mine != theirs or not all(map(_hide_the_same, parts[:4], others[:4])):
         return parts
-    return others
+    # an element from before the link may have a place without holders
+    return others if others.shown is parts.shown else others._replace(shown=parts.shown)
 
 
 def _hide_the_same(mine: Part | None, theirs: Part | None) -> bool:
@@ -627,7 +645,7 @@ def _newest(known: Agent, configured: Agent, *, has_configuration: bool) -> Agen
 
 
 def _queue(parts: Parts, offset_ms: int) -> Queue:
-    directory, realtime, cumulative, configuration, _, _ = parts
+    directory, realtime, cumulative, configuration, _, _, _ = parts
     configured = _NO_QUEUE if configuration is None else _value(configuration, _NO_QUEUE)
     known: Queue | QueueEntry = _NO_QUEUE
     now: Queue | QueueFigures = _NO_QUEUE

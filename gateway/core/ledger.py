@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import enum
 import math
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from itertools import count
 from typing import Final, Literal, NamedTuple, Protocol
@@ -56,7 +55,7 @@ class VersionedMap:
 
     def __init__(self, tombstones: int) -> None:
         self.elements: dict[str, Element] = {}
-        self.gone: OrderedDict[str, int] = OrderedDict()
+        self.gone: dict[str, int] = {}
         """The seq of each removal, the last one last."""
         self.floor = 0
         self.seqs: dict[str, int] = {}
@@ -73,8 +72,7 @@ class VersionedMap:
         self.seqs.pop(key, None)
         self.gone[key] = seq
         if len(self.gone) > self._tombstones:
-            _, forgotten = self.gone.popitem(last=False)
-            self.floor = max(self.floor, forgotten)
+            self.floor = max(self.floor, self.gone.pop(next(iter(self.gone))))
 
     def store_all(self, elements: Mapping[str, Element], seq: int) -> None:
         """Store the elements of several keys that changed in one step."""

@@ -121,15 +121,11 @@ class Scope:
 
     def of(self, kind: Kind) -> frozenset[int]:
         """Return the numbers of *kind* in this scope."""
-        match kind:
-            case Kind.AGENT:
-                return self.agents
-            case Kind.QUEUE:
-                return self.queues
-            case Kind.GROUP:
-                return self.groups
-            case Kind.AGGREGATE:
-                return self.aggregates
+        if kind is Kind.AGENT:
+            return self.agents
+        if kind is Kind.QUEUE:
+            return self.queues
+        return self.groups if kind is Kind.GROUP else self.aggregates
 
     @property
     def size(self) -> int:

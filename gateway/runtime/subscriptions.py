@@ -150,6 +150,10 @@ def _in_order(listen: Listen) -> tuple[str, str]:
     return listen.kind or "~", listen.source  # a query without a kind comes last
 
 
+_NOTHING: Final[frozenset[Listen]] = frozenset()
+"""The empty set of all links: each other one takes 216 bytes."""
+
+
 class Queries:
     """The queries of one link.
 
@@ -184,11 +188,11 @@ class Queries:
         self._wanted = ALWAYS_LISTENED
         self._queries: dict[Listen, int] = {}
         """Subscription → its query. A query below 0 was refused, or is not waited for."""
-        self._again: frozenset[Listen] = frozenset()
+        self._again = _NOTHING
         """Subscriptions to be requested again."""
         self._asked_at: dict[Listen, float] = {}
         """Since when the first reading of each is waited for."""
-        self._unanswered: frozenset[Listen] = frozenset()
+        self._unanswered = _NOTHING
         self._down: frozenset[FunctionName] = frozenset()
         self._none = count(-1, -1)
         self._stopping: list[int] = []
@@ -288,7 +292,7 @@ class Queries:
         if listen in self._unanswered:
             self._asked_at.setdefault(listen, self._clock.now())
             return None
-        self._again -= {listen}
+        self._again = self._again - {listen} or _NOTHING
         self._unanswered |= {listen}
         self._mirror.early.expect(True)
         self._asked_at[listen] = self._clock.now()
@@ -297,7 +301,7 @@ class Queries:
     # ---- answers ----
 
     def _take(self, listen: Listen, answer: LinkAnswer | GatewayError) -> None:
-        self._unanswered -= {listen}
+        self._unanswered = self._unanswered - {listen} or _NOTHING
         if isinstance(answer, Listening):
             if listen in self._queries:
                 self._drop(listen)
@@ -341,7 +345,7 @@ class Queries:
 
     def _drop(self, listen: Listen) -> None:
         query = self._queries.pop(listen)
-        self._again -= {listen}
+        self._again = self._again - {listen} or _NOTHING
         if not any(each.kind == listen.kind and each.source == listen.source for each in self._wanted):
             self._mirror.show(self._mirror.assembly.stopped(query))
         if query >= 0:

@@ -134,3 +134,37 @@ def test_it_has_reported_what_queries_that_are_complete_cover() -> None:
     assert not assembly.has_delivered([few, Listen(Kind.AGENT, CUMULATIVE, frozenset({5}))])
     assembly.refused(-1, ALL_AGENTS)
     assert assembly.has_delivered([ALL_AGENTS, few]), "what cannot be had is not waited for"
+
+
+def test_a_link_after_another_shares_places_with_later_ones_although_it_shows_the_same_elements() -> None:
+    composer = Composer()
+    first = Link(composer)
+    first.read(whole())
+    shown = first.shown
+    del first
+    second, third = Link(composer), Link(composer)
+    for link in second, third:
+        for address in link.assembly.read(whole()):
+            parts, before = link.assembly.parts(address), shown[key_of(*address)]
+            assert parts is not None
+            place = link.assembly.shown(address)
+            assert composer.element(parts, before, 0, place) is before
+            link.assembly.show(address, parts, before)
+        link.shown = shown.copy()
+    assert second.assembly.shown(AGENT) is third.assembly.shown(AGENT) is composer.shown(AGENT)
+    now = reading(10, WORK)
+    assert second.follow(now) is third.follow(now)
+
+
+def test_places_of_links_that_are_gone_are_forgotten_with_their_elements() -> None:
+    composer = Composer()
+    one, other = Link(composer), Link(composer)
+    one.read(whole())
+    other.read(whole())
+    place = composer.shown(AGENT)
+    del one
+    assert composer.shown(AGENT) is place
+    assert place.element is not None
+    del other
+    assert composer.shown(AGENT) is not place
+    assert place.element is None

@@ -176,23 +176,23 @@ def test_of_two_skill_sets_the_one_of_the_higher_version_is_right(
 
 def test_the_same_parts_are_one_element_for_everybody() -> None:
     composer, reported = Composer(), parts(Queue(name="Sales"), Queue(contacts_waiting=3))
-    held = composer.shown(QUEUE)
+    held = composer.hold(QUEUE)
     first = composer.element(reported, None, 0)
     assert composer.element(reported, None, 0) is first is held.element
 
 
 def test_what_nobody_shows_any_more_is_forgotten() -> None:
     composer = Composer()
-    held = composer.shown(QUEUE)
+    held = composer.hold(QUEUE)
     assert composer.shown(QUEUE) is held
     composer.element(parts(Queue(name="Sales")), None, 0)
-    del held
-    assert composer.shown(QUEUE).element is None
+    composer.release(*QUEUE)
+    assert composer.shown(QUEUE).element is held.element is None
 
 
 def test_what_changes_becomes_what_others_show_but_for_jitter() -> None:
     composer = Composer()
-    held = composer.shown(QUEUE)
+    held = composer.hold(QUEUE)
     mine, others = (
         composer.element(parts(Queue(), Queue(oldest_since_ms=at_ms)), None, 0) for at_ms in (1_000, 9_000)
     )
@@ -202,7 +202,7 @@ def test_what_changes_becomes_what_others_show_but_for_jitter() -> None:
 
 def test_equal_values_of_other_parts_are_one_element_too() -> None:
     composer = Composer()
-    held = composer.shown(QUEUE)
+    held = composer.hold(QUEUE)
     first = composer.element(parts(Queue(name="Sales")), None, 0)
     assert composer.element(parts(Queue(name="Sales")), None, 0) is first is held.element
 

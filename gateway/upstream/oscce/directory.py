@@ -70,9 +70,13 @@ def scope(received: Scoped, pool: Readings) -> Scope:
     )
 
 
+_NO_RIGHTS: Final[frozenset[Right]] = frozenset()
+
+
 def rights(received: Iterable[object]) -> frozenset[Right]:
     """Map rights; unknown ones are left out."""
-    return frozenset(RIGHTS[name] for name in received if isinstance(name, str) and name in RIGHTS)
+    named = frozenset(RIGHTS[name] for name in received if isinstance(name, str) and name in RIGHTS)
+    return named or _NO_RIGHTS
 
 
 T = TypeVar("T")
