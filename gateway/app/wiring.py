@@ -92,6 +92,7 @@ from gateway.runtime.event_loop import REST_S, Turns
 from gateway.runtime.node import Cluster, Node, NodeSettings, SiteParts
 from gateway.runtime.ports import ENTRY_REFUSALS, Clock, Tally
 from gateway.runtime.sessions import LogOffs
+from gateway.runtime.user_state import Owner
 from gateway.telemetry import Families, Telemetry, written
 from gateway.upstream.oscce.client import OsccServer
 
@@ -264,6 +265,8 @@ async def drain_node(
         now = clock.now()
         is_heard = now >= heard_by or not parting.sockets()
         if is_heard and _is_handed_over(node, now, given_by, at_last):
+            if left := len(_followed(node)):
+                _LOG.warning("drain_left_users", users=left)
             return
         await clock.sleep(_CHECK_S)
 
@@ -350,13 +353,20 @@ def drain_plan(
 
 def _is_handed_over(node: Node, now: float, by: float, at_last: float) -> bool:
     """Return whether other nodes own all users, or waiting is of no use; other nodes request the users."""
-    owners = [home.owner for home in node.user_states.values() if home.owner is not None]
-    if not owners or now >= at_last:
+    if now >= at_last or not any(home.owner is not None for home in node.user_states.values()):
         return True
+    return now >= by and not _followed(node)
+
+
+def _followed(node: Node) -> list[Owner]:
+    """Return the owners of users with a phone at another node: its data is old there without this link."""
     others = {other.node for other in node.membership.others}
-    return now >= by and not any(
-        member.present and member.node in others for owner in owners for member in owner.user_sessions
-    )
+    owners = [home.owner for home in node.user_states.values() if home.owner is not None]
+    return [
+        owner
+        for owner in owners
+        if any(member.present and member.node in others for member in owner.user_sessions)
+    ]
 
 
 async def _pause(seconds: float, stopping: StopRequest, clock: Clock) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.app.config.settings import LimitsSection
 from gateway.app.process import StopRequest
@@ -228,11 +229,13 @@ async def test_a_drain_waits_for_users_with_phones_elsewhere_while_there_is_time
     node = Leaver(phones=1, users=2, others=(OTHER,))
     node.member.node, node.member.present = node_of_phone, present
     node.links_per_s["main"] = 20.0
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(node.run(LimitsSection(drain_s=30.0)))
-        await node.clock.advance(60)
+    with capture_logs() as logs:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(node.run(LimitsSection(drain_s=30.0)))
+            await node.clock.advance(60)
     # without waiting it has left once the two users could have moved, at 20 links a second
     assert node.gone_after == pytest.approx(10 + (30 if waits else 0.1) + HAND_OVER_S, abs=0.1)
+    assert [each["users"] for each in logs if each["event"] == "drain_left_users"] == ([2] if waits else [])
 
 
 @pytest.mark.parametrize("others", [(), (OTHER,)])
