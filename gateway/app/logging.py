@@ -148,8 +148,8 @@ def _kind(record: logging.LogRecord) -> LineKind:
     if not isinstance(record.msg, dict):
         return LineKind(record.name, record.levelno, str(record.msg)[:_EVENT_CHARACTERS])
     event, code = str(record.msg.get("event"))[:_EVENT_CHARACTERS], record.msg.get("close_code")
-    is_told = isinstance(code, int) and (record.msg.get("initiator") == "gateway" or code in PEER_CODES)
-    return LineKind(record.name, record.levelno, event, code if is_told else None)
+    has_code = isinstance(code, int) and (record.msg.get("initiator") == "gateway" or code in PEER_CODES)
+    return LineKind(record.name, record.levelno, event, code if has_code else None)
 
 
 def _write_suppressed(over: list[tuple[LineKind, int]]) -> None:

@@ -321,17 +321,17 @@ def _served_by(ledger: Ledger, by: float) -> ServedPhones:
 
 def measure_functions(node: Node, sites: Iterable[str], telemetry: Telemetry) -> None:
     """Record the functions that one live link of each of *sites* reports; without one, no function is up."""
-    told: dict[str, Functions | None] = {}
+    known: dict[str, Functions | None] = {}
     for user, user_state in node.user_states.items():
-        if user_state.owner is None or told.get(user.site) is not None:
+        if user_state.owner is None or known.get(user.site) is not None:
             continue
         element = user_state.feed.ledger.get(SITE) if user_state.owner.link is not None else None
         value = None if element is None else element.value
-        told[user.site] = value.functions if isinstance(value, Site) else None
+        known[user.site] = value.functions if isinstance(value, Site) else None
     for site in sites:
-        functions = told.get(site)
+        functions = known.get(site)
         for function in fields(Functions):
-            level = math.nan if site not in told else 0.0
+            level = math.nan if site not in known else 0.0
             if functions is not None:
                 level = FUNCTION_LEVELS[asdict(functions)[function.name]]
             telemetry.site_function_up[site, function.name].set(level)

@@ -224,10 +224,10 @@ def _notify_address(text: str) -> bytes | None:
 
 def _watchdog_s(environ: Mapping[str, str], pid: int) -> float | None:
     """Return the watchdog's time, if it watches this process (sd_watchdog_enabled(3))."""
-    told_us, whom = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID", str(pid))
-    if not told_us.isdecimal() or int(told_us) == 0 or whom != str(pid):
+    given_us, whom = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID", str(pid))
+    if not given_us.isdecimal() or int(given_us) == 0 or whom != str(pid):
         return None
-    return int(told_us) / _US
+    return int(given_us) / _US
 
 
 # ---- garbage collection ----

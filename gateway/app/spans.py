@@ -243,9 +243,9 @@ def _parent_of(request: web.Request) -> Context:
 
     An invalid one is not passed to the library, which logs a line for each that is too long.
     """
-    told = request.headers.getall(_PARENT, [])
-    is_sound = len(told) == 1 and _FORM.fullmatch(told[0]) is not None
-    return _CONTEXT.extract({_PARENT: told[0]}) if is_sound else Context()
+    given = request.headers.getall(_PARENT, [])
+    is_sound = len(given) == 1 and _FORM.fullmatch(given[0]) is not None
+    return _CONTEXT.extract({_PARENT: given[0]}) if is_sound else Context()
 
 
 async def _propagate(

@@ -57,10 +57,10 @@ class _Column:
 class _OfKind:
     """What one link received of the resources of one kind."""
 
-    __slots__ = ("columns", "is_covered", "queries", "told")
+    __slots__ = ("columns", "is_covered", "queries", "sent")
 
     def __init__(self) -> None:
-        self.told: dict[int, Parts] = {}
+        self.sent: dict[int, Parts] = {}
         self.columns: dict[Source, _Column] = {}
         self.queries: tuple[Query, ...] = ()
         """The queries for realtime data."""
@@ -159,7 +159,7 @@ class Assembly:
         for kind, number in covered:
             if source is not Source.DIRECTORY and not any(other.covers(kind, number) for other in others):
                 here = self._of(kind)
-                here.told[number] = with_part(here.told[number], source, None)
+                here.sent[number] = with_part(here.sent[number], source, None)
                 here.column(source).read_ms.pop(number, None)
         return covered
 
@@ -242,7 +242,7 @@ class Assembly:
         step = self._step(reading, kind, shown, offset_ms)
         if step is None or not step.changed <= scope.of(kind):
             return None
-        here.told.update(step.afters)
+        here.sent.update(step.afters)
         column.read_ms.update(step.read_ms)
         column.newest_ms = time_ms
         return step
@@ -260,8 +260,8 @@ class Assembly:
         if kind is None or reading.query not in self._queries or source is Source.CONFIGURATION:
             return None
         here = self._kinds.get(kind) or self._of(kind)
-        number, column, told = part.number, here.columns.get(source) or here.column(source), here.told
-        before, is_realtime = told.get(number), source is Source.REALTIME
+        number, column, sent = part.number, here.columns.get(source) or here.column(source), here.sent
+        before, is_realtime = sent.get(number), source is Source.REALTIME
         if before is None or before[0] is None or time_ms < column.newest_ms:
             return None
         newest = before[6]
@@ -280,7 +280,7 @@ class Assembly:
         else:
             after = with_part(before, source, part)
         element = self._composer.element(after, held, offset_ms, newest)
-        told[number] = after if element.parts is after else converged(after, element)
+        sent[number] = after if element.parts is after else converged(after, element)
         column.read_ms[number] = column.newest_ms = time_ms
         return key, held, element
 
@@ -300,7 +300,7 @@ class Assembly:
         else:
             numbers = [part.number for part in reading.parts]
             keys = [key_of(kind, number) for number in numbers]
-        befores, held = list(map(self._of(kind).told.get, numbers)), list(map(shown.get, keys))
+        befores, held = list(map(self._of(kind).sent.get, numbers)), list(map(shown.get, keys))
         for step in steps:
             if isinstance(step, ReadingStep) and step.applies(befores, held, offset_ms):
                 return step
@@ -317,7 +317,7 @@ class Assembly:
         lost = {
             (kind, number)
             for kind, here in self._kinds.items()
-            for number, each in here.told.items()
+            for number, each in here.sent.items()
             if each.directory is not None
         } - known.keys()
         for address, part in known.items():
@@ -329,7 +329,7 @@ class Assembly:
     def object(self, address: Address, part: Part | None) -> set[Address]:
         """Apply an added, changed, or removed (None) directory object."""
         kind, number = address
-        if part is not None or number in self._of(kind).told:
+        if part is not None or number in self._of(kind).sent:
             self._know(address, part)
         return {address}
 
@@ -342,10 +342,10 @@ class Assembly:
         self._unread = self._unread & scope.agents or _NONE
         outside: set[Address] = set()
         for kind, here in self._kinds.items():
-            gone = here.told.keys() - scope.of(kind)
+            gone = here.sent.keys() - scope.of(kind)
             outside.update((kind, number) for number in gone)
             for number in gone:
-                del here.told[number]
+                del here.sent[number]
                 self._composer.release(kind, number)
             for number, column in product(gone, here.columns.values()):
                 column.read_ms.pop(number, None)
@@ -357,40 +357,40 @@ class Assembly:
         """Return the present parts of a resource, or None when there is no such resource."""
         kind, number = address
         here = self._of(kind)
-        told = here.told.get(number)
-        if told is None or told.directory is None:
+        sent = here.sent.get(number)
+        if sent is None or sent.directory is None:
             return None
-        if told.realtime is not None and here.covers_all:
-            return told
+        if sent.realtime is not None and here.covers_all:
+            return sent
         queries = [query for query in here.queries if query.complete and query.covers(kind, number)]
         if not queries:
             return None
         readable = not all(query.refused for query in queries)
-        if told.realtime is None and readable and (kind is not Kind.AGENT or number in self._unread):
+        if sent.realtime is None and readable and (kind is not Kind.AGENT or number in self._unread):
             return None
-        return told if readable else told._replace(readable=False)
+        return sent if readable else sent._replace(readable=False)
 
     def shown(self, address: Address) -> NewestElement:
         """Return the place of the shown element of a resource with received data."""
         kind, number = address
-        return self._of(kind).told[number].shown or self._composer.shown(address)
+        return self._of(kind).sent[number].shown or self._composer.shown(address)
 
     def show(self, address: Address, parts: Parts, element: Element) -> None:
         """Record that a resource of *parts*, which :meth:`parts` returned, is shown as *element*."""
         kind, number = address
         if parts.readable:
-            self._of(kind).told[number] = converged(parts, element)
+            self._of(kind).sent[number] = converged(parts, element)
 
     def addresses(self) -> set[Address]:
         """Return the resources with received data."""
-        return {(kind, number) for kind, here in self._kinds.items() for number in here.told}
+        return {(kind, number) for kind, here in self._kinds.items() for number in here.sent}
 
     def part(self, address: Address, source: Source) -> Part | None:
         """Return the newest part of one source."""
         kind, number = address
         here = self._kinds.get(kind)
-        told = None if here is None else here.told.get(number)
-        return None if told is None else part_of(told, source)
+        sent = None if here is None else here.sent.get(number)
+        return None if sent is None else part_of(sent, source)
 
     # ---- inner ----
 
@@ -430,19 +430,19 @@ class Assembly:
         """Return the agents that are in a whole set of *query* for the first time."""
         if query.listen.source is not Source.REALTIME:
             return set()
-        told = {number for number in self._unread if query.covers(Kind.AGENT, number)}
-        self._unread = self._unread - told or _NONE
-        return {(Kind.AGENT, number) for number in told}
+        sent = {number for number in self._unread if query.covers(Kind.AGENT, number)}
+        self._unread = self._unread - sent or _NONE
+        return {(Kind.AGENT, number) for number in sent}
 
-    def _keep(self, address: Address, told: Parts) -> None:
+    def _keep(self, address: Address, sent: Parts) -> None:
         kind, number = address
-        if told.shown is None:
-            told = told._replace(shown=self._composer.hold(address))
-        self._of(kind).told[number] = told
+        if sent.shown is None:
+            sent = sent._replace(shown=self._composer.hold(address))
+        self._of(kind).sent[number] = sent
 
     def _know(self, address: Address, part: Part | None) -> None:
         kind, number = address
-        before = self._of(kind).told.get(number, NOTHING)
+        before = self._of(kind).sent.get(number, NOTHING)
         if before is NOTHING or part is not before.directory:
             self._keep(address, with_part(before, Source.DIRECTORY, part))
 
@@ -454,7 +454,7 @@ class Assembly:
             self._note_late(1)
             return False
         read_ms[number] = time_ms
-        before = after = here.told.get(number, NOTHING)
+        before = after = here.sent.get(number, NOTHING)
         held = part_of(before, source)
         if part is not None and part is not held:
             after = with_part(before, source, part)
@@ -475,9 +475,9 @@ class Assembly:
             absent += [
                 (kind, number)
                 for kind, here in self._kinds.items()
-                if here.told and query.listen.kind in (None, kind)
-                for number in here.told.keys() - present[kind]
-                if part_of(here.told[number], reading.source) is not None and query.covers(kind, number)
+                if here.sent and query.listen.kind in (None, kind)
+                for number in here.sent.keys() - present[kind]
+                if part_of(here.sent[number], reading.source) is not None and query.covers(kind, number)
             ]
         return absent
 
@@ -487,5 +487,5 @@ class Assembly:
             (kind, number)
             for kind, here in self._kinds.items()
             if query.listen.kind in (None, kind)
-            for number in (here.told if numbers is None else here.told.keys() & numbers)
+            for number in (here.sent if numbers is None else here.sent.keys() & numbers)
         }

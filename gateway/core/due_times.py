@@ -172,16 +172,16 @@ def farewells(
     moved_s, accepted_per_s = moving_s(moving), sum(accepts_per_s)
     if accepted_per_s > 0:
         accepted_s = phones / accepted_per_s
-        told_s = min(max(moved_s, accepted_s), grace_s)
-        whole_s = max(told_s, accepted_s)
+        spread_s = min(max(moved_s, accepted_s), grace_s)
+        whole_s = max(spread_s, accepted_s)
     else:
         whole_s = max(moved_s, grace_s)
-        told_s = 0.0
-    return tuple(_drain_schedule(place, phones, told_s, whole_s) for place in range(phones))
+        spread_s = 0.0
+    return tuple(_drain_schedule(place, phones, spread_s, whole_s) for place in range(phones))
 
 
-def _drain_schedule(place: int, phones: int, told_s: float, whole_s: float) -> DrainSchedule:
-    at_s = told_s * place / phones
+def _drain_schedule(place: int, phones: int, spread_s: float, whole_s: float) -> DrainSchedule:
+    at_s = spread_s * place / phones
     low_s = whole_s * place / phones - at_s
     return DrainSchedule(at_s, (low_s, low_s + min(_WINDOW_S, whole_s / phones)))
 

@@ -85,7 +85,7 @@ class FollowMachine:
         self._lower_since: float | None = None
         self._last_received_at = -math.inf
         self._gap_since: float | None = None
-        self._is_told = False
+        self._is_answered = False
         """Whether a message that fits has come since the request to the owner."""
         self.is_unsure = False
         """Whether the owner was unreachable, and has not answered since: the data may be old."""
@@ -126,7 +126,7 @@ class FollowMachine:
 
         The request stays open when the publication was of a lower epoch, did not fit, or did not arrive.
         """
-        if self._lower_since is not None or not self._is_told:
+        if self._lower_since is not None or not self._is_answered:
             return
         self._last_received_at = now
         if self._move("answered"):
@@ -155,7 +155,7 @@ class FollowMachine:
     def asked(self, now: float) -> None:
         """Record that a request is sent to the owner."""
         if self._move("ask"):
-            self._asked_at, self._is_told = now, False
+            self._asked_at, self._is_answered = now, False
             self._not_before = self._wait(now)
 
     def reading(self, now: float) -> None:
@@ -226,7 +226,7 @@ class FollowMachine:
         if receipt is Receipt.GAP:
             self._gap_since = now if self._gap_since is None else self._gap_since
         else:
-            self._last_received_at, self._gap_since, self._is_told = now, None, True
+            self._last_received_at, self._gap_since, self._is_answered = now, None, True
 
     def _lacks_s(self, now: float) -> float:
         return 0.0 if self._gap_since is None else now - self._gap_since

@@ -97,7 +97,7 @@ TRANSITIONS: Final[dict[tuple[LinkState, str], LinkState]] = {
 
 BACK_OFF_MAX_S: Final = 30.0
 BACK_OFF_FIRST_S: Final = 0.5
-TOLD_MAX_S: Final = 60.0
+REQUESTED_MAX_S: Final = 60.0
 """The longest wait before a dial that a server may request."""
 STABLE_S: Final = 30.0
 KICKED_BACK_OFF_S: Final = 5.0
@@ -112,7 +112,7 @@ _REFUSALS_AT_ONCE: Final = 5
 _STALE_AFTER: Final = 1.5
 _DROP_AFTER: Final = 3.0
 
-Need = Literal["nothing", "keep_alive", "listen_anew", "drop"]
+Need = Literal["nothing", "keep_alive", "listen_again", "drop"]
 
 
 class LinkMachine:
@@ -135,7 +135,7 @@ class LinkMachine:
         self._last_received_at: float | None = None
         self._asked_at = -math.inf
         self._keep_alive_s = 20.0
-        self._listen_anew = False
+        self._listens_again = False
 
     # ---- dialling ----
 
@@ -156,7 +156,7 @@ class LinkMachine:
         if self._move("opened"):
             self._last_received_at = self._asked_at = now
             self._live_since = None
-            self._listen_anew = False
+            self._listens_again = False
             self._refusals = 0
 
     def agreed(self, keep_alive_s: float) -> None:
@@ -175,19 +175,19 @@ class LinkMachine:
 
     def synced(self, now: float) -> None:
         """Record that every request is answered. Answers to requests from before a silence do not count."""
-        if self._listen_anew:
+        if self._listens_again:
             return
         if self._move("synced") and self._live_since is None:
             self._live_since = now
 
-    def failed(self, now: float, jitter: float, told_s: float | None = None) -> None:
-        """Record that the dial failed or the link is gone; *told_s*: the wait that the server requested."""
+    def failed(self, now: float, jitter: float, requested_s: float | None = None) -> None:
+        """Record that the dial failed or the link is gone. *requested_s*: the wait that the server wants."""
         stable = self._live_since is not None and now - self._live_since >= STABLE_S
         if not self._move("failed"):
             return
         if stable:
             self._failures = 0
-        self._due_at = now + max(jitter * _bound_s(self._failures), min(told_s or 0.0, TOLD_MAX_S))
+        self._due_at = now + max(jitter * _bound_s(self._failures), min(requested_s or 0.0, REQUESTED_MAX_S))
         self._failures += 1
         self._refusals = 0
         self._live_since = self._last_received_at = None
@@ -218,7 +218,7 @@ class LinkMachine:
         if self._last_received_at is None:
             return
         if now - self._last_received_at > self._keep_alive_s and self._move("silent"):
-            self._listen_anew = True
+            self._listens_again = True
         self._last_received_at = now
 
     def received_live(self, now: float) -> bool:
@@ -236,7 +236,7 @@ class LinkMachine:
     def doubt(self) -> None:
         """Record that changes may have been missed: it is not live until whole sets were requested again."""
         if self._move("silent"):
-            self._listen_anew = True
+            self._listens_again = True
 
     def need(self, now: float) -> Need:
         """Return the action that the open link needs now; the caller must do it."""
@@ -244,9 +244,9 @@ class LinkMachine:
             return "nothing"
         if now - self._last_received_at >= _DROP_AFTER * self._keep_alive_s:
             return "drop"
-        if self._listen_anew:
-            self._listen_anew = False
-            return "listen_anew"
+        if self._listens_again:
+            self._listens_again = False
+            return "listen_again"
         # our own silence counts too: the server drops a link on which nothing is sent to it
         if now - self._asked_at >= self._keep_alive_s / 2:
             self._asked_at = now
@@ -256,7 +256,7 @@ class LinkMachine:
     @property
     def due_at(self) -> float:
         """When :meth:`need` or :meth:`health` changes by time alone; in the past while it is not live."""
-        if self._last_received_at is None or self.state is not LinkState.LIVE or self._listen_anew:
+        if self._last_received_at is None or self.state is not LinkState.LIVE or self._listens_again:
             return -math.inf
         stale_at = self._last_received_at + _STALE_AFTER * self._keep_alive_s
         return min(self._asked_at + self._keep_alive_s / 2, stale_at)

@@ -150,11 +150,11 @@ class Outbox(GroupMember):
         "_owed",
         "_ping",
         "_reset",
+        "_sent_epoch",
+        "_sent_view",
         "_seq",
         "_shipped_bytes",
         "_shipped_frames",
-        "_told_epoch",
-        "_told_view",
         "codec",
         "fanout_group",
         "ledger",
@@ -185,8 +185,8 @@ class Outbox(GroupMember):
         self._dirty: dict[str, Base] | None = None
         self._batch: _Batch | None = None
         """The changes that wait instead of single keys; the ledger holds their present elements."""
-        self._seq = self._told_epoch = 0
-        self._told_view: View | None = None
+        self._seq = self._sent_epoch = 0
+        self._sent_view: View | None = None
         """With the epoch: the last stream whose name was sent to the phone."""
         self._reset = self._owed = True
         self._ping: _WaitingPing | None = None
@@ -256,7 +256,7 @@ class Outbox(GroupMember):
             self.reset()
             return False
         self._reset, self._seq, self._batch = False, position.seq, None
-        self._told_epoch, self._told_view = self.ledger.position.epoch, self.view
+        self._sent_epoch, self._sent_view = self.ledger.position.epoch, self.view
         self._dirty = {update.key: Held.SOMETHING for update in delta.updates if self.view.sees(update.key)}
         return True
 
@@ -437,9 +437,9 @@ class Outbox(GroupMember):
         dirty, batch, ledger = self._dirty, self._batch, self.ledger
         if not (dirty or batch) or self._control or self._ping or self._reset or self._owed:
             return None
-        if self.fanout_group is not None or len(ledger.readers) > 1 or self._told_view is not self.view:
+        if self.fanout_group is not None or len(ledger.readers) > 1 or self._sent_view is not self.view:
             return None
-        if self._told_epoch != ledger.position.epoch:
+        if self._sent_epoch != ledger.position.epoch:
             return None
         pace = self.pace
         due_at = pace.due_at(now)
@@ -539,10 +539,10 @@ class Outbox(GroupMember):
         return self._is_renamed()
 
     def _is_renamed(self) -> bool:
-        told, view = self._told_view, self.view
-        if told is not view and (told is None or told.mark != view.mark):
+        sent, view = self._sent_view, self.view
+        if sent is not view and (sent is None or sent.mark != view.mark):
             return True
-        return self._told_epoch != self.ledger.position.epoch
+        return self._sent_epoch != self.ledger.position.epoch
 
     def _head(self, *, is_new: bool) -> int:
         """Return the seq up to which all is sent, if all waiting changes are: never lower in one stream.
@@ -568,11 +568,11 @@ class Outbox(GroupMember):
         if self._reset:
             frames = first_of(ledger, view, codec, head=head, frame_bytes=size)
         else:
-            told, dirty, is_owed = Cursor("", self._seq), self._dirty or {}, self._owed
-            frames = news_of(dirty, ledger, view, codec, told, head, frame_bytes=size, is_owed=is_owed)
+            sent, dirty, is_owed = Cursor("", self._seq), self._dirty or {}, self._owed
+            frames = news_of(dirty, ledger, view, codec, sent, head, frame_bytes=size, is_owed=is_owed)
         self._dirty = None
         if frames:
             self.pace.sent(now)
             self._seq, self._reset, self._owed = head.seq, False, False
-            self._told_epoch, self._told_view = self.ledger.position.epoch, self.view
+            self._sent_epoch, self._sent_view = self.ledger.position.epoch, self.view
         return frames

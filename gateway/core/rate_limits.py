@@ -461,7 +461,7 @@ class Budget:
 
 
 ANY_TIME: Final = -math.inf
-_TELL_EVERY_S: Final = 1.0
+_LOG_EVERY_S: Final = 1.0
 
 
 class Ruling(enum.Enum):
@@ -513,11 +513,11 @@ class Record:
     connection is closed. The ``errors_per_s``-th bad frame within a second closes it, too.
     """
 
-    __slots__ = ("_dropped", "_errors", "_told_at")
+    __slots__ = ("_dropped", "_errors", "_logged_at")
 
     def __init__(self) -> None:
         self._dropped = 0
-        self._told_at = ANY_TIME
+        self._logged_at = ANY_TIME
         self._errors: deque[float] = deque()
 
     def too_many(self, now: float, limits: SessionLimits) -> Ruling:
@@ -525,9 +525,9 @@ class Record:
         self._dropped += 1
         if self._dropped > limits.dropped_max:
             return Ruling.CLOSE
-        if now - self._told_at < _TELL_EVERY_S:
+        if now - self._logged_at < _LOG_EVERY_S:
             return Ruling.DROP
-        self._told_at = now
+        self._logged_at = now
         return Ruling.DROP_AND_TELL
 
     def error(self, now: float, limits: SessionLimits) -> Ruling:

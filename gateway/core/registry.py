@@ -49,16 +49,16 @@ class Quota(Generic[KeyT]):
         """Return the instants of *key*'s uses that still count, the oldest first."""
         return tuple(at for at in self._taken.get(key, ()) if at > now - self._window_s)
 
-    def adopt(self, key: KeyT, told: Iterable[float], now: float) -> None:
+    def adopt(self, key: KeyT, instants: Iterable[float], now: float) -> None:
         """Count *key*'s uses on other nodes, too.
 
-        *told*: their instants, as :meth:`taken` returns them there.
+        *instants*: their instants, as :meth:`taken` returns them there.
 
         Some of them may be uses of this node that are reported a little late. So the newest of both lists
         count as one, then the next ones. The result is no less than either list, and no use counts twice.
         """
         here = sorted(self.taken(key, now), reverse=True)
-        there = sorted((at for at in told if at > now - self._window_s), reverse=True)
+        there = sorted((at for at in instants if at > now - self._window_s), reverse=True)
         both = [max(pair) for pair in zip_longest(here, there, fillvalue=-math.inf)]
         if both:
             self._keep(key, both[: self._most][::-1])

@@ -240,8 +240,8 @@ class Live:
         "_in_flight",
         "_limits",
         "_resync_at",
-        "_told_bus",
-        "_told_upstream",
+        "_sent_bus",
+        "_sent_upstream",
         "facts",
         "heartbeat",
         "outbox",
@@ -265,8 +265,8 @@ class Live:
         self.outbox = Outbox(ledger, view, codec, pace, frame_bytes=limits.frame_bytes_out)
         ping_s = hello.ping_s or limits.ping_s
         self.heartbeat = Heartbeat(now, every_s=ping_s, pong_s=limits.pong_s, jitter=jitter)
-        self._told_upstream: frames.Health | None = None
-        self._told_bus: frames.BusHealth | None = None
+        self._sent_upstream: frames.Health | None = None
+        self._sent_bus: frames.BusHealth | None = None
         self._in_flight: tuple[str, ...] = ()
         """The frames of commands whose results are due; a phone may give two of them the same id."""
         self._resync_at = self._followed_until = -math.inf
@@ -370,15 +370,15 @@ class Live:
     def take_news(self, now: float) -> News | float | None:
         """See :meth:`Outbox.take_news`; None also when a ping is due."""
         health = self.outbox.ledger.health
-        if self._told_upstream != health.upstream or self._told_bus != health.bus:
+        if self._sent_upstream != health.upstream or self._sent_bus != health.bus:
             return None
         return None if now >= self.heartbeat.next_at else self.outbox.take_news(now)
 
     def take(self, now: float, wall_ms: int, health: Health) -> list[bytes]:
         """Remove and return the frames that are sent now, in order."""
         if self.heartbeat.due(now) or self._is_news(health):
-            is_live_again = health.upstream == "live" and self._told_upstream != "live"
-            self._told_upstream, self._told_bus = health.upstream, health.bus
+            is_live_again = health.upstream == "live" and self._sent_upstream != "live"
+            self._sent_upstream, self._sent_bus = health.upstream, health.bus
             ping = self._ping(self.heartbeat.ping(now), now, wall_ms, health)
             self.outbox.ping(ping, after_state=is_live_again)
         return self.outbox.take(now)
@@ -453,7 +453,7 @@ class Live:
         return self.post(frames.Result(frame_id, outcome_view(outcome)), after_state=True)
 
     def _is_news(self, health: Health) -> bool:
-        return self._told_upstream != health.upstream or self._told_bus != health.bus
+        return self._sent_upstream != health.upstream or self._sent_bus != health.bus
 
     def _server_ms(self, wall_ms: int) -> int:
         """Return an instant of this node's clock as one of the clock of the values, which the phone uses."""

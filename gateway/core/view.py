@@ -701,9 +701,9 @@ class UserSessions:
         member = self._members.get(handle)
         if member is not None:
             session = member.ticket.session
-            told = replace(attached, session=session) if attached.session == session else attached
+            sent = replace(attached, session=session) if attached.session == session else attached
             member.server = self.server or member.server
-            self._accept(member, told, on_link=True)
+            self._accept(member, sent, on_link=True)
 
     def rescoped(self, alias: int, rights: frozenset[Right], scope: Scope) -> Member | None:
         """Record that a session's rights or scope changed."""

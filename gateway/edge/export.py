@@ -458,10 +458,10 @@ class NodeHoldings:
                 seen.append((other.key, element.value))
             if number % LOOKED_AT_ONCE == 0:
                 yield None
-        told: dict[str, list[Resource]] = {}
+        shown: dict[str, list[Resource]] = {}
         for number, (other_key, value) in enumerate(sorted(seen, key=lambda each: each[0]), 1):
             for held in _held_fields(key, f"{key}|{other_key:016}", value, {"held_in": OF_OTHERS}):
-                known = told.setdefault(held.category, [])
+                known = shown.setdefault(held.category, [])
                 if held.name > after and value not in known:
                     known.append(value)
                     yield held

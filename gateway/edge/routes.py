@@ -346,9 +346,9 @@ class SessionRoutes:
         return self._bearer.from_header(request.headers.getall(hdrs.AUTHORIZATION, [])).ticket
 
 
-def _ended(told: LoggedOff) -> web.Response:
-    if told.routing == "after_contact":
-        return later(LogOffPending(told.routed_until_ms, retry_after_s=AGAIN_S), AGAIN_S)
+def _ended(ended: LoggedOff) -> web.Response:
+    if ended.routing == "after_contact":
+        return later(LogOffPending(ended.routed_until_ms, retry_after_s=AGAIN_S), AGAIN_S)
     return web.Response(status=204)
 
 

@@ -375,11 +375,11 @@ def aged(envelope: Envelope, by_ms: int) -> Envelope:
         case Publication(age_ms=int(age_ms)):
             return replace(envelope, age_ms=age_ms + by_ms)
         case Publications():
-            told = tuple(
+            sent = tuple(
                 one if one.age_ms is None else replace(one, age_ms=one.age_ms + by_ms)
                 for one in envelope.told
             )
-            return Publications(told)
+            return Publications(sent)
         case Attach(age_ms=int(age_ms)) | Replaced(age_ms=int(age_ms)):
             return replace(envelope, age_ms=age_ms + by_ms)
         case CallRequest(left_ms=int(left_ms)):
@@ -430,8 +430,8 @@ def is_large(envelope: Envelope) -> bool:
     match envelope:
         case Publication(updates=updates):
             return len(updates) > VALUES_AT_ONCE
-        case Publications(told=told):
-            return sum(len(each.updates) for each in told) > VALUES_AT_ONCE
+        case Publications(told=sent):
+            return sum(len(each.updates) for each in sent) > VALUES_AT_ONCE
         case _:
             return False
 
@@ -445,8 +445,8 @@ def encoding(envelope: Envelope) -> Sliced[bytes]:
     """Encode an envelope like :func:`encode`, in slices of :data:`VALUES_AT_ONCE` values."""
     body: object = envelope
     match envelope:
-        case Publications(told):
-            values, lines = _together(told)
+        case Publications(sent):
+            values, lines = _together(sent)
             is_long = len(values) > VALUES_AT_ONCE
             body = {"values": (yield from _listed(values)) if is_long else values, "told": lines}
         case Publication() if is_large(envelope):
@@ -454,19 +454,19 @@ def encoding(envelope: Envelope) -> Sliced[bytes]:
     return _ENCODER.encode((type(envelope).__name__, body))
 
 
-def _large(told: Publication, updates: msgspec.Raw) -> dict[str, object]:
+def _large(sent: Publication, updates: msgspec.Raw) -> dict[str, object]:
     """Return the fields of a publication whose updates are encoded already."""
     return {
-        "user": told.user,
-        "epoch": told.epoch,
-        "after": told.after,
-        "upto": told.upto,
-        "reset": told.reset,
+        "user": sent.user,
+        "epoch": sent.epoch,
+        "after": sent.after,
+        "upto": sent.upto,
+        "reset": sent.reset,
         "updates": updates,
-        "upstream": told.upstream,
-        "as_of_ms": told.as_of_ms,
-        "floor": told.floor,
-        "age_ms": told.age_ms,
+        "upstream": sent.upstream,
+        "as_of_ms": sent.as_of_ms,
+        "floor": sent.floor,
+        "age_ms": sent.age_ms,
     }
 
 
@@ -537,13 +537,13 @@ _ENCODER: Final = msgspec.msgpack.Encoder(enc_hook=_of_error)
 
 
 def _together(
-    told: Iterable[Publication],
+    sent: Iterable[Publication],
 ) -> tuple[list[tuple[str, Value | None]], list[tuple[object, ...]]]:
     """Return each value of publications once, and a line of places for each publication."""
     places: dict[tuple[str, int], int] = {}
     values: list[tuple[str, Value | None]] = []
     lines: list[tuple[object, ...]] = []
-    for one in told:
+    for one in sent:
         updates = []
         for update in one.updates:
             at = places.setdefault((update.key, id(update.value)), len(values))
@@ -702,8 +702,8 @@ def _read(name: str, body: msgspec.Raw) -> Envelope:
         case "CallRequest":
             return _call_request(_CALL_REQUEST.decode(body))
         case "CallAnswer":
-            told = _CALL_ANSWER.decode(body)
-            return CallAnswer(told.request, None if told.outcome is None else _outcome(told.outcome))
+            sent = _CALL_ANSWER.decode(body)
+            return CallAnswer(sent.request, None if sent.outcome is None else _outcome(sent.outcome))
         case "Offer":
             return _offer(_OFFER.decode(body))
         case "Given":

@@ -21,7 +21,7 @@ from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
 from gateway.runtime.ports import Authority, Clock, SharedStore
 from gateway.runtime.sessions import LogOffs, SiteAuthority, authority_of
 
-TOLD_S: Final = 60.0
+LOCKED_S: Final = 60.0
 """Time to try again for a lock of all nodes together: the shared store returns no times."""
 DEVICE_LIFE_S: Final = 14 * 86_400.0
 """How long a device stays known for a user after it had a session of that user."""
@@ -267,7 +267,7 @@ class LogOns:
         guard, now = self._guard, self._clock.now()
         known, is_trusted = (asked.site, asked.name, now, asked.origin), asked.is_trusted
         locked_s = guard.locked_s(*known, is_trusted=is_trusted) or (
-            TOLD_S if self._is_locked(asked) else 0.0
+            LOCKED_S if self._is_locked(asked) else 0.0
         )
         if locked_s > 0:
             raise _locked(locked_s)
@@ -321,14 +321,14 @@ class LogOns:
 
     async def _note_success(self, asked: _Try, *, is_alone: bool) -> None:
         """Delete the wrong passwords on all nodes, and store the device."""
-        told: list[Awaitable[object]] = []
+        notes: list[Awaitable[object]] = []
         if is_alone:
             keys = (asked.key(), asked.key("day"), asked.key("origin", asked.address))
-            told += [self._shared.forget(key) for key in keys]
+            notes += [self._shared.forget(key) for key in keys]
         if not asked.is_trusted and RANDOM_ID.fullmatch(asked.device):
-            told.append(self._shared.count(asked.key("device", asked.device), DEVICE_LIFE_S))
+            notes.append(self._shared.count(asked.key("device", asked.device), DEVICE_LIFE_S))
         async with asyncio.TaskGroup() as tasks:
-            for each in told:
+            for each in notes:
                 tasks.create_task(_best_effort(each))
 
     async def _counted(self, *names: str) -> list[int]:
@@ -574,8 +574,8 @@ class Accounts:
         try:
             listed = await self._authority(ticket.user.site).sessions(ticket.secret)
         except BaseException as error:
-            is_told = isinstance(error, GatewayError)
-            waiting.set_exception(error if is_told else _not_reached())
+            is_known = isinstance(error, GatewayError)
+            waiting.set_exception(error if is_known else _not_reached())
             raise
         else:
             waiting.set_result(listed)

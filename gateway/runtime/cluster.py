@@ -135,15 +135,15 @@ def _messages(shares: Iterable[Share]) -> list[tuple[Channel, Envelope]]:
             continue
         for node in nodes:
             by_node.setdefault(node, []).append(publication)
-    bundles = [(Inbox(node), bundle) for node, told in by_node.items() for bundle in _bounded(told)]
+    bundles = [(Inbox(node), bundle) for node, sent in by_node.items() for bundle in _bounded(sent)]
     return [*alone, *bundles]
 
 
-def _bounded(told: list[Publication]) -> list[Publications]:
+def _bounded(sent: list[Publication]) -> list[Publications]:
     """Return the publications in messages of a bounded size."""
     bundles: list[list[Publication]] = []
     room = 0
-    for publication in told:
+    for publication in sent:
         size = 1 + len(publication.updates)
         if not bundles or size > room:
             bundles.append([])

@@ -153,11 +153,11 @@ class AdminRpc:
         Raises:
             GatewayError: This node itself refuses.
         """
-        told: dict[NodeId, NodeAnswer] = {}
+        sent: dict[NodeId, NodeAnswer] = {}
         wanted = tuple(dict.fromkeys(nodes))
 
         async def hear(node: NodeId) -> None:
-            told[node] = await self._put(node, order, within_s)
+            sent[node] = await self._put(node, order, within_s)
 
         refused: GatewayError | None = None
         async with asyncio.TaskGroup() as tasks:
@@ -166,12 +166,12 @@ class AdminRpc:
                     tasks.create_task(hear(node))
             if self.node in wanted:
                 try:
-                    told[self.node] = NodeAnswer(self.node, await self._run_order(order))
+                    sent[self.node] = NodeAnswer(self.node, await self._run_order(order))
                 except GatewayError as error:  # the others get the order all the same
                     refused = error
         if refused is not None:
             raise refused
-        return [told[node] for node in wanted]
+        return [sent[node] for node in wanted]
 
     async def ask_all(self, order: Order, within_s: float = ANSWER_S) -> list[NodeAnswer]:
         """Have all live nodes carry out *order*; :data:`EVERY_OTHER` stands for unknown nodes.
@@ -341,9 +341,9 @@ class ClusterReceiver:
             if follower is not None:
                 self._read(follower, publication, made)
 
-    def _read(self, follower: Follower, told: Publication, made: Shared) -> None:
+    def _read(self, follower: Follower, sent: Publication, made: Shared) -> None:
         try:
-            follower.read(told, made)
+            follower.read(sent, made)
         except Exception as fault:  # noqa: BLE001 - one user's fault must not keep others from what is theirs
             log_fault(_LOG, "publication_failed", fault)
 
@@ -444,24 +444,24 @@ class ClusterReceiver:
         if owner is not None and said.node != self._node:
             self._exchange.send(Inbox(said.node), Owned(said.user, self._node, self._holder, owner.token))
 
-    def _given(self, told: Given) -> None:
-        user_state = self._home.user_states.get(told.user)
+    def _given(self, sent: Given) -> None:
+        user_state = self._home.user_states.get(sent.user)
         if user_state is not None and user_state.owner is not None:
-            user_state.owner.given(told.token, told.history)
+            user_state.owner.given(sent.token, sent.history)
 
     # ---- to phones here ----
 
-    def _replaced(self, told: Replaced) -> None:
-        user_state = self._home.user_states.get(told.user)
-        connection = None if user_state is None else user_state.feed.connections.get(told.handle)
-        local = None if user_state is None else user_state.local.get(told.handle)
+    def _replaced(self, sent: Replaced) -> None:
+        user_state = self._home.user_states.get(sent.user)
+        connection = None if user_state is None else user_state.feed.connections.get(sent.handle)
+        local = None if user_state is None else user_state.local.get(sent.handle)
         refused = SessionRefused(CloseCode.REPLACED, "replaced")
-        if user_state is not None and local is not None and told.age_ms is not None:
-            came_at = self._home.pauses.came_at(self._home.clock.now()) - told.age_ms / 1000
+        if user_state is not None and local is not None and sent.age_ms is not None:
+            came_at = self._home.pauses.came_at(self._home.clock.now()) - sent.age_ms / 1000
             refused = local.replaced(came_at)
             if local.since >= came_at:  # no earlier than the true time: the age does not include the transit
                 # the owner accepted a connection that the phone had left before: submit this one again
-                user_state.follow(told.handle, local.topics)
+                user_state.follow(sent.handle, local.topics)
                 return
         if connection is not None:
             connection.close(refused.code, refused.reason, window_s=refused.window_s)

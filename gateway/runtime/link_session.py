@@ -180,10 +180,10 @@ class Linked:
         if self._asking is not None and member.on_link and member.attached is not None:
             self._asking.leave(member.attached.alias)
 
-    def listen_anew(self) -> None:
+    def listen_again(self) -> None:
         """Request whole sets again."""
         if self._asking is not None:
-            self._asking.listen_anew()
+            self._asking.listen_again()
 
     def keep_alive(self) -> None:
         """End a silence: request a keep-alive."""
@@ -248,13 +248,13 @@ class Linked:
     def _take_in(self, readings: Sequence[Reading]) -> None:
         """Apply readings: nearly all data of a link."""
         now, asking = self.link.last_received_at, self._asking
-        is_told = self._hear(now)
+        is_due = self._hear(now)
         if asking is not None:
             self._mirror.read_all(readings, now)
             if not asking.settled:
                 asking.settle()
         self._feed.flush()
-        if is_told:
+        if is_due:
             self._pulse.read()
 
     def _hear(self, at: float) -> bool:
@@ -444,8 +444,8 @@ class LinkHealth:
         match self._machine.need(now):
             case "keep_alive":
                 linked.keep_alive()
-            case "listen_anew":
-                linked.listen_anew()
+            case "listen_again":
+                linked.listen_again()
             case "drop":
                 linked.close()
             case "nothing":

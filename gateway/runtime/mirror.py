@@ -260,7 +260,7 @@ class Mirror:
         self._mes: dict[Me, Element] = {}
         self._number: str | None = None
         """The number of the user when all sessions were shown last."""
-        self._told = shown
+        self._on_shown = shown
 
     @property
     def offset_ms(self) -> int:
@@ -492,7 +492,7 @@ class Mirror:
         """Record one session's own data, if it was accepted."""
         if member.attached is not None:
             self._feed.learn(member.facts(), self._me_of(member) if self.live else None)
-            self._told(member.handle)
+            self._on_shown(member.handle)
 
     def _me_of(self, member: Member) -> Element:
         """Return a session's view of its user; equal views are one object."""
@@ -514,12 +514,12 @@ class Mirror:
             self._feed.ledger.record(SITE, Element(site))
 
     def _show_catalogues(self) -> None:
-        told = self._directory
-        if self.live and told is not None:
+        sent = self._directory
+        if self.live and sent is not None:
             ledger = self._feed.ledger
-            ledger.record(SKILLS, Element(Skills(told.skills)))
-            ledger.record(REASONS, Element(Reasons(told.reasons)))
-            ledger.record(ROUTING_PARAMETERS, Element(RoutingParameters(told.parameters)))
+            ledger.record(SKILLS, Element(Skills(sent.skills)))
+            ledger.record(REASONS, Element(Reasons(sent.reasons)))
+            ledger.record(ROUTING_PARAMETERS, Element(RoutingParameters(sent.parameters)))
 
     def _me(self, member: Member) -> Me:
         attached = member.attached

@@ -363,8 +363,8 @@ class Node:
             return
         connection = user_state.feed.connections.get(ticket.handle)
         if connection is not None:
-            told = refusal(ticket, reason, by)
-            connection.close(told.code, told.reason, by=told.by, window_s=told.window_s)
+            end = refusal(ticket, reason, by)
+            connection.close(end.code, end.reason, by=end.by, window_s=end.window_s)
         user_state.let_go(ticket.handle)
 
     def seen_by(self, ticket: Ticket) -> Mapping[str, Resource]:

@@ -695,5 +695,5 @@ class LinkDialer:
             case _:
                 self._fail(closed.retry_after_s)
 
-    def _fail(self, told_s: float | None = None) -> None:
-        self._machine.failed(self._world.clock.now(), self._world.jitter(), told_s)
+    def _fail(self, requested_s: float | None = None) -> None:
+        self._machine.failed(self._world.clock.now(), self._world.jitter(), requested_s)

@@ -272,8 +272,8 @@ class SessionRenewal:
             if error.code is ErrorCode.SESSION_ENDED:
                 await self._not_renewed(member)
             elif error.retry_after_s is not None and member.renew_after is not None:
-                told_s = min(error.retry_after_s, left_s / 2)
-                member.renew_after = max(member.renew_after, self._speaker.clock.now() + told_s)
+                wait_s = min(error.retry_after_s, left_s / 2)
+                member.renew_after = max(member.renew_after, self._speaker.clock.now() + wait_s)
             return
         finally:
             del self._under_way[member.handle]
@@ -466,17 +466,17 @@ class LogOffs:
         site, waiting = ticket.user.site, asyncio.get_running_loop().create_future()
         self._under_way[key] = waiting
         self._repeats[site] += not is_first
-        told, before = None, self._pending.get(ticket.handle)
+        confirmed, before = None, self._pending.get(ticket.handle)
         try:
-            told = await self._authority(site).log_off(ticket.secret)
+            confirmed = await self._authority(site).log_off(ticket.secret)
         except GatewayError:
             pass  # not confirmed
         finally:  # cancelled, too
             self._repeats[site] -= not is_first
             del self._under_way[key]
-            answer = self._unconfirmed(ticket) if told is None else told
+            answer = self._unconfirmed(ticket) if confirmed is None else confirmed
             waiting.set_result(answer)
-            pending = self._note(key, ticket, answer, is_taken=told is not None)
+            pending = self._note(key, ticket, answer, is_taken=confirmed is not None)
         if pending is not None:
             await self._keep(pending)
         elif before is not None and before.is_kept:

@@ -232,8 +232,8 @@ class Queries:
         """Stop waiting for late data."""
         for listen, since in list(self._asked_at.items()):
             query = self._queries.get(listen)
-            is_told = query is not None and not self._mirror.assembly.awaits(query)
-            if is_told or listen not in self._wanted:
+            is_answered = query is not None and not self._mirror.assembly.awaits(query)
+            if is_answered or listen not in self._wanted:
                 del self._asked_at[listen]
             elif now - since >= self._patience_s(listen):
                 self._do_without(listen)
@@ -366,13 +366,13 @@ class Queries:
 
 AT_ONCE: Final = 32
 """Sessions for which requests are sent at once: half of what a link accepts, since commands need room."""
-TOLD_AT_ONCE: Final = 4 * AT_ONCE
+REPORTED_AT_ONCE: Final = 4 * AT_ONCE
 """Phones whose presence is sent before sessions that came later are attached."""
 FIRST_S: Final = 1.0
 """How long a round waits for the first readings that the round before requested."""
 AGAIN_S: Final = 5.0
 """Pause before a request is repeated that was refused for a temporary reason."""
-TOLD_OF_S: Final = 1.0
+REPORTED_AFTER_S: Final = 1.0
 """Time after which the directory is queried for objects that came into scope and were not sent."""
 _ENDED: Final = frozenset({ErrorCode.SESSION_ENDED, ErrorCode.FORBIDDEN})
 
@@ -478,13 +478,13 @@ class Asking:
 
     def _look_for_gained(self, now: float) -> None:
         """Query the directory once, if it has not sent all objects that came into scope."""
-        if not self._gained or now - self._gained_at < TOLD_OF_S:
+        if not self._gained or now - self._gained_at < REPORTED_AFTER_S:
             return
         gained, self._gained = self._gained, frozenset()
         if any(number in self._user_sessions.scope.of(kind) for kind, number in self._mirror.unknown(gained)):
             self.directory_changed()
 
-    def listen_anew(self) -> None:
+    def listen_again(self) -> None:
         """Request everything again, since data may have been lost."""
         self._queries.drop_all()
         self.need()
@@ -682,8 +682,8 @@ class Asking:
         """Send the presence of each phone, unless OSCC-E certainly has it."""
         unheard, self._presence_due = self._presence_due, {}
         news = [each for each in unheard.values() if each.on_link and each.sent_presence is not each.present]
-        for at in range(0, len(news), TOLD_AT_ONCE):
-            await self._of_each(news[at : at + TOLD_AT_ONCE], self._send_presence_of)
+        for at in range(0, len(news), REPORTED_AT_ONCE):
+            await self._of_each(news[at : at + REPORTED_AT_ONCE], self._send_presence_of)
             if self._mirror.live:
                 await self._attach()  # sessions that come during this do not wait for all the others
 

@@ -236,13 +236,13 @@ class Administration:
                 continue
             session.scope = scope
             if session.link_id is not None:
-                told: Json = {"ObjectType": "Session", "Session": session.alias}
-                told |= {"Rights": list(session.rights), "Scope": scope_json(scope)}
-                elements.setdefault(session.link_id, []).append(told)
-        for link_id, told_all in elements.items():
+                sent: Json = {"ObjectType": "Session", "Session": session.alias}
+                sent |= {"Rights": list(session.rights), "Scope": scope_json(scope)}
+                elements.setdefault(session.link_id, []).append(sent)
+        for link_id, sent_all in elements.items():
             link = self._board.open_links.get(link_id)
             if link is not None:
-                self._board.rescope(link, told_all)
+                self._board.rescope(link, sent_all)
 
     def _scope_of(self, session: Session) -> Scope:
         agent = self._board.sessions.agent_of(session)

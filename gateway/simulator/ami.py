@@ -617,12 +617,12 @@ class FakeAsterisk:
                 member.last_pause = int(self._now())
         session.ok(number, f"Interface {'' if paused else 'un'}paused successfully")
         for queue, member in found:
-            told = replace(member, reason=_reason(fields))  # also at the end of a pause
-            self._tell_member("QueueMemberPause", queue, told)
+            sent = replace(member, reason=_reason(fields))  # also at the end of a pause
+            self._tell_member("QueueMemberPause", queue, sent)
 
     def _penalty(self, session: Session, number: str, fields: dict[str, str]) -> None:
-        found, told = self._found(fields), fields.get("Penalty", "")
-        penalty = int(told) if told.removeprefix("-").isdecimal() else 0  # as atoi reads it
+        found, sent = self._found(fields), fields.get("Penalty", "")
+        penalty = int(sent) if sent.removeprefix("-").isdecimal() else 0  # as atoi reads it
         if not found or penalty < 0:
             session.no(number, "Invalid interface, queuename or penalty")
             return

@@ -576,10 +576,10 @@ class Switchboard:
         link = None if session.link_id is None else self.open_links.get(session.link_id)
         if link is None:
             return
-        told: Json = {"Type": "SessionEnded", "Session": session.alias, "Reason": ended.reason}
+        sent: Json = {"Type": "SessionEnded", "Session": session.alias, "Reason": ended.reason}
         if ended.by is not None:
-            told["By"] = ended.by
-        link.send(message(told))
+            sent["By"] = ended.by
+        link.send(message(sent))
         link.subscriptions.sessions.pop(session.alias, None)
         session.link_id, session.present = None, False
         self._rescoped(link)
@@ -641,10 +641,10 @@ class Switchboard:
         link.subscriptions.queries.clear()
 
     def _last_end(self, ended: Ended) -> Json:
-        told: Json = {"Reason": ended.reason, "Time": ended.at_ms + self.center.skew_ms}
+        sent: Json = {"Reason": ended.reason, "Time": ended.at_ms + self.center.skew_ms}
         if ended.by is not None:
-            told["By"] = ended.by
-        return told
+            sent["By"] = ended.by
+        return sent
 
     def _hold_back(self, changes: Changes) -> None:
         """Remove and keep the changes of functions that are down, until they are up."""

@@ -433,8 +433,8 @@ class Sessions:
             known = agent.remote
             if known.present != session.watched:
                 absent_ms = None if session.watched else self._center.now_ms
-                told = replace(known, present=session.watched, absent_since_ms=absent_ms)
-                self._center.set_remote(agent, told, seen_by_all=True)
+                sent = replace(known, present=session.watched, absent_since_ms=absent_ms)
+                self._center.set_remote(agent, sent, seen_by_all=True)
 
     def advance(self) -> None:
         """End due sessions: expired, idle for too long, or never attached."""

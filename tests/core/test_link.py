@@ -168,7 +168,7 @@ def test_a_doubt_makes_a_live_link_stale_until_whole_sets_were_asked_for_and_ans
     assert link.health(0.0) == "stale"
     link.synced(0.5)
     assert link.health(0.5) == "stale", "answers to questions of before do not count"
-    assert link.need(1.0) == "listen_anew"
+    assert link.need(1.0) == "listen_again"
     link.synced(1.5)
     assert link.health(1.5) == "live"
 
@@ -218,7 +218,7 @@ def test_after_more_than_a_keep_alive_of_silence_it_requests_everything_before_i
     assert link.health(since + 20.1) == "stale"
     link.synced(since + 20.2)
     assert link.health(since + 20.2) == "stale"
-    assert link.need(since + 20.3) == "listen_anew"
+    assert link.need(since + 20.3) == "listen_again"
     assert link.need(since + 20.3) == "keep_alive"
     assert link.need(since + 20.3) == "nothing"
     link.synced(since + 20.4)

@@ -68,7 +68,7 @@ PLACES: Final[dict[str, str]] = {
             bus/sealing.py Lives._held;
             bus/memory.py MemoryChannels.receivers;
             bus/redis.py Pipeline._pending; bus/redis.py RedisClient._queue;
-            core/assembly.py Assembly._kinds _queries; core/assembly.py _OfKind.columns told;
+            core/assembly.py Assembly._kinds _queries; core/assembly.py _OfKind.columns sent;
             core/assembly.py _Column.read_ms; core/view.py RefCounter._held;
             core/element.py Composer._shown; core/element.py ReadingStep.afters read_ms;
             core/fanout_group.py FanoutGroup._dirty _members;

@@ -123,7 +123,7 @@ class Links(RuleBasedStateMachine):
         elif silence >= 3 * KEEP_ALIVE:
             assert need == "drop"
         elif self.must_listen:
-            assert need == "listen_anew"
+            assert need == "listen_again"
             self.must_listen = False
         elif self.now - max(self.last_received_at, self.asked_at) >= KEEP_ALIVE / 2:
             assert need == "keep_alive"

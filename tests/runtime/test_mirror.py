@@ -370,7 +370,7 @@ def test_a_number_that_stays_is_shown_to_nobody_again() -> None:
     room.mirror.settle()
     room.agents(Agent(routing_state=RoutingState.WORK), number="+49897654321")
     shown: list[str] = []
-    room.mirror._told = shown.append
+    room.mirror._on_shown = shown.append
     room.agents(Agent(routing_state=RoutingState.AVAILABLE), number="+49897654321")
     assert shown == []
     room.agents(Agent(routing_state=RoutingState.AVAILABLE), number="+49897654322")

@@ -264,7 +264,7 @@ async def test_old_data_is_kept_and_shown_as_old_until_the_new_request_is_answer
         assert (phone.health, phone.shown["queue:5"]["contacts_waiting"]) == ("stale", 3)
         assert phone.shown["agent:8"]["routing_state"] == "logged_off"
         at.upstream.unsent = lambda _: False
-        _asking(at).listen_anew()
+        _asking(at).listen_again()
         await at.pass_time(1)
         assert (phone.health, _queries(at)) == ("live", LINE)
 

@@ -382,7 +382,7 @@ NOW_MS = ManualClock().wall_ms()
 
 
 async def instants(at: Scene, sent_ms: int) -> set[object]:
-    """Return every instant that the doors tell, when the server means *told_ms* in its own clock."""
+    """Return every instant that the doors tell, when the server means *sent_ms* in its own clock."""
     listed = {"ID": "p", "Application": "Dashboard", "Since": sent_ms, "Attached": True}
     handling = {"Routing": "AfterContact", "RoutedUntil": sent_ms}
     at.server.answers |= {

@@ -108,11 +108,11 @@ def agent_rows(mirror: Mapping[str, Value]) -> list[AgentRow]:
 
 def totals(queues: list[QueueRow], agents: list[AgentRow]) -> Totals:
     """Return the figures over all queues and agents."""
-    told = [row.waiting for row in queues if row.waiting is not None]
+    known = [row.waiting for row in queues if row.waiting is not None]
     levels = Counter(row.level for row in queues)
     return Totals(
-        waiting=sum(told) if told else None,
-        waiting_partly=0 < len(told) < len(queues),
+        waiting=sum(known) if known else None,
+        waiting_partly=0 < len(known) < len(queues),
         oldest_since_ms=min((row.oldest_since_ms for row in queues if row.oldest_since_ms), default=None),
         action=levels["action"],
         attention=levels["attention"],

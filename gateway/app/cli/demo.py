@@ -249,10 +249,10 @@ async def run_asterisk_demo(args: argparse.Namespace, secrets: SecretsSection) -
             if fault is not None:
                 raise ConfigError([fault])
             addresses = await stack.enter_async_context(wiring.serving(settings, secrets, clock, stopping))
-            told = _ASTERISK_INTRODUCTION.format(
+            text = _ASTERISK_INTRODUCTION.format(
                 what=place.what, client=addresses.client, ops=addresses.ops, people=place.people
             )
-            sys.stdout.write(told)
+            sys.stdout.write(text)
             sys.stdout.flush()
             if args.no_board or args.asterisk:
                 await stopping.wait(clock, args.for_s)

@@ -558,8 +558,8 @@ def missed_reasons(queues: Queues, steps: Sequence[Step]) -> list[Step]:
         member = queues.memberships.get(interface, {}).get(queue)
         if member is None or not member.paused or is_same_reason(member.reason, reason):
             continue
-        told = {"Queue": queue, "Interface": interface, "Paused": "true", "Reason": reason}
-        missed.append(Step("QueuePause", told, _has(queue, interface, _with_reason(reason))))
+        sent = {"Queue": queue, "Interface": interface, "Paused": "true", "Reason": reason}
+        missed.append(Step("QueuePause", sent, _has(queue, interface, _with_reason(reason))))
     return missed
 
 

@@ -296,7 +296,7 @@ class OsccLink:
             async with self._patience(request):
                 await self._stop_strays()
                 await self._socket.send(text)
-                told = await pending.outcome
+                sent = await pending.outcome
         except TimeoutError:
             if isinstance(request, Listen):
                 _keep(self._given_up, number)
@@ -309,12 +309,12 @@ class OsccLink:
             del self._pending[number]
             if not self._pending:
                 self._pending.clear()  # release the memory of its items
-        if isinstance(told, GatewayError | LinkClosed):
+        if isinstance(sent, GatewayError | LinkClosed):
             try:
-                raise told
+                raise sent
             finally:
-                del told, pending  # its traceback holds this frame: both would hold each other, and the link
-        return told
+                del sent, pending  # its traceback holds this frame: both would hold each other, and the link
+        return sent
 
     def _render(self, request: LinkRequest, number: int) -> str:
         terms = self._terms
@@ -379,13 +379,13 @@ class OsccLink:
             await self._terms.clock.sleep(0)
         return ()
 
-    def _take(self, told: Said) -> LinkEvent | None:
+    def _take(self, sent: Said) -> LinkEvent | None:
         """Process the content of a message.
 
         Raises:
             WireError: It cannot be ordered; then all of it is dropped.
         """
-        for said in told:
+        for said in sent:
             if isinstance(said, Response):
                 self._settle(said)
             else:
@@ -399,18 +399,18 @@ class OsccLink:
             self._note_stray(response)
             return
         try:
-            told = answer(pending.request, response.body, self._terms.pool, response.directory)
+            sent = answer(pending.request, response.body, self._terms.pool, response.directory)
         except GatewayError as error:
             pending.settle(error.with_traceback(None))  # it holds this frame, and so the waiting task
             return
-        match pending.request, told:
+        match pending.request, sent:
             case _, Attached():
-                self._remember(told)
+                self._remember(sent)
             case DetachSession(alias), _:
                 self._own_agents.pop(alias, None)
             case KeepAlive(), _ if response.time_ms is not None:
                 self._clock.answered(response.time_ms, pending.asked_at, self.last_received_at)
-        pending.settle(told)
+        pending.settle(sent)
 
     def _note_stray(self, response: Response) -> None:
         """Record a query without a caller: it is stopped with the next message."""
@@ -418,9 +418,9 @@ class OsccLink:
             return
         self._given_up.remove(response.request_id)
         with suppress(GatewayError):
-            told = answer(_ANY_LISTEN, response.body, self._terms.pool)
-            if isinstance(told, Listening):
-                _keep(self._strays, told.query)
+            sent = answer(_ANY_LISTEN, response.body, self._terms.pool)
+            if isinstance(sent, Listening):
+                _keep(self._strays, sent.query)
 
     def _note(self, event: LinkEvent) -> None:
         if isinstance(event, Opened) is self._opened:
@@ -663,9 +663,9 @@ class OsccServer:
             about = _readable(lambda: http.about(answer.body))
         except GatewayError as error:
             unsupported = error.code is ErrorCode.UPSTREAM_VERSION_UNSUPPORTED
-            told = error if unsupported else http.unavailable(error.retry_after_s)
-            told.__cause__ = UnreachedError(trouble_of(error))  # the answer is stored, so without a traceback
-            return self._clock.now() + ABOUT_FAILED_S, told
+            sent = error if unsupported else http.unavailable(error.retry_after_s)
+            sent.__cause__ = UnreachedError(trouble_of(error))  # the answer is stored, so without a traceback
+            return self._clock.now() + ABOUT_FAILED_S, sent
         return self._clock.now() + ABOUT_S, about
 
     def _forget(self) -> None:

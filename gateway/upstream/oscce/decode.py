@@ -196,9 +196,9 @@ FUNCTION_STATES: Final[dict[str, FunctionState]] = {
 }
 
 
-def instance(told: object) -> str | None:
+def instance(sent: object) -> str | None:
     """Return a server's instance; None for anything but a short word."""
-    return told if isinstance(told, str) and _INSTANCE.fullmatch(told) is not None else None
+    return sent if isinstance(sent, str) and _INSTANCE.fullmatch(sent) is not None else None
 
 
 def is_reference(data_type: str) -> bool:
@@ -256,31 +256,31 @@ def offset_ms(date: str | None, received_ms: int) -> int:
     Returns:
         ms; 0 when the clocks are less than 2 s apart, or the header is missing or cannot be read.
     """
-    told_ms = None if date is None else _instant_ms(date)
-    if told_ms is None:
+    date_ms = None if date is None else _instant_ms(date)
+    if date_ms is None:
         return 0
-    offset = received_ms - (told_ms + _HALF_A_SECOND_MS)
+    offset = received_ms - (date_ms + _HALF_A_SECOND_MS)
     return offset if abs(offset) >= NONE_BELOW_MS else 0
 
 
-def retry_after_s(told: str | None, offset_ms: int, received_ms: int) -> float | None:
+def retry_after_s(sent: str | None, offset_ms: int, received_ms: int) -> float | None:
     """Return how long to wait before the next request to the server.
 
     Args:
-        told: The header `Retry-After` (RFC 9110 §10.2.3): seconds, or a date of the server's clock.
+        sent: The header `Retry-After` (RFC 9110 §10.2.3): seconds, or a date of the server's clock.
         offset_ms: Gateway clock minus server clock.
         received_ms: When the answer came, ms since 1970 in the gateway's clock.
 
     Returns:
         Within :data:`RETRY_AFTER_S`; None when the header is missing or cannot be read.
     """
-    if told is None:
+    if sent is None:
         return None
     shortest_s, longest_s = RETRY_AFTER_S
-    if re.fullmatch("[0-9]+", told):
+    if re.fullmatch("[0-9]+", sent):
         # a number of that many digits is too long for int(), too
-        wait_s = float(told) if len(told) < len(str(MOST)) else longest_s
-    elif (at_ms := _instant_ms(told)) is not None:
+        wait_s = float(sent) if len(sent) < len(str(MOST)) else longest_s
+    elif (at_ms := _instant_ms(sent)) is not None:
         wait_s = (at_ms + offset_ms - received_ms) / 1000
     else:
         return None
@@ -290,11 +290,11 @@ def retry_after_s(told: str | None, offset_ms: int, received_ms: int) -> float |
 def _instant_ms(date: str) -> int | None:
     """Return the instant in a header; None when it cannot be read."""
     try:
-        told = parsedate_to_datetime(date)
+        sent = parsedate_to_datetime(date)
     except (ValueError, OverflowError):
         return None
     # the oldest form has no zone: HTTP's dates are always UTC
-    since_1970 = (told if told.tzinfo is not None else told.replace(tzinfo=UTC)) - _EPOCH
+    since_1970 = (sent if sent.tzinfo is not None else sent.replace(tzinfo=UTC)) - _EPOCH
     return since_1970 // timedelta(milliseconds=1)
 
 
@@ -303,24 +303,24 @@ def in_gateway_time(instant_ms: int, offset_ms: int) -> int:
     return min(max(instant_ms + offset_ms, 0), MOST)
 
 
-def bound(told: int | float | None) -> int | float | None:
+def bound(sent: int | float | None) -> int | float | None:
     """Return a bound of a parameter's values; None for an integer that frames cannot carry."""
-    return None if isinstance(told, int) and abs(told) > MOST else told
+    return None if isinstance(sent, int) and abs(sent) > MOST else sent
 
 
-def count(told: int | None) -> int | None:
+def count(sent: int | None) -> int | None:
     """Return a count: never below 0."""
-    return None if told is None or told < 0 else told
+    return None if sent is None or sent < 0 else sent
 
 
-def duration(told: float | None) -> float | None:
+def duration(sent: float | None) -> float | None:
     """Return a duration in seconds: never below 0."""
-    return None if told is None or told < 0 else told + 0.0  # turns -0.0 into 0.0
+    return None if sent is None or sent < 0 else sent + 0.0  # turns -0.0 into 0.0
 
 
-def percentage(told: float | None) -> float | None:
+def percentage(sent: float | None) -> float | None:
     """Return a percentage."""
-    return told + 0.0 if told is not None and 0 <= told <= 100 else None
+    return sent + 0.0 if sent is not None and 0 <= sent <= 100 else None
 
 
 def since(time_ms: int, seconds: float | None) -> int | None:
@@ -389,80 +389,80 @@ class UserRealtime(WireElement):
 _NOT_REMOTE: Final = _Remote()
 
 
-def user_realtime(told: UserRealtime, time_ms: int) -> Part:
+def user_realtime(sent: UserRealtime, time_ms: int) -> Part:
     """Map a logged-on user. ``TimeIn…`` become instants in the server's clock."""
-    handling = tuple(_handling(contact, time_ms) for contact in told.handling_states or ())
-    remote = told.remote or _NOT_REMOTE
+    handling = tuple(_handling(contact, time_ms) for contact in sent.handling_states or ())
+    remote = sent.remote or _NOT_REMOTE
     agent = Agent(
-        extension=readable_or_none(told.extension, WORD_CHARS),
-        routing_state=_present_state(told.routing_state),
-        routing_state_since_ms=since(time_ms, told.time_in_routing_state),
-        reason_id=identity(told.reason_key),
-        routing_state_by=_actor(told.routing_state_by),
-        pending_routing_state=_routing_state(told.pending_routing_state),
-        pending_by=_actor(told.pending_by),
-        pending_reason_id=identity(told.pending_reason_key),
-        pending_post_processing=told.pending_post_processing,
+        extension=readable_or_none(sent.extension, WORD_CHARS),
+        routing_state=_present_state(sent.routing_state),
+        routing_state_since_ms=since(time_ms, sent.time_in_routing_state),
+        reason_id=identity(sent.reason_key),
+        routing_state_by=_actor(sent.routing_state_by),
+        pending_routing_state=_routing_state(sent.pending_routing_state),
+        pending_by=_actor(sent.pending_by),
+        pending_reason_id=identity(sent.pending_reason_key),
+        pending_post_processing=sent.pending_post_processing,
         handling=handling,
-        post_processing=_post_processing(told.post_processing, handling),
-        auto_post_processing=_auto(told.auto_post_processing),
-        media=_media(told.media),
-        presence_state=readable_or_none(told.presence_state, VALUE_CHARS),
+        post_processing=_post_processing(sent.post_processing, handling),
+        auto_post_processing=_auto(sent.auto_post_processing),
+        media=_media(sent.media),
+        presence_state=readable_or_none(sent.presence_state, VALUE_CHARS),
         logged_on_remotely=remote.logged_on,
         app_present=remote.app_present,
         app_absent_since_ms=_not_after(time_ms, remote.app_absent_since),
-        allowed_actions=tuple(ACTIONS[name] for name in told.allowed_actions or () if name in ACTIONS),
+        allowed_actions=tuple(ACTIONS[name] for name in sent.allowed_actions or () if name in ACTIONS),
     )
     number = None if remote.remote_number is None else readable_or_none(remote.remote_number, WORD_CHARS)
-    return Part(Kind.AGENT, told.user_key, Source.REALTIME, agent, number)
+    return Part(Kind.AGENT, sent.user_key, Source.REALTIME, agent, number)
 
 
-def _not_after(time_ms: int, told_ms: int | None) -> int | None:
+def _not_after(time_ms: int, date_ms: int | None) -> int | None:
     """Return when a state at *time_ms* began, whichever clock of the server dated it."""
-    return None if told_ms is None else min(told_ms, time_ms)
+    return None if date_ms is None else min(date_ms, time_ms)
 
 
-def _handling(told: _Handling, time_ms: int) -> Handling:
+def _handling(sent: _Handling, time_ms: int) -> Handling:
     return Handling(
-        contact_id=readable(told.call_id),
-        media=MEDIA.get(told.media or "", "unknown"),
-        state=HANDLING_STATES.get(told.handling_state, "unknown"),
-        since_ms=since(time_ms, told.time_in_handling_state),
-        direct=told.direct,
-        queue_id=identity(told.queue_key),
+        contact_id=readable(sent.call_id),
+        media=MEDIA.get(sent.media or "", "unknown"),
+        state=HANDLING_STATES.get(sent.handling_state, "unknown"),
+        since_ms=since(time_ms, sent.time_in_handling_state),
+        direct=sent.direct,
+        queue_id=identity(sent.queue_key),
     )
 
 
-def _post_processing(told: _PostProcessing | None, handling: tuple[Handling, ...]) -> PostProcessing | None:
+def _post_processing(sent: _PostProcessing | None, handling: tuple[Handling, ...]) -> PostProcessing | None:
     """Its begin is in the contact whose handling state is PostProcessing."""
-    if told is None:
+    if sent is None:
         return None
     since_ms = next((held.since_ms for held in handling if held.state == "post_processing"), None)
     return PostProcessing(
         since_ms=since_ms,
-        ends_at_ms=told.ends_at,
-        extendable=told.extendable,
-        next_state=_routing_state(told.next_state),
-        reason_id=identity(told.reason_key),
+        ends_at_ms=sent.ends_at,
+        extendable=sent.extendable,
+        next_state=_routing_state(sent.next_state),
+        reason_id=identity(sent.reason_key),
     )
 
 
-def _auto(told: _AutoPostProcessing | None) -> AutoPostProcessing | None:
-    if told is None:
+def _auto(sent: _AutoPostProcessing | None) -> AutoPostProcessing | None:
+    if sent is None:
         return None
-    duration_s = duration(told.duration)
-    return AutoPostProcessing(told.on, None if duration_s is None else round(duration_s))
+    duration_s = duration(sent.duration)
+    return AutoPostProcessing(sent.on, None if duration_s is None else round(duration_s))
 
 
-def _media(told: _Media | None) -> Media | None:
-    if told is None:
+def _media(sent: _Media | None) -> Media | None:
+    if sent is None:
         return None
     return Media(
-        voice=_switch(told.voice),
-        callback=_switch(told.callback),
-        email=_switch(told.email),
-        web_collaboration=_switch(told.web_collaboration),
-        open_media=_switch(told.open_media),
+        voice=_switch(sent.voice),
+        callback=_switch(sent.callback),
+        email=_switch(sent.email),
+        web_collaboration=_switch(sent.web_collaboration),
+        open_media=_switch(sent.open_media),
     )
 
 
@@ -475,14 +475,14 @@ class UserCumulative(WireElement):
     total_talk_time: Seconds | None = None
 
 
-def user_cumulative(told: UserCumulative, _: int) -> Part:
+def user_cumulative(sent: UserCumulative, _: int) -> Part:
     """Map a user's day."""
     agent = Agent(
-        handled_today=count(told.handled),
-        talk_s_today=duration(told.total_talk_time),
-        day_start_ms=told.window_start,
+        handled_today=count(sent.handled),
+        talk_s_today=duration(sent.total_talk_time),
+        day_start_ms=sent.window_start,
     )
-    return Part(Kind.AGENT, told.user_key, Source.CUMULATIVE, agent)
+    return Part(Kind.AGENT, sent.user_key, Source.CUMULATIVE, agent)
 
 
 class UserSkill(WireElement):
@@ -494,10 +494,10 @@ class UserSkill(WireElement):
     active: bool | None = None
 
 
-def skills(told: tuple[UserSkill, ...] | None) -> tuple[AgentSkill, ...]:
+def skills(sent: tuple[UserSkill, ...] | None) -> tuple[AgentSkill, ...]:
     """Map the skills of a user."""
     return tuple(
-        AgentSkill(str(skill.skill_key), skill.level, skill.preference, skill.active) for skill in told or ()
+        AgentSkill(str(skill.skill_key), skill.level, skill.preference, skill.active) for skill in sent or ()
     )
 
 
@@ -548,20 +548,20 @@ class QueueRealtime(WireElement):
     level: str | None = None
 
 
-def queue_realtime(told: QueueRealtime, time_ms: int) -> Part:
+def queue_realtime(sent: QueueRealtime, time_ms: int) -> Part:
     """Map a queue; the oldest contact's waiting time becomes an instant in the server's clock."""
-    waiting, logged_on, available = told.contacts, told.logged_on_users, told.available_users
-    handling, post_processing = told.handling_users, told.post_processing_users
-    unavailable, work, oldest_s = told.unavailable_users, told.work_users, told.oldest_contact_wait_time
-    level_pct, abandoned_pct, level = told.service_level, told.abandoned_rate, told.level
-    threshold_s, wait_s = told.service_level_threshold, told.estimated_wait_time
+    waiting, logged_on, available = sent.contacts, sent.logged_on_users, sent.available_users
+    handling, post_processing = sent.handling_users, sent.post_processing_users
+    unavailable, work, oldest_s = sent.unavailable_users, sent.work_users, sent.oldest_contact_wait_time
+    level_pct, abandoned_pct, level = sent.service_level, sent.abandoned_rate, sent.level
+    threshold_s, wait_s = sent.service_level_threshold, sent.estimated_wait_time
     # most updates are this: fields by place, figures checked as by count, percentage and duration
     queue = QueueFigures(
         None if waiting is None or waiting < 0 else waiting,
         None if oldest_s is None else since(time_ms, oldest_s),
         level_pct + 0.0 if level_pct is not None and 0 <= level_pct <= 100 else None,
         None if threshold_s is None or threshold_s < 0 else threshold_s + 0.0,
-        readable_or_none(told.service_level_formula, VALUE_CHARS),
+        readable_or_none(sent.service_level_formula, VALUE_CHARS),
         abandoned_pct + 0.0 if abandoned_pct is not None and 0 <= abandoned_pct <= 100 else None,
         None if wait_s is None or wait_s < 0 else wait_s + 0.0,
         None if logged_on is None or logged_on < 0 else logged_on,
@@ -572,7 +572,7 @@ def queue_realtime(told: QueueRealtime, time_ms: int) -> Part:
         None if work is None or work < 0 else work,
         None if level is None else _LEVELS.get(level, "unknown"),
     )
-    return Part(_QUEUE, told.queue_key, _REALTIME, queue)
+    return Part(_QUEUE, sent.queue_key, _REALTIME, queue)
 
 
 class QueueCumulative(WireElement):
@@ -587,17 +587,17 @@ class QueueCumulative(WireElement):
     maximum_wait_time: Seconds | None = None
 
 
-def queue_cumulative(told: QueueCumulative, _: int) -> Part:
+def queue_cumulative(sent: QueueCumulative, _: int) -> Part:
     """Map a queue's figures."""
     queue = QueueWindow(
-        window_start_ms=told.window_start,
-        received=count(told.received),
-        answered=count(told.answered),
-        abandoned=count(told.abandoned),
-        average_wait_s=duration(told.average_wait_time),
-        maximum_wait_s=duration(told.maximum_wait_time),
+        window_start_ms=sent.window_start,
+        received=count(sent.received),
+        answered=count(sent.answered),
+        abandoned=count(sent.abandoned),
+        average_wait_s=duration(sent.average_wait_time),
+        maximum_wait_s=duration(sent.maximum_wait_time),
     )
-    return Part(Kind.QUEUE, told.queue_key, Source.CUMULATIVE, queue)
+    return Part(Kind.QUEUE, sent.queue_key, Source.CUMULATIVE, queue)
 
 
 class GroupRealtime(WireElement):
@@ -613,18 +613,18 @@ class GroupRealtime(WireElement):
     calls_waiting: Count | None = None
 
 
-def group_realtime(told: GroupRealtime, _: int) -> Part:
+def group_realtime(sent: GroupRealtime, _: int) -> Part:
     """Map a group."""
     group = Group(
-        users_logged_on=count(told.logged_on_users),
-        users_idle=count(told.idle_users),
-        users_busy=count(told.busy_users),
-        users_away=count(told.away_users),
-        users_handling_routed=count(told.handling_routed_users),
-        users_handling_direct=count(told.handling_direct_users),
-        calls_waiting=count(told.calls_waiting),
+        users_logged_on=count(sent.logged_on_users),
+        users_idle=count(sent.idle_users),
+        users_busy=count(sent.busy_users),
+        users_away=count(sent.away_users),
+        users_handling_routed=count(sent.handling_routed_users),
+        users_handling_direct=count(sent.handling_direct_users),
+        calls_waiting=count(sent.calls_waiting),
     )
-    return Part(Kind.GROUP, told.group_key, Source.REALTIME, group)
+    return Part(Kind.GROUP, sent.group_key, Source.REALTIME, group)
 
 
 class AggregateRealtime(WireElement):
@@ -636,14 +636,14 @@ class AggregateRealtime(WireElement):
     oldest_contact_wait_time: Seconds | None = None
 
 
-def aggregate_realtime(told: AggregateRealtime, time_ms: int) -> Part:
+def aggregate_realtime(sent: AggregateRealtime, time_ms: int) -> Part:
     """Map an aggregate."""
     aggregate = Aggregate(
-        contacts_waiting=count(told.contacts),
-        service_level_pct=percentage(told.service_level),
-        oldest_since_ms=since(time_ms, told.oldest_contact_wait_time),
+        contacts_waiting=count(sent.contacts),
+        service_level_pct=percentage(sent.service_level),
+        oldest_since_ms=since(time_ms, sent.oldest_contact_wait_time),
     )
-    return Part(Kind.AGGREGATE, told.aggregate_key, Source.REALTIME, aggregate)
+    return Part(Kind.AGGREGATE, sent.aggregate_key, Source.REALTIME, aggregate)
 
 
 ElementT = TypeVar("ElementT", bound=WireElement)
@@ -677,30 +677,30 @@ class _Configuration(WireElement):
     version: Count | None = None
 
 
-def _configuration(told: _Configuration, references: References) -> Part | None:
+def _configuration(sent: _Configuration, references: References) -> Part | None:
     value: Agent | Queue | Group
-    match told.object_type:
+    match sent.object_type:
         case "User":
-            value = Agent(skills=skills(told.skills), version=told.version)
+            value = Agent(skills=skills(sent.skills), version=sent.version)
         case "Queue":
             value = Queue(
-                routing_parameters=_parameters(told.routing_parameters, references.queue),
-                version=told.version,
+                routing_parameters=_parameters(sent.routing_parameters, references.queue),
+                version=sent.version,
             )
         case "Group":
             value = Group(
-                routing_parameters=_parameters(told.routing_parameters, references.group),
-                version=told.version,
+                routing_parameters=_parameters(sent.routing_parameters, references.group),
+                version=sent.version,
             )
         case _:
             return None
-    return Part(KINDS[told.object_type], told.key, Source.CONFIGURATION, value)
+    return Part(KINDS[sent.object_type], sent.key, Source.CONFIGURATION, value)
 
 
-def _parameters(told: dict[str, Any] | None, references: frozenset[str]) -> dict[str, Parameter] | None:
-    if told is None:
+def _parameters(sent: dict[str, Any] | None, references: frozenset[str]) -> dict[str, Parameter] | None:
+    if sent is None:
         return None
-    named = ((name, value) for name, value in told.items() if is_name(name))
+    named = ((name, value) for name, value in sent.items() if is_name(name))
     return {name: parameter(value, reference=name in references) for name, value in named}
 
 

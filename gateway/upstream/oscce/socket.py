@@ -237,10 +237,10 @@ def _head_bytes(length: int) -> int:
     return 4 if length == _LONG else 10
 
 
-def _length(told: bytes) -> int:
+def _length(sent: bytes) -> int:
     """Return the length behind the two bytes (§5.2: in as few as it needs)."""
-    size = int.from_bytes(told, "big")
-    if size < (_LONG if len(told) == 2 else 1 << 16):
+    size = int.from_bytes(sent, "big")
+    if size < (_LONG if len(sent) == 2 else 1 << 16):
         raise Breach(PROTOCOL_ERROR, "the length is longer than need be")
     return size
 
