@@ -24,7 +24,7 @@ FLOORS = {
     "telemetry": "all metrics",
     "core": "state machines and their data; pure",
     "protocol": "frames, envelopes and codecs; pure",
-    "domain": "values, commands and errors; standard library, and structs of msgspec",
+    "domain": "values, commands and errors; standard library only",
 }
 """The floors, from the top down."""
 

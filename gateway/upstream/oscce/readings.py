@@ -11,7 +11,7 @@ import weakref
 from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import count
-from typing import Final, cast
+from typing import Final
 
 import msgspec
 
@@ -73,8 +73,7 @@ class Readings:
             return None
         self._misses = 0
         if found.steps is None:
-            # from now on more than one link has got these bytes
-            msgspec.structs.force_setattr(cast("msgspec.Struct", found), "steps", [])
+            found.steps = []  # type: ignore[misc] # from now on more than one link has got these bytes
         self.shared += len(found.parts)
         return found
 
