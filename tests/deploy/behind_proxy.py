@@ -390,12 +390,7 @@ async def let_an_office_on(made: Front) -> int:
 
     async def arrive() -> None:
         while True:
-            try:
-                status, wait_s = await log_on(made)
-            except aiohttp.ClientConnectionError:
-                # a proxy closes connections that stay silent: here hundreds of phones share one process
-                await asyncio.sleep(1)
-                continue
+            status, wait_s = await log_on(made)
             if status == 201:
                 return
             assert status == 429
