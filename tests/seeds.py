@@ -144,7 +144,7 @@ COMMANDS: Final = [
     ),
     Seed(
         "numbers of the contact centre and denied numbers are refused",
-        "gateway.edge.command_runner:NumberPolicy.admits",
+        "gateway.edge.policies:NumberPolicy.admits",
         DropOperand("deny own"),
         f"{_P}test_numbers_properties.py::test_whatever_is_accepted_is_a_telephone_that_the_site_wants",
     ),

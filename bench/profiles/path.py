@@ -33,10 +33,9 @@ from gateway.core.rate_limits import SessionLimits
 from gateway.core.session import Session
 from gateway.domain.model import UserId
 from gateway.edge.channel import Channel, ConnectionStats, StatsOutput
-from gateway.edge.command_runner import CommandRunner, SocketNode
 from gateway.edge.credentials import SessionCredentials
 from gateway.edge.scheduler import Scheduler
-from gateway.edge.socket import PhoneSocket, SocketServices
+from gateway.edge.socket import CommandRunner, PhoneSocket, SocketNode, SocketServices
 from gateway.protocol import websocket
 from gateway.protocol.codec import JSON
 from gateway.runtime.event_loop import SystemClock, Turns

@@ -31,7 +31,7 @@ from gateway.core.link import Linger
 from gateway.core.rate_limits import SessionLimits
 from gateway.core.registry import RegistryLimits
 from gateway.domain.model import NodeId
-from gateway.edge.command_runner import NumberPolicies, NumberPolicy
+from gateway.edge.policies import NumberPolicies, NumberPolicy
 from gateway.edge.request_context import AdmissionLimits, EdgeSettings
 from gateway.protocol.bodies import SiteView
 from gateway.runtime.event_loop import Turns

@@ -25,7 +25,7 @@ from gateway.app.config.errors import ConfigError, fault_ending
 from gateway.app.config.settings import PageUrl, SecretsSection, Section, SiteSection
 from gateway.app.keys import Keyring
 from gateway.app.process import SystemdNotifier
-from gateway.edge.notices import ID_CHARS_MAX, NOTICES_MAX, NoticesInForce, NoticeText, OperatorNotice
+from gateway.edge.policies import ID_CHARS_MAX, NOTICES_MAX, NoticesInForce, NoticeText, OperatorNotice
 from gateway.runtime.ports import Clock
 from gateway.telemetry import Telemetry
 

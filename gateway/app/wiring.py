@@ -82,7 +82,7 @@ from gateway.edge.channel import ConnectionSummary
 from gateway.edge.credentials import Tokens, renew_tokens
 from gateway.edge.export import OwnDataExport
 from gateway.edge.limits import SocketAdmission
-from gateway.edge.notices import NoticeBroadcast
+from gateway.edge.policies import NoticeBroadcast
 from gateway.edge.request_context import EdgeSettings
 from gateway.edge.scheduler import Scheduler
 from gateway.edge.server import EdgeParts, OpsParts, make_app, make_ops_app

@@ -27,7 +27,7 @@ from gateway.domain.errors import (
     verdict,
 )
 from gateway.domain.model import Application, Device, SessionId, SessionSecret, Ticket, UserId
-from gateway.edge.notices import NoticeSet, NoticesInForce, unread_notices
+from gateway.edge.policies import NoticeSet, NoticesInForce, unread_notices
 from gateway.protocol.frames import NoticeFrame, Renewed, SessionView, UserView
 from gateway.runtime.ports import Clock
 from gateway.runtime.world import refusal
@@ -408,7 +408,7 @@ class CredentialServices(NamedTuple):
 class SessionCredentials:
     """Credentials of one phone: the ticket of its newest token, and the notices it has seen.
 
-    Invariant: a notice is sent once, see :func:`gateway.edge.notices.unread_notices`. That costs one
+    Invariant: a notice is sent once, see :func:`gateway.edge.policies.unread_notices`. That costs one
     reference to the set of notices that was sent last.
 
     Args:

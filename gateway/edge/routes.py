@@ -22,7 +22,7 @@ from gateway.domain.upstream import LoggedOff, SessionInfo
 from gateway.edge.credentials import BearerAuth, session_end_mapped, session_view, user_view
 from gateway.edge.export import export
 from gateway.edge.handshake import EdgeParts, Login
-from gateway.edge.notices import NoticesInForce
+from gateway.edge.policies import NoticesInForce
 from gateway.edge.request_context import (
     AGAIN_S,
     EdgeSettings,

@@ -1,4 +1,4 @@
-"""One phone's WebSocket: runs its session, writes its frames and carries out its effects.
+"""One phone's WebSocket: runs its session, writes its frames, and carries out its effects and commands.
 
 :mod:`gateway.core.session` decides what happens next; :mod:`gateway.edge.scheduler` decides when. Phones at
 the same position share one encoded frame, which a :class:`FanoutWriter` writes to all of them.
@@ -9,13 +9,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Final, NamedTuple, Protocol
 
 from gateway.core.fanout_group import FanoutGroup, Sink
-from gateway.core.ledger import UNKNOWN_HEALTH, Health
+from gateway.core.ledger import UNKNOWN_HEALTH, Health, Ledger
 from gateway.core.session import AcceptSession, Close, Effects, Invoke, Session, State
-from gateway.domain.errors import CloseCode, SessionRefused
-from gateway.domain.model import Device, Ticket
+from gateway.domain.commands import AcknowledgeNotice, Call, ChangeRemoteNumber, Outcome, Status
+from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRefused
+from gateway.domain.model import Device, Ticket, UserId
 from gateway.edge.channel import (
     Channel,
     ChannelEvent,
@@ -25,14 +27,16 @@ from gateway.edge.channel import (
     packed,
     record_update_latency,
 )
-from gateway.edge.command_runner import CommandRunner, SocketNode
 from gateway.edge.credentials import SessionCredentials
 from gateway.edge.limits import SocketSlot
+from gateway.edge.policies import NoticesInForce, NumberPolicies
 from gateway.edge.scheduler import NEVER, Schedulable, Scheduler, SocketTasks, guarded
 from gateway.protocol.envelopes import SessionFacts
-from gateway.protocol.frames import ClientInfo, ControlFrame
+from gateway.protocol.frames import ClientInfo, ControlFrame, Renewed
 from gateway.protocol.websocket import Message, Violation
 from gateway.runtime.event_loop import log_fault
+from gateway.runtime.mirror import Connection
+from gateway.runtime.ports import Clock
 from gateway.telemetry import Telemetry
 
 STALL_S: Final = 10.0
@@ -155,6 +159,143 @@ def fanout_writer_of(
     if not isinstance(fanout_group.writer, FanoutWriter):
         fanout_group.writer = FanoutWriter(fanout_group, scheduler, telemetry)
     return fanout_group.writer
+
+
+class SessionAttachment(Protocol):
+    """Result of an attach."""
+
+    @property
+    def facts(self) -> SessionFacts:
+        """The facts of the session that OSCC-E accepted."""
+        ...
+
+    @property
+    def ledger(self) -> Ledger:
+        """The user's mirror."""
+        ...
+
+
+class SocketNode(Protocol):
+    """The node, as sockets use it."""
+
+    async def attach(
+        self, connection: Connection, ticket: Ticket, topics: tuple[str, ...] | None
+    ) -> SessionAttachment:
+        """Attach a session. Return when OSCC-E has accepted it in this epoch; bounded in time.
+
+        Raises:
+            SessionRefused: With the close code of the socket.
+        """
+        ...
+
+    def follow(self, connection: Connection, topics: tuple[str, ...]) -> None:
+        """Change the topics of the connection."""
+        ...
+
+    async def invoke(self, connection: Connection, call: Call) -> Outcome:
+        """Execute a command. Never raises; bounded by the deadline of the call."""
+        ...
+
+    def touch(self, connection: Connection) -> None:
+        """Record that a frame arrived."""
+        ...
+
+    def detach(self, connection: Connection) -> None:
+        """Record that the socket has closed. Called once for each, attached or not."""
+        ...
+
+    def health(self, user: UserId) -> Health:
+        """Return the freshness of the user's data."""
+        ...
+
+
+class CommandPrechecks:
+    """Checks of commands that only the edge can make: telephone numbers and notices.
+
+    Args:
+        numbers: The policies of remote numbers.
+        notices: The notices in force.
+    """
+
+    def __init__(self, numbers: NumberPolicies, notices: NoticesInForce) -> None:
+        self._numbers = numbers
+        self._notices = notices
+
+    def check(self, call: Call, credentials: SessionCredentials) -> Call:
+        """Return *call* as it is executed: a remote number in E.164, everything else unchanged.
+
+        Raises:
+            GatewayError: ``not_found``: there is no such notice in this version. For a remote number: the
+                errors of :meth:`NumberPolicies.accept`.
+        """
+        match call.command:
+            case ChangeRemoteNumber(number=number):
+                accepted = self._numbers.accept(credentials.ticket.user.site, number)
+                return replace(call, command=ChangeRemoteNumber(accepted))
+            case AcknowledgeNotice(notice_id=notice_id, version=version):
+                if not self._notices.kept([(notice_id, version)]):
+                    raise GatewayError(ErrorCode.NOT_FOUND, "There is no such notice.")
+                return call
+            case _:
+                return call
+
+    def acknowledged(self, command: AcknowledgeNotice, ticket: Ticket) -> tuple[tuple[str, int], ...]:
+        """Return the notices acknowledged after *command*, as (id, version)."""
+        return self._notices.kept((*ticket.notices, (command.notice_id, command.version)))
+
+
+class CommandResult(NamedTuple):
+    """Result of a command. *renewed* is sent before it."""
+
+    outcome: Outcome
+    renewed: Renewed | None
+
+
+class CommandRunner:
+    """Runner of the commands of phones.
+
+    Invariant: each command that was counted as in flight is subtracted when it ends, however it ends.
+
+    Args:
+        node: Executes commands.
+        prechecks: Checks commands before they are executed.
+        clock: Measures how long they take.
+    """
+
+    def __init__(self, node: SocketNode, prechecks: CommandPrechecks, clock: Clock) -> None:
+        self._node = node
+        self._prechecks = prechecks
+        self._clock = clock
+
+    async def run(
+        self, connection: Connection, call: Call, credentials: SessionCredentials, stats: ConnectionStats
+    ) -> CommandResult:
+        """Run *call* and return its result. Bounded by the deadline of the call.
+
+        Args:
+            connection: The phone's connection.
+            call: The command.
+            credentials: The phone's session, with the notices it has acknowledged.
+            stats: Counts.
+        """
+        began = self._clock.now()
+        stats.command_started()
+        try:
+            checked = self._prechecks.check(call, credentials)
+            outcome = await self._node.invoke(connection, checked)
+        except GatewayError as error:
+            outcome = Outcome(Status.REJECTED, error)
+        except BaseException:
+            stats.command_abandoned()
+            raise
+        stats.command_finished(call, outcome, self._clock.now() - began)
+        return CommandResult(outcome, self._renewed(call, outcome, credentials))
+
+    def _renewed(self, call: Call, outcome: Outcome, credentials: SessionCredentials) -> Renewed | None:
+        """Return a token that contains the acknowledgement."""
+        if not isinstance(call.command, AcknowledgeNotice) or outcome.status is not Status.APPLIED:
+            return None
+        return credentials.acknowledge(self._prechecks.acknowledged(call.command, credentials.ticket))
 
 
 _GOING_AWAY: Final = 1001

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.app.config.errors import ConfigError
 from gateway.app.reload import FILE_BYTES, parse_notices, read_files, read_notices
-from gateway.edge.notices import NOTICES_MAX
+from gateway.edge.policies import NOTICES_MAX
 
 NOTICE = """\
 id = "privacy-2026"

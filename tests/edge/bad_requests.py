@@ -14,7 +14,7 @@ import pytest
 
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.upstream import LoggedOff
-from gateway.edge.notices import NoticesInForce, NoticeText, OperatorNotice
+from gateway.edge.policies import NoticesInForce, NoticeText, OperatorNotice
 from gateway.edge.request_context import AdmissionLimits, EdgeSettings
 from gateway.upstream.oscce.errors import refusal
 from tests.edge.fake_node import LIFE_MS

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import pytest
 
-from gateway.edge.notices import NoticesInForce
+from gateway.edge.policies import NoticesInForce
 from gateway.edge.request_context import EdgeSettings
 from tests.edge.channels import Serving, channels_served
 from tests.edge.visits import SETTINGS, Gateway, opened

@@ -11,7 +11,7 @@ from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application
 from gateway.edge.credentials import OpenedToken
 from gateway.edge.handshake import Login
-from gateway.edge.notices import NoticesInForce, NoticeText, OperatorNotice
+from gateway.edge.policies import NoticesInForce, NoticeText, OperatorNotice
 from gateway.edge.request_context import EdgeSettings
 from gateway.protocol.bodies import DeviceBody, LogOnBody, SessionCreated
 from tests.edge.fake_node import LIFE_MS

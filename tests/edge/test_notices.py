@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.core.outbox import CONTROL_MAX
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.edge.notices import (
+from gateway.edge.policies import (
     ID_CHARS_MAX,
     MUST_ACKNOWLEDGE_MAX,
     NOTICES_MAX,

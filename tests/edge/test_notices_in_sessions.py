@@ -9,7 +9,7 @@ import pytest
 
 from gateway.domain.commands import AcknowledgeNotice, Outcome, Status
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRefused
-from gateway.edge.notices import NOTICES_MAX, NoticeBroadcast, NoticesInForce, NoticeText, OperatorNotice
+from gateway.edge.policies import NOTICES_MAX, NoticeBroadcast, NoticesInForce, NoticeText, OperatorNotice
 from gateway.protocol import frames
 from gateway.protocol.codec import JSON, MSGPACK, Codec
 from tests.doubles.clock import ManualClock

@@ -6,7 +6,7 @@ import pytest
 from phonenumbers import PhoneNumber, PhoneNumberType, example_number_for_type, format_number
 
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.edge.command_runner import CHARS_MAX, NumberPolicies, NumberPolicy
+from gateway.edge.policies import CHARS_MAX, NumberPolicies, NumberPolicy
 
 BERLIN = "+49301234567"
 COUNTRIES = ("DE", "US", "IT", "RU", "GB", "GG", "AU", "BR", "SG", "AT", "CA")

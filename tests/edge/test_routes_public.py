@@ -8,7 +8,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from gateway.edge.notices import NoticesInForce, NoticeText, OperatorNotice
+from gateway.edge.policies import NoticesInForce, NoticeText, OperatorNotice
 from gateway.edge.request_context import EdgeSettings
 from gateway.edge.routes import PublishedDocuments
 from gateway.protocol import codec

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.edge.credentials import BearerAuth, CredentialServices, OpenedToken, SessionCredentials, Tokens
-from gateway.edge.notices import NoticesInForce, NoticeText, OperatorNotice
+from gateway.edge.policies import NoticesInForce, NoticeText, OperatorNotice
 from tests.doubles.clock import ManualClock
 from tests.edge.visits import KEYS, nonces, ticket_of
 

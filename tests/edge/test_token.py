@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.domain.model import Application, Device, SessionId, SessionSecret, Ticket, UserId
 from gateway.edge.credentials import TOKEN_CHARS_MAX, OpenedToken, TokenFault, Tokens
-from gateway.edge.notices import ID_CHARS_MAX, NOTICES_MAX
+from gateway.edge.policies import ID_CHARS_MAX, NOTICES_MAX
 from tests.edge.visits import nonces
 
 NOW = 1_700_000_000_000

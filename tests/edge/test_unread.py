@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.edge.notices import (
+from gateway.edge.policies import (
     NOTICES_PER_TURN,
     NoticeBroadcast,
     NoticesInForce,

@@ -15,11 +15,10 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from gateway.domain.model import Application, Device, SessionId, SessionSecret, Ticket, UserId
 from gateway.edge.channel import ConnectionSummary
-from gateway.edge.command_runner import NumberPolicies, NumberPolicy
 from gateway.edge.credentials import Tokens
 from gateway.edge.handshake import EdgeParts
 from gateway.edge.limits import SocketAdmission
-from gateway.edge.notices import NoticesInForce
+from gateway.edge.policies import NoticesInForce, NumberPolicies, NumberPolicy
 from gateway.edge.request_context import EdgeSettings
 from gateway.edge.scheduler import Scheduler
 from gateway.edge.server import make_app

@@ -19,7 +19,7 @@ from typing import Final
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import VALUE_CHARS, Application, Device, SessionId, SessionSecret, Ticket, UserId
 from gateway.domain.upstream import Reading
-from gateway.edge import command_runner, credentials
+from gateway.edge import credentials, policies
 from gateway.edge.credentials import TOKEN_CHARS_MAX, OpenedToken, TokenFault
 from gateway.protocol import codec
 from gateway.protocol.bodies import LOG_ON, LogOnBody
@@ -86,9 +86,7 @@ def _compare(body: LogOnBody, value: dict[str, object]) -> None:
 
 
 def _number(text: str) -> None:
-    found = command_runner.NumberPolicies(
-        {"main": command_runner.NumberPolicy("DE", deny=("+49171",), own=("+4989",))}
-    )
+    found = policies.NumberPolicies({"main": policies.NumberPolicy("DE", deny=("+49171",), own=("+4989",))})
     try:
         accepted = found.accept("main", text)
     except GatewayError as error:

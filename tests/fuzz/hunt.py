@@ -23,7 +23,7 @@ with atheris.instrument_imports(
     include=[
         "gateway.protocol",
         "gateway.upstream",
-        "gateway.edge.command_runner",
+        "gateway.edge.policies",
         "gateway.edge.credentials",
         "json",
     ]

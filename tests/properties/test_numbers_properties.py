@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gateway.domain.errors import GatewayError
-from gateway.edge.command_runner import NumberPolicies, NumberPolicy
+from gateway.edge.policies import NumberPolicies, NumberPolicy
 
 DENIED, OWN = "+4930666", "+493077"
 POLICIES = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.edge.notices import NoticesInForce, NoticeText, OperatorNotice
+from gateway.edge.policies import NoticesInForce, NoticeText, OperatorNotice
 from tests.transcripts.handset import Handset
 from tests.transcripts.stage import AGENT, NUMBER, SUPERVISOR, Stage, stage
 

@@ -19,12 +19,11 @@ from gateway.domain.model import Application, Device, NodeId, NumberAct, OrderAc
 from gateway.domain.upstream import LogOn
 from gateway.edge import limits
 from gateway.edge.channel import Channel, ConnectionStats, ConnectionSummary, StatsOutput
-from gateway.edge.command_runner import CommandPrechecks, CommandRunner, NumberPolicies, NumberPolicy
 from gateway.edge.credentials import BearerAuth, CredentialServices, SessionCredentials, Tokens
-from gateway.edge.notices import NoticesInForce
+from gateway.edge.policies import NoticesInForce, NumberPolicies, NumberPolicy
 from gateway.edge.request_context import NO_ADDRESS, AdmissionLimits
 from gateway.edge.scheduler import Scheduler
-from gateway.edge.socket import PhoneSocket, SocketServices
+from gateway.edge.socket import CommandPrechecks, CommandRunner, PhoneSocket, SocketServices
 from gateway.protocol.codec import JSON
 from gateway.runtime.node import Node, NodeSettings, SiteParts
 from gateway.runtime.ports import Authority, Upstream

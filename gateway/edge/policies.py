@@ -1,15 +1,220 @@
-"""Notices of the operator: texts, acknowledgement, and their delivery to connected phones."""
+"""Policies of the operator for phones: allowed remote numbers, and notices with their acknowledgement."""
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final, Literal, NamedTuple, Protocol
+
+import phonenumbers
+from phonenumbers import CountryCodeSource, PhoneNumber, PhoneNumberFormat, PhoneNumberType
 
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.protocol.bodies import NoticeReference, NoticeView
 from gateway.protocol.frames import NoticeFrame
 from gateway.runtime.ports import Clock
+
+# ---- remote numbers ----
+
+CHARS_MAX: Final = 64
+_DIALLED: Final = re.compile(r"\+?[0-9]+")
+_E164: Final = re.compile(r"\+[0-9]{7,15}")
+_WRAPPING: Final = "\u200e\u202a\u202c\u202d\u2066\u2068\u2069"
+"""Left-to-right marks that phones put around a copied number. Inside a number they are refused."""
+_PLUSES: Final = "+\uff0b"
+_SEPARATORS: Final = "./()[]\u2212\uff0e\uff0f\uff08\uff09"
+"""Separators, in addition to any space (Zs) and any hyphen or dash (Pd)."""
+_OF_PERSONS: Final = frozenset(
+    {
+        PhoneNumberType.FIXED_LINE,
+        PhoneNumberType.MOBILE,
+        PhoneNumberType.FIXED_LINE_OR_MOBILE,
+        PhoneNumberType.VOIP,
+    }
+)
+"""Types of number at which a person answers, at the price of a normal call. All others are refused."""
+_SPECIAL: Final = re.compile(
+    r"""
+    # North America, in any area: 976 is premium rate, 950 reaches carriers, N11 are services, 555-1212 is
+    # directory assistance (ATIS-0300051, Central Office Code Assignment Guidelines: codes not assigned)
+    \+1[2-9]\d{2}(?:976\d{4}|950\d{4}|[2-9]11\d{4}|5551212)
+    # Canada: satellites and other services with prices of their own (CNAC, Canadian Non-Geographic Codes)
+    | \+1600\d{7}
+    # Australia: satellite telephones and other services (ACMA, Telecommunications Numbering Plan 2015)
+    | \+6114\d+
+    # under Russia's code, but in Abkhazia, at prices of a call abroad (Russian numbering plan: 840 and 940)
+    | \+7[89]40\d{7}
+    """,
+    re.VERBOSE,
+)
+"""Services and special prices, in E.164, that libphonenumber reports as ordinary telephones."""
+_LOCAL_SERVICES: Final = {"DE": re.compile(r"11\d{1,4}|19\d{3}")}
+"""Services after an area code. Germany: 11x are services, 19xxx the uniform numbers of ambulances (19222),
+poison centres (19240) and others (BNetzA, Nummernplan Ortsnetzrufnummern).
+"""
+_PRIVATE_NETWORKS: Final = re.compile(r"\+435(?:0|17|7|9)\d+")
+"""Company-wide access numbers that libphonenumber reports as VoIP numbers. Austria: (0)50, (0)517, (0)57 and
+(0)59 are private networks, the police's 059 133 among them (RTR, KEM-V 2009).
+"""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class NumberPolicy:
+    """Numbers that one site allows. Prefixes are in E.164, such as ``+4331``.
+
+    *country*: the country whose numbers are allowed; None: no number at all is allowed.
+    *allow*: more allowed prefixes. One that is longer than a country code also allows company-wide access
+    numbers (such as ``+4158`` or ``+4359``), which belong to no area. *deny*, *own*: prefixes that are never
+    allowed; *own* are those of the contact centre.
+    """
+
+    country: str | None
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
+
+    def admits(self, number: PhoneNumber, e164: str) -> bool:
+        """Return whether calls may be routed to *number*, which is valid."""
+        if e164.startswith((*self.deny, *self.own)) or _is_emergency(number) or _is_service(number, e164):
+            return False
+        kind = phonenumbers.number_type(number)
+        if kind == PhoneNumberType.UAN or _PRIVATE_NETWORKS.fullmatch(e164):
+            return any(e164.startswith(prefix) and len(prefix) > len(_code(number)) for prefix in self.allow)
+        is_home = phonenumbers.region_code_for_number(number) == self.country
+        return kind in _OF_PERSONS and (is_home or e164.startswith(self.allow))
+
+
+_NOWHERE: Final = NumberPolicy(None)
+
+
+class NumberPolicies:
+    """Policies of remote numbers of all sites.
+
+    Args:
+        policies: By id of site. A site without a policy allows no number.
+    """
+
+    def __init__(self, policies: Mapping[str, NumberPolicy]) -> None:
+        self._policies: Final = dict(policies)
+
+    def accept(self, site: str, text: str) -> str:
+        """Return the number in *text* in E.164. A returned number is accepted again, unchanged.
+
+        Raises:
+            GatewayError: ``remote_number_missing``: *text* is empty or space; ``remote_number_invalid``: it
+                is not a complete telephone number; ``remote_number_not_allowed``: it is an emergency or short
+                number, or the site's policy refuses it. The error does not contain the reason.
+        """
+        policy = self._policies.get(site, _NOWHERE)
+        if policy.country is None:
+            raise _not_allowed()
+        number = _read(_dialled(text), policy.country)
+        if phonenumbers.is_valid_short_number(number):
+            raise _not_allowed()
+        e164 = phonenumbers.format_number(number, PhoneNumberFormat.E164)
+        if not phonenumbers.is_valid_number(number) or _E164.fullmatch(e164) is None:
+            raise _invalid()
+        if not policy.admits(number, e164):
+            raise _not_allowed()
+        return e164
+
+
+def _dialled(text: str) -> str:
+    """Return *text* as ASCII digits, with or without a plus."""
+    if len(text) > CHARS_MAX:
+        raise _invalid()
+    bare = text.strip().strip(_WRAPPING).strip()
+    if not bare:
+        raise GatewayError(ErrorCode.REMOTE_NUMBER_MISSING, "A remote number is needed.")
+    dialled = "".join(_plain(character) for character in bare)
+    if _DIALLED.fullmatch(dialled) is None:
+        raise _invalid()
+    return dialled
+
+
+def _plain(character: str) -> str:
+    """Return a digit or plus in ASCII, nothing for a separator, and any other character unchanged."""
+    if character in _PLUSES:
+        return "+"
+    category = unicodedata.category(character)
+    if category == "Nd":
+        return str(unicodedata.decimal(character))
+    return "" if category in {"Zs", "Pd"} or character in _SEPARATORS else character
+
+
+def _read(dialled: str, country: str) -> PhoneNumber:
+    """Parse *dialled* as a number in *country*. The result may be invalid."""
+    number = _parsed(dialled, country)
+    if dialled.startswith("00") and (number is None or not phonenumbers.is_valid_number(number)):
+        # 00 is common also where another prefix is used for calls abroad, such as 011 or 001
+        number = _parsed(f"+{dialled[2:]}", country)
+    if number is None:
+        raise _invalid()
+    if not _is_international(number) and dialled not in _national_spellings(number, country):
+        # without the area code it could be the number of another subscriber, who would get the calls
+        raise _invalid()
+    return number
+
+
+def _parsed(dialled: str, country: str) -> PhoneNumber | None:
+    try:
+        return phonenumbers.parse(dialled, country, keep_raw_input=True)
+    except phonenumbers.NumberParseException:
+        return None
+
+
+def _is_international(number: PhoneNumber) -> bool:
+    return number.country_code_source in {
+        CountryCodeSource.FROM_NUMBER_WITH_PLUS_SIGN,
+        CountryCodeSource.FROM_NUMBER_WITH_IDD,
+    }
+
+
+def _national_spellings(number: PhoneNumber, country: str) -> set[str]:
+    written = phonenumbers.format_number(number, PhoneNumberFormat.NATIONAL)
+    prefix = phonenumbers.ndd_prefix_for_region(country, True) or ""
+    return {
+        phonenumbers.normalize_digits_only(written),
+        prefix + phonenumbers.national_significant_number(number),
+    }
+
+
+def _is_emergency(number: PhoneNumber) -> bool:
+    """Return whether *number* is an area code and an emergency number."""
+    region, local = _local(number)
+    return region is not None and phonenumbers.is_emergency_number(local, region)
+
+
+def _is_service(number: PhoneNumber, e164: str) -> bool:
+    """Return whether *number* is a service, or has a special price, that libphonenumber does not list."""
+    region, local = _local(number)
+    services = None if region is None else _LOCAL_SERVICES.get(region)
+    is_local_service = services is not None and services.fullmatch(local) is not None
+    return is_local_service or _SPECIAL.fullmatch(e164) is not None
+
+
+def _local(number: PhoneNumber) -> tuple[str | None, str]:
+    """Return the region, and the part after the area code; None as region where there is no area."""
+    area = phonenumbers.length_of_geographical_area_code(number)
+    region = phonenumbers.region_code_for_number(number) if area > 0 else None
+    return region, phonenumbers.national_significant_number(number)[area:]
+
+
+def _code(number: PhoneNumber) -> str:
+    return f"+{number.country_code}"
+
+
+def _invalid() -> GatewayError:
+    return GatewayError(ErrorCode.REMOTE_NUMBER_INVALID, "The remote number is not a complete number.")
+
+
+def _not_allowed() -> GatewayError:
+    return GatewayError(ErrorCode.REMOTE_NUMBER_NOT_ALLOWED, "The remote number is not allowed.")
+
+
+# ---- notices ----
 
 NOTICES_MAX: Final = 32
 """Limited by the number of control frames that may wait for a phone."""
