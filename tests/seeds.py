@@ -57,13 +57,13 @@ LINK: Final = [
 BUS: Final = [
     Seed(
         "a bus that recovers is live only after a resync",
-        "gateway.core.bus_health:TRANSITIONS",
+        "gateway.core.lease:BUS_TRANSITIONS",
         Entry("DOWN returned", "BusState.LIVE"),
         f"{_P}test_bus_state_properties.py::TestProbing",
     ),
     Seed(
         "an answer shows that a node can be reached",
-        "gateway.core.bus_health:Peers.answered",
+        "gateway.core.follower:Peers.answered",
         Drop("silent_since"),
         f"{_P}test_peers_properties.py::TestListening",
     ),

@@ -14,8 +14,8 @@ from gateway.app import status, wiring
 from gateway.app.config.errors import SETTINGS
 from gateway.app.config.sources import HEADINGS, setting_row
 from gateway.bus import connect, stores
-from gateway.core import bus_health, follower, lease
-from gateway.core.bus_health import BusMachine, BusState
+from gateway.core import follower, lease
+from gateway.core.lease import BusMachine, BusState
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import Control, Events, Inbox, NodeRecord
 from gateway.runtime import accounts, cluster, handover, ports
@@ -104,7 +104,7 @@ def states_table() -> Iterable[str]:
     yield "|---|---|---|---|---|"
     machine = BusMachine(0.0)
     for state, (here, elsewhere) in PHONES.items():
-        ways = [f"`{a}`: {event}" for (a, event), to in bus_health.TRANSITIONS.items() if to is state]
+        ways = [f"`{a}`: {event}" for (a, event), to in lease.BUS_TRANSITIONS.items() if to is state]
         machine.state = state
         yield f"| `{state}` | {', '.join(ways)} | {here} | {elsewhere} | `{machine.health}` |"
 
@@ -115,12 +115,12 @@ def times_table() -> Iterable[str]:
         (lease.TTL_S, "a lease expires without a renewal"),
         (ports.NODE_TTL_S, "a node's record expires without a renewal"),
         (cluster.SAY_S, "between two renewals of that record"),
-        (bus_health.PROBE_S, "between two probes that a node sends to itself through the bus"),
-        (bus_health.ROUND_TRIP_S, "an unanswered probe makes the bus `degraded`"),
-        (bus_health.DOWN_S, "a bus that delivers no probe is `down`"),
+        (lease.PROBE_S, "between two probes that a node sends to itself through the bus"),
+        (lease.ROUND_TRIP_S, "an unanswered probe makes the bus `degraded`"),
+        (lease.DOWN_S, "a bus that delivers no probe is `down`"),
         (follower.ASK_S, "a follower asks its owner at least this often"),
         (handover.INTEREST_S, "an owner publishes to a node after its last question"),
-        (bus_health.UNANSWERED_S, "an owner without an answer loses its users"),
+        (follower.UNANSWERED_S, "an owner without an answer loses its users"),
         (handover.EXPIRY_S, "the same on a server without link fencing, after the last sign of life"),
         (handover.ALONE_S, "an owner without a phone of the user hands the user over on request"),
         (handover.IN_FLIGHT_S, "commands in flight may take so long in a hand-over"),

@@ -1,4 +1,4 @@
-"""Which pictures belong to the state machines of the core? Draws docs/diagrams from their TRANSITIONS tables.
+"""Diagrams of the state machines of the core: docs/diagrams, drawn from their tables of transitions.
 
 Without arguments it writes them; with ``--check`` it writes nothing and fails when one is stale.
 """
@@ -11,7 +11,7 @@ import pkgutil
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gateway.core
 
@@ -21,29 +21,43 @@ Table = Mapping[tuple[Any, Any], Any]
 """(state, event) → next state; a pair that is not there changes nothing."""
 
 
-def tables() -> Iterator[tuple[str, str, Table]]:
-    """Yield name, question and transition table of each state machine of the core."""
+class Drawn(NamedTuple):
+    """The table of one state machine, and where it is."""
+
+    module: str
+    variable: str
+    table: Table
+
+    @property
+    def name(self) -> str:
+        """The name of the page: ``BUS_TRANSITIONS`` → ``bus``, ``TRANSITIONS`` → the module's name."""
+        return self.variable.removesuffix("TRANSITIONS").removesuffix("_").lower() or self.module
+
+
+def tables() -> Iterator[Drawn]:
+    """Yield the table of each state machine of the core."""
     for module_info in sorted(pkgutil.iter_modules(gateway.core.__path__), key=lambda info: info.name):
         module = importlib.import_module(f"gateway.core.{module_info.name}")
-        table = vars(module).get("TRANSITIONS")
-        if table is not None:
-            question = (module.__doc__ or "").strip().splitlines()[0]
-            yield module_info.name, question, table
+        for variable, table in vars(module).items():
+            if variable.endswith("TRANSITIONS"):
+                yield Drawn(module_info.name, variable, table)
 
 
-def draw(name: str, question: str, table: Table) -> str:
+def draw(drawn: Drawn) -> str:
     """Return the page of one state machine: a Mermaid diagram and the table that it was drawn from.
 
     The first state of the table is the initial one; a state that nothing leaves is final.
     """
-    rows = [(_name(state), _name(event), _name(target)) for (state, event), target in table.items()]
+    rows = [(_name(state), _name(event), _name(target)) for (state, event), target in drawn.table.items()]
+    summary = (type(next(iter(drawn.table))[0]).__doc__ or "").strip().splitlines()[0]
     left = {state for state, _, _ in rows}
     arrows: dict[tuple[str, str], list[str]] = {}
     for state, event, target in rows:
         arrows.setdefault((state, target), []).append(event)
     final = dict.fromkeys(target for _, _, target in rows if target not in left)
-    lines = [f"# {name}", "", question, ""]
-    lines += [f"Drawn by `make diagrams` from `TRANSITIONS` in `gateway/core/{name}.py`; do not edit.", ""]
+    lines = [f"# {drawn.name}", "", summary, ""]
+    where = f"`{drawn.variable}` in `gateway/core/{drawn.module}.py`"
+    lines += [f"Drawn by `make diagrams` from {where}; do not edit.", ""]
     lines += ["```mermaid", "stateDiagram-v2", f"    [*] --> {rows[0][0]}"]
     lines += [f"    {a} --> {b}: {', '.join(events)}" for (a, b), events in arrows.items()]
     lines += [f"    {state} --> [*]" for state in final]
@@ -64,7 +78,7 @@ def stale(pages: Mapping[str, str], folder: Path) -> Iterator[str]:
 
 def main(arguments: list[str]) -> int:
     """Write the pages, or check them. Returns the exit code."""
-    pages = {f"{name}.md": draw(name, question, table) for name, question, table in tables()}
+    pages = {f"{drawn.name}.md": draw(drawn) for drawn in tables()}
     if arguments == ["--check"]:
         faults = list(stale(pages, FOLDER))
         print("\n".join(f"docs/diagrams/{fault}" for fault in faults), end="\n" if faults else "")

@@ -20,8 +20,8 @@ from gateway.app.status import SiteReach
 from gateway.bus.pubsub import RedisBus
 from gateway.bus.sealing import DropReason
 from gateway.bus.stores import RedisLeases
-from gateway.core.bus_health import BusState
 from gateway.core.fanout_group import FanoutGroup
+from gateway.core.lease import BusState
 from gateway.core.ledger import Ledger
 from gateway.core.outbox import Outbox
 from gateway.core.rate_limits import Urgency

@@ -10,7 +10,7 @@ import structlog
 from gateway.app.config.settings import BusSection, redis_url, without_password
 from gateway.bus.connect import RedisUnreachable, parse_url
 from gateway.bus.stores import OLDEST, ClusterFacts, ServerFacts, inspect, inspect_cluster
-from gateway.core.bus_health import BusState
+from gateway.core.lease import BusState
 from gateway.domain.errors import ErrorCode
 from gateway.domain.model import NodeId
 from gateway.domain.upstream import Trouble

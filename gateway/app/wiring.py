@@ -73,8 +73,8 @@ from gateway.app.status import (
     look_at_keys,
 )
 from gateway.bus.stores import BackendOptions
-from gateway.core.bus_health import BusState
 from gateway.core.due_times import Away, Balance, DrainSchedule, Moving, farewells, moving_s
+from gateway.core.lease import BusState
 from gateway.core.session import State
 from gateway.domain.errors import CloseCode
 from gateway.domain.model import NodeId

@@ -1,4 +1,4 @@
-"""Follower: its requests to the owner, and how it applies what the owner publishes.
+"""Follower of a user: its requests to the owner, how it applies changes, and which owner nodes receive.
 
 Pure. *now* is monotonic seconds.
 """
@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import enum
 import math
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final, Literal
 
 from gateway.core.element import Element
 from gateway.core.ledger import Delta, Ledger, Receipt, Update, is_own
 from gateway.core.view import FACTS_PREFIX
-from gateway.domain.model import Position
+from gateway.domain.model import NodeId, Position
 from gateway.protocol import frames
 from gateway.protocol.envelopes import Publication, Value
 
@@ -384,3 +386,117 @@ def receive_next(
     element = _element(value, ledger.elements.get(key), made)
     ledger.receive_next(Position(epoch, publication.upto), key, updates[0].seq, element)
     return age_s
+
+
+ASK_EVERY_S: Final = 1.0
+SILENT_S: Final = 1.0
+"""Minimum time between two requests that no node received, before the node counts as unreachable."""
+UNANSWERED_S: Final = 3.0
+
+
+@dataclass(slots=True)
+class _Peer:
+    """Data about one node. Requests with numbers up to *settled* no longer matter."""
+
+    settled: int
+    asked_at: float = -math.inf
+    answered_at: float = -math.inf
+    received: int = 0
+    """The newest request for which it is known whether a node received it."""
+    waits_for: int = 0
+    """The newest request that a node received."""
+    waits_since: float | None = None
+    silent_since: float | None = None
+    silent_at: float = -math.inf
+
+    def is_deaf(self, now: float) -> bool:
+        is_unheard = self.silent_since is not None and self.silent_at - self.silent_since >= SILENT_S
+        return is_unheard or (self.waits_since is not None and now - self.waits_since >= UNANSWERED_S)
+
+
+class Peers:
+    """Signs of life of the owner nodes that this node follows.
+
+    Each gets a request at least once a second, which also tests it. A request has a number. Its result is
+    reported by :meth:`received` and :meth:`answered`, in any order. A refusal by the bus is not reported,
+    since it shows nothing about the node.
+
+    Bounded: only followed nodes have an entry, of constant size.
+
+    Invariants: a node is deaf (it does not receive) only in two cases. No node received two requests at least
+    1 s apart, without a sign of life in between. Or a request that was received, and every later one, has had
+    no answer for 3 s.
+
+    Args:
+        first: The number before that of its first request; each life of the node begins at another one.
+    """
+
+    def __init__(self, first: int = 0) -> None:
+        self._number = first
+        self._peers: dict[NodeId, _Peer] = {}
+
+    def __len__(self) -> int:
+        return len(self._peers)
+
+    def follow(self, nodes: Iterable[NodeId]) -> None:
+        """Follow exactly *nodes*; the data of others is removed."""
+        self._peers = {node: self._peers.get(node) or _Peer(self._number) for node in nodes}
+
+    # ---- requests ----
+
+    def due(self, now: float) -> tuple[NodeId, ...]:
+        """Return the nodes that need a request now, even an empty one."""
+        return tuple(node for node, peer in self._peers.items() if now >= peer.asked_at + ASK_EVERY_S)
+
+    @property
+    def due_at(self) -> float:
+        """When the next request is due; inf when no node is followed."""
+        return min((peer.asked_at + ASK_EVERY_S for peer in self._peers.values()), default=math.inf)
+
+    def asking(self, node: NodeId, now: float) -> int:
+        """Record that a request is sent to *node*, and return its number: above all earlier ones."""
+        self._number += 1
+        peer = self._peers.get(node)
+        if peer is not None:
+            peer.asked_at = now
+        return self._number
+
+    def received(self, node: NodeId, number: int, receivers: int, now: float) -> None:
+        """Record how many nodes were subscribed when a request was published."""
+        peer = self._peers.get(node)
+        if peer is None or number <= max(peer.settled, peer.received):
+            return
+        peer.received = number
+        if receivers:
+            peer.silent_since = None
+            peer.waits_for = number
+            peer.waits_since = now if peer.waits_since is None else peer.waits_since
+        else:
+            peer.silent_since = now if peer.silent_since is None else peer.silent_since
+            peer.silent_at = now
+
+    def answered(self, node: NodeId, number: int, now: float) -> None:
+        """Record an answer. It settles all requests up to its own, as requests arrive in order."""
+        peer = self._peers.get(node)
+        if peer is None or not peer.settled < number <= self._number:
+            return
+        peer.settled, peer.answered_at = number, now
+        peer.silent_since = None
+        # open requests count from this sign of life, so that one time is enough
+        peer.waits_since = None if peer.waits_since is None or number >= peer.waits_for else now
+
+    # ---- queries ----
+
+    def answered_at(self, node: NodeId) -> float:
+        """Return when a followed node last answered; -inf without an answer."""
+        peer = self._peers.get(node)
+        return -math.inf if peer is None else peer.answered_at
+
+    def is_deaf(self, node: NodeId, now: float) -> bool:
+        """Return whether *node* is a followed node that does not receive."""
+        peer = self._peers.get(node)
+        return peer is not None and peer.is_deaf(now)
+
+    def deaf(self, now: float) -> frozenset[NodeId]:
+        """Return the followed nodes that do not receive."""
+        return frozenset(node for node, peer in self._peers.items() if peer.is_deaf(now))

@@ -1,7 +1,8 @@
-"""Lease: whether this node may act for a user.
+"""Lease: whether this node may act for a user; and whether the bus and the lease store work.
 
-The lease store grants tokens that only grow; a token is the epoch under which its holder writes
-and the number that OSCC-E sees on the link. Pure: *now* is monotonic seconds of this node.
+The lease store grants tokens that only grow; a token is the epoch under which its holder writes and the
+number that OSCC-E sees on the link. Messages on the bus are judged by a probe that a node publishes to its
+own inbox. Pure: *now* is monotonic seconds of this node.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import enum
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 from zlib import crc32
 
 
@@ -24,7 +25,7 @@ class LeaseState(enum.StrEnum):
     """No longer needed, while the answer to a request is under way."""
 
 
-TRANSITIONS: Final[dict[tuple[LeaseState, str], LeaseState]] = {
+LEASE_TRANSITIONS: Final[dict[tuple[LeaseState, str], LeaseState]] = {
     (LeaseState.FREE, "ask"): LeaseState.ASKING,
     (LeaseState.FREE, "assume"): LeaseState.HELD,
     (LeaseState.ASKING, "granted"): LeaseState.HELD,
@@ -271,8 +272,208 @@ class Lease:
         self._due_at = -math.inf if self._doubted else since + self.renew_s
 
     def _move(self, event: str) -> bool:
-        target = TRANSITIONS.get((self.state, event))
+        target = LEASE_TRANSITIONS.get((self.state, event))
         if target is None:
             return False
         self.state = target
         return True
+
+
+# ---- the bus and the store ----
+
+
+class BusState(enum.StrEnum):
+    """State of the bus, as the node's own probes show it."""
+
+    DEGRADED = "degraded"
+    LIVE = "live"
+    DOWN = "down"
+    RECOVERING = "recovering"
+    """It carries messages again; lost ones are being requested."""
+
+
+BUS_TRANSITIONS: Final[dict[tuple[BusState, str], BusState]] = {
+    (BusState.DEGRADED, "returned"): BusState.RECOVERING,
+    (BusState.DEGRADED, "silent"): BusState.DOWN,
+    (BusState.LIVE, "failed"): BusState.DEGRADED,
+    (BusState.LIVE, "doubted"): BusState.RECOVERING,
+    (BusState.DOWN, "returned"): BusState.RECOVERING,
+    (BusState.RECOVERING, "failed"): BusState.DEGRADED,
+    (BusState.RECOVERING, "doubted"): BusState.RECOVERING,
+    (BusState.RECOVERING, "resynced"): BusState.LIVE,
+}
+
+PROBE_S: Final = 1.0
+"""Time between probes. Nodes that need a request every 5 s get it five times sooner, so that phones show
+within 2 s that the bus is gone. A probe costs one message of a few bytes.
+"""
+ROUND_TRIP_S: Final = 1.0
+"""A probe that takes this long has failed."""
+DOWN_S: Final = 5.0
+"""Time without any returned probe after which a degraded bus is down."""
+_UNBROKEN_S: Final = PROBE_S + ROUND_TRIP_S
+"""Good probes that are further apart show nothing about the time between them: this process may have been
+stopped.
+"""
+
+
+class BusMachine:
+    """The bus, as one node sees it.
+
+    It begins as degraded, neither down nor live. A process that starts without its bus serves phones at once.
+    But it takes no user over before it has tried for as long as any other node, and it shows no data as live
+    before its own probe has returned.
+
+    A late probe does not make the bus live, as a slow bus is not live. But it shows that the bus is
+    reachable. A bus is down only after no probe returned for 5 s. This time counts from the detection of the
+    trouble, so that a stopped process does not count its own stop as an outage.
+
+    Invariants: at most one probe is under way. No state is live after a failed probe until a later one
+    returns in time, nor before lost messages were requested. An illegal transition changes nothing.
+
+    Args:
+        now: When the node starts.
+        first: The number before that of its first probe; each life of the node begins at another one.
+    """
+
+    def __init__(self, now: float, first: int = 0) -> None:
+        self.state = BusState.DEGRADED
+        self.recovery = 0
+        """Number of recoveries that began; the number of the present one, for :meth:`resynced`."""
+        self._number = first
+        self._returned = first
+        self._sent_at: float | None = None
+        """When the probe without an answer was sent."""
+        self._probe_at = now
+        self._silent_since = now
+        self._good_at = -math.inf
+        self._healthy_since = -math.inf
+
+    # ---- probes ----
+
+    def tick(self, now: float) -> bool:
+        """Record that time passed; call at :attr:`due_at` at the latest.
+
+        Returns:
+            Whether to send a probe now, see :meth:`probing`.
+        """
+        if self._is_overdue(now):
+            self.failed(self._number, now)
+        if self.state is BusState.DEGRADED and now - self._silent_since >= DOWN_S:
+            self._move("silent")
+        return self._sent_at is None and now >= self._probe_at
+
+    def probing(self, now: float) -> int:
+        """Record that a probe is sent, and return its number, or that of the probe under way."""
+        if self._sent_at is None:
+            self._number += 1
+            self._sent_at = now
+            self._probe_at = now + PROBE_S
+        return self._number
+
+    def returned(self, number: int, now: float) -> None:
+        """Record that a probe returned; one that returned before, or was never sent, is ignored."""
+        if not self._returned < number <= self._number:
+            return
+        self._returned = number
+        self._silent_since = now
+        if number != self._number or self._sent_at is None or self._is_overdue(now):
+            return
+        self._sent_at = None
+        if now - self._good_at >= _UNBROKEN_S:
+            self._healthy_since = now
+        self._good_at = now
+        if self._move("returned"):
+            self.recovery += 1
+
+    def failed(self, number: int, now: float) -> None:
+        """Record that a probe could not be sent, without waiting for its time-out."""
+        if number != self._number or self._sent_at is None:
+            return
+        self._sent_at = None
+        self._good_at = -math.inf
+        if self._move("failed"):
+            self._silent_since = now
+
+    # ---- what may be lost ----
+
+    def doubted(self) -> None:
+        """Record that messages may have been lost although no probe was: a connection was renewed unasked.
+
+        The bus counts as healthy from its next probe on, because other nodes may still be renewing theirs.
+        """
+        self._good_at = -math.inf
+        if self._move("doubted"):
+            self.recovery += 1
+
+    def resynced(self, recovery: int) -> None:
+        """Record that everything that may have been lost before this *recovery* was requested.
+
+        An earlier recovery is ignored, because more may have been lost since.
+        """
+        if recovery == self.recovery:
+            self._move("resynced")
+
+    # ---- queries ----
+
+    @property
+    def health(self) -> Literal["live", "degraded", "down"]:
+        """Health that is shown to phones whose user another node owns."""
+        if self.state is BusState.LIVE:
+            return "live"
+        return "down" if self.state is BusState.DOWN else "degraded"
+
+    def is_healthy_for(self, now: float) -> float:
+        """Return how long probes have returned in time without interruption, s; 0 when they do not."""
+        if self._is_overdue(now) or now - self._good_at >= _UNBROKEN_S:
+            return 0.0
+        return now - self._healthy_since
+
+    @property
+    def due_at(self) -> float:
+        """When to call :meth:`tick`."""
+        probe_at = self._probe_at if self._sent_at is None else self._sent_at + ROUND_TRIP_S
+        down_at = self._silent_since + DOWN_S if self.state is BusState.DEGRADED else math.inf
+        return min(probe_at, down_at)
+
+    # ---- inner ----
+
+    def _is_overdue(self, now: float) -> bool:
+        return self._sent_at is not None and now - self._sent_at >= ROUND_TRIP_S
+
+    def _move(self, event: str) -> bool:
+        target = BUS_TRANSITIONS.get((self.state, event))
+        if target is None:
+            return False
+        self.state = target
+        return True
+
+
+REFUSED_S: Final = DOWN_S
+"""Time of refused writes after which the lease store counts as away, although messages pass."""
+
+
+class StoreWrites:
+    """Whether the lease store accepts writes: without memory or replicas it refuses them all.
+
+    Invariant: either writes are refused, or they are taken, since the last look that found a change.
+    """
+
+    def __init__(self) -> None:
+        self._refused_since: float | None = None
+        self._taken_since = -math.inf
+
+    def look(self, now: float, *, refused: bool) -> None:
+        """Record whether writes are refused now; call at least once a second."""
+        if not refused and self._refused_since is not None:
+            self._refused_since, self._taken_since = None, now
+        elif refused and self._refused_since is None:
+            self._refused_since = now
+
+    def is_away(self, now: float) -> bool:
+        """Return whether writes have been refused for :data:`REFUSED_S`."""
+        return self._refused_since is not None and now - self._refused_since >= REFUSED_S
+
+    def taken_for(self, now: float) -> float:
+        """Return how long writes have been accepted, s; 0 while they are refused."""
+        return 0.0 if self._refused_since is not None else now - self._taken_since

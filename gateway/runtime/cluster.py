@@ -13,7 +13,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Final, NamedTuple, Protocol
 
-from gateway.core.bus_health import BusMachine, Peers
+from gateway.core.follower import Peers
+from gateway.core.lease import BusMachine
 from gateway.core.rate_limits import AdmissionQueue
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId

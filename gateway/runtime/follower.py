@@ -16,7 +16,6 @@ from dataclasses import replace
 from typing import Final
 from weakref import proxy
 
-from gateway.core.bus_health import BusState
 from gateway.core.commands import not_begun, patience_s
 from gateway.core.follower import (
     FollowMachine,
@@ -28,6 +27,7 @@ from gateway.core.follower import (
     is_of_sessions,
     receive_next,
 )
+from gateway.core.lease import BusState
 from gateway.core.ledger import Health, Receipt
 from gateway.domain.commands import Call, Outcome, Status
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRefused

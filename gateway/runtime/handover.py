@@ -20,10 +20,9 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Final, NamedTuple, Protocol
 
-from gateway.core.bus_health import BusState
 from gateway.core.element import ChangeSet, Element
 from gateway.core.follower import FollowMachine
-from gateway.core.lease import TTL_S
+from gateway.core.lease import TTL_S, BusState
 from gateway.core.ledger import Delta
 from gateway.core.rate_limits import Place, Urgency
 from gateway.core.view import UserSessions

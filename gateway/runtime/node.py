@@ -12,10 +12,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from gateway.core.bus_health import BusState, StoreWrites
 from gateway.core.commands import CommandHistory
 from gateway.core.element import Composer
-from gateway.core.lease import AssumedTokens
+from gateway.core.lease import AssumedTokens, BusState, StoreWrites
 from gateway.core.ledger import UNKNOWN_HEALTH, Health, Ledger
 from gateway.core.link import Linger
 from gateway.core.rate_limits import LOG_ON_PART, AdmissionQueue, Budget, Openings

@@ -10,8 +10,7 @@ import math
 from contextlib import suppress
 from typing import Final, Literal, NamedTuple, Protocol
 
-from gateway.core.bus_health import BusState
-from gateway.core.lease import Acquire, Lease, LeaseState, Renew
+from gateway.core.lease import Acquire, BusState, Lease, LeaseState, Renew
 from gateway.core.link import LinkMachine
 from gateway.core.rate_limits import Place, Urgency
 from gateway.core.view import Member, UserSessions

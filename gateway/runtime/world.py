@@ -8,8 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
-from gateway.core.bus_health import StoreWrites
-from gateway.core.lease import AssumedTokens
+from gateway.core.lease import AssumedTokens, StoreWrites
 from gateway.core.link import Linger
 from gateway.core.rate_limits import AdmissionQueue
 from gateway.core.registry import Quota

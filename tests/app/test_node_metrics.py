@@ -21,7 +21,7 @@ from gateway.bus.connect import KeyNames
 from gateway.bus.memory import MemoryLeases
 from gateway.bus.redis import RedisClient, RedisLimits
 from gateway.bus.stores import RedisLeases
-from gateway.core.bus_health import BusState
+from gateway.core.lease import BusState
 from gateway.domain.model import Kind
 from gateway.domain.resources import FunctionState, Queue
 from gateway.domain.upstream import Part, Source

@@ -16,7 +16,7 @@ from gateway.app.config.sources import generate_secrets
 from gateway.app.logging import configure
 from gateway.app.process import StopRequest
 from gateway.app.status import STATUS_EVERY_S, NodeStatus, SiteReach, StatusLog, log_status
-from gateway.core.bus_health import BusState
+from gateway.core.lease import BusState
 from gateway.domain.errors import ErrorCode
 from gateway.telemetry import Telemetry
 from tests.app.samples import LOG_ON, settings_for

@@ -6,7 +6,7 @@ import pytest
 
 from docs._generate import cluster
 from gateway.bus.connect import KeyNames
-from gateway.core.bus_health import BusState
+from gateway.core.lease import BusState
 
 
 @pytest.mark.parametrize("page", ["", "<!-- t: begin -->\n", "<!-- t: begin -->\n<!-- t: end -->\n" * 2])

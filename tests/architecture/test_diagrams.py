@@ -6,7 +6,5 @@ from docs._generate import diagrams
 
 
 def test_the_pages_of_this_tree_are_fresh() -> None:
-    pages = {
-        f"{name}.md": diagrams.draw(name, question, table) for name, question, table in diagrams.tables()
-    }
+    pages = {f"{drawn.name}.md": diagrams.draw(drawn) for drawn in diagrams.tables()}
     assert list(diagrams.stale(pages, diagrams.FOLDER)) == []

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.core.bus_health import TRANSITIONS, BusMachine, BusState
+from gateway.core.lease import BUS_TRANSITIONS, BusMachine, BusState
 
 
 def comes_back(bus: BusMachine, at: float, *, after: float = 0.25) -> None:
@@ -53,7 +53,7 @@ def test_the_table_is_what_happens_and_the_illegal_changes_nothing(start: BusSta
     bus = led(start)
     recovery = bus.recovery
     EVENTS[event](bus)
-    target = TRANSITIONS.get((start, event))
+    target = BUS_TRANSITIONS.get((start, event))
     assert bus.state is (start if target is None else target)
     assert bus.recovery == recovery + (target is BusState.RECOVERING)
 

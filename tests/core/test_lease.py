@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.core.lease import TRANSITIONS, Acquire, AssumedTokens, Lease, LeaseState, Renew
+from gateway.core.lease import LEASE_TRANSITIONS, Acquire, AssumedTokens, Lease, LeaseState, Renew
 
 EVENTS: dict[str, Callable[[Lease], object]] = {
     "ask": lambda lease: lease.ask(100.0),
@@ -66,8 +66,8 @@ def test_the_table_is_what_happens_and_the_illegal_changes_nothing(state: LeaseS
     lease = led(state)
     before = everything(lease)
     EVENTS[event](lease)
-    if (state, event) in TRANSITIONS:
-        assert lease.state is TRANSITIONS[state, event]
+    if (state, event) in LEASE_TRANSITIONS:
+        assert lease.state is LEASE_TRANSITIONS[state, event]
     else:
         assert everything(lease) == before
 

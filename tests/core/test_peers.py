@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from gateway.core.bus_health import Peers
+from gateway.core.follower import Peers
 from gateway.domain.model import NodeId
 
 A, B = NodeId("a"), NodeId("b")

@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gateway.core.bus_health import BusMachine, BusState
+from gateway.core.lease import BusMachine, BusState
 
 REFUSED, LOST = -1.0, math.inf
 WORKS = (0.125, 0.5, 0.875)

@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from gateway.core.bus_health import Peers
+from gateway.core.follower import Peers
 from gateway.domain.model import NodeId
 
 NODES = (NodeId("a"), NodeId("b"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.core.bus_health import ASK_EVERY_S
+from gateway.core.follower import ASK_EVERY_S
 from gateway.domain.model import NodeId
 from gateway.domain.upstream import Feature
 from gateway.protocol.envelopes import Asked, Asks, CallRequest, Probe

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.core.bus_health import REFUSED_S
+from gateway.core.lease import REFUSED_S
 from gateway.domain.errors import CloseCode
 from gateway.domain.upstream import Feature
 from gateway.protocol.envelopes import Owned

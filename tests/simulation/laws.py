@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
-from gateway.core.bus_health import BusState
+from gateway.core.lease import BusState
 from gateway.domain.model import SessionSecret, UserId
 from gateway.runtime.handover import INTEREST_S
 from gateway.runtime.user_state import Owner
