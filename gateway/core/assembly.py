@@ -28,7 +28,7 @@ from gateway.core.element import (
 )
 from gateway.core.link import Query
 from gateway.domain.commands import Listen
-from gateway.domain.model import Kind, Scope, key_of
+from gateway.domain.model import EMPTY_SET, Kind, Scope, key_of
 from gateway.domain.upstream import Part, Reading, Source
 
 Change = tuple[str, Element, Element]
@@ -37,8 +37,6 @@ PASTS_MOST: Final = 4
 """Places of one reading whose steps are kept: links that have just opened differ from the others for a
 while.
 """
-_NONE: Final[frozenset[int]] = frozenset()
-"""The empty set of all links: each other one takes 216 bytes."""
 
 
 class _Column:
@@ -109,9 +107,9 @@ class Assembly:
         self._kinds: dict[Kind, _OfKind] = {}
         """Only kinds of which something was received, or is subscribed to."""
         self._queries: dict[int, Query] = {}
-        self._missing: frozenset[int] = _NONE
+        self._missing: frozenset[int] = EMPTY_SET
         """Queries without which resources are shown, until their first complete reading."""
-        self._unread: frozenset[int] = _NONE
+        self._unread: frozenset[int] = EMPTY_SET
         """Agents that came into scope and have not been in a whole set since."""
 
     def __del__(self) -> None:
@@ -148,7 +146,7 @@ class Assembly:
         """Record that *query* ended: data that only it covered is removed. Directory objects stay."""
         gone = self._queries.pop(query, None)
         self._requery()
-        self._missing = self._missing - {query} or _NONE
+        self._missing = self._missing - {query} or EMPTY_SET
         if gone is None:
             return set()
         source, covered = gone.listen.source, self._covered(gone)
@@ -209,7 +207,7 @@ class Assembly:
             changed = self._gained(query) if query.has_arrived else self._covered(query) | self._gained(query)
             query.complete, query.refused = True, False
             self._requery()
-            self._missing = self._missing - {reading.query} or _NONE
+            self._missing = self._missing - {reading.query} or EMPTY_SET
         for part in reading.parts:
             if self._take((part.kind, part.number), reading.source, part, reading.time_ms):
                 changed.add((part.kind, part.number))
@@ -339,7 +337,7 @@ class Assembly:
 
     def keep(self, scope: Scope) -> set[Address]:
         """Remove all data outside *scope*, the union of the scopes of the sessions."""
-        self._unread = self._unread & scope.agents or _NONE
+        self._unread = self._unread & scope.agents or EMPTY_SET
         outside: set[Address] = set()
         for kind, here in self._kinds.items():
             gone = here.sent.keys() - scope.of(kind)
@@ -431,7 +429,7 @@ class Assembly:
         if query.listen.source is not Source.REALTIME:
             return set()
         sent = {number for number in self._unread if query.covers(Kind.AGENT, number)}
-        self._unread = self._unread - sent or _NONE
+        self._unread = self._unread - sent or EMPTY_SET
         return {(Kind.AGENT, number) for number in sent}
 
     def _keep(self, address: Address, sent: Parts) -> None:

@@ -17,6 +17,7 @@ from gateway.domain.commands import Listen
 from gateway.domain.errors import EndReason
 from gateway.domain.model import (
     ALWAYS,
+    EMPTY_SET,
     KIND_OF_TOPIC,
     KINDS,
     ME,
@@ -131,10 +132,6 @@ class RefCounter(Generic[V]):
             del self._held[value]
 
 
-_NOBODY: Final[frozenset[int]] = frozenset()
-"""The empty set of all users: each other one takes 216 bytes."""
-
-
 class ScopeUnion:
     """Scopes and rights of all accepted sessions of a user, whatever their number.
 
@@ -148,7 +145,7 @@ class ScopeUnion:
         self._owns: RefCounter[int] = RefCounter()
         self._followings: RefCounter[Following] = RefCounter()
         self._scope = Scope()
-        self._own_agents = _NOBODY
+        self._own_agents: frozenset[int] = EMPTY_SET
         self._scope_at = self._owns_at = 0
 
     def add(self, attached: Attached) -> Attached:
@@ -196,7 +193,7 @@ class ScopeUnion:
         """The user's own agents."""
         if self._owns_at != self._owns.changes:
             self._owns_at = self._owns.changes
-            self._own_agents = frozenset(self._owns) or _NOBODY
+            self._own_agents = frozenset(self._owns) or EMPTY_SET
         return self._own_agents
 
     @property

@@ -29,7 +29,7 @@ from gateway.domain.commands import (
     StopListening,
 )
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
-from gateway.domain.model import Kind, Scope
+from gateway.domain.model import EMPTY_SET, Kind, Scope
 from gateway.domain.resources import FunctionState
 from gateway.domain.upstream import Attached, FunctionChanged, FunctionName, Source
 from gateway.runtime.event_loop import LeanEvent, TaskGroup, spawn, weakly
@@ -150,10 +150,6 @@ def _in_order(listen: Listen) -> tuple[str, str]:
     return listen.kind or "~", listen.source  # a query without a kind comes last
 
 
-_NOTHING: Final[frozenset[Listen]] = frozenset()
-"""The empty set of all links: each other one takes 216 bytes."""
-
-
 class Queries:
     """The queries of one link.
 
@@ -188,11 +184,11 @@ class Queries:
         self._wanted = ALWAYS_LISTENED
         self._queries: dict[Listen, int] = {}
         """Subscription → its query. A query below 0 was refused, or is not waited for."""
-        self._again = _NOTHING
+        self._again: frozenset[Listen] = EMPTY_SET
         """Subscriptions to be requested again."""
         self._asked_at: dict[Listen, float] = {}
         """Since when the first reading of each is waited for."""
-        self._unanswered = _NOTHING
+        self._unanswered: frozenset[Listen] = EMPTY_SET
         self._down: frozenset[FunctionName] = frozenset()
         self._none = count(-1, -1)
         self._stopping: list[int] = []
@@ -292,7 +288,7 @@ class Queries:
         if listen in self._unanswered:
             self._asked_at.setdefault(listen, self._clock.now())
             return None
-        self._again = self._again - {listen} or _NOTHING
+        self._again = self._again - {listen} or EMPTY_SET
         self._unanswered |= {listen}
         self._mirror.early.expect(True)
         self._asked_at[listen] = self._clock.now()
@@ -301,7 +297,7 @@ class Queries:
     # ---- answers ----
 
     def _take(self, listen: Listen, answer: LinkAnswer | GatewayError) -> None:
-        self._unanswered = self._unanswered - {listen} or _NOTHING
+        self._unanswered = self._unanswered - {listen} or EMPTY_SET
         if isinstance(answer, Listening):
             if listen in self._queries:
                 self._drop(listen)
@@ -345,7 +341,7 @@ class Queries:
 
     def _drop(self, listen: Listen) -> None:
         query = self._queries.pop(listen)
-        self._again = self._again - {listen} or _NOTHING
+        self._again = self._again - {listen} or EMPTY_SET
         if not any(each.kind == listen.kind and each.source == listen.source for each in self._wanted):
             self._mirror.show(self._mirror.assembly.stopped(query))
         if query >= 0:

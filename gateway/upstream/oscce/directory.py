@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from gateway.domain.commands import Directory, Dropped
-from gateway.domain.model import WORD_CHARS, Kind, Right, Scope, readable, readable_or_none
+from gateway.domain.model import EMPTY_SET, WORD_CHARS, Kind, Right, Scope, readable, readable_or_none
 from gateway.domain.resources import (
     Agent,
     Aggregate,
@@ -70,13 +70,10 @@ def scope(received: Scoped, pool: Readings) -> Scope:
     )
 
 
-_NO_RIGHTS: Final[frozenset[Right]] = frozenset()
-
-
 def rights(received: Iterable[object]) -> frozenset[Right]:
     """Map rights; unknown ones are left out."""
     named = frozenset(RIGHTS[name] for name in received if isinstance(name, str) and name in RIGHTS)
-    return named or _NO_RIGHTS
+    return named or EMPTY_SET
 
 
 T = TypeVar("T")
