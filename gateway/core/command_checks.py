@@ -1,6 +1,6 @@
-"""Checks of a command before it is sent, and the frames that answer it.
+"""Checks of what a phone sends: the rate of its frames, and its commands; and the frames that answer them.
 
-It checks skills with their levels, reasons with their kinds, and routing parameters with their types and
+Checked are skills with their levels, reasons with their kinds, and routing parameters with their types and
 bounds. Steps are a hint for editors and are not checked. Only OSCC-E can check rules over several resources
 (cycles, contradictions).
 """
@@ -13,6 +13,7 @@ from operator import attrgetter
 from typing import Final
 
 from gateway.core.ledger import Ledger
+from gateway.core.rate_limits import SessionLimits
 from gateway.core.view import View, me_key
 from gateway.domain.commands import (
     RULES,
@@ -72,6 +73,27 @@ from gateway.protocol.frames import (
     UserView,
     Welcome,
 )
+
+_COUNTED_BYTES: Final = 1024
+_ROUNDING_S: Final = 1e-6
+
+
+def full_after(full_at: float, now: float, limits: SessionLimits, size_bytes: int = 0) -> float | None:
+    """Return when a whole burst may come again after one more frame; None: that frame is one too many.
+
+    This number is the whole state of the rate: a bucket's level and its time. A frame counts once, and once
+    more for each whole KiB, so never more than ``frames_burst + frames_per_s * t`` frames are served in any t
+    seconds, and about as many KiB.
+
+    Args:
+        full_at: The result of the frame before; :data:`ANY_TIME` without one.
+        now: When it came.
+        limits: The limits of a connection; the rate is above 0.
+        size_bytes: The size of the frame. It never counts as more than a whole burst.
+    """
+    frames = min(1 + size_bytes // _COUNTED_BYTES, limits.frames_burst)
+    after = max(full_at, now) + frames / limits.frames_per_s
+    return after if after - now <= limits.frames_burst / limits.frames_per_s + _ROUNDING_S else None
 
 
 def check_command(command: Command, facts: SessionFacts, declared: Declared) -> None:

@@ -15,6 +15,7 @@ from gateway.core.command_checks import (
     Declared,
     check_command,
     deadline_ms,
+    full_after,
     outcome_view,
     topics_of,
     welcome_frame,
@@ -25,14 +26,21 @@ from gateway.core.outbox import News, Outbox, PaceLadder, PingMaker
 from gateway.core.rate_limits import ANY_TIME, Record, Ruling, SessionLimits
 from gateway.core.view import View, facts_key, view_of
 from gateway.domain.commands import Call, Outcome, Status
-from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, advice, close_for, is_final, tenths
+from gateway.domain.errors import (
+    CloseCode,
+    ErrorCode,
+    GatewayError,
+    advice,
+    close_for,
+    is_final,
+    log_on_window_s,
+    tenths,
+)
 from gateway.domain.model import DEFAULT_TOPICS, Application, Ticket
 from gateway.protocol import frames
 from gateway.protocol.codec import BadFrame, Codec
 from gateway.protocol.envelopes import SessionFacts
 
-LOG_ON_WINDOW_S: Final = (1.0, 30.0)
-"""Window in which phones log on again: a restart of OSCC-E ends the sessions of all at once."""
 FOLLOWS_BURST: Final = 10
 """How often a phone may have its whole view sent again by changes of topics before they are rate limited."""
 FOLLOW_KEYS: Final = 500
@@ -94,28 +102,6 @@ Effect = AcceptSession | Invoke | Close | Resumed | Answered
 
 
 Effects = tuple[Effect, ...]
-
-
-_COUNTED_BYTES: Final = 1024
-_ROUNDING_S: Final = 1e-6
-
-
-def full_after(full_at: float, now: float, limits: SessionLimits, size_bytes: int = 0) -> float | None:
-    """Return when a whole burst may come again after one more frame; None: that frame is one too many.
-
-    This number is the whole state of the rate: a bucket's level and its time. A frame counts once, and once
-    more for each whole KiB, so never more than ``frames_burst + frames_per_s * t`` frames are served in any t
-    seconds, and about as many KiB.
-
-    Args:
-        full_at: The result of the frame before; :data:`ANY_TIME` without one.
-        now: When it came.
-        limits: The limits of a connection; the rate is above 0.
-        size_bytes: The size of the frame. It never counts as more than a whole burst.
-    """
-    frames = min(1 + size_bytes // _COUNTED_BYTES, limits.frames_burst)
-    after = max(full_at, now) + frames / limits.frames_per_s
-    return after if after - now <= limits.frames_burst / limits.frames_per_s + _ROUNDING_S else None
 
 
 _SPREAD: Final = 0.1
@@ -316,8 +302,7 @@ class Live:
         if facts.end is not None:
             remote = facts.application is Application.REMOTE_ASSISTANT
             code = close_for(facts.end, remote_assistant=remote)
-            window_s = LOG_ON_WINDOW_S if code is CloseCode.SESSION_ENDED else None
-            return (Close(code, facts.end, facts.end_by, window_s),)
+            return (Close(code, facts.end, facts.end_by, log_on_window_s(code)),)
         if (facts.scope, facts.rights) != (self.facts.scope, self.facts.rights):
             topics = self.outbox.view.topics
             self.outbox.look(view_of(facts.handle, facts.scope, topics, facts.rights))

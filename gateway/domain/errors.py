@@ -232,6 +232,10 @@ class EndReason(enum.StrEnum):
     UNKNOWN = "unknown"
 
 
+LOG_ON_WINDOW_S: Final = (1.0, 30.0)
+"""Window in which phones log on again: a restart of OSCC-E ends the sessions of all at once."""
+
+
 def close_for(reason: EndReason, *, remote_assistant: bool) -> CloseCode:
     """Return how to close a phone whose session ended for *reason*.
 
@@ -247,6 +251,11 @@ def close_for(reason: EndReason, *, remote_assistant: bool) -> CloseCode:
             return CloseCode.SESSION_ENDED
         case EndReason.UNKNOWN:
             return CloseCode.LOGGED_OFF if remote_assistant else CloseCode.SESSION_ENDED
+
+
+def log_on_window_s(code: CloseCode) -> tuple[float, float] | None:
+    """Return when a phone that was closed with *code* logs on again; None: when its user wants to."""
+    return LOG_ON_WINDOW_S if code is CloseCode.SESSION_ENDED else None
 
 
 Detail = str | int | float | bool | None | list[dict[str, str | int | bool | None]]

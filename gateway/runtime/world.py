@@ -12,8 +12,13 @@ from gateway.core.lease import AssumedTokens, StoreWrites
 from gateway.core.link import Linger
 from gateway.core.rate_limits import AdmissionQueue
 from gateway.core.registry import Quota
-from gateway.core.session import LOG_ON_WINDOW_S
-from gateway.domain.errors import CloseCode, EndReason, GatewayError, SessionRefused, close_for
+from gateway.domain.errors import (
+    EndReason,
+    GatewayError,
+    SessionRefused,
+    close_for,
+    log_on_window_s,
+)
 from gateway.domain.model import Application, NodeId, NumberAct, Ticket, UserId
 from gateway.runtime.cluster import Exchange
 from gateway.runtime.event_loop import Pauses, log_fault, spawn
@@ -142,5 +147,4 @@ class World:
 def refusal(ticket: Ticket, reason: EndReason, by: str | None) -> SessionRefused:
     """Return how to refuse a phone whose session ended for *reason*."""
     code = close_for(reason, remote_assistant=ticket.application is Application.REMOTE_ASSISTANT)
-    window_s = LOG_ON_WINDOW_S if code is CloseCode.SESSION_ENDED else None
-    return SessionRefused(code, reason, by=by, window_s=window_s)
+    return SessionRefused(code, reason, by=by, window_s=log_on_window_s(code))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core.session import LOG_ON_WINDOW_S
+from gateway.domain.errors import LOG_ON_WINDOW_S
 from tests.cluster.cluster import Size, size
 from tests.cluster.figures import Figures
 from tests.cluster.sizes import IS_FULL

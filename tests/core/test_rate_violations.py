@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from gateway.core.command_checks import full_after
 from gateway.core.rate_limits import ANY_TIME, Record, Ruling, SessionLimits
-from gateway.core.session import full_after
 
 
 def test_a_frame_pays_for_each_whole_kib_and_no_more_than_a_burst() -> None:
