@@ -313,8 +313,14 @@ _KEPT_FREE: Final = {
     Urgency.GIVING: 0.75,
 }
 """Part of the budget that each class leaves to the more urgent ones."""
+_PLACES_KEPT_FREE: Final = _KEPT_FREE | {Urgency.GIVING: 0.5}
+"""Part of the places that it leaves to them: a hand-over keeps its place while the owner ends commands."""
 SLOWED_PART: Final = 0.1
-"""Part of the budget used while the node is overloaded: new users wait, so that served ones do not suffer."""
+"""Part of the budget that newcomers may use while the node is overloaded.
+
+Newcomers are log-ons, and links of users who have just logged on. All other links are of users who are
+served: to refuse those would make the served wait.
+"""
 LOG_ON_PART: Final = 0.5
 """Part of the budget that log-ons may use, unless they are likely to succeed."""
 BEYOND_PART: Final = 0.5
@@ -352,8 +358,11 @@ class Budget:
         self._whole = (rate_per_s, burst, in_flight_max)
         self._log_on_part = min(LOG_ON_PART, log_ons_max_per_s / rate_per_s)
         self._nodes = 1
-        self._is_slowed = False
+        self.is_slowed = False
+        """Whether newcomers are slowed, since the node is overloaded."""
         self._bucket = TokenBucket(rate_per_s, burst)
+        self._newcomer_bucket = TokenBucket(rate_per_s * SLOWED_PART, max(1.0, burst * SLOWED_PART))
+        """For links of users who have just logged on, in addition, while the node is overloaded."""
         self._log_on_bucket = TokenBucket(rate_per_s * self._log_on_part, max(1.0, burst * self._log_on_part))
         self._beyond_bucket = TokenBucket(
             self._log_on_bucket.rate_per_s * BEYOND_PART, max(1.0, self._log_on_bucket.burst * BEYOND_PART)
@@ -381,10 +390,10 @@ class Budget:
     def share(self, nodes: int, now: float) -> None:
         """Set this node's part of the budget: one of *nodes* live ones."""
         self._nodes = nodes
-        slowed = SLOWED_PART if self._is_slowed else 1.0
-        rate_per_s, burst, in_flight_max = self._whole[0] * slowed, self._whole[1] * slowed, self._whole[2]
-        self._bucket.resize(now, rate_per_s / nodes, max(1.0, burst / nodes))
-        part = self._log_on_part / nodes
+        rate_per_s, burst, in_flight_max = self._whole[0] / nodes, self._whole[1] / nodes, self._whole[2]
+        self._bucket.resize(now, rate_per_s, max(1.0, burst))
+        self._newcomer_bucket.resize(now, rate_per_s * SLOWED_PART, max(1.0, burst * SLOWED_PART))
+        part = self._log_on_part * (SLOWED_PART if self.is_slowed else 1.0)
         self._log_on_bucket.resize(now, rate_per_s * part, max(1.0, burst * part))
         log_ons = self._log_on_bucket
         self._beyond_bucket.resize(
@@ -393,9 +402,9 @@ class Budget:
         self._in_flight_max = max(1, in_flight_max // nodes)
 
     def slow(self, now: float, *, is_slowed: bool) -> None:
-        """Record whether the node is overloaded: then it uses :data:`SLOWED_PART` of its rate."""
-        if is_slowed is not self._is_slowed:
-            self._is_slowed = is_slowed
+        """Record whether the node is overloaded: then newcomers use :data:`SLOWED_PART` of its rate."""
+        if is_slowed is not self.is_slowed:
+            self.is_slowed = is_slowed
             self.share(self._nodes, now)
 
     def begin_beside(self, nodes: int, now: float, unknown_s: float) -> None:
@@ -412,8 +421,13 @@ class Budget:
 
     def admit(self, now: float, urgency: Urgency = Urgency.PERSON) -> bool:
         """Take a place and a share of the rate for a link, or neither."""
-        if not self.has_place(urgency) or not self._bucket.take(now, reserve=self._reserve(urgency)):
+        slowed = self._slowed(urgency)
+        if not self.has_place(urgency) or (slowed is not None and slowed.wait_s(now) > _ROUNDING):
             return False
+        if not self._bucket.take(now, reserve=self._reserve(urgency)):
+            return False
+        if slowed is not None:
+            slowed.take(now)
         self._links += 1
         return True
 
@@ -428,7 +442,9 @@ class Budget:
 
     def wait_s(self, now: float, urgency: Urgency = Urgency.PERSON) -> float:
         """Return when to try again, s; at least a second while all places are taken."""
-        wait_s = self._bucket.wait_s(now, reserve=self._reserve(urgency))
+        wait_s, slowed = self._bucket.wait_s(now, reserve=self._reserve(urgency)), self._slowed(urgency)
+        if slowed is not None:
+            wait_s = max(wait_s, slowed.wait_s(now))
         return wait_s if self.has_place(urgency) else max(wait_s, _SOON_S)
 
     def log_on_wait_s(self, now: float, *, is_likely: bool = False) -> float:
@@ -451,8 +467,12 @@ class Budget:
 
     def has_place(self, urgency: Urgency) -> bool:
         """Return whether enough places are free. While none is taken every class may begin."""
-        kept = math.floor(self._in_flight_max * _KEPT_FREE[urgency])
+        kept = math.floor(self._in_flight_max * _PLACES_KEPT_FREE[urgency])
         return self._links < self._in_flight_max - kept and self.in_flight < self._in_flight_max
+
+    def _slowed(self, urgency: Urgency) -> TokenBucket | None:
+        """Return the further bucket from which a link must take, if there is one."""
+        return self._newcomer_bucket if self.is_slowed and urgency is Urgency.PERSON else None
 
     def _reserve(self, urgency: Urgency) -> float:
         """Return how much must remain; never so much that the class could never begin."""
@@ -616,9 +636,9 @@ class AdmissionQueue:
     have their own queue and part of the budget (:mod:`gateway.core.log_on_queue`), and yield to users who
     have logged on already and wait for their link.
 
-    Invariants: no link overtakes a place that is more urgent or came before. The first link has been woken
-    since it became the first. Each that entered gives its place back with :meth:`done`. The queue is as long
-    as there are users without a link.
+    Invariants: no link overtakes a place that is more urgent or came before, except that slowed newcomers are
+    overtaken by all others. The first link has been woken since it became the first. Each that entered gives
+    its place back with :meth:`done`. The queue is as long as there are users without a link.
 
     Args:
         budget: The site's budget.
@@ -629,23 +649,24 @@ class AdmissionQueue:
         self._budget: Final = budget
         self.openings: Final = Openings() if openings is None else openings
         self.openings.freed.append(self._wake_first)
-        self._queue: list[Place] = []
+        self._newcomers: list[Place] = []
+        self._others: list[Place] = []
         self._numbers = count()
         self._log_ons_in_row = 0
         """Log-ons admitted while links wait, since the last link that was lost or moved."""
 
     def __len__(self) -> int:
-        return sum(not place.gone for place in self._queue)
+        return sum(not place.gone for line in (self._newcomers, self._others) for place in line)
 
     def join(self, urgency: Urgency, wake: Callable[[], None]) -> Place:
         """Take a place; *wake* is called when its turn may have come, and must not call back."""
         place = Place(urgency, next(self._numbers), wake)
-        heapq.heappush(self._queue, place)
+        heapq.heappush(self._line(urgency), place)
         return place
 
     def enter(self, place: Place, now: float) -> bool:
         """Enter if it is the place's turn, the node has room, and the budget allows it."""
-        if self._head() is not place or self.openings.wait_s(now) > 0:
+        if place not in self._firsts() or self.openings.wait_s(now) > 0:
             return False
         if not self._budget.admit(now, place.urgency):
             return False
@@ -656,12 +677,12 @@ class AdmissionQueue:
 
     def would_admit(self, now: float, urgency: Urgency) -> bool:
         """Return whether a new link would enter at once."""
-        is_free = self._head() is None and self.openings.wait_s(now) == 0
-        return is_free and self._budget.wait_s(now, urgency) == 0
+        before = _first(self._line(urgency)) if self._budget.is_slowed else self._head()
+        return before is None and self.openings.wait_s(now) == 0 and self._budget.wait_s(now, urgency) == 0
 
     def withdraw(self, place: Place) -> None:
         """Leave the queue."""
-        was_first = self._head() is place
+        was_first = place in self._firsts()
         place.gone = True
         if was_first:
             self._wake_first()
@@ -692,7 +713,7 @@ class AdmissionQueue:
 
     def wait_s(self, place: Place, now: float) -> float:
         """Return when to try again, s; inf for a place that is not the first, which will be woken."""
-        if self._head() is not place:
+        if place not in self._firsts():
             return math.inf
         return max(self._budget.wait_s(now, place.urgency), self.openings.wait_s(now))
 
@@ -715,8 +736,10 @@ class AdmissionQueue:
         self._wake_first()
 
     def slow(self, now: float, *, is_slowed: bool) -> None:
-        """Record whether the node is overloaded: then new users are admitted slowly."""
-        self._budget.slow(now, is_slowed=is_slowed)
+        """Record whether the node is overloaded: then newcomers are admitted slowly, and pass nobody."""
+        if is_slowed is not self._budget.is_slowed:
+            self._budget.slow(now, is_slowed=is_slowed)
+            self._wake_first()
 
     def done(self) -> None:
         """Give back an entered place: the link is open, or failed."""
@@ -729,11 +752,24 @@ class AdmissionQueue:
         self._wake_first()
 
     def _wake_first(self) -> None:
-        head = self._head()
-        if head is not None:
-            head.wake()
+        for place in self._firsts():
+            place.wake()
 
     def _head(self) -> Place | None:
-        while self._queue and self._queue[0].gone:
-            heapq.heappop(self._queue)
-        return self._queue[0] if self._queue else None
+        firsts = self._firsts()
+        return firsts[0] if firsts else None
+
+    def _firsts(self) -> list[Place]:
+        """Return the places whose turn it is: the first, and the first that slowed newcomers let pass."""
+        firsts = [place for line in (self._newcomers, self._others) if (place := _first(line)) is not None]
+        return firsts if self._budget.is_slowed else firsts[:1]
+
+    def _line(self, urgency: Urgency) -> list[Place]:
+        return self._newcomers if urgency is Urgency.PERSON else self._others
+
+
+def _first(line: list[Place]) -> Place | None:
+    """Return the first place of a line; those that left are removed."""
+    while line and line[0].gone:
+        heapq.heappop(line)
+    return line[0] if line else None

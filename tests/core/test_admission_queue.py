@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from functools import partial
 
-from gateway.core.rate_limits import AdmissionQueue, Budget, Urgency
+import pytest
+
+from gateway.core.rate_limits import AdmissionQueue, Budget, Place, Urgency
 
 
 def admission_queue(*, per_s: float = 1.0, burst: float = 4.0, in_flight: int = 100) -> AdmissionQueue:
@@ -136,3 +138,53 @@ def test_an_overloaded_node_shares_the_slower_rate_with_others_and_keeps_it() ->
     gate.share(2, 0.0)
     entered = [gate.enter(gate.join(Urgency.PERSON, lambda: None), 0.0) for _ in range(4)]
     assert entered == [True, True, False, False]
+
+
+def entered(gate: AdmissionQueue, places: list[Place], now: float) -> int:
+    """Let each place that is woken or waits for its time enter; return how many could."""
+    count = 0
+    for place in tuple(places):
+        if gate.enter(place, now):
+            places.remove(place)
+            gate.done()
+            count += 1
+    return count
+
+
+@pytest.mark.parametrize("urgency", [Urgency.ROAMING, Urgency.REOPENING, Urgency.GIVING])
+def test_newcomers_of_an_overloaded_node_let_links_of_served_users_pass_at_the_full_rate(
+    urgency: Urgency,
+) -> None:
+    gate = admission_queue(per_s=10.0, burst=10.0)
+    gate.slow(0.0, is_slowed=True)
+    newcomers = [gate.join(Urgency.PERSON, lambda: None) for _ in range(100)]
+    served = [gate.join(urgency, lambda: None) for _ in range(100)]
+    came = [(entered(gate, newcomers, tick / 10), entered(gate, served, tick / 10)) for tick in range(51)]
+    assert sum(new for new, _ in came) == 1 + 5
+    assert 45 <= sum(old for _, old in came) <= 10 + 50 - 6
+
+
+def test_while_newcomers_are_slowed_each_line_has_its_first_that_is_woken() -> None:
+    gate, woken = admission_queue(per_s=1.0, burst=4.0), list[str]()
+    new = [gate.join(Urgency.PERSON, partial(woken.append, f"new{number}")) for number in range(2)]
+    lost = [gate.join(Urgency.REOPENING, partial(woken.append, f"lost{number}")) for number in range(2)]
+    assert not gate.enter(lost[0], 0.0), "newcomers come first"
+    assert gate.wait_s(lost[0], 0.0) == math.inf
+    gate.slow(0.0, is_slowed=True)
+    assert woken == ["new0", "lost0"]
+    assert gate.enter(new[0], 0.0)
+    assert gate.wait_s(new[1], 0.0) == 10.0
+    assert not gate.would_admit(10.0, Urgency.PERSON)
+    assert not gate.admit_log_on(0.0), "newcomers stand before those who log on"
+    woken.clear()
+    assert gate.enter(lost[0], 0.0)
+    assert "lost1" in woken
+    gate.withdraw(lost[1])
+    assert gate.would_admit(10.0, Urgency.GIVING), "it need not wait for newcomers"
+    last = gate.join(Urgency.GIVING, partial(woken.append, "last"))
+    woken.clear()
+    gate.slow(10.0, is_slowed=False)
+    assert woken == ["new1"]
+    assert not gate.enter(last, 10.0)
+    assert gate.enter(new[1], 10.0)
+    assert gate.enter(last, 11.0)

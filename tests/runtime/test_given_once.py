@@ -366,6 +366,21 @@ async def test_users_move_one_after_the_other_and_none_is_without_an_owner_until
         assert count == len(USERS)
 
 
+async def test_an_overloaded_node_takes_users_at_its_usual_rate_although_newcomers_wait_there() -> None:
+    async with street() as at:
+        far = await many(at)
+        slow(at, 0.5)
+        budget = at.scenes[1].node._queues["main"]
+        at.scenes[1].node.is_overloaded = lambda: True
+        await at.pass_time(1)
+        newcomers = [budget.join(Urgency.PERSON, lambda: None) for _ in range(5)]
+        at.scenes[0].node.drain()
+        await at.pass_time(20)
+        assert moved(at) == list(USERS), "8 users in 16 s, not in 160 s"
+        assert all(phone.closed is None and phone.health == "live" for phone in far)
+        assert len(budget) == len(newcomers)
+
+
 async def test_a_user_that_waits_for_its_turn_is_requested_by_no_node() -> None:
     async with street() as at:
         await many(at)
