@@ -392,6 +392,7 @@ class Node:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._beat())
+                tasks.create_task(self._renew_leases())
                 tasks.create_task(self._cluster_receiver.run())
                 tasks.create_task(self.membership.run())
                 tasks.create_task(self.session_revocations.run())
@@ -406,6 +407,12 @@ class Node:
         while True:
             self.pauses.beat(self.clock.now())
             await self.clock.sleep(BEAT_S)
+
+    async def _renew_leases(self) -> None:
+        """Renew leases in time, however long the other work of users takes."""
+        while True:
+            await self.clock.sleep(TICK_S)
+            self._user_states.renew_leases(self.clock.now())
 
     async def _serve(self) -> None:
         """Serve users until cancelled; they end before the parts that they use."""

@@ -349,13 +349,14 @@ class LinkDialer:
         """Record that a session came or left, or that the ownership is over."""
         self._news.set()
 
-    def renew(self) -> bool:
-        """Send a renewal together with those of other users; return whether it was begun."""
+    def renew(self, now: float) -> None:
+        """Send a renewal, together with those of other users, if it is due."""
+        due_at = self.lease_keeper.lease.due_at
+        if due_at is None or due_at > now or not self.may_ask():
+            return
         renewal = self.lease_keeper.renewing()
-        if renewal is None:
-            return False
-        self._world.renewals.add(renewal, self)
-        return True
+        if renewal is not None:
+            self._world.renewals.add(renewal, self)
 
     def renewed(self, token: int, is_renewed: bool | None, tasks: asyncio.TaskGroup | None) -> None:
         """See :meth:`gateway.runtime.world.Renewer.renewed`."""

@@ -73,8 +73,6 @@ class Owner:
         touch: Called when :meth:`due_at` may return another time.
     """
 
-    _is_renewing = False
-    """Whether a renewal of the lease that a tick began is under way."""
     _stopped = False
 
     def __init__(
@@ -102,7 +100,7 @@ class Owner:
         self._start = start
         self._machine = LinkMachine()
         self._link_dialer = LinkDialer(feed.user, world, self._machine, me, start)
-        self.lease = self._link_dialer.lease_keeper.lease
+        self.lease, self.renew_lease = self._link_dialer.lease_keeper.lease, self._link_dialer.renew
         self.pulse = LinkHealth(feed, self.mirror, self._machine, world, is_taking_over=start != _PLAIN)
         self._handover = Handover(me, world)
         self._renewing = SessionRenewal(me, world)
@@ -410,13 +408,10 @@ class Owner:
         self._link_dialer.owned(grant)
 
     def tick(self, now: float) -> None:
-        """Do the work that is due: keep-alives, renewals of the lease and of sessions, lingers."""
+        """Do the work that is due: keep-alives, renewals of sessions, lingers."""
         if self._tasks is None:
             return
         self.pulse.tend(self._linked, now)
-        due_at = self.lease.due_at
-        if due_at is not None and due_at <= now and self._link_dialer.may_ask():
-            self._is_renewing = self._link_dialer.renew()
         if self._linked is not None and self._link_dialer.is_outbid(now):
             spawn(self._tasks, self._link_dialer.reconsider())
         self._renewing.tick(now, self._tasks)
@@ -426,13 +421,11 @@ class Owner:
 
     def due_at(self, now: float) -> float:
         """See :meth:`gateway.runtime.ports.Role.due_at`."""
-        linked, lease_at = self._linked, self.lease.due_at
-        if self._is_renewing:
-            lease_at = now + self.lease.renew_s
-        if self._tasks is None or linked is None or lease_at is None:
+        linked = self._linked
+        if self._tasks is None or linked is None or not self.lease.is_ours:
             return now
         return min(
-            lease_at,
+            now + self.lease.renew_s,  # requests that are to be sent again are not reported
             self.pulse.due_at(linked),
             self._began_at + STRANGERS_S,
             self.sharing.due_at,
@@ -463,7 +456,6 @@ class Owner:
 
     def renewed(self, answer: Answer, *, was_ours: bool) -> None:
         """Process the answer to a renewal; *was_ours*: whether a lease was held when it was sent."""
-        self._is_renewing = False
         if was_ours and answer == "refused":
             self.pulse.doubted(self._linked)
         if answer != "ours" or not self.lease.may_dial:
@@ -765,6 +757,15 @@ class UserStates:
             log_fault(_LOG, "user_tick_failed", fault)
         finally:
             self._due_times.put(due, at)
+
+    def renew_leases(self, now: float) -> None:
+        """Renew the leases that are due, of all users at once: a tick in slices may take seconds."""
+        for user_state in self._user_states.values():
+            try:
+                if isinstance(user_state.role, Owner):
+                    user_state.role.renew_lease(now)
+            except Exception as fault:  # noqa: BLE001 - one user's fault must not keep others from theirs
+                log_fault(_LOG, "lease_not_renewed", fault)
 
     def touch_all(self) -> None:
         """Mark all users as due in the next tick, after a change that concerns each."""

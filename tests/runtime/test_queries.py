@@ -290,6 +290,7 @@ async def test_what_is_late_is_done_without_also_after_a_doubt() -> None:
         phone = await _come(at)
         await at.pass_time(SERVED_S + 3)
         at.owner()._machine.doubt()
+        at.owner().look()
         await at.pass_time(1)
         await at.pass_time(SERVED_S + 2)
         assert phone.health == "live"

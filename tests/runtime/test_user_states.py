@@ -140,7 +140,7 @@ async def test_nothing_is_done_for_an_idle_user_until_something_is_due(
 
         monkeypatch.setattr(anna, "tick", count)
         await at.pass_time(60)
-        # the lease is renewed every 4 to 5 s, and the link shows a sign of life every 10 s
+        # at least every 4 to 5 s, like the lease, and the link shows a sign of life every 10 s
         assert 12 <= len(ticked) <= 24
         at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=9)))
         await at.pass_time(1)
@@ -477,3 +477,18 @@ async def test_while_it_is_overloaded_a_node_lets_newcomers_in_slowly() -> None:
         is_overloaded = False
         await at.clock.advance(1.0)
         assert gate.log_ons_per_s == usual
+
+
+async def test_a_lease_is_renewed_in_time_however_long_the_other_work_for_users_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with scene() as at:
+        await at.served()
+
+        async def busy(_: object, clock: ManualClock) -> None:
+            await clock.sleep(60.0)
+
+        monkeypatch.setattr(UserStates, "tick", busy)
+        for _ in range(20):
+            await at.clock.advance(1.0)
+            assert at.owner().lease.left_s(at.clock.now()) >= 3.0
