@@ -216,8 +216,8 @@ class Departure(NamedTuple, Generic[PhoneT]):
     """Refuses new connections from now on."""
     shuffle: Callable[[list[PhoneT]], None]
     """Shuffles the phones of all users."""
-    watch_return: Callable[[PhoneT], Callable[[], bool] | None]
-    """Returns a function that returns whether a phone is back at another node; None when that is unknown."""
+    watch_move: Callable[[PhoneT], Callable[[], bool] | None]
+    """Returns a function that returns whether a phone's user is given away; None when that is unknown."""
 
 
 def drain_limit_s(limits: LimitsSection) -> float:
@@ -271,6 +271,10 @@ async def drain_node(
         await clock.sleep(_CHECK_S)
 
 
+_HURRY: Final = 0.9
+"""Part of the grace in which all phones are sent away in any case: the last users need time to move, too."""
+
+
 async def _send_away(
     parting: Departure[PhoneT],
     phones: Sequence[PhoneT],
@@ -279,20 +283,20 @@ async def _send_away(
     stopping: StopRequest,
     clock: Clock,
 ) -> None:
-    """Send *phones* away by *plan*, and later while those before them are long in coming back.
+    """Send *phones* away by *plan*, and later while the users of those before them are long in moving.
 
     All are sent within *grace_s*.
     """
     began, away = clock.now(), Away()
     for place, (phone, planned) in enumerate(zip(phones, plan, strict=True)):
         await _pause(began + planned.at_s - clock.now(), stopping, clock)
-        at_last = began + max(planned.at_s, grace_s * place / len(phones))
+        at_last = began + max(planned.at_s, _HURRY * grace_s * place / len(phones))
         while not away.may_send(clock.now()) and clock.now() < at_last and not stopping.hurried.is_set():
             await clock.sleep(min(_CHECK_S, max(0.001, at_last - clock.now())))
-        is_back = parting.watch_return(phone) if parting.node.membership.others else None
+        is_moved = parting.watch_move(phone) if parting.node.membership.others else None
         phone.close(CloseCode.DRAINING, "draining", window_s=planned.window_s)
-        if is_back is not None:
-            away.sent(is_back, clock.now() + planned.window_s[1])
+        if is_moved is not None:
+            away.sent(is_moved, clock.now() + planned.window_s[1])
 
 
 class LogOffsLost(Exception):  # noqa: N818 - names what happened
@@ -731,8 +735,8 @@ def _may_change(settings: Settings) -> bool:
 
 async def _drain(made: Gateway, client: BoundListener, limits: LimitsSection, stopping: StopRequest) -> None:
     await made.node.membership.give_notice()
-    sockets, watch_return = (lambda: made.admission.sockets), made.node.watch_return
-    parting = Departure(made.node, made.phones, sockets, client.refuse, random.shuffle, watch_return)
+    sockets, watch_move = (lambda: made.admission.sockets), made.node.watch_move
+    parting = Departure(made.node, made.phones, sockets, client.refuse, random.shuffle, watch_move)
     await drain_node(parting, limits, stopping, made.node.clock, made.telemetry)
 
 

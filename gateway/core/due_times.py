@@ -186,10 +186,10 @@ def _drain_schedule(place: int, phones: int, spread_s: float, whole_s: float) ->
     return DrainSchedule(at_s, (low_s, low_s + min(_WINDOW_S, whole_s / phones)))
 
 
-IN_TIME_S: Final = 1.0
-"""A phone that is back this long after its window is back in time."""
-GONE_S: Final = 3.0
-"""After this time a phone that is not back is no longer counted as away: it may be switched off."""
+IN_TIME_S: Final = 2.0
+"""A phone whose user has moved this long after its window has moved in time."""
+GONE_S: Final = 4.0
+"""After this time a phone is no longer counted as away: it may be switched off."""
 ROOM_MIN: Final = 4.0
 """Phones that may be away in any case."""
 _LATE_PART: Final = 0.2
@@ -199,11 +199,12 @@ _WEIGHT: Final = 0.1
 
 
 class Away:
-    """How many phones may be away at once while a node drains, by the time that others need to come back.
+    """How many phones may be away at once while a node drains, by the time that others need for their users.
 
-    The number begins small. Each phone that is back in time raises it by one, until phones come late. From
-    then on it is halved at most once per second while many are late, and rises slowly. So phones do not wait
-    in a queue before nodes that need longer for each than planned.
+    A phone is away until another node owns its user. The number begins small. Each phone that has moved in
+    time raises it by one, until phones are late. From then on it is halved at most every two seconds while
+    many are late, and rises slowly. So phones and their users do not wait in a queue before nodes that need
+    longer for each than planned.
     """
 
     def __init__(self) -> None:
@@ -216,38 +217,38 @@ class Away:
 
     def may_send(self, now: float) -> bool:
         """Return whether one more phone may be sent away."""
-        for is_back, due_at in list(self._due.items()):
-            if is_back():
-                self._returned(is_back)
+        for is_moved, due_at in list(self._due.items()):
+            if is_moved():
+                self._moved(is_moved)
             elif now > due_at:
-                self._missed(is_back, now)
+                self._missed(is_moved, now)
                 if now > due_at - IN_TIME_S + GONE_S:
-                    self._forget(is_back)
+                    self._forget(is_moved)
         return len(self._due) < self.room
 
-    def sent(self, is_back: Callable[[], bool], back_by: float) -> None:
-        """Record a phone that is away. *is_back* returns whether it is back; its window ends at *back_by*."""
-        self._due[is_back] = back_by + IN_TIME_S
+    def sent(self, is_moved: Callable[[], bool], back_by: float) -> None:
+        """Record a phone that is away. *is_moved*: whether it has moved; its window ends at *back_by*."""
+        self._due[is_moved] = back_by + IN_TIME_S
 
-    def _returned(self, is_back: Callable[[], bool]) -> None:
+    def _moved(self, is_moved: Callable[[], bool]) -> None:
         was_full = len(self._due) + 1 > self.room
-        if is_back not in self._late:
+        if is_moved not in self._late:
             self._late_part *= 1 - _WEIGHT
             if was_full:
                 self.room += 1.0 if self._halved_at == -math.inf else 1.0 / self.room
-        self._forget(is_back)
+        self._forget(is_moved)
 
-    def _missed(self, is_back: Callable[[], bool], now: float) -> None:
-        if is_back in self._late:
+    def _missed(self, is_moved: Callable[[], bool], now: float) -> None:
+        if is_moved in self._late:
             return
-        self._late.add(is_back)
+        self._late.add(is_moved)
         self._late_part += _WEIGHT * (1 - self._late_part)
         if self._late_part > _LATE_PART and now - self._halved_at >= IN_TIME_S:
             self.room, self._halved_at = max(ROOM_MIN, self.room / 2), now
 
-    def _forget(self, is_back: Callable[[], bool]) -> None:
-        del self._due[is_back]
-        self._late.discard(is_back)
+    def _forget(self, is_moved: Callable[[], bool]) -> None:
+        del self._due[is_moved]
+        self._late.discard(is_moved)
 
 
 BEGIN: Final = 1.3

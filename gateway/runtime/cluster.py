@@ -11,6 +11,7 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import cached_property
 from typing import Final, NamedTuple, Protocol
 
 from gateway.core.follower import Peers
@@ -525,6 +526,11 @@ class ClusterMembership:
         self._registered: tuple[NodeRecord, ...] = ()
         """The nodes in the registry at the last reading."""
 
+    @cached_property
+    def _holder(self) -> str:
+        """This node's life. Its record is costly: it counts the links of all users."""
+        return self._record().holder
+
     @property
     def nodes(self) -> tuple[NodeRecord, ...]:
         """The live nodes, in the order of their ids."""
@@ -533,8 +539,7 @@ class ClusterMembership:
     @property
     def others(self) -> tuple[NodeRecord, ...]:
         """The other live nodes that accept phones."""
-        holder = self._record().holder
-        return tuple(node for node in self.nodes if node.holder != holder and not node.draining)
+        return tuple(node for node in self.nodes if node.holder != self._holder and not node.draining)
 
     @property
     def may_serve(self) -> bool:
@@ -547,15 +552,15 @@ class ClusterMembership:
     @property
     def node(self) -> NodeId:
         """This node."""
-        return self._record().node
+        return self._exchange.node
 
     @property
     def has_namesake(self) -> bool:
         """Whether another node with this node's name sent a message lately."""
-        own, now = self._record(), self._clock.now()
+        now = self._clock.now()
         return any(
-            record.node == own.node
-            and holder != own.holder
+            record.node == self.node
+            and holder != self._holder
             and now - self._last_received_at.get(holder, -math.inf) < NODE_TTL_S
             for holder, (record, _) in self._known.items()
         )
@@ -572,7 +577,7 @@ class ClusterMembership:
         For a node without a recent message they come from the registry. This includes a node whose messages
         cannot be opened here.
         """
-        now, own = self._clock.now(), self._record().node
+        now, own = self._clock.now(), self.node
         heard = (
             record
             for holder, (record, _) in self._known.items()

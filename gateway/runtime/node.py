@@ -423,24 +423,22 @@ class Node:
                 await self.clock.sleep(TICK_S)
                 await self._tick()
 
-    def watch_return(self, connection: Connection) -> Callable[[], bool] | None:
-        """Return a function that returns whether the phone is back at another node.
+    def watch_move(self, connection: Connection) -> Callable[[], bool] | None:
+        """Return a function that returns whether the phone has left for good, or its user is given away.
 
-        None for a phone whose user another node owns: that is not known here.
+        The user moves only to a node with a phone. None for a phone whose user another node owns: that is not
+        known here.
         """
         found = self._of(connection)
         if found is None or found[0].owner is None:
             return None
         user, handle = found[1].user, found[1].handle
 
-        def is_back() -> bool:
+        def is_moved() -> bool:
             state = self._user_states.get(user)
-            if state is None or state.owner is None:
-                return True  # the user moves only to a node with a phone
-            member = state.owner.user_sessions.get(handle)
-            return member is None or (member.present and member.node is not None)
+            return state is None or state.owner is None or state.owner.user_sessions.get(handle) is None
 
-        return is_back
+        return is_moved
 
     def drain(self) -> None:
         """Accept no more users, and give each to a node that requests the user."""

@@ -65,12 +65,12 @@ def test_one_phone_more_may_be_away_for_each_that_is_back_in_time() -> None:
     assert away.room == ROOM_MIN + 1
 
 
-def test_phones_that_are_not_back_are_counted_for_three_seconds() -> None:
+def test_phones_that_have_not_moved_are_counted_for_four_seconds() -> None:
     away = Away()
     while away.may_send(0.0):
         away.sent(never(), 0.5)
-    assert not away.may_send(3.4)
-    assert away.may_send(3.6)
+    assert not away.may_send(4.4)
+    assert away.may_send(4.6)
 
 
 def test_when_many_are_late_half_as_many_may_be_away() -> None:
@@ -78,7 +78,7 @@ def test_when_many_are_late_half_as_many_may_be_away() -> None:
     away.room = 16.0
     while away.may_send(0.0):
         away.sent(never(), 0.0)
-    away.may_send(1.1)
+    away.may_send(2.1)
     assert away.room == 8.0
 
 
@@ -86,5 +86,5 @@ def test_a_single_late_phone_slows_nobody_down() -> None:
     away = Away()
     away.room = 16.0
     away.sent(never(), 0.0)
-    assert away.may_send(1.1)
+    assert away.may_send(2.1)
     assert away.room == 16.0

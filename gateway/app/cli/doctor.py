@@ -353,6 +353,8 @@ CPU_SHARE: Final = 0.6
 MEMORY_SHARE: Final = 0.6
 """Highest use of a node's memory limit while one node is missing."""
 DRAIN_MIN_S: Final = int(LimitsSection().drain_s)
+DRAIN_SPARE: Final = 1.5
+"""Multiple of the time that a drain takes at the full rate: busy nodes open links more slowly."""
 LOG_ONS_PER_S: Final = float(LimitsSection().log_ons_per_s)
 
 
@@ -408,7 +410,7 @@ def size(wanted: Wanted) -> Sizing:
         memory_limit_mb=math.ceil(memory / MEMORY_SHARE / 128) * 128,
         connections=connections,
         files=2 * connections + SPARE_FILES,
-        drain_s=max(DRAIN_MIN_S, math.ceil(_drain_s(wanted, staying) / 10) * 10),
+        drain_s=max(DRAIN_MIN_S, math.ceil(DRAIN_SPARE * _drain_s(wanted, staying) / 10) * 10),
         all_logged_on_s=math.ceil(2 * wanted.users / wanted.log_ons_per_s),
         redis_per_s=math.ceil(wanted.users / RENEW_S) + (staying + 1) ** 2,
         redis_mb=math.ceil(wanted.users * REDIS_USER_BYTES / 1e6),
@@ -427,7 +429,7 @@ def _drain_s(wanted: Wanted, staying: int) -> float:
 
 def _nodes_for_drain(wanted: Wanted) -> int:
     """Return how many nodes must remain for a drain to end within the longest allowed time."""
-    most_s = _most("drain_s")
+    most_s = _most("drain_s") / DRAIN_SPARE
     return next(staying for staying in itertools.count(1) if _drain_s(wanted, staying) <= most_s)
 
 
