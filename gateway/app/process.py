@@ -233,10 +233,10 @@ def _watchdog_s(environ: Mapping[str, str], pid: int) -> float | None:
 # ---- garbage collection ----
 
 
-GC_THRESHOLDS: Final = (50_000, 20, 100)
+GC_THRESHOLDS: Final = (50_000, 5, 400)
 """New containers before a collection of the youngest generation, and collections before one of the older. A
 phone is some fifty objects that live long: with Python's own numbers a storm of phones is scanned again
-and again.
+and again. The second number bounds the objects of one collection, and so its pause.
 """
 
 
