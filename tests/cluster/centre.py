@@ -12,11 +12,11 @@ from typing import Any, Protocol
 import aiohttp
 
 from tests.cluster.programs import Program
-from tests.cluster.sizes import BEAT_S
+from tests.cluster.sizes import BEAT_S, IS_FULL
 from tests.doubles.machine import waited_s
 from tests.scenarios.truth import Truth
 
-SAMPLE_S = 0.25
+SAMPLE_S = 1.0 if IS_FULL else 0.25
 BEACON = "canary-beacon-"
 """The names of queues while the beacon runs; realtime data as far as Redis is concerned."""
 

@@ -151,7 +151,8 @@ class Crowd:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(LOOK_S)
-            waited = [waited_s() - at_s for at_s in self.beacon.waited_s]
+            now_s = waited_s()
+            waited = [now_s - at_s for at_s in self.beacon.waited_s]
             for phone in self.phones:
                 if phone.arrived.is_set():
                     phone.look(loop.time(), self.beacon.lit, waited)

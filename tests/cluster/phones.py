@@ -242,7 +242,12 @@ class Phone:
         if self.says_live and (age_s := self.age_s(now, lit)) > self.seen.lie_s:
             self.seen.lie_s = age_s
             connected_s = None if self.seen.connected_at is None else round(now - self.seen.connected_at, 1)
-            self.seen.lie = f"{self.name} {age_s:.1f} s old at {now:.1f}, connected for {connected_s} s"
+            as_of_ms = None if self.client.health is None else self.client.health.as_of_ms
+            said_s = None if as_of_ms is None else round((CLOCK.wall_ms() - as_of_ms) / 1000, 1)
+            self.seen.lie = (
+                f"{self.name} {age_s:.1f} s old at {CLOCK.wall_ms() / 1000:.1f}, said to be {said_s} s old, "
+                f"connected for {connected_s} s"
+            )
 
     def _dated_s(self, now: float, lit: list[float], waited: list[float]) -> float:
         """Return by how much its view is reported as newer than it is; nodes and phones share one clock."""

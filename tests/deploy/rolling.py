@@ -123,7 +123,8 @@ class Gaps:
         parts = [gap.parts() for gap in self.all]
         lines = [_line("whole", [gap.whole_s for gap in self.all])]
         lines += [_line(name, [part[name] for part in parts if part]) for name in PARTS]
-        return "\n".join([*lines, f"ended by {dict(self.reasons)}"])
+        oldest = sorted((phone.seen.lie_s, phone.seen.lie) for phone in self._phones.values())[-3:]
+        return "\n".join([*lines, f"ended by {dict(self.reasons)}", *(lie for _, lie in reversed(oldest))])
 
 
 def _line(name: str, values: Sequence[float]) -> str:
