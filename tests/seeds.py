@@ -295,7 +295,7 @@ LIMITS: Final = [
     Seed(
         "places are entered in turn",
         "gateway.core.rate_limits:AdmissionQueue.enter",
-        DropOperand("_head"),
+        DropOperand("_firsts"),
         f"{_P}test_admission_queue_properties.py::TestQueueing",
     ),
     Seed(

@@ -104,7 +104,7 @@ PLACES: Final[dict[str, str]] = {
             runtime/sessions.py SessionAdmission._waiting;
             runtime/subscriptions.py Asking._attach_due _presence_due _leaving;
             runtime/mirror.py Feed.connections; runtime/user_state.py UserState.local;
-            core/rate_limits.py AdmissionQueue._queue; core/rate_limits.py Openings._began freed;
+            core/rate_limits.py AdmissionQueue._newcomers _others; core/rate_limits.py Openings._began freed;
             runtime/user_state.py UserStates._user_states; runtime/node.py Node._tickets;
             core/due_times.py DueTimes._heap _touched; runtime/world.py LeaseRenewals._waiting;
             runtime/follower.py RemoteAttach._accepted _again_at;
