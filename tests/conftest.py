@@ -7,7 +7,9 @@ The environment variable ``HYPOTHESIS_PROFILE`` chooses (``make test`` and ``mak
 
 from __future__ import annotations
 
+import functools
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -46,8 +48,22 @@ settings.register_profile(
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
 
+@functools.cache
+def _may_hold_scenarios(path: Path) -> bool:
+    return not path.name.startswith("test_") or "mark.scenario" in path.read_text("utf-8")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave files without scenarios alone where only scenarios run: each worker would import them all."""
+    only_scenarios = config.option.markexpr == "scenario" and collection_path.suffix == ".py"
+    return True if only_scenarios and not _may_hold_scenarios(collection_path) else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the tests that are marked as long, where there are any."""
+    hidden = {item.path for item in items if item.get_closest_marker("scenario")}
+    if hidden := {path for path in hidden if not _may_hold_scenarios(path)}:
+        raise pytest.UsageError(f"scenarios are marked as `pytest.mark.scenario` in their own file: {hidden}")
     marks = [item.get_closest_marker(MARK) for item in items]
     if any(marks):
         weights = [0.0 if mark is None else float(mark.args[0]) for mark in marks]
