@@ -8,7 +8,16 @@ import random
 import secrets as randomness
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
@@ -570,8 +579,13 @@ class Gateway:
         )
 
     def _is_overloaded(self) -> bool:
-        behind = (each for each in self._servers.values() if isinstance(each, OsccServer))
-        return any(server.turns.is_overloaded for server in behind)
+        return any(turns.is_overloaded for turns in self._turns())
+
+    def _unread_s(self) -> float:
+        return max((turns.unread_s for turns in self._turns()), default=0.0)
+
+    def _turns(self) -> Iterator[Turns]:
+        return (each.turns for each in self._servers.values() if isinstance(each, OsccServer))
 
     def _note_end(self, life: ConnectionSummary) -> None:
         log_session(life)
@@ -581,7 +595,7 @@ class Gateway:
         self._balancing = self._balancer(settings.limits) if settings.limits.balance else None
         self._log = _named(beside, self.node.orders.node)
         self.telemetry.trace_id = beside.tracing.trace_id
-        self.node.is_overloaded = self._is_overloaded
+        self.node.is_overloaded, self.node.unread_s = self._is_overloaded, self._unread_s
         create_startup_series(self.telemetry)
         self.telemetry.drain_limit_seconds.set(drain_limit_s(settings.limits))
         loop = type(asyncio.get_running_loop()).__module__.partition(".")[0]

@@ -316,6 +316,8 @@ class Wires:
         self._now = now
         self.full_reads = 0
         """Number of reads that filled the buffer: more data probably waits."""
+        self.served = 0
+        """Number of times that a connection was served."""
         self._ready = ready
         self._is_watched = False
         self._wires: list[Wire | None] = []
@@ -393,6 +395,7 @@ class Wires:
             wire = self._wires[fd]
             if wire is not None:
                 try:
+                    self.served += 1
                     wire.happened(events)
                 except Exception as fault:  # noqa: BLE001 - one connection's fault ends one connection
                     log_fault(_LOG, "connection_failed", fault)
@@ -638,6 +641,29 @@ class Phones(Protocol):
         ...
 
 
+class Rounds:
+    """How long anything of a queue can have waited, by the number of those that were served.
+
+    Args:
+        now: Monotonic seconds, here and below.
+    """
+
+    def __init__(self, now: float) -> None:
+        self.served_by = now
+        """All that waited before this instant was served."""
+        self._began_at = now
+        self._left = 0
+
+    def served(self, count: int, waiting: int, now: float) -> None:
+        """Record that *count* were served, and *waiting* still wait at most; 0: certainly none."""
+        self._left -= count
+        if not waiting:
+            self.served_by = self._began_at = now
+            self._left = 0
+        elif self._left <= 0:
+            self.served_by, self._began_at, self._left = self._began_at, now, waiting
+
+
 class Turns:
     """Receives data of all links of a node, and lets them process it, within budgets.
 
@@ -664,6 +690,7 @@ class Turns:
         """Whether a turn is under way or planned."""
         self._idle = 0
         self._behind_since: float | None = None
+        self._read, self._digested = Rounds(clock.now()), Rounds(clock.now())
 
     def want(self, link: Digester) -> None:
         """Let *link* process its data soon. Many calls before it count as one."""
@@ -684,6 +711,13 @@ class Turns:
         """Whether the node has not kept up for :data:`BEHIND_S`."""
         return self.behind_s >= BEHIND_S
 
+    @property
+    def unread_s(self) -> float:
+        """How long messages may have waited here, at most; 0 when the last turn left no work."""
+        if self._behind_since is None:
+            return 0.0
+        return self._clock.now() - min(self._read.served_by, self._digested.served_by)
+
     # ---- a turn ----
 
     def _wake(self) -> None:
@@ -693,6 +727,7 @@ class Turns:
 
     def _turn(self) -> None:
         began, full_reads, phones = self._clock.now(), self.wires.full_reads, self.phones
+        served = self.wires.served
         self._is_planned = True
         self.wires.rest()
         ready = wanted = 1
@@ -700,9 +735,9 @@ class Turns:
             phones.is_held = True
         try:
             ready, is_all_read = self._receive(began)
+            self._read.served(self.wires.served - served, 0 if is_all_read else len(self.wires), began)
             wanted = len(self._due)
-            if wanted:
-                self._digest(wanted)
+            self._digest(wanted)
         finally:
             if phones is not None:
                 phones.is_held = False
@@ -726,8 +761,9 @@ class Turns:
 
     def _digest(self, most: int) -> None:
         """Let links process in turn: at most *most*, as a link that requests it again has the next turn."""
-        began = self._clock.now()
-        for _ in range(most):
+        began, count = self._clock.now(), 0
+        while count < most:
+            count += 1
             link = self._due.popleft()
             link.is_due = False
             try:
@@ -736,7 +772,8 @@ class Turns:
                 log_fault(_LOG, "digest_failed", fault)
                 link.abort()
             if self._clock.now() - began > DIGEST_S:
-                return
+                break
+        self._digested.served(count, len(self._due), began)
 
     def _note(self, *, is_behind: bool) -> None:
         if not is_behind:

@@ -41,6 +41,8 @@ from gateway.runtime.subscriptions import Asking
 from gateway.runtime.world import World
 
 _LOG: Final = logging.getLogger("gateway.link")
+UNREAD_S: Final = 2.0
+"""The silence of a link after which its data may be old, where messages may have waited for as long."""
 REPORT_EVERY_S: Final = 0.05
 """Interval in which the keeper is informed of received messages."""
 
@@ -466,7 +468,12 @@ class LinkHealth:
 
     @property
     def _is_old(self) -> bool:
-        return self._is_doubted or self._mirror.is_blind or self._mirror.assembly.lacks_realtime
+        is_bad = self._is_doubted or self._mirror.is_blind or self._mirror.assembly.lacks_realtime
+        return is_bad or self.may_wait(self._world.clock.now())
+
+    def may_wait(self, now: float) -> bool:
+        """Return whether messages of the link may have waited in this process for too long."""
+        return now - self._feed.ledger.came_at > UNREAD_S and self._world.unread_s() > UNREAD_S
 
     def say(self) -> None:
         """Send the health to phones and other nodes."""

@@ -30,6 +30,7 @@ from gateway.runtime.accounts import Accounts
 from gateway.runtime.cluster import ClusterMembership, Exchange
 from gateway.runtime.cluster_receiver import AdminRpc, ClusterReceiver
 from gateway.runtime.event_loop import BEAT_S, Pauses
+from gateway.runtime.link_session import UNREAD_S
 from gateway.runtime.mirror import Connection
 from gateway.runtime.ports import (
     WRITE_REFUSALS,
@@ -141,6 +142,8 @@ class Node:
 
     is_overloaded: Callable[[], bool] = staticmethod(bool)
     """Whether links deliver more than the node can process; set by their reader."""
+    unread_s: Callable[[], float] = staticmethod(float)
+    """Returns how long messages of links may have waited in this process; set by their reader."""
 
     _outside: tuple[object, ...] = ()
     """State of the bus and of the owners' nodes in the last tick."""
@@ -392,7 +395,7 @@ class Node:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._beat())
-                tasks.create_task(self._renew_leases())
+                tasks.create_task(self._keep_in_time())
                 tasks.create_task(self._cluster_receiver.run())
                 tasks.create_task(self.membership.run())
                 tasks.create_task(self.session_revocations.run())
@@ -408,11 +411,21 @@ class Node:
             self.pauses.beat(self.clock.now())
             await self.clock.sleep(BEAT_S)
 
-    async def _renew_leases(self) -> None:
-        """Renew leases in time, however long the other work of users takes."""
+    async def _keep_in_time(self) -> None:
+        """Renew leases and send that data may be old in time, however long the other work of users takes."""
         while True:
             await self.clock.sleep(TICK_S)
-            self._user_states.renew_leases(self.clock.now())
+            now = self.clock.now()
+            self._user_states.renew_leases(now)
+            if self.unread_s() > UNREAD_S:
+                for user_state in self._user_states:
+                    owner = user_state.owner
+                    if (
+                        owner is not None
+                        and owner.feed.health.upstream == "live"
+                        and owner.pulse.may_wait(now)
+                    ):
+                        owner.pulse.say()
 
     async def _serve(self) -> None:
         """Serve users until cancelled; they end before the parts that they use."""
@@ -503,6 +516,7 @@ class Node:
             devices=settings.limits.devices,
             linger=settings.linger,
             pauses=self.pauses,
+            unread_s=lambda: self.unread_s(),  # noqa: PLW0108 - it is set later
             tally=self._tally,
         )
 

@@ -135,6 +135,8 @@ class World:
     """Returns whether the store of leases is reachable and accepts no writes."""
     writes: StoreWrites = field(default_factory=StoreWrites)
     """Seconds for which it has accepted none."""
+    unread_s: Callable[[], float] = lambda: 0.0
+    """Returns how long messages of links may have waited in this process; 0 while it keeps up."""
     devices: int = 5
     """Maximum of one user's phones at a time, on all nodes."""
     linger: Linger = field(default_factory=Linger)

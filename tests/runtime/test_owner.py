@@ -671,3 +671,25 @@ async def test_a_renewal_that_hangs_delays_no_change_of_role(monkeypatch: pytest
         await at.clock.settle()
         assert home.over.is_set()
         assert await at.leases.read(user(1)) is None
+
+
+async def test_data_of_a_silent_link_is_old_while_messages_may_wait_unread_in_this_process() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        await at.pass_time(4)
+        assert phone.health == "live", "a link that is silent for 4 s has nothing new"
+        at.node.unread_s = lambda: 1.5
+        await at.pass_time(2)
+        assert phone.health == "live"
+        at.node.unread_s = lambda: 5.0
+        await at.pass_time(1)
+        assert phone.health == "stale"
+        at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=9)))
+        await at.pass_time(1)
+        assert phone.health == "live"
+        assert phone.shown["queue:5"]["contacts_waiting"] == 9
+        await at.pass_time(5)  # it brings a sign of life in between
+        assert phone.health == "stale"
+        at.node.unread_s = lambda: 0.0
+        await at.pass_time(6)
+        assert phone.health == "live"

@@ -330,6 +330,27 @@ async def test_a_node_is_overloaded_that_has_not_kept_up_for_long_and_no_more_on
     assert (turns.is_overloaded, turns.behind_s) == (False, 0.0)
 
 
+@pytest.mark.parametrize(("links", "least_s", "most_s"), [(4, 0.0, 0.2), (400, 1.0, 5.0)])
+async def test_how_long_messages_wait_is_known_by_the_round_of_all_links(
+    links: int, least_s: float, most_s: float
+) -> None:
+    clock, log = Ticking(), list[int]()
+    turns = Turns(clock)
+    for name in range(links):
+        link = Link(name, clock, log, cost_s=DIGEST_S)
+        link.turns = turns
+        turns.want(link)
+    assert turns.unread_s == 0.0
+    seen: list[float] = []
+    while clock.now() - 1_000 < 20.0:
+        await asyncio.sleep(0)
+        seen.append(turns.unread_s)
+    assert turns.is_overloaded
+    settled = seen[len(seen) // 2 :]
+    assert least_s <= min(settled)
+    assert max(settled) <= most_s + 2 * links * DIGEST_S
+
+
 async def test_after_a_turn_that_did_all_it_rests() -> None:
     clock, log = Ticking(), list[int]()
     turns, link = Turns(clock, rest_s=0.05), Link(1, clock, log)
