@@ -202,9 +202,6 @@ class _Node:
         """Return the health of the user's data."""
         return self.users[user].feed.health
 
-    def touch(self, _: PhoneSocket) -> None:
-        """Do nothing when a frame arrives."""
-
     def detach(self, _: PhoneSocket) -> None:
         """Do nothing when the phone disconnects."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Final, Generic, NamedTuple, TypeVar
@@ -135,22 +135,6 @@ class Removed:
 
 
 @dataclass(slots=True, eq=False)
-class _Place:
-    """A seat and the time of its last frame, in one object: there is one for each connection."""
-
-    user: UserId
-    session: str
-    application: Application
-    device: str
-    last_received_at: float
-
-    @property
-    def seat(self) -> Seat:
-        """The phone of the connection."""
-        return Seat(self.user, self.session, self.application, self.device)
-
-
-@dataclass(slots=True, eq=False)
 class _Person(Generic[ConnectionT]):
     sessions: dict[str, ConnectionT] = field(default_factory=dict)
     """The connections, the oldest first."""
@@ -179,21 +163,32 @@ class Registry(Generic[ConnectionT]):
     Invariants: a user has at most one connection per session, at most one per application and device, and at
     most *devices* in all. A user without a connection lingers, and :meth:`due` reports them exactly once when
     the linger ends. *now* is monotonic seconds everywhere.
+
+    Args:
+        last_received_at: Returns when the last frame of a connection arrived.
+        limits: The limits of the node.
+        linger: How long a user without a connection is kept.
     """
 
-    def __init__(self, limits: RegistryLimits | None = None, linger: Linger | None = None) -> None:
+    def __init__(
+        self,
+        last_received_at: Callable[[ConnectionT], float],
+        limits: RegistryLimits | None = None,
+        linger: Linger | None = None,
+    ) -> None:
+        self._last_received_at = last_received_at
         self._limits = limits or RegistryLimits()
         self._linger = linger or Linger()
         self._people: dict[UserId, _Person[ConnectionT]] = {}
-        self._places: dict[ConnectionT, _Place] = {}
+        self._seats: dict[ConnectionT, Seat] = {}
         self._lingering: dict[UserId, None] = {}
 
     def __len__(self) -> int:
         """Return the number of connections."""
-        return len(self._places)
+        return len(self._seats)
 
     def __contains__(self, connection: ConnectionT) -> bool:
-        return connection in self._places
+        return connection in self._seats
 
     def __iter__(self) -> Iterator[UserId]:
         """Return the users with a connection or a linger."""
@@ -218,7 +213,7 @@ class Registry(Generic[ConnectionT]):
         if person is None:
             return False
         leaving = self._making_way(person, seat, now)
-        return any(self._places[other].session != seat.session for other in leaving)
+        return any(self._seats[other].session != seat.session for other in leaving)
 
     def add(self, connection: ConnectionT, seat: Seat, now: float) -> Added[ConnectionT] | NotAdmitted:
         """Add a connection whose token was opened; a replaced connection is removed.
@@ -226,7 +221,7 @@ class Registry(Generic[ConnectionT]):
         A refusal changes nothing. A connection that is here already keeps its seat: Added, not first,
         replacing none.
         """
-        if connection in self._places:
+        if connection in self._seats:
             return Added(first=False)
         person = self._people.get(seat.user)
         first = person is None
@@ -235,19 +230,19 @@ class Registry(Generic[ConnectionT]):
         replaced = self._making_way(person, seat, now)
         if len(person.sessions) - len(replaced) >= self._limits.devices:
             return NotAdmitted(CloseCode.TOO_MANY_DEVICES)
-        if len(self._places) - len(replaced) >= self._limits.connections:
+        if len(self._seats) - len(replaced) >= self._limits.connections:
             return NotAdmitted(CloseCode.OVER_CAPACITY)
         for other in replaced:
             self._unseat(person, other)
-        self._seat(person, connection, seat, now)
+        self._seat(person, connection, seat)
         return Added(first, replaced)
 
     def remove(self, connection: ConnectionT, now: float) -> Removed | None:
         """Remove a connection; None when it is not here, for example when it was replaced."""
-        place = self._places.get(connection)
-        if place is None:
+        seat = self._seats.get(connection)
+        if seat is None:
             return None
-        seat, user = place.seat, place.seat.user
+        user = seat.user
         person = self._people[user]
         self._unseat(person, connection)
         if person.sessions:
@@ -257,12 +252,6 @@ class Registry(Generic[ConnectionT]):
         self._lingering[user] = None
         self._limit_lingering(now)
         return Removed(seat, last=True)
-
-    def touch(self, connection: ConnectionT, now: float) -> None:
-        """Record that a frame arrived."""
-        place = self._places.get(connection)
-        if place is not None:
-            place.last_received_at = now
 
     def ended(self, user: UserId, session: str) -> None:
         """Record that a session ended: it no longer lingers."""
@@ -314,21 +303,21 @@ class Registry(Generic[ConnectionT]):
         while person.silent:
             last_received_at, session = person.silent[-1]
             connection = person.sessions.get(session)
-            if connection is not None and self._places[connection].last_received_at == last_received_at:
+            if connection is not None and self._last_received_at(connection) == last_received_at:
                 return connection
             person.silent.pop()
         return None
 
     def _look_for_silent(self, person: _Person[ConnectionT], now: float) -> None:
-        heard = [(self._places[each].last_received_at, session) for session, each in person.sessions.items()]
-        heard.sort(key=lambda item: item[0])
-        person.silent = [item for item in heard if now - item[0] > self._limits.silent_s]
-        others = heard[len(person.silent) :]
+        received = [(self._last_received_at(each), session) for session, each in person.sessions.items()]
+        received.sort(key=lambda item: item[0])
+        person.silent = [item for item in received if now - item[0] > self._limits.silent_s]
+        others = received[len(person.silent) :]
         person.silent_at = others[0][0] + self._limits.silent_s if others else now
         person.silent.reverse()
 
-    def _seat(self, person: _Person[ConnectionT], connection: ConnectionT, seat: Seat, now: float) -> None:
-        self._places[connection] = _Place(*seat, last_received_at=now)
+    def _seat(self, person: _Person[ConnectionT], connection: ConnectionT, seat: Seat) -> None:
+        self._seats[connection] = seat
         person.sessions[seat.session] = connection
         person.devices(seat.application)[seat.device] = connection
         person.until = math.inf
@@ -338,8 +327,8 @@ class Registry(Generic[ConnectionT]):
         self._lingering.pop(seat.user, None)
 
     def _unseat(self, person: _Person[ConnectionT], connection: ConnectionT) -> None:
-        place = self._places.pop(connection)
-        del person.sessions[place.session], person.devices(place.application)[place.device]
+        seat = self._seats.pop(connection)
+        del person.sessions[seat.session], person.devices(seat.application)[seat.device]
 
     def _linger_s(self, person: _Person[ConnectionT]) -> float:
         assisted = person.assistant is not None

@@ -196,10 +196,6 @@ class SocketNode(Protocol):
         """Execute a command. Never raises; bounded by the deadline of the call."""
         ...
 
-    def touch(self, connection: Connection) -> None:
-        """Record that a frame arrived."""
-        ...
-
     def detach(self, connection: Connection) -> None:
         """Record that the socket has closed. Called once for each, attached or not."""
         ...
@@ -341,6 +337,7 @@ class PhoneSocket:
         "channel",
         "far_tick",
         "is_ready",
+        "last_received_at",
         "near_tick",
         "session",
         "stats",
@@ -357,6 +354,7 @@ class PhoneSocket:
         self.session = session
         self.is_ready = False
         self.near_tick = self.far_tick = NEVER
+        self.last_received_at = services.scheduler.clock.now()
         self.channel = channel
         self._services = services
         self._credentials = credentials
@@ -443,7 +441,8 @@ class PhoneSocket:
         if isinstance(event, Violation):
             self._run(self.session.violated(event.code, event.reason))
             return
-        self._services.node.touch(self)
+        clock = self._services.scheduler.clock
+        now = self.last_received_at = clock.now()
         if not isinstance(event, Message):
             self.session.stirred()
             return
@@ -451,8 +450,7 @@ class PhoneSocket:
         if event.text is not self.channel.codec.text:
             self._run(self.session.wrong_type())
         else:
-            clock = self._services.scheduler.clock
-            effects = self.session.receive(event.data, clock.now(), clock.wall_ms())
+            effects = self.session.receive(event.data, now, clock.wall_ms())
             self._carry_out(effects)
             if not (effects and isinstance(effects[0], Invoke)):
                 self.wake()  # a command that is executed has no frame yet, and moves no deadline forward

@@ -67,6 +67,11 @@ class Connection(Protocol):
         """The phone, from its token."""
         ...
 
+    @property
+    def last_received_at(self) -> float:
+        """When its last frame arrived, monotonic seconds."""
+        ...
+
     def wake(self) -> None:
         """Record that something may be due."""
         ...

@@ -110,6 +110,10 @@ class NodeSettings:
         """Return the admission queue of each site."""
         return {name: AdmissionQueue(self.budget(site), openings) for name, site in sites.items()}
 
+    def registry(self) -> Registry[Connection]:
+        """Return an empty registry of phones."""
+        return Registry(lambda connection: connection.last_received_at, self.limits, self.linger)
+
 
 TICK_S: Final = 1.0
 NUMBER_CHANGES: Final = 3
@@ -188,7 +192,7 @@ class Node:
         self._assumed = AssumedTokens(settings.holder)
         self._renewals = LeaseRenewals(cluster.leases, settings.node, settings.holder)
         self._worlds = {name: self._world(name, site) for name, site in sites.items()}
-        self._registry: Registry[Connection] = Registry(settings.limits, settings.linger)
+        self._registry: Registry[Connection] = settings.registry()
         self._user_states = UserStates(self.composer)
         self._tickets: dict[Connection, Ticket] = {}
         self._tasks: asyncio.TaskGroup | None = None
@@ -315,10 +319,6 @@ class Node:
         if user_state.feed.connections.get(ticket.handle) is connection:
             del user_state.feed.connections[ticket.handle]
             user_state.leave(ticket.handle)
-
-    def touch(self, connection: Connection) -> None:
-        """Record that a frame came."""
-        self._registry.touch(connection, self.clock.now())
 
     def health(self, user: UserId) -> Health:
         """Return the age of the user's data."""

@@ -18,9 +18,12 @@ def seat(
     return Seat(user, session, application, device or f"phone of {session}")
 
 
-def full(devices: int = 2) -> Registry[str]:
-    registry = Registry[str](RegistryLimits(devices=devices))
+def full(received: dict[str, float] | None = None, devices: int = 2) -> Registry[str]:
+    """Return a registry of one user who has *devices* connections, each of which spoke once."""
+    received = {} if received is None else received
+    registry = Registry[str](received.__getitem__, RegistryLimits(devices=devices))
     for number in range(devices):
+        received[f"c{number}"] = float(number)
         registry.add(f"c{number}", seat(f"s{number}"), float(number))
     return registry
 
@@ -44,7 +47,8 @@ def test_a_log_on_that_would_end_another_session_is_known_before(
 
 
 def test_adding_what_is_here_changes_nothing() -> None:
-    registry = Registry[str]()
+    received: dict[str, float] = {}
+    registry = Registry[str](received.__getitem__)
     registry.add("a", seat("s"), 0.0)
     assert registry.add("a", seat("other"), 1.0) == Added(first=False)
     assert ("a" in registry, registry.lingering) == (True, 0)
@@ -52,16 +56,11 @@ def test_adding_what_is_here_changes_nothing() -> None:
     assert ("a" in registry, registry.lingering) == (False, 1)
 
 
-def test_touching_what_is_not_here_changes_nothing() -> None:
-    registry = full()
-    registry.touch("unknown", 1000.0)
-    assert registry.connections(ANN) == ("c0", "c1")
-
-
 def test_silent_devices_make_way_in_the_order_of_their_silence_unless_they_spoke_since() -> None:
-    registry = full(devices=4)
+    received = {"n0": 700.0, "n1": 702.0, "n2": 703.0, "n3": 704.0}
+    registry = full(received, devices=4)
     assert registry.add("n0", seat("t0"), 700.0) == Added(False, ("c0",))
-    registry.touch("c1", 701.0)
+    received["c1"] = 701.0
     assert registry.add("n1", seat("t1"), 702.0) == Added(False, ("c2",))
     registry.remove("c3", 703.0)
     registry.add("n2", seat("t2"), 703.0)

@@ -50,7 +50,6 @@ class FakeNode:
         self.connections: list[Connection] = []
         self.detached: list[Connection] = []
         self.followed: list[tuple[str, ...]] = []
-        self.touched = 0
         self.calls: list[Call] = []
         self.credentials: list[LogOn] = []
         self.addresses: list[str] = []
@@ -114,9 +113,6 @@ class FakeNode:
         self.calls.append(call)
         await self.gate.wait()
         return self.outcome
-
-    def touch(self, connection: Connection) -> None:
-        self.touched += 1
 
     def detach(self, connection: Connection) -> None:
         self.detached.append(connection)

@@ -195,6 +195,7 @@ async def test_a_ping_or_pong_of_rfc_6455_shows_that_a_phone_lives(gateway: Gate
         await gateway.clock.advance(9)
         await getattr(phone.ws, sign)(b"of the library")
         await gateway.clock.settle()
+        assert gateway.node.connections[0].last_received_at == gateway.clock.now()
     assert not phone.ws.closed
 
 

@@ -98,7 +98,7 @@ PLACES: Final[dict[str, str]] = {
         "token": """
             upstream/asterisk/link.py AsteriskLink.attached;
             upstream/asterisk/monitor.py Publisher.links _scopes;
-            core/view.py Few._held; core/registry.py Registry._people _places _lingering;
+            core/view.py Few._held; core/registry.py Registry._people _seats _lingering;
             core/view.py UserSessions._members _devices _elsewhere _left _aliases _rescoped _changed;
             edge/scheduler.py Scheduler.sockets _ready _wheel _ticks; edge/routes.py SessionRoutes._exporting;
             runtime/sessions.py SessionAdmission._waiting;

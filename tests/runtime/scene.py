@@ -41,6 +41,7 @@ class PhoneLine:
         self.scene = scene
         self.ticket = ticket
         self.session = Session(JSON, SessionLimits(), scene.clock.now(), jitter)
+        self.last_received_at = scene.clock.now()
         self.frames: list[dict[str, Any]] = []
         self.closed: Close | None = None
         self.woken = 0

@@ -369,7 +369,7 @@ async def test_a_sixth_device_is_refused_and_a_silent_one_makes_way() -> None:
         assert [_code(phone) for phone in phones] == [None] * 5
         await at.clock.advance(601)
         for phone in phones[1:]:
-            at.node.touch(phone)
+            phone.last_received_at = at.clock.now()
         late = await at.served(device="d6")
         assert [_code(phone) for phone in phones] == [CloseCode.REPLACED, None, None, None, None]
         assert _code(late) is None
@@ -428,7 +428,6 @@ async def test_a_connection_that_is_not_here_changes_nothing() -> None:
     async with scene() as at:
         phone = await at.phone("anna")
         at.node.follow(phone, ("agents",))
-        at.node.touch(phone)
         at.node.detach(phone)
         assert not at.node.user_states
 

@@ -61,6 +61,7 @@ class Line:
     ) -> None:
         self.ticket = ticket
         self.session = Session(JSON, LIMITS, clock.now(), jitter)
+        self.last_received_at = clock.now()
         self.is_gone = False
         """Whether the node has closed it, or has ended."""
         self.is_received = True
@@ -118,8 +119,8 @@ class Line:
 
     def _receive(self, data: bytes) -> None:
         if not self.is_gone:
-            self._node.touch(self)
-            self._run(self.session.receive(data, self._clock.now(), self._clock.wall_ms()))
+            now = self.last_received_at = self._clock.now()
+            self._run(self.session.receive(data, now, self._clock.wall_ms()))
 
     def hang_up(self) -> None:
         """Let the node see that the phone closed the connection."""
