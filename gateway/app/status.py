@@ -270,7 +270,7 @@ async def log_clock_offset(offset_s: Callable[[], float | None], clock: Clock) -
         await clock.sleep(CLOCK_EVERY_S)
 
 
-async def look_at_keys(membership: ClusterMembership, clock: Clock) -> None:
+async def log_key_differences(membership: ClusterMembership, clock: Clock) -> None:
     """Log when another node's sealing keys begin to differ from this one's, and when they agree again."""
     before: set[NodeId] = set()
     reported: set[NodeId] = set()

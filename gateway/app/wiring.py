@@ -78,11 +78,11 @@ from gateway.app.status import (
     log_bus_faults,
     log_clock_offset,
     log_duplicate_name,
+    log_key_differences,
     log_status,
-    look_at_keys,
 )
 from gateway.bus.stores import BackendOptions
-from gateway.core.due_times import Away, Balance, DrainSchedule, Moving, farewells, moving_s
+from gateway.core.due_times import Away, Balance, DrainSchedule, Moving, drain_schedules, moving_s
 from gateway.core.lease import BusState
 from gateway.core.session import State
 from gateway.domain.errors import CloseCode
@@ -218,7 +218,7 @@ class Departure(NamedTuple, Generic[PhoneT]):
 
     node: Node
     phones: Collection[PhoneT]
-    """Returns the connected phones."""
+    """The connected phones."""
     sockets: Callable[[], int]
     """Returns the number of connections, with or without a `bye`."""
     refuse: Callable[[], Coroutine[None, None, None]]
@@ -238,7 +238,7 @@ def drain_limit_s(limits: LimitsSection) -> float:
 
 
 async def drain_node(
-    parting: Departure[PhoneT],
+    departure: Departure[PhoneT],
     limits: LimitsSection,
     stopping: StopRequest,
     clock: Clock,
@@ -250,30 +250,32 @@ async def drain_node(
     limits' time and the time that phones may take to receive the `bye`; at once when *stopping* is hurried.
     *telemetry* shows when the drain began, and its planned duration as soon as that is known.
     """
-    node, asked_at = parting.node, clock.now()
+    node, asked_at = departure.node, clock.now()
     telemetry.drain_began_timestamp_seconds.set(clock.wall_ms() / 1000)
     if node.membership.others:
         await _pause(limits.drain_notice_s, stopping, clock)
     node.drain()
-    await parting.refuse()
-    phones = list(parting.phones)
-    parting.shuffle(phones)
+    await departure.refuse()
+    phones = list(departure.phones)
+    departure.shuffle(phones)
     moving = moving_users(node)
     plan = drain_plan(node, len(phones), limits, moving)
     last_s = max((drain_schedule.at_s + drain_schedule.window_s[1] for drain_schedule in plan), default=0.0)
     _LOG.info("drain_started", connections=len(phones), window_s=round(last_s, 1))
     began = clock.now()
     moved_s = max(last_s, moving_s(moving))
-    given_by = began + moved_s + HAND_OVER_S if node.membership.others else began
-    at_last = max(given_by, began + limits.drain_s + HAND_OVER_S)
-    telemetry.drain_planned_seconds.set(max(given_by, began + BYE_S) - asked_at)
-    await _send_away(parting, phones, plan, limits.drain_s, stopping, clock)
-    heard_by = clock.now() + BYE_S
-    given_by = max(given_by, clock.now() + HAND_OVER_S) if node.membership.others else given_by
+    handed_over_by = began + moved_s + HAND_OVER_S if node.membership.others else began
+    at_last = max(handed_over_by, began + limits.drain_s + HAND_OVER_S)
+    telemetry.drain_planned_seconds.set(max(handed_over_by, began + BYE_S) - asked_at)
+    await _send_away(departure, phones, plan, limits.drain_s, stopping, clock)
+    received_by = clock.now() + BYE_S
+    handed_over_by = (
+        max(handed_over_by, clock.now() + HAND_OVER_S) if node.membership.others else handed_over_by
+    )
     while not stopping.hurried.is_set():
         now = clock.now()
-        is_heard = now >= heard_by or not parting.sockets()
-        if is_heard and _is_handed_over(node, now, given_by, at_last):
+        is_received = now >= received_by or not departure.sockets()
+        if is_received and _is_handed_over(node, now, handed_over_by, at_last):
             if left := len(_followed(node)):
                 _LOG.warning("drain_left_users", users=left)
             return
@@ -285,7 +287,7 @@ _HURRY: Final = 0.9
 
 
 async def _send_away(
-    parting: Departure[PhoneT],
+    departure: Departure[PhoneT],
     phones: Sequence[PhoneT],
     plan: Sequence[DrainSchedule],
     grace_s: float,
@@ -302,7 +304,7 @@ async def _send_away(
         at_last = began + max(planned.at_s, _HURRY * grace_s * place / len(phones))
         while not away.may_send(clock.now()) and clock.now() < at_last and not stopping.hurried.is_set():
             await clock.sleep(min(_CHECK_S, max(0.001, at_last - clock.now())))
-        is_moved = parting.watch_move(phone) if parting.node.membership.others else None
+        is_moved = departure.watch_move(phone) if departure.node.membership.others else None
         phone.close(CloseCode.DRAINING, "draining", window_s=planned.window_s)
         if is_moved is not None:
             away.sent(is_moved, clock.now() + planned.window_s[1])
@@ -347,7 +349,9 @@ def moving_users(node: Node) -> list[Moving]:
         return []
     # each node uses its part of a site's budget, also this one until it has ended
     part = len(others) / len(node.membership.nodes)
-    users = Counter(home.feed.user.site for home in node.user_states.values() if home.owner is not None)
+    users = Counter(
+        user_state.feed.user.site for user_state in node.user_states.values() if user_state.owner is not None
+    )
     return [Moving(count, part * node.links_per_s[site]) for site, count in users.items()]
 
 
@@ -356,7 +360,7 @@ def drain_plan(
 ) -> tuple[DrainSchedule, ...]:
     """Return when each of *phones* phones is sent away, and when it comes back."""
     others = node.membership.others
-    return farewells(
+    return drain_schedules(
         phones,
         accepts_per_s=[other.accepts_per_s for other in others],
         moving=moving,
@@ -366,7 +370,7 @@ def drain_plan(
 
 def _is_handed_over(node: Node, now: float, by: float, at_last: float) -> bool:
     """Return whether other nodes own all users, or waiting is of no use; other nodes request the users."""
-    if now >= at_last or not any(home.owner is not None for home in node.user_states.values()):
+    if now >= at_last or not any(user_state.owner is not None for user_state in node.user_states.values()):
         return True
     return now >= by and not _followed(node)
 
@@ -374,7 +378,7 @@ def _is_handed_over(node: Node, now: float, by: float, at_last: float) -> bool:
 def _followed(node: Node) -> list[Owner]:
     """Return the owners of users with a phone at another node: its data is old there without this link."""
     others = {other.node for other in node.membership.others}
-    owners = [home.owner for home in node.user_states.values() if home.owner is not None]
+    owners = [user_state.owner for user_state in node.user_states.values() if user_state.owner is not None]
     return [
         owner
         for owner in owners
@@ -425,8 +429,10 @@ class Gateway:
         cluster: The parts that all nodes share; the caller closes them.
         clock: The only time.
         telemetry: All metrics of the node.
-        beside: Further options.
+        options: Further options.
     """
+
+    is_started = False
 
     def __init__(
         self,
@@ -436,20 +442,20 @@ class Gateway:
         cluster: Cluster,
         clock: Clock,
         telemetry: Telemetry,
-        beside: NodeOptions | None = None,
+        options: NodeOptions | None = None,
     ) -> None:
-        beside = beside or NodeOptions()
+        options = options or NodeOptions()
         edge = edge_settings(settings)
         self.telemetry: Final = telemetry
-        self.vitals: Final = ProcessMetrics(clock, self.telemetry)
+        self.process_metrics: Final = ProcessMetrics(clock, self.telemetry)
         self.admission: Final = SocketAdmission(edge.admission)
-        self.watch: Final = NoticesReloader(settings.notices.files, clock)
-        self.certificate: Final = CertificateReloader(settings.client, clock, telemetry)
-        self.surroundings: Final = StatusLog(servers)
-        sites = measured_sites(servers, telemetry, beside.tracing, self.surroundings.reaches, rates(settings))
-        ring = beside.keyring or Keyring(secrets.sealing_keys)
-        own = _node_settings(settings, ring, beside.holder or randomness.token_hex(8))
-        self.node, self.trail = _audited(own, sites, cluster, clock, beside.tracing.tally(telemetry))
+        self.notices_reloader: Final = NoticesReloader(settings.notices.files, clock)
+        self.certificate_reloader: Final = CertificateReloader(settings.client, clock, telemetry)
+        self.status_log: Final = StatusLog(servers)
+        sites = measured_sites(servers, telemetry, options.tracing, self.status_log.reaches, rates(settings))
+        keyring = options.keyring or Keyring(secrets.sealing_keys)
+        own = _node_settings(settings, keyring, options.holder or randomness.token_hex(8))
+        self.node, self.audit_trail = _audited(own, sites, cluster, clock, options.tracing.tally(telemetry))
         self.pseudonyms: Final = Pseudonyms(secrets.pseudonym_key)
         self.closes: Final = CloseHistory(self.node.orders.node, self.pseudonyms, clock.wall_ms)
         self.scheduler: Final[Scheduler[PhoneSocket]] = _scheduler(clock, servers)
@@ -457,17 +463,17 @@ class Gateway:
         parts = self._parts(settings, edge, tokens)
         self.phones: Final = parts.phones
         self.broadcast: Final = NoticeBroadcast(parts.notices, parts.phones, clock)
-        ring.subscribe(tokens.rekey)
-        keys = KeysReloader(beside.reread, secrets, ring, lambda: renew_tokens(self.phones, clock), telemetry)
+        keyring.subscribe(tokens.rekey)
+        renew = partial(renew_tokens, self.phones, clock)
+        keys = KeysReloader(options.reread, secrets, keyring, renew, telemetry)
         authorities = AuthoritiesReloader(settings.sites, servers, telemetry)
-        always = self.watch.look, self.certificate.look, authorities.look
+        always = self.notices_reloader.look, self.certificate_reloader.look, authorities.look
         self.reloading: Final = Reloader(always, (keys.look,), clock)
         self.edge: Final = make_app(parts)
         self.ops: Final = self._ops(clock)
-        self.is_started = False
         self._servers, self._cluster, self._capacity = servers, cluster, edge.admission.connections
         self._requires_bus = settings.bus.required_at_start and settings.bus.url != MEMORY
-        self._begin(settings, beside)
+        self._begin(settings, options)
 
     def _balancer(self, limits: LimitsSection) -> PhoneBalancer:
         node = self.node
@@ -483,7 +489,7 @@ class Gateway:
 
     def _ops(self, clock: Clock) -> web.Application:
         measure = on_this_loop(self.measure, clock)
-        return make_ops_app(OpsParts(self.vitals.live, self.ready, self.started, measure, clock.now))
+        return make_ops_app(OpsParts(self.process_metrics.live, self.ready, self.started, measure, clock.now))
 
     def started(self) -> str | None:
         """Return why the node has not started, or None."""
@@ -497,7 +503,7 @@ class Gateway:
             return "cut off from the other nodes"
         if self.admission.sockets >= self._capacity:
             return "over capacity"
-        return self.started() or self.joined() or self.vitals.live()
+        return self.started() or self.joined() or self.process_metrics.live()
 
     def joined(self) -> str | None:
         """Return why this node has not joined the other nodes, or is cut off; None: it has joined."""
@@ -514,7 +520,7 @@ class Gateway:
 
     def measure(self) -> Families:
         """Update the metrics that are read on request only, and return all metrics."""
-        self.vitals.sample()
+        self.process_metrics.sample()
         measure_node(self.node, self._servers, self.telemetry)
         measure_clock_offset(self._cluster.leases, self.telemetry)
         measure_dropped(self._cluster.bus, self.telemetry)
@@ -522,7 +528,7 @@ class Gateway:
         measure_turns({server.turns for server in behind}, self.telemetry)
         measure_shared((server.pool for server in behind), self.telemetry)
         self.telemetry.drain_state.set(int(self.node.membership.has_given_notice))
-        self.telemetry.reload_failed["notices"].set(int(self.watch.is_stale))
+        self.telemetry.reload_failed["notices"].set(int(self.notices_reloader.is_stale))
         return self.telemetry.collect()
 
     async def reload_all(self) -> None:
@@ -536,14 +542,21 @@ class Gateway:
         finally:
             await self.broadcast.send()
 
-    def lives(self) -> tuple[Coroutine[None, None, None], ...]:
+    def tasks(self) -> tuple[Coroutine[None, None, None], ...]:
         """Return the background tasks of the node."""
         clock = self.node.clock
-        watching = log_status(self.surroundings, self.node, self.telemetry, clock)
+        watching = log_status(self.status_log, self.node, self.telemetry, clock)
         pools = [server.pool for server in self._servers.values() if isinstance(server, OsccServer)]
         forgetting = forget_by_time(pools, clock), collect_when_idle(clock)
         balancing = () if self._balancing is None else (self._balancing.run(),)
-        return self.node.run(), self.scheduler.run(), self.vitals.run(), watching, *forgetting, *balancing
+        return (
+            self.node.run(),
+            self.scheduler.run(),
+            self.process_metrics.run(),
+            watching,
+            *forgetting,
+            *balancing,
+        )
 
     def administration(self, settings: Settings, stopping: StopRequest) -> AdminOperations:
         """Return the operations for operators, and register them with the node."""
@@ -552,7 +565,7 @@ class Gateway:
             self.node,
             self.closes,
             self.pseudonyms,
-            self.trail,
+            self.audit_trail,
             stopping,
             self.reload_all,
             self.render,
@@ -567,14 +580,14 @@ class Gateway:
             self.node,
             self.node.account,
             tokens,
-            self.watch.notices,
+            self.notices_reloader.notices,
             numbers(settings),
             self.admission,
             self.node.clock,
             self.scheduler,
             random.random,
             self.telemetry,
-            self._note_end,
+            self._log_end,
             OwnDataExport(self.node.orders, self.node.clock).of,
         )
 
@@ -587,14 +600,14 @@ class Gateway:
     def _turns(self) -> Iterator[Turns]:
         return (each.turns for each in self._servers.values() if isinstance(each, OsccServer))
 
-    def _note_end(self, life: ConnectionSummary) -> None:
+    def _log_end(self, life: ConnectionSummary) -> None:
         log_session(life)
         self.closes.note(life)
 
-    def _begin(self, settings: Settings, beside: NodeOptions) -> None:
+    def _begin(self, settings: Settings, options: NodeOptions) -> None:
         self._balancing = self._balancer(settings.limits) if settings.limits.balance else None
-        self._log = _named(beside, self.node.orders.node)
-        self.telemetry.trace_id = beside.tracing.trace_id
+        self._log = _named(options, self.node.orders.node)
+        self.telemetry.trace_id = options.tracing.trace_id
         self.node.is_overloaded, self.node.unread_s = self._is_overloaded, self._unread_s
         create_startup_series(self.telemetry)
         self.telemetry.drain_limit_seconds.set(drain_limit_s(settings.limits))
@@ -611,11 +624,11 @@ def _audited(
     return Node(own, sites, cluster, clock, random.random, trail.note, tally), trail
 
 
-def _named(beside: NodeOptions, node: NodeId) -> LineWriter | None:
+def _named(options: NodeOptions, node: NodeId) -> LineWriter | None:
     """Add the node's name and the trace to every log line."""
-    if beside.log is not None:
-        beside.log.context = partial(_line_context, node, beside.tracing)
-    return beside.log
+    if options.log is not None:
+        options.log.context = partial(_line_context, node, options.tracing)
+    return options.log
 
 
 def _line_context(node: NodeId, tracing: Tracing) -> dict[str, object]:
@@ -624,7 +637,7 @@ def _line_context(node: NodeId, tracing: Tracing) -> dict[str, object]:
     return {"node": node} if trace_id is None else {"node": node, "trace_id": trace_id}
 
 
-def _node_settings(settings: Settings, ring: Keyring, holder: str) -> NodeSettings:
+def _node_settings(settings: Settings, keyring: Keyring, holder: str) -> NodeSettings:
     return NodeSettings(
         node_id(settings, socket.gethostname(), holder),
         holder,
@@ -634,7 +647,7 @@ def _node_settings(settings: Settings, ring: Keyring, holder: str) -> NodeSettin
         settings.limits.log_ons_in_flight,
         gateway.__version__,
         settings.limits.handshakes_per_s,
-        lambda: ring.names,
+        lambda: keyring.names,
     )
 
 
@@ -669,28 +682,34 @@ async def serving(
         tracing = await stack.enter_async_context(open_tracing(settings.tracing, clock))
         servers = await _servers(settings, stack, clock, tracing)
         telemetry = Telemetry()
-        beside = NodeOptions(keyring, reread, tracing, log, randomness.token_hex(8))
-        cluster = await stack.enter_async_context(_bus(settings, secrets, beside, clock, telemetry))
-        made = Gateway(settings, secrets, servers, cluster, clock, telemetry, beside)
+        options = NodeOptions(keyring, reread, tracing, log, randomness.token_hex(8))
+        cluster = await stack.enter_async_context(_bus(settings, secrets, options, clock, telemetry))
+        made = Gateway(settings, secrets, servers, cluster, clock, telemetry, options)
         tracing.enter(made.edge)
         send, is_any = made.broadcast.send, _may_change(settings)
         hangup = stack.enter_context(reload_on_hangup(made.reloading, send, supervisor, is_any=is_any))
-        looks = _status_tasks(settings, made, cluster, clock)
         await stack.enter_async_context(handing_over_log_offs(made.node.log_offs))
-        await stack.enter_async_context(background_tasks(*made.lives(), made.reloading.run(hangup), *looks))
-        where, door = settings.ops, settings.client
-        ops = await stack.enter_async_context(listening_in_thread("ops", made.ops, where.host, where.port))
-        client = await stack.enter_async_context(
-            listening("client", made.edge, door.host, door.port, made.certificate.context, keeps_reserve=True)
-        )
+        tasks = *made.tasks(), made.reloading.run(hangup), *_status_tasks(settings, made, cluster, clock)
+        await stack.enter_async_context(background_tasks(*tasks))
+        ops = await stack.enter_async_context(_ops_listening(settings, made))
+        client = await stack.enter_async_context(_client_listening(settings, made))
         admin = await stack.enter_async_context(made.administration(settings, stopping).listening())
         stack.enter_context(tuned_gc(clock, telemetry.gc_pause_seconds.observe))
         made.is_started = True
-        _note_start(settings, made.node.record().node, client, ops)
+        _log_start(settings, made.node.record().node, client, ops)
         try:
             yield Addresses(client.url, ops.url, admin)
         finally:
             await _drain(made, client, settings.limits, stopping)
+
+
+def _ops_listening(settings: Settings, made: Gateway) -> AbstractAsyncContextManager[BoundListener]:
+    return listening_in_thread("ops", made.ops, settings.ops.host, settings.ops.port)
+
+
+def _client_listening(settings: Settings, made: Gateway) -> AbstractAsyncContextManager[BoundListener]:
+    host, port, context = settings.client.host, settings.client.port, made.certificate_reloader.context
+    return listening("client", made.edge, host, port, context, keeps_reserve=True)
 
 
 async def _servers(
@@ -721,15 +740,15 @@ def _status_tasks(
     return (
         log_bus_faults(settings.bus, clock),
         log_duplicate_name(made.node.membership, clock),
-        look_at_keys(made.node.membership, clock),
+        log_key_differences(made.node.membership, clock),
         log_clock_offset(partial(clock_offset_s, cluster.leases), clock),
     )
 
 
 def _bus(
-    settings: Settings, secrets: SecretsSection, beside: NodeOptions, clock: Clock, telemetry: Telemetry
+    settings: Settings, secrets: SecretsSection, options: NodeOptions, clock: Clock, telemetry: Telemetry
 ) -> AbstractAsyncContextManager[Cluster]:
-    node = node_id(settings, socket.gethostname(), beside.holder)
+    node = node_id(settings, socket.gethostname(), options.holder)
     return open_bus(
         settings.bus,
         secrets,
@@ -737,7 +756,7 @@ def _bus(
         jitter=random.random,
         draw=randomness.token_bytes,
         options=BackendOptions(node=node, renewed=telemetry.lease_renew_seconds.observe),
-        keyring=beside.keyring,
+        keyring=options.keyring,
     )
 
 
@@ -750,11 +769,11 @@ def _may_change(settings: Settings) -> bool:
 async def _drain(made: Gateway, client: BoundListener, limits: LimitsSection, stopping: StopRequest) -> None:
     await made.node.membership.give_notice()
     sockets, watch_move = (lambda: made.admission.sockets), made.node.watch_move
-    parting = Departure(made.node, made.phones, sockets, client.refuse, random.shuffle, watch_move)
-    await drain_node(parting, limits, stopping, made.node.clock, made.telemetry)
+    departure = Departure(made.node, made.phones, sockets, client.refuse, random.shuffle, watch_move)
+    await drain_node(departure, limits, stopping, made.node.clock, made.telemetry)
 
 
-def _note_start(settings: Settings, node: NodeId, client: BoundListener, ops: BoundListener) -> None:
+def _log_start(settings: Settings, node: NodeId, client: BoundListener, ops: BoundListener) -> None:
     _LOG.info("listening", listener="ops", host=settings.ops.host, port=ops.port)
     _LOG.info(
         "listening",

@@ -146,7 +146,7 @@ def moving_s(moving: Iterable[Moving]) -> float:
     return max((users / per_s for users, per_s in moving), default=0.0)
 
 
-def farewells(
+def drain_schedules(
     phones: int, *, accepts_per_s: Iterable[float], moving: Iterable[Moving], grace_s: float
 ) -> tuple[DrainSchedule, ...]:
     """Return the schedule of the `bye` frames of *phones*, in their order.

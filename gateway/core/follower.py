@@ -409,9 +409,9 @@ class _Peer:
     silent_since: float | None = None
     silent_at: float = -math.inf
 
-    def is_deaf(self, now: float) -> bool:
-        is_unheard = self.silent_since is not None and self.silent_at - self.silent_since >= SILENT_S
-        return is_unheard or (self.waits_since is not None and now - self.waits_since >= UNANSWERED_S)
+    def is_unreachable(self, now: float) -> bool:
+        is_unreceived = self.silent_since is not None and self.silent_at - self.silent_since >= SILENT_S
+        return is_unreceived or (self.waits_since is not None and now - self.waits_since >= UNANSWERED_S)
 
 
 class Peers:
@@ -423,7 +423,7 @@ class Peers:
 
     Bounded: only followed nodes have an entry, of constant size.
 
-    Invariants: a node is deaf (it does not receive) only in two cases. No node received two requests at least
+    Invariants: a node is unreachable only in two cases. No node received two requests at least
     1 s apart, without a sign of life in between. Or a request that was received, and every later one, has had
     no answer for 3 s.
 
@@ -492,11 +492,11 @@ class Peers:
         peer = self._peers.get(node)
         return -math.inf if peer is None else peer.answered_at
 
-    def is_deaf(self, node: NodeId, now: float) -> bool:
+    def is_unreachable(self, node: NodeId, now: float) -> bool:
         """Return whether *node* is a followed node that does not receive."""
         peer = self._peers.get(node)
-        return peer is not None and peer.is_deaf(now)
+        return peer is not None and peer.is_unreachable(now)
 
-    def deaf(self, now: float) -> frozenset[NodeId]:
+    def unreachable(self, now: float) -> frozenset[NodeId]:
         """Return the followed nodes that do not receive."""
-        return frozenset(node for node, peer in self._peers.items() if peer.is_deaf(now))
+        return frozenset(node for node, peer in self._peers.items() if peer.is_unreachable(now))

@@ -564,7 +564,7 @@ class Session:
             return self._bad_frame(bad, now)
         return self._run(self._serve(frame, now, wall_ms))
 
-    def stirred(self) -> None:
+    def control_frame_received(self) -> None:
         """Record a ping or pong of RFC 6455: any frame shows that the phone lives."""
         if self.live is not None:
             self.live.received()

@@ -112,13 +112,13 @@ class Channel(asyncio.Protocol):
         "_has_closed",
         "_is_lost",
         "_is_paused",
-        "_leaver",
         "_listener",
         "_message_bytes",
         "_open_fd",
         "_parser",
         "_pongs",
         "_transport",
+        "_until_lost",
         "_waiting",
         "codec",
         "deflate",
@@ -142,7 +142,7 @@ class Channel(asyncio.Protocol):
         self._parser: Parser | None = None
         """Parser of an incomplete message; None between messages."""
         if early:
-            self._parsed(early)
+            self._feed(early)
         self._has_closed = False
         self._is_lost = False
         self._is_paused = False
@@ -150,7 +150,7 @@ class Channel(asyncio.Protocol):
         self._waiting: bytearray | None = None
         self._open_fd = NO_FD
         self._listener: ChannelListener | None = None
-        self._leaver: asyncio.Future[None] | None = None
+        self._until_lost: asyncio.Future[None] | None = None
 
     def begin(self) -> None:
         """Take the connection over. Nothing is read before :meth:`listen`."""
@@ -160,7 +160,7 @@ class Channel(asyncio.Protocol):
         is_tls = self._transport.get_extra_info("sslcontext") is not None
         self._transport.set_write_buffer_limits(high=int(is_tls))
         self._transport.pause_reading()
-        self._open()
+        self._allow_direct_writes()
 
     # ---- for the session ----
 
@@ -168,11 +168,11 @@ class Channel(asyncio.Protocol):
         """Pass events to *listener*, first those that arrived with the handshake."""
         self._listener = listener
         if self._is_lost:
-            self._end(Disconnect("network", websocket.BROKEN))
+            self._report_end(Disconnect("network", websocket.BROKEN))
             return
         self._transport.resume_reading()
         if self._parser is not None:
-            self._tell_all(self._parser)
+            self._process_all(self._parser)
 
     def write(self, frames: list[bytes]) -> None:
         """Send *frames*. Never waits. On a dead connection they are lost.
@@ -186,13 +186,13 @@ class Channel(asyncio.Protocol):
         for frame in frames:
             is_raw = self._is_compressible(frame)
             waiting.append(_Waiting(frame if is_raw else packed([frame], self.codec), is_raw))
-        if self._frames is None and self._is_more_left(waiting) and self._listener is not None:
+        if self._frames is None and self._send_some(waiting) and self._listener is not None:
             self._listener.write_blocked()
 
     def _is_compressible(self, frame: bytes) -> bool:
         return len(frame) >= DEFLATE_BYTES_MIN and self.codec.is_changes(frame)
 
-    def _is_more_left(self, waiting: deque[_Waiting]) -> bool:
+    def _send_some(self, waiting: deque[_Waiting]) -> bool:
         """Send waiting data up to its second large frame. Return whether the rest follows in a later turn."""
         opcode = websocket.TEXT if self.codec.text else websocket.BINARY
         parts: list[bytes] = []
@@ -202,17 +202,17 @@ class Channel(asyncio.Protocol):
             parts.append(websocket.deflated(opcode, data) if is_raw else data)
             is_large = is_large or is_raw
         self._frames = None
-        self._open()
+        self._allow_direct_writes()
         self.put(b"".join(parts))
         if not waiting:
             return False
         self._frames, self._open_fd = waiting, NO_FD
-        asyncio.get_running_loop().call_soon(self._go_on, waiting)
+        asyncio.get_running_loop().call_soon(self._send_more, waiting)
         return True
 
-    def _go_on(self, waiting: deque[_Waiting]) -> None:
+    def _send_more(self, waiting: deque[_Waiting]) -> None:
         """Send more of the waiting data, unless a close has sent it or the connection is gone."""
-        if self._frames is not waiting or self._is_more_left(waiting):
+        if self._frames is not waiting or self._send_some(waiting):
             return
         if self._listener is not None and not self.is_full:
             self._listener.write_unblocked()
@@ -243,8 +243,8 @@ class Channel(asyncio.Protocol):
         elif self._waiting or len(data) > PIECE_BYTES:
             self._waiting = (self._waiting or bytearray()) + data
             self._open_fd = NO_FD
-            self._pour()
-            self._open()
+            self._write_pieces()
+            self._allow_direct_writes()
         else:
             self._transport.write(data)
 
@@ -269,15 +269,15 @@ class Channel(asyncio.Protocol):
         """Close with *code*, unless the peer has closed. Bounded in time, whatever the peer does."""
         self._listener = None
         try:
-            self._say_close(code, reason)
+            self._write_close(code, reason)
             self._transport.resume_reading()  # reading is paused without a listener
-            self._drop()
-            self._hang_up()
+            self._discard()
+            self._end_output()
             if not self._is_lost:
-                self._leaver = asyncio.get_running_loop().create_future()
+                self._until_lost = asyncio.get_running_loop().create_future()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(CLOSE_S):
-                        await self._leaver
+                        await self._until_lost
         finally:
             self.abort()
 
@@ -290,15 +290,15 @@ class Channel(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Handle received bytes."""
-        parser = self._parsed(data)
-        if self._leaver is not None:
-            self._drop()
+        parser = self._feed(data)
+        if self._until_lost is not None:
+            self._discard()
         else:
-            self._tell_all(parser)
+            self._process_all(parser)
 
     def eof_received(self) -> None:
         """Handle the end of the peer's data: without a close frame the connection broke."""
-        self._end(Disconnect("network", websocket.BROKEN))
+        self._report_end(Disconnect("network", websocket.BROKEN))
 
     def pause_writing(self) -> None:
         """Handle a full send buffer."""
@@ -310,8 +310,8 @@ class Channel(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Handle an empty send buffer of the transport."""
         self._is_paused = False
-        self._pour()
-        self._open()
+        self._write_pieces()
+        self._allow_direct_writes()
         self._flush_pongs()
         if self._listener is not None and not self.is_full:
             self._listener.write_unblocked()
@@ -321,69 +321,69 @@ class Channel(asyncio.Protocol):
         self._is_lost = True
         self._frames = None
         self._open_fd = NO_FD
-        self._end(Disconnect("network", websocket.BROKEN))
-        if self._leaver is not None and not self._leaver.done():
-            self._leaver.set_result(None)
+        self._report_end(Disconnect("network", websocket.BROKEN))
+        if self._until_lost is not None and not self._until_lost.done():
+            self._until_lost.set_result(None)
 
     # ---- inner ----
 
-    def _parsed(self, data: bytes) -> Parser:
+    def _feed(self, data: bytes) -> Parser:
         """Pass *data* to the parser and return it."""
         self._parser = self._parser or Parser(self._message_bytes, deflate=self.deflate)
         self._parser.feed(data)
         return self._parser
 
-    def _tell_all(self, parser: Parser) -> None:
+    def _process_all(self, parser: Parser) -> None:
         last: Event | None = None
         while self._listener is not None and (event := parser.take()) is not None:
-            self._tell(event, self._listener)
+            self._process(event, self._listener)
             last = event
         if isinstance(last, Message) and parser.is_between:
             self._parser = None  # after a whole message the next one needs no earlier data
         self._flush_pongs()
 
-    def _tell(self, event: Event, listener: ChannelListener) -> None:
+    def _process(self, event: Event, listener: ChannelListener) -> None:
         match event:
             case Message() | Violation():
                 self._flush_pongs()
-                self._hear(event, listener)
+                self._pass_on(event, listener)
             case WebSocketPing(payload=payload):
                 self._pongs = (*self._pongs, payload)[-PONGS_MAX:]
-                self._hear(event, listener)
+                self._pass_on(event, listener)
             case PongFrame():
-                self._hear(event, listener)
+                self._pass_on(event, listener)
             case CloseReceived(code=code):
-                self._say_close(code, "")  # §5.5.1: with the peer's own code
+                self._write_close(code, "")  # §5.5.1: with the peer's own code
                 self._transport.close()  # §7.1.1: the server closes first
-                self._end(Disconnect("client", code))
+                self._report_end(Disconnect("client", code))
             case _:
                 assert_never(event)
 
-    def _hear(self, event: ChannelEvent, listener: ChannelListener) -> None:
+    def _pass_on(self, event: ChannelEvent, listener: ChannelListener) -> None:
         try:
             listener.event_received(event)
         except Exception as fault:  # noqa: BLE001 - a fault of one socket ends that socket only
             listener.fail(fault)
 
-    def _end(self, gone: Disconnect) -> None:
+    def _report_end(self, gone: Disconnect) -> None:
         listener, self._listener = self._listener, None
         if listener is not None:
             listener.disconnected(gone)
 
-    def _drop(self) -> None:
+    def _discard(self) -> None:
         """Discard received data, up to the peer's close, after which the server closes (§7.1.1)."""
         while self._parser is not None and (event := self._parser.take()) is not None:
             if isinstance(event, CloseReceived):
                 self._transport.close()
 
-    def _hang_up(self) -> None:
+    def _end_output(self) -> None:
         """End the outgoing side after a violation, so that the peer leaves (§7.1.7)."""
         transport = self._transport
         is_over = self._parser is not None and self._parser.is_over
         if is_over and not (self._waiting or transport.is_closing()) and transport.can_write_eof():
             transport.write_eof()
 
-    def _open(self) -> None:
+    def _allow_direct_writes(self) -> None:
         """Write to the descriptor directly while no data waits, which saves a fifth of a write."""
         is_clear = self._transport.get_extra_info("sslcontext") is None
         if is_clear and not (self._has_closed or self._is_lost or self.is_full):
@@ -395,7 +395,7 @@ class Channel(asyncio.Protocol):
             pongs, self._pongs = self._pongs, ()
             self.put(b"".join(websocket.frame(websocket.PONG, payload) for payload in pongs))
 
-    def _say_close(self, code: int, reason: str) -> None:
+    def _write_close(self, code: int, reason: str) -> None:
         waiting, self._frames = self._frames, None
         for data, is_raw in waiting or ():  # there is no later turn: it is sent as it is
             self.put(packed([data], self.codec) if is_raw else data)
@@ -403,7 +403,7 @@ class Channel(asyncio.Protocol):
         self._has_closed = True
         self._open_fd = NO_FD
 
-    def _pour(self) -> None:
+    def _write_pieces(self) -> None:
         """Write waiting data to the transport, piece by piece, until the send buffer is full."""
         while self._waiting and not (self._is_paused or self._transport.is_closing()):
             piece = bytes(self._waiting[:PIECE_BYTES])
@@ -515,7 +515,7 @@ class ConnectionStats:
 
     def __init__(self, output: StatsOutput, codec: Codec, address: Address, now: float) -> None:
         self._output = output
-        self._connected = _shared(("", OTHER, codec.name))
+        self._connected = _interned(("", OTHER, codec.name))
         self._address = address.packed
         self._began = now
         self._user: UserId | None = None
@@ -539,7 +539,7 @@ class ConnectionStats:
         """Record that the session is served, to a client on *platform*."""
         self._user = ticket.user
         label = platform.lower() if platform.lower() in PLATFORMS else OTHER
-        self._connected = _shared((ticket.application.value, label, self._connected[2]))
+        self._connected = _interned((ticket.application.value, label, self._connected[2]))
         self.telemetry.handshakes[OK].inc()
         self.telemetry.handshake_seconds.observe(now - self._began)
         self.telemetry.connections[self._connected].inc()
@@ -650,9 +650,9 @@ def _status(outcome: Outcome) -> str:
     return FAILED if is_fault else outcome.status.value
 
 
-_SHARED: Final[dict[tuple[str, str, str], tuple[str, str, str]]] = {}
+_INTERNED: Final[dict[tuple[str, str, str], tuple[str, str, str]]] = {}
 
 
-def _shared(labels: tuple[str, str, str]) -> tuple[str, str, str]:
+def _interned(labels: tuple[str, str, str]) -> tuple[str, str, str]:
     """Return one shared tuple for equal *labels*, so that a phone stores none of its own."""
-    return _SHARED.setdefault(labels, labels)
+    return _INTERNED.setdefault(labels, labels)

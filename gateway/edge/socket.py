@@ -444,7 +444,7 @@ class PhoneSocket:
         clock = self._services.scheduler.clock
         now = self.last_received_at = clock.now()
         if not isinstance(event, Message):
-            self.session.stirred()
+            self.session.control_frame_received()
             return
         self.stats.frame_received()
         if event.text is not self.channel.codec.text:
@@ -486,7 +486,7 @@ class PhoneSocket:
         if effects:
             self._carry_out(effects)
         if self._stall is not None:
-            self._look(self._stall, now)
+            self._check_stall(self._stall, now)
         if self._ending is not None:
             self._end(self._ending)
             return
@@ -540,7 +540,7 @@ class PhoneSocket:
         self.stats.frames_written(frames, now, waited, None if live is None else live.outbox)
         return bool(frames)
 
-    def _look(self, stall: WriteStall, now: float) -> None:
+    def _check_stall(self, stall: WriteStall, now: float) -> None:
         """Check a blocked socket. Close it after too long without progress."""
         self.session.unsent(now)
         if stall.is_over(self.channel.unsent_bytes, now):

@@ -156,14 +156,14 @@ class AdminRpc:
         sent: dict[NodeId, NodeAnswer] = {}
         wanted = tuple(dict.fromkeys(nodes))
 
-        async def hear(node: NodeId) -> None:
+        async def send(node: NodeId) -> None:
             sent[node] = await self._put(node, order, within_s)
 
         refused: GatewayError | None = None
         async with asyncio.TaskGroup() as tasks:
             for node in wanted:
                 if node != self.node:
-                    tasks.create_task(hear(node))
+                    tasks.create_task(send(node))
             if self.node in wanted:
                 try:
                     sent[self.node] = NodeAnswer(self.node, await self._run_order(order))
@@ -182,11 +182,11 @@ class AdminRpc:
         return [*await self.ask(order, self.nodes, within_s), *self.unknown]
 
     async def _put(self, node: NodeId, order: Order, within_s: float) -> NodeAnswer:
-        def question(number: int) -> Order:
+        def numbered(number: int) -> Order:
             return replace(order, node=self.node, request=number)
 
         try:
-            answer = await self._exchange.ask(node, question, within_s)
+            answer = await self._exchange.ask(node, numbered, within_s)
         except NotDeliveredError:
             return NodeAnswer(node, Page(), "not_heard")
         except TimeoutError:
@@ -241,7 +241,7 @@ _LOG: Final = logging.getLogger(__name__)
 M = TypeVar("M", bound=Envelope)
 
 
-class Home(Protocol):
+class ReceivingNode(Protocol):
     """The node."""
 
     clock: Clock
@@ -271,15 +271,17 @@ class ClusterReceiver:
     Args:
         node: This node's name.
         holder: Its life.
-        home: The node itself.
+        local: The node itself.
         exchange: Its messages to other nodes.
         tally: Receives the events that are counted.
     """
 
-    def __init__(self, node: NodeId, holder: str, home: Home, exchange: Exchange, tally: Tally) -> None:
+    def __init__(
+        self, node: NodeId, holder: str, local: ReceivingNode, exchange: Exchange, tally: Tally
+    ) -> None:
         self._node = node
         self._holder = holder
-        self._home = home
+        self._local = local
         self._exchange = exchange
         self._tally = tally
         self._tasks: asyncio.TaskGroup | None = None
@@ -313,11 +315,11 @@ class ClusterReceiver:
             case Replaced():
                 self._replaced(envelope)
             case SessionOver():
-                self._home.session_over(envelope.ticket, envelope.reason, envelope.by)
+                self._local.session_over(envelope.ticket, envelope.reason, envelope.by)
             case Order():
-                spawn(self._tasks, self._carry_out(self._home.orders.carry_out, envelope))
+                spawn(self._tasks, self._carry_out(self._local.orders.carry_out, envelope))
             case Here():
-                self._home.membership.received(envelope)
+                self._local.membership.received(envelope)
             case Leaving():
                 self._leaving(envelope.node)
             case Sought() | Owned():
@@ -348,7 +350,7 @@ class ClusterReceiver:
             log_fault(_LOG, "publication_failed", fault)
 
     def _follower(self, user: UserId) -> Follower | None:
-        user_state = self._home.user_states.get(user)
+        user_state = self._local.user_states.get(user)
         return None if user_state is None else user_state.follower
 
     async def _carry_out(self, work: Callable[[M], Awaitable[None]], asked: M) -> None:
@@ -362,19 +364,20 @@ class ClusterReceiver:
         spawn(self._tasks, self._resync(recovery))
 
     async def _resync(self, recovery: int) -> None:
-        followers = [home.follower for home in self._home.user_states.values() if home.follower is not None]
+        states = self._local.user_states.values()
+        followers = [state.follower for state in states if state.follower is not None]
         pause_s = RESYNC_S / len(followers) if followers else 0.0
         for follower in followers:
             follower.unsure()
             self._tally.resynced("bus")
-            await self._home.clock.sleep(pause_s)
+            await self._local.clock.sleep(pause_s)
         self._exchange.machine.resynced(recovery)
 
     # ---- to the owner ----
 
     def _owner(self, user: UserId) -> Owner | None:
         """Return the user's owner, if it is this node."""
-        user_state = self._home.user_states.get(user)
+        user_state = self._local.user_states.get(user)
         owner = None if user_state is None else user_state.owner
         return owner if owner is not None and owner.token else None
 
@@ -395,7 +398,7 @@ class ClusterReceiver:
             self._exchange.send(Inbox(asked.node), answer)
             values += len(answer.updates)
             if values > VALUES_AT_ONCE:
-                await self._home.clock.sleep(0)
+                await self._local.clock.sleep(0)
                 values = 0
         self._exchange.send(Inbox(asked.node), Asked(self._node, self._holder, asked.number, tuple(not_mine)))
 
@@ -415,19 +418,19 @@ class ClusterReceiver:
         self._exchange.send(Inbox(asked.node), AttachAnswer(asked.request, refused, moved, epoch))
 
     async def _attach_at(self, owner: Owner, asked: Attach) -> None:
-        ended = self._home.denied(asked.ticket)
+        ended = self._local.denied(asked.ticket)
         if ended is not None:
             raise ended
-        now = self._home.clock.now()
+        now = self._local.clock.now()
         owner.sharing.interested(asked.node, now)
-        since = None if asked.age_ms is None else self._home.pauses.came_at(now) - asked.age_ms / 1000
+        since = None if asked.age_ms is None else self._local.pauses.came_at(now) - asked.age_ms / 1000
         await owner.attach(asked.ticket, asked.topics, asked.node, since)
 
     async def _call(self, asked: CallRequest) -> None:
         owner = self._owner(asked.user)
         call = asked.call
         if asked.left_ms is not None:  # the deadline by this node's clock
-            call = replace(call, deadline_ms=self._home.clock.wall_ms() + asked.left_ms)
+            call = replace(call, deadline_ms=self._local.clock.wall_ms() + asked.left_ms)
         outcome = None if owner is None or asked.node == self._node else await owner.execute(call, asked.node)
         if owner is not None:
             owner.sharing.hurry()  # the state that a command caused is sent before its result
@@ -436,7 +439,7 @@ class ClusterReceiver:
     def _process_ownership(self, said: Sought | Owned) -> None:
         """Answer which node owns a user, or record it, while the store of leases accepts no writes."""
         if isinstance(said, Owned):
-            user_state = self._home.user_states.get(said.user)
+            user_state = self._local.user_states.get(said.user)
             if user_state is not None and said.holder != self._holder:
                 user_state.role.owned(Grant(said.node, said.holder, said.token))
             return
@@ -445,19 +448,19 @@ class ClusterReceiver:
             self._exchange.send(Inbox(said.node), Owned(said.user, self._node, self._holder, owner.token))
 
     def _given(self, sent: Given) -> None:
-        user_state = self._home.user_states.get(sent.user)
+        user_state = self._local.user_states.get(sent.user)
         if user_state is not None and user_state.owner is not None:
             user_state.owner.given(sent.token, sent.history)
 
     # ---- to phones here ----
 
     def _replaced(self, sent: Replaced) -> None:
-        user_state = self._home.user_states.get(sent.user)
+        user_state = self._local.user_states.get(sent.user)
         connection = None if user_state is None else user_state.feed.connections.get(sent.handle)
         local = None if user_state is None else user_state.local.get(sent.handle)
         refused = SessionRefused(CloseCode.REPLACED, "replaced")
         if user_state is not None and local is not None and sent.age_ms is not None:
-            came_at = self._home.pauses.came_at(self._home.clock.now()) - sent.age_ms / 1000
+            came_at = self._local.pauses.came_at(self._local.clock.now()) - sent.age_ms / 1000
             refused = local.replaced(came_at)
             if local.since >= came_at:  # no earlier than the true time: the age does not include the transit
                 # the owner accepted a connection that the phone had left before: submit this one again
@@ -467,8 +470,8 @@ class ClusterReceiver:
             connection.close(refused.code, refused.reason, window_s=refused.window_s)
 
     def _leaving(self, node: NodeId) -> None:
-        self._home.membership.leaving(node)
-        for user_state in self._home.user_states.values():
+        self._local.membership.leaving(node)
+        for user_state in self._local.user_states.values():
             follower = user_state.follower
             if follower is not None and follower.owner.node == node:
                 follower.look()

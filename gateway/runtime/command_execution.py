@@ -53,7 +53,7 @@ _STATUS: Final[dict[Literal["applied", "pending", "unchanged"], Status]] = {
 }
 
 
-class Line(Protocol):
+class ExecutingOwner(Protocol):
     """The part of the owner that command execution needs."""
 
     clock: Clock
@@ -108,7 +108,7 @@ class CommandExecution:
 
     Args:
         user: The user.
-        line: The owner.
+        owner: The owner.
         calls: The records of the user's commands.
         number_changes: How often the remote number may be changed.
         audit: Called with each change of the remote number that was sent to OSCC-E.
@@ -117,13 +117,13 @@ class CommandExecution:
     def __init__(
         self,
         user: UserId,
-        line: Line,
+        owner: ExecutingOwner,
         calls: Calls[asyncio.Future[Outcome]],
         number_changes: Quota[UserId],
         audit: Callable[[NumberAct], None],
     ) -> None:
         self._user = user
-        self._line = line
+        self._owner = owner
         self._number_changes = number_changes
         self._audit = audit
         self._calls = calls
@@ -158,7 +158,7 @@ class CommandExecution:
         if self._is_closed:
             return None
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        now, body_hash = self._line.clock.now(), fingerprint(call.command)
+        now, body_hash = self._owner.clock.now(), fingerprint(call.command)
         began = self._calls.find(call.key, body_hash, future, now)
         if began is None:
             call = await self._its_turn(call, node)
@@ -189,41 +189,41 @@ class CommandExecution:
         When the owner has the phone on another node by now, the phone may have sent the command again from
         there. Then this copy is late.
         """
-        line, member = self._line, self._line.user_sessions.get(call.session)
+        owner, member = self._owner, self._owner.user_sessions.get(call.session)
         if member is None or member.node != node:
             call = replace(call, waited=True)
         if not self._order.locked() and not self._must_wait(call):
             return call
         call = replace(call, waited=True)
-        within_s = min(TAKEN_OVER_S, patience_s(call, line.clock.wall_ms()))
+        within_s = min(TAKEN_OVER_S, patience_s(call, owner.clock.wall_ms()))
         with suppress(TimeoutError):
-            async with line.clock.timeout(max(0.0, within_s)), self._order:
+            async with owner.clock.timeout(max(0.0, within_s)), self._order:
                 while self._must_wait(call):
-                    await line.session_admission.change(call.session)
+                    await owner.session_admission.until_changed(call.session)
         return call
 
     def _must_wait(self, call: Call) -> bool:
         """Return whether the link, or the history of the last owner, has not arrived yet."""
-        line = self._line
+        owner = self._owner
         if self._is_closed:
             return False
-        if line.pulse.is_taking_over:
-            member = line.user_sessions.get(call.session)
+        if owner.pulse.is_taking_over:
+            member = owner.user_sessions.get(call.session)
             if member is None or not member.on_link:
                 return True
-        return (call.retry or call.waited) and line.expects_history
+        return (call.retry or call.waited) and owner.expects_history
 
     def _unjudged(self, call: Call) -> Outcome | None:
         """Return an outcome for a command that cannot be decided, as another node may own the user.
 
         Else None.
         """
-        line = self._line
+        owner = self._owner
         is_first = not call.retry and not call.waited
         if (
             is_first
             or isinstance(call.command, AcknowledgeNotice)
-            or (line.link is not None and line.may_act)
+            or (owner.link is not None and owner.may_act)
         ):
             return None
         return not_begun(call, ErrorCode.UPSTREAM_UNAVAILABLE, _UNREACHED_TEXT)
@@ -232,18 +232,18 @@ class CommandExecution:
         self, call: Call, body_hash: bytes, future: asyncio.Future[Outcome], tasks: asyncio.TaskGroup | None
     ) -> Began:
         """Decide whether *call* is sent, and send it on the link that is open now."""
-        line = self._line
+        owner = self._owner
         began = self._calls.begin(
             call.key,
             body_hash,
             future,
-            line.clock.now(),
+            owner.clock.now(),
             session=call.session,
             retry=call.retry or call.waited,
             stream_epoch=call.stream_epoch,
-            epoch=line.epoch,
+            epoch=owner.epoch,
         )
-        if isinstance(began, New) and not spawn(tasks, self._run(call, line.link)):
+        if isinstance(began, New) and not spawn(tasks, self._run(call, owner.link)):
             self._settle(call.key, _NOT_REACHED)
         return began
 
@@ -255,7 +255,7 @@ class CommandExecution:
         """
         self._close()
         with suppress(TimeoutError):
-            async with self._line.clock.timeout(within_s):
+            async with self._owner.clock.timeout(within_s):
                 while self._calls.in_flight:
                     self._settled.clear()
                     await self._settled.wait()
@@ -268,18 +268,18 @@ class CommandExecution:
 
     def history(self) -> History:
         """Return the history for the next owner; after :meth:`give`, before :meth:`resume`."""
-        now = self._line.clock.now()
+        now = self._owner.clock.now()
         changed = tuple(now - at for at in self._number_changes.taken(self._user, now))
-        return self._calls.history(now, epoch=self._line.epoch)._replace(numbers_changed=changed)
+        return self._calls.history(now, epoch=self._owner.epoch)._replace(numbers_changed=changed)
 
     def adopt(self, history: History) -> None:
         """Import the history of an owner whose link was replaced by the one that is open here."""
-        self._calls.adopt(history, self._line.epoch, self._line.clock.now())
+        self._calls.adopt(history, self._owner.epoch, self._owner.clock.now())
         self.adopt_quota(history)
 
     def adopt_quota(self, history: History) -> None:
         """Count the changes of the remote number that were made at other nodes."""
-        now = self._line.clock.now()
+        now = self._owner.clock.now()
         self._number_changes.adopt(self._user, (now - ago_s for ago_s in history.numbers_changed), now)
 
     def end(self) -> None:
@@ -295,7 +295,7 @@ class CommandExecution:
     def _close(self) -> None:
         """Begin no further commands; waiting ones go to the next owner."""
         self._is_closed = True
-        self._line.session_admission.look()
+        self._owner.session_admission.wake()
 
     async def _run(self, call: Call, link: Link | None) -> None:
         outcome: Outcome | None = None
@@ -304,11 +304,11 @@ class CommandExecution:
         finally:
             self._settle(call.key, _unknown() if outcome is None else outcome)
         if outcome is _SESSION_OVER:
-            self._line.doubted(call.session)
+            self._owner.doubted(call.session)
 
     def _settle(self, key: str, outcome: Outcome) -> None:
         self._settled.set()
-        for waiter in self._calls.settle(key, outcome, self._line.clock.now()):
+        for waiter in self._calls.settle(key, outcome, self._owner.clock.now()):
             if not waiter.done():
                 waiter.set_result(outcome)
 
@@ -316,15 +316,15 @@ class CommandExecution:
         """Refuse the command, or have OSCC-E execute it on *link*, for which it was decided."""
         if isinstance(call.command, AcknowledgeNotice):
             return Outcome(Status.APPLIED)
-        line, member = self._line, self._line.user_sessions.get(call.session)
-        if link is None or line.link is not link:
+        owner, member = self._owner, self._owner.user_sessions.get(call.session)
+        if link is None or owner.link is not link:
             return _NOT_REACHED
         if member is None or member.attached is None or not member.on_link:
             return _NOT_REACHED
-        if not line.may_act:
+        if not owner.may_act:
             return _IN_DOUBT
         feature = RULES[type(call.command)].feature
-        if feature is not None and feature not in line.features:
+        if feature is not None and feature not in owner.features:
             return _UNSUPPORTED
         if isinstance(call.command, ChangeRemoteNumber):
             return await self._change_number(call, call.command, member.attached, link)
@@ -334,7 +334,7 @@ class CommandExecution:
         self, call: Call, command: ChangeRemoteNumber, attached: Attached, link: Link
     ) -> Outcome:
         """Change the number; only a change that was applied, or may have been, is counted."""
-        at = self._line.clock.now()
+        at = self._owner.clock.now()
         wait_s = self._number_changes.take(self._user, at)
         if wait_s > 0:
             return _too_often(wait_s)
@@ -349,15 +349,15 @@ class CommandExecution:
         return outcome
 
     async def _ask(self, call: Call, alias: int, link: Link) -> Outcome:
-        line = self._line
-        left_s = (call.deadline_ms - line.clock.wall_ms()) / 1000
+        owner = self._owner
+        left_s = (call.deadline_ms - owner.clock.wall_ms()) / 1000
         if left_s <= 0:
             return _TOO_LATE
-        offset_ms = line.offset_ms
+        offset_ms = owner.offset_ms
         command = _in_server_time(call.command, offset_ms)
-        request = Execute(alias, command, call.key, call.deadline_ms - line.mirror.own_offset_ms)
+        request = Execute(alias, command, call.key, call.deadline_ms - owner.mirror.own_offset_ms)
         try:
-            async with line.clock.timeout(left_s):
+            async with owner.clock.timeout(left_s):
                 executed = await link.request(request)
         except (TimeoutError, LinkClosed):
             return _unknown()
@@ -365,18 +365,18 @@ class CommandExecution:
             return _refused(_in_gateway_time(error, offset_ms))
         if not isinstance(executed, Executed):
             return _unknown()
-        if not line.mirror.live:
+        if not owner.mirror.live:
             await self._show(call)
         return Outcome(_STATUS[executed.state], version=executed.version, trace_id=executed.trace_id)
 
     async def _show(self, call: Call) -> None:
         """Return when the effect of an executed command is shown, or nobody waits for its result."""
-        line = self._line
-        left_s = (call.deadline_ms - line.clock.wall_ms()) / 1000
+        owner = self._owner
+        left_s = (call.deadline_ms - owner.clock.wall_ms()) / 1000
         with suppress(TimeoutError):
-            async with line.clock.timeout(max(0.0, left_s)):
-                while not (line.mirror.live or self._is_closed):
-                    await line.session_admission.change(call.session)
+            async with owner.clock.timeout(max(0.0, left_s)):
+                while not (owner.mirror.live or self._is_closed):
+                    await owner.session_admission.until_changed(call.session)
 
 
 def _in_server_time(command: Command, offset_ms: int) -> Command:

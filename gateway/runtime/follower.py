@@ -575,7 +575,9 @@ class Follower:
     def due_at(self, now: float) -> float:
         """See :meth:`gateway.runtime.ports.Role.due_at`."""
         exchange, owner = self._world.exchange, self._grant
-        is_reached = exchange.machine.state is BusState.LIVE and not exchange.peers.is_deaf(owner.node, now)
+        is_reached = exchange.machine.state is BusState.LIVE and not exchange.peers.is_unreachable(
+            owner.node, now
+        )
         if self._tasks is None or not is_reached or self._owner_discovery.is_deaf:
             return now
         if self._world.is_leaving(owner.holder) or not self._remote_attach.are_all_accepted:
@@ -585,7 +587,7 @@ class Follower:
     def _say(self, as_of: float | None, now: float) -> None:
         exchange = self._world.exchange
         bus = exchange.machine.health
-        if bus == "down" or exchange.peers.is_deaf(self._grant.node, now):
+        if bus == "down" or exchange.peers.is_unreachable(self._grant.node, now):
             self.machine.unsure(now)
             self._look()
         upstream = self.machine.health(now, self._upstream)

@@ -176,7 +176,7 @@ class OwnerDiscovery:
     def tick(self, now: float, tasks: asyncio.TaskGroup | None) -> None:
         """Check whether the owner receives."""
         exchange = self._world.exchange
-        if not exchange.peers.is_deaf(self._subject.owner.node, now):
+        if not exchange.peers.is_unreachable(self._subject.owner.node, now):
             self._silent_since = None
         elif exchange.machine.is_healthy_for(now) >= HEALTHY_S:
             self._silent_since = self._last_sign(now) if self._silent_since is None else self._silent_since

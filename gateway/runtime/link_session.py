@@ -37,7 +37,7 @@ from gateway.protocol.frames import NoticeFrame
 from gateway.runtime.event_loop import Pauses, forget_frames, heed_cancellation, spawn
 from gateway.runtime.mirror import Feed, Mirror
 from gateway.runtime.ports import Clock, Link, Tally
-from gateway.runtime.subscriptions import Asking
+from gateway.runtime.subscriptions import LinkSubscriptions
 from gateway.runtime.world import World
 
 _LOG: Final = logging.getLogger("gateway.link")
@@ -140,7 +140,7 @@ class Linked:
         self._mirror = keeper.mirror
         self._feed = keeper.feed
         self._tasks: asyncio.TaskGroup | None = None
-        self._asking: Asking | None = None
+        self._asking: LinkSubscriptions | None = None
         self._opened_at = keeper.clock.now()
         self._pauses, self._pulse = keeper.pauses, keeper.pulse
         self._reported_at = -math.inf
@@ -287,7 +287,7 @@ class Linked:
         self._keeper.agreed(event.keep_alive_s)
         self._mirror.begin(self._about, event.time_ms, event.last_end)
         self._user_sessions.server = event.server
-        self._asking = Asking(self.link, self._keeper, tasks)
+        self._asking = LinkSubscriptions(self.link, self._keeper, tasks)
         if self._user_sessions.get(self._opener.handle) is self._opener:
             self._user_sessions.accepted(self._opener.handle, event.attached)
             self._mirror.narrowed()
@@ -296,7 +296,7 @@ class Linked:
             self._asking.leave(event.attached.alias)
         self._asking.need()
 
-    def _process(self, event: LinkEvent, asking: Asking) -> None:
+    def _process(self, event: LinkEvent, asking: LinkSubscriptions) -> None:
         """Process rare events."""
         match event:
             case ObjectChanged():
@@ -314,7 +314,7 @@ class Linked:
             case _:
                 assert_never(event)
 
-    def _function(self, event: FunctionChanged, asking: Asking) -> None:
+    def _function(self, event: FunctionChanged, asking: LinkSubscriptions) -> None:
         regained = self._mirror.function(event)
         asking.function(event)
         if event.state is not FunctionState.DOWN and not regained:
@@ -337,7 +337,9 @@ class Linked:
         )
         self._keeper.feed.announce(notice)
 
-    def _process_session(self, event: ScopeChanged | SessionEnded | LinkReplaced, asking: Asking) -> None:
+    def _process_session(
+        self, event: ScopeChanged | SessionEnded | LinkReplaced, asking: LinkSubscriptions
+    ) -> None:
         match event:
             case ScopeChanged():
                 before = self._user_sessions.scope

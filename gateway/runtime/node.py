@@ -43,7 +43,7 @@ from gateway.runtime.ports import (
     Tally,
     Upstream,
 )
-from gateway.runtime.sessions import LogOffs, Others, SessionRevocations
+from gateway.runtime.sessions import LogOffs, OtherNodes, SessionRevocations
 from gateway.runtime.user_state import UserState, UserStates
 from gateway.runtime.world import LeaseRenewals, World, refusal
 
@@ -176,7 +176,7 @@ class Node:
         self.links_per_s: Final = {name: settings.links_per_s(site) for name, site in sites.items()}
         self.number_changes: Quota[UserId] = Quota(most=NUMBER_CHANGES, window_s=3600.0)
         self.log_offs = LogOffs(
-            sites, clock, self, Others(cluster.shared, settings.holder, self._live_holders), self._tally
+            sites, clock, self, OtherNodes(cluster.shared, settings.holder, self._live_holders), self._tally
         )
         self.account = Accounts(
             sites, self._queues, clock, self, cluster.shared, self.log_offs, self.number_changes
@@ -476,7 +476,7 @@ class Node:
     def _touch_on_changes(self, now: float) -> None:
         """Mark all users as due when the state of the bus, or the list of nodes, has changed."""
         machine, leaving = self.exchange.machine, self.membership.leaving_holders()
-        outside = (machine.state, machine.health, self.exchange.peers.deaf(now), leaving)
+        outside = (machine.state, machine.health, self.exchange.peers.unreachable(now), leaving)
         if outside != self._outside:
             self._outside = outside
             self._user_states.touch_all()

@@ -94,19 +94,19 @@ class SessionAdmission:
     """One user's sessions until they are served.
 
     Args:
-        speaker: The owner that acts for them.
+        owner: The owner that acts for them.
         world: The ports and limits of the node.
     """
 
-    def __init__(self, speaker: AdmittingOwner, world: World) -> None:
-        self._speaker = speaker
+    def __init__(self, owner: AdmittingOwner, world: World) -> None:
+        self._owner = owner
         self._world = world
         self._waiting: dict[str, LeanEvent] = {}
         """Sessions for which a task waits, by handle."""
         self._shown = 0
         """Number of changes of one session alone; most are its acceptance."""
 
-    def look(self, handle: str | None = None) -> None:
+    def wake(self, handle: str | None = None) -> None:
         """Wake the tasks that wait for one session, or with None for any session."""
         if handle is not None:
             self._shown += 1
@@ -118,7 +118,7 @@ class SessionAdmission:
         for changed in waiting.values():
             changed.set()
 
-    async def change(self, handle: str) -> None:
+    async def until_changed(self, handle: str) -> None:
         """Return when a session may have changed."""
         changed = self._waiting.get(handle)
         if changed is None:
@@ -129,44 +129,44 @@ class SessionAdmission:
         self, ticket: Ticket, topics: tuple[str, ...], node: NodeId | None, since: float | None = None
     ) -> SessionFacts:
         """See :meth:`gateway.runtime.user_state.Owner.attach`."""
-        speaker = self._speaker
+        owner = self._owner
         came_at = self._came_at(since)
-        same_device = (speaker.user_sessions.get(ticket.handle), *speaker.user_sessions.rivals(ticket))
+        same_device = (owner.user_sessions.get(ticket.handle), *owner.user_sessions.rivals(ticket))
         if any(self._has_moved_on(each, node, came_at) for each in same_device):
             raise SessionRefused(CloseCode.REPLACED, "replaced")
-        if speaker.user_sessions.is_crowded(ticket, node, self._world.devices):
+        if owner.user_sessions.is_crowded(ticket, node, self._world.devices):
             raise SessionRefused(CloseCode.TOO_MANY_DEVICES, CloseCode.TOO_MANY_DEVICES.name.lower())
-        self._make_way(speaker.user_sessions.get(ticket.handle), node, came_at)
-        member = speaker.user_sessions.join(ticket, topics, node)
+        self._make_way(owner.user_sessions.get(ticket.handle), node, came_at)
+        member = owner.user_sessions.join(ticket, topics, node)
         member.came_at = came_at
-        speaker.look()
+        owner.look()
         for _ in range(TURNS):
-            shown, began = self._shown, speaker.clock.now()
+            shown, began = self._shown, owner.clock.now()
             try:
                 await self._ready_in_time(member)
                 break
             except TimeoutError:
-                if member.attached is not None and speaker.token:
+                if member.attached is not None and owner.token:
                     break
-                if self._shown == shown and not speaker.waited(began):
+                if self._shown == shown and not owner.waited(began):
                     raise not_reached(for_bus=self._world.refuses_writes()) from None
         else:
             raise not_reached(for_bus=self._world.refuses_writes())
-        for rival in speaker.user_sessions.rivals(ticket):
+        for rival in owner.user_sessions.rivals(ticket):
             self._make_way(rival, node, came_at)
         return member.facts()
 
     def _came_at(self, since: float | None) -> float:
-        return self._world.pauses.came_at(self._speaker.clock.now()) if since is None else since
+        return self._world.pauses.came_at(self._owner.clock.now()) if since is None else since
 
     async def _ready_in_time(self, member: Member) -> None:
         if not self._is_ready(member):
-            async with self._speaker.clock.timeout(ATTACH_S):
-                await self._readiness(member)
+            async with self._owner.clock.timeout(ATTACH_S):
+                await self._until_ready(member)
 
-    async def _readiness(self, member: Member) -> None:
+    async def _until_ready(self, member: Member) -> None:
         while not self._is_ready(member):
-            await self.change(member.handle)
+            await self.until_changed(member.handle)
 
     @staticmethod
     def _has_moved_on(member: Member | None, node: NodeId | None, came_at: float) -> bool:
@@ -179,38 +179,38 @@ class SessionAdmission:
         return member.came_at > came_at + (0.0 if member.node is None else UNSURE_S)
 
     def _make_way(self, member: Member | None, node: NodeId | None, came_at: float) -> None:
-        """Close a phone's connection because the phone has moved to another *node*."""
+        """Close a phone's connection if the phone has moved to another *node*."""
         if member is None or not member.present or member.node == node:
             return
-        feed = self._speaker.feed
+        feed = self._owner.feed
         if member.node is not None:
-            age_ms = round((self._speaker.clock.now() - came_at) * 1000)
+            age_ms = round((self._owner.clock.now() - came_at) * 1000)
             self._world.exchange.send(Inbox(member.node), Replaced(feed.user, member.handle, age_ms))
         elif (connection := feed.connections.get(member.handle)) is not None:
             connection.close(CloseCode.REPLACED, "replaced")
 
     def _is_ready(self, member: Member) -> bool:
-        speaker = self._speaker
-        if speaker.user_sessions.get(member.handle) is not member:
+        owner = self._owner
+        if owner.user_sessions.get(member.handle) is not member:
             raise refusal(member.ticket, *member.end)
-        if speaker.is_over:
+        if owner.is_over:
             raise (
                 RoleOverError
-                if speaker.owned_by is not None
+                if owner.owned_by is not None
                 else not_reached(for_bus=self._world.refuses_writes())
             )
         if member.attached is None:
             return False
-        if speaker.link is None:
-            return speaker.mirror.has_snapshot and speaker.token > 0
-        return member.on_link and (speaker.is_settled or speaker.mirror.has_read(member))
+        if owner.link is None:
+            return owner.mirror.has_snapshot and owner.token > 0
+        return member.on_link and (owner.is_settled or owner.mirror.has_read(member))
 
 
 SESSION_RENEW_AGAIN_S: Final = 30.0
 RENEWALS_IN_A_LIFE: Final = 12
 """Shorter lives are renewed more often: the last third has room for four tries."""
 _SHORTEST_TRY_S: Final = 1.0
-_TELLS_S: Final = 0.5
+_END_REPORTED_S: Final = 0.5
 """Time within which the link reports how a session ended that the server does not know."""
 
 
@@ -235,19 +235,19 @@ class SessionRenewal:
     urgent.
 
     Args:
-        speaker: The owner that acts for them.
+        owner: The owner that acts for them.
         world: The ports and limits of the node.
     """
 
-    def __init__(self, speaker: RenewingOwner, world: World) -> None:
-        self._speaker = speaker
+    def __init__(self, owner: RenewingOwner, world: World) -> None:
+        self._owner = owner
         self._world = world
         self._under_way: dict[str, asyncio.Task[None] | None] = {}
 
     def tick(self, now: float, tasks: asyncio.TaskGroup) -> None:
         """Renew the sessions that have little life left."""
-        speaker = self._speaker
-        for member in speaker.user_sessions.expiring(now, speaker.clock.wall_ms()):
+        owner = self._owner
+        for member in owner.user_sessions.expiring(now, owner.clock.wall_ms()):
             if member.handle not in self._under_way:
                 often_s = min(SESSION_RENEW_AGAIN_S, member.life_s / RENEWALS_IN_A_LIFE)
                 member.renew_after = now + (often_s if self._left_s(member) > 0 else SESSION_RENEW_AGAIN_S)
@@ -264,7 +264,7 @@ class SessionRenewal:
         patience_s = max(_SHORTEST_TRY_S, left_s / 2) if left_s > 0 else SESSION_RENEW_AGAIN_S
         self._under_way[member.handle] = asyncio.current_task()
         try:
-            async with self._speaker.clock.timeout(patience_s):
+            async with self._owner.clock.timeout(patience_s):
                 expires_at_ms = await self._world.authority.keep_alive(member.ticket.secret)
         except TimeoutError:
             return
@@ -273,33 +273,33 @@ class SessionRenewal:
                 await self._not_renewed(member)
             elif error.retry_after_s is not None and member.renew_after is not None:
                 wait_s = min(error.retry_after_s, left_s / 2)
-                member.renew_after = max(member.renew_after, self._speaker.clock.now() + wait_s)
+                member.renew_after = max(member.renew_after, self._owner.clock.now() + wait_s)
             return
         finally:
             del self._under_way[member.handle]
         self._renewed(member, expires_at_ms)
 
     def _left_s(self, member: Member) -> float:
-        return (member.expires_at_ms - self._speaker.clock.wall_ms()) / 1000
+        return (member.expires_at_ms - self._owner.clock.wall_ms()) / 1000
 
     def _renewed(self, member: Member, expires_at_ms: int) -> None:
-        speaker = self._speaker
-        if expires_at_ms > member.expires_at_ms and speaker.user_sessions.get(member.handle) is member:
-            member.lived_from_ms, member.expires_at_ms = speaker.clock.wall_ms(), expires_at_ms
+        owner = self._owner
+        if expires_at_ms > member.expires_at_ms and owner.user_sessions.get(member.handle) is member:
+            member.lived_from_ms, member.expires_at_ms = owner.clock.wall_ms(), expires_at_ms
             member.renew_after = None  # the answer belongs to an earlier life
-            speaker.mirror.show_session(member)
-            speaker.feed.flush()
+            owner.mirror.show_session(member)
+            owner.feed.flush()
 
     async def doubt(self, member: Member) -> None:
         """End a session that the server does not know, unless the link soon reports how it ended."""
-        await self._speaker.clock.sleep(_TELLS_S)
+        await self._owner.clock.sleep(_END_REPORTED_S)
         await self._end(member)
 
     async def _end(self, member: Member) -> None:
         reason = EndReason.UNKNOWN
         with suppress(GatewayError):
             reason = member.end_at((await self._world.upstream.about()).server)
-        self._speaker.ended(member, reason, None)
+        self._owner.ended(member, reason, None)
 
     async def _not_renewed(self, member: Member) -> None:
         """Record that OSCC-E does not know the session; its link should report the reason.
@@ -348,7 +348,7 @@ class EndsSessions(Protocol):
         ...
 
 
-class Others(NamedTuple):
+class OtherNodes(NamedTuple):
     """Data about the other nodes that a node's log-offs need.
 
     *holder*: this node's life. *living*: returns the lives of all live nodes that do not leave.
@@ -400,7 +400,7 @@ class LogOffs:
         sites: Mapping[str, SiteAuthority],
         clock: Clock,
         users: EndsSessions,
-        others: Others,
+        others: OtherNodes,
         tally: Tally,
     ) -> None:
         self._sites = sites
@@ -460,9 +460,9 @@ class LogOffs:
             self._users.logged_off(ticket, by)
         elif is_soon or self._repeats[ticket.user.site] >= REPEATS_AT_ONCE:
             return self._unconfirmed(ticket) if before is None else before.answer
-        return await self._ask_once(key, ticket, is_first=is_first)
+        return await self._request(key, ticket, is_first=is_first)
 
-    async def _ask_once(self, key: bytes, ticket: Ticket, *, is_first: bool) -> LoggedOff:
+    async def _request(self, key: bytes, ticket: Ticket, *, is_first: bool) -> LoggedOff:
         site, waiting = ticket.user.site, asyncio.get_running_loop().create_future()
         self._under_way[key] = waiting
         self._repeats[site] += not is_first
@@ -476,14 +476,16 @@ class LogOffs:
             del self._under_way[key]
             answer = self._unconfirmed(ticket) if confirmed is None else confirmed
             waiting.set_result(answer)
-            pending = self._note(key, ticket, answer, is_taken=confirmed is not None)
+            pending = self._store_answer(key, ticket, answer, is_taken=confirmed is not None)
         if pending is not None:
             await self._keep(pending)
         elif before is not None and before.is_kept:
             await self._drop(ticket)
         return answer
 
-    def _note(self, key: bytes, ticket: Ticket, answer: LoggedOff, *, is_taken: bool) -> _Pending | None:
+    def _store_answer(
+        self, key: bytes, ticket: Ticket, answer: LoggedOff, *, is_taken: bool
+    ) -> _Pending | None:
         """Store the answer; return the log-off to retry if it was not confirmed."""
         is_open = answer.routing == "after_contact"
         self._answered.pop(key, None)
@@ -511,7 +513,7 @@ class LogOffs:
             for site in self._sites:
                 tasks.create_task(self._every(RETRY_S, partial(self._retry_all, site)))
             if self._others.shared.outlives_node:
-                tasks.create_task(self._every(LOOK_S, self._look))
+                tasks.create_task(self._every(LOOK_S, self._read_stored))
             tasks.create_task(self._every(CONFIRMED_S, self._forget))
 
     async def _every(self, seconds: float, work: Callable[[], Coroutine[None, None, None]]) -> None:
@@ -539,7 +541,7 @@ class LogOffs:
                     self._faulted(fault)
 
     async def _retry(self, pending: _Pending) -> None:
-        """Try once more, even after the known end of the session's life, which may be longer."""
+        """Try once more, even after the known end of the session: its life may have been extended."""
         ticket = pending.ticket
         try:
             answer = await self._authority(ticket.user.site).log_off(ticket.secret)
@@ -554,12 +556,12 @@ class LogOffs:
             return
         del self._pending[ticket.handle]
         if answer is not None and not is_open:
-            self._note(_key(ticket), ticket, answer, is_taken=True)
+            self._store_answer(_key(ticket), ticket, answer, is_taken=True)
         if pending.is_kept:
             await self._drop(ticket)
 
     def _is_waiting(self, pending: _Pending) -> bool:
-        """Return whether it is still open: the phone may have repeated its log-off since."""
+        """Return whether *pending* is still open: the phone may have repeated its log-off since."""
         return self._pending.get(pending.ticket.handle) is pending
 
     async def _forget(self) -> None:
@@ -576,7 +578,7 @@ class LogOffs:
     # ---- other nodes ----
 
     async def _keep(self, pending: _Pending, holder: str | None = None) -> None:
-        """Store it for other nodes; when the store does not accept it, each retry tries again."""
+        """Store *pending* for other nodes; if the store refuses it, each retry tries again."""
         shared = self._others.shared
         if not shared.outlives_node or (pending.is_kept and holder is None):
             return
@@ -596,10 +598,10 @@ class LogOffs:
         except GatewayError:
             return  # it expires, or is sent once more, which changes nothing
 
-    async def _look(self) -> None:
+    async def _read_stored(self) -> None:
         """Read the stored log-offs.
 
-        Retry those that ended nodes left, and store one's own that are missing.
+        Retry those that ended nodes left, and store those of this node that are missing.
         """
         try:
             kept = await self._others.shared.log_offs()
@@ -748,7 +750,7 @@ class SessionRevocations:
         self._exchange.send(Control(), SessionOver(ticket, reason, by))
         left_s = (ticket.expires_at_ms + DENIED_BEYOND_MS - self._clock.wall_ms()) / 1000
         if left_s > 0:
-            spawn(self._tasks, self._kept(partial(self._shared.deny, ticket.handle, reason, left_s)))
+            spawn(self._tasks, self._write(partial(self._shared.deny, ticket.handle, reason, left_s)))
 
     def note(self, ticket: Ticket, reason: EndReason, by: str | None) -> None:
         """Record that a session ended."""
@@ -767,7 +769,7 @@ class SessionRevocations:
         """
         new = self._shared.pseudonym(handle_of(user, session))
         for ended in self._denied.clear(self._of(user), began_ms, new=new):
-            spawn(self._tasks, self._kept(partial(self._shared.shorten_denial, ended, _FORGOTTEN_S)))
+            spawn(self._tasks, self._write(partial(self._shared.shorten_denial, ended, _FORGOTTEN_S)))
 
     def of(self, user: UserId) -> tuple[tuple[str, End], ...]:
         """Return the user's ended sessions by keyed hash, with the reason of each."""
@@ -776,7 +778,7 @@ class SessionRevocations:
     def _of(self, user: UserId) -> str:
         return self._shared.pseudonym(f"{user.site}:{user.key}")
 
-    async def _kept(self, write: Callable[[], Coroutine[object, object, None]]) -> None:
+    async def _write(self, write: Callable[[], Coroutine[object, object, None]]) -> None:
         try:
             await write()
         except GatewayError:

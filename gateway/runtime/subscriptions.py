@@ -46,13 +46,13 @@ Take = Callable[[LinkAnswer | GatewayError], None]
 
 
 @dataclass(slots=True, eq=False)
-class _Question:
+class _SentRequest:
     answered: LeanEvent = field(default_factory=LeanEvent)
     is_late: bool = False
     """Whether the caller no longer waits for the answer."""
 
 
-class Questions:
+class RequestsUnderWay:
     """Requests of one link whose answers count at any time.
 
     Invariant: a request is under way at most once. An answer is processed in the turn in which it was read,
@@ -76,7 +76,7 @@ class Questions:
         self._clock = clock
         self._tasks = tasks
         self._late = late
-        self._under_way: dict[Hashable, _Question] = {}
+        self._under_way: dict[Hashable, _SentRequest] = {}
 
     def __contains__(self, key: Hashable) -> bool:
         return key in self._under_way
@@ -86,11 +86,11 @@ class Questions:
 
     async def ask(self, key: Hashable, request: LinkRequest, take: Take) -> None:
         """Send a request unless it is under way; return at its answer or after a bounded time."""
-        question = self.begin(key, request, take)
-        if question is not None:
-            await self.wait([question])
+        sent_request = self.begin(key, request, take)
+        if sent_request is not None:
+            await self.wait([sent_request])
 
-    def begin(self, key: Hashable, request: LinkRequest, take: Take) -> _Question | None:
+    def begin(self, key: Hashable, request: LinkRequest, take: Take) -> _SentRequest | None:
         """Send a request unless it is under way; pass the result to :meth:`wait`.
 
         Args:
@@ -103,17 +103,17 @@ class Questions:
         if len(self._under_way) >= MOST:
             take(GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "Too many questions are under way."))
             return None
-        question = self._under_way[key] = _Question()
-        return question if spawn(self._tasks, self._ask(key, request, take)) else None
+        sent_request = self._under_way[key] = _SentRequest()
+        return sent_request if spawn(self._tasks, self._ask(key, request, take)) else None
 
-    async def wait(self, questions: Sequence[_Question]) -> None:
-        """Return when *questions* were answered, or took too long."""
+    async def wait(self, sent_requests: Sequence[_SentRequest]) -> None:
+        """Return when *sent_requests* were answered, or took too long."""
         with suppress(TimeoutError):
             async with self._clock.timeout(ROUND_S):
-                for question in questions:
-                    await question.answered.wait()
-        for question in questions:
-            question.is_late = True
+                for sent_request in sent_requests:
+                    await sent_request.answered.wait()
+        for sent_request in sent_requests:
+            sent_request.is_late = True
 
     async def _ask(self, key: Hashable, request: LinkRequest, take: Take) -> None:
         answer: LinkAnswer | GatewayError
@@ -121,12 +121,12 @@ class Questions:
             answer = await self._link.request(request)
         except GatewayError as error:
             answer = error
-        question = self._under_way.pop(key)
+        sent_request = self._under_way.pop(key)
         if not self._under_way:
             self._under_way.clear()  # release the memory of its items
         take(answer)
-        question.answered.set()
-        if question.is_late:
+        sent_request.answered.set()
+        if sent_request.is_late:
             self._late()
 
 
@@ -159,7 +159,7 @@ class Queries:
 
     Args:
         link: Where queries are stopped.
-        questions: Sends requests for queries.
+        requests: Sends requests for queries.
         mirror: Shows their readings.
         clock: Decides what is late.
         ask_later: Called when requests are due soon.
@@ -169,14 +169,14 @@ class Queries:
     def __init__(
         self,
         link: Link,
-        questions: Questions,
+        requests: RequestsUnderWay,
         mirror: Mirror,
         clock: Clock,
         ask_later: Callable[[], None],
         directory_subscribed: Callable[[], None],
     ) -> None:
         self._link = link
-        self._questions = questions
+        self._requests = requests
         self._mirror = mirror
         self._clock = clock
         self._ask_later = ask_later
@@ -258,8 +258,8 @@ class Queries:
     async def subscribe_directory(self) -> None:
         """Subscribe to the directory, unless this is done already."""
         if self._is_to_ask(DIRECTORY):
-            question = self._listen_to(DIRECTORY)
-            await self._questions.wait([] if question is None else [question])
+            sent_request = self._listen_to(DIRECTORY)
+            await self._requests.wait([] if sent_request is None else [sent_request])
 
     async def listen(self, wanted: frozenset[Listen]) -> None:
         """Run the wanted queries and no others."""
@@ -267,9 +267,9 @@ class Queries:
         for listen in self._queries.keys() - wanted:
             self._drop(listen)
         asked = map(self._listen_to, sorted(filter(self._is_to_ask, wanted), key=_in_order))
-        questions = [question for question in asked if question is not None]
-        if questions:  # before others are stopped, so that no change is missed in between
-            await self._questions.wait(questions)
+        sent_requests = [sent_request for sent_request in asked if sent_request is not None]
+        if sent_requests:  # before others are stopped, so that no change is missed in between
+            await self._requests.wait(sent_requests)
         if self._stopping:
             stopping, self._stopping = self._stopping, []
             async with TaskGroup() as tasks:
@@ -284,7 +284,7 @@ class Queries:
     def _is_to_ask(self, listen: Listen) -> bool:
         return listen not in self._queries or listen in self._again
 
-    def _listen_to(self, listen: Listen) -> _Question | None:
+    def _listen_to(self, listen: Listen) -> _SentRequest | None:
         if listen in self._unanswered:
             self._asked_at.setdefault(listen, self._clock.now())
             return None
@@ -292,7 +292,7 @@ class Queries:
         self._unanswered |= {listen}
         self._mirror.early.expect(True)
         self._asked_at[listen] = self._clock.now()
-        return self._questions.begin(listen, listen, lambda answer: self._take(listen, answer))
+        return self._requests.begin(listen, listen, lambda answer: self._take(listen, answer))
 
     # ---- answers ----
 
@@ -373,7 +373,7 @@ REPORTED_AFTER_S: Final = 1.0
 _ENDED: Final = frozenset({ErrorCode.SESSION_ENDED, ErrorCode.FORBIDDEN})
 
 
-class AskingOwner(Protocol):
+class SubscribingOwner(Protocol):
     """The owner of the link."""
 
     clock: Clock
@@ -395,7 +395,7 @@ class AskingOwner(Protocol):
         ...
 
 
-class Asking:
+class LinkSubscriptions:
     """The requests of one link.
 
     Invariants: one round at a time. Once :attr:`settled`, each session of the user that OSCC-E accepts is on
@@ -405,16 +405,16 @@ class Asking:
 
     Args:
         link: The open link.
-        asker: The owner of the link.
+        owner: The owner of the link.
         tasks: Where rounds run: the lifetime of the link.
     """
 
-    def __init__(self, link: Link, asker: AskingOwner, tasks: asyncio.TaskGroup) -> None:
+    def __init__(self, link: Link, owner: SubscribingOwner, tasks: asyncio.TaskGroup) -> None:
         self.settled = False
         self._link = link
-        self._asker = asker
-        self._user_sessions = asker.user_sessions
-        self._mirror = asker.mirror
+        self._owner = owner
+        self._user_sessions = owner.user_sessions
+        self._mirror = owner.mirror
         self._tasks = tasks
         self._needed = False
         self._asking = False
@@ -425,12 +425,12 @@ class Asking:
         """Sessions that the link was asked to attach in this round."""
         self._presence_due: dict[str, Member] = {}
         """Sessions whose presence at OSCC-E may be wrong."""
-        self._questions = Questions(link, asker.clock, tasks, weakly(self.need))
+        self._requests = RequestsUnderWay(link, owner.clock, tasks, weakly(self.need))
         self._queries = Queries(
             link,
-            self._questions,
-            asker.mirror,
-            asker.clock,
+            self._requests,
+            owner.mirror,
+            owner.clock,
             weakly(self._ask_later),
             weakly(self._directory_subscribed),
         )
@@ -469,7 +469,7 @@ class Asking:
         """Record that the union of scopes was *before*: the server sends the new objects soon."""
         after = self._user_sessions.scope
         self._gained |= {(kind, each) for kind in Kind for each in after.of(kind) - before.of(kind)}
-        self._gained_at = self._asker.clock.now()
+        self._gained_at = self._owner.clock.now()
         self.need()
 
     def _look_for_gained(self, now: float) -> None:
@@ -528,7 +528,7 @@ class Asking:
         self.settled = not (self._asking or is_partial)
         if not self._mirror.live:
             self._mirror.settle()
-        self._asker.synced()
+        self._owner.synced()
         if self._pause is not None:
             self._pause.set()
 
@@ -538,13 +538,13 @@ class Asking:
             self._is_settling = spawn(self._tasks, self._settle_soon())
 
     async def _settle_soon(self) -> None:
-        await self._asker.clock.sleep(0)
+        await self._owner.clock.sleep(0)
         self._is_settling = False
         self.settle()
 
     @property
     def _is_read(self) -> bool:
-        return self._directory_known and QueryDirectory not in self._questions and self._queries.are_read
+        return self._directory_known and QueryDirectory not in self._requests and self._queries.are_read
 
     # ---- rounds ----
 
@@ -565,15 +565,15 @@ class Asking:
         self._tried = frozenset()
         self._mirror.prune()
         self.settle()
-        self._asker.feed.flush()  # not after each answer: what one removed, another may add
-        self._asker.answered()
+        self._owner.feed.flush()  # not after each answer: what one removed, another may add
+        self._owner.answered()
 
     async def _first_readings(self) -> None:
         """Wait until earlier sessions have their first readings, before later ones are attached."""
         self._pause = LeanEvent()
         self.settle()
         with suppress(TimeoutError):
-            async with self._asker.clock.timeout(FIRST_S):
+            async with self._owner.clock.timeout(FIRST_S):
                 await self._pause.wait()
         self._pause = None
 
@@ -632,16 +632,16 @@ class Asking:
                 tasks.create_task(work())
 
     async def _attach_one(self, member: Member) -> None:
-        if len(self._questions) >= AT_ONCE:
+        if len(self._requests) >= AT_ONCE:
             self._ask_later()
             return
         request = AttachSession(member.ticket.secret)
-        await self._questions.ask(member, request, lambda answer: self._take_attached(member, answer))
+        await self._requests.ask(member, request, lambda answer: self._take_attached(member, answer))
 
     def _take_attached(self, member: Member, answer: LinkAnswer | GatewayError) -> None:
         if isinstance(answer, GatewayError):
             if answer.code in _ENDED:
-                self._asker.ended(member, member.end_at(self._user_sessions.server), None)
+                self._owner.ended(member, member.end_at(self._user_sessions.server), None)
             else:
                 self._ask_later()
         if not isinstance(answer, Attached):
@@ -661,14 +661,14 @@ class Asking:
             self._mirror.show_sessions()
 
     async def _query_directory(self) -> None:
-        if QueryDirectory in self._questions:
+        if QueryDirectory in self._requests:
             return
         self._directory_known = True
-        await self._questions.ask(QueryDirectory, QueryDirectory(), self._take_directory)
+        await self._requests.ask(QueryDirectory, QueryDirectory(), self._take_directory)
 
     def _take_directory(self, answer: LinkAnswer | GatewayError) -> None:
         if isinstance(answer, Directory):
-            self._asker.tally.left_out(self._asker.feed.user.site, answer.dropped)
+            self._owner.tally.left_out(self._owner.feed.user.site, answer.dropped)
             self._mirror.directory(answer)
         else:
             self._directory_known = False
@@ -697,4 +697,4 @@ class Asking:
             member.sent_presence = present
 
     def _ask_later(self) -> None:
-        self._again_at = min(self._again_at, self._asker.clock.now() + AGAIN_S)
+        self._again_at = min(self._again_at, self._owner.clock.now() + AGAIN_S)

@@ -90,7 +90,7 @@ class Owner:
         self.feed = feed
         self.user_sessions = UserSessions()
         self.session_admission = SessionAdmission(me, world)
-        self.mirror = Mirror(feed, self.user_sessions, composer, world.clock, self.session_admission.look)
+        self.mirror = Mirror(feed, self.user_sessions, composer, world.clock, self.session_admission.wake)
         self.execution = CommandExecution(feed.user, me, calls, world.number_changes, world.audit)
         self.sharing = Sharing(feed, world.exchange)
         self.epoch = 0
@@ -190,7 +190,7 @@ class Owner:
         if len(self.user_sessions):
             self.mirror.narrowed()
         self.feed.flush()
-        self.session_admission.look(None if self.is_over else member.handle)
+        self.session_admission.wake(None if self.is_over else member.handle)
         self.look()
 
     def look(self) -> None:
@@ -233,7 +233,7 @@ class Owner:
 
     def answered(self) -> None:
         """Wake the tasks that wait in :meth:`attach`."""
-        self.session_admission.look()
+        self.session_admission.wake()
 
     @property
     def is_settled(self) -> bool:

@@ -19,7 +19,7 @@ from gateway.app.status import (
     log_bus_faults,
     log_clock_offset,
     log_duplicate_name,
-    look_at_keys,
+    log_key_differences,
 )
 from gateway.domain.model import NodeId
 from gateway.runtime.ports import Clock
@@ -92,7 +92,7 @@ async def test_keys_that_stay_different_are_reported_once_and_when_they_agree_ag
     membership = SimpleNamespace(sealing_keys="k1/00000001", sealing_keys_of_others=others)
     with capture_logs() as lines:
         async with asyncio.TaskGroup() as tasks:
-            running = tasks.create_task(look_at_keys(membership, clock))  # type: ignore[arg-type]  # stands in
+            running = tasks.create_task(log_key_differences(membership, clock))  # type: ignore[arg-type]  # stands in
             await clock.advance(2.5 * KEYS_LOOK_S)
             membership.sealing_keys = "k1/00000001 k2/00000002"
             others[n2] = membership.sealing_keys

@@ -18,7 +18,7 @@ SEEDED: Final[dict[str, Callable[[], AbstractContextManager[object]]]] = {
     "pings are not answered": partial(mock.patch.object, Channel, "_flush_pongs"),
     "any bytes are text": partial(mock.patch.object, Parser, "_read"),
     "a message begins within another": partial(mock.patch.object, Parser, "_check"),
-    "closes are not answered": partial(mock.patch.object, Channel, "_say_close"),
+    "closes are not answered": partial(mock.patch.object, Channel, "_write_close"),
 }
 
 FOUND_BY: Final = {

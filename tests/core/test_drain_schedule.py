@@ -6,22 +6,22 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.core.due_times import ROOM_MIN, Away, DrainSchedule, Moving, farewells, moving_s
+from gateway.core.due_times import ROOM_MIN, Away, DrainSchedule, Moving, drain_schedules, moving_s
 
 
 def test_phones_are_notified_when_others_have_room_for_them() -> None:
-    received = farewells(4, accepts_per_s=[1.0, 3.0], moving=[], grace_s=10.0)
+    received = drain_schedules(4, accepts_per_s=[1.0, 3.0], moving=[], grace_s=10.0)
     assert received == tuple(DrainSchedule(at_s, (0.0, 0.25)) for at_s in (0.0, 0.25, 0.5, 0.75))
 
 
 def test_the_budget_of_a_site_slows_them_down() -> None:
-    received = farewells(4, accepts_per_s=[100.0], moving=[Moving(4, 2.0)], grace_s=10.0)
+    received = drain_schedules(4, accepts_per_s=[100.0], moving=[Moving(4, 2.0)], grace_s=10.0)
     assert [drain_schedule.at_s for drain_schedule in received] == [0.0, 0.5, 1.0, 1.5]
     assert {drain_schedule.window_s for drain_schedule in received} == {(0.0, 0.5)}
 
 
 def test_when_others_accept_too_few_in_the_grace_all_are_sent_away_within_it_and_come_back_later() -> None:
-    received = farewells(4, accepts_per_s=[0.25], moving=[Moving(4, 2.0)], grace_s=4.0)
+    received = drain_schedules(4, accepts_per_s=[0.25], moving=[Moving(4, 2.0)], grace_s=4.0)
     assert received == (
         DrainSchedule(0.0, (0.0, 1.0)),
         DrainSchedule(1.0, (3.0, 4.0)),
@@ -31,7 +31,7 @@ def test_when_others_accept_too_few_in_the_grace_all_are_sent_away_within_it_and
 
 
 def test_a_budget_that_needs_longer_than_the_grace_keeps_no_phone_away() -> None:
-    received = farewells(1000, accepts_per_s=[500.0], moving=[Moving(1000, 40 / 3)], grace_s=60.0)
+    received = drain_schedules(1000, accepts_per_s=[500.0], moving=[Moving(1000, 40 / 3)], grace_s=60.0)
     assert moving_s([Moving(1000, 40 / 3)]) == pytest.approx(75)
     assert received[-1].at_s == pytest.approx(60, abs=0.1)
     assert max(high for _, high in (one.window_s for one in received)) <= 0.1
@@ -41,7 +41,7 @@ def test_a_budget_that_needs_longer_than_the_grace_keeps_no_phone_away() -> None
 def test_when_nobody_takes_them_all_are_sent_away_at_once_and_come_back_over_the_grace(
     accepts_per_s: tuple[float, ...],
 ) -> None:
-    received = farewells(20, accepts_per_s=accepts_per_s, moving=[Moving(20, 20.0)], grace_s=10.0)
+    received = drain_schedules(20, accepts_per_s=accepts_per_s, moving=[Moving(20, 20.0)], grace_s=10.0)
     assert {drain_schedule.at_s for drain_schedule in received} == {0.0}
     assert [drain_schedule.window_s for drain_schedule in received[:3]] == [
         (0.0, 0.5),

@@ -32,16 +32,16 @@ def test_nobody_followed_is_nobody_to_ask() -> None:
     asker = Peers()
     assert asker.due(0.0) == ()
     assert asker.due_at == math.inf
-    assert asker.deaf(0.0) == frozenset()
+    assert asker.unreachable(0.0) == frozenset()
 
 
 def test_three_seconds_without_an_answer_are_deaf() -> None:
     asker = peers()
     first = ask(asker, 0.0)
     ask(asker, 1.0)
-    assert asker.deaf(2.875) == frozenset()
-    assert asker.deaf(3.0) == frozenset({A})
+    assert asker.unreachable(2.875) == frozenset()
+    assert asker.unreachable(3.0) == frozenset({A})
     asker.answered(A, first, 3.25)
-    assert asker.deaf(3.25) == frozenset(), "it lives, if slowly"
-    assert asker.deaf(6.125) == frozenset()
-    assert asker.deaf(6.25) == frozenset({A})
+    assert asker.unreachable(3.25) == frozenset(), "it lives, if slowly"
+    assert asker.unreachable(6.125) == frozenset()
+    assert asker.unreachable(6.25) == frozenset({A})

@@ -77,7 +77,7 @@ PLACES: Final[dict[str, str]] = {
             core/ledger.py Ledger.readers joinable firsts own_news; core/outbox.py Outbox._control _dirty;
             core/link.py Early._kept; edge/channel.py Channel._frames;
             runtime/subscriptions.py Queries._queries _asked_at _stopping _stopped;
-            runtime/subscriptions.py Questions._under_way;
+            runtime/subscriptions.py RequestsUnderWay._under_way;
             runtime/mirror.py Mirror._mes _composed _uncomposed;
             runtime/follower.py RemoteCommands._under_way;
             runtime/handover.py Sharing._asked_at _together _changed;
@@ -102,7 +102,7 @@ PLACES: Final[dict[str, str]] = {
             core/view.py UserSessions._members _devices _elsewhere _left _aliases _rescoped _changed;
             edge/scheduler.py Scheduler.sockets _ready _wheel _ticks; edge/routes.py SessionRoutes._exporting;
             runtime/sessions.py SessionAdmission._waiting;
-            runtime/subscriptions.py Asking._attach_due _presence_due _leaving;
+            runtime/subscriptions.py LinkSubscriptions._attach_due _presence_due _leaving;
             runtime/mirror.py Feed.connections; runtime/user_state.py UserState.local;
             core/rate_limits.py AdmissionQueue._newcomers _others; core/rate_limits.py Openings._began freed;
             runtime/user_state.py UserStates._user_states; runtime/node.py Node._tickets;

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.due_times import DrainSchedule, Moving, farewells, moving_s
+from gateway.core.due_times import DrainSchedule, Moving, drain_schedules, moving_s
 
 EPS = 1e-6
 RATES = st.sampled_from([0.125, 1.0, 7.0, 20.0, 300.0])
@@ -28,7 +28,7 @@ def returns(received: tuple[DrainSchedule, ...], choices: list[float]) -> list[f
 def test_no_choice_returns_faster_than_the_survivors_accept(
     choices: list[float], accepts: list[float], grace_s: float
 ) -> None:
-    received = farewells(len(choices), accepts_per_s=accepts, moving=(), grace_s=grace_s)
+    received = drain_schedules(len(choices), accepts_per_s=accepts, moving=(), grace_s=grace_s)
     back = returns(received, choices)
     for first, since in enumerate(back):
         for count, at in enumerate(back[first:], 1):
@@ -42,7 +42,7 @@ def test_in_a_grace_that_is_long_enough_no_choice_opens_links_faster_than_a_budg
     moving = [Moving(len(choices), site_per_s)]
     if accepts:  # else the window alone spreads them
         grace_s = max(grace_s, moving_s(moving))
-    received = farewells(len(choices), accepts_per_s=accepts, moving=moving, grace_s=grace_s)
+    received = drain_schedules(len(choices), accepts_per_s=accepts, moving=moving, grace_s=grace_s)
     back = returns(received, choices)
     for first, since in enumerate(back):
         for count, at in enumerate(back[first:], 1):
@@ -54,7 +54,7 @@ def test_nobody_is_away_for_longer_than_that_needs(
     choices: list[float], accepts: list[float], sites: list[Moving], grace_s: float
 ) -> None:
     phones = len(choices)
-    received = farewells(phones, accepts_per_s=accepts, moving=sites, grace_s=grace_s)
+    received = drain_schedules(phones, accepts_per_s=accepts, moving=sites, grace_s=grace_s)
     accepted_s = phones / sum(accepts)
     assert returns(received, choices)[-1] <= max(accepted_s, moving_s(sites)) + EPS
     if accepted_s <= grace_s:
@@ -65,7 +65,7 @@ def test_nobody_is_away_for_longer_than_that_needs(
 def test_all_are_sent_away_in_order_steadily_and_within_the_grace(
     choices: list[float], accepts: list[float], sites: list[Moving], grace_s: float
 ) -> None:
-    received = farewells(len(choices), accepts_per_s=accepts, moving=sites, grace_s=grace_s)
+    received = drain_schedules(len(choices), accepts_per_s=accepts, moving=sites, grace_s=grace_s)
     assert len(received) == len(choices)
     assert received[0].at_s == 0.0
     assert all(0.0 <= one.at_s <= grace_s and 0.0 <= one.window_s[0] <= one.window_s[1] for one in received)

@@ -111,7 +111,7 @@ class Listening(RuleBasedStateMachine):
             since = history.waits_since()
             if history.is_silent() or (since is not None and self.now - since >= 3.0):
                 deaf.add(node)
-        assert self.peers.deaf(self.now) == deaf
+        assert self.peers.unreachable(self.now) == deaf
 
     @invariant()
     def nothing_is_remembered_of_others(self) -> None:

@@ -349,7 +349,7 @@ async def test_who_answers_is_not_deaf_and_who_does_not_is() -> None:
                 if answers:
                     await at.say(Asked(THERE, "life", at.asked()[-1].number))
                 await at.clock.advance(1)
-            assert (THERE in at.exchange.peers.deaf(at.clock.now())) is not answers
+            assert (THERE in at.exchange.peers.unreachable(at.clock.now())) is not answers
 
 
 class Refusing(LossyBus):

@@ -22,7 +22,7 @@ from gateway.runtime.sessions import (
     RETRIES_AT_ONCE,
     RETRY_S,
     LogOffs,
-    Others,
+    OtherNodes,
 )
 from tests.doubles.clock import ManualClock
 
@@ -122,7 +122,7 @@ def account_of(
 ) -> Accounts:
     shared = MemoryStore(clock) if shared is None else shared
     users = users or Nobody()
-    log_offs = LogOffs(doors, clock, users, Others(shared, holder, lambda: living), tally or Tally())
+    log_offs = LogOffs(doors, clock, users, OtherNodes(shared, holder, lambda: living), tally or Tally())
     return Accounts(doors, {}, clock, users, shared, log_offs)
 
 

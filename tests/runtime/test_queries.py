@@ -32,8 +32,8 @@ from gateway.runtime.subscriptions import (
     ROUND_S,
     SERVED_S,
     STOPPED_MOST,
-    Asking,
-    Questions,
+    LinkSubscriptions,
+    RequestsUnderWay,
 )
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_link import PATIENCE_S, FakeLink
@@ -58,7 +58,7 @@ def _link(at: Scene) -> FakeLink:
     return at.link()
 
 
-def _asking(at: Scene) -> Asking:
+def _asking(at: Scene) -> LinkSubscriptions:
     linked = at.owner()._linked
     assert linked is not None
     assert linked._asking is not None
@@ -611,7 +611,7 @@ class Desk:
         self.asked: list[asyncio.Future[LinkAnswer]] = []
         self.taken: list[LinkAnswer | GatewayError] = []
         self.late = 0
-        self.questions = Questions(cast("Link", self), clock, tasks, self._note_late)
+        self.questions = RequestsUnderWay(cast("Link", self), clock, tasks, self._note_late)
 
     async def request(self, request: LinkRequest) -> LinkAnswer:
         self.asked.append(asyncio.get_running_loop().create_future())
