@@ -27,6 +27,7 @@ class Queueing(RuleBasedStateMachine):
         self.inside = self.log_ons = 0
         self.entered: list[float] = []
         self.woken: set[int] = set()
+        self.is_slowed = False
 
     @rule(urgency=st.sampled_from(Urgency))
     def join(self, urgency: Urgency) -> None:
@@ -34,16 +35,16 @@ class Queueing(RuleBasedStateMachine):
         self.joined += 1
         place = self.gate.join(urgency, lambda: self.woken.add(number))
         self.waiting.append((urgency, number, place))
-        if min(self.waiting, key=lambda one: one[:2])[1] == number:
+        if number in [first for _, first, _ in self._firsts()]:
             self.woken.add(number)  # the one that joins checks at once, and sees it
 
     @precondition(lambda self: self.waiting)
     @rule(data=st.data())
     def enter(self, data: st.DataObject) -> None:
         mine = data.draw(st.sampled_from(sorted(self.waiting, key=lambda one: one[1])))
-        first = min(self.waiting, key=lambda one: one[:2])
+        firsts = self._firsts()
         if self.gate.enter(mine[2], self.now):
-            assert mine is first, "somebody was overtaken"
+            assert mine in firsts, "somebody was overtaken"
             self._inside()
             self.waiting.remove(mine)
 
@@ -72,6 +73,11 @@ class Queueing(RuleBasedStateMachine):
             self.gate.done()
         self.inside -= 1
 
+    @rule(is_slowed=st.booleans())
+    def slow(self, is_slowed: bool) -> None:
+        self.is_slowed = is_slowed
+        self.gate.slow(self.now, is_slowed=is_slowed)
+
     @rule(step=STEPS)
     def wait(self, step: float) -> None:
         self.now += step
@@ -79,6 +85,7 @@ class Queueing(RuleBasedStateMachine):
     @rule()
     def everybody_has_his_turn_in_the_end(self) -> None:
         """With time and places enough the queue empties, in order."""
+        self.slow(is_slowed=False)
         while self.inside:
             self.done()
         for _, _, place in sorted(self.waiting, key=lambda one: one[:2]):
@@ -92,13 +99,19 @@ class Queueing(RuleBasedStateMachine):
     def no_more_than_the_budget(self) -> None:
         assert self.inside <= IN_FLIGHT
         assert len(self.gate) == len(self.waiting)
-        if self.waiting:
-            _, number, place = min(self.waiting, key=lambda one: one[:2])
+        for _, number, place in self._firsts():
             assert number in self.woken, "the first was never woken"
             assert self.gate.wait_s(place, self.now) < math.inf
         for first, since in enumerate(self.entered):
             for last in range(first, len(self.entered)):
                 assert last - first + 1 <= BURST + RATE * (self.entered[last] - since) + 1e-6
+
+    def _firsts(self) -> list[tuple[Urgency, int, Place]]:
+        """Return whose turn it is: the first, and while newcomers are slowed the first of the others, too."""
+        newcomers = [one for one in self.waiting if one[0] is Urgency.PERSON]
+        others = [one for one in self.waiting if one[0] is not Urgency.PERSON]
+        firsts = [min(line, key=lambda one: one[:2]) for line in (newcomers, others) if line]
+        return firsts if self.is_slowed else firsts[:1]
 
     def _inside(self) -> None:
         self.inside += 1
