@@ -8,6 +8,7 @@ owner of the user.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
@@ -29,7 +30,7 @@ from gateway.protocol.envelopes import Control, Leaving, NodeRecord, SessionFact
 from gateway.runtime.accounts import Accounts
 from gateway.runtime.cluster import ClusterMembership, Exchange
 from gateway.runtime.cluster_receiver import AdminRpc, ClusterReceiver
-from gateway.runtime.event_loop import BEAT_S, Pauses
+from gateway.runtime.event_loop import BEAT_S, Pauses, log_fault
 from gateway.runtime.link_session import UNREAD_S
 from gateway.runtime.mirror import Connection
 from gateway.runtime.ports import (
@@ -46,6 +47,8 @@ from gateway.runtime.ports import (
 from gateway.runtime.sessions import LogOffs, OtherNodes, SessionRevocations
 from gateway.runtime.user_state import UserState, UserStates
 from gateway.runtime.world import LeaseRenewals, World, refusal
+
+_LOG: Final = logging.getLogger(__name__)
 
 
 class Cluster(NamedTuple):
@@ -417,15 +420,18 @@ class Node:
             await self.clock.sleep(TICK_S)
             now = self.clock.now()
             self._user_states.renew_leases(now)
-            if self.unread_s() > UNREAD_S:
-                for user_state in self._user_states:
-                    owner = user_state.owner
-                    if (
-                        owner is not None
-                        and owner.feed.health.upstream == "live"
-                        and owner.pulse.may_wait(now)
-                    ):
-                        owner.pulse.say()
+            try:
+                self._look_for_unread(now)
+            except Exception as fault:  # noqa: BLE001 - one user's fault must not end the node
+                log_fault(_LOG, "unread_failed", fault)
+
+    def _look_for_unread(self, now: float) -> None:
+        """Send that data may be old where messages may have waited in this process for too long."""
+        if self.unread_s() > UNREAD_S:
+            for user_state in self._user_states:
+                owner = user_state.owner
+                if owner is not None and owner.feed.health.upstream == "live" and owner.pulse.may_wait(now):
+                    owner.pulse.say()
 
     async def _serve(self) -> None:
         """Serve users until cancelled; they end before the parts that they use."""
