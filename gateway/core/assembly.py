@@ -39,38 +39,73 @@ while.
 """
 
 
-class _Column:
-    """When the resources of one kind were read from one source.
+class _ReadTimes:
+    """When the resources of one kind were last read from one source (server clock).
 
-    *read_ms*: the time of each, also without data. *newest_ms*: none is later.
+    Most held parts have the time of their last reading. Only other times are stored here: of absent parts,
+    and of parts that are held in place of newer ones. *newest_ms*: none is later.
     """
 
-    __slots__ = ("newest_ms", "read_ms")
+    __slots__ = ("_others_ms", "newest_ms")
 
     def __init__(self) -> None:
-        self.read_ms: dict[int, int] = {}
+        self._others_ms: dict[int, int] = {}
         self.newest_ms = 0
+
+    def last_ms(self, number: int, held: Part | None) -> int:
+        """Return when a resource with the part *held* was last read; 0: never."""
+        other_ms = self._others_ms.get(number)
+        if other_ms is not None:
+            return other_ms
+        return 0 if held is None else held.time_ms
+
+    def read(self, number: int, held: Part | None, time_ms: int) -> None:
+        """Record that a resource, whose part is *held* from now on, was read at *time_ms*."""
+        if held is None or held.time_ms != time_ms:
+            self._others_ms[number] = time_ms
+        elif self._others_ms:
+            self._others_ms.pop(number, None)
+
+    def read_all(self, step: ReadingStep) -> None:
+        """Record that all resources of *step* were read, and their parts are held."""
+        if self._others_ms:
+            for number in step.numbers:
+                self._others_ms.pop(number, None)
+        if step.other_times_ms:
+            self._others_ms.update(step.other_times_ms)
+
+    def forget(self, number: int) -> None:
+        """Forget a resource without a part."""
+        self._others_ms.pop(number, None)
 
 
 class _OfKind:
     """What one link received of the resources of one kind."""
 
-    __slots__ = ("columns", "is_covered", "queries", "sent")
+    __slots__ = ("is_covered", "queries", "sent", "times")
 
     def __init__(self) -> None:
         self.sent: dict[int, Parts] = {}
-        self.columns: dict[Source, _Column] = {}
+        self.times: dict[Source, _ReadTimes] = {}
         self.queries: tuple[Query, ...] = ()
         """The queries for realtime data."""
         self.is_covered: bool | None = None
         """Whether some query reads all of them; None: to be computed."""
 
-    def column(self, source: Source) -> _Column:
+    def times_of(self, source: Source) -> _ReadTimes:
         """Return when they were read from *source*."""
-        found = self.columns.get(source)
+        found = self.times.get(source)
         if found is None:
-            found = self.columns[source] = _Column()
+            found = self.times[source] = _ReadTimes()
         return found
+
+    def converge(self, number: int, mine: Parts, others: Parts) -> None:
+        """Hold the parts *others* in place of *mine*, which were read and stay as new as they are."""
+        for source, times in self.times.items():
+            before, after = part_of(mine, source), part_of(others, source)
+            if before is not after:
+                times.read(number, after, times.last_ms(number, before))
+        self.sent[number] = others
 
     @property
     def covers_all(self) -> bool:
@@ -158,7 +193,7 @@ class Assembly:
             if source is not Source.DIRECTORY and not any(other.covers(kind, number) for other in others):
                 here = self._of(kind)
                 here.sent[number] = with_part(here.sent[number], source, None)
-                here.column(source).read_ms.pop(number, None)
+                here.times_of(source).forget(number)
         return covered
 
     def runs(self, query: int) -> bool:
@@ -234,15 +269,17 @@ class Assembly:
         here = None if kind is None else self._kinds.get(kind)
         if kind is None or here is None or not self._is_plain(reading, here):
             return None
-        column = here.column(source)
-        if time_ms < column.newest_ms:
+        times = here.times_of(source)
+        if time_ms < times.newest_ms:
             return None
         step = self._step(reading, kind, shown, offset_ms)
         if step is None or not step.changed <= scope.of(kind):
             return None
         here.sent.update(step.afters)
-        column.read_ms.update(step.read_ms)
-        column.newest_ms = time_ms
+        times.read_all(step)
+        times.newest_ms = time_ms
+        for number, mine in step.converged.items():
+            here.converge(number, mine, step.afters[number])
         return step
 
     def follow_one(
@@ -258,18 +295,16 @@ class Assembly:
         if kind is None or reading.query not in self._queries or source is Source.CONFIGURATION:
             return None
         here = self._kinds.get(kind) or self._of(kind)
-        number, column, sent = part.number, here.columns.get(source) or here.column(source), here.sent
+        number, times, sent = part.number, here.times.get(source) or here.times_of(source), here.sent
         before, is_realtime = sent.get(number), source is Source.REALTIME
-        if before is None or before[0] is None or time_ms < column.newest_ms:
+        if before is None or before[0] is None or time_ms < times.newest_ms:
             return None
         newest = before[6]
         if newest is None:
             return None
         key = newest.key
         held = shown.get(key)
-        if held is None:
-            return None
-        if not (is_realtime or before[1] is not None) or number not in scope.of(kind):
+        if held is None or not (is_realtime or before[1] is not None) or number not in scope.of(kind):
             return None
         if not (here.is_covered or here.covers_all):
             return None
@@ -278,8 +313,10 @@ class Assembly:
         else:
             after = with_part(before, source, part)
         element = self._composer.element(after, held, offset_ms, newest)
-        sent[number] = after if element.parts is after else converged(after, element)
-        column.read_ms[number] = column.newest_ms = time_ms
+        sent[number], times.newest_ms = after, time_ms
+        times.read(number, part, time_ms)
+        if element.parts is not after:
+            here.converge(number, after, converged(after, element))
         return key, held, element
 
     def _step(
@@ -345,8 +382,8 @@ class Assembly:
             for number in gone:
                 del here.sent[number]
                 self._composer.release(kind, number)
-            for number, column in product(gone, here.columns.values()):
-                column.read_ms.pop(number, None)
+            for number, times in product(gone, here.times.values()):
+                times.forget(number)
         return outside
 
     # ---- resources ----
@@ -377,7 +414,7 @@ class Assembly:
         """Record that a resource of *parts*, which :meth:`parts` returned, is shown as *element*."""
         kind, number = address
         if parts.readable:
-            self._of(kind).sent[number] = converged(parts, element)
+            self._of(kind).converge(number, parts, converged(parts, element))
 
     def addresses(self) -> set[Address]:
         """Return the resources with received data."""
@@ -421,8 +458,8 @@ class Assembly:
 
     def _note_time(self, reading: Reading) -> None:
         if reading.kind is not None:
-            column = self._of(reading.kind).column(reading.source)
-            column.newest_ms = max(column.newest_ms, reading.time_ms)
+            times = self._of(reading.kind).times_of(reading.source)
+            times.newest_ms = max(times.newest_ms, reading.time_ms)
 
     def _gained(self, query: Query) -> set[Address]:
         """Return the agents that are in a whole set of *query* for the first time."""
@@ -447,18 +484,17 @@ class Assembly:
     def _take(self, address: Address, source: Source, part: Part | None, time_ms: int) -> bool:
         kind, number = address
         here = self._of(kind)
-        read_ms = here.column(source).read_ms
-        if time_ms < read_ms.get(number, time_ms):
+        before = after = here.sent.get(number, NOTHING)
+        times, held = here.times_of(source), part_of(before, source)
+        if time_ms < times.last_ms(number, held):
             self._note_late(1)
             return False
-        read_ms[number] = time_ms
-        before = after = here.sent.get(number, NOTHING)
-        held = part_of(before, source)
         if part is not None and part is not held:
             after = with_part(before, source, part)
         elif part is None and held is not None:
             after = with_part(before, source, None, time_ms)
         self._keep(address, after)
+        times.read(number, part_of(after, source), time_ms)
         return after is not before
 
     def _absent(self, query: Query, reading: Reading) -> list[Address]:

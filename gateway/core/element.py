@@ -315,7 +315,18 @@ class ReadingStep:
         held: The elements shown before.
     """
 
-    __slots__ = ("afters", "befores", "changed", "changes", "held", "keys", "numbers", "offset_ms", "read_ms")
+    __slots__ = (
+        "afters",
+        "befores",
+        "changed",
+        "changes",
+        "converged",
+        "held",
+        "keys",
+        "numbers",
+        "offset_ms",
+        "other_times_ms",
+    )
 
     def __init__(
         self,
@@ -332,7 +343,10 @@ class ReadingStep:
         self.offset_ms = offset_ms
         self.afters: dict[int, Parts] = {}
         """The parts received now, by number."""
-        self.read_ms: dict[int, int] = {}
+        self.other_times_ms: dict[int, int] = {}
+        """The reading's time for each number whose part has another time."""
+        self.converged: dict[int, Parts] = {}
+        """The parts that the link received, where :attr:`afters` has those of another link instead."""
         self.changed: frozenset[int] = frozenset()
         """The numbers whose shown element differs now."""
         self.changes = _NO_CHANGES
@@ -436,8 +450,11 @@ class Composer:
                 return None
             after = with_part(before, reading.source, part)
             element = self.element(after, held, place.offset_ms, before.shown)
-            place.afters[part.number] = converged(after, element)
-            place.read_ms[part.number] = reading.time_ms
+            kept = place.afters[part.number] = converged(after, element)
+            if kept is not after:
+                place.converged[part.number] = after
+            if part.time_ms != reading.time_ms:
+                place.other_times_ms[part.number] = reading.time_ms
             if element is not held:
                 changes.append((key, held, element))
                 changed.append(part.number)

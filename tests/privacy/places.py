@@ -68,9 +68,9 @@ PLACES: Final[dict[str, str]] = {
             bus/sealing.py Lives._held;
             bus/memory.py MemoryChannels.receivers;
             bus/redis.py Pipeline._pending; bus/redis.py RedisClient._queue;
-            core/assembly.py Assembly._kinds _queries; core/assembly.py _OfKind.columns sent;
-            core/assembly.py _Column.read_ms; core/view.py RefCounter._held;
-            core/element.py Composer._shown; core/element.py ReadingStep.afters read_ms;
+            core/assembly.py Assembly._kinds _queries; core/assembly.py _OfKind.times sent;
+            core/assembly.py _ReadTimes._others_ms; core/view.py RefCounter._held;
+            core/element.py Composer._shown; core/element.py ReadingStep.afters other_times_ms converged;
             core/fanout_group.py FanoutGroup._dirty _members;
             core/element.py Element._fragments; core/element.py ChangeSet.befores elements _written;
             core/ledger.py VersionedMap.elements gone seqs;

@@ -414,7 +414,7 @@ def user_realtime(sent: UserRealtime, time_ms: int) -> Part:
         allowed_actions=tuple(ACTIONS[name] for name in sent.allowed_actions or () if name in ACTIONS),
     )
     number = None if remote.remote_number is None else readable_or_none(remote.remote_number, WORD_CHARS)
-    return Part(Kind.AGENT, sent.user_key, Source.REALTIME, agent, number)
+    return Part(Kind.AGENT, sent.user_key, Source.REALTIME, agent, number, time_ms)
 
 
 def _not_after(time_ms: int, date_ms: int | None) -> int | None:
@@ -475,14 +475,14 @@ class UserCumulative(WireElement):
     total_talk_time: Seconds | None = None
 
 
-def user_cumulative(sent: UserCumulative, _: int) -> Part:
+def user_cumulative(sent: UserCumulative, time_ms: int) -> Part:
     """Map a user's day."""
     agent = Agent(
         handled_today=count(sent.handled),
         talk_s_today=duration(sent.total_talk_time),
         day_start_ms=sent.window_start,
     )
-    return Part(Kind.AGENT, sent.user_key, Source.CUMULATIVE, agent)
+    return Part(Kind.AGENT, sent.user_key, Source.CUMULATIVE, agent, None, time_ms)
 
 
 class UserSkill(WireElement):
@@ -572,7 +572,7 @@ def queue_realtime(sent: QueueRealtime, time_ms: int) -> Part:
         None if work is None or work < 0 else work,
         None if level is None else _LEVELS.get(level, "unknown"),
     )
-    return Part(_QUEUE, sent.queue_key, _REALTIME, queue)
+    return Part(_QUEUE, sent.queue_key, _REALTIME, queue, None, time_ms)
 
 
 class QueueCumulative(WireElement):
@@ -587,7 +587,7 @@ class QueueCumulative(WireElement):
     maximum_wait_time: Seconds | None = None
 
 
-def queue_cumulative(sent: QueueCumulative, _: int) -> Part:
+def queue_cumulative(sent: QueueCumulative, time_ms: int) -> Part:
     """Map a queue's figures."""
     queue = QueueWindow(
         window_start_ms=sent.window_start,
@@ -597,7 +597,7 @@ def queue_cumulative(sent: QueueCumulative, _: int) -> Part:
         average_wait_s=duration(sent.average_wait_time),
         maximum_wait_s=duration(sent.maximum_wait_time),
     )
-    return Part(Kind.QUEUE, sent.queue_key, Source.CUMULATIVE, queue)
+    return Part(Kind.QUEUE, sent.queue_key, Source.CUMULATIVE, queue, None, time_ms)
 
 
 class GroupRealtime(WireElement):
@@ -613,7 +613,7 @@ class GroupRealtime(WireElement):
     calls_waiting: Count | None = None
 
 
-def group_realtime(sent: GroupRealtime, _: int) -> Part:
+def group_realtime(sent: GroupRealtime, time_ms: int) -> Part:
     """Map a group."""
     group = Group(
         users_logged_on=count(sent.logged_on_users),
@@ -624,7 +624,7 @@ def group_realtime(sent: GroupRealtime, _: int) -> Part:
         users_handling_direct=count(sent.handling_direct_users),
         calls_waiting=count(sent.calls_waiting),
     )
-    return Part(Kind.GROUP, sent.group_key, Source.REALTIME, group)
+    return Part(Kind.GROUP, sent.group_key, Source.REALTIME, group, None, time_ms)
 
 
 class AggregateRealtime(WireElement):
@@ -643,7 +643,7 @@ def aggregate_realtime(sent: AggregateRealtime, time_ms: int) -> Part:
         service_level_pct=percentage(sent.service_level),
         oldest_since_ms=since(time_ms, sent.oldest_contact_wait_time),
     )
-    return Part(Kind.AGGREGATE, sent.aggregate_key, Source.REALTIME, aggregate)
+    return Part(Kind.AGGREGATE, sent.aggregate_key, Source.REALTIME, aggregate, None, time_ms)
 
 
 ElementT = TypeVar("ElementT", bound=WireElement)
