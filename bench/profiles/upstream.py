@@ -27,7 +27,7 @@ from gateway.domain.model import UserId
 from gateway.runtime.event_loop import SystemClock
 from gateway.upstream.oscce.client import OsccLink, Terms
 from gateway.upstream.oscce.readings import Kept, Readings, head_of
-from gateway.upstream.oscce.socket import Incoming, Take
+from gateway.upstream.oscce.socket import Incoming, OnText, Take
 
 SETTLING = 6
 """Readings before the measurement, until all one-time costs are over."""
@@ -66,8 +66,9 @@ class Socket:
         """Whether a message waits to be received."""
         return bool(self._told)
 
-    async def receive(self, take: Take | None = None) -> Incoming:
+    async def receive(self, take: Take | None = None, on_text: OnText | None = None) -> Incoming:
         """Return the next message that *take* leaves."""
+        del on_text
         while True:
             while not self._told:
                 self._idle.set()
@@ -79,6 +80,11 @@ class Socket:
                 take(unread)
             if unread:
                 return text
+
+    def send_now(self, text: str) -> bool:
+        """Send nothing: requests take their turn."""
+        del text
+        return False
 
     async def send(self, text: str) -> None:
         """Receive a request, and send the answers."""

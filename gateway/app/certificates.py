@@ -24,7 +24,7 @@ from gateway.app.config.settings import ClientSection, SiteSection
 from gateway.app.config.sources import readable_by_others
 from gateway.runtime.ports import Clock
 from gateway.telemetry import Telemetry
-from gateway.upstream.oscce.client import tls_context
+from gateway.upstream.oscce.http import tls_context
 
 WARNING_S: Final = 30 * 86_400
 """Time before the end of a certificate at which a warning is logged."""

@@ -12,6 +12,7 @@ import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 import aiohttp
@@ -34,7 +35,7 @@ from gateway.domain.errors import GatewayError
 from gateway.domain.model import SessionSecret, UserId
 from gateway.domain.upstream import About, LinkClosed, LinkEvent
 from gateway.edge.request_context import Handler
-from gateway.runtime.ports import Clock, Hear, Link, Upstream
+from gateway.runtime.ports import Answered, Clock, Hear, Link, Upstream
 from gateway.telemetry import Telemetry
 
 LOG_ON: Final = "/v1/sessions"
@@ -146,10 +147,12 @@ class SpanTracing(Tracing):
             try:
                 yield span
             except Exception as error:
-                refused = error.code.value if isinstance(error, GatewayError) else type(error).__name__
-                span.set_attribute("error.type", refused)
-                span.set_status(Status(StatusCode.ERROR))
+                _mark_failed(span, error)
                 raise
+
+    def begin(self, name: str, kind: SpanKind) -> Span:
+        """Begin a trace of its own; the caller ends it."""
+        return self._tracer.start_span(name, Context(), kind)
 
     def trace_id(self) -> str | None:
         """Return the id of the current trace, if it is sampled."""
@@ -210,8 +213,28 @@ class TracedLink:
             except LinkClosed as closed:
                 span.set_attribute("oscc.link", closed.reason)
                 raise
-            # the histogram of commands is at the phone's node: the outcome names the trace
-            return replace(answer, trace_id=_trace_id(span)) if isinstance(answer, Executed) else answer
+            return _traced(answer, span)
+
+    def send(self, command: Execute, answered: Answered) -> Callable[[], object] | None:
+        """Send *command* now."""
+        span = self._tracing.begin("command", SpanKind.CLIENT)
+        span.set_attribute("oscc.command", command.command.kind)
+
+        def end(answer: LinkAnswer | GatewayError | LinkClosed) -> None:
+            if isinstance(answer, LinkClosed):
+                span.set_attribute("oscc.link", answer.reason)
+            if isinstance(answer, Exception):
+                _mark_failed(span, answer)
+            span.end()
+            answered(answer if isinstance(answer, GatewayError | LinkClosed) else _traced(answer, span))
+
+        try:
+            withdraw = self._link.send(command, end)
+        except GatewayError as error:
+            _mark_failed(span, error)
+            span.end()
+            raise
+        return None if withdraw is None else partial(_withdrawn, span, withdraw)
 
     async def close(self) -> None:
         """Close it."""
@@ -230,6 +253,25 @@ class _TracingTally(CountingTally):
         trace_id = self._trace_takeover(blind_s)
         exemplar = None if trace_id is None else {"trace_id": trace_id}
         self._telemetry.takeover_blind_seconds.observe(blind_s, exemplar)
+
+
+def _mark_failed(span: Span, error: Exception) -> None:
+    """Store the kind of *error*."""
+    refused = error.code.value if isinstance(error, GatewayError) else type(error).__name__
+    span.set_attribute("error.type", refused)
+    span.set_status(Status(StatusCode.ERROR))
+
+
+def _traced(answer: LinkAnswer, span: Span) -> LinkAnswer:
+    """Return *answer* with its trace: the histogram of commands is at the phone's node."""
+    return replace(answer, trace_id=_trace_id(span)) if isinstance(answer, Executed) else answer
+
+
+def _withdrawn(span: Span, withdraw: Callable[[], object]) -> None:
+    """End the trace of a command whose answer nobody waits for."""
+    if withdraw() is not None:
+        _mark_failed(span, TimeoutError())
+        span.end()
 
 
 def _trace_id(span: Span) -> str | None:

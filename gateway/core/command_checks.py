@@ -54,7 +54,6 @@ from gateway.domain.resources import (
     Reason,
     ReasonKind,
     Reasons,
-    Resource,
     RoutingParameter,
     RoutingParameters,
     Scalar,
@@ -113,13 +112,13 @@ def check_command(command: Command, facts: SessionFacts, declared: Declared) -> 
     ):
         raise GatewayError(ErrorCode.FORBIDDEN, "This session may not do that.")
     resource = _resource(command, facts.scope)
-    for function in rule.functions:
-        if declared.is_down(function):
-            raise GatewayError(
-                ErrorCode.FUNCTION_UNAVAILABLE,
-                "A function of the contact centre is not available.",
-                function=function,
-            )
+    down = declared.down(rule.functions)
+    if down is not None:
+        raise GatewayError(
+            ErrorCode.FUNCTION_UNAVAILABLE,
+            "A function of the contact centre is not available.",
+            function=down,
+        )
     _check_values(command, resource, facts.scope, declared)
 
 
@@ -437,12 +436,15 @@ class Declared:
             return None
         return {each.name: each for each in found.parameters if each.applies_to == kind}
 
-    def is_down(self, name: FunctionName) -> bool:
-        """Return whether OSCC-E reports a function as down."""
-        site = self._value(SITE)
+    def down(self, names: tuple[FunctionName, ...]) -> FunctionName | None:
+        """Return the first of some functions that OSCC-E reports as down."""
+        site = self._value(SITE) if names else None
         if not isinstance(site, Site) or site.functions is None:
-            return False
-        return _STATE_OF[name](site.functions) is FunctionState.DOWN
+            return None
+        for name in names:
+            if _STATE_OF[name](site.functions) is FunctionState.DOWN:
+                return name
+        return None
 
     @property
     def own_agent(self) -> str | None:
@@ -461,10 +463,9 @@ class Declared:
         found = None if key is None else self._value(key)
         return (found.routing_parameters or {}) if isinstance(found, Queue | Group) else {}
 
-    def _value(self, key: str) -> Resource | None:
+    def _value(self, key: str) -> object:
         element = self._elements.get(key)
-        value = None if element is None else element.value
-        return value if isinstance(value, Resource) else None
+        return None if element is None else element.value
 
 
 REFUSED = "not_found"

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from typing import Final, NamedTuple, Protocol
 
 from gateway.core.fanout_group import FanoutGroup, Sink
@@ -34,6 +35,7 @@ from gateway.edge.scheduler import NEVER, Schedulable, Scheduler, SocketTasks, g
 from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import ClientInfo, ControlFrame, Renewed
 from gateway.protocol.websocket import Message, Violation
+from gateway.runtime.command_execution import OnOutcome
 from gateway.runtime.event_loop import log_fault
 from gateway.runtime.mirror import Connection
 from gateway.runtime.ports import Clock
@@ -196,6 +198,14 @@ class SocketNode(Protocol):
         """Execute a command. Never raises; bounded by the deadline of the call."""
         ...
 
+    def begin(self, connection: Connection, call: Call, settle: OnOutcome) -> Callable[[], None] | None:
+        """Send a command at once if nothing is in its way; None: use :meth:`invoke`.
+
+        *settle* is called once with the outcome, perhaps in this call, unless the returned function is called
+        before.
+        """
+        ...
+
     def detach(self, connection: Connection) -> None:
         """Record that the socket has closed. Called once for each, attached or not."""
         ...
@@ -262,6 +272,34 @@ class CommandRunner:
         self._node = node
         self._prechecks = prechecks
         self._clock = clock
+
+    def begin(
+        self, connection: Connection, call: Call, stats: ConnectionStats, settle: OnOutcome
+    ) -> Callable[[], None] | None:
+        """Run *call* without a task if nothing is in its way; None: use :meth:`run`.
+
+        *settle* is called once with the outcome, perhaps in this call, unless the returned function is called
+        before.
+
+        Args:
+            connection: The phone's connection.
+            call: The command.
+            stats: Counts.
+            settle: Gets the outcome.
+        """
+        if isinstance(call.command, ChangeRemoteNumber | AcknowledgeNotice):
+            return None
+        began = self._clock.now()
+
+        def settled(outcome: Outcome) -> None:
+            stats.command_finished(call, outcome, self._clock.now() - began)
+            settle(outcome)
+
+        leave = self._node.begin(connection, call, settled)
+        if leave is None:
+            return None
+        stats.command_started()
+        return leave
 
     async def run(
         self, connection: Connection, call: Call, credentials: SessionCredentials, stats: ConnectionStats
@@ -330,6 +368,7 @@ class PhoneSocket:
         "_credentials",
         "_ending",
         "_is_over",
+        "_leaves",
         "_services",
         "_slot",
         "_stall",
@@ -363,6 +402,8 @@ class PhoneSocket:
         self._is_over = False
         self._stall: WriteStall | None = None
         self._work: SocketTasks | None = None
+        self._leaves: dict[str, Callable[[], None] | None] | None = None
+        """What ends the wait for each command in flight that has no task, by the frame's id."""
 
     def begin(self, slot: SocketSlot) -> None:
         """Serve from now on, in turns of the scheduler. *slot* is released at the end."""
@@ -605,6 +646,15 @@ class PhoneSocket:
             steps.callback(self.session.release)
             if self._work is not None:
                 steps.callback(self._work.cancel)
+            steps.callback(self._leave_commands)
+
+    def _leave_commands(self) -> None:
+        """Wait for no outcome from now on: the commands continue."""
+        leaves, self._leaves = self._leaves, None
+        for leave in (leaves or {}).values():
+            self.stats.command_abandoned()
+            if leave is not None:
+                leave()
 
     def _count_end(self) -> None:
         ending = self._ending or Close(_GOING_AWAY)
@@ -637,7 +687,8 @@ class PhoneSocket:
                 case AcceptSession():
                     self._attach(effect)
                 case Invoke():
-                    self._start(self._invoke(effect))
+                    if not self._is_begun(effect):
+                        self._start(self._invoke(effect))
                 case Close():
                     self._ending = effect
                 case _:
@@ -677,6 +728,35 @@ class PhoneSocket:
 
     def _refuse(self, refused: SessionRefused) -> None:
         self.close(refused.code, refused.reason, by=refused.by, window_s=refused.window_s)
+
+    def _is_begun(self, invoke: Invoke) -> bool:
+        """Have a command executed without a task; False: that is impossible, or others are ahead of it."""
+        if self._work is not None:
+            return False
+        frame_id, leaves = invoke.id, self._leaves or {}
+        if frame_id in leaves:
+            return False
+        self._leaves = leaves
+        leaves[frame_id] = None
+        leave = self._services.commands.begin(self, invoke.call, self.stats, partial(self._settled, frame_id))
+        if leave is None:
+            self._forget(frame_id)
+        elif frame_id in leaves:
+            leaves[frame_id] = leave
+        return leave is not None
+
+    def _settled(self, frame_id: str, outcome: Outcome) -> None:
+        """Process the outcome of a command without a task."""
+        self._forget(frame_id)
+        try:
+            self._run(self.session.settled(frame_id, outcome))
+        except Exception as fault:  # noqa: BLE001 - a fault of one socket ends that socket only
+            self.fail(fault)
+
+    def _forget(self, frame_id: str) -> None:
+        if self._leaves is not None:
+            self._leaves.pop(frame_id, None)
+            self._leaves = self._leaves or None
 
     async def _invoke(self, invoke: Invoke) -> None:
         result = await self._services.commands.run(self, invoke.call, self._credentials, self.stats)

@@ -36,7 +36,7 @@ def exact(sent: object, read: ValidatorFunctionWrapHandler) -> object:
     Raises:
         PydanticCustomError: A value has the wrong type.
     """
-    if isinstance(sent, Mapping):
+    if isinstance(sent, Mapping) and None in sent.values():
         sent = {name: member for name, member in sent.items() if member is not None}
     value: object = read(sent)
     if not _says(value, sent):
@@ -44,17 +44,24 @@ def exact(sent: object, read: ValidatorFunctionWrapHandler) -> object:
     return value
 
 
+_SCALARS: Final = frozenset({str, int, bool, float})
+
+
 def _says(value: object, sent: object) -> bool:
     if sent is value:
         return True
+    of = type(value)
+    if of in _SCALARS:
+        return of is type(sent) and value == sent
     if is_dataclass(value) and isinstance(sent, Mapping):
-        readers = _fields(type(value))  # type: ignore[arg-type]  # types are hashable
-        return all(_says(read(value), sent[name]) for name, read in readers if name in sent)
+        readers = _fields(of)  # type: ignore[arg-type]  # types are hashable
+        pairs = [(read(value), sent[name]) for name, read in readers if name in sent]
+        return all(member is said or _says(member, said) for member, said in pairs)
     if isinstance(value, Mapping) and isinstance(sent, Mapping):
         return all(_says(member, sent[name]) for name, member in value.items())
     if isinstance(value, tuple) and isinstance(sent, list | tuple):
         return all(map(_says, value, sent))
-    return type(value) is type(sent) and value == sent
+    return of is type(sent) and value == sent
 
 
 @cache

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Final, Literal, Protocol
+from functools import partial
+from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from gateway.core.commands import (
     Began,
@@ -31,6 +33,7 @@ from gateway.domain.commands import (
     Executed,
     ExtendPostProcessing,
     History,
+    LinkAnswer,
     Outcome,
     Status,
 )
@@ -51,6 +54,17 @@ _STATUS: Final[dict[Literal["applied", "pending", "unchanged"], Status]] = {
     "pending": Status.PENDING,
     "unchanged": Status.UNCHANGED,
 }
+
+
+OnOutcome: TypeAlias = Callable[[Outcome], None]
+"""Takes the outcome of a command. Never raises."""
+
+
+class _Sent(NamedTuple):
+    """A command that was sent without a task."""
+
+    until: float
+    withdraw: Callable[[], object]
 
 
 class ExecutingOwner(Protocol):
@@ -118,7 +132,7 @@ class CommandExecution:
         self,
         user: UserId,
         owner: ExecutingOwner,
-        calls: Calls[asyncio.Future[Outcome]],
+        calls: Calls[OnOutcome],
         number_changes: Quota[UserId],
         audit: Callable[[NumberAct], None],
     ) -> None:
@@ -129,6 +143,15 @@ class CommandExecution:
         self._calls = calls
         self._is_closed = False
         self._askers = 0
+        self._tasks_running = 0
+        """Commands that run in tasks of their own."""
+        self._sent: dict[str, _Sent] = {}
+        """Commands that were sent without a task, by key."""
+        self._wakes_at = math.inf
+        """When the task wakes that bounds their waits; infinity without one."""
+        self._is_resting = False
+        """Whether that task is to end, with the link."""
+        self._sooner = LeanEvent()
         self._settled = LeanEvent()
         self._order = asyncio.Lock()
         """Held by the first waiting command, so that commands are sent in the order of their arrival."""
@@ -142,6 +165,129 @@ class CommandExecution:
     def in_flight(self) -> int:
         """Number of commands without an outcome."""
         return len(self._calls.in_flight)
+
+    def begin(
+        self,
+        call: Call,
+        settle: OnOutcome,
+        tasks: asyncio.TaskGroup | None,
+        node: NodeId | None = None,
+    ) -> Callable[[], None] | None:
+        """Send *call* at once if nothing is in its way, as most of the time; None: use :meth:`execute`.
+
+        *settle* is called once with the outcome, perhaps in this call, unless the returned function is called
+        before.
+
+        Args:
+            call: The command.
+            settle: Gets the outcome.
+            tasks: As for :meth:`execute`.
+            node: Likewise.
+        """
+        owner, link = self._owner, self._owner.link
+        alias = self._alias(call, node)
+        if link is None or alias is None or tasks is None or not self._is_plain(call.command):
+            return None
+        if self._tasks_running or self._order.locked() or self._must_wait(call) or not owner.mirror.live:
+            return None
+        left_s = (call.deadline_ms - owner.clock.wall_ms()) / 1000
+        if left_s <= 0 or not owner.may_act:
+            return None
+        began = self._record(call, fingerprint(call.command), settle)
+        match began:
+            case New():
+                self._send(call, alias, link, left_s, tasks)
+            case Pending():
+                pass
+            case Foreign() if not call.retry:
+                settle(_NOT_SENT)
+            case _:
+                settle(answer(began))
+        return partial(self._calls.leave, settle)
+
+    def _is_plain(self, command: Command) -> bool:
+        """Return whether *command* needs no more than an answer of the server that is there."""
+        if self._is_closed or isinstance(command, ChangeRemoteNumber | AcknowledgeNotice):
+            return False
+        feature = RULES[type(command)].feature
+        return feature is None or feature in self._owner.features
+
+    def _alias(self, call: Call, node: NodeId | None) -> int | None:
+        """Return the alias of the command's session, if it is on the link and its phone at *node*."""
+        member = self._owner.user_sessions.get(call.session)
+        if member is None or member.node != node or member.attached is None or not member.on_link:
+            return None
+        return member.attached.alias
+
+    def _send(self, call: Call, alias: int, link: Link, left_s: float, tasks: asyncio.TaskGroup) -> None:
+        """Send a command that was recorded. Its outcome is settled in any case."""
+        offset_ms = self._owner.offset_ms
+        try:
+            answered = partial(self._answered, call, offset_ms, tasks)
+            withdraw = link.send(self._request(call, alias), answered)
+        except GatewayError as error:
+            self._settle(call.key, _refused(_in_gateway_time(error, offset_ms)))
+            return
+        if withdraw is None:
+            if not spawn(tasks, self._run(call, link)):
+                self._settle(call.key, _NOT_REACHED)
+            return
+        until = self._owner.clock.now() + left_s
+        self._sent[call.key] = _Sent(until, withdraw)
+        if self._wakes_at == math.inf:
+            self._wakes_at = until
+            if not spawn(tasks, self._bound_waits()):
+                self._wakes_at = math.inf
+                self._settle(call.key, _unknown())
+        elif until < self._wakes_at:
+            self._sooner.set()
+
+    def _answered(
+        self,
+        call: Call,
+        offset_ms: int,
+        tasks: asyncio.TaskGroup,
+        sent: LinkAnswer | GatewayError | LinkClosed,
+    ) -> None:
+        """Settle a command with the server's answer."""
+        outcome = _outcome(sent, offset_ms)
+        if isinstance(sent, Executed) and not self._owner.mirror.live:
+            self._sent.pop(call.key, None)
+            if spawn(tasks, self._settle_shown(call, outcome)):
+                return
+        self._settle(call.key, outcome)
+        if outcome is _SESSION_OVER:
+            self._owner.doubted(call.session)
+
+    async def _settle_shown(self, call: Call, outcome: Outcome) -> None:
+        try:
+            await self._show(call)
+        finally:
+            self._settle(call.key, outcome)
+
+    def rest(self) -> None:
+        """End the task that bounds waits: the link is gone, and with it all waits."""
+        self._is_resting = True
+        self._sooner.set()
+
+    async def _bound_waits(self) -> None:
+        """Settle commands without an answer until their deadline. End when no command is under way."""
+        try:
+            while self._sent and not self._is_resting:
+                now = self._owner.clock.now()
+                for key in [key for key, sent in self._sent.items() if sent.until <= now]:
+                    self._settle(key, _unknown())
+                if not self._sent:
+                    return
+                self._wakes_at = min(sent.until for sent in self._sent.values())
+                self._sooner.clear()
+                with suppress(TimeoutError):
+                    async with self._owner.clock.timeout(self._wakes_at - now):
+                        await self._sooner.wait()
+        finally:
+            self._wakes_at = math.inf
+            for key in list(self._sent):
+                self._settle(key, _unknown())
 
     async def execute(
         self, call: Call, tasks: asyncio.TaskGroup | None, node: NodeId | None = None
@@ -159,7 +305,8 @@ class CommandExecution:
             return None
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         now, body_hash = self._owner.clock.now(), fingerprint(call.command)
-        began = self._calls.find(call.key, body_hash, future, now)
+        settle = _waker(future)
+        began = self._calls.find(call.key, body_hash, settle, now)
         if began is None:
             call = await self._its_turn(call, node)
             if not self._begins:
@@ -167,7 +314,7 @@ class CommandExecution:
             refused = self._unjudged(call)
             if refused is not None:
                 return refused
-            began = self._begin(call, body_hash, future, tasks)
+            began = self._begin(call, body_hash, settle, tasks)
         match began:
             case New() | Pending():
                 pass
@@ -181,7 +328,7 @@ class CommandExecution:
         finally:
             self._askers -= 1
             self._settled.set()
-            self._calls.leave(future)
+            self._calls.leave(settle)
 
     async def _its_turn(self, call: Call, node: NodeId | None) -> Call:
         """Return *call* when it may be decided, marked if it waited or came over an earlier node.
@@ -229,23 +376,27 @@ class CommandExecution:
         return not_begun(call, ErrorCode.UPSTREAM_UNAVAILABLE, _UNREACHED_TEXT)
 
     def _begin(
-        self, call: Call, body_hash: bytes, future: asyncio.Future[Outcome], tasks: asyncio.TaskGroup | None
+        self, call: Call, body_hash: bytes, settle: OnOutcome, tasks: asyncio.TaskGroup | None
     ) -> Began:
         """Decide whether *call* is sent, and send it on the link that is open now."""
+        began = self._record(call, body_hash, settle)
+        if isinstance(began, New) and not spawn(tasks, self._run(call, self._owner.link)):
+            self._settle(call.key, _NOT_REACHED)
+        return began
+
+    def _record(self, call: Call, body_hash: bytes, settle: OnOutcome) -> Began:
+        """Record *call* as in flight, unless it must not be sent."""
         owner = self._owner
-        began = self._calls.begin(
+        return self._calls.begin(
             call.key,
             body_hash,
-            future,
+            settle,
             owner.clock.now(),
             session=call.session,
             retry=call.retry or call.waited,
             stream_epoch=call.stream_epoch,
             epoch=owner.epoch,
         )
-        if isinstance(began, New) and not spawn(tasks, self._run(call, owner.link)):
-            self._settle(call.key, _NOT_REACHED)
-        return began
 
     async def give(self, within_s: float) -> History:
         """Begin no further commands, and return the history for the next owner.
@@ -299,18 +450,22 @@ class CommandExecution:
 
     async def _run(self, call: Call, link: Link | None) -> None:
         outcome: Outcome | None = None
+        self._tasks_running += 1
         try:
             outcome = await self._decide(call, link)
         finally:
+            self._tasks_running -= 1
             self._settle(call.key, _unknown() if outcome is None else outcome)
         if outcome is _SESSION_OVER:
             self._owner.doubted(call.session)
 
     def _settle(self, key: str, outcome: Outcome) -> None:
         self._settled.set()
-        for waiter in self._calls.settle(key, outcome, self._owner.clock.now()):
-            if not waiter.done():
-                waiter.set_result(outcome)
+        sent = self._sent.pop(key, None)
+        if sent is not None:
+            sent.withdraw()
+        for settle in self._calls.settle(key, outcome, self._owner.clock.now()):
+            settle(outcome)
 
     async def _decide(self, call: Call, link: Link | None) -> Outcome:
         """Refuse the command, or have OSCC-E execute it on *link*, for which it was decided."""
@@ -354,20 +509,22 @@ class CommandExecution:
         if left_s <= 0:
             return _TOO_LATE
         offset_ms = owner.offset_ms
-        command = _in_server_time(call.command, offset_ms)
-        request = Execute(alias, command, call.key, call.deadline_ms - owner.mirror.own_offset_ms)
+        request = self._request(call, alias)
         try:
             async with owner.clock.timeout(left_s):
                 executed = await link.request(request)
         except (TimeoutError, LinkClosed):
             return _unknown()
         except GatewayError as error:
-            return _refused(_in_gateway_time(error, offset_ms))
-        if not isinstance(executed, Executed):
-            return _unknown()
-        if not owner.mirror.live:
+            return _outcome(error, offset_ms)
+        if isinstance(executed, Executed) and not owner.mirror.live:
             await self._show(call)
-        return Outcome(_STATUS[executed.state], version=executed.version, trace_id=executed.trace_id)
+        return _outcome(executed, offset_ms)
+
+    def _request(self, call: Call, alias: int) -> Execute:
+        owner = self._owner
+        command = _in_server_time(call.command, owner.offset_ms)
+        return Execute(alias, command, call.key, call.deadline_ms - owner.mirror.own_offset_ms)
 
     async def _show(self, call: Call) -> None:
         """Return when the effect of an executed command is shown, or nobody waits for its result."""
@@ -377,6 +534,16 @@ class CommandExecution:
             async with owner.clock.timeout(max(0.0, left_s)):
                 while not (owner.mirror.live or self._is_closed):
                     await owner.session_admission.until_changed(call.session)
+
+
+def _waker(waiting: asyncio.Future[Outcome]) -> OnOutcome:
+    """Return what wakes the task that waits for an outcome, once."""
+
+    def settle(outcome: Outcome) -> None:
+        if not waiting.done():
+            waiting.set_result(outcome)
+
+    return settle
 
 
 def _in_server_time(command: Command, offset_ms: int) -> Command:
@@ -390,6 +557,15 @@ def _in_gateway_time(error: GatewayError, offset_ms: int) -> GatewayError:
     if isinstance(until_ms, int):
         error.details["until_ms"] = until_ms + offset_ms
     return error
+
+
+def _outcome(sent: LinkAnswer | GatewayError | LinkClosed, offset_ms: int) -> Outcome:
+    """Return the outcome of a command by the server's answer."""
+    if isinstance(sent, GatewayError):
+        return _refused(_in_gateway_time(sent, offset_ms))
+    if not isinstance(sent, Executed):
+        return _unknown()
+    return Outcome(_STATUS[sent.state], version=sent.version, trace_id=sent.trace_id)
 
 
 def _refused(error: GatewayError) -> Outcome:

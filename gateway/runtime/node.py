@@ -30,6 +30,7 @@ from gateway.protocol.envelopes import Control, Leaving, NodeRecord, SessionFact
 from gateway.runtime.accounts import Accounts
 from gateway.runtime.cluster import ClusterMembership, Exchange
 from gateway.runtime.cluster_receiver import AdminRpc, ClusterReceiver
+from gateway.runtime.command_execution import OnOutcome
 from gateway.runtime.event_loop import BEAT_S, Pauses, log_fault
 from gateway.runtime.link_session import UNREAD_S
 from gateway.runtime.mirror import Connection
@@ -235,7 +236,7 @@ class Node:
         return self._user_states.present
 
     @property
-    def command_history(self) -> CommandHistory[UserId, asyncio.Future[Outcome]]:
+    def command_history(self) -> CommandHistory[UserId, OnOutcome]:
         """The stored commands of users, also after the users were released."""
         return self._user_states.command_history
 
@@ -300,6 +301,16 @@ class Node:
         if found is not None:
             user_state, ticket = found
             user_state.follow(ticket.handle, topics)
+
+    def begin(self, connection: Connection, call: Call, settle: OnOutcome) -> Callable[[], None] | None:
+        """Send a command at once if nothing is in its way; None: use :meth:`invoke`.
+
+        *settle* is called once with the outcome, perhaps in this call, unless the returned function is called
+        before.
+        """
+        found = self._of(connection)
+        owner = None if found is None else found[0].owner
+        return None if owner is None else owner.begin(call, settle)
 
     async def invoke(self, connection: Connection, call: Call) -> Outcome:
         """Have the user's owner execute a command. Never raises."""

@@ -11,10 +11,19 @@ from contextlib import AbstractAsyncContextManager
 from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from gateway.core.rate_limits import Urgency
-from gateway.domain.commands import Call, Dropped, History, LinkAnswer, LinkRequest, Outcome
+from gateway.domain.commands import Call, Dropped, Execute, History, LinkAnswer, LinkRequest, Outcome
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import NodeId, SessionId, SessionSecret, Ticket, UserId
-from gateway.domain.upstream import About, LinkEvent, LoggedOff, LoggedOn, LogOn, Reading, SessionInfo
+from gateway.domain.upstream import (
+    About,
+    LinkClosed,
+    LinkEvent,
+    LoggedOff,
+    LoggedOn,
+    LogOn,
+    Reading,
+    SessionInfo,
+)
 from gateway.protocol.envelopes import Channel, Envelope, Lingering, NodeRecord, SessionFacts
 
 NODE_TTL_S: Final = 10.0
@@ -258,6 +267,8 @@ class SharedStore(Protocol):
 
 
 Hear: TypeAlias = Callable[[Sequence[Reading]], None]
+Answered: TypeAlias = Callable[[LinkAnswer | GatewayError | LinkClosed], None]
+"""Takes the answer to a command, its refusal, or the end of the link."""
 """Receives readings that came one after the other, at least one."""
 
 
@@ -296,6 +307,18 @@ class Link(Protocol):
         Raises:
             GatewayError: The server refused it, with the protocol's code, or gave no answer in time.
             LinkClosed: The link ended before the answer came.
+        """
+        ...
+
+    def send(self, command: Execute, answered: Answered) -> Callable[[], object] | None:
+        """Send *command* now, without a task; None: it was not sent, and :meth:`request` can send it.
+
+        *answered* is called at most once, with the answer or the end of the link, when :meth:`receive` has
+        read everything before it. Returned is a function after whose call it is never called: the
+        caller bounds the wait.
+
+        Raises:
+            GatewayError: The command cannot be sent in any way.
         """
         ...
 

@@ -30,7 +30,7 @@ from gateway.domain.errors import CloseCode, EndReason, ErrorCode, SessionRefuse
 from gateway.domain.model import NodeId, Ticket, UserId
 from gateway.domain.upstream import Feature
 from gateway.protocol.envelopes import SessionFacts, Since
-from gateway.runtime.command_execution import CommandExecution
+from gateway.runtime.command_execution import CommandExecution, OnOutcome
 from gateway.runtime.event_loop import LeanEvent, TaskGroup, log_fault, spawn
 from gateway.runtime.follower import Follower
 from gateway.runtime.handover import Handover, Sharing
@@ -80,7 +80,7 @@ class Owner:
         feed: Feed,
         world: World,
         composer: Composer,
-        calls: Calls[asyncio.Future[Outcome]],
+        calls: Calls[OnOutcome],
         start: Start = _PLAIN,
         local: tuple[Local, ...] = (),
         touch: Callable[[], None] = lambda: None,
@@ -165,13 +165,12 @@ class Owner:
         self._gone(member)
 
     def execute(self, call: Call, node: NodeId | None = None) -> Coroutine[None, None, Outcome | None]:
-        """Have a command executed at most once, and return its outcome; None: send it to the next owner.
-
-        Args:
-            call: The command.
-            node: The node over which it came; None is this one.
-        """
+        """See :meth:`CommandExecution.execute`."""
         return self.execution.execute(call, self._tasks, node)
+
+    def begin(self, call: Call, settle: OnOutcome, node: NodeId | None = None) -> Callable[[], None] | None:
+        """See :meth:`CommandExecution.begin`."""
+        return self.execution.begin(call, settle, self._tasks, node)
 
     def given(self, token: int, history: History) -> None:
         """Import the command history of an owner whose link the link with *token* replaced.
@@ -377,6 +376,7 @@ class Owner:
                 finally:
                     self._link_dialer.leave()
                     self._tasks = None
+                    self.execution.rest()
                     self.sharing.run_in(None)
                     self._handover.over()
                     self._renewing.stop()
@@ -494,7 +494,7 @@ class UserState:
         user: UserId,
         world: World,
         composer: Composer,
-        calls: Calls[asyncio.Future[Outcome]],
+        calls: Calls[OnOutcome],
         due: DueTime[UserId],
     ) -> None:
         self.due = due
@@ -701,7 +701,7 @@ class UserStates:
         self._user_states: dict[UserId, UserState] = {}
         self._due_times: DueTimes[UserId] = DueTimes()
         self._followed: frozenset[NodeId] = frozenset()
-        self.command_history: CommandHistory[UserId, asyncio.Future[Outcome]] = CommandHistory()
+        self.command_history: CommandHistory[UserId, OnOutcome] = CommandHistory()
 
     def __iter__(self) -> Iterator[UserState]:
         return iter(tuple(self._user_states.values()))

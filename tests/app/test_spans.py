@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -27,7 +27,7 @@ from gateway.domain.commands import Execute, Executed, KeepAlive, LinkRequest, S
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.upstream import LinkClosed
 from gateway.runtime.event_loop import SystemClock
-from gateway.runtime.ports import Clock, Link
+from gateway.runtime.ports import Answered, Clock, Link
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.telemetry import Telemetry, written
 from tests.app.samples import LOG_ON, settings_for
@@ -235,6 +235,12 @@ class FarLink:
             raise self.answer
         return self.answer
 
+    def send(self, command: Execute, answered: Answered) -> Callable[[], object]:
+        answer = self.answer
+        if isinstance(answer, Executed | GatewayError | LinkClosed):
+            answered(answer)
+        return lambda: None
+
 
 EXECUTE = Execute(1, SetRoutingState("available"), "key", 1)
 
@@ -267,6 +273,40 @@ async def test_of_a_refusal_only_its_kind_is_kept(
     assert span.events == ()
     assert (span.status.status_code is StatusCode.ERROR) is bool(attributes)
     assert CANARY not in span.to_json()
+
+
+@pytest.mark.parametrize(
+    ("answer", "attributes"),
+    [
+        (Executed("applied"), {}),
+        (GatewayError(ErrorCode.BUSY, CANARY), {"error.type": "busy"}),
+        (LinkClosed("lost"), {"error.type": "LinkClosed", "oscc.link": "lost"}),
+    ],
+)
+async def test_a_command_without_a_task_is_traced_alike(
+    answer: Executed | Exception, attributes: dict[str, str]
+) -> None:
+    collector = Collector(ManualClock())
+    link, seen = TracedLink(cast("Link", FarLink(answer)), collector.tracing), list[object]()
+    withdraw = link.send(EXECUTE, seen.append)
+    assert withdraw is not None
+    withdraw()
+    assert seen == [answer]
+    assert not isinstance(seen[0], Executed) or seen[0].trace_id is not None
+    (span,) = collector.spans
+    assert dict(span.attributes or {}) == {"oscc.command": "routing_state.set", **attributes}
+    assert CANARY not in span.to_json()
+
+
+async def test_a_command_that_is_not_waited_for_any_more_has_a_failed_trace() -> None:
+    collector = Collector(ManualClock())
+    far = FarLink(TimeoutError())
+    vars(far)["send"] = lambda *sent: lambda: sent
+    withdraw = TracedLink(cast("Link", far), collector.tracing).send(EXECUTE, print)
+    assert withdraw is not None
+    withdraw()
+    (span,) = collector.spans
+    assert dict(span.attributes or {})["error.type"] == "TimeoutError"
 
 
 async def test_the_outcome_of_a_command_names_a_trace_only_if_that_is_recorded() -> None:

@@ -11,7 +11,7 @@ from typing import Final, Literal
 from gateway.domain.commands import AttachSession, Execute, LinkAnswer, LinkRequest, Listen, QueryDirectory
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.upstream import LinkClosed, LinkEvent, Reading
-from gateway.runtime.ports import Clock, Hear
+from gateway.runtime.ports import Answered, Clock, Hear
 
 REQUEST_S: Final = 5.0
 """The real adapter's default; the answer to a command is awaited without a bound."""
@@ -103,6 +103,16 @@ class FakeLink:
         if isinstance(received, GatewayError | LinkClosed):
             raise received
         return received
+
+    def send(self, command: Execute, answered: Answered) -> Callable[[], object] | None:
+        """Have the centre serve *command*; *answered* is called when :meth:`receive` has read its answer."""
+        if self._closed is not None:
+            return None
+        answer: asyncio.Future[Received] = asyncio.get_running_loop().create_future()
+        answer.add_done_callback(lambda read: None if read.cancelled() else answered(read.result()))
+        answer.add_done_callback(self._pending.discard)
+        self.take(command, answer)
+        return answer.cancel
 
     def _patience(self, request: LinkRequest) -> AbstractAsyncContextManager[object]:
         if isinstance(request, Execute):

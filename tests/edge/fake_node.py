@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 from gateway.core.element import Element
@@ -25,6 +26,7 @@ from gateway.domain.model import (
 from gateway.domain.resources import Queue, Resource, Site
 from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
 from gateway.protocol.envelopes import SessionFacts
+from gateway.runtime.command_execution import OnOutcome
 from gateway.runtime.mirror import Connection
 from gateway.runtime.ports import Clock
 
@@ -51,6 +53,8 @@ class FakeNode:
         self.detached: list[Connection] = []
         self.followed: list[tuple[str, ...]] = []
         self.calls: list[Call] = []
+        self.begun: list[OnOutcome] | None = None
+        """Who waits for commands without a task; None: each command needs one."""
         self.credentials: list[LogOn] = []
         self.addresses: list[str] = []
         self.logged_off: list[Ticket] = []
@@ -73,7 +77,7 @@ class FakeNode:
             self.ledger.record(f"queue:{number}", Element(Queue(name=f"q{number}", contacts_waiting=0)))
 
     def wait_for(self, waiting: int, queue: int = 1) -> None:
-        """Let a queue's figure change, and tell all sockets."""
+        """Let a queue's figure change, and settle all sockets."""
         shown = self.ledger.get(f"queue:{queue}")
         assert shown is not None
         assert isinstance(shown.value, Queue)
@@ -108,6 +112,13 @@ class FakeNode:
 
     def follow(self, connection: Connection, topics: tuple[str, ...]) -> None:
         self.followed.append(topics)
+
+    def begin(self, connection: Connection, call: Call, settle: OnOutcome) -> Callable[[], None] | None:
+        if self.begun is None:
+            return None
+        self.calls.append(call)
+        self.begun.append(settle)
+        return partial(self.begun.remove, settle)
 
     async def invoke(self, connection: Connection, call: Call) -> Outcome:
         self.calls.append(call)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any
 
@@ -75,7 +74,7 @@ async def test_every_category_that_can_be_held_is_held_and_named_in_the_inventor
             calls.begin(
                 key,
                 command,
-                asyncio.get_running_loop().create_future(),
+                lambda _: None,
                 at.clock.now(),
                 session="s",
                 retry=False,

@@ -167,6 +167,30 @@ async def test_a_phone_that_leaves_takes_its_waiting_commands_along(gateway: Gat
     assert len(gateway.node.detached) == 1
 
 
+async def test_a_command_needs_no_task(gateway: Gateway) -> None:
+    gateway.node.allow_agent(5)
+    begun = gateway.node.begun = []
+    phone = await gateway.served()
+    for number in (1, 2, 2):
+        await phone.say(command(gateway, number))
+    await gateway.clock.settle()
+    assert len(begun) == 2, "two commands with one id are not confused"
+    assert socket_tasks() == 0
+    assert gateway.sample("commands_in_flight") == 2
+    begun.pop(0)(Outcome(Status.UNCHANGED))
+    results = await phone.hear_all("result") + await phone.hear_all("result")
+    assert {each.id: each.outcome.status for each in results if each.kind == "result"} == {
+        "c1": "unchanged",
+        "c2": "applied",
+    }
+    assert gateway.sample("commands_in_flight") == 1
+    assert gateway.sample("commands_total", kind="agent.routing_state.set", status="unchanged") == 1
+    await phone.ws.close()
+    await gateway.clock.settle()
+    assert begun == []
+    assert gateway.sample("commands_in_flight") == 0
+
+
 async def test_a_change_of_health_is_reported_at_once(gateway: Gateway) -> None:
     phone = await gateway.served()
     gateway.node.ledger.health = Health("stale", "live", gateway.clock.now() - 5)

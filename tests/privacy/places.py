@@ -130,6 +130,7 @@ PLACES: Final[dict[str, str]] = {
         "command_outcomes": """
             upstream/asterisk/server.py AsteriskServer._answers;
             core/commands.py Calls._in_flight _settled;
+            runtime/command_execution.py CommandExecution._sent; edge/socket.py PhoneSocket._leaves;
             core/commands.py CommandHistory._present _absent
         """,
         "pending_log_offs": """

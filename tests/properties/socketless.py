@@ -25,7 +25,7 @@ from gateway.simulator.sessions import LogOn as Asked
 from gateway.upstream.oscce import http
 from gateway.upstream.oscce.client import OsccLink, Terms
 from gateway.upstream.oscce.readings import Kept, Readings, head_of
-from gateway.upstream.oscce.socket import Closed, Incoming, Take
+from gateway.upstream.oscce.socket import Closed, Incoming, OnText, Take
 
 CLOSED = Closed()
 """A line that was cut; a good-bye is another one."""
@@ -89,18 +89,24 @@ class GatewayEnd:
     def speaks(self) -> bool:
         return not self._server.to_gateway.empty()
 
-    async def receive(self, take: Take | None = None) -> Incoming:
-        """Return the next message; texts that come meanwhile are given to *take*, which may take them."""
+    async def receive(self, take: Take | None = None, on_text: OnText | None = None) -> Incoming:
+        """Return the next message; texts that come meanwhile are given to *take* and *on_text*."""
         while True:
             has_waited = not self.speaks
             said = await self._server.to_gateway.get()
-            if not (has_waited and isinstance(said, str) and take is not None and _took(take, said)):
+            if not (has_waited and isinstance(said, str)):
+                return said
+            if not ((take is not None and _took(take, said)) or (on_text is not None and on_text(said))):
                 return said
 
     async def send(self, text: str) -> None:
-        if self._server.is_over:
+        if not self.send_now(text):
             raise ConnectionResetError
-        self._received(json.loads(text))
+
+    def send_now(self, text: str) -> bool:
+        if not self._server.is_over:
+            self._received(json.loads(text))
+        return not self._server.is_over
 
     async def close(self, code: int) -> None:
         """Close it, even when it is closed; a pending receive ends."""

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from gateway.app.metrics import CountingTally
@@ -14,6 +15,7 @@ from gateway.core.ledger import Health
 from gateway.core.rate_limits import SessionLimits
 from gateway.core.session import AcceptSession, Close, Effects, Invoke, Session
 from gateway.core.view import Member
+from gateway.domain.commands import Outcome
 from gateway.domain.errors import CloseCode, SessionRefused
 from gateway.domain.model import Application, Device, Kind, NodeId, NumberAct, OrderAct, Scope, Ticket, UserId
 from gateway.domain.resources import Agent, Queue, RoutingState
@@ -122,7 +124,9 @@ class PhoneLine:
                 case AcceptSession():
                     self.scene.tasks.create_task(self._attach(effect.topics))
                 case Invoke():
-                    self.scene.tasks.create_task(self._invoke(effect))
+                    settle = partial(self._settled, effect.id)
+                    if self.scene.node.begin(self, effect.call, settle) is None:
+                        self.scene.tasks.create_task(self._invoke(effect))
                 case Close():
                     self.closed = effect
                     self.take()
@@ -143,8 +147,10 @@ class PhoneLine:
         )
 
     async def _invoke(self, effect: Invoke) -> None:
-        outcome = await self.scene.node.invoke(self, effect.call)
-        self.run(self.session.settled(effect.id, outcome))
+        self._settled(effect.id, await self.scene.node.invoke(self, effect.call))
+
+    def _settled(self, identity: str, outcome: Outcome) -> None:
+        self.run(self.session.settled(identity, outcome))
 
     def take(self) -> None:
         """Take what leaves now."""

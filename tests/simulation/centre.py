@@ -29,7 +29,7 @@ from gateway.domain.upstream import (
     SessionInfo,
     Source,
 )
-from gateway.runtime.ports import Clock, Hear
+from gateway.runtime.ports import Answered, Clock, Hear
 from tests.doubles.fake_link import FakeLink, Received
 from tests.doubles.fake_people import Wire
 from tests.doubles.fake_upstream import FakeUpstream
@@ -329,15 +329,27 @@ class SimLink:
             await self._door.swallowed.wait()
         return event
 
-    async def request(self, request: LinkRequest) -> LinkAnswer:
-        """See :meth:`gateway.runtime.ports.Link.request`."""
+    def send(self, command: Execute, answered: Answered) -> Callable[[], object] | None:
+        """See :meth:`gateway.runtime.ports.Link.send`."""
         if self._door.is_dead or not self.inner.open:
-            raise LinkClosed("lost")
+            return None
+        answer = self._ask(command)
+        answer.add_done_callback(lambda read: None if read.cancelled() else answered(read.result()))
+        return answer.cancel
+
+    def _ask(self, request: LinkRequest) -> asyncio.Future[Received]:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Received] = loop.create_future()
         self._on_the_way[answer] = None
         due = self._asked_until = max(loop.time() + self._door.leg_s(), self._asked_until)
         loop.call_at(due, self._door.when_open, lambda: self._arrive(request, answer), context=OUTSIDE)
+        return answer
+
+    async def request(self, request: LinkRequest) -> LinkAnswer:
+        """See :meth:`gateway.runtime.ports.Link.request`."""
+        if self._door.is_dead or not self.inner.open:
+            raise LinkClosed("lost")
+        answer = self._ask(request)
         try:
             # the caller of a command bounds it by the deadline
             async with asyncio.timeout(None if isinstance(request, Execute) else REQUEST_S):

@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any, Protocol
 
 from gateway.core.rate_limits import SessionLimits
 from gateway.core.session import AcceptSession, Close, Effects, Invoke, Session
+from gateway.domain.commands import Outcome
 from gateway.domain.errors import CloseCode, SessionRefused
 from gateway.domain.model import Device, Ticket
 from gateway.protocol.codec import JSON
@@ -166,7 +168,7 @@ class Line:
                 case AcceptSession():
                     self._start(self._attach(effect.topics))
                 case Invoke():
-                    self._start(self._invoke(effect))
+                    self._command(effect)
                 case Close():
                     self._take()
                     self._leave()
@@ -186,10 +188,16 @@ class Line:
         now, wall_ms = self._clock.now(), self._clock.wall_ms()
         self._run(self.session.attached(self.ticket, attachment.facts, attachment.ledger, now, wall_ms))
 
+    def _command(self, effect: Invoke) -> None:
+        if self._node.begin(self, effect.call, partial(self._settled, effect.id)) is None:
+            self._start(self._invoke(effect))
+
     async def _invoke(self, effect: Invoke) -> None:
-        outcome = await self._node.invoke(self, effect.call)
+        self._settled(effect.id, await self._node.invoke(self, effect.call))
+
+    def _settled(self, identity: str, outcome: Outcome) -> None:
         if not self.is_gone:
-            self._run(self.session.settled(effect.id, outcome))
+            self._run(self.session.settled(identity, outcome))
 
     def _take(self) -> None:
         health = self._node.health(self.ticket.user)

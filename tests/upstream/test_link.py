@@ -19,7 +19,7 @@ from gateway.domain.commands import (
     Listen,
     QueryDirectory,
 )
-from gateway.domain.errors import EndReason, ErrorCode
+from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.model import Kind, SessionSecret
 from gateway.domain.upstream import (
     Attached,
@@ -99,6 +99,63 @@ async def test_an_effect_is_received_before_its_answer_is_settled(at: Scene) -> 
         seen.append("effect")
         assert await link.receive() is None
     assert seen == ["effect", "answer"]
+
+
+async def test_a_command_is_answered_between_what_comes_before_and_after_its_answer(at: Scene) -> None:
+    link = await at.open()
+    seen: list[object] = []
+    async with asyncio.TaskGroup() as tasks:
+        receiving = tasks.create_task(link.receive(seen.extend))
+        await at.clock.settle()
+        assert link.send(execute(), seen.append) is not None
+        request = await at.server.hear()
+        said = {"Type": "Response", "RequestID": request["RequestID"], "Error": 0, "State": "Applied"}
+        await at.server.say(event("UserRealtime", USER_REALTIME))
+        await at.server.say(said)
+        await at.server.say(event("UserRealtime", USER_REALTIME))
+        await at.server.say(said)
+        await at.clock.settle()
+        assert await receiving is None, "the second answer is nobody's"
+    assert [type(each) for each in seen] == [Reading, Executed, Reading]
+
+
+@pytest.mark.parametrize(
+    ("said", "is_over"),
+    [({"Error": 5, "ErrorName": "NotFound"}, False), ({"Error": "x"}, True), (None, True)],
+)
+async def test_a_command_is_answered_once_also_with_a_refusal_or_the_end_of_the_link(
+    at: Scene, said: dict[str, object] | None, *, is_over: bool
+) -> None:
+    link = await at.open()
+    seen: list[object] = []
+    async with asyncio.TaskGroup() as tasks:
+        receiving = tasks.create_task(ended(link) if is_over else link.receive(seen.extend))
+        await at.clock.settle()
+        link.send(execute(), seen.append)
+        request = await at.server.hear()
+        if said is not None:
+            await at.server.say({"Type": "Response", "RequestID": request["RequestID"]} | said)
+        else:
+            await link.close()
+        await at.clock.settle()
+        receiving.cancel()
+    assert [type(each) for each in seen] == [LinkClosed if is_over else GatewayError]
+    await link.close()
+    assert len(seen) == 1
+
+
+async def test_a_command_that_is_not_waited_for_any_more_is_not_answered(at: Scene) -> None:
+    link = await at.open()
+    seen: list[object] = []
+    waits = [link.send(execute(), seen.append) for _ in range(MOST_IN_FLIGHT + 1)]
+    assert waits.pop() is None
+    for withdraw in waits:
+        assert withdraw is not None
+        withdraw()
+    assert link.send(execute(), seen.append) is not None
+    await link.close()
+    assert len(seen) == 1
+    assert link.send(execute(), seen.append) is None
 
 
 async def test_readings_are_received_without_waking_anybody_and_in_their_order_among_all_that_comes(

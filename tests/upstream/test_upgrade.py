@@ -20,8 +20,8 @@ from gateway.domain.upstream import LinkClosed, Opened
 from gateway.protocol import websocket
 from gateway.runtime.event_loop import SystemClock, Turns
 from gateway.simulator.web import self_signed, server_context
-from gateway.upstream.oscce.client import MESSAGE_BYTES, OsccServer, tls_context
-from gateway.upstream.oscce.http import upgrade
+from gateway.upstream.oscce.client import MESSAGE_BYTES, OsccServer
+from gateway.upstream.oscce.http import tls_context, upgrade
 from gateway.upstream.oscce.socket import Closed
 from tests.upstream.samples import TIME_MS
 from tests.upstream.scripted_server import SECRET, USER, scene

@@ -41,7 +41,7 @@ from gateway.domain.model import (
 )
 from gateway.domain.upstream import LinkClosed, LinkEvent, LinkReplaced, Reading, Source
 from gateway.runtime.event_loop import TaskGroup
-from gateway.runtime.ports import Clock, Hear
+from gateway.runtime.ports import Answered, Clock, Hear
 from gateway.upstream.asterisk.ami import Message
 from gateway.upstream.asterisk.people import AsteriskView, Rules, skills_version
 from gateway.upstream.asterisk.state import Membership, Queues
@@ -311,6 +311,11 @@ class AsteriskLink:
             first()
             return None
         return first
+
+    def send(self, command: Execute, answered: Answered) -> Callable[[], object] | None:
+        """Send nothing: each command takes several actions."""
+        del command, answered
+        return None
 
     async def request(self, request: LinkRequest) -> LinkAnswer:
         """Have *request* served; return when :meth:`receive` has read its answer.

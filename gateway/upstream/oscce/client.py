@@ -10,11 +10,11 @@ import asyncio
 import ssl
 import weakref
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
-from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, Protocol, TypeVar
 from urllib.parse import quote
@@ -56,13 +56,13 @@ from gateway.domain.upstream import (
 )
 from gateway.protocol.websocket import PongFrame, Violation, WebSocketPing
 from gateway.runtime.event_loop import Turns
-from gateway.runtime.ports import Clock, Hear
+from gateway.runtime.ports import Answered, Clock, Hear
 from gateway.upstream.oscce import http
 from gateway.upstream.oscce.errors import WireError
 from gateway.upstream.oscce.http import Answer, RefusedAnswer, answer_of, unreached, upgrade
 from gateway.upstream.oscce.messages import LARGE_CHARS, LinkReader, Response, Said, answer, render
 from gateway.upstream.oscce.readings import Kept, Readings
-from gateway.upstream.oscce.socket import Incoming, LinkSocket, Take
+from gateway.upstream.oscce.socket import Incoming, LinkSocket, OnText, Take
 
 _DRIFT: Final = 1e-3
 """How much slower than ours a clock may be without being set: more than NTP slews it (RFC 5905: 500 ppm)."""
@@ -112,6 +112,9 @@ MOST_IN_FLIGHT: Final = 64
 """Requests of one user without an answer; one more is ``busy``."""
 GIVEN_UP_MOST: Final = 64
 """Requests for events without an answer in time that are remembered."""
+_RESPONSE: Final = '"Response"'
+_TYPE_CHARS: Final = 64
+"""Beginning of a message in which its type is looked for; it may stand anywhere."""
 _ANY_LISTEN: Final = Listen(None, Source.DIRECTORY, None)
 NORMAL: Final = 1000
 PROTOCOL_ERROR: Final = 1002
@@ -126,12 +129,19 @@ class Socket(Protocol):
         """Whether data waits to be received."""
         ...
 
-    async def receive(self, take: Take | None = None) -> Incoming:
-        """Wait for the next message; readings during the wait go to *take*, which may leave some."""
+    async def receive(self, take: Take | None = None, on_text: OnText | None = None) -> Incoming:
+        """Wait for the next message; readings during the wait go to *take*, which may leave some.
+
+        Any other message goes to *on_text*, and is returned if it was not processed.
+        """
         ...
 
     async def send(self, text: str) -> None:
         """Send a message. Raises :class:`ConnectionError` when the connection is closed."""
+        ...
+
+    def send_now(self, text: str) -> bool:
+        """Send a message; False when that would take time, or the connection is closed."""
         ...
 
     async def close(self, code: int) -> None:
@@ -170,13 +180,20 @@ class Terms:
 class _Pending:
     request: LinkRequest
     asked_at: float
-    outcome: asyncio.Future[LinkAnswer | GatewayError | LinkClosed]
-    """The outcome. Errors are results here, so that none is lost without a waiting task."""
+    settle: Answered
+    """Takes the outcome. Errors are results here, so that none is lost without a waiting task."""
+    is_prompt: bool = False
+    """Whether the outcome is taken in the call that reads it; then no task removes this record."""
 
-    def settle(self, outcome: LinkAnswer | GatewayError | LinkClosed) -> None:
-        """Wake the task that waits, once."""
-        if not self.outcome.done():
-            self.outcome.set_result(outcome)
+
+def _wake(waiting: asyncio.Future[LinkAnswer | GatewayError | LinkClosed]) -> Answered:
+    """Return what wakes the task that waits for an outcome, once."""
+
+    def settle(outcome: LinkAnswer | GatewayError | LinkClosed) -> None:
+        if not waiting.done():
+            waiting.set_result(outcome)
+
+    return settle
 
 
 class OsccLink:
@@ -248,9 +265,9 @@ class OsccLink:
         if self._replaced or self._closed:
             raise await self._lost(NORMAL)
         self._hear = hear
-        take = None if hear is None else self._take_readings
+        take, on_text = (None, None) if hear is None else (self._take_readings, self._take_outcome)
         try:
-            said = await (self._socket.receive(take) if self._opened else self._said_first(take))
+            said = await (self._socket.receive(take, on_text) if self._opened else self._said_first(take))
         except TimeoutError:
             raise await self._lost(NORMAL) from None
         finally:
@@ -290,13 +307,14 @@ class OsccLink:
             raise GatewayError(ErrorCode.BUSY, "Too many requests of this user are under way.")
         number = next(self._numbers)
         text = self._render(request, number)
-        pending = _Pending(request, self._terms.clock.now(), asyncio.get_running_loop().create_future())
-        self._pending[number] = pending
+        outcome: asyncio.Future[LinkAnswer | GatewayError | LinkClosed]
+        outcome = asyncio.get_running_loop().create_future()
+        self._pending[number] = _Pending(request, self._terms.clock.now(), _wake(outcome))
         try:
             async with self._patience(request):
                 await self._stop_strays()
                 await self._socket.send(text)
-                sent = await pending.outcome
+                sent = await outcome
         except TimeoutError:
             if isinstance(request, Listen):
                 _keep(self._given_up, number)
@@ -313,8 +331,22 @@ class OsccLink:
             try:
                 raise sent
             finally:
-                del sent, pending  # its traceback holds this frame: both would hold each other, and the link
+                del sent, outcome  # its traceback holds this frame: both would hold each other, and the link
         return sent
+
+    def send(self, command: Execute, answered: Answered) -> Callable[[], object] | None:
+        """Send *command* now; see the port.
+
+        Raises:
+            GatewayError: It cannot be sent.
+        """
+        if self._closed or self._replaced or self._strays or len(self._pending) >= MOST_IN_FLIGHT:
+            return None
+        number = next(self._numbers)
+        if not self._socket.send_now(self._render(command, number)):
+            return None
+        self._pending[number] = _Pending(command, self._now(), answered, is_prompt=True)
+        return partial(self._pending.pop, number, None)
 
     def _render(self, request: LinkRequest, number: int) -> str:
         terms = self._terms
@@ -365,6 +397,34 @@ class OsccLink:
             self.last_received_at = self._now()
             hear(readings)
 
+    def _take_outcome(self, text: str) -> bool:
+        """Pass the outcome of a command on at once; False: *text* is something else."""
+        hear = self._hear
+        if hear is None or not self._opened or _RESPONSE not in text[:_TYPE_CHARS]:
+            return False
+        try:
+            said = self._reader.read(text) if len(text) <= LARGE_CHARS else ()
+            if len(said) != 1 or not isinstance(said[0], Response):
+                return False
+            pending = self._pending.get(said[0].request_id)
+            if pending is None or not pending.is_prompt:
+                return False
+            sent = self._outcome_of(pending, said[0])
+        except WireError:
+            return False  # it is read again, and ends the link
+        del self._pending[said[0].request_id]
+        self.last_received_at = self._now()
+        hear(())
+        pending.settle(sent)
+        return True
+
+    def _outcome_of(self, pending: _Pending, response: Response) -> LinkAnswer | GatewayError:
+        """Read the answer to a request. Raises :class:`WireError`."""
+        try:
+            return answer(pending.request, response.body, self._terms.pool, response.directory)
+        except GatewayError as error:
+            return error.with_traceback(None)  # it holds this frame, and so the waiting task
+
     async def _read(self, text: str) -> Said:
         """Read a message; a large one in slices, between which other tasks run.
 
@@ -398,12 +458,12 @@ class OsccLink:
         if pending is None:
             self._note_stray(response)
             return
-        try:
-            sent = answer(pending.request, response.body, self._terms.pool, response.directory)
-        except GatewayError as error:
-            pending.settle(error.with_traceback(None))  # it holds this frame, and so the waiting task
-            return
+        sent = self._outcome_of(pending, response)
+        if pending.is_prompt:
+            del self._pending[response.request_id]
         match pending.request, sent:
+            case _, GatewayError():
+                pass
             case _, Attached():
                 self._remember(sent)
             case DetachSession(alias), _:
@@ -449,7 +509,9 @@ class OsccLink:
         return LinkClosed("lost")
 
     async def _shut(self, code: int) -> None:
-        for pending in self._pending.values():
+        for number, pending in list(self._pending.items()):
+            if pending.is_prompt:
+                del self._pending[number]
             pending.settle(LinkClosed("lost"))
         try:
             async with self._terms.clock.timeout(self._terms.close_s):
@@ -493,13 +555,6 @@ class Deadlines:
     """The closing handshake of a link."""
 
 
-def tls_context(ca_file: Path | None = None) -> ssl.SSLContext:
-    """Return TLS that verifies the server: by *ca_file* when given, else by the system's authorities."""
-    context = ssl.create_default_context(cafile=ca_file)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
-
-
 class OsccServer:
     """One organisation's OSCC-E Server: the ports Upstream and Authority.
 
@@ -537,9 +592,9 @@ class OsccServer:
         self._links_open: weakref.WeakSet[LinkSocket] = weakref.WeakSet()
         self._deadlines = deadlines or Deadlines()
         self._tls: ssl.SSLContext | bool = tls or True
-        self._http = _session(most=DOORS, trace=trace)
+        self._http = http.session(most=DOORS, trace=trace)
         # links are bounded by the users of the node, not by the connector
-        self._links = _session(most=0, judge=self._judge)
+        self._links = http.session(most=0, judge=self._judge)
         self._asking = asyncio.Lock()
         self._about: tuple[float, About | GatewayError] | None = None
 
@@ -741,20 +796,3 @@ def _readable(read: Callable[[], T]) -> T:
         return read()
     except WireError as error:
         raise http.unavailable() from unreached(error)
-
-
-def _session(
-    *,
-    most: int,
-    judge: Callable[[aiohttp.ClientResponse], Awaitable[None]] | None = None,
-    trace: aiohttp.TraceConfig | None = None,
-) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=most),
-        # one user's cookies must not reach another
-        cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"Accept-Encoding": "identity", "User-Agent": "oscc-gateway"},
-        raise_for_status=judge or False,
-        timeout=aiohttp.ClientTimeout(),
-        trace_configs=None if trace is None else [trace],
-    )

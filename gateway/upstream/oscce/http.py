@@ -15,8 +15,9 @@ import re
 import secrets
 import socket
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
 
 import aiohttp
@@ -529,3 +530,34 @@ async def _body(response: aiohttp.ClientResponse) -> bytes:
         if len(body) > BODY_BYTES:
             raise aiohttp.ClientPayloadError("the body is too big")
     return bytes(body)
+
+
+def session(
+    *,
+    most: int,
+    judge: Callable[[aiohttp.ClientResponse], Awaitable[None]] | None = None,
+    trace: aiohttp.TraceConfig | None = None,
+) -> aiohttp.ClientSession:
+    """Return a pool of at most *most* connections, 0 for any number.
+
+    Args:
+        most: Connections at once.
+        judge: Raises for an answer that is a refusal; None: no answer is one here.
+        trace: Called with each request before it is sent.
+    """
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=most),
+        # one user's cookies must not reach another
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"Accept-Encoding": "identity", "User-Agent": "oscc-gateway"},
+        raise_for_status=judge or False,
+        timeout=aiohttp.ClientTimeout(),
+        trace_configs=None if trace is None else [trace],
+    )
+
+
+def tls_context(ca_file: Path | None = None) -> ssl.SSLContext:
+    """Return TLS that verifies the server: by *ca_file* when given, else by the system's authorities."""
+    context = ssl.create_default_context(cafile=ca_file)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context

@@ -48,6 +48,8 @@ class Closed(NamedTuple):
 
 Take: TypeAlias = Callable[[deque[Kept]], None]
 """Takes readings, and removes them; it leaves the first one that must be received, and all behind it."""
+OnText: TypeAlias = Callable[[str], bool]
+"""Processes a message that is no reading, or returns False: then it must be received."""
 Incoming: TypeAlias = str | WebSocketPing | PongFrame | Closed | Violation
 """A received text message, or an event of the connection."""
 
@@ -303,6 +305,7 @@ class LinkSocket(asyncio.Protocol):
         "_is_lost",
         "_is_resting",
         "_lost",
+        "_on_text",
         "_read_bytes",
         "_take",
         "_text_bytes",
@@ -334,6 +337,8 @@ class LinkSocket(asyncio.Protocol):
         self._arrival: asyncio.Future[None] | None = None
         self._take: Take | None = None
         """Receives texts at once; None unless :meth:`receive` waits."""
+        self._on_text: OnText | None = None
+        """Likewise: receives other messages at once."""
         self._change: asyncio.Event | None = None
         """Set when there is room again, or the connection has ended; it exists only while a task waits."""
         self._has_closed = False
@@ -350,12 +355,13 @@ class LinkSocket(asyncio.Protocol):
         """Whether data waits to be received."""
         return bool(self._inbox)
 
-    async def receive(self, take: Take | None = None) -> Incoming:
+    async def receive(self, take: Take | None = None, on_text: OnText | None = None) -> Incoming:
         """Wait for the next message; one caller at a time. At the end it is :class:`Closed`, forever.
 
         Args:
             take: Called with the readings that are processed during the wait; those that it leaves are
                 returned. An exception of *take* is raised here.
+            on_text: Called with any other text during the wait, behind all readings before it; the same.
         """
         while not self._inbox:
             if self._has_closed or self._is_lost:
@@ -363,11 +369,11 @@ class LinkSocket(asyncio.Protocol):
             if self._unread:
                 self._turns.want(self)
             self._arrival = asyncio.get_running_loop().create_future()
-            self._take = take
+            self._take, self._on_text = take, on_text
             try:
                 await self._arrival
             finally:
-                self._take = None
+                self._take = self._on_text = None
         said = self._inbox.pop(0)
         self._waiting_chars -= _chars(said)
         self._read_on(WAITING_CHARS_MAX // 2)
@@ -384,6 +390,13 @@ class LinkSocket(asyncio.Protocol):
         if self._has_closed or self._is_lost or self._transport.is_closing():
             raise ConnectionResetError
         self._transport.write(masked(TEXT, text.encode(), _mask()))
+
+    def send_now(self, text: str) -> bool:
+        """Send a message; False when that would take time, or the connection is closed."""
+        if self._is_full or self._has_closed or self._is_lost or self._transport.is_closing():
+            return False
+        self._transport.write(masked(TEXT, text.encode(), _mask()))
+        return True
 
     async def close(self, code: int) -> None:
         """Close with *code*, if that was not done; return when the connection has ended.
@@ -450,7 +463,19 @@ class LinkSocket(asyncio.Protocol):
         for said in incoming:
             if type(said) is not str or not self._unread.add(said):
                 self._flush()
-                self._keep(said)
+                if type(said) is not str or not self._is_taken(said):
+                    self._keep(said)
+
+    def _is_taken(self, said: str) -> bool:
+        """Return whether the reader, if it waits, has processed a message that is no reading."""
+        on_text, arrival = self._on_text, self._arrival
+        if on_text is None or self._inbox or arrival is None or arrival.done():
+            return False
+        try:
+            return on_text(said)
+        except Exception as fault:  # noqa: BLE001 - it belongs to the reader, not to the event loop
+            self._arrived(fault)
+            return True
 
     def pause_writing(self) -> None:
         """Record that the kernel does not accept everything."""
@@ -549,7 +574,7 @@ class LinkSocket(asyncio.Protocol):
 
     def _arrived(self, fault: Exception | None = None) -> None:
         """Wake the reader; further messages wait until its next call."""
-        arrival, self._arrival, self._take = self._arrival, None, None
+        arrival, self._arrival, self._take, self._on_text = self._arrival, None, None, None
         if arrival is None or arrival.done():
             return
         if fault is None:
