@@ -409,7 +409,6 @@ class Node:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._beat())
-                tasks.create_task(self._keep_in_time())
                 tasks.create_task(self._cluster_receiver.run())
                 tasks.create_task(self.membership.run())
                 tasks.create_task(self.session_revocations.run())
@@ -420,21 +419,22 @@ class Node:
             self._renewals.run_in(None)
 
     async def _beat(self) -> None:
-        """Record at intervals that the process runs."""
-        while True:
-            self.pauses.beat(self.clock.now())
-            await self.clock.sleep(BEAT_S)
+        """Record at intervals that the process runs, and do in time what must not wait for other work.
 
-    async def _keep_in_time(self) -> None:
-        """Renew leases and send that data may be old in time, however long the other work of users takes."""
+        Leases are renewed, and it is sent that data may be old.
+        """
+        due_at = self.clock.now() + TICK_S
         while True:
-            await self.clock.sleep(TICK_S)
             now = self.clock.now()
-            self._user_states.renew_leases(now)
-            try:
-                self._look_for_unread(now)
-            except Exception as fault:  # noqa: BLE001 - one user's fault must not end the node
-                log_fault(_LOG, "unread_failed", fault)
+            self.pauses.beat(now)
+            if now >= due_at:
+                due_at = now + TICK_S
+                self._user_states.renew_leases(now)
+                try:
+                    self._look_for_unread(now)
+                except Exception as fault:  # noqa: BLE001 - one user's fault must not end the node
+                    log_fault(_LOG, "unread_failed", fault)
+            await self.clock.sleep(BEAT_S)
 
     def _look_for_unread(self, now: float) -> None:
         """Send that data may be old where messages may have waited in this process for too long."""
