@@ -111,6 +111,14 @@ class Spread:
         self.counts[bisect_left(self.bounds, amount)] += times
         self.total += amount * times
 
+    def observe_with(self, other: Spread, amount: float, times: int) -> None:
+        """Observe *amount* here and in *other*, which has the same bounds, *times* times."""
+        place, total = bisect_left(self.bounds, amount), amount * times
+        self.counts[place] += times
+        self.total += total
+        other.counts[place] += times
+        other.total += total
+
 
 class Spreads(Collector):
     """A histogram for events of every frame: ``spreads["value"]`` is the series of a label.

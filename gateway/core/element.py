@@ -68,7 +68,7 @@ class NewestElement:
 
 
 class _Patch:
-    """The fields in which an element differs from the one with :attr:`number`, in one codec."""
+    """The fields in which an element differs from the one with that *number*, in one codec."""
 
     __slots__ = ("codec", "fragment", "number")
 
@@ -94,16 +94,10 @@ class Element:
         """The parts of which it was composed, under :attr:`offset_ms`; None: it was not composed."""
         self.offset_ms = offset_ms
         self._number = 0
+        """A number that no other element of the process has; 0: it has not been needed."""
         self._fragments: dict[str, bytes | None] | str | None = None
         self._patches: _Patch | tuple[_Patch, ...] | int = 0
         """The patches of the last requests; after one request only the number of its element."""
-
-    @property
-    def number(self) -> int:
-        """A number that no other element of the process has; most elements are never asked for theirs."""
-        if not self._number:
-            self._number = next(_NUMBERS)
-        return self._number
 
     def fragment(self, codec: Codec) -> bytes:
         """Return the whole value in the encoding of *codec*."""
@@ -137,7 +131,9 @@ class Element:
             codec: The reader's.
             keep: Whether to keep it from the first request on, as it is needed again soon.
         """
-        kept, number = self._patches, before._number or before.number
+        kept, number = self._patches, before._number
+        if not number:
+            number = before._number = next(_NUMBERS)
         if not isinstance(kept, int):
             for each in (kept,) if isinstance(kept, _Patch) else kept:
                 if each.number == number and each.codec == codec.name:
@@ -516,8 +512,6 @@ def steady(before: Composed, after: Composed) -> Composed:
 
     An instant is kept only while the value that it dates stays the same.
     """
-    if isinstance(before, Agent) and isinstance(after, Agent):
-        return _steady_agent(before, after)
     if isinstance(before, Queue) and isinstance(after, Queue):
         if (before.oldest_since_ms, before.window_start_ms) == (after.oldest_since_ms, after.window_start_ms):
             return after
@@ -525,6 +519,8 @@ def steady(before: Composed, after: Composed) -> Composed:
         window_ms = _kept(before.window_start_ms, after.window_start_ms)
         if (oldest_ms, window_ms) != (after.oldest_since_ms, after.window_start_ms):
             return replace(after, oldest_since_ms=oldest_ms, window_start_ms=window_ms)
+    if isinstance(before, Agent) and isinstance(after, Agent):
+        return _steady_agent(before, after)
     if isinstance(before, Aggregate) and isinstance(after, Aggregate):
         oldest_ms = _kept(before.oldest_since_ms, after.oldest_since_ms)
         if oldest_ms != after.oldest_since_ms:
@@ -666,11 +662,13 @@ def _queue(parts: Parts, offset_ms: int) -> Queue:
     configured = _NO_QUEUE if configuration is None else _value(configuration, _NO_QUEUE)
     known: Queue | QueueEntry = _NO_QUEUE
     now: Queue | QueueFigures = _NO_QUEUE
-    window = _NO_QUEUE if cumulative is None else _window(cumulative)
+    window: Queue | QueueWindow = _NO_QUEUE
     if directory is not None and isinstance(directory.value, _ENTRY):
         known = directory.value
     if realtime is not None and isinstance(realtime.value, _FIGURES):
         now = realtime.value
+    if cumulative is not None and isinstance(cumulative.value, _WINDOW):
+        window = cumulative.value
     oldest_ms, window_ms = now.oldest_since_ms, window.window_start_ms
     return Queue(  # by place, in the order of its fields: most updates are this
         known.name,
@@ -699,10 +697,6 @@ def _queue(parts: Parts, offset_ms: int) -> Queue:
         configured.routing_parameters,
         configured.version,
     )
-
-
-def _window(cumulative: Part) -> Queue | QueueWindow:
-    return cumulative.value if isinstance(cumulative.value, _WINDOW) else _NO_QUEUE
 
 
 def _group(parts: Parts, _: int) -> Group:

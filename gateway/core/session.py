@@ -137,7 +137,7 @@ class Heartbeat:
         jitter: In [0, 1), one per connection.
     """
 
-    __slots__ = ("_answered", "_asked_at", "_count", "_is_asked", "_rhythm", "_waiting_since")
+    __slots__ = ("_answered", "_asked_at", "_count", "_is_asked", "_rhythm", "_waiting_since", "next_at")
 
     def __init__(self, now: float, *, every_s: float, pong_s: float, jitter: float) -> None:
         self._rhythm = _rhythm(every_s, pong_s, round(jitter * _STEPS))
@@ -148,10 +148,14 @@ class Heartbeat:
         self._waiting_since: float | None = None
         self._count = 0
         self._answered = 0
+        self.next_at = self._next_at()
+        """When one of the below may change by time alone."""
 
     def received(self) -> None:
         """Record that a frame arrived."""
-        self._waiting_since = None
+        if self._waiting_since is not None:
+            self._waiting_since = None
+            self.next_at = self._next_at()
 
     def pong(self, nonce: str | None, now: float) -> float | None:
         """Record that a pong arrived; return the seconds since the newest ping, if it answers that.
@@ -165,6 +169,7 @@ class Heartbeat:
             self._answered = number
             return now - self._asked_at if number == self._count else None
         self._is_asked = True
+        self.next_at = self._next_at()
         return None
 
     def due(self, now: float) -> bool:
@@ -177,25 +182,26 @@ class Heartbeat:
         if self._waiting_since is None:
             self._waiting_since = now
         self._count += 1
+        self.next_at = self._next_at()
         return str(self._count)
 
     def unsent(self, now: float) -> None:
         """Record that written data has not been sent yet: the phone's time to answer begins after that."""
         if self._waiting_since is not None:
             self._waiting_since = now
+            self.next_at = self._next_at()
 
     def unread(self, now: float) -> None:
         """Record that the node has not yet read the phone's data, which may contain the answer."""
         if self._waiting_since is not None:
             self._waiting_since = now + UNREAD_S - self._rhythm.pong_s
+            self.next_at = self._next_at()
 
     def silent(self, now: float) -> bool:
         """Return whether the phone has not answered in time."""
         return self._waiting_since is not None and now >= self._waiting_since + self._rhythm.pong_s
 
-    @property
-    def next_at(self) -> float:
-        """When one of the above may change by time alone."""
+    def _next_at(self) -> float:
         if self._waiting_since is None:
             return self._due_at if self._is_asked else self._asked_at + self._rhythm[0]
         return min(self._due_at, self._waiting_since + self._rhythm.pong_s)

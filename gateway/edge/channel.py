@@ -219,8 +219,7 @@ class Channel(asyncio.Protocol):
 
     def put_frame(self, frame: bytes) -> None:
         """Send one frame as :meth:`write` does."""
-        opcode = websocket.TEXT if self.codec.text else websocket.BINARY
-        self.put(websocket.head(opcode, len(frame)) + frame)
+        self.put(websocket.head(websocket.TEXT if self.codec.text else websocket.BINARY, len(frame)) + frame)
 
     def put(self, data: bytes) -> None:
         """Send *data*, which is whole WebSocket frames, after waiting data."""
@@ -454,8 +453,12 @@ def record_update_latency(
     under_way_s = ledger.under_way_s
     if since < math.inf:
         hops, seconds = telemetry.event_latency_seconds.series, now - since
-        hops["edge"].observe(seconds, phones)
-        hops["total"].observe(seconds + under_way_s, phones)
+        edge, total = hops["edge"], hops["total"]
+        if under_way_s:
+            edge.observe(seconds, phones)
+            total.observe(seconds + under_way_s, phones)
+        else:  # at the owner
+            edge.observe_with(total, seconds, phones)
     if ledger.came_at > -math.inf:
         telemetry.state_age_seconds.series[""].observe(now - ledger.came_at + under_way_s, phones)
 

@@ -102,7 +102,11 @@ class Scheduler(Generic[S]):
         clock_now = self.clock.now
         now = began = clock_now()
         for at, served in enumerate(batch):
-            self._give_turn(served, now)
+            served.is_ready = False
+            try:
+                served.turn(now)
+            except Exception as fault:  # noqa: BLE001 - as in _give_turn; a call less for each update
+                served.fail(fault)
             now = clock_now()
             if now - began > RELEASE_S:
                 self._ready = [*batch[at + 1 :], *self._ready]

@@ -518,8 +518,30 @@ class PhoneSocket:
     # ---- its turn (Schedulable) ----
 
     def turn(self, now: float) -> None:
+        """Do what is due: mostly write the waiting changes, and nothing else."""
+        session = self.session
+        live = session.live
+        if (
+            live is None
+            or session.state is not State.LIVE
+            or self.far_tick == NEVER
+            or self._stall is not None
+            or self._ending is not None
+            or self._is_over
+            or (news := live.take_news(now)) is None
+        ):
+            self._do_all(now)
+        elif isinstance(news, float):
+            self._services.scheduler.at(self, news)
+        else:  # its deadline is in the scheduler already: nothing written here moves it
+            self.channel.put_frame(news.frame)
+            self.stats.news_written(news, now, live.outbox)
+            if live.outbox.pace.to_go and not self.channel.is_full:
+                live.outbox.pace.flushed(drained=True)
+
+    def _do_all(self, now: float) -> None:
         """Do what is due, unless the send buffer is full."""
-        if self._is_over or self._is_news_written(now):
+        if self._is_over:
             return
         if self.session.is_late(now) and self.channel.has_unread:
             self.session.unread(now)
@@ -547,29 +569,6 @@ class PhoneSocket:
             due_at = self.session.due_at(now, health)
         if due_at is not None and self._stall is None:
             self._services.scheduler.at(self, due_at)
-
-    def _is_news_written(self, now: float) -> bool:
-        """Write the waiting changes if there is nothing else, as most of the time; False: nothing was done.
-
-        Its deadline is in the scheduler already: nothing written here moves it.
-        """
-        session = self.session
-        live = session.live
-        if live is None or session.state is not State.LIVE or self.far_tick == NEVER:
-            return False
-        if self._stall is not None or self._ending is not None:
-            return False
-        news = live.take_news(now)
-        if news is None:
-            return False
-        if isinstance(news, float):
-            self._services.scheduler.at(self, news)
-            return True
-        self.channel.put_frame(news.frame)
-        self.stats.news_written(news, now, live.outbox)
-        if live.outbox.pace.to_go and not self.channel.is_full:
-            live.outbox.pace.flushed(drained=True)
-        return True
 
     def _write_all(self, health: Health) -> bool:
         """Write all frames that are due. Return whether there were any."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import struct
 import zlib
 from collections.abc import Iterator
 from typing import Final, NamedTuple, TypeAlias
@@ -402,12 +403,15 @@ def _may_travel(code: int) -> bool:
 # ---- what the server writes ----
 
 
+_medium_head: Final = struct.Struct("!BBH").pack
+
+
 def head(opcode: int, size_bytes: int) -> bytes:
     """Return the head of a payload: a final frame, not masked (§5.1, §5.2)."""
     if size_bytes < _LONG:
         return bytes((_FIN | opcode, size_bytes))
     if size_bytes < 1 << 16:
-        return bytes((_FIN | opcode, _LONG)) + size_bytes.to_bytes(2, "big")
+        return _medium_head(_FIN | opcode, _LONG, size_bytes)
     return bytes((_FIN | opcode, _LONG + 1)) + size_bytes.to_bytes(8, "big")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import random  # noqa: TID251 - seeded by Hypothesis
-from collections import deque
 from collections.abc import Iterator
 from typing import cast
 
@@ -87,7 +86,7 @@ class Shown:
         self.room.mirror.settle()
         self._reader = reader
 
-    def take(self, unread: deque[Kept]) -> None:
+    def take(self, unread: list[Kept]) -> None:
         """Read what is unread as a link does, up to what is no reading."""
         while unread:
             kept = unread[0]
@@ -95,7 +94,7 @@ class Shown:
             reading = reading or self._reader.glance(text_of(kept))
             if reading is None:
                 return
-            unread.popleft()
+            del unread[0]
             self.read(reading)
 
     def receive(self, text: str) -> None:

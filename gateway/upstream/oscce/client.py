@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import ssl
 import weakref
-from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass
@@ -378,22 +377,21 @@ class OsccLink:
         self._closed = True
         await self._shut(NORMAL)
 
-    def _take_readings(self, unread: deque[Kept]) -> None:
+    def _take_readings(self, unread: list[Kept]) -> None:
         """Pass readings on at once; an unreadable one is left, with all behind it."""
         hear = self._hear
         if hear is None or not self._opened:
             return
         single, readings = self._pool.single, []
-        while unread:
-            kept = unread[0]
+        for kept in unread:
             reading, text = (None, kept) if isinstance(kept, bytes) else (single(kept), kept.string)
             if reading is None:
                 reading = self._reader.glance(text)
             if reading is None:
                 break
-            unread.popleft()
             readings.append(reading)
         if readings:
+            del unread[: len(readings)]
             self.last_received_at = self._now()
             hear(readings)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import weakref
-from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import count
 from typing import Final
@@ -242,20 +241,22 @@ class Unread:
     was read earlier.
     """
 
-    __slots__ = ("_kept", "_numbers", "_places", "chars", "skipped")
+    __slots__ = ("_kept", "_numbers", "_only", "_places", "chars", "skipped")
 
     def __init__(self) -> None:
         self.chars = 0
-        """Length of all kept texts."""
+        """Length of all kept texts; 0 when there are none."""
         self.skipped = 0
         """Number of readings that were replaced by newer ones."""
+        self._only: re.Match[bytes] | None = None
+        """The reading of a single element that came first, while it is the only one: mostly it is."""
         self._kept: dict[int, Kept] = {}
         self._places: dict[tuple[bytes, ...], int] = {}
         """The place of the newest reading of each query and key since the last whole set."""
         self._numbers = count()
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._kept) + (self._only is not None)
 
     def take_in(self, data: bytes, texts: Sequence[tuple[int, int]]) -> int:
         """Keep the readings at the beginning of *texts*; return the number of kept texts.
@@ -297,6 +298,7 @@ class Unread:
 
     def _keep_whole(self, text: bytes) -> None:
         """Keep a reading of several elements; removals of a whole set are not moved behind it."""
+        self._place_only()
         self._kept[next(self._numbers)] = text
         self.chars += len(text)
         if self._places and _is_removing(text):
@@ -305,12 +307,24 @@ class Unread:
     def _keep_single(self, text: bytes) -> bool:
         """Keep *text* if it is a reading of a single element, in place of an older one of its key."""
         head = _PLAIN(text) or _single_head(text)
-        if head is not None:
+        if head is None:
+            return False
+        if self.chars:
             self._keep_head(head)
-        return head is not None
+        else:
+            self._only, self.chars = head, len(text)
+        return True
+
+    def _place_only(self) -> None:
+        """Keep what follows behind the only reading."""
+        only, self._only = self._only, None
+        if only is not None:
+            number = next(self._numbers)
+            self._kept[number], self._places[only.group(QUERY, KEY)] = only, number
 
     def _keep_head(self, head: re.Match[bytes]) -> None:
-        """Keep the reading of a single element that begins with *head*."""
+        """Keep the reading of a single element that begins with *head*, behind others."""
+        self._place_only()
         place: tuple[bytes, ...] = head.group(QUERY, KEY)
         kept, number = self._kept, next(self._numbers)
         self.chars += len(head.string)
@@ -343,9 +357,13 @@ class Unread:
                 self._keep_whole(each)
         return True
 
-    def take(self) -> deque[Kept]:
+    def take(self) -> list[Kept]:
         """Return and remove all kept readings, in order."""
-        kept = deque(self._kept.values())
+        only = self._only
+        if only is not None:
+            self._only, self.chars = None, 0
+            return [only]
+        kept = list(self._kept.values())
         self._kept.clear()
         self._places.clear()
         self.chars = 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections import deque
 from collections.abc import Callable
 from typing import Final, NamedTuple, TypeAlias
 
@@ -46,7 +45,7 @@ class Closed(NamedTuple):
     """The server sends nothing more (§5.5.1), for any reason."""
 
 
-Take: TypeAlias = Callable[[deque[Kept]], None]
+Take: TypeAlias = Callable[[list[Kept]], None]
 """Takes readings, and removes them; it leaves the first one that must be received, and all behind it."""
 OnText: TypeAlias = Callable[[str], bool]
 """Processes a message that is no reading, or returns False: then it must be received."""
@@ -217,19 +216,6 @@ def _texts(data: bytes, text_bytes: int) -> list[tuple[int, int]]:
         texts.append((start, stop))
         at = stop
     return texts
-
-
-def _only_text(data: bytes, text_bytes: int) -> int:
-    """Return the start of the payload of *data* if it is one text of 126 bytes or more; 0 otherwise.
-
-    Args:
-        data: As in :func:`_texts`.
-        text_bytes: The same.
-    """
-    size = len(data) - 4
-    if size < _LONG or size > text_bytes or data[0] != _WHOLE_TEXT or data[1] != _LONG:
-        return 0
-    return 4 if data[2] << 8 | data[3] == size else 0
 
 
 def _head_bytes(length: int) -> int:
@@ -434,23 +420,33 @@ class LinkSocket(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Process received bytes."""
-        size_bytes, at, frames, unread = len(data), 0, self._frames, self._unread
+        unread, size_bytes = self._unread, len(data) - 4
+        if not (  # nearly always it is one text, which is a reading
+            _LONG <= size_bytes <= self._text_bytes
+            and data[0] == _WHOLE_TEXT
+            and data[1] == _LONG
+            and data[2] << 8 | data[3] == size_bytes
+            and self._frames.is_between
+            and not self._has_closed
+            and unread.keep(data[4:])
+        ):
+            self._receive_frames(data)
+        if not self.is_due and unread.chars:
+            self._turns.want(self)
+        if self._waiting_chars + unread.chars > WAITING_CHARS_MAX or type(self._transport) is not Wire:
+            self._bound(len(data))
+
+    def _receive_frames(self, data: bytes) -> None:
+        """Process any frames, and parts of them."""
+        at, frames = 0, self._frames
         if not frames.is_between:
             data = frames.joined(data)
         if frames.is_between and not self._has_closed:
-            begins_at = _only_text(data, self._text_bytes)
-            if begins_at and unread.keep(data[begins_at:]):  # nearly always
-                at = len(data)
-            else:
-                texts = _texts(data, self._text_bytes)
-                kept = unread.take_in(data, texts)
-                at = texts[kept - 1][1] if kept else 0
+            texts = _texts(data, self._text_bytes)
+            kept = self._unread.take_in(data, texts)
+            at = texts[kept - 1][1] if kept else 0
         if at < len(data):
             self._process_all(frames.complete(data, at))
-        if unread.chars and not self.is_due:
-            self._turns.want(self)
-        if self._waiting_chars + unread.chars > WAITING_CHARS_MAX or type(self._transport) is not Wire:
-            self._bound(size_bytes)
 
     def _process_all(self, incoming: list[Incoming]) -> None:
         """Keep messages that are no readings of a single element, and all that follow."""
@@ -543,7 +539,7 @@ class LinkSocket(asyncio.Protocol):
         if kept:
             self._keep_all(kept)
 
-    def _keep_all(self, unread: deque[Kept]) -> None:
+    def _keep_all(self, unread: list[Kept]) -> None:
         for each in unread:
             self._keep(text_of(each))
 
