@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import struct
-from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -115,7 +114,7 @@ class GatewayEnd:
 
 
 def _took(take: Take, said: str) -> bool:
-    unread: deque[Kept] = deque([head_of(said) or said.encode()])
+    unread: list[Kept] = [head_of(said) or said.encode()]
     take(unread)
     return not unread
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import cast
 
@@ -114,9 +113,9 @@ async def test_it_says_whether_something_waits(line: Line) -> None:
 def taking(taken: list[str], takes: Callable[[str], bool] = lambda _: True) -> Take:
     """Return what takes readings into *taken*, up to the first that it does not take."""
 
-    def take(unread: deque[Kept]) -> None:
+    def take(unread: list[Kept]) -> None:
         while unread and takes(text_of(unread[0])):
-            taken.append(text_of(unread.popleft()))
+            taken.append(text_of(unread.pop(0)))
 
     return take
 
@@ -217,8 +216,8 @@ async def test_readings_that_came_before_the_end_are_received_before_it(line: Li
 
 
 async def test_what_cannot_be_taken_fails_who_waits_and_not_the_connection(line: Line) -> None:
-    def take(unread: deque[Kept]) -> None:
-        raise LookupError(text_of(unread.popleft()))
+    def take(unread: list[Kept]) -> None:
+        raise LookupError(text_of(unread.pop(0)))
 
     async with asyncio.TaskGroup() as tasks:
         waiting = tasks.create_task(_failed(line.socket.receive(take)))
