@@ -75,7 +75,7 @@ class Socket:
                 self._waiting = asyncio.get_running_loop().create_future()
                 await self._waiting
             text = self._told.popleft()
-            unread: deque[Kept] = deque([head_of(text) or text.encode()])
+            unread: list[Kept] = [head_of(text) or text.encode()]
             if take is not None:
                 take(unread)
             if unread:

@@ -199,8 +199,6 @@ _BEGIN: Final = (
 ).replace(b"~", _NUMBER)
 _SINGLE: Final = re.compile(_BEGIN).match
 """Usual beginning of a reading: a query, a kind, a time and the key of its first element."""
-_PLAIN: Final = re.compile(_BEGIN + rb"[\0-|~\x7f]*\}\]\}").fullmatch
-"""The same for a single element without inner objects, in ASCII: nearly all readings."""
 QUERY: Final = 1
 KIND: Final = 3
 TIME: Final = 4
@@ -306,7 +304,7 @@ class Unread:
 
     def _keep_single(self, text: bytes) -> bool:
         """Keep *text* if it is a reading of a single element, in place of an older one of its key."""
-        head = _PLAIN(text) or _single_head(text)
+        head = _single_head(text)
         if head is None:
             return False
         if self.chars:
@@ -382,7 +380,11 @@ def head_of(text: str) -> re.Match[bytes] | None:
 
 def _single_head(text: bytes) -> re.Match[bytes] | None:
     head = _SINGLE(text)
-    return head if head is not None and _is_single(text, head) else None
+    if head is None:
+        return None
+    # nearly all have no inner objects, and are in ASCII
+    is_plain = text.find(b"}", head.end()) == len(text) - 3 and text.endswith(_END) and text.isascii()
+    return head if is_plain or _is_single(text, head) else None
 
 
 def _is_single(text: bytes, head: re.Match[bytes]) -> bool:
@@ -391,7 +393,7 @@ def _is_single(text: bytes, head: re.Match[bytes]) -> bool:
     if not text.endswith(_END):
         return False
     if text.find(b"}", at) == len(text) - 3:
-        return text.isascii() or _is_utf8(text)  # the element has no inner end, and nothing follows it
+        return _is_utf8(text)  # the element has no inner end, and nothing follows it
     if text.find(b'"%bKey"' % head[KIND], at) >= 0 or any(text.find(word, at) >= 0 for word in _MORE):
         return False
     return _is_utf8(text)
