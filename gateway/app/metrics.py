@@ -152,7 +152,7 @@ class CountingTally(Tally):
 
     def read(self, seconds: float) -> None:
         """Observe it."""
-        self._telemetry.event_latency_seconds["upstream"].observe(seconds)
+        self._telemetry.event_latency_seconds.series["upstream"].observe(seconds)
 
     def arrived(self, seconds: float) -> None:
         """Observe it."""

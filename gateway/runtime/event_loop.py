@@ -286,8 +286,6 @@ class Pauses:
 
     def sent_at(self, now: float) -> float:
         """Return since when data of a link may have waited that is read *now*, here or at the server."""
-        if self._doubt_from is None and now - self._beat_at <= BEAT_S + LATE_S and now >= self._waited_until:
-            return now
         came_at = self.came_at(now)
         return min(came_at, self._waited_from) if now < self._waited_until else came_at
 

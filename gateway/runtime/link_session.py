@@ -402,7 +402,7 @@ class LinkHealth:
         False, and nothing is recorded, unless the link is live and stays so.
         """
         feed, world, mirror = self._feed, self._world, self._mirror
-        health, bus = feed.health, world.exchange.machine.health
+        health, bus = feed.ledger.health, world.exchange.machine.health
         if health.upstream != "live" or health.bus != bus or self._is_doubted or mirror.is_blind:
             return False
         if mirror.assembly.lacks_realtime or not self._machine.received_live(world.clock.now()):

@@ -275,12 +275,12 @@ class Unread:
 
     def keep(self, text: bytes) -> bool:
         """Keep *text* if it is an event in the usual form; False: nothing is kept of it."""
-        return self._keep_single(text) or self._keep_event(text)
+        return self.keep_single(text) or self._keep_event(text)
 
     def add(self, text: str) -> bool:
         """Keep *text* if it is a reading; False: it is another message, and nothing is kept of it."""
         written = text.encode()
-        if self._keep_single(written):
+        if self.keep_single(written):
             return True
         if _EVENT(text) is None:
             return False
@@ -302,7 +302,7 @@ class Unread:
         if self._places and _is_removing(text):
             self._places.clear()
 
-    def _keep_single(self, text: bytes) -> bool:
+    def keep_single(self, text: bytes) -> bool:
         """Keep *text* if it is a reading of a single element, in place of an older one of its key."""
         head = _single_head(text)
         if head is None:
@@ -351,7 +351,7 @@ class Unread:
         for each in kept:
             if not isinstance(each, bytes):
                 self._keep_head(each)
-            elif not self._keep_single(each):
+            elif not self.keep_single(each):
                 self._keep_whole(each)
         return True
 

@@ -421,14 +421,14 @@ class LinkSocket(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Process received bytes."""
         unread, size_bytes = self._unread, len(data) - 4
-        if not (  # nearly always it is one text, which is a reading
+        if not (  # nearly always it is one text, which is a reading of a single element
             _LONG <= size_bytes <= self._text_bytes
             and data[0] == _WHOLE_TEXT
             and data[1] == _LONG
             and data[2] << 8 | data[3] == size_bytes
             and self._frames.is_between
             and not self._has_closed
-            and unread.keep(data[4:])
+            and unread.keep_single(data[4:])
         ):
             self._receive_frames(data)
         if not self.is_due and unread.chars:
