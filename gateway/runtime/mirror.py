@@ -220,7 +220,8 @@ COMPOSED_AT_ONCE: Final = 64
 class Mirror:
     """One user's resources, from one link after another.
 
-    Invariant: no data outside the union of the scopes of the user's sessions is kept.
+    Invariant: no data outside the union of the scopes of the user's sessions is kept. When the last session is
+    over, all data stays: its phone, on any node, keeps it until it is closed.
 
     Args:
         feed: The user's feed.
@@ -418,7 +419,7 @@ class Mirror:
         nothing is removed before the whole sets of the next link.
         """
         scope = self._user_sessions.scope
-        if scope is self._narrowed_to or not self._user_sessions.are_all_accepted:
+        if scope is self._narrowed_to or not (self._user_sessions and self._user_sessions.are_all_accepted):
             return
         self._narrowed_to = scope
         for kind, number in self._shown():
@@ -433,8 +434,8 @@ class Mirror:
     # ---- what is shown ----
 
     def show(self, addresses: Iterable[Address]) -> None:
-        """Record the present value of each resource in the scope of a session."""
-        if not self.live:
+        """Record the present value of each resource in the scope of a session; without one do nothing."""
+        if not (self.live and self._user_sessions):
             return
         ledger, scope = self._feed.ledger, self._user_sessions.scope
         own = self._user_sessions.own_agents

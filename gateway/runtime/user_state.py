@@ -186,8 +186,7 @@ class Owner:
     def _gone(self, member: Member) -> None:
         """Remove the data that only a removed session could see."""
         self.feed.forget(member.handle)
-        if len(self.user_sessions):
-            self.mirror.narrowed()
+        self.mirror.narrowed()
         self.feed.flush()
         self.session_admission.wake(None if self.is_over else member.handle)
         self.look()
@@ -247,6 +246,7 @@ class Owner:
         member.end = (reason, by)
         self._world.session_ended(replace(member.ticket, expires_at_ms=member.expires_at_ms), reason, by)
         self.feed.learn(member.facts(reason, by), None)
+        self.sharing.hurry()  # its phone elsewhere is closed before its data is removed
         self._gone(member)
 
     def epoch_began(self, epoch: int) -> None:

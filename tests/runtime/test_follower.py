@@ -19,6 +19,7 @@ from gateway.protocol.envelopes import (
     Publication,
     Publications,
     Refusal,
+    SessionOver,
     Since,
 )
 from gateway.runtime.follower import AGAIN_S, ANSWER_S, RemoteAttach
@@ -131,6 +132,24 @@ async def test_a_session_that_oscc_e_does_not_know_is_refused_elsewhere_as_here(
         await at.pass_time(1)
         assert (far.ended.code, far.ended.reason) == (CloseCode.SESSION_ENDED, EndReason.UNKNOWN)
         assert far.ended.window_s is not None
+
+
+# ---- the end of a session ----
+
+
+@pytest.mark.parametrize("is_last", [False, True])
+async def test_a_phone_elsewhere_whose_session_ends_keeps_its_data_and_gets_the_reason(is_last: bool) -> None:
+    async with street() as at:
+        near, far = await followed(at)
+        if is_last:
+            at.upstream.end_session(at.upstream.session(near.ticket.secret), EndReason.LOGGED_OFF)
+            await at.pass_time(1)
+        shown = far.shown
+        at.trouble.lose = lambda *received: isinstance(received[-1], SessionOver)
+        at.upstream.end_session(at.upstream.session(far.ticket.secret), EndReason.BLOCKED, "Cleo")
+        await at.pass_time(0.2)
+        assert (far.ended.code, far.ended.by) == (CloseCode.ACCOUNT_BLOCKED, "Cleo")
+        assert far.shown == shown
 
 
 # ---- repair ----

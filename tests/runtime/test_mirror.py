@@ -96,6 +96,17 @@ def test_while_a_session_is_not_accepted_nothing_is_taken_away() -> None:
     assert room.resources == {"agent:7", "agent:8", "queue:5"}
 
 
+def test_when_the_last_session_is_over_nothing_is_taken_away() -> None:
+    room = Room()
+    room.learn()
+    room.mirror.settle()
+    room.user_sessions.remove(room.ticket.handle)
+    room.mirror.narrowed()
+    # a server sends whole sets again when it sees that fewer sessions are on the link
+    room.read(Reading(2, Kind.QUEUE, Source.REALTIME, room.clock.wall_ms(), complete=True, parts=()))
+    assert room.resources == {"agent:7", "agent:8", "queue:5"}
+
+
 def test_a_changed_directory_object_is_shown_and_a_removed_one_is_gone() -> None:
     room = Room()
     room.learn()

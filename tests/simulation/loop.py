@@ -7,6 +7,7 @@ order of creation, so that no iteration over a set depends on memory addresses.
 from __future__ import annotations
 
 import asyncio
+import heapq
 import itertools
 from asyncio.base_events import BaseEventLoop
 from collections import deque
@@ -14,10 +15,11 @@ from collections.abc import Callable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager
 from contextvars import Context, ContextVar
 from operator import attrgetter
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar, TypeVarTuple, Unpack
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 TURNS_MAX: Final = 20_000
 """Turns of the loop in one instant after which a task counts as endlessly busy."""
 READY_MAX: Final = 20_000
@@ -42,6 +44,25 @@ class _Future(asyncio.Future[Any]):
 
     def __hash__(self) -> int:
         return self._born
+
+
+class _Timer(asyncio.TimerHandle):
+    """A timer that runs after those of the same instant that were set before it.
+
+    Messages of one connection arrive in order, also at one instant. A heap alone does not keep that order.
+    """
+
+    def __init__(
+        self, when: float, act: Callable[..., object], args: Any, loop: VirtualLoop, context: Context | None
+    ) -> None:
+        super().__init__(when, act, args, loop, context)
+        self._scheduled = True
+        self._born = next(loop.timers)
+
+    def __lt__(self, other: object) -> bool:
+        if not isinstance(other, _Timer):
+            return NotImplemented
+        return (self.when(), self._born) < (other.when(), other._born)
 
 
 class StuckError(Exception):
@@ -131,6 +152,7 @@ class VirtualLoop(BaseEventLoop):
     def __init__(self, now: float = 1_000.0) -> None:
         super().__init__()
         self.births = itertools.count()
+        self.timers = itertools.count()
         self._virtual_now = now
         self._end = now + 3600.0
         self._turns = 0
@@ -147,6 +169,18 @@ class VirtualLoop(BaseEventLoop):
     def create_future(self) -> asyncio.Future[Any]:
         """Return a future that is hashed by its creation."""
         return _Future(loop=self)
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[Unpack[Ts]], object],
+        *args: Unpack[Ts],
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """Set a timer; those of one instant run in the order in which they were set."""
+        timer = _Timer(when, callback, args, self, context)
+        heapq.heappush(vars(self)["_scheduled"], timer)
+        return timer
 
     def skip(self, timeout: float | None) -> None:
         """Advance to the next awaited instant."""

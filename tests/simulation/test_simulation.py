@@ -6,6 +6,7 @@ and one seed must always give the same run.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Final
 
 import pytest
 
+from tests.simulation.loop import VirtualLoop
 from tests.simulation.pinned import PINNED, Pinned
 from tests.simulation.run import run
 from tests.simulation.schedule import generate
@@ -69,3 +71,14 @@ def test_a_seed_stands_for_the_same_life_each_time(seed: int) -> None:
     first, second = run(setup, actions), run(setup, actions)
     assert first == second
     assert len(first.log) > len(actions)
+
+
+def test_timers_of_one_instant_run_in_the_order_in_which_they_were_set() -> None:
+    loop, ran = VirtualLoop(), list[int]()
+    begin = loop.time()
+    for number in range(20):
+        loop.call_at(begin + 2.0, ran.append, number)
+        loop.call_at(begin + 1.0 + number % 3, list)
+    loop.run_until_complete(asyncio.wait_for(asyncio.sleep(3.0), 9.0))
+    loop.close()
+    assert ran == list(range(20))
