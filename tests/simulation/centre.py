@@ -265,8 +265,9 @@ class SiteDoor:
         await self._enter()
         try:
             answer = await self._centre.log_on(credentials)
-        except GatewayError:
-            self._centre.wrong[credentials.user_name] += 1
+        except GatewayError as error:
+            if error.code is not ErrorCode.UPSTREAM_UNAVAILABLE:  # a server that is down reads no password
+                self._centre.wrong[credentials.user_name] += 1
             raise
         finally:
             await self._come_back()
