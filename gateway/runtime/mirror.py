@@ -220,8 +220,8 @@ COMPOSED_AT_ONCE: Final = 64
 class Mirror:
     """One user's resources, from one link after another.
 
-    Invariant: no data outside the union of the scopes of the user's sessions is kept. When the last session is
-    over, all data stays: its phone, on any node, keeps it until it is closed.
+    Invariant: no data outside the union of the scopes of the user's sessions is kept. When the last session
+    is over, all data stays: its phone, on any node, keeps it until it is closed.
 
     Args:
         feed: The user's feed.

@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager
 from contextvars import Context, ContextVar
 from operator import attrgetter
-from typing import Any, Final, ParamSpec, TypeVar, TypeVarTuple, Unpack
+from typing import Any, Final, ParamSpec, TypeVar, TypeVarTuple
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -173,8 +173,8 @@ class VirtualLoop(BaseEventLoop):
     def call_at(
         self,
         when: float,
-        callback: Callable[[Unpack[Ts]], object],
-        *args: Unpack[Ts],
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
         """Set a timer; those of one instant run in the order in which they were set."""
