@@ -33,7 +33,7 @@ from gateway.runtime.ports import Answered, Clock, Hear
 from tests.doubles.fake_link import FakeLink, Received
 from tests.doubles.fake_people import Wire
 from tests.doubles.fake_upstream import FakeUpstream
-from tests.simulation.loop import OUTSIDE, NodeClock
+from tests.simulation.loop import OUTSIDE, NodeClock, behind
 
 T = TypeVar("T")
 SCOPE: Final = Scope(agents=frozenset({7}), queues=frozenset({5}))
@@ -342,7 +342,7 @@ class SimLink:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Received] = loop.create_future()
         self._on_the_way[answer] = None
-        due = self._asked_until = max(loop.time() + self._door.leg_s(), self._asked_until)
+        due = self._asked_until = behind(self._asked_until, loop.time() + self._door.leg_s())
         loop.call_at(due, self._door.when_open, lambda: self._arrive(request, answer), context=OUTSIDE)
         return answer
 

@@ -16,7 +16,7 @@ from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import Channel, Envelope, NodeRecord, aged
 from gateway.runtime.ports import Grant, KeptLogOff
-from tests.simulation.loop import OUTSIDE, Host
+from tests.simulation.loop import OUTSIDE, Host, behind
 from tests.simulation.store import Server, Weather
 
 T = TypeVar("T")
@@ -141,9 +141,9 @@ class Door:
         future: asyncio.Future[T] = self._loop.create_future()
         due = self._loop.time() + self._weather.leg_s()
         if script:
-            due = self._script_until = max(due, self._script_until)
+            due = self._script_until = behind(self._script_until, due)
         else:
-            due = self._asked_until = max(due, self._asked_until)
+            due = self._asked_until = behind(self._asked_until, due)
         self._loop.call_at(due, self._arrive, self._connection, act, future, context=OUTSIDE)
         self._open[future] = None
         try:
@@ -202,7 +202,8 @@ class Door:
     def deliver(self, channel: Channel, envelope: Envelope, sent_at: float) -> None:
         """Deliver a message, in the order of the connection."""
         for _ in range(self._weather.copies()):
-            due = self._received_until = max(self._loop.time() + self._weather.leg_s(), self._received_until)
+            due = behind(self._received_until, self._loop.time() + self._weather.leg_s())
+            self._received_until = due
             received = self._connection, channel, envelope, sent_at
             self._loop.call_at(due, self._hear, *received, context=self._host.context)
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import math
 from asyncio.base_events import BaseEventLoop
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager
 from contextvars import Context, ContextVar
 from operator import attrgetter
+from random import Random
 from typing import Any, Final, ParamSpec, TypeVar, TypeVarTuple
 
 P = ParamSpec("P")
@@ -47,22 +49,24 @@ class _Future(asyncio.Future[Any]):
 
 
 class _Timer(asyncio.TimerHandle):
-    """A timer that runs after those of the same instant that were set before it.
-
-    Messages of one connection arrive in order, also at one instant. A heap alone does not keep that order.
-    """
+    """A timer with its place among those of the same instant, which a heap alone leaves to chance."""
 
     def __init__(
         self, when: float, act: Callable[..., object], args: Any, loop: VirtualLoop, context: Context | None
     ) -> None:
         super().__init__(when, act, args, loop, context)
         self._scheduled = True
-        self._born = next(loop.timers)
+        self._place = loop.place()
 
     def __lt__(self, other: object) -> bool:
         if not isinstance(other, _Timer):
             return NotImplemented
-        return (self.when(), self._born) < (other.when(), other._born)
+        return (self.when(), self._place) < (other.when(), other._place)
+
+
+def behind(before: float, due: float) -> float:
+    """Return when a message that is *due* arrives: later than the last of its connection, at *before*."""
+    return max(due, math.nextafter(before, math.inf))
 
 
 class StuckError(Exception):
@@ -147,12 +151,14 @@ class VirtualLoop(BaseEventLoop):
 
     Args:
         now: The first instant.
+        dice: Draws the order of the timers of one instant; None: the order in which they were set.
     """
 
-    def __init__(self, now: float = 1_000.0) -> None:
+    def __init__(self, now: float = 1_000.0, *, dice: Random | None = None) -> None:
         super().__init__()
         self.births = itertools.count()
-        self.timers = itertools.count()
+        self._timers = itertools.count()
+        self._dice = dice
         self._virtual_now = now
         self._end = now + 3600.0
         self._turns = 0
@@ -166,6 +172,10 @@ class VirtualLoop(BaseEventLoop):
         """Return the virtual instant, s."""
         return self._virtual_now
 
+    def place(self) -> float:
+        """Return the place of the next timer among those of its instant."""
+        return next(self._timers) if self._dice is None else self._dice.random()
+
     def create_future(self) -> asyncio.Future[Any]:
         """Return a future that is hashed by its creation."""
         return _Future(loop=self)
@@ -177,7 +187,7 @@ class VirtualLoop(BaseEventLoop):
         *args: *Ts,
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
-        """Set a timer; those of one instant run in the order in which they were set."""
+        """Set a timer."""
         timer = _Timer(when, callback, args, self, context)
         heapq.heappush(vars(self)["_scheduled"], timer)
         return timer

@@ -10,6 +10,7 @@ import resource
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from random import Random
 from typing import Final
 
 from tests.simulation import laws
@@ -72,7 +73,7 @@ class _Received(logging.Handler):
 
 def run(setup: Setup, actions: tuple[Action, ...]) -> Report:
     """Run a schedule."""
-    loop = VirtualLoop()
+    loop = VirtualLoop(dice=Random(setup.seed + 3) if setup.jostled else None)
     arrived = _Received()
     logger = logging.getLogger("gateway")
     logger.addHandler(arrived)

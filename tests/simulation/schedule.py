@@ -147,6 +147,7 @@ def _setup(seed: int, dice: Random) -> Setup:
         fences=dice.random() < 0.85,
         patient=dice.random() < 0.1,
         skewed=dice.random() < 0.3,
+        jostled=bool(seed % 2),
     )
 
 

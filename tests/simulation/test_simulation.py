@@ -10,6 +10,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Final
 
 import pytest
@@ -59,9 +60,10 @@ def test_no_schedule_breaks_a_law(options: tuple[str, ...]) -> None:
     assert received.count("schedules, 0 broke a law") == AT_ONCE, received
 
 
+@pytest.mark.parametrize("jostled", [False, True])
 @pytest.mark.parametrize("pinned", PINNED, ids=lambda pinned: pinned.name)
-def test_what_was_found_once_is_mended(pinned: Pinned) -> None:
-    broken = run(pinned.setup, pinned.actions).broken
+def test_what_was_found_once_is_mended(pinned: Pinned, *, jostled: bool) -> None:
+    broken = run(replace(pinned.setup, jostled=jostled), pinned.actions).broken
     assert broken is None
 
 

@@ -46,6 +46,8 @@ class Setup:
     """Whether it runs for a long time after the faults."""
     skewed: bool = False
     """Whether each node has its own clocks: wrongly set, too fast or too slow."""
+    jostled: bool = False
+    """Whether the timers of one instant run in an order by chance, not in that in which they were set."""
 
 
 class LogOff(NamedTuple):
