@@ -376,7 +376,7 @@ CLUSTER: Final = [
         "a retry is not refused for the clock of another node",
         "gateway.core.command_checks:deadline_ms",
         Condition("retry", becomes=False),
-        "tests.simulation.run 1000 1040 --stalled",
+        "tests.simulation.run 1150 1160 --stalled",
     ),
     Seed(
         "sessions of a dead node end",
