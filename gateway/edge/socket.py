@@ -289,16 +289,20 @@ class CommandRunner:
         """
         if isinstance(call.command, ChangeRemoteNumber | AcknowledgeNotice):
             return None
-        began = self._clock.now()
+        began, is_counted = self._clock.now(), False
 
         def settled(outcome: Outcome) -> None:
+            nonlocal is_counted
+            if not is_counted:
+                is_counted = True
+                stats.command_started()
             stats.command_finished(call, outcome, self._clock.now() - began)
             settle(outcome)
 
         leave = self._node.begin(connection, call, settled)
-        if leave is None:
-            return None
-        stats.command_started()
+        if leave is not None and not is_counted:
+            is_counted = True
+            stats.command_started()
         return leave
 
     async def run(
@@ -736,11 +740,14 @@ class PhoneSocket:
         if frame_id in leaves:
             return False
         self._leaves = leaves
-        leaves[frame_id] = None
-        leave = self._services.commands.begin(self, invoke.call, self.stats, partial(self._settled, frame_id))
-        if leave is None:
-            self._forget(frame_id)
-        elif frame_id in leaves:
+        leaves[frame_id] = leave = None
+        settled = partial(self._settled, frame_id)
+        try:
+            leave = self._services.commands.begin(self, invoke.call, self.stats, settled)
+        finally:
+            if leave is None:
+                self._forget(frame_id)
+        if frame_id in leaves:
             leaves[frame_id] = leave
         return leave is not None
 

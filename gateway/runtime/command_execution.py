@@ -144,7 +144,7 @@ class CommandExecution:
         self._is_closed = False
         self._askers = 0
         self._tasks_running = 0
-        """Commands that run in tasks of their own."""
+        """Commands that run in tasks of their own, or are about to."""
         self._sent: dict[str, _Sent] = {}
         """Commands that were sent without a task, by key."""
         self._wakes_at = math.inf
@@ -228,9 +228,11 @@ class CommandExecution:
         except GatewayError as error:
             self._settle(call.key, _refused(_in_gateway_time(error, offset_ms)))
             return
+        except BaseException:
+            self._settle(call.key, _unknown())
+            raise
         if withdraw is None:
-            if not spawn(tasks, self._run(call, link)):
-                self._settle(call.key, _NOT_REACHED)
+            self._start(call, link, tasks)
             return
         until = self._owner.clock.now() + left_s
         self._sent[call.key] = _Sent(until, withdraw)
@@ -380,9 +382,16 @@ class CommandExecution:
     ) -> Began:
         """Decide whether *call* is sent, and send it on the link that is open now."""
         began = self._record(call, body_hash, settle)
-        if isinstance(began, New) and not spawn(tasks, self._run(call, self._owner.link)):
-            self._settle(call.key, _NOT_REACHED)
+        if isinstance(began, New):
+            self._start(call, self._owner.link, tasks)
         return began
+
+    def _start(self, call: Call, link: Link | None, tasks: asyncio.TaskGroup | None) -> None:
+        """Run a command that was recorded in a task. Commands that come before its first step follow it."""
+        self._tasks_running += 1
+        if not spawn(tasks, self._run(call, link)):
+            self._tasks_running -= 1
+            self._settle(call.key, _NOT_REACHED)
 
     def _record(self, call: Call, body_hash: bytes, settle: OnOutcome) -> Began:
         """Record *call* as in flight, unless it must not be sent."""
@@ -450,7 +459,6 @@ class CommandExecution:
 
     async def _run(self, call: Call, link: Link | None) -> None:
         outcome: Outcome | None = None
-        self._tasks_running += 1
         try:
             outcome = await self._decide(call, link)
         finally:

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 from gateway.domain.commands import AttachSession, Execute, LinkAnswer, LinkRequest, Listen, QueryDirectory
 from gateway.domain.errors import ErrorCode, GatewayError
@@ -20,6 +20,32 @@ PATIENCE_S: Final = 60.0
 
 Received = LinkAnswer | GatewayError | LinkClosed
 Serve = Callable[[LinkRequest], LinkAnswer]
+
+
+class Waiting(Protocol):
+    """Whoever waits for an answer; a future is one."""
+
+    def done(self) -> bool: ...
+
+    def set_result(self, received: Received, /) -> None: ...
+
+
+class Prompt:
+    """Takes an answer in the call that reads it, as the real adapter does."""
+
+    def __init__(self, answered: Answered) -> None:
+        self._answered: Answered | None = answered
+
+    def done(self) -> bool:
+        return self._answered is None
+
+    def set_result(self, received: Received, /) -> None:
+        answered, self._answered = self._answered, None
+        if answered is not None:
+            answered(received)
+
+    def cancel(self) -> None:
+        self._answered = None
 
 
 class FakeLink:
@@ -47,12 +73,16 @@ class FakeLink:
         self._clock = clock
         self._later: list[LinkEvent] = []
         self._muted = False
+        self.is_full = False
+        """Whether sending takes time, so that :meth:`send` sends nothing."""
+        self.fault: Exception | None = None
+        """What :meth:`send` raises."""
         self.holds: Callable[[LinkRequest], bool] = lambda _: False
         """Requests that wait until :meth:`serve_held`."""
-        self._held: list[tuple[LinkRequest, asyncio.Future[Received]]] = []
+        self._held: list[tuple[LinkRequest, Waiting]] = []
         self._inbox: deque[Callable[[], LinkEvent | None]] = deque()
         self._came = asyncio.Event()
-        self._pending: set[asyncio.Future[Received]] = set()
+        self._pending: set[Waiting] = set()
         self._closed: LinkClosed | None = None
 
     @property
@@ -106,11 +136,11 @@ class FakeLink:
 
     def send(self, command: Execute, answered: Answered) -> Callable[[], object] | None:
         """Have the centre serve *command*; *answered* is called when :meth:`receive` has read its answer."""
-        if self._closed is not None:
+        if self.fault is not None:
+            raise self.fault
+        if self._closed is not None or self.is_full:
             return None
-        answer: asyncio.Future[Received] = asyncio.get_running_loop().create_future()
-        answer.add_done_callback(lambda read: None if read.cancelled() else answered(read.result()))
-        answer.add_done_callback(self._pending.discard)
+        answer = Prompt(answered)
         self.take(command, answer)
         return answer.cancel
 
@@ -124,12 +154,12 @@ class FakeLink:
         """Close it from the gateway's side."""
         self.finish("lost", discard=True)
 
-    def take(self, request: LinkRequest, answer: asyncio.Future[Received]) -> None:
+    def take(self, request: LinkRequest, answer: Waiting) -> None:
         """Have the centre serve *request* now; *answer* is called when :meth:`receive` has read it."""
         if self._closed is not None:
             _tell(answer, LinkClosed(self._closed.reason))
             return
-        self._pending.add(answer)
+        self._pending = {each for each in self._pending if not each.done()} | {answer}
         if self.holds(request):
             self._held.append((request, answer))
         else:
@@ -172,7 +202,7 @@ class FakeLink:
         self._muted = False
         self._came.set()
 
-    def _have_served(self, request: LinkRequest, answer: asyncio.Future[Received]) -> None:
+    def _have_served(self, request: LinkRequest, answer: Waiting) -> None:
         received: Received
         try:
             received = self._serve(request)
@@ -184,7 +214,7 @@ class FakeLink:
         self._later.clear()
 
     def _abandon(self) -> None:
-        for answer in self._pending:
+        for answer in tuple(self._pending):
             _tell(answer, LinkClosed("lost"))
 
     def _put(self, item: Callable[[], LinkEvent | None]) -> None:
@@ -192,6 +222,6 @@ class FakeLink:
         self._came.set()
 
 
-def _tell(answer: asyncio.Future[Received], received: Received) -> None:
+def _tell(answer: Waiting, received: Received) -> None:
     if not answer.done():
         answer.set_result(received)

@@ -55,6 +55,8 @@ class FakeNode:
         self.calls: list[Call] = []
         self.begun: list[OnOutcome] | None = None
         """Who waits for commands without a task; None: each command needs one."""
+        self.settles_at_once = False
+        """Whether a command without a task is settled in the call that begins it."""
         self.credentials: list[LogOn] = []
         self.addresses: list[str] = []
         self.logged_off: list[Ticket] = []
@@ -116,7 +118,12 @@ class FakeNode:
     def begin(self, connection: Connection, call: Call, settle: OnOutcome) -> Callable[[], None] | None:
         if self.begun is None:
             return None
+        if self.fault is not None:
+            raise self.fault
         self.calls.append(call)
+        if self.settles_at_once:
+            settle(self.outcome)
+            return lambda: None
         self.begun.append(settle)
         return partial(self.begun.remove, settle)
 

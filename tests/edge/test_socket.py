@@ -191,6 +191,37 @@ async def test_a_command_needs_no_task(gateway: Gateway) -> None:
     assert gateway.sample("commands_in_flight") == 0
 
 
+async def test_a_command_that_is_settled_at_once_is_counted_once(gateway: Gateway) -> None:
+    gateway.node.allow_agent(5)
+    gateway.node.begun, gateway.node.settles_at_once = [], True
+    phone = await gateway.served()
+    await phone.say(command(gateway, 1))
+    await phone.hear_all("result")
+    assert gateway.sample("commands_total", kind="agent.routing_state.set", status="applied") == 1
+    assert gateway.sample("commands_in_flight") == 0
+    await phone.ws.close()
+    await gateway.clock.settle()
+    assert gateway.sample("commands_in_flight") == 0
+
+
+async def test_a_fault_in_the_call_that_begins_a_command_ends_its_phone_and_is_counted_nowhere(
+    gateway: Gateway,
+) -> None:
+    gateway.node.allow_agent(5)
+    gateway.node.begun = []
+    phone, other = await gateway.served(), await gateway.served()
+    gateway.node.fault = RuntimeError("a bug")
+    await phone.say(command(gateway, 1))
+    assert (await phone.hear_all("bye"))[-1].kind == "bye"
+    await phone.ws.close()
+    await gateway.clock.settle()
+    assert gateway.sample("commands_in_flight") == 0
+    gateway.node.fault = None
+    await other.say(command(gateway, 2))
+    await gateway.clock.settle()
+    assert gateway.sample("commands_in_flight") == 1
+
+
 async def test_a_change_of_health_is_reported_at_once(gateway: Gateway) -> None:
     phone = await gateway.served()
     gateway.node.ledger.health = Health("stale", "live", gateway.clock.now() - 5)

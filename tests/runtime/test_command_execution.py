@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Final
+
+import pytest
 
 from gateway.domain.commands import (
     Call,
@@ -17,6 +20,8 @@ from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application
 from gateway.domain.upstream import Feature
 from tests.runtime.scene import Scene, scene, shown_after, user
+
+_WORK: Final = {"kind": "agent.routing_state.set", "agent_id": "7", "state": "work", "when": "now"}
 
 
 def _runs(at: Scene) -> int:
@@ -240,6 +245,62 @@ async def test_commands_leave_in_the_order_in_which_they_came() -> None:
             (phone, twin)[number % 2].command(str(number), str(number))
         await at.clock.settle()
         assert [asked.key[-1] for asked in at.asked(Execute)] == list("012345")
+
+
+async def test_no_command_overtakes_one_whose_sending_takes_time() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        at.link().is_full = True
+        phone.command("1", "1")
+        at.link().is_full = False
+        phone.command("2", "2")
+        await at.clock.settle()
+        assert [asked.key[-1] for asked in at.asked(Execute)] == list("12")
+
+
+async def test_a_command_whose_sending_failed_is_under_way_no_longer() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        at.link().fault = RuntimeError("a bug")
+        with pytest.raises(RuntimeError):
+            phone.command("1", "1")
+        assert phone.outcome("1") == ("unknown", "upstream_timeout")
+        assert at.owner().execution.in_flight == 0
+
+
+async def test_one_key_has_one_outcome_for_all_who_send_it_while_it_is_under_way() -> None:
+    async with scene() as at:
+        phone, twin = await at.served(), await at.served(device="d2")
+        await _mute(at)
+        phone.command("1", "1")
+        twin.command("2", "1")
+        twin.command("3", "2")
+        twin.command("4", "1", retry=True)
+        twin.command("5", "1", command=_WORK, retry=True)
+        assert at.owner().execution.in_flight == 2
+        assert twin.outcome("5") == ("rejected", "key_reused")
+        await _unmute(at)
+        assert [phone.outcome("1"), twin.outcome("2"), twin.outcome("4")] == [("applied", None)] * 3
+        assert _runs(at) == 2
+
+
+async def test_waits_are_bounded_by_the_earliest_deadline_whenever_it_was_set() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        await _mute(at)
+        for number, left_s in enumerate((9, 3, 6), start=1):
+            phone.command(str(number), str(number), expires_at_ms=at.clock.wall_ms() + left_s * 1000)
+        await at.pass_time(3)
+        phone.command("4", "4", expires_at_ms=at.clock.wall_ms() + 1_000)
+        assert [phone.outcome(str(each)) is None for each in range(1, 5)] == [True, False, True, True]
+        await at.pass_time(2)
+        assert [phone.outcome(str(each)) is None for each in range(1, 5)] == [True, False, True, False]
+        await at.pass_time(5)
+        phone.command("5", "5", expires_at_ms=at.clock.wall_ms() + 2_000)
+        await at.pass_time(3)
+        assert [phone.outcome(str(each)) for each in range(1, 6)] == [("unknown", "upstream_timeout")] * 5
+        await _unmute(at)
+        assert at.owner().execution.in_flight == 0
 
 
 async def test_instants_of_a_command_are_reported_in_the_servers_time_and_its_own_come_back_in_ours() -> None:

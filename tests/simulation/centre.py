@@ -30,7 +30,7 @@ from gateway.domain.upstream import (
     Source,
 )
 from gateway.runtime.ports import Answered, Clock, Hear
-from tests.doubles.fake_link import FakeLink, Received
+from tests.doubles.fake_link import FakeLink, Prompt, Received, Waiting
 from tests.doubles.fake_people import Wire
 from tests.doubles.fake_upstream import FakeUpstream
 from tests.simulation.loop import OUTSIDE, NodeClock, behind
@@ -311,7 +311,7 @@ class SimLink:
         self.inner = inner
         self._door = door
         self._asked_until = 0.0
-        self._on_the_way: dict[asyncio.Future[Received], None] = {}
+        self._on_the_way: dict[Waiting, None] = {}
 
     @property
     def last_received_at(self) -> float:
@@ -334,23 +334,22 @@ class SimLink:
         """See :meth:`gateway.runtime.ports.Link.send`."""
         if self._door.is_dead or not self.inner.open:
             return None
-        answer = self._ask(command)
-        answer.add_done_callback(lambda read: None if read.cancelled() else answered(read.result()))
+        answer = Prompt(answered)
+        self._ask(command, answer)
         return answer.cancel
 
-    def _ask(self, request: LinkRequest) -> asyncio.Future[Received]:
+    def _ask(self, request: LinkRequest, answer: Waiting) -> None:
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Received] = loop.create_future()
         self._on_the_way[answer] = None
         due = self._asked_until = behind(self._asked_until, loop.time() + self._door.leg_s())
         loop.call_at(due, self._door.when_open, lambda: self._arrive(request, answer), context=OUTSIDE)
-        return answer
 
     async def request(self, request: LinkRequest) -> LinkAnswer:
         """See :meth:`gateway.runtime.ports.Link.request`."""
         if self._door.is_dead or not self.inner.open:
             raise LinkClosed("lost")
-        answer = self._ask(request)
+        answer: asyncio.Future[Received] = asyncio.get_running_loop().create_future()
+        self._ask(request, answer)
         try:
             # the caller of a command bounds it by the deadline
             async with asyncio.timeout(None if isinstance(request, Execute) else REQUEST_S):
@@ -361,7 +360,7 @@ class SimLink:
             raise received
         return received
 
-    def _arrive(self, request: LinkRequest, answer: asyncio.Future[Received]) -> None:
+    def _arrive(self, request: LinkRequest, answer: Waiting) -> None:
         self._on_the_way.pop(answer, None)
         self.inner.take(request, answer)
 
@@ -370,6 +369,6 @@ class SimLink:
         if self._door.is_dead:
             return
         await self.inner.close()
-        for answer in self._on_the_way:
+        for answer in tuple(self._on_the_way):
             if not answer.done():
                 answer.set_result(LinkClosed("lost"))
