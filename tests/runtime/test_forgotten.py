@@ -128,6 +128,23 @@ async def test_whose_links_were_lost_and_who_gave_commands_is_gone() -> None:
         assert first.there == traces.there == last.there == []
 
 
+@pytest.mark.parametrize("is_dropped", [False, True])
+async def test_whose_command_was_under_way_when_the_phone_left_is_gone(*, is_dropped: bool) -> None:
+    async with scene(SETTINGS) as at:
+        phone = await at.served()
+        traces = Traces(at, phone.ticket.user)
+        at.link().mute()
+        phone.command("c1", "1", expires_at_ms=at.clock.wall_ms() + 60_000)
+        await at.clock.settle()
+        if is_dropped:
+            at.upstream.unreachable = True
+            at.upstream.drop(phone.ticket.user)
+        leave(at, phone)
+        del phone
+        await at.pass_time(GONE_S)
+        assert traces.there == []
+
+
 async def test_whose_session_the_server_ended_is_gone() -> None:
     async with scene(SETTINGS) as at:
         phone = await at.served()

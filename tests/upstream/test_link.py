@@ -119,6 +119,37 @@ async def test_a_command_is_answered_between_what_comes_before_and_after_its_ans
     assert [type(each) for each in seen] == [Reading, Executed, Reading]
 
 
+@pytest.mark.parametrize("effect", ["small", "several", "large", "unreadable at a glance"])
+async def test_an_answer_to_a_command_comes_behind_any_kind_of_effect(at: Scene, effect: str) -> None:
+    count, further = {"small": (1, {}), "several": (20, {}), "large": (500, {})}.get(effect, (1, {"Odd": 1}))
+    elements = [USER_REALTIME | {"UserKey": key} for key in range(1, count + 1)]
+    text = event("UserRealtime", *elements)
+    if further:
+        text = json.dumps(further | json.loads(text)).encode()
+    link = await at.open()
+    seen: list[object] = []
+
+    async def read() -> None:
+        while True:
+            if (said := await link.receive(seen.extend)) is not None:
+                seen.append(said)
+
+    async with asyncio.TaskGroup() as tasks:
+        reading = tasks.create_task(read())
+        await at.clock.settle()
+        link.send(execute(), seen.append)
+        request = await at.server.hear()
+        await at.server.say(text)
+        await at.server.say(
+            {"Type": "Response", "RequestID": request["RequestID"], "Error": 0, "State": "Applied"}
+        )
+        await at.server.say(event("UserRealtime", USER_REALTIME))
+        while len(seen) < 3:
+            await at.clock.settle()
+        reading.cancel()
+    assert [type(each) for each in seen] == [Reading, Executed, Reading]
+
+
 @pytest.mark.parametrize(
     ("said", "is_over"),
     [({"Error": 5, "ErrorName": "NotFound"}, False), ({"Error": "x"}, True), (None, True)],
