@@ -16,19 +16,21 @@ from aiohttp import web
 
 from gateway.core.outbox import Outbox
 from gateway.core.session import Session
+from gateway.domain.commands import SetAgentRoutingState
 from gateway.domain.errors import CloseCode
 from gateway.edge.channel import Channel
 from gateway.edge.credentials import SessionCredentials
 from gateway.edge.server import make_app
 from gateway.edge.socket import PhoneSocket
 from gateway.protocol.codec import JSON
-from gateway.protocol.frames import Hello
+from gateway.protocol.frames import CommandFrame, Hello
 from gateway.runtime.event_loop import SystemClock
 from tests.app.certificates import make
 from tests.edge.visits import HELLO, House, Phone, house, pumping
 
 KINDS = (PhoneSocket, Channel, Session, Outbox, SessionCredentials)
 GIVE_UP_S = 60.0
+KEY = "00000000-0000-4000-8000-000000000001"
 
 
 @pytest.fixture(autouse=True)
@@ -87,17 +89,25 @@ async def leave(phone: Phone, made: House, ending: str) -> None:
 
 async def story(folder: Path | None, ending: str, known: dict[int, object]) -> None:
     async with serving(folder) as (made, http, url):
+        made.node.allow_agent(5)
+        made.node.begun = []
         phone = Phone(await http.ws_connect(url, protocols=(JSON.subprotocol,)), JSON)
         await phone.say(Hello(HELLO.client, made.token()))
         await phone.hear_all("welcome", "changes", "ping")
         assert sorted(there(known)) == sorted(kind.__name__ for kind in KINDS)
-        await leave(phone, made, ending)
+        by_ms = made.clock.wall_ms() + 5_000
+        await phone.say(CommandFrame("c1", KEY, "1.x", by_ms, SetAgentRoutingState("5", "available")))
         clock = SystemClock()
         end = clock.now() + GIVE_UP_S
+        while not made.node.begun and clock.now() < end:
+            await clock.sleep(0.01)
+        await leave(phone, made, ending)
         while not made.node.detached and clock.now() < end:
             await clock.sleep(0.01)
         made.node.connections.clear()
         made.node.detached.clear()
+        assert made.node.begun == [], "the command under way is left"
+        made.node.calls.clear()
         while there(known) and clock.now() < end:
             await clock.sleep(0.05)
         assert there(known) == []
