@@ -114,8 +114,8 @@ COMMANDS: Final = [
     ),
     Seed(
         "a command is sent upstream once",
-        "gateway.runtime.command_execution:CommandExecution._ask",
-        Value("executed", "(await link.request(request), await link.request(request))[1]"),
+        "gateway.runtime.command_execution:CommandExecution._send",
+        Value("withdraw", "[link.send(self._request(call, alias), answered) for _ in range(2)][1]"),
         f"{_P}test_node_properties.py::TestLife",
     ),
     Seed(
