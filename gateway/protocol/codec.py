@@ -20,7 +20,8 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
-from typing import Any, Final, NamedTuple, NoReturn, Protocol, TypeVar
+from operator import attrgetter
+from typing import Any, Final, NamedTuple, NoReturn, Protocol, TypeVar, cast
 
 import msgpack  # type: ignore[import-untyped]  # ships no types
 import msgspec
@@ -323,10 +324,10 @@ def _left_out(field: dataclasses.Field[Any]) -> object:
 
 
 def _getter(names: tuple[str, ...]) -> Callable[[object], tuple[object, ...]]:
-    """Return a function that reads the fields *names*, in half the time of :func:`operator.attrgetter`."""
-    read = "".join(f"value.{name}, " for name in names)
-    made: Callable[[object], tuple[object, ...]] = eval(f"lambda value: ({read})")  # noqa: S307 - field names only
-    return made
+    if len(names) > 1:
+        return cast("Callable[[object], tuple[object, ...]]", attrgetter(*names))
+    only = attrgetter(*names)
+    return lambda value: (only(value),)
 
 
 # ---- JSON ----
