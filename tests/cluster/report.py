@@ -21,9 +21,9 @@ a simulated OSCC-E Server, phones on the SDK. Every figure was measured; a scena
   8 %, Redis 4 %, the OSCC-E Server 8 %, all phones 35 %), while they come back some 120 %. With 1,000 users
   all of both cores was not enough: a node that was started again was not ready within 30 s. A bound of a
   scenario is longer by the time for which programs waited for a core.
-- With a quarter of that time half of the scenarios fail, as a node's own probe of the bus takes more than
-  1 s then, so that the bus counts as degraded, and phones are not served within 10 s. What runs beside it
-  takes that time also at `nice 15` where Linux shares cores by session (`sched_autogroup_enabled`).
+- With a quarter of the two cores half of the scenarios fail: a node's own probe of the bus then takes more
+  than 1 s, so that the bus counts as degraded, and phones are not served within 10 s. Other programs take
+  so much also at `nice 15` where Linux shares cores by session (`sched_autogroup_enabled`).
 - *converge*: from the fault (or the end of one that lasts) until the last phone saw newer data.
 - *blind*: the age of the oldest view on any phone. *lie*: the age of the oldest view that was shown as live.
 - *lost*: differences between phones and the truth at quiescence. *twice*: commands executed twice.

@@ -169,7 +169,7 @@ def annotated(codec: Codec = JSON) -> Conversation:
     talk.sends({"kind": "pong", "nonce": "1"})
     talk.sends({**command, "retry": True}, "same `key`, `stream` and `expires_at_ms`, and `retry`")
     talk.result("1")
-    talk.hears("exactly one result; the key makes that it is carried out once. The state came before it")
+    talk.hears("exactly one result: with the same key it is carried out once. The state came before it")
     talk.closes(CloseCode.DRAINING, "draining", (1.0, 8.0))
     talk.hears("the node stops: the end, whatever the close frame says; 4200 is `window`")
     talk.happens("a random instant of 1 to 8 s; the foreground would cut it short", after_s=4.0)

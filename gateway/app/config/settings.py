@@ -597,8 +597,8 @@ class LimitsSection(Section):
         gt=0,
         le=10_000,
         description="Log-ons and links per second at a site, of all nodes together, on average and as a "
-        "burst. Live nodes share it equally. Log-ons use at most half of it, three quarters those of an "
-        "address with right passwords while no link waits.",
+        "burst. Live nodes share it equally. Log-ons use at most half of it. While no link waits, those of "
+        "an address with right passwords use up to three quarters.",
     )
     log_ons_in_flight: int = Field(
         32, ge=1, le=1_000, description="Log-ons and links that wait for their answer, of all nodes together."
