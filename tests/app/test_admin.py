@@ -27,7 +27,7 @@ from gateway.protocol.schemas import inventory
 from gateway.runtime.event_loop import SystemClock
 from gateway.simulator import Simulator, SimulatorSettings
 from tests.app.samples import settings_for
-from tests.app.test_log_canaries import DEVICE, NUMBER, PASSWORD, REMOTE
+from tests.app.test_logging import DEVICE, NUMBER, PASSWORD, REMOTE
 from tests.app.test_wiring import NOTICE
 
 TOKEN = "canary-token-of-operators"

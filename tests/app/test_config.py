@@ -1,13 +1,24 @@
-"""Loading a configuration: all faults are reported at once."""
+"""Configuration: files, variables, types, rules, and how it is shown."""
 
 from __future__ import annotations
 
+import json
+import tomllib
+from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
-from gateway.app.config.errors import ConfigError
-from gateway.app.config.sources import load
+import gateway
+from gateway.app.config import errors as config_errors
+from gateway.app.config import settings as types
+from gateway.app.config.errors import BY_VARIABLE, SETTINGS, ConfigError
+from gateway.app.config.settings import Settings
+from gateway.app.config.sources import effective_toml, json_schema, load, reference_page
+from gateway.app.keys import SealingKey, SecretKey
 from tests.app.samples import KEY, OTHER_KEY, SECRET, SMALLEST, loaded, write
 
 
@@ -97,3 +108,332 @@ def test_no_secret_is_in_any_text_that_python_makes_of_it(tmp_path: Path) -> Non
         assert OTHER_KEY not in text
         assert "canary" not in text
         assert repr(bytes(range(32))) not in text
+
+
+# ---- names of each setting ----
+
+
+def test_names_in_the_file_and_in_the_environment() -> None:
+    names = {setting.path: setting.variable for setting in SETTINGS}
+    assert names["client.port"] == "OSCC_GATEWAY__CLIENT__PORT"
+    assert names["secrets.sealing_keys"] == "OSCC_GATEWAY__SECRETS__SEALING_KEYS"
+    assert names["sites[<n>].ca_file"] == "OSCC_GATEWAY__SITES__<n>__CA_FILE"
+    allow = "OSCC_GATEWAY__SITES__<n>__REMOTE_NUMBERS__ALLOW"
+    assert names["sites[<n>].remote_numbers.allow"] == allow
+    assert "sites[<n>].remote_numbers" not in names
+
+
+def test_no_two_settings_share_a_variable() -> None:
+    assert len(BY_VARIABLE) == len(SETTINGS)
+    assert not [name for name in BY_VARIABLE if f"{name}_FILE" in BY_VARIABLE]
+
+
+def test_secrets_are_known_as_such() -> None:
+    secret = [setting.path for setting in SETTINGS if setting.secret]
+    assert secret == [
+        "admin.token",
+        "bus.password",
+        "bus.sentinel_password",
+        "secrets.sealing_keys",
+        "secrets.pseudonym_key",
+        "sites[<n>].asterisk.secret",
+    ]
+    from_file = [setting.path for setting in SETTINGS if setting.from_file]
+    assert from_file == [
+        "admin.token",
+        "bus.url",
+        "bus.password",
+        "bus.sentinel_password",
+        "secrets.sealing_keys",
+        "secrets.pseudonym_key",
+        "sites[<n>].asterisk.secret",
+    ]
+
+
+def test_every_setting_says_why_and_numbers_and_lists_have_bounds() -> None:
+    for setting in SETTINGS:
+        assert (setting.field.description or "").endswith("."), setting.path
+        bounds = {type(each).__name__ for each in setting.field.metadata}
+        if setting.field.annotation in (int, float):
+            assert bounds & {"Ge", "Gt"}, setting.path
+            assert "Le" in bounds, setting.path
+        if setting.many:
+            assert "MaxLen" in bounds, setting.path
+    assert len([setting for setting in SETTINGS if setting.many]) > 5
+
+
+# ---- types of settings: what each accepts, and its errors ----
+
+
+CASES: Mapping[str, tuple[Any, tuple[object, ...], tuple[object, ...]]] = {
+    "port": (types.Port, (0, 1, 65_535, "80"), (-1, 65_536, "x", 1.5)),
+    "host": (types.Host, ("::1", "gateway"), ("", "x" * 256)),
+    "password": (types.Password, ("x",), ("", 5)),
+    "secret_key": (types.SecretKeyText, (KEY,), ("", "x", 5, KEY[:-4])),
+    "sealing_key": (types.SealingKeyText, (f"k1:{KEY}",), (KEY, f"K1:{KEY}", f":{KEY}", "k1:", 5)),
+    "network": (types.Network, ("10.0.0.0/8", "::1", "10.1.2.3"), ("10.0.0.1/8", "x", "", None)),
+    "origin": (
+        types.Origin,
+        ("https://a.example", "http://localhost:3000"),
+        ("null", "*", "https://a.example/", "ftp://a", "https://A.example", "https://u@a", "a.example"),
+    ),
+    "site_name": (types.SiteName, ("main", "a-1"), ("", "Main", "a:b", "a{b", "x" * 33, "-a", "a_b")),
+    "site_url": (
+        types.SiteUrl,
+        ("https://a", "http://127.0.0.1:8443/x"),
+        ("a", "ftp://a", "https://", "https://u:p@a", "https://a?x", "https://a#x"),
+    ),
+    "page_url": (types.PageUrl, ("https://a/b?c",), ("http://a", "a", "https://")),
+    "country": (types.Country, ("DE", "GB"), ("de", "XX", "Germany", "")),
+    "number_prefix": (
+        types.NumberPrefix,
+        ("+4", "+4331", "+49301234567", "+" + "1" * 15),
+        ("", "+", "49", "0049", "+0", "+49 30", "+49(0)30", "+" + "1" * 16, "+٤٩", "+49x", "+49\n"),
+    ),
+    "app_minimum": (types.AppMinimum, ("android=1.2.0", "ios=3"), ("android", "Android=1", "ios=a", "=1")),
+    "node_name": (
+        types.NodeName,
+        ("n1", "gw-0.example", "A_b", "x" * 64),
+        ("", "-n", "a b", "a:b", "a{b", "x" * 65, "n\n", "ü"),
+    ),
+    "bus_url": (types.BusUrl, ("memory://", "redis://h"), ("memory", "redi://h", "")),
+}
+GOOD = [(name, value) for name, (_, good, _) in CASES.items() for value in good]
+BAD = [(name, value) for name, (_, _, bad) in CASES.items() for value in bad]
+
+
+def _adapter(name: str) -> TypeAdapter[object]:
+    return TypeAdapter(CASES[name][0])
+
+
+@pytest.mark.parametrize(("name", "value"), GOOD)
+def test_it_takes_what_it_should(name: str, value: object) -> None:
+    _adapter(name).validate_python(value)
+
+
+@pytest.mark.parametrize(("name", "value"), BAD)
+def test_it_refuses_the_rest(name: str, value: object) -> None:
+    with pytest.raises(ValidationError):
+        _adapter(name).validate_python(value)
+
+
+def test_values_become_what_they_mean() -> None:
+    assert _adapter("network").validate_python("10.1.2.3") == ip_network("10.1.2.3/32")
+    assert _adapter("site_url").validate_python("https://a/") == "https://a"
+    sealing = _adapter("sealing_key").validate_python(f"k1:{KEY}")
+    assert sealing == SealingKey("k1", SecretKey(bytes(range(32))))
+
+
+def test_a_path_counts_from_the_given_folder() -> None:
+    adapter = TypeAdapter(types.File)
+    assert adapter.validate_python("a/b", context=Path("/etc")) == Path("/etc/a/b")
+    assert adapter.validate_python("/a/b", context=Path("/etc")) == Path("/a/b")
+    assert adapter.validate_python("a/b") == Path("a/b")
+
+
+def test_dumps_hide_what_is_secret() -> None:
+    dumps = [
+        _adapter("sealing_key").dump_python(SealingKey("k1", SecretKey(bytes(32))), mode="json"),
+        _adapter("secret_key").dump_python(SecretKey(bytes(32)), mode="json"),
+        _adapter("bus_url").dump_python("rediss://user:canary@host/0", mode="json"),
+    ]
+    assert dumps == ["k1:********", "********", "rediss://********@host/0"]
+
+
+@pytest.mark.parametrize(
+    ("host", "path"),
+    [
+        ("unix:/run/admin.sock", Path("/run/admin.sock")),
+        ("unix:admin.sock", None),
+        ("unix:", None),
+        ("/run/admin.sock", None),
+        ("127.0.0.1", None),
+        ("::1", None),
+    ],
+)
+def test_a_socket_is_named_by_a_whole_path(host: str, path: Path | None) -> None:
+    assert types.socket_path(host) == path
+
+
+# ---- the configuration as shown to people and machines: complete, without secrets ----
+
+
+def test_the_effective_settings_are_toml_and_hide_secrets(tmp_path: Path) -> None:
+    shown = effective_toml(loaded(tmp_path, SECRET.replace('token = "…"', 'token = "canary-of-operators"')))
+    assert "canary" not in shown
+    assert KEY not in shown
+    assert OTHER_KEY not in shown
+    values = tomllib.loads(shown)
+    assert values["secrets"] == {"sealing_keys": ["k1:********"], "pseudonym_key": "********"}
+    assert values["admin"]["token"] == "********"
+    assert values["client"]["port"] == 8080
+    assert values["limits"]["devices"] == 5
+
+
+def test_every_text_that_is_never_shown_counts_as_a_secret() -> None:
+    hidden = {setting.path for setting in SETTINGS if "SecretStr" in str(setting.field.annotation)}
+    assert hidden >= {"admin.token", "bus.password", "bus.sentinel_password"}
+    assert hidden <= {setting.path for setting in SETTINGS if setting.secret}
+
+
+def test_the_effective_settings_say_where_each_came_from(tmp_path: Path) -> None:
+    shown = effective_toml(
+        loaded(tmp_path, OSCC_GATEWAY__OPS__PORT="1", OSCC_GATEWAY__SITES__0__COUNTRY="AT")
+    )
+    assert "port = 1  # OSCC_GATEWAY__OPS__PORT\n" in shown
+    assert 'country = "AT"  # OSCC_GATEWAY__SITES__0__COUNTRY\n' in shown
+    assert 'level = "info"  # default\n' in shown
+    assert "port = 8080\n" in shown
+    assert "# [secrets] is not set" in shown
+    assert "# certificate is not set" in shown
+
+
+def test_a_table_of_a_site_is_shown_with_where_each_key_came_from(tmp_path: Path) -> None:
+    variable = "OSCC_GATEWAY__SITES__0__REMOTE_NUMBERS__ALLOW"
+    text = SMALLEST + 'remote_numbers.deny = ["+4319"]\n'
+    shown = effective_toml(loaded(tmp_path, text, **{variable: "+43,+41"}))
+    assert f'remote_numbers.allow = ["+43", "+41"]  # {variable}\n' in shown
+    assert 'remote_numbers.deny = ["+4319"]\n' in shown
+    assert "remote_numbers.own = []  # default\n" in shown
+
+
+def test_the_effective_settings_without_secrets_load_again(tmp_path: Path) -> None:
+    numbers = 'remote_numbers = { deny = ["+4319"] }\n'
+    first = loaded(tmp_path, SMALLEST + numbers + '[log]\nlevel = "error"\n[notices]\nfiles = ["a b.toml"]\n')
+    again = load(write(tmp_path, effective_toml(first)), {})
+    assert again.settings == first.settings
+
+
+def test_the_page_of_all_settings_is_fresh() -> None:
+    page = Path(gateway.__file__).parents[1] / "docs" / "configuration.md"
+    assert page.read_text("utf-8") == reference_page(), "run: oscc-gateway check-config --reference"
+
+
+def test_the_page_explains_every_setting() -> None:
+    page = reference_page()
+    for setting in SETTINGS:
+        assert f"| `{setting.key}` | " in page
+    assert "| `port` | whole number 0 … 65535 | `8080` | " in page
+    assert "| `level` | `debug` or `info` or `warning` or `error` | `info` | " in page
+    assert "| `sealing_keys` | secrets | required | " in page
+    assert "| `remote_numbers.allow` | texts | none | " in page
+    assert "| `handshakes_per_s` | number more than 0 … 100000 | `500.0` | " in page
+
+
+def test_the_schema_refuses_unknown_keys_and_marks_secrets() -> None:
+    found = json.loads(json_schema())
+    assert found["additionalProperties"] is False
+    assert found["required"] == ["sites"]
+    secrets = found["$defs"]["SecretsSection"]["properties"]
+    assert secrets["pseudonym_key"]["writeOnly"] is True
+    assert secrets["sealing_keys"]["items"]["writeOnly"] is True
+    assert found["$defs"]["AdminSection"]["properties"]["token"]["anyOf"][0]["writeOnly"] is True
+    assert found["$defs"]["ClientSection"]["properties"]["port"]["maximum"] == 65_535
+
+
+# ---- rules between settings: what is refused, and what is accepted ----
+
+
+SITE = {"id": "main", "url": "https://oscce.example", "display_name": "Main", "country": "DE"}
+SECRETS = {"sealing_keys": [f"k1:{KEY}"], "pseudonym_key": OTHER_KEY}
+
+
+def faults_of(**sections: object) -> list[str]:
+    values = {"client": {"insecure": True}, "sites": [SITE], **sections}
+    return list(config_errors.rule_faults(Settings.model_validate(values)))
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {},
+        {"client": {"trusted_proxies": ["10.0.0.0/8"]}},
+        {"client": {"certificate": "a", "key": "b"}},
+        {"client": {"certificate": "a", "key": "b", "trusted_proxies": ["10.0.0.0/8"]}},
+        {"secrets": SECRETS},
+        {"bus": {"url": "redis://host"}, "secrets": SECRETS},
+        {"bus": {"url": "rediss://host", "ca_file": "ca.pem"}, "secrets": SECRETS},
+        {"bus": {"url": "redis+sentinel://a,b/m"}, "secrets": SECRETS},
+        {"client": {"insecure": True, "port": 0}, "ops": {"port": 0}, "admin": {"port": 0}},
+        {"sites": [{**SITE, "country": None, "applications": ["dashboard"]}]},
+        {"sites": [{**SITE, "url": "http://127.0.0.1:8443"}]},
+        {"sites": [{**SITE, "url": "http://oscce", "insecure": True}]},
+        {"sites": [SITE, {**SITE, "id": "other"}]},
+    ],
+)
+def test_what_fits_together_is_accepted(sections: dict[str, object]) -> None:
+    assert faults_of(**sections) == []
+
+
+@pytest.mark.parametrize(
+    ("sections", "start"),
+    [
+        ({"client": {}}, "The client listener would accept clear text: "),
+        ({"client": {"certificate": "a"}}, "client.certificate is set without client.key: "),
+        ({"client": {"key": "a"}}, "client.key is set without client.certificate: "),
+        (
+            {"client": {"certificate": "a", "key": "b", "insecure": True}},
+            "client.insecure and client.certificate contradict each other: ",
+        ),
+        (
+            {"bus": {"url": "redis://host", "ca_file": "ca.pem"}, "secrets": SECRETS},
+            "bus.ca_file is set, but bus.url is not rediss://, rediss+sentinel:// or rediss+cluster://.",
+        ),
+        ({"bus": {"ca_file": "ca.pem"}}, "bus.ca_file is set, but bus.url is not rediss://"),
+        (
+            {"bus": {"url": "rediss://h?ca_file=a", "ca_file": "ca.pem"}, "secrets": SECRETS},
+            "bus.ca_file and the ca_file of bus.url are both set: ",
+        ),
+        ({"bus": {"password": "x"}}, "bus.password is set, but bus.url is memory://"),
+        (
+            {"bus": {"url": "redis://h", "user": "u"}, "secrets": SECRETS},
+            "bus.user is set without bus.password.",
+        ),
+        (
+            {"bus": {"url": "redis://:y@h", "password": "x"}, "secrets": SECRETS},
+            "bus.password is set, and bus.url has a password, too: keep one.",
+        ),
+        (
+            {"bus": {"url": "redis://h", "sentinel_password": "x"}, "secrets": SECRETS},
+            "bus.sentinel_password is set, but bus.url is not redis+sentinel:// ",
+        ),
+        (
+            {
+                "bus": {"url": "redis+sentinel://h/m?sentinel_password=y", "sentinel_password": "x"},
+                "secrets": SECRETS,
+            },
+            "bus.sentinel_password is set, and bus.url has a log-in of the Sentinels, too: ",
+        ),
+        (
+            {"secrets": {**SECRETS, "sealing_keys": [f"k1:{KEY}", f"k1:{OTHER_KEY}"]}},
+            "2 keys of secrets.sealing_keys have the id k1: ",
+        ),
+        ({"admin": {"host": "0.0.0.0"}}, "admin.host must be 127.0.0.1, ::1, localhost or unix:/path: "),
+        ({"admin": {"host": "unix:admin.sock"}}, "admin.host must be "),
+        ({"ops": {"port": 8080}}, "ops.port is 8080, which client.port is already."),
+        ({"sites": [SITE, SITE]}, "2 sites have the id main: "),
+        (
+            {"sites": [{**SITE, "country": None}]},
+            "sites[0].country is missing: site main offers the Remote Assistant, ",
+        ),
+        (
+            {"sites": [SITE, {**SITE, "id": "b", "url": "http://oscce"}]},
+            "sites[1].url is clear text to another machine: ",
+        ),
+        (
+            {"sites": [{**SITE, "url": "http://localhost", "ca_file": "ca.pem"}]},
+            "sites[0].ca_file is set, but sites[0].url is not https://.",
+        ),
+    ],
+)
+def test_what_does_not_is_reported_in_one_sentence(sections: dict[str, object], start: str) -> None:
+    (fault,) = faults_of(**sections)
+    assert fault.startswith(start)
+    assert fault.endswith(".")
+
+
+@pytest.mark.parametrize("url", ["redis://h", "rediss://h", "redis+sentinel://a,b/m"])
+def test_only_the_memory_bus_makes_its_own_secrets(url: str) -> None:
+    (received,) = faults_of(bus={"url": url})
+    assert received.startswith("[secrets] is missing: only a single node on memory://")
+    assert faults_of(bus={"url": "memory://"}) == []

@@ -1,12 +1,26 @@
-"""Sources of a configuration: file, environment and secret files."""
+"""Sources of the configuration, and the sentence of each fault."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from gateway.app.cli.watch import PASSWORD_VARIABLE
+from gateway.app.config.errors import fault_sentences
+from gateway.app.config.settings import (
+    MEMORY,
+    BusSection,
+    Settings,
+    bus_address,
+    bus_url,
+    redis_url,
+    without_password,
+)
 from gateway.app.config.sources import FILE_BYTES, SECRET_BYTES, read_sources
 from tests.app.samples import SMALLEST, write
 
@@ -168,3 +182,296 @@ def test_a_table_that_is_none_is_left_to_validation(tmp_path: Path) -> None:
     assert found.values == {"client": 5, "sites": 6}
     found = read_sources(write(tmp_path, "[[sites]]\nremote_numbers = 5\n"), {own: "+49301"})
     assert found.values == {"sites": [{"remote_numbers": 5}]}
+
+
+# ---- configuration faults: one helpful sentence each, without secrets ----
+
+
+SITE = {"id": "main", "url": "https://a", "display_name": "Main", "country": "DE"}
+
+
+def faults_of(values: object, origins: dict[str, str] | None = None) -> list[str]:
+    with pytest.raises(ValidationError) as caught:
+        Settings.model_validate(values)
+    return fault_sentences(caught.value, origins or {})
+
+
+def section(name: str, **values: object) -> dict[str, object]:
+    return {"sites": [SITE], name: values}
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        (section("client", port=70_000), "client.port is 70000, but must be at most 65535."),
+        (section("client", port=-1), "client.port is -1, but must be at least 0."),
+        (section("client", port="x"), "client.port must be a whole number."),
+        (section("client", port=1.5), "client.port must be a whole number."),
+        (section("client", port=None), "client.port must be a whole number."),
+        (section("client", insecure="perhaps"), "client.insecure must be true or false."),
+        (section("client", insecure=[]), "client.insecure must be true or false."),
+        (section("client", host=""), "client.host must have at least 1 characters."),
+        (section("client", host=5), "client.host must be a text."),
+        (section("client", certificate=5), "client.certificate must be a path."),
+        (section("client", origins="x"), "client.origins must be a list."),
+        (section("limits", handshakes_per_s=0), "limits.handshakes_per_s is 0, but must be more than 0."),
+        (section("limits", ping_s="x"), "limits.ping_s must be a number."),
+        (
+            section("log", level="loud"),
+            "log.level is loud, but must be 'debug', 'info', 'warning' or 'error'.",
+        ),
+        ({"sites": [SITE], "client": 5}, "client must be a table."),
+        ({"sites": [SITE], "secrets": 5}, "secrets must be a table."),
+        ({"sites": []}, "sites must have at least 1."),
+        ({"sites": 5}, "sites must be a list."),
+        ({"sites": [5]}, "sites[0] must be a table."),
+        ({}, "No site is configured: add a [[sites]] with id, url, display_name and country."),
+        (
+            {"sites": [{**SITE, "applications": ["dashbord"]}]},
+            "sites[0].applications (value 1) is dashbord, but must be 'dashboard' or 'remote_assistant'.",
+        ),
+        (
+            section("client", trusted_proxies=["10.0.0.1", "x"]),
+            "client.trusted_proxies (value 2) must be an address or a network such as 10.0.0.0/8.",
+        ),
+        (
+            section("client", trusted_proxies=["10.0.0.5/24"]),
+            (
+                "client.trusted_proxies (value 1) must be the network 10.0.0.0/24 or the address 10.0.0.5, "
+                "not both in one."
+            ),
+        ),
+        (
+            {"sites": [{**SITE, "country": "de"}]},
+            "sites[0].country must be a country of two capital letters such as DE; did you mean DE?",
+        ),
+        (
+            {"sites": [{**SITE, "country": "XX"}]},
+            "sites[0].country must be a country of ISO 3166 with telephones such as DE: XX is none.",
+        ),
+        (
+            {"sites": [{**SITE, "country": "UK"}]},
+            "sites[0].country must be a country of two capital letters such as DE; did you mean GB?",
+        ),
+        (
+            {"sites": [{**SITE, "country": "Germany"}]},
+            "sites[0].country must be a country of two capital letters such as DE.",
+        ),
+        ({"sites": [{**SITE, "remote_numbers": 5}]}, "sites[0].remote_numbers must be a table."),
+        (
+            {"sites": [{**SITE, "remote_numbers": {"own": "+49"}}]},
+            "sites[0].remote_numbers.own must be a list.",
+        ),
+        (
+            {"sites": [{**SITE, "remote_numbers": {"deny": ["+43", "0043"]}}]},
+            (
+                "sites[0].remote_numbers.deny (value 2) must be a number in E.164 or the beginning of one, "
+                "such as +4331, without spaces."
+            ),
+        ),
+        (
+            {"sites": [{**SITE, "remote_numbers": {"allow": ["+43"] * 257}}]},
+            "sites[0].remote_numbers.allow must have at most 256.",
+        ),
+    ],
+)
+def test_each_fault_has_its_sentence(values: object, sentence: str) -> None:
+    assert faults_of(values) == [sentence]
+
+
+def test_a_fault_is_named_after_where_the_value_came_from() -> None:
+    origins = {"client.port": "OSCC_GATEWAY__CLIENT__PORT"}
+    assert faults_of(section("client", port="70000"), origins) == [
+        "OSCC_GATEWAY__CLIENT__PORT is 70000, but must be at most 65535."
+    ]
+    variable = "OSCC_GATEWAY__SITES__0__REMOTE_NUMBERS__OWN"
+    (received,) = faults_of(
+        {"sites": [{**SITE, "remote_numbers": {"own": ["x"]}}]}, {"sites[0].remote_numbers.own": variable}
+    )
+    assert received.startswith(f"{variable} (value 1) must be a number in E.164")
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"sites": [SITE], "clinet": {}}, "[clinet]: there is no such section; did you mean client?"),
+        ({"sites": [SITE], "zzz": 1}, "[zzz]: there is no such section."),
+        (section("client", prot=1), "client.prot: there is no such setting; did you mean client.port?"),
+        (section("client", token="x"), "client.token: there is no such setting; did you mean admin.token?"),
+        (section("client", zzzzzz=1), "client.zzzzzz: there is no such setting."),
+        (
+            {"sites": [{**SITE, "cuntry": "DE"}]},
+            "sites[0].cuntry: there is no such setting; did you mean sites[0].country?",
+        ),
+        (
+            {"sites": [{**SITE, "remote_number": {}}]},
+            "sites[0].remote_number: there is no such setting; did you mean sites[0].remote_numbers?",
+        ),
+        (
+            {"sites": [{**SITE, "remote_numbers": {"denny": []}}]},
+            (
+                "sites[0].remote_numbers.denny: there is no such setting; "
+                "did you mean sites[0].remote_numbers.deny?"
+            ),
+        ),
+        (
+            {"sites": [{**SITE, "deny": []}]},
+            "sites[0].deny: there is no such setting; did you mean sites[<n>].remote_numbers.deny?",
+        ),
+    ],
+)
+def test_unknown_names_come_with_the_nearest(values: object, sentence: str) -> None:
+    assert faults_of(values) == [sentence]
+
+
+SECRET_PLACES = [("admin", "token"), ("secrets", "pseudonym_key"), ("secrets", "sealing_keys")]
+
+
+@given(
+    place=st.sampled_from(SECRET_PLACES),
+    shape=st.sampled_from(["bare", "list", "key", "pair", "table"]),
+    canary=st.text("abcdefghijklmnopqrstuvwxyzABCDEFGHIJ0123456789", min_size=12, max_size=60),
+)
+def test_no_fault_repeats_what_may_be_secret(place: tuple[str, str], shape: str, canary: str) -> None:
+    shaped = {
+        "bare": canary,
+        "list": [canary, canary],
+        "key": f"k1:{canary}",
+        "pair": [f"k1:{canary}", 5],
+        "table": {"x": canary},
+    }[shape]
+    values = {"client": {"port": "x"}, place[0]: {place[1]: shaped}}
+    assert canary not in "\n".join(faults_of(values))
+
+
+@pytest.mark.parametrize("url", ["https://user:canary@host", "https://host?canary", "canary"])
+def test_no_fault_repeats_an_address(url: str) -> None:
+    assert "canary" not in "".join(faults_of({"sites": [{**SITE, "url": url}], "bus": {"url": f"x{url}"}}))
+
+
+# ---- addresses of a bus: how they are read, and no password in errors ----
+
+
+GOOD = (
+    MEMORY,
+    "redis://h",
+    "redis://redis.example:6379",
+    "redis://127.0.0.1:6379/15",
+    "redis://[::1]:6379/0",
+    "redis://:p@h",
+    "rediss://u:p%40%2F%3F@h:1/0",
+    "redis+sentinel://a,b/m",
+    "redis+cluster://a,b",
+    "rediss+cluster://u:p@a:7000/?ca_file=/ca.pem",
+    "rediss+sentinel://u:p@a:26379,b.example:26379,[::1]:26379/gateway?sentinel_password=x",
+)
+CANARY = "canary"
+BAD = (
+    ("", "must begin with memory://"),
+    ("memory", "must begin with"),
+    ("valkey://h", "must begin with"),
+    ("memory://h", "must be memory:// and nothing behind it"),
+    ("redis://", "cannot be used: a bus URL names a host"),
+    (f"redis://u:{CANARY}@h:x", "cannot be used: a host"),
+    (f"redis://u:{CANARY}@h/x", "cannot be used: the database"),
+    (f"redis://{CANARY}@h", "cannot be used: a bus URL has user:password"),
+    (f"redis://u:{CANARY}@h?sentinel_password=x", "cannot be used: a bus URL of this form has the options"),
+    (f"redis+sentinel://u:{CANARY}@a,b", "cannot be used: a bus URL with sentinels names the primary"),
+)
+
+
+@pytest.mark.parametrize("url", GOOD)
+def test_addresses_are_taken_as_they_are(url: str) -> None:
+    assert bus_url(url) == url
+    assert (bus_address(url) is None) == (url == MEMORY)
+
+
+@pytest.mark.parametrize(("url", "start"), BAD)
+def test_what_is_none_is_refused_without_being_repeated(url: str, start: str) -> None:
+    with pytest.raises(ValueError, match="^" + start) as refused:
+        bus_url(url)
+    assert CANARY not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "near"),
+    [
+        ("rediz://h", "redis"),
+        ("memori://", "memory"),
+        ("redis+sentinels://h/m", "redis+sentinel"),
+        ("redis-cluster://h:6379", "redis+cluster"),
+        ("rediscluster://h", "redis+cluster"),
+    ],
+)
+def test_near_misses_are_named(text: str, near: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"did you mean {near}://")):
+        bus_url(text)
+
+
+def url_of(**given: object) -> str | None:
+    return redis_url(BusSection.model_validate(given))
+
+
+def test_a_file_of_the_authority_is_added() -> None:
+    url = url_of(url="rediss://h?db=1", ca_file="/etc/a b&c.pem")
+    assert url is not None
+    found = bus_address(url)
+    assert found is not None
+    assert (found.ca_file, found.db, found.tls) == ("/etc/a b&c.pem", 1, True)
+    assert url_of(url="rediss://h") == "rediss://h"
+    assert url_of(url=MEMORY) is None
+
+
+AWKWARD = "p@ss/w:o?r#d%40 ü"
+
+
+def test_users_and_passwords_beside_the_address_need_no_encoding() -> None:
+    url = url_of(
+        url="rediss+sentinel://a:1,b:2/m?db=3",
+        user="gate way",
+        password=AWKWARD,
+        sentinel_user="s&x",
+        sentinel_password=AWKWARD[::-1],
+        ca_file="/ca.pem",
+    )
+    assert url is not None
+    found = bus_address(url)
+    assert found is not None
+    assert (found.credentials.user, found.credentials.password) == ("gate way", AWKWARD)
+    received = found.sentinel_credentials
+    assert (received.user, received.password) == ("s&x", AWKWARD[::-1])
+    assert (found.endpoints, found.service, found.db) == ((("a", 1), ("b", 2)), "m", 3)
+    assert found.ca_file == "/ca.pem"
+
+
+def test_a_password_alone_is_that_of_the_default_user() -> None:
+    found = bus_address(url_of(url="redis://h", password="x") or MEMORY)
+    assert found is not None
+    assert (found.credentials.user, found.credentials.password) == (None, "x")
+
+
+def test_passwords_are_hidden() -> None:
+    shown = without_password("redis+sentinel://u:canary@a:1,b:2/m?sentinel_password=canary&db=1")
+    assert shown == "redis+sentinel://********@a:1,b:2/m?sentinel_password=********&db=1"
+    assert without_password("redis://h:1") == "redis://h:1"
+
+
+@given(st.text(min_size=1))
+def test_whatever_stands_before_the_host_is_hidden(password: str) -> None:
+    assert without_password(f"redis://u:{password}@h/0") == "redis://********@h/0"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "redis://p@ss@h:6379",
+        "redis://p@ss:6379",
+        "redis://:p@ss/w@h:6379",
+        "redis://:pa#ss@h",
+        "redis://:pa?ss@h",
+    ],
+)
+def test_a_password_that_is_not_encoded_is_named_with_its_remedy(text: str) -> None:
+    with pytest.raises(ValueError, match=r"%40.*bus\.password") as received:
+        bus_url(text)
+    assert "ss" not in str(received.value).replace("password", "").replace("passed", "")

@@ -1,21 +1,38 @@
-"""Drain of a node: phones are sent in time, no faster than others take them."""
+"""Drain and balance of a node: which phones leave, how fast, and when not."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
-from collections.abc import Callable
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from structlog.testing import capture_logs
 
 from gateway.app.config.settings import LimitsSection
-from gateway.app.process import StopRequest
-from gateway.app.wiring import BYE_S, HAND_OVER_S, Departure, DrainablePhone, drain_limit_s, drain_node
+from gateway.app.process import SIGNALS, StopRequest
+from gateway.app.wiring import (
+    BYE_S,
+    HAND_OVER_S,
+    WINDOW_S,
+    Departure,
+    DrainablePhone,
+    PhoneBalancer,
+    drain_limit_s,
+    drain_node,
+)
+from gateway.core.due_times import SETTLED_S
+from gateway.core.session import State
 from gateway.domain.errors import CloseCode
 from gateway.domain.model import NodeId, UserId
+from gateway.edge.socket import PhoneSocket
 from gateway.protocol.envelopes import NodeRecord
+from gateway.runtime.cluster import ClusterMembership
 from gateway.telemetry import Telemetry
 from tests.doubles.clock import ManualClock
 
@@ -307,3 +324,191 @@ def test_what_may_be_waited_is_what_the_page_asks_operators_to_wait() -> None:
     assert (
         drain_limit_s(LimitsSection()) == LimitsSection().drain_notice_s + LimitsSection().drain_s + 10 == 80
     )
+
+
+# ---- signals: the first ends the process, a second one at once ----
+
+
+def test_asking_once_is_polite_and_twice_is_a_hurry() -> None:
+    stopping = StopRequest()
+    assert not stopping.asked.is_set()
+    stopping.ask()
+    assert (stopping.asked.is_set(), stopping.hurried.is_set()) == (True, False)
+    stopping.ask()
+    assert stopping.hurried.is_set()
+
+
+def test_who_was_asked_gently_is_asked_by_a_signal_for_the_first_time() -> None:
+    stopping = StopRequest()
+    for _ in range(2):
+        stopping.ask_gently()
+        assert (stopping.asked.is_set(), stopping.hurried.is_set()) == (True, False)
+    stopping.ask()
+    stopping.ask_gently()
+    assert not stopping.hurried.is_set()
+    stopping.ask()
+    assert stopping.hurried.is_set()
+
+
+async def test_waiting_ends_when_asked_or_when_the_time_is_over() -> None:
+    clock, stopping = ManualClock(), StopRequest()
+    async with asyncio.TaskGroup() as tasks:
+        patient = tasks.create_task(stopping.wait(clock))
+        bounded = tasks.create_task(stopping.wait(clock, 5))
+        await clock.advance(4)
+        assert not bounded.done()
+        await clock.advance(1)
+        assert bounded.done()
+        assert not patient.done()
+        stopping.ask()
+    assert patient.done()
+    await stopping.wait(clock, 5)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+async def test_signals_ask(number: signal.Signals, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    stopping = StopRequest()
+    with stopping.on_signals():
+        assert signal.getsignal(number) not in {signal.SIG_DFL, signal.default_int_handler}
+        os.kill(os.getpid(), number)
+        async with asyncio.timeout(5):
+            await stopping.asked.wait()
+        assert not stopping.hurried.is_set()
+        os.kill(os.getpid(), number)
+        async with asyncio.timeout(5):
+            await stopping.hurried.wait()
+        after = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, after.set)
+        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), signal.SIGUSR1)  # received after the third, which says nothing new
+        async with asyncio.timeout(5):
+            await after.wait()
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGUSR1)
+    assert signal.getsignal(number) in {signal.SIG_DFL, signal.default_int_handler}
+    assert [(record.getMessage(), vars(record)["signal"]) for record in caplog.records] == [
+        ("stop_requested", number.name),
+        ("stop_hurried", number.name),
+    ]
+
+
+# ---- balancing: which phones an overloaded node sends away, how many, and when none ----
+
+
+class Phone:
+    """A connection, as far as it is asked."""
+
+    def __init__(self, street: Street) -> None:
+        self.session = SimpleNamespace(live=SimpleNamespace(commands_in_flight=0), state=State.LIVE)
+        self.closed: tuple[CloseCode, str, tuple[float, float] | None] | None = None
+        self._street = street
+        self.is_slow = False
+        """Whether it takes long to read its bye."""
+
+    def close(self, code: CloseCode, reason: str, *, window_s: tuple[float, float] | None = None) -> None:
+        assert self.closed is None, "it has its bye already"
+        self.closed = (code, reason, window_s)
+        self.session.state = State.CLOSING
+        if not self.is_slow:
+            self.leave()
+
+    def leave(self) -> None:
+        self._street.phones.pop(self, None)
+
+
+class Street:
+    """A node with phones, and what it knows of another one."""
+
+    def __init__(self, phones: int) -> None:
+        self.clock = ManualClock()
+        self.phones: dict[Phone, None] = {}
+        self.all = [Phone(self) for _ in range(phones)]
+        self.phones.update(dict.fromkeys(self.all))
+        self.other = NodeRecord(NodeId("b"), "other", "1", 0, 0, draining=False, accepts_per_s=9.0)
+        self.is_steady = True
+        self.telemetry = Telemetry()
+        self.balancer = PhoneBalancer(
+            cast("ClusterMembership", self),
+            lambda: self.is_steady,
+            cast("dict[PhoneSocket, None]", self.phones).keys(),
+            20.0,
+            self.clock,
+            lambda _: None,
+            self.telemetry,
+        )
+
+    @property
+    def nodes(self) -> tuple[NodeRecord, ...]:
+        return (self.other,)
+
+    @property
+    def others(self) -> tuple[NodeRecord, ...]:
+        return () if self.other.draining else (self.other,)
+
+    async def live(self, seconds: float) -> None:
+        """Let time pass; phones that were sent on come back at the other node."""
+        for _ in range(int(seconds)):
+            slow = [phone for phone in self.phones if phone.closed is not None]
+            await self.clock.advance(1.0)
+            if self.clock.now() % 5 == 0:
+                for phone in slow:
+                    phone.leave()
+            self.other = self.other._replace(connections=len(self.all) - len(self.phones))
+
+    def sent_on(self) -> list[Phone]:
+        return [phone for phone in self.all if phone.closed is not None]
+
+
+@pytest.fixture
+async def street() -> AsyncIterator[Street]:
+    made = Street(100)
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(made.balancer.run())
+        await made.clock.settle()
+        yield made
+        running.cancel()
+
+
+async def test_phones_are_sent_on_until_there_are_a_fifth_more_than_the_mean(street: Street) -> None:
+    await street.live(SETTLED_S - 5)
+    assert street.sent_on() == []
+    await street.live(120)
+    assert len(street.phones) == 60
+    assert {phone.closed for phone in street.sent_on()} == {(CloseCode.REBALANCE, "balancing", WINDOW_S)}
+    sample = street.telemetry.registry.get_sample_value
+    assert sample("oscc_gateway_phones_sent_on_total") == 40
+    await street.live(600)
+    assert len(street.phones) == 60
+
+
+async def test_who_waits_for_a_result_or_has_sent_no_hello_stays(street: Street) -> None:
+    for phone in street.all[:30]:
+        phone.session.live.commands_in_flight = 1
+    for phone in street.all[30:50]:
+        phone.session.live = None
+    await street.live(300)
+    assert len(street.phones) == 60
+    assert all(phone in street.phones for phone in street.all[:50])
+
+
+async def test_nothing_is_sent_on_while_a_node_leaves_or_the_bus_is_away(street: Street) -> None:
+    street.other = street.other._replace(draining=True)
+    await street.live(200)
+    street.other = street.other._replace(draining=False)
+    street.is_steady = False
+    await street.live(200)
+    assert street.sent_on() == []
+    street.is_steady = True
+    await street.live(SETTLED_S - 5)
+    assert street.sent_on() == []
+    await street.live(120)
+    assert len(street.sent_on()) == 40
+
+
+async def test_a_phone_that_reads_its_bye_late_gets_no_second(street: Street) -> None:
+    for phone in street.all:
+        phone.is_slow = True
+    await street.live(SETTLED_S + 120)
+    assert len(street.phones) == 60
+    sample = street.telemetry.registry.get_sample_value
+    assert sample("oscc_gateway_phones_sent_on_total") == len(street.sent_on())

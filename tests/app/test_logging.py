@@ -1,29 +1,54 @@
-"""Only listed events and fields reach the log."""
+"""Log lines: their fields, repetitions, and what they never contain."""
 
 from __future__ import annotations
 
+import ast
 import asyncio
+import dataclasses
 import io
 import json
 import logging
 import re
 import warnings
+from collections.abc import Iterator
 from ipaddress import ip_address
+from pathlib import Path
 
+import aiohttp
 import pytest
 import structlog
+from hypothesis import given
+from hypothesis import strategies as st
 
+import gateway
+from gateway.app import wiring
+from gateway.app.config.sources import generate_secrets
 from gateway.app.keys import SecretKey
 from gateway.app.logging import (
+    KINDS_MAX,
     LINES_KEPT,
     LINES_KEPT_MS,
+    LINES_PER_WINDOW,
     REPETITION_WINDOW_S,
+    Pseudonyms,
+    RepetitionFilter,
+    audit_writer,
     configure,
+    field_shapes,
+    flush_suppressed,
     log_session,
+    network_of,
     set_level,
+    shape_text,
 )
-from gateway.domain.model import Application, UserId
+from gateway.app.process import StopRequest
+from gateway.domain import resources
+from gateway.domain.errors import CloseCode
+from gateway.domain.model import Application, NodeId, OperatorAct, Privacy, UserHash, UserId
 from gateway.edge.channel import ConnectionSummary
+from gateway.runtime.event_loop import SystemClock
+from gateway.simulator import Simulator, SimulatorSettings
+from tests.app.samples import LOG_ON, settings_for
 from tests.doubles.clock import ManualClock
 
 KEY = SecretKey(bytes(32))
@@ -234,3 +259,345 @@ async def test_the_last_lines_are_kept_as_written_for_a_day_without_audit_and_co
     await clock.advance(LINES_KEPT_MS / 1_000 + 1)
     structlog.get_logger("gateway.x").info("stopped")
     assert [json.loads(line)["event"] for line in writer.last()] == ["stopped"]
+
+
+# ---- each field of a log line takes its own shape only ----
+
+
+PSEUDONYMS = Pseudonyms(SecretKey(bytes(32)))
+FIELDS = field_shapes(PSEUDONYMS)
+LEVELS = {"debug", "info", "warning", "error", "critical", "exception"}
+
+
+def test_no_field_has_the_name_of_personal_or_realtime_data() -> None:
+    guarded = {
+        field.name
+        for each in vars(resources).values()
+        if isinstance(each, type) and dataclasses.is_dataclass(each)
+        for field in dataclasses.fields(each)
+        if field.metadata.get("privacy") is not Privacy.NEUTRAL
+    }
+    assert len(guarded) > 50
+    # the logging library's own name for its severity
+    assert set(FIELDS) & guarded == {"level"}
+
+
+def _lines_of(tree: ast.AST) -> Iterator[ast.Call]:
+    """Yield each call that writes a log line."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="_LOG"), attr=level)) if level in LEVELS:
+                yield node
+
+
+def test_every_field_that_a_line_of_the_log_has_is_shown() -> None:
+    """A field that is not listed is left out: the page would promise what the log does not have."""
+    lines = [
+        (path.name, line)
+        for path in sorted(Path(gateway.__file__).parent.rglob("*.py"))
+        for line in _lines_of(ast.parse(path.read_text("utf-8")))
+    ]
+    assert len(lines) > 40
+    own = {"exc_info", "extra"}
+    hidden = {
+        (name, line.lineno, word.arg)
+        for name, line in lines
+        for word in line.keywords
+        if word.arg is not None and word.arg not in {*FIELDS, *own}
+    }
+    assert hidden == set()
+
+
+@pytest.mark.parametrize(
+    "name", ["password", "token", "remote_number", "user_name", "query", "url", "path", "by"]
+)
+def test_fields_that_could_hold_secrets_are_not_listed(name: str) -> None:
+    assert name not in FIELDS
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("site", "main", "main"),
+        ("application", Application.DASHBOARD, "dashboard"),
+        ("codec", "oscc.v1.json", "oscc.v1.json"),
+        ("close_code", CloseCode.SLOW, 4108),
+        ("connections", 5, 5),
+        ("lasted_s", 1.23456, 1.235),
+        ("lasted_s", 2, 2.0),
+        ("tls", True, True),
+        ("version", "0.1.0", "0.1.0"),
+        ("place", "gateway/edge/socket.py:12:fail", "gateway/edge/socket.py:12:fail"),
+        ("place", "a/b.py:1:f < c.py:2:<lambda>", "a/b.py:1:f < c.py:2:<lambda>"),
+        ("place", "a/b.py:1:f < secret", None),
+        ("host", "::1", "::1"),
+        ("site", "+49301234567", None),
+        ("site", "agent12345", None),
+        ("site", "a@b", None),
+        ("site", "x" * 65, None),
+        ("site", 5, None),
+        ("connections", True, None),
+        ("connections", "5", None),
+        ("lasted_s", "5", None),
+        ("tls", 1, None),
+        ("version", "1234567", None),
+        ("host", "user@host", None),
+        ("place", "a b:1", None),
+        ("event", 5, None),
+        ("user", UserHash("0123456789abcdef"), "0123456789abcdef"),
+        ("user", "0123456789abcdef", None),
+        ("user", UserHash("canary"), None),
+        ("by_node", "gw-2", "gw-2"),
+        ("life", "0123456789abcdef", "0123456789abcdef"),
+        ("life", "canary", None),
+        ("address", "x", None),
+        ("address", None, None),
+    ],
+)
+def test_a_value_without_its_shape_is_nothing(name: str, value: object, shown: object) -> None:
+    found = FIELDS[name](value)
+    assert (found, type(found)) == (shown, type(shown))
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("203.0.113.77", "203.0.113.0/24"),
+        (ip_address("203.0.113.77"), "203.0.113.0/24"),
+        ("2001:db8:1:2::3", "2001:db8:1::/48"),
+    ],
+)
+def test_addresses_are_truncated(address: object, shown: str) -> None:
+    assert network_of(address) == shown
+
+
+def test_users_are_keyed_hashes() -> None:
+    name = PSEUDONYMS(UserId("main", 5))
+    assert name == PSEUDONYMS(UserId("main", 5))
+    others = {
+        name,
+        PSEUDONYMS(UserId("main", 6)),
+        PSEUDONYMS(UserId("other", 5)),
+        Pseudonyms(SecretKey(bytes([1]) * 32))(UserId("main", 5)),
+    }
+    assert len(others) == 4
+    assert name is not None
+    assert len(name) == 16
+
+
+@pytest.mark.parametrize("value", ["main", 5, ("main", 5), None])
+def test_only_a_user_id_is_taken_for_a_user(value: object) -> None:
+    assert PSEUDONYMS(value) is None
+
+
+@pytest.mark.parametrize(
+    ("sentence", "shown"),
+    [
+        ("The link is open.", "The link is open."),
+        ("call +49 (30) 123-4567 now", "call … now"),
+        ("call 030/1234567", "call …"),
+        ("GET /v1/x?token=canary done", "GET /v1/x… done"),
+        ("token " + "aB3-" * 10, "token …"),
+        ("first\nsecond", "first"),
+        ("x " * 200, "x " * 100),
+        ("port 8080, code 4108", "port 8080, code 4108"),
+    ],
+)
+def test_sentences_lose_what_looks_like_a_number_a_token_or_a_query(sentence: str, shown: str) -> None:
+    assert shape_text(sentence) == shown
+
+
+@given(
+    st.from_regex(r"\+?[1-9][0-9]{6,14}", fullmatch=True), st.sampled_from(sorted(set(FIELDS) - {"event"}))
+)
+def test_a_telephone_number_fits_no_field(number: str, field: str) -> None:
+    shown = FIELDS[field](number)
+    # operators name machines as they like
+    is_machine = field in {"host", "node", "by_node"} and not number.startswith("+")
+    assert shown is None or is_machine or number.lstrip("+") not in str(shown)
+
+
+@given(st.from_regex(r"\+?[1-9][0-9]{6,14}", fullmatch=True))
+def test_a_telephone_number_is_in_no_sentence(number: str) -> None:
+    assert number not in str(shape_text(f"number {number} refused"))
+
+
+# ---- repeated log lines are counted and reported, others pass ----
+
+
+class Log:
+    """All logging of the process, and the clock that floods are measured by."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.stream = io.StringIO()
+        self.flood: RepetitionFilter = configure(
+            "info", SecretKey(bytes(32)), self.stream, clock=self.clock
+        ).flood
+
+    def close(self, count: int, code: int = 1006, initiator: str = "client") -> None:
+        log = structlog.get_logger("gateway.session")
+        for _ in range(count):
+            log.info("session_closed", initiator=initiator, close_code=code)
+
+    @property
+    def received(self) -> list[dict[str, object]]:
+        """The lines since one looked last, without their times."""
+        found = [json.loads(line) for line in self.stream.getvalue().splitlines()]
+        self.stream.seek(0)
+        self.stream.truncate()
+        return [{name: value for name, value in line.items() if name != "timestamp"} for line in found]
+
+
+@pytest.fixture
+def log(own_logging: None) -> Log:
+    return Log()
+
+
+def summary(count: int, code: int | None = 1006, event: str = "session_closed") -> dict[str, object]:
+    received: dict[str, object] = {
+        "event": "lines_suppressed",
+        "logger": "gateway.suppressed",
+        "level": "info",
+        "suppressed": count,
+        "of": event,
+        "window_s": REPETITION_WINDOW_S,
+    }
+    return received | ({} if code is None else {"close_code": code})
+
+
+async def test_of_a_mass_disconnect_the_first_lines_are_written_and_the_rest_is_counted(log: Log) -> None:
+    log.close(10_000)
+    log.close(3, code=1001)
+    received = log.received
+    assert [line["close_code"] for line in received] == [1006] * LINES_PER_WINDOW + [1001] * 3
+    await log.clock.advance(REPETITION_WINDOW_S)
+    log.close(1)
+    received = log.received
+    assert [line["event"] for line in received] == ["lines_suppressed", "session_closed"]
+    assert received[0] == summary(10_000 - LINES_PER_WINDOW)
+
+
+def test_codes_that_a_client_makes_up_are_one_kind_and_the_gateways_own_are_not(log: Log) -> None:
+    for code in range(4000, 4120):
+        log.close(1, code)
+    log.close(LINES_PER_WINDOW, 4109, "gateway")
+    log.flood.settle(at_once=True)
+    *written, received = log.received
+    assert [line["initiator"] for line in written] == ["client"] * LINES_PER_WINDOW + [
+        "gateway"
+    ] * LINES_PER_WINDOW
+    assert received == summary(120 - LINES_PER_WINDOW, code=None)
+
+
+async def test_what_was_counted_is_reported_also_when_nobody_logs_any_more(log: Log) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        life = tasks.create_task(flush_suppressed(log.flood, log.clock))
+        await log.clock.settle()
+        log.close(LINES_PER_WINDOW + 1)
+        await log.clock.advance(REPETITION_WINDOW_S - 1)
+        assert len(log.received) == LINES_PER_WINDOW
+        await log.clock.advance(1)
+        assert log.received == [summary(1)]
+        log.close(LINES_PER_WINDOW + 2)
+        assert len(log.received) == LINES_PER_WINDOW
+        life.cancel()
+    assert log.received == [summary(2)], "at the end at once"
+
+
+async def test_lines_at_a_usual_rate_are_all_written_and_nothing_is_reported_of_them(log: Log) -> None:
+    for _ in range(5):
+        log.close(LINES_PER_WINDOW)
+        await log.clock.advance(REPETITION_WINDOW_S)
+    log.flood.settle()
+    assert [line["event"] for line in log.received] == ["session_closed"] * 5 * LINES_PER_WINDOW
+
+
+def test_other_libraries_lines_are_held_back_by_their_template(log: Log) -> None:
+    for number in range(LINES_PER_WINDOW + 5):
+        logging.getLogger("aiohttp.server").error("Error %d of many", number)
+    log.flood.settle(at_once=True)
+    received = log.received
+    assert len(received) == LINES_PER_WINDOW + 1
+    assert (received[-1]["suppressed"], received[-1]["level"]) == (5, "error")
+
+
+def test_numbered_lines_are_never_held_back(log: Log) -> None:
+    for serial in range(LINES_PER_WINDOW * 2):
+        audit_writer(NodeId("n1"), "")(OperatorAct("drain", None, None, "done", 200), serial)
+    assert [line["serial"] for line in log.received] == list(range(LINES_PER_WINDOW * 2))
+
+
+async def test_kinds_without_end_take_bounded_memory_and_are_still_counted(log: Log) -> None:
+    for number in range(KINDS_MAX * 3):
+        logging.getLogger("gateway.app").warning(f"kind {number}")  # noqa: G004 - each has a template of its own
+    assert log.flood.kinds == KINDS_MAX + 1
+    assert len(log.received) == KINDS_MAX + LINES_PER_WINDOW
+    await log.clock.advance(REPETITION_WINDOW_S)
+    log.flood.settle()
+    assert log.flood.kinds == 0
+    (received,) = log.received
+    assert (received["suppressed"], received["of"]) == (
+        KINDS_MAX * 2 - LINES_PER_WINDOW,
+        "lines of many kinds",
+    )
+
+
+# ---- canaries: no input of people and no data of phones in the log of a whole gateway ----
+
+
+PASSWORD, NUMBER, DEVICE = "canary-password", "+493012345678", "canary-device"
+REMOTE = {
+    **LOG_ON,
+    "application": "remote_assistant",
+    "user_name": "agent1",
+    "password": PASSWORD,
+    "remote_number": NUMBER,
+    "device": {"id": DEVICE, "name": DEVICE, "platform": DEVICE, "app_version": "1"},
+}
+BAD_FRAMES = ["{", '{"kind": "canary-kind"}', json.dumps({"kind": "pace", "every_s": "canary-value"})]
+
+
+async def _live(http: aiohttp.ClientSession, client: str) -> list[str]:
+    """Do right and wrong things; returns what must not be found afterwards."""
+    url = f"{client}/v1/sessions?canary=query"
+    for wrong in ({**REMOTE, "password": "canary-wrong"}, {**REMOTE, "user_name": "canary-name"}, {}):
+        async with http.post(url, json=wrong) as refused:
+            assert refused.status >= 400
+    async with http.post(url, json=REMOTE) as created:
+        answer = await created.json()
+        assert created.status == 201
+    token = str(answer["token"])
+    async with http.get(f"{client}/v1/session", headers={"Authorization": "Bearer canary-token"}) as forged:
+        assert forged.status == 401
+    ws = await http.ws_connect(f"{client}/v1/realtime?canary=query", protocols=["oscc.v1.json"])
+    phone = {"app": "canary-app", "version": "1", "platform": "canary-platform"}
+    await ws.send_json({"kind": "hello", "token": token, "client": phone})
+    await ws.receive_json()
+    seen = json.dumps(await ws.receive_json())
+    assert NUMBER[1:] in seen
+    for frame in BAD_FRAMES:
+        await ws.send_str(frame)
+        await ws.receive()
+    await ws.close()
+    name = str(answer["user"]["display_name"])
+    return [token, name, NUMBER, NUMBER[1:], NUMBER[-6:], PASSWORD, DEVICE, "agent1", "canary"]
+
+
+async def test_the_log_of_a_whole_life_holds_no_canary_at_any_level(own_logging: None) -> None:
+    written, secrets = io.StringIO(), generate_secrets()
+    configure("debug", secrets.pseudonym_key, written)
+    center = SimulatorSettings(agents=2, queues=1, users=1, password=PASSWORD)
+    async with asyncio.timeout(30), aiohttp.ClientSession() as http, Simulator(center) as simulator:
+        settings = settings_for(simulator.url)
+        async with wiring.serving(settings, secrets, SystemClock(), StopRequest()) as addresses:
+            canaries = await _live(http, addresses.client)
+            async with http.get(f"{addresses.ops}/metrics") as response:
+                metrics = await response.text()
+    assert "drain_started" in written.getvalue()
+    received = [json.loads(line) for line in written.getvalue().splitlines()]
+    (over,) = [line for line in received if line["event"] == "session_closed"]
+    assert (over["logger"], over["application"]) == ("gateway.session", "remote_assistant")
+    for canary in canaries:
+        assert canary not in written.getvalue()
+        assert canary not in metrics

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -17,17 +19,21 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from structlog.testing import capture_logs
 
 from gateway.app import spans, wiring
+from gateway.app.adapters import Tracing, open_tracing
+from gateway.app.config.settings import TracingSection as TracingSettings
 from gateway.app.config.sources import generate_secrets
 from gateway.app.listeners import listening
+from gateway.app.metrics import CountingTally
 from gateway.app.process import StopRequest
 from gateway.app.spans import SpanTracing, TracedLink, exporting
 from gateway.domain.commands import Execute, Executed, KeepAlive, LinkRequest, SetRoutingState
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.upstream import LinkClosed
 from gateway.runtime.event_loop import SystemClock
-from gateway.runtime.ports import Answered, Clock, Link
+from gateway.runtime.ports import Answered, Clock, Link, Upstream
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.telemetry import Telemetry, written
 from tests.app.samples import LOG_ON, settings_for
@@ -357,3 +363,47 @@ async def test_a_collector_that_is_away_keeps_nobody() -> None:
     tracing.tally(Telemetry()).saw_again(1.0)
     async with asyncio.timeout(20):
         await asyncio.to_thread(tracing.close)
+
+
+# ---- tracing costs nothing where it is off or not installed ----
+
+
+# the SDK itself says nothing: redis-py loads it wherever it is installed
+LOADED = {"gateway.app.spans", "opentelemetry.exporter.otlp.proto.http"}
+ENDPOINT = TracingSettings(endpoint="http://127.0.0.1:1/v1/traces")
+
+
+async def test_without_a_collector_everything_stays_as_it_is() -> None:
+    app, upstream = web.Application(), cast("Upstream", object())
+    async with open_tracing(TracingSettings(), ManualClock()) as tracing:
+        assert type(tracing) is Tracing
+        tracing.enter(app)
+        assert (tracing.outgoing(), tracing.upstream(upstream)) == (None, upstream)
+        assert type(tracing.tally(Telemetry())) is CountingTally
+    assert len(app.middlewares) == 0
+
+
+async def test_with_a_collector_there_are_spans() -> None:
+    async with open_tracing(ENDPOINT, ManualClock()) as tracing:
+        assert isinstance(tracing, SpanTracing)
+
+
+async def test_without_the_extra_nothing_is_traced_and_that_is_reported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "gateway.app.spans", None)
+    with capture_logs() as logged:
+        async with open_tracing(ENDPOINT, ManualClock()) as tracing:
+            assert type(tracing) is Tracing
+    assert [line["event"] for line in logged] == ["tracing_unavailable"]
+
+
+def test_a_node_without_tracing_loads_nothing_of_it() -> None:
+
+    shown = subprocess.run(
+        [sys.executable, "-c", f"import gateway.app.main, sys; print({LOADED} & sys.modules.keys())"],
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    assert shown.stdout == "set()\n"

@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import io
 import re
 from contextlib import AbstractAsyncContextManager
+from datetime import UTC
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gateway.app.cli import watch
+from gateway.app.cli.watch import PASSWORD_VARIABLE, BoardState, WatchError, WatchOptions, watch_options
+from gateway.client import (
+    Connected,
+    Ended,
+    Event,
+    HealthChanged,
+    LogOffPending,
+    NoticeShown,
+    Reconnecting,
+    Refused,
+    Renewed,
+)
+from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.protocol import frames
-from tests.app.watching import QUEUES, Board
+from gateway.protocol.codec import problem_members
+from gateway.protocol.frames import ErrorFrame
+from tests.app.watching import QUEUES, SITE, Board, about
 from tests.doubles.clock import ManualClock
-from tests.doubles.scripted_gateway import ScriptedGateway, ping
+from tests.doubles.scripted_gateway import ScriptedGateway, created, notice, ping
 
 
 async def test_once_prints_one_frame_with_data_and_logs_off(board: Board) -> None:
@@ -159,3 +178,267 @@ def test_what_an_encoding_has_not_is_replaced(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(raw, "ascii", write_through=True))
     watch._console().print("●")
     assert raw.getvalue() == b"?\n"
+
+
+# ---- ``watch``: log-on and log-off of a supervisor, and helpful refusals ----
+
+
+NOTICES: list[dict[str, str | int | bool | None]] = [{"id": "n1", "version": 2}, {"id": "odd"}]
+MUST_READ = GatewayError(ErrorCode.NOTICE_MUST_BE_ACKNOWLEDGED, "Read.", notices=NOTICES)
+BUSY = GatewayError(ErrorCode.RATE_LIMITED, "Busy.")
+
+
+def _refuse(gateway: ScriptedGateway, error: GatewayError, headers: dict[str, str] | None = None) -> None:
+    gateway.forget("POST", "/v1/sessions")
+    gateway.answer("POST", "/v1/sessions", error.status, problem_members(error), headers)
+
+
+async def _shown(board: Board, **options: object) -> dict[str, Any]:
+    """Run the board until it shows something; returns the last log-on."""
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(board.run(for_s=1.0, **options))
+        await board.serve()
+        await board.clock.advance(1)
+    body = [asked.body for asked in board.gateway.asked if asked.method == "POST"][-1]
+    assert body is not None
+    return body
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (GatewayError(ErrorCode.INVALID_CREDENTIALS, "Wrong."), "Wrong."),
+        (GatewayError(ErrorCode.ALREADY_LOGGED_ON, "Elsewhere."), "--takeover"),
+        (MUST_READ, "(n1) --accept-notices"),
+    ],
+)
+async def test_a_refused_log_on_says_what_helps(
+    gateway: ScriptedGateway, error: GatewayError, said: str
+) -> None:
+    _refuse(gateway, error)
+    with pytest.raises(WatchError, match=re.escape(said)):
+        await Board(gateway).run()
+
+
+async def test_a_busy_gateway_is_come_back_to_when_it_says(gateway: ScriptedGateway) -> None:
+    _refuse(gateway, BUSY, {"Retry-After": "3"})
+    gateway.answer("POST", "/v1/sessions", 201, created())
+    board = Board(gateway)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(board.run(for_s=1.0))
+        await board.clock.advance(2.9)
+        assert gateway.count("POST", "/v1/sessions") == 1
+        await board.clock.advance(0.2)
+        await board.serve()
+        await board.clock.advance(1)
+    assert gateway.count("POST", "/v1/sessions") == 2
+
+
+@pytest.mark.parametrize("headers", [{}, {"Retry-After": "31"}])
+async def test_one_that_is_busy_for_long_or_says_not_how_long_is_left_alone(
+    gateway: ScriptedGateway, headers: dict[str, str]
+) -> None:
+    _refuse(gateway, BUSY, headers)
+    with pytest.raises(WatchError, match="Busy"):
+        await Board(gateway).run()
+    assert gateway.count("POST", "/v1/sessions") == 1
+
+
+async def test_the_log_on_says_who_and_what_and_notices_are_accepted_when_the_person_says_so(
+    gateway: ScriptedGateway,
+) -> None:
+    _refuse(gateway, MUST_READ)
+    gateway.answer("POST", "/v1/sessions", 201, created())
+    board = Board(gateway)
+    asked = await _shown(board, accept_notices=True, takeover=True)
+    assert asked["accepted_notices"] == [{"id": "n1", "version": 2}]
+    assert (asked["site"], asked["application"], asked["user_name"]) == ("main", "dashboard", "eve")
+    assert asked["takeover"] is True
+    assert "secret" not in board.file.getvalue()
+
+
+async def test_of_several_sites_one_must_be_named(gateway: ScriptedGateway) -> None:
+    gateway.forget("GET", "/v1/about")
+    about(gateway, SITE, SITE | {"id": "other"})
+    for site in (None, "third"):
+        with pytest.raises(WatchError, match="main, other"):
+            await Board(gateway).run(site=site)
+    assert (await _shown(Board(gateway), site="other"))["site"] == "other"
+
+
+@pytest.mark.parametrize("hurried", [True, False])
+async def test_nobody_waits_for_ever_for_a_log_off(
+    gateway: ScriptedGateway, capsys: pytest.CaptureFixture[str], hurried: bool
+) -> None:
+    gateway.forget("DELETE", "/v1/session")
+    gateway.answer("DELETE", "/v1/session", 202, {"state": "pending", "routed_until_ms": None})
+    board = Board(gateway)
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(board.run())
+        await board.serve()
+        board.stopping.ask()
+        await board.clock.advance(1)
+        assert not running.done()
+        if hurried:
+            board.stopping.ask()
+        else:
+            await board.clock.advance(10)
+    assert "not confirmed" in capsys.readouterr().err
+
+
+# ---- ``watch``: options for user, mode and duration ----
+
+
+def parse(*arguments: str) -> argparse.Namespace:
+    """Return what the parser of ``watch`` makes of *arguments*."""
+    parser = argparse.ArgumentParser()
+    watch.add_watch_arguments(parser)
+    return parser.parse_args(arguments)
+
+
+def _options(*arguments: str) -> WatchOptions:
+    return watch_options(parse("https://gw", "--user", "eve", *arguments))
+
+
+def test_the_command_line_makes_the_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PASSWORD_VARIABLE, "secret")
+    seen = [
+        _options("--once", "--site", "main", "--takeover"),
+        _options("--for", "5", "--refresh", "0.5", "--lines", "60"),
+        _options(),
+    ]
+    assert [(o.for_s, o.refresh_s, o.site, o.takeover, o.lines) for o in seen] == [
+        (0.0, 1.0, "main", True, None),
+        (5.0, 0.5, None, False, 60),
+        (None, 1.0, None, False, None),
+    ]
+    assert {(o.address, o.user_name, o.password) for o in seen} == {("https://gw", "eve", "secret")}
+    assert "secret" not in repr(seen)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["--for", "0"],
+        ["--for", "x"],
+        ["--once", "--for", "5"],
+        ["--refresh", "1e9"],
+        ["--lines", "15"],
+        ["--lines", "10001"],
+        ["--lines", "many"],
+    ],
+)
+def test_a_wrong_command_line_is_refused(wrong: list[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse("https://gw", "--user", "eve", *wrong)
+
+
+def test_without_a_terminal_the_password_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(PASSWORD_VARIABLE, raising=False)
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    with pytest.raises(WatchError, match=PASSWORD_VARIABLE):
+        _options()
+
+
+def test_on_a_terminal_the_password_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.delenv(PASSWORD_VARIABLE, raising=False)
+    monkeypatch.setattr("sys.stdin", Terminal())
+    monkeypatch.setattr("getpass.getpass", lambda: "typed")
+    assert _options().password == "typed"
+
+
+def test_authorities_that_cannot_be_read_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(PASSWORD_VARIABLE, "secret")
+    (tmp_path / "empty.pem").write_text("")
+    for name in ("missing.pem", "empty.pem"):
+        with pytest.raises(WatchError, match=name):
+            _options("--ca-file", str(tmp_path / name))
+
+
+# ---- ``watch``: the age of data, and the last events ----
+
+
+T = 1_700_000_000_000
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def view(clock: ManualClock) -> BoardState:
+    return BoardState("Main site", "Ada", "dashboard", clock, UTC)
+
+
+async def test_a_lost_connection_counts_down_to_the_next_try(view: BoardState, clock: ManualClock) -> None:
+    view.received(Connected(False), T)
+    assert view.health.connected
+    view.received(Reconnecting(8.0, "draining"), T)
+    await clock.advance(3)
+    assert (view.health.connected, view.health.reason) == (False, "draining")
+    assert view.health.reconnect_in_s == pytest.approx(5.0)
+    view.received(Connected(True), T)
+    assert (view.health.connected, view.health.reason, view.health.reconnect_in_s) == (True, None, None)
+
+
+def test_health_is_what_was_reported_last(view: BoardState) -> None:
+    view.received(HealthChanged("live", "live", 7), T)
+    assert view.health.last_event is None
+    view.received(HealthChanged("live", "live", 9), T)
+    assert view.health.last_event is None
+    view.received(HealthChanged("stale", "degraded", 9), T)
+    assert (view.health.upstream, view.health.bus, view.health.as_of_ms) == ("stale", "degraded", 9)
+    assert view.health.last_event == "22:13:20 upstream stale, bus degraded"
+
+
+@pytest.mark.parametrize(
+    ("event", "last"),
+    [
+        (Connected(False), "connected"),
+        (Reconnecting(1.0, "lost"), "connection lost: lost"),
+        (Ended(4005, "logged_off", "Bob"), "session ended: logged_off by Bob"),
+        (Ended(4300, "session_ended", None), "session ended: session_ended"),
+        (NoticeShown(notice()), "notice: New statement"),
+        (Refused(ErrorFrame("rate_limited", "Slower.")), "refused: Slower."),
+        (LogOffPending(7), "log-off is not confirmed yet"),
+        (Renewed(7), None),
+    ],
+)
+def test_what_happened_last_is_reported_with_its_time(
+    view: BoardState, event: Event, last: str | None
+) -> None:
+    view.received(event, T)
+    assert view.health.last_event == (last and f"22:13:20 {last}")
+    view.received(event, None)
+    assert view.health.last_event == last
+    if isinstance(event, Ended):
+        assert view.health.ended == (last or "").removeprefix("session ended: ")
+        assert not view.health.connected
+
+
+@pytest.mark.parametrize(
+    ("key", "before", "after", "last"),
+    [
+        ("queue:1", {"level": "ok"}, {"level": "action", "name": "Sales"}, "22:13:20 Sales: action"),
+        ("queue:1", {}, {"level": "attention"}, "22:13:20 queue:1: attention"),
+        ("queue:1", {"level": "action"}, {"level": "action"}, None),
+        ("queue:1", {"level": "action"}, {"level": "ok"}, None),
+        ("queue:1", None, {"level": "action"}, None),
+        ("queue:1", {"level": "ok"}, None, None),
+        ("agent:1", {"level": "ok"}, {"level": "action"}, None),
+    ],
+)
+def test_a_queue_that_gets_worse_is_an_event(
+    view: BoardState,
+    key: str,
+    before: dict[str, object] | None,
+    after: dict[str, object] | None,
+    last: str | None,
+) -> None:
+    view.changed(key, before, after, at_ms=T)
+    assert view.health.last_event == last

@@ -116,17 +116,19 @@ def _imported(tree: ast.Module, modules: Mapping[str, str]) -> Iterator[str]:
             yield from (alias.name for alias in node.names if alias.name in modules)
 
 
-def rows(product: Files, tests: Files) -> list[Row]:
+def rows(product: Files, tests: Files, beside: Files) -> list[Row]:
     """Return the table of what can be measured without running anything.
 
     Args:
         product: The gateway's modules without the simulator.
         tests: The modules below ``tests/``.
+        beside: The other code that ``tests/`` covers: the simulator, and the web client.
     """
     lengths = {path: text.count("\n") for path, text in product.items()}
     longest = max(lengths, key=lengths.__getitem__)
     kits = {path: text for path, text in tests.items() if path.startswith(KITS)}
     ratio, share = (_lines(files) / sum(lengths.values()) for files in (tests, kits))
+    of_all = _lines(tests) / (sum(lengths.values()) + _lines(beside))
     return [
         Row("Python files of the product, without the simulator", str(len(lengths)), "≤ 115"),
         Row("lines of the product", str(sum(lengths.values())), ""),
@@ -138,6 +140,7 @@ def rows(product: Files, tests: Files) -> list[Row]:
         Row("Protocol classes", str(protocols(product)), "the ports, and where a cycle is avoided"),
         Row("lines of tests per line of the product", f"{ratio:.2f}", "≤ 1.6"),
         Row("of them, in the kits that writers of clients and servers run", f"{share:.2f}", ""),
+        Row("lines of tests per line of product, simulator and web client", f"{of_all:.2f}", ""),
     ]
 
 
@@ -154,10 +157,10 @@ def faults(product: Files, every: Files) -> Iterator[str]:
     yield from (f"modules import each other: {', '.join(ring)}" for ring in cycles(imports(product)))
 
 
-def tracked(*under: str) -> dict[str, str]:
-    """Return path → text of the Python files that the repository tracks below one of *under*."""
+def tracked(*under: str, kinds: Sequence[str] = ("*.py",)) -> dict[str, str]:
+    """Return path → text of the files of *kinds* that the repository tracks below one of *under*."""
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "*.py"], cwd=ROOT, capture_output=True, check=True, text=True
+        ["git", "ls-files", "-z", *kinds], cwd=ROOT, capture_output=True, check=True, text=True
     )
     paths = sorted(path for path in listed.stdout.split("\0") if path.startswith(under))
     return {path: (ROOT / path).read_text("utf-8") for path in paths if (ROOT / path).is_file()}
@@ -177,7 +180,9 @@ def main() -> int:
 
     whole = tracked("gateway/")
     product = {path: text for path, text in whole.items() if not path.startswith(SIMULATOR)}
-    table = rows(product, tracked("tests/"))
+    simulator = {path: text for path, text in whole.items() if path not in product}
+    web = tracked("gateway/web/", kinds=("*.js", "*.css", "*.html"))
+    table = rows(product, tracked("tests/"), simulator | web)
     for route in asyncio.run(measured()):
         table.append(Row(route.name, f"{route.files} files, {route.moves} moves", route.goal))
     print("", show(table), sep="\n")

@@ -58,6 +58,13 @@ def test_the_makefile_installs_nothing_without_hashes() -> None:
     assert [line for line in installs if "--require-hashes" not in line and "--editable ." not in line] == []
 
 
+def test_the_node_peers_of_the_benchmark_are_locked_by_hash_and_to_no_host() -> None:
+    lock = json.loads((ROOT / "bench/peers/servers/node/package-lock.json").read_text("utf-8"))
+    packages = {name: entry for name, entry in lock["packages"].items() if name}
+    assert {"node_modules/ws", "node_modules/socket.io"} <= packages.keys()
+    assert [name for name, entry in packages.items() if "resolved" in entry or "integrity" not in entry] == []
+
+
 def test_the_bill_is_what_the_schema_asks_for_and_always_the_same() -> None:
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(sbom.text()) is None
     assert sbom.text() == sbom.text()

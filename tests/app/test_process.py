@@ -1,19 +1,22 @@
-"""Messages of sd_notify(3) to a supervisor, at the time they are true."""
+"""The process: systemd, task groups, core dumps."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import os
+import resource
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from gateway.app.process import WATCHDOG_BEATS, SystemdNotifier
+from gateway.app.process import WATCHDOG_BEATS, SystemdNotifier, background_tasks
 from tests.app.processes import running
 from tests.app.samples import ANY_PORT, SECRET, write
 from tests.doubles.clock import ManualClock
@@ -161,3 +164,94 @@ def received_until(door: socket.socket, line: str) -> list[str]:
     while line not in received:
         received.append(door.recv(4096).decode().splitlines()[0])
     return received
+
+
+# ---- tasks beside a block end with it; every error is raised as what it is ----
+
+
+class Life:
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    async def run(self) -> None:
+        self.seen.append("began")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.seen.append("ended")
+
+
+async def test_lives_begin_and_end_with_the_block() -> None:
+    life, other = Life(), Life()
+    async with background_tasks(life.run(), other.run()):
+        await asyncio.sleep(0)
+        assert life.seen == other.seen == ["began"]
+    assert life.seen == other.seen == ["began", "ended"]
+
+
+async def test_an_error_of_the_block_leaves_it_as_it_is() -> None:
+    life = Life()
+
+    async def block() -> None:
+        async with background_tasks(life.run()):
+            await asyncio.sleep(0)
+            raise KeyError("own")
+
+    with pytest.raises(KeyError, match="own"):
+        await block()
+    assert life.seen == ["began", "ended"]
+
+
+async def _fails() -> None:
+    raise ValueError("life")
+
+
+async def test_a_life_that_fails_ends_the_block() -> None:
+    with pytest.raises(ExceptionGroup) as failed:
+        async with background_tasks(_fails()):
+            await asyncio.Event().wait()
+    assert failed.group_contains(ValueError, match="life")
+
+
+# ---- a process that crashes leaves no core dump ----
+
+
+KEEPS = "from gateway.app.process import disable_core_dumps; assert disable_core_dumps()\n"
+UNLIMITED = """\
+import os, resource, signal
+most = resource.getrlimit(resource.RLIMIT_CORE)[1]
+resource.setrlimit(resource.RLIMIT_CORE, (most, most))
+"""
+ABORTS = "os.kill(os.getpid(), signal.SIGABRT)"
+READS = """
+import os
+from pathlib import Path
+os.listdir("/proc/self/fd")
+Path("/proc/self/status").read_text() and Path("/proc/self/statm").read_text()
+"""
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="prctl is Linux's")
+
+
+def run(code: str, folder: Path) -> tuple[int, int]:
+    """Return the exit code, and how many files are in *folder* then."""
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, check=False, timeout=30)
+    return done.returncode, len(list(folder.iterdir()))
+
+
+@linux
+def test_a_process_that_aborts_writes_no_core(tmp_path: Path) -> None:
+    assert run(UNLIMITED + KEEPS + ABORTS, tmp_path) == (-signal.SIGABRT, 0)
+
+
+@linux
+def test_without_it_a_core_is_written(tmp_path: Path) -> None:
+    pattern = Path("/proc/sys/kernel/core_pattern").read_text("utf-8").strip()
+    if pattern.startswith(("|", "/")) or resource.getrlimit(resource.RLIMIT_CORE)[1] == 0:
+        pytest.skip(f"cores of this machine go elsewhere, or nowhere: {pattern}")
+    assert run(UNLIMITED + ABORTS, tmp_path) == (-signal.SIGABRT, 1)
+
+
+@linux
+def test_it_still_reads_how_it_fares(tmp_path: Path) -> None:
+    assert run(KEEPS + READS, tmp_path) == (0, 0)
