@@ -356,7 +356,7 @@ class Telemetry:
         self.takeovers = self._counters("takeovers", "Users that this node took over, by kind.", "kind")
         self.takeover_blind_seconds = self._histogram(
             "takeover_blind_seconds",
-            "Time from the take-over of a user until all data that their phones follow was read again.",
+            "Time from the takeover of a user until all data that their phones follow was read again.",
             buckets=WAIT_BUCKETS_S,
         )
         self.ownership_moves = self._counters(

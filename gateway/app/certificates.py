@@ -196,7 +196,8 @@ def _chain_order(of: str, chain: Sequence[x509.Certificate]) -> Iterator[Certifi
         )
     else:
         yield CertificateProblem(
-            f"{of} comes without its issuer: unless phones know that one as a root, append it to the file.",
+            f"{of} comes without its issuer: append the issuer to the file, "
+            "unless phones trust it as a root.",
             is_fault=False,
         )
 

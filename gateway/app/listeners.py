@@ -332,7 +332,7 @@ def _inode(path: Path) -> int:
 
 
 LOOP_ANSWER_S: Final = 5.0
-"""How long to wait for the loop that serves phones: half of Prometheus' time-out."""
+"""How long to wait for the loop that serves phones: half of Prometheus' timeout."""
 
 T = TypeVar("T")
 

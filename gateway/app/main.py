@@ -58,7 +58,7 @@ UNCONFIRMED: Final = 3
 """Exit code: the node has ended in order, but no node retries some log-offs."""
 _UNCONFIRMED_TEXT: Final = (
     "The contact centre has not confirmed {count} log-off(s), and no other node will repeat it. "
-    "Calls may reach the remote numbers of those users until their sessions end at the idle time-out."
+    "Calls may reach the remote numbers of those users until their sessions end at the idle timeout."
 )
 _LOG: Final = structlog.get_logger("gateway.app")
 

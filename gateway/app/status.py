@@ -224,7 +224,7 @@ def _bus_advices(seen: ServerFacts) -> Iterator[str]:
         ahead = "ahead of" if seen.clock_offset_s > 0 else "behind"
         yield (
             f"The clock of the server at {seen.endpoint} is {abs(seen.clock_offset_s):.0f} s {ahead} this "
-            "machine's: let both follow the same time."
+            "machine's: synchronise both with the same time service."
         )
 
 

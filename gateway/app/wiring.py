@@ -313,7 +313,7 @@ async def _send_away(
 class LogOffsLost(Exception):  # noqa: N818 - names what happened
     """A node has ended, and no node retries some log-offs that OSCC-E has not confirmed.
 
-    Their sessions end at their idle time-out.
+    Their sessions end at their idle timeout.
     """
 
     def __init__(self, count: int) -> None:

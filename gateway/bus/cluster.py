@@ -1,8 +1,9 @@
 """Redis Cluster: the primary of each slot, and commands that are sent to the primary of their key.
 
 All nodes of the cluster are asked for their view. A slot belongs to the primary that claims it with the
-highest configuration epoch: by that rule the nodes of a Redis Cluster themselves settle who is right, so a
-node that was cut off is not believed. Of redis-py the connections and the computation of slots are used.
+highest configuration epoch: by that rule the nodes of a Redis Cluster themselves settle who is right, so the
+view of a node that was cut off does not count. Of redis-py the connections and the computation of slots are
+used.
 """
 
 from __future__ import annotations

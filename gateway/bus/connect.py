@@ -73,8 +73,8 @@ class KeyNames:
     """Names of keys and channels in Redis: users, sessions and throttled names appear as HMACs.
 
     The key of the HMACs is derived from the pseudonym key and like it never rotates: all nodes of all
-    versions use the same names. The braces in names are hash tags, so that a cluster's slots could be chosen
-    by them without renaming anything. Pure; caches the names of the last users.
+    versions use the same names. The braces in names are hash tags: in a Redis Cluster all keys of a user are
+    in one slot. Pure; caches the names of the last users.
 
     Args:
         pseudonym_key: 32 secret bytes, the same on all nodes.

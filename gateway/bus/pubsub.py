@@ -303,8 +303,8 @@ class _Published(NamedTuple):
 class RedisBus:
     """See :class:`gateway.runtime.ports.Bus`. Works while :meth:`run` runs.
 
-    On a connection for each partition every message of this node to it is published, in order; on one more
-    every message to this node arrives. Messages are sealed, and received once, see
+    One connection for each partition publishes the messages of this node to that partition, in order. One
+    more connection receives all messages to this node. Messages are sealed, and received once, see
     :mod:`gateway.bus.sealing`.
 
     Invariants: a received message was sealed for its channel by a running node of this cluster, after this

@@ -50,9 +50,9 @@ class RedisLimits(NamedTuple):
     """Deadlines and bounds of a client.
 
     Attributes:
-        deadline_s: For a reply, from when the command was sent; then the connection is dropped, since later
-            replies can no longer be assigned to their commands. As long a command waits to be sent, behind
-            others or for a connection.
+        deadline_s: For a reply, counted from the sending of its command. Then the connection is dropped,
+            since later replies can no longer be assigned to their commands. A command also waits at most this
+            long to be sent.
         deadline_max_s: The most that it grows to with a distant server: opening a connection takes at least
             two round trips, and a reply is awaited twice as long as that took.
         ping_s: Without commands, until a PING is sent. With the deadline it detects a frozen server.

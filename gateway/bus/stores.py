@@ -70,8 +70,8 @@ class RedisLeases:
     """See :class:`gateway.runtime.ports.Leases`.
 
     Args:
-        client: Runs the script. What is asked in one turn of the loop leaves in one batch of its window;
-            of a Redis Cluster each user's lease is renewed by a command of its own, at their shard.
+        client: Runs the script. Renewals of one turn of the loop are sent in one batch; in a Redis Cluster
+            each user's lease is renewed by a command of its own, at the user's shard.
         names: Names keys.
         clock: The only time.
         ttl_s: How long a lease lasts that is not renewed.

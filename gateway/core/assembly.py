@@ -100,7 +100,7 @@ class _OfKind:
         return found
 
     def converge(self, number: int, mine: Parts, others: Parts) -> None:
-        """Hold the parts *others* in place of *mine*, which were read and stay as new as they are."""
+        """Hold the parts *others* in place of *mine*; their times of reading stay."""
         for source, times in self.times.items():
             before, after = part_of(mine, source), part_of(others, source)
             if before is not after:
@@ -118,9 +118,9 @@ class _OfKind:
 class Assembly:
     """The newest parts that one link received.
 
-    Invariant: of each resource and source it holds the part with the greatest reading time, the last of equal
-    ones. Where a part differs from the shown element only by jitter, it may hold the part of which that
-    element was composed.
+    Invariant: of each resource and source it holds the part with the greatest reading time; of equal times
+    the one that came last. Where a part differs from the shown element only by jitter, it may hold the part
+    of which that element was composed.
 
     Args:
         composer: Shared by all links of a node.

@@ -151,10 +151,9 @@ def drain_schedules(
 ) -> tuple[DrainSchedule, ...]:
     """Return the schedule of the `bye` frames of *phones*, in their order.
 
-    Each phone has its own slot to come back in. So in any time at most two more phones return than the other
-    nodes accept in that time and, where the grace is long enough for it, the sites' budgets allow, wherever
-    in their slots the phones return. For the budgets, the caller mixes the phones of users owned here with
-    the others.
+    Each phone has its own slot to come back in. So wherever in their slots the phones return, in any period
+    at most two more return than the other nodes accept in it. Where the grace is long enough, the same holds
+    for the sites' budgets; for these the caller mixes the phones of users owned here with the others.
 
     All phones get their `bye` within the grace, each when its slot begins, so that it is away for at most one
     second. A budget that needs longer delays no phone: the phone gets values of its user through the other
@@ -278,8 +277,8 @@ class Balance:
     """Decides how many phones one node sends to other nodes.
 
     Invariants: none within :data:`SETTLED_S` after a change of the set of nodes that accept phones. None that
-    would leave this node with fewer than :data:`END` times the mean. In any time at most what the rate allows
-    in it, plus one. None during the pause after a round in which the phones came back here.
+    would leave this node with fewer than :data:`END` times the mean. In any period at most what the rate
+    allows in that period, plus one. None during the pause after a round in which the phones came back here.
 
     Args:
         now: When the node starts.

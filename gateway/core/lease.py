@@ -133,7 +133,7 @@ class Lease:
 
         Args:
             now: When it is sent.
-            expected: Take the lease from the holder of this token (an early or planned take-over).
+            expected: Take the lease from the holder of this token (an early or planned takeover).
         """
         ours = self.state is LeaseState.HELD
         if not self._move("ask"):
@@ -387,7 +387,7 @@ class BusMachine:
             self.recovery += 1
 
     def failed(self, number: int, now: float) -> None:
-        """Record that a probe could not be sent, without waiting for its time-out."""
+        """Record that a probe could not be sent, without waiting for its timeout."""
         if number != self._number or self._sent_at is None:
             return
         self._sent_at = None
@@ -456,7 +456,7 @@ REFUSED_S: Final = DOWN_S
 class StoreWrites:
     """Whether the lease store accepts writes: without memory or replicas it refuses them all.
 
-    Invariant: either writes are refused, or they are taken, since the last look that found a change.
+    Invariant: writes are either refused or accepted; which of the two changes at a :meth:`look` only.
     """
 
     def __init__(self) -> None:

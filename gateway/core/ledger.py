@@ -330,7 +330,7 @@ class Ledger:
         return Receipt.APPLIED
 
     def receive_next(self, upto: Position, key: str, seq: int, element: Element) -> None:
-        """Apply one change of a shared key that the present position misses nothing before.
+        """Apply one change of a shared key; no change is missing before it.
 
         The same as :meth:`receive` with this change alone, for a replica.
         """

@@ -115,8 +115,8 @@ class _Batch(NamedTuple):
 class News(NamedTuple):
     """One frame of changes.
 
-    *elements* is how many waited for it, since *since*: see :attr:`Outbox.waits`. *conflated* is
-    :attr:`Outbox.conflated`.
+    *elements*: the number of elements that waited for this frame. *since*: when the oldest of them came, see
+    :attr:`Outbox.waits`. *conflated*: :attr:`Outbox.conflated`.
     """
 
     frame: bytes

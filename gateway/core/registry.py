@@ -390,7 +390,7 @@ class Denylist:
     def clear(self, user: str, before_ms: int, *, new: str) -> tuple[str, ...]:
         """Remove the records of the user's sessions from before *before_ms*, when a new log-on began.
 
-        Sessions that this log-on itself ended, by a take-over, stay. So do sessions that were logged off,
+        Sessions that this log-on itself ended, by a takeover, stay. So do sessions that were logged off,
         since OSCC-E may not have received the log-off yet. All records of the session *new* are removed.
 
         Returns:

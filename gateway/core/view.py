@@ -98,8 +98,8 @@ V = TypeVar("V", bound=Hashable)
 class RefCounter(Generic[V]):
     """Values with the number of their holders.
 
-    Invariants: equal values are one object, the first that came. *changes* differs from before whenever the
-    set of values may.
+    Invariants: equal values are one object, the first that came. *changes* grows whenever the set of values
+    may have changed.
     """
 
     __slots__ = ("_held", "changes")

@@ -82,14 +82,14 @@ class SetRoutingState:
 
 @dataclass(frozen=True, slots=True)
 class StartPostProcessing:
-    """An agent requests time after their contact."""
+    """An agent requests post-processing after their contact."""
 
     kind: Literal["post_processing.start"] = "post_processing.start"
 
 
 @dataclass(frozen=True, slots=True)
 class ExtendPostProcessing:
-    """An agent extends this time until *until_ms*, gateway wall clock."""
+    """An agent extends post-processing until *until_ms*, gateway wall clock."""
 
     until_ms: int
     kind: Literal["post_processing.extend"] = "post_processing.extend"
@@ -97,7 +97,7 @@ class ExtendPostProcessing:
 
 @dataclass(frozen=True, slots=True)
 class FinishPostProcessing:
-    """An agent ends this time: to *next_state*, or else to the pending or the previous state."""
+    """An agent ends post-processing: to *next_state*, or else to the pending or the previous state."""
 
     next_state: OwnTargetState | None = None
     wrap_up_reason_ids: tuple[str, ...] = ()

@@ -281,7 +281,7 @@ LinkEvent = (
 
 Trouble = Literal["dns", "refused", "tls", "timeout", "connection", "unreadable", "status", "other"]
 """Why no usable answer came: unknown name, connection refused, certificate or protocol not accepted,
-time-out, broken connection or no route, an answer that is not that of an OSCC-E Server, an HTTP status, or
+timeout, broken connection or no route, an answer that is not that of an OSCC-E Server, an HTTP status, or
 unknown.
 """
 

@@ -1,4 +1,4 @@
-"""Log-on over HTTP, and the WebSocket handshake up to the take-over of the connection from aiohttp.
+"""Log-on over HTTP, and the WebSocket handshake until aiohttp hands the connection over.
 
 aiohttp does the handshake only. Its private attributes are used here and in :mod:`gateway.edge.server`.
 """

@@ -206,9 +206,9 @@ class PendingConnections:
 
     Invariants: there are at most *most* of them, and of one address, or one IPv6 subscriber, at most
     *most_of_address*, unless it is a trusted proxy. Beyond the limit of an address its oldest silent
-    connection is closed, the new one when all others have sent a request. Beyond the limit of all the oldest
-    is closed: a client that behaves is done long before. One address does no more TLS handshakes, which cost
-    a millisecond of CPU each, than *handshakes* allows.
+    connection is closed; when no other one is silent, the new one is closed. Beyond the limit of all the
+    oldest is closed: a client that behaves is done long before. One address does no more TLS handshakes,
+    which cost a millisecond of CPU each, than *handshakes* allows.
     """
 
     def __init__(

@@ -1,1 +1,1 @@
-"""How it is written down: frames, envelopes, codec. Pure."""
+"""Frames, envelopes and codecs: messages and their bytes. Pure."""

@@ -203,7 +203,7 @@ class Exchange:
     """The exchange of messages between this node and the others.
 
     Invariants: envelopes leave in the order in which they were given. Every request ends in an answer, in
-    ``bus_down``, in a time-out or in :class:`NotDeliveredError`. No request outlives its caller. A
+    ``bus_down``, in a timeout or in :class:`NotDeliveredError`. No request outlives its caller. A
     fault while one message is processed ends what that message requested, and nothing else.
 
     Args:

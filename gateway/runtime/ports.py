@@ -121,7 +121,7 @@ class Leases(Protocol):
         """Request to own *user*; return the owner, whose holder may be another one.
 
         It is granted when no node holds the lease, when the present token equals *expected* (a planned or
-        early take-over), or when *holder* has it already. A granted token is above *floor* and above every
+        early takeover), or when *holder* has it already. A granted token is above *floor* and above every
         token granted before.
         """
         ...
@@ -411,7 +411,7 @@ class Tally:
         """Record that this node was granted, or took without a lease, a user of another node."""
 
     def saw_again(self, blind_s: float) -> None:
-        """Record the time from the begin of a take-over until everything requested had arrived."""
+        """Record the time from the start of a takeover until everything that was requested had arrived."""
 
     def gave(self, reason: Gift) -> None:
         """Record that another node took a user whom this node offered to it."""

@@ -385,7 +385,7 @@ class LogOffs:
     that outlives the node, so that another node retries it when this one ends. Log-offs are idempotent at
     OSCC-E: two nodes may retry the same one.
 
-    Bounded: beyond LOG_OFFS_MAX the oldest log-off is dropped, and its session ends by its own time-out.
+    Bounded: beyond LOG_OFFS_MAX the oldest log-off is dropped, and its session ends by its own timeout.
 
     Args:
         sites: The OSCC-E Servers by the id of their site.

@@ -1,4 +1,4 @@
-/** Was sagt der Client auf Deutsch? {0} ist der erste Wert; eine Funktion sagt, was ein Text nicht kann. */
+/** Die deutschen Texte des Clients. {0} ist der erste Wert; eine Funktion liefert einen Text, der von ihren Werten abhängt. */
 const s = (n, one, many) => (n === 1 ? one : many);
 export default {
   close: 'Schließen',
@@ -110,12 +110,12 @@ export default {
   'ended.title': 'Ihre Sitzung endete um {0}',
   'ended.by': 'Durch {0}.',
   'ended.on': 'Auf „{0}“.',
-  'ended.logged_off': 'Sie wurde abgemeldet.',
+  'ended.logged_off': 'Die Sitzung wurde abgemeldet.',
   'ended.logged_off_by_supervisor': 'Ein Supervisor hat Sie abgemeldet.',
-  'ended.taken_over': 'Sie wurde auf einem anderen Gerät übernommen.',
+  'ended.taken_over': 'Die Sitzung wurde auf einem anderen Gerät übernommen.',
   'ended.blocked': 'Das Konto wurde gesperrt.',
-  'ended.expired': 'Sie ist abgelaufen. Bitte melden Sie sich neu an.',
-  'ended.maintenance': 'Sie wurde für eine Wartung beendet.',
+  'ended.expired': 'Die Sitzung ist abgelaufen. Bitte melden Sie sich neu an.',
+  'ended.maintenance': 'Die Sitzung wurde für eine Wartung beendet.',
   'ended.unknown': 'Der Grund ist nicht bekannt.',
   'ended.token_invalid': 'Der Server wurde neu gestartet. Bitte neu anmelden.',
   'ended.protocol_error': 'Diese Seite und das Gateway passen nicht zusammen. Bitte laden Sie die Seite neu.',
@@ -407,7 +407,7 @@ export default {
   'error.not_found': 'Das gibt es nicht mehr.',
   'error.rate_limited': 'Zu viele Anfragen.',
   'error.busy': 'Das Contact Center ist beschäftigt.',
-  'error.expired': 'Es kam zu spät und wurde nicht ausgeführt.',
+  'error.expired': 'Der Befehl kam zu spät und wurde nicht ausgeführt.',
   'error.bus_down': 'Teile des Gateways sind nicht erreichbar.',
   'error.upstream_unavailable': 'Das Contact Center antwortet nicht.',
   'error.function_unavailable': ({function: name}) =>
@@ -447,7 +447,7 @@ export default {
       ? 'Der Wert ist nicht erlaubt.'
       : `Der Wert muss ${min} bis ${max}${unit ? ` ${unit}` : ''} sein.`,
   'error.wrong_type': 'Der Wert hat die falsche Form.',
-  'error.reference_unknown': 'Was der Wert nennt, gibt es nicht.',
+  'error.reference_unknown': 'Der Wert nennt etwas, das es nicht gibt.',
   'error.overflow_cycle': 'Der Überlauf würde zur selben Warteschlange zurückführen.',
   'error.inconsistent_parameters': 'Die Werte widersprechen einander.',
   'error.no_contact': 'Es gibt keinen Kontakt zum Nachbearbeiten.',

@@ -1,4 +1,4 @@
-/** What does the client say in English? {0} is the first value; a function says what one text cannot. */
+/** The client's texts in English. {0} is the first value; a function returns a text that depends on its values. */
 const s = (n, one, many) => (n === 1 ? one : many);
 export default {
   close: 'Close',
@@ -310,7 +310,7 @@ export default {
   'parameter.Distribution': 'Distribution',
   'parameter.help.Distribution': 'Which free agent gets the next contact.',
   'parameter.TargetOccupancy': 'Target occupancy',
-  'parameter.help.TargetOccupancy': 'How much of their time agents are to be in contact.',
+  'parameter.help.TargetOccupancy': 'The share of their time that agents should spend in contacts.',
   'parameter.SchedulingVersion': 'Scheduling version',
   'parameter.help.SchedulingVersion': 'Set by the contact centre.',
   'parameter.MaximumCallsWaiting': 'Maximum calls waiting',
@@ -407,7 +407,7 @@ export default {
   'error.not_found': 'It no longer exists.',
   'error.rate_limited': 'Too many requests.',
   'error.busy': 'The contact centre is busy.',
-  'error.expired': 'It came too late and was not done.',
+  'error.expired': 'The command came too late and was not carried out.',
   'error.bus_down': 'Parts of the gateway cannot be reached.',
   'error.upstream_unavailable': 'The contact centre does not answer.',
   'error.function_unavailable': ({function: name}) =>
@@ -447,7 +447,7 @@ export default {
       ? 'The value is not allowed.'
       : `The value must be ${min} to ${max}${unit ? ` ${unit}` : ''}.`,
   'error.wrong_type': 'The value has the wrong form.',
-  'error.reference_unknown': 'What the value names does not exist.',
+  'error.reference_unknown': 'The value names something that does not exist.',
   'error.overflow_cycle': 'Overflow would lead back to the same queue.',
   'error.inconsistent_parameters': 'The values contradict each other.',
   'error.no_contact': 'There is no contact to post-process.',

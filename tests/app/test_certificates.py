@@ -28,7 +28,7 @@ NOW_MS = round(NOW.timestamp() * 1000)
 ROOT = Authority()
 HOUSE = Authority("House", ROOT)
 OTHER = Authority("Other")
-UNACCOMPANIED = "comes without its issuer: unless phones know that one as a root, append it to the file."
+UNACCOMPANIED = "comes without its issuer: append the issuer to the file, unless phones trust it as a root."
 ADVICES = {"expires in 29 days.", UNACCOMPANIED}
 DISORDER = "did not issue certificate 1; the listener's own comes first, then its issuer, and so on."
 

@@ -38,7 +38,7 @@ async def test_sites_that_answer_are_reported(tmp_path: Path, capsys: pytest.Cap
     async with Simulator(SimulatorSettings(agents=1, queues=1, users=1, start_paused=True)) as simulator:
         settings = loaded(tmp_path, SMALLEST.replace("https://oscce.example", simulator.url)).settings
         assert await check_sites(settings, SystemClock()) == []
-    assert capsys.readouterr().out == "# site main answers: OSCC-E V2R1, contact center V8R2\n"
+    assert capsys.readouterr().out == "# site main answers: OSCC-E V2R1, contact centre V8R2\n"
 
 
 def test_an_address_that_is_not_of_this_machine_is_a_fault(tmp_path: Path) -> None:

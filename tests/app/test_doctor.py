@@ -99,7 +99,7 @@ def test_a_fit_machine_ends_well(fit: None, tmp_path: Path, capsys: pytest.Captu
     assert main(["doctor", "--config", str(write(tmp_path, SECRET))]) == 0
     shown = capsys.readouterr()
     queues = f"somaxconn: {BACKLOG}, tcp_max_syn_backlog: {BACKLOG}"
-    assert shown.out == f"files: 1000000 (of this shell)\n{queues}\nclock: kept\n"
+    assert shown.out == f"files: 1000000 (of this shell)\n{queues}\nclock: a service sets it\n"
     assert shown.err == ""
 
 

@@ -95,7 +95,7 @@ async def test_one_that_answers_is_reported(tmp_path: Path) -> None:
         (tmp_path / "simulator.pem").write_text(shown)
         site = site_of(port, tmp_path).model_copy(update={"ca_file": tmp_path / "simulator.pem"})
         answer = await check_site(0, site, SystemClock())
-    assert answer.note == "site main answers: OSCC-E V2R1, contact center V8R2"
+    assert answer.note == "site main answers: OSCC-E V2R1, contact centre V8R2"
     assert answer.fault is None
 
 

@@ -93,7 +93,7 @@ async def check_site(place: int, site: SiteSection, clock: Clock) -> SiteCheck:
             about = await server.about()
         except GatewayError as error:
             return SiteCheck(None, advice, f"Site {site.id} at {site.url}: {error.message}")
-    line = f"site {site.id} answers: OSCC-E {about.extensions_version}, contact center"
+    line = f"site {site.id} answers: OSCC-E {about.extensions_version}, contact centre"
     return SiteCheck(f"{line} {about.contact_center_version}", advice)
 
 
@@ -392,11 +392,11 @@ def people_faults(settings: Settings) -> Iterator[str]:
 
 _NEW_HEADER = "# Made by `oscc-gateway keys`. All nodes need the same. Store it like a password.\n"
 _ROTATED_HEADER = """\
-# The first key seals, all open. With several nodes, first give them the new key at the end of the list,
-# and when all have it, at its head. `oscc-gateway reload`, or SIGHUP, puts each step in force; nobody is
-# logged out. Phones get fresh tokens at once, those that are away when they come: take an old key out
-# when the last session that it sealed has ended. Where the keys are a file of their own, `--lines add` and
-# `--lines lead` print what it has to hold at the two steps.
+# The first key seals, all open. With several nodes, give all of them the new key at the end of the list
+# first, and then at its head. `oscc-gateway reload`, or SIGHUP, puts each step in force. Nobody is logged
+# off: connected phones get new tokens at once, others when they come back. Remove an old key when the last
+# session that it sealed has ended. Where the keys are in a file of their own, `--lines add` and
+# `--lines lead` print the file for each step.
 """
 
 

@@ -407,7 +407,7 @@ async def ask_demo(path: Path, verb: str, name: str) -> tuple[bool, str]:
     except (OSError, TimeoutError):
         raise NoDemoRunning(
             "No demonstration of many nodes runs here: start it with `make demo-cluster` in another "
-            "terminal (when it has a --port, say the same)."
+            "terminal. If that has a --port, give this command the same one."
         ) from None
     word, _, sentence = answer.strip().partition(" ")
     return word == "done", sentence

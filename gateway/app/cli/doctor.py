@@ -150,13 +150,13 @@ def machine_faults(machine: MachineLimits, settings: Settings) -> Iterator[str]:
         if node.files < needed:
             yield (
                 f"The node with process id {node.pid} may open {node.files} files, {asks}: raise LimitNOFILE "
-                "of its unit, or ulimits of its container, or take fewer connections."
+                "of its unit, or ulimits of its container, or lower limits.connections."
             )
     if not machine.nodes and machine.files < needed:
         yield (
-            f"This shell may open {machine.files} files, {asks}: raise ulimit -n, or take fewer connections. "
-            "A service has a limit of its own (LimitNOFILE of its unit): run doctor while the node runs to "
-            "see it."
+            f"This shell may open {machine.files} files, {asks}: raise ulimit -n or lower "
+            "limits.connections. A service has a limit of its own (LimitNOFILE of its unit): run doctor "
+            "while the node runs to see it."
         )
 
 
@@ -166,7 +166,7 @@ def machine_advices(machine: MachineLimits) -> Iterator[str]:
         if value is not None and value < BACKLOG:
             where = "net.core" if name == "somaxconn" else "net.ipv4"
             yield (
-                f"{where}.{name} is {value}: after another node's end more phones come at once; set it to "
+                f"{where}.{name} is {value}: when another node ends, many phones come at once; set it to "
                 f"{BACKLOG} or more."
             )
     if not machine.is_time_kept:
@@ -206,7 +206,7 @@ def _machine_lines(machine: MachineLimits) -> Iterator[str]:
     for node in machine.nodes:
         yield f"files: {node.files} (of the node with process id {node.pid})"
     yield f"somaxconn: {machine.somaxconn}, tcp_max_syn_backlog: {machine.syn_backlog}"
-    yield f"clock: {'kept' if machine.is_time_kept else 'not known to be kept'}"
+    yield f"clock: {'a service sets it' if machine.is_time_kept else 'no service that sets it was found'}"
 
 
 def _number(path: Path) -> int | None:
@@ -453,7 +453,7 @@ def lines(wanted: Wanted, found: Sizing) -> Iterator[str]:
     yield f"  memory limit         {found.memory_limit_mb} MB"
     yield f"  limits.connections   {found.connections}"
     yield f"  open files           {found.files}   (LimitNOFILE, ulimits)"
-    yield f"  limits.log_ons_per_s {wanted.log_ons_per_s:g}   (what each site's server can process)"
+    yield f"  limits.log_ons_per_s {wanted.log_ons_per_s:g}   (what each site accepts)"
     yield f"  limits.drain_s       {found.drain_s}"
     yield (
         f"  stop timeout         {math.ceil(drain_limit_s(LimitsSection(drain_s=found.drain_s)))} s   "
@@ -472,7 +472,7 @@ def lines(wanted: Wanted, found: Sizing) -> Iterator[str]:
     if found.all_logged_on_s > 1_800:
         yield (
             "advice: the start of a shift takes more than half an hour: a larger log_ons_per_s helps, if the "
-            "site's server can process it."
+            "site accepts it."
         )
 
 
@@ -503,7 +503,7 @@ def add_size_arguments(parser: argparse.ArgumentParser) -> None:
         type=_pace,
         default=LOG_ONS_PER_S,
         metavar="N",
-        help=f"what the sites' servers can process; default: {LOG_ONS_PER_S:g}",
+        help=f"log-ons and links per second that each site accepts; default: {LOG_ONS_PER_S:g}",
     )
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
 

@@ -639,7 +639,7 @@ def executed(body: str | bytes) -> Executed:
     """Read the result of a command.
 
     Raises:
-        GatewayError: ``upstream_timeout``: the server's answer is not understood, so the outcome is unknown.
+        GatewayError: ``upstream_timeout``: the server's answer cannot be read, so the outcome is unknown.
     """
     received = _decode_done(body)
     match received.state:
@@ -650,7 +650,10 @@ def executed(body: str | bytes) -> Executed:
         case "Unchanged":
             return Executed("unchanged", received.version)
         case _:
-            raise GatewayError(ErrorCode.UPSTREAM_TIMEOUT, "The OSCC-E Server's answer is not understood.")
+            raise GatewayError(
+                ErrorCode.UPSTREAM_TIMEOUT,
+                "The answer of the contact centre cannot be read. Check the state before you try again.",
+            )
 
 
 def render(
