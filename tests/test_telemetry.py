@@ -145,8 +145,7 @@ def test_the_page_says_of_the_metrics_of_a_cluster_when_to_worry() -> None:
 
 
 def test_the_page_says_what_each_size_is_of() -> None:
-    (row,) = (row for name, _, row in ROW.findall(_section("The nodes together")) if name == "registry_size")
-    of_what = re.findall(r"`([a-z_]+)`: ", row.partition(" | ")[0])
+    of_what = re.findall(r"^\| `([a-z_]+)` \| .", _section("Stored items"), re.MULTILINE)
     assert sorted(of_what) == sorted(VALUES["registry_size.name"])
 
 
