@@ -27,14 +27,6 @@ def test_the_new_first_of_the_queue_is_woken() -> None:
     assert woken == [2, 3, 3]
 
 
-def test_the_first_learns_how_long_to_wait_and_the_others_are_woken() -> None:
-    gate = admission_queue()
-    for _ in range(4):
-        assert gate.enter(gate.join(Urgency.PERSON, lambda: None), 0.0)
-    first, second = (gate.join(Urgency.PERSON, lambda: None) for _ in range(2))
-    assert (gate.wait_s(first, 0.5), gate.wait_s(second, 0.5)) == (0.5, math.inf)
-
-
 def test_log_ons_wait_for_those_who_logged_on_already_and_not_for_those_who_make_room() -> None:
     gate = admission_queue(burst=20)
     gate.join(Urgency.GIVING, lambda: None)

@@ -51,15 +51,6 @@ def test_who_is_reported_gone_twice_left_the_first_time() -> None:
     assert assembly.late == 1
 
 
-def test_an_element_is_compared_with_those_of_its_source_only() -> None:
-    assembly = known(ALL_AGENTS, Listen(Kind.AGENT, CUMULATIVE, None))
-    assembly.read(reading(10, available(), whole=True))
-    day = part(*AGENT, CUMULATIVE)
-    assert assembly.read(reading(1, day, query=2, whole=True, source=CUMULATIVE)) >= {AGENT}
-    assert assembly.part(AGENT, CUMULATIVE) is day
-    assert assembly.late == 0
-
-
 def test_the_same_part_again_is_no_change_but_newer() -> None:
     assembly = known(ALL_AGENTS)
     now = available()

@@ -58,15 +58,6 @@ def test_the_table_is_what_happens_and_the_illegal_changes_nothing(start: BusSta
     assert bus.recovery == recovery + (target is BusState.RECOVERING)
 
 
-@pytest.mark.parametrize("start", [BusState.DEGRADED, BusState.DOWN])
-def test_a_doubt_of_a_bus_that_is_away_changes_nothing(start: BusState) -> None:
-    bus = led(start)
-    before = dict(vars(bus))
-    bus.doubted()
-    bus.resynced(bus.recovery)
-    assert vars(bus) == before
-
-
 def test_it_begins_degraded_and_probes_at_once() -> None:
     bus = BusMachine(50.0)
     assert (bus.state, bus.health, bus.is_healthy_for(50.0)) == (BusState.DEGRADED, "degraded", 0.0)

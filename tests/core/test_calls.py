@@ -56,14 +56,6 @@ def test_a_retry_from_another_epoch_is_not_executed(stream: int | None) -> None:
     assert begin(calls, "k", retry=False, stream=stream) == New()
 
 
-def test_a_new_epoch_of_the_same_node_does_not_know_what_others_did_between() -> None:
-    calls = Calls[str]()
-    begin(calls, "k")
-    calls.settle("k", APPLIED, 1.0)
-    assert begin(calls, "k", retry=True, epoch=EPOCH + 2) == Done(APPLIED)
-    assert begin(calls, "lost", retry=True, epoch=EPOCH + 2) == Foreign()
-
-
 def test_when_full_the_outcome_that_settled_first_goes() -> None:
     calls = Calls[str](CallLimits(entries=2))
     for key in "ab":
@@ -83,16 +75,6 @@ def test_after_an_early_drop_an_unknown_retry_is_not_executed_for_the_rest_of_it
     calls.settle("b", APPLIED, 2.0)
     assert begin(calls, "a", 600.9, retry=True) == Foreign()
     assert begin(calls, "a", 602.1, retry=True) == New()
-
-
-def test_the_next_owner_knows_what_the_giver_knew() -> None:
-    giver, taker = Calls[str](), Calls[str]()
-    begin(giver, "k")
-    giver.settle("k", APPLIED, 100.0)
-    taker.adopt(giver.history(400.0, epoch=EPOCH), EPOCH + 1, 9000.0)
-    assert begin(taker, "k", 9299.0, retry=True, epoch=EPOCH + 1) == Done(APPLIED)
-    assert begin(taker, "k", 9300.0, body=OTHER_BODY, epoch=EPOCH + 1) == New()
-    assert begin(taker, "new", 9300.0, retry=True, epoch=EPOCH + 1) == New()
 
 
 def test_the_next_owner_does_not_know_what_the_giver_did_not() -> None:
@@ -157,15 +139,6 @@ def test_what_is_reported_at_once() -> None:
         ErrorCode.OTHER_EPOCH,
         ErrorCode.OVERLOADED,
     ]
-
-
-def test_it_lists_what_it_stores_the_oldest_first() -> None:
-    calls = Calls[str]()
-    for key, outcome in (("a", APPLIED), ("b", REJECTED)):
-        begin(calls, key)
-        calls.settle(key, outcome, 1.0)
-    begin(calls, "c")
-    assert calls.remembered == (("a", APPLIED), ("b", REJECTED))
 
 
 def test_so_many_may_wait_for_one_command() -> None:

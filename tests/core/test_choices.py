@@ -97,12 +97,3 @@ def test_a_parameter_out_of_range_is_reported_with_its_range(
 def test_a_list_is_no_value_of_a_parameter_that_has_one() -> None:
     assert parameters({"Open": (True,)}) == (ErrorCode.WRONG_TYPE, {"parameter": "Open"})
     assert parameters({"ToSome": ("1",)}) == (ErrorCode.WRONG_TYPE, {"parameter": "ToSome"})
-
-
-def test_queues_and_groups_have_their_own_parameters() -> None:
-    assert parameters({"Priority": 150}, Kind.GROUP) is None
-    assert parameters({"Priority": 5}, Kind.GROUP) == (
-        ErrorCode.VALUE_OUT_OF_RANGE,
-        {"parameter": "Priority", "min": 100, "max": 200, "unit": None},
-    )
-    assert parameters({"Open": True}, Kind.GROUP) == (ErrorCode.PARAMETER_UNKNOWN, {"parameter": "Open"})

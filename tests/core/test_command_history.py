@@ -21,13 +21,6 @@ def served(command_history: CommandHistory[str, str], user: str, *, now: float =
     command_history.left(user)
 
 
-def test_a_phone_back_in_time_gets_the_outcome_of_its_command() -> None:
-    command_history: CommandHistory[str, str] = CommandHistory()
-    served(command_history, "anna")
-    served(command_history, "bert")
-    assert begin(command_history.came("anna"), "anna", retry=True) == Done(APPLIED)
-
-
 def test_of_a_caller_that_leaves_without_an_outcome_nothing_is_kept() -> None:
     command_history: CommandHistory[str, str] = CommandHistory()
     command_history.came("anna")

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.element import NOTHING, Composer, Element, Parts, compose, converged, part_of, with_part
+from gateway.core.element import NOTHING, Composer, Element, Parts, compose, converged, with_part
 from gateway.domain.model import Kind
 from gateway.domain.resources import (
     Agent,
@@ -190,23 +190,6 @@ def test_what_nobody_shows_any_more_is_forgotten() -> None:
     assert composer.shown(QUEUE).element is held.element is None
 
 
-def test_what_changes_becomes_what_others_show_but_for_jitter() -> None:
-    composer = Composer()
-    held = composer.hold(QUEUE)
-    mine, others = (
-        composer.element(parts(Queue(), Queue(oldest_since_ms=at_ms)), None, 0) for at_ms in (1_000, 9_000)
-    )
-    shown = composer.element(parts(Queue(), Queue(oldest_since_ms=5_000)), others, 0)
-    assert composer.element(parts(Queue(), Queue(oldest_since_ms=5_500)), mine, 0) is shown is held.element
-
-
-def test_equal_values_of_other_parts_are_one_element_too() -> None:
-    composer = Composer()
-    held = composer.hold(QUEUE)
-    first = composer.element(parts(Queue(name="Sales")), None, 0)
-    assert composer.element(parts(Queue(name="Sales")), None, 0) is first is held.element
-
-
 def test_nothing_is_made_of_what_the_directory_does_not_know() -> None:
     with pytest.raises(ValueError, match="directory"):
         Composer().element(NOTHING, None, 0)
@@ -224,20 +207,6 @@ def test_a_link_stands_where_what_it_shows_was_composed() -> None:
     assert converged(other, composed(one)) is one
     assert converged(one, composed(one)) is one
     assert converged(one, Element(Queue())) is one
-
-
-@pytest.mark.parametrize(
-    "others",
-    [
-        parts(Queue()),
-        parts(Queue(), Queue(), Queue()),
-        parts(Queue(), Queue(), None, Queue()),
-        parts(Queue(), Queue(), readable=False),
-    ],
-)
-def test_a_link_does_not_stand_where_other_sources_reported(others: Parts) -> None:
-    mine = parts(Queue(), Queue())
-    assert converged(mine, composed(others)) is mine
 
 
 def test_a_link_does_not_stand_where_another_number_was_reported() -> None:
@@ -275,15 +244,6 @@ def test_a_link_does_not_stand_where_something_that_is_not_shown_differs(mine: P
     assert compose(mine, 0) == compose(others, 0)
     assert converged(mine, composed(others)) is mine
     assert converged(others, composed(mine)) is others
-
-
-@pytest.mark.parametrize("source", Source)
-def test_each_source_has_one_part(source: Source) -> None:
-    (one, other) = (part(Kind.AGENT, 5, source) for _ in range(2))
-    reported = with_part(with_part(NOTHING, source, one), source, other)
-    assert part_of(reported, source) is other
-    assert [part_of(reported, each) for each in Source if each is not source] == [None] * 3
-    assert part_of(with_part(reported, source, None), source) is None
 
 
 def test_when_somebody_left_is_kept_until_they_are_back() -> None:

@@ -9,17 +9,6 @@ import pytest
 from gateway.core.due_times import ROOM_MIN, Away, DrainSchedule, Moving, drain_schedules, moving_s
 
 
-def test_phones_are_notified_when_others_have_room_for_them() -> None:
-    received = drain_schedules(4, accepts_per_s=[1.0, 3.0], moving=[], grace_s=10.0)
-    assert received == tuple(DrainSchedule(at_s, (0.0, 0.25)) for at_s in (0.0, 0.25, 0.5, 0.75))
-
-
-def test_the_budget_of_a_site_slows_them_down() -> None:
-    received = drain_schedules(4, accepts_per_s=[100.0], moving=[Moving(4, 2.0)], grace_s=10.0)
-    assert [drain_schedule.at_s for drain_schedule in received] == [0.0, 0.5, 1.0, 1.5]
-    assert {drain_schedule.window_s for drain_schedule in received} == {(0.0, 0.5)}
-
-
 def test_when_others_accept_too_few_in_the_grace_all_are_sent_away_within_it_and_come_back_later() -> None:
     received = drain_schedules(4, accepts_per_s=[0.25], moving=[Moving(4, 2.0)], grace_s=4.0)
     assert received == (

@@ -14,17 +14,6 @@ def keys(taken: list[DueTime[str]]) -> list[str]:
     return [due.key for due in taken]
 
 
-def test_a_new_thing_is_due_at_once_and_then_when_it_is_put() -> None:
-    times: DueTimes[str] = DueTimes()
-    due = times.add("a")
-    assert keys(times.take(0)) == ["a"]
-    assert keys(times.take(100)) == []
-    times.put(due, 105)
-    assert keys(times.take(104.9)) == []
-    assert keys(times.take(105)) == ["a"]
-    assert keys(times.take(105)) == []
-
-
 def test_what_is_touched_is_due_in_the_next_take_and_only_once() -> None:
     times: DueTimes[str] = DueTimes()
     due = times.add("a")
@@ -37,19 +26,6 @@ def test_what_is_touched_is_due_in_the_next_take_and_only_once() -> None:
     times.put(due, 9)
     assert keys(times.take(8)) == []
     assert keys(times.take(9)) == ["a"]
-
-
-def test_a_later_time_outdates_the_entry_of_an_earlier_one_and_the_other_way_round() -> None:
-    times: DueTimes[str] = DueTimes()
-    due = times.add("a")
-    times.take(0)
-    times.put(due, 5)
-    times.put(due, 50)
-    assert keys(times.take(49)) == []
-    times.put(due, 20)
-    assert keys(times.take(20)) == ["a"]
-    times.put(due, math.inf)
-    assert keys(times.take(1e9)) == []
 
 
 def test_what_is_dropped_is_never_due_again() -> None:

@@ -164,12 +164,6 @@ def test_what_is_missing_for_3_s_makes_the_rest_stale_until_it_comes() -> None:
     assert follow.health(9.0, "live") == "live"
 
 
-def test_what_does_not_fit_is_no_word_of_how_things_are() -> None:
-    follow = following()
-    follow.published(EPOCH, Receipt.GAP, 14.0)
-    assert follow.health(15.125, "live") == "stale"
-
-
 def test_an_unreachable_owner_is_not_live_before_it_answers() -> None:
     follow = following()
     follow.unsure(5.0)
@@ -179,7 +173,3 @@ def test_an_unreachable_owner_is_not_live_before_it_answers() -> None:
     follow.asked(5.0)
     answer(follow, 5.125)
     assert follow.health(5.125, "live") == "live"
-
-
-def test_before_the_first_word_of_the_owner_nothing_is_live() -> None:
-    assert FollowMachine(EPOCH, 0.0).health(0.0, "live") == "stale"

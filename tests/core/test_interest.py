@@ -45,15 +45,6 @@ def test_a_kind_is_listened_to_with_all_its_sources() -> None:
     }
 
 
-def test_single_keys_are_listened_to_together() -> None:
-    found = asked(supervisor("queue:1"), supervisor("queue:2", "group:3"))
-    assert found == {
-        Listen(Kind.QUEUE, REALTIME, frozenset({1, 2})),
-        Listen(Kind.QUEUE, CUMULATIVE, frozenset({1, 2})),
-        Listen(Kind.GROUP, REALTIME, frozenset({3})),
-    }
-
-
 def test_an_agents_own_state_is_listened_to_whatever_he_follows() -> None:
     own = {Listen(Kind.AGENT, REALTIME, frozenset({5})), Listen(Kind.AGENT, CUMULATIVE, frozenset({5}))}
     assert asked(agent()) == own

@@ -72,33 +72,6 @@ def test_the_table_is_what_happens_and_the_illegal_changes_nothing(state: LeaseS
         assert everything(lease) == before
 
 
-def test_a_grant_holds_from_when_it_was_asked_for_until_the_margin() -> None:
-    lease = Lease()
-    assert lease.ask(100.0) == Acquire(floor=0, expected=None)
-    assert not lease.holds(100.0)
-    assert lease.granted(7)
-    assert (lease.epoch, lease.floor) == (7, 7)
-    assert lease.holds(109.9)
-    assert not lease.holds(110.0)
-
-
-def test_a_renewal_extends_and_keeps_the_epoch() -> None:
-    lease = held()
-    assert due_at(lease) == 5.0
-    assert lease.ask(5.0) == Renew(7)
-    assert due_at(lease) is None
-    assert lease.holds(9.9)
-    assert lease.renewed()
-    assert lease.epoch == 7
-    assert lease.holds(14.9)
-    assert not lease.holds(15.0)
-    assert due_at(lease) == 10.0
-
-
-def test_a_take_over_names_the_token_it_expects() -> None:
-    assert Lease().ask(0.0, expected=5) == Acquire(floor=0, expected=5)
-
-
 def test_a_renewal_without_an_answer_changes_nothing_but_when_to_ask() -> None:
     lease = held()
     lease.ask(5.0)

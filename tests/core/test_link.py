@@ -225,12 +225,6 @@ def test_after_more_than_a_keep_alive_of_silence_it_requests_everything_before_i
     assert link.health(since + 20.4) == "live"
 
 
-def test_a_silence_of_one_keep_alive_requests_nothing_again() -> None:
-    link = live()
-    link.received(20.0)
-    assert link.health(20.0) == "live"
-
-
 def test_health_is_live_stale_or_down() -> None:
     link = LinkMachine()
     assert link.health(0.0) == "down"

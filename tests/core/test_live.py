@@ -241,13 +241,6 @@ def test_data_is_not_said_to_be_newer_than_what_waits_for_the_pace() -> None:
     assert (ping["kind"], ping["as_of_ms"]) == ("ping", WALL_MS - 2_000)
 
 
-def test_what_a_reset_owes_leaves_before_a_ping() -> None:
-    phone = served(pace_s=60.0)
-    phone.live.serve(frames.Resync(), phone.now, WALL_MS)
-    phone.now = 125.0
-    assert [frame["kind"] for frame in phone.take()] == ["changes", "ping"]
-
-
 def test_the_time_to_answer_begins_when_the_ping_has_left() -> None:
     phone = Phone()
     phone.take()

@@ -58,15 +58,6 @@ def test_what_is_adopted_is_bounded_and_what_counts_no_more_is_not_kept() -> Non
     assert found.taken("cora", 10.0) == (2.0, 3.0, 4.0)
 
 
-def test_it_lists_what_still_counts() -> None:
-    found = quota()
-    for now in (0.0, 50.0):
-        found.take("anna", now)
-    assert found.taken("anna", 60.0) == (0.0, 50.0)
-    assert found.taken("anna", 120.0) == (50.0,)
-    assert found.taken("bert", 60.0) == ()
-
-
 def test_what_came_to_nothing_is_given_back_once() -> None:
     found = quota()
     for now in (0.0, 1.0, 2.0):

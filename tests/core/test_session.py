@@ -150,13 +150,6 @@ def test_what_is_left_leaves_before_the_bye_and_nothing_after_it() -> None:
     assert not line.ledger.readers
 
 
-def test_a_phone_that_is_closed_keeps_what_it_shows() -> None:
-    line = led(State.LIVE)
-    line.session.close(CloseCode.DRAINING, "leaving")
-    assert line.ledger.record("queue:1", None)
-    assert [one["kind"] for one in line.take()] == ["bye"]
-
-
 def test_the_state_of_a_last_result_leaves_within_the_scope_of_then() -> None:
     line = led(State.LIVE)
     line.send(command())

@@ -56,19 +56,3 @@ def test_commands_of_one_name_are_counted_and_answered_each() -> None:
     assert [result["outcome"]["status"] for result in phone.take()] == ["applied", "rejected"]
     phone.live.over()
     assert [result["outcome"]["status"] for result in phone.take()] == ["unknown"] * 8
-
-
-def test_what_is_in_flight_when_all_is_over_is_unknown_and_what_is_settled_is_not() -> None:
-    phone = served()
-    for frame_id in ("c2", "c1", "c3"):
-        phone.command(frame_id)
-    phone.live.settled("c1", Outcome(Status.APPLIED))
-    phone.live.over()
-    phone.live.over()
-    results = phone.take()
-    assert [(result["id"], result["outcome"]["status"]) for result in results] == [
-        ("c1", "applied"),
-        ("c2", "unknown"),
-        ("c3", "unknown"),
-    ]
-    assert {result["outcome"]["error"]["code"] for result in results[1:]} == {"owner_lost"}

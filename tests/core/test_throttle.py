@@ -253,15 +253,6 @@ def test_the_smallest_share_still_serves_every_class(urgency: Urgency) -> None:
     assert budget.admit(4.0, urgency)
 
 
-def test_a_budget_is_shared_by_the_nodes_that_live() -> None:
-    budget = Budget(rate_per_s=20.0, burst=20.0, in_flight_max=32)
-    budget.share(4, 0.0)
-    assert sum(budget.admit(0.0, Urgency.PERSON) for _ in range(30)) == 5
-    assert sum(budget.admit(1.0, Urgency.PERSON) for _ in range(30)) == 3
-    budget.share(1, 1.0)
-    assert sum(budget.admit(2.0, Urgency.PERSON) for _ in range(30)) == 20
-
-
 def test_a_node_that_begins_beside_others_takes_nothing_before_they_know_of_it() -> None:
     budget = Budget(rate_per_s=10.0, burst=10.0, in_flight_max=100)
     budget.begin_beside(2, 0.0, 3.0)

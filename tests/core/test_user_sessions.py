@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.core.link import Linger
-from gateway.core.view import SESSIONS_MAX, Following, UserSessions
+from gateway.core.view import SESSIONS_MAX, UserSessions
 from gateway.domain.errors import EndReason
 from gateway.domain.model import Application, Device, NodeId, Right, Scope, Ticket
 from tests.core.samples import SCOPE, WALL_MS, ticket_of
@@ -60,13 +60,6 @@ def test_rights_and_scope_change_in_place() -> None:
     assert user_sessions.rescoped(9, frozenset(), Scope()) is None
 
 
-def test_a_new_epoch_is_accepted() -> None:
-    user_sessions = full()
-    user_sessions.forget_acceptances()
-    assert [member.attached for member in user_sessions] == [None, None]
-    assert user_sessions.scope == Scope()
-
-
 def test_a_link_that_is_gone_leaves_what_was_accepted_unless_a_higher_epoch_replaced_it() -> None:
     user_sessions = full()
     user_sessions.unlinked()
@@ -84,17 +77,6 @@ def test_the_scope_is_the_union_of_those_accepted() -> None:
     user_sessions.rescoped(2, frozenset(), Scope(agents=frozenset({9})))
     user_sessions.join(ticket_of(session="s3"), ())
     assert user_sessions.scope == Scope(frozenset({1, 9}), frozenset({2}), frozenset({3}), frozenset({4}))
-
-
-def test_those_on_the_link_are_followed() -> None:
-    user_sessions = full()
-    user_sessions.join(ticket_of(session="s3"), ("queues",))
-    assert user_sessions.followings == [
-        Following(Application.DASHBOARD, SCOPE, None, ("agents",)),
-        Following(Application.REMOTE_ASSISTANT, SCOPE, 5, ("agents",)),
-    ]
-    user_sessions.unlinked()
-    assert user_sessions.followings == []
 
 
 # ---- who is let go, who is renewed ----
