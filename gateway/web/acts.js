@@ -1,4 +1,4 @@
-/** What have I asked for, and what became of it? While this page lives; nothing of it is kept. */
+/** The list of the person's commands and their outcomes, for as long as the page is open. Nothing is stored. */
 import {button, clock, fill, h, icon, refusal, t, toast} from './ui.js';
 
 const MARKS = {
@@ -14,10 +14,10 @@ const MARKS = {
   unknown: 'unknown',
 };
 
-/** What has become of it, as one word of MARKS. */
+/** The outcome of a command, as one word of MARKS. */
 const standing = ({outcome, after}) => after ?? outcome?.status ?? 'sent';
 
-/** What has become of it, in words. */
+/** The outcome of a command, as text. */
 export function outcomeText(act) {
   const text = t(`outcome.${standing(act)}`);
   return act.outcome?.error && act.outcome.status === 'rejected'
@@ -47,7 +47,7 @@ export class Acts {
     );
   }
 
-  /** Focus what was asked of a resource last, when this list is seen. @returns {boolean} whether it is */
+  /** Focus the last command for a resource, if this list is visible. @returns {boolean} whether it is */
   returnTo(key) {
     this.list.querySelector(`[data-key="${key}"]`)?.focus();
     return this.list.contains(document.activeElement);

@@ -1,4 +1,4 @@
-/** Who does what, and for how long? All agents of the session, by state, team and queue. */
+/** The list of agents with their states and times, and its filters by state, team and queue. */
 import {ICONS, SHOWN, count, pendingText, stateIcon, stateOf, withReason} from './states.js';
 import {several} from './bulk.js';
 import {Rows, stepped} from './rows.js';
@@ -50,10 +50,10 @@ export function agentRow(live, go, isSelected = () => false) {
   return {element: h('div', {role: 'listitem'}, act), show, tick};
 }
 
-/** Whether a name has changed that many rows may show: of a reason, say. @param {Set<string>} changed */
+/** Whether a name has changed that many rows may show, such as a reason. @param {Set<string>} changed */
 export const namesChanged = (changed) => [...changed].some((key) => key.startsWith('catalogue:'));
 
-/** Worst or most interesting first: in contact longest, then who is free longest, then the others. */
+/** The order of agents: in contact longest first, then free longest, then the others. */
 export function inOrder(entries) {
   const ranked = entries.map(([key, agent]) => {
     const {name, since: from} = stateOf(agent);
@@ -161,12 +161,12 @@ export class Agents {
     return {element, number};
   }
 
-  /** The filters that are offered. */
+  /** The available filters. */
   get offered() {
     return [...this.chips.values()].map(({element}) => element).filter(({hidden}) => !hidden);
   }
 
-  /** One filter is reached by Tab: the one with the focus, or else the chosen one. Arrows lead to the others. */
+  /** Tab reaches one filter: the one with the focus, or else the chosen one. Arrow keys reach the others. */
   rove() {
     const {offered} = this;
     const chosen = offered.find((each) => each.getAttribute('aria-pressed') === 'true');
@@ -183,7 +183,7 @@ export class Agents {
     offered[to].focus();
   }
 
-  /** Filters outlive a reload; they are ids and names of states. What is typed is a person's name: it does not. */
+  /** Store the filters for a reload: ids and names of states. The search text may be a person's name: it is not stored. */
   keep() {
     const {state, within} = this;
     this.shell.choose({filters: {state, within}});
@@ -219,7 +219,7 @@ export class Agents {
     this.rows.tick();
   }
 
-  /** Those of the chosen team or queue. */
+  /** The agents of the chosen team or queue. */
   entries() {
     const [kind, id] = this.within.split(':');
     const all = this.live.of('agent');
@@ -262,7 +262,7 @@ export class Agents {
     able(this.many, known && !this.live.frozen);
   }
 
-  /** The teams, queues and skills to choose from; what is pinned stands first. */
+  /** The teams, queues and skills to choose from, pinned ones first. */
   places() {
     const {pins} = this.shell.choices;
     const named = (kind) =>

@@ -20,13 +20,13 @@ export class Alerts {
     if (act) this.raise('act', text);
   }
 
-  /** Something happened to the agent, or will in a moment. */
+  /** Alert the agent: something happened to them, or is about to. */
   agent(text) {
     toast(text);
     this.raise('note', text);
   }
 
-  /** Several at once are one alert. */
+  /** Give an alert; several of one moment are one. */
   raise(kind, text) {
     const now = performance.now();
     const {choices} = this.shell;
@@ -37,7 +37,7 @@ export class Alerts {
     if (choices.tone) tone(TONE_HZ[kind]);
   }
 
-  /** On a desk, from a page that stays connected. It names a queue and figures, never a person. */
+  /** Show a notification, on a desk and from a page that stays connected. It names a queue and figures, never a person. */
   notify(text) {
     if (!this.shell.stays || globalThis.Notification?.permission !== 'granted') return;
     let note;
@@ -52,7 +52,7 @@ export class Alerts {
     });
   }
 
-  /** How many queues need somebody: in the title, and on the icon of an installed app. */
+  /** Show how many queues need somebody, in the title and on the icon of an installed app. */
   count(critical) {
     if (critical === this.critical) return;
     this.critical = critical;
@@ -67,10 +67,10 @@ export class Alerts {
   }
 }
 
-/** The only one of the page: browsers allow few. */
+/** The only audio context of the page: browsers allow few. */
 let sound = null;
 
-/** A short tone. Browsers let a page sound once it was touched; before that there is none. */
+/** Play a short tone. Browsers allow sound only after the person has touched the page. */
 export function tone(hz = TONE_HZ.note) {
   sound ??= new AudioContext();
   const context = sound;
@@ -85,7 +85,7 @@ export function tone(hz = TONE_HZ.note) {
   source.stop(context.currentTime + TONE_S);
 }
 
-/** What a person may choose. @param {import('./shell.js').Shell} shell @param {boolean} desk */
+/** The settings of alerts. @param {import('./shell.js').Shell} shell @param {boolean} desk */
 export function alertRows(shell, desk) {
   const box = (name, changed) => {
     const input = h('input', {
@@ -104,7 +104,7 @@ export function alertRows(shell, desk) {
       h('span', {}, t(`alert.${name}`), h('small', {}, t(`alert.${name}.hint`))),
     );
   };
-  /** Without the right to notify, to stay connected would do nothing but cost. */
+  /** Request the permission to notify; without it staying connected is of no use. */
   const stay = async (on, input) => {
     if (!on || (await globalThis.Notification?.requestPermission()) === 'granted') return;
     input.checked = false;

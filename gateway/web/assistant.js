@@ -1,4 +1,4 @@
-/** What does an agent need in the hand? The state, big; one tap to change it; what comes next. */
+/** The Remote Assistant's main page: the agent's state, buttons to change it, and the state that follows. */
 import {PostProcessing} from './post.js';
 import {Mine} from './mine.js';
 import {
@@ -18,7 +18,7 @@ import {able, attribute, button, fill, h, icon, NONE, put, say, shown, t, tOr} f
 
 const STATES = ['available', 'unavailable', 'work'];
 const COMMAND = 'routing_state.set';
-/** A state that comes so soon after one's own command is not another's doing. */
+/** A state that comes this soon after the person's own command counts as their own change. */
 const OWN_MS = 30_000;
 const SOON_MS = 10_000;
 const CALLS_NEED = ['voice', 'routing', 'remote_agent'];
@@ -27,10 +27,10 @@ export function view(live, shell) {
   return new Assistant(live, shell).element;
 }
 
-/** Who has changed one's own state; of others nothing but the role is known. */
+/** The role that changed the person's own state; a name is never known. */
 const OTHERS = ['supervisor', 'system'];
 
-/** What keeps calls from ringing, in words; null when nothing does. */
+/** The reason why no call can ring, as text; null: calls can ring. */
 function noCall(live) {
   const functions = live.get('site')?.functions ?? {};
   const down = CALLS_NEED.filter((name) => functions[name] === 'down');
@@ -91,7 +91,7 @@ class Assistant {
       this.reasons,
     );
     this.start = button(t('post.start'), () => this.post.start(), 'small');
-    // as high as what stands in it by turns: nothing below moves when it does
+    // as high as its tallest content, so that nothing below moves when the content changes
     this.area = h('div', {class: 'area'}, this.post.element, this.start, this.reasonsPart);
     this.hero = h(
       'section',
@@ -177,7 +177,7 @@ class Assistant {
     }
   }
 
-  /** What the person should not miss: a contact that rang in vain, a state that others have set. */
+  /** Alert the person of a contact that rang in vain, and of a state that others have set. */
   heed(agent) {
     const {live, shell, heeded: before} = this;
     const rings = (agent.handling ?? []).filter(({state}) => state === 'ringing').map((each) => each.contact_id);
@@ -195,7 +195,7 @@ class Assistant {
     if (text) shell.alerts.agent(text);
   }
 
-  /** What others have made of one's state; servers that do not report who leave it to what was asked here. */
+  /** The state that others have set. Where the server does not report who set it, the commands given here decide. */
   changedBy(agent, before) {
     const {routing_state: state, routing_state_by: by, reason_id: reason} = agent;
     const {live} = this;
@@ -208,14 +208,14 @@ class Assistant {
     return other ? t('alert.state', told()) : null;
   }
 
-  /** What others have put behind the contact. */
+  /** The state that others have set for after the contact. */
   pendingBy(agent, before) {
     const {pending_routing_state: pending, pending_by: by} = agent;
     if (!pending || pending === before.pending || !OTHERS.includes(by)) return null;
     return t(`alert.pending.${by}`, pendingText(this.live, this.key, agent));
   }
 
-  /** Once, when post-processing is about to end. */
+  /** Alert once when post-processing is about to end. */
   warn() {
     const {live, agent, shell} = this;
     const until = agent.post_processing?.ends_at_ms ?? null;
@@ -241,7 +241,7 @@ class Assistant {
     const leaving = shell.leavesAfter;
     const pending = leaving ? null : pendingText(live, key, agent, 'self');
     const post = agent.pending_post_processing === true;
-    // one line at a time, so that nothing below moves; which function is down stands in the banner all the time
+    // one line at a time, so that nothing below moves; the banner always shows which function is down
     const silent = !asked && !leaving && !pending && !post && live.whole && noCall(live);
     fill(this.next, [pending, agent.pending_by, asked?.what, live.frozen, leaving, silent, post], () => [
       silent && h('p', {class: 'chip next big-chip no-call'}, icon('attention'), h('span', {}, silent)),
@@ -299,7 +299,7 @@ class Assistant {
     });
   }
 
-  /** The reasons of the state that is, or that comes: one tap adds one. */
+  /** The reasons for the present or the next state: one tap adds one. */
   drawReasons(agent, key) {
     const {live} = this;
     const later = Boolean(agent.handling?.length);
@@ -329,9 +329,9 @@ class Assistant {
     );
   }
 
-  // ---- the way out, after the contact ----
+  // ---- log-off after the contact ----
 
-  /** Log off once the contact is over; until then the gateway is asked to send no further one. */
+  /** Log off when the contact has ended; until then request a state in which no further contact comes. */
   leaveAfter() {
     const {agent, live, shell} = this;
     shell.leavesAfter = true;
@@ -340,7 +340,7 @@ class Assistant {
     this.draw();
   }
 
-  /** Stay after all; what was asked for on the way out is taken back. */
+  /** Cancel the log-off, and take back the state that was requested for it. */
   stay(agent) {
     this.shell.leavesAfter = false;
     if (agent.pending_routing_state === 'unavailable') this.ask(agent.routing_state, null);

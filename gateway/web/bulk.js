@@ -1,4 +1,4 @@
-/** How is the state of several agents set at once? Choose, review once, and see who was refused. */
+/** Set the state of several agents at once: choose, review, and show the refused ones. */
 import {dialog, settle} from './dialog.js';
 import {allowed, pickReason, stateOf, withReason} from './states.js';
 import {able, button, byName, h, icon, NONE, put, refusal, t, toast} from './ui.js';
@@ -6,7 +6,7 @@ import {able, button, byName, h, icon, NONE, put, refusal, t, toast} from './ui.
 const COMMAND = 'agent.routing_state.set';
 const STATES = ['available', 'unavailable', 'work'];
 const MOST = 50;
-/** So many commands are on their way at a time. */
+/** The number of commands in progress at a time. */
 const AT_ONCE = 4;
 
 /** Whether an agent's state may be set to another one now, without waiting for a contact. */
@@ -131,7 +131,7 @@ class Bulk {
     );
   }
 
-  /** Each is a command of its own, with its own key: what one is refused hinders no other. */
+  /** Send one command with its own key for each agent, so that a refusal of one does not affect others. */
   async send(keys, pressed) {
     if (this.live.frozen) {
       toast(t('edit.frozen'), 'bad');
@@ -166,7 +166,7 @@ class Bulk {
     );
   }
 
-  /** Who was not set, and why. */
+  /** The agents whose state was not set, with the reasons. */
   result(done, failed) {
     this.chosen = new Set(failed.map(([key]) => key));
     this.step(

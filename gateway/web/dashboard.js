@@ -1,4 +1,4 @@
-/** What does a supervisor see first? Six figures, queues and agents, one thing in detail. */
+/** The Dashboard: six key figures, queues, agents, and the details of one of them. */
 import {Acts} from './acts.js';
 import {Agents} from './agents.js';
 import {ATTENTION, NAMES, share} from './levels.js';
@@ -17,14 +17,14 @@ const LEVEL_ICONS = ['ok', 'attention', 'action'];
 const START = {tab: 'queues', detail: null};
 const ON_WALL = ['queues', 'aggregates'];
 
-/** What the address names: `#queue=5` is the page of a queue, `#wall` the wallboard. */
+/** The place in the address: `#queue=5` is the page of a queue, `#wall` the wallboard. */
 function addressed() {
   const [, id] = /^#queue=(\d{1,20})$/.exec(location.hash) ?? [];
   if (id) return {...START, detail: {kind: 'queue', id}};
   return location.hash === '#wall' ? {...START, wall: true} : null;
 }
 
-/** The address of a place. Agents have none: it would stand in the browser's history. */
+/** The address of a place. Agents have none, as it would be in the browser's history. */
 const address = ({detail, wall}) =>
   location.pathname + location.search + (wall ? '#wall' : detail?.kind === 'queue' ? `#queue=${detail.id}` : '');
 
@@ -120,7 +120,7 @@ class Dashboard {
     );
   }
 
-  /** A link leads to a place, and back leads to the start. */
+  /** Open the place of a link; the browser's back opens the start. */
   begin() {
     const at = addressed();
     if (!at) return;
@@ -144,7 +144,7 @@ class Dashboard {
 
   // ---- the keyboard ----
 
-  /** 1, 2, 3: queues, agents, commands; `/`: search; Esc: back. Nothing while one types or a dialog is open. */
+  /** Keys: 1, 2, 3: queues, agents, commands; `/`: search; Esc: back. None while the person types or a dialog is open. */
   key(event) {
     const {key} = event;
     const busy = event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey;
@@ -158,7 +158,7 @@ class Dashboard {
     event.preventDefault();
   }
 
-  /** Go to a section, with the focus. */
+  /** Open a section and focus it. */
   enter(tab) {
     this.go({tab, detail: isNarrow() ? null : this.at.detail});
     const {queues, agents, acts} = this;
@@ -167,7 +167,7 @@ class Dashboard {
     else acts.element.querySelector('h2').focus();
   }
 
-  /** Go somewhere; the browser's back leads back. What is kept for that is names of places, in this tab. */
+  /** Open a place; the browser's back returns. Only names of places are stored for that, in this tab. */
   go(change) {
     const next = {...this.at, ...change};
     if (JSON.stringify(next) === JSON.stringify(this.at)) return;
@@ -189,7 +189,7 @@ class Dashboard {
     else (kind === 'queue' ? queues.list : agents.rows).focus(key);
   }
 
-  /** Agents are followed once they are looked at. */
+  /** Follow agents when they are shown for the first time. */
   want() {
     if (this.at.wall) this.live.want(ON_WALL, true);
     else if (this.looksAtAgents) this.live.want(TOPICS);
@@ -261,7 +261,7 @@ class Dashboard {
       worst.waiting,
     );
     figures.longest.show(oldest === Infinity ? null : since(oldest, live.now()), worst.wait);
-    // as for a queue: a share of the past is nothing to act on at once
+    // as for a queue: nobody can act at once on a share of the past
     figures.share.show(inTime === null ? null : pct(inTime), Math.min(this.shareHeld, ATTENTION));
     put(figures.share.hint, t('kpi.share.hint', shell.choices.target));
     const {counts} = this.agents;
@@ -271,7 +271,7 @@ class Dashboard {
   }
 }
 
-/** Keeps the screen on, where the browser can, while it is wished and the page is seen. */
+/** Keep the screen on, where the browser can, while it is requested and the page is visible. */
 class Awake {
   constructor(signal) {
     Object.assign(this, {wished: false, lock: null});
@@ -292,7 +292,7 @@ class Awake {
   }
 }
 
-/** The mean of a share, by how many contacts came; null when nobody knows. */
+/** The mean of a share, weighted by the number of contacts; null: unknown. */
 function weighted(queues, name) {
   const known = queues.filter((queue) => queue[name] != null && queue.received > 0);
   const all = known.reduce((sum, {received}) => sum + received, 0);

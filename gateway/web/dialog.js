@@ -1,4 +1,4 @@
-/** How is a person asked or shown something above the page? */
+/** Dialogs, and sheets on a phone. */
 import {able, bookmark, button, h, icon, t} from './ui.js';
 
 const SETTLE_MS = 400;
@@ -13,8 +13,8 @@ const typed = () => {
 addEventListener('keydown', typed, {capture: true, passive: true});
 
 /**
- * Hold back what has just come, so that the second of two taps on what was there before presses nothing. A key
- * ends the hold.
+ * Make new content inactive for a moment, so that the second tap of a double tap presses nothing in it. A key
+ * ends this.
  * @param {Element} root
  */
 export function settle(root) {
@@ -37,7 +37,7 @@ export function settle(root) {
 
 /**
  * Open a dialog; on a phone it is a sheet at the lower edge. Focus stays inside and returns afterwards. A
- * tap beside it closes it, unless there is something in it that one has typed or chosen.
+ * tap beside it closes it, unless it has something that the person has typed or chosen.
  * @param {{title: string, body: any, onclose?: () => void,
  *   actions?: {label: string, kind?: string, run?: () => any}[]}} what
  *   an action that returns false (or a promise of it) keeps the dialog open

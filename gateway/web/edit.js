@@ -1,4 +1,4 @@
-/** How is a configuration changed without surprise? Edit, see the difference, confirm. */
+/** The editor of a configuration: edit, review the differences, confirm. */
 import {dialog, settle} from './dialog.js';
 import {able, attribute, button, h, icon, NONE, num, refusal, t, toast} from './ui.js';
 
@@ -79,7 +79,7 @@ class Editor {
   problem = (text) =>
     h('p', {class: 'problem', role: 'alert', tabindex: '-1'}, icon('attention'), h('span', {}, text));
 
-  /** What differs, as id → value. */
+  /** The changed values, as id → value. */
   changes() {
     const found = new Map();
     for (const {id, before, control} of this.items) {
@@ -163,7 +163,7 @@ class Editor {
     }
   }
 
-  /** Somebody else was faster: show all three, and let the person decide. */
+  /** Resolve a conflict: show the old value, the other person's and one's own, and let the person decide. */
   conflict(changes) {
     const {spec, live} = this;
     this.version = live.get(spec.key)?.version;

@@ -1,11 +1,11 @@
-/** How does a session end, and is it sure? */
+/** Log-off until it is confirmed, and the page at the end of a session. */
 import {GatewayError} from './oscc-client.js';
 import {clock, h, icon, put, refusal, say, t, tOr, turnTo} from './ui.js';
 
-// a close without words of its own, with a code that speaks of broken frames, or from what is no gateway
+// closes without a text of their own: codes for broken frames, or of something that is not a gateway
 const NOT_UNDERSTOOD = ['connection_closed', 'no_gateway'];
 
-/** Log off, and stay on this page until it is confirmed. */
+/** Log off; show this page until the log-off is confirmed. */
 export async function leave(session, {kept, logOnPage}, connection = null) {
   kept.keep({...session.kept(), user: session.user, leaving: true});
   const text = h('p', {class: 'muted'}, t('leaving.text'));
@@ -36,10 +36,10 @@ export async function leave(session, {kept, logOnPage}, connection = null) {
   await logOnPage(told);
 }
 
-/** Whether a close code says that the session itself is over: any other may be tried again with its token. */
+/** Whether a close code means that the session has ended. After any other code the token may be used again. */
 export const isOver = (code) => [4001, 4005, 4008].includes(code) || Math.floor(code / 100) === 43;
 
-/** Why a session ended, or only its connection did, and by whom. */
+/** The reason for the end of a session or of its connection, and who caused it. */
 export function whyEnded(told, by) {
   const reason = NOT_UNDERSTOOD.includes(told) ? 'protocol_error' : told;
   const why = tOr(`ended.${reason}`, tOr(`error.${reason}`, t('ended.other', reason ?? '')));

@@ -1,4 +1,4 @@
-/** How bad is it? Two levels that rise at once and fall late, and the last half hour. */
+/** Levels of queues, which rise at once and fall with a delay, and samples of the last half hour. */
 
 export const OK = 0,
   ATTENTION = 1,
@@ -12,7 +12,7 @@ const WAIT_MARGIN_S = 15,
 const HOLD_MS = 10_000;
 const SAMPLE_MS = 10_000,
   SAMPLES = 180;
-/** A line is as wide as what was seen, but for the first minutes. */
+/** The least width of a line: that of the first minutes. */
 const NARROWEST = 30;
 const DASH = 2;
 
@@ -33,7 +33,7 @@ export const share = (held, value, target) =>
     ? OK
     : step(held, -value, [-target + 1e-9, -target + ACTION_BELOW_PCT], LEVEL_MARGIN_PCT);
 
-/** How each queue stands. */
+/** The level of each queue. */
 export class Levels {
   constructor() {
     this.held = new Map();
@@ -56,7 +56,7 @@ export class Levels {
     const wait = bounds ? step(before.wait, waits, bounds, WAIT_MARGIN_S) : OK;
     const told = Math.max(NAMES.indexOf(queue.level), OK);
     const inTime = share(before.share, queue.service_level_pct, target);
-    // a share of the past is nothing to act on at once
+    // nobody can act at once on a share of the past
     const worst = Math.max(wait, told, Math.min(inTime, ATTENTION));
     const cause = worst === OK ? null : wait === worst ? 'wait' : told === worst ? 'waiting' : 'share';
     const held = worst < before.level && now !== null && now - before.since < HOLD_MS;
@@ -94,14 +94,14 @@ export function worstFirst(entries, judged, pins, byName) {
   return ranked.map(([key]) => key);
 }
 
-/** What a queue's waiting contacts were in the last 30 minutes, a sample each 10 s. */
+/** The waiting contacts of each queue in the last 30 minutes, one sample each 10 s. */
 export class History {
   constructor() {
     this.samples = new Map();
     this.next = -Infinity;
   }
 
-  /** Take a sample of all when it is time. @returns {boolean} whether one was taken */
+  /** Take a sample of all queues if one is due. @returns {boolean} whether one was taken */
   take(entries, now) {
     if (now === null || now < this.next) return false;
     const missed = Math.min(SAMPLES, Math.max(0, Math.floor((now - this.next) / SAMPLE_MS)) || 0);
@@ -119,7 +119,7 @@ export class History {
     return true;
   }
 
-  /** For how many minutes the queue was seen, at least 1. */
+  /** The minutes for which the queue has samples, at least 1. */
   minutes(key) {
     return Math.max(1, Math.round(((this.samples.get(key)?.length ?? 0) * SAMPLE_MS) / 60_000));
   }

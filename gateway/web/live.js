@@ -60,19 +60,19 @@ export class Live {
     document.removeEventListener('visibilitychange', this.turn);
   }
 
-  /** Whether nobody sees the page, and nobody wants to be alerted by it. */
+  /** Whether the page is hidden and has no alerts to give. */
   get unseen() {
     return document.hidden && !this.staysOn();
   }
   staysOn = () => false;
 
-  /** Nothing moves while nobody looks. */
+  /** Pause all updates while the page is hidden. */
   tickWhileSeen() {
     clearInterval(this.timer);
     if (!this.unseen) this.timer = setInterval(() => this.second(), 1000);
   }
 
-  /** The page was hidden, or is seen again: a connection that has to come back gets its time from now. */
+  /** Record that the page was hidden or is visible again: a connection gets its time to come back from now. */
   turned() {
     this.tickWhileSeen();
     if (this.brokenAt !== null) this.breaks();
@@ -91,7 +91,7 @@ export class Live {
     return this.get('me') ?? {};
   }
 
-  /** Whether all of a kind is known that the session may see; what is not known is never 0. */
+  /** Whether all resources of a kind that the session may see are known; an unknown value is never 0. */
   knows(topic) {
     return this.whole && this.topics !== null && this.topics.has(topic);
   }
@@ -106,7 +106,7 @@ export class Live {
     if (enough && (!alone || this.wanted.size === topics.length)) return;
     const before = this.wanted;
     this.wanted = new Set(topics);
-    // they are known once the stream that has them has begun
+    // they are known when the stream that contains them has begun
     const coming = {stream: connection.position?.stream ?? null, granted: null};
     this.coming = coming;
     const {granted} = await connection.follow(topics).catch(() => ({granted: null}));
@@ -117,7 +117,7 @@ export class Live {
     this.coming = null;
   }
 
-  /** Come back with fewer topics, when all that was held has to be sent again anyway. @param {string[]} topics */
+  /** Reconnect with fewer topics, for a connection that gets all data again anyway. @param {string[]} topics */
   only(topics) {
     if (this.wanted.size === topics.length) return;
     this.wanted = new Set(topics);
@@ -140,7 +140,7 @@ export class Live {
     if (this.whole) this.everything();
     return () => this.readers.delete(call);
   }
-  /** Call each second while somebody sees the page, or it stays connected. @returns {() => void} ends it */
+  /** Call each second while the page is visible or stays connected. @returns {() => void} ends it */
   each(call) {
     this.tickers.add(call);
     return () => this.tickers.delete(call);
@@ -197,7 +197,7 @@ export class Live {
   get asOf() {
     const {asOfMs, upstream} = this.connection.link;
     if (asOfMs === null) return null;
-    // while OSCC-E is silent, the gateway sends what it received before
+    // while OSCC-E is silent, the gateway sends data that it received before
     return upstream === 'live' ? Math.max(asOfMs, this.heardMs ?? 0) : asOfMs;
   }
   /**
@@ -215,7 +215,7 @@ export class Live {
     return at === null || this.asOf === null ? null : Math.max(0, at - this.asOf);
   }
 
-  /** Whether a command may be offered: the gateway has it, the session may, data is live. */
+  /** Whether to offer a command: the gateway supports it, the session has the right, the data is live. */
   may(kind, right) {
     return (
       (!this.capabilities || this.capabilities.has(kind)) &&
@@ -259,11 +259,11 @@ export class Live {
     return act.outcome;
   }
 
-  /** Whether something that was changed can be taken back. */
+  /** Whether a change can be undone. */
   canUndo = (act) =>
     Boolean(act.back) && !act.undone && !this.frozen && act.outcome?.status === 'applied' && act.outcome.version != null;
 
-  /** Take a change back, unless somebody has changed the same since. @returns {Promise<any>} the outcome */
+  /** Undo a change, unless somebody has changed the same since. @returns {Promise<any>} the outcome */
   async undo(act) {
     act.undone = true;
     const changes = act.changes.map(([label, before, now]) => [label, now, before]);
@@ -274,7 +274,7 @@ export class Live {
     return outcome;
   }
 
-  /** What is asked of a resource and not answered yet. */
+  /** The commands for a resource that have no outcome yet. */
   asked(key) {
     return this.acts.find((act) => act.key === key && act.outcome === null) ?? null;
   }
@@ -296,7 +296,7 @@ export class Live {
       : null;
   }
 
-  /** Follow up what was pending or not answered: it came about, or something else did. */
+  /** Check pending and unanswered commands: whether their effect, or another change, has come. */
   follow() {
     if (!this.frozen) this.acts.filter(({outcome, wants}) => outcome?.status === 'unknown' && wants)
       .forEach((act) => this.resolve(act));
@@ -310,7 +310,7 @@ export class Live {
     }
   }
 
-  /** No answer came: the state that is now says whether it was done. It may still be for a moment. */
+  /** Decide by the present state whether an unanswered command was carried out; for a moment it still may be. */
   resolve(act) {
     const agent = this.get(act.key);
     const done = agent && [agent.routing_state, agent.pending_routing_state].includes(act.wants);
@@ -321,7 +321,7 @@ export class Live {
     this.touch(act.key);
   }
 
-  /** What was asked of a resource last, if it was not answered and not done. */
+  /** The last command for a resource, if it got no answer and was not carried out. */
   unsure(key) {
     const act = this.last(key);
     return act?.after === 'undone' && !act.seen ? act : null;

@@ -1,4 +1,4 @@
-/** How does a person log on, knowing before it what is read, kept and ended by it? */
+/** The log-on page, with encryption, privacy, notices and take-over of another session. */
 import {GatewayError, about, logOn, notices} from './oscc-client.js';
 import {
   able, byName, check, day, field, h, icon, input, language, refusal, say, settingsButton, shown, t, turnTo,
@@ -175,14 +175,14 @@ class LogOnForm {
     this.choose(applications.includes(this.application) ? this.application : applications[0]);
   }
 
-  /** Turn the form into that of an application. */
+  /** Show the fields of an application. */
   choose(application) {
     this.application = application;
     this.applications.querySelector(`[value=${application}]`).checked = true;
     shown(this.numberPart, application === 'remote_assistant');
   }
 
-  /** Another name: numbers are offered to their owner only, and so is the tick. */
+  /** Record another user name: stored numbers, and the choice to remember, belong to one name. */
   renamed() {
     if (!this.chosen) this.box(this.remember).checked = this.userName.value.trim() === this.known.user;
     const mine = this.offered().length > 0;
@@ -345,7 +345,7 @@ class LogOnForm {
     const {kept} = this;
     const user = this.userName.value.trim();
     const [remembered, stays] = [this.remember, this.stay].map((each) => this.box(each).checked);
-    // a remembered user is forgotten only when they take the tick away
+    // a remembered user is forgotten only when they clear the box
     if (remembered) kept.remember({site: this.site.id, user});
     else if (this.chosen || this.offered().length) kept.remember(null);
     const person = remembered ? this.person(user) : null;

@@ -1,4 +1,4 @@
-/** Who is there? Goes on with the session that the device has kept, or lets a person log on. */
+/** The start of the page: continue a stored session, or show the log-on page. */
 import {logOnPage} from './logon.js';
 import {about, adopt} from './oscc-client.js';
 import {
@@ -9,23 +9,23 @@ const VERSION = '1.0';
 const NUMBERS = 5;
 const APPLICATIONS = ['dashboard', 'remote_assistant'];
 const app = document.getElementById('app');
-// a browser without trusted types takes plain text
+// a browser without Trusted Types accepts plain text
 const policy = globalThis.trustedTypes?.createPolicy('oscc', {
   createScriptURL: (url) => (url === 'sw.js' ? url : ''),
 }) ?? {createScriptURL: (url) => url};
 
 /**
- * What the device keeps. The session's token is this tab's: two tabs are two sessions, of two people perhaps,
- * and none may find the other's. Who wants to stay logged on has it kept for later tabs, too: one session of
- * each application, which a new tab goes on with when no living one has it. Choices, site and user name are
- * this tab's; a new one begins with those that were kept last. Numbers are kept for one person, who wants it.
- * Realtime data is never kept.
+ * The data that the device stores. The session's token belongs to this tab: two tabs are two sessions, perhaps
+ * of two people, and neither finds the other's. If the person chooses to stay logged on, the token is stored for
+ * later tabs, too: one session of each application, which a new tab continues when no open tab has it. Choices,
+ * site and user name belong to this tab; a new tab begins with those that were stored last. Numbers are stored
+ * for one person who chose it. Realtime data is never stored.
  */
 const kept = {
-  /** Whose the numbers are that are typed here, if they are to be kept; and those that are not. */
+  /** `person`: the user whose typed numbers are stored, if any; `typed`: numbers that are not stored. */
   person: null,
   typed: [],
-  /** Ends the hold on the session. */
+  /** Releases the session for other tabs. */
   letGo() {},
 
   read(name, store = localStorage) {
@@ -148,7 +148,7 @@ const kept = {
   },
 };
 
-/** Put on the theme that was chosen. */
+/** Apply the chosen theme. */
 function dress() {
   const {theme} = kept.choices;
   document.documentElement.dataset.theme = theme;
@@ -157,8 +157,8 @@ function dress() {
 }
 
 /**
- * How large text is against the page: `data-large` where few words fit in a line. A media query would know the
- * browser's own setting only, not the size that an iPhone has on the whole device. A change is a `resize`.
+ * Set `data-large` where text is so large that few words fit in a line. A media query sees the browser's own
+ * setting only, not the text size of a whole iPhone. A change fires `resize`.
  */
 function textSize() {
   const gauge = h('i', {class: 'gauge', 'aria-hidden': 'true'});
@@ -170,7 +170,7 @@ function textSize() {
   look();
 }
 
-/** What the keyboard covers: sheets stand above it. */
+/** The height of the on-screen keyboard: sheets are placed above it. */
 function keyboard() {
   const {visualViewport: seen} = globalThis;
   const look = () => {
@@ -180,7 +180,7 @@ function keyboard() {
   for (const name of ['resize', 'scroll']) seen?.addEventListener(name, look);
 }
 
-/** Nobody answers: say so once, and try again and again. */
+/** Show that the gateway does not answer, and try again until it does. */
 function unreachable(told) {
   const again = () => {
     clearTimeout(timer);
@@ -203,7 +203,7 @@ function unreachable(told) {
   if (!before) turnTo(page);
 }
 
-/** Whether a new version of this page waits, and where that is said. */
+/** Whether a new version of this page waits, and where that is shown. */
 const version = {waits: false, banner: null};
 
 /** The offer of a new version, for the page that is being drawn. */
@@ -218,7 +218,7 @@ function offer() {
   return version.banner;
 }
 
-/** Let the worker that waits take over; that has all windows load the new files. */
+/** Activate the waiting worker; then all windows load the new files. */
 async function renew() {
   const found = await navigator.serviceWorker.getRegistration();
   if (found?.waiting) found.waiting.postMessage('go on');
@@ -233,7 +233,7 @@ function seekNewer() {
     .catch(() => {});
 }
 
-/** What stands below the log-on: how safe the way is, and whose privacy rules hold. */
+/** The part below the log-on: encryption, privacy statement and contact. */
 function foot(gateway, inventory) {
   const {trusted_transport: trusted, privacy = {}, name, version} = gateway;
   return h(
@@ -284,14 +284,14 @@ function noticeCard(notice, ...acts) {
   );
 }
 
-/** A link to somebody else's page, if it is one. */
+/** A link to a page of another site; null for an unsafe address. */
 function safeLink(url, label) {
   return /^https?:\/\//i.test(url ?? '')
     ? h('a', {href: url, target: '_blank', rel: 'noopener noreferrer'}, label)
     : null;
 }
 
-/** What the other rooms get from this one. */
+/** The functions that this module gives to the others. */
 const doors = {
   app,
   kept,
@@ -337,7 +337,7 @@ async function mine() {
   return null;
 }
 
-/** Go on where the device was. */
+/** Continue the stored session. */
 async function resume(known) {
   kept.person = known.person ?? null;
   const session = adopt(known);
@@ -349,7 +349,7 @@ async function resume(known) {
   return work(session, gateway);
 }
 
-/** The version of the files that this page is of, as the gateway has written it into the page. */
+/** The version of this page's files, as the gateway has written it into the page. */
 const ownVersion = document.documentElement.dataset.version;
 
 /** The version of the files that a worker has loaded. @returns {Promise<string>} */
@@ -360,7 +360,7 @@ const versionOf = (worker) =>
     worker.postMessage('version', [there]);
   });
 
-/** What can wait until the page is there. */
+/** Work that may wait until the page is shown. */
 async function late() {
   document.head.append(h('link', {rel: 'manifest', href: 'app.webmanifest'}));
   const {serviceWorker: workers} = navigator;
@@ -379,7 +379,7 @@ async function late() {
   found?.addEventListener('updatefound', () => watch(found.installing));
 }
 
-/** A page must not go on with files of two versions, whichever window asked for the new one. */
+/** Reload the page when a new worker is active, so that it never has files of two versions. */
 function reloaded() {
   const {serviceWorker: workers} = navigator;
   let had = Boolean(workers.controller);

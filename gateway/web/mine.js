@@ -1,4 +1,4 @@
-/** What else is mine? Queues, the number that rings, post-processing by itself, the day, the way out. */
+/** The agent's own queues, number, automatic post-processing, figures of the day, and log-off. */
 import {NAMES} from './levels.js';
 import {outcomeText} from './acts.js';
 import {tellOutcome, tick, timer} from './states.js';
@@ -173,7 +173,7 @@ export class Mine {
     tick(this.queues, this.live.now());
   }
 
-  // ---- post-processing by itself ----
+  // ---- automatic post-processing ----
 
   drawAuto(agent) {
     const {live} = this;
@@ -246,7 +246,7 @@ export class Mine {
         h('p', {}, t('number.now'), ' ', h('strong', {}, phone(live.me.remote_number))),
         h('div', {class: 'field'}, h('label', {for: 'new-number'}, t('field.number')), input),
         h('div', {class: 'chips'}, recent),
-        // one in the place of the other: the sheet does not grow under a finger
+        // the one replaces the other, so that the sheet does not grow
         h('div', {class: 'by-turns'}, problem, hint),
       ],
       actions: [

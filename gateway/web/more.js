@@ -1,4 +1,4 @@
-/** What may a person choose, look up and end? */
+/** The settings: look, language, alerts, sessions, data and its use. */
 import {GatewayError, privacyInventory} from './oscc-client.js';
 import {alertRows} from './alerts.js';
 import {legend} from './walk.js';
@@ -67,7 +67,7 @@ function choiceRows({kept, dress, again}, close) {
   ];
 }
 
-/** Single keys may be in somebody's way, who speaks to the machine, say. */
+/** Whether single keys are shortcuts; they disturb people who use speech input. */
 function keysRow(kept) {
   const input = h('input', {
     type: 'checkbox',
@@ -79,7 +79,7 @@ function keysRow(kept) {
   return h('label', {class: 'check'}, input, text);
 }
 
-/** Before the log-on. */
+/** The settings before the log-on. */
 export function choices(doors) {
   const opened = dialog({
     title: t('settings'),
@@ -91,7 +91,7 @@ export function choices(doors) {
   });
 }
 
-/** In a session. @param {import('./shell.js').Shell} shell */
+/** The settings in a session. @param {import('./shell.js').Shell} shell */
 export function settings(shell) {
   const {doors, session, connection, gateway} = shell;
   const {kept} = doors;
@@ -167,7 +167,7 @@ async function fetched(ask) {
   }
 }
 
-/** Where else am I logged on? */
+/** The user's sessions. */
 async function sessions(session) {
   const list = h('div', {class: 'stack'});
   const found = await fetched(() => session.sessions());
@@ -211,7 +211,7 @@ async function sessions(session) {
   dialog({title: t('sessions'), body: list});
 }
 
-/** Everything that the gateway holds about me now. It is shown, not kept. */
+/** The export of the user's data. It is shown and not stored. */
 async function exported(session) {
   const held = await fetched(() => session.export());
   if (held)
@@ -224,7 +224,7 @@ async function exported(session) {
     });
 }
 
-/** What data there is, why, and for how long. */
+/** The data inventory. */
 export async function inventory() {
   const held = await fetched(() => privacyInventory({locale: language}));
   if (!held) return;

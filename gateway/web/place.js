@@ -1,4 +1,4 @@
-/** What about one queue, or one team: its figures, its people, its routing parameters? */
+/** The page of one queue or team: figures, agents, routing parameters. */
 import {agentRow, inOrder, namesChanged} from './agents.js';
 import {setAll} from './bulk.js';
 import {choiceControl, edit, numberControl, switchControl, textControl} from './edit.js';
@@ -41,14 +41,14 @@ const ASKED = ['unavailable', 'work'];
 const HELP = ['available', 'post', 'unavailable', 'work'];
 const HELPERS_SHOWN = 6;
 
-/** An agent's level in each of these skills, in their order; null: the agent has it not, or not now. */
+/** An agent's level in each of these skills, in their order; null: the agent lacks the skill, or it is inactive. */
 const levels = (agent, skills) =>
   skills.map((id) => {
     const held = (agent.skills ?? []).find(({skill_id: skill}) => skill === id);
     return held && held.active !== false ? (held.level ?? null) : null;
   });
 
-/** Who could help, the likeliest first: by state, then by the level in what the queue needs, then by time. */
+/** The agents who could help: ordered by state, then by their level in the queue's skills, then by time. */
 const helpers = (agents, skills) =>
   agents
     .map((entry) => [entry, stateOf(entry[1]), Math.min(...levels(entry[1], skills).map((level) => level ?? 0), 1e9)])
@@ -130,7 +130,7 @@ export class Place {
     return `${this.kind}:${this.id}`;
   }
 
-  /** What is pinned stands first; its id is kept, and nothing else of it. */
+  /** Pin or unpin. Pinned places come first; only their ids are stored. */
   turnPin() {
     const {pins} = this.shell.choices;
     const {key} = this;
@@ -145,7 +145,7 @@ export class Place {
     attribute(this.pin, 'aria-label', t(on ? 'pin.off' : 'pin.on'));
   }
 
-  /** One's own longest wait for this queue; empty: that of the service level. */
+  /** The person's own limit of the wait in this queue; empty: that of the service level. */
   setLimit() {
     if (!this.limit.reportValidity()) return;
     const limits = {...this.shell.choices.limits};
@@ -171,7 +171,7 @@ export class Place {
     this.rows = null;
   }
 
-  /** The list needs the pane that scrolls it, which it has when the page is shown. */
+  /** Make the list when the page is shown: it needs the pane that scrolls it. */
   list() {
     const scroller = this.element.closest('.pane');
     if (!scroller || this.rows) return;
@@ -219,7 +219,7 @@ export class Place {
   draw() {
     const value = this.live.get(this.key);
     put(this.title, value ? (value.name ?? NONE) : this.live.whole ? t('gone.here') : NONE);
-    // what helps, and why, is there only where a queue needs somebody: see drawHelp and drawLevel
+    // help and its reason are shown only where a queue needs somebody: see drawHelp and drawLevel
     for (const part of [...this.element.children].slice(1))
       shown(part, Boolean(value) && (![this.helpPart, this.why].includes(part) || !part.hidden));
     if (!value) return;
@@ -286,7 +286,7 @@ export class Place {
     fill(this.more, figures('group', group), () => facts('group', group));
   }
 
-  /** How many are in each state; a tap lists only those. */
+  /** The number of agents in each state; a tap lists only these. */
   drawStates(counts) {
     fill(this.states, [counts, this.only], () =>
       OF_QUEUE.map(([name]) =>
@@ -314,7 +314,7 @@ export class Place {
     );
   }
 
-  /** Who could take contacts of a queue that needs somebody: free, soon free, then those who might be. */
+  /** The agents who could take contacts of a queue: free ones, those who are soon free, then possible ones. */
   drawHelp(agents) {
     const {live} = this;
     const needed = (this.queues.judged.get(this.key)?.level ?? 0) > 0;
@@ -384,7 +384,7 @@ export class Place {
     return this.live.get('catalogue:routing_parameters')?.parameters ?? [];
   }
 
-  /** A value for people. */
+  /** A value as text. */
   text(value, name) {
     const known = this.catalogue.find((each) => each.name === name);
     if (value === null || value === undefined || value === '')

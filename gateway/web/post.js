@@ -1,4 +1,4 @@
-/** What is there to do after a contact, and for how long? */
+/** Post-processing: the time left, its buttons, and wrap-up reasons. */
 import {tellOutcome} from './states.js';
 import {able, attribute, button, clock, fill, h, put, refusal, shown, t, toast} from './ui.js';
 

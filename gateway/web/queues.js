@@ -1,4 +1,4 @@
-/** Which queue needs somebody now? Tiles, worst first. */
+/** The queues as tiles, a table or a wallboard, the worst first. */
 import {ACTION, History, Levels, NAMES, worstFirst} from './levels.js';
 import {QueueTable} from './table.js';
 import {Rows} from './rows.js';
@@ -14,7 +14,7 @@ const STATES = [
 ];
 const SVG = 'http://www.w3.org/2000/svg';
 
-/** What was seen of the last half hour of a queue, as a line; `set` draws it again. */
+/** The line of a queue's last half hour, as far as it has samples; `set` draws it again. */
 export function sparkline() {
   const svg = document.createElementNS(SVG, 'svg');
   svg.setAttribute('viewBox', '0 0 60 20');
@@ -27,7 +27,7 @@ export function sparkline() {
   return {svg, set: (d) => attribute(path, 'd', d)};
 }
 
-/** How high a tile is: see work.css, where it has fewer or more lines. */
+/** The height of a tile; work.css has the cases with fewer or more lines. */
 const ON_ITS_SIDE = '(max-height: 480px) and (orientation: landscape)';
 const WALL_HEIGHT = 210;
 const WALL_WIDTH = 460;
@@ -161,7 +161,7 @@ export class Queues {
     this.table.refreshAll();
   }
 
-  /** The worst that the contacts of any queue are by number, and by wait. */
+  /** The worst levels of all queues, by number of waiting contacts and by wait. */
   worst() {
     const worst = {waiting: 0, wait: 0};
     for (const {level, wait, cause} of this.judged.values()) {
@@ -204,7 +204,7 @@ export class Queues {
     this.shell.alerts.queue(judged.level === ACTION, `${text}, ${line}`);
   }
 
-  /** How many queues need somebody at once. */
+  /** The number of queues that need somebody at once. */
   critical() {
     return [...this.judged.values()].filter(({level}) => level === ACTION).length;
   }

@@ -1,4 +1,4 @@
-/** How does a list of hundreds stay light? Only what is visible exists. */
+/** A list with many rows, of which only the visible ones exist as elements. */
 import {attribute, bookmark, framed, h} from './ui.js';
 
 /**
@@ -24,7 +24,7 @@ let pressed = false;
 for (const name of ['pointerdown', 'pointerup', 'pointercancel'])
   addEventListener(name, () => (pressed = name === 'pointerdown'), {capture: true, passive: true});
 
-/** Whether rows may be seen moving: not under a finger, nor where the person wants it calm. */
+/** Whether rows may move visibly: not under a finger, and not with reduced motion. */
 export const mayMove = () => !pressed && !calm.matches && !document.hidden;
 
 /** A row appears. Opacity and transform only: nothing else on the page moves for it. @param {HTMLElement} element */
@@ -52,7 +52,7 @@ export function leaves(element, list) {
   return picture;
 }
 
-/** Whether an element is seen in what scrolls it. */
+/** Whether an element is visible in its scrolling parent. */
 const within = (element, scroller) => {
   const [inner, outer] = [element, scroller].map((each) => each.getBoundingClientRect());
   return inner.bottom > outer.top && inner.top < outer.bottom;
@@ -60,8 +60,8 @@ const within = (element, scroller) => {
 
 /**
  * A list of which only the visible part exists. Rows have one height, stand in as many columns as fit, and
- * are used again. The list does not move under a finger: it is sorted again only when nobody has
- * touched it for a while. The row that has the focus is there as long as its key is.
+ * are used again. The list does not move under a finger: it is sorted again only some time after the last
+ * touch. The row with the focus exists as long as its key does.
  */
 export class Rows {
   /**
@@ -70,13 +70,13 @@ export class Rows {
    *   make: () => {element: HTMLElement, show: (key: string) => void, tick?: () => void}}} options
    */
   constructor(scroller, {height, width = Infinity, gap = 0, label, make}) {
-    // as high as their text is large
+    // their height follows the size of text
     const scale = () => parseFloat(getComputedStyle(document.documentElement).fontSize) / 16;
     const high = typeof height === 'function' ? height : () => height;
     const wide = typeof width === 'function' ? width : () => width;
     Object.assign(this, {scroller, high: () => high() * scale(), wide: () => wide() * scale(), gap, make});
     this.columns = 1;
-    /** The key of the row that Tab reaches; arrows lead to the others. */
+    /** The key of the row that Tab reaches; arrow keys reach the others. */
     this.current = null;
     this.height = this.high();
     this.element = h('div', {class: 'rows', role: 'list', 'aria-label': label});
@@ -120,12 +120,12 @@ export class Rows {
     this.element.remove();
   }
 
-  /** Whether somebody is about to press something here. */
+  /** Whether the list was touched a moment ago. */
   get busy() {
     return performance.now() - this.touched < 2500;
   }
 
-  /** Show these, in this order. @param {string[]} keys */
+  /** Show these rows in this order. @param {string[]} keys */
   order(keys) {
     const same = keys.length === this.keys.length;
     if (same && (this.busy || keys.every((key, place) => key === this.keys[place]))) return;
@@ -134,7 +134,7 @@ export class Rows {
     this.draw();
   }
 
-  /** What some show has changed. @param {Set<string>} changed */
+  /** Draw the rows whose data has changed. @param {Set<string>} changed */
   refresh(changed) {
     for (const [key, row] of this.used) if (changed.has(key)) row.show(key);
   }
@@ -143,7 +143,7 @@ export class Rows {
     for (const [key, row] of this.used) row.show(key);
   }
 
-  /** A second has passed. */
+  /** Update the times of the visible rows. */
   tick() {
     for (const row of this.used.values()) row.tick?.();
   }
@@ -170,7 +170,7 @@ export class Rows {
 
   keyOf = (target) => [...this.used.keys()].find((key) => this.used.get(key).element.contains(target));
 
-  /** One row is reached by Tab: the one that had the focus last, or else the first that is there. */
+  /** Tab reaches one row: the one that had the focus last, or else the first. */
   rove() {
     const {used, keys} = this;
     const at = used.has(this.current) ? this.current : (keys.find((key) => used.has(key)) ?? null);
@@ -212,7 +212,7 @@ export class Rows {
     wished.scrollIntoView({block: 'nearest'});
   }
 
-  /** Have rows for the keys from one place to another, and for those that must not go. */
+  /** Make rows for the keys from one place to another, and for those that must stay. */
   bind(first, last, columns, step) {
     const {keys, element, scroller} = this;
     const focused = element.contains(document.activeElement) ? document.activeElement : null;

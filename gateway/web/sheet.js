@@ -1,4 +1,4 @@
-/** What about one agent: state, contacts, skills, and what may be asked for? */
+/** The page of one agent: state, contacts, skills, and commands. */
 import {outcomeText} from './acts.js';
 import {fact} from './place.js';
 import {dialog} from './dialog.js';
@@ -119,7 +119,7 @@ export class Sheet {
     );
   }
 
-  /** Which queue and medium a contact came by. */
+  /** The queue and the medium of a contact. */
   about(contact) {
     const queue = contact.direct ? t('direct') : this.live.get(`queue:${contact.queue_id}`)?.name;
     return [queue, tOr(`media.${contact.media}`, contact.media)].filter(Boolean).join(' · ');
@@ -162,7 +162,7 @@ export class Sheet {
           h('strong', {}, state.text),
           timer(state.since),
         ),
-        // always there: nothing below moves when there is a reason, or somebody else set the state
+        // always present, so that nothing below moves when a reason or a role appears
         h('p', {class: 'muted'}, under || '\u00a0'),
         agent.post_processing?.ends_at_ms &&
           h(
@@ -188,7 +188,7 @@ export class Sheet {
     );
   }
 
-  /** Each state has its place, whether it may be set now or not. */
+  /** The buttons of the states; each keeps its place, allowed or not. */
   drawActs(agent) {
     const {live, key} = this;
     const offered = STATES.filter((state) => allowed(live, agent, COMMAND, state));
@@ -238,7 +238,7 @@ export class Sheet {
     );
   }
 
-  /** Nobody is logged off by one tap. */
+  /** Ask before an agent is logged off. */
   logOff() {
     const {agent} = this;
     const name = agent.display_name ?? NONE;

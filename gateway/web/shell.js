@@ -1,4 +1,4 @@
-/** What stands around both applications: how the connection is, notices, settings, the way out. */
+/** The frame of both applications: connection, notices, settings, log-off. */
 import {Alerts} from './alerts.js';
 import {isOver, leave, whyEnded} from './leave.js';
 import {Live} from './live.js';
@@ -11,7 +11,7 @@ import {
 } from './ui.js';
 
 const PING_S = 15;
-/** What is seen at first on a phone; the agents of a contact centre are most of its bytes. */
+/** The first topics of a phone, without agents, which are most of the data. */
 export const FIRST = ['queues', 'groups', 'aggregates'];
 export const TOPICS = [...FIRST, 'agents'];
 export const isNarrow = () => matchMedia('(max-width: 759px)').matches;
@@ -24,10 +24,10 @@ const MODES = {
   connecting: ['stale', ''],
   updating: ['stale', ''],
 };
-/** An age that says nothing is not said. */
+/** The least age of data that is shown. */
 const AGE_SHOWN_MS = 5000;
 const BRIEF_CHARS = 120;
-/** About as long as a gateway remembers what a phone has missed. */
+/** About as long as a gateway keeps what a phone has missed. */
 const REMEMBERED_MS = 75_000;
 
 /** Show the session's application until it ends. */
@@ -45,7 +45,7 @@ export async function open(session, gateway, doors) {
   shell.show(view(live, shell));
 }
 
-/** The look of the applications comes with the first of them. */
+/** Load the style sheet of the applications with the first of them. */
 function styled() {
   const there = document.querySelector('link[href="work.css"]');
   if (there) return null;
@@ -54,7 +54,7 @@ function styled() {
   );
 }
 
-/** As much of a text as a message holds; the bell opens the whole. */
+/** The beginning of a text, as long as a message may be; the bell opens the whole text. */
 const brief = (text) => (text.length > BRIEF_CHARS ? `${text.slice(0, BRIEF_CHARS - 1)}…` : text);
 
 export class Shell {
@@ -76,7 +76,7 @@ export class Shell {
   choose(change) {
     this.doors.kept.choose(change);
   }
-  /** Whether this page stays connected while nobody sees it: on a desk, for who wants to be alerted. */
+  /** Whether this page stays connected while it is hidden: on a desk, if the person has chosen alerts. */
   get stays() {
     return this.session.application === 'dashboard' && this.choices.stay === true && !isNarrow();
   }
@@ -105,7 +105,7 @@ export class Shell {
       icon('stale'),
       (this.oldText = h('p', {})),
     );
-    // what comes and goes with the connection lies over the strip: the page stays where it is
+    // texts about the connection lie over the strip, so that the page does not move
     const strip = h(
       'header',
       {class: 'strip'},
@@ -167,7 +167,7 @@ export class Shell {
     });
   }
 
-  /** Say where this is; on a slow network the page is there before that is known. */
+  /** Show the site; on a slow network the page is shown before it is known. */
   named() {
     const {session, gateway} = this;
     const site = gateway.sites.find(({id}) => id === session.site)?.display_name ?? session.site;
@@ -176,7 +176,7 @@ export class Shell {
     this.alerts.title();
   }
 
-  /** To the content, without a step in the history: going back would leave what is open in it. */
+  /** Focus the content, without an entry in the history: back would close what is open. */
   skip(event) {
     event.preventDefault();
     this.place.focus();
@@ -249,7 +249,7 @@ export class Shell {
       toast(`${t('last.end', clock(end.at_ms))} ${whyEnded(end.reason, end.by)}`);
   }
 
-  /** Say which functions of the contact centre are down, or do only part of their work. */
+  /** Show which functions of the contact centre are down or degraded. */
   functions() {
     const functions = Object.entries(this.live.get('site')?.functions ?? {});
     const names = (state) =>
@@ -262,13 +262,13 @@ export class Shell {
     shown(this.parts, texts.length > 0);
   }
 
-  /** Say how the connection is. */
+  /** Show the state of the connection. */
   look() {
     const {live, connection} = this;
     live.look();
     const [mark, kind] = MODES[live.mode];
     const spoken = t(`mode.${live.mode}`);
-    // an interruption that may pass in a moment is seen, and not spoken
+    // a short interruption is shown, and not announced to screen readers
     if (this.told !== live.mode && live.mode !== 'updating') {
       if (this.told) this.tell(spoken);
       this.told = live.mode;
@@ -288,7 +288,7 @@ export class Shell {
     return live.age() < AGE_SHOWN_MS ? '' : t('age', Math.round(live.age() / 1000));
   }
 
-  /** Say it; above a dialog, which hides the banners, show it, too. */
+  /** Announce a text; above a dialog, which hides the banners, also show it. */
   tell(spoken) {
     this.message?.remove(); // it is no longer true
     this.message = null;
@@ -345,7 +345,7 @@ export class Shell {
               t('notice.acknowledge'),
               async () => {
                 const {status, error} = await this.connection.acknowledge(notice);
-                // what OSCC-E itself said cannot be acknowledged: it is put away here
+                // a notice of OSCC-E itself cannot be acknowledged: it is only closed here
                 if (status === 'rejected' && error?.code !== 'not_found') return toast(refusal(error), 'bad');
                 this.notices.delete(notice.id);
                 this.countNotices();
@@ -361,7 +361,7 @@ export class Shell {
     draw();
   }
 
-  // ---- the ends ----
+  // ---- ends of the session ----
 
   async settings() {
     (await import('./more.js')).settings(this);
@@ -395,7 +395,7 @@ export class Shell {
     leave(this.session, this.doors, this.connection);
   }
 
-  /** Whether the person is logged off when the contact is over: a wish that outlives the page. */
+  /** Whether the person is logged off after the contact; stored, so that a reload keeps it. */
   get leavesAfter() {
     return this.wishesToLeave;
   }

@@ -1,4 +1,4 @@
-/** What can an agent do, how well, and how is that changed? */
+/** An agent's skills, and their editor. */
 import {edit, numberControl} from './edit.js';
 import {able, button, byName, fill, h, num, shown, t} from './ui.js';
 
@@ -121,7 +121,7 @@ export class Skills {
     });
   }
 
-  /** Level, preference, active, or gone. */
+  /** The controls of one skill: level, preference, active, remove. */
   control(skill, value) {
     const {
       level_min: min,

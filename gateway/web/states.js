@@ -1,11 +1,11 @@
-/** How does an agent's state look and sound, in a list, on a sheet and in the agent's own hands? */
+/** States of agents: icons, texts, times, and commands that set them. */
 import {pick} from './dialog.js';
 import {button, h, icon, minute, NONE, put, refusal, say, since, span, t, toast, tOr} from './ui.js';
 
-/** The state that counts most first. */
+/** States in the order of importance. */
 const HANDLING = ['talking', 'consulting', 'holding', 'ringing', 'pending', 'post_processing', 'unknown'];
 const OF_HANDLING = {ringing: 'ringing', pending: 'ringing', post_processing: 'post'};
-/** As lists and counts go through them. */
+/** States in the order of lists and counts. */
 export const SHOWN = [
   'contact',
   'ringing',
@@ -34,7 +34,7 @@ const FOR_STATE = {
 };
 const RIGHT = {'agent.routing_state.set': 'routing_state_write', 'routing_state.set': 'own_routing_state'};
 
-/** The contact that counts, if any. */
+/** The most important contact of an agent, if any. */
 export const contactOf = (agent) =>
   [...(agent.handling ?? [])].sort((a, b) => HANDLING.indexOf(a.state) - HANDLING.indexOf(b.state))[0] ??
   null;
@@ -55,7 +55,7 @@ export function stateOf(agent) {
 /** A state with its reason in words. */
 export const withReason = (text, reason) => (reason ? `${text} – ${reason}` : text);
 
-/** What comes after the contact, as received: null when nothing is pending. `by` as for `pendingReason`. */
+/** The pending state, as received: null when nothing is pending. `by` as for `pendingReason`. */
 export function pendingText(live, key, agent, by = null) {
   const state = agent.pending_routing_state;
   return state ? withReason(t(`state.${state}`), live.pendingReason(key, state, by)) : null;
@@ -103,7 +103,7 @@ export const pickReason = (live, state) =>
     t(live.needsReason(state) ? 'reason.must' : 'reason.may'),
   );
 
-/** Tell the person what became of it, when it is not what the page shows anyway. */
+/** Show the outcome of a command, unless the page shows it anyway. */
 export function tellOutcome(outcome, what) {
   if (outcome.status === 'rejected') toast(`${what}: ${refusal(outcome.error)}`, 'bad');
   else if (outcome.status === 'unknown') toast(`${what}: ${t('outcome.unknown.long')}`, 'bad');
@@ -148,7 +148,7 @@ export const stateIcon = (name) => icon(ICONS[name] ?? 'unknown', `s-${name}`);
 /** A running time since an instant; `tick` moves it. */
 export const timer = (ms, kind = '') => h('time', {class: `timer ${kind}`, 'data-since': ms ?? ''}, NONE);
 
-/** Move all times below an element. */
+/** Update all times below an element. */
 export function tick(root, now) {
   for (const each of root.querySelectorAll('[data-since]'))
     put(each, since(each.dataset.since === '' ? null : Number(each.dataset.since), now));
@@ -158,7 +158,7 @@ export function tick(root, now) {
   }
 }
 
-/** How many are in which state. */
+/** The number of agents in each state. */
 export function count(agents) {
   const found = Object.fromEntries(SHOWN.map((name) => [name, 0]));
   for (const agent of agents) found[stateOf(agent).name] += 1;

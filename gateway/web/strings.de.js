@@ -1,4 +1,4 @@
-/** Die deutschen Texte des Clients. {0} ist der erste Wert; eine Funktion liefert einen Text, der von ihren Werten abhängt. */
+/** Die deutschen Texte. {0} ist der erste Wert; eine Funktion liefert einen Text, der von ihren Werten abhängt. */
 const s = (n, one, many) => (n === 1 ? one : many);
 export default {
   close: 'Schließen',

@@ -1,9 +1,9 @@
-/* What does the client have when there is no network? Its own files, and nothing else, ever.
+/* The service worker: it stores the client's own files, and nothing else.
  *
  * The gateway puts VERSION and FILES before this text when it serves it, and VERSION into the page: one
  * changed file makes a new worker, which loads all files again and waits until no page uses the old ones, so
- * that a page never mixes two versions. Whatever is not in FILES goes past: no answer of the gateway is looked
- * at or kept.
+ * that a page never mixes two versions. All other requests pass unchanged: no answer of the gateway is read or
+ * stored.
  */
 const NAME = `oscc-static-${VERSION}`;
 const OWN = new Set(FILES.map((file) => new URL(file, self.registration.scope).href));

@@ -1,9 +1,9 @@
-/** All queues at once on a desk: one line each, sorted by what one looks for. */
+/** The table of queues on a desk, one line each, sorted by any column. */
 import {NAMES} from './levels.js';
 import {comes, goes, leaves, mayMove, stepped} from './rows.js';
 import {attribute, byName, h, icon, NONE, pct, put, reicon, since, t, tOr, whole} from './ui.js';
 
-/** Name → what stands in the cell, and what is sorted by; null stands last. */
+/** Name → the content of the cell, and the value to sort by; null is last. */
 const COLUMNS = {
   level: {of: () => null},
   name: {of: ({name}) => name},
@@ -16,7 +16,7 @@ const COLUMNS = {
 };
 const NAMED = Object.keys(COLUMNS);
 const CALM_MS = 2500;
-/** Of more lines, most are out of sight. */
+/** The longest table whose lines move visibly: of more lines, most are out of sight. */
 const MOVED_AT_MOST = 100;
 
 export class QueueTable {
@@ -82,7 +82,7 @@ export class QueueTable {
     return worst.map((key) => [key, of(this.live.get(key) ?? {})]).sort(compared).map(([key]) => key);
   }
 
-  /** Show these; nothing moves while somebody is about to press something. */
+  /** Show these lines; none moves shortly after a touch. */
   order(worst) {
     const keys = this.sorted(worst);
     const calm = performance.now() - this.touched > CALM_MS;
@@ -165,7 +165,7 @@ export class QueueTable {
     this.late(key, cells);
   }
 
-  /** The wait goes on by itself. */
+  /** Update the waits. */
   late(key, cells) {
     put(cells[NAMED.indexOf('longest') - 2], since(this.live.get(key)?.oldest_since_ms ?? null, this.live.now()));
   }
@@ -181,7 +181,7 @@ export class QueueTable {
     for (const line of this.lines.values()) line.show();
   }
 
-  /** One line is reached by Tab; arrows lead to the others. */
+  /** Tab reaches one line; arrow keys reach the others. */
   rove() {
     const at = this.lines.has(this.current) ? this.current : this.keys[0];
     for (const each of this.body.querySelectorAll('button'))

@@ -1,4 +1,4 @@
-/** How is something said, and how does it get onto the page and stay right? No text ever becomes markup. */
+/** Texts, elements, focus and messages of the page. No text ever becomes markup. */
 export const LANGUAGES = ['en', 'de'];
 /** An unknown value. It is never shown as 0. */
 export const NONE = '–';
@@ -12,13 +12,13 @@ let minutes = instants;
 let days = instants;
 export let language = 'en';
 
-/** The language to speak: the one chosen, else the browser's, else English. @param {string|null} chosen */
+/** The language: the chosen one, else the browser's, else English. @param {string|null} chosen */
 export function preferred(chosen) {
   const wished = [chosen, ...(navigator.languages ?? [])].filter(Boolean).map((tag) => tag.slice(0, 2));
   return wished.find((tag) => LANGUAGES.includes(tag)) ?? 'en';
 }
 
-/** Speak a language from now on. @param {string} wished */
+/** Use a language from now on. @param {string} wished */
 export async function speak(wished) {
   texts = (await import(`./strings.${wished}.js`)).default;
   language = wished;
@@ -72,7 +72,7 @@ export function span(ms) {
   return hours ? `${hours}:${String(minutes).padStart(2, '0')}:${seconds}` : `${minutes}:${seconds}`;
 }
 
-/** How long ago; unknown when either is. */
+/** The time since an instant; unknown when either time is. */
 export const since = (ms, now) => (ms === null || ms === undefined || now === null ? NONE : span(now - ms));
 
 /** A name that a program made, for people: ServiceLevelThreshold → Service level threshold. */
@@ -152,7 +152,7 @@ export const check = (name, on) =>
     h('span', {}, t(`field.${name}`), h('small', {}, t(`field.${name}.hint`))),
   );
 
-/** Set what differs, and touch nothing else. */
+/** Set the differing attributes, and no other. */
 export function put(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
@@ -262,7 +262,7 @@ export function say(text) {
   setTimeout(() => line.remove(), SAID_MS);
 }
 
-/** Tell everybody for a while. @param {'done'|'bad'|'info'} kind @returns {HTMLElement} what is shown */
+/** Show a message for some seconds. @param {'done'|'bad'|'info'} kind @returns {HTMLElement} what is shown */
 export function toast(text, kind = 'info') {
   const name = {done: 'ok', bad: 'attention', info: 'notice'}[kind];
   const made = h('div', {class: `toast ${kind}`}, icon(name), h('span', {}, text));

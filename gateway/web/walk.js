@@ -1,4 +1,4 @@
-/** What does who is here for the first time need to know? Three hints, and what the signs mean. */
+/** Three hints on the first start, and the legend of the signs. */
 import {dialog} from './dialog.js';
 import {ICONS, stateIcon} from './states.js';
 import {button, h, icon, put, say, shown, t} from './ui.js';
@@ -7,7 +7,7 @@ const HINTS = 3;
 const LEVELS = ['attention', 'action'];
 const LINKS = {live: 'live', stale: 'stale', lost: 'down'};
 
-/** Three hints on the first start, one at a time. They stand above the page and cover nothing. */
+/** Show three hints on the first start, one at a time, above the page and without covering anything. */
 export function walk(shell) {
   const {application} = shell.session;
   let place = 1;
@@ -37,7 +37,7 @@ export function walk(shell) {
 const line = (mark, text) => h('li', {}, mark, h('span', {}, text));
 const part = (title, lines) => h('section', {}, h('h3', {}, title), h('ul', {class: 'legend'}, lines));
 
-/** What each sign means. */
+/** The legend of the signs. */
 export function legend() {
   dialog({
     title: t('legend'),

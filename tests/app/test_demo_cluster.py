@@ -120,7 +120,7 @@ def _asked(port: str, verb: str, name: str) -> str:
 
 
 def _port(process: Running) -> str:
-    (port,) = re.findall(r"127\.0\.0\.1:(\d+)", process.until("Their load balancer"))
+    (port,) = re.findall(r"127\.0\.0\.1:(\d+)", process.until("Load balancer"))
     assert isinstance(port, str)
     return port
 

@@ -423,21 +423,21 @@ _LOG_LINES: Final = 3
 
 _CLUSTER_INTRODUCTION: Final = """\
 A simulated contact centre: {agents} agents, {queues} queues, {upstream}
-Their load balancer:         {door}, for these nodes:
+Load balancer:              {door}, for these nodes:
 {nodes}
-Their Redis:                127.0.0.1:{redis_port}, {redis}
+Redis of the nodes:         127.0.0.1:{redis_port}, {redis}
 Configuration and logs:     {folder}
 
 In a browser:               {door}/app/
 Log on with password {password}:
-  dashboard         {board_user} (sees everything) or supervisor2 … supervisor{users}
-  remote assistant  agent1 … agent{agents}, remote number e.g. +49 30 1234567
+  Dashboard         {board_user} (sees everything) or supervisor2 … supervisor{users}
+  Remote Assistant  agent1 … agent{agents}, remote number e.g. +49 30 1234567
 
 In another terminal, while you watch:
   {cli} kill n1      like kill -9 {pid}
   {cli} start n1     bring it back
   {cli} stop n2      it sends its phones elsewhere
-  {cli} kill redis   phones stay live
+  {cli} kill redis   end the bus: phones stay live
   {program} nodes --config {folder}/gateway.toml
   OSCC_GATEWAY_WATCH_PASSWORD={password} \\
     {program} watch {door} --user supervisor2
