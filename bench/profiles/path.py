@@ -1,6 +1,6 @@
-"""Cost of one update from a link's bytes to a phone's frame, in one process.
+"""Cost of one update from a link's bytes to the phones' frames, in one process.
 
-Many users, each with their own link, resources and phone; with ``--shared`` all have the same resources. The
+Many users, each with their own link, resources and phones; with ``--shared`` all have the same resources. The
 gateway's code between the link's transport and the phone's descriptor is real; both ends are test doubles.
 The figures are CPU time of the thread and Python calls, which other programs on the machine do not change.
 Run with ``python -m bench.profiles.path --help``.
@@ -20,6 +20,7 @@ import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from types import FrameType, SimpleNamespace
@@ -46,6 +47,8 @@ from gateway.upstream.oscce.socket import MASK_BYTES, LinkSocket
 
 SETTLING: Final = 3
 """Rounds before the measurement; a round is one update of every user."""
+PING_S: Final = 3_600.0
+"""Time between pings, which no phone answers: longer than any run."""
 PAD: Final = "x" * 256
 _MESSAGE_BYTES: Final = 4 * 2**20
 
@@ -209,7 +212,10 @@ class _Node:
 class House:
     """All users of a node: links, mirrors and phones."""
 
-    def __init__(self, users: int, queues: int, *, shared: bool, elements: int, lags: int) -> None:
+    def __init__(
+        self, users: int, queues: int, *, phones: int, shared: bool, elements: int, lags: int
+    ) -> None:
+        self.phones = phones
         self.elements = elements
         self._lags = lags
         self._sent: list[bytes] = []
@@ -226,7 +232,7 @@ class House:
         self._numbers = count(1)
 
     async def open(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
-        """Open each user's link and phone."""
+        """Open each user's link and phones."""
         running = [tasks.create_task(self.scheduler.run())]
         for user, server in enumerate(self.servers, 1):
             terms = Terms(
@@ -246,14 +252,16 @@ class House:
             server.tell(server.opened())
             await one.live.wait()
             self._node.users[one.feed.user] = one
-            self._phone(one)
+            for number in range(self.phones):
+                self._phone(one, number)
         await asyncio.sleep(0.1)
         return running
 
-    def _phone(self, one: Supervisor) -> None:
+    def _phone(self, one: Supervisor, number: int) -> None:
+        """Serve a phone. All phones of a user have the session of the link, under different handles."""
         (member,) = one.user_sessions
-        ticket = member.ticket
-        session = Session(JSON, SessionLimits(pace_min_s=0.0), self.clock.now(), 0.5)
+        ticket, facts = member.ticket, replace(member.facts(), handle=f"{member.handle}-{number}")
+        session = Session(JSON, SessionLimits(pace_min_s=0.0, ping_s=PING_S), self.clock.now(), 0.5)
         channel = Channel(_Transport(self._null), JSON, message_bytes=16 * 1024)
         credentials = SimpleNamespace(verified=ticket, ticket=ticket)
         stats = ConnectionStats(
@@ -272,11 +280,11 @@ class House:
         hello |= {"client": {"app": "bench", "platform": "web", "version": "1"}}
         now, wall_ms = self.clock.now(), self.clock.wall_ms()
         session.receive(_text(hello).encode(), now, wall_ms)
-        session.attached(ticket, member.facts(), one.feed.ledger, now, wall_ms)
+        session.attached(ticket, facts, one.feed.ledger, now, wall_ms)
         if session.live is None:
             raise RuntimeError(f"no phone is served: {session.state}")
         session.live.outbox.sink = socket
-        one.feed.connections[member.handle] = socket
+        one.feed.connections[facts.handle] = socket
         socket.wake()
 
     def round(self) -> list[tuple[LinkSocket, bytes]]:
@@ -300,7 +308,7 @@ class House:
             some = updates[index : index + at_once]
             for link, data in some:
                 link.data_received(data)
-            sent += len(some) * self.elements
+            sent += len(some) * self.elements * self.phones
             while self.telemetry.updates.value - before < sent:  # noqa: ASYNC110 - an event would be measured, too
                 await asyncio.sleep(0)
         return time.thread_time() - began
@@ -333,7 +341,12 @@ async def measure(options: argparse.Namespace) -> None:
     """Run the profile and print the figures."""
     gc.set_threshold(50_000, 20, 100)
     house = House(
-        options.users, options.queues, shared=options.shared, elements=options.elements, lags=options.lags
+        options.users,
+        options.queues,
+        phones=options.phones,
+        shared=options.shared,
+        elements=options.elements,
+        lags=options.lags,
     )
     gc.collect()
     before = _rss()
@@ -358,7 +371,7 @@ async def measure(options: argparse.Namespace) -> None:
         each = [seconds / updates_in_round * 1e6 for seconds in took]
         per_update = calls.total() / updates_in_round / 2
         print(
-            f"CPU {min(each):.1f} µs best, {statistics.median(each):.1f} median, {per_update:.0f} calls; "
+            f"CPU {min(each):.1f} µs best, {statistics.median(each):.1f} median, {per_update:.1f} calls; "
             f"RSS per user {(idle - before) / options.users / 1024:.1f} KB, "
             f"{(loaded - before) / options.users / 1024:.1f} after load"
         )
@@ -382,6 +395,7 @@ def main() -> None:
     )
     parser.add_argument("--users", type=int, default=200)
     parser.add_argument("--queues", type=int, default=20)
+    parser.add_argument("--phones", type=int, default=1, help="phones of each user")
     parser.add_argument(
         "--shared", action="store_true", help="all users see the same queues, in equal events"
     )
