@@ -47,8 +47,8 @@ from gateway.upstream.oscce.socket import MASK_BYTES, LinkSocket
 
 SETTLING: Final = 3
 """Rounds before the measurement; a round is one update of every user."""
-PING_S: Final = 3_600.0
-"""Time between pings, which no phone answers: longer than any run."""
+SILENT_S: Final = 3_600.0
+"""How long a phone may be silent, as none answers a ping: longer than any run."""
 PAD: Final = "x" * 256
 _MESSAGE_BYTES: Final = 4 * 2**20
 
@@ -261,7 +261,8 @@ class House:
         """Serve a phone. All phones of a user have the session of the link, under different handles."""
         (member,) = one.user_sessions
         ticket, facts = member.ticket, replace(member.facts(), handle=f"{member.handle}-{number}")
-        session = Session(JSON, SessionLimits(pace_min_s=0.0, ping_s=PING_S), self.clock.now(), 0.5)
+        limits = SessionLimits(pace_min_s=0.0, ping_s=SILENT_S, pong_s=SILENT_S)
+        session = Session(JSON, limits, self.clock.now(), 0.5)
         channel = Channel(_Transport(self._null), JSON, message_bytes=16 * 1024)
         credentials = SimpleNamespace(verified=ticket, ticket=ticket)
         stats = ConnectionStats(
