@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Collection, Hashable
-from typing import Final, Protocol
+from collections.abc import Hashable
+from typing import Final, NamedTuple, Protocol
 
 from gateway.core.element import MADE_AT_ONCE, ChangeSet, Element, WireForms
 from gateway.core.ledger import (
@@ -33,8 +33,27 @@ times.
 """
 
 
+class News(NamedTuple):
+    """One frame of changes.
+
+    *elements*: the number of elements that waited for this frame. *since*: when the oldest of them came, see
+    :attr:`gateway.core.outbox.Outbox.waits`. *conflated*: the number of values that newer ones have replaced
+    so far.
+    """
+
+    frame: bytes
+    elements: int
+    since: float
+    conflated: int
+
+
 class Writer(Protocol):
     """The sink of frames for one phone."""
+
+    @property
+    def open_fd(self) -> int:
+        """The descriptor while it may be written to directly; negative: it may not."""
+        ...
 
     def put(self, data: bytes) -> None:
         """Send *data*, which is whole WebSocket frames. Never blocks."""
@@ -120,17 +139,17 @@ class FanoutGroup:
     """
 
     __slots__ = (
-        "_codec",
-        "_dirty",
         "_forms",
         "_frame_bytes",
-        "_members",
         "_view",
+        "codec",
         "conflated",
+        "dirty",
         "frame_bytes",
         "frames",
         "interval_s",
         "ledger",
+        "members",
         "sent_at",
         "seq",
         "since",
@@ -151,64 +170,56 @@ class FanoutGroup:
         """Writes the due frames to the phones; it lives as long as this group."""
         self.ledger = ledger
         self._view = view
-        self._codec = codec
+        self.codec: Final = codec
         self._frame_bytes = frame_bytes
-        self._dirty: dict[str, Base] = {}
+        self.dirty: dict[str, Base] = {}
+        """The waiting keys, each with the element that the members hold."""
         self._forms: WireForms | None = None
         """The encodings that a large number of changes still needs."""
-        self._members: dict[GroupMember, None] = {}
+        self.members: Final[dict[GroupMember, None]] = {}
+        """The outboxes of its phones."""
         ledger.readers[self] = None
 
     # ---- members ----
 
     @property
-    def members(self) -> Collection[GroupMember]:
-        """The outboxes of its phones."""
-        return self._members.keys()
-
-    @property
-    def codec(self) -> Codec:
-        """The codec of its frames."""
-        return self._codec
-
-    @property
     def has_room(self) -> bool:
         """Whether another member may join while nothing waits."""
-        return len(self._members) < SIZE and self in self.ledger.readers
+        return len(self.members) < SIZE and self in self.ledger.readers
 
     def join(self, member: GroupMember, sent_at: float) -> None:
         """Add a reader at the same position, which was last sent a frame at *sent_at*."""
-        self._members[member] = None
+        self.members[member] = None
         self.sent_at = max(self.sent_at, sent_at)
 
     def leave(self, member: GroupMember) -> Waiting | None:
         """Remove a member; return its waiting changes."""
-        del self._members[member]
-        if not self._members:
+        del self.members[member]
+        if not self.members:
             del self.ledger.readers[self]
-        if not self._dirty:
+        if not self.dirty:
             return None
         left = waiting(self.since)
-        left.update(self._dirty)
+        left.update(self.dirty)
         return left
 
     # ---- Reader ----
 
     def waiting(self) -> str | None:
         """Return the handle of a member: waking it wakes all. None: nothing waits."""
-        return next(iter(self._members)).view.handle if self._dirty else None
+        return next(iter(self.members)).view.handle if self.dirty else None
 
     def mark(self, key: str, before: Element | None) -> None:
         """Record that *key* changed in the ledger, which held *before*."""
-        if key in self._dirty:
+        if key in self.dirty:
             self.conflated += 1
         elif key in self._view.shared:
-            if not self._dirty:
+            if not self.dirty:
                 self.since = self.ledger.came_at
-            self._dirty[key] = Held.NOTHING if before is None else before
+            self.dirty[key] = Held.NOTHING if before is None else before
         elif key.startswith(ME_PREFIX):
             handle = key.removeprefix(ME_PREFIX)
-            for member in [member for member in self._members if member.view.handle == handle]:
+            for member in [member for member in self.members if member.view.handle == handle]:
                 member.leave_group()
                 member.mark(key, before)
 
@@ -219,69 +230,75 @@ class FanoutGroup:
 
     def epoch_began(self) -> None:
         """Dissolve the group: each member is sent the name of its new stream."""
-        for member in list(self._members):
+        for member in list(self.members):
             member.leave_group()
 
     # ---- what it gives ----
 
     @property
-    def dirty(self) -> int:
-        """Number of waiting keys."""
-        return len(self._dirty)
-
-    @property
     def waits(self) -> tuple[int, float]:
         """Number of waiting keys, and when the oldest change among them came."""
-        return len(self._dirty), self.since
+        return len(self.dirty), self.since
 
     def due_at(self, now: float) -> float | None:
         """Return when there is something to send: *now* or later, or None when nothing waits."""
-        return max(now, self.sent_at + self.interval_s) if self._dirty else None
+        return max(now, self.sent_at + self.interval_s) if self.dirty else None
 
     def prepare(self) -> bool:
         """Encode some of the elements that many changes need; False: call it again in a later turn."""
         forms = self._forms
         if forms is None:
-            if len(self._dirty) <= MADE_AT_ONCE:
+            if len(self.dirty) <= MADE_AT_ONCE:
                 return True
-            forms = forms_of(self._dirty, self.ledger, self._view, self._codec)
+            forms = forms_of(self.dirty, self.ledger, self._view, self.codec)
         is_made = forms.make_some()
         self._forms = None if is_made else forms
         return is_made
 
+    def take_news(self, now: float) -> News | float | None:
+        """Remove and return the waiting changes, if few, of elements that the members hold in older states.
+
+        Returns:
+            The frame; or when it may be sent, if that is later than *now*; or None: then nothing waits, or
+                :meth:`take` is to be called.
+        """
+        dirty, ledger, codec = self.dirty, self.ledger, self.codec
+        if not (dirty and self.members):
+            return None
+        due_at = self.sent_at + self.interval_s
+        if due_at > now:
+            return due_at
+        patches = patches_of(dirty, ledger, codec, self._frame_bytes // 2)
+        if not patches:
+            return None
+        upto = ledger.shared_seq
+        frame = codec.changes(
+            after=self.seq, upto=upto, stream=None, reset=False, more=False, put=(), patch=patches, gone=()
+        )
+        news = News(frame, len(dirty), self.since, self.conflated)
+        dirty.clear()
+        self.seq, self.sent_at, self.since = upto, now, math.inf
+        return news
+
     def take(self, now: float) -> list[bytes]:
-        """Remove and return the frames that leave now for every member, in order."""
+        """Remove and return the frames that leave now for every member, in order, whatever waits."""
         upto = self.ledger.shared_seq
-        patches = patches_of(self._dirty, self.ledger, self._codec, self._frame_bytes // 2)
-        if patches:
-            written = [
-                self._codec.changes(
-                    after=self.seq,
-                    upto=upto,
-                    stream=None,
-                    reset=False,
-                    more=False,
-                    put=(),
-                    patch=patches,
-                    gone=(),
-                )
-            ]
-        else:
-            written = self._written(upto)
-        self._clear()
+        written = self._written(upto)
+        self.dirty.clear()
+        self.since = math.inf
         if written:
             self.seq, self.sent_at = upto, now
         return written
 
     def _written(self, upto: int) -> list[bytes]:
-        """Return the frames of what waits, whatever it is."""
-        changes = changes_of(self._dirty, self.ledger, self._view, self._codec)
+        """Return the frames of what waits."""
+        changes = changes_of(self.dirty, self.ledger, self._view, self.codec)
         if not changes:
             return []
         return list(
             frames_of(
                 changes,
-                self._codec,
+                self.codec,
                 cursor=Cursor("", self.seq),
                 head=Cursor("", upto),
                 reset=False,
@@ -289,30 +306,29 @@ class FanoutGroup:
             )
         )
 
-    def _clear(self) -> None:
-        self._dirty.clear()
-        self.since = math.inf
-
     def unite(self, now: float) -> None:
         """Unite with readers at the same position, after the taken frames were written and counted."""
         place = place_of(
             self._view,
-            self._codec,
+            self.codec,
             seq=self.seq,
             interval_s=self.interval_s,
             sent_at=self.sent_at,
             frame_bytes=self._frame_bytes,
             now=now,
         )
-        found = self.ledger.joinable.get(place)
+        joinable = self.ledger.joinable
+        found = joinable.get(place)
         if (
             isinstance(found, FanoutGroup)
             and found.has_room
-            and len(found.members) + len(self._members) <= SIZE
+            and len(found.members) + len(self.members) <= SIZE
         ):
-            for member in list(self._members):
+            for member in list(self.members):
                 member.enter_group(found)
             return
-        self.ledger.joinable[place] = self
+        joinable[place] = self
+        if found is None:
+            return
         if isinstance(found, GroupMember) and found.place(now) == place and self.has_room:
             found.enter_group(self)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable
 from typing import Final, NamedTuple
 
 from gateway.core.element import MADE_AT_ONCE, ChangeSet, Element, WireForms
-from gateway.core.fanout_group import FanoutGroup, GroupMember, Sink, place_of
+from gateway.core.fanout_group import FanoutGroup, GroupMember, News, Sink, place_of
 from gateway.core.ledger import (
     FRAME_BYTES_MAX,
     Base,
@@ -112,19 +112,6 @@ class _Batch(NamedTuple):
     since: float
 
 
-class News(NamedTuple):
-    """One frame of changes.
-
-    *elements*: the number of elements that waited for this frame. *since*: when the oldest of them came, see
-    :attr:`Outbox.waits`. *conflated*: :attr:`Outbox.conflated`.
-    """
-
-    frame: bytes
-    elements: int
-    since: float
-    conflated: int
-
-
 class Outbox(GroupMember):
     """All frames that are still to be sent to one phone.
 
@@ -213,7 +200,7 @@ class Outbox(GroupMember):
         """Number of waiting keys."""
         if self._reset:
             return sum(self.view.sees(key) for key, _ in self.ledger.seen_by(self.view.me))
-        return self.waits[0] if self.fanout_group is None else self.fanout_group.dirty
+        return self.waits[0]
 
     @property
     def waits(self) -> tuple[int, float]:

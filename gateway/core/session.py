@@ -20,9 +20,9 @@ from gateway.core.command_checks import (
     topics_of,
     welcome_frame,
 )
-from gateway.core.fanout_group import FanoutGroup
+from gateway.core.fanout_group import FanoutGroup, News
 from gateway.core.ledger import Health, Ledger
-from gateway.core.outbox import News, Outbox, PaceLadder, PingMaker
+from gateway.core.outbox import Outbox, PaceLadder, PingMaker
 from gateway.core.rate_limits import ANY_TIME, Record, Ruling, SessionLimits
 from gateway.core.view import View, facts_key, view_of
 from gateway.domain.commands import Call, Outcome, Status

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final, Literal, NamedTuple, Protocol, assert_never
 
+from gateway.core.fanout_group import News
 from gateway.core.ledger import Ledger
-from gateway.core.outbox import News, Outbox
+from gateway.core.outbox import Outbox
 from gateway.core.session import Answered, Live, Resumed
 from gateway.domain.commands import Call, Outcome, Status
 from gateway.domain.errors import CloseCode, ErrorCode
@@ -114,7 +115,6 @@ class Channel(asyncio.Protocol):
         "_is_paused",
         "_listener",
         "_message_bytes",
-        "_open_fd",
         "_parser",
         "_pongs",
         "_transport",
@@ -122,6 +122,7 @@ class Channel(asyncio.Protocol):
         "_waiting",
         "codec",
         "deflate",
+        "open_fd",
     )
 
     def __init__(
@@ -148,7 +149,8 @@ class Channel(asyncio.Protocol):
         self._is_paused = False
         self._pongs: tuple[bytes, ...] = ()
         self._waiting: bytearray | None = None
-        self._open_fd = NO_FD
+        self.open_fd = NO_FD
+        """The descriptor while whole WebSocket frames may be written to it directly; else :data:`NO_FD`."""
         self._listener: ChannelListener | None = None
         self._until_lost: asyncio.Future[None] | None = None
 
@@ -206,7 +208,7 @@ class Channel(asyncio.Protocol):
         self.put(b"".join(parts))
         if not waiting:
             return False
-        self._frames, self._open_fd = waiting, NO_FD
+        self._frames, self.open_fd = waiting, NO_FD
         asyncio.get_running_loop().call_soon(self._send_more, waiting)
         return True
 
@@ -223,15 +225,14 @@ class Channel(asyncio.Protocol):
 
     def put(self, data: bytes) -> None:
         """Send *data*, which is whole WebSocket frames, after waiting data."""
-        if self._open_fd >= 0 and not self._transport.is_closing():
+        sent_bytes = 0
+        if self.open_fd >= 0:
             try:
-                sent_bytes = os.write(self._open_fd, data)
+                sent_bytes = os.write(self.open_fd, data)
             except OSError:  # full or lost: the transport detects which
                 sent_bytes = 0
-            if sent_bytes == len(data):
-                return
-            data = data[sent_bytes:]
-        self._send(data)
+        if sent_bytes != len(data):
+            self._send(data[sent_bytes:])
 
     def _send(self, data: bytes) -> None:
         """Send *data* through the transport, in pieces."""
@@ -241,7 +242,7 @@ class Channel(asyncio.Protocol):
             self._frames.append(_Waiting(data, is_raw=False))
         elif self._waiting or len(data) > PIECE_BYTES:
             self._waiting = (self._waiting or bytearray()) + data
-            self._open_fd = NO_FD
+            self.open_fd = NO_FD
             self._write_pieces()
             self._allow_direct_writes()
         else:
@@ -282,6 +283,7 @@ class Channel(asyncio.Protocol):
 
     def abort(self) -> None:
         """End the connection now. Do nothing when it has ended."""
+        self.open_fd = NO_FD
         if not self._is_lost:
             self._transport.abort()
 
@@ -297,12 +299,13 @@ class Channel(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """Handle the end of the peer's data: without a close frame the connection broke."""
+        self.open_fd = NO_FD  # the transport closes
         self._report_end(Disconnect("network", websocket.BROKEN))
 
     def pause_writing(self) -> None:
         """Handle a full send buffer."""
         self._is_paused = True
-        self._open_fd = NO_FD
+        self.open_fd = NO_FD
         if self._listener is not None:
             self._listener.write_blocked()
 
@@ -319,7 +322,7 @@ class Channel(asyncio.Protocol):
         """Handle the end of the connection."""
         self._is_lost = True
         self._frames = None
-        self._open_fd = NO_FD
+        self.open_fd = NO_FD
         self._report_end(Disconnect("network", websocket.BROKEN))
         if self._until_lost is not None and not self._until_lost.done():
             self._until_lost.set_result(None)
@@ -384,9 +387,10 @@ class Channel(asyncio.Protocol):
 
     def _allow_direct_writes(self) -> None:
         """Write to the descriptor directly while no data waits, which saves a fifth of a write."""
-        is_clear = self._transport.get_extra_info("sslcontext") is None
-        if is_clear and not (self._has_closed or self._is_lost or self.is_full):
-            self._open_fd = self._transport.get_extra_info("socket").fileno()
+        transport = self._transport
+        is_clear = transport.get_extra_info("sslcontext") is None
+        if is_clear and not (self._has_closed or self._is_lost or self.is_full or transport.is_closing()):
+            self.open_fd = transport.get_extra_info("socket").fileno()
 
     def _flush_pongs(self) -> None:
         """Answer pings when the send buffer is empty (§5.5.2), in one write."""
@@ -400,7 +404,7 @@ class Channel(asyncio.Protocol):
             self.put(packed([data], self.codec) if is_raw else data)
         self.put(websocket.close(code, reason))
         self._has_closed = True
-        self._open_fd = NO_FD
+        self.open_fd = NO_FD
 
     def _write_pieces(self) -> None:
         """Write waiting data to the transport, piece by piece, until the send buffer is full."""

@@ -7,6 +7,7 @@ the same position share one encoded frame, which a :class:`FanoutWriter` writes 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from dataclasses import replace
@@ -32,6 +33,7 @@ from gateway.edge.credentials import SessionCredentials
 from gateway.edge.limits import SocketSlot
 from gateway.edge.policies import NoticesInForce, NumberPolicies
 from gateway.edge.scheduler import NEVER, Schedulable, Scheduler, SocketTasks, guarded
+from gateway.protocol import websocket
 from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import ClientInfo, ControlFrame, Renewed
 from gateway.protocol.websocket import Message, Violation
@@ -108,42 +110,67 @@ class FanoutWriter:
 
     def turn(self, now: float) -> None:
         """Write what is due, or ask for a turn when it will be."""
-        due_at = self._fanout_group.due_at(now)
-        if due_at is None or not self._fanout_group.members:
+        news = self._fanout_group.take_news(now)
+        if news is None:
+            self._write_all(now)
+        elif isinstance(news, float):
+            self._scheduler.at(self, news)
+        else:
+            frame, elements, since, _ = news
+            opcode = websocket.TEXT if self._fanout_group.codec.text else websocket.BINARY
+            data = websocket.head(opcode, len(frame)) + frame
+            self._write(data, 1, len(frame), elements, since, now)
+
+    def _write_all(self, now: float) -> None:
+        """Write whatever is due. A large state takes several turns."""
+        fanout_group = self._fanout_group
+        due_at = fanout_group.due_at(now)
+        if due_at is None or not fanout_group.members:
             return
-        if due_at > now:
-            self._scheduler.at(self, due_at)
-            return
-        if not self._fanout_group.prepare():
+        if not fanout_group.prepare():
             self._scheduler.ready(self)
             return
-        # members may leave while they are written to
-        sinks = [member.sink for member in self._fanout_group.members]
-        names, since = self._fanout_group.waits
-        frames = self._fanout_group.take(now)
+        waits = fanout_group.waits
+        frames = fanout_group.take(now)
         if frames:
-            data = packed(frames, self._fanout_group.codec)
-            # before it is written: a member that leaves in between gets it, too
-            self._count(frames, len(sinks))
-            self._write(data, sinks)
-            self._fanout_group.unite(now)
-            self._telemetry.updates.value += names * len(sinks)
-            record_update_latency(self._telemetry, self._fanout_group.ledger, since, now, len(sinks))
+            self._write(packed(frames, fanout_group.codec), len(frames), sum(map(len, frames)), *waits, now)
 
-    def _write(self, data: bytes, sinks: list[Sink | None]) -> None:
-        for sink in sinks:
-            if sink is not None:
-                try:
-                    sink.channel.put(data)
-                except Exception as fault:  # noqa: BLE001 - a fault of one socket ends that socket only
-                    sink.fail(fault)
+    def _write(
+        self, data: bytes, frames: int, frame_bytes: int, elements: int, since: float, now: float
+    ) -> None:
+        """Write *data* to every member: *frames* of *frame_bytes*, with *elements* that waited since *since*.
 
-    def _count(self, frames: list[bytes], phones: int) -> None:
-        size_bytes = sum(map(len, frames))
-        self._fanout_group.frames += len(frames)
-        self._fanout_group.frame_bytes += size_bytes
-        self._telemetry.frames.value += len(frames) * phones
-        self._telemetry.frame_bytes.value += size_bytes * phones
+        For most phones that is one system call and nothing else.
+        """
+        fanout_group, telemetry = self._fanout_group, self._telemetry
+        members = tuple(fanout_group.members)  # they may leave while they are written to
+        phones, size_bytes, write = len(members), len(data), os.write
+        # counted before it is written: a member that leaves in between gets it, too
+        fanout_group.frames += frames
+        fanout_group.frame_bytes += frame_bytes
+        telemetry.frames.value += frames * phones
+        telemetry.frame_bytes.value += frame_bytes * phones
+        for member in members:
+            if (sink := member.sink) is None:
+                continue
+            channel = sink.channel
+            fd = channel.open_fd
+            try:
+                sent_bytes = write(fd, data) if fd >= 0 else 0
+            except OSError:  # full or lost: the transport detects which
+                sent_bytes = 0
+            if sent_bytes != size_bytes:
+                self._write_rest(sink, data[sent_bytes:])
+        fanout_group.unite(now)
+        telemetry.updates.value += elements * phones
+        record_update_latency(telemetry, fanout_group.ledger, since, now, phones)
+
+    def _write_rest(self, sink: Sink, data: bytes) -> None:
+        """Write what the kernel has not accepted at once."""
+        try:
+            sink.channel.put(data)
+        except Exception as fault:  # noqa: BLE001 - a fault of one socket ends that socket only
+            sink.fail(fault)
 
     def fail(self, fault: Exception) -> None:
         """Handle a failed turn: each member gets a full snapshot of its own, or fails alone."""
@@ -444,7 +471,10 @@ class PhoneSocket:
         if fanout_group is None:
             scheduler.ready(self)
         elif fanout_group.dirty:
-            scheduler.ready(fanout_writer_of(fanout_group, scheduler, self.stats.telemetry))
+            writer = fanout_group.writer
+            if not isinstance(writer, FanoutWriter):
+                writer = fanout_writer_of(fanout_group, scheduler, self.stats.telemetry)
+            scheduler.ready(writer)
 
     def learned(self, facts: SessionFacts) -> None:
         """Apply new facts of the session. A new end makes a new token."""

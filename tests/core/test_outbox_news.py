@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.core.element import ChangeSet
-from gateway.core.outbox import News
+from gateway.core.fanout_group import News
 from gateway.core.view import view_of
 from gateway.domain.model import Scope
 from gateway.protocol.codec import JSON, MSGPACK, Codec

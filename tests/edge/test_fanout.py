@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from gateway.core.ledger import Ledger
 from gateway.core.outbox import Outbox, PaceLadder
 from gateway.core.view import view_of
 from gateway.edge import socket as edge_socket
+from gateway.edge.channel import NO_FD
 from gateway.edge.scheduler import Schedulable
 from gateway.edge.socket import FanoutWriter, fanout_writer_of
 from gateway.protocol.codec import JSON, MSGPACK, Codec
@@ -23,6 +26,8 @@ from tests.protocol.framing import received
 
 class Phone:
     """The sink and the channel of one outbox: notes what is written; may fail, or part another, then."""
+
+    open_fd = NO_FD
 
     def __init__(self, outbox: Outbox) -> None:
         self.outbox = outbox
@@ -287,3 +292,27 @@ def test_a_change_that_was_undone_is_not_written() -> None:
     house.turn()
     assert [phone.written for phone in house.phones] == [[], [], []]
     assert (house.sample("frames_total"), house.asked) == (0, [])
+
+
+def test_what_the_kernel_does_not_accept_at_once_goes_to_the_channel() -> None:
+    house = House(3)
+    whole, partly, none = house.phones
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    try:
+        os.write(writer, bytes(4096))
+        partly.open_fd = writer
+        house.wait(5)
+        house.turn()
+        assert partly.written == none.written == whole.written, "the pipe is full"
+        os.read(reader, 4096)
+        house.now += 1
+        house.wait(6)
+        house.turn()
+        assert os.read(reader, 4096) == none.written[-1]
+        assert (len(partly.written), len(none.written)) == (1, 2)
+        assert partly.outbox.shipped == none.outbox.shipped == none.size
+    finally:
+        os.close(reader)
+        os.close(writer)
