@@ -134,24 +134,23 @@ class Element:
         kept, number = self._patches, before._number
         if not number:
             number = before._number = next(_NUMBERS)
-        if not isinstance(kept, int):
-            for each in (kept,) if isinstance(kept, _Patch) else kept:
-                if each.number == number and each.codec == codec.name:
-                    return each.fragment
-        elif kept != number and not keep:
-            self._patches = number
-            return self._written(before, codec)
-        made = _Patch(number, codec.name, self._written(before, codec))
-        others = () if isinstance(kept, int) else (kept,) if isinstance(kept, _Patch) else kept
-        others = tuple(each for each in others if each.number == made.number)
-        self._patches = (made, *others) if others else made
-        return made.fragment
-
-    def _written(self, before: Element, codec: Codec) -> bytes | None:
+        patches = () if isinstance(kept, int) else (kept,) if isinstance(kept, _Patch) else kept
+        for each in patches:
+            if each.number == number and each.codec == codec.name:
+                return each.fragment
         value, old = self.value, before.value
         if isinstance(value, SessionFacts) or isinstance(old, SessionFacts):
             raise TypeError(_NEVER_FRAMED)
-        return codec.patch_fragment(old, value)
+        fragment = codec.patch_fragment(old, value)
+        if not (patches or kept == number or keep):
+            self._patches = number
+            return fragment
+        made, others = (
+            _Patch(number, codec.name, fragment),
+            [each for each in patches if each.number == number],
+        )
+        self._patches = (made, *others) if others else made
+        return fragment
 
 
 class ChangeSet:

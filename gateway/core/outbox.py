@@ -264,7 +264,8 @@ class Outbox(GroupMember):
             self._unpack()
         dirty = self._dirty
         if not dirty:
-            dirty = self._dirty = waiting(self.ledger.came_at)
+            dirty = self._dirty = fresh = Waiting()
+            fresh.since = self.ledger.came_at
         if key in dirty:
             self._conflated += 1
         else:
@@ -331,6 +332,17 @@ class Outbox(GroupMember):
         """
         self.leave_group()
         self._ping = _WaitingPing(make, after_state)
+
+    def ping_in_step(self, make: PingMaker) -> bytes | None:
+        """Return a ping for a phone that holds everything, as all of its fan-out group do.
+
+        It stays in the group. None: use :meth:`ping`.
+        """
+        fanout_group = self.fanout_group
+        if fanout_group is None or fanout_group.dirty:
+            return None
+        seq = fanout_group.seq
+        return make(seq, seq) if seq == self.ledger.seen_upto(self.view.me) else None
 
     # ---- in step with others ----
 

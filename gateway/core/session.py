@@ -371,6 +371,8 @@ class Live:
             is_live_again = health.upstream == "live" and self._sent_upstream != "live"
             self._sent_upstream, self._sent_bus = health.upstream, health.bus
             ping = self._ping(self.heartbeat.ping(now), now, wall_ms, health)
+            if (frame := self.outbox.ping_in_step(ping)) is not None:
+                return [frame]
             self.outbox.ping(ping, after_state=is_live_again)
         return self.outbox.take(now)
 

@@ -221,7 +221,15 @@ class Channel(asyncio.Protocol):
 
     def put_frame(self, frame: bytes) -> None:
         """Send one frame as :meth:`write` does."""
-        self.put(websocket.head(websocket.TEXT if self.codec.text else websocket.BINARY, len(frame)) + frame)
+        data = websocket.head(websocket.TEXT if self.codec.text else websocket.BINARY, len(frame)) + frame
+        sent_bytes = 0
+        if self.open_fd >= 0:  # as in :meth:`put`: a call less for each update
+            try:
+                sent_bytes = os.write(self.open_fd, data)
+            except OSError:
+                sent_bytes = 0
+        if sent_bytes != len(data):
+            self._send(data[sent_bytes:])
 
     def put(self, data: bytes) -> None:
         """Send *data*, which is whole WebSocket frames, after waiting data."""

@@ -204,3 +204,22 @@ def test_few_changes_leave_as_one_frame_with_what_they_are_counted_as() -> None:
     house.ledger.record("queue:1", None)
     assert fanout_group.take_news(house.now + 1) is None, "a removed key is no patch"
     assert [frame["gone"] for frame in decoded(fanout_group.take(house.now + 1))] == [["queue:1"]]
+
+
+def test_a_ping_to_who_holds_everything_parts_no_one() -> None:
+    house = House(2)
+    first, second = house.outboxes
+    head = house.ledger.shared_seq
+    assert first.ping_in_step(ping) == ping(head, head)
+    assert first.fanout_group is second.fanout_group is not None
+    house.now += 1
+    house.wait(5)
+    assert first.ping_in_step(ping) is None, "a change waits, and the ping must not be ahead of it"
+    assert only(house).take(house.now)
+    house.ledger.record("queue:9", queue(1))
+    assert first.ping_in_step(ping) is None, (
+        "a change elsewhere: the ping reports a later seq than the group's"
+    )
+    first.ping(ping)
+    assert first.take(house.now) == [ping(head + 1, head + 2)]
+    assert first.ping_in_step(ping) is None, "it is in no group"
