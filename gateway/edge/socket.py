@@ -16,7 +16,7 @@ from typing import Final, NamedTuple, Protocol
 
 from gateway.core.fanout_group import FanoutGroup, Sink
 from gateway.core.ledger import UNKNOWN_HEALTH, Health, Ledger
-from gateway.core.session import AcceptSession, Close, Effects, Invoke, Session, State
+from gateway.core.session import AcceptSession, Answered, Close, Effects, Invoke, Session, State
 from gateway.domain.commands import AcknowledgeNotice, Call, ChangeRemoteNumber, Outcome, Status
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import Device, Ticket, UserId
@@ -527,8 +527,8 @@ class PhoneSocket:
         else:
             effects = self.session.receive(event.data, now, clock.wall_ms())
             self._carry_out(effects)
-            if not (effects and isinstance(effects[0], Invoke)):
-                self.wake()  # a command that is executed has no frame yet, and moves no deadline forward
+            if not (effects and isinstance(effects[0], Invoke | Answered)):
+                self.wake()  # a command that is executed, or an answer to a ping, makes nothing due earlier
 
     def disconnected(self, gone: Disconnect) -> None:
         """Handle the end of the connection."""
