@@ -212,20 +212,18 @@ class _Node:
 class House:
     """All users of a node: links, mirrors and phones."""
 
-    def __init__(
-        self, users: int, queues: int, *, phones: int, shared: bool, elements: int, lags: int
-    ) -> None:
-        self.phones = phones
-        self.elements = elements
-        self._lags = lags
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.phones, self.elements, self._lags = options.phones, options.elements, options.lags
         self._sent: list[bytes] = []
-        self._is_shared = shared
+        self._is_shared = options.shared
         self.telemetry = Telemetry()
         self.clock = SystemClock()
         self.turns = Turns(self.clock)
         self.scheduler: Scheduler[PhoneSocket] = Scheduler(self.clock)
         self.turns.phones = self.scheduler
-        self.servers = [_Server(user, queues, shared=shared) for user in range(1, users + 1)]
+        self.servers = [
+            _Server(user, options.queues, shared=options.shared) for user in range(1, options.users + 1)
+        ]
         self._node = _Node()
         self._pool, self._composer = Readings(), Composer()
         self._null = os.open(os.devnull, os.O_WRONLY)
@@ -341,14 +339,7 @@ async def _calls(house: House, at_once: int, rounds: int) -> Counter[str]:
 async def measure(options: argparse.Namespace) -> None:
     """Run the profile and print the figures."""
     gc.set_threshold(50_000, 20, 100)
-    house = House(
-        options.users,
-        options.queues,
-        phones=options.phones,
-        shared=options.shared,
-        elements=options.elements,
-        lags=options.lags,
-    )
+    house = House(options)
     gc.collect()
     before = _rss()
     if options.trace:

@@ -13,10 +13,10 @@ from gateway.core.fanout_group import FanoutGroup
 from gateway.core.ledger import Ledger
 from gateway.core.outbox import Outbox, PaceLadder
 from gateway.core.view import view_of
-from gateway.edge import socket as edge_socket
+from gateway.edge import fanout as edge_fanout
 from gateway.edge.channel import NO_FD
+from gateway.edge.fanout import FanoutWriter, fanout_writer_of
 from gateway.edge.scheduler import Schedulable
-from gateway.edge.socket import FanoutWriter, fanout_writer_of
 from gateway.protocol.codec import JSON, MSGPACK, Codec
 from gateway.telemetry import Telemetry
 from tests.core.outbox_line import SCOPE, note, queue
@@ -261,7 +261,7 @@ def test_a_fault_whatever_it_is_in_loses_nothing(place: str, monkeypatch: pytest
     writer = house.writer
     with monkeypatch.context() as patched:
         patched.setattr(fanout_groups, "patches_of", lambda *_: None)
-        patched.setattr(edge_socket if place == "packed" else fanout_groups, place, broken)
+        patched.setattr(edge_fanout if place == "packed" else fanout_groups, place, broken)
         with pytest.raises(RuntimeError, match=place) as caught:
             writer.turn(house.now)
         writer.fail(caught.value)

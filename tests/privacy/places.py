@@ -71,7 +71,7 @@ PLACES: Final[dict[str, str]] = {
             core/assembly.py Assembly._kinds _queries; core/assembly.py _OfKind.times sent;
             core/assembly.py _ReadTimes._others_ms; core/view.py RefCounter._held;
             core/element.py Composer._shown; core/element.py ReadingStep.afters other_times_ms converged;
-            core/fanout_group.py FanoutGroup._dirty _members;
+            core/fanout_group.py FanoutGroup.dirty members;
             core/element.py Element._fragments; core/element.py ChangeSet.befores elements _written;
             core/ledger.py VersionedMap.elements gone seqs;
             core/ledger.py Ledger.readers joinable firsts own_news; core/outbox.py Outbox._control _dirty;

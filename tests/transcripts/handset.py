@@ -6,7 +6,7 @@ import json
 from typing import Final, Protocol
 
 from gateway.domain.model import Ticket
-from gateway.edge.channel import ChannelListener, Disconnect
+from gateway.edge.channel import NO_FD, ChannelListener, Disconnect
 from gateway.protocol.codec import JSON
 from gateway.protocol.websocket import Message
 from tests.core.samples import CLIENT
@@ -47,6 +47,7 @@ class Line:
     """What a :class:`gateway.edge.socket.PhoneSocket` needs of a channel; nothing waits in it."""
 
     codec: Final = JSON
+    open_fd: Final = NO_FD
     unsent_bytes: Final = 0
     is_full: Final = False
 
