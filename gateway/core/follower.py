@@ -113,6 +113,11 @@ class FollowMachine:
         elif receipt is Receipt.GAP and self._move("gap"):
             self._ask_soon(now)
 
+    def applied_next(self, now: float) -> None:
+        """Process a publication of :attr:`floor` that was applied; :meth:`published` does the same."""
+        self._lower_since = self._gap_since = None
+        self._last_received_at, self._is_answered = now, True
+
     def seen(self, epoch: int, now: float) -> None:
         """Record that an owner publishes in *epoch*.
 
@@ -215,8 +220,10 @@ class FollowMachine:
         It is at best stale after 15 s without a message of the owner, after 3 s with a gap, and while the
         owner's messages may not arrive.
         """
-        is_old = self.is_unsure or now - self._last_received_at > STALE_S or self._lacks_s(now) > GAP_S
-        return "stale" if said == "live" and is_old else said
+        if said != "live":
+            return said
+        is_lacking = self._gap_since is not None and now - self._gap_since > GAP_S
+        return "stale" if self.is_unsure or is_lacking or now - self._last_received_at > STALE_S else "live"
 
     # ---- inner ----
 
@@ -229,9 +236,6 @@ class FollowMachine:
             self._gap_since = now if self._gap_since is None else self._gap_since
         else:
             self._last_received_at, self._gap_since, self._is_answered = now, None, True
-
-    def _lacks_s(self, now: float) -> float:
-        return 0.0 if self._gap_since is None else now - self._gap_since
 
     def _lose(self, now: float) -> None:
         if self._move("lost"):
@@ -268,8 +272,33 @@ more precisely, and the time shown on phones must not jump with each message.
 PLAUSIBLE_S: Final = 1.0
 """A transit time above this, by the wall clocks of two nodes, means that the clocks differ."""
 
-Shared = dict[int, Element]
-"""Elements of publications that arrived together, by the identities of their values, which live as long."""
+
+class Shared:
+    """Elements of publications that arrived together: a value of several users becomes one element.
+
+    It identifies values by identity, so they must live as long.
+    """
+
+    __slots__ = ("_compared", "_made")
+
+    def __init__(self) -> None:
+        self._made: dict[int, Element] = {}
+        self._compared: dict[tuple[int, int], tuple[Element, Element | None]] = {}
+        """The element for each value and each held element, with the held one, which so stays in memory."""
+
+    def element(self, value: Value, held: Element | None) -> Element:
+        """Return the element of *value* for a reader that holds *held*: that one, if it is equal."""
+        pair = id(value), id(held)
+        known = self._compared.get(pair)  # users with a value in common mostly hold the same element, too
+        if known is not None:
+            return known[0]
+        element = self._made.get(id(value))
+        if held is not None and held is not element and held.value == value:
+            element = self._made[id(value)] = held
+        elif element is None:
+            element = self._made[id(value)] = Element(value)
+        self._compared[pair] = element, held
+        return element
 
 
 def arrived(
@@ -339,7 +368,7 @@ def delta(publication: Publication, ledger: Ledger, made: Shared) -> Delta:
             Update(
                 update.key,
                 update.seq,
-                None if update.value is None else _element(update.value, ledger.get(update.key), made),
+                None if update.value is None else made.element(update.value, ledger.get(update.key)),
             )
             for update in publication.updates
         ]
@@ -357,14 +386,6 @@ def is_of_sessions(publication: Publication) -> bool:
     return publication.reset
 
 
-def _element(value: Value, held: Element | None, made: Shared) -> Element:
-    known = made.get(id(value))
-    if known is not None and (held is None or held is known or held.value != value):
-        return known
-    element = made[id(value)] = held if held is not None and held.value == value else Element(value)
-    return element
-
-
 def receive_next(
     publication: Publication, ledger: Ledger, made: Shared, now: float, wall_ms: int
 ) -> float | None:
@@ -376,15 +397,18 @@ def receive_next(
     updates, as_of_ms, (epoch, seq) = publication.updates, publication.as_of_ms, ledger.position
     if len(updates) != 1 or publication.reset or as_of_ms is None:
         return None
-    key, value = updates[0].key, updates[0].value
-    is_next = publication.epoch == epoch and publication.after <= seq < publication.upto
-    if not is_next or value is None or is_own(key):
+    update = updates[0]
+    key, value, upto, age_ms = update.key, update.value, publication.upto, publication.age_ms
+    held = ledger.elements.get(key)
+    is_next = publication.epoch == epoch and publication.after <= seq < upto
+    if not is_next or value is None or (held is None and is_own(key)):
         return None
-    _compare_clocks(publication, ledger, wall_ms)
+    if age_ms is not None and abs(as_of_ms + age_ms - wall_ms - ledger.ahead_ms) >= AHEAD_MS:
+        _compare_clocks(publication, ledger, wall_ms)
     age_s = _age_s(publication, as_of_ms, wall_ms, 0.0)
     ledger.came_at, ledger.under_way_s = now, age_s
-    element = _element(value, ledger.elements.get(key), made)
-    ledger.receive_next(Position(epoch, publication.upto), key, updates[0].seq, element)
+    element = made.element(value, held)
+    ledger.receive_next(tuple.__new__(Position, (epoch, upto)), key, update.seq, element)
     return age_s
 
 
@@ -495,7 +519,9 @@ class Peers:
     def is_unreachable(self, node: NodeId, now: float) -> bool:
         """Return whether *node* is a followed node that does not receive."""
         peer = self._peers.get(node)
-        return peer is not None and peer.is_unreachable(now)
+        if peer is None or peer.silent_since is peer.waits_since is None:
+            return False
+        return peer.is_unreachable(now)
 
     def unreachable(self, now: float) -> frozenset[NodeId]:
         """Return the followed nodes that do not receive."""

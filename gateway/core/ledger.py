@@ -14,6 +14,7 @@ import enum
 import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from itertools import count
+from operator import attrgetter
 from typing import Final, Literal, NamedTuple, Protocol
 
 from gateway.core.element import ChangeSet, Element, WireForms
@@ -339,9 +340,14 @@ class Ledger:
         if shared.gone:
             shared.gone.pop(key, None)
         shared.elements[key], shared.seqs[key] = element, seq
-        self._move(upto, seq)
+        self.position = upto
+        self.shared_seq = max(self.shared_seq, seq)
+        self.joinable.clear()
+        self.firsts.clear()
         if element is not before:
-            self._tell(key, before, own=False)
+            self.has_news = True
+            for reader in tuple(self.readers):  # some leave their group during this
+                reader.mark(key, before)
 
     def disown(self) -> None:
         """Record that a replica belongs to no owner: the next received state replaces it."""
@@ -383,7 +389,14 @@ class Ledger:
         if not self._knows_since(seen, None):
             return self.since(seen)
         epoch, head = self.position
-        newest = [update for key in keys if (update := self._of(key).newest(key)) is not None]
+        elements, seqs = self._shared.elements, self._shared.seqs
+        newest = []
+        for key in keys:
+            element = elements.get(key)
+            if element is not None:
+                newest.append(Update(key, seqs[key], element))
+            elif (update := self._of(key).newest(key)) is not None:
+                newest.append(update)
         return Delta(epoch, seen.seq, head, reset=False, updates=_in_order(newest))
 
     def _knows_since(self, seen: Position, me: str | None) -> bool:
@@ -434,8 +447,11 @@ class Ledger:
             self._store(Update(key, self.position.seq, None), own=is_own(key))
 
 
+_SEQ: Final = attrgetter("seq")
+
+
 def _in_order(updates: list[Update]) -> tuple[Update, ...]:
-    return tuple(sorted(updates, key=lambda update: update.seq))
+    return tuple(sorted(updates, key=_SEQ))
 
 
 FRAME_BYTES_MAX: Final = 256 * 1024

@@ -40,7 +40,7 @@ from gateway.protocol.envelopes import (
 )
 from gateway.runtime.cluster import ClusterMembership, Exchange, NotDeliveredError
 from gateway.runtime.event_loop import Pauses, log_fault, spawn
-from gateway.runtime.follower import Follower
+from gateway.runtime.follower import Arrival, Follower
 from gateway.runtime.ports import Clock, Grant, RoleOverError, Tally
 from gateway.runtime.user_state import Owner, UserState
 
@@ -337,17 +337,18 @@ class ClusterReceiver:
             if follower is not None:
                 follower.receive(envelope)
             return
-        made: Shared = {}
+        clock, made, states = self._local.clock, Shared(), self._local.user_states
+        now = clock.now()
+        arrival = Arrival(now, clock.wall_ms(), now - self._local.pauses.came_at(now))
         for publication in envelope.told:
-            follower = self._follower(publication.user)
-            if follower is not None:
-                self._read(follower, publication, made)
-
-    def _read(self, follower: Follower, sent: Publication, made: Shared) -> None:
-        try:
-            follower.read(sent, made)
-        except Exception as fault:  # noqa: BLE001 - one user's fault must not keep others from what is theirs
-            log_fault(_LOG, "publication_failed", fault)
+            user_state = states.get(publication.user)
+            follower = None if user_state is None else user_state.follower
+            if follower is None:
+                continue
+            try:
+                follower.read(publication, made, arrival)
+            except Exception as fault:  # noqa: BLE001 - one user's fault must not keep others from theirs
+                log_fault(_LOG, "publication_failed", fault)
 
     def _follower(self, user: UserId) -> Follower | None:
         user_state = self._local.user_states.get(user)

@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
 from weakref import proxy
 
 from gateway.core.commands import not_begun, patience_s
@@ -247,6 +247,14 @@ def _unknown(code: ErrorCode) -> Outcome:
 _AGAIN_S: Final = 0.5
 
 
+class Arrival(NamedTuple):
+    """When a message arrived. *waited_s*: how long it may have waited here while this process stood still."""
+
+    now: float
+    wall_ms: int
+    waited_s: float
+
+
 class Follower:
     """One user whom another node owns.
 
@@ -383,7 +391,9 @@ class Follower:
             return
         match envelope:
             case Publication():
-                self.read(envelope, {})
+                now = self._world.clock.now()
+                arrival = Arrival(now, self._world.clock.wall_ms(), now - self._world.pauses.came_at(now))
+                self.read(envelope, Shared(), arrival)
             case Announcement(notice=notice):
                 self.feed.announce(notice)
             case Offer():
@@ -391,28 +401,42 @@ class Follower:
             case _:
                 return
 
-    def read(self, publication: Publication, made: Shared) -> None:
+    def read(self, publication: Publication, made: Shared, arrival: Arrival) -> None:
         """Process a publication.
 
         Args:
             publication: The publication.
             made: The elements of publications that arrived with it, of this user and of others.
+            arrival: When they arrived.
         """
+        now, wall_ms, waited_s = arrival
         if self._is_over:
             return
-        world, ledger = self._world, self.feed.ledger
-        now, wall_ms = world.clock.now(), world.clock.wall_ms()
+        if waited_s or publication.epoch != self.machine.floor:
+            self._read(publication, made, arrival)
+            return
+        age_s = receive_next(publication, self.feed.ledger, made, now, wall_ms)
+        if age_s is None:
+            self._read(publication, made, arrival)
+            return
+        self.machine.applied_next(now)
+        self._world.tally.arrived(age_s)
+        self._upstream = publication.upstream
+        self._say(now - age_s, now)
+        self.feed.flush()
+        if self._changed is not None:
+            self._change()
+
+    def _read(self, publication: Publication, made: Shared, arrival: Arrival) -> None:
+        """Process a publication that is not the next change of one shared value."""
+        world, ledger, (now, wall_ms, waited_s) = self._world, self.feed.ledger, arrival
         if not self.machine.admits(publication.epoch):
             self._note(publication.epoch, Receipt.STALE, now)
             world.tally.dropped_stale_epoch()
             self._look()
             return
-        waited_s = now - world.pauses.came_at(now)
-        under_way_s = None if waited_s else receive_next(publication, ledger, made, now, wall_ms)
-        receipt = Receipt.APPLIED
-        if under_way_s is None:
-            under_way_s = arrived(publication, ledger, now, wall_ms, waited_s)
-            receipt = ledger.receive(delta(publication, ledger, made))
+        under_way_s = arrived(publication, ledger, now, wall_ms, waited_s)
+        receipt = ledger.receive(delta(publication, ledger, made))
         self._note(publication.epoch, receipt, now)
         if receipt is Receipt.APPLIED:
             if under_way_s is not None:

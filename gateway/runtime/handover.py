@@ -660,7 +660,8 @@ class Sharing:
     def _has_news(self) -> bool:
         if not (self._is_reading and self._is_disclosed):
             return False
-        return self._feed.ledger.position != self._sent or self._feed.health.upstream != self._sent_upstream
+        ledger = self._feed.ledger
+        return ledger.position != self._sent or ledger.health.upstream != self._sent_upstream
 
     def _read(self, is_wanted: bool) -> None:
         """Receive all changes from now on, or none."""
@@ -673,7 +674,8 @@ class Sharing:
 
     def _mark_all_sent(self) -> None:
         """Record that all followers get the present state now."""
-        self._sent, self._sent_upstream = self._feed.ledger.position, self._feed.health.upstream
+        ledger = self._feed.ledger
+        self._sent, self._sent_upstream = ledger.position, ledger.health.upstream
         self._changed.clear()
 
     def announce(self, notice: NoticeFrame) -> None:
@@ -704,11 +706,14 @@ class Sharing:
         """See :meth:`gateway.core.ledger.Reader.epoch_began`; :meth:`disclose` sends the new epoch."""
 
     def _publication(self, delta: Delta) -> Publication:
-        health = self._feed.health
-        upstream = health.upstream if self._is_disclosed or health.upstream == "down" else "stale"
+        upstream = self._feed.ledger.health.upstream
+        if not self._is_disclosed and upstream != "down":
+            upstream = "stale"
         updates = tuple(
-            PublishedValue(key, seq, None if element is None else element.value)
-            for key, seq, element in delta.updates
+            [
+                PublishedValue(key, seq, None if element is None else element.value)
+                for key, seq, element in delta.updates
+            ]
         )
         age_ms = self._age_ms()
         as_of_ms = None if age_ms is None else self._exchange.clock.wall_ms() - age_ms
@@ -727,7 +732,7 @@ class Sharing:
 
     def _age_ms(self) -> int | None:
         """Return the silence of the link in ms; phones get it less precisely."""
-        health, came_at = self._feed.health, self._feed.ledger.came_at
+        health, came_at = self._feed.ledger.health, self._feed.ledger.came_at
         as_of = health.as_of
         if as_of is None:
             return None

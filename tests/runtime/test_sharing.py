@@ -310,7 +310,7 @@ async def test_a_follower_equals_the_owner_whatever_changes_in_whichever_turns()
                 await at.clock.settle()
         await at.clock.settle()
         for one in [*taken, *at.published]:
-            assert replica.receive(delta(one, replica, {})) is Receipt.APPLIED
+            assert replica.receive(delta(one, replica, Shared())) is Receipt.APPLIED
         assert replica.position == at.feed.ledger.position
         assert values(replica) == values(at.feed.ledger)
 
