@@ -58,6 +58,13 @@ class MemoryBus:
             receive(envelope)
         return len(receivers)
 
+    def post(self, channel: Channel, envelope: Envelope, answered: Callable[[int | None], None]) -> bool:  # noqa: ARG002 - the port's
+        """Return False: a receiver would run inside of the call of the sender."""
+        return False
+
+    def flush(self) -> None:
+        """See :meth:`gateway.runtime.ports.Bus.flush`: nothing waits."""
+
     waiting_bytes: Final = 0
 
     def watch(self, doubted: Callable[[], None]) -> None:

@@ -349,6 +349,8 @@ class RedisBus:
         self._clock = clock
         self._receivers: dict[bytes, Receive] = {}
         self._heard_life = asyncio.Event()
+        self._unsent = 0
+        """Messages that are being encoded, or wait for one that is."""
         self._encoding = asyncio.Lock()
         """Held while a message is encoded; waiting tasks get it in the order of their arrival."""
 
@@ -381,12 +383,41 @@ class RedisBus:
     async def publish(self, channel: Channel, envelope: Envelope) -> int:
         """See :meth:`gateway.runtime.ports.Bus.publish`."""
         name, reached = self._names.channel(channel), self._reached_by(channel)
-        async with self._encoding:
-            body = await self._whole(encoding(envelope)) if is_large(envelope) else encode(envelope)
-            asked = self._ask(name, body, reached)
+        self._unsent += 1
+        try:
+            async with self._encoding:
+                body = await self._whole(encoding(envelope)) if is_large(envelope) else encode(envelope)
+                asked = self._ask(name, body, reached)
+        finally:
+            self._unsent -= 1
         receivers = await self._receivers_in(asked)
         self.published += 1
         return receivers
+
+    def post(self, channel: Channel, envelope: Envelope, answered: Callable[[int | None], None]) -> bool:
+        """See :meth:`gateway.runtime.ports.Bus.post`."""
+        reached = self._reached_by(channel)
+        if self._unsent or len(reached) != 1 or is_large(envelope):
+            return False
+        ((publisher, reply),) = self._ask(self._names.channel(channel), encode(envelope), reached)
+        reply.add_done_callback(partial(self._posted, publisher, answered))
+        return True
+
+    def _posted(
+        self, publisher: RedisClient, answered: Callable[[int | None], None], reply: asyncio.Future[Reply]
+    ) -> None:
+        receivers: int | None = None
+        with suppress(GatewayError, asyncio.CancelledError):
+            answer = publisher.accepted(reply.result())
+            if isinstance(answer, int):
+                receivers = answer
+                self.published += 1
+        answered(receivers)
+
+    def flush(self) -> None:
+        """See :meth:`gateway.runtime.ports.Bus.flush`."""
+        for publisher in self.publishers:
+            publisher.flush()
 
     @property
     def waiting_bytes(self) -> int:

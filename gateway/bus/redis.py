@@ -11,9 +11,10 @@ import hashlib
 import math
 from abc import ABC, abstractmethod
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
+from contextlib import suppress
 from importlib import resources
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Connection
 from redis.exceptions import NoScriptError, RedisError
@@ -110,6 +111,43 @@ class PendingCommand:
         if self.channel is None or isinstance(reply, RedisError):
             return True
         return isinstance(reply, list) and len(reply) == 3 and reply[1] == self.channel
+
+
+class Begun:
+    """The rest of a coroutine whose first step was made outside of a task; a task awaits it.
+
+    Args:
+        work: The coroutine.
+        awaited: What its first step waits for.
+    """
+
+    def __init__(self, work: Coroutine[Any, Any, None], awaited: object) -> None:
+        self._work = work
+        self._awaited = awaited
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        """Make the other steps."""
+        awaited, work = self._awaited, self._work
+        with suppress(StopIteration):
+            while True:
+                try:
+                    result = yield awaited
+                except BaseException as error:  # noqa: BLE001 - it belongs to the coroutine
+                    awaited = work.throw(error)
+                else:
+                    awaited = work.send(result)
+
+    def close(self) -> None:
+        """End it."""
+        self._work.close()
+
+
+def begun(work: Coroutine[Any, Any, None]) -> Begun | None:
+    """Make the first step of *work* in this call; return what is left, None if nothing is."""
+    try:
+        return Begun(work, work.send(None))
+    except StopIteration:
+        return None
 
 
 class Pipeline:
@@ -331,7 +369,11 @@ class RedisClient(CommandSender):
         self._is_down = False
         self._deadline_s = limits.deadline_s
         """Time limit for a reply on this connection."""
-        self._to_send: Final = asyncio.Event()
+        self._is_planned = False
+        """Whether :meth:`flush` is called in the next turn of the loop."""
+        self._begun: Begun | None = None
+        """The write that the kernel has not taken wholly."""
+        self._has_begun: Final = asyncio.Event()
 
     @property
     def is_up(self) -> bool:
@@ -361,6 +403,23 @@ class RedisClient(CommandSender):
         commands[0].packed = pack(verb, *channels)
         self._add(commands)
         return [command.reply for command in commands]
+
+    def flush(self) -> None:
+        """Write the waiting commands in this call, as far as the window allows.
+
+        When the kernel does not take all, a task waits until it has, and nothing is written meanwhile.
+        """
+        pipeline = self._pipeline
+        if pipeline is None or self._begun is not None or pipeline.lost.is_set():
+            return  # the remaining commands are for the next connection
+        if batch := self._batch(self._limits.window - pipeline.pending):
+            self._begun = begun(pipeline.send(batch))
+            if self._begun is not None:
+                self._has_begun.set()
+
+    def _flush_planned(self) -> None:
+        self._is_planned = False
+        self.flush()
 
     def accepted(self, reply: Reply) -> Reply:
         """See :meth:`CommandSender.accepted`. A server that must be left is left."""
@@ -442,13 +501,17 @@ class RedisClient(CommandSender):
                 tasks.create_task(pipeline.run())
                 if self._opened is not None:
                     self._opened(found.replies)
-                self._to_send.set()
-                sending = tasks.create_task(self._send(pipeline))
+                self._wake()
+                sending = tasks.create_task(self._finish_writes(pipeline))
                 await self._watch(pipeline)
                 sending.cancel()
             self._lose(pipeline.why)
         finally:
             self._pipeline = self._endpoint = None
+            self._has_begun.clear()
+            if self._begun is not None:
+                self._begun.close()
+                self._begun = None
 
     async def _watch(self, pipeline: Pipeline) -> None:
         """Return when *pipeline* is lost; send a PING when there is nothing else to send."""
@@ -495,18 +558,19 @@ class RedisClient(CommandSender):
         return waiting + len(commands) > limits.waiting_max or is_large
 
     def _wake(self) -> None:
-        if self._queue:
-            self._to_send.set()
+        if self._queue and not self._is_planned:
+            self._is_planned = True
+            asyncio.get_running_loop().call_soon(self._flush_planned)
 
-    async def _send(self, pipeline: Pipeline) -> None:
-        """Send waiting commands, as far as the window allows, whenever there are new ones."""
+    async def _finish_writes(self, pipeline: Pipeline) -> None:
+        """Wait whenever the kernel has not taken a write wholly, then write what came meanwhile."""
         while not pipeline.lost.is_set():
-            await self._to_send.wait()
-            self._to_send.clear()
-            if pipeline.lost.is_set():  # the remaining commands are for the next connection
-                return
-            if batch := self._batch(self._limits.window - pipeline.pending):
-                await pipeline.send(batch)
+            await self._has_begun.wait()
+            self._has_begun.clear()
+            if self._begun is not None:
+                await self._begun
+                self._begun = None
+                self.flush()
 
     def _batch(self, room: int) -> list[PendingCommand]:
         batch: list[PendingCommand] = []

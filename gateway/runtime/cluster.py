@@ -1,7 +1,7 @@
 """Cluster: messages between nodes, and the list of live nodes.
 
 A message for one node goes to its inbox; a message for all nodes goes to the control channel. Changes of many
-users leave in one message for each node that follows them. One such round runs at a time.
+users leave in one message for each node that follows them.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Final, NamedTuple, Protocol
 
 from gateway.core.follower import Peers
@@ -40,6 +40,11 @@ from gateway.protocol.envelopes import (
 from gateway.runtime.event_loop import log_fault, spawn
 from gateway.runtime.ports import NODE_TTL_S, Bus, Clock, NodeRegistry, NotSentError, Tally
 
+_LOG: Final = logging.getLogger(__name__)
+ROUNDS_MAX: Final = 3
+"""Rounds that the bus has not answered. A node that is busy reads an answer late, and a follower would wait
+for that; with a slow bus messages become larger, not more.
+"""
 UPDATES_MAX: Final = 2_000
 """Values and publications of one message, unless a single publication has more: some 0.5 MB."""
 
@@ -66,66 +71,98 @@ class BundleSource(Protocol):
         ...
 
 
+Answered = Callable[[int | None], None]
+"""Gets the number of nodes that received a message; None: it is not known."""
+
+
+class _Round:
+    """The messages of one round that the bus has not answered."""
+
+    __slots__ = ("unanswered",)
+
+    def __init__(self, unanswered: int) -> None:
+        self.unanswered = unanswered
+
+
 class Bundles:
     """Changes that the owners of one node publish.
 
     Invariants: messages leave in the order in which they were taken, and in the order of all other envelopes
-    given to *deliver*. A lost message loses the changes of its users, and nothing else.
+    given to *post*. A lost message loses the changes of its users, and nothing else: a node that missed it
+    finds a gap, and requests the changes. At most :data:`ROUNDS_MAX` rounds are under way.
 
     Args:
-        deliver: Sends an envelope; returns when the bus took it, or raises :class:`GatewayError`.
+        post: Sends an envelope.
+        flush: Has what was posted written at once.
     """
 
-    def __init__(self, deliver: Callable[[Channel, Envelope], Awaitable[int]]) -> None:
-        self._deliver = deliver
+    def __init__(
+        self, post: Callable[[Channel, Envelope, Answered], None], flush: Callable[[], None]
+    ) -> None:
+        self._post = post
+        self._flush = flush
         self._sources: dict[BundleSource, None] = {}
-        self._under_way = 0
-        self._tasks: asyncio.TaskGroup | None = None
+        self._rounds = 0
+        """Rounds that the bus has not answered."""
+        self._is_planned = False
+        self._is_running = False
 
     def __len__(self) -> int:
         return len(self._sources)
 
-    def run_in(self, tasks: asyncio.TaskGroup | None) -> None:
-        """Publish in *tasks* from now on; None ends publishing."""
-        self._tasks = tasks
-        if tasks is None:
+    def run(self, *, is_running: bool) -> None:
+        """Publish from now on, or not any longer."""
+        self._is_running = is_running
+        if not is_running:
             self._sources.clear()
 
     def add(self, source: BundleSource) -> None:
-        """Include *source* in the next round."""
-        if self._tasks is not None:
+        """Include *source* in the next round, which is in the next turn of the loop unless others wait."""
+        if self._is_running:
             self._sources[source] = None
-            self._plan()
+            if not self._is_planned:
+                self._plan()
 
     def hurry(self, source: BundleSource) -> None:
         """Publish the changes of *source* now, so that the next envelope does not overtake them."""
-        share = source.take() if self._tasks is not None else None
+        share = source.take() if self._is_running else None
         if share is not None:
             self._give([share])
 
     def _plan(self) -> None:
-        if self._sources and not self._under_way:
-            self._under_way += spawn(self._tasks, self._round())
+        if self._sources and not self._is_planned and self._rounds < ROUNDS_MAX:
+            self._is_planned = True
+            asyncio.get_running_loop().call_soon(self._round)
 
-    async def _round(self) -> None:
-        """Send a message to each node; all are handed to the bus before the first one is awaited."""
+    def _round(self) -> None:
+        """Send a message to each node."""
+        self._is_planned = False
         sources, self._sources = self._sources, {}
-        shares = [share for source in sources if (share := source.take()) is not None]
+        shares = []
+        for source in sources:
+            try:
+                share = source.take()
+            except Exception as fault:  # noqa: BLE001 - one user's fault must not keep others from theirs
+                log_fault(_LOG, "changes_not_taken", fault)
+                continue
+            if share is not None:
+                shares.append(share)
         self._give(shares)
-        self._done()
+        self._flush()
 
     def _give(self, shares: Iterable[Share]) -> None:
-        for channel, envelope in _messages(shares):  # one task each keeps the order
-            self._under_way += spawn(self._tasks, self._send(channel, envelope))
+        messages = _messages(shares)
+        if messages:
+            self._rounds += 1
+            answered = partial(self._answered, _Round(len(messages)))
+            for channel, envelope in messages:
+                self._post(channel, envelope, answered)
 
-    async def _send(self, channel: Channel, envelope: Envelope) -> None:
-        with suppress(GatewayError):  # a node that missed the message finds a gap, and requests the changes
-            await self._deliver(channel, envelope)
-        self._done()
-
-    def _done(self) -> None:
-        self._under_way -= 1
-        self._plan()
+    def _answered(self, under_way: _Round, _: int | None) -> None:
+        under_way.unanswered -= 1
+        if not under_way.unanswered:
+            self._rounds -= 1
+            self._plan()
 
 
 def _messages(shares: Iterable[Share]) -> list[tuple[Channel, Envelope]]:
@@ -155,7 +192,6 @@ def _bounded(sent: list[Publication]) -> list[Publications]:
     return [Publications(tuple(bundle)) for bundle in bundles]
 
 
-_LOG: Final = logging.getLogger(__name__)
 ASKS_MAX: Final = 200
 """Users in one batch of requests for missed changes."""
 QUESTIONS_MAX: Final = 1_000
@@ -218,7 +254,7 @@ class Exchange:
         self.node: Final = node
         self.machine: Final = BusMachine(clock.now(), first)
         self.peers: Final = Peers(first)
-        self.bundles: Final = Bundles(self.deliver)
+        self.bundles: Final = Bundles(self.post, bus.flush)
         self.under_way = 0
         self._bus = bus
         self.clock: Final = clock
@@ -231,6 +267,9 @@ class Exchange:
         self._put: dict[NodeId, dict[int, dict[UserId, Asker]]] = {}
         """The caller of each open request, by node."""
         self._tasks: asyncio.TaskGroup | None = None
+        self._in_tasks = 0
+        """Messages that a task sends: until the bus has answered them, no later one is sent without a task.
+        """
         self._listener: Listener | None = None
         self._news = asyncio.Event()
 
@@ -254,14 +293,14 @@ class Exchange:
         self._bus.watch(self._doubted)
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            self.bundles.run_in(tasks)
+            self.bundles.run(is_running=True)
             try:
                 for channel in (Inbox(self.node), Control()):
                     await self._listen(channel)
                 await self._probe()
             finally:
                 self._tasks = None
-                self.bundles.run_in(None)
+                self.bundles.run(is_running=False)
 
     async def _listen(self, channel: Channel) -> None:
         while True:
@@ -311,13 +350,40 @@ class Exchange:
     def send(self, channel: Channel, envelope: Envelope) -> None:
         """Send it without a guarantee: a node that misses it detects the gap."""
         if self.under_way < UNDER_WAY_MAX and self._bus.waiting_bytes < UNDER_WAY_BYTES_MAX:
-            spawn(self._tasks, self._send(channel, envelope))
+            self.post(channel, envelope, _ignore)  # a failure is reported by the probes, too
 
-    async def _send(self, channel: Channel, envelope: Envelope) -> None:
+    def post(self, channel: Channel, envelope: Envelope, answered: Answered) -> None:
+        """Send it; *answered* gets the number of nodes that received it, or None if that is not known."""
+        if self._tasks is not None and not self._in_tasks:
+            self.under_way += 1
+            try:
+                if self._bus.post(channel, envelope, partial(self._posted, answered)):
+                    return
+            except Exception as fault:  # noqa: BLE001 - one message's fault must not end the node
+                self.under_way -= 1
+                log_fault(_LOG, "message_not_sent", fault)
+                answered(None)
+                return
+            self.under_way -= 1
+        if spawn(self._tasks, self._post_in_task(channel, envelope, answered)):
+            self._in_tasks += 1
+        else:
+            answered(None)
+
+    def _posted(self, answered: Answered, receivers: int | None) -> None:
+        self.under_way -= 1
+        if receivers is not None:
+            self._tally.published()
+        answered(receivers)
+
+    async def _post_in_task(self, channel: Channel, envelope: Envelope, answered: Answered) -> None:
+        receivers: int | None = None
         try:
-            await self.deliver(channel, envelope)
-        except GatewayError:
-            return  # the probes report this, too
+            with suppress(GatewayError):
+                receivers = await self.deliver(channel, envelope)
+        finally:
+            self._in_tasks -= 1
+        answered(receivers)
 
     async def deliver(self, channel: Channel, envelope: Envelope) -> int:
         """Send it; return the number of nodes that received it.
@@ -414,13 +480,9 @@ class Exchange:
         waiting[number] = {user: asker for user, (_, asker) in wanted.items()}
         while len(waiting) > QUESTIONS_MAX:
             del waiting[next(iter(waiting))]
-        spawn(self._tasks, self._put_to(node, number, asks))
+        self.post(Inbox(node), asks, partial(self._put_answered, node, number))
 
-    async def _put_to(self, node: NodeId, number: int, asks: Asks) -> None:
-        try:
-            receivers = await self.deliver(Inbox(node), asks)
-        except GatewayError:
-            receivers = None
+    def _put_answered(self, node: NodeId, number: int, receivers: int | None) -> None:
         if receivers is not None:
             self.peers.received(node, number, receivers, self.clock.now())
         if not receivers:
@@ -473,6 +535,10 @@ class Exchange:
                 asker.not_mine(asked.holder)
             else:
                 asker.answered()
+
+
+def _ignore(_: int | None) -> None:
+    """Do nothing with the number of nodes that received a message."""
 
 
 SAY_S: Final = 3.0

@@ -90,6 +90,25 @@ class Bus(Protocol):
         """
         ...
 
+    def post(self, channel: Channel, envelope: Envelope, answered: Callable[[int | None], None]) -> bool:
+        """Send it after all earlier ones, in this call, and call *answered* as soon as the result is known.
+
+        Args:
+            channel: Where to.
+            envelope: The message.
+            answered: Gets what :meth:`publish` returns, or None when that would raise :class:`GatewayError`.
+                It must not raise.
+
+        Returns:
+            False, and nothing happens, when it has to wait, for example for a large message before it: then
+                only :meth:`publish` sends it.
+        """
+        ...
+
+    def flush(self) -> None:
+        """Write what was posted now, as far as the network takes it, instead of in a turn of the loop."""
+        ...
+
     @property
     def waiting_bytes(self) -> int:
         """Bytes of the encoded messages that have not left yet, or have no answer."""

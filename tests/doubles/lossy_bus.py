@@ -240,6 +240,12 @@ class LossyBus:
         trouble, node = self._trouble, self._node
         return await trouble.ask(node, lambda: trouble.publish(node, channel, envelope))
 
+    def post(self, channel: Channel, envelope: Envelope, answered: Callable[[int | None], None]) -> bool:
+        """Return False: a receiver would run inside of the call of the sender."""
+        return False
+
+    def flush(self) -> None: ...
+
     waiting_bytes = 0
 
     def watch(self, doubted: Callable[[], None]) -> None:

@@ -32,6 +32,7 @@ from gateway.protocol.envelopes import (
 )
 from gateway.runtime.cluster import (
     ASKS_MAX,
+    ROUNDS_MAX,
     UNDER_WAY_BYTES_MAX,
     UNDER_WAY_MAX,
     UPDATES_MAX,
@@ -425,13 +426,16 @@ class Place:
     def __init__(self) -> None:
         self.clock = ManualClock()
         self.taken: list[tuple[Channel, Envelope]] = []
-        self.waiting: list[asyncio.Future[int]] = []
-        self.bundles = Bundles(self.deliver)
+        self.waiting: list[Callable[[int | None], None]] = []
+        self.flushed = 0
+        self.bundles = Bundles(self.post, self.flush)
 
-    async def deliver(self, channel: Channel, envelope: Envelope) -> int:
+    def post(self, channel: Channel, envelope: Envelope, answered: Callable[[int | None], None]) -> None:
         self.taken.append((channel, envelope))
-        self.waiting.append(asyncio.get_running_loop().create_future())
-        return await self.waiting[-1]
+        self.waiting.append(answered)
+
+    def flush(self) -> None:
+        self.flushed = len(self.taken)
 
     async def change(self, *owners: Owner) -> None:
         for owner in owners:
@@ -439,12 +443,8 @@ class Place:
             self.bundles.add(owner)
         await self.clock.settle()
 
-    async def answer(self, number: int = 0, error: GatewayError | None = None) -> None:
-        waiting = self.waiting.pop(number)
-        if error is None:
-            waiting.set_result(1)
-        else:
-            waiting.set_exception(error)
+    async def answer(self, number: int = 0, receivers: int | None = 1) -> None:
+        self.waiting.pop(number)(receivers)
         await self.clock.settle()
 
     def received(self) -> list[tuple[Channel, list[tuple[int, int]]]]:
@@ -460,11 +460,8 @@ class Place:
 @asynccontextmanager
 async def place() -> AsyncIterator[Place]:
     made = Place()
-    async with asyncio.TaskGroup() as tasks:
-        made.bundles.run_in(tasks)
-        yield made
-        for waiting in made.waiting:
-            waiting.cancel()
+    made.bundles.run(is_running=True)
+    yield made
 
 
 async def test_what_changes_in_one_turn_reaches_each_node_in_one_message() -> None:
@@ -473,13 +470,17 @@ async def test_what_changes_in_one_turn_reaches_each_node_in_one_message() -> No
         assert at.received() == [(Inbox(A), [(1, 1), (2, 1)]), (Inbox(B), [(2, 1), (3, 1)])]
 
 
-async def test_what_changes_meanwhile_goes_with_the_next_when_every_node_was_served() -> None:
+async def test_what_changes_while_rounds_are_under_way_goes_with_the_next_when_one_is_answered() -> (
+    None
+):
     async with place() as at:
         first, second = Owner(1, A, B), Owner(2, A)
-        await at.change(first)
+        for _ in range(ROUNDS_MAX):
+            await at.change(first)
+        assert at.received() == ROUNDS_MAX * [(Inbox(A), [(1, 1)]), (Inbox(B), [(1, 1)])]
         await at.change(second)
         await at.change(first, second)
-        at.received()
+        assert at.received() == []
         await at.answer()
         assert at.received() == []
         assert len(at.bundles) == 2
@@ -491,27 +492,42 @@ async def test_what_changes_meanwhile_goes_with_the_next_when_every_node_was_ser
 async def test_what_must_not_be_overtaken_does_not_wait_for_a_round() -> None:
     async with place() as at:
         one, other = Owner(1, A), Owner(2, A)
-        await at.change(one)
+        for _ in range(ROUNDS_MAX):
+            await at.change(one)
+        at.received()
         await at.change(other)
-        assert len(at.taken) == 1
+        assert at.received() == []
         at.bundles.hurry(other)
-        await at.clock.settle()
-        assert [bundle.told[0].user.key for _, bundle in at.taken if isinstance(bundle, Publications)] == [
-            1,
-            2,
-        ]
-        await at.answer()
-        await at.answer()
-        assert len(at.taken) == 2, "nothing is sent twice"
+        assert at.received() == [(Inbox(A), [(2, 1)])]
+        for _ in range(ROUNDS_MAX + 1):
+            await at.answer()
+        assert at.received() == [], "nothing is sent twice"
 
 
 async def test_what_is_lost_keeps_nothing_else_from_being_sent() -> None:
     async with place() as at:
         owner = Owner(1, A)
-        await at.change(owner)
-        await at.change(owner)
-        await at.answer(error=GatewayError(ErrorCode.BUS_DOWN, "away"))
-        assert at.received() == [(Inbox(A), [(1, 1)]), (Inbox(A), [(1, 1)])]
+        for _ in range(ROUNDS_MAX + 1):
+            await at.change(owner)
+        await at.answer(receivers=None)
+        assert at.received() == (ROUNDS_MAX + 1) * [(Inbox(A), [(1, 1)])]
+
+
+async def test_changes_of_one_turn_are_written_when_all_messages_are_given() -> None:
+    async with place() as at:
+        await at.change(Owner(1, A), Owner(2, B))
+        assert at.flushed == len(at.taken) == 2
+
+
+async def test_a_fault_of_one_owner_costs_nobody_else_their_changes() -> None:
+    class Faulty(Owner):
+        def take(self) -> NoReturn:
+            raise ArithmeticError
+
+    async with place() as at:
+        await at.change(Faulty(1, A), Owner(2, A))
+        await at.change(Owner(3, A))
+        assert at.received() == [(Inbox(A), [(2, 1)]), (Inbox(A), [(3, 1)])]
 
 
 async def test_whose_news_were_taken_back_is_not_sent_and_holds_nobody_up() -> None:
@@ -542,13 +558,13 @@ async def test_messages_are_bounded_and_a_larger_change_travels_alone() -> None:
 async def test_after_the_end_nothing_is_published() -> None:
     async with place() as at:
         owner = Owner(1, A)
-        await at.change(owner)
-        await at.change(owner)
-        at.bundles.run_in(None)
+        for _ in range(ROUNDS_MAX + 1):
+            await at.change(owner)
+        at.bundles.run(is_running=False)
         assert len(at.bundles) == 0
         await at.answer()
         await at.change(owner)
-        assert at.received() == [(Inbox(A), [(1, 1)])]
+        assert at.received() == ROUNDS_MAX * [(Inbox(A), [(1, 1)])]
 
 
 async def test_the_state_that_a_command_caused_is_published_before_its_result() -> None:
@@ -557,10 +573,10 @@ async def test_the_state_that_a_command_caused_is_published_before_its_result() 
         far = await at.scenes[1].served(device="d2")
         await at.pass_time(2)
         bundles = at.scenes[0].node.exchange.bundles
-        bundles._under_way += 1  # as while a message waits to be taken
+        bundles._rounds += ROUNDS_MAX  # as while messages wait to be taken
         at.said.clear()
         far.command("1", "1")
         await at.clock.settle()
         received = [type(said) for node, _, said in at.said if node == 0]
         assert [kind for kind in received if kind in {Publications, CallAnswer}] == [Publications, CallAnswer]
-        bundles._done()
+        bundles._rounds -= ROUNDS_MAX

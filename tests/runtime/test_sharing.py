@@ -31,7 +31,7 @@ from gateway.protocol.envelopes import (
     Since,
 )
 from gateway.protocol.frames import NoticeFrame
-from gateway.runtime.cluster import Exchange
+from gateway.runtime.cluster import ROUNDS_MAX, Exchange
 from gateway.runtime.handover import Sharing
 from gateway.runtime.mirror import Feed
 from gateway.runtime.ports import Start
@@ -64,15 +64,22 @@ class SlowBus:
     def watch(self, doubted: Callable[[], None]) -> None: ...
 
     async def publish(self, channel: Channel, envelope: Envelope) -> int:
+        raise NotImplementedError
+
+    def post(self, channel: Channel, envelope: Envelope, answered: Callable[[int | None], None]) -> bool:
         self.taken.append((channel, envelope))
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future.add_done_callback(lambda done: answered(None if done.cancelled() or done.exception() else 1))
         if self.is_slow:
-            self.waiting.append(asyncio.get_running_loop().create_future())
-            await self.waiting[-1]
-        return 1
+            self.waiting.append(future)
+        else:
+            future.set_result(None)
+        return True
+
+    def flush(self) -> None: ...
 
     def go_on(self, error: GatewayError | None = None) -> None:
-        (waiting,) = self.waiting
-        self.waiting.clear()
+        waiting = self.waiting.pop(0)
         if error is None:
             waiting.set_result(None)
         else:
@@ -87,7 +94,7 @@ class Owned:
         self.bus = SlowBus()
         exchange = Exchange(NodeId("here"), self.bus, self.clock, 0)
         exchange._tasks = tasks
-        exchange.bundles.run_in(tasks)
+        exchange.bundles.run(is_running=True)
         self.feed = Feed(USER)
         self.sharing = Sharing(self.feed, exchange)
         self.feed.outlet = self.sharing
@@ -144,22 +151,25 @@ async def owned() -> AsyncIterator[Owned]:
             waiting.cancel()
 
 
-async def test_one_publication_is_under_way_and_the_next_has_the_changes_meanwhile() -> None:
+async def test_the_next_publication_has_the_changes_that_came_while_others_were_under_way() -> None:
     async with owned() as at:
         at.follow(FAR, 0.0, together=True)
-        await at.wait_for(1)
-        await at.wait_for(2, 3, 4, 5)
-        assert len(at.published) == 1
+        for number in range(1, ROUNDS_MAX + 1):
+            await at.wait_for(number)
+        assert [(one.after, one.upto) for one in at.published] == [(0, 1), (1, 2), (2, 3)]
+        await at.wait_for(4, 5, 6, 7)
+        assert len(at.published) == ROUNDS_MAX
         at.bus.go_on()
         await at.clock.settle()
-        first, second = at.published
-        assert (first.after, first.upto, second.after, second.upto) == (0, 1, 1, 5)
-        assert [(one.key, one.seq, one.value) for one in second.updates] == [
-            ("queue:5", 5, Queue(contacts_waiting=5))
+        last = at.published[-1]
+        assert (last.after, last.upto) == (ROUNDS_MAX, 7)
+        assert [(one.key, one.seq, one.value) for one in last.updates] == [
+            ("queue:5", 7, Queue(contacts_waiting=7))
         ]
-        at.bus.go_on()
+        for _ in range(ROUNDS_MAX):
+            at.bus.go_on()
         await at.clock.settle()
-        assert len(at.published) == 2, "all is sent"
+        assert len(at.published) == ROUNDS_MAX + 1, "all is sent"
 
 
 async def test_what_could_not_be_published_is_a_gap_and_the_next_goes_on() -> None:

@@ -193,6 +193,13 @@ class Door:
         sent_at = self._loop.time()
         return await self._ask(lambda server: server.publish(channel, envelope, sent_at))
 
+    def post(self, channel: Channel, envelope: Envelope, answered: Callable[[int | None], None]) -> bool:
+        """See :meth:`gateway.runtime.ports.Bus.post`."""
+        return False
+
+    def flush(self) -> None:
+        """See :meth:`gateway.runtime.ports.Bus.flush`: a message is under way when it is posted."""
+
     waiting_bytes = 0
 
     def watch(self, doubted: Callable[[], None]) -> None:
