@@ -470,9 +470,7 @@ async def test_what_changes_in_one_turn_reaches_each_node_in_one_message() -> No
         assert at.received() == [(Inbox(A), [(1, 1), (2, 1)]), (Inbox(B), [(2, 1), (3, 1)])]
 
 
-async def test_what_changes_while_rounds_are_under_way_goes_with_the_next_when_one_is_answered() -> (
-    None
-):
+async def test_what_changes_while_rounds_are_under_way_goes_with_the_next_when_one_is_answered() -> None:
     async with place() as at:
         first, second = Owner(1, A, B), Owner(2, A)
         for _ in range(ROUNDS_MAX):
