@@ -62,6 +62,47 @@ async def test_what_is_asked_in_one_turn_leaves_in_one_write_and_in_order() -> N
         assert len(peer.transport.written) == before + 1
 
 
+async def test_what_is_flushed_is_written_in_the_call_and_what_is_asked_later_follows() -> None:
+    clock, peer = ManualClock(), Peer(echo)
+    async with running(peer, clock) as line:
+        before = len(peer.transport.written)
+        first = [line.ask("GET", name) for name in ("a", "b")]
+        line.flush()
+        assert len(peer.transport.written) == before + 1
+        last = line.ask("GET", "c")
+        line.flush()
+        line.flush()
+        assert len(peer.transport.written) == before + 2
+        assert [await answer for answer in (*first, last)] == [b"a", b"b", b"c"]
+
+
+async def test_without_a_connection_nothing_is_flushed_and_nothing_is_lost() -> None:
+    clock, peer = ManualClock(), Peer(echo)
+    line = RedisClient(door(peer, clock), clock, lambda: 0.5, PACE)
+    answer = line.ask("GET", "a")
+    line.flush()
+    async with asyncio.TaskGroup() as tasks:
+        run = tasks.create_task(line.run())
+        assert await answer == b"a"
+        run.cancel()
+
+
+async def test_a_flush_that_the_kernel_does_not_take_ends_with_the_connection() -> None:
+    clock, peer = ManualClock(), Peer(echo)
+    async with running(peer, clock) as line:
+        peer.transport.choke()
+        lost = line.ask("GET", "a")
+        line.flush()
+        waiting = line.ask("GET", "b")
+        line.flush()
+        await clock.settle()
+        peer.transport.abort()
+        assert await fault(lost) == "it closed the connection"
+        await clock.advance(0.06)
+        assert await waiting == b"b"
+        assert gets(peer) == [b"b"]
+
+
 async def test_a_window_full_of_unanswered_commands_holds_the_others_back() -> None:
     clock, peer = ManualClock(), Peer()
     async with running(peer, clock) as line:

@@ -125,3 +125,22 @@ async def test_a_large_message_leaves_and_arrives_in_slices_before_what_was_publ
     assert min(work.encoded, work.decoded) >= MANY
     assert max(work.most_encoded, work.most_decoded) <= VALUES_AT_ONCE
     assert work.shared_turns == 0, "what leads up to the values, or what follows, has no turn of its own"
+
+
+async def test_nothing_is_posted_while_a_large_message_is_encoded_or_waits_for_that() -> None:
+    received: list[Envelope] = []
+    answers: list[int | None] = []
+    async with fake() as site:
+        here, there = site.buses
+        await there.subscribe(B, received.append)
+        assert not here.post(B, SNAPSHOT, answers.append), "it takes several turns"
+        async with asyncio.TaskGroup() as sending:
+            for envelope in (SNAPSHOT, Probe(1)):
+                sending.create_task(here.publish(B, envelope))
+            await asyncio.sleep(0)
+            assert not here.post(B, Probe(2), answers.append)
+        assert here.post(B, Probe(3), answers.append)
+        while len(received) < 3:  # noqa: ASYNC110 - the server is in this loop
+            await asyncio.sleep(0)
+    assert received == [SNAPSHOT, Probe(1), Probe(3)]
+    assert answers == [1]

@@ -135,6 +135,20 @@ async def test_what_is_published_at_once_arrives_in_the_order_of_asking(site: Bu
     assert inbox.envelopes == [envelope(number) for number in range(300)]
 
 
+async def test_what_is_posted_arrives_in_the_order_of_the_calls_where_the_bus_takes_it(site: BusSite) -> None:
+    here, there = site.buses
+    inbox, answers = Received(), list[int | None]()
+    await there.subscribe(A, inbox)
+    for number in range(30):
+        if number % 7 == 3 or not here.post(A, envelope(number), answers.append):
+            answers.append(await here.publish(A, envelope(number)))
+    here.flush()
+    answers.append(await here.publish(A, envelope(30)))
+    await site.arrive()
+    assert inbox.envelopes == [envelope(number) for number in range(31)]
+    assert answers == 31 * [1]
+
+
 async def test_somebody_who_gives_up_publishing_takes_nothing_with_him(site: BusSite) -> None:
     here, there = site.buses
     inbox = Received()

@@ -119,6 +119,30 @@ async def test_what_is_sent_leaves_in_the_order_in_which_it_was_given() -> None:
         assert [one.user.key for one in at.inbox if isinstance(one, Detach)] == list(range(20))
 
 
+@pytest.mark.parametrize("posts", [lambda n: n % 2, lambda n: n not in {3, 4}, lambda _: True])
+async def test_what_the_bus_does_not_take_at_once_is_not_overtaken(posts: Callable[[int], bool]) -> None:
+    async with pair() as at:
+        calls, answers = iter(range(100)), list[int | None]()
+        bus = at.bus
+
+        def post(channel: Channel, envelope: Envelope, answered: Callable[[int | None], None]) -> bool:
+            if not posts(next(calls)):
+                return False
+            at.inbox.append(envelope)
+            answered(1)
+            return True
+
+        bus.post = post  # type: ignore[method-assign]
+        for number in range(10):
+            at.exchange.post(Inbox(THERE), Detach(UserId("main", number), "s", HERE), answers.append)
+        assert at.exchange.under_way == 0
+        await at.clock.settle()
+        at.exchange.post(Inbox(THERE), Detach(UserId("main", 10), "s", HERE), answers.append)
+        await at.clock.settle()
+        assert [one.user.key for one in at.inbox if isinstance(one, Detach)] == list(range(11))
+        assert answers == 11 * [1]
+
+
 async def test_what_cannot_be_sent_is_lost() -> None:
     async with pair() as at:
         at.trouble.take_away()
