@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Final, Literal, NamedTuple, Protocol, TypeVar
 
 from gateway.core.follower import Shared
+from gateway.domain.commands import Outcome
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import NodeId, OrderAct, Ticket, UserHash, UserId
 from gateway.protocol.envelopes import (
@@ -285,6 +288,8 @@ class ClusterReceiver:
         self._exchange = exchange
         self._tally = tally
         self._tasks: asyncio.TaskGroup | None = None
+        self._executing: Counter[UserId] = Counter()
+        """Commands of each user that run in tasks, or are about to: later ones follow them."""
 
     async def run(self) -> None:
         """Receive messages until cancelled."""
@@ -305,7 +310,7 @@ class ClusterReceiver:
             case Attach():
                 spawn(self._tasks, self._carry_out(self._attach, envelope))
             case CallRequest():
-                spawn(self._tasks, self._carry_out(self._call, envelope))
+                self._call(envelope)
             case Detach():
                 owner = self._owner(envelope.user)
                 if owner is not None:
@@ -427,12 +432,35 @@ class ClusterReceiver:
         since = None if asked.age_ms is None else self._local.pauses.came_at(now) - asked.age_ms / 1000
         await owner.attach(asked.ticket, asked.topics, asked.node, since)
 
-    async def _call(self, asked: CallRequest) -> None:
+    def _call(self, asked: CallRequest) -> None:
+        """Execute a command; without a task if nothing is in its way, as most of the time."""
         owner = self._owner(asked.user)
-        call = asked.call
         if asked.left_ms is not None:  # the deadline by this node's clock
-            call = replace(call, deadline_ms=self._local.clock.wall_ms() + asked.left_ms)
-        outcome = None if owner is None or asked.node == self._node else await owner.execute(call, asked.node)
+            deadline_ms = self._local.clock.wall_ms() + asked.left_ms
+            asked = replace(asked, call=replace(asked.call, deadline_ms=deadline_ms))
+        if owner is None or asked.node == self._node:
+            self._answer_call(owner, asked, None)
+            return
+        settle = partial(self._answer_call, owner, asked)
+        if asked.user in self._executing or owner.begin(asked.call, settle, asked.node) is None:
+            self._executing[asked.user] += 1
+            if not spawn(self._tasks, self._carry_out(self._execute, asked)):
+                self._executed(asked.user)
+
+    async def _execute(self, asked: CallRequest) -> None:
+        try:
+            owner = self._owner(asked.user)
+            outcome = None if owner is None else await owner.execute(asked.call, asked.node)
+        finally:
+            self._executed(asked.user)
+        self._answer_call(owner, asked, outcome)
+
+    def _executed(self, user: UserId) -> None:
+        self._executing[user] -= 1
+        if not self._executing[user]:
+            del self._executing[user]
+
+    def _answer_call(self, owner: Owner | None, asked: CallRequest, outcome: Outcome | None) -> None:
         if owner is not None:
             owner.sharing.hurry()  # the state that a command caused is sent before its result
         self._exchange.send(Inbox(asked.node), CallAnswer(asked.request, outcome))

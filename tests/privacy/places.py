@@ -81,7 +81,7 @@ PLACES: Final[dict[str, str]] = {
             runtime/mirror.py Mirror._mes _composed _uncomposed;
             runtime/follower.py RemoteCommands._under_way;
             runtime/handover.py Sharing._asked_at _together _changed;
-            runtime/cluster.py Bundles._sources;
+            runtime/cluster.py Bundles._sources; core/follower.py Shared._compared _made;
             upstream/asterisk/ami.py AmiConnection._pending;
             upstream/asterisk/link.py AsteriskLink._inbox _pending by_kind next_queries queries;
             upstream/asterisk/monitor.py Publisher._agents _due _groups _names _own _planned;
@@ -154,7 +154,7 @@ PLACES: Final[dict[str, str]] = {
             bus/sealing.py Lives._answers _asked _known _passed; bus/pubsub.py RedisBus._receivers;
             bus/connect.py KeyNames._users; bus/pubsub.py Subscriber._subscriptions _changes _watchers;
             core/follower.py Peers._peers; runtime/cluster.py Exchange._waiting _batches _put;
-            runtime/ownership.py LinkDialer._others
+            runtime/cluster_receiver.py ClusterReceiver._executing; runtime/ownership.py LinkDialer._others
         """,
         NOBODY: """
             app/reload.py AuthoritiesReloader._faults _seen;

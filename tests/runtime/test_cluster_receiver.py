@@ -34,6 +34,7 @@ from gateway.protocol.envelopes import (
     Replaced,
     Since,
 )
+from gateway.runtime.command_execution import OnOutcome
 from gateway.runtime.ports import RECONNECT_WINDOW_S
 from gateway.runtime.user_state import Owner
 from tests.runtime.followed import followed, follower
@@ -166,6 +167,50 @@ async def test_a_command_of_a_node_whose_clock_is_wrong_has_the_time_that_is_lef
         late = dataclasses.replace(call(at, far), deadline_ms=at.clock.wall_ms() - 3_600_000)
         await Stranger(at).say(CallRequest(user(1), STRANGER, 7, late, left_ms=5_000))
         assert [one.deadline_ms - at.clock.wall_ms() for one in begun] == [5_000]
+
+
+async def test_a_command_of_another_node_runs_without_a_task_at_the_owner(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        await at.pass_time(7)
+        monkeypatch.setattr(Owner, "execute", broken)
+        far.command("1", "1")
+        await at.clock.settle()
+        assert len(at.scenes[0].asked(Execute)) == 1
+        assert [answer.outcome and answer.outcome.status for answer in at.received(CallAnswer)] == [
+            Status.APPLIED
+        ]
+
+
+async def test_a_command_does_not_overtake_one_of_its_user_that_is_about_to_run_in_a_task(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begin = Owner.begin
+
+    def begun(owner: Owner, asked: Call, settle: OnOutcome, node: NodeId) -> Callable[[], None] | None:
+        return None if asked.key == "first" else begin(owner, asked, settle, node)
+
+    async with street() as at:
+        _, far = await followed(at)
+        far.command("0", "0")
+        await at.clock.settle()
+        seen = only(CallRequest, at.received(CallRequest))
+        receiver = at.scenes[0].node.exchange._listener
+        assert receiver is not None
+
+        def request(key: str) -> None:
+            receiver.received(replace(seen, call=replace(seen.call, key=key)))
+
+        monkeypatch.setattr(Owner, "begin", begun)
+        for key in ("first", "second", "third"):
+            request(key)
+        await at.clock.settle()
+        keys = [command.key for command in at.scenes[0].asked(Execute)]
+        assert keys[1:] == ["first", "second", "third"]
+        request("fourth")
+        assert at.scenes[0].asked(Execute)[-1].key == "fourth", "it needs no task again"
 
 
 async def test_a_command_over_a_node_that_its_phone_has_left_counts_as_sent_again() -> None:

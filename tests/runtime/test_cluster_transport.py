@@ -132,7 +132,7 @@ async def test_what_the_bus_does_not_take_at_once_is_not_overtaken(posts: Callab
             answered(1)
             return True
 
-        bus.post = post  # type: ignore[method-assign]
+        bus.post = post  # type: ignore[method-assign]  # as a bus that encodes a large message
         for number in range(10):
             at.exchange.post(Inbox(THERE), Detach(UserId("main", number), "s", HERE), answers.append)
         assert at.exchange.under_way == 0
