@@ -179,9 +179,8 @@ async def test_a_command_of_another_node_runs_without_a_task_at_the_owner(
         far.command("1", "1")
         await at.clock.settle()
         assert len(at.scenes[0].asked(Execute)) == 1
-        assert [answer.outcome and answer.outcome.status for answer in at.received(CallAnswer)] == [
-            Status.APPLIED
-        ]
+        answer = only(CallAnswer, at.received(CallAnswer))
+        assert answer.outcome == Outcome(Status.APPLIED)
 
 
 async def test_a_command_does_not_overtake_one_of_its_user_that_is_about_to_run_in_a_task(
