@@ -42,14 +42,15 @@ while.
 class _ReadTimes:
     """When the resources of one kind were last read from one source (server clock).
 
-    Most held parts have the time of their last reading. Only other times are stored here: of absent parts,
-    and of parts that are held in place of newer ones. *newest_ms*: none is later.
+    Most were last read with their held part, or with the last whole set. Only other times are stored here: of
+    absent parts, and of parts that are held in place of newer ones. *newest_ms*: none is later.
     """
 
-    __slots__ = ("_others_ms", "newest_ms")
+    __slots__ = ("_others_ms", "_whole_ms", "newest_ms")
 
     def __init__(self) -> None:
         self._others_ms: dict[int, int] = {}
+        self._whole_ms = 0
         self.newest_ms = 0
 
     def last_ms(self, number: int, held: Part | None) -> int:
@@ -57,14 +58,19 @@ class _ReadTimes:
         other_ms = self._others_ms.get(number)
         if other_ms is not None:
             return other_ms
-        return 0 if held is None else held.time_ms
+        return 0 if held is None else max(held.time_ms, self._whole_ms)
 
     def read(self, number: int, held: Part | None, time_ms: int) -> None:
         """Record that a resource, whose part is *held* from now on, was read at *time_ms*."""
-        if held is None or held.time_ms != time_ms:
+        whole_ms = self._whole_ms
+        if held is None or (held.time_ms if held.time_ms > whole_ms else whole_ms) != time_ms:
             self._others_ms[number] = time_ms
         elif self._others_ms:
             self._others_ms.pop(number, None)
+
+    def read_whole(self, time_ms: int) -> None:
+        """Record that a whole set was read at *time_ms*; :meth:`read` follows for every resource."""
+        self._whole_ms = max(self._whole_ms, time_ms)
 
     def read_all(self, step: ReadingStep) -> None:
         """Record that all resources of *step* were read, and their parts are held."""
@@ -243,6 +249,7 @@ class Assembly:
             query.complete, query.refused = True, False
             self._requery()
             self._missing = self._missing - {reading.query} or EMPTY_SET
+            self._read_whole(query, reading)
         for part in reading.parts:
             if self._take((part.kind, part.number), reading.source, part, reading.time_ms):
                 changed.add((part.kind, part.number))
@@ -460,6 +467,13 @@ class Assembly:
         if reading.kind is not None:
             times = self._of(reading.kind).times_of(reading.source)
             times.newest_ms = max(times.newest_ms, reading.time_ms)
+
+    def _read_whole(self, query: Query, reading: Reading) -> None:
+        """Record the time of a whole set before its parts, and what is absent in it, are applied."""
+        if query.listen.numbers is None:
+            for kind, here in self._kinds.items():
+                if query.listen.kind in (None, kind):
+                    here.times_of(reading.source).read_whole(reading.time_ms)
 
     def _gained(self, query: Query) -> set[Address]:
         """Return the agents that are in a whole set of *query* for the first time."""
