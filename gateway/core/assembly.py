@@ -62,8 +62,9 @@ class _ReadTimes:
 
     def read(self, number: int, held: Part | None, time_ms: int) -> None:
         """Record that a resource, whose part is *held* from now on, was read at *time_ms*."""
-        whole_ms = self._whole_ms
-        if held is None or (held.time_ms if held.time_ms > whole_ms else whole_ms) != time_ms:
+        held_ms, whole_ms = 0 if held is None else held.time_ms, self._whole_ms
+        newer_ms = whole_ms if whole_ms > held_ms else held_ms  # noqa: FURB136 - each update does it
+        if held is None or newer_ms != time_ms:
             self._others_ms[number] = time_ms
         elif self._others_ms:
             self._others_ms.pop(number, None)

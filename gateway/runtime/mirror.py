@@ -384,7 +384,7 @@ class Mirror:
 
     def directory(self, directory: Directory) -> None:
         """Apply the whole directory and the catalogues."""
-        self._directory = directory
+        self._directory = replace(directory, parts=())  # the assembly may hold equal ones of other links
         self.show(self.assembly.directory(directory.parts))
         self._show_catalogues()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 
 import pytest
@@ -318,6 +319,23 @@ def test_links_of_one_node_show_the_same_element() -> None:
     assert first is second
     assert first is not None
     assert first.value == Queue(name="Billing", contacts_waiting=4)
+
+
+def test_a_link_holds_the_equal_objects_of_another_link_and_not_its_own() -> None:
+    rooms = [Room(), Room()]
+    rooms[1].mirror = Mirror(rooms[1].feed, rooms[1].user_sessions, rooms[0].composer, rooms[1].clock)
+    rooms[1].begin()
+    for room in rooms:
+        known = Part(Kind.QUEUE, 5, Source.DIRECTORY, Queue(name="Held once"))
+        now = Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=3))
+        room.mirror.assembly.listening(2, Listen(Kind.QUEUE, Source.REALTIME, None))
+        room.mirror.directory(Directory((known,), (), (), ()))
+        room.read(Reading(2, Kind.QUEUE, Source.REALTIME, room.clock.wall_ms(), True, (now,)))
+        room.mirror.settle()
+        del known, now
+    parts = [each for each in gc.get_objects() if isinstance(each, Part)]
+    named = [each for each in parts if each.value == Queue(name="Held once")]
+    assert len(named) == 1
 
 
 def test_a_session_is_read_when_what_it_follows_was_whatever_others_ask_now() -> None:
