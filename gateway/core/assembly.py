@@ -23,6 +23,7 @@ from gateway.core.element import (
     Parts,
     ReadingStep,
     converged,
+    differ_by_jitter,
     part_of,
     with_part,
 )
@@ -140,11 +141,16 @@ class Assembly:
         "_missing",
         "_queries",
         "_unread",
+        "is_unshown",
         "late",
     )
 
     def __init__(self, composer: Composer | None = None) -> None:
         self.late = 0
+        self.is_unshown = False
+        """Whether its user has been shown nothing. Until then a part that differs from one of a shown
+        element only by jitter is not held; the other one is.
+        """
         self._composer = Composer() if composer is None else composer
         self._kinds: dict[Kind, _OfKind] = {}
         """Only kinds of which something was received, or is subscribed to."""
@@ -490,10 +496,22 @@ class Assembly:
             sent = sent._replace(shown=self._composer.hold(address))
         self._of(kind).sent[number] = sent
 
+    def _of_another_link(self, before: Parts, part: Part, source: Source) -> Part:
+        """Return the part of the element that another link shows, if *part* differs only by jitter.
+
+        So a thousand links that open at once do not hold a thousand copies until they are shown.
+        """
+        element = (before.shown or self._composer.shown((part.kind, part.number))).element
+        others = None if element is None else element.parts
+        theirs = None if others is None else part_of(others, source)
+        return part if theirs is None or not differ_by_jitter(theirs, part) else theirs
+
     def _know(self, address: Address, part: Part | None) -> None:
         kind, number = address
         before = self._of(kind).sent.get(number, NOTHING)
         if before is NOTHING or part is not before.directory:
+            if part is not None and self.is_unshown:
+                part = self._of_another_link(before, part, Source.DIRECTORY)
             self._keep(address, with_part(before, Source.DIRECTORY, part))
 
     def _take(self, address: Address, source: Source, part: Part | None, time_ms: int) -> bool:
@@ -505,6 +523,8 @@ class Assembly:
             self._note_late(1)
             return False
         if part is not None and part is not held:
+            if self.is_unshown:
+                part = self._of_another_link(before, part, source)
             after = with_part(before, source, part)
         elif part is None and held is not None:
             after = with_part(before, source, None, time_ms)

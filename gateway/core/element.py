@@ -494,6 +494,20 @@ def _hide_the_same(mine: Part | None, theirs: Part | None) -> bool:
     return (one.extension, one.version, one.skills) == (other.extension, other.version, other.skills)
 
 
+def differ_by_jitter(theirs: Part, mine: Part) -> bool:
+    """Return whether two parts of one resource and source differ at most by instants within the jitter."""
+    one, other = theirs.value, mine.value
+    if theirs.remote_number != mine.remote_number or type(one) is not type(other):
+        return False
+    if one == other:
+        return True
+    if isinstance(one, QueueFigures) and isinstance(other, QueueFigures):
+        return replace(other, oldest_since_ms=_kept(one.oldest_since_ms, other.oldest_since_ms)) == one
+    if isinstance(one, QueueWindow) and isinstance(other, QueueWindow):
+        return replace(other, window_start_ms=_kept(one.window_start_ms, other.window_start_ms)) == one
+    return isinstance(one, Composed) and isinstance(other, Composed) and steady(one, other) == one
+
+
 def _address(parts: Parts) -> Address:
     if parts.directory is None:
         raise ValueError(_UNKNOWN)

@@ -293,6 +293,7 @@ class Mirror:
     def begin(self, about: About, time_ms: int, last_end: LastEnd | None) -> None:
         """Begin with a new link; the shown data stays until :meth:`settle`."""
         self.assembly, self.early = Assembly(self._composer), Early()
+        self.assembly.is_unshown = self.is_empty
         self.live = False
         self._functions, self.is_blind = _UNKNOWN_FUNCTIONS, False
         self._about = about
@@ -327,6 +328,7 @@ class Mirror:
     def settle(self) -> None:
         """Show the data of the new link: whole sets, so other resources are removed."""
         self.live = self.has_snapshot = True
+        self.assembly.is_unshown = False
         self.show(self._shown() | self.assembly.addresses())
         self._uncomposed, self._composed = None, {}
         self._show_site()

@@ -338,6 +338,41 @@ def test_a_link_holds_the_equal_objects_of_another_link_and_not_its_own() -> Non
     assert len(named) == 1
 
 
+def test_a_link_that_opens_holds_no_copies_of_what_another_shows_even_before_it_shows_them() -> None:
+    rooms = [Room(), Room()]
+    rooms[1].mirror = Mirror(rooms[1].feed, rooms[1].user_sessions, rooms[0].composer, rooms[1].clock)
+    for at, room in enumerate(rooms):
+        room.begin()
+        known = Part(Kind.QUEUE, 5, Source.DIRECTORY, Queue(name="Held once"))
+        now = Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=3, oldest_since_ms=50_000 + at))
+        room.mirror.assembly.listening(2, Listen(Kind.QUEUE, Source.REALTIME, None))
+        room.mirror.directory(Directory((known,), (), (), ()))
+        room.read(Reading(2, Kind.QUEUE, Source.REALTIME, room.clock.wall_ms(), True, (now,)))
+        if room is rooms[0]:
+            room.mirror.settle()
+    held = [room.mirror.assembly.parts((Kind.QUEUE, 5)) for room in rooms]
+    assert held[0] is not None
+    assert held[1] is not None
+    assert held[1].directory is held[0].directory
+    assert held[1].realtime is held[0].realtime
+
+
+def test_a_user_who_sees_a_value_keeps_its_instants_whatever_another_link_delivers_next() -> None:
+    rooms = [Room(), Room()]
+    rooms[1].mirror = Mirror(rooms[1].feed, rooms[1].user_sessions, rooms[0].composer, rooms[1].clock)
+    for room, since_ms in ((rooms[1], 50_000), (rooms[0], 53_500), (rooms[1], 51_900)):
+        room.begin()
+        known = Part(Kind.QUEUE, 5, Source.DIRECTORY, Queue(name="Held once"))
+        now = Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=3, oldest_since_ms=since_ms))
+        room.mirror.assembly.listening(2, Listen(Kind.QUEUE, Source.REALTIME, None))
+        room.mirror.directory(Directory((known,), (), (), ()))
+        room.read(Reading(2, Kind.QUEUE, Source.REALTIME, room.clock.wall_ms(), True, (now,)))
+        room.mirror.settle()
+    shown = rooms[1].shown("queue:5")
+    assert isinstance(shown, Queue)
+    assert shown.oldest_since_ms == 50_000
+
+
 def test_a_session_is_read_when_what_it_follows_was_whatever_others_ask_now() -> None:
     room = Room()
     member = room.user_sessions.get(room.ticket.handle)
