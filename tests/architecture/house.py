@@ -131,6 +131,7 @@ def rows(product: Files, tests: Files, beside: Files) -> list[Row]:
     of_all = _lines(tests) / (sum(lengths.values()) + _lines(beside))
     return [
         Row("Python files of the product, without the simulator", str(len(lengths)), "≤ 115"),
+        Row("of them, with more than a summary line", str(sum(size > 4 for size in lengths.values())), ""),
         Row("lines of the product", str(sum(lengths.values())), ""),
         Row("median lines of a file", f"{median(lengths.values()):.0f}", "250–400"),
         Row("longest file", f"{lengths[longest]} ({longest})", "≤ 800"),
