@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
@@ -23,7 +24,7 @@ from tests.scenarios.office import AT_ONCE_S, Handset, Office, office
 
 PRODUCT: Final = f"{Path(gateway.__file__).parent}/"
 BESIDE: Final = ("simulator/", "client/", "web/")
-TRIALS: Final = 9
+TRIALS: Final = 25
 AGENT: Final = 10_001
 
 
@@ -75,9 +76,9 @@ def recorded() -> Iterator[Recorder]:
 
 
 async def measured() -> list[Route]:
-    """Return the routes of an event and of a command, each the shortest of some trials.
+    """Return the routes of an event and of a command, each the most frequent of some trials.
 
-    The shortest, since timers of the node fall into the others.
+    Timers of the node fall into the others.
     """
     async with office() as at:
         phone = await at.served("supervisor1", "desk")
@@ -85,8 +86,8 @@ async def measured() -> list[Route]:
         events = [await _event(at, phone) for _ in range(TRIALS)]
         commands = [await _command(phone, trial) for trial in range(TRIALS)]
     return [
-        _shortest("a change of an agent, from the link to the phone", events, "≤ 20 files"),
-        _shortest("a command, from the phone to its result", commands, "≤ 22 files"),
+        _usual("a change of an agent, from the link to the phone", events, "≤ 20 files"),
+        _usual("a command, from the phone to its result", commands, "≤ 22 files"),
     ]
 
 
@@ -107,9 +108,10 @@ async def _command(phone: Handset, trial: int) -> Recorder:
     return recorder
 
 
-def _shortest(name: str, trials: list[Recorder], goal: str) -> Route:
-    best = min(trials, key=lambda one: (one.files, one.moves))
-    return Route(name, best.files, best.moves, goal, tuple(dict.fromkeys(best.calls)))
+def _usual(name: str, trials: list[Recorder], goal: str) -> Route:
+    ((files, _),) = Counter(one.files for one in trials).most_common(1)
+    usual = min((one for one in trials if one.files == files), key=lambda one: one.moves)
+    return Route(name, usual.files, usual.moves, goal, tuple(dict.fromkeys(usual.calls)))
 
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "architecture.md"
