@@ -352,7 +352,7 @@ SESSIONS_EVERY_MS = 250
 """Interval in which due sessions are checked."""
 REMOVED: Final = b'"Removed":['
 LINGER_MS = 5000
-"""How long a link stays after its last session: a take-over may follow."""
+"""How long a link stays after its last session: a takeover may follow."""
 NORMAL, REPLACED = 1000, 4409
 
 HELD_BACK: Final[dict[str, tuple[Kind, ...]]] = {

@@ -1,4 +1,4 @@
-/** The log-on page, with encryption, privacy, notices and take-over of another session. */
+/** The log-on page, with encryption, privacy, notices and takeover of another session. */
 import {GatewayError, about, logOn, notices} from './oscc-client.js';
 import {
   able, byName, check, day, field, h, icon, input, language, refusal, say, settingsButton, shown, t, turnTo,

@@ -1,8 +1,8 @@
 /**
  * The JavaScript SDK of the OSCC gateway: log on, see the contact centre live, act in it.
  *
- * It stores nothing: realtime data lives in `connection.mirror` and is gone with it; what a device may keep
- * is `session.kept()`. The protocol is that of docs/protocol.md; how to use this is in docs/clients.md.
+ * It stores nothing: realtime data is in `connection.mirror` only. `session.kept()` returns what a device may store.
+ * docs/protocol.md has the protocol, and docs/clients.md a guide.
  *
  *   const session = await logOn({base, site, application, user, password, device});
  *   const live = connect(session);
@@ -13,7 +13,7 @@
  */
 
 export type Application = 'dashboard' | 'remote_assistant';
-/** A resource as docs/protocol.md names its fields; a field that is not there is null. */
+/** A resource, with the field names of docs/protocol.md; an absent field is null. */
 export type Value = Readonly<Record<string, any>>;
 /** Who set a state: a role, never a name. */
 export type Actor = RequestedBy;
@@ -368,10 +368,10 @@ export type RoutingParameters = Value & {
   readonly parameters: readonly RoutingParameter[];
 };
 // ---- end of the resources ----
-/** `undefined`: the resource was, or is, not there. */
+/** A change of one resource. `undefined`: the resource does not exist before, or after, the change. */
 export type Change = {key: string; before: Value | undefined; after: Value | undefined};
 export type Topics = {granted: string[]; refused: {topic: string; reason: string}[]};
-/** A device has the same id every time. */
+/** The device: its id stays the same. */
 export type Device = {id: string; name: string};
 export type NoticeName = {id: string; version: number};
 export type Notice = NoticeName & {
@@ -382,13 +382,13 @@ export type Notice = NoticeName & {
   effective_at_ms: number | null;
   must_acknowledge: boolean;
 };
-/** What became of a command. After `unknown` show the mirror and let the person decide. */
+/** The outcome of a command. After `unknown` show the mirror and let the person decide. */
 export type Outcome = {
   status: 'applied' | 'pending' | 'unchanged' | 'rejected' | 'unknown';
   error: GatewayError | null;
   version: any;
 };
-/** A command on its way: show it as pending until `done`. */
+/** A command in progress: show it as pending until `done`. */
 export type CommandStep = {
   id: string;
   key: string;
@@ -397,7 +397,7 @@ export type CommandStep = {
   phase: 'sent' | 'repeated' | 'done';
   outcome: Outcome | null;
 };
-/** All that a device may keep of a session; holds the token. */
+/** The parts of a session that a device may store, the token among them. */
 export type Kept = {
   token: string;
   id: string;
@@ -414,13 +414,13 @@ export type Position = {stream: string; seq: number};
 /** State of the connection; the event `link` reports every change of it. */
 export type Link = {
   /**
-   * connecting: under way, nothing in sync yet. live: in sync, and the link to the OSCC-E Server is live.
-   * stale, down: in sync with the gateway, whose link to the OSCC-E Server is stale or down: data is as of
-   * `asOfMs`. waiting: the connection is lost, the next try is at `retryAtMs`. background: at rest.
-   * gone: over; `code`, `reason` and `by` tell why.
+   * connecting: no data is in sync yet. live: in sync, and the link to the OSCC-E Server is live.
+   * stale, down: in sync with the gateway, whose link to the OSCC-E Server is stale or down; the data is as of
+   * `asOfMs`. waiting: the connection is lost, the next try is at `retryAtMs`. background: disconnected by
+   * `background()`. gone: ended for good; `code`, `reason` and `by` have the cause.
    */
   state: 'connecting' | 'live' | 'stale' | 'down' | 'waiting' | 'background' | 'gone';
-  /** Since when it is in this state, local wall clock. */
+  /** When this state began, by the local wall clock. */
   sinceMs: number;
   /** When a message of the OSCC-E Server was last received, gateway clock; null before the first. */
   asOfMs: number | null;
@@ -428,26 +428,26 @@ export type Link = {
   upstream: 'live' | 'stale' | 'down' | null;
   bus: 'live' | 'degraded' | 'down' | null;
   /**
-   * Nothing came though an answer is due: 3 s after a ping should have, or 1 s after the gateway was asked
-   * whether it is there since a result was 2.5 s late. What the mirror holds may be old.
+   * Whether an expected frame is late, so that the mirror may be old: a ping by 3 s, or the answer to the
+   * client's own test by 1 s. The client sends that test when a result is 2.5 s late.
    */
   quiet: boolean;
-  /** The close code that ended the last connection, and why (waiting, gone). */
+  /** The close code of the last connection, and the reason (in the states waiting and gone). */
   code: number | null;
   reason: string | null;
-  /** Who ended the session, when that is known. */
+  /** Who ended the session, if it is known. */
   by: string | null;
-  /** What the code means. */
+  /** The verdict of the code. */
   verdict: Verdict | null;
   /** The advised window, seconds. */
   minS: number | null;
   maxS: number | null;
-  /** When the next try is, local wall clock (waiting). */
+  /** When the next try is, by the local wall clock (in the state waiting). */
   retryAtMs: number | null;
 };
 export type Verdict = 'stop' | 'back_off' | 'window' | 'log_on';
 
-/** What the module needs of the world; each member has the platform's own as default. */
+/** Functions of the platform that the module uses; the default of each member is the platform's own. */
 export type Env = {
   fetch: typeof globalThis.fetch;
   /** A WebSocket class as browsers have it; Node has one from 22 on. */
@@ -472,49 +472,49 @@ export type LogOn = Where & Credentials & {
   appVersion?: string;
   /** End the session that the person has elsewhere. */
   takeover?: boolean;
-  /** Those that the person has accepted. */
+  /** The notices that the person has accepted. */
   notices?: NoticeName[];
 };
 export type ConnectOptions = {
-  /** `agents`, `queues`, `groups`, `aggregates`, or keys as `queue:5`; by default what the application sees. */
+  /** `agents`, `queues`, `groups`, `aggregates`, or keys such as `queue:5`; by default those of the application. */
   topics?: string[];
-  /** By default json. */
+  /** Default: json. */
   codec?: 'json' | 'msgpack';
   /** At most one state frame in this time, 0..60. */
   paceS?: number;
   /** How often the gateway pings, 10..55. */
   pingS?: number;
-  /** Which program this is. */
+  /** The name of the client program. */
   client?: {app: string; version: string; platform: string};
-  /** Asked when the session ended and the page says to log on again; without it, or when it gives null,
-   * the connection is then `gone` with code 4300. */
+  /** Called when the session ended and the protocol demands a new log-on. Without it, or when it returns
+   * null, the connection is then `gone` with code 4300. */
   credentials?: () => Promise<Credentials | null>;
 };
 
-/** Every refusal, by a gateway or by its silence. */
+/** A refusal by the gateway, or the error when none answers. */
 export class GatewayError extends Error {
   constructor(
     code: string,
     message?: string,
     more?: {status?: number; retryAfterS?: number | null; details?: Record<string, any>},
   );
-  /** Stable: the table of docs/protocol.md. */
+  /** One of the stable codes in docs/protocol.md. */
   code: string;
-  /** HTTP status; 0 when none was given. */
+  /** HTTP status; 0 without one. */
   status: number;
-  /** Seconds after which the same may be tried again; null when nobody says. */
+  /** Seconds after which to try again; null: unknown. */
   retryAfterS: number | null;
-  /** What stands beside the code: `{notices}`, `{where, since_ms}`, `{min, max}` … */
+  /** The details beside the code: `{notices}`, `{where, since_ms}`, `{min, max}` … */
   details: Record<string, any>;
   /** Whether no gateway answered at all: `code` is then `upstream_unavailable`. */
   get unreachable(): boolean;
-  /** Whether the same may work later. */
+  /** Whether the same request may succeed later. */
   get retry(): boolean;
 }
 
-/** What a close code means. */
+/** The verdict of a close code. */
 export function verdictOf(code: number): Verdict;
-/** What the gateway says about itself; nobody need be logged on. */
+/** The gateway's data about itself; needs no log-on. */
 export function about(where?: Where): Promise<any>;
 /** The notices of the log-on page. */
 export function notices(where?: Where): Promise<Notice[]>;
@@ -529,7 +529,7 @@ export function privacyInventory(where?: Where): Promise<any>;
  * `account_locked` (`retryAfterS`), `remote_number_*` and the others of docs/protocol.md.
  */
 export function logOn(options: LogOn): Promise<Session>;
-/** Go on with a session that the device has kept. */
+/** Continue a session that the device has stored. */
 export function adopt(kept: Kept, where?: Where): Session;
 /** Connect, and stay connected until the end. */
 export function connect(session: Session, options?: ConnectOptions): Connection;
@@ -547,42 +547,42 @@ export class Session extends EventTarget {
   get application(): Application;
   get expiresAtMs(): number;
   get site(): string;
-  /** The person, `{user_id, display_name}`; null until received. */
+  /** The user, `{user_id, display_name}`; null until received. */
   user: any;
   /** The number in effect, as the gateway returned it at log-on. */
   remoteNumber: string | null;
-  /** All that the device may keep; null once the log-off is confirmed. */
+  /** The parts that the device may store; null when the log-off is confirmed. */
   kept(): Kept | null;
-  /** Who am I, until when? */
+  /** The user, and the end of the session's life. */
   who(): Promise<any>;
-  /** My sessions: `{id, application, device, since_ms, attached, current}`. */
+  /** The user's sessions: `{id, application, device, since_ms, attached, current}`. */
   sessions(): Promise<any[]>;
-  /** End another one of my sessions; until when calls may still come, or null: none will. */
+  /** End another of the user's sessions. Returns until when calls may still come; null: none will. */
   endSession(id: string): Promise<{routedUntilMs: number | null; retryAfterS: number | null} | null>;
-  /** Everything that the gateway holds about me. */
+  /** All data that the gateway holds about the user. */
   export(): Promise<any>;
   /** Record that the person has accepted a notice: every later log-on reports it. */
   accept(notice: NoticeName): void;
   /** Log on again: same site, application and device. */
   logOnAgain(credentials: Credentials & {takeover?: boolean}): Promise<void>;
-  /** Log off: asks again, with the event `logoff`, until it is confirmed; the token is kept until then.
+  /** Log off. Repeats the request, with the event `logoff`, until it is confirmed; keeps the token until then.
    * `connection.logOff()` closes the connection, too. */
   logOff(): Promise<void>;
 }
 
 /**
- * One person's view, kept in sync over however many sockets that takes.
+ * One user's view, kept in sync over any number of sockets.
  *
  * Events, each with `detail`: `link` (Link), `sync` ({resumed}: the mirror is whole), `changes` (Change[]: all
  * of one frame, applied), `command` (CommandStep), `notice` (Notice), `renewed` (Kept), `refused`
- * (GatewayError of a frame that nobody waits for).
+ * (GatewayError of a frame that no call waits for).
  */
 export class Connection extends EventTarget {
   constructor(session: Session, options?: ConnectOptions);
   session: Session;
   /** The last `welcome`: `user, rights, application, topics, limits` … */
   welcome: any;
-  /** Settled when the mirror is first in sync; rejected when it never will be. */
+  /** Resolved when the mirror is first in sync; rejected when it will never be. */
   ready: Promise<void>;
   /** Resolved with the last Link when it is `gone`. */
   ended: Promise<Link>;
@@ -591,7 +591,7 @@ export class Connection extends EventTarget {
   get link(): Link;
   /** When a message of the OSCC-E Server was last received, gateway clock; null before the first. */
   get asOfMs(): number | null;
-  /** Where to resume. */
+  /** The position to resume from. */
   get position(): Position | null;
   /** What the session may do. */
   get rights(): string[];
@@ -601,7 +601,7 @@ export class Connection extends EventTarget {
   get offsetMs(): number | null;
   /** The gateway's clock now; null before the first frame. */
   serverTimeMs(): number | null;
-  /** The resources of one kind: `of('queue')` gives [id, value] pairs. */
+  /** The resources of one kind: `of('queue')` returns [id, value] pairs. */
   of(kind: string): IterableIterator<[string, Value]>;
   /** Replace the topics, now and after each reconnect. */
   follow(topics: string[]): Promise<Topics>;
@@ -619,14 +619,14 @@ export class Connection extends EventTarget {
   ): Promise<Outcome>;
   /** Acknowledge a notice, here and at each log-on from now on. */
   acknowledge(notice: NoticeName): Promise<Outcome>;
-  /** Say `bye` and rest; the mirror and the session stay. */
+  /** Send `bye` and disconnect; the mirror and the session stay. */
   background(): void;
-  /** Go on at once (once per 2 s) with what changed since. */
+  /** Connect at once, at most once per 2 s, and receive what changed since. */
   foreground(): void;
-  /** The network changed: try at once; a connection that is up must give a sign of life in 3 s. */
+  /** Report a changed network: try at once; an open connection must receive a frame within 3 s. */
   networkChanged(): void;
-  /** Say `bye` and stop for good; no log-off. The mirror is forgotten. */
+  /** Send `bye` and stop for good; this is no log-off. The mirror is cleared. */
   close(): void;
-  /** Close and log off; resolved when that is confirmed. Until then `session` emits `logoff`. */
+  /** Close and log off; resolved when it is confirmed. Until then `session` emits `logoff`. */
   logOff(): Promise<void>;
 }

@@ -1,8 +1,8 @@
 /**
- * How does a browser or Node program log on to an OSCC gateway, see the contact centre live, and act in it?
+ * The JavaScript SDK of the OSCC gateway: log on, see the contact centre live, act in it.
  *
- * One module without dependencies, for browsers and Node 20 and newer. What it offers is described in
- * oscc-client.d.ts; here stand the reasons. It stores nothing: what a device may keep is `session.kept()`.
+ * One module without dependencies, for browsers and Node 20 and newer. oscc-client.d.ts describes
+ * the API; comments here give reasons. It stores nothing: what a device may keep is `session.kept()`.
  *
  * @import {Change, CommandStep, ConnectOptions, Credentials, Env, Kept, Link, LogOn, NoticeName, Outcome,
  *   Position, Topics, Value, Verdict, Where} from './oscc-client.js'
@@ -152,7 +152,7 @@ function answer(status, text, header) {
   const isObject = body !== null && typeof body === 'object' && !Array.isArray(body);
   if (status >= 200 && status < 300 && isObject) return {status, body};
   if (status >= 400 && isObject && 'code' in body) throw errorOf(body, status, retryAfterS);
-  // whatever stands before the gateway, a balancer for example, may be short of gateways
+  // a proxy in front of the gateway may have no node available
   throw unreachable(`No gateway answers at this address (HTTP ${status}).`, retryAfterS);
 }
 
@@ -328,7 +328,7 @@ class State {
   /** @type {any[]} */ #parts = [];
   lost = false;
 
-  /** A new socket: an answer cut short is forgotten. */
+  /** Begin a new socket: an incomplete answer is dropped. */
   reopen() {
     this.#parts = [];
     this.lost = false;
@@ -615,7 +615,7 @@ export class Connection extends EventTarget {
     }
   }
 
-  // ---- what one asks ----
+  // ---- requests ----
 
   /** @param {string[]} topics @returns {Promise<Topics>} */
   async follow(topics) {
@@ -674,7 +674,7 @@ export class Connection extends EventTarget {
     return this.command('notices.acknowledge', {notice_id: id, version});
   }
 
-  // ---- life ----
+  // ---- start and end ----
 
   background() {
     if (this.#mode !== 'on') return;
@@ -781,7 +781,7 @@ export class Connection extends EventTarget {
     this.#arm();
   }
 
-  /** Nothing came that should have. @param {any} live @param {number} now */
+  /** An expected frame is late. @param {any} live @param {number} now */
   #doubt(live, now) {
     if (now >= live.lateAt) {
       live.lateAt = Infinity;
@@ -817,7 +817,7 @@ export class Connection extends EventTarget {
     try { socket.close(); } catch { /* it is closed already */ }
   }
 
-  /** Be without a socket and without plans. */
+  /** Drop the socket and all timers. */
   #rest() {
     if (this.#live?.open) this.#send({kind: 'bye'});
     this.#detach();
@@ -859,7 +859,7 @@ export class Connection extends EventTarget {
     const {topics, paceS} = live.hello;
     if (this.#wishes.paceS !== undefined && this.#wishes.paceS !== paceS) this.pace(this.#wishes.paceS);
     const follows = [...this.#follows];
-    // the hello asked for the newest wish of then: it answers that one, and what it replaced
+    // the hello had the newest topics of that time: it answers these, and the ones that they replaced
     const answered = follows.map(([, {frame}]) => same(frame.topics, topics)).lastIndexOf(true);
     for (const [at, [id, {frame, settle}]] of follows.entries()) {
       if (at > answered) this.#send(frame);
@@ -895,7 +895,7 @@ export class Connection extends EventTarget {
     tell(this, 'sync', {resumed: live.welcome.resumed === true});
   }
 
-  // ---- what waits for an answer ----
+  // ---- pending requests ----
 
   /** @param {string} id @param {Outcome} outcome @returns {boolean} */
   #settle(id, outcome) {
@@ -928,7 +928,7 @@ export class Connection extends EventTarget {
     tell(this, 'refused', error);
   }
 
-  // ---- when to come back ----
+  // ---- reconnecting ----
 
   /** @param {any} ending {code, reason, by?, minS?, maxS?} @param {number} upMs */
   #recover(ending, upMs) {
@@ -977,7 +977,7 @@ export class Connection extends EventTarget {
     if (this.#mode === 'on') this.#open();
   }
 
-  /** Do what is due, then wake up when the next thing is. */
+  /** Do what is due, and set the timer for the next time. */
   #wake() {
     const now = this.#env.now(), live = this.#live;
     if (live && now >= Math.min(live.overAt, live.probeBy)) {
@@ -1003,7 +1003,7 @@ export class Connection extends EventTarget {
     this.#timer = this.#env.setTimeout(() => this.#wake(), Math.max(0, at - this.#env.now()));
   }
 
-  // ---- what is shown ----
+  // ---- the state of the link ----
 
   /** @param {Link['state']} state @param {Partial<Link>} [news] */
   #show(state, news = {}) {
@@ -1022,7 +1022,7 @@ export class Connection extends EventTarget {
     if (changes.length) tell(this, 'changes', changes);
   }
 
-  /** Be over for good. @param {any} ending */
+  /** End for good. @param {any} ending */
   #end(ending) {
     if (this.#mode === 'over') return;
     this.#rest();

@@ -11,7 +11,7 @@ from tests.server_conformance.stage import HOLDER, PROTOCOL, Stage, session_ende
 from tests.server_conformance.verdicts import Failed, expect
 
 _LIVES: Final = "It stays open while any attached session lives."
-_LINGERS: Final = "After the last one it stays 5 s (a take-over may follow) and is closed with 1000."
+_LINGERS: Final = "After the last one it stays 5 s (a takeover may follow) and is closed with 1000."
 _SILENT: Final = "the server drops a link silent for 3× KeepAlive"
 _UPGRADE: Final = "`GET /oscce/v1/link`, WebSocket subprotocol `oscce.link.v1`."
 
