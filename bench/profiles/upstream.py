@@ -86,6 +86,8 @@ class Socket:
         del text
         return False
 
+    send_soon = send_now
+
     async def send(self, text: str) -> None:
         """Receive a request, and send the answers."""
         began = time.process_time()

@@ -215,10 +215,12 @@ class TracedLink:
                 raise
             return _traced(answer, span)
 
-    def send(self, command: Execute, answered: Answered) -> Callable[[], object] | None:
-        """Send *command* now."""
+    def send(self, request: LinkRequest, answered: Answered) -> Callable[[], object] | None:
+        """Send *request* without a task."""
+        if not isinstance(request, Execute):
+            return self._link.send(request, answered)
         span = self._tracing.begin("command", SpanKind.CLIENT)
-        span.set_attribute("oscc.command", command.command.kind)
+        span.set_attribute("oscc.command", request.command.kind)
 
         def end(answer: LinkAnswer | GatewayError | LinkClosed) -> None:
             if isinstance(answer, LinkClosed):
@@ -229,7 +231,7 @@ class TracedLink:
             answered(answer if isinstance(answer, GatewayError | LinkClosed) else _traced(answer, span))
 
         try:
-            withdraw = self._link.send(command, end)
+            withdraw = self._link.send(request, end)
         except GatewayError as error:
             _mark_failed(span, error)
             span.end()

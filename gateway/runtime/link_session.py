@@ -248,9 +248,11 @@ class Linked:
         self._keeper.feed.flush()
 
     def _take_in(self, readings: Sequence[Reading]) -> None:
-        """Apply readings: nearly all data of a link."""
+        """Apply readings: nearly all data of a link. Without any, only an answer came."""
         now, asking = self.link.last_received_at, self._asking
         is_due = self._hear(now)
+        if not readings and not self.settled:
+            return  # answers come in groups on a new link, and what one removed, another may add
         if asking is not None:
             self._mirror.read_all(readings, now)
             if not asking.settled:

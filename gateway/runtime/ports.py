@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from gateway.core.rate_limits import Urgency
-from gateway.domain.commands import Call, Dropped, Execute, History, LinkAnswer, LinkRequest, Outcome
+from gateway.domain.commands import Call, Dropped, History, LinkAnswer, LinkRequest, Outcome
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import NodeId, SessionId, SessionSecret, Ticket, UserId
 from gateway.domain.upstream import (
@@ -286,9 +286,9 @@ class SharedStore(Protocol):
 
 
 Hear: TypeAlias = Callable[[Sequence[Reading]], None]
+"""Receives readings that came one after the other; none when an answer came (see :meth:`Link.send`)."""
 Answered: TypeAlias = Callable[[LinkAnswer | GatewayError | LinkClosed], None]
-"""Takes the answer to a command, its refusal, or the end of the link."""
-"""Receives readings that came one after the other, at least one."""
+"""Takes the answer to a request, its refusal, or the end of the link."""
 
 
 class Link(Protocol):
@@ -329,15 +329,15 @@ class Link(Protocol):
         """
         ...
 
-    def send(self, command: Execute, answered: Answered) -> Callable[[], object] | None:
-        """Send *command* now, without a task; None: it was not sent, and :meth:`request` can send it.
+    def send(self, request: LinkRequest, answered: Answered) -> Callable[[], object] | None:
+        """Send *request* without a task; None: it was not sent, and :meth:`request` can send it.
 
         *answered* is called at most once, with the answer or the end of the link, when :meth:`receive` has
         read everything before it. Returned is a function after whose call it is never called: the
         caller bounds the wait.
 
         Raises:
-            GatewayError: The command cannot be sent in any way.
+            GatewayError: The request cannot be sent in any way.
         """
         ...
 

@@ -11,6 +11,7 @@ import math
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from typing import Final, Protocol, TypeVar
 
@@ -31,7 +32,7 @@ from gateway.domain.commands import (
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.model import EMPTY_SET, Kind, Scope
 from gateway.domain.resources import FunctionState
-from gateway.domain.upstream import Attached, FunctionChanged, FunctionName, Source
+from gateway.domain.upstream import Attached, FunctionChanged, FunctionName, LinkClosed, Source
 from gateway.runtime.event_loop import LeanEvent, TaskGroup, spawn, weakly
 from gateway.runtime.mirror import Feed, Mirror
 from gateway.runtime.ports import Clock, Link, Tally
@@ -40,27 +41,43 @@ MOST: Final = 48
 """Requests under way at once: a link accepts 64, and commands need room."""
 ROUND_S: Final = 5.0
 """How long the caller waits for the answer; a later answer counts, too."""
+ANSWER_S: Final = 60.0
+"""How long an answer with data may take: late is better than repeated."""
+PRESENCE_S: Final = 5.0
+"""How long the answer to a presence may take."""
 
 T = TypeVar("T")
 Take = Callable[[LinkAnswer | GatewayError], None]
 
 
 @dataclass(slots=True, eq=False)
-class _SentRequest:
+class SentRequest:
+    """A request without an answer yet."""
+
+    until: float
+    """When the wait for its answer ends."""
+    take: Take
     answered: LeanEvent = field(default_factory=LeanEvent)
+    withdraw: Callable[[], object] | None = None
+    """Ends the wait for its answer; None: the link bounds it."""
     is_late: bool = False
     """Whether the caller no longer waits for the answer."""
+
+
+def _sent(*requests: SentRequest | None) -> list[SentRequest]:
+    """Return the requests that were sent."""
+    return [each for each in requests if each is not None]
 
 
 class RequestsUnderWay:
     """Requests of one link whose answers count at any time.
 
-    Invariant: a request is under way at most once. An answer is processed in the turn in which it was read,
-    before the next message of the link.
+    Invariant: a request is under way at most once. An answer is processed in the call that reads it, before
+    the next message of the link.
 
     Args:
         link: The open link.
-        clock: Bounds how long a caller waits; the link bounds how long the server may take.
+        clock: Bounds how long a caller waits.
         tasks: The lifetime of the link.
         late: Called after an answer was processed for which its caller no longer waited.
     """
@@ -76,7 +93,7 @@ class RequestsUnderWay:
         self._clock = clock
         self._tasks = tasks
         self._late = late
-        self._under_way: dict[Hashable, _SentRequest] = {}
+        self._under_way: dict[Hashable, SentRequest] = {}
 
     def __contains__(self, key: Hashable) -> bool:
         return key in self._under_way
@@ -84,30 +101,40 @@ class RequestsUnderWay:
     def __len__(self) -> int:
         return len(self._under_way)
 
-    async def ask(self, key: Hashable, request: LinkRequest, take: Take) -> None:
+    async def ask(self, key: Hashable, request: LinkRequest, take: Take, within_s: float = ANSWER_S) -> None:
         """Send a request unless it is under way; return at its answer or after a bounded time."""
-        sent_request = self.begin(key, request, take)
-        if sent_request is not None:
-            await self.wait([sent_request])
+        await self.wait(_sent(self.begin(key, request, take, within_s)))
 
-    def begin(self, key: Hashable, request: LinkRequest, take: Take) -> _SentRequest | None:
+    def begin(
+        self, key: Hashable, request: LinkRequest, take: Take, within_s: float = ANSWER_S
+    ) -> SentRequest | None:
         """Send a request unless it is under way; pass the result to :meth:`wait`.
 
         Args:
             key: The identity of the request: an equal one is not sent while it is under way.
             request: The message to send.
             take: Receives the answer, or the reason why there is none, also when it is late.
+            within_s: How long the answer may take.
         """
         if key in self._under_way:
             return None
         if len(self._under_way) >= MOST:
             take(GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "Too many questions are under way."))
             return None
-        sent_request = self._under_way[key] = _SentRequest()
-        return sent_request if spawn(self._tasks, self._ask(key, request, take)) else None
+        sent_request = self._under_way[key] = SentRequest(self._clock.now() + within_s, take)
+        try:
+            sent_request.withdraw = self._link.send(request, partial(self._answered, key))
+        except GatewayError as error:
+            self._answered(key, error)
+        else:
+            if sent_request.withdraw is None and not spawn(self._tasks, self._ask(key, request)):
+                return None
+        return sent_request
 
-    async def wait(self, sent_requests: Sequence[_SentRequest]) -> None:
+    async def wait(self, sent_requests: Sequence[SentRequest]) -> None:
         """Return when *sent_requests* were answered, or took too long."""
+        if all(sent_request.answered.is_set() for sent_request in sent_requests):
+            return
         with suppress(TimeoutError):
             async with self._clock.timeout(ROUND_S):
                 for sent_request in sent_requests:
@@ -115,16 +142,32 @@ class RequestsUnderWay:
         for sent_request in sent_requests:
             sent_request.is_late = True
 
-    async def _ask(self, key: Hashable, request: LinkRequest, take: Take) -> None:
+    def tick(self, now: float) -> None:
+        """Wait no longer for answers that take too long."""
+        for key, sent_request in list(self._under_way.items()):
+            if now >= sent_request.until and sent_request.withdraw is not None:
+                sent_request.withdraw()
+                message = "The contact centre did not answer in time."
+                self._answered(key, GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, message))
+
+    async def _ask(self, key: Hashable, request: LinkRequest) -> None:
         answer: LinkAnswer | GatewayError
         try:
             answer = await self._link.request(request)
         except GatewayError as error:
             answer = error
+        except BaseException:
+            del self._under_way[key]  # which holds this object
+            raise
+        self._answered(key, answer)
+
+    def _answered(self, key: Hashable, answer: LinkAnswer | GatewayError | LinkClosed) -> None:
         sent_request = self._under_way.pop(key)
         if not self._under_way:
             self._under_way.clear()  # release the memory of its items
-        take(answer)
+        if isinstance(answer, LinkClosed):
+            return  # the reader of the link sees it, too, and ends all that waits
+        sent_request.take(answer)
         sent_request.answered.set()
         if sent_request.is_late:
             self._late()
@@ -258,16 +301,20 @@ class Queries:
     async def subscribe_directory(self) -> None:
         """Subscribe to the directory, unless this is done already."""
         if self._is_to_ask(DIRECTORY):
-            sent_request = self._listen_to(DIRECTORY)
-            await self._requests.wait([] if sent_request is None else [sent_request])
+            await self._requests.wait(_sent(self._listen_to(DIRECTORY)))
 
-    async def listen(self, wanted: frozenset[Listen]) -> None:
-        """Run the wanted queries and no others."""
+    async def listen(self, wanted: frozenset[Listen], sent_before: Sequence[SentRequest] = ()) -> None:
+        """Run the wanted queries and no others.
+
+        Args:
+            wanted: The queries.
+            sent_before: Other requests whose answers to wait for, too.
+        """
         self._wanted = wanted
         for listen in self._queries.keys() - wanted:
             self._drop(listen)
         asked = map(self._listen_to, sorted(filter(self._is_to_ask, wanted), key=_in_order))
-        sent_requests = [sent_request for sent_request in asked if sent_request is not None]
+        sent_requests = [*sent_before, *_sent(*asked)]
         if sent_requests:  # before others are stopped, so that no change is missed in between
             await self._requests.wait(sent_requests)
         if self._stopping:
@@ -284,7 +331,7 @@ class Queries:
     def _is_to_ask(self, listen: Listen) -> bool:
         return listen not in self._queries or listen in self._again
 
-    def _listen_to(self, listen: Listen) -> _SentRequest | None:
+    def _listen_to(self, listen: Listen) -> SentRequest | None:
         if listen in self._unanswered:
             self._asked_at.setdefault(listen, self._clock.now())
             return None
@@ -496,6 +543,8 @@ class LinkSubscriptions:
 
     def tick(self, now: float) -> None:
         """Stop waiting for late data, and repeat requests that are due."""
+        if len(self._requests):
+            self._requests.tick(now)
         if self._queries.awaits:
             self._queries.tick(now)
         if self._gained:
@@ -510,7 +559,7 @@ class LinkSubscriptions:
     @property
     def due_at(self) -> float:
         """When :meth:`tick` has something to do; in the past: each time."""
-        is_waiting = not self.settled or self._gained or self._queries.awaits
+        is_waiting = not self.settled or self._gained or self._queries.awaits or len(self._requests)
         return -math.inf if is_waiting else self._again_at
 
     def settle(self) -> None:
@@ -555,10 +604,11 @@ class LinkSubscriptions:
             await self._detach()
             await self._queries.subscribe_directory()
             await self._attach()
-            if not self._directory_known:
-                await self._query_directory()
-            await self._send_presence()
-            await self._queries.listen(wanted(self._user_sessions.followings))
+            sent_requests = [] if self._directory_known else _sent(self._query_directory())
+            if self._mirror.live:
+                await self._requests.wait(sent_requests)
+            sent_requests += await self._send_presence()
+            await self._queries.listen(wanted(self._user_sessions.followings), sent_requests)
             if self._needed and not self._mirror.live and self._mirror.is_empty:
                 await self._first_readings()
         self._asking = False
@@ -660,11 +710,11 @@ class LinkSubscriptions:
         else:  # the agent has a number, which all sessions are shown
             self._mirror.show_sessions()
 
-    async def _query_directory(self) -> None:
+    def _query_directory(self) -> SentRequest | None:
         if QueryDirectory in self._requests:
-            return
+            return None
         self._directory_known = True
-        await self._requests.ask(QueryDirectory, QueryDirectory(), self._take_directory)
+        return self._requests.begin(QueryDirectory, QueryDirectory(), self._take_directory)
 
     def _take_directory(self, answer: LinkAnswer | GatewayError) -> None:
         if isinstance(answer, Directory):
@@ -674,22 +724,36 @@ class LinkSubscriptions:
             self._directory_known = False
             self._ask_later()
 
-    async def _send_presence(self) -> None:
-        """Send the presence of each phone, unless OSCC-E certainly has it."""
+    async def _send_presence(self) -> list[SentRequest]:
+        """Send the presence of each phone, unless OSCC-E certainly has it.
+
+        Returns the requests whose answers are to be waited for.
+        """
         unheard, self._presence_due = self._presence_due, {}
         news = [each for each in unheard.values() if each.on_link and each.sent_presence is not each.present]
+        if len(news) == 1 and not self._mirror.live:
+            return _sent(self._begin_presence(news[0]))
         for at in range(0, len(news), REPORTED_AT_ONCE):
             await self._of_each(news[at : at + REPORTED_AT_ONCE], self._send_presence_of)
             if self._mirror.live:
                 await self._attach()  # sessions that come during this do not wait for all the others
+        return []
 
     async def _send_presence_of(self, member: Member) -> None:
-        present, attached = member.present, member.attached
+        await self._requests.wait(_sent(self._begin_presence(member)))
+
+    def _begin_presence(self, member: Member) -> SentRequest | None:
+        present, attached, key = member.present, member.attached, (Presence, member)
         if attached is None or not member.on_link or self._user_sessions.get(member.handle) is not member:
-            return
-        try:
-            await self._link.request(Presence(attached.alias, present))
-        except GatewayError:
+            return None
+        if key in self._requests:
+            self._presence_due[member.handle] = member
+            return None
+        take = partial(self._take_presence, member, present)
+        return self._requests.begin(key, Presence(attached.alias, present), take, PRESENCE_S)
+
+    def _take_presence(self, member: Member, present: bool, answer: LinkAnswer | GatewayError) -> None:
+        if isinstance(answer, GatewayError):
             self._ask_later()
             member.sent_presence = None
             self._presence_due[member.handle] = member

@@ -134,14 +134,14 @@ class FakeLink:
             raise received
         return received
 
-    def send(self, command: Execute, answered: Answered) -> Callable[[], object] | None:
-        """Have the centre serve *command*; *answered* is called when :meth:`receive` has read its answer."""
+    def send(self, request: LinkRequest, answered: Answered) -> Callable[[], object] | None:
+        """Have the centre serve *request*; *answered* is called when :meth:`receive` has read its answer."""
         if self.fault is not None:
             raise self.fault
         if self._closed is not None or self.is_full:
             return None
         answer = Prompt(answered)
-        self.take(command, answer)
+        self.take(request, answer)
         return answer.cancel
 
     def _patience(self, request: LinkRequest) -> AbstractAsyncContextManager[object]:

@@ -107,6 +107,9 @@ class GatewayEnd:
             self._received(json.loads(text))
         return not self._server.is_over
 
+    def send_soon(self, text: str) -> bool:
+        return self.send_now(text)
+
     async def close(self, code: int) -> None:
         """Close it, even when it is closed; a pending receive ends."""
         self._server.abort()

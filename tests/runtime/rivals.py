@@ -72,7 +72,7 @@ class SlowLink:
     async def receive(self, hear: Hear | None = None) -> LinkEvent | None:
         return await self._link.receive(hear)
 
-    def send(self, command: Execute, answered: Answered) -> Callable[[], object] | None:
+    def send(self, request: LinkRequest, answered: Answered) -> Callable[[], object] | None:
         return None
 
     async def request(self, request: LinkRequest) -> LinkAnswer:

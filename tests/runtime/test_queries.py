@@ -23,7 +23,7 @@ from gateway.domain.errors import CloseCode, ErrorCode, GatewayError
 from gateway.domain.model import Application, Kind, Right, Scope
 from gateway.domain.resources import FunctionState, Queue, Skill
 from gateway.domain.upstream import Part, Source
-from gateway.runtime.ports import Link
+from gateway.runtime.ports import Answered, Link
 from gateway.runtime.subscriptions import (
     AGAIN_S,
     DIRECTORY,
@@ -612,6 +612,9 @@ class Desk:
         self.taken: list[LinkAnswer | GatewayError] = []
         self.late = 0
         self.questions = RequestsUnderWay(cast("Link", self), clock, tasks, self._note_late)
+
+    def send(self, request: LinkRequest, answered: Answered) -> Callable[[], object] | None:
+        return None
 
     async def request(self, request: LinkRequest) -> LinkAnswer:
         self.asked.append(asyncio.get_running_loop().create_future())

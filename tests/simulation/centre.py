@@ -330,12 +330,12 @@ class SimLink:
             await self._door.swallowed.wait()
         return event
 
-    def send(self, command: Execute, answered: Answered) -> Callable[[], object] | None:
+    def send(self, request: LinkRequest, answered: Answered) -> Callable[[], object] | None:
         """See :meth:`gateway.runtime.ports.Link.send`."""
         if self._door.is_dead or not self.inner.open:
             return None
         answer = Prompt(answered)
-        self._ask(command, answer)
+        self._ask(request, answer)
         return answer.cancel
 
     def _ask(self, request: LinkRequest, answer: Waiting) -> None:

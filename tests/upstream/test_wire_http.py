@@ -15,9 +15,9 @@ from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Device, SessionId, User, UserId
 from gateway.domain.upstream import LoggedOff, LogOn, SessionInfo
 from gateway.upstream.oscce import http
-from gateway.upstream.oscce.client import ServerClock, SetBackError
 from gateway.upstream.oscce.decode import MOST, NONE_BELOW_MS, in_gateway_time, offset_ms, retry_after_s
 from gateway.upstream.oscce.errors import WireError
+from gateway.upstream.oscce.server_clock import ServerClock, SetBackError
 
 ABOUT: dict[str, Any] = {
     "Product": "OSCC-E",

@@ -312,9 +312,9 @@ class AsteriskLink:
             return None
         return first
 
-    def send(self, command: Execute, answered: Answered) -> Callable[[], object] | None:
-        """Send nothing: each command takes several actions."""
-        del command, answered
+    def send(self, request: LinkRequest, answered: Answered) -> Callable[[], object] | None:
+        """Send nothing: most requests take several actions."""
+        del request, answered
         return None
 
     async def request(self, request: LinkRequest) -> LinkAnswer:

@@ -35,7 +35,6 @@ from gateway.domain.commands import (
 )
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import SessionId, SessionSecret, UserId
-from gateway.domain.resources import STEADY_MS
 from gateway.domain.upstream import (
     About,
     Attached,
@@ -61,51 +60,8 @@ from gateway.upstream.oscce.errors import WireError
 from gateway.upstream.oscce.http import Answer, RefusedAnswer, answer_of, unreached, upgrade
 from gateway.upstream.oscce.messages import LARGE_CHARS, LinkReader, Response, Said, answer, render
 from gateway.upstream.oscce.readings import Kept, Readings
+from gateway.upstream.oscce.server_clock import ServerClock, SetBackError
 from gateway.upstream.oscce.socket import Incoming, LinkSocket, OnText, Take
-
-_DRIFT: Final = 1e-3
-"""How much slower than ours a clock may be without being set: more than NTP slews it (RFC 5905: 500 ppm)."""
-
-
-class SetBackError(WireError):
-    """The server's clock was set back by more than the jitter of instants."""
-
-
-class ServerClock:
-    """The server's clock, from the times on one link.
-
-    Invariant: neither slow answers nor slightly slower clocks look like a step back. An answer is given after
-    its request was sent, and no transit time is negative. All instants but the server's are monotonic
-    seconds.
-    """
-
-    __slots__ = ("_at", "_least_ms")
-
-    def __init__(self) -> None:
-        self._least_ms: float | None = None
-        """The smallest difference (receipt - Time)."""
-        self._at = 0.0
-        """When the last time was received."""
-
-    def update(self, time_ms: int, now: float) -> None:
-        """Process the server's time, received at *now*."""
-        seen_ms = now * 1000 - time_ms
-        self._least_ms = seen_ms if self._least_ms is None else min(self._least(now), seen_ms)
-        self._at = now
-
-    def answered(self, time_ms: int, asked_at: float, now: float) -> None:
-        """Process the server's time, requested at *asked_at* and received at *now*.
-
-        Raises:
-            SetBackError: It is earlier than it can be.
-        """
-        if self._least_ms is not None and time_ms < asked_at * 1000 - self._least(now) - STEADY_MS:
-            raise SetBackError("the server's clock was set back")
-        self.update(time_ms, now)
-
-    def _least(self, now: float) -> float:
-        return (self._least_ms or 0.0) + (now - self._at) * 1000 * _DRIFT
-
 
 MOST_IN_FLIGHT: Final = 64
 """Requests of one user without an answer; one more is ``busy``."""
@@ -141,6 +97,10 @@ class Socket(Protocol):
 
     def send_now(self, text: str) -> bool:
         """Send a message; False when that would take time, or the connection is closed."""
+        ...
+
+    def send_soon(self, text: str) -> bool:
+        """Send a message in the next turn of the loop, with others; False as :meth:`send_now`."""
         ...
 
     async def close(self, code: int) -> None:
@@ -207,6 +167,7 @@ class OsccLink:
         "_clock",
         "_closed",
         "_given_up",
+        "_has_passed_on",
         "_hear",
         "_now",
         "_numbers",
@@ -245,6 +206,8 @@ class OsccLink:
         self._opens_by = terms.clock.now() + terms.open_s
         self._replaced = False
         self._closed = False
+        self._has_passed_on = False
+        """Whether the last message that was received was an answer to :meth:`send`."""
 
     @property
     def speaks(self) -> bool:
@@ -254,11 +217,17 @@ class OsccLink:
     async def receive(self, hear: Hear | None = None) -> LinkEvent | None:
         """Return the next event; None for a message without one.
 
-        Readings during the wait go to *hear*, straight from the transport.
+        Readings, and answers to :meth:`send`, go to their takers straight from the transport.
 
         Raises:
             LinkClosed: ``lost``.
         """
+        while (event := await self._receive_one(hear)) is None and hear is not None and self._has_passed_on:
+            hear(())
+        return event
+
+    async def _receive_one(self, hear: Hear | None) -> LinkEvent | None:
+        """Return the next event; None for a message without one."""
         if self._ready:
             return self._ready.pop(0)
         if self._replaced or self._closed:
@@ -272,7 +241,7 @@ class OsccLink:
         finally:
             self._hear = None  # it holds the owner, which holds the link
         self.last_received_at = self._terms.clock.now()
-        code = NORMAL
+        self._has_passed_on, code = False, NORMAL
         match said:
             case str():
                 try:
@@ -333,8 +302,8 @@ class OsccLink:
                 del sent, outcome  # its traceback holds this frame: both would hold each other, and the link
         return sent
 
-    def send(self, command: Execute, answered: Answered) -> Callable[[], object] | None:
-        """Send *command* now; see the port.
+    def send(self, request: LinkRequest, answered: Answered) -> Callable[[], object] | None:
+        """Send *request* without a task, a command at once; see the port.
 
         Raises:
             GatewayError: It cannot be sent.
@@ -342,10 +311,19 @@ class OsccLink:
         if self._closed or self._replaced or self._strays or len(self._pending) >= MOST_IN_FLIGHT:
             return None
         number = next(self._numbers)
-        if not self._socket.send_now(self._render(command, number)):
+        socket = self._socket
+        send = socket.send_now if isinstance(request, Execute) else socket.send_soon
+        if not send(self._render(request, number)):
             return None
-        self._pending[number] = _Pending(command, self._now(), answered, is_prompt=True)
-        return partial(self._pending.pop, number, None)
+        self._pending[number] = _Pending(request, self._now(), answered, is_prompt=True)
+        return partial(self._withdraw, number)
+
+    def _withdraw(self, number: int) -> _Pending | None:
+        """Wait for no answer to a request from now on; None: there was one."""
+        pending = self._pending.pop(number, None)
+        if pending is not None and isinstance(pending.request, Listen):
+            _keep(self._given_up, number)
+        return pending
 
     def _render(self, request: LinkRequest, number: int) -> str:
         terms = self._terms
@@ -396,7 +374,7 @@ class OsccLink:
             hear(readings)
 
     def _take_outcome(self, text: str) -> bool:
-        """Pass the outcome of a command on at once; False: *text* is something else."""
+        """Pass the answer to a request of :meth:`send` on at once; False: *text* is something else."""
         hear = self._hear
         if hear is None or not self._opened or _RESPONSE not in text[:_TYPE_CHARS]:
             return False
@@ -404,16 +382,16 @@ class OsccLink:
             said = self._reader.read(text) if len(text) <= LARGE_CHARS else ()
             if len(said) != 1 or not isinstance(said[0], Response):
                 return False
-            pending = self._pending.get(said[0].request_id)
+            response = said[0]
+            pending = self._pending.get(response.request_id)
             if pending is None or not pending.is_prompt:
                 return False
-            sent = self._outcome_of(pending, said[0])
+            sent = self._outcome_of(pending, response)
         except WireError:
             return False  # it is read again, and ends the link
-        del self._pending[said[0].request_id]
         self.last_received_at = self._now()
         hear(())
-        pending.settle(sent)
+        self._finish(pending, response, sent)
         return True
 
     def _outcome_of(self, pending: _Pending, response: Response) -> LinkAnswer | GatewayError:
@@ -456,9 +434,13 @@ class OsccLink:
         if pending is None:
             self._note_stray(response)
             return
-        sent = self._outcome_of(pending, response)
+        self._finish(pending, response, self._outcome_of(pending, response))
+
+    def _finish(self, pending: _Pending, response: Response, sent: LinkAnswer | GatewayError) -> None:
+        """Pass the answer to a request on."""
         if pending.is_prompt:
             del self._pending[response.request_id]
+            self._has_passed_on = True
         match pending.request, sent:
             case _, GatewayError():
                 pass

@@ -292,6 +292,7 @@ class LinkSocket(asyncio.Protocol):
         "_is_resting",
         "_lost",
         "_on_text",
+        "_outgoing",
         "_read_bytes",
         "_take",
         "_text_bytes",
@@ -319,6 +320,8 @@ class LinkSocket(asyncio.Protocol):
         self._text_bytes = message_bytes
         self._lost = lost
         self._inbox: list[Incoming] = []
+        self._outgoing: bytearray | None = None
+        """Frames that are sent in the next turn of the loop; None: there are none."""
         self._waiting_chars = 0
         self._arrival: asyncio.Future[None] | None = None
         self._take: Take | None = None
@@ -373,16 +376,35 @@ class LinkSocket(asyncio.Protocol):
         """
         while self._is_full and not self._is_lost:
             await self._changed()
-        if self._has_closed or self._is_lost or self._transport.is_closing():
+        if not self.send_now(text):
             raise ConnectionResetError
-        self._transport.write(masked(TEXT, text.encode(), _mask()))
 
     def send_now(self, text: str) -> bool:
         """Send a message; False when that would take time, or the connection is closed."""
+        if self._outgoing is not None:
+            if self.send_soon(text):
+                self._send_outgoing()
+                return True
+            return False
         if self._is_full or self._has_closed or self._is_lost or self._transport.is_closing():
             return False
         self._transport.write(masked(TEXT, text.encode(), _mask()))
         return True
+
+    def send_soon(self, text: str) -> bool:
+        """Send a message in the next turn of the loop, with others; False as :meth:`send_now`."""
+        if self._is_full or self._has_closed or self._is_lost or self._transport.is_closing():
+            return False
+        if self._outgoing is None:
+            self._outgoing = bytearray()
+            asyncio.get_running_loop().call_soon(self._send_outgoing)
+        self._outgoing += masked(TEXT, text.encode(), _mask())
+        return True
+
+    def _send_outgoing(self) -> None:
+        outgoing, self._outgoing = self._outgoing, None
+        if outgoing and not (self._has_closed or self._is_lost):
+            self._transport.write(outgoing)
 
     async def close(self, code: int) -> None:
         """Close with *code*, if that was not done; return when the connection has ended.
@@ -391,6 +413,7 @@ class LinkSocket(asyncio.Protocol):
         Cancelled, it ends the connection at once.
         """
         if not (self._has_closed or self._is_lost):
+            self._send_outgoing()
             self._has_closed = True
             self._transport.write(masked_close(code, _mask()))
             self._let_go()
