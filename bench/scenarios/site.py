@@ -13,6 +13,8 @@ SUPERVISORS, AGENTS, QUEUES = 300, 1_500, 100
 READINGS_PER_S, ELEMENTS = 5, 35
 CONNECT_PER_S = 20
 """Supervisors that connect per second, 4,800 elements each: a site's default limit."""
+SETTLE_S = 12.0
+"""Pause after the last phone is served: a phone that waited for 10 s is served before all data has been read."""
 RATE = SUPERVISORS * READINGS_PER_S * ELEMENTS
 
 
@@ -28,7 +30,7 @@ def cases(scale: Scale) -> list[Case]:
         queues=QUEUES,
         agents=AGENTS // share,
         duration_s=scale.duration_s,
-        settle_s=2,
+        settle_s=SETTLE_S,
         warmup_s=3,
         connect_per_s=CONNECT_PER_S,
     )

@@ -381,15 +381,15 @@ class LinkDialer:
                 return opened
         return None
 
-    def shown(self) -> None:
+    def shown(self, resources: int) -> None:
         """Record that the first data of the link is shown: the link is open."""
-        self._opened(self._world.clock.now())
+        self._opened(self._world.clock.now(), resources)
 
-    def _opened(self, shown_at: float | None = None) -> None:
+    def _opened(self, shown_at: float | None = None, resources: int = 0) -> None:
         """Give back the place among the links that the node is opening."""
         opening, self._opening = self._opening, None
         if opening is not None:
-            self._world.admission_queue.openings.end(opening, shown_at)
+            self._world.admission_queue.openings.end(opening, shown_at, resources)
 
     def waited(self, since: float) -> bool:
         """Return whether the user waited for their turn after *since* while the queue moved on."""

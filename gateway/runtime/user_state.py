@@ -220,7 +220,7 @@ class Owner:
         """Record that every request so far was answered, and the mirror has the data."""
         self._touch()
         self.mirror.synced()
-        self._link_dialer.shown()
+        self._link_dialer.shown(len(self.feed.ledger.elements))
         self.pulse.synced()
         self.sharing.disclose()
         self.answered()

@@ -7,7 +7,15 @@ from functools import partial
 
 import pytest
 
-from gateway.core.rate_limits import AdmissionQueue, Budget, Place, Urgency
+from gateway.core.rate_limits import (
+    OPENINGS_MAX,
+    RESOURCE_S,
+    AdmissionQueue,
+    Budget,
+    Openings,
+    Place,
+    Urgency,
+)
 
 
 def admission_queue(*, per_s: float = 1.0, burst: float = 4.0, in_flight: int = 100) -> AdmissionQueue:
@@ -180,3 +188,51 @@ def test_while_newcomers_are_slowed_each_line_has_its_first_that_is_woken() -> N
     assert not gate.enter(last, 10.0)
     assert gate.enter(new[1], 10.0)
     assert gate.enter(last, 11.0)
+
+
+# ---- what a link costs ----
+
+
+def _open_all(openings: Openings, resources: int, *, until: float) -> list[float]:
+    """Open links one after the other, each as soon as there is room; return when each began."""
+    began, now = list[float](), 0.0
+    while (now := now + max(0.001, openings.wait_s(now))) < until:
+        began.append(now)
+        openings.end(openings.begin(now), now, resources)
+    return began
+
+
+def test_users_of_many_resources_leave_half_of_the_time_to_those_who_are_served() -> None:
+    openings = Openings()
+    began = _open_all(openings, 1_600, until=10.0)
+    assert len(began) == pytest.approx(10.0 / (1_600 * RESOURCE_S), abs=2)
+    assert openings.wait_s(10.0) > 0
+
+
+def test_users_of_few_resources_do_not_wait() -> None:
+    assert len(_open_all(Openings(), 16, until=1.0)) >= 990
+
+
+def test_links_that_open_at_once_are_as_many_as_the_last_ones_had_resources_for() -> None:
+    openings = Openings()
+    _open_all(openings, 1_600, until=10.0)
+    at_once = 0
+    while openings.wait_s(20.0) == 0:
+        openings.begin(20.0)
+        at_once += 1
+    assert at_once == 2
+    openings = Openings()
+    _open_all(openings, 16, until=10.0)
+    while openings.wait_s(20.0) == 0:
+        openings.begin(20.0)
+    assert len(openings) == OPENINGS_MAX
+
+
+def test_a_link_that_was_not_opened_delays_no_other() -> None:
+    openings = Openings()
+    _open_all(openings, 1_600, until=10.0)
+    numbers = [openings.begin(20.0), openings.begin(20.0)]
+    assert openings.wait_s(20.0) > 0
+    for number in numbers:
+        openings.end(number)
+    assert openings.wait_s(20.0) == 0
