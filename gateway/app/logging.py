@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from itertools import count
+from operator import attrgetter
 from typing import Any, Final, Literal, NamedTuple, TextIO
 
 import structlog
@@ -451,9 +452,14 @@ class DenyByDefault:
         return shown
 
 
+_SUMMARY_FIELDS: Final = tuple(field.name for field in dataclasses.fields(ConnectionSummary))
+_SUMMARY: Final = attrgetter(*_SUMMARY_FIELDS)
+
+
 def log_session(life: ConnectionSummary) -> None:
     """Write the one line of a phone's connection, at its end."""
-    structlog.get_logger(SESSION_LOGGER).info("session_closed", **dataclasses.asdict(life))
+    fields = zip(_SUMMARY_FIELDS, _SUMMARY(life), strict=True)
+    structlog.get_logger(SESSION_LOGGER).info("session_closed", **dict(fields))
 
 
 def configure(

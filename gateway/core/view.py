@@ -179,12 +179,7 @@ class ScopeUnion:
         if self._scope_at != self._scopes.changes:
             self._scope_at = self._scopes.changes
             scopes = list(self._scopes)
-            scope = Scope(
-                agents=_union([each.agents for each in scopes]),
-                queues=_union([each.queues for each in scopes]),
-                groups=_union([each.groups for each in scopes]),
-                aggregates=_union([each.aggregates for each in scopes]),
-            )
+            scope = scopes[0] if len(scopes) == 1 else _union_of(scopes)
             self._scope = self._scope if scope == self._scope else scope
         return self._scope
 
@@ -206,6 +201,13 @@ class ScopeUnion:
 def _same(rights: frozenset[Right]) -> frozenset[Right]:
     """Return one object for equal rights, of which there are few."""
     return rights
+
+
+def _union_of(scopes: list[Scope]) -> Scope:
+    agents, queues = _union([each.agents for each in scopes]), _union([each.queues for each in scopes])
+    groups = _union([each.groups for each in scopes])
+    aggregates = _union([each.aggregates for each in scopes])
+    return Scope(agents=agents, queues=queues, groups=groups, aggregates=aggregates)
 
 
 def _union(sets: list[frozenset[int]]) -> frozenset[int]:
@@ -753,6 +755,9 @@ class UserSessions:
 
     def _accept(self, member: Member, attached: Attached | None, *, on_link: bool) -> None:
         before = member.attached
+        if on_link and member.on_link and attached == before:
+            self._changed[member.handle] = member
+            return
         self._discount(member)
         if not on_link or attached is None or before is None or before.alias != attached.alias:
             member.sent_presence = False

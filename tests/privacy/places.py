@@ -93,7 +93,7 @@ PLACES: Final[dict[str, str]] = {
             upstream/oscce/socket.py Frames._held _parts;
             upstream/oscce/client.py OsccLink._pending _given_up _strays _ready _own_agents;
             upstream/oscce/readings.py Unread._kept _places; upstream/oscce/socket.py LinkSocket._inbox;
-            upstream/oscce/readings.py Readings._young _old _sets
+            upstream/oscce/readings.py Readings._young _old _sets _catalogues
         """,
         "token": """
             upstream/asterisk/link.py AsteriskLink.attached;

@@ -22,10 +22,11 @@ from gateway.domain.commands import (
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError
 from gateway.domain.model import Application, Kind, Right, Scope
 from gateway.domain.resources import FunctionState, Queue, Skill
-from gateway.domain.upstream import Part, Source
+from gateway.domain.upstream import LinkClosed, Part, Source
 from gateway.runtime.ports import Answered, Link
 from gateway.runtime.subscriptions import (
     AGAIN_S,
+    ANSWER_S,
     DIRECTORY,
     KEPT_S,
     MOST,
@@ -610,11 +611,20 @@ class Desk:
         self.tasks = tasks
         self.asked: list[asyncio.Future[LinkAnswer]] = []
         self.taken: list[LinkAnswer | GatewayError] = []
-        self.late = 0
+        self.late = self.withdrawn = 0
+        self.answers: list[Answered] = []
+        self.has_room = False
+        """Whether a request can be sent without a task."""
         self.questions = RequestsUnderWay(cast("Link", self), clock, tasks, self._note_late)
 
     def send(self, request: LinkRequest, answered: Answered) -> Callable[[], object] | None:
-        return None
+        if not self.has_room:
+            return None
+        self.answers.append(answered)
+        return self._withdraw
+
+    def _withdraw(self) -> None:
+        self.withdrawn += 1
 
     async def request(self, request: LinkRequest) -> LinkAnswer:
         self.asked.append(asyncio.get_running_loop().create_future())
@@ -654,6 +664,42 @@ async def test_questions_under_way_are_bounded() -> None:
         assert len(at.asked) == len(at.questions) == MOST
         codes: list[Any] = [each.code for each in at.taken if isinstance(each, GatewayError)]
         assert codes == [ErrorCode.UPSTREAM_UNAVAILABLE]
+
+
+async def test_an_answer_is_taken_in_the_call_that_reads_it() -> None:
+    async with desk() as at:
+        at.has_room = True
+        asking = at.ask("a")
+        await at.clock.settle()
+        at.answers[0](None)
+        assert (at.taken, len(at.questions), at.asked) == ([None], 0, [])
+        await asking
+        assert at.late == 0
+
+
+async def test_an_answer_that_takes_a_minute_is_no_longer_waited_for() -> None:
+    async with desk() as at:
+        at.has_room = True
+        at.ask("a")
+        await at.clock.settle()
+        for seconds, taken in ((ANSWER_S - 1, 0), (2, 1)):
+            await at.clock.advance(seconds)
+            at.questions.tick(at.clock.now())
+            assert (len(at.taken), at.withdrawn, at.late) == (taken, taken, taken)
+        at.ask("a")
+        await at.clock.settle()
+        at.answers[1](None)
+        assert len(at.taken) == 2
+
+
+async def test_the_end_of_the_link_is_no_answer() -> None:
+    async with desk() as at:
+        at.has_room = True
+        at.ask("a")
+        await at.clock.settle()
+        at.answers[0](LinkClosed("lost"))
+        assert (at.taken, len(at.questions)) == ([], 0)
+        await at.clock.advance(ROUND_S)
 
 
 async def test_when_the_link_is_gone_nothing_is_asked() -> None:

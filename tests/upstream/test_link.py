@@ -17,6 +17,7 @@ from gateway.domain.commands import (
     KeepAlive,
     LinkRequest,
     Listen,
+    Listening,
     QueryDirectory,
 )
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
@@ -380,6 +381,43 @@ async def test_a_query_that_is_reported_when_nobody_waits_for_it_any_more_is_sto
         assert (await at.server.hear())["Method"] == "KeepAlive"
         await link.close()
     assert alive.result() == "lost"
+
+
+async def test_a_query_that_was_withdrawn_is_stopped_when_it_is_reported(at: Scene) -> None:
+    link = await at.open()
+    seen: list[object] = []
+    withdraw = link.send(AGENTS, seen.append)
+    assert withdraw is not None
+    withdraw()
+    await at.server.say({"Type": "Response", "RequestID": 1, "Error": 0, "QueryID": 5})
+    assert await link.receive() is None
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(outcome(link, KeepAlive()))
+        heard = [await at.server.hear() for _ in range(3)]
+        await link.close()
+    assert [each["Method"] for each in heard] == ["ListenForEvents", "StopListeningForEvents", "KeepAlive"]
+    assert seen == []
+
+
+async def test_requests_without_a_task_are_settled_in_the_call_that_reads_and_return_no_message(
+    at: Scene,
+) -> None:
+    link = await at.open()
+    seen: list[object] = []
+    async with asyncio.TaskGroup() as tasks:
+        receiving = tasks.create_task(link.receive(seen.extend))
+        await at.clock.settle()
+        for request in (AGENTS, QueryDirectory()):
+            assert link.send(request, seen.append) is not None
+        first, second = [await at.server.hear() for _ in range(2)]
+        await at.server.say({"Type": "Response", "RequestID": first["RequestID"], "Error": 0, "QueryID": 5})
+        await at.server.say(event("UserRealtime", USER_REALTIME))
+        await at.server.say({"Type": "Response", "RequestID": second["RequestID"], "Error": 19})
+        while len(seen) < 3:
+            await at.clock.settle()
+        assert not receiving.done()
+        receiving.cancel()
+    assert [type(each) for each in seen] == [Listening, Reading, GatewayError]
 
 
 async def test_a_refusal_that_nobody_waits_for_any_more_stops_nothing(at: Scene) -> None:

@@ -212,6 +212,16 @@ def test_it_is_said_which_rows_are_dropped_and_why_but_no_value_of_theirs() -> N
     )
 
 
+def test_equal_catalogues_of_several_users_are_one_object() -> None:
+    pool, odd = Readings(), OBJECTS | {"Skill": [None, *OBJECTS["Skill"]]}
+    first, second, other = (directory(body(rows), pool) for rows in (odd, odd, OBJECTS))
+    assert first.skills is second.skills
+    assert first.reasons is second.reasons
+    assert first.parameters is second.parameters
+    assert first.dropped == second.dropped == (Dropped("Skill", "wrong_type", 1),)
+    assert (other.skills, other.dropped) == (first.skills, ())
+
+
 def test_a_parameter_of_several_object_types_is_one_of_each() -> None:
     row = {"Name": "Next", "AppliesTo": ["Queue", "Group"], "DataType": "QueueReference", "Default": 3}
     pool = Readings()

@@ -42,7 +42,7 @@ from gateway.upstream.oscce.decode import (
     skills,
 )
 from gateway.upstream.oscce.errors import UNREADABLE, WireError, read_as_meant, why_unreadable
-from gateway.upstream.oscce.readings import Readings
+from gateway.upstream.oscce.readings import Catalogues, Readings, Rows
 
 _NO_KEYS: Final = msgspec.Raw(b"[]")
 
@@ -247,6 +247,11 @@ class _RowReader:
         """The dropped rows, the most frequent fault first."""
         return tuple(Dropped(kind, why, rows) for (kind, why), rows in self._dropped.most_common())
 
+    def add(self, dropped: Iterable[Dropped]) -> None:
+        """Count rows that were dropped elsewhere."""
+        for each in dropped:
+            self._dropped[each.kind, each.why] += each.rows
+
     def read(self, kind: str, received: _Rows, read: Callable[[str | bytes], T]) -> list[T]:
         """Return the readable rows of one kind."""
         rows: list[T] = []
@@ -276,13 +281,9 @@ def directory(body: str | bytes, pool: Readings) -> Directory:
 def directory_slices(body: str | bytes, pool: Readings) -> Generator[None, None, Directory]:
     """Read a directory as :func:`directory` does; yields after each slice, and returns it."""
     received, sieve = _decode_queried(body).objects, _RowReader()
-    parameters = sieve.read("RoutingParameter", received.routing_parameter, _decode_parameter)
-    pool.refer(
-        References(
-            frozenset(each.name for each in parameters if _refers(each, "Queue")),
-            frozenset(each.name for each in parameters if _refers(each, "Group")),
-        )
-    )
+    catalogues = pool.catalogues(_catalogue_rows(received), partial(_read_catalogues, received))
+    pool.refer(catalogues.references)
+    sieve.add(catalogues.dropped)
     yield
     parts: list[Part] = []
     rows = {
@@ -299,9 +300,36 @@ def directory_slices(body: str | bytes, pool: Readings) -> Generator[None, None,
             yield
     return Directory(
         parts=tuple(parts),
+        skills=catalogues.skills,
+        reasons=catalogues.reasons,
+        parameters=catalogues.parameters,
+        dropped=sieve.dropped,
+    )
+
+
+def _catalogue_rows(received: _Catalogues) -> Rows:
+    listed = (
+        received.skill,
+        received.unavailable_reason,
+        received.work_reason,
+        received.post_processing_reason,
+        received.wrapup_reason,
+        received.routing_parameter,
+    )
+    return tuple([tuple(map(bytes, rows or ())) for rows in listed])
+
+
+def _read_catalogues(received: _Catalogues) -> Catalogues:
+    sieve = _RowReader()
+    parameters = sieve.read("RoutingParameter", received.routing_parameter, _decode_parameter)
+    return Catalogues(
         skills=tuple(_skill(each) for each in sieve.read("Skill", received.skill, _decode_skill)),
         reasons=tuple(_reasons(received, sieve)),
         parameters=tuple(_parameters(parameters)),
+        references=References(
+            frozenset(each.name for each in parameters if _refers(each, "Queue")),
+            frozenset(each.name for each in parameters if _refers(each, "Group")),
+        ),
         dropped=sieve.dropped,
     )
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import count
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
+from gateway.domain.commands import Dropped
+from gateway.domain.resources import Reason, RoutingParameter, Skill
 from gateway.domain.upstream import Part, Reading
 from gateway.upstream.oscce.decode import SHAPES, Key, References, Shape
 from gateway.upstream.oscce.errors import UNREADABLE, read_without_impossible_figures
@@ -34,6 +36,22 @@ nothing.
 """
 
 _decode_keys: Final = msgspec.json.Decoder(tuple[Key | None, ...] | None).decode
+
+
+CATALOGUES_MAX: Final = 16
+"""Number of different catalogues that are stored: a server has one, and another one after a change."""
+Rows = tuple[tuple[bytes, ...], ...]
+"""The rows of each catalogue."""
+
+
+class Catalogues(NamedTuple):
+    """The catalogues of a server, and their rows that could not be read."""
+
+    skills: tuple[Skill, ...]
+    reasons: tuple[Reason, ...]
+    parameters: tuple[RoutingParameter, ...]
+    references: References
+    dropped: tuple[Dropped, ...]
 
 
 class Readings:
@@ -59,6 +77,7 @@ class Readings:
         self._misses = 0
         """Number of readings noted since the last one that was found."""
         self._sets: weakref.WeakValueDictionary[bytes, frozenset[int]] = weakref.WeakValueDictionary()
+        self._catalogues: dict[Rows, Catalogues] = {}
 
     def reading(self, text: bytes) -> Reading | None:
         """Return the content of an event of another link whose *text* is the same from some place on."""
@@ -151,6 +170,15 @@ class Readings:
             keys = set(_decode_keys(raw) or ())  # a frozenset made from a set takes half the memory
             keys.discard(None)
             found = self._sets[raw] = frozenset(keys)
+        return found
+
+    def catalogues(self, rows: Rows, read: Callable[[], Catalogues]) -> Catalogues:
+        """Return the catalogues in *rows*: the same object for all users who receive the same."""
+        found = self._catalogues.get(rows)
+        if found is None:
+            if len(self._catalogues) >= CATALOGUES_MAX:
+                self._catalogues.clear()
+            found = self._catalogues[rows] = read()
         return found
 
     def refer(self, references: References) -> None:
