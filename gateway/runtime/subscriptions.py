@@ -43,8 +43,8 @@ ROUND_S: Final = 5.0
 """How long the caller waits for the answer; a later answer counts, too."""
 ANSWER_S: Final = 60.0
 """How long an answer with data may take: late is better than repeated."""
-PRESENCE_S: Final = 5.0
-"""How long the answer to a presence may take."""
+PRESENCE_S: Final = 4.0
+"""How long the answer to a presence may take: less than its round lasts, so that a pause follows."""
 
 T = TypeVar("T")
 Take = Callable[[LinkAnswer | GatewayError], None]

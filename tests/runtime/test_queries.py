@@ -30,6 +30,7 @@ from gateway.runtime.subscriptions import (
     DIRECTORY,
     KEPT_S,
     MOST,
+    PRESENCE_S,
     ROUND_S,
     SERVED_S,
     STOPPED_MOST,
@@ -113,6 +114,25 @@ async def test_a_server_that_is_always_slow_is_asked_for_each_set_once_at_a_time
         assert (len(listens), len(set(listens))) == (LINE - 1, LINE - 1)
         await at.pass_time(PATIENCE_S)
         assert max(asked.count(each) for each in listens) <= 2
+
+
+async def test_a_presence_without_an_answer_is_sent_again_after_a_pause() -> None:
+    async with scene() as at:
+        await at.served()
+        sent: list[LinkRequest] = []
+
+        def hold(request: LinkRequest) -> bool:
+            sent.extend([request] if isinstance(request, Presence) else [])
+            return isinstance(request, Presence)
+
+        _link(at).holds = hold
+        second = await at.served(device="d2")
+        await at.pass_time(3 * (PRESENCE_S + AGAIN_S) - 1)
+        assert 2 <= len(sent) <= 3
+        _link(at).serve_held()
+        await at.pass_time(PRESENCE_S + AGAIN_S + 1)
+        assert all(session.present for session in at.upstream.live.values())
+        assert second.closed is None
 
 
 async def test_what_is_not_wanted_any_more_when_it_is_answered_is_stopped() -> None:
