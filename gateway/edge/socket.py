@@ -458,11 +458,10 @@ class PhoneSocket:
         """Do what is due, unless the send buffer is full."""
         if self._is_over:
             return
-        if self.session.is_late(now) and self.channel.has_unread:
-            self.session.unread(now)
-        effects = self.session.tick(now)
-        if effects:
-            self._carry_out(effects)
+        if self.session.is_late(now):
+            if self.channel.has_unread:
+                self.session.unread(now)
+            self._carry_out(self.session.tick(now))
         if self._stall is not None:
             self._check_stall(self._stall, now)
         if self._ending is not None:
