@@ -111,14 +111,6 @@ class Spread:
         self.counts[bisect_left(self.bounds, amount)] += times
         self.total += amount * times
 
-    def observe_with(self, other: Spread, amount: float, times: int) -> None:
-        """Observe *amount* here and in *other*, which has the same bounds, *times* times."""
-        place, total = bisect_left(self.bounds, amount), amount * times
-        self.counts[place] += times
-        self.total += total
-        other.counts[place] += times
-        other.total += total
-
 
 class Spreads(Collector):
     """A histogram for events of every frame: ``spreads["value"]`` is the series of a label.
@@ -145,6 +137,47 @@ class Spreads(Collector):
             buckets = list(zip(self._edges, accumulate(series.counts), strict=True))
             family.add_metric([value] if self._labels else [], buckets, series.total)
         yield family
+
+
+class UpdateTimes:
+    """Latency and age of the values that are sent to phones.
+
+    Args:
+        latency: The latency of changes, by part of the way.
+        age: The time since the last message of the user's link.
+    """
+
+    __slots__ = ("_age", "_edge", "_total")
+
+    def __init__(self, latency: Spreads, age: Spreads) -> None:
+        self._edge, self._total, self._age = latency["edge"], latency["total"], age[""]
+
+    def observe(self, since: float, came_at: float, under_way_s: float, now: float, phones: int = 1) -> None:
+        """Observe a frame that is sent to some phones *now*, in monotonic seconds like all of these.
+
+        Args:
+            since: When the oldest change in it came to this node; infinity: it has none.
+            came_at: When the last message of the user's link came to this node; -infinity: never.
+            under_way_s: How long the user's owner had had it by then; 0 at the owner.
+            now: The time.
+            phones: The number of phones.
+        """
+        spread = self._edge
+        if since < math.inf:  # in one function, as it happens for each update
+            seconds = now - since
+            place = bisect_left(spread.bounds, seconds)
+            spread.counts[place] += phones
+            spread.total += seconds * phones
+            spread = self._total
+            if under_way_s:
+                seconds += under_way_s
+                place = bisect_left(spread.bounds, seconds)
+            spread.counts[place] += phones
+            spread.total += seconds * phones
+        if came_at > -math.inf:
+            seconds, spread = now - came_at + under_way_s, self._age
+            spread.counts[bisect_left(spread.bounds, seconds)] += phones
+            spread.total += seconds * phones
 
 
 _PROCESS: Final = ProcessCollector(registry=None)
@@ -262,6 +295,7 @@ class Telemetry:
             "Time since the last message of the user's link, at each write.",
             WAIT_BUCKETS_S,
         )
+        self.update_times = UpdateTimes(self.event_latency_seconds, self.state_age_seconds)
         self.dirty_keys = self._gauge("dirty_keys", "Keys that wait to be sent, all phones together.")
         self.pace_level = self._gauge(
             "pace_level", "Steps of the pace ladder above the lowest, all phones together."

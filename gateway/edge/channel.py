@@ -18,7 +18,6 @@ from ipaddress import ip_address
 from typing import Final, Literal, NamedTuple, Protocol, assert_never
 
 from gateway.core.fanout_group import News
-from gateway.core.ledger import Ledger
 from gateway.core.outbox import Outbox
 from gateway.core.session import Answered, Live, Resumed
 from gateway.domain.commands import Call, Outcome, Status
@@ -458,23 +457,6 @@ _FAULTS: Final = frozenset(
 )
 
 
-def record_update_latency(
-    telemetry: Telemetry, ledger: Ledger, since: float, now: float, phones: int = 1
-) -> None:
-    """Record the latency and age of an update of *ledger*. *since*: see :attr:`Outbox.waits`."""
-    under_way_s = ledger.under_way_s
-    if since < math.inf:
-        hops, seconds = telemetry.event_latency_seconds.series, now - since
-        edge, total = hops["edge"], hops["total"]
-        if under_way_s:
-            edge.observe(seconds, phones)
-            total.observe(seconds + under_way_s, phones)
-        else:  # at the owner
-            edge.observe_with(total, seconds, phones)
-    if ledger.came_at > -math.inf:
-        telemetry.state_age_seconds.series[""].observe(now - ledger.came_at + under_way_s, phones)
-
-
 @dataclass(frozen=True, slots=True)
 class ConnectionSummary:
     """Summary of a closed connection. It contains no data that the phone received."""
@@ -580,7 +562,8 @@ class ConnectionStats:
             if waited is not None and outbox is not None:
                 names = waited[0] and waited[0] - outbox.dirty
                 telemetry.updates.value += names
-                record_update_latency(telemetry, outbox.ledger, waited[1] if names else math.inf, now)
+                since, ledger = waited[1] if names else math.inf, outbox.ledger
+                telemetry.update_times.observe(since, ledger.came_at, ledger.under_way_s, now)
         if outbox is not None:
             self._count_conflated(outbox.conflated)
 
@@ -593,7 +576,8 @@ class ConnectionStats:
         telemetry.frames.value += 1
         telemetry.frame_bytes.value += size_bytes
         telemetry.updates.value += news.elements
-        record_update_latency(telemetry, outbox.ledger, news.since, now)
+        ledger = outbox.ledger
+        telemetry.update_times.observe(news.since, ledger.came_at, ledger.under_way_s, now)
         if news.conflated != self._conflated:
             self._count_conflated(news.conflated)
 

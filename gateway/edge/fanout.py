@@ -7,7 +7,7 @@ import os
 from typing import Final, Protocol
 
 from gateway.core.fanout_group import FanoutGroup, Sink
-from gateway.edge.channel import packed, record_update_latency
+from gateway.edge.channel import packed
 from gateway.edge.scheduler import NEVER, Schedulable
 from gateway.protocol import websocket
 from gateway.runtime.event_loop import log_fault
@@ -103,7 +103,8 @@ class FanoutWriter:
                 self._write_rest(sink, data[sent_bytes:])
         fanout_group.unite(now)
         telemetry.updates.value += elements * phones
-        record_update_latency(telemetry, fanout_group.ledger, since, now, phones)
+        ledger = fanout_group.ledger
+        telemetry.update_times.observe(since, ledger.came_at, ledger.under_way_s, now, phones)
 
     def _write_rest(self, sink: Sink, data: bytes) -> None:
         """Write what the kernel has not accepted at once."""
