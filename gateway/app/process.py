@@ -259,6 +259,9 @@ POOLS_TURN_S: Final = 2.0
 """Interval in which pools remove old entries."""
 
 
+_C_LIBRARY: Final = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
 class Pool(Protocol):
     """A cache of recently read data."""
 
@@ -312,10 +315,20 @@ async def collect_when_idle(clock: Clock) -> None:
                 if looks is full:
                     gc.unfreeze()
                 found = gc.collect()
+                return_free_memory()
                 looks.looked(began, clock.now(), found)
             gc.freeze()
     finally:
         gc.unfreeze()
+
+
+def return_free_memory() -> None:
+    """Return free pages between used ones to the system, where the C library can.
+
+    Links that open at once need much memory for a moment, and it is freed in pieces.
+    """
+    if _C_LIBRARY is not None and hasattr(_C_LIBRARY, "malloc_trim"):
+        _C_LIBRARY.malloc_trim(0)
 
 
 async def _idle_moment(clock: Clock) -> None:

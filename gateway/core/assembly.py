@@ -50,15 +50,14 @@ class _ReadTimes:
     __slots__ = ("_others_ms", "_whole_ms", "newest_ms")
 
     def __init__(self) -> None:
-        self._others_ms: dict[int, int] = {}
+        self._others_ms: dict[int, int] | None = None
         self._whole_ms = 0
         self.newest_ms = 0
 
     def last_ms(self, number: int, held: Part | None) -> int:
         """Return when a resource with the part *held* was last read; 0: never."""
-        other_ms = self._others_ms.get(number)
-        if other_ms is not None:
-            return other_ms
+        if self._others_ms is not None and number in self._others_ms:
+            return self._others_ms[number]
         return 0 if held is None else max(held.time_ms, self._whole_ms)
 
     def read(self, number: int, held: Part | None, time_ms: int) -> None:
@@ -66,7 +65,7 @@ class _ReadTimes:
         held_ms, whole_ms = 0 if held is None else held.time_ms, self._whole_ms
         newer_ms = whole_ms if whole_ms > held_ms else held_ms  # noqa: FURB136 - each update does it
         if held is None or newer_ms != time_ms:
-            self._others_ms[number] = time_ms
+            self._others()[number] = time_ms
         elif self._others_ms:
             self._others_ms.pop(number, None)
 
@@ -80,11 +79,17 @@ class _ReadTimes:
             for number in step.numbers:
                 self._others_ms.pop(number, None)
         if step.other_times_ms:
-            self._others_ms.update(step.other_times_ms)
+            self._others().update(step.other_times_ms)
 
     def forget(self, number: int) -> None:
         """Forget a resource without a part."""
-        self._others_ms.pop(number, None)
+        if self._others_ms is not None:
+            self._others_ms.pop(number, None)
+
+    def _others(self) -> dict[int, int]:
+        if self._others_ms is None:
+            self._others_ms = {}
+        return self._others_ms
 
 
 class _OfKind:
@@ -479,7 +484,7 @@ class Assembly:
         """Record the time of a whole set before its parts, and what is absent in it, are applied."""
         if query.listen.numbers is None:
             for kind, here in self._kinds.items():
-                if query.listen.kind in (None, kind):
+                if here.sent and query.listen.kind in (None, kind):
                     here.times_of(reading.source).read_whole(reading.time_ms)
 
     def _gained(self, query: Query) -> set[Address]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import math
+import platform
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -617,6 +618,23 @@ async def test_a_look_goes_through_what_came_lately_only() -> None:
         frozen = gc.get_freeze_count()
         await clock.advance(GC_EVERY_S)
         assert gc.get_freeze_count() >= frozen + len(knots)
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * 4096
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries differ")
+async def test_memory_that_was_freed_in_pieces_is_returned() -> None:
+    clock = ManualClock()
+    pieces = [b"x" * (10_000 + at % 2) for at in range(6_000)]
+    del pieces[::2]
+    del pieces[:-100]  # the last ones keep the heap from shrinking at its end
+    before = resident_bytes()
+    async with background_tasks(collect_when_idle(clock)):
+        await clock.advance(GC_EVERY_S + 1)
+        assert before - resident_bytes() > 20_000_000
+    assert pieces
 
 
 class BusyClock(ManualClock):
