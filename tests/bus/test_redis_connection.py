@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import pytest
 from redis.asyncio import Connection
@@ -101,6 +101,21 @@ async def test_a_flush_that_the_kernel_does_not_take_ends_with_the_connection() 
         await clock.advance(0.06)
         assert await waiting == b"b"
         assert gets(peer) == [b"b"]
+
+
+async def test_a_write_that_fails_outside_of_a_task_ends_the_connection_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(_: bytes) -> NoReturn:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    clock, peer = ManualClock(), Peer(echo)
+    async with running(peer, clock) as line:
+        monkeypatch.setattr(peer.transport, "write", broken)
+        assert await fault(line.ask("GET", "a"))
+        await clock.advance(0.06)
+        assert await line.ask("GET", "b") == b"b"
+        assert len(peer.transports) == 2
 
 
 async def test_a_window_full_of_unanswered_commands_holds_the_others_back() -> None:
