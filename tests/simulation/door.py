@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from gateway.bus.pubsub import SLOW_S
@@ -135,9 +136,10 @@ class Door:
             raise answer
         return answer
 
-    async def _ask(self, act: Callable[[Server], T], *, script: bool = False) -> T:
+    def _begin(self, act: Callable[[Server], T], *, script: bool = False) -> asyncio.Future[T] | None:
+        """Send a request; None: there is no connection."""
         if self.is_dead or not self._connection:
-            raise bus_down()
+            return None
         future: asyncio.Future[T] = self._loop.create_future()
         due = self._loop.time() + self._weather.leg_s()
         if script:
@@ -146,6 +148,12 @@ class Door:
             due = self._asked_until = behind(self._asked_until, due)
         self._loop.call_at(due, self._arrive, self._connection, act, future, context=OUTSIDE)
         self._open[future] = None
+        return future
+
+    async def _ask(self, act: Callable[[Server], T], *, script: bool = False) -> T:
+        future = self._begin(act, script=script)
+        if future is None:
+            raise bus_down()
         try:
             async with asyncio.timeout(DEADLINE_S):
                 return await future
@@ -195,7 +203,29 @@ class Door:
 
     def post(self, channel: Channel, envelope: Envelope, answered: Callable[[int | None], None]) -> bool:
         """See :meth:`gateway.runtime.ports.Bus.post`."""
-        return False
+        sent_at = self._loop.time()
+        future = self._begin(lambda server: server.publish(channel, envelope, sent_at))
+        if future is None:
+            answered(None)
+            return True
+        due = self._loop.call_later(DEADLINE_S, self._expire, future)
+        future.add_done_callback(partial(self._posted, due, answered))
+        return True
+
+    def _expire(self, future: asyncio.Future[int]) -> None:
+        if not future.done():
+            future.set_exception(bus_down())
+
+    def _posted(
+        self,
+        due: asyncio.TimerHandle,
+        answered: Callable[[int | None], None],
+        future: asyncio.Future[int],
+    ) -> None:
+        due.cancel()
+        self._open.pop(future, None)
+        is_unknown = future.cancelled() or future.exception() is not None
+        answered(None if is_unknown else future.result())
 
     def flush(self) -> None:
         """See :meth:`gateway.runtime.ports.Bus.flush`: a message is under way when it is posted."""
