@@ -272,10 +272,7 @@ class FanoutGroup:
         if not patches:
             return None
         upto = ledger.shared_seq
-        frame = codec.changes(
-            after=self.seq, upto=upto, stream=None, reset=False, more=False, put=(), patch=patches, gone=()
-        )
-        news = News(frame, len(dirty), self.since, self.conflated)
+        news = News(codec.patches(self.seq, upto, patches), len(dirty), self.since, self.conflated)
         dirty.clear()
         self.seq, self.sent_at, self.since = upto, now, math.inf
         return news

@@ -453,15 +453,13 @@ class Outbox(GroupMember):
             since = dirty.since if isinstance(dirty, Waiting) else math.inf
         if not patches:
             return None
-        after, upto = self._seq, ledger.shared_seq
+        upto = ledger.shared_seq
         if upto != ledger.position.seq:
             upto = self._head(is_new=False)
+        frame = self.codec.patches(self._seq, upto, patches)
         self._seq = upto
         self._dirty = self._batch = None
         pace.sent_at = now
-        frame = self.codec.changes(
-            after=after, upto=upto, stream=None, reset=False, more=False, put=(), patch=patches, gone=()
-        )
         return tuple.__new__(News, (frame, count, since, self._conflated))  # a call less for each update
 
     def _written(self, changes: ChangeSet) -> Members | None:

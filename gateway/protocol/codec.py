@@ -385,9 +385,6 @@ def _written(members: Fragments | Members) -> bytes:
     """Return the members of a JSON object."""
     if isinstance(members, Members):
         return members.written
-    if len(members) == 1:  # most frames have one
-        ((key, value),) = members
-        return b"%b:%b" % (write_json(key), value)
     return b",".join([b"%b:%b" % (write_json(key), value) for key, value in members])
 
 
@@ -406,8 +403,6 @@ def json_changes(
     gone: Sequence[str],
 ) -> bytes:
     """Encode a `changes` frame around fragments; empty fields are left out."""
-    if patch and stream is None and not (reset or more or put or gone):  # nearly all frames
-        return b'%b,"after":%d,"upto":%d,"patch":{%b}}' % (_JSON_CHANGES, after, upto, _written(patch))
     frame = b'%b,"after":%d,"upto":%d' % (_JSON_CHANGES, after, upto)
     if stream is not None:
         frame += b',"stream":' + write_json(stream)
@@ -422,6 +417,16 @@ def json_changes(
     if gone:
         frame += b',"gone":' + write_json(gone)
     return frame + b"}"
+
+
+def json_patches(after: int, upto: int, patch: Fragments | Members) -> bytes:
+    """Encode a `changes` frame around one or more patches alone."""
+    if type(patch) is list and len(patch) == 1:  # most frames have one
+        ((key, value),) = patch
+        written = b"%b:%b" % (write_json(key), value)
+    else:
+        written = _written(patch)
+    return b'%b,"after":%d,"upto":%d,"patch":{%b}}' % (_JSON_CHANGES, after, upto, written)
 
 
 # ---- msgpack ----
@@ -493,6 +498,13 @@ def msgpack_changes(
     return b"".join(parts)
 
 
+def msgpack_patches(after: int, upto: int, patch: Fragments | Members) -> bytes:
+    """Encode a `changes` frame around one or more patches alone."""
+    return msgpack_changes(
+        after=after, upto=upto, stream=None, reset=False, more=False, put=(), patch=patch, gone=()
+    )
+
+
 def msgpack_members(members: Fragments) -> Members:
     """Encode *members* once for many frames."""
     return Members(len(members), b"".join([write_msgpack(key) + value for key, value in members]))
@@ -543,10 +555,11 @@ class Codec:
         write: Encodes a plain value.
         read: Reads one value from all bytes, or raises :class:`BadFrame`.
         changes: See :class:`WriteChanges`; fragments must be of the same codec.
+        patches: Encodes the usual `changes` frame, as *changes* does: patches from one seq up to another.
         members: Encodes members of a map once for many frames.
     """
 
-    __slots__ = ("_read", "_write", "changes", "members", "name", "subprotocol", "text")
+    __slots__ = ("_read", "_write", "changes", "members", "name", "patches", "subprotocol", "text")
 
     def __init__(
         self,
@@ -557,12 +570,14 @@ class Codec:
         write: Callable[[object], bytes],
         read: Callable[[bytes], object],
         changes: WriteChanges,
+        patches: Callable[[int, int, Fragments | Members], bytes],
         members: Callable[[Fragments], Members],
     ) -> None:
         self.name: Final = name
         self.subprotocol: Final = subprotocol
         self.text: Final = text
         self.changes: Final = changes
+        self.patches: Final = patches
         self.members: Final = members
         self._write = write
         self._read = read
@@ -648,6 +663,7 @@ JSON: Final = Codec(
     write=write_json,
     read=read_json,
     changes=json_changes,
+    patches=json_patches,
     members=json_members,
 )
 MSGPACK: Final = Codec(
@@ -657,6 +673,7 @@ MSGPACK: Final = Codec(
     write=write_msgpack,
     read=read_msgpack,
     changes=msgpack_changes,
+    patches=msgpack_patches,
     members=msgpack_members,
 )
 

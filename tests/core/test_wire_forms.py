@@ -34,6 +34,7 @@ class Bench:
             write=self._write,
             read=codec.read_json,
             changes=codec.json_changes,
+            patches=codec.json_patches,
             members=codec.json_members,
         )
         self.ledger = Ledger(1)

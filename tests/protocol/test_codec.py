@@ -180,3 +180,14 @@ def test_fields_are_what_a_fragment_holds(codec: Codec) -> None:
         "display_name": None,
         "version": 4,
     }
+
+
+@CODECS
+@pytest.mark.parametrize("count", [1, 2, 17])
+def test_patches_alone_make_the_frame_of_changes_without_the_rest(codec: Codec, count: int) -> None:
+    patch = [(f"queue:{number}", codec.fragment(Agent(version=number))) for number in range(count)]
+    whole = codec.changes(
+        after=3, upto=70_000, stream=None, reset=False, more=False, put=(), patch=patch, gone=()
+    )
+    assert codec.patches(3, 70_000, patch) == whole
+    assert codec.patches(3, 70_000, codec.members(patch)) == whole
