@@ -396,6 +396,18 @@ def test_health_is_what_was_reported_last(view: BoardState) -> None:
     assert view.health.last_event == "22:13:20 upstream stale, bus degraded"
 
 
+def test_live_data_is_as_old_as_the_later_of_ping_and_change(view: BoardState) -> None:
+    view.changed("agent:1", None, {}, at_ms=T)
+    view.received(HealthChanged("live", "live", T - 9), T)
+    assert view.health.as_of_ms == T
+    view.received(HealthChanged("live", "live", T + 5), T + 5)
+    assert view.health.as_of_ms == T + 5
+    view.changed("agent:1", {}, {}, at_ms=T + 7)
+    assert view.health.as_of_ms == T + 7
+    view.received(HealthChanged("stale", "live", T + 5), T + 9)
+    assert view.health.as_of_ms == T + 5
+
+
 @pytest.mark.parametrize(
     ("event", "last"),
     [

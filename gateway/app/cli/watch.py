@@ -190,6 +190,8 @@ class BoardState:
         self._zone = zone
         self._connected = False
         self._health: HealthChanged | None = None
+        self._changed_ms: int | None = None
+        """When data last changed."""
         self._reason: str | None = None
         self._next_try_at: float | None = None
         self._ended: str | None = None
@@ -207,12 +209,21 @@ class BoardState:
             connected=self._connected,
             upstream=None if reported is None else reported.upstream,
             bus=None if reported is None else reported.bus,
-            as_of_ms=None if reported is None else reported.as_of_ms,
+            as_of_ms=self._as_of_ms,
             reconnect_in_s=None if self._next_try_at is None else self._next_try_at - self._clock.now(),
             reason=self._reason,
             ended=self._ended,
             last_event=self._last,
         )
+
+    @property
+    def _as_of_ms(self) -> int | None:
+        reported = self._health
+        if reported is None or reported.as_of_ms is None:
+            return None
+        # while OSCC-E is silent, the gateway sends data that it received before
+        changed_ms = self._changed_ms if reported.upstream == "live" else None
+        return reported.as_of_ms if changed_ms is None else max(reported.as_of_ms, changed_ms)
 
     async def listen(self, client: GatewayClient) -> None:
         """Process everything that *client* reports until it ends."""
@@ -225,6 +236,7 @@ class BoardState:
 
     def changed(self, key: str, before: Value | None, after: Value | None, *, at_ms: int | None) -> None:
         """Process a change of the mirror; a queue that gets worse becomes the last event."""
+        self._changed_ms = at_ms
         if before is None or after is None or not key.startswith("queue:"):
             return
         level = after.get("level")
