@@ -352,6 +352,11 @@ class ReadingStep:
         return self.held == held and self.befores == befores and self.offset_ms == offset_ms
 
 
+RowT = TypeVar("RowT")
+CATALOGUES_MAX: Final = 64
+"""Number of catalogues that are stored: each site has three, and others after a change."""
+
+
 class Composer:
     """Composes elements from parts and shares them between all users of a node.
 
@@ -367,6 +372,17 @@ class Composer:
         self._offsets: dict[str, SharedOffsets] = {}
         """The clock offsets of the links by site: a step is shared only between links with the same one."""
         self._shown: dict[Kind, dict[int, NewestElement]] = {kind: {} for kind in Kind}
+        self._catalogues: dict[tuple[int, object], tuple[object, Element]] = {}
+
+    def catalogue(self, rows: tuple[RowT, ...], make: Callable[[tuple[RowT, ...]], Value]) -> Element:
+        """Return the element of a catalogue: one for all users who have received the same object."""
+        key = id(rows), make
+        found = self._catalogues.get(key)
+        if found is None or found[0] is not rows:
+            if len(self._catalogues) >= CATALOGUES_MAX:
+                self._catalogues.clear()
+            found = self._catalogues[key] = rows, Element(make(rows))
+        return found[1]
 
     def offsets(self, site: str) -> SharedOffsets:
         """Return the clock offsets of the links of a site."""

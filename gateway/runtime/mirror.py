@@ -524,10 +524,10 @@ class Mirror:
     def _show_catalogues(self) -> None:
         sent = self._directory
         if self.live and sent is not None:
-            ledger = self._feed.ledger
-            ledger.record(SKILLS, Element(Skills(sent.skills)))
-            ledger.record(REASONS, Element(Reasons(sent.reasons)))
-            ledger.record(ROUTING_PARAMETERS, Element(RoutingParameters(sent.parameters)))
+            ledger, element = self._feed.ledger, self._composer.catalogue
+            ledger.record(SKILLS, element(sent.skills, Skills))
+            ledger.record(REASONS, element(sent.reasons, Reasons))
+            ledger.record(ROUTING_PARAMETERS, element(sent.parameters, RoutingParameters))
 
     def _me(self, member: Member) -> Me:
         attached = member.attached

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from gateway.core.element import Element
-from gateway.domain.resources import Queue
+from gateway.core.element import CATALOGUES_MAX, Composer, Element
+from gateway.domain.resources import Queue, Reasons, Skill, Skills
 from gateway.protocol.codec import JSON, MSGPACK, Codec
 from tests.core.samples import facts_of, ticket_of
 
@@ -77,3 +77,19 @@ def test_facts_of_sessions_are_never_framed() -> None:
         element.fragment(JSON)
     with pytest.raises(TypeError, match="never framed"):
         queue(1).patch(element, JSON)
+
+
+def test_a_catalogue_is_one_element_for_all_users_who_received_the_same_object() -> None:
+    composer, rows = Composer(), (Skill("1"),)
+    first = composer.catalogue(rows, Skills)
+    assert first.value == Skills(rows)
+    assert composer.catalogue(rows, Skills) is first
+    for number in range(CATALOGUES_MAX + 1):
+        assert composer.catalogue((Skill(str(number)),), Skills).value == Skills((Skill(str(number)),))
+    assert composer.catalogue(rows, Skills).value == first.value
+
+
+def test_empty_catalogues_of_several_kinds_are_different_elements() -> None:
+    composer = Composer()
+    assert composer.catalogue((), Skills).value == Skills(())
+    assert composer.catalogue((), Reasons).value == Reasons(())
