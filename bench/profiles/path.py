@@ -51,6 +51,8 @@ SILENT_S: Final = 3_600.0
 """How long a phone may be silent, as none answers a ping: longer than any run."""
 PAD: Final = "x" * 256
 _MESSAGE_BYTES: Final = 4 * 2**20
+_LONG: Final = 126
+"""A frame's length in the next 2 bytes."""
 
 
 class _Transport(asyncio.Transport):
@@ -100,15 +102,19 @@ class _Server(_Transport):
         self._user = user
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Receive a masked frame of the link, and schedule the answers."""
+        """Receive masked frames of the link, and schedule the answers."""
         if data[0] & 0x0F != websocket.TEXT:  # a close frame, as the link ends
             asyncio.get_running_loop().call_soon(self.link.connection_lost, None)
             return
-        start = 2 if data[1] & 0x7F < 126 else 4
-        mask, text = bytes(data[start : start + MASK_BYTES]), bytes(data[start + MASK_BYTES :])
-        request = json.loads(websocket.unmask(text, mask))
-        for answer in self._answer(request):
-            asyncio.get_running_loop().call_soon(self.tell, answer)
+        sent, at = bytes(data), 0
+        while at < len(sent):
+            size, start = sent[at + 1] & 0x7F, at + 2
+            if size == _LONG:
+                size, start = int.from_bytes(sent[start : start + 2], "big"), start + 2
+            mask, at = sent[start : start + MASK_BYTES], start + MASK_BYTES + size
+            request = json.loads(websocket.unmask(sent[start + MASK_BYTES : at], mask))
+            for answer in self._answer(request):
+                asyncio.get_running_loop().call_soon(self.tell, answer)
 
     def tell(self, text: str) -> None:
         """Send a message to the link."""
