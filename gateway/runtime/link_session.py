@@ -15,7 +15,7 @@ from typing import Final, Protocol, assert_never
 from gateway.core.ledger import Health
 from gateway.core.link import LinkMachine, LinkState
 from gateway.core.view import Member, UserSessions
-from gateway.domain.commands import KeepAlive
+from gateway.domain.commands import KeepAlive, LinkAnswer
 from gateway.domain.errors import EndReason, GatewayError
 from gateway.domain.resources import FunctionState
 from gateway.domain.upstream import (
@@ -188,8 +188,8 @@ class Linked:
             self._asking.listen_again()
 
     def keep_alive(self) -> None:
-        """End a silence: request a keep-alive."""
-        if self._asking is not None:
+        """End a silence: send a keep-alive. Its answer is a message of the server, like any other."""
+        if self._asking is not None and self.link.send(KeepAlive(), _ignore) is None:
             spawn(self._tasks, self._keep_alive())
 
     def close(self) -> None:
@@ -355,6 +355,10 @@ class Linked:
             case LinkReplaced():
                 self.replaced_by = event.token
                 self._keeper.replaced(event.token)
+
+
+def _ignore(_: LinkAnswer | GatewayError | LinkClosed) -> None:
+    """Do nothing with an answer."""
 
 
 class LinkHealth:

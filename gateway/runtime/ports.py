@@ -334,7 +334,7 @@ class Link(Protocol):
 
         *answered* is called at most once, with the answer or the end of the link, when :meth:`receive` has
         read everything before it. Returned is a function after whose call it is never called: the
-        caller bounds the wait.
+        caller bounds the wait. The next keep-alive ends the wait for the one before it.
 
         Raises:
             GatewayError: The request cannot be sent in any way.

@@ -190,6 +190,56 @@ async def test_a_command_that_is_not_waited_for_any_more_is_not_answered(at: Sce
     assert link.send(execute(), seen.append) is None
 
 
+async def test_a_keep_alive_takes_no_task_and_is_waited_for_until_the_next_one(at: Scene) -> None:
+    link = await at.open()
+    seen: list[object] = []
+    async with asyncio.TaskGroup() as tasks:
+        receiving = tasks.create_task(link.receive(seen.extend))
+        await at.clock.settle()
+        running = asyncio.all_tasks()
+        for _ in range(MOST_IN_FLIGHT + 1):
+            assert link.send(KeepAlive(), seen.append) is not None, "the one before it is forgotten"
+        assert asyncio.all_tasks() == running
+        numbers = [(await at.server.hear())["RequestID"] for _ in range(MOST_IN_FLIGHT + 1)]
+        await at.clock.advance(3)
+        answer = {"Type": "Response", "Error": 0, "Time": TIME_MS + 3_000}
+        await at.server.say(answer | {"RequestID": numbers[-1]})
+        await at.clock.settle()
+        assert seen == [None]
+        assert link.last_received_at == at.clock.now()
+        await at.server.say(answer | {"RequestID": numbers[0]})
+        await at.clock.settle()
+        assert await receiving is None, "it is a message, and nobody's answer"
+    assert seen == [None]
+
+
+@pytest.mark.parametrize("late_ms", [2_500, 1_500])
+async def test_a_keep_alive_shows_that_the_clock_of_the_server_was_set_back(at: Scene, late_ms: int) -> None:
+    link = await at.open()
+    seen: list[object] = []
+
+    async def receive() -> None:
+        try:
+            await link.receive(seen.extend)
+        except LinkClosed:
+            seen.append("over")
+
+    async with asyncio.TaskGroup() as tasks:
+        receiving = tasks.create_task(receive())
+        await at.clock.settle()
+        await at.clock.advance(10)
+        link.send(KeepAlive(), lambda answer: seen.append(type(answer)))
+        request = await at.server.hear()
+        answer = {"Type": "Response", "RequestID": request["RequestID"], "Error": 0}
+        await at.server.say(answer | {"Time": TIME_MS + 10_000 - late_ms})
+        while not seen:
+            await at.clock.settle()
+        if late_ms > 2_000:
+            await receiving
+        receiving.cancel()
+    assert seen == ([LinkClosed, "over"] if late_ms > 2_000 else [type(None)])
+
+
 async def test_readings_are_received_without_waking_anybody_and_in_their_order_among_all_that_comes(
     at: Scene,
 ) -> None:

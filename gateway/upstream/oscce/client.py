@@ -308,6 +308,9 @@ class OsccLink:
         Raises:
             GatewayError: It cannot be sent.
         """
+        if isinstance(request, KeepAlive):
+            for late in [n for n, one in self._pending.items() if one.is_prompt and one.request == request]:
+                del self._pending[late]
         if self._closed or self._replaced or self._strays or len(self._pending) >= MOST_IN_FLIGHT:
             return None
         number = next(self._numbers)
@@ -397,9 +400,12 @@ class OsccLink:
     def _outcome_of(self, pending: _Pending, response: Response) -> LinkAnswer | GatewayError:
         """Read the answer to a request. Raises :class:`WireError`."""
         try:
-            return answer(pending.request, response.body, self._terms.pool, response.directory)
+            sent = answer(pending.request, response.body, self._terms.pool, response.directory)
         except GatewayError as error:
             return error.with_traceback(None)  # it holds this frame, and so the waiting task
+        if response.time_ms is not None and isinstance(pending.request, KeepAlive):
+            self._clock.answered(response.time_ms, pending.asked_at, self._now())
+        return sent
 
     async def _read(self, text: str) -> Said:
         """Read a message; a large one in slices, between which other tasks run.
@@ -448,8 +454,6 @@ class OsccLink:
                 self._remember(sent)
             case DetachSession(alias), _:
                 self._own_agents.pop(alias, None)
-            case KeepAlive(), _ if response.time_ms is not None:
-                self._clock.answered(response.time_ms, pending.asked_at, self.last_received_at)
         pending.settle(sent)
 
     def _note_stray(self, response: Response) -> None:
