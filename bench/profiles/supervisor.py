@@ -66,6 +66,9 @@ class Supervisor:
     def sees(self, *, regained: bool) -> None:
         """Do nothing: profiles ignore whether realtime data is available."""
 
+    def touch(self) -> None:
+        """Do nothing: profiles let no time pass."""
+
     def answered(self) -> None:
         """Do nothing: no task waits for answers."""
 

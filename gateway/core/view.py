@@ -631,6 +631,8 @@ class UserSessions:
 
     def lingered(self, now: float, linger: Linger) -> list[Member]:
         """Return the sessions whose phone left longer ago than they are kept."""
+        if not self._left:
+            return []
         return [
             member
             for member in self._left.values()
@@ -639,10 +641,10 @@ class UserSessions:
 
     def lingers_until(self, linger: Linger) -> float:
         """Return when :meth:`lingered` returns the next session."""
+        if not self._left:
+            return math.inf
         left = self._left.values()
-        return min(
-            ((each.left_at or 0.0) + linger.of(each.ticket.application) for each in left), default=math.inf
-        )
+        return min((each.left_at or 0.0) + linger.of(each.ticket.application) for each in left)
 
     @property
     def renewal_ms(self) -> float:

@@ -622,7 +622,7 @@ class Sharing:
     @property
     def due_at(self) -> float:
         """Earliest time at which :meth:`silent` may return a node."""
-        return min(self._asked_at.values(), default=math.inf) + INTEREST_S
+        return min(self._asked_at.values()) + INTEREST_S if self._asked_at else math.inf
 
     def answer(self, since: Since) -> Publication:
         """Return the changes that the requesting node misses.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol, assert_never
 
 from gateway.core.ledger import Health
@@ -53,6 +53,11 @@ class Keeper(Protocol):
     @property
     def pulse(self) -> LinkHealth:
         """The link's health."""
+        ...
+
+    @property
+    def touch(self) -> Callable[[], None]:
+        """Called when the time of the next :meth:`Linked.tick` may be earlier than before."""
         ...
 
     clock: Clock

@@ -47,7 +47,7 @@ from gateway.runtime.ports import (
 )
 from gateway.runtime.sessions import LogOffs, OtherNodes, SessionRevocations
 from gateway.runtime.user_state import UserState, UserStates
-from gateway.runtime.world import LeaseRenewals, World, refusal
+from gateway.runtime.world import LeaseRenewals, OpenLinks, World, refusal
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -156,6 +156,9 @@ class Node:
     _outside: tuple[object, ...] = ()
     """State of the bus and of the owners' nodes in the last tick."""
 
+    _is_behind = False
+    """Whether messages of links may have waited for too long at the last beat."""
+
     is_draining = False
     is_cut_off = False
     """Whether other nodes live that this node does not reach."""
@@ -194,6 +197,7 @@ class Node:
             settings.node, settings.holder, self, self.exchange, self._tally
         )
         self._assumed = AssumedTokens(settings.holder)
+        self._open_links = OpenLinks()
         self._renewals = LeaseRenewals(cluster.leases, settings.node, settings.holder)
         self._worlds = {name: self._world(name, site) for name, site in sites.items()}
         self._registry: Registry[Connection] = settings.registry()
@@ -203,13 +207,12 @@ class Node:
 
     def record(self) -> NodeRecord:
         """Return this node's record for the registry."""
-        links = sum(home.owner is not None and home.owner.link is not None for home in self._user_states)
         return NodeRecord(
             self._settings.node,
             self._settings.holder,
             self._settings.version,
             self.connections,
-            links,
+            self._open_links.number,
             self.is_draining or self.membership.has_given_notice,
             0.0 if self.is_draining else self._settings.accepts_per_s,
             " ".join(self._settings.key_names()),
@@ -429,7 +432,7 @@ class Node:
             self.pauses.beat(now)
             if now >= due_at:
                 due_at = now + TICK_S
-                self._user_states.renew_leases(now)
+                self._renewals.renew_due(now)
                 try:
                     self._look_for_unread(now)
                 except Exception as fault:  # noqa: BLE001 - one user's fault must not end the node
@@ -438,11 +441,14 @@ class Node:
 
     def _look_for_unread(self, now: float) -> None:
         """Send that data may be old where messages may have waited in this process for too long."""
-        if self.unread_s() > UNREAD_S:
+        was_behind, self._is_behind = self._is_behind, self.unread_s() > UNREAD_S
+        if self._is_behind:
             for user_state in self._user_states:
                 owner = user_state.owner
                 if owner is not None and owner.feed.health.upstream == "live" and owner.pulse.may_wait(now):
                     owner.pulse.say()
+        elif was_behind:
+            self._user_states.touch_all()
 
     async def _serve(self) -> None:
         """Serve users until cancelled; they end before the parts that they use."""
@@ -528,6 +534,7 @@ class Node:
             cut_off=self._cut_off,
             renewals=self._renewals,
             assumed=self._assumed,
+            open_links=self._open_links,
             refuses_writes=self._refuses_writes,
             writes=self._writes,
             devices=settings.limits.devices,

@@ -10,6 +10,7 @@ import math
 from contextlib import suppress
 from typing import Final, Literal, NamedTuple, Protocol
 
+from gateway.core.due_times import NO_SLOT
 from gateway.core.lease import Acquire, BusState, Lease, LeaseState, Renew
 from gateway.core.link import LinkMachine
 from gateway.core.rate_limits import Place, Urgency
@@ -344,24 +345,47 @@ class LinkDialer:
         """The number of the link that is being opened, in the node's queue of openings."""
         self._was_open = False
         """Whether this node has had the user's link before."""
+        self.slot = NO_SLOT
 
     def look(self) -> None:
         """Record that a session came or left, or that the ownership is over."""
         self._news.set()
 
     def renew(self, now: float) -> None:
-        """Send a renewal, together with those of other users, if it is due."""
-        due_at = self.lease_keeper.lease.due_at
-        if due_at is None or due_at > now or not self.may_ask():
+        """Send a renewal now, together with those of other users; if that is not allowed, look again soon."""
+        if self.lease_keeper.lease.due_at is None:
             return
-        renewal = self.lease_keeper.renewing()
+        renewal = self.lease_keeper.renewing() if self.may_ask() else None
         if renewal is not None:
             self._world.renewals.add(renewal, self)
+        else:
+            self._world.renewals.put(self, now)
+
+    async def renew_alone(self) -> Answer:
+        """See :meth:`LeaseKeeper.renew`."""
+        try:
+            return await self.lease_keeper.renew()
+        finally:
+            self._plan_renewal()
+
+    async def release(self) -> None:
+        """Give the lease up in the end."""
+        try:
+            await self.lease_keeper.release()
+        finally:
+            self._world.renewals.drop(self)
+
+    def _plan_renewal(self) -> None:
+        """Set when the lease is to be renewed, after an event that may have changed it."""
+        due_at = self.lease_keeper.lease.due_at
+        if due_at is not None:
+            self._world.renewals.put(self, due_at)
 
     def renewed(self, token: int, is_renewed: bool | None, tasks: asyncio.TaskGroup | None) -> None:
         """See :meth:`gateway.runtime.world.Renewer.renewed`."""
         was_ours = self.lease_keeper.lease.is_ours
         answer = self.lease_keeper.renewed(token, is_renewed, tasks)
+        self._plan_renewal()
         with suppress(ReferenceError):  # the owner is gone
             self._served.renewed(answer, was_ours=was_ours)
 
@@ -405,6 +429,7 @@ class LinkDialer:
             self._was_replaced = True
             self._machine.kicked(self._world.clock.now(), self._world.jitter())
             self.lease_keeper.lease.kicked(replaced_by)
+            self._plan_renewal()
         self._served.unreached()
 
     def leave(self) -> None:
@@ -448,7 +473,10 @@ class LinkDialer:
         if not self.may_ask():
             return "unanswered"
         is_late = self._world.clock.now() > self._start.by
-        return await self.lease_keeper.ask(expected=None if is_late else self._start.expected)
+        try:
+            return await self.lease_keeper.ask(expected=None if is_late else self._start.expected)
+        finally:
+            self._plan_renewal()
 
     def may_ask(self) -> bool:
         """Return whether the lease may be requested now.
@@ -460,7 +488,8 @@ class LinkDialer:
         machine = world.exchange.machine
         if not self._is_replaced:
             self._is_cut_off = False
-        elif self._is_bus_down:
+            return True
+        if self._is_bus_down:
             self._cut_off()
         registered_s = min(machine.is_healthy_for(now), world.writes.taken_for(now))
         return not self._is_cut_off or registered_s >= _REGISTERS_S
@@ -484,6 +513,7 @@ class LinkDialer:
         if self.lease_keeper.lease.assume(self._world.assumed.take(self._world.clock.wall_ms())) is None:
             return False
         self._start = self._start._replace(kind="assumed")
+        self._plan_renewal()
         return True
 
     # ---- the lease is ours, the link is another's: there are two stores ----

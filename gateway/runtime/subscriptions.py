@@ -429,6 +429,11 @@ class SubscribingOwner(Protocol):
     mirror: Mirror
     feed: Feed
 
+    @property
+    def touch(self) -> Callable[[], None]:
+        """Called when the time of the next :meth:`LinkSubscriptions.tick` may be earlier than before."""
+        ...
+
     def ended(self, member: Member, reason: EndReason, by: str | None) -> None:
         """Remove a session that OSCC-E refused."""
         ...
@@ -499,6 +504,7 @@ class LinkSubscriptions:
         """Start a round in the next turn of the loop; many calls before it start one."""
         self.settled = False
         self._needed = True
+        self._owner.touch()
         if not self._asking:
             self._asking = spawn(self._tasks, self._ask())
 
@@ -762,3 +768,4 @@ class LinkSubscriptions:
 
     def _ask_later(self) -> None:
         self._again_at = min(self._again_at, self._owner.clock.now() + AGAIN_S)
+        self._owner.touch()

@@ -96,11 +96,11 @@ class Owner:
         self.epoch = 0
         self.owned_by: Grant | None = None
         """The owner of the user, as soon as it is known to be another node."""
-        self._world, self._touch = world, touch
+        self._world, self.touch = world, touch
         self._start = start
         self._machine = LinkMachine()
         self._link_dialer = LinkDialer(feed.user, world, self._machine, me, start)
-        self.lease, self.renew_lease = self._link_dialer.lease_keeper.lease, self._link_dialer.renew
+        self.lease = self._link_dialer.lease_keeper.lease
         self.pulse = LinkHealth(feed, self.mirror, self._machine, world, is_taking_over=start != _PLAIN)
         self._handover = Handover(me, world)
         self._renewing = SessionRenewal(me, world)
@@ -136,7 +136,7 @@ class Owner:
             SessionRefused: It has ended, its phone is on another node since, or no answer came in time.
             RoleOverError: Another node owns the user by now.
         """
-        self._touch()
+        self.touch()
         if self._link_dialer.gives_way:
             raise SessionRefused(CloseCode.REBALANCE, "owned elsewhere", window_s=RECONNECT_WINDOW_S)
         return await self.session_admission.attach(ticket, topics, node, since)
@@ -193,7 +193,7 @@ class Owner:
 
     def look(self) -> None:
         """Have the needed requests sent to OSCC-E."""
-        self._touch()
+        self.touch()
         if self._linked is not None and self.is_over:
             self._linked.close()
         elif self._linked is not None:
@@ -205,11 +205,11 @@ class Owner:
     def received(self) -> None:
         """Record that a message came."""
         if self.pulse.received():
-            self._touch()
+            self.touch()
 
     def sees(self, *, regained: bool) -> None:
         """Record that the server may have begun or ceased to send realtime data."""
-        self._touch()
+        self.touch()
         self.pulse.sees(regained=regained)
 
     def agreed(self, keep_alive_s: float) -> None:
@@ -218,7 +218,7 @@ class Owner:
 
     def synced(self) -> None:
         """Record that every request so far was answered, and the mirror has the data."""
-        self._touch()
+        self.touch()
         self.mirror.synced()
         self._link_dialer.shown(len(self.feed.ledger.elements))
         self.pulse.synced()
@@ -251,7 +251,7 @@ class Owner:
 
     def epoch_began(self, epoch: int) -> None:
         """Write under a new lease: OSCC-E must accept each session again; phones keep their data."""
-        self._touch()
+        self.touch()
         self.epoch = epoch
         self._began_at = self.clock.now()
         self.user_sessions.forget_acceptances()
@@ -267,18 +267,20 @@ class Owner:
     def _begin_link(self, opened: OpenedLink) -> Linked:
         """Use an open link, until :meth:`_end_link`."""
         linked = self._linked = Linked(*opened, self)
+        self._world.open_links.number += 1
         self._history_by = min(self._history_by, self.clock.now() + HISTORY_S)
         return linked
 
     def _end_link(self, linked: Linked) -> None:
-        self._touch()
+        self.touch()
+        self._world.open_links.number -= 1
         self._linked = None
         self.user_sessions.unlinked(replaced=linked.replaced_by is not None)
         self.mirror.live = False
 
     def unreached(self) -> None:
         """Record that there is no link now."""
-        self._touch()
+        self.touch()
         self.pulse.unreached()
         if self._linked is None:
             self._handover.unreached()
@@ -386,7 +388,7 @@ class Owner:
                 self.feed.outlet = None
             self.execution.end()
             self.answered()
-            await self._link_dialer.lease_keeper.release()
+            await self._link_dialer.release()
 
     def stop(self) -> None:
         """Release the user."""
@@ -396,7 +398,7 @@ class Owner:
 
     def asked(self, node: NodeId, since: Since) -> None:
         """Record that another node follows, which phones it has, and whether it requests the user."""
-        self._touch()
+        self.touch()
         self.sharing.interested(node, self.clock.now())
         if self.user_sessions.seen(node, since.phones, self.clock.now()):
             self.look()
@@ -422,11 +424,10 @@ class Owner:
     def due_at(self, now: float) -> float:
         """See :meth:`gateway.runtime.ports.Role.due_at`."""
         linked = self._linked
-        if self._tasks is None or linked is None or not self.lease.is_ours:
+        if self._tasks is None or (linked is not None and not self.lease.is_ours):
             return now
         return min(
-            now + self.lease.renew_s,  # requests that are to be sent again are not reported
-            self.pulse.due_at(linked),
+            math.inf if linked is None else self.pulse.due_at(linked),
             self._began_at + STRANGERS_S,
             self.sharing.due_at,
             self.user_sessions.lingers_until(self._world.linger),
@@ -449,7 +450,7 @@ class Owner:
         link.
         """
         was_ours = self.lease.is_ours
-        answer = await self._link_dialer.lease_keeper.renew()
+        answer = await self._link_dialer.renew_alone()
         self.renewed(answer, was_ours=was_ours)
         is_alone = self.is_fenced and self._world.refuses_writes()
         return answer == "ours" or (answer == "unanswered" and is_alone)
@@ -459,7 +460,7 @@ class Owner:
         if was_ours and answer == "refused":
             self.pulse.doubted(self._linked)
         if answer != "ours" or not self.lease.may_dial:
-            self._touch()
+            self.touch()
         self._link_dialer.look()
 
 
@@ -757,15 +758,6 @@ class UserStates:
             log_fault(_LOG, "user_tick_failed", fault)
         finally:
             self._due_times.put(due, at)
-
-    def renew_leases(self, now: float) -> None:
-        """Renew the leases that are due, of all users at once: a tick in slices may take seconds."""
-        for user_state in self._user_states.values():
-            try:
-                if isinstance(user_state.role, Owner):
-                    user_state.role.renew_lease(now)
-            except Exception as fault:  # noqa: BLE001 - one user's fault must not keep others from theirs
-                log_fault(_LOG, "lease_not_renewed", fault)
 
     def touch_all(self) -> None:
         """Mark all users as due in the next tick, after a change that concerns each."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
+from gateway.core.due_times import DueSlots
 from gateway.core.lease import AssumedTokens, StoreWrites
 from gateway.core.link import Linger
 from gateway.core.rate_limits import AdmissionQueue
@@ -39,15 +40,23 @@ class Renewal(NamedTuple):
 class Renewer(Protocol):
     """The sender of a renewal."""
 
+    slot: int
+    """When it is due: see :class:`gateway.core.due_times.DueSlots`."""
+
+    def renew(self, now: float) -> None:
+        """Send a renewal now, through :meth:`LeaseRenewals.add`, if one is needed."""
+        ...
+
     def renewed(self, token: int, is_renewed: bool | None, tasks: asyncio.TaskGroup | None) -> None:
         """Process the answer; None: there was none. Follow-up work runs in *tasks*."""
         ...
 
 
 class LeaseRenewals:
-    """The renewals of one node that have not been sent yet.
+    """The renewals of one node: when each is due, and those that have not been sent yet.
 
-    Invariant: each renewal gets one answer, which may be None. It is sent in the next turn of the loop.
+    Invariants: a lease whose renewal is not due costs nothing. Each renewal gets one answer, which may be
+    None. It is sent in the next turn of the loop.
 
     Args:
         leases: The store.
@@ -59,12 +68,29 @@ class LeaseRenewals:
         self._leases = leases
         self._node = node
         self._holder = holder
+        self._due: DueSlots[Renewer] = DueSlots()
         self._waiting: list[tuple[Renewal, Renewer]] = []
         self._tasks: asyncio.TaskGroup | None = None
 
     def run_in(self, tasks: asyncio.TaskGroup | None) -> None:
         """Send renewals from now on; None ends sending."""
         self._tasks = tasks
+
+    def put(self, renewer: Renewer, at: float) -> None:
+        """Set when the next renewal of *renewer* is due."""
+        self._due.put(renewer, at)
+
+    def drop(self, renewer: Renewer) -> None:
+        """Send no more renewals of *renewer*."""
+        self._due.drop(renewer)
+
+    def renew_due(self, now: float) -> None:
+        """Send the renewals that are due, of all users at once: work for users in slices may take seconds."""
+        for renewer in self._due.take(now):
+            try:
+                renewer.renew(now)
+            except Exception as fault:  # noqa: BLE001 - one user's fault must not keep others from theirs
+                log_fault(_LOG, "lease_not_renewed", fault)
 
     def add(self, renewal: Renewal, renewer: Renewer) -> None:
         """Renew a lease, together with all others of this turn of the loop."""
@@ -99,6 +125,13 @@ class LeaseRenewals:
                 log_fault(_LOG, "renewal_not_noted", fault)
 
 
+@dataclass(slots=True)
+class OpenLinks:
+    """The number of open links of one node."""
+
+    number: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """Ports, limits and callbacks that the owners of one site's users need."""
@@ -131,6 +164,7 @@ class World:
     """Renews leases together with those of the node's other users."""
     assumed: AssumedTokens
     """Tokens of users who are taken without the store."""
+    open_links: OpenLinks
     refuses_writes: Callable[[], bool] = lambda: False
     """Returns whether the store of leases is reachable and accepts no writes."""
     writes: StoreWrites = field(default_factory=StoreWrites)

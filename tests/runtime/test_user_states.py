@@ -140,8 +140,8 @@ async def test_nothing_is_done_for_an_idle_user_until_something_is_due(
 
         monkeypatch.setattr(anna, "tick", count)
         await at.pass_time(60)
-        # at least every 4 to 5 s, like the lease, and the link shows a sign of life every 10 s
-        assert 12 <= len(ticked) <= 24
+        # the link shows a sign of life every 10 s
+        assert 5 <= len(ticked) <= 8
         at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=9)))
         await at.pass_time(1)
         assert ticked[-1] > at.clock.now() - 2, "after news the user is looked at in the next tick"
