@@ -7,7 +7,7 @@ import random  # noqa: TID251 - seeded
 
 import pytest
 
-from gateway.core.due_times import DueTime, DueTimes
+from gateway.core.due_times import NO_SLOT, SLOT_S, DueSlots, DueTime, DueTimes
 
 
 def keys(taken: list[DueTime[str]]) -> list[str]:
@@ -73,3 +73,61 @@ def test_each_is_due_exactly_when_it_should_be_and_the_heap_stays_small(seed: in
             wanted[key] = now + dice.choice([1, 7, 30])
             times.put(dues[key], wanted[key])
         assert len(times) <= 2 * 50 + 64
+
+
+class Item:
+    """An item of slots."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.slot = NO_SLOT
+
+
+def names(taken: list[Item]) -> list[str]:
+    return [item.name for item in taken]
+
+
+def test_an_item_is_in_one_slot_at_most_and_due_once() -> None:
+    slots, a, b = DueSlots[Item](), Item("a"), Item("b")
+    slots.put(a, 100.0)
+    slots.put(b, 50.0)
+    slots.put(a, 20.0)
+    slots.put(b, 60.0)
+    assert len(slots) == 2
+    assert names(slots.take(19.9 - SLOT_S)) == []
+    assert names(slots.take(20.0)) == ["a"]
+    assert names(slots.take(59.0)) == []
+    slots.put(b, 200.0)
+    slots.drop(b)
+    slots.drop(b)
+    assert names(slots.take(1_000.0)) == []
+    assert len(slots) == 0
+
+
+@pytest.mark.parametrize("at", [-math.inf, -5.0, 0.0, 5.0])
+def test_an_item_whose_time_has_passed_is_due_with_the_next_take(at: float) -> None:
+    slots, item = DueSlots[Item](), Item("a")
+    slots.put(item, at)
+    assert names(slots.take(10.0)) == ["a"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_slots_are_never_late_and_early_by_one_slot_at_most(seed: int) -> None:
+    dice, slots = random.Random(seed), DueSlots[Item]()
+    items = [Item(str(number)) for number in range(50)]
+    due_at: dict[Item, float] = {}
+    for now in range(200):
+        taken = slots.take(now)
+        assert len(set(taken)) == len(taken)
+        expected = {item for item, at in due_at.items() if at <= now}
+        assert expected <= set(taken) <= {item for item, at in due_at.items() if at <= now + SLOT_S}
+        for item in taken:
+            del due_at[item]
+        for item in dice.sample(items, 5):
+            if dice.random() < 0.2:
+                slots.drop(item)
+                due_at.pop(item, None)
+            else:
+                due_at[item] = now + dice.uniform(-3.0, 30.0)
+                slots.put(item, due_at[item])
+        assert len(slots) == len(due_at)
