@@ -52,7 +52,7 @@ async def until_all_is_done(at: Scene, users: int) -> None:
     kept_alive = len(at.asked(KeepAlive))
     while len(at.asked(KeepAlive)) < kept_alive + users:
         await at.clock.advance(0.5)
-    while any(at.owner(key).lease.due_at - at.clock.now() < 3.5 for key in range(100, 100 + users)):
+    while any((at.owner(key).lease.due_at or 0.0) - at.clock.now() < 3.5 for key in range(100, 100 + users)):
         await at.clock.advance(0.5)
 
 
