@@ -595,7 +595,11 @@ class Gateway:
         return any(turns.is_overloaded for turns in self._turns())
 
     def _unread_s(self) -> float:
-        return max((turns.unread_s for turns in self._turns()), default=0.0)
+        most_s = 0.0  # a loop: it is called for each user who has work
+        for each in self._servers.values():
+            if isinstance(each, OsccServer):
+                most_s = max(most_s, each.turns.unread_s)
+        return most_s
 
     def _turns(self) -> Iterator[Turns]:
         return (each.turns for each in self._servers.values() if isinstance(each, OsccServer))

@@ -26,7 +26,7 @@ class DueTime(Generic[KeyT]):
         touched: Collects the items that are due at once.
     """
 
-    __slots__ = ("_touched", "at", "entry_at", "is_over", "is_touched", "key")
+    __slots__ = ("_touched", "at", "entry_at", "is_over", "is_touched", "key", "was_touched")
 
     def __init__(self, key: KeyT, touched: list[DueTime[KeyT]]) -> None:
         self.key = key
@@ -34,6 +34,8 @@ class DueTime(Generic[KeyT]):
         self.entry_at = math.inf
         """The time of its entry in the heap; infinity without one."""
         self.is_touched = False
+        self.was_touched = True
+        """Whether it was touched before the last :meth:`DueTimes.take` that returned it."""
         self.is_over = False
         self._touched = touched
 
@@ -95,14 +97,14 @@ class DueTimes(Generic[KeyT]):
         taken = [due for due in self._touched if not due.is_over]
         self._touched.clear()
         for due in taken:
-            due.is_touched, due.at = False, math.inf
+            due.is_touched, due.was_touched, due.at = False, True, math.inf
         while self._heap and self._heap[0][0] <= now:
             at, _, due = heapq.heappop(self._heap)
             if due.entry_at != at:
                 continue
             due.entry_at = math.inf
             if due.at <= now:
-                due.at = math.inf
+                due.was_touched, due.at = False, math.inf
                 taken.append(due)
             elif due.at < math.inf:
                 self._push(due)
@@ -158,7 +160,8 @@ class DueSlots(Generic[SlottedT]):
         slot = int(at // SLOT_S) if at > 0.0 else 0
         if slot == item.slot:
             return
-        self.drop(item)
+        if item.slot != NO_SLOT:
+            self.drop(item)
         item.slot = slot
         items = self._slots.get(slot)
         if items is None:

@@ -466,8 +466,10 @@ class LinkHealth:
             case "nothing":
                 linked.tick(now)
 
-    def due_at(self, linked: Linked) -> float:
+    def due_at(self, linked: Linked | None) -> float:
         """Return when the link needs work by time alone; in the past: at each tick."""
+        if linked is None:
+            return math.inf
         is_odd = self._is_doubted or self.is_taking_over
         return -math.inf if is_odd else min(self._machine.due_at, linked.due_at)
 

@@ -486,7 +486,8 @@ class LinkDialer:
         """
         world, now = self._world, self._world.clock.now()
         machine = world.exchange.machine
-        if not self._is_replaced:
+        lease = self.lease_keeper.lease
+        if lease.may_dial or lease.state is not LeaseState.HELD:
             self._is_cut_off = False
             return True
         if self._is_bus_down:

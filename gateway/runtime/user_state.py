@@ -47,7 +47,7 @@ from gateway.runtime.ports import (
     Start,
     not_reached,
 )
-from gateway.runtime.sessions import ATTACH_S, SessionAdmission, SessionRenewal
+from gateway.runtime.sessions import ATTACH_S, WALL_CLOCK_S, SessionAdmission, SessionRenewal
 from gateway.runtime.world import World
 
 STRANGERS_S: Final = 30.0
@@ -107,6 +107,7 @@ class Owner:
         self._linked: Linked | None = None
         self._tasks: asyncio.TaskGroup | None = None
         self._began_at = math.inf
+        self._sessions_at = -math.inf
         self._history_by = -math.inf
         """Until when the history of the former owner may arrive."""
         feed.outlet = self.sharing
@@ -409,25 +410,28 @@ class Owner:
         """Record that another node reported itself as the owner; it counts while no link is open."""
         self._link_dialer.owned(grant)
 
-    def tick(self, now: float) -> None:
-        """Do the work that is due: keep-alives, renewals of sessions, lingers."""
+    def tick(self, now: float, *, is_touched: bool = True) -> None:
+        """Do what is due, if it *is_touched* also what :meth:`due_at` has not returned."""
         if self._tasks is None:
             return
         self.pulse.tend(self._linked, now)
-        if self._linked is not None and self._link_dialer.is_outbid(now):
-            spawn(self._tasks, self._link_dialer.reconsider())
-        self._renewing.tick(now, self._tasks)
-        self._handover.tick(now)
-        self._see_who_left(now)
+        if is_touched or now >= self._sessions_at:
+            if self._linked is not None and self._link_dialer.is_outbid(now):
+                spawn(self._tasks, self._link_dialer.reconsider())
+            self._renewing.tick(now, self._tasks)
+            self._handover.tick(now)
+            self._see_who_left(now)
+            self._sessions_at = self._sessions_due_at(now)
         self.pulse.say()
 
     def due_at(self, now: float) -> float:
         """See :meth:`gateway.runtime.ports.Role.due_at`."""
-        linked = self._linked
-        if self._tasks is None or (linked is not None and not self.lease.is_ours):
-            return now
+        return now if self._tasks is None else min(self._sessions_at, self.pulse.due_at(self._linked))
+
+    def _sessions_due_at(self, now: float) -> float:
+        """Return when :meth:`tick` has work for lease and sessions, unless it is touched before."""
         return min(
-            math.inf if linked is None else self.pulse.due_at(linked),
+            now if self._linked is not None and not self.lease.is_ours else now + WALL_CLOCK_S,
             self._began_at + STRANGERS_S,
             self.sharing.due_at,
             self.user_sessions.lingers_until(self._world.linger),
@@ -459,9 +463,9 @@ class Owner:
         """Process the answer to a renewal; *was_ours*: whether a lease was held when it was sent."""
         if was_ours and answer == "refused":
             self.pulse.doubted(self._linked)
-        if answer != "ours" or not self.lease.may_dial:
+        if answer != "ours" or not self.lease.may_dial or self._linked is None:
             self.touch()
-        self._link_dialer.look()
+            self._link_dialer.look()
 
 
 UNFOLLOW_S: Final = 30.0
@@ -668,8 +672,11 @@ class UserState:
 
     def tick(self, now: float) -> None:
         """Do the work that is due."""
-        self.role.tick(now)
-        if self.local or isinstance(self.role, Owner):
+        if (owner := self.owner) is not None:
+            owner.tick(now, is_touched=self.due.was_touched)
+        else:
+            self.role.tick(now)
+        if self.local or owner is not None:
             self._empty_since = None
         elif self._empty_since is None:
             self._empty_since = now

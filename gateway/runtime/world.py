@@ -69,20 +69,16 @@ class LeaseRenewals:
         self._node = node
         self._holder = holder
         self._due: DueSlots[Renewer] = DueSlots()
+        self.put: Final = self._due.put
+        """Set when the next renewal of a renewer is due."""
+        self.drop: Final = self._due.drop
+        """Send no more renewals of a renewer."""
         self._waiting: list[tuple[Renewal, Renewer]] = []
         self._tasks: asyncio.TaskGroup | None = None
 
     def run_in(self, tasks: asyncio.TaskGroup | None) -> None:
         """Send renewals from now on; None ends sending."""
         self._tasks = tasks
-
-    def put(self, renewer: Renewer, at: float) -> None:
-        """Set when the next renewal of *renewer* is due."""
-        self._due.put(renewer, at)
-
-    def drop(self, renewer: Renewer) -> None:
-        """Send no more renewals of *renewer*."""
-        self._due.drop(renewer)
 
     def renew_due(self, now: float) -> None:
         """Send the renewals that are due, of all users at once: work for users in slices may take seconds."""
