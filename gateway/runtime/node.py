@@ -177,7 +177,7 @@ class Node:
         self._tally = tally or Tally()
         self.exchange = Exchange(settings.node, cluster.bus, clock, int(jitter() * _FIRST), self._tally)
         self._settings, self._cluster = settings, cluster
-        self._writes, self.pauses = StoreWrites(), Pauses()
+        self._writes, self.pauses, self._open_links = StoreWrites(), Pauses(), OpenLinks()
         self._audit, self._jitter, self._openings = audit, jitter, Openings()
         self._queues = settings.admission_queues(sites, self._openings)
         self.links_per_s: Final = {name: settings.links_per_s(site) for name, site in sites.items()}
@@ -197,7 +197,6 @@ class Node:
             settings.node, settings.holder, self, self.exchange, self._tally
         )
         self._assumed = AssumedTokens(settings.holder)
-        self._open_links = OpenLinks()
         self._renewals = LeaseRenewals(cluster.leases, settings.node, settings.holder)
         self._worlds = {name: self._world(name, site) for name, site in sites.items()}
         self._registry: Registry[Connection] = settings.registry()

@@ -74,6 +74,8 @@ class Owner:
     """
 
     _stopped = False
+    _sessions_at = -math.inf
+    """When :meth:`tick` has work for lease and sessions, unless it is touched before."""
 
     def __init__(
         self,
@@ -107,7 +109,6 @@ class Owner:
         self._linked: Linked | None = None
         self._tasks: asyncio.TaskGroup | None = None
         self._began_at = math.inf
-        self._sessions_at = -math.inf
         self._history_by = -math.inf
         """Until when the history of the former owner may arrive."""
         feed.outlet = self.sharing
