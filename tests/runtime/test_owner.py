@@ -691,5 +691,5 @@ async def test_data_of_a_silent_link_is_old_while_messages_may_wait_unread_in_th
         await at.pass_time(5)  # it brings a sign of life in between
         assert phone.health == "stale"
         at.node.unread_s = lambda: 0.0
-        await at.pass_time(6)
+        await at.pass_time(3)
         assert phone.health == "live"
