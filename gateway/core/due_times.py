@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
@@ -80,9 +80,9 @@ class DueTimes(Generic[KeyT]):
                 self._compact()
 
     @property
-    def are_touched(self) -> bool:
-        """Whether an item was touched since the last :meth:`take`."""
-        return bool(self._touched)
+    def touched(self) -> Iterator[KeyT]:
+        """The items that were touched since the last :meth:`take`."""
+        return (due.key for due in self._touched if not due.is_over)
 
     def put(self, due: DueTime[KeyT], at: float) -> None:
         """Set the next due time of an item; it is due earlier when it is touched."""

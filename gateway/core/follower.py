@@ -14,7 +14,7 @@ from typing import Final, Literal
 from gateway.core.element import Element
 from gateway.core.ledger import Delta, Ledger, Receipt, Update, is_own
 from gateway.core.view import FACTS_PREFIX
-from gateway.domain.model import NodeId, Position
+from gateway.domain.model import NodeId, Position, UserId
 from gateway.protocol import frames
 from gateway.protocol.envelopes import Publication, Value
 
@@ -43,6 +43,33 @@ TRANSITIONS: Final[dict[tuple[FollowState, str], FollowState]] = {
     **{(state, "lost"): FollowState.SEARCHING for state in FollowState if state is not FollowState.SEARCHING},
     (FollowState.SEARCHING, "read"): FollowState.DOUBTING,
 }
+
+
+class FollowedNodes:
+    """The nodes that own users who are followed on this node. A user without a change costs nothing."""
+
+    def __init__(self) -> None:
+        self._owner_of: dict[UserId, NodeId] = {}
+        self._nodes: frozenset[NodeId] | None = frozenset()
+        """None: not determined since a change."""
+
+    @property
+    def nodes(self) -> frozenset[NodeId]:
+        """The nodes."""
+        if self._nodes is None:
+            self._nodes = frozenset(self._owner_of.values())
+        return self._nodes
+
+    def note(self, user: UserId, owner: NodeId | None) -> None:
+        """Record which node owns a user who is followed; None: the user is not followed."""
+        if self._owner_of.get(user) == owner:
+            return
+        self._nodes = None
+        if owner is None:
+            del self._owner_of[user]
+        else:
+            self._owner_of[user] = owner
+
 
 ASK_S: Final = 10.0
 """The longest time between two requests. An owner publishes for 25 s after a request, so two may be lost."""

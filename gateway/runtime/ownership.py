@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from contextlib import suppress
 from typing import Final, Literal, NamedTuple, Protocol
 
 from gateway.core.due_times import NO_SLOT
@@ -386,8 +385,10 @@ class LinkDialer:
         was_ours = self.lease_keeper.lease.is_ours
         answer = self.lease_keeper.renewed(token, is_renewed, tasks)
         self._plan_renewal()
-        with suppress(ReferenceError):  # the owner is gone
+        try:
             self._served.renewed(answer, was_ours=was_ours)
+        except ReferenceError:
+            return  # the owner is gone
 
     async def next_link(self) -> OpenedLink | None:
         """Return the next link, once it is due and open; None: none is needed, or another node owns the user.

@@ -22,6 +22,7 @@ from weakref import proxy
 from gateway.core.commands import Calls, CommandHistory, not_begun, patience_s
 from gateway.core.due_times import DueTime, DueTimes
 from gateway.core.element import Composer
+from gateway.core.follower import FollowedNodes
 from gateway.core.ledger import UNKNOWN_HEALTH
 from gateway.core.link import LinkMachine
 from gateway.core.view import Member, UserSessions
@@ -451,8 +452,7 @@ class Owner:
     async def renew(self) -> bool:
         """Request an extension of the lease, if it is still held; return whether it was granted.
 
-        A store that accepts no writes grants nothing to any node: a node that took the user has replaced the
-        link.
+        A store that accepts no writes grants nothing to any node: one that took the user replaced the link.
         """
         was_ours = self.lease.is_ours
         answer = await self._link_dialer.renew_alone()
@@ -709,7 +709,7 @@ class UserStates:
         self._composer = composer
         self._user_states: dict[UserId, UserState] = {}
         self._due_times: DueTimes[UserId] = DueTimes()
-        self._followed: frozenset[NodeId] = frozenset()
+        self._followed = FollowedNodes()
         self.command_history: CommandHistory[UserId, OnOutcome] = CommandHistory()
 
     def __iter__(self) -> Iterator[UserState]:
@@ -774,12 +774,11 @@ class UserStates:
 
     def followed(self) -> frozenset[NodeId]:
         """Return the nodes that own users who are followed here."""
-        if self._due_times.are_touched:  # otherwise no user has another role or owner than before
-            states = self._user_states.values()
-            self._followed = frozenset(
-                home.follower.owner.node for home in states if home.follower is not None
-            )
-        return self._followed
+        for user in self._due_times.touched:  # all others have the role and owner that they had before
+            user_state = self._user_states.get(user)
+            follower = None if user_state is None else user_state.follower
+            self._followed.note(user, None if follower is None else follower.owner.node)
+        return self._followed.nodes
 
     async def _serve(self, user: UserId, user_state: UserState, before: UserState | None) -> None:
         try:
@@ -796,4 +795,5 @@ class UserStates:
             self._due_times.drop(user_state.due)
             if self._user_states.get(user) is user_state:
                 del self._user_states[user]
+                self._followed.note(user, None)
                 self.command_history.left(user)

@@ -21,7 +21,7 @@ def test_what_is_touched_is_due_in_the_next_take_and_only_once() -> None:
     times.put(due, 5)
     due.touch()
     due.touch()
-    assert times.are_touched
+    assert list(times.touched) == ["a"]
     assert keys(times.take(5)) == ["a"], "touched and due by time is due once"
     times.put(due, 9)
     assert keys(times.take(8)) == []

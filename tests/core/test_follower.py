@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.core.follower import LOWER_S, TRANSITIONS, FollowMachine, FollowState
+from gateway.core.follower import LOWER_S, TRANSITIONS, FollowedNodes, FollowMachine, FollowState
 from gateway.core.ledger import Receipt
+from gateway.domain.model import NodeId, UserId
 
 EPOCH = 70
 
@@ -173,3 +174,23 @@ def test_an_unreachable_owner_is_not_live_before_it_answers() -> None:
     follow.asked(5.0)
     answer(follow, 5.125)
     assert follow.health(5.125, "live") == "live"
+
+
+def test_the_followed_nodes_are_those_of_the_last_known_owners() -> None:
+    followed = FollowedNodes()
+    ada, bob = UserId("main", 1), UserId("main", 2)
+    followed.note(ada, None)
+    assert followed.nodes == frozenset()
+    followed.note(ada, NodeId("n1"))
+    followed.note(bob, NodeId("n2"))
+    assert followed.nodes == {"n1", "n2"}
+    followed.note(ada, NodeId("n2"))
+    assert followed.nodes == {"n2"}
+    before = followed.nodes
+    followed.note(bob, NodeId("n2"))
+    assert followed.nodes is before, "nothing has changed"
+    followed.note(bob, None)
+    followed.note(bob, None)
+    assert followed.nodes == {"n2"}
+    followed.note(ada, None)
+    assert followed.nodes == frozenset()

@@ -15,7 +15,7 @@ from gateway.domain.model import Kind, NodeId, Scope
 from gateway.domain.resources import Queue
 from gateway.domain.upstream import Part, Source
 from gateway.runtime.node import NodeSettings
-from tests.runtime.scene import Scene, scene
+from tests.runtime.scene import Scene, scene, user
 
 _PACKAGE = str(Path(gateway.__file__).parent)
 ROOM = NodeSettings(NodeId("n1"), "n1-1", log_ons_per_s=10_000.0, log_ons_in_flight=1_000)
@@ -64,6 +64,7 @@ async def test_the_seconds_in_which_nothing_is_due_cost_the_same_for_any_number_
             await until_all_is_done(at, users)
             with counted_calls() as calls:
                 for _ in range(6):
+                    at.node.user_states[user(100)].due.touch()  # one user is not idle
                     await at.clock.advance(0.5)
             costs.append(calls)
     few, many = costs
