@@ -631,8 +631,6 @@ class UserSessions:
 
     def lingered(self, now: float, linger: Linger) -> list[Member]:
         """Return the sessions whose phone left longer ago than they are kept."""
-        if not self._left:
-            return []
         return [
             member
             for member in self._left.values()
