@@ -60,6 +60,7 @@ class Link:
 
     def read(self, reading: Reading) -> None:
         shown = {key_of(*address): element for address, element in self.shown.items() if element is not None}
+        self.shared.is_unshown = not shown
         step = self.shared.follow(reading, shown, self.offset_ms, SCOPE)
         changed: set[Address] = set()
         if step is None:
