@@ -179,7 +179,7 @@ class ScopeUnion:
         if self._scope_at != self._scopes.changes:
             self._scope_at = self._scopes.changes
             scopes = list(self._scopes)
-            scope = scopes[0] if len(scopes) == 1 else _union_of(scopes)
+            scope = _union_of(scopes)  # an object of its own: it shows that the scope was another in between
             self._scope = self._scope if scope == self._scope else scope
         return self._scope
 
@@ -204,6 +204,8 @@ def _same(rights: frozenset[Right]) -> frozenset[Right]:
 
 
 def _union_of(scopes: list[Scope]) -> Scope:
+    if len(scopes) == 1:
+        return replace(scopes[0])
     agents, queues = _union([each.agents for each in scopes]), _union([each.queues for each in scopes])
     groups = _union([each.groups for each in scopes])
     aggregates = _union([each.aggregates for each in scopes])
@@ -755,9 +757,6 @@ class UserSessions:
 
     def _accept(self, member: Member, attached: Attached | None, *, on_link: bool) -> None:
         before = member.attached
-        if on_link and member.on_link and attached == before:
-            self._changed[member.handle] = member
-            return
         self._discount(member)
         if not on_link or attached is None or before is None or before.alias != attached.alias:
             member.sent_presence = False

@@ -147,6 +147,28 @@ async def test_nothing_is_done_for_an_idle_user_until_something_is_due(
         assert ticked[-1] > at.clock.now() - 2, "after news the user is looked at in the next tick"
 
 
+async def test_little_is_done_for_a_user_who_waits_for_a_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with scene() as at:
+        phone = await at.served("anna")
+        at.upstream.unreachable = True
+        at.upstream.drop(user(1))
+        await at.pass_time(10)
+        ticked: list[float] = []
+        (anna,) = at.node._user_states
+        tick = anna.tick
+
+        def count(now: float) -> None:
+            ticked.append(now)
+            tick(now)
+
+        monkeypatch.setattr(anna, "tick", count)
+        await at.pass_time(60)
+        assert 8 <= len(ticked) <= 30
+        at.upstream.unreachable = False
+        await at.pass_time(60)
+        assert (phone.health, phone.closed) == ("live", None)
+
+
 @pytest.mark.parametrize("seconds", [0.0, 40.0])
 async def test_a_followed_user_costs_nothing_until_something_is_due(
     seconds: float, monkeypatch: pytest.MonkeyPatch
