@@ -376,13 +376,13 @@ CLUSTER: Final = [
         "a retry is not refused for the clock of another node",
         "gateway.core.command_checks:deadline_ms",
         Condition("retry", becomes=False),
-        "tests.simulation.run 1150 1160 --stalled",
+        "tests.simulation.run 0 400 --stalled",
     ),
     Seed(
         "sessions of a dead node end",
         "gateway.runtime.user_state:Owner._see_who_left",
         Drop("leave node"),
-        f"{_SEARCH} --orphaned",
+        "tests.simulation.run 150 500 --orphaned",
     ),
     Seed(
         "a deadline crosses nodes as time that is left",
