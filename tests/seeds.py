@@ -376,7 +376,7 @@ CLUSTER: Final = [
         "a retry is not refused for the clock of another node",
         "gateway.core.command_checks:deadline_ms",
         Condition("retry", becomes=False),
-        "tests.simulation.run 0 400 --stalled",
+        "tests/core/test_admission.py::test_a_deadline_is_ahead_but_not_far_and_only_the_owner_knows_of_what_comes_again",
     ),
     Seed(
         "sessions of a dead node end",
