@@ -564,14 +564,14 @@ OPENINGS_MAX: Final = 64
 """Links that a node opens at once: enough to keep a core busy while answers take 200 ms."""
 OPENING_S: Final = 2.0
 """Time after which an opening no longer counts: it waits for the server, and uses little CPU time."""
-
-
 RESOURCE_S: Final = 60e-6
 """Pause after an opening for each resource of its user: twice the CPU time that it takes, so that half of the
 time is left for users who are served. A user of 1,600 resources delays the next one by 0.1 s.
 """
 AHEAD_S: Final = 0.1
 """How far openings may be ahead of these pauses."""
+PAUSE_MAX_S: Final = 2.0
+"""The longest sum of them for the next user: many may open at once before their resources are known."""
 
 
 class Openings:
@@ -605,20 +605,28 @@ class Openings:
     def begin(self, now: float) -> int:
         """Count one more; :meth:`end` is called with the returned number."""
         number = next(self._numbers)
-        self._began[number] = now, self._pause_s
-        self._paused_until = max(now, self._paused_until) + self._pause_s
+        before = max(now, self._paused_until)
+        self._paused_until = self._bounded(before + self._pause_s, now, self._pause_s)
+        self._began[number] = now, max(0.0, self._paused_until - before)
         return number
 
     def end(self, number: int, shown_at: float | None = None, resources: int = 0) -> None:
         """End its count: its first *resources* were shown at *shown_at*, or the link is gone (None)."""
-        began, pause_s = self._began.pop(number, (None, self._pause_s)), resources * RESOURCE_S
-        self._paused_until += pause_s - began[1]
+        began, pause_s = self._began.pop(number, None), resources * RESOURCE_S
+        if began is not None:
+            self._paused_until += pause_s - began[1]
         if shown_at is not None:
             self._shown_at = shown_at
             self._pause_s += (pause_s - self._pause_s) / 4
-        if began[0] is not None:
+            self._paused_until = self._bounded(self._paused_until, shown_at, pause_s)
+        if began is not None:
             for wake in self.freed:
                 wake()
+
+    @staticmethod
+    def _bounded(until: float, now: float, pause_s: float) -> float:
+        """Return the end of the pauses, bounded so that the next user need not wait for too long."""
+        return min(until, now + max(PAUSE_MAX_S, pause_s))
 
     def wait_s(self, now: float) -> float:
         """Return the seconds until there is room, if none ends before; 0: there is room."""

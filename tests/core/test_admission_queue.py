@@ -8,7 +8,9 @@ from functools import partial
 import pytest
 
 from gateway.core.rate_limits import (
+    OPENING_S,
     OPENINGS_MAX,
+    PAUSE_MAX_S,
     RESOURCE_S,
     AdmissionQueue,
     Budget,
@@ -236,3 +238,21 @@ def test_a_link_that_was_not_opened_delays_no_other() -> None:
     for number in numbers:
         openings.end(number)
     assert openings.wait_s(20.0) == 0
+
+
+def test_links_that_opened_at_once_make_the_next_user_wait_for_a_bounded_time() -> None:
+    openings = Openings()
+    numbers = [openings.begin(0.0) for _ in range(OPENINGS_MAX)]
+    assert openings.wait_s(0.0) == OPENING_S, "nothing is known about them, so there is room for all"
+    for at, number in enumerate(numbers, start=1):
+        openings.end(number, at * 0.02, 10_000)
+    assert openings.wait_s(OPENINGS_MAX * 0.02) <= PAUSE_MAX_S
+
+
+def test_links_that_other_nodes_hand_over_make_the_next_user_wait_for_a_bounded_time() -> None:
+    openings = Openings()
+    _open_all(openings, 1_600, until=10.0)
+    for _ in range(300):
+        openings.begin(20.0)
+    assert openings.wait_s(20.0 + OPENING_S) <= PAUSE_MAX_S
+    assert openings.wait_s(20.0 + OPENING_S + PAUSE_MAX_S) == 0
