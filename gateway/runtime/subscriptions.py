@@ -759,12 +759,15 @@ class LinkSubscriptions:
         return self._requests.begin(key, Presence(attached.alias, present), take, PRESENCE_S)
 
     def _take_presence(self, member: Member, present: bool, answer: LinkAnswer | GatewayError) -> None:
+        if self._user_sessions.get(member.handle) is not member:
+            return  # another session may have its handle
         if isinstance(answer, GatewayError):
             self._ask_later()
             member.sent_presence = None
-            self._presence_due[member.handle] = member
         else:
             member.sent_presence = present
+        if member.sent_presence is not member.present:  # a round that has ended may have passed it over
+            self._presence_due[member.handle] = member
 
     def _ask_later(self) -> None:
         self._again_at = min(self._again_at, self._owner.clock.now() + AGAIN_S)

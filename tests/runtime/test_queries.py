@@ -135,6 +135,21 @@ async def test_a_presence_without_an_answer_is_sent_again_after_a_pause() -> Non
         assert second.closed is None
 
 
+async def test_a_phone_that_left_before_a_late_answer_about_its_presence_is_reported_as_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with scene() as at:
+        await at.served()
+        _link(at).holds = lambda request: isinstance(request, Presence)
+        monkeypatch.setattr(RequestsUnderWay, "tick", lambda *_: None)  # a busy process does so late
+        second = await at.served(device="d2")
+        second.leave()
+        await at.pass_time(ROUND_S + 0.5)
+        _link(at).serve_held()
+        await at.pass_time(1)
+        assert not at.upstream.session(second.ticket.secret).present
+
+
 async def test_what_is_not_wanted_any_more_when_it_is_answered_is_stopped() -> None:
     async with scene() as at:
         phone = await at.served(topics=["agents"])
