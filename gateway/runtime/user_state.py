@@ -764,6 +764,7 @@ class UserStates:
             at = user_state.due_at(now)
         except Exception as fault:  # noqa: BLE001 - one user's fault must not end the node
             log_fault(_LOG, "user_tick_failed", fault)
+            due.touch()  # work that was not reached is not left for a later time
         finally:
             self._due_times.put(due, at)
 

@@ -27,6 +27,8 @@ from gateway.runtime.ports import Authority, Clock, Leases, Tally, Upstream
 
 RENEWED_AT_ONCE: Final = 200
 """Leases that one request renews: the store serves no other request during this time."""
+FAULT_S: Final = 1.0
+"""Time after which a renewal is tried again that could not be sent because of a fault."""
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -87,6 +89,7 @@ class LeaseRenewals:
                 renewer.renew(now)
             except Exception as fault:  # noqa: BLE001 - one user's fault must not keep others from theirs
                 log_fault(_LOG, "lease_not_renewed", fault)
+                self.put(renewer, now + FAULT_S)
 
     def add(self, renewal: Renewal, renewer: Renewer) -> None:
         """Renew a lease, together with all others of this turn of the loop."""

@@ -85,6 +85,45 @@ async def test_a_fault_over_what_is_due_for_one_user_keeps_no_other_from_what_is
         assert {record.getMessage() for record in here} == {"user_tick_failed"}
 
 
+async def test_a_fault_over_a_renewal_delays_it_and_does_not_end_the_renewals_of_the_lease(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with scene() as at:
+        await at.served()
+        dialer = at.owner()._link_dialer
+        may_ask, faults = dialer.may_ask, list[float]()
+
+        def fail_once() -> bool:
+            if not faults:
+                faults.append(at.clock.now())
+                raise ZeroDivisionError
+            return may_ask()
+
+        monkeypatch.setattr(dialer, "may_ask", fail_once)
+        await at.pass_time(60)
+        assert faults
+        assert at.owner().lease.left_s(at.clock.now()) > 4.0
+
+
+async def test_after_a_fault_the_work_that_was_not_reached_is_done_in_the_next_tick(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with scene() as at:
+        await at.served()
+        await at.pass_time(40)
+        owner, whole = at.owner(), list[bool]()
+
+        def tick(now: float, *, is_touched: bool = True) -> None:
+            whole.append(is_touched)
+            if len(whole) == 1:
+                raise ZeroDivisionError
+
+        monkeypatch.setattr(owner, "tick", tick)
+        owner.touch()
+        await at.pass_time(2)
+        assert whole[:2] == [True, True]
+
+
 class Worked(ManualClock):
     """A clock on which work takes time, and which counts how often others had a turn."""
 
