@@ -51,7 +51,7 @@ from gateway.runtime.cluster import NotDeliveredError
 from gateway.runtime.event_loop import TaskGroup, spawn, weakly
 from gateway.runtime.handover import OwnerDiscovery, Takeover
 from gateway.runtime.mirror import Feed
-from gateway.runtime.ports import Grant, Local, RoleOverError, Start
+from gateway.runtime.ports import Grant, Local, NotSentError, RoleOverError, Start
 from gateway.runtime.world import World
 
 _UNREACHED: Final = "The node that owns the user is unreachable. Try again."
@@ -230,6 +230,8 @@ class RemoteCommands:
             )
         except NotDeliveredError:
             return None
+        except NotSentError:
+            return not_begun(call, ErrorCode.BUS_DOWN, _UNREACHED)
         except (TimeoutError, GatewayError):
             return _unknown(ErrorCode.UPSTREAM_TIMEOUT)
         if not isinstance(answer, CallAnswer):

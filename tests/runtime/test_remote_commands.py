@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from gateway.core.commands import RETRY_S, not_begun, patience_s
+from gateway.core.lease import BusState
 from gateway.domain.commands import AcknowledgeNotice, Call, Outcome, Status
 from gateway.domain.errors import ErrorCode
 from gateway.domain.model import NodeId
@@ -141,6 +142,14 @@ async def test_without_the_bus_a_command_is_refused() -> None:
     async with road() as at:
         at.at.trouble.take_away()
         await at.at.clock.advance(8)
+        assert fate(await (await at.begin())) == (Status.REJECTED, ErrorCode.BUS_DOWN)
+        assert at.received == []
+
+
+async def test_a_command_that_has_not_left_this_node_is_refused() -> None:
+    async with road() as at:
+        at.at.trouble.take_away()
+        assert at.at.scenes[0].node.exchange.machine.state is not BusState.DOWN, "nothing is known yet"
         assert fate(await (await at.begin())) == (Status.REJECTED, ErrorCode.BUS_DOWN)
         assert at.received == []
 
