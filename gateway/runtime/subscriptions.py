@@ -709,6 +709,7 @@ class LinkSubscriptions:
         before, own_agents = self._user_sessions.scope, self._user_sessions.own_agents
         self._user_sessions.accepted(member.handle, answer)
         self._attach_due.pop(member.handle, None)
+        self._presence_due[member.handle] = member
         self._directory_known = self._directory_known and self._user_sessions.scope == before
         self._mirror.narrowed()
         if self._user_sessions.own_agents == own_agents:

@@ -150,6 +150,19 @@ async def test_a_phone_that_left_before_a_late_answer_about_its_presence_is_repo
         assert not at.upstream.session(second.ticket.secret).present
 
 
+async def test_a_phone_that_came_on_a_link_that_was_lost_is_reported_on_the_next_one() -> None:
+    async with scene() as at:
+        await at.served()
+        at.link().mute()
+        second = await at.phone("anna", device="d2")
+        second.hello()
+        await at.clock.settle()
+        at.upstream.drop(user(1))
+        await at.pass_time(5)
+        assert second.health == "live"
+        assert at.upstream.session(second.ticket.secret).present
+
+
 async def test_what_is_not_wanted_any_more_when_it_is_answered_is_stopped() -> None:
     async with scene() as at:
         phone = await at.served(topics=["agents"])
