@@ -405,6 +405,11 @@ class ServerOffset:
         self._wall_ms: float | None = None
         """The wall clock at the zero of the monotonic clock."""
 
+    def late_s(self, time_ms: int, now: float) -> float:
+        """Return how much longer than the fastest message one with this time took that came at *now*; s."""
+        least_ms = min(self._least_ms, self._before_ms)
+        return 0.0 if least_ms == math.inf else max(0.0, now - (time_ms + least_ms) / 1000)
+
     def see(self, time_ms: int, now: float, wall_ms: int) -> bool:
         """Process the server's time, received at *now*; return whether the wall clock has jumped."""
         base_ms, known_ms = wall_ms - now * 1000, self._wall_ms

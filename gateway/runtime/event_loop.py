@@ -259,7 +259,7 @@ class Pauses:
     stop. After a long stop links bring for some time what had to wait, also at the server.
     """
 
-    __slots__ = ("_beat_at", "_doubt_from", "_waited_from", "_waited_until")
+    __slots__ = ("_beat_at", "_doubt_from", "_waited_from", "_waited_until", "unread_s")
 
     def __init__(self) -> None:
         self._beat_at = math.inf
@@ -267,6 +267,8 @@ class Pauses:
         """The last beat before a pause that has ended; None: this beat was in time."""
         self._waited_from = self._waited_until = -math.inf
         """The last beat before the last pause, and until when links bring data that had to wait."""
+        self.unread_s = 0.0
+        """How long messages of links may have waited here unread at the last beat, at most."""
 
     def beat(self, now: float) -> None:
         """Record that the process runs."""
@@ -305,8 +307,7 @@ class Wires:
     Invariant: the loop and the kernel hold an object for it only while there are connections.
 
     Args:
-        ready: Called when some connections are ready; it calls :meth:`serve` to serve them. None: they are
-            served at once.
+        ready: Called when connections are ready, to call :meth:`serve`; None: they are served at once.
         now: Monotonic seconds, to bound the work of one turn; without it only the number bounds it.
     """
 

@@ -255,7 +255,7 @@ class Linked:
     def _take_in(self, readings: Sequence[Reading]) -> None:
         """Apply readings: nearly all data of a link. Without any, only an answer came."""
         now, asking = self.link.last_received_at, self._asking
-        is_due = self._hear(now)
+        is_due = self._hear(now, readings)
         if not readings and not self.settled:
             return  # answers come in groups on a new link, and what one removed, another may add
         if asking is not None:
@@ -266,13 +266,15 @@ class Linked:
         if is_due:
             self._pulse.read()
 
-    def _hear(self, at: float) -> bool:
+    def _hear(self, at: float, readings: Sequence[Reading] = ()) -> bool:
         """Record that a message arrived, and inform the keeper, if that is due; return whether it was.
 
         Ages are shown in seconds, so a slightly longer silence does no harm.
         """
         if not self._mirror.is_blind:
             came_at, ledger = self._pauses.sent_at(at), self._feed.ledger
+            if self._pauses.unread_s:
+                came_at = min(came_at, at - self._waited_s(at, readings))
             ledger.came_at = at if came_at == at else max(came_at, self._opened_at, ledger.came_at)
         if at - self._reported_at < REPORT_EVERY_S:
             return False
@@ -280,6 +282,11 @@ class Linked:
         if not self._pulse.received_live():
             self._keeper.received()
         return True
+
+    def _waited_s(self, at: float, readings: Sequence[Reading]) -> float:
+        """Return how long a message waited unread in a node that is behind, by the server's time and ours."""
+        most_s = self._pauses.unread_s
+        return min(most_s, self._mirror.late_s(readings[-1].time_ms, at)) if readings else most_s
 
     async def _let_askers_run(self) -> None:
         """Let waiting tasks take their answers before the next event is processed.

@@ -562,6 +562,10 @@ class Mirror:
             at_ms = before.at_ms
         return replace(end, at_ms=at_ms)
 
+    def late_s(self, time_ms: int, now: float) -> float:
+        """Return how long a message that the server dated *time_ms* waited before it came at *now*; s."""
+        return self._server.late_s(time_ms, now)
+
     def _see_clock(self, time_ms: int) -> None:
         """Compare the clocks; after a jump of this node's, show every instant again."""
         if self._server.see(time_ms, self._clock.now(), self._clock.wall_ms()):

@@ -429,6 +429,7 @@ class Node:
         while True:
             now = self.clock.now()
             self.pauses.beat(now)
+            self.pauses.unread_s = self.unread_s()
             if now >= due_at:
                 due_at = now + TICK_S
                 self._renewals.renew_due(now)

@@ -53,6 +53,8 @@ class Centre:
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
+        self.transit_ms = 0
+        """How long each reading is under way."""
         self.parts: dict[tuple[Source, Kind, int], Part] = {}
         self.skills: tuple[Skill, ...] = ()
         self.reasons: tuple[Reason, ...] = ()
@@ -301,7 +303,7 @@ class Centre:
         complete: bool = False,
         removed: tuple[int, ...] = (),
     ) -> Reading:
-        time_ms = self.clock.wall_ms()
+        time_ms = self.clock.wall_ms() - self.transit_ms
         return Reading(query, listen.kind, listen.source, time_ms, complete, parts, removed)
 
     def _for(self, wire: Wire, part: Part) -> Part:

@@ -311,6 +311,27 @@ async def test_the_age_of_the_data_is_that_of_the_last_message_also_in_a_stream_
             assert at.clock.now() - as_of <= 0.1
 
 
+@pytest.mark.parametrize(
+    ("unread_s", "transit_ms", "age_s"),
+    [(0.0, 3_000, 0.0), (5.0, 3_000, 3.0), (2.0, 3_000, 2.0), (5.0, 0, 0.0)],
+)
+async def test_data_that_waited_unread_in_a_busy_node_is_as_old_as_the_server_says(
+    unread_s: float, transit_ms: int, age_s: float
+) -> None:
+    """Its age is never more than how long the node may not have read."""
+    async with scene() as at:
+        await at.served()
+        await at.pass_time(4)
+        at.node.unread_s = lambda: unread_s
+        await at.pass_time(BEAT_S)
+        at.upstream.transit_ms = transit_ms
+        _waiting(at, 1)
+        await at.clock.settle()
+        as_of = at.owner().feed.health.as_of
+        assert as_of is not None
+        assert at.clock.now() - as_of == pytest.approx(age_s, abs=0.01)
+
+
 @pytest.mark.parametrize("stood_s", [1.5, 5.0, 3 * KEEP_ALIVE_S])
 async def test_what_a_stopped_process_finds_in_its_sockets_may_be_as_old_as_the_stop(stood_s: float) -> None:
     async with scene() as at:
