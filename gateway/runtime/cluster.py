@@ -126,8 +126,8 @@ class Bundles:
     def hurry(self, source: BundleSource) -> None:
         """Publish the changes of *source* now, so that the next envelope does not overtake them."""
         share = source.take() if self._is_running else None
-        if share is not None:
-            self._give([share])
+        for channel, envelope in _messages([] if share is None else [share]):
+            self._post(channel, envelope, _ignore)  # it is no round: others would wait for many commands
 
     def _plan(self) -> None:
         if self._sources and not self._is_planned and self._rounds < ROUNDS_MAX:
@@ -147,16 +147,12 @@ class Bundles:
                 continue
             if share is not None:
                 shares.append(share)
-        self._give(shares)
-        self._flush()
-
-    def _give(self, shares: Iterable[Share]) -> None:
-        messages = _messages(shares)
-        if messages:
+        if messages := _messages(shares):
             self._rounds += 1
             answered = partial(self._answered, _Round(len(messages)))
             for channel, envelope in messages:
                 self._post(channel, envelope, answered)
+        self._flush()
 
     def _answered(self, under_way: _Round, _: int | None) -> None:
         under_way.unanswered -= 1

@@ -526,6 +526,17 @@ async def test_what_must_not_be_overtaken_does_not_wait_for_a_round() -> None:
         assert at.received() == [], "nothing is sent twice"
 
 
+async def test_what_must_not_be_overtaken_keeps_nothing_else_from_being_sent() -> None:
+    async with place() as at:
+        one, other = Owner(1, A), Owner(2, A)
+        for _ in range(ROUNDS_MAX):
+            one.news += 1
+            at.bundles.hurry(one)
+        at.received()
+        await at.change(other)
+        assert at.received() == [(Inbox(A), [(2, 1)])]
+
+
 async def test_what_is_lost_keeps_nothing_else_from_being_sent() -> None:
     async with place() as at:
         owner = Owner(1, A)
