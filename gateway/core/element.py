@@ -145,10 +145,8 @@ class Element:
         if not (patches or kept == number or keep):
             self._patches = number
             return fragment
-        made, others = (
-            _Patch(number, codec.name, fragment),
-            [each for each in patches if each.number == number],
-        )
+        made = _Patch(number, codec.name, fragment)
+        others = [each for each in patches if each.number == number]
         self._patches = (made, *others) if others else made
         return fragment
 

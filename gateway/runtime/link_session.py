@@ -483,15 +483,14 @@ class LinkHealth:
     def _date(self) -> None:
         """Move the age of the data if all shown data was read on this link since its last silence."""
         mirror, came_at = self._mirror, self._feed.ledger.came_at
-        is_read = mirror.live and self._machine.state is LinkState.LIVE and not self._is_old
+        is_read = mirror.live and self._machine.state is LinkState.LIVE and not self._is_unsure
         is_first = mirror.has_snapshot and self._as_of is None
         if (is_read or is_first) and came_at > -math.inf:
             self._as_of = came_at
 
     @property
-    def _is_old(self) -> bool:
-        is_bad = self._is_doubted or self._mirror.is_blind or self._mirror.assembly.lacks_realtime
-        return is_bad or self.may_wait(self._world.clock.now())
+    def _is_unsure(self) -> bool:
+        return self._is_doubted or self._mirror.is_blind or self._mirror.assembly.lacks_realtime
 
     def may_wait(self, now: float) -> bool:
         """Return whether messages of the link may have waited in this process for too long."""
@@ -499,8 +498,10 @@ class LinkHealth:
 
     def say(self) -> None:
         """Send the health to phones and other nodes."""
-        upstream = self._machine.health(self._world.clock.now())
-        if (upstream == "live" and self._is_old) or (upstream == "down" and self.is_taking_over):
+        now = self._world.clock.now()
+        upstream = self._machine.health(now)
+        is_old = self._is_unsure or self.may_wait(now)
+        if (upstream == "live" and is_old) or (upstream == "down" and self.is_taking_over):
             upstream = "stale"
         is_known = self._mirror.has_snapshot or self._feed.health.as_of is not None
         bus = self._world.exchange.machine.health

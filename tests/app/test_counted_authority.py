@@ -111,7 +111,7 @@ async def test_who_gives_up_says_nothing_of_the_site(
     monkeypatch.setattr(counted.server, "log_on", for_ever)
     async with asyncio.TaskGroup() as tasks:
         asking = tasks.create_task(counted.authority.log_on(ANNA))
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # the request begins
         asking.cancel()
     assert counted.count("log_ons") == (0, 0)
 

@@ -126,9 +126,8 @@ async def _killed_while_the_other_one_writes(resets: str, says: bytes) -> None:
                     gone, other = (node, phone) if resets == "node" else (phone, node)
                     gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     gone.close()
-                    for _ in range(
-                        turns
-                    ):  # the end is noticed in one turn of the loop, and handled in others
+                    # the end is noticed in one turn of the loop, and handled in others
+                    for _ in range(turns):
                         await asyncio.sleep(0)
                     if says:
                         other.send(says)

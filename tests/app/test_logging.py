@@ -147,7 +147,7 @@ def test_what_a_loop_says_of_a_failed_callback_shows_nothing(stream: io.StringIO
 
     async def life() -> None:
         asyncio.get_running_loop().call_soon(fail, CANARY)
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # the callback runs
 
     asyncio.run(life())
     (line,) = lines(stream)

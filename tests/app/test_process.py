@@ -184,7 +184,7 @@ class Life:
 async def test_lives_begin_and_end_with_the_block() -> None:
     life, other = Life(), Life()
     async with background_tasks(life.run(), other.run()):
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # both begin
         assert life.seen == other.seen == ["began"]
     assert life.seen == other.seen == ["began", "ended"]
 
@@ -194,7 +194,7 @@ async def test_an_error_of_the_block_leaves_it_as_it_is() -> None:
 
     async def block() -> None:
         async with background_tasks(life.run()):
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # it begins
             raise KeyError("own")
 
     with pytest.raises(KeyError, match="own"):

@@ -332,6 +332,32 @@ async def test_data_that_waited_unread_in_a_busy_node_is_as_old_as_the_server_sa
         assert at.clock.now() - as_of == pytest.approx(age_s, abs=0.01)
 
 
+async def test_the_age_of_data_follows_the_server_also_while_all_of_it_waits_for_long() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        await at.pass_time(4)
+        at.node.unread_s = lambda: 5.0
+        await at.pass_time(BEAT_S)
+        at.upstream.transit_ms = 3_000
+        for contacts in range(20):
+            _waiting(at, contacts)
+            await at.pass_time(1)
+            as_of = at.owner().feed.health.as_of
+            assert as_of is not None
+            assert 3.0 <= at.clock.now() - as_of <= 5.0
+        assert phone.health == "stale", "it is older than 2 s"
+
+
+async def test_an_answer_that_may_have_waited_unread_makes_data_only_as_new_as_that() -> None:
+    async with scene() as at:
+        await at.served()
+        at.node.unread_s = lambda: 1.5
+        await at.pass_time(KEEP_ALIVE_S / 2 + 1)
+        as_of = at.owner().feed.health.as_of
+        assert as_of is not None
+        assert 1.5 <= at.clock.now() - as_of <= 3.0
+
+
 @pytest.mark.parametrize("stood_s", [1.5, 5.0, 3 * KEEP_ALIVE_S])
 async def test_what_a_stopped_process_finds_in_its_sockets_may_be_as_old_as_the_stop(stood_s: float) -> None:
     async with scene() as at:

@@ -162,6 +162,19 @@ async def test_what_is_due_for_thousands_of_users_is_done_in_slices_of_two_milli
     assert len(ticked) == 3_000, "nothing is due for anybody"
 
 
+def _ticks_of(user_state: UserState, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return the list to which the times of the user's ticks are added from now on."""
+    ticked: list[float] = []
+    tick = user_state.tick
+
+    def count(now: float) -> None:
+        ticked.append(now)
+        tick(now)
+
+    monkeypatch.setattr(user_state, "tick", count)
+    return ticked
+
+
 async def test_nothing_is_done_for_an_idle_user_until_something_is_due(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -169,15 +182,8 @@ async def test_nothing_is_done_for_an_idle_user_until_something_is_due(
         await at.served("anna")
         await at.served("bert")
         await at.pass_time(10)
-        ticked: list[float] = []
         (anna, _) = at.node._user_states
-        tick = anna.tick
-
-        def count(now: float) -> None:
-            ticked.append(now)
-            tick(now)
-
-        monkeypatch.setattr(anna, "tick", count)
+        ticked = _ticks_of(anna, monkeypatch)
         await at.pass_time(60)
         # the link shows a sign of life every 10 s
         assert 5 <= len(ticked) <= 8
@@ -192,15 +198,8 @@ async def test_little_is_done_for_a_user_who_waits_for_a_link(monkeypatch: pytes
         at.upstream.unreachable = True
         at.upstream.drop(user(1))
         await at.pass_time(10)
-        ticked: list[float] = []
         (anna,) = at.node._user_states
-        tick = anna.tick
-
-        def count(now: float) -> None:
-            ticked.append(now)
-            tick(now)
-
-        monkeypatch.setattr(anna, "tick", count)
+        ticked = _ticks_of(anna, monkeypatch)
         await at.pass_time(60)
         assert 8 <= len(ticked) <= 30
         at.upstream.unreachable = False
