@@ -14,7 +14,7 @@ READINGS_PER_S, ELEMENTS = 5, 35
 CONNECT_PER_S = 20
 """Supervisors that connect per second, 4,800 elements each: a site's default limit."""
 SETTLE_S = 12.0
-"""Pause after the last phone is served: one that waited for 10 s is served before all data was read."""
+"""Pause after the last phone is served: a phone that has waited 10 s is served without its missing data."""
 RATE = SUPERVISORS * READINGS_PER_S * ELEMENTS
 
 

@@ -35,7 +35,7 @@ class DueTime(Generic[KeyT]):
         """The time of its entry in the heap; infinity without one."""
         self.is_touched = False
         self.was_touched = True
-        """Whether it was touched before the last :meth:`DueTimes.take` that returned it."""
+        """Whether :meth:`DueTimes.take` last returned it because it was touched, not because of its time."""
         self.is_over = False
         self._touched = touched
 
@@ -126,7 +126,7 @@ class DueTimes(Generic[KeyT]):
 SLOT_S: Final = 0.25
 """Length of a slot of :class:`DueSlots`."""
 NO_SLOT: Final = -1
-"""The slot of an item that is never due."""
+"""The slot of an item without a due time."""
 
 
 class Slotted(Protocol):
@@ -156,7 +156,7 @@ class DueSlots(Generic[SlottedT]):
         return sum(map(len, self._slots.values()))
 
     def put(self, item: SlottedT, at: float) -> None:
-        """Set the due time of *item*; it replaces an earlier one. In the past: with the next :meth:`take`."""
+        """Set the due time of *item*, also if it has one. The next :meth:`take` returns it if it is past."""
         slot = int(at // SLOT_S) if at > 0.0 else 0
         if slot == item.slot:
             return

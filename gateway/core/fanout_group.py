@@ -28,8 +28,8 @@ SIZE: Final = 256
 millisecond.
 """
 TURN_S: Final = 0.005
-"""Phones that were sent to within this time are sent to together the next time, at the latest of their
-times.
+"""Phones that were last sent to within this time of each other are sent to together the next time: at the
+latest of their times.
 """
 
 
@@ -256,11 +256,13 @@ class FanoutGroup:
         return is_made
 
     def take_news(self, now: float) -> News | float | None:
-        """Remove and return the waiting changes, if few, of elements that the members hold in older states.
+        """Remove and return the waiting changes as one frame of patches, if they are few.
+
+        Patches need an older state of each element at the members.
 
         Returns:
-            The frame; or when it may be sent, if that is later than *now*; or None: then nothing waits, or
-                :meth:`take` is to be called.
+            The frame; or when it may be sent, if that is later than *now*; or None: nothing waits, or
+                :meth:`take` has to be called.
         """
         dirty, ledger, codec = self.dirty, self.ledger, self.codec
         if not (dirty and self.members):
@@ -278,7 +280,7 @@ class FanoutGroup:
         return news
 
     def take(self, now: float) -> list[bytes]:
-        """Remove and return the frames that leave now for every member, in order, whatever waits."""
+        """Remove all waiting changes; return the frames that carry them to every member, in order."""
         upto = self.ledger.shared_seq
         written = self._written(upto)
         self.dirty.clear()
@@ -288,7 +290,7 @@ class FanoutGroup:
         return written
 
     def _written(self, upto: int) -> list[bytes]:
-        """Return the frames of what waits."""
+        """Return the frames of all waiting changes."""
         changes = changes_of(self.dirty, self.ledger, self._view, self.codec)
         if not changes:
             return []

@@ -294,7 +294,7 @@ MOST: Final = 32
 
 
 class Early:
-    """The newest readings of unknown queries, until an answer may name their query."""
+    """The newest readings of unknown queries, kept until an answer names their query."""
 
     def __init__(self) -> None:
         self._is_expecting = False
@@ -302,11 +302,11 @@ class Early:
 
     @property
     def is_expecting(self) -> bool:
-        """Whether a request for events is not answered yet."""
+        """Whether a query was requested whose answer has not come yet."""
         return self._is_expecting
 
     def expect(self, is_expecting: bool) -> None:
-        """Record whether a request for events is not answered yet."""
+        """Record whether a query was requested whose answer has not come yet."""
         self._is_expecting = is_expecting
         if not is_expecting:
             self._kept.clear()
@@ -406,7 +406,12 @@ class ServerOffset:
         """The wall clock at the zero of the monotonic clock."""
 
     def late_s(self, time_ms: int, now: float) -> float:
-        """Return how much longer than the fastest message one with this time took that came at *now*; s."""
+        """Return how much longer a message took than the fastest one, s.
+
+        Args:
+            time_ms: When the server sent it, by its clock.
+            now: When it came.
+        """
         least_ms = min(self._least_ms, self._before_ms)
         return 0.0 if least_ms == math.inf else max(0.0, now - (time_ms + least_ms) / 1000)
 

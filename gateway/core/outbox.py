@@ -334,9 +334,9 @@ class Outbox(GroupMember):
         self._ping = _WaitingPing(make, after_state)
 
     def ping_in_step(self, make: PingMaker) -> bytes | None:
-        """Return a ping for a phone that holds everything, as all of its fan-out group do.
+        """Return a ping for a phone that is in step with its fan-out group, and stays in it.
 
-        It stays in the group. None: use :meth:`ping`.
+        None: the phone does not hold everything yet; use :meth:`ping`.
         """
         fanout_group = self.fanout_group
         if fanout_group is None or fanout_group.dirty:

@@ -351,7 +351,7 @@ class LinkDialer:
         self._news.set()
 
     def renew(self, now: float) -> None:
-        """Send a renewal now, together with those of other users; if that is not allowed, look again soon."""
+        """Send a renewal now, together with those of other users; if that is not allowed, try again soon."""
         if self.lease_keeper.lease.due_at is None:
             return
         renewal = self.lease_keeper.renewing() if self.may_ask() else None
@@ -368,7 +368,7 @@ class LinkDialer:
             self._plan_renewal()
 
     async def release(self) -> None:
-        """Give the lease up in the end."""
+        """Give up the lease, and send no more renewals."""
         try:
             await self.lease_keeper.release()
         finally:

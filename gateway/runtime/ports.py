@@ -106,7 +106,7 @@ class Bus(Protocol):
         ...
 
     def flush(self) -> None:
-        """Write what was posted now, as far as the network takes it, instead of in a turn of the loop."""
+        """Write now what was posted, as far as the network accepts it, instead of in the loop's next turn."""
         ...
 
     @property
@@ -286,7 +286,7 @@ class SharedStore(Protocol):
 
 
 Hear: TypeAlias = Callable[[Sequence[Reading]], None]
-"""Receives readings that came one after the other; none when an answer came (see :meth:`Link.send`)."""
+"""Receives readings in the order in which they came; none when only an answer to :meth:`Link.send` came."""
 Answered: TypeAlias = Callable[[LinkAnswer | GatewayError | LinkClosed], None]
 """Takes the answer to a request, its refusal, or the end of the link."""
 
@@ -333,8 +333,8 @@ class Link(Protocol):
         """Send *request* without a task; None: it was not sent, and :meth:`request` can send it.
 
         *answered* is called at most once, with the answer or the end of the link, when :meth:`receive` has
-        read everything before it. Returned is a function after whose call it is never called: the
-        caller bounds the wait. The next keep-alive ends the wait for the one before it.
+        read everything before it. A call of the returned function withdraws *answered*: the caller bounds
+        the wait. The next keep-alive ends the wait for the one before it.
 
         Raises:
             GatewayError: The request cannot be sent in any way.

@@ -42,9 +42,9 @@ MOST: Final = 48
 ROUND_S: Final = 5.0
 """How long the caller waits for the answer; a later answer counts, too."""
 ANSWER_S: Final = 60.0
-"""How long an answer with data may take: late is better than repeated."""
+"""How long an answer with data may take: a late answer costs less than a second request."""
 PRESENCE_S: Final = 4.0
-"""How long the answer to a presence may take: less than its round lasts, so that a pause follows."""
+"""How long the answer to a presence may take: less than a round, so that a pause follows."""
 
 T = TypeVar("T")
 Take = Callable[[LinkAnswer | GatewayError], None]
@@ -70,7 +70,7 @@ def _sent(*requests: SentRequest | None) -> list[SentRequest]:
 
 
 class RequestsUnderWay:
-    """Requests of one link whose answers count at any time.
+    """Requests of one link that wait for their answers. A late answer counts, too.
 
     Invariant: a request is under way at most once. An answer is processed in the call that reads it, before
     the next message of the link.
@@ -119,7 +119,7 @@ class RequestsUnderWay:
         if key in self._under_way:
             return None
         if len(self._under_way) >= MOST:
-            take(GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "Too many questions are under way."))
+            take(GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "Too many requests are under way."))
             return None
         sent_request = self._under_way[key] = SentRequest(self._clock.now() + within_s, take)
         try:
