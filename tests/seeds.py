@@ -282,7 +282,7 @@ LIMITS: Final = [
     ),
     Seed(
         "attempts that are under way count as wrong passwords",
-        "gateway.core.rate_limits:LogOnGuard.is_busy",
+        "gateway.core.log_ons:LogOnGuard.is_busy",
         Use("under_way", "0"),
         f"{_P}test_throttle_properties.py::TestGuessing",
     ),

@@ -1,4 +1,4 @@
-"""Rate limits: token buckets, the guard before a password, a site's shared budget, the admission queue.
+"""Rate limits: token buckets, a site's shared budget, the queue for it, and openings of links.
 
 Pure. *now* is monotonic seconds.
 """
@@ -6,16 +6,14 @@ Pure. *now* is monotonic seconds.
 from __future__ import annotations
 
 import enum
-import hashlib
 import heapq
 import math
 from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from itertools import count, islice
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final, Generic, TypeVar
 
-from gateway.domain.model import normalised
 from gateway.protocol import frames
 
 KeyT = TypeVar("KeyT", bound=Hashable)
@@ -137,160 +135,7 @@ class Buckets(Generic[KeyT]):
         del self._buckets[gone]
 
 
-# ---- log-on ----
-
-
-class _Failure(NamedTuple):
-    at: float
-    origin: str
-
-
-@dataclass(slots=True)
-class _Tries:
-    """Wrong passwords of one name since the last right one, and tries without an answer by their origin."""
-
-    wrong: list[_Failure]
-    open: list[str] = field(default_factory=list)
-    mixed: bool = False
-    """Whether tries overlap: then the order in which OSCC-E checked them is unknown."""
-
-
-class LogOnGuard:
-    """Counts failed log-ons of each name, existing or not, and locks it for a while.
-
-    It locks one try below OSCC-E's own lock-out, so that guessing through the gateway never locks a person
-    out of everything else. Names are stored as hashes.
-
-    There are three bounds. An origin (an address, or a device that had a session of the name) first meets its
-    own: it has fewer tries than the name, so that one attacker leaves a try to the person at another origin.
-    Then the name has its bound in a window. After that many failures, and no log-on since, the name gets one
-    try per window for *slow_s*.
-
-    Invariant: in any *window_s* OSCC-E gets at most *tries* wrong passwords of a name from devices that are
-    not trusted, also when many are tried at once: a try counts as wrong until its answer is there.
-
-    Bounded: beyond *names_max* the name used longest ago is removed; then only OSCC-E's own lock-out protects
-    it.
-
-    Args:
-        tries: Tries of a name; one below OSCC-E's lock-out.
-        window_s: How long a wrong password counts.
-        slow_s: How long it is stored.
-        names_max: Limit of stored names.
-    """
-
-    def __init__(
-        self,
-        *,
-        tries: int = 4,
-        window_s: float = 900.0,
-        slow_s: float = 86_400.0,
-        names_max: int = 100_000,
-    ) -> None:
-        self.tries = tries
-        self.tries_of_origin = max(1, tries - 1)
-        self.window_s = window_s
-        self.slow_s = slow_s
-        self._names_max = names_max
-        self._names: OrderedDict[bytes, _Tries] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def locked_s(
-        self, site: str, name: str, now: float, origin: str = "", *, is_trusted: bool = False
-    ) -> float:
-        """Return how long wrong passwords keep *origin* from trying another of the name, s.
-
-        Args:
-            site: The site.
-            name: The name of the log-on.
-            now: Monotonic seconds.
-            origin: The origin of the log-on.
-            is_trusted: Whether the origin is a device that had a session of the name: only its own tries bind
-                it.
-        """
-        full = (
-            failed[-most].at + self.window_s - now
-            for failed, _, most in self._bounds(site, name, now, origin, is_trusted=is_trusted)
-            if len(failed) >= most
-        )
-        return max(full, default=0.0)
-
-    def is_busy(
-        self, site: str, name: str, now: float, origin: str = "", *, is_trusted: bool = False
-    ) -> bool:
-        """Return whether *origin* may try none before tries under way are answered; see :meth:`locked_s`."""
-        return any(
-            len(failed) + under_way >= most
-            for failed, under_way, most in self._bounds(site, name, now, origin, is_trusted=is_trusted)
-        )
-
-    def trying(self, site: str, name: str, origin: str = "") -> None:
-        """Record that a password is sent to OSCC-E; one of the three below must follow."""
-        known = self._known(name_hash(site, name))
-        known.open.append(origin)
-        known.mixed = known.mixed or len(known.open) > 1
-
-    def failed(self, site: str, name: str, now: float, origin: str = "") -> None:
-        """Record that the name or the password was wrong."""
-        known = self._known(name_hash(site, name))
-        known.wrong = [*known.wrong, _Failure(now, origin)][-2 * self.tries :]
-        self._end(name_hash(site, name), known, origin)
-
-    def succeeded(self, site: str, name: str, origin: str = "") -> bool:
-        """Remove the failures of a name, as OSCC-E does: the password was right.
-
-        While tries overlap they are kept, since one of them may have been checked after the right one.
-        Returns whether they were removed.
-        """
-        known = self._names.get(name_hash(site, name))
-        is_alone = known is None or not known.mixed
-        if known is not None and is_alone:
-            known.wrong.clear()
-        self._end(name_hash(site, name), known, origin)
-        return is_alone
-
-    def unanswered(self, site: str, name: str, origin: str = "") -> None:
-        """Record that no password was checked: OSCC-E did not answer, or refused for another reason."""
-        self._end(name_hash(site, name), self._names.get(name_hash(site, name)), origin)
-
-    def _bounds(
-        self, site: str, name: str, now: float, origin: str, *, is_trusted: bool
-    ) -> Iterator[tuple[list[_Failure], int, int]]:
-        """Yield for each bound the failures that count, how many tries are under way, and the highest sum."""
-        known = self._names.get(name_hash(site, name))
-        if known is None:
-            return
-        recent = [failure for failure in known.wrong if now < failure.at + self.window_s]
-        own = [failure for failure in recent if failure.origin == origin]
-        yield own, known.open.count(origin), self.tries_of_origin
-        if is_trusted:
-            return
-        lasting = sum(now < failure.at + self.slow_s for failure in known.wrong)
-        yield recent, len(known.open), 1 if lasting >= self.tries else self.tries
-
-    def _known(self, key: bytes) -> _Tries:
-        known = self._names.setdefault(key, _Tries([]))
-        self._names.move_to_end(key)
-        if len(self._names) > self._names_max:
-            self._names.popitem(last=False)
-        return known
-
-    def _end(self, key: bytes, known: _Tries | None, origin: str) -> None:
-        if known is None:
-            return
-        if origin in known.open:
-            known.open.remove(origin)
-        known.mixed = known.mixed and bool(known.open)
-        if not known.open and not known.wrong:
-            del self._names[key]
-
-
-def name_hash(site: str, name: str, *more: str) -> bytes:
-    """Return the key that stands for a name, in any spelling; *more* separates its counters."""
-    text = "\0".join((site, normalised(name), *more)).encode()
-    return hashlib.blake2s(text, digest_size=16, person=b"name").digest()
+# ---- budget of a site ----
 
 
 class Urgency(enum.IntEnum):
@@ -658,7 +503,7 @@ class AdmissionQueue:
     """The queue for a site's budget. Pure: ``now`` is monotonic seconds.
 
     A link that joined calls :meth:`enter` at once, whenever it is woken, and after :meth:`wait_s`. Log-ons
-    have their own queue and part of the budget (:mod:`gateway.core.log_on_queue`), and yield to users who
+    have their own queue and part of the budget (:mod:`gateway.core.log_ons`), and yield to users who
     have logged on already and wait for their link.
 
     Invariants: no link overtakes a place that is more urgent or came before, except that slowed newcomers are

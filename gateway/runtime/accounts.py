@@ -12,8 +12,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, Protocol
 
-from gateway.core.log_on_queue import PATIENCE_S, Judged, LogOnPlace, LogOnQueue
-from gateway.core.rate_limits import AdmissionQueue, Buckets, LogOnGuard, name_hash
+from gateway.core.log_ons import PATIENCE_S, Judged, LogOnGuard, LogOnPlace, LogOnQueue, name_hash
+from gateway.core.rate_limits import AdmissionQueue, Buckets
 from gateway.core.registry import Quota
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import SessionId, Ticket, UserId

@@ -6,15 +6,8 @@ import math
 
 import pytest
 
-from gateway.core.rate_limits import (
-    AdmissionQueue,
-    Buckets,
-    Budget,
-    LogOnGuard,
-    TokenBucket,
-    Urgency,
-    name_hash,
-)
+from gateway.core.log_ons import LogOnGuard, name_hash
+from gateway.core.rate_limits import AdmissionQueue, Buckets, Budget, TokenBucket, Urgency
 
 
 def test_a_clock_that_goes_back_fills_nothing() -> None:

@@ -118,14 +118,14 @@ PLACES: Final[dict[str, str]] = {
         """,
         "people_file": "upstream/asterisk/people.py PeopleFile.by_interface by_login by_number",
         "connection": """
-            core/rate_limits.py Buckets._buckets; core/log_on_queue.py LogOnQueue._addresses;
+            core/rate_limits.py Buckets._buckets; core/log_ons.py LogOnQueue._addresses;
             edge/limits.py PendingConnections._open _of _silent; app/listeners.py _Acceptor._listening _rests;
             edge/limits.py SocketAdmission._silent _rate_of; edge/limits.py KeyedRates._full_at;
             runtime/event_loop.py Wires._wires;
             upstream/oscce/client.py OsccServer._links_open
         """,
         "failed_log_ons": """
-            core/rate_limits.py LogOnGuard._names; core/log_on_queue.py LogOnQueue._appointments _waiting;
+            core/log_ons.py LogOnGuard._names; core/log_ons.py LogOnQueue._appointments _waiting;
             runtime/accounts.py LogOns._names
         """,
         "ended_sessions": "core/registry.py Denylist._entries",

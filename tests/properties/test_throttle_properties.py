@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gateway.core.rate_limits import Buckets, Budget, LogOnGuard, TokenBucket, Urgency
+from gateway.core.log_ons import LogOnGuard
+from gateway.core.rate_limits import Buckets, Budget, TokenBucket, Urgency
 
 EPS = 1e-5
 STEPS = st.sampled_from([0.0, 2**-6, 0.125, 0.25, 1.0, 3.75, 60.0])

@@ -10,7 +10,8 @@ from dataclasses import replace
 import pytest
 
 from gateway.bus.memory import MemoryStore
-from gateway.core.rate_limits import AdmissionQueue, Budget, name_hash
+from gateway.core.log_ons import name_hash
+from gateway.core.rate_limits import AdmissionQueue, Budget
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError
 from gateway.domain.model import Application, Device, NodeId, SessionId, SessionSecret
 from gateway.domain.upstream import LoggedOff, LogOn, SessionInfo

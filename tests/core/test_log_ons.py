@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from gateway.core.log_on_queue import (
+from gateway.core.log_ons import (
     FAILED,
     PATIENCE_S,
     SHARE,
