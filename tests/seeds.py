@@ -300,7 +300,7 @@ LIMITS: Final = [
     ),
     Seed(
         "a key does no more than its quota",
-        "gateway.core.registry:Quota.take",
+        "gateway.core.rate_limits:Quota.take",
         Compare("_most", ">"),
         f"{_P}test_admission_queue_properties.py::"
         "test_no_key_does_more_than_its_quota_and_none_waits_longer_than_needed",

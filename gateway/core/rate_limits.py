@@ -1,4 +1,4 @@
-"""Rate limits: token buckets, a site's shared budget, the queue for it, and openings of links.
+"""Rate limits: token buckets, quotas, a site's shared budget, the queue for it, and openings of links.
 
 Pure. *now* is monotonic seconds.
 """
@@ -9,9 +9,9 @@ import enum
 import heapq
 import math
 from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
-from itertools import count, islice
+from itertools import count, islice, zip_longest
 from typing import Final, Generic, TypeVar
 
 from gateway.protocol import frames
@@ -133,6 +133,64 @@ class Buckets(Generic[KeyT]):
         oldest = list(islice(self._buckets.items(), _LOOKED_AT))
         gone = next((key for key, bucket in oldest if bucket.is_full(now)), oldest[0][0])
         del self._buckets[gone]
+
+
+class Quota(Generic[KeyT]):
+    """Admits *most* uses of each key in any *window_s*. Pure: ``now`` is monotonic seconds.
+
+    A use under way counts until it is given back because it had no effect.
+
+    Bounded: beyond *keys_max* the key used least recently is removed, with the record of its uses.
+    """
+
+    def __init__(self, *, most: int, window_s: float, keys_max: int = 10_000) -> None:
+        self._most = most
+        self._window_s = window_s
+        self._keys_max = keys_max
+        self._taken: OrderedDict[KeyT, list[float]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._taken)
+
+    def take(self, key: KeyT, now: float) -> float:
+        """Take one. Return 0.0 when it was there, else the seconds until the next one."""
+        taken = [at for at in self._taken.get(key, ()) if at > now - self._window_s]
+        if len(taken) >= self._most:
+            return taken[0] + self._window_s - now
+        self._keep(key, [*taken, now])
+        return 0.0
+
+    def taken(self, key: KeyT, now: float) -> tuple[float, ...]:
+        """Return the instants of *key*'s uses that still count, the oldest first."""
+        return tuple(at for at in self._taken.get(key, ()) if at > now - self._window_s)
+
+    def adopt(self, key: KeyT, instants: Iterable[float], now: float) -> None:
+        """Count *key*'s uses on other nodes, too.
+
+        *instants*: their instants, as :meth:`taken` returns them there.
+
+        Some of them may be uses of this node that are reported a little late. So the newest of both lists
+        count as one, then the next ones. The result is no less than either list, and no use counts twice.
+        """
+        here = sorted(self.taken(key, now), reverse=True)
+        there = sorted((at for at in instants if at > now - self._window_s), reverse=True)
+        both = [max(pair) for pair in zip_longest(here, there, fillvalue=-math.inf)]
+        if both:
+            self._keep(key, both[: self._most][::-1])
+
+    def give_back(self, key: KeyT, at: float) -> None:
+        """Give back the use at *at*, which had no effect."""
+        taken = self._taken.get(key)
+        if taken is not None and at in taken:
+            taken.remove(at)
+            if not taken:
+                del self._taken[key]
+
+    def _keep(self, key: KeyT, taken: list[float]) -> None:
+        self._taken[key] = taken
+        self._taken.move_to_end(key)
+        while len(self._taken) > self._keys_max:
+            self._taken.popitem(last=False)
 
 
 # ---- budget of a site ----

@@ -13,8 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, Protocol
 
 from gateway.core.log_ons import PATIENCE_S, Judged, LogOnGuard, LogOnPlace, LogOnQueue, name_hash
-from gateway.core.rate_limits import AdmissionQueue, Buckets
-from gateway.core.registry import Quota
+from gateway.core.rate_limits import AdmissionQueue, Buckets, Quota
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import SessionId, Ticket, UserId
 from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo

@@ -21,7 +21,7 @@ from gateway.core.commands import (
     not_begun,
     patience_s,
 )
-from gateway.core.registry import Quota
+from gateway.core.rate_limits import Quota
 from gateway.core.view import UserSessions
 from gateway.domain.commands import (
     RULES,

@@ -18,8 +18,8 @@ from gateway.core.element import Composer
 from gateway.core.lease import AssumedTokens, BusState, StoreWrites
 from gateway.core.ledger import UNKNOWN_HEALTH, Health, Ledger
 from gateway.core.link import Linger
-from gateway.core.rate_limits import LOG_ON_PART, AdmissionQueue, Budget, Openings
-from gateway.core.registry import NotAdmitted, Quota, Registry, RegistryLimits, Seat
+from gateway.core.rate_limits import LOG_ON_PART, AdmissionQueue, Budget, Openings, Quota
+from gateway.core.registry import NotAdmitted, Registry, RegistryLimits, Seat
 from gateway.core.view import Within
 from gateway.domain.commands import Call, Outcome, Status
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError, SessionRefused

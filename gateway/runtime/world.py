@@ -11,8 +11,7 @@ from typing import Final, NamedTuple, Protocol
 from gateway.core.due_times import DueSlots
 from gateway.core.lease import AssumedTokens, StoreWrites
 from gateway.core.link import Linger
-from gateway.core.rate_limits import AdmissionQueue
-from gateway.core.registry import Quota
+from gateway.core.rate_limits import AdmissionQueue, Quota
 from gateway.domain.errors import (
     EndReason,
     GatewayError,

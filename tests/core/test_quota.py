@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.core.registry import Quota
+from gateway.core.rate_limits import Quota
 
 
 def quota() -> Quota[str]:

@@ -146,7 +146,7 @@ PLACES: Final[dict[str, str]] = {
             domain/model.py handle_of; edge/credentials.py _user; runtime/user_state.py _same
         """,
         "number_changes": """
-            core/registry.py Quota._taken; runtime/node.py Node.number_changes;
+            core/rate_limits.py Quota._taken; runtime/node.py Node.number_changes;
             runtime/accounts.py LogOns._numbers
         """,
         "session_log": "app/admin.py CloseHistory._ring; app/logging.py LineWriter._lines",

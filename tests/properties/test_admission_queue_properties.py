@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gateway.core.rate_limits import AdmissionQueue, Budget, Place, Urgency
-from gateway.core.registry import Quota
+from gateway.core.rate_limits import AdmissionQueue, Budget, Place, Quota, Urgency
 
 RATE, BURST, IN_FLIGHT = 2.0, 4.0, 6
 STEPS = st.sampled_from([0.0, 0.125, 0.5, 1.0, 5.0])
