@@ -338,6 +338,8 @@ class BusMachine:
 
     def __init__(self, now: float, first: int = 0) -> None:
         self.state = BusState.DEGRADED
+        self.health: Literal["live", "degraded", "down"] = "degraded"
+        """Health that is shown to phones whose user another node owns."""
         self.recovery = 0
         """Number of recoveries that began; the number of the present one, for :meth:`resynced`."""
         self._number = first
@@ -416,13 +418,6 @@ class BusMachine:
 
     # ---- queries ----
 
-    @property
-    def health(self) -> Literal["live", "degraded", "down"]:
-        """Health that is shown to phones whose user another node owns."""
-        if self.state is BusState.LIVE:
-            return "live"
-        return "down" if self.state is BusState.DOWN else "degraded"
-
     def is_healthy_for(self, now: float) -> float:
         """Return how long probes have returned in time without interruption, s; 0 when they do not."""
         if self._is_overdue(now) or now - self._good_at >= _UNBROKEN_S:
@@ -446,6 +441,10 @@ class BusMachine:
         if target is None:
             return False
         self.state = target
+        if target is BusState.LIVE:
+            self.health = "live"
+        else:
+            self.health = "down" if target is BusState.DOWN else "degraded"
         return True
 
 
