@@ -185,13 +185,13 @@ PHONES: Final = [
         "a session stays refused until its token expires",
         "gateway.core.registry:Denylist.get",
         Condition("wall_ms", becomes=True),
-        "tests/core/test_denylist.py::test_an_end_is_known_until_the_token_expires_and_no_longer",
+        "tests/core/test_registry.py::test_an_end_is_known_until_the_token_expires_and_no_longer",
     ),
     Seed(
         "a log-off stands whoever logs on next",
         "gateway.core.registry:Denylist.clear",
         Condition("LOGGED_OFF", becomes=True),
-        "tests/core/test_denylist.py::test_a_logged_off_session_stays_refused_after_any_log_on",
+        "tests/core/test_registry.py::test_a_logged_off_session_stays_refused_after_any_log_on",
     ),
     Seed(
         "phones of a drained node return no faster than the others accept",

@@ -2,22 +2,57 @@
 
 from __future__ import annotations
 
-from gateway.core.link import Query
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.assembly import PASTS_MOST, Assembly
+from gateway.core.element import Composer, Element, ReadingStep
+from gateway.core.link import MOST, Early, Query
 from gateway.domain.commands import Listen
-from gateway.domain.model import Kind
-from tests.core.assemblies import (
-    AGENT,
-    ALL_AGENTS,
-    CONFIGURATION,
-    CUMULATIVE,
-    DIRECTORY,
-    REALTIME,
-    available,
-    known,
-    reading,
-    realtime,
-)
+from gateway.domain.model import Kind, Scope, key_of
+from gateway.domain.resources import Agent, Queue, RoutingState
+from gateway.domain.upstream import Part, Reading, Source
 from tests.core.samples import part
+
+AGENT, QUEUE = (Kind.AGENT, 5), (Kind.QUEUE, 1)
+REALTIME, CUMULATIVE = Source.REALTIME, Source.CUMULATIVE
+CONFIGURATION, DIRECTORY = Source.CONFIGURATION, Source.DIRECTORY
+ALL_AGENTS = Listen(Kind.AGENT, REALTIME, None)
+
+
+def reading(
+    time_ms: int,
+    *parts: Part,
+    query: int = 1,
+    whole: bool = False,
+    removed: tuple[int, ...] = (),
+    source: Source = REALTIME,
+    kind: Kind | None = Kind.AGENT,
+) -> Reading:
+    return Reading(query, kind, source, time_ms, whole, parts, removed)
+
+
+def available(number: int = 5) -> Part:
+    return part(Kind.AGENT, number, REALTIME, Agent(routing_state=RoutingState.AVAILABLE))
+
+
+def known(*listens: Listen, composer: Composer | None = None) -> Assembly:
+    """Return an assembly that knows agents 5 and 6 and queue 1, with queries 1 and up."""
+    assembly = Assembly(composer)
+    for query, listen in enumerate(listens, start=1):
+        assembly.listening(query, listen)
+    assembly.directory(
+        [part(Kind.AGENT, 5, DIRECTORY), part(Kind.AGENT, 6, DIRECTORY), part(*QUEUE, DIRECTORY)]
+    )
+    return assembly
+
+
+def realtime(assembly: Assembly, number: int = 5) -> Part | None:
+    found = assembly.parts((Kind.AGENT, number))
+    assert found is not None
+    return found.realtime
+
 
 # ---- what is a resource ----
 
@@ -141,3 +176,288 @@ def test_a_wider_query_has_the_data_of_a_narrower_one() -> None:
     assert not Query(ALL_AGENTS).has_delivered(FIVE)
     assert not Query(FIVE, complete=True).has_delivered(ALL_AGENTS)
     assert not Query(ALL_AGENTS, complete=True).has_delivered(Listen(Kind.AGENT, CUMULATIVE, None))
+
+
+# ---- when a resource was last read, also where the part of another link is held ----
+
+
+NUMBERS = (1, 2, 3)
+SCOPE = Scope(agents=frozenset(), queues=frozenset(NUMBERS))
+WINDOW = 60_000
+QUERIES = 2
+"""Queries for the same resources, as while one replaces another: their whole sets are not in order."""
+
+
+class TimedLink:
+    """A link with a record of when each queue was last read."""
+
+    def __init__(self, composer: Composer) -> None:
+        self.composer = composer
+        self.assembly = known(*[Listen(Kind.QUEUE, Source.REALTIME, None)] * QUERIES, composer=composer)
+        self.assembly.directory([part(Kind.QUEUE, number, Source.DIRECTORY) for number in NUMBERS])
+        self.shown: dict[str, Element] = {}
+        self.last_ms: dict[int, int] = {}
+        self.present: set[int] = set()
+        self.whole_ms = dict.fromkeys(range(1, QUERIES + 1), -1)
+        self.late = 0
+
+    def read(self, one: Reading) -> None:
+        self._record(one)
+        step = self.assembly.follow(one, self.shown, 0, SCOPE)
+        if step is not None:
+            self.shown.update(step.changes.elements)
+            return
+        for address in self.assembly.read(one):
+            parts, key = self.assembly.parts(address), key_of(*address)
+            if parts is None:
+                self.shown.pop(key, None)
+                continue
+            place = self.assembly.shown(address)
+            element = self.composer.element(parts, self.shown.get(key), 0, place)
+            self.assembly.show(address, parts, element)
+            self.shown[key] = element
+
+    def _record(self, one: Reading) -> None:
+        if one.time_ms < self.whole_ms[one.query]:
+            self.late += len(one.parts) + len(one.removed)
+            return
+        now = [each.number for each in one.parts]
+        gone = [*one.removed]
+        for number in now:
+            self._take(number, one.time_ms, is_present=True)
+        if one.complete:
+            self.whole_ms[one.query] = one.time_ms
+            gone += [number for number in sorted(self.present) if number not in now]
+        for number in gone:
+            self._take(number, one.time_ms, is_present=False)
+
+    def _take(self, number: int, time_ms: int, *, is_present: bool) -> None:
+        if time_ms < self.last_ms.get(number, 0):
+            self.late += 1
+            return
+        self.last_ms[number] = time_ms
+        if is_present:
+            self.present.add(number)
+        else:
+            self.present.discard(number)
+
+
+def queue(number: int, time_ms: int, oldest_ms: int, contacts: int) -> Part:
+    value = Queue(contacts_waiting=contacts, oldest_since_ms=WINDOW + oldest_ms)
+    return Part(Kind.QUEUE, number, Source.REALTIME, value, None, time_ms)
+
+
+@st.composite
+def readings(draw: st.DrawFn) -> tuple[tuple[int, ...], Reading]:
+    """Return the links that receive a reading, and the reading."""
+    time_ms, whole = draw(st.integers(1, 12)), draw(st.booleans())
+    numbers = draw(st.sets(st.sampled_from(NUMBERS)))
+    oldest, contacts = st.integers(0, 2), st.integers(0, 1)
+    parts = [queue(number, time_ms, draw(oldest), draw(contacts)) for number in sorted(numbers)]
+    removed = () if whole else tuple(sorted(draw(st.sets(st.sampled_from(NUMBERS), max_size=1)) - numbers))
+    links = draw(st.sampled_from([(0,), (1,), (0, 1)]))
+    query = draw(st.integers(1, QUERIES))
+    return links, reading(time_ms, *parts, query=query, whole=whole, removed=removed, kind=Kind.QUEUE)
+
+
+@given(st.lists(readings(), max_size=12))
+def test_an_element_is_late_if_its_resource_was_read_later_whatever_part_is_held(
+    received: list[tuple[tuple[int, ...], Reading]],
+) -> None:
+    composer = Composer()
+    links = [TimedLink(composer), TimedLink(composer)]
+    for to, one in received:
+        for at in to:
+            links[at].read(one)
+    for link in links:
+        held = {
+            number
+            for number in NUMBERS
+            if link.assembly.part((Kind.QUEUE, number), Source.REALTIME) is not None
+        }
+        assert (link.assembly.late, held) == (link.late, link.present)
+
+
+# ---- a link reuses what another one made of the same reading ----
+
+
+SEEN = Scope(agents=frozenset({5, 6}), queues=frozenset({1}))
+WORK = part(*AGENT, REALTIME, Agent(routing_state=RoutingState.WORK))
+
+
+class Link:
+    """An assembly whose agents are shown, as a mirror does it."""
+
+    def __init__(self, composer: Composer, *, scope: Scope = SEEN) -> None:
+        self.composer = composer
+        self.assembly = known(ALL_AGENTS, composer=composer)
+        self.assembly.directory([part(Kind.AGENT, number, DIRECTORY) for number in (5, 6)])
+        self.scope = scope
+        self.shown: dict[str, Element] = {}
+
+    def read(self, whole: Reading) -> None:
+        for address in self.assembly.read(whole):
+            parts = self.assembly.parts(address)
+            assert parts is not None
+            element = self.composer.element(parts, None, 0, self.assembly.shown(address))
+            self.assembly.show(address, parts, element)
+            self.shown[key_of(*address)] = element
+
+    def follow(self, now: Reading, offset_ms: int = 0) -> ReadingStep | None:
+        step = self.assembly.follow(now, self.shown, offset_ms, self.scope)
+        if step is not None:
+            self.shown.update(step.changes.elements)
+        return step
+
+
+def whole() -> Reading:
+    return reading(5, available(5), available(6), whole=True)
+
+
+def test_what_one_link_reported_is_a_step_for_another_that_stood_at_the_same_place() -> None:
+    composer = Composer()
+    links = [Link(composer) for _ in range(2)]
+    for link in links:
+        link.read(whole())
+    now = reading(10, WORK)
+    one, other = (link.follow(now) for link in links)
+    assert one is not None
+    assert one is other
+    assert list(one.changes.elements) == ["agent:5"]
+    assert (set(one.changed), one.numbers) == ({5}, [5])
+    assert [realtime(link.assembly) is WORK for link in links] == [True, True]
+    assert links[0].shown["agent:5"] is links[1].shown["agent:5"]
+
+
+def test_a_link_that_stood_elsewhere_takes_a_step_of_its_own() -> None:
+    composer = Composer()
+    links = [Link(composer) for _ in range(6)]
+    now = reading(20, WORK)
+    for number, link in enumerate(links):
+        link.read(whole())
+        received = Agent(routing_state=RoutingState.AVAILABLE, reason_id=str(number))
+        link.follow(reading(10, part(*AGENT, REALTIME, received)))
+    steps = [link.follow(now) for link in links]
+    assert len({id(step) for step in steps}) == 6
+    assert {link.shown["agent:5"] for link in links} == {links[0].shown["agent:5"]}, "then all show the same"
+    assert now.steps is not None
+    assert len(now.steps) == PASTS_MOST
+
+
+def test_what_is_outside_the_scope_has_to_be_read() -> None:
+    link = Link(Composer(), scope=Scope(agents=frozenset({6})))
+    link.read(whole())
+    assert link.follow(reading(10, WORK)) is None
+    assert realtime(link.assembly) is not WORK
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        reading(20, available(), whole=True),
+        reading(20, removed=(5,)),
+        reading(9, available()),
+        reading(20, available(), available()),
+        reading(20, available(), query=9),
+        reading(20, part(Kind.QUEUE, 1, REALTIME), kind=Kind.QUEUE),
+        reading(20, part(*AGENT, CONFIGURATION), source=CONFIGURATION),
+        reading(20, part(*AGENT, CONFIGURATION), source=CONFIGURATION, kind=None),
+    ],
+    ids=["whole", "removed", "late", "twice", "unknown", "unread", "configuration", "of many kinds"],
+)
+def test_whatever_says_more_than_what_is_has_to_be_read(other: Reading) -> None:
+    link, now = Link(Composer()), available()
+    link.read(reading(10, now, whole=True))
+    assert link.follow(other) is None
+    assert realtime(link.assembly) is now
+    assert link.assembly.late == 0
+
+
+def test_nothing_is_followed_before_the_whole_set() -> None:
+    assert Link(Composer()).follow(reading(10, available())) is None
+    refused = known()
+    refused.refused(1, ALL_AGENTS)
+    assert refused.follow(reading(10, available()), {}, 0, SEEN) is None
+
+
+def test_it_has_reported_what_queries_that_are_complete_cover() -> None:
+    assembly = Assembly()
+    some, few = (Listen(Kind.AGENT, REALTIME, frozenset(numbers)) for numbers in ({5, 6}, {5}))
+    assembly.listening(1, some)
+    assert not assembly.has_delivered([few])
+    assembly.read(Reading(1, Kind.AGENT, REALTIME, 1_000, True, ()))
+    assert assembly.has_delivered([few, some])
+    assert not assembly.has_delivered([ALL_AGENTS])
+    assert not assembly.has_delivered([few, Listen(Kind.AGENT, CUMULATIVE, frozenset({5}))])
+    assembly.refused(-1, ALL_AGENTS)
+    assert assembly.has_delivered([ALL_AGENTS, few]), "what cannot be had is not waited for"
+
+
+def test_a_link_after_another_shares_places_with_later_ones_although_it_shows_the_same_elements() -> None:
+    composer = Composer()
+    first = Link(composer)
+    first.read(whole())
+    shown = first.shown
+    del first
+    second, third = Link(composer), Link(composer)
+    for link in second, third:
+        for address in link.assembly.read(whole()):
+            parts, before = link.assembly.parts(address), shown[key_of(*address)]
+            assert parts is not None
+            place = link.assembly.shown(address)
+            assert composer.element(parts, before, 0, place) is before
+            link.assembly.show(address, parts, before)
+        link.shown = shown.copy()
+    assert second.assembly.shown(AGENT) is third.assembly.shown(AGENT) is composer.shown(AGENT)
+    now = reading(10, WORK)
+    assert second.follow(now) is third.follow(now)
+
+
+def test_places_of_links_that_are_gone_are_forgotten_with_their_elements() -> None:
+    composer = Composer()
+    one, other = Link(composer), Link(composer)
+    one.read(whole())
+    other.read(whole())
+    place = composer.shown(AGENT)
+    del one
+    assert composer.shown(AGENT) is place
+    assert place.element is not None
+    del other
+    assert composer.shown(AGENT) is not place
+    assert place.element is None
+
+
+# ---- readings that arrive before their query is known ----
+
+
+def test_what_was_read_of_a_query_is_reported_when_the_query_is_known() -> None:
+    early = Early()
+    early.expect(True)
+    early.keep(first := reading(10, available(), whole=True))
+    early.keep(reading(11, available(), query=2))
+    early.keep(second := reading(12, available()))
+    assert early.take(1, ALL_AGENTS) == [first, second]
+
+
+def test_data_of_another_source_is_not_of_the_query() -> None:
+    early = Early()
+    early.expect(True)
+    early.keep(reading(10, available(), source=CUMULATIVE))
+    assert early.take(1, ALL_AGENTS) == []
+
+
+def test_nothing_is_kept_when_every_query_is_known() -> None:
+    early = Early()
+    early.expect(True)
+    early.keep(reading(10, available()))
+    early.expect(False)
+    assert not early.is_expecting
+    assert early.take(1, ALL_AGENTS) == []
+
+
+def test_the_newest_are_kept_and_no_more() -> None:
+    early = Early()
+    early.expect(True)
+    for time_ms in range(MOST + 1):
+        early.keep(reading(time_ms, available()))
+    assert [each.time_ms for each in early.take(1, ALL_AGENTS)] == list(range(1, MOST + 1))

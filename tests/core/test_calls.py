@@ -1,6 +1,8 @@
-"""Repeated commands."""
+"""Repeated commands: calls under way, their fingerprints, and their history."""
 
 from __future__ import annotations
+
+from typing import get_args
 
 import pytest
 
@@ -9,15 +11,34 @@ from gateway.core.commands import (
     Busy,
     CallLimits,
     Calls,
+    CommandHistory,
     Done,
     Foreign,
     New,
     Pending,
     Reused,
     answer,
+    fingerprint,
 )
-from gateway.domain.commands import Outcome, Status
+from gateway.domain.commands import (
+    AcknowledgeNotice,
+    ChangeRemoteNumber,
+    Command,
+    ExtendPostProcessing,
+    FinishPostProcessing,
+    Outcome,
+    SetAgentRoutingState,
+    SetAutoPostProcessing,
+    SetGroupParameters,
+    SetQueueParameters,
+    SetRoutingState,
+    SetSkills,
+    SkillChange,
+    StartPostProcessing,
+    Status,
+)
 from gateway.domain.errors import ErrorCode
+from gateway.domain.resources import Parameter
 
 BODY, OTHER_BODY = b"body", b"other body"
 APPLIED = Outcome(Status.APPLIED)
@@ -151,3 +172,137 @@ def test_when_all_are_in_flight_the_newcomer_is_refused() -> None:
     calls = Calls[str](CallLimits(entries=1))
     begin(calls, "a")
     assert begin(calls, "b") == Busy()
+
+
+# ---- fingerprints of commands ----
+
+
+VALUES: list[Parameter] = [1, 1.0, True, "1", ("1",), None, 0, False, "", (), ("1", "1")]
+CHANGES: list[dict[str, Parameter]] = [
+    *({"a": value} for value in VALUES), {}, {"b": 1}, {"a": 1, "b": 2}, {"a": 2, "b": 1},
+]  # fmt: skip
+DIFFERENT: list[Command] = [
+    SetSkills("5", (SkillChange("61", 1), SkillChange("62", 1)), "patch", 1),
+    SetSkills("5", (SkillChange("62", 1), SkillChange("61", 1)), "patch", 1),
+    SetSkills("5", (SkillChange("61", 1),), "patch", 1),
+    SetSkills("5", (SkillChange("61", None),), "patch", 1),
+    SetSkills("5", (SkillChange("61", 0),), "patch", 1),
+    SetSkills("5", (SkillChange("61", 1, 1),), "patch", 1),
+    SetSkills("5", (SkillChange("61", 1, active=False),), "patch", 1),
+    SetSkills("5", (SkillChange("61", 1, active=True),), "patch", 1),
+    SetSkills("5", (), "patch", 1),
+    SetSkills("5", (), "replace", 1),
+    SetSkills("5", (), "patch", 2),
+    SetSkills("6", (), "patch", 1),
+    SetAgentRoutingState("5", "available"),
+    SetAgentRoutingState("6", "available"),
+    SetAgentRoutingState("5", "available", "31"),
+    SetRoutingState("available"),
+    SetRoutingState("unavailable"),
+    SetRoutingState("available", "31"),
+    SetRoutingState("available", ""),
+    SetRoutingState("available", when="after_contact"),
+    *(SetQueueParameters("1", changes, 1) for changes in CHANGES),
+    *(SetGroupParameters("1", changes, 1) for changes in CHANGES),
+    SetQueueParameters("2", {}, 1),
+    SetQueueParameters("1", {}, 2),
+    StartPostProcessing(),
+    ExtendPostProcessing(1),
+    ExtendPostProcessing(2),
+    FinishPostProcessing(),
+    FinishPostProcessing("work"),
+    FinishPostProcessing(None, ("51",)),
+    FinishPostProcessing(None, ("51", "52")),
+    FinishPostProcessing(None, ("52", "51")),
+    SetAutoPostProcessing(on=True),
+    SetAutoPostProcessing(on=False),
+    SetAutoPostProcessing(on=True, duration_s=0),
+    ChangeRemoteNumber("+4989123456"),
+    ChangeRemoteNumber("+49 89123456"),
+    AcknowledgeNotice("+4989123456", 1),
+    AcknowledgeNotice("n", 2),
+]
+"""Commands that say different things, among them each pair that Python takes for equal."""
+
+
+def test_different_commands_have_different_fingerprints() -> None:
+    assert {type(command) for command in DIFFERENT} == set(get_args(Command))
+    assert len({fingerprint(command) for command in DIFFERENT}) == len(DIFFERENT)
+
+
+def test_a_fingerprint_is_the_same_on_every_node() -> None:
+    known = fingerprint(SetSkills("5", (SkillChange("61", 1),), "patch", 1)).hex()
+    assert known == "2bf4a8df74bfdc3fb604fffd6588d503"
+
+
+def test_a_fingerprint_shows_no_number() -> None:
+    found = fingerprint(ChangeRemoteNumber("+4989123456"))
+    assert len(found) == 16
+    assert b"123456" not in found
+    assert "123456" not in repr(ChangeRemoteNumber("+4989123456"))
+
+
+# ---- command history of users who were handed over ----
+
+
+KEEP_S = 600.0
+
+
+def asked(calls: Calls[str], key: str, *, now: float = 0.0, retry: bool = False) -> object:
+    return calls.begin(key, b"body", "waiter", now, session="s", retry=retry, stream_epoch=1, epoch=1)
+
+
+def served(command_history: CommandHistory[str, str], user: str, *, now: float = 0.0) -> None:
+    """Let a user come, have one command executed, and leave."""
+    calls = command_history.came(user)
+    assert asked(calls, user, now=now) == New()
+    calls.settle(user, APPLIED, now)
+    command_history.left(user)
+
+
+def test_of_a_caller_that_leaves_without_an_outcome_nothing_is_kept() -> None:
+    command_history: CommandHistory[str, str] = CommandHistory()
+    command_history.came("anna")
+    command_history.left("anna")
+    command_history.left("anna")
+    command_history.left("nobody")
+    assert len(command_history) == 0
+
+
+def test_a_command_that_is_still_under_way_is_kept_too() -> None:
+    command_history: CommandHistory[str, str] = CommandHistory()
+    asked(command_history.came("anna"), "1")
+    command_history.left("anna")
+    assert command_history.came("anna").in_flight == ("1",)
+
+
+def test_outcomes_of_the_absent_are_forgotten_when_their_time_is_over() -> None:
+    command_history: CommandHistory[str, str] = CommandHistory()
+    served(command_history, "anna")
+    served(command_history, "bert", now=1.0)
+    command_history.expire(KEEP_S)
+    assert len(command_history) == 1
+    assert asked(command_history.came("bert"), "bert", now=KEEP_S, retry=True) == Done(APPLIED)
+    command_history.left("bert")
+    command_history.expire(KEEP_S + 1.0)
+    assert len(command_history) == 0
+
+
+def test_of_too_many_absent_the_one_who_left_first_is_forgotten() -> None:
+    command_history: CommandHistory[str, str] = CommandHistory(absent_max=2)
+    for user in ("anna", "bert", "cora"):
+        served(command_history, user)
+    assert len(command_history) == 2
+    assert asked(command_history.came("anna"), "anna") == New()
+    assert asked(command_history.came("bert"), "bert") == Done(APPLIED)
+
+
+def test_commands_of_known_users_only_can_be_looked_up() -> None:
+    command_history: CommandHistory[str, str] = CommandHistory()
+    served(command_history, "anna")
+    empty = command_history.came("bert")
+    assert set(command_history.users) == {"anna", "bert"}
+    assert command_history.of("bert") is empty
+    assert [key for key, _ in (command_history.of("anna") or Calls()).remembered] == ["anna"]
+    assert command_history.of("cora") is None
+    assert "cora" not in command_history.users

@@ -1,14 +1,17 @@
-"""Follower: when it sends attach requests, and to which node."""
+"""Follower: its attach requests, nodes that no longer receive, and positions to resume from."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
 
-from gateway.core.follower import LOWER_S, TRANSITIONS, FollowedNodes, FollowMachine, FollowState
-from gateway.core.ledger import Receipt
-from gateway.domain.model import NodeId, UserId
+from gateway.core.element import ChangeSet
+from gateway.core.follower import LOWER_S, TRANSITIONS, FollowedNodes, FollowMachine, FollowState, Peers
+from gateway.core.ledger import Delta, Ledger, Receipt
+from gateway.domain.model import NodeId, Position, UserId
+from tests.core.test_ledger import ONE, TWO, recorded
 
 EPOCH = 70
 
@@ -194,3 +197,84 @@ def test_the_followed_nodes_are_those_of_the_last_known_owners() -> None:
     assert followed.nodes == {"n2"}
     followed.note(ada, None)
     assert followed.nodes == frozenset()
+
+
+# ---- peers ----
+
+
+A, B = NodeId("a"), NodeId("b")
+
+
+def peers(*nodes: NodeId) -> Peers:
+    made = Peers()
+    made.follow(nodes or (A,))
+    return made
+
+
+def ask(asker: Peers, now: float, receivers: int = 1) -> int:
+    number = asker.asking(A, now)
+    asker.received(A, number, receivers, now)
+    return number
+
+
+def test_numbers_grow_over_all_nodes_from_where_they_begin() -> None:
+    asker = Peers(40)
+    asker.follow((A, B))
+    assert [asker.asking(node, 0.0) for node in (A, B, A, NodeId("stranger"))] == [41, 42, 43, 44]
+
+
+def test_nobody_followed_is_nobody_to_ask() -> None:
+    asker = Peers()
+    assert asker.due(0.0) == ()
+    assert asker.due_at == math.inf
+    assert asker.unreachable(0.0) == frozenset()
+
+
+def test_three_seconds_without_an_answer_are_deaf() -> None:
+    asker = peers()
+    first = ask(asker, 0.0)
+    ask(asker, 1.0)
+    assert asker.unreachable(2.875) == frozenset()
+    assert asker.unreachable(3.0) == frozenset({A})
+    asker.answered(A, first, 3.25)
+    assert asker.unreachable(3.25) == frozenset(), "it lives, if slowly"
+    assert asker.unreachable(6.125) == frozenset()
+    assert asker.unreachable(6.25) == frozenset({A})
+
+
+# ---- positions from which phones may resume at a node that has just begun to follow ----
+
+
+@pytest.mark.parametrize(("tombstones", "lost"), [(1024, ["a"]), (1, ["a", "c"])])
+def test_after_a_reset_is_known_what_was_removed_last(tombstones: int, lost: list[str]) -> None:
+    owner = recorded("a", "b", "c", "me:1", tombstones=tombstones)
+    for key in lost:
+        owner.record(key, None)
+    removed_at = owner.position.seq
+    for key in ("me:2", "session:2", "session:1"):
+        owner.record(key, ONE)
+    owner.record("me:2", None)
+    ledger, head = Ledger(), owner.position.seq
+    ledger.receive(owner.since(ledger.position))
+    assert ledger.since(Position(1, removed_at), "me:1") == Delta(
+        1, removed_at, head, reset=False, updates=()
+    )
+    assert ledger.since(Position(1, removed_at - 1), "me:1").reset
+    assert ledger.since(Position(1, removed_at), "me:2").reset
+    assert ledger.seen_upto("me:1") == owner.seen_upto("me:1") == removed_at
+
+
+def test_a_phone_receives_the_same_as_shared_at_every_node() -> None:
+    owner = recorded("a", "me:1", "b", "me:2")
+    ledger = Ledger()
+    ledger.receive(owner.since(ledger.position))
+    assert (ledger.shared_seq, ledger.position.seq) == (3, 4)
+    owner.record_all(ChangeSet([("a", ONE, TWO)]))
+    owner.record("me:1", TWO)
+    ledger.receive(owner.since(ledger.position))
+    assert (ledger.shared_seq, ledger.position.seq) == (5, 6)
+    ledger.receive(owner.since(Position(0, 0))._replace(floor=None, upto=7))
+    owner.record("me:1", ONE)
+    owner.record("me:2", TWO)
+    ledger.receive(owner.since(Position(0, 0)))
+    assert (ledger.shared_seq, ledger.position.seq) == (7, 8), "it never falls in one epoch"

@@ -1,4 +1,4 @@
-"""Log-ons at a site: who comes first, what one address may do, and when those come back who are refused."""
+"""Log-ons at a site: their order, limits of an address and of a name, and when refused ones come back."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from gateway.core.log_ons import (
     SHARE,
     Decaying,
     Judged,
+    LogOnGuard,
     LogOnPlace,
     LogOnQueue,
+    name_hash,
 )
 from gateway.core.rate_limits import AdmissionQueue, Budget, Urgency
 
@@ -416,3 +418,170 @@ def test_a_count_falls_by_itself() -> None:
     count.add(2.0, -5.0)
     assert count.count(2.0) == 0.0
     assert count.wait_s(2.0, 1.0) == 0.0
+
+
+# ---- wrong passwords of a name ----
+
+
+SITE, ANN, BOB = "main", "ann", "bob"
+
+
+def fail(guard: LogOnGuard, times: int, now: float, name: str = ANN) -> None:
+    for _ in range(times):
+        assert guard.locked_s(SITE, name, now) == 0.0
+        guard.trying(SITE, name)
+        guard.failed(SITE, name, now)
+
+
+def test_after_so_many_wrong_passwords_the_name_is_locked_until_the_first_is_old() -> None:
+    guard = LogOnGuard()
+    fail(guard, 2, 0.0)
+    fail(guard, 1, 100.0)
+    assert guard.locked_s(SITE, ANN, 300.0) == 600.0
+    assert guard.locked_s(SITE, BOB, 300.0) == 0.0
+    assert guard.locked_s("other", ANN, 300.0) == 0.0
+    assert guard.locked_s(SITE, ANN, 900.0) == 0.0
+
+
+SPELLINGS = (
+    *(
+        " Ann ",
+        "ANN",
+        "A\u200bnn",
+        "a\u00adnn",
+        "\u202dann",
+        "\uff41nn",
+        "ann\u3000",
+        "a\ufe0fnn",
+        "\U0001d41ann",
+    ),
+    *("ann\u034f", "\u115fann", "a\u2060n\u2061n"),
+)
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_a_name_has_one_spelling(spelling: str) -> None:
+    guard = LogOnGuard(tries=1)
+    fail(guard, 1, 0.0)
+    assert guard.locked_s(SITE, spelling, 0.0) == 900.0
+
+
+def test_blanks_inside_a_name_are_one() -> None:
+    assert name_hash(SITE, "ann  \u2003 lee") == name_hash(SITE, "Ann Lee")
+    assert len({name_hash(SITE, each) for each in ("ann lee", "annlee", "an nlee", "\u00e4nn")}) == 4
+
+
+def test_one_origin_leaves_a_try_to_the_others_and_all_together_have_no_more_than_the_name() -> None:
+    guard = LogOnGuard()
+    for _ in range(3):
+        guard.failed(SITE, ANN, 0.0, "guesser")
+    assert guard.locked_s(SITE, ANN, 0.0, "guesser") == 900.0
+    assert guard.locked_s(SITE, ANN, 0.0, "home") == 0.0
+    guard.failed(SITE, ANN, 0.0, "home")
+    assert guard.locked_s(SITE, ANN, 0.0, "third") == 900.0
+    assert guard.locked_s(SITE, ANN, 0.0, "device", is_trusted=True) == 0.0
+
+
+def test_a_trusted_device_is_bound_by_its_own_tries() -> None:
+    guard = LogOnGuard()
+    for _ in range(3):
+        assert guard.locked_s(SITE, ANN, 0.0, "device", is_trusted=True) == 0.0
+        guard.failed(SITE, ANN, 0.0, "device")
+    assert guard.locked_s(SITE, ANN, 0.0, "device", is_trusted=True) == 900.0
+
+
+def test_after_the_window_a_name_has_one_try_in_each_for_a_day_or_until_it_logs_on() -> None:
+    guard = LogOnGuard()
+    for origin in "aaab":
+        guard.failed(SITE, ANN, 0.0, origin)
+    assert guard.locked_s(SITE, ANN, 899.0, "c") == 1.0
+    assert guard.locked_s(SITE, ANN, 900.0, "c") == 0.0
+    guard.failed(SITE, ANN, 900.0, "c")
+    assert guard.locked_s(SITE, ANN, 901.0, "d") == 899.0
+    assert guard.locked_s(SITE, ANN, 1_800.0, "d") == 0.0
+    assert guard.succeeded(SITE, ANN, "d")
+    guard.failed(SITE, ANN, 1_800.0, "d")
+    assert guard.locked_s(SITE, ANN, 1_800.0, "d") == 0.0
+
+
+def test_a_day_after_the_last_failures_a_name_has_all_its_tries_again() -> None:
+    guard = LogOnGuard()
+    for origin in "aaab":
+        guard.failed(SITE, ANN, 0.0, origin)
+    guard.failed(SITE, ANN, 86_399.0, "c")
+    assert guard.locked_s(SITE, ANN, 86_399.0, "d") == 900.0
+    assert guard.locked_s(SITE, ANN, 86_400.0, "d") == 0.0
+
+
+def test_tries_without_an_answer_count_as_wrong_but_lock_nothing() -> None:
+    guard = LogOnGuard()
+    for origin in "abcd":
+        assert not guard.is_busy(SITE, ANN, 0.0, origin)
+        guard.trying(SITE, ANN, origin)
+    assert guard.is_busy(SITE, ANN, 0.0, "e")
+    assert not guard.is_busy(SITE, ANN, 0.0, "e", is_trusted=True)
+    assert guard.locked_s(SITE, ANN, 0.0, "e") == 0.0
+    own = LogOnGuard()
+    for _ in range(3):
+        assert not own.is_busy(SITE, ANN, 0.0)
+        own.trying(SITE, ANN)
+    assert own.is_busy(SITE, ANN, 0.0)
+    assert own.is_busy(SITE, ANN, 0.0, is_trusted=True)
+    assert own.locked_s(SITE, ANN, 0.0) == 0.0
+    assert not own.is_busy(SITE, ANN, 0.0, "elsewhere")
+
+
+def test_a_right_password_forgets_the_wrong_ones() -> None:
+    guard = LogOnGuard()
+    fail(guard, 2, 0.0)
+    guard.trying(SITE, ANN)
+    assert guard.succeeded(SITE, ANN)
+    fail(guard, 3, 0.0)
+    assert guard.locked_s(SITE, ANN, 0.0) == 900.0
+
+
+def test_a_right_password_among_others_at_once_forgets_nothing() -> None:
+    guard = LogOnGuard()
+    fail(guard, 1, 0.0)
+    guard.trying(SITE, ANN)
+    guard.trying(SITE, ANN)
+    guard.failed(SITE, ANN, 0.0)
+    assert not guard.succeeded(SITE, ANN)
+    fail(guard, 1, 0.0)
+    assert guard.locked_s(SITE, ANN, 0.0) == 900.0
+
+
+def test_a_failure_counts_also_when_nobody_said_that_it_was_tried() -> None:
+    guard = LogOnGuard(tries=3)
+    guard.failed(SITE, ANN, 0.0)
+    assert guard.locked_s(SITE, ANN, 0.0) == 0.0
+    guard.failed(SITE, ANN, 10.0)
+    assert guard.locked_s(SITE, ANN, 10.0) == 890.0
+    guard.failed(SITE, ANN, 20.0, "elsewhere")
+    assert guard.locked_s(SITE, ANN, 20.0, "elsewhere") == 900.0
+
+
+def test_a_try_without_a_verdict_does_not_count_and_is_not_kept() -> None:
+    guard = LogOnGuard()
+    for _ in range(10):
+        assert guard.locked_s(SITE, ANN, 0.0) == 0.0
+        guard.trying(SITE, ANN)
+        guard.unanswered(SITE, ANN)
+    assert len(guard) == 0
+
+
+def test_names_that_logged_on_are_not_kept() -> None:
+    guard = LogOnGuard()
+    guard.trying(SITE, ANN)
+    guard.succeeded(SITE, ANN)
+    guard.succeeded(SITE, ANN)
+    assert len(guard) == 0
+
+
+def test_so_many_names_are_kept_and_a_late_answer_still_counts() -> None:
+    guard = LogOnGuard(tries=1, names_max=1)
+    guard.trying(SITE, ANN)
+    guard.trying(SITE, BOB)
+    assert len(guard) == 1
+    guard.failed(SITE, ANN, 0.0)
+    assert guard.locked_s(SITE, ANN, 1.0) == 899.0

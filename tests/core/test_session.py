@@ -1,33 +1,39 @@
-"""Session: from hello to close."""
+"""Session: from hello to close, with its pings, its pace and its end."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from gateway.core.command_checks import full_after
 from gateway.core.element import Element
 from gateway.core.ledger import Health, Ledger
-from gateway.core.rate_limits import SessionLimits
+from gateway.core.outbox import LADDER_S, PaceLadder
+from gateway.core.rate_limits import ANY_TIME, Record, Ruling, SessionLimits
 from gateway.core.session import (
     TRANSITIONS,
     AcceptSession,
     Close,
     Effects,
+    Heartbeat,
     Session,
     State,
 )
+from gateway.core.view import facts_key
 from gateway.domain.commands import Outcome, Status
-from gateway.domain.errors import CloseCode
+from gateway.domain.errors import CloseCode, EndReason
 from gateway.domain.model import Scope
 from gateway.domain.resources import Queue
 from gateway.protocol import frames
 from gateway.protocol.codec import JSON
 from gateway.protocol.frames import ErrorFrame
 from tests.core.samples import LIVE, WALL_MS, command, decoded, facts_of, frame, hello, ticket_of
+from tests.core.test_live import served
 
 TICKET = ticket_of()
 FACTS = facts_of(TICKET)
@@ -202,3 +208,252 @@ def test_phones_are_sent_the_limits_that_are_obeyed() -> None:
     received = dataclasses.asdict(dataclasses.replace(SessionLimits(), **values).frame())
     assert received == {name: values[name] for name in received}
     assert received.keys() == {field.name for field in dataclasses.fields(frames.Limits)}
+
+
+# ---- commands without a result at the end of a session ----
+
+
+LATE = Outcome(Status.APPLIED)
+TOO_BIG = b" " * 16_385
+
+
+@pytest.mark.parametrize("code", CloseCode)
+def test_who_does_not_come_back_learns_that_his_commands_are_unknown(code: CloseCode) -> None:
+    line = led(State.LIVE)
+    for frame_id in ("c1", "c2"):
+        line.send(command(frame_id))
+    line.session.settled("c1", LATE)
+    line.session.close(code, "x")
+    assert line.session.settled("c2", LATE) == ()
+    received = [(one.get("id"), one.get("outcome", {}).get("status")) for one in line.take()]
+    comes_back = 4100 <= code < 4300 or code is CloseCode.REPLACED
+    unknown = [] if comes_back else [("c2", "unknown")]
+    assert received == [("c1", "applied"), *unknown, (None, None)]
+    assert line.take() == []
+
+
+@pytest.mark.parametrize(("leaves", "code"), [(frame("bye"), 1000), (TOO_BIG, 1009)])
+def test_who_leaves_without_a_bye_of_ours_is_sent_nothing(leaves: bytes, code: int) -> None:
+    line = led(State.LIVE)
+    line.send(command())
+    assert line.send(leaves) == (Close(code),)
+    assert line.take() == []
+
+
+def test_after_an_end_from_oscc_e_every_command_has_a_result_and_the_phone_keeps_its_view() -> None:
+    line = led(State.LIVE)
+    line.send(command())
+    line.ledger.record("queue:1", None)
+    line.session.learned(facts_of(TICKET, end=EndReason.TAKEN_OVER))
+    result, bye = line.take()
+    assert (result["outcome"]["error"]["code"], bye["code"]) == ("owner_lost", 4005)
+
+
+def test_commands_of_one_name_are_counted_and_answered_each() -> None:
+    phone = served()
+    assert [len(phone.command("same")) for _ in range(9)] == [1] * 8 + [0]
+    phone.take()
+    phone.live.settled("same", Outcome(Status.APPLIED))
+    assert [len(phone.command("same")) for _ in range(2)] == [1, 0]
+    assert [result["outcome"]["status"] for result in phone.take()] == ["applied", "rejected"]
+    phone.live.over()
+    assert [result["outcome"]["status"] for result in phone.take()] == ["unknown"] * 8
+
+
+# ---- breaches of the wire's rules, and blocked sockets ----
+
+
+@pytest.mark.parametrize("code", [1002, 1007, 1008, 1009])
+@pytest.mark.parametrize("state", [State.HELLO, State.ATTACHING, State.LIVE])
+def test_a_breach_of_the_websocket_closes_as_the_rfc_says_once_it_is_welcome(state: State, code: int) -> None:
+    line = led(state)
+    welcome = state is State.LIVE
+    expected = code if welcome else CloseCode.PROTOCOL_ERROR
+    assert line.session.violated(code, "why") == (Close(expected, "why"),)
+    assert [(bye["code"], bye["reason"]) for bye in line.take()] == ([] if welcome else [(4000, "why")])
+    assert line.session.violated(code, "again") == ()
+
+
+def test_a_phone_answers_no_ping_that_it_has_not_got() -> None:
+    line = Line()
+    line.session.unsent(line.now)
+    line.send(hello())
+    line.accept()
+    line.take()
+    line.session.unsent(line.now + 30)
+    assert line.session.tick(line.now + 39.9) == ()
+    (effect,) = line.session.tick(line.now + 40)
+    assert isinstance(effect, Close)
+    assert effect.code == 4109
+
+
+# ---- memory of a session ----
+
+
+@pytest.mark.parametrize("expires_at_ms", [FACTS.expires_at_ms, FACTS.expires_at_ms + 1])
+def test_facts_are_those_of_the_ledger_where_it_says_the_same(expires_at_ms: int) -> None:
+    line = led(State.ATTACHING)
+    held = replace(FACTS, expires_at_ms=expires_at_ms)
+    line.ledger.record(facts_key(FACTS.handle), Element(held))
+    line.accept()
+    assert line.session.live is not None
+    assert line.session.live.facts is (held if held == FACTS else FACTS)
+
+
+# ---- heartbeat ----
+
+
+def beating(jitter: float = 0.5) -> Heartbeat:
+    return Heartbeat(100.0, every_s=20.0, pong_s=10.0, jitter=jitter)
+
+
+@pytest.mark.parametrize(("jitter", "every_s"), [(0.0, 18.0), (0.5, 20.0), (0.999, 22.0)])
+def test_pings_are_spread_by_a_tenth(jitter: float, every_s: float) -> None:
+    heartbeat = beating(jitter)
+    assert heartbeat.next_at == pytest.approx(100.0 + every_s, abs=0.01)
+    assert not heartbeat.due(100.0 + every_s - 0.1)
+    assert heartbeat.due(100.0 + every_s + 0.1)
+
+
+def test_the_first_ping_without_an_answer_counts() -> None:
+    heartbeat = beating()
+    heartbeat.ping(120.0)
+    heartbeat.ping(129.0)
+    assert heartbeat.silent(130.0)
+
+
+def test_a_ping_that_has_not_left_cannot_be_answered() -> None:
+    heartbeat = beating()
+    heartbeat.unsent(110.0)
+    assert heartbeat.next_at == 120.0, "nothing was asked"
+    heartbeat.ping(120.0)
+    heartbeat.unsent(135.0)
+    assert heartbeat.next_at == 140.0
+    assert not heartbeat.silent(144.9)
+    assert heartbeat.silent(145.0)
+    heartbeat.received()
+    heartbeat.unsent(146.0)
+    assert not heartbeat.silent(1_000.0)
+
+
+# ---- pongs ----
+
+
+def test_how_long_the_newest_ping_was_under_way_is_reported_once() -> None:
+    heartbeat = beating()
+    first, newest = heartbeat.ping(120.0), heartbeat.ping(130.0)
+    assert heartbeat.pong(first, 130.5) is None
+    assert heartbeat.pong(newest, 130.75) == 0.75
+    assert heartbeat.pong(newest, 131.0) is None
+    assert heartbeat.pong(None, 131.0) is None
+
+
+@pytest.mark.parametrize("nonce", [None, "", "1", "2"])
+def test_a_pong_that_no_ping_asked_for_is_answered_by_one(nonce: str | None) -> None:
+    heartbeat = beating()
+    heartbeat.pong(heartbeat.ping(101.0), 102.0)
+    heartbeat.received()
+    heartbeat.pong(nonce, 110.0)
+    assert heartbeat.due(110.0)
+
+
+def test_a_phone_that_never_asks_by_name_is_answered_once_a_second() -> None:
+    heartbeat = beating()
+    heartbeat.ping(120.0)
+    for now in (120.1, 120.2, 120.9):
+        heartbeat.pong(None, now)
+        assert not heartbeat.due(now)
+    assert heartbeat.due(121.0)
+
+
+def test_an_unasked_pong_puts_off_no_ping() -> None:
+    heartbeat = Heartbeat(100.0, every_s=0.5, pong_s=10.0, jitter=0.5)
+    heartbeat.ping(100.0)
+    heartbeat.pong(None, 100.1)
+    assert heartbeat.due(100.5)
+
+
+# ---- pace ----
+
+
+def slow(level: int, every_s: float = 0.0) -> PaceLadder:
+    pace = PaceLadder(every_s)
+    for _ in range(level):
+        pace.flushed(drained=False)
+    return pace
+
+
+def test_the_first_change_leaves_at_once() -> None:
+    assert PaceLadder(5.0).due_at(100.0) == 100.0
+
+
+def test_the_next_waits_for_the_interval_and_a_quiet_one_has_waited() -> None:
+    pace = PaceLadder()
+    pace.sent(100.0)
+    assert pace.due_at(100.01) == 100.05
+    assert pace.due_at(103.0) == 103.0
+
+
+@pytest.mark.parametrize(("level", "interval_s"), list(enumerate((0.05, 0.25, 1.0, 5.0))))
+def test_a_slow_phone_climbs(level: int, interval_s: float) -> None:
+    pace = slow(level)
+    assert (pace.level, pace.interval_s) == (level, interval_s)
+
+
+def test_the_ladder_has_an_end() -> None:
+    assert slow(9).interval_s == LADDER_S[-1]
+
+
+def test_three_good_flushes_in_a_row_descend_one_rung() -> None:
+    pace = slow(3)
+    levels = []
+    for drained in (True, True, False, True, True, True, True, True, True):
+        pace.flushed(drained=drained)
+        levels.append(pace.level)
+    assert levels == [3, 3, 3, 3, 3, 2, 2, 2, 1]
+
+
+def test_the_ground_is_the_lowest() -> None:
+    pace = PaceLadder()
+    for _ in range(9):
+        pace.flushed(drained=True)
+    assert pace.level == 0
+
+
+@pytest.mark.parametrize(("level", "every_s", "interval_s"), [(0, 2.0, 2.0), (3, 2.0, 5.0), (1, 0.0, 0.25)])
+def test_never_faster_than_the_phone_asked_nor_than_it_can(
+    level: int, every_s: float, interval_s: float
+) -> None:
+    assert slow(level, every_s).interval_s == interval_s
+
+
+def test_a_phone_may_change_its_mind() -> None:
+    pace = PaceLadder(60.0)
+    pace.sent(100.0)
+    pace.every_s = 0.0
+    assert pace.due_at(100.0) == 100.05
+
+
+# ---- rate violations ----
+
+
+def test_a_frame_pays_for_each_whole_kib_and_no_more_than_a_burst() -> None:
+    limits = SessionLimits()
+
+    def served(size_bytes: int, seconds: int, limits: SessionLimits = limits) -> int:
+        """Return how many of so large frames are served when 20 come each second."""
+        full_at, count = ANY_TIME, 0
+        for number in range(20 * seconds):
+            after = full_after(full_at, number / 20, limits, size_bytes)
+            full_at, count = (full_at, count) if after is None else (after, count + 1)
+        return count
+
+    assert served(1_023, 100) == 2_000
+    assert served(16 * 1024, 100) == 119, "two at once, then one for each 17 of the rate"
+    assert served(16 * 1024, 100, SessionLimits(frames_burst=1)) == 2_000
+
+
+def test_errors_a_second_apart_close_nothing_and_four_within_one_do() -> None:
+    record, limits = Record(), SessionLimits(errors_per_s=4)
+    assert {record.error(n * 0.375, limits) for n in range(50)} == {Ruling.DROP_AND_TELL}
+    assert record.error(49 * 0.375 + 0.1, limits) is Ruling.CLOSE

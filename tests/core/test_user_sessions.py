@@ -1,4 +1,4 @@
-"""Sessions of an owner: known, present, and due for renewal."""
+"""Sessions of a user: known, present, due for renewal; what they follow and may see."""
 
 from __future__ import annotations
 
@@ -7,11 +7,37 @@ from dataclasses import replace
 import pytest
 
 from gateway.core.link import Linger
-from gateway.core.view import SESSIONS_MAX, UserSessions
+from gateway.core.view import (
+    ALWAYS_LISTENED,
+    SESSIONS_MAX,
+    Following,
+    UserSessions,
+    view_of,
+    wanted,
+    wanted_by,
+)
+from gateway.domain.commands import Listen
 from gateway.domain.errors import EndReason
-from gateway.domain.model import Application, Device, NodeId, Right, Scope, Ticket
+from gateway.domain.model import ALWAYS, Application, Device, Kind, NodeId, Right, Scope, SessionId, Ticket
+from gateway.domain.upstream import Attached, Source
 from tests.core.samples import SCOPE, WALL_MS, ticket_of
-from tests.core.user_session_sets import LIFE_MS, ONE, TWO, attached, full
+
+ONE, TWO = ticket_of(session="s1"), ticket_of(Application.REMOTE_ASSISTANT, "s2")
+LIFE_MS = 36_000_000
+
+
+def attached(ticket: Ticket, alias: int, scope: Scope = SCOPE, own_agent: int | None = None) -> Attached:
+    rights = frozenset({Right.SKILLS_WRITE, Right.OWN_ROUTING_STATE})
+    return Attached(alias, SessionId(ticket.session), ticket.application, rights, scope, own_agent)
+
+
+def full() -> UserSessions:
+    """Return the sessions of a user with both sessions accepted on the link, as 1 and 2."""
+    user_sessions = UserSessions()
+    for alias, ticket in enumerate((ONE, TWO), start=1):
+        user_sessions.join(ticket, ("agents",))
+        user_sessions.accepted(ticket.handle, attached(ticket, alias, own_agent=5 if ticket is TWO else None))
+    return user_sessions
 
 
 def test_a_session_joins_once_and_comes_back() -> None:
@@ -206,3 +232,161 @@ def test_unknown_sessions_are_accepted_by_nobody() -> None:
     user_sessions = UserSessions()
     user_sessions.accepted(ONE.handle, attached(ONE, 1))
     assert len(user_sessions) == 0
+
+
+# ---- indices of an owner's sessions agree with a full search ----
+
+
+def test_the_union_is_a_sessions_own_set_when_that_holds_all() -> None:
+    user_sessions = UserSessions()
+    for alias, (ticket, agents) in enumerate(((ONE, frozenset({5})), (TWO, frozenset({5, 6}))), start=1):
+        user_sessions.join(ticket, ())
+        user_sessions.accepted(ticket.handle, attached(ticket, alias, Scope(agents=agents)))
+    assert user_sessions.scope.agents is agents
+    user_sessions.rescoped(1, frozenset(), Scope(agents=frozenset({7})))
+    assert user_sessions.scope.agents == {5, 6, 7}
+
+
+def test_what_a_session_follows_now_is_followed_and_nothing_else() -> None:
+    user_sessions = full()
+    member = user_sessions.get(ONE.handle)
+    assert member is not None
+    user_sessions.follow(member, ("queues",))
+    assert user_sessions.following(member) == Following(Application.DASHBOARD, SCOPE, None, ("queues",))
+    assert [following.topics for following in user_sessions.followings] == [("agents",), ("queues",)]
+    user_sessions.unlinked()
+    assert user_sessions.following(member) is None
+
+
+def test_who_was_rescoped_is_notified_once() -> None:
+    user_sessions = full()
+    member = user_sessions.rescoped(1, frozenset(), Scope(agents=frozenset({6})))
+    user_sessions.rescoped(2, frozenset(), Scope(agents=frozenset({7})))
+    user_sessions.remove(TWO.handle)
+    assert user_sessions.take_rescoped() == [member]
+    assert user_sessions.take_rescoped() == []
+
+
+def test_all_are_accepted_when_each_is() -> None:
+    user_sessions = full()
+    seen = [user_sessions.are_all_accepted]
+    user_sessions.join(ticket_of(session="s3"), ())
+    seen.append(user_sessions.are_all_accepted)
+    user_sessions.remove(ticket_of(session="s3").handle)
+    seen.append(user_sessions.are_all_accepted)
+    user_sessions.forget_acceptances()
+    seen.append(user_sessions.are_all_accepted)
+    assert seen == [True, False, True, False]
+
+
+def test_a_phone_that_moved_is_seen_where_it_is() -> None:
+    user_sessions = UserSessions()
+    far, farther = NodeId("n1"), NodeId("n2")
+    member = user_sessions.join(ONE, (), far)
+    assert user_sessions.at(far) == [member]
+    user_sessions.join(ONE, (), farther)
+    assert (user_sessions.at(far), user_sessions.at(farther)) == ([], [member])
+    assert not user_sessions.seen(far, (), 5.0)
+    user_sessions.join(ONE, ())
+    assert (user_sessions.at(farther), user_sessions.seen(farther, (), 5.0), member.present) == (
+        [],
+        False,
+        True,
+    )
+
+
+def test_nobody_is_looked_through_for_renewal_before_somebody_is_due() -> None:
+    user_sessions = UserSessions()
+    user_sessions.join(ONE, ())
+    assert user_sessions.expiring(0.0, ONE.issued_at_ms) == []
+    due_ms = ONE.expires_at_ms - (ONE.expires_at_ms - ONE.issued_at_ms) // 3
+    late = replace(TWO, issued_at_ms=ONE.issued_at_ms - LIFE_MS)
+    assert [member.handle for member in user_sessions.expiring(0.0, due_ms)] == [ONE.handle]
+    member = user_sessions.join(late, ())
+    assert member in user_sessions.expiring(0.0, due_ms)
+
+
+# ---- interest ----
+
+
+REALTIME, CUMULATIVE = Source.REALTIME, Source.CUMULATIVE
+
+
+def supervisor(*topics: str, scope: Scope = SCOPE) -> Following:
+    return Following(Application.DASHBOARD, scope, None, topics)
+
+
+def agent(*topics: str, own: int | None = 5) -> Following:
+    return Following(Application.REMOTE_ASSISTANT, SCOPE, own, topics)
+
+
+def asked(*followings: Following) -> set[Listen]:
+    found = wanted(followings)
+    assert found >= ALWAYS_LISTENED
+    return set(found - ALWAYS_LISTENED)
+
+
+def test_directory_and_configuration_are_always_listened_to() -> None:
+    assert wanted([]) == {
+        Listen(None, Source.DIRECTORY, None),
+        Listen(None, Source.CONFIGURATION, None),
+    }
+
+
+def test_a_kind_is_listened_to_with_all_its_sources() -> None:
+    assert asked(supervisor("agents")) == {
+        Listen(Kind.AGENT, REALTIME, None),
+        Listen(Kind.AGENT, CUMULATIVE, None),
+    }
+    assert asked(supervisor("queues", "groups", "aggregates")) == {
+        Listen(Kind.QUEUE, REALTIME, None),
+        Listen(Kind.QUEUE, CUMULATIVE, None),
+        Listen(Kind.GROUP, REALTIME, None),
+        Listen(Kind.AGGREGATE, REALTIME, None),
+    }
+
+
+def test_an_agents_own_state_is_listened_to_whatever_he_follows() -> None:
+    own = {Listen(Kind.AGENT, REALTIME, frozenset({5})), Listen(Kind.AGENT, CUMULATIVE, frozenset({5}))}
+    assert asked(agent()) == own
+    assert asked(agent(own=None)) == set()
+    assert asked(supervisor()) == set()
+    assert asked(agent("agent:6")) == {
+        Listen(Kind.AGENT, source, frozenset({5, 6})) for source in (REALTIME, CUMULATIVE)
+    }
+
+
+def test_what_one_session_wants_is_made_once_for_those_that_follow_the_same() -> None:
+    following = Following(Application.DASHBOARD, Scope(agents=frozenset({5})), None, ("agents",))
+    assert wanted_by(following) == wanted([following])
+    assert wanted_by(following._replace(topics=("agents",))) is wanted_by(following)
+
+
+# ---- view ----
+
+
+GROUND = ALWAYS | {"me:h"}
+
+
+@pytest.mark.parametrize(
+    ("topic", "keys"),
+    [
+        ("agents", {"agent:5", "agent:6"}), ("queues", {"queue:1", "queue:2"}), ("groups", {"group:3"}),
+        ("aggregates", set()), ("queue:2", {"queue:2"}), ("me", set()), ("site", set()),
+        ("catalogue:skills", set()),
+    ],
+)  # fmt: skip
+def test_a_topic_shows_what_is_in_scope(topic: str, keys: set[str]) -> None:
+    view = view_of("h", SCOPE, (topic,))
+    assert view.keys == GROUND | keys
+    assert (view.granted, view.refused) == ((topic,), ())
+
+
+@pytest.mark.parametrize(
+    "topic",
+    ["queue:9", "agent:1", "agent:05", "nonsense", "", "me:other", "session:h", "session:other", "queue:"],
+)
+def test_what_is_foreign_is_refused_like_what_does_not_exist(topic: str) -> None:
+    view = view_of("h", SCOPE, (topic, "agents"))
+    assert view.keys == GROUND | {"agent:5", "agent:6"}
+    assert (view.granted, view.refused) == (("agents",), (topic,))

@@ -1,4 +1,4 @@
-"""Admission queue: the order in which links to a site are opened."""
+"""Rate limits: buckets, quotas, the budget of a site, and the order in which links to it are opened."""
 
 from __future__ import annotations
 
@@ -13,11 +13,255 @@ from gateway.core.rate_limits import (
     PAUSE_MAX_S,
     RESOURCE_S,
     AdmissionQueue,
+    Buckets,
     Budget,
     Openings,
     Place,
+    Quota,
+    TokenBucket,
     Urgency,
 )
+
+
+def test_a_clock_that_goes_back_fills_nothing() -> None:
+    bucket = TokenBucket(1.0, 1)
+    assert bucket.take(100.0)
+    assert not bucket.take(50.0)
+    assert not bucket.take(100.5)
+    assert bucket.take(101.0)
+
+
+def test_a_bucket_keeps_a_reserve() -> None:
+    bucket = TokenBucket(1.0, 3)
+    assert bucket.take(0.0, reserve=2)
+    assert not bucket.take(0.0, reserve=2)
+    assert bucket.wait_s(0.0, reserve=2) == 1.0
+    assert bucket.take(0.0)
+
+
+@pytest.mark.parametrize(("rate", "n", "expected"), [(1.0, 3.0, math.inf), (0.0, 1.0, 0.0), (1.0, 2.0, 0.0)])
+def test_what_never_fits_waits_for_ever(rate: float, n: float, expected: float) -> None:
+    assert TokenBucket(rate, 2).wait_s(0.0, n) == expected
+
+
+def test_a_bucket_may_be_resized_without_gaining_anything() -> None:
+    bucket = TokenBucket(4.0, 4)
+    bucket.take(0.0, 4)
+    bucket.resize(0.5, 1.0, 1)
+    assert bucket.take(0.5)
+    assert not bucket.take(1.0)
+    assert bucket.take(1.5)
+    bucket.resize(100.0, 1.0, 4)
+    assert bucket.take(100.0)
+    assert not bucket.take(100.0)
+
+
+def test_when_none_is_full_the_least_recently_used_goes() -> None:
+    buckets = Buckets[str](1.0, 1, keys_max=2)
+    for key in ("a", "b", "a"):
+        buckets.take(key, 0.0)
+    buckets.take("c", 0.0)
+    assert not buckets.take("a", 0.0)
+    assert len(buckets) == 2
+
+
+@pytest.mark.parametrize(
+    ("urgency", "begun", "places"),
+    [
+        (Urgency.PERSON, 20, 20),
+        (Urgency.ROAMING, 15, 15),
+        (Urgency.REOPENING, 10, 10),
+        (Urgency.GIVING, 5, 10),  # a hand-over keeps its place while the owner ends commands
+    ],
+)
+def test_the_less_urgent_leaves_something_to_the_more_urgent(
+    urgency: Urgency, begun: int, places: int
+) -> None:
+    by_rate = Budget(rate_per_s=20.0, burst=20.0, in_flight_max=1000)
+    assert sum(by_rate.admit(0.0, urgency) for _ in range(30)) == begun
+    by_flights = Budget(rate_per_s=1000.0, burst=1000.0, in_flight_max=20)
+    assert sum(by_flights.admit(0.0, urgency) for _ in range(30)) == places
+    assert by_flights.admit(0.0, Urgency.PERSON) is (urgency is not Urgency.PERSON)
+
+
+@pytest.mark.parametrize("urgency", list(Urgency))
+def test_the_smallest_share_still_serves_every_class(urgency: Urgency) -> None:
+    budget = Budget(rate_per_s=1.0, burst=1.0, in_flight_max=1)
+    budget.share(4, 0.0)
+    assert budget.admit(0.0, urgency)
+    budget.done()
+    assert not budget.admit(3.0, urgency)
+    assert budget.wait_s(3.0, urgency) == 1.0
+    assert budget.admit(4.0, urgency)
+
+
+def test_a_node_that_begins_beside_others_takes_nothing_before_they_know_of_it() -> None:
+    budget = Budget(rate_per_s=10.0, burst=10.0, in_flight_max=100)
+    budget.begin_beside(2, 0.0, 3.0)
+    assert [tenth for tenth in range(40) if budget.admit(tenth / 10)] == [32, 34, 36, 38]
+
+
+def test_a_node_that_begins_alone_takes_all_at_once() -> None:
+    budget = Budget(rate_per_s=10.0, burst=10.0, in_flight_max=100)
+    budget.begin_beside(1, 0.0, 3.0)
+    assert sum(budget.admit(0.0) for _ in range(20)) == 10
+
+
+def test_log_ons_take_half_of_the_rate_and_links_always_have_the_other_half() -> None:
+    budget = Budget(rate_per_s=20.0, burst=20.0, in_flight_max=1_000)
+    log_ons = links = 0
+    for tick in range(1_000):
+        now = tick / 100
+        while budget.admit_log_on(now):
+            log_ons += 1
+        links += budget.admit(now, Urgency.REOPENING)
+    assert log_ons == pytest.approx(10 + 100, abs=1)
+    assert links == pytest.approx(100, abs=6)
+
+
+def test_log_ons_that_are_likely_to_succeed_use_what_links_leave_of_their_half() -> None:
+    budget = Budget(rate_per_s=20.0, burst=20.0, in_flight_max=1_000)
+    likely = unjudged = 0
+    for tick in range(1_000):
+        now = tick / 100
+        likely += budget.admit_log_on(now, is_likely=True)
+        assert budget.wait_s(now, Urgency.ROAMING) < 0.4, "a link finds room at once, or nearly"
+    assert likely == pytest.approx(15 + 150, abs=6)
+    for tick in range(1_000, 2_000):
+        unjudged += budget.admit_log_on(tick / 100)
+    assert unjudged == pytest.approx(100, abs=12), "of which those that nobody has judged have half"
+
+
+def test_beside_links_log_ons_that_are_likely_to_succeed_have_half_as_all_others() -> None:
+    admission_queue = AdmissionQueue(Budget(rate_per_s=20.0, burst=20.0, in_flight_max=1_000))
+    log_ons = links = 0
+    for tick in range(1_000):
+        now = tick / 100
+        place = admission_queue.join(Urgency.REOPENING, lambda: None)
+        log_ons += admission_queue.admit_log_on(now, is_likely=True)
+        links += admission_queue.enter(place, now)
+        admission_queue.withdraw(place)
+    assert log_ons <= 10 + 100
+    assert links >= 90
+
+
+def test_log_ons_take_half_of_the_places_and_links_always_find_one() -> None:
+    budget = Budget(rate_per_s=1_000.0, burst=1_000.0, in_flight_max=32)
+    assert sum(budget.admit_log_on(0.0) for _ in range(40)) == 16
+    assert budget.log_on_wait_s(0.0) == 1.0
+    assert sum(budget.admit(0.0, Urgency.REOPENING) for _ in range(40)) == 16
+    assert budget.in_flight == 32
+    budget.log_on_done()
+    assert budget.admit_log_on(0.0)
+    assert not budget.admit(0.0)
+
+
+def test_links_leave_log_ons_their_places_unless_they_are_of_people_who_logged_on() -> None:
+    budget = Budget(rate_per_s=1_000.0, burst=1_000.0, in_flight_max=32)
+    while budget.admit(0.0, Urgency.ROAMING):
+        pass
+    assert sum(budget.admit_log_on(0.0) for _ in range(40)) == 8
+
+
+def test_the_part_of_log_ons_is_shared_by_the_nodes_that_live() -> None:
+    budget = Budget(rate_per_s=20.0, burst=20.0, in_flight_max=32)
+    budget.share(4, 0.0)
+    assert budget.log_ons_per_s == 2.5
+    assert sum(budget.admit_log_on(0.0) for _ in range(9)) == 2
+    assert sum(budget.admit_log_on(100.0) for _ in range(9)) == 2
+    budget.share(40, 200.0)
+    budget.log_on_done()
+    budget.log_on_done()
+    budget.log_on_done()
+    budget.log_on_done()
+    assert budget.has_one_place
+    assert budget.admit_log_on(300.0), "each node may begin one"
+
+
+def test_log_ons_may_be_held_below_half_of_the_rate() -> None:
+    budget = Budget(rate_per_s=500.0, burst=500.0, in_flight_max=1_000, log_ons_max_per_s=10.0)
+    assert sum(budget.admit_log_on(0.0) for _ in range(100)) == 10
+    assert sum(budget.admit(0.0) for _ in range(600)) == 490
+    budget.share(2, 100.0)
+    assert budget.log_ons_per_s == 5.0
+
+
+# ---- quota ----
+
+
+def quota() -> Quota[str]:
+    return Quota(most=3, window_s=100.0, keys_max=2)
+
+
+def test_a_key_that_took_nothing_is_not_remembered() -> None:
+    found = quota()
+    found.take("anna", 0.0)
+    found.give_back("anna", 0.0)
+    assert len(found) == 0
+
+
+def test_it_is_bounded_and_forgets_who_took_least_recently() -> None:
+    found = quota()
+    for key in ("anna", "bert", "anna", "cora"):
+        found.take(key, 0.0)
+    assert len(found) == 2
+    assert [found.take("anna", 0.0) for _ in range(2)] == [0.0, 100.0]
+
+
+def test_what_was_taken_elsewhere_counts_too_and_nothing_counts_twice() -> None:
+    here, there = quota(), quota()
+    for now in (0.0, 10.0):
+        here.take("anna", now)
+    there.adopt("anna", here.taken("anna", 20.0), 20.0)
+    there.take("anna", 30.0)
+    sent_late = [at + 1.0 for at in there.taken("anna", 40.0)]
+    for _ in range(2):
+        here.adopt("anna", sent_late, 40.0)
+    assert here.taken("anna", 40.0) == (1.0, 11.0, 31.0)
+    assert here.take("anna", 40.0) == 61.0
+    assert here.take("bert", 40.0) == 0.0
+
+
+def test_what_only_one_of_two_knows_is_not_forgotten() -> None:
+    found = quota()
+    for now in (0.0, 10.0, 20.0):
+        found.take("anna", now)
+    found.adopt("anna", (), 30.0)
+    assert found.taken("anna", 30.0) == (0.0, 10.0, 20.0)
+    found.adopt("anna", [25.0], 30.0)
+    assert found.taken("anna", 30.0) == (0.0, 10.0, 25.0)
+
+
+def test_what_is_adopted_is_bounded_and_what_counts_no_more_is_not_kept() -> None:
+    found = quota()
+    found.adopt("anna", [0.0], 100.0)
+    assert len(found) == 0
+    for key in ("anna", "bert", "cora"):
+        found.adopt(key, [1.0, 2.0, 3.0, 4.0], 10.0)
+    assert len(found) == 2
+    assert found.taken("cora", 10.0) == (2.0, 3.0, 4.0)
+
+
+def test_what_came_to_nothing_is_given_back_once() -> None:
+    found = quota()
+    for now in (0.0, 1.0, 2.0):
+        found.take("anna", now)
+    found.give_back("anna", 1.0)
+    found.give_back("anna", 1.0)
+    found.give_back("bert", 1.0)
+    assert (found.take("anna", 3.0), found.take("anna", 3.0)) == (0.0, 97.0)
+
+
+def test_the_window_slides_with_each_taking() -> None:
+    found = quota()
+    assert [found.take("anna", now) for now in (0.0, 10.0, 20.0)] == [0.0, 0.0, 0.0]
+    assert found.take("anna", 30.0) == 70.0
+    assert found.take("anna", 99.5) == 0.5
+    assert found.take("anna", 100.0) == 0.0
+    assert found.take("anna", 100.0) == 10.0
+
+
+# ---- admission queue ----
 
 
 def admission_queue(*, per_s: float = 1.0, burst: float = 4.0, in_flight: int = 100) -> AdmissionQueue:
