@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
+import hmac
 import json
+from typing import Any
 
-from gateway.edge.admin import AdminRoutes
-from gateway.protocol.envelopes import Order
+import pytest
+
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.model import NodeId, OperatorAct, OrderAct, UserHash
+from gateway.edge import export
+from gateway.edge.admin import TRIES_BURST, TRIES_PER_S, AdminRoutes, ClusterOperations
+from gateway.edge.export import OwnDataExport
+from gateway.protocol.bodies import DoneBody, KeptOld, Unreached
+from gateway.protocol.envelopes import Order, Report
 from gateway.protocol.openapi import admin_openapi
-from gateway.runtime.cluster_receiver import Page
-from tests.edge.operated import BEARER, DIGEST, LINE, Operated, named, operated
+from gateway.runtime.cluster_receiver import ANSWER_S, Page
+from tests.edge.operated import ACT_ID, BEARER, DIGEST, LINE, TOKEN, Operated, named, operated
 from tests.runtime.scene import user
+from tests.runtime.street import Street
 
 ANNA = named(user(1))
 
@@ -214,3 +226,347 @@ async def test_methods_and_paths_that_are_not_there_are_refused_in_words_of_ours
     async with operated() as at:
         assert refused(await at.ask("GET", "/nowhere")) == (404, "not_found")
         assert refused(await at.ask("PUT", "/nodes")) == (405, "bad_request")
+
+
+# ---- answers of all nodes are merged, also incomplete ones ----
+
+
+SESSION = {
+    "user": "0" * 16, "site": "main", "application": "dashboard", "owner": "n0", "node": None,
+    "attached": False, "expires_at_ms": 5,
+}  # fmt: skip
+ENDED = {"user": "0" * 16, "application": "dashboard", "by_node": "n0"}
+
+
+def says(at: Street, node: int, act: str, *records: dict[str, Any], more: bool = False) -> None:
+
+    async def obey(order: Order) -> Page:
+        return Page(records, more)
+
+    at.scenes[node].node.orders.learn(act, obey)
+
+
+def desk_of(at: Street) -> ClusterOperations:
+    return ClusterOperations(at.scenes[0].node, named, ACT_ID)
+
+
+async def test_of_two_who_list_the_same_session_the_one_with_its_link_is_right() -> None:
+    async with operated(2) as at:
+        for attached in (0, 1):
+            for node in (0, 1):
+                record = {**SESSION, "id": "s", "owner": f"n{node}", "attached": node == attached}
+                says(at.street, node, "sessions", record)
+            body = await desk_of(at.street).sessions(10, "")
+            assert [one.owner for one in body.sessions] == [f"n{attached}"]
+            assert body.next is None
+
+
+async def test_a_page_ends_where_no_node_knows_of_something_between() -> None:
+    async with operated(2) as at:
+        says(at.street, 0, "sessions", {**SESSION, "id": "a"}, {**SESSION, "id": "c"}, more=True)
+        says(at.street, 1, "sessions", {**SESSION, "id": "b"}, {**SESSION, "id": "d"})
+        body = await desk_of(at.street).sessions(2, "")
+        assert ([one.id for one in body.sessions], body.next) == (["a", "b"], "b")
+
+
+async def test_a_node_of_a_later_version_may_say_more_and_one_that_says_less_is_named() -> None:
+    async with operated(2) as at:
+        says(at.street, 0, "sessions", {**SESSION, "id": "a", "colour": "red"})
+        says(at.street, 1, "sessions", {"id": "b"})
+        body = await desk_of(at.street).sessions(10, "")
+        assert [one.id for one in body.sessions] == ["a"]
+        assert body.unreached == (Unreached("n1", "refused"),)
+
+
+async def test_one_confirmation_is_enough() -> None:
+    async with operated(2) as at:
+        says(at.street, 0, "end_session", {**ENDED, "id": "s", "confirmed": True})
+        says(at.street, 1, "end_session", {**ENDED, "id": "s", "confirmed": False})
+        body = await desk_of(at.street).end_session("s")
+        assert [(one.id, one.confirmed) for one in body.ended] == [("s", True)]
+
+
+async def test_an_export_goes_on_until_a_node_has_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with operated(1) as at:
+        monkeypatch.setattr(export, "PAGE", 2)
+        await at.street.scenes[0].served()
+        whole = await desk_of(at.street).export("main:1")
+        monkeypatch.setattr(export, "PAGE", 500)
+        assert whole == await desk_of(at.street).export("main:1")
+        assert whole.complete
+        monkeypatch.setattr(export, "PAGE", 2)
+        monkeypatch.setattr(export, "PAGES_MAX", 2)
+        part = await desk_of(at.street).export("main:1")
+        assert not part.complete
+        assert sum(len(entry.held) for entry in part.entries) == 4
+
+
+async def test_an_export_says_which_node_did_not_answer() -> None:
+    async with operated(3) as at:
+        await at.street.scenes[0].served()
+        await at.street.kill(2)
+        body = await desk_of(at.street).export("main:1")
+        assert (body.complete, body.nodes) == (False, ("n0", "n1"))
+        assert body.unreached == (Unreached("n2", "not_heard"),)
+
+
+async def test_a_node_that_keeps_something_old_has_not_done_it() -> None:
+    async with operated(3) as at:
+        says(at.street, 1, "reload", {"kept": "keys"}, {"kept": "certificate"})
+        await at.street.kill(2)
+        body = await desk_of(at.street).everywhere("reload", "", None)
+        unreached = (Unreached("n2", "not_heard"),)
+        assert body == DoneBody(("n0",), unreached, (KeptOld("n1", ("keys", "certificate")),))
+        assert await desk_of(at.street).everywhere("reload", "", "n0") == DoneBody(("n0",), ())
+        alone = await desk_of(at.street).everywhere("reload", "", "n1")
+        assert (alone.nodes, alone.unreached) == ((), ())
+
+
+async def test_what_no_node_does_is_an_error() -> None:
+    async with operated(2) as at:
+        await at.street.kill(1)
+        with pytest.raises(GatewayError) as refused:
+            await desk_of(at.street).everywhere("reload", "", "n1")
+        assert refused.value.code is ErrorCode.BUS_DOWN
+        assert refused.value.message == "n1 does not answer: it has ended, or does not reach Redis."
+        assert refused.value.details == {"unreached": [{"node": "n1", "reason": "not_heard"}]}
+
+
+async def test_a_node_that_cannot_be_asked_is_reported_out_of_reach() -> None:
+    async with operated(2) as at:
+        at.street.trouble.take_away(0)
+        await at.street.pass_time(5)
+        with pytest.raises(
+            GatewayError, match=r"This node does not reach Redis, and so does not reach n1\."
+        ) as refused:
+            await desk_of(at.street).drain("n1")
+        assert refused.value.code is ErrorCode.BUS_DOWN
+
+
+async def test_a_node_that_refuses_or_says_nothing_is_reported_as_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with operated(2) as at:
+        orders = at.street.scenes[1].node.orders
+        monkeypatch.delitem(orders._known, "drain")
+        with pytest.raises(GatewayError, match=r"n1 does not support this request\."):
+            await desk_of(at.street).drain("n1")
+        at.street.trouble.lose = lambda *received: isinstance(received[-1], Report)
+        received: list[str] = []
+
+        async def ask() -> None:
+            try:
+                await desk_of(at.street).drain("n1")
+            except GatewayError as refused:
+                received.append(refused.message)
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(ask())
+            await at.street.pass_time(ANSWER_S + 1)
+        assert received == ["n1 did not confirm in time. Check its state before you repeat the request."]
+
+
+# ---- no access without the token, and every act is recorded ----
+
+
+def hashed(session: str) -> str:
+    return hashlib.blake2s(session.encode(), digest_size=8, person=b"session").hexdigest()
+
+
+def acted(
+    act: str, subject: str | None, node: str | None, result: str, status: int, *, user: UserHash | None = None
+) -> OperatorAct:
+    return OperatorAct(act, subject, node, result, status, user=user, act_id=ACT_ID)
+
+
+async def status_of(at: Operated, **headers: str) -> int:
+    return (await at.ask("GET", "/nodes", headers=headers))[0]
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["", "Bearer", "Bearer ", "Basic x", f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", TOKEN, "Bearer é"],
+)
+async def test_a_caller_without_the_token_is_refused(header: str) -> None:
+    async with operated() as at:
+        assert await status_of(at, Authorization=header) == 401
+        assert at.audited == [acted("list_nodes", None, None, "unauthenticated", 401)]
+
+
+async def test_two_headers_are_none() -> None:
+    async with (
+        operated() as at,
+        at.client.get("/nodes", headers=[("Authorization", BEARER["Authorization"])] * 2) as answer,
+    ):
+        assert answer.status == 401
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+async def test_tokens_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths: list[tuple[int, int]] = []
+    compare = hmac.compare_digest
+
+    def seen(one: bytes, other: bytes) -> bool:
+        lengths.append((len(one), len(other)))
+        return compare(one, other)
+
+    async with operated() as at:
+        monkeypatch.setattr(hmac, "compare_digest", seen)
+        for token in ("x", TOKEN, TOKEN * 3):
+            await status_of(at, Authorization=f"Bearer {token}")
+    assert lengths == [(32, 32)] * 3
+
+
+async def test_after_too_many_wrong_tokens_none_is_looked_at_for_a_while() -> None:
+    async with operated() as at:
+        for _ in range(TRIES_BURST):
+            assert await status_of(at, Authorization="Bearer wrong") == 401
+        async with at.client.get("/nodes", headers=BEARER) as answer:
+            assert (answer.status, answer.headers["Retry-After"]) == (429, "1")
+        await at.street.clock.advance(1 / TRIES_PER_S)
+        assert await status_of(at, **BEARER) == 200
+        await at.street.clock.advance(3 / TRIES_PER_S)
+        for _ in range(20):
+            assert await status_of(at, **BEARER) == 200, "the right one costs nothing"
+
+
+async def test_who_shows_no_token_keeps_nobody_out() -> None:
+    async with operated() as at:
+        for _ in range(TRIES_BURST + 5):
+            assert await status_of(at) == 401
+        assert await status_of(at, **BEARER) == 200
+
+
+async def test_refusals_of_a_flood_are_counted_and_reported_with_the_next_line() -> None:
+    async with operated() as at:
+        for _ in range(TRIES_BURST + 5):
+            await status_of(at, Authorization="Bearer wrong")
+        for _ in range(5):
+            await status_of(at)
+            await status_of(at, **BEARER, Origin="http://127.0.0.1")
+        assert [act.result for act in at.audited] == ["unauthenticated"], "one line a second of all refusals"
+        await at.street.clock.advance(2)
+        await status_of(at, **BEARER)
+        refused = TRIES_BURST + 5 + 10
+        assert (at.audited[-1].result, at.audited[-1].suppressed) == ("ok", refused - 1)
+        await status_of(at, **BEARER)
+        assert at.audited[-1].suppressed == 0
+
+
+async def test_web_pages_are_refused_even_with_the_token() -> None:
+    async with operated() as at:
+        assert await status_of(at, **BEARER, Origin="http://127.0.0.1") == 403
+        assert at.audited[-1].result == "forbidden"
+
+
+async def test_every_call_is_written_down_with_whom_it_concerned() -> None:
+    async with operated() as at:
+        anna = named(user(1))
+        await at.ask("DELETE", "/sessions/nobody")
+        await at.ask("POST", "/users/main:1/end")
+        await at.ask("GET", f"/users/{anna}/export")
+        await at.ask("GET", "/users/canary%20name/export")
+        await at.ask("POST", "/drain", {"node": "n0"})
+        await at.ask("POST", "/log-level", {"level": "debug"})
+        await at.ask("POST", "/log-level", {"level": "canary"})
+        await at.ask("POST", "/support-bundle", {"preview": True})
+        await at.ask("GET", "/canary")
+        await at.ask("PUT", "/nodes")
+        assert at.audited == [
+            acted("end_session", hashed("nobody"), None, "not_found", 404),
+            acted("end_user", anna, None, "not_found", 404),
+            acted("export_user", anna, None, "not_found", 404),
+            acted("export_user", "canary name", None, "bad_request", 400),
+            acted("drain", None, "n0", "ok", 202),
+            acted("set_log_level debug", None, None, "ok", 200),
+            acted("set_log_level", None, None, "bad_request", 400),
+            acted("support_bundle preview", None, None, "ok", 200),
+            acted("unknown", None, None, "not_found", 404),
+            acted("unknown", None, None, "bad_request", 405),
+        ]
+
+
+async def test_whose_session_it_was_is_written_down_too() -> None:
+    async with operated(2) as at:
+        first, second = [await at.street.scenes[n].served(device=f"d{n}") for n in (0, 1)]
+        await at.street.pass_time(1)
+        anna = named(user(1))
+        await at.ask("GET", f"/users/{anna}/export")
+        await at.ask("DELETE", f"/sessions/{second.ticket.session}")
+        await at.ask("POST", f"/users/{anna}/end")
+        assert at.audited == [
+            acted("export_user", anna, None, "ok", 200, user=UserHash(anna)),
+            acted("end_session", hashed(second.ticket.session), None, "ok", 200, user=UserHash(anna)),
+            acted("end_user", anna, None, "ok", 200, user=UserHash(anna)),
+        ]
+        assert first.closed is not None
+
+
+async def test_a_fault_of_ours_is_written_down_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with operated() as at:
+        monkeypatch.setattr(at.street.scenes[0].node, "record", None)
+        assert (await at.ask("GET", "/nodes"))[0] == 500
+        assert at.audited == [acted("list_nodes", None, None, "internal", 500)]
+        monkeypatch.undo()
+
+
+async def test_each_node_writes_down_what_it_carried_out_for_an_operator_of_another() -> None:
+    async with operated(3) as at:
+        anna, (_, second, third) = named(user(1)), at.street.scenes
+        phone = await second.served()
+        await at.ask("DELETE", f"/sessions/{phone.ticket.session}")
+        await at.ask("POST", "/drain", {"node": "n1"})
+        await at.ask("POST", "/log-level", {"level": "debug"})
+        by_act = {each.act: each for each in second.audited if isinstance(each, OrderAct)}
+        assert by_act == {
+            "end_session": OrderAct("end_session", ACT_ID, "n0", "ok", UserHash(anna)),
+            "drain": OrderAct("drain", ACT_ID, "n0", "ok"),
+            "log_level": OrderAct("log_level", ACT_ID, "n0", "ok"),
+        }
+        assert third.audited == [
+            OrderAct("end_session", ACT_ID, "n0", "not_found"),
+            OrderAct("log_level", ACT_ID, "n0", "ok"),
+        ]
+        assert [each.act_id for each in at.audited] == [ACT_ID] * 3
+
+
+async def test_a_users_own_export_is_no_act_of_an_operator() -> None:
+    async with operated(2) as at:
+        phone = await at.street.scenes[0].served()
+        await OwnDataExport(at.street.scenes[0].node.orders, at.street.clock).of(phone.ticket)
+        assert not [each for each in at.street.scenes[1].audited if isinstance(each, OrderAct)]
+        assert (await at.ask("GET", "/users/main:1/export"))[0] == 200
+        assert [each.act for each in at.street.scenes[1].audited if isinstance(each, OrderAct)] == ["export"]
+
+
+async def test_the_result_of_a_refused_a_failed_and_a_half_done_order_is_written_down() -> None:
+    async with operated(2) as at:
+        other = at.street.scenes[1]
+
+        async def refuse(order: Order) -> Page:
+            raise GatewayError(ErrorCode.BAD_REQUEST, "canary")
+
+        async def keep(order: Order) -> Page:
+            return Page(({"kept": "certificate"},))
+
+        other.node.orders.learn("log_level", refuse)
+        other.node.orders.learn("reload", keep)
+        await at.ask("POST", "/log-level", {"level": "debug"})
+        await at.ask("POST", "/reload")
+        assert other.audited == [
+            OrderAct("log_level", ACT_ID, "n0", "bad_request"),
+            OrderAct("reload", ACT_ID, "n0", "not_in_force"),
+        ]
+
+
+async def test_an_order_that_fails_unforeseen_is_written_down_as_well() -> None:
+    async with operated(2) as at:
+        other = at.street.scenes[1]
+
+        async def fail(order: Order) -> Page:
+            raise RuntimeError("canary")
+
+        other.node.orders.learn("drain", fail)
+        with pytest.raises(RuntimeError):
+            await other.node.orders.carry_out(Order(NodeId("n0"), 1, "drain", act_id=ACT_ID))
+        assert other.audited == [OrderAct("drain", ACT_ID, "n0", "internal")]

@@ -1,23 +1,32 @@
-"""Channel: messages both ways, the reasons of its end, and bounded waits."""
+"""Channel: messages both ways on every loop, the reasons of its end, and bounded waits."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import socket
-from collections.abc import Awaitable, Callable
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 import aiohttp
 import pytest
+import uvloop
+from aiohttp import web
 
 from gateway.edge.channel import PONGS_MAX, Channel, Disconnect
-from gateway.edge.handshake import NOTSENT_BYTES, UNACKNOWLEDGED_MS
+from gateway.edge.handshake import NOTSENT_BYTES, UNACKNOWLEDGED_MS, WIRES, accept
+from gateway.edge.socket import STALL_S, WriteStall
+from gateway.protocol import frames
 from gateway.protocol.codec import JSON, MSGPACK, Codec
 from gateway.protocol.frames import Renewed
 from gateway.protocol.websocket import DEFLATE_ANSWER, Message, Violation
+from gateway.runtime.event_loop import Wires
+from tests.app.certificates import make
 from tests.edge.channels import Ear, Serving, echo, raw
 from tests.edge.raw_phone import RawPhone
-from tests.edge.visits import SlowPhone
+from tests.edge.visits import HELLO, Gateway, SlowPhone
 from tests.protocol.framing import Received, closing, framed, received_all, text
 
 
@@ -293,3 +302,183 @@ async def test_a_browser_that_cannot_read_what_it_offers_gets_plain_frames(
         await serving(echo, deflate=True), connection=f"{OFFER}\r\nUser-Agent: {agent}"
     ) as phone:
         assert ("Extensions" in phone.head) is is_agreed
+
+
+# ---- taken over from aiohttp on every event loop, in clear text and TLS ----
+
+
+BIG_BYTES = 3_000_000
+
+
+@asynccontextmanager
+async def serving(
+    folder: Path | None, unsent: list[int], wires: Wires | None
+) -> AsyncIterator[Callable[..., Awaitable[RawPhone]]]:
+    """Say what is said, after a lot that must drain first when that is asked for."""
+
+    async def upgrade(request: web.Request) -> web.StreamResponse:
+        channel, response = await accept(request, JSON, message_bytes=1024)
+        tasks.create_task(serve(channel, is_big="big" in request.query))
+        return response
+
+    async def serve(channel: Channel, *, is_big: bool) -> None:
+        try:
+            if is_big:
+                await pour(channel, Ear(channel), unsent)
+            await echo(channel)
+        finally:
+            channel.abort()
+
+    certificate, key = make(folder, days=36_500) if folder else (None, None)
+    theirs, ours = None, None
+    if certificate is not None:
+        theirs, ours = ssl.create_default_context(cafile=certificate), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        ours.load_cert_chain(certificate, key)
+    app = web.Application()
+    if wires is not None:
+        app[WIRES] = wires
+    app.router.add_get("/", upgrade)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=ours).start()
+
+    async def connect(path: str, early: bytes = b"") -> RawPhone:
+        return await RawPhone.connect(runner.addresses[0][1], path, early=early, tls=theirs)
+
+    async with asyncio.TaskGroup() as tasks:
+        yield connect
+        await runner.cleanup()
+
+
+async def pour(channel: Channel, ear: Ear, unsent: list[int]) -> None:
+    channel.write([b"x" * BIG_BYTES])
+    unsent.append(channel.unsent_bytes)
+    await ear.empty()
+    unsent.append(channel.unsent_bytes)
+
+
+async def conversation(folder: Path | None, wires: Wires | None) -> None:
+    unsent: list[int] = []
+    async with serving(folder, unsent, wires) as connect:
+        async with await connect("/", text("early") + text("cut")[:4]) as phone:
+            phone.send(text("cut")[4:] + framed(9, b"ping") + text("more"))
+            said = [await phone.hear() for _ in range(4)]
+            assert said == [
+                Received(1, b"early"),
+                Received(1, b"cut"),
+                Received(10, b"ping"),
+                Received(1, b"more"),
+            ]
+            phone.send(closing(3000))
+            assert await phone.end() == [Received(8, (3000).to_bytes(2, "big"))]
+        async with await connect("/", framed(3)) as phone:
+            assert [frame.payload[:2] for frame in await phone.end()] == [(1002).to_bytes(2, "big")]
+        async with await connect("/?big") as phone:
+            assert await phone.hear() == Received(1, b"x" * BIG_BYTES)
+            phone.send(text("drained"))
+            assert await phone.hear() == Received(1, b"drained")
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert unsent[0] > 1_000_000
+    assert unsent[1] == 0
+
+
+@pytest.mark.parametrize(
+    ("loop", "tls", "wires"),
+    [
+        pytest.param(asyncio.new_event_loop, True, None, id="asyncio TLS transports"),
+        pytest.param(asyncio.new_event_loop, False, Wires(), id="asyncio clear wires"),
+        pytest.param(uvloop.new_event_loop, False, None, id="uvloop clear transports"),
+        pytest.param(uvloop.new_event_loop, True, Wires(), id="uvloop TLS wires"),
+    ],
+)
+def test_a_conversation_goes_its_way(
+    tmp_path: Path, loop: Callable[[], asyncio.AbstractEventLoop], *, tls: bool, wires: Wires | None
+) -> None:
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(conversation(tmp_path if tls else None, wires))
+    assert wires is None or len(wires) == 0
+
+
+# ---- a phone that does not read costs memory for a short time only ----
+
+
+async def slow_phone(gateway: Gateway) -> SlowPhone:
+    """Open a WebSocket whose other end reads nothing after hello, with more to say than it holds."""
+    gateway.node.show_queues(1_000, "n" * 2_000)
+    phone = await SlowPhone.connect(gateway.client)
+    phone.say(frames.Hello(HELLO.client, gateway.token()))
+    await gateway.clock.settle()
+    return phone
+
+
+async def test_a_phone_that_takes_nothing_for_long_is_left(gateway: Gateway) -> None:
+    async with await slow_phone(gateway):
+        await gateway.clock.advance(8)
+        assert gateway.admission.sockets == 1
+        await gateway.clock.advance(4)
+        assert len(gateway.node.detached) == 1
+        assert gateway.sample("closes_total", initiator="gateway", code="4108") == 1
+        assert gateway.sample("slow_closes_total") == 1
+
+
+async def test_a_full_socket_costs_names_and_slows_the_pace(gateway: Gateway) -> None:
+    async with await slow_phone(gateway) as phone:
+        session = gateway.node.connections[0].session
+        assert session.live is not None
+        written = gateway.sample("frames_total")
+        for waiting in range(1, 50):
+            gateway.node.wait_for(waiting)
+            await gateway.clock.advance(0.06)
+        assert gateway.sample("frames_total") == written, "nothing is written into a full socket"
+        assert session.live.outbox.dirty == 1
+        assert session.live.outbox.pace.level == 1, "found full once is one rung"
+        data = await phone.read_until(b'"contacts_waiting":49')
+        assert data.count(b'"patch"') == 1
+        assert gateway.sample("frames_total") == (written or 0) + 1
+
+
+async def test_a_phone_that_takes_its_time_is_given_it_to_answer_the_first_ping(gateway: Gateway) -> None:
+    async with await slow_phone(gateway) as phone:
+        for _ in range(15):
+            await phone.reader.readexactly(64 * 1024)
+            await gateway.clock.advance(1)
+        assert gateway.lives == [], "its first ping has not left yet"
+        await gateway.clock.advance(0.5)
+        await phone.read_until(b'"ping"')
+        await gateway.clock.advance(9.9)
+        assert gateway.lives == []
+        await gateway.clock.advance(0.2)
+        assert [life.close_code for life in gateway.lives] == [4109]
+
+
+# ---- stalled phones are detected; slow ones are not disconnected ----
+
+
+def test_without_progress_it_is_over_after_a_while() -> None:
+    stall = WriteStall(1_000, 50.0)
+    assert not stall.is_over(1_000, 50.0 + STALL_S - 0.001)
+    assert stall.is_over(1_000, 50.0 + STALL_S)
+
+
+def test_any_progress_restarts_the_wait() -> None:
+    stall = WriteStall(1_000, 50.0)
+    assert not stall.is_over(999, 50.0 + STALL_S - 1)
+    assert not stall.is_over(999, 50.0 + 2 * STALL_S - 1.001)
+    assert stall.is_over(999, 50.0 + 2 * STALL_S - 1)
+
+
+def test_progress_that_is_seen_late_counts_from_when_it_is_seen() -> None:
+    stall = WriteStall(1_000, 50.0)
+    assert not stall.is_over(1, 50.0 + 5 * STALL_S)
+
+
+def test_more_that_waits_is_no_progress() -> None:
+    stall = WriteStall(1_000, 50.0)
+    assert not stall.is_over(5_000, 50.0 + STALL_S - 1)
+    assert not stall.is_over(2_000, 50.0 + STALL_S - 0.5), "less than then, and no less than ever"
+    assert stall.is_over(2_000, 50.0 + STALL_S)
+
+
+def test_it_is_found_late_once() -> None:
+    stall = WriteStall(1_000, 50.0)
+    assert [stall.was_due_first() for _ in range(3)] == [True, False, False]

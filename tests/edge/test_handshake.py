@@ -1,17 +1,34 @@
-"""Handshake: the connection is taken over from aiohttp whole."""
+"""Handshake: what is refused before the upgrade, and a connection that leaves aiohttp."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
+from contextlib import suppress
+from dataclasses import replace
+from ipaddress import ip_network
 
+import aiohttp
 import pytest
 from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
 
+from docs._generate.metrics import VALUES
+from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRefused
+from gateway.edge import handshake
 from gateway.edge.channel import Channel
-from gateway.protocol.codec import JSON
+from gateway.edge.handshake import check_version, parse_version
+from gateway.edge.request_context import AdmissionLimits, cors_headers, may_connect, preflight_headers
+from gateway.protocol import frames
+from gateway.protocol.codec import JSON, MSGPACK
+from gateway.protocol.openapi import openapi
+from tests.edge.bad_requests import filled
 from tests.edge.channels import Serving, echo, raw
+from tests.edge.conftest import Open
 from tests.edge.raw_phone import PROOF
+from tests.edge.test_routes_sessions import code_of
+from tests.edge.visits import HELLO, SETTINGS, Gateway, bearer, ticket_of
 from tests.protocol.framing import Received, closing, framed, text
 
 
@@ -119,3 +136,356 @@ async def test_a_server_that_ends_leaves_open_sockets_to_their_owner(serving: Se
         await server.shutdown(0.2)
         phone.send(text("still here"))
         assert await phone.hear() == Received(1, b"still here")
+
+
+# ---- minimum versions of apps ----
+
+
+NUMBERS = st.lists(st.integers(0, 10**9 - 1), min_size=1, max_size=5)
+
+
+def dotted(numbers: list[int]) -> str:
+    return ".".join(str(number) for number in numbers)
+
+
+@given(NUMBERS, NUMBERS)
+def test_versions_order_by_their_numbers(one: list[int], other: list[int]) -> None:
+    width = max(len(one), len(other))
+    padded = [numbers + [0] * (width - len(numbers)) for numbers in (one, other)]
+    assert (parse_version(dotted(one)) < parse_version(dotted(other))) == (padded[0] < padded[1])
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [("1.2.0", (1, 2)), ("v3", (3,)), ("2.4.1-beta+7", (2, 4, 1)), ("dev", ()), ("", ()), ("\u0661.2", ())],
+)
+def test_only_the_numbers_count(text: str, numbers: tuple[int, ...]) -> None:
+    assert parse_version(text) == numbers
+
+
+def test_an_old_app_is_refused_with_the_minimum() -> None:
+    with pytest.raises(GatewayError) as refused:
+        check_version("iOS", "2.3.9", {"ios": "2.4"})
+    assert refused.value.code is ErrorCode.VERSION_UNSUPPORTED
+    assert refused.value.details == {"minimum": "2.4"}
+
+
+@pytest.mark.parametrize(("platform", "version"), [("ios", "2.4"), ("ios", "2.10"), ("web", "dev")])
+def test_others_pass(platform: str, version: str) -> None:
+    check_version(platform, version, {"ios": "2.4"})
+
+
+def test_a_version_without_numbers_is_older_than_any() -> None:
+    with pytest.raises(GatewayError):
+        check_version("ios", "dev", {"ios": "0.0.1"})
+
+
+# ---- origins that may connect ----
+
+
+LIST = frozenset({"https://app.example", "https://other.example:8443"})
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [
+        ("https://app.example", True), ("https://other.example:8443", True),
+        ("https://app.example:443", False), ("http://app.example", False),
+        ("https://app.example.evil", False), ("https://evil.app.example", False),
+        ("https://gateway.example", False), ("HTTPS://APP.EXAMPLE", False), ("null", False), ("", False),
+    ],
+)  # fmt: skip
+def test_a_list_is_exact_and_replaces_the_same_host(origin: str, allowed: bool) -> None:
+    assert may_connect(origin, "gateway.example", LIST, tls=True) is allowed
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "tls", "allowed"),
+    [
+        ("https://gateway.example", "gateway.example", True, True),
+        ("https://gateway.example", "gateway.example:443", True, True),
+        ("https://GATEWAY.example", "gateway.EXAMPLE", True, True),
+        ("http://gateway.example", "gateway.example", True, False),
+        ("http://gateway.example:8080", "gateway.example:8080", False, True),
+        ("https://gateway.example", "gateway.example", False, True),
+        ("https://gateway.example:8443", "gateway.example", True, False),
+        ("https://gateway.example.evil", "gateway.example", True, False),
+        ("https://user@gateway.example", "gateway.example", True, False),
+        ("https://gateway.example/path", "gateway.example", True, False),
+        ("ftp://gateway.example", "gateway.example", False, False),
+        ("https://gateway.example:99999", "gateway.example", True, False),
+        ("https://[::1", "gateway.example", True, False),
+        ("https://gateway.example", None, True, False),
+        ("null", "null", False, False),
+        ("", "gateway.example", False, False),
+    ],
+)
+def test_without_a_list_the_same_host_may(origin: str, host: str | None, tls: bool, allowed: bool) -> None:
+    assert may_connect(origin, host, frozenset(), tls=tls) is allowed
+
+
+@given(st.text(max_size=60), st.text(max_size=60) | st.none(), st.booleans())
+def test_nothing_that_is_said_does_harm(origin: str, host: str | None, tls: bool) -> None:
+    assert may_connect(origin, host, frozenset(), tls=tls) in {True, False}
+
+
+def test_a_page_may_read_answers_and_nothing_is_shared_by_caches() -> None:
+    headers = cors_headers("https://app.example")
+    assert headers["Access-Control-Allow-Origin"] == "https://app.example"
+    assert headers["Vary"] == "Origin"
+    assert "Access-Control-Allow-Credentials" not in headers
+
+
+def test_a_browser_learns_beforehand_what_it_may_send() -> None:
+    headers = preflight_headers()
+    assert headers["Access-Control-Allow-Methods"] == "GET, POST, DELETE"
+    assert headers["Access-Control-Allow-Headers"] == "Authorization, Content-Type"
+
+
+# ---- no secret travels in clear text ----
+
+
+REFUSED = (403, "untrusted_transport")
+ELSEWHERE = replace(SETTINGS, insecure=False, trusted_proxies=(ip_network("10.0.0.0/8"),))
+"""TLS ends at proxies, and who knocks is none of them."""
+BEHIND = replace(ELSEWHERE, trusted_proxies=(ip_network("127.0.0.0/8"), ip_network("::1/128")))
+"""Who knocks is the proxy."""
+
+
+async def test_where_secrets_come_along_clear_text_is_refused_and_nowhere_else(gateway_with: Open) -> None:
+    """Secrets are tokens, or the password of a log-on."""
+    gateway = await gateway_with(ELSEWHERE)
+    for path, item in openapi()["paths"].items():
+        headers = bearer(gateway.token()) | (UPGRADE if path == "/v1/realtime" else {})
+        for method in item.keys() & {"get", "post", "delete"}:
+            async with gateway.client.request(method, filled(path), headers=headers) as answer:
+                if item[method]["security"] or path == "/v1/sessions":
+                    assert await code_of(answer) == REFUSED
+                else:
+                    assert answer.status in {200, 404}
+    assert (gateway.node.connections, gateway.node.credentials) == ([], [])
+
+
+async def test_head_is_refused_like_get(gateway_with: Open) -> None:
+    gateway = await gateway_with(ELSEWHERE)
+    assert (await gateway.client.head("/v1/session", headers=bearer(gateway.token()))).status == 403
+
+
+async def test_a_socket_is_refused_before_the_upgrade_also_without_a_token(gateway_with: Open) -> None:
+    gateway = await gateway_with(ELSEWHERE)
+    assert await code_of(await knock(gateway)) == REFUSED
+    with pytest.raises(aiohttp.WSServerHandshakeError):
+        await gateway.hello(gateway.token())
+    assert gateway.sample("handshakes_total", result="untrusted_transport") == 2
+
+
+async def test_a_page_may_ask_beforehand(gateway_with: Open) -> None:
+    gateway = await gateway_with(replace(ELSEWHERE, origins=frozenset({"https://app.example"})))
+    headers = {"Origin": "https://app.example", "Access-Control-Request-Method": "GET"}
+    assert (await gateway.client.options("/v1/session", headers=headers)).status == 204
+
+
+@pytest.mark.parametrize(("proto", "status"), [(None, 200), ("https", 200), ("wss", 200), ("http", 403)])
+async def test_a_proxy_vouches_unless_it_says_http(
+    gateway_with: Open, proto: str | None, status: int
+) -> None:
+    gateway = await gateway_with(BEHIND)
+    said = {} if proto is None else {"X-Forwarded-Proto": proto}
+    answer = await gateway.client.get("/v1/session", headers=bearer(gateway.token()) | said)
+    assert answer.status == status
+    assert (await knock(gateway, **said)).status == (101 if status == 200 else 403)
+
+
+# ---- metric of handshakes ----
+
+
+def results(gateway: Gateway) -> dict[str, float]:
+    """Return what was counted, without what never happened."""
+    counts = {of: gateway.sample("handshakes_total", result=of) for of in VALUES["handshakes.result"]}
+    return {of: count for of, count in counts.items() if count}
+
+
+async def test_an_upgrade_alone_is_nothing_yet(gateway: Gateway) -> None:
+    await gateway.connect()
+    assert results(gateway) == {}
+
+
+async def test_who_is_welcomed_is_ok_once(gateway: Gateway) -> None:
+    phone = await gateway.served()
+    assert results(gateway) == {"ok": 1}
+    await phone.ws.close()
+    await gateway.clock.settle()
+    assert results(gateway) == {"ok": 1}
+
+
+async def test_many_with_a_bad_token_are_not_ok(gateway: Gateway) -> None:
+    for _ in range(3):
+        assert (await (await gateway.hello("nonsense")).end())[1] == 4001
+    assert results(gateway) == {"token_invalid": 3}
+
+
+async def test_a_refusal_is_counted_by_the_name_of_its_code(gateway: Gateway) -> None:
+    for code in CloseCode:
+        gateway.node.refusal = SessionRefused(code, "why")
+        assert (await (await gateway.hello(gateway.token())).end())[1] == code
+    assert results(gateway) == {code.name.lower(): 1 for code in CloseCode}
+
+
+async def test_who_says_no_hello_is_counted_at_the_end(gateway: Gateway) -> None:
+    phone = await gateway.connect()
+    await gateway.clock.advance(5.1)
+    assert (await phone.end())[1] == 4110
+    assert results(gateway) == {"hello_timeout": 1}
+
+
+@pytest.mark.parametrize("code", [1000, 4001])
+async def test_who_goes_before_either_has_left_whatever_he_calls_it(gateway: Gateway, code: int) -> None:
+    phone = await gateway.connect()
+    await phone.ws.close(code=code)
+    await gateway.clock.settle()
+    assert results(gateway) == {"left": 1}
+
+
+async def test_who_goes_during_the_handshake_has_left(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def gone(*_: object, **__: object) -> None:
+        raise ConnectionResetError
+
+    monkeypatch.setattr(handshake, "accept", gone)
+    with pytest.raises(aiohttp.ClientError):
+        await gateway.connect()
+    assert results(gateway) == {"left": 1}
+    assert gateway.admission.sockets == 0
+
+
+async def test_a_phone_that_is_there_when_the_process_ends_has_left(gateway: Gateway) -> None:
+    await gateway.connect()
+    for socket in list(gateway.parts.phones):
+        socket.abandon()
+    assert results(gateway) == {"left": 1}
+
+
+async def test_whose_end_overtakes_the_welcome_is_not_ok(gateway: Gateway) -> None:
+    gateway.node.gate.clear()
+    phone = await gateway.hello(gateway.token())
+    await gateway.clock.settle()
+    (socket,) = gateway.parts.phones
+    gateway.node.gate.set()  # the node's answer is there before the socket's turn, and too late
+    socket.close(CloseCode.REPLACED, "replaced")
+    assert (await phone.end())[1] == CloseCode.REPLACED
+    assert results(gateway) == {"replaced": 1}
+
+
+async def test_they_add_up_to_all_who_came(gateway: Gateway) -> None:
+    await knock(gateway, Authorization="Bearer nonsense")
+    await knock(gateway, Upgrade=None)
+    await gateway.served()
+    await (await gateway.hello(None)).end()
+    hasty = await gateway.connect()
+    await hasty.say(frames.Follow("f", ("queues",)))
+    await hasty.end()
+    await (await gateway.connect()).ws.close()
+    await gateway.clock.settle()
+    refused = {"unauthenticated": 1, "bad_request": 1, "token_invalid": 1, "protocol_error": 1}
+    assert results(gateway) == refused | {"ok": 1, "left": 1}
+
+
+# ---- refusals before the upgrade to a WebSocket ----
+
+
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+    "Sec-WebSocket-Protocol": "oscc.v1.json",
+}
+
+
+async def knock(gateway: Gateway, **headers: str | None) -> aiohttp.ClientResponse:
+    """Ask for a WebSocket with some headers changed or left out."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    sent = {name: value for name, value in (UPGRADE | named).items() if value is not None}
+    return await gateway.client.get("/v1/realtime", headers=sent)
+
+
+async def test_the_first_known_subprotocol_is_chosen(gateway: Gateway) -> None:
+    protocols = ("other", MSGPACK.subprotocol, "oscc.v1.json")
+    ws = await gateway.client.ws_connect("/v1/realtime", protocols=protocols)
+    assert ws.protocol == MSGPACK.subprotocol
+    await ws.close()
+
+
+async def test_what_is_no_handshake_gets_the_version_and_takes_no_place(gateway: Gateway) -> None:
+    answer = await knock(gateway, Sec_WebSocket_Version="99")
+    assert (answer.status, answer.headers["Sec-WebSocket-Version"]) == (400, "13")
+    assert gateway.admission.sockets == 0
+
+
+async def test_its_own_page_may_connect(gateway: Gateway) -> None:
+    own = f"http://{gateway.client.host}:{gateway.client.port}"
+    ws = await gateway.client.ws_connect("/v1/realtime", protocols=("oscc.v1.json",), origin=own)
+    await ws.close()
+
+
+async def test_a_page_on_the_list_may_connect(gateway_with: Open) -> None:
+    page = "https://app.example"
+    gateway = await gateway_with(replace(SETTINGS, origins=frozenset({page})))
+    ws = await gateway.client.ws_connect("/v1/realtime", protocols=("oscc.v1.json",), origin=page)
+    await ws.close()
+    own = f"http://{gateway.client.host}:{gateway.client.port}"
+    assert await code_of(await knock(gateway, Origin=own)) == (403, "forbidden")
+
+
+async def test_silent_sockets_of_an_address_stop_none_of_its_neighbours(gateway_with: Open) -> None:
+    gateway = await gateway_with(replace(SETTINGS, admission=AdmissionLimits(unhelloed_per_address=3)))
+    silent = [await gateway.connect() for _ in range(3)]
+    first = await gateway.hello(gateway.token())
+    await first.hear_all("welcome")
+    assert gateway.sample("unhelloed_connections") == 2
+    bye, code = await silent[0].end()
+    assert (code, bye and bye.code, bye and bye.reconnect) == (4110, 4110, "after")
+    ticket = ticket_of(gateway.clock, session="public-2", key=8)
+    waiting = await gateway.connect()
+    second = await gateway.connect(headers=bearer(gateway.token(ticket)))
+    assert gateway.sample("unhelloed_connections") == 4, "who shows a token takes no place of the address"
+    await second.say(frames.Hello(HELLO.client))
+    await second.hear_all("welcome")
+    for phone in (*silent[1:], waiting):
+        assert not phone.ws.closed
+    assert gateway.admission.sockets == 5
+
+
+async def test_a_token_in_the_header_counts_for_its_user_not_for_the_address(gateway_with: Open) -> None:
+    doors = AdmissionLimits(handshakes_per_s_of_address=0.5, handshakes_burst_of_address=1)
+    gateway = await gateway_with(replace(SETTINGS, admission=doors))
+    await gateway.connect()
+    assert await code_of(await knock(gateway)) == (429, "rate_limited")
+    assert await code_of(await knock(gateway, **bearer("nonsense"))) == (429, "rate_limited")
+    await gateway.connect(headers=bearer(gateway.token()))
+    again = await knock(gateway, **bearer(gateway.token()))
+    assert await code_of(again) == (429, "rate_limited"), "and no faster than an address may come"
+
+
+async def test_an_upgrade_wears_the_headers_of_every_answer(gateway: Gateway) -> None:
+    ws = await gateway.client.ws_connect("/v1/realtime", protocols=("oscc.v1.json",))
+    assert ws._response.headers["Cache-Control"] == "no-store"
+    await ws.close()
+
+
+@pytest.mark.parametrize("fault", [ZeroDivisionError, OSError, ConnectionResetError])
+@pytest.mark.parametrize("step", ["accept", "SessionCredentials", "Session", "ConnectionStats"])
+async def test_whatever_fails_at_an_upgrade_the_place_is_given_back(
+    gateway: Gateway, step: str, fault: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> object:
+        raise fault
+
+    with monkeypatch.context() as patch:
+        patch.setattr(handshake, step, fail)
+        with suppress(aiohttp.ClientError):
+            await knock(gateway)
+    assert (gateway.admission.sockets, gateway.admission.unhelloed) == (0, 0)
+    assert gateway.sample("handshakes_total", result="left") == 1
+    await gateway.served()

@@ -1,4 +1,4 @@
-"""Public routes."""
+"""Public routes: their documents, and the headers of every answer."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from ipaddress import ip_network
 
 import pytest
 
+from gateway.domain.resources import RESOURCES
 from gateway.edge.policies import NoticesInForce, NoticeText, OperatorNotice
 from gateway.edge.request_context import EdgeSettings
 from gateway.edge.routes import PublishedDocuments
 from gateway.protocol import codec
-from gateway.protocol.schemas import inventory
+from gateway.protocol.schemas import CLIENT_FRAMES, GATEWAY_FRAMES, inventory
 from tests.edge.conftest import Open
 from tests.edge.visits import SETTINGS, Gateway
 
@@ -95,3 +96,97 @@ async def test_the_list_of_schemas_has_all_that_can_be_had(gateway: Gateway) -> 
     )
     for entry in listed:
         assert (await gateway.client.get(entry["href"])).status == 200
+
+
+# ---- published documents are complete, one for each kind ----
+
+
+SCHEMAS = PublishedDocuments().schemas
+KINDS = sorted(
+    {str(of.__dataclass_fields__["kind"].default) for of in (*CLIENT_FRAMES, *GATEWAY_FRAMES)}
+    | set(RESOURCES)
+)
+
+
+def references(part: object) -> set[str]:
+    if isinstance(part, dict):
+        inner = {part["$ref"]} if isinstance(part.get("$ref"), str) else set()
+        return inner | {name for each in part.values() for name in references(each)}
+    members = part if isinstance(part, list) else []
+    return {name for each in members for name in references(each)}
+
+
+def test_there_is_a_schema_for_each_kind() -> None:
+    assert sorted(SCHEMAS) == KINDS
+
+
+def test_a_schema_is_complete_in_itself_and_holds_no_more() -> None:
+    for kind in KINDS:
+        schema = json.loads(SCHEMAS[kind])
+        assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+        held = {f"#/components/schemas/{name}" for name in schema["components"]["schemas"]}
+        assert references(schema) == held, kind
+
+
+def test_bye_is_said_by_both_sides() -> None:
+    assert len(json.loads(SCHEMAS["bye"])["anyOf"]) == 2
+
+
+def test_documents_are_made_once() -> None:
+    published = PublishedDocuments()
+    assert published.openapi is published.openapi
+    assert json.loads(published.openapi)["openapi"].startswith("3.1")
+    assert json.loads(published.asyncapi)["asyncapi"].startswith("3.")
+
+
+# ---- CORS and headers of every answer ----
+
+
+PAGE = "https://app.example"
+LISTED = replace(SETTINGS, origins=frozenset({PAGE}))
+
+
+async def test_a_foreign_page_reads_nothing(gateway_with: Open) -> None:
+    gateway = await gateway_with(LISTED)
+    for method, path in (("GET", "/v1/about"), ("POST", "/v1/sessions"), ("DELETE", "/v1/session")):
+        answer = await gateway.client.request(method, path, headers={"Origin": "https://evil.example"})
+        assert (answer.status, (await answer.json())["code"]) == (403, "forbidden")
+        assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+async def test_two_origins_are_none(gateway_with: Open) -> None:
+    gateway = await gateway_with(LISTED)
+    answer = await gateway.client.get("/v1/about", headers=[("Origin", PAGE), ("Origin", PAGE)])
+    assert answer.status == 403
+
+
+async def test_a_page_on_the_list_may_ask_and_read(gateway_with: Open) -> None:
+    gateway = await gateway_with(LISTED)
+    asked = await gateway.client.options(
+        "/v1/sessions", headers={"Origin": PAGE, "Access-Control-Request-Method": "POST"}
+    )
+    assert asked.status == 204
+    assert "POST" in asked.headers["Access-Control-Allow-Methods"]
+    for answer in (
+        asked,
+        await gateway.client.get("/v1/about", headers={"Origin": PAGE}),
+        await gateway.client.get("/v1/session", headers={"Origin": PAGE}),
+    ):
+        assert answer.headers["Access-Control-Allow-Origin"] == PAGE
+
+
+async def test_options_without_a_question_is_no_method(gateway: Gateway) -> None:
+    assert (await gateway.client.options("/v1/about")).status == 405
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_every_answer_wears_its_headers(gateway_with: Open, tls: bool) -> None:
+    gateway = await gateway_with(replace(SETTINGS, tls=tls))
+    for path in ("/v1/about", "/v1/session", "/nowhere"):
+        headers = (await gateway.client.get(path)).headers
+        assert headers["Cache-Control"] == "no-store"
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Referrer-Policy"] == "no-referrer"
+        assert headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
+        assert headers["Server"] == "oscc-gateway"
+        assert ("Strict-Transport-Security" in headers) is tls

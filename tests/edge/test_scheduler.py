@@ -1,11 +1,96 @@
-"""Scheduler: each socket has its turn in time, once, at constant cost."""
+"""Scheduler: each socket has its turn in time, once, at constant cost, also beside faults."""
 
 from __future__ import annotations
 
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from itertools import pairwise
+
 import pytest
 
-from gateway.edge.scheduler import NEVER
-from tests.edge.pump_house import House, is_in_time
+from gateway.edge.scheduler import NEVER, SLICE_S, TICK_S, Scheduler
+from tests.doubles.clock import ManualClock
+
+SLACK_S = 2e-6
+"""What rounding may give away: the pump's, and the steps of the manual clock."""
+
+
+class BusyClock(ManualClock):
+    """A clock that goes on while somebody works."""
+
+    def spend(self, seconds: float) -> None:
+        self._now += seconds
+
+
+class Turner:
+    """Someone who has turns, and what a test has him do in them."""
+
+    def __init__(self, house: House, name: str, does: Callable[[], object] | None) -> None:
+        self.is_ready = False
+        self.near_tick = self.far_tick = NEVER
+        self.name = name
+        self.does = does
+        self.turns: list[float] = []
+        self.faults: list[Exception] = []
+        self.abandoned = 0
+        self._house = house
+
+    def turn(self, now: float) -> None:
+        self.turns.append(now)
+        self._house.order.append(self.name)
+        if self.does is not None:
+            self.does()
+
+    def fail(self, fault: Exception) -> None:
+        self.faults.append(fault)
+
+    def abandon(self) -> None:
+        self.abandoned += 1
+        self._house.scheduler.sockets.pop(self, None)
+
+
+def is_in_time(turn: float, when: float, ticks: int = 1, *, late_s: float = 0.0) -> bool:
+    """Tell whether *turn* is not early, and at most so many ticks late, and so long beyond."""
+    return when - SLACK_S <= turn <= when + ticks * TICK_S + late_s + SLACK_S
+
+
+class House:
+    """A pump on manual time, and its sockets."""
+
+    def __init__(self) -> None:
+        self.clock = BusyClock()
+        self.scheduler: Scheduler[Turner] = Scheduler(self.clock)
+        self.order: list[str] = []
+
+    def add(self, name: str = "a", does: Callable[[], object] | None = None) -> Turner:
+        turner = Turner(self, name, does)
+        self.scheduler.sockets[turner] = None
+        return turner
+
+    def ready(self, *turners: Turner) -> None:
+        for turner in turners:
+            self.scheduler.ready(turner)
+
+    def at(self, turner: Turner, in_s: float) -> float:
+        """Ask for a turn so many seconds from now; returns when that is."""
+        when = self.clock.now() + in_s
+        self.scheduler.at(turner, when)
+        return when
+
+    @property
+    def on_the_wheel(self) -> int:
+        assert sorted(self.scheduler._wheel) == sorted(self.scheduler._ticks)
+        return sum(map(len, self.scheduler._wheel.values()))
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[asyncio.Task[None]]:
+        async with asyncio.TaskGroup() as tasks:
+            task = tasks.create_task(self.scheduler.run())
+            await self.clock.settle()
+            yield task
+            task.cancel()
 
 
 @pytest.fixture
@@ -97,3 +182,102 @@ async def test_who_is_over_is_kept_by_no_time_that_he_asked_for(house: House) ->
         await house.clock.advance(25.0)
     assert one.turns == []
     assert len(other.turns) == 2
+
+
+# ---- tolerates faults and long batches, and releases everything at its end ----
+
+
+# ---- faults, and a long batch ----
+
+
+async def test_a_long_batch_is_sliced(house: House) -> None:
+    work_s = SLICE_S / 2
+    turners = [house.add(str(number), lambda: house.clock.spend(work_s)) for number in range(40)]
+    seen: list[int] = []
+
+    async def others() -> None:
+        while len(house.order) < len(turners):
+            seen.append(len(house.order))
+            await asyncio.sleep(0)
+
+    async with house.running(), asyncio.TaskGroup() as tasks:
+        house.ready(*turners)
+        tasks.create_task(others())
+    runs = [later - sooner for sooner, later in pairwise(seen)]
+    assert 0 < max(runs, default=len(turners)) <= SLICE_S / work_s + 1
+    assert house.order == [turner.name for turner in turners], "nobody is left out, nobody overtakes"
+
+
+async def test_a_turn_in_a_later_slice_gets_the_time_that_it_is_then(house: House) -> None:
+    slow = house.add("slow", lambda: house.clock.spend(1.0))
+    late = house.add("late")
+    async with house.running():
+        house.ready(slow, late)
+        await house.clock.settle()
+    assert late.turns == [slow.turns[0] + 1.0]
+
+
+# ---- work, and the end ----
+
+
+async def test_work_runs_beside_the_turns(house: House) -> None:
+    done: list[str] = []
+
+    async def work() -> None:
+        await house.clock.sleep(1)
+        done.append("work")
+
+    one = house.add()
+    async with house.running():
+        assert house.scheduler.start(work()) is not None
+        house.ready(one)
+        await house.clock.settle()
+        assert (len(one.turns), done) == (1, [])
+        await house.clock.advance(1)
+        assert done == ["work"]
+
+
+async def test_before_it_runs_and_after_its_end_nothing_is_started(house: House) -> None:
+    async def work() -> None:
+        raise AssertionError
+
+    before, after = work(), work()
+    assert house.scheduler.start(before) is None
+    async with house.running():
+        pass
+    assert house.scheduler.start(after) is None
+    for one in (before, after):
+        assert inspect.getcoroutinestate(one) == inspect.CORO_CLOSED
+
+
+async def test_at_its_end_work_is_cancelled_and_can_start_no_more(house: House) -> None:
+    received: list[str] = []
+
+    async def late() -> None:
+        raise AssertionError
+
+    async def work() -> None:
+        try:
+            await house.clock.sleep(100)
+        finally:
+            received.append(f"ended, {house.scheduler.start(late())}")
+
+    async with house.running():
+        house.scheduler.start(work())
+        await house.clock.settle()
+    assert received == ["ended, None"]
+
+
+async def test_a_pump_that_ends_between_two_slices_abandons_all_too(house: House) -> None:
+    turners = [house.add(str(number)) for number in range(3)]
+    async with house.running() as task:
+
+        def last_of_all() -> None:
+            house.clock.spend(SLICE_S * 2)
+            task.cancel()
+
+        turners[0].does = last_of_all
+        house.ready(*turners)
+        await house.clock.settle()
+    assert house.order == ["0"]
+    assert [turner.abandoned for turner in turners] == [1, 1, 1]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
+from collections.abc import Coroutine
 from dataclasses import replace
 
 import pytest
@@ -11,14 +13,16 @@ import pytest
 from gateway.core.ledger import Health
 from gateway.core.session import Session
 from gateway.domain.commands import ChangeRemoteNumber, Outcome, SetAgentRoutingState, Status
-from gateway.domain.errors import CloseCode, EndReason
+from gateway.domain.errors import CloseCode, EndReason, SessionRefused
 from gateway.domain.model import Application
 from gateway.edge.channel import ConnectionStats
+from gateway.edge.credentials import TOKENS_PER_TURN, Tokens, renew_tokens
 from gateway.edge.scheduler import SocketTasks
 from gateway.protocol import frames
 from gateway.protocol.codec import JSON, MSGPACK, Codec
+from tests.doubles.clock import ManualClock
 from tests.edge.fake_node import FakeNode
-from tests.edge.visits import HELLO, Gateway, ticket_of
+from tests.edge.visits import HELLO, KEYS, Gateway, bearer, nonces, ticket_of
 
 CODECS = pytest.mark.parametrize("codec", [JSON, MSGPACK], ids=lambda codec: codec.name)
 UUID = "00000000-0000-4000-8000-00000000000{}"
@@ -414,3 +418,174 @@ async def test_no_task_is_left_behind(gateway: Gateway) -> None:
 
 def socket_tasks() -> int:
     return sum(" guarded " in repr(task.get_coro()) for task in asyncio.all_tasks())
+
+
+# ---- serves phones with a valid token, and renews it ----
+
+
+@pytest.mark.parametrize("token", ["nonsense", None])
+async def test_a_token_that_does_not_open_is_4001(gateway: Gateway, token: str | None) -> None:
+    phone = await gateway.hello(token)
+    bye, code = await phone.end()
+    assert (code, bye and bye.reason, bye and bye.reconnect) == (4001, "token_invalid", "never")
+    assert gateway.node.connections == []
+
+
+async def test_the_token_in_the_header_is_enough(gateway: Gateway) -> None:
+    phone = await gateway.hello(None, headers=bearer(gateway.token()))
+    assert isinstance(await phone.hear(), frames.Welcome)
+
+
+async def test_two_tokens_of_one_session_are_fine(gateway: Gateway) -> None:
+    phone = await gateway.hello(gateway.token(), headers=bearer(gateway.token()))
+    assert isinstance(await phone.hear(), frames.Welcome)
+
+
+@pytest.mark.parametrize("other", [{"session": "public-9"}, {"key": 8}])
+async def test_two_tokens_of_different_sessions_are_4001(gateway: Gateway, other: dict[str, object]) -> None:
+    shown = gateway.token(ticket_of(gateway.clock, **other))  # type: ignore[arg-type]  # the parameters above
+    phone = await gateway.hello(gateway.token(), headers=bearer(shown))
+    assert (await phone.end())[1] == 4001
+
+
+@pytest.mark.parametrize("application", list(Application))
+async def test_whether_an_expired_token_is_the_end_of_its_session_says_the_server(
+    gateway: Gateway, application: Application
+) -> None:
+    token = gateway.token(ticket_of(gateway.clock, application=application, expires_in_ms=1_000))
+    gateway.clock.jump_wall(13 * 3_600_000)
+    phone = await gateway.hello(token)
+    await phone.hear_all("welcome", "changes", "ping")
+    gateway.node.refusal = SessionRefused(CloseCode.SESSION_ENDED, "expired", window_s=(0, 30))
+    phone = await gateway.hello(token)
+    assert (await phone.end())[1] == 4300
+
+
+async def test_a_token_expired_for_long_is_4001(gateway: Gateway) -> None:
+    token = gateway.token(ticket_of(gateway.clock, expires_in_ms=1_000))
+    gateway.clock.jump_wall(25 * 3_600_000)
+    phone = await gateway.hello(token)
+    assert (await phone.end())[1] == 4001
+
+
+async def test_a_denied_session_is_closed_as_it_ended(gateway: Gateway) -> None:
+    gateway.node.denials["public-1"] = SessionRefused(
+        CloseCode.LOGGED_OFF, EndReason.LOGGED_OFF_BY_SUPERVISOR, by="Eve"
+    )
+    phone = await gateway.hello(gateway.token())
+    bye, code = await phone.end()
+    assert (code, bye and bye.reason, bye and bye.by) == (4005, "logged_off_by_supervisor", "Eve")
+
+
+async def test_a_refused_attach_closes_with_its_code_and_window(gateway: Gateway) -> None:
+    gateway.node.refusal = SessionRefused(CloseCode.SESSION_ENDED, "expired", window_s=(0, 30))
+    phone = await gateway.hello(gateway.token())
+    bye, code = await phone.end()
+    assert bye is not None
+    assert (code, bye.reconnect, bye.min_s, bye.max_s) == (4300, "log_on", 0, 30)
+
+
+# ---- renewal ----
+
+
+async def test_a_moved_end_of_life_renews_the_token(gateway: Gateway) -> None:
+    phone = await gateway.served()
+    gateway.node.expires_at_ms = gateway.clock.wall_ms() + 9_999_000
+    gateway.node.connections[0].learned(gateway.node.facts(ticket_of(gateway.clock)))
+    renewed = await phone.hear()
+    assert isinstance(renewed, frames.Renewed)
+    assert renewed.expires_at_ms == gateway.node.expires_at_ms
+    opened = gateway.tokens.open(renewed.token, gateway.clock.wall_ms())
+    assert getattr(opened, "ticket", None) == replace(
+        ticket_of(gateway.clock), expires_at_ms=renewed.expires_at_ms
+    )
+    gateway.node.connections[0].learned(gateway.node.facts(ticket_of(gateway.clock)))
+    gateway.node.wait_for(2)
+    await gateway.clock.advance(1)
+    assert isinstance(await phone.hear(), frames.Changes), "the same facts renew nothing"
+
+
+async def test_a_life_that_moved_before_the_welcome_renews_after_it(gateway: Gateway) -> None:
+    gateway.node.expires_at_ms = gateway.clock.wall_ms() + 9_999_000
+    phone = await gateway.hello(gateway.token())
+    received = await phone.hear_all("welcome", "renewed")
+    assert received[0].session.expires_at_ms == received[-1].expires_at_ms
+
+
+async def test_a_token_of_an_old_key_is_renewed(gateway: Gateway) -> None:
+    old = Tokens(KEYS[1:], ("main",), nonces()).seal(ticket_of(gateway.clock))
+    phone = await gateway.hello(old)
+    renewed = (await phone.hear_all("welcome", "renewed"))[-1]
+    opened = gateway.tokens.open(renewed.token, gateway.clock.wall_ms())
+    assert getattr(opened, "stale", None) is False
+
+
+# ---- renewal of tokens ----
+
+
+class Phone:
+    """Counts."""
+
+    def __init__(self, all_of_them: list[Phone]) -> None:
+        self.renewals = 0
+        self._all = all_of_them
+
+    def renew(self) -> None:
+        self.renewals += 1
+        self._all.remove(self)  # as a phone that leaves at once
+
+
+async def test_all_phones_are_renewed_in_slices() -> None:
+    left: list[Phone] = []
+    phones = [Phone(left) for _ in range(TOKENS_PER_TURN * 2 + 1)]
+    left.extend(phones)
+    clock, seen = ManualClock(), list[int]()
+
+    async def other() -> None:
+        while left:
+            seen.append(len(left))
+            await asyncio.sleep(0)
+
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        tasks.create_task(other())
+        await renew_tokens(left, clock)
+    assert {phone.renewals for phone in phones} == {1}
+    assert {TOKENS_PER_TURN + 1, 1} & set(seen)
+
+
+# ---- coroutines of a phone are closed when nothing runs them ----
+
+
+class Desk:
+    """Runs work in a group of the test's own, until it runs nothing any more."""
+
+    def __init__(self, tasks: asyncio.TaskGroup, *, has_ended: bool) -> None:
+        self._tasks = tasks
+        self._has_ended = has_ended
+
+    def start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None] | None:
+        if not self._has_ended:
+            return self._tasks.create_task(work)
+        work.close()
+        return None
+
+    def fail(self, fault: Exception) -> None:
+        raise fault
+
+    def rested(self) -> None:
+        """Do nothing."""
+
+
+@pytest.mark.parametrize("has_ended", [True, False], ids=["nothing runs", "cancelled before"])
+async def test_work_that_never_begins_is_closed(*, has_ended: bool) -> None:
+    async def job() -> None:
+        raise AssertionError
+
+    async with asyncio.TaskGroup() as tasks:
+        desk, never = Desk(tasks, has_ended=has_ended), job()
+        work = SocketTasks(desk, desk)
+        work.start(never)
+        work.cancel()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    assert inspect.getcoroutinestate(never) == inspect.CORO_CLOSED

@@ -1,4 +1,4 @@
-"""Sealed tokens open with a key of the node only, unchanged."""
+"""Sealed tokens, and the session that a request or a phone proves with one."""
 
 from __future__ import annotations
 
@@ -9,10 +9,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import Application, Device, SessionId, SessionSecret, Ticket, UserId
-from gateway.edge.credentials import TOKEN_CHARS_MAX, OpenedToken, TokenFault, Tokens
-from gateway.edge.policies import ID_CHARS_MAX, NOTICES_MAX
-from tests.edge.visits import nonces
+from gateway.edge.credentials import (
+    TOKEN_CHARS_MAX,
+    BearerAuth,
+    CredentialServices,
+    OpenedToken,
+    SessionCredentials,
+    TokenFault,
+    Tokens,
+    as_http_error,
+    session_end_mapped,
+    token_in,
+)
+from gateway.edge.policies import ID_CHARS_MAX, NOTICES_MAX, NoticesInForce, NoticeText, OperatorNotice
+from tests.doubles.clock import ManualClock
+from tests.edge.visits import KEYS, nonces, ticket_of
 
 NOW = 1_700_000_000_000
 ONE, TWO = ("k1", b"\x01" * 32), ("k2", b"\x02" * 32)
@@ -157,3 +170,140 @@ def test_all_phones_of_a_user_name_him_by_one_object() -> None:
     assert isinstance(one, OpenedToken)
     assert isinstance(other, OpenedToken)
     assert one.ticket.user is other.ticket.user
+
+
+# ---- bearer tokens ----
+
+
+class House:
+    """A bearer and what it knows."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.tokens = Tokens(KEYS, ("main",), nonces())
+        self.denied: SessionRefused | None = None
+        self.bearer = BearerAuth(self.tokens, lambda _: self.denied, self.clock, grace_s=24 * 3600)
+
+    def header(self, ticket: Ticket | None = None) -> list[str]:
+        return [f"Bearer {self.tokens.seal(ticket or ticket_of(self.clock))}"]
+
+
+@pytest.fixture
+def house() -> House:
+    return House()
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        [], [""], ["Bearer"], ["Bearer "], ["Basic YTpi"], ["Bearer x", "Bearer x"], ["Bearer nonsense"],
+        ["Bearer é"],
+    ],
+)  # fmt: skip
+def test_whatever_is_no_token_is_unauthenticated(house: House, authorization: list[str]) -> None:
+    for admit in (house.bearer.from_header, house.bearer.for_log_off):
+        with pytest.raises(GatewayError) as refused:
+            admit(authorization)
+        assert refused.value.code is ErrorCode.UNAUTHENTICATED
+
+
+def test_the_scheme_may_be_spelt_as_one_likes() -> None:
+    assert token_in(["bearer  abc "]) == "abc"
+
+
+def test_a_denied_session_has_ended_and_may_be_logged_off(house: House) -> None:
+    house.denied = SessionRefused(CloseCode.LOGGED_OFF, EndReason.TAKEN_OVER, by="Eve")
+    with pytest.raises(GatewayError) as refused:
+        house.bearer.from_header(house.header())
+    assert (refused.value.code, refused.value.details) == (ErrorCode.SESSION_ENDED, {"verdict": "stop"})
+    assert house.bearer.for_log_off(house.header()).ticket.session == "public-1"
+
+
+@pytest.mark.parametrize(
+    ("code", "verdict"),
+    [
+        (CloseCode.LOGGED_OFF, "stop"),
+        (CloseCode.ACCOUNT_BLOCKED, "stop"),
+        (CloseCode.SESSION_ENDED, "log_on"),
+    ],
+)
+def test_http_says_what_a_close_would(code: CloseCode, verdict: str) -> None:
+    error = as_http_error(SessionRefused(code, "reason"))
+    assert (error.status, error.details) == (401, {"verdict": verdict})
+
+
+@pytest.mark.parametrize(
+    ("application", "verdict"),
+    [(Application.DASHBOARD, "log_on"), (Application.REMOTE_ASSISTANT, "stop")],
+)
+def test_what_the_server_calls_ended_says_what_to_do(
+    house: House, application: Application, verdict: str
+) -> None:
+    with (
+        pytest.raises(GatewayError) as refused,
+        session_end_mapped(ticket_of(house.clock, application=application)),
+    ):
+        raise GatewayError(ErrorCode.SESSION_ENDED, "The session has ended.")
+    assert (refused.value.code, refused.value.details) == (ErrorCode.SESSION_ENDED, {"verdict": verdict})
+
+
+def test_what_else_the_server_refuses_stays_as_it_is(house: House) -> None:
+    missing = GatewayError(ErrorCode.NOT_FOUND, "There is no such session.")
+    with pytest.raises(GatewayError) as refused, session_end_mapped(ticket_of(house.clock)):
+        raise missing
+    assert refused.value is missing
+
+
+# ---- session credentials ----
+
+
+class Case:
+    """The credentials of a session, and the tokens that they are made with."""
+
+    def __init__(self, shown: OpenedToken | None = None, *notices: OperatorNotice) -> None:
+        clock = ManualClock()
+        self.tokens = Tokens(KEYS, ("main",), nonces())
+        bearer = BearerAuth(self.tokens, lambda _: None, clock, grace_s=60)
+        self.credentials = SessionCredentials(
+            CredentialServices(bearer, NoticesInForce(notices), clock), shown, ()
+        )
+
+
+CASE_TICKET = ticket_of(ManualClock())
+SHOWN = OpenedToken(CASE_TICKET, expired=False, stale=False)
+
+
+@pytest.mark.parametrize("shown", [None, SHOWN])
+def test_the_token_of_a_hello_is_taken(shown: OpenedToken | None) -> None:
+    case = Case(shown)
+    newer = replace(CASE_TICKET, notices=(("a", 1),))
+    assert case.credentials.verify(case.tokens.seal(newer)) == newer
+    assert case.credentials.verified == case.credentials.ticket == newer
+
+
+def test_a_token_is_renewed_as_it_is_when_another_key_seals() -> None:
+    case = Case()
+    case.credentials.verify(case.tokens.seal(CASE_TICKET))
+    renewed = case.credentials.renew()
+    assert renewed.expires_at_ms == CASE_TICKET.expires_at_ms
+    assert case.credentials.ticket.session == CASE_TICKET.session
+    assert case.credentials.refresh(CASE_TICKET.expires_at_ms) is None
+
+
+@pytest.mark.parametrize("shown_before", [True, False])
+def test_a_token_that_was_not_served_yet_is_renewed_when_it_is(*, shown_before: bool) -> None:
+    case = Case()
+    token = case.tokens.seal(CASE_TICKET)
+    if shown_before:
+        case.credentials.verify(token)
+    case.credentials.mark_stale()
+    if not shown_before:
+        case.credentials.verify(token)
+    assert case.credentials.refresh(CASE_TICKET.expires_at_ms) is not None
+    assert case.credentials.refresh(CASE_TICKET.expires_at_ms) is None
+
+
+def test_a_notice_is_shown_once() -> None:
+    case = Case(SHOWN, OperatorNotice("a", 1, "privacy", 0, True, {"en": NoticeText("Title", "Text")}))
+    case.credentials.verify(None)
+    assert [[frame.id for frame in case.credentials.unread_notices()] for _ in range(2)] == [["a"], []]
