@@ -1,4 +1,4 @@
-"""Watch of certificates and authorities: a new one takes effect, a broken one does not, a near end is reported."""
+"""Watch of certificates and authorities: new ones take effect, broken ones do not, a near end is reported."""
 
 from __future__ import annotations
 
