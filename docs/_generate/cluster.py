@@ -15,7 +15,7 @@ from gateway.app.config.errors import SETTINGS
 from gateway.app.config.sources import HEADINGS, setting_row
 from gateway.bus import connect, stores
 from gateway.core import follower, lease
-from gateway.core.lease import BusMachine, BusState
+from gateway.core.lease import BusState
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import Control, Events, Inbox, NodeRecord
 from gateway.runtime import accounts, cluster, handover, ports
@@ -102,11 +102,9 @@ def states_table() -> Iterable[str]:
     """Return what each state of the bus means for phones."""
     yield "| state | comes from | phones on the owner's node | phones on other nodes | sent as |"
     yield "|---|---|---|---|---|"
-    machine = BusMachine(0.0)
     for state, (here, elsewhere) in PHONES.items():
         ways = [f"`{a}`: {event}" for (a, event), to in lease.BUS_TRANSITIONS.items() if to is state]
-        machine.state = state
-        yield f"| `{state}` | {', '.join(ways)} | {here} | {elsewhere} | `{machine.health}` |"
+        yield f"| `{state}` | {', '.join(ways)} | {here} | {elsewhere} | `{lease.BUS_HEALTH[state]}` |"
 
 
 def times_table() -> Iterable[str]:

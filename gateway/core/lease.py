@@ -303,6 +303,14 @@ BUS_TRANSITIONS: Final[dict[tuple[BusState, str], BusState]] = {
     (BusState.RECOVERING, "resynced"): BusState.LIVE,
 }
 
+BUS_HEALTH: Final[dict[BusState, Literal["live", "degraded", "down"]]] = {
+    BusState.DEGRADED: "degraded",
+    BusState.LIVE: "live",
+    BusState.DOWN: "down",
+    BusState.RECOVERING: "degraded",
+}
+"""How each state is shown to phones."""
+
 PROBE_S: Final = 1.0
 """Time between probes. Nodes that need a request every 5 s get it five times sooner, so that phones show
 within 2 s that the bus is gone. A probe costs one message of a few bytes.
@@ -338,7 +346,7 @@ class BusMachine:
 
     def __init__(self, now: float, first: int = 0) -> None:
         self.state = BusState.DEGRADED
-        self.health: Literal["live", "degraded", "down"] = "degraded"
+        self.health = BUS_HEALTH[self.state]
         """Health that is shown to phones whose user another node owns."""
         self.recovery = 0
         """Number of recoveries that began; the number of the present one, for :meth:`resynced`."""
@@ -440,11 +448,7 @@ class BusMachine:
         target = BUS_TRANSITIONS.get((self.state, event))
         if target is None:
             return False
-        self.state = target
-        if target is BusState.LIVE:
-            self.health = "live"
-        else:
-            self.health = "down" if target is BusState.DOWN else "degraded"
+        self.state, self.health = target, BUS_HEALTH[target]
         return True
 
 
