@@ -14,6 +14,7 @@ import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,7 +39,7 @@ from tests.cluster.centre import Centre
 from tests.cluster.cluster import PASSWORD, config, make_secrets
 from tests.cluster.operator import TOKEN
 from tests.cluster.programs import Node
-from tests.doubles.servers import free_port, redis_server, until
+from tests.doubles.servers import free_port, lasting, redis_server, until
 
 NOTICE_S: Final = 10.0
 """How long a node that leaves only says so."""
@@ -149,7 +150,7 @@ async def stand_in(folder: Path, proxy: Started) -> AsyncIterator[Front]:
         # shorter than a proxy's: a log-on is not sent on a connection that just ends
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=2)
         http = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
-        port = await stack.enter_async_context(_lets_everybody_on())
+        port = _port_of_the_stand_in()
         nodes = [{"client": port, "ops": port}] * 2
         yield await stack.enter_async_context(in_front(folder, http, nodes, proxy))
 
@@ -170,6 +171,12 @@ async def in_front(
         )
         await _start(made, proxy, stack)
         yield made
+
+
+@cache
+def _port_of_the_stand_in() -> int:
+    """Return its port. On a loop of its own it answers health checks while many connections are opened."""
+    return lasting(_lets_everybody_on)
 
 
 @contextlib.asynccontextmanager
@@ -393,7 +400,7 @@ async def let_an_office_on(made: Front) -> int:
             status, wait_s = await log_on(made)
             if status == 201:
                 return
-            assert status == 429
+            assert status == 429, f"{status}, to come again in {wait_s} s"
             waits[wait_s] += 1
             await asyncio.sleep(wait_s)
 
