@@ -24,7 +24,7 @@ FLOORS = {
     "telemetry": "all metrics",
     "core": "state machines and their data; pure",
     "protocol": "frames, envelopes and codecs; pure",
-    "domain": "values, commands and errors; standard library only",
+    "domain": "values, commands and errors; the standard library and msgspec only",
 }
 """The floors, from the top down."""
 

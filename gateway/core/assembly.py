@@ -19,17 +19,17 @@ from gateway.core.element import (
     Address,
     Composer,
     Element,
-    NewestElement,
     Parts,
     ReadingStep,
     converged,
     differ_by_jitter,
     part_of,
+    time_of,
     with_part,
 )
 from gateway.core.link import Query
 from gateway.domain.commands import Listen
-from gateway.domain.model import EMPTY_SET, Kind, Scope, key_of
+from gateway.domain.model import EMPTY_SET, Kind, Scope, changed, key_of
 from gateway.domain.upstream import Part, Reading, Source
 
 Change = tuple[str, Element, Element]
@@ -54,17 +54,18 @@ class _ReadTimes:
         self._whole_ms = 0
         self.newest_ms = 0
 
-    def last_ms(self, number: int, held: Part | None) -> int:
-        """Return when a resource with the part *held* was last read; 0: never."""
+    def last_ms(self, number: int, held_ms: int | None) -> int:
+        """Return when a resource was last read whose held part is of *held_ms* (None: no part); 0: never."""
         if self._others_ms is not None and number in self._others_ms:
             return self._others_ms[number]
-        return 0 if held is None else max(held.time_ms, self._whole_ms)
+        return 0 if held_ms is None else max(held_ms, self._whole_ms)
 
-    def read(self, number: int, held: Part | None, time_ms: int) -> None:
-        """Record that a resource, whose part is *held* from now on, was read at *time_ms*."""
-        held_ms, whole_ms = 0 if held is None else held.time_ms, self._whole_ms
-        newer_ms = whole_ms if whole_ms > held_ms else held_ms  # noqa: FURB136 - each update does it
-        if held is None or newer_ms != time_ms:
+    def read(self, number: int, held_ms: int | None, time_ms: int) -> None:
+        """Record that a resource, whose held part is of *held_ms* from now on, was read at *time_ms*."""
+        newer_ms = self._whole_ms
+        if held_ms is not None and held_ms > newer_ms:
+            newer_ms = held_ms
+        if held_ms is None or newer_ms != time_ms:
             self._others()[number] = time_ms
         elif self._others_ms:
             self._others_ms.pop(number, None)
@@ -115,9 +116,9 @@ class _OfKind:
     def converge(self, number: int, mine: Parts, others: Parts) -> None:
         """Hold the parts *others* in place of *mine*; their times of reading stay."""
         for source, times in self.times.items():
-            before, after = part_of(mine, source), part_of(others, source)
-            if before is not after:
-                times.read(number, after, times.last_ms(number, before))
+            before_ms, after_ms = time_of(mine, source), time_of(others, source)
+            if before_ms != after_ms:
+                times.read(number, after_ms, times.last_ms(number, before_ms))
         self.sent[number] = others
 
     @property
@@ -167,8 +168,9 @@ class Assembly:
 
     def __del__(self) -> None:
         """Release what other links may still hold."""
-        for kind, number in self.addresses():
-            self._composer.release(kind, number)
+        for here in self._kinds.values():
+            for sent in here.sent.values():
+                self._release(sent)
 
     # ---- queries ----
 
@@ -315,25 +317,21 @@ class Assembly:
             return None
         here = self._kinds.get(kind) or self._of(kind)
         number, times, sent = part.number, here.times.get(source) or here.times_of(source), here.sent
-        before, is_realtime = sent.get(number), source is Source.REALTIME
-        if before is None or before[0] is None or time_ms < times.newest_ms:
+        before = sent.get(number)
+        if before is None or before.directory is None or time_ms < times.newest_ms:
             return None
-        newest = before[6]
-        if newest is None:
+        key = before.key
+        held = None if key is None else shown.get(key)
+        if key is None or held is None or number not in scope.of(kind):
             return None
-        key = newest.key
-        held = shown.get(key)
-        if held is None or not (is_realtime or before[1] is not None) or number not in scope.of(kind):
+        if before.realtime is None and source is not Source.REALTIME:
             return None
         if not (here.is_covered or here.covers_all):
             return None
-        if is_realtime:
-            after = tuple.__new__(Parts, (before[0], part, before[2], before[3], before[4], None, newest))
-        else:
-            after = with_part(before, source, part)
-        element = self._composer.element(after, held, offset_ms, newest)
+        after = with_part(before, source, part)
+        element = self._composer.element(after, held, offset_ms)
         sent[number], times.newest_ms = after, time_ms
-        times.read(number, part, time_ms)
+        times.read(number, part.time_ms, time_ms)
         if element.parts is not after:
             here.converge(number, after, converged(after, element))
         return key, held, element
@@ -399,8 +397,7 @@ class Assembly:
             gone = here.sent.keys() - scope.of(kind)
             outside.update((kind, number) for number in gone)
             for number in gone:
-                del here.sent[number]
-                self._composer.release(kind, number)
+                self._release(here.sent.pop(number))
             for number, times in product(gone, here.times.values()):
                 times.forget(number)
         return outside
@@ -422,12 +419,7 @@ class Assembly:
         readable = not all(query.refused for query in queries)
         if sent.realtime is None and readable and (kind is not Kind.AGENT or number in self._unread):
             return None
-        return sent if readable else sent._replace(readable=False)
-
-    def shown(self, address: Address) -> NewestElement:
-        """Return the place of the shown element of a resource with received data."""
-        kind, number = address
-        return self._of(kind).sent[number].shown or self._composer.shown(address)
+        return sent if readable else changed(sent, readable=False)
 
     def show(self, address: Address, parts: Parts, element: Element) -> None:
         """Record that a resource of *parts*, which :meth:`parts` returned, is shown as *element*."""
@@ -439,12 +431,11 @@ class Assembly:
         """Return the resources with received data."""
         return {(kind, number) for kind, here in self._kinds.items() for number in here.sent}
 
-    def part(self, address: Address, source: Source) -> Part | None:
-        """Return the newest part of one source."""
+    def received(self, address: Address) -> Parts:
+        """Return everything that was received of a resource, shown or not."""
         kind, number = address
         here = self._kinds.get(kind)
-        sent = None if here is None else here.sent.get(number)
-        return None if sent is None else part_of(sent, source)
+        return NOTHING if here is None else here.sent.get(number, NOTHING)
 
     # ---- inner ----
 
@@ -497,24 +488,33 @@ class Assembly:
 
     def _keep(self, address: Address, sent: Parts) -> None:
         kind, number = address
-        if sent.shown is None:
-            sent = sent._replace(shown=self._composer.hold(address))
+        if sent.key is None:
+            sent = changed(sent, key=self._composer.hold(address))
         self._of(kind).sent[number] = sent
+
+    def _release(self, sent: Parts) -> None:
+        if sent.key is not None:
+            self._composer.release(sent.key)
 
     def _of_another_link(self, before: Parts, part: Part, source: Source) -> Part:
         """Return the part of the element that another link shows, if *part* differs only by jitter.
 
         So a thousand links that open at once do not hold a thousand copies until they are shown.
         """
-        element = (before.shown or self._composer.shown((part.kind, part.number))).element
+        element = self._composer.shown(before.key or key_of(part.kind, part.number))
         others = None if element is None else element.parts
         theirs = None if others is None else part_of(others, source)
-        return part if theirs is None or not differ_by_jitter(theirs, part) else theirs
+        if others is None or theirs is None or not differ_by_jitter(theirs, part.value):
+            return part
+        number = others.remote_number if source is Source.REALTIME else None
+        if number != part.remote_number:
+            return part
+        return Part(part.kind, part.number, source, theirs, number, time_of(others, source) or 0)
 
     def _know(self, address: Address, part: Part | None) -> None:
         kind, number = address
         before = self._of(kind).sent.get(number, NOTHING)
-        if before is NOTHING or part is not before.directory:
+        if before is NOTHING or (None if part is None else part.value) is not before.directory:
             if part is not None and self.is_unshown:
                 part = self._of_another_link(before, part, Source.DIRECTORY)
             self._keep(address, with_part(before, Source.DIRECTORY, part))
@@ -523,18 +523,18 @@ class Assembly:
         kind, number = address
         here = self._of(kind)
         before = after = here.sent.get(number, NOTHING)
-        times, held = here.times_of(source), part_of(before, source)
-        if time_ms < times.last_ms(number, held):
+        times, held_ms = here.times_of(source), time_of(before, source)
+        if time_ms < times.last_ms(number, held_ms):
             self._note_late(1)
             return False
-        if part is not None and part is not held:
+        if part is not None and not (part.value is part_of(before, source) and part.time_ms == held_ms):
             if self.is_unshown:
                 part = self._of_another_link(before, part, source)
             after = with_part(before, source, part)
-        elif part is None and held is not None:
+        elif part is None and held_ms is not None:
             after = with_part(before, source, None, time_ms)
         self._keep(address, after)
-        times.read(number, part_of(after, source), time_ms)
+        times.read(number, time_of(after, source), time_ms)
         return after is not before
 
     def _absent(self, query: Query, reading: Reading) -> list[Address]:

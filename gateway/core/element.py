@@ -7,12 +7,12 @@ many links deliver it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import field
 from itertools import count
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 
 from gateway.core.link import SharedOffsets
-from gateway.domain.model import Kind, key_of
+from gateway.domain.model import Kind, changed, key_of, value
 from gateway.domain.resources import (
     STEADY_MS,
     Agent,
@@ -28,7 +28,7 @@ from gateway.domain.resources import (
     Resource,
     RoutingState,
 )
-from gateway.domain.upstream import Part, Reading, Source
+from gateway.domain.upstream import Part, PartValue, Reading, Source
 from gateway.protocol.codec import Codec, Members
 from gateway.protocol.envelopes import SessionFacts, Value
 
@@ -36,35 +36,26 @@ _NUMBERS: Final = count(1)
 _NEVER_FRAMED: Final = "facts of sessions are never framed"
 
 
-class Parts(NamedTuple):
-    """The newest part of each source of one resource, as one link received them."""
+@value()
+class Parts:
+    """The newest value of each source of one resource, as one link received them, and when they were read."""
 
-    directory: Part | None
-    realtime: Part | None
-    cumulative: Part | None
-    configuration: Part | None
+    directory: PartValue | None
+    realtime: PartValue | None
+    cumulative: PartValue | None
+    configuration: PartValue | None
     readable: bool
     """Whether realtime data is available at all; only then a user missing in it is logged off."""
     absent_since_ms: int | None
     """When the realtime part was last seen to be missing (server clock)."""
-    shown: NewestElement | None = None
-    """The shared place of the shown element; None: no link has received the resource."""
-
-
-class NewestElement:
-    """The element of one resource that some link of the node showed last.
-
-    The composer has it as long as some link that received the resource holds it.
-    """
-
-    __slots__ = ("element", "holders", "key")
-
-    def __init__(self, key: str) -> None:
-        self.key = key
-        """The key of the resource in ledgers."""
-        self.element: Element | None = None
-        self.holders = 0
-        """Number of links that hold it."""
+    key: str | None = None
+    """The key of the resource in ledgers; None: no link holds these parts."""
+    remote_number: str | None = field(default=None, repr=False)
+    """Only of the own agent."""
+    realtime_ms: int = 0
+    """When the part was read (server clock), here and below."""
+    cumulative_ms: int = 0
+    configuration_ms: int = 0
 
 
 class _Patch:
@@ -269,17 +260,22 @@ def with_part(parts: Parts, source: Source, part: Part | None, left_at_ms: int |
         part: The part; None for none.
         left_at_ms: When a realtime part that is no more left.
     """
-    directory, realtime, cumulative, configuration, readable, left, shown = parts
-    if source is Source.REALTIME:
-        return Parts(directory, part, cumulative, configuration, readable, left_at_ms, shown)
-    if source is Source.CUMULATIVE:
-        return Parts(directory, realtime, part, configuration, readable, left, shown)
-    if source is Source.CONFIGURATION:
-        return Parts(directory, realtime, cumulative, part, readable, left, shown)
-    return Parts(part, realtime, cumulative, configuration, readable, left, shown)
+    value, time_ms = (None, 0) if part is None else (part.value, part.time_ms)
+    match source:
+        case Source.REALTIME:
+            number = None if part is None else part.remote_number
+            return changed(
+                parts, realtime=value, realtime_ms=time_ms, remote_number=number, absent_since_ms=left_at_ms
+            )
+        case Source.CUMULATIVE:
+            return changed(parts, cumulative=value, cumulative_ms=time_ms)
+        case Source.CONFIGURATION:
+            return changed(parts, configuration=value, configuration_ms=time_ms)
+        case Source.DIRECTORY:
+            return changed(parts, directory=value)
 
 
-def part_of(parts: Parts, source: Source) -> Part | None:
+def part_of(parts: Parts, source: Source) -> PartValue | None:
     """Return the part of one source."""
     match source:
         case Source.DIRECTORY:
@@ -290,6 +286,21 @@ def part_of(parts: Parts, source: Source) -> Part | None:
             return parts.cumulative
         case Source.CONFIGURATION:
             return parts.configuration
+
+
+def time_of(parts: Parts, source: Source) -> int | None:
+    """Return when the part of one source was read; None: there is none."""
+    if part_of(parts, source) is None:
+        return None
+    match source:
+        case Source.DIRECTORY:
+            return 0
+        case Source.REALTIME:
+            return parts.realtime_ms
+        case Source.CUMULATIVE:
+            return parts.cumulative_ms
+        case Source.CONFIGURATION:
+            return parts.configuration_ms
 
 
 _NO_CHANGES: Final = ChangeSet(())
@@ -369,7 +380,10 @@ class Composer:
         """Number of readings of all links."""
         self._offsets: dict[str, SharedOffsets] = {}
         """The clock offsets of the links by site: a step is shared only between links with the same one."""
-        self._shown: dict[Kind, dict[int, NewestElement]] = {kind: {} for kind in Kind}
+        self._shown: dict[str, Element | None] = {}
+        """The element of each resource that some link showed last, while any link holds the resource."""
+        self._more_holders: dict[str, int] = {}
+        """Number of links that hold a resource, beside the first; mostly there are none."""
         self._catalogues: dict[tuple[int, object], tuple[object, Element]] = {}
 
     def catalogue(self, rows: tuple[RowT, ...], make: Callable[[tuple[RowT, ...]], Value]) -> Element:
@@ -386,29 +400,28 @@ class Composer:
         """Return the clock offsets of the links of a site."""
         return self._offsets.setdefault(site, SharedOffsets())
 
-    def shown(self, address: Address) -> NewestElement:
-        """Return the shared place for the shown element of a resource; a new one if no link holds it."""
-        kind, number = address
-        return self._shown[kind].get(number) or NewestElement(key_of(kind, number))
+    def shown(self, key: str) -> Element | None:
+        """Return the element of a resource that some link of the node showed last."""
+        return self._shown.get(key)
 
-    def hold(self, address: Address) -> NewestElement:
-        """Return the shared place like :meth:`shown`, for a link that holds it until :meth:`release`."""
-        kind, number = address
-        place = self._shown[kind][number] = self.shown(address)
-        place.holders += 1
-        return place
+    def hold(self, address: Address) -> str:
+        """Return the key of a resource, for a link that holds it until :meth:`release`."""
+        key = key_of(*address)
+        if key in self._shown:
+            self._more_holders[key] = self._more_holders.get(key, 0) + 1
+        else:
+            self._shown[key] = None
+        return key
 
-    def release(self, kind: Kind, number: int) -> None:
-        """Release the place of a resource that a link held."""
-        place = self._shown[kind][number]
-        place.holders -= 1
-        if not place.holders:
-            place.element = None  # its parts hold the place
-            del self._shown[kind][number]
+    def release(self, key: str) -> None:
+        """Release a resource that a link held."""
+        more = self._more_holders.pop(key, 0)
+        if more > 1:
+            self._more_holders[key] = more - 1
+        elif not more:
+            del self._shown[key]
 
-    def element(
-        self, parts: Parts, before: Element | None, offset_ms: int, shown: NewestElement | None = None
-    ) -> Element:
+    def element(self, parts: Parts, before: Element | None, offset_ms: int) -> Element:
         """Return the element of *parts*, following *before*; *offset_ms* is gateway minus server clock.
 
         A link keeps its own instants while nothing changes. A changed or first element becomes that of other
@@ -419,27 +432,27 @@ class Composer:
             parts: The parts that the link received.
             before: The element that the link shows.
             offset_ms: Gateway minus server clock.
-            shown: The shared place; None: that of the parts, or else the result of :meth:`shown`.
         """
-        if shown is None:
-            shown = parts.shown or self.shown(_address(parts))
-        other = shown.element
+        directory, shown = parts.directory, self._shown
+        if directory is None:
+            raise ValueError(_UNKNOWN)
+        key = parts.key
+        other = None if key is None else shown.get(key)
         if other is not None and other is not before:
             if before is None and other.parts == parts and other.offset_ms == offset_ms:
                 return other
         else:
             other = None
-        directory = parts[0]
-        if directory is None:
-            raise ValueError(_UNKNOWN)
-        said = value = _COMPOSE[directory.kind](parts, offset_ms)
+        said = value = _COMPOSE[type(directory)](parts, offset_ms)
         if before is not None and type(before.value) is type(said):
             value = steady(before.value, said)
             if value == before.value:
                 return before
         if other is not None and _is_jitter(other, said):
             return other
-        made = shown.element = Element(value, parts, offset_ms)
+        made = Element(value, parts, offset_ms)
+        if key is not None and key in shown:
+            shown[key] = made
         return made
 
     def step(self, reading: Reading, place: ReadingStep) -> ReadingStep | None:
@@ -458,7 +471,7 @@ class Composer:
             if not is_realtime and before.realtime is None:
                 return None
             after = with_part(before, reading.source, part)
-            element = self.element(after, held, place.offset_ms, before.shown)
+            element = self.element(after, held, place.offset_ms)
             kept = place.afters[part.number] = converged(after, element)
             if kept is not after:
                 place.converged[part.number] = after
@@ -482,50 +495,40 @@ def converged(parts: Parts, element: Element) -> Parts:
     others = element.parts
     if others is None or others is parts:
         return parts
-    directory, realtime, cumulative, configuration, readable, _, _ = parts
-    mine = directory is None, realtime is None, cumulative is None, configuration is None, readable
-    theirs = others[0] is None, others[1] is None, others[2] is None, others[3] is None, others[4]
-    if mine != theirs or not all(map(_hide_the_same, parts[:4], others[:4])):
+    if parts.readable is not others.readable or parts.remote_number != others.remote_number:
         return parts
-    # an element from before the link may have a place without holders
-    return others if others.shown is parts.shown else others._replace(shown=parts.shown)
+    return others if all(map(_hide_the_same, _pieces(parts), _pieces(others))) else parts
 
 
-def _hide_the_same(mine: Part | None, theirs: Part | None) -> bool:
+def _pieces(parts: Parts) -> tuple[PartValue | None, ...]:
+    return parts.directory, parts.realtime, parts.cumulative, parts.configuration
+
+
+def _hide_the_same(mine: PartValue | None, theirs: PartValue | None) -> bool:
     """Return whether two parts of one source agree in the fields that :func:`compose` may leave out.
 
-    These are the remote number, an extension behind another one, and skills of a lower version.
+    These are an extension behind another one, and skills of a lower version.
     """
     if mine is theirs:
         return True
     if mine is None or theirs is None:
         return False
-    if mine.remote_number != theirs.remote_number:
-        return False
-    one, other = mine.value, theirs.value
-    if not isinstance(one, Agent) or not isinstance(other, Agent):
+    if not isinstance(mine, Agent) or not isinstance(theirs, Agent):
         return True
-    return (one.extension, one.version, one.skills) == (other.extension, other.version, other.skills)
+    return (mine.extension, mine.version, mine.skills) == (theirs.extension, theirs.version, theirs.skills)
 
 
-def differ_by_jitter(theirs: Part, mine: Part) -> bool:
+def differ_by_jitter(one: PartValue, other: PartValue) -> bool:
     """Return whether two parts of one resource and source differ at most by instants within the jitter."""
-    one, other = theirs.value, mine.value
-    if theirs.remote_number != mine.remote_number or type(one) is not type(other):
+    if type(one) is not type(other):
         return False
     if one == other:
         return True
     if isinstance(one, QueueFigures) and isinstance(other, QueueFigures):
-        return replace(other, oldest_since_ms=_kept(one.oldest_since_ms, other.oldest_since_ms)) == one
+        return changed(other, oldest_since_ms=_kept(one.oldest_since_ms, other.oldest_since_ms)) == one
     if isinstance(one, QueueWindow) and isinstance(other, QueueWindow):
-        return replace(other, window_start_ms=_kept(one.window_start_ms, other.window_start_ms)) == one
+        return changed(other, window_start_ms=_kept(one.window_start_ms, other.window_start_ms)) == one
     return isinstance(one, Composed) and isinstance(other, Composed) and steady(one, other) == one
-
-
-def _address(parts: Parts) -> Address:
-    if parts.directory is None:
-        raise ValueError(_UNKNOWN)
-    return parts.directory.kind, parts.directory.number
 
 
 def _is_jitter(shown: Element, said: Composed) -> bool:
@@ -545,13 +548,13 @@ def steady(before: Composed, after: Composed) -> Composed:
         oldest_ms = _kept(before.oldest_since_ms, after.oldest_since_ms)
         window_ms = _kept(before.window_start_ms, after.window_start_ms)
         if (oldest_ms, window_ms) != (after.oldest_since_ms, after.window_start_ms):
-            return replace(after, oldest_since_ms=oldest_ms, window_start_ms=window_ms)
+            return changed(after, oldest_since_ms=oldest_ms, window_start_ms=window_ms)
     if isinstance(before, Agent) and isinstance(after, Agent):
         return _steady_agent(before, after)
     if isinstance(before, Aggregate) and isinstance(after, Aggregate):
         oldest_ms = _kept(before.oldest_since_ms, after.oldest_since_ms)
         if oldest_ms != after.oldest_since_ms:
-            return replace(after, oldest_since_ms=oldest_ms)
+            return changed(after, oldest_since_ms=oldest_ms)
     return after
 
 
@@ -572,7 +575,7 @@ def _steady_agent(before: Agent, after: Agent) -> Agent:
         after.day_start_ms,
     ):
         return after
-    return replace(
+    return changed(
         after,
         routing_state_since_ms=since_ms,
         handling=handling,
@@ -600,7 +603,7 @@ def _post_processing(before: PostProcessing | None, post: PostProcessing | None)
     if before is None or post is None:
         return post
     since_ms, ends_ms = _kept(before.since_ms, post.since_ms), _kept(before.ends_at_ms, post.ends_at_ms)
-    return replace(post, since_ms=since_ms, ends_at_ms=ends_ms)
+    return changed(post, since_ms=since_ms, ends_at_ms=ends_ms)
 
 
 def _kept(before_ms: int | None, after_ms: int | None) -> int | None:
@@ -613,7 +616,7 @@ def compose(parts: Parts, offset_ms: int) -> Composed:
     """Compose the parts of one resource, in gateway time."""
     if parts.directory is None:
         raise ValueError(_UNKNOWN)
-    return _COMPOSE[parts.directory.kind](parts, offset_ms)
+    return _COMPOSE[type(parts.directory)](parts, offset_ms)
 
 
 def _agent(parts: Parts, offset_ms: int) -> Agent:
@@ -639,7 +642,7 @@ def _agent(parts: Parts, offset_ms: int) -> Agent:
         pending_post_processing=now.pending_post_processing,
         handling=now.handling and _handling(now.handling, offset_ms),
         post_processing=now.post_processing
-        and replace(
+        and changed(
             now.post_processing,
             since_ms=_shift(now.post_processing.since_ms, offset_ms),
             ends_at_ms=_shift(now.post_processing.ends_at_ms, offset_ms),
@@ -685,17 +688,12 @@ def _newest(known: Agent, configured: Agent, *, has_configuration: bool) -> Agen
 
 
 def _queue(parts: Parts, offset_ms: int) -> Queue:
-    directory, realtime, cumulative, configuration, _, _, _ = parts
-    configured = _NO_QUEUE if configuration is None else _value(configuration, _NO_QUEUE)
-    known: Queue | QueueEntry = _NO_QUEUE
-    now: Queue | QueueFigures = _NO_QUEUE
-    window: Queue | QueueWindow = _NO_QUEUE
-    if directory is not None and isinstance(directory.value, _ENTRY):
-        known = directory.value
-    if realtime is not None and isinstance(realtime.value, _FIGURES):
-        now = realtime.value
-    if cumulative is not None and isinstance(cumulative.value, _WINDOW):
-        window = cumulative.value
+    directory, realtime, cumulative = parts.directory, parts.realtime, parts.cumulative
+    configuration = parts.configuration
+    known: Queue | QueueEntry = directory if isinstance(directory, _ENTRY) else _NO_QUEUE
+    now: Queue | QueueFigures = realtime if isinstance(realtime, _FIGURES) else _NO_QUEUE
+    window: Queue | QueueWindow = cumulative if isinstance(cumulative, _WINDOW) else _NO_QUEUE
+    configured = configuration if isinstance(configuration, Queue) else _NO_QUEUE
     oldest_ms, window_ms = now.oldest_since_ms, window.window_start_ms
     return Queue(  # by place, in the order of its fields: most updates are this
         known.name,
@@ -728,7 +726,7 @@ def _queue(parts: Parts, offset_ms: int) -> Queue:
 
 def _group(parts: Parts, _: int) -> Group:
     configured = _value(parts.configuration, _NO_GROUP)
-    return replace(
+    return changed(
         _value(parts.realtime, _NO_GROUP),
         name=_value(parts.directory, _NO_GROUP).name,
         routing_parameters=configured.routing_parameters,
@@ -739,7 +737,7 @@ def _group(parts: Parts, _: int) -> Group:
 def _aggregate(parts: Parts, offset_ms: int) -> Aggregate:
     known = _value(parts.directory, _NO_AGGREGATE)
     now = _value(parts.realtime, _NO_AGGREGATE)
-    return replace(
+    return changed(
         now,
         name=known.name,
         queue_ids=known.queue_ids,
@@ -747,12 +745,14 @@ def _aggregate(parts: Parts, offset_ms: int) -> Aggregate:
     )
 
 
-_COMPOSE: Final[dict[Kind, Callable[[Parts, int], Composed]]] = {
-    Kind.AGENT: _agent,
-    Kind.QUEUE: _queue,
-    Kind.GROUP: _group,
-    Kind.AGGREGATE: _aggregate,
+_COMPOSE: Final[dict[type[PartValue], Callable[[Parts, int], Composed]]] = {
+    Agent: _agent,
+    QueueEntry: _queue,
+    Queue: _queue,
+    Group: _group,
+    Aggregate: _aggregate,
 }
+"""By the type of the directory's part."""
 _NO_AGENT: Final = Agent()
 _NO_QUEUE: Final = Queue()
 _ENTRY: Final = (QueueEntry, Queue)
@@ -762,9 +762,9 @@ _NO_GROUP: Final = Group()
 _NO_AGGREGATE: Final = Aggregate()
 
 
-def _value(part: Part | None, nothing: R) -> R:
-    """Return the value of a part; *nothing* for a missing part."""
-    return part.value if part is not None and isinstance(part.value, type(nothing)) else nothing
+def _value(part: PartValue | None, nothing: R) -> R:
+    """Return a part; *nothing* for a missing one."""
+    return part if isinstance(part, type(nothing)) else nothing
 
 
 def _shift(instant_ms: int | None, offset_ms: int) -> int | None:

@@ -124,18 +124,18 @@ class Source(enum.StrEnum):
     CONFIGURATION = "configuration"
 
 
+PartValue = Agent | Queue | QueueEntry | QueueFigures | QueueWindow | Group | Aggregate
+"""The fields of one source; all others have their defaults."""
+
+
 @value(eq=False)
 class Part:
-    """One piece of one resource, from one server message.
-
-    *value* has the fields of its source only; the others have their defaults. Links that received the same
-    bytes share one Part.
-    """
+    """One piece of one resource, from one server message. Links that received the same bytes share it."""
 
     kind: Kind
     number: int
     source: Source
-    value: Agent | Queue | QueueEntry | QueueFigures | QueueWindow | Group | Aggregate
+    value: PartValue
     remote_number: str | None = field(default=None, repr=False)
     """Only in the own agent's realtime part."""
     time_ms: int = 0
@@ -168,7 +168,7 @@ class Opened:
     """The server's instance, if it sends one."""
 
 
-@value()
+@dataclass(slots=True)
 class Reading:
     """Parts of one kind and source, read at *time_ms*.
 

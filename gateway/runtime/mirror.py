@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Final, Protocol
 
 from gateway.core.assembly import Assembly
@@ -43,7 +44,7 @@ from gateway.domain.resources import (
     Site,
     Skills,
 )
-from gateway.domain.upstream import About, FunctionChanged, ObjectChanged, Reading, Source
+from gateway.domain.upstream import About, FunctionChanged, ObjectChanged, Reading
 from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import NoticeFrame
 from gateway.runtime.event_loop import weakly
@@ -210,9 +211,6 @@ class Feed:
                 connection.wake()
 
 
-MES_MAX: Final = 16
-"""Number of shared objects for the sessions' views of their user."""
-
 COMPOSED_AT_ONCE: Final = 64
 """Resources that are composed in one turn of the loop before a large set is shown: about 1 ms."""
 
@@ -263,7 +261,8 @@ class Mirror:
         """The elements that :meth:`prepare` has not composed yet; None: it has not begun."""
         self._composed: dict[Address, tuple[Parts, Element | None, int, Element]] = {}
         """The result of :meth:`prepare`: the composed parts, the elements before, and the offset."""
-        self._mes: dict[Me, Element] = {}
+        self._me_shown: Element | None = None
+        """The last session's view of its user."""
         self._number: str | None = None
         """The number of the user when all sessions were shown last."""
         self._on_shown = shown
@@ -320,7 +319,7 @@ class Mirror:
             parts = assembly.parts(address) if number in scope.of(kind) else None
             if parts is not None:
                 before, offset_ms = self._feed.ledger.get(key_of(kind, number)), self.offset_ms
-                element = self._composer.element(parts, before, offset_ms, assembly.shown(address))
+                element = self._composer.element(parts, before, offset_ms)
                 self._composed[address] = parts, before, offset_ms, element
         del left[-COMPOSED_AT_ONCE:]
         return not left
@@ -392,7 +391,7 @@ class Mirror:
 
     def unknown(self, addresses: Iterable[Address]) -> list[Address]:
         """Return those of *addresses* without a directory object."""
-        return [each for each in addresses if self.assembly.part(each, Source.DIRECTORY) is None]
+        return [each for each in addresses if self.assembly.received(each).directory is None]
 
     def object(self, change: ObjectChanged) -> None:
         """Apply one change of the directory."""
@@ -444,7 +443,7 @@ class Mirror:
         owns = False
         for address in addresses:
             kind, number = address
-            key = self._composer.shown(address).key  # one encoding for the ledgers of all users
+            key = key_of(kind, number)
             element = self._element(address, ledger.get(key)) if number in scope.of(kind) else None
             ledger.record(key, element)
             owns = owns or (kind is Kind.AGENT and number in own)
@@ -481,7 +480,7 @@ class Mirror:
         if made is not None and made[:3] == (parts, before, self.offset_ms):
             element = made[3]
         else:
-            element = self._composer.element(parts, before, self.offset_ms, assembly.shown(address))
+            element = self._composer.element(parts, before, self.offset_ms)
         assembly.show(address, parts, element)
         return element
 
@@ -503,14 +502,11 @@ class Mirror:
             self._on_shown(member.handle)
 
     def _me_of(self, member: Member) -> Element:
-        """Return a session's view of its user; equal views are one object."""
+        """Return a session's view of its user; it is that of the last session, if they are equal."""
         me = self._me(member)
-        element = self._mes.get(me)
-        if element is None:
-            if len(self._mes) >= MES_MAX:
-                self._mes.clear()
-            element = self._mes[me] = Element(me)
-        return element
+        if self._me_shown is None or self._me_shown.value != me:
+            self._me_shown = Element(me)
+        return self._me_shown
 
     def _shown(self) -> set[Address]:
         return {parsed for key, _ in self._feed.ledger.shared() if (parsed := parse_key(key)) is not None}
@@ -518,8 +514,7 @@ class Mirror:
     def _show_site(self) -> None:
         about = self._about
         if self.live and about is not None:
-            site = Site(about.extensions_version, about.contact_center_version, self._functions)
-            self._feed.ledger.record(SITE, Element(site))
+            self._feed.ledger.record(SITE, _site(about, self._functions))
 
     def _show_catalogues(self) -> None:
         sent = self._directory
@@ -548,9 +543,9 @@ class Mirror:
     def _remote_number(self) -> str | None:
         """Return the remote number of the user's own agent, from any session."""
         for agent in self._user_sessions.own_agents:
-            part = self.assembly.part((Kind.AGENT, agent), Source.REALTIME)
-            if part is not None and part.remote_number is not None:
-                return part.remote_number
+            number = self.assembly.received((Kind.AGENT, agent)).remote_number
+            if number is not None:
+                return number
         return None
 
     def _dated(self, end: LastEnd) -> LastEnd:
@@ -573,6 +568,12 @@ class Mirror:
 
     def _show_all(self) -> None:
         self.show(self._shown() | self.assembly.addresses())
+
+
+@lru_cache(maxsize=64)
+def _site(about: About, functions: Functions) -> Element:
+    """Return the element of a server: one for all its users."""
+    return Element(Site(about.extensions_version, about.contact_center_version, functions))
 
 
 _UNKNOWN_FUNCTIONS = Functions(*[FunctionState.UNKNOWN] * 8)

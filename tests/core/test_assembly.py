@@ -12,7 +12,7 @@ from gateway.core.link import MOST, Early, Query
 from gateway.domain.commands import Listen
 from gateway.domain.model import Kind, Scope, key_of
 from gateway.domain.resources import Agent, Queue, RoutingState
-from gateway.domain.upstream import Part, Reading, Source
+from gateway.domain.upstream import Part, PartValue, Reading, Source
 from tests.core.samples import part
 
 AGENT, QUEUE = (Kind.AGENT, 5), (Kind.QUEUE, 1)
@@ -48,7 +48,7 @@ def known(*listens: Listen, composer: Composer | None = None) -> Assembly:
     return assembly
 
 
-def realtime(assembly: Assembly, number: int = 5) -> Part | None:
+def realtime(assembly: Assembly, number: int = 5) -> PartValue | None:
     found = assembly.parts((Kind.AGENT, number))
     assert found is not None
     return found.realtime
@@ -66,10 +66,10 @@ def test_the_other_sources_are_beside_it() -> None:
     assembly.read(reading(10, skills, query=3, whole=True, source=CONFIGURATION, kind=None))
     found = assembly.parts(AGENT)
     assert found is not None
-    assert (found.realtime, found.cumulative, found.configuration) == (now, day, skills)
-    assert assembly.part(AGENT, CUMULATIVE) is day
+    assert (found.realtime, found.cumulative, found.configuration) == (now.value, day.value, skills.value)
+    assert assembly.received(AGENT).cumulative is day.value
     assert assembly.read(reading(20, query=3, whole=True, source=CONFIGURATION, kind=None)) == {AGENT}
-    assert assembly.part(AGENT, CONFIGURATION) is None
+    assert assembly.received(AGENT).configuration is None
 
 
 # ---- time ----
@@ -101,7 +101,7 @@ def test_the_same_part_again_is_no_change_but_newer() -> None:
 def test_directory_objects_stay_when_their_changes_are_listened_to_no_more() -> None:
     assembly = known(Listen(None, DIRECTORY, None))
     assembly.stopped(1)
-    assert assembly.part(AGENT, DIRECTORY) is not None
+    assert assembly.received(AGENT).directory is not None
 
 
 def test_unknown_queries_say_nothing() -> None:
@@ -141,7 +141,7 @@ def test_data_of_a_late_query_is_left_out_until_it_arrives() -> None:
     assert (found.realtime, found.readable) == (None, False)
     assert assembly.read(reading(10, now := available(), whole=True)) == {AGENT, (Kind.AGENT, 6)}
     assert (assembly.lacks(1), assembly.lacks_realtime) == (False, False)
-    assert realtime(assembly) is now
+    assert realtime(assembly) is now.value
     found = assembly.parts((Kind.AGENT, 6))
     assert found is not None
     assert found.readable
@@ -212,8 +212,7 @@ class TimedLink:
             if parts is None:
                 self.shown.pop(key, None)
                 continue
-            place = self.assembly.shown(address)
-            element = self.composer.element(parts, self.shown.get(key), 0, place)
+            element = self.composer.element(parts, self.shown.get(key), 0)
             self.assembly.show(address, parts, element)
             self.shown[key] = element
 
@@ -271,9 +270,7 @@ def test_an_element_is_late_if_its_resource_was_read_later_whatever_part_is_held
             links[at].read(one)
     for link in links:
         held = {
-            number
-            for number in NUMBERS
-            if link.assembly.part((Kind.QUEUE, number), Source.REALTIME) is not None
+            number for number in NUMBERS if link.assembly.received((Kind.QUEUE, number)).realtime is not None
         }
         assert (link.assembly.late, held) == (link.late, link.present)
 
@@ -299,7 +296,7 @@ class Link:
         for address in self.assembly.read(whole):
             parts = self.assembly.parts(address)
             assert parts is not None
-            element = self.composer.element(parts, None, 0, self.assembly.shown(address))
+            element = self.composer.element(parts, None, 0)
             self.assembly.show(address, parts, element)
             self.shown[key_of(*address)] = element
 
@@ -325,7 +322,7 @@ def test_what_one_link_reported_is_a_step_for_another_that_stood_at_the_same_pla
     assert one is other
     assert list(one.changes.elements) == ["agent:5"]
     assert (set(one.changed), one.numbers) == ({5}, [5])
-    assert [realtime(link.assembly) is WORK for link in links] == [True, True]
+    assert [realtime(link.assembly) is WORK.value for link in links] == [True, True]
     assert links[0].shown["agent:5"] is links[1].shown["agent:5"]
 
 
@@ -348,7 +345,7 @@ def test_what_is_outside_the_scope_has_to_be_read() -> None:
     link = Link(Composer(), scope=Scope(agents=frozenset({6})))
     link.read(whole())
     assert link.follow(reading(10, WORK)) is None
-    assert realtime(link.assembly) is not WORK
+    assert realtime(link.assembly) is not WORK.value
 
 
 @pytest.mark.parametrize(
@@ -369,7 +366,7 @@ def test_whatever_says_more_than_what_is_has_to_be_read(other: Reading) -> None:
     link, now = Link(Composer()), available()
     link.read(reading(10, now, whole=True))
     assert link.follow(other) is None
-    assert realtime(link.assembly) is now
+    assert realtime(link.assembly) is now.value
     assert link.assembly.late == 0
 
 
@@ -393,7 +390,7 @@ def test_it_has_reported_what_queries_that_are_complete_cover() -> None:
     assert assembly.has_delivered([ALL_AGENTS, few]), "what cannot be had is not waited for"
 
 
-def test_a_link_after_another_shares_places_with_later_ones_although_it_shows_the_same_elements() -> None:
+def test_links_after_another_share_steps_although_they_show_its_elements() -> None:
     composer = Composer()
     first = Link(composer)
     first.read(whole())
@@ -404,27 +401,24 @@ def test_a_link_after_another_shares_places_with_later_ones_although_it_shows_th
         for address in link.assembly.read(whole()):
             parts, before = link.assembly.parts(address), shown[key_of(*address)]
             assert parts is not None
-            place = link.assembly.shown(address)
-            assert composer.element(parts, before, 0, place) is before
+            assert composer.element(parts, before, 0) is before
             link.assembly.show(address, parts, before)
         link.shown = shown.copy()
-    assert second.assembly.shown(AGENT) is third.assembly.shown(AGENT) is composer.shown(AGENT)
     now = reading(10, WORK)
     assert second.follow(now) is third.follow(now)
 
 
-def test_places_of_links_that_are_gone_are_forgotten_with_their_elements() -> None:
+def test_elements_of_links_that_are_gone_are_forgotten() -> None:
     composer = Composer()
     one, other = Link(composer), Link(composer)
     one.read(whole())
     other.read(whole())
-    place = composer.shown(AGENT)
+    key = key_of(*AGENT)
+    element = composer.shown(key)
     del one
-    assert composer.shown(AGENT) is place
-    assert place.element is not None
+    assert composer.shown(key) is element is not None
     del other
-    assert composer.shown(AGENT) is not place
-    assert place.element is None
+    assert composer.shown(key) is None
 
 
 # ---- readings that arrive before their query is known ----

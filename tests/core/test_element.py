@@ -202,7 +202,6 @@ def test_what_has_no_instants_is_as_it_is() -> None:
 
 
 QUEUE = (Kind.QUEUE, 5)
-KINDS: dict[type, Kind] = {Agent: Kind.AGENT, Queue: Kind.QUEUE, Group: Kind.GROUP, Aggregate: Kind.AGGREGATE}
 
 
 def parts(
@@ -215,20 +214,7 @@ def parts(
     absent_since_ms: int | None = None,
 ) -> Parts:
     """Return the parts of the resource 5 of one kind."""
-
-    def made(value: Composed | None, source: Source) -> Part | None:
-        return None if value is None else part(KINDS[type(directory)], 5, source, value)
-
-    known = made(directory, Source.DIRECTORY)
-    assert known is not None
-    return Parts(
-        known,
-        made(realtime, Source.REALTIME),
-        made(cumulative, Source.CUMULATIVE),
-        made(configuration, Source.CONFIGURATION),
-        readable,
-        absent_since_ms,
-    )
+    return Parts(directory, realtime, cumulative, configuration, readable, absent_since_ms)
 
 
 # ---- which part says what ----
@@ -350,19 +336,27 @@ def test_of_two_skill_sets_the_one_of_the_higher_version_is_right(
 
 
 def test_the_same_parts_are_one_element_for_everybody() -> None:
-    composer, reported = Composer(), parts(Queue(name="Sales"), Queue(contacts_waiting=3))
-    held = composer.hold(QUEUE)
+    composer = Composer()
+    key = composer.hold(QUEUE)
+    reported = replace(parts(Queue(name="Sales"), Queue(contacts_waiting=3)), key=key)
     first = composer.element(reported, None, 0)
-    assert composer.element(reported, None, 0) is first is held.element
+    assert composer.element(reported, None, 0) is first is composer.shown(key)
 
 
 def test_what_nobody_shows_any_more_is_forgotten() -> None:
     composer = Composer()
-    held = composer.hold(QUEUE)
-    assert composer.shown(QUEUE) is held
-    composer.element(parts(Queue(name="Sales")), None, 0)
-    composer.release(*QUEUE)
-    assert composer.shown(QUEUE).element is held.element is None
+    key = composer.hold(QUEUE)
+    reported = replace(parts(Queue(name="Sales")), key=key)
+    first = composer.element(reported, None, 0)
+    for _ in range(2):
+        assert composer.hold(QUEUE) == key
+    for _ in range(2):
+        composer.release(key)
+        assert composer.shown(key) is first
+    composer.release(key)
+    assert composer.shown(key) is None
+    composer.element(reported, None, 0)
+    assert composer.shown(key) is None, "no link holds it"
 
 
 def test_nothing_is_made_of_what_the_directory_does_not_know() -> None:
@@ -386,9 +380,7 @@ def test_a_link_stands_where_what_it_shows_was_composed() -> None:
 
 def test_a_link_does_not_stand_where_another_number_was_reported() -> None:
     mine, others = (
-        parts(Agent(), Agent())._replace(
-            realtime=Part(Kind.AGENT, 5, Source.REALTIME, Agent(), remote_number=number)
-        )
+        with_part(parts(Agent()), Source.REALTIME, Part(Kind.AGENT, 5, Source.REALTIME, Agent(), number))
         for number in ("+49", None)
     )
     assert converged(mine, composed(others)) is mine

@@ -70,7 +70,7 @@ PLACES: Final[dict[str, str]] = {
             bus/redis.py Pipeline._pending; bus/redis.py RedisClient._queue;
             core/assembly.py Assembly._kinds _queries; core/assembly.py _OfKind.times sent;
             core/assembly.py _ReadTimes._others_ms; core/view.py RefCounter._held;
-            core/element.py Composer._shown _catalogues;
+            core/element.py Composer._shown _more_holders _catalogues;
             core/element.py ReadingStep.afters other_times_ms converged;
             core/fanout_group.py FanoutGroup.dirty members;
             core/element.py Element._fragments; core/element.py ChangeSet.befores elements _written;
@@ -79,7 +79,7 @@ PLACES: Final[dict[str, str]] = {
             core/link.py Early._kept; edge/channel.py Channel._frames;
             runtime/subscriptions.py Queries._queries _asked_at _stopping _stopped;
             runtime/subscriptions.py RequestsUnderWay._under_way;
-            runtime/mirror.py Mirror._mes _composed _uncomposed;
+            runtime/mirror.py Mirror._composed _uncomposed; runtime/mirror.py _site;
             runtime/follower.py RemoteCommands._under_way;
             runtime/handover.py Sharing._asked_at _together _changed;
             runtime/cluster.py Bundles._sources; core/follower.py Shared._compared _made;

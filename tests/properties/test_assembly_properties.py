@@ -213,7 +213,7 @@ class Links(RuleBasedStateMachine):
             parts = self.assembly.parts(address)
             before = self.shown.pop(address, None)
             if parts is not None:
-                element = self.composer.element(parts, before, 0, self.assembly.shown(address))
+                element = self.composer.element(parts, before, 0)
                 self.shown[address] = element
                 self.check_steady(before, self.shown[address])
         self.dirty = set()

@@ -10,12 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.assembly import Assembly
-from gateway.core.element import Address, Composer, Element, Parts, compose, steady
+from gateway.core.element import Address, Composer, Element, Parts, compose, differ_by_jitter, part_of, steady
 from gateway.domain.commands import Listen
 from gateway.domain.model import Kind, Scope, key_of
 from gateway.domain.resources import Agent, RoutingState
 from gateway.domain.upstream import Part, Reading, Source
-from tests.upstream.samples import whole
 
 NUMBERS = (1, 2)
 ADDRESSES: list[Address] = [(Kind.AGENT, number) for number in NUMBERS]
@@ -83,13 +82,13 @@ class Link:
         for address in changed:
             parts, element = self.shared.parts(address), None
             if parts is not None:
-                before, place = self.shown[address], self.shared.shown(address)
-                element = self.composer.element(parts, before, self.offset_ms, place)
+                element = self.composer.element(parts, self.shown[address], self.offset_ms)
                 self.shared.show(address, parts, element)
             self.shown[address] = element
         for address in changed_alone:
             parts, before = self.alone.parts(address), self.shown_alone[address]
-            self.shown_alone[address] = parts and Composer().element(parts, before, self.offset_ms)
+            alone = None if parts is None else Composer().element(parts, before, self.offset_ms)
+            self.shown_alone[address] = alone
 
     def check(self) -> None:
         assert self.shared.late == self.alone.late
@@ -110,15 +109,14 @@ def near(shared: Parts | None, alone: Parts | None) -> bool:
     """Return whether the same sources sent the same, but for instants that jitter."""
     if shared is None or alone is None:
         return shared is alone
-    for mine, expected in zip(shared[:4], alone[:4], strict=True):
+    for source in Source:
+        mine, expected = part_of(shared, source), part_of(alone, source)
         if mine is None or expected is None:
             if mine is not expected:
                 return False
-        elif mine.remote_number != expected.remote_number or steady(whole(mine), whole(expected)) != whole(
-            mine
-        ):
+        elif not differ_by_jitter(mine, expected):
             return False
-    return shared.readable == alone.readable
+    return (shared.readable, shared.remote_number) == (alone.readable, alone.remote_number)
 
 
 SCOPE = Scope(agents=frozenset(NUMBERS))

@@ -10,10 +10,10 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import pytest
 
-from gateway.core.element import Parts, compose
+from gateway.core.element import Parts, compose, with_part
 from gateway.domain.model import Kind, Privacy
 from gateway.domain.resources import Agent, Aggregate, Group, Queue
-from gateway.domain.upstream import Part, Source
+from gateway.domain.upstream import Part
 from gateway.protocol.schemas import classified
 from gateway.simulator import model, post_processing
 from gateway.simulator.elements import render
@@ -80,10 +80,8 @@ def filled(kind: model.Kind, name: str) -> Part:
 
 def composed(kind: model.Kind, part: Part) -> object:
     """Return the resource that is composed of *part* alone."""
-    empty = Part(part.kind, part.number, Source.DIRECTORY, FIGURES[kind].resource())
-    is_realtime = part.source is Source.REALTIME
-    now, window = (part, None) if is_realtime else (None, part)
-    return compose(Parts(empty, now, window, None, True, None), 0)
+    parts = Parts(FIGURES[kind].resource(), None, None, None, readable=True, absent_since_ms=None)
+    return compose(with_part(parts, part.source, part), 0)
 
 
 def at(value: object, path: str) -> object:

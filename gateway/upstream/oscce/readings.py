@@ -91,7 +91,7 @@ class Readings:
             return None
         self._misses = 0
         if found.steps is None:
-            found.steps = []  # type: ignore[misc] # from now on more than one link has got these bytes
+            found.steps = []  # from now on more than one link has got these bytes
         self.shared += len(found.parts)
         return found
 
