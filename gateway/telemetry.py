@@ -1,4 +1,4 @@
-"""All metrics: name, unit and labels.
+"""All metrics: name, unit and labels; and the events of the runtime that are counted.
 
 Names have the prefix ``oscc_gateway_``, base units, and labels from small closed sets. A label never contains
 a user, a session, an address or any other value that clients choose.
@@ -6,11 +6,12 @@ a user, a session, an address or any other value that clients choose.
 
 from __future__ import annotations
 
+import logging
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -18,6 +19,22 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, M
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
+
+from gateway.core.rate_limits import Urgency
+from gateway.domain.commands import Dropped
+from gateway.domain.errors import EndReason
+from gateway.domain.upstream import (
+    Announced,
+    CatalogueChanged,
+    FunctionChanged,
+    LinkEvent,
+    LinkReplaced,
+    ObjectChanged,
+    Opened,
+    Reading,
+    ScopeChanged,
+    SessionEnded,
+)
 
 M = TypeVar("M", bound=MetricWrapperBase)
 
@@ -526,3 +543,140 @@ class Telemetry:
         self.labels[name] = (label,) if label else ()
         self.registry.register(made := Spreads(name, text, bounds, label, *values))
         return made
+
+
+# ---- events of the runtime ----
+
+
+TakeoverKind = Literal["planned", "early", "expired", "assumed"]
+"""How a node came to own a user of another node: offered by the owner; taken from an unreachable owner; after
+its lease expired; while the store is away.
+"""
+GiftReason = Literal["roam", "drain", "island"]
+"""Why a node gives a user to another: the phones are there; it drains; it does not reach the site."""
+GapDetector = Literal["sequence", "probe", "subscription"]
+"""Detectors of messages that were lost, or may have been."""
+ResyncReason = Literal["gap", "bus", "epoch"]
+"""Why a follower requests all that may be missing: a gap, the bus is back, another owner began."""
+
+BackgroundPart = Literal["log_off", "fleet", "endings"]
+"""Background work that continues after a fault: retries of log-offs, membership, ends of sessions."""
+
+EVENTS: Final[Mapping[type[LinkEvent], str]] = {
+    Opened: "opened",
+    Reading: "reading",
+    ObjectChanged: "object_changed",
+    CatalogueChanged: "catalogue_changed",
+    ScopeChanged: "scope_changed",
+    FunctionChanged: "function_changed",
+    SessionEnded: "session_ended",
+    LinkReplaced: "link_replaced",
+    Announced: "announced",
+}
+"""All events, as they are counted."""
+MOVE_REASONS: Final[Mapping[TakeoverKind, str]] = {"early": "deaf", "expired": "expired", "assumed": "island"}
+"""Ways to take a user from another node. The node that offers a user counts the offered ones."""
+URGENCY_NAMES: Final[Mapping[Urgency, str]] = {urgency: urgency.name.lower() for urgency in Urgency}
+_LINK_LOG: Final = logging.getLogger("gateway.link")
+
+
+class Tally:
+    """Counts the events of one node's runtime.
+
+    No method blocks or raises; each is cheap enough for its caller.
+
+    Args:
+        telemetry: The metrics; without them nothing is shown.
+    """
+
+    def __init__(self, telemetry: Telemetry | None = None) -> None:
+        self._telemetry = Telemetry() if telemetry is None else telemetry
+        self._unread_rows: dict[tuple[str, str], int] = {}
+        for name in EVENTS.values():
+            self._telemetry.upstream_events.values.setdefault(name, 0)
+
+    def took_over(self, kind: TakeoverKind) -> None:
+        """Record that this node was granted, or took without a lease, a user of another node."""
+        self._telemetry.takeovers[kind].inc()
+        reason = MOVE_REASONS.get(kind)
+        if reason is not None:
+            self._telemetry.ownership_moves[reason].inc()
+
+    def saw_again(self, blind_s: float) -> None:
+        """Record the time from the start of a takeover until everything that was requested had arrived."""
+        self._telemetry.takeover_blind_seconds.observe(blind_s)
+
+    def gave(self, reason: GiftReason) -> None:
+        """Record that another node took a user whom this node offered to it."""
+        self._telemetry.ownership_moves[reason].inc()
+
+    def fenced_itself(self) -> None:
+        """Record that a lease expired without a renewal: this node may no longer act under it."""
+        self._telemetry.self_fences.inc()
+
+    def saw_two_owners(self) -> None:
+        """Record that lease and link name different owners for longer than a move takes."""
+        self._telemetry.dual_owner_observed.inc()
+
+    def dropped_stale_epoch(self) -> None:
+        """Record that data of an earlier owner was dropped."""
+        self._telemetry.stale_epoch_dropped.inc()
+
+    def found_gap(self, detector: GapDetector) -> None:
+        """Record that messages of the bus were lost, or may have been."""
+        self._telemetry.bus_gaps[detector].inc()
+
+    def resynced(self, reason: ResyncReason) -> None:
+        """Record that a follower requests all that may be missing."""
+        self._telemetry.resyncs[reason].inc()
+
+    def probed(self, seconds: float) -> None:
+        """Record the transit time of this node's own probe."""
+        self._telemetry.bus_probe_seconds.observe(seconds)
+
+    def published(self) -> None:
+        """Record that the bus took a message."""
+        self._telemetry.bus_publish.inc()
+
+    def came(self, event: LinkEvent) -> None:
+        """Record that a link delivered *event*, which is not a reading.
+
+        The reader of links counts readings.
+        """
+        self._telemetry.upstream_events.values[EVENTS[type(event)]] += 1
+        if isinstance(event, LinkReplaced):
+            self._telemetry.link_replaced.inc()
+
+    def left_out(self, site: str, dropped: Sequence[Dropped]) -> None:
+        """Warn of rows of a site's directory that cannot be read: once a kind, again when there are more."""
+        for kind in dict.fromkeys(each.kind for each in dropped):
+            faults = [each for each in dropped if each.kind == kind]
+            rows, why = sum(each.rows for each in faults), max(faults, key=lambda each: each.rows).why
+            if rows > self._unread_rows.get((site, kind), 0):
+                self._unread_rows[site, kind] = rows
+                extra = {"site": site, "kind": kind, "dropped": rows, "why": why}
+                _LINK_LOG.warning("directory_rows_unreadable", extra=extra)
+
+    def read(self, seconds: float) -> None:
+        """Record the time from receipt until the mirror had a message of a link, for a sample."""
+        self._telemetry.event_latency_seconds.series["upstream"].observe(seconds)
+
+    def arrived(self, seconds: float) -> None:
+        """Record the time from a change's receipt at the owner to its receipt here, by wall clocks."""
+        self._telemetry.event_latency_seconds["bus"].observe(seconds)
+
+    def attached(self, phones: int) -> None:
+        """Record that a phone is served, and the number of its user's phones on this node."""
+        self._telemetry.devices_per_user.observe(phones)
+
+    def session_ended(self, reason: EndReason) -> None:
+        """Record that a session of a user of this node ended."""
+        self._telemetry.session_ends[reason.value].inc()
+
+    def faulted(self, part: BackgroundPart) -> None:
+        """Record that background work failed for an unexpected reason, and continues."""
+        self._telemetry.faults[part].inc()
+
+    def waited(self, urgency: Urgency, seconds: float) -> None:
+        """Record the time that a link waited for its turn at the site."""
+        self._telemetry.budget_wait_seconds[URGENCY_NAMES[urgency]].observe(seconds)

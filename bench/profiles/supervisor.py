@@ -13,7 +13,8 @@ from gateway.domain.upstream import About
 from gateway.runtime.event_loop import Pauses
 from gateway.runtime.link_session import Linked, LinkHealth
 from gateway.runtime.mirror import Feed, Mirror
-from gateway.runtime.ports import Clock, Link, Tally
+from gateway.runtime.ports import Clock, Link
+from gateway.telemetry import Tally
 
 ABOUT = About("V2R1", "V8R2", frozenset())
 TOPICS = ("agents", "queues")

@@ -11,15 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Final, NamedTuple, get_args
 
-from gateway.app.metrics import (
-    ANSWERED,
-    EVENTS,
-    LINK_REFUSALS,
-    LINK_STATES,
-    MOVE_REASONS,
-    UNAVAILABLE,
-    URGENCY_NAMES,
-)
+from gateway.app.metrics import ANSWERED, LINK_REFUSALS, LINK_STATES, UNAVAILABLE
 from gateway.bus.sealing import DropReason
 from gateway.core.session import Resumption
 from gateway.domain.commands import Status
@@ -30,8 +22,21 @@ from gateway.domain.upstream import Trouble
 from gateway.edge.channel import FAILED, LEFT, OK, PEER_CODES, PLATFORMS, REFUSED, Initiator
 from gateway.protocol.codec import JSON, MSGPACK
 from gateway.protocol.frames import COMMANDS
-from gateway.runtime.ports import ENTRY_REFUSALS, WRITE_REFUSALS, Detector, Gift, Part, Resync, Takeover
-from gateway.telemetry import HOPS, OTHER, PREFIX, Telemetry
+from gateway.runtime.ports import ENTRY_REFUSALS, WRITE_REFUSALS
+from gateway.telemetry import (
+    EVENTS,
+    HOPS,
+    MOVE_REASONS,
+    OTHER,
+    PREFIX,
+    URGENCY_NAMES,
+    BackgroundPart,
+    GapDetector,
+    GiftReason,
+    ResyncReason,
+    TakeoverKind,
+    Telemetry,
+)
 
 PAGE: Final = Path(__file__).parents[1] / "metrics.md"
 ANY: Final = "*"
@@ -40,7 +45,7 @@ ANY: Final = "*"
 _ERRORS: Final = sorted(ErrorCode)
 _APPLICATIONS: Final = tuple(Application)
 VALUES: Final[Mapping[str, tuple[str, ...]]] = {
-    "bus_gaps.detector": get_args(Detector),
+    "bus_gaps.detector": get_args(GapDetector),
     "bus_unopened.reason": tuple(DropReason),
     "bus_refused.reason": tuple(sorted(ENTRY_REFUSALS | WRITE_REFUSALS)),
     "budget_wait_seconds.class": tuple(URGENCY_NAMES.values()),
@@ -59,7 +64,7 @@ VALUES: Final[Mapping[str, tuple[str, ...]]] = {
     "connections.codec": (JSON.name, MSGPACK.name),
     "connections.platform": PLATFORMS,
     "event_latency_seconds.hop": HOPS,
-    "faults.part": get_args(Part),
+    "faults.part": get_args(BackgroundPart),
     "fds.kind": ("open", "limit"),
     "handshakes.result": (OK, LEFT, *sorted({*_ERRORS, *REFUSED.values()})),
     "link_opens.result": ("ok", *LINK_REFUSALS, "unavailable"),
@@ -68,7 +73,7 @@ VALUES: Final[Mapping[str, tuple[str, ...]]] = {
     "links.state": LINK_STATES,
     "log_ons.application": _APPLICATIONS,
     "log_ons.result": ("ok", *_ERRORS),
-    "ownership_moves.reason": tuple(sorted({*get_args(Gift), *MOVE_REASONS.values()})),
+    "ownership_moves.reason": tuple(sorted({*get_args(GiftReason), *MOVE_REASONS.values()})),
     "registry_size.name": (
         *(
             "households",
@@ -89,7 +94,7 @@ VALUES: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "reload_failed.what": ("authorities", "certificate", "keys", "notices"),
     "resumes.result": get_args(Resumption),
-    "resyncs.reason": get_args(Resync),
+    "resyncs.reason": get_args(ResyncReason),
     "session_ends.reason": tuple(EndReason),
     "sessions_attached.application": _APPLICATIONS,
     "site_function_up.function": tuple(field.name for field in fields(Functions)),
@@ -98,7 +103,7 @@ VALUES: Final[Mapping[str, tuple[str, ...]]] = {
     "site_log_offs.site": (ANY,),
     "site_log_ons.result": (ANSWERED, UNAVAILABLE),
     "site_log_ons.site": (ANY,),
-    "takeovers.kind": get_args(Takeover),
+    "takeovers.kind": get_args(TakeoverKind),
     "upstream_events.type": tuple(EVENTS.values()),
 }
 """Metric and label → the values that the label may have there."""

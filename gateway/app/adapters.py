@@ -22,7 +22,7 @@ from gateway.app.config.errors import ConfigError
 from gateway.app.config.settings import BusSection, LimitsSection, SecretsSection, Settings, redis_url
 from gateway.app.config.settings import TracingSection as TracingSettings
 from gateway.app.keys import Keyring
-from gateway.app.metrics import CountedAuthority, CountedUpstream, CountingTally
+from gateway.app.metrics import CountedAuthority, CountedUpstream
 from gateway.app.status import SiteReach
 from gateway.bus.connect import BusKeys
 from gateway.bus.memory import MemoryBus, MemoryChannels, MemoryLeases, MemoryNodeRegistry, MemoryStore
@@ -37,7 +37,7 @@ from gateway.protocol.bodies import SiteView
 from gateway.runtime.event_loop import Turns
 from gateway.runtime.node import Cluster, SiteParts
 from gateway.runtime.ports import Clock, Upstream
-from gateway.telemetry import Telemetry
+from gateway.telemetry import Tally, Telemetry
 from gateway.upstream.asterisk.ami import AmiAddress
 from gateway.upstream.asterisk.monitor import Timing
 from gateway.upstream.asterisk.people import Rules
@@ -62,9 +62,9 @@ class Tracing:
         """Return *upstream* with traced commands on its links."""
         return upstream
 
-    def tally(self, telemetry: Telemetry) -> CountingTally:
+    def tally(self, telemetry: Telemetry) -> Tally:
         """Return a tally that counts, and traces takeovers."""
-        return CountingTally(telemetry)
+        return Tally(telemetry)
 
     def trace_id(self) -> str | None:
         """Return the id of the current task's trace, if there is one and it is sampled."""

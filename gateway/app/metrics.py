@@ -7,7 +7,7 @@ import math
 import os
 import resource
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from itertools import product
@@ -24,28 +24,17 @@ from gateway.core.fanout_group import FanoutGroup
 from gateway.core.lease import BusState
 from gateway.core.ledger import Ledger
 from gateway.core.outbox import Outbox
-from gateway.core.rate_limits import Urgency
 from gateway.core.session import Resumption
-from gateway.domain.commands import Dropped, Status
+from gateway.domain.commands import Status
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError
 from gateway.domain.model import SITE, Application, SessionId, SessionSecret, UserId
 from gateway.domain.resources import Functions, FunctionState, Site
 from gateway.domain.upstream import (
     About,
-    Announced,
-    CatalogueChanged,
-    FunctionChanged,
     LinkClosed,
-    LinkEvent,
-    LinkReplaced,
     LoggedOff,
     LoggedOn,
     LogOn,
-    ObjectChanged,
-    Opened,
-    Reading,
-    ScopeChanged,
-    SessionEnded,
     SessionInfo,
     Trouble,
     trouble_of,
@@ -60,120 +49,23 @@ from gateway.runtime.ports import (
     Authority,
     Bus,
     Clock,
-    Detector,
-    Gift,
     Leases,
     Link,
-    Part,
-    Resync,
-    Takeover,
-    Tally,
     Upstream,
 )
 from gateway.runtime.user_state import Owner
-from gateway.telemetry import Family, M, Telemetry
+from gateway.telemetry import (
+    MOVE_REASONS,
+    URGENCY_NAMES,
+    Family,
+    GapDetector,
+    GiftReason,
+    M,
+    ResyncReason,
+    TakeoverKind,
+    Telemetry,
+)
 from gateway.upstream.oscce.readings import Readings
-
-MOVE_REASONS: Final[Mapping[Takeover, str]] = {"early": "deaf", "expired": "expired", "assumed": "island"}
-"""Ways to take a user from another node. The node that offers a user counts the offered ones."""
-URGENCY_NAMES: Final[Mapping[Urgency, str]] = {urgency: urgency.name.lower() for urgency in Urgency}
-
-
-class CountingTally(Tally):
-    """Counts events in the metrics of one node.
-
-    Args:
-        telemetry: The metrics.
-    """
-
-    def __init__(self, telemetry: Telemetry) -> None:
-        self._telemetry = telemetry
-        self._unread_rows: dict[tuple[str, str], int] = {}
-        for name in EVENTS.values():
-            telemetry.upstream_events.values.setdefault(name, 0)
-
-    def took_over(self, kind: Takeover) -> None:
-        """Implement :class:`Tally`."""
-        self._telemetry.takeovers[kind].inc()
-        reason = MOVE_REASONS.get(kind)
-        if reason is not None:
-            self._telemetry.ownership_moves[reason].inc()
-
-    def saw_again(self, blind_s: float) -> None:
-        """Observe it."""
-        self._telemetry.takeover_blind_seconds.observe(blind_s)
-
-    def gave(self, reason: Gift) -> None:
-        """Count it."""
-        self._telemetry.ownership_moves[reason].inc()
-
-    def fenced_itself(self) -> None:
-        """Count it."""
-        self._telemetry.self_fences.inc()
-
-    def saw_two_owners(self) -> None:
-        """Count it."""
-        self._telemetry.dual_owner_observed.inc()
-
-    def dropped_stale_epoch(self) -> None:
-        """Count it."""
-        self._telemetry.stale_epoch_dropped.inc()
-
-    def found_gap(self, detector: Detector) -> None:
-        """Count it."""
-        self._telemetry.bus_gaps[detector].inc()
-
-    def resynced(self, reason: Resync) -> None:
-        """Count it."""
-        self._telemetry.resyncs[reason].inc()
-
-    def probed(self, seconds: float) -> None:
-        """Observe it."""
-        self._telemetry.bus_probe_seconds.observe(seconds)
-
-    def published(self) -> None:
-        """Count it."""
-        self._telemetry.bus_publish.inc()
-
-    def came(self, event: LinkEvent) -> None:
-        """Count it."""
-        self._telemetry.upstream_events.values[EVENTS[type(event)]] += 1
-        if isinstance(event, LinkReplaced):
-            self._telemetry.link_replaced.inc()
-
-    def left_out(self, site: str, dropped: Sequence[Dropped]) -> None:
-        """Log a warning for each kind with unreadable rows, again only when there are more."""
-        for kind in dict.fromkeys(each.kind for each in dropped):
-            faults = [each for each in dropped if each.kind == kind]
-            rows, why = sum(each.rows for each in faults), max(faults, key=lambda each: each.rows).why
-            if rows > self._unread_rows.get((site, kind), 0):
-                self._unread_rows[site, kind] = rows
-                _LINK_LOG.warning("directory_rows_unreadable", site=site, kind=kind, dropped=rows, why=why)
-
-    def read(self, seconds: float) -> None:
-        """Observe it."""
-        self._telemetry.event_latency_seconds.series["upstream"].observe(seconds)
-
-    def arrived(self, seconds: float) -> None:
-        """Observe it."""
-        self._telemetry.event_latency_seconds["bus"].observe(seconds)
-
-    def attached(self, phones: int) -> None:
-        """Observe it."""
-        self._telemetry.devices_per_user.observe(phones)
-
-    def session_ended(self, reason: EndReason) -> None:
-        """Count it."""
-        self._telemetry.session_ends[reason.value].inc()
-
-    def faulted(self, part: Part) -> None:
-        """Count it."""
-        self._telemetry.faults[part].inc()
-
-    def waited(self, urgency: Urgency, seconds: float) -> None:
-        """Observe it."""
-        self._telemetry.budget_wait_seconds[URGENCY_NAMES[urgency]].observe(seconds)
-
 
 # ---- startup series ----
 
@@ -199,10 +91,10 @@ def create_startup_series(telemetry: Telemetry) -> None:
     _create(telemetry.link_refused, LINK_REFUSALS)
     _create(telemetry.budget_wait_seconds, URGENCY_NAMES.values())
     _create(telemetry.session_ends, EndReason)
-    _create(telemetry.takeovers, get_args(Takeover))
-    _create(telemetry.ownership_moves, (*get_args(Gift), *MOVE_REASONS.values()))
-    _create(telemetry.bus_gaps, get_args(Detector))
-    _create(telemetry.resyncs, get_args(Resync))
+    _create(telemetry.takeovers, get_args(TakeoverKind))
+    _create(telemetry.ownership_moves, (*get_args(GiftReason), *MOVE_REASONS.values()))
+    _create(telemetry.bus_gaps, get_args(GapDetector))
+    _create(telemetry.resyncs, get_args(ResyncReason))
     telemetry.bus_unopened.values = dict.fromkeys(map(str, DropReason), 0)
 
 
@@ -552,18 +444,6 @@ _LINK_REFUSALS: Final[Mapping[str, ErrorCode]] = {
     "version_unsupported": ErrorCode.UPSTREAM_VERSION_UNSUPPORTED,
 }
 """Reasons of a refused link while the server is not reached. All other reasons are its answers."""
-EVENTS: Final[Mapping[type[LinkEvent], str]] = {
-    Opened: "opened",
-    Reading: "reading",
-    ObjectChanged: "object_changed",
-    CatalogueChanged: "catalogue_changed",
-    ScopeChanged: "scope_changed",
-    FunctionChanged: "function_changed",
-    SessionEnded: "session_ended",
-    LinkReplaced: "link_replaced",
-    Announced: "announced",
-}
-"""All events, as they are counted."""
 
 
 class CountedUpstream:

@@ -29,14 +29,13 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 import gateway
 from gateway.app.adapters import Tracing
-from gateway.app.metrics import CountingTally
 from gateway.domain.commands import Execute, Executed, LinkAnswer, LinkRequest
 from gateway.domain.errors import GatewayError
 from gateway.domain.model import SessionSecret, UserId
 from gateway.domain.upstream import About, LinkClosed, LinkEvent
 from gateway.edge.request_context import Handler
 from gateway.runtime.ports import Answered, Clock, Hear, Link, Upstream
-from gateway.telemetry import Telemetry
+from gateway.telemetry import Tally, Telemetry
 
 LOG_ON: Final = "/v1/sessions"
 EXPORT_S: Final = 5
@@ -127,7 +126,7 @@ class SpanTracing(Tracing):
         """Return *upstream* with tracing."""
         return TracedUpstream(upstream, self)
 
-    def tally(self, telemetry: Telemetry) -> CountingTally:
+    def tally(self, telemetry: Telemetry) -> Tally:
         """Return a tally that counts, and traces takeovers."""
         return _TracingTally(telemetry, self.took_over)
 
@@ -243,7 +242,7 @@ class TracedLink:
         await self._link.close()
 
 
-class _TracingTally(CountingTally):
+class _TracingTally(Tally):
     """Counts events, and traces takeovers."""
 
     def __init__(self, telemetry: Telemetry, trace_takeover: Callable[[float], str | None]) -> None:

@@ -99,10 +99,10 @@ from gateway.edge.socket import PhoneSocket
 from gateway.runtime.cluster import ClusterMembership
 from gateway.runtime.event_loop import REST_S, Turns
 from gateway.runtime.node import Cluster, Node, NodeSettings, SiteParts
-from gateway.runtime.ports import ENTRY_REFUSALS, Clock, Tally
+from gateway.runtime.ports import ENTRY_REFUSALS, Clock
 from gateway.runtime.sessions import LogOffs
 from gateway.runtime.user_state import Owner
-from gateway.telemetry import Families, Telemetry, written
+from gateway.telemetry import Families, Tally, Telemetry, written
 from gateway.upstream.oscce.client import OsccServer
 
 LOOK_S: Final = 3.0

@@ -38,7 +38,8 @@ from gateway.protocol.envelopes import (
     Since,
 )
 from gateway.runtime.event_loop import log_fault, spawn
-from gateway.runtime.ports import NODE_TTL_S, Bus, Clock, NodeRegistry, NotSentError, Tally
+from gateway.runtime.ports import NODE_TTL_S, Bus, Clock, NodeRegistry, NotSentError
+from gateway.telemetry import Tally
 
 _LOG: Final = logging.getLogger(__name__)
 ROUNDS_MAX: Final = 3

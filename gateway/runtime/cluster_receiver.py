@@ -44,8 +44,9 @@ from gateway.protocol.envelopes import (
 from gateway.runtime.cluster import ClusterMembership, Exchange, NotDeliveredError
 from gateway.runtime.event_loop import Pauses, log_fault, spawn
 from gateway.runtime.follower import Arrival, Follower
-from gateway.runtime.ports import Clock, Grant, RoleOverError, Tally
+from gateway.runtime.ports import Clock, Grant, RoleOverError
 from gateway.runtime.user_state import Owner, UserState
+from gateway.telemetry import Tally
 
 ANSWER_S: Final = 2.0
 """Time without an answer after which a node counts as not reached."""

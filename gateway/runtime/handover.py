@@ -46,8 +46,9 @@ from gateway.runtime.cluster import Exchange, Share
 from gateway.runtime.command_execution import CommandExecution
 from gateway.runtime.event_loop import LeanEvent, spawn
 from gateway.runtime.mirror import Feed
-from gateway.runtime.ports import RECONNECT_WINDOW_S, Gift, Grant, Link, Start
+from gateway.runtime.ports import RECONNECT_WINDOW_S, Grant, Link, Start
 from gateway.runtime.world import World
+from gateway.telemetry import GiftReason
 
 REQUEST_S: Final = 6.0
 """How long a request to own the user is valid: the time that an owner needs to give, and a message to
@@ -472,7 +473,7 @@ class Handover:
             history = self._giver.execution.history()
             self._world.exchange.send(Inbox(self._to), Given(self._giver.feed.user, token, history))
 
-    def _reason(self, now: float) -> Gift | None:
+    def _reason(self, now: float) -> GiftReason | None:
         """Return why this node should not own the user; None when it should."""
         if not self._giver.epoch:
             return None
@@ -483,7 +484,7 @@ class Handover:
         is_alone = self._alone_since is not None and now - self._alone_since >= ALONE_S
         return "roam" if is_alone else None
 
-    async def _give(self, to: NodeId, reason: Gift) -> None:
+    async def _give(self, to: NodeId, reason: GiftReason) -> None:
         """Offer the user to *to*; continue as before when *to* does not take the user."""
         giver, world = self._giver, self._world
         try:
@@ -504,7 +505,7 @@ class Handover:
         for _ in ("command execution", "cluster receiver", "exchange"):  # one turn of the loop for each
             await self._world.clock.sleep(0)
 
-    def _made(self, history: History, reason: Gift) -> Offer:
+    def _made(self, history: History, reason: GiftReason) -> Offer:
         giver, now = self._giver, self._world.clock.now()
         lingering = tuple(
             Lingering(member.ticket, now - member.left_at)

@@ -36,9 +36,10 @@ from gateway.domain.upstream import (
 from gateway.protocol.frames import NoticeFrame
 from gateway.runtime.event_loop import Pauses, forget_frames, heed_cancellation, spawn
 from gateway.runtime.mirror import Feed, Mirror
-from gateway.runtime.ports import Clock, Link, Tally
+from gateway.runtime.ports import Clock, Link
 from gateway.runtime.subscriptions import LinkSubscriptions
 from gateway.runtime.world import World
+from gateway.telemetry import Tally
 
 _LOG: Final = logging.getLogger("gateway.link")
 UNREAD_S: Final = 2.0

@@ -42,12 +42,12 @@ from gateway.runtime.ports import (
     Leases,
     NodeRegistry,
     SharedStore,
-    Tally,
     Upstream,
 )
 from gateway.runtime.sessions import LogOffs, OtherNodes, SessionRevocations
 from gateway.runtime.user_state import UserState, UserStates
 from gateway.runtime.world import LeaseRenewals, OpenLinks, World, refusal
+from gateway.telemetry import Tally
 
 _LOG: Final = logging.getLogger(__name__)
 

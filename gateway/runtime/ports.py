@@ -1,4 +1,4 @@
-"""Ports of the runtime with their contracts, the events that metrics count, and a node's role for a user.
+"""Ports of the runtime with their contracts, and a node's role for a user.
 
 Every adapter passes the contract suite of its port in ``tests/contracts``.
 """
@@ -8,10 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
-from gateway.core.rate_limits import Urgency
-from gateway.domain.commands import Call, Dropped, History, LinkAnswer, LinkRequest, Outcome
+from gateway.domain.commands import Call, History, LinkAnswer, LinkRequest, Outcome
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import NodeId, SessionId, SessionSecret, Ticket, UserId
 from gateway.domain.upstream import (
@@ -25,6 +24,7 @@ from gateway.domain.upstream import (
     SessionInfo,
 )
 from gateway.protocol.envelopes import Channel, Envelope, Lingering, NodeRecord, SessionFacts
+from gateway.telemetry import TakeoverKind
 
 NODE_TTL_S: Final = 10.0
 ENTRY_REFUSALS: Final = frozenset({"NOAUTH", "NOPERM", "TLS", "WRONGPASS"})
@@ -405,85 +405,6 @@ class Authority(Protocol):
         ...
 
 
-Takeover = Literal["planned", "early", "expired", "assumed"]
-"""How a node came to own a user of another node: offered by the owner; taken from an unreachable owner; after
-its lease expired; without the store, which is away.
-"""
-Gift = Literal["roam", "drain", "island"]
-"""Why a node gives a user to another: the phones are there; it drains; it does not reach the site."""
-Detector = Literal["sequence", "probe", "subscription"]
-"""Detectors of messages that were lost, or may have been."""
-Resync = Literal["gap", "bus", "epoch"]
-"""Why a follower requests all that may be missing: a gap, the bus is back, another owner began."""
-
-Part = Literal["log_off", "fleet", "endings"]
-"""Background work that continues after a fault: retries of log-offs, membership, ends of sessions."""
-
-
-class Tally:
-    """Receives events, and does nothing with them. A subclass counts them.
-
-    No method blocks or raises; each is cheap enough for its caller.
-    """
-
-    def took_over(self, kind: Takeover) -> None:
-        """Record that this node was granted, or took without a lease, a user of another node."""
-
-    def saw_again(self, blind_s: float) -> None:
-        """Record the time from the start of a takeover until everything that was requested had arrived."""
-
-    def gave(self, reason: Gift) -> None:
-        """Record that another node took a user whom this node offered to it."""
-
-    def fenced_itself(self) -> None:
-        """Record that a lease expired without a renewal: this node may no longer act under it."""
-
-    def saw_two_owners(self) -> None:
-        """Record that lease and link name different owners for longer than a move takes."""
-
-    def dropped_stale_epoch(self) -> None:
-        """Record that data of an earlier owner was dropped."""
-
-    def found_gap(self, detector: Detector) -> None:
-        """Record that messages of the bus were lost, or may have been."""
-
-    def resynced(self, reason: Resync) -> None:
-        """Record that a follower requests all that may be missing."""
-
-    def probed(self, seconds: float) -> None:
-        """Record the transit time of this node's own probe."""
-
-    def published(self) -> None:
-        """Record that the bus took a message."""
-
-    def came(self, event: LinkEvent) -> None:
-        """Record that a link delivered *event*, which is not a reading.
-
-        The reader of links counts readings.
-        """
-
-    def left_out(self, site: str, dropped: Sequence[Dropped]) -> None:
-        """Record the rows of a site's directory that could not be read."""
-
-    def read(self, seconds: float) -> None:
-        """Record the time from receipt until the mirror had a message of a link, for a sample."""
-
-    def arrived(self, seconds: float) -> None:
-        """Record the time from a change's receipt at the owner to its receipt here, by wall clocks."""
-
-    def attached(self, phones: int) -> None:
-        """Record that a phone is served, and the number of its user's phones on this node."""
-
-    def session_ended(self, reason: EndReason) -> None:
-        """Record that a session of a user of this node ended."""
-
-    def faulted(self, part: Part) -> None:
-        """Record that background work failed for an unexpected reason, and continues."""
-
-    def waited(self, urgency: Urgency, seconds: float) -> None:
-        """Record the time that a link waited for its turn at the site."""
-
-
 RECONNECT_WINDOW_S: Final = (1.0, 10.0)
 
 
@@ -532,7 +453,7 @@ class Start(NamedTuple):
     history: History | None = None
     by: float = math.inf
     lingering: tuple[Lingering, ...] = ()
-    kind: Takeover | None = None
+    kind: TakeoverKind | None = None
     entered: bool = False
 
 

@@ -36,10 +36,10 @@ from gateway.runtime.ports import (
     Link,
     RoleOverError,
     SharedStore,
-    Tally,
     not_reached,
 )
 from gateway.runtime.world import World, refusal
+from gateway.telemetry import Tally
 
 ATTACH_S: Final = 10.0
 """How long a phone waits until its session is accepted and the first readings have arrived."""

@@ -35,7 +35,8 @@ from gateway.domain.resources import FunctionState
 from gateway.domain.upstream import Attached, FunctionChanged, FunctionName, LinkClosed, Source
 from gateway.runtime.event_loop import LeanEvent, TaskGroup, spawn, weakly
 from gateway.runtime.mirror import Feed, Mirror
-from gateway.runtime.ports import Clock, Link, Tally
+from gateway.runtime.ports import Clock, Link
+from gateway.telemetry import Tally
 
 MOST: Final = 48
 """Requests under way at once: a link accepts 64, and commands need room."""

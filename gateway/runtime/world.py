@@ -22,7 +22,8 @@ from gateway.domain.errors import (
 from gateway.domain.model import Application, NodeId, NumberAct, Ticket, UserId
 from gateway.runtime.cluster import Exchange
 from gateway.runtime.event_loop import Pauses, log_fault, spawn
-from gateway.runtime.ports import Authority, Clock, Leases, Tally, Upstream
+from gateway.runtime.ports import Authority, Clock, Leases, Upstream
+from gateway.telemetry import Tally
 
 RENEWED_AT_ONCE: Final = 200
 """Leases that one request renews: the store serves no other request during this time."""

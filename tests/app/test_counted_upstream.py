@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from gateway.app.metrics import EVENTS, CountedUpstream
+from gateway.app.metrics import CountedUpstream
 from gateway.app.status import SiteReach
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Device, SessionSecret, UserId
@@ -18,7 +18,7 @@ from gateway.domain.upstream import (
     UnreachedError,
 )
 from gateway.runtime.ports import Link
-from gateway.telemetry import Telemetry
+from gateway.telemetry import EVENTS, Telemetry
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_upstream import FakeUpstream
 

@@ -26,7 +26,6 @@ from gateway.app.adapters import Tracing, open_tracing
 from gateway.app.config.settings import TracingSection as TracingSettings
 from gateway.app.config.sources import generate_secrets
 from gateway.app.listeners import listening
-from gateway.app.metrics import CountingTally
 from gateway.app.process import StopRequest
 from gateway.app.spans import SpanTracing, TracedLink, exporting
 from gateway.domain.commands import Execute, Executed, KeepAlive, LinkRequest, SetRoutingState
@@ -35,7 +34,7 @@ from gateway.domain.upstream import LinkClosed
 from gateway.runtime.event_loop import SystemClock
 from gateway.runtime.ports import Answered, Clock, Link, Upstream
 from gateway.simulator import Simulator, SimulatorSettings
-from gateway.telemetry import Telemetry, written
+from gateway.telemetry import Tally, Telemetry, written
 from tests.app.samples import LOG_ON, settings_for
 from tests.doubles.clock import ManualClock
 
@@ -379,7 +378,7 @@ async def test_without_a_collector_everything_stays_as_it_is() -> None:
         assert type(tracing) is Tracing
         tracing.enter(app)
         assert (tracing.outgoing(), tracing.upstream(upstream)) == (None, upstream)
-        assert type(tracing.tally(Telemetry())) is CountingTally
+        assert type(tracing.tally(Telemetry())) is Tally
     assert len(app.middlewares) == 0
 
 

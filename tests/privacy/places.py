@@ -18,7 +18,7 @@ CONTAINERS: Final = frozenset(
         "WeakValueDictionary", "defaultdict", "deque", "dict", "list", "set",
     }
 )  # fmt: skip
-ROOMS: Final = ("app", "bus", "core", "domain", "edge", "runtime", "upstream")
+ROOMS: Final = ("app/", "bus/", "core/", "domain/", "edge/", "runtime/", "telemetry.py", "upstream/")
 
 
 def places(texts: Mapping[str, str]) -> Iterator[str]:
@@ -161,7 +161,8 @@ PLACES: Final[dict[str, str]] = {
         NOBODY: """
             app/reload.py AuthoritiesReloader._faults _seen;
             app/certificates.py CertificateReloader._names; app/status.py StatusLog._away;
-            app/metrics.py CountingTally._unread_rows; runtime/event_loop.py LeanEvent._waiters;
+            telemetry.py Tally._unread_rows; telemetry.py Counts.values; telemetry.py Telemetry.labels;
+            runtime/event_loop.py LeanEvent._waiters;
             upstream/oscce/directory.py _RowReader._dropped; app/logging.py RepetitionFilter._windows;
             app/cli/demo_cluster.py LoadBalancer.carried; app/keys.py Keyring._holders;
             bus/stores.py RedisBackend._running; core/due_times.py Balance._sent;

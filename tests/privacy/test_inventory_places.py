@@ -16,8 +16,8 @@ BESIDE_PLACES = {
 """Held with something else, for one request, or not in memory at all."""
 TEXTS = {
     str(path.relative_to(ROOT)): path.read_text("utf-8")
-    for room in ROOMS
-    for path in (ROOT / room).rglob("*.py")
+    for path in ROOT.rglob("*.py")
+    if str(path.relative_to(ROOT)).startswith(ROOMS)
 }
 
 

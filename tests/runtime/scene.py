@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, TypeVar
 
-from gateway.app.metrics import CountingTally
 from gateway.bus.memory import MemoryLeases
 from gateway.core.ledger import Health
 from gateway.core.rate_limits import SessionLimits
@@ -26,7 +25,7 @@ from gateway.protocol.frames import NoticeFrame
 from gateway.runtime.node import Cluster, Node, NodeSettings, SiteParts
 from gateway.runtime.ports import Grant
 from gateway.runtime.user_state import Owner
-from gateway.telemetry import Telemetry
+from gateway.telemetry import Tally, Telemetry
 from tests.doubles.alone import alone
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_link import FakeLink
@@ -251,7 +250,7 @@ class Scene:
             self.clock,
             lambda: 0.5,
             self.audited.append,
-            CountingTally(self.telemetry),
+            Tally(self.telemetry),
         )
         self.tasks: asyncio.TaskGroup
 

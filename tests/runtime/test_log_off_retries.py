@@ -14,7 +14,7 @@ from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Device, SessionId, SessionSecret, Ticket, UserId
 from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
 from gateway.runtime.accounts import Accounts
-from gateway.runtime.ports import Part, SharedStore, Tally
+from gateway.runtime.ports import SharedStore
 from gateway.runtime.sessions import (
     LOOK_S,
     REPEATS_AT_ONCE,
@@ -24,6 +24,7 @@ from gateway.runtime.sessions import (
     LogOffs,
     OtherNodes,
 )
+from gateway.telemetry import BackgroundPart, Tally
 from tests.doubles.clock import ManualClock
 
 ANSWER_S = 10.0
@@ -91,7 +92,7 @@ class Faults(Tally):
     def __init__(self) -> None:
         self.parts: list[str] = []
 
-    def faulted(self, part: Part) -> None:
+    def faulted(self, part: BackgroundPart) -> None:
         self.parts.append(part)
 
 
