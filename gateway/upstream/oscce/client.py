@@ -56,11 +56,11 @@ from gateway.protocol.websocket import PongFrame, Violation, WebSocketPing
 from gateway.runtime.event_loop import Turns
 from gateway.runtime.ports import Answered, Clock, Hear
 from gateway.upstream.oscce import http
-from gateway.upstream.oscce.errors import WireError
+from gateway.upstream.oscce.decode import ServerClock
+from gateway.upstream.oscce.errors import SetBackError, WireError
 from gateway.upstream.oscce.http import Answer, RefusedAnswer, answer_of, unreached, upgrade
 from gateway.upstream.oscce.messages import LARGE_CHARS, LinkReader, Response, Said, answer, render
 from gateway.upstream.oscce.readings import Kept, Readings
-from gateway.upstream.oscce.server_clock import ServerClock, SetBackError
 from gateway.upstream.oscce.socket import Incoming, LinkSocket, OnText, Take
 
 MOST_IN_FLIGHT: Final = 64
@@ -403,8 +403,9 @@ class OsccLink:
             sent = answer(pending.request, response.body, self._terms.pool, response.directory)
         except GatewayError as error:
             return error.with_traceback(None)  # it holds this frame, and so the waiting task
-        if response.time_ms is not None and isinstance(pending.request, KeepAlive):
-            self._clock.answered(response.time_ms, pending.asked_at, self._now())
+        time_ms = response.time_ms if isinstance(pending.request, KeepAlive) else None
+        if time_ms is not None and not self._clock.answered(time_ms, pending.asked_at, self._now()):
+            raise SetBackError("the server's clock was set back")
         return sent
 
     async def _read(self, text: str) -> Said:

@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
 
 import msgspec
@@ -19,6 +17,7 @@ from gateway.domain.commands import TargetState, When
 from gateway.domain.errors import EndReason
 from gateway.domain.model import VALUE_CHARS, WORD_CHARS, Application, Kind, Right, readable, readable_or_none
 from gateway.domain.resources import (
+    STEADY_MS,
     Actor,
     Agent,
     AgentSkill,
@@ -237,70 +236,51 @@ def _scalar(value: Any, *, reference: bool) -> Scalar:  # noqa: ANN401 - whateve
             return None
 
 
-NONE_BELOW_MS: Final = 2_000
-"""Nearer clocks count as one: a `Date` has whole seconds, and was under way for a while."""
-_HALF_A_SECOND_MS: Final = 500
-"""A `Date` is the beginning of its second; the answer was given within that second."""
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-RETRY_AFTER_S: Final = (1.0, 300.0)
-"""Bounds of `Retry-After`: no client tries at once, and none waits for too long by mistake."""
-
-
-def offset_ms(date: str | None, received_ms: int) -> int:
-    """Return gateway clock minus server clock.
-
-    Args:
-        date: The header `Date` (RFC 9110 §5.6.7), in any of its three forms.
-        received_ms: When the answer came, ms since 1970 in the gateway's clock.
-
-    Returns:
-        ms; 0 when the clocks are less than 2 s apart, or the header is missing or cannot be read.
-    """
-    date_ms = None if date is None else _instant_ms(date)
-    if date_ms is None:
-        return 0
-    offset = received_ms - (date_ms + _HALF_A_SECOND_MS)
-    return offset if abs(offset) >= NONE_BELOW_MS else 0
-
-
-def retry_after_s(sent: str | None, offset_ms: int, received_ms: int) -> float | None:
-    """Return how long to wait before the next request to the server.
-
-    Args:
-        sent: The header `Retry-After` (RFC 9110 §10.2.3): seconds, or a date of the server's clock.
-        offset_ms: Gateway clock minus server clock.
-        received_ms: When the answer came, ms since 1970 in the gateway's clock.
-
-    Returns:
-        Within :data:`RETRY_AFTER_S`; None when the header is missing or cannot be read.
-    """
-    if sent is None:
-        return None
-    shortest_s, longest_s = RETRY_AFTER_S
-    if re.fullmatch("[0-9]+", sent):
-        # a number of that many digits is too long for int(), too
-        wait_s = float(sent) if len(sent) < len(str(MOST)) else longest_s
-    elif (at_ms := _instant_ms(sent)) is not None:
-        wait_s = (at_ms + offset_ms - received_ms) / 1000
-    else:
-        return None
-    return min(max(wait_s, shortest_s), longest_s)
-
-
-def _instant_ms(date: str) -> int | None:
-    """Return the instant in a header; None when it cannot be read."""
-    try:
-        sent = parsedate_to_datetime(date)
-    except (ValueError, OverflowError):
-        return None
-    # the oldest form has no zone: HTTP's dates are always UTC
-    since_1970 = (sent if sent.tzinfo is not None else sent.replace(tzinfo=UTC)) - _EPOCH
-    return since_1970 // timedelta(milliseconds=1)
-
-
 def in_gateway_time(instant_ms: int, offset_ms: int) -> int:
     """Return an instant of the server's clock in the gateway's, within the range of frames."""
     return min(max(instant_ms + offset_ms, 0), MOST)
+
+
+_DRIFT: Final = 1e-3
+"""How much slower than ours a clock may be without being set: more than NTP slews it (RFC 5905: 500 ppm)."""
+
+
+class ServerClock:
+    """The server's clock, from the times on one link.
+
+    It is watched for being set back: then later events may look older than earlier ones.
+
+    Invariant: neither slow answers nor slightly slower clocks look like a step back. An answer is given after
+    its request was sent, and no transit time is negative. All instants but the server's are monotonic
+    seconds.
+    """
+
+    __slots__ = ("_at", "_least_ms")
+
+    def __init__(self) -> None:
+        self._least_ms: float | None = None
+        """The smallest difference (receipt - Time)."""
+        self._at = 0.0
+        """When the last time was received."""
+
+    def update(self, time_ms: int, now: float) -> None:
+        """Process the server's time, received at *now*."""
+        seen_ms = now * 1000 - time_ms
+        self._least_ms = seen_ms if self._least_ms is None else min(self._least(now), seen_ms)
+        self._at = now
+
+    def answered(self, time_ms: int, asked_at: float, now: float) -> bool:
+        """Process the server's time, requested at *asked_at* and received at *now*.
+
+        Returns False, and nothing is processed, if it is earlier than it can be: the clock was set back.
+        """
+        if self._least_ms is not None and time_ms < asked_at * 1000 - self._least(now) - STEADY_MS:
+            return False
+        self.update(time_ms, now)
+        return True
+
+    def _least(self, now: float) -> float:
+        return (self._least_ms or 0.0) + (now - self._at) * 1000 * _DRIFT
 
 
 def bound(sent: int | float | None) -> int | float | None:

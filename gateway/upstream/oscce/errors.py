@@ -132,6 +132,10 @@ class WireError(Exception):
     """A message cannot be read. Its text holds no value of the message."""
 
 
+class SetBackError(WireError):
+    """The server's clock was set back by more than the jitter of instants."""
+
+
 class WireRefusal(WireElement):
     """The details that may stand beside an error's name."""
 

@@ -17,6 +17,8 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
 
@@ -27,7 +29,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from yarl import URL
 
 from gateway.domain.errors import ERRORS, ErrorCode, GatewayError
-from gateway.domain.model import WORD_CHARS, Device, SessionId, SessionSecret, readable, readable_or_none
+from gateway.domain.model import (
+    WORD_CHARS,
+    Device,
+    SessionId,
+    SessionSecret,
+    readable,
+    readable_or_none,
+)
 from gateway.domain.upstream import (
     About,
     LinkClosed,
@@ -47,8 +56,6 @@ from gateway.upstream.oscce.decode import (
     MOST,
     in_gateway_time,
     instance,
-    offset_ms,
-    retry_after_s,
     server_name,
 )
 from gateway.upstream.oscce.errors import UNREADABLE, WireError, as_meant, refusal, rejected
@@ -502,6 +509,73 @@ def _trouble(error: Exception) -> Trouble:
             return "connection"
         case _:
             return "other"
+
+
+NONE_BELOW_MS: Final = 2_000
+"""Nearer clocks count as one: a `Date` has whole seconds, and was under way for a while."""
+
+
+_HALF_A_SECOND_MS: Final = 500
+"""A `Date` is the beginning of its second; the answer was given within that second."""
+
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+RETRY_AFTER_S: Final = (1.0, 300.0)
+"""Bounds of `Retry-After`: no client tries at once, and none waits for too long by mistake."""
+
+
+def offset_ms(date: str | None, received_ms: int) -> int:
+    """Return gateway clock minus server clock.
+
+    Args:
+        date: The header `Date` (RFC 9110 §5.6.7), in any of its three forms.
+        received_ms: When the answer came, ms since 1970 in the gateway's clock.
+
+    Returns:
+        ms; 0 when the clocks are less than 2 s apart, or the header is missing or cannot be read.
+    """
+    date_ms = None if date is None else _instant_ms(date)
+    if date_ms is None:
+        return 0
+    offset = received_ms - (date_ms + _HALF_A_SECOND_MS)
+    return offset if abs(offset) >= NONE_BELOW_MS else 0
+
+
+def retry_after_s(sent: str | None, offset_ms: int, received_ms: int) -> float | None:
+    """Return how long to wait before the next request to the server.
+
+    Args:
+        sent: The header `Retry-After` (RFC 9110 §10.2.3): seconds, or a date of the server's clock.
+        offset_ms: Gateway clock minus server clock.
+        received_ms: When the answer came, ms since 1970 in the gateway's clock.
+
+    Returns:
+        Within :data:`RETRY_AFTER_S`; None when the header is missing or cannot be read.
+    """
+    if sent is None:
+        return None
+    shortest_s, longest_s = RETRY_AFTER_S
+    if re.fullmatch("[0-9]+", sent):
+        # a number of that many digits is too long for int(), too
+        wait_s = float(sent) if len(sent) < len(str(MOST)) else longest_s
+    elif (at_ms := _instant_ms(sent)) is not None:
+        wait_s = (at_ms + offset_ms - received_ms) / 1000
+    else:
+        return None
+    return min(max(wait_s, shortest_s), longest_s)
+
+
+def _instant_ms(date: str) -> int | None:
+    """Return the instant in a header; None when it cannot be read."""
+    try:
+        sent = parsedate_to_datetime(date)
+    except (ValueError, OverflowError):
+        return None
+    # the oldest form has no zone: HTTP's dates are always UTC
+    since_1970 = (sent if sent.tzinfo is not None else sent.replace(tzinfo=UTC)) - _EPOCH
+    return since_1970 // timedelta(milliseconds=1)
 
 
 async def answer_of(
