@@ -595,7 +595,7 @@ class Gateway:
         return any(turns.is_overloaded for turns in self._turns())
 
     def _unread_s(self) -> float:
-        most_s = 0.0  # a loop: it is called for each user who has work
+        most_s = 0.0  # a plain loop, as it is called for each user who has work
         for each in self._servers.values():
             if isinstance(each, OsccServer):
                 most_s = max(most_s, each.turns.unread_s)

@@ -350,7 +350,7 @@ class RedisBus:
         self._receivers: dict[bytes, Receive] = {}
         self._heard_life = asyncio.Event()
         self._unsent = 0
-        """Messages that are being encoded, or wait for one that is."""
+        """Messages that are being encoded, or wait behind one that is."""
         self._encoding = asyncio.Lock()
         """Held while a message is encoded; waiting tasks get it in the order of their arrival."""
 

@@ -43,8 +43,8 @@ while.
 class _ReadTimes:
     """When the resources of one kind were last read from one source (server clock).
 
-    Most were last read with their held part, or with the last whole set. Only other times are stored here: of
-    absent parts, and of parts that are held in place of newer ones. *newest_ms*: none is later.
+    For most that is the time of the held part or of the last whole set. Only other times are stored: those of
+    absent parts, and of parts that stand in for newer ones. *newest_ms*: the latest time of all.
     """
 
     __slots__ = ("_others_ms", "_whole_ms", "newest_ms")
@@ -154,8 +154,8 @@ class Assembly:
     def __init__(self, composer: Composer | None = None) -> None:
         self.late = 0
         self.is_unshown = False
-        """Whether its user has been shown nothing. Until then a part that differs from one of a shown
-        element only by jitter is not held; the other one is.
+        """Whether its user has been shown nothing yet. Until then, where a part differs only by jitter from
+        the one that other links show, theirs is held.
         """
         self._composer = Composer() if composer is None else composer
         self._kinds: dict[Kind, _OfKind] = {}
@@ -472,7 +472,7 @@ class Assembly:
             times.newest_ms = max(times.newest_ms, reading.time_ms)
 
     def _read_whole(self, query: Query, reading: Reading) -> None:
-        """Record the time of a whole set before its parts, and what is absent in it, are applied."""
+        """Record the time of a whole set. Its parts and absences are applied afterwards."""
         if query.listen.numbers is None:
             for kind, here in self._kinds.items():
                 if here.sent and query.listen.kind in (None, kind):
@@ -499,7 +499,7 @@ class Assembly:
     def _of_another_link(self, before: Parts, part: Part, source: Source) -> Part:
         """Return the part of the element that another link shows, if *part* differs only by jitter.
 
-        So a thousand links that open at once do not hold a thousand copies until they are shown.
+        So a thousand links that open at once do not hold a thousand copies.
         """
         element = self._composer.shown(before.key or key_of(part.kind, part.number))
         others = None if element is None else element.parts

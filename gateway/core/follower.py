@@ -303,7 +303,7 @@ PLAUSIBLE_S: Final = 1.0
 class Shared:
     """Elements of publications that arrived together: a value of several users becomes one element.
 
-    It identifies values by identity, so they must live as long.
+    Values are compared by identity, so they must live as long as this object.
     """
 
     __slots__ = ("_compared", "_made")
@@ -311,10 +311,10 @@ class Shared:
     def __init__(self) -> None:
         self._made: dict[int, Element] = {}
         self._compared: dict[tuple[int, int], tuple[Element, Element | None]] = {}
-        """The element for each value and each held element, with the held one, which so stays in memory."""
+        """The new element for each value and held element; the held one is kept, so that its id stays its own."""
 
     def element(self, value: Value, held: Element | None) -> Element:
-        """Return the element of *value* for a reader that holds *held*: that one, if it is equal."""
+        """Return the element of *value* for a reader that holds *held*: *held* itself if it is equal."""
         pair = id(value), id(held)
         known = self._compared.get(pair)  # users with a value in common mostly hold the same element, too
         if known is not None:

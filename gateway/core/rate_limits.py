@@ -474,7 +474,7 @@ time is left for users who are served. A user of 1,600 resources delays the next
 AHEAD_S: Final = 0.1
 """How far openings may be ahead of these pauses."""
 PAUSE_MAX_S: Final = 2.0
-"""The longest sum of them for the next user: many may open at once before their resources are known."""
+"""The longest sum of them before the next user: many links may open while their resources are unknown."""
 
 
 class Openings:
@@ -482,7 +482,7 @@ class Openings:
 
     Opening a link takes milliseconds of CPU time, and more for users of many resources. If openings began for
     all users at once, they would all end late, at about the same time. How many resources a link will have is
-    estimated by those of the last ones.
+    estimated from the last ones.
 
     Invariant: at most *most* count at a time, except those that another node has handed over.
 

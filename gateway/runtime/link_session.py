@@ -254,11 +254,11 @@ class Linked:
         self._keeper.feed.flush()
 
     def _take_in(self, readings: Sequence[Reading]) -> None:
-        """Apply readings: nearly all data of a link. Without any, only an answer came."""
+        """Apply readings, which bring nearly all data of a link. None came if only an answer did."""
         now, asking = self.link.last_received_at, self._asking
         is_due = self._hear(now, readings)
         if not readings and not self.settled:
-            return  # answers come in groups on a new link, and what one removed, another may add
+            return  # on a new link answers come in groups: what one removes, another may add
         if asking is not None:
             self._mirror.read_all(readings, now)
             if not asking.settled:
@@ -285,7 +285,7 @@ class Linked:
         return True
 
     def _waited_s(self, at: float, readings: Sequence[Reading]) -> float:
-        """Return how long a message waited unread in a node that is behind, by the server's time and ours."""
+        """Return how long a message waited unread in a node that is behind, s: by the time in it."""
         most_s = self._pauses.unread_s
         return min(most_s, self._mirror.late_s(readings[-1].time_ms, at)) if readings else most_s
 

@@ -558,7 +558,7 @@ class Mirror:
         return replace(end, at_ms=at_ms)
 
     def late_s(self, time_ms: int, now: float) -> float:
-        """Return how long a message that the server dated *time_ms* waited before it came at *now*; s."""
+        """Return how much longer a message took than the fastest one, s: sent at *time_ms*, read at *now*."""
         return self._server.late_s(time_ms, now)
 
     def _see_clock(self, time_ms: int) -> None:

@@ -210,7 +210,7 @@ SESSION_RENEW_AGAIN_S: Final = 30.0
 RENEWALS_IN_A_LIFE: Final = 12
 """Shorter lives are renewed more often: the last third has room for four tries."""
 WALL_CLOCK_S: Final = 60.0
-"""The most time between two looks at the lives of sessions: the wall clock may be set."""
+"""The longest time between two checks of when sessions expire: the wall clock may be set."""
 _SHORTEST_TRY_S: Final = 1.0
 _END_REPORTED_S: Final = 0.5
 """Time within which the link reports how a session ended that the server does not know."""

@@ -413,7 +413,7 @@ class Owner:
         self._link_dialer.owned(grant)
 
     def tick(self, now: float, *, is_touched: bool = True) -> None:
-        """Do what is due, if it *is_touched* also what :meth:`due_at` has not returned."""
+        """Do what is due by time; if it *is_touched*, also what a change may have made due."""
         if self._tasks is None:
             return
         self.pulse.tend(self._linked, now)
@@ -764,7 +764,7 @@ class UserStates:
             at = user_state.due_at(now)
         except Exception as fault:  # noqa: BLE001 - one user's fault must not end the node
             log_fault(_LOG, "user_tick_failed", fault)
-            due.touch()  # work that was not reached is not left for a later time
+            due.touch()  # the rest of its work is tried again with the next tick
         finally:
             self._due_times.put(due, at)
 
@@ -775,7 +775,7 @@ class UserStates:
 
     def followed(self) -> frozenset[NodeId]:
         """Return the nodes that own users who are followed here."""
-        for user in self._due_times.touched:  # all others have the role and owner that they had before
+        for user in self._due_times.touched:  # no other user has another role or owner than before
             user_state = self._user_states.get(user)
             follower = None if user_state is None else user_state.follower
             self._followed.note(user, None if follower is None else follower.owner.node)

@@ -100,7 +100,7 @@ class Socket(Protocol):
         ...
 
     def send_soon(self, text: str) -> bool:
-        """Send a message in the next turn of the loop, with others; False as :meth:`send_now`."""
+        """Send a message in the next turn of the loop, with others; False as for :meth:`send_now`."""
         ...
 
     async def close(self, code: int) -> None:
@@ -322,7 +322,7 @@ class OsccLink:
         return partial(self._withdraw, number)
 
     def _withdraw(self, number: int) -> _Pending | None:
-        """Wait for no answer to a request from now on; None: there was one."""
+        """Forget a request: its answer is ignored. None: the answer came before."""
         pending = self._pending.pop(number, None)
         if pending is not None and isinstance(pending.request, Listen):
             _keep(self._given_up, number)
@@ -377,7 +377,7 @@ class OsccLink:
             hear(readings)
 
     def _take_outcome(self, text: str) -> bool:
-        """Pass the answer to a request of :meth:`send` on at once; False: *text* is something else."""
+        """Pass on the answer to a request of :meth:`send`, at once; False: *text* is something else."""
         hear = self._hear
         if hear is None or not self._opened or _RESPONSE not in text[:_TYPE_CHARS]:
             return False

@@ -248,7 +248,7 @@ class _RowReader:
         return tuple(Dropped(kind, why, rows) for (kind, why), rows in self._dropped.most_common())
 
     def add(self, dropped: Iterable[Dropped]) -> None:
-        """Count rows that were dropped elsewhere."""
+        """Count rows that another reader has dropped."""
         for each in dropped:
             self._dropped[each.kind, each.why] += each.rows
 

@@ -392,7 +392,7 @@ class LinkSocket(asyncio.Protocol):
         return True
 
     def send_soon(self, text: str) -> bool:
-        """Send a message in the next turn of the loop, with others; False as :meth:`send_now`."""
+        """Send a message in the next turn of the loop, with others; False as for :meth:`send_now`."""
         if self._is_full or self._has_closed or self._is_lost or self._transport.is_closing():
             return False
         if self._outgoing is None:
