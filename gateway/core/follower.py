@@ -311,7 +311,7 @@ class Shared:
     def __init__(self) -> None:
         self._made: dict[int, Element] = {}
         self._compared: dict[tuple[int, int], tuple[Element, Element | None]] = {}
-        """The new element for each value and held element; the held one is kept, so that its id stays its own."""
+        """The new element for each value and held one; the held one is kept, so that its id stays its own."""
 
     def element(self, value: Value, held: Element | None) -> Element:
         """Return the element of *value* for a reader that holds *held*: *held* itself if it is equal."""
