@@ -27,8 +27,7 @@ from tests.edge.bad_requests import filled
 from tests.edge.channels import Serving, echo, raw
 from tests.edge.conftest import Open
 from tests.edge.raw_phone import PROOF
-from tests.edge.test_routes_sessions import code_of
-from tests.edge.visits import HELLO, SETTINGS, Gateway, bearer, ticket_of
+from tests.edge.visits import HELLO, SETTINGS, Gateway, bearer, code_of, ticket_of
 from tests.protocol.framing import Received, closing, framed, text
 
 

@@ -21,8 +21,7 @@ from gateway.edge.limits import WAIT_MAX_S, KeyedRates, PendingConnections, Sock
 from gateway.edge.request_context import BODY_S, AdmissionLimits, read_body_in_time
 from tests.doubles.clock import ManualClock
 from tests.edge.conftest import Open
-from tests.edge.test_routes_sessions import code_of
-from tests.edge.visits import SETTINGS, Gateway, bearer, ticket_of
+from tests.edge.visits import SETTINGS, Gateway, bearer, code_of, ticket_of
 
 HERE, THERE = IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2")
 LIMITS = AdmissionLimits(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import aiohttp
 import pytest
 
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRefused
@@ -16,7 +15,7 @@ from gateway.edge.routes import SLICE_RECORDS
 from gateway.protocol.schemas import inventory
 from tests.edge.conftest import Open
 from tests.edge.fake_node import LIFE_MS
-from tests.edge.visits import Gateway, bearer, ticket_of
+from tests.edge.visits import Gateway, bearer, code_of, ticket_of
 
 LOG_ON: dict[str, Any] = {
     "site": "main",
@@ -26,17 +25,6 @@ LOG_ON: dict[str, Any] = {
     "device": {"id": "d1", "name": "one", "platform": "web", "app_version": "1.0", "later": 1},
     "later": "ignored",
 }
-
-
-async def code_of(answer: aiohttp.ClientResponse) -> tuple[int, str]:
-    """Return status and code of problem details, after a look at the rest of them."""
-    assert answer.content_type == "application/problem+json"
-    problem = await answer.json()
-    assert problem["type"] == f"urn:oscc-gateway:error:{problem['code']}"
-    assert problem["status"] == answer.status
-    assert problem["title"]
-    assert problem["detail"]
-    return answer.status, problem["code"]
 
 
 async def test_a_log_on_gives_a_token_that_works(gateway: Gateway) -> None:

@@ -260,3 +260,14 @@ async def opened(settings: EdgeSettings = SETTINGS, notices: NoticesInForce | No
     client: TestClient[web.Request, web.Application] = TestClient(Server(app))
     await client.start_server()
     return Gateway(made.clock, made.node, made.parts, made.lives, client)
+
+
+async def code_of(answer: aiohttp.ClientResponse) -> tuple[int, str]:
+    """Return status and code of problem details, after a look at the rest of them."""
+    assert answer.content_type == "application/problem+json"
+    problem = await answer.json()
+    assert problem["type"] == f"urn:oscc-gateway:error:{problem['code']}"
+    assert problem["status"] == answer.status
+    assert problem["title"]
+    assert problem["detail"]
+    return answer.status, problem["code"]
