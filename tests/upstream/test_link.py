@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -174,6 +174,31 @@ async def test_a_command_is_answered_once_also_with_a_refusal_or_the_end_of_the_
     assert [type(each) for each in seen] == [LinkClosed if is_over else GatewayError]
     await link.close()
     assert len(seen) == 1
+
+
+async def test_an_answer_is_passed_on_also_if_its_command_is_withdrawn_before_by_what_it_caused(
+    at: Scene,
+) -> None:
+    link = await at.open()
+    withdraws: list[Callable[[], object]] = []
+    seen: list[object] = []
+
+    def hear(_: Sequence[Reading]) -> None:
+        seen.extend(withdraw() for withdraw in withdraws)
+
+    async with asyncio.TaskGroup() as tasks:
+        receiving = tasks.create_task(link.receive(hear))
+        await at.clock.settle()
+        withdraw = link.send(execute(), seen.append)
+        assert withdraw is not None
+        withdraws.append(withdraw)
+        request = await at.server.hear()
+        await at.server.say(
+            {"Type": "Response", "RequestID": request["RequestID"], "Error": 0, "State": "Applied"}
+        )
+        await at.clock.settle()
+        receiving.cancel()
+    assert [type(each) for each in seen[:2]] == [type(None), Executed], "there was an answer by then"
 
 
 async def test_a_command_that_is_not_waited_for_any_more_is_not_answered(at: Scene) -> None:

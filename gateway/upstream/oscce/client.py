@@ -393,8 +393,11 @@ class OsccLink:
         except WireError:
             return False  # it is read again, and ends the link
         self.last_received_at = self._now()
-        hear(())
-        self._finish(pending, response, sent)
+        del self._pending[response.request_id]
+        try:
+            hear(())  # what the request caused comes before its answer
+        finally:
+            self._finish(pending, sent)
         return True
 
     def _outcome_of(self, pending: _Pending, response: Response) -> LinkAnswer | GatewayError:
@@ -441,13 +444,14 @@ class OsccLink:
         if pending is None:
             self._note_stray(response)
             return
-        self._finish(pending, response, self._outcome_of(pending, response))
-
-    def _finish(self, pending: _Pending, response: Response, sent: LinkAnswer | GatewayError) -> None:
-        """Pass the answer to a request on."""
+        sent = self._outcome_of(pending, response)
         if pending.is_prompt:
             del self._pending[response.request_id]
-            self._has_passed_on = True
+        self._finish(pending, sent)
+
+    def _finish(self, pending: _Pending, sent: LinkAnswer | GatewayError) -> None:
+        """Pass the answer to a request on."""
+        self._has_passed_on = self._has_passed_on or pending.is_prompt
         match pending.request, sent:
             case _, GatewayError():
                 pass
