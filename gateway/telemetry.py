@@ -15,7 +15,7 @@ from typing import Final, Literal, TypeVar
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
@@ -93,6 +93,63 @@ class Sum(Collector):
     def collect(self) -> Iterator[Metric]:
         """Return the present value."""
         yield CounterMetricFamily(self._name, self._text, self.value)
+
+
+class Level(Collector):
+    """A gauge for events of every command: without a lock, as only one thread feeds it."""
+
+    def __init__(self, name: str, text: str) -> None:
+        self._value = 0.0
+        self._name, self._text = f"{PREFIX}_{name}", text
+
+    def inc(self) -> None:
+        """Add 1."""
+        self._value += 1
+
+    def dec(self) -> None:
+        """Subtract 1."""
+        self._value -= 1
+
+    def collect(self) -> Iterator[Metric]:
+        """Return the present value."""
+        yield GaugeMetricFamily(self._name, self._text, self._value)
+
+
+class Amount:
+    """One series of :class:`Sums`."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0.0
+
+    def inc(self) -> None:
+        """Add 1."""
+        self.value += 1
+
+
+class Sums(dict[tuple[str, ...], Amount], Collector):
+    """A counter with labels of closed sets, for events of every command: ``sums["one", "two"]``."""
+
+    def __init__(self, name: str, text: str, *labels: str) -> None:
+        super().__init__()
+        self._name, self._text, self._labels = f"{PREFIX}_{name}", text, labels
+
+    def __hash__(self) -> int:  # type: ignore[override]  # the registry has it as a key; a dict has no hash
+        """By identity."""
+        return id(self)
+
+    def __missing__(self, labels: tuple[str, ...]) -> Amount:
+        """Make the series of *labels*."""
+        made = self[labels] = Amount()
+        return made
+
+    def collect(self) -> Iterator[Metric]:
+        """Return the present values."""
+        family = CounterMetricFamily(self._name, self._text, labels=self._labels)
+        for labels, amount in list(self.items()):
+            family.add_metric(labels, amount.value)
+        yield family
 
 
 class Counts(Collector):
@@ -317,11 +374,11 @@ class Telemetry:
         self.pace_level = self._gauge(
             "pace_level", "Steps of the pace ladder above the lowest, all phones together."
         )
-        self.commands = self._counters("commands", "Commands, by kind and outcome.", "kind", "status")
+        self.commands = self._sums("commands", "Commands, by kind and outcome.", "kind", "status")
         self.command_seconds = self._histograms(
             "command_seconds", "Time from a command's arrival to its result.", "kind"
         )
-        self.commands_in_flight = self._gauge("commands_in_flight", "Commands in progress.")
+        self.commands_in_flight = self._level("commands_in_flight", "Commands in progress.")
 
     def _measure_upstream(self) -> None:
         self.links = self._gauges("links", "Links to contact centres.", "state")
@@ -509,6 +566,16 @@ class Telemetry:
     def _sum(self, name: str, text: str) -> Sum:
         self.labels[name] = ()
         self.registry.register(made := Sum(name, text))
+        return made
+
+    def _sums(self, name: str, text: str, *labels: str) -> Sums:
+        self.labels[name] = labels
+        self.registry.register(made := Sums(name, text, *labels))
+        return made
+
+    def _level(self, name: str, text: str) -> Level:
+        self.labels[name] = ()
+        self.registry.register(made := Level(name, text))
         return made
 
     def _counts(self, name: str, text: str, label: str) -> Counts:

@@ -85,7 +85,8 @@ def create_startup_series(telemetry: Telemetry) -> None:
     _create(telemetry.handshakes, (OK, *OWN_REFUSALS))
     _create(telemetry.closes, ("gateway",), OWN_CLOSES)
     _create(telemetry.resumes, get_args(Resumption))
-    _create(telemetry.commands, COMMANDS, (*Status, FAILED))
+    for labels in product(COMMANDS, (*Status, FAILED)):
+        telemetry.commands[labels]  # as in :func:`_create`
     _create(telemetry.command_seconds, COMMANDS)
     _create(telemetry.link_opens, (OK, *LINK_REFUSALS, "unavailable"))
     _create(telemetry.link_refused, LINK_REFUSALS)

@@ -179,15 +179,14 @@ def _check_values(command: Command, resource: str | None, scope: Scope, declared
 
 
 def _key(kind: Kind, identity: str, scope: Scope) -> str:
-    other = parse_key(identity)
-    if other is not None and other[0] is not kind:
-        raise _wrong_kind(kind)
     parsed = parse_key(f"{kind}:{identity}")
-    if parsed is None or parsed[1] not in scope.of(kind):
-        if parsed is not None and any(parsed[1] in scope.of(each) for each in Kind):
-            raise _wrong_kind(kind)
-        raise GatewayError(ErrorCode.NOT_FOUND, f"There is no such {kind}.")
-    return key_of(kind, parsed[1])
+    if parsed is not None and parsed[1] in scope.of(kind):
+        return key_of(kind, parsed[1])
+    other = parse_key(identity)
+    is_other = other is not None and other[0] is not kind
+    if is_other or (parsed is not None and any(parsed[1] in scope.of(each) for each in Kind)):
+        raise _wrong_kind(kind)
+    raise GatewayError(ErrorCode.NOT_FOUND, f"There is no such {kind}.")
 
 
 def _wrong_kind(kind: Kind) -> GatewayError:
@@ -269,8 +268,9 @@ def check_reason(
     if known is None or _is_present(command, present):
         return
     if wanted is None:
-        if any(command.state in reason.required_for for reason in known.values()):
-            raise GatewayError(ErrorCode.REASON_REQUIRED, "This state needs a reason.")
+        for reason in known:
+            if command.state in reason.required_for:
+                raise GatewayError(ErrorCode.REASON_REQUIRED, "This state needs a reason.")
         return
     reason = _known(wanted, known)
     if reason.kind != _REASON_KINDS.get(command.state) and command.state not in reason.required_for:
@@ -374,11 +374,11 @@ def _wrong_type(parameter: RoutingParameter) -> GatewayError:
     return _refusal(ErrorCode.WRONG_TYPE, message, parameter.name)
 
 
-def _known(reason_id: str, known: Mapping[str, Reason]) -> Reason:
-    reason = known.get(reason_id)
-    if reason is None:
-        raise GatewayError(ErrorCode.REASON_UNKNOWN, "There is no such reason.")
-    return reason
+def _known(reason_id: str, known: tuple[Reason, ...]) -> Reason:
+    for reason in known:
+        if reason.reason_id == reason_id:
+            return reason
+    raise GatewayError(ErrorCode.REASON_UNKNOWN, "There is no such reason.")
 
 
 def _is_present(command: SetAgentRoutingState | SetRoutingState, present: Agent | None) -> bool:
@@ -424,10 +424,10 @@ class Declared:
         return {each.skill_id: each for each in found.skills} if isinstance(found, Skills) else None
 
     @property
-    def reasons(self) -> Mapping[str, Reason] | None:
-        """The reasons of all kinds by id."""
+    def reasons(self) -> tuple[Reason, ...] | None:
+        """The reasons of all kinds."""
         found = self._value(REASONS)
-        return {each.reason_id: each for each in found.reasons} if isinstance(found, Reasons) else None
+        return found.reasons if isinstance(found, Reasons) else None
 
     def parameters(self, kind: Kind) -> Mapping[str, RoutingParameter] | None:
         """Return the routing parameters of resources of *kind* by name."""

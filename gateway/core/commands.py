@@ -15,7 +15,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 from gateway.domain.commands import Call, Command, History, Outcome, Remembered, Status
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.protocol.codec import plain
+from gateway.protocol.codec import plain_fields
 
 KeyT = TypeVar("KeyT", bound=Hashable)
 WaiterT = TypeVar("WaiterT")
@@ -125,6 +125,7 @@ class Busy:
     """Too many commands are in flight; this one was not recorded."""
 
 
+_NEW: Final = New()
 Answered = Done | Reused | Foreign | Busy
 Began = New | Pending | Answered
 
@@ -221,7 +222,7 @@ class Calls(Generic[WaiterT]):
         if self._is_busy(session) or not self._make_room():
             return Busy()
         self._in_flight[key] = _InFlight(body_hash, session, [waiter])
-        return New()
+        return _NEW
 
     def settle(self, key: str, outcome: Outcome, now: float) -> tuple[WaiterT, ...]:
         """Record the outcome of a command; return its waiting callers, in the order they came.
@@ -316,13 +317,18 @@ class Calls(Generic[WaiterT]):
         return Pending()
 
     def _is_busy(self, session: str) -> bool:
-        of_session = sum(running.session == session for running in self._in_flight.values())
-        return of_session >= self._limits.per_session or len(self._in_flight) >= self._limits.per_user
+        limits, running = self._limits, self._in_flight
+        if len(running) < min(limits.per_session, limits.per_user):
+            return False
+        of_session = [one.session for one in running.values()].count(session)
+        return of_session >= limits.per_session or len(running) >= limits.per_user
 
     def _make_room(self) -> bool:
-        if len(self) >= self._limits.entries and self._settled:
+        room = self._limits.entries - len(self._in_flight) - len(self._settled)
+        if room <= 0 and self._settled:
             self._drop_first()
-        return len(self) < self._limits.entries
+            room += 1
+        return room > 0
 
     def _drop_first(self) -> None:
         """Drop the outcome that settled first; until its time is over, an unknown key proves nothing."""
@@ -348,12 +354,15 @@ def answer(began: Answered) -> Outcome:
             return Outcome(Status.REJECTED, error)
 
 
+_SORTED: Final = json.JSONEncoder(sort_keys=True).encode
+
+
 def fingerprint(command: Command) -> bytes:
     """Return a hash of the command's kind and fields: equal on every node for an equal command.
 
     The order of the members of a mapping does not matter.
     """
-    said = json.dumps(plain(command), sort_keys=True).encode()
+    said = _SORTED(plain_fields(command)).encode()
     return hashlib.blake2s(said, digest_size=16, person=b"command").digest()
 
 

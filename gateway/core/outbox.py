@@ -387,7 +387,9 @@ class Outbox(GroupMember):
         found = self.ledger.joinable.get(place)
         if isinstance(found, FanoutGroup) and found.has_room:
             self.enter_group(found)
-        elif isinstance(found, Outbox) and found is not self and found.place(now) == place:
+        elif found is None or found is self:
+            self.ledger.joinable[place] = self
+        elif isinstance(found, Outbox) and found.place(now) == place:
             every_s, size_bytes = self.pace.interval_s, self._frame_bytes
             fanout_group = FanoutGroup(
                 self.ledger, self.view, self.codec, interval_s=every_s, frame_bytes=size_bytes

@@ -19,8 +19,8 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
-from itertools import chain
-from operator import attrgetter
+from itertools import chain, compress
+from operator import attrgetter, is_not
 from typing import Any, Final, NamedTuple, NoReturn, Protocol, TypeVar, cast
 
 import msgpack  # type: ignore[import-untyped]  # ships no types
@@ -311,8 +311,9 @@ def changed_fields(before: object, after: object) -> Plain:
     """Return the fields of *after* that differ from *before*, of the same type; cleared ones are None."""
     names, values, _ = _SHAPES[type(after)]
     changed: Plain = {}
-    for name, old, new in zip(names, values(before), values(after), strict=True):
-        if new is not old and new != old:
+    olds, news = values(before), values(after)
+    for name, old, new in compress(zip(names, olds, news, strict=True), map(is_not, olds, news)):
+        if new != old:
             changed[name] = new if type(new) in _SCALARS else plain(new)
     return changed
 

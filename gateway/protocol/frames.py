@@ -36,7 +36,7 @@ def exact(sent: object, read: ValidatorFunctionWrapHandler) -> object:
     Raises:
         PydanticCustomError: A value has the wrong type.
     """
-    if isinstance(sent, Mapping) and None in sent.values():
+    if isinstance(sent, dict | Mapping) and None in sent.values():
         sent = {name: member for name, member in sent.items() if member is not None}
     value: object = read(sent)
     if not _says(value, sent):
@@ -53,15 +53,20 @@ def _says(value: object, sent: object) -> bool:
     of = type(value)
     if of in _SCALARS:
         return of is type(sent) and value == sent
-    if is_dataclass(value) and isinstance(sent, Mapping):
-        readers = _fields(of)  # type: ignore[arg-type]  # types are hashable
-        pairs = [(read(value), sent[name]) for name, read in readers if name in sent]
-        return all(member is said or _says(member, said) for member, said in pairs)
+    if is_dataclass(of) and isinstance(sent, dict | Mapping):
+        return _says_all(value, sent)
     if isinstance(value, Mapping) and isinstance(sent, Mapping):
         return all(_says(member, sent[name]) for name, member in value.items())
     if isinstance(value, tuple) and isinstance(sent, list | tuple):
         return all(map(_says, value, sent))
     return of is type(sent) and value == sent
+
+
+def _says_all(value: object, sent: Mapping[str, object]) -> bool:
+    for name, read in _fields(type(value)):  # type: ignore[arg-type]  # types are hashable
+        if name in sent and (member := read(value)) is not (said := sent[name]) and not _says(member, said):
+            return False
+    return True
 
 
 @cache

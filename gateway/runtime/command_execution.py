@@ -224,7 +224,7 @@ class CommandExecution:
         offset_ms = self._owner.offset_ms
         try:
             answered = partial(self._answered, call, offset_ms, tasks)
-            withdraw = link.send(self._request(call, alias), answered)
+            withdraw = link.send(self._request(call, alias, offset_ms), answered)
         except GatewayError as error:
             self._settle(call.key, _refused(_in_gateway_time(error, offset_ms)))
             return
@@ -517,7 +517,7 @@ class CommandExecution:
         if left_s <= 0:
             return _TOO_LATE
         offset_ms = owner.offset_ms
-        request = self._request(call, alias)
+        request = self._request(call, alias, offset_ms)
         try:
             async with owner.clock.timeout(left_s):
                 executed = await link.request(request)
@@ -529,10 +529,11 @@ class CommandExecution:
             await self._show(call)
         return _outcome(executed, offset_ms)
 
-    def _request(self, call: Call, alias: int) -> Execute:
-        owner = self._owner
-        command = _in_server_time(call.command, owner.offset_ms)
-        return Execute(alias, command, call.key, call.deadline_ms - owner.mirror.own_offset_ms)
+    def _request(self, call: Call, alias: int, offset_ms: int) -> Execute:
+        command = call.command
+        if isinstance(command, ExtendPostProcessing):  # the only one with an instant
+            command = replace(command, until_ms=command.until_ms - offset_ms)
+        return Execute(alias, command, call.key, call.deadline_ms - self._owner.mirror.own_offset_ms)
 
     async def _show(self, call: Call) -> None:
         """Return when the effect of an executed command is shown, or nobody waits for its result."""
@@ -552,12 +553,6 @@ def _waker(waiting: asyncio.Future[Outcome]) -> OnOutcome:
             waiting.set_result(outcome)
 
     return settle
-
-
-def _in_server_time(command: Command, offset_ms: int) -> Command:
-    if isinstance(command, ExtendPostProcessing):
-        return replace(command, until_ms=command.until_ms - offset_ms)
-    return command
 
 
 def _in_gateway_time(error: GatewayError, offset_ms: int) -> GatewayError:
