@@ -120,7 +120,7 @@ COMMANDS: Final = [
     ),
     Seed(
         "equal commands have equal fingerprints",
-        "gateway.core.commands:fingerprint",
+        "gateway.core.commands:_SORTED",
         Value("sort_keys", "False"),
         f"{_P}test_commands_properties.py::test_an_equal_command_has_an_equal_fingerprint",
     ),

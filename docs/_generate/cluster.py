@@ -18,7 +18,7 @@ from gateway.core import follower, lease
 from gateway.core.lease import BusState
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import Control, Events, Inbox, NodeRecord
-from gateway.runtime import accounts, cluster, handover, ports
+from gateway.runtime import accounts, cluster_receiver, handover, ports
 
 PAGE = Path(__file__).parents[1] / "cluster.md"
 
@@ -112,7 +112,7 @@ def times_table() -> Iterable[str]:
     spans = (
         (lease.TTL_S, "a lease expires without a renewal"),
         (ports.NODE_TTL_S, "a node's record expires without a renewal"),
-        (cluster.SAY_S, "between two renewals of that record"),
+        (cluster_receiver.SAY_S, "between two renewals of that record"),
         (lease.PROBE_S, "between two probes that a node sends to itself through the bus"),
         (lease.ROUND_TRIP_S, "an unanswered probe makes the bus `degraded`"),
         (lease.DOWN_S, "a bus that delivers no probe is `down`"),

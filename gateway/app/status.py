@@ -14,7 +14,7 @@ from gateway.core.lease import BusState
 from gateway.domain.errors import ErrorCode
 from gateway.domain.model import NodeId
 from gateway.domain.upstream import Trouble
-from gateway.runtime.cluster import ClusterMembership
+from gateway.runtime.cluster_receiver import ClusterMembership
 from gateway.runtime.node import Node
 from gateway.runtime.ports import NODE_TTL_S, Clock
 from gateway.telemetry import Telemetry

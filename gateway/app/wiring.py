@@ -96,7 +96,7 @@ from gateway.edge.request_context import EdgeSettings
 from gateway.edge.scheduler import Scheduler
 from gateway.edge.server import EdgeParts, OpsParts, make_app, make_ops_app
 from gateway.edge.socket import PhoneSocket
-from gateway.runtime.cluster import ClusterMembership
+from gateway.runtime.cluster_receiver import ClusterMembership
 from gateway.runtime.event_loop import REST_S, Turns
 from gateway.runtime.node import Cluster, Node, NodeSettings, SiteParts
 from gateway.runtime.ports import ENTRY_REFUSALS, Clock
@@ -613,6 +613,7 @@ class Gateway:
         self._log = _named(options, self.node.orders.node)
         self.telemetry.trace_id = options.tracing.trace_id
         self.node.is_overloaded, self.node.unread_s = self._is_overloaded, self._unread_s
+        self.node.exchange.phones = self.scheduler
         create_startup_series(self.telemetry)
         self.telemetry.drain_limit_seconds.set(drain_limit_s(settings.limits))
         loop = type(asyncio.get_running_loop()).__module__.partition(".")[0]

@@ -18,7 +18,15 @@ from gateway.core.lease import TTL_S
 from gateway.domain.errors import EndReason
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import Channel, Envelope, NodeRecord
-from gateway.runtime.ports import LOG_OFFS_MAX, NODE_TTL_S, RESERVATIONS_MAX, Clock, Grant, KeptLogOff
+from gateway.runtime.ports import (
+    LOG_OFFS_MAX,
+    NODE_TTL_S,
+    RESERVATIONS_MAX,
+    Clock,
+    Grant,
+    KeptLogOff,
+    OnPosted,
+)
 
 Receive = Callable[[Envelope], None]
 T = TypeVar("T")
@@ -58,7 +66,7 @@ class MemoryBus:
             receive(envelope)
         return len(receivers)
 
-    def post(self, channel: Channel, envelope: Envelope, answered: Callable[[int | None], None]) -> bool:  # noqa: ARG002 - the port's
+    def post(self, channel: Channel, envelope: Envelope, answered: OnPosted) -> bool:  # noqa: ARG002 - the port's
         """Return False: a receiver would run inside of the call of the sender."""
         return False
 

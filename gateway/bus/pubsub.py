@@ -18,7 +18,7 @@ from zlib import crc32
 
 from redis.exceptions import RedisError
 
-from gateway.bus.connect import LIVES, UNEXPECTED, Connector, KeyNames, Reply, Word, bus_down, code
+from gateway.bus.connect import CLOSED, LIVES, UNEXPECTED, Connector, KeyNames, Reply, Word, bus_down, code
 from gateway.bus.redis import Pipeline, RedisClient, RedisLimits, ignore
 from gateway.bus.sealing import (
     DropReason,
@@ -46,7 +46,7 @@ from gateway.protocol.envelopes import (
     encoding,
     is_large,
 )
-from gateway.runtime.ports import Clock, NotSentError
+from gateway.runtime.ports import Clock, NotSentError, OnPosted
 
 SUBSCRIBE_MAX: Final = 512
 """Channels of one command: the server confirms each of them, and serves no other client meanwhile."""
@@ -394,7 +394,7 @@ class RedisBus:
         self.published += 1
         return receivers
 
-    def post(self, channel: Channel, envelope: Envelope, answered: Callable[[int | None], None]) -> bool:
+    def post(self, channel: Channel, envelope: Envelope, answered: OnPosted) -> bool:
         """See :meth:`gateway.runtime.ports.Bus.post`."""
         reached = self._reached_by(channel)
         if self._unsent or len(reached) != 1 or is_large(envelope):
@@ -403,16 +403,20 @@ class RedisBus:
         reply.add_done_callback(partial(self._posted, publisher, answered))
         return True
 
-    def _posted(
-        self, publisher: RedisClient, answered: Callable[[int | None], None], reply: asyncio.Future[Reply]
-    ) -> None:
-        receivers: int | None = None
-        with suppress(GatewayError, asyncio.CancelledError):
+    def _posted(self, publisher: RedisClient, answered: OnPosted, reply: asyncio.Future[Reply]) -> None:
+        try:
             answer = publisher.accepted(reply.result())
-            if isinstance(answer, int):
-                receivers = answer
-                self.published += 1
-        answered(receivers)
+        except GatewayError as error:
+            answered(error.with_traceback(None))
+            return
+        except asyncio.CancelledError:
+            answered(bus_down(CLOSED))
+            return
+        if isinstance(answer, int):
+            self.published += 1
+            answered(answer)
+        else:
+            answered(bus_down(UNEXPECTED))
 
     def flush(self) -> None:
         """See :meth:`gateway.runtime.ports.Bus.flush`."""

@@ -416,26 +416,28 @@ def is_of_sessions(publication: Publication) -> bool:
 def receive_next(
     publication: Publication, ledger: Ledger, made: Shared, now: float, wall_ms: int
 ) -> float | None:
-    """Apply a publication of the next change of one shared value, as nearly all are.
+    """Apply a publication of the next changes of shared values, as nearly all are.
 
     Returns:
         The transit time, see :func:`arrived`; None, and nothing was done, for any other publication.
     """
     updates, as_of_ms, (epoch, seq) = publication.updates, publication.as_of_ms, ledger.position
-    if len(updates) != 1 or publication.reset or as_of_ms is None:
-        return None
-    update = updates[0]
-    key, value, upto, age_ms = update.key, update.value, publication.upto, publication.age_ms
-    held = ledger.elements.get(key)
+    upto, age_ms, elements = publication.upto, publication.age_ms, ledger.elements
     is_next = publication.epoch == epoch and publication.after <= seq < upto
-    if not is_next or value is None or (held is None and is_own(key)):
+    if not (is_next and updates) or publication.reset or as_of_ms is None:
         return None
+    for update in updates:
+        if update.value is None or (update.key not in elements and is_own(update.key)):
+            return None
     if age_ms is not None and abs(as_of_ms + age_ms - wall_ms - ledger.ahead_ms) >= AHEAD_MS:
         _compare_clocks(publication, ledger, wall_ms)
     age_s = _age_s(publication, as_of_ms, wall_ms, 0.0)
     ledger.came_at, ledger.under_way_s = now, age_s
-    element = made.element(value, held)
-    ledger.receive_next(tuple.__new__(Position, (epoch, upto)), key, update.seq, element)
+    position: Position = tuple.__new__(Position, (epoch, upto))
+    for update in updates:
+        key, value = update.key, update.value
+        if value is not None:
+            ledger.receive_next(position, key, update.seq, made.element(value, elements.get(key)))
     return age_s
 
 

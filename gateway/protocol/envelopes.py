@@ -13,7 +13,7 @@ import msgspec
 
 from gateway.domain.commands import Call, Command, History, Outcome, Remembered, Status
 from gateway.domain.errors import Detail, EndReason, ErrorCode, GatewayError
-from gateway.domain.model import Application, NodeId, Right, Scope, Ticket, UserId, value
+from gateway.domain.model import Application, NodeId, Right, Scope, Ticket, UserId
 from gateway.domain.resources import RESOURCES, Resource, resource_type
 from gateway.protocol.frames import COMMANDS, NoticeFrame
 
@@ -39,8 +39,7 @@ class SessionFacts:
 Value = Resource | SessionFacts
 
 
-@value()
-class PublishedValue:
+class PublishedValue(msgspec.Struct, frozen=True, gc=False):
     """The newest value of one key; None when it is gone."""
 
     key: str
@@ -48,8 +47,7 @@ class PublishedValue:
     value: Value | None
 
 
-@value()
-class Publication:
+class Publication(msgspec.Struct, frozen=True, gc=False):
     """All changes in ``(after, upto]`` of one epoch of one user, compacted.
 
     No updates and ``after == upto`` is a heartbeat. *reset*: first remove every key. After *floor* no key was
@@ -373,10 +371,10 @@ def aged(envelope: Envelope, by_ms: int) -> Envelope:
     """Return *envelope* as of *by_ms* after it was sent: data is older, and less time is left."""
     match envelope:
         case Publication(age_ms=int(age_ms)):
-            return replace(envelope, age_ms=age_ms + by_ms)
+            return msgspec.structs.replace(envelope, age_ms=age_ms + by_ms)
         case Publications():
             sent = tuple(
-                one if one.age_ms is None else replace(one, age_ms=one.age_ms + by_ms)
+                one if one.age_ms is None else msgspec.structs.replace(one, age_ms=one.age_ms + by_ms)
                 for one in envelope.told
             )
             return Publications(sent)

@@ -1,4 +1,4 @@
-"""Cluster: messages between nodes, and the list of live nodes.
+"""Messages between nodes: sending, and the requests that wait for an answer.
 
 A message for one node goes to its inbox; a message for all nodes goes to the control channel. Changes of many
 users leave in one message for each node that follows them.
@@ -11,12 +11,11 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from functools import cached_property, partial
+from functools import partial
 from typing import Final, NamedTuple, Protocol
 
 from gateway.core.follower import Peers
 from gateway.core.lease import BusMachine
-from gateway.core.rate_limits import AdmissionQueue
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import (
@@ -28,17 +27,16 @@ from gateway.protocol.envelopes import (
     Control,
     Envelope,
     Events,
-    Here,
     Inbox,
-    NodeRecord,
     Probe,
     Publication,
     Publications,
     Report,
     Since,
 )
-from gateway.runtime.event_loop import log_fault, spawn
-from gateway.runtime.ports import NODE_TTL_S, Bus, Clock, NodeRegistry, NotSentError
+from gateway.protocol.frames import BusHealth
+from gateway.runtime.event_loop import Phones, log_fault, spawn
+from gateway.runtime.ports import Bus, Clock, NotSentError, OnPosted
 from gateway.telemetry import Tally
 
 _LOG: Final = logging.getLogger(__name__)
@@ -72,10 +70,6 @@ class BundleSource(Protocol):
         ...
 
 
-Answered = Callable[[int | None], None]
-"""Gets the number of nodes that received a message; None: it is not known."""
-
-
 class _Round:
     """The messages of one round that the bus has not answered."""
 
@@ -98,7 +92,7 @@ class Bundles:
     """
 
     def __init__(
-        self, post: Callable[[Channel, Envelope, Answered], None], flush: Callable[[], None]
+        self, post: Callable[[Channel, Envelope, OnPosted], None], flush: Callable[[], None]
     ) -> None:
         self._post = post
         self._flush = flush
@@ -155,7 +149,7 @@ class Bundles:
                 self._post(channel, envelope, answered)
         self._flush()
 
-    def _answered(self, under_way: _Round, _: int | None) -> None:
+    def _answered(self, under_way: _Round, _: int | GatewayError) -> None:
         under_way.unanswered -= 1
         if not under_way.unanswered:
             self._rounds -= 1
@@ -199,6 +193,7 @@ UNDER_WAY_BYTES_MAX: Final = 32 * 1024 * 1024
 itself refuses requests and answers only beyond twice as many bytes."""
 _SUBSCRIBE_AGAIN_S: Final = 1.0
 _TURN_S: Final = 0.001
+_ROUNDING_S: Final = 1e-6
 
 
 class NotDeliveredError(Exception):
@@ -230,6 +225,21 @@ class Listener(Protocol):
 
 
 Answer = AttachAnswer | CallAnswer | Report
+Failure = NotDeliveredError | TimeoutError | GatewayError
+"""Why a request has no answer, see :meth:`Exchange.request`."""
+
+
+class _Request:
+    """A request without an answer so far."""
+
+    __slots__ = ("doubt", "settle", "until")
+
+    def __init__(self, until: float, settle: Callable[[Answer | Failure], None]) -> None:
+        self.until = until
+        """When it ends without an answer."""
+        self.settle = settle
+        self.doubt: GatewayError | None = None
+        """Why it is not known whether it was sent."""
 
 
 class Exchange:
@@ -259,7 +269,10 @@ class Exchange:
         self._tally = tally or Tally()
         self._probe_sent = (first, 0.0)
         """The number of the last probe, and its time."""
-        self._waiting: dict[int, asyncio.Future[Answer]] = {}
+        self._requests: dict[int, _Request] = {}
+        self._ends_at = math.inf
+        """When the task wakes that ends requests without an answer; infinity while there are none."""
+        self._sooner = asyncio.Event()
         self._batches: dict[NodeId, dict[UserId, tuple[Since, Asker]]] = {}
         self._put: dict[NodeId, dict[int, dict[UserId, Asker]]] = {}
         """The caller of each open request, by node."""
@@ -269,6 +282,8 @@ class Exchange:
         """
         self._listener: Listener | None = None
         self._news = asyncio.Event()
+        self.phones: Phones | None = None
+        """The phones, which are written to as soon as a message was processed."""
 
     @property
     def sizes(self) -> Mapping[str, int]:
@@ -277,10 +292,15 @@ class Exchange:
             "messages": self.under_way,
             "message_bytes": self._bus.waiting_bytes,
             "bundled": len(self.bundles),
-            "questions": len(self._waiting),
+            "questions": len(self._requests),
             "batches": sum(map(len, self._put.values())),
             "peers": len(self.peers),
         }
+
+    def health(self, now: float) -> BusHealth | None:
+        """Return the health of the bus; None when it is down, or any followed node does not receive."""
+        bus = self.machine.health
+        return None if bus == "down" or self.peers.unreachable(now) else bus
 
     # ---- life ----
 
@@ -291,6 +311,7 @@ class Exchange:
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             self.bundles.run(is_running=True)
+            tasks.create_task(self._end_requests())
             try:
                 for channel in (Inbox(self.node), Control()):
                     await self._listen(channel)
@@ -298,6 +319,8 @@ class Exchange:
             finally:
                 self._tasks = None
                 self.bundles.run(is_running=False)
+                for number in list(self._requests):
+                    self._end(number, GatewayError(ErrorCode.BUS_DOWN, "the node ends"))
 
     async def _listen(self, channel: Channel) -> None:
         while True:
@@ -349,8 +372,8 @@ class Exchange:
         if self.under_way < UNDER_WAY_MAX and self._bus.waiting_bytes < UNDER_WAY_BYTES_MAX:
             self.post(channel, envelope, _ignore)  # a failure is reported by the probes, too
 
-    def post(self, channel: Channel, envelope: Envelope, answered: Answered) -> None:
-        """Send it; *answered* gets the number of nodes that received it, or None if that is not known."""
+    def post(self, channel: Channel, envelope: Envelope, answered: OnPosted) -> None:
+        """Send it; *answered* gets what :meth:`deliver` returns, or the error that it would raise."""
         if self._tasks is not None and not self._in_tasks:
             self.under_way += 1
             try:
@@ -359,25 +382,25 @@ class Exchange:
             except Exception as fault:  # noqa: BLE001 - one message's fault must not end the node
                 self.under_way -= 1
                 log_fault(_LOG, "message_not_sent", fault)
-                answered(None)
+                answered(_unwritten())
                 return
             self.under_way -= 1
         if spawn(self._tasks, self._post_in_task(channel, envelope, answered)):
             self._in_tasks += 1
         else:
-            answered(None)
+            answered(NotSentError("this node does not run"))
 
-    def _posted(self, answered: Answered, receivers: int | None) -> None:
+    def _posted(self, answered: OnPosted, receivers: int | GatewayError) -> None:
         self.under_way -= 1
-        if receivers is not None:
+        if isinstance(receivers, int):
             self._tally.published()
         answered(receivers)
 
-    async def _post_in_task(self, channel: Channel, envelope: Envelope, answered: Answered) -> None:
-        receivers: int | None = None
+    async def _post_in_task(self, channel: Channel, envelope: Envelope, answered: OnPosted) -> None:
         try:
-            with suppress(GatewayError):
-                receivers = await self.deliver(channel, envelope)
+            receivers: int | GatewayError = await self.deliver(channel, envelope)
+        except GatewayError as error:
+            receivers = error.with_traceback(None)
         finally:
             self._in_tasks -= 1
         answered(receivers)
@@ -395,7 +418,7 @@ class Exchange:
             raise
         except Exception as fault:  # noqa: BLE001 - one message's fault must not end the node
             log_fault(_LOG, "message_not_sent", fault)
-            raise GatewayError(ErrorCode.INTERNAL, "the message cannot be written") from None
+            raise _unwritten() from None
         finally:
             self.under_way -= 1
         self._tally.published()
@@ -417,30 +440,85 @@ class Exchange:
                 have taken the request, so this waits for the answer all the same. ``internal``: it cannot be
                 encoded.
         """
-        self._number += 1
-        number = self._number
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting[number] = future
-        doubt: GatewayError | None = None
+        waiting: asyncio.Future[Answer | Failure] = asyncio.get_running_loop().create_future()
+
+        def settle(answer: Answer | Failure) -> None:
+            if not waiting.done():
+                waiting.set_result(answer)
+
+        withdraw = self.request(node, question, within_s, settle)
         try:
-            async with self.clock.timeout(within_s):
-                try:
-                    is_heard = await self.deliver(Inbox(node), question(number)) > 0
-                except NotSentError:
-                    raise
-                except GatewayError as error:
-                    if error.code is not ErrorCode.BUS_DOWN:
-                        raise
-                    doubt, is_heard = error, True
-                if not is_heard:
-                    raise NotDeliveredError
-                return await future
-        except TimeoutError:
-            if doubt is None:
-                raise
-            raise doubt from None
+            answer = await waiting
         finally:
-            del self._waiting[number]
+            withdraw()
+        if isinstance(answer, Failure):
+            try:
+                raise answer
+            finally:
+                del answer, waiting  # its traceback holds this frame
+        return answer
+
+    def request(
+        self,
+        node: NodeId,
+        question: Callable[[int], Envelope],
+        within_s: float,
+        settle: Callable[[Answer | Failure], None],
+    ) -> Callable[[], object]:
+        """Send a request to *node* without a task.
+
+        *settle* is called once, perhaps in this call, unless the returned function is called before.
+
+        Args:
+            node: The node that gets the request.
+            question: Makes the envelope from the request's number.
+            within_s: How long to wait.
+            settle: Gets the answer, or one of the errors of :meth:`ask`. It must not raise.
+        """
+        self._number += 1
+        number, until = self._number, self.clock.now() + within_s
+        self._requests[number] = _Request(until, settle)
+        if until < self._ends_at:
+            self._sooner.set()
+        self.post(Inbox(node), question(number), partial(self._request_sent, number))
+        return partial(self._requests.pop, number, None)
+
+    def _request_sent(self, number: int, receivers: int | GatewayError) -> None:
+        request = self._requests.get(number)
+        if request is None:
+            return
+        if isinstance(receivers, int):
+            if not receivers:
+                self._end(number, NotDeliveredError())
+        elif isinstance(receivers, NotSentError) or receivers.code is not ErrorCode.BUS_DOWN:
+            self._end(number, receivers)
+        else:
+            request.doubt = receivers  # a slow bus may have taken it
+
+    def _end(self, number: int, answer: Answer | Failure) -> None:
+        request = self._requests.pop(number, None)
+        if request is not None:
+            request.settle(answer)
+
+    def _end_overdue(self, now: float) -> float:
+        """End the requests whose time is over; return when that of the next one is."""
+        for number, request in list(self._requests.items()):
+            if request.until <= now + _ROUNDING_S:
+                self._end(number, request.doubt or TimeoutError())
+        return min((request.until for request in self._requests.values()), default=math.inf)
+
+    async def _end_requests(self) -> None:
+        """End each request that has no answer in time."""
+        while True:
+            now = self.clock.now()
+            self._ends_at = self._end_overdue(now)
+            self._sooner.clear()
+            if self._ends_at == math.inf:
+                await self._sooner.wait()
+                continue
+            with suppress(TimeoutError):
+                async with self.clock.timeout(self._ends_at - now):
+                    await self._sooner.wait()
 
     # ---- following ----
 
@@ -479,22 +557,30 @@ class Exchange:
             del waiting[next(iter(waiting))]
         self.post(Inbox(node), asks, partial(self._put_answered, node, number))
 
-    def _put_answered(self, node: NodeId, number: int, receivers: int | None) -> None:
-        if receivers is not None:
+    def _put_answered(self, node: NodeId, number: int, receivers: int | GatewayError) -> None:
+        if isinstance(receivers, int):
             self.peers.received(node, number, receivers, self.clock.now())
-        if not receivers:
-            self._put.get(node, {}).pop(number, None)
+            if receivers:
+                return
+        self._put.get(node, {}).pop(number, None)
 
     # ---- hearing ----
 
     def _guarded(self, receive: Callable[[Envelope], None]) -> Callable[[Envelope], None]:
-        """Return a receiver that keeps faults of *receive* away from the bus."""
+        """Return a receiver that keeps faults of *receive* away from the bus, and then writes to phones."""
 
         def heard(envelope: Envelope) -> None:
+            phones = self.phones
+            if phones is not None:
+                phones.is_held = True
             try:
                 receive(envelope)
             except Exception as fault:  # noqa: BLE001 - one message's fault must not make the node deaf
                 log_fault(_LOG, "message_failed", fault)
+            finally:
+                if phones is not None:
+                    phones.is_held = False
+                    phones.release()
 
         return heard
 
@@ -503,9 +589,7 @@ class Exchange:
             case Probe(number):
                 self._probed(number)
             case AttachAnswer(request=number) | CallAnswer(request=number) | Report(request=number):
-                future = self._waiting.get(number)
-                if future is not None and not future.done():
-                    future.set_result(envelope)
+                self._end(number, envelope)
             case Asked():
                 self._answered(envelope)
             case _ if self._listener is not None:
@@ -534,226 +618,9 @@ class Exchange:
                 asker.answered()
 
 
-def _ignore(_: int | None) -> None:
+def _ignore(_: int | GatewayError) -> None:
     """Do nothing with the number of nodes that received a message."""
 
 
-SAY_S: Final = 3.0
-_REMEMBERED_S: Final = 60.0
-"""How long the last message of a silent node is remembered: longer than any lease lives."""
-_FIRST_S: Final = 0.5
-"""Within this time a budget that begins empty has room for a log-on, unless it is tiny. At this interval a
-node that does not serve yet announces itself: a message may be lost.
-"""
-READ_S: Final = 60.0
-"""How often the registry is read, which scans all keys of the store."""
-
-
-class ClusterMembership:
-    """The list of live nodes, as this node sees it.
-
-    Args:
-        registry: The records of all nodes.
-        exchange: Carries the announcements between nodes.
-        clock: The node's time.
-        record: Returns this node's present record.
-        queues: The admission queues whose budgets the nodes share.
-        tally: Counts faults.
-    """
-
-    def __init__(
-        self,
-        registry: NodeRegistry,
-        exchange: Exchange,
-        clock: Clock,
-        record: Callable[[], NodeRecord],
-        queues: tuple[AdmissionQueue, ...],
-        tally: Tally | None = None,
-    ) -> None:
-        self._tally = tally or Tally()
-        self._registry = registry
-        self._exchange = exchange
-        self._clock = clock
-        self._record = record
-        self._queues = queues
-        self.has_given_notice = False
-        """Whether this node is to leave: it gets no new phones, but serves those that connect."""
-        self.has_begun = False
-        """Whether the living nodes were read once, and this node has its share of the budgets."""
-        self._serves_at = -math.inf
-        self._known: dict[str, tuple[NodeRecord, float]] = {}
-        """The nodes, by holder, and when the last message or record of each was read."""
-        self._last_received_at: dict[str, float] = {}
-        """When the last message of each arrived; a record alone may belong to an ended life of a node."""
-        self._read_at = -math.inf
-        self._registered: tuple[NodeRecord, ...] = ()
-        """The nodes in the registry at the last reading."""
-
-    @cached_property
-    def _holder(self) -> str:
-        """This node's life. Its record is costly: it counts the links of all users."""
-        return self._record().holder
-
-    @property
-    def nodes(self) -> tuple[NodeRecord, ...]:
-        """The live nodes, in the order of their ids."""
-        return tuple(sorted((record for record, _ in self._known.values()), key=lambda record: record.node))
-
-    @property
-    def others(self) -> tuple[NodeRecord, ...]:
-        """The other live nodes that accept phones."""
-        return tuple(node for node in self.nodes if node.holder != self._holder and not node.draining)
-
-    @property
-    def may_serve(self) -> bool:
-        """Whether log-ons are admitted.
-
-        A new node waits until the others have given it its share of the budget.
-        """
-        return self._clock.now() >= self._serves_at
-
-    @property
-    def node(self) -> NodeId:
-        """This node."""
-        return self._exchange.node
-
-    @property
-    def has_namesake(self) -> bool:
-        """Whether another node with this node's name sent a message lately."""
-        now = self._clock.now()
-        return any(
-            record.node == self.node
-            and holder != self._holder
-            and now - self._last_received_at.get(holder, -math.inf) < NODE_TTL_S
-            for holder, (record, _) in self._known.items()
-        )
-
-    @property
-    def sealing_keys(self) -> str:
-        """Public ids of this node's sealing keys."""
-        return self._record().sealing_keys
-
-    @property
-    def sealing_keys_of_others(self) -> dict[NodeId, str]:
-        """Public ids of the other nodes' sealing keys, as in their last message.
-
-        For a node without a recent message they come from the registry. This includes a node whose messages
-        cannot be opened here.
-        """
-        now, own = self._clock.now(), self.node
-        heard = (
-            record
-            for holder, (record, _) in self._known.items()
-            if now - self._last_received_at.get(holder, -math.inf) < NODE_TTL_S
-        )
-        return {each.node: each.sealing_keys for each in (*self._registered, *heard) if each.node != own}
-
-    async def run(self) -> None:
-        """Announce this node until cancelled; then remove its record."""
-        try:
-            while True:
-                again_s = SAY_S
-                try:
-                    await self.say()
-                    again_s = SAY_S if self.may_serve else _FIRST_S
-                except Exception as fault:  # noqa: BLE001 - one sign of life less must not end the node
-                    log_fault(_LOG, "fleet_failed", fault)
-                    self._tally.faulted("fleet")
-                await self._clock.sleep(again_s)
-        finally:
-            await self._leave()
-
-    def received(self, said: Here) -> None:
-        """Record the announcement of a node. One that has left takes no share of a budget."""
-        if said.has_left:
-            self._last_received_at.pop(said.node.holder, None)
-            if self._known.pop(said.node.holder, None) is not None:
-                self._share()
-            return
-        is_new = said.node.holder not in self._known
-        self._last_received_at[said.node.holder] = now = self._clock.now()
-        self._known[said.node.holder] = (said.node, now)
-        if is_new and self.has_begun:
-            self._share()
-
-    async def give_notice(self) -> None:
-        """Announce at once that this node will leave, and read which others live; it leaves later."""
-        self.has_given_notice = True
-        self._read_at = -math.inf
-        await self.say()
-
-    def leaving(self, node: NodeId) -> None:
-        """Record that a node has begun to leave, before its own announcement says so."""
-        for holder, (record, at) in self._known.items():
-            if record.node == node:
-                self._known[holder] = (record._replace(draining=True, accepts_per_s=0.0), at)
-
-    def is_leaving(self, holder: str) -> bool:
-        """Return whether the node of *holder* has begun to leave: it gives its users away, and accepts none.
-
-        A node that has only announced it still accepts phones, and acts for its users.
-        """
-        known = self._known.get(holder)
-        return known is not None and known[0].draining and not known[0].accepts_per_s
-
-    def heard_at(self, holder: str) -> float:
-        """Return when the last announcement of a node's life arrived; -inf when none did within a minute."""
-        return self._last_received_at.get(holder, -math.inf)
-
-    def leaving_holders(self) -> frozenset[str]:
-        """Return the holders of nodes that have begun to leave."""
-        return frozenset(filter(self.is_leaving, self._known))
-
-    async def say(self) -> None:
-        """Write this node's record, and read which other nodes live."""
-        record = self._record()
-        self._exchange.send(Control(), Here(record))
-        with suppress(GatewayError):  # a store that accepts no writes still shows which nodes live
-            await self._registry.announce(record)
-        try:
-            await self._read()
-        except GatewayError:
-            return
-        self._forget()
-        self._share()
-
-    async def _read(self) -> None:
-        """Read the registry: it also lists nodes that have sent nothing yet."""
-        now = self._clock.now()
-        if now - self._read_at >= READ_S:
-            self._registered = await self._registry.nodes()
-            for record in self._registered:
-                self._known.setdefault(record.holder, (record, now))
-            self._read_at = now
-
-    def _forget(self) -> None:
-        """Remove nodes that were silent for too long.
-
-        None while the bus is away, since then all are silent.
-        """
-        now = self._clock.now()
-        if self._exchange.machine.is_healthy_for(now) >= NODE_TTL_S:
-            self._known = {
-                holder: known for holder, known in self._known.items() if now - known[1] < NODE_TTL_S
-            }
-            self._last_received_at = {
-                holder: at for holder, at in self._last_received_at.items() if now - at < _REMEMBERED_S
-            }
-
-    def _share(self) -> None:
-        now, nodes = self._clock.now(), max(1, len(self._known))
-        for admission_queue in self._queues:
-            if self.has_begun:
-                admission_queue.share(nodes, now)
-            else:
-                admission_queue.begin_beside(nodes, now, SAY_S)
-        if not self.has_begun and nodes > 1:
-            self._serves_at = now + SAY_S + _FIRST_S
-        self.has_begun = True
-
-    async def _leave(self) -> None:
-        record = self._record()
-        with suppress(GatewayError):  # the store forgets it after a while
-            await self._registry.leave(record.holder)
-        with suppress(GatewayError):  # other nodes forget it after a while
-            await self._exchange.deliver(Control(), Here(record, has_left=True))
+def _unwritten() -> GatewayError:
+    return GatewayError(ErrorCode.INTERNAL, "the message cannot be written")

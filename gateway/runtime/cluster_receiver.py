@@ -1,16 +1,19 @@
-"""Cluster receiver: process messages of other nodes, and carry requests of operators to nodes and back."""
+"""Messages of other nodes: the list of live nodes, orders of operators, and whatever concerns users."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Final, Literal, NamedTuple, Protocol, TypeVar
 
 from gateway.core.follower import Shared
+from gateway.core.rate_limits import AdmissionQueue
 from gateway.domain.commands import Outcome
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import NodeId, OrderAct, Ticket, UserHash, UserId
@@ -23,12 +26,14 @@ from gateway.protocol.envelopes import (
     AttachAnswer,
     CallAnswer,
     CallRequest,
+    Control,
     Detach,
     Envelope,
     Given,
     Here,
     Inbox,
     Leaving,
+    NodeRecord,
     Offer,
     Order,
     Owned,
@@ -41,12 +46,234 @@ from gateway.protocol.envelopes import (
     SessionOver,
     Sought,
 )
-from gateway.runtime.cluster import ClusterMembership, Exchange, NotDeliveredError
+from gateway.runtime.cluster import Exchange, NotDeliveredError
 from gateway.runtime.event_loop import Pauses, log_fault, spawn
 from gateway.runtime.follower import Arrival, Follower
-from gateway.runtime.ports import Clock, Grant, RoleOverError
+from gateway.runtime.ports import NODE_TTL_S, Clock, Grant, NodeRegistry, RoleOverError
 from gateway.runtime.user_state import Owner, UserState
 from gateway.telemetry import Tally
+
+_LOG: Final = logging.getLogger(__name__)
+SAY_S: Final = 3.0
+_REMEMBERED_S: Final = 60.0
+"""How long the last message of a silent node is remembered: longer than any lease lives."""
+_FIRST_S: Final = 0.5
+"""Within this time a budget that begins empty has room for a log-on, unless it is tiny. At this interval a
+node that does not serve yet announces itself: a message may be lost.
+"""
+READ_S: Final = 60.0
+"""How often the registry is read, which scans all keys of the store."""
+
+
+class ClusterMembership:
+    """The list of live nodes, as this node sees it.
+
+    Args:
+        registry: The records of all nodes.
+        exchange: Carries the announcements between nodes.
+        clock: The node's time.
+        record: Returns this node's present record.
+        queues: The admission queues whose budgets the nodes share.
+        tally: Counts faults.
+    """
+
+    def __init__(
+        self,
+        registry: NodeRegistry,
+        exchange: Exchange,
+        clock: Clock,
+        record: Callable[[], NodeRecord],
+        queues: tuple[AdmissionQueue, ...],
+        tally: Tally | None = None,
+    ) -> None:
+        self._tally = tally or Tally()
+        self._registry = registry
+        self._exchange = exchange
+        self._clock = clock
+        self._record = record
+        self._queues = queues
+        self.has_given_notice = False
+        """Whether this node is to leave: it gets no new phones, but serves those that connect."""
+        self.has_begun = False
+        """Whether the living nodes were read once, and this node has its share of the budgets."""
+        self._serves_at = -math.inf
+        self._known: dict[str, tuple[NodeRecord, float]] = {}
+        """The nodes, by holder, and when the last message or record of each was read."""
+        self._last_received_at: dict[str, float] = {}
+        """When the last message of each arrived; a record alone may belong to an ended life of a node."""
+        self._read_at = -math.inf
+        self._registered: tuple[NodeRecord, ...] = ()
+        """The nodes in the registry at the last reading."""
+
+    @cached_property
+    def _holder(self) -> str:
+        """This node's life. Its record is costly: it counts the links of all users."""
+        return self._record().holder
+
+    @property
+    def nodes(self) -> tuple[NodeRecord, ...]:
+        """The live nodes, in the order of their ids."""
+        return tuple(sorted((record for record, _ in self._known.values()), key=lambda record: record.node))
+
+    @property
+    def others(self) -> tuple[NodeRecord, ...]:
+        """The other live nodes that accept phones."""
+        return tuple(node for node in self.nodes if node.holder != self._holder and not node.draining)
+
+    @property
+    def may_serve(self) -> bool:
+        """Whether log-ons are admitted.
+
+        A new node waits until the others have given it its share of the budget.
+        """
+        return self._clock.now() >= self._serves_at
+
+    @property
+    def node(self) -> NodeId:
+        """This node."""
+        return self._exchange.node
+
+    @property
+    def has_namesake(self) -> bool:
+        """Whether another node with this node's name sent a message lately."""
+        now = self._clock.now()
+        return any(
+            record.node == self.node
+            and holder != self._holder
+            and now - self._last_received_at.get(holder, -math.inf) < NODE_TTL_S
+            for holder, (record, _) in self._known.items()
+        )
+
+    @property
+    def sealing_keys(self) -> str:
+        """Public ids of this node's sealing keys."""
+        return self._record().sealing_keys
+
+    @property
+    def sealing_keys_of_others(self) -> dict[NodeId, str]:
+        """Public ids of the other nodes' sealing keys, as in their last message.
+
+        For a node without a recent message they come from the registry. This includes a node whose messages
+        cannot be opened here.
+        """
+        now, own = self._clock.now(), self.node
+        heard = (
+            record
+            for holder, (record, _) in self._known.items()
+            if now - self._last_received_at.get(holder, -math.inf) < NODE_TTL_S
+        )
+        return {each.node: each.sealing_keys for each in (*self._registered, *heard) if each.node != own}
+
+    async def run(self) -> None:
+        """Announce this node until cancelled; then remove its record."""
+        try:
+            while True:
+                again_s = SAY_S
+                try:
+                    await self.say()
+                    again_s = SAY_S if self.may_serve else _FIRST_S
+                except Exception as fault:  # noqa: BLE001 - one sign of life less must not end the node
+                    log_fault(_LOG, "fleet_failed", fault)
+                    self._tally.faulted("fleet")
+                await self._clock.sleep(again_s)
+        finally:
+            await self._leave()
+
+    def received(self, said: Here) -> None:
+        """Record the announcement of a node. One that has left takes no share of a budget."""
+        if said.has_left:
+            self._last_received_at.pop(said.node.holder, None)
+            if self._known.pop(said.node.holder, None) is not None:
+                self._share()
+            return
+        is_new = said.node.holder not in self._known
+        self._last_received_at[said.node.holder] = now = self._clock.now()
+        self._known[said.node.holder] = (said.node, now)
+        if is_new and self.has_begun:
+            self._share()
+
+    async def give_notice(self) -> None:
+        """Announce at once that this node will leave, and read which others live; it leaves later."""
+        self.has_given_notice = True
+        self._read_at = -math.inf
+        await self.say()
+
+    def leaving(self, node: NodeId) -> None:
+        """Record that a node has begun to leave, before its own announcement says so."""
+        for holder, (record, at) in self._known.items():
+            if record.node == node:
+                self._known[holder] = (record._replace(draining=True, accepts_per_s=0.0), at)
+
+    def is_leaving(self, holder: str) -> bool:
+        """Return whether the node of *holder* has begun to leave: it gives its users away, and accepts none.
+
+        A node that has only announced it still accepts phones, and acts for its users.
+        """
+        known = self._known.get(holder)
+        return known is not None and known[0].draining and not known[0].accepts_per_s
+
+    def heard_at(self, holder: str) -> float:
+        """Return when the last announcement of a node's life arrived; -inf when none did within a minute."""
+        return self._last_received_at.get(holder, -math.inf)
+
+    def leaving_holders(self) -> frozenset[str]:
+        """Return the holders of nodes that have begun to leave."""
+        return frozenset(filter(self.is_leaving, self._known))
+
+    async def say(self) -> None:
+        """Write this node's record, and read which other nodes live."""
+        record = self._record()
+        self._exchange.send(Control(), Here(record))
+        with suppress(GatewayError):  # a store that accepts no writes still shows which nodes live
+            await self._registry.announce(record)
+        try:
+            await self._read()
+        except GatewayError:
+            return
+        self._forget()
+        self._share()
+
+    async def _read(self) -> None:
+        """Read the registry: it also lists nodes that have sent nothing yet."""
+        now = self._clock.now()
+        if now - self._read_at >= READ_S:
+            self._registered = await self._registry.nodes()
+            for record in self._registered:
+                self._known.setdefault(record.holder, (record, now))
+            self._read_at = now
+
+    def _forget(self) -> None:
+        """Remove nodes that were silent for too long.
+
+        None while the bus is away, since then all are silent.
+        """
+        now = self._clock.now()
+        if self._exchange.machine.is_healthy_for(now) >= NODE_TTL_S:
+            self._known = {
+                holder: known for holder, known in self._known.items() if now - known[1] < NODE_TTL_S
+            }
+            self._last_received_at = {
+                holder: at for holder, at in self._last_received_at.items() if now - at < _REMEMBERED_S
+            }
+
+    def _share(self) -> None:
+        now, nodes = self._clock.now(), max(1, len(self._known))
+        for admission_queue in self._queues:
+            if self.has_begun:
+                admission_queue.share(nodes, now)
+            else:
+                admission_queue.begin_beside(nodes, now, SAY_S)
+        if not self.has_begun and nodes > 1:
+            self._serves_at = now + SAY_S + _FIRST_S
+        self.has_begun = True
+
+    async def _leave(self) -> None:
+        record = self._record()
+        with suppress(GatewayError):  # the store forgets it after a while
+            await self._registry.leave(record.holder)
+        with suppress(GatewayError):  # other nodes forget it after a while
+            await self._exchange.deliver(Control(), Here(record, has_left=True))
+
 
 ANSWER_S: Final = 2.0
 """Time without an answer after which a node counts as not reached."""
@@ -241,7 +468,6 @@ def _result(report: Report | None, *, is_of_one: bool) -> str:
 
 RESYNC_S: Final = 2.0
 """Time over which followers spread their requests when the bus is back."""
-_LOG: Final = logging.getLogger(__name__)
 M = TypeVar("M", bound=Envelope)
 
 
@@ -345,14 +571,15 @@ class ClusterReceiver:
             return
         clock, made, states = self._local.clock, Shared(), self._local.user_states
         now = clock.now()
-        arrival = Arrival(now, clock.wall_ms(), now - self._local.pauses.came_at(now))
+        bus = self._exchange.health(now)
+        arrival = Arrival(now, clock.wall_ms(), now - self._local.pauses.came_at(now), bus)
         for publication in envelope.told:
             user_state = states.get(publication.user)
-            follower = None if user_state is None else user_state.follower
-            if follower is None:
+            role = None if user_state is None else user_state.role
+            if not isinstance(role, Follower):
                 continue
             try:
-                follower.read(publication, made, arrival)
+                role.read(publication, made, arrival)
             except Exception as fault:  # noqa: BLE001 - one user's fault must not keep others from theirs
                 log_fault(_LOG, "publication_failed", fault)
 

@@ -9,11 +9,14 @@ other node has certainly not begun it.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import Final, NamedTuple
+from functools import partial
+from typing import Final, NamedTuple, TypeAlias
 from weakref import proxy
 
 from gateway.core.commands import not_begun, patience_s
@@ -47,8 +50,9 @@ from gateway.protocol.envelopes import (
     SessionFacts,
     Since,
 )
-from gateway.runtime.cluster import NotDeliveredError
-from gateway.runtime.event_loop import TaskGroup, spawn, weakly
+from gateway.protocol.frames import BusHealth
+from gateway.runtime.cluster import Answer, Failure, NotDeliveredError
+from gateway.runtime.event_loop import TaskGroup, log_fault, spawn, weakly
 from gateway.runtime.handover import OwnerDiscovery, Takeover
 from gateway.runtime.mirror import Feed
 from gateway.runtime.ports import Grant, Local, NotSentError, RoleOverError, Start
@@ -181,7 +185,7 @@ def _refused(publication: Refusal) -> SessionRefused:
 
 
 class RemoteCommands:
-    """One user's commands on their way to the owner.
+    """One user's commands on their way to the owner. They need no task.
 
     Invariant: each command that was sent has one outcome, by its deadline.
 
@@ -195,50 +199,98 @@ class RemoteCommands:
         self._user = user
         self._world = world
         self._moved = moved
-        self._under_way: set[asyncio.Task[Outcome | None]] = set()
+        self._under_way: dict[_Forwarded, None] = {}
 
-    async def send(self, node: NodeId, call: Call, tasks: asyncio.TaskGroup | None) -> Outcome | None:
+    def begin(self, node: NodeId, call: Call, settle: OnForwarded) -> Callable[[], None]:
+        """Have *node* execute a command.
+
+        *settle* is called once, perhaps in this call, unless the returned function is called before.
+
+        Args:
+            node: The node.
+            call: The command.
+            settle: Gets the outcome; None when *node* has not begun it.
+        """
+        world, sent = self._world, _Forwarded(call, settle)
+        wall_ms = world.clock.wall_ms()
+        left_s = patience_s(call, wall_ms)
+        if world.exchange.machine.state is BusState.DOWN:
+            settle(not_begun(call, ErrorCode.BUS_DOWN, _UNREACHED))
+        elif left_s <= 0:
+            settle(None)
+        else:
+            user, here, left_ms = self._user, world.node, call.deadline_ms - wall_ms
+            self._under_way[sent] = None
+            sent.withdraw = world.exchange.request(
+                node,
+                lambda number: CallRequest(user, here, number, call, left_ms),
+                left_s,
+                partial(self._answered, sent),
+            )
+        return partial(self._leave, sent)
+
+    async def send(self, node: NodeId, call: Call) -> Outcome | None:
         """Have *node* execute a command; None when that node has not begun it."""
-        if self._world.exchange.machine.state is BusState.DOWN:
-            return not_begun(call, ErrorCode.BUS_DOWN, _UNREACHED)
-        left_s = patience_s(call, self._world.clock.wall_ms())
-        if left_s <= 0 or tasks is None:
-            return None
-        asking = tasks.create_task(self._ask(node, call, left_s))
-        self._under_way.add(asking)
+        waiting: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
+
+        def settle(outcome: Outcome | None) -> None:
+            if not waiting.done():
+                waiting.set_result(outcome)
+
+        leave = self.begin(node, call, settle)
         try:
-            return await asyncio.shield(asking)
-        except asyncio.CancelledError:
-            if asking.cancelled():  # the owner is gone, not the caller
-                return _unknown(ErrorCode.OWNER_LOST)
-            asking.cancel()
-            raise
+            return await waiting
         finally:
-            self._under_way.discard(asking)
+            leave()
 
     def give_up(self) -> None:
         """Record that the owner is gone: unanswered commands are unknown."""
-        for asking in list(self._under_way):
-            asking.cancel()
+        for sent in list(self._under_way):
+            self._leave(sent)
+            sent.settle(_unknown(ErrorCode.OWNER_LOST))
 
-    async def _ask(self, node: NodeId, call: Call, left_s: float) -> Outcome | None:
-        user, here = self._user, self._world.node
-        left_ms = call.deadline_ms - self._world.clock.wall_ms()
-        try:
-            answer = await self._world.exchange.ask(
-                node, lambda number: CallRequest(user, here, number, call, left_ms), left_s
-            )
-        except NotDeliveredError:
-            return None
-        except NotSentError:
-            return not_begun(call, ErrorCode.BUS_DOWN, _UNREACHED)
-        except (TimeoutError, GatewayError):
-            return _unknown(ErrorCode.UPSTREAM_TIMEOUT)
-        if not isinstance(answer, CallAnswer):
-            return _unknown(ErrorCode.UPSTREAM_TIMEOUT)
-        if answer.outcome is None:
-            self._moved()
-        return answer.outcome
+    def _leave(self, sent: _Forwarded) -> None:
+        """Wait for no answer to a command from now on."""
+        if sent in self._under_way:
+            del self._under_way[sent]
+            sent.withdraw()
+
+    def _answered(self, sent: _Forwarded, answer: Answer | Failure) -> None:
+        if sent in self._under_way:
+            del self._under_way[sent]
+            sent.settle(self._outcome(sent.call, answer))
+
+    def _outcome(self, call: Call, answer: Answer | Failure) -> Outcome | None:
+        match answer:
+            case CallAnswer(outcome=outcome):
+                if outcome is None:
+                    self._moved()
+                return outcome
+            case NotDeliveredError():
+                return None
+            case NotSentError():
+                return not_begun(call, ErrorCode.BUS_DOWN, _UNREACHED)
+            case _:
+                return _unknown(ErrorCode.UPSTREAM_TIMEOUT)
+
+
+OnForwarded: TypeAlias = Callable[[Outcome | None], None]
+"""Takes the outcome of a command that another node executes; None: it was not begun there. Never raises."""
+
+
+class _Forwarded:
+    """A command that waits for the answer of another node."""
+
+    __slots__ = ("call", "settle", "withdraw")
+
+    def __init__(self, call: Call, settle: OnForwarded) -> None:
+        self.call = call
+        self.settle = settle
+        self.withdraw: Callable[[], object] = _nothing
+
+
+def _nothing() -> None:
+    """Do nothing: the command was not sent."""
 
 
 def _unknown(code: ErrorCode) -> Outcome:
@@ -246,15 +298,105 @@ def _unknown(code: ErrorCode) -> Outcome:
     return Outcome(Status.UNKNOWN, GatewayError(code, message))
 
 
+class CommandForwarding:
+    """Commands of phones of one node that the owners of their users on other nodes execute.
+
+    A command has a task only when that node has not begun it, because another one is about to own the user.
+    Later commands of the user follow it.
+    """
+
+    def __init__(self) -> None:
+        self._searching: Counter[UserId] = Counter()
+        """Commands of each user that have such a task."""
+
+    def begin(
+        self,
+        follower: Follower,
+        call: Call,
+        settle: Callable[[Outcome], None],
+        execute: Callable[[Call], Awaitable[Outcome]],
+        tasks: asyncio.TaskGroup | None,
+    ) -> Callable[[], None] | None:
+        """Have the owner execute a command; None: only *execute* can.
+
+        *settle* is called once, perhaps in this call, unless the returned function is called before.
+
+        Args:
+            follower: The follower of the user.
+            call: The command.
+            settle: Gets the outcome.
+            execute: Executes it at the next owner.
+            tasks: Where *execute* runs.
+        """
+        user, waiting = follower.feed.user, [settle]
+        if user in self._searching:
+            return None
+
+        def answered(outcome: Outcome | None) -> None:
+            if outcome is None:
+                self._search(user, partial(execute, replace(call, waited=True)), waiting, tasks)
+            else:
+                settle(outcome)
+
+        leave_owner = follower.begin(call, answered)
+        if leave_owner is None:
+            return None
+
+        def leave() -> None:
+            waiting.clear()
+            leave_owner()
+
+        return leave
+
+    def _search(
+        self,
+        user: UserId,
+        execute: Callable[[], Awaitable[Outcome]],
+        waiting: list[Callable[[Outcome], None]],
+        tasks: asyncio.TaskGroup | None,
+    ) -> None:
+        """Have a command executed in a task; its outcome is for those who wait for it by then."""
+        self._searching[user] += 1
+        if not spawn(tasks, self._execute(user, execute, waiting)):
+            self._found(user)
+
+    async def _execute(
+        self,
+        user: UserId,
+        execute: Callable[[], Awaitable[Outcome]],
+        waiting: list[Callable[[Outcome], None]],
+    ) -> None:
+        outcome = _unknown(ErrorCode.OWNER_LOST)
+        try:
+            outcome = await execute()
+        except Exception as fault:  # noqa: BLE001 - one command's fault must not end the node
+            log_fault(_LOG, "command_failed", fault)
+        finally:
+            self._found(user)
+        for settle in waiting:
+            settle(outcome)
+
+    def _found(self, user: UserId) -> None:
+        self._searching[user] -= 1
+        if not self._searching[user]:
+            del self._searching[user]
+
+
 _AGAIN_S: Final = 0.5
+_LOG: Final = logging.getLogger(__name__)
 
 
 class Arrival(NamedTuple):
-    """When a message arrived. *waited_s*: how long it may have waited here while this process stood still."""
+    """When a message arrived, and the state of the bus.
+
+    *waited_s*: how long it may have waited here while this process stood still. *bus*: None when the bus is
+    down, or any owner node does not receive.
+    """
 
     now: float
     wall_ms: int
     waited_s: float
+    bus: BusHealth | None = None
 
 
 class Follower:
@@ -383,7 +525,18 @@ class Follower:
             call = replace(call, waited=True)
             with suppress(SessionRefused):  # then the owner refuses the command, too
                 await self._remote_attach.ask(local.ticket, local.topics, left_s)
-        return None if self._is_over else await self._sending.send(self._grant.node, call, self._tasks)
+        if self._is_over or self._tasks is None:
+            return None
+        return await self._sending.send(self._grant.node, call)
+
+    def begin(self, call: Call, settle: OnForwarded) -> Callable[[], None] | None:
+        """Have the owner execute a command, without a task; None: use :meth:`execute`.
+
+        *settle* gets the outcome, or None when the owner has not begun it; see :meth:`RemoteCommands.begin`.
+        """
+        if self._is_over or self._tasks is None or not self._remote_attach.is_accepted(call.session):
+            return None
+        return self._sending.begin(self._grant.node, call, settle)
 
     # ---- what the owner sends ----
 
@@ -411,27 +564,32 @@ class Follower:
             made: The elements of publications that arrived with it, of this user and of others.
             arrival: When they arrived.
         """
-        now, wall_ms, waited_s = arrival
+        now, wall_ms, waited_s, bus = arrival
+        machine, ledger = self.machine, self.feed.ledger
         if self._is_over:
             return
-        if waited_s or publication.epoch != self.machine.floor:
+        if waited_s or publication.epoch != machine.floor:
             self._read(publication, made, arrival)
             return
-        age_s = receive_next(publication, self.feed.ledger, made, now, wall_ms)
+        age_s = receive_next(publication, ledger, made, now, wall_ms)
         if age_s is None:
             self._read(publication, made, arrival)
             return
-        self.machine.applied_next(now)
+        machine.applied_next(now)
         self._world.tally.arrived(age_s)
-        self._upstream = publication.upstream
-        self._say(now - age_s, now)
+        self._upstream = upstream = publication.upstream
+        health = ledger.health
+        if upstream == health.upstream == "live" and health.bus == bus and not machine.is_unsure:
+            ledger.health = Health("live", bus, now - age_s)  # as _say, without its calls
+        else:
+            self._say(now - age_s, now)
         self.feed.flush()
         if self._changed is not None:
             self._change()
 
     def _read(self, publication: Publication, made: Shared, arrival: Arrival) -> None:
-        """Process a publication that is not the next change of one shared value."""
-        world, ledger, (now, wall_ms, waited_s) = self._world, self.feed.ledger, arrival
+        """Process a publication that does more than change shared values, or is not the next one."""
+        world, ledger, (now, wall_ms, waited_s, _) = self._world, self.feed.ledger, arrival
         if not self.machine.admits(publication.epoch):
             self._note(publication.epoch, Receipt.STALE, now)
             world.tally.dropped_stale_epoch()
@@ -561,6 +719,7 @@ class Follower:
                 self._tasks = None
         finally:
             self._tasks, self._is_over = None, True
+            self._sending.give_up()
             self._takeover.drop()
             self._change()
             await exchange.unfollow(user)

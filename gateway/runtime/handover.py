@@ -653,10 +653,27 @@ class Sharing:
         """See :meth:`gateway.runtime.cluster.BundleSource.take`."""
         if not self._has_news():
             return None
-        delta = self._feed.ledger.delta_of(self._sent, self._changed)
+        publication = self._next() or self._publication(self._feed.ledger.delta_of(self._sent, self._changed))
         self._mark_all_sent()
         all_together = self._together >= self._asked_at.keys()
-        return Share(self._publication(delta), tuple(self._asked_at) if all_together else None)
+        return Share(publication, tuple(self._asked_at) if all_together else None)
+
+    def _next(self) -> Publication | None:
+        """Return the publication of one shared value that changed, as nearly all are; None: it is another."""
+        ledger, sent, changed = self._feed.ledger, self._sent, self._changed
+        if len(changed) != 1 or sent.epoch != ledger.position.epoch:
+            return None
+        (key,) = changed
+        element, seq = ledger.elements.get(key), ledger.position.seq
+        if element is None or ledger.shared_seq != seq:
+            return None
+        age_ms = self._age_ms()
+        as_of_ms = None if age_ms is None else self._exchange.clock.wall_ms() - age_ms
+        updates = (PublishedValue(key, seq, element.value),)
+        upstream = ledger.health.upstream
+        return Publication(
+            self._feed.user, sent.epoch, sent.seq, seq, False, updates, upstream, as_of_ms, None, age_ms
+        )
 
     def _has_news(self) -> bool:
         if not (self._is_reading and self._is_disclosed):

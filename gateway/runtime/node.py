@@ -28,10 +28,11 @@ from gateway.domain.resources import Resource
 from gateway.domain.upstream import LoggedOn
 from gateway.protocol.envelopes import Control, Leaving, NodeRecord, SessionFacts
 from gateway.runtime.accounts import Accounts
-from gateway.runtime.cluster import ClusterMembership, Exchange
-from gateway.runtime.cluster_receiver import AdminRpc, ClusterReceiver
+from gateway.runtime.cluster import Exchange
+from gateway.runtime.cluster_receiver import AdminRpc, ClusterMembership, ClusterReceiver
 from gateway.runtime.command_execution import OnOutcome
 from gateway.runtime.event_loop import BEAT_S, Pauses, log_fault
+from gateway.runtime.follower import CommandForwarding
 from gateway.runtime.link_session import UNREAD_S
 from gateway.runtime.mirror import Connection
 from gateway.runtime.ports import (
@@ -200,7 +201,7 @@ class Node:
         self._renewals = LeaseRenewals(cluster.leases, settings.node, settings.holder)
         self._worlds = {name: self._world(name, site) for name, site in sites.items()}
         self._registry: Registry[Connection] = settings.registry()
-        self._user_states = UserStates(self.composer)
+        self._user_states, self._forwarding = UserStates(self.composer), CommandForwarding()
         self._tickets: dict[Connection, Ticket] = {}
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -311,8 +312,15 @@ class Node:
         before.
         """
         found = self._of(connection)
-        owner = None if found is None else found[0].owner
-        return None if owner is None else owner.begin(call, settle)
+        if found is None:
+            return None
+        user_state, _ = found
+        if (owner := user_state.owner) is not None:
+            return owner.begin(call, settle)
+        follower = user_state.follower
+        if follower is None:
+            return None
+        return self._forwarding.begin(follower, call, settle, user_state.execute, self._tasks)
 
     async def invoke(self, connection: Connection, call: Call) -> Outcome:
         """Have the user's owner execute a command. Never raises."""

@@ -60,6 +60,10 @@ class NotSentError(GatewayError):
         super().__init__(ErrorCode.BUS_DOWN, message)
 
 
+OnPosted: TypeAlias = Callable[[int | GatewayError], None]
+"""Takes the number of nodes that received a message, or why it is not known. Never raises."""
+
+
 class Bus(Protocol):
     """Messages between nodes: at most once, in order from one node to another, possibly lost.
 
@@ -90,14 +94,13 @@ class Bus(Protocol):
         """
         ...
 
-    def post(self, channel: Channel, envelope: Envelope, answered: Callable[[int | None], None]) -> bool:
+    def post(self, channel: Channel, envelope: Envelope, answered: OnPosted) -> bool:
         """Send it after all earlier ones, in this call, and call *answered* as soon as the result is known.
 
         Args:
             channel: Where to.
             envelope: The message.
-            answered: Gets what :meth:`publish` returns, or None when that would raise :class:`GatewayError`.
-                It must not raise.
+            answered: Gets what :meth:`publish` returns, or the error that it would raise. It must not raise.
 
         Returns:
             False, and nothing happens, when it has to wait, for example for a large message before it: then

@@ -32,7 +32,7 @@ from gateway.domain.errors import CloseCode
 from gateway.domain.model import NodeId, UserId
 from gateway.edge.socket import PhoneSocket
 from gateway.protocol.envelopes import NodeRecord
-from gateway.runtime.cluster import ClusterMembership
+from gateway.runtime.cluster_receiver import ClusterMembership
 from gateway.telemetry import Telemetry
 from tests.doubles.clock import ManualClock
 

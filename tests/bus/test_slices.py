@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from gateway.domain.errors import GatewayError
 from gateway.domain.model import NodeId, UserId
 from gateway.domain.resources import Agent
 from gateway.protocol import envelopes
@@ -129,7 +130,7 @@ async def test_a_large_message_leaves_and_arrives_in_slices_before_what_was_publ
 
 async def test_nothing_is_posted_while_a_large_message_is_encoded_or_waits_for_that() -> None:
     received: list[Envelope] = []
-    answers: list[int | None] = []
+    answers: list[int | GatewayError] = []
     async with fake() as site:
         here, there = site.buses
         await there.subscribe(B, received.append)

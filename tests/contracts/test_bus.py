@@ -9,7 +9,7 @@ import pytest
 
 from gateway.bus.connect import TRIAL, BusKeys
 from gateway.bus.sealing import DropReason
-from gateway.domain.errors import EndReason
+from gateway.domain.errors import EndReason, GatewayError
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import Channel, Control, Detach, Envelope, Events, Inbox, encode
 from gateway.runtime.event_loop import SystemClock
@@ -137,7 +137,7 @@ async def test_what_is_published_at_once_arrives_in_the_order_of_asking(site: Bu
 
 async def test_what_is_posted_arrives_in_the_order_of_the_calls_where_the_bus_takes_it(site: BusSite) -> None:
     here, there = site.buses
-    inbox, answers = Received(), list[int | None]()
+    inbox, answers = Received(), list[int | GatewayError]()
     await there.subscribe(A, inbox)
     for number in range(30):
         if number % 7 == 3 or not here.post(A, envelope(number), answers.append):

@@ -19,7 +19,7 @@ from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import Channel, Envelope, NodeRecord
 from gateway.runtime.node import Cluster
-from gateway.runtime.ports import WRITE_REFUSALS, Clock, Grant, KeptLogOff, NotSentError
+from gateway.runtime.ports import WRITE_REFUSALS, Clock, Grant, KeptLogOff, NotSentError, OnPosted
 
 T = TypeVar("T")
 Receive = Callable[[Envelope], None]
@@ -240,7 +240,7 @@ class LossyBus:
         trouble, node = self._trouble, self._node
         return await trouble.ask(node, lambda: trouble.publish(node, channel, envelope))
 
-    def post(self, channel: Channel, envelope: Envelope, answered: Callable[[int | None], None]) -> bool:
+    def post(self, channel: Channel, envelope: Envelope, answered: OnPosted) -> bool:
         """Return False: a receiver would run inside of the call of the sender."""
         return False
 

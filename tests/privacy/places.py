@@ -155,8 +155,9 @@ PLACES: Final[dict[str, str]] = {
             bus/memory.py MemoryLeases._leases _floors; bus/memory.py _Expiring._values _ends;
             bus/sealing.py Lives._answers _asked _known _passed; bus/pubsub.py RedisBus._receivers;
             bus/connect.py KeyNames._users; bus/pubsub.py Subscriber._subscriptions _changes _watchers;
-            core/follower.py Peers._peers; runtime/cluster.py Exchange._waiting _batches _put;
-            runtime/cluster_receiver.py ClusterReceiver._executing; runtime/ownership.py LinkDialer._others
+            core/follower.py Peers._peers; runtime/cluster.py Exchange._requests _batches _put;
+            runtime/cluster_receiver.py ClusterReceiver._executing; runtime/ownership.py LinkDialer._others;
+            runtime/follower.py CommandForwarding._searching
         """,
         NOBODY: """
             app/reload.py AuthoritiesReloader._faults _seen;
@@ -174,7 +175,8 @@ PLACES: Final[dict[str, str]] = {
             bus/connect.py Refusals._said_at;
             bus/sealing.py Seals._ciphers dropped; runtime/event_loop.py Turns._due;
             core/rate_limits.py Record._errors; core/session.py _rhythm;
-            edge/credentials.py Tokens._keys; runtime/cluster.py ClusterMembership._known _last_received_at;
+            edge/credentials.py Tokens._keys;
+            runtime/cluster_receiver.py ClusterMembership._known _last_received_at;
             runtime/sessions.py LogOffs._repeats;
             runtime/cluster_receiver.py AdminRpc._known; upstream/oscce/messages.py LinkReader._routing
         """,

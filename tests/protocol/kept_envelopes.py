@@ -14,6 +14,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Final, get_args
 
+import msgspec
 from hypothesis import strategies as st
 
 import gateway
@@ -37,7 +38,7 @@ def plain(value: object) -> Any:  # noqa: ANN401 - JSON
         return value.value
     if isinstance(value, bytes):
         return value.hex()
-    if is_dataclass(value) and not isinstance(value, type):
+    if isinstance(value, msgspec.Struct) or (is_dataclass(value) and not isinstance(value, type)):
         return {name: plain(inner) for name, inner in shallow(value).items()}
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
         return {name: plain(inner) for name, inner in value._asdict().items()}
@@ -48,9 +49,10 @@ def plain(value: object) -> Any:  # noqa: ANN401 - JSON
     return [plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
-def shallow(value: Any) -> dict[str, object]:  # noqa: ANN401 - any dataclass
-    """Return the fields of a dataclass, their values as they are."""
-    return {name: getattr(value, name) for name in type(value).__dataclass_fields__}
+def shallow(value: Any) -> dict[str, object]:  # noqa: ANN401 - any dataclass or struct
+    """Return the fields of a dataclass or struct, their values as they are."""
+    names = getattr(type(value), "__struct_fields__", None) or type(value).__dataclass_fields__
+    return {name: getattr(value, name) for name in names}
 
 
 def samples() -> Iterator[dict[str, object]]:

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 
 import msgpack  # type: ignore[import-untyped]  # ships no types
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -163,7 +164,7 @@ SHARED = Agent(version=9)
 TOGETHER = Publications(
     (
         publication(PublishedValue("agent:5", 4, SHARED), PublishedValue("queue:6", 5, None)),
-        dataclasses.replace(publication(PublishedValue("agent:5", 9, SHARED)), user=UserId("main", 2)),
+        msgspec.structs.replace(publication(PublishedValue("agent:5", 9, SHARED)), user=UserId("main", 2)),
     )
 )
 

@@ -12,7 +12,8 @@ from gateway.core.rate_limits import AdmissionQueue, Budget, Urgency
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import Envelope, Here, NodeRecord
-from gateway.runtime.cluster import READ_S, SAY_S, ClusterMembership, Exchange
+from gateway.runtime.cluster import Exchange
+from gateway.runtime.cluster_receiver import READ_S, SAY_S, ClusterMembership
 from gateway.runtime.ports import NODE_TTL_S
 from tests.doubles.clock import ManualClock
 from tests.doubles.lossy_bus import LossyRoll, Trouble
@@ -254,7 +255,7 @@ async def test_an_unforeseen_fault_of_one_sign_of_life_does_not_end_the_node(
             broken.setattr(LossyRoll, "announce", fail)
             await at.clock.advance(SAY_S)
         assert [one.getMessage() for one in caplog.records] == ["fleet_failed"] * 2
-        assert "gateway/runtime/cluster.py:" in vars(caplog.records[0])["place"]
+        assert "gateway/runtime/cluster_receiver.py:" in vars(caplog.records[0])["place"]
         await at.clock.advance(NODE_TTL_S)
         assert at.known(0) == at.known(1) == ["n0", "n1"]
 

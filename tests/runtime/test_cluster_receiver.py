@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import NoReturn, TypeVar
 
+import msgspec
 import pytest
 
 from gateway.domain.commands import AcknowledgeNotice, Call, Execute, Outcome, Status
@@ -483,7 +484,7 @@ async def test_a_fault_over_one_user_keeps_no_other_from_what_is_sent_with_it(
         mine = Publication(user(1), epoch, seq, seq + 1, False, (update,), "live", None)
         with monkeypatch.context() as patched:
             patched.setattr(bert, "read", broken)
-            others = [dataclasses.replace(mine, user=who) for who in (bert.feed.user, user(99))]
+            others = [msgspec.structs.replace(mine, user=who) for who in (bert.feed.user, user(99))]
             assert await Stranger(at).say(Publications((*others, mine)), to=1) == []
         await at.pass_time(0.5)
         assert far.shown["queue:5"]["contacts_waiting"] == 77

@@ -41,6 +41,7 @@ from gateway.runtime.cluster import (
     NotDeliveredError,
     Share,
 )
+from gateway.runtime.ports import NotSentError, OnPosted
 from tests.doubles.clock import ManualClock
 from tests.doubles.lossy_bus import LossyBus, Trouble
 from tests.runtime.pair import FIRST, HERE, THERE, Asker, Pair, attach, pair, since
@@ -98,6 +99,59 @@ async def test_without_the_bus_a_question_ends_at_once() -> None:
         assert at.exchange.sizes["questions"] == 0
 
 
+async def test_a_request_needs_no_task_and_ends_once() -> None:
+    async with pair() as at:
+        posted: list[OnPosted] = []
+
+        def post(channel: Channel, envelope: Envelope, answered: OnPosted) -> bool:
+            assert channel == Inbox(THERE)
+            at.inbox.append(envelope)
+            posted.append(answered)
+            return True
+
+        at.bus.post = post  # type: ignore[method-assign]  # as a bus with a connection
+        running, answers = asyncio.all_tasks(), [list[object]() for _ in range(6)]
+        for each in answers[:5]:
+            at.exchange.request(THERE, attach, 2.0, each.append)
+        withdraw = at.exchange.request(THERE, attach, 2.0, answers[5].append)
+        assert asyncio.all_tasks() == running
+        down, unsent = GatewayError(ErrorCode.BUS_DOWN, "slow"), NotSentError("away")
+        results: list[int | GatewayError] = [1, 0, down, unsent, 1, 1]
+        for answered, receivers in zip(posted, results, strict=True):
+            answered(receivers)
+        withdraw()
+        await at.say(AttachAnswer(FIRST + 1))
+        assert [len(each) for each in answers] == [1, 1, 0, 1, 0, 0]
+        await at.clock.advance(2.0)
+        await at.say(AttachAnswer(FIRST + 5))
+        assert [len(each) for each in answers] == [1, 1, 1, 1, 1, 0]
+        assert answers[0] == [AttachAnswer(FIRST + 1)]
+        assert isinstance(answers[1][0], NotDeliveredError)
+        assert answers[2:4] == [[down], [unsent]]
+        assert isinstance(answers[4][0], TimeoutError)
+        assert at.exchange.sizes["questions"] == at.exchange.under_way == 0
+
+
+async def test_a_shorter_request_ends_before_a_longer_one_that_was_made_before() -> None:
+    async with pair() as at:
+        ends: list[list[object]] = [[], [], []]
+        for within_s, end in zip((9.0, 1.0, 4.0), ends, strict=True):
+            at.exchange.request(THERE, attach, within_s, end.append)
+        for seconds, ended in ((0.9, [0, 0, 0]), (0.1, [0, 1, 0]), (3.0, [0, 1, 1]), (5.0, [1, 1, 1])):
+            await at.clock.advance(seconds)
+            assert list(map(len, ends)) == ended
+
+
+async def test_the_end_of_a_node_ends_its_requests() -> None:
+    async with pair() as at:
+        answers: list[object] = []
+        at.exchange.request(THERE, attach, 9.0, answers.append)
+        at.running.cancel()
+        await at.clock.settle()
+        at.exchange.request(THERE, attach, 9.0, answers.append)
+        assert [type(each) for each in answers] == [GatewayError, NotSentError]
+
+
 async def test_a_question_does_not_outlive_who_asked() -> None:
     async with pair() as at:
         asking = at.begin(at.exchange.ask(THERE, attach, 4.0))
@@ -122,10 +176,10 @@ async def test_what_is_sent_leaves_in_the_order_in_which_it_was_given() -> None:
 @pytest.mark.parametrize("posts", [lambda n: n % 2, lambda n: n not in {3, 4}, lambda _: True])
 async def test_what_the_bus_does_not_take_at_once_is_not_overtaken(posts: Callable[[int], bool]) -> None:
     async with pair() as at:
-        calls, answers = iter(range(100)), list[int | None]()
+        calls, answers = iter(range(100)), list[int | GatewayError]()
         bus = at.bus
 
-        def post(channel: Channel, envelope: Envelope, answered: Callable[[int | None], None]) -> bool:
+        def post(channel: Channel, envelope: Envelope, answered: OnPosted) -> bool:
             if not posts(next(calls)):
                 return False
             at.inbox.append(envelope)
@@ -450,11 +504,11 @@ class Place:
     def __init__(self) -> None:
         self.clock = ManualClock()
         self.taken: list[tuple[Channel, Envelope]] = []
-        self.waiting: list[Callable[[int | None], None]] = []
+        self.waiting: list[OnPosted] = []
         self.flushed = 0
         self.bundles = Bundles(self.post, self.flush)
 
-    def post(self, channel: Channel, envelope: Envelope, answered: Callable[[int | None], None]) -> None:
+    def post(self, channel: Channel, envelope: Envelope, answered: OnPosted) -> None:
         self.taken.append((channel, envelope))
         self.waiting.append(answered)
 
@@ -467,7 +521,7 @@ class Place:
             self.bundles.add(owner)
         await self.clock.settle()
 
-    async def answer(self, number: int = 0, receivers: int | None = 1) -> None:
+    async def answer(self, number: int = 0, receivers: int | GatewayError = 1) -> None:
         self.waiting.pop(number)(receivers)
         await self.clock.settle()
 
@@ -542,7 +596,7 @@ async def test_what_is_lost_keeps_nothing_else_from_being_sent() -> None:
         owner = Owner(1, A)
         for _ in range(ROUNDS_MAX + 1):
             await at.change(owner)
-        await at.answer(receivers=None)
+        await at.answer(receivers=GatewayError(ErrorCode.BUS_DOWN, "away"))
         assert at.received() == (ROUNDS_MAX + 1) * [(Inbox(A), [(1, 1)])]
 
 

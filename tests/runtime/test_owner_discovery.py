@@ -7,7 +7,7 @@ from gateway.domain.errors import CloseCode
 from gateway.domain.model import NodeId
 from gateway.domain.upstream import Feature
 from gateway.protocol.envelopes import Asked, Asks, CallRequest, Probe
-from gateway.runtime.cluster import SAY_S
+from gateway.runtime.cluster_receiver import SAY_S
 from gateway.runtime.ownership import GIVES_WAY_S
 from tests.runtime.followed import TRUSTED_S, followed
 from tests.runtime.scene import user

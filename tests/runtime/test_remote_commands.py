@@ -56,7 +56,7 @@ class Road:
         return Call("key", "session", command, None, False, deadline_ms)
 
     async def begin(self, left_s: float = 5.0) -> asyncio.Task[Outcome | None]:
-        asking = self.tasks.create_task(self.sending.send(THERE, self.call(left_s), self.tasks))
+        asking = self.tasks.create_task(self.sending.send(THERE, self.call(left_s)))
         await self.at.clock.settle()
         return asking
 
@@ -173,10 +173,34 @@ async def test_a_senseless_answer_is_ignored() -> None:
         assert fate(await asking) == (Status.UNKNOWN, ErrorCode.UPSTREAM_TIMEOUT)
 
 
-async def test_after_the_end_nothing_is_sent() -> None:
+async def test_a_command_needs_no_task_and_its_outcome_comes_in_the_call_that_read_the_answer() -> None:
     async with road() as at:
-        assert await at.sending.send(THERE, at.call(), None) is None
-        assert at.received == []
+        outcomes: list[Outcome | None] = []
+        running = asyncio.all_tasks()
+        at.sending.begin(THERE, at.call(), outcomes.append)
+        left = at.sending.begin(THERE, at.call(), outcomes.append)
+        await at.at.clock.settle()
+        assert asyncio.all_tasks() == running
+        left()
+        await at.answer(APPLIED)
+        assert outcomes == []
+        request = at.received[0].request
+        at.at.scenes[0].node.exchange._receive(CallAnswer(request, APPLIED))
+        assert outcomes == [APPLIED]
+        await at.say(CallAnswer(request, None))
+        at.sending.give_up()
+        assert outcomes == [APPLIED]
+        assert at.at.scenes[0].node.exchange.sizes["questions"] == 0
+
+
+async def test_a_command_without_connection_is_refused_in_the_call() -> None:
+    async with road() as at:
+        at.at.trouble.take_away()
+        await at.at.clock.advance(8)
+        outcomes: list[Outcome | None] = []
+        at.sending.begin(THERE, at.call(), outcomes.append)
+        at.sending.begin(THERE, at.call(0.0), outcomes.append)
+        assert [fate(each) for each in outcomes] == [(Status.REJECTED, ErrorCode.BUS_DOWN)] * 2
 
 
 async def test_who_asked_and_is_cancelled_waits_no_more() -> None:
@@ -185,7 +209,7 @@ async def test_who_asked_and_is_cancelled_waits_no_more() -> None:
         asking.cancel()
         await at.at.clock.settle()
         assert asking.cancelled()
-        assert at.sending._under_way == set()
+        assert not at.sending._under_way
         assert at.at.scenes[0].node.exchange.sizes["questions"] == 0
 
 

@@ -11,7 +11,7 @@ from gateway.core.registry import Denylist
 from gateway.domain.errors import CloseCode, EndReason
 from gateway.domain.model import Application, Device, NodeId, SessionId, SessionSecret, Ticket, UserId
 from gateway.protocol.envelopes import SessionOver
-from gateway.runtime.cluster import SAY_S
+from gateway.runtime.cluster_receiver import SAY_S
 from gateway.runtime.node import NodeSettings, SiteParts
 from gateway.runtime.ports import NODE_TTL_S
 from gateway.runtime.sessions import DENIED_BEYOND_MS, LOOK_S, RETRY_S

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.core.element import Element
 from gateway.core.follower import Shared, arrived, as_of, delta, is_of_sessions, receive_next
@@ -34,7 +34,7 @@ from gateway.protocol.frames import NoticeFrame
 from gateway.runtime.cluster import ROUNDS_MAX, Exchange
 from gateway.runtime.handover import Sharing
 from gateway.runtime.mirror import Feed
-from gateway.runtime.ports import Start
+from gateway.runtime.ports import OnPosted, Start
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_link import FakeLink
 from tests.runtime.followed import followed, follower, publication, wait_for, waiting
@@ -66,10 +66,11 @@ class SlowBus:
     async def publish(self, channel: Channel, envelope: Envelope) -> int:
         raise NotImplementedError
 
-    def post(self, channel: Channel, envelope: Envelope, answered: Callable[[int | None], None]) -> bool:
+    def post(self, channel: Channel, envelope: Envelope, answered: OnPosted) -> bool:
         self.taken.append((channel, envelope))
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        future.add_done_callback(lambda done: answered(None if done.cancelled() or done.exception() else 1))
+        down = GatewayError(ErrorCode.BUS_DOWN, "away")
+        future.add_done_callback(lambda done: answered(down if done.cancelled() or done.exception() else 1))
         if self.is_slow:
             self.waiting.append(future)
         else:
@@ -379,6 +380,9 @@ NEXT = Publication(
         (replace(NEXT, after=0), True),
         (replace(NEXT, updates=(PublishedValue(KEY, 2, Queue(contacts_waiting=1)),)), True),
         (replace(NEXT, updates=(PublishedValue("queue:2", 2, Queue()),)), True),
+        (replace(NEXT, upto=3, updates=(*NEXT.updates, PublishedValue("queue:2", 3, Queue()))), True),
+        (replace(NEXT, upto=3, updates=(*NEXT.updates, PublishedValue("queue:2", 3, None))), False),
+        (replace(NEXT, upto=3, updates=(*NEXT.updates, PublishedValue("me:0f", 3, Queue()))), False),
         (replace(NEXT, after=2, upto=3), False),
         (replace(NEXT, upto=1), False),
         (replace(NEXT, epoch=2), False),

@@ -16,7 +16,7 @@ from gateway.bus.pubsub import SLOW_S
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import Channel, Envelope, NodeRecord, aged
-from gateway.runtime.ports import Grant, KeptLogOff
+from gateway.runtime.ports import Grant, KeptLogOff, OnPosted
 from tests.simulation.loop import OUTSIDE, Host, behind
 from tests.simulation.store import Server, Weather
 
@@ -201,12 +201,12 @@ class Door:
         sent_at = self._loop.time()
         return await self._ask(lambda server: server.publish(channel, envelope, sent_at))
 
-    def post(self, channel: Channel, envelope: Envelope, answered: Callable[[int | None], None]) -> bool:
+    def post(self, channel: Channel, envelope: Envelope, answered: OnPosted) -> bool:
         """See :meth:`gateway.runtime.ports.Bus.post`."""
         sent_at = self._loop.time()
         future = self._begin(lambda server: server.publish(channel, envelope, sent_at))
         if future is None:
-            answered(None)
+            answered(bus_down())
             return True
         due = self._loop.call_later(DEADLINE_S, self._expire, future)
         future.add_done_callback(partial(self._posted, due, answered))
@@ -219,13 +219,13 @@ class Door:
     def _posted(
         self,
         due: asyncio.TimerHandle,
-        answered: Callable[[int | None], None],
+        answered: OnPosted,
         future: asyncio.Future[int],
     ) -> None:
         due.cancel()
         self._open.pop(future, None)
         is_unknown = future.cancelled() or future.exception() is not None
-        answered(None if is_unknown else future.result())
+        answered(bus_down() if is_unknown else future.result())
 
     def flush(self) -> None:
         """See :meth:`gateway.runtime.ports.Bus.flush`: a message is under way when it is posted."""

@@ -247,7 +247,7 @@ def _tidy(process: Process) -> list[str]:
     missing = []
     if exchange.machine.state is not BusState.LIVE:
         missing.append(f"the bus of {process.holder} is {exchange.machine.state}")
-    held = len(exchange._waiting), sum(map(len, exchange._put.values()))
+    held = exchange.sizes["questions"], sum(map(len, exchange._put.values()))
     if held[0] > 0 or held[1] > BATCHES_MAX:
         missing.append(f"{process.holder} waits for {held[0]} answers, {held[1]} batches")
     if process.node.account.log_offs_pending:
