@@ -1,4 +1,4 @@
-"""Checks of what a phone sends: the rate of its frames, and its commands; and the frames that answer them.
+"""Checks of what a phone sends (the rate of its frames, and its commands), and the frames that answer.
 
 Checked are skills with their levels, reasons with their kinds, and routing parameters with their types and
 bounds. Steps are a hint for editors and are not checked. Only OSCC-E can check rules over several resources

@@ -1,4 +1,4 @@
-"""Subscriptions of one link: the queries of a user, sent one after the other and kept current.
+"""Subscriptions of one link: the queries of a user, sent in rounds and kept current.
 
 A change of the wanted subscriptions only sets a flag. Rounds of requests bring the present ones in line with
 the wanted ones, so that two changes never overlap.
