@@ -17,8 +17,6 @@ from gateway.domain.model import VALUE_CHARS
 SUBPROTOCOL = "oscce.link.v1"
 SEQUENCE, STAMP = "S:", ",T:"
 """Texts before a publish's sequence number and time (ns since 1970) in a phone's frame."""
-ELEMENT_BYTES = 300
-"""About the size of an element in a phone's frame, equal to that of a peer's message."""
 _PAD = "x" * VALUE_CHARS
 _BEGAN_MS = time.time_ns() // 1_000_000
 _HOW_LONG = "<how long>"

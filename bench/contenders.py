@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from bench import crowd
 from bench.gateway_node import quantile_of, total
@@ -21,21 +21,6 @@ from bench.work import Figures, Work, figures_of
 DRAIN_S = 0.5
 Outcome = Figures | BenchError
 PACED, UNPACED = "gateway", "gateway, pace 0"
-
-
-class Contender(Protocol):
-    """Server under measurement."""
-
-    @property
-    def name(self) -> str:
-        """Its name in tables."""
-
-    async def play(self, stage: Stage, works: Sequence[Work]) -> list[Outcome]:
-        """Run *works* in turn on a new server, with the same phones, up to the first error.
-
-        Raises:
-            BenchError: Not even the first work can run.
-        """
 
 
 @dataclass(frozen=True, slots=True)

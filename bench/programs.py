@@ -177,15 +177,6 @@ def is_listening(port: int) -> bool:
     return any(wanted in line for line in Path("/proc/net/tcp").read_text("ascii").splitlines())
 
 
-def kernel_bytes() -> int:
-    """Return the memory of TCP on the whole machine, which the kernel counts in pages."""
-    for line in Path("/proc/net/sockstat").read_text("ascii").splitlines():
-        words = line.split()
-        if words[0] == "TCP:":
-            return int(words[words.index("mem") + 1]) * _PAGE_BYTES
-    raise BenchError("the kernel does not tell what sockets take")
-
-
 def _family(pid: int) -> list[int]:
     found = [pid]
     with contextlib.suppress(OSError):
