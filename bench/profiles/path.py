@@ -40,7 +40,7 @@ from gateway.edge.socket import CommandRunner, PhoneSocket, SocketNode, SocketSe
 from gateway.protocol import websocket
 from gateway.protocol.codec import JSON
 from gateway.runtime.event_loop import SystemClock, Turns
-from gateway.telemetry import Telemetry
+from gateway.telemetry import Tally, Telemetry
 from gateway.upstream.oscce.client import OsccLink, Terms
 from gateway.upstream.oscce.readings import Readings
 from gateway.upstream.oscce.socket import MASK_BYTES, LinkSocket
@@ -223,6 +223,7 @@ class House:
         self._sent: list[bytes] = []
         self._is_shared = options.shared
         self.telemetry = Telemetry()
+        self._tally = Tally(self.telemetry)
         self.clock = SystemClock()
         self.turns = Turns(self.clock)
         self.scheduler: Scheduler[PhoneSocket] = Scheduler(self.clock)
@@ -251,7 +252,7 @@ class House:
                 left=lambda: None,
             )
             server.link = LinkSocket(server, _MESSAGE_BYTES, lambda _: None, self.turns)
-            one = Supervisor(user, OsccLink(server.link, terms), self.clock, self._composer)
+            one = Supervisor(user, OsccLink(server.link, terms), self.clock, self._composer, self._tally)
             running.append(tasks.create_task(one.linked.run()))
             server.tell(server.opened())
             await one.live.wait()

@@ -25,6 +25,7 @@ from gateway.app.process import run_loop
 from gateway.core.element import Composer
 from gateway.domain.model import SessionSecret, UserId
 from gateway.runtime.event_loop import SystemClock
+from gateway.telemetry import Tally
 from gateway.upstream.oscce.client import OsccServer
 
 ABOUT = {
@@ -103,7 +104,8 @@ async def _all_heard(supervisors: list[Supervisor], before: int, messages: int) 
 
 async def measure(links: int, readings: int, url: str) -> None:
     """Run the profile and print the figures."""
-    clock, composer, supervisors = SystemClock(), Composer(), list[Supervisor]()
+    clock, composer, tally = SystemClock(), Composer(), Tally()
+    supervisors: list[Supervisor] = []
     async with OsccServer("main", url, clock) as server, aiohttp.ClientSession() as http:
         before = _rss()
         async with asyncio.TaskGroup() as tasks:
@@ -112,7 +114,7 @@ async def measure(links: int, readings: int, url: str) -> None:
                 link = await server.open(
                     UserId("main", user), SessionSecret(str(user)), token=1, holder="bench"
                 )
-                supervisors.append(one := Supervisor(user, link, clock, composer))
+                supervisors.append(one := Supervisor(user, link, clock, composer, tally))
                 tasks.create_task(one.linked.run())
                 await one.live.wait()
             print(f"links        {(time.process_time() - began) / links * 1e3:.1f} ms each until live")

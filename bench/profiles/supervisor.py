@@ -23,7 +23,7 @@ TOPICS = ("agents", "queues")
 class Supervisor:
     """One user with one session and a link: the part of an owner that profiles need."""
 
-    def __init__(self, user: int, link: Link, clock: Clock, composer: Composer) -> None:
+    def __init__(self, user: int, link: Link, clock: Clock, composer: Composer, tally: Tally) -> None:
         self.clock = clock
         self.pauses = Pauses()
         self.feed = Feed(UserId("main", user))
@@ -44,7 +44,7 @@ class Supervisor:
             idle_timeout_s=0,
         )
         member = self.user_sessions.join(ticket, TOPICS)
-        self.tally = Tally()
+        self.tally = tally
         self.pulse = cast("LinkHealth", self)
         self.linked = Linked(link, member, ABOUT, self)
 
