@@ -300,21 +300,29 @@ PLAUSIBLE_S: Final = 1.0
 """A transit time above this, by the wall clocks of two nodes, means that the clocks differ."""
 
 
+RECENT_MAX: Final = 4_096
+
+
 class Shared:
     """Elements of publications that arrived together: a value of several users becomes one element.
 
-    Values are compared by identity, so they must live as long as this object.
+    It identifies values by identity, so they must live as long.
+
+    Args:
+        recent: The newest elements of earlier publications, by key: an equal value becomes the same one, so
+            that all its readers share encodings. Bounded; the caller clears it soon.
     """
 
-    __slots__ = ("_compared", "_made")
+    __slots__ = ("_compared", "_made", "_recent")
 
-    def __init__(self) -> None:
+    def __init__(self, recent: dict[str, Element] | None = None) -> None:
         self._made: dict[int, Element] = {}
         self._compared: dict[tuple[int, int], tuple[Element, Element | None]] = {}
-        """The new element for each value and held one; the held one is kept, so that its id stays its own."""
+        """The element for each value and each held element, with the held one, which so stays in memory."""
+        self._recent = {} if recent is None else recent
 
-    def element(self, value: Value, held: Element | None) -> Element:
-        """Return the element of *value* for a reader that holds *held*: *held* itself if it is equal."""
+    def element(self, key: str, value: Value, held: Element | None) -> Element:
+        """Return the element of *value* for a reader that holds *held*: that one, if it is equal."""
         pair = id(value), id(held)
         known = self._compared.get(pair)  # users with a value in common mostly hold the same element, too
         if known is not None:
@@ -323,8 +331,17 @@ class Shared:
         if held is not None and held is not element and held.value == value:
             element = self._made[id(value)] = held
         elif element is None:
-            element = self._made[id(value)] = Element(value)
+            element = self._made[id(value)] = self._new(key, value)
         self._compared[pair] = element, held
+        return element
+
+    def _new(self, key: str, value: Value) -> Element:
+        recent = self._recent
+        element = recent.get(key)
+        if element is None or element.value != value:
+            element = recent[key] = Element(value)
+            if len(recent) > RECENT_MAX:
+                del recent[next(iter(recent))]
         return element
 
 
@@ -395,7 +412,9 @@ def delta(publication: Publication, ledger: Ledger, made: Shared) -> Delta:
             Update(
                 update.key,
                 update.seq,
-                None if update.value is None else made.element(update.value, ledger.get(update.key)),
+                None
+                if update.value is None
+                else made.element(update.key, update.value, ledger.get(update.key)),
             )
             for update in publication.updates
         ]
@@ -437,7 +456,7 @@ def receive_next(
     for update in updates:
         key, value = update.key, update.value
         if value is not None:
-            ledger.receive_next(position, key, update.seq, made.element(value, elements.get(key)))
+            ledger.receive_next(position, key, update.seq, made.element(key, value, elements.get(key)))
     return age_s
 
 

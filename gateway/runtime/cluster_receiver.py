@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import cached_property, partial
 from typing import Final, Literal, NamedTuple, Protocol, TypeVar
 
+from gateway.core.element import Element
 from gateway.core.follower import Shared
 from gateway.core.rate_limits import AdmissionQueue
 from gateway.domain.commands import Outcome
@@ -515,6 +516,8 @@ class ClusterReceiver:
         self._exchange = exchange
         self._tally = tally
         self._tasks: asyncio.TaskGroup | None = None
+        self._recent: dict[str, Element] = {}
+        """The newest elements of other nodes' publications since the last :meth:`tick`, by key."""
         self._executing: Counter[UserId] = Counter()
         """Commands of each user that run in tasks, or are about to: later ones follow them."""
 
@@ -526,6 +529,10 @@ class ClusterReceiver:
                 await self._exchange.run(self)
             finally:
                 self._tasks = None
+
+    def tick(self) -> None:
+        """Forget the elements of earlier publications: users who are gone leave nothing here."""
+        self._recent.clear()
 
     # ---- Listener ----
 
@@ -569,7 +576,7 @@ class ClusterReceiver:
             if follower is not None:
                 follower.receive(envelope)
             return
-        clock, made, states = self._local.clock, Shared(), self._local.user_states
+        clock, made, states = self._local.clock, Shared(self._recent), self._local.user_states
         now = clock.now()
         bus = self._exchange.health(now)
         arrival = Arrival(now, clock.wall_ms(), now - self._local.pauses.came_at(now), bus)

@@ -83,6 +83,7 @@ PLACES: Final[dict[str, str]] = {
             runtime/follower.py RemoteCommands._under_way;
             runtime/handover.py Sharing._asked_at _together _changed;
             runtime/cluster.py Bundles._sources; core/follower.py Shared._compared _made;
+            runtime/cluster_receiver.py ClusterReceiver._recent;
             upstream/asterisk/ami.py AmiConnection._pending;
             upstream/asterisk/link.py AsteriskLink._inbox _pending by_kind next_queries queries;
             upstream/asterisk/monitor.py Publisher._agents _due _groups _names _own _planned;

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.core.element import Element
-from gateway.core.follower import Shared, arrived, as_of, delta, is_of_sessions, receive_next
+from gateway.core.follower import RECENT_MAX, Shared, arrived, as_of, delta, is_of_sessions, receive_next
 from gateway.core.ledger import Delta, Health, Ledger, Receipt
 from gateway.core.ledger import Update as Held
 from gateway.domain.errors import ErrorCode, GatewayError
@@ -366,6 +366,23 @@ def test_what_is_held_already_stays_the_same_element(*, made_before: bool) -> No
     if made_before:
         delta(received(PublishedValue(KEY, 3, value)), Ledger(), made)
     assert delta(received(PublishedValue(KEY, 3, value)), ledger, made).updates[0].element is ledger.get(KEY)
+
+
+def test_an_equal_value_of_a_later_message_is_the_same_element_until_another_comes() -> None:
+    recent: dict[str, Element] = {}
+
+    def taken(waiting: int, key: str = KEY) -> Element | None:
+        publication = received(PublishedValue(key, 3, Queue(contacts_waiting=waiting)))
+        return delta(publication, holding(Queue(contacts_waiting=0)), Shared(recent)).updates[0].element
+
+    first = taken(1)
+    assert taken(1) is first
+    assert taken(1, "queue:2") is not first
+    assert taken(2) is not first
+    assert taken(1) is not first
+    for number in range(3, 2 * RECENT_MAX):
+        taken(1, f"queue:{number}")
+    assert len(recent) == RECENT_MAX
 
 
 NEXT = Publication(
