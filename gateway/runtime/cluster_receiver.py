@@ -467,6 +467,8 @@ def _result(report: Report | None, *, is_of_one: bool) -> str:
     return ErrorCode.NOT_FOUND.value if is_of_one and not report.records else "ok"
 
 
+RECENT_S: Final = 10.0
+"""How long an element of another node's publication is kept for equal values of later ones."""
 RESYNC_S: Final = 2.0
 """Time over which followers spread their requests when the bus is back."""
 M = TypeVar("M", bound=Envelope)
@@ -517,7 +519,8 @@ class ClusterReceiver:
         self._tally = tally
         self._tasks: asyncio.TaskGroup | None = None
         self._recent: dict[str, Element] = {}
-        """The newest elements of other nodes' publications since the last :meth:`tick`, by key."""
+        """The newest elements of other nodes' publications, by key, for :data:`RECENT_S`."""
+        self._cleared_at = -math.inf
         self._executing: Counter[UserId] = Counter()
         """Commands of each user that run in tasks, or are about to: later ones follow them."""
 
@@ -530,9 +533,11 @@ class ClusterReceiver:
             finally:
                 self._tasks = None
 
-    def tick(self) -> None:
-        """Forget the elements of earlier publications: users who are gone leave nothing here."""
-        self._recent.clear()
+    def tick(self, now: float) -> None:
+        """Forget the elements of earlier publications in time: users who are gone leave nothing here."""
+        if now - self._cleared_at >= RECENT_S:
+            self._recent.clear()
+            self._cleared_at = now
 
     # ---- Listener ----
 
@@ -574,7 +579,7 @@ class ClusterReceiver:
         if not isinstance(envelope, Publications):
             follower = self._follower(envelope.user)
             if follower is not None:
-                follower.receive(envelope)
+                follower.receive(envelope, Shared(self._recent))
             return
         clock, made, states = self._local.clock, Shared(self._recent), self._local.user_states
         now = clock.now()

@@ -540,15 +540,15 @@ class Follower:
 
     # ---- what the owner sends ----
 
-    def receive(self, envelope: Envelope) -> None:
-        """Process a publication or an answer of the owner."""
+    def receive(self, envelope: Envelope, made: Shared | None = None) -> None:
+        """Process a publication or an answer of the owner; *made*: see :meth:`read`."""
         if self._is_over:
             return
         match envelope:
             case Publication():
                 now = self._world.clock.now()
                 arrival = Arrival(now, self._world.clock.wall_ms(), now - self._world.pauses.came_at(now))
-                self.read(envelope, Shared(), arrival)
+                self.read(envelope, made or Shared(), arrival)
             case Announcement(notice=notice):
                 self.feed.announce(notice)
             case Offer():

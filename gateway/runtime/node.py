@@ -492,7 +492,7 @@ class Node:
     async def _tick(self) -> None:
         now = self.clock.now()
         self.exchange.tick(now, self._user_states.followed())
-        self._cluster_receiver.tick()
+        self._cluster_receiver.tick(now)
         self._writes.look(now, refused=self._refuses_writes())
         if self.exchange.machine.state is BusState.LIVE and not self._writes.is_away(now):
             self.is_cut_off = False
