@@ -30,7 +30,7 @@ from gateway.core.element import (
 from gateway.core.link import Query
 from gateway.domain.commands import Listen
 from gateway.domain.model import EMPTY_SET, Kind, Scope, changed, key_of
-from gateway.domain.upstream import Part, Reading, Source
+from gateway.domain.upstream import PLACES, SOURCES, Part, Reading, Source
 
 Change = tuple[str, Element, Element]
 """A key, the element shown before, and the present one."""
@@ -100,7 +100,8 @@ class _OfKind:
 
     def __init__(self) -> None:
         self.sent: dict[int, Parts] = {}
-        self.times: dict[Source, _ReadTimes] = {}
+        self.times: list[_ReadTimes | None] = [None] * len(SOURCES)
+        """By the place of a source in :data:`gateway.domain.upstream.SOURCES`."""
         self.queries: tuple[Query, ...] = ()
         """The queries for realtime data."""
         self.is_covered: bool | None = None
@@ -108,16 +109,17 @@ class _OfKind:
 
     def times_of(self, source: Source) -> _ReadTimes:
         """Return when they were read from *source*."""
-        found = self.times.get(source)
+        place = PLACES[source]
+        found = self.times[place]
         if found is None:
-            found = self.times[source] = _ReadTimes()
+            found = self.times[place] = _ReadTimes()
         return found
 
     def converge(self, number: int, mine: Parts, others: Parts) -> None:
         """Hold the parts *others* in place of *mine*; their times of reading stay."""
-        for source, times in self.times.items():
+        for source, times in zip(SOURCES, self.times, strict=True):
             before_ms, after_ms = time_of(mine, source), time_of(others, source)
-            if before_ms != after_ms:
+            if times is not None and before_ms != after_ms:
                 times.read(number, after_ms, times.last_ms(number, before_ms))
         self.sent[number] = others
 
@@ -316,7 +318,7 @@ class Assembly:
         if kind is None or reading.query not in self._queries or source is Source.CONFIGURATION:
             return None
         here = self._kinds.get(kind) or self._of(kind)
-        number, times, sent = part.number, here.times.get(source) or here.times_of(source), here.sent
+        number, times, sent = part.number, here.times[PLACES[source]] or here.times_of(source), here.sent
         before = sent.get(number)
         if before is None or before.directory is None or time_ms < times.newest_ms:
             return None
@@ -398,7 +400,7 @@ class Assembly:
             outside.update((kind, number) for number in gone)
             for number in gone:
                 self._release(here.sent.pop(number))
-            for number, times in product(gone, here.times.values()):
+            for number, times in product(gone, filter(None, here.times)):
                 times.forget(number)
         return outside
 

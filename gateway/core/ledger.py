@@ -349,6 +349,14 @@ class Ledger:
             for reader in tuple(self.readers):  # some leave their group during this
                 reader.mark(key, before)
 
+    def join_changes(self, since: int) -> None:
+        """Record that all changes of shared keys after *since*, which no reader has seen, were one step.
+
+        So a large first state has one seq, of 32 bytes, instead of one for each key.
+        """
+        seqs, last = self._shared.seqs, self.shared_seq
+        seqs.update({key: last for key, seq in seqs.items() if seq > since})
+
     def disown(self) -> None:
         """Record that a replica belongs to no owner: the next received state replaces it."""
         self._move(Position(0, 0))

@@ -298,7 +298,7 @@ class Early:
 
     def __init__(self) -> None:
         self._is_expecting = False
-        self._kept: list[Reading] = []
+        self._kept: tuple[Reading, ...] = ()
 
     @property
     def is_expecting(self) -> bool:
@@ -309,12 +309,11 @@ class Early:
         """Record whether a query was requested whose answer has not come yet."""
         self._is_expecting = is_expecting
         if not is_expecting:
-            self._kept.clear()
+            self._kept = ()
 
     def keep(self, reading: Reading) -> None:
         """Store the reading of an unknown query."""
-        self._kept.append(reading)
-        del self._kept[:-MOST]
+        self._kept = (*self._kept, reading)[-MOST:]
 
     def take(self, query: int, listen: Listen) -> list[Reading]:
         """Return the readings of *query*, which is now known to cover *listen*."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from gateway.domain.errors import EndReason
 from gateway.domain.model import (
@@ -122,6 +122,11 @@ class Source(enum.StrEnum):
     REALTIME = "realtime"
     CUMULATIVE = "cumulative"
     CONFIGURATION = "configuration"
+
+
+SOURCES: Final = tuple(Source)
+PLACES: Final = {source: place for place, source in enumerate(SOURCES)}
+"""The place of each source among all."""
 
 
 PartValue = Agent | Queue | QueueEntry | QueueFigures | QueueWindow | Group | Aggregate

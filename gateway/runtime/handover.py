@@ -28,7 +28,7 @@ from gateway.core.rate_limits import Place, Urgency
 from gateway.core.view import UserSessions
 from gateway.domain.commands import History
 from gateway.domain.errors import GatewayError
-from gateway.domain.model import NodeId, Position
+from gateway.domain.model import EMPTY_SET, NodeId, Position
 from gateway.domain.upstream import Feature
 from gateway.protocol.envelopes import (
     Announcement,
@@ -561,7 +561,7 @@ class Sharing:
         self._feed = feed
         self._exchange = exchange
         self._asked_at: dict[NodeId, float] = {}
-        self._together: set[NodeId] = set()
+        self._together: frozenset[NodeId] = EMPTY_SET
         """The nodes that read :class:`Publications`; all others read only the channel of the user."""
         self._is_running = False
         self._is_reading = False
@@ -601,9 +601,9 @@ class Sharing:
     def reads(self, node: NodeId, *, together: bool) -> None:
         """Record whether *node* reads :class:`Publications`; until then it reads the user's channel."""
         if together:
-            self._together.add(node)
+            self._together |= {node}
         else:
-            self._together.discard(node)
+            self._together -= {node}
 
     def silent(self, now: float) -> list[NodeId]:
         """Remove and return the nodes that have not requested changes for so long that they get none.
@@ -615,7 +615,7 @@ class Sharing:
         gone = [node for node, at in self._asked_at.items() if now - at > INTEREST_S]
         for node in gone:
             del self._asked_at[node]
-            self._together.discard(node)
+            self._together -= {node}
         if not self._asked_at:
             self._read(False)
         return gone

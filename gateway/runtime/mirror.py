@@ -328,7 +328,10 @@ class Mirror:
         """Show the data of the new link: whole sets, so other resources are removed."""
         self.live = self.has_snapshot = True
         self.assembly.is_unshown = False
+        ledger = self._feed.ledger
+        since = ledger.position.seq
         self.show(self._shown() | self.assembly.addresses())
+        ledger.join_changes(since)
         self._uncomposed, self._composed = None, {}
         self._show_site()
         self._show_catalogues()
@@ -401,7 +404,7 @@ class Mirror:
         """Record the state of a function; return whether realtime data comes again after a pause."""
         was_blind = self.is_blind
         if change.function != "historical":  # phones are not shown this function
-            self._functions = replace(self._functions, **{change.function: change.state})
+            self._functions = _functions_after(self._functions, change)
             self.is_blind = self._functions.realtime is FunctionState.DOWN
             self._show_site()
         return was_blind and not self.is_blind
@@ -568,6 +571,12 @@ class Mirror:
 
     def _show_all(self) -> None:
         self.show(self._shown() | self.assembly.addresses())
+
+
+@lru_cache(maxsize=64)
+def _functions_after(functions: Functions, change: FunctionChanged) -> Functions:
+    """Return the states of functions after a change: one object for all users."""
+    return replace(functions, **{change.function: change.state})
 
 
 @lru_cache(maxsize=64)

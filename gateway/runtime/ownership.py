@@ -19,7 +19,7 @@ from gateway.domain.model import UserId
 from gateway.domain.upstream import About, Feature, LinkClosed
 from gateway.protocol.envelopes import Control, Owned, Sought
 from gateway.runtime.event_loop import LeanEvent, spawn
-from gateway.runtime.ports import Grant, Link, Start
+from gateway.runtime.ports import NO_START, Grant, Link, Start
 from gateway.runtime.world import Renewal, World
 
 Answer = Literal["ours", "refused", "unanswered"]
@@ -459,7 +459,7 @@ class LinkDialer:
             self._served.epoch_began(lease.epoch)
             if self._start.kind is not None:
                 self._world.tally.took_over(self._start.kind)
-        self._start = Start()
+        self._start = NO_START
         return True
 
     def _process_answer(self, answer: Answer) -> None:

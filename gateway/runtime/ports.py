@@ -460,6 +460,10 @@ class Start(NamedTuple):
     entered: bool = False
 
 
+NO_START: Final = Start()
+"""The beginning of an ownership that no other node had."""
+
+
 class Role(Protocol):
     """The part of a user state that serves its phones."""
 

@@ -233,10 +233,10 @@ class Queries:
         self._asked_at: dict[Listen, float] = {}
         """Since when the first reading of each is waited for."""
         self._unanswered: frozenset[Listen] = EMPTY_SET
-        self._down: frozenset[FunctionName] = frozenset()
+        self._down: frozenset[FunctionName] = EMPTY_SET
         self._none = count(-1, -1)
-        self._stopping: list[int] = []
-        self._stopped: list[int] = []
+        self._stopping: tuple[int, ...] = ()
+        self._stopped: tuple[int, ...] = ()
 
     @property
     def are_read(self) -> bool:
@@ -293,7 +293,7 @@ class Queries:
 
     def _forget(self, queries: Iterable[int]) -> None:
         gone = set(queries)
-        self._stopped = [query for query in self._stopped if query not in gone]
+        self._stopped = tuple([query for query in self._stopped if query not in gone])
         for query in gone:
             self._mirror.show(self._mirror.assembly.stopped(query))
 
@@ -319,7 +319,7 @@ class Queries:
         if sent_requests:  # before others are stopped, so that no change is missed in between
             await self._requests.wait(sent_requests)
         if self._stopping:
-            stopping, self._stopping = self._stopping, []
+            stopping, self._stopping = self._stopping, ()
             async with TaskGroup() as tasks:
                 for query in stopping:
                     tasks.create_task(self._stop(query))
@@ -393,7 +393,7 @@ class Queries:
         if not any(each.kind == listen.kind and each.source == listen.source for each in self._wanted):
             self._mirror.show(self._mirror.assembly.stopped(query))
         if query >= 0:
-            self._stopping.append(query)
+            self._stopping += (query,)
         else:
             self._note_stopped(query)
 
@@ -403,7 +403,7 @@ class Queries:
         if self._mirror.assembly.awaits(query):
             self._mirror.show(self._mirror.assembly.stopped(query))
             return
-        self._stopped.append(query)
+        self._stopped += (query,)
         if len(self._stopped) > STOPPED_MOST:
             self._forget(self._stopped[:1])
 
@@ -474,7 +474,7 @@ class LinkSubscriptions:
         self._directory_known = False
         self._attach_due: dict[str, Member] = {}
         """Sessions that are not on the link, or whose scope may have changed without a message."""
-        self._tried: frozenset[Member] = frozenset()
+        self._tried: frozenset[Member] = EMPTY_SET
         """Sessions that the link was asked to attach in this round."""
         self._presence_due: dict[str, Member] = {}
         """Sessions whose presence at OSCC-E may be wrong."""
@@ -487,10 +487,10 @@ class LinkSubscriptions:
             weakly(self._ask_later),
             weakly(self._directory_subscribed),
         )
-        self._gained: frozenset[Address] = frozenset()
+        self._gained: frozenset[Address] = EMPTY_SET
         """Resources that came into scope, while their directory objects may be missing."""
         self._gained_at = -math.inf
-        self._leaving: list[int] = []
+        self._leaving: tuple[int, ...] = ()
         self._again_at = math.inf
         self._is_settling = False
         """Whether :meth:`settle` runs in the next turn of the loop."""
@@ -511,7 +511,7 @@ class LinkSubscriptions:
 
     def leave(self, alias: int) -> None:
         """Detach a session for which this node no longer acts."""
-        self._leaving.append(alias)
+        self._leaving += (alias,)
         self.need()
 
     def directory_changed(self) -> None:
@@ -530,7 +530,7 @@ class LinkSubscriptions:
         """Query the directory once, if it has not sent all objects that came into scope."""
         if not self._gained or now - self._gained_at < REPORTED_AFTER_S:
             return
-        gained, self._gained = self._gained, frozenset()
+        gained, self._gained = self._gained, EMPTY_SET
         if any(number in self._user_sessions.scope.of(kind) for kind, number in self._mirror.unknown(gained)):
             self.directory_changed()
 
@@ -607,7 +607,7 @@ class LinkSubscriptions:
     async def _ask(self) -> None:
         while self._needed:
             self._needed = False
-            self._tried = frozenset()
+            self._tried = EMPTY_SET
             await self._detach()
             await self._queries.subscribe_directory()
             await self._attach()
@@ -619,7 +619,7 @@ class LinkSubscriptions:
             if self._needed and not self._mirror.live and self._mirror.is_empty:
                 await self._first_readings()
         self._asking = False
-        self._tried = frozenset()
+        self._tried = EMPTY_SET
         self._mirror.prune()
         self.settle()
         self._owner.feed.flush()  # not after each answer: what one removed, another may add
@@ -636,7 +636,7 @@ class LinkSubscriptions:
 
     async def _detach(self) -> None:
         while self._leaving:
-            leaving, self._leaving = self._leaving, []
+            leaving, self._leaving = self._leaving, ()
             await self._of_each(leaving, self._detach_one)
 
     async def _detach_one(self, alias: int) -> None:
@@ -673,7 +673,7 @@ class LinkSubscriptions:
             del self._attach_due[handle]
         return list(self._attach_due.values())
 
-    async def _of_each(self, sessions: list[T], ask: Callable[[T], Awaitable[None]]) -> None:
+    async def _of_each(self, sessions: Sequence[T], ask: Callable[[T], Awaitable[None]]) -> None:
         """Send requests for several sessions at once, so that their waits overlap."""
         if len(sessions) == 1:
             await ask(sessions[0])
@@ -704,12 +704,14 @@ class LinkSubscriptions:
         if not isinstance(answer, Attached):
             return
         if self._user_sessions.get(member.handle) is not member:
-            self._leaving.append(answer.alias)
+            self._leaving += (answer.alias,)
             self._needed = True
             return
         before, own_agents = self._user_sessions.scope, self._user_sessions.own_agents
         self._user_sessions.accepted(member.handle, answer)
         self._attach_due.pop(member.handle, None)
+        if not self._attach_due:
+            self._attach_due.clear()  # release the memory of its items
         self._presence_due[member.handle] = member
         self._directory_known = self._directory_known and self._user_sessions.scope == before
         self._mirror.narrowed()

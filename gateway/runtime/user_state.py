@@ -39,6 +39,7 @@ from gateway.runtime.link_session import Linked, LinkHealth
 from gateway.runtime.mirror import Feed, Mirror
 from gateway.runtime.ownership import Answer, LinkDialer, OpenedLink
 from gateway.runtime.ports import (
+    NO_START,
     RECONNECT_WINDOW_S,
     Clock,
     Grant,
@@ -55,7 +56,6 @@ STRANGERS_S: Final = 30.0
 """How long a new owner keeps the last owner's sessions that no phone has confirmed."""
 HISTORY_S: Final = 1.0
 """How long after the link is open a command that may have run waits for the last owner's history."""
-_PLAIN: Final = Start()
 
 
 class Owner:
@@ -84,7 +84,7 @@ class Owner:
         world: World,
         composer: Composer,
         calls: Calls[OnOutcome],
-        start: Start = _PLAIN,
+        start: Start = NO_START,
         local: tuple[Local, ...] = (),
         touch: Callable[[], None] = lambda: None,
     ) -> None:
@@ -104,7 +104,7 @@ class Owner:
         self._machine = LinkMachine()
         self._link_dialer = LinkDialer(feed.user, world, self._machine, me, start)
         self.lease = self._link_dialer.lease_keeper.lease
-        self.pulse = LinkHealth(feed, self.mirror, self._machine, world, is_taking_over=start != _PLAIN)
+        self.pulse = LinkHealth(feed, self.mirror, self._machine, world, is_taking_over=start != NO_START)
         self._handover = Handover(me, world)
         self._renewing = SessionRenewal(me, world)
         self._linked: Linked | None = None
@@ -262,7 +262,7 @@ class Owner:
         if self._start.history is not None:
             self.execution.adopt_quota(self._start.history)
             self._history_by = math.inf
-        self._start = _PLAIN
+        self._start = NO_START
         self.feed.ledger.rebase(epoch)
         self.sharing.withhold()
         self.feed.flush()
@@ -515,7 +515,7 @@ class UserState:
         self._is_stopped = False
         self._turned = LeanEvent()
         self._empty_since: float | None = None
-        self.role: Owner | Follower = self._own(Start())
+        self.role: Owner | Follower = self._own(NO_START)
 
     @property
     def owner(self) -> Owner | None:

@@ -178,6 +178,17 @@ def test_many_values_of_one_step_are_recorded_under_one_seq() -> None:
     assert sent_at_once.marks == received.marks == [("b", ONE), ("a", ONE), ("b", None), ("c", None)]
 
 
+def test_changes_that_are_joined_have_the_seq_of_the_last() -> None:
+    ledger = recorded("a")
+    for key in ("b", "c"):
+        ledger.record(key, ONE)
+    ledger.join_changes(1)
+    everything = ledger.since(Position(1, 0))
+    assert {update.key: update.seq for update in everything.updates} == {"a": 1, "b": 3, "c": 3}
+    assert [update.key for update in ledger.since(Position(1, 1)).updates] == ["b", "c"]
+    assert ledger.since(ledger.position).updates == ()
+
+
 def test_one_value_is_recorded_as_any_other() -> None:
     usual, quick = recorded("a", "b"), recorded("a", "b")
     received, sent_quickly = Reader(usual), Reader(quick)

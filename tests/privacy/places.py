@@ -76,12 +76,13 @@ PLACES: Final[dict[str, str]] = {
             core/element.py Element._fragments; core/element.py ChangeSet.befores elements _written;
             core/ledger.py VersionedMap.elements gone seqs;
             core/ledger.py Ledger.readers joinable firsts own_news; core/outbox.py Outbox._control _dirty;
-            core/link.py Early._kept; edge/channel.py Channel._frames;
-            runtime/subscriptions.py Queries._queries _asked_at _stopping _stopped;
+            edge/channel.py Channel._frames;
+            runtime/subscriptions.py Queries._queries _asked_at;
             runtime/subscriptions.py RequestsUnderWay._under_way;
             runtime/mirror.py Mirror._composed _uncomposed; runtime/mirror.py _site;
+            runtime/mirror.py _functions_after;
             runtime/follower.py RemoteCommands._under_way;
-            runtime/handover.py Sharing._asked_at _together _changed;
+            runtime/handover.py Sharing._asked_at _changed;
             runtime/cluster.py Bundles._sources; core/follower.py Shared._compared _made;
             runtime/cluster_receiver.py ClusterReceiver._recent;
             upstream/asterisk/ami.py AmiConnection._pending;
@@ -93,7 +94,7 @@ PLACES: Final[dict[str, str]] = {
             upstream/asterisk/people.py AsteriskView._configurations _directories _learned _skills;
             upstream/asterisk/people.py AsteriskView.facts interfaces parts;
             upstream/oscce/socket.py Frames._held _parts;
-            upstream/oscce/client.py OsccLink._pending _given_up _strays _ready _own_agents;
+            upstream/oscce/client.py OsccLink._pending _ready _own_agents;
             upstream/oscce/readings.py Unread._kept _places; upstream/oscce/socket.py LinkSocket._inbox;
             upstream/oscce/readings.py Readings._young _old _sets _catalogues
         """,
@@ -104,7 +105,7 @@ PLACES: Final[dict[str, str]] = {
             core/view.py UserSessions._members _devices _elsewhere _left _aliases _rescoped _changed;
             edge/scheduler.py Scheduler.sockets _ready _wheel _ticks; edge/routes.py SessionRoutes._exporting;
             runtime/sessions.py SessionAdmission._waiting;
-            runtime/subscriptions.py LinkSubscriptions._attach_due _presence_due _leaving;
+            runtime/subscriptions.py LinkSubscriptions._attach_due _presence_due;
             runtime/mirror.py Feed.connections; runtime/user_state.py UserState.local;
             core/rate_limits.py AdmissionQueue._newcomers _others; core/rate_limits.py Openings._began freed;
             runtime/user_state.py UserStates._user_states; runtime/node.py Node._tickets;
@@ -179,7 +180,7 @@ PLACES: Final[dict[str, str]] = {
             edge/credentials.py Tokens._keys;
             runtime/cluster_receiver.py ClusterMembership._known _last_received_at;
             runtime/sessions.py LogOffs._repeats;
-            runtime/cluster_receiver.py AdminRpc._known; upstream/oscce/messages.py LinkReader._routing
+            runtime/cluster_receiver.py AdminRpc._known
         """,
     }.items()
     for group in " ".join(listed.split()).split("; ")

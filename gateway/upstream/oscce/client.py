@@ -194,9 +194,9 @@ class OsccLink:
         self._reader = LinkReader(terms.user.site, terms.pool)
         self._numbers = count(1)
         self._pending: dict[int, _Pending] = {}
-        self._given_up: list[int] = []
+        self._given_up: tuple[int, ...] = ()
         """Abandoned requests for events: if one is answered, its query is stopped."""
-        self._strays: list[int] = []
+        self._strays: tuple[int, ...] = ()
         """Queries to stop that belong to no reader."""
         self._ready: list[LinkEvent] = []
         self._own_agents: dict[int, int] = {}
@@ -285,7 +285,7 @@ class OsccLink:
                 sent = await outcome
         except TimeoutError:
             if isinstance(request, Listen):
-                _keep(self._given_up, number)
+                self._given_up = _with(self._given_up, number)
             raise GatewayError(
                 ErrorCode.UPSTREAM_UNAVAILABLE, "The contact centre did not answer in time."
             ) from None
@@ -325,7 +325,7 @@ class OsccLink:
         """Forget a request: its answer is ignored. None: the answer came before."""
         pending = self._pending.pop(number, None)
         if pending is not None and isinstance(pending.request, Listen):
-            _keep(self._given_up, number)
+            self._given_up = _with(self._given_up, number)
         return pending
 
     def _render(self, request: LinkRequest, number: int) -> str:
@@ -350,7 +350,7 @@ class OsccLink:
 
     async def _stop_strays(self) -> None:
         while self._strays:
-            stop = StopListening(self._strays.pop(0))
+            stop, self._strays = StopListening(self._strays[0]), self._strays[1:]
             await self._socket.send(self._render(stop, next(self._numbers)))
 
     async def close(self) -> None:
@@ -451,6 +451,8 @@ class OsccLink:
 
     def _finish(self, pending: _Pending, sent: LinkAnswer | GatewayError) -> None:
         """Pass the answer to a request on."""
+        if not self._pending:
+            self._pending.clear()  # release the memory of its items
         self._has_passed_on = self._has_passed_on or pending.is_prompt
         match pending.request, sent:
             case _, GatewayError():
@@ -465,11 +467,11 @@ class OsccLink:
         """Record a query without a caller: it is stopped with the next message."""
         if response.request_id not in self._given_up:
             return
-        self._given_up.remove(response.request_id)
+        self._given_up = tuple([each for each in self._given_up if each != response.request_id])
         with suppress(GatewayError):
             sent = answer(_ANY_LISTEN, response.body, self._terms.pool)
             if isinstance(sent, Listening):
-                _keep(self._strays, sent.query)
+                self._strays = _with(self._strays, sent.query)
 
     def _note(self, event: LinkEvent) -> None:
         if isinstance(event, Opened) is self._opened:
@@ -509,10 +511,9 @@ class OsccLink:
             return  # it was interrupted, and has dropped the connection
 
 
-def _keep(numbers: list[int], number: int) -> None:
-    """Add to the newest :data:`GIVEN_UP_MOST` of some numbers: a deque takes 760 bytes, of each link."""
-    numbers.append(number)
-    del numbers[:-GIVEN_UP_MOST]
+def _with(numbers: tuple[int, ...], number: int) -> tuple[int, ...]:
+    """Return the newest :data:`GIVEN_UP_MOST` of some numbers and another: a deque takes 760 bytes."""
+    return (*numbers, number)[-GIVEN_UP_MOST:]
 
 
 T = TypeVar("T")

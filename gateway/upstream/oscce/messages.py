@@ -276,12 +276,13 @@ class LinkReader:
         pool: Shared by all links of the node to this server.
     """
 
-    __slots__ = ("_pool", "_routing", "_site")
+    __slots__ = ("_local_routing", "_network_routing", "_pool", "_site")
 
     def __init__(self, site: str, pool: Readings) -> None:
         self._site = site
         self._pool = pool
-        self._routing: dict[str, FunctionState] = {}
+        self._local_routing: FunctionState | None = None
+        self._network_routing: FunctionState | None = None
 
     def read(self, message: str | bytes) -> Said:
         """Read one message.
@@ -401,8 +402,11 @@ class LinkReader:
             return ()
         state = FUNCTION_STATES.get(received.state, FunctionState.UNKNOWN)
         if function == "routing":
-            self._routing[received.function] = state
-            state = routing_state(self._routing.get("LocalRouting"), self._routing.get("NetworkRouting"))
+            if received.function == "LocalRouting":
+                self._local_routing = state
+            else:
+                self._network_routing = state
+            state = routing_state(self._local_routing, self._network_routing)
         return (FunctionChanged(function, state),)
 
     def _opened(self, received: _LinkOpened) -> Opened:
