@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal
 
 import kubernetes_validate
 import yaml
+from kubernetes_validate import utils
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from tests.deploy.helm_programs import helm
@@ -26,6 +27,9 @@ VERSIONS: Final = ("1.30", "1.37")
 """The oldest Kubernetes that the chart takes, and a new one."""
 
 Document = dict[str, Any]
+
+# it reads a megabyte of definitions for each manifest
+utils.schema_contents = functools.cache(utils.schema_contents)
 
 
 def values_file(name: str) -> Path:

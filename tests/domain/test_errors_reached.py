@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -71,14 +72,16 @@ def received(path: Path) -> Iterator[ErrorCode]:
                 yield ErrorCode[name]
 
 
-FROM_GATEWAY = {
-    code
-    for room in ("core", "runtime", "edge", "upstream/oscce")
-    for path in sorted((SOURCE / room).glob("*.py"))
-    if path.name != "errors.py"
-    for code in received(path)
-}
-"""What the gateway says by itself."""
+@cache
+def from_gateway() -> set[ErrorCode]:
+    """Return what the gateway says by itself."""
+    return {
+        code
+        for room in ("core", "runtime", "edge", "upstream/oscce")
+        for path in sorted((SOURCE / room).glob("*.py"))
+        if path.name != "errors.py"
+        for code in received(path)
+    }
 
 
 def test_the_page_names_every_code_and_no_other() -> None:
@@ -86,7 +89,7 @@ def test_the_page_names_every_code_and_no_other() -> None:
 
 
 def test_what_only_the_server_can_judge_comes_from_it() -> None:
-    judged = OF_COMMANDS - FROM_GATEWAY
+    judged = OF_COMMANDS - from_gateway()
     assert judged == {
         ErrorCode.VERSION_CONFLICT,
         ErrorCode.NOT_ALLOWED_WHILE_HANDLING,
@@ -116,7 +119,7 @@ def test_what_the_server_never_says_comes_from_the_gateway() -> None:
 
 
 def test_no_code_of_a_command_is_left_over() -> None:
-    assert OF_COMMANDS <= FROM_SERVER | FROM_GATEWAY
+    assert FROM_SERVER | from_gateway() >= OF_COMMANDS
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMES.values()) - {"Internal"}))

@@ -37,10 +37,10 @@ def errors(where: Path, **settings: int) -> int:
     """Return how many orders break the law; stops at the first. Every order was looked at if it is 0."""
     macros = [f"-D{name}={value}" for name, value in settings.items()]
     subprocess.run(["spin", "-a", *macros, str(MODEL)], cwd=where, check=True, capture_output=True)
-    compiling = ["gcc", "-w", "-O1", "-DSAFETY", "-DCOLLAPSE", "-DMEMLIM=4000", "-o", "pan", "pan.c"]
+    compiling = ["gcc", "-w", "-O0", "-DSAFETY", "-DCOLLAPSE", "-DMEMLIM=4000", "-o", "pan", "pan.c"]
     subprocess.run(compiling, cwd=where, check=True, capture_output=True)
     searched = subprocess.run(
-        ["./pan", "-m400000", "-w24"],
+        ["./pan", "-m400000", "-w22"],
         cwd=where,
         check=True,
         capture_output=True,
