@@ -116,6 +116,9 @@ class PendingCommand:
 class Begun:
     """The rest of a coroutine whose first step was made outside of a task; a task awaits it.
 
+    redis-py writes in coroutines only. They end in their first step unless the kernel is full, so a task for
+    each batch would only delay it by a turn of the loop.
+
     Args:
         work: The coroutine.
         awaited: What its first step waits for.

@@ -480,7 +480,7 @@ def topics_of(view: View) -> GrantedTopics:
 def outcome_view(outcome: Outcome) -> OutcomeView:
     """Return an outcome in the form that is sent to phones."""
     error = None if outcome.error is None else error_members(outcome.error)
-    return OutcomeView(outcome.status.value, error, outcome.version)
+    return OutcomeView(outcome.status._value_, error, outcome.version)  # `value` is two calls
 
 
 def error_members(error: GatewayError) -> dict[str, object]:

@@ -251,6 +251,35 @@ async def test_a_fault_over_one_message_keeps_no_other_from_being_received(
         assert line == "message_failed"
 
 
+class Phones:
+    """Records what happens to phones."""
+
+    def __init__(self) -> None:
+        self.is_held = False
+        self.seen: list[str] = []
+
+    def release(self) -> None:
+        assert not self.is_held
+        self.seen.append("written")
+
+
+async def test_phones_are_written_to_after_each_message_in_the_call_that_received_it() -> None:
+    async with pair() as at:
+        phones = at.exchange.phones = Phones()
+
+        def receive(envelope: Envelope) -> None:
+            assert phones.is_held
+            phones.seen.append("received")
+            if envelope == Leaving(HERE):
+                raise ZeroDivisionError
+
+        await at.exchange.follow(user := UserId("main", 1), receive)
+        for envelope in (Leaving(THERE), Leaving(HERE)):
+            await at.there.publish(Events(user), envelope)
+            assert not phones.is_held
+        assert phones.seen == ["received", "written"] * 2
+
+
 async def test_beyond_so_much_under_way_what_is_sent_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     async with pair() as at:
         at.exchange.under_way = UNDER_WAY_MAX
