@@ -115,7 +115,7 @@ COMMANDS: Final = [
     Seed(
         "a command is sent upstream once",
         "gateway.runtime.command_execution:CommandExecution._send",
-        Value("withdraw", "[link.send(self._request(call, alias), answered) for _ in range(2)][1]"),
+        Value("withdraw", "[link.send(self._request(call, alias, offset_ms), answered) for _ in (1, 2)][1]"),
         f"{_P}test_node_properties.py::TestLife",
     ),
     Seed(
