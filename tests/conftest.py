@@ -8,13 +8,18 @@ The environment variable ``HYPOTHESIS_PROFILE`` chooses (``make test`` and ``mak
 from __future__ import annotations
 
 import functools
+import gc
+import importlib
 import os
+import sys
+from collections.abc import Generator
 from pathlib import Path
+from types import ModuleType
+from typing import Final
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-from gateway.edge import server as edge_server
 from tests.long_first import MARK, ordered
 
 # how long an example takes says something of the machine only
@@ -48,6 +53,21 @@ settings.register_profile(
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
 
+class _RareSyntax(ModuleType):
+    """Stand-in for a module whose import computes 2 s, for what few schemas ask: whether a text is an IRI."""
+
+    @staticmethod
+    def is_valid_syntax(term: str, text: str) -> bool:
+        """Ask the module itself."""
+        if isinstance(sys.modules[_RARE], _RareSyntax):
+            del sys.modules[_RARE]
+        return bool(importlib.import_module(_RARE).is_valid_syntax(term, text))
+
+
+_RARE: Final = "rfc3987_syntax"
+sys.modules.setdefault(_RARE, _RareSyntax(_RARE))
+
+
 @functools.cache
 def _may_hold_scenarios(path: Path) -> bool:
     return not path.name.startswith("test_") or "mark.scenario" in path.read_text("utf-8")
@@ -71,7 +91,35 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         items[:] = ordered(list(zip(items, weights, strict=True)), workers)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Freeze what is imported and collected: it stays, and garbage of tests is found without scanning it."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def pytest_runtest_logfinish() -> None:
+    """Freeze it again after a test that is marked ``freezes`` and has unfrozen it."""
+    if not gc.get_freeze_count():
+        gc.collect()
+        gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def _fresh_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have metrics collected each time they are asked for: a test may look twice in a second."""
-    monkeypatch.setattr(edge_server, "FRESH_S", 0.0)
+    # not imported here: that computes 0.7 s, for each seeded bug, too
+    if (server := sys.modules.get("gateway.edge.server")) is not None:
+        monkeypatch.setattr(server, "FRESH_S", 0.0)
+
+
+@pytest.fixture(autouse=True)
+def _frozen_heap(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep a node of a test from unfreezing what was imported and collected."""
+    if request.node.get_closest_marker("freezes") is None:
+        monkeypatch.setattr(gc, "freeze", lambda: None)
+        monkeypatch.setattr(gc, "unfreeze", lambda: None)

@@ -526,6 +526,7 @@ def test_all_values_of_small_sets_are_there_and_no_other(name: str) -> None:
 # ---- garbage collection: when cycles are collected, and how long the pauses are ----
 
 
+@pytest.mark.freezes
 def test_what_was_there_is_not_looked_through_and_the_rest_seldom() -> None:
     before = gc.get_threshold()
     with tuned_gc(ManualClock(), lambda _: None):
@@ -559,6 +560,7 @@ def seldom_at_all() -> Iterator[None]:
         gc.enable()
 
 
+@pytest.mark.freezes
 @pytest.mark.usefixtures("seldom_at_all")
 async def test_what_holds_itself_is_collected_when_the_node_is_idle() -> None:
     clock, knot = ManualClock(), ref(Knot())
@@ -569,6 +571,7 @@ async def test_what_holds_itself_is_collected_when_the_node_is_idle() -> None:
         assert knot() is None
 
 
+@pytest.mark.freezes
 @pytest.mark.usefixtures("seldom_at_all")
 async def test_what_was_there_at_a_look_is_passed_by_until_all_is_looked_through() -> None:
     clock, knot = ManualClock(), Knot()
@@ -609,6 +612,7 @@ async def test_looks_are_frequent_while_they_find_something(monkeypatch: pytest.
     assert looks > 0.9 * 3600 / GC_YOUNG_S[0]
 
 
+@pytest.mark.freezes
 @pytest.mark.usefixtures("seldom_at_all")
 async def test_a_look_goes_through_what_came_lately_only() -> None:
     clock = ManualClock()
