@@ -12,7 +12,7 @@ import gc
 import importlib
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Final
@@ -102,13 +102,6 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
-def pytest_runtest_logfinish() -> None:
-    """Freeze it again after a test that is marked ``freezes`` and has unfrozen it."""
-    if not gc.get_freeze_count():
-        gc.collect()
-        gc.freeze()
-
-
 @pytest.fixture(autouse=True)
 def _fresh_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have metrics collected each time they are asked for: a test may look twice in a second."""
@@ -118,8 +111,13 @@ def _fresh_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _frozen_heap(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep a node of a test from unfreezing what was imported and collected."""
+def _frozen_heap(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Keep nodes of tests from unfreezing what was imported; freeze it again where a test unfroze it."""
     if request.node.get_closest_marker("freezes") is None:
         monkeypatch.setattr(gc, "freeze", lambda: None)
         monkeypatch.setattr(gc, "unfreeze", lambda: None)
+        yield
+    else:
+        yield
+        gc.collect()
+        gc.freeze()
