@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import msgpack  # type: ignore[import-untyped]  # ships no types
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -172,7 +173,9 @@ def test_a_patch_leads_from_one_value_to_the_other(codec: Codec, pair: tuple[Res
 @CODECS
 @given(value=any_of.resources)
 def test_equal_values_need_no_patch_and_have_one_fragment(codec: Codec, value: Resource) -> None:
+    same = msgspec.msgpack.decode(msgspec.msgpack.encode(value), type=type(value))  # of other objects
     assert codec.patch_fragment(value, value) is None
+    assert codec.patch_fragment(value, same) is None
     assert codec.fragment(value) == codec.fragment(value)
 
 
