@@ -88,6 +88,8 @@ class Scheduler(Generic[S]):
         """Whether nothing is woken, as :meth:`release` follows in this turn of the event loop."""
         self._is_serving = False
         """Whether the task is giving turns to some that were ready."""
+        self._is_behind = False
+        """Whether some wait that :meth:`release` had no time for: the task serves them before others."""
 
     # ---- for links: gateway.runtime.event_loop.Phones ----
 
@@ -95,7 +97,7 @@ class Scheduler(Generic[S]):
         """Give a turn to all ready sockets, as far as the time allows and none waits from before."""
         if not self._ready:
             return
-        if self._is_serving or self._tasks is None:
+        if self._is_serving or self._is_behind or self._tasks is None:
             self._wake.set()
             return
         batch, self._ready = self._ready, []
@@ -110,6 +112,7 @@ class Scheduler(Generic[S]):
             now = clock_now()
             if now - began > RELEASE_S:
                 self._ready = [*batch[at + 1 :], *self._ready]
+                self._is_behind = bool(self._ready)
                 break
         if self._ready:
             self._wake.set()
@@ -221,7 +224,7 @@ class Scheduler(Generic[S]):
     async def _serve(self) -> None:
         """Give a turn to all sockets that are ready now, in slices."""
         batch, self._ready = self._ready, []
-        self._is_serving = True
+        self._is_serving, self._is_behind = True, False
         try:
             now = began = self.clock.now()
             for served in batch:

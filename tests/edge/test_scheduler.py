@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import pytest
 
-from gateway.edge.scheduler import NEVER, SLICE_S, TICK_S, Scheduler
+from gateway.edge.scheduler import NEVER, RELEASE_S, SLICE_S, TICK_S, Scheduler
 from tests.doubles.clock import ManualClock
 
 SLACK_S = 2e-6
@@ -206,6 +206,23 @@ async def test_a_long_batch_is_sliced(house: House) -> None:
     runs = [later - sooner for sooner, later in pairwise(seen)]
     assert 0 < max(runs, default=len(turners)) <= SLICE_S / work_s + 1
     assert house.order == [turner.name for turner in turners], "nobody is left out, nobody overtakes"
+
+
+async def test_messages_that_come_together_hold_the_loop_no_longer_than_one(house: House) -> None:
+    work_s = RELEASE_S / 2 + 0.001
+    turners = [house.add(str(number), lambda: house.clock.spend(work_s)) for number in range(10)]
+    async with house.running():
+        house.scheduler.is_held = True
+        house.ready(*turners)
+        house.scheduler.is_held = False
+        for _ in range(4):
+            house.scheduler.release()
+        assert house.order == ["0", "1"]
+        await house.clock.settle()
+        assert house.order == [turner.name for turner in turners]
+        house.ready(turners[0])
+        house.scheduler.release()
+        assert len(turners[0].turns) == 2, "nobody waits from before"
 
 
 async def test_a_turn_in_a_later_slice_gets_the_time_that_it_is_then(house: House) -> None:
