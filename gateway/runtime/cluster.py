@@ -120,8 +120,7 @@ class Bundles:
 
     def hurry(self, source: BundleSource) -> None:
         """Publish the changes of *source* now, so that the next envelope does not overtake them."""
-        share = source.take() if self._is_running else None
-        for channel, envelope in _messages([] if share is None else [share]):
+        for channel, envelope in _messages(_taken([source] if self._is_running else [])):
             self._post(channel, envelope, _ignore)  # it is no round: others would wait for many commands
 
     def _plan(self) -> None:
@@ -133,16 +132,7 @@ class Bundles:
         """Send a message to each node."""
         self._is_planned = False
         sources, self._sources = self._sources, {}
-        shares = []
-        for source in sources:
-            try:
-                share = source.take()
-            except Exception as fault:  # noqa: BLE001 - one user's fault must not keep others from theirs
-                log_fault(_LOG, "changes_not_taken", fault)
-                continue
-            if share is not None:
-                shares.append(share)
-        if messages := _messages(shares):
+        if messages := _messages(_taken(sources)):
             self._rounds += 1
             answered = partial(self._answered, _Round(len(messages)))
             for channel, envelope in messages:
@@ -154,6 +144,20 @@ class Bundles:
         if not under_way.unanswered:
             self._rounds -= 1
             self._plan()
+
+
+def _taken(sources: Iterable[BundleSource]) -> list[Share]:
+    """Return what *sources* have to publish; a fault of one keeps nothing else from being sent."""
+    shares = []
+    for source in sources:
+        try:
+            share = source.take()
+        except Exception as fault:  # noqa: BLE001 - one user's fault must not keep others from theirs
+            log_fault(_LOG, "changes_not_taken", fault)
+            continue
+        if share is not None:
+            shares.append(share)
+    return shares
 
 
 def _messages(shares: Iterable[Share]) -> list[tuple[Channel, Envelope]]:

@@ -644,6 +644,7 @@ async def test_a_fault_of_one_owner_costs_nobody_else_their_changes() -> None:
         await at.change(Faulty(1, A), Owner(2, A))
         await at.change(Owner(3, A))
         assert at.received() == [(Inbox(A), [(2, 1)]), (Inbox(A), [(3, 1)])]
+        at.bundles.hurry(Faulty(1, A))  # the result of a command follows
 
 
 async def test_whose_news_were_taken_back_is_not_sent_and_holds_nobody_up() -> None:
