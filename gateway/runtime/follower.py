@@ -314,7 +314,7 @@ class CommandForwarding:
         follower: Follower,
         call: Call,
         settle: Callable[[Outcome], None],
-        execute: Callable[[Call], Awaitable[Outcome]],
+        execute: Callable[[Call, Follower], Awaitable[Outcome]],
         tasks: asyncio.TaskGroup | None,
     ) -> Callable[[], None] | None:
         """Have the owner execute a command; None: only *execute* can.
@@ -325,7 +325,7 @@ class CommandForwarding:
             follower: The follower of the user.
             call: The command.
             settle: Gets the outcome.
-            execute: Executes it at the next owner.
+            execute: Executes it at the next owner, when *follower* has not.
             tasks: Where *execute* runs.
         """
         user, waiting = follower.feed.user, [settle]
@@ -334,7 +334,7 @@ class CommandForwarding:
 
         def answered(outcome: Outcome | None) -> None:
             if outcome is None:
-                self._search(user, partial(execute, replace(call, waited=True)), waiting, tasks)
+                self._search(user, partial(execute, call, follower), waiting, tasks)
             else:
                 settle(outcome)
 

@@ -589,23 +589,23 @@ class UserState:
         self.local.pop(handle, None)
         self.role.let_go(handle)
 
-    async def execute(self, call: Call) -> Outcome:
+    async def execute(self, call: Call, denied_by: Owner | Follower | None = None) -> Outcome:
         """Have the owner of the user execute a command at most once; bounded by its deadline.
 
         For a command that is sent again, the owner is asked for a while after the deadline, too. A command
         that waited for another owner is marked, since its phone may have sent it again from elsewhere.
+        *denied_by*: the role that was asked before, and has not begun it.
         """
         until = self._world.clock.now() + patience_s(call, self._world.clock.wall_ms())
         while True:
-            role = self.role
-            outcome = await role.execute(call)
+            role = self.role if denied_by is None else denied_by
+            outcome = await role.execute(call) if denied_by is None else None
             if outcome is not None:
                 return outcome
-            call = replace(call, waited=True)
+            call, denied_by = replace(call, waited=True), None
             left_s = until - self._world.clock.now()
             if left_s <= 0 or self.is_over:
-                for_bus = self._world.refuses_writes()
-                code = ErrorCode.BUS_DOWN if for_bus else ErrorCode.UPSTREAM_UNAVAILABLE
+                code = ErrorCode.BUS_DOWN if self._world.refuses_writes() else ErrorCode.UPSTREAM_UNAVAILABLE
                 return not_begun(call, code, _NOBODY)
             try:
                 async with self._world.clock.timeout(min(_AGAIN_S, left_s)):

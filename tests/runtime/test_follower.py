@@ -14,6 +14,7 @@ from gateway.protocol.envelopes import (
     Attach,
     AttachAnswer,
     CallAnswer,
+    CallRequest,
     Detach,
     Inbox,
     Publication,
@@ -54,6 +55,18 @@ async def test_a_command_is_routed_to_the_owner_and_executed_once() -> None:
         await at.pass_time(0.5)
         assert near.result("2") == {"status": "applied"}
         assert len(at.scenes[0].asked(Execute)) == 1
+
+
+async def test_what_no_node_has_begun_is_not_sent_to_the_same_one_again_at_once() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        at.trouble.kill(0)
+        at.said.clear()
+        far.command("1", "1")
+        await at.clock.settle()
+        assert len(at.received(CallRequest)) == 1
+        await at.pass_time(0.5)
+        assert len(at.received(CallRequest)) == 2
 
 
 async def test_what_a_phone_elsewhere_follows_is_listened_to_at_the_owner() -> None:
