@@ -336,6 +336,8 @@ class Shared:
         return element
 
     def _new(self, key: str, value: Value) -> Element:
+        if is_own(key):  # nobody else has an equal one, and it leaves memory with its user
+            return Element(value)
         recent = self._recent
         element = recent.get(key)
         if element is None or element.value != value:
@@ -452,11 +454,13 @@ def receive_next(
         _compare_clocks(publication, ledger, wall_ms)
     age_s = _age_s(publication, as_of_ms, wall_ms, 0.0)
     ledger.came_at, ledger.under_way_s = now, age_s
-    position: Position = tuple.__new__(Position, (epoch, upto))
+    after: Position = tuple.__new__(Position, (epoch, upto))
+    last, before = updates[-1], ledger.position
     for update in updates:
-        key, value = update.key, update.value
+        key, value, seq = update.key, update.value, update.seq
         if value is not None:
-            ledger.receive_next(position, key, update.seq, made.element(key, value, elements.get(key)))
+            position = after if update is last else before  # a fault before the last one leaves a gap
+            ledger.receive_next(position, key, seq, made.element(key, value, elements.get(key)))
     return age_s
 
 

@@ -519,7 +519,7 @@ class ClusterReceiver:
         self._tally = tally
         self._tasks: asyncio.TaskGroup | None = None
         self._recent: dict[str, Element] = {}
-        """The newest elements of other nodes' publications, by key, for :data:`RECENT_S`."""
+        """The newest elements of shared keys of other nodes' publications, for :data:`RECENT_S`."""
         self._cleared_at = -math.inf
         self._executing: Counter[UserId] = Counter()
         """Commands of each user that run in tasks, or are about to: later ones follow them."""

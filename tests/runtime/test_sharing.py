@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import NoReturn
 
 import pytest
 from msgspec.structs import replace
@@ -385,6 +386,15 @@ def test_an_equal_value_of_a_later_message_is_the_same_element_until_another_com
     assert len(recent) == RECENT_MAX
 
 
+def test_what_one_session_alone_has_is_not_kept_for_later_messages() -> None:
+    recent: dict[str, Element] = {}
+    one = received(*(PublishedValue(key, 3, Queue()) for key in ("me:0f", "session:0f")), reset=True)
+    ledger = Ledger()
+    assert ledger.receive(delta(one, ledger, Shared(recent))) is Receipt.APPLIED
+    assert ledger.get("me:0f") is not None
+    assert recent == {}
+
+
 NEXT = Publication(
     UserId("main", 1), 1, 1, 2, False, (PublishedValue(KEY, 2, Queue()),), "live", 1_000, age_ms=300
 )
@@ -423,6 +433,21 @@ def test_the_next_change_of_a_value_is_applied_as_any_publication_is(
         for one in (quick, plain)
     ]
     assert found[0] == found[1]
+
+
+def test_a_fault_amid_the_next_changes_leaves_a_gap_and_not_old_values() -> None:
+    class Faulty(Sharing):
+        def mark(self, key: str, before: Element | None) -> NoReturn:
+            raise ArithmeticError
+
+    ledger = holding(Queue(contacts_waiting=1))
+    exchange = Exchange(NodeId("here"), SlowBus(), ManualClock(), 0)
+    ledger.readers[Faulty(Feed(USER), exchange)] = None
+    second = PublishedValue("queue:2", 3, Queue(contacts_waiting=2))
+    with pytest.raises(ArithmeticError):
+        receive_next(replace(NEXT, upto=3, updates=(*NEXT.updates, second)), ledger, Shared(), 50.0, 1_500)
+    later = replace(NEXT, after=3, upto=4, updates=(PublishedValue(KEY, 4, Queue()),))
+    assert ledger.receive(delta(later, ledger, Shared())) is Receipt.GAP
 
 
 @pytest.mark.parametrize(
