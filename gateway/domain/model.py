@@ -240,9 +240,15 @@ def value(*, eq: bool = True) -> Callable[[type[T]], type[T]]:
 
     Its instances are structs of msgspec: made and compared in C, as each update makes some, and without the
     16 bytes that the garbage collector needs. So no instance may refer back to itself.
+
+    Raises:
+        TypeError: The class has more than fields, which a struct would not get.
     """
 
     def make(of: type[T]) -> type[T]:
+        more = vars(of).keys() - of.__annotations__.keys() - _OF_EACH_CLASS
+        if more:
+            raise TypeError(f"{of.__name__} has more than fields: {', '.join(sorted(more))}")
         declared = dataclasses.fields(dataclasses.dataclass(eq=False)(of))  # type: ignore[arg-type] # it is made one
         given = ("__doc__", "__repr__", "__dataclass_fields__")
         struct = msgspec.defstruct(
@@ -264,6 +270,9 @@ if TYPE_CHECKING:
 else:
     changed = msgspec.structs.replace
     """Return a value with other fields, like :func:`dataclasses.replace`, in C."""
+
+
+_OF_EACH_CLASS: Final = frozenset({"__annotations__", "__dict__", "__doc__", "__module__", "__weakref__"})
 
 
 def _default(of: dataclasses.Field[Any]) -> Any:  # noqa: ANN401 - a field of any type

@@ -24,6 +24,7 @@ from gateway.domain.model import (
     UserId,
     key_of,
     parse_key,
+    value,
 )
 
 TICKET = Ticket(
@@ -107,3 +108,14 @@ def test_a_handle_is_the_sessions_alone() -> None:
     assert renewed.handle == TICKET.handle
     assert len(TICKET.handle) == 16
     assert "public" not in TICKET.handle
+
+
+def test_a_value_with_a_method_is_refused_since_it_would_lose_it() -> None:
+    with pytest.raises(TypeError, match="Pair has more than fields: double"):
+
+        @value()
+        class Pair:
+            first: int = 0
+
+            def double(self) -> int:
+                return 2 * self.first
