@@ -246,7 +246,8 @@ def value(*, eq: bool = True) -> Callable[[type[T]], type[T]]:
     """
 
     def make(of: type[T]) -> type[T]:
-        more = vars(of).keys() - of.__annotations__.keys() - _OF_EACH_CLASS
+        own = {name for name in vars(of) if not name.startswith("__")}  # each class has others
+        more = own - of.__annotations__.keys()
         if more:
             raise TypeError(f"{of.__name__} has more than fields: {', '.join(sorted(more))}")
         declared = dataclasses.fields(dataclasses.dataclass(eq=False)(of))  # type: ignore[arg-type] # it is made one
@@ -270,9 +271,6 @@ if TYPE_CHECKING:
 else:
     changed = msgspec.structs.replace
     """Return a value with other fields, like :func:`dataclasses.replace`, in C."""
-
-
-_OF_EACH_CLASS: Final = frozenset({"__annotations__", "__dict__", "__doc__", "__module__", "__weakref__"})
 
 
 def _default(of: dataclasses.Field[Any]) -> Any:  # noqa: ANN401 - a field of any type
