@@ -9,7 +9,7 @@ import enum
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from gateway.core.element import Element
 from gateway.core.ledger import Delta, Ledger, Receipt, Update, is_own
@@ -345,6 +345,19 @@ class Shared:
             if len(recent) > RECENT_MAX:
                 del recent[next(iter(recent))]
         return element
+
+
+class Arrival(NamedTuple):
+    """When a message arrived, and the state of the bus.
+
+    *waited_s*: how long it may have waited here while this process stood still. *bus*: None when the bus is
+    down, or any owner node does not receive.
+    """
+
+    now: float
+    wall_ms: int
+    waited_s: float
+    bus: frames.BusHealth | None = None
 
 
 def arrived(

@@ -13,7 +13,7 @@ from functools import cached_property, partial
 from typing import Final, Literal, NamedTuple, Protocol, TypeVar
 
 from gateway.core.element import Element
-from gateway.core.follower import Shared
+from gateway.core.follower import Arrival, Shared
 from gateway.core.rate_limits import AdmissionQueue
 from gateway.domain.commands import Outcome
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError, SessionRefused
@@ -49,7 +49,7 @@ from gateway.protocol.envelopes import (
 )
 from gateway.runtime.cluster import Exchange, NotDeliveredError
 from gateway.runtime.event_loop import Pauses, log_fault, spawn
-from gateway.runtime.follower import Arrival, Follower
+from gateway.runtime.follower import Follower
 from gateway.runtime.ports import NODE_TTL_S, Clock, Grant, NodeRegistry, RoleOverError
 from gateway.runtime.user_state import Owner, UserState
 from gateway.telemetry import Tally

@@ -16,11 +16,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
 from weakref import proxy
 
 from gateway.core.commands import not_begun, patience_s
 from gateway.core.follower import (
+    Arrival,
     FollowMachine,
     FollowState,
     Shared,
@@ -50,7 +51,6 @@ from gateway.protocol.envelopes import (
     SessionFacts,
     Since,
 )
-from gateway.protocol.frames import BusHealth
 from gateway.runtime.cluster import Answer, Failure, NotDeliveredError
 from gateway.runtime.event_loop import TaskGroup, log_fault, spawn, weakly
 from gateway.runtime.handover import OwnerDiscovery, Takeover
@@ -62,6 +62,12 @@ _UNREACHED: Final = "The node that owns the user is unreachable. Try again."
 ANSWER_S: Final = 2.0
 """Time without an answer after which a request to an owner is repeated."""
 AGAIN_S: Final = 1.0
+
+
+class _Turn(asyncio.Lock):
+    """Held by the first of the commands that wait for their session."""
+
+    waiting = 0
 
 
 class RemoteAttach:
@@ -83,14 +89,15 @@ class RemoteAttach:
         self._accepted: dict[str, int] = {}
         """The token of the owner that accepted a session."""
         self._again_at: dict[str, float] = {}
+        self._turns: dict[str, _Turn] = {}
+        """Sessions with commands that wait in :meth:`wait_in_turn`."""
 
-    async def ask(self, ticket: Ticket, topics: tuple[str, ...], within_s: float = ANSWER_S) -> bool:
+    async def ask(self, ticket: Ticket, topics: tuple[str, ...]) -> bool:
         """Submit a session with a phone here to the owner; return whether the owner accepted it.
 
         Args:
             ticket: The session's ticket.
             topics: The topics that it follows.
-            within_s: How long to wait for the answer; at most :data:`ANSWER_S`.
 
         Raises:
             SessionRefused: The owner has refused it.
@@ -103,9 +110,7 @@ class RemoteAttach:
         age_ms = round((now - local.since) * 1000)
         try:
             answer = await self._world.exchange.ask(
-                grant.node,
-                lambda number: Attach(node, number, ticket, topics, age_ms),
-                min(within_s, ANSWER_S),
+                grant.node, lambda number: Attach(node, number, ticket, topics, age_ms), ANSWER_S
             )
         except (NotDeliveredError, TimeoutError, GatewayError):
             return False
@@ -130,6 +135,29 @@ class RemoteAttach:
     def is_accepted(self, handle: str) -> bool:
         """Return whether the present owner has accepted a session."""
         return self._accepted.get(handle) == self._subject.owner.token
+
+    def must_wait(self, handle: str) -> bool:
+        """Return whether a command of a session has to wait in :meth:`wait_in_turn`."""
+        return handle in self._turns or not self.is_accepted(handle)
+
+    async def wait_in_turn(self, handle: str, within_s: float) -> None:
+        """Return when the owner knows a session; its commands return in the order in which they came.
+
+        Raises:
+            TimeoutError: It takes too long.
+        """
+        turn = self._turns.setdefault(handle, _Turn())
+        turn.waiting += 1
+        try:
+            async with self._world.clock.timeout(within_s), turn:
+                local = self._local.get(handle)
+                if local is not None and not self.is_accepted(handle):
+                    with suppress(SessionRefused):  # then the owner refuses the command, too
+                        await self.ask(local.ticket, local.topics)
+        finally:
+            turn.waiting -= 1
+            if not turn.waiting:
+                del self._turns[handle]
 
     def follow(self, local: Local, tasks: asyncio.TaskGroup | None) -> None:
         """Submit a session without waiting; the replica shows the result."""
@@ -386,19 +414,6 @@ _AGAIN_S: Final = 0.5
 _LOG: Final = logging.getLogger(__name__)
 
 
-class Arrival(NamedTuple):
-    """When a message arrived, and the state of the bus.
-
-    *waited_s*: how long it may have waited here while this process stood still. *bus*: None when the bus is
-    down, or any owner node does not receive.
-    """
-
-    now: float
-    wall_ms: int
-    waited_s: float
-    bus: BusHealth | None = None
-
-
 class Follower:
     """One user whom another node owns.
 
@@ -520,11 +535,13 @@ class Follower:
 
     async def execute(self, call: Call) -> Outcome | None:
         """Have the owner execute a command; None when it has not begun it."""
-        local, left_s = self._local.get(call.session), patience_s(call, self._world.clock.wall_ms())
-        if local is not None and left_s > 0 and not self._remote_attach.is_accepted(call.session):
+        left_s = patience_s(call, self._world.clock.wall_ms())
+        if call.session in self._local and left_s > 0 and self._remote_attach.must_wait(call.session):
             call = replace(call, waited=True)
-            with suppress(SessionRefused):  # then the owner refuses the command, too
-                await self._remote_attach.ask(local.ticket, local.topics, left_s)
+            try:
+                await self._remote_attach.wait_in_turn(call.session, left_s)
+            except TimeoutError:
+                return None
         if self._is_over or self._tasks is None:
             return None
         return await self._sending.send(self._grant.node, call)
@@ -534,7 +551,7 @@ class Follower:
 
         *settle* gets the outcome, or None when the owner has not begun it; see :meth:`RemoteCommands.begin`.
         """
-        if self._is_over or self._tasks is None or not self._remote_attach.is_accepted(call.session):
+        if self._is_over or self._tasks is None or self._remote_attach.must_wait(call.session):
             return None
         return self._sending.begin(self._grant.node, call, settle)
 

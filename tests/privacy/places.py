@@ -111,7 +111,7 @@ PLACES: Final[dict[str, str]] = {
             runtime/user_state.py UserStates._user_states; runtime/node.py Node._tickets;
             core/due_times.py DueTimes._heap _touched; runtime/world.py LeaseRenewals._waiting;
             core/due_times.py DueSlots._slots _order; core/follower.py FollowedNodes._owner_of;
-            runtime/follower.py RemoteAttach._accepted _again_at;
+            runtime/follower.py RemoteAttach._accepted _again_at _turns;
             runtime/sessions.py SessionRenewal._under_way
         """,
         "asterisk_database": """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -55,6 +56,21 @@ async def test_a_command_is_routed_to_the_owner_and_executed_once() -> None:
         await at.pass_time(0.5)
         assert near.result("2") == {"status": "applied"}
         assert len(at.scenes[0].asked(Execute)) == 1
+
+
+@pytest.mark.parametrize("turns", [0, 3, 6])
+async def test_commands_that_wait_for_their_session_are_not_overtaken(turns: int) -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        far.send(kind="follow", id="9", topics=["queue:5"])  # the owner is to accept it again
+        for _ in range(2):
+            await asyncio.sleep(0)
+        far.command("1", "1")
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        far.command("2", "2")
+        await at.pass_time(1)
+        assert [far.result("1"), far.result("2")] == [{"status": "applied"}, {"status": "unchanged"}]
 
 
 async def test_what_no_node_has_begun_is_not_sent_to_the_same_one_again_at_once() -> None:
