@@ -23,6 +23,7 @@ from gateway.core.element import (
     ReadingStep,
     converged,
     differ_by_jitter,
+    holds,
     part_of,
     time_of,
     with_part,
@@ -529,7 +530,7 @@ class Assembly:
         if time_ms < times.last_ms(number, held_ms):
             self._note_late(1)
             return False
-        if part is not None and not (part.value is part_of(before, source) and part.time_ms == held_ms):
+        if part is not None and not holds(before, source, part):
             if self.is_unshown:
                 part = self._of_another_link(before, part, source)
             after = with_part(before, source, part)

@@ -303,6 +303,13 @@ def time_of(parts: Parts, source: Source) -> int | None:
             return parts.configuration_ms
 
 
+def holds(parts: Parts, source: Source, part: Part) -> bool:
+    """Return whether *parts* have just this *part* of one source already."""
+    if part.value is not part_of(parts, source) or part.time_ms != time_of(parts, source):
+        return False
+    return source is not Source.REALTIME or part.remote_number == parts.remote_number
+
+
 _NO_CHANGES: Final = ChangeSet(())
 
 

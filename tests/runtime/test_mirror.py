@@ -457,6 +457,16 @@ def test_a_number_that_changes_alone_is_shown_also_when_no_other_link_got_the_re
     assert room.me.remote_number == "+49897654322"
 
 
+def test_a_number_that_changes_alone_is_shown_also_when_a_whole_set_has_it_beside_the_same_value() -> None:
+    room = Room(REMOTE, own=7)
+    room.learn()
+    room.mirror.settle()
+    working = Agent(routing_state=RoutingState.WORK)
+    room.agents(working, number="+49897654321", complete=True)
+    room.agents(working, number="+49897654322", complete=True)
+    assert room.me.remote_number == "+49897654322"
+
+
 def test_a_reading_that_came_before_the_answer_to_its_question_is_taken_and_counted_once() -> None:
     room = Room()
     room.mirror.early.expect(True)
