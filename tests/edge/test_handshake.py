@@ -101,8 +101,17 @@ async def test_the_parts_of_aiohttp_that_are_touched_are_there() -> None:
     server.connection_lost(None)
 
 
+def objects_of_aiohttp() -> list[object]:
+    """Return the protocols and requests of its servers; of what a weak reference stands for none is asked."""
+    gc.collect()
+    return [each for each in gc.get_objects() if issubclass(type(each), web.RequestHandler | web.Request)]
+
+
 async def test_aiohttp_is_let_go(serving: Serving) -> None:
     """Nothing of it is left: neither its protocol, nor the request, nor a task, nor a timer."""
+    of_earlier_tests = (
+        objects_of_aiohttp()
+    )  # kept until the end, so that no later one has the id of one of them
     seen: asyncio.Future[Channel] = asyncio.get_running_loop().create_future()
 
     async def serve(channel: Channel) -> None:
@@ -119,9 +128,8 @@ async def test_aiohttp_is_let_go(serving: Serving) -> None:
         assert await phone.hear() == Received(1, b"still here")
         assert isinstance(transport.get_protocol(), Channel)
         assert server.connections == []
-        gc.collect()
-        kinds = {type(each) for each in gc.get_objects()}  # of what a weak reference stands for none is asked
-        assert not [kind for kind in kinds if issubclass(kind, web.RequestHandler | web.Request)]
+        earlier = {id(each) for each in of_earlier_tests}
+        assert not [each for each in objects_of_aiohttp() if id(each) not in earlier]
         assert not [task for task in asyncio.all_tasks() if "web_protocol" in repr(task)]
 
 
