@@ -20,7 +20,8 @@ from tests.doubles.servers import redis_server
 pytestmark = [pytest.mark.scenario, pytest.mark.timeout(240)]
 
 SIZE: Final = Size(users=6, phones=2, agents=20, queues=4, fault_s=0, nodes=2)
-LIMITS: Final = {"drain_notice_s": 8, "drain_s": 5, "log_ons_per_s": 4.0}
+LIMITS: Final = {"drain_notice_s": 8, "drain_s": 5, "log_ons_per_s": 2.0}
+"""One user moves per second, so that the planned duration of a drain is there for some scrapes."""
 EACH: Final = 'namespace=~".*",job=~".*",instance=~".*"'
 EMPTY: Final = {
     # there is none before the first fault, and no reason while Redis refuses nothing
