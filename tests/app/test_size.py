@@ -126,7 +126,7 @@ def test_times_are_those_that_an_operator_sets_and_says(capsys: pytest.CaptureFi
     stop_s = re.search(r"stop timeout +(\d+) s", shown)
     assert drain_s is not None
     assert stop_s is not None
-    assert int(stop_s[1]) == drain_limit_s(LimitsSection(drain_s=float(drain_s[1]))) == 340
+    assert int(stop_s[1]) == drain_limit_s(LimitsSection(drain_s=float(drain_s[1]))) == 360
     assert "after about 83 minutes" in shown
 
 

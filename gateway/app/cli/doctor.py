@@ -331,7 +331,7 @@ PHONE_TLS_KB: Final = 72.25
 """Memory of an idle phone, in clear text behind a proxy, and when the node ends TLS itself."""
 USER_KB: Final = 59.2
 """Memory of a user with a link: 5,000 users take 392 MB."""
-WATCHED_UPDATE_S: Final = 4.9e-6
+WATCHED_UPDATE_S: Final = 3.9e-6
 """CPU time of an update to a Dashboard, at the largest site."""
 WATCHED_PER_S: Final = 175.0
 """Updates per second to a Dashboard there: 5 readings per second of 35 elements."""
