@@ -501,8 +501,12 @@ class Exchange:
 
     def _end(self, number: int, answer: Answer | Failure) -> None:
         request = self._requests.pop(number, None)
-        if request is not None:
+        if request is None:
+            return
+        try:
             request.settle(answer)
+        except Exception as fault:  # noqa: BLE001 - one request's fault must not end those of others
+            log_fault(_LOG, "answer_failed", fault)
 
     def _end_overdue(self, now: float) -> float:
         """End the requests whose time is over; return when that of the next one is."""

@@ -386,7 +386,7 @@ class CommandForwarding:
         """Have a command executed in a task; its outcome is for those who wait for it by then."""
         self._searching[user] += 1
         if not spawn(tasks, self._execute(user, execute, waiting)):
-            self._found(user)
+            self._found(user, _unknown(ErrorCode.OWNER_LOST), waiting)
 
     async def _execute(
         self,
@@ -399,15 +399,15 @@ class CommandForwarding:
             outcome = await execute()
         except Exception as fault:  # noqa: BLE001 - one command's fault must not end the node
             log_fault(_LOG, "command_failed", fault)
-        finally:
-            self._found(user)
-        for settle in waiting:
-            settle(outcome)
+        finally:  # also when the node ends
+            self._found(user, outcome, waiting)
 
-    def _found(self, user: UserId) -> None:
+    def _found(self, user: UserId, outcome: Outcome, waiting: list[Callable[[Outcome], None]]) -> None:
         self._searching[user] -= 1
         if not self._searching[user]:
             del self._searching[user]
+        for settle in waiting:
+            settle(outcome)
 
 
 _AGAIN_S: Final = 0.5

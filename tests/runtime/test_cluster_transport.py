@@ -152,6 +152,23 @@ async def test_the_end_of_a_node_ends_its_requests() -> None:
         assert [type(each) for each in answers] == [GatewayError, NotSentError]
 
 
+async def test_a_fault_of_who_gets_no_answer_ends_nobody_elses_request(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(_: object) -> NoReturn:
+        raise RuntimeError("fault")
+
+    async with pair() as at:
+        answers: list[object] = []
+        at.exchange.request(THERE, attach, 1.0, fail)
+        at.exchange.request(THERE, attach, 1.0, answers.append)
+        at.exchange.request(THERE, attach, 2.0, answers.append)
+        await at.clock.advance(2.0)
+        assert [type(each) for each in answers] == [TimeoutError] * 2
+        assert not at.running.done()
+        assert said(caplog) == ["answer_failed"]
+
+
 async def test_a_question_does_not_outlive_who_asked() -> None:
     async with pair() as at:
         asking = at.begin(at.exchange.ask(THERE, attach, 4.0))
