@@ -29,14 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from yarl import URL
 
 from gateway.domain.errors import ERRORS, ErrorCode, GatewayError
-from gateway.domain.model import (
-    WORD_CHARS,
-    Device,
-    SessionId,
-    SessionSecret,
-    readable,
-    readable_or_none,
-)
+from gateway.domain.model import WORD_CHARS, Device, SessionId, SessionSecret, readable, readable_or_none
 from gateway.domain.upstream import (
     About,
     LinkClosed,
@@ -513,15 +506,9 @@ def _trouble(error: Exception) -> Trouble:
 
 NONE_BELOW_MS: Final = 2_000
 """Nearer clocks count as one: a `Date` has whole seconds, and was under way for a while."""
-
-
 _HALF_A_SECOND_MS: Final = 500
 """A `Date` is the beginning of its second; the answer was given within that second."""
-
-
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-
 RETRY_AFTER_S: Final = (1.0, 300.0)
 """Bounds of `Retry-After`: no client tries at once, and none waits for too long by mistake."""
 
