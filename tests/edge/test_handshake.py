@@ -23,7 +23,7 @@ from gateway.edge.request_context import AdmissionLimits, cors_headers, may_conn
 from gateway.protocol import frames
 from gateway.protocol.codec import JSON, MSGPACK
 from gateway.protocol.openapi import openapi
-from tests.edge.bad_requests import filled
+from tests.edge.bad_requests import UPGRADE, filled
 from tests.edge.channels import Serving, echo, raw
 from tests.edge.conftest import Open
 from tests.edge.raw_phone import PROOF
@@ -399,15 +399,6 @@ async def test_they_add_up_to_all_who_came(gateway: Gateway) -> None:
 
 
 # ---- refusals before the upgrade to a WebSocket ----
-
-
-UPGRADE = {
-    "Connection": "Upgrade",
-    "Upgrade": "websocket",
-    "Sec-WebSocket-Version": "13",
-    "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
-    "Sec-WebSocket-Protocol": "oscc.v1.json",
-}
 
 
 async def knock(gateway: Gateway, **headers: str | None) -> aiohttp.ClientResponse:
