@@ -1,8 +1,8 @@
 """Write what follows from the declaration of a field: types, tables, rows of the link.
 
-Fills the marked parts of ``gateway/web/oscc-client.d.ts`` and ``docs/protocol.md``, writes
-``gateway/client/values.py`` and ``gateway/web/figures.js``, and adds a field that the gateway reads from a
-link to its row of ``docs/oscce-link.md``. With ``--check`` it writes nothing and fails when one is stale.
+Fills the marked parts of ``gateway/web/oscc-client.d.ts``, ``gateway/client/mirror.py`` and
+``docs/protocol.md``, writes ``gateway/web/figures.js``, and adds a field that the gateway reads from a link
+to its row of ``docs/oscce-link.md``. With ``--check`` it writes nothing and fails when one is stale.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import enum
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
@@ -29,12 +29,13 @@ from gateway.upstream.oscce import decode
 
 ROOT: Final = Path(__file__).parents[2]
 TYPESCRIPT: Final = ROOT / "gateway" / "web" / "oscc-client.d.ts"
-PYTHON: Final = ROOT / "gateway" / "client" / "values.py"
+PYTHON: Final = ROOT / "gateway" / "client" / "mirror.py"
 FIGURES: Final = ROOT / "gateway" / "web" / "figures.js"
 PROTOCOL: Final = ROOT / "docs" / "protocol.md"
 LINK: Final = ROOT / "docs" / "oscce-link.md"
-BEGIN: Final = "// ---- resources: written by docs/_generate/fields.py ----\n"
-END: Final = "// ---- end of the resources ----\n"
+BEGIN: Final = " ---- resources: written by docs/_generate/fields.py ----\n"
+END: Final = " ---- end of the resources ----\n"
+"""Marks around what is written, each after the sign that begins a comment."""
 WIDTH: Final = 110
 SCHEMAS: Final = frame_schemas()
 Schema = dict[str, Any]
@@ -154,21 +155,8 @@ def _py(field: Schema) -> str:
     return _PY[kind]
 
 
-_HEAD: Final = '''"""Types of the values in a mirror: ``cast(AgentValue, client.mirror["agent:5"])``.
-
-Written by docs/_generate/fields.py from the schemas. A field that is absent is null.
-"""
-
-from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
-from typing import Literal, TypedDict
-'''
-
-
 def python() -> Iterator[str]:
-    """Yield the lines of the Python module."""
-    yield from _HEAD.splitlines()
+    """Yield the lines of the Python types."""
     yield ""
     choices = [name for name in types() if "properties" not in SCHEMAS[name]]
     for name in choices:
@@ -192,6 +180,7 @@ def python() -> Iterator[str]:
                     line = f'    """{_sentence(of)}"""'
                     long = [*textwrap.wrap(line[:-3], WIDTH, subsequent_indent="    "), '    """']
                     yield from [line] if len(line) <= WIDTH else long
+    yield from ("", "")
 
 
 # ---- the pages ----
@@ -321,15 +310,17 @@ def link() -> str:
     return page
 
 
+def _between_marks(file: Path, comment: str, lines: Iterable[str]) -> str:
+    head, _, rest = file.read_text("utf-8").partition(comment + BEGIN)
+    _, _, tail = rest.partition(comment + END)
+    return head + comment + BEGIN + "".join(f"{line}\n" for line in lines) + comment + END + tail
+
+
 def files() -> dict[Path, str]:
     """Return the files as they should be."""
-    text = TYPESCRIPT.read_text("utf-8")
-    head, _, rest = text.partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    inner = "".join(f"{line}\n" for line in typescript())
     return {
-        TYPESCRIPT: head + BEGIN + inner + END + tail,
-        PYTHON: "".join(f"{line}\n" for line in python()),
+        TYPESCRIPT: _between_marks(TYPESCRIPT, "//", typescript()),
+        PYTHON: _between_marks(PYTHON, "#", python()),
         FIGURES: "".join(f"{line}\n" for line in figures()),
         PROTOCOL: protocol(),
         LINK: link(),

@@ -8,35 +8,33 @@ from gateway.client.dialogue import Wishes
 from gateway.client.http import AskCredentials, Credentials, KeptSession, Unreachable
 from gateway.client.http import ClientClock as Clock
 from gateway.client.mirror import (
-    ClientMirror as Mirror,
-)
-from gateway.client.mirror import (
+    AgentValue,
+    AggregateValue,
     Connected,
     Ended,
     Event,
+    GroupValue,
     HealthChanged,
     Listener,
+    MeValue,
     NoticeShown,
+    QueueValue,
+    ReasonsValue,
     Reconnecting,
     Refused,
+    RoutingParametersValue,
+    SiteValue,
+    SkillsValue,
     Value,
+)
+from gateway.client.mirror import (
+    ClientMirror as Mirror,
 )
 from gateway.client.mirror import (
     LogOffDelayed as LogOffPending,
 )
 from gateway.client.mirror import (
     TokenRenewed as Renewed,
-)
-from gateway.client.values import (
-    AgentValue,
-    AggregateValue,
-    GroupValue,
-    MeValue,
-    QueueValue,
-    ReasonsValue,
-    RoutingParametersValue,
-    SiteValue,
-    SkillsValue,
 )
 from gateway.domain.commands import (
     AcknowledgeNotice,

@@ -1,14 +1,14 @@
-"""Mirror: the client's copy of the contact centre, and the events that are not part of it."""
+"""Mirror: the client's copy of the contact centre, the types of its values, and the events beside it."""
 
 from __future__ import annotations
 
 import asyncio
 import enum
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal, TypedDict
 
 from gateway.domain.model import Kind
 from gateway.protocol.frames import BusHealth, Changes, ErrorFrame, Health, NoticeFrame, Ping, StreamPosition
@@ -303,3 +303,404 @@ class EventStream:
                 await arrived.wait()
         finally:
             self._readers.remove(reader)
+
+
+# ---- types of values ----
+
+# for a type checker: cast(AgentValue, client.mirror["agent:5"]); a field that is absent is null
+
+# ---- resources: written by docs/_generate/fields.py ----
+
+RoutingState = Literal["logged_off", "available", "unavailable", "work", "unknown"]
+RequestedBy = Literal["self", "supervisor", "system", "unknown"]
+Medium = Literal["voice", "callback", "email", "web_collaboration", "open_media", "unknown"]
+HandlingState = Literal[
+    "pending",
+    "ringing",
+    "talking",
+    "holding",
+    "consulting",
+    "post_processing",
+    "unknown",
+]
+Switch = Literal["off", "on", "failed", "unknown"]
+QueueLevel = Literal["ok", "attention", "action", "unknown"]
+ParameterScalar = bool | int | float | str | None
+ParameterValue = bool | int | float | str | Sequence[ParameterScalar] | None
+FunctionState = Literal["up", "degraded", "down", "unknown"]
+Right = Literal[
+    "skills_write",
+    "routing_state_write",
+    "routing_parameters_write",
+    "own_routing_state",
+    "own_post_processing",
+]
+ReasonKind = Literal["unavailable", "work", "post_processing", "wrapup"]
+
+
+class AgentSkillValue(TypedDict, total=False):
+    """One skill of an agent."""
+
+    skill_id: str
+    """The id of a skill of the agent."""
+    level: int
+    """How well the agent has the skill."""
+    preference: int
+    """How much the agent is preferred for the skill."""
+    active: bool
+    """Whether contacts are routed to the agent by the skill."""
+
+
+class HandlingValue(TypedDict, total=False):
+    """One contact that an agent has in hand."""
+
+    contact_id: str
+    """The id of the contact."""
+    media: Medium
+    """The medium of the contact."""
+    state: HandlingState
+    """How far the agent is with the contact."""
+    since_ms: int
+    """When this state began."""
+    direct: bool
+    """Whether the contact came to the agent directly, not from a queue."""
+    queue_id: str
+    """The queue from which the contact came."""
+
+
+class PostProcessingValue(TypedDict, total=False):
+    """What follows an agent's contact."""
+
+    since_ms: int
+    """When post-processing began."""
+    ends_at_ms: int
+    """When post-processing ends by itself."""
+    extendable: bool
+    """Whether post-processing can still be extended."""
+    next_state: RoutingState
+    """The routing state that follows post-processing."""
+    reason_id: str
+    """The reason of the state that follows."""
+
+
+class AutoPostProcessingValue(TypedDict, total=False):
+    """Whether post-processing begins by itself; only sent of one's own agent."""
+
+    on: bool
+    """Whether post-processing follows each contact by itself; only on the user's own agent."""
+    duration_s: int
+    """How long post-processing lasts that follows by itself; only on the user's own agent."""
+
+
+class MediaValue(TypedDict, total=False):
+    """Which media an agent is logged on to."""
+
+    voice: Switch
+    """Whether the agent is logged on to calls."""
+    callback: Switch
+    """Whether the agent is logged on to callbacks."""
+    email: Switch
+    """Whether the agent is logged on to e-mail."""
+    web_collaboration: Switch
+    """Whether the agent is logged on to web collaboration."""
+    open_media: Switch
+    """Whether the agent is logged on to open media."""
+
+
+class AgentValue(TypedDict, total=False):
+    """A user to whom contacts are routed."""
+
+    display_name: str
+    """The agent's name."""
+    extension: str
+    """The extension at which contacts reach the agent."""
+    group_ids: Sequence[str]
+    """The groups that the agent is a member of."""
+    queue_ids: Sequence[str]
+    """The queues that the agent serves."""
+    skills: Sequence[AgentSkillValue]
+    """The agent's skills."""
+    routing_state: RoutingState
+    """Whether contacts are routed to the agent; there is no state "busy": `handling` shows it."""
+    routing_state_since_ms: int
+    """When the routing state began."""
+    reason_id: str
+    """The reason of the routing state."""
+    routing_state_by: RequestedBy
+    """Who set the routing state; a role, never a name."""
+    pending_routing_state: RoutingState
+    """The state that follows when handling ends."""
+    pending_by: RequestedBy
+    """Who requested the pending routing state; a role, never a name."""
+    pending_reason_id: str
+    """The reason of the pending routing state."""
+    pending_post_processing: bool
+    """`true` while post-processing was requested to follow the contact that is being handled."""
+    handling: Sequence[HandlingValue]
+    """The contacts that the agent has in hand."""
+    post_processing: PostProcessingValue
+    """What follows the agent's contact."""
+    auto_post_processing: AutoPostProcessingValue
+    """Whether post-processing begins by itself."""
+    media: MediaValue
+    """The media that the agent is logged on to."""
+    presence_state: str
+    """Presence as the OSCC-E Server names it."""
+    logged_on_remotely: bool
+    """Whether the agent is logged on with a remote number."""
+    app_present: bool
+    """Whether the agent's app is connected, by the OSCC-E Server."""
+    app_absent_since_ms: int
+    """Since when the agent's app is not connected."""
+    handled_today: int
+    """Contacts handled since `day_start_ms`."""
+    talk_s_today: float
+    """Time in conversation since `day_start_ms`."""
+    day_start_ms: int
+    """When the count of `handled_today` and `talk_s_today` began."""
+    allowed_actions: Sequence[str]
+    """The actions that the state allows; a client offers those that its rights allow too."""
+    version: int
+    """The version of the skills; for `if_version`."""
+
+
+class QueueValue(TypedDict, total=False):
+    """A queue and its figures."""
+
+    name: str
+    """The name of the queue."""
+    media: Medium
+    """The medium of its contacts."""
+    skill_ids: Sequence[str]
+    """The skills that an agent needs to serve the queue; `null` where the server does not report them."""
+    contacts_waiting: int
+    """Contacts that wait in the queue now."""
+    oldest_since_ms: int
+    """When the contact that has waited longest came; `null` when none waits."""
+    service_level_pct: float
+    """Share of contacts that were answered in time, by `service_level_formula`; `null` when there was none to
+    count.
+    """
+    service_level_threshold_s: float
+    """The wait that counts as "in time"."""
+    service_level_formula: str
+    """The OSCC-E Server's formula of the service level."""
+    abandoned_rate_pct: float
+    """Share of finished contacts that were abandoned before an answer; `null` when none has finished."""
+    estimated_wait_s: float
+    """The OSCC-E Server's estimate for a contact that comes now."""
+    agents_logged_on: int
+    """Agents of the queue who are logged on."""
+    agents_available: int
+    """Agents available, without a contact or post-processing."""
+    agents_handling: int
+    """Agents who handle a contact, of any queue."""
+    agents_post_processing: int
+    """Agents in post-processing."""
+    agents_unavailable: int
+    """Agents unavailable, without a contact or post-processing."""
+    agents_work: int
+    """Agents in work, without a contact or post-processing."""
+    window_start_ms: int
+    """When the count of the next five fields began."""
+    received: int
+    """Contacts that came."""
+    answered: int
+    """Contacts that were answered."""
+    abandoned: int
+    """Contacts that were abandoned before an answer."""
+    average_wait_s: float
+    """The mean wait of answered contacts; `null` when none was answered."""
+    maximum_wait_s: float
+    """The longest wait; `null` when the OSCC-E Server has none."""
+    level: QueueLevel
+    """The OSCC-E Server's judgement of the queue."""
+    routing_parameters: Mapping[str, ParameterValue]
+    """The value of each routing parameter, by name; a reference is an id."""
+    version: int
+    """The version of the routing parameters; for `if_version`."""
+
+
+class GroupValue(TypedDict, total=False):
+    """A group of agents and its figures."""
+
+    name: str
+    """The name of the group."""
+    users_logged_on: int
+    """Members who are logged on."""
+    users_idle: int
+    """Members who are available, without a contact or post-processing."""
+    users_busy: int
+    """Members with a contact or in post-processing."""
+    users_away: int
+    """All other members who are logged on."""
+    users_handling_routed: int
+    """Members with a contact from a queue."""
+    users_handling_direct: int
+    """Members with a direct contact."""
+    calls_waiting: int
+    """Contacts that wait in the queues of the group."""
+    routing_parameters: Mapping[str, ParameterValue]
+    """The value of each routing parameter, by name; a reference is an id."""
+    version: int
+    """The version of the routing parameters; for `if_version`."""
+
+
+class AggregateValue(TypedDict, total=False):
+    """Figures over several queues."""
+
+    name: str
+    """The name of the aggregate."""
+    queue_ids: Sequence[str]
+    """Its queues."""
+    contacts_waiting: int
+    """Contacts that wait in these queues now."""
+    service_level_pct: float
+    """Share of contacts of these queues that were answered in time; `null` when there was none to count."""
+    oldest_since_ms: int
+    """When the contact that has waited longest came; `null` when none waits."""
+
+
+class FunctionsValue(TypedDict, total=False):
+    """Which functions of the OSCC-E Server work."""
+
+    realtime: FunctionState
+    """The state of realtime figures."""
+    routing: FunctionState
+    """The state of routing."""
+    administration: FunctionState
+    """The state of administration."""
+    voice: FunctionState
+    """The state of calls."""
+    email: FunctionState
+    """The state of e-mail."""
+    callback: FunctionState
+    """The state of callbacks."""
+    web_collaboration: FunctionState
+    """The state of web collaboration."""
+    remote_agent: FunctionState
+    """The state of routing to remote numbers."""
+
+
+class SiteValue(TypedDict, total=False):
+    """The OSCC-E Server itself."""
+
+    extensions_version: str
+    """The version of the OSCC-E Server's extensions for the gateway."""
+    contact_center_version: str
+    """The version of the contact centre."""
+    functions: FunctionsValue
+    """Which functions of the OSCC-E Server work."""
+
+
+class LastEndValue(TypedDict, total=False):
+    """How the user's previous session ended."""
+
+    reason: str
+    """Why the user's previous session ended."""
+    by: str
+    """Who ended it."""
+    at_ms: int
+    """When it ended."""
+
+
+class MeValue(TypedDict, total=False):
+    """The session's own user, as one session may see them."""
+
+    user_id: str
+    """The id of the user."""
+    display_name: str
+    """The user's name."""
+    agent: str
+    """The id of the user's own agent; `null` for a user without one."""
+    rights: Sequence[Right]
+    """What the session may do."""
+    scope_size: int
+    """How many resources the session may see."""
+    remote_number: str
+    """The number to which contacts are routed: whole in the Remote Assistant's session, masked in the user's
+    others.
+    """
+    last_end: LastEndValue
+    """How the user's previous session ended."""
+
+
+class SkillValue(TypedDict, total=False):
+    """A skill that agents may have, with its bounds."""
+
+    skill_id: str
+    """The id of the skill."""
+    name: str
+    """The name."""
+    level_min: int
+    """The lowest level that an agent may have."""
+    level_max: int
+    """The highest level that an agent may have."""
+    preference_min: int
+    """The lowest preference that an agent may have."""
+    preference_max: int
+    """The highest preference that an agent may have."""
+
+
+class SkillsValue(TypedDict, total=False):
+    """The catalogue of skills."""
+
+    skills: Sequence[SkillValue]
+    """All skills."""
+
+
+class ReasonValue(TypedDict, total=False):
+    """A reason that agents may give for a state. A state needs one when any reason lists it."""
+
+    reason_id: str
+    """The id of the reason."""
+    kind: ReasonKind
+    """What it is given for: a state, or a contact that has ended (`wrapup`)."""
+    name: str
+    """The name."""
+    required_for: Sequence[str]
+    """The states that need a reason."""
+
+
+class ReasonsValue(TypedDict, total=False):
+    """The catalogue of reasons."""
+
+    reasons: Sequence[ReasonValue]
+    """All reasons."""
+
+
+class RoutingParameterValue(TypedDict, total=False):
+    """A routing parameter of queues or groups, with its type and bounds."""
+
+    name: str
+    """The name of the parameter, as in `routing_parameters`."""
+    applies_to: str
+    """What has the parameter: `queue` or `group`."""
+    data_type: str
+    """The type of the value: `boolean`, `integer`, `number`, `string`, `enum`, a reference such as
+    `queue_reference`, or another word of the OSCC-E Server.
+    """
+    min: float
+    """The lowest value."""
+    max: float
+    """The highest value."""
+    step: float
+    """The distance between two values."""
+    values: Sequence[ParameterValue]
+    """The values to choose from; `null` where any value within the bounds may be set."""
+    unit: str
+    """The unit of the value."""
+    read_only: bool
+    """Whether the parameter cannot be set."""
+    default: ParameterValue
+    """The value that the parameter has until it is set; a reference is an id."""
+
+
+class RoutingParametersValue(TypedDict, total=False):
+    """The catalogue of routing parameters."""
+
+    parameters: Sequence[RoutingParameterValue]
+    """All routing parameters."""
+
+
+# ---- end of the resources ----

@@ -9,7 +9,7 @@ import pytest
 
 from docs._generate import fields as generated
 from gateway import client
-from gateway.client import values
+from gateway.client import mirror
 from gateway.domain.resources import RESOURCES
 from gateway.protocol.schemas import frame_schemas
 
@@ -24,7 +24,7 @@ def fields(name: str) -> set[str]:
 
 @pytest.mark.parametrize("name", PARTS)
 def test_python_knows_every_field(name: str) -> None:
-    assert get_type_hints(getattr(values, f"{name}Value")).keys() == fields(name)
+    assert get_type_hints(getattr(mirror, f"{name}Value")).keys() == fields(name)
 
 
 @pytest.mark.parametrize("name", PARTS)
