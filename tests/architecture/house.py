@@ -7,7 +7,6 @@ measures how many files one event and one command pass.
 from __future__ import annotations
 
 import ast
-import asyncio
 import subprocess
 import sys
 from collections import defaultdict
@@ -177,16 +176,16 @@ def show(table: Sequence[Row]) -> str:
 def main() -> int:
     """Print the table and the faults. Returns the exit code."""
     # the routes need a running gateway, which the rules alone do not
-    from tests.architecture.routes import measured  # noqa: PLC0415 - loads the whole gateway
+    from tests.architecture.routes import measure  # noqa: PLC0415 - loads the whole gateway
 
     whole = tracked("gateway/")
     product = {path: text for path, text in whole.items() if not path.startswith(SIMULATOR)}
     simulator = {path: text for path, text in whole.items() if path not in product}
     web = tracked("gateway/web/", kinds=("*.js", "*.css", "*.html"))
     table = rows(product, tracked("tests/"), simulator | web)
-    for route in asyncio.run(measured()):
+    for route in measure():
         table.append(Row(route.name, f"{route.files} files, {route.moves} moves", route.goal))
-    print("", show(table), sep="\n")
+    print(show(table))
     found = list(faults(product, whole | tracked("tests/", "bench/", "docs/")))
     print(*found, sep="\n")
     return 1 if found else 0

@@ -9,6 +9,7 @@ each call into a module of the product (not the simulator, not the SDK) while on
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -17,6 +18,8 @@ from itertools import groupby
 from pathlib import Path
 from types import FrameType
 from typing import Final, NamedTuple
+
+import structlog
 
 import gateway
 from docs._generate.cluster import filled
@@ -129,9 +132,15 @@ def table(routes: Iterable[Route]) -> Iterator[str]:
         yield ""
 
 
+def measure() -> list[Route]:
+    """Return the routes, for a program: the log lines of the node are left out, all but its errors."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    return asyncio.run(measured())
+
+
 def main() -> None:
     """Measure the routes and write them into the page of the architecture."""
-    routes = asyncio.run(measured())
+    routes = measure()
     PAGE.write_text(filled(PAGE.read_text("utf-8"), {"routes": lambda: table(routes)}), "utf-8")
 
 
