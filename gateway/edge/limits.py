@@ -418,4 +418,5 @@ class RequestRates:
 def _price(request: web.Request) -> int:
     if request.method == hdrs.METH_DELETE and request.path.startswith("/v1/sessions/"):
         return ASKING_PRICE
-    return _PRICES.get((request.method, request.path), 1)
+    method = hdrs.METH_GET if request.method == hdrs.METH_HEAD else request.method  # the same work
+    return _PRICES.get((method, request.path), 1)
