@@ -294,6 +294,11 @@ class Channel(asyncio.Protocol):
         if not self._is_lost:
             self._transport.abort()
 
+    def restart_count(self) -> None:
+        """Restart the count of frames without a message."""
+        if self._parser is not None:
+            self._parser.restart_count()
+
     # ---- asyncio.Protocol ----
 
     def data_received(self, data: bytes) -> None:

@@ -42,6 +42,8 @@ STALL_S: Final = 10.0
 """A connection without write progress for this long is closed."""
 LOOK_S: Final = 1.0
 """How often a blocked socket is checked for progress."""
+CALM_S: Final = 0.05
+"""Pings and pongs of RFC 6455 that come no faster than this are never too many."""
 
 
 class WriteStall:
@@ -397,9 +399,11 @@ class PhoneSocket:
         if isinstance(event, Violation):
             self._run(self.session.violated(event.code, event.reason))
             return
-        clock = self._services.scheduler.clock
+        clock, before = self._services.scheduler.clock, self.last_received_at
         now = self.last_received_at = clock.now()
         if not isinstance(event, Message):
+            if now - before >= CALM_S:
+                self.channel.restart_count()
             self.session.control_frame_received()
             return
         self.stats.frame_received()

@@ -30,7 +30,7 @@ REASON_BYTES_MAX: Final = CONTROL_BYTES_MAX - 2
 HEAD_BYTES_MAX: Final = 14
 """RFC 6455 §5.2: two bytes, eight of length, four of mask."""
 FRAMES_BETWEEN_MAX: Final = 1024
-"""Fragments, pings and pongs until a message is whole: no rate of messages counts them."""
+"""Fragments, pings and pongs in quick succession before a message is whole: no rate counts them."""
 
 _FIN: Final = 0x80
 _RESERVED: Final = 0x70
@@ -160,6 +160,10 @@ class Parser:
             self._end()
             return breach.violation
         return None
+
+    def restart_count(self) -> None:
+        """Restart the count of frames without a message, which must not add up over hours."""
+        self._between = 0
 
     # ---- one frame (§5.2) ----
 

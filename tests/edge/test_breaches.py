@@ -100,6 +100,21 @@ async def test_pings_of_the_websocket_are_answered_before_a_hello(gateway: Gatew
         assert await phone.hear() == Received(10, b"there?")
 
 
+async def test_a_phone_that_only_pings_may_do_so_for_as_long_as_it_likes(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(websocket, "FRAMES_BETWEEN_MAX", 3)
+    async with await connect(gateway) as phone:
+        await phone.served(gateway.token())
+        for number in range(9):
+            phone.send(framed(9, b"%d" % number))
+            assert await phone.hear() == Received(10, b"%d" % number)
+            await gateway.clock.advance(0.1)
+        phone.send(framed(9) * 5)
+        *_, last = await phone.end()
+    assert (last.opcode, last.payload[:2]) == (8, b"\x03\xf0"), "a flood is still refused"
+
+
 async def test_a_hello_that_came_with_the_handshake_is_served(gateway: Gateway) -> None:
     assert gateway.client.port is not None
     early = text('{"kind":"hello","token":"x","client":{"app":"t","version":"1","platform":"p"}}')
