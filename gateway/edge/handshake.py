@@ -41,7 +41,7 @@ from gateway.edge.socket import CommandPrechecks, CommandRunner, PhoneSocket, So
 from gateway.protocol import websocket
 from gateway.protocol.bodies import LogOnBody, SessionCreated
 from gateway.protocol.codec import Codec, codec_for
-from gateway.protocol.frames import PROTOCOLS, ClientInfo
+from gateway.protocol.frames import ClientInfo
 from gateway.runtime.event_loop import Wires
 from gateway.runtime.ports import Clock
 from gateway.telemetry import Telemetry
@@ -259,6 +259,8 @@ UNACKNOWLEDGED_MS: Final = 30_000
 """Time after which the kernel ends a connection whose peer acknowledges nothing, also while it closes."""
 _ACCEPT: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 """RFC 6455 §4.2.2."""
+_KEY_BYTES: Final = 16
+"""RFC 6455 §4.1."""
 VERSION: Final = "13"
 """Version of the WebSocket protocol."""
 _CANNOT_INFLATE: Final = re.compile(r"Version/15\.[0-3]\b.* Safari/")
@@ -271,17 +273,31 @@ WIRES: Final = web.AppKey("wires", Wires)
 def check_handshake(request: web.Request) -> None:
     """Refuse a request that is no WebSocket handshake (RFC 6455 §4.2.1).
 
+    aiohttp's own check is not used: it logs what the client offers, and raises for a key that is not ASCII.
+
     Raises:
         GatewayError: ``bad_request``.
     """
+    keys = request.headers.getall(hdrs.SEC_WEBSOCKET_KEY, [])
     asks = (
         request.version >= HttpVersion11
         and not request.body_exists
         and request.headers.get(hdrs.SEC_WEBSOCKET_VERSION) == VERSION
-        and web.WebSocketResponse(protocols=PROTOCOLS).can_prepare(request)
+        and request.headers.get(hdrs.UPGRADE, "").strip().lower() == "websocket"
+        and request._message.upgrade  # noqa: SLF001 - `Connection` names it: aiohttp has no public way
+        and len(keys) == 1
+        and _is_key(keys[0])
     )
     if not asks:
         raise GatewayError(ErrorCode.BAD_REQUEST, "A WebSocket handshake is needed here.")
+
+
+def _is_key(text: str) -> bool:
+    """Return whether *text* has 16 bytes in base64."""
+    try:
+        return len(base64.b64decode(text, validate=True)) == _KEY_BYTES
+    except ValueError:
+        return False
 
 
 async def accept(

@@ -83,6 +83,7 @@ WRONG_HANDSHAKES = (
     ("Sec-WebSocket-Protocol", None), ("Sec-WebSocket-Protocol", ""), ("Sec-WebSocket-Protocol", "oscc.v1"),
     ("Sec-WebSocket-Protocol", "oscc.v2.json"), ("Upgrade", None), ("Connection", None),
     ("Sec-WebSocket-Key", None), ("Sec-WebSocket-Key", "short"), ("Sec-WebSocket-Version", "99"),
+    ("Sec-WebSocket-Key", "\u00ff\u00ffAAAAAAAAAAAAAAAAAAAA=="), ("Upgrade", "h2c"),
 )  # fmt: skip
 
 

@@ -26,7 +26,7 @@ from gateway.protocol.openapi import openapi
 from tests.edge.bad_requests import UPGRADE, filled
 from tests.edge.channels import Serving, echo, raw
 from tests.edge.conftest import Open
-from tests.edge.raw_phone import PROOF
+from tests.edge.raw_phone import KEY, PROOF, RawPhone
 from tests.edge.visits import HELLO, SETTINGS, Gateway, bearer, code_of, ticket_of
 from tests.protocol.framing import Received, closing, framed, text
 
@@ -413,6 +413,23 @@ async def test_the_first_known_subprotocol_is_chosen(gateway: Gateway) -> None:
     ws = await gateway.client.ws_connect("/v1/realtime", protocols=protocols)
     assert ws.protocol == MSGPACK.subprotocol
     await ws.close()
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (f"Sec-WebSocket-Key: {KEY}", 400),
+        ("Sec-WebSocket-Key: \u00ff", 400),
+        ("Sec-WebSocket-Protocol: chat", 101),
+    ],
+)
+async def test_nobody_writes_a_line_into_the_log_by_a_handshake(
+    gateway: Gateway, caplog: pytest.LogCaptureFixture, head: str, status: int
+) -> None:
+    assert gateway.client.port is not None
+    async with await RawPhone.connect(gateway.client.port, connection=f"Upgrade\r\n{head}") as phone:
+        assert phone.head.split()[1] == str(status)
+    assert caplog.records == []
 
 
 async def test_what_is_no_handshake_gets_the_version_and_takes_no_place(gateway: Gateway) -> None:
